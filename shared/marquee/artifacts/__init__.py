@@ -1,0 +1,1 @@
+"""Trained models and releases, in object storage."""

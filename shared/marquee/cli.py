@@ -1,0 +1,52 @@
+"""``marquee``: one command with many verbs, each imported only when it is asked for.
+
+A verb is a module with two functions: ``add_arguments(parser)`` and ``run(args, settings) -> int``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from marquee.errors import MarqueeError
+from marquee.settings import Settings
+
+# verb -> (module, one line of help)
+VERBS = {
+    "bridge": ("marquee.stream.commands", "forward the log from Kafka to the functions"),
+    "data": ("marquee.training.data_commands", "fetch the base data"),
+    "local": ("marquee.local.commands", "the whole system on this machine: up, status, logs, down"),
+    "migrate": ("marquee.telemetry.commands", "bring the database's tables up to date"),
+    "release": ("marquee.artifacts.commands", "what serves: list, show, promote, rollback"),
+    "retrain": ("marquee.training.commands", "train a model, evaluate it and release it"),
+    "simulate": ("marquee.simulate.commands", "a streaming service with its customers"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the process's exit code: 0 done, 1 failed, 2 the call was wrong."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="marquee", description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    # Only the verb that was asked for is imported: `marquee --help` stays instant.
+    asked = words[0] if words and words[0] in VERBS else None
+    for verb, (module, text) in VERBS.items():
+        sub = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
+        if verb == asked:
+            importlib.import_module(module).add_arguments(sub)
+    args = parser.parse_args(words)
+    try:
+        code: int = importlib.import_module(VERBS[args.verb][0]).run(args, Settings.from_mapping(os.environ))
+        return code
+    except MarqueeError as error:
+        print(f"marquee {args.verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

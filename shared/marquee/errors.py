@@ -1,0 +1,86 @@
+"""The errors Marquee raises.
+
+    MarqueeError
+    ├── SettingsError            the environment does not describe a system that can run
+    ├── TransientError           trying again may mend it
+    │   ├── DatabaseUnavailable
+    │   ├── DeliveryFailed
+    │   └── ObjectStoreUnavailable
+    └── TerminalError            trying again cannot mend it
+        ├── InvalidBatch         what arrived is not one of our CloudEvents
+        ├── InvalidUserId
+        ├── MigrationError
+        ├── ObjectStoreError     credentials, permissions, bucket or URL are wrong
+        │   ├── ObjectNotFound
+        │   └── PreconditionFailed
+        ├── ArtifactRefused      hash, shape, format or smoke test is wrong
+        ├── ReleaseError
+        └── TrainingDataError
+
+Errors of other libraries are translated where they enter, with ``raise ... from``.
+Whether a caller should try again is told by the type, never by the text.
+"""
+
+
+class MarqueeError(Exception):
+    """Anything that Marquee itself reports."""
+
+
+class SettingsError(MarqueeError):
+    """The settings are wrong; the message lists every problem, one a line."""
+
+
+class TransientError(MarqueeError):
+    """The same call may succeed later."""
+
+
+class TerminalError(MarqueeError):
+    """The same call will fail again."""
+
+
+class DatabaseUnavailable(TransientError):
+    """The database cannot be reached, or cannot take a write now."""
+
+
+class DeliveryFailed(TransientError):
+    """The receiver did not accept an event."""
+
+
+class ObjectStoreUnavailable(TransientError):
+    """The object store cannot be reached, or asked us to come back later."""
+
+
+class InvalidBatch(TerminalError):
+    """What arrived is not an event of a kind that we know."""
+
+
+class InvalidUserId(TerminalError):
+    """A user id that no customer of the service can have."""
+
+
+class MigrationError(TerminalError):
+    """The database's migrations and ours do not agree."""
+
+
+class ObjectStoreError(TerminalError):
+    """The object store refuses: credentials, permissions, bucket or URL."""
+
+
+class ObjectNotFound(ObjectStoreError):
+    """There is no object of that name."""
+
+
+class PreconditionFailed(ObjectStoreError):
+    """The object is not in the state that the write asked for."""
+
+
+class ArtifactRefused(TerminalError):
+    """An artifact that must not serve; the message says why."""
+
+
+class ReleaseError(TerminalError):
+    """A release document that cannot be read, or a change to it that makes no sense."""
+
+
+class TrainingDataError(TerminalError):
+    """Ratings from which nothing can be learnt; the message says what was found."""

@@ -1,0 +1,140 @@
+"""One child process: its log, its health, its end.
+
+A child never outlives us: it leads a process group of its own that is killed whole, and the kernel
+is asked to end it should we be killed before we can (Linux; elsewhere only the group is ended).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from marquee.errors import MarqueeError
+
+_PR_SET_PDEATHSIG = 1
+# Loaded here: between fork and exec nothing may take a lock, as loading a library does.
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class ProcessFailed(MarqueeError):
+    """A child ended, or did not become healthy in time; the message holds the end of its log."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_open(port: int) -> bool:
+    """Whether somebody listens on ``port`` of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _as_child(user: str | None) -> Callable[[], None]:
+    account = pwd.getpwnam(user) if user else None
+
+    def prepare() -> None:
+        if account:
+            os.setgroups([])
+            os.setgid(account.pw_gid)
+            os.setuid(account.pw_uid)
+        if _LIBC:  # After setuid, which clears it.
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    return prepare
+
+
+@dataclass
+class Process:
+    """A command that runs beside us. ``user``: run as that account, where we are root."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    cwd: Path | None = None
+    stop_signal: int = signal.SIGTERM
+    _child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the command; its output is appended to ``log``."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as out:
+            self._child = subprocess.Popen(
+                list(self.argv),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.env},
+                cwd=self.cwd,
+                start_new_session=True,
+                preexec_fn=_as_child(self.user),
+            )
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs, else None."""
+        return self._child.pid if self._child and self._child.poll() is None else None
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, or None while it runs or before it was started."""
+        return self._child.poll() if self._child else None
+
+    def wait_healthy(self, healthy: Callable[[], bool], timeout_s: float = 30.0) -> None:
+        """Wait until ``healthy()``; raises :class:`ProcessFailed` if it ends first or takes longer."""
+        deadline = time.monotonic() + timeout_s
+        while not healthy():
+            if self.pid is None:
+                raise ProcessFailed(f"{self.name} ended with code {self.returncode}. {self._log_end()}")
+            if time.monotonic() > deadline:
+                raise ProcessFailed(f"{self.name} was not healthy within {timeout_s:g} s. {self._log_end()}")
+            time.sleep(0.02)
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """Wait for the end and return the exit code; raises ``subprocess.TimeoutExpired``."""
+        assert self._child is not None, f"{self.name} was not started"
+        return self._child.wait(timeout_s)
+
+    def kill(self, sig: int = signal.SIGKILL) -> None:
+        """Send ``sig`` to the whole group, if it still runs."""
+        if self.pid is not None:
+            os.killpg(self.pid, sig)
+
+    def stop(self, grace_s: float = 10.0) -> None:
+        """End it politely, then by force; its whole group is gone afterwards."""
+        if self._child is None:
+            return
+        if self._child.poll() is None:
+            self._child.send_signal(self.stop_signal)
+            try:
+                self._child.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                pass
+        try:
+            os.killpg(self._child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._child.wait()
+
+    def _log_end(self, lines: int = 15) -> str:
+        try:
+            text = self.log.read_text(errors="replace")
+        except OSError:
+            text = ""
+        return f"The end of {self.log}:\n" + "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,1 @@
+"""Answers: from a user id to a list of films."""

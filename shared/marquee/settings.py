@@ -1,0 +1,261 @@
+"""One frozen object that holds everything that can be set, read from a mapping that is passed in.
+
+Nothing is read at import. Every problem is found before the first is reported, so that a deployment
+is mended in one go. ``docs/configuration.md`` is written from the fields below by ``make docs``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+from marquee.errors import SettingsError
+
+PREFIX = "MARQUEE_"
+
+
+@dataclass(frozen=True, slots=True)
+class _Meta:
+    """What a setting says of itself, for the reader, the docs and ``repr``."""
+
+    parse: Callable[[str], Any]
+    doc: str
+    secret: bool
+    example: str
+
+
+def _setting(
+    parse: Callable[[str], Any],
+    doc: str,
+    default: Any = MISSING,
+    *,
+    secret: bool = False,
+    example: str = "",
+) -> Any:
+    meta = {"meta": _Meta(parse, doc, secret, example)}
+    if default is MISSING:
+        return field(metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _zone(raw: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(raw)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("a zone of the IANA database, such as UTC or America/New_York") from error
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        valid = f"a whole number from {low} to {high}"
+        try:
+            value = int(raw)
+        except ValueError as error:
+            raise ValueError(valid) from error
+        if not low <= value <= high:
+            raise ValueError(valid)
+        return value
+
+    return parse
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(raw: str) -> float:
+        valid = f"a number from {low:g} to {high:g}"
+        try:
+            value = float(raw)
+        except ValueError as error:
+            raise ValueError(valid) from error
+        if not low <= value <= high:
+            raise ValueError(valid)
+        return value
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return raw
+
+    return parse
+
+
+def _rating_max(raw: str) -> int:
+    return int(_one_of("5", "10")(raw))
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw == "" or urlsplit(raw).scheme in schemes:
+            return raw
+        raise ValueError("a URL that begins with " + " or ".join(f"{s}://" for s in schemes))
+
+    return parse
+
+
+def masked(url: str) -> str:
+    """``url`` with its password, if it has one, replaced by ``***``."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rsplit("@", 1)[1]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set. Field ``x_y`` is the environment variable ``MARQUEE_X_Y``."""
+
+    # Where the parts are.
+    database_url: str = _setting(
+        _url("postgresql", "postgres"),
+        "PostgreSQL or TimescaleDB. Its password is never shown.",
+        "",
+        secret=True,
+        example="postgresql://app:secret@db.internal:5432/marquee?sslmode=require",
+    )
+    objects_url: str = _setting(
+        _url("file", "gs", "s3"),
+        "Where artifacts and releases are kept.",
+        "",
+        example="gs://bucket/prefix, s3://bucket/prefix or file:///var/lib/marquee/objects",
+    )
+    delivery_url: str = _setting(
+        _url("http", "https", "pubsub"),
+        "Where the bridge and `recommend` send their events.",
+        "",
+        example="pubsub://project/topic or http://127.0.0.1:8081",
+    )
+
+    # Kafka.
+    kafka_bootstrap: str = _setting(_text, "Kafka's bootstrap servers.", "", example="127.0.0.1:9092")
+    kafka_topic: str = _setting(_text, "The topic that carries the service's log.", "movielog")
+    kafka_group: str = _setting(_text, "The bridge's consumer group.", "marquee-bridge")
+    kafka_security: str = _setting(
+        _one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"), "Kafka's security protocol.", "PLAINTEXT"
+    )
+    kafka_sasl_mechanism: str = _setting(
+        _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "Used with the SASL protocols.", "PLAIN"
+    )
+    kafka_username: str = _setting(_text, "SASL user name, or API key.", "")
+    kafka_password: str = _setting(_text, "SASL password, or API secret.", "", secret=True)
+    kafka_ca_file: str = _setting(_text, "The certificate authority, for TLS; empty: the system's.", "")
+
+    # The stream.
+    time_zone: ZoneInfo = _setting(_zone, "The zone of the log's times, which name none.", ZoneInfo("UTC"))
+    rating_max: int = _setting(_rating_max, "The top of the rating scale: 5, or 10 from 2026 on.", 5)
+    caller_timeout_ms: int = _setting(
+        _whole(50, 60_000), "When the service gives up on an answer: 600 ms, 800 in older years.", 600
+    )
+    batch_lines: int = _setting(_whole(1, 20_000), "The most lines in one StreamBatch.", 1_000)
+    batch_ms: int = _setting(_whole(1, 60_000), "The longest a line waits for its batch to fill.", 250)
+    delivery_timeout_s: float = _setting(
+        _number(0.1, 600), "How long one delivery may take before it is tried again.", 30.0
+    )
+
+    # Answers.
+    list_length: int = _setting(_whole(1, 20), "Films in an answer.", 20)
+    release_refresh_s: float = _setting(
+        _number(0.05, 86_400), "How often an instance looks for a newer release.", 15.0
+    )
+    history_deadline_ms: int = _setting(
+        _whole(1, 10_000), "How long an answer waits for the user's fresh history.", 60
+    )
+    impressions_queue: int = _setting(
+        _whole(1, 1_000_000), "Impressions kept while they cannot be delivered; older ones go first.", 10_000
+    )
+
+    # Running.
+    log_level: str = _setting(
+        _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "The least that is logged.", "INFO"
+    )
+
+    @classmethod
+    def from_mapping(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings; raises :class:`SettingsError` that lists every problem at once."""
+        known = {PREFIX + f.name.upper(): f for f in fields(cls)}
+        problems: list[str] = []
+        values: dict[str, Any] = {}
+        for name, setting in known.items():
+            if name in environment:
+                try:
+                    values[setting.name] = _meta(setting).parse(environment[name].strip())
+                except ValueError as error:
+                    problems.append(f"{name} is {_shown(setting, environment[name])}: it should be {error}")
+        problems += [
+            f"{name} is not a setting{_nearest(name, known)}"
+            for name in environment
+            if name.startswith(PREFIX) and name not in known
+        ]
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return cls(**values)
+
+    def require(self, *names: str) -> Settings:
+        """Return ``self`` if all of ``names`` are set, else say which are missing and what they look like."""
+        by_name = {f.name: f for f in fields(self)}
+        missing = [n for n in names if not getattr(self, n)]
+        if missing:
+            raise SettingsError(
+                "\n".join(
+                    f"{PREFIX}{n.upper()} is not set: {_meta(by_name[n]).doc} "
+                    f"For example {_meta(by_name[n]).example or by_name[n].default}"
+                    for n in missing
+                )
+            )
+        return self
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{f.name}={_shown(f, str(getattr(self, f.name)))}" for f in fields(self))
+        return f"Settings({shown})"
+
+
+def _meta(setting: Field[Any]) -> _Meta:
+    meta: _Meta = setting.metadata["meta"]
+    return meta
+
+
+def _shown(setting: Field[Any], value: str) -> str:
+    if not _meta(setting).secret or not value:
+        return repr(value)
+    hidden = masked(value)
+    return repr("***" if hidden == value else hidden)
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    return f": did you mean {close[0]}?" if close else "; see docs/configuration.md"
+
+
+def documentation() -> str:
+    """The whole of ``docs/configuration.md``, as Markdown."""
+    rows = []
+    for setting in fields(Settings):
+        meta = _meta(setting)
+        default = "(none)" if setting.default == "" else f"`{setting.default}`"
+        example = f" For example `{meta.example}`." if meta.example else ""
+        rows.append(f"| `{PREFIX}{setting.name.upper()}` | {default} | {meta.doc}{example} |")
+    return "\n".join(
+        [
+            "# Configuration",
+            "",
+            "Every part of Marquee is set by environment variables, read once at the start. This page is written",
+            "from `shared/marquee/settings.py` by `make docs`; do not edit it.",
+            "",
+            "| variable | default | what it is |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )

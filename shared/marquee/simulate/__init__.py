@@ -1,0 +1,1 @@
+"""A streaming service with its customers, in the protocol's formats."""

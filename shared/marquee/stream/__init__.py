@@ -1,0 +1,1 @@
+"""The log: its lines, their batches, and how batches travel."""

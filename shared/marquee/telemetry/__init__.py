@@ -1,0 +1,1 @@
+"""What is known of the stream, in PostgreSQL or TimescaleDB."""
