@@ -250,8 +250,8 @@ def documentation() -> str:
         [
             "# Configuration",
             "",
-            "Every part of Marquee is set by environment variables, read once at the start. This page is written",
-            "from `shared/marquee/settings.py` by `make docs`; do not edit it.",
+            "Every part of Marquee is set by environment variables, read once at the start. This page is",
+            "written from `shared/marquee/settings.py` by `make docs`; do not edit it.",
             "",
             "| variable | default | what it is |",
             "|---|---|---|",
