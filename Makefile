@@ -1,0 +1,69 @@
+# Everything a person does here is a target; `make` alone lists them.
+# A clean machine needs Python 3.11 with venv, and the package registry: the rest is installed into .venv.
+
+PYTHON ?= python3.11
+ifeq (,$(shell command -v $(PYTHON) 2>/dev/null))
+PYTHON := python3
+endif
+BIN := .venv/bin
+FOR ?=
+ONLY ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types imports check bench docs requirements wheel clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Marquee needs Python 3.11 or newer; $(PYTHON) is older. Say which: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# Two stamps: running the system needs less than testing it.
+.venv/.local: requirements/local.txt pyproject.toml | .venv/bin/python
+	@echo "Installing what the system runs on (about a minute, once) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/local.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.local
+	@echo "Installing what the tests need ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: .venv/.local ## run the whole system on MovieLens, live; FOR=60 stops after 60 s with a summary
+	$(BIN)/marquee local demo $(if $(FOR),--for $(FOR))
+
+test: .venv/.dev ## run all tests (TESTS=tests/stream for some)
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: .venv/.dev ## style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.dev ## put the code into its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/.dev ## static types
+	$(BIN)/mypy
+
+imports: .venv/.dev ## the one-way import contract
+	$(BIN)/lint-imports
+
+check: lint types imports test ## all that CI runs
+
+bench: .venv/.dev ## measure; results to build/bench.json (ONLY=name for one)
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+docs: .venv/.dev ## write the generated pages anew
+	$(BIN)/python -m docs.generate
+
+wheel: .venv/.dev ## build the library's wheel into dist/
+	$(BIN)/python -m hatchling build -t wheel
+
+requirements: .venv/.dev ## resolve the pinned requirements anew
+	$(BIN)/python requirements/compile.py
+
+clean: ## remove what was built; keeps .venv and the demo's data (.local)
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
