@@ -1,28 +1,24 @@
 """One child process: its log, its health, its end.
 
-A child never outlives us: it leads a process group of its own that is killed whole, and the kernel
-is asked to end it should we be killed before we can (Linux; elsewhere only the group is ended).
+A child never outlives us: it leads a process group of its own that is killed whole, and the guard
+ends that group should we be killed before we can.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from marquee.errors import MarqueeError
-
-_PR_SET_PDEATHSIG = 1
-# Loaded here: between fork and exec nothing may take a lock, as loading a library does.
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+from marquee.local.guard import guard
+from marquee.settings import PREFIX
 
 
 class ProcessFailed(MarqueeError):
@@ -44,23 +40,33 @@ def port_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _as_child(user: str | None) -> Callable[[], None]:
+def _as_child(user: str | None, niceness: int) -> Callable[[], None]:
     account = pwd.getpwnam(user) if user else None
+    register = guard().adopt_self
 
     def prepare() -> None:
+        register()
+        os.nice(niceness)
         if account:
             os.setgroups([])
             os.setgid(account.pw_gid)
             os.setuid(account.pw_uid)
-        if _LIBC:  # After setuid, which clears it.
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     return prepare
 
 
+def inherited_environment() -> dict[str, str]:
+    """Our environment without its settings: a child gets those that it is given, and no stray ones."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
 @dataclass
 class Process:
-    """A command that runs beside us. ``user``: run as that account, where we are root."""
+    """A command that runs beside us.
+
+    ``env`` is added to our own environment, of which the settings (``MARQUEE_*``) are left out.
+    ``user``: run as that account, where we are root. ``niceness``: added to ours; 10 yields to all others.
+    """
 
     name: str
     argv: Sequence[str]
@@ -69,10 +75,13 @@ class Process:
     user: str | None = None
     cwd: Path | None = None
     stop_signal: int = signal.SIGTERM
+    niceness: int = 0
     _child: subprocess.Popen[bytes] | None = None
+    _group_ended: bool = True
 
     def start(self) -> None:
-        """Start the command; its output is appended to ``log``."""
+        """Start the command, anew if it ran before; its output is appended to ``log``."""
+        self._end_group()  # A leader that died may have left workers that still hold its port.
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as out:
             self._child = subprocess.Popen(
@@ -80,11 +89,12 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.env},
+                env={**inherited_environment(), **self.env},
                 cwd=self.cwd,
                 start_new_session=True,
-                preexec_fn=_as_child(self.user),
+                preexec_fn=_as_child(self.user, self.niceness),
             )
+        self._group_ended = False
 
     @property
     def pid(self) -> int | None:
@@ -126,11 +136,19 @@ class Process:
                 self._child.wait(grace_s)
             except subprocess.TimeoutExpired:
                 pass
+        self._end_group()
+
+    def _end_group(self) -> None:
+        """Kill what is left of the group; once only, for its id may then be another's."""
+        if self._child is None or self._group_ended:
+            return
         try:
             os.killpg(self._child.pid, signal.SIGKILL)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies.
             pass
         self._child.wait()
+        self._group_ended = True
+        guard().release(self._child.pid)
 
     def _log_end(self, lines: int = 15) -> str:
         try:
