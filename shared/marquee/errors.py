@@ -51,7 +51,11 @@ class ObjectStoreUnavailable(TransientError):
 
 
 class InvalidBatch(TerminalError):
-    """What arrived is not an event of a kind that we know."""
+    """What arrived is not an event of a kind that we know; ``body`` is what it was, as it came."""
+
+    def __init__(self, message: str, body: bytes = b"") -> None:
+        super().__init__(message)
+        self.body = body
 
 
 class InvalidUserId(TerminalError):

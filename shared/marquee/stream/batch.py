@@ -1,0 +1,86 @@
+"""What travels in our CloudEvents: lines of the log, and lists that were served.
+
+The structs are encoded as JSON. Unknown fields are ignored, so that a newer sender may add some.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from datetime import datetime
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One record of a partition: its bytes as ``text`` if they are UTF-8, else as ``base64``."""
+
+    offset: int
+    timestamp_ms: int
+    """Kafka's own time of the record, milliseconds since 1970; -1 where it has none."""
+    text: str | None = None
+    base64: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.text is None) == (self.base64 is None):
+            raise ValueError(f"the record at offset {self.offset} needs either text or base64")
+
+    @property
+    def raw(self) -> bytes:
+        """The record's bytes as they were in Kafka; raises ``ValueError`` if ``base64`` is not base64."""
+        return b64decode(self.base64 or "", validate=True) if self.text is None else self.text.encode()
+
+
+def record(offset: int, timestamp_ms: int, value: bytes | None) -> Record:
+    """The record of these bytes, whatever they are; a record without a value is an empty line."""
+    try:
+        return Record(offset, timestamp_ms, (value or b"").decode())
+    except UnicodeDecodeError:
+        return Record(offset, timestamp_ms, base64=b64encode(value or b"").decode())
+
+
+class StreamBatch(msgspec.Struct, frozen=True):
+    """Some consecutive records of one partition, in the order of their offsets.
+
+    ``stream`` is the topic's id in Kafka: a topic that was deleted and made anew has another one,
+    and so (stream, partition, offset) names a line for good.
+    """
+
+    topic: str
+    stream: str
+    partition: int
+    records: tuple[Record, ...]
+
+    @property
+    def id(self) -> str:
+        """topic/partition/first-last."""
+        return f"{self.topic}/{self.partition}/{self.records[0].offset}-{self.records[-1].offset}"
+
+
+class ImpressionFilm(msgspec.Struct, frozen=True):
+    """One film of a list: what it was ranked by, what the user was predicted to rate it, and the
+    probability with which it was shown in this place."""
+
+    movie_id: str
+    score: float
+    rating: float | None
+    propensity: float
+
+
+class Impression(msgspec.Struct, frozen=True):
+    """One list that was served, best film first."""
+
+    id: str
+    time: datetime
+    user_id: str
+    arm: str
+    model_version: str
+    release: int
+    tier: str
+    films: tuple[ImpressionFilm, ...]
+
+
+class ImpressionBatch(msgspec.Struct, frozen=True):
+    """Impressions of one instance of ``recommend``; ``id`` is unique to the batch."""
+
+    id: str
+    impressions: tuple[Impression, ...]
