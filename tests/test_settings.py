@@ -81,7 +81,9 @@ def test_secrets_never_show(secret: str) -> None:
 
 def test_a_secret_in_a_url_that_cannot_be_read_is_hidden_whole() -> None:
     with pytest.raises(SettingsError) as caught:
-        Settings.from_mapping({"MARQUEE_DATABASE_URL": "postgresql:app:hunter2@db", "MARQUEE_RATING_MAX": "x"})
+        Settings.from_mapping(
+            {"MARQUEE_DATABASE_URL": "postgresql:app:hunter2@db", "MARQUEE_RATING_MAX": "x"}
+        )
     assert "hunter2" not in str(caught.value)
 
 

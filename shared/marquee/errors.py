@@ -9,6 +9,7 @@
     └── TerminalError            trying again cannot mend it
         ├── InvalidBatch         what arrived is not one of our CloudEvents
         ├── InvalidUserId
+        ├── DatabaseRefused          the database understood and will not do it
         ├── MigrationError
         ├── ObjectStoreError     credentials, permissions, bucket or URL are wrong
         │   ├── ObjectNotFound
@@ -60,6 +61,10 @@ class InvalidBatch(TerminalError):
 
 class InvalidUserId(TerminalError):
     """A user id that no customer of the service can have."""
+
+
+class DatabaseRefused(TerminalError):
+    """The database understood a statement and refuses it: a table is missing, a value does not fit."""
 
 
 class MigrationError(TerminalError):
