@@ -3,6 +3,7 @@
     MarqueeError
     ├── SettingsError            the environment does not describe a system that can run
     ├── TransientError           trying again may mend it
+    │   ├── BaseDataUnavailable
     │   ├── DatabaseUnavailable
     │   ├── DeliveryFailed
     │   └── ObjectStoreUnavailable
@@ -37,6 +38,10 @@ class TransientError(MarqueeError):
 
 class TerminalError(MarqueeError):
     """The same call will fail again."""
+
+
+class BaseDataUnavailable(TransientError):
+    """The base data cannot be fetched now."""
 
 
 class DatabaseUnavailable(TransientError):

