@@ -1,0 +1,44 @@
+"""The two linear heads: one rates films, one ranks them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.artifacts.manifest import Manifest
+from marquee.artifacts.model import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSide:
+    """All of an artifact that does not grow with the users; the arrays are read-only."""
+
+    manifest: Manifest
+    movie_ids: tuple[str, ...]
+    items: dict[str, int]  # movie_id -> row
+    item_vectors: Floats  # [n_items, k]
+    item_biases: Floats  # [n_items]
+    rank_items: Floats  # [n_items, r]
+    rank_history: Floats  # [n_items, r]
+    popularity: Floats  # [n_items]
+    prior_mean: Floats  # [k + 1] of theta = [vector, bias]
+    prior_precision: Floats  # [k + 1, k + 1]
+
+
+def rate(side: ItemSide, vector: Floats, bias: float) -> Floats:
+    """The predicted rating of every film, [n_items], not clipped to the scale."""
+    ratings: Floats = side.item_vectors @ vector
+    ratings += side.item_biases
+    ratings += np.float32(side.manifest.mean + bias)
+    return ratings
+
+
+def rank(side: ItemSide, items: NDArray[np.integer], weights: Floats) -> Floats:
+    """The ranking score of every film, [n_items], for a user who has seen ``items``.
+
+    A film watched a second ago counts at once: nothing stored of the user is needed.
+    """
+    scores: Floats = side.rank_items @ (weights @ side.rank_history[items])
+    return scores

@@ -1,0 +1,145 @@
+"""Where artifacts and releases are kept: one port, and an adapter for each kind of URL.
+
+    file:///directory          one machine            marquee.artifacts.file
+    gs://bucket/prefix         Google Cloud Storage   marquee.artifacts.gcs
+    s3://bucket/prefix         S3 and its like        marquee.artifacts.s3
+
+An object is written whole or not at all, and is read as it was last written. What is decided by two
+writers at once is decided by a precondition, never by listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NewType, Protocol, overload, runtime_checkable
+from urllib.parse import unquote, urlsplit
+
+from marquee.errors import ObjectStoreError
+
+Version = NewType("Version", str)
+"""Names one state of one object. Opaque: it is compared with others of its store, and nothing else."""
+
+Content = bytes | Path
+"""What is written: bytes, or a local file that is read in pieces."""
+
+NAME_BYTES = 900  # S3 and GCS take 1,024 bytes, the prefix of the URL included.
+SEGMENT_BYTES = 200  # A file name has 255; ours carries a suffix while it is written.
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object's bytes and the version they are of."""
+
+    data: bytes
+    version: Version
+
+
+class ObjectStore(Protocol):
+    """Safe to share between threads. Every method may raise ``ObjectStoreUnavailable`` (try again
+    later) or ``ObjectStoreError`` (credentials, permissions, bucket or name are wrong)."""
+
+    @overload
+    def get(self, name: str) -> Object: ...
+    @overload
+    def get(self, name: str, *, if_changed_from: Version | None) -> Object | None: ...
+    def get(self, name: str, *, if_changed_from: Version | None = None) -> Object | None:
+        """The object, or None if it still is of the version ``if_changed_from``.
+
+        Raises ``ObjectNotFound``."""
+
+    def read_range(self, name: str, start: int, length: int) -> bytes:
+        """Up to ``length`` bytes from ``start``; fewer, or none, where the object ends.
+
+        Raises ``ObjectNotFound``."""
+
+    def put_new(self, name: str, data: Content) -> Version:
+        """Write an object that must not exist; raises ``PreconditionFailed`` if it does."""
+
+    def replace(self, name: str, data: bytes, expected: Version | None) -> Version:
+        """Write only if the object is of the version ``expected`` (None: only if there is none).
+
+        Raises ``PreconditionFailed``."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The names that begin with ``prefix``, in the order of their UTF-8 bytes."""
+
+    def delete(self, name: str) -> None:
+        """Remove the object; does nothing if there is none."""
+
+
+@runtime_checkable
+class Mappable(Protocol):
+    """A store whose objects are files of this machine, so that reading one need not copy it."""
+
+    def map(self, name: str) -> memoryview:
+        """The object's bytes, mapped and read-only; only for objects that are never replaced."""
+
+
+def connect(url: str, *, timeout_s: float = 20.0) -> ObjectStore:
+    """The store at ``url``. Nothing is sent and no client library is imported before the first use.
+
+    ``timeout_s`` bounds how long one call keeps trying while the store does not answer.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        from marquee.artifacts.file import FileStore
+
+        return FileStore(_directory(url), lock_timeout_s=timeout_s)
+    prefix = unquote(parts.path).strip("/")
+    if not parts.netloc or parts.scheme not in ("gs", "s3") or parts.query or parts.fragment:
+        raise ObjectStoreError(
+            f"{url!r} names no object store: use file:///directory, gs://bucket/prefix or s3://bucket/prefix"
+        )
+    return _cloud_store(parts.scheme, parts.netloc, prefix, timeout_s)
+
+
+def _cloud_store(scheme: str, bucket: str, prefix: str, timeout_s: float) -> ObjectStore:
+    if scheme == "gs":
+        from marquee.artifacts.gcs import GcsStore
+
+        return GcsStore(bucket, prefix, timeout_s=timeout_s)
+    from marquee.artifacts.s3 import S3Store
+
+    return S3Store(bucket, prefix, timeout_s=timeout_s)
+
+
+def _directory(url: str) -> Path:
+    parts = urlsplit(url)
+    path = Path(unquote(parts.path))
+    if parts.netloc not in ("", "localhost") or not path.is_absolute() or parts.query or parts.fragment:
+        raise ObjectStoreError(f"{url!r} is no directory of this machine: write file:///absolute/directory")
+    return path
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if every kind of store can hold an object of that name, else say why not."""
+    problem = _problem(name)
+    if problem:
+        raise ObjectStoreError(f"{name!r} cannot name an object: {problem}")
+    return name
+
+
+def check_prefix(prefix: str) -> str:
+    """As :func:`check_name`, for the beginning of names: it may be empty, or end in ``/``."""
+    if prefix:
+        check_name(prefix + "x" if prefix.endswith("/") else prefix)
+    return prefix
+
+
+def _problem(name: str) -> str | None:
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return "it is not text that UTF-8 can hold"
+    segments = name.split("/")
+    if any(s == "" for s in segments):
+        return "it has an empty part; parts are divided by single slashes"
+    if any(s.startswith(".") for s in segments):
+        return "no part may begin with a dot"
+    if any(ord(c) < 32 or ord(c) == 127 for c in name):
+        return "it holds a control character"
+    if len(encoded) > NAME_BYTES or any(len(s.encode()) > SEGMENT_BYTES for s in segments):
+        return f"it is longer than {NAME_BYTES} bytes, or a part of it than {SEGMENT_BYTES}"
+    return None

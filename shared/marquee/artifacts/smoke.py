@@ -1,0 +1,74 @@
+"""A few users whose answers are known, so that an artifact that answers wrongly never serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from marquee.artifacts.heads import ItemSide, rank, rate
+from marquee.artifacts.manifest import SmokeCase
+from marquee.artifacts.model import Floats
+from marquee.artifacts.users import UserRecord, UserSide
+from marquee.errors import ArtifactRefused
+
+CASES = 5
+TOP = 10
+# Sums of float32 products come out differently from one processor to the next, by far less than this.
+_RELATIVE, _ABSOLUTE = 1e-3, 1e-4
+
+
+def expected_answers(side: ItemSide, users: Sequence[UserRecord]) -> tuple[SmokeCase, ...]:
+    """The golden answers for ``users``, as both heads give them now."""
+    return tuple(_case(side, user) for user in users)
+
+
+def smoke_test(side: ItemSide, users: UserSide) -> None:
+    """Raise :class:`ArtifactRefused` unless every stored case comes out as when it was written."""
+    for case in side.manifest.smoke:
+        user = users.read(case.user_id)
+        if user is None:
+            raise _wrong(side, case, "is not found any more")
+        _check_ratings(side, case, rate(side, user.vector, user.bias))
+        _check_top(side, case, rank(side, user.items, user.weights))
+
+
+def _case(side: ItemSide, user: UserRecord) -> SmokeCase:
+    ratings, scores = rate(side, user.vector, user.bias), rank(side, user.items, user.weights)
+    best = np.argsort(-scores, kind="stable")[:TOP]
+    spread = np.linspace(0, len(side.movie_ids) - 1, min(TOP, len(side.movie_ids))).astype(int)
+    return SmokeCase(user.user_id, _named(side, spread, ratings), _named(side, best, scores))
+
+
+def _named(side: ItemSide, items: np.ndarray, numbers: Floats) -> tuple[tuple[str, float], ...]:
+    return tuple((side.movie_ids[i], float(numbers[i])) for i in items.tolist())
+
+
+def _check_ratings(side: ItemSide, case: SmokeCase, ratings: Floats) -> None:
+    for movie_id, expected in case.ratings:
+        found = _of(side, case, movie_id, ratings)
+        if not np.isclose(found, expected, rtol=_RELATIVE, atol=_ABSOLUTE):
+            raise _wrong(side, case, f"would rate {movie_id} {found:.4f}, not {expected:.4f}")
+
+
+def _check_top(side: ItemSide, case: SmokeCase, scores: Floats) -> None:
+    tolerance = _ABSOLUTE + _RELATIVE * float(np.abs(scores).max(initial=0))
+    for movie_id, expected in case.top:
+        found = _of(side, case, movie_id, scores)
+        if not abs(found - expected) <= tolerance:
+            raise _wrong(side, case, f"has score {found:.5f} for {movie_id}, not {expected:.5f}")
+    least = min((score for _, score in case.top), default=-np.inf)
+    if int(np.count_nonzero(scores > least + tolerance)) >= max(len(case.top), 1):
+        raise _wrong(side, case, "is recommended other films")
+
+
+def _of(side: ItemSide, case: SmokeCase, movie_id: str, numbers: Floats) -> float:
+    if movie_id not in side.items:
+        raise _wrong(side, case, f"needs the film {movie_id}, which is not there")
+    return float(numbers[side.items[movie_id]])
+
+
+def _wrong(side: ItemSide, case: SmokeCase, what: str) -> ArtifactRefused:
+    return ArtifactRefused(
+        f"artifact {side.manifest.version} fails its smoke test: user {case.user_id} {what}"
+    )
