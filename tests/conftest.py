@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from marquee.local.kafka import EmbeddedKafka
+
+# A busy machine is no fault of the code's: no example has a deadline.
+settings.register_profile("marquee", deadline=None)
+settings.load_profile("marquee")
 
 
 @pytest.fixture(scope="session")

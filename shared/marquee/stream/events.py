@@ -35,7 +35,7 @@ class RecommendationRequest:
     """A request for recommendations, as the service that made it logged it.
 
     ``time`` is when it was sent, ``response_ms`` how long the service waited. With status 200
-    ``movie_ids`` holds the answer and ``result`` its text; with any other status ``movie_ids`` is
+    ``movie_ids`` holds the answer and ``result`` is empty; with any other status ``movie_ids`` is
     empty and ``result`` says what went wrong. Status 0 stands for no answer at all.
     """
 
