@@ -1,0 +1,170 @@
+"""MovieLens's later ratings, lived again: each becomes a viewing of its user, then the real rating."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from marquee.errors import MarqueeError
+from marquee.simulate.catalogue import runtime
+from marquee.simulate.chance import seed_of, stream_of, unit
+from marquee.simulate.viewing import Viewing
+
+RATINGS_FILE, MOVIES_FILE = "ratings.csv", "movies.csv"
+
+
+class ReplayDataError(MarqueeError):
+    """The base data are missing, or not in the form that ``marquee data fetch`` writes."""
+
+
+class RatedFilm(NamedTuple):
+    """One rating of the base data."""
+
+    user_id: str
+    movie_id: str
+    rating: int
+    time: int
+
+
+class Base(NamedTuple):
+    """What is replayed (in order of time), who had rated before, and the catalogue."""
+
+    later: tuple[RatedFilm, ...]
+    known_users: frozenset[str]
+    movie_ids: frozenset[str]
+
+
+def read_base(directory: Path, share: float = 0.2) -> Base:
+    """Read the base data, cut at the time after which ``share`` of the ratings lie.
+
+    Ratings of the very second of the cut are all later ones, so that whoever trains on what lies before
+    that time sees none of them.
+    """
+    ratings = sorted(_rows(directory), key=lambda row: row.time)
+    if not ratings:
+        raise ReplayDataError(f"{directory / RATINGS_FILE} holds no rating: fetch it with `marquee data fetch`")
+    cut = ratings[min(len(ratings) - 1, round((1 - share) * len(ratings)))].time
+    return Base(
+        later=tuple(row for row in ratings if row.time >= cut),
+        known_users=frozenset(row.user_id for row in ratings if row.time < cut),
+        movie_ids=frozenset(row["movie_id"] for row in _table(directory / MOVIES_FILE, "movie_id")),
+    )
+
+
+def _rows(directory: Path) -> Iterator[RatedFilm]:
+    for row in _table(directory / RATINGS_FILE, "user_id", "movie_id", "rating", "time"):
+        try:
+            yield RatedFilm(row["user_id"], row["movie_id"], int(float(row["rating"])), int(row["time"]))
+        except (TypeError, ValueError) as error:
+            raise ReplayDataError(f"{directory / RATINGS_FILE}: {row} is not a rating") from error
+
+
+def _table(path: Path, *columns: str) -> Iterator[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = set(columns) - set(reader.fieldnames or ())
+            if missing:
+                raise ReplayDataError(f"{path} has no column {', '.join(sorted(missing))}")
+            yield from reader
+    except OSError as error:
+        raise ReplayDataError(f"{path} cannot be read ({error}): `marquee data fetch` writes it") from error
+
+
+class Replay:
+    """The users of the later ratings, each in the order of the base data, one film at a time.
+
+    When a film that a user was recommended is among those he has yet to see, he sees it next
+    (``influence``: the share of the answers that he looks at). ``extra``: and when none is, he begins
+    the first film of the list that he has not seen, as a viewing that the base data do not hold.
+    """
+
+    def __init__(
+        self, base: Base, *, seed: int, rating_max: int = 5, influence: float = 0.3, extra: bool = False
+    ) -> None:
+        self._base, self._seed, self._influence, self._extra = base, seed, influence, extra
+        self._scale = rating_max // 5
+        self._yet: dict[str, deque[RatedFilm]] = {}
+        for row in base.later:
+            self._yet.setdefault(row.user_id, deque()).append(row)
+        self._turns = deque(row.user_id for row in base.later)
+        self._waiting: Counter[str] = Counter()
+        self._watching: set[str] = set()
+        self._free: deque[str] = deque()
+        self._newcomers = set(self._yet) - base.known_users
+        self._extras: deque[tuple[str, str]] = deque()
+        self._seen: set[tuple[str, str]] = set()
+
+    @property
+    def over(self) -> bool:
+        return not (self._turns or self._waiting or self._watching or self._extras)
+
+    def begin(self, *, midway: bool = False) -> Viewing | None:
+        if self._extras:
+            user_id, movie_id = self._extras.popleft()
+            if user_id not in self._watching:
+                return self._viewing(user_id, movie_id, None, recommended=True)
+        user_id = self._turn()
+        if user_id is None:
+            return None
+        row = self._yet[user_id].popleft()
+        return self._viewing(user_id, row.movie_id, row.rating * self._scale)
+
+    def _turn(self) -> str | None:
+        """Who is next: turns pass in the order of the base data; a busy user's wait until he is free."""
+        while self._free:
+            user_id = self._free.popleft()
+            if user_id not in self._watching and self._waiting[user_id]:
+                self._waiting[user_id] -= 1
+                self._waiting += Counter()  # Drops those that stand at nought.
+                return user_id
+        while self._turns:
+            user_id = self._turns.popleft()
+            if user_id not in self._watching:
+                return user_id
+            self._waiting[user_id] += 1
+        return None
+
+    def end(self, viewing: Viewing) -> None:
+        self._watching.discard(viewing.user_id)
+        if self._waiting[viewing.user_id]:
+            self._free.append(viewing.user_id)
+
+    def asks(self, number: int) -> str:
+        place = seed_of(self._seed, "request", number) % len(self._base.later)
+        return self._base.later[place].user_id
+
+    def recommend(self, number: int, user_id: str, movie_ids: Sequence[str]) -> None:
+        if unit(self._seed, "answer", number) >= self._influence:
+            return
+        yet = self._yet.get(user_id, deque())
+        places = {row.movie_id: place for place, row in enumerate(yet)}
+        wanted = next((places[movie_id] for movie_id in movie_ids if movie_id in places), None)
+        if wanted is not None:
+            row = yet[wanted]
+            del yet[wanted]
+            yet.appendleft(row)
+        elif self._extra:
+            fresh = (m for m in movie_ids if self.knows(m) and (user_id, m) not in self._seen)
+            self._extras.extend((user_id, movie_id) for movie_id in list(fresh)[:1])
+
+    def knows(self, movie_id: str) -> bool:
+        return movie_id in self._base.movie_ids
+
+    def _viewing(
+        self, user_id: str, movie_id: str, rating: int | None, *, recommended: bool = False
+    ) -> Viewing:
+        account = user_id in self._newcomers
+        self._newcomers.discard(user_id)
+        self._watching.add(user_id)
+        if self._extra:
+            self._seen.add((user_id, movie_id))
+        chance = stream_of(self._seed, "viewing", user_id, movie_id)
+        # The credits are often left out.
+        last = max(1, runtime(movie_id, self._seed) - int(chance.random() * 8))
+        return Viewing(
+            user_id, movie_id, last, rating, chance.getrandbits(64), account=account, recommended=recommended
+        )

@@ -1,0 +1,47 @@
+"""One customer who watches one film, and the audience from which such viewings come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class Viewing:
+    """A viewing that goes on: watch lines from ``minute`` to ``last_minute``, then the rating, if any.
+
+    ``state`` is its own chance. ``account``: the customer is new, and first creates an account.
+    """
+
+    user_id: str
+    movie_id: str
+    last_minute: int
+    rating: int | None
+    state: int
+    minute: int = 0
+    account: bool = False
+    recommended: bool = False
+
+
+class Audience(Protocol):
+    """Who watches what, and who asks. It decides from the seed alone, but for what is recommended."""
+
+    def begin(self, *, midway: bool = False) -> Viewing | None:
+        """The next viewing, or None if nobody is free to begin one. ``midway``: it began before we looked."""
+
+    def end(self, viewing: Viewing) -> None:
+        """``viewing`` is over: its customer is free."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will ever begin again."""
+
+    def asks(self, number: int) -> str:
+        """The user id of the ``number``-th recommendation request."""
+
+    def recommend(self, number: int, user_id: str, movie_ids: Sequence[str]) -> None:
+        """``user_id`` was shown ``movie_ids``, best first, in answer to request ``number``."""
+
+    def knows(self, movie_id: str) -> bool:
+        """Whether the catalogue has this film."""
