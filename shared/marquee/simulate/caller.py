@@ -1,0 +1,125 @@
+"""The service's side of the recommendation call: it waits as long as the contract says, and notes what came."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+
+from marquee.errors import SettingsError
+from marquee.simulate.report import Stopwatch
+from marquee.stream.events import RecommendationRequest
+
+# User ids that no customer has: words, signs, nothing, too long, other alphabets, a way out of the path.
+INVALID_USER_IDS = ("abc", "-1", " ", "12x4", "1.5", "9" * 400, "١٢٣", "../1", "1,2", "\x00", "' or 1=1")
+_USABLE = re.compile(r"[a-z0-9+_.*-]+")
+_LONGEST_RESULT = 500
+
+
+class Outcome(NamedTuple):
+    """What the service logs of one request, and whether its list can be used."""
+
+    request: RecommendationRequest
+    usable: bool
+
+
+class Caller:
+    """Asks ``GET <url>/recommend/<user>`` and gives up after ``timeout_ms``. An async context manager."""
+
+    def __init__(self, url: str, timeout_ms: int) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"{url!r} is not where recommendations are: it should be http://host:port")
+        self._url, self._timeout_ms = url.rstrip("/"), timeout_ms
+        self._host = parts.hostname
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._address = self._host
+        self.server = f"{self._host}:{self._port}"
+        self.statuses: Counter[int] = Counter()
+        self.invalid_statuses: Counter[int] = Counter()
+        self.unusable = 0
+        self.stopwatch = Stopwatch()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Caller:
+        self._address = await self._resolve()
+        self._session = aiohttp.ClientSession(
+            # Requests leave when they are due, however many are on their way.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
+            timeout=aiohttp.ClientTimeout(total=self._timeout_ms / 1000),
+            headers={"Accept": "text/plain"},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def _resolve(self) -> str:
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port)
+        except OSError:
+            return self._host
+        return str(found[0][4][0])
+
+    async def ask(self, user_id: str) -> Outcome:
+        """One request for a customer, with its outcome as the service logs it; never raises for a failure."""
+        at, started = datetime.now(UTC), time.perf_counter()
+        status, text = await self._get(user_id)
+        ms = (time.perf_counter() - started) * 1000
+        self.stopwatch.add(ms)
+        self.statuses[status] += 1
+        movie_ids = tuple(text.split(", ")) if status == 200 else ()
+        usable = status == 200 and all(map(_USABLE.fullmatch, movie_ids))
+        self.unusable += status == 200 and not usable
+        request = RecommendationRequest(at, user_id, self.server, status, movie_ids, text, round(ms))
+        return Outcome(request, usable)
+
+    async def ask_invalid(self, number: int) -> int:
+        """One request that no customer would make; the status (400 is right). The service does not log it."""
+        user_id = INVALID_USER_IDS[number % len(INVALID_USER_IDS)]
+        status, _ = await self._get(user_id)
+        self.invalid_statuses[status] += 1
+        return status
+
+    async def _get(self, user_id: str) -> tuple[int, str]:
+        assert self._session is not None, "the caller is used inside `async with`"
+        from yarl import URL
+
+        url = URL(f"{self._url}/recommend/{quote(user_id, safe='')}", encoded=True)
+        try:
+            async with self._session.get(url, allow_redirects=False) as response:
+                text = await response.text(errors="replace")
+                return response.status, _result(response.status, text, response.reason or "")
+        except TimeoutError:
+            return 0, self._complaint("java.util.concurrent.TimeoutException: Request timeout to", True)
+        except aiohttp.ClientConnectorError as error:
+            return 0, f"{self._complaint('java.net.ConnectException: Connection refused:')} {_errno(error)}"
+        except (aiohttp.ClientError, OSError) as error:
+            return 0, f"{self._complaint('java.io.IOException: Connection lost:')} {type(error).__name__}"
+
+    def _complaint(self, what: str, timeout: bool = False) -> str:
+        where = f"{what} {self._host}/{self._address}:{self._port}"
+        return f"{where} after {self._timeout_ms} ms" if timeout else where
+
+
+def _errno(error: aiohttp.ClientConnectorError) -> str:
+    return f"({error.os_error.strerror or type(error.os_error).__name__})"
+
+
+def _result(status: int, text: str, reason: str) -> str:
+    """One line: the ids joined as the log joins them, or the text of any other answer, cut."""
+    if status == 200:
+        return ", ".join(part.strip() for part in " ".join(text.split()).split(","))
+    # Printable ASCII only: whatever a proxy answers, the outcome stays one readable line.
+    plain = " ".join("".join(c if " " <= c <= "~" else " " for c in text).split())
+    return plain[:_LONGEST_RESULT].strip() or reason or "no text"

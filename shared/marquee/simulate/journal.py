@@ -1,0 +1,71 @@
+"""The service's log: events become lines, some of them spoiled, all of them counted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from marquee.simulate.chance import step
+from marquee.simulate.corruption import Corrupter
+from marquee.simulate.tally import Tally
+from marquee.simulate.writer import Writer
+from marquee.stream.events import AccountCreated, Event, Rating, RecommendationRequest, Watch
+from marquee.stream.lines import format_line
+
+KINDS: dict[type[Event], str] = {
+    Watch: "watch",
+    Rating: "rating",
+    RecommendationRequest: "recommendation",
+    AccountCreated: "account",
+}
+# 267 of 50,000 recorded lines were older than one before them, by at most 374 ms.
+_DISORDER = 267 / 50_000
+_LATEST_MS = 374
+
+
+class Journal:
+    """Writes events to ``writer`` as lines in ``zone``, and keeps the tally.
+
+    Customers' lines and requests' lines are spoiled by a corrupter each: when answers come must not
+    change which of the customers' lines are hit.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        zone: ZoneInfo,
+        customers: Corrupter | None = None,
+        requests: Corrupter | None = None,
+        *,
+        disorder: bool = False,
+    ) -> None:
+        self.tally = Tally()
+        self.writer = writer
+        self._zone, self._customers, self._requests = zone, customers, requests
+        self._disorder = int(_DISORDER * (1 << 32)) if disorder else 0
+        self._state = 1
+        self._entries = {kind: self.tally.entry(name) for kind, name in KINDS.items()}
+
+    def time(self) -> datetime:
+        """The wall clock, to the millisecond; with disorder, now and then a moment ago."""
+        now = datetime.now(UTC)
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        if self._disorder:
+            self._state = step(self._state)
+            if self._state >> 32 < self._disorder:
+                return now - timedelta(milliseconds=(self._state >> 16) % (_LATEST_MS + 1))
+        return now
+
+    def write(self, event: Event, *, unusable: bool = False) -> None:
+        """Log one event. ``unusable``: its text came from outside, and will not read as an event."""
+        text = format_line(event, self._zone)
+        corrupter = self._requests if type(event) is RecommendationRequest else self._customers
+        spoiled = corrupter.spoil(text) if corrupter else None
+        if spoiled:
+            entry = self.tally.entry(KINDS[type(event)], spoiled.kind, spoiled.category)
+            self.writer.write(spoiled.line, entry)
+        elif unusable:
+            entry = self.tally.entry(KINDS[type(event)], None, "recommendation")
+            self.writer.write(text.encode(), entry)
+        else:
+            self.writer.write(text.encode(), self._entries[type(event)])

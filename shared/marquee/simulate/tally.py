@@ -1,0 +1,81 @@
+"""Counts of lines by what they are, moved when a line is written and when it is acknowledged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from marquee.simulate.report import PartitionReport, Report
+
+
+class Entry:
+    """The lines of one kind, corruption and category. Its method is the acknowledgement of each of them:
+    one object for all, where a closure a line would cost more than sending it."""
+
+    __slots__ = ("acknowledged", "category", "corruption", "kind", "refused", "tally", "written")
+
+    def __init__(self, tally: Tally, kind: str, corruption: str | None, category: str | None) -> None:
+        self.tally, self.kind, self.corruption, self.category = tally, kind, corruption, category
+        self.written = self.acknowledged = self.refused = 0
+
+    def delivered(self, error: Any, message: Any) -> None:
+        """Called by the Kafka client, once for each line."""
+        if error is not None:
+            self.refused += 1
+            self.tally.refusal = str(error)
+            return
+        self.keep(message.partition(), message.offset())
+
+    def keep(self, partition: int, offset: int) -> None:
+        """One line is safe, at ``offset`` of ``partition``."""
+        self.acknowledged += 1
+        span = self.tally.partitions.get(partition)
+        if span is None:
+            self.tally.partitions[partition] = PartitionReport(offset, offset, 1)
+            return
+        span.lines += 1
+        if offset > span.last:
+            span.last = offset
+        elif offset < span.first:
+            span.first = offset
+
+
+class Tally:
+    """All entries, and the partitions they went to. ``refusal``: why Kafka gave a line back, if it did."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str | None, str | None], Entry] = {}
+        self.partitions: dict[int, PartitionReport] = {}
+        self.refusal = ""
+
+    def entry(self, kind: str, corruption: str | None = None, category: str | None = None) -> Entry:
+        """The entry of such lines, made when it is first asked for."""
+        key = (kind, corruption, category)
+        found = self._entries.get(key)
+        if found is None:
+            found = self._entries[key] = Entry(self, *key)
+        return found
+
+    @property
+    def acknowledged(self) -> int:
+        return sum(entry.acknowledged for entry in self._entries.values())
+
+    @property
+    def unacknowledged(self) -> int:
+        return sum(entry.written - entry.acknowledged for entry in self._entries.values())
+
+    def fill(self, report: Report) -> None:
+        """Write the counts into ``report``."""
+        lines: Counter[str] = Counter()
+        unreadable: Counter[str] = Counter()
+        corrupted: dict[str, dict[str, int]] = {}
+        for entry in self._entries.values():
+            lines[entry.kind] += entry.acknowledged
+            if entry.category is not None:
+                unreadable[entry.category] += entry.acknowledged
+            if entry.corruption is not None:
+                kinds = corrupted.setdefault(entry.kind, {})
+                kinds[entry.corruption] = kinds.get(entry.corruption, 0) + entry.acknowledged
+        report.lines, report.unreadable, report.corrupted = dict(lines), dict(unreadable), corrupted
+        report.acknowledged, report.unacknowledged = self.acknowledged, self.unacknowledged
+        report.partitions = {str(number): span for number, span in sorted(self.partitions.items())}
