@@ -1,14 +1,12 @@
-"""The service's side of the recommendation call: it waits as long as the contract says, and notes what came."""
+"""The service's side of the recommendation call: it waits as long as agreed, and notes what came."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import Counter
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -16,18 +14,11 @@ import aiohttp
 from marquee.errors import SettingsError
 from marquee.simulate.report import Stopwatch
 from marquee.stream.events import RecommendationRequest
+from marquee.stream.lines import is_movie_id
 
 # User ids that no customer has: words, signs, nothing, too long, other alphabets, a way out of the path.
 INVALID_USER_IDS = ("abc", "-1", " ", "12x4", "1.5", "9" * 400, "١٢٣", "../1", "1,2", "\x00", "' or 1=1")
-_USABLE = re.compile(r"[a-z0-9+_.*-]+")
 _LONGEST_RESULT = 500
-
-
-class Outcome(NamedTuple):
-    """What the service logs of one request, and whether its list can be used."""
-
-    request: RecommendationRequest
-    usable: bool
 
 
 class Caller:
@@ -45,6 +36,7 @@ class Caller:
         self.statuses: Counter[int] = Counter()
         self.invalid_statuses: Counter[int] = Counter()
         self.unusable = 0
+        """Answers of status 200 that are no list of movie ids, or an empty one."""
         self.stopwatch = Stopwatch()
         self._session: aiohttp.ClientSession | None = None
 
@@ -71,18 +63,16 @@ class Caller:
             return self._host
         return str(found[0][4][0])
 
-    async def ask(self, user_id: str) -> Outcome:
+    async def ask(self, user_id: str) -> RecommendationRequest:
         """One request for a customer, with its outcome as the service logs it; never raises for a failure."""
         at, started = datetime.now(UTC), time.perf_counter()
         status, text = await self._get(user_id)
         ms = (time.perf_counter() - started) * 1000
         self.stopwatch.add(ms)
         self.statuses[status] += 1
-        movie_ids = tuple(text.split(", ")) if status == 200 else ()
-        usable = status == 200 and all(map(_USABLE.fullmatch, movie_ids))
-        self.unusable += status == 200 and not usable
-        request = RecommendationRequest(at, user_id, self.server, status, movie_ids, text, round(ms))
-        return Outcome(request, usable)
+        movie_ids, result = (tuple(text.split(", ") if text else ()), "") if status == 200 else ((), text)
+        self.unusable += status == 200 and not (movie_ids and all(map(is_movie_id, movie_ids)))
+        return RecommendationRequest(at, user_id, self.server, status, movie_ids, result, round(ms))
 
     async def ask_invalid(self, number: int) -> int:
         """One request that no customer would make; the status (400 is right). The service does not log it."""

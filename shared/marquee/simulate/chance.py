@@ -7,6 +7,7 @@ size exist without being held.
 from __future__ import annotations
 
 from hashlib import blake2b
+from math import gcd
 from random import Random
 
 _WORD = (1 << 64) - 1
@@ -47,3 +48,11 @@ def zipf_rank(u: float, count: int, exponent: float, offset: float = 0.0) -> int
     else:
         value = (low**power + u * (high**power - low**power)) ** (1 / power)
     return min(count - 1, max(0, int(value - offset) - 1))
+
+
+def coprime(start: int, count: int) -> int:
+    """A number from ``start`` on that is coprime to ``count``: times it, modulo ``count``, is a shuffle."""
+    stride = start % count or 1
+    while gcd(stride, count) != 1:
+        stride += 1
+    return stride

@@ -112,7 +112,8 @@ class Corrupter:
 
     def _unknown_film(self, text: str, start: int, end: int) -> str | None:
         for _ in range(10):
-            spoiled = self._inserted(text, start, end - 1, ascii_lowercase)
+            # Before the last plus: a letter in the year would not be silent.
+            spoiled = self._inserted(text, start, text.rindex("+", start, end), ascii_lowercase)
             if not self._known(spoiled[start : end + 1]):
                 return spoiled
         return None

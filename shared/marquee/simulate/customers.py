@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from math import gcd
 from random import Random
 
 from marquee.simulate.catalogue import MadeCatalogue, runtime
-from marquee.simulate.chance import seed_of, stream_of, zipf_rank
+from marquee.simulate.chance import coprime, seed_of, stream_of, zipf_rank
 from marquee.simulate.taste import Taste
 from marquee.simulate.viewing import Viewing
 
@@ -24,7 +23,7 @@ _WAITING = 10_000
 
 
 class MadeCustomers:
-    """``users`` customers of a ``catalogue``: busy ones and popular films by Zipf's law, tastes from ``seed``.
+    """``users`` customers of a ``catalogue``: busy ones and popular films by Zipf's law, tastes by seed.
 
     ``influence``: the share of answers that the customer looks at. Going down the list he begins the first
     film that tempts him, so that a list which knows his taste is followed more often.
@@ -38,7 +37,7 @@ class MadeCustomers:
         self._users, self._catalogue, self._seed = users, catalogue, seed
         self._rating_max, self._influence = rating_max, influence
         self.taste = Taste(seed)
-        self._stride = _coprime(seed_of(seed, "stride"), users)
+        self._stride = coprime(seed_of(seed, "stride"), users)
         self._begun = self._created = 0
         self._watching: set[str] = set()
         self._tempted: deque[tuple[str, str]] = deque(maxlen=_WAITING)
@@ -126,11 +125,3 @@ class MadeCustomers:
             account=account,
             recommended=recommended,
         )
-
-
-def _coprime(start: int, count: int) -> int:
-    """A number coprime to ``count``: multiplying by it shuffles the ranks, without a table."""
-    stride = start % count or 1
-    while gcd(stride, count) != 1:
-        stride += 1
-    return stride

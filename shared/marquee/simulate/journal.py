@@ -9,8 +9,8 @@ from marquee.simulate.chance import step
 from marquee.simulate.corruption import Corrupter
 from marquee.simulate.tally import Tally
 from marquee.simulate.writer import Writer
-from marquee.stream.events import AccountCreated, Event, Rating, RecommendationRequest, Watch
-from marquee.stream.lines import format_line
+from marquee.stream.events import AccountCreated, Event, Malformed, Rating, RecommendationRequest, Watch
+from marquee.stream.lines import LineParser, format_line
 
 KINDS: dict[type[Event], str] = {
     Watch: "watch",
@@ -34,14 +34,16 @@ class Journal:
         self,
         writer: Writer,
         zone: ZoneInfo,
-        customers: Corrupter | None = None,
-        requests: Corrupter | None = None,
+        parser: LineParser,
+        customers: Corrupter,
+        requests: Corrupter,
         *,
         disorder: bool = False,
     ) -> None:
         self.tally = Tally()
         self.writer = writer
-        self._zone, self._customers, self._requests = zone, customers, requests
+        self._zone, self._parser = zone, parser
+        self._customers, self._requests = customers, requests
         self._disorder = int(_DISORDER * (1 << 32)) if disorder else 0
         self._state = 1
         self._entries = {kind: self.tally.entry(name) for kind, name in KINDS.items()}
@@ -56,16 +58,21 @@ class Journal:
                 return now - timedelta(milliseconds=(self._state >> 16) % (_LATEST_MS + 1))
         return now
 
-    def write(self, event: Event, *, unusable: bool = False) -> None:
-        """Log one event. ``unusable``: its text came from outside, and will not read as an event."""
+    def write(self, event: Event) -> None:
+        """Log one event, or what is made of it."""
         text = format_line(event, self._zone)
-        corrupter = self._requests if type(event) is RecommendationRequest else self._customers
-        spoiled = corrupter.spoil(text) if corrupter else None
+        asked = type(event) is RecommendationRequest
+        spoiled = (self._requests if asked else self._customers).spoil(text)
         if spoiled:
             entry = self.tally.entry(KINDS[type(event)], spoiled.kind, spoiled.category)
             self.writer.write(spoiled.line, entry)
-        elif unusable:
-            entry = self.tally.entry(KINDS[type(event)], None, "recommendation")
-            self.writer.write(text.encode(), entry)
+        elif asked:
+            self._write_answer(text)
         else:
             self.writer.write(text.encode(), self._entries[type(event)])
+
+    def _write_answer(self, text: str) -> None:
+        # An answer is foreign text: it may make a line that nobody can read, and the account must know.
+        read = self._parser.parse(text)
+        category = read.category if isinstance(read, Malformed) else None
+        self.writer.write(text.encode(), self.tally.entry("recommendation", None, category))

@@ -45,7 +45,9 @@ def read_base(directory: Path, share: float = 0.2) -> Base:
     """
     ratings = sorted(_rows(directory), key=lambda row: row.time)
     if not ratings:
-        raise ReplayDataError(f"{directory / RATINGS_FILE} holds no rating: fetch it with `marquee data fetch`")
+        raise ReplayDataError(
+            f"{directory / RATINGS_FILE} holds no rating: fetch it with `marquee data fetch`"
+        )
     cut = ratings[min(len(ratings) - 1, round((1 - share) * len(ratings)))].time
     return Base(
         later=tuple(row for row in ratings if row.time >= cut),
@@ -107,11 +109,11 @@ class Replay:
             user_id, movie_id = self._extras.popleft()
             if user_id not in self._watching:
                 return self._viewing(user_id, movie_id, None, recommended=True)
-        user_id = self._turn()
-        if user_id is None:
+        turn = self._turn()
+        if turn is None:
             return None
-        row = self._yet[user_id].popleft()
-        return self._viewing(user_id, row.movie_id, row.rating * self._scale)
+        row = self._yet[turn].popleft()
+        return self._viewing(turn, row.movie_id, row.rating * self._scale)
 
     def _turn(self) -> str | None:
         """Who is next: turns pass in the order of the base data; a busy user's wait until he is free."""

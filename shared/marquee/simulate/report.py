@@ -18,7 +18,7 @@ class PartitionReport(msgspec.Struct):
     lines: int
 
 
-class ResponseTimes(msgspec.Struct):
+class ResponseTimes(msgspec.Struct, frozen=True):
     """Of all answers, in milliseconds; the nearest-rank percentiles, to a tenth."""
 
     count: int = 0

@@ -126,7 +126,7 @@ class Service:
             return False
         if self.plan.lines:
             return self._lines >= self.plan.lines
-        return self.screens.over and not self.plan.stay
+        return self.screens.audience.over and not self.plan.stay
 
     def _write_lines(self, count: int) -> int:
         screens, journal = self.screens, self.journal
@@ -150,11 +150,9 @@ class Service:
             task.add_done_callback(self._asking.discard)
 
     async def _ask(self, caller: Caller, number: int) -> None:
-        outcome = await caller.ask(self.screens.audience.asks(number))
-        request = outcome.request
-        self.journal.write(request, unusable=request.status == 200 and not outcome.usable)
-        if outcome.usable:
-            self.screens.audience.recommend(number, request.user_id, request.movie_ids)
+        request = await caller.ask(self.screens.audience.asks(number))
+        self.journal.write(request)
+        self.screens.audience.recommend(number, request.user_id, request.movie_ids)
 
     async def _ask_invalid(self, caller: Caller, number: int) -> None:
         await caller.ask_invalid(number)
@@ -169,8 +167,10 @@ class Service:
         if self._asking:
             await asyncio.wait(self._asking)
         elapsed = time.monotonic() - self._began
-        await asyncio.to_thread(self.journal.writer.close, self.plan.patience_s)
-        self._write_report(elapsed, finished=True)
+        try:
+            await asyncio.to_thread(self.journal.writer.close, self.plan.patience_s)
+        finally:
+            self._write_report(elapsed, finished=True)
 
     def _write_report(self, elapsed: float | None = None, *, finished: bool = False) -> None:
         report, screens, tally = self.report, self.screens, self.journal.tally

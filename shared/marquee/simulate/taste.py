@@ -34,9 +34,7 @@ class Taste:
 
     def _side(self, kind: str, name: str) -> _Side:
         chance = stream_of(self._seed, kind, name)
-        return _Side(
-            chance.gauss(0, _BIAS), tuple(chance.gauss(0, _SPREAD) for _ in range(DIMENSIONS))
-        )
+        return _Side(chance.gauss(0, _BIAS), tuple(chance.gauss(0, _SPREAD) for _ in range(DIMENSIONS)))
 
     def liking(self, user_id: str, movie_id: str) -> float:
         """What this user would feel for this film, without noise; mostly from 1 to 5, not clipped."""

@@ -22,6 +22,10 @@ class KafkaRefused(MarqueeError):
     """Kafka will not take our lines, however often we try."""
 
 
+class PipeClosed(MarqueeError):
+    """Whoever read the lines has stopped reading."""
+
+
 class Writer(Protocol):
     """Takes lines, and says through their entry when each is safe."""
 
@@ -53,16 +57,22 @@ class PipeWriter:
         return True
 
     def write(self, line: bytes, entry: Entry) -> None:
-        self._out.write(line + b"\n")
+        try:
+            self._out.write(line + b"\n")
+        except BrokenPipeError as error:
+            raise PipeClosed("the reader of the lines has gone") from error
         entry.written += 1
         entry.keep(0, self._lines)
         self._lines += 1
 
     def poll(self) -> None:
-        self._out.flush()
+        try:
+            self._out.flush()
+        except BrokenPipeError as error:
+            raise PipeClosed("the reader of the lines has gone") from error
 
     def close(self, patience_s: float) -> None:
-        self._out.flush()
+        self.poll()
 
 
 class NoWriter:
