@@ -1,0 +1,141 @@
+"""One artifact, loaded: from a user's profile to a list of films."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.artifacts.artifact import read_items
+from marquee.artifacts.heads import ItemSide, rank
+from marquee.artifacts.object_store import ObjectStore
+from marquee.artifacts.smoke import smoke_test
+from marquee.artifacts.users import UserRecord, UserSide
+from marquee.errors import ArtifactRefused, ObjectNotFound
+from marquee.recommend.fold_in import Prior, fold_in
+from marquee.recommend.profile import NOTHING, Profile
+from marquee.recommend.ranker import top_n
+
+RECORDS_KEPT = 2_000
+"""Records of users in memory, a few kilobytes each; an artifact never changes, so they never age."""
+
+
+class Tier(StrEnum):
+    """How an answer was reached."""
+
+    PERSONALISED = "personalised"  # as the artifact knows the user
+    FOLDED_IN = "folded-in"  # with what he did since, or all that he ever did
+    POPULAR = "popular"  # nothing is known of him
+    LAST_RESORT = "last-resort"  # a list made earlier, for nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """One film of an answer. ``score`` orders the list; ``rating`` is what the user is predicted to rate it."""
+
+    movie_id: str
+    score: float
+    rating: float | None
+
+
+class Engine:
+    """Answers from one artifact. Safe to share between threads: nothing in it changes."""
+
+    def __init__(self, side: ItemSide, users: UserSide) -> None:
+        self.side = side
+        self.version = side.manifest.version
+        self.trained_through: datetime = side.manifest.trained_through
+        self._users = users
+        self._prior = Prior(
+            side.prior_mean.astype(np.float64),
+            side.prior_precision.astype(np.float64),
+            side.manifest.noise_precision,
+        )
+        self._records: OrderedDict[str, UserRecord | None] = OrderedDict()
+        self._records_lock = threading.Lock()
+
+    @classmethod
+    def load(cls, store: ObjectStore, version: str) -> Engine:
+        """Read, check and try out an artifact.
+
+        Raises :class:`ArtifactRefused` if it must not serve, and the store's errors.
+        """
+        try:
+            side = read_items(store, version)
+        except ObjectNotFound as error:
+            raise ArtifactRefused(f"there is no artifact {version}: {error}") from error
+        users = UserSide(store, side.manifest)
+        users.check_sizes()
+        smoke_test(side, users)
+        return cls(side, users)
+
+    def known_record(self, user_id: str) -> tuple[bool, UserRecord | None]:
+        """Whether the user was looked up before, and if so what was found."""
+        with self._records_lock:
+            if user_id not in self._records:
+                return False, None
+            self._records.move_to_end(user_id)
+            return True, self._records[user_id]
+
+    def read_record(self, user_id: str) -> UserRecord | None:
+        """What the artifact holds of the user, or None; raises ``ArtifactRefused`` and the store's errors."""
+        record = self._users.read(user_id)
+        with self._records_lock:
+            self._records[user_id] = record
+            if len(self._records) > RECORDS_KEPT:
+                self._records.popitem(last=False)
+        return record
+
+    def recommend(self, profile: Profile, n: int) -> tuple[Tier, list[Film]]:
+        """The ``n`` best films for the user, best first; those he has seen are left out."""
+        if not len(profile.items):
+            tier, scores = Tier.POPULAR, self.side.popularity
+        else:
+            tier = Tier.FOLDED_IN if profile.fresh else Tier.PERSONALISED
+            scores = rank(self.side, profile.items, profile.weights)
+        rows = top_n(scores, n, profile.items)
+        return tier, self._films(rows, scores[rows], self.ratings(profile, rows))
+
+    def popular(self, n: int) -> list[Film]:
+        """The most popular films, whoever asks."""
+        return self.recommend(NOTHING, n)[1]
+
+    def ratings(self, profile: Profile, rows: NDArray[np.integer]) -> Sequence[float]:
+        """The predicted ratings of some films, [len(rows)], on the scale.
+
+        From the stored vector; or, where there are new ratings or no record, from one that is folded in.
+        """
+        vector, bias = self._theta(profile)
+        manifest = self.side.manifest
+        raw = self.side.item_vectors[rows] @ vector + self.side.item_biases[rows] + (manifest.mean + bias)
+        return cast(list[float], np.clip(raw, manifest.rating_min, manifest.rating_max).tolist())
+
+    def _theta(self, profile: Profile) -> tuple[NDArray[np.float32], float]:
+        if profile.record is not None and not profile.freshly_rated:
+            return profile.record.vector, profile.record.bias
+        rated = ~np.isnan(profile.ratings)
+        side = self.side
+        return fold_in(
+            side.item_vectors,
+            side.item_biases,
+            side.manifest.mean,
+            self._prior,
+            profile.items[rated],
+            profile.ratings[rated],
+        )
+
+    def _films(
+        self, rows: NDArray[np.integer], scores: NDArray[np.floating], ratings: Sequence[float]
+    ) -> list[Film]:
+        movie_ids = self.side.movie_ids
+        return [
+            Film(movie_ids[row], score, rating)
+            for row, score, rating in zip(rows.tolist(), scores.tolist(), ratings, strict=True)
+        ]
