@@ -6,6 +6,7 @@
     │   ├── BaseDataUnavailable
     │   ├── DatabaseUnavailable
     │   ├── DeliveryFailed
+    │   ├── NothingToRecommend   no release and no popular films: too early, or all is away
     │   └── ObjectStoreUnavailable
     └── TerminalError            trying again cannot mend it
         ├── InvalidBatch         what arrived is not one of our CloudEvents
@@ -50,6 +51,10 @@ class DatabaseUnavailable(TransientError):
 
 class DeliveryFailed(TransientError):
     """The receiver did not accept an event."""
+
+
+class NothingToRecommend(TransientError):
+    """There is neither a release nor any film that could be called popular."""
 
 
 class ObjectStoreUnavailable(TransientError):

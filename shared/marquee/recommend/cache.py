@@ -120,7 +120,9 @@ class ReleaseCache:
         self._seen = version  # Last: where the store goes away in between, the next look begins anew.
 
     def _changed(self) -> tuple[Release, Version] | None:
-        return releases.current(self.store) if self._seen is None else releases.changed(self.store, self._seen)
+        return (
+            releases.current(self.store) if self._seen is None else releases.changed(self.store, self._seen)
+        )
 
     def _before(self, release: Release) -> Iterable[Release]:
         for number in range(release.number - 1, max(release.number - 1 - STEPS_BACK, 0), -1):

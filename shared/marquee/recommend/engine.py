@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 
 from marquee.artifacts.artifact import read_items
 from marquee.artifacts.heads import ItemSide, rank
-from marquee.artifacts.object_store import ObjectStore
+from marquee.artifacts.object_store import Mappable, ObjectStore
 from marquee.artifacts.smoke import smoke_test
 from marquee.artifacts.users import UserRecord, UserSide
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.recommend.fold_in import Prior, fold_in
 from marquee.recommend.profile import NOTHING, Profile
 from marquee.recommend.ranker import top_n
+
+log = logging.getLogger(__name__)
 
 RECORDS_KEPT = 2_000
 """Records of users in memory, a few kilobytes each; an artifact never changes, so they never age."""
@@ -38,7 +41,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """One film of an answer. ``score`` orders the list; ``rating`` is what the user is predicted to rate it."""
+    """One film of an answer: ``score`` orders the list, ``rating`` is what the user should rate it."""
 
     movie_id: str
     score: float
@@ -48,8 +51,9 @@ class Film:
 class Engine:
     """Answers from one artifact. Safe to share between threads: nothing in it changes."""
 
-    def __init__(self, side: ItemSide, users: UserSide) -> None:
+    def __init__(self, side: ItemSide, users: UserSide, *, maps_users: bool = False) -> None:
         self.side = side
+        self.maps_users = maps_users  # A look at a user costs a look into memory.
         self.version = side.manifest.version
         self.trained_through: datetime = side.manifest.trained_through
         self._users = users
@@ -74,7 +78,7 @@ class Engine:
         users = UserSide(store, side.manifest)
         users.check_sizes()
         smoke_test(side, users)
-        return cls(side, users)
+        return cls(side, users, maps_users=isinstance(store, Mappable))
 
     def known_record(self, user_id: str) -> tuple[bool, UserRecord | None]:
         """Whether the user was looked up before, and if so what was found."""
@@ -85,8 +89,15 @@ class Engine:
             return True, self._records[user_id]
 
     def read_record(self, user_id: str) -> UserRecord | None:
-        """What the artifact holds of the user, or None; raises ``ArtifactRefused`` and the store's errors."""
-        record = self._users.read(user_id)
+        """What the artifact holds of the user, or None; raises the store's errors.
+
+        Bytes that are not the ones written say nothing of him, and are reported.
+        """
+        try:
+            record = self._users.read(user_id)
+        except ArtifactRefused as error:
+            log.error("answering without the stored row: %s", error)
+            record = None
         with self._records_lock:
             self._records[user_id] = record
             if len(self._records) > RECORDS_KEPT:

@@ -13,11 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from marquee.errors import InvalidBatch, MarqueeError
 from marquee.stream.batch import Impression, ImpressionBatch
-from marquee.stream.delivery import Delivery
+
+if TYPE_CHECKING:  # Loaded with the first batch: a cold start need not wait for it.
+    from marquee.stream.delivery import Delivery
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +97,6 @@ class ImpressionSender:
             return [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
 
     def _deliver(self, delivery: Delivery, batch: list[Impression]) -> None:
-        # Imported with the first batch: a cold start need not wait for what encodes CloudEvents.
         from marquee.stream.envelope import seal
 
         envelope = seal(ImpressionBatch(uuid4().hex, tuple(batch)))

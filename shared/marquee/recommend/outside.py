@@ -73,7 +73,7 @@ class Outside:
         self._answered = False
 
     def ask(self, call: Callable[[int], T]) -> T:
-        """``call`` it with the deadline in milliseconds; raises :class:`NoAnswer`, at the deadline at the latest.
+        """``call`` it with the deadline in milliseconds; raises :class:`NoAnswer` by then at the latest.
 
         Faults that say something of the question rather than of its receiver should be returned, not raised.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 from marquee.artifacts.evidence import film_weight
 from marquee.artifacts.heads import ItemSide
 from marquee.artifacts.users import UserRecord
-from marquee.telemetry.history import History
+
+if TYPE_CHECKING:  # The database's client is loaded where there is a database.
+    from marquee.telemetry.history import History, RatedFilm, WatchedFilm
 
 Floats = NDArray[np.float32]
 
@@ -75,14 +78,15 @@ def _joined(base: Profile, films: dict[int, _Film]) -> Profile:
 
 
 def _fresh_films(side: ItemSide, history: History) -> dict[int, _Film]:
-    """The films by row, the last ones at the end; a film's newest rating counts, and more than its minutes."""
+    """The films by row, the last at the end; a film's newest rating counts, and more than its minutes."""
     low, high = side.manifest.rating_min, side.manifest.rating_max
     last_minutes = {w.movie_id: w.last_minute for w in history.watched}
     ratings: dict[str, float] = {}
     for rated in history.ratings:  # Newest first.
         ratings.setdefault(rated.movie_id, float(rated.rating))
     films: dict[int, _Film] = {}
-    for event in sorted((*history.ratings, *history.watched), key=lambda e: e.time, reverse=True):
+    events: list[RatedFilm | WatchedFilm] = [*history.ratings, *history.watched]
+    for event in sorted(events, key=lambda e: e.time, reverse=True):
         item = side.items.get(event.movie_id)
         if item is not None and item not in films:
             rating = ratings.get(event.movie_id)

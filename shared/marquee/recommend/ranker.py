@@ -11,7 +11,7 @@ Scores = NDArray[np.float32]
 Items = NDArray[np.intp]
 
 
-def top_n(scores: Scores, n: int, seen: Sequence[int] | Items = ()) -> Items:
+def top_n(scores: Scores, n: int, seen: Sequence[int] | NDArray[np.integer] = ()) -> Items:
     """Return the rows of the ``n`` best films, best first, those of ``seen`` left out.
 
     ``scores``: shape [n_items], finite. ``seen``: rows in the order in which they were last seen, the

@@ -1,0 +1,111 @@
+"""The service put together from the settings."""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures.thread  # noqa: F401  # Before us at the exit: see _before_the_threads_end.
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from marquee.artifacts import object_store
+from marquee.recommend.cache import ReleaseCache
+from marquee.recommend.http import RecommendHttp
+from marquee.recommend.impressions import ImpressionSender
+from marquee.recommend.outside import Outside
+from marquee.recommend.popular import PopularFilms
+from marquee.recommend.service import HistoryOf, Recommender
+from marquee.settings import Settings
+
+if TYPE_CHECKING:
+    from marquee.stream.delivery import Delivery
+    from marquee.telemetry.history import History
+
+_IMPRESSION_TIMEOUT_S = 3.0
+"""One delivery of impressions; a process that ends waits for it, and should not be killed for that."""
+
+_FLUSH_S = 3.0
+
+
+def assemble(settings: Settings) -> RecommendHttp:
+    """Everything behind ``recommend``. Connects to nothing: each part does so when it is first needed.
+
+    Only the object store is required; without a database answers come from the artifact alone, and
+    without a delivery nobody is told what was served.
+    """
+    settings.require("objects_url")
+    budget_ms = settings.caller_timeout_ms
+    history, popular = _from_database(settings)
+    recommender = Recommender(
+        ReleaseCache(object_store.connect(settings.objects_url), settings.release_refresh_s),
+        objects=Outside(
+            "object store", deadline_ms=budget_ms // 4, first_deadline_ms=budget_ms // 3, threads=4
+        ),
+        history=history,
+        popular=popular,
+        n=settings.list_length,
+        wait_s=budget_ms / 2000,
+    )
+    return RecommendHttp(recommender, _impressions(settings))
+
+
+def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularFilms | None]:
+    if not settings.database_url:
+        return None, None
+    from marquee.telemetry.database import Database
+    from marquee.telemetry.history import popular, user_history
+
+    database = Database(settings.database_url, connect_timeout_s=2, wait_s=1.0, statement_timeout_ms=1_000)
+    first_ms = settings.caller_timeout_ms // 4
+    asked = Outside("database", deadline_ms=settings.history_deadline_ms, first_deadline_ms=first_ms)
+    asked_for_popular = Outside("popular films", deadline_ms=first_ms)
+
+    def history_of(user_id: str, since: datetime | None) -> History:
+        return asked.ask(lambda ms: user_history(database, user_id, since, ms))
+
+    def popular_films(limit: int) -> list[tuple[str, float]]:
+        return asked_for_popular.ask(lambda _: popular(database, limit))
+
+    return history_of, PopularFilms(popular_films, refresh_s=max(settings.release_refresh_s, 1.0))
+
+
+def _impressions(settings: Settings) -> ImpressionSender | None:
+    if not settings.delivery_url:
+        return None
+    timeout_s = min(settings.delivery_timeout_s, _IMPRESSION_TIMEOUT_S)
+
+    def connect() -> Delivery:
+        from marquee.stream import delivery
+
+        return delivery.connect(settings.delivery_url, timeout_s=timeout_s, concurrency=1)
+
+    sender = ImpressionSender(connect, capacity=settings.impressions_queue)
+    _before_the_threads_end(lambda: sender.close(_FLUSH_S))
+    return sender
+
+
+def _before_the_threads_end(last_work: Callable[[], object]) -> None:
+    """Run ``last_work`` when the process ends, while thread pools still take work.
+
+    ``atexit`` comes after they were shut down. Python has an earlier hook, the one that they use
+    themselves, without a public name; hooks run in the reverse order of their registration.
+    """
+    register: Callable[[Callable[[], object]], object]
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(last_work)
+
+
+class Once:
+    """The service, assembled by the first request: after the fork, so in the process that answers."""
+
+    def __init__(self, make: Callable[[], RecommendHttp]) -> None:
+        self._make = make
+        self._making = threading.Lock()
+        self._made: RecommendHttp | None = None
+
+    def __call__(self) -> RecommendHttp:
+        if self._made is None:
+            with self._making:
+                self._made = self._made or self._make()
+        return self._made

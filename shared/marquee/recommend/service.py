@@ -1,0 +1,195 @@
+"""An answer for every user: personalised, folded in, popular or last resort, the first that can be.
+
+Nothing is asked of the world but what concerns the one user: his row of the artifact and his fresh
+history, each within a deadline. What could not be had is named in the answer's notes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
+from uuid import uuid4
+
+from marquee.artifacts.release import assign
+from marquee.artifacts.users import UserRecord
+from marquee.errors import NothingToRecommend
+from marquee.recommend.cache import ReleaseCache, Serving
+from marquee.recommend.engine import Engine, Film, Tier
+from marquee.recommend.outside import NoAnswer, Outside
+from marquee.recommend.popular import PopularFilms
+from marquee.recommend.profile import profile_of
+from marquee.stream.batch import Impression, ImpressionFilm
+
+if TYPE_CHECKING:
+    from marquee.telemetry.history import History
+
+log = logging.getLogger(__name__)
+
+STORE_AWAY = "object-store-unavailable"
+DATABASE_AWAY = "database-unavailable"
+RELEASE_REFUSED = "release-refused"
+SCORING_FAILED = "scoring-failed"
+
+_OVERLAP = timedelta(minutes=10)
+"""Lines may come in after a model was trained through their time. What it knows is not counted twice."""
+
+
+HistoryOf: TypeAlias = "Callable[[str, datetime | None], History]"
+"""What a user did from a moment on (None: ever); raises :class:`NoAnswer`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One list, best film first, and how it came about."""
+
+    recommendation_id: str
+    user_id: str
+    time: datetime
+    arm: str
+    version: str
+    release: int
+    tier: Tier
+    films: tuple[Film, ...]
+    notes: tuple[str, ...] = ()
+
+    def impression(self) -> Impression:
+        """What is remembered of it. Nothing is left to chance yet, so each propensity is 1."""
+        films = tuple(ImpressionFilm(f.movie_id, f.score, f.rating, 1.0) for f in self.films)
+        return Impression(
+            self.recommendation_id,
+            self.time,
+            self.user_id,
+            self.arm,
+            self.version,
+            self.release,
+            self.tier,
+            films,
+        )
+
+
+class Recommender:
+    """Answers. ``history`` and ``popular`` are None where there is no database.
+
+    ``wait_s``: how long the first answers wait for a model while something else could be answered;
+    ``cold_wait_s``: how long where nothing else could.
+    """
+
+    def __init__(
+        self,
+        cache: ReleaseCache,
+        *,
+        objects: Outside,
+        history: HistoryOf | None = None,
+        popular: PopularFilms | None = None,
+        n: int = 20,
+        wait_s: float = 0.3,
+        cold_wait_s: float = 10.0,
+    ) -> None:
+        self.cache = cache
+        self._objects = objects
+        self._history = history
+        self._popular = popular
+        self._n = n
+        self._wait_s = wait_s
+        self._cold_wait_s = cold_wait_s
+
+    def answer(self, user_id: str, now: datetime) -> Answer:
+        """A list for the user, known or not; raises :class:`NothingToRecommend`."""
+        serving = self.cache.serving(self._wait_s)
+        if serving is not None:
+            return self._with_release(serving, user_id, now)
+        films, tier, notes = self._without_release(user_id)
+        if films:
+            return self._answered(user_id, now, None, tier, films, notes)
+        serving = self.cache.serving(self._cold_wait_s)
+        if serving is None:
+            raise NothingToRecommend(self._nothing())
+        return self._with_release(serving, user_id, now)
+
+    def _with_release(self, serving: Serving, user_id: str, now: datetime) -> Answer:
+        arm = assign(serving.release, user_id)
+        engine = serving.engines[arm.name]
+        notes: list[str] = []
+        try:
+            record = self._record(engine, user_id, notes)
+            since = engine.trained_through - _OVERLAP if record else None
+            profile = profile_of(engine.side, record, self._fresh(user_id, since, notes))
+            tier, films = engine.recommend(profile, self._n)
+        except Exception:  # Whatever it is, a list for nobody in particular is better than none.
+            log.exception("scoring failed for user %s with %s", user_id, engine.version)
+            notes.append(SCORING_FAILED)
+            tier, films = Tier.LAST_RESORT, engine.popular(self._n)
+        return self._answered(user_id, now, (serving, arm.name), tier, films, notes)
+
+    def _record(self, engine: Engine, user_id: str, notes: list[str]) -> UserRecord | None:
+        found, record = engine.known_record(user_id)
+        if found:
+            return record
+        try:
+            if engine.maps_users:  # Reading memory needs no deadline.
+                return engine.read_record(user_id)
+            return self._objects.ask(lambda _: engine.read_record(user_id))
+        except NoAnswer:
+            notes.append(STORE_AWAY)
+            return None
+
+    def _fresh(self, user_id: str, since: datetime | None, notes: list[str]) -> History | None:
+        if self._history is None:
+            return None
+        try:
+            return self._history(user_id, since)
+        except NoAnswer:
+            notes.append(DATABASE_AWAY)
+            return None
+
+    def _without_release(self, user_id: str) -> tuple[list[Film], Tier, list[str]]:
+        if self._popular is None:
+            return [], Tier.POPULAR, []
+        films, fresh = self._popular.films()
+        if not fresh:
+            return films[: self._n], Tier.LAST_RESORT, [DATABASE_AWAY]
+        notes: list[str] = []
+        history = self._fresh(user_id, None, notes)
+        seen: set[str] = set()
+        if history is not None:
+            seen = {r.movie_id for r in history.ratings} | {w.movie_id for w in history.watched}
+        # Sorted by whether they were seen; the order stays otherwise, and the list full.
+        return sorted(films, key=lambda f: f.movie_id in seen)[: self._n], Tier.POPULAR, notes
+
+    def _answered(
+        self,
+        user_id: str,
+        now: datetime,
+        by: tuple[Serving, str] | None,
+        tier: Tier,
+        films: list[Film],
+        notes: list[str],
+    ) -> Answer:
+        if self.cache.store_away:
+            notes.append(STORE_AWAY)
+        if self.cache.release_refused:
+            notes.append(RELEASE_REFUSED)
+        serving, arm = by or (None, "")
+        return Answer(
+            recommendation_id=str(uuid4()),
+            user_id=user_id,
+            time=now,
+            arm=arm,
+            version=serving.engines[arm].version if serving else "",
+            release=serving.release.number if serving else 0,
+            tier=tier,
+            films=tuple(films),
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+    def _nothing(self) -> str:
+        if self.cache.store_away:
+            return f"No release could be loaded, and there are no popular films: {self.cache.store_away}"
+        if self.cache.refusals:
+            return f"The release was refused, and nothing else serves: {self.cache.refusals[-1].reason}"
+        return (
+            "There is no release yet, and nothing was watched so far: train a model with `marquee retrain`."
+        )

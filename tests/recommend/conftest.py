@@ -1,0 +1,29 @@
+"""A store of one's own, and one with a release in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.recommend.models import released, store_at
+
+from marquee.artifacts.file import FileStore
+from marquee.recommend.engine import Engine
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    return store_at(tmp_path / "objects")
+
+
+@pytest.fixture
+def engine(store: FileStore) -> Engine:
+    """The engine of :func:`tests.recommend.models.two_tastes`."""
+    return Engine.load(store, released(store))
+
+
+@pytest.fixture(scope="session")
+def engine_of_tastes(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """The same, once for all examples of a property test."""
+    store = store_at(tmp_path_factory.mktemp("tastes"))
+    return Engine.load(store, released(store))
