@@ -6,11 +6,12 @@ has accepted the envelope, and answers for it from then on.
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from abc import ABC, abstractmethod
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from marquee.errors import SettingsError
+from marquee.errors import DeliveryFailed, SettingsError
 from marquee.stream.envelope import Envelope
 
 
@@ -20,30 +21,60 @@ class Delivery(Protocol):
     def submit(self, envelope: Envelope) -> Future[None]:
         """Send it, once.
 
-        The future resolves when it was accepted, or raises ``DeliveryFailed`` (network, time-out,
-        408, 429, 5xx: it may succeed later, and may have been accepted already) or ``InvalidBatch``
-        (the receiver will never accept this one).
+        The future resolves when it was accepted, or raises ``DeliveryFailed`` (it may succeed later,
+        and may have been accepted already: network, time-out, 5xx, 429, a wrong address or
+        credentials) or ``InvalidBatch`` (the receiver will never accept this one).
         """
 
     def close(self) -> None:
         """Wait for what is under way, and let the connections go."""
 
 
+class PooledDelivery(ABC):
+    """A delivery whose envelopes are sent one a thread, by as many threads as may be under way at once."""
+
+    def __init__(self, url: str, concurrency: int) -> None:
+        self.url = url
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="delivery")
+
+    def submit(self, envelope: Envelope) -> Future[None]:
+        """See :class:`Delivery`."""
+        try:
+            return self._threads.submit(self._deliver, envelope)
+        except RuntimeError as error:
+            failed: Future[None] = Future()
+            failed.set_exception(DeliveryFailed(f"the delivery to {self.url} is closed: {error}"))
+            return failed
+
+    def close(self) -> None:
+        """See :class:`Delivery`."""
+        self._threads.shutdown(wait=True)
+        self._disconnect()
+
+    @abstractmethod
+    def _deliver(self, envelope: Envelope) -> None:
+        """Send it and return once it was accepted; raises as ``submit`` says."""
+
+    @abstractmethod
+    def _disconnect(self) -> None:
+        """Let the connections go."""
+
+
 def connect(url: str, *, timeout_s: float, concurrency: int = 4) -> Delivery:
     """The delivery for ``http(s)://host/path`` or ``pubsub://project/topic``.
 
-    ``timeout_s`` bounds one delivery, ``concurrency`` the deliveries over HTTP at one time. Nothing is
-    connected before the first envelope.
+    ``timeout_s`` bounds each wait for the receiver, ``concurrency`` the envelopes that are under way
+    at one time; further ones queue. Nothing is connected before the first envelope.
     """
-    scheme = urlsplit(url).scheme
-    if scheme in ("http", "https"):
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https") and parts.hostname:
         from marquee.stream.http_delivery import HttpDelivery
 
         return HttpDelivery(url, timeout_s=timeout_s, concurrency=concurrency)
-    if scheme == "pubsub":
+    topic = parts.path.strip("/")
+    if parts.scheme == "pubsub" and parts.netloc and topic and "/" not in topic:
         from marquee.stream.pubsub_delivery import PubSubDelivery
 
-        return PubSubDelivery(url, timeout_s=timeout_s)
-    raise SettingsError(
-        f"{url!r} is no place to deliver to: http://host:port/, https:// or pubsub://project/topic"
-    )
+        return PubSubDelivery(url, parts.netloc, topic, timeout_s=timeout_s, concurrency=concurrency)
+    valid = "http://host:port/path, https://host/path or pubsub://project/topic"
+    raise SettingsError(f"{url!r} is no place to deliver to: it should be {valid}")

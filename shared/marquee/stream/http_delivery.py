@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from queue import Empty, LifoQueue
 from urllib.parse import urlsplit
 
 from marquee.errors import DeliveryFailed, InvalidBatch
+from marquee.stream.delivery import PooledDelivery
 from marquee.stream.envelope import Envelope, to_http
 
 # The answers that speak of the envelope itself. Any other 4xx speaks of the address, of credentials
@@ -16,31 +16,19 @@ from marquee.stream.envelope import Envelope, to_http
 _REFUSED = frozenset({400, 405, 406, 409, 410, 411, 413, 414, 415, 422, 431})
 
 
-class HttpDelivery:
-    """Posts envelopes from ``concurrency`` threads; 2xx is acceptance. Redirects are not followed."""
+class HttpDelivery(PooledDelivery):
+    """Posts envelopes; 2xx is acceptance. Redirects are not followed."""
 
     def __init__(self, url: str, *, timeout_s: float, concurrency: int) -> None:
+        super().__init__(url, concurrency)
         parts = urlsplit(url)
-        self.url = url
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname or "", parts.port
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._timeout_s = timeout_s
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="delivery")
         self._idle: LifoQueue[HTTPConnection] = LifoQueue()
 
-    def submit(self, envelope: Envelope) -> Future[None]:
-        """See :class:`marquee.stream.delivery.Delivery`."""
-        try:
-            return self._threads.submit(self._deliver, envelope)
-        except RuntimeError as error:
-            failed: Future[None] = Future()
-            failed.set_exception(DeliveryFailed(f"the delivery to {self.url} is closed: {error}"))
-            return failed
-
-    def close(self) -> None:
-        """See :class:`marquee.stream.delivery.Delivery`."""
-        self._threads.shutdown(wait=True)
+    def _disconnect(self) -> None:
         while not self._idle.empty():
             self._idle.get_nowait().close()
 
@@ -56,23 +44,24 @@ class HttpDelivery:
 
     def _post(self, headers: dict[str, str], body: bytes) -> tuple[int, str]:
         try:
-            connection = self._idle.get_nowait()
-        except Empty:
-            return self._post_over(self._connection(), headers, body)
-        try:
-            return self._post_over(connection, headers, body)
-        except DeliveryFailed:
-            # The receiver may have closed a kept connection long ago, and only a new one can tell.
-            return self._post_over(self._connection(), headers, body)
+            try:
+                return self._post_over(self._idle.get_nowait(), headers, body)
+            except (Empty, ConnectionError):
+                # None is kept, or the receiver has closed it meanwhile, which only a new one can tell.
+                return self._post_over(self._connection(), headers, body)
+        except (OSError, HTTPException) as error:
+            raise DeliveryFailed(f"{self.url} cannot be reached: {type(error).__name__}: {error}") from error
 
-    def _post_over(self, connection: HTTPConnection, headers: dict[str, str], body: bytes) -> tuple[int, str]:
+    def _post_over(
+        self, connection: HTTPConnection, headers: dict[str, str], body: bytes
+    ) -> tuple[int, str]:
         try:
             connection.request("POST", self._target, body, headers)
             response = connection.getresponse()
             answer = response.read().decode(errors="replace")
-        except (OSError, HTTPException) as error:
+        except BaseException:
             connection.close()
-            raise DeliveryFailed(f"{self.url} cannot be reached: {type(error).__name__}: {error}") from error
+            raise
         self._idle.put(connection)
         return response.status, answer
 

@@ -1,0 +1,143 @@
+"""A receiver of CloudEvents over HTTP that does as it is told: accept, refuse, hang, answer slowly."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from marquee.errors import InvalidBatch
+from marquee.stream.batch import Record, StreamBatch
+from marquee.stream.envelope import Envelope, from_http, open_envelope
+
+
+class Receiver:
+    """Keeps what it accepted, in the order of acceptance. Starts listening when it is made.
+
+    ``answers`` are the statuses of the next requests (then 204 again); ``always`` answers every one;
+    ``hold`` is an event that an answer waits for, after the envelope was kept.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.accepted: list[Envelope] = []
+        self.refused: list[Envelope | InvalidBatch] = []
+        self.answers: deque[int] = deque()
+        self.always: int | None = None
+        self.delay_s = 0.0
+        self.hold = threading.Event()
+        self.hold.set()
+        self.lose_answers = 0
+        self.connections = 0
+        self.paths: list[str] = []
+        self.under_way = 0
+        self.most_under_way = 0
+        self.changed = threading.Condition()
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.receiver = self
+        self._server.open = set()
+        self.port: int = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def close(self) -> None:
+        self.hold.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def drop_connections(self) -> None:
+        """Close the connections that clients keep, as an idle time-out does."""
+        with self.changed:
+            for connection in self._server.open:
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def records(self) -> dict[tuple[str, str, int], list[Record]]:
+        """What was accepted, by topic, stream and partition, in order of arrival."""
+        found: dict[tuple[str, str, int], list[Record]] = {}
+        with self.changed:
+            envelopes = list(self.accepted)
+        for envelope in envelopes:
+            batch = open_envelope(envelope)
+            assert isinstance(batch, StreamBatch)
+            found.setdefault((batch.topic, batch.stream, batch.partition), []).extend(batch.records)
+        return found
+
+    def texts(self) -> list[str]:
+        """The text of all records that were accepted, in order of arrival."""
+        return [record.text or "" for records in self.records().values() for record in records]
+
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+        """Wait until something that a request changes is so; fails after a long time."""
+        deadline = time.monotonic() + timeout_s
+        with self.changed:
+            while not condition():
+                assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain"
+                self.changed.wait(0.1)
+
+    def _take(self, handler: BaseHTTPRequestHandler, body: bytes) -> int | None:
+        with self.changed:
+            status = self.always or (self.answers.popleft() if self.answers else 204)
+            lost = self.lose_answers > 0
+            self.lose_answers -= lost
+        time.sleep(self.delay_s)
+        try:
+            envelope: Envelope | InvalidBatch = from_http(dict(handler.headers), body)
+        except InvalidBatch as error:
+            envelope = error
+            status = 400
+        with self.changed:
+            if status < 300 and isinstance(envelope, Envelope):
+                self.accepted.append(envelope)
+            else:
+                self.refused.append(envelope)
+            self.changed.notify_all()
+        self.hold.wait()
+        return None if lost else status
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    receiver: Receiver
+    open: set[socket.socket]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        with self.server.receiver.changed:
+            self.server.receiver.connections += 1
+            self.server.open.add(self.connection)
+
+    def finish(self) -> None:
+        with self.server.receiver.changed:
+            self.server.open.discard(self.connection)
+        super().finish()
+
+    def do_POST(self) -> None:
+        receiver = self.server.receiver
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        with receiver.changed:
+            receiver.paths.append(self.path)
+            receiver.under_way += 1
+            receiver.most_under_way = max(receiver.most_under_way, receiver.under_way)
+        status = receiver._take(self, body)
+        with receiver.changed:
+            receiver.under_way -= 1
+        if status is None:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent: the tests ask ``accepted`` and ``refused``."""
