@@ -52,9 +52,7 @@ class HttpDelivery(PooledDelivery):
         except (OSError, HTTPException) as error:
             raise DeliveryFailed(f"{self.url} cannot be reached: {type(error).__name__}: {error}") from error
 
-    def _post_over(
-        self, connection: HTTPConnection, headers: dict[str, str], body: bytes
-    ) -> tuple[int, str]:
+    def _post_over(self, connection: HTTPConnection, headers: dict[str, str], body: bytes) -> tuple[int, str]:
         try:
             connection.request("POST", self._target, body, headers)
             response = connection.getresponse()
