@@ -7,6 +7,7 @@ application-default login`, or the service account of the machine. STORAGE_EMULA
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,12 @@ class GcsStore(CloudStore):
             if self._made is None:
                 from google.cloud.storage import Client
 
-                self._made = Client(project=None).bucket(self.bucket)
+                client = Client(project=None)
+                # Only fills in an attribute of trace spans, for which it starts a thread that asks for the
+                # bucket's metadata: a request more, and a permission that we do not need.
+                client._bucket_metadata_cache = None
+                weakref.finalize(self, client.close)
+                self._made = client.bucket(self.bucket)
         return self._made
 
     def _get(self, key: str, since: Version | None) -> Object | None:

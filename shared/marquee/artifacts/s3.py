@@ -6,6 +6,7 @@ A version is the object's ETag. Credentials, region and AWS_ENDPOINT_URL are rea
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,7 @@ class S3Store(CloudStore):
                     retries={"total_max_attempts": 1},
                 )
                 self._made = boto3.session.Session().client("s3", config=config)
+                weakref.finalize(self, self._made.close)
         return self._made
 
     def _get(self, key: str, since: Version | None) -> Object | None:
