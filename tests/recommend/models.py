@@ -75,3 +75,12 @@ def released(store: FileStore, model: TrainedModel | None = None, through: datet
     version = written(store, model, through)
     promote(store, version, author="test")
     return version
+
+
+def corrupt(store: FileStore, version: str, file: str) -> None:
+    """Flip one bit. In a new file: the old one may be mapped into the memory of whoever serves it."""
+    path = next(store.root.rglob(f"{version}/{file}"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.unlink()
+    path.write_bytes(data)

@@ -59,6 +59,11 @@ class ImpressionSender:
             if len(self._queue) in (1, self._batch):  # The others change nothing for who waits.
                 self._changed.notify()
 
+    @property
+    def queued(self) -> int:
+        """Impressions that wait; those under way are not among them."""
+        return len(self._queue)
+
     def close(self, timeout_s: float = 3.0) -> None:
         """Send what is queued, as far as ``timeout_s`` allows; nothing is tried twice any more."""
         with self._changed:
