@@ -1,0 +1,204 @@
+"""The Gibbs sampler: its state, and one sweep over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.training.bayesian_svd.kernel import draw_side, residuals
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+# The shape of the Gamma prior of the noise weights h, whose mean is 1: how far raters may differ in care.
+NOISE_SHAPE = 10.0
+
+
+@dataclass
+class Side:
+    """Users, or films: their ratings by row, their vectors, and the prior that ties them together.
+
+    A vector is [factors..., bias], ``width`` = K + 1 numbers.
+    """
+
+    start: NDArray[np.int64]
+    column: NDArray[np.int32]
+    rating: Float32
+    blocks: Sequence[Float32]
+    width: int
+    vectors: Float32 = field(init=False)
+    noise: Float32 = field(init=False)
+    links: list[Float32] = field(init=False)
+    link_precision: list[float] = field(init=False)
+    _square: list[Float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = len(self.start) - 1
+        self.vectors = np.zeros((rows, self.width), np.float32)
+        self.noise = np.ones(rows, np.float32)
+        self.links = [np.zeros((block.shape[1], self.width), np.float32) for block in self.blocks]
+        self.link_precision = [1.0] * len(self.blocks)
+        self._square = [np.square(block, dtype=np.float64).sum(axis=0) for block in self.blocks]
+
+    @property
+    def rows(self) -> int:
+        """How many users, or films, there are."""
+        return len(self.start) - 1
+
+    def draw_prior(self, rng: np.random.Generator) -> tuple[Float64, Float32]:
+        """Draw (m, Lambda), then each block's link matrix and its precision.
+
+        Returns Lambda [width, width] and the prior mean of every row, [rows, width].
+        """
+        explained = self._explained()
+        rest = self.vectors - explained
+        mean, precision = draw_normal_wishart(rest, self.links, self.link_precision, rng)
+        covariance_root = np.linalg.cholesky(np.linalg.inv(precision))
+        for k, block in enumerate(self.blocks):
+            rest = self.vectors - explained + block @ self.links[k] - mean.astype(np.float32)
+            explained -= block @ self.links[k]
+            self._draw_link(k, block.T @ rest, covariance_root, rng)
+            explained += block @ self.links[k]
+            self._draw_link_precision(k, precision, rng)
+        return precision, explained + mean.astype(np.float32)
+
+    def _explained(self) -> Float32:
+        out = np.zeros_like(self.vectors)
+        for block, link in zip(self.blocks, self.links, strict=True):
+            out += block @ link
+        return out
+
+    def _draw_link(self, k: int, moment: Float32, root: Float64, rng: np.random.Generator) -> None:
+        # X^T X is diagonal, so the rows of the link matrix are independent.
+        precision = (self._square[k] + self.link_precision[k])[:, None]
+        normals = rng.standard_normal(moment.shape) @ root.T
+        self.links[k] = (moment / precision + normals / np.sqrt(precision)).astype(np.float32)
+
+    def _draw_link_precision(self, k: int, precision: Float64, rng: np.random.Generator) -> None:
+        link = self.links[k].astype(np.float64)
+        spread = float(np.einsum("fi,ij,fj->", link, precision, link))
+        self.link_precision[k] = rng.gamma(1.0 + link.size / 2, 1.0 / (1.0 + spread / 2))
+
+
+def draw_normal_wishart(
+    rest: Float32, links: Sequence[Float32], link_precision: Sequence[float], rng: np.random.Generator
+) -> tuple[Float64, Float64]:
+    """Draw the mean [width] and precision [width, width] of the rows of ``rest`` [rows, width].
+
+    Prior: Wishart of width degrees of freedom and scale 1; the mean is N(0, (2 Lambda)^-1). The link matrices
+    have precision ``link_precision`` x Lambda, so they too bear on Lambda.
+    """
+    rows, width = rest.shape
+    mean = rest.mean(axis=0, dtype=np.float64)
+    scatter = (rest.T @ rest).astype(np.float64) - rows * np.outer(mean, mean)
+    strength = 2.0
+    scale_inverse = np.eye(width) + scatter + strength * rows / (strength + rows) * np.outer(mean, mean)
+    freedom = width + rows
+    for link, weight in zip(links, link_precision, strict=True):
+        scale_inverse += weight * (link.T @ link).astype(np.float64)
+        freedom += len(link)
+    precision = draw_wishart(freedom, np.linalg.inv(scale_inverse), rng)
+    root = np.linalg.cholesky(np.linalg.inv(precision * (strength + rows)))
+    return rows * mean / (strength + rows) + root @ rng.standard_normal(width), precision
+
+
+def draw_wishart(freedom: float, scale: Float64, rng: np.random.Generator) -> Float64:
+    """Draw from the Wishart distribution by Bartlett's decomposition; the mean is ``freedom`` x ``scale``."""
+    width = len(scale)
+    lower = np.tril(rng.standard_normal((width, width)), -1)
+    lower[np.diag_indices(width)] = np.sqrt(rng.chisquare(freedom - np.arange(width)))
+    root = np.linalg.cholesky(scale) @ lower
+    return root @ root.T
+
+
+class Sampler:
+    """One Markov chain. ``sweep`` moves it on; ``users.vectors`` and ``films.vectors`` are the current sample.
+
+    ``user``, ``item`` int [ratings] and ``rating`` float [ratings]; ``user_blocks`` and ``film_blocks`` are rotated
+    feature blocks [rows, features]. With the same seed the chain is the same to the bit, whatever the threads.
+    """
+
+    def __init__(
+        self,
+        user: NDArray[np.integer],
+        item: NDArray[np.integer],
+        rating: NDArray[np.floating],
+        shape: tuple[int, int],
+        *,
+        factors: int,
+        user_blocks: Sequence[Float32] = (),
+        film_blocks: Sequence[Float32] = (),
+        seed: int = 0,
+    ) -> None:
+        self.mean = float(np.mean(rating, dtype=np.float64))
+        self.width = factors + 1
+        self.rng = np.random.default_rng(seed)
+        centred = (np.asarray(rating, np.float64) - self.mean).astype(np.float32)
+        self.users = _side(user, item, centred, shape[0], user_blocks, self.width)
+        self.films = _side(item, user, centred, shape[1], film_blocks, self.width)
+        self.alpha = 1.0 / max(float(np.var(centred)), 1e-6)
+        self._residual = np.empty(len(centred), np.float32)
+        self.sweeps = 0
+        for side in (self.users, self.films):
+            side.vectors[:] = 0.1 * self.rng.standard_normal(side.vectors.shape, dtype=np.float32)
+
+    def sweep(self) -> None:
+        """Draw everything once, each given all the rest."""
+        self._draw(self.users, self.films)
+        self._draw(self.films, self.users)
+        self._draw_noise()
+        self.sweeps += 1
+
+    def _draw(self, side: Side, other: Side) -> None:
+        precision, prior_mean = side.draw_prior(self.rng)
+        draw_side(self.width)(
+            side.start,
+            side.column,
+            side.rating,
+            other.vectors,
+            side.noise,
+            other.noise,
+            np.float32(self.alpha),
+            precision.astype(np.float32),
+            prior_mean,
+            self.rng.standard_normal(side.vectors.shape, dtype=np.float32),
+            side.vectors,
+        )
+
+    def _draw_noise(self) -> None:
+        users, films = self.users, self.films
+        residuals(self.width)(users.start, users.column, users.rating, users.vectors, films.vectors, self._residual)
+        square = np.square(self._residual)
+        count = np.diff(users.start)
+        weighted = square * films.noise[users.column]
+        by_user = np.add.reduceat(np.append(weighted, np.float32(0)), users.start[:-1], dtype=np.float64)
+        users.noise = self._gamma(np.where(count > 0, by_user, 0.0), count)
+        weighted = square * np.repeat(users.noise, count)
+        by_film = np.bincount(users.column, weighted, films.rows)
+        films.noise = self._gamma(by_film, np.diff(films.start))
+        total = float(np.dot(weighted, films.noise[users.column]))
+        self.alpha = self.rng.gamma(1.0 + len(square) / 2, 1.0 / (1.0 + total / 2))
+
+    def _gamma(self, square: Float64, count: NDArray[np.integer]) -> Float32:
+        shape = NOISE_SHAPE + count / 2
+        rate = NOISE_SHAPE + self.alpha * square / 2
+        return np.asarray(self.rng.gamma(shape, 1.0 / rate), np.float32)
+
+
+def _side(
+    row: NDArray[np.integer],
+    column: NDArray[np.integer],
+    rating: Float32,
+    rows: int,
+    blocks: Sequence[Float32],
+    width: int,
+) -> Side:
+    order = np.lexsort((column, row))
+    start = np.zeros(rows + 1, np.int64)
+    np.cumsum(np.bincount(row, minlength=rows), out=start[1:])
+    return Side(
+        start, np.ascontiguousarray(column[order], np.int32), np.ascontiguousarray(rating[order]), list(blocks), width
+    )
