@@ -22,29 +22,35 @@ def rotate(block: sparse.csr_array | NDArray[np.float64], rank: int, seed: int) 
     Small blocks are rotated exactly, large ones by a truncated SVD. Directions without weight are left out.
     """
     rows, columns = block.shape
-    if min(rows, columns) <= max(rank, 64):
+    if min(rows, columns) <= 64:
         dense = block.toarray() if sparse.issparse(block) else np.asarray(block)
         left, scale, _ = np.linalg.svd(dense, full_matrices=False)
+        left, scale = left[:, :rank], scale[:rank]
     else:
-        left, scale = _leading(sparse.csr_array(block), rank, seed)
+        left, scale, _ = leading_directions(block, min(rank, rows, columns), seed)
     kept = scale > 1e-6 * max(float(scale[0]), 1e-12)
-    return np.ascontiguousarray((left * scale)[:, kept][:, :rank], dtype=np.float32)
+    return np.ascontiguousarray((left * scale)[:, kept], dtype=np.float32)
 
 
-def _leading(block: sparse.csr_array, rank: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The leading singular vectors by randomised subspace iteration (Halko, Martinsson and Tropp, 2011)."""
-    rng = np.random.default_rng(seed)
-    basis = np.linalg.qr(block @ rng.standard_normal((block.shape[1], rank + 20)))[0]
-    for _ in range(4):
-        basis = np.linalg.qr(block @ np.linalg.qr(block.T @ basis)[0])[0]
-    left, scale, _ = np.linalg.svd((block.T @ basis).T, full_matrices=False)
-    return basis @ left, scale
+def leading_directions(
+    matrix: sparse.csr_array | NDArray[np.floating], rank: int, seed: int, passes: int = 3
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+    """The leading singular vectors left [n, rank] and right [m, rank] and values [rank] of ``matrix`` [n, m].
+
+    Randomised subspace iteration: Halko, Martinsson and Tropp, SIAM Review 53 (2011), algorithm 4.4.
+    """
+    start = np.random.default_rng(seed).standard_normal((matrix.shape[1], rank + 16)).astype(matrix.dtype)
+    basis = np.linalg.qr(matrix @ start)[0]
+    for _ in range(passes):
+        basis = np.linalg.qr(matrix @ np.linalg.qr(matrix.T @ basis)[0])[0]
+    left, scale, right = np.linalg.svd((matrix.T @ basis).T, full_matrices=False)
+    return (basis @ left)[:, :rank], scale[:rank], right[:rank].T
 
 
 def implicit(start: NDArray[np.int64], column: NDArray[np.int32], columns: int) -> sparse.csr_array:
     """The 0/1 "has rated" matrix [rows, columns] of the training pairs, each row divided by the root of its length."""
     length = np.maximum(np.diff(start), 1)
-    value = np.repeat(1.0 / np.sqrt(length), np.diff(start))
+    value = np.repeat((1.0 / np.sqrt(length)).astype(np.float32), np.diff(start))
     return sparse.csr_array((value, column, start), shape=(len(start) - 1, columns))
 
 

@@ -34,6 +34,59 @@ def draw_side(width: int) -> Callable[..., None]:
     """
     last = width - 1
 
+    jit = numba.njit(fastmath=_FAST, error_model="numpy")
+
+    @jit
+    def accumulate(block: Any, weight: Any, gram: Any) -> None:
+        # Eight ratings at a time: the Gram matrix goes through the registers once for all of them.
+        for a in range(width):
+            w0 = weight[0] * block[0, a]
+            w1 = weight[1] * block[1, a]
+            w2 = weight[2] * block[2, a]
+            w3 = weight[3] * block[3, a]
+            w4 = weight[4] * block[4, a]
+            w5 = weight[5] * block[5, a]
+            w6 = weight[6] * block[6, a]
+            w7 = weight[7] * block[7, a]
+            for b in range(width):
+                gram[a, b] += (
+                    w0 * block[0, b]
+                    + w1 * block[1, b]
+                    + w2 * block[2, b]
+                    + w3 * block[3, b]
+                    + w4 * block[4, b]
+                    + w5 * block[5, b]
+                    + w6 * block[6, b]
+                    + w7 * block[7, b]
+                )
+
+    @jit
+    def factorise(gram: Any) -> None:
+        # Cholesky by rows of U = L^T: whole rows of the trailing matrix are updated along memory, and no sum
+        # has to be reordered.
+        for k in range(width):
+            inverse = np.float32(1.0) / np.sqrt(gram[k, k])
+            for b in range(k, width):
+                gram[k, b] *= inverse
+            for a in range(k + 1, width):
+                factor = gram[k, a]
+                for b in range(a, width):
+                    gram[a, b] -= factor * gram[k, b]
+
+    @jit
+    def solve(gram: Any, moment: Any, normal: Any, out: Any) -> None:
+        # U^T y = moment, then U x = y + normal: x has mean Gram^-1 moment and covariance Gram^-1.
+        for k in range(width):
+            value = moment[k] / gram[k, k]
+            for b in range(k + 1, width):
+                moment[b] -= gram[k, b] * value
+            moment[k] = value + normal[k]
+        for k in range(width - 1, -1, -1):
+            value = moment[k] / gram[k, k]
+            out[k] = value
+            for b in range(k):
+                moment[b] -= gram[b, k] * value
+
     @numba.njit(parallel=True, fastmath=_FAST, cache=True, error_model="numpy")
     def draw(
         start: Any,
@@ -49,67 +102,29 @@ def draw_side(width: int) -> Callable[..., None]:
         out: Any,
     ) -> None:
         for row in numba.prange(start.shape[0] - 1):
-            gram = np.zeros((width, width), np.float32)
+            gram = prior_precision.copy()
             moment = np.zeros(width, np.float32)
-            block = np.empty((4, width), np.float32)
-            weight = np.empty(4, np.float32)
-            begin, end = start[row], start[row + 1]
-            scale = np.float32(alpha * row_noise[row])
-            position = begin
-            while position < end:
-                # Four ratings at a time: the Gram matrix goes through the registers once for all four.
-                count = min(4, end - position)
-                for k in range(4):
-                    if k < count:
-                        j = column[position + k]
-                        weight[k] = scale * column_noise[j]
-                        target = weight[k] * (rating[position + k] - others[j, last])
-                        for b in range(last):
-                            block[k, b] = others[j, b]
-                        block[k, last] = np.float32(1.0)
-                        for b in range(width):
-                            moment[b] += target * block[k, b]
-                    else:
-                        weight[k] = np.float32(0.0)
-                        for b in range(width):
-                            block[k, b] = np.float32(0.0)
-                for a in range(width):
-                    w0 = weight[0] * block[0, a]
-                    w1 = weight[1] * block[1, a]
-                    w2 = weight[2] * block[2, a]
-                    w3 = weight[3] * block[3, a]
-                    for b in range(width):
-                        gram[a, b] += w0 * block[0, b] + w1 * block[1, b] + w2 * block[2, b] + w3 * block[3, b]
-                position += 4
             for a in range(width):
                 for b in range(width):
-                    gram[a, b] += prior_precision[a, b]
                     moment[b] += prior_precision[a, b] * prior_mean[row, a]
-            # Cholesky by columns: whole rows of the trailing matrix are updated, no sum has to be reordered.
-            # The factor is kept as U = L^T in the upper triangle, so that the inner loops run along memory.
-            for k in range(width):
-                inverse = np.float32(1.0) / np.sqrt(gram[k, k])
-                for b in range(k, width):
-                    gram[k, b] *= inverse
-                for a in range(k + 1, width):
-                    factor = gram[k, a]
-                    for b in range(a, width):
-                        gram[a, b] -= factor * gram[k, b]
-            # U^T y = moment, then U x = y + normals: x has mean (Gram)^-1 moment and covariance (Gram)^-1.
-            for k in range(width):
-                moment[k] /= gram[k, k]
-                value = moment[k]
-                for b in range(k + 1, width):
-                    moment[b] -= gram[k, b] * value
-            for k in range(width):
-                moment[k] += normals[row, k]
-            for k in range(width - 1, -1, -1):
-                total = moment[k]
-                for b in range(k + 1, width):
-                    total -= gram[k, b] * moment[b]
-                moment[k] = total / gram[k, k]
-            for k in range(width):
-                out[row, k] = moment[k]
+            block = np.zeros((8, width), np.float32)
+            weight = np.zeros(8, np.float32)
+            scale = np.float32(alpha * row_noise[row])
+            for position in range(start[row], start[row + 1], 8):
+                count = min(8, start[row + 1] - position)
+                weight[:] = np.float32(0.0)
+                for k in range(count):
+                    j = column[position + k]
+                    weight[k] = scale * column_noise[j]
+                    target = weight[k] * (rating[position + k] - others[j, last])
+                    for b in range(width):
+                        block[k, b] = others[j, b]
+                    block[k, last] = np.float32(1.0)
+                    for b in range(width):
+                        moment[b] += target * block[k, b]
+                accumulate(block, weight, gram)
+            factorise(gram)
+            solve(gram, moment, normals[row], out[row])
 
     compiled: Callable[..., None] = draw
     return compiled
