@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-
 Float32 = NDArray[np.float32]
 
 
@@ -74,5 +73,3 @@ def many_hot(values: Sequence[Sequence[str]]) -> NDArray[np.float64]:
         for name in set(row):
             out[k, index[name]] = 1.0 / np.sqrt(len(set(row)))
     return out
-
-

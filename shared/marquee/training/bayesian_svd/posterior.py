@@ -39,6 +39,10 @@ class Factors:
 class Posterior(Protocol):
     """Takes one sample after the other and gives one set of factors for all of them."""
 
+    @property
+    def samples(self) -> int:
+        """How many samples were added."""
+
     def add(self, users: Float32, films: Float32) -> None:
         """Count one sample: vectors [n, K + 1] and [m, K + 1], the bias last."""
 
@@ -67,7 +71,7 @@ class MeanPrediction:
 
     def __init__(self, n_users: int, n_films: int, rank: int, seed: int) -> None:
         self._total = np.zeros((n_users, n_films), np.float32)
-        self._count = 0
+        self.samples = 0
         self._rank = min(rank, n_users, n_films)
         self._seed = seed
         self._pending: list[tuple[Float32, Float32]] = []
@@ -77,7 +81,7 @@ class MeanPrediction:
         left = np.hstack([users, np.full((len(users), 1), one)])
         right = np.hstack([films[:, :-1], np.full((len(films), 1), one), films[:, -1:]])
         self._pending.append((left, right))
-        self._count += 1
+        self.samples += 1
         if len(self._pending) == self._PENDING:
             self._flush()
 
@@ -89,8 +93,9 @@ class MeanPrediction:
             self._pending = []
 
     def factors(self) -> Factors:
+        assert self.samples, "no sample was added"
         self._flush()
-        mean = self._total / np.float32(self._count)
+        mean = self._total / np.float32(self.samples)
         grand = float(mean.mean(dtype=np.float64))
         user_biases = mean.mean(axis=1, dtype=np.float64) - grand / 2
         film_biases = mean.mean(axis=0, dtype=np.float64) - grand / 2
@@ -107,11 +112,11 @@ class MeanPrediction:
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         self._flush()
-        return {"total": self._total, "count": np.array(self._count)}
+        return {"total": self._total, "count": np.array(self.samples)}
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
         self._total = np.array(state["total"], np.float32)
-        self._count = int(state["count"])
+        self.samples = int(state["count"])
 
 
 class AlignedMean:
@@ -120,10 +125,10 @@ class AlignedMean:
     def __init__(self) -> None:
         self._users: Float32 | None = None
         self._films: Float32 | None = None
-        self._count = 0
+        self.samples = 0
 
     def add(self, users: Float32, films: Float32) -> None:
-        self._count += 1
+        self.samples += 1
         if self._users is None or self._films is None:
             self._users, self._films = users.copy(), films.copy()
             return
@@ -132,7 +137,7 @@ class AlignedMean:
         left, _, right = np.linalg.svd(overlap.astype(np.float64))
         turn = (left @ right).astype(np.float32)
         for mean, sample in ((self._users, users), (self._films, films)):
-            step = np.float32(1.0 / self._count)
+            step = np.float32(1.0 / self.samples)
             mean[:, :k] += step * (sample[:, :k] @ turn - mean[:, :k])
             mean[:, k] += step * (sample[:, k] - mean[:, k])
 
@@ -149,9 +154,9 @@ class AlignedMean:
     def state(self) -> dict[str, NDArray[np.generic]]:
         assert self._users is not None, "no sample was added"
         assert self._films is not None, "no sample was added"
-        return {"users": self._users, "films": self._films, "count": np.array(self._count)}
+        return {"users": self._users, "films": self._films, "count": np.array(self.samples)}
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
         self._users = np.array(state["users"], np.float32)
         self._films = np.array(state["films"], np.float32)
-        self._count = int(state["count"])
+        self.samples = int(state["count"])

@@ -27,21 +27,24 @@ class Side:
     start: NDArray[np.int64]
     column: NDArray[np.int32]
     rating: Float32
-    blocks: Sequence[Float32]
     width: int
     vectors: Float32 = field(init=False)
     noise: Float32 = field(init=False)
-    links: list[Float32] = field(init=False)
-    link_precision: list[float] = field(init=False)
-    _square: list[Float64] = field(init=False)
+    blocks: Sequence[Float32] = ()
+    links: list[Float32] = field(default_factory=list)
+    link_precision: list[float] = field(default_factory=list)
+    _square: list[Float64] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        rows = len(self.start) - 1
-        self.vectors = np.zeros((rows, self.width), np.float32)
-        self.noise = np.ones(rows, np.float32)
-        self.links = [np.zeros((block.shape[1], self.width), np.float32) for block in self.blocks]
-        self.link_precision = [1.0] * len(self.blocks)
-        self._square = [np.square(block, dtype=np.float64).sum(axis=0) for block in self.blocks]
+        self.vectors = np.zeros((self.rows, self.width), np.float32)
+        self.noise = np.ones(self.rows, np.float32)
+
+    def explain_by(self, blocks: Sequence[Float32]) -> None:
+        """Let feature blocks [rows, features] with orthogonal columns explain part of the vectors."""
+        self.blocks = blocks
+        self.links = [np.zeros((block.shape[1], self.width), np.float32) for block in blocks]
+        self.link_precision = [1.0] * len(blocks)
+        self._square = [np.square(block, dtype=np.float64).sum(axis=0) for block in blocks]
 
     @property
     def rows(self) -> int:
@@ -53,23 +56,20 @@ class Side:
 
         Returns Lambda [width, width] and the prior mean of every row, [rows, width].
         """
-        explained = self._explained()
-        rest = self.vectors - explained
-        mean, precision = draw_normal_wishart(rest, self.links, self.link_precision, rng)
-        covariance_root = np.linalg.cholesky(np.linalg.inv(precision))
-        for k, block in enumerate(self.blocks):
-            rest = self.vectors - explained + block @ self.links[k] - mean.astype(np.float32)
-            explained -= block @ self.links[k]
-            self._draw_link(k, block.T @ rest, covariance_root, rng)
-            explained += block @ self.links[k]
-            self._draw_link_precision(k, precision, rng)
-        return precision, explained + mean.astype(np.float32)
-
-    def _explained(self) -> Float32:
-        out = np.zeros_like(self.vectors)
+        rest = self.vectors.copy()
         for block, link in zip(self.blocks, self.links, strict=True):
-            out += block @ link
-        return out
+            rest -= block @ link
+        mean, precision = draw_normal_wishart(rest, self.links, self.link_precision, rng)
+        root = np.linalg.cholesky(np.linalg.inv(precision))
+        rest -= mean.astype(np.float32)
+        for k, block in enumerate(self.blocks):
+            rest += block @ self.links[k]
+            self._draw_link(k, block.T @ rest, root, rng)
+            rest -= block @ self.links[k]
+            self._draw_link_precision(k, precision, rng)
+        rest *= np.float32(-1.0)
+        rest += self.vectors  # What is not the rest is the prior's mean: m and what the features explain.
+        return precision, rest
 
     def _draw_link(self, k: int, moment: Float32, root: Float64, rng: np.random.Generator) -> None:
         # X^T X is diagonal, so the rows of the link matrix are independent.
@@ -117,8 +117,8 @@ def draw_wishart(freedom: float, scale: Float64, rng: np.random.Generator) -> Fl
 class Sampler:
     """One Markov chain. ``sweep`` moves it on; ``users.vectors`` and ``films.vectors`` are the current sample.
 
-    ``user``, ``item`` int [ratings] and ``rating`` float [ratings]; ``user_blocks`` and ``film_blocks`` are rotated
-    feature blocks [rows, features]. With the same seed the chain is the same to the bit, whatever the threads.
+    ``user``, ``item`` int [ratings] and ``rating`` float [ratings]. With the same seed the chain is the same to the
+    bit, whatever the threads.
     """
 
     def __init__(
@@ -129,16 +129,14 @@ class Sampler:
         shape: tuple[int, int],
         *,
         factors: int,
-        user_blocks: Sequence[Float32] = (),
-        film_blocks: Sequence[Float32] = (),
         seed: int = 0,
     ) -> None:
         self.mean = float(np.mean(rating, dtype=np.float64))
         self.width = factors + 1
         self.rng = np.random.default_rng(seed)
         centred = (np.asarray(rating, np.float64) - self.mean).astype(np.float32)
-        self.users = _side(user, item, centred, shape[0], user_blocks, self.width)
-        self.films = _side(item, user, centred, shape[1], film_blocks, self.width)
+        self.users = _side(user, item, centred, shape[0], self.width)
+        self.films = _side(item, user, centred, shape[1], self.width)
         self.alpha = 1.0 / max(float(np.var(centred)), 1e-6)
         self._residual = np.empty(len(centred), np.float32)
         self.sweeps = 0
@@ -170,7 +168,9 @@ class Sampler:
 
     def _draw_noise(self) -> None:
         users, films = self.users, self.films
-        residuals(self.width)(users.start, users.column, users.rating, users.vectors, films.vectors, self._residual)
+        residuals(self.width)(
+            users.start, users.column, users.rating, users.vectors, films.vectors, self._residual
+        )
         square = np.square(self._residual)
         count = np.diff(users.start)
         weighted = square * films.noise[users.column]
@@ -193,12 +193,9 @@ def _side(
     column: NDArray[np.integer],
     rating: Float32,
     rows: int,
-    blocks: Sequence[Float32],
     width: int,
 ) -> Side:
     order = np.lexsort((column, row))
     start = np.zeros(rows + 1, np.int64)
     np.cumsum(np.bincount(row, minlength=rows), out=start[1:])
-    return Side(
-        start, np.ascontiguousarray(column[order], np.int32), np.ascontiguousarray(rating[order]), list(blocks), width
-    )
+    return Side(start, column[order].astype(np.int32), rating[order], width)

@@ -1,0 +1,152 @@
+"""A whole run: features, sweeps within a budget, one set of factors at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.errors import TrainingDataError
+from marquee.training.bayesian_svd import checkpoint
+from marquee.training.bayesian_svd.features import implicit, rotate
+from marquee.training.bayesian_svd.posterior import Factors, posterior_for
+from marquee.training.bayesian_svd.sampler import Float32, Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long to sample. ``seconds``: stop after about that long, if not all ``sweeps`` are done by then.
+
+    Only a budget of sweeps alone gives the same numbers again.
+    """
+
+    sweeps: int = 200
+    burn_in: int = 20
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """``factors`` K of the sampler (K + 1 a multiple of 16 is fastest), ``served_rank`` of what is exported,
+    ``feature_rank``: singular directions kept of the implicit feedback."""
+
+    factors: int = 31
+    served_rank: int = 64
+    feature_rank: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a run found: the mean rating, the served factors, and the precision of a rating about its prediction."""
+
+    mean: float
+    factors: Factors
+    noise_precision: float
+    sweeps: int
+
+
+def fit(
+    user: NDArray[np.integer],
+    item: NDArray[np.integer],
+    rating: NDArray[np.floating],
+    size: tuple[int, int],
+    *,
+    user_features: Sequence[NDArray[np.float64]] = (),
+    film_features: Sequence[NDArray[np.float64]] = (),
+    shape: Shape | None = None,
+    budget: Budget | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, sweeps: None,
+    checkpoint_path: Path | None = None,
+    checkpoint_every_s: float = 30.0,
+) -> Fit:
+    """Fit ``rating`` [ratings] of pairs ``user``, ``item`` of a matrix of ``size`` (users, films).
+
+    ``user_features`` and ``film_features`` are blocks [rows, features]; a row of zeros is one of whom nothing is
+    known. With ``checkpoint_path`` a run that was killed goes on, and ends as it would have. Raises
+    :class:`TrainingDataError` for ratings from which nothing can be learnt.
+    """
+    shape, budget = shape or Shape(), budget or Budget()
+    check(user, item, rating, size)
+    chain = _chain(user, item, rating, size, user_features, film_features, shape, seed)
+    posterior = posterior_for(*size, shape.served_rank, seed)
+    key = _key(user, item, rating, size, [*user_features, *film_features], shape, budget, seed)
+    if checkpoint_path:
+        checkpoint.load(checkpoint_path, key, chain, posterior)
+    began = saved = time.monotonic()
+    while chain.sweeps < budget.sweeps:
+        chain.sweep()
+        if chain.sweeps > min(budget.burn_in, budget.sweeps - 1):
+            posterior.add(chain.users.vectors, chain.films.vectors)
+        progress(chain.sweeps, budget.sweeps)
+        now = time.monotonic()
+        if checkpoint_path and now - saved > checkpoint_every_s:
+            checkpoint.save(checkpoint_path, key, chain, posterior)
+            saved = now
+        if budget.seconds is not None and now - began > budget.seconds and posterior.samples:
+            break
+    if checkpoint_path:
+        checkpoint_path.unlink(missing_ok=True)
+    return Fit(chain.mean, posterior.factors(), chain.alpha, chain.sweeps)
+
+
+def check(
+    user: NDArray[np.integer], item: NDArray[np.integer], rating: NDArray[np.floating], size: tuple[int, int]
+) -> None:
+    """Raise :class:`TrainingDataError` for ratings from which nothing can be learnt."""
+    if not len(rating):
+        raise TrainingDataError("there are no ratings to learn from")
+    bad = ~np.isfinite(rating)
+    if bad.any():
+        raise TrainingDataError(f"{int(bad.sum())} of {len(rating)} ratings are not finite numbers")
+    if float(np.ptp(rating)) == 0.0:
+        raise TrainingDataError(
+            f"all {len(rating)} ratings are {float(rating[0]):g}: nothing can be learnt from them"
+        )
+    for name, rows, count in (("user", user, size[0]), ("item", item, size[1])):
+        if len(rows) != len(rating) or int(rows.min()) < 0 or int(rows.max()) >= count:
+            raise TrainingDataError(f"each rating needs one {name} of 0 to {count - 1}")
+
+
+def _chain(
+    user: NDArray[np.integer],
+    item: NDArray[np.integer],
+    rating: NDArray[np.floating],
+    size: tuple[int, int],
+    user_features: Sequence[NDArray[np.float64]],
+    film_features: Sequence[NDArray[np.float64]],
+    shape: Shape,
+    seed: int,
+) -> Sampler:
+    chain = Sampler(user, item, rating, size, factors=shape.factors, seed=seed)
+    for side, other, features in (
+        (chain.users, chain.films, user_features),
+        (chain.films, chain.users, film_features),
+    ):
+        blocks: list[Float32] = [
+            rotate(implicit(side.start, side.column, other.rows), shape.feature_rank, seed)
+        ]
+        blocks += [rotate(block, shape.feature_rank, seed) for block in features if block.any()]
+        side.explain_by(blocks)
+    return chain
+
+
+def _key(
+    user: NDArray[np.integer],
+    item: NDArray[np.integer],
+    rating: NDArray[np.floating],
+    size: tuple[int, int],
+    features: Sequence[NDArray[np.float64]],
+    shape: Shape,
+    budget: Budget,
+    seed: int,
+) -> str:
+    digest = hashlib.sha256(repr((size, astuple(shape), budget.burn_in, seed)).encode())
+    for array in (user, item, rating, *features):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
