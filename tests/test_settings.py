@@ -44,7 +44,8 @@ def test_every_problem_is_reported_at_once() -> None:
         )
     assert str(caught.value).splitlines() == [
         "MARQUEE_OBJECTS_URL is 'ftp://bucket': it should be a URL that begins with file:// or gs:// or s3://",
-        "MARQUEE_TIME_ZONE is 'Mars/Olympus': it should be a zone of the IANA database, such as UTC or America/New_York",
+        "MARQUEE_TIME_ZONE is 'Mars/Olympus': it should be a zone of the IANA database, "
+        "such as UTC or America/New_York",
         "MARQUEE_RATING_MAX is '7': it should be one of 5, 10",
         "MARQUEE_BATCH_LINES is 'many': it should be a whole number from 1 to 20000",
         "MARQUEE_BATCH_MS is '0': it should be a whole number from 1 to 60000",

@@ -35,9 +35,10 @@ def save(path: Path, key: str, chain: Sampler, posterior: Posterior) -> None:
 def load(path: Path, key: str, chain: Sampler, posterior: Posterior) -> bool:
     """Bring ``chain`` and ``posterior`` to where ``path`` was written; False if it belongs to another run."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here, since numpy leaves a file that is no archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays: Arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
         return False
     if str(arrays.get("key")) != key:
         return False

@@ -16,13 +16,13 @@ Float32 = NDArray[np.float32]
 
 
 def rotate(block: sparse.csr_array | NDArray[np.float64], rank: int, seed: int) -> Float32:
-    """``block`` [rows, features] rotated to its leading ``rank`` singular directions: [rows, <= rank] float32.
+    """``block`` [rows, features] rotated to its leading ``rank`` singular directions: [rows, <= rank].
 
     Small blocks are rotated exactly, large ones by a truncated SVD. Directions without weight are left out.
     """
     rows, columns = block.shape
     if min(rows, columns) <= 64:
-        dense = block.toarray() if sparse.issparse(block) else np.asarray(block)
+        dense = block.toarray() if isinstance(block, sparse.csr_array) else np.asarray(block)
         left, scale, _ = np.linalg.svd(dense, full_matrices=False)
         left, scale = left[:, :rank], scale[:rank]
     else:
@@ -47,7 +47,7 @@ def leading_directions(
 
 
 def implicit(start: NDArray[np.int64], column: NDArray[np.int32], columns: int) -> sparse.csr_array:
-    """The 0/1 "has rated" matrix [rows, columns] of the training pairs, each row divided by the root of its length."""
+    """The 0/1 "has rated" matrix [rows, columns] of the training pairs, rows divided by the root of their sum."""
     length = np.maximum(np.diff(start), 1)
     value = np.repeat((1.0 / np.sqrt(length)).astype(np.float32), np.diff(start))
     return sparse.csr_array((value, column, start), shape=(len(start) - 1, columns))

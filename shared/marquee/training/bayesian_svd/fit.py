@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from marquee.errors import TrainingDataError
 from marquee.training.bayesian_svd import checkpoint
 from marquee.training.bayesian_svd.features import implicit, rotate
-from marquee.training.bayesian_svd.posterior import Factors, posterior_for
+from marquee.training.bayesian_svd.posterior import Factors, Posterior, posterior_for
 from marquee.training.bayesian_svd.sampler import Float32, Sampler
 
 
@@ -32,8 +33,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """``factors`` K of the sampler (K + 1 a multiple of 16 is fastest), ``served_rank`` of what is exported,
-    ``feature_rank``: singular directions kept of the implicit feedback."""
+    """``factors``: K of the sampler, fastest where K + 1 is a multiple of 16. ``served_rank``: of what is
+    exported. ``feature_rank``: how many singular directions of the implicit feedback are kept."""
 
     factors: int = 31
     served_rank: int = 64
@@ -42,7 +43,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a run found: the mean rating, the served factors, and the precision of a rating about its prediction."""
+    """What a run found. ``noise_precision``: one over the variance of a rating about its prediction."""
 
     mean: float
     factors: Factors
@@ -67,15 +68,34 @@ def fit(
 ) -> Fit:
     """Fit ``rating`` [ratings] of pairs ``user``, ``item`` of a matrix of ``size`` (users, films).
 
-    ``user_features`` and ``film_features`` are blocks [rows, features]; a row of zeros is one of whom nothing is
+    ``user_features`` and ``film_features`` are blocks [rows, features]; of a row of zeros nothing is
     known. With ``checkpoint_path`` a run that was killed goes on, and ends as it would have. Raises
     :class:`TrainingDataError` for ratings from which nothing can be learnt.
     """
     shape, budget = shape or Shape(), budget or Budget()
     check(user, item, rating, size)
-    chain = _chain(user, item, rating, size, user_features, film_features, shape, seed)
-    posterior = posterior_for(*size, shape.served_rank, seed)
-    key = _key(user, item, rating, size, [*user_features, *film_features], shape, budget, seed)
+    # How BLAS cuts a product for its threads shows in the last bits; our own kernel uses all cores anyway.
+    with threadpool_limits(1, user_api="blas"):
+        return _run(
+            _chain(user, item, rating, size, user_features, film_features, shape, seed),
+            posterior_for(*size, shape.served_rank, seed),
+            _key(user, item, rating, size, [*user_features, *film_features], shape, budget, seed),
+            budget,
+            progress,
+            checkpoint_path,
+            checkpoint_every_s,
+        )
+
+
+def _run(
+    chain: Sampler,
+    posterior: Posterior,
+    key: str,
+    budget: Budget,
+    progress: Callable[[int, int], None],
+    checkpoint_path: Path | None,
+    checkpoint_every_s: float,
+) -> Fit:
     if checkpoint_path:
         checkpoint.load(checkpoint_path, key, chain, posterior)
     began = saved = time.monotonic()

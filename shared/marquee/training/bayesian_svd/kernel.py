@@ -13,18 +13,18 @@ from typing import Any
 import numba
 import numpy as np
 
-# Reordering sums would be allowed to differ between builds; contraction to fused multiply-add is exact enough.
+# Sums keep their order; contraction to fused multiply-adds is allowed, and is the same in every thread.
 _FAST = {"contract", "nsz", "arcp"}
 
 
 @cache
 def draw_side(width: int) -> Callable[..., None]:
-    """Compile the draw for vectors of ``width`` = K + 1 numbers, a constant so that loops unroll into registers.
+    """Compile the draw for vectors of ``width`` = K + 1 numbers, a constant so that loops stay in registers.
 
     The compiled function takes, for the side that is drawn ("rows") and the other side ("columns"):
 
-    - ``start`` int64 [rows + 1], ``column`` int32 [ratings], ``rating`` float32 [ratings]: the ratings by row,
-      centred on the global mean
+    - ``start`` int64 [rows + 1], ``column`` int32 [ratings], ``rating`` float32 [ratings]: the ratings by
+      row, centred on the global mean
     - ``others`` float32 [columns, width]: the other side's vectors, the last entry being the bias
     - ``row_noise``, ``column_noise`` float32: h, the noise weight of each row and column
     - ``alpha``: the precision of a rating

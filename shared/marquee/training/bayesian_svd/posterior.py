@@ -33,7 +33,8 @@ class Factors:
     def predict(self, user: NDArray[np.integer], item: NDArray[np.integer]) -> Float32:
         """The prediction of each pair, less the global mean."""
         dots: Float32 = np.einsum("rk,rk->r", self.user_vectors[user], self.film_vectors[item])
-        return dots + self.user_biases[user] + self.film_biases[item]
+        dots += self.user_biases[user] + self.film_biases[item]
+        return dots
 
 
 class Posterior(Protocol):
@@ -111,12 +112,19 @@ class MeanPrediction:
         )
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        self._flush()
-        return {"total": self._total, "count": np.array(self.samples)}
+        # What is pending stays so: multiplied in another grouping the last bits would differ.
+        return {
+            "total": self._total,
+            "count": np.array(self.samples),
+            "left": np.array([pair[0] for pair in self._pending], np.float32),
+            "right": np.array([pair[1] for pair in self._pending], np.float32),
+        }
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
         self._total = np.array(state["total"], np.float32)
         self.samples = int(state["count"])
+        pending = zip(state["left"], state["right"], strict=True)
+        self._pending = [(np.asarray(left, np.float32), np.asarray(right, np.float32)) for left, right in pending]
 
 
 class AlignedMean:

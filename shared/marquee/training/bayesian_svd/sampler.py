@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,10 +116,10 @@ def draw_wishart(freedom: float, scale: Float64, rng: np.random.Generator) -> Fl
 
 
 class Sampler:
-    """One Markov chain. ``sweep`` moves it on; ``users.vectors`` and ``films.vectors`` are the current sample.
+    """One Markov chain. ``users.vectors`` and ``films.vectors`` are the current sample; ``sweep`` draws the next.
 
-    ``user``, ``item`` int [ratings] and ``rating`` float [ratings]. With the same seed the chain is the same to the
-    bit, whatever the threads.
+    ``user``, ``item`` int [ratings] and ``rating`` float [ratings]. With the same seed the chain is
+    the same to the bit, whatever the threads.
     """
 
     def __init__(
@@ -182,7 +183,7 @@ class Sampler:
         total = float(np.dot(weighted, films.noise[users.column]))
         self.alpha = self.rng.gamma(1.0 + len(square) / 2, 1.0 / (1.0 + total / 2))
 
-    def _gamma(self, square: Float64, count: NDArray[np.integer]) -> Float32:
+    def _gamma(self, square: NDArray[Any], count: NDArray[np.integer]) -> Float32:
         shape = NOISE_SHAPE + count / 2
         rate = NOISE_SHAPE + self.alpha * square / 2
         return np.asarray(self.rng.gamma(shape, 1.0 / rate), np.float32)

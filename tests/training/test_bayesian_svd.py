@@ -1,0 +1,312 @@
+"""The Bayesian SVD: its draws against closed forms, its answers where they are known by construction."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from marquee.errors import TrainingDataError
+from marquee.training.bayesian_svd.features import implicit, leading_directions, many_hot, one_hot, rotate
+from marquee.training.bayesian_svd.fit import Budget, Shape, fit
+from marquee.training.bayesian_svd.kernel import draw_side, residuals
+from marquee.training.bayesian_svd.posterior import AlignedMean, MeanPrediction
+from marquee.training.bayesian_svd.sampler import Sampler, draw_normal_wishart, draw_wishart
+
+WIDTH = 16
+
+
+def _rated(n_users: int, n_films: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    user, item = np.nonzero(np.random.default_rng(seed).random((n_users, n_films)) < share)
+    return user, item
+
+
+def _halves(user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Two kinds of users, two kinds of films: each kind of user likes its own."""
+    return np.where((user % 2) == (item % 2), 5.0, 1.0)
+
+
+def _draw_once(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The kernel on 13 rows of uneven length, beside mean and precision from the textbook."""
+    rng = np.random.default_rng(5)
+    lengths = np.array([0, 1, 2, 7, 8, 9, 15, 16, 17, 3, 4, 5, 30])
+    start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    column = rng.integers(0, 40, start[-1]).astype(np.int32)
+    rating = rng.standard_normal(start[-1]).astype(np.float32)
+    others = rng.standard_normal((40, WIDTH)).astype(np.float32)
+    row_noise, column_noise = (rng.gamma(10, 0.1, n).astype(np.float32) for n in (13, 40))
+    root = rng.standard_normal((WIDTH, WIDTH))
+    prior_precision = (root @ root.T + np.eye(WIDTH)).astype(np.float32)
+    prior_mean = rng.standard_normal((13, WIDTH)).astype(np.float32)
+    out = np.empty((13, WIDTH), np.float32)
+    draw_side(WIDTH)(
+        start,
+        column,
+        rating,
+        others,
+        row_noise,
+        column_noise,
+        np.float32(1.7),
+        prior_precision,
+        prior_mean,
+        normals,
+        out,
+    )
+    means, precisions = np.empty((13, WIDTH)), np.empty((13, WIDTH, WIDTH))
+    for row in range(13):
+        films = column[start[row] : start[row + 1]]
+        design = others[films].astype(np.float64)
+        target = rating[start[row] : start[row + 1]] - design[:, -1]
+        design[:, -1] = 1.0
+        weight = 1.7 * row_noise[row] * column_noise[films]
+        precisions[row] = prior_precision + design.T @ (weight[:, None] * design)
+        moment = prior_precision @ prior_mean[row] + design.T @ (weight * target)
+        means[row] = np.linalg.solve(precisions[row], moment)
+    return out, means, precisions
+
+
+def test_without_noise_a_draw_is_the_posterior_mean() -> None:
+    """Against the normal equations, for rows of every length around the kernel's block of eight."""
+    out, means, _ = _draw_once(np.zeros((13, WIDTH), np.float32))
+    np.testing.assert_allclose(out, means, atol=2e-4)
+
+
+def test_with_noise_a_draw_has_the_posterior_covariance() -> None:
+    """x = mean + U^-1 z with U^T U the precision: so (x - mean)^T precision (x - mean) = z^T z, exactly."""
+    normals = np.random.default_rng(1).standard_normal((13, WIDTH)).astype(np.float32)
+    out, means, precisions = _draw_once(normals)
+    away = out - means
+    spread = np.einsum("ri,rij,rj->r", away, precisions, away)
+    np.testing.assert_allclose(spread, np.square(normals).sum(axis=1), rtol=2e-3)
+
+
+def test_residuals_are_what_is_left() -> None:
+    rng = np.random.default_rng(2)
+    user, item = _rated(9, 11, 0.5, 3)
+    order = np.lexsort((item, user))
+    start = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=9))]).astype(np.int64)
+    rows, columns = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (9, 11))
+    rating = rng.standard_normal(len(user)).astype(np.float32)
+    out = np.empty(len(user), np.float32)
+    residuals(WIDTH)(start, item[order].astype(np.int32), rating, rows, columns, out)
+    u, i = user[order], item[order]
+    dots = (rows[u, :-1].astype(float) * columns[i, :-1]).sum(axis=1)
+    np.testing.assert_allclose(out, rating - dots - rows[u, -1] - columns[i, -1], atol=1e-5)
+
+
+def test_wishart_draws_have_their_mean() -> None:
+    rng = np.random.default_rng(0)
+    scale = np.array([[2.0, 0.5], [0.5, 1.0]])
+    mean = np.mean([draw_wishart(7.0, scale, rng) for _ in range(4000)], axis=0)
+    np.testing.assert_allclose(mean, 7.0 * scale, rtol=0.06)
+
+
+def test_normal_wishart_finds_mean_and_precision_of_many_rows() -> None:
+    rng = np.random.default_rng(0)
+    covariance = np.array([[1.0, 0.6], [0.6, 2.0]])
+    rows = rng.multivariate_normal([3.0, -1.0], covariance, 20_000).astype(np.float32)
+    mean, precision = draw_normal_wishart(rows, [], [], rng)
+    np.testing.assert_allclose(mean, [3.0, -1.0], atol=0.05)
+    np.testing.assert_allclose(np.linalg.inv(precision), covariance, atol=0.08)
+
+
+def test_rotated_features_are_orthogonal_and_lose_nothing() -> None:
+    """A rotation keeps all inner products of rows."""
+    block = np.hstack(
+        [one_hot(["a", "b", "", "a", "c"]), many_hot([["x", "y"], [], ["x"], ["y"], ["x", "z", "w"]])]
+    )
+    turned = rotate(block, 100, 0).astype(float)
+    np.testing.assert_allclose(turned @ turned.T, block @ block.T, atol=1e-6)
+    gram = turned.T @ turned
+    np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-6)
+
+
+def test_unknown_values_leave_their_row_at_zero() -> None:
+    assert one_hot(["", "m", ""]).tolist() == [[0.0], [1.0], [0.0]]
+    assert many_hot([[], ["war"]]).tolist() == [[0.0], [1.0]]
+
+
+def test_implicit_rows_have_length_one() -> None:
+    start = np.array([0, 2, 2, 5])
+    matrix = implicit(start, np.array([1, 3, 0, 1, 2], np.int32), 4).toarray()
+    np.testing.assert_allclose(np.square(matrix).sum(axis=1), [1.0, 0.0, 1.0], atol=1e-6)
+    assert (matrix > 0).tolist() == [[False, True, False, True], [False] * 4, [True, True, True, False]]
+
+
+def test_leading_directions_are_those_of_the_svd() -> None:
+    rng = np.random.default_rng(0)
+    matrix = (rng.standard_normal((120, 6)) * [9, 7, 5, 3, 2, 1]) @ rng.standard_normal((6, 90))
+    left, scale, right = leading_directions(matrix, 4, 0)
+    exact = np.linalg.svd(matrix)
+    np.testing.assert_allclose(scale, exact[1][:4], rtol=1e-6)
+    best = (exact[0][:, :4] * exact[1][:4]) @ exact[2][:4]
+    np.testing.assert_allclose((left * scale) @ right.T, best, atol=1e-6)
+
+
+def test_two_kinds_of_users_are_told_apart() -> None:
+    """On ratings that two kinds of users give two kinds of films, pairs never rated are predicted."""
+    user, item = _rated(60, 50, 0.3, 0)
+    result = fit(user, item, _halves(user, item), (60, 50), shape=Shape(15, 8), budget=Budget(60), seed=1)
+    hidden_user, hidden_item = np.indices((60, 50)).reshape(2, -1)
+    predicted = result.mean + result.factors.predict(hidden_user, hidden_item)
+    np.testing.assert_allclose(predicted, _halves(hidden_user, hidden_item), atol=0.5)
+
+
+def test_features_speak_for_a_user_who_has_rated_nothing() -> None:
+    """Two new users of known kind, and one of whom nothing is known."""
+    user, item = _rated(200, 30, 0.4, 0)
+    rating = np.where(user % 2, 4.5, 1.5) + np.random.default_rng(0).normal(0, 0.2, len(user))
+    kind = np.zeros((203, 2))
+    kind[np.arange(202), np.arange(202) % 2] = 1.0
+    result = fit(
+        user, item, rating, (203, 30), user_features=[kind], shape=Shape(15, 8), budget=Budget(120), seed=1
+    )
+    mean = [
+        float(np.mean(result.mean + result.factors.predict(np.full(30, u), np.arange(30))))
+        for u in (200, 201, 202)
+    ]
+    assert mean[0] < 2.2
+    assert mean[1] > 3.8
+    assert mean[0] < mean[2] < mean[1]
+
+
+def _same(user: np.ndarray, item: np.ndarray, **more: object) -> np.ndarray:
+    options = {"shape": Shape(15, 8), "budget": Budget(12, burn_in=4), "seed": 7} | more
+    factors = fit(user, item, _halves(user, item), (60, 50), **options).factors  # type: ignore[arg-type]
+    return np.concatenate([factors.user_vectors.ravel(), factors.film_vectors.ravel(), factors.film_biases])
+
+
+class _Killed(Exception):
+    pass
+
+
+def test_a_run_that_was_killed_ends_as_it_would_have(tmp_path: Path) -> None:
+    """From its checkpoint the chain goes on to the same numbers, bit for bit."""
+    user, item = _rated(60, 50, 0.3, 0)
+    whole = _same(user, item)
+    seen: list[int] = []
+
+    def killer(done: int, sweeps: int) -> None:
+        seen.append(done)
+        if done == 9:
+            raise _Killed
+
+    path = tmp_path / "chain.npz"
+    with pytest.raises(_Killed):
+        _same(user, item, progress=killer, checkpoint_path=path, checkpoint_every_s=0.0)
+    seen.clear()
+    resumed = _same(
+        user,
+        item,
+        progress=lambda done, sweeps: seen.append(done),
+        checkpoint_path=path,
+        checkpoint_every_s=0.0,
+    )
+    assert seen[0] == 9, "sweeps 1 to 8 were on disk"
+    assert np.array_equal(resumed, whole)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"not a checkpoint at all"])
+def test_a_broken_or_foreign_checkpoint_is_ignored(tmp_path: Path, content: bytes) -> None:
+    user, item = _rated(60, 50, 0.3, 0)
+    path = tmp_path / "chain.npz"
+    path.write_bytes(content)
+    assert np.array_equal(_same(user, item, checkpoint_path=path), _same(user, item))
+
+
+THREADS = """
+import numpy as np
+from tests.training.test_bayesian_svd import _rated, _same
+import hashlib
+print(hashlib.sha256(_same(*_rated(60, 50, 0.3, 0)).tobytes()).hexdigest())
+"""
+
+
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    def run(threads: str) -> str:
+        counts = {"NUMBA_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        paths = os.pathsep.join(path for path in sys.path if path)
+        environment = os.environ | counts | {"PYTHONPATH": paths}
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS], env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert run("1") == run("2")
+
+
+def test_a_budget_of_seconds_ends_the_run() -> None:
+    user, item = _rated(60, 50, 0.3, 0)
+    result = fit(
+        user,
+        item,
+        _halves(user, item),
+        (60, 50),
+        shape=Shape(15),
+        budget=Budget(10**6, burn_in=1, seconds=0.0),
+    )
+    assert result.sweeps == 2
+
+
+@pytest.mark.parametrize(
+    ("rating", "message"),
+    [
+        ([], "there are no ratings"),
+        ([3.0, 3.0, 3.0], "all 3 ratings are 3"),
+        ([1.0, float("nan"), float("inf")], "2 of 3 ratings are not finite"),
+    ],
+)
+def test_ratings_that_teach_nothing_are_refused(rating: list[float], message: str) -> None:
+    rows = np.arange(len(rating))
+    with pytest.raises(TrainingDataError, match=message):
+        fit(rows, rows, np.array(rating), (3, 3))
+
+
+def test_a_row_outside_of_the_matrix_is_refused() -> None:
+    with pytest.raises(TrainingDataError, match="one item of 0 to 1"):
+        fit(np.array([0, 1]), np.array([0, 2]), np.array([1.0, 2.0]), (2, 2))
+
+
+def test_rotated_samples_average_to_what_they_all_say() -> None:
+    """The same vectors turned at random, over and over: aligned, their mean still predicts the same."""
+    rng = np.random.default_rng(0)
+    users, films = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (30, 40))
+    posterior = AlignedMean()
+    for _ in range(20):
+        turn = np.eye(WIDTH)
+        turn[:-1, :-1] = np.linalg.qr(rng.standard_normal((WIDTH - 1, WIDTH - 1)))[0]
+        posterior.add((users @ turn).astype(np.float32), (films @ turn).astype(np.float32))
+    user, item = np.indices((30, 40)).reshape(2, -1)
+    expected = (users[user, :-1] * films[item, :-1]).sum(axis=1) + users[user, -1] + films[item, -1]
+    np.testing.assert_allclose(posterior.factors().predict(user, item), expected, atol=1e-3)
+
+
+def test_the_mean_prediction_is_kept_whole_at_full_rank() -> None:
+    rng = np.random.default_rng(0)
+    posterior = MeanPrediction(20, 25, 20, 0)
+    expected = np.zeros((20, 25))
+    for _ in range(11):
+        users, films = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (20, 25))
+        posterior.add(users, films)
+        expected += users[:, :-1] @ films[:, :-1].T + users[:, -1:] + films[:, -1]
+    user, item = np.indices((20, 25)).reshape(2, -1)
+    got = posterior.factors().predict(user, item).reshape(20, 25)
+    np.testing.assert_allclose(got, expected / 11, atol=1e-3)
+
+
+def test_careless_raters_weigh_less() -> None:
+    """Half of the users rate at random: the chain finds out who."""
+    rng = np.random.default_rng(0)
+    user, item = _rated(80, 60, 0.5, 0)
+    rating = _halves(user, item)
+    careless = user >= 40
+    rating[careless] = rng.choice([1.0, 5.0], careless.sum())
+    chain = Sampler(user, item, rating, (80, 60), factors=15, seed=0)
+    for _ in range(40):
+        chain.sweep()
+    assert chain.users.noise[:40].min() > chain.users.noise[40:].mean()
