@@ -12,6 +12,7 @@
         ├── InvalidBatch         what arrived is not one of our CloudEvents
         ├── InvalidUserId
         ├── DatabaseRefused          the database understood and will not do it
+        │   └── DataRefused          because a value does not fit
         ├── MigrationError
         ├── ObjectStoreError     credentials, permissions, bucket or URL are wrong
         │   ├── ObjectNotFound
@@ -74,7 +75,11 @@ class InvalidUserId(TerminalError):
 
 
 class DatabaseRefused(TerminalError):
-    """The database understood a statement and refuses it: a table is missing, a value does not fit."""
+    """The database understood a statement and refuses it: a table or a right is missing."""
+
+
+class DataRefused(DatabaseRefused):
+    """A value that the database cannot hold."""
 
 
 class MigrationError(TerminalError):

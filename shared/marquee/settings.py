@@ -123,6 +123,9 @@ class Settings:
         secret=True,
         example="postgresql://app:secret@db.internal:5432/marquee?sslmode=require",
     )
+    database_connections: int = _setting(
+        _whole(1, 100), "The most connections that one process opens to the database.", 1
+    )
     objects_url: str = _setting(
         _url("file", "gs", "s3"),
         "Where artifacts and releases are kept.",

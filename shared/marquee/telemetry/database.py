@@ -7,32 +7,27 @@ transaction mode may stand between, and an instance that was frozen or forked lo
 from __future__ import annotations
 
 import os
-import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakMethod
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from marquee.errors import DatabaseRefused, DatabaseUnavailable
+from marquee.errors import DatabaseUnavailable
 from marquee.settings import masked
-
-# Refusals that no repetition mends. All else (network, shutdown, disk full, deadlock, deadline) may pass.
-_REFUSALS = (
-    psycopg2.DataError,
-    psycopg2.IntegrityError,
-    psycopg2.ProgrammingError,
-    psycopg2.NotSupportedError,
-)
+from marquee.telemetry.connections import connect, is_alive, translate
+from marquee.telemetry.reader import Reader, Rows
 
 
 class Database:
     """The database at ``url``, safe to share between threads and across a fork.
 
-    ``connections``: the most that this process opens; a thread that finds all in use waits up to
-    ``wait_s``. ``statement_timeout_ms`` bounds each statement of a transaction that names no deadline.
+    ``connections``: the most that this process opens for transactions; a thread that finds all in use
+    waits up to ``wait_s``. Reads with a deadline have one of their own. ``statement_timeout_ms`` bounds
+    each statement of a transaction that names no deadline; 0 is none.
     """
 
     def __init__(
@@ -40,7 +35,7 @@ class Database:
         url: str,
         *,
         connections: int = 1,
-        connect_timeout_s: int = 5,
+        connect_timeout_s: float = 5.0,
         wait_s: float = 30.0,
         statement_timeout_ms: int = 30_000,
     ) -> None:
@@ -49,9 +44,12 @@ class Database:
         self._connect_timeout_s = connect_timeout_s
         self._wait_s = wait_s
         self._statement_timeout_ms = statement_timeout_ms
+        self._reader = Reader(url, connect_timeout_s)
         self._idle: list[Any] = []
-        self._abandoned: list[Any] = []
+        self._inherited: list[Any] = []
         self._begin_process()
+        begin = WeakMethod(self._begin_process)
+        os.register_at_fork(after_in_child=lambda: (method := begin()) and method())
 
     def __repr__(self) -> str:
         return f"Database({masked(self.url)!r})"
@@ -60,13 +58,12 @@ class Database:
     def transaction(self, *, deadline_ms: int | None = None) -> Iterator[Any]:
         """A cursor within one transaction: committed at the end, rolled back on any exception.
 
-        ``deadline_ms`` bounds each statement. Raises DatabaseUnavailable where a repetition may help
+        ``deadline_ms`` bounds each statement. Raises DatabaseUnavailable where a repetition may help,
         and DatabaseRefused where it cannot.
         """
+        timeout_ms = self._statement_timeout_ms if deadline_ms is None else deadline_ms
         with self._borrowed() as connection, _translated(), connection.cursor() as cursor:
-            cursor.execute(
-                f"BEGIN; SET LOCAL statement_timeout = {deadline_ms or self._statement_timeout_ms:d}"
-            )
+            cursor.execute(f"BEGIN; SET LOCAL statement_timeout = {timeout_ms:d}")
             try:
                 yield cursor
             except BaseException:
@@ -74,25 +71,33 @@ class Database:
                 raise
             cursor.execute("COMMIT")
 
+    def read(
+        self, query: str, parameters: Mapping[str, object] | Sequence[object] = (), *, deadline_ms: int
+    ) -> Rows:
+        """The rows of one query, in one round trip, or DatabaseUnavailable after ``deadline_ms``.
+
+        The deadline holds even where the database hangs, and covers connecting to it.
+        """
+        return self._reader.read(query, parameters, deadline_ms)
+
     def close(self) -> None:
-        """Close the connections that are not in use; the next transaction opens one anew."""
+        """Close the connections that are not in use; the next call opens one anew."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+        self._reader.close()
 
     def _begin_process(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
+        # After a fork the connections are the parent's: closing them would end the parent's sessions.
+        self._inherited += self._idle
         self._idle = []
+        self._lock = threading.Lock()
         self._free = threading.BoundedSemaphore(self._connections)
+        self._reader.begin_process()
 
     @contextmanager
     def _borrowed(self) -> Iterator[Any]:
-        if self._pid != os.getpid():
-            # The parent's connections: closing them here would end the parent's sessions.
-            self._abandoned += self._idle
-            self._begin_process()
         if not self._free.acquire(timeout=self._wait_s):
             raise DatabaseUnavailable(
                 f"All {self._connections} connections were in use for {self._wait_s:g} s"
@@ -111,23 +116,12 @@ class Database:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
-                return self._connect()
-            if _alive(connection):
+                connection = connect(self.url, self._connect_timeout_s)
+                connection.autocommit = True  # We say BEGIN ourselves, in one message with its settings.
+                return connection
+            if is_alive(connection):
                 return connection
             connection.close()
-
-    def _connect(self) -> Any:
-        try:
-            connection = psycopg2.connect(
-                self.url,
-                connect_timeout=self._connect_timeout_s,
-                application_name="marquee",
-                tcp_user_timeout=15_000,
-            )
-        except psycopg2.Error as error:
-            raise DatabaseUnavailable(f"No connection to {masked(self.url)}: {_reason(error)}") from error
-        connection.autocommit = True  # We say BEGIN ourselves, in one message with its settings.
-        return connection
 
     def _give_back(self, connection: Any) -> None:
         if connection.closed or connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
@@ -135,14 +129,6 @@ class Database:
             return
         with self._lock:
             self._idle.append(connection)
-
-
-def _alive(connection: Any) -> bool:
-    """Whether an idle connection is still good; a server that went away made its socket readable."""
-    if connection.closed:
-        return False
-    readable, _, _ = select.select([connection], [], [], 0)
-    return not readable
 
 
 def _roll_back(connection: Any, cursor: Any) -> None:
@@ -157,11 +143,5 @@ def _roll_back(connection: Any, cursor: Any) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except _REFUSALS as error:
-        raise DatabaseRefused(f"The database refuses: {_reason(error)}") from error
     except psycopg2.Error as error:
-        raise DatabaseUnavailable(f"The database is away: {_reason(error)}") from error
-
-
-def _reason(error: psycopg2.Error) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise translate(error) from error

@@ -60,7 +60,9 @@ def load(directory: Path, dialect: str) -> list[Migration]:
     for path in sorted(directory.glob("*.sql"), key=lambda path: (path.name[:4], path.name.count("."))):
         match = _FILE.fullmatch(path.name)
         if match is None or match["dialect"] not in (None, *DIALECTS):
-            raise MigrationError(f"{path.name} is no migration: NNNN_name.sql, with .timescale or .postgresql")
+            raise MigrationError(
+                f"{path.name} is no migration: NNNN_name.sql, with .timescale or .postgresql"
+            )
         if match["dialect"] in (None, dialect):
             by_number.setdefault(int(match["number"]), {})[path.name] = path.read_text()
     return [Migration(number, files) for number, files in by_number.items()]
@@ -131,8 +133,8 @@ def _check_unchanged(recorded: Mapping[str, str], migration: Migration, director
     for name in recorded:
         if not (directory / name).exists():
             raise MigrationError(
-                f"This database has {name}, which this version of Marquee does not know: use the version that "
-                "applied it, or a newer one."
+                f"This database has {name}, which this version of Marquee does not know: use the "
+                "version that applied it, or a newer one."
             )
 
 
@@ -140,7 +142,9 @@ def _check_forward(recorded: Mapping[str, str], migration: Migration) -> None:
     last = max((int(name[:4]) for name in recorded), default=-1)
     if migration.number <= last:
         new = [name for name in migration.files if name not in recorded]
-        raise MigrationError(f"{', '.join(new)} came after number {last:04d} was applied: give it a higher number.")
+        raise MigrationError(
+            f"{', '.join(new)} came after number {last:04d} was applied: give it a higher number."
+        )
 
 
 def _execute(cursor: Any, name: str, text: str) -> None:
