@@ -16,7 +16,9 @@ def batch(
 ) -> StreamBatch:
     """The lines as consecutive records from offset ``first`` on."""
     raw = [value.encode() if isinstance(value, str) else value for value in values]
-    records = [record(first + place, 1_790_000_000_000 + place, value) for place, value in enumerate(raw)]
+    records = [
+        record(first + place, 1_790_000_000_000 + first + place, value) for place, value in enumerate(raw)
+    ]
     return StreamBatch("movielog", stream, partition, tuple(records))
 
 
