@@ -165,6 +165,20 @@ class Settings:
         _number(0.1, 600), "How long one delivery may take before it is tried again.", 30.0
     )
 
+    # Training.
+    base_data: str = _setting(
+        _text,
+        "A directory with ratings.csv, to train on beside what the database holds; empty: none.",
+        "",
+        example="data/movielens-100k",
+    )
+    base_fraction: float = _setting(
+        _number(0, 1), "How much of the base data is used, the earliest first; the rest may be replayed.", 1.0
+    )
+    commit: str = _setting(
+        _text, "The git commit that was built, for a program that does not run in its repository.", ""
+    )
+
     # Answers.
     list_length: int = _setting(_whole(1, 20), "Films in an answer.", 20)
     release_refresh_s: float = _setting(

@@ -1,0 +1,126 @@
+"""How good a model is on ratings that it has not seen, beside the baselines, with intervals over users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.artifacts.model import TrainedModel
+from marquee.evaluation import metrics
+from marquee.evaluation.bootstrap import Figure, ratio_of_sums
+from marquee.evaluation.candidates import Candidate, bias_only, of_model, popularity
+from marquee.training.dataset import Dataset, Interactions
+from marquee.training.evidence import liked_from
+from marquee.training.splits import Split
+
+CUTS = (10, 20)
+_USERS_AT_ONCE = 512
+Floats = NDArray[np.float64]
+
+
+class EvaluationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``resamples`` of the bootstrap, and the share of them that an ``interval`` holds."""
+
+    resamples: int
+    interval: float
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """Figures by name of candidate, then by name of metric: rmse, mae, ndcg@10, recall@20 ...
+
+    ``split`` says how it was cut; ``ratings`` were predicted; ``known_users`` of the ``users`` asked about
+    had ratings in the training part.
+    """
+
+    split: str
+    ratings: int
+    users: int
+    known_users: int
+    figures: dict[str, dict[str, Figure]]
+
+
+def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: int, data: str) -> Evaluation:
+    """``model``, trained on ``split.train``, and the baselines on ``split.test``.
+
+    ``data``: the SHA-256 of the dataset that was split. Ratings: every test rating. Ranking: users who like
+    a film in the test (``artifacts.evidence.LIKED``); all films that they have not seen are ranked.
+    """
+    candidates = [of_model(model), popularity(model), bias_only(split.train)]
+    asked = np.unique(split.test.users)
+    return Evaluation(
+        split.name,
+        len(split.test),
+        len(asked),
+        int(np.isin(asked, split.train.ratings.users).sum()),
+        {c.name: figures(c, split, params, seed, data) for c in candidates},
+    )
+
+
+def figures(
+    candidate: Candidate, split: Split, params: EvaluationParams, seed: int, data: str
+) -> dict[str, Figure]:
+    """All figures of one candidate."""
+    made: dict[str, Figure] = {}
+
+    def add(name: str, sums: Floats, counts: Floats, root: bool = False) -> None:
+        made[name] = ratio_of_sums(
+            sums,
+            counts,
+            resamples=params.resamples,
+            interval=params.interval,
+            seed=seed,
+            data=data,
+            root=root,
+        )
+
+    if candidate.rate:
+        squared, absolute, counts = errors_by_user(candidate, split.test)
+        add("rmse", squared, counts, root=True)
+        add("mae", absolute, counts)
+    if candidate.score:
+        for name, values in ranking_by_user(candidate, split).items():
+            add(name, values, np.ones(len(values)))
+    return made
+
+
+def errors_by_user(candidate: Candidate, test: Interactions) -> tuple[Floats, Floats, Floats]:
+    """Sums of squared and of absolute errors, and the number of ratings, of each user in the test."""
+    assert candidate.rate
+    errors = candidate.rate(test.users, test.items) - test.values
+    _, of_user, counts = np.unique(test.users, return_inverse=True, return_counts=True)
+    squared, absolute = (
+        np.bincount(of_user, weights=e).astype(np.float64) for e in (errors**2, np.abs(errors))
+    )
+    return squared, absolute, counts.astype(np.float64)
+
+
+def ranking_by_user(candidate: Candidate, split: Split) -> dict[str, Floats]:
+    """NDCG and recall at each of :data:`CUTS`, of each user who likes a film of the test."""
+    assert candidate.score
+    liked = split.test.where(split.test.values >= liked_from(split.train))
+    parts: dict[str, list[Floats]] = {f"{name}@{k}": [] for name in ("ndcg", "recall") for k in CUTS}
+    for users in _chunks(np.unique(liked.users)):
+        relevant = _matrix(users, [liked], split.train)
+        seen = _matrix(users, [split.train.ratings, split.train.viewings], split.train)
+        best = metrics.top(candidate.score(users), seen, max(CUTS))
+        hits, counts = np.take_along_axis(relevant, best, axis=1), relevant.sum(1)
+        for k in CUTS:
+            parts[f"ndcg@{k}"].append(metrics.ndcg(hits[:, :k], counts))
+            parts[f"recall@{k}"].append(metrics.recall(hits[:, :k], counts))
+    return {name: np.concatenate(values) if values else np.empty(0) for name, values in parts.items()}
+
+
+def _chunks(users: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
+    for start in range(0, len(users), _USERS_AT_ONCE):
+        yield users[start : start + _USERS_AT_ONCE]
+
+
+def _matrix(users: NDArray[np.int32], parts: Sequence[Interactions], dataset: Dataset) -> NDArray[np.bool_]:
+    matrix = np.zeros((len(users), dataset.n_items), bool)
+    for part in parts:
+        rows = part.where(np.isin(part.users, users))
+        matrix[np.searchsorted(users, rows.users), rows.items] = True
+    return matrix

@@ -1,0 +1,132 @@
+"""``marquee retrain``: train a model, evaluate it and release it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marquee.artifacts.object_store import connect
+from marquee.errors import SettingsError
+from marquee.settings import Settings
+from marquee.telemetry.database import Database
+
+if TYPE_CHECKING:
+    from marquee.training.retrain import Result
+    from marquee.training.steps import Request
+    from marquee.training.trainer import Progress
+
+EXIT_RELEASED, EXIT_REFUSED = 0, 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``marquee retrain``."""
+    parser.epilog = "Exit code: 0 released (or trained, with --no-release), 3 refused, 1 failed."
+    parser.add_argument(
+        "--until",
+        type=_moment,
+        metavar="TIME",
+        help="learn from events before TIME, as 2026-02-14T00:09[:20][Z]",
+    )
+    parser.add_argument("--base", metavar="DIRECTORY", help="base data with ratings.csv (MARQUEE_BASE_DATA)")
+    parser.add_argument(
+        "--base-fraction", type=float, metavar="SHARE", help="only the earliest SHARE of it, such as .8"
+    )
+    parser.add_argument("--no-database", action="store_true", help="learn from the base data alone")
+    parser.add_argument(
+        "--no-release", action="store_true", help="store and judge the model, serve what serves"
+    )
+    parser.add_argument("--reason", default="", help="why, for the release and the record")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the evaluation as JSON")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Retrain once; the result is printed."""
+    # One thread for BLAS, said before numpy loads: sums over several threads differ in their last bits, and a
+    # model should come out the same on any machine. An inverse of 5,000 x 5,000 takes a few seconds all the same.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Imported here: pandas and scipy take seconds, `marquee retrain --help` should not.
+    from marquee.training.params import Params
+    from marquee.training.retrain import REFUSED, retrain, write_report
+
+    store = connect(settings.require("objects_url").objects_url)
+    request, params = _request(args, settings), Params.read(args.params)
+    database = Database(settings.database_url) if settings.database_url and not args.no_database else None
+    try:
+        with _progress() as progress:
+            result = retrain(
+                request,
+                params,
+                store,
+                database,
+                reason=args.reason,
+                releasing=not args.no_release,
+                commit=settings.commit,
+                progress=progress,
+            )
+    finally:
+        if database is not None:
+            database.close()
+    if args.report and result.evaluation:
+        write_report(result.evaluation, args.report)
+    _show(result)
+    return EXIT_REFUSED if result.outcome == REFUSED else EXIT_RELEASED
+
+
+def _request(args: argparse.Namespace, settings: Settings) -> Request:
+    from marquee.training.steps import Request
+
+    base = settings.base_data if args.base is None else args.base
+    fraction = settings.base_fraction if args.base_fraction is None else args.base_fraction
+    if not 0 <= fraction <= 1:
+        raise SettingsError(f"--base-fraction is {fraction:g}: it should be a number from 0 to 1")
+    until = args.until or datetime.now(UTC)
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=settings.time_zone)
+    return Request(until, Path(base) if base else None, fraction, float(settings.rating_max))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-02-14T00:09:20Z") from error
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on a terminal; elsewhere nothing."""
+    from marquee.training.trainer import silent
+
+    if not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(step: str, done: float) -> None:
+            if step not in tasks or done == 0.0:
+                tasks[step] = bar.add_task(step, total=1.0)
+            bar.update(tasks[step], completed=done)
+
+        yield advance
+
+
+def _show(result: Result) -> None:
+    if result.evaluation:
+        e = result.evaluation
+        print(f"On the {e.split} ({e.ratings} ratings of {e.users} users, {e.known_users} known before):")
+        for candidate, figures in e.figures.items():
+            shown = (f"{name} {f.value:.4f} [{f.low:.4f}, {f.high:.4f}]" for name, f in figures.items())
+            print(f"  {candidate:<11}{'  '.join(shown)}")
+    print(f"{result.version}: {result.outcome}: {result.reason}")
