@@ -130,7 +130,7 @@ class EmbeddedPostgres:
         if self._user:
             account = pwd.getpwnam(self._user)
             os.chown(self._data, account.pw_uid, account.pw_gid)
-        options = ["-U", _ROLE, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"]
+        options = ["-U", _ROLE, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync"]
         done = subprocess.run(
             self._as_account([_binary("initdb"), "-D", str(self._data), *options]),
             capture_output=True,
