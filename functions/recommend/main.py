@@ -31,3 +31,9 @@ def recommend(request: flask.Request) -> flask.Response:
         return flask.Response("ok\n", content_type="text/plain; charset=utf-8")
     reply = _http().reply(request.method, request.path, request.headers.get("Accept", ""))
     return flask.Response(reply.body, reply.status, reply.headers, content_type=reply.content_type)
+
+
+@functions_framework.errorhandler(404)
+def unrouted(error: Exception) -> flask.Response:
+    """The framework routes no path with a line break in it; the caller is owed its sentence all the same."""
+    return recommend(flask.request)

@@ -232,6 +232,16 @@ def test_no_release_is_no_fault(store: FileStore, cache: ReleaseCache) -> None:
     assert (cache.serving(), cache.store_away, cache.refusals) == (None, "", [])
 
 
+def test_a_release_that_is_gone_is_a_store_that_is_away(store: FileStore, cache: ReleaseCache) -> None:
+    """A volume that is not mounted any more looks like an empty one."""
+    version = released(store)
+    cache.look()
+    store.delete(CURRENT)
+    cache.look()
+    assert serves(cache) == version
+    assert "ObjectNotFound" in cache.store_away
+
+
 def test_memory_of_the_old_model_comes_back(store: FileStore, cache: ReleaseCache) -> None:
     """Nothing but the answers under way holds on to it."""
     import gc

@@ -108,7 +108,9 @@ class ReleaseCache:
         try:
             found = self._changed()
         except ObjectNotFound:
-            return  # No release yet, or none any more: what is loaded goes on.
+            if self._serving is None:
+                return  # No release yet, which is no fault.
+            raise  # A document does not go away by itself: its store did.
         except ReleaseError as error:
             self._refuse(0, error)
             return
