@@ -65,7 +65,7 @@ def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularFilms |
         return asked.ask(lambda ms: user_history(database, user_id, since, ms))
 
     def popular_films(limit: int) -> list[tuple[str, float]]:
-        return asked_for_popular.ask(lambda _: popular(database, limit))
+        return asked_for_popular.ask(lambda ms: popular(database, limit, ms))
 
     return history_of, PopularFilms(popular_films, refresh_s=max(settings.release_refresh_s, 1.0))
 
