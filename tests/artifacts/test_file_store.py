@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -177,14 +179,28 @@ def test_reading_makes_no_directory(tmp_path: Path) -> None:
     assert not (tmp_path / "objects").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read and write everything")
+@contextmanager
+def _ordinary_user() -> Iterator[None]:
+    """Makes of the superuser, who may read and write everything, somebody else for a while."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
 def test_permission_denied(tmp_path: Path) -> None:
-    """A directory of somebody else's is a clear error."""
+    """A file or directory of somebody else's is a clear error, in reading and in writing."""
     store = FileStore(tmp_path)
     store.put_new("a", b"1")
     (tmp_path / "a").chmod(0)
-    with pytest.raises(ObjectStoreError, match="Permission denied"):
-        store.get("a")
+    (tmp_path / ".writing").chmod(0o500)
+    with _ordinary_user():
+        for call in (lambda: store.get("a"), lambda: store.put_new("b", b"1")):
+            with pytest.raises(ObjectStoreError, match="Permission denied"):
+                call()
 
 
 def test_a_url_may_hold_blanks_and_odd_letters(tmp_path: Path) -> None:

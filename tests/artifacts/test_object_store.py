@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +87,7 @@ def test_a_read_tells_that_nothing_changed(store: ObjectStore) -> None:
         (9, 1, b"9"),
         (10, 1, b""),
         (1000, 5, b""),
+        (2**62, 5, b""),
         (4, 0, b""),
     ],
 )
@@ -290,3 +293,19 @@ def test_nothing_is_imported_or_sent_before_the_first_use() -> None:
     """Connecting costs nothing: a function that never needs the store never pays for it."""
     assert repr(connect("gs://bucket/some/where/")) == "GcsStore('gs://bucket/some/where')"
     assert repr(connect("s3://bucket")) == "S3Store('s3://bucket')"
+
+
+def test_a_program_pays_only_for_the_store_it_uses(tmp_path: Path) -> None:
+    """With files, no client library of any cloud is imported, nor anything else that is slow."""
+    code = (
+        "import sys\n"
+        "import marquee.artifacts.commands\n"
+        "from marquee.artifacts.object_store import connect\n"
+        "list(connect(sys.argv[1]).list('')), connect('gs://b'), connect('s3://b')\n"
+        "print(*{m.split('.')[0] for m in sys.modules} & "
+        "{'google', 'boto3', 'botocore', 'requests', 'urllib3', 'pandas', 'scipy', 'numba', 'pickle5'})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path.as_uri()], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []

@@ -33,7 +33,7 @@ from marquee.artifacts.manifest import (
 from marquee.artifacts.model import Floats, TrainedModel, check_array, item_shapes
 from marquee.artifacts.object_store import Mappable, ObjectStore
 from marquee.artifacts.smoke import CASES, expected_answers, smoke_test
-from marquee.artifacts.users import BLOCKS, INDEX, UserRecord, UserSide, write_users
+from marquee.artifacts.users import UserRecord, UserSide, write_users
 from marquee.errors import ArtifactRefused, ObjectNotFound, PreconditionFailed
 
 MOVIE_IDS = "movie_ids.json"
@@ -228,6 +228,3 @@ def _movie_ids(data: memoryview, manifest: Manifest) -> tuple[str, ...]:
     if len(movie_ids) != manifest.n_items or len(set(movie_ids)) != len(movie_ids) or "" in movie_ids:
         raise ArtifactRefused(f"{MOVIE_IDS} should hold {manifest.n_items} distinct ids")
     return movie_ids
-
-
-__all__ = ["BLOCKS", "INDEX", "ItemSide", "UserSide", "read_items", "verify", "write_artifact"]

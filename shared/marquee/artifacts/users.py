@@ -3,7 +3,7 @@
 ``users.index`` holds, for each bucket, where its block lies in ``users.bin`` (u64) and its length
 (u32), little endian; so one user costs two ranged reads and nothing is kept in memory. A block:
 
-    u32 CRC-32 of what follows
+    u32 CRC-32 of what follows, begun with the bucket's number
     for each user of the bucket:
         u32 bytes in the id, u32 films in the history, f4 bias, f4 vector[k]
         the id in UTF-8, filled with zeros to a multiple of 4
@@ -17,7 +17,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from marquee.artifacts.manifest import Manifest, object_name
 from marquee.artifacts.model import Floats, TrainedModel
 from marquee.artifacts.object_store import Mappable, ObjectStore
-from marquee.errors import ArtifactRefused
+from marquee.errors import ArtifactRefused, ObjectNotFound
 
 INDEX, BLOCKS = "users.index", "users.bin"
 USERS_PER_BUCKET = 4
@@ -57,6 +57,7 @@ class UserSide:
     def __init__(self, store: ObjectStore, manifest: Manifest) -> None:
         self._store = store
         self._manifest = manifest
+        self._maps: dict[str, memoryview] = {}
 
     def read(self, user_id: str) -> UserRecord | None:
         """What is stored of the user, or None if he is not known.
@@ -92,10 +93,10 @@ class UserSide:
         if len(entry) != _ENTRY.itemsize:
             raise self._corrupt(bucket)
         offset, length = struct.unpack("<QI", entry)
-        if length == 0:
-            return memoryview(b"")
+        if offset + length > self._manifest.files[BLOCKS].size:
+            raise self._corrupt(bucket)
         block = self._range(BLOCKS, offset, length)
-        if len(block) != length or length < 4 or zlib.crc32(block[4:]) != int.from_bytes(block[:4], "little"):
+        if len(block) != length or length < 4 or block[:4] != _checksum(block[4:], bucket):
             raise self._corrupt(bucket)
         return block[4:]
 
@@ -110,16 +111,16 @@ class UserSide:
         return UserRecord(user_id, float(floats[0]), floats[1:], items, ratings, weights)
 
     def _range(self, file: str, start: int, length: int) -> memoryview:
-        if self._mapped:
-            return self._mapped[file][start : start + length]
-        return memoryview(self._store.read_range(object_name(self._manifest.version, file), start, length))
-
-    @cached_property
-    def _mapped(self) -> dict[str, memoryview]:
-        """The files themselves, where they are of this machine; the system reads only what is touched."""
-        if not isinstance(self._store, Mappable):
-            return {}
-        return {f: self._store.map(object_name(self._manifest.version, f)) for f in (INDEX, BLOCKS)}
+        name = object_name(self._manifest.version, file)
+        try:
+            if isinstance(self._store, Mappable):
+                # The system reads only what is touched.
+                if file not in self._maps:
+                    self._maps[file] = self._store.map(name)
+                return self._maps[file][start : start + length]
+            return memoryview(self._store.read_range(name, start, length))
+        except ObjectNotFound as error:
+            raise ArtifactRefused(f"{name} is missing") from error
 
     def _corrupt(self, bucket: int) -> ArtifactRefused:
         return ArtifactRefused(f"bucket {bucket} of the users of {self._manifest.version} is corrupt")
@@ -139,6 +140,10 @@ def _padded(size: int) -> int:
     return size + -size % 4
 
 
+def _checksum(body: bytes | memoryview, bucket: int) -> bytes:
+    return zlib.crc32(body, bucket & 0xFFFFFFFF).to_bytes(4, "little")
+
+
 def write_users(model: TrainedModel, directory: Path) -> int:
     """Write both files into ``directory``; returns the number of buckets.
 
@@ -151,12 +156,12 @@ def write_users(model: TrainedModel, directory: Path) -> int:
     index = np.zeros(buckets, _ENTRY)
     offset, pack = 0, _packer(model)
     with (directory / BLOCKS).open("wb", buffering=1 << 20) as out:
-        for b in np.flatnonzero(np.diff(edges)).tolist():
-            users = order[edges[b] : edges[b + 1]].tolist()
+        for b, (first, last) in enumerate(pairwise(edges.tolist())):
+            users = order[first:last].tolist()
             _refuse_twins(model, users)
             body = b"".join(piece for user in users for piece in pack(user))
             index[b] = (offset, 4 + len(body))
-            offset += out.write(zlib.crc32(body).to_bytes(4, "little") + body)
+            offset += out.write(_checksum(body, b) + body)
     (directory / INDEX).write_bytes(index.tobytes())
     return buckets
 
@@ -200,4 +205,4 @@ class _packer:
 
 
 def _bytes(array: NDArray[np.generic], dtype: str) -> memoryview:
-    return np.ascontiguousarray(array, dtype).data.cast("B")
+    return np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data
