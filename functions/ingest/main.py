@@ -1,7 +1,8 @@
-"""``ingest``: takes the bridge's and `recommend`'s events and writes them to the database.
+"""The ``ingest`` function: takes the bridge's and `recommend`'s events and writes them to the database.
 
-204: written now or before, or none of our events and kept aside, since sending it again cannot mend it.
-503: the database cannot take it now; send it again.
+204: written, now or before; or none of our events and kept aside, since sending it again cannot mend it.
+503: the database cannot take it now; send it again. An HTTP function rather than a CloudEvent one, since
+that one's answers are not its own to give.
 """
 
 from __future__ import annotations
@@ -25,27 +26,30 @@ _lock = threading.Lock()
 
 
 @cache
-def _make() -> Ingest:
+def _assemble() -> Ingest:
     settings = Settings.from_mapping(os.environ).require("database_url")
-    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     database = Database(settings.database_url, connections=settings.database_connections)
     return Ingest(database, LineParser(settings.time_zone, settings.rating_max))
 
 
 @functions_framework.http
-def ingest(request: flask.Request) -> flask.typing.ResponseReturnValue:
-    """Write one delivery."""
+def ingest(request: flask.Request) -> flask.Response:
+    if request.path == "/healthz":  # The process lives, whatever its settings are.
+        return _answer(200, "ok\n")
     if request.method != "POST":
-        return (
-            f"{request.method} is not understood here: POST a CloudEvent or a Pub/Sub push.\n",
-            405,
-            {"Allow": "POST"},
+        return _answer(
+            405, f"{request.method} means nothing here: POST a CloudEvent or a Pub/Sub push.\n", Allow="POST"
         )
-    with _lock:  # One database, so one pool, however many first requests come at once.
-        taker = _make()
+    with _lock:  # However many first requests come at once, one pool.
+        writer = _assemble()
     try:
-        taker.accept(request.headers, request.get_data())
+        writer.accept(request.headers, request.get_data())
     except (DatabaseUnavailable, DatabaseRefused) as error:
         _log.error("to be sent again: %s", error)
-        return "The database cannot take this now: send it again.\n", 503, {"Retry-After": "1"}
-    return "", 204
+        return _answer(503, "The database cannot take this now: send it again.\n", **{"Retry-After": "1"})
+    return _answer(204, "")
+
+
+def _answer(status: int, text: str, **headers: str) -> flask.Response:
+    return flask.Response(text, status, headers, content_type="text/plain; charset=utf-8")

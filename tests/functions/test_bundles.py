@@ -25,7 +25,9 @@ print(answer.status_code)
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library, built as it is for a deployment."""
     out = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)], cwd=ROOT, check=True
+    )
     (built,) = out.glob("marquee-*.whl")
     return built
 

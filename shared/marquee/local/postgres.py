@@ -130,7 +130,17 @@ class EmbeddedPostgres:
         if self._user:
             account = pwd.getpwnam(self._user)
             os.chown(self._data, account.pw_uid, account.pw_gid)
-        options = ["-U", _ROLE, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync"]
+        options = [
+            "-U",
+            _ROLE,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-instructions",
+            "--no-sync",
+        ]
         done = subprocess.run(
             self._as_account([_binary("initdb"), "-D", str(self._data), *options]),
             capture_output=True,
@@ -155,11 +165,12 @@ class EmbeddedPostgres:
 
     def _answers(self) -> bool:
         try:
-            psycopg2.connect(self.url_of("postgres"), connect_timeout=5).close()
-        except psycopg2.OperationalError:
+            with self._administrator() as cursor:
+                cursor.execute("SHOW data_directory")
+                (directory,) = cursor.fetchone()
+        except psycopg2.Error:
             return False
-        # Whoever else listens on our port is not us.
-        return self.pid is not None
+        return bool(directory == str(self._data))  # Else somebody else has our port, and ours will end.
 
     def _as_account(self, argv: Sequence[str]) -> list[str]:
         if self._user is None:

@@ -124,7 +124,9 @@ class MeanPrediction:
         self._total = np.array(state["total"], np.float32)
         self.samples = int(state["count"])
         pending = zip(state["left"], state["right"], strict=True)
-        self._pending = [(np.asarray(left, np.float32), np.asarray(right, np.float32)) for left, right in pending]
+        self._pending = [
+            (np.asarray(left, np.float32), np.asarray(right, np.float32)) for left, right in pending
+        ]
 
 
 class AlignedMean:

@@ -1,0 +1,12 @@
+"""The database brought up to date, as a job of its own: the environment of ``marquee migrate``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from marquee.cli import main
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    raise SystemExit(main(["migrate", *sys.argv[1:]]))

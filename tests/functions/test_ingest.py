@@ -1,0 +1,300 @@
+"""The ``ingest`` function as a real functions-framework process, on the wire."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from tests.telemetry.lines import MOVIE, account, ask, batch, rate, rows, watch
+
+from marquee.local.postgres import EmbeddedPostgres
+from marquee.local.process import Process, free_port
+from marquee.stream.batch import Impression, ImpressionBatch, ImpressionFilm
+from marquee.stream.envelope import seal, to_http
+from marquee.telemetry import progress
+from marquee.telemetry.database import Database
+from marquee.telemetry.migrate import migrate
+
+pytestmark = pytest.mark.servers
+
+ROOT = Path(__file__).parents[2]
+LINES = [watch(1, 0), watch(1, 1), rate(1, 4), ask(1, 200, MOVIE), account(2), "broken", b"\xff\x00"]
+
+
+class Function:
+    """One instance of ``ingest``."""
+
+    def __init__(self, log: Path, database_url: str) -> None:
+        self.port = free_port()
+        source = str(ROOT / "functions/ingest/main.py")
+        argv = [sys.executable, "-m", "functions_framework", "--source", source, "--target", "ingest"]
+        env = {"MARQUEE_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT / "shared")}
+        where = ["--host", "127.0.0.1", "--port", str(self.port)]
+        self.process = Process("ingest", argv + where, log, env)
+
+    def start(self) -> None:
+        self.process.start()
+        self.process.wait_healthy(self._answers)
+
+    def ask(
+        self, method: str, body: bytes = b"", headers: Mapping[str, str] | None = None, path: str = "/"
+    ) -> tuple[int, str, dict[str, str]]:
+        """Status, text and headers of the answer."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            return response.status, response.read().decode(), dict(response.getheaders())
+
+    def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> int:
+        return self.ask("POST", body, headers)[0]
+
+    def _answers(self) -> bool:
+        try:
+            return self.ask("GET", path="/healthz")[0] == 200
+        except OSError:
+            return False
+
+
+def push(data: bytes | None, attributes: Mapping[str, str] | None) -> bytes:
+    """The body of a Pub/Sub push."""
+    message: dict[str, object] = {"messageId": "1", "publishTime": "2026-02-14T00:00:00Z"}
+    if data is not None:
+        message["data"] = base64.b64encode(data).decode()
+    if attributes is not None:
+        message["attributes"] = dict(attributes)
+    return json.dumps(
+        {"message": message, "subscription": "projects/p/subscriptions/s", "deliveryAttempt": 2}
+    ).encode()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A database server that the tests here may end and start again."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
+        migrate(server.url)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def function(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    function = Function(tmp_path_factory.mktemp("ingest") / "ingest.log", server.url)
+    function.start()
+    yield function
+    function.process.stop()
+
+
+@pytest.fixture
+def database(server: EmbeddedPostgres) -> Iterator[Database]:
+    """The function's database, emptied."""
+    with closing(Database(server.url)) as database:
+        with database.transaction() as cursor:
+            cursor.execute(
+                "TRUNCATE watches, ratings, recommendation_requests, accounts, quarantine, rejected_events, "
+                "viewings, progress, impressions, streams"
+            )
+        yield database
+
+
+def test_batch_is_written(function: Function, database: Database) -> None:
+    headers, body = to_http(seal(batch(LINES)))
+    assert function.ask("POST", body, headers)[:2] == (204, "")
+    counts = progress.counts(database)
+    assert (counts.watches, counts.ratings, counts.recommendation_requests, counts.accounts) == (2, 1, 1, 1)
+    assert counts.quarantine_by_category == {"encoding": 1, "time": 1}
+
+
+def test_every_way_of_delivery_is_understood(function: Function, database: Database) -> None:
+    """Binary and structured CloudEvents and a Pub/Sub push say the same, so the lines are there once."""
+    envelope = seal(batch(LINES))
+    headers, body = to_http(envelope)
+    attributes = {name: value for name, value in headers.items() if name.startswith("ce-")}
+    structured_headers, structured = to_http(envelope, structured=True)
+    assert function.post(body, headers) == 204
+    assert function.post(structured, structured_headers) == 204
+    assert function.post(push(body, attributes), {"Content-Type": "application/json"}) == 204
+    counts = progress.counts(database)
+    assert (counts.lines, counts.rejected_events) == (len(LINES), 0)
+
+
+def test_impressions_are_written(function: Function, database: Database) -> None:
+    film = ImpressionFilm(MOVIE, 1.0, 4.0, 1.0)
+    shown = Impression("i1", datetime.now(UTC), "7", "blue", "v1", 1, "popular", (film,))
+    headers, body = to_http(seal(ImpressionBatch("b1", (shown,))))
+    assert [function.post(body, headers), function.post(body, headers)] == [204, 204]
+    assert progress.counts(database).impressions == 1
+
+
+NOT_OURS = {
+    "empty body": (b"", {}),
+    "malformed JSON": (b'{"message": {', {"Content-Type": "application/json"}),
+    "not JSON at all": (b"\xff\x00\x80", {"Content-Type": "application/octet-stream"}),
+    "JSON of another kind": (b"[1, 2, 3]", {"Content-Type": "application/json"}),
+    "push without data": (push(None, {"ce-type": "x"}), {"Content-Type": "application/json"}),
+    "push without attributes": (push(b"{}", None), {"Content-Type": "application/json"}),
+    "push of bad base64": (b'{"message": {"data": "%%%"}, "subscription": "s"}', {}),
+    "deep nesting": (b"[" * 100_000, {"Content-Type": "application/json"}),
+    "structured event without a type": (
+        b'{"specversion": "1.0"}',
+        {"Content-Type": "application/cloudevents+json"},
+    ),
+    "structured event of malformed JSON": (b"{", {"Content-Type": "application/cloudevents+json"}),
+}
+
+
+@pytest.mark.parametrize("what", NOT_OURS)
+def test_what_is_not_ours_is_kept_and_acknowledged(function: Function, database: Database, what: str) -> None:
+    """Sending it again cannot mend it: 204, and its bytes and the reason are kept once."""
+    body, headers = NOT_OURS[what]
+    headers = {**headers, "Authorization": "Bearer secret"}
+    assert [function.post(body, headers), function.post(body, headers)] == [204, 204]
+    ((reason, kept, kept_headers),) = rows(database, "SELECT reason, body, headers FROM rejected_events")
+    assert reason
+    assert bytes(kept) == body  # type: ignore[arg-type]
+    assert "secret" not in str(kept_headers)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ce-type": "marquee.stream-batch.v9"}, "of type 'marquee.stream-batch.v9'"),
+        ({"ce-specversion": "7"}, "not a CloudEvent"),
+        ({"ce-time": "yesterday"}, "not a CloudEvent"),
+    ],
+)
+def test_event_of_another_kind_is_kept(
+    function: Function, database: Database, change: dict[str, str], reason: str
+) -> None:
+    headers, body = to_http(seal(batch(LINES)))
+    assert function.post(body, {**headers, **change}) == 204
+    ((kept,),) = rows(database, "SELECT reason FROM rejected_events")
+    assert reason in str(kept)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"topic": "t", "stream": "s", "partition": 0, "records": []},
+        {
+            "topic": "t",
+            "stream": "s",
+            "partition": 2**31,
+            "records": [{"offset": 1, "timestamp_ms": 1, "text": ""}],
+        },
+        {
+            "topic": "t",
+            "stream": "s",
+            "partition": 0,
+            "records": [{"offset": 2**63, "timestamp_ms": 1, "text": ""}],
+        },
+        {
+            "topic": "t",
+            "stream": "s",
+            "partition": 0,
+            "records": [{"offset": 1, "timestamp_ms": 10**18, "text": ""}],
+        },
+        {
+            "topic": "t\0",
+            "stream": "s",
+            "partition": 0,
+            "records": [{"offset": 1, "timestamp_ms": 1, "text": ""}],
+        },
+        {
+            "topic": "t",
+            "stream": "s" * 300,
+            "partition": 0,
+            "records": [{"offset": 1, "timestamp_ms": 1, "text": ""}],
+        },
+        {"topic": "t", "stream": "s", "partition": 0, "records": [{"offset": 1, "timestamp_ms": 1}]},
+        {
+            "topic": "t",
+            "stream": "s",
+            "partition": 0,
+            "records": [{"offset": 10**400, "timestamp_ms": 1, "text": ""}],
+        },
+    ],
+)
+def test_batch_that_no_table_can_hold_is_kept(function: Function, database: Database, data: object) -> None:
+    headers, _ = to_http(seal(batch(LINES)))
+    body = json.dumps(data).encode()
+    assert function.post(body, headers) == 204
+    counts = progress.counts(database)
+    assert (counts.lines, counts.rejected_events) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "change", [{"id": "a\0b"}, {"release": 2**40}, {"user_id": "7" * 3_000}, {"films": [{"movie_id": "\0"}]}]
+)
+def test_impressions_that_no_table_can_hold_are_kept(
+    function: Function, database: Database, change: dict[str, object]
+) -> None:
+    shown = Impression("i1", datetime.now(UTC), "7", "blue", "v1", 1, "popular", ())
+    headers, body = to_http(seal(ImpressionBatch("b1", (shown,))))
+    data = json.loads(body)
+    data["impressions"][0] |= change
+    assert function.post(json.dumps(data).encode(), headers) == 204
+    assert progress.counts(database).rejected_events == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+def test_other_methods_are_refused_with_a_sentence(function: Function, method: str) -> None:
+    status, text, headers = function.ask(method)
+    assert (status, headers["Allow"]) == (405, "POST")
+    assert text == f"{method} means nothing here: POST a CloudEvent or a Pub/Sub push.\n"
+
+
+def test_database_killed_and_back(function: Function, database: Database, server: EmbeddedPostgres) -> None:
+    """503 while it is away; after its restart the redelivery succeeds, and nothing is doubled or lost."""
+    first, second = to_http(seal(batch(LINES))), to_http(seal(batch(LINES, first=len(LINES))))
+    assert function.post(first[1], first[0]) == 204
+    server.kill()
+    status, text, headers = function.ask("POST", second[1], second[0])
+    assert (status, headers["Retry-After"]) == (503, "1")
+    assert text == "The database cannot take this now: send it again.\n"
+    assert function.post(b"not ours") == 503  # It cannot be kept now, so it may not be acknowledged.
+    server.start()
+    assert [function.post(body, head) for head, body in (first, second, second)] == [204, 204, 204]
+    assert function.post(b"not ours") == 204
+    counts = progress.counts(database)
+    assert (counts.lines, counts.rejected_events) == (2 * len(LINES), 1)
+    assert counts == progress.totals(database)
+
+
+def test_deliveries_at_once_are_written_once(function: Function, database: Database) -> None:
+    """The same overlapping batches from eight clients at a time."""
+    lines = LINES * 10
+    events = [to_http(seal(batch(lines[first : first + 9], first))) for first in range(0, 70, 5)]
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: statuses.extend(function.post(body, head) for head, body in events))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [204] * (8 * len(events))
+    assert progress.counts(database).lines == progress.totals(database).lines == len(lines)
+
+
+def test_database_without_tables_is_no_reason_to_lose_a_batch(
+    server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """Until somebody migrates it the answer is 503, and the log says what to do."""
+    function = Function(tmp_path / "ingest.log", server.create_database("unmigrated"))
+    function.start()
+    try:
+        headers, body = to_http(seal(batch(LINES)))
+        assert function.post(body, headers) == 503
+        migrate(server.url_of("unmigrated"))
+        assert function.post(body, headers) == 204
+    finally:
+        function.process.stop()
+    assert "marquee migrate" in (tmp_path / "ingest.log").read_text()
