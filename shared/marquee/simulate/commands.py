@@ -161,7 +161,10 @@ async def _until_stopped(service: Service) -> Report:
 def build(args: argparse.Namespace, settings: Settings, progress: Progress) -> Service:
     """The service that ``args`` describe; raises :class:`SettingsError` or ``ReplayDataError``."""
     rating_max = args.rating_max or settings.rating_max
-    audience = _audience(args, rating_max)
+    try:
+        audience = _audience(args, rating_max)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     screens = Screens(audience, _at_once(args), midway=args.mode == "made", untidy=args.corrupt > 0)
     timeout_ms = args.caller_timeout_ms or settings.caller_timeout_ms
     return Service(

@@ -11,11 +11,14 @@ import msgspec
 
 
 class PartitionReport(msgspec.Struct):
-    """What Kafka acknowledged of one partition. ``last - first + 1 == lines`` if nobody else wrote to it."""
+    """What Kafka acknowledged of one partition. ``last - first + 1 == lines`` if nobody else wrote to it.
 
-    first: int
-    last: int
-    lines: int
+    Offsets that were not told (the broker failed, and had the line already) are not in first and last.
+    """
+
+    first: int | None = None
+    last: int | None = None
+    lines: int = 0
 
 
 class ResponseTimes(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ class Plan:
     """How much of what, and until when; 0 lines a second: none, ``lines`` 0 or ``seconds`` 0: no end.
 
     ``invalid_requests``: the share of requests with a user id that no customer has.
+    ``patience_s``: at the end lines on their way are waited for, so long as some get through that often.
     ``stay``: go on asking when there is nothing left to watch, instead of ending.
     """
 
@@ -168,9 +169,25 @@ class Service:
             await asyncio.wait(self._asking)
         elapsed = time.monotonic() - self._began
         try:
-            await asyncio.to_thread(self.journal.writer.close, self.plan.patience_s)
+            await self._until_safe()
         finally:
             self._write_report(elapsed, finished=True)
+
+    async def _until_safe(self) -> None:
+        writer, tally = self.journal.writer, self.journal.tally
+        reports = asyncio.ensure_future(self._reports())
+        safe, since = tally.acknowledged, time.monotonic()
+        writer.poll()
+        while writer.left() and time.monotonic() < since + self.plan.patience_s:
+            await asyncio.sleep(_TICK_S)
+            writer.poll()
+            if tally.acknowledged > safe:
+                safe, since = tally.acknowledged, time.monotonic()
+        reports.cancel()
+        if tally.unacknowledged:
+            log.error(
+                "%d lines were not acknowledged: %s", tally.unacknowledged, tally.refusal or writer.waiting
+            )
 
     def _write_report(self, elapsed: float | None = None, *, finished: bool = False) -> None:
         report, screens, tally = self.report, self.screens, self.journal.tally

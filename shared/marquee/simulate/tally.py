@@ -26,18 +26,16 @@ class Entry:
             return
         self.keep(message.partition(), message.offset())
 
-    def keep(self, partition: int, offset: int) -> None:
-        """One line is safe, at ``offset`` of ``partition``."""
+    def keep(self, partition: int, offset: int | None) -> None:
+        """One line is safe, at ``offset`` of ``partition``. None: it is there, but Kafka does not say where,
+        as after a failure, when the broker finds that it had the line already."""
         self.acknowledged += 1
-        span = self.tally.partitions.get(partition)
-        if span is None:
-            self.tally.partitions[partition] = PartitionReport(offset, offset, 1)
-            return
+        self.tally.acknowledged += 1
+        span = self.tally.partitions.setdefault(partition, PartitionReport())
         span.lines += 1
-        if offset > span.last:
-            span.last = offset
-        elif offset < span.first:
-            span.first = offset
+        if offset is not None:
+            span.first = offset if span.first is None else min(span.first, offset)
+            span.last = offset if span.last is None else max(span.last, offset)
 
 
 class Tally:
@@ -47,6 +45,7 @@ class Tally:
         self._entries: dict[tuple[str, str | None, str | None], Entry] = {}
         self.partitions: dict[int, PartitionReport] = {}
         self.refusal = ""
+        self.acknowledged = 0
 
     def entry(self, kind: str, corruption: str | None = None, category: str | None = None) -> Entry:
         """The entry of such lines, made when it is first asked for."""
@@ -57,11 +56,8 @@ class Tally:
         return found
 
     @property
-    def acknowledged(self) -> int:
-        return sum(entry.acknowledged for entry in self._entries.values())
-
-    @property
     def unacknowledged(self) -> int:
+        """Lines that were written and are not known to be safe."""
         return sum(entry.written - entry.acknowledged for entry in self._entries.values())
 
     def fill(self, report: Report) -> None:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from marquee.errors import MarqueeError
 from marquee.settings import Settings
-from marquee.simulate.tally import Entry
+from marquee.simulate.tally import Entry, Tally
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ class Writer(Protocol):
     def poll(self) -> None:
         """Serve the acknowledgements that came; raises :class:`KafkaRefused`."""
 
-    def close(self, patience_s: float) -> None:
-        """Wait until every line is safe, but no longer than ``patience_s``."""
+    def left(self) -> int:
+        """How many lines are on their way: polled until there are none, at the end."""
 
 
 class PipeWriter:
@@ -71,8 +71,8 @@ class PipeWriter:
         except BrokenPipeError as error:
             raise PipeClosed("the reader of the lines has gone") from error
 
-    def close(self, patience_s: float) -> None:
-        self.poll()
+    def left(self) -> int:
+        return 0
 
 
 class NoWriter:
@@ -87,7 +87,8 @@ class NoWriter:
 
     def poll(self) -> None: ...
 
-    def close(self, patience_s: float) -> None: ...
+    def left(self) -> int:
+        return 0
 
 
 class KafkaWriter:
@@ -104,6 +105,8 @@ class KafkaWriter:
         self._options = _client_options(settings, bootstrap)
         self._producer = Producer(self._options | _PRODUCER_OPTIONS | {"error_cb": self._trouble})
         self._late: deque[tuple[bytes, Entry]] = deque()
+        self._tally: Tally | None = None
+        self._safe = 0
         self._fatal: Any = None
         self._quiet_until = 0.0
         self.waiting = ""
@@ -131,6 +134,7 @@ class KafkaWriter:
 
     def write(self, line: bytes, entry: Entry) -> None:
         entry.written += 1
+        self._tally = entry.tally
         if self._late or not self._send(line, entry):
             self._late.append((line, entry))
 
@@ -142,26 +146,15 @@ class KafkaWriter:
         return True
 
     def poll(self) -> None:
-        if self._producer.poll(0) and self.waiting:
-            self.waiting = ""
+        self._producer.poll(0)
+        if self._tally and self._tally.acknowledged > self._safe:
+            self._safe, self.waiting = self._tally.acknowledged, ""
         while self._late and self._send(*self._late[0]):
             self._late.popleft()
         self._raise_if_refused()
 
-    def close(self, patience_s: float) -> None:
-        deadline = time.monotonic() + patience_s
-        while len(self._producer) or self._late:
-            self._producer.flush(0.2)
-            self.poll()
-            if time.monotonic() > deadline:
-                left = len(self._producer) + len(self._late)
-                log.error(
-                    "%d lines were not acknowledged within %g s by Kafka at %s",
-                    left,
-                    patience_s,
-                    self._bootstrap,
-                )
-                return
+    def left(self) -> int:
+        return len(self._producer) + len(self._late)
 
     def _trouble(self, error: Any) -> None:
         if error.fatal():

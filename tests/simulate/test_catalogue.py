@@ -1,0 +1,82 @@
+"""The made catalogue: ids without a table, one for one."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marquee.simulate.catalogue import MOST_FILMS, MadeCatalogue, runtime
+from marquee.simulate.chance import coprime, zipf_rank
+from marquee.stream.lines import is_movie_id
+
+
+@pytest.mark.parametrize("films", [1, 500, 27_000])
+def test_ids_are_distinct_and_lead_back(films: int) -> None:
+    """No two films share an id, and each id gives its number again."""
+    catalogue = MadeCatalogue(films, seed=3)
+    ids = [catalogue.movie_id(film) for film in range(films)]
+    assert len(set(ids)) == films
+    assert [catalogue.number(movie_id) for movie_id in ids] == list(range(films))
+
+
+@given(st.integers(0, MOST_FILMS - 1), st.integers(0, 2**70))
+def test_every_id_is_one_the_log_could_hold(film: int, seed: int) -> None:
+    catalogue = MadeCatalogue(MOST_FILMS, seed)
+    assert is_movie_id(catalogue.movie_id(film))
+    assert catalogue.number(catalogue.movie_id(film)) == film
+
+
+def test_all_odd_forms_occur() -> None:
+    """Every oddity of the real log's ids is in a catalogue of ordinary size."""
+    catalogue = MadeCatalogue(2_000, seed=1)
+    ids = " ".join(catalogue.movie_id(film) for film in range(2_000))
+    odd = [r" \+[a-z]", r"[a-z]\* ?", r"(\w\*){3}", r"_\+", r"[a-z]\+\+[a-z]", r"[a-z]-[a-z]", r"\.\+"]
+    odd += [r"[a-z]\+ ", r"(\+\d{4})\1 ", r"\*\+\d{4}"]
+    assert [form for form in odd if not re.search(form, ids)] == []
+
+
+@given(st.text("abcdefghij+*_.-0123456789", max_size=40))
+def test_a_strange_id_is_no_film(text: str) -> None:
+    catalogue = MadeCatalogue(100, seed=1)
+    number = catalogue.number(text)
+    assert number is None or catalogue.movie_id(number) == text
+
+
+def test_a_film_beyond_the_catalogue_is_unknown() -> None:
+    """A smaller catalogue of the same seed does not know the films of a larger one that it lacks."""
+    large, small = MadeCatalogue(10_000, seed=1), MadeCatalogue(10, seed=1)
+    assert small.number(large.movie_id(9_999)) is None
+
+
+def test_sizes_that_cannot_be() -> None:
+    for films in (0, MOST_FILMS + 1):
+        with pytest.raises(ValueError, match="it can have from 1 to"):
+            MadeCatalogue(films, seed=1)
+
+
+def test_runtimes_are_those_of_films() -> None:
+    lengths = [runtime(f"film+{n}+1999", seed=1) for n in range(2_000)]
+    assert (min(lengths) >= 60, max(lengths) <= 200) == (True, True)
+    assert 108 < sum(lengths) / len(lengths) < 118
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 10**6), st.floats(0, 2), st.floats(0, 100))
+def test_zipf_ranks_are_in_range(u: float, count: int, exponent: float, offset: float) -> None:
+    assert 0 <= zipf_rank(u, count, exponent, offset) < count
+
+
+def test_zipf_prefers_the_first() -> None:
+    """The busiest tenth has more than a third of all draws, and every rank can come."""
+    ranks = [zipf_rank(n / 10_000, 100, 1.0, 5) for n in range(10_000)]
+    assert set(ranks) == set(range(100))
+    assert sum(rank < 10 for rank in ranks) > 3_300
+
+
+@given(st.integers(0, 2**64), st.integers(1, 10_000))
+def test_coprime_shuffles(start: int, count: int) -> None:
+    """Times the stride, modulo the count, no two places fall together."""
+    stride = coprime(start, count)
+    assert len({place * stride % count for place in range(count)}) == count
