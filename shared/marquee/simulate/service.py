@@ -193,7 +193,8 @@ class Service:
         report, screens, tally = self.report, self.screens, self.journal.tally
         elapsed = elapsed or max(1e-9, time.monotonic() - self._began)
         tally.fill(report)
-        report.updated, report.finished, report.waiting = now(), finished, self.journal.writer.waiting
+        report.updated, report.finished = now(), finished
+        report.waiting = self.journal.writer.waiting or tally.refusal
         report.viewings, report.viewings_recommended = screens.begun, screens.recommended
         report.minutes_missing, report.minutes_repeated = screens.missing, screens.repeated
         report.lines_per_second = round(report.acknowledged / elapsed, 1)

@@ -163,7 +163,8 @@ class KafkaWriter:
         self.waiting = f"Kafka at {self._bootstrap} does not take lines ({error.str()}): waiting for it"
         if time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + _SAID_EVERY_S
-            log.warning("%s; %d lines are not yet acknowledged", self.waiting, len(self._producer))
+            left = self._tally.unacknowledged if self._tally else 0
+            log.warning("%s; %d lines are not yet acknowledged", self.waiting, left)
 
     def _raise_if_refused(self) -> None:
         if self._fatal is not None:
@@ -180,7 +181,7 @@ _PRODUCER_OPTIONS: dict[str, Any] = {
     # The service waits for its log for as long as it takes; 0 is without end.
     "message.timeout.ms": 0,
     "queue.buffering.max.messages": 2 * _FULL,
-    "reconnect.backoff.max.ms": 2000,
+    "reconnect.backoff.max.ms": 1000,
 }
 
 
