@@ -13,8 +13,6 @@ from marquee.simulate.tally import Entry, Tally
 
 log = logging.getLogger(__name__)
 
-# Lines that may be on their way; above that, the customers wait. Requests' outcomes may still follow.
-_FULL = 100_000
 _SAID_EVERY_S = 10.0
 
 
@@ -95,15 +93,20 @@ class KafkaWriter:
     """An idempotent producer: whatever fails on the way, each line is in the topic once.
 
     A broker that is away is waited for, without end, and spoken of in the log and in ``waiting``.
-    The topic is made with ``partitions`` partitions if it is not there.
+    The topic is made with ``partitions`` partitions if it is not there. ``room``: lines that may be on their
+    way; above that the customers have to wait. Requests' outcomes may still follow.
     """
 
-    def __init__(self, settings: Settings, bootstrap: str, topic: str, partitions: int = 2) -> None:
+    def __init__(
+        self, settings: Settings, bootstrap: str, topic: str, partitions: int = 2, *, room: int = 100_000
+    ) -> None:
         from confluent_kafka import Producer
 
         self._bootstrap, self._topic, self._partitions = bootstrap, topic, partitions
         self._options = _client_options(settings, bootstrap)
-        self._producer = Producer(self._options | _PRODUCER_OPTIONS | {"error_cb": self._trouble})
+        self._room = room
+        limits = {"queue.buffering.max.messages": 2 * room, "error_cb": self._trouble}
+        self._producer = Producer(self._options | _PRODUCER_OPTIONS | limits)
         self._late: deque[tuple[bytes, Entry]] = deque()
         self._tally: Tally | None = None
         self._safe = 0
@@ -130,7 +133,7 @@ class KafkaWriter:
         return True
 
     def ready(self) -> bool:
-        return len(self._producer) < _FULL and not self._late
+        return len(self._producer) < self._room and not self._late
 
     def write(self, line: bytes, entry: Entry) -> None:
         entry.written += 1
@@ -176,11 +179,11 @@ class KafkaWriter:
 
 _PRODUCER_OPTIONS: dict[str, Any] = {
     "enable.idempotence": True,
-    "linger.ms": 10,
+    # Batches of some size: a broker on object storage keeps each of them as an object.
+    "linger.ms": 50,
     "compression.type": "none",
     # The service waits for its log for as long as it takes; 0 is without end.
     "message.timeout.ms": 0,
-    "queue.buffering.max.messages": 2 * _FULL,
     "reconnect.backoff.max.ms": 1000,
 }
 
