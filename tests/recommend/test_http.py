@@ -34,7 +34,7 @@ def cache(store: FileStore) -> ReleaseCache:
 @pytest.fixture
 def http(cache: ReleaseCache) -> RecommendHttp:
     return RecommendHttp(
-        Recommender(cache, objects=Outside("object store", deadline_ms=10_000)), now=lambda: NOW
+        Recommender(cache, objects=Outside("object store", deadline_ms=10_000, threads=1)), now=lambda: NOW
     )
 
 
@@ -178,7 +178,7 @@ def test_what_was_shown_is_told_and_nothing_else(store: FileStore, cache: Releas
     released(store)
     delivery = FakeDelivery()
     sender = ImpressionSender(lambda: delivery, capacity=10)
-    recommender = Recommender(cache, objects=Outside("object store", deadline_ms=10_000))
+    recommender = Recommender(cache, objects=Outside("object store", deadline_ms=10_000, threads=1))
     http = RecommendHttp(recommender, sender, now=lambda: NOW)
     for method, path in [("HEAD", "/recommend/1000"), ("GET", "/readyz"), ("GET", "/recommend/x")]:
         http.reply(method, path)

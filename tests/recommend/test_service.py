@@ -68,7 +68,7 @@ def cache(flaky: FlakyStore) -> ReleaseCache:
 @pytest.fixture
 def recommender(cache: ReleaseCache, database: FakeDatabase) -> Recommender:
     popular = PopularFilms(database.popular, refresh_s=0)
-    objects = Outside("object store", deadline_ms=10_000, breaker=CircuitBreaker(failures=1_000))
+    objects = Outside("object store", deadline_ms=10_000, threads=1, breaker=CircuitBreaker(failures=1_000))
     return Recommender(cache, objects=objects, history=database.history_of, popular=popular)
 
 
@@ -272,7 +272,7 @@ def test_a_store_that_hangs_costs_a_deadline(
     cache.look()
     let_go = threading.Event()
     flaky.read_range = lambda *_: let_go.wait(10)  # type: ignore[method-assign, assignment, return-value]
-    recommender = Recommender(cache, objects=Outside("object store", deadline_ms=20))
+    recommender = Recommender(cache, objects=Outside("object store", deadline_ms=20, threads=1))
     answer = recommender.answer("1000", NOW)
     let_go.set()
     assert (answer.tier, answer.notes) == (Tier.POPULAR, ("object-store-unavailable",))
@@ -288,10 +288,10 @@ def test_a_database_that_is_away_is_asked_three_times_and_then_left_alone(
         raise DatabaseUnavailable("down")
 
     released(store)
-    outside = Outside("database", deadline_ms=5_000)
+    outside = Outside("database", deadline_ms=5_000, threads=1)
     recommender = Recommender(
         cache,
-        objects=Outside("object store", deadline_ms=5_000),
+        objects=Outside("object store", deadline_ms=5_000, threads=1),
         history=lambda user_id, since: outside.ask(away),
     )
     answers = [recommender.answer("1000", NOW) for _ in range(20)]

@@ -56,7 +56,7 @@ def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularFilms |
     from marquee.telemetry.database import Database
     from marquee.telemetry.history import popular, user_history
 
-    database = Database(settings.database_url, connect_timeout_s=2, wait_s=1.0, statement_timeout_ms=1_000)
+    database = Database(settings.database_url, connect_timeout_s=2.0)
     first_ms = settings.caller_timeout_ms // 4
     asked = Outside("database", deadline_ms=settings.history_deadline_ms, first_deadline_ms=first_ms)
     asked_for_popular = Outside("popular films", deadline_ms=first_ms)

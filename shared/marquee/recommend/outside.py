@@ -1,8 +1,9 @@
 """What an answer asks of the world outside its process: within a deadline, or not at all.
 
-A client's own time-outs do not hold everywhere (a connection that has yet to be made, a server that
-hangs), so the question is asked in a thread, and the answer leaves without it when the deadline comes.
-The threads begin with the first question, and so in the process that answers and not in its parent.
+Many a client's own time-outs do not hold everywhere (a connection that has yet to be made, a server
+that hangs). A question to such a one is asked in a thread, and the answer leaves without it when the
+deadline comes. The threads begin with the first question, and so in the process that answers and not
+in its parent.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ class _Question(Generic[T]):
 
 
 class Outside:
-    """One such thing, ``name`` in the log; ``threads``: the questions it is asked at one time.
+    """One such thing, ``name`` in the log.
+
+    ``threads``: the questions it is asked at one time; 0 for what keeps to the deadline by itself, and
+    may be asked by any number of threads, each in its own.
 
     ``first_deadline_ms`` holds until it has answered once: a connection has yet to be made, and a new
     instance should not give its first users a poorer answer for that.
@@ -59,7 +63,7 @@ class Outside:
         *,
         deadline_ms: int,
         first_deadline_ms: int = 0,
-        threads: int = 1,
+        threads: int = 0,
         breaker: CircuitBreaker | None = None,
     ) -> None:
         self.name = name
@@ -91,6 +95,8 @@ class Outside:
         return answer
 
     def _within(self, call: Callable[[], T], deadline_ms: int) -> T:
+        if not self._threads:
+            return call()
         self._start()
         question = _Question(call)
         self._questions.put(question)
