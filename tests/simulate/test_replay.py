@@ -112,7 +112,9 @@ def test_a_recommended_film_comes_next() -> None:
     rows = [row for row in some_rows() if row.user_id == "100"]
     replay = Replay(base_of(rows), seed=1, influence=1.0)
     replay.recommend(0, "100", ["unknown+2000", "film+5+1999", "film+6+1999"])
-    order = [movie_id for movie_id, _ in ratings_by_user(replayed(replay))["100"]]
+    screens = Screens(replay, 3)
+    order = [movie_id for movie_id, _ in ratings_by_user(taken(screens, EVERYTHING))["100"]]
+    assert screens.recommended == 1
     assert order == [f"film+{n}+1999" for n in (5, 0, 1, 2, 3, 4, 6, 7)]
 
 

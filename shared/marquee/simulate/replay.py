@@ -98,6 +98,7 @@ class Replay:
         self._free: deque[str] = deque()
         self._newcomers = set(self._yet) - base.known_users
         self._extras: deque[tuple[str, str]] = deque()
+        self._followed: set[tuple[str, str]] = set()
         self._seen: set[tuple[str, str]] = set()
 
     @property
@@ -113,7 +114,8 @@ class Replay:
         if turn is None:
             return None
         row = self._yet[turn].popleft()
-        return self._viewing(turn, row.movie_id, row.rating * self._scale)
+        followed = (turn, row.movie_id) in self._followed
+        return self._viewing(turn, row.movie_id, row.rating * self._scale, recommended=followed)
 
     def _turn(self) -> str | None:
         """Who is next: turns pass in the order of the base data; a busy user's wait until he is free."""
@@ -149,6 +151,7 @@ class Replay:
             row = yet[wanted]
             del yet[wanted]
             yet.appendleft(row)
+            self._followed.add((user_id, row.movie_id))
         elif self._extra:
             fresh = (m for m in movie_ids if self.knows(m) and (user_id, m) not in self._seen)
             self._extras.extend((user_id, movie_id) for movie_id in list(fresh)[:1])
