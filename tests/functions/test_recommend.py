@@ -7,17 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
-from tests.recommend.models import TRAINED_THROUGH, corrupt, group_of, movie, released, two_tastes
+from tests.recommend.models import TRAINED_THROUGH, corrupt, group_of, movie, released, two_tastes, written
 from tests.servers.function import Function, Reply
+from tests.servers.gcs import GcsServer
 from tests.servers.receiver import Receiver
 
 from marquee.artifacts.file import FileStore
+from marquee.artifacts.object_store import connect
+from marquee.artifacts.release import Arm, new_release, publish
 from marquee.local.postgres import EmbeddedPostgres
 from marquee.stream.batch import Impression, ImpressionBatch
 from marquee.stream.envelope import open_envelope
@@ -156,9 +160,7 @@ def test_a_bad_artifact_is_refused_and_reported(store: FileStore, start: Start) 
     function = start()
     function.get("/readyz")
     # The document that names it comes after the damage, as a disk's fault in storage would.
-    from tests.recommend.models import written
 
-    from marquee.artifacts.release import Arm, new_release, publish
 
     bad = written(store, two_tastes(mean=3.5), TRAINED_THROUGH + timedelta(days=1))
     corrupt(store, bad, "item_vectors.npy")
@@ -186,6 +188,25 @@ def test_the_store_goes_and_comes_back(store: FileStore, start: Start) -> None:
         lambda: function.get("/recommend/1000"), lambda r: r.headers["Marquee-Model-Version"] == newer
     )
     assert reply.notes == ""
+
+
+def test_google_cloud_storage_is_killed_and_nobody_is_failed(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was answered before is answered from memory, and who was not gets what is popular."""
+    with GcsServer(tmp_path / "gcs") as server:
+        server.make_bucket("models")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        version = released(connect("gs://models/here"))
+        function = start(objects_url="gs://models/here", STORAGE_EMULATOR_HOST=server.url)
+        first = function.get("/recommend/1000")
+        assert first.headers["Marquee-Model-Version"] == version
+        assert first.headers["Marquee-Tier"] == "personalised"
+    again = eventually(lambda: function.get("/recommend/1000"), lambda r: "object-store" in r.notes)
+    assert again.films == first.films
+    other = function.get("/recommend/1001")
+    assert (other.status, other.headers["Marquee-Tier"]) == (200, "popular")
+    assert "ObjectStoreUnavailable" in str(function.get("/version").document["object_store"])
 
 
 def test_with_nothing_at_all_it_is_503_until_a_release_comes(store: FileStore, start: Start) -> None:
@@ -231,6 +252,19 @@ class Telemetry:
                 (datetime.now(UTC), self._offset, user_id, movie(item), rating),
             )
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Every process of the server stopped, for a while."""
+        master = psutil.Process(self.server.pid)
+        processes = [master, *master.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+
 
 @pytest.fixture
 def telemetry(tmp_path: Path) -> Iterator[Telemetry]:
@@ -260,6 +294,21 @@ def test_a_rating_counts_in_the_next_answer_and_a_killed_database_fails_nobody(
     assert function.get("/recommend/1000").headers["Marquee-Tier"] == "personalised"
     telemetry.server.start()
     eventually(lambda: function.get("/recommend/77"), lambda r: r.headers["Marquee-Tier"] == "folded-in")
+
+
+def test_a_database_that_hangs_costs_its_deadline_and_then_nothing(
+    store: FileStore, start: Start, telemetry: Telemetry
+) -> None:
+    """Stopped, not killed: its port is open, and nothing ever comes back."""
+    released(store)
+    function = start(database_url=telemetry.server.url, history_deadline_ms="50")
+    eventually(lambda: function.get("/recommend/77"), lambda r: r.notes == "")
+    with telemetry.hanging():
+        replies = [function.get("/recommend/1000") for _ in range(30)]
+    assert {(r.status, r.headers["Marquee-Tier"], r.notes) for r in replies} == {
+        (200, "personalised", "database-unavailable")
+    }
+    eventually(lambda: function.get("/recommend/1000"), lambda r: r.notes == "")
 
 
 def test_without_a_release_the_database_tells_what_is_popular(start: Start, telemetry: Telemetry) -> None:

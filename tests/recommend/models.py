@@ -10,6 +10,7 @@ import numpy as np
 from marquee.artifacts.artifact import write_artifact
 from marquee.artifacts.file import FileStore
 from marquee.artifacts.model import Histories, TrainedModel
+from marquee.artifacts.object_store import ObjectStore
 from marquee.artifacts.promotion import promote
 
 TRAINED_THROUGH = datetime(2026, 3, 1, tzinfo=UTC)
@@ -65,12 +66,16 @@ def store_at(directory: Path) -> FileStore:
     return FileStore(directory)
 
 
-def written(store: FileStore, model: TrainedModel | None = None, through: datetime = TRAINED_THROUGH) -> str:
+def written(
+    store: ObjectStore, model: TrainedModel | None = None, through: datetime = TRAINED_THROUGH
+) -> str:
     """Store a model; returns its version."""
     return write_artifact(store, model or two_tastes(), trained_through=through)
 
 
-def released(store: FileStore, model: TrainedModel | None = None, through: datetime = TRAINED_THROUGH) -> str:
+def released(
+    store: ObjectStore, model: TrainedModel | None = None, through: datetime = TRAINED_THROUGH
+) -> str:
     """Store a model and let it serve everybody; returns its version."""
     version = written(store, model, through)
     promote(store, version, author="test")

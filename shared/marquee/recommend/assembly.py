@@ -27,6 +27,9 @@ _IMPRESSION_TIMEOUT_S = 3.0
 
 _FLUSH_S = 3.0
 
+_STORE_TIMEOUT_S = 5.0
+"""How long one call keeps trying. There is another look soon, and threads that wait help nobody."""
+
 
 def assemble(settings: Settings) -> RecommendHttp:
     """Everything behind ``recommend``. Connects to nothing: each part does so when it is first needed.
@@ -36,9 +39,10 @@ def assemble(settings: Settings) -> RecommendHttp:
     """
     settings.require("objects_url")
     budget_ms = settings.caller_timeout_ms
+    store = object_store.connect(settings.objects_url, timeout_s=_STORE_TIMEOUT_S)
     history, popular = _from_database(settings)
     recommender = Recommender(
-        ReleaseCache(object_store.connect(settings.objects_url), settings.release_refresh_s),
+        ReleaseCache(store, settings.release_refresh_s),
         objects=Outside(
             "object store", deadline_ms=budget_ms // 4, first_deadline_ms=budget_ms // 3, threads=4
         ),
