@@ -146,3 +146,23 @@ def test_no_store_is_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.delenv("MARQUEE_OBJECTS_URL", raising=False)
     assert main(["release", "list"]) == 1
     assert "MARQUEE_OBJECTS_URL is not set" in capsys.readouterr().err
+
+
+def test_the_documented_commands_are_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/artifacts.md lists every action, and no other."""
+    page = (Path(__file__).parents[2] / "docs" / "artifacts.md").read_text()
+    documented = [line.split()[2] for line in page.splitlines() if line.startswith("marquee release ")]
+    with pytest.raises(SystemExit, match="0"):
+        main(["release", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    # An action stands four blanks in; the rest of a long help stands further in.
+    shown = [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "]
+    assert documented == shown
+    assert len(documented) == 5
+
+
+def test_the_documented_files_are_the_files(file_store: ObjectStore) -> None:
+    """docs/artifacts.md names every object of an artifact."""
+    page = (Path(__file__).parents[2] / "docs" / "artifacts.md").read_text()
+    version = stored(file_store)
+    assert all(name.rpartition("/")[2] in page for name in file_store.list(f"models/{version}/"))

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.artifacts.object_store import Content, ObjectStore, Version
+from marquee.artifacts.object_store import Content, ObjectStore, Version, connect
 from marquee.artifacts.promotion import canary, promote, rollback, split
 from marquee.artifacts.release import (
     CURRENT,
@@ -171,6 +172,54 @@ def test_promoting_again_after_a_kill_is_one_release(file_store: ObjectStore) ->
         promote(_DyingStore(file_store, CURRENT), version, **AUTHOR)  # type: ignore[arg-type]
     assert promote(file_store, version, **AUTHOR).number == 1
     assert current(file_store)[0].number == 1
+
+
+_PUBLISH_FOR_EVER = """
+import itertools, sys
+from marquee.artifacts.object_store import connect
+from marquee.artifacts.release import Arm, new_release, publish
+store = connect(sys.argv[1])
+for turn in itertools.count():
+    reason = f"{sys.argv[2]}.{turn}"
+    publish(store, lambda before: new_release((Arm("control", "v", 1.0),), author="t", reason=reason, after=before))
+    print(reason, flush=True)
+"""
+
+
+def test_publishers_that_are_killed_lose_nothing(tmp_path: Path) -> None:
+    """Processes publish at once and are killed anywhere; the next publisher goes on.
+
+    Every release that one of them has reported is there once, in one unbroken chain.
+    """
+    reported: list[str] = []
+    for generation in range(4):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", _PUBLISH_FOR_EVER, tmp_path.as_uri(), f"{generation}.{n}"],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for n in range(2)
+        ]
+        for process in processes:
+            assert process.stdout
+            reported += [process.stdout.readline().strip() for _ in range(3 + generation)]
+        for process in processes:
+            process.kill()
+            assert process.stdout
+            # A line that was cut by the kill is no report.
+            reported += [line.strip() for line in process.stdout if line.endswith("\n")]
+            process.wait()
+            process.stdout.close()
+    store = connect(tmp_path.as_uri())
+    last = publish(store, _serving("last"))
+    releases = list(past(store))
+    assert releases[0] == last
+    assert [r.number for r in releases] == list(range(last.number, 0, -1))
+    assert [r.previous for r in releases] == [*range(last.number - 1, 0, -1), None]
+    reasons = Counter(_reasons(store))
+    assert set(reasons.values()) == {1}
+    assert set(reported) <= set(reasons)
 
 
 class _AlwaysLater:

@@ -31,12 +31,15 @@ class Answer:
 LOST = "lost"
 """The server does what was asked, but the connection breaks before the answer."""
 
+CUT = "cut"
+"""The connection breaks in the middle of the answer's body."""
+
 Fault = Callable[[Request], Answer | str | None]
 
 
 @dataclass
 class Proxy:
-    """``fault`` decides about each request: an :class:`Answer`, :data:`LOST`, or None to let it pass."""
+    """``fault`` decides about each request: an :class:`Answer`, :data:`LOST`, :data:`CUT`, or None to let it pass."""
 
     upstream: str
     fault: Fault = lambda request: None
@@ -79,7 +82,7 @@ class Proxy:
         if verdict == LOST:
             client.close_connection = True
             return None
-        return self._answer(client, status, headers, answer)
+        return self._answer(client, status, headers, answer, cut=verdict == CUT)
 
     def _forward(self, request: Request) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=30)
@@ -91,7 +94,13 @@ class Proxy:
         return answer.status, dict(answer.getheaders()), body
 
     def _answer(
-        self, client: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes
+        self,
+        client: BaseHTTPRequestHandler,
+        status: int,
+        headers: dict[str, str],
+        body: bytes,
+        *,
+        cut: bool = False,
     ) -> None:
         client.send_response(status)
         for name, value in headers.items():
@@ -100,4 +109,6 @@ class Proxy:
         client.send_header("Content-Length", str(len(body)))
         client.end_headers()
         if client.command != "HEAD":
-            client.wfile.write(body)
+            client.wfile.write(body[: len(body) // 2] if cut else body)
+        if cut:
+            client.close_connection = True

@@ -134,10 +134,14 @@ class FileStore:
         return Path(name)
 
     def _expect(self, path: Path, name: str, expected: Version | None) -> None:
-        found = _version(path) if path.is_file() else None
-        if found != expected:
-            was = "it exists" if expected is None else "it is of another version" if found else "it is gone"
-            raise PreconditionFailed(f"{name!r} was not written: {was}")
+        if not path.is_file():
+            problem = "it is gone" if expected else ""
+        elif expected is None:
+            problem = "it exists"
+        else:
+            problem = "" if _version(path) == expected else "it has changed"
+        if problem:
+            raise PreconditionFailed(f"{name!r} in {self.root} was not written: {problem}")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
