@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -161,6 +162,13 @@ def test_a_catalogue_of_fewer_films_gives_them_all(store: FileStore) -> None:
 def test_an_artifact_that_is_not_there_is_refused(store: FileStore) -> None:
     with pytest.raises(ArtifactRefused, match="there is no artifact nope"):
         Engine.load(store, "nope")
+
+
+def test_a_prior_that_is_no_gaussian_is_refused(store: FileStore) -> None:
+    """Users would be folded in to anything at all, or the solver would fail while they wait."""
+    flat = replace(two_tastes(), prior_precision=np.zeros((3, 3), np.float32))
+    with pytest.raises(ArtifactRefused, match=r"prior_precision of .* is not positive definite"):
+        Engine.load(store, written(store, flat))
 
 
 def test_a_user_is_read_once(engine: Engine) -> None:

@@ -84,7 +84,7 @@ def test_json_says_more_of_the_same(store: FileStore, http: RecommendHttp) -> No
         ("application/json", True),
         ("application/json, text/plain, */*", True),
         ("text/plain, application/json;q=0.5", False),
-        ("text/plain;q=0.2, Application/JSON; q=0.5".lower(), True),
+        ("Text/Plain;Q=0.2, Application/JSON; Q=0.5", True),
         ("application/json;q=0", False),
         ("application/json;q=abc", False),
         ("application/jsonlines", False),

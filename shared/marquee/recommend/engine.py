@@ -78,6 +78,7 @@ class Engine:
         users = UserSide(store, side.manifest)
         users.check_sizes()
         smoke_test(side, users)
+        _check_prior(side)
         return cls(side, users, maps_users=isinstance(store, Mappable))
 
     def known_record(self, user_id: str) -> tuple[bool, UserRecord | None]:
@@ -150,3 +151,13 @@ class Engine:
             Film(movie_ids[row], score, rating)
             for row, score, rating in zip(rows.tolist(), scores.tolist(), ratings, strict=True)
         ]
+
+
+def _check_prior(side: ItemSide) -> None:
+    """No user could be folded in with a prior that is no Gaussian's."""
+    try:
+        np.linalg.cholesky(side.prior_precision.astype(np.float64))
+    except np.linalg.LinAlgError as error:
+        raise ArtifactRefused(
+            f"prior_precision of {side.manifest.version} is not positive definite"
+        ) from error

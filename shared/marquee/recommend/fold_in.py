@@ -45,6 +45,8 @@ def fold_in(
     prior float32 loses half of its digits, and the difference in time is not seen in an answer.
     """
     k = item_vectors.shape[1]
+    if not len(items):
+        return prior.mean[:k].astype(np.float32), float(prior.mean[k])
     x = np.ones((len(items), k + 1))
     x[:, :k] = item_vectors[items]
     residuals = np.asarray(ratings, dtype=np.float64) - mean - item_biases[items]

@@ -92,19 +92,20 @@ class RecommendHttp:
 
 def prefers_json(accept: str) -> bool:
     """Whether an Accept header names JSON, and plain text no more than it."""
+    accept = accept.lower()
     if JSON not in accept:  # Nearly always.
         return False
     weights: dict[str, float] = {}
     for part in accept.split(","):
         media, *parameters = (p.strip() for p in part.split(";"))
-        weights[media.lower()] = _weight(parameters)
+        weights[media] = _weight(parameters)
     return weights.get(JSON, 0.0) > 0 and weights.get(JSON, 0.0) >= weights.get("text/plain", 0.0)
 
 
 def _weight(parameters: list[str]) -> float:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
-        if name.strip().lower() == "q":
+        if name.strip() == "q":
             try:
                 return float(value)
             except ValueError:
