@@ -89,6 +89,13 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _options(raw: str) -> tuple[tuple[str, str], ...]:
+    pairs = [pair.partition("=") for pair in raw.split(",") if pair.strip()]
+    if any(not (name.strip() and equals) for name, equals, _ in pairs):
+        raise ValueError("name=value pairs joined with commas")
+    return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+
+
 def _rating_max(raw: str) -> int:
     return int(_one_of("5", "10")(raw))
 
@@ -152,6 +159,12 @@ class Settings:
     kafka_username: str = _setting(_text, "SASL user name, or API key.", "")
     kafka_password: str = _setting(_text, "SASL password, or API secret.", "", secret=True)
     kafka_ca_file: str = _setting(_text, "The certificate authority, for TLS; empty: the system's.", "")
+    kafka_options: tuple[tuple[str, str], ...] = _setting(
+        _options,
+        "Further settings of librdkafka for the bridge's consumer, which win over ours.",
+        (),
+        example="session.timeout.ms=2000,heartbeat.interval.ms=300",
+    )
 
     # The stream.
     time_zone: ZoneInfo = _setting(_zone, "The zone of the log's times, which name none.", ZoneInfo("UTC"))
@@ -161,8 +174,22 @@ class Settings:
     )
     batch_lines: int = _setting(_whole(1, 20_000), "The most lines in one StreamBatch.", 1_000)
     batch_ms: int = _setting(_whole(1, 60_000), "The longest a line waits for its batch to fill.", 250)
+    batch_bytes: int = _setting(
+        _whole(1_000, 9_000_000),
+        "The most bytes in one StreamBatch; Pub/Sub takes 10 MB. A longer line travels alone.",
+        4_000_000,
+    )
+    batches_in_flight: int = _setting(
+        _whole(1, 1_000), "StreamBatches of one partition that may be under way at one time.", 8
+    )
     delivery_timeout_s: float = _setting(
         _number(0.1, 600), "How long one delivery may take before it is tried again.", 30.0
+    )
+    delivery_concurrency: int = _setting(
+        _whole(1, 256), "Deliveries of one process that are under way at one time.", 4
+    )
+    drain_s: float = _setting(
+        _number(0, 600), "How long the bridge finishes deliveries when it stops or gives up a partition.", 5.0
     )
 
     # Training.
@@ -260,7 +287,7 @@ def documentation() -> str:
     rows = []
     for setting in fields(Settings):
         meta = _meta(setting)
-        default = "(none)" if setting.default == "" else f"`{setting.default}`"
+        default = "(none)" if setting.default in ("", ()) else f"`{setting.default}`"
         example = f" For example `{meta.example}`." if meta.example else ""
         rows.append(f"| `{PREFIX}{setting.name.upper()}` | {default} | {meta.doc}{example} |")
     return "\n".join(

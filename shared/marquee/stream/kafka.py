@@ -1,0 +1,83 @@
+"""What every client of Kafka needs to know: how to connect, and which incarnation of a topic this is."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from marquee.errors import KafkaUnavailable, SettingsError
+from marquee.settings import Settings
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer
+    from confluent_kafka.admin import AdminClient
+
+log = logging.getLogger(__name__)
+
+
+def client_config(settings: Settings) -> dict[str, Any]:
+    """librdkafka's settings for any client: where Kafka is, and who we are."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka_bootstrap,
+        "client.id": "marquee",
+        "security.protocol": settings.kafka_security,
+        "logger": log,
+    }
+    if settings.kafka_security.startswith("SASL"):
+        config["sasl.mechanism"] = settings.kafka_sasl_mechanism
+        config["sasl.username"] = settings.kafka_username
+        config["sasl.password"] = settings.kafka_password
+    if settings.kafka_ca_file:
+        config["ssl.ca.location"] = settings.kafka_ca_file
+    return config
+
+
+def consumer(settings: Settings, **callbacks: Any) -> Consumer:
+    """A consumer in the bridge's group that commits nothing by itself; raises ``SettingsError``.
+
+    It reads from what the group committed, or else from the beginning: an embedded broker's latest
+    offset cannot be trusted, and a line that was there before the bridge is a line all the same.
+    """
+    from confluent_kafka import Consumer, KafkaException
+
+    config = client_config(settings) | {
+        "group.id": settings.kafka_group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        # What is fetched ahead counts towards the bridge's memory.
+        "queued.max.messages.kbytes": 16_384,
+        **callbacks,
+        **dict(settings.kafka_options),
+    }
+    try:
+        return Consumer(config)
+    except (KafkaException, ValueError) as error:
+        raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
+
+
+def admin(settings: Settings) -> AdminClient:
+    """A client that asks about topics; raises ``SettingsError``."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    try:
+        return AdminClient(client_config(settings))
+    except (KafkaException, ValueError) as error:
+        raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
+
+
+def topic_id(client: AdminClient, topic: str, *, timeout_s: float = 10.0) -> str:
+    """The id of this incarnation of ``topic``, in Kafka's own URL-safe base 64.
+
+    Raises :class:`KafkaUnavailable`, which a topic that is not there yet is, too.
+    """
+    from confluent_kafka import KafkaException, TopicCollection
+
+    try:
+        described = client.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
+        found = described[topic].result(timeout_s + 1)
+    except (KafkaException, TimeoutError) as error:
+        raise KafkaUnavailable(f"topic {topic}: {error}") from error
+    # The library writes + and / where Kafka writes - and _.
+    return str(found.topic_id).translate(str.maketrans("+/", "-_"))

@@ -1,0 +1,167 @@
+"""One partition's way through the bridge: gathered, sealed, delivered, accepted, ready to commit.
+
+No Kafka and no clock in here: offsets and times are handed in.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from marquee.errors import TransientError
+from marquee.stream.batch import Record, StreamBatch, record
+from marquee.stream.delivery import Delivery
+from marquee.stream.envelope import Envelope, seal
+
+log = logging.getLogger(__name__)
+
+FIRST_BACKOFF_S = 0.1
+LONGEST_BACKOFF_S = 5.0
+# A batch that the receiver calls invalid is not given up, since that would lose its lines: the
+# receiver may be a wrong version, or the address may be somebody else's.
+INVALID_BACKOFF_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a batch is full, and how many may be under way."""
+
+    lines: int
+    bytes: int
+    """Of one envelope's data. A single line that is longer still travels, in a batch of its own."""
+    wait_s: float
+    window: int
+    """Batches of one partition that may be under way at one time."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a bridge has done since it started; what a metrics endpoint would show."""
+
+    lines_read: int = 0
+    lines_accepted: int = 0
+    batches_accepted: int = 0
+    deliveries_failed: int = 0
+    commits: int = 0
+
+
+@dataclass(slots=True)
+class _Sending:
+    """A batch that was not accepted yet: under way, or waiting for its next attempt."""
+
+    envelope: Envelope
+    lines: int
+    next_offset: int
+    future: Future[None]
+    failures: int = 0
+    retry_at: float | None = None
+    accepted: bool = False
+
+
+class Lane:
+    """The records of one assigned partition, from the first one read to the last one accepted.
+
+    ``committable`` only ever grows over an unbroken run of accepted batches: a later batch that was
+    accepted first waits for those before it.
+    """
+
+    def __init__(
+        self, topic: str, stream: str, partition: int, limits: Limits, delivery: Delivery, tally: Tally
+    ) -> None:
+        self._topic, self._stream, self._partition = topic, stream, partition
+        self._limits, self._delivery, self._tally = limits, delivery, tally
+        self._gathered: list[Record] = []
+        self._gathered_bytes = 0
+        self._due = float("inf")
+        self._sending: deque[_Sending] = deque()
+        self.paused = False
+        self.next_offset = -1
+        """One more than the last offset that was added; -1 before the first."""
+        self.committable: int | None = None
+        """The offset that may be committed, or None before the first acceptance."""
+
+    @property
+    def under_way(self) -> int:
+        """Batches that were not accepted yet."""
+        return len(self._sending)
+
+    @property
+    def bytes_held(self) -> int:
+        """Roughly the memory that it holds."""
+        return self._gathered_bytes + sum(len(batch.envelope.data) for batch in self._sending)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more should be read for now."""
+        return len(self._sending) >= self._limits.window
+
+    def add(self, offset: int, timestamp_ms: int, value: bytes | None, now: float) -> None:
+        """Take the next record; a full batch is sealed and submitted at once."""
+        size = len(value) if value else 0
+        if self._gathered and self._gathered_bytes + size > self._limits.bytes:
+            self.flush()
+        if not self._gathered:
+            self._due = now + self._limits.wait_s
+        self._gathered.append(record(offset, timestamp_ms, value))
+        self._gathered_bytes += size
+        self.next_offset = offset + 1
+        self._tally.lines_read += 1
+        if len(self._gathered) >= self._limits.lines:
+            self.flush()
+
+    def pump(self, now: float) -> None:
+        """Seal what is due, take in what was answered, try again what failed."""
+        if now >= self._due:
+            self.flush()
+        for batch in self._sending:
+            if batch.retry_at is not None:
+                if now >= batch.retry_at:
+                    batch.retry_at, batch.future = None, self._delivery.submit(batch.envelope)
+            elif not batch.accepted and batch.future.done():
+                self._take_answer(batch, now)
+        while self._sending and self._sending[0].accepted:
+            self.committable = self._sending.popleft().next_offset
+
+    def flush(self) -> None:
+        """Seal and submit what was gathered, full or not."""
+        if not self._gathered:
+            return
+        records, self._gathered = tuple(self._gathered), []
+        self._gathered_bytes, self._due = 0, float("inf")
+        for part, envelope in self._sealed(records):
+            future = self._delivery.submit(envelope)
+            self._sending.append(_Sending(envelope, len(part), part[-1].offset + 1, future))
+
+    def _sealed(self, records: tuple[Record, ...]) -> Iterator[tuple[tuple[Record, ...], Envelope]]:
+        envelope = seal(StreamBatch(self._topic, self._stream, self._partition, records))
+        if len(envelope.data) <= self._limits.bytes or len(records) == 1:
+            yield records, envelope
+            return
+        # JSON's escapes made it longer than its lines: rare, so it is simply done again in halves.
+        middle = len(records) // 2
+        yield from self._sealed(records[:middle])
+        yield from self._sealed(records[middle:])
+
+    def _take_answer(self, batch: _Sending, now: float) -> None:
+        error = batch.future.exception()
+        if error is None:
+            batch.accepted = True
+            self._tally.lines_accepted += batch.lines
+            self._tally.batches_accepted += 1
+            return
+        batch.failures += 1
+        self._tally.deliveries_failed += 1
+        batch.retry_at = now + self._backoff_s(batch, error)
+
+    def _backoff_s(self, batch: _Sending, error: BaseException) -> float:
+        if not isinstance(error, TransientError):
+            log.error("batch %s is refused; kept and tried again: %s", batch.envelope.id, error)
+            return INVALID_BACKOFF_S
+        if batch.failures & (batch.failures - 1) == 0:  # The 1st, 2nd, 4th, 8th ... time.
+            log.warning("batch %s failed %d times: %s", batch.envelope.id, batch.failures, error)
+        longest = min(FIRST_BACKOFF_S * (1 << min(batch.failures - 1, 16)), LONGEST_BACKOFF_S)
+        return longest * random.uniform(0.5, 1.0)
