@@ -6,7 +6,6 @@
     │   ├── BaseDataUnavailable
     │   ├── DatabaseUnavailable
     │   ├── DeliveryFailed
-    │   ├── KafkaUnavailable
     │   ├── NothingToRecommend   no release and no popular films: too early, or all is away
     │   └── ObjectStoreUnavailable
     └── TerminalError            trying again cannot mend it
@@ -57,10 +56,6 @@ class DeliveryFailed(TransientError):
 
 class NothingToRecommend(TransientError):
     """There is neither a release nor any film that could be called popular."""
-
-
-class KafkaUnavailable(TransientError):
-    """Kafka cannot be reached, or does not know the topic yet."""
 
 
 class ObjectStoreUnavailable(TransientError):

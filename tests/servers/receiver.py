@@ -18,7 +18,8 @@ class Receiver:
     """Keeps what it accepted, in the order of acceptance. Starts listening when it is made.
 
     ``answers`` are the statuses of the next requests (then 204 again); ``always`` answers every one;
-    ``hold`` is an event that an answer waits for, after the envelope was kept.
+    ``hold`` is an event that an answer waits for, after the envelope was kept; it is cleared when
+    ``hold_after`` were accepted.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -29,6 +30,7 @@ class Receiver:
         self.delay_s = 0.0
         self.hold = threading.Event()
         self.hold.set()
+        self.hold_after: int | None = None
         self.lose_answers = 0
         self.connections = 0
         self.paths: list[str] = []
@@ -92,6 +94,9 @@ class Receiver:
             status = 400
         with self.changed:
             if status < 300 and isinstance(envelope, Envelope):
+                if len(self.accepted) == self.hold_after:
+                    self.hold.clear()
+                    self.hold_after = None
                 self.accepted.append(envelope)
             else:
                 self.refused.append(envelope)

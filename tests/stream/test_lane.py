@@ -189,8 +189,8 @@ def test_full_window_says_so() -> None:
     delivery = FakeDelivery()
     lane = _lane(delivery)
     _fill(lane, 4)
-    assert lane.full
+    assert lane.window_full
     assert lane.bytes_held > 0
     delivery.accept(0)
     lane.pump(0.0)
-    assert not lane.full
+    assert not lane.window_full

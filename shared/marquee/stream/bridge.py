@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from marquee.errors import KafkaUnavailable
 from marquee.settings import Settings
-from marquee.stream import kafka
 from marquee.stream.delivery import Delivery
+from marquee.stream.kafka import Topics, consumer
 from marquee.stream.lane import Lane, Limits, Tally
 
 if TYPE_CHECKING:
@@ -29,6 +27,9 @@ COMMIT_EVERY_S = 1.0
 LOOK_AT_TOPIC_EVERY_S = 10.0
 # Answers and retries are noticed this often at the latest.
 LONGEST_POLL_S = 0.05
+# A pause drops what was fetched ahead, and costs a fetch: for so long it is cheaper just not to read.
+PAUSE_AFTER_S = 0.5
+SHORT_WAIT_S = 0.002
 # All lanes together: beyond it each may have one batch under way.
 MOST_BYTES_HELD = 64_000_000
 
@@ -37,12 +38,12 @@ class Bridge:
     """Reads one topic in a consumer group; several bridges share its partitions.
 
     Delivery is at least once. A failed delivery is tried again for ever, with back-off, while the
-    partition is paused; other partitions go on.
+    partition is held back; other partitions go on.
     """
 
-    def __init__(self, settings: Settings, delivery: Delivery) -> None:
-        self._settings = settings
-        self._delivery = delivery
+    def __init__(self, settings: Settings, delivery: Delivery, topics: Topics | None = None) -> None:
+        self._settings, self._delivery = settings, delivery
+        self._topics = topics or Topics(settings)
         self.tally = Tally()
         self._limits = Limits(
             lines=settings.batch_lines,
@@ -50,56 +51,23 @@ class Bridge:
             wait_s=settings.batch_ms / 1000,
             window=settings.batches_in_flight,
         )
-
-    def run(self, stop: Event) -> None:
-        """Forward until ``stop`` is set; then finish what is under way, commit, and leave the group."""
-        admin = kafka.admin(self._settings)
-        replaced = False
-        while not stop.is_set():
-            stream = self._find_topic(admin, stop)
-            if stream is not None:
-                session = _Session(self._settings, self._delivery, self._limits, self.tally, stream, replaced)
-                replaced = session.run(stop, partial(self._topic_now, admin))
-
-    def _find_topic(self, admin: Any, stop: Event) -> str | None:
-        try:
-            return kafka.topic_id(admin, self._settings.kafka_topic)
-        except KafkaUnavailable as error:
-            log.warning("waiting for Kafka: %s", error)
-            stop.wait(1.0)
-            return None
-
-    def _topic_now(self, admin: Any) -> str | None:
-        try:
-            return kafka.topic_id(admin, self._settings.kafka_topic, timeout_s=2.0)
-        except KafkaUnavailable:
-            return None
-
-
-class _Session:
-    """One membership in the group, on one incarnation of the topic."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        delivery: Delivery,
-        limits: Limits,
-        tally: Tally,
-        stream: str,
-        from_beginning: bool,
-    ) -> None:
-        self._settings, self._delivery, self._limits, self._tally = settings, delivery, limits, tally
-        self._stream = stream
-        # Of a topic that was replaced under us, the group may hold the offsets of its predecessor.
-        self._from_beginning = from_beginning
+        self._stream = ""
         self._lanes: dict[int, Lane] = {}
         self._committed: dict[int, int] = {}
-        self._look_at_topic_at = time.monotonic() + LOOK_AT_TOPIC_EVERY_S
+        self._look_at_topic_at = 0.0
         self._commit_at = 0.0
 
-    def run(self, stop: Event, topic_now: Callable[[], str | None]) -> bool:
-        """Forward until ``stop`` is set, or the topic was replaced: then it returns True."""
-        self._consumer = kafka.consumer(self._settings, on_commit=self._on_commit, error_cb=self._on_error)
+    def run(self, stop: Event) -> None:
+        """Forward until ``stop`` is set; then finish what is under way, commit, and leave the group.
+
+        Waits for the broker and the topic; raises ``SettingsError`` for settings that can never work.
+        """
+        while not stop.is_set() and not self._stream:
+            self._stream = self._topics.id(self._settings.kafka_topic) or ""
+            stop.wait(0 if self._stream else 1.0)
+        if stop.is_set():
+            return
+        self._consumer = consumer(self._settings, on_commit=self._on_commit, error_cb=self._on_error)
         try:
             self._consumer.subscribe(
                 [self._settings.kafka_topic],
@@ -109,10 +77,7 @@ class _Session:
             )
             while not stop.is_set():
                 self._step()
-                if time.monotonic() >= self._look_at_topic_at and self._replaced(topic_now()):
-                    return True
             self._hand_over(list(self._lanes))
-            return False
         finally:
             self._consumer.close()
 
@@ -121,12 +86,18 @@ class _Session:
         now = time.monotonic()
         for lane in self._lanes.values():
             lane.pump(now)
-        self._hold_back()
+        self._hold_back(now)
         if now >= self._commit_at:
             self._commit_at = now + COMMIT_EVERY_S
             self._commit(self._lanes, asynchronous=True)
+        # While none is assigned, the next assignment looks: to leave in the middle of joining upsets a group.
+        if now >= self._look_at_topic_at and self._lanes and self._topic_was_replaced():
+            self._read_from_beginning(self._lanes)
 
     def _read(self) -> None:
+        if any(lane.full and not lane.paused for lane in self._lanes.values()):
+            time.sleep(SHORT_WAIT_S)
+            return
         wait_s = min(LONGEST_POLL_S, self._limits.wait_s)
         messages = self._consumer.consume(self._settings.batch_lines, wait_s)
         now = time.monotonic()
@@ -152,22 +123,44 @@ class _Session:
             return
         lane.add(offset, message.timestamp()[1], message.value(), now)
 
-    def _replaced(self, stream: str | None) -> bool:
-        known = stream is not None
-        self._look_at_topic_at = time.monotonic() + (LOOK_AT_TOPIC_EVERY_S if known else 1.0)
-        if not known or stream == self._stream:
+    def _topic_was_replaced(self) -> bool:
+        """Ask for the topic's id, and take a new one for the batches to come."""
+        found = self._topics.id(self._settings.kafka_topic)
+        self._look_at_topic_at = time.monotonic() + (LOOK_AT_TOPIC_EVERY_S if found else 1.0)
+        if found is None or found == self._stream:
             return False
-        log.warning("topic %s was replaced: %s is now %s", self._settings.kafka_topic, self._stream, stream)
-        self._lanes.clear()  # Nothing of the old one may be committed to the new one.
+        log.warning("topic %s was replaced: %s is now %s", self._settings.kafka_topic, self._stream, found)
+        self._stream = found
         return True
 
-    def _hold_back(self) -> None:
+    def _read_from_beginning(self, partitions: Iterable[int]) -> None:
+        # Of a topic that was replaced under us, the group may hold the offsets of its predecessor.
+        from confluent_kafka import OFFSET_BEGINNING
+
+        assigned = list(partitions)
+        self._drop(assigned)
+        self._open(assigned)
+        self._consumer.assign([self._partition(partition, OFFSET_BEGINNING) for partition in assigned])
+
+    def _open(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self._lanes[partition] = Lane(
+                self._settings.kafka_topic,
+                self._stream,
+                partition,
+                self._limits,
+                self._delivery,
+                self.tally,
+            )
+
+    def _hold_back(self, now: float) -> None:
         """Pause the partitions whose receiver does not keep up, and read on where it does."""
         crowded = sum(lane.bytes_held for lane in self._lanes.values()) > MOST_BYTES_HELD
         for partition, lane in self._lanes.items():
-            full = lane.full or (crowded and lane.under_way > 0)
-            # A pause drops what was fetched ahead: read on only when half of the window is free.
-            if full and not lane.paused:
+            lane.full = lane.window_full or (crowded and lane.under_way > 0)
+            if not lane.full:
+                lane.full_since = now
+            if not lane.paused and now - lane.full_since > PAUSE_AFTER_S:
                 self._consumer.pause([self._partition(partition)])
                 lane.paused = True
             elif lane.paused and not crowded and lane.under_way <= self._limits.window // 2:
@@ -197,25 +190,19 @@ class _Session:
         if error is not None:
             log.warning("commit failed; it is tried again: %s", error)
             return
-        self._tally.commits += 1
+        self.tally.commits += 1
         for done in partitions:
             if done.error is None and done.partition in self._lanes:
                 self._committed[done.partition] = done.offset
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        from confluent_kafka import OFFSET_BEGINNING
-
-        topic = self._settings.kafka_topic
-        for given in partitions:
-            self._lanes[given.partition] = Lane(
-                topic, self._stream, given.partition, self._limits, self._delivery, self._tally
-            )
-            if self._from_beginning:
-                given.offset = OFFSET_BEGINNING
-        if self._from_beginning:
-            self._from_beginning = False
-            consumer.assign(partitions)
-        log.info("reading %s, partitions %s", topic, sorted(self._lanes))
+        assigned = [given.partition for given in partitions]
+        # A broker that was away may have come back with another topic of that name.
+        if self._topic_was_replaced():
+            self._read_from_beginning([*self._lanes, *assigned])
+        else:
+            self._open(assigned)
+        log.info("reading %s, partitions %s", self._settings.kafka_topic, sorted(self._lanes))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._hand_over([given.partition for given in partitions if given.partition in self._lanes])

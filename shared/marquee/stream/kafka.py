@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from marquee.errors import KafkaUnavailable, SettingsError
+from marquee.errors import SettingsError
 from marquee.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,28 +56,35 @@ def consumer(settings: Settings, **callbacks: Any) -> Consumer:
         raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
 
 
-def admin(settings: Settings) -> AdminClient:
-    """A client that asks about topics; raises ``SettingsError``."""
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
+class Topics:
+    """Asks the broker about topics. Connects on the first question."""
 
-    try:
-        return AdminClient(client_config(settings))
-    except (KafkaException, ValueError) as error:
-        raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin: AdminClient | None = None
 
+    def id(self, topic: str, *, timeout_s: float = 3.0) -> str | None:
+        """The id of this incarnation of ``topic``, in Kafka's own URL-safe base 64; None, and a line
+        in the log, while Kafka is away or knows no such topic. Raises ``SettingsError``.
+        """
+        from confluent_kafka import KafkaException, TopicCollection
 
-def topic_id(client: AdminClient, topic: str, *, timeout_s: float = 10.0) -> str:
-    """The id of this incarnation of ``topic``, in Kafka's own URL-safe base 64.
+        try:
+            described = self._client().describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
+            found = described[topic].result(timeout_s + 1)
+        except (KafkaException, TimeoutError) as error:
+            log.warning("topic %s: %s", topic, error)
+            return None
+        # The library writes + and / where Kafka writes - and _.
+        return str(found.topic_id).translate(str.maketrans("+/", "-_"))
 
-    Raises :class:`KafkaUnavailable`, which a topic that is not there yet is, too.
-    """
-    from confluent_kafka import KafkaException, TopicCollection
+    def _client(self) -> AdminClient:
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import AdminClient
 
-    try:
-        described = client.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
-        found = described[topic].result(timeout_s + 1)
-    except (KafkaException, TimeoutError) as error:
-        raise KafkaUnavailable(f"topic {topic}: {error}") from error
-    # The library writes + and / where Kafka writes - and _.
-    return str(found.topic_id).translate(str.maketrans("+/", "-_"))
+        if self._admin is None:
+            try:
+                self._admin = AdminClient(client_config(self._settings))
+            except (KafkaException, ValueError) as error:
+                raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
+        return self._admin

@@ -78,6 +78,9 @@ class Lane:
         self._gathered_bytes = 0
         self._due = float("inf")
         self._sending: deque[_Sending] = deque()
+        # The bridge's notes on its reading of this partition.
+        self.full = False
+        self.full_since = 0.0
         self.paused = False
         self.next_offset = -1
         """One more than the last offset that was added; -1 before the first."""
@@ -95,8 +98,8 @@ class Lane:
         return self._gathered_bytes + sum(len(batch.envelope.data) for batch in self._sending)
 
     @property
-    def full(self) -> bool:
-        """Whether no more should be read for now."""
+    def window_full(self) -> bool:
+        """Whether as many batches are under way as may be."""
         return len(self._sending) >= self._limits.window
 
     def add(self, offset: int, timestamp_ms: int, value: bytes | None, now: float) -> None:

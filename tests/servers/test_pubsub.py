@@ -1,0 +1,128 @@
+"""The Pub/Sub server that the tests deliver to behaves as Google's does, as far as it goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from google.api_core.exceptions import AlreadyExists, NotFound
+from google.cloud import pubsub_v1
+from google.pubsub_v1 import types
+from tests.servers.pubsub import PubSubServer
+from tests.servers.receiver import Receiver
+
+from marquee.stream.batch import StreamBatch, record
+from marquee.stream.delivery import connect
+from marquee.stream.envelope import Envelope, seal
+
+pytestmark = pytest.mark.servers
+TOPIC, SUBSCRIPTION = "projects/p/topics/t", "projects/p/subscriptions/s"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PubSubServer]:
+    server = PubSubServer()
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.host)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def publisher(server: PubSubServer) -> Iterator[pubsub_v1.PublisherClient]:
+    client = pubsub_v1.PublisherClient()
+    yield client
+    client.stop()
+    client.transport.close()
+
+
+@pytest.fixture
+def subscriber(server: PubSubServer) -> Iterator[pubsub_v1.SubscriberClient]:
+    with pubsub_v1.SubscriberClient() as client:
+        yield client
+
+
+def test_published_messages_reach_googles_own_subscriber(
+    publisher: pubsub_v1.PublisherClient, subscriber: pubsub_v1.SubscriberClient, server: PubSubServer
+) -> None:
+    """Topic and subscription are made over the wire; streaming pull acknowledges everything."""
+    publisher.create_topic(name=TOPIC)
+    with pytest.raises(AlreadyExists):
+        publisher.create_topic(name=TOPIC)
+    subscriber.create_subscription(name=SUBSCRIPTION, topic=TOPIC)
+    received: list[bytes] = []
+    done = threading.Event()
+
+    def take(message: pubsub_v1.subscriber.message.Message) -> None:
+        received.append(message.data)
+        message.ack()
+        if len(received) == 50:
+            done.set()
+
+    pulling = subscriber.subscribe(SUBSCRIPTION, take)
+    for number in range(50):
+        publisher.publish(TOPIC, b"%d" % number, kind="x").result(30)
+    assert done.wait(30)
+    pulling.cancel()
+    pulling.result(30)
+    assert sorted(map(int, received)) == list(range(50))
+    assert server.backlog(SUBSCRIPTION) == 0
+
+
+def test_message_that_is_not_acknowledged_comes_again(
+    publisher: pubsub_v1.PublisherClient, subscriber: pubsub_v1.SubscriberClient
+) -> None:
+    """At least once: a lease that is given back is leased again."""
+    publisher.create_topic(name=TOPIC)
+    subscriber.create_subscription(name=SUBSCRIPTION, topic=TOPIC)
+    publisher.publish(TOPIC, b"x").result(30)
+    first = subscriber.pull(subscription=SUBSCRIPTION, max_messages=1).received_messages[0]
+    subscriber.modify_ack_deadline(subscription=SUBSCRIPTION, ack_ids=[first.ack_id], ack_deadline_seconds=0)
+    second = subscriber.pull(subscription=SUBSCRIPTION, max_messages=1).received_messages[0]
+    assert second.message.data == b"x"
+    assert second.ack_id != first.ack_id
+
+
+def test_unknown_topic_is_not_found(publisher: pubsub_v1.PublisherClient, server: PubSubServer) -> None:
+    """By its own status, so that it can be told from a fault."""
+    with pytest.raises(NotFound):
+        publisher.get_topic(topic="projects/p/topics/none")
+
+
+def _publish(*numbers: int) -> list[Envelope]:
+    delivery = connect("pubsub://p/t", timeout_s=30)
+    envelopes = [seal(StreamBatch("log", "s", 0, (record(number, 0, b"a"),))) for number in numbers]
+    for envelope in envelopes:
+        delivery.submit(envelope).result(30)
+    delivery.close()
+    return envelopes
+
+
+def test_push_is_repeated_until_the_endpoint_accepts(server: PubSubServer) -> None:
+    """An endpoint that answers 503 and 500 gets the messages again, and all of them in the end."""
+    receiver = Receiver()
+    receiver.answers.extend([503, 500])
+    server.create_topic("p", "t")
+    name = server.create_push("p", "s", "t", receiver.url)
+    envelopes = _publish(1, 2, 3)
+    receiver.wait_for(lambda: len(receiver.accepted) == 3 and server.backlog(name) == 0)
+    assert sorted(receiver.accepted, key=lambda e: e.id) == envelopes
+    assert len(receiver.refused) == 2
+    receiver.close()
+
+
+def test_push_that_always_fails_goes_to_the_dead_letter_topic(server: PubSubServer) -> None:
+    """After so many attempts, as it was."""
+    receiver, morgue = Receiver(), Receiver()
+    receiver.always = 503
+    server.create_topic("p", "t")
+    dead = server.create_topic("p", "dead")
+    policy = types.DeadLetterPolicy(dead_letter_topic=dead, max_delivery_attempts=5)
+    server.create_push("p", "s", "t", receiver.url, dead_letter_policy=policy)
+    server.create_push("p", "dead", "dead", morgue.url)
+    envelopes = _publish(1)
+    morgue.wait_for(lambda: len(morgue.accepted) == 1)
+    assert morgue.accepted == envelopes
+    assert len(receiver.refused) == 5
+    receiver.close()
+    morgue.close()
