@@ -41,17 +41,24 @@ class SortedLines:
     account_offsets: list[int] = field(default_factory=list)
     malformed: list[tuple[Record, str, str]] = field(default_factory=list)
     """Record, category, detail."""
+    _watch_times: list[str] = field(default_factory=list)
 
     def watch_columns(self) -> Columns:
         """time, offset, user_id, movie_id, minute."""
         events = self.watches
         return (
-            columns.times([event.time for event in events]),
+            columns.texts(self.watch_times()),
             columns.numbers(self.watch_offsets),
             columns.texts([event.user_id for event in events]),
             columns.texts([event.movie_id for event in events]),
             columns.numbers([event.minute for event in events]),
         )
+
+    def watch_times(self) -> list[str]:
+        """The time of each watch as text, made once for both tables that hold it."""
+        if len(self._watch_times) != len(self.watches):
+            self._watch_times = [event.time.isoformat() for event in self.watches]
+        return self._watch_times
 
     def rating_columns(self) -> Columns:
         """time, offset, user_id, movie_id, rating."""
@@ -99,13 +106,15 @@ class SortedLines:
 
     def viewing_columns(self) -> Columns:
         """user_id, movie_id, started, ended, first_minute, last_minute of each viewing, by its key."""
-        viewings = [(*key, *viewing) for key, viewing in sorted(fold(self.watches).items())]
+        viewings = [
+            (*key, *viewing) for key, viewing in sorted(fold(self.watches, self.watch_times()).items())
+        ]
         users, movies, started, ended, first, last = zip(*viewings, strict=True) if viewings else [()] * 6
         return (
             columns.texts(users),
             columns.texts(movies),
-            columns.times(started),
-            columns.times(ended),
+            columns.texts(started),
+            columns.texts(ended),
             columns.numbers(first),
             columns.numbers(last),
         )
@@ -136,11 +145,15 @@ def sort(records: Sequence[Record], parser: LineParser) -> SortedLines:
     return lines
 
 
-def fold(watches: Sequence[Watch]) -> dict[tuple[str, str], list[Any]]:
-    """[started, ended, first_minute, last_minute] by (user_id, movie_id)."""
+def fold(watches: Sequence[Watch], times: Sequence[str]) -> dict[tuple[str, str], list[Any]]:
+    """[started, ended, first_minute, last_minute] by (user_id, movie_id).
+
+    ``times`` are the watches' times in ISO 8601, all in UTC: such texts sort as the times do, and are
+    what the database gets.
+    """
     folded: dict[tuple[str, str], list[Any]] = {}
-    for watch in watches:
-        time, minute = watch.time, watch.minute
+    for watch, time in zip(watches, times, strict=True):
+        minute = watch.minute
         viewing = folded.setdefault((watch.user_id, watch.movie_id), [time, time, minute, minute])
         if time < viewing[0]:
             viewing[0] = time
