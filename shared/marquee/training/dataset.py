@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from marquee.training.facts import Blocks, Facts
+
 Rows = NDArray[np.bool_]
 
 
@@ -46,17 +48,34 @@ class Dataset:
     viewings: Interactions
     rating_min: float
     rating_max: float
+    user_features: Blocks = ()  # each [n_users, values]; zeros where nothing is known
+    film_features: Blocks = ()  # each [n_items, values]
 
     @classmethod
     def of(
-        cls, ratings: pd.DataFrame, viewings: pd.DataFrame, rating_min: float, rating_max: float
+        cls,
+        ratings: pd.DataFrame,
+        viewings: pd.DataFrame,
+        rating_min: float,
+        rating_max: float,
+        facts: Facts | None = None,
     ) -> Dataset:
         """From checked frames of user_id, movie_id, value, time; the ids come sorted as text."""
         user_ids = sorted({*ratings["user_id"], *viewings["user_id"]})
         movie_ids = sorted({*ratings["movie_id"], *viewings["movie_id"]})
         rated = _interactions(ratings, user_ids, movie_ids)
         watched = _interactions(viewings, user_ids, movie_ids)
-        return cls(user_ids, movie_ids, rated, watched, rating_min, rating_max)
+        known = facts or Facts()
+        return cls(
+            user_ids,
+            movie_ids,
+            rated,
+            watched,
+            rating_min,
+            rating_max,
+            known.user_blocks(user_ids),
+            known.film_blocks(movie_ids),
+        )
 
     @property
     def n_users(self) -> int:
@@ -88,6 +107,8 @@ class Dataset:
         for part in (self.ratings, self.viewings):
             for column in (part.users, part.items, part.values, part.times):
                 digest.update(column.astype(column.dtype.newbyteorder("<")).tobytes())
+        for block in (*self.user_features, *self.film_features):
+            digest.update(block.astype("<f8").tobytes())
         digest.update(f"{self.rating_min:g} {self.rating_max:g}".encode())
         return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from marquee.errors import TrainingDataError
 from marquee.telemetry import history
 from marquee.telemetry.database import Database
 from marquee.training.checks import COLUMNS
+from marquee.training.facts import Facts, by_id
 
 _CHUNK = 100_000
 _MICROSECONDS = 1_000_000
@@ -32,6 +34,7 @@ class Source:
     viewings: pd.DataFrame
     films: frozenset[str] = frozenset()
     hashes: tuple[tuple[str, str], ...] = ()
+    facts: Facts = Facts()
 
     def on_scale(self, low: float, high: float, new_high: float) -> Source:
         """Ratings of ``low..high`` on ``low..new_high``, evenly stretched."""
@@ -49,7 +52,7 @@ def no_rows() -> pd.DataFrame:
 def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source:
     """``ratings.csv`` (user_id, movie_id, rating, time in seconds) and, where there is one, ``movies.csv``.
 
-    Only ratings before ``until``, and of those in the file only the first ``fraction`` of the rows, which
+    ``users.csv`` may say more of the users. Only ratings before ``until``, and of those in the file only the first ``fraction`` of the rows, which
     are in order of time. Raises :class:`TrainingDataError` when the file is absent or not of this form.
     """
     path = directory / "ratings.csv"
@@ -71,11 +74,14 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source
             f"{path} should hold the columns user_id, movie_id, rating, time: {error}"
         ) from error
     ratings = ratings[ratings["time"] < _epoch(until)].reset_index(drop=True)
-    movies = directory / "movies.csv"
-    films = _films(movies) if movies.is_file() else frozenset()
-    files = [path, movies] if movies.is_file() else [path]
+    users, films = (_table(directory / name) for name in ("users.csv", "movies.csv"))
+    files = [
+        path,
+        *(directory / name for name in ("users.csv", "movies.csv") if (directory / name).is_file()),
+    ]
     hashes = tuple((f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files)
-    return Source(ratings, no_rows(), films | set(ratings["movie_id"]), hashes)
+    facts = Facts(by_id(users, "user_id"), by_id(films, "movie_id"))
+    return Source(ratings, no_rows(), frozenset(facts.films) | set(ratings["movie_id"]), hashes, facts)
 
 
 def read_database(database: Database, until: datetime) -> Source:
@@ -92,6 +98,7 @@ def together(first: Source, second: Source) -> Source:
         _concat(first.viewings, second.viewings),
         first.films | second.films,
         first.hashes + second.hashes,
+        first.facts.merged(second.facts),
     )
 
 
@@ -100,8 +107,12 @@ def _concat(*frames: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else no_rows()
 
 
-def _films(path: Path) -> frozenset[str]:
-    return frozenset(pd.read_csv(path, dtype=str, keep_default_na=False)["movie_id"])
+def _table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as text; none if it is not there."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _collect(rows: Iterator[tuple[str, str, int, datetime]]) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def check(found: sources.Source, request: Request, params: Params) -> Snapshot:
     films = checks.trusted_films([found.ratings, found.viewings], found.films, enough)
     ratings = checks.learnable(found.ratings[found.ratings["movie_id"].isin(films)])
     viewings = checks.newest_of_each_pair(found.viewings[found.viewings["movie_id"].isin(films)])
-    dataset = Dataset.of(ratings, viewings, low, high)
+    dataset = Dataset.of(ratings, viewings, low, high, found.facts)
     return Snapshot(dataset, {**dict(found.hashes), "dataset": dataset.sha256()})
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
 import surprise
+from numpy.typing import NDArray
 
 from marquee.training import prior
 from marquee.training.dataset import Dataset
@@ -29,7 +31,7 @@ def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Prog
     progress("fit", 0.0)
     algorithm = fit(dataset, section(params, SurpriseParams, "surprise_svd"), seed)
     progress("fit", 1.0)
-    return head_of(algorithm, dataset)
+    return head_of(factorisation(algorithm), dataset)
 
 
 def fit(dataset: Dataset, params: SurpriseParams, seed: int) -> surprise.SVD:
@@ -47,28 +49,53 @@ def fit(dataset: Dataset, params: SurpriseParams, seed: int) -> surprise.SVD:
     return algorithm.fit(surprise.Dataset.load_from_df(frame, reader).build_full_trainset())
 
 
-def head_of(algorithm: surprise.SVD, dataset: Dataset) -> RatingHead:
-    """The factors by our rows. surprise drops the terms of whom it does not know without a word; here a
-    user without ratings explicitly is the average of those with some, a film without ratings is all zeros."""
+@dataclass(frozen=True, slots=True)
+class Factorisation:
+    """``mean + user_biases + item_biases + user_vectors . item_vectors`` of the rows that have ratings.
+
+    ``users[j]`` is the dataset's row of the j-th user vector; likewise the items.
+    """
+
+    mean: float
+    users: NDArray[np.integer]
+    user_vectors: Floats
+    user_biases: Floats
+    items: NDArray[np.integer]
+    item_vectors: Floats
+    item_biases: Floats
+
+
+def factorisation(algorithm: surprise.SVD) -> Factorisation:
+    """surprise's ``pu, qi, bu, bi``."""
     known = algorithm.trainset
-    users = np.array([known.to_raw_uid(u) for u in range(known.n_users)])
-    items = np.array([known.to_raw_iid(i) for i in range(known.n_items)])
-    ratings = dataset.ratings
-    item_vectors = _spread(algorithm.qi, items, dataset.n_items)
-    item_biases = _spread(algorithm.bi, items, dataset.n_items)
-    user_vectors = _spread(algorithm.pu, users, dataset.n_users)
-    user_biases = _spread(algorithm.bu, users, dataset.n_users)
-    fitted = np.einsum("nk,nk->n", user_vectors[ratings.users], item_vectors[ratings.items])
-    fitted += known.global_mean + user_biases[ratings.users] + item_biases[ratings.items]
-    expected = prior.of_users(algorithm.pu, algorithm.bu, ratings.values - fitted)
-    unknown = np.setdiff1d(np.arange(dataset.n_users), users)
-    user_vectors[unknown], user_biases[unknown] = expected.mean[:-1], expected.mean[-1]
-    return RatingHead(
-        float(known.global_mean), user_biases, user_vectors, item_biases, item_vectors, expected
+    return Factorisation(
+        mean=float(known.global_mean),
+        users=np.array([known.to_raw_uid(u) for u in range(known.n_users)]),
+        user_vectors=algorithm.pu,
+        user_biases=algorithm.bu,
+        items=np.array([known.to_raw_iid(i) for i in range(known.n_items)]),
+        item_vectors=algorithm.qi,
+        item_biases=algorithm.bi,
     )
 
 
-def _spread(rows: Floats, to: np.ndarray, n: int) -> Floats:
+def head_of(found: Factorisation, dataset: Dataset) -> RatingHead:
+    """The factors by our rows. surprise drops the terms of whom it does not know without a word; here a
+    user without ratings explicitly is the average of those with some, a film without ratings is all zeros."""
+    ratings = dataset.ratings
+    item_vectors = _spread(found.item_vectors, found.items, dataset.n_items)
+    item_biases = _spread(found.item_biases, found.items, dataset.n_items)
+    user_vectors = _spread(found.user_vectors, found.users, dataset.n_users)
+    user_biases = _spread(found.user_biases, found.users, dataset.n_users)
+    fitted = np.einsum("nk,nk->n", user_vectors[ratings.users], item_vectors[ratings.items])
+    fitted += found.mean + user_biases[ratings.users] + item_biases[ratings.items]
+    expected = prior.of_users(found.user_vectors, found.user_biases, ratings.values - fitted)
+    unknown = np.setdiff1d(np.arange(dataset.n_users), found.users)
+    user_vectors[unknown], user_biases[unknown] = expected.mean[:-1], expected.mean[-1]
+    return RatingHead(found.mean, user_biases, user_vectors, item_biases, item_vectors, expected)
+
+
+def _spread(rows: Floats, to: NDArray[np.integer], n: int) -> Floats:
     full = np.zeros((n, *rows.shape[1:]))
     full[to] = rows
     return full

@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 from marquee.errors import SettingsError
 from marquee.training.dataset import Dataset
 
-TRAINERS = {"surprise_svd": "marquee.training.surprise_svd"}
+TRAINERS = {
+    "bayesian_svd": "marquee.training.bayesian_svd.trainer",
+    "sgd": "marquee.training.sgd",
+    "surprise_svd": "marquee.training.surprise_svd",
+}
 
 Floats = NDArray[np.float64]
 Section = TypeVar("Section", bound=msgspec.Struct)

@@ -1,0 +1,70 @@
+"""The Bayesian SVD as a trainer: what ``trainer: bayesian_svd`` in ``params.yaml`` names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from marquee.training import prior
+from marquee.training.bayesian_svd.fit import Budget, Fit, Shape, fit
+from marquee.training.dataset import Dataset
+from marquee.training.trainer import Progress, RatingHead, section
+
+
+class BayesianParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``factors`` of the sampler, ``served_rank`` of what is exported, ``feature_rank`` of the implicit feedback.
+
+    ``sweeps``, of which the first ``burn_in`` are not counted; ``seconds``: stop after that long (then the result
+    is not the same on every machine). ``checkpoint``: a file from which a run that was killed goes on.
+    """
+
+    factors: int = 31
+    served_rank: int = 48
+    feature_rank: int = 100
+    sweeps: int = 200
+    burn_in: int = 20
+    seconds: float | None = None
+    checkpoint: str | None = None
+
+
+def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingHead:
+    """Sample, and export one set of factors for all samples."""
+    chosen = section(params, BayesianParams, "bayesian_svd")
+    ratings = dataset.ratings
+    found = fit(
+        ratings.users,
+        ratings.items,
+        ratings.values,
+        (dataset.n_users, dataset.n_items),
+        user_features=dataset.user_features,
+        film_features=dataset.film_features,
+        shape=Shape(chosen.factors, chosen.served_rank, chosen.feature_rank),
+        budget=Budget(chosen.sweeps, chosen.burn_in, chosen.seconds),
+        seed=seed,
+        progress=lambda done, sweeps: progress("fit", done / sweeps),
+        checkpoint_path=Path(chosen.checkpoint) if chosen.checkpoint else None,
+    )
+    return _head(found, dataset)
+
+
+def _head(found: Fit, dataset: Dataset) -> RatingHead:
+    factors, ratings = found.factors, dataset.ratings
+    rated = np.unique(ratings.users)
+    residuals = ratings.values - found.mean - factors.predict(ratings.users, ratings.items)
+    expected = prior.of_users(
+        factors.user_vectors[rated].astype(np.float64),
+        factors.user_biases[rated].astype(np.float64),
+        residuals,
+    )
+    return RatingHead(
+        found.mean,
+        factors.user_biases.astype(np.float64),
+        factors.user_vectors.astype(np.float64),
+        factors.film_biases.astype(np.float64),
+        factors.film_vectors.astype(np.float64),
+        expected,
+    )
