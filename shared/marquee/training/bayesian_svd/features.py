@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 def rotate(block: sparse.csr_array | NDArray[np.float64], rank: int, seed: int) -> Float32:
     """``block`` [rows, features] rotated to its leading ``rank`` singular directions: [rows, <= rank].
 
-    Small blocks are rotated exactly, large ones by a truncated SVD. Directions without weight are left out.
+    Small blocks are rotated exactly, large ones by a truncated SVD; then the rows are :func:`centred`.
     """
     rows, columns = block.shape
     if min(rows, columns) <= 64:
@@ -27,8 +27,20 @@ def rotate(block: sparse.csr_array | NDArray[np.float64], rank: int, seed: int) 
         left, scale = left[:, :rank], scale[:rank]
     else:
         left, scale, _ = leading_directions(block, min(rank, rows, columns), seed)
-    kept = scale > 1e-6 * max(float(scale[0]), 1e-12)
-    return np.ascontiguousarray((left * scale)[:, kept], dtype=np.float32)
+    return centred(left * scale)
+
+
+def centred(block: NDArray[np.floating]) -> Float32:
+    """``block`` less the mean of its rows, and rotated so that its columns are orthogonal again.
+
+    A row of zeros, of which nothing is known, stays zero: so it stands for the average row, and not for
+    one that has none of the features. Directions without weight are left out.
+    """
+    known = block.any(axis=1)
+    out = np.where(known[:, None], block - block[known].mean(axis=0), 0.0)
+    weight, turn = np.linalg.eigh((out.T @ out).astype(np.float64))
+    kept = weight > 1e-10 * max(float(weight[-1]), 1e-12)
+    return np.ascontiguousarray(out @ turn[:, kept], dtype=np.float32)
 
 
 def leading_directions(
