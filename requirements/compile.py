@@ -12,9 +12,21 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 EXTRAS = ("dev", "local", "recommend", "ingest", "bridge", "migrate", "retrain", "simulate")
-FLAGS = ["--quiet", "--generate-hashes", "--allow-unsafe", "--strip-extras", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host"]
+FLAGS = [
+    "--quiet",
+    "--generate-hashes",
+    "--allow-unsafe",
+    "--strip-extras",
+    "--no-header",
+    "--no-annotate",
+    "--no-emit-index-url",
+    "--no-emit-find-links",
+    "--no-emit-trusted-host",
+]
 # The project itself, which pip-tools lists where one extra names another, has no hash and a local path.
-OURSELVES = re.compile(r"^(# WARNING: pip install|# Consider using|# The following packages|marquee @ ).*\n", re.M)
+OURSELVES = re.compile(
+    r"^(# WARNING: pip install|# Consider using|# The following packages|marquee @ ).*\n", re.M
+)
 
 
 def compile_extra(extra: str) -> None:

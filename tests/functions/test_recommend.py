@@ -161,7 +161,6 @@ def test_a_bad_artifact_is_refused_and_reported(store: FileStore, start: Start) 
     function.get("/readyz")
     # The document that names it comes after the damage, as a disk's fault in storage would.
 
-
     bad = written(store, two_tastes(mean=3.5), TRAINED_THROUGH + timedelta(days=1))
     corrupt(store, bad, "item_vectors.npy")
     publish(store, lambda r: new_release((Arm("control", bad, 1.0),), author="test", reason="", after=r))

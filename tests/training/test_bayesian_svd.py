@@ -115,14 +115,24 @@ def test_normal_wishart_finds_mean_and_precision_of_many_rows() -> None:
 
 
 def test_rotated_features_are_orthogonal_and_lose_nothing() -> None:
-    """A rotation keeps all inner products of rows."""
+    """A rotation keeps all inner products of rows, here of rows less their mean."""
     block = np.hstack(
-        [one_hot(["a", "b", "", "a", "c"]), many_hot([["x", "y"], [], ["x"], ["y"], ["x", "z", "w"]])]
+        [one_hot(["a", "b", "", "a", "c"]), many_hot([["x", "y"], [], [], ["y"], ["x", "z", "w"]])]
     )
+    known = [0, 1, 3, 4]
+    expected = block - block[known].mean(axis=0)
+    expected[2] = 0.0
     turned = rotate(block, 100, 0).astype(float)
-    np.testing.assert_allclose(turned @ turned.T, block @ block.T, atol=1e-6)
+    np.testing.assert_allclose(turned @ turned.T, expected @ expected.T, atol=1e-6)
     gram = turned.T @ turned
     np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-6)
+
+
+def test_a_row_of_which_nothing_is_known_is_the_average_row() -> None:
+    """Zeros after centring: it is not taken for one that has none of the features."""
+    turned = rotate(one_hot(["a", "b", "", "a"]), 100, 0)
+    assert np.all(turned[2] == 0.0)
+    np.testing.assert_allclose(turned[[0, 1, 3]].sum(axis=0), 0.0, atol=1e-6)
 
 
 def test_unknown_values_leave_their_row_at_zero() -> None:

@@ -53,7 +53,8 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source
     """``ratings.csv`` (user_id, movie_id, rating, time in seconds) and, where there is one, ``movies.csv``.
 
     ``users.csv`` may say more of the users. Only ratings before ``until``, and of those in the file only the
-    first ``fraction`` of the rows, which are in order of time. Raises :class:`TrainingDataError` when the file is absent or not of this form.
+    first ``fraction`` of the rows, which are in order of time. Raises :class:`TrainingDataError` when the
+    file is absent or not of this form.
     """
     path = directory / "ratings.csv"
     try:

@@ -36,7 +36,7 @@ def centred(block: NDArray[np.floating]) -> Float32:
     A row of zeros, of which nothing is known, stays zero: so it stands for the average row, and not for
     one that has none of the features. Directions without weight are left out.
     """
-    known = block.any(axis=1)
+    known: NDArray[np.bool_] = np.any(block, axis=1)
     out = np.where(known[:, None], block - block[known].mean(axis=0), 0.0)
     weight, turn = np.linalg.eigh((out.T @ out).astype(np.float64))
     kept = weight > 1e-10 * max(float(weight[-1]), 1e-12)
