@@ -1,0 +1,323 @@
+"""A retraining from end to end: what it learns from, what it stores, what it releases, what it records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from tests.training.worlds import SECOND, blocks
+
+from marquee import cli
+from marquee.artifacts import release
+from marquee.artifacts.artifact import read_items, verify
+from marquee.artifacts.manifest import read_manifest
+from marquee.artifacts.object_store import ObjectStore, connect
+from marquee.artifacts.promotion import promote
+from marquee.artifacts.users import UserSide
+from marquee.errors import DatabaseUnavailable, MarqueeError, TrainingDataError
+from marquee.evaluation.bootstrap import Figure
+from marquee.evaluation.offline import Evaluation
+from marquee.telemetry import retrainings
+from marquee.telemetry.database import Database
+from marquee.training import gate
+from marquee.training.params import Params
+from marquee.training.publication import NewerServes
+from marquee.training.publication import release as release_version
+from marquee.training.retrain import Result, retrain
+from marquee.training.steps import Request
+
+PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
+PARAMS = Params.read(PARAMS_FILE)
+LATE = datetime(2100, 1, 1, tzinfo=UTC)
+LIVE = datetime(2026, 2, 14, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return connect(f"file://{tmp_path}/objects")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """Base data in which taste matters, so that a model passes the gate."""
+    return written(tmp_path / "base", blocks())
+
+
+def written(directory: Path, ratings: pd.DataFrame) -> Path:
+    directory.mkdir()
+    table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
+    table.to_csv(directory / "ratings.csv", index=False)
+    return directory
+
+
+def request(base: Path | None, **changes: object) -> Request:
+    return replace(Request(LATE, base, 1.0, 5.0), **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with closing(Database(database_url)) as database:
+        yield database
+
+
+def put_ratings(database: Database, *rows: tuple[datetime, str, str, int]) -> None:
+    with database.transaction() as cursor:
+        cursor.execute("INSERT INTO streams (topic, topic_id) VALUES ('t', 'x') RETURNING stream")
+        (stream,) = cursor.fetchone()
+        for offset, row in enumerate(rows):
+            cursor.execute(
+                'INSERT INTO ratings (time, stream, partition, "offset", user_id, movie_id, rating)'
+                " VALUES (%s, %s, 0, %s, %s, %s, %s)",
+                (row[0], stream, offset, *row[1:]),
+            )
+
+
+def put_viewing(database: Database, user_id: str, movie_id: str, minutes: int) -> None:
+    with database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO viewings (user_id, movie_id, started, ended, first_minute, last_minute)"
+            " VALUES (%s, %s, %s, %s, 0, %s)",
+            (user_id, movie_id, LIVE, LIVE + timedelta(minutes=minutes), minutes),
+        )
+
+
+def test_base_data_alone(store: ObjectStore, base: Path) -> None:
+    """Without a database a model of the base data is trained, judged and released, and says where it is from."""
+    result = retrain(request(base), PARAMS, store, reason="the first", commit="abc")
+    assert result.outcome == "released", result.reason
+    serving, _ = release.current(store)
+    assert ([arm.version for arm in serving.arms], serving.reason) == ([result.version], "the first")
+    manifest = verify(store, serving.arms[0].version)
+    newest = pd.read_csv(base / "ratings.csv")["time"].max()
+    assert manifest.trained_through == result.trained_through == datetime.fromtimestamp(newest, UTC)
+    assert (manifest.n_users, manifest.n_items) == (100, 49)
+    assert manifest.metrics["rmse"].value < manifest.metrics["bias_only.rmse"].value
+    low, high = manifest.metrics["ndcg@10"].low, manifest.metrics["ndcg@10"].high
+    assert low is not None
+    assert high is not None
+    assert low <= manifest.metrics["ndcg@10"].value <= high
+    origin = manifest.provenance
+    assert (origin.trainer, origin.seed, origin.commit) == (PARAMS.trainer, PARAMS.seed, "abc")
+    assert origin.parameters == PARAMS.as_dict()
+    assert {"numpy", "scikit-surprise", "python"} <= set(origin.libraries)
+    assert set(origin.data) == {"ratings.csv", "dataset"}
+
+
+def test_two_runs_are_the_same_bit_for_bit(tmp_path: Path, base: Path) -> None:
+    """The same data and seed give files with the same hashes, and so the same version; another seed does not."""
+    stores = [connect(f"file://{tmp_path}/{name}") for name in ("one", "two", "three")]
+    versions = [retrain(request(base), PARAMS, store).version for store in stores[:2]]
+    assert versions[0] == versions[1]
+    assert versions[0] is not None
+    first, second = (read_manifest(store, versions[0]) for store in stores[:2])
+    assert first.files == second.files
+    other = retrain(request(base), msgspec.structs.replace(PARAMS, seed=1), stores[2]).version
+    assert other != versions[0]
+
+
+@pytest.mark.servers
+def test_the_database_is_learnt_from(store: ObjectStore, base: Path, database: Database) -> None:
+    """Fresh ratings win over old ones, new users and viewings are in the model, what came later is not."""
+    put_ratings(
+        database,
+        (LIVE, "u0-000", "bad+0000", 5),
+        (LIVE, "newcomer", "b0+0001", 5),
+        (LIVE + timedelta(hours=1), "newcomer", "b0+0002", 1),
+        (LIVE, "newcomer", "typo+of+a+film+1999", 4),
+    )
+    put_viewing(database, "watcher", "b1+0003", 95)
+    until = LIVE + timedelta(minutes=30)
+    result = retrain(request(base, until=until), PARAMS, store, database)
+    assert result.version is not None
+    assert result.trained_through == LIVE
+    items = read_items(store, result.version)
+    users = UserSide(store, items.manifest)
+
+    def history(user_id: str) -> dict[str, float]:
+        record = users.read(user_id)
+        assert record is not None
+        return {items.movie_ids[i]: float(r) for i, r in zip(record.items, record.ratings, strict=True)}
+
+    assert history("u0-000")["bad+0000"] == 5.0
+    assert history("newcomer") == {"b0+0001": 5.0}
+    assert list(history("watcher")) == ["b1+0003"]
+    assert np.isnan(history("watcher")["b1+0003"])
+    assert "typo+of+a+film+1999" not in items.movie_ids
+
+
+@pytest.mark.servers
+def test_the_stream_may_have_another_scale(store: ObjectStore, base: Path, database: Database) -> None:
+    """On a stream of 1 to 10 the base data are stretched, and the model rates from 1 to 10."""
+    put_ratings(database, (LIVE, "u0-001", "b0+0001", 10))
+    result = retrain(request(base, rating_max=10.0), PARAMS, store, database)
+    assert result.version is not None
+    manifest = read_manifest(store, result.version)
+    assert (manifest.rating_min, manifest.rating_max) == (1.0, 10.0)
+    assert 5 < manifest.mean < 10
+
+
+@pytest.mark.servers
+def test_every_run_is_recorded(store: ObjectStore, base: Path, tmp_path: Path, database: Database) -> None:
+    """Released, trained only, refused and failed: each has a row with its reason; metrics where there are some."""
+    retrain(request(base), PARAMS, store, database, reason="on time")
+    retrain(request(base), PARAMS, store, database, releasing=False)
+    noise = written(tmp_path / "noise", random_ratings())
+    refused = retrain(request(noise), PARAMS, store, database)
+    with pytest.raises(TrainingDataError):
+        retrain(request(base, until=datetime(1970, 1, 1, tzinfo=UTC)), PARAMS, store, database)
+    rows = retrainings.latest(database)[::-1]
+    assert [row.outcome for row in rows] == ["released", "trained", "refused", "failed"]
+    assert rows[0].reason == "release 1: on time"
+    assert rows[0].metrics["rmse"] < rows[0].metrics["bias_only.rmse"]
+    assert "does not beat" in rows[2].reason
+    assert (rows[2].version, rows[2].trained_through) == (refused.version, refused.trained_through)
+    assert rows[3].reason.startswith("TrainingDataError: there are no ratings")
+    assert rows[3].version is None
+    assert all(row.started <= row.finished for row in rows)
+
+
+def random_ratings() -> pd.DataFrame:
+    """Ratings without any structure: nothing can beat the baselines but by luck, which this seed has not."""
+    ratings = blocks(seed=1)
+    rng = np.random.default_rng(3)
+    films = rng.permutation(ratings["movie_id"].to_numpy())
+    shuffled = ratings.assign(movie_id=films, value=rng.integers(1, 6, len(ratings)).astype(float))
+    return shuffled.drop_duplicates(["user_id", "movie_id"])
+
+
+def test_a_refused_model_is_kept_and_does_not_serve(store: ObjectStore, base: Path, tmp_path: Path) -> None:
+    """A model that beats nothing is stored for inspection; what served before serves on."""
+    before = retrain(request(base), PARAMS, store)
+    refused = retrain(request(written(tmp_path / "noise", random_ratings())), PARAMS, store)
+    assert refused.outcome == "refused"
+    assert refused.version is not None
+    assert refused.version != before.version
+    verify(store, refused.version)
+    assert release.current(store)[0].arms[0].version == before.version
+
+
+def test_an_older_model_does_not_replace_a_newer_one(store: ObjectStore, base: Path) -> None:
+    """Of runs at once the one with the newest events wins, whichever ends last; by hand the older can be served."""
+    newer = retrain(request(base), PARAMS, store)
+    older = retrain(request(base, base_fraction=0.7), PARAMS, store)
+    assert older.outcome == "refused"
+    assert "newer" in older.reason
+    assert older.version is not None
+    assert release.current(store)[0].arms[0].version == newer.version
+    promote(store, older.version, author="a person")
+    assert release.current(store)[0].arms[0].version == older.version
+
+
+def test_retrainings_at_once(store: ObjectStore, base: Path) -> None:
+    """Several runs at the same time all end well, and the newest events are what serves."""
+    fractions = (0.7, 0.8, 0.9, 1.0, 1.0)
+    results: list[Result] = []
+
+    def one(fraction: float) -> None:
+        results.append(retrain(request(base, base_fraction=fraction), PARAMS, store))
+
+    threads = [threading.Thread(target=one, args=(fraction,)) for fraction in fractions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == len(fractions)
+    versions = [str(result.version) for result in results]
+    assert release.current(store)[0].arms[0].version == max(versions)
+    for version in versions:
+        verify(store, version)
+
+
+def test_what_serves_is_not_served_anew(store: ObjectStore, base: Path) -> None:
+    """A second run over the same data changes nothing, and counts as released."""
+    retrain(request(base), PARAMS, store)
+    assert retrain(request(base), PARAMS, store).outcome == "released"
+    assert release.current(store)[0].number == 1
+
+
+@pytest.mark.servers
+def test_a_database_that_goes_away(store: ObjectStore, base: Path) -> None:
+    """A database that cannot be read fails the run, with an error that says to try again."""
+    away = Database("postgresql://app@127.0.0.1:9/none", connect_timeout_s=1)
+    with pytest.raises(DatabaseUnavailable):
+        retrain(request(base), PARAMS, store, away)
+
+
+def figure(value: float) -> Figure:
+    return Figure(value, value, value, 1, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("rmse", "ndcg", "objections"),
+    [
+        (0.9, 0.4, 0),
+        (1.0, 0.4, 1),
+        (0.9, 0.3, 1),
+        (1.1, 0.2, 2),
+        (float("nan"), 0.4, 1),
+        (0.9, float("nan"), 1),
+    ],
+)
+def test_the_gate(rmse: float, ndcg: float, objections: int) -> None:
+    """A model has to beat both baselines: a tie does not pass, and a figure that is no number never does."""
+    evaluation = Evaluation(
+        "newest 10%",
+        1,
+        1,
+        1,
+        {
+            "model": {"rmse": figure(rmse), "ndcg@10": figure(ndcg)},
+            "bias_only": {"rmse": figure(1.0)},
+            "popularity": {"ndcg@10": figure(0.3)},
+        },
+    )
+    assert len(gate.objections(evaluation)) == objections
+
+
+def test_a_version_that_is_not_there_is_not_released(store: ObjectStore) -> None:
+    """Releasing an unknown version is an error, and publishes nothing."""
+    with pytest.raises((MarqueeError, NewerServes)):
+        release_version(store, "20260101T000000-00000000", author="t", reason="")
+    assert list(store.list("releases/")) == []
+
+
+@pytest.fixture
+def command(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """``marquee retrain`` with what it needs, in a store of its own."""
+    monkeypatch.setenv("MARQUEE_OBJECTS_URL", f"file://{tmp_path}/objects")
+    monkeypatch.delenv("MARQUEE_DATABASE_URL", raising=False)
+    return ["retrain", "--base", str(base), "--params", str(PARAMS_FILE)]
+
+
+def test_exit_codes(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 released, 3 refused, 1 failed: a scheduler can tell them apart."""
+    report = tmp_path / "reports/newest.json"
+    assert cli.main([*command, "--reason", "by hand", "--report", str(report)]) == 0
+    assert "released: release 1: by hand" in capsys.readouterr().out
+    assert set(msgspec.json.decode(report.read_bytes())["figures"]) == {"model", "popularity", "bias_only"}
+    assert cli.main([*command, "--base-fraction", "0.7"]) == 3
+    assert cli.main([*command, "--until", "1969-01-01T00:00Z"]) == 1
+    assert "no ratings to learn from" in capsys.readouterr().err
+    assert cli.main([*command, "--base-fraction", "7"]) == 1
+
+
+def test_no_release(command: list[str], tmp_path: Path) -> None:
+    """--no-release stores and judges a model and leaves what serves alone."""
+    assert cli.main([*command, "--no-release"]) == 0
+    store = connect(f"file://{tmp_path}/objects")
+    assert list(store.list("releases/")) == []
+    assert len(list(store.list("models/"))) > 5
+
+
+def test_a_store_has_to_be_named(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a store nothing is trained: the error comes first."""
+    monkeypatch.delenv("MARQUEE_OBJECTS_URL")
+    assert cli.main(command) == 1
