@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,12 +17,17 @@ from marquee.evaluation.candidates import of_model, popularity
 from marquee.training import evidence, sources, splits
 from marquee.training.fit import fit
 from marquee.training.params import Params
-from marquee.training.popularity import PopularityParams, of_films
+from marquee.training.popularity import Popularity, PopularityParams, of_films
 from marquee.training.ranking import RankingHead, RankingParams, ease, learn
 
 PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
-EASE = RankingParams(rank=12, ease_ridge=100, ease_max_films=1000, pure_svd_rank=8, trend=0)
-PURE_SVD = RankingParams(rank=12, ease_ridge=5, ease_max_films=0, pure_svd_rank=4, trend=0)
+EASE = RankingParams(rank=12, ease_ridge=100, ease_max_films=1000, pure_svd_rank=8, trend=0, popular=0)
+PURE_SVD = RankingParams(rank=12, ease_ridge=5, ease_max_films=0, pure_svd_rank=4, trend=0, popular=0)
+
+
+def even(n_items: int) -> Popularity:
+    """All films are as popular as ever, and as one another."""
+    return Popularity(np.full(n_items, 1 / n_items), np.ones(n_items))
 
 
 def scores(head: RankingHead, weights: np.ndarray) -> np.ndarray:
@@ -33,7 +39,7 @@ def test_who_likes_one_film_of_a_block_is_shown_the_block(params: RankingParams)
     """From a single film of a block of taste the best eleven others are the rest of that block."""
     data = dataset(blocks())
     known = evidence.gather(data)
-    head = learn(known, (data.n_users, data.n_items), np.ones(data.n_items), params, 0)
+    head = learn(known, (data.n_users, data.n_items), even(data.n_items), params, 0)
     assert head.rank_items.shape == head.rank_history.shape == (data.n_items, 12)
     for block in range(4):
         mine = [i for i, movie_id in enumerate(data.movie_ids) if movie_id.startswith(f"b{block}+")]
@@ -49,8 +55,10 @@ def test_ease_at_full_rank_is_ease() -> None:
     known = evidence.gather(data)
     user_items = csr_array((known.weights, (known.users, known.items)), shape=(data.n_users, data.n_items))
     full = ease(user_items, 5)
-    params = RankingParams(rank=data.n_items - 1, ease_ridge=5, ease_max_films=99, pure_svd_rank=1, trend=0)
-    head = learn(known, user_items.shape, np.ones(data.n_items), params, 0)
+    params = RankingParams(
+        rank=data.n_items, ease_ridge=5, ease_max_films=99, pure_svd_rank=1, trend=0, popular=0
+    )
+    head = learn(known, user_items.shape, even(data.n_items), params, 0)
     assert np.allclose(np.diag(full), 0)
     assert (
         np.linalg.norm(full - head.rank_history @ head.rank_items.T, 2) <= np.linalg.svd(full)[1][-1] + 1e-9
@@ -65,13 +73,32 @@ def test_ease_solves_its_own_problem() -> None:
     np.testing.assert_allclose(gradient - np.diag(np.diag(gradient)), 0, atol=1e-9)
 
 
+def test_what_is_popular_of_late_is_part_of_the_head() -> None:
+    """Of two films as near to the history the one that grows comes first, and so does the more popular one."""
+    data = dataset(blocks(2, 20, 4))
+    known = evidence.gather(data)
+    mine = [i for i, movie_id in enumerate(data.movie_ids) if movie_id.startswith("b1+")]
+    history = np.zeros(data.n_items)
+    history[mine[0]] = 1
+    late = np.full(data.n_items, 0.01)
+    late[mine[2]] = 0.9
+    popular = msgspec.structs.replace(EASE, popular=10)
+    shape = (data.n_users, data.n_items)
+    head = learn(known, shape, Popularity(late, np.ones(data.n_items)), popular, 0)
+    assert np.argmax(scores(head, history)) == mine[2]
+    growth = np.ones(data.n_items)
+    growth[mine[3]] = 20
+    head = learn(known, shape, Popularity(late, growth), msgspec.structs.replace(EASE, trend=1), 0)
+    assert np.argmax(scores(head, history)) == mine[3]
+
+
 @pytest.mark.parametrize("n_films", [1, 2, 3])
 def test_tiny_catalogues(n_films: int) -> None:
     """One or two films give a head of the usual width, without an error."""
     rows = [(f"u{u}", f"f{f}+1", 1.0 + (u + f) % 5, u * 10 + f) for u in range(4) for f in range(n_films)]
     data = dataset(frame(*rows))
     for params in (EASE, PURE_SVD):
-        head = learn(evidence.gather(data), (4, n_films), np.ones(n_films), params, 0)
+        head = learn(evidence.gather(data), (4, n_films), even(n_films), params, 0)
         assert head.rank_items.shape == (n_films, 12)
         assert np.isfinite(head.rank_items).all()
 

@@ -18,7 +18,7 @@ def fit(dataset: Dataset, params: Params, progress: Progress = silent) -> Traine
     known = evidence.gather(dataset)
     popular = popularity.of_films(known, dataset.n_items, params.popularity)
     shape = (dataset.n_users, dataset.n_items)
-    ranked = ranking.learn(known, shape, popular.growth, params.ranking, params.seed)
+    ranked = ranking.learn(known, shape, popular, params.ranking, params.seed)
     progress("rank", 1.0)
     histories = Histories.of(dataset.n_users, known.users, known.items, known.ratings, known.weights)
     return _model(dataset, rating, ranked, popular.of_late, histories)

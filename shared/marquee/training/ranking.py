@@ -2,9 +2,12 @@
 
 Linear in the history, so that it needs no stored user vector and a film watched a second ago counts at
 once. Two ways to it, both in closed form: EASE (Steck, 2019) cut to low rank where the catalogue is small
-enough for one dense inverse, PureSVD (Cremonesi, Koren and Turrin, 2010) above. Neither knows of time, so
-each film's score is then multiplied by how much more popular it is of late than it ever was: on the newest
-tenth of MovieLens 100K this lifts NDCG@10 from .22 to .28, with fresh popularity at .24.
+enough for one dense inverse, PureSVD (Cremonesi, Koren and Turrin, 2010) above.
+
+Neither knows of time, and on the newest slice both lose to what is popular of late. So each film's score is
+multiplied by how much more popular it is of late than it ever was, and its share of late is added for
+each film of the history: one column of both sides, V constant. Mean NDCG@10 of the users with a history, over
+twelve cuts in time of MovieLens 100K: EASE .170, popular of late .192, multiplied .214, and added .228.
 """
 
 from __future__ import annotations
@@ -18,19 +21,22 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
 from marquee.training.evidence import Evidence
+from marquee.training.popularity import Popularity
 
 Floats = NDArray[np.float64]
 
 
 class RankingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``rank`` of the head; EASE's ridge; the largest catalogue for EASE; the rank of PureSVD; ``trend``: the
-    power of the correction for what is popular of late (0: none)."""
+    """``rank`` of the head, all columns counted; EASE's ridge; the largest catalogue for EASE; the rank of
+    PureSVD; ``trend``: the power of a film's growth in popularity by which its score is multiplied; ``popular``:
+    how many times its share of late is added. 0 switches either off."""
 
     rank: int
     ease_ridge: float
     ease_max_films: int
     pure_svd_rank: int
     trend: float
+    popular: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +48,20 @@ class RankingHead:
 
 
 def learn(
-    evidence: Evidence, shape: tuple[int, int], growth: Floats, params: RankingParams, seed: int
+    evidence: Evidence, shape: tuple[int, int], popularity: Popularity, params: RankingParams, seed: int
 ) -> RankingHead:
-    """The head for ``shape`` = (n_users, n_items), of the same rank whatever the data.
-
-    ``growth`` [n_items]: each film's popularity of late over its popularity ever.
-    """
+    """The head for ``shape`` = (n_users, n_items), of the same rank whatever the data."""
     weights = csr_array((evidence.weights, (evidence.users, evidence.items)), shape=shape)
+    rank = params.rank - 1
     if shape[1] <= params.ease_max_films:
-        head = _cut(ease(weights, params.ease_ridge), params.rank, seed)
+        head = _cut(ease(weights, params.ease_ridge), rank, seed)
     else:
-        head = pure_svd(weights, min(params.pure_svd_rank, params.rank), params.rank, seed)
-    return RankingHead(head.rank_history, head.rank_items * growth[:, None] ** params.trend)
+        head = pure_svd(weights, min(params.pure_svd_rank, rank), rank, seed)
+    trending = head.rank_items * popularity.growth[:, None] ** params.trend
+    return RankingHead(
+        np.column_stack([head.rank_history, np.ones(shape[1])]),
+        np.column_stack([trending, params.popular * popularity.of_late]),
+    )
 
 
 def ease(user_items: csr_array, ridge: float) -> Floats:
