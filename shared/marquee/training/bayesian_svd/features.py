@@ -36,7 +36,8 @@ def centred(block: NDArray[np.floating]) -> Float32:
     A row of zeros, of which nothing is known, stays zero: so it stands for the average row, and not for
     one that has none of the features. Directions without weight are left out.
     """
-    known: NDArray[np.bool_] = np.any(block, axis=1)
+    size = np.abs(block).max(axis=1, initial=0.0)
+    known: NDArray[np.bool_] = size > 1e-9 * size.max(initial=0.0)  # A rotated zero may be off by rounding.
     out = np.where(known[:, None], block - block[known].mean(axis=0), 0.0)
     weight, turn = np.linalg.eigh((out.T @ out).astype(np.float64))
     kept = weight > 1e-10 * max(float(weight[-1]), 1e-12)
