@@ -7,6 +7,7 @@ ordering keys, snapshots, filters or IAM.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from google.pubsub_v1 import types
 from tests.servers.subscription import Message, Subscription
 
 MAX_PUBLISH_BYTES = 10_000_000  # Pub/Sub's own bound on one request.
+_is_name = re.compile(r"projects/[a-z0-9:.-]+/topics/[A-Za-z][\w.~+%-]{2,254}").fullmatch
 
 
 @dataclass
@@ -108,6 +110,8 @@ class PubSubServer:
         return grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", methods)
 
     def _create_topic(self, topic: types.Topic, context: grpc.ServicerContext) -> types.Topic:
+        if not _is_name(topic.name):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"Invalid [topics] name: (name={topic.name})")
         if topic.name in self.topics:
             context.abort(grpc.StatusCode.ALREADY_EXISTS, topic.name)
         self.topics.add(topic.name)

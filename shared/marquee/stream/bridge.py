@@ -134,11 +134,14 @@ class Bridge:
         return True
 
     def _read_from_beginning(self, partitions: Iterable[int]) -> None:
-        # Of a topic that was replaced under us, the group may hold the offsets of its predecessor.
+        """Start over on a topic that was replaced: what the group has committed is of its predecessor."""
         from confluent_kafka import OFFSET_BEGINNING
 
         assigned = list(partitions)
         self._drop(assigned)
+        # Committed at once: were we killed before the first acceptance, the next bridge would begin
+        # where the old topic ended.
+        self._commit_offsets([self._partition(partition, 0) for partition in assigned], asynchronous=False)
         self._open(assigned)
         self._consumer.assign([self._partition(partition, OFFSET_BEGINNING) for partition in assigned])
 
@@ -174,8 +177,10 @@ class Bridge:
             if (lane := self._lanes[partition]).committable is not None
             and lane.committable != self._committed.get(partition)
         ]
-        if not offsets:
-            return
+        if offsets:
+            self._commit_offsets(offsets, asynchronous=asynchronous)
+
+    def _commit_offsets(self, offsets: list[TopicPartition], *, asynchronous: bool) -> None:
         from confluent_kafka import KafkaException
 
         try:

@@ -28,7 +28,7 @@ from marquee.stream.events import (
 
 # Ends in a plus and, mostly, a year: a random string that took an id's place has none.
 _MOVIE_ID = r"[a-z0-9+_.*-]{0,500}\+(?:[0-9]{4})?"
-_USER_ID = r"[0-9]{1,32}"
+_USER_ID = r"[0-9]{1,20}"
 _TIME = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}"
     r"(?::[0-9]{2}(?:\.(?:[0-9]{9}|[0-9]{6}|[0-9]{3}))?)?"
@@ -61,7 +61,7 @@ _MINUTES_REMEMBERED = 4096
 
 
 def is_user_id(text: str) -> bool:
-    """Whether a line could hold this user id: 1 to 32 decimal digits."""
+    """Whether a line could hold this user id: 1 to 20 decimal digits."""
     return _is_user_id(text) is not None
 
 
@@ -152,7 +152,7 @@ def _diagnosis(text: str) -> Malformed:
     if not _is_time(time):
         return _malformed(Category.TIME, time, "YYYY-MM-DDTHH:MM[:SS[.fff[fff[fff]]]]")
     if not _is_user_id(user_id):
-        return _malformed(Category.USER_ID, user_id, "1 to 32 digits")
+        return _malformed(Category.USER_ID, user_id, "1 to 20 digits")
     return _diagnosis_of_request(request)
 
 
