@@ -104,3 +104,18 @@ def test_masked_hides_only_the_password(url: str, shown: str) -> None:
 def test_configuration_page_is_what_the_settings_say() -> None:
     """docs/configuration.md is generated: run ``make docs`` after a change to the settings."""
     assert (ROOT / "docs/configuration.md").read_text() == documentation()
+
+
+def test_environment_is_the_inverse_of_from_mapping() -> None:
+    """What a parent sets, its children read: only what differs from the defaults is passed on."""
+    environment = {
+        "MARQUEE_DATABASE_URL": "postgresql://app:secret@db/marquee",
+        "MARQUEE_TIME_ZONE": "America/New_York",
+        "MARQUEE_RATING_MAX": "10",
+        "MARQUEE_DELIVERY_TIMEOUT_S": "2.5",
+    }
+    settings = Settings.from_mapping(environment)
+    assert settings.environment() == environment
+    assert settings.environment(["rating_max", "log_level"]) == {"MARQUEE_RATING_MAX": "10"}
+    with pytest.raises(SettingsError, match="no such setting: ratings_max"):
+        settings.environment(["ratings_max"])

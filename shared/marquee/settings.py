@@ -6,7 +6,7 @@ is mended in one go. ``docs/configuration.md`` is written from the fields below 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -257,6 +257,17 @@ class Settings:
                 )
             )
         return self
+
+    def environment(self, names: Iterable[str] | None = None) -> dict[str, str]:
+        """The variables from which ``from_mapping`` makes these values again; of ``names`` only, if given."""
+        wanted = {f.name for f in fields(self)} if names is None else set(names)
+        if unknown := wanted - {f.name for f in fields(self)}:
+            raise SettingsError(f"no such setting: {', '.join(sorted(unknown))}")
+        return {
+            PREFIX + f.name.upper(): str(getattr(self, f.name))
+            for f in fields(self)
+            if f.name in wanted and getattr(self, f.name) != f.default
+        }
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{f.name}={_shown(f, str(getattr(self, f.name)))}" for f in fields(self))

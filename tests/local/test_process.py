@@ -62,8 +62,8 @@ def test_stray_settings_are_not_inherited(tmp_path: Path) -> None:
     program = f"""
         from pathlib import Path
         from tests.local.programs import python
-        child = python("child", "import os; print(sorted(k for k in os.environ if k.startswith(('MARQUEE_', 'KEPT'))))",
-                       Path({str(tmp_path)!r}), env={{"MARQUEE_GIVEN": "1"}})
+        code = "import os; print(sorted(k for k in os.environ if k.startswith(('MARQUEE_', 'KEPT'))))"
+        child = python("child", code, Path({str(tmp_path)!r}), env={{"MARQUEE_GIVEN": "1"}})
         child.start()
         child.wait(10)
     """
@@ -74,7 +74,12 @@ def test_stray_settings_are_not_inherited(tmp_path: Path) -> None:
 
 def test_stop_asks_first(tmp_path: Path) -> None:
     """The chosen signal comes first, so that a child can finish its work."""
-    code = "import signal,sys,time\nsignal.signal(signal.SIGINT,lambda *a: sys.exit(7))\nprint('up',flush=True)\ntime.sleep(60)"
+    code = """if True:
+        import signal, sys, time
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(7))
+        print("up", flush=True)
+        time.sleep(60)
+    """
     child = python("polite", code, tmp_path, stop_signal=signal.SIGINT)
     child.start()
     wait_for(lambda: "up" in child.log.read_text())
@@ -134,7 +139,9 @@ def test_no_orphans_when_we_are_killed(tmp_path: Path, sig: signal.Signals) -> N
         import time
         from pathlib import Path
         from tests.local.programs import python
-        code = "import subprocess,sys,time; subprocess.Popen([sys.executable,'-c','import time; time.sleep(60)']); print('up',flush=True); time.sleep(60)"
+        code = "import subprocess, sys, time; " \\
+               "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); " \\
+               "print('up', flush=True); time.sleep(60)"
         children = [python(f"child{{n}}", code, Path({str(tmp_path)!r})) for n in range(3)]
         for child in children:
             child.start()

@@ -1,0 +1,153 @@
+"""Where the local system keeps its things (``.local/``), and what it says of itself to other processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from marquee.errors import MarqueeError
+
+LOG_BYTES = 5_000_000
+LOGS_KEPT = 3
+
+
+class AlreadyRunning(MarqueeError):
+    """Another runner holds this home."""
+
+
+class PartState(msgspec.Struct, frozen=True):
+    """One part as the runner last saw it. Times are epoch seconds; ``created`` is the kernel's, which
+    together with the pid names a process for good."""
+
+    name: str
+    pids: tuple[int, ...]
+    created: tuple[float, ...]
+    started: float
+    restarts: int
+    port: int | None = None
+    health_url: str | None = None
+
+
+class SystemState(msgspec.Struct, frozen=True):
+    """What ``state.json`` holds while a system runs: the runner's process, and the parts in order."""
+
+    pid: int
+    ready: bool
+    parts: tuple[PartState, ...] = ()
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds data, logs and state of one local system."""
+
+    directory: Path
+
+    @property
+    def logs(self) -> Path:
+        """One file a part; older ones are ``<part>.log.1`` and so on."""
+        return self.directory / "logs"
+
+    @property
+    def data(self) -> Path:
+        """Kafka's log, the database, the objects: what a second start resumes on."""
+        return self.directory / "data"
+
+    @property
+    def runs(self) -> Path:
+        """What the scheduler ran (one file a schedule), and the simulator's reports."""
+        return self.directory / "runs"
+
+    @property
+    def sockets(self) -> Path:
+        """What the servers put beside them while they run."""
+        return self.directory / "run"
+
+    @property
+    def state_file(self) -> Path:
+        """``state.json``."""
+        return self.directory / "state.json"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep this home for ourselves; raises :class:`AlreadyRunning`. The kernel lets go when we end."""
+        for folder in (self.logs, self.data, self.runs, self.sockets):
+            folder.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise AlreadyRunning(self._refusal()) from error
+            self._end_leftovers()
+            try:
+                yield
+            finally:
+                self.state_file.unlink(missing_ok=True)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a runner holds this home."""
+        try:
+            with (self.directory / "lock").open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+
+    def read_state(self) -> SystemState | None:
+        """What the runner last wrote, or None."""
+        try:
+            return msgspec.json.decode(self.state_file.read_bytes(), type=SystemState)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def write_state(self, state: SystemState) -> None:
+        """Say it anew; a reader sees the old or the new, never half."""
+        fresh = self.state_file.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2))
+        fresh.rename(self.state_file)
+
+    def rotate_logs(self) -> None:
+        """Put aside the logs that have grown large; the oldest go."""
+        for log in self.logs.glob("*.log"):
+            if log.stat().st_size > LOG_BYTES:
+                for number in range(LOGS_KEPT - 1, 0, -1):
+                    older = log.with_name(f"{log.name}.{number}")
+                    if older.exists():
+                        older.rename(log.with_name(f"{log.name}.{number + 1}"))
+                log.rename(log.with_name(f"{log.name}.1"))
+
+    def _refusal(self) -> str:
+        state = self.read_state()
+        who = f" (process {state.pid})" if state else ""
+        return (
+            f"Marquee already runs here{who}: its home {self.directory} is in use. "
+            "See it with `marquee local status`, stop it with `marquee local down`, "
+            "or start a second one with `--home DIR`."
+        )
+
+    def _end_leftovers(self) -> None:
+        """End what a runner that was killed may have left in the moment before its guard acts."""
+        state = self.read_state()
+        for part in state.parts if state else ():
+            for pid, created in zip(part.pids, part.created, strict=True):
+                if created_at(pid) == created:
+                    os.killpg(pid, signal.SIGKILL)
+                    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
+
+
+def created_at(pid: int) -> float:
+    """When the process of this id was created, in epoch seconds; 0 if there is none."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
