@@ -65,4 +65,4 @@ def test_stopping_twice_and_unstarted_is_fine(tmp_path: Path) -> None:
     assert kafka.running
     kafka.stop()
     kafka.stop()
-    assert kafka.pids == []
+    assert kafka.pids == ()

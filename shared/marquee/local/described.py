@@ -15,6 +15,8 @@ Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]*$")]
 Text = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Folder = Annotated[str, Meta(pattern="^(functions|jobs)/[a-z][a-z0-9_]*$")]
+# Week days by name only: cron counts them from Sunday, APScheduler from Monday.
+CRON = r"^\S+ \S+ \S+ \S+ [^0-9\s]+$"
 UrlPath = Annotated[str, Meta(pattern="^/")]
 T = TypeVar("T")
 
@@ -61,7 +63,7 @@ class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
 
     text: Text
     job: Folder
-    cron: Annotated[str, Meta(pattern=r"^\S+( \S+){4}$")]
+    cron: Annotated[str, Meta(pattern=CRON)]
     zone: Text
     timeout_s: Annotated[int, Meta(ge=1, le=86_400)]
     needs: tuple[Text, ...]

@@ -25,12 +25,15 @@ class EmbeddedKafka:
     """One broker on 127.0.0.1. May be stopped, killed and started again on its directory and port.
 
     ``durable=False`` keeps everything in memory, and forgets it on :meth:`stop`. The directory holds
-    the logs, and the data if durable. Known limits: the latest offset that it reports is wrong, so
-    consume from the earliest and from commits; retention is not enforced.
+    the data if durable, and the logs unless ``logs`` says where they go. Known limits: the latest offset
+    that it reports is wrong, so consume from the earliest and from commits; retention is not enforced.
     """
 
-    def __init__(self, directory: Path, *, durable: bool, port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, durable: bool, port: int | None = None, logs: Path | None = None
+    ) -> None:
         self.directory = directory
+        self.logs = logs or directory
         self.durable = durable
         self.port = port or free_port()
         self._processes: list[Process] = []
@@ -46,9 +49,10 @@ class EmbeddedKafka:
         return bool(self._processes) and all(process.pid for process in self._processes)
 
     @property
-    def pids(self) -> list[int]:
-        """The process ids of what runs."""
-        return [process.pid for process in self._processes if process.pid]
+    def pids(self) -> tuple[int, ...]:
+        """Its process ids while all of it runs; empty when any of it has ended."""
+        found = tuple(process.pid for process in self._processes if process.pid)
+        return found if len(found) == len(self._processes) else ()
 
     def start(self) -> None:
         """Start and wait until it takes connections; raises ``ProcessFailed``."""
@@ -112,7 +116,7 @@ class EmbeddedKafka:
         (data / _BUCKET).mkdir(parents=True, exist_ok=True)
         script = Path(sys.executable).parent / "localbucket"
         argv = [str(script), "--host", "127.0.0.1", "--port", str(port), str(data)]
-        storage = Process("kafka-storage", argv, self.directory / "kafka-storage.log")
+        storage = Process("kafka-storage", argv, self.logs / "kafka-storage.log")
         self._processes.append(storage)
         storage.start()
         storage.wait_healthy(lambda: port_open(port))
@@ -128,7 +132,7 @@ class EmbeddedKafka:
     def _broker(self, storage: dict[str, str]) -> Process:
         url = f"tcp://{self.bootstrap}"
         argv = [_tansu(), "broker", "--listener-url", url, "--advertised-listener-url", url]
-        return Process("kafka", argv, self.directory / "kafka.log", env=storage)
+        return Process("kafka", argv, self.logs / "kafka.log", env=storage)
 
 
 def _tansu() -> str:

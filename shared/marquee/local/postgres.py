@@ -33,16 +33,18 @@ _CAPABILITY = ("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_overri
 
 
 class EmbeddedPostgres:
-    """PostgreSQL on ``directory``, which holds its data and its log, and may be started on again and again.
+    """PostgreSQL on ``directory``, which holds its data, and may be started on again and again.
+
+    Its log is ``postgres.log`` in ``logs``, or else beside the data.
 
     Without ``port`` a free one is taken at the first start and kept. Anybody on this machine may connect:
     it is for development and tests.
     """
 
-    def __init__(self, directory: Path, port: int | None = None) -> None:
+    def __init__(self, directory: Path, port: int | None = None, *, logs: Path | None = None) -> None:
         self.directory = directory.resolve()
         self.port = port or free_port()
-        self.log = self.directory / "postgres.log"
+        self.log = (logs or self.directory) / "postgres.log"
         self._data = self.directory / "data"
         self._user = _ACCOUNT if os.geteuid() == 0 else None
         self._process: Process | None = None
@@ -60,6 +62,11 @@ class EmbeddedPostgres:
     def pid(self) -> int | None:
         """The process id of the server's master while it runs."""
         return self._process.pid if self._process else None
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The same as a tuple: empty when it does not run."""
+        return () if self.pid is None else (self.pid,)
 
     def start(self) -> EmbeddedPostgres:
         """Start it, with ``initdb`` where the directory is new; returns when it takes connections."""
@@ -184,7 +191,7 @@ class EmbeddedPostgres:
         account = pwd.getpwnam(self._user)
         change = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
         reach = [] if _reachable(self._data, Path(argv[0])) else _CAPABILITY
-        return [setpriv, *change, *reach, "--pdeathsig=KILL", "--", *argv]
+        return [setpriv, *change, *reach, "--", *argv]
 
 
 def _reachable(*paths: Path) -> bool:

@@ -111,9 +111,9 @@ class Process:
         deadline = time.monotonic() + timeout_s
         while not healthy():
             if self.pid is None:
-                raise ProcessFailed(f"{self.name} ended with code {self.returncode}. {self._log_end()}")
+                raise ProcessFailed(f"{self.name} ended with code {self.returncode}. {self.log_end()}")
             if time.monotonic() > deadline:
-                raise ProcessFailed(f"{self.name} was not healthy within {timeout_s:g} s. {self._log_end()}")
+                raise ProcessFailed(f"{self.name} was not healthy within {timeout_s:g} s. {self.log_end()}")
             time.sleep(0.02)
 
     def wait(self, timeout_s: float | None = None) -> int:
@@ -150,7 +150,8 @@ class Process:
         self._group_ended = True
         guard().release(self._child.pid)
 
-    def _log_end(self, lines: int = 15) -> str:
+    def log_end(self, lines: int = 15) -> str:
+        """The last lines of the log, for an error message."""
         try:
             text = self.log.read_text(errors="replace")
         except OSError:

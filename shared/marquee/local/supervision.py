@@ -23,8 +23,8 @@ STEADY_S = 30.0  # Up for this long, a part has recovered and its next restart i
 class Program(Protocol):
     """What a part runs: one process, or several that stand and fall together."""
 
-    def start(self) -> None:
-        """Start it, anew if it ran before."""
+    def start(self) -> object:
+        """Start it, anew if it ran before, and wait until it can be used; raises ``ProcessFailed``."""
 
     def stop(self) -> None:
         """End it; nothing of it is left."""
@@ -131,7 +131,7 @@ class Supervisor:
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
     def start(self, part: Part) -> None:
-        """Start a part, wait until it is healthy, and keep it up from then on; raises :class:`ProcessFailed`."""
+        """Start a part, wait until it is healthy, and keep it up from then on; raises ``ProcessFailed``."""
         try:
             part.start()
         except BaseException:

@@ -1,0 +1,151 @@
+"""The whole system as processes of this machine, each started when the one before it is healthy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from marquee.local.described import Function, read_functions
+from marquee.local.function import answers, instance, instance_of_several
+from marquee.local.home import Home, PartState, SystemState
+from marquee.local.kafka import EmbeddedKafka
+from marquee.local.ports import Ports
+from marquee.local.postgres import EmbeddedPostgres
+from marquee.local.process import Process, ProcessFailed
+from marquee.local.supervision import OneProcess, Part, Supervisor
+from marquee.settings import Settings
+
+KAFKA_PORT = 9092
+POSTGRES_PORT = 54320
+# A release is looked for more often than in the cloud, where looking costs money.
+RELEASE_REFRESH_S = 2.0
+# Where the local system puts its own parts, whatever the environment says.
+PLACES = ("database_url", "objects_url", "delivery_url", "kafka_bootstrap")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large the local system is. ``workers``: of each function, or None for what the YAML says."""
+
+    instances: int = 1
+    workers: int | None = None
+
+
+class LocalSystem:
+    """``root``: the project's folder. ``say`` is told each step and event, one sentence each."""
+
+    def __init__(
+        self,
+        root: Path,
+        home: Home,
+        settings: Settings,
+        say: Callable[[str], None],
+        shape: Shape | None = None,
+    ) -> None:
+        self.root = root
+        self.home = home
+        self.settings = replace(
+            settings,
+            release_refresh_s=RELEASE_REFRESH_S,
+            objects_url=(home.data / "objects").resolve().as_uri(),
+        )
+        self.shape = shape or Shape()
+        self._say = say
+        self._ports = Ports(say)
+        self._functions = read_functions(root)
+        self._ready = False
+        self.supervisor = Supervisor(say, self._write_state)
+
+    def start(self) -> None:
+        """Start everything; raises :class:`ProcessFailed` that names the part and ends with its log."""
+        self._write_state()
+        self._start_kafka()
+        self._start_postgres()
+        self.step("migrate", "migrate")
+        self._start_function("ingest", self._functions["ingest"])
+        self._first_model()
+        self._start_function("recommend", self._functions["recommend"], self.shape.instances)
+        self._start_command("bridge", "bridge")
+        self._start_scheduler()
+        self._ready = True
+        self._write_state(self.supervisor.states())
+
+    def stop(self) -> None:
+        """Stop everything, last started first."""
+        self.supervisor.stop()
+
+    def step(self, name: str, *words: str) -> None:
+        """Run one ``marquee`` command to its end, with its output in ``logs/<name>.log``."""
+        process = self._command(name, *words)
+        process.start()
+        try:
+            if code := process.wait():
+                raise ProcessFailed(
+                    f"`marquee {' '.join(words)}` ended with code {code}. {process.log_end()}"
+                )
+        finally:
+            process.stop()
+
+    def url(self, function: str) -> str:
+        """Where a function listens."""
+        port = next(p.port for p in self.supervisor.states() if p.name.split("-")[0] == function)
+        return f"http://127.0.0.1:{port}"
+
+    def _start_kafka(self) -> None:
+        port = self._ports.choose("kafka", KAFKA_PORT)
+        kafka = EmbeddedKafka(self.home.data / "kafka", durable=True, port=port, logs=self.home.logs)
+        self.supervisor.start(Part("kafka", kafka, port))
+        kafka.create_topic(self.settings.kafka_topic)
+        self.settings = replace(self.settings, kafka_bootstrap=kafka.bootstrap)
+
+    def _start_postgres(self) -> None:
+        port = self._ports.choose("postgres", POSTGRES_PORT)
+        postgres = EmbeddedPostgres(self.home.data / "postgres", port, logs=self.home.logs)
+        self.supervisor.start(Part("postgres", postgres, port))
+        self.settings = replace(self.settings, database_url=postgres.url)
+
+    def _first_model(self) -> None:
+        raise NotImplementedError
+
+    def _start_function(self, name: str, function: Function, instances: int = 1) -> None:
+        port = self._ports.choose(name, function.local.port)
+        if name == "ingest":
+            self.settings = replace(self.settings, delivery_url=f"http://127.0.0.1:{port}")
+        for number in range(1, instances + 1):
+            self.supervisor.start(self._instance(name, function, port, number, instances))
+
+    def _instance(self, name: str, function: Function, port: int, number: int, instances: int) -> Part:
+        settings, workers = self.settings.environment(function.needs), self.shape.workers
+        if instances == 1:
+            own = port
+            process = instance(
+                name, function, self.root, self.home.logs, self.home.sockets, port, settings, workers
+            )
+        else:
+            name, own = f"{name}-{number}", self._ports.choose(f"{name}-{number}'s health", port + number)
+            process = instance_of_several(
+                name, function, self.root, self.home.logs, (port, own), settings, workers
+            )
+        health = f"http://127.0.0.1:{own}{function.health}"
+        return Part(name, OneProcess(process, answers(health)), port, health)
+
+    def _start_command(self, name: str, *words: str) -> None:
+        self.supervisor.start(Part(name, OneProcess(self._command(name, *words))))
+
+    def _start_scheduler(self) -> None:
+        argv = [sys.executable, "-m", "marquee.local.scheduler"]
+        argv += ["--root", str(self.root), "--home", str(self.home.directory)]
+        self.supervisor.start(Part("scheduler", OneProcess(self._process("scheduler", argv))))
+
+    def _command(self, name: str, *words: str) -> Process:
+        return self._process(name, [sys.executable, "-m", "marquee", *words])
+
+    def _process(self, name: str, argv: Sequence[str]) -> Process:
+        environment = self.settings.environment()
+        return Process(name, argv, self.home.logs / f"{name}.log", env=environment, cwd=self.root)
+
+    def _write_state(self, parts: tuple[PartState, ...] = ()) -> None:
+        self.home.write_state(SystemState(os.getpid(), self._ready, parts))
