@@ -1,0 +1,87 @@
+"""``marquee local``: the whole system on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+from rich.console import Console
+
+from marquee.errors import MarqueeError
+from marquee.local import demo, journal, status
+from marquee.local.home import Home
+from marquee.local.runner import running, stop_running
+from marquee.local.system import LocalSystem, Shape
+from marquee.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``marquee local``."""
+    parser.add_argument(
+        "--home", type=Path, metavar="DIR", help="where data, logs and state are kept (.local)"
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    up = actions.add_parser("up", help="start the system without the simulator, until Ctrl-C")
+    shown = actions.add_parser("demo", help="start it, replay MovieLens live, show and account for it")
+    shown.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="stop after so long")
+    demo.add_arguments(shown)
+    for verb in (up, shown):
+        _add_shape(verb)
+    actions.add_parser("status", help="the parts: process, port, uptime, restarts, health")
+    logs = actions.add_parser("logs", help="what the parts wrote")
+    logs.add_argument("part", nargs="?", help="one part; all if not given")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as they write, until Ctrl-C")
+    logs.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="so many lines of each (20)")
+    actions.add_parser("down", help="stop what runs here")
+
+
+def _add_shape(parser: argparse.ArgumentParser) -> None:
+    workers = int(os.environ["WORKERS"]) if os.environ.get("WORKERS", "").isdigit() else None
+    parser.add_argument(
+        "--instances", type=int, default=1, metavar="N", help="of `recommend`, on one port (1)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=workers, metavar="N", help="of each function (the variable WORKERS)"
+    )
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """One action of ``marquee local``; returns the exit code."""
+    root = project_root(Path.cwd())
+    home = Home((args.home or root / ".local").resolve())
+    console = Console(highlight=False)
+    match args.action:
+        case "status":
+            return status.show(home, console)
+        case "logs":
+            return journal.show(home, args.part, args.lines, args.follow)
+        case "down":
+            stop_running(home)
+            print("Stopped. The data stay; `marquee local up` resumes on them.")
+            return 0
+    system = LocalSystem(root, home, settings, console.print, Shape(args.instances, args.workers))
+    if args.action == "demo":
+        return demo.run(system, console, args)
+    return _up(system, home, console)
+
+
+def project_root(start: Path) -> Path:
+    """The project's folder: ``start`` or the nearest above it that holds ``infra/functions.yaml``."""
+    for folder in (start, *start.parents):
+        if (folder / "infra/functions.yaml").is_file():
+            return folder
+    raise MarqueeError(f"{start} is not inside Marquee's folder: none above it holds infra/functions.yaml")
+
+
+def _up(system: LocalSystem, home: Home, console: Console) -> int:
+    try:
+        with running(home, system):
+            console.print(demo.urls(system))
+            console.print("It runs until Ctrl-C, or `marquee local down`.")
+            while True:
+                signal.pause()
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+    return 0

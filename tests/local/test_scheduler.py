@@ -1,0 +1,136 @@
+"""The scheduler runs jobs by the clock, one at a time each, and leaves none behind."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.local.programs import gone, wait_for
+
+from marquee.local.described import LocalSchedule, Schedule
+from marquee.local.home import Home
+from marquee.local.process import Process
+from marquee.local.scheduler import NICENESS, Jobs, read_runs, trigger
+from marquee.settings import Settings
+
+YAML = """
+schedules:
+  {name}:
+    text: A job.
+    job: jobs/{name}
+    cron: "15 4 * * sun"
+    zone: UTC
+    timeout_s: {timeout_s}
+    needs: [log_level, objects_url]
+    local: {{first_s: 0.2, every_s: {every_s}}}
+"""
+MakeScheduler = Callable[..., Process]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    with home.held():
+        return home
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path, home: Home):  # type: ignore[no-untyped-def]
+    """Makes a project of one job and starts its scheduler."""
+    started: list[Process] = []
+
+    def start(code: str, every_s: float = 0.4, timeout_s: int = 60, **env: str) -> Process:
+        (tmp_path / "infra").mkdir()
+        (tmp_path / "infra/schedules.yaml").write_text(
+            YAML.format(name="work", every_s=every_s, timeout_s=timeout_s)
+        )
+        (tmp_path / "jobs/work").mkdir(parents=True)
+        (tmp_path / "jobs/work/main.py").write_text(code)
+        argv = [*MODULE, "--root", str(tmp_path), "--home", str(home.directory)]
+        started.append(Process("scheduler", argv, home.logs / "scheduler.log", env=env))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+MODULE = [sys.executable, "-m", "marquee.local.scheduler"]
+
+
+def test_runs_again_and_again(scheduler: MakeScheduler, home: Home) -> None:
+    """The job runs on its interval; each run is recorded with its exit code."""
+    scheduler("raise SystemExit(5)")
+    wait_for(lambda: len(read_runs(home, "work")) >= 3)
+    runs = read_runs(home, "work")
+    assert {run.code for run in runs} == {5}
+    assert all(run.started < run.finished for run in runs)
+
+
+def test_a_job_gets_what_it_needs_at_low_priority(scheduler: MakeScheduler, home: Home) -> None:
+    """The settings that its schedule names, no others; and a niceness that yields to the answers."""
+    code = (
+        "import os; print(sorted(k for k in os.environ if k.startswith('MARQUEE_')), os.nice(0), flush=True)"
+    )
+    scheduler(code, MARQUEE_OBJECTS_URL="file:///x", MARQUEE_DATABASE_URL="postgresql://a:b@c/d")
+    wait_for(lambda: bool(read_runs(home, "work")))
+    said = (home.logs / "work.log").read_text().splitlines()[0]
+    assert said == f"['MARQUEE_OBJECTS_URL'] {os.nice(0) + NICENESS}"
+
+
+def test_one_at_a_time(scheduler: MakeScheduler, home: Home) -> None:
+    """A run that takes longer than the interval is waited for, not overtaken."""
+    scheduler("import time; time.sleep(1)", every_s=0.2)
+    wait_for(lambda: len(read_runs(home, "work")) >= 2)
+    first, second = read_runs(home, "work")[:2]
+    assert first.finished <= second.started
+
+
+def test_a_job_that_takes_too_long_is_ended(scheduler: MakeScheduler, home: Home) -> None:
+    """At its timeout it is stopped, and recorded as such."""
+    scheduler("import time; time.sleep(100)", timeout_s=1)
+    wait_for(lambda: bool(read_runs(home, "work")))
+    assert read_runs(home, "work")[0].code == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGKILL])
+def test_no_job_is_left_behind(scheduler: MakeScheduler, home: Home, sig: signal.Signals) -> None:
+    """The scheduler ends, politely or not: so does the job that it runs."""
+    process = scheduler("import os, time; print(os.getpid(), flush=True); time.sleep(100)")
+    log = home.logs / "work.log"
+    wait_for(lambda: log.exists() and log.read_text().strip().isdigit())
+    job = psutil.Process(int(log.read_text()))
+    os.kill(process.pid or 0, sig)
+    wait_for(lambda: gone(job) and process.pid is None)
+
+
+def test_cron_holds_where_no_local_interval_is_given() -> None:
+    """The same line as in the cloud, in its zone."""
+    schedule = Schedule("A job.", "jobs/work", "15 4 * * sun", "America/New_York", 60, ())
+    monday = datetime(2026, 1, 5, tzinfo=UTC)
+    fires = trigger(schedule, monday).get_next_fire_time(None, monday)
+    assert fires == datetime(2026, 1, 11, 9, 15, tzinfo=UTC)
+
+
+def test_the_local_interval_begins_with_its_first_run() -> None:
+    """First after ``first_s``, then each ``every_s``."""
+    schedule = Schedule("A job.", "jobs/work", "15 4 * * *", "UTC", 60, (), LocalSchedule(20, 120))
+    now = datetime(2026, 1, 5, tzinfo=UTC)
+    first = trigger(schedule, now).get_next_fire_time(None, now)
+    assert first == now + timedelta(seconds=20)
+    assert trigger(schedule, now).get_next_fire_time(first, first) == now + timedelta(seconds=140)
+
+
+def test_nothing_starts_once_stopping(tmp_path: Path, home: Home) -> None:
+    """A job that comes up while the scheduler ends is ended too."""
+    (tmp_path / "jobs/work").mkdir(parents=True)
+    (tmp_path / "jobs/work/main.py").write_text("import time; time.sleep(100)")
+    jobs = Jobs(tmp_path, home, Settings())
+    jobs.stop()
+    jobs.run("work", Schedule("A job.", "jobs/work", "15 4 * * *", "UTC", 60, ()))
+    assert read_runs(home, "work")[0].code == -signal.SIGTERM
