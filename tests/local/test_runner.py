@@ -101,7 +101,8 @@ def test_a_second_runner_is_refused(runner: Runner) -> None:
     with pytest.raises(AlreadyRunning) as refused, runner.home.held():
         pass
     assert str(refused.value) == (
-        f"Marquee already runs here (process {runner.process.pid}): its home {runner.home.directory} is in use. "
+        f"Marquee already runs here (process {runner.process.pid}): "
+        f"its home {runner.home.directory} is in use. "
         "See it with `marquee local status`, stop it with `marquee local down`, "
         "or start a second one with `--home DIR`."
     )
@@ -166,10 +167,10 @@ def test_status(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
 def test_logs(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     """Of all parts with their names, or of one; an unknown part gets the list of those there are."""
     journal.show(runner.home, None, 20, False)
-    assert capsys.readouterr().out == "         first | up\n          last | up\n      stubborn | up\n"
-    journal.show(runner.home, "last", 20, False)
+    assert capsys.readouterr().out == "         first | up\n        second | up\n         third | up\n"
+    journal.show(runner.home, "third", 20, False)
     assert capsys.readouterr().out == "up\n"
-    with pytest.raises(Exception, match="there is no log of 'lost' in .*; there are: first, last, stubborn"):
+    with pytest.raises(Exception, match=r"there is no log of 'lost' in .*; there are: first, second, third"):
         journal.show(runner.home, "lost", 20, False)
 
 
@@ -180,10 +181,6 @@ def test_large_logs_are_put_aside(home: Home) -> None:
             (home.logs / "part.log").write_bytes(str(age).encode() * (LOG_BYTES + 1))
             (home.logs / "small.log").write_text("kept")
             home.rotate_logs()
-    assert [p.name for p in sorted(home.logs.iterdir())] == [
-        "part.log.1",
-        "part.log.2",
-        "part.log.3",
-        "small.log",
-    ]
+    names = [path.name for path in sorted(home.logs.iterdir())]
+    assert names == ["part.log.1", "part.log.2", "part.log.3", "small.log"]
     assert [(home.logs / f"part.log.{n}").read_bytes()[:1] for n in (1, 2, 3)] == [b"4", b"3", b"2"]

@@ -19,9 +19,7 @@ from marquee.settings import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``marquee local``."""
-    parser.add_argument(
-        "--home", type=Path, metavar="DIR", help="where data, logs and state are kept (.local)"
-    )
+    parser.add_argument("--home", type=Path, metavar="DIR", help="where data, logs and state are (.local)")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     up = actions.add_parser("up", help="start the system without the simulator, until Ctrl-C")
     shown = actions.add_parser("demo", help="start it, replay MovieLens live, show and account for it")
@@ -39,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_shape(parser: argparse.ArgumentParser) -> None:
     workers = int(os.environ["WORKERS"]) if os.environ.get("WORKERS", "").isdigit() else None
-    parser.add_argument(
-        "--instances", type=int, default=1, metavar="N", help="of `recommend`, on one port (1)"
-    )
+    parser.add_argument("--instances", type=int, default=1, metavar="N", help="of `recommend`, on one port")
     parser.add_argument(
         "--workers", type=int, default=workers, metavar="N", help="of each function (the variable WORKERS)"
     )

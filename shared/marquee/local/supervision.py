@@ -60,12 +60,16 @@ class OneProcess:
 
 @dataclass
 class Part:
-    """One part of the system. ``port`` and ``health_url`` are for those who ask after it."""
+    """One part of the system. ``port`` and ``health_url`` are for those who ask after it.
+
+    ``kept``: whether it is started again when it ends.
+    """
 
     name: str
     program: Program
     port: int | None = None
     health_url: str | None = None
+    kept: bool = True
     restarts: int = 0
     started: float = 0.0
     _delay_s: float = 0.0
@@ -88,7 +92,7 @@ class Part:
         ``now``: monotonic seconds. The first restart comes at once after ``FIRST_DELAY_S``, each
         further one after twice the time, up to ``LONGEST_DELAY_S``.
         """
-        if self.program.pids:
+        if self.program.pids or not self.kept:
             return False
         if self._due is None:
             steady = time.time() - self.started > STEADY_S

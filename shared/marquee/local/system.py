@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from marquee.local.described import Function, read_functions
+from marquee.local.described import Function, read_functions, read_schedules
 from marquee.local.function import answers, instance, instance_of_several
 from marquee.local.home import Home, PartState, SystemState
 from marquee.local.kafka import EmbeddedKafka
@@ -56,6 +56,7 @@ class LocalSystem:
         self._say = say
         self._ports = Ports(say)
         self._functions = read_functions(root)
+        self.schedules = read_schedules(root)
         self._ready = False
         self.supervisor = Supervisor(say, self._write_state)
 
@@ -88,6 +89,18 @@ class LocalSystem:
                 )
         finally:
             process.stop()
+
+    def start_simulator(self, report: Path, *words: str) -> None:
+        """Replay MovieLens's later ratings, and ask for recommendations; the account goes to ``report``."""
+        words = ("--url", self.url("recommend"), "--report", str(report), "--data", str(self.base_data), *words)
+        process = self._command("simulator", "simulate", "--mode", "replay", "--stay", *words)
+        # Not started again: what a second one says would not add up with the first.
+        self.supervisor.start(Part("simulator", OneProcess(process), kept=False))
+
+    @property
+    def base_data(self) -> Path:
+        """MovieLens 100K."""
+        return self.root / "data/movielens-100k"
 
     def url(self, function: str) -> str:
         """Where a function listens."""

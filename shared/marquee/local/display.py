@@ -1,0 +1,96 @@
+"""The demo's display: a table that is redrawn on a terminal, one line each few seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from marquee.local.home import PartState
+from marquee.local.scoreboard import Score
+
+PLAIN_EVERY_S = 5.0
+
+
+class Display:
+    """Shows each score. What is said meanwhile goes above the table, and stays."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._began = time.monotonic()
+        self._next_line = self._began
+
+    def __enter__(self) -> Display:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, score: Score, parts: tuple[PartState, ...]) -> None:
+        """Draw anew, or print a line if it is time for one."""
+        now = time.monotonic()
+        if self._live:
+            self._live.update(table(score, parts, now - self._began), refresh=True)
+        elif now >= self._next_line:
+            self._next_line = now + PLAIN_EVERY_S
+            self._console.print(line(score, now - self._began), soft_wrap=True)
+
+
+def line(score: Score, seconds: float) -> str:
+    """The score in one line of plain text."""
+    words = [f"{seconds:5.0f} s"]
+    words += [f"{label} {text}" for label, text in figures(score).items() if text]
+    return " | ".join(words)
+
+
+def table(score: Score, parts: tuple[PartState, ...], seconds: float) -> RenderableType:
+    """The score as a table, above a line on the parts."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", style="bold")
+    grid.add_column()
+    for label, text in figures(score).items():
+        grid.add_row(label, text or "-")
+    well = Text(f"{seconds:.0f} s   ")
+    for part in parts:
+        again = f" (restarted {part.restarts}x)" if part.restarts else ""
+        well.append(f"{part.name}{again}  ", style="green" if part.pids else "bold red")
+    return Group(well, grid)
+
+
+def figures(score: Score) -> dict[str, str]:
+    """Label -> text, in the order in which they are shown."""
+    report = score.report
+    times = report.response_ms if report else None
+    rate = f" ({report.lines_per_second:,.0f}/s)" if report else ""
+    return {
+        "lines in": f"{score.lines:,}{rate}",
+        "rows written": f"{score.rows:,}",
+        "lag": f"{score.lag:,}",
+        "quarantined": _counts(score.quarantine),
+        "answers": f"{score.answers:,}" + (f", failed: {_counts(score.failures)}" if score.failures else ""),
+        "tiers": _counts(score.tiers),
+        "response": f"p50 {times.p50:.0f} ms, p99 {times.p99:.0f} ms" if times and times.count else "",
+        "live RMSE": "" if score.rmse is None else f"{score.rmse:.3f} on {score.rmse_count:,} ratings",
+        "serving": f"release {score.release_number}: {', '.join(score.serving)}" if score.serving else "",
+        "retrained": _retrained(score),
+    }
+
+
+def _retrained(score: Score) -> str:
+    failed = sum(run.code != 0 for run in score.retrains)
+    return f"{len(score.retrains)}x" + (f", {failed} of them failed" if failed else "")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
