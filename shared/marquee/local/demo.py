@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``marquee local demo``."""
     add = parser.add_argument
     add("--for", dest="seconds", type=float, metavar="SECONDS", help="stop after so long; else at Ctrl-C")
-    add("--corrupt", type=float, default=CORRUPT, metavar="SHARE", help=f"of the lines are spoilt ({CORRUPT})")
+    add("--corrupt", type=float, default=CORRUPT, metavar="SHARE", help=f"of the lines spoilt ({CORRUPT})")
     add("--lines-per-second", type=float, default=1580.0, metavar="N", help="of the customers (1580)")
     add("--seed", type=int, default=1, help="of the customers' behaviour (1)")
 
@@ -56,7 +56,7 @@ def urls(system: LocalSystem) -> str:
   curl {recommend}/recommend/1
   curl -H 'Accept: application/json' {recommend}/recommend/1
   curl {recommend}/version
-  psql {database} -c 'SELECT * FROM ratings ORDER BY time DESC LIMIT 5'
+  psql {database} -c 'TABLE lines_per_minute'
   marquee local status | marquee local logs bridge -f
 """
 
@@ -81,10 +81,12 @@ class Demo:
         self._system.start_simulator(self._report, *self._words())
         try:
             self._watch(board)
+            asked_for = self._args.seconds
         except KeyboardInterrupt:
             self._console.print("Stopping. Lines on their way are waited for; Ctrl-C again does not wait.")
+            asked_for = (datetime.now(UTC) - self._since).total_seconds() - RETRAIN_PATIENCE_S
         self._system.supervisor.stop("simulator")
-        return self._settle(board)
+        return self._settle(board, self._retrain_due(asked_for))
 
     def _words(self) -> list[str]:
         args = self._args
@@ -117,12 +119,11 @@ class Demo:
         local = self._system.schedules[RETRAIN].local
         return local is not None and seconds >= local.first_s + RETRAIN_TAKES_S
 
-    def _settle(self, board: Scoreboard) -> Outcome:
+    def _settle(self, board: Scoreboard, retrain_due: bool) -> Outcome:
         self._console.print("The simulator has stopped; waiting for the last lines ...")
         report = Report.read(self._report)
         account = drained(self._database, self._system.settings.kafka_topic, report.partitions)
-        seconds = (report.updated - report.started).total_seconds()
-        return Outcome(board.look(), account, report, self._retrain_due(seconds))
+        return Outcome(board.look(), account, report, retrain_due)
 
     def _scoreboard(self) -> Scoreboard:
         objects = object_store.connect(self._system.settings.objects_url)

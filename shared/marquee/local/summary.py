@@ -32,7 +32,9 @@ class Outcome:
             yield "no request was answered"
         for status, count in self.report.requests.items():
             if status != "200":
-                yield f"{count:,} requests failed with status {status}" + " (no answer in time)" * (status == "0")
+                yield f"{count:,} requests failed with status {status}" + " (no answer in time)" * (
+                    status == "0"
+                )
         if self.report.unusable_answers:
             yield f"{self.report.unusable_answers:,} answers were no list of films"
         yield from self._retrains()
@@ -61,9 +63,13 @@ def summary(outcome: Outcome) -> str:
     lines = ["", "Summary"]
     lines += [f"  {label:>12}  {text}" for label, text in figures(outcome.score).items() if text]
     lines += [f"  {'models':>12}  {_versions(outcome.score)}"]
-    lines += [f"  {'account':>12}  {account.acknowledged:,} lines acknowledged by Kafka, {account.rows:,} rows"]
-    lines += [f"  {'':>12}  partition {n}: {p.acknowledged:,} lines, {p.rows:,} rows, {p.offsets:,} offsets"
-              for n, p in sorted(account.partitions.items())]
+    lines += [
+        f"  {'account':>12}  {account.acknowledged:,} lines that Kafka acknowledged, {account.rows:,} rows"
+    ]
+    lines += [
+        f"  {'':>12}  partition {n}: {p.acknowledged:,} lines, {p.rows:,} rows, {p.offsets:,} offsets"
+        for n, p in sorted(account.partitions.items())
+    ]
     verdict = list(outcome.faults()) or ["every line is there exactly once, and every request was answered"]
     lines += [f"  {'result':>12}  {'good' if outcome.good else 'BAD'}: {'; '.join(verdict)}"]
     return "\n".join(lines)
