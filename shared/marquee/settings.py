@@ -264,7 +264,7 @@ class Settings:
         if unknown := wanted - {f.name for f in fields(self)}:
             raise SettingsError(f"no such setting: {', '.join(sorted(unknown))}")
         return {
-            PREFIX + f.name.upper(): str(getattr(self, f.name))
+            PREFIX + f.name.upper(): _raw(getattr(self, f.name))
             for f in fields(self)
             if f.name in wanted and getattr(self, f.name) != f.default
         }
@@ -272,6 +272,13 @@ class Settings:
     def __repr__(self) -> str:
         shown = ", ".join(f"{f.name}={_shown(f, str(getattr(self, f.name)))}" for f in fields(self))
         return f"Settings({shown})"
+
+
+def _raw(value: object) -> str:
+    """The text from which a setting of this value is read."""
+    if isinstance(value, tuple):
+        return ",".join(f"{name}={text}" for name, text in value)
+    return str(value)
 
 
 def _meta(setting: Field[Any]) -> _Meta:

@@ -107,7 +107,7 @@ def test_a_good_end() -> None:
         ({"report": report(requests={"200": 29, "503": 2})}, "2 requests failed with status 503"),
         ({"report": report(requests={})}, "no request was answered"),
         ({"report": report(unusable_answers=1)}, "1 answers were no list of films"),
-        ({"score": score(retrains=())}, "no retraining ended, though one was due"),
+        ({"score": score(retrains=())}, "no retraining released a model, though one was due"),
         ({"score": score(retrains=(Run(NOW, NOW, 1),))}, "a retraining ended with code 1"),
     ],
 )

@@ -13,17 +13,26 @@ from marquee.errors import MarqueeError
 from marquee.local import demo, journal, status
 from marquee.local.home import Home
 from marquee.local.runner import running, stop_running
-from marquee.local.system import LocalSystem, Shape
+from marquee.local.system import PLACES, LocalSystem, Shape
 from marquee.settings import Settings
+
+_DESCRIPTION = """\
+The whole system as processes of this machine: Kafka, PostgreSQL, the functions, the bridge, the scheduler.
+
+Its data, logs and state are in .local of the project's folder. All settings (docs/configuration.md) may be
+given in the environment, but for where the parts are: the database, the objects, the delivery and Kafka are
+its own. Ports are the usual ones, or others where those are taken: status tells them.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``marquee local``."""
+    parser.description = _DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--home", type=Path, metavar="DIR", help="where data, logs and state are (.local)")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     up = actions.add_parser("up", help="start the system without the simulator, until Ctrl-C")
     shown = actions.add_parser("demo", help="start it, replay MovieLens live, show and account for it")
-    shown.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="stop after so long")
     demo.add_arguments(shown)
     for verb in (up, shown):
         _add_shape(verb)
@@ -32,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     logs.add_argument("part", nargs="?", help="one part; all if not given")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as they write, until Ctrl-C")
     logs.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="so many lines of each (20)")
+    actions.add_parser("env", help='its settings, for other verbs: eval "$(marquee local env)"')
     actions.add_parser("down", help="stop what runs here")
 
 
@@ -53,10 +63,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             return status.show(home, console)
         case "logs":
             return journal.show(home, args.part, args.lines, args.follow)
+        case "env":
+            return status.show_environment(home)
         case "down":
             stop_running(home)
             print("Stopped. The data stay; `marquee local up` resumes on them.")
             return 0
+    for place in (name for name in PLACES if getattr(settings, name)):
+        console.print(f"MARQUEE_{place.upper()} is set, but not used: the local system has its own.")
     system = LocalSystem(root, home, settings, console.print, Shape(args.instances, args.workers))
     if args.action == "demo":
         return demo.run(system, console, args)

@@ -57,7 +57,9 @@ def urls(system: LocalSystem) -> str:
   curl -H 'Accept: application/json' {recommend}/recommend/1
   curl {recommend}/version
   psql {database} -c 'TABLE lines_per_minute'
-  marquee local status | marquee local logs bridge -f
+  .venv/bin/marquee local status
+  .venv/bin/marquee local logs bridge -f
+  eval "$(.venv/bin/marquee local env)"; .venv/bin/marquee release list
 """
 
 

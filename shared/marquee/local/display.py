@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from marquee.local.home import PartState
-from marquee.local.scoreboard import Score
+from marquee.local.scoreboard import REFUSED, RELEASED, Score
 
 PLAIN_EVERY_S = 5.0
 
@@ -90,8 +90,12 @@ def figures(score: Score) -> dict[str, str]:
 
 
 def _retrained(score: Score) -> str:
-    failed = sum(run.code != 0 for run in score.retrains)
-    return f"{len(score.retrains)}x" + (f", {failed} of them failed" if failed else "")
+    codes = [run.code for run in score.retrains]
+    failed = len([code for code in codes if code not in (RELEASED, REFUSED)])
+    words = [f"{codes.count(RELEASED)}x"]
+    words += [f"{codes.count(REFUSED)}x refused"] * (REFUSED in codes)
+    words += [f"{failed}x failed"] * bool(failed)
+    return ", ".join(words)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 import psutil
@@ -37,11 +38,13 @@ class PartState(msgspec.Struct, frozen=True):
 
 
 class SystemState(msgspec.Struct, frozen=True):
-    """What ``state.json`` holds while a system runs: the runner's process, and the parts in order."""
+    """What ``state.json`` holds while a system runs: the runner's process, the parts in order, and the
+    settings by which another process finds them."""
 
     pid: int
     ready: bool
     parts: tuple[PartState, ...] = ()
+    environment: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,7 @@ class Home:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep this home for ourselves; raises :class:`AlreadyRunning`. The kernel lets go when we end."""
-        for folder in (self.logs, self.data, self.runs, self.sockets):
-            folder.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "lock").open("a") as lock:
+        with self._lock() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -125,6 +126,17 @@ class Home:
                     if older.exists():
                         older.rename(log.with_name(f"{log.name}.{number + 1}"))
                 log.rename(log.with_name(f"{log.name}.1"))
+
+    def _lock(self) -> TextIO:
+        try:
+            for folder in (self.logs, self.data, self.runs, self.sockets):
+                folder.mkdir(parents=True, exist_ok=True)
+            return (self.directory / "lock").open("a")
+        except OSError as error:
+            raise MarqueeError(
+                f"{self.directory} cannot be used: {error.strerror}. Is it another user's? "
+                "Remove it, or name another place with `--home DIR`."
+            ) from error
 
     def _refusal(self) -> str:
         state = self.read_state()

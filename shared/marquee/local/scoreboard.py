@@ -23,6 +23,8 @@ from marquee.telemetry.database import Database
 log = logging.getLogger(__name__)
 
 RETRAIN = "retrain"
+# The exit codes of `marquee retrain`; any other is a failure.
+RELEASED, REFUSED = 0, 3
 _SERVED = """
 SELECT tier, model_version, count(*) FROM impressions WHERE time >= %s GROUP BY tier, model_version"""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 
 from rich.console import Console
@@ -29,6 +31,17 @@ def show(home: Home, console: Console) -> int:
     if not state.ready:
         console.print("It is starting.")
     return 0 if state.ready and set(healths.values()) == {"well"} else 1
+
+
+def show_environment(home: Home) -> int:
+    """Print the settings as ``export`` lines; returns 3 if nothing runs."""
+    state = home.read_state()
+    if not home.in_use or state is None:
+        sys.stderr.write(f"Nothing runs in {home.directory}.\n")
+        return 3
+    for name, value in state.environment.items():
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+    return 0
 
 
 def health(part: PartState) -> str:

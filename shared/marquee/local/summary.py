@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from marquee.local.accounting import Account
 from marquee.local.display import figures
-from marquee.local.scoreboard import Score
+from marquee.local.scoreboard import REFUSED, RELEASED, Score
 from marquee.simulate.report import Report
 
 
@@ -50,11 +50,11 @@ class Outcome:
             yield f"Kafka did not acknowledge {self.report.unacknowledged:,} lines"
 
     def _retrains(self) -> Iterator[str]:
-        if self.retrain_due and not self.score.retrains:
-            yield "no retraining ended, though one was due"
-        for run in self.score.retrains:
-            if run.code:
-                yield f"a retraining ended with code {run.code}: marquee local logs retrain"
+        codes = [run.code for run in self.score.retrains]
+        if self.retrain_due and RELEASED not in codes:
+            yield "no retraining released a model, though one was due"
+        if failed := [code for code in codes if code not in (RELEASED, REFUSED)]:
+            yield f"a retraining ended with code {failed[0]}: see `marquee local logs retrain`"
 
 
 def summary(outcome: Outcome) -> str:

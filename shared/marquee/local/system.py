@@ -169,4 +169,5 @@ class LocalSystem:
         return Process(name, argv, self.home.logs / f"{name}.log", env=environment, cwd=self.root)
 
     def _write_state(self, parts: tuple[PartState, ...] = ()) -> None:
-        self.home.write_state(SystemState(os.getpid(), self._ready, parts))
+        state = SystemState(os.getpid(), self._ready, parts, self.settings.environment(PLACES))
+        self.home.write_state(state)
