@@ -1,0 +1,169 @@
+"""The whole system as processes, for as long as it takes to see it all once.
+
+A live stream with corrupt lines; meanwhile a scheduled retraining, a rollback, and the bridge and `ingest`
+killed. At the end every line is accounted for and no request has failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from marquee.local.accounting import account, drained
+from marquee.local.home import Home, PartState, SystemState
+from marquee.simulate.report import Report
+from marquee.telemetry import progress
+from marquee.telemetry.database import Database
+from tests.local.programs import gone, wait_for
+
+ROOT = Path(__file__).parents[2]
+TOPIC = "movielog"
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
+
+
+class Running:
+    """`marquee local up` in a home of its own, and the verbs of `marquee` against it."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("MARQUEE_")}
+        self.runner = self.marquee("local", "--home", str(home.directory), "up")
+        wait_for(lambda: self.runner.poll() is not None or self._ready(), timeout_s=240)
+        assert self.runner.poll() is None, self.log("retrain") + self.log("recommend")
+        self.environment |= self.state.environment
+        self.database = Database(self.environment["MARQUEE_DATABASE_URL"])
+
+    def marquee(self, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "marquee", *words], env=self.environment, cwd=ROOT)
+
+    def run(self, *words: str) -> None:
+        assert self.marquee(*words).wait(180) == 0, words
+
+    @property
+    def state(self) -> SystemState:
+        state = self.home.read_state()
+        assert state is not None
+        return state
+
+    def part(self, name: str) -> PartState:
+        return next(part for part in self.state.parts if part.name == name)
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.part('recommend').port}{path}"
+
+    def version(self, user_id: str = "1") -> str:
+        """The model version that answers now."""
+        request = urllib.request.Request(self.url(f"/recommend/{user_id}"), headers={"Accept": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return str(json.load(response)["model_version"])
+
+    def kill(self, name: str) -> None:
+        """SIGKILL one part; returns when it is back."""
+        before = self.part(name)
+        os.killpg(before.pids[0], signal.SIGKILL)
+        wait_for(lambda: self.part(name).restarts > before.restarts and bool(self.part(name).pids), 60)
+
+    def log(self, part: str) -> str:
+        log = self.home.logs / f"{part}.log"
+        return log.read_text(errors="replace")[-4_000:] if log.exists() else ""
+
+    def _ready(self) -> bool:
+        state = self.home.read_state()
+        return state is not None and state.ready
+
+    def down(self) -> None:
+        family = psutil.Process(self.runner.pid).children(recursive=True) if self.runner.poll() is None else []
+        self.database.close()
+        self.run("local", "--home", str(self.home.directory), "down")
+        assert self.runner.wait(60) == 0
+        wait_for(lambda: all(gone(p) for p in family))
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = Running(Home(tmp_path_factory.mktemp("system") / ".local"))
+    yield running
+    running.down()
+
+
+@pytest.fixture(scope="module")
+def report(system: Running) -> Report:
+    """Some forty seconds in the life of the system; the simulator's account of them."""
+    path = system.home.runs / "simulate.json"
+    first = system.version()
+    simulator = system.marquee(
+        "simulate", "--url", system.url("").rstrip("/"), "--report", str(path), "--lines-per-second", "1000",
+        "--requests-per-second", "20", "--corrupt", "0.01", "--stay",
+    )  # fmt: skip
+    wait_for(lambda: system.version() != first, 120)  # The scheduled retraining.
+    system.run("release", "rollback", "--reason", "the test asks for it")
+    wait_for(lambda: system.version() == first, 30)
+    system.kill("bridge")
+    system.kill("ingest")
+    wait_for(lambda: Report.read(path).acknowledged > 20_000, 60)
+    simulator.send_signal(signal.SIGTERM)
+    assert simulator.wait(60) == 0
+    return Report.read(path)
+
+
+def test_every_line_is_there_exactly_once(system: Running, report: Report) -> None:
+    """Rows and quarantine together hold each offset that Kafka acknowledged, once."""
+    standing = drained(system.database, TOPIC, report.partitions)
+    assert standing.acknowledged == report.acknowledged >= 20_000
+    assert [(p.rows, p.offsets) for p in standing.partitions.values()] == [
+        (span.lines, span.last - span.first + 1) for span in report.partitions.values()
+    ]
+    assert standing.exact
+    assert account(system.database, TOPIC, report.partitions) == standing
+
+
+def test_each_line_is_where_it_belongs(system: Running, report: Report) -> None:
+    """Quarantine holds the lines that cannot be read, by category; the tables hold the others, by kind."""
+    drained(system.database, TOPIC, report.partitions)
+    counts = progress.counts(system.database)
+    assert dict(counts.quarantine_by_category) == report.unreadable
+    assert counts.lines == report.acknowledged
+    assert report.readable == counts.lines - counts.quarantine
+    assert sum(report.unreadable.values()) > 50
+    assert counts.rejected_events == 0
+
+
+def test_no_request_failed(system: Running, report: Report) -> None:
+    """The service's own log holds status 200 only, while a model was trained, swapped and rolled back."""
+    drained(system.database, TOPIC, report.partitions)
+    assert set(report.requests) == {"200"}
+    assert report.unusable_answers == 0
+    logged = system.database.read(
+        "SELECT status, count(*) FROM recommendation_requests GROUP BY status", deadline_ms=5_000
+    )
+    assert [status for status, _ in logged] == [200]
+
+
+def test_the_answers_changed_with_the_release(system: Running, report: Report) -> None:
+    """Two model versions gave answers: the first, the retrained one, and the first again."""
+    drained(system.database, TOPIC, report.partitions)
+    served = Counter(
+        {v: n for v, n in system.database.read(
+            "SELECT model_version, count(*) FROM impressions GROUP BY 1", deadline_ms=5_000
+        )}
+    )  # fmt: skip
+    assert len(served) == 2
+    retrained = system.database.read("SELECT outcome FROM retrainings ORDER BY started", deadline_ms=5_000)
+    assert [outcome for (outcome,) in retrained][:2] == ["released", "released"]
+
+
+def test_what_was_killed_was_restarted(system: Running, report: Report) -> None:
+    """Once each; the others not at all."""
+    restarts = {part.name: part.restarts for part in system.state.parts if part.restarts}
+    assert restarts == {"bridge": 1, "ingest": 1}
