@@ -12,19 +12,18 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.local.programs import gone, wait_for
 
 from marquee.local.accounting import account, drained
 from marquee.local.home import Home, PartState, SystemState
 from marquee.simulate.report import Report
 from marquee.telemetry import progress
 from marquee.telemetry.database import Database
-from tests.local.programs import gone, wait_for
 
 ROOT = Path(__file__).parents[2]
 TOPIC = "movielog"
@@ -64,7 +63,9 @@ class Running:
 
     def version(self, user_id: str = "1") -> str:
         """The model version that answers now."""
-        request = urllib.request.Request(self.url(f"/recommend/{user_id}"), headers={"Accept": "application/json"})
+        request = urllib.request.Request(
+            self.url(f"/recommend/{user_id}"), headers={"Accept": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=10) as response:
             return str(json.load(response)["model_version"])
 
@@ -83,7 +84,9 @@ class Running:
         return state is not None and state.ready
 
     def down(self) -> None:
-        family = psutil.Process(self.runner.pid).children(recursive=True) if self.runner.poll() is None else []
+        family = (
+            psutil.Process(self.runner.pid).children(recursive=True) if self.runner.poll() is None else []
+        )
         self.database.close()
         self.run("local", "--home", str(self.home.directory), "down")
         assert self.runner.wait(60) == 0
@@ -153,11 +156,9 @@ def test_no_request_failed(system: Running, report: Report) -> None:
 def test_the_answers_changed_with_the_release(system: Running, report: Report) -> None:
     """Two model versions gave answers: the first, the retrained one, and the first again."""
     drained(system.database, TOPIC, report.partitions)
-    served = Counter(
-        {v: n for v, n in system.database.read(
-            "SELECT model_version, count(*) FROM impressions GROUP BY 1", deadline_ms=5_000
-        )}
-    )  # fmt: skip
+    served = system.database.read(
+        "SELECT model_version, count(*) FROM impressions GROUP BY 1", deadline_ms=5_000
+    )
     assert len(served) == 2
     retrained = system.database.read("SELECT outcome FROM retrainings ORDER BY started", deadline_ms=5_000)
     assert [outcome for (outcome,) in retrained][:2] == ["released", "released"]

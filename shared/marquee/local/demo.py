@@ -14,9 +14,9 @@ from marquee.artifacts import object_store
 from marquee.local.accounting import drained
 from marquee.local.display import Display
 from marquee.local.runner import running
-from marquee.local.scoreboard import RETRAIN, Score, Scoreboard
+from marquee.local.scoreboard import Score, Scoreboard
 from marquee.local.summary import Outcome, summary
-from marquee.local.system import LocalSystem
+from marquee.local.system import RETRAIN, LocalSystem
 from marquee.simulate.report import Report
 from marquee.telemetry.database import Database
 

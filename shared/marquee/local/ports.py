@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 
 import psutil
 
-from marquee.local.process import free_port
+from marquee.local.process import can_bind, free_port
 
 
 class Ports:
@@ -26,15 +25,7 @@ class Ports:
         return port
 
     def _free(self, port: int) -> bool:
-        if port in self._given:
-            return False
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # A port in TIME_WAIT is free.
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return False
-            return True
+        return port not in self._given and can_bind(port)
 
 
 def _owner(port: int) -> str:

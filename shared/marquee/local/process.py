@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import signal
 import socket
 import subprocess
@@ -25,12 +26,28 @@ class ProcessFailed(MarqueeError):
     """A child ended, or did not become healthy in time; the message holds the end of its log."""
 
 
+# Below those that the kernel deals out: one of its choice may be the near end of somebody's connection
+# by the time that the server it was meant for comes to bind it.
+_FREE_PORTS = range(12_000, 32_000)
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
+    """A TCP port of 127.0.0.1 that nobody used a moment ago."""
+    while True:
+        port = secrets.choice(_FREE_PORTS)
+        if can_bind(port):
+            return port
+
+
+def can_bind(port: int) -> bool:
+    """Whether a server could listen on ``port`` of 127.0.0.1 now."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # A port in TIME_WAIT is free.
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def port_open(port: int) -> bool:

@@ -16,13 +16,13 @@ from marquee.artifacts.object_store import ObjectStore
 from marquee.errors import MarqueeError
 from marquee.local.home import Home
 from marquee.local.scheduler import Run, read_runs
+from marquee.local.system import RETRAIN
 from marquee.simulate.report import Report
 from marquee.telemetry import progress
 from marquee.telemetry.database import Database
 
 log = logging.getLogger(__name__)
 
-RETRAIN = "retrain"
 # The exit codes of `marquee retrain`; any other is a failure.
 RELEASED, REFUSED = 0, 3
 _SERVED = """

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from marquee.artifacts import object_store, release
+from marquee.errors import ObjectNotFound
 from marquee.local.described import Function, read_functions, read_schedules
 from marquee.local.function import answers, instance, instance_of_several
 from marquee.local.home import Home, PartState, SystemState
-from marquee.local.kafka import EmbeddedKafka
+from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.ports import Ports
 from marquee.local.postgres import EmbeddedPostgres
 from marquee.local.process import Process, ProcessFailed
@@ -22,6 +24,10 @@ KAFKA_PORT = 9092
 POSTGRES_PORT = 54320
 # A release is looked for more often than in the cloud, where looking costs money.
 RELEASE_REFRESH_S = 2.0
+BASE_DATA = "data/movielens-100k"
+# The latest share of its ratings is lived again by the simulator, so the models are trained without it.
+REPLAYED = 0.2
+RETRAIN = "retrain"
 # Where the local system puts its own parts, whatever the environment says.
 PLACES = ("database_url", "objects_url", "delivery_url", "kafka_bootstrap")
 
@@ -51,6 +57,9 @@ class LocalSystem:
             settings,
             release_refresh_s=RELEASE_REFRESH_S,
             objects_url=(home.data / "objects").resolve().as_uri(),
+            base_data=str(root / BASE_DATA),
+            base_fraction=1 - REPLAYED,
+            kafka_options=tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items()),
         )
         self.shape = shape or Shape()
         self._say = say
@@ -105,11 +114,6 @@ class LocalSystem:
         # Not started again: what a second one says would not add up with the first.
         self.supervisor.start(Part("simulator", OneProcess(process), kept=False))
 
-    @property
-    def base_data(self) -> Path:
-        """MovieLens 100K."""
-        return self.root / "data/movielens-100k"
-
     def url(self, function: str) -> str:
         """Where a function listens."""
         port = next(p.port for p in self.supervisor.states() if p.name.split("-")[0] == function)
@@ -129,7 +133,13 @@ class LocalSystem:
         self.settings = replace(self.settings, database_url=postgres.url)
 
     def _first_model(self) -> None:
-        raise NotImplementedError
+        """A model of the base data's earlier part, unless one serves already."""
+        self.step("data", "data", "fetch")
+        try:
+            release.current(object_store.connect(self.settings.objects_url))
+        except ObjectNotFound:
+            self._say("training the first model, once ...")
+            self.step(RETRAIN, "retrain", "--no-database", "--reason", "first model")
 
     def _start_function(self, name: str, function: Function, instances: int = 1) -> None:
         port = self._ports.choose(name, function.local.port)
