@@ -101,16 +101,9 @@ class LocalSystem:
 
     def start_simulator(self, report: Path, *words: str) -> None:
         """Replay MovieLens's later ratings, and ask for recommendations; the account goes to ``report``."""
-        words = (
-            "--url",
-            self.url("recommend"),
-            "--report",
-            str(report),
-            "--data",
-            str(self.base_data),
-            *words,
-        )
-        process = self._command("simulator", "simulate", "--mode", "replay", "--stay", *words)
+        places = ("--url", self.url("recommend"), "--report", str(report))
+        data = ("--mode", "replay", "--data", self.settings.base_data, "--share", str(REPLAYED), "--stay")
+        process = self._command("simulator", "simulate", *places, *data, *words)
         # Not started again: what a second one says would not add up with the first.
         self.supervisor.start(Part("simulator", OneProcess(process), kept=False))
 
