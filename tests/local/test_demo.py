@@ -8,6 +8,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from marquee.artifacts.manifest import Metric
+from marquee.evaluation.running import Accuracy
 from marquee.local.accounting import Account, PartitionAccount
 from marquee.local.display import Display, line
 from marquee.local.home import PartState
@@ -46,8 +48,7 @@ def score(**more: object) -> Score:
         release_number=2,
         serving=("v2",),
         retrains=(RETRAINED,),
-        rmse=0.95,
-        rmse_count=123,
+        accuracy=Accuracy(1_234, Metric(0.95, 0.91, 1.0), Metric(0.7, 0.6, 0.8)),
     )
     return replace(made, **more)  # type: ignore[arg-type]
 
@@ -64,7 +65,7 @@ def test_the_line() -> None:
     assert line(score(), 61.2) == (
         "   61 s | lines in 2,000 (1,580/s) | rows written 1,990 | lag 10 | quarantined minute 1, time 2"
         " | answers 30 | tiers personalised 29, popular 1 | response p50 4 ms, p99 12 ms"
-        " | live RMSE 0.950 on 123 ratings | serving release 2: v2 | retrained 1x"
+        " | live RMSE 0.950 [0.910, 1.000] on 1,234 ratings | serving release 2: v2 | retrained 1x"
     )
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from marquee.artifacts import object_store
+from marquee.evaluation.online import LiveAccuracy
 from marquee.local.accounting import drained
 from marquee.local.display import Display
 from marquee.local.runner import running
@@ -129,6 +130,5 @@ class Demo:
 
     def _scoreboard(self) -> Scoreboard:
         objects = object_store.connect(self._system.settings.objects_url)
-        return Scoreboard(
-            self._report, self._database, objects, self._system.home, self._since, lambda: (None, 0)
-        )
+        accuracy = LiveAccuracy(self._database, objects, since=self._since)
+        return Scoreboard(self._report, self._database, objects, self._system.home, self._since, accuracy)

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from marquee.evaluation.running import Accuracy
 from marquee.local.home import PartState
 from marquee.local.scoreboard import REFUSED, RELEASED, Score
 
@@ -83,10 +84,17 @@ def figures(score: Score) -> dict[str, str]:
         "answers": f"{score.answers:,}" + (f", failed: {_counts(score.failures)}" if score.failures else ""),
         "tiers": _counts(score.tiers),
         "response": f"p50 {times.p50:.0f} ms, p99 {times.p99:.0f} ms" if times and times.count else "",
-        "live RMSE": "" if score.rmse is None else f"{score.rmse:.3f} on {score.rmse_count:,} ratings",
+        "live RMSE": _accuracy(score.accuracy),
         "serving": f"release {score.release_number}: {', '.join(score.serving)}" if score.serving else "",
         "retrained": _retrained(score),
     }
+
+
+def _accuracy(found: Accuracy | None) -> str:
+    if found is None:
+        return ""
+    rmse = found.rmse
+    return f"{rmse.value:.3f} [{rmse.low:.3f}, {rmse.high:.3f}] on {found.ratings:,} ratings"
 
 
 def _retrained(score: Score) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import msgspec
 from marquee.artifacts import release
 from marquee.artifacts.object_store import ObjectStore
 from marquee.errors import MarqueeError
+from marquee.evaluation.online import LiveAccuracy
+from marquee.evaluation.running import Accuracy
 from marquee.local.home import Home
 from marquee.local.scheduler import Run, read_runs
 from marquee.local.system import RETRAIN
@@ -41,8 +43,7 @@ class Score:
     release_number: int = 0
     serving: tuple[str, ...] = ()
     retrains: tuple[Run, ...] = ()
-    rmse: float | None = None
-    rmse_count: int = 0
+    accuracy: Accuracy | None = None
 
     @property
     def lines(self) -> int:
@@ -67,7 +68,7 @@ class Score:
 
 
 class Scoreboard:
-    """Looks at the sources. ``accuracy`` gives the live RMSE and the number of ratings it rests on."""
+    """Looks at the sources."""
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Scoreboard:
         objects: ObjectStore,
         home: Home,
         since: datetime,
-        accuracy: Callable[[], tuple[float | None, int]],
+        accuracy: LiveAccuracy,
     ) -> None:
         self._report = report
         self._database = database
@@ -125,5 +126,5 @@ class Scoreboard:
         return {"release_number": serving.number, "serving": versions, "retrains": runs}
 
     def _live(self) -> dict[str, Any]:
-        rmse, count = self._accuracy()
-        return {"rmse": rmse, "rmse_count": count}
+        self._accuracy.update(datetime.now(UTC))
+        return {"accuracy": self._accuracy.overall}

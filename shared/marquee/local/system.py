@@ -17,6 +17,7 @@ from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.ports import Ports
 from marquee.local.postgres import EmbeddedPostgres
 from marquee.local.process import Process, ProcessFailed
+from marquee.local.retention import Retention
 from marquee.local.supervision import OneProcess, Part, Supervisor
 from marquee.settings import Settings
 
@@ -67,6 +68,7 @@ class LocalSystem:
         self._functions = read_functions(root)
         self.schedules = read_schedules(root)
         self._ready = False
+        self._retention: Retention | None = None
         self.supervisor = Supervisor(say, self._write_state)
 
     def start(self) -> None:
@@ -85,6 +87,8 @@ class LocalSystem:
 
     def stop(self) -> None:
         """Stop everything, last started first."""
+        if self._retention:
+            self._retention.stop()
         self.supervisor.stop()
 
     def step(self, name: str, *words: str) -> None:
@@ -117,6 +121,8 @@ class LocalSystem:
         kafka = EmbeddedKafka(self.home.data / "kafka", durable=True, port=port, logs=self.home.logs)
         self.supervisor.start(Part("kafka", kafka, port))
         kafka.create_topic(self.settings.kafka_topic)
+        self._retention = Retention(kafka.directory, self.settings.kafka_topic, self.settings.kafka_group)
+        self._retention.start()
         self.settings = replace(self.settings, kafka_bootstrap=kafka.bootstrap)
 
     def _start_postgres(self) -> None:

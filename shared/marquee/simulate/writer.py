@@ -180,7 +180,7 @@ class KafkaWriter:
 _PRODUCER_OPTIONS: dict[str, Any] = {
     "enable.idempotence": True,
     # Batches of some size: a broker on object storage keeps each of them as an object.
-    "linger.ms": 50,
+    "linger.ms": 100,
     "compression.type": "none",
     # The service waits for its log for as long as it takes; 0 is without end.
     "message.timeout.ms": 0,
