@@ -46,7 +46,7 @@ def run(system: LocalSystem, console: Console, args: argparse.Namespace) -> int:
         console.print(f"Up after {time.monotonic() - began:.0f} s. {urls(system)}")
         since = datetime.now(UTC)
         outcome = Demo(system, console, args, since).run()
-    console.print(summary(outcome))
+    console.print(summary(outcome), soft_wrap=True)
     return 0 if outcome.good else 1
 
 
