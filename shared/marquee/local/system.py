@@ -138,7 +138,7 @@ class LocalSystem:
             release.current(object_store.connect(self.settings.objects_url))
         except ObjectNotFound:
             self._say("training the first model, once ...")
-            self.step(RETRAIN, "retrain", "--no-database", "--reason", "first model")
+            self.step(RETRAIN, "retrain", "--reason", "first model")
 
     def _start_function(self, name: str, function: Function, instances: int = 1) -> None:
         port = self._ports.choose(name, function.local.port)
