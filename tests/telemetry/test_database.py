@@ -139,8 +139,10 @@ def test_nothing_stays_in_the_session(database: Database) -> None:
     assert rows(database, query) == [(0,)]
     connection = database._idle[0]
     with connection.cursor() as cursor:
-        cursor.execute("SHOW statement_timeout")
-        assert cursor.fetchone() == ("0",)
+        cursor.execute(
+            "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')"
+        )
+        assert cursor.fetchone() == ("0", "0")
 
 
 def test_read_is_bounded_by_the_server(database: Database) -> None:

@@ -21,6 +21,11 @@ from marquee.settings import masked
 from marquee.telemetry.connections import connect, is_alive, translate
 from marquee.telemetry.reader import Reader, Rows
 
+_BEGIN = "BEGIN; SET LOCAL statement_timeout = %s; SET LOCAL idle_in_transaction_session_timeout = %s"
+# An instance that is frozen in mid transaction loses it after so long, and with it the rows that it holds
+# against the same batch coming to another instance.
+_IDLE_MS = 30_000
+
 
 class Database:
     """The database at ``url``, safe to share between threads and across a fork.
@@ -63,7 +68,7 @@ class Database:
         """
         timeout_ms = self._statement_timeout_ms if deadline_ms is None else deadline_ms
         with self._borrowed() as connection, _translated(), connection.cursor() as cursor:
-            cursor.execute(f"BEGIN; SET LOCAL statement_timeout = {timeout_ms:d}")
+            cursor.execute(_BEGIN, (timeout_ms, _IDLE_MS))
             try:
                 yield cursor
             except BaseException:
