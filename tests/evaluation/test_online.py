@@ -14,7 +14,7 @@ from tests.recommend.models import TRAINED_THROUGH, corrupt, movie, two_tastes, 
 
 from marquee.artifacts.file import FileStore
 from marquee.artifacts.release import Arm, new_release, publish
-from marquee.evaluation.online import NO_MODEL, NO_RELEASE, UNKNOWN_FILM, LiveAccuracy
+from marquee.evaluation.online import NO_MODEL, NO_RELEASE, RATED_BEFORE, UNKNOWN_FILM, LiveAccuracy
 from marquee.evaluation.running import RunningErrors
 from marquee.telemetry.database import Database
 
@@ -128,8 +128,8 @@ def test_never_by_a_model_that_may_have_learnt_from_it(
 ) -> None:
     """A release back-dated before the end of its training: that rating is passed over."""
     release_at(store, 0, control=written(store, through=at(2)))
-    for hours in (1, 2, 3):
-        ratings.add(hours, 1000, 20, 4)
+    for hours, item in ((1, 20), (2, 22), (3, 24)):
+        ratings.add(hours, 1000, item, 4)
     live.update(MUCH_LATER)
     assert live.overall is not None
     assert (live.overall.ratings, live.passed_over) == (1, {NO_MODEL: 2})
@@ -161,6 +161,16 @@ def test_what_cannot_be_predicted_is_counted_apart(
     assert live.update(MUCH_LATER) == 2
     assert live.overall is None
     assert live.passed_over == {NO_RELEASE: 1, UNKNOWN_FILM: 1}
+
+
+def test_a_film_rated_again_is_no_prediction(store: FileStore, ratings: Ratings, live: LiveAccuracy) -> None:
+    """The first rating may have been learnt from, and is in the profile anyway."""
+    release_at(store, 0, control=written(store))
+    ratings.add(1, 1000, 20, 4)
+    ratings.add(2, 1000, 20, 5)
+    live.update(MUCH_LATER)
+    assert live.overall is not None
+    assert (live.overall.ratings, live.passed_over) == (1, {RATED_BEFORE: 1})
 
 
 def test_a_refused_release_never_served(store: FileStore, ratings: Ratings, live: LiveAccuracy) -> None:

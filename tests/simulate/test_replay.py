@@ -47,6 +47,15 @@ def test_ratings_of_the_second_of_the_cut_are_later_ones(tmp_path: Path) -> None
     assert {row.time for row in read_base(write_base(tmp_path, rows), share=0.3).later} == {11, 12}
 
 
+def test_a_later_run_goes_on_where_one_ended(tmp_path: Path) -> None:
+    """What was replayed is left out, and its users are no newcomers; after the last comes the first."""
+    path = write_base(tmp_path, some_rows())
+    later = read_base(path).later
+    assert read_base(path, skip=3).later == later[3:]
+    assert read_base(path, skip=3).known_users >= {row.user_id for row in later[:3]}
+    assert read_base(path, skip=len(later) + 2).later == later[2:]
+
+
 @pytest.mark.parametrize("at_once", [1, 3, 50])
 def test_every_rating_once_in_each_users_order(at_once: int) -> None:
     rows = some_rows()

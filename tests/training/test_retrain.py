@@ -260,14 +260,16 @@ def figure(value: float) -> Figure:
     [
         (0.9, 0.4, 0),
         (1.0, 0.4, 1),
-        (0.9, 0.3, 1),
+        (0.9, 0.3, 0),
+        (0.9, 0.29, 1),
         (1.1, 0.2, 2),
         (float("nan"), 0.4, 1),
         (0.9, float("nan"), 1),
     ],
 )
 def test_the_gate(rmse: float, ndcg: float, objections: int) -> None:
-    """A model has to beat both baselines: a tie does not pass, and a figure that is no number never does."""
+    """A model has to rate better than the biases, and to rank no worse than popularity beyond its interval
+    (here a point); a figure that is no number never passes."""
     evaluation = Evaluation(
         "newest 10%",
         1,

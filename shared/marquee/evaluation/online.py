@@ -30,6 +30,7 @@ EARLIER_RATINGS = 50_000
 """The most ratings that are read to make the users' profiles of one page; the newest come first."""
 
 NO_RELEASE, NO_MODEL, UNKNOWN_FILM = "no release yet", "no model that was trained before", "unknown film"
+RATED_BEFORE = "the user had rated the film before"
 _FIRST = (datetime.min.replace(tzinfo=UTC), -1, -1, -1)
 
 _PAGE = """
@@ -142,6 +143,8 @@ class LiveAccuracy:
         if item is None:
             return UNKNOWN_FILM
         known = tuple(film for film in earlier if film.time < rated.time)
+        if any(film.movie_id == rated.movie_id for film in known):
+            return RATED_BEFORE  # The answer was known, perhaps learnt from: nothing was predicted.
         profile = profile_of(engine.side, engine.read_record(rated.user_id), History(known, ()))
         return engine.version, engine.ratings(profile, np.array([item]))[0] - rated.rating
 

@@ -29,6 +29,8 @@ RETRAIN_TAKES_S = 20.0
 # In the middle of what real logs had: 0.04 to 0.11 %.
 CORRUPT = 0.0008
 
+_REPLAYED = "SELECT count(*) FROM (SELECT DISTINCT user_id, movie_id FROM ratings) AS rated"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``marquee local demo``."""
@@ -94,7 +96,13 @@ class Demo:
     def _words(self) -> list[str]:
         args = self._args
         words = ["--lines-per-second", args.lines_per_second, "--corrupt", args.corrupt, "--seed", args.seed]
+        words += ["--skip", self._replayed()]
         return [str(word) for word in words]
+
+    def _replayed(self) -> int:
+        """How many ratings earlier runs have replayed: this one goes on after them."""
+        ((count,),) = self._database.read(_REPLAYED, deadline_ms=10_000)
+        return int(count)
 
     def _watch(self, board: Scoreboard) -> None:
         with Display(self._console) as display:

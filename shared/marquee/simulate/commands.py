@@ -80,6 +80,7 @@ def _add_audience(group: argparse._ArgumentGroup) -> None:
         help="replay: base data [%(default)s]",
     )
     add("--share", type=float, default=0.2, help="replay: the latest share of the ratings [0.2]")
+    add("--skip", type=int, default=0, metavar="N", help="replay: so many of them were replayed before [0]")
     add(
         "--extra-viewings",
         action="store_true",
@@ -179,7 +180,7 @@ def build(args: argparse.Namespace, settings: Settings, progress: Progress) -> S
 def _audience(args: argparse.Namespace, rating_max: int) -> Audience:
     if args.mode == "replay":
         return Replay(
-            read_base(args.data, args.share),
+            read_base(args.data, args.share, args.skip),
             seed=args.seed,
             rating_max=rating_max,
             influence=args.influence,
@@ -246,7 +247,7 @@ def _check(args: argparse.Namespace) -> None:
     ]
     problems += [
         f"--{name.replace('_', '-')} {value:g} should not be negative"
-        for name in ("lines_per_second", "requests_per_second", "speed_up", "seconds", "lines")
+        for name in ("lines_per_second", "requests_per_second", "speed_up", "seconds", "lines", "skip")
         if (value := getattr(args, name) or 0) < 0
     ]
     problems += [

@@ -37,9 +37,10 @@ class Base(NamedTuple):
     movie_ids: frozenset[str]
 
 
-def read_base(directory: Path, share: float = 0.2) -> Base:
+def read_base(directory: Path, share: float = 0.2, skip: int = 0) -> Base:
     """Read the base data, cut at the time after which ``share`` of the ratings lie.
 
+    ``skip``: so many of them, the earliest, were replayed before; after the last it begins with the first.
     Ratings of the very second of the cut are all later ones, so that whoever trains on what lies before
     that time sees none of them.
     """
@@ -49,9 +50,12 @@ def read_base(directory: Path, share: float = 0.2) -> Base:
             f"{directory / RATINGS_FILE} holds no rating: fetch it with `marquee data fetch`"
         )
     cut = ratings[min(len(ratings) - 1, round((1 - share) * len(ratings)))].time
+    later = [row for row in ratings if row.time >= cut]
+    skip %= len(later)
     return Base(
-        later=tuple(row for row in ratings if row.time >= cut),
-        known_users=frozenset(row.user_id for row in ratings if row.time < cut),
+        later=tuple(later[skip:]),
+        known_users=frozenset(row.user_id for row in ratings if row.time < cut)
+        | {row.user_id for row in later[:skip]},
         movie_ids=frozenset(row["movie_id"] for row in _table(directory / MOVIES_FILE, "movie_id")),
     )
 

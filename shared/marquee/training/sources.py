@@ -59,7 +59,11 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source
     path = directory / "ratings.csv"
     try:
         frame = pd.read_csv(path, dtype={"user_id": str, "movie_id": str}, keep_default_na=False)
-        frame = frame.sort_values("time", kind="stable").head(int(len(frame) * fraction))
+        frame = frame.sort_values("time", kind="stable")
+        if fraction < 1 and len(frame):
+            # Whole seconds: nobody can tell which rating of one second came first.
+            first_left_out = min(len(frame) - 1, round(len(frame) * fraction))
+            frame = frame[frame["time"] < frame["time"].iloc[first_left_out]]
         ratings = pd.DataFrame(
             {
                 "user_id": frame["user_id"],
