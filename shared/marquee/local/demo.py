@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import math
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 
@@ -29,7 +31,7 @@ RETRAIN_TAKES_S = 20.0
 # In the middle of what real logs had: 0.04 to 0.11 %.
 CORRUPT = 0.0008
 
-_REPLAYED = "SELECT count(*) FROM (SELECT DISTINCT user_id, movie_id FROM ratings) AS rated"
+_REPLAYED = "SELECT DISTINCT user_id, movie_id FROM ratings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,13 +98,16 @@ class Demo:
     def _words(self) -> list[str]:
         args = self._args
         words = ["--lines-per-second", args.lines_per_second, "--corrupt", args.corrupt, "--seed", args.seed]
-        words += ["--skip", self._replayed()]
+        words += ["--replayed", self._replayed()]
         return [str(word) for word in words]
 
-    def _replayed(self) -> int:
-        """How many ratings earlier runs have replayed: this one goes on after them."""
-        ((count,),) = self._database.read(_REPLAYED, deadline_ms=10_000)
-        return int(count)
+    def _replayed(self) -> Path:
+        """The ratings that earlier runs have replayed: this one goes on with the others."""
+        path = self._system.home.runs / "replayed.csv"
+        rows = self._database.read(_REPLAYED, deadline_ms=10_000)
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([("user_id", "movie_id"), *rows])
+        return path
 
     def _watch(self, board: Scoreboard) -> None:
         with Display(self._console) as display:

@@ -16,7 +16,7 @@ from marquee.simulate.corruption import Corrupter
 from marquee.simulate.customers import MadeCustomers
 from marquee.simulate.journal import Journal
 from marquee.simulate.progress import Progress, rows
-from marquee.simulate.replay import Replay, read_base
+from marquee.simulate.replay import Replay, read_base, read_replayed
 from marquee.simulate.report import Report
 from marquee.simulate.screens import Screens
 from marquee.simulate.service import Plan, Service
@@ -80,7 +80,7 @@ def _add_audience(group: argparse._ArgumentGroup) -> None:
         help="replay: base data [%(default)s]",
     )
     add("--share", type=float, default=0.2, help="replay: the latest share of the ratings [0.2]")
-    add("--skip", type=int, default=0, metavar="N", help="replay: so many of them were replayed before [0]")
+    add("--replayed", type=Path, metavar="FILE", help="replay: leave out user_id,movie_id of this CSV file")
     add(
         "--extra-viewings",
         action="store_true",
@@ -180,7 +180,7 @@ def build(args: argparse.Namespace, settings: Settings, progress: Progress) -> S
 def _audience(args: argparse.Namespace, rating_max: int) -> Audience:
     if args.mode == "replay":
         return Replay(
-            read_base(args.data, args.share, args.skip),
+            read_base(args.data, args.share, read_replayed(args.replayed) if args.replayed else frozenset()),
             seed=args.seed,
             rating_max=rating_max,
             influence=args.influence,
@@ -247,7 +247,7 @@ def _check(args: argparse.Namespace) -> None:
     ]
     problems += [
         f"--{name.replace('_', '-')} {value:g} should not be negative"
-        for name in ("lines_per_second", "requests_per_second", "speed_up", "seconds", "lines", "skip")
+        for name in ("lines_per_second", "requests_per_second", "speed_up", "seconds", "lines")
         if (value := getattr(args, name) or 0) < 0
     ]
     problems += [

@@ -37,10 +37,13 @@ class Base(NamedTuple):
     movie_ids: frozenset[str]
 
 
-def read_base(directory: Path, share: float = 0.2, skip: int = 0) -> Base:
+def read_base(
+    directory: Path, share: float = 0.2, replayed: frozenset[tuple[str, str]] = frozenset()
+) -> Base:
     """Read the base data, cut at the time after which ``share`` of the ratings lie.
 
-    ``skip``: so many of them, the earliest, were replayed before; after the last it begins with the first.
+    ``replayed``: user and film of those that an earlier run has replayed, and that are left out; when that
+    is all of them it begins anew.
     Ratings of the very second of the cut are all later ones, so that whoever trains on what lies before
     that time sees none of them.
     """
@@ -50,14 +53,19 @@ def read_base(directory: Path, share: float = 0.2, skip: int = 0) -> Base:
             f"{directory / RATINGS_FILE} holds no rating: fetch it with `marquee data fetch`"
         )
     cut = ratings[min(len(ratings) - 1, round((1 - share) * len(ratings)))].time
-    later = [row for row in ratings if row.time >= cut]
-    skip %= len(later)
+    later = tuple(row for row in ratings if row.time >= cut)
+    left = tuple(row for row in later if (row.user_id, row.movie_id) not in replayed)
+    known = frozenset(row.user_id for row in ratings if row.time < cut)
     return Base(
-        later=tuple(later[skip:]),
-        known_users=frozenset(row.user_id for row in ratings if row.time < cut)
-        | {row.user_id for row in later[:skip]},
+        later=left or later,
+        known_users=known | {user_id for user_id, _ in replayed},
         movie_ids=frozenset(row["movie_id"] for row in _table(directory / MOVIES_FILE, "movie_id")),
     )
+
+
+def read_replayed(path: Path) -> frozenset[tuple[str, str]]:
+    """User and film of each row of a CSV file with those two columns."""
+    return frozenset((row["user_id"], row["movie_id"]) for row in _table(path, "user_id", "movie_id"))
 
 
 def _rows(directory: Path) -> Iterator[RatedFilm]:
