@@ -61,7 +61,7 @@ def test_base_data(base_data: Path) -> None:
     assert earlier.ratings.equals(whole.ratings.head(79_999))
     cut = datetime.fromtimestamp(whole.ratings["time"].iloc[500] // SECOND, UTC)
     assert sources.read_base(base_data, cut).ratings["time"].max() < whole.ratings["time"].iloc[500]
-    assert [name for name, _ in whole.hashes] == ["ratings.csv", "movies.csv"]
+    assert [name for name, _ in whole.hashes] == ["ratings.csv", "users.csv", "movies.csv"]
     assert sorted(whole.on_scale(1, 5, 10).ratings["value"].unique()) == [1, 3.25, 5.5, 7.75, 10]
 
 
