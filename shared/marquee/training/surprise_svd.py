@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +11,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-import surprise
 from numpy.typing import NDArray
 
 from marquee.training import prior
 from marquee.training.dataset import Dataset
 from marquee.training.trainer import Floats, Progress, RatingHead, section
+
+# Its import makes a folder for downloads, in a home directory that need not be there or writable.
+os.environ.setdefault("SURPRISE_DATA_FOLDER", tempfile.gettempdir())
+import surprise  # noqa: E402
 
 
 class SurpriseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
