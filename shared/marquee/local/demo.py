@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -57,14 +58,15 @@ def run(system: LocalSystem, console: Console, args: argparse.Namespace) -> int:
 def urls(system: LocalSystem) -> str:
     """What to try while it runs."""
     recommend, database = system.url("recommend"), system.settings.database_url
+    marquee = f"{Path(sys.executable).parent / 'marquee'} local --home {system.home.directory}"
     return f"""Try:
   curl {recommend}/recommend/1
   curl -H 'Accept: application/json' {recommend}/recommend/1
   curl {recommend}/version
   psql {database} -c 'TABLE lines_per_minute'
-  .venv/bin/marquee local status
-  .venv/bin/marquee local logs bridge -f
-  eval "$(.venv/bin/marquee local env)"; .venv/bin/marquee release list
+  {marquee} status
+  {marquee} logs bridge -f
+  eval "$({marquee} env)"   # where the parts are, for the other verbs of marquee: release list, retrain, ...
 """
 
 

@@ -35,7 +35,8 @@ class LocalFunction(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Function(Struct, frozen=True, forbid_unknown_fields=True):
-    """One function. Its target is the folder's name; `needs` are the settings that it is given."""
+    """One function. Its target is the folder's name; `needs` are the settings that it is given. `health` tells
+    that the process lives, `ready` that it can do its work."""
 
     text: Text
     source: Folder
@@ -49,6 +50,7 @@ class Function(Struct, frozen=True, forbid_unknown_fields=True):
     needs: tuple[Text, ...]
     health: UrlPath
     local: LocalFunction
+    ready: UrlPath | None = None
 
 
 class LocalSchedule(Struct, frozen=True, forbid_unknown_fields=True):

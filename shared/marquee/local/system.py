@@ -159,8 +159,9 @@ class LocalSystem:
             process = instance_of_several(
                 name, function, self.root, self.home.logs, (port, own), settings, workers
             )
-        health = f"http://127.0.0.1:{own}{function.health}"
-        return Part(name, OneProcess(process, answers(health)), port, health)
+        url = f"http://127.0.0.1:{own}"
+        ready = answers(url + (function.ready or function.health))
+        return Part(name, OneProcess(process, ready), port, url + function.health)
 
     def _start_command(self, name: str, *words: str) -> None:
         self.supervisor.start(Part(name, OneProcess(self._command(name, *words))))
