@@ -8,9 +8,11 @@ endif
 BIN := .venv/bin
 FOR ?=
 ONLY ?=
+KILLS ?= 50
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check bench docs requirements wheel clean
+.PHONY: help demo test lint format types imports check chaos bench docs requirements wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +57,9 @@ check: lint types imports test ## all that CI runs
 
 bench: .venv/.dev ## measure; results to build/bench.json (ONLY=name for one)
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+chaos: .venv/.dev ## kill everything between Kafka and the tables, KILLS=50 times, and count the lines (SEED=1)
+	$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 docs: .venv/.dev ## write the generated pages anew
 	$(BIN)/python -m docs.generate

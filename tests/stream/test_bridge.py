@@ -278,6 +278,21 @@ def test_two_bridges_share_the_partitions(stage: Stage) -> None:
     assert stage.all_arrived(8000)
 
 
+def test_paused_partition_that_comes_back_is_read(stage: Stage) -> None:
+    """The receiver hangs, so the partitions are paused; they go to another bridge and come back: the pause
+    was the former owner's, and does not outlive its ownership."""
+    stage.receiver.always = 503
+    stage.produce(_lines(20_000))
+    with stage.bridge(BATCHES_IN_FLIGHT="2", DRAIN_S="0.1"):
+        stage.receiver.wait_for(lambda: len(stage.receiver.refused) >= 20)
+        time.sleep(1)  # Longer than a full partition goes without being paused.
+        with stage.bridge(BATCHES_IN_FLIGHT="2", DRAIN_S="0.1"):
+            time.sleep(3)  # Long enough to be let in, and to pause what it was given.
+        stage.receiver.always = None
+        stage.await_commit(10_000, 10_000)
+    assert stage.all_arrived(20_000)
+
+
 def test_bridge_may_start_before_everything_else(stage: Stage, tmp_path: Path) -> None:
     """No broker, then no topic, then no receiver: it waits for each."""
     port = free_port()

@@ -234,8 +234,11 @@ class Bridge:
 
     def _drop(self, partitions: list[int]) -> None:
         for partition in partitions:
-            self._lanes.pop(partition, None)
+            lane = self._lanes.pop(partition, None)
             self._committed.pop(partition, None)
+            if lane and lane.paused:
+                # librdkafka would remember it, and read nothing should the partition come back to us.
+                self._consumer.resume([self._partition(partition)])
 
     def _partition(self, partition: int, offset: int | None = None) -> TopicPartition:
         from confluent_kafka import OFFSET_INVALID, TopicPartition

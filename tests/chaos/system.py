@@ -1,0 +1,183 @@
+"""The whole way of a line as processes: broker, bridges, function, database, and a producer that knows its lines."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+from tests.chaos.account import Account, account
+from tests.chaos.lines import Ledger
+from tests.chaos.mischief import Mischief
+from tests.chaos.writer import Writer
+from tests.servers.function import ROOT
+
+from marquee.errors import DatabaseUnavailable
+from marquee.local.described import read_functions
+from marquee.local.function import answers, instance
+from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
+from marquee.local.postgres import EmbeddedPostgres
+from marquee.local.process import Process, free_port
+from marquee.local.retention import Retention
+from marquee.settings import Settings
+from marquee.telemetry.database import Database
+from marquee.telemetry.migrate import migrate
+
+TOPIC = "movielog"
+PARTITIONS = 2
+PATIENCE_S = 1.5
+"""After so long without an answer the bridge gives a delivery up."""
+BRIDGES = ("bridge-1", "bridge-2")
+PARTS = (*BRIDGES, "function", "broker", "database")
+
+
+class ChaosSystem:
+    """Everything between a producer and the tables, each part a process that may be killed by its name."""
+
+    def __init__(self, directory: Path, seed: int, lines_per_s: float = 400.0) -> None:
+        self.ledger = Ledger(seed)
+        self.kafka = EmbeddedKafka(directory / "kafka", durable=True)
+        self.postgres = EmbeddedPostgres(directory / "postgres")
+        self._directory = directory
+        self._function_port = free_port()
+        self.mischief = Mischief(self._function_port, PATIENCE_S, random.Random(seed))
+        self._writer = Writer(self.kafka.bootstrap, TOPIC, PARTITIONS, self.ledger, lines_per_s)
+        self._retention = Retention(self.kafka.directory, TOPIC, "chaos", kept=50)
+        self._processes: dict[str, Process] = {}
+
+    def __enter__(self) -> ChaosSystem:
+        self.postgres.start()
+        migrate(self.postgres.url)
+        self.database = Database(self.postgres.url)
+        self.kafka.start()
+        self.kafka.create_topic(TOPIC, PARTITIONS)
+        self._processes = {"function": self._function(), **{name: self._bridge(name) for name in BRIDGES}}
+        for part in ("function", *BRIDGES):
+            self.start(part)
+        self._writer.start()
+        self._retention.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.stop()
+        self._retention.stop()
+        for process in self._processes.values():
+            process.stop(2)
+        self.mischief.close()
+        self.database.close()
+        self.kafka.kill()
+        self.postgres.kill()
+
+    def start(self, part: str) -> None:
+        """Start a part that has ended; returns at once but for broker and database."""
+        if part == "broker":
+            self.kafka.start()
+        elif part == "database":
+            self.postgres.start()
+        else:
+            self._processes[part].start()
+
+    def signal(self, part: str, number: int) -> None:
+        """Send a signal to every process of a part."""
+        for pid in self._family(part):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def end(self, part: str, number: int) -> None:
+        """Send a signal that ends a part, and wait until it has gone, by force if it takes long."""
+        roots = self._roots(part)
+        self.signal(part, number) if number == signal.SIGKILL else _signal(roots, number)
+        if part == "broker":
+            self.kafka.kill()
+        elif part == "database":
+            psutil.wait_procs([psutil.Process(pid) for pid in roots if psutil.pid_exists(pid)], timeout=5)
+            self.postgres.kill()
+        else:
+            self._processes[part].stop(5)
+
+    def settle(self, patience_s: float = 90.0) -> Account:
+        """Write no more, wait until all has arrived, and count."""
+        self.mischief.rest()
+        self._writer.finish(patience_s)
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                found = account(self.database, self.ledger)
+                if found.exact or time.monotonic() > deadline:
+                    return found
+            except DatabaseUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.3)
+
+    def execute(self, statement: str) -> None:
+        """Run SQL in the database."""
+        with closing(Database(self.postgres.url)) as database, database.transaction() as cursor:
+            cursor.execute(statement)
+
+    def logs(self) -> dict[str, str]:
+        """What each part has to say, by its name."""
+        return {path.stem: path.read_text(errors="replace") for path in self._directory.rglob("*.log")}
+
+    def _roots(self, part: str) -> Sequence[int]:
+        if part == "broker":
+            return self.kafka.pids
+        if part == "database":
+            return self.postgres.pids
+        pid = self._processes[part].pid
+        return () if pid is None else (pid,)
+
+    def _family(self, part: str) -> list[int]:
+        found: list[int] = []
+        for root in self._roots(part):
+            try:
+                found += [root, *(child.pid for child in psutil.Process(root).children(recursive=True))]
+            except psutil.NoSuchProcess:
+                pass
+        return found
+
+    def _function(self) -> Process:
+        described = read_functions(ROOT)["ingest"]
+        settings = {"MARQUEE_DATABASE_URL": self.postgres.url, **_library()}
+        logs, sockets = self._directory, self._directory / "sockets"
+        return instance("function", described, ROOT, logs, sockets, self._function_port, settings)
+
+    def await_function(self) -> None:
+        """Wait until the function answers."""
+        self._processes["function"].wait_healthy(answers(f"http://127.0.0.1:{self._function_port}/healthz"))
+
+    def _bridge(self, name: str) -> Process:
+        settings = Settings(
+            kafka_bootstrap=self.kafka.bootstrap,
+            kafka_topic=TOPIC,
+            kafka_group="chaos",
+            kafka_options=tuple((option, str(value)) for option, value in CONSUMER_OPTIONS.items()),
+            delivery_url=self.mischief.url,
+            delivery_timeout_s=PATIENCE_S,
+            batch_lines=50,
+            batch_ms=50,
+            drain_s=1.0,
+        )
+        main = str(ROOT / "jobs" / "bridge" / "main.py")
+        environment = settings.environment() | _library()
+        return Process(name, [sys.executable, main], self._directory / f"{name}.log", environment)
+
+
+def _library() -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT / "shared")}
+
+
+def _signal(pids: Sequence[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
