@@ -35,10 +35,11 @@ def rate(side: ItemSide, vector: Floats, bias: float) -> Floats:
     return ratings
 
 
-def rank(side: ItemSide, items: NDArray[np.integer], weights: Floats) -> Floats:
-    """The ranking score of every film, [n_items], for a user who has seen ``items``.
+def rank(side: ItemSide, items: NDArray[np.integer], weights: Floats, out: Floats | None = None) -> Floats:
+    """The ranking score of every film, [n_items], for a user who has seen ``items``; into ``out`` if given.
 
     A film watched a second ago counts at once: nothing stored of the user is needed.
     """
-    scores: Floats = side.rank_items @ (weights @ side.rank_history[items])
+    taste = weights @ side.rank_history.take(items, axis=0)
+    scores: Floats = np.dot(side.rank_items, taste, out=out)
     return scores

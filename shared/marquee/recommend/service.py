@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import uuid4
+
+import msgspec
 
 from marquee.artifacts.release import assign
 from marquee.artifacts.users import UserRecord
@@ -41,8 +42,7 @@ HistoryOf: TypeAlias = "Callable[[str, datetime | None], History]"
 """What a user did from a moment on (None: ever); raises :class:`NoAnswer`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One list, best film first, and how it came about."""
 
     recommendation_id: str

@@ -1,0 +1,155 @@
+"""What the benchmarks of serving share: made models of any size, and functions as processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from marquee.artifacts.artifact import write_artifact
+from marquee.artifacts.file import FileStore
+from marquee.artifacts.model import Histories, TrainedModel
+from marquee.artifacts.promotion import promote
+
+ROOT = Path(__file__).parents[1]
+FILMS = 27_000
+HISTORY = 10
+"""Films that each made user has seen."""
+
+HELLO = """
+import functions_framework
+
+@functions_framework.http
+def hello(request):
+    return "Hello, world!"
+"""
+
+
+def made_model(users: int, factors: int, *, films: int = FILMS, seed: int = 1) -> TrainedModel:
+    """Random vectors: what an answer costs does not hang on what it says."""
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, dtype=np.float32) * np.float32(0.1)
+
+    seen = rng.integers(0, films, users * HISTORY)
+    return TrainedModel(
+        user_ids=[str(u) for u in range(users)],
+        movie_ids=[f"film+number+{i}+{1950 + i % 70}" for i in range(films)],
+        mean=3.5,
+        user_biases=normal(users),
+        user_vectors=normal(users, factors),
+        item_biases=normal(films),
+        item_vectors=normal(films, factors),
+        rank_items=normal(films, factors),
+        rank_history=normal(films, factors),
+        popularity=np.abs(normal(films)),
+        histories=Histories.of(users, np.repeat(np.arange(users), HISTORY), seen, np.full(len(seen), 4.0)),
+        rating_min=1.0,
+        rating_max=5.0,
+        prior_mean=np.zeros(factors + 1, np.float32),
+        prior_precision=np.eye(factors + 1, dtype=np.float32),
+        noise_precision=1.0,
+    )
+
+
+@cache
+def scratch() -> Path:
+    """A directory of this run. Kept open by the module until the process ends."""
+    return Path(_scratch.name)
+
+
+_scratch = tempfile.TemporaryDirectory(prefix="marquee-bench-")
+
+
+@cache
+def store(users: int, factors: int) -> FileStore:
+    """A store with one released model of that size."""
+    made = FileStore(scratch() / f"objects-{users}-{factors}")
+    version = write_artifact(
+        made, made_model(users, factors), trained_through=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    promote(made, version, author="benchmark")
+    return made
+
+
+class Instance:
+    """One function under functions-framework with the settings of infra/functions.yaml, timed from its start."""
+
+    def __init__(self, target: str, source: Path, env: Mapping[str, str]) -> None:
+        self.port = _free_port()
+        argv = [str(Path(sys.executable).parent / "functions-framework"), "--source", str(source)]
+        argv += ["--target", target, "--host", "127.0.0.1", "--port", str(self.port)]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")}
+        clean |= {"PYTHONPATH": str(ROOT / "shared"), "WORKERS": "1", "THREADS": "8", **env}
+        self._started = time.perf_counter()
+        self.process = subprocess.Popen(argv, env=clean, cwd=scratch(), stderr=subprocess.DEVNULL)
+
+    def first_answer_ms(self, path: str) -> float:
+        """From the process's start until a request that was tried from then on was answered with 200."""
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port)) as connection:
+                    request = f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+                    connection.sendall(request.encode())
+                    answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+                if answer.split(b" ", 2)[1] != b"200":
+                    raise RuntimeError(answer.decode(errors="replace"))
+                return (time.perf_counter() - self._started) * 1000
+            except ConnectionRefusedError:
+                if self.process.poll() is not None:
+                    raise RuntimeError(f"the function ended with {self.process.returncode}") from None
+                time.sleep(0.001)
+
+    def resident_mb(self) -> float:
+        """Private memory and its share of what is shared (PSS), of the process and its worker."""
+        parent = psutil.Process(self.process.pid)
+        return sum(p.memory_full_info().pss for p in (parent, *parent.children(recursive=True))) / 1e6
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+@contextmanager
+def hello() -> Iterator[Instance]:
+    """The emptiest function there is."""
+    source = scratch() / "hello" / "main.py"
+    source.parent.mkdir(exist_ok=True)
+    source.write_text(HELLO)
+    with _running(Instance("hello", source, {})) as instance:
+        yield instance
+
+
+@contextmanager
+def recommend(objects: FileStore, **settings: str) -> Iterator[Instance]:
+    """The function under test, with no database."""
+    env = {"MARQUEE_OBJECTS_URL": f"file://{objects.root}"}
+    env |= {f"MARQUEE_{name.upper()}": value for name, value in settings.items()}
+    with _running(Instance("recommend", ROOT / "functions/recommend/main.py", env)) as instance:
+        yield instance
+
+
+@contextmanager
+def _running(instance: Instance) -> Iterator[Instance]:
+    try:
+        yield instance
+    finally:
+        instance.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
