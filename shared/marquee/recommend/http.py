@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 RETRY_AFTER_S = 2
-_RECOMMEND = "/recommend/"
+RECOMMEND = "/recommend/"
 _KNOWN = "GET /recommend/<user_id>, /healthz, /readyz or /version"
 _READINESS_USER = "0"
 
@@ -58,7 +58,7 @@ class RecommendHttp:
 
     def reply(self, method: str, path: str, accept: str = "") -> Reply:
         """Answer one request. ``path`` is decoded and without its query."""
-        if not (path.startswith(_RECOMMEND) or path in ("/healthz", "/readyz", "/version")):
+        if not (path.startswith(RECOMMEND) or path in ("/healthz", "/readyz", "/version")):
             return _sentence(404, f"There is nothing at {path[:80]!a}. Ask for {_KNOWN}.")
         if method not in ("GET", "HEAD"):
             said = _sentence(405, f"{method[:20]} is not possible here. Use GET or HEAD.")
@@ -69,7 +69,7 @@ class RecommendHttp:
             return Reply(200, _encode(_version(self._recommender.cache)), JSON)
         if path == "/readyz":
             return self._ready()
-        return self._recommend(path.removeprefix(_RECOMMEND), accept, shown=method == "GET")
+        return self._recommend(path.removeprefix(RECOMMEND), accept, shown=method == "GET")
 
     def _recommend(self, raw_user_id: str, accept: str, *, shown: bool) -> Reply:
         try:
