@@ -1,6 +1,7 @@
 """The functions' and the schedules' files, and their schemas."""
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -28,6 +29,24 @@ def test_schedules_exist_and_need_settings_that_exist() -> None:
         assert (ROOT / schedule.job / "main.py").is_file(), name
         assert set(schedule.needs) <= {f.name for f in fields(Settings)}, name
         CronTrigger.from_crontab(schedule.cron, timezone=schedule.zone)
+
+
+CODE = {
+    "ingest": ["functions/ingest", "shared/marquee/telemetry/ingest.py"],
+    "recommend": ["functions/recommend", "shared/marquee/recommend"],
+    "retrain": ["jobs/retrain", "shared/marquee/training"],
+}
+
+
+def test_what_the_code_reads_is_named_as_needed() -> None:
+    """A setting that a function or a job reads and its file does not name would silently be the default."""
+    needs = {name: set(x.needs) for name, x in [*read_functions(ROOT).items(), *read_schedules(ROOT).items()]}
+    assert set(needs) == set(CODE)
+    for name, places in CODE.items():
+        files = [f for place in places for f in (ROOT / place, *(ROOT / place).rglob("*.py")) if f.is_file()]
+        text = "".join(file.read_text() for file in files)
+        read = set(re.findall(r"settings(?:\.require\([^)]*\))?\.([a-z_]+)", text))
+        assert read & {f.name for f in fields(Settings)} - needs[name] == set(), name
 
 
 @pytest.mark.parametrize(("name", "kind"), [("functions", Functions), ("schedules", Schedules)])

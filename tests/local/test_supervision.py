@@ -108,6 +108,7 @@ def test_back_off_doubles_up_to_a_limit_and_forgets() -> None:
         assert not part.tend(now + delays[-1] - 0.01, said.append)
         now += delays[-1]
         assert part.tend(now, said.append)
+        assert said[-1] == "sick did not come back: sick is broken"
     assert delays == [0.5, 1, 2, 4, 8, LONGEST_DELAY_S, LONGEST_DELAY_S, LONGEST_DELAY_S]
     assert part.restarts == 8
     part.started = time.time() - STEADY_S - 1

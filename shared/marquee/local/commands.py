@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """One action of ``marquee local``; returns the exit code."""
     root = project_root(Path.cwd())
     home = Home((args.home or root / ".local").resolve())
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     match args.action:
         case "status":
             return status.show(home, console)
@@ -70,11 +72,25 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             print("Stopped. The data stay; `marquee local up` resumes on them.")
             return 0
     for place in (name for name in PLACES if getattr(settings, name)):
-        console.print(f"MARQUEE_{place.upper()} is set, but not used: the local system has its own.")
-    system = LocalSystem(root, home, settings, console.print, Shape(args.instances, args.workers))
+        console.print(
+            f"MARQUEE_{place.upper()} is set, but not used: the local system has its own.", soft_wrap=True
+        )
+    shape = Shape(args.instances, args.workers)
+    system = LocalSystem(root, home, settings, _teller(home, console), shape)
     if args.action == "demo":
         return demo.run(system, console, args)
     return _up(system, home, console)
+
+
+def _teller(home: Home, console: Console) -> Callable[[str], None]:
+    """Says what happens to whoever watches, and to ``logs/runner.log``."""
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True)
+        with (home.logs / "runner.log").open("a") as log:
+            log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
+
+    return say
 
 
 def project_root(start: Path) -> Path:
@@ -88,7 +104,7 @@ def project_root(start: Path) -> Path:
 def _up(system: LocalSystem, home: Home, console: Console) -> int:
     try:
         with running(home, system):
-            console.print(demo.urls(system))
+            console.print(demo.urls(system), soft_wrap=True)
             console.print("It runs until Ctrl-C, or `marquee local down`.")
             while True:
                 signal.pause()

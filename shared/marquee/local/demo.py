@@ -48,7 +48,7 @@ def run(system: LocalSystem, console: Console, args: argparse.Namespace) -> int:
     """Start, replay, show, stop, account; 0 if nothing was lost, doubled or failed, else 1."""
     began = time.monotonic()
     with running(system.home, system):
-        console.print(f"Up after {time.monotonic() - began:.0f} s. {urls(system)}")
+        console.print(f"Up after {time.monotonic() - began:.0f} s. {urls(system)}", soft_wrap=True)
         since = datetime.now(UTC)
         outcome = Demo(system, console, args, since).run()
     console.print(summary(outcome), soft_wrap=True)

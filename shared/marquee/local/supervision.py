@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +11,6 @@ from typing import Protocol
 from marquee.errors import MarqueeError
 from marquee.local.home import PartState, created_at
 from marquee.local.process import Process
-
-log = logging.getLogger(__name__)
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 15.0
@@ -115,7 +112,7 @@ class Part:
             self.start()
         except MarqueeError as error:
             self.started = time.time()
-            log.warning("%s did not come back: %s", self.name, error)
+            say(f"{self.name} did not come back: {str(error).splitlines()[0]}")
             self.program.stop()
         else:
             say(f"{self.name} is back")
