@@ -20,7 +20,10 @@ VERBS = {
     "data": ("marquee.training.data_commands", "fetch the base data"),
     "local": ("marquee.local.commands", "the whole system on this machine: up, status, logs, down"),
     "migrate": ("marquee.telemetry.commands", "bring the database's tables up to date"),
+    "lineage": ("marquee.training.lineage_commands", "where a model came from, and where it served"),
+    "pipeline": ("marquee.training.pipeline_commands", "one step of the retraining, as dvc.yaml runs it"),
     "release": ("marquee.artifacts.commands", "what serves: list, show, promote, rollback"),
+    "reproduce": ("marquee.training.reproduce_commands", "make a model again, bit for bit"),
     "retrain": ("marquee.training.commands", "train a model, evaluate it and release it"),
     "simulate": ("marquee.simulate.commands", "a streaming service with its customers"),
 }

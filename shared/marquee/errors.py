@@ -18,6 +18,7 @@
         │   ├── ObjectNotFound
         │   └── PreconditionFailed
         ├── ArtifactRefused      hash, shape, format or smoke test is wrong
+        ├── PipelineFailed       `dvc repro` did not come to its end
         ├── ReleaseError
         └── TrainingDataError
 
@@ -100,6 +101,10 @@ class PreconditionFailed(ObjectStoreError):
 
 class ArtifactRefused(TerminalError):
     """An artifact that must not serve; the message says why."""
+
+
+class PipelineFailed(TerminalError):
+    """DVC could not bring the pipeline up to date; its own words are on standard error."""
 
 
 class ReleaseError(TerminalError):

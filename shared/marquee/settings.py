@@ -202,6 +202,12 @@ class Settings:
     base_fraction: float = _setting(
         _number(0, 1), "How much of the base data is used, the earliest first; the rest may be replayed.", 1.0
     )
+    dvc_remote: str = _setting(
+        _url("file", "gs", "s3"),
+        "A DVC remote: every snapshot that was trained on is kept there, so that the model can be made again.",
+        "",
+        example="gs://bucket/dvc, s3://bucket/dvc or file:///var/lib/marquee/dvc",
+    )
     commit: str = _setting(
         _text, "The git commit that was built, for a program that does not run in its repository.", ""
     )

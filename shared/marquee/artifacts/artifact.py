@@ -46,6 +46,7 @@ def write_artifact(
     *,
     trained_through: datetime,
     metrics: Mapping[str, Metric] = MappingProxyType({}),
+    groups: Mapping[str, dict[str, Metric]] = MappingProxyType({}),
     provenance: Provenance | None = None,
     now: datetime | None = None,
 ) -> str:
@@ -75,6 +76,7 @@ def write_artifact(
             noise_precision=float(model.noise_precision),
             files=files,
             metrics=dict(metrics),
+            groups=dict(groups),
             provenance=provenance or Provenance(),
         )
         _upload(store, msgspec.structs.replace(manifest, smoke=_smoke(model, manifest)), directory)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from marquee.artifacts import promotion, release
+from marquee.artifacts import judgement, promotion, release
 from marquee.artifacts.manifest import Manifest, read_manifest
 from marquee.artifacts.object_store import ObjectStore, connect
 from marquee.artifacts.release import Release
@@ -99,6 +99,8 @@ def _list(store: ObjectStore, limit: int, as_json: bool) -> None:
         print("there is no release yet: `marquee retrain` makes one, or `marquee release promote VERSION`")
     else:
         print(_table(("", "RELEASE", "CREATED (UTC)", "ARMS", "AUTHOR", "REASON"), map(_row, releases)))
+    for said in () if as_json else judgement.refusals(store, limit):
+        print(f"refused {said.version} at {said.time:%Y-%m-%d %H:%M:%S}: {said.reason}")
 
 
 def _row(one: Release, /) -> Sequence[str]:

@@ -28,6 +28,13 @@ class Metric(msgspec.Struct, frozen=True):
     high: float | None = None
 
 
+class Stage(msgspec.Struct, frozen=True):
+    """One step of the pipeline: name of each file or directory -> its MD5, as DVC writes it."""
+
+    deps: dict[str, str] = {}
+    outs: dict[str, str] = {}
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """What it takes to make the model again."""
 
@@ -37,6 +44,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str] = {}  # name -> version
     commit: str = ""  # of this repository
     data: dict[str, str] = {}  # name of a data set -> hash of its content
+    snapshot: str = ""  # by which a DVC remote knows all that was learnt from
+    stages: dict[str, Stage] = {}
+    profile: dict[str, Any] = {}  # of the data, in a few numbers, to see later data drift
 
 
 class SmokeCase(msgspec.Struct, frozen=True):
@@ -66,6 +76,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, FileEntry]
     smoke: tuple[SmokeCase, ...] = ()
     metrics: dict[str, Metric] = {}
+    groups: dict[str, dict[str, Metric]] = {}  # RMSE by kind of group (gender, age ...), by group
     provenance: Provenance = Provenance()
 
 

@@ -54,7 +54,7 @@ def bucket_of(user_id: str, buckets: int) -> int:
 class UserSide:
     """Reads single users of one artifact."""
 
-    def __init__(self, store: ObjectStore, manifest: Manifest) -> None:
+    def __init__(self, store: ObjectStore | Mappable, manifest: Manifest) -> None:
         self._store = store
         self._manifest = manifest
         self._maps: dict[str, memoryview] = {}

@@ -24,7 +24,8 @@ FROM retrainings ORDER BY started DESC, run LIMIT %s"""
 
 @dataclass(frozen=True, slots=True)
 class Retraining:
-    """One run. ``outcome`` is "released", "trained" (and not meant to be released), "refused" or "failed",
+    """One run. ``outcome`` is "released", "trained" (and not meant to be released),
+    "held" (good enough, while an experiment runs), "refused" or "failed",
     and ``reason`` says why.
 
     ``trained_through`` is the event time up to which its data went; ``version`` is None where no

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marquee.artifacts.object_store import connect
-from marquee.errors import SettingsError
+from marquee.errors import PipelineFailed, SettingsError
 from marquee.settings import Settings
 from marquee.telemetry.database import Database
 
 if TYPE_CHECKING:
-    from marquee.training.retrain import Result
-    from marquee.training.steps import Request
+    from marquee.training.params import Params
+    from marquee.training.publish import Result
+    from marquee.training.snapshot import Request
     from marquee.training.trainer import Progress
 
 EXIT_RELEASED, EXIT_REFUSED = 0, 3
@@ -26,7 +28,10 @@ EXIT_RELEASED, EXIT_REFUSED = 0, 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``marquee retrain``."""
-    parser.epilog = "Exit code: 0 released (or trained, with --no-release), 3 refused, 1 failed."
+    parser.epilog = (
+        "Exit code: 0 released (or trained, with --no-release; or held, while an experiment runs), "
+        "3 refused, 1 failed."
+    )
     parser.add_argument(
         "--until",
         type=_moment,
@@ -41,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-release", action="store_true", help="store and judge the model, serve what serves"
     )
+    parser.add_argument(
+        "--pipeline",
+        action="store_true",
+        help="let DVC run what is not up to date, with the snapshot that params.yaml asks for",
+    )
     parser.add_argument("--reason", default="", help="why, for the release and the record")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the evaluation as JSON")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
@@ -48,23 +58,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Retrain once; the result is printed."""
-    # One thread for BLAS, said before numpy loads: sums over several threads differ in their last bits, and a
-    # model should come out the same on any machine. An inverse of 5,000 x 5,000 takes a few seconds all the same.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    one_thread()
     # Imported here: pandas and scipy take seconds, `marquee retrain --help` should not.
+    from marquee.training import tables
     from marquee.training.params import Params
-    from marquee.training.retrain import REFUSED, retrain, write_report
+    from marquee.training.publish import REFUSED
+    from marquee.training.retrain import retrain
 
     store = connect(settings.require("objects_url").objects_url)
-    request, params = _request(args, settings), Params.read(args.params)
+    params = Params.read(args.params)
+    prepared = _through_dvc(args, settings) if args.pipeline else None
+    request = _request(args, settings, params)
     database = Database(settings.database_url) if settings.database_url and not args.no_database else None
     try:
-        with _progress() as progress:
+        with watched() as progress:
             result = retrain(
                 request,
                 params,
                 store,
                 database,
+                remote=connect(settings.dvc_remote) if settings.dvc_remote else None,
+                prepared=prepared,
                 reason=args.reason,
                 releasing=not args.no_release,
                 commit=settings.commit,
@@ -74,14 +88,44 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if database is not None:
             database.close()
     if args.report and result.evaluation:
-        write_report(result.evaluation, args.report)
-    _show(result)
+        tables.write_json(args.report, result.evaluation)
+    show(result)
     return EXIT_REFUSED if result.outcome == REFUSED else EXIT_RELEASED
 
 
-def _request(args: argparse.Namespace, settings: Settings) -> Request:
-    from marquee.training.steps import Request
+def one_thread() -> None:
+    """Hold BLAS to one thread; to be said before numpy loads.
 
+    Sums over several threads differ in their last bits, and a model should come out the same on any machine.
+    An inverse of 5,000 x 5,000 takes a few seconds all the same.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _through_dvc(args: argparse.Namespace, settings: Settings) -> Path:
+    """Let DVC bring every step but the last up to date; returns the directory where it did."""
+    asked = [name for name in ("until", "base", "base_fraction") if getattr(args, name) is not None]
+    if asked or args.no_database:
+        raise SettingsError(
+            "with --pipeline the snapshot is what params.yaml says under snapshot: edit it there, "
+            "and leave out --until, --base, --base-fraction and --no-database"
+        )
+    root = args.params.resolve().parent
+    environment = {**os.environ, **settings.environment()}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+    command = [sys.executable, "-m", "dvc", "repro", "--quiet", "evaluate", "fairness"]
+    try:
+        subprocess.run(command, cwd=root, env=environment, check=True, stdout=sys.stderr)
+    except subprocess.CalledProcessError as error:
+        raise PipelineFailed(f"`dvc repro` in {root} ended with code {error.returncode}") from error
+    return root
+
+
+def _request(args: argparse.Namespace, settings: Settings, params: Params) -> Request:
+    from marquee.training.snapshot import Request
+
+    if args.pipeline:
+        return Request.of(params.snapshot)
     base = settings.base_data if args.base is None else args.base
     fraction = settings.base_fraction if args.base_fraction is None else args.base_fraction
     if not 0 <= fraction <= 1:
@@ -100,7 +144,7 @@ def _moment(text: str) -> datetime:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def watched() -> Iterator[Progress]:
     """A bar on a terminal; elsewhere nothing."""
     from marquee.training.trainer import silent
 
@@ -122,11 +166,13 @@ def _progress() -> Iterator[Progress]:
         yield advance
 
 
-def _show(result: Result) -> None:
+def show(result: Result) -> None:
     if result.evaluation:
         e = result.evaluation
         print(f"On the {e.split} ({e.ratings} ratings of {e.users} users, {e.known_users} known before):")
         for candidate, figures in e.figures.items():
             shown = (f"{name} {f.value:.4f} [{f.low:.4f}, {f.high:.4f}]" for name, f in figures.items())
             print(f"  {candidate:<11}{'  '.join(shown)}")
+    for finding in result.findings:
+        print(f"  {finding}")
     print(f"{result.version}: {result.outcome}: {result.reason}")

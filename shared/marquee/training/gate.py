@@ -1,26 +1,70 @@
-"""Whether a model may serve, as far as its figures tell. The smoke test of its artifact comes on top."""
+"""Whether a model may serve. What is in doubt passes: see docs/decisions/0004-the-gate.md."""
 
 from __future__ import annotations
 
-from marquee.evaluation.offline import Evaluation
+from collections.abc import Sequence
+
+import numpy as np
+
+from marquee.artifacts.artifact import verify
+from marquee.artifacts.manifest import read_manifest
+from marquee.artifacts.object_store import ObjectStore
+from marquee.errors import ArtifactRefused
+from marquee.evaluation.candidates import of_model
+from marquee.training import comparison, serving, splits, steps
+from marquee.training.comparison import Comparison, Verdict
+from marquee.training.dataset_files import read_dataset, read_model
+from marquee.training.fit import fit
 
 
-def objections(evaluation: Evaluation) -> list[str]:
-    """Why the model should not be released, one sentence each; none: it rates better than the biases alone,
-    and does not rank clearly worse than popularity.
+def objections(compared: Sequence[Comparison], drift: Sequence[str] = ()) -> list[str]:
+    """Why the model should not be released, a sentence each: where it is worse beyond the interval of the
+    difference, and where its data have drifted."""
+    return [str(found) for found in compared if found.verdict is Verdict.WORSE] + list(drift)
 
-    Clearly: beyond the interval of its own figure. On some thousand ratings of one slice of time the order
-    of two rankings that are as good as equal is chance, and a retraining should not hang on that.
+
+def faults(store: ObjectStore, version: str) -> list[str]:
+    """Why the stored artifact must not serve: hashes, shapes, smoke test."""
+    try:
+        verify(store, version)
+    except ArtifactRefused as error:
+        return [str(error)]
+    return []
+
+
+def against_serving(run: steps.Run, store: ObjectStore, version: str) -> list[Comparison]:
+    """The new model against the artifact ``version`` on the newest slice, as far as neither has seen it.
+
+    Only ratings later than everything that the serving model has learnt from count. Where that is younger
+    than the slice's beginning, the new model is the one that would have been made then: the same data before
+    that moment for both. Raises as ``artifact.read_items``.
     """
-    model, found = evaluation.figures["model"], []
-    rmse, biases = model["rmse"].value, evaluation.figures["bias_only"]["rmse"].value
-    ndcg, popular = model["ndcg@10"], evaluation.figures["popularity"]["ndcg@10"].value
-    # Written so that a figure that is not a number never passes.
-    if not rmse < biases:
-        found.append(f"rmse {rmse:.4f} does not beat bias_only's {biases:.4f} on the {evaluation.split}")
-    if not ndcg.high >= popular:
-        found.append(
-            f"ndcg@10 {ndcg.value:.4f} [{ndcg.low:.4f}, {ndcg.high:.4f}] is worse than popularity's "
-            f"{popular:.4f} on the {evaluation.split}"
-        )
-    return found
+    dataset = read_dataset(run.at(steps.FEATURES))
+    known_until = _microseconds(store, version)
+    split = splits.newest(dataset, run.params.newest)
+    if known_until < int(split.test.times.min()):
+        ours = read_model(run.at(steps.PAST))
+    else:
+        split = splits.after(dataset, known_until)
+        if not _enough(split, run):
+            return [_too_few(metric, split) for metric in (comparison.RMSE, comparison.NDCG)]
+        ours = fit(split.train, run.params, run.progress)
+    theirs = serving.candidate(store, version, dataset)
+    settled = (split, run.params.gate, run.params.evaluation, run.params.seed)
+    candidate = of_model(ours)
+    return [comparison.by_rmse(candidate, theirs, *settled), comparison.by_ndcg(candidate, theirs, *settled)]
+
+
+def _enough(split: splits.Split, run: steps.Run) -> bool:
+    users = len(np.unique(split.test.users))
+    return users >= run.params.gate.least_users and len(split.train.ratings) > 0
+
+
+def _too_few(metric: str, split: splits.Split) -> Comparison:
+    nothing = float("nan")
+    users = len(np.unique(split.test.users))
+    return Comparison(metric, serving.SERVING, *[nothing] * 5, users, Verdict.TOO_FEW)
+
+
+def _microseconds(store: ObjectStore, version: str) -> int:
+    return splits.microseconds(read_manifest(store, version).trained_through)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,43 @@ import msgspec
 
 from marquee.errors import SettingsError
 from marquee.evaluation.offline import EvaluationParams
+from marquee.training.comparison import GateParams
+from marquee.training.drift import DriftParams
+from marquee.training.fairness import FairnessParams
 from marquee.training.popularity import PopularityParams
 from marquee.training.ranking import RankingParams
+
+_TIME = "2000-01-01T00:00:00Z"
 
 
 class MovielensParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``sha256``: file name -> the digest that it must have."""
 
     sha256: dict[str, str]
+
+
+class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to learn from, when `dvc repro` asks: events before ``until`` (a text with a zone) of ``base``,
+    a directory with ratings.csv ("": none), of it the first ``base_fraction``, and with ``database`` of
+    MARQUEE_DATABASE_URL. ``rating_max``: the top of the stream's scale. `marquee retrain` takes them from its
+    own arguments."""
+
+    until: str
+    base: str
+    base_fraction: float
+    database: bool
+    rating_max: float
+
+    @property
+    def moment(self) -> datetime:
+        """``until``; raises :class:`SettingsError` where it is none."""
+        try:
+            moment = datetime.fromisoformat(self.until)
+        except ValueError as error:
+            raise SettingsError(f"snapshot.until is {self.until!r}, no time such as {_TIME}") from error
+        if moment.tzinfo is None:
+            raise SettingsError(f"snapshot.until is {self.until}, which names no zone: write {_TIME}")
+        return moment.astimezone(UTC)
 
 
 class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,13 +63,17 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     seed: int
     movielens: MovielensParams
+    snapshot: SnapshotParams
     data: DataParams
+    drift: DriftParams
     newest: float
     trainer: str
     trainers: dict[str, dict[str, Any]]
     ranking: RankingParams
     popularity: PopularityParams
     evaluation: EvaluationParams
+    fairness: FairnessParams
+    gate: GateParams
 
     @classmethod
     def read(cls, path: Path) -> Params:

@@ -8,22 +8,47 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from marquee.artifacts.manifest import Provenance
-from marquee.training.params import Params
+import msgspec
 
-_LIBRARIES = ("marquee", "numpy", "scipy", "pandas", "scikit-surprise")
+from marquee.artifacts.manifest import Provenance, Stage
+from marquee.training import content_hash, snapshot, steps
+from marquee.training.dataset_files import read_dataset
+
+_LIBRARIES = (
+    "marquee",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "numba",
+    "scikit-surprise",
+    "threadpoolctl",
+)
 
 
-def of(params: Params, hashes: dict[str, str], commit: str = "") -> Provenance:
-    """``commit``: where the program is not run from its repository."""
+def of(run: steps.Run, commit: str = "") -> Provenance:
+    """Of a run whose steps are done. ``commit``: where the program is not run from its repository."""
+    about = snapshot.read(run.at(steps.SNAPSHOT)).about
+    taken_with = run.request.as_params(about.database)
+    stages = {name: _stage(run, step) for name, step in steps.STEPS.items()}
     return Provenance(
-        trainer=params.trainer,
-        parameters=params.as_dict(),
-        seed=params.seed,
+        trainer=run.params.trainer,
+        parameters=msgspec.structs.replace(run.params, snapshot=taken_with).as_dict(),
+        seed=run.params.seed,
         libraries=libraries(),
         commit=commit or git_commit(),
-        data=hashes,
+        data={**about.files, "dataset": read_dataset(run.at(steps.FEATURES)).sha256()},
+        snapshot=stages["snapshot"].outs[steps.SNAPSHOT],
+        stages=stages,
+        profile=msgspec.to_builtins(steps.read_checks(run).profile),
     )
+
+
+def _stage(run: steps.Run, step: steps.Step) -> Stage:
+    read, written = (
+        {name: content_hash.of(run.at(name)) for name in names} for names in (step.reads, step.writes)
+    )
+    return Stage(read, written)
 
 
 def libraries() -> dict[str, str]:

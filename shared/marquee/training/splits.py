@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -35,6 +36,18 @@ def newest(dataset: Dataset, fraction: float) -> Split:
         )
     train = dataset.without_ratings(times >= cut).viewings_before(cut)
     return Split(f"newest {fraction:.0%}", train, dataset.ratings.where(times >= cut))
+
+
+def after(dataset: Dataset, time: int) -> Split:
+    """What came after ``time`` (microseconds since 1970) against all up to it; the test may be empty."""
+    later = dataset.ratings.times > time
+    train = dataset.without_ratings(later).viewings_before(time + 1)
+    return Split("ratings since the serving model was trained", train, dataset.ratings.where(later))
+
+
+def microseconds(time: datetime) -> int:
+    """Since 1970, UTC, exactly: ``timestamp()`` would round."""
+    return (time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
 def last_of_each_user(dataset: Dataset, fraction: float) -> Split:

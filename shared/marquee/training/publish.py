@@ -1,0 +1,150 @@
+"""The step ``publish``: store the artifact, let the gate judge it, release it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from math import isfinite
+
+from marquee.artifacts import release as releases
+from marquee.artifacts.artifact import write_artifact
+from marquee.artifacts.manifest import Metric, read_manifest
+from marquee.artifacts.object_store import ObjectStore
+from marquee.artifacts.release import Release
+from marquee.errors import ArtifactRefused, ObjectNotFound
+from marquee.evaluation.bootstrap import Figure
+from marquee.evaluation.offline import Evaluation
+from marquee.training import gate, provenance, remote, steps
+from marquee.training.comparison import Comparison
+from marquee.training.dataset_files import read_model
+from marquee.training.publication import ExperimentRuns, NewerServes, ServingChanged, refuse_older, release
+
+RELEASED, HELD, TRAINED, REFUSED, FAILED = "released", "held", "trained", "refused", "failed"
+_JUDGED_AT_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of it. ``outcome`` as in ``telemetry.retrainings``; ``reason`` says why, in a sentence.
+
+    ``serving``: the version that it was compared with, "" for none; ``findings``: what the gate saw.
+    """
+
+    outcome: str
+    reason: str
+    version: str | None = None
+    trained_through: datetime | None = None
+    evaluation: Evaluation | None = None
+    serving: str = ""
+    compared: tuple[Comparison, ...] = ()
+    findings: tuple[str, ...] = field(default=())
+
+
+def store_artifact(run: steps.Run, store: ObjectStore, kept: ObjectStore | None, commit: str) -> Result:
+    """Keep the snapshot in the remote ``kept``, where there is one, then write the model of the whole.
+
+    In this order: an artifact that is there can be made again.
+    """
+    if kept is not None:
+        remote.push(kept, run.at(steps.SNAPSHOT))
+    evaluation = steps.read_evaluation(run)
+    version = write_artifact(
+        store,
+        read_model(run.at(steps.WHOLE)),
+        trained_through=steps.read_checks(run).profile.newest,
+        metrics=manifest_metrics(evaluation),
+        groups=_groups(run),
+        provenance=provenance.of(run, commit),
+    )
+    trained_through = read_manifest(store, version).trained_through
+    return Result(TRAINED, "not to be released", version, trained_through, evaluation)
+
+
+def judged(run: steps.Run, store: ObjectStore, result: Result, *, releasing: bool, reason: str) -> Result:
+    """The gate, and where it opens the release; done again when another release comes in between."""
+    for _ in range(_JUDGED_AT_MOST):
+        before = _current(store)
+        try:
+            if releasing:
+                _refuse_in_vain(before, result)
+            result = _compared(run, store, result, before)
+            drift = steps.read_checks(run).drift
+            against = [*gate.faults(store, result.version or ""), *gate.objections(result.compared, drift)]
+            if against:
+                return replace(result, outcome=REFUSED, reason="; ".join(against))
+            return _released(store, result, reason) if releasing else result
+        except ServingChanged:
+            continue
+        except ExperimentRuns as error:
+            return replace(result, outcome=HELD, reason=str(error))
+        except (NewerServes, ArtifactRefused) as error:
+            return replace(result, outcome=REFUSED, reason=str(error))
+    return replace(result, outcome=REFUSED, reason="what serves changed again and again while it was judged")
+
+
+def manifest_metrics(evaluation: Evaluation) -> dict[str, Metric]:
+    """``rmse`` of the model, ``bias_only.rmse`` of a baseline, and so on."""
+    return {
+        name if candidate == "model" else f"{candidate}.{name}": _metric(figure)
+        for candidate, figures in evaluation.figures.items()
+        for name, figure in figures.items()
+    }
+
+
+def flat_metrics(result: Result) -> dict[str, float]:
+    """``rmse``, ``rmse.low``, ``bias_only.rmse``, ``less_serving.rmse`` and so on, those that are numbers."""
+    named: dict[str, tuple[float | None, ...]] = {}
+    if result.evaluation:
+        for name, metric in manifest_metrics(result.evaluation).items():
+            named[name] = (metric.value, metric.low, metric.high)
+    for found in result.compared:
+        named[f"less_{found.against}.{found.metric}"] = (found.difference, found.low, found.high)
+    pairs = (
+        (name + end, value)
+        for name, values in named.items()
+        for end, value in zip(("", ".low", ".high"), values, strict=True)
+    )
+    return {name: value for name, value in pairs if value is not None and isfinite(value)}
+
+
+def _refuse_in_vain(before: Release | None, result: Result) -> None:
+    """Before time is spent on comparing."""
+    if before and len(before.arms) == 1:
+        refuse_older(before, result.version or "")
+
+
+def _compared(run: steps.Run, store: ObjectStore, result: Result, before: Release | None) -> Result:
+    """Against the baselines, and against what serves: of an experiment its first arm, the control."""
+    compared, notes = steps.read_comparisons(run), list(steps.read_checks(run).drift)
+    serving = before.arms[0].version if before else ""
+    if serving and serving != result.version:
+        try:
+            compared += gate.against_serving(run, store, serving)
+        except (ObjectNotFound, ArtifactRefused) as error:  # Whatever serves by now, it is not this one.
+            notes.append(f"not compared with {serving}, which cannot serve: {error}")
+    findings = (*map(str, compared), *notes)
+    return replace(result, serving=serving, compared=tuple(compared), findings=findings)
+
+
+def _released(store: ObjectStore, result: Result, reason: str) -> Result:
+    assert result.version
+    serves = release(store, result.version, author="retrain", reason=reason, instead_of=result.serving or "")
+    return replace(result, outcome=RELEASED, reason=f"release {serves.number}: {serves.reason}")
+
+
+def _current(store: ObjectStore) -> Release | None:
+    try:
+        return releases.current(store)[0]
+    except ObjectNotFound:
+        return None
+
+
+def _groups(run: steps.Run) -> dict[str, dict[str, Metric]]:
+    return {
+        kind: {group: _metric(figure) for group, figure in figures.items()}
+        for kind, figures in steps.read_fairness(run).rmse.items()
+    }
+
+
+def _metric(figure: Figure) -> Metric:
+    return Metric(figure.value, figure.low, figure.high)
