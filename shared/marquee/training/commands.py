@@ -110,7 +110,7 @@ def _through_dvc(args: argparse.Namespace, settings: Settings) -> Path:
             "with --pipeline the snapshot is what params.yaml says under snapshot: edit it there, "
             "and leave out --until, --base, --base-fraction and --no-database"
         )
-    root = args.params.resolve().parent
+    root: Path = args.params.resolve().parent
     environment = {**os.environ, **settings.environment()}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     command = [sys.executable, "-m", "dvc", "repro", "--quiet", "evaluate", "fairness"]

@@ -75,6 +75,12 @@ def by_ndcg(
     return _compared(NDCG, theirs.name, (mine, other), np.ones(len(mine)), gate, params, seed)
 
 
+def too_few(metric: str, against: str, users: int) -> Comparison:
+    """Of so few users that nothing was computed."""
+    nan = float("nan")
+    return Comparison(metric, against, nan, nan, nan, nan, nan, users, Verdict.TOO_FEW)
+
+
 def _compared(
     metric: str,
     against: str,
@@ -86,8 +92,7 @@ def _compared(
 ) -> Comparison:
     users = len(counts)
     if not users:
-        nothing = float("nan")
-        return Comparison(metric, against, *[nothing] * 5, users, Verdict.TOO_FEW)
+        return too_few(metric, against, users)
     weights = np.ones((1, users))
     ours, theirs = (float(_figure(metric, weights, s, counts)[0]) for s in sums)
     drawn = _differences(metric, sums, counts, params.resamples, seed)

@@ -47,7 +47,11 @@ def against_serving(run: steps.Run, store: ObjectStore, version: str) -> list[Co
     else:
         split = splits.after(dataset, known_until)
         if not _enough(split, run):
-            return [_too_few(metric, split) for metric in (comparison.RMSE, comparison.NDCG)]
+            users = len(np.unique(split.test.users))
+            return [
+                comparison.too_few(metric, serving.SERVING, users)
+                for metric in (comparison.RMSE, comparison.NDCG)
+            ]
         ours = fit(split.train, run.params, run.progress)
     theirs = serving.candidate(store, version, dataset)
     settled = (split, run.params.gate, run.params.evaluation, run.params.seed)
@@ -58,12 +62,6 @@ def against_serving(run: steps.Run, store: ObjectStore, version: str) -> list[Co
 def _enough(split: splits.Split, run: steps.Run) -> bool:
     users = len(np.unique(split.test.users))
     return users >= run.params.gate.least_users and len(split.train.ratings) > 0
-
-
-def _too_few(metric: str, split: splits.Split) -> Comparison:
-    nothing = float("nan")
-    users = len(np.unique(split.test.users))
-    return Comparison(metric, serving.SERVING, *[nothing] * 5, users, Verdict.TOO_FEW)
 
 
 def _microseconds(store: ObjectStore, version: str) -> int:

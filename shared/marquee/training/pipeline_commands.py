@@ -14,6 +14,8 @@ from marquee.training.commands import one_thread, show, watched
 
 if TYPE_CHECKING:
     from marquee.training.params import Params
+    from marquee.training.steps import Run
+    from marquee.training.trainer import Progress
 
 PUBLISH = "publish"
 
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _run(params: Params, settings: Settings, database: Database | None, progress):  # type: ignore[no-untyped-def]
+def _run(params: Params, settings: Settings, database: Database | None, progress: Progress) -> Run:
     from marquee.training.snapshot import Request
     from marquee.training.steps import Run
 

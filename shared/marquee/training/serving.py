@@ -56,7 +56,8 @@ class _Stored:
         thetas = np.stack([self._theta(record) for record in self._records(distinct)])[which]
         raw = manifest.mean + self._biases[rows] + thetas[:, -1]
         raw = raw + np.einsum("nk,nk->n", self._vectors[rows], thetas[:, :-1])
-        return np.clip(raw.astype(np.float64), manifest.rating_min, manifest.rating_max)
+        ratings: Floats = np.clip(raw.astype(np.float64), manifest.rating_min, manifest.rating_max)
+        return ratings
 
     def score(self, users: Ints) -> Floats:
         scores = np.array([self._ranked(record) for record in self._records(users)])

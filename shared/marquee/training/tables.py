@@ -68,7 +68,7 @@ def read_interactions(path: Path) -> pd.DataFrame:
         raise TrainingDataError(
             f"{path} should have the columns {_described(INTERACTIONS)}, and has {_described(table.schema)}"
         )
-    frame = table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
     return frame.astype({"user_id": "object", "movie_id": "object", "value": "float64", "time": "int64"})
 
 
