@@ -30,7 +30,7 @@ BASE_DATA = "data/movielens-100k"
 REPLAYED = 0.2
 RETRAIN = "retrain"
 # Where the local system puts its own parts, whatever the environment says.
-PLACES = ("database_url", "objects_url", "delivery_url", "kafka_bootstrap")
+PLACES = ("database_url", "objects_url", "delivery_url", "dvc_remote", "kafka_bootstrap")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class LocalSystem:
             settings,
             release_refresh_s=RELEASE_REFRESH_S,
             objects_url=(home.data / "objects").resolve().as_uri(),
+            dvc_remote=(home.data / "dvc").resolve().as_uri(),
             base_data=str(root / BASE_DATA),
             base_fraction=1 - REPLAYED,
             kafka_options=tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items()),

@@ -25,6 +25,8 @@ _LIBRARIES = (
     "threadpoolctl",
 )
 
+_OF_A_MODEL = (":(top)shared", ":(top)params.yaml", ":(top)dvc.yaml")
+
 
 def of(run: steps.Run, commit: str = "") -> Provenance:
     """Of a run whose steps are done. ``commit``: where the program is not run from its repository."""
@@ -63,26 +65,20 @@ def libraries() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """The commit of the repository around this file, with ``-dirty`` where files differ; "" without one."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
+    """The commit of the repository around this file, with ``-dirty`` where files that have a say in a model
+    differ from it; "" without one."""
+    commit = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_OF_A_MODEL)
+    return f"{commit}-dirty" if commit and changed else commit
+
+
+def _git(*words: str) -> str:
+    """What git says; "" where it has nothing to say, or there is none."""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(
-            [*command, "--exclude=*"],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-            timeout=10,
+            command, capture_output=True, text=True, env=environment, check=False, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
