@@ -1,4 +1,4 @@
-"""Whether a model may serve. What is in doubt passes: see docs/decisions/0004-the-gate.md."""
+"""Whether a model may serve. What is in doubt passes: see docs/decisions/0005-the-gate.md."""
 
 from __future__ import annotations
 
