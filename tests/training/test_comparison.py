@@ -19,7 +19,7 @@ Ints = np.ndarray
 
 
 def settled(least_users: int = 20) -> tuple[GateParams, EvaluationParams, int]:
-    return GateParams(least_users), EVALUATION, SEED
+    return GateParams(least_users, margin=0.001), EVALUATION, SEED
 
 
 def off_by(data: Dataset, error: Callable[[Ints], np.ndarray], name: str = "other") -> Candidate:
@@ -54,6 +54,14 @@ def test_equal_candidates_are_no_different(world: Dataset, split: Split) -> None
     one = off_by(world, lambda users: users / 50)
     found = by_rmse(one, one, split, *settled())
     assert (found.difference, found.low, found.high, found.verdict) == (0.0, 0.0, 0.0, Verdict.EQUAL)
+
+
+def test_what_nobody_would_notice_is_no_difference(world: Dataset, split: Split) -> None:
+    """Worse by .0005 for every single user: certain, and of no matter. By .002 it is worse."""
+    theirs = off_by(world, lambda users: np.full(len(users), 1.0))
+    for more, verdict in ((0.0005, Verdict.EQUAL), (0.002, Verdict.WORSE)):
+        ours = off_by(world, lambda users, more=more: np.full(len(users), 1.0 + more))  # type: ignore[misc]
+        assert by_rmse(ours, theirs, split, *settled()).verdict is verdict
 
 
 def test_users_differ_more_than_candidates(world: Dataset, split: Split) -> None:

@@ -22,9 +22,11 @@ Floats = NDArray[np.float64]
 
 
 class GateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``least_users``: with fewer in a comparison there is no verdict."""
+    """``least_users``: with fewer in a comparison there is no verdict. ``margin``: of RMSE and of NDCG, what
+    nobody would notice; the rounding of float32 alone makes differences that are small and always of one sign."""
 
     least_users: int
+    margin: float
 
 
 class Verdict(StrEnum):
@@ -98,19 +100,19 @@ def _compared(
     drawn = _differences(metric, sums, counts, params.resamples, seed)
     low, high = np.quantile(drawn, [(1 - params.interval) / 2, (1 + params.interval) / 2]).tolist()
     found = Comparison(metric, against, ours, theirs, ours - theirs, low, high, users, Verdict.EQUAL)
-    return msgspec.structs.replace(found, verdict=_verdict(found, gate.least_users))
+    return msgspec.structs.replace(found, verdict=_verdict(found, gate))
 
 
-def _verdict(found: Comparison, least_users: int) -> Verdict:
+def _verdict(found: Comparison, gate: GateParams) -> Verdict:
     """A figure that is no number is worse than any other, however few the users."""
     if not np.isfinite(found.ours):
         return Verdict.WORSE
-    if found.users < least_users:
+    if found.users < gate.least_users:
         return Verdict.TOO_FEW
     more_is_better = found.metric != RMSE
-    if found.low > 0:
+    if found.low > gate.margin:
         return Verdict.BETTER if more_is_better else Verdict.WORSE
-    if found.high < 0:
+    if found.high < -gate.margin:
         return Verdict.WORSE if more_is_better else Verdict.BETTER
     return Verdict.EQUAL
 

@@ -19,7 +19,7 @@ from marquee.training.trainer import Floats, Progress, RatingHead, section
 
 # Its import makes a folder for downloads, in a home directory that need not be there or writable.
 os.environ.setdefault("SURPRISE_DATA_FOLDER", tempfile.gettempdir())
-import surprise  # noqa: E402
+import surprise
 
 
 class SurpriseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
