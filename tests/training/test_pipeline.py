@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -19,8 +20,11 @@ from marquee.artifacts.manifest import Manifest, read_manifest
 from marquee.artifacts.object_store import ObjectStore, connect
 from marquee.training import content_hash, remote, steps
 from marquee.training.params import Params
+from marquee.training.trainer import TRAINERS
 
 ROOT = Path(__file__).parents[2]
+# Whose effect is in the values of params.yaml, or in what the step before left.
+OF_OTHER_STEPS = ("marquee.training.params", "marquee.training.facts", "marquee.errors")
 BASE = "data/movielens-100k"
 
 
@@ -186,3 +190,31 @@ def test_dvc_yaml_says_what_the_steps_say() -> None:
     assert used == set(params) == set(Params.__struct_fields__)
     files = [dep for stage in stages.values() for dep in stage["deps"] if dep.startswith("shared")]
     assert not [dep for dep in files if not (ROOT / dep).exists()]
+
+
+def test_a_change_of_the_trainers_is_noticed() -> None:
+    """Every module that has a say in training is a dependency of the stage, or those of earlier steps are."""
+    deps = msgspec.yaml.decode((ROOT / "dvc.yaml").read_bytes())["stages"]["train"]["deps"]
+    named = {name for name in deps if name.startswith("shared")}
+    roots = ["marquee.training.fit", *TRAINERS.values()]
+    missing = {
+        path
+        for path in imported(roots, but=OF_OTHER_STEPS)
+        if path not in named and not any(path.startswith(f"{name}/") for name in named)
+    }
+    assert missing == set()
+
+
+def imported(modules: list[str], but: tuple[str, ...]) -> set[str]:
+    """The files of the library that ``modules`` are made of, as far as imports lead."""
+    waiting, found = list(modules), set()
+    while waiting:
+        module = waiting.pop()
+        path = Path("shared", *module.split(".")).with_suffix(".py")
+        if module in but or str(path) in found or not (ROOT / path).exists():
+            continue
+        found.add(str(path))
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("marquee"):
+                waiting += [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
+    return found

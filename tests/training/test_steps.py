@@ -16,7 +16,7 @@ from tests.training.worlds import DAY, SECOND, blocks, dataset, frame
 from marquee.artifacts.model import Histories, TrainedModel
 from marquee.errors import SettingsError, TrainingDataError
 from marquee.evaluation.offline import EvaluationParams
-from marquee.training import drift, fairness, snapshot, steps, tables
+from marquee.training import atomic, drift, fairness, snapshot, steps, tables
 from marquee.training.dataset import Dataset
 from marquee.training.dataset_files import read_dataset, read_model, write_dataset, write_model
 from marquee.training.facts import Facts
@@ -63,12 +63,12 @@ def test_facts_come_back(tmp_path: Path) -> None:
 def test_nothing_half_written_appears(tmp_path: Path) -> None:
     """A step that dies leaves what was there before, and the next try is not in its way."""
     path = tmp_path / "out"
-    with tables.whole_directory(path) as out:
+    with atomic.whole_directory(path) as out:
         (out / "a").write_text("old")
-    with pytest.raises(ZeroDivisionError), tables.whole_directory(path) as out:
+    with pytest.raises(ZeroDivisionError), atomic.whole_directory(path) as out:
         (out / "a").write_text(f"ne{1 // 0}")
     assert (path / "a").read_text() == "old"
-    with tables.whole_directory(path) as out:
+    with atomic.whole_directory(path) as out:
         (out / "b").write_text("new")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
     assert sorted(p.name for p in path.iterdir()) == ["b"]

@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 
 from marquee.artifacts.model import Histories, TrainedModel
+from marquee.training.atomic import whole_directory
 from marquee.training.dataset import Dataset, Interactions
-from marquee.training.tables import read_array, whole_directory, write_array
+from marquee.training.tables import read_array, write_array
 
 _SCALARS = "scalars.json"
 _PARTS = ("ratings", "viewings")

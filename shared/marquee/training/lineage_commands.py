@@ -9,8 +9,9 @@ import msgspec
 
 from marquee.artifacts import lineage
 from marquee.artifacts.manifest import Metric
-from marquee.artifacts.object_store import connect
+from marquee.artifacts.object_store import ObjectStore, connect
 from marquee.settings import Settings
+from marquee.training import remote
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,14 +23,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print all that the store knows of the version."""
     found = lineage.of(connect(settings.require("objects_url").objects_url), args.version)
+    kept = connect(settings.dvc_remote) if settings.dvc_remote else None
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
-        print("\n".join((*_origin(found), *_figures(found), *_stages(found), *_life(found))))
+        print(
+            "\n".join(
+                (*_origin(found, _where(found, kept)), *_figures(found), *_stages(found), *_life(found))
+            )
+        )
     return 0
 
 
-def _origin(found: lineage.Lineage) -> Iterator[str]:
+def _where(found: lineage.Lineage, kept: ObjectStore | None) -> str:
+    """Whether the model could be made again."""
+    content = found.manifest.provenance.snapshot
+    if not content:
+        return "none was kept"
+    if kept is None:
+        return f"{content} (MARQUEE_DVC_REMOTE is not set)"
+    return f"{content} ({'in' if remote.holds(kept, content) else 'NOT in'} the remote)"
+
+
+def _origin(found: lineage.Lineage, snapshot: str) -> Iterator[str]:
     manifest, origin = found.manifest, found.manifest.provenance
     taken = origin.parameters.get("snapshot", {})
     yield f"version          {manifest.version}"
@@ -37,7 +53,7 @@ def _origin(found: lineage.Lineage) -> Iterator[str]:
     yield f"trained through  {manifest.trained_through:%Y-%m-%d %H:%M:%S} UTC"
     yield f"trainer          {origin.trainer or '-'}, seed {origin.seed}"
     yield f"commit           {origin.commit or 'unknown'}"
-    yield f"snapshot         {origin.snapshot or 'none was kept'}"
+    yield f"snapshot         {snapshot}"
     for name in sorted(taken):
         yield f"  {name:14} {taken[name]}"
     yield "data (sha256)"

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from marquee.artifacts.object_store import ObjectStore
 from marquee.errors import ObjectNotFound, PreconditionFailed, TrainingDataError
 from marquee.training import content_hash
-from marquee.training.tables import whole, whole_directory
+from marquee.training.atomic import whole, whole_directory
 
 _PIECE = 8 << 20
 

@@ -10,7 +10,7 @@ import msgspec
 
 from marquee.errors import TrainingDataError
 from marquee.telemetry.database import Database
-from marquee.training import tables
+from marquee.training import atomic, tables
 from marquee.training.facts import Facts
 from marquee.training.params import SnapshotParams
 from marquee.training.sources import Source, no_rows, read_base, read_database
@@ -75,7 +75,7 @@ def take(request: Request, database: Database | None, directory: Path) -> None:
     about = About(
         request.until, request.base_fraction, request.rating_max, database is not None, dict(base.hashes)
     )
-    with tables.whole_directory(directory) as out:
+    with atomic.whole_directory(directory) as out:
         tables.write_interactions(out / BASE, base.ratings)
         tables.write_interactions(out / LIVE, live.ratings)
         tables.write_interactions(out / VIEWINGS, live.viewings)

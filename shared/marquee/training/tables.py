@@ -6,10 +6,7 @@ such a file is therefore a hash of its content, as long as the libraries are the
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marquee.errors import TrainingDataError
+from marquee.training.atomic import whole
 
 Document = TypeVar("Document", bound=msgspec.Struct)
 
@@ -31,28 +29,6 @@ INTERACTIONS = pa.schema(
         pa.field("time", pa.int64(), nullable=False),  # microseconds since 1970, UTC
     ]
 )
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A directory or file to write; it appears at ``path`` when the block ends well, and not before.
-
-    What a process that was killed left behind is cleared away by the next.
-    """
-    aside = path.with_name(f".{path.name}.writing")
-    _remove(aside)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    yield aside
-    _remove(path)
-    aside.rename(path)
-
-
-@contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
-    """As :func:`whole`, for a directory that is there already when the block begins."""
-    with whole(path) as aside:
-        aside.mkdir()
-        yield aside
 
 
 def write_interactions(path: Path, frame: pd.DataFrame) -> None:
@@ -133,10 +109,3 @@ def _read(path: Path) -> pa.Table:
 
 def _described(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name} {field.type}" for field in schema)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        path.unlink()

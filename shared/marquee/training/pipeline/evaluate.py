@@ -1,0 +1,26 @@
+"""How good the model of the past is on what came after."""
+
+from __future__ import annotations
+
+from marquee.evaluation.candidates import bias_only, of_model, popularity
+from marquee.evaluation.offline import evaluate as evaluated
+from marquee.training import comparison, splits, tables
+from marquee.training.dataset_files import read_dataset, read_model
+from marquee.training.pipeline.run import COMPARISONS, FEATURES, NEWEST, PAST, Comparisons, Run
+
+
+def evaluate(run: Run) -> None:
+    """The model of the past on the newest slice, beside the baselines and against them."""
+    run.progress("evaluate", 0.0)
+    dataset, model, params = read_dataset(run.at(FEATURES)), read_model(run.at(PAST)), run.params
+    split = splits.newest(dataset, params.newest)
+    figures = evaluated(model, split, params.evaluation, params.seed, dataset.sha256())
+    ours, settled = of_model(model), (split, params.gate, params.evaluation, params.seed)
+    tables.write_json(run.at(NEWEST), figures)
+    against = [
+        comparison.by_rmse(ours, bias_only(split.train), *settled),
+        comparison.by_ndcg(ours, popularity(model), *settled),
+    ]
+    found = Comparisons({f"{c.metric} against {c.against}": c for c in against})
+    tables.write_json(run.at(COMPARISONS), found)
+    run.progress("evaluate", 1.0)
