@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -13,17 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.training.worlds import DAY, SECOND, blocks, dataset, frame
 
+from marquee import cli
 from marquee.artifacts.model import Histories, TrainedModel
 from marquee.errors import SettingsError, TrainingDataError
 from marquee.evaluation.offline import EvaluationParams
-from marquee.training import atomic, drift, fairness, snapshot, steps, tables
+from marquee.telemetry.database import Database
+from marquee.training import atomic, content_hash, drift, fairness, snapshot, steps, tables
 from marquee.training.dataset import Dataset
 from marquee.training.dataset_files import read_dataset, read_model, write_dataset, write_model
 from marquee.training.facts import Facts
 from marquee.training.params import Params
 from marquee.training.splits import newest
 
-PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
+PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
+PARAMS = Params.read(PARAMS_FILE)
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 
@@ -229,3 +233,45 @@ def test_seconds_and_microseconds() -> None:
     """The time of the newest event is exact."""
     data = dataset(frame(("u", "a+1", 3.0, 1 * SECOND + 1), ("v", "a+1", 4.0, 2)))
     assert drift.profile(data).newest == datetime(1970, 1, 1, 0, 0, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.servers
+def test_a_snapshot_of_the_database(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`marquee pipeline snapshot` with ``database: true``: what came before ``until``, to the microsecond, and
+    nothing later; taken again it is the same bytes."""
+    until = datetime(2026, 2, 14, 12, 0, tzinfo=UTC)
+    with closing(Database(database_url)) as database, database.transaction() as cursor:
+        cursor.execute("INSERT INTO streams (topic, topic_id) VALUES ('t', 'x') RETURNING stream")
+        (stream,) = cursor.fetchone()
+        for offset, time in enumerate((until - timedelta(microseconds=1), until)):
+            cursor.execute(
+                'INSERT INTO ratings (time, stream, partition, "offset", user_id, movie_id, rating)'
+                " VALUES (%s, %s, 0, %s, 'u', %s, 4)",
+                (time, stream, offset, f"film+{offset}"),
+            )
+    text = PARAMS_FILE.read_text().replace("database: false", "database: true")
+    text = text.replace('until: "2000-01-01T00:00:00Z"', f'until: "{until.isoformat()}"')
+    (tmp_path / "params.yaml").write_text(text.replace("base: data/movielens-100k", 'base: ""'))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
+    monkeypatch.delenv("MARQUEE_OBJECTS_URL", raising=False)
+    hashes = []
+    for _ in range(2):
+        assert cli.main(["pipeline", "snapshot"]) == 0
+        hashes.append(content_hash.of(tmp_path / steps.SNAPSHOT))
+    assert hashes[0] == hashes[1]
+    taken = snapshot.read(tmp_path / steps.SNAPSHOT)
+    assert taken.about.database
+    assert taken.live.ratings["movie_id"].tolist() == ["film+0"]
+
+
+def test_a_step_that_there_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown step is an error that lists the steps."""
+    (tmp_path / "params.yaml").write_text(PARAMS_FILE.read_text())
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["pipeline", "deploy"]) == 1
+    assert "there is snapshot, check, features, train, evaluate, fairness, publish" in capsys.readouterr().err
