@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 
-# A cold start makes many objects and throws none away; looking for garbage among them takes a fifth of it.
-gc.disable()
+# A cold start makes many objects and throws none away: looking for garbage among them takes a fifth of it.
+gc.disable()  # Until the first answer.
 
 import logging
 import os
+import threading
 
 # One request, one thread: a product of this size is over before another core has heard of it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -16,6 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import flask
 import functions_framework
 
+from marquee.errors import MarqueeError
 from marquee.recommend.assembly import Once, assemble
 from marquee.recommend.http import RecommendHttp, Reply
 from marquee.recommend.wsgi import Environ, Shortcut
@@ -34,7 +36,11 @@ _http = Once(_assemble)
 def _reply(method: str, path: str, environ: Environ) -> Reply:
     if path == "/healthz":  # The process lives, whatever its settings are.
         return Reply(200, b"ok\n")
-    return _http().reply(method, path, environ.get("HTTP_ACCEPT", ""))
+    reply = _http().reply(method, path, environ.get("HTTP_ACCEPT", ""))
+    if not gc.isenabled():
+        gc.freeze()  # What is there now stays, and need never be looked at again.
+        gc.enable()
+    return reply
 
 
 @functions_framework.http
@@ -49,9 +55,14 @@ def unrouted(error: Exception) -> flask.Response:
     return recommend(flask.request)
 
 
+def _begin() -> None:
+    """In a new worker: the model loads while the server makes itself ready for the first request."""
+    try:
+        _http().begin()
+    except MarqueeError:
+        pass  # Each request will say what is wrong.
+
+
 if flask.has_app_context():  # The framework loads a function within its application.
     flask.current_app.wsgi_app = Shortcut(flask.current_app.wsgi_app, _reply)
-
-# What an import made stays for good: never look at it again. In the parent, so that its pages stay shared.
-gc.freeze()
-gc.enable()
+    os.register_at_fork(after_in_child=lambda: threading.Thread(target=_begin, daemon=True).start())

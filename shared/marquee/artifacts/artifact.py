@@ -10,6 +10,7 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -38,6 +39,7 @@ from marquee.errors import ArtifactRefused, ObjectNotFound, PreconditionFailed
 
 MOVIE_IDS = "movie_ids.json"
 _PIECE = 8 << 20
+_READERS = 4
 
 
 def write_artifact(
@@ -89,7 +91,9 @@ def read_items(store: ObjectStore, version: str) -> ItemSide:
     Raises ``ObjectNotFound`` if there is no such artifact and :class:`ArtifactRefused` if it must not serve.
     """
     manifest = read_manifest(store, version)
-    files = {f: _read(store, manifest, f) for f in (MOVIE_IDS, *map(_npy, _shapes(manifest)))}
+    names = (MOVIE_IDS, *map(_npy, _shapes(manifest)))
+    with ThreadPoolExecutor(_READERS) as readers:  # Reading waits, and hashing lets go of Python's lock.
+        files = dict(zip(names, readers.map(lambda file: _read(store, manifest, file), names), strict=True))
     arrays = {name: _array(name, files[_npy(name)], shape) for name, shape in _shapes(manifest).items()}
     return _item_side(manifest, _movie_ids(files[MOVIE_IDS], manifest), arrays)
 
@@ -115,7 +119,10 @@ def _npy(name: str) -> str:
 
 
 def _item_side(manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str, Floats]) -> ItemSide:
-    return ItemSide(manifest, movie_ids, {m: i for i, m in enumerate(movie_ids)}, **arrays)
+    items = dict(zip(movie_ids, range(len(movie_ids)), strict=True))
+    if len(items) != len(movie_ids) or len(items) != manifest.n_items or "" in items:
+        raise ArtifactRefused(f"{MOVIE_IDS} should hold {manifest.n_items} distinct ids")
+    return ItemSide(manifest, movie_ids, items, **arrays)
 
 
 def _write_items(model: TrainedModel, directory: Path) -> None:
@@ -224,9 +231,6 @@ def _array(name: str, data: memoryview, shape: tuple[int, ...]) -> Floats:
 
 def _movie_ids(data: memoryview, manifest: Manifest) -> tuple[str, ...]:
     try:
-        movie_ids = msgspec.json.decode(data, type=tuple[str, ...])
+        return msgspec.json.decode(data, type=tuple[str, ...])
     except msgspec.MsgspecError as error:
         raise ArtifactRefused(f"{MOVIE_IDS} of {manifest.version} cannot be read: {error}") from error
-    if len(movie_ids) != manifest.n_items or len(set(movie_ids)) != len(movie_ids) or "" in movie_ids:
-        raise ArtifactRefused(f"{MOVIE_IDS} should hold {manifest.n_items} distinct ids")
-    return movie_ids

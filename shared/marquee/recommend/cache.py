@@ -76,6 +76,10 @@ class ReleaseCache:
             serving = self._serving
         return serving
 
+    def begin(self) -> None:
+        """Begin to look, and do not wait; the first answer does it otherwise."""
+        self._start()
+
     def close(self) -> None:
         """Stop looking; what is loaded stays."""
         self._stop.set()

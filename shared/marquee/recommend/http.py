@@ -56,6 +56,10 @@ class RecommendHttp:
         self._impressions = impressions
         self._now = now
 
+    def begin(self) -> None:
+        """Begin to load what the first answer needs, in the background."""
+        self._recommender.cache.begin()
+
     def reply(self, method: str, path: str, accept: str = "") -> Reply:
         """Answer one request. ``path`` is decoded and without its query."""
         if not (path.startswith(RECOMMEND) or path in ("/healthz", "/readyz", "/version")):
