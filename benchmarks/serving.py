@@ -94,7 +94,9 @@ class Instance:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")}
         clean |= {"PYTHONPATH": str(ROOT / "shared"), "WORKERS": "1", "THREADS": "8", **env}
         self._started = time.perf_counter()
-        self.process = subprocess.Popen(argv, env=clean, cwd=scratch(), stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            argv, env=clean, cwd=scratch(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def first_answer_ms(self, path: str) -> float:
         """From the process's start until a request that was tried from then on was answered with 200."""

@@ -1,5 +1,6 @@
 """The ``recommend`` function: an HTTP request in, a list of films out. See marquee.recommend.http."""
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import gc
@@ -19,24 +20,25 @@ import functions_framework
 
 from marquee.errors import MarqueeError
 from marquee.recommend.assembly import Once, assemble
-from marquee.recommend.http import RecommendHttp, Reply
+from marquee.recommend.http import Reply
+from marquee.recommend.observation import Observed
 from marquee.recommend.wsgi import Environ, Shortcut
 from marquee.settings import Settings
 
 
-def _assemble() -> RecommendHttp:
+def _assemble() -> Observed:
     settings = Settings.from_mapping(os.environ)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     return assemble(settings)
 
 
-_http = Once(_assemble)
+_service = Once(_assemble)
 
 
 def _reply(method: str, path: str, environ: Environ) -> Reply:
     if path == "/healthz":  # The process lives, whatever its settings are.
         return Reply(200, b"ok\n")
-    reply = _http().reply(method, path, environ.get("HTTP_ACCEPT", ""))
+    reply = _service().reply(method, path, environ)
     if not gc.isenabled():
         gc.freeze()  # What is there now stays, and need never be looked at again.
         gc.enable()
@@ -58,7 +60,7 @@ def unrouted(error: Exception) -> flask.Response:
 def _begin() -> None:
     """In a new worker: the model loads while the server makes itself ready for the first request."""
     try:
-        _http().begin()
+        _service().http.begin()
     except MarqueeError:
         pass  # Each request will say what is wrong.
 

@@ -220,11 +220,27 @@ class Settings:
     history_deadline_ms: int = _setting(
         _whole(1, 10_000), "How long an answer waits for the user's fresh history.", 60
     )
+    explore_share: float = _setting(
+        _number(0, 1),
+        "The share of the answers that are drawn at random from all unseen films, for off-policy estimates.",
+        0.01,
+    )
+    explore_tail: int = _setting(
+        _whole(0, 20), "How many places at the end of a list are drawn from a longer stretch of it.", 3
+    )
+    explore_pool: int = _setting(
+        _whole(0, 1_000), "How many films those places are drawn from; at least `explore_tail`.", 9
+    )
     impressions_queue: int = _setting(
         _whole(1, 1_000_000), "Impressions kept while they cannot be delivered; older ones go first.", 10_000
     )
 
     # Running.
+    trace_project: str = _setting(
+        _text,
+        "The Google Cloud project that traces belong to, so that a log line is shown beside its trace.",
+        "",
+    )
     log_level: str = _setting(
         _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "The least that is logged.", "INFO"
     )

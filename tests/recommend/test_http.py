@@ -72,6 +72,7 @@ def test_json_says_more_of_the_same(store: FileStore, http: RecommendHttp) -> No
         "movie_id": movie(4),
         "score": pytest.approx(2.0, rel=0.01),
         "rating": 4.0,
+        "propensity": 1.0,
     }
 
 

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from marquee.artifacts import object_store
 from marquee.recommend.cache import ReleaseCache
+from marquee.recommend.exploration import Exploration
 from marquee.recommend.http import RecommendHttp
 from marquee.recommend.impressions import ImpressionSender
+from marquee.recommend.observation import Observed
 from marquee.recommend.outside import Outside
 from marquee.recommend.popular import PopularFilms
+from marquee.recommend.request_log import RequestLog
 from marquee.recommend.service import HistoryOf, Recommender
 from marquee.settings import Settings
 
@@ -31,7 +34,7 @@ _STORE_TIMEOUT_S = 5.0
 """How long one call keeps trying. There is another look soon, and threads that wait help nobody."""
 
 
-def assemble(settings: Settings) -> RecommendHttp:
+def assemble(settings: Settings) -> Observed:
     """Everything behind ``recommend``. Connects to nothing: each part does so when it is first needed.
 
     Only the object store is required; without a database answers come from the artifact alone, and
@@ -41,17 +44,51 @@ def assemble(settings: Settings) -> RecommendHttp:
     budget_ms = settings.caller_timeout_ms
     store = object_store.connect(settings.objects_url, timeout_s=_STORE_TIMEOUT_S)
     history, popular = _from_database(settings)
+    cache = ReleaseCache(store, settings.release_refresh_s)
     recommender = Recommender(
-        ReleaseCache(store, settings.release_refresh_s),
+        cache,
         objects=Outside(
             "object store", deadline_ms=budget_ms // 4, first_deadline_ms=budget_ms // 3, threads=4
         ),
         history=history,
         popular=popular,
         n=settings.list_length,
+        policy=_policy(settings),
         wait_s=budget_ms / 2000,
     )
-    return RecommendHttp(recommender, _impressions(settings))
+    sender = _impressions(settings)
+    logged = settings.log_level in ("DEBUG", "INFO")
+    return Observed(
+        RecommendHttp(recommender, sender),
+        RequestLog(settings.trace_project) if logged else None,
+        gauges=lambda: _gauges(cache, sender),
+        counters=lambda: _counters(sender),
+    )
+
+
+def _gauges(cache: ReleaseCache, sender: ImpressionSender | None) -> dict[str, float]:
+    serving = cache.serving()
+    return {
+        "release": serving.release.number if serving else 0,
+        "release_refused": cache.release_refused,
+        "object_store_up": not cache.store_away,
+        "impressions_queued": sender.queued if sender else 0,
+    }
+
+
+def _counters(sender: ImpressionSender | None) -> dict[str, float]:
+    if sender is None:
+        return {}
+    return {
+        "impressions_sent_total": sender.sent,
+        "impressions_dropped_total": sender.dropped,
+        "impressions_refused_total": sender.refused,
+    }
+
+
+def _policy(settings: Settings) -> Exploration:
+    tail = min(settings.explore_tail, settings.list_length)
+    return Exploration(settings.explore_share, tail, max(settings.explore_pool, tail) if tail else 0)
 
 
 def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularFilms | None]:
@@ -103,12 +140,12 @@ def _before_the_threads_end(last_work: Callable[[], object]) -> None:
 class Once:
     """The service, assembled by the first request: after the fork, so in the process that answers."""
 
-    def __init__(self, make: Callable[[], RecommendHttp]) -> None:
+    def __init__(self, make: Callable[[], Observed]) -> None:
         self._make = make
         self._making = threading.Lock()
-        self._made: RecommendHttp | None = None
+        self._made: Observed | None = None
 
-    def __call__(self) -> RecommendHttp:
+    def __call__(self) -> Observed:
         if self._made is None:
             with self._making:
                 self._made = self._made or self._make()

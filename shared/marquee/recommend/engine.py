@@ -20,6 +20,8 @@ from marquee.artifacts.object_store import Mappable, ObjectStore
 from marquee.artifacts.smoke import smoke_test
 from marquee.artifacts.users import UserRecord, UserSide
 from marquee.errors import ArtifactRefused, ObjectNotFound
+from marquee.recommend import exploration
+from marquee.recommend.exploration import Exploration
 from marquee.recommend.fold_in import Prior, fold_in
 from marquee.recommend.profile import NOTHING, Profile
 from marquee.recommend.ranker import top_n
@@ -45,6 +47,8 @@ class Film(msgspec.Struct, frozen=True, gc=False):  # A dataclass takes four tim
     movie_id: str
     score: float
     rating: float | None
+    propensity: float = 1.0
+    """The probability with which it was shown in this place."""
 
 
 class Engine:
@@ -64,6 +68,7 @@ class Engine:
         self._records: OrderedDict[str, UserRecord | None] = OrderedDict()
         self._records_lock = threading.Lock()
         self._scratch = threading.local()
+        self._popular_rows: list[int] = []
 
     @classmethod
     def load(cls, store: ObjectStore, version: str) -> Engine:
@@ -107,13 +112,24 @@ class Engine:
 
     def recommend(self, profile: Profile, n: int) -> tuple[Tier, list[Film]]:
         """The ``n`` best films for the user, best first; those he has seen are left out."""
+        return self.explore(profile, n, exploration.NONE)[:2]
+
+    def explore(self, profile: Profile, n: int, policy: Exploration) -> tuple[Tier, list[Film], bool]:
+        """The same with what ``policy`` leaves to chance, and whether the whole list is a chance one."""
         if not len(profile.items):
-            tier, scores = Tier.POPULAR, self.side.popularity
+            tier, scores, ranked = Tier.POPULAR, self.side.popularity, self._most_popular(n + policy.longer)
         else:
             tier = Tier.FOLDED_IN if profile.fresh else Tier.PERSONALISED
             scores = rank(self.side, profile.items, profile.weights, self._scores())
-        rows = top_n(scores, n, profile.items)
-        return tier, self._films(rows, scores[rows], self.ratings(profile, rows))
+            ranked = top_n(scores, n + policy.longer, profile.items).tolist()
+        seen = set(profile.items.tolist())
+        rows, propensities, uniform = policy.choose(ranked, n, seen, len(self.side.movie_ids))
+        return tier, self._films(profile, np.array(rows, np.intp), scores, propensities), uniform
+
+    def _most_popular(self, n: int) -> list[int]:
+        if len(self._popular_rows) < n:
+            self._popular_rows = top_n(self.side.popularity, n).tolist()
+        return self._popular_rows[:n]
 
     def _scores(self) -> NDArray[np.float32]:
         """Room for the scores, of this thread alone: fresh pages at each answer cost more than the sums."""
@@ -154,10 +170,14 @@ class Engine:
         )
 
     def _films(
-        self, rows: NDArray[np.integer], scores: NDArray[np.floating], ratings: Sequence[float]
+        self,
+        profile: Profile,
+        rows: NDArray[np.intp],
+        scores: NDArray[np.float32],
+        propensities: Sequence[float],
     ) -> list[Film]:
         movie_ids = map(self.side.movie_ids.__getitem__, rows.tolist())
-        return list(map(Film, movie_ids, scores.tolist(), ratings))
+        return list(map(Film, movie_ids, scores[rows].tolist(), self.ratings(profile, rows), propensities))
 
 
 def _check_prior(side: ItemSide) -> None:

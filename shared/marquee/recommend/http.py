@@ -4,13 +4,14 @@ GET /recommend/<user_id>   200 one line of film ids, or JSON; 400 malformed id; 
 GET /healthz               200 while the process lives
 GET /readyz                200 once a real recommendation came out, else 503
 GET /version               200 what runs, what serves, what was refused
+
+``GET /metrics`` is marquee.recommend.observation's.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -27,20 +28,20 @@ log = logging.getLogger(__name__)
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 RETRY_AFTER_S = 2
 RECOMMEND = "/recommend/"
-_KNOWN = "GET /recommend/<user_id>, /healthz, /readyz or /version"
+_KNOWN = "GET /recommend/<user_id>, /healthz, /readyz, /version or /metrics"
 _READINESS_USER = "0"
 
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What goes back to the caller."""
+class Reply(msgspec.Struct, frozen=True):
+    """What goes back to the caller; ``answer`` is what it was made of, where it is a recommendation."""
 
     status: int
     body: bytes
     content_type: str = TEXT
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
+    answer: Answer | None = None
 
 
 class RecommendHttp:
@@ -129,8 +130,8 @@ def _answered(answer: Answer, *, as_json: bool) -> Reply:
     if answer.notes:
         headers["Marquee-Notes"] = ", ".join(answer.notes)
     if as_json:
-        return Reply(200, _encode(_document(answer)), JSON, headers)
-    return Reply(200, ",".join(film.movie_id for film in answer.films).encode(), TEXT, headers)
+        return Reply(200, _encode(_document(answer)), JSON, headers, answer)
+    return Reply(200, ",".join(film.movie_id for film in answer.films).encode(), TEXT, headers, answer)
 
 
 def _document(answer: Answer) -> dict[str, object]:

@@ -7,6 +7,7 @@ history, each within a deadline. What could not be had is named in the answer's 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,11 +18,13 @@ import msgspec
 from marquee.artifacts.release import assign
 from marquee.artifacts.users import UserRecord
 from marquee.errors import NothingToRecommend
+from marquee.recommend import exploration
 from marquee.recommend.cache import ReleaseCache, Serving
 from marquee.recommend.engine import Engine, Film, Tier
+from marquee.recommend.exploration import Exploration
 from marquee.recommend.outside import NoAnswer, Outside
 from marquee.recommend.popular import PopularFilms
-from marquee.recommend.profile import profile_of
+from marquee.recommend.profile import Profile, profile_of
 from marquee.stream.batch import Impression, ImpressionFilm
 
 if TYPE_CHECKING:
@@ -54,10 +57,14 @@ class Answer(msgspec.Struct, frozen=True):
     tier: Tier
     films: tuple[Film, ...]
     notes: tuple[str, ...] = ()
+    explored: bool = False
+    """Whether the whole list was drawn at random."""
+    seconds: dict[str, float] = {}
+    """How long each step took."""
 
     def impression(self) -> Impression:
-        """What is remembered of it. Nothing is left to chance yet, so each propensity is 1."""
-        films = tuple(ImpressionFilm(f.movie_id, f.score, f.rating, 1.0) for f in self.films)
+        """What is remembered of it."""
+        films = tuple(ImpressionFilm(f.movie_id, f.score, f.rating, f.propensity) for f in self.films)
         return Impression(
             self.recommendation_id,
             self.time,
@@ -70,8 +77,26 @@ class Answer(msgspec.Struct, frozen=True):
         )
 
 
+class Steps:
+    """A stopwatch: each step lasts from the end of the one before."""
+
+    __slots__ = ("_last", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def done(self, step: str) -> None:
+        """The step is over; a step that comes again adds to its time."""
+        now = time.perf_counter()
+        self.seconds[step] = self.seconds.get(step, 0.0) + now - self._last
+        self._last = now
+
+
 class Recommender:
     """Answers. ``history`` and ``popular`` are None where there is no database.
+
+    ``policy``: what is left to chance.
 
     ``wait_s``: how long the first answers wait for a model while something else could be answered;
     ``cold_wait_s``: how long where nothing else could.
@@ -85,6 +110,7 @@ class Recommender:
         history: HistoryOf | None = None,
         popular: PopularFilms | None = None,
         n: int = 20,
+        policy: Exploration = exploration.NONE,
         wait_s: float = 0.3,
         cold_wait_s: float = 10.0,
     ) -> None:
@@ -93,36 +119,49 @@ class Recommender:
         self._history = history
         self._popular = popular
         self._n = n
+        self._policy = policy
         self._wait_s = wait_s
         self._cold_wait_s = cold_wait_s
 
     def answer(self, user_id: str, now: datetime) -> Answer:
         """A list for the user, known or not; raises :class:`NothingToRecommend`."""
+        steps = Steps()
         serving = self.cache.serving(self._wait_s)
+        steps.done("release")
         if serving is not None:
-            return self._with_release(serving, user_id, now)
+            return self._with_release(serving, user_id, now, steps)
         films, tier, notes = self._without_release(user_id)
+        steps.done("popular")
         if films:
-            return self._answered(user_id, now, None, tier, films, notes)
+            return self._answered(user_id, now, None, tier, films, notes, steps)
         serving = self.cache.serving(self._cold_wait_s)
+        steps.done("release")
         if serving is None:
             raise NothingToRecommend(self._nothing())
-        return self._with_release(serving, user_id, now)
+        return self._with_release(serving, user_id, now, steps)
 
-    def _with_release(self, serving: Serving, user_id: str, now: datetime) -> Answer:
+    def _with_release(self, serving: Serving, user_id: str, now: datetime, steps: Steps) -> Answer:
         arm = assign(serving.release, user_id)
         engine = serving.engines[arm.name]
         notes: list[str] = []
+        explored = False
         try:
-            record = self._record(engine, user_id, notes)
-            since = engine.trained_through - _OVERLAP if record else None
-            profile = profile_of(engine.side, record, self._fresh(user_id, since, notes))
-            tier, films = engine.recommend(profile, self._n)
+            profile = self._profile(engine, user_id, notes, steps)
+            tier, films, explored = engine.explore(profile, self._n, self._policy)
         except Exception:  # Whatever it is, a list for nobody in particular is better than none.
             log.exception("scoring failed for user %s with %s", user_id, engine.version)
             notes.append(SCORING_FAILED)
             tier, films = Tier.LAST_RESORT, engine.popular(self._n)
-        return self._answered(user_id, now, (serving, arm.name), tier, films, notes)
+        steps.done("rank")
+        return self._answered(user_id, now, (serving, arm.name), tier, films, notes, steps, explored)
+
+    def _profile(self, engine: Engine, user_id: str, notes: list[str], steps: Steps) -> Profile:
+        record = self._record(engine, user_id, notes)
+        steps.done("record")
+        since = engine.trained_through - _OVERLAP if record else None
+        history = self._fresh(user_id, since, notes)
+        steps.done("history")
+        return profile_of(engine.side, record, history)
 
     def _record(self, engine: Engine, user_id: str, notes: list[str]) -> UserRecord | None:
         found, record = engine.known_record(user_id)
@@ -167,6 +206,8 @@ class Recommender:
         tier: Tier,
         films: list[Film],
         notes: list[str],
+        steps: Steps,
+        explored: bool = False,
     ) -> Answer:
         if self.cache.store_away:
             notes.append(STORE_AWAY)
@@ -183,6 +224,8 @@ class Recommender:
             tier=tier,
             films=tuple(films),
             notes=tuple(dict.fromkeys(notes)),
+            explored=explored,
+            seconds=steps.seconds,
         )
 
     def _nothing(self) -> str:

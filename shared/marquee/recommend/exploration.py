@@ -1,0 +1,83 @@
+"""What is left to chance in a list, and with which probability each film came to its place.
+
+Off-policy estimates ("how would another ranker have done?") weigh what happened by the inverse of that
+probability, so that it must be known, and above 0 for whatever the other ranker would show: Bottou et al.,
+*Counterfactual Reasoning and Learning Systems*, 2013. Two sources of chance:
+
+- a small share of the answers is drawn uniformly from all films that the user has not seen: support for
+  any ranker, at a cost to few;
+- in the other answers the last places are drawn from a somewhat longer stretch of the ranking: many
+  comparisons of films that are nearly as good, at hardly any cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field
+from random import Random
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """``share`` of the answers are uniform; in the others the last ``tail`` places come from ``pool`` films.
+
+    The pool begins with the films that would be in those places: tail 3 and pool 9 of 20 draws the last
+    three from ranks 18 to 26. Safe to share between threads.
+    """
+
+    share: float = 0.0
+    tail: int = 0
+    pool: int = 0
+    chance: Random = field(default_factory=Random, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.share <= 1 and 0 <= self.tail <= self.pool):
+            raise ValueError(f"{self} is no exploration: share within 0 and 1, the tail within its pool")
+
+    @property
+    def longer(self) -> int:
+        """How many films beyond the list's end have to be ranked."""
+        return self.pool - self.tail
+
+    def choose(
+        self, ranked: Sequence[int], n: int, seen: Set[int], n_items: int
+    ) -> tuple[list[int], list[float], bool]:
+        """The rows to show, the probability that each had of being in its place, and whether they are uniform.
+
+        ``ranked``: rows, best first, ``n + longer`` of them if there are so many; those of ``seen``, rows of
+        ``n_items``, come last. Who has not ``n`` unseen films left gets them as they are ranked.
+        """
+        n = min(n, n_items)
+        eligible = n_items - len(seen)
+        if eligible < n or not (self.share or self.tail):
+            return list(ranked[:n]), [1.0] * n, False
+        head = max(n - self.tail, 0)
+        pool = ranked[head : min(head + self.pool, eligible)]
+        uniform = self.chance.random() < self.share
+        if uniform:
+            rows = _uniform(self.chance.random, n, seen, n_items)
+        else:
+            rows = [*ranked[:head], *self.chance.sample(pool, n - head)]
+        return rows, self._propensities(rows, ranked[:head], pool, eligible), uniform
+
+    def _propensities(
+        self, rows: Sequence[int], head: Sequence[int], pool: Sequence[int], eligible: int
+    ) -> list[float]:
+        """Of each row in its place, over both ways in which it can have come there."""
+        by_chance, otherwise = self.share / eligible, 1 - self.share
+        first = [by_chance + otherwise * (row == best) for row, best in zip(rows, head, strict=False)]
+        in_tail = otherwise / len(pool) if pool else 0.0
+        return first + [by_chance + in_tail * (row in pool) for row in rows[len(head) :]]
+
+
+NONE = Exploration()
+
+
+def _uniform(random: Callable[[], float], n: int, seen: Set[int], n_items: int) -> list[int]:
+    """``n`` distinct rows outside ``seen``, each list of them as likely as any other."""
+    drawn: dict[int, None] = {}
+    while len(drawn) < n:
+        row = int(random() * n_items)
+        if row not in seen:
+            drawn[row] = None
+    return list(drawn)

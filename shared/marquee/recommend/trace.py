@@ -1,0 +1,31 @@
+"""Which trace a request belongs to, by the headers of W3C Trace Context or of Google Cloud."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+_TRACEPARENT = re.compile(
+    r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?", re.ASCII
+)
+_CLOUD = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([01]))?", re.ASCII)
+
+
+class Trace(NamedTuple):
+    """``trace_id``: 32 hexadecimal digits; ``span_id``: 16, or empty."""
+
+    trace_id: str
+    span_id: str
+    sampled: bool
+
+
+def trace_of(environ: Mapping[str, str]) -> Trace | None:
+    """The trace of a request by its WSGI environment; None for a request without one, or a malformed one."""
+    if parent := environ.get("HTTP_TRACEPARENT"):
+        if found := _TRACEPARENT.fullmatch(parent.strip()):
+            return Trace(found[1], found[2], bool(int(found[3], 16) & 1))
+    elif (cloud := environ.get("HTTP_X_CLOUD_TRACE_CONTEXT")) and (found := _CLOUD.fullmatch(cloud.strip())):
+        span = int(found[2] or 0)
+        return Trace(found[1].lower(), f"{span:016x}" if 0 < span < 1 << 64 else "", found[3] == "1")
+    return None
