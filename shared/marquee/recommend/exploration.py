@@ -53,21 +53,15 @@ class Exploration:
             return list(ranked[:n]), [1.0] * n, False
         head = max(n - self.tail, 0)
         pool = ranked[head : min(head + self.pool, eligible)]
-        uniform = self.chance.random() < self.share
-        if uniform:
-            rows = _uniform(self.chance.random, n, seen, n_items)
-        else:
+        by_chance, in_head = self.share / eligible, 1 - self.share
+        in_tail = in_head / len(pool) if pool else 0.0
+        if self.chance.random() >= self.share:
             rows = [*ranked[:head], *self.chance.sample(pool, n - head)]
-        return rows, self._propensities(rows, ranked[:head], pool, eligible), uniform
-
-    def _propensities(
-        self, rows: Sequence[int], head: Sequence[int], pool: Sequence[int], eligible: int
-    ) -> list[float]:
-        """Of each row in its place, over both ways in which it can have come there."""
-        by_chance, otherwise = self.share / eligible, 1 - self.share
-        first = [by_chance + otherwise * (row == best) for row, best in zip(rows, head, strict=False)]
-        in_tail = otherwise / len(pool) if pool else 0.0
-        return first + [by_chance + in_tail * (row in pool) for row in rows[len(head) :]]
+            return rows, [by_chance + in_head] * head + [by_chance + in_tail] * (n - head), False
+        rows = _uniform(self.chance.random, n, seen, n_items)
+        # Chance may have put a film where it would have been anyway: both ways count.
+        first = [by_chance + in_head * (row == best) for row, best in zip(rows, ranked[:head], strict=False)]
+        return rows, first + [by_chance + in_tail * (row in pool) for row in rows[head:]], True
 
 
 NONE = Exploration()
