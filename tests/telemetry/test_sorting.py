@@ -1,31 +1,64 @@
-"""Lines sorted by kind, and viewings folded, without any database."""
+"""Lines sorted by kind, without any database."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.stream.events import Watch
-from marquee.telemetry.sorting import fold, storable
+from marquee.stream.batch import Record
+from marquee.stream.events import Malformed, Watch
+from marquee.stream.lines import LineParser
+from marquee.telemetry.sorting import sort, storable
 
-_TIMES = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))
-_WATCHES = st.lists(
-    st.builds(Watch, _TIMES, st.sampled_from("12"), st.sampled_from(["a+", "b+"]), st.integers(0, 99))
+_PARSERS = {zone: LineParser(ZoneInfo(zone), 5) for zone in ("UTC", "America/New_York", "Africa/Monrovia")}
+_STAMPS = st.sampled_from(
+    [
+        "2026-02-14T00:09",
+        "2026-02-14T00:09:20",
+        "2026-02-14T00:09:20.426",
+        "2026-02-14T00:09:20.426123",
+        "2026-02-14T00:09:20.426123999",
+        "2026-02-14T00:09:60",
+        "2026-02-31T00:09:20",
+        "2026-11-01T01:30:00",  # Twice, in New York.
+        "2026-03-08T02:30:00",  # Never, in New York.
+        "1950-01-01T00:00",  # Monrovia was 44 minutes and 30 seconds behind.
+        "0001-01-01T00:00",
+        "9999-12-31T23:59:59.999999",
+        "2026-02-14T00:09:20.4",
+        "",
+    ]
 )
+_WATCHES = st.builds(
+    "{},{},GET /data/m/{}/{}.mpg".format,
+    _STAMPS,
+    st.sampled_from(["1", "12345678901234567890", "123456789012345678901", "", "x"]),
+    st.sampled_from(["a+", "fight+club+1999", "m*a*s*h+1970", "abc", "A+1999", ""]),
+    st.sampled_from(["0", "7", "120", "007", "-1", "12345678", ""]),
+)
+_TEXTS = st.lists(st.one_of(_WATCHES, st.text(max_size=30), st.just("x\ny")), min_size=1, max_size=12)
 
 
-@given(watches=_WATCHES)
-def test_fold_is_least_and_greatest(watches: list[Watch]) -> None:
-    """Of times as texts it is that of the times, also where fractions of seconds are left out."""
-    keys = {(watch.user_id, watch.movie_id) for watch in watches}
-    expected = {}
-    for key in keys:
-        mine = [watch for watch in watches if (watch.user_id, watch.movie_id) == key]
-        times, minutes = [watch.time for watch in mine], [watch.minute for watch in mine]
-        expected[key] = [min(times).isoformat(), max(times).isoformat(), min(minutes), max(minutes)]
-    assert fold(watches, [watch.time.isoformat() for watch in watches]) == expected
+@given(texts=_TEXTS, zone=st.sampled_from(list(_PARSERS)))
+def test_the_short_cut_reads_what_the_parser_reads(texts: list[str], zone: str) -> None:
+    """The same lines are watches, with the same time, ids and minute; all others are left to the parser."""
+    parser = _PARSERS[zone]
+    lines = sort([Record(offset, 0, text) for offset, text in enumerate(texts)], parser)
+    events = [parser.parse(text) for text in texts]
+    expected = {
+        offset: (event.time, event.user_id, event.movie_id, str(event.minute))
+        for offset, event in enumerate(events)
+        if isinstance(event, Watch)
+    }
+    found = {}
+    for row in lines.watches:
+        offset, time, *rest = row.split("\t")
+        found[int(offset)] = (datetime.fromisoformat(time), *rest)
+    assert found == expected
+    assert len(lines.malformed) == sum(isinstance(event, Malformed) for event in events)
 
 
 @given(text=st.text(st.characters()))

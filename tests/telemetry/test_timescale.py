@@ -21,7 +21,7 @@ pytestmark = pytest.mark.servers
 
 @pytest.fixture
 def database(timescale_url: str) -> Iterator[Database]:
-    with closing(Database(timescale_url)) as database:
+    with closing(Database(timescale_url, copies=False)) as database:
         yield database
 
 

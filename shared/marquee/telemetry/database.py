@@ -32,7 +32,8 @@ class Database:
 
     ``connections``: the most that this process opens for transactions; a thread that finds all in use
     waits up to ``wait_s``. Reads with a deadline have one of their own. ``statement_timeout_ms`` bounds
-    each statement of a transaction that names no deadline; 0 is none.
+    each statement of a transaction that names no deadline; 0 is none. ``copies``: whether COPY may be used,
+    which not everything that speaks PostgreSQL's protocol understands.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Database:
         connect_timeout_s: float = 5.0,
         wait_s: float = 30.0,
         statement_timeout_ms: int = 30_000,
+        copies: bool = True,
     ) -> None:
         self.url = url
+        self.copies = copies
         self._connections = connections
         self._connect_timeout_s = connect_timeout_s
         self._wait_s = wait_s

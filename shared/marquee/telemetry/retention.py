@@ -1,10 +1,26 @@
-"""Forgetting raw rows after their terms, where no TimescaleDB does it by itself."""
+"""What is done by the clock: viewings that are still to be folded, raw rows past their terms."""
 
 from __future__ import annotations
 
+from marquee.telemetry import ledger, viewings
 from marquee.telemetry.database import Database
 
 _WITHIN_MS = 600_000
+
+
+def fold_what_is_left(database: Database) -> int:
+    """Fold the watches that no later batch has folded yet; returns of how many offsets."""
+    folded = 0
+    with database.transaction() as cursor:
+        cursor.execute("SELECT stream, partition FROM progress WHERE unfolded <> '{}' ORDER BY 1, 2")
+        behind = cursor.fetchall()
+    for stream, partition in behind:
+        with database.transaction(deadline_ms=_WITHIN_MS) as cursor:
+            left = ledger.take_unfolded(cursor, stream, partition)
+            if left:
+                viewings.fold(cursor, stream, partition, left)
+            folded += ledger.length(left)
+    return folded
 
 
 def forget_old_rows(database: Database) -> None:

@@ -1,13 +1,12 @@
-"""The lines of a batch, read and sorted by what they are, as columns for the database.
+"""The lines of a batch, read and sorted by what they are, as rows or columns for the database.
 
-This runs once a line for every line of the stream: plain loops over plain lists.
+Almost every line of the stream is a watch, so those take a short cut: a microsecond each, from text to row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from marquee.stream.batch import Record
 from marquee.stream.events import (
@@ -31,8 +30,8 @@ _NOT_UTF8 = Malformed(Category.ENCODING, "not UTF-8")
 class SortedLines:
     """The events of some lines by kind, each list beside the list of its lines' offsets."""
 
-    watches: list[Watch] = field(default_factory=list)
-    watch_offsets: list[int] = field(default_factory=list)
+    watches: list[str] = field(default_factory=list)
+    """As COPY wants them: offset, time, user_id, movie_id and minute, none of which can hold what it escapes."""
     ratings: list[Rating] = field(default_factory=list)
     rating_offsets: list[int] = field(default_factory=list)
     requests: list[RecommendationRequest] = field(default_factory=list)
@@ -41,24 +40,17 @@ class SortedLines:
     account_offsets: list[int] = field(default_factory=list)
     malformed: list[tuple[Record, str, str]] = field(default_factory=list)
     """Record, category, detail."""
-    _watch_times: list[str] = field(default_factory=list)
 
     def watch_columns(self) -> Columns:
-        """time, offset, user_id, movie_id, minute."""
-        events = self.watches
+        """offset, time, user_id, movie_id, minute."""
+        offsets, times, users, movies, minutes = zip(*(row.split("\t") for row in self.watches), strict=True)
         return (
-            columns.texts(self.watch_times()),
-            columns.numbers(self.watch_offsets),
-            columns.texts([event.user_id for event in events]),
-            columns.texts([event.movie_id for event in events]),
-            columns.numbers([event.minute for event in events]),
+            columns.numbers(offsets),
+            columns.texts(times),
+            columns.texts(users),
+            columns.texts(movies),
+            columns.numbers(minutes),
         )
-
-    def watch_times(self) -> list[str]:
-        """The time of each watch as text, made once for both tables that hold it."""
-        if len(self._watch_times) != len(self.watches):
-            self._watch_times = [event.time.isoformat() for event in self.watches]
-        return self._watch_times
 
     def rating_columns(self) -> Columns:
         """time, offset, user_id, movie_id, rating."""
@@ -104,66 +96,38 @@ class SortedLines:
             columns.binaries([record.raw for record in records]),
         )
 
-    def viewing_columns(self) -> Columns:
-        """user_id, movie_id, started, ended, first_minute, last_minute of each viewing, by its key."""
-        viewings = [
-            (*key, *viewing) for key, viewing in sorted(fold(self.watches, self.watch_times()).items())
-        ]
-        users, movies, started, ended, first, last = zip(*viewings, strict=True) if viewings else [()] * 6
-        return (
-            columns.texts(users),
-            columns.texts(movies),
-            columns.texts(started),
-            columns.texts(ended),
-            columns.numbers(first),
-            columns.numbers(last),
-        )
-
 
 def sort(records: Sequence[Record], parser: LineParser) -> SortedLines:
     """Read each record's line and put it where it belongs; the order within each kind is kept."""
     lines = SortedLines()
-    parse = parser.parse
-    watch, watch_offset = lines.watches.append, lines.watch_offsets.append
-    for record in records:
-        text = record.text
-        event = _NOT_UTF8 if text is None else parse(text)
-        if isinstance(event, Watch):
-            watch(event)
-            watch_offset(record.offset)
-        elif isinstance(event, Rating):
-            lines.ratings.append(event)
-            lines.rating_offsets.append(record.offset)
-        elif isinstance(event, RecommendationRequest):
-            lines.requests.append(event)
-            lines.request_offsets.append(record.offset)
-        elif isinstance(event, AccountCreated):
-            lines.accounts.append(event)
-            lines.account_offsets.append(record.offset)
+    fields = parser.watches([record.text or "" for record in records])
+    minutes = {minute: parser.utc_minute(minute) for minute in {found[0] for found in fields}}
+    add = lines.watches.append
+    for record, (local, rest, user_id, movie_id, minute) in zip(records, fields, strict=True):
+        utc = minutes[local]
+        if utc:
+            add(f"{record.offset}\t{utc}{rest}+00\t{user_id}\t{movie_id}\t{minute}")
         else:
-            lines.malformed.append((record, event.category, event.detail))
+            _sort_one(lines, record, parser)
     return lines
 
 
-def fold(watches: Sequence[Watch], times: Sequence[str]) -> dict[tuple[str, str], list[Any]]:
-    """[started, ended, first_minute, last_minute] by (user_id, movie_id).
-
-    ``times`` are the watches' times in ISO 8601, all in UTC: such texts sort as the times do, and are
-    what the database gets.
-    """
-    folded: dict[tuple[str, str], list[Any]] = {}
-    for watch, time in zip(watches, times, strict=True):
-        minute = watch.minute
-        viewing = folded.setdefault((watch.user_id, watch.movie_id), [time, time, minute, minute])
-        if time < viewing[0]:
-            viewing[0] = time
-        elif time > viewing[1]:
-            viewing[1] = time
-        if minute < viewing[2]:
-            viewing[2] = minute
-        elif minute > viewing[3]:
-            viewing[3] = minute
-    return folded
+def _sort_one(lines: SortedLines, record: Record, parser: LineParser) -> None:
+    event = _NOT_UTF8 if record.text is None else parser.parse(record.text)
+    if isinstance(event, Watch):
+        time = event.time.isoformat()
+        lines.watches.append(f"{record.offset}\t{time}\t{event.user_id}\t{event.movie_id}\t{event.minute}")
+    elif isinstance(event, Rating):
+        lines.ratings.append(event)
+        lines.rating_offsets.append(record.offset)
+    elif isinstance(event, RecommendationRequest):
+        lines.requests.append(event)
+        lines.request_offsets.append(record.offset)
+    elif isinstance(event, AccountCreated):
+        lines.accounts.append(event)
+        lines.account_offsets.append(record.offset)
+    else:
+        lines.malformed.append((record, event.category, event.detail))
 
 
 def storable(text: str) -> str:

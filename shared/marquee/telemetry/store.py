@@ -1,7 +1,8 @@
 """Writing what arrived: one batch is one transaction, and writing it twice changes nothing.
 
-Every writer takes the tables in the same order and the rows of each in the order of their keys, so that
-two of them with overlapping batches wait for each other, and never in a circle.
+A writer first takes its partition's entry of the ledger, so that overlapping batches wait for each other. All
+take the tables in the same order and the viewings, which partitions share, in the order of their keys: nobody
+waits in a circle. Almost every line is a watch; those go in by COPY.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -17,8 +19,9 @@ from msgspec.structs import replace
 from marquee.errors import DataRefused
 from marquee.stream.batch import ImpressionBatch, StreamBatch
 from marquee.stream.lines import LineParser
-from marquee.telemetry import columns
+from marquee.telemetry import columns, ledger, viewings
 from marquee.telemetry.database import Database
+from marquee.telemetry.ledger import Entry
 from marquee.telemetry.sorting import Columns, SortedLines, sort, storable
 
 UNSTORABLE = "unstorable"
@@ -27,9 +30,13 @@ UNSTORABLE = "unstorable"
 _WATCHES = """
 INSERT INTO watches (time, stream, partition, "offset", user_id, movie_id, minute)
 SELECT time, %s, %s, "offset", user_id, movie_id, minute
-FROM unnest(%s::timestamptz[], %s::bigint[], %s::text[], %s::text[], %s::integer[])
-     AS line (time, "offset", user_id, movie_id, minute)
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::integer[])
+     AS line ("offset", time, user_id, movie_id, minute)
 ON CONFLICT DO NOTHING"""
+
+_COPY_WATCHES = 'COPY watches ("offset", time, user_id, movie_id, minute, stream, partition) FROM STDIN'
+# As much is handed to libpq at a time.
+_COPY_BYTES = 1 << 20
 
 _RATINGS = """
 INSERT INTO ratings (time, stream, partition, "offset", user_id, movie_id, rating)
@@ -60,46 +67,19 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bytea[])
      AS line (time_ms, "offset", category, detail, raw)
 ON CONFLICT DO NOTHING"""
 
-_VIEWINGS = """
-INSERT INTO viewings AS old (user_id, movie_id, started, ended, first_minute, last_minute)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::integer[],
-                     %s::integer[])
-ON CONFLICT (user_id, movie_id) DO UPDATE SET
-    started = least(old.started, excluded.started),
-    ended = greatest(old.ended, excluded.ended),
-    first_minute = least(old.first_minute, excluded.first_minute),
-    last_minute = greatest(old.last_minute, excluded.last_minute)
-WHERE excluded.started < old.started OR excluded.ended > old.ended
-   OR excluded.first_minute < old.first_minute OR excluded.last_minute > old.last_minute"""
-
-_PROGRESS = """
-INSERT INTO progress AS old
-       (stream, partition, next_offset,
-        watches, ratings, recommendation_requests, accounts, quarantine, updated)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())
-ON CONFLICT (stream, partition) DO UPDATE SET
-    next_offset = greatest(old.next_offset, excluded.next_offset),
-    watches = old.watches + excluded.watches,
-    ratings = old.ratings + excluded.ratings,
-    recommendation_requests = old.recommendation_requests + excluded.recommendation_requests,
-    accounts = old.accounts + excluded.accounts,
-    quarantine = old.quarantine + excluded.quarantine,
-    updated = excluded.updated"""
-
 _IMPRESSIONS = """
 INSERT INTO impressions (time, id, user_id, arm, model_version, release, tier, films)
 SELECT * FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::integer[],
                      %s::text[], %s::jsonb[])
 ON CONFLICT DO NOTHING"""
 
-# The update changes nothing: it is there so that the row is returned, whoever made it.
-_STREAM = """
-INSERT INTO streams (topic, topic_id) VALUES (%s, %s)
-ON CONFLICT (topic_id) DO UPDATE SET topic = excluded.topic RETURNING stream"""
-
 _REJECTED = """
 INSERT INTO rejected_events (reason, headers, body, digest) VALUES (%s, %s, %s, %s)
 ON CONFLICT (digest) DO NOTHING"""
+
+
+LINE_TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine")
+"""Every line of the stream is a row of one of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +97,14 @@ class Written:
         return Written(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Those of the stream's tables, by the table's name."""
+        return {name: getattr(self, name) for name in LINE_TABLES}
+
+    @property
     def lines(self) -> int:
         """Lines of the stream that were new."""
-        return self.watches + self.ratings + self.recommendation_requests + self.accounts + self.quarantine
+        return sum(self.counts.values())
 
 
 def write_batch(database: Database, batch: StreamBatch, parser: LineParser) -> Written:
@@ -128,38 +113,70 @@ def write_batch(database: Database, batch: StreamBatch, parser: LineParser) -> W
     Raises DatabaseUnavailable, or DatabaseRefused where the tables are missing, and then has written
     nothing or whole parts of the batch.
     """
-    return _write(database, batch, sort(batch.records, parser), parser)
-
-
-def _write(database: Database, batch: StreamBatch, lines: SortedLines, parser: LineParser) -> Written:
+    lines = sort(batch.records, parser)
     try:
-        with database.transaction() as cursor:
-            return _write_lines(cursor, batch, lines)
+        return _write(database, batch, lines, parser, copy=database.copies)
+    except DataRefused:
+        return _write_carefully(database, batch, lines, parser)
+
+
+def _write_carefully(
+    database: Database, batch: StreamBatch, lines: SortedLines, parser: LineParser
+) -> Written:
+    """Without COPY, which a row that is there makes fail; and by halves, down to the line that is refused."""
+    try:
+        return _write(database, batch, lines, parser, copy=False)
     except DataRefused as error:
         # No line that was read should come to this. If one does, it must not hold up the others for ever.
         if len(batch.records) == 1:
             refused = SortedLines(malformed=[(batch.records[0], UNSTORABLE, str(error))])
-            with database.transaction() as cursor:
-                return _write_lines(cursor, batch, refused)
+            return _write(database, batch, refused, parser, copy=False)
         middle = len(batch.records) // 2
-        halves = (batch.records[:middle], batch.records[middle:])
-        first, second = (write_batch(database, replace(batch, records=half), parser) for half in halves)
+        halves = [replace(batch, records=half) for half in (batch.records[:middle], batch.records[middle:])]
+        first, second = (
+            _write_carefully(database, half, sort(half.records, parser), parser) for half in halves
+        )
         return first + second
 
 
-def _write_lines(cursor: Any, batch: StreamBatch, lines: SortedLines) -> Written:
-    place = (_stream(cursor, batch), batch.partition)
+def _write(
+    database: Database, batch: StreamBatch, lines: SortedLines, parser: LineParser, *, copy: bool
+) -> Written:
+    with database.transaction() as cursor:
+        entry = ledger.open_entry(cursor, batch)
+        if entry.written:
+            new = [record for record in batch.records if entry.is_new(record.offset)]
+            if not new:
+                return Written()
+            lines = sort(new, parser)
+        return _write_lines(cursor, entry, lines, len(batch.records), copy=copy)
+
+
+def _write_lines(cursor: Any, entry: Entry, lines: SortedLines, count: int, *, copy: bool) -> Written:
+    place = (entry.stream, entry.partition)
+    write_watches = _copy_watches if copy else _insert_watches
     written = Written(
-        watches=_insert(cursor, _WATCHES, place, lines.watches, lines.watch_columns),
+        watches=write_watches(cursor, place, lines),
         ratings=_insert(cursor, _RATINGS, place, lines.ratings, lines.rating_columns),
         recommendation_requests=_insert(cursor, _REQUESTS, place, lines.requests, lines.request_columns),
         accounts=_insert(cursor, _ACCOUNTS, place, lines.accounts, lines.account_columns),
         quarantine=_insert(cursor, _QUARANTINE, place, lines.malformed, lines.quarantine_columns),
     )
-    _insert(cursor, _VIEWINGS, (), lines.watches, lines.viewing_columns)
-    if written.lines:
-        _note_progress(cursor, place, batch.records[-1].offset + 1, written)
+    unfolded = viewings.fold_when_due(cursor, entry, count, written.watches)
+    ledger.note(cursor, entry, written.counts, unfolded)
     return written
+
+
+def _insert_watches(cursor: Any, place: tuple[int, int], lines: SortedLines) -> int:
+    return _insert(cursor, _WATCHES, place, lines.watches, lines.watch_columns)
+
+
+def _copy_watches(cursor: Any, place: tuple[int, int], lines: SortedLines) -> int:
+    if lines.watches:
+        end = f"\t{place[0]}\t{place[1]}\n"
+        rows = BytesIO((end.join(lines.watches) + end).encode())
+        cursor.copy_expert(_COPY_WATCHES, rows, _COPY_BYTES)
+    return len(lines.watches)
 
 
 def write_impressions(database: Database, batch: ImpressionBatch) -> Written:
@@ -203,24 +220,3 @@ def _execute(cursor: Any, statement: str, parameters: tuple[object, ...]) -> int
     except ValueError as error:  # psycopg2 itself refuses NUL and lone surrogates.
         raise DataRefused(f"A value cannot be stored: {error}") from error
     return int(cursor.rowcount)
-
-
-def _stream(cursor: Any, batch: StreamBatch) -> int:
-    """The number of the topic's incarnation; not remembered, since a restored database may number anew."""
-    cursor.execute("SELECT stream FROM streams WHERE topic_id = %s", (batch.stream,))
-    row = cursor.fetchone()
-    if row is None:
-        _execute(cursor, _STREAM, (batch.topic, batch.stream))
-        row = cursor.fetchone()
-    return int(row[0])
-
-
-def _note_progress(cursor: Any, place: tuple[int, int], next_offset: int, written: Written) -> None:
-    new = (
-        written.watches,
-        written.ratings,
-        written.recommendation_requests,
-        written.accounts,
-        written.quarantine,
-    )
-    _execute(cursor, _PROGRESS, (*place, next_offset, *new))

@@ -1,0 +1,120 @@
+"""From Kafka to visible rows: how many, how soon, in how much memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from io import BytesIO
+from itertools import islice
+
+from benchmarks.ingest_path import (
+    PARTITIONS,
+    STREAM_LINES_PER_S,
+    TOPIC,
+    IngestPath,
+    ingest_path,
+    lines,
+)
+from benchmarks.registry import Result, at_least, at_most, benchmark
+
+COUNT = 1_000_000
+TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine", "viewings")
+
+
+@benchmark("ingest_lines_per_s", "ingest_copy_ratio")
+def throughput() -> Iterable[Result]:
+    """A backlog of a million lines, drained; then the very same rows by COPY into the same tables, emptied."""
+    with ingest_path() as path:
+        count = path.produce(lines(COUNT))
+        path.bridge.start()
+        path.await_written(count // 20)  # The start of a process, and the joining of a group, are not its pace.
+        began, first = time.perf_counter(), path.written()
+        path.await_written(count)
+        per_s = (count - first) / (time.perf_counter() - began)
+        path.bridge.stop()
+        copied_per_s = count / copy_s(path)
+    name = f"raw COPY of the same rows into the same tables, {copied_per_s:.0f} lines/s"
+    yield at_least("ingest_lines_per_s", per_s, "lines/s", 20 * STREAM_LINES_PER_S, reference=name, of=copied_per_s)
+    yield at_least("ingest_copy_ratio", per_s / copied_per_s, "", 0.5, reference=name)
+
+
+def copy_s(path: IngestPath) -> float:
+    """Seconds that one COPY a table takes for all that was written, indexes and commit included."""
+    with path.database.transaction(deadline_ms=0) as cursor:
+        kept = {table: BytesIO() for table in TABLES}
+        for table, rows in kept.items():
+            cursor.copy_expert(f"COPY {table} TO STDOUT", rows)
+            rows.seek(0)
+        cursor.execute(f"TRUNCATE {', '.join(TABLES)}")
+    began = time.perf_counter()
+    with path.database.transaction(deadline_ms=0) as cursor:
+        for table, rows in kept.items():
+            cursor.copy_expert(f"COPY {table} FROM STDIN", rows, 1 << 20)
+    return time.perf_counter() - began
+
+
+LAG_FOR_S = 20
+
+
+@benchmark("lag_p99_s")
+def lag() -> Iterable[Result]:
+    """Lines at the real stream's pace: from handing each to Kafka's client until a query sees its row."""
+    with ingest_path() as path:
+        path.bridge.start()
+        path.produce(islice(lines(PARTITIONS), PARTITIONS))
+        path.await_written(PARTITIONS)
+        seen: dict[int, list[tuple[float, int]]] = {partition: [] for partition in range(PARTITIONS)}
+        done = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(path, seen, done))
+        watcher.start()
+        sent = _paced(path, LAG_FOR_S * STREAM_LINES_PER_S)
+        path.await_written(PARTITIONS + LAG_FOR_S * STREAM_LINES_PER_S)
+        time.sleep(0.2)
+        done.set()
+        watcher.join()
+    waits = sorted(wait for p in range(PARTITIONS) for wait in _waits(sent[p], seen[p]))
+    p99 = waits[int(len(waits) * 0.99)]
+    reference = f"p50 {waits[len(waits) // 2]:.2f} s, longest {waits[-1]:.2f} s"
+    yield at_most("lag_p99_s", p99, "s", 1.0, reference=reference)
+
+
+def _paced(path: IngestPath, count: int) -> dict[int, list[float]]:
+    """When each line was handed over, by partition in the order of offsets."""
+    from confluent_kafka import Producer
+
+    producer = Producer({"bootstrap.servers": path.kafka.bootstrap, "linger.ms": 5, "log_level": 0})
+    sent: dict[int, list[float]] = {partition: [] for partition in range(PARTITIONS)}
+    began = time.monotonic()
+    for number, line in enumerate(lines(count)):
+        wait = began + number / STREAM_LINES_PER_S - time.monotonic()
+        if wait > 0:
+            producer.poll(wait)
+        sent[number % PARTITIONS].append(time.monotonic())
+        producer.produce(TOPIC, line, partition=number % PARTITIONS)
+    producer.flush(30)
+    return sent
+
+
+def _watch(path: IngestPath, seen: dict[int, list[tuple[float, int]]], done: threading.Event) -> None:
+    """Note up to which offset all rows are visible, fifty times a second."""
+    from marquee.telemetry.database import Database
+
+    database = Database(path.postgres.url)
+    query = "SELECT partition, upper(range_merge(written)) FROM progress"
+    while not done.wait(0.02):
+        with database.transaction() as cursor:
+            cursor.execute(query)
+            rows = cursor.fetchall()
+        for partition, after in rows:
+            seen[partition].append((time.monotonic(), after))
+    database.close()
+
+
+def _waits(sent: list[float], seen: list[tuple[float, int]]) -> Iterable[float]:
+    looks = iter(seen)
+    at, after = next(looks)
+    for number, handed_over in enumerate(sent):
+        while after <= number + 1:  # One line was there before them.
+            at, after = next(looks)
+        yield at - handed_over

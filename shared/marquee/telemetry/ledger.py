@@ -1,0 +1,135 @@
+"""What has been written of each partition: ranges of offsets, kept in the transactions that write the rows.
+
+A writer holds its partition's entry from its first statement to its commit, so that of two that bring the same
+lines the second sees what the first has done. An entry is a function of offsets alone: a line that comes again
+is known even if it would be read differently by now, or if its row was replayed or forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from marquee.stream.batch import StreamBatch
+
+Ranges = tuple[tuple[int, int], ...]
+"""Offsets, each range from its first to one after its last."""
+
+_ENTRY = """
+SELECT stream, written * int8multirange(int8range(%(first)s, %(after)s)), unfolded,
+       extract(epoch FROM clock_timestamp() - folded)::float8
+FROM progress
+WHERE stream = (SELECT stream FROM streams WHERE topic_id = %(topic_id)s) AND partition = %(partition)s
+FOR UPDATE"""
+
+# The update changes nothing: it is there so that the row is returned, whoever made it.
+_NEW_ENTRY = """
+WITH known AS (
+    INSERT INTO streams (topic, topic_id) VALUES (%(topic)s, %(topic_id)s)
+    ON CONFLICT (topic_id) DO UPDATE SET topic = excluded.topic RETURNING stream
+)
+INSERT INTO progress (stream, partition, next_offset, watches, ratings, recommendation_requests, accounts,
+                      quarantine, updated)
+SELECT stream, %(partition)s, 0, 0, 0, 0, 0, 0, clock_timestamp() FROM known
+ON CONFLICT DO NOTHING"""
+
+_NOTE = """
+UPDATE progress SET
+    next_offset = greatest(next_offset, %(after)s),
+    watches = watches + %(watches)s,
+    ratings = ratings + %(ratings)s,
+    recommendation_requests = recommendation_requests + %(recommendation_requests)s,
+    accounts = accounts + %(accounts)s,
+    quarantine = quarantine + %(quarantine)s,
+    written = written + int8multirange(int8range(%(first)s, %(after)s)),
+    unfolded = %(unfolded)s::int8multirange,
+    folded = CASE WHEN %(unfolded)s = '{}' THEN clock_timestamp() ELSE folded END,
+    updated = clock_timestamp()
+WHERE stream = %(stream)s AND partition = %(partition)s"""
+
+_ranges = re.compile(r"\[(\d+),(\d+)\)").findall
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a partition's entry says about one batch. ``written``: those of its offsets that are known."""
+
+    stream: int
+    partition: int
+    first: int
+    after: int
+    written: Ranges
+    unfolded: Ranges
+    unfolded_s: float
+
+    def is_new(self, offset: int) -> bool:
+        """Whether the line at ``offset`` has not been written yet."""
+        return not any(first <= offset < after for first, after in self.written)
+
+
+def open_entry(cursor: Any, batch: StreamBatch) -> Entry:
+    """The entry of the batch's partition, held until the transaction ends; made if there is none."""
+    first, after = batch.records[0].offset, batch.records[-1].offset + 1
+    place = {
+        "topic": batch.topic,
+        "topic_id": batch.stream,
+        "partition": batch.partition,
+        "first": first,
+        "after": after,
+    }
+    cursor.execute(_ENTRY, place)
+    row = cursor.fetchone()
+    if row is None:
+        cursor.execute(_NEW_ENTRY, place)
+        cursor.execute(_ENTRY, place)
+        row = cursor.fetchone()
+    stream, written, unfolded, unfolded_s = row
+    return Entry(stream, batch.partition, first, after, _read(written), _read(unfolded), unfolded_s)
+
+
+def note(cursor: Any, entry: Entry, counts: dict[str, int], unfolded: Ranges) -> None:
+    """Note the batch as written, so many new rows of each kind, and what is left to be folded."""
+    place = {
+        "stream": entry.stream,
+        "partition": entry.partition,
+        "first": entry.first,
+        "after": entry.after,
+        "unfolded": text(unfolded),
+    }
+    cursor.execute(_NOTE, counts | place)
+
+
+def take_unfolded(cursor: Any, stream: int, partition: int) -> Ranges:
+    """What is to be folded of a partition, noted as folded by this transaction."""
+    place = (stream, partition)
+    cursor.execute("SELECT unfolded FROM progress WHERE stream = %s AND partition = %s FOR UPDATE", place)
+    (unfolded,) = cursor.fetchone()
+    done = (
+        "UPDATE progress SET unfolded = '{}', folded = clock_timestamp() WHERE stream = %s AND partition = %s"
+    )
+    cursor.execute(done, place)
+    return _read(unfolded)
+
+
+def length(ranges: Ranges) -> int:
+    """How many offsets they hold."""
+    return sum(after - first for first, after in ranges)
+
+
+def joined(ranges: Ranges, first: int, after: int) -> Ranges:
+    """The same with one more range, joined with what it touches; they may come in any order."""
+    apart = [known for known in ranges if known[1] < first or known[0] > after]
+    touched = [known for known in ranges if known not in apart]
+    whole = (min([first, *(f for f, _ in touched)]), max([after, *(a for _, a in touched)]))
+    return tuple(sorted([*apart, whole]))
+
+
+def text(ranges: Sequence[tuple[int, int]]) -> str:
+    """As PostgreSQL writes an int8multirange."""
+    return "{" + ",".join(f"[{first},{after})" for first, after in ranges) + "}"
+
+
+def _read(multirange: str) -> Ranges:
+    return tuple((int(first), int(after)) for first, after in _ranges(multirange))

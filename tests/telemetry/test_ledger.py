@@ -1,0 +1,122 @@
+"""What has been written is known by its place alone, and viewings are folded once, early or late."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.telemetry.lines import MOVIE, STREAM, batch, rate, rows, watch
+
+from marquee.stream.events import Event, Malformed
+from marquee.stream.lines import LineParser
+from marquee.telemetry import progress
+from marquee.telemetry.database import Database
+from marquee.telemetry.ledger import joined, length, text
+from marquee.telemetry.retention import fold_what_is_left
+from marquee.telemetry.store import Written, write_batch
+from marquee.telemetry.viewings import SMALL_BATCH
+
+LINES = [watch(1, 0), rate(1, 4), "broken", watch(1, 1)]
+
+
+def test_another_time_zone_does_not_double_a_line(database: Database, parser: LineParser) -> None:
+    """The time of a line is no part of what it is known by."""
+    write_batch(database, batch(LINES), parser)
+    assert write_batch(database, batch(LINES), LineParser(ZoneInfo("Asia/Tokyo"), 5)) == Written()
+    assert progress.counts(database).lines == len(LINES)
+
+
+class NewerParser(LineParser):
+    """Understands what older ones did not."""
+
+    def parse(self, text: str) -> Event | Malformed:
+        return super().parse(watch(9, 9) if text == "broken" else text)
+
+
+def test_newer_parser_does_not_count_a_quarantined_line_twice(database: Database, parser: LineParser) -> None:
+    """That a line came again says nothing about whether somebody wants it replayed."""
+    write_batch(database, batch(LINES), parser)
+    assert write_batch(database, batch(LINES), NewerParser(ZoneInfo("UTC"), 5)) == Written()
+    assert progress.counts(database).quarantine == 1
+
+
+def test_forgotten_line_does_not_come_back(database: Database, parser: LineParser) -> None:
+    write_batch(database, batch(LINES), parser)
+    with database.transaction() as cursor:
+        cursor.execute("DELETE FROM watches")
+    assert write_batch(database, batch(LINES), parser) == Written()
+
+
+@pytest.mark.servers
+def test_rows_that_the_ledger_does_not_know_are_no_error(
+    plain_database: Database, parser: LineParser
+) -> None:
+    """As after a restore of some tables: COPY fails on the row that is there, and the batch goes in without it."""
+    write_batch(plain_database, batch(LINES), parser)
+    with plain_database.transaction() as cursor:
+        cursor.execute("UPDATE progress SET written = '{}'")
+    more = batch([*LINES, watch(1, 2)])
+    assert write_batch(plain_database, more, parser) == Written(watches=1)
+    assert rows(plain_database, "SELECT written::text FROM progress") == [("{[0,5)}",)]
+
+
+def test_batches_in_any_order_leave_one_range(database: Database, parser: LineParser) -> None:
+    for first in (2, 0, 3, 1, 2):
+        write_batch(database, batch([LINES[first]], first), parser)
+    assert rows(database, "SELECT written::text, unfolded::text FROM progress") == [("{[0,4)}", "{}")]
+
+
+def test_many_lines_are_folded_later(database: Database, parser: LineParser) -> None:
+    """A large batch leaves its watches unfolded; the next small one folds them too."""
+    many = [watch(user, 3) for user in range(SMALL_BATCH)]
+    write_batch(database, batch(many), parser)
+    assert rows(database, "SELECT count(*) FROM viewings") == [(0,)]
+    assert rows(database, "SELECT unfolded::text FROM progress") == [(f"{{[0,{SMALL_BATCH})}}",)]
+    write_batch(database, batch([watch(0, 7)], SMALL_BATCH), parser)
+    assert rows(database, "SELECT count(*), max(last_minute) FROM viewings") == [(SMALL_BATCH, 7)]
+    assert rows(database, "SELECT unfolded::text FROM progress") == [("{}",)]
+
+
+def test_what_is_left_unfolded_is_folded_by_the_clock(database: Database, parser: LineParser) -> None:
+    """Should no further line come; and doing it again changes nothing."""
+    write_batch(database, batch([watch(user, 3) for user in range(SMALL_BATCH)]), parser)
+    write_batch(database, batch([watch(7, 9)] * SMALL_BATCH, partition=1), parser)
+    assert [fold_what_is_left(database), fold_what_is_left(database)] == [2 * SMALL_BATCH, 0]
+    query = "SELECT first_minute, last_minute FROM viewings WHERE user_id = '7'"
+    assert rows(database, query) == [(3, 9)]
+    assert rows(database, "SELECT count(*) FROM viewings WHERE movie_id = %s", MOVIE) == [(SMALL_BATCH,)]
+
+
+@pytest.mark.servers
+def test_old_databases_know_what_they_hold(plain_database: Database, parser: LineParser) -> None:
+    """The migration's own words, on tables that were written before there was a ledger."""
+    from marquee.telemetry.migrate import MIGRATIONS
+
+    write_batch(plain_database, batch(LINES, 5), parser)
+    fill = (MIGRATIONS / "0005_written.sql").read_text()
+    with plain_database.transaction() as cursor:
+        cursor.execute("UPDATE progress SET written = '{}'")
+        cursor.execute(fill[fill.index("UPDATE progress") :])
+    assert rows(plain_database, "SELECT written::text FROM progress") == [("{[5,9)}",)]
+    assert rows(plain_database, "SELECT topic_id FROM streams") == [(STREAM,)]
+
+
+_SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), max_size=9)
+
+
+@given(spans=_SPANS)
+def test_joined_ranges_hold_the_same_offsets(spans: list[tuple[int, int]]) -> None:
+    """In as few ranges as there can be, in order."""
+    ranges: tuple[tuple[int, int], ...] = ()
+    offsets: set[int] = set()
+    for first, size in spans:
+        ranges = joined(ranges, first, first + size)
+        offsets.update(range(first, first + size))
+    assert {offset for first, after in ranges for offset in range(first, after)} == offsets
+    assert length(ranges) == len(offsets)
+    assert list(ranges) == sorted(ranges)
+    assert all(before[1] < after[0] for before, after in pairwise(ranges))
+    assert text(ranges).count("[") == len(ranges)
