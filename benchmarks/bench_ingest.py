@@ -28,14 +28,18 @@ def throughput() -> Iterable[Result]:
     with ingest_path() as path:
         count = path.produce(lines(COUNT))
         path.bridge.start()
-        path.await_written(count // 20)  # The start of a process, and the joining of a group, are not its pace.
+        path.await_written(
+            count // 20
+        )  # The start of a process, and the joining of a group, are not its pace.
         began, first = time.perf_counter(), path.written()
         path.await_written(count)
         per_s = (count - first) / (time.perf_counter() - began)
         path.bridge.stop()
         copied_per_s = count / copy_s(path)
     name = f"raw COPY of the same rows into the same tables, {copied_per_s:.0f} lines/s"
-    yield at_least("ingest_lines_per_s", per_s, "lines/s", 20 * STREAM_LINES_PER_S, reference=name, of=copied_per_s)
+    yield at_least(
+        "ingest_lines_per_s", per_s, "lines/s", 20 * STREAM_LINES_PER_S, reference=name, of=copied_per_s
+    )
     yield at_least("ingest_copy_ratio", per_s / copied_per_s, "", 0.5, reference=name)
 
 

@@ -90,9 +90,7 @@ class IngestPath:
             time.sleep(0.02)
 
 
-def produce(
-    bootstrap: str, values: Iterable[bytes], told: Callable[[int], None] = lambda count: None
-) -> int:
+def produce(bootstrap: str, values: Iterable[bytes], told: Callable[[int], None] = lambda count: None) -> int:
     """Write lines to the topic's partitions in turn; returns how many there were."""
     producer = Producer(
         {"bootstrap.servers": bootstrap, "linger.ms": 50, "batch.size": 500_000, "log_level": 0}

@@ -11,6 +11,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import lt
 
 import msgspec
 from cloudevents.conversion import to_binary, to_structured
@@ -77,13 +78,18 @@ def _check(batch: StreamBatch | ImpressionBatch) -> None:
         return
     if not batch.records:
         raise ValueError("it holds no records")
-    last = -1
+    offsets = [record.offset for record in batch.records]
+    if offsets[0] < 0 or not all(map(lt, offsets, offsets[1:])):
+        last = -1
+        for offset in offsets:
+            if offset <= last:
+                raise ValueError(f"offset {offset} comes after {last}")
+            last = offset
     for record in batch.records:
-        if record.offset <= last:
-            raise ValueError(f"offset {record.offset} comes after {last}")
-        if record.base64 is not None:
+        if record.text is None or record.base64 is not None:
+            if record.text is not None or record.base64 is None:
+                raise ValueError(f"the record at offset {record.offset} needs either text or base64")
             _ = record.raw  # Raises if it is not base64: nobody after us has to expect that.
-        last = record.offset
 
 
 def to_http(envelope: Envelope, *, structured: bool = False) -> tuple[dict[str, str], bytes]:

@@ -104,16 +104,16 @@ class Lane:
 
     def add(self, offset: int, timestamp_ms: int, value: bytes | None, now: float) -> None:
         """Take the next record; a full batch is sealed and submitted at once."""
-        size = len(value) if value else 0
-        if self._gathered and self._gathered_bytes + size > self._limits.bytes:
+        size, limits = len(value) if value else 0, self._limits
+        if self._gathered and self._gathered_bytes + size > limits.bytes:
             self.flush()
-        if not self._gathered:
-            self._due = now + self._limits.wait_s
-        self._gathered.append(record(offset, timestamp_ms, value))
+        gathered = self._gathered
+        if not gathered:
+            self._due = now + limits.wait_s
+        gathered.append(record(offset, timestamp_ms, value))
         self._gathered_bytes += size
         self.next_offset = offset + 1
-        self._tally.lines_read += 1
-        if len(self._gathered) >= self._limits.lines:
+        if len(gathered) >= limits.lines:
             self.flush()
 
     def pump(self, now: float) -> None:
@@ -134,6 +134,7 @@ class Lane:
         if not self._gathered:
             return
         records, self._gathered = tuple(self._gathered), []
+        self._tally.lines_read += len(records)
         self._gathered_bytes, self._due = 0, float("inf")
         for part, envelope in self._sealed(records):
             future = self._delivery.submit(envelope)

@@ -88,6 +88,18 @@ class Database:
         """
         return self._reader.read(query, parameters, deadline_ms)
 
+    @contextmanager
+    def turn(self, *what: object) -> Iterator[None]:
+        """Wait until no other thread of this process is at ``what``, as one would for a row in the database."""
+        with self._lock:
+            turn = self._turns.setdefault(what, threading.Lock())
+        if not turn.acquire(timeout=self._wait_s):
+            raise DatabaseUnavailable(f"Another writer was in the way for {self._wait_s:g} s")
+        try:
+            yield
+        finally:
+            turn.release()
+
     def close(self) -> None:
         """Close the connections that are not in use; the next call opens one anew."""
         with self._lock:
@@ -101,6 +113,7 @@ class Database:
         self._inherited += self._idle
         self._idle = []
         self._lock = threading.Lock()
+        self._turns: dict[tuple[object, ...], threading.Lock] = {}
         self._free = threading.BoundedSemaphore(self._connections)
         self._reader.begin_process()
 

@@ -81,8 +81,8 @@ def _problem_of_stream(batch: StreamBatch) -> str | None:
         return "its offsets are none of Kafka's"
     if (
         not -1
-        <= min(r.timestamp_ms for r in batch.records)
-        <= max(r.timestamp_ms for r in batch.records)
+        <= min([r.timestamp_ms for r in batch.records])
+        <= max([r.timestamp_ms for r in batch.records])
         <= _LAST_MS
     ):
         return "a record's time is before 1970 or after 9999"

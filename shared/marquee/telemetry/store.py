@@ -142,7 +142,8 @@ def _write_carefully(
 def _write(
     database: Database, batch: StreamBatch, lines: SortedLines, parser: LineParser, *, copy: bool
 ) -> Written:
-    with database.transaction() as cursor:
+    # Of the batches of one partition one is written at a time: the others wait here, without a connection.
+    with database.turn(batch.stream, batch.partition), database.transaction() as cursor:
         entry = ledger.open_entry(cursor, batch)
         if entry.written:
             new = [record for record in batch.records if entry.is_new(record.offset)]

@@ -13,8 +13,8 @@ from marquee.telemetry.ledger import Entry, Ranges, joined, length
 
 # A batch of fewer lines says that the bridge keeps up with the stream.
 SMALL_BATCH = 2_000
-MOST_UNFOLDED = 300_000
-LONGEST_UNFOLDED_S = 10.0
+MOST_UNFOLDED = 1_000_000
+LONGEST_UNFOLDED_S = 20.0
 
 _FOLD = """
 INSERT INTO viewings AS old (user_id, movie_id, started, ended, first_minute, last_minute)
