@@ -22,6 +22,10 @@ VERBS = {
     "migrate": ("marquee.telemetry.commands", "bring the database's tables up to date"),
     "lineage": ("marquee.training.lineage_commands", "where a model came from, and where it served"),
     "pipeline": ("marquee.training.pipeline_commands", "one step of the retraining, as dvc.yaml runs it"),
+    "quarantine": (
+        "marquee.telemetry.quarantine_commands",
+        "lines that could not be read: list, show, replay",
+    ),
     "release": ("marquee.artifacts.commands", "what serves: list, show, promote, rollback"),
     "reproduce": ("marquee.training.reproduce_commands", "make a model again, bit for bit"),
     "retrain": ("marquee.training.commands", "train a model, evaluate it and release it"),

@@ -60,6 +60,8 @@ def _report(console: Console, seed: int, monkey: Monkey, found: Account) -> None
     other = ", ".join(f"{what} {times}" for what, times in sorted(monkey.tally.other.items()))
     console.print(f"seed {seed}: kills {monkey.tally.total} ({kills}); besides: {other}")
     console.print(f"  {found}", style="green" if found.exact else "bold red")
+    for example in found.examples:
+        console.print(f"    {example}")
 
 
 def _keep_logs(console: Console, system: ChaosSystem, seed: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,6 +27,8 @@ class Account:
     wrong: int
     totals_agree: bool
     viewings_agree: bool
+    examples: tuple[str, ...] = ()
+    """Some of the rows that are wrong."""
 
     @property
     def exact(self) -> bool:
@@ -49,6 +50,7 @@ Rows = Mapping[tuple[int, int], list[tuple[str, str]]]
 def account(database: Database, ledger: Ledger) -> Account:
     """Count as it stands."""
     rows = _rows(database)
+    wrong = _wrong(rows, ledger)
     acknowledged = ledger.places
     # A line that Kafka took without our hearing of it is a line all the same: it may be there once.
     return Account(
@@ -56,7 +58,8 @@ def account(database: Database, ledger: Ledger) -> Account:
         rows=sum(len(found) for found in rows.values()),
         lost=sum(place not in rows for place in acknowledged),
         doubled=sum(len(found) - 1 for found in rows.values()),
-        wrong=_wrong(rows, ledger),
+        wrong=len(wrong),
+        examples=tuple(wrong[:5]),
         totals_agree=progress.totals(database) == progress.counts(database),
         viewings_agree=_viewings_agree(database),
     )
@@ -77,17 +80,17 @@ def _rows(database: Database) -> Rows:
     return rows
 
 
-def _wrong(rows: Rows, ledger: Ledger) -> int:
+def _wrong(rows: Rows, ledger: Ledger) -> list[str]:
     """Rows whose line was never written, or written elsewhere, or belongs into another table."""
     fates = {(known := line(number, ledger.seed)).user_id: known.table for number in range(ledger.written)}
-    users: Counter[str] = Counter()
-    wrong = 0
+    wrong = []
     for place, found in rows.items():
+        number = ledger.places.get(place)
+        expected = None if number is None else line(number, ledger.seed).user_id
         for table, user_id in found:
-            users[user_id] += 1
-            number = ledger.places.get(place)
-            elsewhere = number is not None and line(number, ledger.seed).user_id != user_id
-            wrong += elsewhere or fates.get(user_id) != table
+            if fates.get(user_id) != table or expected not in (None, user_id):
+                fate = f"{fates.get(user_id)}; Kafka said that {expected} is there"
+                wrong.append(f"{place}: user {user_id} in {table}, not {fate}")
     return wrong
 
 

@@ -101,6 +101,18 @@ def note(cursor: Any, entry: Entry, counts: dict[str, int], unfolded: Ranges) ->
     cursor.execute(_NOTE, counts | place)
 
 
+def hold(cursor: Any, stream: int, partition: int) -> None:
+    """Hold a partition's entry until the transaction ends."""
+    place = (stream, partition)
+    cursor.execute("SELECT FROM progress WHERE stream = %s AND partition = %s FOR UPDATE", place)
+
+
+def recount(cursor: Any, stream: int, partition: int, changes: dict[str, int]) -> None:
+    """Add to the running totals of rows by table; what is negative is taken away."""
+    sums = ", ".join(f"{table} = {table} + {change:d}" for table, change in changes.items())
+    cursor.execute(f"UPDATE progress SET {sums} WHERE stream = %s AND partition = %s", (stream, partition))  # noqa: S608
+
+
 def take_unfolded(cursor: Any, stream: int, partition: int) -> Ranges:
     """What is to be folded of a partition, noted as folded by this transaction."""
     place = (stream, partition)

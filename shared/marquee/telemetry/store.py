@@ -154,18 +154,22 @@ def _write(
 
 
 def _write_lines(cursor: Any, entry: Entry, lines: SortedLines, count: int, *, copy: bool) -> Written:
-    place = (entry.stream, entry.partition)
+    written = write_rows(cursor, (entry.stream, entry.partition), lines, copy=copy)
+    unfolded = viewings.fold_when_due(cursor, entry, count, written.watches)
+    ledger.note(cursor, entry, written.counts, unfolded)
+    return written
+
+
+def write_rows(cursor: Any, place: tuple[int, int], lines: SortedLines, *, copy: bool) -> Written:
+    """Write the rows of one (stream, partition), of which with ``copy`` none may be there yet."""
     write_watches = _copy_watches if copy else _insert_watches
-    written = Written(
+    return Written(
         watches=write_watches(cursor, place, lines),
         ratings=_insert(cursor, _RATINGS, place, lines.ratings, lines.rating_columns),
         recommendation_requests=_insert(cursor, _REQUESTS, place, lines.requests, lines.request_columns),
         accounts=_insert(cursor, _ACCOUNTS, place, lines.accounts, lines.account_columns),
         quarantine=_insert(cursor, _QUARANTINE, place, lines.malformed, lines.quarantine_columns),
     )
-    unfolded = viewings.fold_when_due(cursor, entry, count, written.watches)
-    ledger.note(cursor, entry, written.counts, unfolded)
-    return written
 
 
 def _insert_watches(cursor: Any, place: tuple[int, int], lines: SortedLines) -> int:
