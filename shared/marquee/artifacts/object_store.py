@@ -77,10 +77,11 @@ class Mappable(Protocol):
         """The object's bytes, mapped and read-only; only for objects that are never replaced."""
 
 
-def connect(url: str, *, timeout_s: float = 20.0) -> ObjectStore:
+def connect(url: str, *, timeout_s: float = 20.0, read_only: bool = False) -> ObjectStore:
     """The store at ``url``. Nothing is sent and no client library is imported before the first use.
 
-    ``timeout_s`` bounds how long one call keeps trying while the store does not answer.
+    ``timeout_s`` bounds how long one call keeps trying while the store does not answer. ``read_only``: for
+    what has to start fast; writes are refused, and versions are only to be compared with its own.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
@@ -92,6 +93,10 @@ def connect(url: str, *, timeout_s: float = 20.0) -> ObjectStore:
         raise ObjectStoreError(
             f"{url!r} names no object store: use file:///directory, gs://bucket/prefix or s3://bucket/prefix"
         )
+    if read_only:
+        from marquee.artifacts.reading import ReadingStore
+
+        return ReadingStore(parts.scheme, parts.netloc, prefix, timeout_s=timeout_s)
     return _cloud_store(parts.scheme, parts.netloc, prefix, timeout_s)
 
 

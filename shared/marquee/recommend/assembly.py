@@ -42,7 +42,7 @@ def assemble(settings: Settings) -> Observed:
     """
     settings.require("objects_url")
     budget_ms = settings.caller_timeout_ms
-    store = object_store.connect(settings.objects_url, timeout_s=_STORE_TIMEOUT_S)
+    store = object_store.connect(settings.objects_url, timeout_s=_STORE_TIMEOUT_S, read_only=True)
     history, popular = _from_database(settings)
     cache = ReleaseCache(store, settings.release_refresh_s)
     recommender = Recommender(
