@@ -41,6 +41,7 @@ def _reply(method: str, path: str, environ: Environ) -> Reply:
     reply = _service().reply(method, path, environ)
     if not gc.isenabled():
         gc.freeze()  # What is there now stays, and need never be looked at again.
+        gc.set_threshold(20_000, 20, 20)  # An answer leaves no cycles behind, so looking often finds nothing.
         gc.enable()
     return reply
 

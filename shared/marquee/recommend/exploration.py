@@ -56,7 +56,7 @@ class Exploration:
         by_chance, in_head = self.share / eligible, 1 - self.share
         in_tail = in_head / len(pool) if pool else 0.0
         if self.chance.random() >= self.share:
-            rows = [*ranked[:head], *self.chance.sample(pool, n - head)]
+            rows = [*ranked[:head], *_drawn(self.chance.random, list(pool), n - head)]
             return rows, [by_chance + in_head] * head + [by_chance + in_tail] * (n - head), False
         rows = _uniform(self.chance.random, n, seen, n_items)
         # Chance may have put a film where it would have been anyway: both ways count.
@@ -65,6 +65,14 @@ class Exploration:
 
 
 NONE = Exploration()
+
+
+def _drawn(random: Callable[[], float], pool: list[int], count: int) -> list[int]:
+    """The first ``count`` of a shuffle. ``Random.sample`` does the same and takes four times as long."""
+    for place in range(count):
+        other = place + int(random() * (len(pool) - place))
+        pool[place], pool[other] = pool[other], pool[place]
+    return pool[:count]
 
 
 def _uniform(random: Callable[[], float], n: int, seen: Set[int], n_items: int) -> list[int]:
