@@ -13,7 +13,7 @@ import pytest
 from marquee.errors import TrainingDataError
 from marquee.training.bayesian_svd.features import implicit, leading_directions, many_hot, one_hot, rotate
 from marquee.training.bayesian_svd.fit import Budget, Shape, fit
-from marquee.training.bayesian_svd.kernel import draw_side, residuals
+from marquee.training.bayesian_svd.kernel import draw_side, squared_residuals, sums_by_column, width_of
 from marquee.training.bayesian_svd.posterior import AlignedMean, MeanPrediction
 from marquee.training.bayesian_svd.sampler import Sampler, draw_normal_wishart, draw_wishart
 
@@ -43,7 +43,9 @@ def _draw_once(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     prior_precision = (root @ root.T + np.eye(WIDTH)).astype(np.float32)
     prior_mean = rng.standard_normal((13, WIDTH)).astype(np.float32)
     out = np.empty((13, WIDTH), np.float32)
-    draw_side(WIDTH)(
+    draw_side(
+        width_of(WIDTH),
+        np.array([0, 5, 5, 12, 13]),
         start,
         column,
         rating,
@@ -51,8 +53,8 @@ def _draw_once(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         row_noise,
         column_noise,
         np.float32(1.7),
-        prior_precision,
-        prior_mean,
+        prior_precision.ravel(),
+        prior_mean @ prior_precision,
         normals,
         out,
     )
@@ -84,18 +86,44 @@ def test_with_noise_a_draw_has_the_posterior_covariance() -> None:
     np.testing.assert_allclose(spread, np.square(normals).sum(axis=1), rtol=2e-3)
 
 
-def test_residuals_are_what_is_left() -> None:
+def test_squared_residuals_and_their_sums_by_row_and_by_column() -> None:
     rng = np.random.default_rng(2)
     user, item = _rated(9, 11, 0.5, 3)
     order = np.lexsort((item, user))
     start = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=9))]).astype(np.int64)
     rows, columns = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (9, 11))
+    noise, row_noise = (rng.gamma(10, 0.1, n).astype(np.float32) for n in (11, 9))
     rating = rng.standard_normal(len(user)).astype(np.float32)
-    out = np.empty(len(user), np.float32)
-    residuals(WIDTH)(start, item[order].astype(np.int32), rating, rows, columns, out)
-    u, i = user[order], item[order]
+    u, i, tasks = user[order], item[order].astype(np.int32), np.array([0, 4, 9])
+    out, by_row, sums = np.empty(len(user), np.float32), np.empty(9), np.empty((2, 11))
+    squared_residuals(width_of(WIDTH), tasks, start, i, rating, rows, columns, noise, out, by_row)
     dots = (rows[u, :-1].astype(float) * columns[i, :-1]).sum(axis=1)
-    np.testing.assert_allclose(out, rating - dots - rows[u, -1] - columns[i, -1], atol=1e-5)
+    expected = (rating - dots - rows[u, -1] - columns[i, -1]) ** 2
+    np.testing.assert_allclose(out, expected, atol=1e-4)
+    np.testing.assert_allclose(by_row, np.bincount(u, expected * noise[i]), rtol=1e-4)
+    sums_by_column(tasks, start, i, out, row_noise, sums)
+    np.testing.assert_allclose(sums.sum(axis=0), np.bincount(i, expected * row_noise[u], 11), rtol=1e-4)
+
+
+@pytest.mark.parametrize("factors", [1, 15, 16, 31])
+def test_any_number_of_factors(factors: int) -> None:
+    """Those that fill vector registers, and those that are rounded up."""
+    user, item = _rated(60, 50, 0.3, 0)
+    result = fit(
+        user, item, _halves(user, item), (60, 50), shape=Shape(factors, 8), budget=Budget(40), seed=1
+    )
+    predicted = result.mean + result.factors.predict(user, item)
+    assert np.corrcoef(predicted, _halves(user, item))[0, 1] > 0.97
+
+
+def test_tasks_cover_all_rows_with_equal_work() -> None:
+    """Every row is in one task, and where no row is large none has much more than its share."""
+    user, item = _rated(500, 50, 0.3, 0)
+    side = Sampler(user, item, _halves(user, item), (500, 50), factors=15).users
+    bounds = side.tasks(8)
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, 500, 9)
+    work = np.diff(side.start[bounds]) + 40 * np.diff(bounds)
+    assert work.max() < 1.1 * work.mean()
 
 
 def test_wishart_draws_have_their_mean() -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numba
+
 import numpy as np
 from numpy.typing import NDArray
 
+from marquee.training.compiler import numba
 from marquee.training.dataset import Dataset
 from marquee.training.surprise_svd import Factorisation, SurpriseParams, head_of
 from marquee.training.trainer import Floats, Progress, RatingHead, section

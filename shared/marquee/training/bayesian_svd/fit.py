@@ -33,7 +33,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """``factors``: K of the sampler, fastest where K + 1 is a multiple of 16. ``served_rank``: of what is
+    """``factors``: K of the sampler, rounded up to 15, 31, 47 and so on. ``served_rank``: of what is
     exported. ``feature_rank``: how many singular directions of the implicit feedback are kept."""
 
     factors: int = 31
