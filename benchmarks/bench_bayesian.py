@@ -43,7 +43,10 @@ def accuracy() -> Iterator[Result]:
 def twenty_million() -> Iterator[Result]:
     """138,493 users, 26,744 films, 20 million ratings, K = 31, two threads; memory of the whole process."""
     found = _alone("large", "2")
-    reference = f"the best of {_LARGE_SWEEPS} sweeps; on average {found['mean_s']:.2f} s"
+    cpu, mean = found["cpu_s"], found["mean_s"]
+    reference = (
+        f"the best of {_LARGE_SWEEPS}; on average {mean:.2f} s, and the least {cpu:.2f} CPU s of both threads"
+    )
     yield at_most("sweep_20m_s", found["best_s"], "s", 2.4, reference=reference)
     reference = f"at most resident, data and features included; the ratings alone take {found['data_gb']:.2f}"
     yield at_most("sweep_20m_gb", found["gb"], "GB", 2.5, reference=reference, of=found["data_gb"])
@@ -109,23 +112,28 @@ _LARGE_SWEEPS = 6
 
 
 def _large() -> dict[str, float]:
-    from marquee.training.bayesian_svd.fit import fit as fit_large
-
     user, item, rating = _synthetic()
     data_gb = (user.nbytes + item.nbytes + rating.nbytes) / 1e9
-    moments: list[float] = []
-    fit_large(
+    moments: list[tuple[float, float]] = []
+    fit(
         user,
         item,
         rating,
         (_USERS, _FILMS),
         shape=Shape(31, SERVED_RANK, feature_rank=32),
         budget=Budget(_LARGE_SWEEPS + 1, burn_in=_LARGE_SWEEPS),
-        progress=lambda done, sweeps: moments.append(time.perf_counter()),
+        progress=lambda done, sweeps: moments.append((time.perf_counter(), time.process_time())),
     )
-    seconds = np.diff(moments)[: _LARGE_SWEEPS - 1]  # The first compiles, the last also exports.
+    # The first compiles, the last also exports.
+    seconds, cpu = np.diff(moments, axis=0)[: _LARGE_SWEEPS - 1].T
     gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return {"best_s": float(min(seconds)), "mean_s": float(np.mean(seconds)), "gb": gb, "data_gb": data_gb}
+    return {
+        "best_s": float(seconds.min()),
+        "mean_s": float(seconds.mean()),
+        "cpu_s": float(cpu.min()),
+        "gb": gb,
+        "data_gb": data_gb,
+    }
 
 
 def _synthetic() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

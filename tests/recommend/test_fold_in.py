@@ -82,3 +82,19 @@ def test_a_narrow_prior_holds_against_few_ratings(rng: np.random.Generator) -> N
     prior = Prior(np.full(K + 1, 0.1), np.eye(K + 1) * 1e8, 1.0)
     vector, bias = fold_in(vectors, biases, 3.0, prior, np.array([0]), np.array([5.0]))
     assert [*vector, bias] == pytest.approx([0.1] * (K + 1), abs=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 32, 64, 100])
+def test_single_precision_is_enough(rng: np.random.Generator, k: int) -> None:
+    """Against the normal equations in double precision, at the sizes that are served and a narrow prior."""
+    vectors = rng.normal(0, 0.3, (500, k)).astype(np.float32)
+    biases = rng.normal(0, 0.3, 500).astype(np.float32)
+    root = rng.normal(0, 3, (k + 1, 2 * k + 2))
+    prior = Prior(rng.normal(0, 0.2, k + 1), root @ root.T, 1.4)
+    items = rng.permutation(500)[:100]
+    ratings = rng.integers(1, 6, 100).astype(np.float32)
+    x = np.hstack([vectors[items].astype(float), np.ones((100, 1))])
+    left = prior.precision + 1.4 * x.T @ x
+    right = prior.precision @ prior.mean + 1.4 * (ratings - 3.5 - biases[items]) @ x
+    vector, bias = fold_in(vectors, biases, 3.5, prior, items, ratings)
+    np.testing.assert_allclose([*vector, bias], np.linalg.solve(left, right), atol=2e-5)

@@ -22,7 +22,7 @@ from marquee.artifacts.users import UserRecord, UserSide
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.recommend import exploration
 from marquee.recommend.exploration import Exploration
-from marquee.recommend.fold_in import Prior, fold_in
+from marquee.recommend.fold_in import FoldIn, Prior
 from marquee.recommend.profile import NOTHING, Profile
 from marquee.recommend.ranker import top_n
 
@@ -60,11 +60,8 @@ class Engine:
         self.version = side.manifest.version
         self.trained_through: datetime = side.manifest.trained_through
         self._users = users
-        self._prior = Prior(
-            side.prior_mean.astype(np.float64),
-            side.prior_precision.astype(np.float64),
-            side.manifest.noise_precision,
-        )
+        prior = Prior(side.prior_mean, side.prior_precision, side.manifest.noise_precision)
+        self._fold_in = FoldIn(side.item_vectors, side.item_biases, side.manifest.mean, prior)
         self._records: OrderedDict[str, UserRecord | None] = OrderedDict()
         self._records_lock = threading.Lock()
         self._scratch = threading.local()
@@ -159,15 +156,7 @@ class Engine:
         if profile.record is not None and not profile.freshly_rated:
             return profile.record.vector, profile.record.bias
         rated = ~np.isnan(profile.ratings)
-        side = self.side
-        return fold_in(
-            side.item_vectors,
-            side.item_biases,
-            side.manifest.mean,
-            self._prior,
-            profile.items[rated],
-            profile.ratings[rated],
-        )
+        return self._fold_in.user(profile.items[rated], profile.ratings[rated])
 
     def _films(
         self,
