@@ -108,7 +108,7 @@ def test_a_good_end() -> None:
         ({"report": report(requests={"200": 29, "503": 2})}, "2 requests failed with status 503"),
         ({"report": report(requests={})}, "no request was answered"),
         ({"report": report(unusable_answers=1)}, "1 answers were no list of films"),
-        ({"score": score(retrains=())}, "no retraining released a model, though one was due"),
+        ({"score": score(retrains=())}, "no retraining came to an end, though one was due"),
         ({"score": score(retrains=(Run(NOW, NOW, 1),))}, "a retraining ended with code 1"),
     ],
 )
@@ -117,6 +117,14 @@ def test_each_fault_is_named(fault: dict[str, object], sentence: str) -> None:
     ended = outcome(**fault)
     assert not ended.good
     assert sentence in summary(ended)
+
+
+def test_a_refused_model_is_the_gate_at_work() -> None:
+    """A new model that is worse does not serve: that is no fault, but it is said."""
+    ended = outcome(score=score(retrains=(Run(NOW, NOW, 3),)))
+    assert ended.good
+    assert "the gate refused the new model" in summary(ended)
+    assert "the gate refused" not in summary(outcome())
 
 
 def test_no_retraining_is_asked_of_a_short_run() -> None:

@@ -51,10 +51,17 @@ class Outcome:
 
     def _retrains(self) -> Iterator[str]:
         codes = [run.code for run in self.score.retrains]
-        if self.retrain_due and RELEASED not in codes:
-            yield "no retraining released a model, though one was due"
+        if self.retrain_due and not {RELEASED, REFUSED} & set(codes):
+            yield "no retraining came to an end, though one was due"
         if failed := [code for code in codes if code not in (RELEASED, REFUSED)]:
             yield f"a retraining ended with code {failed[0]}: see `marquee local logs retrain`"
+
+    def remarks(self) -> Iterator[str]:
+        """What is as it should be, and still worth a sentence."""
+        codes = [run.code for run in self.score.retrains]
+        if REFUSED in codes and RELEASED not in codes:
+            # The gate at work: the model before goes on serving, which is what a release is for.
+            yield "the gate refused the new model, the one before serves on: see `marquee local logs retrain`"
 
 
 def summary(outcome: Outcome) -> str:
@@ -70,6 +77,7 @@ def summary(outcome: Outcome) -> str:
         f"  {'':>12}  partition {n}: {p.acknowledged:,} lines, {p.rows:,} rows, {p.offsets:,} offsets"
         for n, p in sorted(account.partitions.items())
     ]
+    lines += [f"  {'note':>12}  {remark}" for remark in outcome.remarks()]
     verdict = list(outcome.faults()) or ["every line is there exactly once, and every request was answered"]
     lines += [f"  {'result':>12}  {'good' if outcome.good else 'BAD'}: {'; '.join(verdict)}"]
     return "\n".join(lines)
