@@ -1,0 +1,112 @@
+# A service account for each part, and the least that it needs. Nobody has a role on the whole project but the
+# builder, for its log and for the bucket that Cloud Functions keeps sources in. No account has a key.
+
+locals {
+  parts = merge(
+    { for name, function in local.functions : name => function.text },
+    { for name, job in local.jobs : name => local.schedules[name].text },
+    {
+      bridge    = "Forwards the log from Kafka to Pub/Sub."
+      migrate   = "Brings the database's tables up to date."
+      push      = "Is Pub/Sub when it calls ingest."
+      scheduler = "Is the clock when it starts a job."
+      build     = "Builds the functions."
+    },
+  )
+  pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+  bucket       = "projects/_/buckets/${google_storage_bucket.artifacts.name}/objects/"
+
+  readers    = [for part, needs in local.needs : part if contains(needs, "objects_url") && !contains(keys(local.jobs), part)]
+  writers    = [for part, needs in local.needs : part if contains(needs, "objects_url") && contains(keys(local.jobs), part)]
+  publishers = [for part, needs in local.needs : part if contains(needs, "delivery_url")]
+}
+
+resource "google_service_account" "part" {
+  for_each     = local.parts
+  account_id   = "marquee-${each.key}"
+  display_name = "Marquee ${each.key}"
+  description  = each.value
+  depends_on   = [google_project_service.enabled]
+}
+
+# Artifacts: functions read them; jobs add new ones. What is there stays as it is, but for the release document.
+resource "google_storage_bucket_iam_member" "reader" {
+  for_each = toset(concat(local.readers, local.writers))
+  bucket   = google_storage_bucket.artifacts.name
+  role     = "roles/storage.objectViewer"
+  member   = google_service_account.part[each.key].member
+}
+
+resource "google_storage_bucket_iam_member" "adder" {
+  for_each = toset(local.writers)
+  bucket   = google_storage_bucket.artifacts.name
+  role     = "roles/storage.objectCreator"
+  member   = google_service_account.part[each.key].member
+}
+
+resource "google_storage_bucket_iam_member" "releaser" {
+  for_each = toset(local.writers)
+  bucket   = google_storage_bucket.artifacts.name
+  role     = "roles/storage.objectUser"
+  member   = google_service_account.part[each.key].member
+  condition {
+    title       = "the release document"
+    description = "The only object that is ever replaced."
+    expression  = "resource.name == \"${local.bucket}releases/current.json\""
+  }
+}
+
+resource "google_pubsub_topic_iam_member" "publisher" {
+  for_each = toset(local.publishers)
+  topic    = google_pubsub_topic.events.id
+  role     = "roles/pubsub.publisher"
+  member   = google_service_account.part[each.key].member
+}
+
+# Pub/Sub itself: to move what cannot be delivered, and to say that it is the push account.
+resource "google_pubsub_topic_iam_member" "dead_letters" {
+  topic  = google_pubsub_topic.dead_letters.id
+  role   = "roles/pubsub.publisher"
+  member = local.pubsub_agent
+}
+
+resource "google_pubsub_subscription_iam_member" "dead_letters" {
+  subscription = google_pubsub_subscription.ingest.id
+  role         = "roles/pubsub.subscriber"
+  member       = local.pubsub_agent
+}
+
+resource "google_service_account_iam_member" "push" {
+  service_account_id = google_service_account.part["push"].name
+  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  member             = local.pubsub_agent
+}
+
+resource "google_storage_bucket_iam_member" "build" {
+  bucket = google_storage_bucket.sources.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.part["build"].member
+}
+
+resource "google_artifact_registry_repository_iam_member" "build" {
+  repository = google_artifact_registry_repository.images.id
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.part["build"].member
+}
+
+resource "google_project_iam_member" "build" {
+  for_each = {
+    "roles/logging.logWriter"    = null
+    "roles/storage.objectViewer" = "resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-${data.google_project.this.number}-${var.region}\")"
+  }
+  project = var.project_id
+  role    = each.key
+  member  = google_service_account.part["build"].member
+  dynamic "condition" {
+    for_each = each.value == null ? [] : [each.value]
+    content {
+      title      = "where Cloud Functions keeps sources"
+      expression = condition.value
+    }
+  }
+}

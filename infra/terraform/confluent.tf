@@ -1,0 +1,11 @@
+# Kafka at Confluent Cloud, if asked for; else it is where `kafka.bootstrap` says.
+
+module "confluent" {
+  source = "./modules/confluent"
+  count  = var.confluent == null ? 0 : 1
+
+  cloud  = var.confluent.cloud
+  region = var.confluent.region
+  topic  = var.kafka.topic
+  group  = lookup(var.settings, "kafka_group", "marquee-bridge")
+}

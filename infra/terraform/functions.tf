@@ -1,0 +1,49 @@
+# The functions of infra/functions.yaml, one module call for all of them.
+
+module "function" {
+  source   = "./modules/function"
+  for_each = local.functions
+
+  name          = each.key
+  function      = each.value
+  region        = var.region
+  project_id    = var.project_id
+  commit        = var.commit
+  bundle        = "${var.bundles}/${each.key}.zip"
+  bucket        = google_storage_bucket.sources.name
+  repository    = google_artifact_registry_repository.images.id
+  build_account = google_service_account.part["build"].id
+  account       = google_service_account.part[each.key].email
+  environment   = local.environment[each.key]
+  secrets       = { for variable, secret in local.secrets_of[each.key] : variable => google_secret_manager_secret_version.this[secret] }
+  network       = google_compute_network.marquee.id
+  subnetwork    = google_compute_subnetwork.marquee.id
+
+  # New code meets the tables that it expects.
+  depends_on = [
+    google_cloud_run_v2_job.migrate,
+    google_artifact_registry_repository_iam_member.build,
+    google_project_iam_member.build,
+    google_storage_bucket_iam_member.build,
+    google_secret_manager_secret_iam_member.reader,
+  ]
+}
+
+# Who may call which: the world only what is public, Pub/Sub only `ingest`, the scheduler only what it starts.
+locals {
+  scheduled_functions = { for name, schedule in local.schedules : name => basename(schedule.job) if startswith(schedule.job, "functions/") }
+  invokers = merge(
+    { for name, function in local.functions : "${name}-public" => { function = name, member = "allUsers" } if function.public },
+    { ingest-push = { function = "ingest", member = google_service_account.part["push"].member } },
+    { for name, function in local.scheduled_functions : "${name}-schedule" => { function = function, member = google_service_account.part["scheduler"].member } },
+  )
+}
+
+resource "google_cloud_run_v2_service_iam_member" "invoker" {
+  # checkov:skip=CKV_GCP_102:The streaming service asks `recommend` without credentials; only functions marked public are open.
+  for_each = local.invokers
+  name     = module.function[each.value.function].service
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = each.value.member
+}

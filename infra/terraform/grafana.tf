@@ -1,0 +1,71 @@
+# The dashboards and the alert rules, from the very files that the local Grafana is provisioned with, if asked for.
+
+locals {
+  dashboards = "${path.module}/../../dashboards"
+  boards     = var.grafana == null ? toset([]) : fileset(local.dashboards, "*.json")
+  # Grafana's own provisioning format: groups of rules. With no such file there are none.
+  groups  = fileexists("${local.dashboards}/alerts.yaml") ? yamldecode(file("${local.dashboards}/alerts.yaml")).groups : []
+  rules   = var.grafana == null ? {} : { for group in local.groups : group.name => group }
+  seconds = { s = 1, m = 60, h = 3600 }
+}
+
+resource "grafana_folder" "marquee" {
+  count = var.grafana == null ? 0 : 1
+  title = "Marquee"
+  uid   = "marquee"
+}
+
+resource "grafana_data_source" "database" {
+  count         = var.grafana == null ? 0 : 1
+  name          = "Marquee"
+  uid           = "marquee" # the dashboards ask for it by this
+  type          = "grafana-postgresql-datasource"
+  url           = var.grafana.database_host
+  username      = var.grafana.database_username
+  database_name = var.grafana.database_name
+  json_data_encoded = jsonencode({
+    database        = var.grafana.database_name
+    sslmode         = "require"
+    timescaledb     = true
+    maxOpenConns    = 4
+    maxIdleConns    = 2
+    connMaxLifetime = 14400
+  })
+  secure_json_data_encoded = jsonencode({ password = var.grafana_secrets.database_password })
+}
+
+resource "grafana_dashboard" "this" {
+  for_each    = local.boards
+  folder      = grafana_folder.marquee[0].uid
+  config_json = file("${local.dashboards}/${each.key}")
+  overwrite   = true
+  depends_on  = [grafana_data_source.database]
+}
+
+resource "grafana_contact_point" "slack" {
+  count = var.grafana == null ? 0 : 1
+  name  = "marquee-slack"
+  slack {
+    url       = var.grafana_secrets.slack_webhook
+    recipient = var.grafana.slack_recipient
+  }
+}
+
+# Only what is ours goes to our channel; every other alert of this Grafana keeps its own way.
+resource "grafana_notification_policy" "marquee" {
+  count         = var.grafana == null ? 0 : 1
+  contact_point = "grafana-default-email"
+  group_by      = ["grafana_folder", "alertname"]
+  policy {
+    contact_point   = grafana_contact_point.slack[0].name
+    group_by        = ["alertname"]
+    group_wait      = "30s"
+    group_interval  = "5m"
+    repeat_interval = "4h"
+    matcher {
+      label = "app"
+      match = "="
+      value = "marquee"
+    }
+  }
+}

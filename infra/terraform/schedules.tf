@@ -1,0 +1,56 @@
+# The clock of infra/schedules.yaml: it starts a job by Cloud Run's API, or calls a function.
+
+locals {
+  run_api = "https://run.googleapis.com/v2/projects/${var.project_id}/locations/${var.region}/jobs"
+}
+
+resource "google_cloud_scheduler_job" "job" {
+  for_each         = local.jobs
+  name             = "marquee-${each.key}"
+  description      = local.schedules[each.key].text
+  region           = var.region
+  schedule         = local.schedules[each.key].cron
+  time_zone        = local.schedules[each.key].zone
+  attempt_deadline = "180s" # to be started, not to end
+  http_target {
+    http_method = "POST"
+    uri         = "${local.run_api}/${google_cloud_run_v2_job.scheduled[each.key].name}:run"
+    oauth_token {
+      service_account_email = google_service_account.part["scheduler"].email
+    }
+  }
+  retry_config {
+    retry_count          = 3
+    min_backoff_duration = "30s"
+  }
+}
+
+resource "google_cloud_scheduler_job" "function" {
+  for_each         = local.scheduled_functions
+  name             = "marquee-${each.key}"
+  description      = local.schedules[each.key].text
+  region           = var.region
+  schedule         = local.schedules[each.key].cron
+  time_zone        = local.schedules[each.key].zone
+  attempt_deadline = "${min(1800, local.schedules[each.key].timeout_s)}s"
+  http_target {
+    http_method = "POST"
+    uri         = module.function[each.value].url
+    oidc_token {
+      service_account_email = google_service_account.part["scheduler"].email
+      audience              = module.function[each.value].url
+    }
+  }
+  retry_config {
+    retry_count          = 3
+    min_backoff_duration = "30s"
+  }
+}
+
+resource "google_cloud_run_v2_job_iam_member" "scheduler" {
+  for_each = local.jobs
+  name     = google_cloud_run_v2_job.scheduled[each.key].name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = google_service_account.part["scheduler"].member
+}

@@ -1,0 +1,53 @@
+# Secrets are written, never read: what they are is in no plan and in no state.
+
+locals {
+  # Known only once Timescale made the service; else what was given.
+  database_url = one(timescale_service.marquee) == null ? var.secrets.database_url : format(
+    "postgresql://%s:%s@%s:%d/tsdb?sslmode=require",
+    one(timescale_service.marquee).username,
+    urlencode(coalesce(var.secrets.timescale_password, "missing")),
+    one(timescale_service.marquee).pooler_hostname,
+    one(timescale_service.marquee).pooler_port,
+  )
+  secret_values = {
+    database-url   = local.database_url
+    kafka-password = var.secrets.kafka_password
+  }
+  secret_readers = merge([for part, secrets in local.secrets_of : {
+    for secret in values(secrets) : "${part}-${secret}" => { part = part, secret = secret }
+  }]...)
+}
+
+resource "google_secret_manager_secret" "this" {
+  # checkov:skip=CKV_GCP_92:Google's own keys encrypt it.
+  for_each            = toset(values(local.secret_settings))
+  secret_id           = "marquee-${each.key}"
+  deletion_protection = var.deletion_protection
+  version_destroy_ttl = "604800s"
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+  depends_on = [google_project_service.enabled]
+}
+
+resource "google_secret_manager_secret_version" "this" {
+  for_each               = toset(values(local.secret_settings))
+  secret                 = google_secret_manager_secret.this[each.key].id
+  secret_data_wo         = local.secret_values[each.key]
+  secret_data_wo_version = var.secrets_version
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# Each part reads the secrets that it needs, and no others.
+resource "google_secret_manager_secret_iam_member" "reader" {
+  for_each  = local.secret_readers
+  secret_id = google_secret_manager_secret.this[each.value.secret].id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.part[each.value.part].member
+}

@@ -1,0 +1,57 @@
+# Two buckets: what was learnt, and what was deployed. Neither can be made public, and nothing is gone at once.
+
+resource "google_storage_bucket" "artifacts" {
+  # checkov:skip=CKV_GCP_62:Reads and writes are in Cloud Audit Logs, where they can be switched on by project.
+  name                        = "${var.project_id}-marquee-artifacts"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  versioning {
+    enabled = true
+  }
+  soft_delete_policy {
+    retention_duration_seconds = 2592000
+  }
+  # Only the release document is ever overwritten; a hundred of its versions go back far enough.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      num_newer_versions = 100
+      with_state         = "ARCHIVED"
+    }
+  }
+  lifecycle_rule {
+    action {
+      type = "AbortIncompleteMultipartUpload"
+    }
+    condition {
+      age = 7
+    }
+  }
+  depends_on = [google_project_service.enabled]
+}
+
+resource "google_storage_bucket" "sources" {
+  # checkov:skip=CKV_GCP_62:As above.
+  name                        = "${var.project_id}-marquee-sources"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  versioning {
+    enabled = true
+  }
+  soft_delete_policy {
+    retention_duration_seconds = 604800
+  }
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = 30
+    }
+  }
+  depends_on = [google_project_service.enabled]
+}

@@ -1,0 +1,232 @@
+# What must hold of every installation. Nothing is created anywhere: the providers are mocked.
+
+mock_provider "google" {
+  mock_data "google_project" {
+    defaults = { number = "123456789012" }
+  }
+}
+mock_provider "timescale" {}
+mock_provider "grafana" {}
+mock_provider "confluent" {}
+
+variables {
+  project_id = "marquee-test"
+  commit     = "0123456789abcdef0123456789abcdef01234567"
+  kafka      = { bootstrap = "kafka.example.edu:9093", username = "bridge" }
+  secrets    = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x" }
+  github     = { repository_id = "1", owner_id = "2", state_bucket = "marquee-test-state" }
+  budget     = { billing_account = "012345-6789AB-CDEF01", amount = 50 }
+}
+
+run "buckets_are_private_and_keep_what_was" {
+  command = apply
+  assert {
+    condition     = alltrue([for b in [google_storage_bucket.artifacts, google_storage_bucket.sources] : b.public_access_prevention == "enforced" && b.uniform_bucket_level_access])
+    error_message = "A bucket can be made public."
+  }
+  assert {
+    condition     = alltrue([for b in [google_storage_bucket.artifacts, google_storage_bucket.sources] : b.versioning[0].enabled && b.soft_delete_policy[0].retention_duration_seconds >= 604800])
+    error_message = "A bucket forgets at once."
+  }
+  assert {
+    condition = alltrue([for grant in flatten([
+      values(google_storage_bucket_iam_member.reader), values(google_storage_bucket_iam_member.adder),
+      values(google_storage_bucket_iam_member.releaser), values(google_storage_bucket_iam_member.state), [google_storage_bucket_iam_member.build],
+    ]) : !startswith(grant.member, "all")])
+    error_message = "Somebody who is not one of ours may read a bucket."
+  }
+}
+
+run "delivery_is_retried_and_then_put_aside" {
+  command = apply
+  assert {
+    condition     = google_pubsub_subscription.ingest.retry_policy[0].minimum_backoff == "10s" && google_pubsub_subscription.ingest.retry_policy[0].maximum_backoff == "600s"
+    error_message = "Failed deliveries are sent again without back-off."
+  }
+  assert {
+    condition     = google_pubsub_subscription.ingest.dead_letter_policy[0].dead_letter_topic == google_pubsub_topic.dead_letters.id && google_pubsub_subscription.ingest.dead_letter_policy[0].max_delivery_attempts == 100
+    error_message = "What cannot be delivered is not put aside."
+  }
+  assert {
+    condition     = google_pubsub_subscription.dead_letters.topic == google_pubsub_topic.dead_letters.id && google_pubsub_subscription.dead_letters.message_retention_duration == "2678400s"
+    error_message = "Nobody keeps the dead letters."
+  }
+  assert {
+    condition     = google_pubsub_topic_iam_member.dead_letters.member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com" && google_pubsub_topic_iam_member.dead_letters.role == "roles/pubsub.publisher" && google_pubsub_subscription_iam_member.dead_letters.role == "roles/pubsub.subscriber"
+    error_message = "Pub/Sub may not move the dead letters."
+  }
+  assert {
+    condition     = alltrue([for s in [google_pubsub_subscription.ingest, google_pubsub_subscription.dead_letters] : s.expiration_policy[0].ttl == ""])
+    error_message = "A quiet month deletes a subscription."
+  }
+  assert {
+    condition     = google_pubsub_subscription.ingest.ack_deadline_seconds > module.function["ingest"].config.timeout_seconds && google_pubsub_subscription.ingest.ack_deadline_seconds <= 600
+    error_message = "Pub/Sub sends again what ingest still writes."
+  }
+  assert {
+    condition     = google_pubsub_subscription.ingest.push_config[0].oidc_token[0].audience == google_pubsub_subscription.ingest.push_config[0].push_endpoint
+    error_message = "The push does not say who it is."
+  }
+}
+
+run "functions_scale_to_zero_and_not_without_end" {
+  command = apply
+  assert {
+    condition     = module.function["recommend"].config.min_instance_count == 0 && module.function["ingest"].config.min_instance_count == 0
+    error_message = "A function costs money while nobody asks."
+  }
+  assert {
+    condition     = alltrue([for name, f in module.function : f.config.max_instance_count >= 1 && f.config.max_instance_count <= 100])
+    error_message = "A function has no upper bound."
+  }
+  assert {
+    condition     = output.connections <= 100
+    error_message = "More connections than the database takes."
+  }
+}
+
+run "only_recommend_is_open" {
+  command = apply
+  assert {
+    condition     = [for key, grant in google_cloud_run_v2_service_iam_member.invoker : key if grant.member == "allUsers"] == ["recommend-public"]
+    error_message = "The world may call more than recommend."
+  }
+  assert {
+    condition     = module.function["ingest"].config.ingress_settings == "ALLOW_INTERNAL_ONLY" && module.function["recommend"].config.ingress_settings == "ALLOW_ALL"
+    error_message = "ingest takes traffic from outside, or recommend does not."
+  }
+  assert {
+    condition     = alltrue([for grant in google_cloud_run_v2_service_iam_member.invoker : grant.role == "roles/run.invoker"])
+    error_message = "A caller may do more than call."
+  }
+}
+
+run "each_part_has_the_least_it_needs" {
+  command = apply
+  assert {
+    condition     = toset(keys(google_storage_bucket_iam_member.reader)) == toset(["recommend", "retrain"]) && toset(keys(google_storage_bucket_iam_member.adder)) == toset(["retrain"])
+    error_message = "Artifacts: recommend reads, retrain adds, nobody else does either."
+  }
+  assert {
+    condition     = toset(keys(google_storage_bucket_iam_member.releaser)) == toset(["retrain"]) && google_storage_bucket_iam_member.releaser["retrain"].condition[0].expression == "resource.name == \"projects/_/buckets/marquee-test-marquee-artifacts/objects/releases/current.json\""
+    error_message = "Only the release document may be replaced, and only by retrain."
+  }
+  assert {
+    condition     = toset(keys(google_pubsub_topic_iam_member.publisher)) == toset(["bridge", "recommend"])
+    error_message = "The bridge and recommend publish, and nobody else."
+  }
+  assert {
+    condition = toset(keys(google_secret_manager_secret_iam_member.reader)) == toset([
+      "bridge-kafka-password", "ingest-database-url", "migrate-database-url", "recommend-database-url", "retrain-database-url",
+    ])
+    error_message = "A part may read a secret that it does not need."
+  }
+  assert {
+    condition     = alltrue([for grant in google_secret_manager_secret_iam_member.reader : grant.role == "roles/secretmanager.secretAccessor"])
+    error_message = "A reader of secrets may do more than read."
+  }
+  assert {
+    condition     = toset(keys(google_cloud_run_v2_job_iam_member.scheduler)) == toset(["retrain"])
+    error_message = "The scheduler may start what it does not schedule."
+  }
+  assert {
+    condition     = length(distinct([for account in google_service_account.part : account.account_id])) == length(local.parts)
+    error_message = "Two parts share an account."
+  }
+  assert {
+    condition     = google_project_iam_member.build["roles/storage.objectViewer"].condition[0].expression != ""
+    error_message = "The builder may read every bucket."
+  }
+}
+
+run "nobody_is_owner_or_editor" {
+  command = apply
+  assert {
+    condition = alltrue([for role in concat([for g in google_project_iam_member.apply : g.role], [for g in google_project_iam_member.plan : g.role], [for g in google_project_iam_member.build : g.role]) :
+    !contains(["roles/owner", "roles/editor", "roles/iam.serviceAccountUser", "roles/iam.serviceAccountTokenCreator", "roles/resourcemanager.projectIamAdmin"], role)])
+    error_message = "An account has a role on the project that is as good as all of them."
+  }
+  assert {
+    condition     = !strcontains(google_project_iam_member.grant[0].condition[0].expression, "owner") && strcontains(google_project_iam_member.grant[0].condition[0].expression, "roles/logging.logWriter")
+    error_message = "GitHub may hand out any role."
+  }
+  assert {
+    condition     = alltrue([for word in ["repository_id == '1'", "repository_owner_id == '2'", "ref == 'refs/heads/main'"] : strcontains(google_iam_workload_identity_pool_provider.github[0].attribute_condition, word)])
+    error_message = "Workflows of another repository are let in."
+  }
+  assert {
+    condition     = endswith(google_service_account_iam_member.github["apply"].member, "/attribute.right/apply") && strcontains(google_iam_workload_identity_pool_provider.github[0].attribute_mapping["attribute.right"], "environment == 'production'")
+    error_message = "A pull request may apply."
+  }
+  assert {
+    condition     = google_storage_bucket_iam_member.state["plan"].role == "roles/storage.objectViewer"
+    error_message = "A plan may change the state."
+  }
+}
+
+run "everything_leaves_by_one_address" {
+  command = apply
+  assert {
+    condition     = google_compute_router_nat.marquee.nat_ip_allocate_option == "MANUAL_ONLY" && length(google_compute_router_nat.marquee.nat_ips) == 1
+    error_message = "The address that the database lets in is not the one that is used."
+  }
+  assert {
+    condition     = alltrue([for f in module.function : f.config.direct_vpc_egress == "VPC_EGRESS_ALL_TRAFFIC"]) && alltrue([for v in concat([google_cloud_run_v2_worker_pool.bridge.template[0].vpc_access[0], google_cloud_run_v2_job.migrate.template[0].template[0].vpc_access[0]], [for j in google_cloud_run_v2_job.scheduled : j.template[0].template[0].vpc_access[0]]) : v.egress == "ALL_TRAFFIC"])
+    error_message = "A part leaves by another way."
+  }
+}
+
+run "parts_are_given_what_they_need" {
+  command = apply
+  assert {
+    condition     = toset(keys(local.places)) == setsubtract(toset(local.reserved), toset(keys(local.secret_settings)))
+    error_message = "local.reserved is not what it says."
+  }
+  assert {
+    condition     = module.function["recommend"].config.environment_variables.MARQUEE_DELIVERY_URL == "pubsub://marquee-test/marquee-events" && module.function["recommend"].config.environment_variables.MARQUEE_OBJECTS_URL == "gs://marquee-test-marquee-artifacts"
+    error_message = "recommend does not know where the others are."
+  }
+  assert {
+    condition     = !contains(keys(module.function["ingest"].config.environment_variables), "MARQUEE_OBJECTS_URL")
+    error_message = "ingest is told what it does not need."
+  }
+  assert {
+    condition     = [for s in module.function["ingest"].config.secret_environment_variables : s.key] == ["MARQUEE_DATABASE_URL"] && !contains(keys(module.function["ingest"].config.environment_variables), "MARQUEE_DATABASE_URL")
+    error_message = "The database's password is in the open."
+  }
+  assert {
+    condition     = alltrue([for v in google_secret_manager_secret_version.this : v.secret_data == null])
+    error_message = "A secret is in the state."
+  }
+  assert {
+    condition     = google_cloud_run_v2_job.migrate.run_execution_token == "0123456789ab"
+    error_message = "A new commit does not bring the tables up to date."
+  }
+  assert {
+    condition     = google_cloud_scheduler_job.job["retrain"].schedule == "15 4 * * *" && endswith(google_cloud_scheduler_job.job["retrain"].http_target[0].uri, "/jobs/marquee-retrain:run")
+    error_message = "The clock does not start the retraining."
+  }
+}
+
+run "a_setting_reaches_the_parts_that_need_it" {
+  command = apply
+  variables {
+    settings = { rating_max = "10" }
+  }
+  assert {
+    condition     = module.function["ingest"].config.environment_variables.MARQUEE_RATING_MAX == "10"
+    error_message = "A setting did not arrive."
+  }
+}
+
+run "no_optional_part_by_default" {
+  command = plan
+  variables {
+    github = null
+    budget = null
+  }
+  assert {
+    condition     = length(timescale_service.marquee) + length(grafana_folder.marquee) + length(module.confluent) + length(google_billing_budget.month) + length(google_iam_workload_identity_pool.github) == 0
+    error_message = "Something optional is there unasked."
+  }
+}
