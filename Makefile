@@ -12,7 +12,7 @@ KILLS ?= 50
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check chaos bench docs requirements wheel clean
+.PHONY: help demo test lint format types imports check chaos bench docs requirements wheel bundle infra-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,12 @@ docs: .venv/.dev ## write the generated pages anew
 
 wheel: .venv/.dev ## build the library's wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
+
+bundle: .venv/.dev ## build each function's source archive into dist/bundles/
+	$(BIN)/python -m infra.bundle
+
+infra-check: ## check Terraform, Dockerfiles, Compose and workflows, in an environment of its own
+	@PYTHON=$(PYTHON) infra/check.sh
 
 requirements: .venv/.dev ## resolve the pinned requirements anew
 	$(BIN)/python requirements/compile.py

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EXTRAS = ("dev", "local", "recommend", "ingest", "bridge", "migrate", "retrain", "simulate")
+EXTRAS = ("dev", "local", "recommend", "ingest", "bridge", "migrate", "retrain", "scheduler", "simulate")
 FLAGS = [
     "--quiet",
     "--generate-hashes",

@@ -188,6 +188,12 @@ class Settings:
     delivery_concurrency: int = _setting(
         _whole(1, 256), "Deliveries of one process that are under way at one time.", 4
     )
+    health_file: str = _setting(
+        _text,
+        "A file that the bridge touches every second while it works, for a health check; empty: none.",
+        "",
+        example="/tmp/healthy",
+    )
     drain_s: float = _setting(
         _number(0, 600), "How long the bridge finishes deliveries when it stops or gives up a partition.", 5.0
     )

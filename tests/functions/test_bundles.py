@@ -1,13 +1,17 @@
-"""What is deployed runs on its own: each function in a clean environment with its pinned requirements and the wheel."""
+"""What is deployed runs on its own: each function's bundle, in a clean environment with what the bundle asks for."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from infra import bundle
+from marquee.local.described import read_functions
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/main.py"))
@@ -15,27 +19,27 @@ FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/mai
 # Loads main.py as functions-framework does when an instance starts, and asks for a path that needs nothing.
 START = """
 import sys, functions_framework
-app = functions_framework.create_app(sys.argv[1], sys.argv[2])
+app = functions_framework.create_app(sys.argv[1], "main.py")
 answer = app.test_client().get("/healthz")
 print(answer.status_code)
 """
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library, built as it is for a deployment."""
-    out = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)], cwd=ROOT, check=True
-    )
-    (built,) = out.glob("marquee-*.whl")
-    return built
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archives, built as they are for a deployment."""
+    out = tmp_path_factory.mktemp("bundles")
+    bundle.build(ROOT, out)
+    return out
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_function_starts_in_a_clean_environment(function: str, wheel: Path, tmp_path: Path) -> None:
-    """Its requirements install by hash, its main.py loads and answers, with no settings and nothing else installed."""
+def test_function_starts_in_a_clean_environment(function: str, bundles: Path, tmp_path: Path) -> None:
+    """The bundle's requirements install by hash, its main.py loads and answers, with no settings and nothing else."""
+    source = tmp_path / "source"
+    with zipfile.ZipFile(bundles / f"{function}.zip") as archive:
+        archive.extractall(source)
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = str(tmp_path / "venv/bin/python")
     # The list is complete, so nothing is resolved; `pip check` below says whether that is so.
@@ -49,19 +53,15 @@ def test_function_starts_in_a_clean_environment(function: str, wheel: Path, tmp_
         "--no-compile",
         "--no-deps",
     ]
-    subprocess.run([*pip, "--require-hashes", "-r", str(ROOT / f"requirements/{function}.txt")], check=True)
-    subprocess.run([*pip, str(wheel)], check=True)
+    subprocess.run([*pip, "--require-hashes", "-r", "requirements.txt"], cwd=source, check=True)
     environment = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("MARQUEE_") and name not in ("PYTHONPATH", "VIRTUAL_ENV")
     }
+    target = read_functions(ROOT)[function].source.split("/")[-1]
     started = subprocess.run(
-        [python, "-c", START, function, str(ROOT / f"functions/{function}/main.py")],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
+        [python, "-c", START, target], cwd=source, env=environment, capture_output=True, text=True
     )
     assert started.returncode == 0, started.stderr
     assert started.stdout.split()[-1] == "200", started.stderr
@@ -69,6 +69,32 @@ def test_function_starts_in_a_clean_environment(function: str, wheel: Path, tmp_
     assert checked.returncode == 0, checked.stdout
 
 
-def test_there_are_functions() -> None:
-    """A glob that finds nothing would pass everything above."""
-    assert {"ingest", "recommend"} <= set(FUNCTIONS)
+def test_the_same_commit_gives_the_same_bytes(bundles: Path, tmp_path: Path) -> None:
+    """Whoever builds it, wherever and with whatever mask, zone and locale."""
+    environment = {**os.environ, "TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-m", "infra.bundle", "--out", str(tmp_path / "again")]
+    subprocess.run(command, cwd=ROOT, env=environment, umask=0o077, check=True, capture_output=True)
+    for function in FUNCTIONS:
+        name = f"{function}.zip"
+        assert (bundles / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_a_bundle_holds_what_is_deployed_and_no_more(bundles: Path) -> None:
+    """Sorted, with the commit's time and one mode for all."""
+    for function in FUNCTIONS:
+        with zipfile.ZipFile(bundles / f"{function}.zip") as archive:
+            entries = archive.infolist()
+        names = [entry.filename for entry in entries]
+        assert names == sorted(names)
+        assert {"main.py", "requirements.txt"} < set(names)
+        assert [name for name in names if name.endswith(".whl")]
+        assert not [name for name in names if "__pycache__" in name]
+        assert {entry.external_attr >> 16 for entry in entries} == {0o100644}
+        assert len({entry.date_time for entry in entries}) == 1
+
+
+def test_each_function_that_is_described_has_a_bundle(bundles: Path) -> None:
+    """Terraform looks for one by the name in infra/functions.yaml."""
+    described = read_functions(ROOT)
+    assert {"ingest", "recommend"} <= set(described)
+    assert {path.stem for path in bundles.glob("*.zip")} == set(described)

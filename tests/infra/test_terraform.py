@@ -47,10 +47,16 @@ def test_what_the_files_need_is_known() -> None:
 
 
 def test_the_bridge_is_given_all_that_it_reads() -> None:
-    """Each setting that the bridge's modules read is one that it is given in the cloud; its CA is the system's."""
+    """Each setting that the bridge's modules read is one that it is given in the cloud, but for two: its CA is the
+    system's, and the file for its health check is the image's."""
     modules = ["bridge", "commands", "kafka", "lane"]
     code = "\n".join((ROOT / f"shared/marquee/stream/{module}.py").read_text() for module in modules)
-    read = set(re.findall(r"settings\.([a-z_]+)", code)) - {"require", "kafka_ca_file", "environment"}
+    read = set(re.findall(r"settings\.([a-z_]+)", code)) - {
+        "require",
+        "kafka_ca_file",
+        "health_file",
+        "environment",
+    }
     assert read <= set(strings_of("bridge_needs"))
 
 

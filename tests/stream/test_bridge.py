@@ -393,3 +393,11 @@ def test_whole_way_through_pubsub(stage: Stage, monkeypatch: pytest.MonkeyPatch)
         stage.await_arrival(2000)
     wait_until(lambda: server.backlog(pushed) == 0)
     server.close()
+
+
+def test_health_file_is_touched_while_the_bridge_works(stage: Stage, tmp_path: Path) -> None:
+    """A health check may go by its time."""
+    file = tmp_path / "healthy"
+    stage.produce(_lines(4))
+    with stage.bridge(HEALTH_FILE=str(file)):
+        wait_until(file.exists)

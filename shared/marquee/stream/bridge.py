@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +91,15 @@ class Bridge:
         if now >= self._commit_at:
             self._commit_at = now + COMMIT_EVERY_S
             self._commit(self._lanes, asynchronous=True)
+            self._say_healthy()
         # While none is assigned, the next assignment looks: to leave in the middle of joining upsets a group.
         if now >= self._look_at_topic_at and self._lanes and self._topic_was_replaced():
             self._read_from_beginning(self._lanes)
+
+    def _say_healthy(self) -> None:
+        """Whoever looks at the file's time sees a loop that stands still."""
+        if self._settings.health_file:
+            Path(self._settings.health_file).touch()
 
     def _read(self) -> None:
         if any(lane.full and not lane.paused for lane in self._lanes.values()):
