@@ -4,6 +4,7 @@
     ├── SettingsError            the environment does not describe a system that can run
     ├── TransientError           trying again may mend it
     │   ├── BaseDataUnavailable
+    │   ├── CustomersUnavailable
     │   ├── DatabaseUnavailable
     │   ├── DeliveryFailed
     │   ├── NothingToRecommend   no release and no popular films: too early, or all is away
@@ -45,6 +46,10 @@ class TerminalError(MarqueeError):
 
 class BaseDataUnavailable(TransientError):
     """The base data cannot be fetched now."""
+
+
+class CustomersUnavailable(TransientError):
+    """The customer service cannot be reached, or asked us to come back later."""
 
 
 class DatabaseUnavailable(TransientError):

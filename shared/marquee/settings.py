@@ -146,6 +146,13 @@ class Settings:
         example="pubsub://project/topic or http://127.0.0.1:8081",
     )
 
+    customers_url: str = _setting(
+        _url("http", "https"),
+        "The customer service, which knows users that we have no history of; empty: none.",
+        "",
+        example="http://customers.internal:8080",
+    )
+
     # Kafka.
     kafka_bootstrap: str = _setting(_text, "Kafka's bootstrap servers.", "", example="127.0.0.1:9092")
     kafka_topic: str = _setting(_text, "The topic that carries the service's log.", "movielog")
@@ -225,6 +232,14 @@ class Settings:
     )
     history_deadline_ms: int = _setting(
         _whole(1, 10_000), "How long an answer waits for the user's fresh history.", 60
+    )
+    customers_deadline_ms: int = _setting(
+        _whole(1, 10_000),
+        "How long an answer to a user without a history waits for the customer service.",
+        60,
+    )
+    customers_bulk: int = _setting(
+        _whole(1, 200), "Users in one call to the customer service: 200 from 2026 on, before that 1.", 200
     )
     explore_share: float = _setting(
         _number(0, 1),

@@ -11,6 +11,7 @@ import io
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -38,6 +39,7 @@ from marquee.artifacts.users import UserRecord, UserSide, write_users
 from marquee.errors import ArtifactRefused, ObjectNotFound, PreconditionFailed
 
 MOVIE_IDS = "movie_ids.json"
+COHORTS, COHORT_SCORES = "cohorts.json", "cohort_scores"
 _PIECE = 8 << 20
 _READERS = 4
 
@@ -91,11 +93,19 @@ def read_items(store: ObjectStore, version: str) -> ItemSide:
     Raises ``ObjectNotFound`` if there is no such artifact and :class:`ArtifactRefused` if it must not serve.
     """
     manifest = read_manifest(store, version)
-    names = (MOVIE_IDS, *map(_npy, _shapes(manifest)))
+    optional = (COHORTS, _npy(COHORT_SCORES)) if COHORTS in manifest.files else ()
+    names = (MOVIE_IDS, *map(_npy, _shapes(manifest)), *optional)
     with ThreadPoolExecutor(_READERS) as readers:  # Reading waits, and hashing lets go of Python's lock.
         files = dict(zip(names, readers.map(lambda file: _read(store, manifest, file), names), strict=True))
     arrays = {name: _array(name, files[_npy(name)], shape) for name, shape in _shapes(manifest).items()}
-    return _item_side(manifest, _movie_ids(files[MOVIE_IDS], manifest), arrays)
+    side = _item_side(manifest, _texts(MOVIE_IDS, files), arrays)
+    return _with_cohorts(side, files) if optional else side
+
+
+def _with_cohorts(side: ItemSide, files: Mapping[str, memoryview]) -> ItemSide:
+    names = _texts(COHORTS, files)
+    scores = _array(COHORT_SCORES, files[_npy(COHORT_SCORES)], (len(names), side.manifest.n_items))
+    return replace(side, cohorts={name: row for row, name in enumerate(names)}, cohort_scores=scores)
 
 
 def verify(store: ObjectStore, version: str) -> Manifest:
@@ -122,12 +132,14 @@ def _item_side(manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str,
     items = dict(zip(movie_ids, range(len(movie_ids)), strict=True))
     if len(items) != len(movie_ids) or len(items) != manifest.n_items or "" in items:
         raise ArtifactRefused(f"{MOVIE_IDS} should hold {manifest.n_items} distinct ids")
-    return ItemSide(manifest, movie_ids, items, **arrays)
+    return ItemSide(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All of it arrays.
 
 
 def _write_items(model: TrainedModel, directory: Path) -> None:
     (directory / MOVIE_IDS).write_bytes(msgspec.json.encode(list(model.movie_ids)))
-    for name in item_shapes(0, 0, 0):
+    if model.cohort_names:
+        (directory / COHORTS).write_bytes(msgspec.json.encode(list(model.cohort_names)))
+    for name in (*item_shapes(0, 0, 0), *([COHORT_SCORES] if model.cohort_names else [])):
         with (directory / _npy(name)).open("wb") as out:
             np.save(out, np.ascontiguousarray(getattr(model, name)), allow_pickle=False)
 
@@ -229,8 +241,8 @@ def _array(name: str, data: memoryview, shape: tuple[int, ...]) -> Floats:
     return array
 
 
-def _movie_ids(data: memoryview, manifest: Manifest) -> tuple[str, ...]:
+def _texts(file: str, files: Mapping[str, memoryview]) -> tuple[str, ...]:
     try:
-        return msgspec.json.decode(data, type=tuple[str, ...])
+        return msgspec.json.decode(files[file], type=tuple[str, ...])
     except msgspec.MsgspecError as error:
-        raise ArtifactRefused(f"{MOVIE_IDS} of {manifest.version} cannot be read: {error}") from error
+        raise ArtifactRefused(f"{file} should be a list of texts: {error}") from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from marquee.artifacts.manifest import Manifest
-from marquee.artifacts.model import Floats
+from marquee.artifacts.model import Floats, no_cohorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class ItemSide:
     popularity: Floats  # [n_items]
     prior_mean: Floats  # [k + 1] of theta = [vector, bias]
     prior_precision: Floats  # [k + 1, k + 1]
+    cohorts: Mapping[str, int] = field(default_factory=dict)  # a cohort's name -> row; empty: none are known
+    cohort_scores: Floats = field(default_factory=no_cohorts)  # [n_cohorts, n_items]
 
 
 def rate(side: ItemSide, vector: Floats, bias: float) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,11 @@ class Histories:
         )
 
 
+def no_cohorts() -> Floats:
+    """The scores of no cohort at all."""
+    return np.empty((0, 0), np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
     """Two linear heads over ``n_items`` films, and what is known of ``n_users`` users.
@@ -69,11 +74,17 @@ class TrainedModel:
     prior_mean: Floats  # [k + 1]
     prior_precision: Floats  # [k + 1, k + 1], symmetric and positive definite
     noise_precision: float  # one over the variance of a rating about its prediction
+    cohort_names: Sequence[str] = ()  # see marquee.artifacts.cohorts
+    cohort_scores: Floats = field(default_factory=no_cohorts)
+    """[n_cohorts, n_items]: to be added to the logarithm of the popularity, for a user of these cohorts."""
 
     def check(self) -> None:
         """Raise :class:`ArtifactRefused` unless every shape, type and number is sound."""
         for name, shape in self._shapes().items():
             check_array(name, getattr(self, name), shape)
+        if self.cohort_names:
+            shape = (len(self.cohort_names), len(self.movie_ids))
+            check_array("cohort_scores", self.cohort_scores, shape)
         self._check_scalars()
         self._check_histories()
         if len(set(self.movie_ids)) != len(self.movie_ids) or not self.movie_ids or "" in self.movie_ids:

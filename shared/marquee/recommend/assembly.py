@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from marquee.artifacts import object_store
 from marquee.recommend.cache import ReleaseCache
+from marquee.recommend.engine import Cohorts
 from marquee.recommend.exploration import Exploration
 from marquee.recommend.http import RecommendHttp
 from marquee.recommend.impressions import ImpressionSender
@@ -18,7 +19,7 @@ from marquee.recommend.observation import Observed
 from marquee.recommend.outside import Outside
 from marquee.recommend.popular import PopularFilms
 from marquee.recommend.request_log import RequestLog
-from marquee.recommend.service import HistoryOf, Recommender
+from marquee.recommend.service import CohortsOf, HistoryOf, Recommender
 from marquee.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def assemble(settings: Settings) -> Observed:
         ),
         history=history,
         popular=popular,
+        cohorts=_cohorts(settings),
         n=settings.list_length,
         policy=_policy(settings),
         wait_s=budget_ms / 2000,
@@ -84,6 +86,27 @@ def _counters(sender: ImpressionSender | None) -> dict[str, float]:
         "impressions_dropped_total": sender.dropped,
         "impressions_refused_total": sender.refused,
     }
+
+
+def _cohorts(settings: Settings) -> CohortsOf | None:
+    if not settings.customers_url:
+        return None
+    from marquee.recommend.customers import Customers, CustomerService
+    from marquee.recommend.likes import cohorts_of
+
+    timeout_s = settings.caller_timeout_ms / 1000
+    customers = Customers(
+        lambda: CustomerService(settings.customers_url, timeout_s=timeout_s), bulk=settings.customers_bulk
+    )
+    asked = Outside("customer service", deadline_ms=settings.customers_deadline_ms)
+
+    def of(user_id: str) -> Cohorts:
+        known, customer = customers.remembered(user_id)  # Also while the service is given a rest.
+        if not known:
+            customer = asked.ask(lambda ms: customers.get(user_id, ms))
+        return cohorts_of(customer) if customer else ()
+
+    return of
 
 
 def _policy(settings: Settings) -> Exploration:

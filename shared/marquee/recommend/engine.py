@@ -32,11 +32,15 @@ RECORDS_KEPT = 2_000
 """Records of users in memory, a few kilobytes each; an artifact never changes, so they never age."""
 
 
+Cohorts = Sequence[tuple[str, float]]
+
+
 class Tier(StrEnum):
     """How an answer was reached."""
 
     PERSONALISED = "personalised"  # as the artifact knows the user
     FOLDED_IN = "folded-in"  # with what he did since, or all that he ever did
+    COHORT = "cohort"  # no history; what users like him prefer, or what he says that he likes
     POPULAR = "popular"  # nothing is known of him
     LAST_RESORT = "last-resort"  # a list made earlier, for nobody
 
@@ -111,9 +115,19 @@ class Engine:
         """The ``n`` best films for the user, best first; those he has seen are left out."""
         return self.explore(profile, n, exploration.NONE)[:2]
 
-    def explore(self, profile: Profile, n: int, policy: Exploration) -> tuple[Tier, list[Film], bool]:
-        """The same with what ``policy`` leaves to chance, and whether the whole list is a chance one."""
-        if not len(profile.items):
+    def explore(
+        self, profile: Profile, n: int, policy: Exploration, cohorts: Cohorts = ()
+    ) -> tuple[Tier, list[Film], bool]:
+        """The same with what ``policy`` leaves to chance, and whether the whole list is a chance one.
+
+        ``cohorts``: names and weights, for a user without a history; names that the artifact does not know
+        say nothing.
+        """
+        known = [(self.side.cohorts[name], by) for name, by in cohorts if name in self.side.cohorts]
+        if not len(profile.items) and known:
+            tier, scores = Tier.COHORT, self._cohort_scores(known)
+            ranked = top_n(scores, n + policy.longer).tolist()
+        elif not len(profile.items):
             tier, scores, ranked = Tier.POPULAR, self.side.popularity, self._most_popular(n + policy.longer)
         else:
             tier = Tier.FOLDED_IN if profile.fresh else Tier.PERSONALISED
@@ -122,6 +136,13 @@ class Engine:
         seen = set(profile.items.tolist())
         rows, propensities, uniform = policy.choose(ranked, n, seen, len(self.side.movie_ids))
         return tier, self._films(profile, np.array(rows, np.intp), scores, propensities), uniform
+
+    def _cohort_scores(self, known: list[tuple[int, float]]) -> NDArray[np.float32]:
+        rows, weights = zip(*known, strict=True)
+        floor = max(float(self.side.popularity.max()), 1.0) * 1e-9  # For films that nobody has seen yet.
+        scores: NDArray[np.float32] = np.log(np.maximum(self.side.popularity, np.float32(floor)))
+        scores += np.asarray(weights, np.float32) @ self.side.cohort_scores[list(rows)]
+        return scores
 
     def _most_popular(self, n: int) -> list[int]:
         if len(self._popular_rows) < n:

@@ -20,7 +20,7 @@ from marquee.artifacts.users import UserRecord
 from marquee.errors import NothingToRecommend
 from marquee.recommend import exploration
 from marquee.recommend.cache import ReleaseCache, Serving
-from marquee.recommend.engine import Engine, Film, Tier
+from marquee.recommend.engine import Cohorts, Engine, Film, Tier
 from marquee.recommend.exploration import Exploration
 from marquee.recommend.outside import NoAnswer, Outside
 from marquee.recommend.popular import PopularFilms
@@ -36,6 +36,7 @@ STORE_AWAY = "object-store-unavailable"
 DATABASE_AWAY = "database-unavailable"
 RELEASE_REFUSED = "release-refused"
 SCORING_FAILED = "scoring-failed"
+CUSTOMERS_AWAY = "customer-service-unavailable"
 
 _OVERLAP = timedelta(minutes=10)
 """Lines may come in after a model was trained through their time. What it knows is not counted twice."""
@@ -43,6 +44,9 @@ _OVERLAP = timedelta(minutes=10)
 
 HistoryOf: TypeAlias = "Callable[[str, datetime | None], History]"
 """What a user did from a moment on (None: ever); raises :class:`NoAnswer`."""
+
+CohortsOf: TypeAlias = "Callable[[str], Cohorts]"
+"""The cohorts of a user, none if nobody knows him; raises :class:`NoAnswer`."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -94,7 +98,8 @@ class Steps:
 
 
 class Recommender:
-    """Answers. ``history`` and ``popular`` are None where there is no database.
+    """Answers. ``history`` and ``popular`` are None where there is no database, ``cohorts``
+    where there is no customer service.
 
     ``policy``: what is left to chance.
 
@@ -109,6 +114,7 @@ class Recommender:
         objects: Outside,
         history: HistoryOf | None = None,
         popular: PopularFilms | None = None,
+        cohorts: CohortsOf | None = None,
         n: int = 20,
         policy: Exploration = exploration.NONE,
         wait_s: float = 0.3,
@@ -118,6 +124,7 @@ class Recommender:
         self._objects = objects
         self._history = history
         self._popular = popular
+        self._cohorts_of = cohorts
         self._n = n
         self._policy = policy
         self._wait_s = wait_s
@@ -147,7 +154,8 @@ class Recommender:
         explored = False
         try:
             profile = self._profile(engine, user_id, notes, steps)
-            tier, films, explored = engine.explore(profile, self._n, self._policy)
+            cohorts = () if len(profile.items) else self._cohorts(engine, user_id, notes, steps)
+            tier, films, explored = engine.explore(profile, self._n, self._policy, cohorts)
         except Exception:  # Whatever it is, a list for nobody in particular is better than none.
             log.exception("scoring failed for user %s with %s", user_id, engine.version)
             notes.append(SCORING_FAILED)
@@ -183,6 +191,17 @@ class Recommender:
         except NoAnswer:
             notes.append(DATABASE_AWAY)
             return None
+
+    def _cohorts(self, engine: Engine, user_id: str, notes: list[str], steps: Steps) -> Cohorts:
+        if self._cohorts_of is None or not engine.side.cohorts:
+            return ()
+        try:
+            return self._cohorts_of(user_id)
+        except NoAnswer:
+            notes.append(CUSTOMERS_AWAY)
+            return ()
+        finally:
+            steps.done("customer")
 
     def _without_release(self, user_id: str) -> tuple[list[Film], Tier, list[str]]:
         if self._popular is None:

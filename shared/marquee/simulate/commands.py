@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from marquee.errors import SettingsError
@@ -13,6 +14,7 @@ from marquee.settings import Settings
 from marquee.simulate.caller import Caller
 from marquee.simulate.catalogue import MadeCatalogue
 from marquee.simulate.corruption import Corrupter
+from marquee.simulate.customer_service import CustomerService, Films, People, read_table
 from marquee.simulate.customers import MadeCustomers
 from marquee.simulate.journal import Journal
 from marquee.simulate.progress import Progress, rows
@@ -66,6 +68,19 @@ def _add_places(group: argparse._ArgumentGroup) -> None:
     add("--partitions", type=int, default=2, metavar="N", help="of a topic that is made [2]")
     add("--stdout", action="store_true", help="write the lines to stdout instead of Kafka")
     add("--url", help="where recommendations are asked: GET URL/recommend/<user>; none: nobody asks")
+    add(
+        "--customers-port",
+        type=int,
+        metavar="PORT",
+        help="play the catalogue and customer service as well, on 127.0.0.1: GET /user/<id>, /movie/<id>",
+    )
+    add(
+        "--customers-per-second",
+        type=float,
+        default=100.0,
+        metavar="N",
+        help="above this rate it answers 429; 0: never [100]",
+    )
     add("--report", type=Path, metavar="FILE", help="keep an exact account there, as JSON, twice a second")
 
 
@@ -144,7 +159,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with Progress() as progress:
         service = build(args, settings, progress)
         try:
-            report = asyncio.run(_until_stopped(service))
+            report = asyncio.run(_until_stopped(service, _customer_service(args)))
         except PipeClosed:
             return 0
     for label, text in rows(report):
@@ -152,11 +167,33 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if report.unacknowledged else 0
 
 
-async def _until_stopped(service: Service) -> Report:
+async def _until_stopped(service: Service, customers: CustomerService | None) -> Report:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    return await service.run(stop)
+    async with customers or nullcontext():
+        return await service.run(stop)
+
+
+def _customer_service(args: argparse.Namespace) -> CustomerService | None:
+    """What ``--customers-port`` asks for; people beyond those of the data, or of the audience, are made."""
+    if args.customers_port is None:
+        return None
+    users, films = (
+        ({}, {})
+        if args.mode == "made"
+        else (
+            read_table(args.data / "users.csv", "user_id"),
+            read_table(args.data / "movies.csv", "movie_id"),
+        )
+    )
+    made = MadeCatalogue(args.films, args.seed) if args.mode == "made" else None
+    return CustomerService(
+        People(args.seed, 2 * max(args.users, len(users)), users),
+        Films(args.seed, made, films),
+        port=args.customers_port,
+        per_second=args.customers_per_second,
+    )
 
 
 def build(args: argparse.Namespace, settings: Settings, progress: Progress) -> Service:

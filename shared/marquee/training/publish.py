@@ -14,7 +14,7 @@ from marquee.artifacts.release import Release
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.evaluation.bootstrap import Figure
 from marquee.evaluation.offline import Evaluation
-from marquee.training import gate, provenance, remote, steps
+from marquee.training import cohorts, gate, provenance, remote, snapshot, steps
 from marquee.training.comparison import Comparison
 from marquee.training.dataset_files import read_model
 from marquee.training.publication import ExperimentRuns, NewerServes, ServingChanged, refuse_older, release
@@ -50,7 +50,7 @@ def store_artifact(run: steps.Run, store: ObjectStore, kept: ObjectStore | None,
     evaluation = steps.read_evaluation(run)
     version = write_artifact(
         store,
-        read_model(run.at(steps.WHOLE)),
+        cohorts.joined(read_model(run.at(steps.WHOLE)), snapshot.read(run.at(steps.SNAPSHOT)).base.facts),
         trained_through=steps.read_checks(run).profile.newest,
         metrics=manifest_metrics(evaluation),
         groups=_groups(run),
