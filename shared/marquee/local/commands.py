@@ -75,7 +75,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         console.print(
             f"MARQUEE_{place.upper()} is set, but not used: the local system has its own.", soft_wrap=True
         )
-    shape = Shape(args.instances, args.workers)
+    shape = Shape(args.instances, args.workers, customers=args.action == "demo")
     system = LocalSystem(root, home, settings, _teller(home, console), shape)
     if args.action == "demo":
         return demo.run(system, console, args)

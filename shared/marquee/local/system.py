@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from marquee.artifacts import object_store, release
 from marquee.errors import ObjectNotFound
@@ -23,6 +24,7 @@ from marquee.settings import Settings
 
 KAFKA_PORT = 9092
 POSTGRES_PORT = 54320
+CUSTOMERS_PORT = 8090
 # A release is looked for more often than in the cloud, where looking costs money.
 RELEASE_REFRESH_S = 2.0
 BASE_DATA = "data/movielens-100k"
@@ -35,10 +37,14 @@ PLACES = ("database_url", "objects_url", "delivery_url", "dvc_remote", "kafka_bo
 
 @dataclass(frozen=True)
 class Shape:
-    """How large the local system is. ``workers``: of each function, or None for what the YAML says."""
+    """How large the local system is. ``workers``: of each function, or None for what the YAML says.
+
+    ``customers``: whether the simulator will play the customer service, and `recommend` is to ask there.
+    """
 
     instances: int = 1
     workers: int | None = None
+    customers: bool = False
 
 
 class LocalSystem:
@@ -80,6 +86,9 @@ class LocalSystem:
         self.step("migrate", "migrate")
         self._start_function("ingest", self._functions["ingest"])
         self._first_model()
+        if self.shape.customers:
+            port = self._ports.choose("customers", CUSTOMERS_PORT)
+            self.settings = replace(self.settings, customers_url=f"http://127.0.0.1:{port}")
         self._start_function("recommend", self._functions["recommend"], self.shape.instances)
         self._start_command("bridge", "bridge")
         self._start_scheduler()
@@ -106,8 +115,10 @@ class LocalSystem:
 
     def start_simulator(self, report: Path, *words: str) -> None:
         """Replay MovieLens's later ratings, and ask for recommendations; the account goes to ``report``."""
-        places = ("--url", self.url("recommend"), "--report", str(report))
+        places: tuple[str, ...] = ("--url", self.url("recommend"), "--report", str(report))
         data = ("--mode", "replay", "--data", self.settings.base_data, "--share", str(REPLAYED), "--stay")
+        if self.shape.customers:
+            places += ("--customers-port", str(urlsplit(self.settings.customers_url).port))
         process = self._command("simulator", "simulate", *places, *data, *words)
         # Not started again: what a second one says would not add up with the first.
         self.supervisor.start(Part("simulator", OneProcess(process), kept=False))
