@@ -11,6 +11,6 @@ from pathlib import Path
 if not os.access(Path(__file__).parent, os.W_OK):
     os.environ.setdefault("NUMBA_CACHE_DIR", tempfile.mkdtemp(prefix="marquee-numba-"))
 
-import numba  # noqa: E402
+import numba
 
 __all__ = ["numba"]
