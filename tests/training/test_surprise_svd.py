@@ -49,7 +49,7 @@ def test_parity_with_surprise(base_data: Path) -> None:
 def replace_trainer(section: dict[str, float]) -> Params:
     import msgspec
 
-    return msgspec.structs.replace(PARAMS, trainers={"surprise_svd": section})
+    return msgspec.structs.replace(PARAMS, trainer="surprise_svd", trainers={"surprise_svd": section})
 
 
 def test_a_checkerboard_is_learnt() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from marquee.artifacts.model import Histories, TrainedModel
 from marquee.training import evidence, popularity, ranking
@@ -10,9 +13,20 @@ from marquee.training.dataset import Dataset
 from marquee.training.params import Params
 from marquee.training.trainer import Progress, RatingHead, silent, trainer
 
+_ONE_AT_A_TIME = threading.Lock()
+
 
 def fit(dataset: Dataset, params: Params, progress: Progress = silent) -> TrainedModel:
-    """Learn everything. The same data, parameters and seed give the same model, bit for bit."""
+    """Learn everything. The same data, parameters and seed give the same model, bit for bit.
+
+    One at a time in a process: BLAS is held to one thread, for all that runs in it.
+    """
+    # How a product is cut for several threads shows in its last bits.
+    with _ONE_AT_A_TIME, threadpool_limits(1, user_api="blas"):
+        return _fit(dataset, params, progress)
+
+
+def _fit(dataset: Dataset, params: Params, progress: Progress) -> TrainedModel:
     rating = trainer(params.trainer)(dataset, params.trainers[params.trainer], params.seed, progress)
     progress("rank", 0.0)
     known = evidence.gather(dataset)
