@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import psutil
 import psycopg2
 import pytest
 from tests.recommend.models import TRAINED_THROUGH, corrupt, group_of, movie, released, two_tastes, written
+from tests.servers.customers import Played
 from tests.servers.function import Function, Reply
 from tests.servers.gcs import GcsServer
 from tests.servers.receiver import Receiver
 
 from marquee.artifacts.file import FileStore
 from marquee.artifacts.object_store import connect
-from marquee.artifacts.release import Arm, new_release, publish
+from marquee.artifacts.release import Arm, assign, new_release, publish
 from marquee.local.postgres import EmbeddedPostgres
-from marquee.stream.batch import Impression, ImpressionBatch
-from marquee.stream.envelope import open_envelope
+from marquee.stream.batch import Impression, ImpressionBatch, Record, StreamBatch
+from marquee.stream.envelope import open_envelope, seal, to_http
 from marquee.telemetry.migrate import migrate
 
 pytestmark = pytest.mark.servers
 
 Start = Callable[..., Function]
+LATER = TRAINED_THROUGH + timedelta(days=1)
 
 
 @pytest.fixture
@@ -156,6 +161,55 @@ def test_models_are_swapped_under_load_and_no_request_fails(store: FileStore, st
         assert isinstance(films, list)
         assert {film["rating"] for film in films} == {expected[version] + 1}
         assert reply.headers["Marquee-Model-Version"] == version
+
+
+def test_two_arms_answer_from_one_instance(store: FileStore, start: Start) -> None:
+    """Each user gets the arm that the release gives him, every time, and its own model's numbers."""
+    versions = {"control": written(store), "canary": written(store, two_tastes(mean=3.5), LATER)}
+    arms = tuple(Arm(name, version, 0.5) for name, version in versions.items())
+    release = publish(store, lambda before: new_release(arms, author="test", reason="two arms", after=before))
+    function = start()
+    for user in (str(n) for n in range(1000, 1030)):
+        reply = function.get(f"/recommend/{user}")
+        arm = assign(release, user)
+        assert (reply.headers["Marquee-Arm"], reply.headers["Marquee-Model-Version"]) == (
+            arm.name,
+            arm.version,
+        )
+    assert {assign(release, str(n)).name for n in range(1000, 1030)} == {"control", "canary"}
+
+
+def test_each_request_is_logged_timed_and_counted(store: FileStore, start: Start) -> None:
+    """By the process as it is deployed: the line on its output, the header, the metrics."""
+    released(store)
+    function = start(trace_project="movies")
+    reply = function.get("/recommend/1000", Traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
+    function.get("/recommend/x")
+    lines = [json.loads(line) for line in function.log.read_text().splitlines() if line.startswith("{")]
+    assert [(line["status"], line.get("tier")) for line in lines] == [(200, "personalised"), (400, None)]
+    assert lines[0]["logging.googleapis.com/trace"] == f"projects/movies/traces/{'a' * 32}"
+    assert lines[0]["recommendation_id"] == reply.headers["Marquee-Recommendation-Id"]
+    assert "rank;dur=" in reply.headers["Server-Timing"]
+    metrics = function.get("/metrics")
+    assert metrics.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert b'marquee_recommend_requests_total{status="200"} 1\n' in metrics.body
+
+
+def test_users_without_a_history_get_what_their_cohort_prefers(store: FileStore, start: Start) -> None:
+    """The simulator plays the customer service; then it is gone, and popular films are what is left."""
+    preferred = np.where(np.arange(60) % 2, 9.0, 0.0).astype(np.float32)
+    names = ["gender:f", "gender:m"]
+    scores = np.stack([preferred, preferred])
+    released(store, replace(two_tastes(), cohort_names=names, cohort_scores=scores))
+    with Played() as played:
+        function = start(customers_url=played.url, customers_deadline_ms="5000")
+        known, unknown = function.get("/recommend/7"), function.get("/recommend/999")
+    assert (known.headers["Marquee-Tier"], {group_of(f) for f in known.films}) == ("cohort", {1})
+    assert (unknown.headers["Marquee-Tier"], unknown.notes) == ("popular", "")
+    assert function.get("/recommend/7").headers["Marquee-Tier"] == "cohort"  # Remembered.
+    gone = function.get("/recommend/8")
+    assert (gone.headers["Marquee-Tier"], gone.notes) == ("popular", "customer-service-unavailable")
+    assert len(set(gone.films)) == 20
 
 
 def test_a_bad_artifact_is_refused_and_reported(store: FileStore, start: Start) -> None:
@@ -296,6 +350,23 @@ def test_a_rating_counts_in_the_next_answer_and_a_killed_database_fails_nobody(
     assert function.get("/recommend/1000").headers["Marquee-Tier"] == "personalised"
     telemetry.server.start()
     eventually(lambda: function.get("/recommend/77"), lambda r: r.headers["Marquee-Tier"] == "folded-in")
+
+
+def test_a_line_of_the_log_counts_in_the_very_next_answer(
+    store: FileStore, start: Start, telemetry: Telemetry, tmp_path: Path
+) -> None:
+    """From end to end: `ingest` takes a batch with one rating of a brand-new user, and the answer that is
+    asked for next is his own."""
+    released(store)
+    function = start(database_url=telemetry.server.url)
+    assert function.get("/recommend/78").headers["Marquee-Tier"] == "popular"
+    line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S},78,GET /rate/{movie(9)}=5"
+    headers, body = to_http(seal(StreamBatch("movielog", "id", 0, (Record(0, 0, line),))))
+    with Function("ingest", tmp_path, {"MARQUEE_DATABASE_URL": telemetry.server.url}) as ingest:
+        assert ingest.get("/", method="POST", body=body, **headers).status == 204
+        fresh = function.get("/recommend/78")
+    assert (fresh.headers["Marquee-Tier"], {group_of(film) for film in fresh.films}) == ("folded-in", {1})
+    assert movie(9) not in fresh.films
 
 
 def test_a_database_that_hangs_costs_its_deadline_and_then_nothing(

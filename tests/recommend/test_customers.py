@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+from tests.servers.customers import Played
 
 from marquee.errors import CustomersUnavailable
 from marquee.local.process import free_port
 from marquee.recommend.customers import Customer, Customers, CustomerService
 from marquee.simulate.customer_service import CustomerService as Simulated
-from marquee.simulate.customer_service import Films, People
 
 
 class FakeService(CustomerService):
@@ -121,22 +120,9 @@ def test_memory_is_bounded(customers: Customers) -> None:
 
 @pytest.fixture
 def simulated() -> Iterator[Simulated]:
-    """The simulator's own service, in a thread: both sides of the protocol meet."""
-    service = Simulated(People(1, 50), Films(1, None))
-    loop, up, done = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        async with service:
-            up.set()
-            await done.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    assert up.wait(10)
-    yield service
-    loop.call_soon_threadsafe(done.set)
-    thread.join()
-    loop.close()
+    """The simulator's own service: both sides of the protocol meet."""
+    with Played() as played:
+        yield played.service
 
 
 def test_against_the_service_that_the_simulator_plays(simulated: Simulated) -> None:

@@ -115,6 +115,14 @@ class Engine:
         """The ``n`` best films for the user, best first; those he has seen are left out."""
         return self.explore(profile, n, exploration.NONE)[:2]
 
+    def best(self, profile: Profile, scores: NDArray[np.float32], n: int) -> tuple[Tier, list[Film]]:
+        """The same from ``scores`` [n_items] that were computed elsewhere; without a history they say nothing."""
+        if not len(profile.items):
+            return Tier.POPULAR, self.popular(n)
+        rows = top_n(scores, n, profile.items)
+        tier = Tier.FOLDED_IN if profile.fresh else Tier.PERSONALISED
+        return tier, self._films(profile, rows, scores, [1.0] * len(rows))
+
     def explore(
         self, profile: Profile, n: int, policy: Exploration, cohorts: Cohorts = ()
     ) -> tuple[Tier, list[Film], bool]:
