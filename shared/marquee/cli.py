@@ -28,6 +28,10 @@ VERBS = {
     ),
     "release": ("marquee.artifacts.commands", "what serves: list, show, promote, rollback"),
     "reproduce": ("marquee.training.reproduce_commands", "make a model again, bit for bit"),
+    "retention": (
+        "marquee.telemetry.retention_commands",
+        "fold what is left, forget raw rows past their terms",
+    ),
     "retrain": ("marquee.training.commands", "train a model, evaluate it and release it"),
     "simulate": ("marquee.simulate.commands", "a streaming service with its customers"),
 }

@@ -257,6 +257,9 @@ class Settings:
     )
 
     # Running.
+    metrics_port: int = _setting(
+        _whole(0, 65_535), "Where the bridge serves its metrics to Prometheus (GET /metrics); 0: nowhere.", 0
+    )
     trace_project: str = _setting(
         _text,
         "The Google Cloud project that traces belong to, so that a log line is shown beside its trace.",

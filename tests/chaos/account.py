@@ -51,12 +51,13 @@ def account(database: Database, ledger: Ledger) -> Account:
     """Count as it stands."""
     rows = _rows(database)
     wrong = _wrong(rows, ledger)
-    acknowledged = ledger.places
+    users = {user_id for found in rows.values() for _, user_id in found}
     # A line that Kafka took without our hearing of it is a line all the same: it may be there once.
     return Account(
-        acknowledged=len(acknowledged),
+        acknowledged=len(ledger.safe),
         rows=sum(len(found) for found in rows.values()),
-        lost=sum(place not in rows for place in acknowledged),
+        lost=sum(line(number, ledger.seed).user_id not in users for number in ledger.safe)
+        + sum(place not in rows for place in ledger.places),
         doubled=sum(len(found) - 1 for found in rows.values()),
         wrong=len(wrong),
         examples=tuple(wrong[:5]),

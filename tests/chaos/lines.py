@@ -67,7 +67,11 @@ class Ledger:
     seed: int
     written: int = 0
     places: dict[tuple[int, int], int] = field(default_factory=dict)
-    """The line's number by (partition, offset), of those that Kafka acknowledged."""
+    """The line's number by (partition, offset), as Kafka acknowledged it first."""
+    safe: set[int] = field(default_factory=set)
+    """The numbers of the lines that Kafka acknowledged."""
+    misnamed: int = 0
+    """Acknowledgements that named the place of another line: the embedded broker answers a repetition so."""
 
     def next(self) -> Line:
         """The next line to write."""
@@ -76,4 +80,5 @@ class Ledger:
 
     def acknowledged(self, number: int, partition: int, offset: int) -> None:
         """Kafka has it."""
-        self.places[partition, offset] = number
+        self.safe.add(number)
+        self.misnamed += self.places.setdefault((partition, offset), number) != number

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.telemetry.lines import MOVIE, STREAM, batch, rate, rows, watch
 
+from marquee.cli import main
 from marquee.stream.events import Event, Malformed
 from marquee.stream.lines import LineParser
 from marquee.telemetry import progress
@@ -90,6 +91,17 @@ def test_what_is_left_unfolded_is_folded_by_the_clock(database: Database, parser
     assert rows(database, "SELECT count(*) FROM viewings WHERE movie_id = %s", MOVIE) == [(SMALL_BATCH,)]
 
 
+def test_deliveries_are_counted_by_the_minute(database: Database, parser: LineParser) -> None:
+    """Batches, lines, how many of them came again, the largest batch, and how old its oldest line was."""
+    for first in (0, 2, 0):
+        write_batch(database, batch(LINES[first:], first), parser)
+    query = "SELECT sum(batches)::int, sum(lines)::int, sum(again)::int, max(batch_lines_max)::int, max(lag_ms_max) "
+    ((batches, lines, again, most, lag_ms),) = rows(database, query + "FROM deliveries_per_minute")
+    assert (batches, lines, again, most) == (3, 10, 6, 4)
+    assert isinstance(lag_ms, int)
+    assert lag_ms >= 0
+
+
 @pytest.mark.servers
 def test_old_databases_know_what_they_hold(plain_database: Database, parser: LineParser) -> None:
     """The migration's own words, on tables that were written before there was a ledger."""
@@ -102,6 +114,22 @@ def test_old_databases_know_what_they_hold(plain_database: Database, parser: Lin
         cursor.execute(fill[fill.index("UPDATE progress") :])
     assert rows(plain_database, "SELECT written::text FROM progress") == [("{[5,9)}",)]
     assert rows(plain_database, "SELECT topic_id FROM streams") == [(STREAM,)]
+
+
+@pytest.mark.servers
+def test_retention_folds_and_then_forgets(
+    plain_database: Database, parser: LineParser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old watches go, and what they come to stays, though no batch had folded them."""
+    write_batch(
+        plain_database,
+        batch([watch(user, 3, time="2020-01-01T00:00") for user in range(SMALL_BATCH)]),
+        parser,
+    )
+    monkeypatch.setenv("MARQUEE_DATABASE_URL", plain_database.url)
+    assert main(["retention"]) == 0
+    assert rows(plain_database, "SELECT count(*) FROM watches") == [(0,)]
+    assert rows(plain_database, "SELECT count(*) FROM viewings") == [(SMALL_BATCH,)]
 
 
 _SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), max_size=9)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from marquee.settings import Settings
 from marquee.stream.delivery import Delivery
 from marquee.stream.kafka import Topics, consumer
-from marquee.stream.lane import Lane, Limits, Tally
+from marquee.stream.lane import Lane, Limits
+from marquee.stream.tally import PartitionState, Tally
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message, TopicPartition
@@ -81,6 +82,31 @@ class Bridge:
             self._hand_over(list(self._lanes))
         finally:
             self._consumer.close()
+
+    def partitions(self) -> list[PartitionState]:
+        """How it stands with each partition that is read now. May be called from any thread."""
+        return [
+            PartitionState(
+                number,
+                lane.under_way,
+                lane.bytes_held,
+                lane.paused,
+                lane.oldest_ms,
+                self._behind(number, lane),
+            )
+            for number, lane in sorted(self._lanes.copy().items())
+        ]
+
+    def _behind(self, partition: int, lane: Lane) -> int | None:
+        """Lines in Kafka that were not accepted yet, as of the last fetch; None before it."""
+        from confluent_kafka import KafkaException
+
+        try:
+            known = self._consumer.get_watermark_offsets(self._partition(partition), cached=True)
+        except (KafkaException, RuntimeError):  # Closed, or just taken from us.
+            return None
+        done = lane.committable if lane.committable is not None else self._committed.get(partition)
+        return max(0, known[1] - done) if known and known[1] >= 0 and done is not None else None
 
     def _step(self) -> None:
         self._read()

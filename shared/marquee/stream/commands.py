@@ -10,6 +10,7 @@ from threading import Event
 from marquee.settings import Settings
 from marquee.stream.bridge import Bridge
 from marquee.stream.delivery import connect
+from marquee.stream.metrics import served
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,9 @@ def forward(settings: Settings, stop: Event) -> None:
         timeout_s=settings.delivery_timeout_s,
         concurrency=settings.delivery_concurrency,
     )
+    bridge = Bridge(settings, delivery)
     try:
-        Bridge(settings, delivery).run(stop)
+        with served(settings.metrics_port, bridge):
+            bridge.run(stop)
     finally:
         delivery.close()

@@ -1,12 +1,13 @@
 """One partition's way through the bridge: gathered, sealed, delivered, accepted, ready to commit.
 
-No Kafka and no clock in here: offsets and times are handed in.
+No Kafka in here, and no clock but for measuring: offsets and times are handed in.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from marquee.errors import TransientError
 from marquee.stream.batch import Record, StreamBatch, record
 from marquee.stream.delivery import Delivery
 from marquee.stream.envelope import Envelope, seal
+from marquee.stream.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +41,14 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What a bridge has done since it started; what a metrics endpoint would show."""
-
-    lines_read: int = 0
-    lines_accepted: int = 0
-    batches_accepted: int = 0
-    deliveries_failed: int = 0
-    commits: int = 0
-
-
-@dataclass(slots=True)
 class _Sending:
     """A batch that was not accepted yet: under way, or waiting for its next attempt."""
 
     envelope: Envelope
     lines: int
     next_offset: int
+    oldest_ms: int
+    submitted: float
     future: Future[None]
     failures: int = 0
     retry_at: float | None = None
@@ -98,6 +91,13 @@ class Lane:
         return self._gathered_bytes + sum(len(batch.envelope.data) for batch in self._sending)
 
     @property
+    def oldest_ms(self) -> int | None:
+        """Kafka's time of the oldest record that was read and not accepted, or None if there is none."""
+        if self._sending:
+            return self._sending[0].oldest_ms
+        return self._gathered[0].timestamp_ms if self._gathered else None
+
+    @property
     def window_full(self) -> bool:
         """Whether as many batches are under way as may be."""
         return len(self._sending) >= self._limits.window
@@ -123,7 +123,9 @@ class Lane:
         for batch in self._sending:
             if batch.retry_at is not None:
                 if now >= batch.retry_at:
-                    batch.retry_at, batch.future = None, self._delivery.submit(batch.envelope)
+                    batch.retry_at, batch.submitted = None, now
+                    batch.future = self._delivery.submit(batch.envelope)
+                    self._tally.retries += 1
             elif not batch.accepted and batch.future.done():
                 self._take_answer(batch, now)
         while self._sending and self._sending[0].accepted:
@@ -138,7 +140,10 @@ class Lane:
         self._gathered_bytes, self._due = 0, float("inf")
         for part, envelope in self._sealed(records):
             future = self._delivery.submit(envelope)
-            self._sending.append(_Sending(envelope, len(part), part[-1].offset + 1, future))
+            oldest_ms, submitted = part[0].timestamp_ms, time.monotonic()
+            self._sending.append(
+                _Sending(envelope, len(part), part[-1].offset + 1, oldest_ms, submitted, future)
+            )
 
     def _sealed(self, records: tuple[Record, ...]) -> Iterator[tuple[tuple[Record, ...], Envelope]]:
         envelope = seal(StreamBatch(self._topic, self._stream, self._partition, records))
@@ -156,9 +161,12 @@ class Lane:
             batch.accepted = True
             self._tally.lines_accepted += batch.lines
             self._tally.batches_accepted += 1
+            self._tally.batch_lines.add(batch.lines)
+            self._tally.delivery_s.add(max(0.0, now - batch.submitted))
             return
         batch.failures += 1
         self._tally.deliveries_failed += 1
+        self._tally.deliveries_refused += not isinstance(error, TransientError)
         batch.retry_at = now + self._backoff_s(batch, error)
 
     def _backoff_s(self, batch: _Sending, error: BaseException) -> float:

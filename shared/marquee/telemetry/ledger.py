@@ -49,6 +49,18 @@ UPDATE progress SET
     updated = clock_timestamp()
 WHERE stream = %(stream)s AND partition = %(partition)s"""
 
+_DELIVERY = """
+INSERT INTO deliveries_per_minute AS old (time, stream, partition, batches, lines, again, batch_lines_max, lag_ms_max)
+VALUES (date_trunc('minute', clock_timestamp()), %(stream)s, %(partition)s, 1, %(lines)s, %(again)s, %(lines)s,
+        CASE WHEN %(oldest_ms)s >= 0
+             THEN greatest(0, extract(epoch FROM clock_timestamp()) * 1000 - %(oldest_ms)s)::bigint END)
+ON CONFLICT (stream, partition, time) DO UPDATE SET
+    batches = old.batches + 1,
+    lines = old.lines + excluded.lines,
+    again = old.again + excluded.again,
+    batch_lines_max = greatest(old.batch_lines_max, excluded.batch_lines_max),
+    lag_ms_max = greatest(old.lag_ms_max, excluded.lag_ms_max)"""
+
 _ranges = re.compile(r"\[(\d+),(\d+)\)").findall
 
 
@@ -99,6 +111,13 @@ def note(cursor: Any, entry: Entry, counts: dict[str, int], unfolded: Ranges) ->
         "unfolded": text(unfolded),
     }
     cursor.execute(_NOTE, counts | place)
+
+
+def note_delivery(cursor: Any, entry: Entry, batch: StreamBatch, new: int) -> None:
+    """Count a delivery, of whose lines so many were new, in its minute."""
+    counts = {"lines": len(batch.records), "again": len(batch.records) - new}
+    place = {"stream": entry.stream, "partition": entry.partition}
+    cursor.execute(_DELIVERY, counts | place | {"oldest_ms": batch.records[0].timestamp_ms})
 
 
 def hold(cursor: Any, stream: int, partition: int) -> None:

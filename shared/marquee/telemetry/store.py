@@ -148,9 +148,12 @@ def _write(
         if entry.written:
             new = [record for record in batch.records if entry.is_new(record.offset)]
             if not new:
+                ledger.note_delivery(cursor, entry, batch, 0)
                 return Written()
             lines = sort(new, parser)
-        return _write_lines(cursor, entry, lines, len(batch.records), copy=copy)
+        written = _write_lines(cursor, entry, lines, len(batch.records), copy=copy)
+        ledger.note_delivery(cursor, entry, batch, written.lines)
+        return written
 
 
 def _write_lines(cursor: Any, entry: Entry, lines: SortedLines, count: int, *, copy: bool) -> Written:
