@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -13,10 +14,14 @@ from benchmarks.ingest_path import (
     STREAM_LINES_PER_S,
     TOPIC,
     IngestPath,
+    broker_and_bridge,
     ingest_path,
     lines,
+    produce,
+    rss_mb,
 )
 from benchmarks.registry import Result, at_least, at_most, benchmark
+from marquee.telemetry.retention import fold_what_is_left
 
 COUNT = 1_000_000
 TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine", "viewings")
@@ -24,7 +29,7 @@ TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quaranti
 
 @benchmark("ingest_lines_per_s", "ingest_copy_ratio")
 def throughput() -> Iterable[Result]:
-    """A backlog of a million lines, drained; then the very same rows by COPY into the same tables, emptied."""
+    """A backlog of a million lines, drained and folded; then the same rows by COPY into the same tables, emptied."""
     with ingest_path() as path:
         count = path.produce(lines(COUNT))
         path.bridge.start()
@@ -33,6 +38,7 @@ def throughput() -> Iterable[Result]:
         )  # The start of a process, and the joining of a group, are not its pace.
         began, first = time.perf_counter(), path.written()
         path.await_written(count)
+        fold_what_is_left(path.database)
         per_s = (count - first) / (time.perf_counter() - began)
         path.bridge.stop()
         copied_per_s = count / copy_s(path)
@@ -56,6 +62,36 @@ def copy_s(path: IngestPath) -> float:
         for table, rows in kept.items():
             cursor.copy_expert(f"COPY {table} FROM STDIN", rows, 1 << 20)
     return time.perf_counter() - began
+
+
+WARM_UP = 300_000
+RSS_COUNT = 1_000_000
+RSS_COUNT_ALONE = 10_000_000
+
+
+@benchmark("bridge_rss_mb")
+def memory() -> Iterable[Result]:
+    """A bridge that forwards ten million lines (asked for alone; else one million) to a receiver that takes all."""
+    count = RSS_COUNT_ALONE if sys.argv[1:] == ["--only", "bridge_rss_mb"] else RSS_COUNT
+    with broker_and_bridge() as (kafka, bridge, receiver):
+        bridge.start()
+        produce(kafka.bootstrap, islice(lines(WARM_UP), WARM_UP))
+        receiver.wait_for(WARM_UP)  # Its buffers have been full once.
+        sizes = [rss_mb(bridge)]
+
+        def note(written: int) -> None:
+            receiver.wait_for(
+                written - 200_000
+            )  # The broker keeps it all in memory; the bridge is to follow.
+            if written % 50_000 == 0:
+                sizes.append(rss_mb(bridge))
+
+        produce(kafka.bootstrap, lines(count), note)
+        receiver.wait_for(WARM_UP + count)
+        sizes.append(rss_mb(bridge))
+    early = max(sizes[: len(sizes) // 5])
+    reference = f"largest in the first fifth of {count:,} lines, {early:.0f} MB"
+    yield at_most("bridge_rss_mb", max(sizes), "MB", 1.1 * early, reference=reference, of=early)
 
 
 LAG_FOR_S = 20

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -155,8 +157,55 @@ def rss_mb(process: Process) -> float:
     return float(psutil.Process(process.pid).memory_info().rss) / 1e6
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
+class CountingReceiver:
+    """Takes every batch, and counts the lines by looking for their offsets."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self._changed = threading.Condition()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                with receiver._changed:
+                    receiver.lines += body.count(b'"offset":')
+                    receiver._changed.notify_all()
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Silent."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def wait_for(self, count: int) -> None:
+        with self._changed:
+            while self.lines < count:
+                if not self._changed.wait(60):
+                    raise TimeoutError(f"{self.lines} of {count} lines, and none for a minute")
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def broker_and_bridge() -> Iterator[tuple[EmbeddedKafka, Process, CountingReceiver]]:
+    """A bridge that is not started yet, between a broker and a receiver that takes everything."""
+    with ExitStack() as ends:
+        directory = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="marquee-bench-")))
+        kafka = ends.enter_context(EmbeddedKafka(directory, durable=False))
+        kafka.create_topic(TOPIC, PARTITIONS)
+        receiver = ends.enter_context(closing(CountingReceiver()))
+        bridge = bridge_process(directory, kafka.bootstrap, receiver.url)
+        ends.callback(bridge.stop)
+        yield kafka, bridge, receiver
 
 
 def _library() -> dict[str, str]:

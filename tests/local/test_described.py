@@ -34,6 +34,7 @@ def test_schedules_exist_and_need_settings_that_exist() -> None:
 CODE = {
     "ingest": ["functions/ingest", "shared/marquee/telemetry/ingest.py"],
     "recommend": ["functions/recommend", "shared/marquee/recommend"],
+    "retention": ["jobs/retention", "shared/marquee/telemetry/retention_commands.py"],
     "retrain": ["jobs/retrain", "shared/marquee/training"],
 }
 

@@ -49,6 +49,16 @@ class EmbeddedKafka:
         return bool(self._processes) and all(process.pid for process in self._processes)
 
     @property
+    def broker(self) -> Process:
+        """The broker alone, without what it stores on; only after :meth:`start`."""
+        return self._processes[-1]
+
+    def restart_broker(self) -> None:
+        """Start the broker again after it was ended, on the storage that runs; returns when it takes connections."""
+        self.broker.start()
+        self.broker.wait_healthy(lambda: port_open(self.port))
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """Its process ids while all of it runs; empty when any of it has ended."""
         found = tuple(process.pid for process in self._processes if process.pid)
