@@ -1,0 +1,54 @@
+"""Make what the emulators of compose.yaml lack: a bucket, the topics, and the push to `ingest`. What is there stays.
+
+As in infra/terraform: back-off from 10 s to 600 s, dead letters after 100 attempts, more time than `ingest` may take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+PROJECT = "projects/marquee"
+EVENTS, DEAD_LETTERS = f"{PROJECT}/topics/marquee-events", f"{PROJECT}/topics/marquee-dead-letters"
+
+
+def make(method: str, url: str, document: dict[str, Any]) -> None:
+    """Send ``document``; that it is there already is as good as making it."""
+    body = json.dumps(document).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
+    try:
+        urllib.request.urlopen(request, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        if error.code != 409:
+            raise
+
+
+def subscription(push: str) -> dict[str, Any]:
+    """The subscription that pushes to ``push``."""
+    return {
+        "topic": EVENTS,
+        "ackDeadlineSeconds": 90,
+        "pushConfig": {"pushEndpoint": push},
+        "retryPolicy": {"minimumBackoff": "10s", "maximumBackoff": "600s"},
+        "deadLetterPolicy": {"deadLetterTopic": DEAD_LETTERS, "maxDeliveryAttempts": 100},
+    }
+
+
+def prepare(pubsub: str, objects: str, push: str) -> None:
+    """Make everything; ``push`` is where `ingest` listens."""
+    make("POST", f"{objects}/storage/v1/b?project=marquee", {"name": "marquee"})
+    for topic in (EVENTS, DEAD_LETTERS):
+        make("PUT", f"{pubsub}/v1/{topic}", {})
+    make("PUT", f"{pubsub}/v1/{PROJECT}/subscriptions/marquee-ingest", subscription(push))
+    dead = {"topic": DEAD_LETTERS, "ackDeadlineSeconds": 60}
+    make("PUT", f"{pubsub}/v1/{PROJECT}/subscriptions/marquee-dead-letters", dead)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("pubsub", "objects", "push"):
+        parser.add_argument(f"--{name}", required=True, metavar="URL")
+    prepare(**vars(parser.parse_args()))
