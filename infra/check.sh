@@ -47,3 +47,8 @@ found = json.load(open(sys.argv[1]))["summary"]
 print(found)
 sys.exit(bool(found["failed"] or found["parsing_errors"] or not found["passed"]))
 EOF
+
+say "Compose: the specification's schema"
+"$BIN/check-jsonschema" --builtin-schema vendor.compose-spec compose.yaml
+"$BIN/check-jsonschema" --schemafile infra/functions.schema.json infra/functions.yaml
+"$BIN/check-jsonschema" --schemafile infra/schedules.schema.json infra/schedules.yaml

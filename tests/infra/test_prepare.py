@@ -9,9 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from infra.compose.prepare import prepare, subscription
+from tests.servers.gcs import GcsServer
 
 TERRAFORM = Path(__file__).parents[2] / "infra/terraform"
 
@@ -75,3 +77,16 @@ def test_delivery_is_as_in_the_cloud() -> None:
     assert str(ours["deadLetterPolicy"]["maxDeliveryAttempts"]) in re.findall(
         r"max_delivery_attempts = (\d+)", cloud
     )
+
+
+@pytest.mark.servers
+def test_the_real_storage_emulator_takes_the_bucket(emulator: Emulator, tmp_path: Path) -> None:
+    """fake-gcs-server makes it, finds it the second time, and answers on the path of its health check."""
+    with GcsServer(tmp_path) as objects:
+        for _ in range(2):
+            prepare(emulator.url, objects.url, "http://ingest:8080/")
+        (check,) = re.findall(
+            r"127\.0\.0\.1:4443(/\S+?)\"", (TERRAFORM.parents[1] / "compose.yaml").read_text()
+        )
+        assert urlopen(objects.url + check, timeout=10).status == 200
+        assert urlopen(f"{objects.url}/storage/v1/b/marquee", timeout=10).status == 200
