@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from tests.recommend.models import MEAN, TRAINED_THROUGH, group_of, movie, two_tastes, written
 
 from marquee.artifacts.file import FileStore
+from marquee.artifacts.manifest import Band
 from marquee.errors import ArtifactRefused
 from marquee.recommend.engine import Engine, Tier
-from marquee.recommend.profile import profile_of
+from marquee.recommend.profile import NOTHING, Profile, profile_of
 from marquee.telemetry.history import History, RatedFilm, WatchedFilm
 
 
@@ -177,3 +179,17 @@ def test_a_user_is_read_once(engine: Engine) -> None:
     assert engine.known_record("1000") == (True, record)
     assert engine.read_record("9") is None
     assert engine.known_record("9") == (True, None)
+
+
+def test_the_band_is_that_of_what_is_known_of_the_user(engine: Engine) -> None:
+    """The last one that the user's number of ratings reaches; films that were only watched do not count."""
+    bands = tuple(Band(known, -0.1 * known - 0.1, 0.2) for known in (0, 1, 3))
+    manifest = msgspec.structs.replace(engine.side.manifest, bands=bands)
+    measured = Engine(replace(engine.side, manifest=manifest), engine._users)
+    for ratings, expected in (([], 0), ([np.nan], 0), ([5.0], 1), ([5.0, 1.0, np.nan], 1), ([1.0] * 9, 3)):
+        values = np.array(ratings, np.float32)
+        profile = Profile(np.arange(len(values), dtype=np.uint32), values, np.ones_like(values))
+        band = measured.band(profile)
+        assert band
+        assert band.known == expected
+    assert engine.band(NOTHING) is None, "an artifact that was not calibrated has none"

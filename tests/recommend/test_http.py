@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from tests.recommend.fakes import FakeDelivery
 from tests.recommend.models import corrupt, movie, released, two_tastes
 
+from marquee.artifacts.artifact import write_artifact
 from marquee.artifacts.file import FileStore
+from marquee.artifacts.manifest import Band
+from marquee.artifacts.promotion import promote
 from marquee.errors import InvalidUserId
 from marquee.recommend.cache import ReleaseCache
 from marquee.recommend.http import RecommendHttp, prefers_json
@@ -188,3 +191,14 @@ def test_what_was_shown_is_told_and_nothing_else(store: FileStore, cache: Releas
     (impression,) = delivery.impressions
     assert impression.id == reply.headers["Marquee-Recommendation-Id"]
     assert [film.movie_id for film in impression.films] == reply.body.decode().split(",")
+
+
+def test_json_says_where_a_rating_will_lie(store: FileStore, http: RecommendHttp) -> None:
+    """Each film's interval: the prediction and the band of users of whom as much is known, on the scale."""
+    bands = (Band(0, -9.0, 9.0), Band(1, -0.5, 1.5))
+    version = write_artifact(store, two_tastes(), trained_through=NOW, bands=bands)
+    promote(store, version, author="test")
+    known = msgspec.json.decode(http.reply("GET", "/recommend/1000", "application/json").body)["films"][0]
+    assert (known["rating"], known["interval"]) == (4.0, [3.5, 5.0])
+    stranger = msgspec.json.decode(http.reply("GET", "/recommend/7", "application/json").body)["films"][0]
+    assert stranger["interval"] == [1.0, 5.0]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +248,39 @@ def test_a_run_that_was_killed_ends_as_it_would_have(tmp_path: Path) -> None:
     )
     assert seen[0] == 9, "sweeps 1 to 8 were on disk"
     assert np.array_equal(resumed, whole)
+    assert not path.exists()
+
+
+CHECKPOINTED = """
+import hashlib, sys, time
+from pathlib import Path
+from tests.training.test_bayesian_svd import _rated, _same
+slowly = lambda done, sweeps: time.sleep(0.05)
+more = {"checkpoint_path": Path(sys.argv[1]), "checkpoint_every_s": 0.0, "progress": slowly} if sys.argv[1:] else {}
+print(hashlib.sha256(_same(*_rated(60, 50, 0.3, 0), **more).tobytes()).hexdigest())
+"""
+
+
+def test_a_killed_process_is_resumed(tmp_path: Path) -> None:
+    """SIGKILL at any moment, three times: the process after them gives the bits of one that was left alone."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    path = tmp_path / "chain.npz"
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", CHECKPOINTED, *arguments]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    alone = run().communicate()[0]
+    for _ in range(3):
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        process = run(str(path))
+        while process.poll() is None and not (path.exists() and path.stat().st_mtime_ns > before):
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert alone
+    assert run(str(path)).communicate()[0] == alone
     assert not path.exists()
 
 

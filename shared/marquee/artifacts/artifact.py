@@ -22,6 +22,7 @@ from numpy.lib import format as npy
 
 from marquee.artifacts.heads import ItemSide
 from marquee.artifacts.manifest import (
+    Band,
     FileEntry,
     Manifest,
     Metric,
@@ -51,6 +52,7 @@ def write_artifact(
     trained_through: datetime,
     metrics: Mapping[str, Metric] = MappingProxyType({}),
     groups: Mapping[str, dict[str, Metric]] = MappingProxyType({}),
+    bands: tuple[Band, ...] = (),
     provenance: Provenance | None = None,
     now: datetime | None = None,
 ) -> str:
@@ -81,6 +83,7 @@ def write_artifact(
             files=files,
             metrics=dict(metrics),
             groups=dict(groups),
+            bands=bands,
             provenance=provenance or Provenance(),
         )
         _upload(store, msgspec.structs.replace(manifest, smoke=_smoke(model, manifest)), directory)

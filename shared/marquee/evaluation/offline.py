@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from marquee.artifacts.manifest import Band
 from marquee.artifacts.model import TrainedModel
-from marquee.evaluation import metrics
+from marquee.evaluation import intervals, metrics
 from marquee.evaluation.bootstrap import Figure, ratio_of_sums
 from marquee.evaluation.candidates import Candidate, bias_only, of_model, popularity
 from marquee.training.dataset import Dataset, Interactions
@@ -32,7 +33,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     """Figures by name of candidate, then by name of metric: rmse, mae, ndcg@10, recall@20 ...
 
     ``split`` says how it was cut; ``ratings`` were predicted; ``known_users`` of the ``users`` asked about
-    had ratings in the training part.
+    had ratings in the training part. ``bands``: how far the model was off.
     """
 
     split: str
@@ -40,6 +41,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     users: int
     known_users: int
     figures: dict[str, dict[str, Figure]]
+    bands: tuple[Band, ...] = ()
 
 
 def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: int, data: str) -> Evaluation:
@@ -56,7 +58,16 @@ def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: 
         len(asked),
         int(np.isin(asked, split.train.ratings.users).sum()),
         {c.name: figures(c, split, params, seed, data) for c in candidates},
+        intervals.calibrate(*errors_and_known(candidates[0], split)),
     )
+
+
+def errors_and_known(candidate: Candidate, split: Split) -> tuple[Floats, NDArray[np.int64]]:
+    """Of each test rating how much higher it is than predicted, and how many ratings of its user were known."""
+    assert candidate.rate
+    test = split.test
+    known = np.bincount(split.train.ratings.users, minlength=split.train.n_users)[test.users]
+    return test.values - candidate.rate(test.users, test.items), known
 
 
 def figures(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from marquee.artifacts.artifact import read_items
 from marquee.artifacts.heads import ItemSide, rank
+from marquee.artifacts.manifest import Band
 from marquee.artifacts.object_store import Mappable, ObjectStore
 from marquee.artifacts.smoke import smoke_test
 from marquee.artifacts.users import UserRecord, UserSide
@@ -180,6 +181,11 @@ class Engine:
         raw += self.side.item_biases.take(rows)
         level, low, high = manifest.mean + bias, manifest.rating_min, manifest.rating_max
         return [min(max(offset + level, low), high) for offset in raw.tolist()]
+
+    def band(self, profile: Profile) -> Band | None:
+        """How far the user's ratings will lie from their predictions; None if that was not measured."""
+        known = int(np.count_nonzero(profile.ratings == profile.ratings))  # Not NaN.
+        return next((band for band in reversed(self.side.manifest.bands) if band.known <= known), None)
 
     def _theta(self, profile: Profile) -> tuple[NDArray[np.float32], float]:
         if profile.record is not None and not profile.freshly_rated:

@@ -19,8 +19,9 @@ import msgspec
 import marquee
 from marquee.errors import InvalidUserId, NothingToRecommend
 from marquee.recommend.cache import ReleaseCache
+from marquee.recommend.engine import Film
 from marquee.recommend.impressions import ImpressionSender
-from marquee.recommend.service import Answer, Recommender
+from marquee.recommend.service import Answer, Likely, Recommender
 from marquee.recommend.user_id import check_user_id
 
 log = logging.getLogger(__name__)
@@ -143,8 +144,14 @@ def _document(answer: Answer) -> dict[str, object]:
         "release": answer.release,
         "tier": answer.tier.value,
         "notes": answer.notes,
-        "films": answer.films,
+        "films": [_film(film, answer.likely) for film in answer.films] if answer.likely else answer.films,
     }
+
+
+def _film(film: Film, likely: Likely) -> dict[str, object]:
+    """With the interval that will hold the rating, mostly: ``Manifest.interval`` says how mostly."""
+    interval = None if film.rating is None else likely.about(film.rating)
+    return {**msgspec.structs.asdict(film), "interval": interval}
 
 
 def _version(cache: ReleaseCache) -> dict[str, object]:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import msgspec
 
+from marquee.artifacts.manifest import Band
 from marquee.artifacts.release import assign
 from marquee.artifacts.users import UserRecord
 from marquee.errors import NothingToRecommend
@@ -49,6 +50,20 @@ CohortsOf: TypeAlias = "Callable[[str], Cohorts]"
 """The cohorts of a user, none if nobody knows him; raises :class:`NoAnswer`."""
 
 
+class Likely(msgspec.Struct, frozen=True):
+    """The interval about a prediction that holds the rating with probability ``share``, on the scale."""
+
+    share: float
+    band: Band
+    rating_min: float
+    rating_max: float
+
+    def about(self, rating: float) -> tuple[float, float]:
+        """From where to where a rating will lie that is predicted as ``rating``."""
+        low, high = rating + self.band.below, rating + self.band.above
+        return max(low, self.rating_min), min(high, self.rating_max)
+
+
 class Answer(msgspec.Struct, frozen=True):
     """One list, best film first, and how it came about."""
 
@@ -63,6 +78,8 @@ class Answer(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     explored: bool = False
     """Whether the whole list was drawn at random."""
+    likely: Likely | None = None
+    """Where the ratings will most likely lie."""
     seconds: dict[str, float] = {}
     """How long each step took."""
 
@@ -151,17 +168,18 @@ class Recommender:
         arm = assign(serving.release, user_id)
         engine = serving.engines[arm.name]
         notes: list[str] = []
-        explored = False
+        explored, likely = False, None
         try:
             profile = self._profile(engine, user_id, notes, steps)
             cohorts = () if len(profile.items) else self._cohorts(engine, user_id, notes, steps)
             tier, films, explored = engine.explore(profile, self._n, self._policy, cohorts)
+            likely = _likely(engine, profile)
         except Exception:  # Whatever it is, a list for nobody in particular is better than none.
             log.exception("scoring failed for user %s with %s", user_id, engine.version)
             notes.append(SCORING_FAILED)
             tier, films = Tier.LAST_RESORT, engine.popular(self._n)
         steps.done("rank")
-        return self._answered(user_id, now, (serving, arm.name), tier, films, notes, steps, explored)
+        return self._answered(user_id, now, (serving, arm.name), tier, films, notes, steps, explored, likely)
 
     def _profile(self, engine: Engine, user_id: str, notes: list[str], steps: Steps) -> Profile:
         record = self._record(engine, user_id, notes)
@@ -227,6 +245,7 @@ class Recommender:
         notes: list[str],
         steps: Steps,
         explored: bool = False,
+        likely: Likely | None = None,
     ) -> Answer:
         if self.cache.store_away:
             notes.append(STORE_AWAY)
@@ -244,6 +263,7 @@ class Recommender:
             films=tuple(films),
             notes=tuple(dict.fromkeys(notes)),
             explored=explored,
+            likely=likely,
             seconds=steps.seconds,
         )
 
@@ -255,3 +275,8 @@ class Recommender:
         return (
             "There is no release yet, and nothing was watched so far: train a model with `marquee retrain`."
         )
+
+
+def _likely(engine: Engine, profile: Profile) -> Likely | None:
+    band, manifest = engine.band(profile), engine.side.manifest
+    return Likely(manifest.interval, band, manifest.rating_min, manifest.rating_max) if band else None

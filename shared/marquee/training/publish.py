@@ -54,6 +54,7 @@ def store_artifact(run: steps.Run, store: ObjectStore, kept: ObjectStore | None,
         trained_through=steps.read_checks(run).profile.newest,
         metrics=manifest_metrics(evaluation),
         groups=_groups(run),
+        bands=evaluation.bands,
         provenance=provenance.of(run, commit),
     )
     trained_through = read_manifest(store, version).trained_through
