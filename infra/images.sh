@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 REGISTRY=${1:?usage: images.sh REGISTRY [JOB...]}
 shift
-[ $# -gt 0 ] || set -- bridge migrate retrain
+# The bridge, the migration, and whatever infra/schedules.yaml runs.
+[ $# -gt 0 ] || set -- bridge migrate $(sed -n 's#^ *job: jobs/##p' infra/schedules.yaml)
 COMMIT=$(git rev-parse HEAD)
 for job in "$@"; do
   docker build --file "jobs/$job/Dockerfile" --build-arg "COMMIT=$COMMIT" --tag "$REGISTRY/$job:$COMMIT" .

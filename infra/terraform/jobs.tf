@@ -1,13 +1,11 @@
 # Jobs that run to an end: `migrate` once for each commit, the scheduled ones by the clock.
 
 locals {
-  jobs = merge(
-    { for name, schedule in local.schedules : name => {
-      image   = basename(schedule.job)
-      timeout = schedule.timeout_s
-      limits  = { cpu = "4", memory = "8Gi" }
-    } if startswith(schedule.job, "jobs/") },
-  )
+  jobs = { for name, schedule in local.schedules : name => {
+    image   = basename(schedule.job)
+    timeout = schedule.timeout_s
+    limits  = basename(schedule.job) == "retrain" ? { cpu = "4", memory = "8Gi" } : { cpu = "1", memory = "512Mi" }
+  } if startswith(schedule.job, "jobs/") }
 }
 
 # Applying a new commit runs it to its end, before the functions of that commit are deployed.

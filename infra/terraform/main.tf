@@ -8,7 +8,7 @@ locals {
   bridge_needs = [
     "kafka_bootstrap", "kafka_topic", "kafka_group", "kafka_security", "kafka_sasl_mechanism", "kafka_username",
     "kafka_password", "kafka_options", "delivery_url", "delivery_timeout_s", "delivery_concurrency", "batch_lines",
-    "batch_ms", "batch_bytes", "batches_in_flight", "drain_s", "log_level",
+    "batch_ms", "batch_bytes", "batches_in_flight", "drain_s", "metrics_port", "log_level",
   ]
   migrate_needs = ["database_url", "log_level"]
   job_needs     = { for name, schedule in local.schedules : name => schedule.needs if startswith(schedule.job, "jobs/") }
@@ -31,6 +31,7 @@ locals {
     kafka_security       = var.kafka.security
     kafka_sasl_mechanism = var.kafka.sasl_mechanism
     commit               = var.commit
+    trace_project        = var.project_id
   }
   values          = merge(var.settings, local.places)
   secret_settings = { database_url = "database-url", kafka_password = "kafka-password" }
@@ -38,7 +39,7 @@ locals {
   # Named once more, since what checks `var.settings` must not wait for what `var.settings` makes.
   reserved = [
     "objects_url", "dvc_remote", "delivery_url", "kafka_bootstrap", "kafka_topic", "kafka_username", "kafka_security",
-    "kafka_sasl_mechanism", "commit", "database_url", "kafka_password",
+    "kafka_sasl_mechanism", "commit", "trace_project", "database_url", "kafka_password",
   ]
 
   # By part: its environment, and which secrets it is given.

@@ -116,8 +116,8 @@ run "each_part_has_the_least_it_needs" {
     error_message = "The bridge and recommend publish, and nobody else."
   }
   assert {
-    condition = toset(keys(google_secret_manager_secret_iam_member.reader)) == toset([
-      "bridge-kafka-password", "ingest-database-url", "migrate-database-url", "recommend-database-url", "retrain-database-url",
+    condition = alltrue([for grant in local.secret_readers : contains(local.needs[grant.part], replace(grant.secret, "-", "_"))]) && alltrue([
+      for key in ["bridge-database-url", "ingest-kafka-password", "recommend-kafka-password", "build-database-url"] : !contains(keys(google_secret_manager_secret_iam_member.reader), key)
     ])
     error_message = "A part may read a secret that it does not need."
   }
@@ -126,7 +126,7 @@ run "each_part_has_the_least_it_needs" {
     error_message = "A reader of secrets may do more than read."
   }
   assert {
-    condition     = toset(keys(google_cloud_run_v2_job_iam_member.scheduler)) == toset(["retrain"])
+    condition     = toset(keys(google_cloud_run_v2_job_iam_member.scheduler)) == toset([for name, schedule in yamldecode(file("../schedules.yaml")).schedules : name if startswith(schedule.job, "jobs/")])
     error_message = "The scheduler may start what it does not schedule."
   }
   assert {
