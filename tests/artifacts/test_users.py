@@ -6,6 +6,7 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -159,3 +160,18 @@ def test_the_files_do_not_depend_on_memory_order(tmp_path: Path) -> None:
         write_users(each, tmp_path / name)
     for file in ("users.bin", "users.index"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_memory_does_not_grow_with_the_users_who_were_read(file_store: ObjectStore) -> None:
+    """Ten thousand users of 2 kB, mapped: what is resident stays well below the file, and what was read
+    before stays what it was."""
+    model = made_model([str(n) for n in range(10_000)], k=500)
+    side = UserSide(file_store, read_manifest(file_store, stored(file_store, model)))
+    first = side.read("7")
+    assert first is not None
+    before = psutil.Process().memory_full_info().pss
+    for user_id in model.user_ids:
+        assert side.read(user_id) is not None
+    grown = psutil.Process().memory_full_info().pss - before
+    assert grown < 0.7 * side._manifest.files["users.bin"].size
+    assert first.vector.tolist() == model.user_vectors[7].tolist()

@@ -76,6 +76,9 @@ class Mappable(Protocol):
     def map(self, name: str) -> memoryview:
         """The object's bytes, mapped and read-only; only for objects that are never replaced."""
 
+    def forget(self, mapped: memoryview) -> None:
+        """Let go of the memory behind all that was read of ``mapped``; what is read again comes back."""
+
 
 def connect(url: str, *, timeout_s: float = 20.0, read_only: bool = False) -> ObjectStore:
     """The store at ``url``. Nothing is sent and no client library is imported before the first use.

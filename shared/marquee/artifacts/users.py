@@ -31,6 +31,7 @@ from marquee.errors import ArtifactRefused, ObjectNotFound
 INDEX, BLOCKS = "users.index", "users.bin"
 USERS_PER_BUCKET = 4
 _ENTRY = np.dtype([("offset", "<u8"), ("length", "<u4")])
+_FORGET_AFTER = 64  # Reads of a mapped file: each may bring half a megabyte around it along.
 _HEADER = struct.Struct("<II")
 
 
@@ -58,6 +59,7 @@ class UserSide:
         self._store = store
         self._manifest = manifest
         self._maps: dict[str, memoryview] = {}
+        self._read = 0
 
     def read(self, user_id: str) -> UserRecord | None:
         """What is stored of the user, or None if he is not known.
@@ -114,13 +116,20 @@ class UserSide:
         name = object_name(self._manifest.version, file)
         try:
             if isinstance(self._store, Mappable):
-                # The system reads only what is touched.
-                if file not in self._maps:
-                    self._maps[file] = self._store.map(name)
-                return self._maps[file][start : start + length]
+                return self._mapped(self._store, file, name)[start : start + length]
             return memoryview(self._store.read_range(name, start, length))
         except ObjectNotFound as error:
             raise ArtifactRefused(f"{name} is missing") from error
+
+    def _mapped(self, store: Mappable, file: str, name: str) -> memoryview:
+        """The system reads only what is touched, but would count it as ours as long as we live."""
+        self._read += 1
+        if self._read % _FORGET_AFTER == 0:
+            for view in list(self._maps.values()):
+                store.forget(view)
+        if file not in self._maps:
+            self._maps[file] = store.map(name)
+        return self._maps[file]
 
     def _corrupt(self, bucket: int) -> ArtifactRefused:
         return ArtifactRefused(f"bucket {bucket} of the users of {self._manifest.version} is corrupt")
