@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 from benchmarks.load import Load, load
 from benchmarks.registry import Result, at_least, at_most, benchmark
 from benchmarks.serving import FILMS, Instance, hello, made_model, recommend, store
-from marquee.artifacts.artifact import read_items, write_artifact
+from marquee.artifacts.artifact import write_artifact
 from marquee.artifacts.file import FileStore
+from marquee.artifacts.items import read_items
 from marquee.artifacts.object_store import ObjectStore
 from marquee.artifacts.promotion import promote
 from marquee.artifacts.users import UserSide
@@ -30,7 +31,7 @@ COPIES_MB = 160
 """The films' vectors lie in memory so many times over that no cache holds them: memory is what is read."""
 
 ROUNDS, ROUND_S, CONNECTIONS = 7, 1.0, 8
-STARTS = 9
+STARTS = 12
 SWAPS, FULL_SIZE = 100, 1_000_000
 
 

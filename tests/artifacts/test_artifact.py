@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from marquee.artifacts.artifact import read_items, verify, write_artifact
+from marquee.artifacts.artifact import verify, write_artifact
 from marquee.artifacts.heads import rank, rate
+from marquee.artifacts.items import read_items
 from marquee.artifacts.manifest import Metric, Provenance, object_name, read_manifest
 from marquee.artifacts.model import Histories, TrainedModel, item_shapes
 from marquee.artifacts.object_store import Content, ObjectStore, Version

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from marquee.artifacts.artifact import read_items, verify
+from marquee.artifacts.artifact import verify
+from marquee.artifacts.items import read_items
 from marquee.artifacts.manifest import Manifest, read_manifest
 from marquee.artifacts.model import TrainedModel
 from marquee.artifacts.object_store import ObjectStore

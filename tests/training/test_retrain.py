@@ -17,7 +17,8 @@ from tests.training.worlds import SECOND, blocks
 
 from marquee import cli
 from marquee.artifacts import release
-from marquee.artifacts.artifact import read_items, verify
+from marquee.artifacts.artifact import verify
+from marquee.artifacts.items import read_items
 from marquee.artifacts.manifest import read_manifest
 from marquee.artifacts.object_store import ObjectStore, connect
 from marquee.artifacts.promotion import promote

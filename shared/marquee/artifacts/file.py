@@ -70,10 +70,6 @@ class FileStore:
                 return memoryview(b"")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
-    def forget(self, mapped: memoryview) -> None:
-        if isinstance(mapped.obj, mmap.mmap):
-            mapped.obj.madvise(mmap.MADV_DONTNEED)
-
     def put_new(self, name: str, data: Content) -> Version:
         return self._write(name, data, None)
 

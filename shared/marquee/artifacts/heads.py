@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from marquee.artifacts.arrays import Floats, no_cohorts
 from marquee.artifacts.manifest import Manifest
-from marquee.artifacts.model import Floats, no_cohorts
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from marquee.artifacts.arrays import Floats, check_array, item_shapes, no_cohorts
 from marquee.errors import ArtifactRefused
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,6 @@ class Histories:
             ratings[order].astype(np.float32),
             weights[order].astype(np.float32),
         )
-
-
-def no_cohorts() -> Floats:
-    """The scores of no cohort at all."""
-    return np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +112,3 @@ class TrainedModel:
             raise ArtifactRefused("histories name films that are not in movie_ids")
         if not np.isfinite(h.weights).all() or np.isinf(h.ratings).any():
             raise ArtifactRefused("histories hold weights or ratings that are not finite")
-
-
-def item_shapes(n_items: int, k: int, r: int) -> dict[str, tuple[int, ...]]:
-    """The arrays of the item side and the shape of each."""
-    return {
-        "item_biases": (n_items,),
-        "item_vectors": (n_items, k),
-        "rank_items": (n_items, r),
-        "rank_history": (n_items, r),
-        "popularity": (n_items,),
-        "prior_mean": (k + 1,),
-        "prior_precision": (k + 1, k + 1),
-    }
-
-
-def check_array(name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:
-    """Raise :class:`ArtifactRefused` unless ``array`` is finite float32 of ``shape``."""
-    if array.dtype != np.dtype("<f4") or array.shape != shape:
-        raise ArtifactRefused(f"{name} is {array.dtype}{list(array.shape)}, not float32{list(shape)}")
-    # The ends tell of every number between them, and a NaN is both; without an array of answers.
-    if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
-        raise ArtifactRefused(f"{name} holds numbers that are not finite")

@@ -11,10 +11,11 @@ writers at once is decided by a precondition, never by listing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NewType, Protocol, overload, runtime_checkable
 from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from marquee.errors import ObjectStoreError
 
@@ -28,8 +29,7 @@ NAME_BYTES = 900  # S3 and GCS take 1,024 bytes, the prefix of the URL included.
 SEGMENT_BYTES = 200  # A file name has 255; ours carries a suffix while it is written.
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
+class Object(msgspec.Struct, frozen=True):
     """An object's bytes and the version they are of."""
 
     data: bytes
@@ -75,9 +75,6 @@ class Mappable(Protocol):
 
     def map(self, name: str) -> memoryview:
         """The object's bytes, mapped and read-only; only for objects that are never replaced."""
-
-    def forget(self, mapped: memoryview) -> None:
-        """Let go of the memory behind all that was read of ``mapped``; what is read again comes back."""
 
 
 def connect(url: str, *, timeout_s: float = 20.0, read_only: bool = False) -> ObjectStore:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from marquee.artifacts.arrays import Floats
 from marquee.artifacts.heads import ItemSide, rank, rate
 from marquee.artifacts.manifest import SmokeCase
-from marquee.artifacts.model import Floats
 from marquee.artifacts.users import UserRecord, UserSide
 from marquee.errors import ArtifactRefused
 

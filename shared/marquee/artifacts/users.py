@@ -13,20 +13,25 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from marquee.artifacts.arrays import Floats
 from marquee.artifacts.manifest import Manifest, object_name
-from marquee.artifacts.model import Floats, TrainedModel
 from marquee.artifacts.object_store import Mappable, ObjectStore
 from marquee.errors import ArtifactRefused, ObjectNotFound
+
+if TYPE_CHECKING:
+    from marquee.artifacts.model import TrainedModel
 
 INDEX, BLOCKS = "users.index", "users.bin"
 USERS_PER_BUCKET = 4
@@ -35,8 +40,7 @@ _FORGET_AFTER = 64  # Reads of a mapped file: each may bring half a megabyte aro
 _HEADER = struct.Struct("<II")
 
 
-@dataclass(frozen=True, slots=True)
-class UserRecord:
+class UserRecord(msgspec.Struct, frozen=True):
     """What the artifact knows of one user."""
 
     user_id: str
@@ -126,7 +130,8 @@ class UserSide:
         self._read += 1
         if self._read % _FORGET_AFTER == 0:
             for view in list(self._maps.values()):
-                store.forget(view)
+                if isinstance(view.obj, mmap.mmap):
+                    view.obj.madvise(mmap.MADV_DONTNEED)  # What is read again comes back.
         if file not in self._maps:
             self._maps[file] = store.map(name)
         return self._maps[file]

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import msgspec
+
 from marquee.artifacts import release as releases
 from marquee.artifacts.object_store import ObjectStore, Version
 from marquee.artifacts.release import Release
@@ -29,16 +31,14 @@ REFUSALS_KEPT = 20
 _PAUSE_UNLOADED_S = 1.0  # Between two looks while there is nothing to serve.
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(msgspec.Struct, frozen=True):
     """A release and the engine of each of its arms."""
 
     release: Release
     engines: dict[str, Engine]  # arm's name -> engine; two arms of one version share theirs
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """A release that must not serve, and why. ``release`` is 0 where the document cannot be read."""
 
     release: int

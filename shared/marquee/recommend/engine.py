@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.artifacts.artifact import read_items
 from marquee.artifacts.heads import ItemSide, rank
+from marquee.artifacts.items import read_items
 from marquee.artifacts.manifest import Band
 from marquee.artifacts.object_store import Mappable, ObjectStore
 from marquee.artifacts.smoke import smoke_test

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:  # The database's client is loaded where there is a database.
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True, gc=False):
     """A user's films, those seen last at the end, each once.
 
     ``items``, ``ratings`` (NaN: watched, not rated) and ``weights`` (for the ranking head): [n].
@@ -35,8 +34,7 @@ class Profile:
     freshly_rated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Film:
+class _Film(msgspec.Struct, frozen=True, gc=False):
     rating: float  # NaN: watched, not rated
     weight: float
 

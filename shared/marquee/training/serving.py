@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from marquee.artifacts.artifact import read_items
 from marquee.artifacts.heads import ItemSide, rank
+from marquee.artifacts.items import read_items
 from marquee.artifacts.object_store import ObjectStore
 from marquee.artifacts.users import UserRecord, UserSide
 from marquee.evaluation.candidates import Candidate, Floats, Ints
