@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_folder_that_only_we_may_enter_is_no_hindrance(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_ordinary_user_starts_it_too(tmp_path: Path) -> None:
+def test_ordinary_user_starts_it_too() -> None:
     """The same calls as a user without rights, in a process of its own."""
     program = (
         "import os, psycopg2, sys; from pathlib import Path\n"
@@ -86,11 +87,11 @@ def test_ordinary_user_starts_it_too(tmp_path: Path) -> None:
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "with EmbeddedPostgres(Path(sys.argv[1])) as server: print(os.geteuid(), server.pid is not None)"
     )
-    open_to_all = tmp_path / "everybody"
-    open_to_all.mkdir()
-    for folder in (open_to_all, *[p for p in open_to_all.parents if p.stat().st_mode & 0o777 == 0o700]):
-        folder.chmod(0o777)
-    home = {**os.environ, "HOME": str(open_to_all)}
-    command = [sys.executable, "-c", program, str(open_to_all / "postgres")]
-    done = subprocess.run(command, env=home, capture_output=True, text=True)
+    # Not below pytest's own folder, into which nobody else may look.
+    with tempfile.TemporaryDirectory(prefix="marquee-", dir="/tmp") as folder:
+        open_to_all = Path(folder)
+        open_to_all.chmod(0o777)
+        home = {**os.environ, "HOME": folder}
+        command = [sys.executable, "-c", program, str(open_to_all / "postgres")]
+        done = subprocess.run(command, env=home, capture_output=True, text=True)
     assert done.stdout == "65534 True\n", done.stderr

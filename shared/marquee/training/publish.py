@@ -9,6 +9,7 @@ from math import isfinite
 from marquee.artifacts import release as releases
 from marquee.artifacts.artifact import write_artifact
 from marquee.artifacts.manifest import Metric, read_manifest
+from marquee.artifacts.model import TrainedModel
 from marquee.artifacts.object_store import ObjectStore
 from marquee.artifacts.release import Release
 from marquee.errors import ArtifactRefused, ObjectNotFound
@@ -40,6 +41,11 @@ class Result:
     findings: tuple[str, ...] = field(default=())
 
 
+def whole_model(run: steps.Run) -> TrainedModel:
+    """The model of everything, with the cohorts that the snapshot's facts tell of: what an artifact holds."""
+    return cohorts.joined(read_model(run.at(steps.WHOLE)), snapshot.read(run.at(steps.SNAPSHOT)).base.facts)
+
+
 def store_artifact(run: steps.Run, store: ObjectStore, kept: ObjectStore | None, commit: str) -> Result:
     """Keep the snapshot in the remote ``kept``, where there is one, then write the model of the whole.
 
@@ -50,7 +56,7 @@ def store_artifact(run: steps.Run, store: ObjectStore, kept: ObjectStore | None,
     evaluation = steps.read_evaluation(run)
     version = write_artifact(
         store,
-        cohorts.joined(read_model(run.at(steps.WHOLE)), snapshot.read(run.at(steps.SNAPSHOT)).base.facts),
+        whole_model(run),
         trained_through=steps.read_checks(run).profile.newest,
         metrics=manifest_metrics(evaluation),
         groups=_groups(run),

@@ -13,8 +13,8 @@ from marquee.artifacts.manifest import Manifest, read_manifest
 from marquee.artifacts.object_store import ObjectStore, connect
 from marquee.errors import ObjectNotFound, ReleaseError, SettingsError, TrainingDataError
 from marquee.training import provenance, remote, steps, tables
-from marquee.training.dataset_files import read_model
 from marquee.training.params import Params
+from marquee.training.publish import whole_model
 from marquee.training.snapshot import Request
 from marquee.training.trainer import Progress, silent
 
@@ -76,9 +76,7 @@ def reproduce(
     for step in ("check", "features", "train"):
         steps.STEPS[step].run(run)
     made_in = connect((directory / "data/objects").resolve().as_uri())
-    made = write_artifact(
-        made_in, read_model(run.at(steps.WHOLE)), trained_through=steps.read_checks(run).profile.newest
-    )
+    made = write_artifact(made_in, whole_model(run), trained_through=steps.read_checks(run).profile.newest)
     again = read_manifest(made_in, made)
     files = {name: again.files.get(name) == entry for name, entry in manifest.files.items()}
     return Reproduction(version, made, files, tuple(environment_differences(manifest, commit)))
