@@ -37,7 +37,7 @@ demo: .venv/.local ## run the whole system on MovieLens, live; FOR=60 stops afte
 	$(BIN)/marquee local demo $(if $(FOR),--for $(FOR))
 
 test: .venv/.dev ## run all tests (TESTS=tests/stream for some)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 12 $(TESTS)
 
 lint: .venv/.dev ## style and common mistakes
 	$(BIN)/ruff check .
