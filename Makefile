@@ -12,7 +12,7 @@ KILLS ?= 50
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check chaos bench docs requirements wheel bundle infra-check clean
+.PHONY: help demo test lint format types imports check chaos fuzz bench docs requirements wheel bundle infra-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ imports: .venv/.dev ## the one-way import contract
 	$(BIN)/lint-imports
 
 check: lint types imports test ## all that CI runs
+
+fuzz: .venv/.dev ## ten million mutated lines and a hundred thousand malformed envelopes (minutes)
+	$(BIN)/python -m tests.fuzz
 
 bench: .venv/.dev ## measure; results to build/bench.json (ONLY=name for one)
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

@@ -145,6 +145,11 @@ NOT_OURS = {
         b'{"specversion": "1.0"}',
         {"Content-Type": "application/cloudevents+json"},
     ),
+    # Found by `make fuzz`.
+    "structured event whose type is an object": (
+        b'{"specversion": "1.0", "id": "1", "type": {}, "source": "s", "time": "2026-02-14T00:00:00Z", "data": {}}',
+        {"Content-Type": "application/cloudevents+json"},
+    ),
     "structured event of malformed JSON": (b"{", {"Content-Type": "application/cloudevents+json"}),
 }
 

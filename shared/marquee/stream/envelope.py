@@ -130,6 +130,11 @@ def _from_cloudevent(headers: Mapping[str, str], body: bytes) -> Envelope:
         raise InvalidBatch(f"not a CloudEvent 1.0: {type(error).__name__}: {error}", body) from error
     if time.tzinfo is None:
         raise InvalidBatch(f"the event's time names no zone: {event['time']!r}", body)
+    for name in ("id", "type", "source"):
+        if not isinstance(event[name], str):  # The library takes what it finds in a structured event's JSON.
+            raise InvalidBatch(
+                f"not a CloudEvent 1.0: its {name} is {str(event[name])[:80]!a}, not text", body
+            )
     data = event.data
     if data is None or isinstance(data, str):
         data = (data or "").encode()
