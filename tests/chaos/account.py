@@ -17,10 +17,12 @@ _user_of = re.compile(rb"\A[^,]*,([0-9]+),").match
 
 @dataclass(frozen=True)
 class Account:
-    """``lost``: acknowledged by Kafka and in no table; ``doubled``: rows beyond one a line; ``wrong``: a row that
+    """``lost``: in Kafka and in no table; ``doubled``: rows beyond one a line; ``wrong``: a row that
     is not its line's, or in the wrong table."""
 
     acknowledged: int
+    lost_by_broker: int
+    """Lines that Kafka acknowledged and does not hold: the embedded broker's, when it is killed."""
     rows: int
     lost: int
     doubled: int
@@ -38,32 +40,45 @@ class Account:
     def __str__(self) -> str:
         sums = "agree" if self.totals_agree and self.viewings_agree else "DISAGREE"
         return (
-            f"lines {self.acknowledged}, rows {self.rows}, lost = {self.lost}, doubled = {self.doubled}, "
+            f"lines {self.acknowledged} (of which the broker lost {self.lost_by_broker}), rows {self.rows}, "
+            f"lost = {self.lost}, doubled = {self.doubled}, "
             f"wrong = {self.wrong}, totals and viewings {sums}"
         )
 
 
+Places = Mapping[tuple[int, int], str]
+"""The user id of each line by (partition, offset)."""
 Rows = Mapping[tuple[int, int], list[tuple[str, str]]]
 """(table, user id) of each row by (partition, offset)."""
 
 
-def account(database: Database, ledger: Ledger) -> Account:
-    """Count as it stands."""
+def account(database: Database, ledger: Ledger, in_kafka: Places | None = None) -> Account:
+    """Count as it stands, against what Kafka holds; without it, against what Kafka said that it holds."""
     rows = _rows(database)
-    wrong = _wrong(rows, ledger)
-    users = {user_id for found in rows.values() for _, user_id in found}
-    # A line that Kafka took without our hearing of it is a line all the same: it may be there once.
+    places = _acknowledged(ledger) if in_kafka is None else in_kafka
+    wrong = _wrong(rows, ledger, places)
+    held = set(places.values())
     return Account(
         acknowledged=len(ledger.safe),
         rows=sum(len(found) for found in rows.values()),
-        lost=sum(line(number, ledger.seed).user_id not in users for number in ledger.safe)
-        + sum(place not in rows for place in ledger.places),
+        lost_by_broker=sum(line(number, ledger.seed).user_id not in held for number in ledger.safe),
+        lost=sum(place not in rows for place in places),
         doubled=sum(len(found) - 1 for found in rows.values()),
         wrong=len(wrong),
         examples=tuple(wrong[:5]),
         totals_agree=progress.totals(database) == progress.counts(database),
         viewings_agree=_viewings_agree(database),
     )
+
+
+def user_of(raw: bytes) -> str:
+    """The user id of a line, damaged or not."""
+    user = _user_of(raw)
+    return user[1].decode() if user else ""
+
+
+def _acknowledged(ledger: Ledger) -> Places:
+    return {place: line(number, ledger.seed).user_id for place, number in ledger.places.items()}
 
 
 def _rows(database: Database) -> Rows:
@@ -75,22 +90,19 @@ def _rows(database: Database) -> Rows:
                 rows.setdefault((partition, offset), []).append((table, user_id))
         cursor.execute('SELECT partition, "offset", raw FROM quarantine')
         for partition, offset, raw in cursor.fetchall():
-            user = _user_of(bytes(raw))
-            user_id = user[1].decode() if user else ""
-            rows.setdefault((partition, offset), []).append(("quarantine", user_id))
+            rows.setdefault((partition, offset), []).append(("quarantine", user_of(bytes(raw))))
     return rows
 
 
-def _wrong(rows: Rows, ledger: Ledger) -> list[str]:
-    """Rows whose line was never written, or written elsewhere, or belongs into another table."""
+def _wrong(rows: Rows, ledger: Ledger, places: Places) -> list[str]:
+    """Rows whose line was never written, or is elsewhere, or belongs into another table."""
     fates = {(known := line(number, ledger.seed)).user_id: known.table for number in range(ledger.written)}
     wrong = []
     for place, found in rows.items():
-        number = ledger.places.get(place)
-        expected = None if number is None else line(number, ledger.seed).user_id
+        expected = places.get(place)
         for table, user_id in found:
             if fates.get(user_id) != table or expected not in (None, user_id):
-                fate = f"{fates.get(user_id)}; Kafka said that {expected} is there"
+                fate = f"{fates.get(user_id)}; Kafka has {expected} there"
                 wrong.append(f"{place}: user {user_id} in {table}, not {fate}")
     return wrong
 

@@ -12,10 +12,10 @@ from contextlib import closing
 from pathlib import Path
 
 import psutil
-from tests.chaos.account import Account, account
+from tests.chaos.account import Account, Places, account, user_of
 from tests.chaos.lines import Ledger
 from tests.chaos.mischief import Mischief
-from tests.chaos.writer import Writer
+from tests.chaos.writer import Writer, read_topic
 from tests.servers.function import ROOT
 
 from marquee.errors import DatabaseUnavailable
@@ -24,7 +24,6 @@ from marquee.local.function import answers, instance
 from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.postgres import EmbeddedPostgres
 from marquee.local.process import Process, free_port
-from marquee.local.retention import Retention
 from marquee.settings import Settings
 from marquee.telemetry.database import Database
 from marquee.telemetry.migrate import migrate
@@ -48,7 +47,6 @@ class ChaosSystem:
         self._function_port = free_port()
         self.mischief = Mischief(self._function_port, PATIENCE_S, random.Random(seed))
         self._writer = Writer(self.kafka.bootstrap, TOPIC, PARTITIONS, self.ledger, lines_per_s)
-        self._retention = Retention(self.kafka.directory, TOPIC, "chaos", kept=50)
         self._processes: dict[str, Process] = {}
 
     def __enter__(self) -> ChaosSystem:
@@ -61,12 +59,10 @@ class ChaosSystem:
         for part in ("function", *BRIDGES):
             self.start(part)
         self._writer.start()
-        self._retention.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._writer.stop()
-        self._retention.stop()
         for process in self._processes.values():
             process.stop(2)
         self.mischief.close()
@@ -107,16 +103,25 @@ class ChaosSystem:
         """Write no more, wait until all has arrived, and count."""
         self.mischief.rest()
         self._writer.finish(patience_s)
+        in_kafka = self._in_kafka()
         deadline = time.monotonic() + patience_s
         while True:
             try:
-                found = account(self.database, self.ledger)
+                found = account(self.database, self.ledger, in_kafka)
                 if found.exact or time.monotonic() > deadline:
                     return found
             except DatabaseUnavailable:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(0.3)
+
+    def _in_kafka(self) -> Places:
+        """What the broker holds in the end, whatever it has acknowledged."""
+        ends = dict.fromkeys(range(PARTITIONS), 0)
+        for partition, offset in self.ledger.places:
+            ends[partition] = max(ends[partition], offset + 1)
+        held = read_topic(self.kafka.bootstrap, TOPIC, ends)
+        return {place: user_of(raw) for place, raw in held.items()}
 
     def execute(self, statement: str) -> None:
         """Run SQL in the database."""

@@ -19,7 +19,7 @@ KILLS, SEED = 7, 1
 @pytest.mark.servers
 def test_every_line_once_whatever_is_killed(tmp_path: Path) -> None:
     """Kills and pauses of every part, odd deliveries, a database that is away, full or slow, while two bridges
-    share the partitions: each line that Kafka acknowledged is in its table once, and nothing else is."""
+    share the partitions: each line that Kafka holds is in its table once, and nothing else is."""
     with ChaosSystem(tmp_path, SEED) as system:
         monkey = Monkey(system, SEED, away_s=1.5)
         monkey.rage(KILLS)

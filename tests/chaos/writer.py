@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from tests.chaos.lines import Ledger, Line
 
 ROOM = 20_000
@@ -68,7 +69,7 @@ class Writer:
             {
                 "bootstrap.servers": self._bootstrap,
                 "enable.idempotence": True,
-                "linger.ms": 100,
+                "linger.ms": 250,
                 "message.timeout.ms": 0,
                 "reconnect.backoff.max.ms": 500,
                 "log_level": 0,
@@ -89,3 +90,22 @@ class Writer:
     def _trouble(self, error: Any) -> None:
         if error.fatal():
             self._confused = error
+
+
+def read_topic(bootstrap: str, topic: str, ends: Mapping[int, int]) -> dict[tuple[int, int], bytes]:
+    """All lines of the topic by (partition, offset), up to what is known to be the end of each partition."""
+    found: dict[tuple[int, int], bytes] = {}
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{topic}-reader", "log_level": 0})
+    try:
+        for partition, end in ends.items():
+            consumer.assign([TopicPartition(topic, partition, 0)])
+            quiet_at = time.monotonic() + 20
+            # Beyond the end there may be lines whose acknowledgement was lost.
+            while time.monotonic() < quiet_at:
+                for message in consumer.consume(5_000, 1.0):
+                    if message.error() is None:
+                        found[partition, message.offset()] = message.value()
+                        quiet_at = time.monotonic() + (20 if message.offset() < end - 1 else 2)
+    finally:
+        consumer.close()
+    return found

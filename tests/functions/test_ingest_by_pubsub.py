@@ -1,0 +1,102 @@
+"""The way over Pub/Sub, on the wire: Kafka, bridge, topic, push into the real function, tables."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import grpc
+import pytest
+from confluent_kafka import Producer
+from google.pubsub_v1 import types
+from tests.chaos.account import account
+from tests.chaos.lines import Ledger
+from tests.functions.test_ingest import Function
+from tests.servers.pubsub import PubSubServer
+
+from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
+from marquee.local.postgres import EmbeddedPostgres
+from marquee.settings import Settings
+from marquee.stream.commands import forward
+from marquee.telemetry.database import Database
+from marquee.telemetry.migrate import migrate
+
+pytestmark = pytest.mark.servers
+LINES, PARTITIONS = 3_000, 2
+
+
+def write(kafka: EmbeddedKafka, topic: str, ledger: Ledger) -> None:
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+    for _ in range(LINES):
+        line = ledger.next()
+        producer.produce(
+            topic,
+            line.raw,
+            partition=line.number % PARTITIONS,
+            on_delivery=lambda error, message, number=line.number: ledger.acknowledged(
+                number, message.partition(), message.offset()
+            ),
+        )
+    assert producer.flush(30) == 0
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain"
+        time.sleep(0.05)
+
+
+def test_each_line_once_through_a_dead_database_and_dead_letters(
+    kafka: EmbeddedKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Publishes are refused, and taken without an answer; batches are cut small and pushed in any order, some of
+    them twice; the database is away for so long that messages go to the dead-letter topic. Its messages, pushed
+    into the same function once the database is back, complete the tables: each line once."""
+    server, topic, ledger = PubSubServer(), f"log-{uuid.uuid4().hex[:8]}", Ledger(seed=5)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.host)
+    kafka.create_topic(topic, PARTITIONS)
+    with EmbeddedPostgres(tmp_path / "postgres") as postgres:
+        migrate(postgres.url)
+        function = Function(tmp_path / "ingest.log", postgres.url)
+        function.start()
+        endpoint = f"http://127.0.0.1:{function.port}/"
+        server.create_topic("project", "lines")
+        dead = server.create_topic("project", "dead")
+        policy = types.DeadLetterPolicy(dead_letter_topic=dead, max_delivery_attempts=5)
+        pushed = server.create_push("project", "ingest", "lines", endpoint, dead_letter_policy=policy)
+        again = server.create_push("project", "again", "lines", endpoint, dead_letter_policy=policy)
+        buried = server.create_push("project", "buried", "dead", endpoint)
+        server.faults.refuse.extend([grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
+        server.faults.lose_answers = 2
+        postgres.kill()
+        write(kafka, topic, ledger)
+        settings = Settings(
+            kafka_bootstrap=kafka.bootstrap,
+            kafka_topic=topic,
+            kafka_group=topic,
+            kafka_options=tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items()),
+            delivery_url="pubsub://project/lines",
+            batch_bytes=20_000,
+            batches_in_flight=3,
+        )
+        stop = threading.Event()
+        bridge = threading.Thread(target=forward, args=(settings, stop), daemon=True)
+        bridge.start()
+        wait_until(lambda: sum(name == dead for name, _ in server.published) >= 2)
+        postgres.start()
+        with closing(Database(postgres.url)) as database:
+            wait_until(lambda: account(database, ledger).exact)
+            wait_until(lambda: [server.backlog(name) for name in (pushed, again, buried)] == [0, 0, 0])
+            found = account(database, ledger)
+        stop.set()
+        bridge.join(30)
+        function.process.stop()
+    sizes = [len(message.data) for name, message in server.published if name != dead]
+    server.close()
+    assert (found.exact, found.acknowledged) == (True, LINES), found
+    assert max(sizes) <= 20_000
