@@ -1,8 +1,8 @@
 """The ``ingest`` function: takes the bridge's and `recommend`'s events and writes them to the database.
 
 204: written, now or before; or none of our events and kept aside, since sending it again cannot mend it.
-503: the database cannot take it now; send it again. An HTTP function rather than a CloudEvent one, since
-that one's answers are not its own to give.
+401: no good token, where one is asked for. 503: the database cannot take it now; send it again. An HTTP
+function rather than a CloudEvent one, since that one's answers are not its own to give.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from functools import cache
 import flask
 import functions_framework
 
-from marquee.errors import DatabaseRefused, DatabaseUnavailable
+from marquee.errors import DatabaseRefused, DatabaseUnavailable, PushRefused, PushUnverifiable
 from marquee.settings import Settings
 from marquee.stream.lines import LineParser
+from marquee.stream.push_identity import PushIdentity
 from marquee.telemetry.database import Database
 from marquee.telemetry.ingest import Ingest
 
@@ -26,11 +27,18 @@ _lock = threading.Lock()
 
 
 @cache
-def _assemble() -> Ingest:
+def _assemble() -> tuple[Ingest, PushIdentity | None]:
     settings = Settings.from_mapping(os.environ).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     database = Database(settings.database_url, connections=settings.database_connections)
-    return Ingest(database, LineParser(settings.time_zone, settings.rating_max))
+    return Ingest(database, LineParser(settings.time_zone, settings.rating_max)), _identity(settings)
+
+
+def _identity(settings: Settings) -> PushIdentity | None:
+    if not settings.push_audience:
+        return None
+    settings.require("push_service_account")
+    return PushIdentity(settings.push_audience, settings.push_service_account, settings.push_certs_url)
 
 
 @functions_framework.http
@@ -42,9 +50,17 @@ def ingest(request: flask.Request) -> flask.Response:
             405, f"{request.method} means nothing here: POST a CloudEvent or a Pub/Sub push.\n", Allow="POST"
         )
     with _lock:  # However many first requests come at once, one pool.
-        writer = _assemble()
+        writer, identity = _assemble()
     try:
+        if identity:
+            identity.check(request.headers)
         writer.accept(request.headers, request.get_data())
+    except PushRefused as error:
+        _log.warning("refused: %s", error)
+        return _answer(401, f"{error}\n", **{"WWW-Authenticate": "Bearer"})
+    except PushUnverifiable as error:
+        _log.error("to be sent again: %s", error)
+        return _answer(503, "Who sends this cannot be checked now: send it again.\n", **{"Retry-After": "1"})
     except (DatabaseUnavailable, DatabaseRefused) as error:
         _log.error("to be sent again: %s", error)
         return _answer(503, "The database cannot take this now: send it again.\n", **{"Retry-After": "1"})

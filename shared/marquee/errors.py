@@ -8,10 +8,12 @@
     │   ├── DatabaseUnavailable
     │   ├── DeliveryFailed
     │   ├── NothingToRecommend   no release and no popular films: too early, or all is away
-    │   └── ObjectStoreUnavailable
+    │   ├── ObjectStoreUnavailable
+    │   └── PushUnverifiable         who pushes cannot be checked now
     └── TerminalError            trying again cannot mend it
         ├── InvalidBatch         what arrived is not one of our CloudEvents
         ├── InvalidUserId
+        ├── PushRefused          a push without a good token
         ├── DatabaseRefused          the database understood and will not do it
         │   └── DataRefused          because a value does not fit
         ├── MigrationError
@@ -66,6 +68,14 @@ class NothingToRecommend(TransientError):
 
 class ObjectStoreUnavailable(TransientError):
     """The object store cannot be reached, or asked us to come back later."""
+
+
+class PushUnverifiable(TransientError):
+    """The certificates by which a push's token is checked cannot be had now."""
+
+
+class PushRefused(TerminalError):
+    """A push without a token, or with one that is not good for us."""
 
 
 class InvalidBatch(TerminalError):

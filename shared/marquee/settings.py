@@ -205,6 +205,24 @@ class Settings:
         _number(0, 600), "How long the bridge finishes deliveries when it stops or gives up a partition.", 5.0
     )
 
+    push_audience: str = _setting(
+        _text,
+        "`ingest` takes only deliveries with an OIDC token for this audience; empty: whoever may reach it may deliver.",
+        "",
+        example="https://ingest-abc123.a.run.app",
+    )
+    push_service_account: str = _setting(
+        _text,
+        "The service account that the token has to be of; needed with the audience.",
+        "",
+        example="push@project.iam.gserviceaccount.com",
+    )
+    push_certs_url: str = _setting(
+        _url("https", "http"),
+        "Where the certificates of the tokens' issuer are.",
+        "https://www.googleapis.com/oauth2/v1/certs",
+    )
+
     # Training.
     base_data: str = _setting(
         _text,

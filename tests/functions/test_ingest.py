@@ -32,11 +32,12 @@ LINES = [watch(1, 0), watch(1, 1), rate(1, 4), ask(1, 200, MOVIE), account(2), "
 class Function:
     """One instance of ``ingest``."""
 
-    def __init__(self, log: Path, database_url: str) -> None:
+    def __init__(self, log: Path, database_url: str, **more: str) -> None:
         self.port = free_port()
         source = str(ROOT / "functions/ingest/main.py")
         argv = [sys.executable, "-m", "functions_framework", "--source", source, "--target", "ingest"]
         env = {"MARQUEE_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT / "shared")}
+        env |= {f"MARQUEE_{name}": value for name, value in more.items()}
         where = ["--host", "127.0.0.1", "--port", str(self.port)]
         self.process = Process("ingest", argv + where, log, env)
 
@@ -303,3 +304,34 @@ def test_database_without_tables_is_no_reason_to_lose_a_batch(
     finally:
         function.process.stop()
     assert "marquee migrate" in (tmp_path / "ingest.log").read_text()
+
+
+def test_push_needs_a_token_where_one_is_asked_for(server: EmbeddedPostgres, tmp_path: Path) -> None:
+    """401 without, 204 with; nothing of a refused one is written, and no token, body or password is logged."""
+    from tests.servers.issuer import ACCOUNT, AUDIENCE, Issuer, Key
+
+    key = Key("k")
+    issuer = Issuer(key)
+    url = server.create_database("guarded").replace("app@", "app:pass-word@")
+    migrate(url)
+    more = {"PUSH_AUDIENCE": AUDIENCE, "PUSH_SERVICE_ACCOUNT": ACCOUNT, "PUSH_CERTS_URL": issuer.url}
+    function = Function(tmp_path / "ingest.log", url, **more)
+    function.start()
+    headers, body = to_http(seal(batch(LINES)))
+    good, bad = key.token(), key.token(aud="https://other.example.edu")
+    try:
+        assert function.post(body, headers) == 401
+        assert function.post(body, {**headers, "Authorization": f"Bearer {bad}"}) == 401
+        assert function.post(body, {**headers, "Authorization": f"Bearer {good}"}) == 204
+        assert function.ask("GET", path="/healthz")[0] == 200
+        server.kill()
+        assert function.post(body, {**headers, "Authorization": f"Bearer {good}"}) == 503
+    finally:
+        server.start()
+        function.process.stop()
+        issuer.close()
+    with closing(Database(url)) as database:
+        assert progress.counts(database).lines == len(LINES)
+    log = (tmp_path / "ingest.log").read_text()
+    for secret in (good, bad, "pass-word", "eyJ"):
+        assert secret not in log
