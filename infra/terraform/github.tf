@@ -1,8 +1,8 @@
-# GitHub's workflows act by identity, not by key. A pull request may look; only the named ref in the named environment
-# may change anything. Names can change hands, so the repository and its owner are matched by number.
+# GitHub's workflows act by identity, not by key. A pull request may look; the named ref may push images; only the
+# named ref in the named environment may change anything else. Names can change hands, so the repository and its owner are matched by number.
 
 locals {
-  github = var.github == null ? toset([]) : toset(["plan", "apply"])
+  github = var.github == null ? toset([]) : toset(["plan", "build", "apply"])
   apply_roles = [
     "roles/artifactregistry.admin", "roles/cloudfunctions.admin", "roles/cloudscheduler.admin", "roles/compute.networkAdmin",
     "roles/iam.serviceAccountAdmin", "roles/iam.workloadIdentityPoolAdmin", "roles/monitoring.editor", "roles/pubsub.admin",
@@ -28,10 +28,10 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   display_name                       = "GitHub's workflows"
   attribute_mapping = {
     "google.subject" = "assertion.sub"
-    # What a workflow may do: `apply` on the ref, in the environment that asks for approval; else `plan`.
+    # What a workflow may do: `apply` on the ref, in the environment that asks for approval; `build` on the ref; else `plan`.
     "attribute.right" = join("", [
-      "assertion.ref == '${var.github.ref}' && 'environment' in assertion && ",
-      "assertion.environment == '${var.github.environment}' ? 'apply' : 'plan'",
+      "assertion.ref != '${var.github.ref}' ? 'plan' : ",
+      "('environment' in assertion && assertion.environment == '${var.github.environment}') ? 'apply' : 'build'",
     ])
   }
   attribute_condition = join(" && ", [
@@ -48,7 +48,7 @@ resource "google_service_account" "github" {
   for_each     = local.github
   account_id   = "marquee-github-${each.key}"
   display_name = "Marquee GitHub ${each.key}"
-  description  = "Is GitHub's workflow when it runs terraform ${each.key}."
+  description  = "Is GitHub's workflow with the right to ${each.key}."
   depends_on   = [google_project_service.enabled]
 }
 
@@ -57,6 +57,13 @@ resource "google_service_account_iam_member" "github" {
   service_account_id = google_service_account.github[each.key].name
   role               = "roles/iam.workloadIdentityUser"
   member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.github[0].name}/attribute.right/${each.key}"
+}
+
+resource "google_artifact_registry_repository_iam_member" "github" {
+  count      = var.github == null ? 0 : 1
+  repository = google_artifact_registry_repository.images.id
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.github["build"].member
 }
 
 resource "google_project_iam_member" "plan" {

@@ -36,6 +36,7 @@ output "github" {
     GOOGLE_REGION        = var.region
     GOOGLE_PROVIDER      = google_iam_workload_identity_pool_provider.github[0].name
     GOOGLE_PLAN_ACCOUNT  = google_service_account.github["plan"].email
+    GOOGLE_BUILD_ACCOUNT = google_service_account.github["build"].email
     GOOGLE_APPLY_ACCOUNT = google_service_account.github["apply"].email
     STATE_BUCKET         = var.github.state_bucket
   }
