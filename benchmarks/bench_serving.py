@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 
@@ -153,22 +155,27 @@ def _loaded(instance: Instance, path: Callable[[int], str]) -> Load:
 def cold() -> Iterable[Result]:
     """Starts in turn: hello-world, a thousand users, a million users."""
     small, large = store(USERS, 32), store(FULL_SIZE, 32)
-    took: list[tuple[float, float, float]] = []
-    for _ in range(STARTS + 1):
-        with hello() as instance:
-            empty_ms = instance.first_answer_ms("/")
-        with recommend(small) as instance:
-            small_ms = instance.first_answer_ms("/recommend/1")
-        with recommend(large) as instance:
-            took.append((empty_ms, small_ms, instance.first_answer_ms("/recommend/1")))
-    empty_ms, small_ms, large_ms = map(min, zip(*took[1:], strict=True))
+    starts: list[Callable[[], tuple[float, float]]] = [
+        lambda: _first_ms(hello(), "/"),
+        lambda: _first_ms(recommend(small), "/recommend/1"),
+        lambda: _first_ms(recommend(large), "/recommend/1"),
+    ]
+    os.sync()  # What was written for this goes to the disk before anything is timed.
+    took: list[list[tuple[float, float]]] = [[], [], []]
+    for number in range(3 * (STARTS + 1)):  # Nobody always comes after the same one.
+        which = (number + number // 3) % 3
+        took[which].append(starts[which]())
+    empty, few, many = ([min(column) for column in zip(*pairs[1:], strict=True)] for pairs in took)
     said = (
-        f"{small_ms:.0f} ms to the first recommendation of {FILMS:,} x 32 / {empty_ms:.0f} ms to the first "
-        f"hello-world; the best of {STARTS} starts of each"
+        f"{few[0]:.0f} ms to the first recommendation of {FILMS:,} x 32 / {empty[0]:.0f} ms to the first "
+        f"hello-world, the best of {STARTS} starts of each; processor time {few[1]:.0f} / {empty[1]:.0f} ms"
     )
-    yield at_most("cold_start_ratio", small_ms / empty_ms, "ratio", 1.35, reference=said)
-    said = f"{large_ms:.0f} ms with {FULL_SIZE:,} users / {small_ms:.0f} ms with {USERS:,}; likewise"
-    yield at_most("cold_start_users_ratio", large_ms / small_ms, "ratio", 1.05, reference=said)
+    yield at_most("cold_start_ratio", few[0] / empty[0], "ratio", 1.35, reference=said)
+    said = (
+        f"{many[0]:.0f} ms with {FULL_SIZE:,} users / {few[0]:.0f} ms with {USERS:,}; likewise; "
+        f"processor time {many[1]:.0f} / {few[1]:.0f} ms"
+    )
+    yield at_most("cold_start_users_ratio", many[0] / few[0], "ratio", 1.05, reference=said)
     with recommend(large) as instance:
         instance.first_answer_ms("/recommend/1")
         load(
@@ -183,6 +190,11 @@ def cold() -> Iterable[Result]:
         f"{FULL_SIZE:,} users x {FILMS:,} films x 32"
     )
     yield at_most("rss_1m_users_mb", mb, "MB", 200, reference=said)
+
+
+def _first_ms(starting: AbstractContextManager[Instance], path: str) -> tuple[float, float]:
+    with starting as instance:
+        return instance.first_answer_ms(path), instance.processor_ms()
 
 
 @benchmark("swap_failures")

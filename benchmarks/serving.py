@@ -114,6 +114,14 @@ class Instance:
                     raise RuntimeError(f"the function ended with {self.process.returncode}") from None
                 time.sleep(0.001)
 
+    def processor_ms(self) -> float:
+        """Processor time of the process and its worker so far: less at the mercy of neighbours than the clock."""
+        parent = psutil.Process(self.process.pid)
+        clocks = [
+            ((~p.pid) << 3) | 2 for p in (parent, *parent.children(recursive=True))
+        ]  # clock_getcpuclockid(3)
+        return sum(map(time.clock_gettime, clocks)) * 1000
+
     def resident_mb(self) -> float:
         """Private memory and its share of what is shared (PSS), of the process and its worker."""
         parent = psutil.Process(self.process.pid)
