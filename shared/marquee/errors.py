@@ -21,6 +21,7 @@
         │   ├── ObjectNotFound
         │   └── PreconditionFailed
         ├── ArtifactRefused      hash, shape, format or smoke test is wrong
+        ├── PanelRefused         a panel's query, or a dashboard's file, that cannot be what it should
         ├── PipelineFailed       `dvc repro` did not come to its end
         ├── ReleaseError
         └── TrainingDataError
@@ -116,6 +117,10 @@ class PreconditionFailed(ObjectStoreError):
 
 class ArtifactRefused(TerminalError):
     """An artifact that must not serve; the message says why."""
+
+
+class PanelRefused(TerminalError):
+    """A dashboard's file or a panel's query that cannot be run as it is written; the message says why."""
 
 
 class PipelineFailed(TerminalError):
