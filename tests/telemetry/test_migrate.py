@@ -147,7 +147,7 @@ def test_several_at_once_apply_each_file_once(empty_url: str) -> None:
     for thread in threads:
         thread.join()
     names = [name for names in applied for name in names]
-    assert sorted(names) == [name for m in load(MIGRATIONS, "postgresql") for name in m.files]
+    assert sorted(names) == sorted(name for m in load(MIGRATIONS, "postgresql") for name in m.files)
 
 
 def test_no_database_is_transient() -> None:
@@ -172,8 +172,14 @@ def test_timescale_has_its_policies(cursor: psycopg2.extensions.cursor) -> None:
         "ORDER BY 1, 2"
     )
     assert cursor.fetchall() == [
+        ("availability", "policy_retention", "400 days"),
+        ("impression_outcomes", "policy_retention", "400 days"),
         ("impressions", "policy_compression", "14 days"),
         ("impressions", "policy_retention", "180 days"),
+        ("live_accuracy", "policy_retention", "400 days"),
+        ("predictions", "policy_compression", "14 days"),
+        ("predictions", "policy_retention", "180 days"),
+        ("quality_checks", "policy_retention", "400 days"),
         ("quarantine", "policy_retention", "180 days"),
         ("recommendation_requests", "policy_compression", "14 days"),
         ("recommendation_requests", "policy_retention", "90 days"),

@@ -45,5 +45,15 @@ def test_forgetting_keeps_what_lasts(plain_database: Database, parser: LineParse
     assert rows(plain_database, "SELECT count(*) FROM ratings") == [(1,)]
 
 
+def test_what_is_past_its_term_goes(database: Database) -> None:
+    """A table's term is a row of ``retention_terms``, wherever TimescaleDB has no policy of its own."""
+    for age in ("29 days", "31 days"):
+        with database.transaction() as cursor:
+            query = "INSERT INTO monitor_runs (time, task, rows, seconds) VALUES (now() - %s::interval, 'x', 0, 0)"
+            cursor.execute(query, (age,))
+    retention.forget_old_rows(database)
+    assert rows(database, "SELECT extract(day FROM now() - time)::int FROM monitor_runs") == [(29,)]
+
+
 def test_forgetting_is_no_error_anywhere(database: Database) -> None:
     retention.forget_old_rows(database)

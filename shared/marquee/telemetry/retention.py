@@ -24,7 +24,6 @@ def fold_what_is_left(database: Database) -> int:
 
 
 def forget_old_rows(database: Database) -> None:
-    """Delete what is older than its table's term; from hypertables TimescaleDB's own policies do it."""
+    """Delete what is older than its term in ``retention_terms``; from hypertables TimescaleDB's own policies do it."""
     with database.transaction(deadline_ms=_WITHIN_MS) as cursor:
         cursor.execute("SELECT forget_old_rows()")
-        cursor.execute("DELETE FROM deliveries_per_minute WHERE time < now() - INTERVAL '180 days'")
