@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+from marquee.costs import prices, report
+from marquee.costs.commands import DESIGN
+from marquee.costs.comparison import compare
+from marquee.costs.load import System, Work
+from marquee.costs.plot import draw
 from marquee.local.described import Functions, Schedules, schema
 from marquee.settings import documentation
 
 ROOT = Path(__file__).parents[1]
 
+
+def between(page: str, name: str, made: str) -> str:
+    """The page with what stands between the marks of ``name`` made anew."""
+    begin, end = f"<!-- {name}: written by make docs -->", f"<!-- end of {name} -->"
+    found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    assert len(found.findall(page)) == 1, f"the marks of {name} are not there once"
+    return found.sub(lambda _: f"{begin}\n{made}\n{end}", page)
+
+
+def cost_page() -> str:
+    """``docs/cost.md`` with its table for the design's load."""
+    table = prices.read_prices()
+    made = report.markdown(compare(DESIGN, table, Work(), System()), table)
+    return between((ROOT / "docs/cost.md").read_text(), "cost", made)
+
+
+def cost_plot() -> str:
+    """``docs/cost.svg``."""
+    return draw(DESIGN, prices.read_prices(), Work(), System())
+
+
+def price_schema() -> str:
+    """``shared/marquee/costs/prices.schema.json``."""
+    return json.dumps(prices.schema(), indent=2) + "\n"
+
+
 if __name__ == "__main__":
     (ROOT / "docs/configuration.md").write_text(documentation())
     for name, kind in (("functions", Functions), ("schedules", Schedules)):
         (ROOT / f"infra/{name}.schema.json").write_text(json.dumps(schema(kind), indent=2) + "\n")
+    (ROOT / "docs/cost.md").write_text(cost_page())
+    (ROOT / "docs/cost.svg").write_text(cost_plot())
+    prices.FILE.with_suffix(".schema.json").write_text(price_schema())

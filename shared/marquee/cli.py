@@ -17,6 +17,7 @@ from marquee.settings import Settings
 # verb -> (module, one line of help)
 VERBS = {
     "bridge": ("marquee.stream.commands", "forward the log from Kafka to the functions"),
+    "cost": ("marquee.costs.commands", "what the system costs a month at a given load"),
     "data": ("marquee.training.data_commands", "fetch the base data"),
     "local": ("marquee.local.commands", "the whole system on this machine: up, status, logs, down"),
     "migrate": ("marquee.telemetry.commands", "bring the database's tables up to date"),
