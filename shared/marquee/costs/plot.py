@@ -34,7 +34,7 @@ def draw(load: Load, prices: Prices, work: Work, system: System) -> str:
         return x, HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * usd / top
 
     crossing = break_even(load, prices, work, system)
-    even = crossing and (crossing, machine_bill(crossing, prices, work, system).total)
+    even = None if crossing is None else (crossing, machine_bill(crossing, prices, work, system).total)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
