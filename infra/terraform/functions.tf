@@ -15,13 +15,13 @@ module "function" {
   build_account = google_service_account.part["build"].id
   account       = google_service_account.part[each.key].email
   environment   = local.environment[each.key]
-  secrets       = { for variable, secret in local.secrets_of[each.key] : variable => google_secret_manager_secret_version.this[secret] }
+  secrets       = local.versions_of[each.key]
   network       = google_compute_network.marquee.id
   subnetwork    = google_compute_subnetwork.marquee.id
 
   # New code meets the tables that it expects.
   depends_on = [
-    google_cloud_run_v2_job.migrate,
+    module.migrate,
     google_artifact_registry_repository_iam_member.build,
     google_project_iam_member.build,
     google_storage_bucket_iam_member.build,

@@ -6,103 +6,49 @@ locals {
     timeout = schedule.timeout_s
     limits  = basename(schedule.job) == "retrain" ? { cpu = "4", memory = "8Gi" } : { cpu = "1", memory = "512Mi" }
   } if startswith(schedule.job, "jobs/") }
+
+  # The secret versions that a part is given, by environment variable.
+  versions_of = { for part, secrets in local.secrets_of : part => {
+    for variable, secret in secrets : variable => google_secret_manager_secret_version.this[secret]
+  } }
 }
 
 # Applying a new commit runs it to its end, before the functions of that commit are deployed.
-resource "google_cloud_run_v2_job" "migrate" {
-  name                = "marquee-migrate"
-  location            = var.region
-  deletion_protection = var.deletion_protection
-  run_execution_token = substr(var.commit, 0, 12)
+module "migrate" {
+  source = "./modules/job"
 
-  template {
-    template {
-      service_account = google_service_account.part["migrate"].email
-      timeout         = "1800s"
-      max_retries     = 1
-      containers {
-        image = "${local.images}/migrate:${var.commit}"
-        resources {
-          limits = { cpu = "1", memory = "512Mi" }
-        }
-        dynamic "env" {
-          for_each = local.environment.migrate
-          content {
-            name  = env.key
-            value = env.value
-          }
-        }
-        dynamic "env" {
-          for_each = local.secrets_of.migrate
-          content {
-            name = env.key
-            value_source {
-              secret_key_ref {
-                secret  = google_secret_manager_secret.this[env.value].secret_id
-                version = google_secret_manager_secret_version.this[env.value].version
-              }
-            }
-          }
-        }
-      }
-      vpc_access {
-        egress = "ALL_TRAFFIC"
-        network_interfaces {
-          network    = google_compute_network.marquee.id
-          subnetwork = google_compute_subnetwork.marquee.id
-        }
-      }
-    }
-  }
+  name                = "migrate"
+  region              = var.region
+  image               = "${local.images}/migrate:${var.commit}"
+  account             = google_service_account.part["migrate"].email
+  timeout_s           = 1800
+  retries             = 1
+  run_now             = substr(var.commit, 0, 12)
+  environment         = local.environment.migrate
+  secrets             = local.versions_of.migrate
+  network             = google_compute_network.marquee.id
+  subnetwork          = google_compute_subnetwork.marquee.id
+  deletion_protection = var.deletion_protection
 
   depends_on = [google_secret_manager_secret_iam_member.reader, google_compute_router_nat.marquee]
 }
 
-resource "google_cloud_run_v2_job" "scheduled" {
-  for_each            = local.jobs
-  name                = "marquee-${each.key}"
-  location            = var.region
+# The next run by the clock is the retry: a refused model would be refused again.
+module "scheduled" {
+  source   = "./modules/job"
+  for_each = local.jobs
+
+  name                = each.key
+  region              = var.region
+  image               = "${local.images}/${each.value.image}:${var.commit}"
+  account             = google_service_account.part[each.key].email
+  timeout_s           = each.value.timeout
+  limits              = each.value.limits
+  environment         = local.environment[each.key]
+  secrets             = local.versions_of[each.key]
+  network             = google_compute_network.marquee.id
+  subnetwork          = google_compute_subnetwork.marquee.id
   deletion_protection = var.deletion_protection
 
-  template {
-    template {
-      service_account = google_service_account.part[each.key].email
-      timeout         = "${each.value.timeout}s"
-      max_retries     = 0 # the next run by the clock is the retry; a refused model would be refused again
-      containers {
-        image = "${local.images}/${each.value.image}:${var.commit}"
-        resources {
-          limits = each.value.limits
-        }
-        dynamic "env" {
-          for_each = local.environment[each.key]
-          content {
-            name  = env.key
-            value = env.value
-          }
-        }
-        dynamic "env" {
-          for_each = local.secrets_of[each.key]
-          content {
-            name = env.key
-            value_source {
-              secret_key_ref {
-                secret  = google_secret_manager_secret.this[env.value].secret_id
-                version = google_secret_manager_secret_version.this[env.value].version
-              }
-            }
-          }
-        }
-      }
-      vpc_access {
-        egress = "ALL_TRAFFIC"
-        network_interfaces {
-          network    = google_compute_network.marquee.id
-          subnetwork = google_compute_subnetwork.marquee.id
-        }
-      }
-    }
-  }
-
-  depends_on = [google_secret_manager_secret_iam_member.reader, google_cloud_run_v2_job.migrate]
+  depends_on = [google_secret_manager_secret_iam_member.reader, module.migrate]
 }

@@ -20,6 +20,10 @@ locals {
     local.migrate_needs,
   ]))
 
+  # The address of `ingest` that follows from its name, so that it can be told its own: whoever pushes names it as the
+  # audience, Cloud Run checks that before the function is reached, and the function checks it again.
+  ingest_url = "https://marquee-ingest-${data.google_project.this.number}.${var.region}.run.app"
+
   # Where the parts are: not to be given by hand.
   places = {
     objects_url          = "gs://${google_storage_bucket.artifacts.name}"
@@ -32,6 +36,8 @@ locals {
     kafka_sasl_mechanism = var.kafka.sasl_mechanism
     commit               = var.commit
     trace_project        = var.project_id
+    push_audience        = local.ingest_url
+    push_service_account = google_service_account.part["push"].email
   }
   values          = merge(var.settings, local.places)
   secret_settings = { database_url = "database-url", kafka_password = "kafka-password" }
@@ -39,7 +45,8 @@ locals {
   # Named once more, since what checks `var.settings` must not wait for what `var.settings` makes.
   reserved = [
     "objects_url", "dvc_remote", "delivery_url", "kafka_bootstrap", "kafka_topic", "kafka_username", "kafka_security",
-    "kafka_sasl_mechanism", "commit", "trace_project", "database_url", "kafka_password",
+    "kafka_sasl_mechanism", "commit", "trace_project", "push_audience", "push_service_account", "database_url",
+    "kafka_password",
   ]
 
   # By part: its environment, and which secrets it is given.

@@ -5,6 +5,11 @@ output "recommend_url" {
   value       = module.function["recommend"].url
 }
 
+output "ingest_url" {
+  description = "Where batches are delivered, and the audience that a token has to name."
+  value       = local.ingest_url
+}
+
 output "egress_address" {
   description = "The one address that we come from: let it in at the database and at Kafka."
   value       = google_compute_address.egress.address

@@ -34,10 +34,10 @@ resource "google_pubsub_subscription" "ingest" {
     ttl = "" # never: a quiet week must not delete it
   }
   push_config {
-    push_endpoint = module.function["ingest"].url
+    push_endpoint = local.ingest_url
     oidc_token {
-      service_account_email = google_service_account.part["push"].email
-      audience              = module.function["ingest"].url
+      service_account_email = local.places.push_service_account
+      audience              = local.places.push_audience
     }
   }
   # With the longest back-off, a hundred attempts take more than half a day.
@@ -49,6 +49,7 @@ resource "google_pubsub_subscription" "ingest" {
     dead_letter_topic     = google_pubsub_topic.dead_letters.id
     max_delivery_attempts = 100
   }
+  depends_on = [module.function] # its address is known before it is there
 }
 
 resource "google_pubsub_subscription" "dead_letters" {

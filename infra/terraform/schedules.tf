@@ -14,7 +14,7 @@ resource "google_cloud_scheduler_job" "job" {
   attempt_deadline = "180s" # to be started, not to end
   http_target {
     http_method = "POST"
-    uri         = "${local.run_api}/${google_cloud_run_v2_job.scheduled[each.key].name}:run"
+    uri         = "${local.run_api}/${module.scheduled[each.key].name}:run"
     oauth_token {
       service_account_email = google_service_account.part["scheduler"].email
     }
@@ -49,7 +49,7 @@ resource "google_cloud_scheduler_job" "function" {
 
 resource "google_cloud_run_v2_job_iam_member" "scheduler" {
   for_each = local.jobs
-  name     = google_cloud_run_v2_job.scheduled[each.key].name
+  name     = module.scheduled[each.key].name
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.part["scheduler"].member

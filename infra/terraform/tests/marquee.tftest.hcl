@@ -67,6 +67,19 @@ run "delivery_is_retried_and_then_put_aside" {
     condition     = google_pubsub_subscription.ingest.push_config[0].oidc_token[0].audience == google_pubsub_subscription.ingest.push_config[0].push_endpoint
     error_message = "The push does not say who it is."
   }
+  assert {
+    condition     = google_pubsub_subscription.ingest.push_config[0].push_endpoint == "https://marquee-ingest-123456789012.us-east4.run.app"
+    error_message = "The push does not go to the address that Cloud Run derives from the function's name."
+  }
+  assert {
+    condition = (module.function["ingest"].config.environment_variables.MARQUEE_PUSH_AUDIENCE == google_pubsub_subscription.ingest.push_config[0].oidc_token[0].audience
+    && module.function["ingest"].config.environment_variables.MARQUEE_PUSH_SERVICE_ACCOUNT == google_pubsub_subscription.ingest.push_config[0].oidc_token[0].service_account_email)
+    error_message = "ingest takes other tokens than those that are sent."
+  }
+  assert {
+    condition     = [for key, grant in google_cloud_run_v2_service_iam_member.invoker : grant.member if grant.name == module.function["ingest"].service] == [google_service_account.part["push"].member]
+    error_message = "Others than Pub/Sub may deliver."
+  }
 }
 
 run "functions_scale_to_zero_and_not_without_end" {
@@ -171,7 +184,7 @@ run "everything_leaves_by_one_address" {
     error_message = "The address that the database lets in is not the one that is used."
   }
   assert {
-    condition     = alltrue([for f in module.function : f.config.direct_vpc_egress == "VPC_EGRESS_ALL_TRAFFIC"]) && alltrue([for v in concat([google_cloud_run_v2_worker_pool.bridge.template[0].vpc_access[0], google_cloud_run_v2_job.migrate.template[0].template[0].vpc_access[0]], [for j in google_cloud_run_v2_job.scheduled : j.template[0].template[0].vpc_access[0]]) : v.egress == "ALL_TRAFFIC"])
+    condition     = alltrue([for f in module.function : f.config.direct_vpc_egress == "VPC_EGRESS_ALL_TRAFFIC"]) && alltrue([for v in concat([google_cloud_run_v2_worker_pool.bridge.template[0].vpc_access[0], module.migrate.config.vpc_access[0]], [for j in module.scheduled : j.config.vpc_access[0]]) : v.egress == "ALL_TRAFFIC"])
     error_message = "A part leaves by another way."
   }
 }
@@ -199,7 +212,7 @@ run "parts_are_given_what_they_need" {
     error_message = "A secret is in the state."
   }
   assert {
-    condition     = google_cloud_run_v2_job.migrate.run_execution_token == "0123456789ab"
+    condition     = module.migrate.config.run_execution_token == "0123456789ab"
     error_message = "A new commit does not bring the tables up to date."
   }
   assert {
