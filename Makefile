@@ -24,13 +24,13 @@ help: ## this list
 # Two stamps: running the system needs less than testing it.
 .venv/.local: requirements/local.txt pyproject.toml | .venv/bin/python
 	@echo "Installing what the system runs on (about a minute, once) ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/local.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/local.txt
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.local
 	@echo "Installing what the tests need ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
 demo: .venv/.local ## run the whole system on MovieLens, live; FOR=60 stops after 60 s with a summary
