@@ -55,7 +55,7 @@ def test_targets_and_files_exist(path: Path) -> None:
 
 @workflow
 def test_there_are_no_keys(path: Path) -> None:
-    """Google knows a workflow by its identity; secrets are Terraform's, of an environment that can ask for a reviewer."""
+    """Google knows a workflow by its identity; secrets are Terraform's, of an environment that can be reviewed."""
     text = path.read_text()
     assert "credentials_json" not in text
     for job in read(path)["jobs"].values():
