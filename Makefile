@@ -12,7 +12,7 @@ KILLS ?= 50
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check chaos fuzz bench docs requirements wheel bundle infra-check clean
+.PHONY: help demo test lint format types imports check chaos fuzz bench dashboards docs requirements wheel bundle infra-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ bench: .venv/.dev ## measure; results to build/bench.json (ONLY=name for one)
 
 chaos: .venv/.dev ## kill everything between Kafka and the tables, KILLS=50 times, and count the lines (SEED=1)
 	$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
+dashboards: .venv/.dev ## write the dashboards' files anew from dashboards/*.py
+	$(BIN)/python -m dashboards.generate
 
 docs: .venv/.dev ## write the generated pages anew
 	$(BIN)/python -m docs.generate

@@ -1,0 +1,94 @@
+"""Write ``dashboards/*.json`` anew: ``make dashboards``. What they hold is in the modules beside this one.
+
+Dashboard schema v1, as Grafana's own builders (grafana-foundation-sdk) write it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dashboards.panels import Panel, build
+from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as dm
+
+from dashboards import data_quality, experiments, model_quality, service_health, stream
+
+HERE = Path(__file__).parent
+RUNBOOKS = "https://github.com/marquee/marquee/blob/main/docs/runbooks"
+GRID = 24
+
+
+@dataclass(frozen=True)
+class Board:
+    """One dashboard: one question, and rows of panels that answer it."""
+
+    uid: str
+    title: str
+    question: str
+    rows: Sequence[Sequence[Panel]]
+
+
+BOARDS = tuple(
+    Board(f"marquee-{name}", module.TITLE, module.QUESTION, module.ROWS)
+    for name, module in {
+        "service-health": service_health,
+        "model-quality": model_quality,
+        "data-quality": data_quality,
+        "experiments": experiments,
+        "stream": stream,
+    }.items()
+)
+
+
+def document(board: Board) -> str:
+    """The text of the dashboard's file."""
+    built = (
+        dashboard.Dashboard(board.title)
+        .uid(board.uid)
+        .description(board.question)
+        .tags(["marquee"])
+        .timezone("browser")
+        .time("now-6h", "now")
+        .refresh("30s")
+        .readonly()
+        .tooltip(dm.DashboardCursorSync.CROSSHAIR)
+    )
+    for other in BOARDS:
+        if other is not board:
+            link = dashboard.DashboardLink(other.title).type(dm.DashboardLinkType.LINK)
+            built.link(link.url(f"/d/{other.uid}").tooltip(other.question).keep_time(True))
+    top = 0
+    for row in board.rows:
+        left = 0
+        for panel in row:
+            place = dm.GridPos(h=panel.height, w=panel.width, x=left, y=top)
+            built.with_panel(build(panel, RUNBOOKS).grid_pos(place))
+            left += panel.width
+        if left != GRID:
+            raise ValueError(f"{board.title}: the row of {row[0].title!r} is {left} wide, not {GRID}")
+        top += max(panel.height for panel in row)
+    return text(built.build())
+
+
+def text(built: dm.Dashboard) -> str:
+    """As the file has it. Links stay above the panels, where the SDK would hide them in a menu."""
+    plain = json.loads(json.dumps(built, cls=JSONEncoder))
+    for link in [*plain["links"], *(link for panel in plain["panels"] for link in panel.get("links", ()))]:
+        link.pop("placement", None)
+    return json.dumps(plain, indent=2, sort_keys=True) + "\n"
+
+
+def files() -> dict[str, str]:
+    """Name -> text of each file."""
+    return {f"{board.uid.removeprefix('marquee-')}.json": document(board) for board in BOARDS}
+
+
+if __name__ == "__main__":
+    for name, content in files().items():
+        (HERE / name).write_text(content)
+        sys.stdout.write(f"dashboards/{name}\n")
