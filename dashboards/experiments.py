@@ -42,7 +42,7 @@ WATCHED = Panel(
     "level or rising from release to release.",
     Kind.STAT,
     """
-SELECT sum(watched)::float8 / nullif(sum(shown), 0) AS watched FROM impression_outcomes WHERE $__timeFilter(time)""",
+SELECT sum(watched)::float8 / nullif(sum(shown), 0) AS watched FROM impression_outcomes WHERE HOURS_OF_IT""",
     "percentunit",
     info(),
     width=6,
@@ -88,7 +88,7 @@ WATCH_RATE = Panel(
     Kind.SERIES,
     """
 SELECT time AS "time", arm AS metric, sum(watched)::float8 / nullif(sum(shown), 0) AS watched
-FROM impression_outcomes WHERE $__timeFilter(time) GROUP BY time, arm ORDER BY time""",
+FROM impression_outcomes WHERE HOURS_OF_IT GROUP BY time, arm ORDER BY time""",
     "percentunit",
     info(),
     decimals=2,
@@ -111,7 +111,7 @@ SELECT arm, model_version AS version, shown, p AS watched,
        minutes / shown AS "minutes a film", rated, rating_sum / nullif(rated, 0) AS "mean rating"
 FROM (SELECT arm, model_version, sum(shown)::float8 AS shown, sum(watched)::float8 / nullif(sum(shown), 0) AS p,
              sum(minutes)::float8 AS minutes, sum(rated)::float8 AS rated, sum(rating_sum)::float8 AS rating_sum
-      FROM impression_outcomes WHERE $__timeFilter(time) GROUP BY arm, model_version) AS arms
+      FROM impression_outcomes WHERE HOURS_OF_IT GROUP BY arm, model_version) AS arms
 WHERE shown > 0 ORDER BY arm, version""",
     "short",
     info(),
@@ -130,7 +130,7 @@ POSITIONS = Panel(
     Kind.BARS,
     """
 SELECT lpad(position::text, 2, ' ') AS place, sum(watched)::float8 / nullif(sum(shown), 0) AS watched
-FROM impression_outcomes WHERE $__timeFilter(time) GROUP BY position ORDER BY position LIMIT 20""",
+FROM impression_outcomes WHERE HOURS_OF_IT GROUP BY position ORDER BY position LIMIT 20""",
     "percentunit",
     info(),
     height=9,

@@ -25,6 +25,9 @@ GREEN, YELLOW, RED, BLUE = "green", "orange", "red", "blue"
 _WHOLE_POINTS = """time >= date_bin('$__interval_ms milliseconds', $__timeFrom()::timestamptz, 'epoch'::timestamptz)
   AND time < date_bin('$__interval_ms milliseconds', $__timeTo()::timestamptz, 'epoch'::timestamptz)"""
 
+# And HOURS_OF_IT: rows that stand for an hour have the time at which it begins.
+_HOURS_OF_IT = "time >= date_trunc('hour', $__timeFrom()::timestamptz) AND time <= $__timeTo()::timestamptz"
+
 
 class Kind(StrEnum):
     """How a panel is drawn."""
@@ -112,12 +115,13 @@ def build(panel: Panel, runbooks: str) -> Any:
     """The builder of Grafana's panel; ``runbooks``: where docs/runbooks is shown."""
     built = _BUILDERS[panel.kind](panel)
     form = "time_series" if panel.kind is Kind.SERIES else "table"
+    sql = panel.sql.strip().replace("WHOLE_POINTS", _WHOLE_POINTS).replace("HOURS_OF_IT", _HOURS_OF_IT)
     (
         built.id(panel.id)
         .title(panel.title)
         .description(f"{panel.about} Good: {panel.good}")
         .datasource(SOURCE)
-        .with_target(_Query(panel.sql.strip().replace("WHOLE_POINTS", _WHOLE_POINTS), form))
+        .with_target(_Query(sql, form))
         .unit(panel.unit)
         .thresholds(_thresholds(panel.steps))
         .no_value(panel.nothing)

@@ -61,13 +61,13 @@ COST = Panel(
     4,
     "Cost",
     "What a month at this load would cost on Google Cloud, by the newest estimate.",
-    "within the budget of docs/cost.md.",
+    "about what docs/cost.md has for this load.",
     Kind.STAT,
     """
 SELECT sum(usd_per_month) AS "a month" FROM cost_estimates
-WHERE time = (SELECT max(time) FROM cost_estimates WHERE $__timeFilter(time))""",
+WHERE time = (SELECT max(time) FROM cost_estimates WHERE HOURS_OF_IT)""",
     "currencyUSD",
-    below(300, 600),
+    below(500, 800),
     width=6,
     height=6,
     decimals=0,
@@ -156,7 +156,7 @@ COST_PARTS = Panel(
     Kind.BARS,
     """
 SELECT part, usd_per_month AS "a month" FROM cost_estimates
-WHERE time = (SELECT max(time) FROM cost_estimates WHERE $__timeFilter(time)) ORDER BY usd_per_month DESC""",
+WHERE time = (SELECT max(time) FROM cost_estimates WHERE HOURS_OF_IT) ORDER BY usd_per_month DESC""",
     "currencyUSD",
     info(),
     decimals=0,
