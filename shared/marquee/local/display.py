@@ -4,48 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from marquee.evaluation.running import Accuracy
 from marquee.local.home import PartState
 from marquee.local.scoreboard import REFUSED, RELEASED, Score
+from marquee.simulate.progress import Redrawn
 
 PLAIN_EVERY_S = 5.0
 
 
-class Display:
+class Display(Redrawn):
     """Shows each score. What is said meanwhile goes above the table, and stays."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__(console)
         self._console = console
-        self._live = (
-            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        )
         self._began = time.monotonic()
         self._next_line = self._began
-
-    def __enter__(self) -> Display:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
 
     def show(self, score: Score, parts: tuple[PartState, ...]) -> None:
         """Draw anew, or print a line if it is time for one."""
         now = time.monotonic()
-        if self._live:
-            self._live.update(table(score, parts, now - self._began), refresh=True)
-        elif now >= self._next_line:
+        if self.draw(lambda: table(score, parts, now - self._began)):
+            return
+        if now >= self._next_line:
             self._next_line = now + PLAIN_EVERY_S
             self._console.print(line(score, now - self._began), soft_wrap=True)
 

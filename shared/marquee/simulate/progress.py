@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 
 from marquee.simulate.report import Report
 
 
-class Progress:
-    """The newest report, redrawn in place on stderr; silent where stderr is no terminal."""
+class Redrawn:
+    """Something drawn in place on a terminal, over and over, and gone at the end; nothing elsewhere."""
 
-    def __init__(self) -> None:
-        console = Console(stderr=True)
+    def __init__(self, console: Console) -> None:
         self._live = (
             Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
         )
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self
@@ -31,10 +32,22 @@ class Progress:
         if self._live:
             self._live.stop()
 
+    def draw(self, make: Callable[[], RenderableType]) -> bool:
+        """Draw what ``make`` makes; returns whether there is a terminal to draw it on."""
+        if self._live:
+            self._live.update(make(), refresh=True)
+        return self._live is not None
+
+
+class Progress(Redrawn):
+    """The newest report, redrawn in place on stderr; silent where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(stderr=True))
+
     def show(self, report: Report) -> None:
         """Draw ``report``."""
-        if self._live:
-            self._live.update(_table(report), refresh=True)
+        self.draw(lambda: _table(report))
 
 
 def _table(report: Report) -> Table:
