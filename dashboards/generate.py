@@ -1,4 +1,4 @@
-"""Write ``dashboards/*.json`` anew: ``make dashboards``. What they hold is in the modules beside this one.
+"""Write ``dashboards/*.json`` and ``alerts.yaml`` anew: ``make dashboards``. What they hold: the modules beside.
 
 Dashboard schema v1, as Grafana's own builders (grafana-foundation-sdk) write it.
 """
@@ -16,7 +16,7 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as dm
 
-from dashboards import data_quality, experiments, model_quality, service_health, stream
+from dashboards import alert_rules, data_quality, experiments, model_quality, service_health, stream
 
 HERE = Path(__file__).parent
 RUNBOOKS = "https://github.com/marquee/marquee/blob/main/docs/runbooks"
@@ -92,3 +92,5 @@ if __name__ == "__main__":
     for name, content in files().items():
         (HERE / name).write_text(content)
         sys.stdout.write(f"dashboards/{name}\n")
+    (HERE / "alerts.yaml").write_text(alert_rules.text(RUNBOOKS))
+    sys.stdout.write("dashboards/alerts.yaml\n")

@@ -16,6 +16,7 @@ from marquee.settings import Settings
 
 # verb -> (module, one line of help)
 VERBS = {
+    "alerts": ("marquee.alerts.commands", "the states of the alert rules, now or watched"),
     "bridge": ("marquee.stream.commands", "forward the log from Kafka to the functions"),
     "cost": ("marquee.costs.commands", "what the system costs a month at a given load"),
     "data": ("marquee.training.data_commands", "fetch the base data"),

@@ -274,6 +274,21 @@ class Settings:
         _whole(1, 1_000_000), "Impressions kept while they cannot be delivered; older ones go first.", 10_000
     )
 
+    # Alerts.
+    slack_webhook: str = _setting(
+        _url("https", "http"),
+        "An incoming webhook of Slack, where alerts are told of; empty: nowhere. It is never shown.",
+        "",
+        secret=True,
+        example="https://hooks.slack.com/services/T000/B000/secret",
+    )
+    dashboards_url: str = _setting(
+        _url("https", "http"),
+        "Where people see the dashboards, for the links of alerts: a Grafana, or the local page.",
+        "",
+        example="https://example.grafana.net",
+    )
+
     # Running.
     metrics_port: int = _setting(
         _whole(0, 65_535), "Where the bridge serves its metrics to Prometheus (GET /metrics); 0: nowhere.", 0

@@ -1,0 +1,51 @@
+"""Databases of each kind for the rules, and the rules of the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.dashboards.day import fill
+from tests.telemetry.conftest import BOTH
+
+from marquee.alerts.provisioning import read_rules
+from marquee.telemetry.database import Database
+from marquee.telemetry.migrate import migrate
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "dashboards/alerts.yaml"
+GROUPS = read_rules(RULES)
+BY_NAME = {rule.uid.removeprefix("marquee-"): rule for group in GROUPS for rule in group.rules}
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def bare(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Up to date; tests clear it before they write, since to make one for each would take long."""
+    with _database(request, "alerts_bare") as database:
+        yield database
+
+
+@pytest.fixture(params=BOTH)
+def day(request: pytest.FixtureRequest) -> Iterator[tuple[Database, datetime]]:
+    """A plausible good day, and when it ends."""
+    with _database(request, "alerts_day") as database:
+        yield database, fill(database, datetime.now(UTC))
+
+
+@contextmanager
+def _database(request: pytest.FixtureRequest, name: str) -> Iterator[Database]:
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres")
+        url = server.create_database(name, request.getfixturevalue("migrated_template"))
+        with closing(Database(url)) as database:
+            yield database
+        server.drop_database(name)
+        return
+    server = request.getfixturevalue("timescale")
+    server.clear()
+    migrate(server.url)
+    with closing(Database(server.url, copies=False)) as database:
+        yield database
