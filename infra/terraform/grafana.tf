@@ -7,6 +7,9 @@ locals {
   groups  = fileexists("${local.dashboards}/alerts.yaml") ? yamldecode(file("${local.dashboards}/alerts.yaml")).groups : []
   rules   = var.grafana == null ? {} : { for group in local.groups : group.name => group }
   seconds = { s = 1, m = 60, h = 3600 }
+  # The message and how often it comes: what Compose gives its Grafana.
+  slack  = yamldecode(file("${path.module}/../grafana/provisioning/alerting/slack.yaml"))
+  policy = local.slack.policies[0]
 }
 
 resource "grafana_folder" "marquee" {
@@ -42,13 +45,22 @@ resource "grafana_dashboard" "this" {
   depends_on  = [grafana_data_source.database]
 }
 
+resource "grafana_message_template" "marquee" {
+  count    = var.grafana == null ? 0 : 1
+  name     = local.slack.templates[0].name
+  template = local.slack.templates[0].template
+}
+
 resource "grafana_contact_point" "slack" {
   count = var.grafana == null ? 0 : 1
   name  = "marquee-slack"
   slack {
     url       = var.grafana_secrets.slack_webhook
     recipient = var.grafana.slack_recipient
+    title     = local.slack.contactPoints[0].receivers[0].settings.title
+    text      = local.slack.contactPoints[0].receivers[0].settings.text
   }
+  depends_on = [grafana_message_template.marquee]
 }
 
 # Only what is ours goes to our channel; every other alert of this Grafana keeps its own way.
@@ -59,9 +71,9 @@ resource "grafana_notification_policy" "marquee" {
   policy {
     contact_point   = grafana_contact_point.slack[0].name
     group_by        = ["alertname"]
-    group_wait      = "30s"
-    group_interval  = "5m"
-    repeat_interval = "4h"
+    group_wait      = local.policy.group_wait
+    group_interval  = local.policy.group_interval
+    repeat_interval = local.policy.repeat_interval
     matcher {
       label = "app"
       match = "="

@@ -24,19 +24,27 @@ BY_NAME = {rule.uid.removeprefix("marquee-"): rule for group in GROUPS for rule 
 @pytest.fixture(scope="module", params=BOTH)
 def bare(request: pytest.FixtureRequest) -> Iterator[Database]:
     """Up to date; tests clear it before they write, since to make one for each would take long."""
-    with _database(request, "alerts_bare") as database:
+    with database_of(request, "alerts_bare") as database:
+        yield database
+
+
+@pytest.fixture
+def plain(database_url: str) -> Iterator[Database]:
+    """A PostgreSQL alone, for what is the same code on both."""
+    with closing(Database(database_url)) as database:
         yield database
 
 
 @pytest.fixture(params=BOTH)
 def day(request: pytest.FixtureRequest) -> Iterator[tuple[Database, datetime]]:
     """A plausible good day, and when it ends."""
-    with _database(request, "alerts_day") as database:
+    with database_of(request, "alerts_day") as database:
         yield database, fill(database, datetime.now(UTC))
 
 
 @contextmanager
-def _database(request: pytest.FixtureRequest, name: str) -> Iterator[Database]:
+def database_of(request: pytest.FixtureRequest, name: str) -> Iterator[Database]:
+    """A database that is up to date and empty, of the kind that the request's parameter names."""
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
         url = server.create_database(name, request.getfixturevalue("migrated_template"))

@@ -70,6 +70,26 @@ run "grafana_cloud" {
     condition     = one([for p in grafana_notification_policy.marquee[0].policy : p.contact_point]) == "marquee-slack"
     error_message = "Alerts do not reach Slack."
   }
+  assert {
+    condition     = toset(flatten([for g in values(grafana_rule_group.this) : [for r in g.rule : r.uid]])) == toset(flatten([for g in yamldecode(file("../../dashboards/alerts.yaml")).groups : [for r in g.rules : r.uid]]))
+    error_message = "A rule is missing, or one is there that no file has."
+  }
+  assert {
+    condition     = alltrue(flatten([for g in values(grafana_rule_group.this) : [for r in g.rule : length(r.data) == 3 && r.labels.app == "marquee" && r.annotations["runbook_url"] != "" && r.annotations["__dashboardUid__"] != ""]]))
+    error_message = "A rule lost its query, its route, its runbook or its panel on the way."
+  }
+  assert {
+    condition     = one([for r in grafana_rule_group.this["marquee-every-minute"].rule : "${r.for} ${r.no_data_state} ${r.exec_err_state}" if r.uid == "marquee-stream-silent"]) == "2m Alerting Alerting"
+    error_message = "Silence would not fire."
+  }
+  assert {
+    condition     = strcontains(one([for r in grafana_rule_group.this["marquee-every-minute"].rule : r.data[0].model if r.uid == "marquee-lag"]), "$__timeFilter(time)") && one([for r in grafana_rule_group.this["marquee-every-minute"].rule : r.data[0].relative_time_range[0].from if r.uid == "marquee-lag"]) == 180
+    error_message = "A macro or a span of time was lost on the way."
+  }
+  assert {
+    condition     = grafana_rule_group.this["marquee-every-five-minutes"].interval_seconds == 300 && one(grafana_contact_point.slack[0].slack).text != null && strcontains(grafana_message_template.marquee[0].template, "marquee.text")
+    error_message = "The message's template is not there, or the interval is another."
+  }
 }
 
 run "refuses_a_setting_that_nothing_needs" {
