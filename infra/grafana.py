@@ -1,4 +1,4 @@
-"""Load the data source and the dashboards into a running Grafana, and see that it took each panel.
+"""Load the data source, the dashboards and the alerts into a running Grafana, and see that it took each of them.
 
 ``python -m infra.grafana http://USER:PASSWORD@HOST:PORT``. For CI, where it shows that Grafana itself accepts the
 files; Compose provisions the same files, and Terraform puts them into Grafana Cloud.
@@ -62,5 +62,41 @@ def load(grafana: Grafana, root: Path) -> int:
     return len(files)
 
 
+def load_alerts(grafana: Grafana, root: Path) -> int:
+    """Load the message's template, the contact point and all rules after the dashboards; returns how many rules."""
+    ways = yaml.safe_load((root / "infra/grafana/provisioning/alerting/slack.yaml").read_text())
+    for template in ways["templates"]:
+        path = f"/api/v1/provisioning/templates/{template['name']}"
+        grafana.call("PUT", path, {"template": template["template"]})
+    for point in ways["contactPoints"]:
+        for receiver in point["receivers"]:
+            # Grafana takes the webhook from its environment only where it reads the file itself.
+            settings = {**receiver["settings"], "url": "http://127.0.0.1:9/none"}
+            document = {**receiver, "name": point["name"], "settings": settings}
+            grafana.call("POST", "/api/v1/provisioning/contact-points", document)
+    wanted = {rule["uid"] for group in _groups(root) for rule in _load_group(grafana, group)}
+    taken = {rule["uid"] for rule in grafana.call("GET", "/api/v1/provisioning/alert-rules")}
+    if missing := wanted - taken:
+        raise SystemExit(f"Grafana did not take the rules {', '.join(sorted(missing))}")
+    return len(wanted)
+
+
+def _groups(root: Path) -> list[Any]:
+    groups: list[Any] = yaml.safe_load((root / "dashboards/alerts.yaml").read_text())["groups"]
+    return groups
+
+
+def _load_group(grafana: Grafana, group: Any) -> list[Any]:
+    """One group, in the form that the API has for what the file says."""
+    seconds = int(group["interval"][:-1]) * {"s": 1, "m": 60, "h": 3_600}[group["interval"][-1]]
+    place = {"orgID": group["orgId"], "folderUID": "marquee", "ruleGroup": group["name"]}
+    rules = [{**rule, **place} for rule in group["rules"]]
+    document = {"title": group["name"], "folderUid": "marquee", "interval": seconds, "rules": rules}
+    grafana.call("PUT", f"/api/v1/provisioning/folder/marquee/rule-groups/{group['name']}", document)
+    return rules
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"{load(Grafana(sys.argv[1]), ROOT)} dashboards loaded\n")
+    running = Grafana(sys.argv[1])
+    sys.stdout.write(f"{load(running, ROOT)} dashboards loaded\n")
+    sys.stdout.write(f"{load_alerts(running, ROOT)} alert rules loaded\n")

@@ -11,7 +11,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from infra.grafana import Grafana, load
+from infra.grafana import Grafana, load, load_alerts
 from infra.integration import run
 
 from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
@@ -36,6 +36,8 @@ class Recorder(ThreadingHTTPServer):
         self.boards: dict[str, Any] = {}
         self.sources: list[Any] = []
         self.lose_panels = False
+        self.put: dict[str, Any] = {}
+        self.points: list[Any] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,9 +51,18 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/api/dashboards/db":
             self.server.boards[document["dashboard"]["uid"]] = document["dashboard"]
             return self._answer({"uid": document["dashboard"]["uid"]})
+        if self.path == "/api/v1/provisioning/contact-points":
+            self.server.points.append(document)
         return self._answer({})
 
+    def do_PUT(self) -> None:
+        self.server.put[self.path] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer({})
+
     def do_GET(self) -> None:
+        if self.path == "/api/v1/provisioning/alert-rules":
+            rules = [rule for document in self.server.put.values() for rule in document.get("rules", ())]
+            return self._answer(rules[1:] if self.server.lose_panels else rules)
         board = dict(self.server.boards[self.path.rsplit("/", 1)[1]])
         if self.server.lose_panels:
             board["panels"] = []
@@ -101,3 +112,20 @@ def test_a_dashboard_that_lost_panels_is_noticed(recorder: Recorder, project: Pa
     grafana = Grafana(f"http://admin:marquee@127.0.0.1:{recorder.server_address[1]}")
     with pytest.raises(SystemExit, match=r"one\.json"):
         load(grafana, project)
+
+
+def test_the_alerts_are_loaded(recorder: Recorder) -> None:
+    """The repository's own: each rule in its group, the template and the contact point before them."""
+    grafana = Grafana(f"http://admin:marquee@127.0.0.1:{recorder.server_address[1]}")
+    assert load_alerts(grafana, ROOT) == 11
+    assert "marquee.text" in recorder.put["/api/v1/provisioning/templates/marquee"]["template"]
+    assert [point["settings"]["url"] for point in recorder.points] == ["http://127.0.0.1:9/none"]
+    group = recorder.put["/api/v1/provisioning/folder/marquee/rule-groups/marquee-every-five-minutes"]
+    assert (group["interval"], {rule["ruleGroup"] for rule in group["rules"]}) == (300, {group["title"]})
+
+
+def test_a_rule_that_was_not_taken_is_noticed(recorder: Recorder) -> None:
+    recorder.lose_panels = True
+    grafana = Grafana(f"http://admin:marquee@127.0.0.1:{recorder.server_address[1]}")
+    with pytest.raises(SystemExit, match="marquee-stream-silent"):
+        load_alerts(grafana, ROOT)

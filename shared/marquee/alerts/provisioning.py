@@ -7,13 +7,12 @@ provision-alerting-resources/file-provisioning/. Only what our rules use is know
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct
 
-from marquee.errors import SettingsError
+from marquee import yaml_file
 
 Uid = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,40}$")]
 Text = Annotated[str, Meta(min_length=1)]
@@ -22,7 +21,6 @@ RefId = Annotated[str, Meta(pattern="^[A-Z]$")]
 Seconds = Annotated[int, Meta(ge=0)]
 NoDataState = Literal["Alerting", "NoData", "OK", "KeepLast"]
 ErrorState = Literal["Alerting", "Error", "OK", "KeepLast"]
-T = TypeVar("T")
 
 
 class TimeRange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -219,18 +217,9 @@ class NotificationsFile(Struct, frozen=True, forbid_unknown_fields=True, rename=
 
 def read_rules(path: Path) -> tuple[Group, ...]:
     """The groups of a file of rules; raises :class:`SettingsError` that names file and field."""
-    return _read(path, RulesFile).groups
+    return yaml_file.read(path, RulesFile).groups
 
 
 def read_notifications(path: Path) -> NotificationsFile:
     """The contact point, its template and the policy; raises :class:`SettingsError`."""
-    return _read(path, NotificationsFile)
-
-
-def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return msgspec.convert(yaml.safe_load(path.read_text()), kind)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise SettingsError(f"{path}: {error}") from error
+    return yaml_file.read(path, NotificationsFile)

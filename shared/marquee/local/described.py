@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct
 
-from marquee.errors import SettingsError
+from marquee import yaml_file
 
 Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]*$")]
 Text = Annotated[str, Meta(min_length=1)]
@@ -18,7 +17,6 @@ Folder = Annotated[str, Meta(pattern="^(functions|jobs)/[a-z][a-z0-9_]*$")]
 # Week days by name only: cron counts them from Sunday, APScheduler from Monday.
 CRON = r"^\S+ \S+ \S+ \S+ [^0-9\s]+$"
 UrlPath = Annotated[str, Meta(pattern="^/")]
-T = TypeVar("T")
 
 
 class Instances(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,23 +84,14 @@ class Schedules(Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_functions(root: Path) -> dict[str, Function]:
     """The functions by name; raises :class:`SettingsError` that names file and field."""
-    return _read(root / "infra/functions.yaml", Functions).functions
+    return yaml_file.read(root / "infra/functions.yaml", Functions).functions
 
 
 def read_schedules(root: Path) -> dict[str, Schedule]:
     """The schedules by name; raises :class:`SettingsError` that names file and field."""
-    return _read(root / "infra/schedules.yaml", Schedules).schedules
+    return yaml_file.read(root / "infra/schedules.yaml", Schedules).schedules
 
 
 def schema(kind: type[Functions] | type[Schedules]) -> dict[str, Any]:
     """The JSON schema that stands beside the file, for editors and for those who are not Python."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
-
-
-def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return msgspec.convert(yaml.safe_load(path.read_text()), kind)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise SettingsError(f"{path}: {error}") from error

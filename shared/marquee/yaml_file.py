@@ -1,0 +1,23 @@
+"""A YAML file of a known form, read into its struct."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import yaml
+
+from marquee.errors import SettingsError
+
+T = TypeVar("T")
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """What the file holds; raises :class:`SettingsError` that names file and field."""
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_text()), kind)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        raise SettingsError(f"{path}: {error}") from error
