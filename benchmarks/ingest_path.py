@@ -121,7 +121,7 @@ def ingest_path() -> Iterator[IngestPath]:
         migrate(postgres.url)
         kafka = ends.enter_context(EmbeddedKafka(directory / "kafka", durable=False))
         kafka.create_topic(TOPIC, PARTITIONS)
-        database = ends.enter_context(closing(Database(postgres.url)))
+        database = ends.enter_context(closing(Database(postgres.url, connections=PARTITIONS)))
         port = free_port()
         function = _function(directory, port, postgres.url)
         ends.callback(function.stop)

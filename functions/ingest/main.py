@@ -7,6 +7,7 @@ function rather than a CloudEvent one, since that one's answers are not its own 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -30,6 +31,7 @@ _lock = threading.Lock()
 def _assemble() -> tuple[Ingest, PushIdentity | None]:
     settings = Settings.from_mapping(os.environ).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    gc.set_threshold(100_000)  # A batch is tens of thousands of tuples that die with it: no reason to look for rings.
     database = Database(settings.database_url, connections=settings.database_connections)
     return Ingest(database, LineParser(settings.time_zone, settings.rating_max)), _identity(settings)
 

@@ -179,7 +179,7 @@ class Settings:
     caller_timeout_ms: int = _setting(
         _whole(50, 60_000), "When the service gives up on an answer: 600 ms, 800 in older years.", 600
     )
-    batch_lines: int = _setting(_whole(1, 20_000), "The most lines in one StreamBatch.", 10_000)
+    batch_lines: int = _setting(_whole(1, 20_000), "The most lines in one StreamBatch.", 20_000)
     batch_ms: int = _setting(_whole(1, 60_000), "The longest a line waits for its batch to fill.", 250)
     batch_bytes: int = _setting(
         _whole(1_000, 9_000_000),

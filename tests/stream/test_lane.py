@@ -45,7 +45,7 @@ def _lane(delivery: FakeDelivery, **limits: float) -> Lane:
 
 def _fill(lane: Lane, count: int, value: bytes = b"x") -> None:
     for offset in range(count):
-        lane.add(offset, 7, value, now=0.0)
+        lane.extend([offset], [7], [value], now=0.0)
 
 
 def test_full_batch_is_submitted_at_once() -> None:
@@ -66,8 +66,8 @@ def test_line_waits_no_longer_than_it_may() -> None:
     """A batch that does not fill goes when its oldest line has waited."""
     delivery = FakeDelivery()
     lane = _lane(delivery, lines=100)
-    lane.add(0, 0, b"a", now=10.0)
-    lane.add(1, 0, b"b", now=10.9)
+    lane.extend([0], [0], [b"a"], now=10.0)
+    lane.extend([1], [0], [b"b"], now=10.9)
     lane.pump(10.99)
     assert delivery.batches == []
     lane.pump(11.0)
@@ -102,9 +102,33 @@ def test_line_that_is_too_long_travels_alone() -> None:
     delivery = FakeDelivery()
     lane = _lane(delivery, lines=1000)
     for offset, value in enumerate([b"a", b"x" * 5000, b"b"]):
-        lane.add(offset, 0, value, now=0.0)
+        lane.extend([offset], [0], [value], now=0.0)
     lane.flush()
     assert [[r.raw[:1] for r in batch.records] for batch in delivery.batches] == [[b"a"], [b"x"], [b"b"]]
+
+
+@given(
+    chunks=st.lists(st.lists(st.one_of(st.none(), st.binary(max_size=60)), max_size=9), max_size=9),
+    lines=st.integers(1, 5),
+)
+def test_however_lines_come_they_leave_in_order_and_within_bounds(
+    chunks: list[list[bytes | None]], lines: int
+) -> None:
+    """Taken one by one or many at a time: the same records, no batch longer than it may be."""
+    delivery, first = FakeDelivery(), 0
+    lane = _lane(delivery, lines=lines, bytes=400, window=1000)
+    for values in chunks:
+        lane.extend(range(first, first + len(values)), [7] * len(values), values, now=0.0)
+        first += len(values)
+    lane.flush()
+    found = [r for batch in delivery.batches for r in batch.records]
+    assert [r.raw for r in found] == [value or b"" for values in chunks for value in values]
+    assert [r.offset for r in found] == list(range(first))
+    assert all(len(batch.records) <= lines for batch in delivery.batches)
+    assert all(
+        len(envelope.data) <= 400 or len(batch.records) == 1
+        for batch, (envelope, _) in zip(delivery.batches, delivery.submitted, strict=True)
+    )
 
 
 def test_nothing_is_committable_before_acceptance() -> None:

@@ -134,27 +134,31 @@ class Bridge:
         wait_s = min(LONGEST_POLL_S, self._limits.wait_s)
         messages = self._consumer.consume(self._settings.batch_lines, wait_s)
         now = time.monotonic()
+        by_partition: dict[int, list[Message]] = {}
         for message in messages:
             if message.error() is None:
-                self._take(message, now)
+                by_partition.setdefault(message.partition() or 0, []).append(message)
             else:
                 self._on_error(message.error())
+        for partition, taken in by_partition.items():
+            self._take(partition, taken, now)
 
     def _on_error(self, error: Any) -> None:
         log.warning("Kafka: %s", error)
         # A broker that was away may have come back with another topic of that name.
         self._look_at_topic_at = min(self._look_at_topic_at, time.monotonic() + 1.0)
 
-    def _take(self, message: Message, now: float) -> None:
-        lane = self._lanes.get(message.partition() or 0)
+    def _take(self, partition: int, messages: list[Message], now: float) -> None:
+        lane = self._lanes.get(partition)
         if lane is None:
             return  # Revoked meanwhile: the new owner reads it from what was committed.
-        offset = message.offset() or 0
-        if offset < lane.next_offset:
+        offsets = [message.offset() or 0 for message in messages]
+        if offsets[0] < lane.next_offset or offsets != sorted(offsets):
             # Offsets go back when a topic is made anew, or when the broker lost some of its end.
             self._look_at_topic_at = now
-            return
-        lane.add(offset, message.timestamp()[1], message.value(), now)
+            messages, offsets = _rising(messages, lane.next_offset)
+        stamps = [message.timestamp()[1] for message in messages]
+        lane.extend(offsets, stamps, [message.value() for message in messages], now)
 
     def _topic_was_replaced(self) -> bool:
         """Ask for the topic's id, and take a new one for the batches to come."""
@@ -279,3 +283,15 @@ class Bridge:
         return TopicPartition(
             self._settings.kafka_topic, partition, OFFSET_INVALID if offset is None else offset
         )
+
+
+def _rising(messages: list[Message], least: int) -> tuple[list[Message], list[int]]:
+    """The messages whose offsets go on from ``least`` and rise, with those offsets."""
+    kept, offsets = [], []
+    for message in messages:
+        offset = message.offset() or 0
+        if offset >= least:
+            kept.append(message)
+            offsets.append(offset)
+            least = offset + 1
+    return kept, offsets

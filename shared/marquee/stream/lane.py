@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import random
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import accumulate
 
 from marquee.errors import TransientError
-from marquee.stream.batch import Record, StreamBatch, record
+from marquee.stream.batch import Record, StreamBatch, records
 from marquee.stream.delivery import Delivery
 from marquee.stream.envelope import Envelope, seal
 from marquee.stream.tally import Tally
@@ -53,6 +55,10 @@ class _Sending:
     failures: int = 0
     retry_at: float | None = None
     accepted: bool = False
+
+
+def _size(value: bytes | None) -> int:
+    return len(value) if value else 0
 
 
 class Lane:
@@ -102,18 +108,33 @@ class Lane:
         """Whether as many batches are under way as may be."""
         return len(self._sending) >= self._limits.window
 
-    def add(self, offset: int, timestamp_ms: int, value: bytes | None, now: float) -> None:
-        """Take the next record; a full batch is sealed and submitted at once."""
-        size, limits = len(value) if value else 0, self._limits
-        if self._gathered and self._gathered_bytes + size > limits.bytes:
-            self.flush()
-        gathered = self._gathered
-        if not gathered:
-            self._due = now + limits.wait_s
-        gathered.append(record(offset, timestamp_ms, value))
+    def extend(
+        self,
+        offsets: Sequence[int],
+        timestamps_ms: Sequence[int],
+        values: Sequence[bytes | None],
+        now: float,
+    ) -> None:
+        """Take the next records, each a place in all three; what makes a full batch is sealed and submitted at once."""
+        taken, ends = records(offsets, timestamps_ms, values), [0, *accumulate(map(_size, values))]
+        at = 0
+        while at < len(taken):
+            fits = bisect_right(ends, ends[at] + self._limits.bytes - self._gathered_bytes) - 1
+            end = min(fits, at + self._limits.lines - len(self._gathered))
+            if end <= at and self._gathered:
+                self.flush()
+                continue
+            end = max(end, at + 1)  # A line that is longer than a batch may be goes alone.
+            self._gather(taken[at:end], ends[end] - ends[at], now)
+            at = end
+
+    def _gather(self, taken: list[Record], size: int, now: float) -> None:
+        if not self._gathered:
+            self._due = now + self._limits.wait_s
+        self._gathered += taken
         self._gathered_bytes += size
-        self.next_offset = offset + 1
-        if len(gathered) >= limits.lines:
+        self.next_offset = taken[-1].offset + 1
+        if len(self._gathered) >= self._limits.lines:
             self.flush()
 
     def pump(self, now: float) -> None:
@@ -135,25 +156,25 @@ class Lane:
         """Seal and submit what was gathered, full or not."""
         if not self._gathered:
             return
-        records, self._gathered = tuple(self._gathered), []
-        self._tally.lines_read += len(records)
+        gathered, self._gathered = tuple(self._gathered), []
+        self._tally.lines_read += len(gathered)
         self._gathered_bytes, self._due = 0, float("inf")
-        for part, envelope in self._sealed(records):
+        for part, envelope in self._sealed(gathered):
             future = self._delivery.submit(envelope)
             oldest_ms, submitted = part[0].timestamp_ms, time.monotonic()
             self._sending.append(
                 _Sending(envelope, len(part), part[-1].offset + 1, oldest_ms, submitted, future)
             )
 
-    def _sealed(self, records: tuple[Record, ...]) -> Iterator[tuple[tuple[Record, ...], Envelope]]:
-        envelope = seal(StreamBatch(self._topic, self._stream, self._partition, records))
-        if len(envelope.data) <= self._limits.bytes or len(records) == 1:
-            yield records, envelope
+    def _sealed(self, part: tuple[Record, ...]) -> Iterator[tuple[tuple[Record, ...], Envelope]]:
+        envelope = seal(StreamBatch(self._topic, self._stream, self._partition, part))
+        if len(envelope.data) <= self._limits.bytes or len(part) == 1:
+            yield part, envelope
             return
         # JSON's escapes made it longer than its lines: rare, so it is simply done again in halves.
-        middle = len(records) // 2
-        yield from self._sealed(records[:middle])
-        yield from self._sealed(records[middle:])
+        middle = len(part) // 2
+        yield from self._sealed(part[:middle])
+        yield from self._sealed(part[middle:])
 
     def _take_answer(self, batch: _Sending, now: float) -> None:
         error = batch.future.exception()

@@ -48,7 +48,7 @@ class Database:
     ) -> None:
         self.url = url
         self.copies = copies
-        self._connections = connections
+        self.connections = connections
         self._connect_timeout_s = connect_timeout_s
         self._wait_s = wait_s
         self._statement_timeout_ms = statement_timeout_ms
@@ -114,14 +114,14 @@ class Database:
         self._idle = []
         self._lock = threading.Lock()
         self._turns: dict[tuple[object, ...], threading.Lock] = {}
-        self._free = threading.BoundedSemaphore(self._connections)
+        self._free = threading.BoundedSemaphore(self.connections)
         self._reader.begin_process()
 
     @contextmanager
     def _borrowed(self) -> Iterator[Any]:
         if not self._free.acquire(timeout=self._wait_s):
             raise DatabaseUnavailable(
-                f"All {self._connections} connections were in use for {self._wait_s:g} s"
+                f"All {self.connections} connections were in use for {self._wait_s:g} s"
             )
         try:
             connection = self._open()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from marquee.telemetry import ledger, viewings
 from marquee.telemetry.database import Database
 
@@ -9,18 +11,23 @@ _WITHIN_MS = 600_000
 
 
 def fold_what_is_left(database: Database) -> int:
-    """Fold the watches that no later batch has folded yet; returns of how many offsets."""
-    folded = 0
+    """Fold the watches that no later batch has folded yet; returns of how many offsets.
+
+    As many partitions at once as ``database`` may have connections.
+    """
     with database.transaction() as cursor:
         cursor.execute("SELECT stream, partition FROM progress WHERE unfolded <> '{}' ORDER BY 1, 2")
         behind = cursor.fetchall()
-    for stream, partition in behind:
-        with database.transaction(deadline_ms=_WITHIN_MS) as cursor:
-            left = ledger.take_unfolded(cursor, stream, partition)
-            if left:
-                viewings.fold(cursor, stream, partition, left)
-            folded += ledger.length(left)
-    return folded
+    with ThreadPoolExecutor(database.connections) as threads:
+        return sum(threads.map(lambda place: _fold(database, *place), behind))
+
+
+def _fold(database: Database, stream: int, partition: int) -> int:
+    with database.transaction(deadline_ms=_WITHIN_MS) as cursor:
+        left = ledger.take_unfolded(cursor, stream, partition)
+        if left:
+            viewings.fold(cursor, stream, partition, left)
+        return ledger.length(left)
 
 
 def forget_old_rows(database: Database) -> None:

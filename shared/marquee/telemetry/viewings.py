@@ -16,11 +16,15 @@ SMALL_BATCH = 2_000
 MOST_UNFOLDED = 1_000_000
 LONGEST_UNFOLDED_S = 20.0
 
+# The planner may know nothing yet of rows that were written a moment ago. The lines go through a hash table of their
+# viewings, which costs half of what sorting them does; only the viewings are sorted, byte by byte.
+_PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL work_mem = '64MB'"
+
 _FOLD = """
 INSERT INTO viewings AS old (user_id, movie_id, started, ended, first_minute, last_minute)
 SELECT user_id, movie_id, min(time), max(time), min(minute), max(minute)
 FROM watches WHERE stream = %s AND partition = %s AND ({spans})
-GROUP BY user_id, movie_id ORDER BY user_id, movie_id
+GROUP BY user_id, movie_id ORDER BY user_id COLLATE "C", movie_id COLLATE "C"
 ON CONFLICT (user_id, movie_id) DO UPDATE SET
     started = least(old.started, excluded.started),
     ended = greatest(old.ended, excluded.ended),
@@ -43,6 +47,5 @@ def fold_when_due(cursor: Any, entry: Entry, lines: int, watches: int) -> Ranges
 def fold(cursor: Any, stream: int, partition: int, ranges: Ranges) -> None:
     """Fold the watches of these offsets into their viewings."""
     spans = " OR ".join(f'("offset" >= {first:d} AND "offset" < {after:d})' for first, after in ranges)
-    # The planner may know nothing yet of rows that were written a moment ago.
-    cursor.execute("SET LOCAL enable_seqscan = off")
+    cursor.execute(_PLAN)
     cursor.execute(_FOLD.format(spans=spans), (stream, partition))

@@ -1,0 +1,115 @@
+"""What stands before the embedded broker, which has neither TLS nor SASL's PLAIN: Kafka's protocol on the wire.
+
+Of the protocol only SaslHandshake and SaslAuthenticate are answered here; all else is the broker's. See
+https://kafka.apache.org/protocol.html.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+
+_HANDSHAKE, _AUTHENTICATE = 17, 36
+_AUTHENTICATION_FAILED = 58
+Stream = socket.socket
+
+
+class KafkaFront:
+    """Listens on ``address`` and hands everything to the broker on ``port``, once it is there.
+
+    ``context``: speak TLS. ``passwords``, by user name: ask for SASL's PLAIN first.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        context: ssl.SSLContext | None = None,
+        passwords: Mapping[str, str] | None = None,
+    ) -> None:
+        self._port, self._context, self._passwords = port, context, passwords
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: Stream) -> None:
+        # A client that trusts somebody else, or that gives up, ends its own connection only.
+        with suppress(OSError), client:
+            secure = self._context.wrap_socket(client, server_side=True) if self._context else client
+            with secure, socket.create_connection(("127.0.0.1", self._port)) as broker:
+                if self._passwords is not None and not self._authenticated(secure, broker):
+                    return
+                back = threading.Thread(target=_pump, args=(broker, secure), daemon=True)
+                back.start()
+                _pump(secure, broker)
+                back.join()
+
+    def _authenticated(self, client: Stream, broker: Stream) -> bool:
+        """Answer the client until it has said who it is; what else it asks meanwhile the broker answers."""
+        while True:
+            request = _receive(client)
+            key, version, correlation, length = struct.unpack(">hhih", request[:10])
+            body = request[10 + max(0, length) :]
+            if key == _HANDSHAKE:
+                mechanism = struct.pack(">h5s", 5, b"PLAIN")
+                error = 0 if body == mechanism else 33  # UNSUPPORTED_SASL_MECHANISM
+                _send(client, struct.pack(">ihi", correlation, error, 1) + mechanism)
+            elif key == _AUTHENTICATE:
+                known = self._known(body[4:])
+                _send(client, _authentication(correlation, version, known=known))
+                return known
+            else:
+                _send(broker, request)
+                _send(client, _receive(broker))
+
+    def _known(self, message: bytes) -> bool:
+        _, user, password = message.decode().split("\0")
+        return (self._passwords or {}).get(user) == password
+
+
+def _authentication(correlation: int, version: int, *, known: bool) -> bytes:
+    words = b"" if known else b"Authentication failed"
+    error = 0 if known else _AUTHENTICATION_FAILED
+    answer = struct.pack(">ihh", correlation, error, len(words) or -1) + words + struct.pack(">i", 0)
+    return answer + (struct.pack(">q", 0) if version >= 1 else b"")
+
+
+def _receive(stream: Stream) -> bytes:
+    (size,) = struct.unpack(">i", _exactly(stream, 4))
+    return _exactly(stream, size)
+
+
+def _exactly(stream: Stream, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        more = stream.recv(size - len(found))
+        if not more:
+            raise ConnectionResetError("ended in the middle")
+        found += more
+    return found
+
+
+def _send(stream: Stream, message: bytes) -> None:
+    stream.sendall(struct.pack(">i", len(message)) + message)
+
+
+def _pump(source: Stream, sink: Stream) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+    for stream in (source, sink):
+        with suppress(OSError):
+            stream.shutdown(socket.SHUT_RDWR)
