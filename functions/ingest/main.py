@@ -31,7 +31,9 @@ _lock = threading.Lock()
 def _assemble() -> tuple[Ingest, PushIdentity | None]:
     settings = Settings.from_mapping(os.environ).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    gc.set_threshold(100_000)  # A batch is tens of thousands of tuples that die with it: no reason to look for rings.
+    gc.set_threshold(
+        100_000
+    )  # A batch is tens of thousands of tuples that die with it: no reason to look for rings.
     database = Database(settings.database_url, connections=settings.database_connections)
     return Ingest(database, LineParser(settings.time_zone, settings.rating_max)), _identity(settings)
 

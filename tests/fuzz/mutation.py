@@ -91,7 +91,7 @@ def _bytes(headers: dict[str, str], body: bytes, chance: random.Random) -> Reque
 def _fields(headers: dict[str, str], body: bytes, chance: random.Random) -> Request:
     document = json.loads(body)
     owner = document if chance.random() < 0.5 else chance.choice(document["records"])
-    name = chance.choice([*owner, "base64", "text", "extra"])
+    name = chance.choice([*owner, "base64", "text", "since", "extra"])
     if chance.random() < 0.3:
         owner.pop(name, None)
     else:

@@ -1,4 +1,4 @@
-"""What stands before the embedded broker, which has neither TLS nor SASL's PLAIN: Kafka's protocol on the wire.
+"""What stands before the embedded broker, which has neither TLS nor users: Kafka's protocol on the wire.
 
 Of the protocol only SaslHandshake and SaslAuthenticate are answered here; all else is the broker's. See
 https://kafka.apache.org/protocol.html.
@@ -13,6 +13,8 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 
+from tests.servers.sasl import MECHANISMS, Exchange
+
 _HANDSHAKE, _AUTHENTICATE = 17, 36
 _AUTHENTICATION_FAILED = 58
 Stream = socket.socket
@@ -21,7 +23,7 @@ Stream = socket.socket
 class KafkaFront:
     """Listens on ``address`` and hands everything to the broker on ``port``, once it is there.
 
-    ``context``: speak TLS. ``passwords``, by user name: ask for SASL's PLAIN first.
+    ``context``: speak TLS. ``passwords``, by user name: ask for them first, by PLAIN or SCRAM.
     """
 
     def __init__(
@@ -59,31 +61,32 @@ class KafkaFront:
 
     def _authenticated(self, client: Stream, broker: Stream) -> bool:
         """Answer the client until it has said who it is; what else it asks meanwhile the broker answers."""
+        exchange: Exchange | None = None
         while True:
             request = _receive(client)
             key, version, correlation, length = struct.unpack(">hhih", request[:10])
             body = request[10 + max(0, length) :]
             if key == _HANDSHAKE:
-                mechanism = struct.pack(">h5s", 5, b"PLAIN")
-                error = 0 if body == mechanism else 33  # UNSUPPORTED_SASL_MECHANISM
-                _send(client, struct.pack(">ihi", correlation, error, 1) + mechanism)
-            elif key == _AUTHENTICATE:
-                known = self._known(body[4:])
-                _send(client, _authentication(correlation, version, known=known))
-                return known
+                exchange = MECHANISMS[body[2:].decode()](self._passwords or {})
+                _send(client, struct.pack(">ihi", correlation, 0, 1) + body)
+            elif key == _AUTHENTICATE and exchange:
+                words = exchange.answer(body[4:])
+                _send(client, _authentication(correlation, version, words))
+                if words is None or exchange.done:
+                    return words is not None
             else:
                 _send(broker, request)
                 _send(client, _receive(broker))
 
-    def _known(self, message: bytes) -> bool:
-        _, user, password = message.decode().split("\0")
-        return (self._passwords or {}).get(user) == password
 
-
-def _authentication(correlation: int, version: int, *, known: bool) -> bytes:
-    words = b"" if known else b"Authentication failed"
-    error = 0 if known else _AUTHENTICATION_FAILED
-    answer = struct.pack(">ihh", correlation, error, len(words) or -1) + words + struct.pack(">i", 0)
+def _authentication(correlation: int, version: int, words: bytes | None) -> bytes:
+    """SaslAuthenticate's answer; ``words`` are the mechanism's, or None for a refusal."""
+    if words is None:
+        reason = b"Authentication failed"
+        head = struct.pack(">ihh", correlation, _AUTHENTICATION_FAILED, len(reason)) + reason
+    else:
+        head = struct.pack(">ihh", correlation, 0, -1)
+    answer = head + struct.pack(">i", len(words or b"")) + (words or b"")
     return answer + (struct.pack(">q", 0) if version >= 1 else b"")
 
 

@@ -131,6 +131,15 @@ def test_however_lines_come_they_leave_in_order_and_within_bounds(
     )
 
 
+def test_batches_say_what_kafka_does_not_hold() -> None:
+    """Each answers for the offsets from where the one before it ended, markers and compacted ones among them."""
+    delivery = FakeDelivery()
+    lane = _lane(delivery)
+    lane.extend([5, 7, 8, 12, 20, 21], [7] * 6, [b"x"] * 6, now=0.0)
+    found = [(batch.since, [r.offset for r in batch.records]) for batch in delivery.batches]
+    assert found == [(5, [5, 7]), (8, [8, 12]), (13, [20, 21])]
+
+
 def test_nothing_is_committable_before_acceptance() -> None:
     """Neither when submitted, nor when refused."""
     delivery = FakeDelivery()

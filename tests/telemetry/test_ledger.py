@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from tests.telemetry.lines import MOVIE, STREAM, batch, rate, rows, watch
 
 from marquee.cli import main
+from marquee.stream.batch import StreamBatch, record
 from marquee.stream.events import Event, Malformed
 from marquee.stream.lines import LineParser
 from marquee.telemetry import progress
 from marquee.telemetry.database import Database
-from marquee.telemetry.ledger import joined, length, text
+from marquee.telemetry.ledger import Entry, joined, length, text
 from marquee.telemetry.retention import fold_what_is_left
 from marquee.telemetry.store import Written, write_batch
 from marquee.telemetry.viewings import SMALL_BATCH
@@ -68,6 +69,47 @@ def test_batches_in_any_order_leave_one_range(database: Database, parser: LinePa
     for first in (2, 0, 3, 1, 2):
         write_batch(database, batch([LINES[first]], first), parser)
     assert rows(database, "SELECT written::text, unfolded::text FROM progress") == [("{[0,4)}", "{}")]
+
+
+def _holed(offsets: list[int], since: int | None = None) -> StreamBatch:
+    """A batch without the offsets that are missing."""
+    return StreamBatch(
+        "movielog",
+        STREAM,
+        0,
+        tuple(record(offset, 0, watch(offset, 1).encode()) for offset in offsets),
+        since,
+    )
+
+
+def test_offsets_that_a_sender_left_out_may_come_later(database: Database, parser: LineParser) -> None:
+    """Without its word that Kafka holds no more, a batch answers for its own lines only."""
+    write_batch(database, _holed([2, 3, 5, 9]), parser)
+    assert rows(database, "SELECT written::text FROM progress") == [("{[2,4),[5,6),[9,10)}",)]
+    assert write_batch(database, _holed([1, 2, 4, 5, 8, 9]), parser) == Written(watches=3)
+    assert write_batch(database, batch([watch(0, 1)] * 10), parser) == Written(watches=3)
+    assert rows(database, "SELECT written::text FROM progress") == [("{[0,10)}",)]
+    assert rows(database, 'SELECT array_agg("offset"::int ORDER BY "offset") FROM watches') == [
+        (list(range(10)),)
+    ]
+
+
+def test_what_kafka_does_not_hold_leaves_no_hole(database: Database, parser: LineParser) -> None:
+    """Markers of transactions and compacted offsets, within a batch and between two: still one range."""
+    write_batch(database, _holed([2, 3, 5], since=2), parser)
+    write_batch(database, _holed([8, 11], since=6), parser)
+    assert rows(database, "SELECT written::text FROM progress") == [("{[2,12)}",)]
+    assert write_batch(database, _holed([2, 3, 5, 8, 11], since=0), parser) == Written()
+
+
+@given(known=st.sets(st.integers(0, 30)), offsets=st.sets(st.integers(0, 30), min_size=1))
+def test_new_lines_are_those_outside_the_known_ranges(known: set[int], offsets: set[int]) -> None:
+    ranges: tuple[tuple[int, int], ...] = ()
+    for offset in known:
+        ranges = joined(ranges, offset, offset + 1)
+    entry = Entry(1, 0, min(offsets), max(offsets) + 1, (), ranges, (), 0.0)
+    found = entry.new([record(offset, 0, b"") for offset in sorted(offsets)])
+    assert [line.offset for line in found] == sorted(offsets - known)
 
 
 def test_many_lines_are_folded_later(database: Database, parser: LineParser) -> None:

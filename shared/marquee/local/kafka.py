@@ -25,17 +25,25 @@ class EmbeddedKafka:
     """One broker on 127.0.0.1. May be stopped, killed and started again on its directory and port.
 
     ``durable=False`` keeps everything in memory, and forgets it on :meth:`stop`. The directory holds
-    the data if durable, and the logs unless ``logs`` says where they go. Known limits: the latest offset
-    that it reports is wrong, so consume from the earliest and from commits; retention is not enforced.
+    the data if durable, and the logs unless ``logs`` says where they go. ``advertised``: the address that
+    clients are told, where something stands before it. Known limits: the latest offset that it reports is wrong, so
+    consume from the earliest and from commits; retention is not enforced; it speaks no TLS and knows no users.
     """
 
     def __init__(
-        self, directory: Path, *, durable: bool, port: int | None = None, logs: Path | None = None
+        self,
+        directory: Path,
+        *,
+        durable: bool,
+        port: int | None = None,
+        logs: Path | None = None,
+        advertised: str | None = None,
     ) -> None:
         self.directory = directory
         self.logs = logs or directory
         self.durable = durable
         self.port = port or free_port()
+        self._advertised = advertised
         self._processes: list[Process] = []
 
     @property
@@ -140,8 +148,9 @@ class EmbeddedKafka:
         }
 
     def _broker(self, storage: dict[str, str]) -> Process:
-        url = f"tcp://{self.bootstrap}"
-        argv = [_tansu(), "broker", "--listener-url", url, "--advertised-listener-url", url]
+        advertised = f"tcp://{self._advertised or self.bootstrap}"
+        argv = [_tansu(), "broker", "--listener-url", f"tcp://{self.bootstrap}"]
+        argv += ["--advertised-listener-url", advertised]
         return Process("kafka", argv, self.logs / "kafka.log", env=storage)
 
 

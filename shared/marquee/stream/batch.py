@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -49,8 +50,8 @@ def records(
     return list(map(Record, offsets, timestamps_ms, texts))
 
 
-class StreamBatch(msgspec.Struct, frozen=True):
-    """Some consecutive records of one partition, in the order of their offsets.
+class StreamBatch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Some records of one partition, in the order of their offsets.
 
     ``stream`` is the topic's id in Kafka: a topic that was deleted and made anew has another one,
     and so (stream, partition, offset) names a line for good.
@@ -60,11 +61,22 @@ class StreamBatch(msgspec.Struct, frozen=True):
     stream: str
     partition: int
     records: tuple[Record, ...]
+    since: int | None = None
+    """The sender's word that these are all the lines that Kafka holds from this offset to the last one: what is missing
+    among them is a transaction's marker, or was compacted away. None: nothing is said of offsets that are missing."""
 
     @property
     def id(self) -> str:
         """topic/partition/first-last."""
         return f"{self.topic}/{self.partition}/{self.records[0].offset}-{self.records[-1].offset}"
+
+    @property
+    def halves(self) -> tuple[StreamBatch, StreamBatch]:
+        """The same lines in two batches; there have to be two at least."""
+        middle = len(self.records) // 2
+        first, second = self.records[:middle], self.records[middle:]
+        since = None if self.since is None else first[-1].offset + 1
+        return replace(self, records=first), replace(self, records=second, since=since)
 
 
 class ImpressionFilm(msgspec.Struct, frozen=True):

@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Forward until SIGTERM or SIGINT; then finish, commit and return 0."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    gc.set_threshold(100_000)  # A fetch is ten thousand objects that live as long as their batch: no young garbage.
+    gc.set_threshold(
+        100_000
+    )  # A fetch is ten thousand objects that live as long as their batch: no young garbage.
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

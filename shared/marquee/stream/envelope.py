@@ -85,6 +85,8 @@ def _check(batch: StreamBatch | ImpressionBatch) -> None:
             if offset <= last:
                 raise ValueError(f"offset {offset} comes after {last}")
             last = offset
+    if batch.since is not None and not 0 <= batch.since <= offsets[0]:
+        raise ValueError(f"since is {batch.since}: it should be an offset up to the first, {offsets[0]}")
     for record in batch.records:
         if record.text is None or record.base64 is not None:
             if record.text is not None or record.base64 is None:

@@ -56,16 +56,33 @@ def consumer(settings: Settings, **callbacks: Any) -> Consumer:
         raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
 
 
+class _LastWords:
+    """In the place of a logger: keeps the last message. While it cannot connect, librdkafka logs ten a second."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def log(self, level: int, message: str, *values: object) -> None:
+        """As a logger's."""
+        self._text = message % values
+
+    def take(self) -> str:
+        """The last message since the last call, or nothing."""
+        text, self._text = self._text, ""
+        return text
+
+
 class Topics:
     """Asks the broker about topics. Connects on the first question."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._admin: AdminClient | None = None
+        self._said = _LastWords()
 
     def id(self, topic: str, *, timeout_s: float = 3.0) -> str | None:
         """The id of this incarnation of ``topic``, in Kafka's own URL-safe base 64; None, and a line
-        in the log, while Kafka is away or knows no such topic. Raises ``SettingsError``.
+        in the log that says why, while Kafka is away or knows no such topic. Raises ``SettingsError``.
         """
         from confluent_kafka import KafkaException, TopicCollection
 
@@ -73,7 +90,8 @@ class Topics:
             described = self._client().describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
             found = described[topic].result(timeout_s + 1)
         except (KafkaException, TimeoutError) as error:
-            log.warning("topic %s: %s", topic, error)
+            self._client().poll(0)  # A question just times out; what the client has to say of it is told now.
+            log.warning("topic %s: %s %s", topic, error, self._said.take())
             return None
         # The library writes + and / where Kafka writes - and _.
         return str(found.topic_id).translate(str.maketrans("+/", "-_"))
@@ -84,7 +102,7 @@ class Topics:
 
         if self._admin is None:
             try:
-                self._admin = AdminClient(client_config(self._settings))
+                self._admin = AdminClient(client_config(self._settings) | {"logger": self._said})
             except (KafkaException, ValueError) as error:
                 raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
         return self._admin

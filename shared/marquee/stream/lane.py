@@ -76,6 +76,8 @@ class Lane:
         self._gathered: list[Record] = []
         self._gathered_bytes = 0
         self._due = float("inf")
+        # Where the last batch ended: Kafka holds nothing between there and the first line of the next.
+        self._sealed_until: int | None = None
         self._sending: deque[_Sending] = deque()
         # The bridge's notes on its reading of this partition.
         self.full = False
@@ -159,22 +161,15 @@ class Lane:
         gathered, self._gathered = tuple(self._gathered), []
         self._tally.lines_read += len(gathered)
         self._gathered_bytes, self._due = 0, float("inf")
-        for part, envelope in self._sealed(gathered):
+        for part, envelope in _sealed(self._batch(gathered), self._limits.bytes):
             future = self._delivery.submit(envelope)
-            oldest_ms, submitted = part[0].timestamp_ms, time.monotonic()
-            self._sending.append(
-                _Sending(envelope, len(part), part[-1].offset + 1, oldest_ms, submitted, future)
-            )
+            lines, oldest_ms, submitted = len(part), part[0].timestamp_ms, time.monotonic()
+            self._sending.append(_Sending(envelope, lines, part[-1].offset + 1, oldest_ms, submitted, future))
 
-    def _sealed(self, part: tuple[Record, ...]) -> Iterator[tuple[tuple[Record, ...], Envelope]]:
-        envelope = seal(StreamBatch(self._topic, self._stream, self._partition, part))
-        if len(envelope.data) <= self._limits.bytes or len(part) == 1:
-            yield part, envelope
-            return
-        # JSON's escapes made it longer than its lines: rare, so it is simply done again in halves.
-        middle = len(part) // 2
-        yield from self._sealed(part[:middle])
-        yield from self._sealed(part[middle:])
+    def _batch(self, taken: tuple[Record, ...]) -> StreamBatch:
+        since = taken[0].offset if self._sealed_until is None else self._sealed_until
+        self._sealed_until = taken[-1].offset + 1
+        return StreamBatch(self._topic, self._stream, self._partition, taken, since)
 
     def _take_answer(self, batch: _Sending, now: float) -> None:
         error = batch.future.exception()
@@ -198,3 +193,13 @@ class Lane:
             log.warning("batch %s failed %d times: %s", batch.envelope.id, batch.failures, error)
         longest = min(FIRST_BACKOFF_S * (1 << min(batch.failures - 1, 16)), LONGEST_BACKOFF_S)
         return longest * random.uniform(0.5, 1.0)
+
+
+def _sealed(batch: StreamBatch, most_bytes: int) -> Iterator[tuple[tuple[Record, ...], Envelope]]:
+    envelope = seal(batch)
+    if len(envelope.data) <= most_bytes or len(batch.records) == 1:
+        yield batch.records, envelope
+        return
+    # JSON's escapes made it longer than its lines: rare, so it is simply done again in halves.
+    for half in batch.halves:
+        yield from _sealed(half, most_bytes)

@@ -8,11 +8,13 @@ is known even if it would be read differently by now, or if its row was replayed
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from marquee.stream.batch import StreamBatch
+from marquee.stream.batch import Record, StreamBatch
 
 Ranges = tuple[tuple[int, int], ...]
 """Offsets, each range from its first to one after its last."""
@@ -43,7 +45,7 @@ UPDATE progress SET
     recommendation_requests = recommendation_requests + %(recommendation_requests)s,
     accounts = accounts + %(accounts)s,
     quarantine = quarantine + %(quarantine)s,
-    written = written + int8multirange(int8range(%(first)s, %(after)s)),
+    written = written + %(covered)s::int8multirange,
     unfolded = %(unfolded)s::int8multirange,
     folded = CASE WHEN %(unfolded)s = '{}' THEN clock_timestamp() ELSE folded END,
     updated = clock_timestamp()
@@ -66,19 +68,24 @@ _ranges = re.compile(r"\[(\d+),(\d+)\)").findall
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a partition's entry says about one batch. ``written``: those of its offsets that are known."""
+    """What a partition's entry says about one batch. ``covered``: the offsets that the batch answers for;
+    ``written``: those from its ``first`` to before ``after`` that are known."""
 
     stream: int
     partition: int
     first: int
     after: int
+    covered: Ranges
     written: Ranges
     unfolded: Ranges
     unfolded_s: float
 
-    def is_new(self, offset: int) -> bool:
-        """Whether the line at ``offset`` has not been written yet."""
-        return not any(first <= offset < after for first, after in self.written)
+    def new(self, records: Sequence[Record]) -> list[Record]:
+        """Those that have not been written yet."""
+        # By its place in here: the known range that begins last before it is the only one that may hold it.
+        firsts = [first for first, _ in self.written]
+        ends = [0, *(after for _, after in self.written)]
+        return [record for record in records if record.offset >= ends[bisect_right(firsts, record.offset)]]
 
 
 def open_entry(cursor: Any, batch: StreamBatch) -> Entry:
@@ -98,9 +105,19 @@ def open_entry(cursor: Any, batch: StreamBatch) -> Entry:
         cursor.execute(_ENTRY, place)
         row = cursor.fetchone()
     stream, written, unfolded, unfolded_s = row
-    return Entry(
-        stream, batch.partition, first, after, read_ranges(written), read_ranges(unfolded), unfolded_s
-    )
+    covered = _covered(batch)
+    known, left = read_ranges(written), read_ranges(unfolded)
+    return Entry(stream, batch.partition, first, after, covered, known, left, unfolded_s)
+
+
+def _covered(batch: StreamBatch) -> Ranges:
+    """The offsets that need not come any more: those of the batch, and what its sender says is not there."""
+    offsets = [record.offset for record in batch.records]
+    if batch.since is not None or offsets[-1] - offsets[0] == len(offsets) - 1:
+        return ((offsets[0] if batch.since is None else batch.since, offsets[-1] + 1),)
+    starts = [offset for before, offset in pairwise(offsets) if offset > before + 1]
+    ends = [before + 1 for before, offset in pairwise(offsets) if offset > before + 1]
+    return tuple(zip([offsets[0], *starts], [*ends, offsets[-1] + 1], strict=True))
 
 
 def note(cursor: Any, entry: Entry, counts: dict[str, int], unfolded: Ranges) -> None:
@@ -108,8 +125,8 @@ def note(cursor: Any, entry: Entry, counts: dict[str, int], unfolded: Ranges) ->
     place = {
         "stream": entry.stream,
         "partition": entry.partition,
-        "first": entry.first,
         "after": entry.after,
+        "covered": text(entry.covered),
         "unfolded": text(unfolded),
     }
     cursor.execute(_NOTE, counts | place)

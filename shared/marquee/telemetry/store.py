@@ -14,7 +14,6 @@ from io import BytesIO
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from marquee.errors import DataRefused
 from marquee.stream.batch import ImpressionBatch, StreamBatch
@@ -131,10 +130,8 @@ def _write_carefully(
         if len(batch.records) == 1:
             refused = SortedLines(malformed=[(batch.records[0], UNSTORABLE, str(error))])
             return _write(database, batch, refused, parser, copy=False)
-        middle = len(batch.records) // 2
-        halves = [replace(batch, records=half) for half in (batch.records[:middle], batch.records[middle:])]
         first, second = (
-            _write_carefully(database, half, sort(half.records, parser), parser) for half in halves
+            _write_carefully(database, half, sort(half.records, parser), parser) for half in batch.halves
         )
         return first + second
 
@@ -146,7 +143,7 @@ def _write(
     with database.turn(batch.stream, batch.partition), database.transaction() as cursor:
         entry = ledger.open_entry(cursor, batch)
         if entry.written:
-            new = [record for record in batch.records if entry.is_new(record.offset)]
+            new = entry.new(batch.records)
             if not new:
                 ledger.note_delivery(cursor, entry, batch, 0)
                 return Written()
