@@ -56,7 +56,7 @@ imports: .venv/.dev ## the one-way import contract
 check: lint types imports test ## all that CI runs
 
 fuzz: .venv/.dev ## ten million mutated lines and a hundred thousand malformed envelopes (minutes)
-	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.dev ## measure; results to build/bench.json (ONLY=name for one)
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

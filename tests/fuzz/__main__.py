@@ -8,6 +8,7 @@ import os
 import random
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
@@ -32,9 +33,11 @@ def main() -> int:
     console.print(f"seed {seed}")
     with Progress(console=console) as progress:
         task, malformed = progress.add_task("lines", total=args.lines), 0
-        for number in range(-(-args.lines // BATCH)):
-            malformed += read_lines(seed + number)
-            progress.advance(task, BATCH)
+        seeds = range(seed, seed - (-args.lines // BATCH))
+        with ProcessPoolExecutor() as processes:
+            for found in processes.map(read_lines, seeds, chunksize=20):
+                malformed += found
+                progress.advance(task, BATCH)
         task = progress.add_task("envelopes", total=args.envelopes)
         with tempfile.TemporaryDirectory(prefix="marquee-fuzz-", ignore_cleanup_errors=True) as directory:
             Path(directory).chmod(0o755)
