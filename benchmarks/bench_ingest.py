@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from itertools import islice
 
@@ -21,6 +21,7 @@ from benchmarks.ingest_path import (
     rss_mb,
 )
 from benchmarks.registry import Result, at_least, at_most, benchmark
+from marquee.local.process import Process
 from marquee.telemetry.retention import fold_what_is_left
 
 COUNT = 1_000_000
@@ -64,34 +65,82 @@ def copy_s(path: IngestPath) -> float:
     return time.perf_counter() - began
 
 
-WARM_UP = 300_000
+WARM_UP = 700_000
 RSS_COUNT = 1_000_000
 RSS_COUNT_ALONE = 10_000_000
 
 
 @benchmark("bridge_rss_mb")
-def memory() -> Iterable[Result]:
+def bridge_memory() -> Iterable[Result]:
     """A bridge that forwards ten million lines (asked for alone; else one million) to a receiver that takes all."""
-    count = RSS_COUNT_ALONE if sys.argv[1:] == ["--only", "bridge_rss_mb"] else RSS_COUNT
+    count = _count_for("bridge_rss_mb")
     with broker_and_bridge() as (kafka, bridge, receiver):
-        bridge.start()
+        receiver.hold()
         produce(kafka.bootstrap, islice(lines(WARM_UP), WARM_UP))
-        receiver.wait_for(WARM_UP)  # Its buffers have been full once.
-        sizes = [rss_mb(bridge)]
+        bridge.start()
+        _await_level(bridge)  # It holds as much as it ever may.
+        receiver.release()
+        receiver.wait_for(WARM_UP)
 
-        def note(written: int) -> None:
-            receiver.wait_for(
-                written - 200_000
-            )  # The broker keeps it all in memory; the bridge is to follow.
-            if written % 50_000 == 0:
-                sizes.append(rss_mb(bridge))
+        def follow(written: int) -> None:  # The broker keeps it all in memory.
+            receiver.wait_for(WARM_UP + written - 200_000)
 
-        produce(kafka.bootstrap, lines(count), note)
+        sizes = _sizes_during(bridge, lambda told: produce(kafka.bootstrap, lines(count), told), follow)
         receiver.wait_for(WARM_UP + count)
-        sizes.append(rss_mb(bridge))
-    early = max(sizes[: len(sizes) // 5])
-    reference = f"largest in the first fifth of {count:,} lines, {early:.0f} MB"
-    yield at_most("bridge_rss_mb", max(sizes), "MB", 1.1 * early, reference=reference, of=early)
+    yield _flat("bridge_rss_mb", sizes, count)
+
+
+@benchmark("function_rss_mb")
+def function_memory() -> Iterable[Result]:
+    """The one worker of `ingest`, while ten million lines (asked for alone; else one million) go into the tables."""
+    count = _count_for("function_rss_mb")
+    with ingest_path() as path:
+        path.produce(islice(lines(WARM_UP), WARM_UP))
+        path.bridge.start()
+        path.await_written(WARM_UP)
+
+        def follow(written: int) -> None:
+            path.await_written(WARM_UP + written - 200_000)
+
+        sizes = _sizes_during(path.function, lambda told: path.produce(lines(count), told), follow)
+        path.await_written(WARM_UP + count)
+    yield _flat("function_rss_mb", sizes, count)
+
+
+def _count_for(name: str) -> int:
+    return RSS_COUNT_ALONE if sys.argv[1:] == ["--only", name] else RSS_COUNT
+
+
+def _await_level(process: Process) -> None:
+    """Wait until its memory has not grown for five seconds."""
+    largest, since = 0.0, time.monotonic()
+    while time.monotonic() < since + 5:
+        if (now := rss_mb(process)) > largest:
+            largest, since = now, time.monotonic()
+        time.sleep(0.1)
+
+
+def _sizes_during(
+    process: Process, write: Callable[[Callable[[int], None]], object], follow: Callable[[int], None]
+) -> list[float]:
+    """Resident sizes while ``write`` tells how much it has written, which ``follow`` waits for."""
+    sizes = [rss_mb(process)]
+
+    def note(written: int) -> None:
+        follow(written)
+        if written % 50_000 == 0:
+            sizes.append(rss_mb(process))
+
+    write(note)
+    return [*sizes, rss_mb(process)]
+
+
+def _flat(name: str, sizes: list[float], count: int) -> Result:
+    """The largest of the last four fifths against that of the first."""
+    fifth = len(sizes) // 5
+    early, late = max(sizes[:fifth]), max(sizes[fifth:])
+    reference = f"largest in the first fifth of {count:,} lines, {early:.0f} MB; later {late:.0f} MB"
+    return at_most(name, late, "MB", 1.1 * early, reference=reference, of=early)
 
 
 LAG_FOR_S = 20

@@ -153,8 +153,9 @@ def bridge_process(directory: Path, bootstrap: str, delivery_url: str) -> Proces
 
 
 def rss_mb(process: Process) -> float:
-    """Resident memory of the whole process, in MB of 10^6."""
-    return float(psutil.Process(process.pid).memory_info().rss) / 1e6
+    """Resident memory of the process, or of the worker that it has forked, in MB of 10^6."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    return max(float(member.memory_info().rss) for member in family) / 1e6
 
 
 class CountingReceiver:
@@ -163,6 +164,8 @@ class CountingReceiver:
     def __init__(self) -> None:
         self.lines = 0
         self._changed = threading.Condition()
+        self._open = threading.Event()
+        self._open.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -170,6 +173,7 @@ class CountingReceiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                receiver._open.wait()
                 with receiver._changed:
                     receiver.lines += body.count(b'"offset":')
                     receiver._changed.notify_all()
@@ -183,6 +187,13 @@ class CountingReceiver:
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def hold(self) -> None:
+        """Answer nobody until ``release``."""
+        self._open.clear()
+
+    def release(self) -> None:
+        self._open.set()
 
     def wait_for(self, count: int) -> None:
         with self._changed:
