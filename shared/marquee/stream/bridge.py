@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from marquee.settings import Settings
 from marquee.stream.delivery import Delivery
-from marquee.stream.kafka import Topics, consumer
+from marquee.stream.kafka import Topics, consumer, rising
 from marquee.stream.lane import Lane, Limits
 from marquee.stream.tally import PartitionState, Tally
 
@@ -56,6 +56,7 @@ class Bridge:
         self._stream = ""
         self._lanes: dict[int, Lane] = {}
         self._committed: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
         self._look_at_topic_at = 0.0
         self._commit_at = 0.0
 
@@ -88,25 +89,31 @@ class Bridge:
         return [
             PartitionState(
                 number,
-                lane.under_way,
-                lane.bytes_held,
-                lane.paused,
-                lane.oldest_ms,
-                self._behind(number, lane),
+                held.under_way,
+                held.bytes_held,
+                held.paused,
+                held.oldest_ms,
+                self._behind(number, held),
             )
-            for number, lane in sorted(self._lanes.copy().items())
+            for number, held in sorted(self._lanes.copy().items())
         ]
 
     def _behind(self, partition: int, lane: Lane) -> int | None:
-        """Lines in Kafka that were not accepted yet, as of the last fetch; None before it."""
+        """Lines in Kafka that were not accepted yet, as of a second ago; None before the first fetch."""
+        end = self._ends.get(partition, -1)
+        done = lane.committable if lane.committable is not None else self._committed.get(partition)
+        return max(0, end - done) if end >= 0 and done is not None else None
+
+    def _note_ends(self) -> None:
+        """Where each partition ends; another thread that asked Kafka's client would wait for our polls."""
         from confluent_kafka import KafkaException
 
-        try:
-            known = self._consumer.get_watermark_offsets(self._partition(partition), cached=True)
-        except (KafkaException, RuntimeError):  # Closed, or just taken from us.
-            return None
-        done = lane.committable if lane.committable is not None else self._committed.get(partition)
-        return max(0, known[1] - done) if known and known[1] >= 0 and done is not None else None
+        for partition in self._lanes:
+            try:
+                known = self._consumer.get_watermark_offsets(self._partition(partition), cached=True)
+            except KafkaException:  # Just taken from us.
+                continue
+            self._ends[partition] = known[1] if known else -1
 
     def _step(self) -> None:
         self._read()
@@ -117,6 +124,7 @@ class Bridge:
         if now >= self._commit_at:
             self._commit_at = now + COMMIT_EVERY_S
             self._commit(self._lanes, asynchronous=True)
+            self._note_ends()
             self._say_healthy()
         # While none is assigned, the next assignment looks: to leave in the middle of joining upsets a group.
         if now >= self._look_at_topic_at and self._lanes and self._topic_was_replaced():
@@ -156,7 +164,8 @@ class Bridge:
         if offsets[0] < lane.next_offset or offsets != sorted(offsets):
             # Offsets go back when a topic is made anew, or when the broker lost some of its end.
             self._look_at_topic_at = now
-            messages, offsets = _rising(messages, lane.next_offset)
+            messages = rising(messages, lane.next_offset)
+            offsets = [message.offset() or 0 for message in messages]
         stamps = [message.timestamp()[1] for message in messages]
         lane.extend(offsets, stamps, [message.value() for message in messages], now)
 
@@ -273,6 +282,7 @@ class Bridge:
         for partition in partitions:
             lane = self._lanes.pop(partition, None)
             self._committed.pop(partition, None)
+            self._ends.pop(partition, None)
             if lane and lane.paused:
                 # librdkafka would remember it, and read nothing should the partition come back to us.
                 self._consumer.resume([self._partition(partition)])
@@ -283,15 +293,3 @@ class Bridge:
         return TopicPartition(
             self._settings.kafka_topic, partition, OFFSET_INVALID if offset is None else offset
         )
-
-
-def _rising(messages: list[Message], least: int) -> tuple[list[Message], list[int]]:
-    """The messages whose offsets go on from ``least`` and rise, with those offsets."""
-    kept, offsets = [], []
-    for message in messages:
-        offset = message.offset() or 0
-        if offset >= least:
-            kept.append(message)
-            offsets.append(offset)
-            least = offset + 1
-    return kept, offsets

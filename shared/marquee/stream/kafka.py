@@ -9,7 +9,7 @@ from marquee.errors import SettingsError
 from marquee.settings import Settings
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, Message
     from confluent_kafka.admin import AdminClient
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,16 @@ def consumer(settings: Settings, **callbacks: Any) -> Consumer:
         return Consumer(config)
     except (KafkaException, ValueError) as error:
         raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
+
+
+def rising(messages: list[Message], least: int) -> list[Message]:
+    """Those whose offsets go on from ``least`` and rise."""
+    kept = []
+    for message in messages:
+        if (offset := message.offset() or 0) >= least:
+            kept.append(message)
+            least = offset + 1
+    return kept
 
 
 class _LastWords:
