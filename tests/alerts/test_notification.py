@@ -32,6 +32,7 @@ NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 NOTIFICATIONS = read_notifications(ROOT / "infra/grafana/provisioning/alerting/slack.yaml")
 POLICY = NOTIFICATIONS.policies[0]
 RULE = BY_NAME["drift"]
+PANEL = RULE.annotations["__panelId__"]
 
 
 def alerting(*checks: str) -> list[Alert]:
@@ -103,8 +104,7 @@ def test_the_message_says_all_that_is_needed() -> None:
                 "text": "*Firing* since 2026-03-02 12:00 UTC: film_psi is 0.31: what comes in is no longer what "
                 "the model was trained on.\n"
                 f"<{RULE.annotations['runbook_url']}|Runbook> | "
-                f"<https://example.grafana.net/d/marquee-data-quality?viewPanel={RULE.annotations['__panelId__']}"
-                "|Panel>",
+                f"<https://example.grafana.net/d/marquee-data-quality?viewPanel={PANEL}#p{PANEL}|Panel>",
                 "mrkdwn_in": ["text"],
             }
         ],

@@ -63,7 +63,8 @@ def _links(alert: Alert, dashboards_url: str) -> str:
     links = [f"<{alert.runbook}|Runbook>"]
     if dashboards_url:
         base = dashboards_url.rstrip("/")
-        links.append(f"<{base}/d/{alert.dashboard}?viewPanel={alert.panel}|Panel>")
+        # Grafana goes by the query, the local page by the fragment.
+        links.append(f"<{base}/d/{alert.dashboard}?viewPanel={alert.panel}#p{alert.panel}|Panel>")
     return " | ".join(links)
 
 
