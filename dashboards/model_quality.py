@@ -86,6 +86,7 @@ GROUP BY 1 ORDER BY 1""",
     below(1.05, 1.2),
     decimals=3,
     line=True,
+    series={"rmse": BLUE, "low": "#8b93a7", "high": "#8b93a7"},
     nothing="No rating was predicted yet",
     runbook="live-rmse",
 )
@@ -160,6 +161,7 @@ FROM live_accuracy WHERE arm = '' AND model_version = '' AND window_s = 3600 AND
 GROUP BY 1 ORDER BY 1""",
     "percentunit",
     info(),
+    width=9,
     decimals=1,
     nothing="No rating was predicted yet",
 )
@@ -175,6 +177,7 @@ SELECT started, extract(epoch FROM finished - started) AS took, coalesce(version
 FROM retrainings ORDER BY started DESC LIMIT 8""",
     "none",
     info(),
+    width=15,
     decimals=3,
     units={"took": "s"},
     colours={"released": GREEN, "trained": BLUE, "held": YELLOW, "refused": YELLOW, "failed": RED},

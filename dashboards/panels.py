@@ -60,7 +60,7 @@ class Panel:
 
     ``good`` says in a sentence what a healthy panel shows. ``units``: of single columns, where they differ.
     ``runbook``: the page of docs/runbooks for when it is not good. ``line``: the thresholds are drawn.
-    ``colours``: of the values of text columns. ``nothing``: what no rows mean.
+    ``colours``: of the values of text columns; ``series``: of single lines. ``nothing``: what no rows mean.
     """
 
     id: int
@@ -82,6 +82,7 @@ class Panel:
     nothing: str = "Nothing in this time"
     units: Mapping[str, str] = field(default_factory=dict)
     colours: Mapping[str, str] = field(default_factory=dict)
+    series: Mapping[str, str] = field(default_factory=dict)
 
 
 class SqlQuery(Dataquery):
@@ -133,6 +134,9 @@ def build(panel: Panel, runbooks: str) -> Any:
             getattr(built, name)(value)
     for column, unit in panel.units.items():
         built.override_by_name(column, [dm.DynamicConfigValue(id_val="unit", value=unit)])
+    for name, color in panel.series.items():
+        fixed = {"mode": "fixed", "fixedColor": color}
+        built.override_by_name(name, [dm.DynamicConfigValue(id_val="color", value=fixed)])
     if panel.runbook:
         link = dashboard.DashboardLink("Runbook").url(f"{runbooks}/{panel.runbook}.md").target_blank(True)
         built.links([link.type(dm.DashboardLinkType.LINK)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.panels import Kind, Panel, above, below, info
+from dashboards.panels import GREEN, RED, YELLOW, Kind, Panel, above, below, info
 
 TITLE = "Service health"
 QUESTION = "Do customers get their recommendations in time, and at what price?"
@@ -103,6 +103,7 @@ FROM availability WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
     info(),
     stacked=True,
     least=0,
+    series={"answered": GREEN, "late": YELLOW, "failed": RED},
     runbook="error-rate",
 )
 TIERS = Panel(

@@ -19,6 +19,7 @@ VERBS = {
     "alerts": ("marquee.alerts.commands", "the states of the alert rules, now or watched"),
     "bridge": ("marquee.stream.commands", "forward the log from Kafka to the functions"),
     "cost": ("marquee.costs.commands", "what the system costs a month at a given load"),
+    "dashboards": ("marquee.page.commands", "the dashboards as a page of this machine, without Grafana"),
     "data": ("marquee.training.data_commands", "fetch the base data"),
     "local": ("marquee.local.commands", "the whole system on this machine: up, status, logs, down"),
     "migrate": ("marquee.telemetry.commands", "bring the database's tables up to date"),

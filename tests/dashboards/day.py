@@ -66,7 +66,7 @@ def _line(time: datetime, place: int, chance: random.Random) -> str:
     user, film = chance.randrange(200), f"film+{chance.randrange(80)}+1999"
     said = time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
     kind = chance.random()
-    if place % 400 == 399:
+    if place % 1000 == 999:
         return f"{said},{user},GET /rate/{film}=eleven"
     if kind < 0.7:
         return watch(user, chance.randrange(100), film, said)

@@ -1,0 +1,164 @@
+"""The page's server: dashboards by their uid, panels by their id, times from a list. No SQL comes from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from marquee.dashboards import intervals
+from marquee.dashboards.files import Board, Panel
+from marquee.dashboards.macros import TimeRange
+from marquee.dashboards.query import run
+from marquee.errors import MarqueeError, TransientError
+from marquee.page.guarding import guard
+from marquee.page.shapes import board_shape, table_shape
+from marquee.telemetry.database import Database
+
+STATIC = Path(__file__).with_name("static")
+RANGES = {
+    "15m": "15 minutes",
+    "1h": "hour",
+    "6h": "6 hours",
+    "24h": "24 hours",
+    "7d": "7 days",
+    "30d": "30 days",
+}
+AT_ONCE = 4
+"""Queries at one time, each with a connection of its own."""
+_FILES = {
+    "page.js": "text/javascript",
+    "draw.js": "text/javascript",
+    "units.js": "text/javascript",
+    "page.css": "text/css",
+    "icon.svg": "image/svg+xml",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is served. ``alerts`` gives the alerts' states, the worst first; ``span`` is the time that is shown first;
+    ``runbooks``: the folder of the runbooks, if it is there."""
+
+    database: Database
+    boards: Mapping[str, Board]
+    alerts: Callable[[], Sequence[object]]
+    span: str = "1h"
+    runbooks: Path | None = None
+
+
+def application(page: Page) -> web.Application:
+    """The aiohttp application."""
+    server = _Server(page)
+    app = web.Application(middlewares=[guard])
+    app.router.add_get("/", server.index)
+    app.router.add_get("/d/{uid}", server.index)
+    app.router.add_get("/static/{name}", server.static)
+    app.router.add_get("/plotly.js", server.plotly)
+    app.router.add_get("/runbooks/{name}", server.runbook)
+    app.router.add_get("/api/boards", server.boards)
+    app.router.add_get("/api/boards/{uid}/panels/{id:[0-9]+}", server.panel)
+    app.router.add_get("/api/alerts", server.alerts)
+    app.router.add_get("/healthz", server.health)
+    app.on_cleanup.append(server.close)
+    return app
+
+
+class _Server:
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._threads = ThreadPoolExecutor(AT_ONCE, "query")
+
+    async def close(self, app: web.Application) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def index(self, request: web.Request) -> web.Response:
+        uid = request.match_info.get("uid")
+        if uid is not None and uid not in self._page.boards:
+            raise web.HTTPNotFound(reason="There is no such dashboard")
+        return web.Response(
+            body=(STATIC / "index.html").read_bytes(), content_type="text/html", charset="utf-8"
+        )
+
+    async def static(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in _FILES:
+            raise web.HTTPNotFound
+        return web.Response(body=(STATIC / name).read_bytes(), content_type=_FILES[name], charset="utf-8")
+
+    async def plotly(self, request: web.Request) -> web.StreamResponse:
+        """Plotly's own file, from its package; the browser keeps it, and asks whether it changed."""
+        return web.FileResponse(
+            plotly_js(),
+            headers={"Content-Type": "text/javascript; charset=utf-8", "Cache-Control": "no-cache"},
+        )
+
+    async def runbook(self, request: web.Request) -> web.Response:
+        """A page of docs/runbooks, as the text that it is."""
+        folder, name = self._page.runbooks, request.match_info["name"]
+        pages = {path.stem: path for path in folder.glob("*.md")} if folder else {}
+        if name not in pages:
+            raise web.HTTPNotFound(reason="There is no such runbook")
+        return web.Response(text=pages[name].read_text(), content_type="text/plain", charset="utf-8")
+
+    async def health(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def boards(self, request: web.Request) -> web.Response:
+        boards = [board_shape(board) for board in self._page.boards.values()]
+        return _json({"boards": boards, "ranges": RANGES, "range": self._page.span})
+
+    async def panel(self, request: web.Request) -> web.Response:
+        try:
+            panel = self._page.boards[request.match_info["uid"]].panel(int(request.match_info["id"]))
+        except KeyError:
+            return _json({"error": "There is no such panel"}, 404)
+        span = request.query.get("range", self._page.span)
+        if span not in RANGES:
+            return _json({"error": f"range is one of {', '.join(RANGES)}"}, 400)
+        return await self._answer(lambda: self._run(panel, span))
+
+    async def alerts(self, request: web.Request) -> web.Response:
+        return await self._answer(lambda: {"alerts": self._page.alerts()})
+
+    def _run(self, panel: Panel, span: str) -> dict[str, Any]:
+        time = TimeRange.last(intervals.parse(span), points=panel.max_data_points, least=panel.interval)
+        table = run(self._page.database, panel.sql, time)
+        edges = {"from": time.start.timestamp() * 1000, "to": time.end.timestamp() * 1000}
+        return {
+            **table_shape(panel, table),
+            **edges,
+            "interval_ms": time.interval / timedelta(milliseconds=1),
+        }
+
+    async def _answer(self, work: Callable[[], dict[str, Any]]) -> web.Response:
+        try:
+            return _json(await asyncio.get_running_loop().run_in_executor(self._threads, work))
+        except TransientError as error:
+            return _json({"error": str(error)}, 503)
+        except MarqueeError as error:
+            return _json({"error": str(error)}, 500)
+
+
+def plotly_js() -> Path:
+    """Where the package plotly keeps its JavaScript; the package itself is not imported."""
+    found = importlib.util.find_spec("plotly")
+    if found is None or found.origin is None:
+        raise MarqueeError("The package plotly is not there: install marquee[page]")
+    return Path(found.origin).parent / "package_data/plotly.min.js"
+
+
+def _json(document: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(document), status=status, content_type="application/json", charset="utf-8"
+    )

@@ -1,0 +1,190 @@
+// The page: which dashboard, which time, and asking again.
+import { draw, element, message } from "./draw.js";
+import { format, moment } from "./units.js";
+
+const REFRESH_MS = 10_000, AT_ONCE = 4;
+const at = (id) => document.getElementById(id);
+const state = { boards: [], board: null, range: null, live: true, round: 0, busy: false };
+
+async function get(url) {
+  const answer = await fetch(url, { cache: "no-store" });
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.error);
+  return found;
+}
+
+function address(uid, range) {
+  return `/d/${uid}?range=${range}`;
+}
+
+function build() {
+  const { board } = state;
+  document.title = `${board.title} · Marquee`;
+  at("title").textContent = board.title;
+  at("question").textContent = board.question;
+  for (const link of at("boards").children) {
+    const here = link.dataset.uid === board.uid;
+    link.href = address(link.dataset.uid, state.range);
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+    if (here) at("boards").scrollLeft = link.offsetLeft - 60;
+  }
+  at("panels").replaceChildren(...board.panels.map(frame));
+}
+
+function frame(panel) {
+  const [about, good] = panel.description.split(" Good: ");
+  const name = `panel-${panel.id}`;
+  const links = panel.links.map((link) => element("a", { href: link.url, target: "_blank", rel: "noopener" }, link.title));
+  const help = element("details", {}, element("summary", { "aria-label": `About ${panel.title}` }, "?"), element("p", {}, about));
+  const made = element("section", { class: `panel ${panel.type}`, "aria-labelledby": name, id: `p${panel.id}` },
+    element("div", { class: "head" }, element("h2", { id: name }, panel.title), help),
+    element("div", { class: "body" }, element("p", { class: "message" }, "Loading …")),
+    element("div", { class: "foot" }, element("p", {}, element("span", { class: "good" }, "Good: "), good ?? ""), ...links));
+  made.style.setProperty("--w", panel.grid.w);
+  made.dataset.w = panel.grid.w <= 6 ? "s" : panel.grid.w <= 8 ? "m" : "l";
+  return made;
+}
+
+async function fill(panel, round) {
+  const body = document.querySelector(`#p${panel.id} .body`);
+  try {
+    const data = await get(`/api/boards/${state.board.uid}/panels/${panel.id}?range=${state.range}`);
+    if (round !== state.round) return true;
+    draw(body, panel, data);
+    return true;
+  } catch (error) {
+    if (round === state.round) message(body, "failed", error instanceof TypeError ? "No answer from the page's server" : error.message);
+    return false;
+  }
+}
+
+async function alerts() {
+  const found = await get("/api/alerts");
+  const firing = found.alerts.filter((alert) => alert.state === "firing");
+  const section = at("alerts"), details = section.querySelector("details");
+  section.hidden = found.alerts.length === 0;
+  section.className = firing.length ? "firing" : "resting";
+  at("alerts-short").textContent = firing.length
+    ? `${firing.length} firing: ${firing.map((alert) => alert.title).join(", ")}`
+    : `none of ${found.alerts.length} fires`;
+  if (firing.length && !details.dataset.seen) details.open = true;
+  if (firing.length) details.dataset.seen = "yes";
+  section.querySelector("tbody").replaceChildren(...found.alerts.map(alertRow));
+}
+
+function alertRow(alert) {
+  const of = Object.values(alert.labels).join(", ");
+  return element("tr", {},
+    element("td", { class: "state " + alert.state.replace(" ", "-") }, alert.state),
+    element("td", { class: "text" },
+      element("a", { href: `/d/${alert.dashboard}?range=${state.range}#p${alert.panel}` }, alert.title + (of ? ` (${of})` : "")),
+      element("span", { class: "summary" }, alert.summary)),
+    element("td", { class: "right" }, format(alert.value, "none", null)),
+    element("td", { class: "time" }, alert.since ? moment(Date.parse(alert.since), true) : "–"),
+    element("td", {}, element("a", { href: alert.runbook, target: "_blank", rel: "noopener" }, "Runbook")));
+}
+
+async function refresh() {
+  const round = ++state.round;
+  const waiting = [...state.board.panels];
+  const worked = [];
+  const worker = async () => {
+    while (waiting.length && round === state.round) worked.push(await fill(waiting.shift(), round));
+  };
+  const list = alerts().catch(() => {
+    at("alerts").hidden = false;
+    at("alerts-short").textContent = "the alerts cannot be read now";
+  });
+  await Promise.all([list, ...Array.from({ length: AT_ONCE }, worker)]);
+  if (round !== state.round) return;
+  const failed = worked.filter((good) => !good).length;
+  at("status").textContent = failed
+    ? `${failed} of ${worked.length} panels could not be read at ${moment(Date.now())}`
+    : `Updated ${moment(Date.now())}`;
+  at("status").className = failed ? "failed" : "";
+}
+
+// Never two rounds at one time, none while nobody looks, and the next one a while after this one's end.
+async function tick() {
+  if (state.live && !document.hidden && !state.busy) {
+    state.busy = true;
+    await refresh().finally(() => { state.busy = false; });
+  }
+  setTimeout(tick, REFRESH_MS);
+}
+
+function show(uid, range) {
+  state.board = state.boards.find((board) => board.uid === uid) ?? state.boards[0];
+  state.range = range;
+  at("range").value = range;
+  build();
+  refresh();
+}
+
+function go(uid, range) {
+  history.pushState(null, "", address(uid, range));
+  show(uid, range);
+}
+
+function here(fallback) {
+  const uid = location.pathname.split("/")[2];
+  const range = new URLSearchParams(location.search).get("range");
+  const known = [...at("range").options].some((option) => option.value === range);
+  return [uid, known ? range : fallback];
+}
+
+function choose(theme) {
+  document.documentElement.dataset.theme = theme;
+  localStorage.setItem("theme", theme);
+  if (state.board) refresh();
+}
+
+function listen(fallback) {
+  at("boards").addEventListener("click", (event) => {
+    const link = event.target.closest("a");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go(link.dataset.uid, state.range);
+  });
+  at("range").addEventListener("change", () => go(state.board.uid, at("range").value));
+  at("live").addEventListener("click", () => {
+    state.live = !state.live;
+    at("live").setAttribute("aria-pressed", state.live);
+    at("live").textContent = state.live ? "Live" : "Paused";
+    if (state.live) refresh();
+  });
+  at("theme").addEventListener("click", () => {
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    choose((document.documentElement.dataset.theme ?? (dark ? "dark" : "light")) === "dark" ? "light" : "dark");
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => refresh());
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && state.live) refresh(); });
+  window.addEventListener("popstate", () => show(...here(fallback)));
+}
+
+async function start() {
+  const chosen = localStorage.getItem("theme");
+  if (chosen) document.documentElement.dataset.theme = chosen;
+  const found = await get("/api/boards");
+  state.boards = found.boards;
+  at("boards").replaceChildren(...found.boards.map((board) => {
+    const link = element("a", { title: board.question }, board.title);
+    link.dataset.uid = board.uid;
+    return link;
+  }));
+  at("range").replaceChildren(...Object.entries(found.ranges).map(([value, text]) => element("option", { value }, text)));
+  listen(found.range);
+  const [uid, range] = here(found.range);
+  state.board = found.boards.find((board) => board.uid === uid) ?? found.boards[0];
+  state.range = range;
+  at("range").value = range;
+  build();
+  at(location.hash.slice(1))?.scrollIntoView();
+  tick();
+}
+
+start().catch((error) => {
+  at("status").textContent = `The page cannot start: ${error.message}`;
+  at("status").className = "failed";
+});

@@ -1,0 +1,97 @@
+"""The page, served from a database that holds a plausible day; and a browser, where there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from playwright.sync_api import Browser, sync_playwright
+from tests.dashboards.day import fill
+
+from marquee.dashboards import files
+from marquee.local.postgres import EmbeddedPostgres
+from marquee.local.process import free_port
+from marquee.page.server import AT_ONCE, Page, application
+from marquee.telemetry.database import Database
+
+ROOT = Path(__file__).parents[2]
+_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# As root it has no sandbox; and it shall ask nobody for anything.
+_ARGUMENTS = (
+    "--no-sandbox --headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+
+
+@contextmanager
+def served(page: Page) -> Iterator[str]:
+    """The page on a port of its own, in a thread of its own."""
+    loop, port, ready = asyncio.new_event_loop(), free_port(), threading.Event()
+    runner = web.AppRunner(application(page), shutdown_timeout=0.1)
+
+    def serve() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(runner.setup())
+        loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", port).start())
+        ready.set()
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def nothing_fires() -> Sequence[object]:
+    return ()
+
+
+@pytest.fixture(scope="module")
+def day_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[Database]:
+    """A plausible day."""
+    with closing(
+        Database(postgres.create_database("day", migrated_template), connections=AT_ONCE)
+    ) as database:
+        fill(database)
+        yield database
+    postgres.drop_database("day")
+
+
+@pytest.fixture(scope="module")
+def day_page(day_database: Database) -> Page:
+    return Page(day_database, files.read(ROOT / "dashboards"), nothing_fires, "24h", ROOT / "docs/runbooks")
+
+
+@pytest.fixture(scope="module")
+def day_url(day_page: Page) -> Iterator[str]:
+    """Where the page of the day is."""
+    with served(day_page) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium. Without one the tests are skipped, but for CI, where they fail."""
+    if _CHROMIUM is None:
+        told = "chromium is not installed (Debian: apt-get install chromium): the page is not tested in a browser"
+        if os.environ.get("CI"):
+            pytest.fail(told)
+        pytest.skip(told)
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS.split())
+        yield found
+        found.close()
