@@ -24,6 +24,7 @@ FROM availability WHERE $__timeFilter(time)""",
     least=0.9,
     most=1,
     runbook="error-rate",
+    nothing="No minute of requests was counted yet",
 )
 P99 = Panel(
     2,
@@ -40,6 +41,7 @@ FROM availability WHERE $__timeFilter(time)""",
     height=6,
     decimals=0,
     runbook="slow-answers",
+    nothing="No minute of requests was counted yet",
 )
 REQUESTS = Panel(
     3,
@@ -56,6 +58,7 @@ WHERE time > (SELECT max(time) FROM availability WHERE $__timeFilter(time)) - IN
     width=6,
     height=6,
     decimals=2,
+    nothing="No minute of requests was counted yet",
 )
 COST = Panel(
     4,
@@ -88,6 +91,7 @@ FROM availability WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
     line=True,
     least=0,
     runbook="slow-answers",
+    nothing="No minute of requests was counted yet",
 )
 OUTCOMES = Panel(
     6,
@@ -105,6 +109,7 @@ FROM availability WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
     least=0,
     series={"answered": GREEN, "late": YELLOW, "failed": RED},
     runbook="error-rate",
+    nothing="No minute of requests was counted yet",
 )
 TIERS = Panel(
     7,
@@ -148,6 +153,7 @@ FROM availability WHERE $__timeFilter(time) GROUP BY server ORDER BY requests DE
     "short",
     info(),
     units={"answered in time": "percentunit", "worst p99": "ms"},
+    nothing="No minute of requests was counted yet",
 )
 COST_PARTS = Panel(
     10,

@@ -59,7 +59,8 @@ def urls(system: LocalSystem) -> str:
     """What to try while it runs."""
     recommend, database = system.url("recommend"), system.settings.database_url
     marquee = f"{Path(sys.executable).parent / 'marquee'} local --home {system.home.directory}"
-    return f"""Try:
+    return f"""Dashboards: {system.url("dashboards")}/
+Try:
   curl {recommend}/recommend/1
   curl -H 'Accept: application/json' {recommend}/recommend/1
   curl {recommend}/version

@@ -25,6 +25,9 @@ from marquee.settings import Settings
 KAFKA_PORT = 9092
 POSTGRES_PORT = 54320
 CUSTOMERS_PORT = 8090
+DASHBOARDS_PORT = 3001
+# A demo is young, so the page first shows its newest minutes.
+DASHBOARDS_SPAN = "15m"
 # A release is looked for more often than in the cloud, where looking costs money.
 RELEASE_REFRESH_S = 2.0
 BASE_DATA = "data/movielens-100k"
@@ -92,6 +95,7 @@ class LocalSystem:
         self._start_function("recommend", self._functions["recommend"], self.shape.instances)
         self._start_command("bridge", "bridge")
         self._start_scheduler()
+        self._start_dashboards()
         self._ready = True
         self._write_state(self.supervisor.states())
 
@@ -182,6 +186,12 @@ class LocalSystem:
         argv = [sys.executable, "-m", "marquee.local.scheduler"]
         argv += ["--root", str(self.root), "--home", str(self.home.directory)]
         self.supervisor.start(Part("scheduler", OneProcess(self._process("scheduler", argv))))
+
+    def _start_dashboards(self) -> None:
+        port = self._ports.choose("dashboards", DASHBOARDS_PORT)
+        process = self._command("dashboards", "dashboards", "--port", str(port), "--range", DASHBOARDS_SPAN)
+        health = f"http://127.0.0.1:{port}/healthz"
+        self.supervisor.start(Part("dashboards", OneProcess(process, answers(health)), port, health))
 
     def _command(self, name: str, *words: str) -> Process:
         return self._process(name, [sys.executable, "-m", "marquee", *words])
