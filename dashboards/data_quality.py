@@ -73,6 +73,7 @@ SELECT extract(epoch FROM $__timeTo()::timestamptz - max(time)) AS ago FROM moni
     height=6,
     decimals=0,
     nothing="The monitor has not run",
+    runbook="monitor-silent",
 )
 CHECKS = Panel(
     5,

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from marquee.alerts.alert import Alert
 from playwright.sync_api import Browser, sync_playwright
 from tests.dashboards.day import fill
+from tests.telemetry.conftest import plain_database
 
 from marquee.dashboards import files
 from marquee.local.postgres import EmbeddedPostgres
@@ -21,6 +23,7 @@ from marquee.local.process import free_port
 from marquee.page.server import AT_ONCE, Page, application
 from marquee.telemetry.database import Database
 
+__all__ = ["plain_database"]
 ROOT = Path(__file__).parents[2]
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # As root it has no sandbox; and it shall ask nobody for anything.
@@ -56,7 +59,7 @@ def served(page: Page) -> Iterator[str]:
         thread.join()
 
 
-def nothing_fires() -> Sequence[object]:
+def nothing_fires() -> Sequence[Alert]:
     return ()
 
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
+from typing import Literal
 
 import msgspec
 import pytest
+from marquee.alerts.alert import Alert
+from marquee.alerts.provisioning import read_rules
+from marquee.alerts.watcher import current
 from playwright.sync_api import Browser, Page, expect
-from tests.page.conftest import served
+from tests.page.conftest import ROOT, served
 
 from marquee.dashboards.files import Board
 from marquee.page import server
 from marquee.page.server import STATIC
+from marquee.telemetry.database import Database
 
 pytestmark = pytest.mark.servers
 BOARDS = ("service-health", "model-quality", "data-quality", "experiments", "stream")
@@ -230,23 +235,16 @@ def test_a_panel_without_rows_says_why(
         expect(tab.page.locator("#status")).to_contain_text(status)
 
 
-class FiringAlert(msgspec.Struct):
-    """As marquee.alerts tells it."""
-
-    title: str = "Quarantine burst"
-    state: str = "firing"
-    value: float = 0.031
-    since: datetime = datetime(2026, 2, 14, 12, tzinfo=UTC)
-    summary: str = "3.1% of the lines could not be read <b>now</b>."
-    runbook: str = "/runbooks/quarantine-burst"
-    dashboard: str = "marquee-data-quality"
-    panel: int = 2
-    labels: dict[str, str] = {}
+def _alert(title: str, state: Literal["firing", "normal"], summary: str) -> Alert:
+    since = datetime(2026, 2, 14, 12, tzinfo=UTC) if state == "firing" else None
+    runbook, board = "https://example.com/docs/runbooks/quarantine-burst.md", "marquee-data-quality"
+    return Alert("uid", title, state, 0.031, since, "warning", summary, runbook, board, 2, {})
 
 
 def test_an_alert_that_fires_is_seen_at_once(tab: Tab, day_page: server.Page) -> None:
     """Named in the heading, and the list is open: what, since when, where to look, what to do. Text stays text."""
-    alerts: Sequence[object] = (FiringAlert(), FiringAlert(title="Lag", state="normal", value=0.4))
+    burst = _alert("Quarantine burst", "firing", "3.1% of the lines could not be read <b>now</b>.")
+    alerts = (burst, _alert("Lag", "normal", "Lines take up to 0 seconds."))
     with served(replace(day_page, alerts=lambda: alerts)) as url:
         tab.open(f"{url}/d/marquee-stream")
         expect(tab.page.locator("#alerts-short")).to_have_text("1 firing: Quarantine burst")
@@ -261,3 +259,14 @@ def test_an_alert_that_fires_is_seen_at_once(tab: Tab, day_page: server.Page) ->
         expect(tab.page.locator("h1")).to_have_text("Data quality")
         expect(tab.page.locator("#p2 .number")).to_be_visible()
         assert tab.complaints == []
+
+
+def test_a_stream_that_fell_silent(tab: Tab, day_page: server.Page, plain_database: Database) -> None:
+    """By the real rules: of a database that nothing came into, the page says so."""
+    rules = read_rules(ROOT / "dashboards/alerts.yaml")
+    with served(replace(day_page, alerts=lambda: current(plain_database, rules, datetime.now(UTC)))) as url:
+        tab.open(url)
+        expect(tab.page.locator("#alerts-short")).to_contain_text("Stream silent")
+        row = tab.page.locator("#alerts tbody tr").filter(has_text="Stream silent")
+        link = row.get_by_role("link", name="Runbook").get_attribute("href")
+        assert "# Stream silent" in tab.page.request.get(url + str(link)).text()

@@ -189,7 +189,9 @@ class LocalSystem:
 
     def _start_dashboards(self) -> None:
         port = self._ports.choose("dashboards", DASHBOARDS_PORT)
-        process = self._command("dashboards", "dashboards", "--port", str(port), "--range", DASHBOARDS_SPAN)
+        states = str(self.home.runs / "alerts.json")
+        words = ("--port", str(port), "--range", DASHBOARDS_SPAN, "--tell", "--state", states)
+        process = self._command("dashboards", "dashboards", *words)
         health = f"http://127.0.0.1:{port}/healthz"
         self.supervisor.start(Part("dashboards", OneProcess(process, answers(health)), port, health))
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
 
+from marquee.alerts.commands import watching
 from marquee.dashboards import files
 from marquee.errors import MarqueeError
 from marquee.page.server import AT_ONCE, RANGES, Page, application
+from marquee.page.watch import watched
 from marquee.settings import Settings
 from marquee.telemetry.database import Database
 
@@ -29,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=PORT, metavar="N", help=f"where it listens, on 127.0.0.1 ({PORT})")
     add("--files", type=Path, default=Path("dashboards"), metavar="DIR", help="the dashboards (dashboards)")
     add("--runbooks", type=Path, default=Path("docs/runbooks"), metavar="DIR", help="(docs/runbooks)")
+    add("--state", type=Path, metavar="FILE", help="where the alerts' states are kept for the next start")
+    add("--tell", action="store_true", help="tell Slack of alerts, if MARQUEE_SLACK_WEBHOOK is set")
     add("--range", choices=tuple(RANGES), default="1h", help="the time that is shown first (1h)")
 
 
@@ -36,20 +42,22 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Serve until Ctrl-C."""
     settings.require("database_url")
     boards = files.read(args.files)
-    database = Database(settings.database_url, connections=AT_ONCE, wait_s=10)
-    page = Page(database, boards, lambda: (), args.range, args.runbooks)
-    print(f"http://127.0.0.1:{args.port}/  (Ctrl-C ends it)", flush=True)
+    told = settings if args.tell else replace(settings, slack_webhook="")
+    with (
+        closing(Database(settings.database_url, connections=AT_ONCE, wait_s=10)) as database,
+        closing(Database(settings.database_url)) as for_rules,
+        watching(for_rules, told, args.files / "alerts.yaml", args.state) as watcher,
+        watched(watcher) as alerts,
+    ):
+        print(f"http://127.0.0.1:{args.port}/  (Ctrl-C ends it)", flush=True)
+        _serve(Page(database, boards, alerts, args.range, args.runbooks), args.port)
+    return 0
+
+
+def _serve(page: Page, port: int) -> None:
     try:
         web.run_app(
-            application(page),
-            host="127.0.0.1",
-            port=args.port,
-            print=None,
-            access_log=None,
-            shutdown_timeout=1,
+            application(page), host="127.0.0.1", port=port, print=None, access_log=None, shutdown_timeout=1
         )
     except OSError as error:
-        raise MarqueeError(f"It cannot listen on port {args.port} of 127.0.0.1: {error.strerror}") from error
-    finally:
-        database.close()
-    return 0
+        raise MarqueeError(f"It cannot listen on port {port} of 127.0.0.1: {error.strerror}") from error

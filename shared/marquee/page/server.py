@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from marquee.alerts.alert import Alert
 from marquee.dashboards import intervals
 from marquee.dashboards.files import Board, Panel
 from marquee.dashboards.macros import TimeRange
 from marquee.dashboards.query import run
 from marquee.errors import MarqueeError, TransientError
 from marquee.page.guarding import guard
-from marquee.page.shapes import board_shape, table_shape
+from marquee.page.shapes import alert_shape, board_shape, table_shape
 from marquee.telemetry.database import Database
 
 STATIC = Path(__file__).with_name("static")
@@ -52,7 +53,7 @@ class Page:
 
     database: Database
     boards: Mapping[str, Board]
-    alerts: Callable[[], Sequence[object]]
+    alerts: Callable[[], Sequence[Alert]]
     span: str = "1h"
     runbooks: Path | None = None
 
@@ -129,7 +130,10 @@ class _Server:
         return await self._answer(lambda: self._run(panel, span))
 
     async def alerts(self, request: web.Request) -> web.Response:
-        return await self._answer(lambda: {"alerts": self._page.alerts()})
+        return await self._answer(self._alerts)
+
+    def _alerts(self) -> dict[str, Any]:
+        return {"alerts": [alert_shape(alert) for alert in self._page.alerts()]}
 
     def _run(self, panel: Panel, span: str) -> dict[str, Any]:
         time = TimeRange.last(intervals.parse(span), points=panel.max_data_points, least=panel.interval)

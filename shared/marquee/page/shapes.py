@@ -9,6 +9,9 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
+from marquee.alerts.alert import Alert
 from marquee.dashboards.files import Board, Panel
 from marquee.dashboards.query import Table
 
@@ -46,6 +49,11 @@ def _panel_shape(panel: Panel) -> dict[str, Any]:
         "line": shown.custom.get("thresholdsStyle", {}).get("mode", "off") != "off",
         "links": [{"title": link.title, "url": here(link.url)} for link in panel.links],
     }
+
+
+def alert_shape(alert: Alert) -> dict[str, Any]:
+    """One alert as the page lists it."""
+    return {**msgspec.structs.asdict(alert), "runbook": here(alert.runbook)}
 
 
 def here(url: str) -> str:
