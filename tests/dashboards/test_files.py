@@ -88,6 +88,14 @@ def test_a_panel_says_what_is_good(board: Board, panel: Panel) -> None:
     assert panel.targets[0].datasource == files.DataSource("marquee", "grafana-postgresql-datasource")
 
 
+def test_runbooks_that_panels_lead_to_are_there() -> None:
+    """A panel that an alert watches leads to what to do about it."""
+    links = [link.url for board in BOARDS.values() for panel in board.panels for link in panel.links]
+    names = {url.rsplit("/", 1)[1] for url in links}
+    assert names <= {path.name for path in (ROOT / "docs/runbooks").glob("*.md")}
+    assert len(names) >= 10
+
+
 @pytest.fixture
 def reader(kind: str, database: Database) -> Iterator[tuple[Database, datetime]]:
     """The filled database, on PostgreSQL as the role that Grafana has in the containers; and the day's end."""

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from marquee.alerts.alert import Alert
 from playwright.sync_api import Browser, sync_playwright
 from tests.dashboards.day import fill
 from tests.telemetry.conftest import plain_database
 
+from marquee.alerts.alert import Alert
 from marquee.dashboards import files
 from marquee.local.postgres import EmbeddedPostgres
 from marquee.local.process import free_port

@@ -11,12 +11,12 @@ from typing import Literal
 
 import msgspec
 import pytest
-from marquee.alerts.alert import Alert
-from marquee.alerts.provisioning import read_rules
-from marquee.alerts.watcher import current
 from playwright.sync_api import Browser, Page, expect
 from tests.page.conftest import ROOT, served
 
+from marquee.alerts.alert import Alert
+from marquee.alerts.provisioning import read_rules
+from marquee.alerts.watcher import current
 from marquee.dashboards.files import Board
 from marquee.page import server
 from marquee.page.server import STATIC

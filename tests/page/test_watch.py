@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.page.conftest import ROOT
+
 from marquee.alerts.alert import Alert
 from marquee.alerts.provisioning import read_notifications, read_rules
 from marquee.alerts.watcher import Watcher
-from tests.page.conftest import ROOT
-
 from marquee.local.process import free_port
 from marquee.page.watch import watched
 from marquee.telemetry.database import Database
