@@ -95,7 +95,7 @@ class System:
     bridge_memory_gib: float = 0.5
     partitions: int = 2
     batch_s: float = 0.25
-    batch_lines: int = 10_000
+    batch_lines: int = 20_000
     impressions_s: float = 0.5
     """How long an impression waits for others."""
     refresh_s: float = 15.0
