@@ -16,6 +16,8 @@ class Load:
     seconds: float = 0.0
     ms: list[float] = field(default_factory=list)
     failed: int = 0
+    processor_us: float = 0.0
+    """What a request took the server, where who asked for the load measured it."""
 
     @property
     def per_second(self) -> float:

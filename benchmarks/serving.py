@@ -93,6 +93,8 @@ class Instance:
         argv += ["--target", target, "--host", "127.0.0.1", "--port", str(self.port)]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")}
         clean |= {"PYTHONPATH": str(ROOT / "shared"), "WORKERS": "1", "THREADS": "8", **env}
+        # As installed by pip, which compiles: whoever runs this may have told Python to keep no bytecode.
+        clean |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(scratch() / "bytecode")}
         self._started = time.perf_counter()
         self.process = subprocess.Popen(
             argv, env=clean, cwd=scratch(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -18,6 +18,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import flask
 import functions_framework
 
+from marquee.recommend.lean_numpy import import_numpy
+
+import_numpy()
+
 from marquee.errors import MarqueeError
 from marquee.recommend.assembly import Once, assemble
 from marquee.recommend.http import Reply

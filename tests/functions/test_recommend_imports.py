@@ -35,7 +35,21 @@ HEAVY = {
     "aiohttp",
     "requests",
     "numpy.testing",
+    "numpy.typing",
+    "numpy._typing",
+    "numpy._core._add_newdocs",
+    "zoneinfo",
+    "http.cookiejar",
     "prometheus_client",
+    "xml",
+    "marquee.recommend.batch",
+    "marquee.recommend.customers",
+    "marquee.recommend.likes",
+    "marquee.stream.delivery",
+    "marquee.stream.envelope",
+    "marquee.telemetry",
+    "marquee.artifacts.artifact",
+    "marquee.artifacts.model",
 }
 
 # As functions-framework loads it, and one answer.
@@ -77,6 +91,34 @@ def test_an_answer_from_files_loads_nothing_heavy_and_the_import_starts_nothing(
     released(FileStore(tmp_path / "objects"))
     modules = answered(f"file://{tmp_path}/objects", tmp_path)
     assert modules & (HEAVY | {"obstore"}) == set()
+
+
+LEAN = """
+from marquee.recommend.lean_numpy import LEFT_OUT, import_numpy
+import_numpy()
+import sys, numpy as np
+assert not set(LEFT_OUT) & set(sys.modules), "an empty module was left behind"
+assert np.allclose(np.linalg.solve(np.array([[2.0, 1.0], [1.0, 3.0]]), [3.0, 5.0]), [0.8, 1.4])
+assert np.linalg.eigh(np.eye(2)).eigenvalues.tolist() == [1.0, 1.0]
+import numpy.testing, numpy.typing
+assert numpy.typing.NDArray[np.float32].__origin__ is np.ndarray
+before = sys.modules["numpy"]
+import_numpy()
+assert sys.modules["numpy"] is before
+print("whole")
+"""
+
+
+def test_numpy_without_its_docstrings_is_whole_in_all_else() -> None:
+    """The pinned numpy: what is left out for the start is there for who asks for it afterwards."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LEAN],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "shared")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (0, "whole\n"), run.stderr
 
 
 @pytest.mark.servers

@@ -185,7 +185,7 @@ def test_the_band_is_that_of_what_is_known_of_the_user(engine: Engine) -> None:
     """The last one that the user's number of ratings reaches; films that were only watched do not count."""
     bands = tuple(Band(known, -0.1 * known - 0.1, 0.2) for known in (0, 1, 3))
     manifest = msgspec.structs.replace(engine.side.manifest, bands=bands)
-    measured = Engine(replace(engine.side, manifest=manifest), engine._users)
+    measured = Engine(msgspec.structs.replace(engine.side, manifest=manifest), engine._users)
     for ratings, expected in (([], 0), ([np.nan], 0), ([5.0], 1), ([5.0, 1.0, np.nan], 1), ([1.0] * 9, 3)):
         values = np.array(ratings, np.float32)
         profile = Profile(np.arange(len(values), dtype=np.uint32), values, np.ones_like(values))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from marquee.artifacts.arrays import Floats, no_cohorts
 from marquee.artifacts.manifest import Manifest
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-@dataclass(frozen=True, slots=True)
-class ItemSide:
+
+class ItemSide(msgspec.Struct, frozen=True, eq=False):
     """All of an artifact that does not grow with the users; the arrays are read-only."""
 
     manifest: Manifest
@@ -26,8 +28,8 @@ class ItemSide:
     popularity: Floats  # [n_items]
     prior_mean: Floats  # [k + 1] of theta = [vector, bias]
     prior_precision: Floats  # [k + 1, k + 1]
-    cohorts: Mapping[str, int] = field(default_factory=dict)  # a cohort's name -> row; empty: none are known
-    cohort_scores: Floats = field(default_factory=no_cohorts)  # [n_cohorts, n_items]
+    cohorts: Mapping[str, int] = {}  # a cohort's name -> row; empty: none are known
+    cohort_scores: Floats = msgspec.field(default_factory=no_cohorts)  # [n_cohorts, n_items]
 
 
 def rate(side: ItemSide, vector: Floats, bias: float) -> Floats:

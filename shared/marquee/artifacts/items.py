@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -18,12 +18,15 @@ from numpy.lib import format as npy
 from marquee.artifacts.arrays import Floats, check_array, item_shapes
 from marquee.artifacts.heads import ItemSide
 from marquee.artifacts.manifest import Manifest, object_name, read_manifest
-from marquee.artifacts.object_store import Mappable, ObjectStore
+from marquee.artifacts.object_store import ObjectStore, mapping
 from marquee.errors import ArtifactRefused, ObjectNotFound
 
 MOVIE_IDS = "movie_ids.json"
 COHORTS, COHORT_SCORES = "cohorts.json", "cohort_scores"
 _READERS = 4
+
+Files: TypeAlias = "Mapping[str, Future[memoryview]]"
+"""By name, and perhaps still on their way."""
 
 
 def read_items(store: ObjectStore, version: str) -> ItemSide:
@@ -34,17 +37,31 @@ def read_items(store: ObjectStore, version: str) -> ItemSide:
     manifest = read_manifest(store, version)
     optional = (COHORTS, npy_file(COHORT_SCORES)) if COHORTS in manifest.files else ()
     names = (MOVIE_IDS, *map(npy_file, shapes_of(manifest)), *optional)
-    with ThreadPoolExecutor(_READERS) as readers:  # Reading waits, and hashing lets go of Python's lock.
-        files = dict(zip(names, readers.map(lambda file: _read(store, manifest, file), names), strict=True))
-    arrays = {name: _array(name, files[npy_file(name)], shape) for name, shape in shapes_of(manifest).items()}
-    side = item_side(manifest, _texts(MOVIE_IDS, files), arrays)
-    return _with_cohorts(side, files) if optional else side
+    with ThreadPoolExecutor(_READERS) as readers:  # Reading waits, and hashing lets go of Python's lock ...
+        reading = {file: readers.submit(_read, store, manifest, file) for file in names}
+        try:
+            return _assembled(manifest, reading)  # ... so that meanwhile what has come is looked at.
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _with_cohorts(side: ItemSide, files: Mapping[str, memoryview]) -> ItemSide:
+def _assembled(manifest: Manifest, files: Files) -> ItemSide:
+    movie_ids = _texts(MOVIE_IDS, files)
+    items = _rows(manifest, movie_ids)
+    shapes = shapes_of(manifest).items()
+    arrays = {name: _array(name, files[npy_file(name)].result(), shape) for name, shape in shapes}
+    side = ItemSide(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All of it arrays.
+    return _with_cohorts(side, files) if COHORTS in files else side
+
+
+def _with_cohorts(side: ItemSide, files: Files) -> ItemSide:
     names = _texts(COHORTS, files)
-    scores = _array(COHORT_SCORES, files[npy_file(COHORT_SCORES)], (len(names), side.manifest.n_items))
-    return replace(side, cohorts={name: row for row, name in enumerate(names)}, cohort_scores=scores)
+    scores = _array(
+        COHORT_SCORES, files[npy_file(COHORT_SCORES)].result(), (len(names), side.manifest.n_items)
+    )
+    return msgspec.structs.replace(
+        side, cohorts={name: row for row, name in enumerate(names)}, cohort_scores=scores
+    )
 
 
 def shapes_of(manifest: Manifest) -> dict[str, tuple[int, ...]]:
@@ -56,10 +73,15 @@ def npy_file(name: str) -> str:
 
 
 def item_side(manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str, Floats]) -> ItemSide:
+    items = _rows(manifest, movie_ids)
+    return ItemSide(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # As above.
+
+
+def _rows(manifest: Manifest, movie_ids: tuple[str, ...]) -> dict[str, int]:
     items = dict(zip(movie_ids, range(len(movie_ids)), strict=True))
     if len(items) != len(movie_ids) or len(items) != manifest.n_items or "" in items:
         raise ArtifactRefused(f"{MOVIE_IDS} should hold {manifest.n_items} distinct ids")
-    return ItemSide(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All of it arrays.
+    return items
 
 
 def _read(store: ObjectStore, manifest: Manifest, file: str) -> memoryview:
@@ -67,7 +89,8 @@ def _read(store: ObjectStore, manifest: Manifest, file: str) -> memoryview:
     if entry is None:
         raise ArtifactRefused(f"the manifest of {manifest.version} does not name {file}")
     try:
-        data = store.map(name) if isinstance(store, Mappable) else memoryview(store.get(name).data)
+        mapped = mapping(store)
+        data = mapped(name) if mapped else memoryview(store.get(name).data)
     except ObjectNotFound as error:
         raise ArtifactRefused(f"{name} is missing") from error
     if len(data) != entry.size:
@@ -94,8 +117,8 @@ def _array(name: str, data: memoryview, shape: tuple[int, ...]) -> Floats:
     return array
 
 
-def _texts(file: str, files: Mapping[str, memoryview]) -> tuple[str, ...]:
+def _texts(file: str, files: Files) -> tuple[str, ...]:
     try:
-        return msgspec.json.decode(files[file], type=tuple[str, ...])
+        return msgspec.json.decode(files[file].result(), type=tuple[str, ...])
     except msgspec.MsgspecError as error:
         raise ArtifactRefused(f"{file} should be a list of texts: {error}") from error

@@ -10,9 +10,9 @@ writers at once is decided by a precondition, never by listing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NewType, Protocol, overload, runtime_checkable
+from typing import NewType, Protocol, TypeAlias, overload
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -69,12 +69,19 @@ class ObjectStore(Protocol):
         """Remove the object; does nothing if there is none."""
 
 
-@runtime_checkable
 class Mappable(Protocol):
     """A store whose objects are files of this machine, so that reading one need not copy it."""
 
     def map(self, name: str) -> memoryview:
         """The object's bytes, mapped and read-only; only for objects that are never replaced."""
+
+
+Mapping: TypeAlias = "Callable[[str], memoryview]"
+
+
+def mapping(store: ObjectStore | Mappable) -> Mapping | None:
+    """:meth:`Mappable.map` of a store that has it. (``isinstance`` with a protocol takes 10 us.)"""
+    return getattr(store, "map", None)
 
 
 def connect(url: str, *, timeout_s: float = 20.0, read_only: bool = False) -> ObjectStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isclose
 
 import numpy as np
 
@@ -47,12 +48,12 @@ def _named(side: ItemSide, items: np.ndarray, numbers: Floats) -> tuple[tuple[st
 def _check_ratings(side: ItemSide, case: SmokeCase, ratings: Floats) -> None:
     for movie_id, expected in case.ratings:
         found = _of(side, case, movie_id, ratings)
-        if not np.isclose(found, expected, rtol=_RELATIVE, atol=_ABSOLUTE):
+        if not isclose(found, expected, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE):
             raise _wrong(side, case, f"would rate {movie_id} {found:.4f}, not {expected:.4f}")
 
 
 def _check_top(side: ItemSide, case: SmokeCase, scores: Floats) -> None:
-    tolerance = _ABSOLUTE + _RELATIVE * float(np.abs(scores).max(initial=0))
+    tolerance = _ABSOLUTE + _RELATIVE * max(float(scores.max(initial=0)), -float(scores.min(initial=0)))
     for movie_id, expected in case.top:
         found = _of(side, case, movie_id, scores)
         if not abs(found - expected) <= tolerance:

@@ -19,18 +19,19 @@ import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from marquee.artifacts.arrays import Floats
 from marquee.artifacts.manifest import Manifest, object_name
-from marquee.artifacts.object_store import Mappable, ObjectStore
+from marquee.artifacts.object_store import Mappable, Mapping, ObjectStore, mapping
 from marquee.errors import ArtifactRefused, ObjectNotFound
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from marquee.artifacts.model import TrainedModel
 
 INDEX, BLOCKS = "users.index", "users.bin"
@@ -61,6 +62,7 @@ class UserSide:
 
     def __init__(self, store: ObjectStore | Mappable, manifest: Manifest) -> None:
         self._store = store
+        self._map = mapping(store)
         self._manifest = manifest
         self._maps: dict[str, memoryview] = {}
         self._read = 0
@@ -119,13 +121,13 @@ class UserSide:
     def _range(self, file: str, start: int, length: int) -> memoryview:
         name = object_name(self._manifest.version, file)
         try:
-            if isinstance(self._store, Mappable):
-                return self._mapped(self._store, file, name)[start : start + length]
-            return memoryview(self._store.read_range(name, start, length))
+            if self._map:
+                return self._mapped(self._map, file, name)[start : start + length]
+            return memoryview(cast("ObjectStore", self._store).read_range(name, start, length))
         except ObjectNotFound as error:
             raise ArtifactRefused(f"{name} is missing") from error
 
-    def _mapped(self, store: Mappable, file: str, name: str) -> memoryview:
+    def _mapped(self, mapped: Mapping, file: str, name: str) -> memoryview:
         """The system reads only what is touched, but would count it as ours as long as we live."""
         self._read += 1
         if self._read % _FORGET_AFTER == 0:
@@ -133,7 +135,7 @@ class UserSide:
                 if isinstance(view.obj, mmap.mmap):
                     view.obj.madvise(mmap.MADV_DONTNEED)  # What is read again comes back.
         if file not in self._maps:
-            self._maps[file] = store.map(name)
+            self._maps[file] = mapped(name)
         return self._maps[file]
 
     def _corrupt(self, bucket: int) -> ArtifactRefused:

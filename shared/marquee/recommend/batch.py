@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from marquee.artifacts.heads import ItemSide
 from marquee.recommend.engine import Engine, Film, Tier
 from marquee.recommend.profile import Profile, profile_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 BLOCK = 256
 """Users in one product: at 27,000 films 28 MB of scores."""

@@ -8,16 +8,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import cast
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from marquee.artifacts.heads import ItemSide, rank
 from marquee.artifacts.items import read_items
 from marquee.artifacts.manifest import Band
-from marquee.artifacts.object_store import Mappable, ObjectStore
+from marquee.artifacts.object_store import ObjectStore, mapping
 from marquee.artifacts.smoke import smoke_test
 from marquee.artifacts.users import UserRecord, UserSide
 from marquee.errors import ArtifactRefused, ObjectNotFound
@@ -26,6 +25,9 @@ from marquee.recommend.exploration import Exploration
 from marquee.recommend.fold_in import FoldIn, Prior
 from marquee.recommend.profile import NOTHING, Profile
 from marquee.recommend.ranker import top_n
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +88,7 @@ class Engine:
         users.check_sizes()
         smoke_test(side, users)
         _check_prior(side)
-        return cls(side, users, maps_users=isinstance(store, Mappable))
+        return cls(side, users, maps_users=mapping(store) is not None)
 
     def known_record(self, user_id: str) -> tuple[bool, UserRecord | None]:
         """Whether the user was looked up before, and if so what was found."""
@@ -161,10 +163,10 @@ class Engine:
     def _scores(self) -> NDArray[np.float32]:
         """Room for the scores, of this thread alone: fresh pages at each answer cost more than the sums."""
         try:
-            return cast(NDArray[np.float32], self._scratch.scores)
+            scores: NDArray[np.float32] = self._scratch.scores
         except AttributeError:
             self._scratch.scores = scores = np.empty(len(self.side.movie_ids), np.float32)
-            return scores
+        return scores
 
     def popular(self, n: int) -> list[Film]:
         """The most popular films, whoever asks."""

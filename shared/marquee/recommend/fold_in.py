@@ -9,16 +9,17 @@ and Machine Learning*, 3.3.1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float32]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Vector: TypeAlias = "NDArray[np.float32]"
 
 
-@dataclass(frozen=True, slots=True)
-class Prior:
+class Prior(NamedTuple):
     """What is believed of a user before his first rating. ``k`` factors and, last, the bias.
 
     ``mean``: [k+1]; ``precision``: [k+1, k+1], symmetric and positive definite; ``noise_precision``: one

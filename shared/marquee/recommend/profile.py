@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from marquee.artifacts.evidence import film_weight
 from marquee.artifacts.heads import ItemSide
 from marquee.artifacts.users import UserRecord
 
 if TYPE_CHECKING:  # The database's client is loaded where there is a database.
+    from numpy.typing import NDArray
+
     from marquee.telemetry.history import History, RatedFilm, WatchedFilm
 
-Floats = NDArray[np.float32]
+Floats: TypeAlias = "NDArray[np.float32]"
 
 
 class Profile(msgspec.Struct, frozen=True, gc=False):

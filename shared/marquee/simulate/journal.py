@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from marquee.simulate.chance import step
 from marquee.simulate.corruption import Corrupter
@@ -33,7 +32,7 @@ class Journal:
     def __init__(
         self,
         writer: Writer,
-        zone: ZoneInfo,
+        zone: tzinfo,
         parser: LineParser,
         customers: Corrupter,
         requests: Corrupter,

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from marquee.stream.events import (
     AccountCreated,
@@ -91,10 +90,10 @@ class LineParser:
     microseconds.
     """
 
-    def __init__(self, zone: ZoneInfo, rating_max: int) -> None:
+    def __init__(self, zone: tzinfo, rating_max: int) -> None:
         self._zone = zone
         self._rating_max = rating_max
-        self._always_utc = zone.key in ("UTC", "Etc/UTC")
+        self._always_utc = str(zone) in ("UTC", "Etc/UTC")
         self._offsets: dict[str, timedelta] = {}
         self._match = _LINE.fullmatch
 
@@ -207,7 +206,7 @@ def _diagnosis_of_request(request: str) -> Malformed:
     return _malformed(Category.REQUEST, request, "a request of the service")
 
 
-def format_line(event: Event, zone: ZoneInfo) -> str:
+def format_line(event: Event, zone: tzinfo) -> str:
     """The line that tells of ``event``, as the service writes it: no seconds where they are :00."""
     head = f"{_stamp(event.time, zone)},{event.user_id},"
     match event:
@@ -223,8 +222,8 @@ def format_line(event: Event, zone: ZoneInfo) -> str:
             return f"{head}{_ASK}{event.server}, {answer}"
 
 
-def _stamp(time: datetime, zone: ZoneInfo) -> str:
-    local = time.astimezone(UTC if zone.key == "UTC" else zone).replace(tzinfo=None)
+def _stamp(time: datetime, zone: tzinfo) -> str:
+    local = time.astimezone(UTC if str(zone) == "UTC" else zone).replace(tzinfo=None)
     if local.microsecond % 1000:
         return local.isoformat(timespec="microseconds")
     if local.microsecond:
