@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.recommend.models import released
 
 from marquee.artifacts.file import FileStore
+from marquee.recommend.assembly import assemble
 from marquee.recommend.cache import ReleaseCache
 from marquee.recommend.http import RecommendHttp
 from marquee.recommend.metrics import Metrics
@@ -17,6 +19,7 @@ from marquee.recommend.observation import Observed
 from marquee.recommend.outside import Outside
 from marquee.recommend.request_log import RequestLog
 from marquee.recommend.service import Recommender
+from marquee.settings import Settings
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -135,3 +138,20 @@ def test_labels_are_escaped() -> None:
     made.count(200, 0.1, None)
     made._notes['a "quoted"\n\\note'] += 1
     assert b'notes_total{note="a \\"quoted\\"\\n\\\\note"} 1' in made.text({}, {})
+
+
+def test_the_page_names_every_metric_that_there_is(tmp_path: Path) -> None:
+    """docs/recommend.md's table, held against a service with all its parts."""
+    settings = {"MARQUEE_OBJECTS_URL": f"file://{tmp_path}", "MARQUEE_DELIVERY_URL": "http://127.0.0.1:9"}
+    service = assemble(Settings.from_mapping(settings))
+    text = service.reply("GET", "/metrics", {}).body.decode()
+    service.http._recommender.cache.close()
+    kinds = dict(re.findall(r"^# TYPE marquee_recommend_(\w+) (\w+)$", text, re.MULTILINE))
+    page = (Path(__file__).parents[2] / "docs/recommend.md").read_text()
+    table = page.partition("`GET /metrics`, each name")[2]
+    told = {
+        name: kind
+        for names, kind in re.findall(r"^\| (`.*?`) \| (counter|gauge|histogram) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)", names)
+    }
+    assert told == kinds
