@@ -35,11 +35,10 @@ def plain(database_url: str) -> Iterator[Database]:
         yield database
 
 
-@pytest.fixture(params=BOTH)
-def day(request: pytest.FixtureRequest) -> Iterator[tuple[Database, datetime]]:
-    """A plausible good day, and when it ends."""
-    with database_of(request, "alerts_day") as database:
-        yield database, fill(database, datetime.now(UTC))
+@pytest.fixture
+def day(plain: Database) -> datetime:
+    """A plausible good day in ``plain``: when it ends."""
+    return fill(plain, datetime.now(UTC))
 
 
 @contextmanager
