@@ -24,7 +24,7 @@ from marquee.artifacts.object_store import ObjectStore, connect
 from marquee.artifacts.promotion import promote
 from marquee.artifacts.users import UserSide
 from marquee.errors import DatabaseUnavailable, MarqueeError, TrainingDataError
-from marquee.telemetry import retrainings
+from marquee.telemetry import retrain_requests, retrainings
 from marquee.telemetry.database import Database
 from marquee.training.params import Params
 from marquee.training.publication import NewerServes
@@ -59,6 +59,10 @@ def written(directory: Path, ratings: pd.DataFrame) -> Path:
 
 def request(base: Path | None, **changes: object) -> Request:
     return replace(Request(LATE, base, 1.0, 5.0), **changes)  # type: ignore[arg-type]
+
+
+def rows_of(database: Database, query: str) -> list[tuple[object, ...]]:
+    return database.read(query, deadline_ms=5_000)
 
 
 @pytest.fixture
@@ -247,6 +251,17 @@ def test_what_serves_is_not_served_anew(store: ObjectStore, base: Path) -> None:
 
 
 @pytest.mark.servers
+def test_what_was_asked_for_is_answered(store: ObjectStore, base: Path, database: Database) -> None:
+    """Whatever retraining begins takes the request, and says why it ran; the next one has a reason of its own."""
+    now = datetime.now(UTC)
+    retrain_requests.ask(database, "drift.rating_psi", "v1", "the ratings have drifted", now)
+    retrain(request(base), PARAMS, store, database)
+    assert release.current(store)[0].reason == "the ratings have drifted"
+    assert retrain_requests.asked(database, datetime.now(UTC)) == []
+    ((run,),) = rows_of(database, "SELECT run FROM retrain_requests")
+    assert run == retrainings.latest(database)[0].run
+
+
 def test_a_database_that_goes_away(store: ObjectStore, base: Path) -> None:
     """A database that cannot be read fails the run, with an error that says to try again."""
     away = Database("postgresql://app@127.0.0.1:9/none", connect_timeout_s=1)
@@ -279,6 +294,15 @@ def test_exit_codes(command: list[str], tmp_path: Path, capsys: pytest.CaptureFi
     assert cli.main([*command, "--until", "1969-01-01T00:00Z"]) == 1
     assert "no ratings to learn from" in capsys.readouterr().err
     assert cli.main([*command, "--base-fraction", "7"]) == 1
+
+
+def test_nobody_asks(
+    command: list[str], database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then nothing is trained, and that is no failure."""
+    monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
+    assert cli.main([*command, "--if-asked"]) == 0
+    assert capsys.readouterr().out == "nobody asks for a retraining\n"
 
 
 def test_no_release(command: list[str], tmp_path: Path) -> None:

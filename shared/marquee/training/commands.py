@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from marquee.artifacts.object_store import connect
 from marquee.errors import PipelineFailed, SettingsError
 from marquee.settings import Settings
 from marquee.telemetry.database import Database
+from marquee.telemetry.retrain_requests import asked
 
 if TYPE_CHECKING:
     from marquee.training.params import Params
@@ -51,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let DVC run what is not up to date, with the snapshot that params.yaml asks for",
     )
+    parser.add_argument(
+        "--if-asked", action="store_true", help="only if the monitor asks for it (retrain_requests)"
+    )
     parser.add_argument("--reason", default="", help="why, for the release and the record")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the evaluation as JSON")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
@@ -58,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Retrain once; the result is printed."""
+    if args.if_asked and not _asked(settings):
+        print("nobody asks for a retraining")
+        return EXIT_RELEASED
     one_thread()
     # Imported here: pandas and scipy take seconds, `marquee retrain --help` should not.
     from marquee.training import tables
@@ -91,6 +98,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         tables.write_json(args.report, result.evaluation)
     show(result)
     return EXIT_REFUSED if result.outcome == REFUSED else EXIT_RELEASED
+
+
+def _asked(settings: Settings) -> bool:
+    """Whether a request is open; cheap, since what learns is not loaded for it."""
+    with closing(Database(settings.require("database_url").database_url)) as database:
+        return bool(asked(database, datetime.now(UTC)))
 
 
 def one_thread() -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
 
+from marquee.quality.drift import RATING_BINS, stability_index
+from marquee.quality.drift import Profile as Profile
 from marquee.training.dataset import Dataset
-
-_BINS = 5
-_LEAST_SHARE = 1e-4  # An empty bin would make the index infinite.
 
 
 class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,24 +20,12 @@ class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lost_share: float
 
 
-class Profile(msgspec.Struct, frozen=True):
-    """A snapshot in a few numbers. ``shares``: of the ratings, by fifths of the scale; ``mean``: from 0 to 1."""
-
-    ratings: int
-    viewings: int
-    users: int
-    films: int
-    newest: datetime
-    mean: float
-    shares: tuple[float, ...]
-
-
 def profile(dataset: Dataset) -> Profile:
     """The profile of a checked dataset."""
     span = dataset.rating_max - dataset.rating_min
     places = (dataset.ratings.values - dataset.rating_min) / span
-    fifths = np.minimum((places * _BINS).astype(int), _BINS - 1)
-    counts = np.bincount(fifths, minlength=_BINS) / len(places)
+    fifths = np.minimum((places * RATING_BINS).astype(int), RATING_BINS - 1)
+    counts = np.bincount(fifths, minlength=RATING_BINS) / len(places)
     newest = max(int(p.times.max()) for p in (dataset.ratings, dataset.viewings) if len(p))
     return Profile(
         ratings=len(dataset.ratings),
@@ -52,20 +38,12 @@ def profile(dataset: Dataset) -> Profile:
     )
 
 
-def stability_index(before: Profile, now: Profile) -> float:
-    """The population stability index of the ratings: 0 for equal shares; .25 is usually called a change."""
-    pairs = [
-        (max(a, _LEAST_SHARE), max(b, _LEAST_SHARE)) for a, b in zip(before.shares, now.shares, strict=True)
-    ]
-    return sum((b - a) * math.log(b / a) for a, b in pairs)
-
-
 def findings(before: Profile | None, now: Profile, limits: DriftParams) -> list[str]:
     """What is out of the limits, a sentence each. A snapshot of an earlier time may hold less."""
     if before is None:
         return []
     found = []
-    index = stability_index(before, now)
+    index = stability_index(before.shares, now.shares)
     if index > limits.rating_psi:
         found.append(
             f"the ratings are distributed otherwise than in the snapshot that serves: "

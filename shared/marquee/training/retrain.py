@@ -14,6 +14,7 @@ from pathlib import Path
 from marquee.artifacts.judgement import Judgement, keep
 from marquee.artifacts.object_store import ObjectStore
 from marquee.errors import MarqueeError
+from marquee.telemetry import retrain_requests
 from marquee.telemetry.database import Database
 from marquee.telemetry.retrainings import Retraining, record
 from marquee.training import steps
@@ -49,12 +50,15 @@ def retrain(
     name = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
     result = Result(FAILED, "it was stopped")
     try:
+        asked_for = _asked_for(database, name, started)
         with _directory(prepared) as root:
             run = steps.Run(root, params, request, database, store, progress)
             if prepared is None:
                 steps.run_all(run)
             result = store_artifact(run, store, remote, commit)
-            result = judged(run, store, result, releasing=releasing, reason=reason or f"retraining {name}")
+            result = judged(
+                run, store, result, releasing=releasing, reason=reason or asked_for or f"retraining {name}"
+            )
             _keep(store, name, started, result)
         return result
     except Exception as error:
@@ -72,6 +76,11 @@ def _directory(prepared: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="marquee-retrain-") as made:
         yield Path(made)
+
+
+def _asked_for(database: Database | None, name: str, now: datetime) -> str:
+    """Answer what the monitor has asked for, and say what that was. If this run is killed, another will."""
+    return "; ".join(retrain_requests.take(database, name, now)) if database else ""
 
 
 def _keep(store: ObjectStore, name: str, time: datetime, result: Result) -> None:
