@@ -1,169 +1,193 @@
-"""Live accuracy: each rating that comes in, against what the model that served then would have said.
+"""Live accuracy, first half: of each rating that came in, what had been predicted of it (``predictions``).
 
-The prediction is the one an answer would have carried a moment before the rating: by the version that
-served this user then, with what he had rated by then, and never by a model that has learnt from that
-moment or a later one. (A release is taken to serve from its publication on; instances follow within
-``release_refresh_s``.)
+The tables are the state. A partition is followed from the newest rating that was looked at, less ``LATE``: what
+lies there and has no row yet is what is left to do, lines that came in late among it. A run that is killed has
+written whole pages, and the next one goes on; a row that is there is never written again.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, defaultdict
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-import numpy as np
-
-from marquee.artifacts.object_store import ObjectStore
-from marquee.artifacts.release import assign
-from marquee.errors import ArtifactRefused
-from marquee.evaluation.running import Accuracy, RunningErrors
-from marquee.evaluation.timeline import ReleaseTimeline
-from marquee.recommend.engine import Engine
-from marquee.recommend.profile import profile_of
+from marquee.evaluation.prediction import Prediction, Predictor, Rated, Shown
 from marquee.telemetry.database import Database
-from marquee.telemetry.history import History, RatedFilm
+from marquee.telemetry.history import RatedFilm
 
-ENGINES_KEPT = 4
 PAGE = 500
 EARLIER_RATINGS = 50_000
 """The most ratings that are read to make the users' profiles of one page; the newest come first."""
+LATE = timedelta(hours=2)
+"""A rating that comes in so much later than its partition's newest is not looked at any more."""
+BACKFILL = timedelta(days=7)
+"""How far back the first run begins, if there was a release by then."""
+SETTLE = timedelta(seconds=10)
+"""A rating is taken up so long after its time: lines come in a little out of order, and impressions a little late."""
+SHOWN_WITHIN = timedelta(days=7)
+"""A list that is older than this predicts nothing any more: the user has changed since."""
 
-NO_RELEASE, NO_MODEL, UNKNOWN_FILM = "no release yet", "no model that was trained before", "unknown film"
-RATED_BEFORE = "the user had rated the film before"
-_FIRST = (datetime.min.replace(tzinfo=UTC), -1, -1, -1)
+_CURSORS = """
+SELECT p.stream, p.partition, coalesce(
+    (SELECT time FROM predictions AS done WHERE done.stream = p.stream AND done.partition = p.partition
+     ORDER BY "offset" DESC LIMIT 1) - %(late)s, %(first)s)
+FROM progress AS p ORDER BY 1, 2"""
 
 _PAGE = """
-SELECT time, stream, partition, "offset", user_id, movie_id, rating FROM ratings
-WHERE (time, stream, partition, "offset") > (%s, %s, %s, %s) AND time >= %s AND time < %s
-ORDER BY time, stream, partition, "offset" LIMIT %s"""
+SELECT time, stream, partition, "offset", user_id, movie_id, rating FROM ratings AS r
+WHERE stream = %(stream)s AND partition = %(partition)s
+  AND (time, "offset") > (%(since)s, %(offset)s) AND time >= %(since)s AND time < %(until)s
+  AND NOT EXISTS (SELECT FROM predictions AS p WHERE p.stream = r.stream AND p.partition = r.partition
+                  AND p."offset" = r."offset" AND p.time = r.time)
+ORDER BY time, "offset" LIMIT %(page)s"""
 
 _EARLIER = """
 SELECT user_id, movie_id, rating, time FROM ratings WHERE user_id = ANY(%s) AND time < %s
 ORDER BY time DESC, stream DESC, partition DESC, "offset" DESC LIMIT %s"""
 
+_SHOWN = """
+SELECT r.n, i.id, i.time, i.arm, i.model_version, i.release, i.tier, i.rating
+FROM unnest(%(n)s::int[], %(user)s::text[], %(movie)s::text[], %(time)s::timestamptz[])
+     AS r (n, user_id, movie_id, time)
+CROSS JOIN LATERAL (
+    SELECT id, i.time, arm, model_version, release, tier,
+           (jsonb_path_query_first(films, '$[*] ? (@.movie_id == $film).rating',
+                                   jsonb_build_object('film', r.movie_id)) #>> '{}')::float8 AS rating
+    FROM impressions AS i
+    WHERE i.user_id = r.user_id AND i.time < r.time AND i.time >= r.time - %(within)s
+      AND films @> jsonb_build_array(jsonb_build_object('movie_id', r.movie_id))
+    ORDER BY i.time DESC LIMIT 1
+) AS i
+WHERE i.rating IS NOT NULL"""
 
-@dataclass(frozen=True, slots=True)
-class _Rated:
-    """One rating that came in."""
+_COLUMNS = {
+    "time": "timestamptz",
+    "stream": "int",
+    "partition": "int",
+    '"offset"': "bigint",
+    "user_id": "text",
+    "movie_id": "text",
+    "rating": "smallint",
+    "arm": "text",
+    "model_version": "text",
+    "release": "int",
+    "tier": "text",
+    "source": "text",
+    "impression": "text",
+    "predicted": "float8",
+    "low": "float8",
+    "high": "float8",
+    "share": "float8",
+    "reason": "text",
+}
+_WRITE = f"""
+INSERT INTO predictions ({", ".join(_COLUMNS)})
+SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for kind in _COLUMNS.values())})
+ON CONFLICT DO NOTHING"""  # noqa: S608  # Names of ours alone.
 
-    time: datetime
-    user_id: str
-    movie_id: str
-    rating: int
+
+@dataclass
+class Followed:
+    """What one run did. ``behind``: its time was over before it had come to the newest rating."""
+
+    ratings: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    behind: bool = False
 
 
-class LiveAccuracy:
-    """Follows the ratings in the order of their times, a page at a call.
-
-    ``settle_s``: a rating is taken up that long after its time, since lines come in a little out of order;
-    one that comes in later than that is not counted. ``since``: earlier ratings are passed over.
-    Not to be shared between threads.
-    """
+class OnlinePredictions:
+    """Follows the ratings, a page at a time. Not to be shared between threads."""
 
     def __init__(
-        self,
-        database: Database,
-        store: ObjectStore,
-        *,
-        since: datetime | None = None,
-        settle_s: float = 2.0,
-        page: int = PAGE,
-        deadline_ms: int = 10_000,
+        self, predictor: Predictor, *, page: int = PAGE, budget_s: float = 120.0, deadline_ms: int = 30_000
     ) -> None:
-        self._database = database
-        self._store = store
-        self._timeline = ReleaseTimeline(store)
-        self._since = since or _FIRST[0]
-        self._settle = timedelta(seconds=settle_s)
+        self._predictor = predictor
         self._page = page
+        self._budget_s = budget_s
         self._deadline_ms = deadline_ms
-        self._cursor: tuple[datetime, int, int, int] = _FIRST
-        self._engines: OrderedDict[str, Engine | None] = OrderedDict()
-        self._overall = RunningErrors()
-        self._by_version: defaultdict[str, RunningErrors] = defaultdict(RunningErrors)
-        self.passed_over: Counter[str] = Counter()
-        """Ratings that nothing could be predicted for, by the reason."""
 
-    def update(self, now: datetime) -> int:
-        """Take up the next page of ratings, and return how many those were; fewer than a page: up to date.
+    def follow(self, database: Database, now: datetime) -> Followed:
+        """Take up what came in since; raises the database's and the store's errors, and may be called again."""
+        self._predictor.refresh()
+        done = Followed()
+        first = self._predictor.first_release
+        if first is None:
+            return done  # Nothing could be predicted, and nothing will be: there is nobody who might have.
+        ends = time.monotonic() + self._budget_s
+        for stream, partition, since in self._cursors(database, max(first, now - BACKFILL)):
+            place = (since, -1)
+            while page := self._read(database, stream, partition, place, now - SETTLE):
+                if time.monotonic() > ends:
+                    done.behind = True
+                    break
+                self._evaluate(database, page, done)
+                place = (page[-1].time, page[-1].offset)
+        return done
 
-        Raises the database's and the store's errors; nothing is counted twice after that.
-        """
-        self._timeline.refresh()
-        rows = self._database.read(
-            _PAGE,
-            (*self._cursor, self._since, now - self._settle, self._page),
-            deadline_ms=self._deadline_ms,
-        )
-        if not rows:
-            return 0
-        page = [_Rated(row[0], *row[4:]) for row in rows]
-        earlier = self._earlier(page)
-        errors = [(rated, self._error(rated, earlier[rated.user_id])) for rated in page]
-        for rated, found in errors:
-            self._count(rated, found)
-        time, stream, partition, offset = rows[-1][:4]
-        self._cursor = (time, stream, partition, offset)
-        return len(rows)
+    def _cursors(self, database: Database, first: datetime) -> list[tuple[int, int, datetime]]:
+        parameters = {"late": LATE, "first": first}
+        return [
+            (stream, partition, since)
+            for stream, partition, since in database.read(_CURSORS, parameters, deadline_ms=self._deadline_ms)
+        ]
 
-    @property
-    def overall(self) -> Accuracy | None:
-        """Over all ratings so far; None before the first."""
-        return self._overall.accuracy()
+    def _read(
+        self, database: Database, stream: int, partition: int, place: tuple[datetime, int], until: datetime
+    ) -> list[Rated]:
+        since, offset = place
+        parameters = {
+            "stream": stream,
+            "partition": partition,
+            "since": since,
+            "offset": offset,
+            "until": until,
+            "page": self._page,
+        }
+        return [Rated(*row) for row in database.read(_PAGE, parameters, deadline_ms=self._deadline_ms)]
 
-    @property
-    def by_version(self) -> dict[str, Accuracy]:
-        """The same for each model version that served, in the order of their first ratings."""
-        found = {version: errors.accuracy() for version, errors in self._by_version.items()}
-        return {version: accuracy for version, accuracy in found.items() if accuracy}
+    def _evaluate(self, database: Database, page: Sequence[Rated], done: Followed) -> None:
+        earlier, shown = self._earlier(database, page), self._shown(database, page)
+        self._predictor.warm(page)
+        predictions = [
+            self._predictor.predict(rated, earlier[rated.user_id], shown.get(n))
+            for n, rated in enumerate(page)
+        ]
+        self._write(database, page, predictions)
+        done.ratings += len(page)
+        done.reasons.update(p.reason for p in predictions if p.reason)
 
-    def _earlier(self, page: list[_Rated]) -> defaultdict[str, list[RatedFilm]]:
+    def _earlier(self, database: Database, page: Sequence[Rated]) -> defaultdict[str, list[RatedFilm]]:
         """What the page's users rated before the end of the page, newest first."""
         users = list({rated.user_id for rated in page})
-        until = page[-1].time
         found: defaultdict[str, list[RatedFilm]] = defaultdict(list)
-        for user_id, movie_id, rating, time in self._database.read(
-            _EARLIER, (users, until, EARLIER_RATINGS), deadline_ms=self._deadline_ms
+        for user_id, movie_id, rating, at in database.read(
+            _EARLIER, (users, page[-1].time, EARLIER_RATINGS), deadline_ms=self._deadline_ms
         ):
-            found[user_id].append(RatedFilm(movie_id, rating, time))
+            found[user_id].append(RatedFilm(movie_id, rating, at))
         return found
 
-    def _error(self, rated: _Rated, earlier: list[RatedFilm]) -> tuple[str, float] | str:
-        """The version and its error, or why there is none."""
-        releases = self._timeline.at(rated.time)
-        if not releases:
-            return NO_RELEASE
-        # A release whose artifact was refused never served: the one before did.
-        versions = (assign(release, rated.user_id).version for release in releases)
-        engine = next(filter(None, map(self._engine, versions)), None)
-        if engine is None or engine.trained_through >= rated.time:
-            return NO_MODEL
-        item = engine.side.items.get(rated.movie_id)
-        if item is None:
-            return UNKNOWN_FILM
-        known = tuple(film for film in earlier if film.time < rated.time)
-        if any(film.movie_id == rated.movie_id for film in known):
-            return RATED_BEFORE  # The answer was known, perhaps learnt from: nothing was predicted.
-        profile = profile_of(engine.side, engine.read_record(rated.user_id), History(known, ()))
-        return engine.version, engine.ratings(profile, np.array([item]))[0] - rated.rating
+    def _shown(self, database: Database, page: Sequence[Rated]) -> dict[int, Shown]:
+        """The newest list before each rating that showed the user the film and rated it, by the rating's place."""
+        parameters = {
+            "n": list(range(len(page))),
+            "user": [rated.user_id for rated in page],
+            "movie": [rated.movie_id for rated in page],
+            "time": [rated.time for rated in page],
+            "within": SHOWN_WITHIN,
+        }
+        rows = database.read(_SHOWN, parameters, deadline_ms=self._deadline_ms)
+        return {n: Shown(*shown) for n, *shown in rows}
 
-    def _count(self, rated: _Rated, found: tuple[str, float] | str) -> None:
-        if isinstance(found, str):
-            self.passed_over[found] += 1
-            return
-        version, error = found
-        self._overall.add(rated.user_id, error)
-        self._by_version[version].add(rated.user_id, error)
-
-    def _engine(self, version: str) -> Engine | None:
-        """The version's engine, or None if it must not serve."""
-        if version not in self._engines:
-            try:
-                self._engines[version] = Engine.load(self._store, version)
-            except ArtifactRefused:
-                self._engines[version] = None
-            if len(self._engines) > ENGINES_KEPT:
-                self._engines.popitem(last=False)
-        self._engines.move_to_end(version)
-        return self._engines[version]
+    def _write(self, database: Database, page: Sequence[Rated], predictions: Sequence[Prediction]) -> None:
+        rows = [
+            (
+                r.time, r.stream, r.partition, r.offset, r.user_id, r.movie_id, r.rating,
+                p.arm, p.version, p.release, p.tier, p.source, p.impression, p.predicted, p.low, p.high, p.share,
+                p.reason,
+            )
+            for r, p in zip(page, predictions, strict=True)
+        ]  # fmt: skip
+        with database.transaction() as cursor:
+            cursor.execute(_WRITE, [list(column) for column in zip(*rows, strict=True)])

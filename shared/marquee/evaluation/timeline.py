@@ -34,6 +34,11 @@ class ReleaseTimeline:
             self._add(newest if number == newest.number else releases.numbered(self._store, number))
         self._seen = version
 
+    @property
+    def first(self) -> datetime | None:
+        """When the first release was published; None before that."""
+        return self._created[0] if self._created else None
+
     def at(self, time: datetime) -> list[Release]:
         """The releases that existed at ``time``, the one that served first."""
         return self._releases[: bisect_right(self._created, time)][::-1]

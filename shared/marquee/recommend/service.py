@@ -168,18 +168,20 @@ class Recommender:
         arm = assign(serving.release, user_id)
         engine = serving.engines[arm.name]
         notes: list[str] = []
-        explored, likely = False, None
+        explored, interval = False, None
         try:
             profile = self._profile(engine, user_id, notes, steps)
             cohorts = () if len(profile.items) else self._cohorts(engine, user_id, notes, steps)
             tier, films, explored = engine.explore(profile, self._n, self._policy, cohorts)
-            likely = _likely(engine, profile)
+            interval = likely(engine, profile)
         except Exception:  # Whatever it is, a list for nobody in particular is better than none.
             log.exception("scoring failed for user %s with %s", user_id, engine.version)
             notes.append(SCORING_FAILED)
             tier, films = Tier.LAST_RESORT, engine.popular(self._n)
         steps.done("rank")
-        return self._answered(user_id, now, (serving, arm.name), tier, films, notes, steps, explored, likely)
+        return self._answered(
+            user_id, now, (serving, arm.name), tier, films, notes, steps, explored, interval
+        )
 
     def _profile(self, engine: Engine, user_id: str, notes: list[str], steps: Steps) -> Profile:
         record = self._record(engine, user_id, notes)
@@ -277,6 +279,7 @@ class Recommender:
         )
 
 
-def _likely(engine: Engine, profile: Profile) -> Likely | None:
+def likely(engine: Engine, profile: Profile) -> Likely | None:
+    """Where the user's ratings will lie about their predictions; None if that was not measured."""
     band, manifest = engine.band(profile), engine.side.manifest
     return Likely(manifest.interval, band, manifest.rating_min, manifest.rating_max) if band else None
