@@ -11,7 +11,18 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EXTRAS = ("dev", "local", "recommend", "ingest", "bridge", "migrate", "retrain", "scheduler", "simulate")
+EXTRAS = (
+    "dev",
+    "local",
+    "recommend",
+    "ingest",
+    "monitor",
+    "bridge",
+    "migrate",
+    "retrain",
+    "scheduler",
+    "simulate",
+)
 FLAGS = [
     "--quiet",
     "--generate-hashes",

@@ -4,6 +4,7 @@ locals {
   jobs = { for name, schedule in local.schedules : name => {
     image   = basename(schedule.job)
     timeout = schedule.timeout_s
+    args    = try(schedule.arguments, [])
     limits  = basename(schedule.job) == "retrain" ? { cpu = "4", memory = "8Gi" } : { cpu = "1", memory = "512Mi" }
   } if startswith(schedule.job, "jobs/") }
 
@@ -44,6 +45,7 @@ module "scheduled" {
   account             = google_service_account.part[each.key].email
   timeout_s           = each.value.timeout
   limits              = each.value.limits
+  args                = each.value.args
   environment         = local.environment[each.key]
   secrets             = local.versions_of[each.key]
   network             = google_compute_network.marquee.id

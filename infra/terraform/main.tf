@@ -64,10 +64,11 @@ locals {
 
   images = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
 
-  # `recommend` reads fresh history on a connection of its own beside the pool's.
+  # `recommend` reads fresh history on a connection of its own beside the pool's. `monitor` has one for its lock, one to
+  # write and one to read, whatever the setting.
   connections = {
     for name, function in local.functions : name =>
-    function.instances.max * function.workers * (tonumber(lookup(var.settings, "database_connections", 1)) + (name == "recommend" ? 1 : 0))
+    function.instances.max * function.workers * (name == "monitor" ? 3 : tonumber(lookup(var.settings, "database_connections", 1)) + (name == "recommend" ? 1 : 0))
     if contains(function.needs, "database_url")
   }
   connections_needed = sum(concat(values(local.connections), [length(local.job_needs) + 1]))

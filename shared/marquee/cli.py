@@ -24,6 +24,7 @@ VERBS = {
     "local": ("marquee.local.commands", "the whole system on this machine: up, status, logs, down"),
     "migrate": ("marquee.telemetry.commands", "bring the database's tables up to date"),
     "lineage": ("marquee.training.lineage_commands", "where a model came from, and where it served"),
+    "monitor": ("marquee.monitor.commands", "online evaluation and data quality, once"),
     "pipeline": ("marquee.training.pipeline_commands", "one step of the retraining, as dvc.yaml runs it"),
     "quarantine": (
         "marquee.telemetry.quarantine_commands",

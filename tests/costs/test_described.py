@@ -65,7 +65,7 @@ def test_jobs_are_as_infra_describes_them() -> None:
             memory = read_functions(ROOT)[Path(schedule.job).name].memory_mb / 1024
             assert (job.vcpu, job.memory_gib) == (1, memory)
         else:
-            assert (job.vcpu, job.memory_gib) == limits(name)
+            assert (job.vcpu, job.memory_gib) == limits(Path(schedule.job).name)
 
 
 def test_the_bridge_is_as_terraform_deploys_it() -> None:

@@ -96,5 +96,5 @@ def test_a_bundle_holds_what_is_deployed_and_no_more(bundles: Path) -> None:
 def test_each_function_that_is_described_has_a_bundle(bundles: Path) -> None:
     """Terraform looks for one by the name in infra/functions.yaml."""
     described = read_functions(ROOT)
-    assert {"ingest", "recommend"} <= set(described)
+    assert {"ingest", "monitor", "recommend"} <= set(described)
     assert {path.stem for path in bundles.glob("*.zip")} == set(described)

@@ -84,11 +84,15 @@ def test_each_described_function_runs() -> None:
     """Three of `recommend`, one of each other."""
     running = [OURS[name]["build"]["args"]["FUNCTION"] for name in OURS if described(name)]
     assert running.count("recommend") == 3
-    assert set(running) == set(read_functions(ROOT)) - UNSCHEDULED
+    assert set(running) == set(read_functions(ROOT))
 
 
-# A function that only the clock calls waits for the scheduler's container, which runs it as a program.
-UNSCHEDULED = {Path(s.job).name for s in read_schedules(ROOT).values() if s.job.startswith("functions/")}
+def test_the_scheduler_knows_where_the_functions_are_that_it_calls() -> None:
+    """Each by the name of its service, at the port on which a function's container listens."""
+    words = argv("scheduler")
+    told = {words[n + 1] for n, word in enumerate(words) if word == "--function"}
+    called = {s.function for s in read_schedules(ROOT).values() if s.function}
+    assert told == {f"{name}=http://{name}:8080" for name in called}
 
 
 def test_the_scheduler_is_given_what_its_jobs_need() -> None:

@@ -32,10 +32,13 @@ def number(file: str, pattern: str) -> int:
 
 
 def test_connections_suffice_with_every_instance_up() -> None:
-    """Each process has its pool; `recommend` reads history on one more; each job has one; Grafana four."""
+    """Each process has its pool; `recommend` reads history on one more, `monitor` has three; each job has one;
+    Grafana four."""
     per_process = Settings().database_connections
     needed = sum(
-        function.instances.max * function.workers * (per_process + (name == "recommend"))
+        function.instances.max
+        * function.workers
+        * (3 if name == "monitor" else per_process + (name == "recommend"))
         for name, function in FUNCTIONS.items()
         if "database_url" in function.needs
     )

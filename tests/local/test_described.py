@@ -29,19 +29,25 @@ def test_schedules_exist_and_need_settings_that_exist() -> None:
         assert (ROOT / schedule.job / "main.py").is_file(), name
         assert set(schedule.needs) <= {f.name for f in fields(Settings)}, name
         CronTrigger.from_crontab(schedule.cron, timezone=schedule.zone)
+        if schedule.function:  # It has its own.
+            assert read_functions(ROOT)[schedule.function].source == schedule.job
+            assert (schedule.needs, schedule.arguments) == ((), ()), name
 
 
 CODE = {
+    "monitor": ["functions/monitor", "shared/marquee/monitor/tasks.py"],
     "ingest": ["functions/ingest", "shared/marquee/telemetry/ingest.py"],
     "recommend": ["functions/recommend", "shared/marquee/recommend"],
     "retention": ["jobs/retention", "shared/marquee/telemetry/retention_commands.py"],
     "retrain": ["jobs/retrain", "shared/marquee/training"],
+    "retrain-if-asked": ["jobs/retrain", "shared/marquee/training"],
 }
 
 
 def test_what_the_code_reads_is_named_as_needed() -> None:
     """A setting that a function or a job reads and its file does not name would silently be the default."""
-    needs = {name: set(x.needs) for name, x in [*read_functions(ROOT).items(), *read_schedules(ROOT).items()]}
+    jobs = {name: schedule for name, schedule in read_schedules(ROOT).items() if schedule.function is None}
+    needs = {name: set(x.needs) for name, x in [*read_functions(ROOT).items(), *jobs.items()]}
     assert set(needs) == set(CODE)
     for name, places in CODE.items():
         files = [f for place in places for f in (ROOT / place, *(ROOT / place).rglob("*.py")) if f.is_file()]

@@ -166,6 +166,24 @@ def test_the_answers_changed_with_the_release(system: Running, report: Report) -
     assert [outcome for (outcome,) in retrained][:2] == ["released", "released"]
 
 
+def test_the_monitor_saw_it(system: Running, report: Report) -> None:
+    """Called by the scheduler; its rows are what the simulator says. Predictions, for each rating that had time to
+    settle; as many requests as the service sent."""
+    drained(system.database, TOPIC, report.partitions)
+    asked = "SELECT coalesce(sum(requests), 0), coalesce(sum(answered + late), 0) FROM availability"
+    wait_for(lambda: system.database.read(asked, deadline_ms=5_000)[0][0] == report.requests["200"], 60)
+    ((requests, answered),) = system.database.read(asked, deadline_ms=5_000)
+    assert requests == answered
+    rated = """SELECT count(*), count(p.stream), count(predicted) FROM ratings
+        LEFT JOIN predictions AS p USING (stream, partition, "offset") WHERE p.stream IS NOT NULL
+        OR ratings.time < (SELECT max(time) FROM monitor_runs) - INTERVAL '1 minute'"""
+    ((ratings, looked_at, predicted),) = system.database.read(rated, deadline_ms=5_000)
+    assert ratings == looked_at > 0
+    assert predicted > 0
+    failed = "SELECT task, error FROM monitor_runs WHERE error <> '' AND time > now() - INTERVAL '20 seconds'"
+    assert system.database.read(failed, deadline_ms=5_000) == []
+
+
 def test_what_was_killed_was_restarted(system: Running, report: Report) -> None:
     """Once each; the others not at all."""
     restarts = {part.name: part.restarts for part in system.state.parts if part.restarts}

@@ -117,11 +117,11 @@ run "only_recommend_is_open" {
 run "each_part_has_the_least_it_needs" {
   command = apply
   assert {
-    condition     = toset(keys(google_storage_bucket_iam_member.reader)) == toset(["recommend", "retrain"]) && toset(keys(google_storage_bucket_iam_member.adder)) == toset(["retrain"])
-    error_message = "Artifacts: recommend reads, retrain adds, nobody else does either."
+    condition     = toset(keys(google_storage_bucket_iam_member.reader)) == toset(["monitor", "recommend", "retrain", "retrain-if-asked"]) && toset(keys(google_storage_bucket_iam_member.adder)) == toset(["retrain", "retrain-if-asked"])
+    error_message = "Artifacts: monitor and recommend read, the retrainings add, nobody else does either."
   }
   assert {
-    condition     = toset(keys(google_storage_bucket_iam_member.releaser)) == toset(["retrain"]) && google_storage_bucket_iam_member.releaser["retrain"].condition[0].expression == "resource.name == \"projects/_/buckets/marquee-test-marquee-artifacts/objects/releases/current.json\""
+    condition     = toset(keys(google_storage_bucket_iam_member.releaser)) == toset(["retrain", "retrain-if-asked"]) && google_storage_bucket_iam_member.releaser["retrain"].condition[0].expression == "resource.name == \"projects/_/buckets/marquee-test-marquee-artifacts/objects/releases/current.json\""
     error_message = "Only the release document may be replaced, and only by retrain."
   }
   assert {
@@ -218,6 +218,18 @@ run "parts_are_given_what_they_need" {
   assert {
     condition     = google_cloud_scheduler_job.job["retrain"].schedule == "15 4 * * *" && endswith(google_cloud_scheduler_job.job["retrain"].http_target[0].uri, "/jobs/marquee-retrain:run")
     error_message = "The clock does not start the retraining."
+  }
+  assert {
+    condition     = module.scheduled["retrain-if-asked"].config.containers[0].args == tolist(["--if-asked"]) && length(module.scheduled["retrain"].config.containers[0].args) == 0
+    error_message = "A retraining that nobody asked for runs, or the nightly one waits to be asked."
+  }
+  assert {
+    condition     = google_cloud_scheduler_job.function["monitor"].http_target[0].http_method == "POST" && google_cloud_scheduler_job.function["monitor"].http_target[0].oidc_token[0].audience == google_cloud_scheduler_job.function["monitor"].http_target[0].uri
+    error_message = "The clock does not call monitor by its own token."
+  }
+  assert {
+    condition     = keys(google_cloud_scheduler_job.function) == ["monitor"] && google_cloud_run_v2_service_iam_member.invoker["monitor-schedule"].member == google_service_account.part["scheduler"].member
+    error_message = "Who may call monitor is not the scheduler alone."
   }
 }
 

@@ -89,6 +89,8 @@ class System:
         default_factory=lambda: {
             "retrain": Job(4, 8, 1, 300),
             "retention": Job(1, 0.5, 24, 60),
+            "retrain-if-asked": Job(4, 8, 8, 60),
+            "monitor": Job(1, 1, 288, 20, by_request=True),
         }
     )
     bridges: int = 1

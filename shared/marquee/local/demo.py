@@ -14,7 +14,6 @@ from pathlib import Path
 from rich.console import Console
 
 from marquee.artifacts import object_store
-from marquee.evaluation.online import LiveAccuracy
 from marquee.local.accounting import drained
 from marquee.local.display import Display
 from marquee.local.runner import running
@@ -146,5 +145,4 @@ class Demo:
 
     def _scoreboard(self) -> Scoreboard:
         objects = object_store.connect(self._system.settings.objects_url)
-        accuracy = LiveAccuracy(self._database, objects, since=self._since)
-        return Scoreboard(self._report, self._database, objects, self._system.home, self._since, accuracy)
+        return Scoreboard(self._report, self._database, objects, self._system.home, self._since)

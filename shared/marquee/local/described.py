@@ -59,7 +59,8 @@ class LocalSchedule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
-    """One job that runs by the clock; `cron` has five fields and holds in `zone`."""
+    """One job that runs by the clock, or one function (`functions/<name>`) that it calls by POST; `cron` has five
+    fields and holds in `zone`. `arguments` are the job's."""
 
     text: Text
     job: Folder
@@ -68,6 +69,13 @@ class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Annotated[int, Meta(ge=1, le=86_400)]
     needs: tuple[Text, ...]
     local: LocalSchedule | None = None
+    arguments: tuple[Text, ...] = ()
+
+    @property
+    def function(self) -> str | None:
+        """The function that is called; None for a job."""
+        folder, name = self.job.split("/")
+        return name if folder == "functions" else None
 
 
 class Functions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,4 +102,5 @@ def read_schedules(root: Path) -> dict[str, Schedule]:
 
 def schema(kind: type[Functions] | type[Schedules]) -> dict[str, Any]:
     """The JSON schema that stands beside the file, for editors and for those who are not Python."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    return msgspec.json.decode(msgspec.json.encode(found), type=dict[str, Any])  # A tuple is a list there.

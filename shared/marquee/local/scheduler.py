@@ -1,7 +1,7 @@
-"""The local scheduler: a process that runs the jobs of ``infra/schedules.yaml`` by the clock.
+"""The local scheduler: a process that runs what is in ``infra/schedules.yaml`` by the clock.
 
-In the cloud the same file makes Cloud Scheduler start Cloud Run jobs. Jobs run at low priority: on
-a small machine the answers come first.
+In the cloud the same file makes Cloud Scheduler start Cloud Run jobs and call functions. Jobs run at low
+priority: on a small machine the answers come first.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from marquee.errors import SettingsError
 from marquee.local.described import Schedule, read_schedules
 from marquee.local.home import Home
 from marquee.local.process import Process
@@ -35,7 +38,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NU
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run of a job, a line of ``runs/<schedule>.jsonl``. ``code`` is its exit code."""
+    """One run, a line of ``runs/<schedule>.jsonl``. ``code``: a job's exit code; 0 or 1 of a function's call."""
 
     started: datetime
     finished: datetime
@@ -52,20 +55,50 @@ def read_runs(home: Home, schedule: str) -> list[Run]:
 
 
 class Jobs:
-    """Runs jobs as processes, and ends those that run when we end."""
+    """Runs jobs as processes, and ends those that run when we end; calls functions at their ``urls``, by name."""
 
-    def __init__(self, root: Path, home: Home, settings: Settings) -> None:
+    def __init__(
+        self, root: Path, home: Home, settings: Settings, urls: Mapping[str, str] | None = None
+    ) -> None:
         self._root = root
         self._home = home
         self._settings = settings
+        self._urls = urls or {}
         self._running: list[Process] = []
         self._stopping = False
 
+    def check(self, schedules: Mapping[str, Schedule]) -> None:
+        """Raise :class:`SettingsError` if a function is to be called and nobody said where it listens."""
+        called = {schedule.function for schedule in schedules.values() if schedule.function}
+        if missing := called - set(self._urls):
+            raise SettingsError(f"where is {', '.join(sorted(missing))}? Say so: --function NAME=URL")
+
     def run(self, name: str, schedule: Schedule) -> None:
-        """Run the job to its end, or to its timeout; its output goes to ``logs/<name>.log``."""
+        """Run the job, or call the function, to its end or its timeout."""
+        if schedule.function:
+            self._call(name, self._urls[schedule.function], schedule.timeout_s)
+        else:
+            self._run(name, schedule)
+
+    def _call(self, name: str, url: str, timeout_s: float) -> None:
+        """What it says goes to our own log; what it logs is in the function's."""
+        started = datetime.now(UTC)
+        request = urllib.request.Request(url, b"", method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                code, text = 0, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            code, text = 1, f"status {error.code}: {error.read().decode()}"
+        except OSError as error:
+            code, text = 1, f"{url} does not answer: {error}"
+        log.log(logging.ERROR if code else logging.INFO, "%s: %s", name, text.strip())
+        self._record(name, Run(started, datetime.now(UTC), code))
+
+    def _run(self, name: str, schedule: Schedule) -> None:
+        """A process; its output goes to ``logs/<name>.log``."""
         job = Process(
             name,
-            [sys.executable, str(self._root / schedule.job / "main.py")],
+            [sys.executable, str(self._root / schedule.job / "main.py"), *schedule.arguments],
             self._home.logs / f"{name}.log",
             env={**self._settings.environment(schedule.needs), **ONE_THREAD},
             cwd=self._root,
@@ -139,10 +172,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, required=True, help="the project's folder")
     parser.add_argument("--home", type=Path, required=True, help="where logs and runs are kept")
+    parser.add_argument(
+        "--function",
+        action="append",
+        default=[],
+        type=_name_and_url,
+        metavar="NAME=URL",
+        help="where a function listens that a schedule calls",
+    )
     args = parser.parse_args(argv)
     settings = Settings.from_mapping(os.environ)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    run(read_schedules(args.root), Jobs(args.root, Home(args.home), settings))
+    schedules = read_schedules(args.root)
+    jobs = Jobs(args.root, Home(args.home), settings, dict(args.function))
+    try:
+        jobs.check(schedules)
+    except SettingsError as error:
+        parser.error(str(error))
+    run(schedules, jobs)
+
+
+def _name_and_url(text: str) -> tuple[str, str]:
+    name, equals, url = text.partition("=")
+    if not (name and equals and url.startswith("http")):
+        raise argparse.ArgumentTypeError(f"{text!r} should be as monitor=http://127.0.0.1:8083")
+    return name, url
 
 
 if __name__ == "__main__":

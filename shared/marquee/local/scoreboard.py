@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import msgspec
 from marquee.artifacts import release
 from marquee.artifacts.object_store import ObjectStore
 from marquee.errors import MarqueeError
-from marquee.evaluation.online import LiveAccuracy
+from marquee.evaluation import accuracy
 from marquee.evaluation.running import Accuracy
 from marquee.local.home import Home
 from marquee.local.scheduler import Run, read_runs
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 RELEASED, REFUSED = 0, 3
 _SERVED = """
 SELECT tier, model_version, count(*) FROM impressions WHERE time >= %s GROUP BY tier, model_version"""
+
+_EVALUATED = "SELECT max(time) FROM monitor_runs WHERE task = 'predictions'"
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,13 @@ class Scoreboard:
         objects: ObjectStore,
         home: Home,
         since: datetime,
-        accuracy: LiveAccuracy,
     ) -> None:
         self._report = report
         self._database = database
         self._objects = objects
         self._home = home
         self._since = since
-        self._accuracy = accuracy
+        self._evaluated: datetime | None = None
         before = progress.totals(database)
         self._rows_before = before.lines
         self._quarantine_before = dict(before.quarantine_by_category)
@@ -126,5 +127,10 @@ class Scoreboard:
         return {"release_number": serving.number, "serving": versions, "retrains": runs}
 
     def _live(self) -> dict[str, Any]:
-        self._accuracy.update(datetime.now(UTC))
-        return {"accuracy": self._accuracy.overall}
+        """What the monitor's last run found out, of all ratings of this run of the system."""
+        ((evaluated,),) = self._database.read(_EVALUATED, deadline_ms=5_000)
+        if evaluated == self._evaluated:
+            return {}
+        found = accuracy.since(self._database, self._since)
+        self._evaluated = evaluated
+        return {"accuracy": found}

@@ -94,6 +94,7 @@ class LocalSystem:
             self.settings = replace(self.settings, customers_url=f"http://127.0.0.1:{port}")
         self._start_function("recommend", self._functions["recommend"], self.shape.instances)
         self._start_command("bridge", "bridge")
+        self._start_function("monitor", self._functions["monitor"])
         self._start_scheduler()
         self._start_dashboards()
         self._ready = True
@@ -185,6 +186,8 @@ class LocalSystem:
     def _start_scheduler(self) -> None:
         argv = [sys.executable, "-m", "marquee.local.scheduler"]
         argv += ["--root", str(self.root), "--home", str(self.home.directory)]
+        for name in sorted({schedule.function for schedule in self.schedules.values() if schedule.function}):
+            argv += ["--function", f"{name}={self.url(name)}"]
         self.supervisor.start(Part("scheduler", OneProcess(self._process("scheduler", argv))))
 
     def _start_dashboards(self) -> None:

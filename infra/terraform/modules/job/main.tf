@@ -22,6 +22,7 @@ resource "google_cloud_run_v2_job" "this" {
       max_retries     = var.retries
       containers {
         image = var.image
+        args  = var.args
         resources {
           limits = var.limits
         }

@@ -35,6 +35,12 @@ variable "limits" {
   default     = { cpu = "1", memory = "512Mi" }
 }
 
+variable "args" {
+  description = "The arguments of the image's program."
+  type        = list(string)
+  default     = []
+}
+
 variable "run_now" {
   description = "Applying a new one of these runs the job to its end."
   type        = string
