@@ -15,6 +15,7 @@ import pytest
 from tests.recommend.models import TRAINED_THROUGH, corrupt, movie, two_tastes, written
 from tests.telemetry.lines import rows
 
+from marquee.artifacts.artifact import write_artifact
 from marquee.artifacts.file import FileStore
 from marquee.artifacts.manifest import Band
 from marquee.artifacts.release import Arm, new_release, publish
@@ -132,11 +133,6 @@ def errors(database: Database) -> list[float]:
         float(e)
         for (e,) in rows(database, 'SELECT predicted - rating FROM predictions ORDER BY time, "offset"')
     ]
-
-
-def with_bands(model: Any) -> Any:
-    """Nine times out of ten within one point; half of that for who has rated."""
-    return msgspec.structs.replace(model, bands=(Band(0, -1.0, 1.0), Band(1, -0.5, 0.5)))
 
 
 def release_at(store: FileStore, hours: float, **shares: str) -> None:
@@ -282,6 +278,26 @@ def test_the_newest_list_before_the_rating_speaks(both: Database, store: FileSto
     assert [(row[1], row[4]) for row in predictions(both)] == [(4.1, "impression"), (4.0, "computed")]
     assert rows(both, "SELECT impression, tier FROM predictions WHERE source = 'impression'") == [
         ("1000-2", "personalised")
+    ]
+
+
+def test_each_prediction_has_the_interval_that_it_had_then(
+    database: Database, store: FileStore, stream: Stream
+) -> None:
+    """Wider for whom nothing is known of, clipped to the scale; a list's as of the list, not of the rating."""
+    bands = (Band(0, -1.5, 1.5), Band(1, -0.5, 0.25))
+    version = write_artifact(store, two_tastes(), trained_through=TRAINED_THROUGH, bands=bands)
+    release_at(store, 0, control=version)
+    stream.show(0.5, 77, version, {24: 4.0})
+    stream.rate(1, 1000, 20, 4)  # The artifact knows two ratings of his.
+    stream.rate(2, 77, 20, 3)
+    stream.rate(3, 77, 24, 3)
+    follow(database, store)
+    found = rows(database, "SELECT source, low, high, share FROM predictions ORDER BY time")
+    assert found == [
+        ("computed", pytest.approx(3.5), pytest.approx(4.25), 0.8),
+        ("computed", pytest.approx(1.5), pytest.approx(4.5), 0.8),
+        ("impression", 2.5, 5.0, 0.8),
     ]
 
 
