@@ -137,8 +137,9 @@ def test_the_machine_is_the_smallest_that_fits() -> None:
     assert (small.name, count) == ("e2-standard-4", 1)
     assert fitting(Load(0, 0), WORK, replace(SYSTEM, jobs={}), PRICES)[0].name == "e2-standard-2"
     # 3,000 answers of 1 ms are three processors, five at 60 %.
-    assert fitting(Load(0, 3_000), WORK, SYSTEM, PRICES)[0].name == "e2-standard-8"
-    assert fitting(Load(0, 60_000), WORK, SYSTEM, PRICES) == (PRICES.machines[-1], 4)
+    busy = Work(recommend_ms=1)
+    assert fitting(Load(0, 3_000), busy, SYSTEM, PRICES)[0].name == "e2-standard-8"
+    assert fitting(Load(0, 60_000), busy, SYSTEM, PRICES) == (PRICES.machines[-1], 4)
 
 
 def test_the_break_even_is_where_both_cost_the_same() -> None:

@@ -31,7 +31,7 @@ class Work:
 
     bridge_us_per_line: float = 1.8
     ingest_us_per_line: float = 2.9
-    recommend_ms: float = 1.0
+    recommend_ms: float = 0.7
     """Processor time of one answer, HTTP included."""
     answer_s: float = 0.05
     """Assumed: how long one answer takes by the clock, the database asked."""
