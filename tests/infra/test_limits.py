@@ -89,8 +89,7 @@ def test_a_batch_is_less_than_pubsub_takes(line: bytes) -> None:
     lane = Lane(
         "log", "s" * 22, 0, Limits(largest.batch_lines, largest.batch_bytes, 1.0, 100), sizes, Tally()
     )
-    for offset in range(20_000):
-        lane.add(offset, 1_770_000_000_000, line, now=0.0)
+    lane.extend(range(20_000), [1_770_000_000_000] * 20_000, [line] * 20_000, now=0.0)
     lane.flush()
     assert sizes.bytes
     assert max(sizes.bytes) + BESIDE_THE_DATA < PUBSUB_BYTES
