@@ -72,7 +72,7 @@ BY_ARM = Panel(
     "split as the weights of the release are.",
     Kind.SERIES,
     """
-SELECT $__timeGroupAlias(time,$__interval), arm || ' ' || model_version AS metric,
+SELECT $__timeGroupAlias(time,$__interval), arm || ' ' || right(model_version, 8) AS metric,
        sum(impressions) * 1000.0 / $__interval_ms AS answers
 FROM impressions_per_minute WHERE WHOLE_POINTS GROUP BY 1, arm, model_version ORDER BY 1""",
     "reqps",

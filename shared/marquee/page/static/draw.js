@@ -153,12 +153,13 @@ function timeseries(body, panel, data) {
   const color = theme(), all = series(data), told = [];
   const values = [...all.values()].flat().map((point) => Math.abs(point[1] ?? 0));
   const most = Math.max(...values), { by, ...tick } = axis(panel.unit, most);
-  const traces = [...all].map(([name, points], place) => {
+  const names = [...all.keys()].sort();
+  const traces = [...all].map(([name, points]) => {
     const drawn = panel.stacked ? points : broken(points);
     const last = [...points].reverse().find((point) => point[1] !== null);
     const now = last ? format(last[1], panel.unit, panel.decimals) : "–";
     told.push(`${name} ${now}`);
-    const fixed = panel.series[name] ?? SERIES[place % SERIES.length];
+    const fixed = panel.series[name] ?? SERIES[names.indexOf(name) % SERIES.length];
     return {
       type: "scatter", name: `${name}  <b>${now}</b>`, mode: panel.stacked || points.length > 40 ? "lines" : "lines+markers",
       x: drawn.map((point) => new Date(point[0])), y: drawn.map((point) => (point[1] === null ? null : point[1] / by)),
