@@ -163,7 +163,7 @@ RANGE = Panel(
     """
 SELECT $__timeGroupAlias(time,$__interval), name AS metric, max(value) AS share
 FROM quality_checks
-WHERE (name LIKE 'range.%' OR name LIKE 'schema.%') AND value IS NOT NULL AND WHOLE_POINTS
+WHERE (name LIKE 'range.%_rate' OR name LIKE 'schema.%_rate') AND value IS NOT NULL AND WHOLE_POINTS
 GROUP BY 1, name ORDER BY 1""",
     "percentunit",
     below(0.001, 0.01),

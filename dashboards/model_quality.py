@@ -74,13 +74,15 @@ WHERE name = 'model.age_h' AND $__timeFilter(time) ORDER BY time DESC LIMIT 1"""
 )
 RMSE_OVER_TIME = Panel(
     5,
-    "Live RMSE, by the hour",
-    "Over the hour before each point, with the 95 % interval of a bootstrap over users.",
+    "Live RMSE over time",
+    "Over the five minutes before each point, in longer times over the hour; with the 95 % interval of a bootstrap "
+    "over users.",
     "level, and its interval reaches below the offline figure.",
     Kind.SERIES,
     """
 SELECT $__timeGroupAlias(time,$__interval), avg(rmse) AS rmse, avg(rmse_low) AS low, avg(rmse_high) AS high
-FROM live_accuracy WHERE arm = '' AND model_version = '' AND window_s = 3600 AND WHOLE_POINTS
+FROM live_accuracy WHERE arm = '' AND model_version = ''
+  AND window_s = CASE WHEN $__interval_ms < 300000 THEN 300 ELSE 3600 END AND WHOLE_POINTS
 GROUP BY 1 ORDER BY 1""",
     "none",
     below(1.05, 1.2),
@@ -93,12 +95,13 @@ GROUP BY 1 ORDER BY 1""",
 BY_VERSION = Panel(
     6,
     "Live RMSE by model version",
-    "The same for each version that served, over the hour before each point.",
+    "The same for each version that served.",
     "a new version is not above the one before it.",
     Kind.SERIES,
     """
 SELECT $__timeGroupAlias(time,$__interval), model_version AS metric, avg(rmse) AS rmse
-FROM live_accuracy WHERE arm = '' AND model_version <> '' AND window_s = 3600 AND WHOLE_POINTS
+FROM live_accuracy WHERE arm = '' AND model_version <> ''
+  AND window_s = CASE WHEN $__interval_ms < 300000 THEN 300 ELSE 3600 END AND WHOLE_POINTS
 GROUP BY 1, model_version ORDER BY 1""",
     "none",
     below(1.05, 1.2),
@@ -125,7 +128,7 @@ BIAS = Panel(
     8,
     "Mean error by rating",
     "Predicted less given, in points. Every model that shrinks towards the mean is too high below and too low above.",
-    "no bar longer than two points.",
+    "no bar longer than two and a half points.",
     Kind.BARS,
     """
 SELECT rating::text || ' given' AS rating, avg(predicted - rating) AS error
@@ -152,12 +155,14 @@ WHERE predicted IS NULL AND $__timeFilter(time) GROUP BY reason ORDER BY ratings
 COVERAGE_OVER_TIME = Panel(
     10,
     "Intervals: covered and promised",
-    "The share of ratings within their prediction intervals, over the hour before each point.",
+    "The share of ratings within their prediction intervals, over the five minutes before each point, in longer times "
+    "over the hour.",
     "the two lines lie together.",
     Kind.SERIES,
     """
 SELECT $__timeGroupAlias(time,$__interval), avg(interval_covered) AS covered, avg(interval_share) AS promised
-FROM live_accuracy WHERE arm = '' AND model_version = '' AND window_s = 3600 AND WHOLE_POINTS
+FROM live_accuracy WHERE arm = '' AND model_version = ''
+  AND window_s = CASE WHEN $__interval_ms < 300000 THEN 300 ELSE 3600 END AND WHOLE_POINTS
 GROUP BY 1 ORDER BY 1""",
     "percentunit",
     info(),

@@ -50,7 +50,7 @@ REQUESTS = Panel(
     "whatever the customers ask for; a fall to nothing is not.",
     Kind.STAT,
     """
-SELECT sum(requests) / 600.0 AS requests FROM availability
+SELECT sum(requests) / (60.0 * nullif(count(DISTINCT time), 0)) AS requests FROM availability
 WHERE time > (SELECT max(time) FROM availability WHERE $__timeFilter(time)) - INTERVAL '10 minutes'
   AND $__timeFilter(time)""",
     "reqps",
