@@ -77,7 +77,7 @@ def fit(
     # How BLAS cuts a product for its threads shows in the last bits; our own kernel uses all cores anyway.
     with threadpool_limits(1, user_api="blas"):
         return _run(
-            _chain(user, item, rating, size, user_features, film_features, shape, seed),
+            chain_of(user, item, rating, size, user_features, film_features, shape, seed),
             posterior_for(*size, shape.served_rank, seed),
             _key(user, item, rating, size, [*user_features, *film_features], shape, budget, seed),
             budget,
@@ -133,7 +133,7 @@ def check(
             raise TrainingDataError(f"each rating needs one {name} of 0 to {count - 1}")
 
 
-def _chain(
+def chain_of(
     user: NDArray[np.integer],
     item: NDArray[np.integer],
     rating: NDArray[np.floating],
@@ -143,6 +143,7 @@ def _chain(
     shape: Shape,
     seed: int,
 ) -> Sampler:
+    """A chain at its beginning, with the implicit feedback and the features in its priors."""
     chain = Sampler(user, item, rating, size, factors=shape.factors, seed=seed)
     for side, other, features in (
         (chain.users, chain.films, user_features),
