@@ -11,13 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.training.worlds import checkerboard, frame
 
 from marquee.errors import TrainingDataError
-from marquee.training.bayesian_svd.features import implicit, leading_directions, many_hot, one_hot, rotate
+from marquee.training.bayesian_svd import kernel
+from marquee.training.bayesian_svd import trainer as bayesian_svd
 from marquee.training.bayesian_svd.fit import Budget, Shape, fit
 from marquee.training.bayesian_svd.kernel import draw_side, squared_residuals, sums_by_column, width_of
-from marquee.training.bayesian_svd.posterior import AlignedMean, MeanPrediction
 from marquee.training.bayesian_svd.sampler import Sampler, draw_normal_wishart, draw_wishart
+from marquee.training.bayesian_svd.trainer import FACTS_COUNT
+from marquee.training.dataset import Dataset
+from marquee.training.facts import Facts
+from marquee.training.trainer import silent
 
 WIDTH = 16
 
@@ -144,49 +149,6 @@ def test_normal_wishart_finds_mean_and_precision_of_many_rows() -> None:
     np.testing.assert_allclose(np.linalg.inv(precision), covariance, atol=0.08)
 
 
-def test_rotated_features_are_orthogonal_and_lose_nothing() -> None:
-    """A rotation keeps all inner products of rows, here of rows less their mean."""
-    block = np.hstack(
-        [one_hot(["a", "b", "", "a", "c"]), many_hot([["x", "y"], [], [], ["y"], ["x", "z", "w"]])]
-    )
-    known = [0, 1, 3, 4]
-    expected = block - block[known].mean(axis=0)
-    expected[2] = 0.0
-    turned = rotate(block, 100, 0).astype(float)
-    np.testing.assert_allclose(turned @ turned.T, expected @ expected.T, atol=1e-6)
-    gram = turned.T @ turned
-    np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-6)
-
-
-def test_a_row_of_which_nothing_is_known_is_the_average_row() -> None:
-    """Zeros after centring: it is not taken for one that has none of the features."""
-    turned = rotate(one_hot(["a", "b", "", "a"]), 100, 0)
-    assert np.all(turned[2] == 0.0)
-    np.testing.assert_allclose(turned[[0, 1, 3]].sum(axis=0), 0.0, atol=1e-6)
-
-
-def test_unknown_values_leave_their_row_at_zero() -> None:
-    assert one_hot(["", "m", ""]).tolist() == [[0.0], [1.0], [0.0]]
-    assert many_hot([[], ["war"]]).tolist() == [[0.0], [1.0]]
-
-
-def test_implicit_rows_have_length_one() -> None:
-    start = np.array([0, 2, 2, 5])
-    matrix = implicit(start, np.array([1, 3, 0, 1, 2], np.int32), 4).toarray()
-    np.testing.assert_allclose(np.square(matrix).sum(axis=1), [1.0, 0.0, 1.0], atol=1e-6)
-    assert (matrix > 0).tolist() == [[False, True, False, True], [False] * 4, [True, True, True, False]]
-
-
-def test_leading_directions_are_those_of_the_svd() -> None:
-    rng = np.random.default_rng(0)
-    matrix = (rng.standard_normal((120, 6)) * [9, 7, 5, 3, 2, 1]) @ rng.standard_normal((6, 90))
-    left, scale, right = leading_directions(matrix, 4, 0)
-    exact = np.linalg.svd(matrix)
-    np.testing.assert_allclose(scale, exact[1][:4], rtol=1e-6)
-    best = (exact[0][:, :4] * exact[1][:4]) @ exact[2][:4]
-    np.testing.assert_allclose((left * scale) @ right.T, best, atol=1e-6)
-
-
 def test_two_kinds_of_users_are_told_apart() -> None:
     """On ratings that two kinds of users give two kinds of films, pairs never rated are predicted."""
     user, item = _rated(60, 50, 0.3, 0)
@@ -212,6 +174,31 @@ def test_features_speak_for_a_user_who_has_rated_nothing() -> None:
     assert mean[0] < 2.2
     assert mean[1] > 3.8
     assert mean[0] < mean[2] < mean[1]
+
+
+def test_of_whom_only_facts_are_known_a_quarter_is_believed() -> None:
+    """The trainer draws a user without ratings towards the average user, who is what stands for him elsewhere."""
+    kinds = {f"u{u:03}": {"gender": "FM"[u % 2]} for u in range(40)}
+    ratings = checkerboard()
+    data = Dataset.of(ratings, frame(), 1.0, 5.0, Facts(kinds))
+    data = data.without_ratings(data.ratings.users >= 38)
+    head = bayesian_svd.train(data, {"factors": 15, "served_rank": 8, "sweeps": 12, "burn_in": 4}, 7, silent)
+    raw = fit(
+        data.ratings.users,
+        data.ratings.items,
+        data.ratings.values,
+        (data.n_users, data.n_items),
+        user_features=data.user_features,
+        shape=Shape(15, 8, 100),
+        budget=Budget(12, 4),
+        seed=7,
+    ).factors
+    average = raw.user_vectors[:38].mean(axis=0)
+    expected = average + FACTS_COUNT * (raw.user_vectors[38:] - average)
+    np.testing.assert_allclose(head.user_vectors[38:], expected, atol=1e-5)
+    np.testing.assert_allclose(head.prior.mean[:-1], average, atol=1e-5)
+    raw_apart = float(raw.user_biases[38] - raw.user_biases[39])
+    assert head.user_biases[38] - head.user_biases[39] == pytest.approx(FACTS_COUNT * raw_apart, abs=1e-5)
 
 
 def _same(user: np.ndarray, item: np.ndarray, **more: object) -> np.ndarray:
@@ -313,6 +300,16 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
     assert run("1") == run("2")
 
 
+def test_no_compiled_function_may_change_the_order_of_a_sum() -> None:
+    """The same bits by construction, not by luck: nothing in the kernel is compiled with leave to reassociate."""
+    compiled = {name: f for name, f in vars(kernel).items() if hasattr(f, "targetoptions")}
+    assert compiled.keys() >= {"draw_side", "squared_residuals", "sums_by_column", "_add_gram", "_dot"}
+    for name, function in compiled.items():
+        flags = function.targetoptions.get("fastmath", False)
+        assert flags is not True, name
+        assert not {"reassoc", "fast"} & set(flags or ()), name
+
+
 def test_a_budget_of_seconds_ends_the_run() -> None:
     user, item = _rated(60, 50, 0.3, 0)
     result = fit(
@@ -343,33 +340,6 @@ def test_ratings_that_teach_nothing_are_refused(rating: list[float], message: st
 def test_a_row_outside_of_the_matrix_is_refused() -> None:
     with pytest.raises(TrainingDataError, match="one item of 0 to 1"):
         fit(np.array([0, 1]), np.array([0, 2]), np.array([1.0, 2.0]), (2, 2))
-
-
-def test_rotated_samples_average_to_what_they_all_say() -> None:
-    """The same vectors turned at random, over and over: aligned, their mean still predicts the same."""
-    rng = np.random.default_rng(0)
-    users, films = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (30, 40))
-    posterior = AlignedMean()
-    for _ in range(20):
-        turn = np.eye(WIDTH)
-        turn[:-1, :-1] = np.linalg.qr(rng.standard_normal((WIDTH - 1, WIDTH - 1)))[0]
-        posterior.add((users @ turn).astype(np.float32), (films @ turn).astype(np.float32))
-    user, item = np.indices((30, 40)).reshape(2, -1)
-    expected = (users[user, :-1] * films[item, :-1]).sum(axis=1) + users[user, -1] + films[item, -1]
-    np.testing.assert_allclose(posterior.factors().predict(user, item), expected, atol=1e-3)
-
-
-def test_the_mean_prediction_is_kept_whole_at_full_rank() -> None:
-    rng = np.random.default_rng(0)
-    posterior = MeanPrediction(20, 25, 20, 0)
-    expected = np.zeros((20, 25))
-    for _ in range(11):
-        users, films = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (20, 25))
-        posterior.add(users, films)
-        expected += users[:, :-1] @ films[:, :-1].T + users[:, -1:] + films[:, -1]
-    user, item = np.indices((20, 25)).reshape(2, -1)
-    got = posterior.factors().predict(user, item).reshape(20, 25)
-    np.testing.assert_allclose(got, expected / 11, atol=1e-3)
 
 
 def test_careless_raters_weigh_less() -> None:

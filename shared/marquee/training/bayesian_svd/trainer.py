@@ -14,6 +14,11 @@ from marquee.training.bayesian_svd.fit import Budget, Fit, Shape, fit
 from marquee.training.dataset import Dataset, Interactions
 from marquee.training.trainer import Floats, Progress, RatingHead, section
 
+FACTS_COUNT = 0.25
+"""How much of what age, gender and so on say is believed of a user who has rated nothing. On five cuts in time of
+MovieLens 100K before the newest slice, RMSE for their 448 new users: 1.0519 with all of it, 1.0471 with a quarter
+(the paired difference within -.0094 and -.0004 at 95 %), 1.0469 with none; surprise's SVD 1.0506."""
+
 
 class BayesianParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``factors`` of the sampler, ``served_rank`` of what is exported, ``feature_rank`` of the implicit feedback.
@@ -66,8 +71,14 @@ def _head(found: Fit, dataset: Dataset) -> RatingHead:
     expected = prior.of_users(user_vectors[rated], user_biases[rated], residuals)
     level = _level_of_the_unknown(ratings, found.mean, expected.mean, item_vectors, item_biases)
     expected.mean[-1] += level
-    user_biases[~rated] += level
+    user_vectors[~rated] = _doubted(user_vectors[~rated], expected.mean[:-1])
+    user_biases[~rated] = _doubted(user_biases[~rated] + level, expected.mean[-1])
     return RatingHead(found.mean, user_biases, user_vectors, item_biases, item_vectors, expected)
+
+
+def _doubted(by_facts: Floats, average: Floats) -> Floats:
+    """What the facts say of users who have rated nothing, drawn towards the average user."""
+    return average + FACTS_COUNT * (by_facts - average)
 
 
 def _level_of_the_unknown(
