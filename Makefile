@@ -12,7 +12,7 @@ KILLS ?= 50
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check chaos fuzz bench dashboards docs requirements wheel bundle infra-check clean
+.PHONY: help demo test lint format types imports check chaos fuzz bench models dashboards docs requirements wheel bundle infra-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,12 @@ help: ## this list
 .venv/.dev: requirements/dev.txt .venv/.local
 	@echo "Installing what the tests need ..."
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Half a gigabyte, for `engine: spark` and its tests alone. Built with what is installed: nothing without a hash.
+.venv/.spark: requirements/spark.txt .venv/.dev
+	@echo "Installing Spark ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements/spark.txt
 	@touch $@
 
 demo: .venv/.local ## run the whole system on MovieLens, live; FOR=60 stops after 60 s with a summary
@@ -66,6 +72,9 @@ chaos: .venv/.dev ## kill everything between Kafka and the tables, KILLS=50 time
 
 dashboards: .venv/.dev ## write the dashboards' files anew from dashboards/*.py
 	$(BIN)/python -m dashboards.generate
+
+models: .venv/.local ## compare all models on MovieLens 100K: docs/models.md with its plots (minutes)
+	$(BIN)/marquee compare
 
 docs: .venv/.dev ## write the generated pages anew
 	$(BIN)/python -m docs.generate

@@ -11,6 +11,8 @@ import numpy as np
 from benchmarks import movielens
 from benchmarks.registry import Result, at_least, at_most, benchmark
 from marquee.training import sgd, surprise_svd
+from marquee.training.dataset import Dataset
+from marquee.training.factorisation import Factorisation, head_of
 from marquee.training.surprise_svd import SurpriseParams
 from marquee.training.trainer import silent
 
@@ -38,8 +40,8 @@ def sgd_beside_surprise() -> Iterator[Result]:
     yield at_least("sgd_speedup", speedup, "times", 8, reference=reference)
 
 
-def _predictions(found: surprise_svd.Factorisation, train: surprise_svd.Dataset) -> np.ndarray:
-    head = surprise_svd.head_of(found, train)
+def _predictions(found: Factorisation, train: Dataset) -> np.ndarray:
+    head = head_of(found, train)
     dots = head.user_vectors @ head.item_vectors.T
     return head.mean + head.user_biases[:, None] + head.item_biases + dots
 

@@ -20,6 +20,7 @@ EXTRAS = (
     "bridge",
     "migrate",
     "retrain",
+    "spark",
     "scheduler",
     "simulate",
 )

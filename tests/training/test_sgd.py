@@ -12,6 +12,7 @@ from tests.training.worlds import checkerboard, dataset, frame
 
 from marquee.training import sgd, sources, surprise_svd
 from marquee.training.dataset import Dataset
+from marquee.training.factorisation import head_of
 from marquee.training.surprise_svd import SurpriseParams
 from marquee.training.trainer import RatingHead, silent
 
@@ -22,8 +23,8 @@ def _every_prediction(head: RatingHead) -> np.ndarray:
 
 
 def _apart(data: Dataset, params: SurpriseParams, seed: int) -> float:
-    ours = sgd.head_of(sgd.fit(data, params, seed, silent), data)
-    theirs = surprise_svd.head_of(surprise_svd.factorisation(surprise_svd.fit(data, params, seed)), data)
+    ours = head_of(sgd.fit(data, params, seed, silent), data)
+    theirs = head_of(surprise_svd.factorisation(surprise_svd.fit(data, params, seed)), data)
     return float(np.abs(_every_prediction(ours) - _every_prediction(theirs)).max())
 
 

@@ -11,7 +11,8 @@ import surprise
 from tests.training.worlds import board_value, checkerboard, dataset, frame
 
 from marquee.errors import SettingsError
-from marquee.training import sources
+from marquee.training import sources, surprise_svd
+from marquee.training.factorisation import head_of
 from marquee.training.fit import fit
 from marquee.training.params import Params
 from marquee.training.surprise_svd import train
@@ -44,6 +45,18 @@ def test_parity_with_surprise(base_data: Path) -> None:
         theirs.predict(data.user_ids[u], data.movie_ids[i]).est for u, i in zip(users, items, strict=True)
     ]
     np.testing.assert_allclose(ours, expected, atol=1e-5, rtol=0)
+
+
+def test_parity_with_surprises_svd_plus_plus() -> None:
+    """Once a user's films are added to his vector, its answers are those of the plain linear head."""
+    data = dataset(checkerboard(12, 9))
+    head = head_of(surprise_svd.plus_plus(data, 3), data)
+    theirs = surprise.SVDpp(random_state=3).fit(surprise_svd.trainset(data))
+    users, items = np.indices((12, 9)).reshape(2, -1).astype(np.int32)
+    expected = [
+        theirs.predict(u, i, clip=False).est for u, i in zip(users.tolist(), items.tolist(), strict=True)
+    ]
+    np.testing.assert_allclose(head.predict(users, items), expected, atol=1e-9)
 
 
 def replace_trainer(section: dict[str, float]) -> Params:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from marquee.artifacts.model import TrainedModel
+from marquee.training import biases
 from marquee.training.dataset import Dataset
 
 Ints = NDArray[np.int32]
@@ -54,19 +55,11 @@ def popularity(model: TrainedModel) -> Candidate:
     )
 
 
-def bias_only(dataset: Dataset, *, shrinkage: float = 5.0, rounds: int = 10) -> Candidate:
-    """Mean, user bias and film bias by alternating ridge regression; ``shrinkage``: ratings at zero added."""
-    ratings, mean = dataset.ratings, float(dataset.ratings.values.mean())
-    of_user, of_item = np.zeros(dataset.n_users), np.zeros(dataset.n_items)
-    n_of_user = np.bincount(ratings.users, minlength=dataset.n_users) + shrinkage
-    n_of_item = np.bincount(ratings.items, minlength=dataset.n_items) + shrinkage
-    for _ in range(rounds):
-        left = ratings.values - mean - of_user[ratings.users]
-        of_item = np.bincount(ratings.items, left, dataset.n_items) / n_of_item
-        left = ratings.values - mean - of_item[ratings.items]
-        of_user = np.bincount(ratings.users, left, dataset.n_users) / n_of_user
+def bias_only(dataset: Dataset, *, shrinkage: float = biases.SHRINKAGE) -> Candidate:
+    """Mean, user bias and film bias, by :func:`marquee.training.biases.of`."""
+    found = biases.of(dataset, shrinkage=shrinkage)
 
     def rate(users: Ints, items: Ints) -> Floats:
-        return np.clip(mean + of_user[users] + of_item[items], dataset.rating_min, dataset.rating_max)
+        return np.clip(found.predict(users, items), dataset.rating_min, dataset.rating_max)
 
     return Candidate("bias_only", rate)

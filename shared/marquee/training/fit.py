@@ -27,7 +27,8 @@ def fit(dataset: Dataset, params: Params, progress: Progress = silent) -> Traine
 
 
 def _fit(dataset: Dataset, params: Params, progress: Progress) -> TrainedModel:
-    rating = trainer(params.trainer)(dataset, params.trainers[params.trainer], params.seed, progress)
+    name = params.rating_trainer
+    rating = trainer(name)(dataset, params.trainers[name], params.seed, progress)
     progress("rank", 0.0)
     known = evidence.gather(dataset)
     popular = popularity.of_films(known, dataset.n_items, params.popularity)

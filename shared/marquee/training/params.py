@@ -17,6 +17,8 @@ from marquee.training.popularity import PopularityParams
 from marquee.training.ranking import RankingParams
 
 _TIME = "2000-01-01T00:00:00Z"
+# What computes the rating head -> the trainer that it means; local: the one that ``trainer`` names.
+_ENGINES = {"local": None, "spark": "spark_als"}
 
 
 class MovielensParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +61,8 @@ class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. ``newest``: the share of the ratings, by time, on which a model is evaluated."""
+    """The whole file. ``newest``: the share of the ratings, by time, on which a model is evaluated.
+    ``engine``: what computes the rating head, ``local`` (by ``trainer``) or ``spark``."""
 
     seed: int
     movielens: MovielensParams
@@ -67,6 +70,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: DataParams
     drift: DriftParams
     newest: float
+    engine: str
     trainer: str
     trainers: dict[str, dict[str, Any]]
     ranking: RankingParams
@@ -84,9 +88,18 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise SettingsError(f"{path} cannot be read: {error.strerror}; --params names another") from error
         except msgspec.MsgspecError as error:
             raise SettingsError(f"{path}: {error}") from error
-        if params.trainer not in params.trainers:
-            raise SettingsError(f"{path}: trainer is {params.trainer!r}, which trainers has no section for")
+        if params.engine not in _ENGINES:
+            raise SettingsError(f"{path}: engine is {params.engine!r}; there is {', '.join(_ENGINES)}")
+        if params.rating_trainer not in params.trainers:
+            raise SettingsError(
+                f"{path}: trainer is {params.rating_trainer!r}, which trainers has no section for"
+            )
         return params
+
+    @property
+    def rating_trainer(self) -> str:
+        """The trainer of the rating head: the engine's own, or the one that ``trainer`` names."""
+        return _ENGINES[self.engine] or self.trainer
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the manifest."""

@@ -23,6 +23,7 @@ _LIBRARIES = (
     "numba",
     "scikit-surprise",
     "threadpoolctl",
+    "pyspark",
 )
 
 _OF_A_MODEL = (":(top)shared", ":(top)params.yaml", ":(top)dvc.yaml")
@@ -34,7 +35,7 @@ def of(run: steps.Run, commit: str = "") -> Provenance:
     taken_with = run.request.as_params(about.database)
     stages = {name: _stage(run, step) for name, step in steps.STEPS.items()}
     return Provenance(
-        trainer=run.params.trainer,
+        trainer=run.params.rating_trainer,
         parameters=msgspec.structs.replace(run.params, snapshot=taken_with).as_dict(),
         seed=run.params.seed,
         libraries=libraries(),

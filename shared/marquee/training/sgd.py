@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from marquee.training.compiler import numba
 from marquee.training.dataset import Dataset
-from marquee.training.surprise_svd import Factorisation, SurpriseParams, head_of
+from marquee.training.factorisation import Factorisation, head_of
+from marquee.training.surprise_svd import SurpriseParams
 from marquee.training.trainer import Floats, Progress, RatingHead, section
 
 # surprise draws its first factors with this spread.

@@ -21,6 +21,7 @@ from marquee.training.dataset import Dataset
 TRAINERS = {
     "bayesian_svd": "marquee.training.bayesian_svd.trainer",
     "sgd": "marquee.training.sgd",
+    "spark_als": "marquee.training.spark_als",
     "surprise_svd": "marquee.training.surprise_svd",
 }
 
