@@ -32,7 +32,7 @@ FACTS = Facts(
 def test_groups_prefer_what_their_members_have_seen() -> None:
     """With much evidence a group's own film is twice as likely as for everybody (it has half of all
     views), and the other group's hardly at all."""
-    model = joined(world(100_000), FACTS)
+    model = joined(world(10**8), FACTS)
     scores = dict(zip(model.cohort_names, model.cohort_scores, strict=True))
     assert scores["occupation:writer"][0] == pytest.approx(np.log(2), abs=0.01)
     assert scores["occupation:writer"][1] < -5

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from marquee.artifacts.cohorts import preferred
 from marquee.artifacts.heads import ItemSide, rank
 from marquee.artifacts.items import read_items
 from marquee.artifacts.manifest import Band
@@ -150,10 +151,7 @@ class Engine:
 
     def _cohort_scores(self, known: list[tuple[int, float]]) -> NDArray[np.float32]:
         rows, weights = zip(*known, strict=True)
-        floor = max(float(self.side.popularity.max()), 1.0) * 1e-9  # For films that nobody has seen yet.
-        scores: NDArray[np.float32] = np.log(np.maximum(self.side.popularity, np.float32(floor)))
-        scores += np.asarray(weights, np.float32) @ self.side.cohort_scores[list(rows)]
-        return scores
+        return preferred(self.side.popularity, self.side.cohort_scores[list(rows)], weights)
 
     def _most_popular(self, n: int) -> list[int]:
         if len(self._popular_rows) < n:
