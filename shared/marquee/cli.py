@@ -18,6 +18,7 @@ from marquee.settings import Settings
 VERBS = {
     "alerts": ("marquee.alerts.commands", "the states of the alert rules, now or watched"),
     "bridge": ("marquee.stream.commands", "forward the log from Kafka to the functions"),
+    "compare": ("marquee.training.compare_commands", "all models side by side, as docs/models.md shows them"),
     "cost": ("marquee.costs.commands", "what the system costs a month at a given load"),
     "dashboards": ("marquee.page.commands", "the dashboards as a page of this machine, without Grafana"),
     "data": ("marquee.training.data_commands", "fetch the base data"),

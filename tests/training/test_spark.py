@@ -36,6 +36,7 @@ def _params_with_spark(directory: Path) -> Path:
 
 
 @pytest.mark.servers
+@pytest.mark.timeout(420)  # Half a minute; a JVM on a machine that does much else can take minutes.
 @pytest.mark.skipif(
     find_spec("pyspark") is None, reason="NOT TESTED: no pyspark here; `make .venv/.spark` installs it"
 )
@@ -64,7 +65,7 @@ def test_movielens_through_spark_is_released_and_answers(base_data: Path, tmp_pa
         env=environment,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     store = connect((tmp_path / "objects").as_uri())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -108,20 +109,44 @@ def errors_by_user(candidate: Candidate, test: Interactions) -> tuple[Floats, Fl
     return squared, absolute, counts.astype(np.float64)
 
 
-def ranking_by_user(candidate: Candidate, split: Split) -> dict[str, Floats]:
-    """NDCG and recall at each of :data:`CUTS`, of each user who likes a film of the test."""
+class Ranking(NamedTuple):
+    """Of each user who likes a film of the test: his row, the films shown to him, best first, [n, 20], which
+    of them he likes [n, 20], and how many films of the test he likes in all [n]."""
+
+    users: NDArray[np.int64]
+    shown: NDArray[np.int64]
+    hits: NDArray[np.bool_]
+    relevant: NDArray[np.int64]
+
+
+def ranking(candidate: Candidate, split: Split) -> Ranking:
+    """What ``candidate`` would show to each user who likes a film of the test; films seen are left out."""
     assert candidate.score
     liked = split.test.where(split.test.values >= liked_from(split.train))
-    parts: dict[str, list[Floats]] = {f"{name}@{k}": [] for name in ("ndcg", "recall") for k in CUTS}
+    parts = []
     for users in _chunks(np.unique(liked.users)):
         relevant = _matrix(users, [liked], split.train)
         seen = _matrix(users, [split.train.ratings, split.train.viewings], split.train)
         best = metrics.top(candidate.score(users), seen, max(CUTS))
-        hits, counts = np.take_along_axis(relevant, best, axis=1), relevant.sum(1)
-        for k in CUTS:
-            parts[f"ndcg@{k}"].append(metrics.ndcg(hits[:, :k], counts))
-            parts[f"recall@{k}"].append(metrics.recall(hits[:, :k], counts))
-    return {name: np.concatenate(values) if values else np.empty(0) for name, values in parts.items()}
+        parts.append((users, best, np.take_along_axis(relevant, best, axis=1), relevant.sum(1)))
+    if not parts:
+        shape = (0, max(CUTS))
+        return Ranking(np.empty(0, int), np.empty(shape, int), np.empty(shape, bool), np.empty(0, int))
+    return Ranking(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def ranking_by_user(candidate: Candidate, split: Split) -> dict[str, Floats]:
+    """NDCG and recall at each of :data:`CUTS`, of each user who likes a film of the test."""
+    return by_user(ranking(candidate, split))
+
+
+def by_user(found: Ranking) -> dict[str, Floats]:
+    """The same of rankings that were made already."""
+    values = {}
+    for k in CUTS:
+        values[f"ndcg@{k}"] = metrics.ndcg(found.hits[:, :k], found.relevant)
+        values[f"recall@{k}"] = metrics.recall(found.hits[:, :k], found.relevant)
+    return values
 
 
 def _chunks(users: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:

@@ -66,7 +66,7 @@ def by_rmse(
     """The ratings of ``split.test``; less is better."""
     mine, _, counts = errors_by_user(ours, split.test)
     other, _, _ = errors_by_user(theirs, split.test)
-    return _compared(RMSE, theirs.name, (mine, other), counts, gate, params, seed)
+    return compared(RMSE, theirs.name, (mine, other), counts, gate, params, seed)
 
 
 def by_ndcg(
@@ -74,7 +74,7 @@ def by_ndcg(
 ) -> Comparison:
     """The rankings for the users who like a film of ``split.test``; more is better."""
     mine, other = (ranking_by_user(c, split)[NDCG] for c in (ours, theirs))
-    return _compared(NDCG, theirs.name, (mine, other), np.ones(len(mine)), gate, params, seed)
+    return compared(NDCG, theirs.name, (mine, other), np.ones(len(mine)), gate, params, seed)
 
 
 def too_few(metric: str, against: str, users: int) -> Comparison:
@@ -83,7 +83,7 @@ def too_few(metric: str, against: str, users: int) -> Comparison:
     return Comparison(metric, against, nan, nan, nan, nan, nan, users, Verdict.TOO_FEW)
 
 
-def _compared(
+def compared(
     metric: str,
     against: str,
     sums: tuple[Floats, Floats],
@@ -92,6 +92,7 @@ def _compared(
     params: EvaluationParams,
     seed: int,
 ) -> Comparison:
+    """Of sums of ours and of theirs by user, [users] each, over ``counts``; the root of it for :data:`RMSE`."""
     users = len(counts)
     if not users:
         return too_few(metric, against, users)
