@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +206,37 @@ def test_a_change_of_the_trainers_is_noticed() -> None:
         if path not in named and not any(path.startswith(f"{name}/") for name in named)
     }
     assert missing == set()
+
+
+def test_what_is_committed_was_made_by_what_is_committed() -> None:
+    """dvc.lock and the reports are those of this program and these parameters, as `dvc status` would say: but for
+    the data, which are not committed. After a change: `dvc repro`, and commit what it wrote."""
+    stages = msgspec.yaml.decode((ROOT / "dvc.lock").read_bytes())["stages"]
+    declared = msgspec.yaml.decode((ROOT / "dvc.yaml").read_bytes())["stages"]
+    params = msgspec.yaml.decode((ROOT / "params.yaml").read_bytes())
+    assert stages.keys() == declared.keys()
+    stale = []
+    for name, stage in stages.items():
+        committed = {
+            e["path"]: e["md5"] for e in (*stage["deps"], *stage["outs"]) if not e["path"].startswith("data")
+        }
+        stale += [f"{name}: {path}" for path, md5 in committed.items() if committed_hash(ROOT / path) != md5]
+        assert {e["path"] for e in stage["deps"]} >= {
+            d for d in declared[name]["deps"] if d.startswith("shared")
+        }
+        for key, value in stage["params"]["params.yaml"].items():
+            if value != reduce(lambda section, part: section[part], key.split("."), params):
+                stale.append(f"{name}: {key} of params.yaml")
+    assert not stale, "run `dvc repro` and commit dvc.lock and reports/: " + ", ".join(stale)
+
+
+def committed_hash(path: Path) -> str:
+    """As DVC has it, of a file or of the modules of a package."""
+    if path.is_file():
+        return content_hash.of_file(path)
+    files = sorted(path.rglob("*.py"))
+    entries = [{"md5": content_hash.of_file(f), "relpath": f.relative_to(path).as_posix()} for f in files]
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
 def imported(modules: list[str], but: tuple[str, ...]) -> set[str]:
