@@ -24,14 +24,23 @@ from marquee.training.params import Params
 from marquee.training.trainer import silent
 
 ROOT = Path(__file__).parents[2]
+# A tenth of the work, with which the gate is passed as well.
+QUICKER = {
+    "    factors: 32\n    iterations: 10\n": "    factors: 8\n    iterations: 3\n",
+    "    blocks: 2\n": "    blocks: 1\n",
+}
 SECTION = {"master": "local[2]", "factors": 4, "iterations": 1, "regularisation": 0.1, "blocks": 2}
 
 
 def _params_with_spark(directory: Path) -> Path:
     text = (ROOT / "params.yaml").read_text()
     assert text.count("\nengine: local") == 1
+    text = text.replace("\nengine: local", "\nengine: spark")
+    for line, shorter in QUICKER.items():
+        assert text.count(line) == 1
+        text = text.replace(line, shorter)
     path = directory / "params.yaml"
-    path.write_text(text.replace("\nengine: local", "\nengine: spark"))
+    path.write_text(text)
     return path
 
 
@@ -74,7 +83,7 @@ def test_movielens_through_spark_is_released_and_answers(base_data: Path, tmp_pa
     assert manifest.provenance.trainer == "spark_als"
     assert manifest.provenance.parameters["engine"] == "spark"
     assert "pyspark" in manifest.provenance.libraries
-    assert manifest.k == Params.read(ROOT / "params.yaml").trainers["spark_als"]["factors"]
+    assert manifest.k == 8
     assert manifest.metrics["rmse"].value < manifest.metrics["bias_only.rmse"].value
     engine = Engine.load(store, version)
     profile = profile_of(engine.side, engine.read_record("42"), None)
