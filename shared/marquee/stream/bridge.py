@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from marquee.settings import Settings
 from marquee.stream.delivery import Delivery
-from marquee.stream.kafka import Topics, consumer, rising
+from marquee.stream.kafka import Topics, consumer, ends, rising
 from marquee.stream.lane import Lane, Limits
 from marquee.stream.tally import PartitionState, Tally
 
@@ -70,7 +70,12 @@ class Bridge:
             stop.wait(0 if self._stream else 1.0)
         if stop.is_set():
             return
-        self._consumer = consumer(self._settings, on_commit=self._on_commit, error_cb=self._on_error)
+        self._consumer = consumer(
+            self._settings,
+            on_commit=self._on_commit,
+            error_cb=self._on_error,
+            stats_cb=self._on_statistics,
+        )
         try:
             self._consumer.subscribe(
                 [self._settings.kafka_topic],
@@ -100,20 +105,13 @@ class Bridge:
 
     def _behind(self, partition: int, lane: Lane) -> int | None:
         """Lines in Kafka that were not accepted yet, as of a second ago; None before the first fetch."""
-        end = self._ends.get(partition, -1)
+        end = self._ends.get(partition)
         done = lane.committable if lane.committable is not None else self._committed.get(partition)
-        return max(0, end - done) if end >= 0 and done is not None else None
+        return None if end is None or done is None else max(0, end - done)
 
-    def _note_ends(self) -> None:
-        """Where each partition ends; another thread that asked Kafka's client would wait for our polls."""
-        from confluent_kafka import KafkaException
-
-        for partition in self._lanes:
-            try:
-                known = self._consumer.get_watermark_offsets(self._partition(partition), cached=True)
-            except KafkaException:  # Just taken from us.
-                continue
-            self._ends[partition] = known[1] if known else -1
+    def _on_statistics(self, statistics: str) -> None:
+        # Asked for its watermarks, the client may wait, and for ever while a partition is paused.
+        self._ends |= ends(statistics, self._settings.kafka_topic)
 
     def _step(self) -> None:
         self._read()
@@ -124,7 +122,6 @@ class Bridge:
         if now >= self._commit_at:
             self._commit_at = now + COMMIT_EVERY_S
             self._commit(self._lanes, asynchronous=True)
-            self._note_ends()
             self._say_healthy()
         # While none is assigned, the next assignment looks: to leave in the middle of joining upsets a group.
         if now >= self._look_at_topic_at and self._lanes and self._topic_was_replaced():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from marquee.errors import SettingsError
 from marquee.settings import Settings
 
@@ -45,6 +47,7 @@ def consumer(settings: Settings, **callbacks: Any) -> Consumer:
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
+        "statistics.interval.ms": 1_000,
         # What is fetched ahead counts towards the bridge's memory.
         "queued.max.messages.kbytes": 16_384,
         **callbacks,
@@ -54,6 +57,30 @@ def consumer(settings: Settings, **callbacks: Any) -> Consumer:
         return Consumer(config)
     except (KafkaException, ValueError) as error:
         raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
+
+
+class _Partition(msgspec.Struct):
+    hi_offset: int
+
+
+class _Topic(msgspec.Struct):
+    partitions: dict[str, _Partition]
+
+
+class _Statistics(msgspec.Struct):
+    topics: dict[str, _Topic]
+
+
+_decode_statistics = msgspec.json.Decoder(_Statistics).decode
+
+
+def ends(statistics: str, topic: str) -> dict[int, int]:
+    """Where the partitions of ``topic`` end, of those that were fetched from, by librdkafka's statistics.
+
+    See https://github.com/confluentinc/librdkafka/blob/master/STATISTICS.md.
+    """
+    found = _decode_statistics(statistics).topics.get(topic, _Topic({}))
+    return {int(number): one.hi_offset for number, one in found.partitions.items() if one.hi_offset >= 0}
 
 
 def rising(messages: list[Message], least: int) -> list[Message]:
