@@ -192,6 +192,8 @@ class LocalSystem:
 
     def _start_dashboards(self) -> None:
         port = self._ports.choose("dashboards", DASHBOARDS_PORT)
+        if not self.settings.dashboards_url:  # Else it is a Grafana.
+            self.settings = replace(self.settings, dashboards_url=f"http://127.0.0.1:{port}")
         states = str(self.home.runs / "alerts.json")
         words = ("--port", str(port), "--range", DASHBOARDS_SPAN, "--tell", "--state", states)
         process = self._command("dashboards", "dashboards", *words)
