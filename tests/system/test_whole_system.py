@@ -27,7 +27,8 @@ from marquee.telemetry.database import Database
 
 ROOT = Path(__file__).parents[2]
 TOPIC = "movielog"
-KILLED = ("bridge", "ingest", "kafka", "postgres")
+KILLED = ("bridge", "ingest", "postgres")
+"""While lines come in."""
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
 
@@ -107,6 +108,9 @@ def report(system: Running) -> Report:
     """Some forty seconds in the life of the system; the simulator's account of them."""
     path = system.home.runs / "simulate.json"
     first = system.version()
+    # Before the first line: killed in the middle of a write the embedded broker may lose what it acknowledged, which
+    # no reader can make good. tests/chaos kills it then, and counts by what Kafka holds in the end.
+    system.kill("kafka")
     simulator = system.marquee(
         "simulate", "--url", system.url("").rstrip("/"), "--report", str(path), "--lines-per-second", "1000",
         "--requests-per-second", "20", "--corrupt", "0.01", "--stay",
@@ -193,4 +197,4 @@ def test_the_monitor_saw_it(system: Running, report: Report) -> None:
 def test_what_was_killed_was_restarted(system: Running, report: Report) -> None:
     """Once each; the others not at all."""
     restarts = {part.name: part.restarts for part in system.state.parts if part.restarts}
-    assert restarts == dict.fromkeys(KILLED, 1)
+    assert restarts == dict.fromkeys(("kafka", *KILLED), 1)
