@@ -29,8 +29,8 @@ class Load:
 class Work:
     """What one line, one batch and one request take."""
 
-    bridge_us_per_line: float = 1.8
-    ingest_us_per_line: float = 2.9
+    bridge_us_per_line: float = 1.3
+    ingest_us_per_line: float = 2.4
     recommend_ms: float = 0.7
     """Processor time of one answer, HTTP included."""
     answer_s: float = 0.05
