@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -28,7 +29,8 @@ from marquee.settings import Settings
 from marquee.telemetry.database import Database
 from marquee.telemetry.migrate import migrate
 
-TOPIC = "movielog"
+TOPIC, GROUP = "movielog", "chaos"
+SESSION_S = CONSUMER_OPTIONS["session.timeout.ms"] / 1000
 PARTITIONS = 2
 PATIENCE_S = 1.5
 """After so long without an answer the bridge gives a delivery up."""
@@ -39,7 +41,10 @@ PARTS = (*BRIDGES, "function", "broker", "database")
 class ChaosSystem:
     """Everything between a producer and the tables, each part a process that may be killed by its name."""
 
-    def __init__(self, directory: Path, seed: int, lines_per_s: float = 400.0) -> None:
+    def __init__(
+        self, directory: Path, seed: int, lines_per_s: float = 400.0, bridges: Sequence[str] = BRIDGES
+    ) -> None:
+        self.bridges = bridges
         self.ledger = Ledger(seed)
         self.kafka = EmbeddedKafka(directory / "kafka", durable=True)
         self.postgres = EmbeddedPostgres(directory / "postgres")
@@ -48,6 +53,9 @@ class ChaosSystem:
         self.mischief = Mischief(self._function_port, PATIENCE_S, random.Random(seed))
         self._writer = Writer(self.kafka.bootstrap, TOPIC, PARTITIONS, self.ledger, lines_per_s)
         self._processes: dict[str, Process] = {}
+        self._mend_at = 0.0
+        self.mended = 0
+        """How often the embedded broker had lost the leader of the bridges' group."""
 
     def __enter__(self) -> ChaosSystem:
         self.postgres.start()
@@ -55,8 +63,11 @@ class ChaosSystem:
         self.database = Database(self.postgres.url)
         self.kafka.start()
         self.kafka.create_topic(TOPIC, PARTITIONS)
-        self._processes = {"function": self._function(), **{name: self._bridge(name) for name in BRIDGES}}
-        for part in ("function", *BRIDGES):
+        self._processes = {
+            "function": self._function(),
+            **{name: self._bridge(name) for name in self.bridges},
+        }
+        for part in ("function", *self.bridges):
             self.start(part)
         self._writer.start()
         return self
@@ -112,10 +123,36 @@ class ChaosSystem:
                     return found
                 if found.rows > rows:  # A machine that is busy with other things takes its time.
                     rows, deadline = found.rows, time.monotonic() + patience_s
+                elif time.monotonic() > self._mend_at and self._group_has_no_leader():
+                    self.mend_group()
             except DatabaseUnavailable:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(0.3)
+
+    def _group_has_no_leader(self) -> bool:
+        """Whether the embedded broker (tansu 0.6.0) waits for an assignment by a member that has left.
+
+        It happens where a leader leaves a group that others stay in, and no member can mend it: nobody is given a
+        partition again. Kafka chooses a new leader.
+        """
+        groups = self.kafka.directory / "kafka-data/tansu/clusters/tansu_cluster/groups/consumers"
+        try:
+            group = json.loads((groups / f"{GROUP}.json").read_bytes())
+        except (FileNotFoundError, ValueError):  # Just being written.
+            return False
+        leader = group["state"].get("Forming", {}).get("leader")
+        return leader is not None and leader not in group["members"]
+
+    def mend_group(self) -> None:
+        """Let the group die out and form anew."""
+        self.mended += 1
+        for bridge in self.bridges:
+            self.end(bridge, signal.SIGKILL)
+        time.sleep(SESSION_S + 1)
+        for bridge in self.bridges:
+            self.start(bridge)
+        self._mend_at = time.monotonic() + 10
 
     def _in_kafka(self) -> Places:
         """What the broker holds in the end, whatever it has acknowledged."""
@@ -168,7 +205,7 @@ class ChaosSystem:
         settings = Settings(
             kafka_bootstrap=self.kafka.bootstrap,
             kafka_topic=TOPIC,
-            kafka_group="chaos",
+            kafka_group=GROUP,
             kafka_options=tuple((option, str(value)) for option, value in CONSUMER_OPTIONS.items()),
             delivery_url=self.mischief.url,
             delivery_timeout_s=PATIENCE_S,

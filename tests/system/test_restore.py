@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.chaos.system import BRIDGES, ChaosSystem
+from tests.chaos.system import ChaosSystem
 from tests.local.programs import wait_for
 
 from marquee.local.postgres import binary
@@ -49,7 +50,7 @@ def test_a_restored_database_gets_what_it_lacks(tmp_path: Path) -> None:
     """Backed up while lines come in, restored into an empty database after the bridges had gone on: `marquee rewind`
     finds the place by the restored ledger, and in the end each line is there once, in its table."""
     backup = str(tmp_path / "backup")
-    with ChaosSystem(tmp_path, SEED, lines_per_s=800) as system:
+    with ChaosSystem(tmp_path, SEED, lines_per_s=800, bridges=("bridge",)) as system:
         wait_for(lambda: rows(system) > BACKED_UP, 60)
         postgres("pg_dump", "--format=custom", f"--file={backup}", system.postgres.url)
         saved = rows(system)
@@ -61,8 +62,7 @@ def test_a_restored_database_gets_what_it_lacks(tmp_path: Path) -> None:
         assert refused.returncode == 1
         assert "a bridge of the group chaos is running" in refused.stderr
 
-        for bridge in BRIDGES:
-            system.end(bridge, 15)
+        system.end("bridge", signal.SIGTERM)
         system.database.close()
         system.postgres.drop_database("marquee")
         system.postgres.create_database("marquee")
@@ -77,8 +77,7 @@ def test_a_restored_database_gets_what_it_lacks(tmp_path: Path) -> None:
         assert "(0 again)" not in done.stdout
         assert rewind(system).stdout.count("(0 again)") == 2  # What was set back is not set back further.
 
-        for bridge in BRIDGES:
-            system.start(bridge)
+        system.start("bridge")
         after = system.settle()
         assert after.exact, after
         assert after.rows == before.rows

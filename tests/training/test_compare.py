@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import msgspec
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,6 +41,12 @@ SETTINGS = Settings.of(QUICK, "data")
 ALL_BUT_LARGE = [
     name for name in ROSTER if name != "Bayesian SVD, large"
 ]  # The same code with other numbers.
+
+
+@pytest.fixture(autouse=True)
+def threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command asks for one thread of numba, which in this process may have started more."""
+    monkeypatch.setenv("NUMBA_NUM_THREADS", str(numba.config.NUMBA_NUM_THREADS))
 
 
 def test_the_page_is_that_of_the_committed_results() -> None:

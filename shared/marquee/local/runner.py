@@ -47,7 +47,7 @@ def running(home: Home, system: System) -> Iterator[None]:
             yield
         finally:
             # Who asks a second time must not stop the stopping.
-            with _endings(signal.SIG_IGN):
+            with _endings(_ignore):
                 system.stop()
 
 
@@ -83,7 +83,14 @@ def _signal(pid: int, sig: signal.Signals) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    # At once: a second signal may come before whoever catches the first has said that it is stopping.
+    for sig in _ENDINGS:
+        signal.signal(sig, _ignore)
     raise KeyboardInterrupt
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Not SIG_IGN, which children would inherit."""
 
 
 @contextmanager
