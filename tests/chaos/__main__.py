@@ -51,7 +51,9 @@ def _round(console: Console, seed: int, kills: int, away_s: float) -> bool:
             found = system.settle()
             _report(console, seed, monkey, found)
             if system.mended:
-                console.print(f"  the embedded broker's group had no leader {system.mended} times, and was mended")
+                console.print(
+                    f"  the embedded broker's group had no leader {system.mended} times, and was mended"
+                )
             if not found.exact:
                 _keep_logs(console, system, seed)
     return found.exact
