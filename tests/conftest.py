@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 
 import pytest
@@ -11,6 +12,7 @@ from tests.servers.timescale import TimescaleServer
 
 from marquee.local.kafka import EmbeddedKafka
 from marquee.local.postgres import EmbeddedPostgres
+from marquee.telemetry.database import Database
 from marquee.telemetry.migrate import migrate
 
 # A busy machine is no fault of the code's: no example has a deadline.
@@ -78,3 +80,17 @@ def timescale_url(timescale: TimescaleServer) -> str:
     timescale.clear()
     migrate(timescale.url)
     return timescale.url
+
+
+@pytest.fixture
+def plain(database_url: str) -> Iterator[Database]:
+    """A PostgreSQL of the test's own, for what is the same code on both kinds."""
+    with closing(Database(database_url)) as database:
+        yield database
+
+
+@pytest.fixture(params=["database_url", "timescale_url"])
+def both(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """PostgreSQL, and then TimescaleDB: up to date and empty."""
+    with closing(Database(request.getfixturevalue(request.param))) as database:
+        yield database

@@ -29,13 +29,6 @@ def bare(request: pytest.FixtureRequest) -> Iterator[Database]:
 
 
 @pytest.fixture
-def plain(database_url: str) -> Iterator[Database]:
-    """A PostgreSQL alone, for what is the same code on both."""
-    with closing(Database(database_url)) as database:
-        yield database
-
-
-@pytest.fixture
 def day(plain: Database) -> datetime:
     """A plausible good day in ``plain``: when it ends."""
     return fill(plain, datetime.now(UTC))

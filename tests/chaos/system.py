@@ -124,7 +124,7 @@ class ChaosSystem:
                 if found.rows > rows:  # A machine that is busy with other things takes its time.
                     rows, deadline = found.rows, time.monotonic() + patience_s
                 elif time.monotonic() > self._mend_at and self._group_has_no_leader():
-                    self.mend_group()
+                    self._mend_group()
             except DatabaseUnavailable:
                 if time.monotonic() > deadline:
                     raise
@@ -144,7 +144,7 @@ class ChaosSystem:
         leader = group["state"].get("Forming", {}).get("leader")
         return leader is not None and leader not in group["members"]
 
-    def mend_group(self) -> None:
+    def _mend_group(self) -> None:
         """Let the group die out and form anew."""
         self.mended += 1
         for bridge in self.bridges:

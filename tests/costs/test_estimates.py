@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -16,10 +14,9 @@ pytestmark = pytest.mark.servers
 NOW = datetime.now(UTC)
 
 
-@pytest.fixture(params=["database_url", "timescale_url"])
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    with closing(Database(request.getfixturevalue(request.param))) as database:
-        yield database
+@pytest.fixture
+def database(both: Database) -> Database:
+    return both
 
 
 def fill(database: Database, hours: int, lines: int, requests: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,10 +17,9 @@ pytestmark = pytest.mark.servers
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-@pytest.fixture(params=["database_url", "timescale_url"])
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    with closing(Database(request.getfixturevalue(request.param))) as database:
-        yield database
+@pytest.fixture
+def database(both: Database) -> Database:
+    return both
 
 
 def insert(database: Database, table: str, **values: Any) -> None:

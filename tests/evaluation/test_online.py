@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -97,16 +96,9 @@ class Stream:
             )
 
 
-@pytest.fixture(params=["database_url", "timescale_url"])
-def both(request: pytest.FixtureRequest) -> Iterator[Database]:
-    with closing(Database(request.getfixturevalue(request.param))) as database:
-        yield database
-
-
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with closing(Database(database_url)) as database:
-        yield database
+def database(plain: Database) -> Database:
+    return plain
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,16 +27,9 @@ LEARNT = NOON - timedelta(hours=30)
 GOOD, WARNING, BAD = Verdict.GOOD, Verdict.WARNING, Verdict.BAD
 
 
-@pytest.fixture(params=["database_url", "timescale_url"])
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    with closing(Database(request.getfixturevalue(request.param))) as database:
-        yield database
-
-
 @pytest.fixture
-def plain(database_url: str) -> Iterator[Database]:
-    with closing(Database(database_url)) as database:
-        yield database
+def database(both: Database) -> Database:
+    return both
 
 
 def lines(database: Database, table: str, count: int, ago: timedelta, **columns: str) -> None:
