@@ -4,7 +4,6 @@ Each part holds a port and has a child of its own.
 """
 
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tests.local.programs import python
 from marquee.local.home import Home, PartState, SystemState
 from marquee.local.ports import Ports
 from marquee.local.process import port_open
-from marquee.local.runner import running
+from marquee.local.runner import running, until_asked
 from marquee.local.supervision import OneProcess, Part, Supervisor
 
 CODE = """if True:
@@ -55,7 +54,6 @@ if __name__ == "__main__":
         with running(home, FakeSystem(home)):
             sys.stdout.write("ready\n")
             sys.stdout.flush()
-            while True:
-                signal.pause()
+            until_asked()
     except KeyboardInterrupt:
         sys.stdout.write("stopped\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.console import Console
 from marquee.errors import MarqueeError
 from marquee.local import demo, journal, status
 from marquee.local.home import Home
-from marquee.local.runner import running, stop_running
+from marquee.local.runner import running, stop_running, until_asked
 from marquee.local.system import PLACES, LocalSystem, Shape
 from marquee.settings import Settings
 
@@ -106,8 +105,7 @@ def _up(system: LocalSystem, home: Home, console: Console) -> int:
         with running(home, system):
             console.print(demo.urls(system), soft_wrap=True)
             console.print("It runs until Ctrl-C, or `marquee local down`.")
-            while True:
-                signal.pause()
+            until_asked()
     except KeyboardInterrupt:
         console.print("Stopped.")
     return 0

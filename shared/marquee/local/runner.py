@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import psutil
 
@@ -49,6 +49,16 @@ def running(home: Home, system: System) -> Iterator[None]:
             # Who asks a second time must not stop the stopping.
             with _endings(_ignore):
                 system.stop()
+
+
+def until_asked() -> NoReturn:
+    """Stay until an ending's signal raises ``KeyboardInterrupt``.
+
+    In short sleeps: the kernel may hand a signal to another thread, as it does with two at once, and
+    then a ``signal.pause()`` here would never return.
+    """
+    while True:
+        time.sleep(0.2)
 
 
 def stop_running(home: Home, patience_s: float = 90.0) -> None:
