@@ -300,14 +300,13 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
     assert run("1") == run("2")
 
 
-def test_no_compiled_function_may_change_the_order_of_a_sum() -> None:
-    """The same bits by construction, not by luck: nothing in the kernel is compiled with leave to reassociate."""
+def test_no_compiled_function_may_change_a_sum() -> None:
+    """The same bits by construction, not by luck: nothing in the kernel is compiled with leave to change how
+    floats are added up."""
     compiled = {name: f for name, f in vars(kernel).items() if hasattr(f, "targetoptions")}
-    assert compiled.keys() >= {"draw_side", "squared_residuals", "sums_by_column", "_add_gram", "_dot"}
+    assert compiled.keys() >= {"draw_side", "squared_residuals", "sums_by_column", "_add_gram", "_factorise"}
     for name, function in compiled.items():
-        flags = function.targetoptions.get("fastmath", False)
-        assert flags is not True, name
-        assert not {"reassoc", "fast"} & set(flags or ()), name
+        assert not function.targetoptions.get("fastmath", False), name
 
 
 def test_a_budget_of_seconds_ends_the_run() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.training.test_gate import GOOD, run
+from tests.training.test_gate import GOOD, PARAMS, run
 from tests.training.worlds import SECOND, blocks
 
 from marquee import cli
@@ -19,8 +19,18 @@ from marquee.training.reproduce import environment_differences
 PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+# As in production, but shorter; and the reference trainer.
+BAYESIAN = {**PARAMS.trainers["bayesian_svd"], "sweeps": 60}
+TRAINERS = {
+    "surprise_svd": GOOD,
+    "bayesian_svd": msgspec.structs.replace(
+        PARAMS, trainer="bayesian_svd", trainers={**PARAMS.trainers, "bayesian_svd": BAYESIAN}
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=TRAINERS)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that is its own remote, with one released model."""
     place = tmp_path_factory.mktemp("reproduce")
     (place / "base").mkdir()
@@ -28,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
     table.to_csv(place / "base/ratings.csv", index=False)
     store = FileStore(place / "objects")
-    assert run(store, place / "base", 1000, remote=store).outcome == "released"
+    assert run(store, place / "base", 1000, TRAINERS[request.param], remote=store).outcome == "released"
     return place
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import linalg, sparse
 
 Float32 = NDArray[np.float32]
 
@@ -49,14 +49,29 @@ def leading_directions(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
     """The leading singular vectors left [n, rank] and right [m, rank] and values [rank] of ``matrix`` [n, m].
 
-    Randomised subspace iteration: Halko, Martinsson and Tropp, SIAM Review 53 (2011), algorithm 4.4.
+    A right vector whose value is nought is zero.
+
+    Randomised subspace iteration: Halko, Martinsson and Tropp, SIAM Review 53 (2011), algorithm 4.4, with LU
+    in place of QR between the products, as in Li et al., ACM TOMS 43 (2017): the same space, a tenth of the time.
     """
     start = np.random.default_rng(seed).standard_normal((matrix.shape[1], rank + 16)).astype(matrix.dtype)
-    basis = np.linalg.qr(matrix @ start)[0]
+    image = matrix @ start
     for _ in range(passes):
-        basis = np.linalg.qr(matrix @ np.linalg.qr(matrix.T @ basis)[0])[0]
-    left, scale, right = np.linalg.svd((matrix.T @ basis).T, full_matrices=False)
-    return (basis @ left)[:, :rank], scale[:rank], right[:rank].T
+        image = matrix @ _independent(matrix.T @ _independent(image))
+    basis = np.linalg.qr(image)[0]
+    turned = (matrix.T @ basis).astype(np.float64)
+    # The singular vectors of a tall matrix from its small square.
+    squares, turn = np.linalg.eigh(turned.T @ turned)
+    scale, turn = np.sqrt(np.maximum(squares[::-1], 0.0))[:rank], turn[:, ::-1][:, :rank]
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 1e-9 * scale[0])
+    right = turned @ turn * inverse
+    return (basis @ turn).astype(matrix.dtype), scale.astype(matrix.dtype), right.astype(matrix.dtype)
+
+
+def _independent(columns: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Columns that span the same, far from parallel."""
+    lower: NDArray[np.floating] = linalg.lu(columns, permute_l=True, check_finite=False)[0]
+    return lower
 
 
 def implicit(start: NDArray[np.int64], column: NDArray[np.int32], columns: int) -> sparse.csr_array:

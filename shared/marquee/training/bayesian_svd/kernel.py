@@ -1,11 +1,11 @@
 """The inner loops of a sweep, compiled: draw one side's vectors, and find how far the ratings are from them.
 
-Every row is drawn from normals that are handed in, by one thread from start to end, so that the result does
-not depend on the number of threads, to the bit.
+Every row is drawn from normals that are handed in, by one thread from start to end, and no sum is left to the
+compiler to order: the result does not depend on the number of threads, to the bit.
 
-Matrices are flat arrays here, indexed with a width that the compiler knows: so it knows too that two rows do
-not overlap, and keeps loops in vector registers, twice as fast as with numpy's strides. The width comes as
-the length of a tuple, which is part of its type: one compilation a width, kept on disk.
+Matrices are flat arrays here, indexed with a width that the compiler knows and worked on by whole vector
+registers (:mod:`~marquee.training.bayesian_svd.lanes`). The width comes as the length of a tuple, which is part
+of its type: one compilation a width, kept on disk.
 """
 
 from __future__ import annotations
@@ -14,94 +14,128 @@ from typing import Any
 
 import numpy as np
 
+from marquee.training.bayesian_svd.lanes import (
+    LANES,
+    add_square,
+    aligned,
+    inverse_root,
+    load,
+    minus_times,
+    one,
+    plus,
+    plus_times,
+    spread,
+    store,
+    times,
+    total,
+    with_last,
+)
 from marquee.training.compiler import numba
 
-# Sums keep their order; contraction to fused multiply-adds is allowed, and is the same in every thread.
-_FAST = {"contract", "nsz", "arcp"}
-# Float32 numbers of a vector register: inner loops start at multiples of it.
-LANES = 16
-# Ratings at a time: the Gram matrix goes through the registers once for all of them.
-_BATCH = 8
+# Ratings at a time: what is read of them stays in the nearest cache while the Gram matrix takes it up.
+_BATCH = 64
 
 Width = tuple[None, ...]
 
 
 def width_of(numbers: int) -> Width:
-    """The width as the functions below take it: a multiple of :data:`LANES`."""
+    """The width as the functions below take it: a multiple of :data:`~marquee.training.bayesian_svd.lanes.LANES`."""
     assert numbers % LANES == 0, f"{numbers} is no multiple of {LANES}"
     return (None,) * numbers
 
 
-@numba.njit(fastmath=_FAST, error_model="numpy", inline="always")
-def _add_gram(width: Any, x: Any, y: Any, t: Any, gram: Any, moment: Any) -> None:
-    # gram += y^T x, the upper triangle at least; moment += y^T t. Two rows of gram at a time.
+@numba.njit(error_model="numpy", inline="always")
+def _gather(
+    width: Any,
+    scale: Any,
+    column: Any,
+    rating: Any,
+    flat: Any,
+    noise: Any,
+    at: Any,
+    count: Any,
+    x: Any,
+    y: Any,
+    target: Any,
+) -> None:
+    # x [count, width]: the columns' vectors, 1 in place of the bias; y: x times the rating's weight.
     w = len(width)
-    for first in range(0, w, LANES):
-        for a in range(first, first + LANES, 2):
-            p0, p1, p2, p3 = y[a], y[w + a], y[2 * w + a], y[3 * w + a]
-            p4, p5, p6, p7 = y[4 * w + a], y[5 * w + a], y[6 * w + a], y[7 * w + a]
-            q0, q1, q2, q3 = y[a + 1], y[w + a + 1], y[2 * w + a + 1], y[3 * w + a + 1]
-            q4, q5, q6, q7 = y[4 * w + a + 1], y[5 * w + a + 1], y[6 * w + a + 1], y[7 * w + a + 1]
-            for b in range(first, w):
-                x0, x1, x2, x3 = x[b], x[w + b], x[2 * w + b], x[3 * w + b]
-                x4, x5, x6, x7 = x[4 * w + b], x[5 * w + b], x[6 * w + b], x[7 * w + b]
-                gram[a * w + b] += (
-                    p0 * x0 + p1 * x1 + p2 * x2 + p3 * x3 + p4 * x4 + p5 * x5 + p6 * x6 + p7 * x7
-                )
-                gram[a * w + w + b] += (
-                    q0 * x0 + q1 * x1 + q2 * x2 + q3 * x3 + q4 * x4 + q5 * x5 + q6 * x6 + q7 * x7
-                )
-    for k in range(_BATCH):
-        for b in range(w):
-            moment[b] += t[k] * y[k * w + b]
+    for k in range(count):
+        j = one(column, at + k)
+        weight = spread(scale * one(noise, j))
+        for b in range(0, w - LANES, LANES):
+            part = load(flat, j * w + b)
+            store(x, k * w + b, part)
+            store(y, k * w + b, times(weight, part))
+        target[k] = one(rating, at + k) - one(flat, j * w + w - 1)
+        part = with_last(load(flat, j * w + w - LANES), np.float32(1.0))
+        store(x, k * w + w - LANES, part)
+        store(y, k * w + w - LANES, times(weight, part))
 
 
-@numba.njit(fastmath=_FAST, error_model="numpy", inline="always")
-def _factorise(width: Any, gram: Any, row: Any) -> None:
-    # Cholesky: gram becomes U with U^T U = gram; what is below the diagonal is left undefined. Row by row:
-    # each takes what all earlier rows have to give, four at a time.
+@numba.njit(error_model="numpy", inline="always")
+def _add_gram(width: Any, x: Any, y: Any, target: Any, count: Any, gram: Any, moment: Any) -> None:
+    # gram += y^T x, the upper triangle at least; moment += y^T target.
     w = len(width)
-    for k in range(w):
-        first = k // LANES * LANES
-        for b in range(first, w):
-            row[b] = gram[k * w + b]
-        fours = k // 4 * 4
-        for j in range(0, fours, 4):
-            f0, f1 = gram[j * w + k], gram[j * w + w + k]
-            f2, f3 = gram[j * w + 2 * w + k], gram[j * w + 3 * w + k]
-            for b in range(first, w):
-                row[b] -= (
-                    f0 * gram[j * w + b]
-                    + f1 * gram[j * w + w + b]
-                    + f2 * gram[j * w + 2 * w + b]
-                    + f3 * gram[j * w + 3 * w + b]
-                )
-        for j in range(fours, k):
-            factor = gram[j * w + k]
-            for b in range(first, w):
-                row[b] -= factor * gram[j * w + b]
-        inverse = np.float32(1.0) / np.sqrt(row[k])
-        for b in range(first, w):
-            gram[k * w + b] = row[b] * inverse
+    for a in range(0, w, LANES):
+        for b in range(a, w, LANES):
+            add_square(width, (x, a), (y, b), count, (gram, a * w + b))
+    for b in range(0, w, LANES):
+        m0, m1, m2, m3 = load(moment, b), spread(np.float32(0)), spread(np.float32(0)), spread(np.float32(0))
+        fours = count // 4 * 4
+        for k in range(0, fours, 4):
+            m0 = plus_times(m0, spread(one(target, k)), load(y, k * w + b))
+            m1 = plus_times(m1, spread(one(target, k + 1)), load(y, (k + 1) * w + b))
+            m2 = plus_times(m2, spread(one(target, k + 2)), load(y, (k + 2) * w + b))
+            m3 = plus_times(m3, spread(one(target, k + 3)), load(y, (k + 3) * w + b))
+        for k in range(fours, count):
+            m0 = plus_times(m0, spread(one(target, k)), load(y, k * w + b))
+        store(moment, b, plus(plus(m0, m1), plus(m2, m3)))
 
 
-@numba.njit(fastmath=_FAST, error_model="numpy", inline="always")
-def _solve(width: Any, gram: Any, moment: Any, normal: Any, out: Any) -> None:
-    # U^T y = moment, then U x = y + normal: x has mean Gram^-1 moment and covariance Gram^-1.
+@numba.njit(error_model="numpy", inline="always")
+def _factorise(width: Any, gram: Any) -> None:
+    # Cholesky of sixteen matrices at a time, [width, width, 16]: gram becomes U with U^T U = gram, but for the
+    # diagonal, which becomes its inverse. What is below the diagonal is left undefined.
     w = len(width)
     for k in range(w):
-        value = moment[k] / gram[k * w + k]
+        for b in range(k // 4 * 4, w, 4):
+            u0, u1 = load(gram, (k * w + b) * LANES), load(gram, (k * w + b + 1) * LANES)
+            u2, u3 = load(gram, (k * w + b + 2) * LANES), load(gram, (k * w + b + 3) * LANES)
+            for j in range(k):
+                f = load(gram, (j * w + k) * LANES)
+                u0 = minus_times(u0, f, load(gram, (j * w + b) * LANES))
+                u1 = minus_times(u1, f, load(gram, (j * w + b + 1) * LANES))
+                u2 = minus_times(u2, f, load(gram, (j * w + b + 2) * LANES))
+                u3 = minus_times(u3, f, load(gram, (j * w + b + 3) * LANES))
+            store(gram, (k * w + b) * LANES, u0)
+            store(gram, (k * w + b + 1) * LANES, u1)
+            store(gram, (k * w + b + 2) * LANES, u2)
+            store(gram, (k * w + b + 3) * LANES, u3)
+        inverse = inverse_root(load(gram, (k * w + k) * LANES))
         for b in range(k + 1, w):
-            moment[b] -= gram[k * w + b] * value
-        moment[k] = value + normal[k]
+            store(gram, (k * w + b) * LANES, times(inverse, load(gram, (k * w + b) * LANES)))
+        store(gram, (k * w + k) * LANES, inverse)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _solve(width: Any, gram: Any, moment: Any, normal: Any) -> None:
+    # U^T y = moment, then U x = y + normal: x has mean Gram^-1 moment and covariance Gram^-1; it is left in
+    # moment. All [width, 16].
+    w = len(width)
+    for k in range(w):
+        m = load(moment, k * LANES)
+        for j in range(k):
+            m = minus_times(m, load(gram, (j * w + k) * LANES), load(moment, j * LANES))
+        store(moment, k * LANES, times(m, load(gram, (k * w + k) * LANES)))
     for k in range(w - 1, -1, -1):
-        value = moment[k] / gram[k * w + k]
-        out[k] = value
-        for b in range(k):
-            moment[b] -= gram[b * w + k] * value
+        m = plus(load(moment, k * LANES), load(normal, k * LANES))
+        for b in range(k + 1, w):
+            m = minus_times(m, load(gram, (k * w + b) * LANES), load(moment, b * LANES))
+        store(moment, k * LANES, times(m, load(gram, (k * w + k) * LANES)))
 
 
-@numba.njit(parallel=True, fastmath=_FAST, cache=True, error_model="numpy")
+@numba.njit(parallel=True, cache=True, error_model="numpy")
 def draw_side(
     width: Any,
     bounds: Any,
@@ -131,52 +165,43 @@ def draw_side(
     - ``out`` float32 [rows, width]: the drawn vectors
     """
     w = len(width)
+    flat = others.ravel()
     for task in numba.prange(bounds.shape[0] - 1):
-        gram = np.empty(w * w, np.float32)
-        moment = np.empty(w, np.float32)
-        buffer = np.empty(w, np.float32)
-        block = np.zeros(_BATCH * w, np.float32)
-        weighted = np.empty(_BATCH * w, np.float32)
-        target = np.zeros(_BATCH, np.float32)
-        for row in range(bounds[task], bounds[task + 1]):
-            gram[:] = prior_precision
-            moment[:] = prior_moment[row]
-            scale = np.float32(alpha * row_noise[row])
-            for position in range(start[row], start[row + 1], _BATCH):
-                count = min(_BATCH, start[row + 1] - position)
-                for k in range(count):
-                    j = column[position + k]
-                    weight = scale * column_noise[j]
-                    target[k] = rating[position + k] - others[j, w - 1]
-                    for b in range(w):
-                        block[k * w + b] = others[j, b]
-                    block[k * w + w - 1] = np.float32(1.0)
-                    for b in range(w):
-                        weighted[k * w + b] = weight * block[k * w + b]
-                weighted[count * w :] = np.float32(0.0)
-                _add_gram(width, block, weighted, target, gram, moment)
-            _factorise(width, gram, buffer)
-            _solve(width, gram, moment, normals[row], out[row])
+        gram = aligned(w * w)
+        moment = aligned(w)
+        x = aligned(_BATCH * w)
+        y = aligned(_BATCH * w)
+        target = aligned(_BATCH)
+        # Of sixteen rows: [width, width, 16] and [width, 16]. The identity where there are fewer.
+        grams = aligned(w * w * LANES)
+        for a in range(w):
+            store(grams, (a * w + a) * LANES, spread(np.float32(1.0)))
+        moments = aligned(w * LANES)
+        normal = aligned(w * LANES)
+        for first in range(bounds[task], bounds[task + 1], LANES):
+            rows = min(LANES, bounds[task + 1] - first)
+            for lane in range(rows):
+                row = first + lane
+                gram[:] = prior_precision
+                moment[:] = prior_moment[row]
+                scale = np.float32(alpha * row_noise[row])
+                for at in range(start[row], start[row + 1], _BATCH):
+                    count = min(_BATCH, start[row + 1] - at)
+                    _gather(width, scale, column, rating, flat, column_noise, at, count, x, y, target)
+                    _add_gram(width, x, y, target, count, gram, moment)
+                for a in range(w):
+                    for b in range(a, w):
+                        grams[(a * w + b) * LANES + lane] = gram[a * w + b]
+                    moments[a * LANES + lane] = moment[a]
+                    normal[a * LANES + lane] = normals[row, a]
+            _factorise(width, grams)
+            _solve(width, grams, moments, normal)
+            for lane in range(rows):
+                for a in range(w):
+                    out[first + lane, a] = moments[a * LANES + lane]
 
 
-@numba.njit(fastmath=_FAST, error_model="numpy", inline="always")
-def _dot(width: Any, x: Any, columns: Any, j: Any) -> Any:
-    # x . columns[j]. Eight sums beside each other, then the one of those: the order is written down, so that
-    # the compiler may use vector registers without leave to choose it.
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0.0)
-    for b in range(0, len(width), 8):
-        s0 += x[b] * columns[j, b]
-        s1 += x[b + 1] * columns[j, b + 1]
-        s2 += x[b + 2] * columns[j, b + 2]
-        s3 += x[b + 3] * columns[j, b + 3]
-        s4 += x[b + 4] * columns[j, b + 4]
-        s5 += x[b + 5] * columns[j, b + 5]
-        s6 += x[b + 6] * columns[j, b + 6]
-        s7 += x[b + 7] * columns[j, b + 7]
-    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
-
-
-@numba.njit(parallel=True, fastmath=_FAST, cache=True, error_model="numpy")
+@numba.njit(parallel=True, cache=True, error_model="numpy")
 def squared_residuals(
     width: Any,
     bounds: Any,
@@ -195,23 +220,27 @@ def squared_residuals(
     ``column_noise``.
     """
     w = len(width)
+    flat = columns.ravel()
     for task in numba.prange(bounds.shape[0] - 1):
-        mine = np.empty(w, np.float32)
+        mine = aligned(w)
         for row in range(bounds[task], bounds[task + 1]):
             mine[:] = rows[row]
             mine[w - 1] = np.float32(1.0)  # Times the column's bias.
             bias = rows[row, w - 1]
             weighted = 0.0
             for position in range(start[row], start[row + 1]):
-                j = column[position]
-                away = rating[position] - bias - _dot(width, mine, columns, j)
+                j = one(column, position)
+                products = times(load(mine, 0), load(flat, j * w))
+                for b in range(LANES, w, LANES):
+                    products = plus_times(products, load(mine, b), load(flat, j * w + b))
+                away = one(rating, position) - bias - total(products)
                 square = away * away
                 out[position] = square
-                weighted += square * column_noise[j]
+                weighted += square * one(column_noise, j)
             by_row[row] = weighted
 
 
-@numba.njit(parallel=True, fastmath=_FAST, cache=True, error_model="numpy")
+@numba.njit(parallel=True, cache=True, error_model="numpy")
 def sums_by_column(bounds: Any, start: Any, column: Any, square: Any, row_noise: Any, sums: Any) -> None:
     """``sums`` float64 [tasks, columns]: each task's sums of ``square`` by column, weighted by ``row_noise``."""
     for task in numba.prange(bounds.shape[0] - 1):

@@ -1,8 +1,7 @@
 """From many samples to the one set of factors that is served.
 
-A plain average of the factors drifts, since each sample is rotated against the others. For small
-catalogues the mean prediction matrix itself is kept and cut to its best rank; for any size, each sample
-is aligned to the running mean by orthogonal Procrustes first (Schoenemann, Psychometrika 1966).
+A plain average of the factors drifts, since each sample is rotated against the others. So it is the predictions
+that are averaged: for small catalogues as the whole matrix, for any size as two thin factors of it.
 """
 
 from __future__ import annotations
@@ -19,6 +18,10 @@ Float32 = NDArray[np.float32]
 
 # Cells of the mean prediction matrix that are still kept whole, 4 bytes each.
 DENSE_CELLS = 40_000_000
+# Rows whose squares are summed at once, in float64.
+_ROWS_AT_ONCE = 16_384
+# Directions of less than this part of the largest one's square are rounding.
+_NO_WEIGHT = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def posterior_for(n_users: int, n_films: int, rank: int, seed: int) -> Posterior
     """The best one that fits into memory; ``rank`` is that of the served factors."""
     if n_users * n_films <= DENSE_CELLS:
         return MeanPrediction(n_users, n_films, rank, seed)
-    return AlignedMean()
+    return CompressedMean(n_users, n_films, rank)
 
 
 class MeanPrediction:
@@ -78,10 +81,7 @@ class MeanPrediction:
         self._pending: list[tuple[Float32, Float32]] = []
 
     def add(self, users: Float32, films: Float32) -> None:
-        one = np.float32(1.0)
-        left = np.hstack([users, np.full((len(users), 1), one)])
-        right = np.hstack([films[:, :-1], np.full((len(films), 1), one), films[:, -1:]])
-        self._pending.append((left, right))
+        self._pending.append(_with_biases(users, films))
         self.samples += 1
         if len(self._pending) == self._PENDING:
             self._flush()
@@ -112,61 +112,119 @@ class MeanPrediction:
         )
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        # What is pending stays so: multiplied in another grouping the last bits would differ.
-        return {
-            "total": self._total,
-            "count": np.array(self.samples),
-            "left": np.array([pair[0] for pair in self._pending], np.float32),
-            "right": np.array([pair[1] for pair in self._pending], np.float32),
-        }
+        return {"total": self._total, "count": np.array(self.samples), **_stacked(self._pending)}
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
         self._total = np.array(state["total"], np.float32)
         self.samples = int(state["count"])
-        pending = zip(state["left"], state["right"], strict=True)
-        self._pending = [
-            (np.asarray(left, np.float32), np.asarray(right, np.float32)) for left, right in pending
-        ]
+        self._pending = _unstacked(state)
 
 
-class AlignedMean:
-    """Keeps the mean of the aligned samples. Memory: that of two samples, whatever their number."""
+class CompressedMean:
+    """Keeps the mean prediction as a product of two thin matrices, cut to a rank again after a few samples.
 
-    def __init__(self) -> None:
-        self._users: Float32 | None = None
-        self._films: Float32 | None = None
+    Memory: some hundred numbers a user and a film, whatever the samples. Samples are products too, and a
+    sum of products is one whose factors stand side by side: nothing has to be aligned.
+    """
+
+    # Samples until the next cut: the running factors and they are then about equally wide.
+    _PENDING = 2
+    # Directions kept beyond the served ones: what one sample does not show yet, the next may.
+    _SPARE = 16
+
+    def __init__(self, n_users: int, n_films: int, rank: int) -> None:
+        self._rank = min(rank, n_users, n_films)
+        self._left = np.zeros((n_users, 0), np.float32)
+        self._right = np.zeros((n_films, 0), np.float32)
+        self._pending: list[tuple[Float32, Float32]] = []
         self.samples = 0
 
     def add(self, users: Float32, films: Float32) -> None:
+        self._pending.append(_with_biases(users, films))
         self.samples += 1
-        if self._users is None or self._films is None:
-            self._users, self._films = users.copy(), films.copy()
-            return
-        k = users.shape[1] - 1
-        overlap = users[:, :k].T @ self._users[:, :k] + films[:, :k].T @ self._films[:, :k]
-        left, _, right = np.linalg.svd(overlap.astype(np.float64))
-        turn = (left @ right).astype(np.float32)
-        for mean, sample in ((self._users, users), (self._films, films)):
-            step = np.float32(1.0 / self.samples)
-            mean[:, :k] += step * (sample[:, :k] @ turn - mean[:, :k])
-            mean[:, k] += step * (sample[:, k] - mean[:, k])
+        if len(self._pending) == self._PENDING:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            left = np.hstack([self._left, *(pair[0] for pair in self._pending)])
+            right = np.hstack([self._right, *(pair[1] for pair in self._pending)])
+            self._left, self._right = cut(left, right, self._rank + self._SPARE)
+            self._pending = []
 
     def factors(self) -> Factors:
-        assert self._users is not None, "no sample was added"
-        assert self._films is not None, "no sample was added"
-        return Factors(
-            np.ascontiguousarray(self._users[:, :-1]),
-            self._users[:, -1].copy(),
-            np.ascontiguousarray(self._films[:, :-1]),
-            self._films[:, -1].copy(),
-        )
+        assert self.samples, "no sample was added"
+        self._flush()
+        left, right = self._left / np.float32(self.samples), self._right
+        of_users = (left @ right.mean(axis=0, dtype=np.float64)).astype(np.float32)
+        of_films = (right @ left.mean(axis=0, dtype=np.float64)).astype(np.float32)
+        half = np.float32(of_users.mean(dtype=np.float64) / 2)
+        of_users -= half
+        of_films -= half
+        # The biases are taken out of the product by two more columns.
+        minus = np.float32(-1.0)
+        left = np.column_stack([left, of_users, np.full_like(of_users, minus)])
+        right = np.column_stack([right, np.full_like(of_films, minus), of_films])
+        left, right = cut(left, right, self._rank)
+        return Factors(left, of_users, right, of_films)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        assert self._users is not None, "no sample was added"
-        assert self._films is not None, "no sample was added"
-        return {"users": self._users, "films": self._films, "count": np.array(self.samples)}
+        return {
+            "mean_left": self._left,
+            "mean_right": self._right,
+            "count": np.array(self.samples),
+            **_stacked(self._pending),
+        }
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
-        self._users = np.array(state["users"], np.float32)
-        self._films = np.array(state["films"], np.float32)
+        self._left = np.array(state["mean_left"], np.float32)
+        self._right = np.array(state["mean_right"], np.float32)
         self.samples = int(state["count"])
+        self._pending = _unstacked(state)
+
+
+def cut(left: Float32, right: Float32, rank: int) -> tuple[Float32, Float32]:
+    """The best ``left`` [n, rank] and ``right`` [m, rank] for the product of wider ones, [n, k] and [m, k].
+
+    The singular value decomposition of ``left @ right.T``, found from the small squares of the two.
+    """
+    left_turn, left_scale = _axes(left)
+    right_turn, right_scale = _axes(right)
+    core = (left_scale[:, None] * left_turn.T) @ (right_turn * right_scale)
+    u, scale, vt = np.linalg.svd(core, full_matrices=False)
+    root = np.sqrt(scale[:rank])
+    left_mix = left_turn @ (u[:, :rank] / left_scale[:, None] * root)
+    right_mix = right_turn @ (vt[:rank].T / right_scale[:, None] * root)
+    return left @ left_mix.astype(np.float32), right @ right_mix.astype(np.float32)
+
+
+def _axes(matrix: Float32) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The right singular vectors [k, axes] of ``matrix`` [n, k] and its singular values, where it has weight."""
+    square = np.zeros((matrix.shape[1], matrix.shape[1]))
+    for first in range(0, len(matrix), _ROWS_AT_ONCE):
+        part = matrix[first : first + _ROWS_AT_ONCE].astype(np.float64)
+        square += part.T @ part
+    weight, turn = np.linalg.eigh(square)
+    kept = weight > _NO_WEIGHT * weight[-1]
+    return turn[:, kept], np.sqrt(weight[kept])
+
+
+def _with_biases(users: Float32, films: Float32) -> tuple[Float32, Float32]:
+    """A sample as one product: [n, K + 2] and [m, K + 2], the biases against ones."""
+    one = np.float32(1.0)
+    left = np.hstack([users, np.full((len(users), 1), one)])
+    right = np.hstack([films[:, :-1], np.full((len(films), 1), one), films[:, -1:]])
+    return left, right
+
+
+def _stacked(pending: list[tuple[Float32, Float32]]) -> dict[str, NDArray[np.generic]]:
+    # What is pending stays so: multiplied in another grouping the last bits would differ.
+    return {
+        "left": np.array([pair[0] for pair in pending], np.float32),
+        "right": np.array([pair[1] for pair in pending], np.float32),
+    }
+
+
+def _unstacked(state: dict[str, NDArray[np.generic]]) -> list[tuple[Float32, Float32]]:
+    pairs = zip(state["left"], state["right"], strict=True)
+    return [(np.asarray(left, np.float32), np.asarray(right, np.float32)) for left, right in pairs]

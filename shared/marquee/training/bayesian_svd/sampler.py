@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,14 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.training.bayesian_svd.kernel import (
-    LANES,
-    draw_side,
-    group,
-    squared_residuals,
-    sums_by_column,
-    width_of,
-)
+from marquee.training.bayesian_svd.kernel import draw_side, group, squared_residuals, sums_by_column, width_of
+from marquee.training.bayesian_svd.lanes import LANES, aligned
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -49,14 +44,18 @@ class Side:
     links: list[Float32] = field(default_factory=list)
     link_precision: list[float] = field(default_factory=list)
     _square: list[Float64] = field(default_factory=list)
+    _all_blocks: Float32 = field(init=False)
 
     def __post_init__(self) -> None:
-        self.vectors = np.zeros((self.rows, self.width), np.float32)
+        self.vectors = aligned(self.rows * self.width).reshape(self.rows, self.width)
         self.noise = np.ones(self.rows, np.float32)
 
     def explain_by(self, blocks: Sequence[Float32]) -> None:
         """Let feature blocks [rows, features] with orthogonal columns explain part of the vectors."""
-        self.blocks = blocks
+        self._all_blocks = np.hstack(blocks) if blocks else np.zeros((self.rows, 0), np.float32)
+        # Parts of the whole: the features are in memory once.
+        bounds = np.cumsum([0, *(block.shape[1] for block in blocks)])
+        self.blocks = [self._all_blocks[:, a:b] for a, b in itertools.pairwise(bounds)]
         self.links = [np.zeros((block.shape[1], self.width), np.float32) for block in blocks]
         self.link_precision = [1.0] * len(blocks)
         self._square = [np.square(block, dtype=np.float64).sum(axis=0) for block in blocks]
@@ -82,30 +81,36 @@ class Side:
 
         Returns Lambda [width, width] and the prior mean of every row, [rows, width].
         """
-        rest = self.vectors.copy()
-        for block, link in zip(self.blocks, self.links, strict=True):
-            rest -= block @ link
+        rest = self.vectors - self._explained()
         mean, precision = draw_normal_wishart(rest, self.links, self.link_precision, rng)
         root = np.linalg.cholesky(np.linalg.inv(precision))
         rest -= mean.astype(np.float32)
         for k, block in enumerate(self.blocks):
-            rest += block @ self.links[k]
-            self._draw_link(k, block.T @ rest, root, rng)
-            rest -= block @ self.links[k]
+            before = self.links[k]
+            # X^T X is diagonal: what the block explains comes back by the squares, without a product.
+            self._draw_link(k, block.T @ rest + self._square[k][:, None] * before, root, rng)
+            rest -= block @ (self.links[k] - before)
             self._draw_link_precision(k, precision, rng)
         rest *= np.float32(-1.0)
         rest += self.vectors  # What is not the rest is the prior's mean: m and what the features explain.
         return precision, rest
 
-    def _draw_link(self, k: int, moment: Float32, root: Float64, rng: np.random.Generator) -> None:
-        # X^T X is diagonal, so the rows of the link matrix are independent.
+    def _explained(self) -> Float32:
+        """What the features say of each vector, [rows, width]."""
+        if not self.blocks:
+            return np.zeros_like(self.vectors)
+        said: Float32 = self._all_blocks @ np.vstack(self.links)
+        return said
+
+    def _draw_link(self, k: int, moment: Float64, root: Float64, rng: np.random.Generator) -> None:
+        # So the rows of the link matrix are independent.
         precision = (self._square[k] + self.link_precision[k])[:, None]
         normals = rng.standard_normal(moment.shape) @ root.T
         self.links[k] = (moment / precision + normals / np.sqrt(precision)).astype(np.float32)
 
     def _draw_link_precision(self, k: int, precision: Float64, rng: np.random.Generator) -> None:
         link = self.links[k].astype(np.float64)
-        spread = float(np.einsum("fi,ij,fj->", link, precision, link))
+        spread = float(np.sum((link @ precision) * link))
         self.link_precision[k] = rng.gamma(1.0 + link.size / 2, 1.0 / (1.0 + spread / 2))
 
 
