@@ -40,11 +40,16 @@ def rate(side: ItemSide, vector: Floats, bias: float) -> Floats:
     return ratings
 
 
-def rank(side: ItemSide, items: NDArray[np.integer], weights: Floats, out: Floats | None = None) -> Floats:
-    """The ranking score of every film, [n_items], for a user who has seen ``items``; into ``out`` if given.
+def taste(side: ItemSide, items: NDArray[np.integer], weights: Floats) -> Floats:
+    """What the ranking head makes of a history, [r]: a film's score is its vector's product with this.
 
     A film watched a second ago counts at once: nothing stored of the user is needed.
     """
-    taste = weights @ side.rank_history.take(items, axis=0)
-    scores: Floats = np.dot(side.rank_items, taste, out=out)
+    found: Floats = weights @ side.rank_history.take(items, axis=0)
+    return found
+
+
+def rank(side: ItemSide, items: NDArray[np.integer], weights: Floats) -> Floats:
+    """The ranking score of every film, [n_items], for a user who has seen ``items``."""
+    scores: Floats = side.rank_items @ taste(side, items, weights)
     return scores

@@ -52,6 +52,8 @@ def assign(release: Release, user_id: str) -> Arm:
 
     A growing last arm takes users from the others and gives none back.
     """
+    if len(release.arms) == 1:
+        return release.arms[0]
     digest = hashlib.sha256(f"{release.salt}\0{user_id}".encode("utf-8", "surrogatepass")).digest()
     point = (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # In [0, 1), every value exact.
     for arm in release.arms:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from marquee.artifacts.heads import ItemSide
+from marquee.artifacts.heads import ItemSide, taste
 from marquee.recommend.engine import Engine, Film, Tier
 from marquee.recommend.profile import Profile, profile_of
 
@@ -41,7 +41,7 @@ def recommend_all(
 def tastes(side: ItemSide, profiles: list[Profile]) -> NDArray[np.float32]:
     """What the ranking head makes of each history, [n_profiles, r]; zeros where there is none."""
     found = np.zeros((len(profiles), side.rank_history.shape[1]), np.float32)
-    for taste, profile in zip(found, profiles, strict=True):
+    for row, profile in zip(found, profiles, strict=True):
         if len(profile.items):
-            taste[:] = profile.weights @ side.rank_history.take(profile.items, axis=0)
+            row[:] = taste(side, profile.items, profile.weights)
     return found

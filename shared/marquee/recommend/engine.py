@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 import numpy as np
 
 from marquee.artifacts.cohorts import preferred
-from marquee.artifacts.heads import ItemSide, rank
+from marquee.artifacts.heads import ItemSide, taste
 from marquee.artifacts.items import read_items
 from marquee.artifacts.manifest import Band
 from marquee.artifacts.object_store import ObjectStore, mapping
@@ -26,6 +26,7 @@ from marquee.recommend.exploration import Exploration
 from marquee.recommend.fold_in import FoldIn, Prior
 from marquee.recommend.profile import NOTHING, Profile
 from marquee.recommend.ranker import top_n
+from marquee.recommend.shortlist import scores_of, shortlist_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +38,9 @@ RECORDS_KEPT = 2_000
 
 
 Cohorts = Sequence[tuple[str, float]]
+
+ScoresOf: TypeAlias = "Callable[[NDArray[np.intp]], NDArray[np.float32]]"
+"""The scores of some rows."""
 
 
 class Tier(StrEnum):
@@ -72,7 +76,7 @@ class Engine:
         self._fold_in = FoldIn(side.item_vectors, side.item_biases, side.manifest.mean, prior)
         self._records: OrderedDict[str, UserRecord | None] = OrderedDict()
         self._records_lock = threading.Lock()
-        self._scratch = threading.local()
+        self._shortlist = shortlist_of(side.rank_items)
         self._popular_rows: list[int] = []
 
     @classmethod
@@ -125,7 +129,7 @@ class Engine:
             return Tier.POPULAR, self.popular(n)
         rows = top_n(scores, n, profile.items)
         tier = Tier.FOLDED_IN if profile.fresh else Tier.PERSONALISED
-        return tier, self._films(profile, rows, scores, [1.0] * len(rows))
+        return tier, self._films(profile, rows, scores.take, [1.0] * len(rows))
 
     def explore(
         self, profile: Profile, n: int, policy: Exploration, cohorts: Cohorts = ()
@@ -135,19 +139,29 @@ class Engine:
         ``cohorts``: names and weights, for a user without a history; names that the artifact does not know
         say nothing.
         """
+        longer = n + policy.longer
         known = [(self.side.cohorts[name], by) for name, by in cohorts if name in self.side.cohorts]
-        if not len(profile.items) and known:
-            tier, scores = Tier.COHORT, self._cohort_scores(known)
-            ranked = top_n(scores, n + policy.longer).tolist()
-        elif not len(profile.items):
-            tier, scores, ranked = Tier.POPULAR, self.side.popularity, self._most_popular(n + policy.longer)
-        else:
+        scores_of: ScoresOf = self.side.popularity.take
+        if len(profile.items):
             tier = Tier.FOLDED_IN if profile.fresh else Tier.PERSONALISED
-            scores = rank(self.side, profile.items, profile.weights, self._scores())
-            ranked = top_n(scores, n + policy.longer, profile.items).tolist()
+            ranked, scores_of = self._personal(profile, longer)
+        elif known:
+            scores = self._cohort_scores(known)
+            tier, ranked, scores_of = Tier.COHORT, top_n(scores, longer).tolist(), scores.take
+        else:
+            tier, ranked = Tier.POPULAR, self._most_popular(longer)
         seen = set(profile.items.tolist())
         rows, propensities, uniform = policy.choose(ranked, n, seen, len(self.side.movie_ids))
-        return tier, self._films(profile, np.array(rows, np.intp), scores, propensities), uniform
+        return tier, self._films(profile, np.array(rows, np.intp), scores_of, propensities), uniform
+
+    def _personal(self, profile: Profile, n: int) -> tuple[list[int], ScoresOf]:
+        """The ``n`` best rows for a user with a history, best first."""
+        vectors, own = self.side.rank_items, taste(self.side, profile.items, profile.weights)
+        best = self._shortlist.best(own, n, profile.items) if self._shortlist else None
+        if best is not None:
+            return best.tolist(), lambda rows: scores_of(vectors, rows, own)
+        scores: NDArray[np.float32] = vectors @ own
+        return top_n(scores, n, profile.items).tolist(), scores.take
 
     def _cohort_scores(self, known: list[tuple[int, float]]) -> NDArray[np.float32]:
         rows, weights = zip(*known, strict=True)
@@ -157,14 +171,6 @@ class Engine:
         if len(self._popular_rows) < n:
             self._popular_rows = top_n(self.side.popularity, n).tolist()
         return self._popular_rows[:n]
-
-    def _scores(self) -> NDArray[np.float32]:
-        """Room for the scores, of this thread alone: fresh pages at each answer cost more than the sums."""
-        try:
-            scores: NDArray[np.float32] = self._scratch.scores
-        except AttributeError:
-            self._scratch.scores = scores = np.empty(len(self.side.movie_ids), np.float32)
-        return scores
 
     def popular(self, n: int) -> list[Film]:
         """The most popular films, whoever asks."""
@@ -177,7 +183,7 @@ class Engine:
         """
         vector, bias = self._theta(profile)
         manifest = self.side.manifest
-        raw = self.side.item_vectors.take(rows, axis=0) @ vector
+        raw = np.vecdot(self.side.item_vectors.take(rows, axis=0), vector)
         raw += self.side.item_biases.take(rows)
         level, low, high = manifest.mean + bias, manifest.rating_min, manifest.rating_max
         return [min(max(offset + level, low), high) for offset in raw.tolist()]
@@ -197,11 +203,11 @@ class Engine:
         self,
         profile: Profile,
         rows: NDArray[np.intp],
-        scores: NDArray[np.float32],
+        scores_of: ScoresOf,
         propensities: Sequence[float],
     ) -> list[Film]:
         movie_ids = map(self.side.movie_ids.__getitem__, rows.tolist())
-        return list(map(Film, movie_ids, scores[rows].tolist(), self.ratings(profile, rows), propensities))
+        return list(map(Film, movie_ids, scores_of(rows).tolist(), self.ratings(profile, rows), propensities))
 
 
 def _check_prior(side: ItemSide) -> None:
