@@ -73,7 +73,7 @@ def test_the_best_are_those_of_all_films(
     taste = made(rng, films, r)[0] * np.float32(size)
     best = shortlisted(vectors).best(taste, N, seen)
     if best is not None:
-        assert best.tolist() == among_all(vectors, taste, N, seen)
+        assert best[0].tolist() == among_all(vectors, taste, N, seen)
 
 
 @pytest.mark.parametrize("r", [32, 100])
@@ -83,7 +83,7 @@ def test_a_shortlist_is_short_even_where_no_direction_is_better_than_another(r: 
     for taste in alike(np.random.default_rng(2), 20, r):
         best = found.best(taste, N, NOBODY)
         assert best is not None
-        assert best.tolist() == among_all(vectors, taste, N, NOBODY)
+        assert best[0].tolist() == among_all(vectors, taste, N, NOBODY)
 
 
 def test_the_longest_film_and_a_taste_just_like_it_stay_within_16_bits() -> None:
@@ -92,8 +92,8 @@ def test_the_longest_film_and_a_taste_just_like_it_stay_within_16_bits() -> None
     for sign in (1, -1):
         best = shortlisted(vectors).best(sign * vectors[617], N, NOBODY)
         assert best is not None
-        assert (best.tolist()[0] == 617) is (sign == 1)
-        assert best.tolist() == among_all(vectors, sign * vectors[617], N, NOBODY)
+        assert (best[0].tolist()[0] == 617) is (sign == 1)
+        assert best[0].tolist() == among_all(vectors, sign * vectors[617], N, NOBODY)
 
 
 def test_where_hardly_a_film_differs_from_another_all_have_to_be_looked_at() -> None:
@@ -123,7 +123,7 @@ def test_threads_do_not_disturb_each_other() -> None:
         lists = list(threads.map(lambda taste: found.best(taste, N, NOBODY), tastes))
     for taste, best in zip(tastes, lists, strict=True):
         assert best is not None
-        assert best.tolist() == among_all(vectors, taste, N, NOBODY)
+        assert best[0].tolist() == among_all(vectors, taste, N, NOBODY)
 
 
 def large() -> TrainedModel:

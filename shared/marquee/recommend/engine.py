@@ -39,7 +39,7 @@ RECORDS_KEPT = 2_000
 
 Cohorts = Sequence[tuple[str, float]]
 
-ScoresOf: TypeAlias = "Callable[[NDArray[np.intp]], NDArray[np.float32]]"
+ScoresOf: TypeAlias = Callable[[list[int]], list[float]]
 """The scores of some rows."""
 
 
@@ -127,9 +127,9 @@ class Engine:
         """The same from ``scores`` [n_items] that were computed elsewhere; without a history they say nothing."""
         if not len(profile.items):
             return Tier.POPULAR, self.popular(n)
-        rows = top_n(scores, n, profile.items)
+        rows = top_n(scores, n, profile.items).tolist()
         tier = Tier.FOLDED_IN if profile.fresh else Tier.PERSONALISED
-        return tier, self._films(profile, rows, scores.take, [1.0] * len(rows))
+        return tier, self._films(profile, rows, scores[rows].tolist(), [1.0] * len(rows))
 
     def explore(
         self, profile: Profile, n: int, policy: Exploration, cohorts: Cohorts = ()
@@ -141,27 +141,37 @@ class Engine:
         """
         longer = n + policy.longer
         known = [(self.side.cohorts[name], by) for name, by in cohorts if name in self.side.cohorts]
-        scores_of: ScoresOf = self.side.popularity.take
+        scores_of = _in(self.side.popularity)
         if len(profile.items):
             tier = Tier.FOLDED_IN if profile.fresh else Tier.PERSONALISED
             ranked, scores_of = self._personal(profile, longer)
         elif known:
             scores = self._cohort_scores(known)
-            tier, ranked, scores_of = Tier.COHORT, top_n(scores, longer).tolist(), scores.take
+            tier, ranked, scores_of = Tier.COHORT, top_n(scores, longer).tolist(), _in(scores)
         else:
             tier, ranked = Tier.POPULAR, self._most_popular(longer)
         seen = set(profile.items.tolist())
         rows, propensities, uniform = policy.choose(ranked, n, seen, len(self.side.movie_ids))
-        return tier, self._films(profile, np.array(rows, np.intp), scores_of, propensities), uniform
+        return tier, self._films(profile, rows, scores_of(rows), propensities), uniform
 
     def _personal(self, profile: Profile, n: int) -> tuple[list[int], ScoresOf]:
         """The ``n`` best rows for a user with a history, best first."""
         vectors, own = self.side.rank_items, taste(self.side, profile.items, profile.weights)
         best = self._shortlist.best(own, n, profile.items) if self._shortlist else None
-        if best is not None:
-            return best.tolist(), lambda rows: scores_of(vectors, rows, own)
-        scores: NDArray[np.float32] = vectors @ own
-        return top_n(scores, n, profile.items).tolist(), scores.take
+        if best is None:
+            scores: NDArray[np.float32] = vectors @ own
+            return top_n(scores, n, profile.items).tolist(), _in(scores)
+        ranked = best[0].tolist()
+        known = dict(zip(ranked, best[1].tolist(), strict=True))
+
+        def scores_of_any(rows: list[int]) -> list[float]:
+            try:
+                return [known[row] for row in rows]
+            except KeyError:  # A list by chance.
+                chance: list[float] = scores_of(vectors, np.array(rows), own).tolist()
+                return chance
+
+        return ranked, scores_of_any
 
     def _cohort_scores(self, known: list[tuple[int, float]]) -> NDArray[np.float32]:
         rows, weights = zip(*known, strict=True)
@@ -176,22 +186,27 @@ class Engine:
         """The most popular films, whoever asks."""
         return self.recommend(NOTHING, n)[1]
 
-    def ratings(self, profile: Profile, rows: NDArray[np.integer]) -> Sequence[float]:
+    def ratings(self, profile: Profile, rows: Sequence[int] | NDArray[np.integer]) -> list[float]:
         """The predicted ratings of some films, [len(rows)], on the scale.
 
         From the stored vector; or, where there are new ratings or no record, from one that is folded in.
         """
         vector, bias = self._theta(profile)
-        manifest = self.side.manifest
-        raw = np.vecdot(self.side.item_vectors.take(rows, axis=0), vector)
-        raw += self.side.item_biases.take(rows)
-        level, low, high = manifest.mean + bias, manifest.rating_min, manifest.rating_max
-        return [min(max(offset + level, low), high) for offset in raw.tolist()]
+        manifest, places = self.side.manifest, np.array(rows, np.intp)
+        raw = np.vecdot(self.side.item_vectors.take(places, axis=0), vector)
+        raw += self.side.item_biases[places]
+        exact = raw.astype(np.float64)
+        exact += manifest.mean + bias
+        ratings: list[float] = exact.clip(manifest.rating_min, manifest.rating_max, out=exact).tolist()
+        return ratings
 
     def band(self, profile: Profile) -> Band | None:
         """How far the user's ratings will lie from their predictions; None if that was not measured."""
+        bands = self.side.manifest.bands
+        if not bands:
+            return None
         known = int(np.count_nonzero(profile.ratings == profile.ratings))  # Not NaN.
-        return next((band for band in reversed(self.side.manifest.bands) if band.known <= known), None)
+        return next((band for band in reversed(bands) if band.known <= known), None)
 
     def _theta(self, profile: Profile) -> tuple[NDArray[np.float32], float]:
         if profile.record is not None and not profile.freshly_rated:
@@ -200,14 +215,15 @@ class Engine:
         return self._fold_in.user(profile.items[rated], profile.ratings[rated])
 
     def _films(
-        self,
-        profile: Profile,
-        rows: NDArray[np.intp],
-        scores_of: ScoresOf,
-        propensities: Sequence[float],
+        self, profile: Profile, rows: list[int], scores: list[float], propensities: Sequence[float]
     ) -> list[Film]:
-        movie_ids = map(self.side.movie_ids.__getitem__, rows.tolist())
-        return list(map(Film, movie_ids, scores_of(rows).tolist(), self.ratings(profile, rows), propensities))
+        movie_ids = map(self.side.movie_ids.__getitem__, rows)
+        return list(map(Film, movie_ids, scores, self.ratings(profile, rows), propensities))
+
+
+def _in(scores: NDArray[np.float32]) -> ScoresOf:
+    """Of the scores of all films those of some."""
+    return lambda rows: scores[rows].tolist()
 
 
 def _check_prior(side: ItemSide) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = "NDArray[np.float32]"
 Items: TypeAlias = "NDArray[np.intp]"
 
-_HIGHEST, _LOWEST = 32_766, -32_768  # Of 16 bits; the lowest stands for films that are left out.
+_HIGHEST, _LOWEST = 32_760, -32_768  # Of 16 bits; the lowest stands for films that are left out.
 _LENGTH = math.sqrt(_HIGHEST)  # Of the longest film and of the taste, in units: rounding costs both alike.
 _PER_GROUP = 64
 _MOST = (
@@ -67,34 +67,34 @@ class Shortlist:
         # scores stays in the cache, which eight would not.
         self._lock = threading.Lock()
 
-    def best(self, taste: Floats, n: int, seen: NDArray[np.integer]) -> Items | None:
-        """The rows of the ``n`` best films for ``taste`` [r] outside of ``seen``, best first, of equals the lower row.
+    def best(self, taste: Floats, n: int, seen: NDArray[np.integer]) -> tuple[Items, Floats] | None:
+        """The ``n`` best films for ``taste`` [r] outside of ``seen``, best first, of equals the lower row first.
 
-        They are those by the scores in float32, however these are added up. None where not even a shortlist can
-        tell them from the others, or where fewer than ``n`` are left: then all films have to be looked at.
+        Their rows and their scores, [n], in float32; the films are those of any order of summation. None where not
+        even a shortlist can tell them from the others, or fewer than ``n`` are left: then all have to be looked at.
         """
         exact = taste.astype(np.float64)
-        length = math.sqrt(np.vecdot(exact, exact))
+        length = math.sqrt(exact @ exact)
         if not _common(length) or self._groups < 2 * n or len(self._vectors) - len(seen) < n:
             return None
         units = taste * np.float32(self._taste / length)
         whole = np.rint(units)
         units -= whole
-        off = self._error * self._taste + self._longest * math.sqrt(np.vecdot(units, units)) + self._rounding
+        off = self._error * self._taste + self._longest * math.sqrt(units @ units) + self._rounding
         with self._lock:
             rows = self._within(2 * off, whole.astype(np.int16), n, seen)
             if len(rows) * _MOST > len(self._vectors):
                 return None
-            order = (-scores_of(self._vectors, rows, taste)).argsort(kind="stable")
-        best: Items = rows[order[:n]]
-        return best
+            scores = scores_of(self._vectors, rows, taste)
+            order = (-scores).argsort(kind="stable")[:n]
+        return rows[order], scores[order]
 
     def _within(self, slack: float, taste: NDArray[np.int16], n: int, seen: NDArray[np.integer]) -> Items:
         """The rows not further than ``slack`` units below the ``n``-th best, in ascending order."""
         scores = self._scores
         np.einsum("ji,j->i", self._whole, taste, out=scores)
         scores[len(self._vectors) :] = _LOWEST
-        np.put(scores, seen, _LOWEST)
+        scores.put(seen, _LOWEST)
         # The n-th best of the maxima of disjoint groups is no more than the n-th best of all.
         maxima = np.maximum.reduce(scores.reshape(_PER_GROUP, self._groups))
         maxima.partition(self._groups - n)
