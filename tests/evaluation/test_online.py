@@ -383,6 +383,26 @@ def test_out_of_time_it_leaves_the_rest_to_the_next_run(
     assert (done.ratings, done.behind) == (0, True)
 
 
+def test_a_long_backlog_does_not_keep_the_other_partition_waiting(
+    database: Database, store: FileStore, stream: Stream, database_url: str
+) -> None:
+    """The run ends after two pages: one of each. The next begins with the partition that is further behind."""
+    release_at(store, 0, control=written(store))
+    for user in range(12):
+        stream.rate(1 + user / 100, user, 20, 3)
+    stream.rate(8, 50, 20, 3, partition=1)
+    with closing(Dying(database_url)) as dying:
+        dying.left = 2
+        with pytest.raises(DatabaseUnavailable, match="killed"):
+            follow(dying, store, page=3)
+    assert [row[0] for row in predictions(database)] == ["0", "1", "2", "50"]
+    stream.rate(9, 51, 20, 3, partition=1)
+    with closing(Dying(database_url)) as dying, pytest.raises(DatabaseUnavailable, match="killed"):
+        follow(dying, store, page=3)
+    assert [row[0] for row in predictions(database)] == ["0", "1", "2", "3", "4", "5", "50"]
+    assert follow(database, store, page=3) == 7
+
+
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     """60 experiments of 80 users whose errors hang together; the true RMSE is known."""
     rng = np.random.default_rng(3)

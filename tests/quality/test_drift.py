@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.quality.drift import expected_index, fifth, stability_index, wasserstein
+from marquee.quality.drift import expected_index, fifths, stability_index, wasserstein
 
 shares = st.lists(st.floats(0.01, 1), min_size=5, max_size=5).map(
     lambda weights: tuple(weight / sum(weights) for weight in weights)
@@ -54,4 +54,6 @@ def test_chance_makes_what_is_expected_of_it() -> None:
     [(1, 5, 0), (2, 5, 1), (4, 5, 3), (5, 5, 4), (10, 10, 4), (1, 10, 0), (5, 10, 2)],
 )
 def test_fifths_of_the_scale(rating: int, high: int, bin_: int) -> None:
-    assert fifth(rating, 1, high) == bin_
+    expected = [0] * 5
+    expected[bin_] = 7
+    assert fifths([(rating, 3), (rating, 4)], 1, high) == tuple(expected)

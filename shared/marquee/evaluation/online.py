@@ -3,12 +3,15 @@
 The tables are the state. A partition is followed from the newest rating that was looked at, less ``LATE``: what
 lies there and has no row yet is what is left to do, lines that came in late among it. A run that is killed has
 written whole pages, and the next one goes on; a row that is there is never written again.
+
+The partitions take turns, a page each, the one that is furthest behind first: so a long backlog of one does not keep
+the others waiting, however short the time of a run.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,7 +36,7 @@ _CURSORS = """
 SELECT p.stream, p.partition, coalesce(
     (SELECT time FROM predictions AS done WHERE done.stream = p.stream AND done.partition = p.partition
      ORDER BY "offset" DESC LIMIT 1) - %(late)s, %(first)s)
-FROM progress AS p ORDER BY 1, 2"""
+FROM progress AS p ORDER BY 3, 1, 2"""
 
 _PAGE = """
 SELECT time, stream, partition, "offset", user_id, movie_id, rating FROM ratings AS r
@@ -90,7 +93,7 @@ ON CONFLICT DO NOTHING"""  # noqa: S608  # Names of ours alone.
 
 @dataclass
 class Followed:
-    """What one run did. ``behind``: its time was over before it had come to the newest rating."""
+    """What one run did. ``behind``: its time was over before it had come to the newest rating of each partition."""
 
     ratings: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -116,14 +119,20 @@ class OnlinePredictions:
         if first is None:
             return done  # Nothing could be predicted, and nothing will be: there is nobody who might have.
         ends = time.monotonic() + self._budget_s
-        for stream, partition, since in self._cursors(database, max(first, now - BACKFILL)):
-            place = (since, -1)
-            while page := self._read(database, stream, partition, place, now - SETTLE):
-                if time.monotonic() > ends:
-                    done.behind = True
-                    break
+        waiting = deque(
+            (stream, partition, (since, -1))
+            for stream, partition, since in self._cursors(database, max(first, now - BACKFILL))
+        )
+        while waiting:
+            if time.monotonic() > ends:
+                done.behind = True
+                break
+            stream, partition, place = waiting.popleft()
+            page = self._read(database, stream, partition, place, now - SETTLE)
+            if page:
                 self._evaluate(database, page, done)
-                place = (page[-1].time, page[-1].offset)
+            if len(page) == self._page:  # A shorter one is the last.
+                waiting.append((stream, partition, (page[-1].time, page[-1].offset)))
         return done
 
     def _cursors(self, database: Database, first: datetime) -> list[tuple[int, int, datetime]]:

@@ -5,7 +5,7 @@ a test's significance does.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import accumulate
 
@@ -51,6 +51,9 @@ def wasserstein(before: Sequence[float], now: Sequence[float]) -> float:
     return sum(abs(gap) for gap in gaps) / (len(before) - 1)
 
 
-def fifth(rating: float, low: float, high: float) -> int:
-    """Which fifth of the scale from ``low`` to ``high`` a rating lies in, from 0 to 4."""
-    return min(int((rating - low) / (high - low) * RATING_BINS), RATING_BINS - 1)
+def fifths(counted: Iterable[tuple[float, int]], low: float, high: float) -> tuple[int, ...]:
+    """How many ratings lie in each fifth of the scale from ``low`` to ``high``, of pairs of a rating and its count."""
+    found = [0] * RATING_BINS
+    for rating, count in counted:
+        found[min(int((rating - low) / (high - low) * RATING_BINS), RATING_BINS - 1)] += count
+    return tuple(found)

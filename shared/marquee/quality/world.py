@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,11 +16,10 @@ from marquee.quality.checks import Check, Verdict, at_most
 from marquee.quality.drift import (
     ACTIVITY_FROM,
     CHANGED,
-    RATING_BINS,
     STRONGLY,
     Profile,
     expected_index,
-    fifth,
+    fifths,
     stability_index,
     wasserstein,
 )
@@ -95,11 +94,8 @@ class World:
 
 
 def _ratings(database: Database, side: ItemSide, since: datetime, until: datetime) -> tuple[int, ...]:
-    counts: Counter[int] = Counter()
-    low, high = side.manifest.rating_min, side.manifest.rating_max
-    for rating, count in database.read(_RATINGS, (since, until), deadline_ms=DEADLINE_MS):
-        counts[fifth(rating, low, high)] += count
-    return tuple(counts[bin_] for bin_ in range(RATING_BINS))
+    counted = database.read(_RATINGS, (since, until), deadline_ms=DEADLINE_MS)
+    return fifths(counted, side.manifest.rating_min, side.manifest.rating_max)
 
 
 def _activity(database: Database, since: datetime, until: datetime) -> tuple[int, ...]:

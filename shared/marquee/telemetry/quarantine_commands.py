@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from marquee.moments import in_zone, moment
 from marquee.settings import Settings
 from marquee.stream.lines import LineParser
 from marquee.telemetry import quarantine
@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Do what was asked; errors are raised."""
-    chosen = Selection(args.category, args.since, args.until)
+    since, until = (time and in_zone(time, settings.time_zone) for time in (args.since, args.until))
+    chosen = Selection(args.category, since, until)
     with closing(Database(settings.require("database_url").database_url)) as database:
         if args.action == "list":
             _list(quarantine.categories(database, chosen), args.json)
@@ -45,20 +46,11 @@ def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--category", help="only lines of this category, such as movie_id")
     parser.add_argument(
-        "--since", type=_time, metavar="TIME", help="only those that Kafka got at or after it"
+        "--since", type=moment, metavar="TIME", help="only those that Kafka got at or after it"
     )
-    parser.add_argument("--until", type=_time, metavar="TIME", help="only those that Kafka got before it")
+    parser.add_argument("--until", type=moment, metavar="TIME", help="only those that Kafka got before it")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        valid = "a time in ISO 8601, such as 2026-02-14 or 2026-02-14T09:00:00+01:00 (no zone: UTC)"
-        raise argparse.ArgumentTypeError(f"{text!r} is not {valid}") from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _list(found: list[quarantine.CategoryCount], as_json: bool) -> None:

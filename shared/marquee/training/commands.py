@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from marquee.artifacts.object_store import connect
 from marquee.errors import PipelineFailed, SettingsError
+from marquee.moments import in_zone, moment
 from marquee.settings import Settings
 from marquee.telemetry.database import Database
 from marquee.telemetry.retrain_requests import asked
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--until",
-        type=_moment,
+        type=moment,
         metavar="TIME",
         help="learn from events before TIME, as 2026-02-14T00:09[:20][Z]",
     )
@@ -143,17 +144,8 @@ def _request(args: argparse.Namespace, settings: Settings, params: Params) -> Re
     fraction = settings.base_fraction if args.base_fraction is None else args.base_fraction
     if not 0 <= fraction <= 1:
         raise SettingsError(f"--base-fraction is {fraction:g}: it should be a number from 0 to 1")
-    until = args.until or datetime.now(UTC)
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=settings.time_zone)
+    until = in_zone(args.until, settings.time_zone) if args.until else datetime.now(UTC)
     return Request(until, Path(base) if base else None, fraction, float(settings.rating_max))
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-02-14T00:09:20Z") from error
 
 
 @contextmanager

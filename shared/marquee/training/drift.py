@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import numpy as np
 
-from marquee.quality.drift import RATING_BINS, stability_index
 from marquee.quality.drift import Profile as Profile
+from marquee.quality.drift import fifths, stability_index
 from marquee.training.dataset import Dataset
 
 
@@ -24,8 +24,9 @@ def profile(dataset: Dataset) -> Profile:
     """The profile of a checked dataset."""
     span = dataset.rating_max - dataset.rating_min
     places = (dataset.ratings.values - dataset.rating_min) / span
-    fifths = np.minimum((places * RATING_BINS).astype(int), RATING_BINS - 1)
-    counts = np.bincount(fifths, minlength=RATING_BINS) / len(places)
+    ratings, counts = np.unique(dataset.ratings.values, return_counts=True)
+    counted = zip(ratings.tolist(), counts.tolist(), strict=True)
+    shares = np.array(fifths(counted, dataset.rating_min, dataset.rating_max)) / len(places)
     newest = max(int(p.times.max()) for p in (dataset.ratings, dataset.viewings) if len(p))
     return Profile(
         ratings=len(dataset.ratings),
@@ -34,7 +35,7 @@ def profile(dataset: Dataset) -> Profile:
         films=dataset.n_items,
         newest=datetime.fromtimestamp(0, UTC) + timedelta(microseconds=newest),
         mean=float(places.mean()),
-        shares=tuple(counts.tolist()),
+        shares=tuple(shares.tolist()),
     )
 
 
