@@ -55,15 +55,26 @@ def blocks(
     rng = np.random.default_rng(seed)
     rows = []
 
-    def rated(user: str, movie_id: str, rating: float) -> None:
+    def rate(user: str, movie_id: str, rating: float) -> None:
         rows.append((user, movie_id, rating, int(rng.integers(1, 1000)) * SECOND))
 
     for mine in range(n_blocks):
         for number in range(users):
             user = f"u{mine}-{number:03}"
-            rated(user, "bad+0000", 1.0)
+            rate(user, "bad+0000", 1.0)
             for block in range(n_blocks):
                 share = seen if block == mine else seen / 4
                 for film in np.flatnonzero(rng.random(films) < share):
-                    rated(user, f"b{block}+{film:04}", 5.0 if block == mine else 1.0)
+                    rate(user, f"b{block}+{film:04}", 5.0 if block == mine else 1.0)
     return frame(*rows)
+
+
+def rated(n_users: int, n_films: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of the users and films of the pairs that are rated: a share of all, at random."""
+    user, item = np.nonzero(np.random.default_rng(seed).random((n_users, n_films)) < share)
+    return user, item
+
+
+def halves(user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Two kinds of users, two kinds of films: each kind of user likes its own."""
+    return np.where((user % 2) == (item % 2), 5.0, 1.0)
