@@ -6,6 +6,9 @@ ifeq (,$(shell command -v $(PYTHON) 2>/dev/null))
 PYTHON := python3
 endif
 BIN := .venv/bin
+# The lists are complete, each with its hashes: there is nothing to resolve. What is imported is compiled then, and most
+# of what is installed never is.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-compile --require-hashes
 FOR ?=
 ONLY ?=
 KILLS ?= 50
@@ -24,26 +27,27 @@ help: ## this list
 # Two stamps: running the system needs less than testing it.
 .venv/.local: requirements/local.txt pyproject.toml | .venv/bin/python
 	@echo "Installing what the system runs on (about a minute, once) ..."
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/local.txt
+	$(INSTALL) -qq -r requirements/local.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.local
 	@echo "Installing what the tests need ..."
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(INSTALL) -qq -r requirements/dev.txt
+	$(BIN)/python -m pip check --quiet
 	@touch $@
 
 # Half a gigabyte, for `engine: spark` and its tests alone. Built with what is installed: nothing without a hash.
 .venv/.spark: requirements/spark.txt .venv/.dev
 	@echo "Installing Spark ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements/spark.txt
+	$(INSTALL) --quiet --no-build-isolation -r requirements/spark.txt
 	@touch $@
 
 demo: .venv/.local ## run the whole system on MovieLens, live; FOR=60 stops after 60 s with a summary
 	$(BIN)/marquee local demo $(if $(FOR),--for $(FOR))
 
 test: .venv/.dev ## run all tests (TESTS=tests/stream for some)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 12 $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 12 $(TESTS)
 
 lint: .venv/.dev ## style and common mistakes
 	$(BIN)/ruff check .
