@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
 
+import psycopg2
 import pytest
 from hypothesis import settings
 from tests.servers.timescale import TimescaleServer
@@ -18,6 +21,22 @@ from marquee.telemetry.migrate import migrate
 # A busy machine is no fault of the code's: no example has a deadline.
 settings.register_profile("marquee", deadline=None)
 settings.load_profile("marquee")
+
+# Several workers share few processors. Threads of BLAS and of OpenMP that wait for one another by spinning, while the
+# one they wait for is not running, make a retraining of seconds one of minutes. Read when numpy and numba are loaded,
+# which nothing imported above does; what the tests start inherits it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, then those of many tests: the last to be begun is what the other workers wait for.
+
+    ``make test`` gives each worker a whole file at a time, in this order.
+    """
+    sizes = Counter(item.path for item in items)
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: (item.path not in long, -sizes[item.path]))
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +51,17 @@ _databases = count()
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL. Shared: make a database of your own, or take ``database_url``."""
+    """A PostgreSQL. Shared: make a database of your own, or take ``database_url``.
+
+    It does not wait for the disk, which making and dropping a database would do for a second; what its processes have
+    written outlives them all the same.
+    """
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
+        with closing(psycopg2.connect(server.url_of("postgres"))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER SYSTEM SET fsync = off")
+                cursor.execute("SELECT pg_reload_conf()")
         yield server
 
 

@@ -171,6 +171,13 @@ class ChaosSystem:
         """What each part has to say, by its name."""
         return {path.stem: path.read_text(errors="replace") for path in self._directory.rglob("*.log")}
 
+    def log_ends(self, lines: int = 15) -> str:
+        """The last lines that each part has to say, for the message of a test that failed."""
+        return "\n".join(
+            f"The end of {name}.log:\n" + "\n".join(text.splitlines()[-lines:])
+            for name, text in self.logs().items()
+        )
+
     def _roots(self, part: str) -> Sequence[int]:
         if part == "broker":
             # Not its storage, which stands for a replicated disk: killed in the middle of writing the broker's

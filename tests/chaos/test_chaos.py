@@ -17,6 +17,7 @@ KILLS, SEED = 7, 1
 
 
 @pytest.mark.servers
+@pytest.mark.long
 def test_every_line_once_whatever_is_killed(tmp_path: Path) -> None:
     """Kills and pauses of every part, odd deliveries, a database that is away, full or slow, while two bridges
     share the partitions: each line that Kafka holds is in its table once, and nothing else is."""
@@ -24,7 +25,7 @@ def test_every_line_once_whatever_is_killed(tmp_path: Path) -> None:
         monkey = Monkey(system, SEED, away_s=1.5)
         monkey.rage(KILLS)
         found = system.settle()
-        assert found.exact, f"{found} after {monkey.tally}"
+        assert found.exact, f"{found} after {monkey.tally}, mended {system.mended} times. {system.log_ends()}"
         assert found.acknowledged >= system.ledger.written > 0
         assert monkey.tally.total >= KILLS
 

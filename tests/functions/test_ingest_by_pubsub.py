@@ -25,7 +25,7 @@ from marquee.stream.commands import forward
 from marquee.telemetry.database import Database
 from marquee.telemetry.migrate import migrate
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 LINES, PARTITIONS = 450, 2
 
 

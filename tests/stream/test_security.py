@@ -23,7 +23,7 @@ from marquee.local.process import Process, free_port
 from marquee.settings import Settings
 from marquee.stream.kafka import client_config
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 USER, PASSWORD, WRONG = "bridge", "s3cret-of-the-bridge", "another-s3cret"
 LINES = [f"line {number}" for number in range(20)]
 

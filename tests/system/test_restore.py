@@ -21,7 +21,7 @@ SEED = 11
 BACKED_UP, BEHIND = 600, 600
 """Lines before the backup is begun, and after it."""
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 
 def rewind(system: ChaosSystem, *words: str) -> subprocess.CompletedProcess[str]:

@@ -30,7 +30,7 @@ TOPIC = "movielog"
 KILLED = ("bridge", "ingest", "postgres")
 """While lines come in."""
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(420)]
 
 
 class Running:

@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 OF_OTHER_STEPS = ("marquee.training.params", "marquee.training.facts", "marquee.errors")
 BASE = "data/movielens-100k"
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Checkout:
