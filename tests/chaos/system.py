@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 from tests.chaos.account import Account, Places, account, user_of
@@ -30,7 +31,6 @@ from marquee.telemetry.database import Database
 from marquee.telemetry.migrate import migrate
 
 TOPIC, GROUP = "movielog", "chaos"
-SESSION_S = CONSUMER_OPTIONS["session.timeout.ms"] / 1000
 PARTITIONS = 2
 PATIENCE_S = 1.5
 """After so long without an answer the bridge gives a delivery up."""
@@ -136,22 +136,45 @@ class ChaosSystem:
         It happens where a leader leaves a group that others stay in, and no member can mend it: nobody is given a
         partition again. Kafka chooses a new leader.
         """
-        groups = self.kafka.directory / "kafka-data/tansu/clusters/tansu_cluster/groups/consumers"
-        try:
-            group = json.loads((groups / f"{GROUP}.json").read_bytes())
-        except (FileNotFoundError, ValueError):  # Just being written.
-            return False
-        leader = group["state"].get("Forming", {}).get("leader")
+        group = self._group()
+        leader = group.get("state", {}).get("Forming", {}).get("leader")
         return leader is not None and leader not in group["members"]
 
+    def _group_is_formed(self) -> bool:
+        """Whether each member that is there has been told which partitions are its own."""
+        group = self._group()
+        return bool(group.get("members")) and "Formed" in group["state"]
+
+    @property
+    def _group_file(self) -> Path:
+        groups = self.kafka.directory / "kafka-data/tansu/clusters/tansu_cluster/groups/consumers"
+        return groups / f"{GROUP}.json"
+
+    def _group(self) -> dict[str, Any]:
+        """What the embedded broker has written of the bridges' group; nothing while it writes."""
+        try:
+            group: dict[str, Any] = json.loads(self._group_file.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return group
+
     def _mend_group(self) -> None:
-        """Let the group die out and form anew."""
+        """Have the broker forget who was in the group, and let it form anew, by one member after the other.
+
+        It does not form by itself even when all have left: the leader is still waited for. What the group has committed
+        is kept elsewhere and stays.
+        """
         self.mended += 1
         for bridge in self.bridges:
             self.end(bridge, signal.SIGKILL)
-        time.sleep(SESSION_S + 1)
+        self.end("broker", signal.SIGKILL)
+        self._group_file.unlink(missing_ok=True)
+        self.start("broker")
         for bridge in self.bridges:
             self.start(bridge)
+            deadline = time.monotonic() + 20
+            while not self._group_is_formed() and time.monotonic() < deadline:
+                time.sleep(0.1)
         self._mend_at = time.monotonic() + 10
 
     def _in_kafka(self) -> Places:
