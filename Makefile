@@ -7,7 +7,8 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 # The lists are complete, each with its hashes: there is nothing to resolve. What is imported is compiled then, and most
-# of what is installed never is.
+# of what is installed never is; so Python may keep what it compiled, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-compile --require-hashes
 FOR ?=
 ONLY ?=
