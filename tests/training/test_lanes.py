@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
 from marquee.training.bayesian_svd.kernel import width_of
-from marquee.training.bayesian_svd.lanes import (
+from marquee.training.compiler import numba
+from marquee.training.lanes import (
     LANES,
     add_square,
     aligned,
@@ -24,16 +26,28 @@ from marquee.training.bayesian_svd.lanes import (
     total,
     with_last,
 )
-from marquee.training.compiler import numba
 
 
-def _numbers(count: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(count).astype(np.float32)
+def _numbers(count: int, seed: int = 0, kind: type = np.float32) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(count).astype(kind)
 
 
 def _once_rounded(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """x * y + z in extended precision, in which a product of two float32 is exact."""
-    return (x.astype(np.longdouble) * y + z).astype(np.float32)
+    """x * y + z, as exact fractions before the one rounding."""
+    exact = [
+        Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
+        for a, b, c in zip(x.ravel(), y.ravel(), z.ravel(), strict=True)
+    ]
+    return np.array([_rounded(number, x.dtype) for number in exact], x.dtype).reshape(x.shape)
+
+
+def _rounded(number: Fraction, kind: np.dtype) -> float:
+    """To the nearest: of float64 Python's own rounding, of float32 the nearest of three."""
+    if kind == np.float64:
+        return number.numerator / number.denominator
+    near = np.float32(number.numerator / number.denominator)
+    around = [near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))]
+    return float(min(around, key=lambda value: abs(Fraction(float(value)) - number)))
 
 
 @numba.njit
@@ -50,27 +64,21 @@ def _arithmetic(x: Any, y: Any, z: Any, out: Any) -> None:
         )
     ):
         store(out, k * LANES, value)
-    store(out, 6 * LANES, with_last(a, np.float32(7.0)))
+    store(out, 6 * LANES, with_last(a, one(x, 0)))
 
 
-def test_arithmetic_of_sixteen_at_once() -> None:
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_arithmetic_of_sixteen_at_once(kind: type) -> None:
     """Loads need no alignment, and a multiply-add rounds once."""
-    x, y, z = _numbers(LANES + 1), _numbers(LANES, 1), np.abs(_numbers(LANES, 2))
-    out = np.zeros(7 * LANES, np.float32)
+    x, y = _numbers(LANES + 1, 0, kind), _numbers(LANES, 1, kind)
+    z = np.abs(_numbers(LANES, 2, kind))
+    out = np.zeros(7 * LANES, kind)
     _arithmetic(x, y, z, out)
-    a = x[1:]
-    root = (np.float32(1.0) / np.sqrt(z)).astype(np.float32)
-    last = np.append(a[:-1], np.float32(7.0))
-    expected = [
-        a * y,
-        a + y,
-        _once_rounded(a, y, z),
-        _once_rounded(-a, y, z),
-        root,
-        np.full(LANES, x[3]),
-        last,
-    ]
-    np.testing.assert_array_equal(out.reshape(7, LANES), np.array(expected, np.float32))
+    a, one_ = x[1:], kind(1.0)
+    last = np.append(a[:-1], x[0])
+    once = [_once_rounded(a, y, z), _once_rounded(-a, y, z)]
+    expected = [a * y, a + y, *once, one_ / np.sqrt(z), np.full(LANES, x[3]), last]
+    np.testing.assert_array_equal(out.reshape(7, LANES), np.array(expected, kind))
 
 
 @numba.njit
@@ -78,8 +86,9 @@ def _total(x: Any) -> Any:
     return total(load(x, 0))
 
 
-def test_a_sum_adds_halves_to_halves() -> None:
-    x = _numbers(LANES)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_sum_adds_halves_to_halves(kind: type) -> None:
+    x = _numbers(LANES, 0, kind)
     expected = x
     while len(expected) > 1:
         half = len(expected) // 2
@@ -100,8 +109,8 @@ def test_a_square_of_sums_in_the_order_of_the_rows(count: int) -> None:
     out = _numbers(LANES * width, 2)
     expected = out.reshape(LANES, width).copy()
     for k in range(count):
-        right = np.broadcast_to(y[k, LANES:], (LANES, LANES))
-        expected[:, LANES:] = _once_rounded(x[k, :LANES, None], right, expected[:, LANES:])
+        left, right = np.meshgrid(x[k, :LANES], y[k, LANES:], indexing="ij")
+        expected[:, LANES:] = _once_rounded(left, right, expected[:, LANES:])
     _add_square(width_of(width), x.ravel(), y.ravel(), count, out)
     np.testing.assert_array_equal(out.reshape(LANES, width), expected)
 

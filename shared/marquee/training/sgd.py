@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from marquee.training.compiler import numba
 from marquee.training.dataset import Dataset
 from marquee.training.factorisation import Factorisation, head_of
+from marquee.training.lanes import LANES, aligned, load, plus, plus_times, spread, store, times, total
 from marquee.training.surprise_svd import SurpriseParams
 from marquee.training.trainer import Floats, Progress, RatingHead, section
 
 # surprise draws its first factors with this spread.
 _INITIAL_SPREAD = 0.1
-# Vectors are padded to a multiple of this many numbers.
-_LANES = 16
 
 
 def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingHead:
@@ -76,25 +75,23 @@ def _first_vectors(rng: np.random.RandomState, n: int, factors: int) -> Floats:
 
     A pair of zeros stays 0 in every update.
     """
-    width = -(-factors // _LANES) * _LANES
-    memory = np.zeros(n * width + _LANES)
-    begin = -(memory.ctypes.data // memory.itemsize) % _LANES
-    vectors: Floats = memory[begin : begin + n * width].reshape(n, width)
+    width = -(-factors // LANES) * LANES
+    vectors: Floats = aligned(2 * n * width).view(np.float64).reshape(n, width)
     vectors[:, :factors] = rng.normal(0.0, _INITIAL_SPREAD, (n, factors))
     return vectors
 
 
-# Only the order of sums and products changes: differences of 1e-15 relative, for vector registers.
-@numba.njit(fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy", cache=True)
+# Only the order of sums and products changes: differences of 1e-15 relative.
+@numba.njit(error_model="numpy", cache=True)
 def descend(
     user: Any,
     item: Any,
     rating: Any,
     mean: float,
-    user_vectors: Floats,
-    user_biases: Floats,
-    item_vectors: Floats,
-    item_biases: Floats,
+    user_vectors: Any,
+    user_biases: Any,
+    item_vectors: Any,
+    item_biases: Any,
     rate: float,
     regularisation: float,
 ) -> None:
@@ -103,35 +100,36 @@ def descend(
     One pass over a user's vector updates it and multiplies it with that of the user's next film.
     """
     factors = user_vectors.shape[1]
-    mine = np.empty(factors)
-    keep = 1.0 - rate * regularisation
+    users, films = user_vectors.ravel(), item_vectors.ravel()
+    mine = aligned(2 * factors).view(np.float64)
+    keep, none = spread(1.0 - rate * regularisation), spread(0.0)
     n = 0
     while n < len(rating):
-        u = user[n]
-        film = item_vectors[item[n]]
-        dot = 0.0
-        for f in range(factors):
-            mine[f] = user_vectors[u, f]
-            dot += mine[f] * film[f]
+        u, film = user[n], item[n] * factors
+        even, odd = none, none
+        for f in range(0, factors, LANES):
+            p = load(users, u * factors + f)
+            store(mine, f, p)
+            even = plus_times(even, p, load(films, film + f))
         while True:
             i = item[n]
-            error = rating[n] - (mean + user_biases[u] + item_biases[i] + dot)
+            error = rating[n] - (mean + user_biases[u] + item_biases[i] + total(plus(even, odd)))
             user_biases[u] += rate * (error - regularisation * user_biases[u])
             item_biases[i] += rate * (error - regularisation * item_biases[i])
-            step = rate * error
+            step = spread(rate * error)
             n += 1
             if n == len(rating) or user[n] != u:
                 break
-            following = item_vectors[item[n]]
-            dot = 0.0
-            for f in range(factors):
-                p, q = mine[f], film[f]
-                moved = keep * p + step * q
-                mine[f] = moved
-                film[f] = keep * q + step * p
-                dot += moved * following[f]
+            following = item[n] * factors
+            even, odd = none, none
+            for f in range(0, factors, LANES):
+                p, q = load(mine, f), load(films, film + f)
+                moved = plus_times(times(keep, p), step, q)
+                store(mine, f, moved)
+                store(films, film + f, plus_times(times(keep, q), step, p))
+                even, odd = odd, plus_times(even, moved, load(films, following + f))
             film = following
-        for f in range(factors):
-            p, q = mine[f], film[f]
-            user_vectors[u, f] = keep * p + step * q
-            film[f] = keep * q + step * p
+        for f in range(0, factors, LANES):
+            p, q = load(mine, f), load(films, film + f)
+            store(users, u * factors + f, plus_times(times(keep, p), step, q))
+            store(films, film + f, plus_times(times(keep, q), step, p))

@@ -4,7 +4,7 @@ Every row is drawn from normals that are handed in, by one thread from start to 
 compiler to order: the result does not depend on the number of threads, to the bit.
 
 Matrices are flat arrays here, indexed with a width that the compiler knows and worked on by whole vector
-registers (:mod:`~marquee.training.bayesian_svd.lanes`). The width comes as the length of a tuple, which is part
+registers (:mod:`~marquee.training.lanes`). The width comes as the length of a tuple, which is part
 of its type: one compilation a width, kept on disk.
 """
 
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from marquee.training.bayesian_svd.lanes import (
+from marquee.training.compiler import numba
+from marquee.training.lanes import (
     LANES,
     add_square,
     aligned,
@@ -30,7 +31,6 @@ from marquee.training.bayesian_svd.lanes import (
     total,
     with_last,
 )
-from marquee.training.compiler import numba
 
 # Ratings at a time: what is read of them stays in the nearest cache while the Gram matrix takes it up.
 _BATCH = 64
@@ -39,7 +39,7 @@ Width = tuple[None, ...]
 
 
 def width_of(numbers: int) -> Width:
-    """The width as the functions below take it: a multiple of :data:`~marquee.training.bayesian_svd.lanes.LANES`."""
+    """The width as the functions below take it: a multiple of :data:`~marquee.training.lanes.LANES`."""
     assert numbers % LANES == 0, f"{numbers} is no multiple of {LANES}"
     return (None,) * numbers
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marquee.training.bayesian_svd.kernel import draw_side, group, squared_residuals, sums_by_column, width_of
-from marquee.training.bayesian_svd.lanes import LANES, aligned
+from marquee.training.lanes import LANES, aligned
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

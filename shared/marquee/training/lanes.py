@@ -1,4 +1,4 @@
-"""Vector registers for numba: sixteen float32 that are loaded, multiplied and added as one.
+"""Vector registers for numba: sixteen numbers that are loaded, multiplied and added as one.
 
 numba leaves vector instructions to the compiler's judgement, which keeps sums in memory that would fit into
 registers, and takes half of the width that AVX-512 has. Here the width is said; where the machine's registers
@@ -22,39 +22,35 @@ cgutils, types, models = numba.core.cgutils, numba.core.types, numba.core.datamo
 intrinsic: Any = numba.extending.intrinsic
 
 LANES = 16
-"""Numbers of a register: widths and offsets are multiples of it."""
+"""Numbers that are one here: widths and offsets are multiples of it."""
 
-_FLOAT = ir.FloatType()
-_VECTOR = ir.VectorType(_FLOAT, LANES)
 _PLACE = ir.IntType(32)
 _PLACES = ir.VectorType(_PLACE, LANES)
 _INDEX = ir.IntType(64)
 
 
 class _Lanes(types.Type):
-    """The type of a register's content."""
+    """The type of a register's content: ``number`` is float32, or float64, which fills two registers."""
 
-    def __init__(self) -> None:
-        super().__init__("Lanes")
-
-
-_LANES = _Lanes()
+    def __init__(self, number: Any) -> None:
+        self.number = number
+        super().__init__(f"Lanes({number})")
 
 
 @numba.extending.register_model(_Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, ir.VectorType(manager[kind.number].get_value_type(), LANES))
 
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
-    """The sixteen numbers of a flat float32 array from ``index`` on."""
+    """The sixteen numbers of a flat array from ``index`` on."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(_at(context, builder, signature.args[0], *arguments), align=4)
 
-    return _LANES(array, types.intp), emit
+    return _Lanes(array.dtype)(array, types.intp), emit
 
 
 @intrinsic
@@ -70,36 +66,36 @@ def one(typing: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write a register to a flat float32 array from ``index`` on."""
+    """Write a register to a flat array from ``index`` on."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index, value = arguments
         builder.store(value, _at(context, builder, signature.args[0], array, index), align=4)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, _LANES), emit
+    return types.void(array, types.intp, value), emit
 
 
 @intrinsic
 def spread(typing: Any, number: Any) -> Any:
-    """A float32, sixteen times."""
+    """A number, sixteen times."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _spread(builder, arguments[0])
 
-    return _LANES(types.float32), emit
+    return _Lanes(number)(number), emit
 
 
 def _of_two(emit: Callable[[Any, Any, Any], Any]) -> Any:
     def operation(typing: Any, x: Any, y: Any) -> Any:
-        return _LANES(_LANES, _LANES), lambda _, builder, __, arguments: emit(builder, *arguments)
+        return x(x, y), lambda _, builder, __, arguments: emit(builder, *arguments)
 
     return intrinsic(operation)
 
 
 def _of_three(emit: Callable[[Any, Any, Any, Any], Any]) -> Any:
     def operation(typing: Any, x: Any, y: Any, z: Any) -> Any:
-        return _LANES(_LANES, _LANES, _LANES), lambda _, builder, __, arguments: emit(builder, *arguments)
+        return x(x, y, z), lambda _, builder, __, arguments: emit(builder, *arguments)
 
     return intrinsic(operation)
 
@@ -120,9 +116,9 @@ def inverse_root(typing: Any, x: Any) -> Any:
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         root = _llvm(builder, "sqrt", *arguments)
-        return builder.fdiv(ir.Constant(_VECTOR, [1.0] * LANES), root)
+        return builder.fdiv(ir.Constant(root.type, [1.0] * LANES), root)
 
-    return _LANES(_LANES), emit
+    return x(x), emit
 
 
 @intrinsic
@@ -132,7 +128,7 @@ def with_last(typing: Any, x: Any, number: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.insert_element(*arguments, ir.Constant(_PLACE, LANES - 1))
 
-    return _LANES(_LANES, types.float32), emit
+    return x(x, number), emit
 
 
 @numba.extending.register_jitable
@@ -159,7 +155,7 @@ def total(typing: Any, x: Any) -> Any:
             half //= 2
         return builder.extract_element(value, ir.Constant(_PLACE, 0))
 
-    return types.float32(_LANES), emit
+    return x.number(x), emit
 
 
 @intrinsic
@@ -194,7 +190,8 @@ def _begin(context: Any, builder: Any, kind: Any, pair: Any) -> Any:
 
 
 def _vector_at(builder: Any, begin: Any, index: Any) -> Any:
-    return builder.bitcast(builder.gep(begin, [index]), _VECTOR.as_pointer())
+    vector = ir.VectorType(begin.type.pointee, LANES)
+    return builder.bitcast(builder.gep(begin, [index]), vector.as_pointer())
 
 
 def _at(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -202,12 +199,14 @@ def _at(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
 
 
 def _spread(builder: Any, number: Any) -> Any:
-    anything = ir.Constant(_VECTOR, ir.Undefined)
+    anything = ir.Constant(ir.VectorType(number.type, LANES), ir.Undefined)
     first = builder.insert_element(anything, number, ir.Constant(_PLACE, 0))
     return builder.shuffle_vector(first, anything, ir.Constant(_PLACES, [0] * LANES))
 
 
 def _llvm(builder: Any, name: str, *arguments: Any) -> Any:
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments))
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32")
+    vector = arguments[0].type
+    kind = ir.FunctionType(vector, [vector] * len(arguments))
+    size = "f64" if isinstance(vector.element, ir.DoubleType) else "f32"
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}{size}")
     return builder.call(function, arguments)
