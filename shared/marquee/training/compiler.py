@@ -11,6 +11,10 @@ from pathlib import Path
 if not os.access(Path(__file__).parent, os.W_OK):
     os.environ.setdefault("NUMBA_CACHE_DIR", tempfile.mkdtemp(prefix="marquee-numba-"))
 
+# Threads that wait for one another sleep. By OpenMP's default they spin, which on a machine that has other work takes
+# the time from the very thread they wait for: a fit of seconds becomes one of minutes.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import numba
 
 __all__ = ["numba"]
