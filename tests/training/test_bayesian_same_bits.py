@@ -1,4 +1,4 @@
-"""The Bayesian SVD comes to the same bits: resumed after a kill, and on any number of threads."""
+"""The Bayesian SVD comes to the same bits: resumed after a kill, on any number of threads, on any processor."""
 
 from __future__ import annotations
 
@@ -96,8 +96,7 @@ def test_a_broken_or_foreign_checkpoint_is_ignored(tmp_path: Path, content: byte
     assert np.array_equal(chain(user, item, checkpoint_path=path), chain(user, item))
 
 
-THREADS = """
-import numpy as np
+CHAIN = """
 from tests.training.test_bayesian_same_bits import chain
 from tests.training.worlds import rated
 import hashlib
@@ -105,17 +104,33 @@ print(hashlib.sha256(chain(*rated(60, 50, 0.3, 0)).tobytes()).hexdigest())
 """
 
 
-def test_any_number_of_threads_gives_the_same_bits() -> None:
-    def run(threads: str) -> str:
-        counts = {"NUMBA_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-        paths = os.pathsep.join(path for path in sys.path if path)
-        environment = os.environ | counts | {"PYTHONPATH": paths}
-        done = subprocess.run(
-            [sys.executable, "-c", THREADS], env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout
+DRAW = """
+import hashlib
+import numpy as np
+from tests.training.test_bayesian_draws import _draw_once
+normals = np.random.default_rng(0).standard_normal((13, 16)).astype(np.float32)
+print(hashlib.sha256(_draw_once(normals)[0].tobytes()).hexdigest())
+"""
 
-    assert run("1") == run("2")
+
+def said(program: str, **settings: str) -> str:
+    """What a process of its own prints, with these variables in its environment."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = os.environ | settings | {"PYTHONPATH": paths}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    one, two = (said(CHAIN, NUMBA_NUM_THREADS=n, OPENBLAS_NUM_THREADS=n) for n in ("1", "2"))
+    assert one == two
+
+
+def test_any_processor_draws_the_same_bits(tmp_path: Path) -> None:
+    """Compiled for the oldest processor there is, with neither wide registers nor fused multiply-adds."""
+    oldest = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    assert said(DRAW, **oldest) == said(DRAW)
 
 
 def test_no_compiled_function_may_change_a_sum() -> None:
