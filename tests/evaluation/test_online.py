@@ -341,14 +341,21 @@ class Dying(Database):
         return super().transaction(**options)
 
 
+def killed_after(pages: int, database_url: str, store: FileStore) -> None:
+    """A run with pages of three ratings that is killed after so many of them."""
+    with closing(Dying(database_url)) as dying:
+        dying.left = pages
+        with pytest.raises(DatabaseUnavailable, match="killed"):
+            follow(dying, store, page=3)
+
+
 def test_killed_at_any_page_it_comes_back_whole(
     database: Database, store: FileStore, stream: Stream, database_url: str
 ) -> None:
     release_at(store, 0, control=written(store))
     for user in range(10):
         stream.rate(1 + user / 10, user, 20, 3)
-    with closing(Dying(database_url)) as dying, pytest.raises(DatabaseUnavailable, match="killed"):
-        follow(dying, store, page=3)
+    killed_after(1, database_url, store)
     assert len(predictions(database)) == 3
     assert follow(database, store, page=3) == 7
     assert [row[0] for row in predictions(database)] == [str(user) for user in range(10)]
@@ -391,14 +398,10 @@ def test_a_long_backlog_does_not_keep_the_other_partition_waiting(
     for user in range(12):
         stream.rate(1 + user / 100, user, 20, 3)
     stream.rate(8, 50, 20, 3, partition=1)
-    with closing(Dying(database_url)) as dying:
-        dying.left = 2
-        with pytest.raises(DatabaseUnavailable, match="killed"):
-            follow(dying, store, page=3)
+    killed_after(2, database_url, store)
     assert [row[0] for row in predictions(database)] == ["0", "1", "2", "50"]
     stream.rate(9, 51, 20, 3, partition=1)
-    with closing(Dying(database_url)) as dying, pytest.raises(DatabaseUnavailable, match="killed"):
-        follow(dying, store, page=3)
+    killed_after(1, database_url, store)
     assert [row[0] for row in predictions(database)] == ["0", "1", "2", "3", "4", "5", "50"]
     assert follow(database, store, page=3) == 7
 

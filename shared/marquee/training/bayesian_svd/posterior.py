@@ -6,6 +6,7 @@ that are averaged: for small catalogues as the whole matrix, for any size as two
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,31 +68,57 @@ def posterior_for(n_users: int, n_films: int, rank: int, seed: int) -> Posterior
     return CompressedMean(n_users, n_films, rank)
 
 
-class MeanPrediction:
-    """Keeps the mean prediction of every pair, [n, m], and cuts it to a rank. Memory: 4 n m bytes."""
+class _SeveralAtOnce:
+    """Samples are taken up ``at_once``, side by side; until then they are pending, as pairs of factors."""
 
-    # Samples that are multiplied at once: one pass over the matrix serves them all.
-    _PENDING = 8
-
-    def __init__(self, n_users: int, n_films: int, rank: int, seed: int) -> None:
-        self._total = np.zeros((n_users, n_films), np.float32)
+    def __init__(self, at_once: int) -> None:
         self.samples = 0
-        self._rank = min(rank, n_users, n_films)
-        self._seed = seed
+        self._at_once = at_once
         self._pending: list[tuple[Float32, Float32]] = []
 
     def add(self, users: Float32, films: Float32) -> None:
         self._pending.append(_with_biases(users, films))
         self.samples += 1
-        if len(self._pending) == self._PENDING:
+        if len(self._pending) == self._at_once:
             self._flush()
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        # What is pending stays so: multiplied in another grouping the last bits would differ.
+        lefts, rights = ([pair[side] for pair in self._pending] for side in (0, 1))
+        return {
+            "count": np.array(self.samples),
+            "left": np.array(lefts, np.float32),
+            "right": np.array(rights, np.float32),
+        }
+
+    def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
+        self.samples = int(state["count"])
+        pairs = zip(state["left"], state["right"], strict=True)
+        self._pending = [
+            (np.asarray(left, np.float32), np.asarray(right, np.float32)) for left, right in pairs
+        ]
 
     def _flush(self) -> None:
         if self._pending:
-            left = np.hstack([pair[0] for pair in self._pending])
-            right = np.hstack([pair[1] for pair in self._pending])
-            self._total += left @ right.T
+            lefts, rights = zip(*self._pending, strict=True)
+            self._take_up(lefts, rights)
             self._pending = []
+
+    def _take_up(self, lefts: Sequence[Float32], rights: Sequence[Float32]) -> None:
+        raise NotImplementedError
+
+
+class MeanPrediction(_SeveralAtOnce):
+    """Keeps the mean prediction of every pair, [n, m], and cuts it to a rank. Memory: 4 n m bytes."""
+
+    def __init__(self, n_users: int, n_films: int, rank: int, seed: int) -> None:
+        super().__init__(at_once=8)  # One pass over the matrix serves them all.
+        self._total = np.zeros((n_users, n_films), np.float32)
+        self._rank = min(rank, n_users, n_films)
+        self._seed = seed
+
+    def _take_up(self, lefts: Sequence[Float32], rights: Sequence[Float32]) -> None:
+        self._total += np.hstack(lefts) @ np.hstack(rights).T
 
     def factors(self) -> Factors:
         assert self.samples, "no sample was added"
@@ -112,45 +139,32 @@ class MeanPrediction:
         )
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        return {"total": self._total, "count": np.array(self.samples), **_stacked(self._pending)}
+        return {"total": self._total, **super().state()}
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
+        super().restore(state)
         self._total = np.array(state["total"], np.float32)
-        self.samples = int(state["count"])
-        self._pending = _unstacked(state)
 
 
-class CompressedMean:
+class CompressedMean(_SeveralAtOnce):
     """Keeps the mean prediction as a product of two thin matrices, cut to a rank again after a few samples.
 
     Memory: some hundred numbers a user and a film, whatever the samples. Samples are products too, and a
     sum of products is one whose factors stand side by side: nothing has to be aligned.
     """
 
-    # Samples until the next cut: the running factors and they are then about equally wide.
-    _PENDING = 2
     # Directions kept beyond the served ones: what one sample does not show yet, the next may.
     _SPARE = 16
 
     def __init__(self, n_users: int, n_films: int, rank: int) -> None:
+        super().__init__(at_once=2)  # They and the running factors are then about equally wide.
         self._rank = min(rank, n_users, n_films)
         self._left = np.zeros((n_users, 0), np.float32)
         self._right = np.zeros((n_films, 0), np.float32)
-        self._pending: list[tuple[Float32, Float32]] = []
-        self.samples = 0
 
-    def add(self, users: Float32, films: Float32) -> None:
-        self._pending.append(_with_biases(users, films))
-        self.samples += 1
-        if len(self._pending) == self._PENDING:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._pending:
-            left = np.hstack([self._left, *(pair[0] for pair in self._pending)])
-            right = np.hstack([self._right, *(pair[1] for pair in self._pending)])
-            self._left, self._right = cut(left, right, self._rank + self._SPARE)
-            self._pending = []
+    def _take_up(self, lefts: Sequence[Float32], rights: Sequence[Float32]) -> None:
+        left, right = np.hstack([self._left, *lefts]), np.hstack([self._right, *rights])
+        self._left, self._right = cut(left, right, self._rank + self._SPARE)
 
     def factors(self) -> Factors:
         assert self.samples, "no sample was added"
@@ -169,18 +183,12 @@ class CompressedMean:
         return Factors(left, of_users, right, of_films)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        return {
-            "mean_left": self._left,
-            "mean_right": self._right,
-            "count": np.array(self.samples),
-            **_stacked(self._pending),
-        }
+        return {"mean_left": self._left, "mean_right": self._right, **super().state()}
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
+        super().restore(state)
         self._left = np.array(state["mean_left"], np.float32)
         self._right = np.array(state["mean_right"], np.float32)
-        self.samples = int(state["count"])
-        self._pending = _unstacked(state)
 
 
 def cut(left: Float32, right: Float32, rank: int) -> tuple[Float32, Float32]:
@@ -215,16 +223,3 @@ def _with_biases(users: Float32, films: Float32) -> tuple[Float32, Float32]:
     left = np.hstack([users, np.full((len(users), 1), one)])
     right = np.hstack([films[:, :-1], np.full((len(films), 1), one), films[:, -1:]])
     return left, right
-
-
-def _stacked(pending: list[tuple[Float32, Float32]]) -> dict[str, NDArray[np.generic]]:
-    # What is pending stays so: multiplied in another grouping the last bits would differ.
-    return {
-        "left": np.array([pair[0] for pair in pending], np.float32),
-        "right": np.array([pair[1] for pair in pending], np.float32),
-    }
-
-
-def _unstacked(state: dict[str, NDArray[np.generic]]) -> list[tuple[Float32, Float32]]:
-    pairs = zip(state["left"], state["right"], strict=True)
-    return [(np.asarray(left, np.float32), np.asarray(right, np.float32)) for left, right in pairs]
