@@ -114,7 +114,10 @@ def _recommender(objects: FileStore) -> Recommender:
             for name, value in msgspec.structs.asdict(side).items()
             if isinstance(value, np.ndarray)
         }
-        return Engine(msgspec.structs.replace(side, **own), UserSide(objects, side.manifest), maps_users=True)
+        users = UserSide(objects, side.manifest)
+        engine = Engine(msgspec.structs.replace(side, **own), users, maps_users=True)
+        engine.prepare()
+        return engine
 
     cache = ReleaseCache(objects, 1e6, load=copied)
     recommender = Recommender(cache, objects=Outside("object store", deadline_ms=1_000))

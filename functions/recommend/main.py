@@ -18,9 +18,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import flask
 import functions_framework
 
-from marquee.recommend.lean_numpy import import_numpy
+from marquee.recommend.lean_imports import import_msgspec, import_numpy
 
 import_numpy()
+import_msgspec()
 
 from marquee.errors import MarqueeError
 from marquee.recommend.assembly import Once, assemble

@@ -38,6 +38,10 @@ HEAVY = {
     "numpy.typing",
     "numpy._typing",
     "numpy._core._add_newdocs",
+    "msgspec.inspect",
+    "msgspec.toml",
+    "msgspec.yaml",
+    "typing_extensions",
     "zoneinfo",
     "http.cookiejar",
     "prometheus_client",
@@ -94,25 +98,45 @@ def test_an_answer_from_files_loads_nothing_heavy_and_the_import_starts_nothing(
 
 
 LEAN = """
-from marquee.recommend.lean_numpy import LEFT_OUT, import_numpy
+from marquee.recommend.lean_imports import OF_MSGSPEC, OF_NUMPY, import_msgspec, import_numpy
 import_numpy()
-import sys, numpy as np
-assert not set(LEFT_OUT) & set(sys.modules), "an empty module was left behind"
+import_msgspec()
+import sys
+left = {*OF_MSGSPEC, *OF_NUMPY, "typing_extensions"} & set(sys.modules)
+assert not left, f"{left} was left behind"
+before = sys.modules["numpy"], sys.modules["msgspec"]
+import_numpy()
+import_msgspec()
+assert (sys.modules["numpy"], sys.modules["msgspec"]) == before
+"""
+NUMPY = """
+import numpy as np
 assert np.allclose(np.linalg.solve(np.array([[2.0, 1.0], [1.0, 3.0]]), [3.0, 5.0]), [0.8, 1.4])
 assert np.linalg.eigh(np.eye(2)).eigenvalues.tolist() == [1.0, 1.0]
 import numpy.testing, numpy.typing
 assert numpy.typing.NDArray[np.float32].__origin__ is np.ndarray
-before = sys.modules["numpy"]
-import_numpy()
-assert sys.modules["numpy"] is before
-print("whole")
+"""
+MSGSPEC = """
+from datetime import datetime
+from typing import Annotated
+import msgspec
+class Row(msgspec.Struct):
+    at: datetime
+    names: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
+row = msgspec.json.decode('{"at": "2026-01-02T03:04:05Z", "names": ["a"]}', type=Row)
+assert (row.at.year, row.names, msgspec.structs.asdict(row)["names"]) == (2026, ("a",), ("a",))
+import msgspec.inspect, msgspec.toml, msgspec.yaml, typing_extensions
+assert msgspec.inspect.type_info(Row).cls is Row
+assert msgspec.toml.decode("a = 1") == {"a": 1}
+assert typing_extensions.get_type_hints(Row)["at"] is datetime
 """
 
 
-def test_numpy_without_its_docstrings_is_whole_in_all_else() -> None:
-    """The pinned numpy: what is left out for the start is there for who asks for it afterwards."""
+@pytest.mark.parametrize("used", [NUMPY, MSGSPEC])
+def test_what_is_left_out_for_the_start_is_there_for_who_asks_for_it_afterwards(used: str) -> None:
+    """The pinned numpy and msgspec are whole in all else."""
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LEAN],
+        [sys.executable, "-W", "error", "-c", LEAN + used + 'print("whole")'],
         env={**os.environ, "PYTHONPATH": str(ROOT / "shared")},
         capture_output=True,
         text=True,

@@ -136,6 +136,7 @@ def large() -> TrainedModel:
 def test_an_engine_answers_with_it_as_without(store: FileStore, policy: Exploration) -> None:
     """Films, order and chances; scores up to what float32 rounds. Chance begins anew for each."""
     engine = Engine.load(store, written(store, large()))
+    engine.prepare()
     assert engine._shortlist
     for user in range(1000, 1006):
         profile = profile_of(engine.side, engine.read_record(str(user)), None)

@@ -36,6 +36,8 @@ def check_array(name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -
     """Raise :class:`ArtifactRefused` unless ``array`` is finite float32 of ``shape``."""
     if array.dtype != np.dtype("<f4") or array.shape != shape:
         raise ArtifactRefused(f"{name} is {array.dtype}{list(array.shape)}, not float32{list(shape)}")
-    # The ends tell of every number between them, and a NaN is both; without an array of answers.
-    if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
+    # One reading and no array of answers. A sum may be too large though its numbers are not: then they are looked at.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
+    if not np.isfinite(total) and not np.isfinite(array).all():
         raise ArtifactRefused(f"{name} holds numbers that are not finite")

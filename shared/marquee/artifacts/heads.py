@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +13,8 @@ from marquee.artifacts.manifest import Manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_ALL = slice(None)
 
 
 class ItemSide(msgspec.Struct, frozen=True, eq=False):
@@ -32,10 +34,10 @@ class ItemSide(msgspec.Struct, frozen=True, eq=False):
     cohort_scores: Floats = msgspec.field(default_factory=no_cohorts)  # [n_cohorts, n_items]
 
 
-def rate(side: ItemSide, vector: Floats, bias: float) -> Floats:
-    """The predicted rating of every film, [n_items], not clipped to the scale."""
-    ratings: Floats = side.item_vectors @ vector
-    ratings += side.item_biases
+def rate(side: ItemSide, vector: Floats, bias: float, rows: Sequence[int] | slice = _ALL) -> Floats:
+    """The predicted rating of every film, [n_items], or of those in ``rows``; not clipped to the scale."""
+    ratings: Floats = side.item_vectors[rows] @ vector
+    ratings += side.item_biases[rows]
     ratings += np.float32(side.manifest.mean + bias)
     return ratings
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
@@ -28,6 +27,10 @@ STEPS_BACK = 10
 """How many releases before a refused one are tried by an instance that has loaded none."""
 
 REFUSALS_KEPT = 20
+LOADING = "releases"
+"""The name of the thread that reads the store."""
+
+_FIRST_ANSWER_S = 0.02  # For the answers that waited, before the processor is busy with making later ones faster.
 _PAUSE_UNLOADED_S = 1.0  # Between two looks while there is nothing to serve.
 
 
@@ -46,20 +49,22 @@ class Refusal(msgspec.Struct, frozen=True):
     time: datetime
 
 
-@dataclass
 class ReleaseCache:
-    """Follows ``releases/current.json`` of ``store``, looking every ``refresh_s``."""
+    """Follows ``releases/current.json`` of ``store``, looking every ``refresh_s``.
 
-    store: ObjectStore
-    refresh_s: float
-    load: Callable[[ObjectStore, str], Engine] = Engine.load
-    refusals: list[Refusal] = field(default_factory=list)
-    store_away: str = ""
-    """Why the last look at the store failed, or empty."""
-    release_refused: bool = False
-    """Whether the current release was refused, so that another serves."""
+    ``refusals``: the last of them. ``store_away``: why the last look at the store failed, or empty.
+    ``release_refused``: whether the current release was refused, so that another serves.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, store: ObjectStore, refresh_s: float, load: Callable[[ObjectStore, str], Engine] = Engine.load
+    ) -> None:
+        self.store = store
+        self.refresh_s = refresh_s
+        self.load = load
+        self.refusals: list[Refusal] = []
+        self.store_away = ""
+        self.release_refused = False
         self._serving: Serving | None = None
         self._seen: Version | None = None
         self._starting = threading.Lock()
@@ -98,15 +103,23 @@ class ReleaseCache:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
+                self._thread = threading.Thread(target=self._run, name=LOADING, daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self.look()
             self._looked.set()
+            self._prepare()
             unloaded = self._serving is None
             self._stop.wait(min(self.refresh_s, _PAUSE_UNLOADED_S) if unloaded else self.refresh_s)
+
+    def _prepare(self) -> None:
+        """Whatever makes answers faster and is not needed for the first one."""
+        unprepared = [engine for engine in self._engines() if not engine.prepared]
+        if unprepared and not self._stop.wait(_FIRST_ANSWER_S):
+            for engine in unprepared:
+                engine.prepare()
 
     def _look(self) -> None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
@@ -15,7 +14,7 @@ from marquee.recommend.trace import Trace
 _encode = msgspec.json.Encoder().encode
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Line(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """What is said of one request. No user id: the impression of the same recommendation id has it.
 
     ``total_ms`` and ``steps_ms`` are milliseconds; the latter by the name of the step.
@@ -62,32 +61,18 @@ class RequestLog:
             message=message,
             status=status,
             total_ms=_ms(seconds),
-            **_said_of(answer),
-            **({} if trace is None else self._said_of(trace)),
         )
+        if answer is not None:
+            line.steps_ms = {step: _ms(took) for step, took in answer.seconds.items()}
+            line.tier, line.arm, line.model_version = answer.tier, answer.arm, answer.version
+            line.release, line.films, line.explored = answer.release, len(answer.films), answer.explored
+            line.notes, line.recommendation_id = answer.notes, answer.recommendation_id
+        if trace is not None:
+            line.trace, line.span, line.sampled = self._prefix + trace.trace_id, trace.span_id, trace.sampled
         try:
             self._write(_encode(line) + b"\n")
         except OSError:
             pass
-
-    def _said_of(self, trace: Trace) -> dict[str, Any]:
-        return {"trace": self._prefix + trace.trace_id, "span": trace.span_id, "sampled": trace.sampled}
-
-
-def _said_of(answer: Answer | None) -> dict[str, Any]:
-    if answer is None:
-        return {}
-    return {
-        "steps_ms": {step: _ms(seconds) for step, seconds in answer.seconds.items()},
-        "tier": answer.tier,
-        "arm": answer.arm,
-        "model_version": answer.version,
-        "release": answer.release,
-        "films": len(answer.films),
-        "explored": answer.explored,
-        "notes": answer.notes,
-        "recommendation_id": answer.recommendation_id,
-    }
 
 
 def _ms(seconds: float) -> float:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
-from uuid import uuid4
 
 import msgspec
 
@@ -26,6 +25,7 @@ from marquee.recommend.exploration import Exploration
 from marquee.recommend.outside import NoAnswer, Outside
 from marquee.recommend.popular import PopularFilms
 from marquee.recommend.profile import Profile, profile_of
+from marquee.recommend.recommendation_id import RecommendationIds
 from marquee.stream.batch import Impression, ImpressionFilm
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ class Recommender:
         self._policy = policy
         self._wait_s = wait_s
         self._cold_wait_s = cold_wait_s
+        self._ids = RecommendationIds()
 
     def answer(self, user_id: str, now: datetime) -> Answer:
         """A list for the user, known or not; raises :class:`NothingToRecommend`."""
@@ -255,7 +256,7 @@ class Recommender:
             notes.append(RELEASE_REFUSED)
         serving, arm = by or (None, "")
         return Answer(
-            recommendation_id=str(uuid4()),
+            recommendation_id=self._ids.new(),
             user_id=user_id,
             time=now,
             arm=arm,

@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_TRACEPARENT = re.compile(
-    r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?", re.ASCII
-)
-_CLOUD = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([01]))?", re.ASCII)
+# Compiled by the first request that has such a header, and kept by ``re``: an instance's start has no time for it.
+_TRACEPARENT = r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+_CLOUD = r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([01]))?"
 
 
 class Trace(NamedTuple):
@@ -23,9 +22,12 @@ class Trace(NamedTuple):
 def trace_of(environ: Mapping[str, str]) -> Trace | None:
     """The trace of a request by its WSGI environment; None for a request without one, or a malformed one."""
     if parent := environ.get("HTTP_TRACEPARENT"):
-        if found := _TRACEPARENT.fullmatch(parent.strip()):
+        if found := re.fullmatch(_TRACEPARENT, parent.strip(), re.ASCII):
             return Trace(found[1], found[2], bool(int(found[3], 16) & 1))
-    elif (cloud := environ.get("HTTP_X_CLOUD_TRACE_CONTEXT")) and (found := _CLOUD.fullmatch(cloud.strip())):
+    elif cloud := environ.get("HTTP_X_CLOUD_TRACE_CONTEXT"):
+        found = re.fullmatch(_CLOUD, cloud.strip(), re.ASCII)
+        if not found:
+            return None
         span = int(found[2] or 0)
         return Trace(found[1].lower(), f"{span:016x}" if 0 < span < 1 << 64 else "", found[3] == "1")
     return None
