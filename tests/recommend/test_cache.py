@@ -87,6 +87,31 @@ def test_a_newer_release_is_swapped_in_and_answers_under_way_keep_theirs(
     assert under_way.engines["control"].popular(1)[0].rating == 3.0
 
 
+def test_what_only_makes_answers_faster_is_made_when_the_first_one_can_be_out(
+    store: FileStore, flaky: FlakyStore
+) -> None:
+    """By the thread that loads, and again for a release that follows."""
+    released(store)
+    prepared, goes_on = threading.Semaphore(0), threading.Event()
+
+    class Watched(Engine):
+        def prepare(self) -> None:
+            goes_on.wait(10)
+            super().prepare()
+            prepared.release()
+
+    cache = ReleaseCache(flaky, refresh_s=0.02, load=Watched.load)
+    serving = cache.serving(10)
+    assert serving is not None
+    assert not serving.engines["control"].prepared  # And still it serves.
+    goes_on.set()
+    assert prepared.acquire(timeout=10)
+    assert serving.engines["control"].prepared
+    released(store, two_tastes(mean=3.5), LATER)
+    assert prepared.acquire(timeout=10)
+    cache.close()
+
+
 def test_the_background_sees_a_release_by_itself(store: FileStore, flaky: FlakyStore) -> None:
     released(store)
     loaded = threading.Semaphore(0)

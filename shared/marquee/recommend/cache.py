@@ -30,7 +30,9 @@ REFUSALS_KEPT = 20
 LOADING = "releases"
 """The name of the thread that reads the store."""
 
-_FIRST_ANSWER_S = 0.02  # For the answers that waited, before the processor is busy with making later ones faster.
+_FIRST_ANSWER_S = (
+    0.02  # For the answers that waited, before the processor is busy with making later ones faster.
+)
 _PAUSE_UNLOADED_S = 1.0  # Between two looks while there is nothing to serve.
 
 

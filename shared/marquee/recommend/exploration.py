@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
-
 
 Rows: TypeAlias = "Set[int] | NDArray[np.integer]"
 
 
-class Exploration(msgspec.Struct, frozen=True, eq=False):  # A dataclass takes a millisecond of each start to make.
+# A dataclass takes a millisecond of each start to make.
+class Exploration(msgspec.Struct, frozen=True, eq=False):
     """``share`` of the answers are uniform; in the others the last ``tail`` places come from ``pool`` films.
 
     The pool begins with the films that would be in those places: tail 3 and pool 9 of 20 draws the last

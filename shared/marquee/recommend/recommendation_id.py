@@ -12,7 +12,8 @@ class RecommendationIds:
     """UUIDs of version 4 (RFC 9562, 5.4). Make one in the process that uses it, not in a parent that forks.
 
     The system's randomness seeds a generator once; ``uuid4`` asks for it each time, a call that lets go of Python's
-    lock and takes a fortieth of an answer. Nobody is kept out by not being able to guess an id. Safe to share between threads.
+    lock and takes a fortieth of an answer. Ids need not be hard to guess: they keep nobody out. Safe to share between
+    threads.
     """
 
     def __init__(self) -> None:
