@@ -34,7 +34,7 @@ COPIES_MB = 200
 """The films' vectors lie in memory so many times over that no cache holds them, nor shortlists of half the size."""
 
 ROUNDS, ROUND_S, CONNECTIONS = 15, 0.5, 8
-STARTS, STARTS_BY_USERS = 15, 40
+STARTS, STARTS_BY_USERS = 30, 40
 SWAPS, FULL_SIZE = 100, 1_000_000
 
 Starting: TypeAlias = "Callable[[], AbstractContextManager[Instance]]"

@@ -36,8 +36,10 @@ def check_array(name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -
     """Raise :class:`ArtifactRefused` unless ``array`` is finite float32 of ``shape``."""
     if array.dtype != np.dtype("<f4") or array.shape != shape:
         raise ArtifactRefused(f"{name} is {array.dtype}{list(array.shape)}, not float32{list(shape)}")
-    # One reading and no array of answers. A sum may be too large though its numbers are not: then they are looked at.
+    # One reading, without an array of answers: of numbers that are no numbers no sum is one. Squares may add up to more
+    # than float32 holds though all is well: then each is looked at.
+    flat: Floats = array.reshape(-1).view(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        total = array.sum()
-    if not np.isfinite(total) and not np.isfinite(array).all():
+        squares = flat @ flat
+    if not np.isfinite(squares) and not np.isfinite(array).all():
         raise ArtifactRefused(f"{name} holds numbers that are not finite")

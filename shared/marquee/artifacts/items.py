@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -25,8 +26,8 @@ MOVIE_IDS = "movie_ids.json"
 COHORTS, COHORT_SCORES = "cohorts.json", "cohort_scores"
 _READERS = 4
 
-Files: TypeAlias = "Mapping[str, Future[memoryview]]"
-"""By name, and perhaps still on their way."""
+Files: TypeAlias = "Callable[[str], memoryview]"
+"""The bytes of a file, found right."""
 
 
 def read_items(store: ObjectStore, version: str) -> ItemSide:
@@ -37,10 +38,16 @@ def read_items(store: ObjectStore, version: str) -> ItemSide:
     manifest = read_manifest(store, version)
     optional = (COHORTS, npy_file(COHORT_SCORES)) if COHORTS in manifest.files else ()
     names = (MOVIE_IDS, *map(npy_file, shapes_of(manifest)), *optional)
-    with ThreadPoolExecutor(_READERS) as readers:  # Reading waits, and hashing lets go of Python's lock ...
+    if mapping(
+        store
+    ):  # Nothing to wait for; and files that are hashed side by side take longer than one by one.
+        return _assembled(manifest, partial(_read, store, manifest))
+    with ThreadPoolExecutor(_READERS) as readers:
         reading = {file: readers.submit(_read, store, manifest, file) for file in names}
         try:
-            return _assembled(manifest, reading)  # ... so that meanwhile what has come is looked at.
+            return _assembled(
+                manifest, lambda file: reading[file].result()
+            )  # Each while others are on their way.
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
 
@@ -49,16 +56,14 @@ def _assembled(manifest: Manifest, files: Files) -> ItemSide:
     movie_ids = _texts(MOVIE_IDS, files)
     items = _rows(manifest, movie_ids)
     shapes = shapes_of(manifest).items()
-    arrays = {name: _array(name, files[npy_file(name)].result(), shape) for name, shape in shapes}
+    arrays = {name: _array(name, files(npy_file(name)), shape) for name, shape in shapes}
     side = ItemSide(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All of it arrays.
-    return _with_cohorts(side, files) if COHORTS in files else side
+    return _with_cohorts(side, files) if COHORTS in manifest.files else side
 
 
 def _with_cohorts(side: ItemSide, files: Files) -> ItemSide:
     names = _texts(COHORTS, files)
-    scores = _array(
-        COHORT_SCORES, files[npy_file(COHORT_SCORES)].result(), (len(names), side.manifest.n_items)
-    )
+    scores = _array(COHORT_SCORES, files(npy_file(COHORT_SCORES)), (len(names), side.manifest.n_items))
     return msgspec.structs.replace(
         side, cohorts={name: row for row, name in enumerate(names)}, cohort_scores=scores
     )
@@ -119,6 +124,6 @@ def _array(name: str, data: memoryview, shape: tuple[int, ...]) -> Floats:
 
 def _texts(file: str, files: Files) -> tuple[str, ...]:
     try:
-        return msgspec.json.decode(files[file].result(), type=tuple[str, ...])
+        return msgspec.json.decode(files(file), type=tuple[str, ...])
     except msgspec.MsgspecError as error:
         raise ArtifactRefused(f"{file} should be a list of texts: {error}") from error

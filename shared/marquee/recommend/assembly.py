@@ -14,15 +14,15 @@ from marquee.recommend.cache import ReleaseCache
 from marquee.recommend.engine import Cohorts
 from marquee.recommend.exploration import Exploration
 from marquee.recommend.http import RecommendHttp
-from marquee.recommend.impressions import ImpressionSender
 from marquee.recommend.observation import Observed
 from marquee.recommend.outside import Outside
-from marquee.recommend.popular import PopularFilms
 from marquee.recommend.request_log import RequestLog
 from marquee.recommend.service import CohortsOf, HistoryOf, Recommender
 from marquee.settings import Settings
 
 if TYPE_CHECKING:
+    from marquee.recommend.impressions import ImpressionSender
+    from marquee.recommend.popular import PopularFilms
     from marquee.stream.delivery import Delivery
     from marquee.telemetry.history import History
 
@@ -117,6 +117,7 @@ def _policy(settings: Settings) -> Exploration:
 def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularFilms | None]:
     if not settings.database_url:
         return None, None
+    from marquee.recommend.popular import PopularFilms
     from marquee.telemetry.database import Database
     from marquee.telemetry.history import popular, user_history
 
@@ -137,6 +138,8 @@ def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularFilms |
 def _impressions(settings: Settings) -> ImpressionSender | None:
     if not settings.delivery_url:
         return None
+    from marquee.recommend.impressions import ImpressionSender
+
     timeout_s = min(settings.delivery_timeout_s, _IMPRESSION_TIMEOUT_S)
 
     def connect() -> Delivery:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,9 +21,11 @@ import marquee
 from marquee.errors import InvalidUserId, NothingToRecommend
 from marquee.recommend.cache import ReleaseCache
 from marquee.recommend.engine import Film
-from marquee.recommend.impressions import ImpressionSender
 from marquee.recommend.service import Answer, Likely, Recommender
 from marquee.recommend.user_id import check_user_id
+
+if TYPE_CHECKING:  # Only where impressions are kept.
+    from marquee.recommend.impressions import ImpressionSender
 
 log = logging.getLogger(__name__)
 

@@ -23,12 +23,12 @@ from marquee.recommend.cache import ReleaseCache, Serving
 from marquee.recommend.engine import Cohorts, Engine, Film, Tier
 from marquee.recommend.exploration import Exploration
 from marquee.recommend.outside import NoAnswer, Outside
-from marquee.recommend.popular import PopularFilms
 from marquee.recommend.profile import Profile, profile_of
 from marquee.recommend.recommendation_id import RecommendationIds
-from marquee.stream.batch import Impression, ImpressionFilm
 
 if TYPE_CHECKING:
+    from marquee.recommend.popular import PopularFilms
+    from marquee.stream.batch import Impression
     from marquee.telemetry.history import History
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     def impression(self) -> Impression:
         """What is remembered of it."""
+        from marquee.stream.batch import Impression, ImpressionFilm  # Only where impressions are kept.
+
         films = tuple(ImpressionFilm(f.movie_id, f.score, f.rating, f.propensity) for f in self.films)
         return Impression(
             self.recommendation_id,
