@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from marquee.costs import prices, report
@@ -12,7 +13,8 @@ from marquee.costs.comparison import compare
 from marquee.costs.load import System, Work
 from marquee.costs.plot import draw
 from marquee.local.described import Functions, Schedules, schema
-from marquee.settings import documentation
+from marquee.setting import meta_of
+from marquee.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,6 +25,29 @@ def between(page: str, name: str, made: str) -> str:
     found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     assert len(found.findall(page)) == 1, f"the marks of {name} are not there once"
     return found.sub(lambda _: f"{begin}\n{made}\n{end}", page)
+
+
+def configuration_page() -> str:
+    """``docs/configuration.md``."""
+    rows = []
+    for setting in fields(Settings):
+        meta = meta_of(setting)
+        default = "(none)" if setting.default in ("", ()) else f"`{setting.default}`"
+        example = f" For example `{meta.example}`." if meta.example else ""
+        rows.append(f"| `{PREFIX}{setting.name.upper()}` | {default} | {meta.doc}{example} |")
+    return "\n".join(
+        [
+            "# Configuration",
+            "",
+            "Every part of Marquee is set by environment variables, read once at the start. This page is",
+            "written from `shared/marquee/settings.py` by `make docs`; do not edit it.",
+            "",
+            "| variable | default | what it is |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
 
 
 def cost_page() -> str:
@@ -43,7 +68,7 @@ def price_schema() -> str:
 
 
 if __name__ == "__main__":
-    (ROOT / "docs/configuration.md").write_text(documentation())
+    (ROOT / "docs/configuration.md").write_text(configuration_page())
     for name, kind in (("functions", Functions), ("schedules", Schedules)):
         (ROOT / f"infra/{name}.schema.json").write_text(json.dumps(schema(kind), indent=2) + "\n")
     (ROOT / "docs/cost.md").write_text(cost_page())

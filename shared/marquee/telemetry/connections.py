@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 
 from marquee.errors import DatabaseRefused, DatabaseUnavailable, DataRefused
-from marquee.settings import masked
+from marquee.setting import masked
 
 # Refusals that no repetition mends. All else (network, shutdown, disk full, deadlock, deadline) may pass.
 _REFUSALS = (

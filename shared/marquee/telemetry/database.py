@@ -17,7 +17,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from marquee.errors import DatabaseUnavailable
-from marquee.settings import masked
+from marquee.setting import masked
 from marquee.telemetry.connections import connect, is_alive, translate
 from marquee.telemetry.reader import Reader, Rows
 
