@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +16,8 @@ from marquee.artifacts.model import Histories, TrainedModel
 from marquee.artifacts.object_store import ObjectStore
 
 THROUGH = datetime(1998, 4, 1, 12, 30, 5, tzinfo=UTC)
+AUTHOR: dict[str, Any] = {"author": "test"}
+"""Who releases them."""
 
 
 def made_model(
