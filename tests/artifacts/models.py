@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,12 +13,15 @@ import numpy as np
 
 from marquee.artifacts.artifact import write_artifact
 from marquee.artifacts.manifest import FileEntry, Manifest, encode, object_name, read_manifest
-from marquee.artifacts.model import Histories, TrainedModel
+from marquee.artifacts.model import Histories, TrainedModel, item_shapes
 from marquee.artifacts.object_store import ObjectStore
 
 THROUGH = datetime(1998, 4, 1, 12, 30, 5, tzinfo=UTC)
 AUTHOR: dict[str, Any] = {"author": "test"}
 """Who releases them."""
+ARRAYS = tuple(item_shapes(1, 1, 1))
+ITEM_FILES = ("movie_ids.json", *(f"{name}.npy" for name in ARRAYS))
+USER_FILES = ("users.bin", "users.index")
 
 
 def made_model(
@@ -79,3 +83,9 @@ def forge(store: ObjectStore, version: str, file: str, data: bytes) -> None:
     overwrite(store, version, file, data)
     entry = FileEntry(len(data), hashlib.sha256(data).hexdigest())
     change_manifest(store, version, lambda m: msgspec.structs.replace(m, files={**m.files, file: entry}))
+
+
+def _npy(array: np.ndarray, **options: Any) -> bytes:
+    out = io.BytesIO()
+    np.lib.format.write_array(out, array, **options)
+    return out.getvalue()

@@ -17,8 +17,7 @@ from marquee.artifacts.smoke import smoke_test
 from marquee.artifacts.users import UserSide
 from marquee.errors import ArtifactRefused
 
-from .models import change_manifest, forge, made_model, stored
-from .test_artifact import _npy
+from .models import _npy, change_manifest, forge, made_model, stored
 
 
 def test_a_handful_of_users_is_kept(file_store: ObjectStore) -> None:
