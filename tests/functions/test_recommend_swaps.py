@@ -31,11 +31,6 @@ A_MODEL_MB = 2.5
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FileStore:
-    return FileStore(tmp_path / "objects")
-
-
-@pytest.fixture
 def function(store: FileStore, tmp_path: Path) -> Iterator[Function]:
     env = {
         "MARQUEE_OBJECTS_URL": f"file://{store.root}",

@@ -1,0 +1,56 @@
+"""``recommend`` as it is deployed, on a store of the test's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.servers.function import Function, Reply
+
+from marquee.artifacts.file import FileStore
+
+Start = Callable[..., Function]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    return FileStore(tmp_path / "objects")
+
+
+@pytest.fixture
+def start(store: FileStore, tmp_path: Path) -> Iterator[Start]:
+    """Start ``recommend`` on ``store``; settings are added by name."""
+    started: list[Function] = []
+
+    def make(**settings: str) -> Function:
+        env = {
+            "MARQUEE_OBJECTS_URL": f"file://{store.root}",
+            "MARQUEE_RELEASE_REFRESH_S": "0.1",
+            # A busy machine is no fault of the code's.
+            "MARQUEE_CALLER_TIMEOUT_MS": "20000",
+            "MARQUEE_HISTORY_DEADLINE_MS": "2000",
+            # Lists whose order is known.
+            "MARQUEE_EXPLORE_SHARE": "0",
+            "MARQUEE_EXPLORE_TAIL": "0",
+            **{name if name.isupper() else f"MARQUEE_{name.upper()}": v for name, v in settings.items()},
+        }
+        started.append(Function("recommend", tmp_path, env))
+        return started[-1].__enter__()
+
+    yield make
+    for function in started:
+        function.__exit__()
+
+
+def eventually(ask: Callable[[], Reply], wanted: Callable[[Reply], bool]) -> Reply:
+    """Ask until the answer is as wanted; every answer on the way has to be a good one."""
+    deadline = time.monotonic() + 30
+    while True:
+        reply = ask()
+        assert reply.status == 200, reply
+        if wanted(reply):
+            return reply
+        assert time.monotonic() < deadline, reply
+        time.sleep(0.02)
