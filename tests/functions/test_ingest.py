@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from tests.functions.ingest import Function, push
 from tests.telemetry.lines import MOVIE, account, ask, batch, rate, rows, watch
 
 from marquee.local.postgres import EmbeddedPostgres
-from marquee.local.process import Process, free_port
 from marquee.stream.batch import Impression, ImpressionBatch, ImpressionFilm
 from marquee.stream.envelope import seal, to_http
 from marquee.telemetry import progress
@@ -24,56 +21,7 @@ from marquee.telemetry.database import Database
 from marquee.telemetry.migrate import migrate
 
 pytestmark = pytest.mark.servers
-
-ROOT = Path(__file__).parents[2]
 LINES = [watch(1, 0), watch(1, 1), rate(1, 4), ask(1, 200, MOVIE), account(2), "broken", b"\xff\x00"]
-
-
-class Function:
-    """One instance of ``ingest``."""
-
-    def __init__(self, log: Path, database_url: str, **more: str) -> None:
-        self.port = free_port()
-        source = str(ROOT / "functions/ingest/main.py")
-        argv = [sys.executable, "-m", "functions_framework", "--source", source, "--target", "ingest"]
-        env = {"MARQUEE_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT / "shared")}
-        env |= {f"MARQUEE_{name}": value for name, value in more.items()}
-        where = ["--host", "127.0.0.1", "--port", str(self.port)]
-        self.process = Process("ingest", argv + where, log, env)
-
-    def start(self) -> None:
-        self.process.start()
-        self.process.wait_healthy(self._answers)
-
-    def ask(
-        self, method: str, body: bytes = b"", headers: Mapping[str, str] | None = None, path: str = "/"
-    ) -> tuple[int, str, dict[str, str]]:
-        """Status, text and headers of the answer."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request(method, path, body, dict(headers or {}))
-            response = connection.getresponse()
-            return response.status, response.read().decode(), dict(response.getheaders())
-
-    def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> int:
-        return self.ask("POST", body, headers)[0]
-
-    def _answers(self) -> bool:
-        try:
-            return self.ask("GET", path="/healthz")[0] == 200
-        except OSError:
-            return False
-
-
-def push(data: bytes | None, attributes: Mapping[str, str] | None) -> bytes:
-    """The body of a Pub/Sub push."""
-    message: dict[str, object] = {"messageId": "1", "publishTime": "2026-02-14T00:00:00Z"}
-    if data is not None:
-        message["data"] = base64.b64encode(data).decode()
-    if attributes is not None:
-        message["attributes"] = dict(attributes)
-    return json.dumps(
-        {"message": message, "subscription": "projects/p/subscriptions/s", "deliveryAttempt": 2}
-    ).encode()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 from google.pubsub_v1 import types
 from tests.chaos.account import account
 from tests.chaos.lines import Ledger
-from tests.functions.test_ingest import Function
+from tests.functions.ingest import Function
 from tests.servers.pubsub import PubSubServer
 
 from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.functions.test_ingest import Function
+from tests.functions.ingest import Function
 from tests.servers.certificates import Authority
 from tests.servers.pgbouncer import PASSWORD, PgBouncer, is_installed
 from tests.telemetry.lines import batch, rate, rows, watch
