@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.stream.test_bridge import Stage, _lines, stage, wait_until  # noqa: F401
+from tests.stream.stage import Stage, _lines, wait_until
 
 from marquee.errors import SettingsError
 from marquee.local.process import free_port
@@ -74,7 +74,7 @@ def test_port_that_is_taken_is_a_setting_to_mend() -> None:
 
 
 @pytest.mark.servers
-def test_running_bridge_tells_its_lag(stage: Stage) -> None:  # noqa: F811
+def test_running_bridge_tells_its_lag(stage: Stage) -> None:
     """While the receiver refuses, lines wait and attempts are counted; afterwards nothing is behind."""
     port, stop = free_port(), threading.Event()
     stage.receiver.always = 503

@@ -16,7 +16,7 @@ from confluent_kafka.cimpl import NewTopic
 from tests.servers.certificates import Authority
 from tests.servers.kafka_front import KafkaFront
 from tests.servers.receiver import Receiver
-from tests.stream.test_bridge import Stage
+from tests.stream.stage import Stage
 
 from marquee.local.kafka import EmbeddedKafka
 from marquee.local.process import Process, free_port
