@@ -21,7 +21,7 @@ from marquee.stream.batch import Record, StreamBatch
 from marquee.stream.envelope import seal, to_http
 from marquee.telemetry.migrate import migrate
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 
 class Telemetry:

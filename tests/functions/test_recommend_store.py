@@ -15,7 +15,7 @@ from marquee.artifacts.file import FileStore
 from marquee.artifacts.object_store import connect
 from marquee.artifacts.release import Arm, new_release, publish
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 
 def test_a_bad_artifact_is_refused_and_reported(store: FileStore, start: Start) -> None:

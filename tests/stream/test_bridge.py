@@ -11,7 +11,7 @@ import pytest
 from tests.servers.pubsub import PubSubServer
 from tests.stream.stage import PARTITIONS, Stage, _lines, wait_until
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 
 def test_every_line_arrives_once_in_order_and_is_committed(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from tests.stream.stage import PARTITIONS, Stage, _lines, wait_until
 from marquee.local.kafka import EmbeddedKafka
 from marquee.local.process import free_port
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 
 def test_killed_bridge_loses_nothing(stage: Stage, tmp_path: Path) -> None:
