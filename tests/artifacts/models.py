@@ -85,7 +85,7 @@ def forge(store: ObjectStore, version: str, file: str, data: bytes) -> None:
     change_manifest(store, version, lambda m: msgspec.structs.replace(m, files={**m.files, file: entry}))
 
 
-def _npy(array: np.ndarray, **options: Any) -> bytes:
+def npy_bytes(array: np.ndarray, **options: Any) -> bytes:
     out = io.BytesIO()
     np.lib.format.write_array(out, array, **options)
     return out.getvalue()

@@ -15,7 +15,7 @@ from marquee.artifacts.manifest import object_name
 from marquee.artifacts.object_store import ObjectStore
 from marquee.errors import ArtifactRefused
 
-from .models import ITEM_FILES, USER_FILES, _npy, change_manifest, forge, made_model, overwrite, stored
+from .models import ITEM_FILES, USER_FILES, change_manifest, forge, made_model, npy_bytes, overwrite, stored
 
 
 def _flipped(data: bytes) -> bytes:
@@ -69,16 +69,16 @@ def _with(value: float) -> np.ndarray:
 
 
 WRONG_ARRAYS = {
-    "NaN": _npy(_with(np.nan)),
-    "infinite": _npy(_with(np.inf)),
-    "float64": _npy(np.zeros((30, 5))),
-    "big endian": _npy(np.zeros((30, 5), ">f4")),
-    "too few rows": _npy(np.zeros((29, 5), np.float32)),
-    "transposed": _npy(np.zeros((5, 30), np.float32)),
-    "column by column": _npy(np.zeros((30, 5), np.float32, order="F")),
-    "pickled": _npy(np.full((30, 5), None, dtype=object), allow_pickle=True),
-    "another npy format": _npy(np.zeros((30, 5), np.float32), version=(2, 0)),
-    "cut inside the numbers": _npy(np.zeros((30, 5), np.float32))[:-4],
+    "NaN": npy_bytes(_with(np.nan)),
+    "infinite": npy_bytes(_with(np.inf)),
+    "float64": npy_bytes(np.zeros((30, 5))),
+    "big endian": npy_bytes(np.zeros((30, 5), ">f4")),
+    "too few rows": npy_bytes(np.zeros((29, 5), np.float32)),
+    "transposed": npy_bytes(np.zeros((5, 30), np.float32)),
+    "column by column": npy_bytes(np.zeros((30, 5), np.float32, order="F")),
+    "pickled": npy_bytes(np.full((30, 5), None, dtype=object), allow_pickle=True),
+    "another npy format": npy_bytes(np.zeros((30, 5), np.float32), version=(2, 0)),
+    "cut inside the numbers": npy_bytes(np.zeros((30, 5), np.float32))[:-4],
     "no npy at all": b"\x80\x04pickle" * 10,
     "empty": b"",
 }

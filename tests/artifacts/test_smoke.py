@@ -17,7 +17,7 @@ from marquee.artifacts.smoke import smoke_test
 from marquee.artifacts.users import UserSide
 from marquee.errors import ArtifactRefused
 
-from .models import _npy, change_manifest, forge, made_model, stored
+from .models import change_manifest, forge, made_model, npy_bytes, stored
 
 
 def test_a_handful_of_users_is_kept(file_store: ObjectStore) -> None:
@@ -54,7 +54,7 @@ def test_wrong_answers_are_caught(file_store: ObjectStore, what: str) -> None:
     """Arrays that are sound in themselves but do not belong to this model."""
     version = stored(file_store)
     file, array = WRONG[what][0], WRONG[what][1]()
-    forge(file_store, version, file, _npy(np.ascontiguousarray(array)))
+    forge(file_store, version, file, npy_bytes(np.ascontiguousarray(array)))
     read_items(file_store, version)
     with pytest.raises(ArtifactRefused, match="fails its smoke test: user"):
         verify(file_store, version)
@@ -70,7 +70,7 @@ def test_a_film_that_overtakes_is_caught(file_store: ObjectStore) -> None:
     forged = model.rank_items.copy()
     dora = next(case for case in smoke if case.user_id == "dora")
     forged[outsider] = forged[model.movie_ids.index(dora.top[0][0])] * 2
-    forge(file_store, version, "rank_items.npy", _npy(forged))
+    forge(file_store, version, "rank_items.npy", npy_bytes(forged))
     with pytest.raises(ArtifactRefused, match="other films"):
         verify(file_store, version)
 

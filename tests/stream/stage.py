@@ -113,5 +113,5 @@ class Stage:
         self.receiver.wait_for(lambda: self.all_arrived(count))
 
 
-def _lines(count: int) -> list[bytes | None]:
+def numbered_lines(count: int) -> list[bytes | None]:
     return [b"2022-11-14T12:24,%d,GET /create_account" % number for number in range(count)]

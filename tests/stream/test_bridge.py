@@ -9,21 +9,21 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.servers.pubsub import PubSubServer
-from tests.stream.stage import PARTITIONS, Stage, _lines, wait_until
+from tests.stream.stage import PARTITIONS, Stage, numbered_lines, wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 
 def test_every_line_arrives_once_in_order_and_is_committed(stage: Stage) -> None:
     """With nothing going wrong: each offset once, batches bounded, all of it committed at the end."""
-    stage.produce(_lines(1000))
+    stage.produce(numbered_lines(1000))
     with stage.bridge():
         stage.await_arrival(1000)
     assert all(offsets == Counter(range(500)) for offsets in stage.offsets().values())
     assert stage.committed() == [500, 500]
     records = {partition: found for (_, _, partition), found in stage.receiver.records().items()}
     assert all(len(envelope.data) < 20_000 for envelope in stage.receiver.accepted)
-    lines = _lines(1000)
+    lines = numbered_lines(1000)
     assert sorted(records[0], key=lambda r: r.offset)[7].raw == lines[14]
     assert abs(records[0][0].timestamp_ms / 1000 - time.time()) < 600
 
@@ -43,7 +43,7 @@ def test_bytes_of_every_kind_arrive(stage: Stage) -> None:
 def test_nothing_is_committed_while_the_receiver_refuses(stage: Stage) -> None:
     """And all of it once the receiver accepts again: no line was skipped."""
     stage.receiver.always = 503
-    stage.produce(_lines(400))
+    stage.produce(numbered_lines(400))
     with stage.bridge(DRAIN_S="0.2"):
         stage.receiver.wait_for(lambda: len(stage.receiver.refused) >= 10)
     assert stage.committed() == [0, 0]
@@ -58,7 +58,7 @@ def test_nothing_is_committed_while_the_receiver_refuses(stage: Stage) -> None:
 def test_lost_answer_is_delivered_again(stage: Stage) -> None:
     """The receiver took it and nobody knows: twice is what it is built for."""
     stage.receiver.lose_answers = 1
-    stage.produce(_lines(100))
+    stage.produce(numbered_lines(100))
     with stage.bridge():
         stage.await_arrival(100)
         stage.receiver.wait_for(lambda: len(stage.receiver.texts()) > 100)
@@ -67,7 +67,7 @@ def test_lost_answer_is_delivered_again(stage: Stage) -> None:
 
 def test_one_refused_batch_holds_the_commit_of_its_partition(stage: Stage) -> None:
     """Later batches go ahead; the commit waits for the first."""
-    stage.produce(_lines(1000))
+    stage.produce(numbered_lines(1000))
     stage.receiver.answers.extend([400])  # Terminal: kept, and tried again only after half a minute.
     with stage.bridge(DRAIN_S="0.2", BATCHES_IN_FLIGHT="100", DELIVERY_CONCURRENCY="1"):
         stage.await_arrival(900)
@@ -80,7 +80,7 @@ def test_one_refused_batch_holds_the_commit_of_its_partition(stage: Stage) -> No
 def test_receiver_that_does_not_answer_holds_back_the_bridge(stage: Stage) -> None:
     """It reads no further than its window: 20,000 lines wait in Kafka, not in memory."""
     stage.receiver.hold.clear()
-    stage.produce(_lines(20_000))
+    stage.produce(numbered_lines(20_000))
     with stage.bridge(BATCHES_IN_FLIGHT="3", DELIVERY_CONCURRENCY="64"):
         stage.receiver.wait_for(lambda: len(stage.receiver.accepted) >= 2 * 3)
         time.sleep(0.5)
@@ -102,7 +102,7 @@ def test_whole_way_through_pubsub(stage: Stage, monkeypatch: pytest.MonkeyPatch)
     server.faults.refuse.extend([grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
     server.faults.lose_answers = 1
     stage.receiver.answers.extend([503, 500])
-    stage.produce(_lines(2000))
+    stage.produce(numbered_lines(2000))
     with stage.bridge(DELIVERY_URL="pubsub://project/lines"):
         stage.await_commit(1000, 1000)
         stage.await_arrival(2000)
@@ -113,6 +113,6 @@ def test_whole_way_through_pubsub(stage: Stage, monkeypatch: pytest.MonkeyPatch)
 def test_health_file_is_touched_while_the_bridge_works(stage: Stage, tmp_path: Path) -> None:
     """A health check may go by its time."""
     file = tmp_path / "healthy"
-    stage.produce(_lines(4))
+    stage.produce(numbered_lines(4))
     with stage.bridge(HEALTH_FILE=str(file)):
         wait_until(file.exists)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.servers.receiver import Receiver
-from tests.stream.stage import PARTITIONS, Stage, _lines, wait_until
+from tests.stream.stage import PARTITIONS, Stage, numbered_lines, wait_until
 
 from marquee.local.kafka import EmbeddedKafka
 from marquee.local.process import free_port
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.long]
 def test_killed_bridge_loses_nothing(stage: Stage, tmp_path: Path) -> None:
     """SIGKILL in the middle, as a process: after a new start every offset was accepted at least once,
     and what was committed when it died had been accepted."""
-    stage.produce(_lines(6000))
+    stage.produce(numbered_lines(6000))
     stage.receiver.hold_after = 10
     process = stage.process(tmp_path)
     process.start()
@@ -42,7 +42,7 @@ def test_killed_bridge_loses_nothing(stage: Stage, tmp_path: Path) -> None:
 def test_sigterm_finishes_what_is_under_way(stage: Stage, tmp_path: Path) -> None:
     """Exit code 0, and the commit says exactly what was accepted: the next bridge repeats nothing."""
     stage.receiver.delay_s = 0.02
-    stage.produce(_lines(6000))
+    stage.produce(numbered_lines(6000))
     process = stage.process(tmp_path)
     process.start()
     stage.receiver.wait_for(lambda: len(stage.receiver.accepted) >= 10)
@@ -59,14 +59,14 @@ def test_sigterm_finishes_what_is_under_way(stage: Stage, tmp_path: Path) -> Non
 def test_two_bridges_share_the_partitions(stage: Stage) -> None:
     """A second one joins while the first is busy, and leaves again: both rebalances lose nothing."""
     stage.receiver.delay_s = 0.01
-    stage.produce(_lines(4000))
+    stage.produce(numbered_lines(4000))
     with stage.bridge():
         stage.receiver.wait_for(lambda: len(stage.receiver.accepted) >= 4)
         with stage.bridge():
             time.sleep(3)  # Long enough to be let in.
-            stage.produce(_lines(2000))
+            stage.produce(numbered_lines(2000))
             stage.await_arrival(6000)
-        stage.produce(_lines(2000))
+        stage.produce(numbered_lines(2000))
         stage.await_commit(4000, 4000)
     assert stage.all_arrived(8000)
 
@@ -75,7 +75,7 @@ def test_paused_partition_that_comes_back_is_read(stage: Stage) -> None:
     """The receiver hangs, so the partitions are paused; they go to another bridge and come back: the pause
     was the former owner's, and does not outlive its ownership."""
     stage.receiver.always = 503
-    stage.produce(_lines(20_000))
+    stage.produce(numbered_lines(20_000))
     with stage.bridge(BATCHES_IN_FLIGHT="2", DRAIN_S="0.1"):
         stage.receiver.wait_for(lambda: len(stage.receiver.refused) >= 20)
         time.sleep(1)  # Longer than a full partition goes without being paused.
@@ -98,7 +98,7 @@ def test_bridge_may_start_before_everything_else(stage: Stage, tmp_path: Path) -
             kafka.start()
             time.sleep(0.3)
             kafka.create_topic(late.topic, PARTITIONS)
-            late.produce(_lines(100))
+            late.produce(numbered_lines(100))
             time.sleep(0.3)
             late.receiver = Receiver(stage.receiver.port)
             late.await_arrival(100)
@@ -110,11 +110,11 @@ def test_broker_that_is_killed_comes_back(stage: Stage, tmp_path: Path) -> None:
     with EmbeddedKafka(tmp_path, durable=True) as kafka:
         durable = Stage(kafka, stage.receiver)
         kafka.create_topic(durable.topic, PARTITIONS)
-        durable.produce(_lines(2000))
+        durable.produce(numbered_lines(2000))
         with durable.bridge():
             stage.receiver.wait_for(lambda: len(stage.receiver.accepted) >= 2)
             kafka.kill()
             kafka.start()
-            durable.produce(_lines(1000))
+            durable.produce(numbered_lines(1000))
             durable.await_commit(1500, 1500)
         assert durable.all_arrived(3000)

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.stream.stage import PARTITIONS, Stage, _lines
+from tests.stream.stage import PARTITIONS, Stage, numbered_lines
 
 from marquee.local.kafka import EmbeddedKafka
 from marquee.settings import Settings
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.servers
 
 def test_stream_is_the_topics_id(stage: Stage) -> None:
     """Not its name: a topic that is made anew has other lines under the same offsets."""
-    stage.produce(_lines(1))
+    stage.produce(numbered_lines(1))
     with stage.bridge():
         stage.await_arrival(1)
     topic_id = Topics(Settings.from_mapping(stage.environment())).id(stage.topic)
@@ -33,13 +33,13 @@ def test_topic_that_was_replaced_is_read_from_its_beginning(stage: Stage, tmp_pa
     with EmbeddedKafka(tmp_path, durable=False) as kafka:
         forgetful = Stage(kafka, stage.receiver)
         kafka.create_topic(forgetful.topic, PARTITIONS)
-        forgetful.produce(_lines(100))
+        forgetful.produce(numbered_lines(100))
         with forgetful.bridge():
             forgetful.await_arrival(100)
             kafka.kill()
             kafka.start()
             kafka.create_topic(forgetful.topic, PARTITIONS)
-            forgetful.produce(_lines(60))
+            forgetful.produce(numbered_lines(60))
             stage.receiver.wait_for(lambda: lines_by_stream(stage) == [100, 60])
 
 
@@ -64,7 +64,7 @@ class FakeTopics(Topics):
 def test_topic_that_is_replaced_unnoticed_by_the_group(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """No partition was lost and no error came: the regular look at the topic's id finds it."""
     monkeypatch.setattr("marquee.stream.bridge.LOOK_AT_TOPIC_EVERY_S", 0.1)
-    stage.produce(_lines(100))
+    stage.produce(numbered_lines(100))
     settings, topics, stop = Settings.from_mapping(stage.environment()), FakeTopics(), threading.Event()
     delivery = connect(stage.receiver.url, timeout_s=30)
     bridge = threading.Thread(target=Bridge(settings, delivery, topics).run, args=[stop])

@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.stream.stage import Stage, _lines, wait_until
+from tests.stream.stage import Stage, numbered_lines, wait_until
 
 from marquee.errors import SettingsError
 from marquee.local.process import free_port
@@ -78,7 +78,7 @@ def test_running_bridge_tells_its_lag(stage: Stage) -> None:
     """While the receiver refuses, lines wait and attempts are counted; afterwards nothing is behind."""
     port, stop = free_port(), threading.Event()
     stage.receiver.always = 503
-    stage.produce(_lines(400))
+    stage.produce(numbered_lines(400))
     settings = Settings.from_mapping(stage.environment(METRICS_PORT=str(port)))
     thread = threading.Thread(target=forward, args=(settings, stop), daemon=True)
     thread.start()
