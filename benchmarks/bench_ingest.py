@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import threading
 import time
@@ -24,30 +25,43 @@ from benchmarks.registry import Result, at_least, at_most, benchmark
 from marquee.local.process import Process
 from marquee.telemetry.retention import fold_what_is_left
 
-COUNT = 1_000_000
+COUNT, ROUNDS = 700_000, 3
 TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine", "viewings")
 
 
 @benchmark("ingest_lines_per_s", "ingest_copy_ratio")
 def throughput() -> Iterable[Result]:
-    """A backlog of a million lines, drained and folded; then the same rows by COPY into the same tables, emptied."""
+    """A backlog, drained and folded; then the same rows by COPY into the same tables, emptied. Thrice, in turn."""
     with ingest_path() as path:
-        count = path.produce(lines(COUNT))
-        path.bridge.start()
-        path.await_written(
-            count // 20
-        )  # The start of a process, and the joining of a group, are not its pace.
-        began, first = time.perf_counter(), path.written()
-        path.await_written(count)
-        fold_what_is_left(path.database)
-        per_s = (count - first) / (time.perf_counter() - began)
-        path.bridge.stop()
-        copied_per_s = count / copy_s(path)
-    name = f"raw COPY of the same rows into the same tables, {copied_per_s:.0f} lines/s"
+        paces = [_pace(path, lines(COUNT, seed)) for seed in range(1, ROUNDS + 1)]
+    per_s, copied_per_s = (statistics.median(pace) for pace in zip(*paces, strict=True))
+    ratios = [ours / copied for ours, copied in paces]
+    name = (
+        f"raw COPY of the same rows into the same tables, {copied_per_s:.0f} lines/s; "
+        f"medians of {ROUNDS} rounds of {COUNT:,} lines, whose ratios are {', '.join(f'{r:.2f}' for r in ratios)}"
+    )
     yield at_least(
         "ingest_lines_per_s", per_s, "lines/s", 20 * STREAM_LINES_PER_S, reference=name, of=copied_per_s
     )
-    yield at_least("ingest_copy_ratio", per_s / copied_per_s, "", 0.5, reference=name)
+    yield at_least("ingest_copy_ratio", statistics.median(ratios), "", 0.5, reference=name)
+
+
+def _pace(path: IngestPath, backlog: Iterable[bytes]) -> tuple[float, float]:
+    """Lines a second: on our way from the topic, and by COPY. Leaves the rows where they are, emptied before."""
+    before = path.written()
+    with path.database.transaction(deadline_ms=0) as cursor:
+        cursor.execute(f"TRUNCATE {', '.join(TABLES)}")
+    count = path.produce(backlog)
+    path.bridge.start()
+    path.await_written(
+        before + count // 20
+    )  # The start of a process, and the joining of a group, are not its pace.
+    began, first = time.perf_counter(), path.written()
+    path.await_written(before + count)
+    fold_what_is_left(path.database)
+    per_s = (before + count - first) / (time.perf_counter() - began)
+    path.bridge.stop()
+    return per_s, count / copy_s(path)
 
 
 def copy_s(path: IngestPath) -> float:
