@@ -1,8 +1,9 @@
-"""The base data, fetched once a session into the place where the program itself would look for it."""
+"""The base data, fetched once a session to where the program itself would look for them, and a world in their place."""
 
 from pathlib import Path
 
 import pytest
+from tests.training.worlds import blocks, written
 
 from marquee.training import movielens
 from marquee.training.params import Params
@@ -17,3 +18,9 @@ def base_data() -> Path:
     sha256 = Params.read(ROOT / "params.yaml").movielens.sha256
     movielens.fetch(target, ROOT / "requirements/movielens.txt", sha256)
     return target
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """Base data in which taste matters, so that a model passes the gate."""
+    return written(tmp_path / "base", blocks())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from tests.training.runs import GOOD, SPOILED, prepared, run, trained_by
 from tests.training.worlds import SECOND, blocks
 
 from marquee import cli
@@ -17,31 +16,12 @@ from marquee.artifacts.artifact import verify
 from marquee.artifacts.file import FileStore
 from marquee.artifacts.object_store import Content, ObjectStore, Version
 from marquee.evaluation.candidates import of_model
-from marquee.evaluation.offline import EvaluationParams
 from marquee.training import gate, remote, serving, steps
 from marquee.training.comparison import Verdict
 from marquee.training.dataset_files import read_dataset, read_model
-from marquee.training.params import Params
 from marquee.training.publication import ServingChanged
 from marquee.training.publication import release as release_version
-from marquee.training.publish import Result
 from marquee.training.retrain import retrain
-from marquee.training.snapshot import Request
-
-PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
-PARAMS = msgspec.structs.replace(PARAMS, evaluation=EvaluationParams(resamples=200, interval=0.95))
-SVD = {"n_factors": 8, "n_epochs": 30, "learning_rate": 0.03, "regularisation": 0.02}
-
-
-def trained_by(**changes: Any) -> Params:
-    """The fast reference trainer, good at the blocks unless ``changes`` spoil it."""
-    return msgspec.structs.replace(
-        PARAMS, trainer="surprise_svd", trainers={**PARAMS.trainers, "surprise_svd": {**SVD, **changes}}
-    )
-
-
-GOOD = trained_by()
-SPOILED = trained_by(n_epochs=1, learning_rate=1e-6)  # Learns nothing: every rating is the mean.
 
 
 @pytest.fixture
@@ -57,15 +37,6 @@ def base(tmp_path: Path) -> Path:
     table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
     table.to_csv(tmp_path / "base/ratings.csv", index=False)
     return tmp_path / "base"
-
-
-def until(second: int) -> datetime:
-    return datetime.fromtimestamp(second, UTC)
-
-
-def run(store: ObjectStore, base: Path, second: int, params: Params = GOOD, **more: Any) -> Result:
-    """Retrain as of ``second``."""
-    return retrain(Request(until(second), base, 1.0, 5.0), params, store, commit="abc", **more)
 
 
 def test_a_spoiled_model_is_refused(store: ObjectStore, base: Path) -> None:
@@ -112,12 +83,6 @@ def test_too_little_that_is_new_is_no_verdict(store: ObjectStore, base: Path) ->
     assert again.version is not None
     (said,) = judgement.of_version(store, again.version)
     assert any("too few to tell" in finding for finding in said.findings)
-
-
-def prepared(base: Path, root: Path, second: int) -> steps.Run:
-    done = steps.Run(root, GOOD, Request(until(second), base, 1.0, 5.0))
-    steps.run_all(done)
-    return done
 
 
 def test_only_what_neither_has_seen_counts(store: ObjectStore, base: Path, tmp_path: Path) -> None:

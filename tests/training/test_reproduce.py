@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.training.test_gate import GOOD, PARAMS, run
+from tests.training.runs import GOOD, PARAMS, run
 from tests.training.worlds import SECOND, blocks
 
 from marquee import cli

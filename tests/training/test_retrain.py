@@ -13,9 +13,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from tests.training.worlds import SECOND, blocks
+from tests.training.worlds import blocks, written
 
-from marquee import cli
 from marquee.artifacts import release
 from marquee.artifacts.artifact import verify
 from marquee.artifacts.items import read_items
@@ -42,19 +41,6 @@ LIVE = datetime(2026, 2, 14, 12, 0, tzinfo=UTC)
 @pytest.fixture
 def store(tmp_path: Path) -> ObjectStore:
     return connect(f"file://{tmp_path}/objects")
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """Base data in which taste matters, so that a model passes the gate."""
-    return written(tmp_path / "base", blocks())
-
-
-def written(directory: Path, ratings: pd.DataFrame) -> Path:
-    directory.mkdir()
-    table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
-    table.to_csv(directory / "ratings.csv", index=False)
-    return directory
 
 
 def request(base: Path | None, **changes: object) -> Request:
@@ -274,46 +260,3 @@ def test_a_version_that_is_not_there_is_not_released(store: ObjectStore) -> None
     with pytest.raises((MarqueeError, NewerServes)):
         release_version(store, "20260101T000000-00000000", author="t", reason="")
     assert list(store.list("releases/")) == []
-
-
-@pytest.fixture
-def command(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """``marquee retrain`` with what it needs, in a store of its own."""
-    monkeypatch.setenv("MARQUEE_OBJECTS_URL", f"file://{tmp_path}/objects")
-    monkeypatch.delenv("MARQUEE_DATABASE_URL", raising=False)
-    return ["retrain", "--base", str(base), "--params", str(PARAMS_FILE)]
-
-
-def test_exit_codes(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """0 released, 3 refused, 1 failed: a scheduler can tell them apart."""
-    report = tmp_path / "reports/newest.json"
-    assert cli.main([*command, "--reason", "by hand", "--report", str(report)]) == 0
-    assert "released: release 1: by hand" in capsys.readouterr().out
-    assert set(msgspec.json.decode(report.read_bytes())["figures"]) == {"model", "popularity", "bias_only"}
-    assert cli.main([*command, "--base-fraction", "0.7"]) == 3
-    assert cli.main([*command, "--until", "1969-01-01T00:00Z"]) == 1
-    assert "no ratings to learn from" in capsys.readouterr().err
-    assert cli.main([*command, "--base-fraction", "7"]) == 1
-
-
-def test_nobody_asks(
-    command: list[str], database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Then nothing is trained, and that is no failure."""
-    monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
-    assert cli.main([*command, "--if-asked"]) == 0
-    assert capsys.readouterr().out == "nobody asks for a retraining\n"
-
-
-def test_no_release(command: list[str], tmp_path: Path) -> None:
-    """--no-release stores and judges a model and leaves what serves alone."""
-    assert cli.main([*command, "--no-release"]) == 0
-    store = connect(f"file://{tmp_path}/objects")
-    assert list(store.list("releases/")) == []
-    assert len(list(store.list("models/"))) > 5
-
-
-def test_a_store_has_to_be_named(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a store nothing is trained: the error comes first."""
-    monkeypatch.delenv("MARQUEE_OBJECTS_URL")
-    assert cli.main(command) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -67,6 +69,13 @@ def blocks(
                 for film in np.flatnonzero(rng.random(films) < share):
                     rate(user, f"b{block}+{film:04}", 5.0 if block == mine else 1.0)
     return frame(*rows)
+
+
+def written(directory: Path, ratings: pd.DataFrame) -> Path:
+    directory.mkdir()
+    table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
+    table.to_csv(directory / "ratings.csv", index=False)
+    return directory
 
 
 def rated(n_users: int, n_films: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
