@@ -8,44 +8,16 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import msgspec
 import pytest
-from tests.alerts import faults
-from tests.alerts.conftest import BY_NAME, GROUPS, ROOT
+from tests.alerts.notices import NOTIFICATIONS, NOW, PANEL, POLICY, RULE, alerting, at, sent
 from tests.servers.webhook import Webhook
 
-from marquee.alerts.alert import Alert, of_rule
-from marquee.alerts.notification import Notice, Sent, due
-from marquee.alerts.provisioning import read_notifications
-from marquee.alerts.reading import Number, Reading
+from marquee.alerts.alert import of_rule
 from marquee.alerts.slack import MOST_SHOWN, SlackSender, message
 from marquee.alerts.states import Instance, Memory
-from marquee.alerts.watcher import Watcher
 from marquee.errors import SettingsError
 from marquee.settings import Settings
-from marquee.telemetry.database import Database
-
-NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-NOTIFICATIONS = read_notifications(ROOT / "infra/grafana/provisioning/alerting/slack.yaml")
-POLICY = NOTIFICATIONS.policies[0]
-RULE = BY_NAME["drift"]
-PANEL = RULE.annotations["__panelId__"]
-
-
-def alerting(*checks: str) -> list[Alert]:
-    instances = tuple(Instance({"check": check}, "firing", NOW, 0.31) for check in checks)
-    return list(of_rule(RULE, Memory(instances)))
-
-
-def at(minutes: float, found: list[Alert], sent: Sent | None) -> Notice | None:
-    return due(RULE, found, sent, POLICY, NOW + timedelta(minutes=minutes))
-
-
-def sent(*checks: str) -> Sent:
-    return Sent(NOW, tuple(alerting(*checks)))
 
 
 def test_nothing_is_told_of_what_is_normal_or_pending() -> None:
@@ -223,81 +195,3 @@ def test_the_webhook_is_a_secret_setting() -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_mapping({"MARQUEE_SLACK_WEBHOOK": "hush"})
     assert "hush" not in str(error.value)
-
-
-class Told:
-    """Takes notices, and says that they arrived."""
-
-    def __init__(self, arrives: bool = True) -> None:
-        self.notices: list[Notice] = []
-        self.arrives = arrives
-
-    def __call__(self, notice: Notice, done: object) -> None:
-        self.notices.append(notice)
-        assert callable(done)
-        done(self.arrives)
-
-
-@pytest.mark.servers
-def test_a_fault_from_its_first_minute_to_its_end(plain: Database, tmp_path: Path) -> None:
-    """Watched minute by minute: pending, told once, killed and begun anew without a word, resolved, told once."""
-    faults.clear(plain)
-    with plain.transaction() as cursor:
-        for minute in range(30):
-            faults.delivered(cursor, NOW + timedelta(minutes=minute), 1_000)
-            faults.ran(cursor, NOW + timedelta(minutes=minute), "quality")
-            bad = 5 <= minute < 15
-            faults.asked(cursor, NOW + timedelta(minutes=minute), 100, 50 if bad else 100, minutes=1)
-    told, file, states = Told(), tmp_path / "alerts.json", []
-    for minute in range(1, 30):
-        # A watcher that ends after every look: all it knows is in its file.
-        watcher = Watcher(plain, GROUPS, POLICY, tell=told, file=file)
-        found = watcher.evaluate(NOW + timedelta(minutes=minute))
-        states += [alert.state for alert in found if alert.title == "Error rate"]
-        assert {alert.title for alert in found if alert.state != "normal"} <= {"Error rate"}
-    changes = [state for state, before in zip(states, [None, *states], strict=False) if state != before]
-    assert changes == ["normal", "pending", "firing", "normal"]
-    assert [(bool(n.firing), bool(n.resolved)) for n in told.notices] == [(True, False), (False, True)]
-
-
-@pytest.mark.servers
-def test_what_did_not_arrive_is_told_again(plain: Database) -> None:
-    faults.clear(plain)
-    told = Told(arrives=False)
-    watcher = Watcher(plain, GROUPS, POLICY, tell=told)
-    for minute in (0, 3, 4):
-        watcher.evaluate(NOW + timedelta(minutes=minute))
-    assert [notice.title for notice in told.notices] == ["Stream silent", "Stream silent"]
-    told.arrives = True
-    for minute in (5, 6, 7):
-        watcher.evaluate(NOW + timedelta(minutes=minute))
-    assert [notice.title for notice in told.notices].count("Stream silent") == 3
-
-
-@pytest.mark.servers
-def test_rules_are_read_when_their_interval_has_passed(plain: Database) -> None:
-    """Not more often: those of five minutes at the sixth look a minute apart."""
-    faults.clear(plain)
-    watcher = Watcher(plain, GROUPS, POLICY)
-    values = []
-    for minute in range(7):
-        with plain.transaction() as cursor:
-            cursor.execute("TRUNCATE cost_estimates")
-            faults.cost(cursor, NOW + timedelta(minutes=minute), 100 + minute)
-        found = watcher.evaluate(NOW + timedelta(minutes=minute))
-        values += [alert.value for alert in found if alert.title == "Cost"]
-    assert values == [100, 100, 100, 100, 100, 105, 105]
-
-
-def test_a_states_file_that_is_spoilt_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "alerts.json").write_text("{")
-    with pytest.raises(SettingsError, match="Remove it"):
-        Watcher(Database("postgresql://x@127.0.0.1:1/x"), GROUPS, POLICY, file=tmp_path / "alerts.json")
-
-
-def test_readings_and_memories_are_plain_data() -> None:
-    """A memory is the same after a round trip through the file."""
-    from marquee.alerts.states import advance
-
-    memory = advance(RULE, Memory(), Reading((Number({"check": "a"}, 0.5, True),)), NOW)
-    assert msgspec.json.decode(msgspec.json.encode(memory), type=Memory) == memory
