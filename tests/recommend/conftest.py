@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.recommend.fakes import FlakyStore
 from tests.recommend.models import released, store_at
 
 from marquee.artifacts.file import FileStore
@@ -14,6 +15,12 @@ from marquee.recommend.engine import Engine
 @pytest.fixture
 def store(tmp_path: Path) -> FileStore:
     return store_at(tmp_path / "objects")
+
+
+@pytest.fixture
+def flaky(store: FileStore) -> FlakyStore:
+    """The store, with faults on demand."""
+    return FlakyStore(store)
 
 
 @pytest.fixture

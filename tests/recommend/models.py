@@ -12,6 +12,7 @@ from marquee.artifacts.file import FileStore
 from marquee.artifacts.model import Histories, TrainedModel
 from marquee.artifacts.object_store import ObjectStore
 from marquee.artifacts.promotion import promote
+from marquee.recommend.cache import ReleaseCache
 
 TRAINED_THROUGH = datetime(2026, 3, 1, tzinfo=UTC)
 GROUPS = 2
@@ -89,3 +90,9 @@ def corrupt(store: FileStore, version: str, file: str) -> None:
     data[-1] ^= 1
     path.unlink()
     path.write_bytes(data)
+
+
+def serves(cache: ReleaseCache) -> str | None:
+    """The version that everybody gets."""
+    serving = cache.serving()
+    return serving.release.arms[0].version if serving else None

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from tests.recommend.fakes import FlakyStore
-from tests.recommend.models import TRAINED_THROUGH, corrupt, released, two_tastes, written
+from tests.recommend.models import TRAINED_THROUGH, corrupt, released, serves, two_tastes, written
 
 from marquee.artifacts.file import FileStore
 from marquee.artifacts.promotion import canary, promote
@@ -21,21 +21,11 @@ LATER = TRAINED_THROUGH + timedelta(days=1)
 
 
 @pytest.fixture
-def flaky(store: FileStore) -> FlakyStore:
-    return FlakyStore(store)
-
-
-@pytest.fixture
 def cache(flaky: FlakyStore) -> Iterator[ReleaseCache]:
     """Looks when it is told to: the tests call ``look``, and the thread sleeps."""
     cache = ReleaseCache(flaky, refresh_s=3_600)
     yield cache
     cache.close()
-
-
-def serves(cache: ReleaseCache) -> str | None:
-    serving = cache.serving()
-    return serving.release.arms[0].version if serving else None
 
 
 def test_nothing_is_read_or_started_before_the_first_answer(store: FileStore, flaky: FlakyStore) -> None:
@@ -85,48 +75,6 @@ def test_a_newer_release_is_swapped_in_and_answers_under_way_keep_theirs(
     assert under_way is not None
     assert under_way.release.arms[0].version == old
     assert under_way.engines["control"].popular(1)[0].rating == 3.0
-
-
-def test_what_only_makes_answers_faster_is_made_when_the_first_one_can_be_out(
-    store: FileStore, flaky: FlakyStore
-) -> None:
-    """By the thread that loads, and again for a release that follows."""
-    released(store)
-    prepared, goes_on = threading.Semaphore(0), threading.Event()
-
-    class Watched(Engine):
-        def prepare(self) -> None:
-            goes_on.wait(10)
-            super().prepare()
-            prepared.release()
-
-    cache = ReleaseCache(flaky, refresh_s=0.02, load=Watched.load)
-    serving = cache.serving(10)
-    assert serving is not None
-    assert not serving.engines["control"].prepared  # And still it serves.
-    goes_on.set()
-    assert prepared.acquire(timeout=10)
-    assert serving.engines["control"].prepared
-    released(store, two_tastes(mean=3.5), LATER)
-    assert prepared.acquire(timeout=10)
-    cache.close()
-
-
-def test_the_background_sees_a_release_by_itself(store: FileStore, flaky: FlakyStore) -> None:
-    released(store)
-    loaded = threading.Semaphore(0)
-
-    def load(store: FlakyStore, version: str) -> Engine:
-        engine = Engine.load(store, version)
-        loaded.release()
-        return engine
-
-    cache = ReleaseCache(flaky, refresh_s=0.02, load=load)
-    assert cache.serving(10) is not None
-    assert loaded.acquire(timeout=10)
-    released(store, two_tastes(mean=3.5), LATER)
-    assert loaded.acquire(timeout=10)
-    cache.close()
 
 
 def test_two_arms_are_loaded_at_once_and_one_version_once(store: FileStore, cache: ReleaseCache) -> None:

@@ -52,11 +52,6 @@ def database() -> FakeDatabase:
 
 
 @pytest.fixture
-def flaky(store: FileStore) -> FlakyStore:
-    return FlakyStore(store)
-
-
-@pytest.fixture
 def cache(flaky: FlakyStore) -> ReleaseCache:
     """Looks only when a test says so: the thread that looks is never begun."""
     cache = ReleaseCache(flaky, refresh_s=3_600)

@@ -27,12 +27,8 @@ STEPS_BACK = 10
 """How many releases before a refused one are tried by an instance that has loaded none."""
 
 REFUSALS_KEPT = 20
-LOADING = "releases"
-"""The name of the thread that reads the store."""
-
-_FIRST_ANSWER_S = (
-    0.02  # For the answers that waited, before the processor is busy with making later ones faster.
-)
+# For the answers that waited, before the processor is busy with making later ones faster.
+_FIRST_ANSWER_S = 0.02
 _PAUSE_UNLOADED_S = 1.0  # Between two looks while there is nothing to serve.
 
 
@@ -105,7 +101,7 @@ class ReleaseCache:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=LOADING, daemon=True)
+                self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -117,11 +113,15 @@ class ReleaseCache:
             self._stop.wait(min(self.refresh_s, _PAUSE_UNLOADED_S) if unloaded else self.refresh_s)
 
     def _prepare(self) -> None:
-        """Whatever makes answers faster and is not needed for the first one."""
+        """Whatever makes answers faster and is not needed for the first one. Never raises."""
         unprepared = [engine for engine in self._engines() if not engine.prepared]
-        if unprepared and not self._stop.wait(_FIRST_ANSWER_S):
+        if not unprepared or self._stop.wait(_FIRST_ANSWER_S):
+            return
+        try:
             for engine in unprepared:
                 engine.prepare()
+        except Exception:  # As in look; answers go on as they are, and the next look tries again.
+            log.exception("unexpected while making answers faster")
 
     def _look(self) -> None:
         try:
