@@ -25,7 +25,7 @@ from benchmarks.registry import Result, at_least, at_most, benchmark
 from marquee.local.process import Process
 from marquee.telemetry.retention import fold_what_is_left
 
-COUNT, ROUNDS = 700_000, 3
+COUNT, ROUNDS = 1_000_000, 3
 TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine", "viewings")
 
 
