@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field
+from dataclasses import Field, dataclass, field
 from datetime import tzinfo
 from typing import Any, NamedTuple, TypeVar, dataclass_transform
 from urllib.parse import urlsplit, urlunsplit
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 
 class Meta(NamedTuple):
@@ -23,16 +24,13 @@ class Meta(NamedTuple):
 def setting(
     parse: Callable[[str], Any],
     doc: str,
-    default: Any = MISSING,
+    default: Any,
     *,
     secret: bool = False,
     example: str = "",
 ) -> Any:
     """Declare a setting: ``parse`` reads its text, or raises ``ValueError`` with what would be valid."""
-    meta = {"meta": Meta(parse, doc, secret, example)}
-    if default is MISSING:
-        return field(metadata=meta)
-    return field(default=default, metadata=meta)
+    return field(default=default, metadata={"meta": Meta(parse, doc, secret, example)})
 
 
 def text(raw: str) -> str:
@@ -52,27 +50,18 @@ def zone(raw: str) -> tzinfo:
 
 def whole(low: int, high: int) -> Callable[[str], int]:
     """A whole number between the two, or one of them."""
-
-    def parse(raw: str) -> int:
-        valid = f"a whole number from {low} to {high}"
-        try:
-            value = int(raw)
-        except ValueError as error:
-            raise ValueError(valid) from error
-        if not low <= value <= high:
-            raise ValueError(valid)
-        return value
-
-    return parse
+    return _between(int, low, high, f"a whole number from {low} to {high}")
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
     """A number between the two, or one of them."""
+    return _between(float, low, high, f"a number from {low:g} to {high:g}")
 
-    def parse(raw: str) -> float:
-        valid = f"a number from {low:g} to {high:g}"
+
+def _between(read: Callable[[str], N], low: N, high: N, valid: str) -> Callable[[str], N]:
+    def parse(raw: str) -> N:
         try:
-            value = float(raw)
+            value = read(raw)
         except ValueError as error:
             raise ValueError(valid) from error
         if not low <= value <= high:

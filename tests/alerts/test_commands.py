@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ import pytest
 from tests.alerts import faults
 from tests.alerts.conftest import ROOT
 from tests.servers.webhook import Webhook
+from tests.waiting import wait_until
 
 from marquee.alerts.commands import FIRES
 from marquee.cli import main
@@ -117,7 +117,4 @@ def watch(webhook: Webhook, state: Path) -> subprocess.Popen[str]:
 
 def wait_for_sent(state: Path) -> None:
     """Until the file says that the notice arrived."""
-    deadline = time.monotonic() + 60
-    while "marquee-stream-silent" not in json.loads(state.read_text()).get("sent", {}):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: "marquee-stream-silent" in json.loads(state.read_text()).get("sent", {}))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from tests.chaos.account import account
 from tests.chaos.lines import Ledger
 from tests.functions.ingest import Function
 from tests.servers.pubsub import PubSubServer
+from tests.waiting import wait_until
 
 from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.postgres import EmbeddedPostgres
@@ -42,13 +41,6 @@ def write(kafka: EmbeddedKafka, topic: str, ledger: Ledger) -> None:
             ),
         )
     assert producer.flush(30) == 0
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain"
-        time.sleep(0.05)
 
 
 def test_each_line_once_through_a_dead_database_and_dead_letters(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from tests.functions.conftest import Start, eventually
 from tests.recommend.models import TRAINED_THROUGH, corrupt, released, two_tastes, written
 from tests.servers.gcs import GcsServer
+from tests.waiting import wait_until
 
 from marquee.artifacts.file import FileStore
 from marquee.artifacts.object_store import connect
@@ -78,7 +78,5 @@ def test_with_nothing_at_all_it_is_503_until_a_release_comes(store: FileStore, s
     assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
     assert (function.get("/readyz").status, function.get("/healthz").status) == (503, 200)
     released(store)
-    deadline = time.monotonic() + 30
-    while function.get("/readyz").status != 200:
-        assert time.monotonic() < deadline
+    wait_until(lambda: function.get("/readyz").status == 200, timeout_s=30)
     assert function.get("/recommend/1000").status == 200

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
-from tests.artifacts.models import forge, overwrite
+from tests.artifacts.models import forge, npy_bytes, overwrite
 from tests.recommend.models import TRAINED_THROUGH, released, two_tastes, written
 from tests.servers.function import Function
+from tests.waiting import wait_until
 
 from marquee.artifacts.file import FileStore
 from marquee.artifacts.manifest import object_name
@@ -42,21 +42,11 @@ def function(store: FileStore, tmp_path: Path) -> Iterator[Function]:
         yield function
 
 
-def once(seen: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+once = partial(wait_until, timeout_s=30)
 
 
 def _refusals(function: Function) -> list[dict[str, Any]]:
     return msgspec.convert(function.get("/version").document["refusals"], list[dict[str, Any]])
-
-
-def _npy(array: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    np.lib.format.write_array(out, array)
-    return out.getvalue()
 
 
 def _damages(store: FileStore, version: str) -> dict[str, Callable[[], None]]:
@@ -68,9 +58,9 @@ def _damages(store: FileStore, version: str) -> dict[str, Callable[[], None]]:
     return {
         "hash": lambda: overwrite(store, version, vectors, whole[:-1] + bytes([whole[-1] ^ 1])),
         "bytes, not": lambda: overwrite(store, version, vectors, whole[:-8]),
-        "not finite": lambda: forge(store, version, vectors, _npy(nan)),
-        "row by row": lambda: forge(store, version, vectors, _npy(nan[:59])),
-        "smoke test": lambda: forge(store, version, vectors, _npy(np.ones((60, 2), np.float32))),
+        "not finite": lambda: forge(store, version, vectors, npy_bytes(nan)),
+        "row by row": lambda: forge(store, version, vectors, npy_bytes(nan[:59])),
+        "smoke test": lambda: forge(store, version, vectors, npy_bytes(np.ones((60, 2), np.float32))),
         "update the program": lambda: overwrite(
             store, version, "manifest.json", msgspec.json.encode({**manifest, "format": 2})
         ),

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from tests.waiting import wait_until
 
 from marquee.local.process import free_port
 
@@ -90,11 +91,7 @@ def ask(url: str) -> int:
         return 0
 
 
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+until = partial(wait_until, timeout_s=30)
 
 
 def test_all_instances_are_asked(url: str, instances: list[Instance]) -> None:

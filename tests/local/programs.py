@@ -1,12 +1,12 @@
 """Small programs that stand in for the real parts."""
 
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.waiting import wait_until
 
 from marquee.local.process import Process
 
@@ -16,12 +16,7 @@ def python(name: str, code: str, logs: Path, **more: Any) -> Process:
     return Process(name, [sys.executable, "-c", code], logs / f"{name}.log", **more)
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Wait until ``condition()`` holds; fails the test after ``timeout_s``."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
+wait_for = partial(wait_until, timeout_s=20.0)
 
 
 def gone(process: psutil.Process) -> bool:

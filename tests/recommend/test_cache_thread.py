@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import timedelta
 
 import pytest
 from tests.recommend.fakes import FlakyStore
 from tests.recommend.models import TRAINED_THROUGH, released, serves, two_tastes
+from tests.waiting import wait_until
 
 from marquee.artifacts.file import FileStore
 from marquee.recommend.cache import ReleaseCache
@@ -58,9 +58,7 @@ def test_what_fails_to_make_answers_faster_stops_neither_them_nor_the_looks(
     for _ in range(3):
         assert tried.acquire(timeout=10)
     new = released(store, two_tastes(mean=3.5), LATER)
-    deadline = time.monotonic() + 10
-    while serves(cache) != new and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: serves(cache) == new, timeout_s=10)
     cache.close()
     assert serves(cache) == new
     assert "making answers faster" in caplog.text

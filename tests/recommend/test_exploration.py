@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +97,16 @@ def test_only_the_tail_moves_where_the_uniform_share_is_nought() -> None:
 def test_settings_that_make_no_sense_are_refused(share: float, tail: int, pool: int) -> None:
     with pytest.raises(ValueError, match="no exploration"):
         Exploration(share, tail, pool)
+
+
+def test_a_film_that_is_twice_in_a_history_counts_once(engine: Engine) -> None:
+    """Its probability is that among the films which he has not seen, however often he has seen the others."""
+    profile = profile_of(engine.side, engine.read_record("1000"), None)
+    doubled = msgspec.structs.replace(
+        profile, **{name: np.tile(getattr(profile, name), 2) for name in ("items", "ratings", "weights")}
+    )
+    for film in engine.explore(doubled, 20, Exploration(share=1.0))[1]:
+        assert film.propensity == pytest.approx(1 / 58)
 
 
 def test_the_engine_shows_what_was_drawn_with_its_own_score_and_rating(engine: Engine) -> None:

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from tests.servers.recommender import Answer, RecommenderServer
 from tests.simulate.worlds import some_rows, write_base
+from tests.waiting import wait_until
 
 from marquee.local.kafka import EmbeddedKafka
 from marquee.local.process import Process
@@ -140,13 +141,6 @@ def test_a_replay_is_whole_and_recommendations_come_first(
     assert {request.movie_ids for request in requests} == {("film+7+1999", "film+6+1999")}
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
-
-
 def newest(path: Path) -> Report | None:
     return Report.read(path) if path.exists() else None
 
@@ -176,7 +170,7 @@ def test_a_signal_ends_it_with_a_whole_account(
         path,
     )
     try:
-        until(lambda: (report := newest(path)) is not None and report.acknowledged > 500)
+        wait_until(lambda: (report := newest(path)) is not None and report.acknowledged > 500, timeout_s=30)
         process.kill(number)
         assert process.wait(30) == 0
     finally:
@@ -196,7 +190,9 @@ def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
             *("--lines", 8_000, "--report", path),
         )
         try:
-            until(lambda: (report := newest(path)) is not None and "waiting" in report.waiting)
+            wait_until(
+                lambda: (report := newest(path)) is not None and "waiting" in report.waiting, timeout_s=30
+            )
             kafka.start()
             assert process.wait(60) == 0
         finally:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from tests.servers.receiver import Receiver
+from tests.waiting import wait_until
 
 from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.process import Process
@@ -21,13 +21,6 @@ from marquee.settings import Settings
 from marquee.stream.commands import forward
 
 PARTITIONS = 2
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain"
-        time.sleep(0.02)
 
 
 @dataclass
@@ -111,6 +104,15 @@ class Stage:
 
     def await_arrival(self, count: int) -> None:
         self.receiver.wait_for(lambda: self.all_arrived(count))
+
+
+@contextmanager
+def stage_of_its_own(directory: Path, receiver: Receiver, *, durable: bool) -> Iterator[Stage]:
+    """A stage on a broker that the test may kill, or see killed."""
+    with EmbeddedKafka(directory, durable=durable) as kafka:
+        stage = Stage(kafka, receiver)
+        kafka.create_topic(stage.topic, PARTITIONS)
+        yield stage
 
 
 def numbered_lines(count: int) -> list[bytes | None]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.servers.pubsub import PubSubServer
-from tests.stream.stage import PARTITIONS, Stage, numbered_lines, wait_until
+from tests.stream.stage import PARTITIONS, Stage, numbered_lines
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 

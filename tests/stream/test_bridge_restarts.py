@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.servers.receiver import Receiver
-from tests.stream.stage import PARTITIONS, Stage, numbered_lines, wait_until
+from tests.stream.stage import PARTITIONS, Stage, numbered_lines, stage_of_its_own
+from tests.waiting import wait_until
 
 from marquee.local.kafka import EmbeddedKafka
 from marquee.local.process import free_port
@@ -107,14 +108,12 @@ def test_bridge_may_start_before_everything_else(stage: Stage, tmp_path: Path) -
 
 def test_broker_that_is_killed_comes_back(stage: Stage, tmp_path: Path) -> None:
     """SIGKILL of a durable broker and its storage in the middle: the bridge goes on by itself."""
-    with EmbeddedKafka(tmp_path, durable=True) as kafka:
-        durable = Stage(kafka, stage.receiver)
-        kafka.create_topic(durable.topic, PARTITIONS)
+    with stage_of_its_own(tmp_path, stage.receiver, durable=True) as durable:
         durable.produce(numbered_lines(2000))
         with durable.bridge():
             stage.receiver.wait_for(lambda: len(stage.receiver.accepted) >= 2)
-            kafka.kill()
-            kafka.start()
+            durable.kafka.kill()
+            durable.kafka.start()
             durable.produce(numbered_lines(1000))
             durable.await_commit(1500, 1500)
         assert durable.all_arrived(3000)

@@ -6,9 +6,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.stream.stage import PARTITIONS, Stage, numbered_lines
+from tests.stream.stage import PARTITIONS, Stage, numbered_lines, stage_of_its_own
 
-from marquee.local.kafka import EmbeddedKafka
 from marquee.settings import Settings
 from marquee.stream.bridge import Bridge
 from marquee.stream.delivery import connect
@@ -30,15 +29,13 @@ def test_stream_is_the_topics_id(stage: Stage) -> None:
 
 def test_topic_that_was_replaced_is_read_from_its_beginning(stage: Stage, tmp_path: Path) -> None:
     """Under its new id: the same offsets, and other lines."""
-    with EmbeddedKafka(tmp_path, durable=False) as kafka:
-        forgetful = Stage(kafka, stage.receiver)
-        kafka.create_topic(forgetful.topic, PARTITIONS)
+    with stage_of_its_own(tmp_path, stage.receiver, durable=False) as forgetful:
         forgetful.produce(numbered_lines(100))
         with forgetful.bridge():
             forgetful.await_arrival(100)
-            kafka.kill()
-            kafka.start()
-            kafka.create_topic(forgetful.topic, PARTITIONS)
+            forgetful.kafka.kill()
+            forgetful.kafka.start()
+            forgetful.kafka.create_topic(forgetful.topic, PARTITIONS)
             forgetful.produce(numbered_lines(60))
             stage.receiver.wait_for(lambda: lines_by_stream(stage) == [100, 60])
 

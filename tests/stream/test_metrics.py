@@ -7,7 +7,8 @@ import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.stream.stage import Stage, numbered_lines, wait_until
+from tests.stream.stage import Stage, numbered_lines
+from tests.waiting import wait_until
 
 from marquee.errors import SettingsError
 from marquee.local.process import free_port

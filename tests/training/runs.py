@@ -16,7 +16,8 @@ from marquee.training.publish import Result
 from marquee.training.retrain import retrain
 from marquee.training.snapshot import Request
 
-PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
+PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
+PARAMS = Params.read(PARAMS_FILE)
 PARAMS = msgspec.structs.replace(PARAMS, evaluation=EvaluationParams(resamples=200, interval=0.95))
 SVD = {"n_factors": 8, "n_epochs": 30, "learning_rate": 0.03, "regularisation": 0.02}
 

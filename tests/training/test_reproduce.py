@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.training.runs import GOOD, PARAMS, run
+from tests.training.runs import GOOD, PARAMS, PARAMS_FILE, run
 from tests.training.worlds import SECOND, blocks
 
 from marquee import cli
@@ -15,9 +15,6 @@ from marquee.artifacts.file import FileStore
 from marquee.artifacts.manifest import Manifest, Provenance, encode, object_name, read_manifest
 from marquee.training import provenance
 from marquee.training.reproduce import environment_differences
-
-PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
-
 
 # As in production, but shorter; and the reference trainer.
 BAYESIAN = {**PARAMS.trainers["bayesian_svd"], "sweeps": 60}

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from tests.training.runs import PARAMS_FILE
 from tests.training.worlds import blocks, written
 
 from marquee.artifacts import release
@@ -32,7 +33,6 @@ from marquee.training.publish import Result
 from marquee.training.retrain import retrain
 from marquee.training.snapshot import Request
 
-PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
 PARAMS = Params.read(PARAMS_FILE)
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 LIVE = datetime(2026, 2, 14, 12, 0, tzinfo=UTC)

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.training.runs import PARAMS_FILE
 
 from marquee import cli
 from marquee.artifacts.object_store import connect
-
-PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.training.runs import PARAMS_FILE
 from tests.training.worlds import DAY, SECOND, blocks, dataset, frame
 
 from marquee import cli
@@ -27,7 +28,6 @@ from marquee.training.facts import Facts
 from marquee.training.params import Params
 from marquee.training.splits import newest
 
-PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
 PARAMS = Params.read(PARAMS_FILE)
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)

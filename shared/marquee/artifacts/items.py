@@ -38,16 +38,14 @@ def read_items(store: ObjectStore, version: str) -> ItemSide:
     manifest = read_manifest(store, version)
     optional = (COHORTS, npy_file(COHORT_SCORES)) if COHORTS in manifest.files else ()
     names = (MOVIE_IDS, *map(npy_file, shapes_of(manifest)), *optional)
-    if mapping(
-        store
-    ):  # Nothing to wait for; and files that are hashed side by side take longer than one by one.
+    if mapping(store):
+        # Nothing to wait for; and files that are hashed side by side take longer than one by one.
         return _assembled(manifest, partial(_read, store, manifest))
     with ThreadPoolExecutor(_READERS) as readers:
         reading = {file: readers.submit(_read, store, manifest, file) for file in names}
         try:
-            return _assembled(
-                manifest, lambda file: reading[file].result()
-            )  # Each while others are on their way.
+            # What has come is looked at while the rest is on its way.
+            return _assembled(manifest, lambda file: reading[file].result())
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
 

@@ -32,7 +32,7 @@ def smoke_test(side: ItemSide, users: UserSide) -> None:
         _check_ratings(side, case, user)
     # All at once: to read every film's vector takes longer than to multiply it.
     tastes = [taste(side, user.items, user.weights) for user in records]
-    scores = np.array(tastes, np.float32).reshape(len(cases), -1) @ side.rank_items.T if cases else ()
+    scores = np.stack(tastes) @ side.rank_items.T if tastes else ()
     for case, own in zip(cases, scores, strict=True):
         _check_top(side, case, own)
 

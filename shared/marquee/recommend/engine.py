@@ -156,7 +156,8 @@ class Engine:
             tier, ranked, scores_of = Tier.COHORT, top_n(scores, longer).tolist(), _in(scores)
         else:
             tier, ranked = Tier.POPULAR, self._most_popular(longer)
-        rows, propensities, uniform = policy.choose(ranked, n, profile.items, len(self.side.movie_ids))
+        seen = set(profile.items.tolist())
+        rows, propensities, uniform = policy.choose(ranked, n, seen, len(self.side.movie_ids))
         return tier, self._films(profile, rows, scores_of(rows), propensities), uniform
 
     def _personal(self, profile: Profile, n: int) -> tuple[list[int], ScoresOf]:

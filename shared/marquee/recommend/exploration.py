@@ -14,15 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from random import Random
-from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-Rows: TypeAlias = "Set[int] | NDArray[np.integer]"
 
 
 # A dataclass takes a millisecond of each start to make.
@@ -51,12 +44,12 @@ class Exploration(msgspec.Struct, frozen=True, eq=False):
         return self.pool - self.tail
 
     def choose(
-        self, ranked: Sequence[int], n: int, seen: Rows, n_items: int
+        self, ranked: Sequence[int], n: int, seen: Set[int], n_items: int
     ) -> tuple[list[int], list[float], bool]:
         """The rows to show, the probability that each had of being in its place, and whether they are uniform.
 
-        ``ranked``: rows, best first, ``n + longer`` of them if there are so many; those of ``seen``, distinct
-        rows of ``n_items``, come last. Who has not ``n`` unseen films left gets them as they are ranked.
+        ``ranked``: rows, best first, ``n + longer`` of them if there are so many; those of ``seen``, rows of
+        ``n_items``, come last. Who has not ``n`` unseen films left gets them as they are ranked.
         """
         n = min(n, n_items)
         eligible = n_items - len(seen)
@@ -69,7 +62,7 @@ class Exploration(msgspec.Struct, frozen=True, eq=False):
         if self.chance.random() >= self.share:
             rows = [*ranked[:head], *_drawn(self.chance.random, list(pool), n - head)]
             return rows, [by_chance + in_head] * head + [by_chance + in_tail] * (n - head), False
-        rows = _uniform(self.chance.random, n, set(map(int, seen)), n_items)
+        rows = _uniform(self.chance.random, n, seen, n_items)
         # Chance may have put a film where it would have been anyway: both ways count.
         first = [by_chance + in_head * (row == best) for row, best in zip(rows, ranked[:head], strict=False)]
         return rows, first + [by_chance + in_tail * (row in pool) for row in rows[head:]], True
