@@ -1,7 +1,7 @@
 """Small programs that stand in for the real parts."""
 
 import sys
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ def python(name: str, code: str, logs: Path, **more: Any) -> Process:
     return Process(name, [sys.executable, "-c", code], logs / f"{name}.log", **more)
 
 
-wait_for = partial(wait_until, timeout_s=20.0)
+def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """:func:`wait_until`, and fail sooner."""
+    wait_until(condition, timeout_s)
 
 
 def gone(process: psutil.Process) -> bool:
