@@ -47,7 +47,7 @@ help: ## this list
 demo: .venv/.local ## run the whole system on MovieLens, live; FOR=60 stops after 60 s with a summary
 	$(BIN)/marquee local demo $(if $(FOR),--for $(FOR))
 
-test: .venv/.dev ## run all tests (TESTS=tests/stream for some)
+test: .venv/.dev ## run all tests (TESTS=tests/bridge for some)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 12 $(TESTS)
 
 lint: .venv/.dev ## style and common mistakes

@@ -14,10 +14,10 @@ import numpy as np
 
 from benchmarks import movielens
 from benchmarks.registry import Result, at_most, benchmark
-from marquee.evaluation.candidates import bias_only
-from marquee.training import splits
-from marquee.training.bayesian_svd.fit import Budget, Fit, Shape, fit
-from marquee.training.splits import Split
+from marquee.data import splits
+from marquee.data.splits import Split
+from marquee.evaluation.baselines import bias_only
+from marquee.models.bpmf.fit import Budget, Fit, Shape, fit
 
 SERVED_RANK = 64
 

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.movielens import PARAMS
 from benchmarks.registry import Result, at_most, benchmark
-from marquee.recommend.fold_in import FoldIn, Prior
+from marquee.scoring.fold_in import FoldIn, Prior
 
 _RATINGS, _FILMS = 100, 27_000
 

@@ -22,8 +22,8 @@ from benchmarks.ingest_path import (
     rss_mb,
 )
 from benchmarks.registry import Result, at_least, at_most, benchmark
+from marquee.ingest.retention_terms import fold_what_is_left
 from marquee.local.process import Process
-from marquee.telemetry.retention import fold_what_is_left
 
 COUNT, ROUNDS = 1_000_000, 3
 TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine", "viewings")
@@ -202,7 +202,7 @@ def _paced(path: IngestPath, count: int) -> dict[int, list[float]]:
 
 def _watch(path: IngestPath, seen: dict[int, list[tuple[float, int]]], done: threading.Event) -> None:
     """Note up to which offset all rows are visible, fifty times a second."""
-    from marquee.telemetry.database import Database
+    from marquee.db.pool import Database
 
     database = Database(path.postgres.url)
     query = "SELECT partition, upper(range_merge(written)) FROM progress"

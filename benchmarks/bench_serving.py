@@ -18,16 +18,16 @@ from threadpoolctl import threadpool_limits
 from benchmarks.load import Load, load
 from benchmarks.registry import Result, at_least, at_most, benchmark
 from benchmarks.serving import FILMS, Instance, hello, made_model, recommend, store
-from marquee.artifacts.artifact import write_artifact
-from marquee.artifacts.file import FileStore
-from marquee.artifacts.items import read_items
-from marquee.artifacts.object_store import ObjectStore
-from marquee.artifacts.promotion import promote
-from marquee.artifacts.users import UserSide
-from marquee.recommend.cache import ReleaseCache
-from marquee.recommend.engine import Engine
-from marquee.recommend.outside import Outside
-from marquee.recommend.service import Recommender
+from marquee.registry.artifact import write_artifact
+from marquee.registry.item_store import read_items
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.rollout import promote
+from marquee.registry.user_store import UserSide
+from marquee.serving.deadline import Outside
+from marquee.serving.engine import Engine
+from marquee.serving.recommender import Recommender
+from marquee.serving.release_cache import ReleaseCache
 
 USERS = 1_000
 COPIES_MB = 200

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.training import movielens, sources, splits
-from marquee.training.dataset import Dataset
+from marquee.data import movielens, sources, splits
+from marquee.data.dataset import Dataset
 from marquee.training.params import Params
 
 PARAMS = Params.read(Path("params.yaml"))

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from marquee.artifacts.artifact import write_artifact
-from marquee.artifacts.file import FileStore
-from marquee.artifacts.model import Histories, TrainedModel
-from marquee.artifacts.promotion import promote
+from marquee.registry.artifact import write_artifact
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.rollout import promote
+from marquee.registry.trained_model import Histories, TrainedModel
 
 ROOT = Path(__file__).parents[1]
 FILMS = 27_000

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dashboards import alert_rules, data_quality, experiments, model_quality, service_health, stream
 from dashboards.panels import Panel, build
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as dm
-
-from dashboards import alert_rules, data_quality, experiments, model_quality, service_health, stream
 
 HERE = Path(__file__).parent
 RUNBOOKS = "https://github.com/marquee/marquee/blob/main/docs/runbooks"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dashboards.alert_rule import LABEL, PERCENT, AlertRule, number
-
 from dashboards import data_quality, service_health, stream
+from dashboards.alert_rule import LABEL, PERCENT, AlertRule, number
 
 BUDGET_USD = 600
 """What a month may cost by the estimate; docs/cost.md says what it costs at the design's load."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dashboards.alert_rule import LABEL, PERCENT, AlertRule, number
-
 from dashboards import data_quality, experiments, model_quality
+from dashboards.alert_rule import LABEL, PERCENT, AlertRule, number
 
 QUARANTINE_BURST = AlertRule(
     "quarantine-burst",

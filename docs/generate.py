@@ -7,14 +7,14 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from marquee.config.fields import meta_of
+from marquee.config.settings import PREFIX, Settings
 from marquee.costs import prices, report
 from marquee.costs.commands import DESIGN
 from marquee.costs.comparison import compare
 from marquee.costs.load import System, Work
 from marquee.costs.plot import draw
-from marquee.local.described import Functions, Schedules, schema
-from marquee.setting import meta_of
-from marquee.settings import PREFIX, Settings
+from marquee.local.infra_spec import Functions, Schedules, schema
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,7 +40,7 @@ def configuration_page() -> str:
             "# Configuration",
             "",
             "Every part of Marquee is set by environment variables, read once at the start. This page is",
-            "written from `shared/marquee/settings.py` by `make docs`; do not edit it.",
+            "written from `shared/marquee/config/settings.py` by `make docs`; do not edit it.",
             "",
             "| variable | default | what it is |",
             "|---|---|---|",

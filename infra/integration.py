@@ -13,13 +13,13 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from marquee.local.accounting import drained
-from marquee.local.described import read_functions
-from marquee.local.function import answers, instance
+from marquee.config.settings import Settings
+from marquee.db.pool import Database
+from marquee.local.function_process import answers, instance
+from marquee.local.infra_spec import read_functions
 from marquee.local.process import Process, free_port
-from marquee.settings import Settings
+from marquee.local.reconciliation import drained
 from marquee.simulate.report import Report
-from marquee.telemetry.database import Database
 
 ROOT = Path(__file__).parents[1]
 

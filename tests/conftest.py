@@ -13,10 +13,10 @@ import pytest
 from hypothesis import settings
 from tests.servers.timescale import TimescaleServer
 
-from marquee.local.kafka import EmbeddedKafka
-from marquee.local.postgres import EmbeddedPostgres
-from marquee.telemetry.database import Database
-from marquee.telemetry.migrate import migrate
+from marquee.db.migrate import migrate
+from marquee.db.pool import Database
+from marquee.local.embedded_kafka import EmbeddedKafka
+from marquee.local.embedded_postgres import EmbeddedPostgres
 
 # A busy machine is no fault of the code's: no example has a deadline.
 settings.register_profile("marquee", deadline=None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from marquee.cli import VERBS
+from marquee.cli.main import VERBS
 
 ROOT = Path(__file__).parents[1]
 TRACKED = subprocess.run(
@@ -44,7 +44,7 @@ def test_every_make_target_explains_itself() -> None:
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from marquee.cli import main
+    from marquee.cli.main import main
 
     with pytest.raises(SystemExit) as ended:
         main([verb, "--help"])

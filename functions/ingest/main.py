@@ -16,12 +16,12 @@ from functools import cache
 import flask
 import functions_framework
 
+from marquee.config.settings import Settings
+from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, DatabaseUnavailable, PushRefused, PushUnverifiable
-from marquee.settings import Settings
-from marquee.stream.lines import LineParser
-from marquee.stream.push_identity import PushIdentity
-from marquee.telemetry.database import Database
-from marquee.telemetry.ingest import Ingest
+from marquee.events.parser import LineParser
+from marquee.ingest.handler import Ingest
+from marquee.ingest.push_identity import PushIdentity
 
 _log = logging.getLogger("marquee.ingest")
 _lock = threading.Lock()

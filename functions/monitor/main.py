@@ -15,12 +15,13 @@ import flask
 import functions_framework
 import msgspec
 
-from marquee.artifacts.object_store import ObjectStore, connect
+from marquee.config.settings import Settings
+from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, TransientError
-from marquee.monitor.run import Task, run
-from marquee.monitor.tasks import tasks
-from marquee.settings import Settings
-from marquee.telemetry.database import Database
+from marquee.monitoring.run import Task, run
+from marquee.monitoring.tasks import tasks
+from marquee.registry.object_store.connect import connect
+from marquee.registry.object_store.object_store import ObjectStore
 
 _log = logging.getLogger("marquee.monitor")
 _lock = (

@@ -1,4 +1,4 @@
-"""The ``recommend`` function: an HTTP request in, a list of films out. See marquee.recommend.http."""
+"""The ``recommend`` function: an HTTP request in, a list of films out. See marquee.serving.http_api."""
 
 # ruff: noqa: E402
 from __future__ import annotations
@@ -18,17 +18,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import flask
 import functions_framework
 
-from marquee.recommend.lean_imports import import_msgspec, import_numpy
-
-import_numpy()
-import_msgspec()
-
+from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
-from marquee.recommend.assembly import Once, assemble
-from marquee.recommend.http import Reply
-from marquee.recommend.observation import Observed
-from marquee.recommend.wsgi import Environ, Shortcut
-from marquee.settings import Settings
+from marquee.serving.app import Once, assemble
+from marquee.serving.fast_path import Environ, Shortcut
+from marquee.serving.http_api import Reply
+from marquee.serving.instrumentation import Observed
 
 
 def _assemble() -> Observed:

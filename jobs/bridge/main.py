@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marquee.cli import main
+from marquee.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["bridge"]))

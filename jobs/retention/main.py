@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from marquee.cli import main
+from marquee.cli.main import main
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

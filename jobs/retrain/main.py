@@ -9,8 +9,8 @@ import logging
 import os
 import sys
 
-from marquee.cli import main
-from marquee.settings import Settings
+from marquee.cli.main import main
+from marquee.config.settings import Settings
 
 if __name__ == "__main__":
     level = Settings.from_mapping(os.environ).log_level

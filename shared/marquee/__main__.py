@@ -1,3 +1,3 @@
-from marquee.cli import main
+from marquee.cli.main import main
 
 raise SystemExit(main())

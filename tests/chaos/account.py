@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from tests.chaos.lines import Ledger, line
 
-from marquee.telemetry import progress
-from marquee.telemetry.database import Database
+from marquee.db import line_counts
+from marquee.db.pool import Database
 
 TABLES = ("watches", "ratings", "recommendation_requests", "accounts")
 _user_of = re.compile(rb"\A[^,]*,([0-9]+),").match
@@ -66,7 +66,7 @@ def account(database: Database, ledger: Ledger, in_kafka: Places | None = None) 
         doubled=sum(len(found) - 1 for found in rows.values()),
         wrong=len(wrong),
         examples=tuple(wrong[:5]),
-        totals_agree=progress.totals(database) == progress.counts(database),
+        totals_agree=line_counts.totals(database) == line_counts.counts(database),
         viewings_agree=_viewings_agree(database),
     )
 

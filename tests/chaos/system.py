@@ -20,15 +20,15 @@ from tests.chaos.mischief import Mischief
 from tests.chaos.writer import Writer, read_topic
 from tests.servers.function import ROOT
 
+from marquee.config.settings import Settings
+from marquee.db.migrate import migrate
+from marquee.db.pool import Database
 from marquee.errors import DatabaseUnavailable
-from marquee.local.described import read_functions
-from marquee.local.function import answers, instance
-from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
-from marquee.local.postgres import EmbeddedPostgres
+from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
+from marquee.local.embedded_postgres import EmbeddedPostgres
+from marquee.local.function_process import answers, instance
+from marquee.local.infra_spec import read_functions
 from marquee.local.process import Process, free_port
-from marquee.settings import Settings
-from marquee.telemetry.database import Database
-from marquee.telemetry.migrate import migrate
 
 TOPIC, GROUP = "movielog", "chaos"
 PARTITIONS = 2

@@ -9,9 +9,9 @@ from tests.chaos.lines import line
 from tests.chaos.monkey import Monkey
 from tests.chaos.system import ChaosSystem
 
-from marquee.settings import Settings
-from marquee.stream.events import Malformed
-from marquee.stream.lines import LineParser
+from marquee.config.settings import Settings
+from marquee.events.kinds import Malformed
+from marquee.events.parser import LineParser
 
 KILLS, SEED = 7, 1
 

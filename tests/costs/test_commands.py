@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from marquee.cli import main
+from marquee.cli.main import main
 from marquee.costs.assumptions import changed, names
 from marquee.costs.load import System, Work
 from marquee.errors import SettingsError

@@ -13,14 +13,14 @@ from benchmarks.ingest_path import STREAM_LINES_PER_S
 from benchmarks.ingest_path import lines as stream
 from docs import generate
 
+from marquee.config.settings import Settings
 from marquee.costs.load import Job, System, Work
 from marquee.costs.prices import FILE, read_prices
 from marquee.costs.usage import NAT_INSTANCES
 from marquee.errors import SettingsError
-from marquee.local.described import read_functions, read_schedules
-from marquee.settings import Settings
-from marquee.stream.batch import Impression, ImpressionFilm, StreamBatch, record
-from marquee.stream.envelope import seal
+from marquee.events.batches import Impression, ImpressionFilm, StreamBatch, record
+from marquee.events.envelopes import seal
+from marquee.local.infra_spec import read_functions, read_schedules
 
 ROOT = Path(__file__).parents[2]
 TERRAFORM = ROOT / "infra/terraform"

@@ -8,7 +8,7 @@ import pytest
 
 from marquee.costs.estimates import estimate, measured_load
 from marquee.costs.load import Load
-from marquee.telemetry.database import Database
+from marquee.db.pool import Database
 
 pytestmark = pytest.mark.servers
 NOW = datetime.now(UTC)

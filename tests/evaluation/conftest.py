@@ -1,26 +1,5 @@
-"""A database, what is written to it, and a store of the test's own."""
+"""Base data: MovieLens 100K, and a synthetic data set."""
 
-from __future__ import annotations
+from tests.support.base_data import base, base_data
 
-from pathlib import Path
-
-import pytest
-from tests.evaluation.online import Stream
-
-from marquee.artifacts.file import FileStore
-from marquee.telemetry.database import Database
-
-
-@pytest.fixture
-def database(plain: Database) -> Database:
-    return plain
-
-
-@pytest.fixture
-def stream(database: Database) -> Stream:
-    return Stream(database)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FileStore:
-    return FileStore(tmp_path / "objects")
+__all__ = ["base", "base_data"]

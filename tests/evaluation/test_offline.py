@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.training.worlds import blocks, checkerboard, dataset, frame
+from tests.support.synthetic_data import blocks, checkerboard, dataset, frame
 
+from marquee.data import splits
+from marquee.data.splits import Split
 from marquee.evaluation import metrics, offline
+from marquee.evaluation.baselines import Candidate, bias_only, of_model
 from marquee.evaluation.bootstrap import ratio_of_sums
-from marquee.evaluation.candidates import Candidate, bias_only, of_model
 from marquee.evaluation.offline import EvaluationParams
-from marquee.training import splits
-from marquee.training.fit import fit
 from marquee.training.params import Params
-from marquee.training.splits import Split
+from marquee.training.train_model import fit
 
 PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
 QUICK = EvaluationParams(resamples=200, interval=0.95)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.servers.function import Function, Reply
 
-from marquee.artifacts.file import FileStore
+from marquee.registry.object_store.file_store import FileStore
 
 Start = Callable[..., Function]
 

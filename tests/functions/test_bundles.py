@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra import bundle
-from marquee.local.described import read_functions
+from marquee.local.infra_spec import read_functions
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/main.py"))

@@ -15,14 +15,14 @@ from tests.chaos.account import account
 from tests.chaos.lines import Ledger
 from tests.functions.ingest import Function
 from tests.servers.pubsub import PubSubServer
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
-from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
-from marquee.local.postgres import EmbeddedPostgres
-from marquee.settings import Settings
-from marquee.stream.commands import forward
-from marquee.telemetry.database import Database
-from marquee.telemetry.migrate import migrate
+from marquee.cli.run_bridge import forward
+from marquee.config.settings import Settings
+from marquee.db.migrate import migrate
+from marquee.db.pool import Database
+from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
+from marquee.local.embedded_postgres import EmbeddedPostgres
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 LINES, PARTITIONS = 450, 2

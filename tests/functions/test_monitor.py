@@ -9,16 +9,16 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.recommend.models import movie, released
 from tests.servers.function import Function
-from tests.telemetry.lines import batch, rate, rows
+from tests.serving.models import movie, released
+from tests.support.records import batch, rate, rows
 
-from marquee.artifacts.file import FileStore
-from marquee.local.postgres import EmbeddedPostgres
-from marquee.stream.lines import LineParser
-from marquee.telemetry.database import Database
-from marquee.telemetry.migrate import migrate
-from marquee.telemetry.store import write_batch
+from marquee.db.migrate import migrate
+from marquee.db.pool import Database
+from marquee.events.parser import LineParser
+from marquee.ingest.store import write_batch
+from marquee.local.embedded_postgres import EmbeddedPostgres
+from marquee.registry.object_store.file_store import FileStore
 
 pytestmark = pytest.mark.servers
 

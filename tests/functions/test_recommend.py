@@ -11,12 +11,12 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from tests.functions.conftest import Start, eventually
-from tests.recommend.models import TRAINED_THROUGH, group_of, movie, released, two_tastes, written
 from tests.servers.customers import Played
 from tests.servers.function import Reply
+from tests.serving.models import TRAINED_THROUGH, group_of, movie, released, two_tastes, written
 
-from marquee.artifacts.file import FileStore
-from marquee.artifacts.release import Arm, assign, new_release, publish
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.release import Arm, assign, new_release, publish
 
 pytestmark = pytest.mark.servers
 LATER = TRAINED_THROUGH + timedelta(days=1)

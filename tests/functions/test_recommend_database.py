@@ -12,14 +12,14 @@ import psutil
 import psycopg2
 import pytest
 from tests.functions.conftest import Start, eventually
-from tests.recommend.models import group_of, movie, released
 from tests.servers.function import Function
+from tests.serving.models import group_of, movie, released
 
-from marquee.artifacts.file import FileStore
-from marquee.local.postgres import EmbeddedPostgres
-from marquee.stream.batch import Record, StreamBatch
-from marquee.stream.envelope import seal, to_http
-from marquee.telemetry.migrate import migrate
+from marquee.db.migrate import migrate
+from marquee.events.batches import Record, StreamBatch
+from marquee.events.envelopes import seal, to_http
+from marquee.local.embedded_postgres import EmbeddedPostgres
+from marquee.registry.object_store.file_store import FileStore
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 

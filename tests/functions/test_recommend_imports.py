@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.recommend.models import released
 from tests.servers.function import ROOT
 from tests.servers.gcs import GcsServer
 from tests.servers.s3 import S3Server
+from tests.serving.models import released
 
-from marquee.artifacts.file import FileStore
-from marquee.artifacts.object_store import connect
+from marquee.registry.object_store.connect import connect
+from marquee.registry.object_store.file_store import FileStore
 
 HEAVY = {
     "pandas",
@@ -35,28 +35,20 @@ HEAVY = {
     "aiohttp",
     "requests",
     "numpy.testing",
-    "numpy.typing",
-    "numpy._typing",
-    "numpy._core._add_newdocs",
-    "msgspec.inspect",
-    "msgspec.toml",
-    "msgspec.yaml",
-    "typing_extensions",
     "zoneinfo",
     "http.cookiejar",
     "prometheus_client",
     "xml",
-    "marquee.recommend.batch",
-    "marquee.recommend.customers",
-    "marquee.recommend.impressions",
-    "marquee.recommend.likes",
-    "marquee.recommend.popular",
-    "marquee.stream.batch",
-    "marquee.stream.delivery",
-    "marquee.stream.envelope",
-    "marquee.telemetry",
-    "marquee.artifacts.artifact",
-    "marquee.artifacts.model",
+    "marquee.serving.customer_client",
+    "marquee.serving.impressions",
+    "marquee.serving.stated_interests",
+    "marquee.serving.popular_movies",
+    "marquee.events.batches",
+    "marquee.bridge.delivery.delivery",
+    "marquee.events.envelopes",
+    "marquee.db",
+    "marquee.registry.artifact",
+    "marquee.registry.trained_model",
 }
 
 # As functions-framework loads it, and one answer.
@@ -98,54 +90,6 @@ def test_an_answer_from_files_loads_nothing_heavy_and_the_import_starts_nothing(
     released(FileStore(tmp_path / "objects"))
     modules = answered(f"file://{tmp_path}/objects", tmp_path)
     assert modules & (HEAVY | {"obstore"}) == set()
-
-
-LEAN = """
-from marquee.recommend.lean_imports import OF_MSGSPEC, OF_NUMPY, import_msgspec, import_numpy
-import_numpy()
-import_msgspec()
-import sys
-left = {*OF_MSGSPEC, *OF_NUMPY, "typing_extensions"} & set(sys.modules)
-assert not left, f"{left} was left behind"
-before = sys.modules["numpy"], sys.modules["msgspec"]
-import_numpy()
-import_msgspec()
-assert (sys.modules["numpy"], sys.modules["msgspec"]) == before
-"""
-NUMPY = """
-import numpy as np
-assert np.allclose(np.linalg.solve(np.array([[2.0, 1.0], [1.0, 3.0]]), [3.0, 5.0]), [0.8, 1.4])
-assert np.linalg.eigh(np.eye(2)).eigenvalues.tolist() == [1.0, 1.0]
-import numpy.testing, numpy.typing
-assert numpy.typing.NDArray[np.float32].__origin__ is np.ndarray
-"""
-MSGSPEC = """
-from datetime import datetime
-from typing import Annotated
-import msgspec
-class Row(msgspec.Struct):
-    at: datetime
-    names: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
-row = msgspec.json.decode('{"at": "2026-01-02T03:04:05Z", "names": ["a"]}', type=Row)
-assert (row.at.year, row.names, msgspec.structs.asdict(row)["names"]) == (2026, ("a",), ("a",))
-import msgspec.inspect, msgspec.toml, msgspec.yaml, typing_extensions
-assert msgspec.inspect.type_info(Row).cls is Row
-assert msgspec.toml.decode("a = 1") == {"a": 1}
-assert typing_extensions.get_type_hints(Row)["at"] is datetime
-"""
-
-
-@pytest.mark.parametrize("used", [NUMPY, MSGSPEC])
-def test_what_is_left_out_for_the_start_is_there_for_who_asks_for_it_afterwards(used: str) -> None:
-    """The pinned numpy and msgspec are whole in all else."""
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LEAN + used + 'print("whole")'],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "shared")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (run.returncode, run.stdout) == (0, "whole\n"), run.stderr
 
 
 @pytest.mark.servers

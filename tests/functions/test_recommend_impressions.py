@@ -7,12 +7,12 @@ from contextlib import closing
 
 import pytest
 from tests.functions.conftest import Start
-from tests.recommend.models import released
 from tests.servers.receiver import Receiver
+from tests.serving.models import released
 
-from marquee.artifacts.file import FileStore
-from marquee.stream.batch import Impression, ImpressionBatch
-from marquee.stream.envelope import open_envelope
+from marquee.events.batches import Impression, ImpressionBatch
+from marquee.events.envelopes import open_envelope
+from marquee.registry.object_store.file_store import FileStore
 
 pytestmark = pytest.mark.servers
 

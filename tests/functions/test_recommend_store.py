@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from tests.functions.conftest import Start, eventually
-from tests.recommend.models import TRAINED_THROUGH, corrupt, released, two_tastes, written
 from tests.servers.gcs import GcsServer
-from tests.waiting import wait_until
+from tests.serving.models import TRAINED_THROUGH, corrupt, released, two_tastes, written
+from tests.support.waiting import wait_until
 
-from marquee.artifacts.file import FileStore
-from marquee.artifacts.object_store import connect
-from marquee.artifacts.release import Arm, new_release, publish
+from marquee.registry.object_store.connect import connect
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.release import Arm, new_release, publish
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 

@@ -12,15 +12,15 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
-from tests.artifacts.models import forge, npy_bytes, overwrite
-from tests.recommend.models import TRAINED_THROUGH, released, two_tastes, written
+from tests.registry.models import forge, npy_bytes, overwrite
 from tests.servers.function import Function
-from tests.waiting import wait_until
+from tests.serving.models import TRAINED_THROUGH, released, two_tastes, written
+from tests.support.waiting import wait_until
 
-from marquee.artifacts.file import FileStore
-from marquee.artifacts.manifest import object_name
-from marquee.artifacts.promotion import promote
-from marquee.artifacts.release import Arm, new_release, publish
+from marquee.registry.manifest import object_name
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.release import Arm, new_release, publish
+from marquee.registry.rollout import promote
 
 pytestmark = pytest.mark.servers
 

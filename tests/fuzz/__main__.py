@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import Progress
 from tests.fuzz.targets import BATCH, function, read_lines, send_requests
 
-from marquee.local.postgres import EmbeddedPostgres
-from marquee.telemetry.migrate import migrate
+from marquee.db.migrate import migrate
+from marquee.local.embedded_postgres import EmbeddedPostgres
 
 AT_A_TIME = 500
 

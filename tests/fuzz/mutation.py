@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 
 from tests.chaos.lines import line
 
-from marquee.stream.batch import StreamBatch, record
-from marquee.stream.envelope import seal, to_http
+from marquee.events.batches import StreamBatch, record
+from marquee.events.envelopes import seal, to_http
 
 Request = tuple[dict[str, str], bytes]
 

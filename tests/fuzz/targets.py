@@ -10,10 +10,10 @@ from flask import Flask
 from tests.fuzz import mutation
 from tests.servers.function import ROOT
 
-from marquee.stream.batch import record
-from marquee.stream.events import Malformed, Watch
-from marquee.stream.lines import LineParser
-from marquee.telemetry.sorting import sort
+from marquee.events.batches import record
+from marquee.events.kinds import Malformed, Watch
+from marquee.events.parser import LineParser
+from marquee.ingest.row_encoding import sort
 
 BATCH = 2_000
 # One line in so many is read a second time, alone, to compare.

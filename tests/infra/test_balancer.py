@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 from marquee.local.process import free_port
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from marquee.cli import VERBS
-from marquee.local.described import read_functions, read_schedules
-from marquee.settings import PREFIX, Settings
+from marquee.cli.main import VERBS
+from marquee.config.settings import PREFIX, Settings
+from marquee.local.infra_spec import read_functions, read_schedules
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from marquee.settings import PREFIX, Settings
+from marquee.config.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 FILES = [*sorted(ROOT.glob("jobs/*/Dockerfile")), ROOT / "functions/Dockerfile"]

@@ -14,8 +14,8 @@ import pytest
 from infra.grafana import Grafana, load, load_alerts
 from infra.integration import run
 
-from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
-from marquee.settings import Settings
+from marquee.config.settings import Settings
+from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from marquee.bridge.partition_buffer import Lane, Limits, Tally
+from marquee.config.settings import Settings
 from marquee.errors import SettingsError
-from marquee.local.described import read_functions, read_schedules
-from marquee.settings import Settings
-from marquee.stream.envelope import Envelope
-from marquee.stream.lane import Lane, Limits, Tally
+from marquee.events.envelopes import Envelope
+from marquee.local.infra_spec import read_functions, read_schedules
 
 ROOT = Path(__file__).parents[2]
 TERRAFORM = ROOT / "infra/terraform"

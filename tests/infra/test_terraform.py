@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from marquee.local.described import read_functions, read_schedules
-from marquee.settings import Settings
+from marquee.config.settings import Settings
+from marquee.local.infra_spec import read_functions, read_schedules
 
 ROOT = Path(__file__).parents[2]
 TERRAFORM = ROOT / "infra/terraform"
@@ -50,8 +50,8 @@ def test_what_the_files_need_is_known() -> None:
 def test_the_bridge_is_given_all_that_it_reads() -> None:
     """Each setting that the bridge's modules read is one that it is given in the cloud, but for two: its CA is the
     system's, and the file for its health check is the image's."""
-    modules = ["bridge", "commands", "kafka", "lane"]
-    code = "\n".join((ROOT / f"shared/marquee/stream/{module}.py").read_text() for module in modules)
+    modules = ["bridge/consumer", "cli/run_bridge", "bridge/kafka_client", "bridge/partition_buffer"]
+    code = "\n".join((ROOT / f"shared/marquee/{module}.py").read_text() for module in modules)
     read = set(re.findall(r"settings\.([a-z_]+)", code)) - {
         "require",
         "kafka_ca_file",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from marquee.local.described import read_schedules
+from marquee.local.infra_spec import read_schedules
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tests.local.programs import python
 
-from marquee.local.home import Home, PartState, SystemState
 from marquee.local.ports import Ports
 from marquee.local.process import port_open
 from marquee.local.runner import running, until_asked
+from marquee.local.state_dir import Home, PartState, SystemState
 from marquee.local.supervision import OneProcess, Part, Supervisor
 
 CODE = """if True:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 from marquee.local.process import Process
 

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from marquee.artifacts.manifest import Metric
-from marquee.evaluation.running import Accuracy
-from marquee.local.accounting import Account, PartitionAccount
+from marquee.evaluation.streaming_bootstrap import Accuracy
+from marquee.local.demo_summary import Outcome, summary
 from marquee.local.display import Display, line
-from marquee.local.home import PartState
+from marquee.local.live_stats import Score
+from marquee.local.reconciliation import Account, PartitionAccount
 from marquee.local.scheduler import Run
-from marquee.local.scoreboard import Score
-from marquee.local.summary import Outcome, summary
+from marquee.local.state_dir import PartState
+from marquee.registry.manifest import Metric
 from marquee.simulate.report import PartitionReport, Report, ResponseTimes
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)

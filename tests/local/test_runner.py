@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 from tests.local.programs import gone, wait_for
 
-from marquee.local import journal, status
-from marquee.local.home import LOG_BYTES, AlreadyRunning, Home
+from marquee.local import logs, status
 from marquee.local.process import port_open
 from marquee.local.runner import NotRunning, stop_running
+from marquee.local.state_dir import LOG_BYTES, AlreadyRunning, Home
 
 
 class Runner:
@@ -166,12 +166,12 @@ def test_status(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_logs(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     """Of all parts with their names, or of one; an unknown part gets the list of those there are."""
-    journal.show(runner.home, None, 20, False)
+    logs.show(runner.home, None, 20, False)
     assert capsys.readouterr().out == "         first | up\n        second | up\n         third | up\n"
-    journal.show(runner.home, "third", 20, False)
+    logs.show(runner.home, "third", 20, False)
     assert capsys.readouterr().out == "up\n"
     with pytest.raises(Exception, match=r"there is no log of 'lost' in .*; there are: first, second, third"):
-        journal.show(runner.home, "lost", 20, False)
+        logs.show(runner.home, "lost", 20, False)
 
 
 def test_large_logs_are_put_aside(home: Home) -> None:

@@ -13,12 +13,12 @@ import psutil
 import pytest
 from tests.local.programs import gone, wait_for
 
+from marquee.config.settings import Settings
 from marquee.errors import SettingsError
-from marquee.local.described import LocalSchedule, Schedule
-from marquee.local.home import Home
+from marquee.local.infra_spec import LocalSchedule, Schedule
 from marquee.local.process import Process
 from marquee.local.scheduler import NICENESS, Jobs, read_runs, trigger
-from marquee.settings import Settings
+from marquee.local.state_dir import Home
 
 YAML = """
 schedules:

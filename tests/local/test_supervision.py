@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.local.programs import python, wait_for
 
-from marquee.local.home import PartState, created_at
 from marquee.local.process import ProcessFailed, free_port, port_open
+from marquee.local.state_dir import PartState, created_at
 from marquee.local.supervision import FIRST_DELAY_S, LONGEST_DELAY_S, STEADY_S, OneProcess, Part, Supervisor
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from playwright.sync_api import Browser, sync_playwright
-from tests.dashboards.day import fill
-from tests.telemetry.conftest import plain_database
+from tests.grafana.day import fill
+from tests.support.database_fixtures import plain_database
 
-from marquee.alerts.alert import Alert
-from marquee.dashboards import files
-from marquee.local.postgres import EmbeddedPostgres
+from marquee.db.pool import Database
+from marquee.grafana import panel_files
+from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.process import free_port
+from marquee.monitoring.alerts.alert import Alert
 from marquee.page.server import AT_ONCE, Page, application
-from marquee.telemetry.database import Database
 
 __all__ = ["plain_database"]
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,9 @@ def day_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator
 
 @pytest.fixture(scope="module")
 def day_page(day_database: Database) -> Page:
-    return Page(day_database, files.read(ROOT / "dashboards"), nothing_fires, "24h", ROOT / "docs/runbooks")
+    return Page(
+        day_database, panel_files.read(ROOT / "dashboards"), nothing_fires, "24h", ROOT / "docs/runbooks"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.page.conftest import ROOT, served
 
-from marquee.alerts.alert import Alert
-from marquee.alerts.provisioning import read_rules
-from marquee.alerts.watcher import current
-from marquee.dashboards.files import Board
+from marquee.db.pool import Database
+from marquee.grafana.panel_files import Board
+from marquee.monitoring.alerts.alert import Alert
+from marquee.monitoring.alerts.provisioning import read_rules
+from marquee.monitoring.alerts.watcher import current
 from marquee.page import server
 from marquee.page.server import STATIC
-from marquee.telemetry.database import Database
 
 pytestmark = pytest.mark.servers
 BOARDS = ("service-health", "model-quality", "data-quality", "experiments", "stream")

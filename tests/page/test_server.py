@@ -14,14 +14,14 @@ import msgspec
 import pytest
 from tests.page.conftest import ROOT, nothing_fires, served
 
-from marquee.cli import main
-from marquee.dashboards import files
-from marquee.dashboards.files import Board
+from marquee.cli.main import main
+from marquee.db.pool import Database
+from marquee.grafana import panel_files
+from marquee.grafana.panel_files import Board
 from marquee.local.process import free_port
-from marquee.page.guarding import names_this_machine
+from marquee.page.security_headers import names_this_machine
+from marquee.page.serializers import here
 from marquee.page.server import Page, plotly_js
-from marquee.page.shapes import here
-from marquee.telemetry.database import Database
 
 pytestmark = pytest.mark.servers
 REFUSED = ("/", "/api/boards", "/api/alerts", "/api/boards/marquee-stream/panels/1", "/plotly.js", "/nowhere")
@@ -135,7 +135,7 @@ def broken(day_page: Page) -> Page:
     return _with_board(day_page, msgspec.structs.replace(board, panels=(wrong, odd)))
 
 
-def _with_sql(panel: files.Panel, sql: str) -> files.Panel:
+def _with_sql(panel: panel_files.Panel, sql: str) -> panel_files.Panel:
     target = msgspec.structs.replace(panel.targets[0], raw_sql=sql)
     return msgspec.structs.replace(panel, targets=(target,))
 

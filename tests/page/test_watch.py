@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from tests.page.conftest import ROOT
 
-from marquee.alerts.alert import Alert
-from marquee.alerts.provisioning import read_notifications, read_rules
-from marquee.alerts.watcher import Watcher
+from marquee.db.pool import Database
 from marquee.local.process import free_port
+from marquee.monitoring.alerts.alert import Alert
+from marquee.monitoring.alerts.provisioning import read_notifications, read_rules
+from marquee.monitoring.alerts.watcher import Watcher
 from marquee.page.watch import watched
-from marquee.telemetry.database import Database
 
 POLICY = read_notifications(ROOT / "infra/grafana/provisioning/alerting/slack.yaml").policies[0]
 RULES = read_rules(ROOT / "dashboards/alerts.yaml")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from marquee.simulate.customer_service import CustomerService, Films, People
+from marquee.simulate.movie_service import CustomerService, Films, People
 
 
 class Played:

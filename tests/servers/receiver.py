@@ -10,8 +10,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from marquee.errors import InvalidBatch
-from marquee.stream.batch import Record, StreamBatch
-from marquee.stream.envelope import Envelope, from_http, open_envelope
+from marquee.events.batches import Record, StreamBatch
+from marquee.events.envelopes import Envelope, from_http, open_envelope
 
 
 class Receiver:

@@ -14,10 +14,10 @@ from google.pubsub_v1 import types
 from tests.servers.pubsub import PubSubServer
 from tests.servers.receiver import Receiver
 
+from marquee.bridge.delivery.connect import connect
+from marquee.events.batches import StreamBatch, record
+from marquee.events.envelopes import Envelope, from_http, seal
 from marquee.local.process import Process, free_port, port_open
-from marquee.stream.batch import StreamBatch, record
-from marquee.stream.delivery import connect
-from marquee.stream.envelope import Envelope, from_http, seal
 
 pytestmark = pytest.mark.servers
 SDK_ROOTS = [

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marquee.events.parser import is_movie_id
 from marquee.simulate.catalogue import MOST_FILMS, MadeCatalogue, runtime
-from marquee.simulate.chance import coprime, zipf_rank
-from marquee.stream.lines import is_movie_id
+from marquee.simulate.hashed_rng import coprime, zipf_rank
 
 
 @pytest.mark.parametrize("films", [1, 500, 27_000])

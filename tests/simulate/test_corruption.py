@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marquee.events.kinds import Category, Malformed, Rating, Watch
+from marquee.events.parser import LineParser
 from marquee.simulate.corruption import Corrupter, Kind
-from marquee.stream.events import Category, Malformed, Rating, Watch
-from marquee.stream.lines import LineParser
 
 PARSER = LineParser(ZoneInfo("UTC"), 5)
 WATCH = "2022-11-14T12:24,232596,GET /data/m/fight+club+1999/128.mpg"

@@ -7,12 +7,12 @@ from collections import Counter
 from statistics import correlation, fmean
 
 import pytest
-from tests.simulate.worlds import NOON, made, taken
+from tests.simulate.small_service import NOON, made, taken
 
+from marquee.events.kinds import AccountCreated, Rating, Watch
 from marquee.simulate.customers import MadeCustomers
-from marquee.simulate.screens import Screens
-from marquee.simulate.viewing import Viewing
-from marquee.stream.events import AccountCreated, Rating, Watch
+from marquee.simulate.sessions import Screens
+from marquee.simulate.watch_plan import Viewing
 
 
 def test_one_seed_one_story() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.simulate.worlds import some_rows, taken, write_base
+from tests.simulate.small_service import some_rows, taken, write_base
 
+from marquee.events.kinds import AccountCreated, Rating, Watch
 from marquee.simulate.replay import Base, RatedFilm, Replay, ReplayDataError, read_base, read_replayed
-from marquee.simulate.screens import CustomerEvent, Screens
-from marquee.stream.events import AccountCreated, Rating, Watch
+from marquee.simulate.sessions import CustomerEvent, Screens
 
 EVERYTHING = 100_000
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marquee.simulate.delivery_counts import Tally
 from marquee.simulate.progress import rows
 from marquee.simulate.report import PartitionReport, Report, ResponseTimes, Stopwatch, now
-from marquee.simulate.tally import Tally
 
 
 def an_empty_report() -> Report:

@@ -15,14 +15,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from tests.servers.recommender import Answer, RecommenderServer
-from tests.simulate.worlds import some_rows, write_base
-from tests.waiting import wait_until
+from tests.simulate.small_service import some_rows, write_base
+from tests.support.waiting import wait_until
 
-from marquee.local.kafka import EmbeddedKafka
+from marquee.events.kinds import Malformed, RecommendationRequest
+from marquee.events.parser import LineParser
+from marquee.local.embedded_kafka import EmbeddedKafka
 from marquee.local.process import Process
 from marquee.simulate.report import Report
-from marquee.stream.events import Malformed, RecommendationRequest
-from marquee.stream.lines import LineParser
 
 pytestmark = pytest.mark.servers
 Lines = dict[int, list[bytes]]

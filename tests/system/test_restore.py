@@ -12,10 +12,10 @@ import pytest
 from tests.chaos.system import ChaosSystem
 from tests.local.programs import wait_for
 
-from marquee.local.postgres import binary
-from marquee.settings import Settings
-from marquee.telemetry import progress
-from marquee.telemetry.database import Database
+from marquee.config.settings import Settings
+from marquee.db import line_counts
+from marquee.db.pool import Database
+from marquee.local.embedded_postgres import binary
 
 SEED = 11
 BACKED_UP, BEHIND = 600, 600
@@ -43,7 +43,7 @@ def postgres(program: str, *words: str) -> None:
 
 
 def rows(system: ChaosSystem) -> int:
-    return progress.totals(system.database).lines
+    return line_counts.totals(system.database).lines
 
 
 def test_a_restored_database_gets_what_it_lacks(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ import psutil
 import pytest
 from tests.local.programs import gone, wait_for
 
-from marquee.local.accounting import account, drained
-from marquee.local.home import Home, PartState, SystemState
+from marquee.db import line_counts
+from marquee.db.pool import Database
+from marquee.local.reconciliation import account, drained
+from marquee.local.state_dir import Home, PartState, SystemState
 from marquee.simulate.report import Report
-from marquee.telemetry import progress
-from marquee.telemetry.database import Database
 
 ROOT = Path(__file__).parents[2]
 TOPIC = "movielog"
@@ -140,7 +140,7 @@ def test_every_line_is_there_exactly_once(system: Running, report: Report) -> No
 def test_each_line_is_where_it_belongs(system: Running, report: Report) -> None:
     """Quarantine holds the lines that cannot be read, by category; the tables hold the others, by kind."""
     drained(system.database, TOPIC, report.partitions)
-    counts = progress.counts(system.database)
+    counts = line_counts.counts(system.database)
     assert dict(counts.quarantine_by_category) == report.unreadable
     assert counts.lines == report.acknowledged
     assert report.readable == counts.lines - counts.quarantine

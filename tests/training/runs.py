@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from marquee.artifacts.object_store import ObjectStore
+from marquee.data.snapshot import Request
 from marquee.evaluation.offline import EvaluationParams
-from marquee.training import steps
+from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
+from marquee.training.pipeline import pipeline_run, steps
 from marquee.training.publish import Result
 from marquee.training.retrain import retrain
-from marquee.training.snapshot import Request
 
 PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
 PARAMS = Params.read(PARAMS_FILE)
@@ -42,7 +42,7 @@ def run(store: ObjectStore, base: Path, second: int, params: Params = GOOD, **mo
     return retrain(Request(until(second), base, 1.0, 5.0), params, store, commit="abc", **more)
 
 
-def prepared(base: Path, root: Path, second: int) -> steps.Run:
-    done = steps.Run(root, GOOD, Request(until(second), base, 1.0, 5.0))
+def prepared(base: Path, root: Path, second: int) -> pipeline_run.Run:
+    done = pipeline_run.Run(root, GOOD, Request(until(second), base, 1.0, 5.0))
     steps.run_all(done)
     return done

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.synthetic_data import SECOND, blocks
 from tests.training.runs import GOOD, PARAMS, PARAMS_FILE, run
-from tests.training.worlds import SECOND, blocks
 
-from marquee import cli
-from marquee.artifacts.file import FileStore
-from marquee.artifacts.manifest import Manifest, Provenance, encode, object_name, read_manifest
+from marquee.cli.main import main
+from marquee.registry.manifest import Manifest, Provenance, encode, object_name, read_manifest
+from marquee.registry.object_store.file_store import FileStore
 from marquee.training import provenance
 from marquee.training.reproduce import environment_differences
 
@@ -61,7 +61,7 @@ def rewritten(store: FileStore, manifest: Manifest, **changes: Any) -> None:
 
 
 def reproduced(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    code = cli.main(["reproduce", manifest.version])
+    code = main(["reproduce", manifest.version])
     said = capsys.readouterr()
     return code, said.out + said.err
 
@@ -120,7 +120,7 @@ def test_where_the_snapshot_is(
     for remote in (None, "", tmp_path.as_uri()):
         if remote is not None:
             monkeypatch.setenv("MARQUEE_DVC_REMOTE", remote)
-        assert cli.main(["lineage", manifest.version]) == 0
+        assert main(["lineage", manifest.version]) == 0
         shown.append(capsys.readouterr().out)
     assert ["(in the remote)" in said for said in shown] == [True, False, False]
     assert "MARQUEE_DVC_REMOTE is not set" in shown[1]
@@ -131,13 +131,13 @@ def test_where_the_snapshot_is(
 def test_a_version_that_is_not_there(store: FileStore, capsys: pytest.CaptureFixture[str]) -> None:
     """Both commands name it, and say where to look."""
     for verb in ("lineage", "reproduce"):
-        assert cli.main([verb, "20260101T000000-00000000"]) == 1
+        assert main([verb, "20260101T000000-00000000"]) == 1
         assert "there is no artifact '20260101T000000-00000000'" in capsys.readouterr().err
 
 
 def test_a_directory_that_is_not_empty(manifest: Manifest, place: Path) -> None:
     """Nothing of anybody's is written over."""
-    assert cli.main(["reproduce", manifest.version, "--into", str(place)]) == 1
+    assert main(["reproduce", manifest.version, "--into", str(place)]) == 1
 
 
 def test_what_differs_is_said(manifest: Manifest) -> None:
@@ -165,5 +165,5 @@ def test_dvc_takes_its_snapshot_from_params(store: FileStore, capsys: pytest.Cap
     """With --pipeline a place or a time on the command line would be passed over: it is an error instead."""
     assert GOOD.snapshot.base
     command = ["retrain", "--pipeline", "--until", "2026-02-14T00:09Z", "--params", str(PARAMS_FILE)]
-    assert cli.main(command) == 1
+    assert main(command) == 1
     assert "what params.yaml says" in capsys.readouterr().err

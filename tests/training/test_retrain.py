@@ -13,25 +13,26 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from tests.support.synthetic_data import blocks, written
 from tests.training.runs import PARAMS_FILE
-from tests.training.worlds import blocks, written
 
-from marquee.artifacts import release
-from marquee.artifacts.artifact import verify
-from marquee.artifacts.items import read_items
-from marquee.artifacts.manifest import read_manifest
-from marquee.artifacts.object_store import ObjectStore, connect
-from marquee.artifacts.promotion import promote
-from marquee.artifacts.users import UserSide
+from marquee.data.snapshot import Request
+from marquee.db import retrain_queue, retrain_runs
+from marquee.db.pool import Database
 from marquee.errors import DatabaseUnavailable, MarqueeError, TrainingDataError
-from marquee.telemetry import retrain_requests, retrainings
-from marquee.telemetry.database import Database
-from marquee.training.params import Params
+from marquee.registry import release
+from marquee.registry.artifact import verify
+from marquee.registry.item_store import read_items
+from marquee.registry.manifest import read_manifest
+from marquee.registry.object_store.connect import connect
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.rollout import promote
+from marquee.registry.user_store import UserSide
+from marquee.training.params import Params, SnapshotParams
 from marquee.training.publication import NewerServes
 from marquee.training.publication import release as release_version
 from marquee.training.publish import Result
 from marquee.training.retrain import retrain
-from marquee.training.snapshot import Request
 
 PARAMS = Params.read(PARAMS_FILE)
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
@@ -95,7 +96,7 @@ def test_base_data_alone(store: ObjectStore, base: Path) -> None:
     assert low <= manifest.metrics["ndcg@10"].value <= high
     origin = manifest.provenance
     assert (origin.trainer, origin.seed, origin.commit) == (PARAMS.trainer, PARAMS.seed, "abc")
-    taken = request(base).as_params(database=False)
+    taken = SnapshotParams.from_request(request(base), database=False)
     assert origin.parameters == msgspec.structs.replace(PARAMS, snapshot=taken).as_dict()
     assert {"numpy", "scikit-surprise", "python"} <= set(origin.libraries)
     assert set(origin.data) == {"ratings.csv", "dataset"}
@@ -166,7 +167,7 @@ def test_every_run_is_recorded(store: ObjectStore, base: Path, tmp_path: Path, d
     )
     with pytest.raises(TrainingDataError):
         retrain(request(base, until=datetime(1970, 1, 1, tzinfo=UTC)), PARAMS, store, database)
-    rows = retrainings.latest(database)[::-1]
+    rows = retrain_runs.latest(database)[::-1]
     assert [row.outcome for row in rows] == ["released", "trained", "refused", "failed"]
     assert rows[0].reason == "release 1: on time"
     assert rows[0].metrics["rmse"] < rows[0].metrics["bias_only.rmse"]
@@ -240,12 +241,12 @@ def test_what_serves_is_not_served_anew(store: ObjectStore, base: Path) -> None:
 def test_what_was_asked_for_is_answered(store: ObjectStore, base: Path, database: Database) -> None:
     """Whatever retraining begins takes the request, and says why it ran; the next one has a reason of its own."""
     now = datetime.now(UTC)
-    retrain_requests.ask(database, "drift.rating_psi", "v1", "the ratings have drifted", now)
+    retrain_queue.ask(database, "drift.rating_psi", "v1", "the ratings have drifted", now)
     retrain(request(base), PARAMS, store, database)
     assert release.current(store)[0].reason == "the ratings have drifted"
-    assert retrain_requests.asked(database, datetime.now(UTC)) == []
+    assert retrain_queue.asked(database, datetime.now(UTC)) == []
     ((run,),) = rows_of(database, "SELECT run FROM retrain_requests")
-    assert run == retrainings.latest(database)[0].run
+    assert run == retrain_runs.latest(database)[0].run
 
 
 def test_a_database_that_goes_away(store: ObjectStore, base: Path) -> None:

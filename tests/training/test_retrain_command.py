@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from tests.training.runs import PARAMS_FILE
 
-from marquee import cli
-from marquee.artifacts.object_store import connect
+from marquee.cli.main import main
+from marquee.registry.object_store.connect import connect
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def command(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> list
 def test_exit_codes(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """0 released, 3 refused, 1 failed: a scheduler can tell them apart."""
     report = tmp_path / "reports/newest.json"
-    assert cli.main([*command, "--reason", "by hand", "--report", str(report)]) == 0
+    assert main([*command, "--reason", "by hand", "--report", str(report)]) == 0
     assert "released: release 1: by hand" in capsys.readouterr().out
     assert set(msgspec.json.decode(report.read_bytes())["figures"]) == {"model", "popularity", "bias_only"}
-    assert cli.main([*command, "--base-fraction", "0.7"]) == 3
-    assert cli.main([*command, "--until", "1969-01-01T00:00Z"]) == 1
+    assert main([*command, "--base-fraction", "0.7"]) == 3
+    assert main([*command, "--until", "1969-01-01T00:00Z"]) == 1
     assert "no ratings to learn from" in capsys.readouterr().err
-    assert cli.main([*command, "--base-fraction", "7"]) == 1
+    assert main([*command, "--base-fraction", "7"]) == 1
 
 
 def test_nobody_asks(
@@ -37,13 +37,13 @@ def test_nobody_asks(
 ) -> None:
     """Then nothing is trained, and that is no failure."""
     monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
-    assert cli.main([*command, "--if-asked"]) == 0
+    assert main([*command, "--if-asked"]) == 0
     assert capsys.readouterr().out == "nobody asks for a retraining\n"
 
 
 def test_no_release(command: list[str], tmp_path: Path) -> None:
     """--no-release stores and judges a model and leaves what serves alone."""
-    assert cli.main([*command, "--no-release"]) == 0
+    assert main([*command, "--no-release"]) == 0
     store = connect(f"file://{tmp_path}/objects")
     assert list(store.list("releases/")) == []
     assert len(list(store.list("models/"))) > 5
@@ -52,4 +52,4 @@ def test_no_release(command: list[str], tmp_path: Path) -> None:
 def test_a_store_has_to_be_named(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a store nothing is trained: the error comes first."""
     monkeypatch.delenv("MARQUEE_OBJECTS_URL")
-    assert cli.main(command) == 1
+    assert main(command) == 1

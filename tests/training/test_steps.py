@@ -12,21 +12,27 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.synthetic_data import DAY, SECOND, blocks, dataset, frame
 from tests.training.runs import PARAMS_FILE
-from tests.training.worlds import DAY, SECOND, blocks, dataset, frame
 
-from marquee import cli
-from marquee.artifacts.model import Histories, TrainedModel
+from marquee.cli.main import main
+from marquee.config import atomic_file
+from marquee.data import deterministic_io, dvc_hash, snapshot
+from marquee.data.dataset import Dataset
+from marquee.data.dataset_files import read_dataset, read_model, write_dataset, write_model
+from marquee.data.side_information import Facts
+from marquee.data.splits import newest
+from marquee.db.pool import Database
 from marquee.errors import SettingsError, TrainingDataError
+from marquee.evaluation import group_fairness
 from marquee.evaluation.offline import EvaluationParams
-from marquee.quality.drift import stability_index
-from marquee.telemetry.database import Database
-from marquee.training import atomic, content_hash, drift, fairness, snapshot, steps, tables
-from marquee.training.dataset import Dataset
-from marquee.training.dataset_files import read_dataset, read_model, write_dataset, write_model
-from marquee.training.facts import Facts
+from marquee.monitoring.drift import stability_index
+from marquee.registry.trained_model import Histories, TrainedModel
+from marquee.training import snapshot_drift
 from marquee.training.params import Params
-from marquee.training.splits import newest
+from marquee.training.pipeline import pipeline_run
+from marquee.training.pipeline.check_step import check
+from marquee.training.pipeline.snapshot_step import take_snapshot
 
 PARAMS = Params.read(PARAMS_FILE)
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
@@ -39,27 +45,29 @@ def test_interactions_come_back(tmp_path_factory: pytest.TempPathFactory, rows: 
     directory = tmp_path_factory.mktemp("tables")
     written = frame(*rows)
     for name in ("one", "two"):
-        tables.write_interactions(directory / name, written)
-    assert tables.read_interactions(directory / "one").equals(written)
+        deterministic_io.write_interactions(directory / name, written)
+    assert deterministic_io.read_interactions(directory / "one").equals(written)
     assert (directory / "one").read_bytes() == (directory / "two").read_bytes()
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     """A table with other columns, and a file that is no table, are named with what was expected."""
-    tables.write_texts(tmp_path / "users.parquet", "user_id", {"1": {"age": "24"}})
+    deterministic_io.write_texts(tmp_path / "users.parquet", "user_id", {"1": {"age": "24"}})
     with pytest.raises(
         TrainingDataError, match=r"should have the columns user_id string.*has user_id string, age"
     ):
-        tables.read_interactions(tmp_path / "users.parquet")
+        deterministic_io.read_interactions(tmp_path / "users.parquet")
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     with pytest.raises(TrainingDataError, match="no Parquet table"):
-        tables.read_interactions(tmp_path / "torn.parquet")
+        deterministic_io.read_interactions(tmp_path / "torn.parquet")
 
 
 def test_facts_come_back(tmp_path: Path) -> None:
     """What one row lacks is unknown, which is the empty text."""
-    tables.write_texts(tmp_path / "t", "user_id", {"2": {"user_id": "2", "age": "24"}, "1": {"zip": "02139"}})
-    assert tables.read_texts(tmp_path / "t", "user_id") == {
+    deterministic_io.write_texts(
+        tmp_path / "t", "user_id", {"2": {"user_id": "2", "age": "24"}, "1": {"zip": "02139"}}
+    )
+    assert deterministic_io.read_texts(tmp_path / "t", "user_id") == {
         "1": {"user_id": "1", "age": "", "zip": "02139"},
         "2": {"user_id": "2", "age": "24", "zip": ""},
     }
@@ -68,12 +76,12 @@ def test_facts_come_back(tmp_path: Path) -> None:
 def test_nothing_half_written_appears(tmp_path: Path) -> None:
     """A step that dies leaves what was there before, and the next try is not in its way."""
     path = tmp_path / "out"
-    with atomic.whole_directory(path) as out:
+    with atomic_file.whole_directory(path) as out:
         (out / "a").write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic.whole_directory(path) as out:
+    with pytest.raises(ZeroDivisionError), atomic_file.whole_directory(path) as out:
         (out / "a").write_text(f"ne{1 // 0}")
     assert (path / "a").read_text() == "old"
-    with atomic.whole_directory(path) as out:
+    with atomic_file.whole_directory(path) as out:
         (out / "b").write_text("new")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
     assert sorted(p.name for p in path.iterdir()) == ["b"]
@@ -131,23 +139,23 @@ def request(base: Path | None) -> snapshot.Request:
     return snapshot.Request(LATE, base, 1.0, 5.0)
 
 
-def checked(directory: Path, ratings: str) -> steps.Run:
+def checked(directory: Path, ratings: str) -> pipeline_run.Run:
     """The first two steps on a ``ratings.csv``."""
     (directory / "base").mkdir()
     (directory / "base/ratings.csv").write_text(ratings)
-    run = steps.Run(directory, PARAMS, request(directory / "base"))
-    steps.take_snapshot(run)
-    steps.check(run)
+    run = pipeline_run.Run(directory, PARAMS, request(directory / "base"))
+    take_snapshot(run)
+    check(run)
     return run
 
 
 def test_what_the_check_reports(tmp_path: Path) -> None:
     """A pair that was rated twice counts once, with the newer rating, and the report says so."""
     run = checked(tmp_path, "user_id,movie_id,rating,time\n1,a+1,4,10\n2,a+1,2,11\n1,b+2,5,12\n1,a+1,1,13\n")
-    report = steps.read_checks(run)
+    report = pipeline_run.read_checks(run)
     assert (report.doubled, report.unlisted, report.drift) == (1, 0, [])
     assert (report.profile.ratings, report.profile.users, report.profile.films) == (3, 2, 2)
-    ratings = tables.read_interactions(run.at(steps.CHECKED) / "ratings.parquet")
+    ratings = deterministic_io.read_interactions(run.at(pipeline_run.CHECKED) / "ratings.parquet")
     assert ratings.query("user_id == '1' and movie_id == 'a+1'")["value"].tolist() == [1.0]
 
 
@@ -156,19 +164,21 @@ def test_what_the_check_refuses(tmp_path: Path, rating: str) -> None:
     """A rating out of range or no number stops the run, and nothing checked appears."""
     with pytest.raises(TrainingDataError, match="1 of 2 ratings are"):
         checked(tmp_path, f"user_id,movie_id,rating,time\n1,a+1,4,10\n2,a+1,{rating},11\n")
-    assert not (tmp_path / steps.CHECKED).exists()
+    assert not (tmp_path / pipeline_run.CHECKED).exists()
 
 
-LIMITS = drift.DriftParams(rating_psi=0.25, lost_share=0.2)
-BEFORE = drift.Profile(100, 0, 10, 20, datetime(2026, 1, 1, tzinfo=UTC), 0.5, (0.2, 0.2, 0.2, 0.2, 0.2))
+LIMITS = snapshot_drift.DriftParams(rating_psi=0.25, lost_share=0.2)
+BEFORE = snapshot_drift.Profile(
+    100, 0, 10, 20, datetime(2026, 1, 1, tzinfo=UTC), 0.5, (0.2, 0.2, 0.2, 0.2, 0.2)
+)
 
 
 def test_no_drift() -> None:
     """No earlier snapshot, the same again, and one that grew are all well."""
     grown = msgspec.structs.replace(BEFORE, ratings=150, users=15, newest=datetime(2026, 1, 2, tzinfo=UTC))
-    assert drift.findings(None, BEFORE, LIMITS) == []
-    assert drift.findings(BEFORE, BEFORE, LIMITS) == []
-    assert drift.findings(BEFORE, grown, LIMITS) == []
+    assert snapshot_drift.findings(None, BEFORE, LIMITS) == []
+    assert snapshot_drift.findings(BEFORE, BEFORE, LIMITS) == []
+    assert snapshot_drift.findings(BEFORE, grown, LIMITS) == []
 
 
 def test_drift_is_named() -> None:
@@ -176,13 +186,13 @@ def test_drift_is_named() -> None:
     shifted = msgspec.structs.replace(BEFORE, shares=(0.1, 0.1, 0.2, 0.2, 0.4))
     expected = 2 * (-0.1) * np.log(0.5) + 0.2 * np.log(2)
     assert stability_index(BEFORE.shares, shifted.shares) == pytest.approx(expected)
-    assert "stability index 0.277" in drift.findings(BEFORE, shifted, LIMITS)[0]
+    assert "stability index 0.277" in snapshot_drift.findings(BEFORE, shifted, LIMITS)[0]
     lost = msgspec.structs.replace(BEFORE, ratings=79, users=8, films=16)
-    assert drift.findings(BEFORE, lost, LIMITS) == [
+    assert snapshot_drift.findings(BEFORE, lost, LIMITS) == [
         "21 of 100 ratings of the snapshot that serves are missing"
     ]
     older = msgspec.structs.replace(lost, newest=datetime(2025, 1, 1, tzinfo=UTC))
-    assert drift.findings(BEFORE, older, LIMITS) == []
+    assert snapshot_drift.findings(BEFORE, older, LIMITS) == []
 
 
 def test_a_profile_knows_no_scale() -> None:
@@ -191,7 +201,7 @@ def test_a_profile_knows_no_scale() -> None:
     stretched = blocks()
     stretched["value"] = 1 + (stretched["value"] - 1) * 9 / 4
     ten = Dataset.of(stretched, frame(), 1.0, 10.0)
-    assert drift.profile(five) == drift.profile(ten)
+    assert snapshot_drift.profile(five) == snapshot_drift.profile(ten)
 
 
 def test_fairness() -> None:
@@ -206,11 +216,11 @@ def test_fairness() -> None:
     assert list(data.user_ids) == ["m", "w"]
     model = replace(a_model(mean=3.0), user_ids=["m", "w"])
     known = {"w": {"gender": "F", "age": "24"}, "m": {"gender": "M"}}
-    found = fairness.by_group(
+    found = group_fairness.by_group(
         model,
         newest(data, 0.5),
         known,
-        fairness.FairnessParams(least_users=1),
+        group_fairness.FairnessParams(least_users=1),
         EvaluationParams(100, 0.95),
         1,
         "hash",
@@ -227,13 +237,13 @@ def test_a_moment_needs_a_zone(until: str) -> None:
     """The event time in params.yaml is a moment on every machine, or an error with an example."""
     wrong = msgspec.structs.replace(PARAMS.snapshot, until=until)
     with pytest.raises(SettingsError, match="2000-01-01T00:00:00Z"):
-        snapshot.Request.of(wrong)
+        wrong.to_request()
 
 
 def test_seconds_and_microseconds() -> None:
     """The time of the newest event is exact."""
     data = dataset(frame(("u", "a+1", 3.0, 1 * SECOND + 1), ("v", "a+1", 4.0, 2)))
-    assert drift.profile(data).newest == datetime(1970, 1, 1, 0, 0, 1, 1, tzinfo=UTC)
+    assert snapshot_drift.profile(data).newest == datetime(1970, 1, 1, 0, 0, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.servers
@@ -260,10 +270,10 @@ def test_a_snapshot_of_the_database(
     monkeypatch.delenv("MARQUEE_OBJECTS_URL", raising=False)
     hashes = []
     for _ in range(2):
-        assert cli.main(["pipeline", "snapshot"]) == 0
-        hashes.append(content_hash.of(tmp_path / steps.SNAPSHOT))
+        assert main(["pipeline", "snapshot"]) == 0
+        hashes.append(dvc_hash.of(tmp_path / pipeline_run.SNAPSHOT))
     assert hashes[0] == hashes[1]
-    taken = snapshot.read(tmp_path / steps.SNAPSHOT)
+    taken = snapshot.read(tmp_path / pipeline_run.SNAPSHOT)
     assert taken.about.database
     assert taken.live.ratings["movie_id"].tolist() == ["film+0"]
 
@@ -274,5 +284,5 @@ def test_a_step_that_there_is_not(
     """An unknown step is an error that lists the steps."""
     (tmp_path / "params.yaml").write_text(PARAMS_FILE.read_text())
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["pipeline", "deploy"]) == 1
+    assert main(["pipeline", "deploy"]) == 1
     assert "there is snapshot, check, features, train, evaluate, fairness, publish" in capsys.readouterr().err

@@ -9,14 +9,14 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from marquee.config.settings import Settings
 from marquee.costs import assumptions, report
 from marquee.costs.comparison import compare
 from marquee.costs.estimates import measured_load
 from marquee.costs.load import Load
 from marquee.costs.plot import draw
 from marquee.costs.prices import FILE, read_prices
-from marquee.settings import Settings
-from marquee.telemetry.database import Database
+from marquee.db.pool import Database
 
 DESIGN = Load(1_580, 12)
 """94,800 viewers, each with a line a minute; and their requests."""

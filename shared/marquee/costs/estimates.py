@@ -7,7 +7,7 @@ from datetime import datetime
 from marquee.costs.bill import functions_bill
 from marquee.costs.load import Load, System, Work
 from marquee.costs.prices import read_prices
-from marquee.telemetry.database import Database
+from marquee.db.pool import Database
 
 # Of a system that is younger than a day: since it began, though a minute at least. Lines count by the writer's clock.
 _LOAD = """

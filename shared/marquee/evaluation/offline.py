@@ -9,14 +9,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.artifacts.manifest import Band
-from marquee.artifacts.model import TrainedModel
-from marquee.evaluation import intervals, metrics
+from marquee.data.dataset import Dataset, Interactions
+from marquee.data.interactions import liked_from
+from marquee.data.splits import Split
+from marquee.evaluation import metrics, prediction_intervals
+from marquee.evaluation.baselines import Candidate, bias_only, of_model, popularity
 from marquee.evaluation.bootstrap import Figure, ratio_of_sums
-from marquee.evaluation.candidates import Candidate, bias_only, of_model, popularity
-from marquee.training.dataset import Dataset, Interactions
-from marquee.training.evidence import liked_from
-from marquee.training.splits import Split
+from marquee.registry.manifest import Band
+from marquee.registry.trained_model import TrainedModel
 
 CUTS = (10, 20)
 _USERS_AT_ONCE = 512
@@ -59,7 +59,7 @@ def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: 
         len(asked),
         int(np.isin(asked, split.train.ratings.users).sum()),
         {c.name: figures(c, split, params, seed, data) for c in candidates},
-        intervals.calibrate(*errors_and_known(candidates[0], split)),
+        prediction_intervals.calibrate(*errors_and_known(candidates[0], split)),
     )
 
 

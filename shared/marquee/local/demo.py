@@ -13,15 +13,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from marquee.artifacts import object_store
-from marquee.local.accounting import drained
+from marquee.db.pool import Database
+from marquee.local.demo_summary import Outcome, summary
 from marquee.local.display import Display
+from marquee.local.live_stats import Score, Scoreboard
+from marquee.local.reconciliation import drained
 from marquee.local.runner import running
-from marquee.local.scoreboard import Score, Scoreboard
-from marquee.local.summary import Outcome, summary
 from marquee.local.system import RETRAIN, LocalSystem
+from marquee.registry.object_store.connect import connect
 from marquee.simulate.report import Report
-from marquee.telemetry.database import Database
 
 LOOK_EVERY_S = 1.0
 # A retraining that is due in the demo's time is waited for so much longer, on a slow machine.
@@ -144,5 +144,5 @@ class Demo:
         return Outcome(board.look(), account, report, retrain_due)
 
     def _scoreboard(self) -> Scoreboard:
-        objects = object_store.connect(self._system.settings.objects_url)
+        objects = connect(self._system.settings.objects_url)
         return Scoreboard(self._report, self._database, objects, self._system.home, self._since)

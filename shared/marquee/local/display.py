@@ -9,9 +9,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from marquee.evaluation.running import Accuracy
-from marquee.local.home import PartState
-from marquee.local.scoreboard import REFUSED, RELEASED, Score
+from marquee.evaluation.streaming_bootstrap import Accuracy
+from marquee.local.live_stats import REFUSED, RELEASED, Score
+from marquee.local.state_dir import PartState
 from marquee.simulate.progress import Redrawn
 
 PLAIN_EVERY_S = 5.0

@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from marquee.config.settings import PREFIX
 from marquee.errors import MarqueeError
-from marquee.local.guard import guard
-from marquee.settings import PREFIX
+from marquee.local.orphan_reaper import guard
 
 
 class ProcessFailed(MarqueeError):

@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol
 import psutil
 
 from marquee.errors import MarqueeError
-from marquee.local.home import Home, created_at
+from marquee.local.state_dir import Home, created_at
 
 # To be closed in the way that Ctrl-C is: a plain end would leave the parts to the guard, which is not polite.
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -38,7 +38,7 @@ def running(home: Home, system: System) -> Iterator[None]:
     """The system, started; stopped on the way out, whatever the reason.
 
     SIGTERM and SIGHUP come as ``KeyboardInterrupt``, as Ctrl-C does.
-    Raises :class:`~marquee.local.home.AlreadyRunning` before anything is touched.
+    Raises :class:`~marquee.local.state_dir.AlreadyRunning` before anything is touched.
     """
     with home.held(), _endings(_interrupt):
         home.rotate_logs()

@@ -24,11 +24,11 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from marquee.config.settings import Settings
 from marquee.errors import SettingsError
-from marquee.local.described import Schedule, read_schedules
-from marquee.local.home import Home
+from marquee.local.infra_spec import Schedule, read_schedules
 from marquee.local.process import Process
-from marquee.settings import Settings
+from marquee.local.state_dir import Home
 
 log = logging.getLogger("marquee.local.scheduler")
 

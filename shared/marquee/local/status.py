@@ -9,9 +9,9 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from marquee.local.function import answers
-from marquee.local.home import Home, PartState, created_at
+from marquee.local.function_process import answers
 from marquee.local.process import port_open
+from marquee.local.state_dir import Home, PartState, created_at
 
 
 def show(home: Home, console: Console) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from marquee.errors import MarqueeError
-from marquee.local.home import PartState, created_at
 from marquee.local.process import Process
+from marquee.local.state_dir import PartState, created_at
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 15.0

@@ -9,18 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from marquee.artifacts import object_store, release
+from marquee.config.settings import Settings
 from marquee.errors import ObjectNotFound
-from marquee.local.described import Function, read_functions, read_schedules
-from marquee.local.function import answers, instance, instance_of_several
-from marquee.local.home import Home, PartState, SystemState
-from marquee.local.kafka import CONSUMER_OPTIONS, EmbeddedKafka
+from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
+from marquee.local.embedded_postgres import EmbeddedPostgres
+from marquee.local.function_process import answers, instance, instance_of_several
+from marquee.local.infra_spec import Function, read_functions, read_schedules
+from marquee.local.kafka_retention import Retention
 from marquee.local.ports import Ports
-from marquee.local.postgres import EmbeddedPostgres
 from marquee.local.process import Process, ProcessFailed
-from marquee.local.retention import Retention
+from marquee.local.state_dir import Home, PartState, SystemState
 from marquee.local.supervision import OneProcess, Part, Supervisor
-from marquee.settings import Settings
+from marquee.registry import release
+from marquee.registry.object_store.connect import connect
 
 KAFKA_PORT = 9092
 POSTGRES_PORT = 54320
@@ -152,7 +153,7 @@ class LocalSystem:
         """A model of the base data's earlier part, unless one serves already."""
         self.step("data", "data", "fetch")
         try:
-            release.current(object_store.connect(self.settings.objects_url))
+            release.current(connect(self.settings.objects_url))
         except ObjectNotFound:
             self._say("training the first model, once ...")
             self.step(RETRAIN, "retrain", "--reason", "first model")

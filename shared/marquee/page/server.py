@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from marquee.alerts.alert import Alert
-from marquee.dashboards import intervals
-from marquee.dashboards.files import Board, Panel
-from marquee.dashboards.macros import TimeRange
-from marquee.dashboards.query import run
+from marquee.db.pool import Database
 from marquee.errors import MarqueeError, TransientError
-from marquee.page.guarding import guard
-from marquee.page.shapes import alert_shape, board_shape, table_shape
-from marquee.telemetry.database import Database
+from marquee.grafana import durations
+from marquee.grafana.macros import TimeRange
+from marquee.grafana.panel_files import Board, Panel
+from marquee.grafana.panel_query import run
+from marquee.monitoring.alerts.alert import Alert
+from marquee.page.security_headers import guard
+from marquee.page.serializers import alert_shape, board_shape, table_shape
 
 STATIC = Path(__file__).with_name("static")
 RANGES = {
@@ -136,7 +136,7 @@ class _Server:
         return {"alerts": [alert_shape(alert) for alert in self._page.alerts()]}
 
     def _run(self, panel: Panel, span: str) -> dict[str, Any]:
-        time = TimeRange.last(intervals.parse(span), points=panel.max_data_points, least=panel.interval)
+        time = TimeRange.last(durations.parse(span), points=panel.max_data_points, least=panel.interval)
         table = run(self._page.database, panel.sql, time)
         edges = {"from": time.start.timestamp() * 1000, "to": time.end.timestamp() * 1000}
         return {

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from marquee.alerts.alert import Alert
-from marquee.alerts.watcher import Watcher
 from marquee.errors import MarqueeError
+from marquee.monitoring.alerts.alert import Alert
+from marquee.monitoring.alerts.watcher import Watcher
 
 EVERY_S = 10.0
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from marquee.simulate.chance import coprime, seed_of
+from marquee.simulate.hashed_rng import coprime, seed_of
 from marquee.simulate.titles import FIRST, SECOND, THIRD
 
 _LETTERS = re.compile(r"[a-z]+")

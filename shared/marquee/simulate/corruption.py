@@ -13,9 +13,9 @@ from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import NamedTuple
 
-from marquee.simulate.chance import stream_of
-from marquee.stream.events import Category, Malformed
-from marquee.stream.lines import LineParser
+from marquee.events.kinds import Category, Malformed
+from marquee.events.parser import LineParser
+from marquee.simulate.hashed_rng import stream_of
 
 
 class Kind(StrEnum):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from random import Random
 
 from marquee.simulate.catalogue import MadeCatalogue, runtime
-from marquee.simulate.chance import coprime, seed_of, stream_of, zipf_rank
-from marquee.simulate.taste import Taste
-from marquee.simulate.viewing import Viewing
+from marquee.simulate.hashed_rng import coprime, seed_of, stream_of, zipf_rank
+from marquee.simulate.preferences import Taste
+from marquee.simulate.watch_plan import Viewing
 
 # Shares read off the recorded logs (stream-protocol): .5 ratings to 98.5 watch lines, 110 lines a viewing.
 RATED = 0.56

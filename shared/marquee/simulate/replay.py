@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from marquee.errors import MarqueeError
 from marquee.simulate.catalogue import runtime
-from marquee.simulate.chance import seed_of, stream_of, unit
-from marquee.simulate.viewing import Viewing
+from marquee.simulate.hashed_rng import seed_of, stream_of, unit
+from marquee.simulate.watch_plan import Viewing
 
 RATINGS_FILE, MOVIES_FILE = "ratings.csv", "movies.csv"
 

@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from marquee.simulate.caller import Caller
-from marquee.simulate.chance import unit
-from marquee.simulate.journal import Journal
-from marquee.simulate.pace import Pace, arrivals
+from marquee.simulate.event_log import Journal
+from marquee.simulate.hashed_rng import unit
+from marquee.simulate.producer import KafkaWriter
+from marquee.simulate.rate import Pace, arrivals
+from marquee.simulate.recommend_client import Caller
 from marquee.simulate.report import Report, now
-from marquee.simulate.screens import Screens
-from marquee.simulate.writer import KafkaWriter
+from marquee.simulate.sessions import Screens
 
 log = logging.getLogger(__name__)
 

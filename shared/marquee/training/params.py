@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
+from marquee.data.snapshot import Request
 from marquee.errors import SettingsError
+from marquee.evaluation.group_fairness import FairnessParams
 from marquee.evaluation.offline import EvaluationParams
-from marquee.training.comparison import GateParams
-from marquee.training.drift import DriftParams
-from marquee.training.fairness import FairnessParams
-from marquee.training.popularity import PopularityParams
-from marquee.training.ranking import RankingParams
+from marquee.evaluation.paired_test import GateParams
+from marquee.models.ease import RankingParams
+from marquee.models.popularity import PopularityParams
+from marquee.training.snapshot_drift import DriftParams
 
 _TIME = "2000-01-01T00:00:00Z"
 # What computes the rating head -> the trainer that it means; local: the one that ``trainer`` names.
@@ -49,6 +50,18 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if moment.tzinfo is None:
             raise SettingsError(f"snapshot.until is {self.until}, which names no zone: write {_TIME}")
         return moment.astimezone(UTC)
+
+    def to_request(self) -> Request:
+        """The snapshot that these parameters ask for."""
+        base = Path(self.base) if self.base else None
+        return Request(self.moment, base, self.base_fraction, self.rating_max)
+
+    @classmethod
+    def from_request(cls, request: Request, *, database: bool) -> SnapshotParams:
+        """The parameters to record for ``request``. Only the last name of the base data's path is kept."""
+        base = request.base.name if request.base else ""
+        until = request.until.astimezone(UTC).isoformat()
+        return cls(until, base, request.base_fraction, database, request.rating_max)
 
 
 class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from marquee.artifacts.manifest import Provenance, Stage
-from marquee.training import content_hash, snapshot, steps
-from marquee.training.dataset_files import read_dataset
+from marquee.data import dvc_hash, snapshot
+from marquee.data.dataset_files import read_dataset
+from marquee.registry.manifest import Provenance, Stage
+from marquee.training.params import SnapshotParams
+from marquee.training.pipeline import pipeline_run, steps
 
 _LIBRARIES = (
     "marquee",
@@ -29,10 +31,10 @@ _LIBRARIES = (
 _OF_A_MODEL = (":(top)shared", ":(top)params.yaml", ":(top)dvc.yaml")
 
 
-def of(run: steps.Run, commit: str = "") -> Provenance:
+def of(run: pipeline_run.Run, commit: str = "") -> Provenance:
     """Of a run whose steps are done. ``commit``: where the program is not run from its repository."""
-    about = snapshot.read(run.at(steps.SNAPSHOT)).about
-    taken_with = run.request.as_params(about.database)
+    about = snapshot.read(run.at(pipeline_run.SNAPSHOT)).about
+    taken_with = SnapshotParams.from_request(run.request, database=about.database)
     stages = {name: _stage(run, step) for name, step in steps.STEPS.items()}
     return Provenance(
         trainer=run.params.rating_trainer,
@@ -40,16 +42,16 @@ def of(run: steps.Run, commit: str = "") -> Provenance:
         seed=run.params.seed,
         libraries=libraries(),
         commit=commit or git_commit(),
-        data={**about.files, "dataset": read_dataset(run.at(steps.FEATURES)).sha256()},
-        snapshot=stages["snapshot"].outs[steps.SNAPSHOT],
+        data={**about.files, "dataset": read_dataset(run.at(pipeline_run.FEATURES)).sha256()},
+        snapshot=stages["snapshot"].outs[pipeline_run.SNAPSHOT],
         stages=stages,
-        profile=msgspec.to_builtins(steps.read_checks(run).profile),
+        profile=msgspec.to_builtins(pipeline_run.read_checks(run).profile),
     )
 
 
-def _stage(run: steps.Run, step: steps.Step) -> Stage:
+def _stage(run: pipeline_run.Run, step: steps.Step) -> Stage:
     read, written = (
-        {name: content_hash.of(run.at(name)) for name in names} for names in (step.reads, step.writes)
+        {name: dvc_hash.of(run.at(name)) for name in names} for names in (step.reads, step.writes)
     )
     return Stage(read, written)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from marquee.artifacts.artifact import verify
-from marquee.artifacts.object_store import ObjectStore
-from marquee.artifacts.promotion import CONTROL
-from marquee.artifacts.release import Arm, Release, new_release, publish
 from marquee.errors import ReleaseError
+from marquee.registry.artifact import verify
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.release import Arm, Release, new_release, publish
+from marquee.registry.rollout import CONTROL
 
 _MOMENT = len("20261123T160000")
 

@@ -6,18 +6,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import isfinite
 
-from marquee.artifacts import release as releases
-from marquee.artifacts.artifact import write_artifact
-from marquee.artifacts.manifest import Metric, read_manifest
-from marquee.artifacts.model import TrainedModel
-from marquee.artifacts.object_store import ObjectStore
-from marquee.artifacts.release import Release
+from marquee.data import dvc_remote, snapshot
+from marquee.data.dataset_files import read_model
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.evaluation.bootstrap import Figure
 from marquee.evaluation.offline import Evaluation
-from marquee.training import cohorts, gate, provenance, remote, snapshot, steps
-from marquee.training.comparison import Comparison
-from marquee.training.dataset_files import read_model
+from marquee.evaluation.paired_test import Comparison
+from marquee.models import cohort_preferences
+from marquee.registry import release as releases
+from marquee.registry.artifact import write_artifact
+from marquee.registry.manifest import Metric, read_manifest
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.release import Release
+from marquee.registry.trained_model import TrainedModel
+from marquee.training import provenance, release_policy
+from marquee.training.pipeline import pipeline_run
 from marquee.training.publication import ExperimentRuns, NewerServes, ServingChanged, refuse_older, release
 
 RELEASED, HELD, TRAINED, REFUSED, FAILED = "released", "held", "trained", "refused", "failed"
@@ -41,23 +44,27 @@ class Result:
     findings: tuple[str, ...] = field(default=())
 
 
-def whole_model(run: steps.Run) -> TrainedModel:
+def whole_model(run: pipeline_run.Run) -> TrainedModel:
     """The model of everything, with the cohorts that the snapshot's facts tell of: what an artifact holds."""
-    return cohorts.joined(read_model(run.at(steps.WHOLE)), snapshot.read(run.at(steps.SNAPSHOT)).base.facts)
+    return cohort_preferences.joined(
+        read_model(run.at(pipeline_run.WHOLE)), snapshot.read(run.at(pipeline_run.SNAPSHOT)).base.facts
+    )
 
 
-def store_artifact(run: steps.Run, store: ObjectStore, kept: ObjectStore | None, commit: str) -> Result:
+def store_artifact(
+    run: pipeline_run.Run, store: ObjectStore, kept: ObjectStore | None, commit: str
+) -> Result:
     """Keep the snapshot in the remote ``kept``, where there is one, then write the model of the whole.
 
     In this order: an artifact that is there can be made again.
     """
     if kept is not None:
-        remote.push(kept, run.at(steps.SNAPSHOT))
-    evaluation = steps.read_evaluation(run)
+        dvc_remote.push(kept, run.at(pipeline_run.SNAPSHOT))
+    evaluation = pipeline_run.read_evaluation(run)
     version = write_artifact(
         store,
         whole_model(run),
-        trained_through=steps.read_checks(run).profile.newest,
+        trained_through=pipeline_run.read_checks(run).profile.newest,
         metrics=manifest_metrics(evaluation),
         groups=_groups(run),
         bands=evaluation.bands,
@@ -67,7 +74,9 @@ def store_artifact(run: steps.Run, store: ObjectStore, kept: ObjectStore | None,
     return Result(TRAINED, "not to be released", version, trained_through, evaluation)
 
 
-def judged(run: steps.Run, store: ObjectStore, result: Result, *, releasing: bool, reason: str) -> Result:
+def judged(
+    run: pipeline_run.Run, store: ObjectStore, result: Result, *, releasing: bool, reason: str
+) -> Result:
     """The gate, and where it opens the release; done again when another release comes in between."""
     for _ in range(_JUDGED_AT_MOST):
         before = _current(store)
@@ -75,8 +84,11 @@ def judged(run: steps.Run, store: ObjectStore, result: Result, *, releasing: boo
             if releasing:
                 _refuse_in_vain(before, result)
             result = _compared(run, store, result, before)
-            drift = steps.read_checks(run).drift
-            against = [*gate.faults(store, result.version or ""), *gate.objections(result.compared, drift)]
+            drift = pipeline_run.read_checks(run).drift
+            against = [
+                *release_policy.faults(store, result.version or ""),
+                *release_policy.objections(result.compared, drift),
+            ]
             if against:
                 return replace(result, outcome=REFUSED, reason="; ".join(against))
             return _released(store, result, reason) if releasing else result
@@ -120,13 +132,13 @@ def _refuse_in_vain(before: Release | None, result: Result) -> None:
         refuse_older(before, result.version or "")
 
 
-def _compared(run: steps.Run, store: ObjectStore, result: Result, before: Release | None) -> Result:
+def _compared(run: pipeline_run.Run, store: ObjectStore, result: Result, before: Release | None) -> Result:
     """Against the baselines, and against what serves: of an experiment its first arm, the control."""
-    compared, notes = steps.read_comparisons(run), list(steps.read_checks(run).drift)
+    compared, notes = pipeline_run.read_comparisons(run), list(pipeline_run.read_checks(run).drift)
     serving = before.arms[0].version if before else ""
     if serving and serving != result.version:
         try:
-            compared += gate.against_serving(run, store, serving)
+            compared += release_policy.against_serving(run, store, serving)
         except (ObjectNotFound, ArtifactRefused) as error:  # Whatever serves by now, it is not this one.
             notes.append(f"not compared with {serving}, which cannot serve: {error}")
     findings = (*map(str, compared), *notes)
@@ -146,10 +158,10 @@ def _current(store: ObjectStore) -> Release | None:
         return None
 
 
-def _groups(run: steps.Run) -> dict[str, dict[str, Metric]]:
+def _groups(run: pipeline_run.Run) -> dict[str, dict[str, Metric]]:
     return {
         kind: {group: _metric(figure) for group, figure in figures.items()}
-        for kind, figures in steps.read_fairness(run).rmse.items()
+        for kind, figures in pipeline_run.read_fairness(run).rmse.items()
     }
 
 

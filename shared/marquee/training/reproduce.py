@@ -7,16 +7,18 @@ from pathlib import Path
 
 import msgspec
 
-from marquee.artifacts.artifact import write_artifact
-from marquee.artifacts.lineage import differences
-from marquee.artifacts.manifest import Manifest, read_manifest
-from marquee.artifacts.object_store import ObjectStore, connect
+from marquee.data import deterministic_io, dvc_remote
 from marquee.errors import ObjectNotFound, ReleaseError, SettingsError, TrainingDataError
-from marquee.training import provenance, remote, steps, tables
+from marquee.models.trainer_port import Progress, silent
+from marquee.registry.artifact import write_artifact
+from marquee.registry.lineage import differences
+from marquee.registry.manifest import Manifest, read_manifest
+from marquee.registry.object_store.connect import connect
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.training import provenance
 from marquee.training.params import Params
+from marquee.training.pipeline import pipeline_run, steps
 from marquee.training.publish import whole_model
-from marquee.training.snapshot import Request
-from marquee.training.trainer import Progress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,14 @@ def reproduce(
     """
     manifest = _manifest(store, version)
     params = _params(manifest)
-    run = steps.Run(directory, params, Request.of(params.snapshot), progress=progress)
+    run = pipeline_run.Run(directory, params, params.snapshot.to_request(), progress=progress)
     _fetch(kept, manifest, run)
     for step in ("check", "features", "train"):
         steps.STEPS[step].run(run)
     made_in = connect((directory / "data/objects").resolve().as_uri())
-    made = write_artifact(made_in, whole_model(run), trained_through=steps.read_checks(run).profile.newest)
+    made = write_artifact(
+        made_in, whole_model(run), trained_through=pipeline_run.read_checks(run).profile.newest
+    )
     again = read_manifest(made_in, made)
     files = {name: again.files.get(name) == entry for name, entry in manifest.files.items()}
     return Reproduction(version, made, files, tuple(environment_differences(manifest, commit)))
@@ -100,16 +104,16 @@ def _params(manifest: Manifest) -> Params:
         ) from error
 
 
-def _fetch(kept: ObjectStore, manifest: Manifest, run: steps.Run) -> None:
+def _fetch(kept: ObjectStore, manifest: Manifest, run: pipeline_run.Run) -> None:
     content = manifest.provenance.snapshot
     if not content:
         raise TrainingDataError(f"{manifest.version} names no snapshot: an older program made it")
     try:
-        remote.fetch(kept, content, run.at(steps.SNAPSHOT))
+        dvc_remote.fetch(kept, content, run.at(pipeline_run.SNAPSHOT))
     except ObjectNotFound as error:
         raise TrainingDataError(
             f"the snapshot {content} of {manifest.version} is not in this remote: was MARQUEE_DVC_REMOTE "
             "set, or `dvc push` run, when it was made?"
         ) from error
     # What served then has a say in the release only, not in the model.
-    tables.write_json(run.at(steps.LAST), None)
+    deterministic_io.write_json(run.at(pipeline_run.LAST), None)

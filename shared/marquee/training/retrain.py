@@ -11,17 +11,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from marquee.artifacts.judgement import Judgement, keep
-from marquee.artifacts.object_store import ObjectStore
+from marquee.data.snapshot import Request
+from marquee.db import retrain_queue
+from marquee.db.pool import Database
+from marquee.db.retrain_runs import Retraining, record
 from marquee.errors import MarqueeError
-from marquee.telemetry import retrain_requests
-from marquee.telemetry.database import Database
-from marquee.telemetry.retrainings import Retraining, record
-from marquee.training import steps
+from marquee.models.trainer_port import Progress, silent
+from marquee.registry.gate_report import Judgement, keep
+from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
+from marquee.training.pipeline import pipeline_run, steps
 from marquee.training.publish import FAILED, Result, flat_metrics, judged, store_artifact
-from marquee.training.snapshot import Request
-from marquee.training.trainer import Progress, silent
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def retrain(
     try:
         asked_for = _asked_for(database, name, started)
         with _directory(prepared) as root:
-            run = steps.Run(root, params, request, database, store, progress)
+            run = pipeline_run.Run(root, params, request, database, store, progress)
             if prepared is None:
                 steps.run_all(run)
             result = store_artifact(run, store, remote, commit)
@@ -80,7 +80,7 @@ def _directory(prepared: Path | None) -> Iterator[Path]:
 
 def _asked_for(database: Database | None, name: str, now: datetime) -> str:
     """Answer what the monitor has asked for, and say what that was. If this run is killed, another will."""
-    return "; ".join(retrain_requests.take(database, name, now)) if database else ""
+    return "; ".join(retrain_queue.take(database, name, now)) if database else ""
 
 
 def _keep(store: ObjectStore, name: str, time: datetime, result: Result) -> None:

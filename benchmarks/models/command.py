@@ -1,0 +1,77 @@
+"""``marquee compare``: all models side by side; writes docs/models.md, its plots and reports/models.json."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marquee.cli.model_retrain import one_thread, watched
+from marquee.config.settings import Settings
+
+if TYPE_CHECKING:
+    from benchmarks.models.report_model import Results
+
+_BASE, _REQUIREMENTS = Path("data/movielens-100k"), Path("requirements/movielens.txt")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``marquee compare``."""
+    parser.epilog = (
+        "Minutes, by one thread. Each step is kept in --cache until the data, the parameters or the program change: "
+        "killed, it goes on where it was."
+    )
+    parser.add_argument(
+        "--base", type=Path, metavar="DIRECTORY", help="ratings.csv and so on; fetched if not given"
+    )
+    parser.add_argument("--out", type=Path, default=Path(), metavar="DIRECTORY", help="the repository's root")
+    parser.add_argument("--cache", type=Path, default=Path("build/compare"), metavar="DIRECTORY")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    parser.add_argument("--only", action="append", metavar="SYSTEM", help="such as EASE; all if not given")
+    parser.add_argument(
+        "--page-only", action="store_true", help="write the page of the results that are there"
+    )
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Measure, then write the page."""
+    one_thread()
+    os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # So that seconds and CPU seconds are the same.
+    from benchmarks.models import report
+
+    if not args.page_only:
+        report.write_results(args.out, _results(args))
+    for path in report.write(args.out):
+        print(path)
+    return 0
+
+
+def _results(args: argparse.Namespace) -> Results:
+    from benchmarks.models.algorithms import ROSTER
+    from benchmarks.models.compare import compare
+    from marquee.data import movielens, sources
+    from marquee.data.dataset import Dataset
+    from marquee.errors import SettingsError
+    from marquee.training.params import Params
+
+    systems = args.only or list(ROSTER)
+    if unknown := [name for name in systems if name not in ROSTER]:
+        raise SettingsError(f"there is no system {unknown[0]!r}; there is {', '.join(ROSTER)}")
+    params = Params.read(args.params)
+    if args.base is None:
+        movielens.fetch(_BASE, _REQUIREMENTS, params.movielens.sha256)
+    base = sources.read_base(args.base or _BASE, datetime.now(UTC))
+    low, high = params.data.rating_min, params.data.base_rating_max
+    dataset = Dataset.of(base.ratings, sources.no_rows(), low, high, base.facts)
+    with watched() as progress:
+        return compare(
+            dataset,
+            base.facts,
+            params,
+            cache=args.cache,
+            systems=systems,
+            today=datetime.now(UTC).date(),
+            progress=progress,
+        )

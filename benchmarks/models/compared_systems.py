@@ -1,0 +1,163 @@
+"""What is compared: each system learns from a split's training part and can then rate, or rank, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from marquee.data import interactions
+from marquee.data.dataset import Dataset
+from marquee.evaluation import baselines
+from marquee.evaluation.baselines import Candidate
+from marquee.models import biases, ease, popularity, surprise_svd
+from marquee.models.matrix_factorization import head_of
+from marquee.models.trainer_port import RatingHead, Trainer, silent
+from marquee.training.params import Params
+
+Float32 = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+# EASE's one parameter, as its authors and others have it on MovieLens.
+_EASE_RIDGE = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A trained system. ``answer(user)``: scores of all films as an instance would compute them, [n_items].
+
+    ``in_memory``: bytes of the float32 arrays that an instance holds; ``on_disk``: with those of which it reads
+    one user's row.
+    """
+
+    candidate: Candidate
+    answer: Callable[[int], Float32]
+    in_memory: int
+    on_disk: int
+
+
+Learn = Callable[[Dataset, Params], System]
+Section = Callable[[Params], Mapping[str, Any]]  # The parameters of a trainer, of all there are.
+
+
+def rater(train: Trainer, section: Section) -> Learn:
+    """A system of a trainer's rating head: it also ranks, by predicted rating."""
+
+    def learn(dataset: Dataset, params: Params) -> System:
+        return of_head(train(dataset, section(params), params.seed, silent), dataset)
+
+    return learn
+
+
+def of_head(head: RatingHead, dataset: Dataset) -> System:
+    """In the very numbers that are served: float32, clipped to the scale."""
+    users, films = _single(head.user_vectors), _single(head.item_vectors)
+    user_biases, film_biases = _single(head.user_biases), _single(head.item_biases)
+
+    def rate(user: Ints, item: Ints) -> NDArray[np.float64]:
+        dots = np.einsum("nk,nk->n", users[user], films[item])
+        raw = (head.mean + user_biases[user] + film_biases[item] + dots).astype(np.float64)
+        return np.asarray(np.clip(raw, dataset.rating_min, dataset.rating_max))
+
+    def score(user: Ints) -> NDArray[np.float64]:
+        scores = users[user] @ films.T + film_biases
+        return np.asarray(scores, np.float64)
+
+    def answer(user: int) -> Float32:
+        scores: Float32 = films @ users[user]
+        scores += film_biases
+        return scores
+
+    held = films.nbytes + film_biases.nbytes
+    return System(Candidate("", rate, score), answer, held, held + users.nbytes + user_biases.nbytes)
+
+
+def bias_only(dataset: Dataset, params: Params) -> System:
+    """Mean, user bias and film bias, and nothing else."""
+    films, users = _single(biases.of(dataset).of_item), dataset.n_users * 4
+    rate = baselines.bias_only(dataset).rate
+    return System(Candidate("", rate, _same(films)), lambda user: films, films.nbytes, films.nbytes + users)
+
+
+def popular(dataset: Dataset, params: Params) -> System:
+    """The same list for everybody: what is popular of late."""
+    shares = _single(_popularity(dataset, params).of_late)
+    return System(Candidate("", score=_same(shares)), lambda user: shares, shares.nbytes, shares.nbytes)
+
+
+def _same(scores: Float32) -> Callable[[Ints], NDArray[np.float64]]:
+    return lambda users: np.tile(scores.astype(np.float64), (len(users), 1))
+
+
+def svd_plus_plus(dataset: Dataset, params: Params) -> System:
+    """scikit-surprise's SVD++ with its defaults."""
+    return of_head(head_of(surprise_svd.plus_plus(dataset, params.seed), dataset), dataset)
+
+
+def full_rank_ease(dataset: Dataset, params: Params) -> System:
+    """EASE on the likes at full rank."""
+    known = interactions.gather(dataset)
+    likes = _matrix(known, (known.ratings >= interactions.liked_from(dataset)).astype(float), dataset)
+    weights = _single(ease.regression(likes, likes, _EASE_RIDGE))
+    return _of_history(likes, weights, _popularity(dataset, params), weights.nbytes)
+
+
+def ranker(**changed: float) -> Learn:
+    """The ranking head that is served, with some of its parameters changed."""
+
+    def learn(dataset: Dataset, params: Params) -> System:
+        chosen = msgspec.structs.replace(params.ranking, **changed)
+        known, late = interactions.gather(dataset), _popularity(dataset, params)
+        head = ease.learn(known, (dataset.n_users, dataset.n_items), late, chosen, params.seed)
+        history = _matrix(known, known.weights, dataset)
+        left, right = _single(head.rank_history), _single(head.rank_items)
+        return _of_history(history, (left, right), late, left.nbytes + right.nbytes)
+
+    return learn
+
+
+def _of_history(
+    history: csr_array,
+    weights: Float32 | tuple[Float32, Float32],
+    late: popularity.Popularity,
+    held: int,
+) -> System:
+    """Scores from the films of a user: through one matrix, or through two thin ones. No history: popularity."""
+    shares = _single(late.of_late)
+    first, second = weights if isinstance(weights, tuple) else (weights, None)
+    start, items, values = history.indptr, history.indices, history.data.astype(np.float32)
+
+    def score(users: Ints) -> NDArray[np.float64]:
+        scores = history[users].astype(np.float32) @ first
+        scores = np.asarray(scores if second is None else scores @ second.T, np.float64)
+        scores[start[users] == start[users + 1]] = shares
+        return scores
+
+    def answer(user: int) -> Float32:
+        films = slice(start[user], start[user + 1])
+        taste = values[films] @ first.take(items[films], axis=0)
+        scores: Float32 = taste if second is None else second @ taste
+        return scores
+
+    stored = held + shares.nbytes
+    return System(Candidate("", score=score), answer, stored, stored + values.nbytes + items.nbytes)
+
+
+def _matrix(known: interactions.Evidence, values: NDArray[np.float64], dataset: Dataset) -> csr_array:
+    shape = (dataset.n_users, dataset.n_items)
+    found = csr_array((values, (known.users, known.items)), shape=shape)
+    found.eliminate_zeros()
+    return found
+
+
+def _popularity(dataset: Dataset, params: Params) -> popularity.Popularity:
+    return popularity.of_films(interactions.gather(dataset), dataset.n_items, params.popularity)
+
+
+def _single(array: NDArray[np.floating]) -> Float32:
+    return np.ascontiguousarray(array, np.float32)

@@ -1,0 +1,1 @@
+"""Deliveries: one port, and an adapter for each URL scheme."""

@@ -1,0 +1,1 @@
+"""The ``marquee`` command, one module a verb."""

@@ -1,0 +1,29 @@
+"""``marquee data fetch``: the base data, on this machine's disk."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from marquee.config.settings import Settings
+from marquee.data import movielens
+from marquee.training.params import Params
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``marquee data``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    fetch = actions.add_parser("fetch", help="download MovieLens 100K, unless it is here already")
+    fetch.add_argument("--to", type=Path, default=Path("data/movielens-100k"), metavar="DIRECTORY")
+    fetch.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    fetch.add_argument(
+        "--requirements", type=Path, default=Path("requirements/movielens.txt"), metavar="FILE"
+    )
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Fetch, and say whether anything had to be done."""
+    sha256 = Params.read(args.params).movielens.sha256
+    fetched = movielens.fetch(args.to, args.requirements, sha256)
+    print(f"{args.to}: {'fetched' if fetched else 'already here'}, sha256 checked")
+    return 0

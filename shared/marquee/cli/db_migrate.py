@@ -1,0 +1,23 @@
+"""``marquee migrate``."""
+
+from __future__ import annotations
+
+import argparse
+
+from marquee.config.settings import Settings
+from marquee.db.migrate import migrate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes none: the database is a setting."""
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Apply what is missing, and say what it was."""
+    settings.require("database_url")
+    applied = migrate(settings.database_url)
+    for name in applied:
+        print(f"applied {name}")
+    if not applied:
+        print("nothing to do: the database is up to date")
+    return 0

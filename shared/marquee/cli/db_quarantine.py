@@ -1,0 +1,84 @@
+"""``marquee quarantine``: what could not be read, and reading it again after a fix."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+from typing import Any
+
+import msgspec
+
+from marquee.config.settings import Settings
+from marquee.config.timestamps import in_zone, moment
+from marquee.db.pool import Database
+from marquee.events.parser import LineParser
+from marquee.ingest import quarantine
+from marquee.ingest.quarantine import Selection
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The actions and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _action(actions, "list", "how many lines of each category there are")
+    showing = _action(actions, "show", "the newest lines, with what is wrong with them")
+    showing.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
+    _action(actions, "replay", "read them again; those that can be read now move to their tables")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Do what was asked; errors are raised."""
+    since, until = (time and in_zone(time, settings.time_zone) for time in (args.since, args.until))
+    chosen = Selection(args.category, since, until)
+    with closing(Database(settings.require("database_url").database_url)) as database:
+        if args.action == "list":
+            _list(quarantine.categories(database, chosen), args.json)
+        elif args.action == "show":
+            _show(quarantine.newest(database, chosen, args.limit), args.json)
+        else:
+            parser = LineParser(settings.time_zone, settings.rating_max)
+            _replayed(quarantine.replay(database, chosen, parser), args.json)
+    return 0
+
+
+def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + "."
+    )
+    parser.add_argument("--category", help="only lines of this category, such as movie_id")
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help="only those that Kafka got at or after it"
+    )
+    parser.add_argument("--until", type=moment, metavar="TIME", help="only those that Kafka got before it")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    return parser
+
+
+def _list(found: list[quarantine.CategoryCount], as_json: bool) -> None:
+    if as_json:
+        return _print_json(found)
+    for row in found:
+        print(
+            f"{row.category:<16} {row.lines:>9}  {row.first:%Y-%m-%d %H:%M:%S} .. {row.last:%Y-%m-%d %H:%M:%S}"
+        )
+    if not found:
+        print("nothing is in quarantine")
+
+
+def _show(found: list[quarantine.QuarantinedLine], as_json: bool) -> None:
+    if as_json:
+        return _print_json(found)
+    for line in found:
+        print(f"{line.topic}/{line.partition}/{line.offset} {line.time:%Y-%m-%d %H:%M:%S} {line.category}")
+        print(f"  {line.detail}")
+        print(f"  {line.raw[:500]!r}")
+
+
+def _replayed(result: quarantine.Replayed, as_json: bool) -> None:
+    if as_json:
+        return _print_json(result)
+    moved = ", ".join(f"{rows} to {table}" for table, rows in result.moved.items()) or "none"
+    print(f"moved: {moved}; still not readable: {result.left}")
+
+
+def _print_json(document: object) -> None:
+    print(msgspec.json.encode(document).decode())

@@ -1,0 +1,47 @@
+"""``marquee bridge``, and the job of the same name."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import signal
+from threading import Event
+
+from marquee.bridge.consumer import Bridge
+from marquee.bridge.delivery.connect import connect
+from marquee.bridge.exporter import served
+from marquee.config.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None: the bridge is set by the environment alone."""
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Forward until SIGTERM or SIGINT; then finish, commit and return 0."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    gc.set_threshold(
+        100_000
+    )  # A fetch is ten thousand objects that live as long as their batch: no young garbage.
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    forward(settings, stop)
+    return 0
+
+
+def forward(settings: Settings, stop: Event) -> None:
+    """Run one bridge until ``stop`` is set."""
+    settings.require("kafka_bootstrap", "delivery_url")
+    delivery = connect(
+        settings.delivery_url,
+        timeout_s=settings.delivery_timeout_s,
+        concurrency=settings.delivery_concurrency,
+    )
+    bridge = Bridge(settings, delivery)
+    try:
+        with served(settings.metrics_port, bridge):
+            bridge.run(stop)
+    finally:
+        delivery.close()

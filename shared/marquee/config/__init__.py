@@ -1,0 +1,1 @@
+"""Settings, their field types, timestamps and files."""

@@ -1,0 +1,1 @@
+"""Datasets: sources, snapshots, interactions, side information and splits."""

@@ -1,0 +1,81 @@
+"""A dataset, and a trained model, as directories: what one step hands to the next."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from marquee.registry.trained_model import Histories, TrainedModel
+from marquee.config.atomic_file import whole_directory
+from marquee.data.dataset import Dataset, Interactions
+from marquee.data.deterministic_io import read_array, write_array
+
+_SCALARS = "scalars.json"
+_PARTS = ("ratings", "viewings")
+_BLOCKS = ("user_features", "film_features")
+
+
+def write_dataset(directory: Path, dataset: Dataset) -> None:
+    """Put ``dataset`` at ``directory``, whole."""
+    with whole_directory(directory) as out:
+        scalars = {
+            "user_ids": list(dataset.user_ids),
+            "movie_ids": list(dataset.movie_ids),
+            "rating_min": float(dataset.rating_min),
+            "rating_max": float(dataset.rating_max),
+            **{name: len(getattr(dataset, name)) for name in _BLOCKS},
+        }
+        (out / _SCALARS).write_bytes(msgspec.json.encode(scalars))
+        for part in _PARTS:
+            _write_arrays(out, part, getattr(dataset, part))
+        for name in _BLOCKS:
+            for number, block in enumerate(getattr(dataset, name)):
+                write_array(out / f"{name}.{number}.npy", block)
+
+
+def read_dataset(directory: Path) -> Dataset:
+    """The dataset at ``directory``, equal to the one that was written."""
+    scalars: dict[str, Any] = msgspec.json.decode((directory / _SCALARS).read_bytes())
+    for part in _PARTS:
+        scalars[part] = Interactions(**_arrays(directory, part, Interactions))
+    for name in _BLOCKS:
+        scalars[name] = tuple(read_array(directory / f"{name}.{n}.npy") for n in range(scalars[name]))
+    return Dataset(**scalars)
+
+
+def write_model(directory: Path, model: TrainedModel) -> None:
+    """Put ``model`` at ``directory``, whole: its arrays bit for bit, its numbers as JSON holds them."""
+    with whole_directory(directory) as out:
+        scalars = {}
+        for name in (field.name for field in fields(TrainedModel)):
+            value = getattr(model, name)
+            if isinstance(value, Histories):
+                _write_arrays(out, name, value)
+            elif isinstance(value, np.ndarray):
+                write_array(out / f"{name}.npy", value)
+            else:
+                scalars[name] = float(value) if isinstance(value, int | float) else list(value)
+        (out / _SCALARS).write_bytes(msgspec.json.encode(scalars))
+
+
+def read_model(directory: Path) -> TrainedModel:
+    """The model at ``directory``."""
+    values: dict[str, Any] = msgspec.json.decode((directory / _SCALARS).read_bytes())
+    for name in (field.name for field in fields(TrainedModel)):
+        if (directory / f"{name}.npy").exists():
+            values[name] = read_array(directory / f"{name}.npy")
+    values["histories"] = Histories(**_arrays(directory, "histories", Histories))
+    return TrainedModel(**values)
+
+
+def _write_arrays(directory: Path, part: str, columns: Interactions | Histories) -> None:
+    for field in fields(columns):
+        write_array(directory / f"{part}.{field.name}.npy", getattr(columns, field.name))
+
+
+def _arrays(directory: Path, part: str, kind: type[Any]) -> dict[str, np.ndarray]:
+    return {field.name: read_array(directory / f"{part}.{field.name}.npy") for field in fields(kind)}

@@ -1,0 +1,89 @@
+"""What there was to learn from at one event time, as Parquet files that never change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from marquee.errors import TrainingDataError
+from marquee.db.pool import Database
+from marquee.config import atomic_file
+from marquee.data import deterministic_io
+from marquee.data.side_information import Facts
+from marquee.data.sources import Source, no_rows, read_base, read_database
+
+BASE, LIVE, VIEWINGS = "base.parquet", "live.parquet", "viewings.parquet"
+USERS, FILMS, ABOUT = "users.parquet", "films.parquet", "snapshot.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to learn from: events before ``until``, of the base data only the first ``base_fraction``.
+
+    ``rating_max``: the top of the stream's scale, on which the model will rate.
+    """
+
+    until: datetime
+    base: Path | None
+    base_fraction: float
+    rating_max: float
+
+
+class About(msgspec.Struct, frozen=True):
+    """``snapshot.json``. ``files``: name of each base file -> its SHA-256."""
+
+    until: datetime
+    base_fraction: float
+    rating_max: float
+    database: bool
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The base data on their own scale, and what came in since on the stream's."""
+
+    about: About
+    base: Source
+    live: Source
+
+
+def take(request: Request, database: Database | None, directory: Path) -> None:
+    """Read base data and database, and put the snapshot at ``directory``, whole.
+
+    The base data are a file of their own: it stays the same while the live part grows.
+    """
+    nothing = Source(no_rows(), no_rows())
+    base = read_base(request.base, request.until, request.base_fraction) if request.base else nothing
+    live = read_database(database, request.until) if database else nothing
+    about = About(
+        request.until, request.base_fraction, request.rating_max, database is not None, dict(base.hashes)
+    )
+    with atomic_file.whole_directory(directory) as out:
+        deterministic_io.write_interactions(out / BASE, base.ratings)
+        deterministic_io.write_interactions(out / LIVE, live.ratings)
+        deterministic_io.write_interactions(out / VIEWINGS, live.viewings)
+        deterministic_io.write_texts(out / USERS, "user_id", base.facts.users)
+        deterministic_io.write_texts(out / FILMS, "movie_id", {f: base.facts.films.get(f, {}) for f in base.films})
+        (out / ABOUT).write_bytes(msgspec.json.encode(about))
+
+
+def read(directory: Path) -> Snapshot:
+    """The snapshot at ``directory``; raises :class:`TrainingDataError` where it is not of this form."""
+    try:
+        about = msgspec.json.decode((directory / ABOUT).read_bytes(), type=About)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise TrainingDataError(f"{directory} holds no snapshot that can be read: {error}") from error
+    facts = Facts(
+        deterministic_io.read_texts(directory / USERS, "user_id"), deterministic_io.read_texts(directory / FILMS, "movie_id")
+    )
+    base = deterministic_io.read_interactions(directory / BASE)
+    live, viewings = (deterministic_io.read_interactions(directory / name) for name in (LIVE, VIEWINGS))
+    return Snapshot(
+        about,
+        Source(base, no_rows(), frozenset(facts.films), tuple(about.files.items()), facts),
+        Source(live, viewings),
+    )

@@ -1,0 +1,138 @@
+"""Where ratings and viewings come from: the base data's files, and the database."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from marquee.errors import TrainingDataError
+from marquee.db import user_history
+from marquee.db.pool import Database
+from marquee.data.base_checks import COLUMNS
+from marquee.data.side_information import Facts, by_id
+
+_CHUNK = 100_000
+_MICROSECONDS = 1_000_000
+_DTYPES = {"user_id": "object", "movie_id": "object", "value": "float64", "time": "int64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Frames of user_id, movie_id, value and time (microseconds since 1970, UTC), and where they are from.
+
+    ``films``: the catalogue, as far as this source lists one. ``hashes``: name and SHA-256 of each file read.
+    """
+
+    ratings: pd.DataFrame
+    viewings: pd.DataFrame
+    films: frozenset[str] = frozenset()
+    hashes: tuple[tuple[str, str], ...] = ()
+    facts: Facts = Facts()
+
+    def on_scale(self, low: float, high: float, new_high: float) -> Source:
+        """Ratings of ``low..high`` on ``low..new_high``, evenly stretched."""
+        if high == new_high:
+            return self
+        values = low + (self.ratings["value"] - low) * (new_high - low) / (high - low)
+        return replace(self, ratings=self.ratings.assign(value=values))
+
+
+def no_rows() -> pd.DataFrame:
+    """A frame with the columns and no row."""
+    return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in _DTYPES.items()})
+
+
+def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source:
+    """``ratings.csv`` (user_id, movie_id, rating, time in seconds) and, where there is one, ``movies.csv``.
+
+    ``users.csv`` may say more of the users. Only ratings before ``until``, and of those in the file only the
+    first ``fraction`` of the rows, which are in order of time. Raises :class:`TrainingDataError` when the
+    file is absent or not of this form.
+    """
+    path = directory / "ratings.csv"
+    try:
+        frame = pd.read_csv(path, dtype={"user_id": str, "movie_id": str}, keep_default_na=False)
+        frame = frame.sort_values("time", kind="stable")
+        if fraction < 1 and len(frame):
+            # Whole seconds: nobody can tell which rating of one second came first.
+            first_left_out = min(len(frame) - 1, round(len(frame) * fraction))
+            frame = frame[frame["time"] < frame["time"].iloc[first_left_out]]
+        ratings = pd.DataFrame(
+            {
+                "user_id": frame["user_id"],
+                "movie_id": frame["movie_id"],
+                "value": frame["rating"].astype("float64"),
+                "time": frame["time"].astype("int64") * _MICROSECONDS,
+            }
+        )
+    except FileNotFoundError as error:
+        raise TrainingDataError(f"there is no {path}: `marquee data fetch` puts it there") from error
+    except (KeyError, ValueError) as error:
+        raise TrainingDataError(
+            f"{path} should hold the columns user_id, movie_id, rating, time: {error}"
+        ) from error
+    ratings = ratings[ratings["time"] < _epoch(until)].reset_index(drop=True)
+    users, films = (_table(directory / name) for name in ("users.csv", "movies.csv"))
+    files = [
+        path,
+        *(directory / name for name in ("users.csv", "movies.csv") if (directory / name).is_file()),
+    ]
+    hashes = tuple((f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files)
+    facts = Facts(by_id(users, "user_id"), by_id(films, "movie_id"))
+    return Source(ratings, no_rows(), frozenset(facts.films) | set(ratings["movie_id"]), hashes, facts)
+
+
+def read_database(database: Database, until: datetime) -> Source:
+    """Every rating and viewing before ``until``, fetched in pieces."""
+    return Source(
+        _collect(user_history.ratings_until(database, until)), _collect(user_history.viewings_until(database, until))
+    )
+
+
+def together(first: Source, second: Source) -> Source:
+    """Both, one after the other."""
+    return Source(
+        _concat(first.ratings, second.ratings),
+        _concat(first.viewings, second.viewings),
+        first.films | second.films,
+        first.hashes + second.hashes,
+        first.facts.merged(second.facts),
+    )
+
+
+def _concat(*frames: pd.DataFrame) -> pd.DataFrame:
+    filled = [frame for frame in frames if not frame.empty]
+    return pd.concat(filled, ignore_index=True) if filled else no_rows()
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as text; none if it is not there."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _collect(rows: Iterator[tuple[str, str, int, datetime]]) -> pd.DataFrame:
+    chunks = []
+    while chunk := list(islice(rows, _CHUNK)):
+        frame = pd.DataFrame(chunk, columns=list(COLUMNS))
+        frame["time"] = pd.to_datetime(frame["time"], utc=True).map(_epoch_of).astype("int64")
+        chunks.append(frame.astype(_DTYPES))
+    return _concat(*chunks)
+
+
+def _epoch_of(time: pd.Timestamp) -> int:
+    return time.value // 1000
+
+
+def _epoch(time: datetime) -> int:
+    """Microseconds since 1970, exactly: ``timestamp()`` would round."""
+    return pd.Timestamp(time).value // 1000

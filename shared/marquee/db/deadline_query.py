@@ -1,0 +1,112 @@
+"""Reading within a deadline that holds even where the database or the network hangs.
+
+One message there and one back: the time limit on the server, the query, and the transaction around them
+travel together. The limit on our side needs libpq's asynchronous mode, since a blocking call waits for as
+long as the kernel lets it.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import POLL_OK, POLL_READ
+
+from marquee.db.connections import connect, is_alive, translate
+from marquee.errors import DatabaseUnavailable
+
+Rows = list[tuple[Any, ...]]
+
+
+class Reader:
+    """One connection, made when it is first needed, that threads use in turn.
+
+    A connection that takes longer than one deadline goes on being made, for the calls after.
+    """
+
+    def __init__(self, url: str, connect_timeout_s: float) -> None:
+        self._url = url
+        self._connect_timeout_s = connect_timeout_s
+        self._connection: Any = None
+        self._inherited: list[Any] = []
+        self.begin_process()
+
+    def read(self, query: str, parameters: Mapping[str, object] | Sequence[object], deadline_ms: int) -> Rows:
+        """The rows of one read-only query; raises DatabaseUnavailable once ``deadline_ms`` have passed."""
+        deadline = time.monotonic() + deadline_ms / 1000
+        if not self._turn.acquire(timeout=deadline_ms / 1000):
+            raise _late(deadline_ms, "other reads were in the way")
+        try:
+            return self._read(query, parameters, deadline, deadline_ms)
+        except psycopg2.Error as error:
+            self._drop()
+            raise translate(error) from error
+        except BaseException:
+            self._drop_unless_connecting()
+            raise
+        finally:
+            self._turn.release()
+
+    def begin_process(self) -> None:
+        """To be called after a fork: the connection, if there is one, is the parent's to close."""
+        self._inherited.append(self._connection)
+        self._connection = None
+        self._connecting = False
+        self._connect_by = 0.0
+        self._turn = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connection; the next read makes another."""
+        with self._turn:
+            self._drop()
+
+    def _read(self, query: str, parameters: Any, deadline: float, deadline_ms: int) -> Rows:
+        connection = self._ready(deadline, deadline_ms)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = {deadline_ms:d}; {query}", parameters)
+            if not _wait(connection, deadline):
+                raise _late(deadline_ms, "the query took longer")
+            rows: Rows = cursor.fetchall()
+            return rows
+
+    def _ready(self, deadline: float, deadline_ms: int) -> Any:
+        if self._connection is not None and not self._connecting and not is_alive(self._connection):
+            self._drop()
+        if self._connection is None or (self._connecting and time.monotonic() > self._connect_by):
+            self._drop()
+            self._connecting, self._connect_by = True, time.monotonic() + self._connect_timeout_s
+            self._connection = connect(self._url, self._connect_timeout_s, asynchronous=True)
+        if self._connecting:
+            if not _wait(self._connection, deadline):
+                raise _late(deadline_ms, "connecting took longer")
+            self._connecting = False
+        return self._connection
+
+    def _drop_unless_connecting(self) -> None:
+        if not self._connecting:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._connecting = None, False
+
+
+def _wait(connection: Any, deadline: float) -> bool:
+    """Wait until what ``connection`` does is done; returns False if the deadline came first."""
+    while (state := connection.poll()) != POLL_OK:
+        remaining_ms = (deadline - time.monotonic()) * 1000
+        if remaining_ms <= 0:
+            return False
+        waiter = select.poll()
+        waiter.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
+        waiter.poll(remaining_ms)
+    return True
+
+
+def _late(deadline_ms: int, reason: str) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"The database did not answer within {deadline_ms} ms: {reason}")

@@ -1,0 +1,156 @@
+"""Migrations: numbered SQL files, forward only, each number with its record in one transaction.
+
+The rules for the files stand in ``migrations/README.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from marquee.db.pool import Database
+from marquee.errors import MigrationError
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+DIALECTS = ("timescale", "postgresql")
+
+_log = logging.getLogger(__name__)
+_FILE = re.compile(r"(?P<number>\d{4})_[a-z0-9_]+?(\.(?P<dialect>[a-z]+))?\.sql")
+_LOCK = 0x4D415251  # Any number, as long as nobody else in this database takes the same.
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One number: the SQL of its files by their names, in the order in which they run."""
+
+    number: int
+    files: Mapping[str, str]
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each file, in hex."""
+        return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in self.files.items()}
+
+
+def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
+    """Bring the database at ``url`` up to date; returns the names of the files applied now.
+
+    Safe to run by several at once: one works, the others wait and find it done. Raises MigrationError
+    when a file that was applied has changed or is unknown here, or when one fails; a file that fails
+    leaves nothing behind, and those before it stay.
+    """
+    applied: list[str] = []
+    with closing(Database(url, statement_timeout_ms=0)) as database:
+        for migration in load(directory, _dialect(database)):
+            if _apply(database, migration, directory):
+                applied += migration.files
+    return applied
+
+
+def load(directory: Path, dialect: str) -> list[Migration]:
+    """The migrations of ``directory`` for a database of this dialect, in order."""
+    by_number: dict[int, dict[str, str]] = {}
+    for path in sorted(directory.glob("*.sql"), key=lambda path: (path.name[:4], path.name.count("."))):
+        match = _FILE.fullmatch(path.name)
+        if match is None or match["dialect"] not in (None, *DIALECTS):
+            raise MigrationError(
+                f"{path.name} is no migration: NNNN_name.sql, with .timescale or .postgresql"
+            )
+        if match["dialect"] in (None, dialect):
+            by_number.setdefault(int(match["number"]), {})[path.name] = path.read_text()
+    return [Migration(number, files) for number, files in by_number.items()]
+
+
+def _dialect(database: Database) -> str:
+    """What this database became with its first migration, or else can be."""
+    with _locked(database) as cursor:
+        for name in _recorded(cursor):
+            for dialect in DIALECTS:
+                if name.endswith(f".{dialect}.sql"):
+                    return dialect
+        return _native_dialect(cursor)
+
+
+def _native_dialect(cursor: Any) -> str:
+    cursor.execute(
+        "SELECT installed_version IS NOT NULL, "
+        "current_setting('shared_preload_libraries') ~ 'timescaledb' "
+        "FROM pg_available_extensions WHERE name = 'timescaledb'"
+    )
+    installed, loaded = cursor.fetchone() or (False, False)
+    if not installed and loaded:
+        cursor.execute("CREATE EXTENSION timescaledb")
+    return "timescale" if installed or loaded else "postgresql"
+
+
+def _apply(database: Database, migration: Migration, directory: Path) -> bool:
+    """Apply one migration unless it is recorded; returns whether it was applied now."""
+    with _locked(database) as cursor:
+        recorded = _recorded(cursor)
+        _check_unchanged(recorded, migration, directory)
+        if all(name in recorded for name in migration.files):
+            return False
+        _check_forward(recorded, migration)
+        for name, text in migration.files.items():
+            _log.info("applying %s", name)
+            _execute(cursor, name, text)
+        for name, digest in migration.digests().items():
+            cursor.execute("INSERT INTO migrations (file, sha256) VALUES (%s, %s)", (name, digest))
+        return True
+
+
+@contextmanager
+def _locked(database: Database) -> Iterator[Any]:
+    """A transaction that only one migration at a time can be in; its lock ends with it."""
+    with database.transaction() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        cursor.execute(
+            "CREATE TABLE IF NOT EXISTS migrations "
+            "(file text PRIMARY KEY, sha256 text NOT NULL, applied timestamptz NOT NULL DEFAULT now())"
+        )
+        yield cursor
+
+
+def _recorded(cursor: Any) -> dict[str, str]:
+    cursor.execute("SELECT file, sha256 FROM migrations ORDER BY file")
+    return dict(cursor.fetchall())
+
+
+def _check_unchanged(recorded: Mapping[str, str], migration: Migration, directory: Path) -> None:
+    for name, digest in migration.digests().items():
+        if recorded.get(name, digest) != digest:
+            raise MigrationError(
+                f"{name} was changed after it was applied to this database. Restore it, and put the change "
+                "into a new migration."
+            )
+    for name in recorded:
+        if not (directory / name).exists():
+            raise MigrationError(
+                f"This database has {name}, which this version of Marquee does not know: use the "
+                "version that applied it, or a newer one."
+            )
+
+
+def _check_forward(recorded: Mapping[str, str], migration: Migration) -> None:
+    last = max((int(name[:4]) for name in recorded), default=-1)
+    if migration.number <= last:
+        new = [name for name in migration.files if name not in recorded]
+        raise MigrationError(
+            f"{', '.join(new)} came after number {last:04d} was applied: give it a higher number."
+        )
+
+
+def _execute(cursor: Any, name: str, text: str) -> None:
+    try:
+        cursor.execute(text)
+    except psycopg2.OperationalError:  # The database is away, which is not the file's fault.
+        raise
+    except psycopg2.Error as error:
+        raise MigrationError(f"{name} failed and left nothing behind: {str(error).strip()}") from error

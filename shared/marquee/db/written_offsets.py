@@ -1,0 +1,186 @@
+"""What has been written of each partition: ranges of offsets, kept in the transactions that write the rows.
+
+A writer holds its partition's entry from its first statement to its commit, so that of two that bring the same
+lines the second sees what the first has done. An entry is a function of offsets alone: a line that comes again
+is known even if it would be read differently by now, or if its row was replayed or forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from marquee.events.batches import Record, StreamBatch
+
+Ranges = tuple[tuple[int, int], ...]
+"""Offsets, each range from its first to one after its last."""
+
+_ENTRY = """
+SELECT stream, written * int8multirange(int8range(%(first)s, %(after)s)), unfolded,
+       extract(epoch FROM clock_timestamp() - folded)::float8
+FROM progress
+WHERE stream = (SELECT stream FROM streams WHERE topic_id = %(topic_id)s) AND partition = %(partition)s
+FOR UPDATE"""
+
+# The update changes nothing: it is there so that the row is returned, whoever made it.
+_NEW_ENTRY = """
+WITH known AS (
+    INSERT INTO streams (topic, topic_id) VALUES (%(topic)s, %(topic_id)s)
+    ON CONFLICT (topic_id) DO UPDATE SET topic = excluded.topic RETURNING stream
+)
+INSERT INTO progress (stream, partition, next_offset, watches, ratings, recommendation_requests, accounts,
+                      quarantine, updated)
+SELECT stream, %(partition)s, 0, 0, 0, 0, 0, 0, clock_timestamp() FROM known
+ON CONFLICT DO NOTHING"""
+
+_NOTE = """
+UPDATE progress SET
+    next_offset = greatest(next_offset, %(after)s),
+    watches = watches + %(watches)s,
+    ratings = ratings + %(ratings)s,
+    recommendation_requests = recommendation_requests + %(recommendation_requests)s,
+    accounts = accounts + %(accounts)s,
+    quarantine = quarantine + %(quarantine)s,
+    written = written + %(covered)s::int8multirange,
+    unfolded = %(unfolded)s::int8multirange,
+    folded = CASE WHEN %(unfolded)s = '{}' THEN clock_timestamp() ELSE folded END,
+    updated = clock_timestamp()
+WHERE stream = %(stream)s AND partition = %(partition)s"""
+
+_DELIVERY = """
+INSERT INTO deliveries_per_minute AS old (time, stream, partition, batches, lines, again, batch_lines_max, lag_ms_max)
+VALUES (date_trunc('minute', clock_timestamp()), %(stream)s, %(partition)s, 1, %(lines)s, %(again)s, %(lines)s,
+        CASE WHEN %(oldest_ms)s >= 0
+             THEN greatest(0, extract(epoch FROM clock_timestamp()) * 1000 - %(oldest_ms)s)::bigint END)
+ON CONFLICT (stream, partition, time) DO UPDATE SET
+    batches = old.batches + 1,
+    lines = old.lines + excluded.lines,
+    again = old.again + excluded.again,
+    batch_lines_max = greatest(old.batch_lines_max, excluded.batch_lines_max),
+    lag_ms_max = greatest(old.lag_ms_max, excluded.lag_ms_max)"""
+
+_ranges = re.compile(r"\[(\d+),(\d+)\)").findall
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a partition's entry says about one batch. ``covered``: the offsets that the batch answers for;
+    ``written``: those from its ``first`` to before ``after`` that are known."""
+
+    stream: int
+    partition: int
+    first: int
+    after: int
+    covered: Ranges
+    written: Ranges
+    unfolded: Ranges
+    unfolded_s: float
+
+    def new(self, records: Sequence[Record]) -> list[Record]:
+        """Those that have not been written yet."""
+        # By its place in here: the known range that begins last before it is the only one that may hold it.
+        firsts = [first for first, _ in self.written]
+        ends = [0, *(after for _, after in self.written)]
+        return [record for record in records if record.offset >= ends[bisect_right(firsts, record.offset)]]
+
+
+def open_entry(cursor: Any, batch: StreamBatch) -> Entry:
+    """The entry of the batch's partition, held until the transaction ends; made if there is none."""
+    first, after = batch.records[0].offset, batch.records[-1].offset + 1
+    place = {
+        "topic": batch.topic,
+        "topic_id": batch.stream,
+        "partition": batch.partition,
+        "first": first,
+        "after": after,
+    }
+    cursor.execute(_ENTRY, place)
+    row = cursor.fetchone()
+    if row is None:
+        cursor.execute(_NEW_ENTRY, place)
+        cursor.execute(_ENTRY, place)
+        row = cursor.fetchone()
+    stream, written, unfolded, unfolded_s = row
+    covered = _covered(batch)
+    known, left = read_ranges(written), read_ranges(unfolded)
+    return Entry(stream, batch.partition, first, after, covered, known, left, unfolded_s)
+
+
+def _covered(batch: StreamBatch) -> Ranges:
+    """The offsets that need not come any more: those of the batch, and what its sender says is not there."""
+    offsets = [record.offset for record in batch.records]
+    if batch.since is not None or offsets[-1] - offsets[0] == len(offsets) - 1:
+        return ((offsets[0] if batch.since is None else batch.since, offsets[-1] + 1),)
+    starts = [offset for before, offset in pairwise(offsets) if offset > before + 1]
+    ends = [before + 1 for before, offset in pairwise(offsets) if offset > before + 1]
+    return tuple(zip([offsets[0], *starts], [*ends, offsets[-1] + 1], strict=True))
+
+
+def note(cursor: Any, entry: Entry, counts: dict[str, int], unfolded: Ranges) -> None:
+    """Note the batch as written, so many new rows of each kind, and what is left to be folded."""
+    place = {
+        "stream": entry.stream,
+        "partition": entry.partition,
+        "after": entry.after,
+        "covered": text(entry.covered),
+        "unfolded": text(unfolded),
+    }
+    cursor.execute(_NOTE, counts | place)
+
+
+def note_delivery(cursor: Any, entry: Entry, batch: StreamBatch, new: int) -> None:
+    """Count a delivery, of whose lines so many were new, in its minute."""
+    counts = {"lines": len(batch.records), "again": len(batch.records) - new}
+    place = {"stream": entry.stream, "partition": entry.partition}
+    cursor.execute(_DELIVERY, counts | place | {"oldest_ms": batch.records[0].timestamp_ms})
+
+
+def hold(cursor: Any, stream: int, partition: int) -> None:
+    """Hold a partition's entry until the transaction ends."""
+    place = (stream, partition)
+    cursor.execute("SELECT FROM progress WHERE stream = %s AND partition = %s FOR UPDATE", place)
+
+
+def recount(cursor: Any, stream: int, partition: int, changes: dict[str, int]) -> None:
+    """Add to the running totals of rows by table; what is negative is taken away."""
+    sums = ", ".join(f"{table} = {table} + {change:d}" for table, change in changes.items())
+    cursor.execute(f"UPDATE progress SET {sums} WHERE stream = %s AND partition = %s", (stream, partition))  # noqa: S608
+
+
+def take_unfolded(cursor: Any, stream: int, partition: int) -> Ranges:
+    """What is to be folded of a partition, noted as folded by this transaction."""
+    place = (stream, partition)
+    cursor.execute("SELECT unfolded FROM progress WHERE stream = %s AND partition = %s FOR UPDATE", place)
+    (unfolded,) = cursor.fetchone()
+    done = (
+        "UPDATE progress SET unfolded = '{}', folded = clock_timestamp() WHERE stream = %s AND partition = %s"
+    )
+    cursor.execute(done, place)
+    return read_ranges(unfolded)
+
+
+def length(ranges: Ranges) -> int:
+    """How many offsets they hold."""
+    return sum(after - first for first, after in ranges)
+
+
+def joined(ranges: Ranges, first: int, after: int) -> Ranges:
+    """The same with one more range, joined with what it touches; they may come in any order."""
+    apart = [known for known in ranges if known[1] < first or known[0] > after]
+    touched = [known for known in ranges if known not in apart]
+    whole = (min([first, *(f for f, _ in touched)]), max([after, *(a for _, a in touched)]))
+    return tuple(sorted([*apart, whole]))
+
+
+def text(ranges: Sequence[tuple[int, int]]) -> str:
+    """As PostgreSQL writes an int8multirange."""
+    return "{" + ",".join(f"[{first},{after})" for first, after in ranges) + "}"
+
+
+def read_ranges(multirange: str) -> Ranges:
+    """What PostgreSQL writes of an int8multirange, in order."""
+    return tuple((int(first), int(after)) for first, after in _ranges(multirange))

@@ -1,0 +1,37 @@
+"""What is done by the clock: viewings that are still to be folded, raw rows past their terms."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from marquee.db import written_offsets
+from marquee.db.pool import Database
+from marquee.ingest import watch_sessions
+
+_WITHIN_MS = 600_000
+
+
+def fold_what_is_left(database: Database) -> int:
+    """Fold the watches that no later batch has folded yet; returns of how many offsets.
+
+    As many partitions at once as ``database`` may have connections.
+    """
+    with database.transaction() as cursor:
+        cursor.execute("SELECT stream, partition FROM progress WHERE unfolded <> '{}' ORDER BY 1, 2")
+        behind = cursor.fetchall()
+    with ThreadPoolExecutor(database.connections) as threads:
+        return sum(threads.map(lambda place: _fold(database, *place), behind))
+
+
+def _fold(database: Database, stream: int, partition: int) -> int:
+    with database.transaction(deadline_ms=_WITHIN_MS) as cursor:
+        left = written_offsets.take_unfolded(cursor, stream, partition)
+        if left:
+            watch_sessions.fold(cursor, stream, partition, left)
+        return written_offsets.length(left)
+
+
+def forget_old_rows(database: Database) -> None:
+    """Delete what is older than its term in ``retention_terms``; from hypertables TimescaleDB's own policies do it."""
+    with database.transaction(deadline_ms=_WITHIN_MS) as cursor:
+        cursor.execute("SELECT forget_old_rows()")

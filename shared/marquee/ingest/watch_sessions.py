@@ -1,0 +1,51 @@
+"""The fold of watch lines into viewings: incremental, and idempotent by least and greatest.
+
+A customer who watches sends a line a minute, so one batch holds few lines of one viewing. While the stream is
+followed closely that hardly matters: each batch is folded as it is written. When many lines are behind, they are
+folded together, one update a viewing for many of its lines: an update costs several times what a line does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marquee.db.written_offsets import Entry, Ranges, joined, length
+
+# A batch of fewer lines says that the bridge keeps up with the stream.
+SMALL_BATCH = 2_000
+MOST_UNFOLDED = 1_000_000
+LONGEST_UNFOLDED_S = 20.0
+
+# The planner may know nothing yet of rows that were written a moment ago. The lines go through a hash table of their
+# viewings, which costs half of what sorting them does; only the viewings are sorted, byte by byte.
+_PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL work_mem = '64MB'"
+
+_FOLD = """
+INSERT INTO viewings AS old (user_id, movie_id, started, ended, first_minute, last_minute)
+SELECT user_id, movie_id, min(time), max(time), min(minute), max(minute)
+FROM watches WHERE stream = %s AND partition = %s AND ({spans})
+GROUP BY user_id, movie_id ORDER BY user_id COLLATE "C", movie_id COLLATE "C"
+ON CONFLICT (user_id, movie_id) DO UPDATE SET
+    started = least(old.started, excluded.started),
+    ended = greatest(old.ended, excluded.ended),
+    first_minute = least(old.first_minute, excluded.first_minute),
+    last_minute = greatest(old.last_minute, excluded.last_minute)
+WHERE excluded.started < old.started OR excluded.ended > old.ended
+   OR excluded.first_minute < old.first_minute OR excluded.last_minute > old.last_minute"""
+
+
+def fold_when_due(cursor: Any, entry: Entry, lines: int, watches: int) -> Ranges:
+    """Fold the batch of ``entry`` and what was left before it, or leave it for later; returns what is left."""
+    left = joined(entry.unfolded, entry.first, entry.after) if watches else entry.unfolded
+    small, long = lines < SMALL_BATCH, entry.unfolded_s > LONGEST_UNFOLDED_S
+    if left and (small or long or length(left) > MOST_UNFOLDED):
+        fold(cursor, entry.stream, entry.partition, left)
+        return ()
+    return left
+
+
+def fold(cursor: Any, stream: int, partition: int, ranges: Ranges) -> None:
+    """Fold the watches of these offsets into their viewings."""
+    spans = " OR ".join(f'("offset" >= {first:d} AND "offset" < {after:d})' for first, after in ranges)
+    cursor.execute(_PLAN)
+    cursor.execute(_FOLD.format(spans=spans), (stream, partition))

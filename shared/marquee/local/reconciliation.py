@@ -1,0 +1,102 @@
+"""Every line exactly once: what Kafka acknowledged to the simulator against what the tables hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from marquee.db.pool import Database
+from marquee.errors import DatabaseUnavailable
+from marquee.simulate.report import PartitionReport
+
+# The lines of one partition from offset to offset, wherever they were put.
+_KEPT = """
+SELECT count(*), count(DISTINCT "offset") FROM (
+    SELECT stream, partition, "offset" FROM watches
+    UNION ALL SELECT stream, partition, "offset" FROM ratings
+    UNION ALL SELECT stream, partition, "offset" FROM recommendation_requests
+    UNION ALL SELECT stream, partition, "offset" FROM accounts
+    UNION ALL SELECT stream, partition, "offset" FROM quarantine
+) AS lines
+WHERE stream = (SELECT max(stream) FROM streams WHERE topic = %(topic)s)
+  AND partition = %(partition)s AND "offset" BETWEEN %(first)s AND %(last)s"""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionAccount:
+    """One partition. ``offsets``: how many different ones of the lines acknowledged are in the tables."""
+
+    acknowledged: int
+    rows: int
+    offsets: int
+
+    @property
+    def lost(self) -> int:
+        """Lines that Kafka acknowledged and no table holds."""
+        return max(0, self.acknowledged - self.offsets)
+
+    @property
+    def doubled(self) -> int:
+        """Rows beyond one for each line that was acknowledged: in the tables twice, or in Kafka twice."""
+        return max(0, self.rows - self.offsets) + max(0, self.offsets - self.acknowledged)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All partitions, by number."""
+
+    partitions: Mapping[int, PartitionAccount] = field(default_factory=dict)
+
+    @property
+    def acknowledged(self) -> int:
+        """Lines that Kafka acknowledged."""
+        return sum(p.acknowledged for p in self.partitions.values())
+
+    @property
+    def rows(self) -> int:
+        """Rows in all tables of lines, quarantine among them."""
+        return sum(p.rows for p in self.partitions.values())
+
+    @property
+    def lost(self) -> int:
+        """Lines that Kafka acknowledged and no table holds."""
+        return sum(p.lost for p in self.partitions.values())
+
+    @property
+    def doubled(self) -> int:
+        """Rows that should not be there."""
+        return sum(p.doubled for p in self.partitions.values())
+
+    @property
+    def exact(self) -> bool:
+        """Whether each line is there once."""
+        return self.lost == self.doubled == 0
+
+
+def account(database: Database, topic: str, partitions: Mapping[str, PartitionReport]) -> Account:
+    """Compare the lines that the simulator's report says were acknowledged with the tables."""
+    found: dict[int, PartitionAccount] = {}
+    with database.transaction() as cursor:
+        for number, span in partitions.items():
+            place = {"topic": topic, "partition": int(number), "first": span.first, "last": span.last}
+            cursor.execute(_KEPT, place)
+            rows, offsets = cursor.fetchone()
+            found[int(number)] = PartitionAccount(span.lines, rows, offsets)
+    return Account(found)
+
+
+def drained(
+    database: Database, topic: str, partitions: Mapping[str, PartitionReport], patience_s: float = 60.0
+) -> Account:
+    """The account once nothing is missing, or as it stands after ``patience_s``."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            standing = account(database, topic, partitions)
+            if standing.lost == 0 or time.monotonic() > deadline:
+                return standing
+        except DatabaseUnavailable:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.25)

@@ -1,0 +1,1 @@
+"""Rating and ranking models, and the ports of their trainers."""

@@ -1,0 +1,70 @@
+"""A chain on disk, so that one that is killed goes on where it was. Plain arrays, no pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.models.bpmf.posterior import Posterior
+from marquee.models.bpmf.sampler import Sampler, Side
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def save(path: Path, key: str, chain: Sampler, posterior: Posterior) -> None:
+    """Write the chain to ``path`` in one step; ``key`` names the data and parameters that it belongs to."""
+    arrays: Arrays = {"key": np.array(key), "sweeps": np.array(chain.sweeps), "alpha": np.array(chain.alpha)}
+    arrays["rng"] = np.array(json.dumps(chain.rng.bit_generator.state))
+    arrays |= _side_arrays("users", chain.users) | _side_arrays("films", chain.films)
+    if posterior.samples:
+        arrays |= {f"posterior.{name}": array for name, array in posterior.state().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as out:
+        np.savez(out, **arrays)  # type: ignore[arg-type]
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(path)
+
+
+def load(path: Path, key: str, chain: Sampler, posterior: Posterior) -> bool:
+    """Bring ``chain`` and ``posterior`` to where ``path`` was written; False if it belongs to another run."""
+    try:
+        # Opened here, since numpy leaves a file that is no archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays: Arrays = {name: stored[name] for name in stored.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+        return False
+    if str(arrays.get("key")) != key:
+        return False
+    chain.sweeps, chain.alpha = int(arrays["sweeps"]), float(arrays["alpha"])
+    chain.rng.bit_generator.state = json.loads(str(arrays["rng"]))
+    for name, side in (("users", chain.users), ("films", chain.films)):
+        _restore_side(name, side, arrays)
+    kept = {name.removeprefix("posterior."): a for name, a in arrays.items() if name.startswith("posterior.")}
+    if kept:
+        posterior.restore(kept)
+    return True
+
+
+def _side_arrays(name: str, side: Side) -> Arrays:
+    links = {f"{name}.link{k}": link for k, link in enumerate(side.links)}
+    return {
+        f"{name}.vectors": side.vectors,
+        f"{name}.noise": side.noise,
+        f"{name}.link_precision": np.array(side.link_precision),
+        **links,
+    }
+
+
+def _restore_side(name: str, side: Side, arrays: Arrays) -> None:
+    side.vectors[:] = arrays[f"{name}.vectors"]
+    side.noise[:] = arrays[f"{name}.noise"]
+    side.link_precision[:] = arrays[f"{name}.link_precision"].tolist()
+    for k, link in enumerate(side.links):
+        link[:] = arrays[f"{name}.link{k}"]

@@ -1,1 +1,0 @@
-"""What looks after the system by the clock: a list of tasks, each of which may fail alone."""

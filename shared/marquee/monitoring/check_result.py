@@ -1,0 +1,55 @@
+"""One check of the data: what was found, what is usual, and how good that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from marquee.db.pool import Database
+
+
+class Verdict(StrEnum):
+    """``WARNING``: somebody should know; ``BAD``: somebody should act."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """``value`` is None where there is too little to tell, and ``detail`` says what is lacking."""
+
+    name: str
+    value: float | None
+    unit: str
+    verdict: Verdict = Verdict.GOOD
+    usual_low: float | None = None
+    usual_high: float | None = None
+    detail: str = ""
+
+
+_WRITE = """
+INSERT INTO quality_checks (time, name, value, usual_low, usual_high, unit, verdict, detail)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (time, name) DO UPDATE SET
+    value = excluded.value, usual_low = excluded.usual_low, usual_high = excluded.usual_high,
+    unit = excluded.unit, verdict = excluded.verdict, detail = excluded.detail"""
+
+
+def at_most(name: str, value: float, unit: str, *, usual: float, bad: float, detail: str = "") -> Check:
+    """A check of something that should be small: above ``usual`` is a warning, above ``bad`` is bad."""
+    verdict = Verdict.BAD if value > bad else Verdict.WARNING if value > usual else Verdict.GOOD
+    return Check(name, value, unit, verdict, 0.0, usual, detail)
+
+
+def write(database: Database, time: datetime, checks: Iterable[Check]) -> int:
+    """Keep the checks of one moment, in place of what an earlier run found; returns how many."""
+    rows = [
+        (time, c.name, c.value, c.usual_low, c.usual_high, c.unit, c.verdict.value, c.detail) for c in checks
+    ]
+    with database.transaction() as cursor:
+        cursor.executemany(_WRITE, rows)
+    return len(rows)

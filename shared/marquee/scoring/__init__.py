@@ -1,0 +1,1 @@
+"""The mathematics of an answer, on NumPy alone."""

@@ -1,0 +1,133 @@
+"""Impressions on their way out: what was served, told without ever delaying an answer.
+
+A list is put into a bounded queue; a thread of its own sends them in batches. While the receiver is
+away the queue fills, and then the oldest impressions go first, counted. The thread begins with the
+first impression, so in the process that answers and not in the one it was forked from.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from marquee.errors import InvalidBatch, MarqueeError
+from marquee.events.batches import Impression, ImpressionBatch
+
+if TYPE_CHECKING:  # Loaded with the first batch: a cold start need not wait for it.
+    from marquee.bridge.delivery.delivery import Delivery
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+
+
+class ImpressionSender:
+    """Bounded, in the background. ``connect`` is called in the sending thread, once it has work.
+
+    ``capacity``: impressions kept; ``batch``: the most in one envelope; ``wait_s``: the longest one
+    waits for its batch to fill. ``sent``, ``dropped`` (queue full, or left over at the end) and ``refused``
+    (by the receiver, for good) count impressions.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Delivery], *, capacity: int, batch: int = 200, wait_s: float = 0.5
+    ) -> None:
+        self._connect = connect
+        self._capacity = capacity
+        self._batch = batch
+        self._wait_s = wait_s
+        self._queue: deque[Impression] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self.sent = self.dropped = self.refused = 0
+
+    def send(self, impression: Impression) -> None:
+        """Queue one impression; returns at once, whatever the receiver does."""
+        with self._changed:
+            self._queue.append(impression)
+            self._keep_to_capacity()
+            if self._thread is None and not self._closing:
+                self._thread = threading.Thread(target=self._run, name="impressions", daemon=True)
+                self._thread.start()
+            if len(self._queue) in (1, self._batch):  # The others change nothing for who waits.
+                self._changed.notify()
+
+    @property
+    def queued(self) -> int:
+        """Impressions that wait; those under way are not among them."""
+        return len(self._queue)
+
+    def close(self, timeout_s: float = 3.0) -> None:
+        """Send what is queued, as far as ``timeout_s`` allows; nothing is tried twice any more."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        with self._changed:
+            self.dropped += len(self._queue)
+            if self.dropped or self.refused:
+                log.warning(
+                    "impressions: %d sent, %d dropped, %d refused", self.sent, self.dropped, self.refused
+                )
+            self._queue.clear()
+
+    def _run(self) -> None:
+        delivery: Delivery | None = None
+        pause_s = _FIRST_PAUSE_S
+        while batch := self._next_batch():
+            try:
+                delivery = delivery or self._connect()
+                self._deliver(delivery, batch)
+                pause_s = _FIRST_PAUSE_S
+            except Exception as error:  # Of whatever kind: the thread must outlive it.
+                self._put_back(batch, error)
+                self._pause(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        if delivery is not None:
+            delivery.close()
+
+    def _next_batch(self) -> list[Impression]:
+        """Wait for a batch that is full or has waited long enough; empty when all is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closing)
+            self._changed.wait_for(lambda: len(self._queue) >= self._batch or self._closing, self._wait_s)
+            return [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+
+    def _deliver(self, delivery: Delivery, batch: list[Impression]) -> None:
+        from marquee.events.envelopes import seal
+
+        envelope = seal(ImpressionBatch(uuid4().hex, tuple(batch)))
+        try:
+            delivery.submit(envelope).result()
+            self.sent += len(batch)
+        except InvalidBatch as error:
+            self.refused += len(batch)
+            log.error("%d impressions were refused, and are lost: %s", len(batch), error)
+
+    def _put_back(self, batch: list[Impression], error: Exception) -> None:
+        expected = isinstance(error, MarqueeError | CancelledError)
+        log.warning("%d impressions wait: %s", len(batch), error, exc_info=None if expected else error)
+        with self._changed:
+            self._queue.extendleft(reversed(batch))
+            self._keep_to_capacity()
+            if self._closing:  # One attempt each, and not again: the end must come in time.
+                self.dropped += len(self._queue)
+                self._queue.clear()
+
+    def _keep_to_capacity(self) -> None:
+        while len(self._queue) > self._capacity:
+            self._queue.popleft()
+            self.dropped += 1
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, max(0.0, end - time.monotonic()))

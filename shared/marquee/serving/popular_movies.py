@@ -1,0 +1,56 @@
+"""The database's most popular films, for a time when there is no release yet."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from marquee.serving.deadline import NoAnswer
+from marquee.serving.engine import Film
+
+FILMS = 200
+"""Enough that a list stays full for nearly everybody once seen films are left out."""
+
+
+class PopularFilms:
+    """Asks at most every ``refresh_s``; what came last is remembered for when the database is away.
+
+    ``ask``: how many films -> (movie_id, score), best first; raises :class:`NoAnswer`.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[int], list[tuple[str, float]]],
+        *,
+        refresh_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask_for = ask
+        self._refresh_s = refresh_s
+        self._clock = clock
+        self._asking = threading.Lock()
+        self._ask_at = float("-inf")
+        self._films: list[Film] = []
+        self._away = False
+
+    def films(self) -> tuple[list[Film], bool]:
+        """The films, best first, and whether they are fresh; none where they never could be had."""
+        if self._clock() >= self._ask_at and self._asking.acquire(blocking=not self._films):
+            try:
+                if self._clock() >= self._ask_at:  # Another thread may have asked while we waited.
+                    self._ask()
+            finally:
+                self._asking.release()
+        return self._films, not self._away
+
+    def _ask(self) -> None:
+        try:
+            found = self._ask_for(FILMS)
+        except NoAnswer:
+            self._away = True
+            return
+        self._away = False
+        self._films = [Film(movie_id, score, None) for movie_id, score in found]
+        if self._films:  # An empty database may fill at any moment.
+            self._ask_at = self._clock() + self._refresh_s

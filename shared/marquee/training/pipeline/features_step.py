@@ -1,0 +1,19 @@
+"""Numbers for ids and facts."""
+
+from __future__ import annotations
+
+from marquee.data import deterministic_io, snapshot
+from marquee.data.dataset import Dataset
+from marquee.data.dataset_files import write_dataset
+from marquee.training.pipeline.pipeline_run import CHECKED, FEATURES, SNAPSHOT, Run
+
+
+def features(run: Run) -> None:
+    """Row numbers for ids, and what is known of users and films as blocks of numbers."""
+    taken = snapshot.read(run.at(SNAPSHOT))
+    ratings, viewings = (
+        deterministic_io.read_interactions(run.at(CHECKED) / f"{name}.parquet")
+        for name in ("ratings", "viewings")
+    )
+    low, high = run.params.data.rating_min, taken.about.rating_max
+    write_dataset(run.at(FEATURES), Dataset.of(ratings, viewings, low, high, taken.base.facts))

@@ -1,0 +1,82 @@
+"""What every step is given, where each leaves its files, and what their reports hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from marquee.data import deterministic_io
+from marquee.data.snapshot import Request
+from marquee.db.pool import Database
+from marquee.evaluation.group_fairness import Fairness
+from marquee.evaluation.offline import Evaluation
+from marquee.evaluation.paired_test import Comparison
+from marquee.models.trainer_port import Progress, silent
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.training import snapshot_drift
+from marquee.training.params import Params
+
+# Where each step leaves what, below the directory of the run. dvc.yaml says the same.
+SNAPSHOT, LAST = "data/pipeline/snapshot", "data/pipeline/last.json"
+CHECKED, CHECKS = "data/pipeline/checked", "reports/checks.json"
+FEATURES = "data/pipeline/features"
+PAST, WHOLE = "data/pipeline/past", "data/pipeline/whole"
+NEWEST, COMPARISONS = "reports/newest.json", "reports/comparisons.json"
+FAIRNESS = "reports/fairness.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every step is given: ``root``, the directory of the files, and ``params``.
+
+    Only the first step looks at ``request``, ``database`` and ``store``, where the last snapshot's profile is
+    found; what it finds is in its files from then on.
+    """
+
+    root: Path
+    params: Params
+    request: Request
+    database: Database | None = None
+    store: ObjectStore | None = None
+    progress: Progress = silent
+
+    def at(self, name: str) -> Path:
+        """Where a step's file or directory is."""
+        return self.root / name
+
+
+class CheckReport(msgspec.Struct, frozen=True):
+    """``doubled``: rows of a pair that has a newer one; ``unlisted``: rows of films that too few know."""
+
+    profile: snapshot_drift.Profile
+    doubled: int
+    unlisted: int
+    drift: list[str]
+
+
+class Comparisons(msgspec.Struct, frozen=True):
+    """By what was compared with what."""
+
+    found: dict[str, Comparison]
+
+
+def read_evaluation(run: Run) -> Evaluation:
+    """What the step ``evaluate`` found."""
+    return deterministic_io.read_json(run.at(NEWEST), Evaluation)
+
+
+def read_comparisons(run: Run) -> list[Comparison]:
+    """How the model stands against the baselines."""
+    return list(deterministic_io.read_json(run.at(COMPARISONS), Comparisons).found.values())
+
+
+def read_checks(run: Run) -> CheckReport:
+    """What the step ``check`` found."""
+    return deterministic_io.read_json(run.at(CHECKS), CheckReport)
+
+
+def read_fairness(run: Run) -> Fairness:
+    """What the step ``fairness`` found."""
+    return deterministic_io.read_json(run.at(FAIRNESS), Fairness)

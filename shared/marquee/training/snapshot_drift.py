@@ -1,0 +1,57 @@
+"""How one snapshot differs from the one that the serving model was made from."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import numpy as np
+
+from marquee.data.dataset import Dataset
+from marquee.monitoring.drift import Profile as Profile
+from marquee.monitoring.drift import fifths, stability_index
+
+
+class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``rating_psi``: the greatest population stability index between the ratings' distributions.
+    ``lost_share``: the greatest share of the ratings, users or films that may be missing."""
+
+    rating_psi: float
+    lost_share: float
+
+
+def profile(dataset: Dataset) -> Profile:
+    """The profile of a checked dataset."""
+    span = dataset.rating_max - dataset.rating_min
+    places = (dataset.ratings.values - dataset.rating_min) / span
+    ratings, counts = np.unique(dataset.ratings.values, return_counts=True)
+    counted = zip(ratings.tolist(), counts.tolist(), strict=True)
+    shares = np.array(fifths(counted, dataset.rating_min, dataset.rating_max)) / len(places)
+    newest = max(int(p.times.max()) for p in (dataset.ratings, dataset.viewings) if len(p))
+    return Profile(
+        ratings=len(dataset.ratings),
+        viewings=len(dataset.viewings),
+        users=dataset.n_users,
+        films=dataset.n_items,
+        newest=datetime.fromtimestamp(0, UTC) + timedelta(microseconds=newest),
+        mean=float(places.mean()),
+        shares=tuple(shares.tolist()),
+    )
+
+
+def findings(before: Profile | None, now: Profile, limits: DriftParams) -> list[str]:
+    """What is out of the limits, a sentence each. A snapshot of an earlier time may hold less."""
+    if before is None:
+        return []
+    found = []
+    index = stability_index(before.shares, now.shares)
+    if index > limits.rating_psi:
+        found.append(
+            f"the ratings are distributed otherwise than in the snapshot that serves: "
+            f"stability index {index:.3f}, and {limits.rating_psi:g} is the limit"
+        )
+    for name in ("ratings", "users", "films") if now.newest >= before.newest else ():
+        had, has = getattr(before, name), getattr(now, name)
+        if has < had * (1 - limits.lost_share):
+            found.append(f"{had - has} of {had} {name} of the snapshot that serves are missing")
+    return found

@@ -1,0 +1,119 @@
+"""A topic, a consumer group and a receiver for bridges to work between."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from tests.servers.receiver import Receiver
+from tests.support.waiting import wait_until
+
+from marquee.cli.run_bridge import forward
+from marquee.config.settings import Settings
+from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
+from marquee.local.process import Process
+
+PARTITIONS = 2
+
+
+@dataclass
+class Stage:
+    """A topic and a consumer group of their own, and a receiver."""
+
+    kafka: EmbeddedKafka
+    receiver: Receiver
+    topic: str = field(default_factory=lambda: f"log-{uuid.uuid4().hex[:8]}")
+
+    def produce(self, values: list[bytes | None]) -> None:
+        producer = Producer({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0, "linger.ms": 5})
+        for number, value in enumerate(values):
+            producer.produce(self.topic, value, partition=number % PARTITIONS)
+            producer.poll(0)
+        assert producer.flush(30) == 0
+
+    def environment(self, **more: str) -> dict[str, str]:
+        options = ",".join(f"{name}={value}" for name, value in CONSUMER_OPTIONS.items())
+        own = {
+            "KAFKA_BOOTSTRAP": self.kafka.bootstrap,
+            "KAFKA_TOPIC": self.topic,
+            "KAFKA_GROUP": self.topic,
+            "KAFKA_OPTIONS": options,
+            "DELIVERY_URL": self.receiver.url,
+            "BATCH_MS": "50",
+            "BATCH_LINES": "100",
+        }
+        return {f"MARQUEE_{name}": value for name, value in (own | more).items()}
+
+    @contextmanager
+    def bridge(self, **more: str) -> Iterator[None]:
+        """A bridge in a thread, stopped politely at the end."""
+        stop = threading.Event()
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                forward(Settings.from_mapping(self.environment(**more)), stop)
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(60)
+            assert not thread.is_alive()
+            assert errors == []
+
+    def process(self, directory: Path, name: str = "bridge", **more: str) -> Process:
+        """A bridge as the job that is deployed."""
+        main = Path(__file__).parents[2] / "jobs" / "bridge" / "main.py"
+        return Process(name, [sys.executable, str(main)], directory / f"{name}.log", self.environment(**more))
+
+    def committed(self) -> list[int]:
+        """What the group has committed, by partition; 0 for nothing."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.kafka.bootstrap, "group.id": self.topic, "log_level": 0}
+        )
+        asked = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
+        found = [max(0, partition.offset) for partition in consumer.committed(asked, timeout=20)]
+        consumer.close()
+        return found
+
+    def offsets(self) -> dict[int, Counter[int]]:
+        """How often each offset was accepted, by partition."""
+        found: dict[int, Counter[int]] = {partition: Counter() for partition in range(PARTITIONS)}
+        for (_, _, partition), records in self.receiver.records().items():
+            found[partition].update(record.offset for record in records)
+        return found
+
+    def all_arrived(self, count: int) -> bool:
+        return sum(len(offsets) for offsets in self.offsets().values()) == count
+
+    def await_commit(self, *offsets: int) -> None:
+        """Where lines come a second time, their arrival is no sign that all were read."""
+        wait_until(lambda: self.committed() == list(offsets))
+
+    def await_arrival(self, count: int) -> None:
+        self.receiver.wait_for(lambda: self.all_arrived(count))
+
+
+@contextmanager
+def stage_of_its_own(directory: Path, receiver: Receiver, *, durable: bool) -> Iterator[Stage]:
+    """A stage on a broker that the test may kill, or see killed."""
+    with EmbeddedKafka(directory, durable=durable) as kafka:
+        stage = Stage(kafka, receiver)
+        kafka.create_topic(stage.topic, PARTITIONS)
+        yield stage
+
+
+def numbered_lines(count: int) -> list[bytes | None]:
+    return [b"2022-11-14T12:24,%d,GET /create_account" % number for number in range(count)]

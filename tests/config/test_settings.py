@@ -1,0 +1,123 @@
+"""Settings: read from a mapping, every problem at once, secrets never shown."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+from docs.generate import configuration_page
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marquee.config.fields import masked
+from marquee.config.settings import Settings
+from marquee.errors import SettingsError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_defaults_need_no_environment() -> None:
+    """An empty environment is valid: what a part needs beyond it, it requires by name."""
+    settings = Settings.from_mapping({"PATH": "/bin"})
+    assert (settings.rating_max, settings.caller_timeout_ms, str(settings.time_zone)) == (5, 600, "UTC")
+
+
+def test_values_are_read_and_typed() -> None:
+    settings = Settings.from_mapping(
+        {"MARQUEE_RATING_MAX": "10", "MARQUEE_TIME_ZONE": "America/New_York", "MARQUEE_BATCH_MS": " 50 "}
+    )
+    assert (settings.rating_max, str(settings.time_zone), settings.batch_ms) == (10, "America/New_York", 50)
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    """One deployment, one list: what came, and what would be valid."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_mapping(
+            {
+                "MARQUEE_RATING_MAX": "7",
+                "MARQUEE_TIME_ZONE": "Mars/Olympus",
+                "MARQUEE_BATCH_LINES": "many",
+                "MARQUEE_BATCH_MS": "0",
+                "MARQUEE_OBJECTS_URL": "ftp://bucket",
+                "MARQUEE_DELIVERY_TIMEOUT_S": "1e9",
+                "MARQUEE_KAFKA_TOPICS": "movielog7",
+            }
+        )
+    assert str(caught.value).splitlines() == [
+        "MARQUEE_OBJECTS_URL is 'ftp://bucket': it should be a URL that begins with file:// or gs:// or s3://",
+        "MARQUEE_TIME_ZONE is 'Mars/Olympus': it should be a zone of the IANA database, "
+        "such as UTC or America/New_York",
+        "MARQUEE_RATING_MAX is '7': it should be one of 5, 10",
+        "MARQUEE_BATCH_LINES is 'many': it should be a whole number from 1 to 20000",
+        "MARQUEE_BATCH_MS is '0': it should be a whole number from 1 to 60000",
+        "MARQUEE_DELIVERY_TIMEOUT_S is '1e9': it should be a number from 0.1 to 600",
+        "MARQUEE_KAFKA_TOPICS is not a setting: did you mean MARQUEE_KAFKA_TOPIC?",
+    ]
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Settings().rating_max = 10  # type: ignore[misc]
+
+
+def test_what_a_part_requires_is_asked_for_by_name() -> None:
+    with pytest.raises(SettingsError, match=r"MARQUEE_DATABASE_URL is not set: .* For example postgresql://"):
+        Settings().require("kafka_topic", "database_url")
+
+
+@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=12))
+def test_secrets_never_show(secret: str) -> None:
+    """Neither ``repr`` nor an error message holds a password."""
+    good = Settings.from_mapping(
+        {
+            "MARQUEE_DATABASE_URL": f"postgresql://app:{secret}@db:5432/marquee?sslmode=require",
+            "MARQUEE_KAFKA_PASSWORD": secret,
+        }
+    )
+    assert secret not in repr(good)
+    assert "postgresql://app:***@db:5432/marquee?sslmode=require" in repr(good)
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_mapping({"MARQUEE_DATABASE_URL": f"mysql://app:{secret}@db"})
+    assert secret not in str(caught.value)
+
+
+def test_a_secret_in_a_url_that_cannot_be_read_is_hidden_whole() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_mapping(
+            {"MARQUEE_DATABASE_URL": "postgresql:app:hunter2@db", "MARQUEE_RATING_MAX": "x"}
+        )
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://db/marquee", "postgresql://db/marquee"),
+        ("postgresql://app@db/marquee", "postgresql://app@db/marquee"),
+        ("postgresql://app:p%40ss@db/marquee", "postgresql://app:***@db/marquee"),
+        ("postgresql://app:a@b@db:1/marquee", "postgresql://app:***@db:1/marquee"),
+    ],
+)
+def test_masked_hides_only_the_password(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+def test_configuration_page_is_what_the_settings_say() -> None:
+    """docs/configuration.md is generated: run ``make docs`` after a change to the settings."""
+    assert (ROOT / "docs/configuration.md").read_text() == configuration_page()
+
+
+def test_environment_is_the_inverse_of_from_mapping() -> None:
+    """What a parent sets, its children read: only what differs from the defaults is passed on."""
+    environment = {
+        "MARQUEE_DATABASE_URL": "postgresql://app:secret@db/marquee",
+        "MARQUEE_TIME_ZONE": "America/New_York",
+        "MARQUEE_RATING_MAX": "10",
+        "MARQUEE_DELIVERY_TIMEOUT_S": "2.5",
+    }
+    settings = Settings.from_mapping(environment)
+    assert settings.environment() == environment
+    assert settings.environment(["rating_max", "log_level"]) == {"MARQUEE_RATING_MAX": "10"}
+    with pytest.raises(SettingsError, match="no such setting: ratings_max"):
+        settings.environment(["ratings_max"])

@@ -1,0 +1,33 @@
+"""Times of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from marquee.config.timestamps import in_zone, moment
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-02-14", datetime(2026, 2, 13, 23, tzinfo=UTC)),
+        ("2026-02-14T09:00", datetime(2026, 2, 14, 8, tzinfo=UTC)),
+        ("2026-02-14T09:00:20Z", datetime(2026, 2, 14, 9, 0, 20, tzinfo=UTC)),
+        ("2026-07-14T09:00+05:30", datetime(2026, 7, 14, 3, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_time_without_a_zone_is_in_the_logs(text: str, expected: datetime) -> None:
+    assert in_zone(moment(text), ZoneInfo("Europe/Berlin")) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "14.2.2026"])
+def test_what_is_no_time_is_shown_beside_what_is(text: str) -> None:
+    with pytest.raises(
+        argparse.ArgumentTypeError, match=r"is not a time in ISO 8601, such as 2026-02-14,"
+    ) as error:
+        moment(text)
+    assert str(error.value).startswith(repr(text))

@@ -1,5 +1,0 @@
-"""The databases that the tests of the tables use, of both kinds."""
-
-from tests.telemetry.conftest import database, kind, plain_database, url
-
-__all__ = ["database", "kind", "plain_database", "url"]

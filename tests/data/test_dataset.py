@@ -1,0 +1,105 @@
+"""Datasets are the same whatever the order of their rows; splits never let the test into the training."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.synthetic_data import dataset, frame
+
+from marquee.data import splits
+from marquee.data.base_checks import newest_of_each_pair
+from marquee.data.dataset import Dataset
+from marquee.errors import TrainingDataError
+
+users = st.sampled_from(["u1", "u2", "u3", "10", "9"])
+films = st.sampled_from(["a+1990", "b+1991", "c+1992", "d+1993"])
+row = st.tuples(users, films, st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]), st.integers(0, 12))
+watched = st.tuples(users, films, st.integers(0, 120).map(float), st.integers(0, 12))
+
+
+def frames(rows: list[tuple[str, str, float, int]]) -> pd.DataFrame:
+    return newest_of_each_pair(frame(*rows)) if rows else frame()
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> Dataset:
+    ratings = draw(st.lists(row, min_size=1, max_size=40))
+    viewings = draw(st.lists(watched, max_size=20))
+    return dataset(frames(ratings), frames(viewings))
+
+
+@given(st.lists(row, min_size=1, max_size=30), st.randoms())
+def test_the_order_of_the_rows_does_not_matter(rows: list[tuple[str, str, float, int]], random) -> None:  # type: ignore[no-untyped-def]
+    """The same ratings in another order make the same dataset, with the same digest."""
+    ratings = frames(rows)
+    order = list(range(len(ratings)))
+    random.shuffle(order)
+    assert dataset(ratings).sha256() == dataset(ratings.iloc[order]).sha256()
+
+
+@given(datasets())
+def test_rows_stand_for_ids(data: Dataset) -> None:
+    """Every row number has an id, and the rows are in order of time."""
+    assert data.ratings.users.max() < data.n_users
+    assert data.ratings.items.max() < data.n_items
+    assert (np.diff(data.ratings.times) >= 0).all()
+    assert list(data.user_ids) == sorted(set(data.user_ids))
+
+
+@given(datasets(), st.sampled_from([0.05, 0.1, 0.5, 0.9]))
+def test_nothing_is_learnt_from_the_newest_slice(data: Dataset, fraction: float) -> None:
+    """All that is learnt from is older than every rating that is asked about, viewings included."""
+    try:
+        split = splits.newest(data, fraction)
+    except TrainingDataError:
+        whole = data.ratings.times
+        assert whole[int(len(whole) * (1 - fraction))] == whole[0]
+        return
+    cut = split.test.times.min()
+    assert split.train.ratings.times.max() < cut
+    assert (split.train.viewings.times < cut).all()
+    assert not set(split.train.pairs(split.train.viewings)) & set(data.pairs(split.test))
+    assert len(split.train.ratings) + len(split.test) == len(data.ratings)
+    assert len(split.test) >= int(len(data.ratings) * fraction)
+
+
+@given(datasets(), st.sampled_from([0.2, 0.5]))
+def test_each_users_last_ratings(data: Dataset, fraction: float) -> None:
+    """Of each user with n ratings the last floor(n * fraction) are held out, none of them older than a kept one."""
+    split = splits.last_of_each_user(data, fraction)
+    for user in range(data.n_users):
+        kept = split.train.ratings.times[split.train.ratings.users == user]
+        held = split.test.times[split.test.users == user]
+        assert len(held) == int((len(kept) + len(held)) * fraction)
+        assert not len(held) or kept.max() <= held.min()
+
+
+@given(datasets(), st.integers(2, 5), st.integers(0, 3))
+def test_folds_ask_about_each_rating_once(data: Dataset, n_folds: int, seed: int) -> None:
+    """Each rating is in the test of exactly one fold, and in the training of all the others."""
+    asked = []
+    for split in splits.folds(data, n_folds, seed):
+        asked += data.pairs(split.test).tolist()
+        assert not set(data.pairs(split.test)) & set(data.pairs(split.train.ratings))
+        assert len(split.test) + len(split.train.ratings) == len(data.ratings)
+    assert sorted(asked) == sorted(data.pairs(data.ratings).tolist())
+
+
+def test_one_moment_cannot_be_cut() -> None:
+    """Ratings that all came at one moment give an error that says so."""
+    with pytest.raises(TrainingDataError, match="2 ratings at 1 moments"):
+        splits.newest(dataset(frame(("u", "a+1", 3.0, 5), ("u", "b+1", 4.0, 5))), 0.5)
+
+
+def test_any_change_changes_the_digest() -> None:
+    """An id, a rating, a time or a viewing that differs makes another digest."""
+    base = [("u", "a+1", 3.0, 5), ("v", "a+1", 4.0, 6)]
+    digests = {
+        dataset(frame(*base)).sha256(),
+        dataset(frame(base[0], ("w", "a+1", 4.0, 6))).sha256(),
+        dataset(frame(base[0], ("v", "a+1", 5.0, 6))).sha256(),
+        dataset(frame(base[0], ("v", "a+1", 4.0, 7))).sha256(),
+        dataset(frame(*base), frame(("u", "a+1", 3.0, 5))).sha256(),
+    }
+    assert len(digests) == 5

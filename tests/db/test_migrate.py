@@ -1,0 +1,208 @@
+"""Migrations: forward only, each whole or not at all, the same on PostgreSQL and TimescaleDB."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from tests.support.records import rows
+
+from marquee.db.migrate import DIALECTS, MIGRATIONS, load, migrate
+from marquee.db.pool import Database
+from marquee.errors import DatabaseUnavailable, MigrationError
+
+SCHEMA = Path(__file__).with_name("schema.txt")
+
+_COLUMNS = """
+SELECT c.relname, string_agg(a.attname || ' ' || format_type(a.atttypid, NULL), ', ' ORDER BY a.attnum)
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')
+  AND a.attnum > 0 AND NOT a.attisdropped
+  AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
+GROUP BY 1 ORDER BY 1"""
+
+_KEYS = """
+SELECT c.relname, pg_get_constraintdef(k.oid)
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+WHERE c.relnamespace = 'public'::regnamespace AND k.contype IN ('p', 'u')
+ORDER BY 1, 2"""
+
+
+def schema_dump(url: str) -> str:
+    """Tables and views with their columns, then the keys, one a line."""
+    with closing(Database(url)) as database:
+        return "".join(f"{name}: {what}\n" for name, what in rows(database, _COLUMNS) + rows(database, _KEYS))
+
+
+def tables(url: str) -> list[str]:
+    """The names in the dump: first the tables, then those that have a key."""
+    return [line.split(":")[0] for line in schema_dump(url).splitlines()]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Two migrations to play with."""
+    (tmp_path / "0001_films.sql").write_text("CREATE TABLE films (movie_id text);")
+    (tmp_path / "0002_seen.sql").write_text("CREATE TABLE seen (user_id text);")
+    return tmp_path
+
+
+def test_schema_is_the_golden_one(url: str) -> None:
+    """Both kinds of database have these tables, views, columns and keys.
+
+    After a migration that changes them, put the dump that this test shows into schema.txt.
+    """
+    assert schema_dump(url) == SCHEMA.read_text()
+
+
+def test_applies_in_order_and_once(empty: str, kind: str) -> None:
+    expected = [name for migration in load(MIGRATIONS, kind) for name in migration.files]
+    assert migrate(empty) == expected
+    assert migrate(empty) == []
+
+
+def test_every_file_is_of_a_known_kind() -> None:
+    """Each number has one name, and what one kind of database gets the other gets too."""
+    numbers = [{migration.number for migration in load(MIGRATIONS, dialect)} for dialect in DIALECTS]
+    assert numbers[0] == numbers[1]
+    names = {path.name.split(".")[0] for path in MIGRATIONS.glob("*.sql")}
+    assert len(names) == len(numbers[0])
+
+
+def test_only_new_files_are_applied(empty: str, directory: Path) -> None:
+    migrate(empty, directory)
+    (directory / "0003_more.sql").write_text("ALTER TABLE films ADD COLUMN title text")
+    assert migrate(empty, directory) == ["0003_more.sql"]
+
+
+def test_failing_file_leaves_nothing_behind(empty: str, directory: Path) -> None:
+    """Neither its first half nor a record stays; what came before it does, and mending it is enough."""
+    bad = directory / "0003_bad.sql"
+    bad.write_text("CREATE TABLE half (a int); SELECT 1 / 0;")
+    with pytest.raises(
+        MigrationError, match=r"0003_bad\.sql failed and left nothing behind: division by zero"
+    ):
+        migrate(empty, directory)
+    assert tables(empty) == ["films", "migrations", "seen", "migrations"]
+    bad.write_text("CREATE TABLE half (a int);")
+    assert migrate(empty, directory) == ["0003_bad.sql"]
+
+
+def test_a_number_is_one_transaction(empty: str, kind: str, directory: Path) -> None:
+    """Where the second file of a number fails, the first has not happened either."""
+    (directory / "0003_both.sql").write_text("CREATE TABLE half (a int)")
+    (directory / f"0003_both.{kind}.sql").write_text("SELEKT")
+    with pytest.raises(MigrationError, match=rf"0003_both\.{kind}\.sql failed"):
+        migrate(empty, directory)
+    assert "half" not in tables(empty)
+
+
+def test_statement_that_needs_to_be_outside_a_transaction_is_refused(empty: str, directory: Path) -> None:
+    (directory / "0003_bad.sql").write_text("VACUUM films")
+    with pytest.raises(MigrationError, match=r"0003_bad\.sql failed.*VACUUM"):
+        migrate(empty, directory)
+
+
+def test_changed_file_is_named(empty: str, directory: Path) -> None:
+    """History cannot be edited: the message says which file, and what to do."""
+    migrate(empty, directory)
+    (directory / "0001_films.sql").write_text("CREATE TABLE films (movie_id text, title text);")
+    with pytest.raises(MigrationError, match=r"0001_films\.sql was changed after it was applied"):
+        migrate(empty, directory)
+
+
+def test_older_version_refuses_a_newer_database(empty: str, directory: Path) -> None:
+    migrate(empty, directory)
+    (directory / "0002_seen.sql").unlink()
+    with pytest.raises(MigrationError, match=r"has 0002_seen\.sql, which this version"):
+        migrate(empty, directory)
+
+
+def test_number_below_the_last_is_refused(empty: str, directory: Path) -> None:
+    """Two branches that both added a migration: the later one has to come after."""
+    (directory / "0002_seen.sql").rename(directory / "0003_seen.sql")
+    migrate(empty, directory)
+    (directory / "0002_late.sql").write_text("SELECT 1")
+    with pytest.raises(MigrationError, match=r"0002_late\.sql came after number 0003"):
+        migrate(empty, directory)
+
+
+def test_misnamed_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "3_films.sql").write_text("SELECT 1")
+    with pytest.raises(MigrationError, match=r"3_films\.sql is no migration"):
+        load(tmp_path, "postgresql")
+
+
+@pytest.mark.servers
+def test_several_at_once_apply_each_file_once(empty_url: str) -> None:
+    """One works, the others wait and find it done."""
+    applied: list[list[str]] = []
+    threads = [threading.Thread(target=lambda: applied.append(migrate(empty_url))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    names = [name for names in applied for name in names]
+    assert sorted(names) == sorted(name for m in load(MIGRATIONS, "postgresql") for name in m.files)
+
+
+def test_no_database_is_transient() -> None:
+    """Nobody listens: worth another try, and the password stays unsaid."""
+    with pytest.raises(DatabaseUnavailable, match="No connection to") as caught:
+        migrate("postgresql://app:secret@127.0.0.1:1/marquee")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def cursor(timescale_url: str) -> Iterator[psycopg2.extensions.cursor]:
+    with closing(psycopg2.connect(timescale_url)) as connection, connection.cursor() as cursor:
+        yield cursor
+
+
+@pytest.mark.servers
+def test_timescale_has_its_policies(cursor: psycopg2.extensions.cursor) -> None:
+    """Raw watch rows are compressed and then dropped; every aggregate is refreshed."""
+    cursor.execute(
+        "SELECT hypertable_name, proc_name, coalesce(config->>'drop_after', config->>'compress_after') "
+        "FROM timescaledb_information.jobs WHERE proc_name IN ('policy_retention', 'policy_compression') "
+        "ORDER BY 1, 2"
+    )
+    assert cursor.fetchall() == [
+        ("availability", "policy_retention", "400 days"),
+        ("impression_outcomes", "policy_retention", "400 days"),
+        ("impressions", "policy_compression", "14 days"),
+        ("impressions", "policy_retention", "180 days"),
+        ("live_accuracy", "policy_retention", "400 days"),
+        ("predictions", "policy_compression", "14 days"),
+        ("predictions", "policy_retention", "180 days"),
+        ("quality_checks", "policy_retention", "400 days"),
+        ("quarantine", "policy_retention", "180 days"),
+        ("recommendation_requests", "policy_compression", "14 days"),
+        ("recommendation_requests", "policy_retention", "90 days"),
+        ("watches", "policy_compression", "2 days"),
+        ("watches", "policy_retention", "7 days"),
+    ]
+
+
+@pytest.mark.servers
+def test_timescale_aggregates_count_the_newest_rows(cursor: psycopg2.extensions.cursor) -> None:
+    """All are real-time, all are refreshed, and no refresh reaches back to where rows have been dropped."""
+    cursor.execute(
+        "SELECT view_name, materialized_only FROM timescaledb_information.continuous_aggregates ORDER BY 1"
+    )
+    views = dict(cursor.fetchall())
+    assert set(views.values()) == {False}
+    cursor.execute(
+        "SELECT a.view_name, r.config IS NULL OR "
+        "  (p.config->>'start_offset')::interval < (r.config->>'drop_after')::interval "
+        "FROM timescaledb_information.continuous_aggregates a "
+        "JOIN timescaledb_information.jobs p ON p.proc_name = 'policy_refresh_continuous_aggregate' "
+        "  AND p.hypertable_name IN (a.view_name, a.materialization_hypertable_name) "
+        "LEFT JOIN timescaledb_information.jobs r "
+        "  ON r.hypertable_name = a.hypertable_name AND r.proc_name = 'policy_retention'"
+    )
+    assert dict(cursor.fetchall()) == dict.fromkeys(views, True)

@@ -1,0 +1,143 @@
+"""What users did, read back."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.support.records import batch, rate, rows, watch
+
+from marquee.db.pool import Database
+from marquee.db.user_history import (
+    _HISTORY,
+    History,
+    RatedFilm,
+    WatchedFilm,
+    popular,
+    ratings_until,
+    user_history,
+    viewings_until,
+)
+from marquee.events.parser import LineParser
+from marquee.ingest.store import write_batch
+
+_MANY = """
+INSERT INTO ratings
+SELECT now(), 1, 0, n, (n % 5000)::text, 'heat+1995', 3 FROM generate_series(1, 100000) n;
+INSERT INTO viewings
+SELECT (n % 5000)::text, 'f' || n || '+1995', now(), now(), 0, 1 FROM generate_series(1, 100000) n;
+ANALYZE ratings, viewings"""
+
+DAY = datetime(2026, 2, 14, tzinfo=UTC)
+
+
+def at(minute: int) -> str:
+    return f"2026-02-14T00:{minute:02d}"
+
+
+def moment(minute: int) -> datetime:
+    return DAY + timedelta(minutes=minute)
+
+
+@pytest.fixture
+def filled(database: Database, parser: LineParser) -> Database:
+    lines = [
+        rate(1, 4, "alien+1979", at(1)),
+        rate(1, 2, "heat+1995", at(3)),
+        rate(1, 5, "alien+1979", at(5)),
+        rate(2, 3, "heat+1995", at(2)),
+        watch(1, 10, "alien+1979", at(4)),
+        watch(1, 30, "alien+1979", at(6)),
+        watch(1, 0, "heat+1995", at(2)),
+        watch(2, 7, "heat+1995", at(8)),
+    ]
+    write_batch(database, batch(lines), parser)
+    return database
+
+
+def test_history_is_newest_first(filled: Database) -> None:
+    """Of a film rated twice the newer rating; of each viewing how far it got and when it was last watched."""
+    assert user_history(filled, "1", None, 5_000) == History(
+        ratings=(RatedFilm("alien+1979", 5, moment(5)), RatedFilm("heat+1995", 2, moment(3))),
+        watched=(WatchedFilm("alien+1979", 30, moment(6)), WatchedFilm("heat+1995", 0, moment(2))),
+    )
+
+
+def test_history_since(filled: Database) -> None:
+    """The moment itself counts."""
+    assert user_history(filled, "1", moment(5), 5_000) == History(
+        ratings=(RatedFilm("alien+1979", 5, moment(5)),), watched=(WatchedFilm("alien+1979", 30, moment(6)),)
+    )
+
+
+def test_unknown_user_has_an_empty_history(filled: Database) -> None:
+    assert user_history(filled, "3", None, 5_000) == History((), ())
+
+
+def test_history_is_bounded(database: Database, parser: LineParser) -> None:
+    """A user who does nothing but rate costs an answer no more than a thousand rows."""
+    lines = [rate(1, 3, f"film+{n:04d}", f"2026-02-14T00:00:00.{n:06d}") for n in range(1, 1_200)]
+    write_batch(database, batch(lines), parser)
+    rated = user_history(database, "1", None, 5_000).ratings
+    assert (len(rated), rated[0].movie_id, rated[-1].movie_id) == (1_000, "film+1199", "film+0200")
+
+
+@pytest.mark.servers
+def test_history_is_read_by_an_index(plain_database: Database) -> None:
+    """One user among a hundred thousand ratings and viewings: no table is read through."""
+    with plain_database.transaction() as cursor:
+        cursor.execute(_MANY)
+        parameters = {"user_id": "7", "since": "-infinity", "newest": 1000}
+        cursor.execute("EXPLAIN " + _HISTORY, parameters)
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "Seq Scan" not in plan
+
+
+def test_popular_is_what_was_watched_and_rated(filled: Database, parser: LineParser) -> None:
+    """A rating weighs as a hundred minutes, and last week's half as much as today's."""
+    ranked = popular(filled, 10)
+    assert [movie_id for movie_id, _ in ranked] == ["alien+1979", "heat+1995"]
+    assert ranked[0][1] == pytest.approx(2.02)
+    old = [rate(3, 1, "old+1950", "2026-02-07T00:00")] * 3
+    write_batch(filled, batch(old, 100), parser)
+    assert popular(filled, 10)[-1] == ("old+1950", pytest.approx(1.5))
+    assert len(popular(filled, 1)) == 1
+
+
+def test_nothing_is_popular_at_first(database: Database) -> None:
+    assert popular(database, 20) == []
+
+
+def test_ratings_until_are_oldest_first(filled: Database) -> None:
+    """Each rating, also those that the user changed later; the moment itself does not count."""
+    assert list(ratings_until(filled, moment(5))) == [
+        ("1", "alien+1979", 4, moment(1)),
+        ("2", "heat+1995", 3, moment(2)),
+        ("1", "heat+1995", 2, moment(3)),
+    ]
+
+
+def test_viewings_until(filled: Database) -> None:
+    assert list(viewings_until(filled, moment(8))) == [
+        ("1", "heat+1995", 0, moment(2)),
+        ("1", "alien+1979", 30, moment(4)),
+    ]
+
+
+def test_many_ratings_come_in_batches(database: Database, parser: LineParser) -> None:
+    """More than one fetch, none twice and none left out."""
+    lines = [rate(n, 1 + n % 5, time="2026-02-14T00:00") for n in range(10_001)]
+    write_batch(database, batch(lines), parser)
+    read = [int(user_id) for user_id, _, _, _ in ratings_until(database, datetime.now(UTC))]
+    assert read == list(range(10_001))
+
+
+@pytest.mark.servers
+def test_abandoned_reading_gives_its_connection_back(database_url: str, parser: LineParser) -> None:
+    with closing(Database(database_url, wait_s=0.1)) as database:
+        write_batch(database, batch([rate(1, 3), rate(2, 3)]), parser)
+        ratings = ratings_until(database, datetime.now(UTC))
+        next(ratings)
+        ratings.close()
+        assert rows(database, "SELECT 1") == [(1,)]

@@ -1,0 +1,201 @@
+"""What is sealed comes out as it was, by every road; what is not ours is refused with its body."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marquee.errors import InvalidBatch
+from marquee.events.batches import Impression, ImpressionBatch, ImpressionFilm, StreamBatch, record
+from marquee.events.envelopes import Envelope, from_http, open_envelope, seal, to_http
+
+BATCH = StreamBatch(
+    "movielog1",
+    "AaIJLc23drG8947-mfdxpw",
+    1,
+    (record(7, 1_700_000_000_000, b"a,b"), record(9, -1, b"\xff\x00")),
+)
+IMPRESSIONS = ImpressionBatch(
+    "9f1c",
+    (
+        Impression(
+            "r1",
+            datetime(2026, 2, 14, 0, 9, 20, 426000, UTC),
+            "219411",
+            "candidate",
+            "20260214T000000-89abcdef",
+            3,
+            "personalised",
+            (ImpressionFilm("m*a*s*h+1970", 2.5, 4.25, 1.0), ImpressionFilm("61*+2001", 1.0, None, 0.5)),
+        ),
+    ),
+)
+
+
+def _push(envelope: Envelope, *, structured: bool) -> bytes:
+    headers, body = to_http(envelope, structured=structured)
+    message = {"data": b64encode(body).decode(), "attributes": headers, "messageId": "1"}
+    return json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
+
+
+def _eventarc(envelope: Envelope) -> tuple[dict[str, str], bytes]:
+    wrapper = Envelope(
+        "1",
+        "google.cloud.pubsub.topic.v1.messagePublished",
+        "//pubsub.googleapis.com/projects/p/topics/t",
+        envelope.time,
+        _push(envelope, structured=False),
+    )
+    return to_http(wrapper)
+
+
+ROADS = {
+    "binary": lambda envelope: to_http(envelope),
+    "structured": lambda envelope: to_http(envelope, structured=True),
+    "push": lambda envelope: ({"Content-Type": "application/json"}, _push(envelope, structured=False)),
+    "push of structured": lambda envelope: ({}, _push(envelope, structured=True)),
+    "eventarc": _eventarc,
+    "capital headers": lambda envelope: (
+        {name.title(): value for name, value in to_http(envelope)[0].items()},
+        envelope.data,
+    ),
+}
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("batch", [BATCH, IMPRESSIONS], ids=["stream", "impressions"])
+def test_sealed_batch_comes_out_as_it_was(road: str, batch: StreamBatch | ImpressionBatch) -> None:
+    """Binary, structured or pushed by Pub/Sub: the envelope and the batch are equal to what was sent."""
+    envelope = seal(batch)
+    received = from_http(*ROADS[road](envelope))
+    assert (received.id, received.type, received.source) == (envelope.id, envelope.type, envelope.source)
+    assert received.time == envelope.time
+    assert open_envelope(received) == batch
+
+
+def test_structured_event_with_plain_json_data_is_read() -> None:
+    """Senders that put the data into the document rather than into data_base64 are understood."""
+    envelope = seal(BATCH)
+    document = {
+        "specversion": "1.0",
+        "id": envelope.id,
+        "type": envelope.type,
+        "source": envelope.source,
+        "time": "2026-02-14T00:09:20.426Z",
+        "data": json.loads(envelope.data),
+    }
+    received = from_http({"content-type": "application/cloudevents+json"}, json.dumps(document).encode())
+    assert open_envelope(received) == BATCH
+    assert received.time == datetime(2026, 2, 14, 0, 9, 20, 426000, UTC)
+
+
+def test_stream_batch_id_and_source_name_its_lines() -> None:
+    """The id tells topic, partition and offsets; the source tells the topic's incarnation."""
+    envelope = seal(BATCH)
+    assert envelope.id == "movielog1/1/7-9"
+    assert envelope.source == "/kafka/topics/AaIJLc23drG8947-mfdxpw"
+
+
+@given(st.binary())
+def test_bytes_of_every_kind_survive(value: bytes) -> None:
+    """UTF-8 or not, the bytes that were in Kafka are the bytes that come out."""
+    batch = StreamBatch("t", "s", 0, (record(0, 0, value),))
+    opened = open_envelope(from_http(*to_http(seal(batch))))
+    assert isinstance(opened, StreamBatch)
+    assert opened.records[0].raw == value
+
+
+def test_record_without_value_is_an_empty_line() -> None:
+    """A tombstone is no line of ours, yet keeps its offset."""
+    assert record(3, 0, None).text == ""
+
+
+NO_DATA = b'{"message":{"messageId":"1"},"subscription":"s"}'
+FOREIGN = b'{"message":{"data":"eA==","attributes":{"color":"red"},"messageId":"1"},"subscription":"s"}'
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, b""),
+        ({}, b"\xff"),
+        ({}, b"[]"),
+        ({}, b"[" * 100_000),
+        ({}, NO_DATA),
+        ({}, FOREIGN),
+        ({}, b'{"message":{"data":"\xc3\xa4"},"subscription":"s"}'),
+        ({"ce-specversion": "1.0"}, b"{}"),
+        ({"ce-specversion": "7"}, b"{}"),
+        ({"ce-specversion": "1.0", "ce-id": "1", "ce-type": "t", "ce-source": "s", "ce-time": "noon"}, b"{}"),
+        (
+            {
+                "ce-specversion": "1.0",
+                "ce-id": "1",
+                "ce-type": "t",
+                "ce-source": "s",
+                "ce-time": "2026-02-14",
+            },
+            b"",
+        ),
+        ({"content-type": "application/cloudevents+json"}, b"{"),
+        ({"content-type": "application/cloudevents+json"}, b"\xff"),
+        ({"content-type": "application/cloudevents+json"}, b'{"specversion":"1.0","id":1}'),
+    ],
+)
+def test_what_is_no_event_is_refused_with_its_body(headers: dict[str, str], body: bytes) -> None:
+    """The receiver can keep what it could not read."""
+    with pytest.raises(InvalidBatch) as caught:
+        from_http(headers, body)
+    assert caught.value.body == body
+
+
+@given(st.binary())
+@pytest.mark.parametrize("kind", ["", "application/json", "application/cloudevents+json"])
+def test_no_request_raises_anything_else(kind: str, body: bytes) -> None:
+    """Whatever is posted, it is an envelope or an InvalidBatch."""
+    with suppress(InvalidBatch):
+        from_http({"content-type": kind}, body)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"{}",
+        b"[" * 100_000,
+        b'{"topic":"t","stream":"s","partition":0,"records":[]}',
+        b'{"topic":"t","stream":"s","partition":0,"records":[{"offset":1,"timestamp_ms":0}]}',
+        b'{"topic":"t","stream":"s","partition":0,"records":[{"offset":1,"timestamp_ms":0,"text":"","base64":""}]}',
+        b'{"topic":"t","stream":"s","partition":0,"records":[{"offset":1,"timestamp_ms":0,"base64":"*"}]}',
+        b'{"topic":"t","stream":"s","partition":0,"records":[{"offset":-1,"timestamp_ms":0,"text":""}]}',
+        b'{"topic":"t","stream":"s","partition":0,"records":'
+        b'[{"offset":2,"timestamp_ms":0,"text":""},{"offset":2,"timestamp_ms":0,"text":""}]}',
+        b'{"topic":"t","stream":"s","partition":0,"since":3,"records":[{"offset":2,"timestamp_ms":0,"text":""}]}',
+    ],
+)
+def test_data_that_is_no_batch_is_refused(data: bytes) -> None:
+    """No records, offsets that do not rise, neither text nor bytes: all are found when it is opened."""
+    envelope = Envelope("1", "marquee.stream-batch.v1", "s", datetime.now(UTC), data)
+    with pytest.raises(InvalidBatch) as caught:
+        open_envelope(envelope)
+    assert caught.value.body == data
+
+
+def test_unknown_type_is_refused_by_name() -> None:
+    """The message says which types there are."""
+    with pytest.raises(InvalidBatch, match=r"other\.v1.*marquee\.stream-batch\.v1"):
+        open_envelope(Envelope("1", "other.v1", "s", datetime.now(UTC), b"{}"))
+
+
+def test_impression_time_without_zone_is_refused() -> None:
+    """A time that could mean any of 24 hours is not stored."""
+    data = seal(IMPRESSIONS).data.replace(b"20.426000Z", b"20.426000").replace(b"20.426Z", b"20.426")
+    with pytest.raises(InvalidBatch, match="zone"):
+        open_envelope(Envelope("1", "marquee.impressions.v1", "s", datetime.now(UTC), data))

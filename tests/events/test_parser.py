@@ -1,0 +1,260 @@
+"""Every text is an event or has a category; the real lines, and every known fault."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from tests.events.real_records import FIVE, REAL, TEN, UTC_ZONE
+
+from marquee.events.kinds import (
+    AccountCreated,
+    Category,
+    Event,
+    Malformed,
+    Rating,
+    RecommendationRequest,
+    Watch,
+)
+from marquee.events.parser import LineParser, format_line, is_movie_id, is_user_id
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+@pytest.mark.parametrize(("line", "event"), REAL.items(), ids=range(len(REAL)))
+def test_real_lines_are_read_and_written(line: str, event: Event) -> None:
+    """Each known format, to the letter, in both directions."""
+    assert TEN.parse(line) == event
+    assert format_line(event, UTC_ZONE) == line
+
+
+@pytest.mark.parametrize(
+    "movie_id",
+    [
+        "krakatoa_+east+of+java+1969",
+        "thelma++louise+1991",
+        "m*a*s*h+1970",
+        "61*+2001",
+        "+nos+amours+1983",
+        "endeavour+",
+        "gladiator+1992+1992",
+        "spider-man+2002",
+        "vol.+2+2017",
+    ],
+)
+def test_movie_ids_of_all_known_shapes(movie_id: str) -> None:
+    """A year may be missing or doubled, a title may begin with a plus or hold odd signs."""
+    assert is_movie_id(movie_id)
+    event = FIVE.parse(f"2022-11-14T12:24,1,GET /data/m/{movie_id}/0.mpg")
+    assert event == Watch(datetime(2022, 11, 14, 12, 24, tzinfo=UTC), "1", movie_id, 0)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "microsecond"),
+    [("", 0), (":07", 0), (":07.125", 125000), (":07.125250", 125250), (":07.125250999", 125250)],
+)
+def test_times_with_and_without_seconds_and_fractions(fraction: str, microsecond: int) -> None:
+    """0, 3, 6 or 9 digits of a fraction; nanoseconds are cut off, not rounded."""
+    event = FIVE.parse(f"2022-11-14T12:24{fraction},1,GET /create_account")
+    second = 7 if fraction else 0
+    assert event == AccountCreated(datetime(2022, 11, 14, 12, 24, second, microsecond, tzinfo=UTC), "1")
+
+
+def test_minute_far_beyond_a_films_end() -> None:
+    """Minute 1063 has been seen, and is no reason to lose the line."""
+    event = FIVE.parse("2022-11-14T12:24,1,GET /data/m/a+2000/1063.mpg")
+    assert isinstance(event, Watch)
+    assert event.minute == 1063
+
+
+def test_event_time_is_the_zones() -> None:
+    """Local times become UTC by the zone's rules of that day: -5 h in winter, -4 h in summer."""
+    parser = LineParser(NEW_YORK, 5)
+    hours = [parser.parse(f"2022-{month:02}-14T12:24,1,GET /create_account").time.hour for month in (1, 7, 1)]
+    assert hours == [17, 16, 17]
+
+
+def test_hour_that_comes_twice_is_the_first_and_the_skipped_one_goes_on() -> None:
+    """On 2022-11-06 01:30 comes twice in New York, and on 2022-03-13 02:30 not at all."""
+    parser = LineParser(NEW_YORK, 5)
+    twice = parser.parse("2022-11-06T01:30,1,GET /create_account")
+    never = parser.parse("2022-03-13T02:30,1,GET /create_account")
+    assert twice == AccountCreated(datetime(2022, 11, 6, 5, 30, tzinfo=UTC), "1")
+    assert never == AccountCreated(datetime(2022, 3, 13, 7, 30, tzinfo=UTC), "1")
+
+
+def test_many_minutes_do_not_fill_memory() -> None:
+    """What is remembered of the zone is bounded, and being forgotten changes nothing."""
+    parser = LineParser(NEW_YORK, 5)
+    start = datetime(2022, 1, 1)
+    for minute in range(0, 2_000_000, 199):
+        local = start + timedelta(minutes=minute)
+        event = parser.parse(f"{local.isoformat(timespec='minutes')},1,GET /create_account")
+        assert event.time == local.replace(tzinfo=NEW_YORK)
+    assert len(parser._offsets) <= 4096
+
+
+@pytest.mark.parametrize(("parser", "top"), [(FIVE, 5), (TEN, 10)])
+def test_scale_of_ratings(parser: LineParser, top: int) -> None:
+    """1 to the top is a rating, whole and nothing else: 10 on a scale of 5 is not 1."""
+    for text in [*map(str, range(0, 13)), "", "-1", "1.0", "01", "+1", "٣", "5 ", "E", "100"]:
+        event = parser.parse(f"2022-11-14T12:24,1,GET /rate/a+2000={text}")
+        if text in map(str, range(1, top + 1)):
+            assert event == Rating(datetime(2022, 11, 14, 12, 24, tzinfo=UTC), "1", "a+2000", int(text))
+        else:
+            assert isinstance(event, Malformed)
+            assert event.category is Category.RATING
+
+
+def _request(answer: str) -> str:
+    return f"2022-11-14T12:24,1,recommendation request team12.example.edu:8082, {answer}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "no route to host: 192.0.2.130:8082, giving up, 7 ms",
+            "no route to host: 192.0.2.130:8082, giving up, 7 ms",
+        ),
+        ("status 200, result: a+, 5 ms", "status 200, result: a+, 5 ms"),
+        ("<html>\n\t<b>Bad gateway</b>\n</html>", "<html>\n\t<b>Bad gateway</b>\n</html>"),
+        ("", ""),
+        ("Größe überschritten", "Größe überschritten"),
+    ],
+)
+def test_result_of_a_failed_request_is_free_text(text: str, expected: str) -> None:
+    """It may hold commas, colons, and what looks like the line's own end: it is read from both ends."""
+    event = FIVE.parse(_request(f"status 502, result: {text}, 812 ms"))
+    assert isinstance(event, RecommendationRequest)
+    assert (event.status, event.movie_ids, event.result, event.response_ms) == (502, (), expected, 812)
+
+
+def test_empty_list_is_an_answer() -> None:
+    """A recommender that had nothing to say is a fact about it, not a broken line."""
+    event = FIVE.parse(_request("status 200, result: , 12 ms"))
+    assert isinstance(event, RecommendationRequest)
+    assert (event.movie_ids, event.result) == ((), "")
+
+
+LIST = "status 200, result: fight+club+1999, m*a*s*h+1970, 59 ms"
+
+MALFORMED = {
+    Category.EMPTY: ["", " ", "\n"],
+    Category.TIME: [
+        "2022-11-1 4T12:23:14,199776,GET /create_account",
+        "2022-11-14T1O2:23:16,199776,GET /create_account",
+        "2024-170-14T15:34:12,1,GET /create_account",
+        "2022-11-14T12:23:14.8720159,1,GET /create_account",
+        "2022-11-14T12:23:14.,1,GET /create_account",
+        "2022-11-14 12:23:14,1,GET /create_account",
+        "2022-11-14T12:23:14Z,1,GET /create_account",
+        "2022-11-14T12,1,GET /create_account",
+        "2022-02-31T12:23,1,GET /create_account",
+        "2022-11-14T24:23,1,GET /create_account",
+        "0000-11-14T12:23,1,GET /create_account",
+        " 2022-11-14T12:23,1,GET /create_account",
+        "٢022-11-14T12:23,1,GET /create_account",
+        "no comma at all",
+    ],
+    Category.USER_ID: [
+        "2022-11-14T12:24,387336 ,GET /data/m/a+2000/1.mpg",
+        "2022-11-14T12:24,N671040,GET /data/m/a+2000/1.mpg",
+        "2022-11-14T12:24,,GET /create_account",
+        "2022-11-14T12:24,-1,GET /create_account",
+        "2022-11-14T12:24,١,GET /create_account",
+        "2022-11-14T12:24," + "1" * 21 + ",GET /create_account",
+        "2022-11-14T12:24",
+    ],
+    Category.REQUEST: [
+        "2022-11-14T12:24,1,GET /d ata/m/a+2000/1.mpg",
+        "2022-11-14T12:24,1,GZET /data/m/a+2000/1.mpg",
+        "2022-11-14T12:24,1,GET /rat4e/a+2000=3",
+        "2022-11-14T12:24,1,GET /create_account ",
+        "2022-11-14T12:24,1,GET /create_account\n",
+        "2022-11-14T12:24,1,recommendation requests a:1",
+        "2022-11-14T12:24,1,",
+        "2022-11-14T12:24,1",
+    ],
+    Category.MOVIE_ID: [
+        "2022-11-14T12:24,1,GET /data/m/q8fJ2kd0XyTz/17.mpg",
+        "2022-11-14T12:24,1,GET /data/m/q8fj2kd0xytz9f3m5b7v1c2x4z6q8w0e9r7t5y3u1i2o4p6a8s0d/17.mpg",
+        "2022-11-14T12:24,1,GET /rate/q8fj2kd0xytz=3",
+        "2022-11-14T12:24,1,GET /data/m/fight+cl ub+1999/1.mpg",
+        "2022-11-14T12:24,1,GET /data/m/fight+club+19F99/1.mpg",
+        "2022-11-14T12:24,1,GET /data/m/fight+club+19399/1.mpg",
+        "2022-11-14T12:24,1,GET /data/m/a/b+2000/1.mpg",
+        "2022-11-14T12:24,1,GET /data/m//1.mpg",
+        "2022-11-14T12:24,1,GET /data/m/1.mpg",
+        "2022-11-14T12:24,1,GET /rate/=3",
+        "2022-11-14T12:24,1,GET /rate/a+2000",
+        "2022-11-14T12:24,1,GET /data/m/" + "a" * 501 + "+/1.mpg",
+    ],
+    Category.MINUTE: [
+        "2022-11-14T12:24,1,GET /data/m/a+2000/84. mpg",
+        "2022-11-14T12:24,1,GET /data/m/a+2000/30.Hmpg",
+        "2022-11-14T12:24,1,GET /data/m/a+2000/6x1.mpg",
+        "2022-11-14T12:24,1,GET /data/m/a+2000/084.mpg",
+        "2022-11-14T12:24,1,GET /data/m/a+2000/.mpg",
+        "2022-11-14T12:24,1,GET /data/m/a+2000/-1.mpg",
+        "2022-11-14T12:24,1,GET /data/m/a+2000/12345678.mpg",
+        "2022-11-14T12:24,1,GET /data/m/a+2000/84.mpg2",
+        "2022-11-14T12:24,1,GET /data/m/a+2000/84.mpg\n",
+    ],
+    Category.RATING: [
+        "2022-11-14T12:24,1,GET /rate/a+2000=E",
+        "2022-11-14T12:24,1,GET /rate/a+2000= 3",
+        "2022-11-14T12:24,1,GET /rate/a+2000=10",
+        "2022-11-14T12:24,1,GET /rate/a+2000=",
+    ],
+    Category.RECOMMENDATION: [
+        "2022-11-14T12:24,1,recommendation request ",
+        "2022-11-14T12:24,1,recommendation request team12.example.edu, " + LIST,
+        "2022-11-14T12:24,1,recommendation request team12.example.edu:8 082, " + LIST,
+        "2022-11-14T12:24,1,recommendation request team12.example.edu:8082, status 2000, result: a+, 5 ms",
+        "2022-11-14T12:24,1,recommendation request team12.example.edu:8082, status 200, result: a+, 5ms",
+        "2022-11-14T12:24,1,recommendation request team12.example.edu:8082, status 200, result: a+, 5 ms ",
+        "2022-11-14T12:24,1,recommendation request team12.example.edu:8082, status 200, result: a+,b+, 5 ms",
+        _request("status 200, result: a+, Qz8Kd, 5 ms"),
+        "2022-11-14T12:24,1,recommendation request team12.example.edu:8082, status 200, result: a+",
+    ],
+    Category.ENCODING: [
+        _request("status 500, result: \0, 5 ms"),
+        _request("status 500, result: \ud800, 5 ms"),
+    ],
+}
+
+
+def test_every_category_has_its_lines() -> None:
+    """A category that no line can have is one too many."""
+    assert set(MALFORMED) == set(Category)
+
+
+@pytest.mark.parametrize(
+    ("category", "line"), [(category, line) for category, lines in MALFORMED.items() for line in lines]
+)
+def test_malformed_lines_have_the_category_of_their_first_fault(category: Category, line: str) -> None:
+    """The corruptions that real logs hold, and some more; the detail is short ASCII that can be stored."""
+    malformed = FIVE.parse(line)
+    assert isinstance(malformed, Malformed)
+    assert malformed.category is category
+    assert malformed.detail.isascii()
+    assert "\0" not in malformed.detail
+    assert 0 < len(malformed.detail) < 1200
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"), [("1", True), ("", False), ("1a", False), ("1\n", False), ("١", False)]
+)
+def test_user_ids(text: str, valid: bool) -> None:
+    """Decimal digits, whole and nothing else: the same rule for whoever asks."""
+    assert is_user_id(text) is valid
+
+
+def test_details_say_what_is_valid() -> None:
+    """A person who reads the quarantine learns what was wrong."""
+    malformed = FIVE.parse("2022-11-14T12:24,1,GET /rate/a+2000=10")
+    assert malformed == Malformed(Category.RATING, "'10' is not a whole number from 1 to 5")
+    assert re.search("digits", FIVE.parse("2022-11-14T12:24,x,GET /create_account").detail)

@@ -1,0 +1,190 @@
+"""A plausible day of data, up to now: the stream through the real way of writing, the monitor's tables by hand.
+
+The same day on every run but for its end, which is now. ``fill`` a database that is migrated and empty.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from tests.support.records import account, ask, rate, watch
+
+from marquee.db import retrain_runs
+from marquee.db.pool import Database
+from marquee.events.batches import Impression, ImpressionBatch, ImpressionFilm, StreamBatch, record
+from marquee.events.parser import LineParser
+from marquee.ingest.store import keep_rejected, write_batch, write_impressions
+
+HOURS = 24
+LINES_AN_HOUR = 120
+PARTITIONS = 2
+VERSIONS = ("20260213T020000Z-aaaaaaaa", "20260214T020000Z-bbbbbbbb")
+ARMS = ("control", "candidate")
+TIERS = ("personalised", "folded_in", "cohort", "popular")
+STREAM = "AAAAAAAAQQ2hzSyMdQ0xkw"
+_SEED = 20260214
+
+
+def fill(database: Database, now: datetime | None = None) -> datetime:
+    """Write the day that ends ``now``, an aware time; returns that time."""
+    now = now or datetime.now(UTC)
+    chance = random.Random(_SEED)
+    _write_stream(database, now, chance)
+    _write_impressions(database, now, chance)
+    keep_rejected(
+        database, "not a StreamBatch: no field records", {"ce-type": "marquee.events.batches"}, b"{}"
+    )
+    for run in _retrainings(now):
+        retrain_runs.record(database, run)
+    with database.transaction() as cursor:
+        for statement in _MONITORED:
+            cursor.execute(statement, {"now": now, "versions": list(VERSIONS), "arms": list(ARMS)})
+    return now
+
+
+def _write_stream(database: Database, now: datetime, chance: random.Random) -> None:
+    parser = LineParser(ZoneInfo("UTC"), 5)
+    lines = list(_lines(now, chance))
+    for partition in range(PARTITIONS):
+        records = [
+            record(offset, int(time.timestamp() * 1000), line.encode())
+            for offset, (time, line) in enumerate(lines[partition::PARTITIONS])
+        ]
+        write_batch(database, StreamBatch("movielog", STREAM, partition, tuple(records)), parser)
+
+
+def _lines(now: datetime, chance: random.Random) -> Iterator[tuple[datetime, str]]:
+    """Lines in the order of their times; the last is some seconds old."""
+    count = HOURS * LINES_AN_HOUR
+    for place in range(count):
+        time = now - timedelta(hours=HOURS) * (1 - place / count) - timedelta(seconds=5)
+        yield time, _line(time, place, chance)
+
+
+def _line(time: datetime, place: int, chance: random.Random) -> str:
+    user, film = chance.randrange(200), f"film+{chance.randrange(80)}+1999"
+    said = time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+    kind = chance.random()
+    if place % 1000 == 999:
+        return f"{said},{user},GET /rate/{film}=eleven"
+    if kind < 0.7:
+        return watch(user, chance.randrange(100), film, said)
+    if kind < 0.85:
+        return rate(user, chance.choices(range(1, 6), (6, 11, 27, 35, 21))[0], film, said)
+    if kind < 0.86:
+        return account(user).replace("2026-02-14T00:09:23", said)
+    status, result = (200, "film+1+1999, film+2+1999") if chance.random() < 0.99 else (503, "no model yet")
+    return ask(user, status, result, 20 + chance.randrange(60)).replace("2026-02-14T00:09:22", said)
+
+
+def _write_impressions(database: Database, now: datetime, chance: random.Random) -> None:
+    films = tuple(ImpressionFilm(f"film+{n}+1999", 1 / (n + 1), 4.2 - n / 10, 1.0) for n in range(20))
+    rows = tuple(
+        Impression(
+            f"impression-{number}",
+            now - timedelta(seconds=20 + number * 86),
+            str(chance.randrange(200)),
+            ARMS[number % 2],
+            VERSIONS[number % 2],
+            12 if number < 700 else 11,
+            chance.choices(TIERS, (60, 20, 15, 5))[0],
+            films,
+        )
+        for number in range(1_000)
+    )
+    write_impressions(database, ImpressionBatch("day", rows))
+
+
+def _retrainings(now: datetime) -> Iterator[retrain_runs.Retraining]:
+    told = (
+        (26, VERSIONS[0], "released", "release 11: better than bias_only"),
+        (14, None, "failed", "the base data cannot be fetched"),
+        (9, "20260214T000000Z-cccccccc", "refused", "rmse 1.041 is worse than what serves by 0.021"),
+        (2, VERSIONS[1], "released", "release 12: better than what serves"),
+    )
+    for hours, version, outcome, reason in told:
+        began = now - timedelta(hours=hours)
+        metrics = {"rmse": 1.012, "rmse.low": 0.96, "rmse.high": 1.07, "ndcg@10": 0.34} if version else {}
+        yield retrain_runs.Retraining(
+            f"run-{hours}", began, began + timedelta(seconds=74), began, version, outcome, reason, metrics
+        )
+
+
+_MINUTES = "generate_series(1, 1440) AS ago, LATERAL (SELECT %(now)s - ago * INTERVAL '1 minute') AS moments (moment)"
+_MONITORED = (
+    # The stream was written just now; it shall look as if it had come all day.
+    "DELETE FROM deliveries_per_minute",
+    "UPDATE rejected_events SET received = %(now)s - INTERVAL '3 hours'",
+    f"""
+INSERT INTO deliveries_per_minute (time, stream, partition, batches, lines, again, batch_lines_max, lag_ms_max)
+SELECT date_trunc('minute', moment), (SELECT max(stream) FROM streams), partition, 240,
+       45000 + 9000 * sin(ago / 229.0), CASE WHEN ago %% 360 = 0 THEN 900 ELSE 0 END, 400 + ago %% 60,
+       350 + 80 * sin(ago / 7.0) + CASE WHEN ago BETWEEN 600 AND 605 THEN 9000 ELSE 0 END
+FROM {_MINUTES}, generate_series(0, 1) AS partition""",
+    f"""
+INSERT INTO availability (time, server, requests, answered, late, failed, p50_ms, p95_ms, p99_ms)
+SELECT date_trunc('minute', moment), '127.0.0.1:8082', 720, 720 - late - failed, late, failed,
+       9 + sin(ago / 31.0), 17 + 3 * sin(ago / 17.0), 31 + 8 * sin(ago / 11.0) + 60 * late
+FROM (SELECT moment, ago, CASE WHEN ago %% 97 = 0 THEN 3 ELSE 0 END AS late,
+             CASE WHEN ago BETWEEN 600 AND 603 THEN 40 ELSE 0 END AS failed FROM {_MINUTES}) AS minutes""",
+    """
+INSERT INTO predictions (time, stream, partition, "offset", user_id, movie_id, rating, arm, model_version, release,
+                         tier, source, predicted, low, high, share, reason)
+SELECT time, stream, partition, "offset", user_id, movie_id, rating,
+       CASE WHEN known THEN (%(arms)s::text[])[1 + "offset" %% 2] ELSE '' END,
+       CASE WHEN known THEN (%(versions)s::text[])[1 + "offset" %% 2] ELSE '' END, CASE WHEN known THEN 12 ELSE 0 END,
+       CASE WHEN known THEN (ARRAY['personalised', 'folded_in', 'cohort'])[1 + "offset" %% 3] ELSE '' END,
+       CASE WHEN NOT known THEN '' WHEN "offset" %% 5 < 3 THEN 'impression' ELSE 'computed' END,
+       CASE WHEN known THEN 3.55 + (rating - 3.55) * 0.35 + 0.5 * sin("offset") END,
+       CASE WHEN known THEN 2.3 END, CASE WHEN known THEN 4.8 END, CASE WHEN known THEN 0.8 END,
+       CASE WHEN known THEN '' ELSE 'unknown film' END
+FROM (SELECT *, "offset" %% 23 <> 0 AS known FROM ratings) AS rated""",
+    f"""
+INSERT INTO live_accuracy (time, window_s, arm, model_version, ratings, users, rmse, rmse_low, rmse_high, mae, mae_low,
+                           mae_high, interval_share, interval_covered)
+SELECT date_trunc('minute', moment), window_s, arm, version, window_s / 12, 1 + window_s / 40, rmse, rmse - 0.06,
+       rmse + 0.06, rmse * 0.8, rmse * 0.8 - 0.05, rmse * 0.8 + 0.05, 0.8, 0.79 + 0.02 * sin(ago / 41.0)
+FROM {_MINUTES}, (VALUES (300, 1), (3600, 5), (86400, 60)) AS windows (window_s, every),
+     (VALUES ('', ''), ('', (%(versions)s::text[])[1]), ('', (%(versions)s::text[])[2]),
+             ((%(arms)s::text[])[1], (%(versions)s::text[])[1]), ((%(arms)s::text[])[2], (%(versions)s::text[])[2]),
+             ((%(arms)s::text[])[1], ''), ((%(arms)s::text[])[2], '')) AS sides (arm, version),
+     LATERAL (SELECT 0.96 + 0.03 * sin(ago / 97.0) - CASE WHEN version = (%(versions)s::text[])[2] THEN 0.03 ELSE 0 END)
+         AS errors (rmse)
+WHERE ago %% every = 0""",
+    """
+INSERT INTO impression_outcomes (time, arm, model_version, tier, position, shown, watched, minutes, rated, rating_sum)
+SELECT date_trunc('hour', %(now)s - hours * INTERVAL '1 hour'), (%(arms)s::text[])[side],
+       (%(versions)s::text[])[side], tier, place, 400, 28 / sqrt(place) + 2 * side, 900 / place, 6 / place + 1,
+       4 * (6 / place + 1)
+FROM generate_series(1, 23) AS hours, generate_series(1, 2) AS side, unnest(ARRAY['personalised', 'cohort']) AS tier,
+     generate_series(1, 20) AS place""",
+    f"""
+INSERT INTO quality_checks (time, name, value, usual_low, usual_high, unit, verdict, detail)
+SELECT date_trunc('minute', moment), name, value * (1 + 0.2 * sin(ago / 53.0)), low, high, unit, 'good', 'as made up'
+FROM {_MINUTES}, (VALUES
+    ('volume.watch', 31000, 22000, 40000, 'lines'), ('volume.rating', 600, 300, 900, 'lines'),
+    ('quarantine.rate', 0.0008, 0, 0.002, 'share'), ('delivery.again_rate', 0.0001, 0, 0.01, 'share'),
+    ('delivery.lag_s', 0.6, 0, 5, 's'), ('schema.id_rate', 0, 0, 0, 'share'), ('range.rating_rate', 0, 0, 0, 'share'),
+    ('range.time_rate', 0.0001, 0, 0, 'share'), ('films.unknown_rate', 0.03, 0, 0.1, 'share'),
+    ('drift.rating_psi', 0.03, 0, 0.1, 'PSI'), ('drift.film_psi', 0.06, 0, 0.1, 'PSI'),
+    ('drift.activity_psi', 0.05, 0, 0.1, 'PSI'), ('drift.rating_wasserstein', 0.02, 0, 0.05, 'share of the scale'),
+    ('model.age_h', 9, 0, 36, 'h')) AS checks (name, value, low, high, unit)
+WHERE ago %% 5 = 0""",
+    """
+INSERT INTO retrain_requests (time, check_name, model_version, reason, taken, run)
+VALUES (%(now)s - INTERVAL '9 hours', 'drift.film_psi', (%(versions)s::text[])[1], 'PSI of films 0.27',
+        %(now)s - INTERVAL '9 hours' + INTERVAL '40 seconds', 'run-9')""",
+    f"""
+INSERT INTO monitor_runs (time, task, rows, seconds)
+SELECT moment, task, 12, 0.4 FROM {_MINUTES}, unnest(ARRAY['accuracy', 'availability', 'quality']) AS task
+WHERE ago %% 5 = 0""",
+    """
+INSERT INTO cost_estimates (time, part, usd_per_month, lines_per_second, requests_per_second, prices_date)
+SELECT date_trunc('hour', %(now)s - hours * INTERVAL '1 hour'), part, usd, 1540, 12, '2026-11-01'
+FROM generate_series(0, 23) AS hours,
+     (VALUES ('database', 118.0), ('ingest', 41.5), ('bridge', 24.9), ('Pub/Sub', 22.1), ('recommend', 9.3),
+             ('retrain', 3.2), ('objects', 0.4)) AS parts (part, usd)""",
+)

@@ -1,0 +1,47 @@
+"""One query: read only, in time, of bounded size."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from marquee.db.pool import Database
+from marquee.errors import DatabaseUnavailable, PanelRefused
+from marquee.grafana.macros import TimeRange
+from marquee.grafana.panel_query import run
+
+HOUR = TimeRange.last(timedelta(hours=1))
+
+
+def test_macros_are_the_databases_own(database: Database) -> None:
+    """The same query groups time on both kinds; the percent sign is no placeholder."""
+    sql = """
+        SELECT $__timeGroupAlias(time,'5m'), 100 % 7 AS "rest in %"
+        FROM (SELECT now() - interval '1 minute' AS time) AS moments WHERE $__timeFilter(time) GROUP BY 1"""
+    table = run(database, sql, TimeRange.last(timedelta(hours=1)))
+    assert table.columns == ("time", "rest in %")
+    assert [row[1] for row in table.rows] == [2]
+    assert table.whole
+
+
+def test_nothing_can_be_written(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable, match="read-only transaction"):
+        run(database, "SELECT setval(pg_get_serial_sequence('streams', 'stream'), 99)", HOUR)
+
+
+def test_a_second_statement_is_refused(database: Database) -> None:
+    with pytest.raises(PanelRefused, match="one statement"):
+        run(database, "SELECT 1; COMMIT; DROP TABLE streams", HOUR)
+
+
+def test_no_more_rows_than_asked_for(database: Database) -> None:
+    table = run(database, "SELECT * FROM generate_series(1, 100) AS n", HOUR, most_rows=10)
+    assert [row[0] for row in table.rows] == list(range(1, 11))
+    assert not table.whole
+
+
+def test_the_deadline_holds(plain_database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable, match="timeout"):
+        run(plain_database, "SELECT pg_sleep(30)", HOUR, deadline_ms=50)
+    assert run(plain_database, "SELECT 1 AS one", HOUR).rows == ((1,),), "the connection is good again"

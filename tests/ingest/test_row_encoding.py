@@ -1,0 +1,68 @@
+"""Lines sorted by kind, without any database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marquee.events.batches import Record
+from marquee.events.kinds import Malformed, Watch
+from marquee.events.parser import LineParser
+from marquee.ingest.row_encoding import sort, storable
+
+_PARSERS = {zone: LineParser(ZoneInfo(zone), 5) for zone in ("UTC", "America/New_York", "Africa/Monrovia")}
+_STAMPS = st.sampled_from(
+    [
+        "2026-02-14T00:09",
+        "2026-02-14T00:09:20",
+        "2026-02-14T00:09:20.426",
+        "2026-02-14T00:09:20.426123",
+        "2026-02-14T00:09:20.426123999",
+        "2026-02-14T00:09:60",
+        "2026-02-31T00:09:20",
+        "2026-11-01T01:30:00",  # Twice, in New York.
+        "2026-03-08T02:30:00",  # Never, in New York.
+        "1950-01-01T00:00",  # Monrovia was 44 minutes and 30 seconds behind.
+        "0001-01-01T00:00",
+        "9999-12-31T23:59:59.999999",
+        "2026-02-14T00:09:20.4",
+        "",
+    ]
+)
+_WATCHES = st.builds(
+    "{},{},GET /data/m/{}/{}.mpg".format,
+    _STAMPS,
+    st.sampled_from(["1", "12345678901234567890", "123456789012345678901", "", "x"]),
+    st.sampled_from(["a+", "fight+club+1999", "m*a*s*h+1970", "abc", "A+1999", ""]),
+    st.sampled_from(["0", "7", "120", "007", "-1", "12345678", ""]),
+)
+_TEXTS = st.lists(st.one_of(_WATCHES, st.text(max_size=30), st.just("x\ny")), min_size=1, max_size=12)
+
+
+@given(texts=_TEXTS, zone=st.sampled_from(list(_PARSERS)))
+def test_the_short_cut_reads_what_the_parser_reads(texts: list[str], zone: str) -> None:
+    """The same lines are watches, with the same time, ids and minute; all others are left to the parser."""
+    parser = _PARSERS[zone]
+    lines = sort([Record(offset, 0, text) for offset, text in enumerate(texts)], parser)
+    events = [parser.parse(text) for text in texts]
+    expected = {
+        offset: (event.time, event.user_id, event.movie_id, str(event.minute))
+        for offset, event in enumerate(events)
+        if isinstance(event, Watch)
+    }
+    found = {}
+    for row in lines.watches:
+        offset, time, *rest = row.split("\t")
+        found[int(offset)] = (datetime.fromisoformat(time), *rest)
+    assert found == expected
+    assert len(lines.malformed) == sum(isinstance(event, Malformed) for event in events)
+
+
+@given(text=st.text(st.characters()))
+def test_storable_text_holds_nothing_that_postgresql_cannot(text: str) -> None:
+    kept = storable(text)
+    assert "\0" not in kept
+    kept.encode()

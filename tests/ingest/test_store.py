@@ -1,0 +1,285 @@
+"""Batches written: each line once, as its event or in quarantine, whatever comes twice or at once."""
+
+from __future__ import annotations
+
+import random
+import threading
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.support.records import MOVIE, STREAM, account, ask, batch, rate, rows, watch
+
+from marquee.db import line_counts
+from marquee.db.pool import Database
+from marquee.errors import DatabaseRefused, DatabaseUnavailable
+from marquee.events.batches import Record, StreamBatch
+from marquee.events.kinds import Event, Malformed, RecommendationRequest, Watch
+from marquee.events.parser import LineParser
+from marquee.ingest.store import Written, write_batch
+
+LINES = [
+    watch(1, 0),
+    watch(1, 1, time="2026-02-14T00:10"),
+    rate(1, 4),
+    ask(1, 200, "fight+club+1999, m*a*s*h+1970"),
+    ask(2, 0, 'java.net.SocketException: {"reset", \\ by peer} to 127.0.0.1:8082, twice'),
+    account(3),
+    "2026-02-14T00:09:20.426,1,GZET /data/m/fight+club+1999/1.mpg",
+]
+WHAT_LINES_BECOME = Written(watches=2, ratings=1, recommendation_requests=2, accounts=1, quarantine=1)
+
+
+def test_each_kind_of_line_has_its_table(database: Database, parser: LineParser) -> None:
+    """Every field arrives as it was, down to free text with all that needs quoting."""
+    assert write_batch(database, batch(LINES, 10), parser) == WHAT_LINES_BECOME
+    at = datetime(2026, 2, 14, 0, 9, 20, 426000, tzinfo=UTC)
+    assert rows(
+        database, 'SELECT time, partition, "offset", user_id, movie_id, minute FROM watches ORDER BY 3'
+    ) == [
+        (at, 0, 10, "1", MOVIE, 0),
+        (datetime(2026, 2, 14, 0, 10, tzinfo=UTC), 0, 11, "1", MOVIE, 1),
+    ]
+    assert rows(database, 'SELECT "offset", user_id, movie_id, rating FROM ratings') == [(12, "1", MOVIE, 4)]
+    query = 'SELECT "offset", user_id, server, status, movie_ids, result, response_ms '
+    assert rows(database, query + "FROM recommendation_requests ORDER BY 1") == [
+        (13, "1", "127.0.0.1:8082", 200, [MOVIE, "m*a*s*h+1970"], "", 31),
+        (
+            14,
+            "2",
+            "127.0.0.1:8082",
+            0,
+            [],
+            'java.net.SocketException: {"reset", \\ by peer} to 127.0.0.1:8082, twice',
+            31,
+        ),
+    ]
+    assert rows(database, 'SELECT "offset", user_id FROM accounts') == [(15, "3")]
+    assert rows(database, 'SELECT "offset", category, time FROM quarantine') == [
+        (16, "request", datetime.fromtimestamp(1_790_000_000.016, UTC))
+    ]
+    assert rows(database, "SELECT topic, topic_id FROM streams") == [("movielog", STREAM)]
+
+
+def test_the_same_batch_twice_changes_nothing(database: Database, parser: LineParser) -> None:
+    write_batch(database, batch(LINES), parser)
+    before = line_counts.counts(database)
+    assert write_batch(database, batch(LINES), parser) == Written()
+    assert line_counts.counts(database) == before
+
+
+def test_half_a_batch_again_adds_the_other_half(database: Database, parser: LineParser) -> None:
+    """A batch that overlaps with what is there adds only what is new."""
+    write_batch(database, batch(LINES[:4], 0), parser)
+    written = write_batch(database, batch(LINES[2:], 2), parser)
+    assert written == Written(recommendation_requests=1, accounts=1, quarantine=1)
+    assert line_counts.counts(database).lines == len(LINES)
+
+
+def test_a_topic_made_anew_holds_new_lines(database: Database, parser: LineParser) -> None:
+    """Its offsets begin at 0 again, and its id tells the two apart."""
+    write_batch(database, batch(LINES), parser)
+    assert write_batch(database, batch(LINES, stream="BBBBBBBBQQ2hzSyMdQ0xkw"), parser) == WHAT_LINES_BECOME
+    assert line_counts.counts(database).next_offsets == {("movielog", 0): len(LINES)}
+
+
+def test_partitions_are_apart(database: Database, parser: LineParser) -> None:
+    write_batch(database, batch(LINES), parser)
+    assert write_batch(database, batch(LINES, partition=1), parser) == WHAT_LINES_BECOME
+    assert line_counts.totals(database).next_offsets == {("movielog", 0): 7, ("movielog", 1): 7}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xff\xfe\x00GET",
+        b"",
+        b"\x00",
+        b"a\x00b",
+        "\ud7ff\U0010ffff'\"\\".encode(),
+        b"\\x00",
+        bytes(range(256)),
+    ],
+)
+def test_quarantine_keeps_every_byte(database: Database, parser: LineParser, raw: bytes) -> None:
+    assert write_batch(database, batch([raw]), parser) == Written(quarantine=1)
+    assert [bytes(row[0]) for row in rows(database, "SELECT raw FROM quarantine")] == [raw]
+
+
+def test_lines_without_a_kafka_time_are_kept(database: Database, parser: LineParser) -> None:
+    """Kafka says -1 where it knows none."""
+    lines = StreamBatch("movielog", STREAM, 0, (Record(0, -1, "what"), Record(1, -1, watch(1, 2))))
+    assert write_batch(database, lines, parser) == Written(watches=1, quarantine=1)
+
+
+def test_first_and_last_years_are_kept(database: Database, parser: LineParser) -> None:
+    """A damaged year is still a year."""
+    lines = [watch(1, 2, time="0001-01-01T00:00"), watch(1, 3, time="9999-12-31T23:59:59.999999")]
+    assert write_batch(database, batch(lines), parser) == Written(watches=2)
+    assert rows(database, "SELECT last_minute FROM viewings") == [(3,)]
+
+
+def test_viewings_are_folded(database: Database, parser: LineParser) -> None:
+    """From the first to the last minute seen, whatever the order in which the lines come."""
+    minutes = [7, 3, 5, 12, 4]
+    lines = [watch(1, minute, time=f"2026-02-14T00:{minute:02d}") for minute in minutes]
+    for offset in (3, 0, 4, 1, 2, 0):
+        write_batch(database, batch([lines[offset]], offset), parser)
+    start = datetime(2026, 2, 14, tzinfo=UTC)
+    assert rows(database, "SELECT * FROM viewings") == [
+        ("1", MOVIE, start + timedelta(minutes=3), start + timedelta(minutes=12), 3, 12)
+    ]
+
+
+def test_running_totals_are_the_counts(database: Database, parser: LineParser) -> None:
+    """The counters count new rows only, so that they stay exact under redelivery."""
+    for first in (0, 3, 0, 5):
+        write_batch(database, batch(LINES[first:], first), parser)
+    assert line_counts.totals(database) == line_counts.counts(database)
+    assert line_counts.counts(database) == line_counts.LineCounts(
+        watches=2,
+        ratings=1,
+        recommendation_requests=2,
+        accounts=1,
+        quarantine=1,
+        quarantine_by_category={"request": 1},
+        next_offsets={("movielog", 0): 7},
+        impressions=0,
+        rejected_events=0,
+    )
+
+
+def test_rates_count_each_line_in_its_minute(database: Database, parser: LineParser) -> None:
+    """The views have the rows of a moment ago, on both kinds of database."""
+    write_batch(database, batch(LINES), parser)
+    minute = datetime(2026, 2, 14, 0, 9, tzinfo=UTC)
+    assert rows(
+        database, "SELECT kind, time, lines FROM lines_per_minute WHERE kind <> 'quarantine' ORDER BY 1, 2"
+    ) == [
+        ("account", minute, 1),
+        ("rating", minute, 1),
+        ("recommendation_request", minute, 2),
+        ("watch", minute, 1),
+        ("watch", minute + timedelta(minutes=1), 1),
+    ]
+    assert rows(database, "SELECT sum(lines)::int FROM lines_per_minute") == [(7,)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.servers
+def test_any_deliveries_give_each_line_once(plain_database: Database, parser: LineParser, seed: int) -> None:
+    """Four writers at once, overlapping slices in any order, again and again: the exact result."""
+    chance = random.Random(seed)
+    lines = [_line(chance) for _ in range(400)]
+    slices = [(first, first + chance.randint(20, 120)) for first in range(0, 400, 20)] * 3
+    chance.shuffle(slices)
+    failures: list[BaseException] = []
+
+    def deliver(mine: list[tuple[int, int]]) -> None:
+        try:
+            for first, end in mine:
+                write_batch(plain_database, batch(lines[first:end], first), parser)
+        except BaseException as error:
+            failures.append(error)
+
+    writers = [threading.Thread(target=deliver, args=(slices[start::4],)) for start in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert failures == []
+    counts = line_counts.counts(plain_database)
+    assert counts == line_counts.totals(plain_database)
+    assert counts.lines == 400
+    for table in ("watches", "ratings", "recommendation_requests", "accounts", "quarantine"):
+        assert getattr(counts, table) == sum(_table(parser.parse(line)) == table for line in lines)
+    assert _viewings(plain_database) == _expected_viewings([parser.parse(line) for line in lines])
+
+
+def _line(chance: random.Random) -> str:
+    user = chance.randint(1, 12)
+    kind = chance.random()
+    if kind < 0.9:
+        return watch(user, chance.randint(0, 90), chance.choice([MOVIE, "m*a*s*h+1970"]))
+    if kind < 0.93:
+        return rate(user, chance.randint(1, 5))
+    if kind < 0.96:
+        return ask(user, 200, MOVIE)
+    return chance.choice([account(user), "nonsense"])
+
+
+def _table(event: Event | Malformed) -> str:
+    return {
+        "Watch": "watches",
+        "Rating": "ratings",
+        "RecommendationRequest": "recommendation_requests",
+        "AccountCreated": "accounts",
+        "Malformed": "quarantine",
+    }[type(event).__name__]
+
+
+def _viewings(database: Database) -> list[tuple[object, ...]]:
+    return rows(database, "SELECT user_id, movie_id, first_minute, last_minute FROM viewings ORDER BY 1, 2")
+
+
+def _expected_viewings(events: list[Event | Malformed]) -> list[tuple[object, ...]]:
+    watches = [event for event in events if isinstance(event, Watch)]
+    keys = sorted({(event.user_id, event.movie_id) for event in watches})
+    minutes = {key: [w.minute for w in watches if (w.user_id, w.movie_id) == key] for key in keys}
+    return [(*key, min(minutes[key]), max(minutes[key])) for key in keys]
+
+
+@pytest.mark.servers
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(
+        st.one_of(st.binary(max_size=80), st.text(max_size=80).map(str.encode)), min_size=1, max_size=8
+    )
+)
+def test_whatever_bytes_come_are_kept(
+    plain_database: Database, parser: LineParser, values: list[bytes]
+) -> None:
+    """No content of a record makes a write fail, and each is kept to the byte."""
+    with plain_database.transaction() as cursor:
+        cursor.execute("TRUNCATE quarantine, watches, ratings, recommendation_requests, accounts, progress")
+    assert write_batch(plain_database, batch(values), parser).lines == len(values)
+    kept = dict(rows(plain_database, 'SELECT "offset", raw FROM quarantine'))
+    assert all(bytes(raw) == values[offset] for offset, raw in kept.items())
+
+
+class CarelessParser(LineParser):
+    """Reads what no table can hold, as a bug might."""
+
+    def parse(self, text: str) -> Event | Malformed:
+        if text == "nul":
+            return RecommendationRequest(datetime.now(UTC), "1", "a:1", 500, (), "\0", 1)
+        if text == "huge":
+            return RecommendationRequest(datetime.now(UTC), "1", "a:1", 500, (), "x", 2**40)
+        return super().parse(text)
+
+
+def test_line_that_cannot_be_stored_does_not_hold_up_the_others(database: Database) -> None:
+    """It goes into quarantine, and the rest of its batch where it belongs; once each, as ever."""
+    lines = [watch(1, 1), "nul", rate(1, 2), watch(1, 3), "huge", "broken"]
+    parser = CarelessParser(ZoneInfo("UTC"), 5)
+    assert write_batch(database, batch(lines), parser) == Written(watches=2, ratings=1, quarantine=3)
+    assert write_batch(database, batch(lines), parser) == Written()
+    assert rows(database, 'SELECT "offset", category FROM quarantine ORDER BY 1') == [
+        (1, "unstorable"),
+        (4, "unstorable"),
+        (5, "time"),
+    ]
+
+
+@pytest.mark.servers
+def test_missing_tables_quarantine_nothing(empty_url: str, parser: LineParser) -> None:
+    """A database that was not migrated refuses, and says what to do."""
+    with pytest.raises(DatabaseRefused, match="marquee migrate"):
+        write_batch(Database(empty_url), batch(LINES), parser)
+
+
+def test_no_database_is_transient(parser: LineParser) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        write_batch(Database("postgresql://app@127.0.0.1:1/marquee"), batch(LINES), parser)

@@ -1,0 +1,113 @@
+"""From many samples to one set of factors that says the same."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from marquee.data import sources, splits
+from marquee.data.dataset import Dataset
+from marquee.models.bpmf.fit import Shape, chain_of
+from marquee.models.bpmf.posterior import CompressedMean, MeanPrediction, Posterior, cut
+
+WIDTH = 16
+
+
+def test_rotated_samples_average_to_what_they_all_say() -> None:
+    """The same vectors turned at random, over and over: their mean still predicts the same."""
+    rng = np.random.default_rng(0)
+    users, films = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (30, 40))
+    posterior = CompressedMean(30, 40, WIDTH)
+    for _ in range(20):
+        turn = np.eye(WIDTH)
+        turn[:-1, :-1] = np.linalg.qr(rng.standard_normal((WIDTH - 1, WIDTH - 1)))[0]
+        posterior.add((users @ turn).astype(np.float32), (films @ turn).astype(np.float32))
+    user, item = np.indices((30, 40)).reshape(2, -1)
+    expected = (users[user, :-1] * films[item, :-1]).sum(axis=1) + users[user, -1] + films[item, -1]
+    np.testing.assert_allclose(posterior.factors().predict(user, item), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("posterior", [MeanPrediction(20, 25, 20, 0), CompressedMean(20, 25, 20)])
+def test_the_mean_prediction_is_kept_whole_at_full_rank(posterior: Posterior) -> None:
+    """Samples that differ, in batches and the rest of one: where the rank has room for all of them nothing is lost."""
+    rng = np.random.default_rng(0)
+    expected = np.zeros((20, 25))
+    for _ in range(11):
+        users, films = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (20, 25))
+        posterior.add(users, films)
+        expected += users[:, :-1] @ films[:, :-1].T + users[:, -1:] + films[:, -1]
+    user, item = np.indices((20, 25)).reshape(2, -1)
+    got = posterior.factors().predict(user, item).reshape(20, 25)
+    np.testing.assert_allclose(got, expected / 11, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [MeanPrediction, CompressedMean])
+def test_after_a_kill_it_goes_on_to_the_same_bits(kind: type[MeanPrediction] | type[CompressedMean]) -> None:
+    """In the middle of a batch of pending samples, too."""
+    rng = np.random.default_rng(0)
+    samples = [[rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (20, 25)] for _ in range(11)]
+
+    def fresh() -> Posterior:
+        return CompressedMean(20, 25, 4) if kind is CompressedMean else MeanPrediction(20, 25, 4, 0)
+
+    whole, killed, resumed = fresh(), fresh(), fresh()
+    for users, films in samples:
+        whole.add(users, films)
+    for users, films in samples[:5]:
+        killed.add(users, films)
+    resumed.restore(killed.state())
+    assert resumed.samples == 5
+    for users, films in samples[5:]:
+        resumed.add(users, films)
+    for mine, other in zip(astuple(resumed.factors()), astuple(whole.factors()), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_a_product_is_cut_to_its_best_rank() -> None:
+    """By the singular value decomposition of the whole product, which the function never forms."""
+    rng = np.random.default_rng(0)
+    scale = np.float32(2.0) ** -np.arange(12, dtype=np.float32)
+    left, right = (rng.standard_normal((n, 12)).astype(np.float32) for n in (50, 40))
+    left *= scale
+    u, sizes, vt = np.linalg.svd(left.astype(np.float64) @ right.T)
+    best = u[:, :5] * sizes[:5] @ vt[:5]
+    thin, flat = cut(left, right, 5)
+    assert (thin.shape, flat.shape) == ((50, 5), (40, 5))
+    np.testing.assert_allclose(thin @ flat.T, best, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(thin, axis=0), np.linalg.norm(flat, axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("factors", "samples"), [(15, 80), (31, 80)])
+def test_one_set_of_factors_says_what_all_samples_say(base_data: Path, factors: int, samples: int) -> None:
+    """On a fold of MovieLens the exported factors, whichever way, lose at most .001 of RMSE to the average of the
+    predictions of all samples, which could not be served."""
+    base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
+    data = Dataset.of(base.ratings, sources.no_rows(), 1.0, 5.0, base.facts)
+    split = next(splits.folds(data, 5, 0))
+    test, train, shape = split.test, split.train.ratings, (data.n_users, data.n_items)
+    facts = (split.train.user_features, split.train.film_features)
+    chain = chain_of(train.users, train.items, train.values, shape, *facts, Shape(factors, 48, 20), 1)
+    exported = (MeanPrediction(*shape, 48, 1), CompressedMean(*shape, 48))
+    total, pairs = np.zeros(len(test)), (test.users, test.items)
+    with threadpool_limits(1, user_api="blas"):  # As in training.
+        for sweep in range(20 + samples):
+            chain.sweep()
+            if sweep >= 20:
+                users, films = chain.users.vectors, chain.films.vectors
+                for posterior in exported:
+                    posterior.add(users, films)
+                u, f = users[pairs[0]], films[pairs[1]]
+                total += (u[:, :-1] * f[:, :-1]).sum(axis=1) + u[:, -1] + f[:, -1]
+
+    def rmse(predicted: np.ndarray) -> float:
+        return float(np.sqrt(np.mean((np.clip(chain.mean + predicted, 1, 5) - test.values) ** 2)))
+
+    everything = rmse(total / samples)
+    assert everything < 0.88
+    for posterior in exported:
+        assert rmse(posterior.factors().predict(*pairs)) < everything + 0.001

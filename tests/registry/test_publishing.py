@@ -1,0 +1,229 @@
+"""Publishing releases: one after the other whoever publishes, and nothing lost whoever is killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.registry.conftest import Place
+from tests.registry.models import AUTHOR, stored
+
+from marquee.errors import ObjectNotFound, ObjectStoreUnavailable, PreconditionFailed, ReleaseError
+from marquee.registry.object_store.connect import connect
+from marquee.registry.object_store.object_store import Content, ObjectStore, Version
+from marquee.registry.release import (
+    CURRENT,
+    Arm,
+    Release,
+    changed,
+    current,
+    new_release,
+    numbered,
+    past,
+    publish,
+)
+from marquee.registry.rollout import promote
+
+
+def _serving(version: str) -> Callable[[Release | None], Release]:
+    return lambda before: new_release(
+        (Arm("control", version, 1.0),), author="test", reason=version, after=before
+    )
+
+
+def _reasons(store: ObjectStore) -> list[str]:
+    return [r.reason for r in past(store)]
+
+
+def test_before_the_first_release(store: ObjectStore) -> None:
+    """There is none, and that is no fault."""
+    assert list(past(store)) == []
+    with pytest.raises(ObjectNotFound):
+        current(store)
+    with pytest.raises(ReleaseError, match="no release 1"):
+        numbered(store, 1)
+
+
+def test_releases_are_numbered_and_kept(store: ObjectStore) -> None:
+    """Each publication is the next number, serves, and stays readable; on every kind of store."""
+    for number in (1, 2, 3):
+        published = publish(store, _serving(f"v{number}"))
+        assert published.number == number
+        found, version = current(store)
+        assert found == published == numbered(store, number)
+        assert changed(store, version) is None
+    assert _reasons(store) == ["v3", "v2", "v1"]
+    assert found.previous == 2
+
+
+def test_polling_sees_a_change(file_store: ObjectStore) -> None:
+    """The holder of an older release gets the newer one."""
+    publish(file_store, _serving("v1"))
+    _, seen = current(file_store)
+    publish(file_store, _serving("v2"))
+    newer = changed(file_store, seen)
+    assert newer == current(file_store)
+
+
+def test_racing_publishers_each_get_a_number(place: Place) -> None:
+    """Nobody's release is lost, none doubled, and each was made from the one before it."""
+    publishers, each = 4, 2 if place.scheme == "s3" else 5
+    numbers: list[int] = []
+    start = threading.Barrier(publishers)
+
+    def run(publisher: int) -> None:
+        store = place.connect()
+        start.wait()
+        for turn in range(each):
+            numbers.append(publish(store, _serving(f"{publisher}.{turn}")).number)
+
+    threads = [threading.Thread(target=run, args=(p,)) for p in range(publishers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    total = publishers * each
+    assert sorted(numbers) == list(range(1, total + 1))
+    releases = list(past(place.connect()))
+    assert [r.number for r in releases] == list(range(total, 0, -1))
+    assert [r.previous for r in releases] == [*range(total - 1, 0, -1), None]
+    assert len(set(_reasons(place.connect()))) == total
+
+
+class _DyingStore:
+    """Dies when it should write the object ``at``."""
+
+    def __init__(self, store: ObjectStore, at: str) -> None:
+        self._store, self._at = store, at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def put_new(self, name: str, data: Content) -> Version:
+        if name == self._at:
+            raise ObjectStoreUnavailable("killed")
+        return self._store.put_new(name, data)
+
+    def replace(self, name: str, data: bytes, expected: Version | None) -> Version:
+        if name == self._at:
+            raise ObjectStoreUnavailable("killed")
+        return self._store.replace(name, data, expected)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_publisher_killed_before_its_number_is_taken(file_store: ObjectStore, first: bool) -> None:
+    """Nothing has happened."""
+    if not first:
+        publish(file_store, _serving("v1"))
+    number = 1 if first else 2
+    dying: Any = _DyingStore(file_store, f"releases/{number}.json")
+    with pytest.raises(ObjectStoreUnavailable):
+        publish(dying, _serving("lost"))
+    assert publish(file_store, _serving("next")).number == number
+    assert "lost" not in _reasons(file_store)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_publisher_killed_before_the_swap(file_store: ObjectStore, first: bool) -> None:
+    """What serves is as before; the next publisher finishes the work and adds its own to it."""
+    if not first:
+        publish(file_store, _serving("v1"))
+    number = 1 if first else 2
+    dying: Any = _DyingStore(file_store, CURRENT)
+    with pytest.raises(ObjectStoreUnavailable):
+        publish(dying, _serving("half"))
+    if not first:
+        assert current(file_store)[0].reason == "v1"
+    seen: list[Release | None] = []
+
+    def change(before: Release | None) -> Release:
+        seen.append(before)
+        return _serving("next")(before)
+
+    published = publish(file_store, change)
+    assert published.number == number + 1
+    assert [r.reason for r in seen if r] == ["half"]
+    assert _reasons(file_store)[:2] == ["next", "half"]
+
+
+def test_promoting_again_after_a_kill_is_one_release(file_store: ObjectStore) -> None:
+    """A job that is started again after it was killed in the swap publishes nothing twice."""
+    version = stored(file_store)
+    with pytest.raises(ObjectStoreUnavailable):
+        promote(_DyingStore(file_store, CURRENT), version, **AUTHOR)  # type: ignore[arg-type]
+    assert promote(file_store, version, **AUTHOR).number == 1
+    assert current(file_store)[0].number == 1
+
+
+_PUBLISH_FOR_EVER = """
+import itertools, sys
+from marquee.registry.object_store.connect import connect
+from marquee.registry.release import Arm, new_release, publish
+store = connect(sys.argv[1])
+for turn in itertools.count():
+    reason = f"{sys.argv[2]}.{turn}"
+    publish(store, lambda before: new_release((Arm("control", "v", 1.0),), author="t", reason=reason, after=before))
+    print(reason, flush=True)
+"""
+
+
+def test_publishers_that_are_killed_lose_nothing(tmp_path: Path) -> None:
+    """Processes publish at once and are killed anywhere; the next publisher goes on.
+
+    Every release that one of them has reported is there once, in one unbroken chain.
+    """
+    reported: list[str] = []
+    for generation in range(4):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", _PUBLISH_FOR_EVER, tmp_path.as_uri(), f"{generation}.{n}"],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for n in range(2)
+        ]
+        for process in processes:
+            assert process.stdout
+            reported += [process.stdout.readline().strip() for _ in range(3 + generation)]
+        for process in processes:
+            process.kill()
+            assert process.stdout
+            # A line that was cut by the kill is no report.
+            reported += [line.strip() for line in process.stdout if line.endswith("\n")]
+            process.wait()
+            process.stdout.close()
+    store = connect(tmp_path.as_uri())
+    last = publish(store, _serving("last"))
+    releases = list(past(store))
+    assert releases[0] == last
+    assert [r.number for r in releases] == list(range(last.number, 0, -1))
+    assert [r.previous for r in releases] == [*range(last.number - 1, 0, -1), None]
+    reasons = Counter(_reasons(store))
+    assert set(reasons.values()) == {1}
+    assert set(reported) <= set(reasons)
+
+
+class _AlwaysLater:
+    """Another publisher is always faster."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def put_new(self, name: str, data: Content) -> Version:
+        raise PreconditionFailed("another was first")
+
+
+def test_publishing_ends(file_store: ObjectStore) -> None:
+    """A publisher that never gets a number gives up, with a reason."""
+    later: Any = _AlwaysLater(file_store)
+    with pytest.raises(ReleaseError, match="faster"):
+        publish(later, _serving("v1"))

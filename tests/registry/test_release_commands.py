@@ -1,0 +1,167 @@
+"""``marquee release``, as it is called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from tests.registry.models import THROUGH, made_model, overwrite, stored
+
+from marquee.cli.main import main
+from marquee.registry.artifact import write_artifact
+from marquee.registry.manifest import Metric, Provenance
+from marquee.registry.object_store.object_store import ObjectStore
+
+Call = Callable[..., str]
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Calls ``marquee release`` on the store of ``file_store`` and returns what it prints."""
+    monkeypatch.setenv("MARQUEE_OBJECTS_URL", (tmp_path / "objects").as_uri())
+
+    def run(*words: str, code: int = 0) -> str:
+        assert main(["release", *words]) == code
+        out, err = capsys.readouterr()
+        assert (out if code else err) == ""
+        return err if code else out
+
+    return run
+
+
+@pytest.fixture
+def versions(file_store: ObjectStore) -> list[str]:
+    metrics = {"rmse": Metric(0.93712, 0.921, 0.954), "coverage": Metric(0.5)}
+    first = write_artifact(
+        file_store,
+        made_model(),
+        trained_through=THROUGH,
+        metrics=metrics,
+        provenance=Provenance(trainer="surprise_svd"),
+    )
+    return [first, stored(file_store, made_model(seed=1))]
+
+
+def test_an_empty_store(call: Call) -> None:
+    """It says what to do first."""
+    assert "`marquee retrain` makes one" in call("list")
+    assert json.loads(call("list", "--json")) == []
+    assert "no release yet" in call("show", code=1)
+    assert "no release yet" in call("rollback", code=1)
+
+
+def test_promote_list_rollback(call: Call, versions: list[str]) -> None:
+    """One line says what serves now; the list has the newest first and marks it."""
+    one, other = versions
+    assert call("promote", one, "--author", "ann") == f"release 1 serves {one}\n"
+    assert (
+        call("promote", other, "--author", "bob", "--reason", "better RMSE") == f"release 2 serves {other}\n"
+    )
+    assert call("rollback", "--author", "ann") == f"release 3 serves {one}\n"
+    head, *rows = call("list").splitlines()
+    assert head.split() == ["RELEASE", "CREATED", "(UTC)", "ARMS", "AUTHOR", "REASON"]
+    assert [row.split()[0] for row in rows] == ["*", "2", "1"]
+    assert rows[1].endswith(f"{other}  bob     better RMSE")
+    assert len({row.index(v) for row, v in zip(rows, (one, other, one), strict=True)}) == 1
+    assert len(call("list", "--limit", "1").splitlines()) == 2
+    assert call("rollback", "--to", "2") == f"release 4 serves {other}\n"
+
+
+def test_json(call: Call, versions: list[str]) -> None:
+    """Every action prints a document for programs."""
+    published = json.loads(call("promote", versions[0], "--json"))
+    assert published["number"] == 1
+    assert published["arms"] == [{"name": "control", "version": versions[0], "weight": 1.0}]
+    assert datetime.fromisoformat(published["created"]).tzinfo is not None
+    assert published["author"]
+    assert json.loads(call("list", "--json")) == [published]
+    shown = json.loads(call("show", "--json"))
+    assert shown["release"] == published
+    assert shown["artifacts"][versions[0]]["metrics"]["rmse"]["value"] == 0.93712
+
+
+def test_canary_and_show(call: Call, versions: list[str]) -> None:
+    """Each arm with its share and what is known of its artifact."""
+    one, other = versions
+    call("promote", one)
+    assert "canary 0.1 " + other in call("canary", other, "--weight", "0.1", "--reason", "try it")
+    shown = call("show")
+    for expected in (
+        "release   2\n",
+        "reason    try it\n",
+        "previous  1\n",
+        "arm control: 90.00% of the users",
+        "arm canary: 10.00% of the users",
+        f"version          {one}",
+        "trained through  1998-04-01 12:30:05 UTC",
+        "trainer          surprise_svd",
+        "size             7 users, 30 films, ",
+        "rmse             0.9371 [0.9210, 0.9540]",
+        "coverage         0.5000\n",
+    ):
+        assert expected in shown
+    assert "release   1\n" in call("show", "1")
+    assert "no release 9" in call("show", "9", code=1)
+
+
+def test_what_is_refused(call: Call, versions: list[str], file_store: ObjectStore) -> None:
+    """Exit code 1 and a sentence; nothing changes."""
+    call("promote", versions[0])
+    assert "no artifact 'nonsense'" in call("promote", "nonsense", code=1)
+    overwrite(file_store, versions[1], "popularity.npy", b"")
+    assert f"{versions[1]} was not released" in call("promote", versions[1], code=1)
+    assert "between 0 and 1" in call("canary", versions[0], "--weight", "2", code=1)
+    assert "none before it" in call("rollback", code=1)
+    assert len(json.loads(call("list", "--json"))) == 1
+
+
+def test_a_past_release_whose_artifact_is_gone(
+    call: Call, versions: list[str], file_store: ObjectStore
+) -> None:
+    """It is shown with what is wrong."""
+    call("promote", versions[0])
+    call("promote", versions[1])
+    overwrite(file_store, versions[0], "manifest.json", b"{")
+    assert "not usable       the manifest of artifact" in call("show", "1")
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["nothing"], ["list", "--limit", "0"], ["rollback", "--to", "-1"], ["promote"]]
+)
+def test_wrong_calls(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """argparse's exit code and usage."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["release", *words])
+    assert "usage: marquee release" in capsys.readouterr().err
+
+
+def test_no_store_is_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error names the variable."""
+    monkeypatch.delenv("MARQUEE_OBJECTS_URL", raising=False)
+    assert main(["release", "list"]) == 1
+    assert "MARQUEE_OBJECTS_URL is not set" in capsys.readouterr().err
+
+
+def test_the_documented_commands_are_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/artifacts.md lists every action, and no other."""
+    page = (Path(__file__).parents[2] / "docs" / "artifacts.md").read_text()
+    documented = [line.split()[2] for line in page.splitlines() if line.startswith("marquee release ")]
+    with pytest.raises(SystemExit, match="0"):
+        main(["release", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    # An action stands four blanks in; the rest of a long help stands further in.
+    shown = [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "]
+    assert documented == shown
+    assert len(documented) == 5
+
+
+def test_the_documented_files_are_the_files(file_store: ObjectStore) -> None:
+    """docs/artifacts.md names every object of an artifact."""
+    page = (Path(__file__).parents[2] / "docs" / "artifacts.md").read_text()
+    version = stored(file_store)
+    assert all(name.rpartition("/")[2] in page for name in file_store.list(f"models/{version}/"))

@@ -1,0 +1,65 @@
+"""The ranker: n distinct unseen films, best first, the same as sorting everything."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marquee.scoring.topk import top_n
+
+# Few distinct values, so that ties are the rule and not the exception.
+scores_lists = st.lists(st.integers(-3, 3) | st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[np.ndarray, list[int], int]:
+    scores = np.array(draw(scores_lists), dtype=np.float32)
+    seen = draw(st.lists(st.integers(0, len(scores) - 1), max_size=2 * len(scores)))
+    return scores, seen, draw(st.integers(1, 25))
+
+
+def naive(scores: np.ndarray, n: int, seen: list[int]) -> list[int]:
+    """The promise in its plainest form: sort all, leave out the seen, then the longest seen ones."""
+    unseen = sorted(set(range(len(scores))) - set(seen), key=lambda item: (-scores[item], item))
+    oldest = sorted(set(seen), key=lambda item: len(seen) - 1 - seen[::-1].index(item))
+    return (unseen + oldest)[:n]
+
+
+@given(cases())
+def test_equals_the_naive_sort(case: tuple[np.ndarray, list[int], int]) -> None:
+    scores, seen, n = case
+    assert naive(scores, n, seen) == top_n(scores, n, seen).tolist()
+
+
+@given(cases())
+def test_a_full_list_of_distinct_films_the_unseen_ones_first(case: tuple[np.ndarray, list[int], int]) -> None:
+    """As many as asked for, or as there are; nobody's list shrinks because he has seen much."""
+    scores, seen, n = case
+    films = top_n(scores, n, seen).tolist()
+    unseen = len(scores) - len(set(seen))
+    assert min(n, len(scores)) == len(films) == len(set(films))
+    assert not set(films[:unseen]) & set(seen)
+
+
+@given(cases())
+def test_the_scores_are_left_as_they_were(case: tuple[np.ndarray, list[int], int]) -> None:
+    scores, seen, n = case
+    before = scores.copy()
+    top_n(scores, n, seen)
+    assert before.tolist() == scores.tolist()
+
+
+def test_of_equal_scores_the_lower_row_wins() -> None:
+    assert top_n(np.zeros(1_000, dtype=np.float32), 3).tolist() == [0, 1, 2]
+    assert top_n(np.zeros(1_000, dtype=np.float32), 3, [1]).tolist() == [0, 2, 3]
+
+
+def test_who_has_seen_everything_gets_what_he_saw_longest_ago() -> None:
+    """Seen 2, 0, 1 and 2 again: 0 is the oldest now, 2 the newest."""
+    assert top_n(np.array([1, 2, 3], dtype=np.float32), 3, [2, 0, 1, 2]).tolist() == [0, 1, 2]
+
+
+def test_a_film_seen_many_times_counts_once() -> None:
+    """Five entries for one film must not be taken for five films."""
+    assert top_n(np.array([9, 1, 2], dtype=np.float32), 2, [0] * 5).tolist() == [2, 1]

@@ -1,0 +1,204 @@
+"""The protocol: what is asked, what is answered, and what is said to who asks wrongly."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.serving.fakes import FakeDelivery
+from tests.serving.models import corrupt, movie, released, two_tastes
+
+from marquee.errors import InvalidUserId
+from marquee.registry.artifact import write_artifact
+from marquee.registry.manifest import Band
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.rollout import promote
+from marquee.serving.deadline import Outside
+from marquee.serving.http_api import RecommendHttp, prefers_json
+from marquee.serving.impressions import ImpressionSender
+from marquee.serving.recommender import Recommender
+from marquee.serving.release_cache import ReleaseCache
+from marquee.serving.user_id import check_user_id
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def cache(store: FileStore) -> ReleaseCache:
+    cache = ReleaseCache(store, refresh_s=3_600)
+    cache._start = cache.look  # type: ignore[method-assign]
+    cache._looked.set()
+    return cache
+
+
+@pytest.fixture
+def http(cache: ReleaseCache) -> RecommendHttp:
+    return RecommendHttp(
+        Recommender(cache, objects=Outside("object store", deadline_ms=10_000, threads=1)), now=lambda: NOW
+    )
+
+
+def test_the_answer_is_one_line_of_ids_joined_with_commas(store: FileStore, http: RecommendHttp) -> None:
+    version = released(store)
+    reply = http.reply("GET", "/recommend/1000")
+    assert (reply.status, reply.content_type) == (200, "text/plain; charset=utf-8")
+    assert reply.body.decode() == ",".join(movie(i) for i in range(4, 44, 2))
+    assert reply.headers["Marquee-Model-Version"] == version
+    assert reply.headers["Marquee-Arm"] == "control"
+    assert reply.headers["Marquee-Tier"] == "personalised"
+    assert len(reply.headers["Marquee-Recommendation-Id"]) == 36
+    assert "Marquee-Notes" not in reply.headers
+
+
+def test_json_says_more_of_the_same(store: FileStore, http: RecommendHttp) -> None:
+    version = released(store)
+    reply = http.reply("GET", "/recommend/1000", "application/json")
+    document = msgspec.json.decode(reply.body)
+    assert (reply.status, reply.content_type) == (200, "application/json")
+    assert list(document) == [
+        "recommendation_id",
+        "user_id",
+        "arm",
+        "model_version",
+        "release",
+        "tier",
+        "notes",
+        "films",
+    ]
+    assert document["recommendation_id"] == reply.headers["Marquee-Recommendation-Id"]
+    assert (document["user_id"], document["model_version"], document["release"]) == ("1000", version, 1)
+    assert len(document["films"]) == 20
+    assert document["films"][0] == {
+        "movie_id": movie(4),
+        "score": pytest.approx(2.0, rel=0.01),
+        "rating": 4.0,
+        "propensity": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", False),
+        ("application/json", True),
+        ("application/json, text/plain, */*", True),
+        ("text/plain, application/json;q=0.5", False),
+        ("Text/Plain;Q=0.2, Application/JSON; Q=0.5", True),
+        ("application/json;q=0", False),
+        ("application/json;q=abc", False),
+        ("application/jsonlines", False),
+    ],
+)
+def test_json_is_for_who_asks_for_it(accept: str, expected: bool) -> None:
+    assert prefers_json(accept) is expected
+
+
+@given(st.text(max_size=60))
+def test_no_accept_header_of_any_kind_fails(accept: str) -> None:
+    assert prefers_json(accept) in (True, False)
+
+
+@given(st.from_regex(r"[0-9]{1,20}", fullmatch=True))
+def test_digits_are_user_ids(user_id: str) -> None:
+    assert check_user_id(user_id) == user_id
+
+
+@given(st.text().filter(lambda text: not (text.isascii() and text.isdigit() and len(text) <= 20)))
+def test_all_else_is_told_what_came_and_what_is_valid(raw: str) -> None:
+    """In one short sentence of printable ASCII, however long or strange it was."""
+    with pytest.raises(InvalidUserId) as caught:
+        check_user_id(raw)
+    said = str(caught.value)
+    assert said.isascii()
+    assert said.isprintable()
+    assert len(said) < 700
+    assert "1 to 20 decimal digits" in said
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "abc", "12 ", "12\n", "-1", "1/2", "٣", "1" * 21, "%", "1,2", "x" * 9_000]
+)
+def test_a_malformed_user_id_is_400_with_a_sentence(http: RecommendHttp, raw: str) -> None:
+    """Without a release, too: what is wrong is wrong at any time."""
+    reply = http.reply("GET", f"/recommend/{raw}")
+    assert reply.status == 400
+    assert b"is not a user id: it should be 1 to 20 decimal digits" in reply.body
+    assert len(reply.body) < 200
+
+
+@pytest.mark.parametrize("path", ["/", "/recommend", "/nope", "/recommended/1", "/healthz/", "/…"])
+def test_other_paths_are_404_and_told_which_there_are(http: RecommendHttp, path: str) -> None:
+    reply = http.reply("GET", path)
+    assert reply.status == 404
+    assert b"/recommend/<user_id>" in reply.body
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize("path", ["/recommend/1000", "/version", "/readyz"])
+def test_other_methods_are_405(http: RecommendHttp, method: str, path: str) -> None:
+    reply = http.reply(method, path)
+    assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_ready_only_after_a_real_recommendation_came_out(
+    store: FileStore, cache: ReleaseCache, http: RecommendHttp
+) -> None:
+    before = http.reply("GET", "/readyz")
+    assert (before.status, before.headers["Retry-After"]) == (503, "2")
+    released(store)
+    cache.look()
+    assert http.reply("GET", "/readyz").status == 200
+
+
+def test_nothing_to_recommend_is_503_and_says_when_to_come_back(http: RecommendHttp) -> None:
+    reply = http.reply("GET", "/recommend/1000")
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
+    assert b"no release yet" in reply.body
+
+
+def test_version_tells_what_serves_and_what_was_refused(
+    store: FileStore, cache: ReleaseCache, http: RecommendHttp
+) -> None:
+    version = released(store)
+    http.reply("GET", "/readyz")
+    corrupt(store, released(store, two_tastes(mean=3.5), NOW), "item_biases.npy")
+    cache.look()
+    document = msgspec.json.decode(http.reply("GET", "/version").body)
+    assert document["version"] == "0.1.0"
+    assert document["release"] == 1
+    assert document["arms"] == [{"name": "control", "version": version, "weight": 1.0}]
+    assert [refusal["release"] for refusal in document["refusals"]] == [2]
+    assert "item_biases.npy" in document["refusals"][0]["reason"]
+    assert http.reply("GET", "/recommend/1000").headers["Marquee-Notes"] == "release-refused"
+
+
+def test_what_was_shown_is_told_and_nothing_else(store: FileStore, cache: ReleaseCache) -> None:
+    """No impression for a HEAD, for readiness, or for a refused request."""
+    released(store)
+    delivery = FakeDelivery()
+    sender = ImpressionSender(lambda: delivery, capacity=10)
+    recommender = Recommender(cache, objects=Outside("object store", deadline_ms=10_000, threads=1))
+    http = RecommendHttp(recommender, sender, now=lambda: NOW)
+    for method, path in [("HEAD", "/recommend/1000"), ("GET", "/readyz"), ("GET", "/recommend/x")]:
+        http.reply(method, path)
+    reply = http.reply("GET", "/recommend/1000")
+    sender.close()
+    (impression,) = delivery.impressions
+    assert impression.id == reply.headers["Marquee-Recommendation-Id"]
+    assert [film.movie_id for film in impression.films] == reply.body.decode().split(",")
+
+
+def test_json_says_where_a_rating_will_lie(store: FileStore, http: RecommendHttp) -> None:
+    """Each film's interval: the prediction and the band of users of whom as much is known, on the scale."""
+    bands = (Band(0, -9.0, 9.0), Band(1, -0.5, 1.5))
+    version = write_artifact(store, two_tastes(), trained_through=NOW, bands=bands)
+    promote(store, version, author="test")
+    known = msgspec.json.decode(http.reply("GET", "/recommend/1000", "application/json").body)["films"][0]
+    assert (known["rating"], known["interval"]) == (4.0, [3.5, 5.0])
+    stranger = msgspec.json.decode(http.reply("GET", "/recommend/7", "application/json").body)["films"][0]
+    assert stranger["interval"] == [1.0, 5.0]

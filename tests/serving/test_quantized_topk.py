@@ -1,0 +1,156 @@
+"""The shortlist: the same list as by looking at every film."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.serving.models import two_tastes, written
+
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.trained_model import TrainedModel
+from marquee.scoring.quantized_topk import Shortlist, scores_of, shortlist_of
+from marquee.scoring.topk import top_n
+from marquee.serving.engine import Engine
+from marquee.serving.exploration import Exploration
+from marquee.serving.user_state import profile_of
+
+NOBODY = np.empty(0, np.uint32)
+N = 5
+
+
+def alike(rng: np.random.Generator, films: int, r: int) -> np.ndarray:
+    """No direction is better than another: the least that can be told beforehand."""
+    return rng.standard_normal((films, r), dtype=np.float32)
+
+
+def uneven(rng: np.random.Generator, films: int, r: int) -> np.ndarray:
+    """A few films far longer than the rest, and factors of very different sizes."""
+    lengths = rng.pareto(1.5, (films, 1)) + 1e-3
+    return (alike(rng, films, r) * lengths * 0.5 ** np.arange(r)).astype(np.float32)
+
+
+def tied(rng: np.random.Generator, films: int, r: int) -> np.ndarray:
+    """Whole numbers, so that many films have the very same score."""
+    return rng.integers(-2, 3, (films, r)).astype(np.float32)
+
+
+def shortlisted(vectors: np.ndarray) -> Shortlist:
+    found = shortlist_of(vectors, worthwhile=0)
+    assert found
+    return found
+
+
+def among_all(vectors: np.ndarray, taste: np.ndarray, n: int, seen: np.ndarray) -> list[int]:
+    return top_n(scores_of(vectors, np.arange(len(vectors)), taste), n, seen).tolist()
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([alike, uneven, tied]),
+    st.integers(0, 2**32),
+    st.integers(700, 3_000),
+    st.integers(1, 100),
+    st.integers(0, 60),
+    st.sampled_from([1e-12, 1.0, 1e10]),
+)
+def test_the_best_are_those_of_all_films(
+    made: Callable[[np.random.Generator, int, int], np.ndarray],
+    seed: int,
+    films: int,
+    r: int,
+    watched: int,
+    size: float,
+) -> None:
+    """In the same order, equals by their rows, and none that was seen; or it says that it cannot tell."""
+    rng = np.random.default_rng(seed)
+    vectors, seen = made(rng, films, r), rng.integers(0, films, watched).astype(np.uint32)
+    taste = made(rng, films, r)[0] * np.float32(size)
+    best = shortlisted(vectors).best(taste, N, seen)
+    if best is not None:
+        assert best[0].tolist() == among_all(vectors, taste, N, seen)
+
+
+@pytest.mark.parametrize("r", [32, 100])
+def test_a_shortlist_is_short_even_where_no_direction_is_better_than_another(r: int) -> None:
+    vectors = alike(np.random.default_rng(1), 27_000, r)
+    found = shortlisted(vectors)
+    for taste in alike(np.random.default_rng(2), 20, r):
+        best = found.best(taste, N, NOBODY)
+        assert best is not None
+        assert best[0].tolist() == among_all(vectors, taste, N, NOBODY)
+
+
+def test_the_longest_film_and_a_taste_just_like_it_stay_within_16_bits() -> None:
+    vectors = alike(np.random.default_rng(3), 1_000, 32)
+    vectors[617] *= 5
+    for sign in (1, -1):
+        best = shortlisted(vectors).best(sign * vectors[617], N, NOBODY)
+        assert best is not None
+        assert (best[0].tolist()[0] == 617) is (sign == 1)
+        assert best[0].tolist() == among_all(vectors, sign * vectors[617], N, NOBODY)
+
+
+def test_where_hardly_a_film_differs_from_another_all_have_to_be_looked_at() -> None:
+    vectors = np.ones((1_000, 32), np.float32)
+    assert shortlisted(vectors).best(vectors[0], N, NOBODY) is None
+
+
+def test_who_says_nothing_or_has_seen_nearly_all_has_no_shortlist() -> None:
+    found = shortlisted(alike(np.random.default_rng(4), 1_000, 32))
+    assert found.best(np.zeros(32, np.float32), N, NOBODY) is None
+    for uncommon in (1e-30, 1e30, np.inf):
+        assert found.best(np.full(32, uncommon, np.float32), N, NOBODY) is None
+    assert found.best(np.ones(32, np.float32), N, np.arange(996, dtype=np.uint32)) is None
+
+
+def test_there_is_none_where_it_would_save_nothing() -> None:
+    assert shortlist_of(np.ones((100, 32), np.float32)) is None
+    for no_length in (0.0, 1e30):
+        assert shortlist_of(np.full((27_000, 32), no_length, np.float32)) is None
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    rng = np.random.default_rng(5)
+    vectors, tastes = alike(rng, 27_000, 32), alike(rng, 200, 32)
+    found = shortlisted(vectors)
+    with ThreadPoolExecutor(8) as threads:
+        lists = list(threads.map(lambda taste: found.best(taste, N, NOBODY), tastes))
+    for taste, best in zip(tastes, lists, strict=True):
+        assert best is not None
+        assert best[0].tolist() == among_all(vectors, taste, N, NOBODY)
+
+
+def large() -> TrainedModel:
+    """Enough films for a shortlist; each user has seen two."""
+    rng, films, r = np.random.default_rng(6), 10_000, 32
+    return replace(two_tastes(films), rank_items=alike(rng, films, r), rank_history=alike(rng, films, r))
+
+
+@pytest.mark.parametrize("policy", [Exploration(), Exploration(0.0, 3, 9), Exploration(1.0)])
+def test_an_engine_answers_with_it_as_without(store: FileStore, policy: Exploration) -> None:
+    """Films, order and chances; scores up to what float32 rounds. Chance begins anew for each."""
+    engine = Engine.load(store, written(store, large()))
+    engine.prepare()
+    assert engine._shortlist
+    for user in range(1000, 1006):
+        profile = profile_of(engine.side, engine.read_record(str(user)), None)
+        engine._shortlist = shortlist_of(engine.side.rank_items)
+        policy.chance.seed(user)
+        _, films, uniform = engine.explore(profile, 20, policy)
+        engine._shortlist = None
+        policy.chance.seed(user)
+        _, expected, expected_uniform = engine.explore(profile, 20, policy)
+        assert uniform is expected_uniform
+        for film, other in zip(films, expected, strict=True):
+            assert (film.movie_id, film.rating, film.propensity) == (
+                other.movie_id,
+                other.rating,
+                other.propensity,
+            )
+            assert film.score == pytest.approx(other.score, rel=1e-5, abs=1e-5)

@@ -1,0 +1,54 @@
+"""Every promise about the tables holds on both kinds of database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from marquee.db.pool import Database
+from marquee.events.parser import LineParser
+
+BOTH = [
+    pytest.param("postgresql", marks=pytest.mark.servers),
+    pytest.param("timescale", marks=pytest.mark.servers),
+]
+
+
+@pytest.fixture(params=BOTH)
+def kind(request: pytest.FixtureRequest) -> str:
+    """ "postgresql" and "timescale" in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def url(kind: str, request: pytest.FixtureRequest) -> str:
+    """A database that is up to date and empty, of each kind."""
+    return str(request.getfixturevalue("database_url" if kind == "postgresql" else "timescale_url"))
+
+
+@pytest.fixture
+def empty(kind: str, request: pytest.FixtureRequest) -> str:
+    """A database without any table, of each kind."""
+    return str(request.getfixturevalue("empty_url" if kind == "postgresql" else "empty_timescale_url"))
+
+
+@pytest.fixture
+def database(url: str, kind: str) -> Iterator[Database]:
+    """Of each kind; the test's TimescaleDB has no COPY, so there the other way of writing is tested too."""
+    with closing(Database(url, copies=kind == "postgresql")) as database:
+        yield database
+
+
+@pytest.fixture
+def plain_database(database_url: str) -> Iterator[Database]:
+    """A PostgreSQL alone, for what is the same code on both."""
+    with closing(Database(database_url, connections=4)) as database:
+        yield database
+
+
+@pytest.fixture
+def parser() -> LineParser:
+    return LineParser(ZoneInfo("UTC"), 5)
