@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import benchmarks
-from benchmarks.registry import BENCHMARKS, Benchmark, Result
+from benchmarks.registry import BENCHMARKS, Benchmark, BenchmarkResult
 
 OUT = Path("build/bench.json")
 
@@ -35,23 +35,23 @@ def main() -> int:
     return 0 if all(result.holds for result in results) else 1
 
 
-def _run(known: Benchmark, console: Console) -> list[Result]:
+def _run(known: Benchmark, console: Console) -> list[BenchmarkResult]:
     with console.status(f"measuring {', '.join(known.names)} ..."):
         results = list(known.measure())
     assert {result.name for result in results} == set(known.names), f"{known.names} gave {results}"
     return results
 
 
-def _write(results: list[Result]) -> None:
+def _write(results: list[BenchmarkResult]) -> None:
     """Results of this run replace those of the same name; the others stay."""
-    kept = msgspec.json.decode(OUT.read_bytes(), type=list[Result]) if OUT.exists() else []
+    kept = msgspec.json.decode(OUT.read_bytes(), type=list[BenchmarkResult]) if OUT.exists() else []
     fresh = {result.name for result in results}
     merged = [*(result for result in kept if result.name not in fresh), *results]
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_bytes(msgspec.json.format(msgspec.json.encode(merged), indent=1))
 
 
-def _table(results: list[Result]) -> Table:
+def _table(results: list[BenchmarkResult]) -> Table:
     table = Table("name", "value", "unit", "ratio", "reference", "goal", "holds")
     for r in results:
         ratio = "" if r.ratio is None else f"{r.ratio:.3g}"

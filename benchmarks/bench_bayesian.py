@@ -13,17 +13,17 @@ import msgspec
 import numpy as np
 
 from benchmarks import movielens
-from benchmarks.registry import Result, at_most, benchmark
+from benchmarks.registry import BenchmarkResult, at_most, benchmark
 from marquee.data import splits
 from marquee.data.splits import Split
-from marquee.evaluation.baselines import bias_only
-from marquee.models.bpmf.fit import Budget, Fit, Shape, fit
+from marquee.evaluation.baselines import bias_baseline
+from marquee.models.bpmf.fit import Budget, Fit, ModelShape, fit
 
 SERVED_RANK = 64
 
 
 @benchmark("rmse_5fold_served", "cpu_s_to_880", "cpu_s_to_871", "rmse_last20_served")
-def accuracy() -> Iterator[Result]:
+def accuracy() -> Iterator[BenchmarkResult]:
     """In a process with one thread, from the ratings to the factors that are served; compilation apart."""
     found = _alone("accuracy", "1")
     biases = found["bias_only"]
@@ -40,7 +40,7 @@ def accuracy() -> Iterator[Result]:
 
 
 @benchmark("sweep_20m_s", "sweep_20m_gb")
-def twenty_million() -> Iterator[Result]:
+def twenty_million() -> Iterator[BenchmarkResult]:
     """138,493 users, 26,744 films, 20 million ratings, K = 31, two threads; memory of the whole process."""
     found = _alone("large", "2")
     cpu, mean = found["cpu_s"], found["mean_s"]
@@ -69,7 +69,7 @@ def _accuracy() -> dict[str, float]:
         suffix = f"_{name}" if name else ""
         found[f"rmse{suffix}"] = float(np.mean([rmse for rmse, _ in runs]))
         found[f"cpu_s{suffix}"] = float(np.mean([seconds for _, seconds in runs]))
-    last = splits.last_of_each_user(known.dataset, 0.2)
+    last = splits.per_user_holdout(known.dataset, 0.2)
     found["last20"] = _fit(last, 31, 400)[0]
     found["bias_only"] = float(np.mean([_bias_only(split) for split in known.folds()]))
     found["bias_only_last20"] = _bias_only(last)
@@ -87,7 +87,7 @@ def _fit(split: Split, factors: int, sweeps: int) -> tuple[float, float]:
         (train.n_users, train.n_items),
         user_features=train.user_features,
         film_features=train.film_features,
-        shape=Shape(factors, SERVED_RANK),
+        shape=ModelShape(factors, SERVED_RANK),
         budget=Budget(sweeps),
         seed=1,
     )
@@ -102,7 +102,7 @@ def _rmse(found: Fit, split: Split) -> float:
 
 
 def _bias_only(split: Split) -> float:
-    rate = bias_only(split.train).rate
+    rate = bias_baseline(split.train).rate
     assert rate
     return float(np.sqrt(np.mean((rate(split.test.users, split.test.items) - split.test.values) ** 2)))
 
@@ -120,7 +120,7 @@ def _large() -> dict[str, float]:
         item,
         rating,
         (_USERS, _FILMS),
-        shape=Shape(31, SERVED_RANK, feature_rank=32),
+        shape=ModelShape(31, SERVED_RANK, feature_rank=32),
         budget=Budget(_LARGE_SWEEPS + 1, burn_in=_LARGE_SWEEPS),
         progress=lambda done, sweeps: moments.append((time.perf_counter(), time.process_time())),
     )

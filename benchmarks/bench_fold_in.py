@@ -9,14 +9,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.movielens import PARAMS
-from benchmarks.registry import Result, at_most, benchmark
+from benchmarks.registry import BenchmarkResult, at_most, benchmark
 from marquee.scoring.fold_in import FoldIn, Prior
 
 _RATINGS, _FILMS = 100, 27_000
 
 
 @benchmark("fold_in_us")
-def fold_in_us() -> Iterator[Result]:
+def fold_in_us() -> Iterator[BenchmarkResult]:
     """At the rank of the default trainer's artifact; the best of many, one thread."""
     k = int(PARAMS.trainers["bayesian_svd"]["served_rank"])
     rng = np.random.default_rng(0)

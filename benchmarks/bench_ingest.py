@@ -21,8 +21,8 @@ from benchmarks.ingest_path import (
     produce,
     rss_mb,
 )
-from benchmarks.registry import Result, at_least, at_most, benchmark
-from marquee.ingest.retention_terms import fold_what_is_left
+from benchmarks.registry import BenchmarkResult, at_least, at_most, benchmark
+from marquee.ingest.retention_terms import aggregate_remaining
 from marquee.local.process import Process
 
 COUNT, ROUNDS = 1_000_000, 3
@@ -31,7 +31,7 @@ _EMPTY = f"TRUNCATE {', '.join(TABLES)}"
 
 
 @benchmark("ingest_lines_per_s", "ingest_copy_ratio")
-def throughput() -> Iterable[Result]:
+def throughput() -> Iterable[BenchmarkResult]:
     """A backlog, drained and folded; then the same rows by COPY into the same tables, emptied. Thrice, in turn."""
     with ingest_path() as path:
         paces = [_pace(path, lines(COUNT, seed)) for seed in range(1, ROUNDS + 1)]
@@ -56,7 +56,7 @@ def _pace(path: IngestPath, backlog: Iterable[bytes]) -> tuple[float, float]:
     path.await_written(before + count // 20)
     began, first = time.perf_counter(), path.written()
     path.await_written(before + count)
-    fold_what_is_left(path.database)
+    aggregate_remaining(path.database)
     per_s = (before + count - first) / (time.perf_counter() - began)
     path.bridge.stop()
     return per_s, count / copy_s(path)
@@ -86,7 +86,7 @@ RSS_COUNT_ALONE = 10_000_000
 
 
 @benchmark("bridge_rss_mb")
-def bridge_memory() -> Iterable[Result]:
+def bridge_memory() -> Iterable[BenchmarkResult]:
     """A bridge that forwards ten million lines (asked for alone; else one million) to a receiver that takes all."""
     count = _count_for("bridge_rss_mb")
     with broker_and_bridge() as (kafka, bridge, receiver):
@@ -106,7 +106,7 @@ def bridge_memory() -> Iterable[Result]:
 
 
 @benchmark("function_rss_mb")
-def function_memory() -> Iterable[Result]:
+def function_memory() -> Iterable[BenchmarkResult]:
     """The one worker of `ingest`, while ten million lines (asked for alone; else one million) go into the tables."""
     count = _count_for("function_rss_mb")
     with ingest_path() as path:
@@ -150,7 +150,7 @@ def _sizes_during(
     return [*sizes, rss_mb(process)]
 
 
-def _flat(name: str, sizes: list[float], count: int) -> Result:
+def _flat(name: str, sizes: list[float], count: int) -> BenchmarkResult:
     """The largest of the last four fifths against that of the first."""
     fifth = len(sizes) // 5
     early, late = max(sizes[:fifth]), max(sizes[fifth:])
@@ -162,7 +162,7 @@ LAG_FOR_S = 20
 
 
 @benchmark("lag_p99_s")
-def lag() -> Iterable[Result]:
+def lag() -> Iterable[BenchmarkResult]:
     """Lines at the real stream's pace: from handing each to Kafka's client until a query sees its row."""
     with ingest_path() as path:
         path.bridge.start()

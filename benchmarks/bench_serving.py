@@ -15,16 +15,16 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.load import Load, load
-from benchmarks.registry import Result, at_least, at_most, benchmark
+from benchmarks.load import LoadResult, load
+from benchmarks.registry import BenchmarkResult, at_least, at_most, benchmark
 from benchmarks.serving import FILMS, Instance, hello, made_model, recommend, store
 from marquee.registry.artifact import write_artifact
 from marquee.registry.item_store import read_items
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.rollout import promote
-from marquee.registry.user_store import UserSide
-from marquee.serving.deadline import Outside
+from marquee.registry.user_store import UserStore
+from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.engine import Engine
 from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
@@ -114,13 +114,13 @@ def _recommender(objects: FileStore) -> Recommender:
             for name, value in msgspec.structs.asdict(side).items()
             if isinstance(value, np.ndarray)
         }
-        users = UserSide(objects, side.manifest)
+        users = UserStore(objects, side.manifest)
         engine = Engine(msgspec.structs.replace(side, **own), users, maps_users=True)
         engine.prepare()
         return engine
 
     cache = ReleaseCache(objects, 1e6, load=copied)
-    recommender = Recommender(cache, objects=Outside("object store", deadline_ms=1_000))
+    recommender = Recommender(cache, objects=DeadlineExecutor("object store", deadline_ms=1_000))
     assert cache.serving(60) is not None
     return recommender
 
@@ -131,7 +131,7 @@ def _engine(recommender: Recommender) -> Engine:
     return serving.engines["control"]
 
 
-def _answer_limit(factors: int) -> Result:
+def _answer_limit(factors: int) -> BenchmarkResult:
     ratio, answer, reading = _Walk(factors).ratio()
     reference = (
         f"an answer of {answer:.0f} us / reading the {FILMS:,} x {factors} ranking vectors once from memory, "
@@ -141,7 +141,7 @@ def _answer_limit(factors: int) -> Result:
 
 
 @benchmark("answer_limit_ratio_32", "answer_limit_ratio_100")
-def answer_limit() -> Iterable[Result]:
+def answer_limit() -> Iterable[BenchmarkResult]:
     """The whole of an answer but HTTP: arm, user's row, both heads, top 20, films, propensities."""
     with threadpool_limits(1):  # As the function has it.
         yield _answer_limit(32)
@@ -149,7 +149,7 @@ def answer_limit() -> Iterable[Result]:
 
 
 @benchmark("warm_rps_ratio", "warm_p99_ratio")
-def warm() -> Iterable[Result]:
+def warm() -> Iterable[BenchmarkResult]:
     """Both instances run throughout; short rounds in turn."""
     with hello() as empty, recommend(store(USERS, 32)) as full:
         empty.first_answer_ms("/")
@@ -169,7 +169,7 @@ def warm() -> Iterable[Result]:
     yield at_most("warm_p99_ratio", p99.median, "ratio", 3.0, reference=said)
 
 
-def _median(loads: Iterable[Load]) -> float:
+def _median(loads: Iterable[LoadResult]) -> float:
     return statistics.median(load.per_second for load in loads)
 
 
@@ -177,7 +177,7 @@ def _users_path(number: int) -> str:
     return f"/recommend/{number * 7919 % USERS}"
 
 
-def _loaded(instance: Instance, path: Callable[[int], str]) -> Load:
+def _loaded(instance: Instance, path: Callable[[int], str]) -> LoadResult:
     before = instance.processor_ms()
     done = load(instance.port, path, connections=CONNECTIONS, seconds=ROUND_S)
     done.processor_us = (instance.processor_ms() - before) * 1000 / len(done.ms)
@@ -185,7 +185,7 @@ def _loaded(instance: Instance, path: Callable[[int], str]) -> Load:
 
 
 @benchmark("cold_start_ratio", "cold_start_users_ratio", "rss_1m_users_mb")
-def cold() -> Iterable[Result]:
+def cold() -> Iterable[BenchmarkResult]:
     """Starts in turn: a thousand users beside hello-world, and beside a million users."""
     small, large = store(USERS, 32), store(FULL_SIZE, 32)
     os.sync()  # What was written for this goes to the disk before anything is timed.
@@ -250,14 +250,14 @@ def _starts(values: Columns, references: Columns) -> str:
 
 
 @benchmark("swap_failures")
-def swaps() -> Iterable[Result]:
+def swaps() -> Iterable[BenchmarkResult]:
     """A hundred releases, each of another model, while the instance is asked without a pause."""
     objects = store(10, 32)
     models = [made_model(10, 32, seed=seed) for seed in range(2, 6)]
     versions = [write_artifact(objects, m, trained_through=datetime(2026, 1, 2, tzinfo=UTC)) for m in models]
     with recommend(objects, release_refresh_s="0.05") as instance:
         instance.first_answer_ms("/recommend/1")
-        asked: list[Load] = []
+        asked: list[LoadResult] = []
         asking = threading.Thread(
             target=lambda: asked.append(load(instance.port, _users_path, connections=8, seconds=SWAPS * 0.12))
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Load:
+class LoadResult:
     """What came of it: ``ms`` of each answer, in the order they came; ``failed`` is any but 200."""
 
     seconds: float = 0.0
@@ -34,9 +34,9 @@ class _Caller:
     asked: float = 0.0
 
 
-def load(port: int, path: Callable[[int], str], *, connections: int, seconds: float) -> Load:
+def load(port: int, path: Callable[[int], str], *, connections: int, seconds: float) -> LoadResult:
     """Ask ``path(number)`` over and over; each connection asks again when it was answered."""
-    result, number = Load(), 0
+    result, number = LoadResult(), 0
     with selectors.DefaultSelector() as selector:
         callers = [_Caller(socket.create_connection(("127.0.0.1", port))) for _ in range(connections)]
         started = time.perf_counter()

@@ -46,7 +46,7 @@ def load() -> MovieLens:
     movielens.fetch(BASE, _REQUIREMENTS, PARAMS.movielens.sha256)
     base = sources.read_base(BASE, datetime.now(UTC))
     low, high = PARAMS.data.rating_min, PARAMS.data.base_rating_max
-    dataset = Dataset.of(base.ratings, sources.no_rows(), low, high, base.facts)
+    dataset = Dataset.of(base.ratings, sources.empty_interactions(), low, high, base.facts)
     return MovieLens(dataset, _places(dataset))
 
 
@@ -67,7 +67,7 @@ def _pairs(wheel: Path) -> list[tuple[str, str]]:
             [line.split("\t") for line in archive.read(name).decode().splitlines()[1:]]
             for name in (f"recbole/dataset_example/ml-100k/ml-100k.{kind}" for kind in ("inter", "item"))
         )
-    films = movielens.catalogue(movies)
+    films = movielens.build_catalogue(movies)
     return [(user, films[item][0]) for user, item, _, _ in ratings]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 
-class Result(msgspec.Struct, frozen=True):
+class BenchmarkResult(msgspec.Struct, frozen=True):
     """One line of ``build/bench.json``. ``ratio`` is value / reference; ``holds``: whether the goal is reached."""
 
     name: str
@@ -25,16 +25,18 @@ class Benchmark:
     """A function that measures one or more results; ``names`` are those that it yields."""
 
     names: tuple[str, ...]
-    measure: Callable[[], Iterable[Result]]
+    measure: Callable[[], Iterable[BenchmarkResult]]
 
 
 BENCHMARKS: list[Benchmark] = []
 
 
-def benchmark(*names: str) -> Callable[[Callable[[], Iterable[Result]]], Callable[[], Iterable[Result]]]:
-    """Register a function that yields a :class:`Result` for each of ``names``."""
+def benchmark(
+    *names: str,
+) -> Callable[[Callable[[], Iterable[BenchmarkResult]]], Callable[[], Iterable[BenchmarkResult]]]:
+    """Register a function that yields a :class:`BenchmarkResult` for each of ``names``."""
 
-    def register(measure: Callable[[], Iterable[Result]]) -> Callable[[], Iterable[Result]]:
+    def register(measure: Callable[[], Iterable[BenchmarkResult]]) -> Callable[[], Iterable[BenchmarkResult]]:
         taken = {name for known in BENCHMARKS for name in known.names} & set(names)
         if taken:
             raise ValueError(f"two benchmarks are named {', '.join(sorted(taken))}")
@@ -46,13 +48,17 @@ def benchmark(*names: str) -> Callable[[Callable[[], Iterable[Result]]], Callabl
 
 def at_most(
     name: str, value: float, unit: str, goal: float, *, reference: str, of: float | None = None
-) -> Result:
+) -> BenchmarkResult:
     """A result that holds if ``value`` <= ``goal``; ``of``: the reference's own value, for the ratio."""
-    return Result(name, value, unit, reference, value / of if of else None, f"<= {goal:g}", value <= goal)
+    return BenchmarkResult(
+        name, value, unit, reference, value / of if of else None, f"<= {goal:g}", value <= goal
+    )
 
 
 def at_least(
     name: str, value: float, unit: str, goal: float, *, reference: str, of: float | None = None
-) -> Result:
+) -> BenchmarkResult:
     """A result that holds if ``value`` >= ``goal``."""
-    return Result(name, value, unit, reference, value / of if of else None, f">= {goal:g}", value >= goal)
+    return BenchmarkResult(
+        name, value, unit, reference, value / of if of else None, f">= {goal:g}", value >= goal
+    )

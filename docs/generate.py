@@ -7,14 +7,14 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from marquee.config.fields import meta_of
+from marquee.config.fields import field_meta
 from marquee.config.settings import PREFIX, Settings
 from marquee.costs import prices, report
 from marquee.costs.commands import DESIGN
 from marquee.costs.comparison import compare
 from marquee.costs.load import System, Work
 from marquee.costs.plot import draw
-from marquee.local.infra_spec import Functions, Schedules, schema
+from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, schema
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +31,7 @@ def configuration_page() -> str:
     """``docs/configuration.md``."""
     rows = []
     for setting in fields(Settings):
-        meta = meta_of(setting)
+        meta = field_meta(setting)
         default = "(none)" if setting.default in ("", ()) else f"`{setting.default}`"
         example = f" For example `{meta.example}`." if meta.example else ""
         rows.append(f"| `{PREFIX}{setting.name.upper()}` | {default} | {meta.doc}{example} |")
@@ -69,7 +69,7 @@ def price_schema() -> str:
 
 if __name__ == "__main__":
     (ROOT / "docs/configuration.md").write_text(configuration_page())
-    for name, kind in (("functions", Functions), ("schedules", Schedules)):
+    for name, kind in (("functions", FunctionSpecs), ("schedules", ScheduleSpecs)):
         (ROOT / f"infra/{name}.schema.json").write_text(json.dumps(schema(kind), indent=2) + "\n")
     (ROOT / "docs/cost.md").write_text(cost_page())
     (ROOT / "docs/cost.svg").write_text(cost_plot())

@@ -19,7 +19,7 @@ from marquee.local.function_process import answers, instance
 from marquee.local.infra_spec import read_functions
 from marquee.local.process import Process, free_port
 from marquee.local.reconciliation import drained
-from marquee.simulate.report import Report
+from marquee.simulate.report import SimulationReport
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,7 +48,7 @@ def run(settings: Settings, lines: int, work: Path) -> int:
             raise SystemExit(f"The simulator ended with code {code}. {simulate.log_end()}")
         bridge.start()
         account = drained(
-            Database(settings.database_url), topic, Report.read(report).partitions, patience_s=300
+            Database(settings.database_url), topic, SimulationReport.read(report).partitions, patience_s=300
         )
     finally:
         for process in reversed(processes):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.models.report_model import Row
+from benchmarks.models.report_model import AlgorithmResult
 from benchmarks.models.split_metrics import SHOWN, Arrays
-from marquee.evaluation.bootstrap import Figure, ratio_of_sums
+from marquee.evaluation.bootstrap import Estimate, ratio_of_sums
 from marquee.evaluation.offline import EvaluationParams
 from marquee.training.params import Params
 
@@ -20,7 +20,7 @@ _NORMAL = 1.959963984540054  # of 95 %
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AggregateSettings:
     """How intervals are made. ``data``: the SHA-256 of the dataset."""
 
     evaluation: EvaluationParams
@@ -28,10 +28,10 @@ class Settings:
     data: str
 
     @classmethod
-    def of(cls, params: Params, data: str) -> Settings:
+    def of(cls, params: Params, data: str) -> AggregateSettings:
         return cls(params.evaluation, params.seed, data)
 
-    def figure(self, sums: Floats, counts: Floats, root: bool = False) -> Figure:
+    def figure(self, sums: Floats, counts: Floats, root: bool = False) -> Estimate:
         """``sums / counts`` over users, [n_users] each."""
         return ratio_of_sums(
             sums,
@@ -44,9 +44,9 @@ class Settings:
         )
 
 
-def row(name: str, parts: Sequence[Arrays], n_items: int, settings: Settings) -> Row:
+def row(name: str, parts: Sequence[Arrays], n_items: int, settings: AggregateSettings) -> AlgorithmResult:
     """One system on all splits of a protocol. A user who is in several splits is still one user."""
-    figures: dict[str, Figure] = {}
+    figures: dict[str, Estimate] = {}
     if "squared" in parts[0]:
         counts = by_user(parts, "users", "counts")
         for metric, sums, root in (("rmse", "squared", True), ("mae", "absolute", False)):
@@ -58,7 +58,9 @@ def row(name: str, parts: Sequence[Arrays], n_items: int, settings: Settings) ->
         figures["coverage"] = coverage(parts, n_items, settings)
     cost = {key: np.array([float(part[key]) for part in parts]) for key in ("cpu_s", "answer_us")}
     held, stored = (int(parts[0][key]) for key in ("in_memory", "on_disk"))
-    return Row(name, figures, float(cost["cpu_s"].mean()), float(np.median(cost["answer_us"])), held, stored)
+    return AlgorithmResult(
+        name, figures, float(cost["cpu_s"].mean()), float(np.median(cost["answer_us"])), held, stored
+    )
 
 
 def by_user(parts: Sequence[Arrays], users: str, values: str | None) -> Floats:
@@ -69,7 +71,7 @@ def by_user(parts: Sequence[Arrays], users: str, values: str | None) -> Floats:
     return sums[np.bincount(rows) > 0]
 
 
-def coverage(parts: Sequence[Arrays], n_items: int, settings: Settings) -> Figure:
+def coverage(parts: Sequence[Arrays], n_items: int, settings: AggregateSettings) -> Estimate:
     """The share of the catalogue that is shown to anybody, on average over splits.
 
     The interval is +- 1.96 bootstrap standard errors: a resample has fewer distinct users, so that its percentiles
@@ -82,7 +84,7 @@ def coverage(parts: Sequence[Arrays], n_items: int, settings: Settings) -> Figur
         chosen = np.unique(rng.choice(users, len(users)))
         drawn[number] = np.mean([_films(part, chosen) for part in parts]) / n_items
     half = _NORMAL * float(drawn.std())
-    return Figure(value, value - half, value + half, len(users), settings.seed, settings.data)
+    return Estimate(value, value - half, value + half, len(users), settings.seed, settings.data)
 
 
 def _films(part: Arrays, users: NDArray[np.integer]) -> int:

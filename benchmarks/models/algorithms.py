@@ -20,7 +20,7 @@ _LARGE = {"factors": 31, "served_rank": 64, "feature_rank": 100, "sweeps": 400, 
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Algorithm:
     """``note``: what it is, for a reader who has not seen the code."""
 
     learn: Learn
@@ -38,33 +38,33 @@ def _always(values: Mapping[str, Any]) -> compared_systems.Section:
     return section
 
 
-ROSTER = {
-    POPULARITY: Entry(compared_systems.popular, "what is liked of late, the same for everybody"),
-    BIAS_ONLY: Entry(compared_systems.bias_only, "mean, user and film, no interaction"),
-    "surprise SVD": Entry(
+ALGORITHMS = {
+    POPULARITY: Algorithm(compared_systems.popular, "what is liked of late, the same for everybody"),
+    BIAS_ONLY: Algorithm(compared_systems.bias_only, "mean, user and film, no interaction"),
+    "surprise SVD": Algorithm(
         compared_systems.rater(surprise_svd.train, _always(_SURPRISE_DEFAULTS)),
         "scikit-surprise with its defaults: 100 factors, 20 epochs",
     ),
-    REFERENCE: Entry(
+    REFERENCE: Algorithm(
         compared_systems.rater(surprise_svd.train, _section("surprise_svd")),
         "scikit-surprise with the parameters of `params.yaml`",
     ),
-    "surprise SVD++": Entry(
+    "surprise SVD++": Algorithm(
         compared_systems.svd_plus_plus, "scikit-surprise with its defaults: 20 factors, 20 epochs"
     ),
-    SERVED_RATING: Entry(
+    SERVED_RATING: Algorithm(
         compared_systems.rater(bayesian_svd.train, _section("bayesian_svd")),
         "**what rates in production**, with the parameters of `params.yaml`",
     ),
-    "Bayesian SVD, large": Entry(
+    "Bayesian SVD, large": Algorithm(
         compared_systems.rater(bayesian_svd.train, _always(_LARGE)),
         "31 factors, 400 sweeps, 64 factors served",
     ),
-    "EASE": Entry(compared_systems.full_rank_ease, "on the likes, ridge 300, full rank"),
-    "ranking head, no trends": Entry(
+    "EASE": Algorithm(compared_systems.full_rank_ease, "on the likes, ridge 300, full rank"),
+    "ranking head, no trends": Algorithm(
         compared_systems.ranker(trend=0.0, popular=0.0), "the next line without what it knows of time"
     ),
-    SERVED_RANKING: Entry(
+    SERVED_RANKING: Algorithm(
         compared_systems.ranker(), "**what ranks in production**, with the parameters of `params.yaml`"
     ),
 }

@@ -13,23 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.models import compared_systems
-from benchmarks.models.aggregate import Settings
+from benchmarks.models.aggregate import AggregateSettings
 from benchmarks.models.report_model import Cohorts, Cut
 from benchmarks.models.split_metrics import Arrays
 from marquee.data.dataset import Dataset
-from marquee.data.side_information import Facts
+from marquee.data.side_information import SideInformation
 from marquee.data.splits import Split
 from marquee.evaluation import baselines, offline, prediction_intervals
 from marquee.evaluation.baselines import Candidate
-from marquee.evaluation.bootstrap import Figure
-from marquee.evaluation.paired_test import Comparison, compared
+from marquee.evaluation.bootstrap import Estimate
+from marquee.evaluation.paired_test import PairedComparison, paired_bootstrap
 from marquee.models import cohort_preferences, surprise_svd
-from marquee.models.trainer_port import silent
-from marquee.registry.manifest import Band
+from marquee.models.trainer_port import no_progress
+from marquee.registry.manifest import ResidualInterval
 from marquee.registry.trained_model import TrainedModel
-from marquee.scoring.cohort_scores import demographic, preferred
+from marquee.scoring.cohort_scores import demographic, mix_cohorts
 from marquee.training.params import Params
-from marquee.training.train_model import fit
+from marquee.training.train_model import train_model
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]
@@ -55,17 +55,17 @@ def split_at(dataset: Dataset, at: float) -> Split:
     return Split(f"from {at:.0%}", train, past.ratings.where(later))
 
 
-def measure(split: Split, facts: Facts, params: Params) -> Arrays:
+def measure(split: Split, facts: SideInformation, params: Params) -> Arrays:
     """One cut. By rating: ``users``, ``known``, and each system's ``error.*``; by user who likes a film (``asked``):
     each list's ``ndcg.*``; by new ones (``new``): NDCG of the popular list and of the lists by cohort, ``popular.*``
     and ``<shrunk by>.*``."""
-    model = fit(split.train, params)
-    reference = surprise_svd.train(split.train, params.trainers["surprise_svd"], params.seed, silent)
+    model = train_model(split.train, params)
+    reference = surprise_svd.train(split.train, params.trainers["surprise_svd"], params.seed, no_progress)
     low, high = split.train.rating_min, split.train.rating_max
     raters = {
-        _SERVED: baselines.of_model(model),
+        _SERVED: baselines.model_candidate(model),
         _REFERENCE: Candidate("", lambda u, i: np.clip(reference.predict(u, i), low, high)),
-        _BIASES: baselines.bias_only(split.train),
+        _BIASES: baselines.bias_baseline(split.train),
     }
     found: Arrays = {"users": split.test.users}
     for name, candidate in raters.items():
@@ -76,9 +76,9 @@ def measure(split: Split, facts: Facts, params: Params) -> Arrays:
 def _lists(model: TrainedModel, split: Split, params: Params) -> Arrays:
     """With what the ranking head knows of trends in time, without it, and the popular list."""
     lists = {
-        _SERVED: baselines.of_model(model),
+        _SERVED: baselines.model_candidate(model),
         _NO_TRENDS: compared_systems.ranker(trend=0.0, popular=0.0)(split.train, params).candidate,
-        _POPULAR: baselines.popularity(model),
+        _POPULAR: baselines.popularity_baseline(model),
     }
     found: Arrays = {}
     for name, candidate in lists.items():
@@ -87,15 +87,15 @@ def _lists(model: TrainedModel, split: Split, params: Params) -> Arrays:
     return found
 
 
-def _new_users(model: TrainedModel, split: Split, facts: Facts) -> Arrays:
+def _new_users(model: TrainedModel, split: Split, facts: SideInformation) -> Arrays:
     """Users of whom nothing is known but the facts."""
     seen = np.bincount(split.train.ratings.users, minlength=split.train.n_users)
     new = replace(split, test=split.test.where(seen[split.test.users] == 0))
-    popular = offline.ranking(baselines.popularity(model), new)
+    popular = offline.ranking(baselines.popularity_baseline(model), new)
     found: Arrays = {"new": popular.users}
     found |= {f"popular.{m}": v for m, v in offline.by_user(popular).items() if m in _AT}
     for amount in SHRUNK_BY:
-        by_cohort = _by_cohort(cohort_preferences.joined(model, facts, amount), facts)
+        by_cohort = _by_cohort(cohort_preferences.with_cohorts(model, facts, amount), facts)
         ndcg = offline.by_user(offline.ranking(by_cohort, new))
         found |= {f"{_named(amount)}.{metric}": ndcg[metric] for metric in _AT}
     return found
@@ -105,7 +105,7 @@ def _named(amount: float) -> str:
     return f"{amount:,.0f}"
 
 
-def _by_cohort(model: TrainedModel, facts: Facts) -> Candidate:
+def _by_cohort(model: TrainedModel, facts: SideInformation) -> Candidate:
     """The list of each user's cohorts, as it is served."""
     rows = {name: row for row, name in enumerate(model.cohort_names)}
 
@@ -117,12 +117,12 @@ def _by_cohort(model: TrainedModel, facts: Facts) -> Candidate:
         )
         mine = [rows[name] for name in names if name in rows]
         weights = np.ones(len(mine), np.float32)
-        return preferred(model.popularity, model.cohort_scores[mine], weights).astype(float)
+        return mix_cohorts(model.popularity, model.cohort_scores[mine], weights).astype(float)
 
     return Candidate("cohort", score=lambda users: np.stack([scores_of(u) for u in users.tolist()]))
 
 
-def cut(at: float, arrays: Sequence[Arrays], before: Sequence[Arrays], settings: Settings) -> Cut:
+def cut(at: float, arrays: Sequence[Arrays], before: Sequence[Arrays], settings: AggregateSettings) -> Cut:
     """The figures of one cut, or of several together; ``before``: for each the cut that calibrated its intervals."""
     users, known = (_joined(arrays, name) for name in ("users", "known"))
     groups = {"all": known >= 0, "known": known > 0, "new": known == 0}
@@ -146,7 +146,7 @@ def cut(at: float, arrays: Sequence[Arrays], before: Sequence[Arrays], settings:
 
 
 def _covered(now: Arrays, before: Arrays) -> Floats:
-    bands: tuple[Band, ...] = prediction_intervals.calibrate(
+    bands: tuple[ResidualInterval, ...] = prediction_intervals.calibrate(
         _errors(before), before["known"].astype(np.int64)
     )
     return prediction_intervals.coverage(bands, _errors(now), now["known"].astype(np.int64)).astype(
@@ -163,8 +163,8 @@ def _joined(arrays: Sequence[Arrays], name: str) -> NDArray[Any]:
 
 
 def _mean(
-    values: Floats, users: Ints, rows: NDArray[np.bool_], settings: Settings, root: bool = False
-) -> Figure:
+    values: Floats, users: Ints, rows: NDArray[np.bool_], settings: AggregateSettings, root: bool = False
+) -> Estimate:
     """Of the ``values`` of some ratings, with its interval over their users."""
     _, of_user, counts = np.unique(users[rows], return_inverse=True, return_counts=True)
     sums = np.bincount(of_user, values[rows], len(counts)).astype(np.float64)
@@ -174,20 +174,22 @@ def _mean(
 def of_cohorts(cuts: Mapping[float, Arrays], params: Params) -> Cohorts:
     """On the cuts that chose the constant, and on the newest slice with what serves."""
     past = [arrays for at, arrays in cuts.items() if at < max(cuts)]
-    serves = _named(cohort_preferences.SHRUNK_BY)
+    serves = _named(cohort_preferences.PRIOR_STRENGTH)
     chosen = {_named(amount): _against_popular(past, _named(amount), params) for amount in SHRUNK_BY}
     return Cohorts(chosen, _against_popular([cuts[max(cuts)]], serves, params), serves)
 
 
-def _against_popular(arrays: Sequence[Arrays], name: str, params: Params) -> list[Comparison]:
+def _against_popular(arrays: Sequence[Arrays], name: str, params: Params) -> list[PairedComparison]:
     """At 10 and at 20; nothing where nobody is new."""
-    found: list[Comparison] = []
+    found: list[PairedComparison] = []
     if not len(_joined(arrays, "new")):
         return found
     for metric in _AT:
         ours, theirs = (_joined(arrays, f"{who}.{metric}").astype(float) for who in (name, "popular"))
         ones = np.ones(len(ours))
         found.append(
-            compared(metric, "popularity", (ours, theirs), ones, params.gate, params.evaluation, params.seed)
+            paired_bootstrap(
+                metric, "popularity", (ours, theirs), ones, params.gate, params.evaluation, params.seed
+            )
         )
     return found

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from benchmarks.models import svg
 from benchmarks.models.algorithms import SERVED_RANKING, SERVED_RATING
-from benchmarks.models.report_model import Results
-from benchmarks.models.svg import Interval, Panel
-from marquee.evaluation.bootstrap import Figure
+from benchmarks.models.report_model import ModelReport
+from benchmarks.models.svg import Interval, SvgPanel
+from marquee.evaluation.bootstrap import Estimate
 
 _BOLD = (SERVED_RATING, SERVED_RANKING)
 
 
-def draw(results: Results) -> dict[str, str]:
+def draw(results: ModelReport) -> dict[str, str]:
     """File name -> SVG."""
     return {
         "rmse.svg": _by_protocol(results, "rmse", "RMSE, less is better"),
@@ -22,16 +22,18 @@ def draw(results: Results) -> dict[str, str]:
     }
 
 
-def _by_protocol(results: Results, metric: str, about: str) -> str:
+def _by_protocol(results: ModelReport, metric: str, about: str) -> str:
     panels = [
-        Panel(p.name, {row.name: _interval(row.figures[metric]) for row in p.rows if metric in row.figures})
+        SvgPanel(
+            p.name, {row.name: _interval(row.figures[metric]) for row in p.rows if metric in row.figures}
+        )
         for p in results.protocols
     ]
     rows = [name for name in results.notes if any(name in panel.values for panel in panels)]
     return svg.intervals(about, rows, panels, _BOLD)
 
 
-def _cost(results: Results) -> str:
+def _cost(results: ModelReport) -> str:
     protocol = results.protocols[1]
     points = {
         row.name: (max(row.cpu_s, 1e-3), row.figures["rmse"].value)
@@ -42,22 +44,24 @@ def _cost(results: Results) -> str:
     return svg.scatter(about, points, ("CPU seconds of one training", "RMSE"), _BOLD)
 
 
-def _covered(results: Results) -> str:
+def _covered(results: ModelReport) -> str:
     groups = ("all", "known", "new")
     named = {f"cut at {cut.at:.1f}": cut.covered for cut in results.cuts}
     panels = [
-        Panel(f"{group} users", {name: _interval(c[group]) for name, c in named.items() if group in c}, 0.8)
+        SvgPanel(
+            f"{group} users", {name: _interval(c[group]) for name, c in named.items() if group in c}, 0.8
+        )
         for group in groups
     ]
     return svg.intervals("Share of the ratings within their 80 % interval", list(named), panels)
 
 
-def _cohorts(results: Results) -> str:
+def _cohorts(results: ModelReport) -> str:
     found = results.cohorts
     rows = {f"past cuts, {name}": past for name, past in found.past.items()}
     rows[f"newest slice, {found.serves}"] = found.newest
     panels = [
-        Panel(
+        SvgPanel(
             f"{metric} by cohort less popular",
             {name: (c[k].difference, c[k].low, c[k].high) for name, c in rows.items() if c},
             0.0,
@@ -68,5 +72,5 @@ def _cohorts(results: Results) -> str:
     return svg.intervals("Lists by cohort against the popular list, for new users", list(rows), panels, bold)
 
 
-def _interval(figure: Figure) -> Interval:
+def _interval(figure: Estimate) -> Interval:
     return figure.value, figure.low, figure.high

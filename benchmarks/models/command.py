@@ -12,7 +12,7 @@ from marquee.cli.model_retrain import one_thread, watched
 from marquee.config.settings import Settings
 
 if TYPE_CHECKING:
-    from benchmarks.models.report_model import Results
+    from benchmarks.models.report_model import ModelReport
 
 _BASE, _REQUIREMENTS = Path("data/movielens-100k"), Path("requirements/movielens.txt")
 
@@ -48,23 +48,23 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _results(args: argparse.Namespace) -> Results:
-    from benchmarks.models.algorithms import ROSTER
+def _results(args: argparse.Namespace) -> ModelReport:
+    from benchmarks.models.algorithms import ALGORITHMS
     from benchmarks.models.compare import compare
     from marquee.data import movielens, sources
     from marquee.data.dataset import Dataset
     from marquee.errors import SettingsError
     from marquee.training.params import Params
 
-    systems = args.only or list(ROSTER)
-    if unknown := [name for name in systems if name not in ROSTER]:
-        raise SettingsError(f"there is no system {unknown[0]!r}; there is {', '.join(ROSTER)}")
+    systems = args.only or list(ALGORITHMS)
+    if unknown := [name for name in systems if name not in ALGORITHMS]:
+        raise SettingsError(f"there is no system {unknown[0]!r}; there is {', '.join(ALGORITHMS)}")
     params = Params.read(args.params)
     if args.base is None:
         movielens.fetch(_BASE, _REQUIREMENTS, params.movielens.sha256)
     base = sources.read_base(args.base or _BASE, datetime.now(UTC))
     low, high = params.data.rating_min, params.data.base_rating_max
-    dataset = Dataset.of(base.ratings, sources.no_rows(), low, high, base.facts)
+    dataset = Dataset.of(base.ratings, sources.empty_interactions(), low, high, base.facts)
     with watched() as progress:
         return compare(
             dataset,

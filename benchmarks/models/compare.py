@@ -13,14 +13,14 @@ import msgspec
 import numpy as np
 
 from benchmarks.models import backtest_windows as in_time
-from benchmarks.models.aggregate import Settings, row
-from benchmarks.models.algorithms import ROSTER
+from benchmarks.models.aggregate import AggregateSettings, row
+from benchmarks.models.algorithms import ALGORITHMS
 from benchmarks.models.compare_cache import Cache
-from benchmarks.models.report_model import Cut, Protocol, Results
+from benchmarks.models.report_model import Cut, ModelReport, Protocol
 from benchmarks.models.split_metrics import Arrays, measure
 from marquee.data import splits
 from marquee.data.dataset import Dataset
-from marquee.data.side_information import Facts
+from marquee.data.side_information import SideInformation
 from marquee.data.splits import Split
 from marquee.models.trainer_port import Progress
 from marquee.training import provenance
@@ -35,10 +35,10 @@ class _Work:
     """What all parts of a comparison share."""
 
     dataset: Dataset
-    facts: Facts
+    facts: SideInformation
     params: Params
     kept: Cache
-    settings: Settings
+    settings: AggregateSettings
     progress: Progress
     compiled: set[str] = field(default_factory=set)
 
@@ -62,9 +62,9 @@ class _Work:
         """After a first run on a little of it, in which is compiled what is compiled."""
         if system not in self.compiled:
             rest = np.arange(len(split.train.ratings)) >= _WARM_UP
-            ROSTER[system].learn(split.train.without_ratings(rest), self.params)
+            ALGORITHMS[system].learn(split.train.without_ratings(rest), self.params)
             self.compiled.add(system)
-        return measure(ROSTER[system], split, self.params)
+        return measure(ALGORITHMS[system], split, self.params)
 
     def by_cut(self) -> dict[float, Arrays]:
         """What serves, on every cut in time."""
@@ -87,21 +87,21 @@ class _Work:
 
 def compare(
     dataset: Dataset,
-    facts: Facts,
+    facts: SideInformation,
     params: Params,
     *,
     cache: Path,
     systems: Sequence[str],
     today: date,
     progress: Progress,
-) -> Results:
+) -> ModelReport:
     """Everything for ``systems``. Raises :class:`TrainingDataError` where the data cannot be cut in time."""
     data, where = dataset.sha256(), machine()
     kept = Cache(cache, data, msgspec.json.encode(params).decode())
-    work = _Work(dataset, facts, params, kept, Settings.of(params, data), progress)
+    work = _Work(dataset, facts, params, kept, AggregateSettings.of(params, data), progress)
     protocols = [work.protocol(name, list(parts), systems) for name, parts in _protocols(dataset, params)]
     by_cut = work.by_cut()
-    return Results(
+    return ModelReport(
         made=today.isoformat(),
         machine=where,
         versions=provenance.libraries(),
@@ -109,7 +109,7 @@ def compare(
         data=data,
         interval=params.evaluation.interval,
         resamples=params.evaluation.resamples,
-        notes={name: ROSTER[name].note for name in systems},
+        notes={name: ALGORITHMS[name].note for name in systems},
         protocols=protocols,
         cuts=[work.cut([at], by_cut) for at in in_time.CUTS[1:]],
         pooled=work.cut(in_time.CUTS[1:-1], by_cut),
@@ -118,9 +118,9 @@ def compare(
 
 
 def _protocols(dataset: Dataset, params: Params) -> Iterator[tuple[str, Iterator[Split]]]:
-    yield f"{FOLDS} folds at random", splits.folds(dataset, FOLDS, FOLD_SEED)
-    yield "each user's last 20 % by time", iter([splits.last_of_each_user(dataset, 0.2)])
-    newest = splits.newest(dataset, params.newest)
+    yield f"{FOLDS} folds at random", splits.k_folds(dataset, FOLDS, FOLD_SEED)
+    yield "each user's last 20 % by time", iter([splits.per_user_holdout(dataset, 0.2)])
+    newest = splits.temporal_holdout(dataset, params.newest)
     yield f"one cut in time, the newest {100 * params.newest:g} %", iter([newest])
 
 

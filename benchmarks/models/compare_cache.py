@@ -37,7 +37,7 @@ class Cache:
                 return {name: stored[name] for name in stored.files}
         except (OSError, EOFError, ValueError, zipfile.BadZipFile):
             made = make()
-        with atomic_file.whole(path) as aside, aside.open("wb") as out:
+        with atomic_file.atomic_path(path) as aside, aside.open("wb") as out:
             np.savez(out, **made)  # type: ignore[arg-type]
         return made
 

@@ -16,8 +16,8 @@ from marquee.data.dataset import Dataset
 from marquee.evaluation import baselines
 from marquee.evaluation.baselines import Candidate
 from marquee.models import biases, ease, popularity, surprise_svd
-from marquee.models.matrix_factorization import head_of
-from marquee.models.trainer_port import RatingHead, Trainer, silent
+from marquee.models.matrix_factorization import to_rating_factors
+from marquee.models.trainer_port import RatingFactors, Trainer, no_progress
 from marquee.training.params import Params
 
 Float32 = NDArray[np.float32]
@@ -28,7 +28,7 @@ _EASE_RIDGE = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class System:
+class ComparedAlgorithm:
     """A trained system. ``answer(user)``: scores of all films as an instance would compute them, [n_items].
 
     ``in_memory``: bytes of the float32 arrays that an instance holds; ``on_disk``: with those of which it reads
@@ -41,20 +41,20 @@ class System:
     on_disk: int
 
 
-Learn = Callable[[Dataset, Params], System]
+Learn = Callable[[Dataset, Params], ComparedAlgorithm]
 Section = Callable[[Params], Mapping[str, Any]]  # The parameters of a trainer, of all there are.
 
 
 def rater(train: Trainer, section: Section) -> Learn:
     """A system of a trainer's rating head: it also ranks, by predicted rating."""
 
-    def learn(dataset: Dataset, params: Params) -> System:
-        return of_head(train(dataset, section(params), params.seed, silent), dataset)
+    def learn(dataset: Dataset, params: Params) -> ComparedAlgorithm:
+        return of_head(train(dataset, section(params), params.seed, no_progress), dataset)
 
     return learn
 
 
-def of_head(head: RatingHead, dataset: Dataset) -> System:
+def of_head(head: RatingFactors, dataset: Dataset) -> ComparedAlgorithm:
     """In the very numbers that are served: float32, clipped to the scale."""
     users, films = _single(head.user_vectors), _single(head.item_vectors)
     user_biases, film_biases = _single(head.user_biases), _single(head.item_biases)
@@ -74,35 +74,41 @@ def of_head(head: RatingHead, dataset: Dataset) -> System:
         return scores
 
     held = films.nbytes + film_biases.nbytes
-    return System(Candidate("", rate, score), answer, held, held + users.nbytes + user_biases.nbytes)
+    return ComparedAlgorithm(
+        Candidate("", rate, score), answer, held, held + users.nbytes + user_biases.nbytes
+    )
 
 
-def bias_only(dataset: Dataset, params: Params) -> System:
+def bias_only(dataset: Dataset, params: Params) -> ComparedAlgorithm:
     """Mean, user bias and film bias, and nothing else."""
-    films, users = _single(biases.of(dataset).of_item), dataset.n_users * 4
-    rate = baselines.bias_only(dataset).rate
-    return System(Candidate("", rate, _same(films)), lambda user: films, films.nbytes, films.nbytes + users)
+    films, users = _single(biases.fit_biases(dataset).of_item), dataset.n_users * 4
+    rate = baselines.bias_baseline(dataset).rate
+    return ComparedAlgorithm(
+        Candidate("", rate, _same(films)), lambda user: films, films.nbytes, films.nbytes + users
+    )
 
 
-def popular(dataset: Dataset, params: Params) -> System:
+def popular(dataset: Dataset, params: Params) -> ComparedAlgorithm:
     """The same list for everybody: what is popular of late."""
     shares = _single(_popularity(dataset, params).of_late)
-    return System(Candidate("", score=_same(shares)), lambda user: shares, shares.nbytes, shares.nbytes)
+    return ComparedAlgorithm(
+        Candidate("", score=_same(shares)), lambda user: shares, shares.nbytes, shares.nbytes
+    )
 
 
 def _same(scores: Float32) -> Callable[[Ints], NDArray[np.float64]]:
     return lambda users: np.tile(scores.astype(np.float64), (len(users), 1))
 
 
-def svd_plus_plus(dataset: Dataset, params: Params) -> System:
+def svd_plus_plus(dataset: Dataset, params: Params) -> ComparedAlgorithm:
     """scikit-surprise's SVD++ with its defaults."""
-    return of_head(head_of(surprise_svd.plus_plus(dataset, params.seed), dataset), dataset)
+    return of_head(to_rating_factors(surprise_svd.fit_svdpp(dataset, params.seed), dataset), dataset)
 
 
-def full_rank_ease(dataset: Dataset, params: Params) -> System:
+def full_rank_ease(dataset: Dataset, params: Params) -> ComparedAlgorithm:
     """EASE on the likes at full rank."""
-    known = interactions.gather(dataset)
-    likes = _matrix(known, (known.ratings >= interactions.liked_from(dataset)).astype(float), dataset)
+    known = interactions.weigh_interactions(dataset)
+    likes = _matrix(known, (known.ratings >= interactions.like_threshold(dataset)).astype(float), dataset)
     weights = _single(ease.regression(likes, likes, _EASE_RIDGE))
     return _of_history(likes, weights, _popularity(dataset, params), weights.nbytes)
 
@@ -110,10 +116,10 @@ def full_rank_ease(dataset: Dataset, params: Params) -> System:
 def ranker(**changed: float) -> Learn:
     """The ranking head that is served, with some of its parameters changed."""
 
-    def learn(dataset: Dataset, params: Params) -> System:
+    def learn(dataset: Dataset, params: Params) -> ComparedAlgorithm:
         chosen = msgspec.structs.replace(params.ranking, **changed)
-        known, late = interactions.gather(dataset), _popularity(dataset, params)
-        head = ease.learn(known, (dataset.n_users, dataset.n_items), late, chosen, params.seed)
+        known, late = interactions.weigh_interactions(dataset), _popularity(dataset, params)
+        head = ease.fit_ease(known, (dataset.n_users, dataset.n_items), late, chosen, params.seed)
         history = _matrix(known, known.weights, dataset)
         left, right = _single(head.rank_history), _single(head.rank_items)
         return _of_history(history, (left, right), late, left.nbytes + right.nbytes)
@@ -126,7 +132,7 @@ def _of_history(
     weights: Float32 | tuple[Float32, Float32],
     late: popularity.Popularity,
     held: int,
-) -> System:
+) -> ComparedAlgorithm:
     """Scores from the films of a user: through one matrix, or through two thin ones. No history: popularity."""
     shares = _single(late.of_late)
     first, second = weights if isinstance(weights, tuple) else (weights, None)
@@ -145,10 +151,14 @@ def _of_history(
         return scores
 
     stored = held + shares.nbytes
-    return System(Candidate("", score=score), answer, stored, stored + values.nbytes + items.nbytes)
+    return ComparedAlgorithm(
+        Candidate("", score=score), answer, stored, stored + values.nbytes + items.nbytes
+    )
 
 
-def _matrix(known: interactions.Evidence, values: NDArray[np.float64], dataset: Dataset) -> csr_array:
+def _matrix(
+    known: interactions.WeightedInteractions, values: NDArray[np.float64], dataset: Dataset
+) -> csr_array:
     shape = (dataset.n_users, dataset.n_items)
     found = csr_array((values, (known.users, known.items)), shape=shape)
     found.eliminate_zeros()
@@ -156,7 +166,9 @@ def _matrix(known: interactions.Evidence, values: NDArray[np.float64], dataset: 
 
 
 def _popularity(dataset: Dataset, params: Params) -> popularity.Popularity:
-    return popularity.of_films(interactions.gather(dataset), dataset.n_items, params.popularity)
+    return popularity.fit_popularity(
+        interactions.weigh_interactions(dataset), dataset.n_items, params.popularity
+    )
 
 
 def _single(array: NDArray[np.floating]) -> Float32:

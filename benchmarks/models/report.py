@@ -9,10 +9,10 @@ import msgspec
 
 from benchmarks.models import charts
 from benchmarks.models.algorithms import SERVED_RANKING, SERVED_RATING
-from benchmarks.models.report_model import Cut, Protocol, Results, Row
+from benchmarks.models.report_model import AlgorithmResult, Cut, ModelReport, Protocol
 from marquee.config import atomic_file
-from marquee.evaluation.bootstrap import Figure
-from marquee.evaluation.paired_test import Comparison
+from marquee.evaluation.bootstrap import Estimate
+from marquee.evaluation.paired_test import PairedComparison
 
 RESULTS, PAGE, PLOTS = Path("reports/models.json"), Path("docs/models.md"), Path("docs/models")
 
@@ -29,15 +29,15 @@ _RANKING = {
 _DIGITS = {"rmse": 4, "mae": 4, "novelty": 2}
 
 
-def write_results(root: Path, results: Results) -> None:
+def write_results(root: Path, results: ModelReport) -> None:
     """Put them where :func:`write` finds them."""
-    with atomic_file.whole(root / RESULTS) as aside:
+    with atomic_file.atomic_path(root / RESULTS) as aside:
         aside.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
 
 
 def write(root: Path) -> list[Path]:
     """The page and the plots of the results below ``root``; returns their paths."""
-    results = msgspec.json.decode((root / RESULTS).read_bytes(), type=Results)
+    results = msgspec.json.decode((root / RESULTS).read_bytes(), type=ModelReport)
     texts = files(results)
     for path, text in texts.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -45,12 +45,12 @@ def write(root: Path) -> list[Path]:
     return list(texts)
 
 
-def files(results: Results) -> dict[Path, str]:
+def files(results: ModelReport) -> dict[Path, str]:
     """Path -> content, of the page and the plots."""
     return {PAGE: page(results)} | {PLOTS / name: svg for name, svg in charts.draw(results).items()}
 
 
-def page(results: Results) -> str:
+def page(results: ModelReport) -> str:
     """The page as Markdown."""
     return _TEMPLATE.read_text().format(
         made=results.made,
@@ -74,20 +74,20 @@ def page(results: Results) -> str:
     )
 
 
-def _protocol(protocol: Protocol, results: Results) -> str:
+def _protocol(protocol: Protocol, results: ModelReport) -> str:
     title = protocol.name[0].upper() + protocol.name[1:]
     asked = f"{protocol.ratings:,} ratings of {protocol.users} users."
     tables = (_figures(protocol.rows, metrics) for metrics in (_RATING, _RANKING))
     return "\n\n".join((f"### {title}", f"{asked} {_source(results)}", *tables, ""))
 
 
-def _figures(rows: Sequence[Row], metrics: dict[str, str]) -> str:
+def _figures(rows: Sequence[AlgorithmResult], metrics: dict[str, str]) -> str:
     shown = (row for row in rows if metrics.keys() <= row.figures.keys())
     cells = ([row.name, *(_shown(row.figures[m], _DIGITS.get(m, 3)) for m in metrics)] for row in shown)
     return _table(["system", *metrics.values()], cells)
 
 
-def _costs(rows: Sequence[Row]) -> str:
+def _costs(rows: Sequence[AlgorithmResult]) -> str:
     head = ["system", "training, CPU s", "an answer, µs", "in memory, kB", "on disk, kB"]
     cells = (
         [
@@ -102,7 +102,7 @@ def _costs(rows: Sequence[Row]) -> str:
     return _table(head, cells)
 
 
-def _cuts(results: Results) -> str:
+def _cuts(results: ModelReport) -> str:
     systems = results.cuts[0].rmse
     head = ["cut", "users", "new", *(f"{who}, {group}" for who in systems for group in ("known", "new"))]
     rows = (
@@ -113,24 +113,24 @@ def _cuts(results: Results) -> str:
     return _table(head, rows)
 
 
-def _lists(results: Results) -> str:
+def _lists(results: ModelReport) -> str:
     rows = ([name, *(_shown(figure, 3) for figure in cut.ndcg.values())] for name, cut in _named(results))
     return _table(["cut", *results.cuts[0].ndcg], rows)
 
 
-def _intervals(results: Results) -> str:
+def _intervals(results: ModelReport) -> str:
     groups = ("all", "known", "new")
     rows = ([name, *(_shown(cut.covered.get(group), 3) for group in groups)] for name, cut in _named(results))
     return _table(["cut", "all", "known users", "new users"], rows)
 
 
-def _named(results: Results) -> Iterable[tuple[str, Cut]]:
+def _named(results: ModelReport) -> Iterable[tuple[str, Cut]]:
     *past, newest = results.cuts
     named = [(f"{cut.at:.1f}", cut) for cut in past]
     return [*named, ("these together", results.pooled), (f"{newest.at:.1f}, the newest slice", newest)]
 
 
-def _cohorts(results: Results) -> str:
+def _cohorts(results: ModelReport) -> str:
     found = results.cohorts
     lists = {f"{name}, past cuts": past for name, past in found.past.items()}
     lists[f"{found.serves}, newest slice"] = found.newest
@@ -147,7 +147,7 @@ def _cohorts(results: Results) -> str:
     return _table(head, rows)
 
 
-def _difference(found: Comparison) -> list[str]:
+def _difference(found: PairedComparison) -> list[str]:
     ends = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
     return [_number(found.ours, 3), _number(found.theirs, 3), ends]
 
@@ -157,11 +157,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _source(results: Results) -> str:
+def _source(results: ModelReport) -> str:
     return f"(Seed {results.seed}, data `{results.data[:12]}`.)"
 
 
-def _shown(figure: Figure | None, digits: int) -> str:
+def _shown(figure: Estimate | None, digits: int) -> str:
     """The figure with its interval."""
     if figure is None:
         return "-"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from marquee.evaluation.bootstrap import Figure
-from marquee.evaluation.paired_test import Comparison
+from marquee.evaluation.bootstrap import Estimate
+from marquee.evaluation.paired_test import PairedComparison
 
 
-class Row(msgspec.Struct, frozen=True):
+class AlgorithmResult(msgspec.Struct, frozen=True):
     """One system under one protocol. ``cpu_s``: of one training, on average; ``answer_us``: of a list of 20;
     ``in_memory`` and ``on_disk``: bytes."""
 
     name: str
-    figures: dict[str, Figure]
+    figures: dict[str, Estimate]
     cpu_s: float
     answer_us: float
     in_memory: int
@@ -26,7 +26,7 @@ class Protocol(msgspec.Struct, frozen=True):
     name: str
     ratings: int
     users: int
-    rows: list[Row]
+    rows: list[AlgorithmResult]
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -41,9 +41,9 @@ class Cut(msgspec.Struct, frozen=True):
     ratings: int
     users: int
     new_users: int
-    rmse: dict[str, dict[str, Figure]]
-    ndcg: dict[str, Figure]
-    covered: dict[str, Figure]
+    rmse: dict[str, dict[str, Estimate]]
+    ndcg: dict[str, Estimate]
+    covered: dict[str, Estimate]
 
 
 class Cohorts(msgspec.Struct, frozen=True):
@@ -51,12 +51,12 @@ class Cohorts(msgspec.Struct, frozen=True):
     over the past cuts together, and with what serves on the newest slice. NDCG at 10 and 20; empty where
     nobody is new."""
 
-    past: dict[str, list[Comparison]]
-    newest: list[Comparison]
+    past: dict[str, list[PairedComparison]]
+    newest: list[PairedComparison]
     serves: str
 
 
-class Results(msgspec.Struct, frozen=True):
+class ModelReport(msgspec.Struct, frozen=True):
     """Everything. ``made``: the day; ``machine``: its class; ``notes``: by system, what it is."""
 
     made: str

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from benchmarks.models.algorithms import Entry
-from benchmarks.models.compared_systems import System
+from benchmarks.models.algorithms import Algorithm
+from benchmarks.models.compared_systems import ComparedAlgorithm
 from marquee.data.splits import Split
 from marquee.evaluation import offline
 from marquee.scoring.topk import top_n
@@ -22,7 +22,7 @@ SHOWN = 20
 _ASKED = 200  # users whose answers are timed
 
 
-def measure(entry: Entry, split: Split, params: Params) -> Arrays:
+def measure(entry: Algorithm, split: Split, params: Params) -> Arrays:
     """By one thread. ``cpu_s``, ``answer_us``, ``in_memory``, ``on_disk``: one number each.
 
     Of a system that rates: by user of the test ``users``, the sums ``squared`` and ``absolute`` of the errors, and
@@ -41,7 +41,7 @@ def measure(entry: Entry, split: Split, params: Params) -> Arrays:
     return found
 
 
-def _rated(system: System, split: Split) -> Arrays:
+def _rated(system: ComparedAlgorithm, split: Split) -> Arrays:
     squared, absolute, counts = offline.errors_by_user(system.candidate, split.test)
     return {
         "users": np.unique(split.test.users),
@@ -51,7 +51,7 @@ def _rated(system: System, split: Split) -> Arrays:
     }
 
 
-def _ranked(system: System, split: Split) -> Arrays:
+def _ranked(system: ComparedAlgorithm, split: Split) -> Arrays:
     found = offline.ranking(system.candidate, split)
     novelty = _surprise(split)[found.shown].mean(axis=1)
     return {"ranked": found.users, "shown": found.shown, "novelty": novelty, **offline.by_user(found)}
@@ -68,7 +68,7 @@ def _surprise(split: Split) -> Floats:
     return found
 
 
-def _answer_us(system: System, split: Split) -> float:
+def _answer_us(system: ComparedAlgorithm, split: Split) -> float:
     """The median time from a user's row to his list of 20 films, HTTP and the reading of the row apart."""
     seconds = []
     ratings = split.train.ratings

@@ -20,7 +20,7 @@ Scale = Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class SvgPanel:
     """One column of a plot: by row its value with an interval. ``line``: a value to be marked."""
 
     title: str
@@ -28,7 +28,7 @@ class Panel:
     line: float | None = None
 
 
-def intervals(about: str, rows: Sequence[str], panels: Sequence[Panel], bold: Sequence[str] = ()) -> str:
+def intervals(about: str, rows: Sequence[str], panels: Sequence[SvgPanel], bold: Sequence[str] = ()) -> str:
     """A dot with its interval for each row, in panels beside each other; ``bold`` rows stand out."""
     width = _LEFT + len(panels) * (_PANEL + _GAP)
     foot = _TOP + len(rows) * _ROW
@@ -82,7 +82,7 @@ def scatter(
     return _svg(about, width, height, parts)
 
 
-def _scale(panel: Panel, left: float) -> tuple[Scale, list[float]]:
+def _scale(panel: SvgPanel, left: float) -> tuple[Scale, list[float]]:
     ends = [end for value in panel.values.values() for end in value]
     ends += [panel.line] if panel.line is not None else []
     ticks = _ticks(min(ends, default=0.0), max(ends, default=1.0))
@@ -90,7 +90,7 @@ def _scale(panel: Panel, left: float) -> tuple[Scale, list[float]]:
     return (lambda value: left + (value - ticks[0]) / span * _PANEL), ticks
 
 
-def _axis(panel: Panel, scale: tuple[Scale, list[float]], foot: float) -> str:
+def _axis(panel: SvgPanel, scale: tuple[Scale, list[float]], foot: float) -> str:
     place, ticks = scale
     parts = [f'<text x="{place(ticks[0]):.1f}" y="16">{escape(panel.title)}</text>']
     for tick in ticks:

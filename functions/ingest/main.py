@@ -19,8 +19,8 @@ import functions_framework
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, DatabaseUnavailable, PushRefused, PushUnverifiable
-from marquee.events.parser import LineParser
-from marquee.ingest.handler import Ingest
+from marquee.events.parser import EventParser
+from marquee.ingest.handler import IngestHandler
 from marquee.ingest.push_identity import PushIdentity
 
 _log = logging.getLogger("marquee.ingest")
@@ -28,14 +28,14 @@ _lock = threading.Lock()
 
 
 @cache
-def _assemble() -> tuple[Ingest, PushIdentity | None]:
+def _assemble() -> tuple[IngestHandler, PushIdentity | None]:
     settings = Settings.from_mapping(os.environ).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     gc.set_threshold(
         100_000
     )  # A batch is tens of thousands of tuples that die with it: no reason to look for rings.
     database = Database(settings.database_url, connections=settings.database_connections)
-    return Ingest(database, LineParser(settings.time_zone, settings.rating_max)), _identity(settings)
+    return IngestHandler(database, EventParser(settings.time_zone, settings.rating_max)), _identity(settings)
 
 
 def _identity(settings: Settings) -> PushIdentity | None:

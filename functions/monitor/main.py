@@ -18,7 +18,7 @@ import msgspec
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, TransientError
-from marquee.monitoring.run import Task, run
+from marquee.monitoring.run import Task, run_monitor
 from marquee.monitoring.tasks import tasks
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
@@ -45,7 +45,7 @@ def monitor(request: flask.Request) -> flask.Response:
         return _answer(405, b"POST to run the monitor once.\n", "text/plain", Allow="POST")
     try:
         with _lock:
-            summary = run(*_assemble())
+            summary = run_monitor(*_assemble())
     except (TransientError, DatabaseRefused) as error:
         _log.error("nothing was done: %s", error)
         return _answer(503, b"The database cannot be asked now.\n", "text/plain", **{"Retry-After": "60"})

@@ -20,19 +20,19 @@ import functions_framework
 
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
-from marquee.serving.app import Once, assemble
-from marquee.serving.fast_path import Environ, Shortcut
+from marquee.serving.app import LazyService, create_service
+from marquee.serving.fast_path import Environ, FastPath
 from marquee.serving.http_api import Reply
-from marquee.serving.instrumentation import Observed
+from marquee.serving.instrumentation import InstrumentedApp
 
 
-def _assemble() -> Observed:
+def _assemble() -> InstrumentedApp:
     settings = Settings.from_mapping(os.environ)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return assemble(settings)
+    return create_service(settings)
 
 
-_service = Once(_assemble)
+_service = LazyService(_assemble)
 
 
 def _reply(method: str, path: str, environ: Environ) -> Reply:
@@ -67,5 +67,5 @@ def _begin() -> None:
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
-    flask.current_app.wsgi_app = Shortcut(flask.current_app.wsgi_app, _reply)
+    flask.current_app.wsgi_app = FastPath(flask.current_app.wsgi_app, _reply)
     os.register_at_fork(after_in_child=lambda: threading.Thread(target=_begin, daemon=True).start())

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks.models import aggregate, backtest_windows, compare, report, svg
-from benchmarks.models.aggregate import Settings
-from benchmarks.models.algorithms import ROSTER, SERVED_RANKING, SERVED_RATING
-from benchmarks.models.report_model import Results
+from benchmarks.models.aggregate import AggregateSettings
+from benchmarks.models.algorithms import ALGORITHMS, SERVED_RANKING, SERVED_RATING
+from benchmarks.models.report_model import ModelReport
 from benchmarks.models.split_metrics import Arrays
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,8 +24,9 @@ from tests.support.synthetic_data import SECOND, blocks
 from marquee.cli.main import main
 from marquee.data import sources
 from marquee.data.dataset import Dataset
-from marquee.data.side_information import Facts
-from marquee.models.cohort_preferences import SHRUNK_BY
+from marquee.data.side_information import SideInformation
+from marquee.models.cohort_preferences import PRIOR_STRENGTH
+from marquee.models.trainer_port import Progress
 from marquee.training.params import Params
 
 ROOT = Path(__file__).parents[2]
@@ -37,9 +38,9 @@ QUICK = msgspec.structs.replace(
     | {"bayesian_svd": PARAMS.trainers["bayesian_svd"] | {"sweeps": 6, "burn_in": 2}},
     evaluation=msgspec.structs.replace(PARAMS.evaluation, resamples=50),
 )
-SETTINGS = Settings.of(QUICK, "data")
+SETTINGS = AggregateSettings.of(QUICK, "data")
 ALL_BUT_LARGE = [
-    name for name in ROSTER if name != "Bayesian SVD, large"
+    name for name in ALGORITHMS if name != "Bayesian SVD, large"
 ]  # The same code with other numbers.
 
 
@@ -51,20 +52,22 @@ def threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_page_is_that_of_the_committed_results() -> None:
     """Page and plots are what `marquee compare --page-only` writes now, and every system is in them."""
-    results = msgspec.json.decode((ROOT / report.RESULTS).read_bytes(), type=Results)
-    assert list(results.notes) == list(ROSTER)
-    assert [[row.name for row in protocol.rows] for protocol in results.protocols] == [list(ROSTER)] * 3
+    results = msgspec.json.decode((ROOT / report.RESULTS).read_bytes(), type=ModelReport)
+    assert list(results.notes) == list(ALGORITHMS)
+    assert [[row.name for row in protocol.rows] for protocol in results.protocols] == [list(ALGORITHMS)] * 3
     for path, text in report.files(results).items():
         assert (ROOT / path).read_text() == text, f"{path} is stale: marquee compare --page-only"
 
 
 def test_the_committed_results_are_of_these_parameters(base_data: Path) -> None:
     """Of the data and the seed that the pipeline learns from: a change of either asks for a new run."""
-    results = msgspec.json.decode((ROOT / report.RESULTS).read_bytes(), type=Results)
+    results = msgspec.json.decode((ROOT / report.RESULTS).read_bytes(), type=ModelReport)
     assert results.seed == PARAMS.seed
-    assert results.cohorts.serves == f"{SHRUNK_BY:,.0f}"
+    assert results.cohorts.serves == f"{PRIOR_STRENGTH:,.0f}"
     base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
-    assert results.data == Dataset.of(base.ratings, sources.no_rows(), 1.0, 5.0, base.facts).sha256()
+    assert (
+        results.data == Dataset.of(base.ratings, sources.empty_interactions(), 1.0, 5.0, base.facts).sha256()
+    )
     rmse = {row.name: row.figures["rmse"].value for row in results.protocols[1].rows if "rmse" in row.figures}
     assert min(rmse, key=rmse.__getitem__) in (SERVED_RATING, "Bayesian SVD, large")
 
@@ -92,9 +95,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def _results(base: Path, cache: Path, systems: list[str], progress: compare.Progress) -> Results:
+def _results(base: Path, cache: Path, systems: list[str], progress: Progress) -> ModelReport:
     found = sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC))
-    data = Dataset.of(found.ratings, sources.no_rows(), 1.0, 5.0, found.facts)
+    data = Dataset.of(found.ratings, sources.empty_interactions(), 1.0, 5.0, found.facts)
     return compare.compare(
         data, found.facts, QUICK, cache=cache, systems=systems, today=date(2026, 1, 1), progress=progress
     )
@@ -119,7 +122,7 @@ def test_the_command_on_a_small_world(base: Path, tmp_path: Path, capsys: pytest
     assert main(["compare", *words, *only]) == 0
     assert (tmp_path / "docs/models.md").read_text().count("docs") == 0
     assert capsys.readouterr().out.splitlines()[0] == "docs/models.md"
-    results = msgspec.json.decode((tmp_path / report.RESULTS).read_bytes(), type=Results)
+    results = msgspec.json.decode((tmp_path / report.RESULTS).read_bytes(), type=ModelReport)
     for protocol in results.protocols:
         assert [row.name for row in protocol.rows] == ALL_BUT_LARGE
         for row in protocol.rows:
@@ -197,7 +200,7 @@ def test_coverage_is_what_anybody_is_shown() -> None:
 
 def test_slices_follow_one_another_and_know_nothing_of_what_comes(base: Path) -> None:
     found = sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC))
-    data = Dataset.of(found.ratings, sources.no_rows(), 1.0, 5.0, Facts())
+    data = Dataset.of(found.ratings, sources.empty_interactions(), 1.0, 5.0, SideInformation())
     parts = [backtest_windows.split_at(data, at) for at in backtest_windows.CUTS]
     for split in parts:
         assert split.train.ratings.times.max() < split.test.times.min()
@@ -218,7 +221,7 @@ def test_the_ends_lie_between_the_ticks(low: float, span: float) -> None:
 
 def test_plots_are_small_and_well_formed() -> None:
     """Names are escaped; there is a style for a dark page."""
-    panels = [svg.Panel("a < b", {"x & y": (0.5, 0.4, 0.6)}, 0.8), svg.Panel("empty", {})]
+    panels = [svg.SvgPanel("a < b", {"x & y": (0.5, 0.4, 0.6)}, 0.8), svg.SvgPanel("empty", {})]
     for drawn in (
         svg.intervals("about", ["x & y"], panels, ["x & y"]),
         svg.scatter("about", {"x & y": (0.1, 0.9), "z": (10.0, 0.91)}, ("s", "RMSE"), ["z"]),

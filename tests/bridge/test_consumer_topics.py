@@ -10,7 +10,7 @@ from tests.bridge.stage import PARTITIONS, Stage, numbered_lines, stage_of_its_o
 
 from marquee.bridge.consumer import Bridge
 from marquee.bridge.delivery.connect import connect
-from marquee.bridge.kafka_client import Topics
+from marquee.bridge.kafka_client import TopicIds
 from marquee.config.settings import Settings
 
 pytestmark = pytest.mark.servers
@@ -21,7 +21,7 @@ def test_stream_is_the_topics_id(stage: Stage) -> None:
     stage.produce(numbered_lines(1))
     with stage.bridge():
         stage.await_arrival(1)
-    topic_id = Topics(Settings.from_mapping(stage.environment())).id(stage.topic)
+    topic_id = TopicIds(Settings.from_mapping(stage.environment())).id(stage.topic)
     assert list(stage.receiver.records()) == [(stage.topic, topic_id, 0)]
     assert topic_id
     assert set("+/=").isdisjoint(topic_id)
@@ -48,7 +48,7 @@ def lines_by_stream(stage: Stage) -> list[int]:
     return [len(lines) for lines in found.values()]
 
 
-class FakeTopics(Topics):
+class FakeTopics(TopicIds):
     """A broker that tells another id of the same topic when it is told to."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class FakeTopics(Topics):
 
 def test_topic_that_is_replaced_unnoticed_by_the_group(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """No partition was lost and no error came: the regular look at the topic's id finds it."""
-    monkeypatch.setattr("marquee.bridge.consumer.LOOK_AT_TOPIC_EVERY_S", 0.1)
+    monkeypatch.setattr("marquee.bridge.consumer.TOPIC_CHECK_INTERVAL_S", 0.1)
     stage.produce(numbered_lines(100))
     settings, topics, stop = Settings.from_mapping(stage.environment()), FakeTopics(), threading.Event()
     delivery = connect(stage.receiver.url, timeout_s=30)

@@ -16,7 +16,7 @@ from tests.servers.receiver import Receiver
 from marquee.bridge.delivery.connect import connect
 from marquee.bridge.delivery.delivery import Delivery
 from marquee.errors import DeliveryFailed, InvalidBatch, SettingsError
-from marquee.events.batches import StreamBatch, record
+from marquee.events.batches import StreamBatch, make_record
 from marquee.events.envelopes import STREAM_BATCH, Envelope, from_http, open_envelope, seal
 from marquee.local.process import free_port
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.servers
 
 
 def _envelope(number: int, size: int = 10) -> Envelope:
-    return seal(StreamBatch("log", "s", 0, (record(number, 0, b"x" * size),)))
+    return seal(StreamBatch("log", "s", 0, (make_record(number, 0, b"x" * size),)))
 
 
 class Place(ABC):

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.bridge.stage import Stage, numbered_lines
 from tests.support.waiting import wait_until
 
-from marquee.bridge.bridge_stats import PartitionState, Tally
-from marquee.bridge.exporter import served
+from marquee.bridge.bridge_stats import BridgeStats, PartitionState
+from marquee.bridge.exporter import serve_metrics
 from marquee.cli.run_bridge import forward
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
@@ -35,7 +35,7 @@ class FakeBridge:
     """Two partitions, one of which is behind."""
 
     def __init__(self) -> None:
-        self.tally = Tally(lines_read=700, lines_accepted=600, retries=3)
+        self.tally = BridgeStats(lines_read=700, lines_accepted=600, retries=3)
         for lines in (1, 100, 101, 99_999):
             self.tally.batch_lines.add(lines)
 
@@ -46,7 +46,7 @@ class FakeBridge:
 def test_every_number_is_told() -> None:
     """Counters, buckets that add up, and gauges by partition; what is not known is left out."""
     port = free_port()
-    with served(port, FakeBridge()):
+    with serve_metrics(port, FakeBridge()):
         found = scrape(port)
     assert found["lines_read_total", ""] == 700
     assert found["retries_total", ""] == 3
@@ -67,9 +67,9 @@ def test_every_number_is_told() -> None:
 def test_port_that_is_taken_is_a_setting_to_mend() -> None:
     port = free_port()
     with (
-        served(port, FakeBridge()),
+        serve_metrics(port, FakeBridge()),
         pytest.raises(SettingsError, match="MARQUEE_METRICS_PORT"),
-        served(port, FakeBridge()),
+        serve_metrics(port, FakeBridge()),
     ):
         pass
 

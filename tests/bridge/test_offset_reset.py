@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marquee.bridge.offset_reset import Rewind, first_missing, gone
+from marquee.bridge.offset_reset import OffsetReset, first_unwritten, missing_after_retention
 from marquee.db.written_offsets import Ranges
 
 
@@ -23,10 +23,10 @@ from marquee.db.written_offsets import Ranges
 )
 def test_where_to_read_on(written: Ranges, oldest: int, missing: int, lost: int) -> None:
     """The first offset that is in Kafka and not in the ledger; and what is in neither."""
-    assert (first_missing(written, oldest), gone(written, oldest)) == (missing, lost)
+    assert (first_unwritten(written, oldest), missing_after_retention(written, oldest)) == (missing, lost)
 
 
 def test_what_is_read_again() -> None:
     """What lies between the new place and the old one; before the first commit nothing was read."""
-    assert Rewind(0, 90, 50, 0).again == 40
-    assert Rewind(0, None, 50, 0).again == 0
+    assert OffsetReset(0, 90, 50, 0).again == 40
+    assert OffsetReset(0, None, 50, 0).again == 0

@@ -7,7 +7,8 @@ from concurrent.futures import Future
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.bridge.partition_buffer import INVALID_BACKOFF_S, LONGEST_BACKOFF_S, Lane, Limits, Tally
+from marquee.bridge.bridge_stats import BridgeStats
+from marquee.bridge.partition_buffer import INVALID_BACKOFF_S, MAX_BACKOFF_S, Limits, PartitionBuffer
 from marquee.errors import DeliveryFailed, InvalidBatch
 from marquee.events.batches import StreamBatch
 from marquee.events.envelopes import Envelope, open_envelope
@@ -38,12 +39,12 @@ class FakeDelivery:
         return [batch for batch in opened if isinstance(batch, StreamBatch)]
 
 
-def _lane(delivery: FakeDelivery, **limits: float) -> Lane:
+def _lane(delivery: FakeDelivery, **limits: float) -> PartitionBuffer:
     given = {"lines": 2, "bytes": 1000, "wait_s": 1.0, "window": 2} | limits
-    return Lane("log", "stream", 0, Limits(**given), delivery, Tally())  # type: ignore[arg-type]
+    return PartitionBuffer("log", "stream", 0, Limits(**given), delivery, BridgeStats())  # type: ignore[arg-type]
 
 
-def _fill(lane: Lane, count: int, value: bytes = b"x") -> None:
+def _fill(lane: PartitionBuffer, count: int, value: bytes = b"x") -> None:
     for offset in range(count):
         lane.extend([offset], [7], [value], now=0.0)
 
@@ -196,7 +197,7 @@ def test_failed_batch_is_tried_for_ever_with_growing_pauses() -> None:
         lane.pump(now)
         lane.pump(now + 0.04)
         assert len(delivery.submitted) == attempt + 1
-        now += LONGEST_BACKOFF_S
+        now += MAX_BACKOFF_S
         lane.pump(now)
         assert len(delivery.submitted) == attempt + 2
     assert {envelope.id for envelope, _ in delivery.submitted} == {"log/0/0-1"}

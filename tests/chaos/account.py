@@ -66,7 +66,7 @@ def account(database: Database, ledger: Ledger, in_kafka: Places | None = None) 
         doubled=sum(len(found) - 1 for found in rows.values()),
         wrong=len(wrong),
         examples=tuple(wrong[:5]),
-        totals_agree=line_counts.totals(database) == line_counts.counts(database),
+        totals_agree=line_counts.count_all(database) == line_counts.count_records(database),
         viewings_agree=_viewings_agree(database),
     )
 

@@ -10,8 +10,8 @@ from tests.chaos.monkey import Monkey
 from tests.chaos.system import ChaosSystem
 
 from marquee.config.settings import Settings
-from marquee.events.kinds import Malformed
-from marquee.events.parser import LineParser
+from marquee.events.kinds import MalformedRecord
+from marquee.events.parser import EventParser
 
 KILLS, SEED = 7, 1
 
@@ -32,7 +32,7 @@ def test_every_line_once_whatever_is_killed(tmp_path: Path) -> None:
 
 def test_lines_are_what_they_are_said_to_be() -> None:
     """The fate that the account expects of a line is the parser's verdict on it."""
-    parser = LineParser(Settings().time_zone, 5)
+    parser = EventParser(Settings().time_zone, 5)
     for number in range(2_000):
         known = line(number, SEED)
         try:
@@ -40,4 +40,4 @@ def test_lines_are_what_they_are_said_to_be() -> None:
         except UnicodeDecodeError:
             assert known.table == "quarantine"
             continue
-        assert isinstance(event, Malformed) == (known.table == "quarantine")
+        assert isinstance(event, MalformedRecord) == (known.table == "quarantine")

@@ -10,7 +10,7 @@ from docs.generate import configuration_page
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.config.fields import masked
+from marquee.config.fields import mask_password
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 
@@ -100,7 +100,7 @@ def test_a_secret_in_a_url_that_cannot_be_read_is_hidden_whole() -> None:
     ],
 )
 def test_masked_hides_only_the_password(url: str, shown: str) -> None:
-    assert masked(url) == shown
+    assert mask_password(url) == shown
 
 
 def test_configuration_page_is_what_the_settings_say() -> None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from marquee.config.timestamps import in_zone, moment
+from marquee.config.timestamps import timestamp, with_default_zone
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from marquee.config.timestamps import in_zone, moment
     ],
 )
 def test_a_time_without_a_zone_is_in_the_logs(text: str, expected: datetime) -> None:
-    assert in_zone(moment(text), ZoneInfo("Europe/Berlin")) == expected
+    assert with_default_zone(timestamp(text), ZoneInfo("Europe/Berlin")) == expected
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "14.2.2026"])
@@ -29,5 +29,5 @@ def test_what_is_no_time_is_shown_beside_what_is(text: str) -> None:
     with pytest.raises(
         argparse.ArgumentTypeError, match=r"is not a time in ISO 8601, such as 2026-02-14,"
     ) as error:
-        moment(text)
+        timestamp(text)
     assert str(error.value).startswith(repr(text))

@@ -18,7 +18,7 @@ from marquee.costs.load import Job, System, Work
 from marquee.costs.prices import FILE, read_prices
 from marquee.costs.usage import NAT_INSTANCES
 from marquee.errors import SettingsError
-from marquee.events.batches import Impression, ImpressionFilm, StreamBatch, record
+from marquee.events.batches import Impression, ImpressionMovie, StreamBatch, make_record
 from marquee.events.envelopes import seal
 from marquee.local.infra_spec import read_functions, read_schedules
 
@@ -112,12 +112,12 @@ def test_bytes_are_those_of_real_lines_and_lists() -> None:
         "movielog",
         "4" * 22,
         0,
-        tuple(record(123_456_789 + n, 1_700_000_000_000, t) for n, t in enumerate(texts)),
+        tuple(make_record(123_456_789 + n, 1_700_000_000_000, t) for n, t in enumerate(texts)),
     )
     assert len(seal(batch).data) / len(texts) == pytest.approx(WORK.line_bytes, rel=0.1)
     assert sum(map(len, texts)) / len(texts) == pytest.approx(WORK.kafka_bytes, rel=0.2)
     films = tuple(
-        ImpressionFilm("the+film+number+1234+1978", 1.2345678, 3.9876543, 0.9123456) for _ in range(20)
+        ImpressionMovie("the+film+number+1234+1978", 1.2345678, 3.9876543, 0.9123456) for _ in range(20)
     )
     shown = Impression(
         "i" * 36, datetime.now(UTC), "12345", "control", "20260214T000921-1a2b3c4d", 7, "personalised", films

@@ -27,22 +27,22 @@ LATE = datetime(2100, 1, 1, tzinfo=UTC)
 def test_unsound_ratings(row: tuple[str, str, float, int], says: str) -> None:
     """One rating that cannot be is named, with an example and what to do."""
     with pytest.raises(TrainingDataError, match=says):
-        base_checks.refuse_unsound(frame(("v", "a+1", 4.0, 1), row), 1, 5)
+        base_checks.validate_ratings(frame(("v", "a+1", 4.0, 1), row), 1, 5)
 
 
 def test_nothing_and_a_constant() -> None:
     """No rating at all, and ratings that are all alike, have an error each."""
     with pytest.raises(TrainingDataError, match="no ratings"):
-        base_checks.learnable(frame())
+        base_checks.drop_duplicate_ratings(frame())
     with pytest.raises(TrainingDataError, match="all 2 ratings are 4"):
-        base_checks.learnable(frame(("u", "a+1", 4.0, 1), ("v", "a+1", 4.0, 2)))
+        base_checks.drop_duplicate_ratings(frame(("u", "a+1", 4.0, 1), ("v", "a+1", 4.0, 2)))
 
 
 def test_the_newest_rating_wins() -> None:
     """Who rated twice meant the second; of two at one moment the higher one stays, in whatever order."""
     rows = [("u", "a+1", 2.0, 9), ("u", "a+1", 5.0, 3), ("v", "a+1", 1.0, 4), ("v", "a+1", 3.0, 4)]
     for order in (rows, rows[::-1]):
-        kept = base_checks.newest_of_each_pair(frame(*order))
+        kept = base_checks.latest_per_pair(frame(*order))
         assert sorted(zip(kept["user_id"], kept["value"], strict=True)) == [("u", 2.0), ("v", 3.0)]
 
 
@@ -50,7 +50,7 @@ def test_films_that_only_a_corrupted_line_names_are_left_out() -> None:
     """A film counts when the base data list it, or when enough different users rated or watched it."""
     rated = frame(("u", "listed+1", 4.0, 1), ("u", "new+1", 4.0, 1), ("u", "typo+1", 4.0, 1))
     watched = frame(("v", "new+1", 90.0, 1), ("u", "new+1", 90.0, 1), ("u", "typo+1", 50.0, 1))
-    assert base_checks.trusted_films([rated, watched], {"listed+1"}, 2) == {"listed+1", "new+1"}
+    assert base_checks.known_movies([rated, watched], {"listed+1"}, 2) == {"listed+1", "new+1"}
 
 
 def test_base_data(base_data: Path) -> None:

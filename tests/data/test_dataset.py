@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.synthetic_data import dataset, frame
 
 from marquee.data import splits
-from marquee.data.base_checks import newest_of_each_pair
+from marquee.data.base_checks import latest_per_pair
 from marquee.data.dataset import Dataset
 from marquee.errors import TrainingDataError
 
@@ -19,7 +19,7 @@ watched = st.tuples(users, films, st.integers(0, 120).map(float), st.integers(0,
 
 
 def frames(rows: list[tuple[str, str, float, int]]) -> pd.DataFrame:
-    return newest_of_each_pair(frame(*rows)) if rows else frame()
+    return latest_per_pair(frame(*rows)) if rows else frame()
 
 
 @st.composite
@@ -51,7 +51,7 @@ def test_rows_stand_for_ids(data: Dataset) -> None:
 def test_nothing_is_learnt_from_the_newest_slice(data: Dataset, fraction: float) -> None:
     """All that is learnt from is older than every rating that is asked about, viewings included."""
     try:
-        split = splits.newest(data, fraction)
+        split = splits.temporal_holdout(data, fraction)
     except TrainingDataError:
         whole = data.ratings.times
         assert whole[int(len(whole) * (1 - fraction))] == whole[0]
@@ -67,7 +67,7 @@ def test_nothing_is_learnt_from_the_newest_slice(data: Dataset, fraction: float)
 @given(datasets(), st.sampled_from([0.2, 0.5]))
 def test_each_users_last_ratings(data: Dataset, fraction: float) -> None:
     """Of each user with n ratings the last floor(n * fraction) are held out, none of them older than a kept one."""
-    split = splits.last_of_each_user(data, fraction)
+    split = splits.per_user_holdout(data, fraction)
     for user in range(data.n_users):
         kept = split.train.ratings.times[split.train.ratings.users == user]
         held = split.test.times[split.test.users == user]
@@ -79,7 +79,7 @@ def test_each_users_last_ratings(data: Dataset, fraction: float) -> None:
 def test_folds_ask_about_each_rating_once(data: Dataset, n_folds: int, seed: int) -> None:
     """Each rating is in the test of exactly one fold, and in the training of all the others."""
     asked = []
-    for split in splits.folds(data, n_folds, seed):
+    for split in splits.k_folds(data, n_folds, seed):
         asked += data.pairs(split.test).tolist()
         assert not set(data.pairs(split.test)) & set(data.pairs(split.train.ratings))
         assert len(split.test) + len(split.train.ratings) == len(data.ratings)
@@ -89,7 +89,7 @@ def test_folds_ask_about_each_rating_once(data: Dataset, n_folds: int, seed: int
 def test_one_moment_cannot_be_cut() -> None:
     """Ratings that all came at one moment give an error that says so."""
     with pytest.raises(TrainingDataError, match="2 ratings at 1 moments"):
-        splits.newest(dataset(frame(("u", "a+1", 3.0, 5), ("u", "b+1", 4.0, 5))), 0.5)
+        splits.temporal_holdout(dataset(frame(("u", "a+1", 3.0, 5), ("u", "b+1", 4.0, 5))), 0.5)
 
 
 def test_any_change_changes_the_digest() -> None:

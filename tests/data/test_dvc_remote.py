@@ -26,7 +26,7 @@ def directory(tmp_path: Path) -> Path:
 def test_what_was_pushed_is_fetched(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
     """A directory comes back file by file under the hash that DVC gives it; pushing twice writes nothing."""
     content = dvc_remote.push(store, directory)
-    assert content == dvc_hash.of(directory)
+    assert content == dvc_hash.hash_path(directory)
     assert content.endswith(".dir")
     before = sorted(store.list(""))
     assert dvc_remote.push(store, directory) == content
@@ -47,7 +47,7 @@ def test_a_single_file(store: ObjectStore, directory: Path, tmp_path: Path) -> N
 
 def test_what_is_not_there(file_store: ObjectStore, tmp_path: Path) -> None:
     """An unknown hash is an error that names it, and nothing appears."""
-    assert not dvc_remote.holds(file_store, "ab" * 16)
+    assert not dvc_remote.contains(file_store, "ab" * 16)
     for content in ("ab" * 16, "ab" * 16 + ".dir"):
         with pytest.raises(ObjectNotFound):
             dvc_remote.fetch(file_store, content, tmp_path / "back")
@@ -59,7 +59,7 @@ def test_damage_is_noticed(tmp_path: Path, directory: Path, of_listing: bool) ->
     """One byte of a file or of the listing is another: an error that says so, and nothing appears."""
     store = FileStore(tmp_path / "objects")
     content = dvc_remote.push(store, directory)
-    name = content if of_listing else dvc_hash.of_file(directory / "b.parquet")
+    name = content if of_listing else dvc_hash.hash_file(directory / "b.parquet")
     path = tmp_path / f"objects/files/md5/{name[:2]}/{name[2:]}"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(TrainingDataError, match=f"{name} has another hash"):

@@ -65,7 +65,7 @@ def test_ratings_are_in_order_of_time_and_name_films_as_the_log_does(tmp_path: P
 )
 def test_ids_have_the_form_of_the_log(title: str, released: str, movie_id: str) -> None:
     """Titles become ids by the log's rules."""
-    assert movielens.catalogue([("1", title, released, "Drama")])["1"][0] == movie_id
+    assert movielens.build_catalogue([("1", title, released, "Drama")])["1"][0] == movie_id
 
 
 def test_a_wheel_without_the_data_is_refused(tmp_path: Path) -> None:

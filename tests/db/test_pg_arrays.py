@@ -27,23 +27,23 @@ def through(database: Database, literal: str, kind: str) -> list[object]:
 @given(values=st.lists(_TEXT | st.sampled_from(["", "NULL", "null", '"', "\\", "{}", ",", "a b"])))
 def test_texts(plain_database: Database, values: list[str]) -> None:
     """Quotes, braces, backslashes, blanks, nothing at all, and the word NULL."""
-    assert through(plain_database, pg_arrays.texts(values), "text") == values
+    assert through(plain_database, pg_arrays.text_array(values), "text") == values
 
 
 @_EVERY
 @given(values=st.lists(st.binary()))
 def test_binaries(plain_database: Database, values: list[bytes]) -> None:
-    assert [bytes(v) for v in through(plain_database, pg_arrays.binaries(values), "bytea")] == values  # type: ignore[call-overload]
+    assert [bytes(v) for v in through(plain_database, pg_arrays.binary_array(values), "bytea")] == values  # type: ignore[call-overload]
 
 
 @_EVERY
 @given(values=st.lists(st.integers(-(2**63), 2**63 - 1)))
 def test_numbers(plain_database: Database, values: list[int]) -> None:
-    assert through(plain_database, pg_arrays.numbers(values), "bigint") == values
+    assert through(plain_database, pg_arrays.number_array(values), "bigint") == values
 
 
 @_EVERY
 @given(values=st.lists(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))))
 def test_times(plain_database: Database, values: list[datetime]) -> None:
     """To the microsecond."""
-    assert through(plain_database, pg_arrays.times(values), "timestamptz") == values
+    assert through(plain_database, pg_arrays.time_array(values), "timestamptz") == values

@@ -75,7 +75,7 @@ def test_everything_goes_through_one_pooled_connection(
         for thread in threads:
             thread.join()
         history = user_history(database, "7", None, 5_000)
-        counts = line_counts.counts(database)
+        counts = line_counts.count_records(database)
         clients = pool.clients()
         backends = rows(database, "SELECT count(*) FROM pg_stat_activity WHERE client_port > 0")
         assert rows(database, "SELECT count(*) FROM pg_prepared_statements") == [(0,)]

@@ -9,38 +9,38 @@ from tests.support.records import batch, rate, rows, watch
 
 from marquee.db import retrain_runs
 from marquee.db.pool import Database
-from marquee.db.retrain_runs import Retraining
-from marquee.events.parser import LineParser
+from marquee.db.retrain_runs import RetrainRun
+from marquee.events.parser import EventParser
 from marquee.ingest import retention_terms
 from marquee.ingest.store import write_batch
 
 START = datetime(2026, 2, 14, tzinfo=UTC)
-RUN = Retraining("r1", START, START + timedelta(minutes=2), START, "v1", "released", "better", {"rmse": 0.93})
+RUN = RetrainRun("r1", START, START + timedelta(minutes=2), START, "v1", "released", "better", {"rmse": 0.93})
 
 
 def test_runs_come_back_newest_first(database: Database) -> None:
-    refused = Retraining(
+    refused = RetrainRun(
         "r2", START + timedelta(hours=1), START + timedelta(hours=2), None, None, "failed", "no data"
     )
-    retrain_runs.record(database, RUN)
-    retrain_runs.record(database, refused)
-    assert retrain_runs.latest(database) == [refused, RUN]
-    assert retrain_runs.latest(database, 1) == [refused]
+    retrain_runs.record_run(database, RUN)
+    retrain_runs.record_run(database, refused)
+    assert retrain_runs.latest_runs(database) == [refused, RUN]
+    assert retrain_runs.latest_runs(database, 1) == [refused]
 
 
 def test_the_same_run_again_replaces_its_record(database: Database) -> None:
-    retrain_runs.record(database, RUN)
-    retrain_runs.record(database, replace(RUN, outcome="refused", reason="worse"))
-    assert [(run.outcome, run.reason) for run in retrain_runs.latest(database)] == [("refused", "worse")]
+    retrain_runs.record_run(database, RUN)
+    retrain_runs.record_run(database, replace(RUN, outcome="refused", reason="worse"))
+    assert [(run.outcome, run.reason) for run in retrain_runs.latest_runs(database)] == [("refused", "worse")]
 
 
-def test_forgetting_keeps_what_lasts(plain_database: Database, parser: LineParser) -> None:
+def test_forgetting_keeps_what_lasts(plain_database: Database, parser: EventParser) -> None:
     """Raw watch rows of last month go; what was folded from them, and every rating, stays."""
     now = datetime.now(UTC)
     old, new = (f"{now - timedelta(days=days):%Y-%m-%dT%H:%M}" for days in (30, 1))
     lines = [watch(1, 5, time=old), watch(2, 5, time=new), rate(1, 3, time=old)]
     write_batch(plain_database, batch(lines), parser)
-    retention_terms.forget_old_rows(plain_database)
+    retention_terms.delete_expired_rows(plain_database)
     assert rows(plain_database, "SELECT user_id FROM watches") == [("2",)]
     assert rows(plain_database, "SELECT count(*) FROM viewings") == [(2,)]
     assert rows(plain_database, "SELECT count(*) FROM ratings") == [(1,)]
@@ -52,9 +52,9 @@ def test_what_is_past_its_term_goes(database: Database) -> None:
         with database.transaction() as cursor:
             query = "INSERT INTO monitor_runs (time, task, rows, seconds) VALUES (now() - %s::interval, 'x', 0, 0)"
             cursor.execute(query, (age,))
-    retention_terms.forget_old_rows(database)
+    retention_terms.delete_expired_rows(database)
     assert rows(database, "SELECT extract(day FROM now() - time)::int FROM monitor_runs") == [(29,)]
 
 
 def test_forgetting_is_no_error_anywhere(database: Database) -> None:
-    retention_terms.forget_old_rows(database)
+    retention_terms.delete_expired_rows(database)

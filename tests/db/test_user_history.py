@@ -12,14 +12,14 @@ from marquee.db.pool import Database
 from marquee.db.user_history import (
     _HISTORY,
     History,
-    RatedFilm,
-    WatchedFilm,
-    popular,
+    RatedMovie,
+    WatchedMovie,
+    popular_movies,
     ratings_until,
     user_history,
     viewings_until,
 )
-from marquee.events.parser import LineParser
+from marquee.events.parser import EventParser
 from marquee.ingest.store import write_batch
 
 _MANY = """
@@ -41,7 +41,7 @@ def moment(minute: int) -> datetime:
 
 
 @pytest.fixture
-def filled(database: Database, parser: LineParser) -> Database:
+def filled(database: Database, parser: EventParser) -> Database:
     lines = [
         rate(1, 4, "alien+1979", at(1)),
         rate(1, 2, "heat+1995", at(3)),
@@ -59,15 +59,16 @@ def filled(database: Database, parser: LineParser) -> Database:
 def test_history_is_newest_first(filled: Database) -> None:
     """Of a film rated twice the newer rating; of each viewing how far it got and when it was last watched."""
     assert user_history(filled, "1", None, 5_000) == History(
-        ratings=(RatedFilm("alien+1979", 5, moment(5)), RatedFilm("heat+1995", 2, moment(3))),
-        watched=(WatchedFilm("alien+1979", 30, moment(6)), WatchedFilm("heat+1995", 0, moment(2))),
+        ratings=(RatedMovie("alien+1979", 5, moment(5)), RatedMovie("heat+1995", 2, moment(3))),
+        watched=(WatchedMovie("alien+1979", 30, moment(6)), WatchedMovie("heat+1995", 0, moment(2))),
     )
 
 
 def test_history_since(filled: Database) -> None:
     """The moment itself counts."""
     assert user_history(filled, "1", moment(5), 5_000) == History(
-        ratings=(RatedFilm("alien+1979", 5, moment(5)),), watched=(WatchedFilm("alien+1979", 30, moment(6)),)
+        ratings=(RatedMovie("alien+1979", 5, moment(5)),),
+        watched=(WatchedMovie("alien+1979", 30, moment(6)),),
     )
 
 
@@ -75,7 +76,7 @@ def test_unknown_user_has_an_empty_history(filled: Database) -> None:
     assert user_history(filled, "3", None, 5_000) == History((), ())
 
 
-def test_history_is_bounded(database: Database, parser: LineParser) -> None:
+def test_history_is_bounded(database: Database, parser: EventParser) -> None:
     """A user who does nothing but rate costs an answer no more than a thousand rows."""
     lines = [rate(1, 3, f"film+{n:04d}", f"2026-02-14T00:00:00.{n:06d}") for n in range(1, 1_200)]
     write_batch(database, batch(lines), parser)
@@ -94,19 +95,19 @@ def test_history_is_read_by_an_index(plain_database: Database) -> None:
     assert "Seq Scan" not in plan
 
 
-def test_popular_is_what_was_watched_and_rated(filled: Database, parser: LineParser) -> None:
+def test_popular_is_what_was_watched_and_rated(filled: Database, parser: EventParser) -> None:
     """A rating weighs as a hundred minutes, and last week's half as much as today's."""
-    ranked = popular(filled, 10)
+    ranked = popular_movies(filled, 10)
     assert [movie_id for movie_id, _ in ranked] == ["alien+1979", "heat+1995"]
     assert ranked[0][1] == pytest.approx(2.02)
     old = [rate(3, 1, "old+1950", "2026-02-07T00:00")] * 3
     write_batch(filled, batch(old, 100), parser)
-    assert popular(filled, 10)[-1] == ("old+1950", pytest.approx(1.5))
-    assert len(popular(filled, 1)) == 1
+    assert popular_movies(filled, 10)[-1] == ("old+1950", pytest.approx(1.5))
+    assert len(popular_movies(filled, 1)) == 1
 
 
 def test_nothing_is_popular_at_first(database: Database) -> None:
-    assert popular(database, 20) == []
+    assert popular_movies(database, 20) == []
 
 
 def test_ratings_until_are_oldest_first(filled: Database) -> None:
@@ -125,7 +126,7 @@ def test_viewings_until(filled: Database) -> None:
     ]
 
 
-def test_many_ratings_come_in_batches(database: Database, parser: LineParser) -> None:
+def test_many_ratings_come_in_batches(database: Database, parser: EventParser) -> None:
     """More than one fetch, none twice and none left out."""
     lines = [rate(n, 1 + n % 5, time="2026-02-14T00:00") for n in range(10_001)]
     write_batch(database, batch(lines), parser)
@@ -134,7 +135,7 @@ def test_many_ratings_come_in_batches(database: Database, parser: LineParser) ->
 
 
 @pytest.mark.servers
-def test_abandoned_reading_gives_its_connection_back(database_url: str, parser: LineParser) -> None:
+def test_abandoned_reading_gives_its_connection_back(database_url: str, parser: EventParser) -> None:
     with closing(Database(database_url, wait_s=0.1)) as database:
         write_batch(database, batch([rate(1, 3), rate(2, 3)]), parser)
         ratings = ratings_until(database, datetime.now(UTC))

@@ -11,11 +11,11 @@ from tests.support.synthetic_data import blocks, checkerboard, dataset, frame
 from marquee.data import splits
 from marquee.data.splits import Split
 from marquee.evaluation import metrics, offline
-from marquee.evaluation.baselines import Candidate, bias_only, of_model
+from marquee.evaluation.baselines import Candidate, bias_baseline, model_candidate
 from marquee.evaluation.bootstrap import ratio_of_sums
 from marquee.evaluation.offline import EvaluationParams
 from marquee.training.params import Params
-from marquee.training.train_model import fit
+from marquee.training.train_model import train_model
 
 PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
 QUICK = EvaluationParams(resamples=200, interval=0.95)
@@ -30,8 +30,8 @@ def test_errors_of_a_constant() -> None:
     data = dataset(
         frame(("u", "a+1", 3.0, 1), ("u", "b+1", 5.0, 2), ("v", "a+1", 1.0, 3), ("v", "c+1", 4.0, 4))
     )
-    split = splits.newest(data, 0.6)
-    figures = offline.figures(constant(3.0), split, QUICK, 7, "hash")
+    split = splits.temporal_holdout(data, 0.6)
+    figures = offline.compute_metrics(constant(3.0), split, QUICK, 7, "hash")
     assert len(split.test) == 3
     assert figures["rmse"].value == pytest.approx(((4 + 4 + 1) / 3) ** 0.5)
     assert figures["mae"].value == pytest.approx((2 + 2 + 1) / 3)
@@ -47,7 +47,7 @@ def test_ranking_figures_by_hand() -> None:
         ("u", "e+1", 2.0, 10),
     )
     data = dataset(ratings)
-    split = splits.newest(data, 0.2)
+    split = splits.temporal_holdout(data, 0.2)
     by_letter = Candidate("letters", score=lambda users: np.tile(-np.arange(5.0), (len(users), 1)))
     found = offline.ranking_by_user(by_letter, split)
     assert {name: values.tolist() for name, values in found.items()} == {
@@ -62,7 +62,7 @@ def test_viewed_films_take_no_place() -> None:
     """A film that the user has watched before the cut is not recommended to him again."""
     ratings = frame(("u", "a+1", 4.0, 1), ("v", "b+1", 2.0, 2), ("v", "c+1", 3.0, 3), ("u", "c+1", 5.0, 9))
     data = dataset(ratings, frame(("u", "b+1", 99.0, 4)))
-    split = splits.newest(data, 0.25)
+    split = splits.temporal_holdout(data, 0.25)
     by_letter = Candidate("letters", score=lambda users: np.tile(-np.arange(3.0), (len(users), 1)))
     assert offline.ranking_by_user(by_letter, split)["ndcg@10"].tolist() == [1.0]
 
@@ -111,18 +111,18 @@ def test_bias_only_knows_biases() -> None:
     """Ratings that are a sum of a user's and a film's part are predicted nearly; a checkerboard is not."""
     rows = [(f"u{u}", f"f{f}+1", float(2 + u % 2 + f % 3), u * 20 + f) for u in range(20) for f in range(20)]
     data = dataset(frame(*rows))
-    squared, _, counts = offline.errors_by_user(bias_only(data, shrinkage=0.1), data.ratings)
+    squared, _, counts = offline.errors_by_user(bias_baseline(data, shrinkage=0.1), data.ratings)
     assert (squared.sum() / counts.sum()) ** 0.5 < 0.05
     board = dataset(checkerboard())
-    squared, _, counts = offline.errors_by_user(bias_only(board), board.ratings)
+    squared, _, counts = offline.errors_by_user(bias_baseline(board), board.ratings)
     assert (squared.sum() / counts.sum()) ** 0.5 > 1.8
 
 
 def test_a_user_without_history_is_shown_what_is_popular() -> None:
     """The model's candidate answers as the service does: no history, the popular films."""
     data = dataset(blocks(), frame(("zz", "b0+0000", 90.0, 1)))
-    model = fit(splits.newest(data, 0.1).train.viewings_before(0), PARAMS)
-    score = of_model(model).score
+    model = train_model(splits.temporal_holdout(data, 0.1).train.viewings_before(0), PARAMS)
+    score = model_candidate(model).score
     assert score is not None
     user = np.array([data.user_ids.index("zz")], np.int32)
     np.testing.assert_array_equal(score(user)[0], model.popularity)
@@ -131,8 +131,10 @@ def test_a_user_without_history_is_shown_what_is_popular() -> None:
 def test_a_whole_evaluation_is_reproducible() -> None:
     """Two evaluations of two trainings on the same split are equal, figure by figure; all candidates are there."""
     data = dataset(blocks())
-    split: Split = splits.newest(data, 0.2)
-    runs = [offline.evaluate(fit(split.train, PARAMS), split, QUICK, 5, data.sha256()) for _ in range(2)]
+    split: Split = splits.temporal_holdout(data, 0.2)
+    runs = [
+        offline.evaluate(train_model(split.train, PARAMS), split, QUICK, 5, data.sha256()) for _ in range(2)
+    ]
     assert runs[0] == runs[1]
     assert set(runs[0].figures) == {"model", "popularity", "bias_only"}
     assert {"rmse", "mae", "ndcg@10", "ndcg@20", "recall@10", "recall@20"} == set(runs[0].figures["model"])

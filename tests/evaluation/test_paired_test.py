@@ -9,10 +9,16 @@ import pytest
 from tests.support.synthetic_data import SECOND, blocks, dataset, frame
 
 from marquee.data.dataset import Dataset
-from marquee.data.splits import Split, after, newest
+from marquee.data.splits import Split, split_at_time, temporal_holdout
 from marquee.evaluation.baselines import Candidate
 from marquee.evaluation.offline import EvaluationParams
-from marquee.evaluation.paired_test import Comparison, GateParams, Verdict, by_ndcg, by_rmse
+from marquee.evaluation.paired_test import (
+    GateParams,
+    PairedComparison,
+    Significance,
+    compare_ndcg,
+    compare_rmse,
+)
 
 EVALUATION, SEED = EvaluationParams(resamples=400, interval=0.95), 7
 Ints = np.ndarray
@@ -36,32 +42,32 @@ def world() -> Dataset:
 
 @pytest.fixture(scope="module")
 def split(world: Dataset) -> Split:
-    return newest(world, 0.3)
+    return temporal_holdout(world, 0.3)
 
 
 def test_the_difference_is_exact_where_errors_are_constant(world: Dataset, split: Split) -> None:
     """Wrong by 1 everywhere against wrong by 1.5 everywhere: the difference is -.5, and so is its interval."""
     ours, theirs = (off_by(world, lambda u, e=e: np.full(len(u), e)) for e in (1.0, 1.5))
-    found = by_rmse(ours, theirs, split, *settled())
-    assert found.verdict is Verdict.BETTER
+    found = compare_rmse(ours, theirs, split, *settled())
+    assert found.verdict is Significance.BETTER
     assert (found.ours, found.theirs, found.users) == (1.0, 1.5, len(np.unique(split.test.users)))
     assert np.allclose([found.difference, found.low, found.high], -0.5)
-    assert by_rmse(theirs, ours, split, *settled()).verdict is Verdict.WORSE
+    assert compare_rmse(theirs, ours, split, *settled()).verdict is Significance.WORSE
 
 
 def test_equal_candidates_are_no_different(world: Dataset, split: Split) -> None:
     """A candidate against itself: the difference is 0 with an interval of no width, which is no loss."""
     one = off_by(world, lambda users: users / 50)
-    found = by_rmse(one, one, split, *settled())
-    assert (found.difference, found.low, found.high, found.verdict) == (0.0, 0.0, 0.0, Verdict.EQUAL)
+    found = compare_rmse(one, one, split, *settled())
+    assert (found.difference, found.low, found.high, found.verdict) == (0.0, 0.0, 0.0, Significance.EQUAL)
 
 
 def test_what_nobody_would_notice_is_no_difference(world: Dataset, split: Split) -> None:
     """Worse by .0005 for every single user: certain, and of no matter. By .002 it is worse."""
     theirs = off_by(world, lambda users: np.full(len(users), 1.0))
-    for more, verdict in ((0.0005, Verdict.EQUAL), (0.002, Verdict.WORSE)):
+    for more, verdict in ((0.0005, Significance.EQUAL), (0.002, Significance.WORSE)):
         ours = off_by(world, lambda users, more=more: np.full(len(users), 1.0 + more))  # type: ignore[misc]
-        assert by_rmse(ours, theirs, split, *settled()).verdict is verdict
+        assert compare_rmse(ours, theirs, split, *settled()).verdict is verdict
 
 
 def test_users_differ_more_than_candidates(world: Dataset, split: Split) -> None:
@@ -69,8 +75,8 @@ def test_users_differ_more_than_candidates(world: Dataset, split: Split) -> None
     though the users' spread is a hundred times that."""
     theirs = off_by(world, lambda users: users / 50 + 0.02)
     ours = off_by(world, lambda users: users / 50)
-    found = by_rmse(ours, theirs, split, *settled())
-    assert found.verdict is Verdict.BETTER
+    found = compare_rmse(ours, theirs, split, *settled())
+    assert found.verdict is Significance.BETTER
     assert -0.03 < found.low < found.high < -0.01
 
 
@@ -79,18 +85,18 @@ def test_one_loud_user_is_no_verdict(world: Dataset, split: Split) -> None:
     loud = int(split.test.users[0])
     theirs = off_by(world, lambda users: np.full(len(users), 1.0))
     ours = off_by(world, lambda users: np.where(users == loud, 2.0, 1.0))
-    found = by_rmse(ours, theirs, split, *settled())
+    found = compare_rmse(ours, theirs, split, *settled())
     assert found.difference > 0
-    assert found.verdict is Verdict.EQUAL
+    assert found.verdict is Significance.EQUAL
 
 
 def test_too_few_users_are_no_verdict(world: Dataset, split: Split) -> None:
     """Below the least number of users even a great difference is no verdict, and the text says so."""
     good, bad = (off_by(world, lambda u, e=e: np.full(len(u), e)) for e in (0.0, 3.0))
-    found = by_rmse(bad, good, split, *settled(least_users=1000))
-    assert found.verdict is Verdict.TOO_FEW
+    found = compare_rmse(bad, good, split, *settled(least_users=1000))
+    assert found.verdict is Significance.TOO_FEW
     assert "users are too few to tell" in str(found)
-    assert by_rmse(bad, good, after(world, 10**15), *settled()).verdict is Verdict.TOO_FEW
+    assert compare_rmse(bad, good, split_at_time(world, 10**15), *settled()).verdict is Significance.TOO_FEW
 
 
 def test_what_is_no_number_is_worse(world: Dataset, split: Split) -> None:
@@ -98,7 +104,7 @@ def test_what_is_no_number_is_worse(world: Dataset, split: Split) -> None:
     broken = off_by(world, lambda users: np.full(len(users), np.nan))
     good = off_by(world, lambda users: np.full(len(users), 1.0))
     for least in (1, 1000):
-        assert by_rmse(broken, good, split, *settled(least)).verdict is Verdict.WORSE
+        assert compare_rmse(broken, good, split, *settled(least)).verdict is Significance.WORSE
 
 
 def test_rankings(world: Dataset, split: Split) -> None:
@@ -107,14 +113,14 @@ def test_rankings(world: Dataset, split: Split) -> None:
     likes[world.ratings.users, world.ratings.items] = world.ratings.values
     knows = Candidate("knows", score=lambda users: likes[users])
     reverse = Candidate("reverse", score=lambda users: -likes[users])
-    found: Comparison = by_ndcg(knows, reverse, split, *settled())
-    assert (found.ours, found.verdict) == (1.0, Verdict.BETTER)
-    assert by_ndcg(reverse, knows, split, *settled()).verdict is Verdict.WORSE
+    found: PairedComparison = compare_ndcg(knows, reverse, split, *settled())
+    assert (found.ours, found.verdict) == (1.0, Significance.BETTER)
+    assert compare_ndcg(reverse, knows, split, *settled()).verdict is Significance.WORSE
 
 
 def test_the_cut_at_a_moment() -> None:
     """``after`` asks about what is later than the moment, and nothing in its training part is."""
     data = dataset(frame(*[("u", f"f{n}", 3.0 + n % 2, n * SECOND) for n in range(6)]))
-    split = after(data, 3 * SECOND)
+    split = split_at_time(data, 3 * SECOND)
     assert split.test.times.tolist() == [4 * SECOND, 5 * SECOND]
     assert split.train.ratings.times.tolist() == [n * SECOND for n in range(4)]

@@ -11,10 +11,10 @@ from tests.support.synthetic_data import dataset
 
 from marquee.data import movielens, sources, splits
 from marquee.evaluation import offline
-from marquee.evaluation.baselines import of_model
-from marquee.evaluation.prediction_intervals import SHARE, calibrate, coverage
+from marquee.evaluation.baselines import model_candidate
+from marquee.evaluation.prediction_intervals import NOMINAL_COVERAGE, calibrate, coverage
 from marquee.training.params import Params
-from marquee.training.train_model import fit
+from marquee.training.train_model import train_model
 
 ROOT = Path(__file__).parents[2]
 PARAMS = Params.read(ROOT / "params.yaml")
@@ -52,7 +52,7 @@ def test_new_errors_fall_within(seed: int, n: int) -> None:
     known = rng.choice([0, 3, 30, 300], 11 * n, p=rng.dirichlet([2] * 4))
     errors = rng.gamma(2.0, 1.0 + known % 7) - 2
     bands = calibrate(errors[:n], known[:n])
-    assert coverage(bands, errors[n:], known[n:]).mean() == pytest.approx(SHARE, abs=0.09)
+    assert coverage(bands, errors[n:], known[n:]).mean() == pytest.approx(NOMINAL_COVERAGE, abs=0.09)
 
 
 def test_coverage_on_movielens() -> None:
@@ -60,8 +60,8 @@ def test_coverage_on_movielens() -> None:
     base = ROOT / "data/movielens-100k"
     movielens.fetch(base, ROOT / "requirements/movielens.txt", PARAMS.movielens.sha256)
     data = dataset(sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC)).ratings)
-    after = splits.newest(data, 0.15)
-    before = splits.newest(after.train, 0.15)
-    evaluation = offline.evaluate(fit(before.train, PARAMS), before, PARAMS.evaluation, 0, "")
-    errors, known = offline.errors_and_known(of_model(fit(after.train, PARAMS)), after)
-    assert coverage(evaluation.bands, errors, known).mean() == pytest.approx(SHARE, abs=0.04)
+    after = splits.temporal_holdout(data, 0.15)
+    before = splits.temporal_holdout(after.train, 0.15)
+    evaluation = offline.evaluate(train_model(before.train, PARAMS), before, PARAMS.evaluation, 0, "")
+    errors, known = offline.errors_and_known(model_candidate(train_model(after.train, PARAMS)), after)
+    assert coverage(evaluation.bands, errors, known).mean() == pytest.approx(NOMINAL_COVERAGE, abs=0.04)

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from marquee.events.kinds import AccountCreated, Rating, RecommendationRequest, Watch
-from marquee.events.parser import LineParser
+from marquee.events.parser import EventParser
 
 UTC_ZONE = ZoneInfo("UTC")
-FIVE = LineParser(UTC_ZONE, 5)
-TEN = LineParser(UTC_ZONE, 10)
+FIVE = EventParser(UTC_ZONE, 5)
+TEN = EventParser(UTC_ZONE, 10)
 
 TIMEOUT = (
     "java.util.concurrent.TimeoutException: "

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marquee.errors import InvalidBatch
-from marquee.events.batches import Impression, ImpressionBatch, ImpressionFilm, StreamBatch, record
+from marquee.events.batches import Impression, ImpressionBatch, ImpressionMovie, StreamBatch, make_record
 from marquee.events.envelopes import Envelope, from_http, open_envelope, seal, to_http
 
 BATCH = StreamBatch(
     "movielog1",
     "AaIJLc23drG8947-mfdxpw",
     1,
-    (record(7, 1_700_000_000_000, b"a,b"), record(9, -1, b"\xff\x00")),
+    (make_record(7, 1_700_000_000_000, b"a,b"), make_record(9, -1, b"\xff\x00")),
 )
 IMPRESSIONS = ImpressionBatch(
     "9f1c",
@@ -32,7 +32,7 @@ IMPRESSIONS = ImpressionBatch(
             "20260214T000000-89abcdef",
             3,
             "personalised",
-            (ImpressionFilm("m*a*s*h+1970", 2.5, 4.25, 1.0), ImpressionFilm("61*+2001", 1.0, None, 0.5)),
+            (ImpressionMovie("m*a*s*h+1970", 2.5, 4.25, 1.0), ImpressionMovie("61*+2001", 1.0, None, 0.5)),
         ),
     ),
 )
@@ -105,7 +105,7 @@ def test_stream_batch_id_and_source_name_its_lines() -> None:
 @given(st.binary())
 def test_bytes_of_every_kind_survive(value: bytes) -> None:
     """UTF-8 or not, the bytes that were in Kafka are the bytes that come out."""
-    batch = StreamBatch("t", "s", 0, (record(0, 0, value),))
+    batch = StreamBatch("t", "s", 0, (make_record(0, 0, value),))
     opened = open_envelope(from_http(*to_http(seal(batch))))
     assert isinstance(opened, StreamBatch)
     assert opened.records[0].raw == value
@@ -113,7 +113,7 @@ def test_bytes_of_every_kind_survive(value: bytes) -> None:
 
 def test_record_without_value_is_an_empty_line() -> None:
     """A tombstone is no line of ours, yet keeps its offset."""
-    assert record(3, 0, None).text == ""
+    assert make_record(3, 0, None).text == ""
 
 
 NO_DATA = b'{"message":{"messageId":"1"},"subscription":"s"}'

@@ -13,12 +13,12 @@ from marquee.events.kinds import (
     AccountCreated,
     Category,
     Event,
-    Malformed,
+    MalformedRecord,
     Rating,
     RecommendationRequest,
     Watch,
 )
-from marquee.events.parser import LineParser, format_line, is_movie_id, is_user_id
+from marquee.events.parser import EventParser, format_event, is_movie_id, is_user_id
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -27,7 +27,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 def test_real_lines_are_read_and_written(line: str, event: Event) -> None:
     """Each known format, to the letter, in both directions."""
     assert TEN.parse(line) == event
-    assert format_line(event, UTC_ZONE) == line
+    assert format_event(event, UTC_ZONE) == line
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_minute_far_beyond_a_films_end() -> None:
 
 def test_event_time_is_the_zones() -> None:
     """Local times become UTC by the zone's rules of that day: -5 h in winter, -4 h in summer."""
-    parser = LineParser(NEW_YORK, 5)
+    parser = EventParser(NEW_YORK, 5)
     hours = [parser.parse(f"2022-{month:02}-14T12:24,1,GET /create_account").time.hour for month in (1, 7, 1)]
     assert hours == [17, 16, 17]
 
 
 def test_hour_that_comes_twice_is_the_first_and_the_skipped_one_goes_on() -> None:
     """On 2022-11-06 01:30 comes twice in New York, and on 2022-03-13 02:30 not at all."""
-    parser = LineParser(NEW_YORK, 5)
+    parser = EventParser(NEW_YORK, 5)
     twice = parser.parse("2022-11-06T01:30,1,GET /create_account")
     never = parser.parse("2022-03-13T02:30,1,GET /create_account")
     assert twice == AccountCreated(datetime(2022, 11, 6, 5, 30, tzinfo=UTC), "1")
@@ -87,7 +87,7 @@ def test_hour_that_comes_twice_is_the_first_and_the_skipped_one_goes_on() -> Non
 
 def test_many_minutes_do_not_fill_memory() -> None:
     """What is remembered of the zone is bounded, and being forgotten changes nothing."""
-    parser = LineParser(NEW_YORK, 5)
+    parser = EventParser(NEW_YORK, 5)
     start = datetime(2022, 1, 1)
     for minute in range(0, 2_000_000, 199):
         local = start + timedelta(minutes=minute)
@@ -97,14 +97,14 @@ def test_many_minutes_do_not_fill_memory() -> None:
 
 
 @pytest.mark.parametrize(("parser", "top"), [(FIVE, 5), (TEN, 10)])
-def test_scale_of_ratings(parser: LineParser, top: int) -> None:
+def test_scale_of_ratings(parser: EventParser, top: int) -> None:
     """1 to the top is a rating, whole and nothing else: 10 on a scale of 5 is not 1."""
     for text in [*map(str, range(0, 13)), "", "-1", "1.0", "01", "+1", "٣", "5 ", "E", "100"]:
         event = parser.parse(f"2022-11-14T12:24,1,GET /rate/a+2000={text}")
         if text in map(str, range(1, top + 1)):
             assert event == Rating(datetime(2022, 11, 14, 12, 24, tzinfo=UTC), "1", "a+2000", int(text))
         else:
-            assert isinstance(event, Malformed)
+            assert isinstance(event, MalformedRecord)
             assert event.category is Category.RATING
 
 
@@ -238,7 +238,7 @@ def test_every_category_has_its_lines() -> None:
 def test_malformed_lines_have_the_category_of_their_first_fault(category: Category, line: str) -> None:
     """The corruptions that real logs hold, and some more; the detail is short ASCII that can be stored."""
     malformed = FIVE.parse(line)
-    assert isinstance(malformed, Malformed)
+    assert isinstance(malformed, MalformedRecord)
     assert malformed.category is category
     assert malformed.detail.isascii()
     assert "\0" not in malformed.detail
@@ -256,5 +256,5 @@ def test_user_ids(text: str, valid: bool) -> None:
 def test_details_say_what_is_valid() -> None:
     """A person who reads the quarantine learns what was wrong."""
     malformed = FIVE.parse("2022-11-14T12:24,1,GET /rate/a+2000=10")
-    assert malformed == Malformed(Category.RATING, "'10' is not a whole number from 1 to 5")
+    assert malformed == MalformedRecord(Category.RATING, "'10' is not a whole number from 1 to 5")
     assert re.search("digits", FIVE.parse("2022-11-14T12:24,x,GET /create_account").detail)

@@ -15,12 +15,12 @@ from marquee.events.kinds import (
     AccountCreated,
     Category,
     Event,
-    Malformed,
+    MalformedRecord,
     Rating,
     RecommendationRequest,
     Watch,
 )
-from marquee.events.parser import LineParser, format_line
+from marquee.events.parser import EventParser, format_event
 
 movie_ids = st.builds(
     lambda title, year: f"{title}+{year}",
@@ -71,14 +71,14 @@ zones = st.sampled_from(
 def test_format_then_parse_is_the_identity(event: Event, zone: ZoneInfo) -> None:
     """In every zone, save in the hour that comes twice, which the text cannot tell apart."""
     assume(event.time.astimezone(zone).fold == 0)
-    assert LineParser(zone, 10).parse(format_line(event, zone)) == event
+    assert EventParser(zone, 10).parse(format_event(event, zone)) == event
 
 
 @given(events)
 def test_parse_then_format_is_the_identity_on_what_was_formatted(event: Event) -> None:
     """One event has one line."""
-    line = format_line(event, UTC_ZONE)
-    assert format_line(TEN.parse(line), UTC_ZONE) == line  # type: ignore[arg-type]
+    line = format_event(event, UTC_ZONE)
+    assert format_event(TEN.parse(line), UTC_ZONE) == line  # type: ignore[arg-type]
 
 
 @given(st.text() | st.text(st.characters()))
@@ -89,22 +89,22 @@ def test_parse_then_format_is_the_identity_on_what_was_formatted(event: Event) -
 def test_no_text_raises(text: str) -> None:
     """Lone surrogates, NUL, and the ends of time included, in any zone."""
     for zone in ("UTC", "America/New_York", "Pacific/Kiritimati"):
-        assert isinstance(LineParser(ZoneInfo(zone), 5).parse(text), Event | Malformed)
+        assert isinstance(EventParser(ZoneInfo(zone), 5).parse(text), Event | MalformedRecord)
 
 
 @given(events, st.data())
 def test_no_mangled_line_raises(event: Event, data: st.DataObject) -> None:
     """A line of which any part was replaced by any text."""
-    line = format_line(event, UTC_ZONE)
+    line = format_event(event, UTC_ZONE)
     start = data.draw(st.integers(0, len(line)))
     end = data.draw(st.integers(start, len(line)))
-    assert isinstance(FIVE.parse(line[:start] + data.draw(st.text()) + line[end:]), Event | Malformed)
+    assert isinstance(FIVE.parse(line[:start] + data.draw(st.text()) + line[end:]), Event | MalformedRecord)
 
 
 @given(watches | ratings | st.builds(AccountCreated, any_time, user_ids) | answers | failures, st.data())
 def test_inserted_character_is_never_taken_for_the_same_event(event: Event, data: st.DataObject) -> None:
     """The commonest corruption: it is found, or it changed what the line says; it is never overlooked."""
-    line = format_line(event, UTC_ZONE)
+    line = format_event(event, UTC_ZONE)
     place = data.draw(st.integers(0, len(line)))
     character = data.draw(st.sampled_from(" " + string.ascii_letters + string.digits))
     corrupt = TEN.parse(line[:place] + character + line[place:])
@@ -121,14 +121,14 @@ BLANK_OR_CAPITAL = [" ", "Q"]
 def test_inserted_blank_or_capital_is_always_found(line: str, character: str) -> None:
     """No place of a watch, a rating or an account can hold one."""
     for place in range(len(line) + 1):
-        assert isinstance(TEN.parse(line[:place] + character + line[place:]), Malformed)
+        assert isinstance(TEN.parse(line[:place] + character + line[place:]), MalformedRecord)
 
 
 @given(st.text(string.ascii_letters + string.digits, min_size=10, max_size=53))
 def test_random_string_for_a_movie_id_is_found(movie_id: str) -> None:
     """Letters and digits alone are no movie id."""
     malformed = FIVE.parse(f"2022-11-14T12:24,1,GET /data/m/{movie_id}/0.mpg")
-    assert isinstance(malformed, Malformed)
+    assert isinstance(malformed, MalformedRecord)
     assert malformed.category is Category.MOVIE_ID
 
 
@@ -142,4 +142,4 @@ def test_hostile_lines_cost_no_more_than_their_length() -> None:
         head + "recommendation request a:1, status 200, result: " + "a+, " * 125_000 + "!, 3 ms",
         head + "recommendation request a:1, status 500, result: " + ", 1 m" * 100_000,
     ):
-        assert isinstance(FIVE.parse(line), Malformed)
+        assert isinstance(FIVE.parse(line), MalformedRecord)

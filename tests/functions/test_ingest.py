@@ -16,7 +16,7 @@ from tests.support.records import MOVIE, account, ask, batch, rate, rows, watch
 from marquee.db import line_counts
 from marquee.db.migrate import migrate
 from marquee.db.pool import Database
-from marquee.events.batches import Impression, ImpressionBatch, ImpressionFilm
+from marquee.events.batches import Impression, ImpressionBatch, ImpressionMovie
 from marquee.events.envelopes import seal, to_http
 from marquee.local.embedded_postgres import EmbeddedPostgres
 
@@ -55,7 +55,7 @@ def database(server: EmbeddedPostgres) -> Iterator[Database]:
 def test_batch_is_written(function: Function, database: Database) -> None:
     headers, body = to_http(seal(batch(LINES)))
     assert function.ask("POST", body, headers)[:2] == (204, "")
-    counts = line_counts.counts(database)
+    counts = line_counts.count_records(database)
     assert (counts.watches, counts.ratings, counts.recommendation_requests, counts.accounts) == (2, 1, 1, 1)
     assert counts.quarantine_by_category == {"encoding": 1, "time": 1}
 
@@ -69,16 +69,16 @@ def test_every_way_of_delivery_is_understood(function: Function, database: Datab
     assert function.post(body, headers) == 204
     assert function.post(structured, structured_headers) == 204
     assert function.post(push(body, attributes), {"Content-Type": "application/json"}) == 204
-    counts = line_counts.counts(database)
+    counts = line_counts.count_records(database)
     assert (counts.lines, counts.rejected_events) == (len(LINES), 0)
 
 
 def test_impressions_are_written(function: Function, database: Database) -> None:
-    film = ImpressionFilm(MOVIE, 1.0, 4.0, 1.0)
+    film = ImpressionMovie(MOVIE, 1.0, 4.0, 1.0)
     shown = Impression("i1", datetime.now(UTC), "7", "blue", "v1", 1, "popular", (film,))
     headers, body = to_http(seal(ImpressionBatch("b1", (shown,))))
     assert [function.post(body, headers), function.post(body, headers)] == [204, 204]
-    assert line_counts.counts(database).impressions == 1
+    assert line_counts.count_records(database).impressions == 1
 
 
 NOT_OURS = {
@@ -179,7 +179,7 @@ def test_batch_that_no_table_can_hold_is_kept(function: Function, database: Data
     headers, _ = to_http(seal(batch(LINES)))
     body = json.dumps(data).encode()
     assert function.post(body, headers) == 204
-    counts = line_counts.counts(database)
+    counts = line_counts.count_records(database)
     assert (counts.lines, counts.rejected_events) == (0, 1)
 
 
@@ -194,7 +194,7 @@ def test_impressions_that_no_table_can_hold_are_kept(
     data = json.loads(body)
     data["impressions"][0] |= change
     assert function.post(json.dumps(data).encode(), headers) == 204
-    assert line_counts.counts(database).rejected_events == 1
+    assert line_counts.count_records(database).rejected_events == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
@@ -216,9 +216,9 @@ def test_database_killed_and_back(function: Function, database: Database, server
     server.start()
     assert [function.post(body, head) for head, body in (first, second, second)] == [204, 204, 204]
     assert function.post(b"not ours") == 204
-    counts = line_counts.counts(database)
+    counts = line_counts.count_records(database)
     assert (counts.lines, counts.rejected_events) == (2 * len(LINES), 1)
-    assert counts == line_counts.totals(database)
+    assert counts == line_counts.count_all(database)
 
 
 def test_deliveries_at_once_are_written_once(function: Function, database: Database) -> None:
@@ -235,7 +235,7 @@ def test_deliveries_at_once_are_written_once(function: Function, database: Datab
     for thread in threads:
         thread.join()
     assert statuses == [204] * (8 * len(events))
-    assert line_counts.counts(database).lines == line_counts.totals(database).lines == len(lines)
+    assert line_counts.count_records(database).lines == line_counts.count_all(database).lines == len(lines)
 
 
 def test_database_without_tables_is_no_reason_to_lose_a_batch(
@@ -279,7 +279,7 @@ def test_push_needs_a_token_where_one_is_asked_for(server: EmbeddedPostgres, tmp
         function.process.stop()
         issuer.close()
     with closing(Database(url)) as database:
-        assert line_counts.counts(database).lines == len(LINES)
+        assert line_counts.count_records(database).lines == len(LINES)
     log = (tmp_path / "ingest.log").read_text()
     for secret in (good, bad, "pass-word", "eyJ"):
         assert secret not in log

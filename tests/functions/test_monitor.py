@@ -15,7 +15,7 @@ from tests.support.records import batch, rate, rows
 
 from marquee.db.migrate import migrate
 from marquee.db.pool import Database
-from marquee.events.parser import LineParser
+from marquee.events.parser import EventParser
 from marquee.ingest.store import write_batch
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.registry.object_store.file_store import FileStore
@@ -39,7 +39,7 @@ def test_what_it_answers(server: EmbeddedPostgres, tmp_path: Path) -> None:
     with Function("monitor", tmp_path, settings) as monitor, closing(Database(server.url)) as database:
         assert (monitor.get("/healthz").status, monitor.get("/").status) == (200, 405)
         now = f"{datetime.now(UTC) - timedelta(seconds=30):%Y-%m-%dT%H:%M:%S}"
-        write_batch(database, batch([rate(1000, 4, movie(20), now)]), LineParser(ZoneInfo("UTC"), 5))
+        write_batch(database, batch([rate(1000, 4, movie(20), now)]), EventParser(ZoneInfo("UTC"), 5))
         first = monitor.get("/", "POST")
         assert (first.status, first.headers["Content-Type"]) == (200, "application/json")
         assert first.document["ran"] is True

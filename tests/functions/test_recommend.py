@@ -16,7 +16,7 @@ from tests.servers.function import Reply
 from tests.serving.models import TRAINED_THROUGH, group_of, movie, released, two_tastes, written
 
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import Arm, assign, new_release, publish
+from marquee.registry.release import Arm, assign_arm, new_release, publish_release
 
 pytestmark = pytest.mark.servers
 LATER = TRAINED_THROUGH + timedelta(days=1)
@@ -99,16 +99,18 @@ def test_two_arms_answer_from_one_instance(store: FileStore, start: Start) -> No
     """Each user gets the arm that the release gives him, every time, and its own model's numbers."""
     versions = {"control": written(store), "canary": written(store, two_tastes(mean=3.5), LATER)}
     arms = tuple(Arm(name, version, 0.5) for name, version in versions.items())
-    release = publish(store, lambda before: new_release(arms, author="test", reason="two arms", after=before))
+    release = publish_release(
+        store, lambda before: new_release(arms, author="test", reason="two arms", after=before)
+    )
     function = start()
     for user in (str(n) for n in range(1000, 1030)):
         reply = function.get(f"/recommend/{user}")
-        arm = assign(release, user)
+        arm = assign_arm(release, user)
         assert (reply.headers["Marquee-Arm"], reply.headers["Marquee-Model-Version"]) == (
             arm.name,
             arm.version,
         )
-    assert {assign(release, str(n)).name for n in range(1000, 1030)} == {"control", "canary"}
+    assert {assign_arm(release, str(n)).name for n in range(1000, 1030)} == {"control", "canary"}
 
 
 def test_each_request_is_logged_timed_and_counted(store: FileStore, start: Start) -> None:

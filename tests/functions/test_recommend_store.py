@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import Arm, new_release, publish
+from marquee.registry.release import Arm, new_release, publish_release
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 
@@ -26,7 +26,9 @@ def test_a_bad_artifact_is_refused_and_reported(store: FileStore, start: Start) 
 
     bad = written(store, two_tastes(mean=3.5), TRAINED_THROUGH + timedelta(days=1))
     corrupt(store, bad, "item_vectors.npy")
-    publish(store, lambda r: new_release((Arm("control", bad, 1.0),), author="test", reason="", after=r))
+    publish_release(
+        store, lambda r: new_release((Arm("control", bad, 1.0),), author="test", reason="", after=r)
+    )
     reply = eventually(lambda: function.get("/recommend/1000"), lambda r: r.notes == "release-refused")
     assert reply.headers["Marquee-Model-Version"] == good
     version = function.get("/version").document

@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 
 from marquee.registry.manifest import object_name
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import Arm, new_release, publish
+from marquee.registry.release import Arm, new_release, publish_release
 from marquee.registry.rollout import promote
 
 pytestmark = pytest.mark.servers
@@ -79,7 +79,9 @@ def test_whatever_is_wrong_with_an_artifact_the_one_before_serves_on(
         bad = written(store, two_tastes(mean=3.5), TRAINED_THROUGH + timedelta(days=1 + number))
         _damages(store, bad)[kind]()
         arms = (Arm("control", bad, 1.0),)
-        publish(store, lambda before, arms=arms: new_release(arms, author="test", reason="", after=before))
+        publish_release(
+            store, lambda before, arms=arms: new_release(arms, author="test", reason="", after=before)
+        )
         once(lambda number=number: len(_refusals(function)) == number + 1)
         reply = function.get("/recommend/1000")
         assert (reply.status, reply.headers["Marquee-Model-Version"]) == (200, good)

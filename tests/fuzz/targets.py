@@ -10,22 +10,22 @@ from flask import Flask
 from tests.fuzz import mutation
 from tests.servers.function import ROOT
 
-from marquee.events.batches import record
-from marquee.events.kinds import Malformed, Watch
-from marquee.events.parser import LineParser
-from marquee.ingest.row_encoding import sort
+from marquee.events.batches import make_record
+from marquee.events.kinds import MalformedRecord, Watch
+from marquee.events.parser import EventParser
+from marquee.ingest.row_encoding import parse_records
 
 BATCH = 2_000
 # One line in so many is read a second time, alone, to compare.
 COMPARED = 20
-PARSERS = (LineParser(ZoneInfo("UTC"), 5), LineParser(ZoneInfo("America/New_York"), 10))
+PARSERS = (EventParser(ZoneInfo("UTC"), 5), EventParser(ZoneInfo("America/New_York"), 10))
 
 
 def read_lines(seed: int, count: int = BATCH) -> int:
     """Read some mutated lines; returns how many are malformed. Fails if a line is lost, doubled or read in two ways."""
     parser = PARSERS[seed % 2]
     raws = mutation.lines(count, seed)
-    found = sort([record(offset, 0, raw) for offset, raw in enumerate(raws)], parser)
+    found = parse_records([make_record(offset, 0, raw) for offset, raw in enumerate(raws)], parser)
     watches = {int(row.split("\t", 1)[0]) for row in found.watches}
     malformed = {line.offset for line, _, _ in found.malformed}
     others = [*found.rating_offsets, *found.request_offsets, *found.account_offsets]
@@ -39,7 +39,7 @@ def read_lines(seed: int, count: int = BATCH) -> int:
             assert offset in malformed
             continue
         assert isinstance(event, Watch) == (offset in watches), raws[offset]
-        assert isinstance(event, Malformed) == (offset in malformed), raws[offset]
+        assert isinstance(event, MalformedRecord) == (offset in malformed), raws[offset]
     return len(malformed)
 
 

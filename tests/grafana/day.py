@@ -14,8 +14,8 @@ from tests.support.records import account, ask, rate, watch
 
 from marquee.db import retrain_runs
 from marquee.db.pool import Database
-from marquee.events.batches import Impression, ImpressionBatch, ImpressionFilm, StreamBatch, record
-from marquee.events.parser import LineParser
+from marquee.events.batches import Impression, ImpressionBatch, ImpressionMovie, StreamBatch, make_record
+from marquee.events.parser import EventParser
 from marquee.ingest.store import keep_rejected, write_batch, write_impressions
 
 HOURS = 24
@@ -38,7 +38,7 @@ def fill(database: Database, now: datetime | None = None) -> datetime:
         database, "not a StreamBatch: no field records", {"ce-type": "marquee.events.batches"}, b"{}"
     )
     for run in _retrainings(now):
-        retrain_runs.record(database, run)
+        retrain_runs.record_run(database, run)
     with database.transaction() as cursor:
         for statement in _MONITORED:
             cursor.execute(statement, {"now": now, "versions": list(VERSIONS), "arms": list(ARMS)})
@@ -46,11 +46,11 @@ def fill(database: Database, now: datetime | None = None) -> datetime:
 
 
 def _write_stream(database: Database, now: datetime, chance: random.Random) -> None:
-    parser = LineParser(ZoneInfo("UTC"), 5)
+    parser = EventParser(ZoneInfo("UTC"), 5)
     lines = list(_lines(now, chance))
     for partition in range(PARTITIONS):
         records = [
-            record(offset, int(time.timestamp() * 1000), line.encode())
+            make_record(offset, int(time.timestamp() * 1000), line.encode())
             for offset, (time, line) in enumerate(lines[partition::PARTITIONS])
         ]
         write_batch(database, StreamBatch("movielog", STREAM, partition, tuple(records)), parser)
@@ -81,7 +81,7 @@ def _line(time: datetime, place: int, chance: random.Random) -> str:
 
 
 def _write_impressions(database: Database, now: datetime, chance: random.Random) -> None:
-    films = tuple(ImpressionFilm(f"film+{n}+1999", 1 / (n + 1), 4.2 - n / 10, 1.0) for n in range(20))
+    films = tuple(ImpressionMovie(f"film+{n}+1999", 1 / (n + 1), 4.2 - n / 10, 1.0) for n in range(20))
     rows = tuple(
         Impression(
             f"impression-{number}",
@@ -98,7 +98,7 @@ def _write_impressions(database: Database, now: datetime, chance: random.Random)
     write_impressions(database, ImpressionBatch("day", rows))
 
 
-def _retrainings(now: datetime) -> Iterator[retrain_runs.Retraining]:
+def _retrainings(now: datetime) -> Iterator[retrain_runs.RetrainRun]:
     told = (
         (26, VERSIONS[0], "released", "release 11: better than bias_only"),
         (14, None, "failed", "the base data cannot be fetched"),
@@ -108,7 +108,7 @@ def _retrainings(now: datetime) -> Iterator[retrain_runs.Retraining]:
     for hours, version, outcome, reason in told:
         began = now - timedelta(hours=hours)
         metrics = {"rmse": 1.012, "rmse.low": 0.96, "rmse.high": 1.07, "ndcg@10": 0.34} if version else {}
-        yield retrain_runs.Retraining(
+        yield retrain_runs.RetrainRun(
             f"run-{hours}", began, began + timedelta(seconds=74), began, version, outcome, reason, metrics
         )
 

@@ -117,8 +117,8 @@ def test_the_interval_is_one_of_grafanas_steps(start: datetime, minutes: int, po
     """About ``points`` points, at most three times as many or as few; and it can be read again."""
     least = timedelta(milliseconds=1)
     span = timedelta(minutes=minutes)
-    interval = durations.chosen(span, points, least)
-    assert durations.parse(durations.written(interval)) == interval
+    interval = durations.choose_interval(span, points, least)
+    assert durations.parse_duration(durations.format_duration(interval)) == interval
     if timedelta(milliseconds=10) <= span / points < timedelta(days=40):
         assert interval / 3.5 <= span / points <= interval * 7
 
@@ -129,4 +129,4 @@ def test_the_interval_is_one_of_grafanas_steps(start: datetime, minutes: int, po
 )
 def test_a_panels_points(hours: float, step: str) -> None:
     """240 points, but never less than a minute each: the tables count by the minute."""
-    assert durations.written(TimeRange.last(timedelta(hours=hours)).interval) == step
+    assert durations.format_duration(TimeRange.last(timedelta(hours=hours)).interval) == step

@@ -21,11 +21,11 @@ from marquee.db.pool import Database
 from marquee.errors import MarqueeError, PanelRefused
 from marquee.grafana import panel_files
 from marquee.grafana.macros import TimeRange
-from marquee.grafana.panel_files import Board, Panel
-from marquee.grafana.panel_query import Table, run
+from marquee.grafana.panel_files import BoardFile, PanelFile
+from marquee.grafana.panel_query import Table, run_panel_query
 
 ROOT = Path(__file__).parents[2]
-BOARDS = panel_files.read(ROOT / "dashboards")
+BOARDS = panel_files.read_boards(ROOT / "dashboards")
 PANELS = [
     pytest.param(board, panel, id=f"{board.uid}-{panel.id}")
     for board in BOARDS.values()
@@ -58,7 +58,7 @@ def test_five_dashboards_one_question_each() -> None:
 
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: str(board.uid))
-def test_panels_have_ids_of_their_own_and_fill_the_grid(board: Board) -> None:
+def test_panels_have_ids_of_their_own_and_fill_the_grid(board: BoardFile) -> None:
     assert len({panel.id for panel in board.panels}) == len(board.panels)
     assert len({panel.title for panel in board.panels}) == len(board.panels)
     tiles = [
@@ -72,7 +72,7 @@ def test_panels_have_ids_of_their_own_and_fill_the_grid(board: Board) -> None:
 
 
 @pytest.mark.parametrize(("board", "panel"), PANELS)
-def test_a_panel_says_what_is_good(board: Board, panel: Panel) -> None:
+def test_a_panel_says_what_is_good(board: BoardFile, panel: PanelFile) -> None:
     """It has a unit, thresholds, what to look for, what an empty one means, and the data source by its uid."""
     shown = panel.field_config.defaults
     about, _, good = panel.description.partition(" Good: ")
@@ -128,7 +128,7 @@ def test_every_panel_shows_something(reader: tuple[Database, datetime]) -> None:
         for board in BOARDS.values():
             for panel in board.panels:
                 try:
-                    table = run(database, panel.sql, TimeRange(end - span, end, interval))
+                    table = run_panel_query(database, panel.sql, TimeRange(end - span, end, interval))
                     problem = _problem(panel, table, full=span > timedelta(hours=1))
                 except MarqueeError as error:
                     problem = str(error)
@@ -137,7 +137,7 @@ def test_every_panel_shows_something(reader: tuple[Database, datetime]) -> None:
     assert problems == {}
 
 
-def _problem(panel: Panel, table: Table, *, full: bool) -> str:
+def _problem(panel: PanelFile, table: Table, *, full: bool) -> str:
     """What the panel could not draw, or nothing. In an hour some panels rightly have nothing to show."""
     if not table.rows:
         return "no rows" if full else ""
@@ -173,7 +173,7 @@ def _problem_of_series(table: Table) -> str:
 
 def test_what_is_no_dashboard_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PanelRefused, match="holds no dashboard"):
-        panel_files.read(tmp_path)
+        panel_files.read_boards(tmp_path)
     (tmp_path / "one.json").write_text('{"uid": "one"}')
     with pytest.raises(PanelRefused, match=r"one\.json is no dashboard: .*title"):
-        panel_files.read(tmp_path)
+        panel_files.read_boards(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from marquee.db.pool import Database
 from marquee.errors import DatabaseUnavailable, PanelRefused
 from marquee.grafana.macros import TimeRange
-from marquee.grafana.panel_query import run
+from marquee.grafana.panel_query import run_panel_query
 
 HOUR = TimeRange.last(timedelta(hours=1))
 
@@ -19,7 +19,7 @@ def test_macros_are_the_databases_own(database: Database) -> None:
     sql = """
         SELECT $__timeGroupAlias(time,'5m'), 100 % 7 AS "rest in %"
         FROM (SELECT now() - interval '1 minute' AS time) AS moments WHERE $__timeFilter(time) GROUP BY 1"""
-    table = run(database, sql, TimeRange.last(timedelta(hours=1)))
+    table = run_panel_query(database, sql, TimeRange.last(timedelta(hours=1)))
     assert table.columns == ("time", "rest in %")
     assert [row[1] for row in table.rows] == [2]
     assert table.whole
@@ -27,21 +27,23 @@ def test_macros_are_the_databases_own(database: Database) -> None:
 
 def test_nothing_can_be_written(database: Database) -> None:
     with pytest.raises(DatabaseUnavailable, match="read-only transaction"):
-        run(database, "SELECT setval(pg_get_serial_sequence('streams', 'stream'), 99)", HOUR)
+        run_panel_query(database, "SELECT setval(pg_get_serial_sequence('streams', 'stream'), 99)", HOUR)
 
 
 def test_a_second_statement_is_refused(database: Database) -> None:
     with pytest.raises(PanelRefused, match="one statement"):
-        run(database, "SELECT 1; COMMIT; DROP TABLE streams", HOUR)
+        run_panel_query(database, "SELECT 1; COMMIT; DROP TABLE streams", HOUR)
 
 
 def test_no_more_rows_than_asked_for(database: Database) -> None:
-    table = run(database, "SELECT * FROM generate_series(1, 100) AS n", HOUR, most_rows=10)
+    table = run_panel_query(database, "SELECT * FROM generate_series(1, 100) AS n", HOUR, most_rows=10)
     assert [row[0] for row in table.rows] == list(range(1, 11))
     assert not table.whole
 
 
 def test_the_deadline_holds(plain_database: Database) -> None:
     with pytest.raises(DatabaseUnavailable, match="timeout"):
-        run(plain_database, "SELECT pg_sleep(30)", HOUR, deadline_ms=50)
-    assert run(plain_database, "SELECT 1 AS one", HOUR).rows == ((1,),), "the connection is good again"
+        run_panel_query(plain_database, "SELECT pg_sleep(30)", HOUR, deadline_ms=50)
+    assert run_panel_query(plain_database, "SELECT 1 AS one", HOUR).rows == ((1,),), (
+        "the connection is good again"
+    )

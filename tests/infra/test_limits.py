@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from marquee.bridge.partition_buffer import Lane, Limits, Tally
+from marquee.bridge.bridge_stats import BridgeStats
+from marquee.bridge.partition_buffer import Limits, PartitionBuffer
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 from marquee.events.envelopes import Envelope
@@ -86,8 +87,8 @@ def test_a_batch_is_less_than_pubsub_takes(line: bytes) -> None:
         Settings.from_mapping({"MARQUEE_BATCH_BYTES": str(PUBSUB_BYTES)})
     largest = Settings.from_mapping({"MARQUEE_BATCH_BYTES": "9000000", "MARQUEE_BATCH_LINES": "20000"})
     sizes = Sizes()
-    lane = Lane(
-        "log", "s" * 22, 0, Limits(largest.batch_lines, largest.batch_bytes, 1.0, 100), sizes, Tally()
+    lane = PartitionBuffer(
+        "log", "s" * 22, 0, Limits(largest.batch_lines, largest.batch_bytes, 1.0, 100), sizes, BridgeStats()
     )
     lane.extend(range(20_000), [1_770_000_000_000] * 20_000, [line] * 20_000, now=0.0)
     lane.flush()

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from tests.support.records import MOVIE, rows
 
 from marquee.db.pool import Database
-from marquee.events.batches import Impression, ImpressionBatch, ImpressionFilm
-from marquee.ingest.store import Written, write_impressions
+from marquee.events.batches import Impression, ImpressionBatch, ImpressionMovie
+from marquee.ingest.store import WriteCounts, write_impressions
 
 
 def test_impressions_are_kept_once(database: Database) -> None:
     """Every film of a list with its place, rating, score and propensity."""
-    films = (ImpressionFilm(MOVIE, 1.5, 4.25, 1.0), ImpressionFilm("m*a*s*h+1970", 0.5, None, 0.125))
+    films = (ImpressionMovie(MOVIE, 1.5, 4.25, 1.0), ImpressionMovie("m*a*s*h+1970", 0.5, None, 0.125))
     at = datetime(2026, 2, 14, 0, 9, tzinfo=UTC)
     shown = [Impression(f"id-{n}", at, "7", "blue", "v1", 3, "personalised", films) for n in range(3)]
-    assert write_impressions(database, ImpressionBatch("a", tuple(shown[:2]))) == Written(impressions=2)
-    assert write_impressions(database, ImpressionBatch("b", tuple(shown))) == Written(impressions=1)
+    assert write_impressions(database, ImpressionBatch("a", tuple(shown[:2]))) == WriteCounts(impressions=2)
+    assert write_impressions(database, ImpressionBatch("b", tuple(shown))) == WriteCounts(impressions=1)
     query = "SELECT position, movie_id, score, rating, propensity, arm, tier FROM impression_films "
     assert rows(database, query + "WHERE id = 'id-2' ORDER BY 1") == [
         (1, MOVIE, 1.5, 4.25, 1.0, "blue", "personalised"),
@@ -29,4 +29,4 @@ def test_impressions_are_kept_once(database: Database) -> None:
 
 
 def test_empty_list_of_impressions_is_nothing(database: Database) -> None:
-    assert write_impressions(database, ImpressionBatch("a", ())) == Written()
+    assert write_impressions(database, ImpressionBatch("a", ())) == WriteCounts()

@@ -13,34 +13,34 @@ from tests.support.records import MOVIE, account, ask, batch, rate, rows, watch
 from marquee.cli.main import main
 from marquee.db import line_counts
 from marquee.db.pool import Database
-from marquee.events.kinds import Event, Malformed, RecommendationRequest
-from marquee.events.parser import LineParser
+from marquee.events.kinds import Event, MalformedRecord, RecommendationRequest
+from marquee.events.parser import EventParser
 from marquee.ingest import quarantine
 from marquee.ingest.quarantine import Replayed, Selection
-from marquee.ingest.store import Written, write_batch
+from marquee.ingest.store import WriteCounts, write_batch
 
 HIDDEN = [watch(1, 3), rate(1, 4), ask(1, 200, MOVIE), account(2)]
 LINES = ["?" + HIDDEN[0], watch(1, 5), "?" + HIDDEN[1], "nonsense", "?" + HIDDEN[2], b"\xff", "?" + HIDDEN[3]]
 
 
-class FixedParser(LineParser):
+class FixedParser(EventParser):
     """Reads lines behind a question mark, which the one before it did not."""
 
-    def parse(self, text: str) -> Event | Malformed:
+    def parse(self, text: str) -> Event | MalformedRecord:
         return super().parse(text.removeprefix("?"))
 
 
 FIXED = FixedParser(ZoneInfo("UTC"), 5)
 
 
-def test_replay_moves_what_can_be_read_now(database: Database, parser: LineParser) -> None:
+def test_replay_moves_what_can_be_read_now(database: Database, parser: EventParser) -> None:
     """To its table, its viewing and the running totals; the rest stays as it was."""
     write_batch(database, batch(LINES, 10), parser)
     moved = {"watches": 1, "ratings": 1, "recommendation_requests": 1, "accounts": 1}
     assert quarantine.replay(database, Selection(), FIXED) == Replayed(moved, 2)
-    counts = line_counts.counts(database)
+    counts = line_counts.count_records(database)
     assert counts.lines == len(LINES)
-    assert counts == line_counts.totals(database)
+    assert counts == line_counts.count_all(database)
     assert rows(database, 'SELECT "offset", category FROM quarantine ORDER BY 1') == [
         (13, "time"),
         (15, "encoding"),
@@ -49,16 +49,16 @@ def test_replay_moves_what_can_be_read_now(database: Database, parser: LineParse
     assert rows(database, "SELECT first_minute, last_minute FROM viewings") == [(3, 5)]
 
 
-def test_replay_and_redelivery_change_nothing_more(database: Database, parser: LineParser) -> None:
+def test_replay_and_redelivery_change_nothing_more(database: Database, parser: EventParser) -> None:
     write_batch(database, batch(LINES), parser)
     quarantine.replay(database, Selection(), FIXED)
-    before = line_counts.counts(database)
+    before = line_counts.count_records(database)
     assert quarantine.replay(database, Selection(), FIXED) == Replayed({}, 2)
-    assert write_batch(database, batch(LINES), FIXED) == Written()
-    assert line_counts.counts(database) == before
+    assert write_batch(database, batch(LINES), FIXED) == WriteCounts()
+    assert line_counts.count_records(database) == before
 
 
-def test_selection_is_by_category_and_time(database: Database, parser: LineParser) -> None:
+def test_selection_is_by_category_and_time(database: Database, parser: EventParser) -> None:
     """Of Kafka's times the first is included and the last is not."""
     write_batch(database, batch(["", "x", "", "2026-02-14T00:09,1,GET /rate/a+=9"]), parser)
     times = [datetime.fromtimestamp(1_790_000_000 + n / 1000, UTC) for n in range(4)]
@@ -67,30 +67,30 @@ def test_selection_is_by_category_and_time(database: Database, parser: LineParse
     assert [line.offset for line in quarantine.newest(database, Selection("empty"), 9)] == [2, 0]
     between = Selection(since=times[1], until=times[3])
     assert [line.offset for line in quarantine.newest(database, between, 9)] == [2, 1]
-    assert quarantine.replay(database, Selection("rating"), LineParser(ZoneInfo("UTC"), 10)).left == 0
+    assert quarantine.replay(database, Selection("rating"), EventParser(ZoneInfo("UTC"), 10)).left == 0
     assert [line.offset for line in quarantine.newest(database, Selection(), 2)] == [2, 1]
 
 
 class CarelessParser(FixedParser):
     """Reads one line as something that no table can hold."""
 
-    def parse(self, text: str) -> Event | Malformed:
+    def parse(self, text: str) -> Event | MalformedRecord:
         if text == "nonsense":
             return RecommendationRequest(datetime.now(UTC), "1", "a:1", 500, (), "\0", 1)
         return super().parse(text)
 
 
-def test_line_that_no_table_can_hold_stays(database: Database, parser: LineParser) -> None:
+def test_line_that_no_table_can_hold_stays(database: Database, parser: EventParser) -> None:
     write_batch(database, batch(LINES), parser)
     result = quarantine.replay(database, Selection(), CarelessParser(ZoneInfo("UTC"), 5))
     assert sum(result.moved.values()) == 4
-    assert line_counts.counts(database) == line_counts.totals(database)
-    assert line_counts.counts(database).quarantine == 2
+    assert line_counts.count_records(database) == line_counts.count_all(database)
+    assert line_counts.count_records(database).quarantine == 2
 
 
 @pytest.mark.servers
 def test_replays_at_once_and_redeliveries_move_each_line_once(
-    plain_database: Database, parser: LineParser
+    plain_database: Database, parser: EventParser
 ) -> None:
     """Two that replay and two that deliver again, all at the same time, in several chunks."""
     lines = ["?" + watch(user % 50, user % 90) for user in range(3_000)]
@@ -112,14 +112,17 @@ def test_replays_at_once_and_redeliveries_move_each_line_once(
     for thread in threads:
         thread.join()
     assert failures == []
-    counts = line_counts.counts(plain_database)
+    counts = line_counts.count_records(plain_database)
     assert (counts.watches, counts.quarantine) == (3_000, 0)
-    assert counts == line_counts.totals(plain_database)
+    assert counts == line_counts.count_all(plain_database)
 
 
 @pytest.mark.servers
 def test_command_lists_shows_and_replays(
-    database_url: str, parser: LineParser, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    database_url: str,
+    parser: EventParser,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`marquee quarantine`, in text and in JSON."""
     monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marquee.events.batches import Record
-from marquee.events.kinds import Malformed, Watch
-from marquee.events.parser import LineParser
-from marquee.ingest.row_encoding import sort, storable
+from marquee.events.kinds import MalformedRecord, Watch
+from marquee.events.parser import EventParser
+from marquee.ingest.row_encoding import parse_records, storable
 
-_PARSERS = {zone: LineParser(ZoneInfo(zone), 5) for zone in ("UTC", "America/New_York", "Africa/Monrovia")}
+_PARSERS = {zone: EventParser(ZoneInfo(zone), 5) for zone in ("UTC", "America/New_York", "Africa/Monrovia")}
 _STAMPS = st.sampled_from(
     [
         "2026-02-14T00:09",
@@ -46,7 +46,7 @@ _TEXTS = st.lists(st.one_of(_WATCHES, st.text(max_size=30), st.just("x\ny")), mi
 def test_the_short_cut_reads_what_the_parser_reads(texts: list[str], zone: str) -> None:
     """The same lines are watches, with the same time, ids and minute; all others are left to the parser."""
     parser = _PARSERS[zone]
-    lines = sort([Record(offset, 0, text) for offset, text in enumerate(texts)], parser)
+    lines = parse_records([Record(offset, 0, text) for offset, text in enumerate(texts)], parser)
     events = [parser.parse(text) for text in texts]
     expected = {
         offset: (event.time, event.user_id, event.movie_id, str(event.minute))
@@ -58,7 +58,7 @@ def test_the_short_cut_reads_what_the_parser_reads(texts: list[str], zone: str) 
         offset, time, *rest = row.split("\t")
         found[int(offset)] = (datetime.fromisoformat(time), *rest)
     assert found == expected
-    assert len(lines.malformed) == sum(isinstance(event, Malformed) for event in events)
+    assert len(lines.malformed) == sum(isinstance(event, MalformedRecord) for event in events)
 
 
 @given(text=st.text(st.characters()))

@@ -16,9 +16,9 @@ from marquee.db import line_counts
 from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, DatabaseUnavailable
 from marquee.events.batches import Record, StreamBatch
-from marquee.events.kinds import Event, Malformed, RecommendationRequest, Watch
-from marquee.events.parser import LineParser
-from marquee.ingest.store import Written, write_batch
+from marquee.events.kinds import Event, MalformedRecord, RecommendationRequest, Watch
+from marquee.events.parser import EventParser
+from marquee.ingest.store import WriteCounts, write_batch
 
 LINES = [
     watch(1, 0),
@@ -29,10 +29,10 @@ LINES = [
     account(3),
     "2026-02-14T00:09:20.426,1,GZET /data/m/fight+club+1999/1.mpg",
 ]
-WHAT_LINES_BECOME = Written(watches=2, ratings=1, recommendation_requests=2, accounts=1, quarantine=1)
+WHAT_LINES_BECOME = WriteCounts(watches=2, ratings=1, recommendation_requests=2, accounts=1, quarantine=1)
 
 
-def test_each_kind_of_line_has_its_table(database: Database, parser: LineParser) -> None:
+def test_each_kind_of_line_has_its_table(database: Database, parser: EventParser) -> None:
     """Every field arrives as it was, down to free text with all that needs quoting."""
     assert write_batch(database, batch(LINES, 10), parser) == WHAT_LINES_BECOME
     at = datetime(2026, 2, 14, 0, 9, 20, 426000, tzinfo=UTC)
@@ -63,32 +63,32 @@ def test_each_kind_of_line_has_its_table(database: Database, parser: LineParser)
     assert rows(database, "SELECT topic, topic_id FROM streams") == [("movielog", STREAM)]
 
 
-def test_the_same_batch_twice_changes_nothing(database: Database, parser: LineParser) -> None:
+def test_the_same_batch_twice_changes_nothing(database: Database, parser: EventParser) -> None:
     write_batch(database, batch(LINES), parser)
-    before = line_counts.counts(database)
-    assert write_batch(database, batch(LINES), parser) == Written()
-    assert line_counts.counts(database) == before
+    before = line_counts.count_records(database)
+    assert write_batch(database, batch(LINES), parser) == WriteCounts()
+    assert line_counts.count_records(database) == before
 
 
-def test_half_a_batch_again_adds_the_other_half(database: Database, parser: LineParser) -> None:
+def test_half_a_batch_again_adds_the_other_half(database: Database, parser: EventParser) -> None:
     """A batch that overlaps with what is there adds only what is new."""
     write_batch(database, batch(LINES[:4], 0), parser)
     written = write_batch(database, batch(LINES[2:], 2), parser)
-    assert written == Written(recommendation_requests=1, accounts=1, quarantine=1)
-    assert line_counts.counts(database).lines == len(LINES)
+    assert written == WriteCounts(recommendation_requests=1, accounts=1, quarantine=1)
+    assert line_counts.count_records(database).lines == len(LINES)
 
 
-def test_a_topic_made_anew_holds_new_lines(database: Database, parser: LineParser) -> None:
+def test_a_topic_made_anew_holds_new_lines(database: Database, parser: EventParser) -> None:
     """Its offsets begin at 0 again, and its id tells the two apart."""
     write_batch(database, batch(LINES), parser)
     assert write_batch(database, batch(LINES, stream="BBBBBBBBQQ2hzSyMdQ0xkw"), parser) == WHAT_LINES_BECOME
-    assert line_counts.counts(database).next_offsets == {("movielog", 0): len(LINES)}
+    assert line_counts.count_records(database).next_offsets == {("movielog", 0): len(LINES)}
 
 
-def test_partitions_are_apart(database: Database, parser: LineParser) -> None:
+def test_partitions_are_apart(database: Database, parser: EventParser) -> None:
     write_batch(database, batch(LINES), parser)
     assert write_batch(database, batch(LINES, partition=1), parser) == WHAT_LINES_BECOME
-    assert line_counts.totals(database).next_offsets == {("movielog", 0): 7, ("movielog", 1): 7}
+    assert line_counts.count_all(database).next_offsets == {("movielog", 0): 7, ("movielog", 1): 7}
 
 
 @pytest.mark.parametrize(
@@ -103,25 +103,25 @@ def test_partitions_are_apart(database: Database, parser: LineParser) -> None:
         bytes(range(256)),
     ],
 )
-def test_quarantine_keeps_every_byte(database: Database, parser: LineParser, raw: bytes) -> None:
-    assert write_batch(database, batch([raw]), parser) == Written(quarantine=1)
+def test_quarantine_keeps_every_byte(database: Database, parser: EventParser, raw: bytes) -> None:
+    assert write_batch(database, batch([raw]), parser) == WriteCounts(quarantine=1)
     assert [bytes(row[0]) for row in rows(database, "SELECT raw FROM quarantine")] == [raw]
 
 
-def test_lines_without_a_kafka_time_are_kept(database: Database, parser: LineParser) -> None:
+def test_lines_without_a_kafka_time_are_kept(database: Database, parser: EventParser) -> None:
     """Kafka says -1 where it knows none."""
     lines = StreamBatch("movielog", STREAM, 0, (Record(0, -1, "what"), Record(1, -1, watch(1, 2))))
-    assert write_batch(database, lines, parser) == Written(watches=1, quarantine=1)
+    assert write_batch(database, lines, parser) == WriteCounts(watches=1, quarantine=1)
 
 
-def test_first_and_last_years_are_kept(database: Database, parser: LineParser) -> None:
+def test_first_and_last_years_are_kept(database: Database, parser: EventParser) -> None:
     """A damaged year is still a year."""
     lines = [watch(1, 2, time="0001-01-01T00:00"), watch(1, 3, time="9999-12-31T23:59:59.999999")]
-    assert write_batch(database, batch(lines), parser) == Written(watches=2)
+    assert write_batch(database, batch(lines), parser) == WriteCounts(watches=2)
     assert rows(database, "SELECT last_minute FROM viewings") == [(3,)]
 
 
-def test_viewings_are_folded(database: Database, parser: LineParser) -> None:
+def test_viewings_are_folded(database: Database, parser: EventParser) -> None:
     """From the first to the last minute seen, whatever the order in which the lines come."""
     minutes = [7, 3, 5, 12, 4]
     lines = [watch(1, minute, time=f"2026-02-14T00:{minute:02d}") for minute in minutes]
@@ -133,12 +133,12 @@ def test_viewings_are_folded(database: Database, parser: LineParser) -> None:
     ]
 
 
-def test_running_totals_are_the_counts(database: Database, parser: LineParser) -> None:
+def test_running_totals_are_the_counts(database: Database, parser: EventParser) -> None:
     """The counters count new rows only, so that they stay exact under redelivery."""
     for first in (0, 3, 0, 5):
         write_batch(database, batch(LINES[first:], first), parser)
-    assert line_counts.totals(database) == line_counts.counts(database)
-    assert line_counts.counts(database) == line_counts.LineCounts(
+    assert line_counts.count_all(database) == line_counts.count_records(database)
+    assert line_counts.count_records(database) == line_counts.RecordCounts(
         watches=2,
         ratings=1,
         recommendation_requests=2,
@@ -151,7 +151,7 @@ def test_running_totals_are_the_counts(database: Database, parser: LineParser) -
     )
 
 
-def test_rates_count_each_line_in_its_minute(database: Database, parser: LineParser) -> None:
+def test_rates_count_each_line_in_its_minute(database: Database, parser: EventParser) -> None:
     """The views have the rows of a moment ago, on both kinds of database."""
     write_batch(database, batch(LINES), parser)
     minute = datetime(2026, 2, 14, 0, 9, tzinfo=UTC)
@@ -169,7 +169,7 @@ def test_rates_count_each_line_in_its_minute(database: Database, parser: LinePar
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.servers
-def test_any_deliveries_give_each_line_once(plain_database: Database, parser: LineParser, seed: int) -> None:
+def test_any_deliveries_give_each_line_once(plain_database: Database, parser: EventParser, seed: int) -> None:
     """Four writers at once, overlapping slices in any order, again and again: the exact result."""
     chance = random.Random(seed)
     lines = [_line(chance) for _ in range(400)]
@@ -190,8 +190,8 @@ def test_any_deliveries_give_each_line_once(plain_database: Database, parser: Li
     for writer in writers:
         writer.join()
     assert failures == []
-    counts = line_counts.counts(plain_database)
-    assert counts == line_counts.totals(plain_database)
+    counts = line_counts.count_records(plain_database)
+    assert counts == line_counts.count_all(plain_database)
     assert counts.lines == 400
     for table in ("watches", "ratings", "recommendation_requests", "accounts", "quarantine"):
         assert getattr(counts, table) == sum(_table(parser.parse(line)) == table for line in lines)
@@ -210,13 +210,13 @@ def _line(chance: random.Random) -> str:
     return chance.choice([account(user), "nonsense"])
 
 
-def _table(event: Event | Malformed) -> str:
+def _table(event: Event | MalformedRecord) -> str:
     return {
         "Watch": "watches",
         "Rating": "ratings",
         "RecommendationRequest": "recommendation_requests",
         "AccountCreated": "accounts",
-        "Malformed": "quarantine",
+        "MalformedRecord": "quarantine",
     }[type(event).__name__]
 
 
@@ -224,7 +224,7 @@ def _viewings(database: Database) -> list[tuple[object, ...]]:
     return rows(database, "SELECT user_id, movie_id, first_minute, last_minute FROM viewings ORDER BY 1, 2")
 
 
-def _expected_viewings(events: list[Event | Malformed]) -> list[tuple[object, ...]]:
+def _expected_viewings(events: list[Event | MalformedRecord]) -> list[tuple[object, ...]]:
     watches = [event for event in events if isinstance(event, Watch)]
     keys = sorted({(event.user_id, event.movie_id) for event in watches})
     minutes = {key: [w.minute for w in watches if (w.user_id, w.movie_id) == key] for key in keys}
@@ -239,7 +239,7 @@ def _expected_viewings(events: list[Event | Malformed]) -> list[tuple[object, ..
     )
 )
 def test_whatever_bytes_come_are_kept(
-    plain_database: Database, parser: LineParser, values: list[bytes]
+    plain_database: Database, parser: EventParser, values: list[bytes]
 ) -> None:
     """No content of a record makes a write fail, and each is kept to the byte."""
     with plain_database.transaction() as cursor:
@@ -249,10 +249,10 @@ def test_whatever_bytes_come_are_kept(
     assert all(bytes(raw) == values[offset] for offset, raw in kept.items())
 
 
-class CarelessParser(LineParser):
+class CarelessParser(EventParser):
     """Reads what no table can hold, as a bug might."""
 
-    def parse(self, text: str) -> Event | Malformed:
+    def parse(self, text: str) -> Event | MalformedRecord:
         if text == "nul":
             return RecommendationRequest(datetime.now(UTC), "1", "a:1", 500, (), "\0", 1)
         if text == "huge":
@@ -264,8 +264,8 @@ def test_line_that_cannot_be_stored_does_not_hold_up_the_others(database: Databa
     """It goes into quarantine, and the rest of its batch where it belongs; once each, as ever."""
     lines = [watch(1, 1), "nul", rate(1, 2), watch(1, 3), "huge", "broken"]
     parser = CarelessParser(ZoneInfo("UTC"), 5)
-    assert write_batch(database, batch(lines), parser) == Written(watches=2, ratings=1, quarantine=3)
-    assert write_batch(database, batch(lines), parser) == Written()
+    assert write_batch(database, batch(lines), parser) == WriteCounts(watches=2, ratings=1, quarantine=3)
+    assert write_batch(database, batch(lines), parser) == WriteCounts()
     assert rows(database, 'SELECT "offset", category FROM quarantine ORDER BY 1') == [
         (1, "unstorable"),
         (4, "unstorable"),
@@ -274,12 +274,12 @@ def test_line_that_cannot_be_stored_does_not_hold_up_the_others(database: Databa
 
 
 @pytest.mark.servers
-def test_missing_tables_quarantine_nothing(empty_url: str, parser: LineParser) -> None:
+def test_missing_tables_quarantine_nothing(empty_url: str, parser: EventParser) -> None:
     """A database that was not migrated refuses, and says what to do."""
     with pytest.raises(DatabaseRefused, match="marquee migrate"):
         write_batch(Database(empty_url), batch(LINES), parser)
 
 
-def test_no_database_is_transient(parser: LineParser) -> None:
+def test_no_database_is_transient(parser: EventParser) -> None:
     with pytest.raises(DatabaseUnavailable):
         write_batch(Database("postgresql://app@127.0.0.1:1/marquee"), batch(LINES), parser)

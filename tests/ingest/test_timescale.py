@@ -13,8 +13,8 @@ from tests.support.records import ask, batch, rate, rows, watch
 from marquee.db import line_counts
 from marquee.db.pool import Database
 from marquee.events.batches import StreamBatch
-from marquee.events.parser import LineParser
-from marquee.ingest.store import Written, write_batch
+from marquee.events.parser import EventParser
+from marquee.ingest.store import WriteCounts, write_batch
 
 pytestmark = pytest.mark.servers
 
@@ -59,28 +59,28 @@ def compressed_chunks(database: Database) -> int:
 
 
 def test_line_that_comes_again_after_compression_is_not_doubled(
-    database: Database, parser: LineParser
+    database: Database, parser: EventParser
 ) -> None:
     lines = old_lines(days=4)
     write_batch(database, lines, parser)
-    before = line_counts.counts(database)
+    before = line_counts.count_records(database)
     run_policies(database, "policy_compression")
     assert compressed_chunks(database) > 0
-    assert write_batch(database, lines, parser) == Written()
-    assert line_counts.counts(database) == before
+    assert write_batch(database, lines, parser) == WriteCounts()
+    assert line_counts.count_records(database) == before
 
 
 def test_line_that_comes_late_is_written_into_a_compressed_chunk(
-    database: Database, parser: LineParser
+    database: Database, parser: EventParser
 ) -> None:
     write_batch(database, old_lines(days=4), parser)
     run_policies(database, "policy_compression")
     late = batch([watch(99, 9, time=ago(days=4))], first=1_000)
-    assert write_batch(database, late, parser) == Written(watches=1)
-    assert line_counts.counts(database).watches == 51
+    assert write_batch(database, late, parser) == WriteCounts(watches=1)
+    assert line_counts.count_records(database).watches == 51
 
 
-def test_raw_watches_go_and_what_was_made_of_them_stays(database: Database, parser: LineParser) -> None:
+def test_raw_watches_go_and_what_was_made_of_them_stays(database: Database, parser: EventParser) -> None:
     """After their term the rows are dropped; viewings, ratings and the rates by the minute are still there."""
     write_batch(database, old_lines(days=2), parser)
     refresh(database, "watches_per_minute", "1 day")
@@ -91,15 +91,15 @@ def test_raw_watches_go_and_what_was_made_of_them_stays(database: Database, pars
     assert rows(database, "SELECT sum(lines)::int FROM watches_per_minute") == [(50,)]
 
 
-def test_retention_spares_the_young(database: Database, parser: LineParser) -> None:
+def test_retention_spares_the_young(database: Database, parser: EventParser) -> None:
     write_batch(database, old_lines(days=30), parser)
     write_batch(database, batch([watch(1, 1, time=ago(days=1))], first=500), parser)
     run_policies(database, "policy_retention", "watches")
-    assert line_counts.counts(database).watches == 1
-    assert line_counts.totals(database).watches == 51
+    assert line_counts.count_records(database).watches == 1
+    assert line_counts.count_all(database).watches == 51
 
 
-def test_refreshed_and_fresh_rows_are_counted_once(database: Database, parser: LineParser) -> None:
+def test_refreshed_and_fresh_rows_are_counted_once(database: Database, parser: EventParser) -> None:
     """An aggregate is what was refreshed and what came since, with no minute in both or in neither."""
     write_batch(database, old_lines(hours=5), parser)
     for (aggregate,) in rows(database, "SELECT view_name FROM timescaledb_information.continuous_aggregates"):

@@ -11,8 +11,8 @@ from tests.local.programs import python
 
 from marquee.local.ports import Ports
 from marquee.local.process import port_open
-from marquee.local.runner import running, until_asked
-from marquee.local.state_dir import Home, PartState, SystemState
+from marquee.local.runner import running, wait_for_signal
+from marquee.local.state_dir import PartState, StateDir, SystemState
 from marquee.local.supervision import OneProcess, Part, Supervisor
 
 CODE = """if True:
@@ -25,7 +25,7 @@ CODE = """if True:
 
 
 class FakeSystem:
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: StateDir) -> None:
         self.home = home
         self.ports = Ports(print)
         self.supervisor = Supervisor(print, self._write)
@@ -49,11 +49,11 @@ class FakeSystem:
 
 
 if __name__ == "__main__":
-    home = Home(Path(sys.argv[1]))
+    home = StateDir(Path(sys.argv[1]))
     try:
         with running(home, FakeSystem(home)):
             sys.stdout.write("ready\n")
             sys.stdout.flush()
-            until_asked()
+            wait_for_signal()
     except KeyboardInterrupt:
         sys.stdout.write("stopped\n")

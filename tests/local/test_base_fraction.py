@@ -21,7 +21,7 @@ def test_trained_and_replayed_are_parts_of_the_whole(seconds: list[int]) -> None
     with TemporaryDirectory() as folder:
         rows = write(Path(folder), seconds)
         learnt = sources.read_base(Path(folder), NEVER, 1 - REPLAYED).ratings
-        later = replay.read_base(Path(folder), REPLAYED).later
+        later = replay.split_base_data(Path(folder), REPLAYED).later
     trained = set(learnt["movie_id"])
     replayed = {row.movie_id for row in later}
     assert trained | replayed == set(rows)

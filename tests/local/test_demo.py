@@ -9,21 +9,21 @@ import pytest
 from rich.console import Console
 
 from marquee.evaluation.streaming_bootstrap import Accuracy
-from marquee.local.demo_summary import Outcome, summary
+from marquee.local.demo_summary import DemoOutcome, summary
 from marquee.local.display import Display, line
-from marquee.local.live_stats import Score
-from marquee.local.reconciliation import Account, PartitionAccount
-from marquee.local.scheduler import Run
+from marquee.local.live_stats import LiveStats
+from marquee.local.reconciliation import PartitionReconciliation, Reconciliation
+from marquee.local.scheduler import JobRun
 from marquee.local.state_dir import PartState
 from marquee.registry.manifest import Metric
-from marquee.simulate.report import PartitionReport, Report, ResponseTimes
+from marquee.simulate.report import PartitionReport, ResponseTimes, SimulationReport
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
-RETRAINED = Run(NOW, NOW, 0)
+RETRAINED = JobRun(NOW, NOW, 0)
 
 
-def report(**more: object) -> Report:
-    made = Report(
+def report(**more: object) -> SimulationReport:
+    made = SimulationReport(
         mode="replay",
         seed=1,
         started=NOW,
@@ -38,8 +38,8 @@ def report(**more: object) -> Report:
     return msgspec.structs.replace(made, **more)
 
 
-def score(**more: object) -> Score:
-    made = Score(
+def score(**more: object) -> LiveStats:
+    made = LiveStats(
         report=report(),
         rows=1_990,
         quarantine={"minute": 1, "time": 2},
@@ -53,11 +53,13 @@ def score(**more: object) -> Score:
     return replace(made, **more)  # type: ignore[arg-type]
 
 
-GOOD = Account({0: PartitionAccount(1_500, 1_500, 1_500), 1: PartitionAccount(500, 500, 500)})
+GOOD = Reconciliation(
+    {0: PartitionReconciliation(1_500, 1_500, 1_500), 1: PartitionReconciliation(500, 500, 500)}
+)
 
 
-def outcome(**more: object) -> Outcome:
-    return replace(Outcome(score(), GOOD, report(), retrain_due=True), **more)  # type: ignore[arg-type]
+def outcome(**more: object) -> DemoOutcome:
+    return replace(DemoOutcome(score(), GOOD, report(), retrain_due=True), **more)  # type: ignore[arg-type]
 
 
 def test_the_line() -> None:
@@ -71,7 +73,7 @@ def test_the_line() -> None:
 
 def test_nothing_yet() -> None:
     """Before the first report there are noughts, and no error."""
-    assert line(Score(), 0) == "    0 s | lines in 0 | rows written 0 | lag 0 | answers 0 | retrained 0x"
+    assert line(LiveStats(), 0) == "    0 s | lines in 0 | rows written 0 | lag 0 | answers 0 | retrained 0x"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -97,9 +99,15 @@ def test_a_good_end() -> None:
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ({"account": Account({0: PartitionAccount(1_500, 1_499, 1_499)})}, "1 lines were lost"),
-        ({"account": Account({0: PartitionAccount(1_500, 1_502, 1_500)})}, "2 lines are there twice"),
-        ({"account": Account({0: PartitionAccount(1_500, 1_503, 1_503)})}, "3 lines are there twice"),
+        ({"account": Reconciliation({0: PartitionReconciliation(1_500, 1_499, 1_499)})}, "1 lines were lost"),
+        (
+            {"account": Reconciliation({0: PartitionReconciliation(1_500, 1_502, 1_500)})},
+            "2 lines are there twice",
+        ),
+        (
+            {"account": Reconciliation({0: PartitionReconciliation(1_500, 1_503, 1_503)})},
+            "3 lines are there twice",
+        ),
         ({"report": report(unacknowledged=4)}, "Kafka did not acknowledge 4 lines"),
         (
             {"report": report(requests={"200": 29, "0": 1})},
@@ -109,7 +117,7 @@ def test_a_good_end() -> None:
         ({"report": report(requests={})}, "no request was answered"),
         ({"report": report(unusable_answers=1)}, "1 answers were no list of films"),
         ({"score": score(retrains=())}, "no retraining came to an end, though one was due"),
-        ({"score": score(retrains=(Run(NOW, NOW, 1),))}, "a retraining ended with code 1"),
+        ({"score": score(retrains=(JobRun(NOW, NOW, 1),))}, "a retraining ended with code 1"),
     ],
 )
 def test_each_fault_is_named(fault: dict[str, object], sentence: str) -> None:
@@ -121,7 +129,7 @@ def test_each_fault_is_named(fault: dict[str, object], sentence: str) -> None:
 
 def test_a_refused_model_is_the_gate_at_work() -> None:
     """A new model that is worse does not serve: that is no fault, but it is said."""
-    ended = outcome(score=score(retrains=(Run(NOW, NOW, 3),)))
+    ended = outcome(score=score(retrains=(JobRun(NOW, NOW, 3),)))
     assert ended.good
     assert "the gate refused the new model" in summary(ended)
     assert "the gate refused" not in summary(outcome())

@@ -8,7 +8,7 @@ import pytest
 from tests.local.programs import wait_for
 
 from marquee.local.function_process import answers, instance, instance_of_several
-from marquee.local.infra_spec import Function, Instances, LocalFunction
+from marquee.local.infra_spec import FunctionSpec, Instances, LocalFunction
 from marquee.local.process import Process, free_port, port_open
 
 MAIN = """
@@ -29,8 +29,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def hello(workers: int = 1) -> Function:
-    return Function(
+def hello(workers: int = 1) -> FunctionSpec:
+    return FunctionSpec(
         "Says hello.", "functions/hello", "http", True, 128, 10, Instances(0, 1), workers, 4, (), "/healthz",
         LocalFunction(8080),
     )  # fmt: skip

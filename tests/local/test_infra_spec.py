@@ -10,7 +10,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
-from marquee.local.infra_spec import Functions, Schedules, read_functions, read_schedules, schema
+from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, read_functions, read_schedules, schema
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,8 +56,8 @@ def test_what_the_code_reads_is_named_as_needed() -> None:
         assert read & {f.name for f in fields(Settings)} - needs[name] == set(), name
 
 
-@pytest.mark.parametrize(("name", "kind"), [("functions", Functions), ("schedules", Schedules)])
-def test_schemas_are_fresh(name: str, kind: type[Functions] | type[Schedules]) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("functions", FunctionSpecs), ("schedules", ScheduleSpecs)])
+def test_schemas_are_fresh(name: str, kind: type[FunctionSpecs] | type[ScheduleSpecs]) -> None:
     """The committed schema is the one that the code gives: `make docs` writes it."""
     assert json.loads((ROOT / f"infra/{name}.schema.json").read_text()) == schema(kind)
 

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
-from marquee.local.kafka_retention import Retention
+from marquee.local.kafka_retention import KafkaRetention
 
 pytestmark = pytest.mark.servers
 
@@ -50,7 +50,7 @@ def test_nothing_goes_before_it_is_committed(broker: EmbeddedKafka) -> None:
     """A group that has committed nothing still gets every line."""
     broker.create_topic("uncommitted", 1)
     produce(broker, "uncommitted", 0, 10)
-    assert Retention(broker.directory, "uncommitted", "group", kept=2).trim() == 0
+    assert KafkaRetention(broker.directory, "uncommitted", "group", kept=2).trim() == 0
     assert consume(broker, "uncommitted", 10) == [str(n) for n in range(10)]
 
 
@@ -59,7 +59,7 @@ def test_what_is_committed_goes_and_the_rest_is_read(broker: EmbeddedKafka) -> N
     broker.create_topic("committed", 1)
     produce(broker, "committed", 0, 30)
     consume(broker, "committed", 20)
-    retention = Retention(broker.directory, "committed", "group", kept=5)
+    retention = KafkaRetention(broker.directory, "committed", "group", kept=5)
     assert retention.trim() == 20
     assert files(broker, "committed") == list(range(20, 30))
     produce(broker, "committed", 30, 5)
@@ -74,7 +74,7 @@ def test_a_restarted_broker_knows_its_offsets(tmp_path: Path) -> None:
         broker.create_topic("again", 1)
         produce(broker, "again", 0, 20)
         consume(broker, "again", 20)
-        assert Retention(broker.directory, "again", "group", kept=1).trim() == 19
+        assert KafkaRetention(broker.directory, "again", "group", kept=1).trim() == 19
         broker.kill()
         broker.start()
         produce(broker, "again", 20, 3)
@@ -83,7 +83,7 @@ def test_a_restarted_broker_knows_its_offsets(tmp_path: Path) -> None:
 
 def test_without_a_topic(tmp_path: Path) -> None:
     """A directory that holds nothing yet is no error."""
-    retention = Retention(tmp_path, "none", "group")
+    retention = KafkaRetention(tmp_path, "none", "group")
     retention.start()
     assert retention.trim() == 0
     retention.stop()

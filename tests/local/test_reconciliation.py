@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from marquee.db.pool import Database
-from marquee.local.reconciliation import Account, account, drained
+from marquee.local.reconciliation import Reconciliation, drained, reconcile
 from marquee.simulate.report import PartitionReport
 
 pytestmark = pytest.mark.servers
@@ -48,13 +48,13 @@ def fill(database: Database) -> dict[str, PartitionReport]:
     return {"0": PartitionReport(0, 9, 10), "1": PartitionReport(0, 4, 5)}
 
 
-def figures(found: Account) -> tuple[int, int, int, int]:
+def figures(found: Reconciliation) -> tuple[int, int, int, int]:
     return found.acknowledged, found.rows, found.lost, found.doubled
 
 
 def test_all_there(database: Database) -> None:
     """Each line in one table or another: exact."""
-    found = account(database, "log", fill(database))
+    found = reconcile(database, "log", fill(database))
     assert figures(found) == (15, 15, 0, 0)
     assert found.exact
 
@@ -64,7 +64,7 @@ def test_lost(database: Database) -> None:
     partitions = fill(database)
     with database.transaction() as cursor:
         cursor.execute("DELETE FROM ratings WHERE partition = 1 AND stream = 2")
-    found = account(database, "log", partitions)
+    found = reconcile(database, "log", partitions)
     assert figures(found) == (15, 14, 1, 0)
     assert not found.exact
 
@@ -73,25 +73,25 @@ def test_doubled_in_two_tables(database: Database) -> None:
     """The same offset as a rating and in quarantine."""
     partitions = fill(database)
     write(database, "quarantine", 2, 0, 1)
-    assert figures(account(database, "log", partitions)) == (15, 16, 0, 1)
+    assert figures(reconcile(database, "log", partitions)) == (15, 16, 0, 1)
 
 
 def test_doubled_in_kafka(database: Database) -> None:
     """More offsets between the first and the last than lines acknowledged: one was written twice."""
     partitions = fill(database)
     partitions["0"] = PartitionReport(0, 9, 9)
-    assert figures(account(database, "log", partitions)) == (14, 15, 0, 1)
+    assert figures(reconcile(database, "log", partitions)) == (14, 15, 0, 1)
 
 
 def test_only_this_run_counts(database: Database) -> None:
     """Lines of an earlier run, before the first offset, are no business of this one's."""
     fill(database)
-    assert figures(account(database, "log", {"0": PartitionReport(6, 9, 4)})) == (4, 4, 0, 0)
+    assert figures(reconcile(database, "log", {"0": PartitionReport(6, 9, 4)})) == (4, 4, 0, 0)
 
 
 def test_nothing_produced(database: Database) -> None:
     """No line, no fault."""
-    assert figures(account(database, "log", {})) == (0, 0, 0, 0)
+    assert figures(reconcile(database, "log", {})) == (0, 0, 0, 0)
 
 
 def test_waits_for_the_last_lines(database: Database) -> None:

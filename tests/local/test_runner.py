@@ -15,13 +15,13 @@ from tests.local.programs import gone, wait_for
 from marquee.local import logs, status
 from marquee.local.process import port_open
 from marquee.local.runner import NotRunning, stop_running
-from marquee.local.state_dir import LOG_BYTES, AlreadyRunning, Home
+from marquee.local.state_dir import LOG_BYTES, AlreadyRunning, StateDir
 
 
 class Runner:
     """The fake system, running as a process."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: StateDir) -> None:
         self.home = home
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.local.fake_system", str(home.directory)],
@@ -46,12 +46,12 @@ class Runner:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home")
+def home(tmp_path: Path) -> StateDir:
+    return StateDir(tmp_path / "home")
 
 
 @pytest.fixture
-def runner(home: Home) -> Iterator[Runner]:
+def runner(home: StateDir) -> Iterator[Runner]:
     started = Runner(home)
     yield started
     started.end()
@@ -106,12 +106,12 @@ def test_a_second_runner_is_refused(runner: Runner) -> None:
         "See it with `marquee local status`, stop it with `marquee local down`, "
         "or start a second one with `--home DIR`."
     )
-    assert status.show(runner.home, Console(quiet=True)) == 0
+    assert status.show_status(runner.home, Console(quiet=True)) == 0
 
 
 def test_two_runners_in_two_homes(runner: Runner, tmp_path: Path) -> None:
     """The second says which ports are taken and by whom, and takes others."""
-    second = Runner(Home(tmp_path / "second"))
+    second = Runner(StateDir(tmp_path / "second"))
     states = [r.home.read_state() for r in (runner, second)]
     ports = [part.port for state in states if state for part in state.parts]
     assert len(set(ports)) == 6
@@ -153,28 +153,28 @@ def test_restart_is_seen_from_outside(runner: Runner) -> None:
 
 def test_status(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     """One row a part with its process and port; 0 when all are well, 3 when nothing runs."""
-    assert status.show(runner.home, Console()) == 0
+    assert status.show_status(runner.home, Console()) == 0
     shown = capsys.readouterr().out
     state = runner.home.read_state()
     assert state is not None
     for part in state.parts:
         assert all(word in shown for word in (part.name, str(part.pids[0]), str(part.port)))
     runner.end()
-    assert status.show(runner.home, Console()) == 3
+    assert status.show_status(runner.home, Console()) == 3
     assert "Nothing runs" in capsys.readouterr().out
 
 
 def test_logs(runner: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     """Of all parts with their names, or of one; an unknown part gets the list of those there are."""
-    logs.show(runner.home, None, 20, False)
+    logs.show_logs(runner.home, None, 20, False)
     assert capsys.readouterr().out == "         first | up\n        second | up\n         third | up\n"
-    logs.show(runner.home, "third", 20, False)
+    logs.show_logs(runner.home, "third", 20, False)
     assert capsys.readouterr().out == "up\n"
     with pytest.raises(Exception, match=r"there is no log of 'lost' in .*; there are: first, second, third"):
-        logs.show(runner.home, "lost", 20, False)
+        logs.show_logs(runner.home, "lost", 20, False)
 
 
-def test_large_logs_are_put_aside(home: Home) -> None:
+def test_large_logs_are_put_aside(home: StateDir) -> None:
     """At a start a log that has grown large becomes .1, that becomes .2, and so on; the oldest goes."""
     with home.held():
         for age in range(5):

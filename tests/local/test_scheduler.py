@@ -15,10 +15,10 @@ from tests.local.programs import gone, wait_for
 
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
-from marquee.local.infra_spec import LocalSchedule, Schedule
+from marquee.local.infra_spec import LocalSchedule, ScheduleSpec
 from marquee.local.process import Process
-from marquee.local.scheduler import NICENESS, Jobs, read_runs, trigger
-from marquee.local.state_dir import Home
+from marquee.local.scheduler import NICENESS, JobRunner, read_runs, trigger
+from marquee.local.state_dir import StateDir
 
 YAML = """
 schedules:
@@ -35,14 +35,14 @@ MakeScheduler = Callable[..., Process]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home")
+def home(tmp_path: Path) -> StateDir:
+    home = StateDir(tmp_path / "home")
     with home.held():
         return home
 
 
 @pytest.fixture
-def scheduler(tmp_path: Path, home: Home):  # type: ignore[no-untyped-def]
+def scheduler(tmp_path: Path, home: StateDir):  # type: ignore[no-untyped-def]
     """Makes a project of one job and starts its scheduler."""
     started: list[Process] = []
 
@@ -66,7 +66,7 @@ def scheduler(tmp_path: Path, home: Home):  # type: ignore[no-untyped-def]
 MODULE = [sys.executable, "-m", "marquee.local.scheduler"]
 
 
-def test_runs_again_and_again(scheduler: MakeScheduler, home: Home) -> None:
+def test_runs_again_and_again(scheduler: MakeScheduler, home: StateDir) -> None:
     """The job runs on its interval; each run is recorded with its exit code."""
     scheduler("raise SystemExit(5)")
     wait_for(lambda: len(read_runs(home, "work")) >= 3)
@@ -75,7 +75,7 @@ def test_runs_again_and_again(scheduler: MakeScheduler, home: Home) -> None:
     assert all(run.started < run.finished for run in runs)
 
 
-def test_a_job_gets_what_it_needs_at_low_priority(scheduler: MakeScheduler, home: Home) -> None:
+def test_a_job_gets_what_it_needs_at_low_priority(scheduler: MakeScheduler, home: StateDir) -> None:
     """The settings that its schedule names, no others; and a niceness that yields to the answers."""
     code = (
         "import os; print(sorted(k for k in os.environ if k.startswith('MARQUEE_')), os.nice(0), flush=True)"
@@ -86,7 +86,7 @@ def test_a_job_gets_what_it_needs_at_low_priority(scheduler: MakeScheduler, home
     assert said == f"['MARQUEE_OBJECTS_URL'] {min(os.nice(0) + NICENESS, 19)}"
 
 
-def test_one_at_a_time(scheduler: MakeScheduler, home: Home) -> None:
+def test_one_at_a_time(scheduler: MakeScheduler, home: StateDir) -> None:
     """A run that takes longer than the interval is waited for, not overtaken."""
     scheduler("import time; time.sleep(1)", every_s=0.2)
     wait_for(lambda: len(read_runs(home, "work")) >= 2)
@@ -94,7 +94,7 @@ def test_one_at_a_time(scheduler: MakeScheduler, home: Home) -> None:
     assert first.finished <= second.started
 
 
-def test_a_job_that_takes_too_long_is_ended(scheduler: MakeScheduler, home: Home) -> None:
+def test_a_job_that_takes_too_long_is_ended(scheduler: MakeScheduler, home: StateDir) -> None:
     """At its timeout it is stopped, and recorded as such."""
     scheduler("import time; time.sleep(100)", timeout_s=1)
     wait_for(lambda: bool(read_runs(home, "work")))
@@ -102,7 +102,7 @@ def test_a_job_that_takes_too_long_is_ended(scheduler: MakeScheduler, home: Home
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGKILL])
-def test_no_job_is_left_behind(scheduler: MakeScheduler, home: Home, sig: signal.Signals) -> None:
+def test_no_job_is_left_behind(scheduler: MakeScheduler, home: StateDir, sig: signal.Signals) -> None:
     """The scheduler ends, politely or not: so does the job that it runs."""
     process = scheduler("import os, time; print(os.getpid(), flush=True); time.sleep(100)")
     log = home.logs / "work.log"
@@ -114,7 +114,7 @@ def test_no_job_is_left_behind(scheduler: MakeScheduler, home: Home, sig: signal
 
 def test_cron_holds_where_no_local_interval_is_given() -> None:
     """The same line as in the cloud, in its zone."""
-    schedule = Schedule("A job.", "jobs/work", "15 4 * * sun", "America/New_York", 60, ())
+    schedule = ScheduleSpec("A job.", "jobs/work", "15 4 * * sun", "America/New_York", 60, ())
     monday = datetime(2026, 1, 5, tzinfo=UTC)
     fires = trigger(schedule, monday).get_next_fire_time(None, monday)
     assert fires == datetime(2026, 1, 11, 9, 15, tzinfo=UTC)
@@ -122,7 +122,7 @@ def test_cron_holds_where_no_local_interval_is_given() -> None:
 
 def test_the_local_interval_begins_with_its_first_run() -> None:
     """First after ``first_s``, then each ``every_s``."""
-    schedule = Schedule("A job.", "jobs/work", "15 4 * * *", "UTC", 60, (), LocalSchedule(20, 120))
+    schedule = ScheduleSpec("A job.", "jobs/work", "15 4 * * *", "UTC", 60, (), LocalSchedule(20, 120))
     now = datetime(2026, 1, 5, tzinfo=UTC)
     first = trigger(schedule, now).get_next_fire_time(None, now)
     assert first == now + timedelta(seconds=20)
@@ -144,19 +144,19 @@ class Called(BaseHTTPRequestHandler):
         """Nothing on the console."""
 
 
-CALL = Schedule("A function.", "functions/look", "*/5 * * * *", "UTC", 5, ())
+CALL = ScheduleSpec("A function.", "functions/look", "*/5 * * * *", "UTC", 5, ())
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
 def test_a_function_is_called(
-    tmp_path: Path, home: Home, status: int, code: int, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, home: StateDir, status: int, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By POST, where it was said to be; the run is recorded, and what it answered stands in our log."""
     handler = type("Handler", (Called,), {"status": status, "calls": 0})
     with HTTPServer(("127.0.0.1", 0), handler) as server, caplog.at_level("INFO"):
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        Jobs(tmp_path, home, Settings(), {"look": f"http://127.0.0.1:{server.server_port}/"}).run(
+        JobRunner(tmp_path, home, Settings(), {"look": f"http://127.0.0.1:{server.server_port}/"}).run(
             "look", CALL
         )
         thread.join()
@@ -164,33 +164,33 @@ def test_a_function_is_called(
     assert "said" in caplog.text
 
 
-def test_a_function_that_is_away_is_a_failed_run(tmp_path: Path, home: Home) -> None:
-    Jobs(tmp_path, home, Settings(), {"look": "http://127.0.0.1:1/"}).run("look", CALL)
+def test_a_function_that_is_away_is_a_failed_run(tmp_path: Path, home: StateDir) -> None:
+    JobRunner(tmp_path, home, Settings(), {"look": "http://127.0.0.1:1/"}).run("look", CALL)
     assert [run.code for run in read_runs(home, "look")] == [1]
 
 
-def test_where_a_function_listens_has_to_be_said(tmp_path: Path, home: Home) -> None:
-    jobs = Jobs(tmp_path, home, Settings(), {"other": "http://127.0.0.1:1"})
+def test_where_a_function_listens_has_to_be_said(tmp_path: Path, home: StateDir) -> None:
+    jobs = JobRunner(tmp_path, home, Settings(), {"other": "http://127.0.0.1:1"})
     with pytest.raises(SettingsError, match="where is look"):
         jobs.check({"look": CALL})
     jobs.check({})
 
 
-def test_a_job_gets_its_arguments(tmp_path: Path, home: Home) -> None:
+def test_a_job_gets_its_arguments(tmp_path: Path, home: StateDir) -> None:
     (tmp_path / "jobs/work").mkdir(parents=True)
     (tmp_path / "jobs/work/main.py").write_text(
         "import sys; raise SystemExit(sys.argv[1:] != ['--if-asked'])"
     )
-    schedule = Schedule("A job.", "jobs/work", "15 4 * * *", "UTC", 60, (), arguments=("--if-asked",))
-    Jobs(tmp_path, home, Settings()).run("work", schedule)
+    schedule = ScheduleSpec("A job.", "jobs/work", "15 4 * * *", "UTC", 60, (), arguments=("--if-asked",))
+    JobRunner(tmp_path, home, Settings()).run("work", schedule)
     assert [run.code for run in read_runs(home, "work")] == [0]
 
 
-def test_nothing_starts_once_stopping(tmp_path: Path, home: Home) -> None:
+def test_nothing_starts_once_stopping(tmp_path: Path, home: StateDir) -> None:
     """A job that comes up while the scheduler ends is ended too."""
     (tmp_path / "jobs/work").mkdir(parents=True)
     (tmp_path / "jobs/work/main.py").write_text("import time; time.sleep(100)")
-    jobs = Jobs(tmp_path, home, Settings())
+    jobs = JobRunner(tmp_path, home, Settings())
     jobs.stop()
-    jobs.run("work", Schedule("A job.", "jobs/work", "15 4 * * *", "UTC", 60, ()))
+    jobs.run("work", ScheduleSpec("A job.", "jobs/work", "15 4 * * *", "UTC", 60, ()))
     assert read_runs(home, "work")[0].code == -signal.SIGTERM

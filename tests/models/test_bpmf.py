@@ -7,20 +7,22 @@ import pytest
 from tests.support.synthetic_data import checkerboard, frame, halves, rated
 
 from marquee.data.dataset import Dataset
-from marquee.data.side_information import Facts
+from marquee.data.side_information import SideInformation
 from marquee.errors import TrainingDataError
 from marquee.models.bpmf import trainer as bayesian_svd
-from marquee.models.bpmf.fit import Budget, Shape, fit
+from marquee.models.bpmf.fit import Budget, ModelShape, fit
 from marquee.models.bpmf.sampler import Sampler
-from marquee.models.bpmf.trainer import FACTS_COUNT
-from marquee.models.trainer_port import silent
+from marquee.models.bpmf.trainer import SIDE_INFORMATION_RANK
+from marquee.models.trainer_port import no_progress
 
 
 @pytest.mark.parametrize("factors", [1, 15, 16, 31])
 def test_any_number_of_factors(factors: int) -> None:
     """Those that fill vector registers, and those that are rounded up."""
     user, item = rated(60, 50, 0.3, 0)
-    result = fit(user, item, halves(user, item), (60, 50), shape=Shape(factors, 8), budget=Budget(40), seed=1)
+    result = fit(
+        user, item, halves(user, item), (60, 50), shape=ModelShape(factors, 8), budget=Budget(40), seed=1
+    )
     predicted = result.mean + result.factors.predict(user, item)
     assert np.corrcoef(predicted, halves(user, item))[0, 1] > 0.97
 
@@ -28,7 +30,7 @@ def test_any_number_of_factors(factors: int) -> None:
 def test_two_kinds_of_users_are_told_apart() -> None:
     """On ratings that two kinds of users give two kinds of films, pairs never rated are predicted."""
     user, item = rated(60, 50, 0.3, 0)
-    result = fit(user, item, halves(user, item), (60, 50), shape=Shape(15, 8), budget=Budget(60), seed=1)
+    result = fit(user, item, halves(user, item), (60, 50), shape=ModelShape(15, 8), budget=Budget(60), seed=1)
     hidden_user, hidden_item = np.indices((60, 50)).reshape(2, -1)
     predicted = result.mean + result.factors.predict(hidden_user, hidden_item)
     np.testing.assert_allclose(predicted, halves(hidden_user, hidden_item), atol=0.5)
@@ -41,7 +43,14 @@ def test_features_speak_for_a_user_who_has_rated_nothing() -> None:
     kind = np.zeros((203, 2))
     kind[np.arange(202), np.arange(202) % 2] = 1.0
     result = fit(
-        user, item, rating, (203, 30), user_features=[kind], shape=Shape(15, 8), budget=Budget(120), seed=1
+        user,
+        item,
+        rating,
+        (203, 30),
+        user_features=[kind],
+        shape=ModelShape(15, 8),
+        budget=Budget(120),
+        seed=1,
     )
     mean = [
         float(np.mean(result.mean + result.factors.predict(np.full(30, u), np.arange(30))))
@@ -56,25 +65,29 @@ def test_of_whom_only_facts_are_known_a_quarter_is_believed() -> None:
     """The trainer draws a user without ratings towards the average user, who is what stands for him elsewhere."""
     kinds = {f"u{u:03}": {"gender": "FM"[u % 2]} for u in range(40)}
     ratings = checkerboard()
-    data = Dataset.of(ratings, frame(), 1.0, 5.0, Facts(kinds))
+    data = Dataset.of(ratings, frame(), 1.0, 5.0, SideInformation(kinds))
     data = data.without_ratings(data.ratings.users >= 38)
-    head = bayesian_svd.train(data, {"factors": 15, "served_rank": 8, "sweeps": 12, "burn_in": 4}, 7, silent)
+    head = bayesian_svd.train(
+        data, {"factors": 15, "served_rank": 8, "sweeps": 12, "burn_in": 4}, 7, no_progress
+    )
     raw = fit(
         data.ratings.users,
         data.ratings.items,
         data.ratings.values,
         (data.n_users, data.n_items),
         user_features=data.user_features,
-        shape=Shape(15, 8, 100),
+        shape=ModelShape(15, 8, 100),
         budget=Budget(12, 4),
         seed=7,
     ).factors
     average = raw.user_vectors[:38].mean(axis=0)
-    expected = average + FACTS_COUNT * (raw.user_vectors[38:] - average)
+    expected = average + SIDE_INFORMATION_RANK * (raw.user_vectors[38:] - average)
     np.testing.assert_allclose(head.user_vectors[38:], expected, atol=1e-5)
     np.testing.assert_allclose(head.prior.mean[:-1], average, atol=1e-5)
     raw_apart = float(raw.user_biases[38] - raw.user_biases[39])
-    assert head.user_biases[38] - head.user_biases[39] == pytest.approx(FACTS_COUNT * raw_apart, abs=1e-5)
+    assert head.user_biases[38] - head.user_biases[39] == pytest.approx(
+        SIDE_INFORMATION_RANK * raw_apart, abs=1e-5
+    )
 
 
 def test_a_budget_of_seconds_ends_the_run() -> None:
@@ -84,7 +97,7 @@ def test_a_budget_of_seconds_ends_the_run() -> None:
         item,
         halves(user, item),
         (60, 50),
-        shape=Shape(15),
+        shape=ModelShape(15),
         budget=Budget(10**6, burn_in=1, seconds=0.0),
     )
     assert result.sweeps == 2

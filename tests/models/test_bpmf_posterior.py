@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from marquee.data import sources, splits
 from marquee.data.dataset import Dataset
-from marquee.models.bpmf.fit import Shape, chain_of
-from marquee.models.bpmf.posterior import CompressedMean, MeanPrediction, Posterior, cut
+from marquee.models.bpmf.fit import ModelShape, make_sampler
+from marquee.models.bpmf.posterior import CompressedMean, MeanPrediction, Posterior, truncate_svd
 
 WIDTH = 16
 
@@ -76,7 +76,7 @@ def test_a_product_is_cut_to_its_best_rank() -> None:
     left *= scale
     u, sizes, vt = np.linalg.svd(left.astype(np.float64) @ right.T)
     best = u[:, :5] * sizes[:5] @ vt[:5]
-    thin, flat = cut(left, right, 5)
+    thin, flat = truncate_svd(left, right, 5)
     assert (thin.shape, flat.shape) == ((50, 5), (40, 5))
     np.testing.assert_allclose(thin @ flat.T, best, atol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(thin, axis=0), np.linalg.norm(flat, axis=0), rtol=1e-4)
@@ -87,11 +87,13 @@ def test_one_set_of_factors_says_what_all_samples_say(base_data: Path, factors: 
     """On a fold of MovieLens the exported factors, whichever way, lose at most .001 of RMSE to the average of the
     predictions of all samples, which could not be served."""
     base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
-    data = Dataset.of(base.ratings, sources.no_rows(), 1.0, 5.0, base.facts)
-    split = next(splits.folds(data, 5, 0))
+    data = Dataset.of(base.ratings, sources.empty_interactions(), 1.0, 5.0, base.facts)
+    split = next(splits.k_folds(data, 5, 0))
     test, train, shape = split.test, split.train.ratings, (data.n_users, data.n_items)
     facts = (split.train.user_features, split.train.film_features)
-    chain = chain_of(train.users, train.items, train.values, shape, *facts, Shape(factors, 48, 20), 1)
+    chain = make_sampler(
+        train.users, train.items, train.values, shape, *facts, ModelShape(factors, 48, 20), 1
+    )
     exported = (MeanPrediction(*shape, 48, 1), CompressedMean(*shape, 48))
     total, pairs = np.zeros(len(test)), (test.users, test.items)
     with threadpool_limits(1, user_api="blas"):  # As in training.

@@ -14,11 +14,11 @@ import pytest
 from tests.support.synthetic_data import halves, rated
 
 from marquee.models.bpmf import kernel
-from marquee.models.bpmf.fit import Budget, Shape, fit
+from marquee.models.bpmf.fit import Budget, ModelShape, fit
 
 
 def chain(user: np.ndarray, item: np.ndarray, **more: object) -> np.ndarray:
-    options = {"shape": Shape(15, 8), "budget": Budget(12, burn_in=4), "seed": 7} | more
+    options = {"shape": ModelShape(15, 8), "budget": Budget(12, burn_in=4), "seed": 7} | more
     factors = fit(user, item, halves(user, item), (60, 50), **options).factors  # type: ignore[arg-type]
     return np.concatenate([factors.user_vectors.ravel(), factors.film_vectors.ravel(), factors.film_biases])
 

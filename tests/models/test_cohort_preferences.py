@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.serving.models import movie, two_tastes
 
-from marquee.data.side_information import Facts
-from marquee.models.cohort_preferences import LIKED, SHRUNK_BY, joined
+from marquee.data.side_information import SideInformation
+from marquee.models.cohort_preferences import LIKED, PRIOR_STRENGTH, with_cohorts
 from marquee.registry.trained_model import Histories, TrainedModel
 
 WRITER = {"age": "30", "gender": "F", "occupation": "writer"}
@@ -23,7 +23,7 @@ def world(views: int) -> TrainedModel:
     return replace(two_tastes(n_items=4), histories=histories)
 
 
-FACTS = Facts(
+FACTS = SideInformation(
     users={str(1000 + u): (WRITER, FARMER)[u % 2] for u in range(6)},
     films={movie(0): {"genres": "Comedy|War"}, movie(3): {"genres": "Comedy"}},
 )
@@ -32,7 +32,7 @@ FACTS = Facts(
 def test_groups_prefer_what_their_members_have_seen() -> None:
     """With much evidence a group's own film is twice as likely as for everybody (it has half of all
     views), and the other group's hardly at all."""
-    model = joined(world(10**8), FACTS)
+    model = with_cohorts(world(10**8), FACTS)
     scores = dict(zip(model.cohort_names, model.cohort_scores, strict=True))
     assert scores["occupation:writer"][0] == pytest.approx(np.log(2), abs=0.01)
     assert scores["occupation:writer"][1] < -5
@@ -43,14 +43,14 @@ def test_groups_prefer_what_their_members_have_seen() -> None:
 
 def test_a_small_group_is_not_taken_at_its_word() -> None:
     """Three views of one film beside the prior's weight move it by what the formula says, and no more."""
-    model = joined(world(1), FACTS)
+    model = with_cohorts(world(1), FACTS)
     row = model.cohort_scores[list(model.cohort_names).index("occupation:writer")]
-    assert row[0] == pytest.approx(np.log((3 + SHRUNK_BY / 2) / (3 + SHRUNK_BY) / 0.5), rel=1e-5)
+    assert row[0] == pytest.approx(np.log((3 + PRIOR_STRENGTH / 2) / (3 + PRIOR_STRENGTH) / 0.5), rel=1e-5)
     assert row[2] == row[3] == 0  # Seen by nobody: no preference.
 
 
 def test_genres_are_films_of_the_genre() -> None:
-    model = joined(world(1), FACTS)
+    model = with_cohorts(world(1), FACTS)
     scores = dict(zip(model.cohort_names, model.cohort_scores.tolist(), strict=True))
     assert scores["genre:comedy"] == [LIKED, 0, 0, LIKED]
     assert scores["genre:war"] == [LIKED, 0, 0, 0]
@@ -58,4 +58,4 @@ def test_genres_are_films_of_the_genre() -> None:
 
 def test_without_facts_the_model_stays_as_it_is() -> None:
     model = world(1)
-    assert joined(model, Facts()) is model
+    assert with_cohorts(model, SideInformation()) is model

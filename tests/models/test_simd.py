@@ -13,16 +13,16 @@ from marquee.models.bpmf.simd import (
     LANES,
     add_square,
     aligned,
+    broadcast,
+    broadcast_load,
+    horizontal_sum,
     inverse_root,
     load,
     minus_times,
-    one,
     plus,
     plus_times,
-    spread,
     store,
     times,
-    total,
     with_last,
 )
 from marquee.models.numba_cache import numba
@@ -60,11 +60,11 @@ def _arithmetic(x: Any, y: Any, z: Any, out: Any) -> None:
             plus_times(c, a, b),
             minus_times(c, a, b),
             inverse_root(c),
-            spread(one(x, 3)),
+            broadcast(broadcast_load(x, 3)),
         )
     ):
         store(out, k * LANES, value)
-    store(out, 6 * LANES, with_last(a, one(x, 0)))
+    store(out, 6 * LANES, with_last(a, broadcast_load(x, 0)))
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -83,7 +83,7 @@ def test_arithmetic_of_sixteen_at_once(kind: type) -> None:
 
 @numba.njit
 def _total(x: Any) -> Any:
-    return total(load(x, 0))
+    return horizontal_sum(load(x, 0))
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

@@ -15,12 +15,12 @@ from tests.support.synthetic_data import checkerboard, dataset
 
 from marquee.errors import SettingsError
 from marquee.models import spark_als
-from marquee.models.trainer_port import silent
+from marquee.models.trainer_port import no_progress
 from marquee.registry import release
 from marquee.registry.artifact import verify
 from marquee.registry.object_store.connect import connect
 from marquee.serving.engine import Engine
-from marquee.serving.user_state import profile_of
+from marquee.serving.user_state import build_user_state
 from marquee.training.params import Params
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def test_movielens_through_spark_is_released_and_answers(base_data: Path, tmp_pa
     )
     assert done.returncode == 0, done.stdout + done.stderr
     store = connect((tmp_path / "objects").as_uri())
-    version = release.current(store)[0].arms[0].version
+    version = release.current_release(store)[0].arms[0].version
     manifest = verify(store, version)
     assert manifest.provenance.trainer == "spark_als"
     assert manifest.provenance.parameters["engine"] == "spark"
@@ -87,7 +87,7 @@ def test_movielens_through_spark_is_released_and_answers(base_data: Path, tmp_pa
     assert manifest.k == 8
     assert manifest.metrics["rmse"].value < manifest.metrics["bias_only.rmse"].value
     engine = Engine.load(store, version)
-    profile = profile_of(engine.side, engine.read_record("42"), None)
+    profile = build_user_state(engine.side, engine.read_record("42"), None)
     _, films = engine.recommend(profile, 20)
     assert len({film.movie_id for film in films}) == 20
     ratings = engine.ratings(profile, np.arange(200))
@@ -97,7 +97,7 @@ def test_movielens_through_spark_is_released_and_answers(base_data: Path, tmp_pa
 def test_without_pyspark_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spark_als, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"install requirements/spark\.txt"):
-        spark_als.train(dataset(checkerboard(6, 6)), SECTION, 0, silent)
+        spark_als.train(dataset(checkerboard(6, 6)), SECTION, 0, no_progress)
 
 
 def test_without_java_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_without_java_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(spark_als.shutil, "which", lambda name: None)
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(SettingsError, match="needs Java 17 or 21"):
-        spark_als.train(dataset(checkerboard(6, 6)), SECTION, 0, silent)
+        spark_als.train(dataset(checkerboard(6, 6)), SECTION, 0, no_progress)
 
 
 def test_an_engine_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from tests.support.synthetic_data import board_value, checkerboard, dataset, fra
 from marquee.data import sources
 from marquee.errors import SettingsError
 from marquee.models import surprise_svd
-from marquee.models.matrix_factorization import head_of
+from marquee.models.matrix_factorization import to_rating_factors
 from marquee.models.surprise_svd import train
-from marquee.models.trainer_port import silent, trainer
+from marquee.models.trainer_port import load_trainer, no_progress
 from marquee.training.params import Params
-from marquee.training.train_model import fit
+from marquee.training.train_model import train_model
 
 PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
 SVD = {"n_factors": 16, "n_epochs": 10, "learning_rate": 0.005, "regularisation": 0.02}
@@ -28,7 +28,7 @@ def test_parity_with_surprise(base_data: Path) -> None:
     source = sources.read_base(base_data, datetime(1997, 12, 1, tzinfo=UTC))
     data = dataset(source.ratings)
     params = replace_trainer(SVD)
-    model = fit(data, params)
+    model = train_model(data, params)
     ids = pd.DataFrame(
         {
             "user": [data.user_ids[u] for u in data.ratings.users],
@@ -51,7 +51,7 @@ def test_parity_with_surprise(base_data: Path) -> None:
 def test_parity_with_surprises_svd_plus_plus() -> None:
     """Once a user's films are added to his vector, its answers are those of the plain linear head."""
     data = dataset(checkerboard(12, 9))
-    head = head_of(surprise_svd.plus_plus(data, 3), data)
+    head = to_rating_factors(surprise_svd.fit_svdpp(data, 3), data)
     theirs = surprise.SVDpp(random_state=3).fit(surprise_svd.trainset(data))
     users, items = np.indices((12, 9)).reshape(2, -1).astype(np.int32)
     expected = [
@@ -70,7 +70,7 @@ def test_a_checkerboard_is_learnt() -> None:
     """Where no bias explains anything the factors find the two kinds: hidden places are told apart."""
     data = dataset(checkerboard())
     params = {"n_factors": 4, "n_epochs": 150, "learning_rate": 0.02, "regularisation": 0.02}
-    head = train(data, params, 3, silent)
+    head = train(data, params, 3, no_progress)
     users, items = (axis.ravel() for axis in np.meshgrid(range(40), range(40), indexing="ij"))
     rows = np.isin(users * 40 + items, data.pairs(data.ratings), invert=True)
     board = np.array([board_value(u, i) for u, i in zip(users[rows], items[rows], strict=True)])
@@ -81,7 +81,7 @@ def test_a_checkerboard_is_learnt() -> None:
 def test_who_and_what_has_no_rating() -> None:
     """A user who only watched is the average of the others; a film that nobody rated has zeros."""
     data = dataset(checkerboard(8, 8), frame(("zz", "zz+2000", 90.0, 5)))
-    head = train(data, SVD, 0, silent)
+    head = train(data, SVD, 0, no_progress)
     assert (data.user_ids[-1], data.movie_ids[-1]) == ("zz", "zz+2000")
     np.testing.assert_allclose(head.user_vectors[-1], head.user_vectors[:-1].mean(0), atol=1e-12)
     np.testing.assert_allclose(head.user_biases[-1], head.user_biases[:-1].mean(), atol=1e-12)
@@ -92,7 +92,7 @@ def test_who_and_what_has_no_rating() -> None:
 def test_the_prior_is_the_gaussian_of_the_users(base_data: Path) -> None:
     """Folding a user in from his own ratings comes close to where training put him."""
     data = dataset(sources.read_base(base_data, datetime(1997, 12, 1, tzinfo=UTC)).ratings)
-    model = fit(data, PARAMS)
+    model = train_model(data, PARAMS)
     rows = np.bincount(data.ratings.users) >= 100
     gaps = []
     for user in np.flatnonzero(rows)[:20]:
@@ -117,7 +117,7 @@ def fold_in(model, items, values):  # type: ignore[no-untyped-def]
 def test_few_users_still_give_a_proper_prior() -> None:
     """With fewer users than factors the prior's precision is finite and positive definite."""
     data = dataset(frame(("u", "a+1", 1.0, 1), ("u", "b+1", 5.0, 2), ("v", "a+1", 2.0, 3)))
-    model = fit(data, replace_trainer(SVD | {"n_factors": 20}))
+    model = train_model(data, replace_trainer(SVD | {"n_factors": 20}))
     assert np.linalg.eigvalsh(model.prior_precision.astype(float)).min() > 0
     model.check()
 
@@ -125,15 +125,15 @@ def test_few_users_still_give_a_proper_prior() -> None:
 def test_unknown_trainers_and_parameters_are_named() -> None:
     """A wrong name is an error that lists the right ones, before anything is trained."""
     with pytest.raises(SettingsError, match="surprise_svd"):
-        trainer("magic")
+        load_trainer("magic")
     with pytest.raises(SettingsError, match=r"trainers\.surprise_svd.*factors"):
-        train(dataset(checkerboard(4, 4)), SVD | {"factors": 3}, 0, silent)
+        train(dataset(checkerboard(4, 4)), SVD | {"factors": 3}, 0, no_progress)
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
     """Two trainings of equal data and seed agree in every bit; another seed gives other numbers."""
     data = dataset(checkerboard(12, 12))
-    first, again = train(data, SVD, 1, silent), train(data, SVD, 1, silent)
-    other = train(data, SVD, 2, silent)
+    first, again = train(data, SVD, 1, no_progress), train(data, SVD, 1, no_progress)
+    other = train(data, SVD, 2, no_progress)
     assert first.user_vectors.tobytes() == again.user_vectors.tobytes()
     assert replace(first, mean=0).item_vectors.tobytes() != other.item_vectors.tobytes()

@@ -10,10 +10,10 @@ from tests.serving.models import TRAINED_THROUGH, movie
 from tests.support.records import rows
 
 from marquee.db.pool import Database
-from marquee.monitoring.live_predictions import OnlinePredictions
+from marquee.monitoring.live_predictions import LivePredictions
 from marquee.monitoring.served_prediction import Predictor
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import Arm, new_release, publish
+from marquee.registry.release import Arm, new_release, publish_release
 
 START = TRAINED_THROUGH + timedelta(days=1)
 NOW = START + timedelta(days=3)
@@ -81,7 +81,7 @@ class Stream:
 
 def follow(database: Database, store: FileStore, now: datetime = NOW, **options: Any) -> int:
     """One run of a process that knows nothing of those before; how many ratings it took up."""
-    return OnlinePredictions(Predictor(store), **options).follow(database, now).ratings
+    return LivePredictions(Predictor(store), **options).follow(database, now).ratings
 
 
 def predictions(database: Database) -> list[tuple[Any, ...]]:
@@ -98,7 +98,7 @@ def errors(database: Database) -> list[float]:
 def release_at(store: FileStore, hours: float, **shares: str) -> None:
     """A release of arms, each name a version, published at a given hour."""
     arms = tuple(Arm(name, version, 1 / len(shares)) for name, version in shares.items())
-    publish(
+    publish_release(
         store,
         lambda before: msgspec.structs.replace(
             new_release(arms, author="test", reason="", after=before), created=at(hours)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.monitoring.drift import expected_index, fifths, stability_index, wasserstein
+from marquee.monitoring.drift import expected_index, quintile_shares, stability_index, wasserstein
 
 shares = st.lists(st.floats(0.01, 1), min_size=5, max_size=5).map(
     lambda weights: tuple(weight / sum(weights) for weight in weights)
@@ -56,4 +56,4 @@ def test_chance_makes_what_is_expected_of_it() -> None:
 def test_fifths_of_the_scale(rating: int, high: int, bin_: int) -> None:
     expected = [0] * 5
     expected[bin_] = 7
-    assert fifths([(rating, 3), (rating, 4)], 1, high) == tuple(expected)
+    assert quintile_shares([(rating, 3), (rating, 4)], 1, high) == tuple(expected)

@@ -163,22 +163,22 @@ def test_availability_as_the_service_saw_it(database: Database) -> None:
         requests.add(30, status, ms)
     requests.add(30, 200, 40, server="b:1")
     requests.add(90, 200, 50)
-    assert availability.update(database, NOON, 600) == 3
+    assert availability.update_availability(database, NOON, 600) == 3
     assert rows(database, SEEN) == [
         ("a:1", 1, 1, 0, 0, 50.0, 50.0),
         ("a:1", 7, 2, 3, 2, 600.0, pytest.approx(632 - 0.06 * 31)),
         ("b:1", 1, 1, 0, 0, 40.0, 40.0),
     ]
-    assert availability.update(database, NOON, 600) == 0
+    assert availability.update_availability(database, NOON, 600) == 0
 
 
 def test_a_late_line_changes_its_minute_alone(database: Database) -> None:
     requests = Requests(database)
     requests.add(30, 200, 20)
     requests.add(3_600, 200, 20)
-    availability.update(database, NOON, 600)
+    availability.update_availability(database, NOON, 600)
     requests.add(3_600, 500, 20)
-    assert availability.update(database, NOON, 600) == 1
+    assert availability.update_availability(database, NOON, 600) == 1
     assert [row[1:5] for row in rows(database, SEEN)] == [(2, 1, 0, 1), (1, 1, 0, 0)]
 
 
@@ -239,7 +239,7 @@ def test_outcomes_by_hand(database: Database) -> None:
         movie_id="a+1",
         rating=4,
     )
-    attribution.update(database, NOON)
+    attribution.update_attribution(database, NOON)
     assert rows(database, OUTCOMES) == [
         (NOON - 30 * hour, 1, 1, 0, 0, 0, 0),
         (NOON - 30 * hour, 2, 1, 0, 0, 0, 0),
@@ -252,7 +252,7 @@ def test_an_hour_is_computed_again_until_its_window_is_over(database: Database) 
     """Then it stays as it is, whatever comes."""
     show(database, 0, "u", ["a+1"])
     hours = [0.5, 1, 10, 10.5, 11.5, 26, 27.5, 29, 40]
-    written = [attribution.update(database, NOON + timedelta(hours=hour)) for hour in hours]
+    written = [attribution.update_attribution(database, NOON + timedelta(hours=hour)) for hour in hours]
     # Young: each time; then not twice in an hour; at 27.5 hours for the last time.
     assert written == [1, 1, 1, 0, 1, 1, 1, 0, 0]
 
@@ -260,10 +260,10 @@ def test_an_hour_is_computed_again_until_its_window_is_over(database: Database) 
 def test_computed_again_the_figures_are_the_same(database: Database) -> None:
     show(database, 2, "u", ["a+1", "b+2"])
     begin(database, 1, "u", "b+2", 30)
-    attribution.update(database, NOON)
+    attribution.update_attribution(database, NOON)
     before = rows(database, OUTCOMES)
-    assert attribution.update(database, NOON + timedelta(minutes=5)) == 2
+    assert attribution.update_attribution(database, NOON + timedelta(minutes=5)) == 2
     assert rows(database, OUTCOMES) == before
     begin(database, 0.5, "u", "a+1", 60)
-    attribution.update(database, NOON + timedelta(minutes=10))
+    attribution.update_attribution(database, NOON + timedelta(minutes=10))
     assert [row[1:5] for row in rows(database, OUTCOMES)] == [(1, 1, 1, 60), (2, 1, 1, 30)]

@@ -14,7 +14,7 @@ from tests.support.records import rows
 
 from marquee.db.pool import Database
 from marquee.errors import DatabaseUnavailable
-from marquee.monitoring.live_predictions import LATE, OnlinePredictions
+from marquee.monitoring.live_predictions import LATE, LivePredictions
 from marquee.monitoring.served_prediction import Predictor
 from marquee.registry.object_store.file_store import FileStore
 
@@ -62,7 +62,7 @@ def test_ratings_settle_before_they_are_taken_up(
 
 def test_a_release_that_comes_later_is_seen(database: Database, store: FileStore, stream: Stream) -> None:
     """By one and the same process."""
-    online = OnlinePredictions(Predictor(store))
+    online = LivePredictions(Predictor(store))
     release_at(store, 0, control=(first := written(store)))
     stream.rate(1, 1000, 20, 4)
     online.follow(database, at(2))
@@ -129,7 +129,7 @@ def test_out_of_time_it_leaves_the_rest_to_the_next_run(
 ) -> None:
     release_at(store, 0, control=written(store))
     stream.rate(1, 1, 20, 3)
-    done = OnlinePredictions(Predictor(store), budget_s=-1).follow(database, NOW)
+    done = LivePredictions(Predictor(store), budget_s=-1).follow(database, NOW)
     assert (done.ratings, done.behind) == (0, True)
 
 

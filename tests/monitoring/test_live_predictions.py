@@ -11,11 +11,11 @@ from tests.serving.models import TRAINED_THROUGH, corrupt, two_tastes, written
 from tests.support.records import rows
 
 from marquee.db.pool import Database
-from marquee.evaluation.streaming_bootstrap import RunningErrors
+from marquee.evaluation.streaming_bootstrap import StreamingErrors
 from marquee.monitoring import live_accuracy
 from marquee.monitoring.served_prediction import NO_MODEL, RATED_BEFORE, UNKNOWN_FILM
 from marquee.registry.artifact import write_artifact
-from marquee.registry.manifest import Band
+from marquee.registry.manifest import ResidualInterval
 from marquee.registry.object_store.file_store import FileStore
 
 pytestmark = pytest.mark.servers
@@ -31,7 +31,7 @@ def test_what_is_predicted_by_hand(both: Database, store: FileStore) -> None:
     assert follow(both, store) == 3
     assert errors(both) == pytest.approx([0, -1, 1])
     assert {row[2:] for row in predictions(both)} == {(version, "control", "computed", "")}
-    found = live_accuracy.since(both, at(0))
+    found = live_accuracy.accuracy_since(both, at(0))
     assert found is not None
     assert (found.ratings, found.mae.value) == (3, pytest.approx(2 / 3))
     assert found.rmse.value == pytest.approx((2 / 3) ** 0.5)
@@ -145,7 +145,7 @@ def test_each_prediction_has_the_interval_that_it_had_then(
     database: Database, store: FileStore, stream: Stream
 ) -> None:
     """Wider for whom nothing is known of, clipped to the scale; a list's as of the list, not of the rating."""
-    bands = (Band(0, -1.5, 1.5), Band(1, -0.5, 0.25))
+    bands = (ResidualInterval(0, -1.5, 1.5), ResidualInterval(1, -0.5, 0.25))
     version = write_artifact(store, two_tastes(), trained_through=TRAINED_THROUGH, bands=bands)
     release_at(store, 0, control=version)
     stream.show(0.5, 77, version, {24: 4.0})
@@ -166,7 +166,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(3)
     truth, held = (0.5**2 + 0.5**2) ** 0.5, 0
     for experiment in range(60):
-        errors_ = RunningErrors()
+        errors_ = StreamingErrors()
         for user in range(80):
             own = rng.normal(0, 0.5)
             for _ in range(5):
@@ -182,4 +182,4 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
 
 
 def test_nothing_yet_is_none() -> None:
-    assert RunningErrors().accuracy() is None
+    assert StreamingErrors().accuracy() is None

@@ -15,7 +15,7 @@ from marquee.db import retrain_queue
 from marquee.db.pool import Database
 from marquee.monitoring import batch_checks, check_result
 from marquee.monitoring.check_result import Check, Verdict
-from marquee.monitoring.drift_monitor import World
+from marquee.monitoring.drift_monitor import DriftMonitor
 from marquee.monitoring.quality_task import QualityChecks
 from marquee.registry.item_store import read_items
 from marquee.registry.object_store.file_store import FileStore
@@ -52,7 +52,7 @@ def by_name(found: Sequence[Check]) -> dict[str, Check]:
 
 
 def check(database: Database) -> dict[str, Check]:
-    return by_name(batch_checks.check(database, NOON, 5))
+    return by_name(batch_checks.check_batches(database, NOON, 5))
 
 
 def verdicts(found: dict[str, Check]) -> dict[str, Verdict]:
@@ -132,8 +132,8 @@ def usual(database: Database, days: int, value: float) -> None:
     for day in range(1, days + 1):
         for minutes in range(-60, 61, 5):
             time = NOON - timedelta(days=day, minutes=minutes)
-            check_result.write(database, time, [Check("volume.watch", value, "lines")])
-            check_result.write(
+            check_result.write_checks(database, time, [Check("volume.watch", value, "lines")])
+            check_result.write_checks(
                 database, time - timedelta(hours=10), [Check("volume.watch", value / 50, "lines")]
             )
 
@@ -179,7 +179,7 @@ def store(tmp_path: Path) -> FileStore:
 
 def world(database: Database, store: FileStore) -> dict[str, Check]:
     version = next(iter(store.list("models/"))).split("/")[1]
-    return by_name(World().check(database, read_items(store, version), NOON))
+    return by_name(DriftMonitor().check(database, read_items(store, version), NOON))
 
 
 def test_the_same_world_rests(database: Database, store: FileStore) -> None:
@@ -239,7 +239,7 @@ def test_strong_drift_asks_for_a_retraining_once(database: Database, store: File
         database, "SELECT check_name, model_version <> '', taken FROM retrain_requests"
     )
     assert asked == [("drift.rating_psi", True, None)]
-    (reason,) = retrain_queue.asked(database, NOON + timedelta(hours=1))
+    (reason,) = retrain_queue.pending(database, NOON + timedelta(hours=1))
     assert reason.startswith("drift.rating_psi is ")
     before = rows(database, "SELECT * FROM quality_checks ORDER BY time, name")
     quality.run(database, store, NOON + timedelta(minutes=2, seconds=30))  # The same minute.

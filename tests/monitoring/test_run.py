@@ -19,7 +19,7 @@ from marquee.cli.main import main
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import DatabaseUnavailable, ObjectStoreUnavailable
-from marquee.monitoring.run import Summary, Task, run
+from marquee.monitoring.run import RunSummary, Task, run_monitor
 from marquee.monitoring.tasks import tasks
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.object_store.object_store import ObjectStore
@@ -50,7 +50,7 @@ THREE = Task("three", lambda database, store, now: 3)
 
 
 def test_each_task_fails_alone(database: Database, store: ObjectStore) -> None:
-    summary = run(database, store, [raising(ValueError("no")), THREE], clock=lambda: NOW)
+    summary = run_monitor(database, store, [raising(ValueError("no")), THREE], clock=lambda: NOW)
     assert [(done.task, done.rows, done.error) for done in summary.tasks] == [
         ("failing", 0, "ValueError: no"),
         ("three", 3, ""),
@@ -64,8 +64,8 @@ def test_each_task_fails_alone(database: Database, store: ObjectStore) -> None:
 
 def test_what_may_go_well_later_is_told_apart(database: Database, store: ObjectStore) -> None:
     away = raising(ObjectStoreUnavailable("away"))
-    assert run(database, store, [away, THREE]).transient
-    assert not run(database, store, [THREE]).failed
+    assert run_monitor(database, store, [away, THREE]).transient
+    assert not run_monitor(database, store, [THREE]).failed
 
 
 def test_two_at_once_are_one(database: Database, store: ObjectStore, database_url: str) -> None:
@@ -77,15 +77,17 @@ def test_two_at_once_are_one(database: Database, store: ObjectStore, database_ur
         assert leave.wait(30)
         return 1
 
-    summaries: list[Summary] = []
-    first = threading.Thread(target=lambda: summaries.append(run(database, store, [Task("slow", wait)])))
+    summaries: list[RunSummary] = []
+    first = threading.Thread(
+        target=lambda: summaries.append(run_monitor(database, store, [Task("slow", wait)]))
+    )
     first.start()
     assert inside.wait(30)
     with closing(Database(database_url, connections=2)) as other:
-        assert not run(other, store, [THREE]).ran
+        assert not run_monitor(other, store, [THREE]).ran
         leave.set()
         first.join()
-        assert run(other, store, [THREE]).ran
+        assert run_monitor(other, store, [THREE]).ran
     assert [summary.ran for summary in summaries] == [True]
 
 
@@ -113,21 +115,21 @@ def test_a_run_that_is_killed_holds_nobody_up(
     assert killed.stdout is not None
     with killed.stdout as said:
         assert said.readline() == "inside\n"
-        assert not run(database, store, [THREE]).ran
+        assert not run_monitor(database, store, [THREE]).ran
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-    wait_for(lambda: run(database, store, [THREE]).ran)
+    wait_for(lambda: run_monitor(database, store, [THREE]).ran)
 
 
 def test_without_a_database_it_is_an_error(store: ObjectStore) -> None:
     away = Database("postgresql://app@127.0.0.1:1/nowhere", connections=2)
     with pytest.raises(DatabaseUnavailable):
-        run(away, store, [THREE])
+        run_monitor(away, store, [THREE])
 
 
 def test_every_task_does_on_an_empty_system(database: Database, store: ObjectStore) -> None:
     """No line, no release: nothing to do is no error."""
-    summary = run(database, store, tasks(store, Settings()))
+    summary = run_monitor(database, store, tasks(store, Settings()))
     assert [done.task for done in summary.tasks] == [
         "predictions",
         "live_accuracy",

@@ -21,7 +21,7 @@ from marquee.grafana import panel_files
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.process import free_port
 from marquee.monitoring.alerts.alert import Alert
-from marquee.page.server import AT_ONCE, Page, application
+from marquee.page.server import AT_ONCE, DashboardPage, application
 
 __all__ = ["plain_database"]
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ _ARGUMENTS = (
 
 
 @contextmanager
-def served(page: Page) -> Iterator[str]:
+def served(page: DashboardPage) -> Iterator[str]:
     """The page on a port of its own, in a thread of its own."""
     loop, port, ready = asyncio.new_event_loop(), free_port(), threading.Event()
     runner = web.AppRunner(application(page), shutdown_timeout=0.1)
@@ -75,14 +75,18 @@ def day_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def day_page(day_database: Database) -> Page:
-    return Page(
-        day_database, panel_files.read(ROOT / "dashboards"), nothing_fires, "24h", ROOT / "docs/runbooks"
+def day_page(day_database: Database) -> DashboardPage:
+    return DashboardPage(
+        day_database,
+        panel_files.read_boards(ROOT / "dashboards"),
+        nothing_fires,
+        "24h",
+        ROOT / "docs/runbooks",
     )
 
 
 @pytest.fixture(scope="module")
-def day_url(day_page: Page) -> Iterator[str]:
+def day_url(day_page: DashboardPage) -> Iterator[str]:
     """Where the page of the day is."""
     with served(day_page) as url:
         yield url

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.page.conftest import ROOT, served
 
 from marquee.db.pool import Database
-from marquee.grafana.panel_files import Board
+from marquee.grafana.panel_files import BoardFile
 from marquee.monitoring.alerts.alert import Alert
 from marquee.monitoring.alerts.provisioning import read_rules
 from marquee.monitoring.alerts.watcher import current
@@ -213,7 +213,7 @@ def test_texts_stand_out_from_their_ground() -> None:
         assert _contrast(theme[text], theme[ground]) >= 4.5, (text, theme[text], theme[ground])
 
 
-def _only(page: server.Page, board: Board, sql: str) -> server.Page:
+def _only(page: server.DashboardPage, board: BoardFile, sql: str) -> server.DashboardPage:
     """The page with one panel of the board, asking ``sql``."""
     panel = board.panels[0]
     target = msgspec.structs.replace(panel.targets[0], raw_sql=sql)
@@ -234,7 +234,7 @@ def _only(page: server.Page, board: Board, sql: str) -> server.Page:
     ],
 )
 def test_a_panel_without_rows_says_why(
-    tab: Tab, day_page: server.Page, sql: str, says: str, status: str
+    tab: Tab, day_page: server.DashboardPage, sql: str, says: str, status: str
 ) -> None:
     with served(_only(day_page, day_page.boards["marquee-stream"], sql)) as url:
         tab.open(url)
@@ -248,7 +248,7 @@ def _alert(title: str, state: Literal["firing", "normal"], summary: str) -> Aler
     return Alert("uid", title, state, 0.031, since, "warning", summary, runbook, board, 2, {})
 
 
-def test_an_alert_that_fires_is_seen_at_once(tab: Tab, day_page: server.Page) -> None:
+def test_an_alert_that_fires_is_seen_at_once(tab: Tab, day_page: server.DashboardPage) -> None:
     """Named in the heading, and the list is open: what, since when, where to look, what to do. Text stays text."""
     burst = _alert("Quarantine burst", "firing", "3.1% of the lines could not be read <b>now</b>.")
     alerts = (burst, _alert("Lag", "normal", "Lines take up to 0 seconds."))
@@ -268,7 +268,9 @@ def test_an_alert_that_fires_is_seen_at_once(tab: Tab, day_page: server.Page) ->
         assert tab.complaints == []
 
 
-def test_a_stream_that_fell_silent(tab: Tab, day_page: server.Page, plain_database: Database) -> None:
+def test_a_stream_that_fell_silent(
+    tab: Tab, day_page: server.DashboardPage, plain_database: Database
+) -> None:
     """By the real rules: of a database that nothing came into, the page says so."""
     rules = read_rules(ROOT / "dashboards/alerts.yaml")
     with served(replace(day_page, alerts=lambda: current(plain_database, rules, datetime.now(UTC)))) as url:

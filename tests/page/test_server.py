@@ -17,11 +17,11 @@ from tests.page.conftest import ROOT, nothing_fires, served
 from marquee.cli.main import main
 from marquee.db.pool import Database
 from marquee.grafana import panel_files
-from marquee.grafana.panel_files import Board
+from marquee.grafana.panel_files import BoardFile
 from marquee.local.process import free_port
 from marquee.page.security_headers import names_this_machine
 from marquee.page.serializers import here
-from marquee.page.server import Page, plotly_js
+from marquee.page.server import DashboardPage, plotly_js
 
 pytestmark = pytest.mark.servers
 REFUSED = ("/", "/api/boards", "/api/alerts", "/api/boards/marquee-stream/panels/1", "/plotly.js", "/nowhere")
@@ -126,7 +126,7 @@ def test_names_of_this_machine(host: str, ours: bool) -> None:
 
 
 @pytest.fixture
-def broken(day_page: Page) -> Page:
+def broken(day_page: DashboardPage) -> DashboardPage:
     """A panel whose query cannot run, and one whose query says something that is no number."""
     board = day_page.boards["marquee-stream"]
     first, second = board.panels[:2]
@@ -135,23 +135,23 @@ def broken(day_page: Page) -> Page:
     return _with_board(day_page, msgspec.structs.replace(board, panels=(wrong, odd)))
 
 
-def _with_sql(panel: panel_files.Panel, sql: str) -> panel_files.Panel:
+def _with_sql(panel: panel_files.PanelFile, sql: str) -> panel_files.PanelFile:
     target = msgspec.structs.replace(panel.targets[0], raw_sql=sql)
     return msgspec.structs.replace(panel, targets=(target,))
 
 
-def _with_board(page: Page, board: Board) -> Page:
-    return Page(page.database, {board.uid: board}, nothing_fires)
+def _with_board(page: DashboardPage, board: BoardFile) -> DashboardPage:
+    return DashboardPage(page.database, {board.uid: board}, nothing_fires)
 
 
-def test_a_query_that_cannot_run_says_why(broken: Page) -> None:
+def test_a_query_that_cannot_run_says_why(broken: DashboardPage) -> None:
     with served(broken) as url:
         status, found, _ = ask(url, "/api/boards/marquee-stream/panels/1")
         assert status == 500
         assert 'relation "nowhere" does not exist' in found["error"]
 
 
-def test_values_that_json_does_not_have(broken: Page) -> None:
+def test_values_that_json_does_not_have(broken: DashboardPage) -> None:
     with served(broken) as url:
         _, found, _ = ask(url, "/api/boards/marquee-stream/panels/2")
         assert found["rows"] == [[None, 1.5, 90, None]]
@@ -164,18 +164,18 @@ def database_away() -> Iterator[Database]:
     database.close()
 
 
-def test_a_database_that_is_away(day_page: Page, database_away: Database) -> None:
+def test_a_database_that_is_away(day_page: DashboardPage, database_away: Database) -> None:
     """A sentence in place of the rows; the page itself is there."""
-    with served(Page(database_away, day_page.boards, nothing_fires)) as url:
+    with served(DashboardPage(database_away, day_page.boards, nothing_fires)) as url:
         status, found, _ = ask(url, "/api/boards/marquee-stream/panels/1")
         assert status == 503
         assert "No connection to" in found["error"]
         assert ask(url, "/")[0] == 200
 
 
-def test_a_runbook_is_shown_here(day_page: Page, tmp_path: Path) -> None:
+def test_a_runbook_is_shown_here(day_page: DashboardPage, tmp_path: Path) -> None:
     (tmp_path / "lag.md").write_text("# Lag\n")
-    with served(Page(day_page.database, day_page.boards, nothing_fires, runbooks=tmp_path)) as url:
+    with served(DashboardPage(day_page.database, day_page.boards, nothing_fires, runbooks=tmp_path)) as url:
         assert ask(url, "/runbooks/lag")[:2] == (200, "# Lag\n")
     assert here("https://example.com/blob/main/docs/runbooks/lag.md") == "/runbooks/lag"
     assert here("https://example.com/other.md") == "https://example.com/other.md"

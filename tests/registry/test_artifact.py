@@ -13,12 +13,12 @@ from tests.registry.models import ARRAYS, ITEM_FILES, THROUGH, USER_FILES, made_
 
 from marquee.errors import ArtifactRefused, ObjectNotFound, ObjectStoreUnavailable
 from marquee.registry.artifact import verify, write_artifact
-from marquee.registry.item_factors import rank, rate
+from marquee.registry.item_factors import predict_ratings, ranking_scores
 from marquee.registry.item_store import read_items
 from marquee.registry.manifest import Metric, Provenance, object_name, read_manifest
 from marquee.registry.object_store.object_store import Content, ObjectStore, Version
 from marquee.registry.trained_model import Histories, TrainedModel
-from marquee.registry.user_store import UserSide
+from marquee.registry.user_store import UserStore
 
 
 def test_what_is_written_is_read(store: ObjectStore) -> None:
@@ -34,7 +34,7 @@ def test_what_is_written_is_read(store: ObjectStore) -> None:
     assert (m.n_users, m.n_items, m.k, m.r) == (7, 30, 5, 3)
     assert (m.mean, m.rating_min, m.rating_max, m.noise_precision) == (3.5, 1, 5, 1.2)
     assert verify(store, version) == m
-    user = UserSide(store, m).read("dora")
+    user = UserStore(store, m).read("dora")
     assert user is not None
     assert user.bias == model.user_biases[3]
     np.testing.assert_array_equal(user.vector, model.user_vectors[3])
@@ -175,7 +175,7 @@ def test_a_model_without_users(file_store: ObjectStore) -> None:
     """A catalogue alone can be served."""
     version = stored(file_store, made_model(()))
     manifest = verify(file_store, version)
-    assert UserSide(file_store, manifest).read("ann") is None
+    assert UserStore(file_store, manifest).read("ann") is None
 
 
 def test_nothing_is_copied_from_a_file(file_store: ObjectStore, tmp_path: Path) -> None:
@@ -194,8 +194,8 @@ def test_the_heads_by_hand(file_store: ObjectStore) -> None:
     """Both formulas, film by film."""
     model = made_model()
     side = read_items(file_store, stored(file_store, model))
-    ratings = rate(side, model.user_vectors[2], float(model.user_biases[2]))
-    scores = rank(side, np.array([4, 9]), np.array([0.5, 2], np.float32))
+    ratings = predict_ratings(side, model.user_vectors[2], float(model.user_biases[2]))
+    scores = ranking_scores(side, np.array([4, 9]), np.array([0.5, 2], np.float32))
     for i in range(30):
         rating = 3.5 + model.user_biases[2] + model.item_biases[i]
         rating += sum(model.user_vectors[2, f] * model.item_vectors[i, f] for f in range(5))
@@ -203,7 +203,7 @@ def test_the_heads_by_hand(file_store: ObjectStore) -> None:
         history = 0.5 * model.rank_history[4] + 2 * model.rank_history[9]
         assert scores[i] == pytest.approx(float(history @ model.rank_items[i]), abs=1e-5)
     assert ratings.dtype == scores.dtype == np.float32
-    assert not rank(side, np.array([], int), np.array([], np.float32)).any()
+    assert not ranking_scores(side, np.array([], int), np.array([], np.float32)).any()
 
 
 def test_histories_are_grouped_by_user() -> None:

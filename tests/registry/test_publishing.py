@@ -21,12 +21,12 @@ from marquee.registry.release import (
     CURRENT,
     Arm,
     Release,
-    changed,
-    current,
+    current_if_changed,
+    current_release,
     new_release,
-    numbered,
-    past,
-    publish,
+    past_releases,
+    publish_release,
+    read_release,
 )
 from marquee.registry.rollout import promote
 
@@ -38,37 +38,37 @@ def _serving(version: str) -> Callable[[Release | None], Release]:
 
 
 def _reasons(store: ObjectStore) -> list[str]:
-    return [r.reason for r in past(store)]
+    return [r.reason for r in past_releases(store)]
 
 
 def test_before_the_first_release(store: ObjectStore) -> None:
     """There is none, and that is no fault."""
-    assert list(past(store)) == []
+    assert list(past_releases(store)) == []
     with pytest.raises(ObjectNotFound):
-        current(store)
+        current_release(store)
     with pytest.raises(ReleaseError, match="no release 1"):
-        numbered(store, 1)
+        read_release(store, 1)
 
 
 def test_releases_are_numbered_and_kept(store: ObjectStore) -> None:
     """Each publication is the next number, serves, and stays readable; on every kind of store."""
     for number in (1, 2, 3):
-        published = publish(store, _serving(f"v{number}"))
+        published = publish_release(store, _serving(f"v{number}"))
         assert published.number == number
-        found, version = current(store)
-        assert found == published == numbered(store, number)
-        assert changed(store, version) is None
+        found, version = current_release(store)
+        assert found == published == read_release(store, number)
+        assert current_if_changed(store, version) is None
     assert _reasons(store) == ["v3", "v2", "v1"]
     assert found.previous == 2
 
 
 def test_polling_sees_a_change(file_store: ObjectStore) -> None:
     """The holder of an older release gets the newer one."""
-    publish(file_store, _serving("v1"))
-    _, seen = current(file_store)
-    publish(file_store, _serving("v2"))
-    newer = changed(file_store, seen)
-    assert newer == current(file_store)
+    publish_release(file_store, _serving("v1"))
+    _, seen = current_release(file_store)
+    publish_release(file_store, _serving("v2"))
+    newer = current_if_changed(file_store, seen)
+    assert newer == current_release(file_store)
 
 
 def test_racing_publishers_each_get_a_number(place: Place) -> None:
@@ -81,7 +81,7 @@ def test_racing_publishers_each_get_a_number(place: Place) -> None:
         store = place.connect()
         start.wait()
         for turn in range(each):
-            numbers.append(publish(store, _serving(f"{publisher}.{turn}")).number)
+            numbers.append(publish_release(store, _serving(f"{publisher}.{turn}")).number)
 
     threads = [threading.Thread(target=run, args=(p,)) for p in range(publishers)]
     for thread in threads:
@@ -90,7 +90,7 @@ def test_racing_publishers_each_get_a_number(place: Place) -> None:
         thread.join()
     total = publishers * each
     assert sorted(numbers) == list(range(1, total + 1))
-    releases = list(past(place.connect()))
+    releases = list(past_releases(place.connect()))
     assert [r.number for r in releases] == list(range(total, 0, -1))
     assert [r.previous for r in releases] == [*range(total - 1, 0, -1), None]
     assert len(set(_reasons(place.connect()))) == total
@@ -120,12 +120,12 @@ class _DyingStore:
 def test_a_publisher_killed_before_its_number_is_taken(file_store: ObjectStore, first: bool) -> None:
     """Nothing has happened."""
     if not first:
-        publish(file_store, _serving("v1"))
+        publish_release(file_store, _serving("v1"))
     number = 1 if first else 2
     dying: Any = _DyingStore(file_store, f"releases/{number}.json")
     with pytest.raises(ObjectStoreUnavailable):
-        publish(dying, _serving("lost"))
-    assert publish(file_store, _serving("next")).number == number
+        publish_release(dying, _serving("lost"))
+    assert publish_release(file_store, _serving("next")).number == number
     assert "lost" not in _reasons(file_store)
 
 
@@ -133,20 +133,20 @@ def test_a_publisher_killed_before_its_number_is_taken(file_store: ObjectStore, 
 def test_a_publisher_killed_before_the_swap(file_store: ObjectStore, first: bool) -> None:
     """What serves is as before; the next publisher finishes the work and adds its own to it."""
     if not first:
-        publish(file_store, _serving("v1"))
+        publish_release(file_store, _serving("v1"))
     number = 1 if first else 2
     dying: Any = _DyingStore(file_store, CURRENT)
     with pytest.raises(ObjectStoreUnavailable):
-        publish(dying, _serving("half"))
+        publish_release(dying, _serving("half"))
     if not first:
-        assert current(file_store)[0].reason == "v1"
+        assert current_release(file_store)[0].reason == "v1"
     seen: list[Release | None] = []
 
     def change(before: Release | None) -> Release:
         seen.append(before)
         return _serving("next")(before)
 
-    published = publish(file_store, change)
+    published = publish_release(file_store, change)
     assert published.number == number + 1
     assert [r.reason for r in seen if r] == ["half"]
     assert _reasons(file_store)[:2] == ["next", "half"]
@@ -158,7 +158,7 @@ def test_promoting_again_after_a_kill_is_one_release(file_store: ObjectStore) ->
     with pytest.raises(ObjectStoreUnavailable):
         promote(_DyingStore(file_store, CURRENT), version, **AUTHOR)  # type: ignore[arg-type]
     assert promote(file_store, version, **AUTHOR).number == 1
-    assert current(file_store)[0].number == 1
+    assert current_release(file_store)[0].number == 1
 
 
 _PUBLISH_FOR_EVER = """
@@ -199,8 +199,8 @@ def test_publishers_that_are_killed_lose_nothing(tmp_path: Path) -> None:
             process.wait()
             process.stdout.close()
     store = connect(tmp_path.as_uri())
-    last = publish(store, _serving("last"))
-    releases = list(past(store))
+    last = publish_release(store, _serving("last"))
+    releases = list(past_releases(store))
     assert releases[0] == last
     assert [r.number for r in releases] == list(range(last.number, 0, -1))
     assert [r.previous for r in releases] == [*range(last.number - 1, 0, -1), None]
@@ -226,4 +226,4 @@ def test_publishing_ends(file_store: ObjectStore) -> None:
     """A publisher that never gets a number gives up, with a reason."""
     later: Any = _AlwaysLater(file_store)
     with pytest.raises(ReleaseError, match="faster"):
-        publish(later, _serving("v1"))
+        publish_release(later, _serving("v1"))

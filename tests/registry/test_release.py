@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from marquee.errors import ReleaseError
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import CURRENT, Arm, Release, assign, check, current, new_release, publish
+from marquee.registry.release import (
+    CURRENT,
+    Arm,
+    Release,
+    assign_arm,
+    check_release,
+    current_release,
+    new_release,
+    publish_release,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,18 +42,18 @@ from marquee.registry.release import CURRENT, Arm, Release, assign, check, curre
 def test_arms_are_checked(file_store: ObjectStore, arms: tuple[Arm, ...]) -> None:
     """Names, versions and weights that make no sense are never published, and never read."""
     with pytest.raises(ReleaseError):
-        publish(file_store, lambda before: new_release(arms, author="test", reason=""))
+        publish_release(file_store, lambda before: new_release(arms, author="test", reason=""))
     assert list(file_store.list("")) == []
     bad = new_release(arms, author="test", reason="")
     if not any(arm.weight != arm.weight for arm in arms):  # JSON has no NaN.
         file_store.put_new(CURRENT, msgspec.json.encode(bad))
         with pytest.raises(ReleaseError):
-            current(file_store)
+            current_release(file_store)
 
 
 def test_weights_may_be_rounded() -> None:
     """Ten tenths are a whole."""
-    check(new_release(tuple(Arm(f"a{n}", "v", 0.1) for n in range(10)), author="t", reason=""))
+    check_release(new_release(tuple(Arm(f"a{n}", "v", 0.1) for n in range(10)), author="t", reason=""))
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b'{"format":1}', b"\xff\xfe"])
@@ -52,14 +61,14 @@ def test_a_release_that_cannot_be_read(file_store: ObjectStore, data: bytes) -> 
     """The error names the document."""
     file_store.put_new(CURRENT, data)
     with pytest.raises(ReleaseError, match=CURRENT):
-        current(file_store)
+        current_release(file_store)
 
 
 def test_a_future_release_is_refused(file_store: ObjectStore) -> None:
     """An old program does not guess at a new document."""
     file_store.put_new(CURRENT, b'{"format":2}')
     with pytest.raises(ReleaseError, match="format 2; this program reads format 1"):
-        current(file_store)
+        current_release(file_store)
 
 
 def _release(*weights: float, salt: str = "salt") -> Release:
@@ -74,7 +83,7 @@ def test_assignment_is_proportional(weights: tuple[float, ...]) -> None:
     The points for 1 and 2 degrees of freedom are 10.83 and 13.82 (any table; -2 ln .001 for 2).
     """
     release, users = _release(*weights), 20_000
-    counts = Counter(assign(release, str(100_000 + n)).name for n in range(users))
+    counts = Counter(assign_arm(release, str(100_000 + n)).name for n in range(users))
     chi_square = sum((counts[f"arm{n}"] - users * w) ** 2 / (users * w) for n, w in enumerate(weights))
     assert chi_square < {1: 1e-9, 2: 10.83, 3: 13.82}[len(weights)]
 
@@ -85,7 +94,7 @@ def test_another_salt_deals_anew() -> None:
     Chi-square with 3 degrees of freedom: below 16.27 in 99.9 % of cases.
     """
     one, other, users = _release(0.5, 0.5, salt="a"), _release(0.5, 0.5, salt="b"), 20_000
-    groups = Counter((assign(one, str(n)).name, assign(other, str(n)).name) for n in range(users))
+    groups = Counter((assign_arm(one, str(n)).name, assign_arm(other, str(n)).name) for n in range(users))
     assert len(groups) == 4
     assert sum((count - users / 4) ** 2 / (users / 4) for count in groups.values()) < 16.27
 
@@ -93,15 +102,15 @@ def test_another_salt_deals_anew() -> None:
 @given(st.text(), st.floats(0.01, 0.98), st.floats(0.001, 0.01))
 def test_a_growing_arm_keeps_its_users(user_id: str, weight: float, more: float) -> None:
     """Whoever has the canary has it still when its share grows."""
-    if assign(_release(1 - weight, weight), user_id).name == "arm1":
-        assert assign(_release(1 - weight - more, weight + more), user_id).name == "arm1"
+    if assign_arm(_release(1 - weight, weight), user_id).name == "arm1":
+        assert assign_arm(_release(1 - weight - more, weight + more), user_id).name == "arm1"
 
 
 @given(st.text(st.characters()), st.lists(st.floats(0.001, 1), min_size=1, max_size=6))
 def test_every_user_has_an_arm(user_id: str, weights: list[float]) -> None:
     """Whatever the id, and however the weights are rounded."""
     total = sum(weights)
-    assert assign(_release(*(w / total for w in weights)), user_id).name.startswith("arm")
+    assert assign_arm(_release(*(w / total for w in weights)), user_id).name.startswith("arm")
 
 
 def test_assignment_is_the_same_in_any_process() -> None:
@@ -120,7 +129,7 @@ def test_assignment_is_the_same_in_any_process() -> None:
         ).stdout.strip()
         for seed in ("1", "2")
     }
-    assert answers == {",".join(assign(_release(0.3, 0.3, 0.4), str(n)).name for n in range(50))}
+    assert answers == {",".join(assign_arm(_release(0.3, 0.3, 0.4), str(n)).name for n in range(50))}
 
 
 def test_assignment_by_hand() -> None:
@@ -128,5 +137,5 @@ def test_assignment_by_hand() -> None:
 
     `printf 'salt\\0001' | sha256sum` begins with 2b9a2fab70e739d7, which is .17032 of the whole.
     """
-    assert assign(_release(0.1704, 0.8296), "1").name == "arm0"
-    assert assign(_release(0.1703, 0.8297), "1").name == "arm1"
+    assert assign_arm(_release(0.1704, 0.8296), "1").name == "arm0"
+    assert assign_arm(_release(0.1703, 0.8297), "1").name == "arm1"

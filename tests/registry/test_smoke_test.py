@@ -16,7 +16,7 @@ from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.smoke_test import smoke_test
 from marquee.registry.trained_model import TrainedModel
-from marquee.registry.user_store import UserSide
+from marquee.registry.user_store import UserStore
 
 
 def test_a_handful_of_users_is_kept(file_store: ObjectStore) -> None:
@@ -33,7 +33,7 @@ def test_a_handful_of_users_is_kept(file_store: ObjectStore) -> None:
 def test_what_was_written_passes(store: ObjectStore) -> None:
     """From every kind of store."""
     side = read_items(store, stored(store))
-    smoke_test(side, UserSide(store, side.manifest))
+    smoke_test(side, UserStore(store, side.manifest))
 
 
 def _model() -> TrainedModel:

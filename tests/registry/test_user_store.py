@@ -17,7 +17,7 @@ from marquee.registry.manifest import object_name, read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import Object, ObjectStore
 from marquee.registry.trained_model import Histories
-from marquee.registry.user_store import UserSide, bucket_of, write_users
+from marquee.registry.user_store import UserStore, bucket_of, write_users
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
@@ -51,7 +51,7 @@ def test_any_users_are_found_again(
     store = connect(tmp_path_factory.mktemp("users").as_uri())
     model = made_model(sorted(ids), seed=seed)
     manifest = read_manifest(store, stored(store, model))
-    side = UserSide(store if mapped else _RangesOnly(store), manifest)  # type: ignore[arg-type]
+    side = UserStore(store if mapped else _RangesOnly(store), manifest)  # type: ignore[arg-type]
     h = model.histories
     for user, user_id in enumerate(model.user_ids):
         record = side.read(user_id)
@@ -69,7 +69,7 @@ def test_any_users_are_found_again(
 
 def test_what_is_no_text_is_nobody(file_store: ObjectStore) -> None:
     """An id that no writer could have written is unknown, not an error."""
-    side = UserSide(file_store, read_manifest(file_store, stored(file_store)))
+    side = UserStore(file_store, read_manifest(file_store, stored(file_store)))
     assert side.read("\ud800") is None
 
 
@@ -84,7 +84,7 @@ def test_one_user_costs_two_ranged_reads(file_store: ObjectStore) -> None:
     """However many users there are."""
     version = stored(file_store, made_model([str(n) for n in range(500)]))
     remote = _RangesOnly(file_store)
-    side = UserSide(remote, read_manifest(file_store, version))  # type: ignore[arg-type]
+    side = UserStore(remote, read_manifest(file_store, version))  # type: ignore[arg-type]
     assert side.read("123") is not None
     assert side.read("nobody") is None
     assert remote.ranges == ["users.index", "users.bin"] * 2
@@ -100,13 +100,13 @@ def test_every_flipped_bit_is_noticed(file_store: ObjectStore, mapped: bool) -> 
         whole = file_store.get(object_name(version, file)).data
         for at in range(0, len(whole), 17 if file == "users.bin" else 1):
             overwrite(file_store, version, file, whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :])
-            side = UserSide(file_store if mapped else _RangesOnly(file_store), manifest)  # type: ignore[arg-type]
+            side = UserStore(file_store if mapped else _RangesOnly(file_store), manifest)  # type: ignore[arg-type]
             refused = {bucket_of(i, manifest.buckets) for i in ids if _is_refused(side, i)}
             assert len(refused) == 1, (file, at)
         overwrite(file_store, version, file, whole)
 
 
-def _is_refused(side: UserSide, user_id: str) -> bool:
+def _is_refused(side: UserStore, user_id: str) -> bool:
     try:
         return side.read(user_id) is None
     except ArtifactRefused:
@@ -119,7 +119,7 @@ def test_blocks_of_another_shape_are_refused(file_store: ObjectStore) -> None:
     other = stored(file_store, made_model(k=9))
     for file in ("users.index", "users.bin"):
         forge(file_store, version, file, file_store.get(object_name(other, file)).data)
-    side = UserSide(file_store, read_manifest(file_store, version))
+    side = UserStore(file_store, read_manifest(file_store, version))
     for user_id in made_model().user_ids:
         assert _is_refused(side, user_id)
 
@@ -130,7 +130,7 @@ def test_a_film_that_does_not_exist_is_refused(file_store: ObjectStore) -> None:
     other = stored(file_store, made_model(n_items=3000))
     for file in ("users.index", "users.bin"):
         forge(file_store, version, file, file_store.get(object_name(other, file)).data)
-    side = UserSide(file_store, read_manifest(file_store, version))
+    side = UserStore(file_store, read_manifest(file_store, version))
     with pytest.raises(ArtifactRefused, match="films that do not exist"):
         side.read("dora")
 
@@ -166,7 +166,7 @@ def test_memory_does_not_grow_with_the_users_who_were_read(file_store: ObjectSto
     """Ten thousand users of 2 kB, mapped: what is resident stays well below the file, and what was read
     before stays what it was."""
     model = made_model([str(n) for n in range(10_000)], k=500)
-    side = UserSide(file_store, read_manifest(file_store, stored(file_store, model)))
+    side = UserStore(file_store, read_manifest(file_store, stored(file_store, model)))
     first = side.read("7")
     assert first is not None
     before = psutil.Process().memory_full_info().pss

@@ -13,13 +13,13 @@ from marquee.errors import ArtifactRefused
 from marquee.registry.object_store.file_store import FileStore
 from marquee.scoring.cohort_scores import demographic
 from marquee.serving.customer_client import Customer
-from marquee.serving.deadline import NoAnswer, Outside
+from marquee.serving.deadline import DeadlineExecutor, Unavailable
 from marquee.serving.engine import Cohorts, Engine, Tier
 from marquee.serving.exploration import NONE
 from marquee.serving.recommender import CUSTOMERS_AWAY, Recommender
 from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.stated_interests import cohorts_of, genres
-from marquee.serving.user_state import NOTHING
+from marquee.serving.user_state import EMPTY
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -39,7 +39,7 @@ def knowing(store: FileStore) -> Engine:
 
 
 def groups(engine: Engine, cohorts: Cohorts) -> tuple[Tier, list[int]]:
-    tier, films, _ = engine.explore(NOTHING, 20, NONE, cohorts)
+    tier, films, _ = engine.explore(EMPTY, 20, NONE, cohorts)
     assert len({f.movie_id for f in films}) == 20
     return tier, [group_of(f.movie_id) for f in films]
 
@@ -47,7 +47,7 @@ def groups(engine: Engine, cohorts: Cohorts) -> tuple[Tier, list[int]]:
 def test_a_group_gets_what_it_prefers_the_popular_first(knowing: Engine) -> None:
     assert groups(knowing, [("occupation:writer", 1.0)]) == (Tier.COHORT, [1] * 20)
     assert groups(knowing, [("genre:comedy", 1.0)]) == (Tier.COHORT, [0] * 20)
-    assert knowing.explore(NOTHING, 2, NONE, [("genre:comedy", 1.0)])[1][0].movie_id == movie(0)
+    assert knowing.explore(EMPTY, 2, NONE, [("genre:comedy", 1.0)])[1][0].movie_id == movie(0)
 
 
 def test_dislikes_count_against(knowing: Engine) -> None:
@@ -70,7 +70,9 @@ def test_who_has_a_history_is_not_judged_by_his_group(store: FileStore) -> None:
         return [("occupation:writer", 1.0)]
 
     cache = ReleaseCache(store, 60)
-    service = Recommender(cache, objects=Outside("objects", deadline_ms=1_000), cohorts=of, wait_s=30)
+    service = Recommender(
+        cache, objects=DeadlineExecutor("objects", deadline_ms=1_000), cohorts=of, wait_s=30
+    )
     assert service.answer("1000", NOW).tier == Tier.PERSONALISED
     assert service.answer("77", NOW).tier == Tier.COHORT
     assert asked == ["77"]
@@ -80,10 +82,10 @@ def test_without_the_customer_service_popular_films_and_a_note(store: FileStore)
     released(store, with_cohorts())
 
     def of(user_id: str) -> Cohorts:
-        raise NoAnswer("away")
+        raise Unavailable("away")
 
     service = Recommender(
-        ReleaseCache(store, 60), objects=Outside("objects", deadline_ms=1_000), cohorts=of, wait_s=30
+        ReleaseCache(store, 60), objects=DeadlineExecutor("objects", deadline_ms=1_000), cohorts=of, wait_s=30
     )
     answer = service.answer("77", NOW)
     assert (answer.tier, answer.notes, len(answer.films)) == (Tier.POPULAR, (CUSTOMERS_AWAY,), 20)

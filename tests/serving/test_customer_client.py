@@ -13,11 +13,11 @@ from tests.servers.customers import Played
 
 from marquee.errors import CustomersUnavailable
 from marquee.local.process import free_port
-from marquee.serving.customer_client import Customer, Customers, CustomerService
-from marquee.simulate.movie_service import CustomerService as Simulated
+from marquee.serving.customer_client import Customer, CustomerClient, CustomerLookup
+from marquee.simulate.movie_service import MovieService as Simulated
 
 
-class FakeService(CustomerService):
+class FakeService(CustomerClient):
     """Knows even ids; waits for ``gate``; fails while ``down``."""
 
     def __init__(self) -> None:
@@ -54,17 +54,17 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def customers(service: FakeService, clock: Clock) -> Customers:
-    return Customers(lambda: service, bulk=3, kept=4, fresh_s=100, unknown_s=10, clock=clock)
+def customers(service: FakeService, clock: Clock) -> CustomerLookup:
+    return CustomerLookup(lambda: service, bulk=3, kept=4, fresh_s=100, unknown_s=10, clock=clock)
 
 
-def test_a_customer_is_asked_for_once(customers: Customers, service: FakeService) -> None:
+def test_a_customer_is_asked_for_once(customers: CustomerLookup, service: FakeService) -> None:
     assert customers.get("2", 10_000) == customers.get("2", 10_000) == Customer("2", age=30)
     assert service.calls == [["2"]]
 
 
 def test_that_somebody_is_unknown_is_remembered_as_well_and_not_as_long(
-    customers: Customers, service: FakeService, clock: Clock
+    customers: CustomerLookup, service: FakeService, clock: Clock
 ) -> None:
     assert customers.get("1", 10_000) is None
     clock.now = 9
@@ -75,7 +75,7 @@ def test_that_somebody_is_unknown_is_remembered_as_well_and_not_as_long(
 
 
 def test_questions_that_come_during_a_call_travel_together(
-    customers: Customers, service: FakeService
+    customers: CustomerLookup, service: FakeService
 ) -> None:
     """Six wait behind the first: two calls of three, and each gets its own answer."""
     service.gate.clear()
@@ -92,7 +92,9 @@ def test_questions_that_come_during_a_call_travel_together(
     assert sorted(map(len, service.calls[1:])) == [3, 3]
 
 
-def test_the_deadline_holds_and_the_late_answer_is_kept(customers: Customers, service: FakeService) -> None:
+def test_the_deadline_holds_and_the_late_answer_is_kept(
+    customers: CustomerLookup, service: FakeService
+) -> None:
     """Who waits is let go; who asks next has it."""
     service.gate.clear()
     with pytest.raises(CustomersUnavailable, match="within 20 ms"):
@@ -103,7 +105,7 @@ def test_the_deadline_holds_and_the_late_answer_is_kept(customers: Customers, se
 
 
 def test_a_fault_is_told_to_all_who_wait_and_not_remembered(
-    customers: Customers, service: FakeService
+    customers: CustomerLookup, service: FakeService
 ) -> None:
     service.down = True
     with pytest.raises(CustomersUnavailable, match="as the test wants"):
@@ -112,7 +114,7 @@ def test_a_fault_is_told_to_all_who_wait_and_not_remembered(
     assert customers.get("2", 10_000)
 
 
-def test_memory_is_bounded(customers: Customers) -> None:
+def test_memory_is_bounded(customers: CustomerLookup) -> None:
     for user in range(0, 20, 2):
         customers.get(str(user), 10_000)
     assert [customers.remembered(str(u))[0] for u in (0, 10, 12, 18)] == [False, False, True, True]
@@ -127,7 +129,7 @@ def simulated() -> Iterator[Simulated]:
 
 def test_against_the_service_that_the_simulator_plays(simulated: Simulated) -> None:
     """One, several, unknown ones, over one connection that is kept; and over a new one when it was cut."""
-    with closing(CustomerService(simulated.url, timeout_s=10)) as service:
+    with closing(CustomerClient(simulated.url, timeout_s=10)) as service:
         assert service.users(["7"])["7"].age is not None
         assert set(service.users(["7", "51", "8"])) == {"7", "8"}
         assert service.users(["51"]) == {}
@@ -137,13 +139,13 @@ def test_against_the_service_that_the_simulator_plays(simulated: Simulated) -> N
 
 def test_nobody_listens() -> None:
     with pytest.raises(CustomersUnavailable, match="cannot be reached"):
-        CustomerService(f"http://127.0.0.1:{free_port()}", timeout_s=1).users(["1"])
+        CustomerClient(f"http://127.0.0.1:{free_port()}", timeout_s=1).users(["1"])
 
 
 def test_refused_by_rate(simulated: Simulated) -> None:
     simulated._per_second, simulated._allowance = 0.001, 0.0
     with (
-        closing(CustomerService(simulated.url, timeout_s=10)) as service,
+        closing(CustomerClient(simulated.url, timeout_s=10)) as service,
         pytest.raises(CustomersUnavailable, match="answered 429"),
     ):
         service.users(["1"])

@@ -8,7 +8,7 @@ import pytest
 
 from marquee.errors import DatabaseUnavailable
 from marquee.serving.circuit_breaker import CircuitBreaker
-from marquee.serving.deadline import NoAnswer, Outside
+from marquee.serving.deadline import DeadlineExecutor, Unavailable
 
 
 class Clock:
@@ -46,27 +46,27 @@ def test_an_open_breaker_lets_one_through_now_and_then() -> None:
 
 
 def test_the_answer_comes_back_and_knows_its_deadline() -> None:
-    outside = Outside("it", deadline_ms=2_000, threads=1, first_deadline_ms=5_000)
+    outside = DeadlineExecutor("it", deadline_ms=2_000, threads=1, first_deadline_ms=5_000)
     assert [outside.ask(lambda ms: ms) for _ in range(2)] == [5_000, 2_000]
 
 
 def test_what_keeps_its_own_deadline_is_asked_in_the_thread_of_who_asks() -> None:
-    outside = Outside("it", deadline_ms=5_000)
+    outside = DeadlineExecutor("it", deadline_ms=5_000)
     assert outside.ask(lambda _: threading.current_thread()) is threading.current_thread()
-    with pytest.raises(NoAnswer, match="down"):
+    with pytest.raises(Unavailable, match="down"):
         outside.ask(fails)
 
 
 def test_what_hangs_is_left_at_the_deadline() -> None:
     """And the questions behind it, that nobody waits for any more, are never asked."""
     release, asked = threading.Event(), []
-    outside = Outside("it", deadline_ms=20, threads=1, breaker=CircuitBreaker(failures=100))
-    with pytest.raises(NoAnswer, match="no answer within 20 ms"):
+    outside = DeadlineExecutor("it", deadline_ms=20, threads=1, breaker=CircuitBreaker(failures=100))
+    with pytest.raises(Unavailable, match="no answer within 20 ms"):
         outside.ask(lambda _: release.wait(10))
-    with pytest.raises(NoAnswer):
+    with pytest.raises(Unavailable):
         outside.ask(asked.append)
     release.set()
-    patient = Outside("it", deadline_ms=10_000, threads=1)
+    patient = DeadlineExecutor("it", deadline_ms=10_000, threads=1)
     assert patient.ask(lambda _: "answer") == "answer"
     assert asked == []
 
@@ -74,14 +74,14 @@ def test_what_hangs_is_left_at_the_deadline() -> None:
 def test_what_is_away_is_left_alone_for_a_while() -> None:
     """After three faults no more calls are made, until the breaker tries again."""
     clock, calls = Clock(), []
-    outside = Outside("it", deadline_ms=5_000, threads=1, breaker=CircuitBreaker(3, 2, clock))
+    outside = DeadlineExecutor("it", deadline_ms=5_000, threads=1, breaker=CircuitBreaker(3, 2, clock))
 
     def call(deadline_ms: int) -> None:
         calls.append(deadline_ms)
         fails(deadline_ms)
 
     for _ in range(10):
-        with pytest.raises(NoAnswer):
+        with pytest.raises(Unavailable):
             outside.ask(call)
     assert len(calls) == 3
     clock.now = 3
@@ -92,12 +92,12 @@ def test_what_is_away_is_left_alone_for_a_while() -> None:
 def test_a_mistake_in_the_program_is_no_absence() -> None:
     """It comes out as what it is, so that it is seen."""
     with pytest.raises(ZeroDivisionError):
-        Outside("it", deadline_ms=5_000, threads=1).ask(lambda _: 1 // 0)
+        DeadlineExecutor("it", deadline_ms=5_000, threads=1).ask(lambda _: 1 // 0)
 
 
 def test_nothing_is_started_before_the_first_question() -> None:
     before = threading.active_count()
-    outside = Outside("it", deadline_ms=5_000, threads=3)
+    outside = DeadlineExecutor("it", deadline_ms=5_000, threads=3)
     assert threading.active_count() == before
     outside.ask(lambda _: None)
     assert threading.active_count() == before + 3

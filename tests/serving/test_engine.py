@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.serving.models import MEAN, TRAINED_THROUGH, group_of, movie, two_tastes, written
 
-from marquee.db.user_history import History, RatedFilm, WatchedFilm
+from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.errors import ArtifactRefused
-from marquee.registry.manifest import Band
+from marquee.registry.manifest import ResidualInterval
 from marquee.registry.object_store.file_store import FileStore
 from marquee.serving.engine import Engine, Tier
-from marquee.serving.user_state import NOTHING, Profile, profile_of
+from marquee.serving.user_state import EMPTY, UserState, build_user_state
 
 
 def did(
@@ -27,11 +27,11 @@ def did(
     name = lambda film: film if isinstance(film, str) else movie(film)  # noqa: E731
     return History(
         tuple(
-            RatedFilm(name(film), rating, TRAINED_THROUGH + timedelta(hours=9 - n))
+            RatedMovie(name(film), rating, TRAINED_THROUGH + timedelta(hours=9 - n))
             for n, (film, rating) in enumerate(ratings or [])
         ),
         tuple(
-            WatchedFilm(name(film), minute, TRAINED_THROUGH + timedelta(hours=8 - n))
+            WatchedMovie(name(film), minute, TRAINED_THROUGH + timedelta(hours=8 - n))
             for n, (film, minute) in enumerate(watched or [])
         ),
     )
@@ -40,7 +40,7 @@ def did(
 def answer(
     engine: Engine, user_id: str, history: History | None = None, n: int = 20
 ) -> tuple[Tier, list[str]]:
-    profile = profile_of(engine.side, engine.read_record(user_id), history)
+    profile = build_user_state(engine.side, engine.read_record(user_id), history)
     tier, films = engine.recommend(profile, n)
     return tier, [film.movie_id for film in films]
 
@@ -53,7 +53,7 @@ def test_a_known_user_gets_his_taste_best_first_seen_films_left_out(engine: Engi
 
 def test_each_film_carries_what_the_user_is_predicted_to_rate_it(engine: Engine) -> None:
     """One above the mean for the own group, one below it for the other."""
-    _, films = engine.recommend(profile_of(engine.side, engine.read_record("1000"), None), 60)
+    _, films = engine.recommend(build_user_state(engine.side, engine.read_record("1000"), None), 60)
     assert {f.rating for f in films if group_of(f.movie_id) == 0} == {MEAN + 1}
     assert {f.rating for f in films if group_of(f.movie_id) == 1} == {MEAN - 1}
 
@@ -71,7 +71,7 @@ def test_a_film_watched_a_second_ago_counts_at_once(engine: Engine) -> None:
 
 
 def test_a_first_rating_personalises_both_heads(engine: Engine) -> None:
-    profile = profile_of(engine.side, None, did([(3, 5)]))
+    profile = build_user_state(engine.side, None, did([(3, 5)]))
     tier, films = engine.recommend(profile, 60)
     assert tier == Tier.FOLDED_IN
     assert group_of(films[0].movie_id) == 1
@@ -84,8 +84,8 @@ def test_a_first_rating_personalises_both_heads(engine: Engine) -> None:
 def test_a_fresh_rating_joins_those_that_the_artifact_knows(engine: Engine) -> None:
     """Three low ratings of his own group move the predictions of a stored user."""
     record = engine.read_record("1000")
-    (before,) = engine.ratings(profile_of(engine.side, record, None), np.array([20]))
-    fresh = profile_of(engine.side, record, did([(4, 1), (6, 1), (8, 1)]))
+    (before,) = engine.ratings(build_user_state(engine.side, record, None), np.array([20]))
+    fresh = build_user_state(engine.side, record, did([(4, 1), (6, 1), (8, 1)]))
     (after,) = engine.ratings(fresh, np.array([20]))
     assert fresh.items.tolist() == [0, 2, 8, 6, 4]
     assert after < before - 1
@@ -98,13 +98,13 @@ def test_history_that_the_artifact_knows_already_is_no_news(engine: Engine) -> N
 
 
 def test_a_changed_rating_is_news(engine: Engine) -> None:
-    profile = profile_of(engine.side, engine.read_record("1000"), did([(0, 1), (0, 5)]))
+    profile = build_user_state(engine.side, engine.read_record("1000"), did([(0, 1), (0, 5)]))
     assert profile.fresh
     assert dict(zip(profile.items.tolist(), profile.ratings.tolist(), strict=True)) == {2: 4.0, 0: 1.0}
 
 
 def test_watching_again_takes_no_rating_away(engine: Engine) -> None:
-    profile = profile_of(engine.side, engine.read_record("1000"), did(watched=[(0, 100), (9, 5)]))
+    profile = build_user_state(engine.side, engine.read_record("1000"), did(watched=[(0, 100), (9, 5)]))
     assert dict(zip(profile.items.tolist(), profile.weights.tolist(), strict=True)) == {
         0: 1.0,
         2: 1.0,
@@ -137,7 +137,7 @@ def test_always_twenty_distinct_known_films_best_first(
 ) -> None:
     """Whatever he did; rows from 60 on are films that the catalogue does not know."""
     engine = engine_of_tastes
-    profile = profile_of(engine.side, engine.read_record(user_id), did(rated, watched))
+    profile = build_user_state(engine.side, engine.read_record(user_id), did(rated, watched))
     _, films = engine.recommend(profile, 20)
     ids = [film.movie_id for film in films]
     seen = {movie(i) for i in profile.items.tolist()}
@@ -152,7 +152,7 @@ def test_always_twenty_distinct_known_films_best_first(
 def test_predicted_ratings_stay_on_the_scale(store: FileStore) -> None:
     engine = Engine.load(store, written(store, two_tastes(mean=4.5)))
     assert max(f.rating or 0 for f in engine.popular(60)) <= 5
-    record = profile_of(engine.side, engine.read_record("1000"), None)
+    record = build_user_state(engine.side, engine.read_record("1000"), None)
     assert list(engine.ratings(record, np.array([20, 21]))) == [5.0, 3.5]
 
 
@@ -183,13 +183,13 @@ def test_a_user_is_read_once(engine: Engine) -> None:
 
 def test_the_band_is_that_of_what_is_known_of_the_user(engine: Engine) -> None:
     """The last one that the user's number of ratings reaches; films that were only watched do not count."""
-    bands = tuple(Band(known, -0.1 * known - 0.1, 0.2) for known in (0, 1, 3))
+    bands = tuple(ResidualInterval(known, -0.1 * known - 0.1, 0.2) for known in (0, 1, 3))
     manifest = msgspec.structs.replace(engine.side.manifest, bands=bands)
     measured = Engine(msgspec.structs.replace(engine.side, manifest=manifest), engine._users)
     for ratings, expected in (([], 0), ([np.nan], 0), ([5.0], 1), ([5.0, 1.0, np.nan], 1), ([1.0] * 9, 3)):
         values = np.array(ratings, np.float32)
-        profile = Profile(np.arange(len(values), dtype=np.uint32), values, np.ones_like(values))
+        profile = UserState(np.arange(len(values), dtype=np.uint32), values, np.ones_like(values))
         band = measured.band(profile)
         assert band
         assert band.known == expected
-    assert engine.band(NOTHING) is None, "an artifact that was not calibrated has none"
+    assert engine.band(EMPTY) is None, "an artifact that was not calibrated has none"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from marquee.serving.engine import Engine
 from marquee.serving.exploration import NONE, Exploration
-from marquee.serving.user_state import profile_of
+from marquee.serving.user_state import build_user_state
 
 N_ITEMS, N = 12, 5
 SEEN = {2, 7}
@@ -101,7 +101,7 @@ def test_settings_that_make_no_sense_are_refused(share: float, tail: int, pool: 
 
 def test_a_film_that_is_twice_in_a_history_counts_once(engine: Engine) -> None:
     """Its probability is that among the films which he has not seen, however often he has seen the others."""
-    profile = profile_of(engine.side, engine.read_record("1000"), None)
+    profile = build_user_state(engine.side, engine.read_record("1000"), None)
     doubled = msgspec.structs.replace(
         profile, **{name: np.tile(getattr(profile, name), 2) for name in ("items", "ratings", "weights")}
     )
@@ -111,7 +111,7 @@ def test_a_film_that_is_twice_in_a_history_counts_once(engine: Engine) -> None:
 
 def test_the_engine_shows_what_was_drawn_with_its_own_score_and_rating(engine: Engine) -> None:
     """A film that came by chance carries the score and the predicted rating that are its own."""
-    profile = profile_of(engine.side, engine.read_record("1000"), None)
+    profile = build_user_state(engine.side, engine.read_record("1000"), None)
     everything = {f.movie_id: f for f in engine.recommend(profile, 60)[1]}
     _, films, uniform = engine.explore(profile, 20, Exploration(share=1.0))
     assert uniform

@@ -6,7 +6,7 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
-from marquee.serving.fast_path import Environ, Shortcut
+from marquee.serving.fast_path import Environ, FastPath
 from marquee.serving.http_api import Reply
 
 
@@ -24,7 +24,7 @@ def call(path: str, method: str = "GET") -> tuple[str, dict[str, str], bytes]:
     environ: dict[str, Any] = {"PATH_INFO": path, "REQUEST_METHOD": method, "SCRIPT_NAME": ""}
     setup_testing_defaults(environ)
     environ["QUERY_STRING"] = ""
-    body = validator(Shortcut(framework, reply))(
+    body = validator(FastPath(framework, reply))(
         environ, lambda *args: found.extend(args) or (lambda _: None)
     )
     try:

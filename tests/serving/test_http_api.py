@@ -13,10 +13,10 @@ from tests.serving.models import corrupt, movie, released, two_tastes
 
 from marquee.errors import InvalidUserId
 from marquee.registry.artifact import write_artifact
-from marquee.registry.manifest import Band
+from marquee.registry.manifest import ResidualInterval
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.rollout import promote
-from marquee.serving.deadline import Outside
+from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.http_api import RecommendHttp, prefers_json
 from marquee.serving.impressions import ImpressionSender
 from marquee.serving.recommender import Recommender
@@ -37,7 +37,8 @@ def cache(store: FileStore) -> ReleaseCache:
 @pytest.fixture
 def http(cache: ReleaseCache) -> RecommendHttp:
     return RecommendHttp(
-        Recommender(cache, objects=Outside("object store", deadline_ms=10_000, threads=1)), now=lambda: NOW
+        Recommender(cache, objects=DeadlineExecutor("object store", deadline_ms=10_000, threads=1)),
+        now=lambda: NOW,
     )
 
 
@@ -182,7 +183,7 @@ def test_what_was_shown_is_told_and_nothing_else(store: FileStore, cache: Releas
     released(store)
     delivery = FakeDelivery()
     sender = ImpressionSender(lambda: delivery, capacity=10)
-    recommender = Recommender(cache, objects=Outside("object store", deadline_ms=10_000, threads=1))
+    recommender = Recommender(cache, objects=DeadlineExecutor("object store", deadline_ms=10_000, threads=1))
     http = RecommendHttp(recommender, sender, now=lambda: NOW)
     for method, path in [("HEAD", "/recommend/1000"), ("GET", "/readyz"), ("GET", "/recommend/x")]:
         http.reply(method, path)
@@ -195,7 +196,7 @@ def test_what_was_shown_is_told_and_nothing_else(store: FileStore, cache: Releas
 
 def test_json_says_where_a_rating_will_lie(store: FileStore, http: RecommendHttp) -> None:
     """Each film's interval: the prediction and the band of users of whom as much is known, on the scale."""
-    bands = (Band(0, -9.0, 9.0), Band(1, -0.5, 1.5))
+    bands = (ResidualInterval(0, -9.0, 9.0), ResidualInterval(1, -0.5, 1.5))
     version = write_artifact(store, two_tastes(), trained_through=NOW, bands=bands)
     promote(store, version, author="test")
     known = msgspec.json.decode(http.reply("GET", "/recommend/1000", "application/json").body)["films"][0]

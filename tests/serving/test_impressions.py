@@ -10,14 +10,14 @@ import pytest
 from tests.serving.fakes import DOWN, FakeDelivery
 
 from marquee.errors import InvalidBatch
-from marquee.events.batches import Impression, ImpressionFilm
+from marquee.events.batches import Impression, ImpressionMovie
 from marquee.serving.impressions import ImpressionSender
 
 Start = Callable[..., ImpressionSender]
 
 
 def impression(n: int) -> Impression:
-    films = (ImpressionFilm("film+1990", 1.5, 4.0, 1.0),)
+    films = (ImpressionMovie("film+1990", 1.5, 4.0, 1.0),)
     return Impression(str(n), datetime(2026, 3, 1, tzinfo=UTC), "1000", "control", "v1", 1, "popular", films)
 
 

@@ -12,10 +12,10 @@ from tests.serving.models import released
 
 from marquee.config.settings import Settings
 from marquee.registry.object_store.file_store import FileStore
-from marquee.serving.app import assemble
-from marquee.serving.deadline import Outside
+from marquee.serving.app import create_service
+from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.http_api import RecommendHttp
-from marquee.serving.instrumentation import Observed
+from marquee.serving.instrumentation import InstrumentedApp
 from marquee.serving.prometheus_text import Metrics
 from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
@@ -38,12 +38,12 @@ def written() -> Written:
 
 
 @pytest.fixture
-def observed(store: FileStore, written: Written) -> Observed:
+def observed(store: FileStore, written: Written) -> InstrumentedApp:
     released(store)
     recommender = Recommender(
-        ReleaseCache(store, 60), objects=Outside("objects", deadline_ms=1_000), wait_s=30
+        ReleaseCache(store, 60), objects=DeadlineExecutor("objects", deadline_ms=1_000), wait_s=30
     )
-    return Observed(
+    return InstrumentedApp(
         RecommendHttp(recommender),
         RequestLog("movies", written.append),
         gauges=lambda: {"release": 1},
@@ -51,13 +51,13 @@ def observed(store: FileStore, written: Written) -> Observed:
     )
 
 
-def metrics(observed: Observed) -> dict[str, float]:
+def metrics(observed: InstrumentedApp) -> dict[str, float]:
     text = observed.reply("GET", "/metrics", {}).body.decode()
     rows = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in rows}
 
 
-def test_one_line_a_request_says_how_it_was_answered(observed: Observed, written: Written) -> None:
+def test_one_line_a_request_says_how_it_was_answered(observed: InstrumentedApp, written: Written) -> None:
     """Tier, arm, version, the time of each step and the trace, in the names that Cloud Logging knows; and
     not the user."""
     reply = observed.reply("GET", "/recommend/1000", {"HTTP_TRACEPARENT": f"00-{TRACE}-{SPAN}-01"})
@@ -76,35 +76,35 @@ def test_one_line_a_request_says_how_it_was_answered(observed: Observed, written
     assert written[0].count(b"\n") == 1
 
 
-def test_a_refused_request_has_its_line_too(observed: Observed, written: Written) -> None:
+def test_a_refused_request_has_its_line_too(observed: InstrumentedApp, written: Written) -> None:
     observed.reply("GET", "/recommend/12x\nforged", {})
     (line,) = written.lines
     assert (line["status"], line["message"]) == (400, "GET /recommend/ 400")
     assert "tier" not in line
 
 
-def test_a_mistake_of_ours_is_an_answer_and_is_logged(observed: Observed, written: Written) -> None:
+def test_a_mistake_of_ours_is_an_answer_and_is_logged(observed: InstrumentedApp, written: Written) -> None:
     observed.http = None  # type: ignore[assignment]  # Nothing can be asked of it.
     reply = observed.reply("GET", "/recommend/1000", {})
     assert (reply.status, written.lines[0]["severity"]) == (500, "ERROR")
     assert metrics(observed)['marquee_recommend_requests_total{status="500"}'] == 1
 
 
-def test_a_log_that_cannot_be_written_stops_no_answer(observed: Observed) -> None:
+def test_a_log_that_cannot_be_written_stops_no_answer(observed: InstrumentedApp) -> None:
     def broken(_: bytes) -> None:
         raise BrokenPipeError
 
-    broken_log = Observed(observed.http, RequestLog("", broken))
+    broken_log = InstrumentedApp(observed.http, RequestLog("", broken))
     assert broken_log.reply("GET", "/recommend/1000", {}).status == 200
 
 
-def test_health_is_asked_for_often_and_not_logged(observed: Observed, written: Written) -> None:
+def test_health_is_asked_for_often_and_not_logged(observed: InstrumentedApp, written: Written) -> None:
     for path in ("/healthz", "/readyz", "/version", "/metrics"):
         assert observed.reply("GET", path, {}).status == 200
     assert written == []
 
 
-def test_server_timing_names_the_steps(observed: Observed) -> None:
+def test_server_timing_names_the_steps(observed: InstrumentedApp) -> None:
     said = observed.reply("GET", "/recommend/1000", {}).headers["Server-Timing"]
     parts = re.fullmatch(
         r"release;dur=(\S+), record;dur=(\S+), history;dur=(\S+), rank;dur=(\S+), total;dur=(\S+)", said
@@ -114,7 +114,7 @@ def test_server_timing_names_the_steps(observed: Observed) -> None:
     assert sum(steps) <= total + 0.01
 
 
-def test_metrics_count_what_was_answered(observed: Observed) -> None:
+def test_metrics_count_what_was_answered(observed: InstrumentedApp) -> None:
     """By status, tier, arm and version; the histogram's buckets add up; what others keep is there too."""
     for user_id in ("1000", "1001", "5", "x"):
         observed.reply("GET", f"/recommend/{user_id}", {})
@@ -143,7 +143,7 @@ def test_labels_are_escaped() -> None:
 def test_the_page_names_every_metric_that_there_is(tmp_path: Path) -> None:
     """docs/recommend.md's table, held against a service with all its parts."""
     settings = {"MARQUEE_OBJECTS_URL": f"file://{tmp_path}", "MARQUEE_DELIVERY_URL": "http://127.0.0.1:9"}
-    service = assemble(Settings.from_mapping(settings))
+    service = create_service(Settings.from_mapping(settings))
     text = service.reply("GET", "/metrics", {}).body.decode()
     service.http._recommender.cache.close()
     kinds = dict(re.findall(r"^# TYPE marquee_recommend_(\w+) (\w+)$", text, re.MULTILINE))

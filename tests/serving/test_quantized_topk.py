@@ -14,11 +14,11 @@ from tests.serving.models import two_tastes, written
 
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.trained_model import TrainedModel
-from marquee.scoring.quantized_topk import Shortlist, scores_of, shortlist_of
+from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk, scores_of
 from marquee.scoring.topk import top_n
 from marquee.serving.engine import Engine
 from marquee.serving.exploration import Exploration
-from marquee.serving.user_state import profile_of
+from marquee.serving.user_state import build_user_state
 
 NOBODY = np.empty(0, np.uint32)
 N = 5
@@ -40,8 +40,8 @@ def tied(rng: np.random.Generator, films: int, r: int) -> np.ndarray:
     return rng.integers(-2, 3, (films, r)).astype(np.float32)
 
 
-def shortlisted(vectors: np.ndarray) -> Shortlist:
-    found = shortlist_of(vectors, worthwhile=0)
+def shortlisted(vectors: np.ndarray) -> QuantizedTopK:
+    found = build_quantized_topk(vectors, worthwhile=0)
     assert found
     return found
 
@@ -110,9 +110,9 @@ def test_who_says_nothing_or_has_seen_nearly_all_has_no_shortlist() -> None:
 
 
 def test_there_is_none_where_it_would_save_nothing() -> None:
-    assert shortlist_of(np.ones((100, 32), np.float32)) is None
+    assert build_quantized_topk(np.ones((100, 32), np.float32)) is None
     for no_length in (0.0, 1e30):
-        assert shortlist_of(np.full((27_000, 32), no_length, np.float32)) is None
+        assert build_quantized_topk(np.full((27_000, 32), no_length, np.float32)) is None
 
 
 def test_threads_do_not_disturb_each_other() -> None:
@@ -139,8 +139,8 @@ def test_an_engine_answers_with_it_as_without(store: FileStore, policy: Explorat
     engine.prepare()
     assert engine._shortlist
     for user in range(1000, 1006):
-        profile = profile_of(engine.side, engine.read_record(str(user)), None)
-        engine._shortlist = shortlist_of(engine.side.rank_items)
+        profile = build_user_state(engine.side, engine.read_record(str(user)), None)
+        engine._shortlist = build_quantized_topk(engine.side.rank_items)
         policy.chance.seed(user)
         _, films, uniform = engine.explore(profile, 20, policy)
         engine._shortlist = None

@@ -9,15 +9,15 @@ import pytest
 from tests.serving.fakes import FlakyStore
 from tests.serving.models import TRAINED_THROUGH, corrupt, group_of, movie, released, two_tastes, written
 
-from marquee.db.user_history import History, RatedFilm, WatchedFilm
+from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.errors import DatabaseUnavailable, NothingToRecommend
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import assign
+from marquee.registry.release import assign_arm
 from marquee.registry.rollout import canary
 from marquee.serving.circuit_breaker import CircuitBreaker
-from marquee.serving.deadline import NoAnswer, Outside
+from marquee.serving.deadline import DeadlineExecutor, Unavailable
 from marquee.serving.engine import Tier
-from marquee.serving.popular_movies import PopularFilms
+from marquee.serving.popular_movies import PopularMovies
 from marquee.serving.recommender import Answer, Recommender
 from marquee.serving.release_cache import ReleaseCache
 
@@ -37,12 +37,12 @@ class FakeDatabase:
     def history_of(self, user_id: str, since: datetime | None) -> History:
         self.asked.append((user_id, since))
         if self.away:
-            raise NoAnswer("the database is away, as the test wants it")
+            raise Unavailable("the database is away, as the test wants it")
         return self.histories.get(user_id, NONE)
 
     def popular(self, limit: int) -> list[tuple[str, float]]:
         if self.away:
-            raise NoAnswer("the database is away, as the test wants it")
+            raise Unavailable("the database is away, as the test wants it")
         return self.films[:limit]
 
 
@@ -62,8 +62,10 @@ def cache(flaky: FlakyStore) -> ReleaseCache:
 
 @pytest.fixture
 def recommender(cache: ReleaseCache, database: FakeDatabase) -> Recommender:
-    popular = PopularFilms(database.popular, refresh_s=0)
-    objects = Outside("object store", deadline_ms=10_000, threads=1, breaker=CircuitBreaker(failures=1_000))
+    popular = PopularMovies(database.popular, refresh_s=0)
+    objects = DeadlineExecutor(
+        "object store", deadline_ms=10_000, threads=1, breaker=CircuitBreaker(failures=1_000)
+    )
     return Recommender(cache, objects=objects, history=database.history_of, popular=popular)
 
 
@@ -118,11 +120,11 @@ def test_a_watch_or_a_rating_counts_in_the_very_next_answer(
 ) -> None:
     released(store)
     assert recommender.answer("77", NOW).tier == Tier.POPULAR
-    database.histories["77"] = History((), (WatchedFilm(movie(9), 1, NOW),))
+    database.histories["77"] = History((), (WatchedMovie(movie(9), 1, NOW),))
     answer = recommender.answer("77", NOW)
     assert answer.tier == Tier.FOLDED_IN
     assert {group_of(film) for film in ids(answer)} == {1}
-    database.histories["77"] = History((RatedFilm(movie(8), 5, NOW),), ())
+    database.histories["77"] = History((RatedMovie(movie(8), 5, NOW),), ())
     assert {group_of(film) for film in ids(recommender.answer("77", NOW))} == {0}
 
 
@@ -199,7 +201,7 @@ def test_each_user_keeps_to_his_arm(store: FileStore, recommender: Recommender) 
     by_arm = {arm.name: arm.version for arm in release.arms}
     answers = [recommender.answer(str(user), NOW) for user in range(50)]
     assert {answer.arm for answer in answers} == {"control", "canary"}
-    assert all(a.arm == assign(release, a.user_id).name and a.version == by_arm[a.arm] for a in answers)
+    assert all(a.arm == assign_arm(release, a.user_id).name and a.version == by_arm[a.arm] for a in answers)
 
 
 def test_without_a_release_the_database_tells_what_is_popular(
@@ -207,7 +209,7 @@ def test_without_a_release_the_database_tells_what_is_popular(
 ) -> None:
     """Seen films are left out, and the list stays full."""
     database.films = [(movie(i), 30.0 - i) for i in range(30)]
-    database.histories["7"] = History((), (WatchedFilm(movie(0), 5, NOW),))
+    database.histories["7"] = History((), (WatchedMovie(movie(0), 5, NOW),))
     answer = recommender.answer("7", NOW)
     assert (answer.tier, answer.version, answer.arm, answer.release) == (Tier.POPULAR, "", "", 0)
     assert ids(answer) == [movie(i) for i in range(1, 21)]
@@ -267,7 +269,7 @@ def test_a_store_that_hangs_costs_a_deadline(
     cache.look()
     let_go = threading.Event()
     flaky.read_range = lambda *_: let_go.wait(10)  # type: ignore[method-assign, assignment, return-value]
-    recommender = Recommender(cache, objects=Outside("object store", deadline_ms=20, threads=1))
+    recommender = Recommender(cache, objects=DeadlineExecutor("object store", deadline_ms=20, threads=1))
     answer = recommender.answer("1000", NOW)
     let_go.set()
     assert (answer.tier, answer.notes) == (Tier.POPULAR, ("object-store-unavailable",))
@@ -283,10 +285,10 @@ def test_a_database_that_is_away_is_asked_three_times_and_then_left_alone(
         raise DatabaseUnavailable("down")
 
     released(store)
-    outside = Outside("database", deadline_ms=5_000, threads=1)
+    outside = DeadlineExecutor("database", deadline_ms=5_000, threads=1)
     recommender = Recommender(
         cache,
-        objects=Outside("object store", deadline_ms=5_000, threads=1),
+        objects=DeadlineExecutor("object store", deadline_ms=5_000, threads=1),
         history=lambda user_id, since: outside.ask(away),
     )
     answers = [recommender.answer("1000", NOW) for _ in range(20)]

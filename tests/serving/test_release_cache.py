@@ -12,7 +12,7 @@ from tests.serving.fakes import FlakyStore
 from tests.serving.models import TRAINED_THROUGH, corrupt, released, serves, two_tastes, written
 
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import CURRENT, Arm, new_release, publish
+from marquee.registry.release import CURRENT, Arm, new_release, publish_release
 from marquee.registry.rollout import canary, promote
 from marquee.serving.engine import Engine
 from marquee.serving.release_cache import ReleaseCache
@@ -180,7 +180,7 @@ def test_one_bad_arm_refuses_the_experiment(store: FileStore, cache: ReleaseCach
     old = released(store)
     cache.look()
     arms = (Arm("control", old, 0.5), Arm("canary", "never-written", 0.5))
-    publish(store, lambda before: new_release(arms, author="test", reason="", after=before))
+    publish_release(store, lambda before: new_release(arms, author="test", reason="", after=before))
     cache.look()
     serving = cache.serving()
     assert serving is not None

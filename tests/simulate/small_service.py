@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from marquee.simulate.catalogue import MadeCatalogue
-from marquee.simulate.customers import MadeCustomers
-from marquee.simulate.delivery_counts import Entry
-from marquee.simulate.replay import RatedFilm
-from marquee.simulate.sessions import CustomerEvent, Screens
+from marquee.simulate.catalogue import SyntheticCatalogue
+from marquee.simulate.customers import SyntheticUsers
+from marquee.simulate.delivery_counts import PendingRecord
+from marquee.simulate.replay import ReplayedRating
+from marquee.simulate.sessions import ActiveSessions, UserEvent
 
 UTC_ZONE = ZoneInfo("UTC")
 NOON = datetime(2026, 2, 14, 12, tzinfo=UTC)
@@ -28,7 +28,7 @@ class ListWriter:
     def ready(self) -> bool:
         return True
 
-    def write(self, line: bytes, entry: Entry) -> None:
+    def write(self, line: bytes, entry: PendingRecord) -> None:
         entry.written += 1
         entry.keep(0, len(self.lines))
         self.lines.append(line)
@@ -41,19 +41,19 @@ class ListWriter:
 
 def made(
     users: int = 1_000, films: int = 500, seed: int = 1, rating_max: int = 5, influence: float = 1.0
-) -> MadeCustomers:
+) -> SyntheticUsers:
     """Made customers of a made catalogue, all of one seed."""
-    catalogue = MadeCatalogue(films, seed)
-    return MadeCustomers(users, catalogue, seed=seed, rating_max=rating_max, influence=influence)
+    catalogue = SyntheticCatalogue(films, seed)
+    return SyntheticUsers(users, catalogue, seed=seed, rating_max=rating_max, influence=influence)
 
 
-def taken(screens: Screens, count: int) -> list[CustomerEvent]:
+def taken(screens: ActiveSessions, count: int) -> list[UserEvent]:
     """The next ``count`` events, or as many as there are, all at noon."""
     events = (screens.next(NOON) for _ in range(count))
     return [event for event in events if event is not None]
 
 
-def write_base(directory: Path, rows: Iterable[RatedFilm]) -> Path:
+def write_base(directory: Path, rows: Iterable[ReplayedRating]) -> Path:
     """Base data in the form that ``marquee data fetch`` writes."""
     rows = list(rows)
     directory.mkdir(parents=True, exist_ok=True)
@@ -68,9 +68,9 @@ def write_base(directory: Path, rows: Iterable[RatedFilm]) -> Path:
     return directory
 
 
-def some_rows(users: int = 5, films: int = 8) -> list[RatedFilm]:
+def some_rows(users: int = 5, films: int = 8) -> list[ReplayedRating]:
     """Each user rates every film once, users in turn, a second apart; the first half of time is the past."""
     return [
-        RatedFilm(str(100 + n % users), f"film+{n // users}+1999", 1 + n % 5, 1000 + n)
+        ReplayedRating(str(100 + n % users), f"film+{n // users}+1999", 1 + n % 5, 1000 + n)
         for n in range(users * films)
     ]

@@ -10,21 +10,21 @@ import pytest
 from tests.simulate.small_service import NOON, made, taken
 
 from marquee.events.kinds import AccountCreated, Rating, Watch
-from marquee.simulate.customers import MadeCustomers
-from marquee.simulate.sessions import Screens
-from marquee.simulate.watch_plan import Viewing
+from marquee.simulate.customers import SyntheticUsers
+from marquee.simulate.sessions import ActiveSessions
+from marquee.simulate.watch_plan import WatchPlan
 
 
 def test_one_seed_one_story() -> None:
     """The same seed gives the same events, another seed gives others."""
-    story = [taken(Screens(made(seed=seed), 50, midway=True), 3_000) for seed in (7, 7, 8)]
+    story = [taken(ActiveSessions(made(seed=seed), 50, midway=True), 3_000) for seed in (7, 7, 8)]
     assert story[0] == story[1]
     assert story[0] != story[2]
 
 
 def test_a_million_customers_take_no_room() -> None:
     """Memory depends on how many watch, not on how many there are: a megabyte for 200 of a million."""
-    screens = Screens(made(users=1_000_000, films=27_000), 200, midway=True)
+    screens = ActiveSessions(made(users=1_000_000, films=27_000), 200, midway=True)
     taken(screens, 20_000)  # Fills the caches, which are bounded.
     tracemalloc.start()
     try:
@@ -38,7 +38,7 @@ def test_a_million_customers_take_no_room() -> None:
 def test_the_mix_of_the_recorded_logs() -> None:
     """About one line in two hundred is a rating; a viewing is about 110 lines; some accounts are created."""
     customers = made(users=20_000, films=2_000)
-    kinds = Counter(type(event) for event in taken(Screens(customers, 500, midway=True), 100_000))
+    kinds = Counter(type(event) for event in taken(ActiveSessions(customers, 500, midway=True), 100_000))
     assert 0.003 < kinds[Rating] / 100_000 < 0.008
     assert kinds[AccountCreated] > 0
     lengths = [viewing.last_minute for viewing in viewings(customers, 2_000)]
@@ -102,7 +102,7 @@ def test_unknown_films_are_not_followed() -> None:
 def test_a_new_customer_creates_an_account_first() -> None:
     """An account's line comes before any other of its customer, who has an id that no other has."""
     first: dict[str, type] = {}
-    events = taken(Screens(made(users=100), 40), 40_000)
+    events = taken(ActiveSessions(made(users=100), 40), 40_000)
     for event in events:
         first.setdefault(event.user_id, type(event))
     created = [event.user_id for event in events if isinstance(event, AccountCreated)]
@@ -113,7 +113,7 @@ def test_a_new_customer_creates_an_account_first() -> None:
 
 def test_minutes_count_up_and_the_rating_comes_last() -> None:
     """Of one viewing from its beginning: every minute once, in order, then at most one rating."""
-    screens = Screens(made(users=1_000_000), 20)
+    screens = ActiveSessions(made(users=1_000_000), 20)
     seen: dict[tuple[str, str], list[int]] = {}
     for event in taken(screens, 10_000):
         if isinstance(event, Watch):
@@ -125,7 +125,7 @@ def test_minutes_count_up_and_the_rating_comes_last() -> None:
 
 def test_untidy_minutes_are_counted() -> None:
     """With untidiness some minutes are skipped and some repeated, just as many as the count says."""
-    screens = Screens(made(users=1_000_000), 100, untidy=True)
+    screens = ActiveSessions(made(users=1_000_000), 100, untidy=True)
     last: dict[tuple[str, str], int] = {}
     steps: Counter[int] = Counter()
     for event in taken(screens, 100_000):
@@ -139,7 +139,7 @@ def test_untidy_minutes_are_counted() -> None:
     assert set(steps) <= {0, 1, 2}
 
 
-def viewings(customers: MadeCustomers, count: int) -> list[Viewing]:
+def viewings(customers: SyntheticUsers, count: int) -> list[WatchPlan]:
     """The next ``count`` viewings, each over at once."""
     found = []
     for _ in range(count):

@@ -9,23 +9,23 @@ from zoneinfo import ZoneInfo
 import pytest
 from tests.simulate.small_service import NOON, UTC_ZONE, ListWriter, made, taken
 
-from marquee.events.kinds import Malformed, RecommendationRequest
-from marquee.events.parser import LineParser
+from marquee.events.kinds import MalformedRecord, RecommendationRequest
+from marquee.events.parser import EventParser
 from marquee.simulate.corruption import Corrupter
-from marquee.simulate.event_log import Journal
-from marquee.simulate.report import Report, now
-from marquee.simulate.sessions import Screens
+from marquee.simulate.event_log import EventLog
+from marquee.simulate.report import SimulationReport, now
+from marquee.simulate.sessions import ActiveSessions
 
 
 def journal(
     rate: float = 0.0, *, zone: ZoneInfo = UTC_ZONE, rating_max: int = 5, disorder: bool = False
-) -> Journal:
-    parser = LineParser(zone, rating_max)
+) -> EventLog:
+    parser = EventParser(zone, rating_max)
     customers, requests = (Corrupter(rate, parser, lambda movie_id: False, seed) for seed in (1, 2))
-    return Journal(ListWriter(), zone, parser, customers, requests, disorder=disorder)
+    return EventLog(ListWriter(), zone, parser, customers, requests, disorder=disorder)
 
 
-def lines_of(journal: Journal) -> list[bytes]:
+def lines_of(journal: EventLog) -> list[bytes]:
     assert isinstance(journal.writer, ListWriter)
     return journal.writer.lines
 
@@ -35,29 +35,29 @@ def lines_of(journal: Journal) -> list[bytes]:
 def test_clean_lines_read_as_they_were_meant(zone: str, rating_max: int) -> None:
     """All kinds of customers' lines, in any zone and on either scale, parse back to the very event."""
     log = journal(zone=ZoneInfo(zone), rating_max=rating_max)
-    events = taken(Screens(made(films=2_000, rating_max=rating_max), 100, midway=True), 20_000)
+    events = taken(ActiveSessions(made(films=2_000, rating_max=rating_max), 100, midway=True), 20_000)
     for event in events:
         log.write(event)
-    parser = LineParser(ZoneInfo(zone), rating_max)
+    parser = EventParser(ZoneInfo(zone), rating_max)
     assert [parser.parse(line.decode()) for line in lines_of(log)] == events
 
 
 def test_the_account_of_spoiled_lines_is_exact() -> None:
     """What a reader finds, line by line, is what the report says: readable, and unreadable by category."""
     log = journal(rate=0.05)
-    for event in taken(Screens(made(), 100, midway=True), 20_000):
+    for event in taken(ActiveSessions(made(), 100, midway=True), 20_000):
         log.write(event)
-    report = Report(mode="made", seed=1, started=now(), updated=now())
+    report = SimulationReport(mode="made", seed=1, started=now(), updated=now())
     log.tally.fill(report)
     found: Counter[str] = Counter()
-    parser = LineParser(UTC_ZONE, 5)
+    parser = EventParser(UTC_ZONE, 5)
     for line in lines_of(log):
         try:
             read = parser.parse(line.decode())
         except UnicodeDecodeError:
             found["encoding"] += 1
             continue
-        found[read.category if isinstance(read, Malformed) else "readable"] += 1
+        found[read.category if isinstance(read, MalformedRecord) else "readable"] += 1
     assert found.pop("readable") == report.readable
     assert found == report.unreadable
     assert 800 < sum(sum(kinds.values()) for kinds in report.corrupted.values()) < 1_200
@@ -68,7 +68,7 @@ def test_answers_do_not_change_which_customers_lines_are_spoiled() -> None:
     """When answers come is chance; the customers' lines are the same for one seed all the same."""
     quiet, asked = journal(rate=0.05), journal(rate=0.05)
     request = RecommendationRequest(NOON, "1", "a:80", 0, (), "late", 600)
-    for event in taken(Screens(made(), 20), 1_000):
+    for event in taken(ActiveSessions(made(), 20), 1_000):
         quiet.write(event)
         asked.write(event)
         asked.write(request)
@@ -82,7 +82,7 @@ def test_answers_do_not_change_which_customers_lines_are_spoiled() -> None:
 def test_an_answer_that_is_no_list_is_accounted_for(movie_ids: tuple[str, ...], category: str | None) -> None:
     log = journal()
     log.write(RecommendationRequest(NOON, "1", "a:80", 200, movie_ids, "", 12))
-    report = Report(mode="made", seed=1, started=now(), updated=now())
+    report = SimulationReport(mode="made", seed=1, started=now(), updated=now())
     log.tally.fill(report)
     assert report.unreadable == ({category: 1} if category else {})
     assert report.lines["recommendation"] == 1

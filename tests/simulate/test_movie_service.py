@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from marquee.simulate.catalogue import MadeCatalogue
-from marquee.simulate.movie_service import CustomerService, Films, People
+from marquee.simulate.catalogue import SyntheticCatalogue
+from marquee.simulate.movie_service import Films, MovieService, People
 
-CATALOGUE = MadeCatalogue(50, 1)
+CATALOGUE = SyntheticCatalogue(50, 1)
 KNOWN = {"7": {"user_id": "7", "age": "31", "gender": "F", "occupation": "writer", "zip": "1"}}
 MOVIES = {"heat+1995": {"title": "Heat", "year": "1995", "genres": "Action|Crime|Thriller"}}
 
@@ -24,7 +24,7 @@ def asked(*paths: str, **settings: Any) -> list[tuple[int, Any]]:
     """The status and the document of each path, in one service's life."""
 
     async def run() -> list[tuple[int, Any]]:
-        service = CustomerService(People(1, 100, KNOWN), Films(1, CATALOGUE, MOVIES), **settings)
+        service = MovieService(People(1, 100, KNOWN), Films(1, CATALOGUE, MOVIES), **settings)
         async with service, aiohttp.ClientSession() as session:
             found = []
             for path in paths:

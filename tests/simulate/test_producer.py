@@ -12,8 +12,14 @@ import pytest
 from marquee.config.settings import Settings
 from marquee.local.embedded_kafka import EmbeddedKafka
 from marquee.local.process import free_port
-from marquee.simulate.delivery_counts import Tally
-from marquee.simulate.producer import KafkaRefused, KafkaWriter, NoWriter, PipeClosed, PipeWriter
+from marquee.simulate.delivery_counts import DeliveryCounts
+from marquee.simulate.producer import (
+    KafkaRecordProducer,
+    KafkaRefused,
+    NullProducer,
+    PipeClosed,
+    PipeProducer,
+)
 
 
 class KafkaProblem(NamedTuple):
@@ -31,8 +37,8 @@ class KafkaProblem(NamedTuple):
 @pytest.mark.servers
 def test_lines_beyond_the_clients_room_are_kept(tmp_path: Path) -> None:
     """While the broker is away the customers wait; outcomes of requests that still come are kept."""
-    tally, port = Tally(), free_port()
-    writer = KafkaWriter(Settings(), f"127.0.0.1:{port}", "narrow", partitions=1, room=5)
+    tally, port = DeliveryCounts(), free_port()
+    writer = KafkaRecordProducer(Settings(), f"127.0.0.1:{port}", "narrow", partitions=1, room=5)
     assert not writer.make_topic()
     assert writer.waiting.startswith(f"Kafka at 127.0.0.1:{port} does not take lines")
     entry = tally.entry("recommendation")
@@ -52,7 +58,7 @@ def test_lines_beyond_the_clients_room_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_passing_problem_is_waited_out_a_fatal_one_is_not() -> None:
-    writer = KafkaWriter(Settings(), f"127.0.0.1:{free_port()}", "refused")
+    writer = KafkaRecordProducer(Settings(), f"127.0.0.1:{free_port()}", "refused")
     writer._trouble(KafkaProblem(is_fatal=False))
     writer.poll()
     assert "waiting for it" in writer.waiting
@@ -62,8 +68,8 @@ def test_a_passing_problem_is_waited_out_a_fatal_one_is_not() -> None:
 
 
 def test_a_pipe_takes_lines_at_once() -> None:
-    out, tally = io.BytesIO(), Tally()
-    writer = PipeWriter(out)
+    out, tally = io.BytesIO(), DeliveryCounts()
+    writer = PipeProducer(out)
     for line in (b"one", b"two"):
         writer.write(line, tally.entry("watch"))
     writer.poll()
@@ -79,8 +85,8 @@ def test_a_pipe_that_nobody_reads() -> None:
         def flush(self) -> None:
             raise BrokenPipeError
 
-    tally = Tally()
-    writer = PipeWriter(Broken())
+    tally = DeliveryCounts()
+    writer = PipeProducer(Broken())
     with pytest.raises(PipeClosed):
         writer.write(b"one", tally.entry("watch"))
     with pytest.raises(PipeClosed):
@@ -89,7 +95,7 @@ def test_a_pipe_that_nobody_reads() -> None:
 
 
 def test_no_writer_counts_nothing() -> None:
-    tally, writer = Tally(), NoWriter()
+    tally, writer = DeliveryCounts(), NullProducer()
     writer.write(b"one", tally.entry("recommendation"))
     writer.poll()
     assert (writer.ready(), writer.left(), tally.acknowledged, tally.unacknowledged) == (True, 0, 0, 0)

@@ -10,32 +10,34 @@ from tests.servers.recommender import Answer, RecommenderServer
 
 from marquee.errors import SettingsError
 from marquee.events.kinds import RecommendationRequest
-from marquee.events.parser import LineParser, format_line
+from marquee.events.parser import EventParser, format_event
 from marquee.local.process import free_port
-from marquee.simulate.recommend_client import INVALID_USER_IDS, Caller
+from marquee.simulate.recommend_client import INVALID_USER_IDS, RecommendClient
 
 UTC_ZONE = ZoneInfo("UTC")
 pytestmark = pytest.mark.servers
 
 
-def asked(url: str, *user_ids: str, timeout_ms: int = 5_000) -> tuple[list[RecommendationRequest], Caller]:
+def asked(
+    url: str, *user_ids: str, timeout_ms: int = 5_000
+) -> tuple[list[RecommendationRequest], RecommendClient]:
     """Ask for each user, one after the other."""
 
-    async def ask() -> tuple[list[RecommendationRequest], Caller]:
-        async with Caller(url, timeout_ms) as caller:
+    async def ask() -> tuple[list[RecommendationRequest], RecommendClient]:
+        async with RecommendClient(url, timeout_ms) as caller:
             return [await caller.ask(user_id) for user_id in user_ids], caller
 
     return asyncio.run(ask())
 
 
-def answered(answer: Answer, timeout_ms: int = 5_000) -> tuple[RecommendationRequest, Caller]:
+def answered(answer: Answer, timeout_ms: int = 5_000) -> tuple[RecommendationRequest, RecommendClient]:
     with RecommenderServer(lambda user_id: answer) as server:
         (request,), caller = asked(server.url, "42", timeout_ms=timeout_ms)
     return request, caller
 
 
 def reads_as(request: RecommendationRequest) -> object:
-    return LineParser(UTC_ZONE, 5).parse(format_line(request, UTC_ZONE))
+    return EventParser(UTC_ZONE, 5).parse(format_event(request, UTC_ZONE))
 
 
 @pytest.mark.parametrize("text", ["a+1999,b+2000", "a+1999, b+2000\n", " a+1999 ,b+2000\r\n"])
@@ -106,8 +108,8 @@ def test_times_are_those_of_the_requests() -> None:
 def test_invalid_requests_arrive_as_they_are() -> None:
     """Every odd user id reaches the server unchanged; the statuses are counted apart."""
 
-    async def ask(url: str) -> Caller:
-        async with Caller(url, 5_000) as caller:
+    async def ask(url: str) -> RecommendClient:
+        async with RecommendClient(url, 5_000) as caller:
             for number in range(len(INVALID_USER_IDS)):
                 await caller.ask_invalid(number)
         return caller
@@ -122,4 +124,4 @@ def test_invalid_requests_arrive_as_they_are() -> None:
 @pytest.mark.parametrize("url", ["127.0.0.1:80", "ftp://127.0.0.1", "http://"])
 def test_a_url_that_is_none(url: str) -> None:
     with pytest.raises(SettingsError, match="http://host:port"):
-        Caller(url, 600)
+        RecommendClient(url, 600)

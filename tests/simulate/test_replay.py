@@ -11,21 +11,28 @@ from hypothesis import strategies as st
 from tests.simulate.small_service import some_rows, taken, write_base
 
 from marquee.events.kinds import AccountCreated, Rating, Watch
-from marquee.simulate.replay import Base, RatedFilm, Replay, ReplayDataError, read_base, read_replayed
-from marquee.simulate.sessions import CustomerEvent, Screens
+from marquee.simulate.replay import (
+    Replay,
+    ReplayDataError,
+    ReplayedRating,
+    ReplaySplit,
+    read_replayed,
+    split_base_data,
+)
+from marquee.simulate.sessions import ActiveSessions, UserEvent
 
 EVERYTHING = 100_000
 
 
-def base_of(rows: list[RatedFilm], known: frozenset[str] = frozenset()) -> Base:
-    return Base(tuple(rows), known, frozenset(row.movie_id for row in rows))
+def base_of(rows: list[ReplayedRating], known: frozenset[str] = frozenset()) -> ReplaySplit:
+    return ReplaySplit(tuple(rows), known, frozenset(row.movie_id for row in rows))
 
 
-def replayed(replay: Replay, at_once: int = 3) -> list[CustomerEvent]:
-    return taken(Screens(replay, at_once), EVERYTHING)
+def replayed(replay: Replay, at_once: int = 3) -> list[UserEvent]:
+    return taken(ActiveSessions(replay, at_once), EVERYTHING)
 
 
-def ratings_by_user(events: list[CustomerEvent]) -> dict[str, list[tuple[str, int]]]:
+def ratings_by_user(events: list[UserEvent]) -> dict[str, list[tuple[str, int]]]:
     found = defaultdict(list)
     for event in events:
         if isinstance(event, Rating):
@@ -35,7 +42,7 @@ def ratings_by_user(events: list[CustomerEvent]) -> dict[str, list[tuple[str, in
 
 def test_the_later_fifth_is_read(tmp_path: Path) -> None:
     """The cut lies at a time; users who had rated before it are known, and the catalogue is whole."""
-    base = read_base(write_base(tmp_path, reversed(some_rows())))
+    base = split_base_data(write_base(tmp_path, reversed(some_rows())))
     assert base.later == tuple(some_rows()[32:])
     assert base.known_users == {"100", "101", "102", "103", "104"}
     assert len(base.movie_ids) == 8
@@ -43,19 +50,19 @@ def test_the_later_fifth_is_read(tmp_path: Path) -> None:
 
 def test_ratings_of_the_second_of_the_cut_are_later_ones(tmp_path: Path) -> None:
     """So whoever trains on what lies before that time sees none of what is replayed."""
-    rows = [RatedFilm("1", f"film+{n}+1999", 3, 10 + n // 4) for n in range(10)]
-    assert {row.time for row in read_base(write_base(tmp_path, rows), share=0.3).later} == {11, 12}
+    rows = [ReplayedRating("1", f"film+{n}+1999", 3, 10 + n // 4) for n in range(10)]
+    assert {row.time for row in split_base_data(write_base(tmp_path, rows), share=0.3).later} == {11, 12}
 
 
 def test_a_later_run_goes_on_where_one_ended(tmp_path: Path) -> None:
     """What was replayed is left out, and its users are no newcomers; when that is all, it begins anew."""
     path = write_base(tmp_path, some_rows())
-    later = read_base(path).later
+    later = split_base_data(path).later
     done = tmp_path / "replayed.csv"
     for count in (3, len(later)):
         lines = [f"{row.user_id},{row.movie_id}\n" for row in later[-count:]]
         done.write_text("user_id,movie_id\n" + "".join(lines))
-        again = read_base(path, replayed=read_replayed(done))
+        again = split_base_data(path, replayed=read_replayed(done))
         assert again.later == (later[:-count] or later)
         assert again.known_users >= {row.user_id for row in later[-count:]}
 
@@ -71,7 +78,7 @@ def test_every_rating_once_in_each_users_order(at_once: int) -> None:
 @given(st.lists(st.sampled_from("abcd"), max_size=30), st.integers(1, 6))
 def test_any_order_of_users_is_replayed_whole(users: list[str], at_once: int) -> None:
     """Whoever rates how much and when: nothing is left out, and it comes to an end."""
-    rows = [RatedFilm(user, f"film+{n}+1999", 3, n) for n, user in enumerate(users)]
+    rows = [ReplayedRating(user, f"film+{n}+1999", 3, n) for n, user in enumerate(users)]
     replay = Replay(base_of(rows), seed=1)
     found = ratings_by_user(replayed(replay, at_once))
     assert sum(map(len, found.values())) == len(rows)
@@ -125,7 +132,7 @@ def test_a_recommended_film_comes_next() -> None:
     rows = [row for row in some_rows() if row.user_id == "100"]
     replay = Replay(base_of(rows), seed=1, influence=1.0)
     replay.recommend(0, "100", ["unknown+2000", "film+5+1999", "film+6+1999"])
-    screens = Screens(replay, 3)
+    screens = ActiveSessions(replay, 3)
     order = [movie_id for movie_id, _ in ratings_by_user(taken(screens, EVERYTHING))["100"]]
     assert screens.recommended == 1
     assert order == [f"film+{n}+1999" for n in (5, 0, 1, 2, 3, 4, 6, 7)]
@@ -159,7 +166,7 @@ def test_requests_come_from_those_who_watch() -> None:
 
 def test_missing_data_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ReplayDataError, match="marquee data fetch"):
-        read_base(tmp_path)
+        split_base_data(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -175,4 +182,4 @@ def test_other_forms_are_refused(tmp_path: Path, text: str, said: str) -> None:
     write_base(tmp_path, some_rows())
     (tmp_path / "ratings.csv").write_text(text)
     with pytest.raises(ReplayDataError, match=said):
-        read_base(tmp_path)
+        split_base_data(tmp_path)

@@ -7,13 +7,13 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.simulate.delivery_counts import Tally
+from marquee.simulate.delivery_counts import DeliveryCounts
 from marquee.simulate.progress import rows
-from marquee.simulate.report import PartitionReport, Report, ResponseTimes, Stopwatch, now
+from marquee.simulate.report import PartitionReport, ResponseTimes, SimulationReport, Stopwatch, now
 
 
-def an_empty_report() -> Report:
-    return Report(mode="made", seed=1, started=now(), updated=now())
+def an_empty_report() -> SimulationReport:
+    return SimulationReport(mode="made", seed=1, started=now(), updated=now())
 
 
 def test_it_reads_as_it_was_written(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_it_reads_as_it_was_written(tmp_path: Path) -> None:
     report.lines, report.partitions = {"watch": 3}, {"0": PartitionReport(5, 7, 3)}
     (tmp_path / "report.json").write_text("old")
     report.write(tmp_path / "report.json")
-    assert Report.read(tmp_path / "report.json") == report
+    assert SimulationReport.read(tmp_path / "report.json") == report
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
@@ -46,7 +46,7 @@ def test_nothing_asked_no_times() -> None:
 
 def test_only_what_is_acknowledged_counts() -> None:
     """Lines count by kind, corruption and category when they are safe; the others are on their way."""
-    tally, report = Tally(), an_empty_report()
+    tally, report = DeliveryCounts(), an_empty_report()
     clean, spoilt = tally.entry("watch"), tally.entry("watch", "inserted", "time")
     for entry, partition, offset in ((clean, 0, 5), (clean, 0, 4), (clean, 1, 0), (spoilt, 0, 6)):
         entry.written += 1
@@ -61,14 +61,14 @@ def test_only_what_is_acknowledged_counts() -> None:
 
 def test_a_line_whose_offset_is_not_told_counts() -> None:
     """After a failure Kafka may find that it had a line already, and then does not say where."""
-    tally = Tally()
+    tally = DeliveryCounts()
     for offset in (None, 3, None, 2):
         tally.entry("watch").keep(0, offset)
     assert tally.partitions == {0: PartitionReport(2, 3, 4)}
 
 
 def test_a_refused_line_is_not_acknowledged() -> None:
-    tally = Tally()
+    tally = DeliveryCounts()
     entry = tally.entry("watch")
     entry.written += 1
     entry.delivered("Broker: Message size too large", None)

@@ -18,11 +18,11 @@ from tests.servers.recommender import Answer, RecommenderServer
 from tests.simulate.small_service import some_rows, write_base
 from tests.support.waiting import wait_until
 
-from marquee.events.kinds import Malformed, RecommendationRequest
-from marquee.events.parser import LineParser
+from marquee.events.kinds import MalformedRecord, RecommendationRequest
+from marquee.events.parser import EventParser
 from marquee.local.embedded_kafka import EmbeddedKafka
 from marquee.local.process import Process
-from marquee.simulate.report import Report
+from marquee.simulate.report import SimulationReport
 
 pytestmark = pytest.mark.servers
 Lines = dict[int, list[bytes]]
@@ -71,18 +71,18 @@ def consumed(kafka: EmbeddedKafka, topic: str, count: int) -> Lines:
     return found
 
 
-def assert_account(report: Report, lines: Lines) -> None:
+def assert_account(report: SimulationReport, lines: Lines) -> None:
     """The report's counts are what a reader of the topic finds, to the line."""
     assert {number: span.lines for number, span in report.partitions.items()} == {
         str(number): len(found) for number, found in sorted(lines.items())
     }
     assert all(span.first == 0 for span in report.partitions.values())
     assert all((span.last or 0) <= span.lines - 1 for span in report.partitions.values())
-    parser, found = LineParser(ZoneInfo("UTC"), 5), Counter[str]()
+    parser, found = EventParser(ZoneInfo("UTC"), 5), Counter[str]()
     for line in (line for part in lines.values() for line in part):
         try:
             read = parser.parse(line.decode())
-            found[read.category if isinstance(read, Malformed) else "readable"] += 1
+            found[read.category if isinstance(read, MalformedRecord) else "readable"] += 1
         except UnicodeDecodeError:
             found["encoding"] += 1
     assert found.pop("readable", 0) == report.readable
@@ -106,7 +106,7 @@ def test_the_report_is_what_a_consumer_reads(
         check=False,
     )
     assert done.returncode == 0
-    report = Report.read(tmp_path / "report.json")
+    report = SimulationReport.read(tmp_path / "report.json")
     assert report.finished
     lines = consumed(kafka, "accounted", report.acknowledged)
     assert_account(report, lines)
@@ -131,18 +131,20 @@ def test_a_replay_is_whole_and_recommendations_come_first(
         timeout=60,
         check=True,
     )
-    report = Report.read(tmp_path / "report.json")
+    report = SimulationReport.read(tmp_path / "report.json")
     lines = consumed(kafka, "replayed", report.acknowledged)
     assert_account(report, lines)
     assert report.lines["rating"] == len(rows) // 2
-    events = [LineParser(ZoneInfo("UTC"), 5).parse(line.decode()) for part in lines.values() for line in part]
+    events = [
+        EventParser(ZoneInfo("UTC"), 5).parse(line.decode()) for part in lines.values() for line in part
+    ]
     requests = [event for event in events if isinstance(event, RecommendationRequest)]
     assert len(requests) == report.requests["200"]
     assert {request.movie_ids for request in requests} == {("film+7+1999", "film+6+1999")}
 
 
-def newest(path: Path) -> Report | None:
-    return Report.read(path) if path.exists() else None
+def newest(path: Path) -> SimulationReport | None:
+    return SimulationReport.read(path) if path.exists() else None
 
 
 def started(name: str, tmp_path: Path, *words: object) -> Process:
@@ -175,7 +177,7 @@ def test_a_signal_ends_it_with_a_whole_account(
         assert process.wait(30) == 0
     finally:
         process.stop()
-    report = Report.read(path)
+    report = SimulationReport.read(path)
     assert report.finished
     assert_account(report, consumed(kafka, topic, report.acknowledged))
 
@@ -197,7 +199,7 @@ def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
             assert process.wait(60) == 0
         finally:
             process.stop()
-        report = Report.read(path)
+        report = SimulationReport.read(path)
         assert (report.acknowledged, report.waiting) == (8_000, "")
         assert_account(report, consumed(kafka, "patient", 8_000))
 
@@ -231,7 +233,7 @@ def test_answers_alone_need_no_kafka(recommender: RecommenderServer, tmp_path: P
         100,
     )
     done = run(*words, "--seconds", 1, "--report", tmp_path / "r.json", "--caller-timeout-ms", 20_000)
-    report = Report.read(tmp_path / "r.json")
+    report = SimulationReport.read(tmp_path / "r.json")
     assert (done.returncode, report.acknowledged) == (0, 0)
     assert report.requests["200"] == report.response_ms.count > 20
     assert 0 < report.response_ms.p50 <= report.response_ms.p99 <= report.response_ms.max

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from marquee.db.pool import Database
-from marquee.events.parser import LineParser
+from marquee.events.parser import EventParser
 
 BOTH = [
     pytest.param("postgresql", marks=pytest.mark.servers),
@@ -50,5 +50,5 @@ def plain_database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def parser() -> LineParser:
-    return LineParser(ZoneInfo("UTC"), 5)
+def parser() -> EventParser:
+    return EventParser(ZoneInfo("UTC"), 5)

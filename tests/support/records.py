@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from marquee.db.pool import Database
-from marquee.events.batches import StreamBatch, record
+from marquee.events.batches import StreamBatch, make_record
 
 MOVIE = "fight+club+1999"
 STREAM = "AAAAAAAAQQ2hzSyMdQ0xkw"
@@ -17,7 +17,8 @@ def batch(
     """The lines as consecutive records from offset ``first`` on."""
     raw = [value.encode() if isinstance(value, str) else value for value in values]
     records = [
-        record(first + place, 1_790_000_000_000 + first + place, value) for place, value in enumerate(raw)
+        make_record(first + place, 1_790_000_000_000 + first + place, value)
+        for place, value in enumerate(raw)
     ]
     return StreamBatch("movielog", stream, partition, tuple(records))
 

@@ -43,7 +43,7 @@ def postgres(program: str, *words: str) -> None:
 
 
 def rows(system: ChaosSystem) -> int:
-    return line_counts.totals(system.database).lines
+    return line_counts.count_all(system.database).lines
 
 
 def test_a_restored_database_gets_what_it_lacks(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from tests.local.programs import gone, wait_for
 
 from marquee.db import line_counts
 from marquee.db.pool import Database
-from marquee.local.reconciliation import account, drained
-from marquee.local.state_dir import Home, PartState, SystemState
-from marquee.simulate.report import Report
+from marquee.local.reconciliation import drained, reconcile
+from marquee.local.state_dir import PartState, StateDir, SystemState
+from marquee.simulate.report import SimulationReport
 
 ROOT = Path(__file__).parents[2]
 TOPIC = "movielog"
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(420)]
 class Running:
     """`marquee local up` in a home of its own, and the verbs of `marquee` against it."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: StateDir) -> None:
         self.home = home
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("MARQUEE_")}
         self.runner = self.marquee("local", "--home", str(home.directory), "up")
@@ -98,13 +98,13 @@ class Running:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = Running(Home(tmp_path_factory.mktemp("system") / ".local"))
+    running = Running(StateDir(tmp_path_factory.mktemp("system") / ".local"))
     yield running
     running.down()
 
 
 @pytest.fixture(scope="module")
-def report(system: Running) -> Report:
+def report(system: Running) -> SimulationReport:
     """Some forty seconds in the life of the system; the simulator's account of them."""
     path = system.home.runs / "simulate.json"
     first = system.version()
@@ -120,13 +120,13 @@ def report(system: Running) -> Report:
     wait_for(lambda: system.version() == first, 30)
     for part in KILLED:
         system.kill(part)
-    wait_for(lambda: Report.read(path).acknowledged > 20_000, 60)
+    wait_for(lambda: SimulationReport.read(path).acknowledged > 20_000, 60)
     simulator.send_signal(signal.SIGTERM)
     assert simulator.wait(60) == 0
-    return Report.read(path)
+    return SimulationReport.read(path)
 
 
-def test_every_line_is_there_exactly_once(system: Running, report: Report) -> None:
+def test_every_line_is_there_exactly_once(system: Running, report: SimulationReport) -> None:
     """Rows and quarantine together hold each offset that Kafka acknowledged, once."""
     standing = drained(system.database, TOPIC, report.partitions)
     assert standing.acknowledged == report.acknowledged >= 20_000
@@ -134,13 +134,13 @@ def test_every_line_is_there_exactly_once(system: Running, report: Report) -> No
         (span.lines, span.last - span.first + 1) for span in report.partitions.values()
     ]
     assert standing.exact
-    assert account(system.database, TOPIC, report.partitions) == standing
+    assert reconcile(system.database, TOPIC, report.partitions) == standing
 
 
-def test_each_line_is_where_it_belongs(system: Running, report: Report) -> None:
+def test_each_line_is_where_it_belongs(system: Running, report: SimulationReport) -> None:
     """Quarantine holds the lines that cannot be read, by category; the tables hold the others, by kind."""
     drained(system.database, TOPIC, report.partitions)
-    counts = line_counts.counts(system.database)
+    counts = line_counts.count_records(system.database)
     assert dict(counts.quarantine_by_category) == report.unreadable
     assert counts.lines == report.acknowledged
     assert report.readable == counts.lines - counts.quarantine
@@ -148,7 +148,7 @@ def test_each_line_is_where_it_belongs(system: Running, report: Report) -> None:
     assert counts.rejected_events == 0
 
 
-def test_no_request_failed(system: Running, report: Report) -> None:
+def test_no_request_failed(system: Running, report: SimulationReport) -> None:
     """The service's own log holds status 200 only, while a model was trained, swapped and rolled back."""
     drained(system.database, TOPIC, report.partitions)
     assert set(report.requests) == {"200"}
@@ -159,7 +159,7 @@ def test_no_request_failed(system: Running, report: Report) -> None:
     assert [status for status, _ in logged] == [200]
 
 
-def test_the_answers_changed_with_the_release(system: Running, report: Report) -> None:
+def test_the_answers_changed_with_the_release(system: Running, report: SimulationReport) -> None:
     """Two model versions gave answers: the first, the retrained one, and the first again."""
     drained(system.database, TOPIC, report.partitions)
     served = system.database.read(
@@ -170,7 +170,7 @@ def test_the_answers_changed_with_the_release(system: Running, report: Report) -
     assert [outcome for (outcome,) in retrained][:2] == ["released", "released"]
 
 
-def test_the_monitor_saw_it(system: Running, report: Report) -> None:
+def test_the_monitor_saw_it(system: Running, report: SimulationReport) -> None:
     """Called by the scheduler; its rows are what the tables hold: a prediction, or why there is none, for each rating
     that had time to settle; every request that the service logged."""
     drained(system.database, TOPIC, report.partitions)
@@ -194,7 +194,7 @@ def test_the_monitor_saw_it(system: Running, report: Report) -> None:
     assert system.database.read(failed, deadline_ms=5_000) == []
 
 
-def test_what_was_killed_was_restarted(system: Running, report: Report) -> None:
+def test_what_was_killed_was_restarted(system: Running, report: SimulationReport) -> None:
     """Once each; the others not at all."""
     restarts = {part.name: part.restarts for part in system.state.parts if part.restarts}
     assert restarts == dict.fromkeys(("kafka", *KILLED), 1)

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from marquee.data.snapshot import Request
+from marquee.data.snapshot import SnapshotRequest
 from marquee.evaluation.offline import EvaluationParams
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
 from marquee.training.pipeline import pipeline_run, steps
-from marquee.training.publish import Result
+from marquee.training.publish import RetrainResult
 from marquee.training.retrain import retrain
 
 PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
@@ -37,12 +37,12 @@ def until(second: int) -> datetime:
     return datetime.fromtimestamp(second, UTC)
 
 
-def run(store: ObjectStore, base: Path, second: int, params: Params = GOOD, **more: Any) -> Result:
+def run(store: ObjectStore, base: Path, second: int, params: Params = GOOD, **more: Any) -> RetrainResult:
     """Retrain as of ``second``."""
-    return retrain(Request(until(second), base, 1.0, 5.0), params, store, commit="abc", **more)
+    return retrain(SnapshotRequest(until(second), base, 1.0, 5.0), params, store, commit="abc", **more)
 
 
-def prepared(base: Path, root: Path, second: int) -> pipeline_run.Run:
-    done = pipeline_run.Run(root, GOOD, Request(until(second), base, 1.0, 5.0))
+def prepared(base: Path, root: Path, second: int) -> pipeline_run.PipelineRun:
+    done = pipeline_run.PipelineRun(root, GOOD, SnapshotRequest(until(second), base, 1.0, 5.0))
     steps.run_all(done)
     return done

@@ -170,18 +170,18 @@ def test_made_again_in_a_fresh_checkout(checkout: Checkout, manifest: Manifest, 
 def test_dvc_finds_what_the_job_kept(checkout: Checkout, manifest: Manifest, tmp_path: Path) -> None:
     """The snapshot that `marquee retrain` put into the remote is fetched by DVC proper, and the other way."""
     kept = connect((checkout.path.parent / "remote").as_uri())
-    assert dvc_remote.holds(kept, manifest.provenance.snapshot)
+    assert dvc_remote.contains(kept, manifest.provenance.snapshot)
     checkout.run("dvc", "remote", "add", "--local", "--default", "--force", "kept", str(tmp_path.parent))
     checkout.run("dvc", "remote", "modify", "--local", "kept", "url", str(checkout.path.parent / "remote"))
     shutil.rmtree(checkout.path / ".dvc/cache", ignore_errors=True)
     shutil.rmtree(checkout.path / pipeline_run.SNAPSHOT, ignore_errors=True)
     checkout.run("dvc", "pull", pipeline_run.SNAPSHOT)
-    assert dvc_hash.of(checkout.path / pipeline_run.SNAPSHOT) == manifest.provenance.snapshot
+    assert dvc_hash.hash_path(checkout.path / pipeline_run.SNAPSHOT) == manifest.provenance.snapshot
     pushed = tmp_path / "pushed"
     checkout.run("dvc", "remote", "modify", "--local", "kept", "url", str(pushed))
     checkout.run("dvc", "push", pipeline_run.SNAPSHOT)
     dvc_remote.fetch(connect(pushed.as_uri()), manifest.provenance.snapshot, tmp_path / "again")
-    assert dvc_hash.of(tmp_path / "again") == manifest.provenance.snapshot
+    assert dvc_hash.hash_path(tmp_path / "again") == manifest.provenance.snapshot
 
 
 def test_dvc_yaml_says_what_the_steps_say() -> None:
@@ -237,9 +237,9 @@ def test_what_is_committed_was_made_by_what_is_committed() -> None:
 def committed_hash(path: Path) -> str:
     """As DVC has it, of a file or of the modules of a package."""
     if path.is_file():
-        return dvc_hash.of_file(path)
+        return dvc_hash.hash_file(path)
     files = sorted(path.rglob("*.py"))
-    entries = [{"md5": dvc_hash.of_file(f), "relpath": f.relative_to(path).as_posix()} for f in files]
+    entries = [{"md5": dvc_hash.hash_file(f), "relpath": f.relative_to(path).as_posix()} for f in files]
     return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
 
 

@@ -14,8 +14,8 @@ from marquee.cli.main import main
 from marquee.data import dvc_remote
 from marquee.data.dataset_files import read_dataset, read_model
 from marquee.evaluation import artifact_candidate
-from marquee.evaluation.baselines import of_model
-from marquee.evaluation.paired_test import Verdict
+from marquee.evaluation.baselines import model_candidate
+from marquee.evaluation.paired_test import Significance
 from marquee.registry import gate_report, release, rollout
 from marquee.registry.artifact import verify
 from marquee.registry.object_store.file_store import FileStore
@@ -50,12 +50,12 @@ def test_a_spoiled_model_is_refused(store: ObjectStore, base: Path) -> None:
     assert (good.outcome, spoiled.outcome) == ("released", "refused")
     assert spoiled.serving == good.version
     assert "is worse than serving's" in spoiled.reason
-    assert release.current(store)[0].arms[0].version == good.version
-    (said,) = gate_report.refusals(store, 10)
+    assert release.current_release(store)[0].arms[0].version == good.version
+    (said,) = gate_report.list_refusals(store, 10)
     assert (said.version, said.reason, said.serving) == (spoiled.version, spoiled.reason, good.version)
     assert spoiled.version is not None
     rollout.promote(store, spoiled.version, author="a person")
-    assert release.current(store)[0].arms[0].version == spoiled.version
+    assert release.current_release(store)[0].arms[0].version == spoiled.version
 
 
 def test_an_equal_model_passes(store: ObjectStore, base: Path) -> None:
@@ -68,7 +68,7 @@ def test_an_equal_model_passes(store: ObjectStore, base: Path) -> None:
         if c.against == artifact_candidate.SERVING
     }
     assert set(verdicts) == {"rmse serving", "ndcg@10 serving"}
-    assert Verdict.WORSE not in verdicts.values()
+    assert Significance.WORSE not in verdicts.values()
 
 
 def test_a_better_model_passes(store: ObjectStore, base: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_better_model_passes(store: ObjectStore, base: Path) -> None:
     better = run(store, base, 1000)
     assert better.outcome == "released", better.reason
     (found,) = (c for c in better.compared if (c.metric, c.against) == ("rmse", artifact_candidate.SERVING))
-    assert found.verdict is Verdict.BETTER
+    assert found.verdict is Significance.BETTER
 
 
 def test_too_little_that_is_new_is_no_verdict(store: ObjectStore, base: Path) -> None:
@@ -87,10 +87,10 @@ def test_too_little_that_is_new_is_no_verdict(store: ObjectStore, base: Path) ->
     again = run(store, base, 1000, trained_by(n_factors=9))
     assert again.outcome == "released", again.reason
     assert [c.verdict for c in again.compared if c.against == artifact_candidate.SERVING] == [
-        Verdict.TOO_FEW
+        Significance.TOO_FEW
     ] * 2
     assert again.version is not None
-    (said,) = gate_report.of_version(store, again.version)
+    (said,) = gate_report.load_reports(store, again.version)
     assert any("too few to tell" in finding for finding in said.findings)
 
 
@@ -116,8 +116,8 @@ def test_a_stored_artifact_predicts_as_the_model_did(store: ObjectStore, base: P
     data = read_dataset(done.at(pipeline_run.FEATURES))
     assert version is not None
     stored, model = (
-        artifact_candidate.candidate(store, version, data),
-        of_model(read_model(done.at(pipeline_run.WHOLE))),
+        artifact_candidate.load_candidate(store, version, data),
+        model_candidate(read_model(done.at(pipeline_run.WHOLE))),
     )
     assert stored.rate is not None
     assert stored.score is not None
@@ -136,7 +136,7 @@ def test_users_and_films_that_the_artifact_does_not_know(
     version = run(store, base, 60).version  # Some users and films have not come up by then.
     data = read_dataset(prepared(base, tmp_path / "run", 1000).at(pipeline_run.FEATURES))
     assert version is not None
-    stored = artifact_candidate.candidate(store, version, data)
+    stored = artifact_candidate.load_candidate(store, version, data)
     assert stored.rate is not None
     assert stored.score is not None
     users, items = np.divmod(np.arange(data.n_users * data.n_items, dtype=np.int32), data.n_items)
@@ -154,15 +154,15 @@ def test_an_experiment_goes_on(store: ObjectStore, base: Path) -> None:
     control = run(store, base, 600)
     canary = run(store, base, 700, trained_by(n_factors=9), releasing=False)
     rollout.canary(store, str(canary.version), weight=0.1, author="t")
-    before = release.current(store)
+    before = release.current_release(store)
     held = run(store, base, 1000)
     assert (held.outcome, held.serving) == ("held", control.version)
     assert "is an experiment (control 0.9, canary 0.1)" in held.reason
     assert f"marquee release promote {held.version}" in held.reason
     assert run(store, base, 1000, SPOILED).outcome == "refused"
-    assert release.current(store) == before
+    assert release.current_release(store) == before
     assert held.version is not None
-    assert [said.outcome for said in gate_report.of_version(store, held.version)] == ["held"]
+    assert [said.outcome for said in gate_report.load_reports(store, held.version)] == ["held"]
 
 
 class OvertakenStore(FileStore):
@@ -185,7 +185,7 @@ def test_another_release_comes_in_between(tmp_path: Path, base: Path) -> None:
     store.version = str(other.version)
     result = run(store, base, 1000)
     assert (result.outcome, result.serving) == ("released", other.version)
-    assert release.current(store)[0].number == 3
+    assert release.current_release(store)[0].number == 3
     with pytest.raises(ServingChanged):
         release_version(store, str(result.version), author="t", reason="", instead_of="another")
 
@@ -222,10 +222,10 @@ def test_killed_at_any_write(tmp_path: Path, base: Path) -> None:
         for name in store.list("models/"):
             if name.endswith("manifest.json"):
                 manifest = verify(store, name.split("/")[1])
-                assert dvc_remote.holds(store, manifest.provenance.snapshot)
+                assert dvc_remote.contains(store, manifest.provenance.snapshot)
         again = retrain(done.request, GOOD, store, prepared=done.root, remote=store, commit="abc")
         assert again.outcome == "released", again.reason
-        assert release.current(store)[0].number == 1
+        assert release.current_release(store)[0].number == 1
 
 
 class RottenStore(FileStore):
@@ -295,9 +295,11 @@ def test_the_baselines_have_a_say(store: ObjectStore, base: Path) -> None:
         ("rmse", "bias_only"),
         ("ndcg@10", "popularity"),
     }
-    worse = [msgspec.structs.replace(c, verdict=Verdict.WORSE) for c in found.compared]
+    worse = [msgspec.structs.replace(c, verdict=Significance.WORSE) for c in found.compared]
     assert len(release_policy.objections(worse)) == 2
     assert (
-        release_policy.objections([msgspec.structs.replace(c, verdict=Verdict.EQUAL) for c in found.compared])
+        release_policy.objections(
+            [msgspec.structs.replace(c, verdict=Significance.EQUAL) for c in found.compared]
+        )
         == []
     )

@@ -16,7 +16,7 @@ import pytest
 from tests.support.synthetic_data import blocks, written
 from tests.training.runs import PARAMS_FILE
 
-from marquee.data.snapshot import Request
+from marquee.data.snapshot import SnapshotRequest
 from marquee.db import retrain_queue, retrain_runs
 from marquee.db.pool import Database
 from marquee.errors import DatabaseUnavailable, MarqueeError, TrainingDataError
@@ -27,11 +27,11 @@ from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.rollout import promote
-from marquee.registry.user_store import UserSide
+from marquee.registry.user_store import UserStore
 from marquee.training.params import Params, SnapshotParams
 from marquee.training.publication import NewerServes
 from marquee.training.publication import release as release_version
-from marquee.training.publish import Result
+from marquee.training.publish import RetrainResult
 from marquee.training.retrain import retrain
 
 PARAMS = Params.read(PARAMS_FILE)
@@ -44,8 +44,8 @@ def store(tmp_path: Path) -> ObjectStore:
     return connect(f"file://{tmp_path}/objects")
 
 
-def request(base: Path | None, **changes: object) -> Request:
-    return replace(Request(LATE, base, 1.0, 5.0), **changes)  # type: ignore[arg-type]
+def request(base: Path | None, **changes: object) -> SnapshotRequest:
+    return replace(SnapshotRequest(LATE, base, 1.0, 5.0), **changes)  # type: ignore[arg-type]
 
 
 def rows_of(database: Database, query: str) -> list[tuple[object, ...]]:
@@ -83,7 +83,7 @@ def test_base_data_alone(store: ObjectStore, base: Path) -> None:
     """Without a database a model of the base data is trained, judged and released, and says where it is from."""
     result = retrain(request(base), PARAMS, store, reason="the first", commit="abc")
     assert result.outcome == "released", result.reason
-    serving, _ = release.current(store)
+    serving, _ = release.current_release(store)
     assert ([arm.version for arm in serving.arms], serving.reason) == ([result.version], "the first")
     manifest = verify(store, serving.arms[0].version)
     newest = pd.read_csv(base / "ratings.csv")["time"].max()
@@ -130,7 +130,7 @@ def test_the_database_is_learnt_from(store: ObjectStore, base: Path, database: D
     assert result.version is not None
     assert result.trained_through == LIVE
     items = read_items(store, result.version)
-    users = UserSide(store, items.manifest)
+    users = UserStore(store, items.manifest)
 
     def history(user_id: str) -> dict[str, float]:
         record = users.read(user_id)
@@ -167,7 +167,7 @@ def test_every_run_is_recorded(store: ObjectStore, base: Path, tmp_path: Path, d
     )
     with pytest.raises(TrainingDataError):
         retrain(request(base, until=datetime(1970, 1, 1, tzinfo=UTC)), PARAMS, store, database)
-    rows = retrain_runs.latest(database)[::-1]
+    rows = retrain_runs.latest_runs(database)[::-1]
     assert [row.outcome for row in rows] == ["released", "trained", "refused", "failed"]
     assert rows[0].reason == "release 1: on time"
     assert rows[0].metrics["rmse"] < rows[0].metrics["bias_only.rmse"]
@@ -195,7 +195,7 @@ def test_a_refused_model_is_kept_and_does_not_serve(store: ObjectStore, base: Pa
     assert refused.version is not None
     assert refused.version != before.version
     verify(store, refused.version)
-    assert release.current(store)[0].arms[0].version == before.version
+    assert release.current_release(store)[0].arms[0].version == before.version
 
 
 def test_an_older_model_does_not_replace_a_newer_one(store: ObjectStore, base: Path) -> None:
@@ -205,15 +205,15 @@ def test_an_older_model_does_not_replace_a_newer_one(store: ObjectStore, base: P
     assert older.outcome == "refused"
     assert "newer" in older.reason
     assert older.version is not None
-    assert release.current(store)[0].arms[0].version == newer.version
+    assert release.current_release(store)[0].arms[0].version == newer.version
     promote(store, older.version, author="a person")
-    assert release.current(store)[0].arms[0].version == older.version
+    assert release.current_release(store)[0].arms[0].version == older.version
 
 
 def test_retrainings_at_once(store: ObjectStore, base: Path) -> None:
     """Several runs at the same time all end well, and the newest events are what serves."""
     fractions = (0.7, 0.8, 0.9, 1.0, 1.0)
-    results: list[Result] = []
+    results: list[RetrainResult] = []
 
     def one(fraction: float) -> None:
         results.append(retrain(request(base, base_fraction=fraction), PARAMS, store))
@@ -225,7 +225,7 @@ def test_retrainings_at_once(store: ObjectStore, base: Path) -> None:
         thread.join()
     assert len(results) == len(fractions)
     versions = [str(result.version) for result in results]
-    assert release.current(store)[0].arms[0].version == max(versions)
+    assert release.current_release(store)[0].arms[0].version == max(versions)
     for version in versions:
         verify(store, version)
 
@@ -234,19 +234,19 @@ def test_what_serves_is_not_served_anew(store: ObjectStore, base: Path) -> None:
     """A second run over the same data changes nothing, and counts as released."""
     retrain(request(base), PARAMS, store)
     assert retrain(request(base), PARAMS, store).outcome == "released"
-    assert release.current(store)[0].number == 1
+    assert release.current_release(store)[0].number == 1
 
 
 @pytest.mark.servers
 def test_what_was_asked_for_is_answered(store: ObjectStore, base: Path, database: Database) -> None:
     """Whatever retraining begins takes the request, and says why it ran; the next one has a reason of its own."""
     now = datetime.now(UTC)
-    retrain_queue.ask(database, "drift.rating_psi", "v1", "the ratings have drifted", now)
+    retrain_queue.request_retrain(database, "drift.rating_psi", "v1", "the ratings have drifted", now)
     retrain(request(base), PARAMS, store, database)
-    assert release.current(store)[0].reason == "the ratings have drifted"
-    assert retrain_queue.asked(database, datetime.now(UTC)) == []
+    assert release.current_release(store)[0].reason == "the ratings have drifted"
+    assert retrain_queue.pending(database, datetime.now(UTC)) == []
     ((run,),) = rows_of(database, "SELECT run FROM retrain_requests")
-    assert run == retrain_runs.latest(database)[0].run
+    assert run == retrain_runs.latest_runs(database)[0].run
 
 
 def test_a_database_that_goes_away(store: ObjectStore, base: Path) -> None:

@@ -20,13 +20,13 @@ from marquee.config import atomic_file
 from marquee.data import deterministic_io, dvc_hash, snapshot
 from marquee.data.dataset import Dataset
 from marquee.data.dataset_files import read_dataset, read_model, write_dataset, write_model
-from marquee.data.side_information import Facts
-from marquee.data.splits import newest
+from marquee.data.side_information import SideInformation
+from marquee.data.splits import temporal_holdout
 from marquee.db.pool import Database
 from marquee.errors import SettingsError, TrainingDataError
 from marquee.evaluation import group_fairness
 from marquee.evaluation.offline import EvaluationParams
-from marquee.monitoring.drift import stability_index
+from marquee.monitoring.drift import DataProfile, stability_index
 from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.training import snapshot_drift
 from marquee.training.params import Params
@@ -76,12 +76,12 @@ def test_facts_come_back(tmp_path: Path) -> None:
 def test_nothing_half_written_appears(tmp_path: Path) -> None:
     """A step that dies leaves what was there before, and the next try is not in its way."""
     path = tmp_path / "out"
-    with atomic_file.whole_directory(path) as out:
+    with atomic_file.atomic_directory(path) as out:
         (out / "a").write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic_file.whole_directory(path) as out:
+    with pytest.raises(ZeroDivisionError), atomic_file.atomic_directory(path) as out:
         (out / "a").write_text(f"ne{1 // 0}")
     assert (path / "a").read_text() == "old"
-    with atomic_file.whole_directory(path) as out:
+    with atomic_file.atomic_directory(path) as out:
         (out / "b").write_text("new")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
     assert sorted(p.name for p in path.iterdir()) == ["b"]
@@ -89,7 +89,9 @@ def test_nothing_half_written_appears(tmp_path: Path) -> None:
 
 def test_a_dataset_comes_back(tmp_path: Path) -> None:
     """Ids, columns, features and scale: the same digest."""
-    facts = Facts({"u0-001": {"age": "24", "gender": "F"}}, {"bad+0000": {"year": "1990", "genres": "A|B"}})
+    facts = SideInformation(
+        {"u0-001": {"age": "24", "gender": "F"}}, {"bad+0000": {"year": "1990", "genres": "A|B"}}
+    )
     made = Dataset.of(blocks(), frame(("w", "b0+0001", 90.0, 5)), 1.0, 10.0, facts)
     write_dataset(tmp_path / "d", made)
     back = read_dataset(tmp_path / "d")
@@ -135,15 +137,15 @@ def a_model(mean: float = 1 / 3, user_biases: tuple[float, float] = (0.0, 0.0)) 
     )
 
 
-def request(base: Path | None) -> snapshot.Request:
-    return snapshot.Request(LATE, base, 1.0, 5.0)
+def request(base: Path | None) -> snapshot.SnapshotRequest:
+    return snapshot.SnapshotRequest(LATE, base, 1.0, 5.0)
 
 
-def checked(directory: Path, ratings: str) -> pipeline_run.Run:
+def checked(directory: Path, ratings: str) -> pipeline_run.PipelineRun:
     """The first two steps on a ``ratings.csv``."""
     (directory / "base").mkdir()
     (directory / "base/ratings.csv").write_text(ratings)
-    run = pipeline_run.Run(directory, PARAMS, request(directory / "base"))
+    run = pipeline_run.PipelineRun(directory, PARAMS, request(directory / "base"))
     take_snapshot(run)
     check(run)
     return run
@@ -168,7 +170,7 @@ def test_what_the_check_refuses(tmp_path: Path, rating: str) -> None:
 
 
 LIMITS = snapshot_drift.DriftParams(rating_psi=0.25, lost_share=0.2)
-BEFORE = snapshot_drift.Profile(
+BEFORE = DataProfile(
     100, 0, 10, 20, datetime(2026, 1, 1, tzinfo=UTC), 0.5, (0.2, 0.2, 0.2, 0.2, 0.2)
 )
 
@@ -216,9 +218,9 @@ def test_fairness() -> None:
     assert list(data.user_ids) == ["m", "w"]
     model = replace(a_model(mean=3.0), user_ids=["m", "w"])
     known = {"w": {"gender": "F", "age": "24"}, "m": {"gender": "M"}}
-    found = group_fairness.by_group(
+    found = group_fairness.evaluate_groups(
         model,
-        newest(data, 0.5),
+        temporal_holdout(data, 0.5),
         known,
         group_fairness.FairnessParams(least_users=1),
         EvaluationParams(100, 0.95),
@@ -271,9 +273,9 @@ def test_a_snapshot_of_the_database(
     hashes = []
     for _ in range(2):
         assert main(["pipeline", "snapshot"]) == 0
-        hashes.append(dvc_hash.of(tmp_path / pipeline_run.SNAPSHOT))
+        hashes.append(dvc_hash.hash_path(tmp_path / pipeline_run.SNAPSHOT))
     assert hashes[0] == hashes[1]
-    taken = snapshot.read(tmp_path / pipeline_run.SNAPSHOT)
+    taken = snapshot.read_snapshot(tmp_path / pipeline_run.SNAPSHOT)
     assert taken.about.database
     assert taken.live.ratings["movie_id"].tolist() == ["film+0"]
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 
-class Distribution:
+class Histogram:
     """How often a value came, by upper bounds; ``counts`` has one more, for what is above the last."""
 
     def __init__(self, *bounds: float) -> None:
@@ -20,16 +20,16 @@ class Distribution:
         self.sum += value
 
 
-def _batch_lines() -> Distribution:
-    return Distribution(1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
+def _batch_lines() -> Histogram:
+    return Histogram(1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
 
 
-def _delivery_s() -> Distribution:
-    return Distribution(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+def _delivery_s() -> Histogram:
+    return Histogram(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 @dataclass(slots=True)
-class Tally:
+class BridgeStats:
     """Since the start; only ever grows."""
 
     lines_read: int = 0
@@ -40,9 +40,9 @@ class Tally:
     """Of those that failed: which the receiver called invalid."""
     retries: int = 0
     commits: int = 0
-    batch_lines: Distribution = field(default_factory=_batch_lines)
+    batch_lines: Histogram = field(default_factory=_batch_lines)
     """Lines of each accepted batch."""
-    delivery_s: Distribution = field(default_factory=_delivery_s)
+    delivery_s: Histogram = field(default_factory=_delivery_s)
     """Seconds from the last attempt's submission until its acceptance was noticed."""
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from marquee.bridge.bridge_stats import PartitionState, Tally
+from marquee.bridge.bridge_stats import BridgeStats, PartitionState
 from marquee.bridge.delivery.delivery import Delivery
-from marquee.bridge.kafka_client import Topics, consumer, ends, rising
-from marquee.bridge.partition_buffer import Lane, Limits
+from marquee.bridge.kafka_client import TopicIds, consumer, end_offsets, strictly_increasing
+from marquee.bridge.partition_buffer import Limits, PartitionBuffer
 from marquee.config.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COMMIT_EVERY_S = 1.0
+COMMIT_INTERVAL_S = 1.0
 # How often it is asked whether the topic is still the one whose id goes into the batches.
-LOOK_AT_TOPIC_EVERY_S = 10.0
+TOPIC_CHECK_INTERVAL_S = 10.0
 # Answers and retries are noticed this often at the latest.
-LONGEST_POLL_S = 0.05
+MAX_POLL_S = 0.05
 # A pause drops what was fetched ahead, and costs a fetch: for so long it is cheaper just not to read.
 PAUSE_AFTER_S = 0.5
 SHORT_WAIT_S = 0.002
 # All lanes together: beyond it each may have one batch under way.
-MOST_BYTES_HELD = 64_000_000
+MAX_BYTES_BUFFERED = 64_000_000
 
 
 class Bridge:
@@ -43,10 +43,10 @@ class Bridge:
     partition is held back; other partitions go on.
     """
 
-    def __init__(self, settings: Settings, delivery: Delivery, topics: Topics | None = None) -> None:
+    def __init__(self, settings: Settings, delivery: Delivery, topics: TopicIds | None = None) -> None:
         self._settings, self._delivery = settings, delivery
-        self._topics = topics or Topics(settings)
-        self.tally = Tally()
+        self._topics = topics or TopicIds(settings)
+        self.tally = BridgeStats()
         self._limits = Limits(
             lines=settings.batch_lines,
             bytes=settings.batch_bytes,
@@ -54,7 +54,7 @@ class Bridge:
             window=settings.batches_in_flight,
         )
         self._stream = ""
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: dict[int, PartitionBuffer] = {}
         self._committed: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         self._look_at_topic_at = 0.0
@@ -103,7 +103,7 @@ class Bridge:
             for number, held in sorted(self._lanes.copy().items())
         ]
 
-    def _behind(self, partition: int, lane: Lane) -> int | None:
+    def _behind(self, partition: int, lane: PartitionBuffer) -> int | None:
         """Lines in Kafka that were not accepted yet, as of a second ago; None before the first fetch."""
         end = self._ends.get(partition)
         done = lane.committable if lane.committable is not None else self._committed.get(partition)
@@ -111,7 +111,7 @@ class Bridge:
 
     def _on_statistics(self, statistics: str) -> None:
         # Asked for its watermarks, the client may wait, and for ever while a partition is paused.
-        self._ends |= ends(statistics, self._settings.kafka_topic)
+        self._ends |= end_offsets(statistics, self._settings.kafka_topic)
 
     def _step(self) -> None:
         self._read()
@@ -120,7 +120,7 @@ class Bridge:
             lane.pump(now)
         self._hold_back(now)
         if now >= self._commit_at:
-            self._commit_at = now + COMMIT_EVERY_S
+            self._commit_at = now + COMMIT_INTERVAL_S
             self._commit(self._lanes, asynchronous=True)
             self._say_healthy()
         # While none is assigned, the next assignment looks: to leave in the middle of joining upsets a group.
@@ -136,7 +136,7 @@ class Bridge:
         if any(lane.full and not lane.paused for lane in self._lanes.values()):
             time.sleep(SHORT_WAIT_S)
             return
-        wait_s = min(LONGEST_POLL_S, self._limits.wait_s)
+        wait_s = min(MAX_POLL_S, self._limits.wait_s)
         messages = self._consumer.consume(self._settings.batch_lines, wait_s)
         now = time.monotonic()
         by_partition: dict[int, list[Message]] = {}
@@ -161,7 +161,7 @@ class Bridge:
         if offsets[0] < lane.next_offset or offsets != sorted(offsets):
             # Offsets go back when a topic is made anew, or when the broker lost some of its end.
             self._look_at_topic_at = now
-            messages = rising(messages, lane.next_offset)
+            messages = strictly_increasing(messages, lane.next_offset)
             offsets = [message.offset() or 0 for message in messages]
         stamps = [message.timestamp()[1] for message in messages]
         lane.extend(offsets, stamps, [message.value() for message in messages], now)
@@ -169,7 +169,7 @@ class Bridge:
     def _topic_was_replaced(self) -> bool:
         """Ask for the topic's id, and take a new one for the batches to come."""
         found = self._topics.id(self._settings.kafka_topic)
-        self._look_at_topic_at = time.monotonic() + (LOOK_AT_TOPIC_EVERY_S if found else 1.0)
+        self._look_at_topic_at = time.monotonic() + (TOPIC_CHECK_INTERVAL_S if found else 1.0)
         if found is None or found == self._stream:
             return False
         log.warning("topic %s was replaced: %s is now %s", self._settings.kafka_topic, self._stream, found)
@@ -190,7 +190,7 @@ class Bridge:
 
     def _open(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
-            self._lanes[partition] = Lane(
+            self._lanes[partition] = PartitionBuffer(
                 self._settings.kafka_topic,
                 self._stream,
                 partition,
@@ -201,7 +201,7 @@ class Bridge:
 
     def _hold_back(self, now: float) -> None:
         """Pause the partitions whose receiver does not keep up, and read on where it does."""
-        crowded = sum(lane.bytes_held for lane in self._lanes.values()) > MOST_BYTES_HELD
+        crowded = sum(lane.bytes_held for lane in self._lanes.values()) > MAX_BYTES_BUFFERED
         for partition, lane in self._lanes.items():
             lane.full = lane.window_full or (crowded and lane.under_way > 0)
             if not lane.full:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
-from marquee.bridge.bridge_stats import Distribution, PartitionState, Tally
+from marquee.bridge.bridge_stats import BridgeStats, Histogram, PartitionState
 from marquee.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ _DISTRIBUTIONS = {
 }
 
 
-class Measured(Protocol):
+class HasStats(Protocol):
     """What there is to measure of a bridge."""
 
-    tally: Tally
+    tally: BridgeStats
 
     def partitions(self) -> list[PartitionState]:
         """How it stands with each partition."""
@@ -44,7 +44,7 @@ class Measured(Protocol):
 class BridgeCollector:
     """Prometheus's view of a bridge; names begin with ``marquee_bridge_``."""
 
-    def __init__(self, bridge: Measured) -> None:
+    def __init__(self, bridge: HasStats) -> None:
         self._bridge = bridge
 
     def collect(self) -> Iterator[Metric]:
@@ -55,7 +55,7 @@ class BridgeCollector:
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"marquee_bridge_{name}", text, value=getattr(tally, name))
         for name, text in _DISTRIBUTIONS.items():
-            found: Distribution = getattr(tally, name)
+            found: Histogram = getattr(tally, name)
             counts = list(accumulate(found.counts))
             bounds = [*map(str, map(float, found.bounds)), "+Inf"]
             buckets = list(zip(bounds, counts, strict=True))
@@ -93,7 +93,7 @@ def _gauge(name: str, text: str, values: dict[int, Any]) -> Metric:
 
 
 @contextmanager
-def served(port: int, bridge: Measured) -> Iterator[None]:
+def serve_metrics(port: int, bridge: HasStats) -> Iterator[None]:
     """Serve the metrics on all addresses at ``port`` meanwhile; 0: do not. Raises ``SettingsError``."""
     if not port:
         yield

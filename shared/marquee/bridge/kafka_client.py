@@ -74,7 +74,7 @@ class _Statistics(msgspec.Struct):
 _decode_statistics = msgspec.json.Decoder(_Statistics).decode
 
 
-def ends(statistics: str, topic: str) -> dict[int, int]:
+def end_offsets(statistics: str, topic: str) -> dict[int, int]:
     """Where the partitions of ``topic`` end, of those that were fetched from, by librdkafka's statistics.
 
     See https://github.com/confluentinc/librdkafka/blob/master/STATISTICS.md.
@@ -83,7 +83,7 @@ def ends(statistics: str, topic: str) -> dict[int, int]:
     return {int(number): one.hi_offset for number, one in found.partitions.items() if one.hi_offset >= 0}
 
 
-def rising(messages: list[Message], least: int) -> list[Message]:
+def strictly_increasing(messages: list[Message], least: int) -> list[Message]:
     """Those whose offsets go on from ``least`` and rise."""
     kept = []
     for message in messages:
@@ -109,7 +109,7 @@ class _LastWords:
         return text
 
 
-class Topics:
+class TopicIds:
     """Asks the broker about topics. Connects on the first question."""
 
     def __init__(self, settings: Settings) -> None:

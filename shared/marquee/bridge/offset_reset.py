@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from marquee.bridge.kafka_client import Topics, consumer
+from marquee.bridge.kafka_client import TopicIds, consumer
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.db.written_offsets import Ranges, read_ranges
@@ -27,7 +27,7 @@ SELECT partition, written FROM progress JOIN streams USING (stream) WHERE topic_
 
 
 @dataclass(frozen=True, slots=True)
-class Rewind:
+class OffsetReset:
     """One partition. ``gone``: offsets that the ledger lacks and Kafka has no longer."""
 
     partition: int
@@ -41,7 +41,7 @@ class Rewind:
         return 0 if self.committed is None else max(0, self.committed - self.target)
 
 
-def first_missing(written: Ranges, oldest: int) -> int:
+def first_unwritten(written: Ranges, oldest: int) -> int:
     """The first offset from ``oldest`` on that was not written; ``written`` is in order."""
     target = oldest
     for first, after in written:
@@ -50,13 +50,13 @@ def first_missing(written: Ranges, oldest: int) -> int:
     return target
 
 
-def gone(written: Ranges, oldest: int) -> int:
+def missing_after_retention(written: Ranges, oldest: int) -> int:
     """How many offsets lie before ``oldest``, after the first that was written, and were not written."""
     before = [(first, min(after, oldest)) for first, after in written if first < oldest]
     return oldest - before[0][0] - sum(after - first for first, after in before) if before else 0
 
 
-def rewind(settings: Settings, database: Database, *, apply: bool = True) -> list[Rewind]:
+def reset_offsets(settings: Settings, database: Database, *, apply: bool = True) -> list[OffsetReset]:
     """Set the group's offsets back to what the database lacks; with ``apply=False`` only say what would be done.
 
     An offset is never moved forward. Raises :class:`KafkaUnavailable`, :class:`GroupInUse` while a bridge runs,
@@ -65,7 +65,7 @@ def rewind(settings: Settings, database: Database, *, apply: bool = True) -> lis
     from confluent_kafka import KafkaException
 
     topic = settings.kafka_topic
-    topic_id = Topics(settings).id(topic, timeout_s=DEADLINE_S)
+    topic_id = TopicIds(settings).id(topic, timeout_s=DEADLINE_S)
     if topic_id is None:
         raise KafkaUnavailable(f"topic {topic} at {settings.kafka_bootstrap}: not there, or Kafka is away")
     rows = database.read(_WRITTEN, (topic_id,), deadline_ms=int(DEADLINE_S * 1000))
@@ -79,7 +79,7 @@ def rewind(settings: Settings, database: Database, *, apply: bool = True) -> lis
         client.close()
 
 
-def _rewind(client: Consumer, topic: str, written: Mapping[int, Ranges], apply: bool) -> list[Rewind]:
+def _rewind(client: Consumer, topic: str, written: Mapping[int, Ranges], apply: bool) -> list[OffsetReset]:
     from confluent_kafka import KafkaException, TopicPartition
 
     partitions = sorted(client.list_topics(topic, timeout=DEADLINE_S).topics[topic].partitions)
@@ -89,10 +89,10 @@ def _rewind(client: Consumer, topic: str, written: Mapping[int, Ranges], apply: 
         ranges = written.get(place.partition, ())
         oldest, _ = client.get_watermark_offsets(place, timeout=DEADLINE_S)
         committed = place.offset if place.offset >= 0 else None
-        target = first_missing(ranges, oldest)
+        target = first_unwritten(ranges, oldest)
         if committed is not None:
             target = min(target, committed)
-        found.append(Rewind(place.partition, committed, target, gone(ranges, oldest)))
+        found.append(OffsetReset(place.partition, committed, target, missing_after_retention(ranges, oldest)))
     if apply:
         offsets = [TopicPartition(topic, each.partition, each.target) for each in found]
         for done in client.commit(offsets=offsets, asynchronous=False):

@@ -15,16 +15,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import accumulate
 
-from marquee.bridge.bridge_stats import Tally
+from marquee.bridge.bridge_stats import BridgeStats
 from marquee.bridge.delivery.delivery import Delivery
 from marquee.errors import TransientError
-from marquee.events.batches import Record, StreamBatch, records
+from marquee.events.batches import Record, StreamBatch, make_records
 from marquee.events.envelopes import Envelope, seal
 
 log = logging.getLogger(__name__)
 
-FIRST_BACKOFF_S = 0.1
-LONGEST_BACKOFF_S = 5.0
+MIN_BACKOFF_S = 0.1
+MAX_BACKOFF_S = 5.0
 # A batch that the receiver calls invalid is not given up, since that would lose its lines: the
 # receiver may be a wrong version, or the address may be somebody else's.
 INVALID_BACKOFF_S = 30.0
@@ -61,7 +61,7 @@ def _size(value: bytes | None) -> int:
     return len(value) if value else 0
 
 
-class Lane:
+class PartitionBuffer:
     """The records of one assigned partition, from the first one read to the last one accepted.
 
     ``committable`` only ever grows over an unbroken run of accepted batches: a later batch that was
@@ -69,7 +69,7 @@ class Lane:
     """
 
     def __init__(
-        self, topic: str, stream: str, partition: int, limits: Limits, delivery: Delivery, tally: Tally
+        self, topic: str, stream: str, partition: int, limits: Limits, delivery: Delivery, tally: BridgeStats
     ) -> None:
         self._topic, self._stream, self._partition = topic, stream, partition
         self._limits, self._delivery, self._tally = limits, delivery, tally
@@ -118,7 +118,7 @@ class Lane:
         now: float,
     ) -> None:
         """Take the next records, each a place in all three; what makes a full batch is sealed and submitted at once."""
-        taken, ends = records(offsets, timestamps_ms, values), [0, *accumulate(map(_size, values))]
+        taken, ends = make_records(offsets, timestamps_ms, values), [0, *accumulate(map(_size, values))]
         at = 0
         while at < len(taken):
             fits = bisect_right(ends, ends[at] + self._limits.bytes - self._gathered_bytes) - 1
@@ -191,7 +191,7 @@ class Lane:
             return INVALID_BACKOFF_S
         if batch.failures & (batch.failures - 1) == 0:  # The 1st, 2nd, 4th, 8th ... time.
             log.warning("batch %s failed %d times: %s", batch.envelope.id, batch.failures, error)
-        longest = min(FIRST_BACKOFF_S * (1 << min(batch.failures - 1, 16)), LONGEST_BACKOFF_S)
+        longest = min(MIN_BACKOFF_S * (1 << min(batch.failures - 1, 16)), MAX_BACKOFF_S)
         return longest * random.uniform(0.5, 1.0)
 
 

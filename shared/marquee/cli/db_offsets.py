@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import closing
 
-from marquee.bridge.offset_reset import Rewind, rewind
+from marquee.bridge.offset_reset import OffsetReset, reset_offsets
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 
@@ -26,13 +26,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print a line for each partition; errors are raised."""
     settings.require("kafka_bootstrap", "database_url")
     with closing(Database(settings.database_url)) as database:
-        found = rewind(settings, database, apply=not args.dry_run)
+        found = reset_offsets(settings, database, apply=not args.dry_run)
     for each in found:
         print(_line(each))
     return INCOMPLETE if any(each.gone for each in found) else 0
 
 
-def _line(each: Rewind) -> str:
+def _line(each: OffsetReset) -> str:
     committed = "nothing" if each.committed is None else f"{each.committed:,}"
     line = f"partition {each.partition}: committed {committed}, reads on from {each.target:,} ({each.again:,} again)"
     if each.gone:

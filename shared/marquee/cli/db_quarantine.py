@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from marquee.config.settings import Settings
-from marquee.config.timestamps import in_zone, moment
+from marquee.config.timestamps import timestamp, with_default_zone
 from marquee.db.pool import Database
-from marquee.events.parser import LineParser
+from marquee.events.parser import EventParser
 from marquee.ingest import quarantine
 from marquee.ingest.quarantine import Selection
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Do what was asked; errors are raised."""
-    since, until = (time and in_zone(time, settings.time_zone) for time in (args.since, args.until))
+    since, until = (time and with_default_zone(time, settings.time_zone) for time in (args.since, args.until))
     chosen = Selection(args.category, since, until)
     with closing(Database(settings.require("database_url").database_url)) as database:
         if args.action == "list":
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         elif args.action == "show":
             _show(quarantine.newest(database, chosen, args.limit), args.json)
         else:
-            parser = LineParser(settings.time_zone, settings.rating_max)
+            parser = EventParser(settings.time_zone, settings.rating_max)
             _replayed(quarantine.replay(database, chosen, parser), args.json)
     return 0
 
@@ -46,9 +46,9 @@ def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--category", help="only lines of this category, such as movie_id")
     parser.add_argument(
-        "--since", type=moment, metavar="TIME", help="only those that Kafka got at or after it"
+        "--since", type=timestamp, metavar="TIME", help="only those that Kafka got at or after it"
     )
-    parser.add_argument("--until", type=moment, metavar="TIME", help="only those that Kafka got before it")
+    parser.add_argument("--until", type=timestamp, metavar="TIME", help="only those that Kafka got before it")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
 
@@ -64,7 +64,7 @@ def _list(found: list[quarantine.CategoryCount], as_json: bool) -> None:
         print("nothing is in quarantine")
 
 
-def _show(found: list[quarantine.QuarantinedLine], as_json: bool) -> None:
+def _show(found: list[quarantine.QuarantinedRecord], as_json: bool) -> None:
     if as_json:
         return _print_json(found)
     for line in found:

@@ -13,8 +13,8 @@ from rich.console import Console
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
 from marquee.local import demo, logs, status
-from marquee.local.runner import running, stop_running, until_asked
-from marquee.local.state_dir import Home
+from marquee.local.runner import running, stop_running, wait_for_signal
+from marquee.local.state_dir import StateDir
 from marquee.local.system import PLACES, LocalSystem, Shape
 
 _DESCRIPTION = """\
@@ -57,13 +57,13 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """One action of ``marquee local``; returns the exit code."""
     root = project_root(Path.cwd())
-    home = Home((args.home or root / ".local").resolve())
+    home = StateDir((args.home or root / ".local").resolve())
     console = Console(highlight=False, markup=False)
     match args.action:
         case "status":
-            return status.show(home, console)
+            return status.show_status(home, console)
         case "logs":
-            return logs.show(home, args.part, args.lines, args.follow)
+            return logs.show_logs(home, args.part, args.lines, args.follow)
         case "env":
             return status.show_environment(home)
         case "down":
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return _up(system, home, console)
 
 
-def _teller(home: Home, console: Console) -> Callable[[str], None]:
+def _teller(home: StateDir, console: Console) -> Callable[[str], None]:
     """Says what happens to whoever watches, and to ``logs/runner.log``."""
 
     def say(text: str) -> None:
@@ -100,12 +100,12 @@ def project_root(start: Path) -> Path:
     raise MarqueeError(f"{start} is not inside Marquee's folder: none above it holds infra/functions.yaml")
 
 
-def _up(system: LocalSystem, home: Home, console: Console) -> int:
+def _up(system: LocalSystem, home: StateDir, console: Console) -> int:
     try:
         with running(home, system):
             console.print(demo.urls(system), soft_wrap=True)
             console.print("It runs until Ctrl-C, or `marquee local down`.")
-            until_asked()
+            wait_for_signal()
     except KeyboardInterrupt:
         console.print("Stopped.")
     return 0

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print all that the store knows of the version."""
-    found = lineage.of(connect(settings.require("objects_url").objects_url), args.version)
+    found = lineage.load_lineage(connect(settings.require("objects_url").objects_url), args.version)
     kept = connect(settings.dvc_remote) if settings.dvc_remote else None
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
@@ -43,7 +43,7 @@ def _where(found: lineage.Lineage, kept: ObjectStore | None) -> str:
         return "none was kept"
     if kept is None:
         return f"{content} (MARQUEE_DVC_REMOTE is not set)"
-    return f"{content} ({'in' if dvc_remote.holds(kept, content) else 'NOT in'} the remote)"
+    return f"{content} ({'in' if dvc_remote.contains(kept, content) else 'NOT in'} the remote)"
 
 
 def _origin(found: lineage.Lineage, snapshot: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from marquee.registry.object_store.connect import connect
 if TYPE_CHECKING:
     from marquee.models.trainer_port import Progress
     from marquee.training.params import Params
-    from marquee.training.pipeline.pipeline_run import Run
+    from marquee.training.pipeline.pipeline_run import PipelineRun
 
 PUBLISH = "publish"
 
@@ -47,11 +47,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _run(params: Params, settings: Settings, database: Database | None, progress: Progress) -> Run:
-    from marquee.training.pipeline.pipeline_run import Run
+def _run(params: Params, settings: Settings, database: Database | None, progress: Progress) -> PipelineRun:
+    from marquee.training.pipeline.pipeline_run import PipelineRun
 
     store = connect(settings.objects_url) if settings.objects_url else None
-    return Run(Path(), params, params.snapshot.to_request(), database, store, progress)
+    return PipelineRun(Path(), params, params.snapshot.to_request(), database, store, progress)
 
 
 def _publish(params: Params, settings: Settings) -> int:

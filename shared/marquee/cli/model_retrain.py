@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marquee.config.settings import Settings
-from marquee.config.timestamps import in_zone, moment
+from marquee.config.timestamps import timestamp, with_default_zone
 from marquee.db.pool import Database
-from marquee.db.retrain_queue import asked
+from marquee.db.retrain_queue import pending
 from marquee.errors import PipelineFailed, SettingsError
 from marquee.registry.object_store.connect import connect
 
 if TYPE_CHECKING:
-    from marquee.data.snapshot import Request
+    from marquee.data.snapshot import SnapshotRequest
     from marquee.models.trainer_port import Progress
     from marquee.training.params import Params
-    from marquee.training.publish import Result
+    from marquee.training.publish import RetrainResult
 
 EXIT_RELEASED, EXIT_REFUSED = 0, 3
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--until",
-        type=moment,
+        type=timestamp,
         metavar="TIME",
         help="learn from events before TIME, as 2026-02-14T00:09[:20][Z]",
     )
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _asked(settings: Settings) -> bool:
     """Whether a request is open; cheap, since what learns is not loaded for it."""
     with closing(Database(settings.require("database_url").database_url)) as database:
-        return bool(asked(database, datetime.now(UTC)))
+        return bool(pending(database, datetime.now(UTC)))
 
 
 def one_thread() -> None:
@@ -135,8 +135,8 @@ def _through_dvc(args: argparse.Namespace, settings: Settings) -> Path:
     return root
 
 
-def _request(args: argparse.Namespace, settings: Settings, params: Params) -> Request:
-    from marquee.data.snapshot import Request
+def _request(args: argparse.Namespace, settings: Settings, params: Params) -> SnapshotRequest:
+    from marquee.data.snapshot import SnapshotRequest
 
     if args.pipeline:
         return params.snapshot.to_request()
@@ -144,17 +144,17 @@ def _request(args: argparse.Namespace, settings: Settings, params: Params) -> Re
     fraction = settings.base_fraction if args.base_fraction is None else args.base_fraction
     if not 0 <= fraction <= 1:
         raise SettingsError(f"--base-fraction is {fraction:g}: it should be a number from 0 to 1")
-    until = in_zone(args.until, settings.time_zone) if args.until else datetime.now(UTC)
-    return Request(until, Path(base) if base else None, fraction, float(settings.rating_max))
+    until = with_default_zone(args.until, settings.time_zone) if args.until else datetime.now(UTC)
+    return SnapshotRequest(until, Path(base) if base else None, fraction, float(settings.rating_max))
 
 
 @contextmanager
 def watched() -> Iterator[Progress]:
     """A bar on a terminal; elsewhere nothing."""
-    from marquee.models.trainer_port import silent
+    from marquee.models.trainer_port import no_progress
 
     if not sys.stderr.isatty():
-        yield silent
+        yield no_progress
         return
     from rich.console import Console
     from rich.progress import Progress as Bar
@@ -171,7 +171,7 @@ def watched() -> Iterator[Progress]:
         yield advance
 
 
-def show(result: Result) -> None:
+def show(result: RetrainResult) -> None:
     if result.evaluation:
         e = result.evaluation
         print(f"On the {e.split} ({e.ratings} ratings of {e.users} users, {e.known_users} known before):")

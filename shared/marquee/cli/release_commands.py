@@ -93,14 +93,14 @@ def _report(changed: Release, as_json: bool) -> None:
 
 
 def _list(store: ObjectStore, limit: int, as_json: bool) -> None:
-    releases = list(islice(release.past(store), limit))
+    releases = list(islice(release.past_releases(store), limit))
     if as_json:
         print(_json(releases))
     elif not releases:
         print("there is no release yet: `marquee retrain` makes one, or `marquee release promote VERSION`")
     else:
         print(_table(("", "RELEASE", "CREATED (UTC)", "ARMS", "AUTHOR", "REASON"), map(_row, releases)))
-    for said in () if as_json else gate_report.refusals(store, limit):
+    for said in () if as_json else gate_report.list_refusals(store, limit):
         print(f"refused {said.version} at {said.time:%Y-%m-%d %H:%M:%S}: {said.reason}")
 
 
@@ -125,7 +125,7 @@ def _arms(one: Release) -> str:
 
 
 def _show(store: ObjectStore, number: int | None, as_json: bool) -> None:
-    one = release.numbered(store, number) if number else _serving(store)
+    one = release.read_release(store, number) if number else _serving(store)
     manifests = {arm.version: _manifest(store, arm.version) for arm in one.arms}
     if as_json:
         print(_json({"release": one, "artifacts": manifests}))
@@ -139,7 +139,7 @@ def _show(store: ObjectStore, number: int | None, as_json: bool) -> None:
 
 def _serving(store: ObjectStore) -> Release:
     try:
-        return release.current(store)[0]
+        return release.current_release(store)[0]
     except ObjectNotFound as error:
         raise ReleaseError("there is no release yet: `marquee retrain` makes one") from error
 

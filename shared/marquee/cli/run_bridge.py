@@ -10,7 +10,7 @@ from threading import Event
 
 from marquee.bridge.consumer import Bridge
 from marquee.bridge.delivery.connect import connect
-from marquee.bridge.exporter import served
+from marquee.bridge.exporter import serve_metrics
 from marquee.config.settings import Settings
 
 
@@ -41,7 +41,7 @@ def forward(settings: Settings, stop: Event) -> None:
     )
     bridge = Bridge(settings, delivery)
     try:
-        with served(settings.metrics_port, bridge):
+        with serve_metrics(settings.metrics_port, bridge):
             bridge.run(stop)
     finally:
         delivery.close()

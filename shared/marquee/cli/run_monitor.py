@@ -7,8 +7,8 @@ from contextlib import closing
 
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
-from marquee.monitoring.run import Summary
-from marquee.monitoring.run import run as run_tasks
+from marquee.monitoring.run import RunSummary
+from marquee.monitoring.run import run_monitor as run_tasks
 from marquee.monitoring.tasks import tasks
 from marquee.registry.object_store.connect import connect
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if summary.failed else 0
 
 
-def _show(summary: Summary) -> None:
+def _show(summary: RunSummary) -> None:
     if not summary.ran:
         print("another run is at work; this one leaves it to that")
     for done in summary.tasks:

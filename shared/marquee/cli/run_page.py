@@ -14,7 +14,7 @@ from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import MarqueeError
 from marquee.grafana import panel_files
-from marquee.page.server import AT_ONCE, RANGES, Page, application
+from marquee.page.server import AT_ONCE, RANGES, DashboardPage, application
 from marquee.page.watch import watched
 
 PORT = 3001
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Serve until Ctrl-C."""
     settings.require("database_url")
-    boards = panel_files.read(args.files)
+    boards = panel_files.read_boards(args.files)
     told = settings if args.tell else replace(settings, slack_webhook="")
     with (
         closing(Database(settings.database_url, connections=AT_ONCE, wait_s=10)) as database,
@@ -50,11 +50,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         watched(watcher) as alerts,
     ):
         print(f"http://127.0.0.1:{args.port}/  (Ctrl-C ends it)", flush=True)
-        _serve(Page(database, boards, alerts, args.range, args.runbooks), args.port)
+        _serve(DashboardPage(database, boards, alerts, args.range, args.runbooks), args.port)
     return 0
 
 
-def _serve(page: Page, port: int) -> None:
+def _serve(page: DashboardPage, port: int) -> None:
     try:
         web.run_app(
             application(page), host="127.0.0.1", port=port, print=None, access_log=None, shutdown_timeout=1

@@ -11,20 +11,26 @@ from pathlib import Path
 
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
-from marquee.events.parser import LineParser
-from marquee.simulate.catalogue import MadeCatalogue
+from marquee.events.parser import EventParser
+from marquee.simulate.catalogue import SyntheticCatalogue
 from marquee.simulate.corruption import Corrupter
-from marquee.simulate.customers import MadeCustomers
-from marquee.simulate.event_log import Journal
-from marquee.simulate.movie_service import CustomerService, Films, People, read_table
-from marquee.simulate.producer import KafkaWriter, NoWriter, PipeClosed, PipeWriter, Writer
+from marquee.simulate.customers import SyntheticUsers
+from marquee.simulate.event_log import EventLog
+from marquee.simulate.movie_service import Films, MovieService, People, read_table
+from marquee.simulate.producer import (
+    KafkaRecordProducer,
+    NullProducer,
+    PipeClosed,
+    PipeProducer,
+    RecordProducer,
+)
 from marquee.simulate.progress import Progress, rows
-from marquee.simulate.recommend_client import Caller
-from marquee.simulate.replay import Replay, read_base, read_replayed
-from marquee.simulate.report import Report
-from marquee.simulate.service import Plan, Service
-from marquee.simulate.sessions import Screens
-from marquee.simulate.watch_plan import Audience
+from marquee.simulate.recommend_client import RecommendClient
+from marquee.simulate.replay import Replay, read_replayed, split_base_data
+from marquee.simulate.report import SimulationReport
+from marquee.simulate.service import SimulationPlan, StreamingService
+from marquee.simulate.sessions import ActiveSessions
+from marquee.simulate.watch_plan import UserPopulation
 
 # As recorded in 2025: 1,580 lines and 12 requests a second.
 LINES_PER_SECOND = 1580.0
@@ -167,7 +173,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if report.unacknowledged else 0
 
 
-async def _until_stopped(service: Service, customers: CustomerService | None) -> Report:
+async def _until_stopped(service: StreamingService, customers: MovieService | None) -> SimulationReport:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -175,7 +181,7 @@ async def _until_stopped(service: Service, customers: CustomerService | None) ->
         return await service.run(stop)
 
 
-def _customer_service(args: argparse.Namespace) -> CustomerService | None:
+def _customer_service(args: argparse.Namespace) -> MovieService | None:
     """What ``--customers-port`` asks for; people beyond those of the data, or of the audience, are made."""
     if args.customers_port is None:
         return None
@@ -187,8 +193,8 @@ def _customer_service(args: argparse.Namespace) -> CustomerService | None:
             read_table(args.data / "movies.csv", "movie_id"),
         )
     )
-    made = MadeCatalogue(args.films, args.seed) if args.mode == "made" else None
-    return CustomerService(
+    made = SyntheticCatalogue(args.films, args.seed) if args.mode == "made" else None
+    return MovieService(
         People(args.seed, 2 * max(args.users, len(users)), users),
         Films(args.seed, made, films),
         port=args.customers_port,
@@ -196,35 +202,37 @@ def _customer_service(args: argparse.Namespace) -> CustomerService | None:
     )
 
 
-def build(args: argparse.Namespace, settings: Settings, progress: Progress) -> Service:
+def build(args: argparse.Namespace, settings: Settings, progress: Progress) -> StreamingService:
     """The service that ``args`` describe; raises :class:`SettingsError` or ``ReplayDataError``."""
     rating_max = args.rating_max or settings.rating_max
     try:
         audience = _audience(args, rating_max)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    screens = Screens(audience, _at_once(args), midway=args.mode == "made", untidy=args.corrupt > 0)
+    screens = ActiveSessions(audience, _at_once(args), midway=args.mode == "made", untidy=args.corrupt > 0)
     timeout_ms = args.caller_timeout_ms or settings.caller_timeout_ms
-    return Service(
+    return StreamingService(
         _plan(args),
         screens,
         _journal(args, settings, audience, rating_max),
-        Caller(args.url, timeout_ms) if args.url else None,
+        RecommendClient(args.url, timeout_ms) if args.url else None,
         progress.show,
     )
 
 
-def _audience(args: argparse.Namespace, rating_max: int) -> Audience:
+def _audience(args: argparse.Namespace, rating_max: int) -> UserPopulation:
     if args.mode == "replay":
         return Replay(
-            read_base(args.data, args.share, read_replayed(args.replayed) if args.replayed else frozenset()),
+            split_base_data(
+                args.data, args.share, read_replayed(args.replayed) if args.replayed else frozenset()
+            ),
             seed=args.seed,
             rating_max=rating_max,
             influence=args.influence,
             extra=args.extra_viewings,
         )
-    catalogue = MadeCatalogue(args.films, args.seed)
-    return MadeCustomers(
+    catalogue = SyntheticCatalogue(args.films, args.seed)
+    return SyntheticUsers(
         args.users, catalogue, seed=args.seed, rating_max=rating_max, influence=args.influence
     )
 
@@ -238,32 +246,34 @@ def _at_once(args: argparse.Namespace) -> int:
     return max(1, watching)
 
 
-def _journal(args: argparse.Namespace, settings: Settings, audience: Audience, rating_max: int) -> Journal:
-    parser = LineParser(settings.time_zone, rating_max)
+def _journal(
+    args: argparse.Namespace, settings: Settings, audience: UserPopulation, rating_max: int
+) -> EventLog:
+    parser = EventParser(settings.time_zone, rating_max)
     customers, requests = (
         Corrupter(args.corrupt, parser, audience.knows, args.seed * 2 + which) for which in (0, 1)
     )
-    return Journal(
+    return EventLog(
         _writer(args, settings), settings.time_zone, parser, customers, requests, disorder=args.corrupt > 0
     )
 
 
-def _writer(args: argparse.Namespace, settings: Settings) -> Writer:
+def _writer(args: argparse.Namespace, settings: Settings) -> RecordProducer:
     if args.stdout:
-        return PipeWriter(sys.stdout.buffer)
+        return PipeProducer(sys.stdout.buffer)
     bootstrap = args.kafka or settings.kafka_bootstrap
     if bootstrap:
-        return KafkaWriter(settings, bootstrap, args.topic or settings.kafka_topic, args.partitions)
+        return KafkaRecordProducer(settings, bootstrap, args.topic or settings.kafka_topic, args.partitions)
     if args.lines_per_second == 0:
-        return NoWriter()
+        return NullProducer()
     raise SettingsError(
         "nowhere to write the lines to: give --kafka HOST:PORT, set MARQUEE_KAFKA_BOOTSTRAP, or give --stdout"
     )
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def _plan(args: argparse.Namespace) -> SimulationPlan:
     asked = args.requests_per_second
-    return Plan(
+    return SimulationPlan(
         mode=args.mode,
         seed=args.seed,
         lines_per_second=args.lines_per_second,

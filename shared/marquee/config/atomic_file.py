@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """A directory or file to write; it appears at ``path`` when the block ends well, and not before.
 
     What a process that was killed left behind is cleared away by the next.
@@ -24,9 +24,9 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
+def atomic_directory(path: Path) -> Iterator[Path]:
     """As :func:`whole`, for a directory that is there already when the block begins."""
-    with whole(path) as aside:
+    with atomic_path(path) as aside:
         aside.mkdir()
         yield aside
 

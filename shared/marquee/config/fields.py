@@ -12,7 +12,7 @@ T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
-class Meta(NamedTuple):
+class FieldMeta(NamedTuple):
     """What a setting says of itself, for the reader, the docs and ``repr``."""
 
     parse: Callable[[str], Any]
@@ -30,7 +30,7 @@ def setting(
     example: str = "",
 ) -> Any:
     """Declare a setting: ``parse`` reads its text, or raises ``ValueError`` with what would be valid."""
-    return field(default=default, metadata={"meta": Meta(parse, doc, secret, example)})
+    return field(default=default, metadata={"meta": FieldMeta(parse, doc, secret, example)})
 
 
 def text(raw: str) -> str:
@@ -48,7 +48,7 @@ def zone(raw: str) -> tzinfo:
         raise ValueError("a zone of the IANA database, such as UTC or America/New_York") from error
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
+def integer(low: int, high: int) -> Callable[[str], int]:
     """A whole number between the two, or one of them."""
     return _between(int, low, high, f"a whole number from {low} to {high}")
 
@@ -90,7 +90,7 @@ def options(raw: str) -> tuple[tuple[str, str], ...]:
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
 
 
-def top_of_scale(raw: str) -> int:
+def rating_scale(raw: str) -> int:
     """The highest rating of one of the service's two scales."""
     return int(one_of("5", "10")(raw))
 
@@ -106,7 +106,7 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
-def masked(url: str) -> str:
+def mask_password(url: str) -> str:
     """``url`` with its password, if it has one, replaced by ``***``."""
     parts = urlsplit(url)
     if parts.password is None:
@@ -116,28 +116,28 @@ def masked(url: str) -> str:
 
 
 @dataclass_transform(frozen_default=True)
-def declared(cls: type[T]) -> type[T]:
+def settings_class(cls: type[T]) -> type[T]:
     """A frozen dataclass, but for the methods that ``dataclass`` would write out for each of fifty fields and
     compile: they cost every start 5 ms."""
     return dataclass(frozen=True, init=False, eq=False, repr=False)(cls)
 
 
-def raw_of(value: object) -> str:
+def to_text(value: object) -> str:
     """The text from which a setting of this value is read."""
     if isinstance(value, tuple):
         return ",".join(f"{name}={text}" for name, text in value)
     return str(value)
 
 
-def meta_of(declared_as: Field[Any]) -> Meta:
+def field_meta(declared_as: Field[Any]) -> FieldMeta:
     """What a setting says of itself."""
-    meta: Meta = declared_as.metadata["meta"]
+    meta: FieldMeta = declared_as.metadata["meta"]
     return meta
 
 
-def shown(declared_as: Field[Any], value: str) -> str:
+def masked_repr(declared_as: Field[Any], value: str) -> str:
     """A setting's text for people; of a secret no more than what is none."""
-    if not meta_of(declared_as).secret or not value:
+    if not field_meta(declared_as).secret or not value:
         return repr(value)
-    hidden = masked(value)
+    hidden = mask_password(value)
     return repr("***" if hidden == value else hidden)

@@ -12,18 +12,18 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from marquee.config.fields import (
-    declared,
-    meta_of,
+    field_meta,
+    integer,
+    masked_repr,
     number,
     one_of,
     options,
-    raw_of,
+    rating_scale,
     setting,
-    shown,
+    settings_class,
     text,
-    top_of_scale,
+    to_text,
     url,
-    whole,
     zone,
 )
 from marquee.errors import SettingsError
@@ -31,7 +31,7 @@ from marquee.errors import SettingsError
 PREFIX = "MARQUEE_"
 
 
-@declared
+@settings_class
 class Settings:
     """Everything that can be set. Field ``x_y`` is the environment variable ``MARQUEE_X_Y``."""
 
@@ -55,7 +55,7 @@ class Settings:
         example="postgresql://app:secret@db.internal:5432/marquee?sslmode=require",
     )
     database_connections: int = setting(
-        whole(1, 100), "The most connections that one process opens to the database.", 1
+        integer(1, 100), "The most connections that one process opens to the database.", 1
     )
     objects_url: str = setting(
         url("file", "gs", "s3"),
@@ -99,25 +99,25 @@ class Settings:
 
     # The stream.
     time_zone: tzinfo = setting(zone, "The zone of the log's times, which name none.", UTC)
-    rating_max: int = setting(top_of_scale, "The top of the rating scale: 5, or 10 from 2026 on.", 5)
+    rating_max: int = setting(rating_scale, "The top of the rating scale: 5, or 10 from 2026 on.", 5)
     caller_timeout_ms: int = setting(
-        whole(50, 60_000), "When the service gives up on an answer: 600 ms, 800 in older years.", 600
+        integer(50, 60_000), "When the service gives up on an answer: 600 ms, 800 in older years.", 600
     )
-    batch_lines: int = setting(whole(1, 20_000), "The most lines in one StreamBatch.", 20_000)
-    batch_ms: int = setting(whole(1, 60_000), "The longest a line waits for its batch to fill.", 250)
+    batch_lines: int = setting(integer(1, 20_000), "The most lines in one StreamBatch.", 20_000)
+    batch_ms: int = setting(integer(1, 60_000), "The longest a line waits for its batch to fill.", 250)
     batch_bytes: int = setting(
-        whole(1_000, 9_000_000),
+        integer(1_000, 9_000_000),
         "The most bytes in one StreamBatch; Pub/Sub takes 10 MB. A longer line travels alone.",
         4_000_000,
     )
     batches_in_flight: int = setting(
-        whole(1, 1_000), "StreamBatches of one partition that may be under way at one time.", 8
+        integer(1, 1_000), "StreamBatches of one partition that may be under way at one time.", 8
     )
     delivery_timeout_s: float = setting(
         number(0.1, 600), "How long one delivery may take before it is tried again.", 30.0
     )
     delivery_concurrency: int = setting(
-        whole(1, 256), "Deliveries of one process that are under way at one time.", 4
+        integer(1, 256), "Deliveries of one process that are under way at one time.", 4
     )
     health_file: str = setting(
         text,
@@ -168,20 +168,20 @@ class Settings:
     )
 
     # Answers.
-    list_length: int = setting(whole(1, 20), "Films in an answer.", 20)
+    list_length: int = setting(integer(1, 20), "Films in an answer.", 20)
     release_refresh_s: float = setting(
         number(0.05, 86_400), "How often an instance looks for a newer release.", 15.0
     )
     history_deadline_ms: int = setting(
-        whole(1, 10_000), "How long an answer waits for the user's fresh history.", 60
+        integer(1, 10_000), "How long an answer waits for the user's fresh history.", 60
     )
     customers_deadline_ms: int = setting(
-        whole(1, 10_000),
+        integer(1, 10_000),
         "How long an answer to a user without a history waits for the customer service.",
         60,
     )
     customers_bulk: int = setting(
-        whole(1, 200), "Users in one call to the customer service: 200 from 2026 on, before that 1.", 200
+        integer(1, 200), "Users in one call to the customer service: 200 from 2026 on, before that 1.", 200
     )
     explore_share: float = setting(
         number(0, 1),
@@ -189,13 +189,13 @@ class Settings:
         0.01,
     )
     explore_tail: int = setting(
-        whole(0, 20), "How many places at the end of a list are drawn from a longer stretch of it.", 3
+        integer(0, 20), "How many places at the end of a list are drawn from a longer stretch of it.", 3
     )
     explore_pool: int = setting(
-        whole(0, 1_000), "How many films those places are drawn from; at least `explore_tail`.", 9
+        integer(0, 1_000), "How many films those places are drawn from; at least `explore_tail`.", 9
     )
     impressions_queue: int = setting(
-        whole(1, 1_000_000), "Impressions kept while they cannot be delivered; older ones go first.", 10_000
+        integer(1, 1_000_000), "Impressions kept while they cannot be delivered; older ones go first.", 10_000
     )
 
     # Alerts.
@@ -215,7 +215,7 @@ class Settings:
 
     # Running.
     metrics_port: int = setting(
-        whole(0, 65_535), "Where the bridge serves its metrics to Prometheus (GET /metrics); 0: nowhere.", 0
+        integer(0, 65_535), "Where the bridge serves its metrics to Prometheus (GET /metrics); 0: nowhere.", 0
     )
     trace_project: str = setting(
         text,
@@ -233,9 +233,11 @@ class Settings:
         for name, found in known.items():
             if name in environment:
                 try:
-                    values[found.name] = meta_of(found).parse(environment[name].strip())
+                    values[found.name] = field_meta(found).parse(environment[name].strip())
                 except ValueError as error:
-                    problems.append(f"{name} is {shown(found, environment[name])}: it should be {error}")
+                    problems.append(
+                        f"{name} is {masked_repr(found, environment[name])}: it should be {error}"
+                    )
         problems += [
             f"{name} is not a setting{_nearest(name, known)}"
             for name in environment
@@ -252,8 +254,8 @@ class Settings:
         if missing:
             raise SettingsError(
                 "\n".join(
-                    f"{PREFIX}{n.upper()} is not set: {meta_of(by_name[n]).doc} "
-                    f"For example {meta_of(by_name[n]).example or by_name[n].default}"
+                    f"{PREFIX}{n.upper()} is not set: {field_meta(by_name[n]).doc} "
+                    f"For example {field_meta(by_name[n]).example or by_name[n].default}"
                     for n in missing
                 )
             )
@@ -265,13 +267,13 @@ class Settings:
         if unknown := wanted - {f.name for f in fields(self)}:
             raise SettingsError(f"no such setting: {', '.join(sorted(unknown))}")
         return {
-            PREFIX + f.name.upper(): raw_of(getattr(self, f.name))
+            PREFIX + f.name.upper(): to_text(getattr(self, f.name))
             for f in fields(self)
             if f.name in wanted and getattr(self, f.name) != f.default
         }
 
     def __repr__(self) -> str:
-        values = (f"{f.name}={shown(f, str(getattr(self, f.name)))}" for f in fields(self))
+        values = (f"{f.name}={masked_repr(f, str(getattr(self, f.name)))}" for f in fields(self))
         return f"Settings({', '.join(values)})"
 
 

@@ -6,8 +6,8 @@ import argparse
 from datetime import datetime, tzinfo
 
 
-def moment(text: str) -> datetime:
-    """The type of an argument that is a time. It has a zone only if ``text`` names one: see :func:`in_zone`."""
+def timestamp(text: str) -> datetime:
+    """The type of an argument that is a time. It has a zone only if ``text`` names one: see :func:`with_default_zone`."""
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
@@ -15,6 +15,6 @@ def moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text!r} is not {valid} (no zone: MARQUEE_TIME_ZONE's)") from error
 
 
-def in_zone(time: datetime, zone: tzinfo) -> datetime:
+def with_default_zone(time: datetime, zone: tzinfo) -> datetime:
     """``time`` where it names a zone, else the time that clocks show so in ``zone``."""
     return time if time.tzinfo else time.replace(tzinfo=zone)

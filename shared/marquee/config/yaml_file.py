@@ -13,7 +13,7 @@ from marquee.errors import SettingsError
 T = TypeVar("T")
 
 
-def read(path: Path, kind: type[T]) -> T:
+def read_yaml(path: Path, kind: type[T]) -> T:
     """What the file holds; raises :class:`SettingsError` that names file and field."""
     try:
         return msgspec.convert(yaml.safe_load(path.read_text()), kind)

@@ -13,7 +13,7 @@ from marquee.errors import TrainingDataError
 COLUMNS = ("user_id", "movie_id", "value", "time")
 
 
-def refuse_unsound(ratings: pd.DataFrame, rating_min: float, rating_max: float) -> None:
+def validate_ratings(ratings: pd.DataFrame, rating_min: float, rating_max: float) -> None:
     """Raise :class:`TrainingDataError` for ratings that are not finite, outside ``[rating_min, rating_max]``,
     or without an id."""
     values = ratings["value"].to_numpy(np.float64)
@@ -24,14 +24,14 @@ def refuse_unsound(ratings: pd.DataFrame, rating_min: float, rating_max: float) 
     _refuse(ratings, nameless.to_numpy(), "lack a user or a film")
 
 
-def learnable(ratings: pd.DataFrame) -> pd.DataFrame:
+def drop_duplicate_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
     """The newest rating of each pair; raises :class:`TrainingDataError` if none is, or all are one number."""
     if ratings.empty:
         raise TrainingDataError(
             "there are no ratings to learn from: give base data (--base; `marquee data fetch` brings some), "
             "or a database that holds ratings"
         )
-    kept = newest_of_each_pair(ratings)
+    kept = latest_per_pair(ratings)
     if kept["value"].nunique() == 1:
         raise TrainingDataError(
             f"all {len(kept)} ratings are {kept['value'].iloc[0]:g}: nothing can be learnt from a constant"
@@ -39,13 +39,13 @@ def learnable(ratings: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def newest_of_each_pair(frame: pd.DataFrame) -> pd.DataFrame:
+def latest_per_pair(frame: pd.DataFrame) -> pd.DataFrame:
     """One row for each (user, film): the newest, and of several at one moment the highest."""
     in_order = frame.sort_values(["time", "user_id", "movie_id", "value"], kind="stable")
     return in_order.drop_duplicates(["user_id", "movie_id"], keep="last")
 
 
-def trusted_films(frames: Sequence[pd.DataFrame], listed: Set[str], enough_users: int) -> set[str]:
+def known_movies(frames: Sequence[pd.DataFrame], listed: Set[str], enough_users: int) -> set[str]:
     """The films that the base data list, or that ``enough_users`` different users rated or watched.
 
     A corrupted line may name a film that does not exist: such ids come once each, and must never be

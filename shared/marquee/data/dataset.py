@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from marquee.data.side_information import Blocks, Facts
+from marquee.data.side_information import Blocks, SideInformation
 
 Rows = NDArray[np.bool_]
 
@@ -58,14 +58,14 @@ class Dataset:
         viewings: pd.DataFrame,
         rating_min: float,
         rating_max: float,
-        facts: Facts | None = None,
+        facts: SideInformation | None = None,
     ) -> Dataset:
         """From checked frames of user_id, movie_id, value, time; the ids come sorted as text."""
         user_ids = sorted({*ratings["user_id"], *viewings["user_id"]})
         movie_ids = sorted({*ratings["movie_id"], *viewings["movie_id"]})
         rated = _interactions(ratings, user_ids, movie_ids)
         watched = _interactions(viewings, user_ids, movie_ids)
-        known = facts or Facts()
+        known = facts or SideInformation()
         return cls(
             user_ids,
             movie_ids,

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from marquee.registry.trained_model import Histories, TrainedModel
-from marquee.config.atomic_file import whole_directory
+from marquee.config.atomic_file import atomic_directory
 from marquee.data.dataset import Dataset, Interactions
 from marquee.data.deterministic_io import read_array, write_array
 
@@ -21,7 +21,7 @@ _BLOCKS = ("user_features", "film_features")
 
 def write_dataset(directory: Path, dataset: Dataset) -> None:
     """Put ``dataset`` at ``directory``, whole."""
-    with whole_directory(directory) as out:
+    with atomic_directory(directory) as out:
         scalars = {
             "user_ids": list(dataset.user_ids),
             "movie_ids": list(dataset.movie_ids),
@@ -49,7 +49,7 @@ def read_dataset(directory: Path) -> Dataset:
 
 def write_model(directory: Path, model: TrainedModel) -> None:
     """Put ``model`` at ``directory``, whole: its arrays bit for bit, its numbers as JSON holds them."""
-    with whole_directory(directory) as out:
+    with atomic_directory(directory) as out:
         scalars = {}
         for name in (field.name for field in fields(TrainedModel)):
             value = getattr(model, name)

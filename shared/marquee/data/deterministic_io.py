@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marquee.errors import TrainingDataError
-from marquee.config.atomic_file import whole
+from marquee.config.atomic_file import atomic_path
 
 Document = TypeVar("Document", bound=msgspec.Struct)
 
@@ -64,7 +64,7 @@ def read_texts(path: Path, key: str) -> dict[str, dict[str, str]]:
 def write_json(path: Path, value: Any) -> None:
     """``value`` with its names sorted, indented, and put in place whole."""
     data = msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2)
-    with whole(path) as aside:
+    with atomic_path(path) as aside:
         aside.write_bytes(data + b"\n")
 
 

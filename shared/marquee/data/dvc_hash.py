@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def of(path: Path) -> str:
+def hash_path(path: Path) -> str:
     """The MD5 of a file, or of the listing of a directory with ``.dir`` behind it, as in ``dvc.lock``."""
-    return of_file(path) if path.is_file() else hashlib.md5(listing(path)).hexdigest() + ".dir"
+    return hash_file(path) if path.is_file() else hashlib.md5(directory_listing(path)).hexdigest() + ".dir"
 
 
-def of_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """The MD5 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def listing(directory: Path) -> bytes:
+def directory_listing(directory: Path) -> bytes:
     """What DVC stores for a directory: the hash and the relative name of each file, in order of name."""
-    entries = [{"md5": of_file(path), "relpath": name} for name, path in files(directory)]
+    entries = [{"md5": hash_file(path), "relpath": name} for name, path in files(directory)]
     return json.dumps(entries, sort_keys=True).encode()
 
 

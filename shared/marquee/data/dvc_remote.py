@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.errors import ObjectNotFound, PreconditionFailed, TrainingDataError
 from marquee.data import dvc_hash
-from marquee.config.atomic_file import whole, whole_directory
+from marquee.config.atomic_file import atomic_path, atomic_directory
 
 _PIECE = 8 << 20
 
@@ -25,14 +25,14 @@ def push(store: ObjectStore, path: Path) -> str:
     The listing comes last: a hash that can be found can be fetched, whenever this is killed.
     """
     if path.is_file():
-        return _put(store, dvc_hash.of_file(path), path)
+        return _put(store, dvc_hash.hash_file(path), path)
     for _, file in dvc_hash.files(path):
-        _put(store, dvc_hash.of_file(file), file)
-    listing = dvc_hash.listing(path)
+        _put(store, dvc_hash.hash_file(file), file)
+    listing = dvc_hash.directory_listing(path)
     return _put(store, f"{hashlib.md5(listing).hexdigest()}.dir", listing)
 
 
-def holds(store: ObjectStore, content: str) -> bool:
+def contains(store: ObjectStore, content: str) -> bool:
     """Whether the remote has this hash."""
     try:
         store.read_range(_name(content), 0, 1)
@@ -47,16 +47,16 @@ def fetch(store: ObjectStore, content: str, path: Path) -> None:
     Raises ``ObjectNotFound``, and :class:`TrainingDataError` for bytes that are not those of the hash.
     """
     if not content.endswith(".dir"):
-        with whole(path) as out:
+        with atomic_path(path) as out:
             _get(store, content, out)
         return
-    with whole_directory(path) as out:
+    with atomic_directory(path) as out:
         for entry in json.loads(_listing(store, content)):
             _get(store, entry["md5"], out / _inside(entry["relpath"], content))
 
 
 def _put(store: ObjectStore, content: str, data: Path | bytes) -> str:
-    if not holds(store, content):
+    if not contains(store, content):
         try:
             store.put_new(_name(content), data)
         except PreconditionFailed:

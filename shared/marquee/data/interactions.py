@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.scoring.interaction_weights import LIKED, TRIED_MINUTES, between, film_weight
+from marquee.scoring.interaction_weights import LIKED, TRIED_MINUTES, between, interaction_weight
 from marquee.data.dataset import Dataset
 
 # How much a film should be recommended to whom it is known to suit: the ranking head's targets. As the
@@ -18,7 +18,7 @@ _TARGET_WATCHED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class WeightedInteractions:
     """One row for each (user, film) that was rated or watched, in order of user, then time, then item.
 
     ``ratings``: NaN where the film was only watched. ``weights``: how much the film says of the user's taste;
@@ -33,7 +33,7 @@ class Evidence:
     times: NDArray[np.int64]
 
 
-def gather(dataset: Dataset) -> Evidence:
+def weigh_interactions(dataset: Dataset) -> WeightedInteractions:
     """All evidence there is. Where a film was both rated and watched only the rating speaks: who watched it
     to the end and gave it one star did not like it."""
     rated = dataset.ratings
@@ -44,8 +44,8 @@ def gather(dataset: Dataset) -> Evidence:
         (rated.items, watched.items),
         (rated.values, np.full(len(watched), np.nan)),
         (
-            _by_value(rated.values, lambda rating: film_weight(rating, None, low, high)),
-            _by_value(watched.values, lambda minute: film_weight(None, int(minute), low, high)),
+            _by_value(rated.values, lambda rating: interaction_weight(rating, None, low, high)),
+            _by_value(watched.values, lambda minute: interaction_weight(None, int(minute), low, high)),
         ),
         (
             _by_value(rated.values, lambda rating: between(_TARGET_BY_RATING, rating, low, high)),
@@ -55,10 +55,10 @@ def gather(dataset: Dataset) -> Evidence:
     )
     users, items, *rest = (np.concatenate(pair) for pair in columns)
     order = np.lexsort((items, rest[-1], users))
-    return Evidence(users[order], items[order], *(column[order] for column in rest))
+    return WeightedInteractions(users[order], items[order], *(column[order] for column in rest))
 
 
-def liked_from(dataset: Dataset) -> float:
+def like_threshold(dataset: Dataset) -> float:
     """The rating from which a film counts as liked."""
     return dataset.rating_min + LIKED * (dataset.rating_max - dataset.rating_min)
 

@@ -96,7 +96,7 @@ def tables_from_wheel(wheel: Path) -> dict[str, bytes]:
             ratings, users, movies = (_table(archive, kind) for kind in ("inter", "user", "item"))
     except (KeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise TrainingDataError(f"{wheel.name} does not hold MovieLens 100K as expected: {error}") from error
-    films = catalogue(movies)
+    films = build_catalogue(movies)
     movie_ids = {number: film[0] for number, film in films.items()}
     rated = sorted(([u, movie_ids[i], r, t] for u, i, r, t in ratings), key=lambda x: (int(x[3]), x[:2]))
     return {
@@ -106,7 +106,7 @@ def tables_from_wheel(wheel: Path) -> dict[str, bytes]:
     }
 
 
-def catalogue(movies: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+def build_catalogue(movies: Sequence[Sequence[str]]) -> dict[str, list[str]]:
     """MovieLens' item number -> movie_id, title, year ("" where unknown), genres (with ``|`` between).
 
     The ids are distinct: where two films have one title and year, the later one's year is doubled,

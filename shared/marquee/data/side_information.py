@@ -12,7 +12,7 @@ Blocks = tuple[NDArray[np.float64], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class SideInformation:
     """By id, what is known; each value is text, and "" or a missing id is unknown.
 
     ``users``: age, gender, occupation and zip. ``films``: year, and genres with ``|`` between them.
@@ -39,9 +39,9 @@ class Facts:
             one_hot([_era(row.get("year", "")) for row in known]),
         )
 
-    def merged(self, newer: Facts) -> Facts:
+    def merged(self, newer: SideInformation) -> SideInformation:
         """Both; where both know an id, what ``newer`` says."""
-        return Facts({**self.users, **newer.users}, {**self.films, **newer.films})
+        return SideInformation({**self.users, **newer.users}, {**self.films, **newer.films})
 
 
 def by_id(rows: Iterable[Mapping[str, str]], key: str) -> dict[str, Mapping[str, str]]:

@@ -12,15 +12,15 @@ from marquee.errors import TrainingDataError
 from marquee.db.pool import Database
 from marquee.config import atomic_file
 from marquee.data import deterministic_io
-from marquee.data.side_information import Facts
-from marquee.data.sources import Source, no_rows, read_base, read_database
+from marquee.data.side_information import SideInformation
+from marquee.data.sources import SourceData, empty_interactions, read_base, read_database
 
 BASE, LIVE, VIEWINGS = "base.parquet", "live.parquet", "viewings.parquet"
 USERS, FILMS, ABOUT = "users.parquet", "films.parquet", "snapshot.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SnapshotRequest:
     """What to learn from: events before ``until``, of the base data only the first ``base_fraction``.
 
     ``rating_max``: the top of the stream's scale, on which the model will rate.
@@ -32,7 +32,7 @@ class Request:
     rating_max: float
 
 
-class About(msgspec.Struct, frozen=True):
+class SnapshotInfo(msgspec.Struct, frozen=True):
     """``snapshot.json``. ``files``: name of each base file -> its SHA-256."""
 
     until: datetime
@@ -46,23 +46,23 @@ class About(msgspec.Struct, frozen=True):
 class Snapshot:
     """The base data on their own scale, and what came in since on the stream's."""
 
-    about: About
-    base: Source
-    live: Source
+    about: SnapshotInfo
+    base: SourceData
+    live: SourceData
 
 
-def take(request: Request, database: Database | None, directory: Path) -> None:
+def write_snapshot(request: SnapshotRequest, database: Database | None, directory: Path) -> None:
     """Read base data and database, and put the snapshot at ``directory``, whole.
 
     The base data are a file of their own: it stays the same while the live part grows.
     """
-    nothing = Source(no_rows(), no_rows())
+    nothing = SourceData(empty_interactions(), empty_interactions())
     base = read_base(request.base, request.until, request.base_fraction) if request.base else nothing
     live = read_database(database, request.until) if database else nothing
-    about = About(
+    about = SnapshotInfo(
         request.until, request.base_fraction, request.rating_max, database is not None, dict(base.hashes)
     )
-    with atomic_file.whole_directory(directory) as out:
+    with atomic_file.atomic_directory(directory) as out:
         deterministic_io.write_interactions(out / BASE, base.ratings)
         deterministic_io.write_interactions(out / LIVE, live.ratings)
         deterministic_io.write_interactions(out / VIEWINGS, live.viewings)
@@ -71,19 +71,19 @@ def take(request: Request, database: Database | None, directory: Path) -> None:
         (out / ABOUT).write_bytes(msgspec.json.encode(about))
 
 
-def read(directory: Path) -> Snapshot:
+def read_snapshot(directory: Path) -> Snapshot:
     """The snapshot at ``directory``; raises :class:`TrainingDataError` where it is not of this form."""
     try:
-        about = msgspec.json.decode((directory / ABOUT).read_bytes(), type=About)
+        about = msgspec.json.decode((directory / ABOUT).read_bytes(), type=SnapshotInfo)
     except (OSError, msgspec.MsgspecError) as error:
         raise TrainingDataError(f"{directory} holds no snapshot that can be read: {error}") from error
-    facts = Facts(
+    facts = SideInformation(
         deterministic_io.read_texts(directory / USERS, "user_id"), deterministic_io.read_texts(directory / FILMS, "movie_id")
     )
     base = deterministic_io.read_interactions(directory / BASE)
     live, viewings = (deterministic_io.read_interactions(directory / name) for name in (LIVE, VIEWINGS))
     return Snapshot(
         about,
-        Source(base, no_rows(), frozenset(facts.films), tuple(about.files.items()), facts),
-        Source(live, viewings),
+        SourceData(base, empty_interactions(), frozenset(facts.films), tuple(about.files.items()), facts),
+        SourceData(live, viewings),
     )

@@ -16,7 +16,7 @@ from marquee.errors import TrainingDataError
 from marquee.db import user_history
 from marquee.db.pool import Database
 from marquee.data.base_checks import COLUMNS
-from marquee.data.side_information import Facts, by_id
+from marquee.data.side_information import SideInformation, by_id
 
 _CHUNK = 100_000
 _MICROSECONDS = 1_000_000
@@ -24,7 +24,7 @@ _DTYPES = {"user_id": "object", "movie_id": "object", "value": "float64", "time"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceData:
     """Frames of user_id, movie_id, value and time (microseconds since 1970, UTC), and where they are from.
 
     ``films``: the catalogue, as far as this source lists one. ``hashes``: name and SHA-256 of each file read.
@@ -34,9 +34,9 @@ class Source:
     viewings: pd.DataFrame
     films: frozenset[str] = frozenset()
     hashes: tuple[tuple[str, str], ...] = ()
-    facts: Facts = Facts()
+    facts: SideInformation = SideInformation()
 
-    def on_scale(self, low: float, high: float, new_high: float) -> Source:
+    def on_scale(self, low: float, high: float, new_high: float) -> SourceData:
         """Ratings of ``low..high`` on ``low..new_high``, evenly stretched."""
         if high == new_high:
             return self
@@ -44,12 +44,12 @@ class Source:
         return replace(self, ratings=self.ratings.assign(value=values))
 
 
-def no_rows() -> pd.DataFrame:
+def empty_interactions() -> pd.DataFrame:
     """A frame with the columns and no row."""
     return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in _DTYPES.items()})
 
 
-def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source:
+def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> SourceData:
     """``ratings.csv`` (user_id, movie_id, rating, time in seconds) and, where there is one, ``movies.csv``.
 
     ``users.csv`` may say more of the users. Only ratings before ``until``, and of those in the file only the
@@ -85,20 +85,20 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source
         *(directory / name for name in ("users.csv", "movies.csv") if (directory / name).is_file()),
     ]
     hashes = tuple((f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files)
-    facts = Facts(by_id(users, "user_id"), by_id(films, "movie_id"))
-    return Source(ratings, no_rows(), frozenset(facts.films) | set(ratings["movie_id"]), hashes, facts)
+    facts = SideInformation(by_id(users, "user_id"), by_id(films, "movie_id"))
+    return SourceData(ratings, empty_interactions(), frozenset(facts.films) | set(ratings["movie_id"]), hashes, facts)
 
 
-def read_database(database: Database, until: datetime) -> Source:
+def read_database(database: Database, until: datetime) -> SourceData:
     """Every rating and viewing before ``until``, fetched in pieces."""
-    return Source(
+    return SourceData(
         _collect(user_history.ratings_until(database, until)), _collect(user_history.viewings_until(database, until))
     )
 
 
-def together(first: Source, second: Source) -> Source:
+def merge_sources(first: SourceData, second: SourceData) -> SourceData:
     """Both, one after the other."""
-    return Source(
+    return SourceData(
         _concat(first.ratings, second.ratings),
         _concat(first.viewings, second.viewings),
         first.films | second.films,
@@ -109,7 +109,7 @@ def together(first: Source, second: Source) -> Source:
 
 def _concat(*frames: pd.DataFrame) -> pd.DataFrame:
     filled = [frame for frame in frames if not frame.empty]
-    return pd.concat(filled, ignore_index=True) if filled else no_rows()
+    return pd.concat(filled, ignore_index=True) if filled else empty_interactions()
 
 
 def _table(path: Path) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ class Split:
     test: Interactions
 
 
-def newest(dataset: Dataset, fraction: float) -> Split:
+def temporal_holdout(dataset: Dataset, fraction: float) -> Split:
     """The newest ``fraction`` of the ratings against all that came before, cut at one moment for everybody.
 
     Every rating of the test is later than all that is learnt from, viewings included; ratings of the
@@ -38,19 +38,19 @@ def newest(dataset: Dataset, fraction: float) -> Split:
     return Split(f"newest {fraction:.0%}", train, dataset.ratings.where(times >= cut))
 
 
-def after(dataset: Dataset, time: int) -> Split:
+def split_at_time(dataset: Dataset, time: int) -> Split:
     """What came after ``time`` (microseconds since 1970) against all up to it; the test may be empty."""
     later = dataset.ratings.times > time
     train = dataset.without_ratings(later).viewings_before(time + 1)
     return Split("ratings since the serving model was trained", train, dataset.ratings.where(later))
 
 
-def microseconds(time: datetime) -> int:
+def to_microseconds(time: datetime) -> int:
     """Since 1970, UTC, exactly: ``timestamp()`` would round."""
     return (time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
-def last_of_each_user(dataset: Dataset, fraction: float) -> Split:
+def per_user_holdout(dataset: Dataset, fraction: float) -> Split:
     """Each user's latest ``fraction`` (rounded down) against his earlier ones."""
     ratings = dataset.ratings
     order = np.argsort(ratings.users, kind="stable")  # The rows are in order of time already.
@@ -63,7 +63,7 @@ def last_of_each_user(dataset: Dataset, fraction: float) -> Split:
     )
 
 
-def folds(dataset: Dataset, n_folds: int, seed: int) -> Iterator[Split]:
+def k_folds(dataset: Dataset, n_folds: int, seed: int) -> Iterator[Split]:
     """``n_folds`` random folds; each rating is in the test of exactly one."""
     shuffled = np.random.default_rng(seed).permutation(len(dataset.ratings))
     for number, rows in enumerate(np.array_split(shuffled, n_folds)):

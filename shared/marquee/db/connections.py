@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 
-from marquee.config.fields import masked
+from marquee.config.fields import mask_password
 from marquee.errors import DatabaseRefused, DatabaseUnavailable, DataRefused
 
 # Refusals that no repetition mends. All else (network, shutdown, disk full, deadlock, deadline) may pass.
@@ -33,7 +33,7 @@ def connect(url: str, timeout_s: float, *, asynchronous: bool = False) -> Any:
             async_=asynchronous,
         )
     except psycopg2.Error as error:
-        raise DatabaseUnavailable(f"No connection to {masked(url)}: {_one_line(error)}") from error
+        raise DatabaseUnavailable(f"No connection to {mask_password(url)}: {_one_line(error)}") from error
 
 
 def is_alive(connection: Any) -> bool:

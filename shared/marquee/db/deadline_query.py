@@ -22,7 +22,7 @@ from marquee.errors import DatabaseUnavailable
 Rows = list[tuple[Any, ...]]
 
 
-class Reader:
+class DeadlineConnection:
     """One connection, made when it is first needed, that threads use in turn.
 
     A connection that takes longer than one deadline goes on being made, for the calls after.

@@ -10,7 +10,7 @@ from marquee.db.pool import Database
 
 
 @dataclass(frozen=True, slots=True)
-class LineCounts:
+class RecordCounts:
     """Rows by table. ``lines`` is what every line of the stream must add up to.
 
     ``next_offsets`` maps (topic, partition) of each topic's newest incarnation to the offset after the
@@ -54,12 +54,12 @@ WHERE stream IN (SELECT max(stream) FROM streams GROUP BY topic) ORDER BY topic,
 _OTHERS = "SELECT (SELECT count(*) FROM impressions), (SELECT count(*) FROM rejected_events)"
 
 
-def counts(database: Database) -> LineCounts:
+def count_records(database: Database) -> RecordCounts:
     """Count the rows: exact, all of one moment, and as slow as the tables are long."""
     return _count(database, _COUNTS)
 
 
-def totals(database: Database) -> LineCounts:
+def count_all(database: Database) -> RecordCounts:
     """The same, but with the lines by table from running counters, and so quick at any size.
 
     What retention has removed since still counts.
@@ -67,12 +67,12 @@ def totals(database: Database) -> LineCounts:
     return _count(database, _TOTALS)
 
 
-def _count(database: Database, lines: str) -> LineCounts:
+def _count(database: Database, lines: str) -> RecordCounts:
     with database.transaction() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         watches, ratings, requests, accounts, quarantine = _rows(cursor, lines)[0]
         impressions, rejected = _rows(cursor, _OTHERS)[0]
-        return LineCounts(
+        return RecordCounts(
             watches=watches,
             ratings=ratings,
             recommendation_requests=requests,

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 
-def numbers(values: Iterable[int | str]) -> str:
+def number_array(values: Iterable[int | str]) -> str:
     """The literal of an integer array."""
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def times(values: Iterable[datetime]) -> str:
+def time_array(values: Iterable[datetime]) -> str:
     """The literal of a timestamptz array, of aware times."""
     return "{" + ",".join([value.isoformat() for value in values]) + "}"
 
 
-def texts(values: Sequence[str]) -> str:
+def text_array(values: Sequence[str]) -> str:
     """The literal of a text array; NUL, which PostgreSQL cannot hold, must not be in it."""
     if not values:
         return "{}"
@@ -31,6 +31,6 @@ def texts(values: Sequence[str]) -> str:
     return '{"' + joined + '"}'
 
 
-def binaries(values: Sequence[bytes]) -> str:
+def binary_array(values: Sequence[bytes]) -> str:
     """The literal of a bytea array."""
     return "{" + ",".join(['"\\\\x' + value.hex() + '"' for value in values]) + "}"

@@ -16,9 +16,9 @@ from weakref import WeakMethod
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from marquee.config.fields import masked
+from marquee.config.fields import mask_password
 from marquee.db.connections import connect, is_alive, translate
-from marquee.db.deadline_query import Reader, Rows
+from marquee.db.deadline_query import DeadlineConnection, Rows
 from marquee.errors import DatabaseUnavailable
 
 _BEGIN = "BEGIN; SET LOCAL statement_timeout = %s; SET LOCAL idle_in_transaction_session_timeout = %s"
@@ -52,7 +52,7 @@ class Database:
         self._connect_timeout_s = connect_timeout_s
         self._wait_s = wait_s
         self._statement_timeout_ms = statement_timeout_ms
-        self._reader = Reader(url, connect_timeout_s)
+        self._reader = DeadlineConnection(url, connect_timeout_s)
         self._idle: list[Any] = []
         self._inherited: list[Any] = []
         self._begin_process()
@@ -60,7 +60,7 @@ class Database:
         os.register_at_fork(after_in_child=lambda: (method := begin()) and method())
 
     def __repr__(self) -> str:
-        return f"Database({masked(self.url)!r})"
+        return f"Database({mask_password(self.url)!r})"
 
     @contextmanager
     def transaction(self, *, deadline_ms: int | None = None) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from marquee.db.pool import Database
 
 LEASE = timedelta(hours=2)
 """Longer than a retraining may run (``timeout_s`` in infra/schedules.yaml)."""
-ASK_AGAIN = timedelta(hours=24)
+REQUEST_INTERVAL = timedelta(hours=24)
 """A model that was refused leaves the old one serving, and the reason standing."""
 
 _OPEN = """(taken IS NULL OR taken <= %(now)s - %(lease)s AND NOT EXISTS (
@@ -32,7 +32,7 @@ UPDATE retrain_requests SET taken = %(now)s, run = %(run)s WHERE time <= %(now)s
 RETURNING reason"""  # noqa: S608
 
 
-def ask(database: Database, check: str, version: str, reason: str, now: datetime) -> bool:
+def request_retrain(database: Database, check: str, version: str, reason: str, now: datetime) -> bool:
     """Ask for a retraining because of ``check``, while ``version`` serves; whether that was a new request."""
     parameters = {
         "check": check,
@@ -40,21 +40,21 @@ def ask(database: Database, check: str, version: str, reason: str, now: datetime
         "reason": reason,
         "now": now,
         "lease": LEASE,
-        "again": ASK_AGAIN,
+        "again": REQUEST_INTERVAL,
     }
     with database.transaction() as cursor:
         cursor.execute(_ASK, parameters)
         return bool(cursor.rowcount)
 
 
-def asked(database: Database, now: datetime) -> list[str]:
+def pending(database: Database, now: datetime) -> list[str]:
     """The reasons of the open requests, oldest first."""
     with database.transaction() as cursor:
         cursor.execute(_FIND, {"now": now, "lease": LEASE})
         return [reason for (reason,) in cursor.fetchall()]
 
 
-def take(database: Database, run: str, now: datetime) -> list[str]:
+def claim(database: Database, run: str, now: datetime) -> list[str]:
     """Let ``run`` answer the open requests; the reasons of those that no other run was quicker to take."""
     with database.transaction() as cursor:
         cursor.execute(_TAKE, {"run": run, "now": now, "lease": LEASE})

@@ -23,7 +23,7 @@ FROM retrainings ORDER BY started DESC, run LIMIT %s"""
 
 
 @dataclass(frozen=True, slots=True)
-class Retraining:
+class RetrainRun:
     """One run. ``outcome`` is "released", "trained" (and not meant to be released),
     "held" (good enough, while an experiment runs), "refused" or "failed",
     and ``reason`` says why.
@@ -42,7 +42,7 @@ class Retraining:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def record(database: Database, retraining: Retraining) -> None:
+def record_run(database: Database, retraining: RetrainRun) -> None:
     """Keep ``retraining``; the same run again replaces what was kept of it."""
     row = retraining
     metrics = msgspec.json.encode(dict(row.metrics)).decode()
@@ -51,8 +51,8 @@ def record(database: Database, retraining: Retraining) -> None:
         cursor.execute(_RECORD, (*values, metrics))
 
 
-def latest(database: Database, limit: int = 10) -> list[Retraining]:
+def latest_runs(database: Database, limit: int = 10) -> list[RetrainRun]:
     """The newest ``limit`` runs, newest first."""
     with database.transaction() as cursor:
         cursor.execute(_LATEST, (limit,))
-        return [Retraining(*row) for row in cursor.fetchall()]
+        return [RetrainRun(*row) for row in cursor.fetchall()]

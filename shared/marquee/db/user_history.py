@@ -10,7 +10,7 @@ from marquee.db.pool import Database
 
 
 @dataclass(frozen=True, slots=True)
-class RatedFilm:
+class RatedMovie:
     """One film that a user rated."""
 
     movie_id: str
@@ -19,7 +19,7 @@ class RatedFilm:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedFilm:
+class WatchedMovie:
     """One film that a user watched, up to ``last_minute``."""
 
     movie_id: str
@@ -31,8 +31,8 @@ class WatchedFilm:
 class History:
     """What one user did, newest first."""
 
-    ratings: tuple[RatedFilm, ...]
-    watched: tuple[WatchedFilm, ...]
+    ratings: tuple[RatedMovie, ...]
+    watched: tuple[WatchedMovie, ...]
 
 
 # At most this much of a user's history is read for an answer: the newest.
@@ -81,17 +81,17 @@ def user_history(database: Database, user_id: str, since: datetime | None, deadl
     DatabaseUnavailable when the deadline passes.
     """
     parameters = {"user_id": user_id, "since": since or "-infinity", "newest": _NEWEST}
-    ratings: dict[str, RatedFilm] = {}
-    watched: list[WatchedFilm] = []
+    ratings: dict[str, RatedMovie] = {}
+    watched: list[WatchedMovie] = []
     for is_rating, movie_id, value, time in database.read(_HISTORY, parameters, deadline_ms=deadline_ms):
         if is_rating:
-            ratings.setdefault(movie_id, RatedFilm(movie_id, value, time))
+            ratings.setdefault(movie_id, RatedMovie(movie_id, value, time))
         else:
-            watched.append(WatchedFilm(movie_id, value, time))
+            watched.append(WatchedMovie(movie_id, value, time))
     return History(tuple(ratings.values()), tuple(watched))
 
 
-def popular(database: Database, limit: int, deadline_ms: int = 5_000) -> list[tuple[str, float]]:
+def popular_movies(database: Database, limit: int, deadline_ms: int = 5_000) -> list[tuple[str, float]]:
     """The ``limit`` films most watched and rated of late, best first, with a score above 0."""
     rows = database.read(_POPULAR, (limit,), deadline_ms=deadline_ms)
     return [(movie_id, score) for movie_id, score in rows]

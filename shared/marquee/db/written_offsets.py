@@ -67,7 +67,7 @@ _ranges = re.compile(r"\[(\d+),(\d+)\)").findall
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class WrittenOffsets:
     """What a partition's entry says about one batch. ``covered``: the offsets that the batch answers for;
     ``written``: those from its ``first`` to before ``after`` that are known."""
 
@@ -88,7 +88,7 @@ class Entry:
         return [record for record in records if record.offset >= ends[bisect_right(firsts, record.offset)]]
 
 
-def open_entry(cursor: Any, batch: StreamBatch) -> Entry:
+def load_for_batch(cursor: Any, batch: StreamBatch) -> WrittenOffsets:
     """The entry of the batch's partition, held until the transaction ends; made if there is none."""
     first, after = batch.records[0].offset, batch.records[-1].offset + 1
     place = {
@@ -107,7 +107,7 @@ def open_entry(cursor: Any, batch: StreamBatch) -> Entry:
     stream, written, unfolded, unfolded_s = row
     covered = _covered(batch)
     known, left = read_ranges(written), read_ranges(unfolded)
-    return Entry(stream, batch.partition, first, after, covered, known, left, unfolded_s)
+    return WrittenOffsets(stream, batch.partition, first, after, covered, known, left, unfolded_s)
 
 
 def _covered(batch: StreamBatch) -> Ranges:
@@ -120,38 +120,38 @@ def _covered(batch: StreamBatch) -> Ranges:
     return tuple(zip([offsets[0], *starts], [*ends, offsets[-1] + 1], strict=True))
 
 
-def note(cursor: Any, entry: Entry, counts: dict[str, int], unfolded: Ranges) -> None:
+def save(cursor: Any, entry: WrittenOffsets, counts: dict[str, int], unfolded: Ranges) -> None:
     """Note the batch as written, so many new rows of each kind, and what is left to be folded."""
     place = {
         "stream": entry.stream,
         "partition": entry.partition,
         "after": entry.after,
-        "covered": text(entry.covered),
-        "unfolded": text(unfolded),
+        "covered": to_multirange(entry.covered),
+        "unfolded": to_multirange(unfolded),
     }
     cursor.execute(_NOTE, counts | place)
 
 
-def note_delivery(cursor: Any, entry: Entry, batch: StreamBatch, new: int) -> None:
+def record_delivery(cursor: Any, entry: WrittenOffsets, batch: StreamBatch, new: int) -> None:
     """Count a delivery, of whose lines so many were new, in its minute."""
     counts = {"lines": len(batch.records), "again": len(batch.records) - new}
     place = {"stream": entry.stream, "partition": entry.partition}
     cursor.execute(_DELIVERY, counts | place | {"oldest_ms": batch.records[0].timestamp_ms})
 
 
-def hold(cursor: Any, stream: int, partition: int) -> None:
+def lock_partition(cursor: Any, stream: int, partition: int) -> None:
     """Hold a partition's entry until the transaction ends."""
     place = (stream, partition)
     cursor.execute("SELECT FROM progress WHERE stream = %s AND partition = %s FOR UPDATE", place)
 
 
-def recount(cursor: Any, stream: int, partition: int, changes: dict[str, int]) -> None:
+def adjust_counts(cursor: Any, stream: int, partition: int, changes: dict[str, int]) -> None:
     """Add to the running totals of rows by table; what is negative is taken away."""
     sums = ", ".join(f"{table} = {table} + {change:d}" for table, change in changes.items())
     cursor.execute(f"UPDATE progress SET {sums} WHERE stream = %s AND partition = %s", (stream, partition))  # noqa: S608
 
 
-def take_unfolded(cursor: Any, stream: int, partition: int) -> Ranges:
+def take_unaggregated(cursor: Any, stream: int, partition: int) -> Ranges:
     """What is to be folded of a partition, noted as folded by this transaction."""
     place = (stream, partition)
     cursor.execute("SELECT unfolded FROM progress WHERE stream = %s AND partition = %s FOR UPDATE", place)
@@ -163,12 +163,12 @@ def take_unfolded(cursor: Any, stream: int, partition: int) -> Ranges:
     return read_ranges(unfolded)
 
 
-def length(ranges: Ranges) -> int:
+def count_offsets(ranges: Ranges) -> int:
     """How many offsets they hold."""
     return sum(after - first for first, after in ranges)
 
 
-def joined(ranges: Ranges, first: int, after: int) -> Ranges:
+def union(ranges: Ranges, first: int, after: int) -> Ranges:
     """The same with one more range, joined with what it touches; they may come in any order."""
     apart = [known for known in ranges if known[1] < first or known[0] > after]
     touched = [known for known in ranges if known not in apart]
@@ -176,7 +176,7 @@ def joined(ranges: Ranges, first: int, after: int) -> Ranges:
     return tuple(sorted([*apart, whole]))
 
 
-def text(ranges: Sequence[tuple[int, int]]) -> str:
+def to_multirange(ranges: Sequence[tuple[int, int]]) -> str:
     """As PostgreSQL writes an int8multirange."""
     return "{" + ",".join(f"[{first},{after})" for first, after in ranges) + "}"
 

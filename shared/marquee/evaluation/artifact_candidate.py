@@ -8,10 +8,10 @@ import numpy as np
 
 from marquee.data.dataset import Dataset
 from marquee.evaluation.baselines import Candidate, Floats, Ints
-from marquee.registry.item_factors import ItemSide, rank
+from marquee.registry.item_factors import ItemFactors, ranking_scores
 from marquee.registry.item_store import read_items
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.user_store import UserRecord, UserSide
+from marquee.registry.user_store import UserRecord, UserStore
 
 SERVING = "serving"
 
@@ -29,7 +29,7 @@ class _InMemory:
         return self._read[name]
 
 
-def candidate(store: ObjectStore, version: str, dataset: Dataset) -> Candidate:
+def load_candidate(store: ObjectStore, version: str, dataset: Dataset) -> Candidate:
     """The artifact ``version``, by the row numbers of ``dataset``.
 
     A user whom it does not know has the prior's mean and is ranked by popularity; a film that it does not
@@ -41,8 +41,8 @@ def candidate(store: ObjectStore, version: str, dataset: Dataset) -> Candidate:
 
 class _Stored:
     def __init__(self, store: ObjectStore, version: str, dataset: Dataset) -> None:
-        self._side: ItemSide = read_items(store, version)
-        self._users = UserSide(_InMemory(store), self._side.manifest)
+        self._side: ItemFactors = read_items(store, version)
+        self._users = UserStore(_InMemory(store), self._side.manifest)
         self._dataset = dataset
         # By the dataset's rows: the row of the artifact; for an unknown film the one after its last.
         nothing = len(self._side.movie_ids)
@@ -67,7 +67,7 @@ class _Stored:
     def _ranked(self, record: UserRecord | None) -> np.ndarray:
         if record is None or not len(record.items):
             return self._side.popularity
-        return rank(self._side, record.items, record.weights)
+        return ranking_scores(self._side, record.items, record.weights)
 
     def _theta(self, record: UserRecord | None) -> np.ndarray:
         return self._side.prior_mean if record is None else np.append(record.vector, np.float32(record.bias))

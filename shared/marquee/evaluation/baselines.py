@@ -27,7 +27,7 @@ class Candidate:
     score: Callable[[Ints], Floats] | None = None
 
 
-def of_model(model: TrainedModel) -> Candidate:
+def model_candidate(model: TrainedModel) -> Candidate:
     """The model in the very numbers that are served: ratings clipped, no history: by popularity."""
     h = model.histories
     shape = (len(model.user_ids), len(model.movie_ids))
@@ -48,16 +48,16 @@ def of_model(model: TrainedModel) -> Candidate:
     return Candidate("model", rate, score)
 
 
-def popularity(model: TrainedModel) -> Candidate:
+def popularity_baseline(model: TrainedModel) -> Candidate:
     """The same list for everybody."""
     return Candidate(
         "popularity", score=lambda users: np.tile(model.popularity.astype(float), (len(users), 1))
     )
 
 
-def bias_only(dataset: Dataset, *, shrinkage: float = biases.SHRINKAGE) -> Candidate:
+def bias_baseline(dataset: Dataset, *, shrinkage: float = biases.SHRINKAGE) -> Candidate:
     """Mean, user bias and film bias, by :func:`marquee.models.biases.of`."""
-    found = biases.of(dataset, shrinkage=shrinkage)
+    found = biases.fit_biases(dataset, shrinkage=shrinkage)
 
     def rate(users: Ints, items: Ints) -> Floats:
         return np.clip(found.predict(users, items), dataset.rating_min, dataset.rating_max)

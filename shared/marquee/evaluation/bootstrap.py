@@ -10,7 +10,7 @@ Floats = NDArray[np.float64]
 _CHUNK = 64  # resamples at a time: memory stays at 64 numbers a user
 
 
-class Figure(msgspec.Struct, frozen=True):
+class Estimate(msgspec.Struct, frozen=True):
     """A number with its interval, and what it was measured on: ``data`` is the SHA-256 of the dataset."""
 
     value: float
@@ -23,18 +23,18 @@ class Figure(msgspec.Struct, frozen=True):
 
 def ratio_of_sums(
     sums: Floats, counts: Floats, *, resamples: int, interval: float, seed: int, data: str, root: bool = False
-) -> Figure:
+) -> Estimate:
     """``sum(sums) / sum(counts)`` over users [n_users], or its square root, with the percentile interval.
 
     The mean of a number a user: ``counts`` all 1. RMSE: squared errors, numbers of ratings, ``root``.
     """
     if not len(sums):
-        return Figure(float("nan"), float("nan"), float("nan"), 0, seed, data)
+        return Estimate(float("nan"), float("nan"), float("nan"), 0, seed, data)
     drawn = np.concatenate(list(_resampled(sums, counts, resamples, seed)))
     low, high = np.quantile(drawn, [(1 - interval) / 2, (1 + interval) / 2])
     numbers = [float(sums.sum() / counts.sum()), float(low), float(high)]
     value, low, high = (number**0.5 if root else number for number in numbers)
-    return Figure(value, low, high, len(sums), seed, data)
+    return Estimate(value, low, high, len(sums), seed, data)
 
 
 def _resampled(sums: Floats, counts: Floats, resamples: int, seed: int) -> list[Floats]:

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 
 from marquee.data.splits import Split
-from marquee.evaluation.baselines import of_model
-from marquee.evaluation.bootstrap import Figure, ratio_of_sums
+from marquee.evaluation.baselines import model_candidate
+from marquee.evaluation.bootstrap import Estimate, ratio_of_sums
 from marquee.evaluation.offline import EvaluationParams, errors_by_user
 from marquee.registry.trained_model import TrainedModel
 
@@ -28,11 +28,11 @@ class Fairness(msgspec.Struct, frozen=True):
     """``rmse``: by kind of group, by group. ``gap``: by kind, from the best to the worst of the groups that
     are large enough."""
 
-    rmse: dict[str, dict[str, Figure]]
+    rmse: dict[str, dict[str, Estimate]]
     gap: dict[str, float]
 
 
-def by_group(
+def evaluate_groups(
     model: TrainedModel,
     split: Split,
     users: Mapping[str, Mapping[str, str]],
@@ -42,7 +42,7 @@ def by_group(
     data: str,
 ) -> Fairness:
     """RMSE with its interval over users, by gender, age band and activity; ``users``: what is known of them."""
-    squared, _, counts = errors_by_user(of_model(model), split.test)
+    squared, _, counts = errors_by_user(model_candidate(model), split.test)
     asked = np.unique(split.test.users)
     before = np.bincount(split.train.ratings.users, minlength=split.train.n_users)[asked]
     known = [users.get(split.train.user_ids[user], {}) for user in asked]
@@ -52,7 +52,7 @@ def by_group(
         "activity": [_band(int(n) - 1, _ACTIVITY, "over 150 ratings") for n in before],
     }
 
-    def figure(rows: np.ndarray) -> Figure:
+    def figure(rows: np.ndarray) -> Estimate:
         return ratio_of_sums(
             squared[rows],
             counts[rows],
@@ -70,7 +70,7 @@ def by_group(
     return Fairness(rmse, {kind: _gap(figures, params.least_users) for kind, figures in rmse.items()})
 
 
-def _gap(figures: Mapping[str, Figure], least_users: int) -> float:
+def _gap(figures: Mapping[str, Estimate], least_users: int) -> float:
     """0 unless two groups are large enough."""
     values = [f.value for group, f in figures.items() if f.users >= least_users and group != UNKNOWN]
     return max(values) - min(values) if values else 0.0

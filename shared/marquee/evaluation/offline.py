@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marquee.data.dataset import Dataset, Interactions
-from marquee.data.interactions import liked_from
+from marquee.data.interactions import like_threshold
 from marquee.data.splits import Split
 from marquee.evaluation import metrics, prediction_intervals
-from marquee.evaluation.baselines import Candidate, bias_only, of_model, popularity
-from marquee.evaluation.bootstrap import Figure, ratio_of_sums
-from marquee.registry.manifest import Band
+from marquee.evaluation.baselines import Candidate, bias_baseline, model_candidate, popularity_baseline
+from marquee.evaluation.bootstrap import Estimate, ratio_of_sums
+from marquee.registry.manifest import ResidualInterval
 from marquee.registry.trained_model import TrainedModel
 
-CUTS = (10, 20)
+CUTOFFS = (10, 20)
 _USERS_AT_ONCE = 512
 Floats = NDArray[np.float64]
 
@@ -41,8 +41,8 @@ class Evaluation(msgspec.Struct, frozen=True):
     ratings: int
     users: int
     known_users: int
-    figures: dict[str, dict[str, Figure]]
-    bands: tuple[Band, ...] = ()
+    figures: dict[str, dict[str, Estimate]]
+    bands: tuple[ResidualInterval, ...] = ()
 
 
 def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: int, data: str) -> Evaluation:
@@ -51,14 +51,14 @@ def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: 
     ``data``: the SHA-256 of the dataset that was split. Ratings: every test rating. Ranking: users who like
     a film in the test (``artifacts.evidence.LIKED``); all films that they have not seen are ranked.
     """
-    candidates = [of_model(model), popularity(model), bias_only(split.train)]
+    candidates = [model_candidate(model), popularity_baseline(model), bias_baseline(split.train)]
     asked = np.unique(split.test.users)
     return Evaluation(
         split.name,
         len(split.test),
         len(asked),
         int(np.isin(asked, split.train.ratings.users).sum()),
-        {c.name: figures(c, split, params, seed, data) for c in candidates},
+        {c.name: compute_metrics(c, split, params, seed, data) for c in candidates},
         prediction_intervals.calibrate(*errors_and_known(candidates[0], split)),
     )
 
@@ -71,11 +71,11 @@ def errors_and_known(candidate: Candidate, split: Split) -> tuple[Floats, NDArra
     return test.values - candidate.rate(test.users, test.items), known
 
 
-def figures(
+def compute_metrics(
     candidate: Candidate, split: Split, params: EvaluationParams, seed: int, data: str
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """All figures of one candidate."""
-    made: dict[str, Figure] = {}
+    made: dict[str, Estimate] = {}
 
     def add(name: str, sums: Floats, counts: Floats, root: bool = False) -> None:
         made[name] = ratio_of_sums(
@@ -122,28 +122,28 @@ class Ranking(NamedTuple):
 def ranking(candidate: Candidate, split: Split) -> Ranking:
     """What ``candidate`` would show to each user who likes a film of the test; films seen are left out."""
     assert candidate.score
-    liked = split.test.where(split.test.values >= liked_from(split.train))
+    liked = split.test.where(split.test.values >= like_threshold(split.train))
     parts = []
     for users in _chunks(np.unique(liked.users)):
         relevant = _matrix(users, [liked], split.train)
         seen = _matrix(users, [split.train.ratings, split.train.viewings], split.train)
-        best = metrics.top(candidate.score(users), seen, max(CUTS))
+        best = metrics.top(candidate.score(users), seen, max(CUTOFFS))
         parts.append((users, best, np.take_along_axis(relevant, best, axis=1), relevant.sum(1)))
     if not parts:
-        shape = (0, max(CUTS))
+        shape = (0, max(CUTOFFS))
         return Ranking(np.empty(0, int), np.empty(shape, int), np.empty(shape, bool), np.empty(0, int))
     return Ranking(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def ranking_by_user(candidate: Candidate, split: Split) -> dict[str, Floats]:
-    """NDCG and recall at each of :data:`CUTS`, of each user who likes a film of the test."""
+    """NDCG and recall at each of :data:`CUTOFFS`, of each user who likes a film of the test."""
     return by_user(ranking(candidate, split))
 
 
 def by_user(found: Ranking) -> dict[str, Floats]:
     """The same of rankings that were made already."""
     values = {}
-    for k in CUTS:
+    for k in CUTOFFS:
         values[f"ndcg@{k}"] = metrics.ndcg(found.hits[:, :k], found.relevant)
         values[f"recall@{k}"] = metrics.recall(found.hits[:, :k], found.relevant)
     return values

@@ -29,7 +29,7 @@ class GateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     margin: float
 
 
-class Verdict(StrEnum):
+class Significance(StrEnum):
     """Beyond its interval or not."""
 
     BETTER = "better"
@@ -38,7 +38,7 @@ class Verdict(StrEnum):
     TOO_FEW = "too few users"
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class PairedComparison(msgspec.Struct, frozen=True):
     """``difference``: of ours less theirs, with the ends of its interval, over ``users``."""
 
     metric: str
@@ -49,41 +49,41 @@ class Comparison(msgspec.Struct, frozen=True):
     low: float
     high: float
     users: int
-    verdict: Verdict
+    verdict: Significance
 
     def __str__(self) -> str:
         return (
             f"{self.metric} {self.ours:.4f} is {self.verdict} than {self.against}'s {self.theirs:.4f}: "
             f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}] over {self.users} users"
-            if self.verdict is not Verdict.TOO_FEW
+            if self.verdict is not Significance.TOO_FEW
             else f"{self.metric} against {self.against}: {self.users} users are too few to tell"
         )
 
 
-def by_rmse(
+def compare_rmse(
     ours: Candidate, theirs: Candidate, split: Split, gate: GateParams, params: EvaluationParams, seed: int
-) -> Comparison:
+) -> PairedComparison:
     """The ratings of ``split.test``; less is better."""
     mine, _, counts = errors_by_user(ours, split.test)
     other, _, _ = errors_by_user(theirs, split.test)
-    return compared(RMSE, theirs.name, (mine, other), counts, gate, params, seed)
+    return paired_bootstrap(RMSE, theirs.name, (mine, other), counts, gate, params, seed)
 
 
-def by_ndcg(
+def compare_ndcg(
     ours: Candidate, theirs: Candidate, split: Split, gate: GateParams, params: EvaluationParams, seed: int
-) -> Comparison:
+) -> PairedComparison:
     """The rankings for the users who like a film of ``split.test``; more is better."""
     mine, other = (ranking_by_user(c, split)[NDCG] for c in (ours, theirs))
-    return compared(NDCG, theirs.name, (mine, other), np.ones(len(mine)), gate, params, seed)
+    return paired_bootstrap(NDCG, theirs.name, (mine, other), np.ones(len(mine)), gate, params, seed)
 
 
-def too_few(metric: str, against: str, users: int) -> Comparison:
+def too_few(metric: str, against: str, users: int) -> PairedComparison:
     """Of so few users that nothing was computed."""
     nan = float("nan")
-    return Comparison(metric, against, nan, nan, nan, nan, nan, users, Verdict.TOO_FEW)
+    return PairedComparison(metric, against, nan, nan, nan, nan, nan, users, Significance.TOO_FEW)
 
 
-def compared(
+def paired_bootstrap(
     metric: str,
     against: str,
     sums: tuple[Floats, Floats],
@@ -91,7 +91,7 @@ def compared(
     gate: GateParams,
     params: EvaluationParams,
     seed: int,
-) -> Comparison:
+) -> PairedComparison:
     """Of sums of ours and of theirs by user, [users] each, over ``counts``; the root of it for :data:`RMSE`."""
     users = len(counts)
     if not users:
@@ -100,22 +100,24 @@ def compared(
     ours, theirs = (float(_figure(metric, weights, s, counts)[0]) for s in sums)
     drawn = _differences(metric, sums, counts, params.resamples, seed)
     low, high = np.quantile(drawn, [(1 - params.interval) / 2, (1 + params.interval) / 2]).tolist()
-    found = Comparison(metric, against, ours, theirs, ours - theirs, low, high, users, Verdict.EQUAL)
+    found = PairedComparison(
+        metric, against, ours, theirs, ours - theirs, low, high, users, Significance.EQUAL
+    )
     return msgspec.structs.replace(found, verdict=_verdict(found, gate))
 
 
-def _verdict(found: Comparison, gate: GateParams) -> Verdict:
+def _verdict(found: PairedComparison, gate: GateParams) -> Significance:
     """A figure that is no number is worse than any other, however few the users."""
     if not np.isfinite(found.ours):
-        return Verdict.WORSE
+        return Significance.WORSE
     if found.users < gate.least_users:
-        return Verdict.TOO_FEW
+        return Significance.TOO_FEW
     more_is_better = found.metric != RMSE
     if found.low > gate.margin:
-        return Verdict.BETTER if more_is_better else Verdict.WORSE
+        return Significance.BETTER if more_is_better else Significance.WORSE
     if found.high < -gate.margin:
-        return Verdict.WORSE if more_is_better else Verdict.BETTER
-    return Verdict.EQUAL
+        return Significance.WORSE if more_is_better else Significance.BETTER
+    return Significance.EQUAL
 
 
 def _differences(

@@ -12,16 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.registry.manifest import Band
+from marquee.registry.manifest import ResidualInterval
 
-SHARE = 0.8
+NOMINAL_COVERAGE = 0.8
 _FROM = (0, 1, 20, 100)
 _ENOUGH = 100  # ratings; a bin with fewer goes with the next one
 
 Floats = NDArray[np.float64]
 
 
-def calibrate(errors: Floats, known: NDArray[np.integer], share: float = SHARE) -> tuple[Band, ...]:
+def calibrate(
+    errors: Floats, known: NDArray[np.integer], share: float = NOMINAL_COVERAGE
+) -> tuple[ResidualInterval, ...]:
     """The bands within which ``share`` of the ratings fall.
 
     ``errors``: rating - prediction; ``known``: how many ratings of the user the model had learnt from. Both
@@ -34,7 +36,7 @@ def calibrate(errors: Floats, known: NDArray[np.integer], share: float = SHARE) 
     bins = (
         (start, errors[(known >= start) & (known < end)]) for start, end in zip(starts, ends, strict=True)
     )
-    return tuple(Band(start, *_quantiles(inside, share)) for start, inside in bins)
+    return tuple(ResidualInterval(start, *_quantiles(inside, share)) for start, inside in bins)
 
 
 def _starts(known: NDArray[np.integer]) -> list[int]:
@@ -48,7 +50,9 @@ def _starts(known: NDArray[np.integer]) -> list[int]:
     return starts
 
 
-def coverage(bands: Sequence[Band], errors: Floats, known: NDArray[np.integer]) -> NDArray[np.bool_]:
+def coverage(
+    bands: Sequence[ResidualInterval], errors: Floats, known: NDArray[np.integer]
+) -> NDArray[np.bool_]:
     """Which of the ratings fall within their band, [n]."""
     which = np.searchsorted([band.known for band in bands], known, side="right") - 1
     below, above = (np.array([getattr(band, side) for band in bands]) for side in ("below", "above"))

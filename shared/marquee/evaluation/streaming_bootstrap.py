@@ -29,7 +29,7 @@ class Accuracy:
     mae: Metric
 
 
-class RunningErrors:
+class StreamingErrors:
     """Sums of errors, and the same sums in each resample."""
 
     def __init__(self) -> None:

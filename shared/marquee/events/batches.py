@@ -31,7 +31,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return b64decode(self.base64 or "", validate=True) if self.text is None else self.text.encode()
 
 
-def record(offset: int, timestamp_ms: int, value: bytes | None) -> Record:
+def make_record(offset: int, timestamp_ms: int, value: bytes | None) -> Record:
     """The record of these bytes, whatever they are; a record without a value is an empty line."""
     try:
         return Record(offset, timestamp_ms, (value or b"").decode())
@@ -39,14 +39,14 @@ def record(offset: int, timestamp_ms: int, value: bytes | None) -> Record:
         return Record(offset, timestamp_ms, base64=b64encode(value or b"").decode())
 
 
-def records(
+def make_records(
     offsets: Sequence[int], timestamps_ms: Sequence[int], values: Sequence[bytes | None]
 ) -> list[Record]:
     """The records of many values; nearly all are UTF-8, and then it takes no call of ours for each."""
     try:
         texts = [(value or b"").decode() for value in values]
     except UnicodeDecodeError:
-        return list(map(record, offsets, timestamps_ms, values))
+        return list(map(make_record, offsets, timestamps_ms, values))
     return list(map(Record, offsets, timestamps_ms, texts))
 
 
@@ -79,7 +79,7 @@ class StreamBatch(msgspec.Struct, frozen=True, omit_defaults=True):
         return replace(self, records=first), replace(self, records=second, since=since)
 
 
-class ImpressionFilm(msgspec.Struct, frozen=True):
+class ImpressionMovie(msgspec.Struct, frozen=True):
     """One film of a list: what it was ranked by, what the user was predicted to rate it, and the
     probability with which it was shown in this place."""
 
@@ -99,7 +99,7 @@ class Impression(msgspec.Struct, frozen=True):
     model_version: str
     release: int
     tier: str
-    films: tuple[ImpressionFilm, ...]
+    films: tuple[ImpressionMovie, ...]
 
 
 class ImpressionBatch(msgspec.Struct, frozen=True):

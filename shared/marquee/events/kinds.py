@@ -74,7 +74,7 @@ class Category(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Malformed:
+class MalformedRecord:
     """A line that is not an event; ``detail`` says what was found and what is valid."""
 
     category: Category

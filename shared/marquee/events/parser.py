@@ -5,7 +5,7 @@
     <time>,<userid>,recommendation request <host>:<port>, status <code>, result: <text>, <ms> ms
     <time>,<userid>,GET /create_account
 
-Reading is total: every text is an event or :class:`Malformed`. It is anchored at both ends and takes
+Reading is total: every text is an event or :class:`MalformedRecord`. It is anchored at both ends and takes
 nothing that the service would not have written, since about one real line in a thousand has a
 character too many. Lengths are bounded so that whatever is read can be stored and indexed.
 """
@@ -20,7 +20,7 @@ from marquee.events.kinds import (
     AccountCreated,
     Category,
     Event,
-    Malformed,
+    MalformedRecord,
     Rating,
     RecommendationRequest,
     Watch,
@@ -82,7 +82,7 @@ def is_movie_id(text: str) -> bool:
     return _is_movie_id(text) is not None
 
 
-class LineParser:
+class EventParser:
     """Reads lines whose times are in ``zone`` and whose ratings go from 1 to ``rating_max``.
 
     Where the clocks go back an hour comes twice: it is taken for the first of the two. A time that
@@ -97,14 +97,14 @@ class LineParser:
         self._offsets: dict[str, timedelta] = {}
         self._match = _LINE.fullmatch
 
-    def parse(self, text: str) -> Event | Malformed:
+    def parse(self, text: str) -> Event | MalformedRecord:
         """The event that the line tells of, or why it tells of none. Never raises."""
         match = self._match(text)
         if match is None:
             return _diagnosis(text)
         time = self._time(match[1])
         if time is None:
-            return Malformed(Category.TIME, f"no such time: {match[1]}")
+            return MalformedRecord(Category.TIME, f"no such time: {match[1]}")
         kind = match.lastindex
         if kind == _IS_WATCH:
             return Watch(time, match[2], match[3], int(match[4]))
@@ -150,14 +150,14 @@ class LineParser:
             self._offsets[minute] = offset
         return offset
 
-    def _rating(self, time: datetime, match: re.Match[str]) -> Event | Malformed:
+    def _rating(self, time: datetime, match: re.Match[str]) -> Event | MalformedRecord:
         rating = int(match[6])
         if rating > self._rating_max:
             return _malformed(Category.RATING, match[6], f"a whole number from 1 to {self._rating_max}")
         return Rating(time, match[2], match[5], rating)
 
 
-def _recommendation_request(time: datetime, match: re.Match[str]) -> Event | Malformed:
+def _recommendation_request(time: datetime, match: re.Match[str]) -> Event | MalformedRecord:
     user_id, server, status, result = match[2], match[8], int(match[9]), match[10]
     response_ms = int(match[11])
     if status != 200:
@@ -170,15 +170,15 @@ def _recommendation_request(time: datetime, match: re.Match[str]) -> Event | Mal
     return RecommendationRequest(time, user_id, server, status, movie_ids, "", response_ms)
 
 
-def _malformed(category: Category, found: str, valid: str) -> Malformed:
+def _malformed(category: Category, found: str, valid: str) -> MalformedRecord:
     # ASCII only, and short: it will be stored and shown.
-    return Malformed(category, f"{found[:80]!a} is not {valid}")
+    return MalformedRecord(category, f"{found[:80]!a} is not {valid}")
 
 
-def _diagnosis(text: str) -> Malformed:
+def _diagnosis(text: str) -> MalformedRecord:
     """The first part of ``text``, from the left, that is not as it should be."""
     if not text.strip():
-        return Malformed(Category.EMPTY, "nothing but blanks")
+        return MalformedRecord(Category.EMPTY, "nothing but blanks")
     time, _, rest = text.partition(",")
     user_id, _, request = rest.partition(",")
     if not _is_time(time):
@@ -188,7 +188,7 @@ def _diagnosis(text: str) -> Malformed:
     return _diagnosis_of_request(request)
 
 
-def _diagnosis_of_request(request: str) -> Malformed:
+def _diagnosis_of_request(request: str) -> MalformedRecord:
     movie_valid = "a movie id of [a-z0-9+_.*-] that ends in + or + and a year"
     if request.startswith(_WATCH):
         movie_id, _, minute = request.removeprefix(_WATCH).rpartition("/")
@@ -206,7 +206,7 @@ def _diagnosis_of_request(request: str) -> Malformed:
     return _malformed(Category.REQUEST, request, "a request of the service")
 
 
-def format_line(event: Event, zone: tzinfo) -> str:
+def format_event(event: Event, zone: tzinfo) -> str:
     """The line that tells of ``event``, as the service writes it: no seconds where they are :00."""
     head = f"{_stamp(event.time, zone)},{event.user_id},"
     match event:

@@ -37,7 +37,7 @@ _STEPS = (
 )
 
 
-def parse(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """The span of ``text``; raises PanelRefused. Months and years are refused: their length hangs on today."""
     if calendar := _CALENDAR.fullmatch(text):
         span = int(calendar[1]) * _UNITS[calendar[2]]
@@ -50,20 +50,20 @@ def parse(text: str) -> timedelta:
     return span
 
 
-def chosen(span: timedelta, points: int, least: timedelta) -> timedelta:
+def choose_interval(span: timedelta, points: int, least: timedelta) -> timedelta:
     """What Grafana takes for ``$__interval`` where ``span`` is drawn in at most about ``points`` points."""
     raw_ms = span / timedelta(milliseconds=1) / points
-    return max(parse(_STEPS[bisect_right(_LIMITS_MS, raw_ms)]), least)
+    return max(parse_duration(_STEPS[bisect_right(_LIMITS_MS, raw_ms)]), least)
 
 
-def written(interval: timedelta) -> str:
+def format_duration(interval: timedelta) -> str:
     """As Grafana writes ``$__interval``: one number of the largest unit that it fills, rounded down."""
     for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)):
-        if milliseconds(interval) >= length:
-            return f"{milliseconds(interval) // length}{unit}"
-    return f"{milliseconds(interval)}ms"
+        if to_milliseconds(interval) >= length:
+            return f"{to_milliseconds(interval) // length}{unit}"
+    return f"{to_milliseconds(interval)}ms"
 
 
-def milliseconds(interval: timedelta) -> int:
+def to_milliseconds(interval: timedelta) -> int:
     """As ``$__interval_ms`` has it."""
     return interval // timedelta(milliseconds=1)

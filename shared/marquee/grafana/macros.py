@@ -33,7 +33,7 @@ class TimeRange:
     def last(cls, span: timedelta, *, points: int = 240, least: str = "1m") -> TimeRange:
         """The time up to now, in about ``points`` points of at least ``least``, by Grafana's own steps."""
         now = datetime.now(UTC)
-        return cls(now - span, now, durations.chosen(span, points, durations.parse(least)))
+        return cls(now - span, now, durations.choose_interval(span, points, durations.parse_duration(least)))
 
 
 def expand(sql: str, time: TimeRange, *, timescale: bool) -> str:
@@ -41,8 +41,8 @@ def expand(sql: str, time: TimeRange, *, timescale: bool) -> str:
 
     ``timescale``: whether the data source has TimescaleDB switched on.
     """
-    sql = sql.replace("$__interval_ms", str(durations.milliseconds(time.interval)))
-    sql = sql.replace("$__interval", durations.written(time.interval))
+    sql = sql.replace("$__interval_ms", str(durations.to_milliseconds(time.interval)))
+    sql = sql.replace("$__interval", durations.format_duration(time.interval))
 
     def replaced(call: re.Match[str]) -> str:
         name, arguments = call[1], [argument.strip(" ") for argument in call[2].split(",")]
@@ -114,14 +114,14 @@ def _epoch_filter(given: Sequence[str], time: TimeRange, timescale: bool) -> str
 
 
 def _time_group(given: Sequence[str], time: TimeRange, timescale: bool) -> str:
-    seconds = durations.parse(given[1].strip("'")) / timedelta(seconds=1)
+    seconds = durations.parse_duration(given[1].strip("'")) / timedelta(seconds=1)
     if timescale:
         return f"time_bucket('{seconds:.3f}s',{given[0]})"
     return f"floor(extract(epoch from {given[0]})/{_number(seconds)})*{_number(seconds)}"
 
 
 def _epoch_group(given: Sequence[str], time: TimeRange, timescale: bool) -> str:
-    seconds = _number(durations.parse(given[1].strip("'")) / timedelta(seconds=1))
+    seconds = _number(durations.parse_duration(given[1].strip("'")) / timedelta(seconds=1))
     return f"floor(({given[0]})/{seconds})*{seconds}"
 
 

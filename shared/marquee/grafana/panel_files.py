@@ -57,7 +57,7 @@ class FieldConfig(msgspec.Struct, frozen=True):
         }
 
 
-class Place(msgspec.Struct, frozen=True):
+class GridPosition(msgspec.Struct, frozen=True):
     """On a grid that is 24 wide."""
 
     x: int
@@ -88,13 +88,13 @@ class Target(msgspec.Struct, frozen=True, rename="camel"):
     datasource: DataSource
 
 
-class Panel(msgspec.Struct, frozen=True, rename="camel"):
+class PanelFile(msgspec.Struct, frozen=True, rename="camel"):
     """One panel: a query, and how its rows are shown."""
 
     id: int
     title: str
     type: str
-    grid_pos: Place
+    grid_pos: GridPosition
     targets: tuple[Target, ...]
     field_config: FieldConfig
     description: str = ""
@@ -108,16 +108,16 @@ class Panel(msgspec.Struct, frozen=True, rename="camel"):
         return self.targets[0].raw_sql
 
 
-class Board(msgspec.Struct, frozen=True):
+class BoardFile(msgspec.Struct, frozen=True):
     """One dashboard; ``description`` is the question that it answers."""
 
     uid: str
     title: str
-    panels: tuple[Panel, ...]
+    panels: tuple[PanelFile, ...]
     description: str = ""
     links: tuple[Link, ...] = ()
 
-    def panel(self, number: int) -> Panel:
+    def panel(self, number: int) -> PanelFile:
         """The panel of this id; raises KeyError."""
         for panel in self.panels:
             if panel.id == number:
@@ -125,7 +125,7 @@ class Board(msgspec.Struct, frozen=True):
         raise KeyError(number)
 
 
-def read(folder: Path) -> dict[str, Board]:
+def read_boards(folder: Path) -> dict[str, BoardFile]:
     """uid -> dashboard of every ``*.json`` in ``folder``, ours first.
 
     Raises PanelRefused for a file that is no dashboard, or has a panel that cannot be run here.
@@ -141,9 +141,9 @@ def _place(name: str) -> int:
     return _ORDER.index(name) if name in _ORDER else len(_ORDER)
 
 
-def _read(path: Path) -> Board:
+def _read(path: Path) -> BoardFile:
     try:
-        board = msgspec.json.decode(path.read_bytes(), type=Board)
+        board = msgspec.json.decode(path.read_bytes(), type=BoardFile)
     except (OSError, msgspec.MsgspecError) as error:
         raise PanelRefused(f"{path} is no dashboard: {error}") from error
     for panel in board.panels:

@@ -24,7 +24,7 @@ class Table:
     whole: bool = True
 
 
-def run(
+def run_panel_query(
     database: Database,
     sql: str,
     time: TimeRange,

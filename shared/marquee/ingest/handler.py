@@ -12,8 +12,8 @@ from marquee.db.pool import Database
 from marquee.errors import DataRefused, InvalidBatch
 from marquee.events.batches import ImpressionBatch, StreamBatch
 from marquee.events.envelopes import from_http, open_envelope
-from marquee.events.parser import LineParser
-from marquee.ingest.store import Written, keep_rejected, write_batch, write_impressions
+from marquee.events.parser import EventParser
+from marquee.ingest.store import WriteCounts, keep_rejected, write_batch, write_impressions
 
 _log = logging.getLogger(__name__)
 
@@ -27,20 +27,20 @@ _HEADERS_KEPT = ("content-type", "content-length", "user-agent", "traceparent", 
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedEvent:
     """A delivery that was none of our events, and that no repetition can mend."""
 
     reason: str
 
 
-class Ingest:
+class IngestHandler:
     """Takes deliveries; safe to share between threads."""
 
-    def __init__(self, database: Database, parser: LineParser) -> None:
+    def __init__(self, database: Database, parser: EventParser) -> None:
         self._database = database
         self._parser = parser
 
-    def accept(self, headers: Mapping[str, str], body: bytes) -> Written | Rejected:
+    def accept(self, headers: Mapping[str, str], body: bytes) -> WriteCounts | RejectedEvent:
         """Write what a request brought.
 
         Raises DatabaseUnavailable or DatabaseRefused: then it has to come again.
@@ -50,16 +50,16 @@ class Ingest:
         except (InvalidBatch, DataRefused) as error:
             return self._reject(str(error), headers, body)
 
-    def _write(self, batch: StreamBatch | ImpressionBatch) -> Written:
+    def _write(self, batch: StreamBatch | ImpressionBatch) -> WriteCounts:
         if isinstance(batch, ImpressionBatch):
             return write_impressions(self._database, batch)
         return write_batch(self._database, batch, self._parser)
 
-    def _reject(self, reason: str, headers: Mapping[str, str], body: bytes) -> Rejected:
+    def _reject(self, reason: str, headers: Mapping[str, str], body: bytes) -> RejectedEvent:
         kept = {name.lower(): value for name, value in headers.items() if _is_kept(name.lower())}
         keep_rejected(self._database, reason, kept, body)
         _log.error("rejected an event of %d bytes, kept in rejected_events: %s", len(body), reason)
-        return Rejected(reason)
+        return RejectedEvent(reason)
 
 
 def _is_kept(header: str) -> bool:

@@ -11,10 +11,10 @@ from typing import Any
 from marquee.db import written_offsets
 from marquee.db.pool import Database
 from marquee.errors import DataRefused
-from marquee.events.batches import Record, record
-from marquee.events.parser import LineParser
+from marquee.events.batches import Record, make_record
+from marquee.events.parser import EventParser
 from marquee.ingest import watch_sessions
-from marquee.ingest.row_encoding import sort
+from marquee.ingest.row_encoding import parse_records
 from marquee.ingest.store import write_rows
 
 # Lines replayed in one transaction.
@@ -53,7 +53,7 @@ class CategoryCount:
 
 
 @dataclass(frozen=True, slots=True)
-class QuarantinedLine:
+class QuarantinedRecord:
     """One line, byte for byte, with its place in Kafka and what is wrong with it."""
 
     topic: str
@@ -82,7 +82,7 @@ def categories(database: Database, chosen: Selection) -> list[CategoryCount]:
         return [CategoryCount(*row) for row in cursor.fetchall()]
 
 
-def newest(database: Database, chosen: Selection, limit: int) -> list[QuarantinedLine]:
+def newest(database: Database, chosen: Selection, limit: int) -> list[QuarantinedRecord]:
     """The newest of the chosen lines."""
     condition, values = chosen.condition()
     query = (
@@ -95,12 +95,12 @@ def newest(database: Database, chosen: Selection, limit: int) -> list[Quarantine
         return [_line(row) for row in cursor.fetchall()]
 
 
-def _line(row: tuple[Any, ...]) -> QuarantinedLine:
+def _line(row: tuple[Any, ...]) -> QuarantinedRecord:
     topic, partition, offset, time, category, detail, raw = row
-    return QuarantinedLine(topic, partition, offset, time, category, detail, bytes(raw))
+    return QuarantinedRecord(topic, partition, offset, time, category, detail, bytes(raw))
 
 
-def replay(database: Database, chosen: Selection, parser: LineParser) -> Replayed:
+def replay(database: Database, chosen: Selection, parser: EventParser) -> Replayed:
     """Read the chosen lines again; those that are events by now move to their tables.
 
     A line leaves quarantine in the transaction that writes its row, so that it may be ended at any moment and
@@ -140,7 +140,7 @@ def _last_of_chunk(
     return records[-1].offset if records else None
 
 
-def _replay_chunk(database: Database, chosen: Selection, parser: LineParser, place: _Place) -> Replayed:
+def _replay_chunk(database: Database, chosen: Selection, parser: EventParser, place: _Place) -> Replayed:
     """Replay some lines in one transaction; line by line, where the database refuses one of them."""
     try:
         with database.transaction() as cursor:
@@ -155,11 +155,11 @@ def _replay_chunk(database: Database, chosen: Selection, parser: LineParser, pla
         return Replayed(Counter(parts[0].moved) + Counter(parts[1].moved), parts[0].left + parts[1].left)
 
 
-def _move(cursor: Any, chosen: Selection, parser: LineParser, place: _Place) -> Replayed:
+def _move(cursor: Any, chosen: Selection, parser: EventParser, place: _Place) -> Replayed:
     stream, partition, _, _ = place
-    written_offsets.hold(cursor, stream, partition)
+    written_offsets.lock_partition(cursor, stream, partition)
     records = _chosen(cursor, chosen, place, None)
-    lines = sort(records, parser)
+    lines = parse_records(records, parser)
     left = {malformed.offset for malformed, _, _ in lines.malformed}
     lines.malformed = []
     moving = [line.offset for line in records if line.offset not in left]
@@ -168,8 +168,8 @@ def _move(cursor: Any, chosen: Selection, parser: LineParser, place: _Place) -> 
     delete = 'DELETE FROM quarantine WHERE stream = %s AND partition = %s AND "offset" = ANY (%s)'
     cursor.execute(delete, (stream, partition, moving))
     written = write_rows(cursor, (stream, partition), lines, copy=False)
-    watch_sessions.fold(cursor, stream, partition, tuple((offset, offset + 1) for offset in moving))
-    written_offsets.recount(cursor, stream, partition, written.counts | {"quarantine": -len(moving)})
+    watch_sessions.aggregate(cursor, stream, partition, tuple((offset, offset + 1) for offset in moving))
+    written_offsets.adjust_counts(cursor, stream, partition, written.counts | {"quarantine": -len(moving)})
     return Replayed({table: rows for table, rows in written.counts.items() if rows}, len(left))
 
 
@@ -181,4 +181,4 @@ def _chosen(cursor: Any, chosen: Selection, place: _Place, limit: int | None) ->
         f'AND "offset" > %(after)s AND "offset" <= %(last)s AND {condition} ORDER BY "offset" LIMIT %(limit)s',
         values | names | {"limit": limit},
     )
-    return [record(offset, -1, bytes(raw)) for offset, raw in cursor.fetchall()]
+    return [make_record(offset, -1, bytes(raw)) for offset, raw in cursor.fetchall()]

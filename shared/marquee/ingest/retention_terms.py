@@ -11,7 +11,7 @@ from marquee.ingest import watch_sessions
 _WITHIN_MS = 600_000
 
 
-def fold_what_is_left(database: Database) -> int:
+def aggregate_remaining(database: Database) -> int:
     """Fold the watches that no later batch has folded yet; returns of how many offsets.
 
     As many partitions at once as ``database`` may have connections.
@@ -25,13 +25,13 @@ def fold_what_is_left(database: Database) -> int:
 
 def _fold(database: Database, stream: int, partition: int) -> int:
     with database.transaction(deadline_ms=_WITHIN_MS) as cursor:
-        left = written_offsets.take_unfolded(cursor, stream, partition)
+        left = written_offsets.take_unaggregated(cursor, stream, partition)
         if left:
-            watch_sessions.fold(cursor, stream, partition, left)
-        return written_offsets.length(left)
+            watch_sessions.aggregate(cursor, stream, partition, left)
+        return written_offsets.count_offsets(left)
 
 
-def forget_old_rows(database: Database) -> None:
+def delete_expired_rows(database: Database) -> None:
     """Delete what is older than its term in ``retention_terms``; from hypertables TimescaleDB's own policies do it."""
     with database.transaction(deadline_ms=_WITHIN_MS) as cursor:
         cursor.execute("SELECT forget_old_rows()")

@@ -10,17 +10,24 @@ from dataclasses import dataclass, field
 
 from marquee.db import pg_arrays
 from marquee.events.batches import Record
-from marquee.events.kinds import AccountCreated, Category, Malformed, Rating, RecommendationRequest, Watch
-from marquee.events.parser import LineParser
+from marquee.events.kinds import (
+    AccountCreated,
+    Category,
+    MalformedRecord,
+    Rating,
+    RecommendationRequest,
+    Watch,
+)
+from marquee.events.parser import EventParser
 
 Columns = tuple[str, ...]
 """One array literal a column."""
 
-_NOT_UTF8 = Malformed(Category.ENCODING, "not UTF-8")
+_NOT_UTF8 = MalformedRecord(Category.ENCODING, "not UTF-8")
 
 
 @dataclass(slots=True)
-class SortedLines:
+class ParsedBatch:
     """The events of some lines by kind, each list beside the list of its lines' offsets."""
 
     watches: list[str] = field(default_factory=list)
@@ -38,61 +45,61 @@ class SortedLines:
         """offset, time, user_id, movie_id, minute."""
         offsets, times, users, movies, minutes = zip(*(row.split("\t") for row in self.watches), strict=True)
         return (
-            pg_arrays.numbers(offsets),
-            pg_arrays.texts(times),
-            pg_arrays.texts(users),
-            pg_arrays.texts(movies),
-            pg_arrays.numbers(minutes),
+            pg_arrays.number_array(offsets),
+            pg_arrays.text_array(times),
+            pg_arrays.text_array(users),
+            pg_arrays.text_array(movies),
+            pg_arrays.number_array(minutes),
         )
 
     def rating_columns(self) -> Columns:
         """time, offset, user_id, movie_id, rating."""
         events = self.ratings
         return (
-            pg_arrays.times([event.time for event in events]),
-            pg_arrays.numbers(self.rating_offsets),
-            pg_arrays.texts([event.user_id for event in events]),
-            pg_arrays.texts([event.movie_id for event in events]),
-            pg_arrays.numbers([event.rating for event in events]),
+            pg_arrays.time_array([event.time for event in events]),
+            pg_arrays.number_array(self.rating_offsets),
+            pg_arrays.text_array([event.user_id for event in events]),
+            pg_arrays.text_array([event.movie_id for event in events]),
+            pg_arrays.number_array([event.rating for event in events]),
         )
 
     def request_columns(self) -> Columns:
         """time, offset, user_id, server, status, movie_ids joined by commas, result, response_ms."""
         events = self.requests
         return (
-            pg_arrays.times([event.time for event in events]),
-            pg_arrays.numbers(self.request_offsets),
-            pg_arrays.texts([event.user_id for event in events]),
-            pg_arrays.texts([event.server for event in events]),
-            pg_arrays.numbers([event.status for event in events]),
-            pg_arrays.texts([",".join(event.movie_ids) for event in events]),
-            pg_arrays.texts([event.result for event in events]),
-            pg_arrays.numbers([event.response_ms for event in events]),
+            pg_arrays.time_array([event.time for event in events]),
+            pg_arrays.number_array(self.request_offsets),
+            pg_arrays.text_array([event.user_id for event in events]),
+            pg_arrays.text_array([event.server for event in events]),
+            pg_arrays.number_array([event.status for event in events]),
+            pg_arrays.text_array([",".join(event.movie_ids) for event in events]),
+            pg_arrays.text_array([event.result for event in events]),
+            pg_arrays.number_array([event.response_ms for event in events]),
         )
 
     def account_columns(self) -> Columns:
         """time, offset, user_id."""
         return (
-            pg_arrays.times([event.time for event in self.accounts]),
-            pg_arrays.numbers(self.account_offsets),
-            pg_arrays.texts([event.user_id for event in self.accounts]),
+            pg_arrays.time_array([event.time for event in self.accounts]),
+            pg_arrays.number_array(self.account_offsets),
+            pg_arrays.text_array([event.user_id for event in self.accounts]),
         )
 
     def quarantine_columns(self) -> Columns:
         """Kafka's time in milliseconds, offset, category, detail, raw bytes."""
         records = [record for record, _, _ in self.malformed]
         return (
-            pg_arrays.numbers([record.timestamp_ms for record in records]),
-            pg_arrays.numbers([record.offset for record in records]),
-            pg_arrays.texts([category for _, category, _ in self.malformed]),
-            pg_arrays.texts([storable(detail) for _, _, detail in self.malformed]),
-            pg_arrays.binaries([record.raw for record in records]),
+            pg_arrays.number_array([record.timestamp_ms for record in records]),
+            pg_arrays.number_array([record.offset for record in records]),
+            pg_arrays.text_array([category for _, category, _ in self.malformed]),
+            pg_arrays.text_array([storable(detail) for _, _, detail in self.malformed]),
+            pg_arrays.binary_array([record.raw for record in records]),
         )
 
 
-def sort(records: Sequence[Record], parser: LineParser) -> SortedLines:
+def parse_records(records: Sequence[Record], parser: EventParser) -> ParsedBatch:
     """Read each record's line and put it where it belongs; the order within each kind is kept."""
-    lines = SortedLines()
+    lines = ParsedBatch()
     fields = parser.watches([record.text or "" for record in records])
     minutes = {minute: parser.utc_minute(minute) for minute in {found[0] for found in fields}}
     add = lines.watches.append
@@ -105,7 +112,7 @@ def sort(records: Sequence[Record], parser: LineParser) -> SortedLines:
     return lines
 
 
-def _sort_one(lines: SortedLines, record: Record, parser: LineParser) -> None:
+def _sort_one(lines: ParsedBatch, record: Record, parser: EventParser) -> None:
     event = _NOT_UTF8 if record.text is None else parser.parse(record.text)
     if isinstance(event, Watch):
         time = event.time.isoformat()

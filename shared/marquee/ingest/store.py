@@ -17,12 +17,12 @@ import msgspec
 
 from marquee.db import pg_arrays, written_offsets
 from marquee.db.pool import Database
-from marquee.db.written_offsets import Entry
+from marquee.db.written_offsets import WrittenOffsets
 from marquee.errors import DataRefused
 from marquee.events.batches import ImpressionBatch, StreamBatch
-from marquee.events.parser import LineParser
+from marquee.events.parser import EventParser
 from marquee.ingest import watch_sessions
-from marquee.ingest.row_encoding import Columns, SortedLines, sort, storable
+from marquee.ingest.row_encoding import Columns, ParsedBatch, parse_records, storable
 
 UNSTORABLE = "unstorable"
 """The category of a line that was read, and that the database refused."""
@@ -78,12 +78,12 @@ INSERT INTO rejected_events (reason, headers, body, digest) VALUES (%s, %s, %s, 
 ON CONFLICT (digest) DO NOTHING"""
 
 
-LINE_TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine")
+EVENT_TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine")
 """Every line of the stream is a row of one of these."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteCounts:
     """Rows that were new, by table; those that were there already count nowhere."""
 
     watches: int = 0
@@ -93,13 +93,15 @@ class Written:
     quarantine: int = 0
     impressions: int = 0
 
-    def __add__(self, other: Written) -> Written:
-        return Written(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: WriteCounts) -> WriteCounts:
+        return WriteCounts(
+            *(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True))
+        )
 
     @property
     def counts(self) -> dict[str, int]:
         """Those of the stream's tables, by the table's name."""
-        return {name: getattr(self, name) for name in LINE_TABLES}
+        return {name: getattr(self, name) for name in EVENT_TABLES}
 
     @property
     def lines(self) -> int:
@@ -107,13 +109,13 @@ class Written:
         return sum(self.counts.values())
 
 
-def write_batch(database: Database, batch: StreamBatch, parser: LineParser) -> Written:
+def write_batch(database: Database, batch: StreamBatch, parser: EventParser) -> WriteCounts:
     """Write every line of ``batch`` that is not there yet, as its event or into quarantine.
 
     Raises DatabaseUnavailable, or DatabaseRefused where the tables are missing, and then has written
     nothing or whole parts of the batch.
     """
-    lines = sort(batch.records, parser)
+    lines = parse_records(batch.records, parser)
     try:
         return _write(database, batch, lines, parser, copy=database.copies)
     except DataRefused:
@@ -121,50 +123,53 @@ def write_batch(database: Database, batch: StreamBatch, parser: LineParser) -> W
 
 
 def _write_carefully(
-    database: Database, batch: StreamBatch, lines: SortedLines, parser: LineParser
-) -> Written:
+    database: Database, batch: StreamBatch, lines: ParsedBatch, parser: EventParser
+) -> WriteCounts:
     """Without COPY, which a row that is there makes fail; and by halves, down to the line that is refused."""
     try:
         return _write(database, batch, lines, parser, copy=False)
     except DataRefused as error:
         # No line that was read should come to this. If one does, it must not hold up the others for ever.
         if len(batch.records) == 1:
-            refused = SortedLines(malformed=[(batch.records[0], UNSTORABLE, str(error))])
+            refused = ParsedBatch(malformed=[(batch.records[0], UNSTORABLE, str(error))])
             return _write(database, batch, refused, parser, copy=False)
         first, second = (
-            _write_carefully(database, half, sort(half.records, parser), parser) for half in batch.halves
+            _write_carefully(database, half, parse_records(half.records, parser), parser)
+            for half in batch.halves
         )
         return first + second
 
 
 def _write(
-    database: Database, batch: StreamBatch, lines: SortedLines, parser: LineParser, *, copy: bool
-) -> Written:
+    database: Database, batch: StreamBatch, lines: ParsedBatch, parser: EventParser, *, copy: bool
+) -> WriteCounts:
     # Of the batches of one partition one is written at a time: the others wait here, without a connection.
     with database.turn(batch.stream, batch.partition), database.transaction() as cursor:
-        entry = written_offsets.open_entry(cursor, batch)
+        entry = written_offsets.load_for_batch(cursor, batch)
         if entry.written:
             new = entry.new(batch.records)
             if not new:
-                written_offsets.note_delivery(cursor, entry, batch, 0)
-                return Written()
-            lines = sort(new, parser)
+                written_offsets.record_delivery(cursor, entry, batch, 0)
+                return WriteCounts()
+            lines = parse_records(new, parser)
         written = _write_lines(cursor, entry, lines, len(batch.records), copy=copy)
-        written_offsets.note_delivery(cursor, entry, batch, written.lines)
+        written_offsets.record_delivery(cursor, entry, batch, written.lines)
         return written
 
 
-def _write_lines(cursor: Any, entry: Entry, lines: SortedLines, count: int, *, copy: bool) -> Written:
+def _write_lines(
+    cursor: Any, entry: WrittenOffsets, lines: ParsedBatch, count: int, *, copy: bool
+) -> WriteCounts:
     written = write_rows(cursor, (entry.stream, entry.partition), lines, copy=copy)
-    unfolded = watch_sessions.fold_when_due(cursor, entry, count, written.watches)
-    written_offsets.note(cursor, entry, written.counts, unfolded)
+    unfolded = watch_sessions.aggregate_when_due(cursor, entry, count, written.watches)
+    written_offsets.save(cursor, entry, written.counts, unfolded)
     return written
 
 
-def write_rows(cursor: Any, place: tuple[int, int], lines: SortedLines, *, copy: bool) -> Written:
+def write_rows(cursor: Any, place: tuple[int, int], lines: ParsedBatch, *, copy: bool) -> WriteCounts:
     """Write the rows of one (stream, partition), of which with ``copy`` none may be there yet."""
     write_watches = _copy_watches if copy else _insert_watches
-    return Written(
+    return WriteCounts(
         watches=write_watches(cursor, place, lines),
         ratings=_insert(cursor, _RATINGS, place, lines.ratings, lines.rating_columns),
         recommendation_requests=_insert(cursor, _REQUESTS, place, lines.requests, lines.request_columns),
@@ -173,11 +178,11 @@ def write_rows(cursor: Any, place: tuple[int, int], lines: SortedLines, *, copy:
     )
 
 
-def _insert_watches(cursor: Any, place: tuple[int, int], lines: SortedLines) -> int:
+def _insert_watches(cursor: Any, place: tuple[int, int], lines: ParsedBatch) -> int:
     return _insert(cursor, _WATCHES, place, lines.watches, lines.watch_columns)
 
 
-def _copy_watches(cursor: Any, place: tuple[int, int], lines: SortedLines) -> int:
+def _copy_watches(cursor: Any, place: tuple[int, int], lines: ParsedBatch) -> int:
     if lines.watches:
         end = f"\t{place[0]}\t{place[1]}\n"
         rows = BytesIO((end.join(lines.watches) + end).encode())
@@ -185,21 +190,21 @@ def _copy_watches(cursor: Any, place: tuple[int, int], lines: SortedLines) -> in
     return len(lines.watches)
 
 
-def write_impressions(database: Database, batch: ImpressionBatch) -> Written:
+def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts:
     """Write the impressions of ``batch`` that are not there yet."""
     rows = sorted(batch.impressions, key=lambda impression: impression.id)
     literals = (
-        pg_arrays.times([row.time for row in rows]),
-        pg_arrays.texts([row.id for row in rows]),
-        pg_arrays.texts([row.user_id for row in rows]),
-        pg_arrays.texts([row.arm for row in rows]),
-        pg_arrays.texts([row.model_version for row in rows]),
-        pg_arrays.numbers([row.release for row in rows]),
-        pg_arrays.texts([row.tier for row in rows]),
-        pg_arrays.texts([msgspec.json.encode(row.films).decode() for row in rows]),
+        pg_arrays.time_array([row.time for row in rows]),
+        pg_arrays.text_array([row.id for row in rows]),
+        pg_arrays.text_array([row.user_id for row in rows]),
+        pg_arrays.text_array([row.arm for row in rows]),
+        pg_arrays.text_array([row.model_version for row in rows]),
+        pg_arrays.number_array([row.release for row in rows]),
+        pg_arrays.text_array([row.tier for row in rows]),
+        pg_arrays.text_array([msgspec.json.encode(row.films).decode() for row in rows]),
     )
     with database.transaction() as cursor:
-        return Written(impressions=_execute(cursor, _IMPRESSIONS, literals))
+        return WriteCounts(impressions=_execute(cursor, _IMPRESSIONS, literals))
 
 
 def keep_rejected(database: Database, reason: str, headers: Mapping[str, str], body: bytes) -> None:

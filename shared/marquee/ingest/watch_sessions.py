@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from marquee.db.written_offsets import Entry, Ranges, joined, length
+from marquee.db.written_offsets import Ranges, WrittenOffsets, count_offsets, union
 
 # A batch of fewer lines says that the bridge keeps up with the stream.
 SMALL_BATCH = 2_000
-MOST_UNFOLDED = 1_000_000
-LONGEST_UNFOLDED_S = 20.0
+MAX_UNAGGREGATED = 1_000_000
+MAX_UNAGGREGATED_S = 20.0
 
 # The planner may know nothing yet of rows that were written a moment ago. The lines go through a hash table of their
 # viewings, which costs half of what sorting them does; only the viewings are sorted, byte by byte.
@@ -34,17 +34,17 @@ WHERE excluded.started < old.started OR excluded.ended > old.ended
    OR excluded.first_minute < old.first_minute OR excluded.last_minute > old.last_minute"""
 
 
-def fold_when_due(cursor: Any, entry: Entry, lines: int, watches: int) -> Ranges:
+def aggregate_when_due(cursor: Any, entry: WrittenOffsets, lines: int, watches: int) -> Ranges:
     """Fold the batch of ``entry`` and what was left before it, or leave it for later; returns what is left."""
-    left = joined(entry.unfolded, entry.first, entry.after) if watches else entry.unfolded
-    small, long = lines < SMALL_BATCH, entry.unfolded_s > LONGEST_UNFOLDED_S
-    if left and (small or long or length(left) > MOST_UNFOLDED):
-        fold(cursor, entry.stream, entry.partition, left)
+    left = union(entry.unfolded, entry.first, entry.after) if watches else entry.unfolded
+    small, long = lines < SMALL_BATCH, entry.unfolded_s > MAX_UNAGGREGATED_S
+    if left and (small or long or count_offsets(left) > MAX_UNAGGREGATED):
+        aggregate(cursor, entry.stream, entry.partition, left)
         return ()
     return left
 
 
-def fold(cursor: Any, stream: int, partition: int, ranges: Ranges) -> None:
+def aggregate(cursor: Any, stream: int, partition: int, ranges: Ranges) -> None:
     """Fold the watches of these offsets into their viewings."""
     spans = " OR ".join(f'("offset" >= {first:d} AND "offset" < {after:d})' for first, after in ranges)
     cursor.execute(_PLAN)

@@ -14,14 +14,14 @@ from pathlib import Path
 from rich.console import Console
 
 from marquee.db.pool import Database
-from marquee.local.demo_summary import Outcome, summary
+from marquee.local.demo_summary import DemoOutcome, summary
 from marquee.local.display import Display
-from marquee.local.live_stats import Score, Scoreboard
+from marquee.local.live_stats import LiveStats, LiveStatsCollector
 from marquee.local.reconciliation import drained
 from marquee.local.runner import running
 from marquee.local.system import RETRAIN, LocalSystem
 from marquee.registry.object_store.connect import connect
-from marquee.simulate.report import Report
+from marquee.simulate.report import SimulationReport
 
 LOOK_EVERY_S = 1.0
 # A retraining that is due in the demo's time is waited for so much longer, on a slow machine.
@@ -83,7 +83,7 @@ class Demo:
         self._database = Database(system.settings.database_url)
         self._since = since
 
-    def run(self) -> Outcome:
+    def run(self) -> DemoOutcome:
         """Until the time is over or Ctrl-C; then let the stream drain, and account for it."""
         self._report.unlink(missing_ok=True)
         board = self._scoreboard()
@@ -111,12 +111,12 @@ class Demo:
             csv.writer(file).writerows([("user_id", "movie_id"), *rows])
         return path
 
-    def _watch(self, board: Scoreboard) -> None:
+    def _watch(self, board: LiveStatsCollector) -> None:
         with Display(self._console) as display:
             for score in self._scores(board):
                 display.show(score, self._system.supervisor.states())
 
-    def _scores(self, board: Scoreboard) -> Iterator[Score]:
+    def _scores(self, board: LiveStatsCollector) -> Iterator[LiveStats]:
         """A score a second, until the time is over and a retraining that was due in it has ended."""
         began = time.monotonic()
         while True:
@@ -127,7 +127,7 @@ class Demo:
                 return
             time.sleep(LOOK_EVERY_S)
 
-    def _retrained(self, score: Score) -> bool:
+    def _retrained(self, score: LiveStats) -> bool:
         """Whether a retraining has ended and the answers moved to its model, or none was due."""
         if not self._retrain_due(self._args.seconds):
             return True
@@ -137,12 +137,12 @@ class Demo:
         local = self._system.schedules[RETRAIN].local
         return local is not None and seconds >= local.first_s + RETRAIN_TAKES_S
 
-    def _settle(self, board: Scoreboard, retrain_due: bool) -> Outcome:
+    def _settle(self, board: LiveStatsCollector, retrain_due: bool) -> DemoOutcome:
         self._console.print("The simulator has stopped; waiting for the last lines ...")
-        report = Report.read(self._report)
+        report = SimulationReport.read(self._report)
         account = drained(self._database, self._system.settings.kafka_topic, report.partitions)
-        return Outcome(board.look(), account, report, retrain_due)
+        return DemoOutcome(board.look(), account, report, retrain_due)
 
-    def _scoreboard(self) -> Scoreboard:
+    def _scoreboard(self) -> LiveStatsCollector:
         objects = connect(self._system.settings.objects_url)
-        return Scoreboard(self._report, self._database, objects, self._system.home, self._since)
+        return LiveStatsCollector(self._report, self._database, objects, self._system.home, self._since)

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from marquee.local.display import figures
-from marquee.local.live_stats import REFUSED, RELEASED, Score
-from marquee.local.reconciliation import Account
-from marquee.simulate.report import Report
+from marquee.local.live_stats import REFUSED, RELEASED, LiveStats
+from marquee.local.reconciliation import Reconciliation
+from marquee.simulate.report import SimulationReport
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoOutcome:
     """``report``: the simulator's last. ``retrain_due``: whether it ran long enough for a retraining."""
 
-    score: Score
-    account: Account
-    report: Report
+    score: LiveStats
+    account: Reconciliation
+    report: SimulationReport
     retrain_due: bool
 
     @property
@@ -64,7 +64,7 @@ class Outcome:
             yield "the gate refused the new model, the one before serves on: see `marquee local logs retrain`"
 
 
-def summary(outcome: Outcome) -> str:
+def summary(outcome: DemoOutcome) -> str:
     """The whole of it in a dozen lines of plain text."""
     account = outcome.account
     lines = ["", "Summary"]
@@ -83,6 +83,6 @@ def summary(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _versions(score: Score) -> str:
+def _versions(score: LiveStats) -> str:
     served = sorted(score.versions.items())
     return ", ".join(f"{version} gave {count:,} answers" for version, count in served) or "none"

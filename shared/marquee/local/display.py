@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from marquee.evaluation.streaming_bootstrap import Accuracy
-from marquee.local.live_stats import REFUSED, RELEASED, Score
+from marquee.local.live_stats import REFUSED, RELEASED, LiveStats
 from marquee.local.state_dir import PartState
 from marquee.simulate.progress import Redrawn
 
@@ -26,7 +26,7 @@ class Display(Redrawn):
         self._began = time.monotonic()
         self._next_line = self._began
 
-    def show(self, score: Score, parts: tuple[PartState, ...]) -> None:
+    def show(self, score: LiveStats, parts: tuple[PartState, ...]) -> None:
         """Draw anew, or print a line if it is time for one."""
         now = time.monotonic()
         if self.draw(lambda: table(score, parts, now - self._began)):
@@ -36,14 +36,14 @@ class Display(Redrawn):
             self._console.print(line(score, now - self._began), soft_wrap=True)
 
 
-def line(score: Score, seconds: float) -> str:
+def line(score: LiveStats, seconds: float) -> str:
     """The score in one line of plain text."""
     words = [f"{seconds:5.0f} s"]
     words += [f"{label} {text}" for label, text in figures(score).items() if text]
     return " | ".join(words)
 
 
-def table(score: Score, parts: tuple[PartState, ...], seconds: float) -> RenderableType:
+def table(score: LiveStats, parts: tuple[PartState, ...], seconds: float) -> RenderableType:
     """The score as a table, above a line on the parts."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(justify="right", style="bold")
@@ -57,7 +57,7 @@ def table(score: Score, parts: tuple[PartState, ...], seconds: float) -> Rendera
     return Group(well, grid)
 
 
-def figures(score: Score) -> dict[str, str]:
+def figures(score: LiveStats) -> dict[str, str]:
     """Label -> text, in the order in which they are shown."""
     report = score.report
     times = report.response_ms if report else None
@@ -83,7 +83,7 @@ def _accuracy(found: Accuracy | None) -> str:
     return f"{rmse.value:.3f} [{rmse.low:.3f}, {rmse.high:.3f}] on {found.ratings:,} ratings"
 
 
-def _retrained(score: Score) -> str:
+def _retrained(score: LiveStats) -> str:
     codes = [run.code for run in score.retrains]
     failed = len([code for code in codes if code not in (RELEASED, REFUSED)])
     words = [f"{codes.count(RELEASED)}x"]

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from marquee.local.infra_spec import Function
+from marquee.local.infra_spec import FunctionSpec
 from marquee.local.process import Process
 
 HOST = "127.0.0.1"
@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 
 def instance(
     name: str,
-    function: Function,
+    function: FunctionSpec,
     root: Path,
     logs: Path,
     sockets: Path,
@@ -44,7 +44,7 @@ def instance(
 
 def instance_of_several(
     name: str,
-    function: Function,
+    function: FunctionSpec,
     root: Path,
     logs: Path,
     ports: tuple[int, int],
@@ -77,11 +77,11 @@ def answers(url: str, timeout_s: float = 2.0) -> Callable[[], bool]:
     return check
 
 
-def _target(function: Function) -> str:
+def _target(function: FunctionSpec) -> str:
     return Path(function.source).name
 
 
-def _source(function: Function, root: Path) -> str:
+def _source(function: FunctionSpec, root: Path) -> str:
     return str(root / function.source / "main.py")
 
 

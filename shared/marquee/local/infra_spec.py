@@ -32,7 +32,7 @@ class LocalFunction(Struct, frozen=True, forbid_unknown_fields=True):
     port: Port
 
 
-class Function(Struct, frozen=True, forbid_unknown_fields=True):
+class FunctionSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """One function. Its target is the folder's name; `needs` are the settings that it is given. `health` tells
     that the process lives, `ready` that it can do its work."""
 
@@ -58,7 +58,7 @@ class LocalSchedule(Struct, frozen=True, forbid_unknown_fields=True):
     every_s: Annotated[float, Meta(gt=0)]
 
 
-class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
+class ScheduleSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """One job that runs by the clock, or one function (`functions/<name>`) that it calls by POST; `cron` has five
     fields and holds in `zone`. `arguments` are the job's."""
 
@@ -78,29 +78,29 @@ class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
         return name if folder == "functions" else None
 
 
-class Functions(Struct, frozen=True, forbid_unknown_fields=True):
+class FunctionSpecs(Struct, frozen=True, forbid_unknown_fields=True):
     """`infra/functions.yaml`."""
 
-    functions: dict[Name, Function]
+    functions: dict[Name, FunctionSpec]
 
 
-class Schedules(Struct, frozen=True, forbid_unknown_fields=True):
+class ScheduleSpecs(Struct, frozen=True, forbid_unknown_fields=True):
     """`infra/schedules.yaml`."""
 
-    schedules: dict[Name, Schedule]
+    schedules: dict[Name, ScheduleSpec]
 
 
-def read_functions(root: Path) -> dict[str, Function]:
+def read_functions(root: Path) -> dict[str, FunctionSpec]:
     """The functions by name; raises :class:`SettingsError` that names file and field."""
-    return yaml_file.read(root / "infra/functions.yaml", Functions).functions
+    return yaml_file.read_yaml(root / "infra/functions.yaml", FunctionSpecs).functions
 
 
-def read_schedules(root: Path) -> dict[str, Schedule]:
+def read_schedules(root: Path) -> dict[str, ScheduleSpec]:
     """The schedules by name; raises :class:`SettingsError` that names file and field."""
-    return yaml_file.read(root / "infra/schedules.yaml", Schedules).schedules
+    return yaml_file.read_yaml(root / "infra/schedules.yaml", ScheduleSpecs).schedules
 
 
-def schema(kind: type[Functions] | type[Schedules]) -> dict[str, Any]:
+def schema(kind: type[FunctionSpecs] | type[ScheduleSpecs]) -> dict[str, Any]:
     """The JSON schema that stands beside the file, for editors and for those who are not Python."""
     found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
     return msgspec.json.decode(msgspec.json.encode(found), type=dict[str, Any])  # A tuple is a list there.

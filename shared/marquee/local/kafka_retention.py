@@ -16,11 +16,11 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 KEPT = 100
-EVERY_S = 2.0
+TRIM_INTERVAL_S = 2.0
 _CLUSTER = "kafka-data/tansu/clusters/tansu_cluster"
 
 
-class Retention:
+class KafkaRetention:
     """Trims ``topic`` in a broker's directory as the consumer group ``group`` moves on; runs in a thread."""
 
     def __init__(self, directory: Path, topic: str, group: str, kept: int = KEPT) -> None:
@@ -62,7 +62,7 @@ class Retention:
             return 0
 
     def _run(self) -> None:
-        while not self._stopping.wait(EVERY_S):
+        while not self._stopping.wait(TRIM_INTERVAL_S):
             try:
                 self.trim()
             except OSError as error:

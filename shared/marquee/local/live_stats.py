@@ -15,13 +15,13 @@ from marquee.db import line_counts
 from marquee.db.pool import Database
 from marquee.errors import MarqueeError
 from marquee.evaluation.streaming_bootstrap import Accuracy
-from marquee.local.scheduler import Run, read_runs
-from marquee.local.state_dir import Home
+from marquee.local.scheduler import JobRun, read_runs
+from marquee.local.state_dir import StateDir
 from marquee.local.system import RETRAIN
 from marquee.monitoring import live_accuracy
 from marquee.registry import release
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.simulate.report import Report
+from marquee.simulate.report import SimulationReport
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +34,17 @@ _EVALUATED = "SELECT max(time) FROM monitor_runs WHERE task = 'predictions'"
 
 
 @dataclass(frozen=True)
-class Score:
+class LiveStats:
     """One look. Counts are of this run, since ``since``; a source that is away keeps its last figures."""
 
-    report: Report | None = None
+    report: SimulationReport | None = None
     rows: int = 0
     quarantine: Mapping[str, int] = field(default_factory=dict)
     tiers: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
     release_number: int = 0
     serving: tuple[str, ...] = ()
-    retrains: tuple[Run, ...] = ()
+    retrains: tuple[JobRun, ...] = ()
     accuracy: Accuracy | None = None
 
     @property
@@ -69,7 +69,7 @@ class Score:
         return {status: count for status, count in requests.items() if status != "200"}
 
 
-class Scoreboard:
+class LiveStatsCollector:
     """Looks at the sources."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Scoreboard:
         report: Path,
         database: Database,
         objects: ObjectStore,
-        home: Home,
+        home: StateDir,
         since: datetime,
     ) -> None:
         self._report = report
@@ -86,12 +86,12 @@ class Scoreboard:
         self._home = home
         self._since = since
         self._evaluated: datetime | None = None
-        before = line_counts.totals(database)
+        before = line_counts.count_all(database)
         self._rows_before = before.lines
         self._quarantine_before = dict(before.quarantine_by_category)
-        self._score = Score()
+        self._score = LiveStats()
 
-    def look(self) -> Score:
+    def look(self) -> LiveStats:
         """The newest figures."""
         for source in (self._simulator, self._tables, self._answers, self._models, self._live):
             try:
@@ -101,10 +101,10 @@ class Scoreboard:
         return self._score
 
     def _simulator(self) -> dict[str, Any]:
-        return {"report": Report.read(self._report)} if self._report.exists() else {}
+        return {"report": SimulationReport.read(self._report)} if self._report.exists() else {}
 
     def _tables(self) -> dict[str, Any]:
-        totals = line_counts.totals(self._database)
+        totals = line_counts.count_all(self._database)
         before = self._quarantine_before
         news = {c: n - before.get(c, 0) for c, n in totals.quarantine_by_category.items()}
         return {
@@ -121,7 +121,7 @@ class Scoreboard:
         return {"tiers": tiers, "versions": versions}
 
     def _models(self) -> dict[str, Any]:
-        serving, _ = release.current(self._objects)
+        serving, _ = release.current_release(self._objects)
         runs = tuple(run for run in read_runs(self._home, RETRAIN) if run.started >= self._since)
         versions = tuple(arm.version for arm in serving.arms)
         return {"release_number": serving.number, "serving": versions, "retrains": runs}
@@ -131,6 +131,6 @@ class Scoreboard:
         ((evaluated,),) = self._database.read(_EVALUATED, deadline_ms=5_000)
         if evaluated == self._evaluated:
             return {}
-        found = live_accuracy.since(self._database, self._since)
+        found = live_accuracy.accuracy_since(self._database, self._since)
         self._evaluated = evaluated
         return {"accuracy": found}

@@ -8,10 +8,10 @@ from collections import deque
 from pathlib import Path
 
 from marquee.errors import MarqueeError
-from marquee.local.state_dir import Home
+from marquee.local.state_dir import StateDir
 
 
-def show(home: Home, part: str | None, lines: int, follow: bool) -> int:
+def show_logs(home: StateDir, part: str | None, lines: int, follow: bool) -> int:
     """Print the last ``lines`` of one part's log or of all; then go on, if asked, until Ctrl-C.
 
     Raises :class:`MarqueeError` that lists the logs there are, if there is none of that part.
@@ -29,7 +29,7 @@ def show(home: Home, part: str | None, lines: int, follow: bool) -> int:
     return 0
 
 
-def _chosen(home: Home, part: str | None) -> list[Path]:
+def _chosen(home: StateDir, part: str | None) -> list[Path]:
     logs = sorted(home.logs.glob("*.log"))
     if part is None:
         return logs

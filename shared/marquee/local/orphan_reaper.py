@@ -31,7 +31,7 @@ for pid in groups:
 """
 
 
-class Guard:
+class OrphanReaper:
     """Watches over the process groups that this process started."""
 
     def __init__(self) -> None:
@@ -65,14 +65,14 @@ class Guard:
 
 
 _lock = threading.Lock()
-_guard: Guard | None = None
+_guard: OrphanReaper | None = None
 
 
-def guard() -> Guard:
+def orphan_reaper() -> OrphanReaper:
     """The one guard of this process, started when it is first needed."""
     global _guard
     with _lock:
         if _guard is None:
-            _guard = Guard()
+            _guard = OrphanReaper()
             atexit.register(_guard.close)
         return _guard

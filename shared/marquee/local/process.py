@@ -19,7 +19,7 @@ from pathlib import Path
 
 from marquee.config.settings import PREFIX
 from marquee.errors import MarqueeError
-from marquee.local.orphan_reaper import guard
+from marquee.local.orphan_reaper import orphan_reaper
 
 
 class ProcessFailed(MarqueeError):
@@ -59,7 +59,7 @@ def port_open(port: int) -> bool:
 
 def _as_child(user: str | None, niceness: int) -> Callable[[], None]:
     account = pwd.getpwnam(user) if user else None
-    register = guard().adopt_self
+    register = orphan_reaper().adopt_self
 
     def prepare() -> None:
         register()
@@ -165,7 +165,7 @@ class Process:
             pass
         self._child.wait()
         self._group_ended = True
-        guard().release(self._child.pid)
+        orphan_reaper().release(self._child.pid)
 
     def log_end(self, lines: int = 15) -> str:
         """The last lines of the log, for an error message."""

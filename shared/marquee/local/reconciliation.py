@@ -24,7 +24,7 @@ WHERE stream = (SELECT max(stream) FROM streams WHERE topic = %(topic)s)
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionAccount:
+class PartitionReconciliation:
     """One partition. ``offsets``: how many different ones of the lines acknowledged are in the tables."""
 
     acknowledged: int
@@ -43,10 +43,10 @@ class PartitionAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class Reconciliation:
     """All partitions, by number."""
 
-    partitions: Mapping[int, PartitionAccount] = field(default_factory=dict)
+    partitions: Mapping[int, PartitionReconciliation] = field(default_factory=dict)
 
     @property
     def acknowledged(self) -> int:
@@ -74,26 +74,26 @@ class Account:
         return self.lost == self.doubled == 0
 
 
-def account(database: Database, topic: str, partitions: Mapping[str, PartitionReport]) -> Account:
+def reconcile(database: Database, topic: str, partitions: Mapping[str, PartitionReport]) -> Reconciliation:
     """Compare the lines that the simulator's report says were acknowledged with the tables."""
-    found: dict[int, PartitionAccount] = {}
+    found: dict[int, PartitionReconciliation] = {}
     with database.transaction() as cursor:
         for number, span in partitions.items():
             place = {"topic": topic, "partition": int(number), "first": span.first, "last": span.last}
             cursor.execute(_KEPT, place)
             rows, offsets = cursor.fetchone()
-            found[int(number)] = PartitionAccount(span.lines, rows, offsets)
-    return Account(found)
+            found[int(number)] = PartitionReconciliation(span.lines, rows, offsets)
+    return Reconciliation(found)
 
 
 def drained(
     database: Database, topic: str, partitions: Mapping[str, PartitionReport], patience_s: float = 60.0
-) -> Account:
+) -> Reconciliation:
     """The account once nothing is missing, or as it stands after ``patience_s``."""
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            standing = account(database, topic, partitions)
+            standing = reconcile(database, topic, partitions)
             if standing.lost == 0 or time.monotonic() > deadline:
                 return standing
         except DatabaseUnavailable:

@@ -13,13 +13,13 @@ from typing import NoReturn, Protocol
 import psutil
 
 from marquee.errors import MarqueeError
-from marquee.local.state_dir import Home, created_at
+from marquee.local.state_dir import StateDir, created_at
 
 # To be closed in the way that Ctrl-C is: a plain end would leave the parts to the guard, which is not polite.
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class System(Protocol):
+class ManagedSystem(Protocol):
     """What can be started whole and stopped whole."""
 
     def start(self) -> None:
@@ -34,7 +34,7 @@ class NotRunning(MarqueeError):
 
 
 @contextmanager
-def running(home: Home, system: System) -> Iterator[None]:
+def running(home: StateDir, system: ManagedSystem) -> Iterator[None]:
     """The system, started; stopped on the way out, whatever the reason.
 
     SIGTERM and SIGHUP come as ``KeyboardInterrupt``, as Ctrl-C does.
@@ -51,7 +51,7 @@ def running(home: Home, system: System) -> Iterator[None]:
                 system.stop()
 
 
-def until_asked() -> NoReturn:
+def wait_for_signal() -> NoReturn:
     """Stay until an ending's signal raises ``KeyboardInterrupt``.
 
     In short sleeps: the kernel may hand a signal to another thread, as it does with two at once, and
@@ -61,7 +61,7 @@ def until_asked() -> NoReturn:
         time.sleep(0.2)
 
 
-def stop_running(home: Home, patience_s: float = 90.0) -> None:
+def stop_running(home: StateDir, patience_s: float = 90.0) -> None:
     """Stop the runner of ``home`` from another process, and return when nothing of it is left.
 
     Raises :class:`NotRunning`. One that does not stop in time is killed; its guard ends the parts.
@@ -78,7 +78,7 @@ def stop_running(home: Home, patience_s: float = 90.0) -> None:
     psutil.wait_procs(left, timeout=10)
 
 
-def _released(home: Home, patience_s: float) -> bool:
+def _released(home: StateDir, patience_s: float) -> bool:
     deadline = time.monotonic() + patience_s
     while home.in_use and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -26,9 +26,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
-from marquee.local.infra_spec import Schedule, read_schedules
+from marquee.local.infra_spec import ScheduleSpec, read_schedules
 from marquee.local.process import Process
-from marquee.local.state_dir import Home
+from marquee.local.state_dir import StateDir
 
 log = logging.getLogger("marquee.local.scheduler")
 
@@ -37,7 +37,7 @@ NICENESS = 10
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
-class Run(msgspec.Struct, frozen=True):
+class JobRun(msgspec.Struct, frozen=True):
     """One run, a line of ``runs/<schedule>.jsonl``. ``code``: a job's exit code; 0 or 1 of a function's call."""
 
     started: datetime
@@ -45,20 +45,20 @@ class Run(msgspec.Struct, frozen=True):
     code: int
 
 
-def read_runs(home: Home, schedule: str) -> list[Run]:
+def read_runs(home: StateDir, schedule: str) -> list[JobRun]:
     """All runs that have ended, the oldest first."""
     try:
         lines = (home.runs / f"{schedule}.jsonl").read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    return [msgspec.json.decode(line, type=Run) for line in lines]
+    return [msgspec.json.decode(line, type=JobRun) for line in lines]
 
 
-class Jobs:
+class JobRunner:
     """Runs jobs as processes, and ends those that run when we end; calls functions at their ``urls``, by name."""
 
     def __init__(
-        self, root: Path, home: Home, settings: Settings, urls: Mapping[str, str] | None = None
+        self, root: Path, home: StateDir, settings: Settings, urls: Mapping[str, str] | None = None
     ) -> None:
         self._root = root
         self._home = home
@@ -67,13 +67,13 @@ class Jobs:
         self._running: list[Process] = []
         self._stopping = False
 
-    def check(self, schedules: Mapping[str, Schedule]) -> None:
+    def check(self, schedules: Mapping[str, ScheduleSpec]) -> None:
         """Raise :class:`SettingsError` if a function is to be called and nobody said where it listens."""
         called = {schedule.function for schedule in schedules.values() if schedule.function}
         if missing := called - set(self._urls):
             raise SettingsError(f"where is {', '.join(sorted(missing))}? Say so: --function NAME=URL")
 
-    def run(self, name: str, schedule: Schedule) -> None:
+    def run(self, name: str, schedule: ScheduleSpec) -> None:
         """Run the job, or call the function, to its end or its timeout."""
         if schedule.function:
             self._call(name, self._urls[schedule.function], schedule.timeout_s)
@@ -92,9 +92,9 @@ class Jobs:
         except OSError as error:
             code, text = 1, f"{url} does not answer: {error}"
         log.log(logging.ERROR if code else logging.INFO, "%s: %s", name, text.strip())
-        self._record(name, Run(started, datetime.now(UTC), code))
+        self._record(name, JobRun(started, datetime.now(UTC), code))
 
-    def _run(self, name: str, schedule: Schedule) -> None:
+    def _run(self, name: str, schedule: ScheduleSpec) -> None:
         """A process; its output goes to ``logs/<name>.log``."""
         job = Process(
             name,
@@ -116,7 +116,7 @@ class Jobs:
         finally:
             job.stop()
             self._running.remove(job)
-            self._record(name, Run(started, datetime.now(UTC), _code(job)))
+            self._record(name, JobRun(started, datetime.now(UTC), _code(job)))
 
     def stop(self) -> None:
         """End what runs, and what is about to."""
@@ -124,7 +124,7 @@ class Jobs:
         for job in list(self._running):
             job.stop()
 
-    def _record(self, name: str, run: Run) -> None:
+    def _record(self, name: str, run: JobRun) -> None:
         log.info("%s ended with code %d after %s", name, run.code, run.finished - run.started)
         with (self._home.runs / f"{name}.jsonl").open("ab") as runs:
             runs.write(msgspec.json.encode(run) + b"\n")
@@ -134,7 +134,7 @@ def _code(job: Process) -> int:
     return -1 if job.returncode is None else job.returncode
 
 
-def trigger(schedule: Schedule, now: datetime) -> CronTrigger | IntervalTrigger:
+def trigger(schedule: ScheduleSpec, now: datetime) -> CronTrigger | IntervalTrigger:
     """When it runs here: its local interval, or else its cron line."""
     local = schedule.local
     if local is None:
@@ -143,7 +143,7 @@ def trigger(schedule: Schedule, now: datetime) -> CronTrigger | IntervalTrigger:
     return IntervalTrigger(seconds=local.every_s, start_date=first, timezone=UTC)
 
 
-def run(schedules: Mapping[str, Schedule], jobs: Jobs) -> None:
+def run(schedules: Mapping[str, ScheduleSpec], jobs: JobRunner) -> None:
     """Run the schedules until SIGTERM or SIGINT; one run of each at a time, missed ones once."""
     clock = BlockingScheduler(timezone=UTC)
     for name, schedule in schedules.items():
@@ -184,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = Settings.from_mapping(os.environ)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     schedules = read_schedules(args.root)
-    jobs = Jobs(args.root, Home(args.home), settings, dict(args.function))
+    jobs = JobRunner(args.root, StateDir(args.home), settings, dict(args.function))
     try:
         jobs.check(schedules)
     except SettingsError as error:

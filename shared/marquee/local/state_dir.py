@@ -48,7 +48,7 @@ class SystemState(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Home:
+class StateDir:
     """The folder that holds data, logs and state of one local system."""
 
     directory: Path

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from marquee.local.function_process import answers
 from marquee.local.process import port_open
-from marquee.local.state_dir import Home, PartState, created_at
+from marquee.local.state_dir import PartState, StateDir, created_at
 
 
-def show(home: Home, console: Console) -> int:
+def show_status(home: StateDir, console: Console) -> int:
     """Print the table; returns 0 if all parts are well, 1 if one is not, 3 if nothing runs."""
     state = home.read_state()
     if not home.in_use or state is None:
@@ -33,7 +33,7 @@ def show(home: Home, console: Console) -> int:
     return 0 if state.ready and set(healths.values()) == {"well"} else 1
 
 
-def show_environment(home: Home) -> int:
+def show_environment(home: StateDir) -> int:
     """Print the settings as ``export`` lines; returns 3 if nothing runs."""
     state = home.read_state()
     if not home.in_use or state is None:

@@ -14,11 +14,11 @@ from marquee.errors import ObjectNotFound
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.function_process import answers, instance, instance_of_several
-from marquee.local.infra_spec import Function, read_functions, read_schedules
-from marquee.local.kafka_retention import Retention
+from marquee.local.infra_spec import FunctionSpec, read_functions, read_schedules
+from marquee.local.kafka_retention import KafkaRetention
 from marquee.local.ports import Ports
 from marquee.local.process import Process, ProcessFailed
-from marquee.local.state_dir import Home, PartState, SystemState
+from marquee.local.state_dir import PartState, StateDir, SystemState
 from marquee.local.supervision import OneProcess, Part, Supervisor
 from marquee.registry import release
 from marquee.registry.object_store.connect import connect
@@ -57,7 +57,7 @@ class LocalSystem:
     def __init__(
         self,
         root: Path,
-        home: Home,
+        home: StateDir,
         settings: Settings,
         say: Callable[[str], None],
         shape: Shape | None = None,
@@ -79,7 +79,7 @@ class LocalSystem:
         self._functions = read_functions(root)
         self.schedules = read_schedules(root)
         self._ready = False
-        self._retention: Retention | None = None
+        self._retention: KafkaRetention | None = None
         self.supervisor = Supervisor(say, self._write_state)
 
     def start(self) -> None:
@@ -139,7 +139,9 @@ class LocalSystem:
         kafka = EmbeddedKafka(self.home.data / "kafka", durable=True, port=port, logs=self.home.logs)
         self.supervisor.start(Part("kafka", kafka, port))
         kafka.create_topic(self.settings.kafka_topic)
-        self._retention = Retention(kafka.directory, self.settings.kafka_topic, self.settings.kafka_group)
+        self._retention = KafkaRetention(
+            kafka.directory, self.settings.kafka_topic, self.settings.kafka_group
+        )
         self._retention.start()
         self.settings = replace(self.settings, kafka_bootstrap=kafka.bootstrap)
 
@@ -153,19 +155,19 @@ class LocalSystem:
         """A model of the base data's earlier part, unless one serves already."""
         self.step("data", "data", "fetch")
         try:
-            release.current(connect(self.settings.objects_url))
+            release.current_release(connect(self.settings.objects_url))
         except ObjectNotFound:
             self._say("training the first model, once ...")
             self.step(RETRAIN, "retrain", "--reason", "first model")
 
-    def _start_function(self, name: str, function: Function, instances: int = 1) -> None:
+    def _start_function(self, name: str, function: FunctionSpec, instances: int = 1) -> None:
         port = self._ports.choose(name, function.local.port)
         if name == "ingest":
             self.settings = replace(self.settings, delivery_url=f"http://127.0.0.1:{port}")
         for number in range(1, instances + 1):
             self.supervisor.start(self._instance(name, function, port, number, instances))
 
-    def _instance(self, name: str, function: Function, port: int, number: int, instances: int) -> Part:
+    def _instance(self, name: str, function: FunctionSpec, port: int, number: int, instances: int) -> Part:
         settings, workers = self.settings.environment(function.needs), self.shape.workers
         if instances == 1:
             own = port

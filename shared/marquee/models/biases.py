@@ -27,7 +27,7 @@ class Biases:
         return predictions
 
 
-def of(dataset: Dataset, *, shrinkage: float = SHRINKAGE, rounds: int = 10) -> Biases:
+def fit_biases(dataset: Dataset, *, shrinkage: float = SHRINKAGE, rounds: int = 10) -> Biases:
     """By alternating ridge regression; ``shrinkage``: ratings at zero added to each user and film."""
     ratings, mean = dataset.ratings, float(dataset.ratings.values.mean())
     of_user, of_item = np.zeros(dataset.n_users), np.zeros(dataset.n_items)

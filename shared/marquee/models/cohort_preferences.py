@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.data.side_information import Facts
+from marquee.data.side_information import SideInformation
 from marquee.registry.trained_model import TrainedModel
 from marquee.scoring.cohort_scores import demographic, genre
 
-SHRUNK_BY = 10_000.0
+PRIOR_STRENGTH = 10_000.0
 """So much weight of the average user's is mixed into each group's: a small group is not taken at its word, and age,
 gender and occupation, which are added up as if they had nothing to do with one another, do not say things thrice. With
 300 the lists are worse than the popular one, and with this better: docs/models.md shows both, on cuts in time."""
@@ -23,7 +23,9 @@ LIKED = 1.0
 set that we have holds both the words and the viewings."""
 
 
-def joined(model: TrainedModel, facts: Facts, shrunk_by: float = SHRUNK_BY) -> TrainedModel:
+def with_cohorts(
+    model: TrainedModel, facts: SideInformation, shrunk_by: float = PRIOR_STRENGTH
+) -> TrainedModel:
     """``model`` with the cohorts that ``facts`` tell of; the same model where they tell of none."""
     rows = {**_demographic(model, facts, shrunk_by), **_genres(model, facts)}
     if not rows:
@@ -33,7 +35,9 @@ def joined(model: TrainedModel, facts: Facts, shrunk_by: float = SHRUNK_BY) -> T
     return replace(model, cohort_names=names, cohort_scores=np.ascontiguousarray(scores))
 
 
-def _demographic(model: TrainedModel, facts: Facts, shrunk_by: float) -> dict[str, NDArray[np.float64]]:
+def _demographic(
+    model: TrainedModel, facts: SideInformation, shrunk_by: float
+) -> dict[str, NDArray[np.float64]]:
     """The logarithm of each group's preference for each film over everybody's."""
     h, n_items = model.histories, len(model.movie_ids)
     everybody = np.bincount(h.items, h.weights, n_items)
@@ -49,7 +53,7 @@ def _demographic(model: TrainedModel, facts: Facts, shrunk_by: float) -> dict[st
     return found
 
 
-def _members(model: TrainedModel, facts: Facts) -> dict[str, list[int]]:
+def _members(model: TrainedModel, facts: SideInformation) -> dict[str, list[int]]:
     members: defaultdict[str, list[int]] = defaultdict(list)
     for user, user_id in enumerate(model.user_ids):
         row = facts.users.get(user_id, {})
@@ -61,7 +65,7 @@ def _members(model: TrainedModel, facts: Facts) -> dict[str, list[int]]:
     return dict(members)
 
 
-def _genres(model: TrainedModel, facts: Facts) -> dict[str, NDArray[np.float64]]:
+def _genres(model: TrainedModel, facts: SideInformation) -> dict[str, NDArray[np.float64]]:
     films: defaultdict[str, list[int]] = defaultdict(list)
     for item, movie_id in enumerate(model.movie_ids):
         for name in _split(facts.films.get(movie_id, {}).get("genres", "")):

@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
-from marquee.data.interactions import Evidence
+from marquee.data.interactions import WeightedInteractions
 from marquee.models.popularity import Popularity
 
 Floats = NDArray[np.float64]
 
 
-class RankingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EaseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``rank`` of the head, all columns counted. Of the regression: ``ridge``, ``dropout`` (the part of a film's
     squared weight that is added to its ridge) and ``dense_max_films``, the largest catalogue for it.
     ``pure_svd_rank``: for larger ones. ``trend``: the power of a film's growth in popularity by which its score is
@@ -47,16 +47,20 @@ class RankingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class RankingHead:
+class RankingFactors:
     """``rank_history`` is V, ``rank_items`` is W, both [n_items, rank]."""
 
     rank_history: Floats
     rank_items: Floats
 
 
-def learn(
-    evidence: Evidence, shape: tuple[int, int], popularity: Popularity, params: RankingParams, seed: int
-) -> RankingHead:
+def fit_ease(
+    evidence: WeightedInteractions,
+    shape: tuple[int, int],
+    popularity: Popularity,
+    params: EaseParams,
+    seed: int,
+) -> RankingFactors:
     """The head for ``shape`` = (n_users, n_items), of the same rank whatever the data."""
     where = (evidence.users, evidence.items)
     history = csr_array((evidence.weights, where), shape=shape)
@@ -68,7 +72,7 @@ def learn(
     else:
         head = pure_svd(history, min(params.pure_svd_rank, rank), rank, seed)
     trending = head.rank_items * popularity.growth[:, None] ** params.trend
-    return RankingHead(
+    return RankingFactors(
         np.hstack([head.rank_history, np.ones(late.shape)]),
         np.hstack([trending, late]),
     )
@@ -89,10 +93,10 @@ def regression(history: csr_array, targets: csr_array, ridge: float, dropout: fl
     return weights
 
 
-def reduced_rank(history: csr_array, weights: Floats, rank: int, seed: int) -> RankingHead:
+def reduced_rank(history: csr_array, weights: Floats, rank: int, seed: int) -> RankingFactors:
     """The head whose scores are nearest to ``history @ weights``, in least squares; columns past ``rank`` are 0."""
     directions = _scores_directions(history, weights, min(rank, weights.shape[0]), seed)
-    return RankingHead(_padded(weights @ directions, rank), _padded(directions, rank))
+    return RankingFactors(_padded(weights @ directions, rank), _padded(directions, rank))
 
 
 def _scores_directions(history: csr_array, weights: Floats, rank: int, seed: int, passes: int = 6) -> Floats:
@@ -112,11 +116,11 @@ def _scores_directions(history: csr_array, weights: Floats, rank: int, seed: int
     return found
 
 
-def pure_svd(user_items: csr_array, rank: int, width: int, seed: int) -> RankingHead:
+def pure_svd(user_items: csr_array, rank: int, width: int, seed: int) -> RankingFactors:
     """Scores ``history @ Q @ Q.T`` with the leading right singular vectors Q; columns past ``rank`` are 0."""
     directions = _leading(user_items, rank, seed)
     head = _padded(directions, width)
-    return RankingHead(head, head)
+    return RankingFactors(head, head)
 
 
 def _leading(matrix: csr_array, rank: int, seed: int) -> Floats:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.data.interactions import Evidence
+from marquee.data.interactions import WeightedInteractions
 
 _DAY = 86_400_000_000
 
@@ -30,7 +30,7 @@ class Popularity:
     growth: NDArray[np.float64]
 
 
-def of_films(evidence: Evidence, n_items: int, params: PopularityParams) -> Popularity:
+def fit_popularity(evidence: WeightedInteractions, n_items: int, params: PopularityParams) -> Popularity:
     """Decayed counts under a Dirichlet prior at the shares of all time; "now" is the newest event."""
     ever = np.bincount(evidence.items, evidence.weights, n_items) / evidence.weights.sum()
     age_days = (evidence.times.max() - evidence.times) / _DAY

@@ -24,8 +24,8 @@ import pandas as pd
 from marquee.data.dataset import Dataset
 from marquee.errors import SettingsError
 from marquee.models import biases
-from marquee.models.matrix_factorization import Factorisation, head_of
-from marquee.models.trainer_port import Progress, RatingHead, section
+from marquee.models.matrix_factorization import MatrixFactorization, to_rating_factors
+from marquee.models.trainer_port import Progress, RatingFactors, read_section
 
 if TYPE_CHECKING:
     from pyspark.ml.recommendation import ALSModel
@@ -45,20 +45,20 @@ class SparkParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: dict[str, str] = {}
 
 
-def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingHead:
+def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingFactors:
     """Take the biases out, let Spark factorise the rest, put both together."""
-    chosen = section(params, SparkParams, "spark_als")
-    found = biases.of(dataset)
+    chosen = read_section(params, SparkParams, "spark_als")
+    found = biases.fit_biases(dataset)
     progress("fit", 0.0)
     with session(chosen) as spark:
         factors = _factorised(_residuals(spark, dataset, found, chosen.blocks), chosen, seed)
     progress("fit", 1.0)
     users, user_vectors = factors["user"]
     items, item_vectors = factors["item"]
-    whole = Factorisation(
+    whole = MatrixFactorization(
         found.mean, users, user_vectors, found.of_user[users], items, item_vectors, found.of_item[items]
     )
-    return head_of(whole, dataset)
+    return to_rating_factors(whole, dataset)
 
 
 @contextmanager

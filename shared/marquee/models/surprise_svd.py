@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from marquee.data.dataset import Dataset
-from marquee.models.matrix_factorization import Factorisation, head_of
-from marquee.models.trainer_port import Progress, RatingHead, section
+from marquee.models.matrix_factorization import MatrixFactorization, to_rating_factors
+from marquee.models.trainer_port import Progress, RatingFactors, read_section
 
 # Its import makes a folder for downloads, in a home directory that need not be there or writable.
 os.environ.setdefault("SURPRISE_DATA_FOLDER", tempfile.gettempdir())
@@ -30,12 +30,12 @@ class SurpriseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     regularisation: float
 
 
-def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingHead:
+def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingFactors:
     """Fit surprise's SVD; its ``pu, qi, bu, bi`` become the rating head."""
     progress("fit", 0.0)
-    algorithm = fit(dataset, section(params, SurpriseParams, "surprise_svd"), seed)
+    algorithm = fit(dataset, read_section(params, SurpriseParams, "surprise_svd"), seed)
     progress("fit", 1.0)
-    return head_of(factorisation(algorithm), dataset)
+    return to_rating_factors(factorisation(algorithm), dataset)
 
 
 def fit(dataset: Dataset, params: SurpriseParams, seed: int) -> surprise.SVD:
@@ -58,10 +58,10 @@ def trainset(dataset: Dataset) -> surprise.Trainset:
     return surprise.Dataset.load_from_df(frame, reader).build_full_trainset()
 
 
-def factorisation(algorithm: surprise.SVD) -> Factorisation:
+def factorisation(algorithm: surprise.SVD) -> MatrixFactorization:
     """surprise's ``pu, qi, bu, bi``."""
     known = algorithm.trainset
-    return Factorisation(
+    return MatrixFactorization(
         mean=float(known.global_mean),
         users=np.array([known.to_raw_uid(u) for u in range(known.n_users)]),
         user_vectors=algorithm.pu,
@@ -72,7 +72,7 @@ def factorisation(algorithm: surprise.SVD) -> Factorisation:
     )
 
 
-def plus_plus(dataset: Dataset, seed: int) -> Factorisation:
+def fit_svdpp(dataset: Dataset, seed: int) -> MatrixFactorization:
     """surprise's SVD++ with its defaults; what a user's films say of him is added to his vector once and for all."""
     found = surprise.SVDpp(random_state=seed).fit(trainset(dataset))
     vectors = found.pu.copy()

@@ -34,12 +34,12 @@ class Progress(Protocol):
     def __call__(self, step: str, done: float) -> None: ...
 
 
-def silent(step: str, done: float) -> None:
+def no_progress(step: str, done: float) -> None:
     """A progress that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prior:
+class UserPrior:
     """What is expected of a user before he has rated: a Gaussian of ``[vector, bias]``, and the noise.
 
     ``mean`` [k + 1], ``precision`` [k + 1, k + 1]; ``noise_precision``: 1 / the variance of a rating about
@@ -52,7 +52,7 @@ class Prior:
 
 
 @dataclass(frozen=True, slots=True)
-class RatingHead:
+class RatingFactors:
     """``mean + user_biases[u] + item_biases[i] + user_vectors[u] . item_vectors[i]``, by rows of a dataset.
 
     A film that nobody rated has zeros. A user who rated nothing has the prior's mean.
@@ -63,7 +63,7 @@ class RatingHead:
     user_vectors: Floats  # [n_users, k]
     item_biases: Floats  # [n_items]
     item_vectors: Floats  # [n_items, k]
-    prior: Prior
+    prior: UserPrior
 
     def predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> Floats:
         """The predicted rating of each pair, not clipped."""
@@ -77,10 +77,10 @@ class Trainer(Protocol):
 
     def __call__(
         self, dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress
-    ) -> RatingHead: ...
+    ) -> RatingFactors: ...
 
 
-def trainer(name: str) -> Trainer:
+def load_trainer(name: str) -> Trainer:
     """The trainer of that name; raises :class:`SettingsError` that lists the names there are."""
     if name not in TRAINERS:
         raise SettingsError(f"there is no trainer {name!r}; there is {', '.join(sorted(TRAINERS))}")
@@ -88,7 +88,7 @@ def trainer(name: str) -> Trainer:
     return train
 
 
-def section(params: Mapping[str, Any], kind: type[Section], name: str) -> Section:
+def read_section(params: Mapping[str, Any], kind: type[Section], name: str) -> Section:
     """A trainer's own parameters, checked; raises :class:`SettingsError`."""
     try:
         return msgspec.convert(params, kind)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from marquee.models.trainer_port import Floats, Prior
+from marquee.models.trainer_port import Floats, UserPrior
 
 # A share of the average variance is added to each: few users or idle factors still give a proper Gaussian.
 _SHRINKAGE = 0.01
 
 
-def of_users(user_vectors: Floats, user_biases: Floats, residuals: Floats) -> Prior:
+def fit_user_prior(user_vectors: Floats, user_biases: Floats, residuals: Floats) -> UserPrior:
     """The mean and precision of the rows ``[vector, bias]``; noise from the ``residuals`` of the ratings.
 
     Empirical Bayes: what was learnt of all users is what is expected of the next one.
@@ -22,4 +22,4 @@ def of_users(user_vectors: Floats, user_biases: Floats, residuals: Floats) -> Pr
     spread = max(float(np.trace(covariance)) / width, 1e-6)
     precision = np.linalg.inv(covariance + _SHRINKAGE * spread * np.eye(width))
     noise = max(float(np.mean(residuals**2)), 1e-6)
-    return Prior(theta.mean(0), (precision + precision.T) / 2, 1 / noise)
+    return UserPrior(theta.mean(0), (precision + precision.T) / 2, 1 / noise)

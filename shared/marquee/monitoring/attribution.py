@@ -62,7 +62,7 @@ ON CONFLICT (time, arm, model_version, tier, position) DO UPDATE SET
     rating_sum = excluded.rating_sum, computed = excluded.computed"""
 
 
-def update(database: Database, now: datetime) -> int:
+def update_attribution(database: Database, now: datetime) -> int:
     """Compute the hours that are due, the oldest first; returns how many rows were written."""
     return sum(_compute(database, hour, now) for hour in _due(database, now))
 

@@ -42,7 +42,7 @@ ON CONFLICT (time, server) DO UPDATE SET
     p50_ms = excluded.p50_ms, p95_ms = excluded.p95_ms, p99_ms = excluded.p99_ms"""
 
 
-def update(database: Database, now: datetime, caller_timeout_ms: int) -> int:
+def update_availability(database: Database, now: datetime, caller_timeout_ms: int) -> int:
     """Bring the minutes until ``now`` up to date; returns how many rows changed.
 
     ``caller_timeout_ms``: when the service gives up; an answer after it is late, whatever its status.

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from marquee.db.pool import Database
-from marquee.monitoring.check_result import Check, Verdict, at_most
+from marquee.monitoring.check_result import Check, Verdict, check_at_most
 
 WINDOW = timedelta(minutes=5)
 """What counts as one batch here."""
@@ -61,7 +61,7 @@ DAYS_NEEDED = 3
 _ROOM = 0.5  # Beyond what is usual: so much of the median.
 
 
-def check(database: Database, end: datetime, rating_max: int) -> list[Check]:
+def check_batches(database: Database, end: datetime, rating_max: int) -> list[Check]:
     """The checks of the lines whose times are in the window that ends at ``end``."""
     parameters = {
         "since": end - WINDOW,
@@ -85,9 +85,9 @@ def check(database: Database, end: datetime, rating_max: int) -> list[Check]:
         *(_volume(database, f"volume.{kind}", lines, end) for kind, lines in kinds.items()),
         _quarantine(database.read(_QUARANTINE, parameters, deadline_ms=DEADLINE_MS), sum(kinds.values())),
         *_deliveries(*row(_DELIVERIES)),
-        at_most("schema.rejected_events", row(_REJECTED)[0], "events", usual=0, bad=100),
+        check_at_most("schema.rejected_events", row(_REJECTED)[0], "events", usual=0, bad=100),
         *_ranges(row(_WRONG), ratings, row(_WRONG_MINUTES)[0], watches),
-        at_most("range.ahead_rows", row(_AHEAD)[0], "rows", usual=0, bad=1_000),
+        check_at_most("range.ahead_rows", row(_AHEAD)[0], "rows", usual=0, bad=1_000),
     ]
 
 
@@ -111,7 +111,7 @@ def _quarantine(categories: list[tuple[Any, ...]], read: int) -> Check:
         return Check("quarantine.rate", None, "share", detail="no lines")
     detail = ", ".join(f"{category} {count:,}" for category, count in categories)
     share = quarantined / (read + quarantined)
-    return at_most("quarantine.rate", share, "share", usual=0.005, bad=0.02, detail=detail)
+    return check_at_most("quarantine.rate", share, "share", usual=0.005, bad=0.02, detail=detail)
 
 
 def _deliveries(lines: int, again: int, lag_ms: int) -> list[Check]:
@@ -119,8 +119,8 @@ def _deliveries(lines: int, again: int, lag_ms: int) -> list[Check]:
         units = {"delivery.again_rate": "share", "delivery.lag_s": "s"}
         return [Check(name, None, unit, detail="nothing was delivered") for name, unit in units.items()]
     return [
-        at_most("delivery.again_rate", again / lines, "share", usual=0.05, bad=0.5),
-        at_most("delivery.lag_s", lag_ms / 1000, "s", usual=10, bad=60),
+        check_at_most("delivery.again_rate", again / lines, "share", usual=0.05, bad=0.5),
+        check_at_most("delivery.lag_s", lag_ms / 1000, "s", usual=10, bad=60),
     ]
 
 
@@ -131,7 +131,7 @@ def _ranges(wrong: tuple[Any, ...], ratings: int, wrong_minutes: int, watches: i
         ("range.minute_rate", wrong_minutes, watches),
     )
     return [
-        at_most(name, bad / of, "share", usual=0.0, bad=0.01, detail=f"{bad:,} of {of:,}")
+        check_at_most(name, bad / of, "share", usual=0.0, bad=0.01, detail=f"{bad:,} of {of:,}")
         if of
         else Check(name, None, "share", detail="no rows")
         for name, bad, of in found

@@ -39,13 +39,13 @@ ON CONFLICT (time, name) DO UPDATE SET
     unit = excluded.unit, verdict = excluded.verdict, detail = excluded.detail"""
 
 
-def at_most(name: str, value: float, unit: str, *, usual: float, bad: float, detail: str = "") -> Check:
+def check_at_most(name: str, value: float, unit: str, *, usual: float, bad: float, detail: str = "") -> Check:
     """A check of something that should be small: above ``usual`` is a warning, above ``bad`` is bad."""
     verdict = Verdict.BAD if value > bad else Verdict.WARNING if value > usual else Verdict.GOOD
     return Check(name, value, unit, verdict, 0.0, usual, detail)
 
 
-def write(database: Database, time: datetime, checks: Iterable[Check]) -> int:
+def write_checks(database: Database, time: datetime, checks: Iterable[Check]) -> int:
     """Keep the checks of one moment, in place of what an earlier run found; returns how many."""
     rows = [
         (time, c.name, c.value, c.usual_low, c.usual_high, c.unit, c.verdict.value, c.detail) for c in checks

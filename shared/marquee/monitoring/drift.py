@@ -21,7 +21,7 @@ ACTIVITY_FROM = (1, 2, 3, 5, 10, 20)
 """Where the bins of an activity begin: ratings of one user in one day."""
 
 
-class Profile(msgspec.Struct, frozen=True):
+class DataProfile(msgspec.Struct, frozen=True):
     """A snapshot in a few numbers. ``shares``: of the ratings, by fifths of the scale; ``mean``: from 0 to 1."""
 
     ratings: int
@@ -51,7 +51,7 @@ def wasserstein(before: Sequence[float], now: Sequence[float]) -> float:
     return sum(abs(gap) for gap in gaps) / (len(before) - 1)
 
 
-def fifths(counted: Iterable[tuple[float, int]], low: float, high: float) -> tuple[int, ...]:
+def quintile_shares(counted: Iterable[tuple[float, int]], low: float, high: float) -> tuple[int, ...]:
     """How many ratings lie in each fifth of the scale from ``low`` to ``high``, of pairs of a rating and its count."""
     found = [0] * RATING_BINS
     for rating, count in counted:

@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marquee.db.pool import Database
-from marquee.monitoring.check_result import Check, Verdict, at_most
+from marquee.monitoring.check_result import Check, Verdict, check_at_most
 from marquee.monitoring.drift import (
     ACTIVITY_FROM,
     CHANGED,
     STRONGLY,
-    Profile,
+    DataProfile,
     expected_index,
-    fifths,
+    quintile_shares,
     stability_index,
     wasserstein,
 )
-from marquee.registry.item_factors import ItemSide
+from marquee.registry.item_factors import ItemFactors
 
-NOW = timedelta(days=1)
+CURRENT_WINDOW = timedelta(days=1)
 """The world of today: what happened so long."""
-THEN = timedelta(days=3)
+REFERENCE_WINDOW = timedelta(days=3)
 """What the model learnt last: so long before the newest event that it knows."""
 ENOUGH = 1_000
 """Ratings, users or films seen: with fewer an index says more of chance than of the world."""
@@ -55,14 +55,14 @@ _UNLEARNT = "SELECT min(time) FROM ratings WHERE time > %s AND time <= %s"
 
 
 @dataclass(frozen=True, slots=True)
-class _Then:
+class _Reference:
     """What the world was like when the model was made. Counts; ``ratings`` by fifths of the scale."""
 
     ratings: tuple[int, ...]
     activity: tuple[int, ...]
 
 
-class World:
+class DriftMonitor:
     """Compares today with what the model of ``side`` has learnt from. Not to be shared between threads.
 
     The reference is the newest days of the stream that went into the model, since they are what the next days
@@ -70,11 +70,11 @@ class World:
     """
 
     def __init__(self) -> None:
-        self._then: OrderedDict[str, _Then] = OrderedDict()
+        self._then: OrderedDict[str, _Reference] = OrderedDict()
 
-    def check(self, database: Database, side: ItemSide, now: datetime) -> list[Check]:
+    def check(self, database: Database, side: ItemFactors, now: datetime) -> list[Check]:
         """All checks, as of ``now``."""
-        then, since = self._of(database, side), now - NOW
+        then, since = self._of(database, side), now - CURRENT_WINDOW
         films = _films(database, since, now)
         ratings, activity = _ratings(database, side, since, now), _activity(database, since, now)
         return [
@@ -84,18 +84,18 @@ class World:
             _age(database, side, now),
         ]
 
-    def _of(self, database: Database, side: ItemSide) -> _Then:
+    def _of(self, database: Database, side: ItemFactors) -> _Reference:
         version, until = side.manifest.version, side.manifest.trained_through
         if version not in self._then:
-            since = until - THEN
-            found = _Then(_ratings(database, side, since, until), _activity(database, since, until))
+            since = until - REFERENCE_WINDOW
+            found = _Reference(_ratings(database, side, since, until), _activity(database, since, until))
             self._then = OrderedDict({version: found})
         return self._then[version]
 
 
-def _ratings(database: Database, side: ItemSide, since: datetime, until: datetime) -> tuple[int, ...]:
+def _ratings(database: Database, side: ItemFactors, since: datetime, until: datetime) -> tuple[int, ...]:
     counted = database.read(_RATINGS, (since, until), deadline_ms=DEADLINE_MS)
-    return fifths(counted, side.manifest.rating_min, side.manifest.rating_max)
+    return quintile_shares(counted, side.manifest.rating_min, side.manifest.rating_max)
 
 
 def _activity(database: Database, since: datetime, until: datetime) -> tuple[int, ...]:
@@ -110,21 +110,23 @@ def _films(database: Database, since: datetime, until: datetime) -> dict[str, in
     return dict(database.read(_FILMS, parameters, deadline_ms=DEADLINE_MS))
 
 
-def _rating_drift(side: ItemSide, then: Sequence[int], now: Sequence[int]) -> list[Check]:
+def _rating_drift(side: ItemFactors, then: Sequence[int], now: Sequence[int]) -> list[Check]:
     before, n_before = _shares(then), sum(then)
     if n_before < ENOUGH and side.manifest.provenance.profile:
-        profile = msgspec.convert(side.manifest.provenance.profile, Profile)
+        profile = msgspec.convert(side.manifest.provenance.profile, DataProfile)
         before, n_before = profile.shares, profile.ratings
     index = _index_of_shares("drift.rating_psi", before, n_before, now, "ratings")
     if index.value is None:
         return [index, Check("drift.rating_wasserstein", None, "share of the scale", detail=index.detail)]
     moved = wasserstein(before, _shares(now))
     detail = "how far the ratings have moved, in parts of the scale"
-    far = at_most("drift.rating_wasserstein", moved, "share of the scale", usual=0.05, bad=0.1, detail=detail)
+    far = check_at_most(
+        "drift.rating_wasserstein", moved, "share of the scale", usual=0.05, bad=0.1, detail=detail
+    )
     return [index, far]
 
 
-def _film_drift(side: ItemSide, films: dict[str, int]) -> list[Check]:
+def _film_drift(side: ItemFactors, films: dict[str, int]) -> list[Check]:
     """Films in tenths of the popularity that they had when the model was made, most popular first."""
     seen, name = sum(films.values()), "films.unknown_rate"
     if seen < ENOUGH:
@@ -140,7 +142,9 @@ def _film_drift(side: ItemSide, films: dict[str, int]) -> list[Check]:
     np.add.at(now, tenths[list(known)], list(known.values()))
     # What the model knows of the films is known well: its own sampling adds nothing.
     return [
-        at_most(name, unknown, "share", usual=0.02, bad=0.1, detail=f"of {seen:,} films rated or begun"),
+        check_at_most(
+            name, unknown, "share", usual=0.02, bad=0.1, detail=f"of {seen:,} films rated or begun"
+        ),
         _index_of_shares("drift.film_psi", expected, 10**9, now.tolist(), "films rated or begun"),
     ]
 
@@ -155,12 +159,12 @@ def _tenths(popularity: NDArray[np.floating]) -> tuple[NDArray[np.int64], tuple[
     return tenths, tuple(np.bincount(tenths[order], share, FILM_BINS).tolist())
 
 
-def _age(database: Database, side: ItemSide, now: datetime) -> Check:
+def _age(database: Database, side: ItemFactors, now: datetime) -> Check:
     """How long the oldest rating that the model has not learnt from has been there."""
     ((oldest,),) = database.read(_UNLEARNT, (side.manifest.trained_through, now), deadline_ms=DEADLINE_MS)
     hours = (now - oldest) / timedelta(hours=1) if oldest else 0.0
     detail = f"{side.manifest.version} has learnt through {side.manifest.trained_through:%Y-%m-%d %H:%M} UTC"
-    return at_most("model.age_h", hours, "h", usual=OLD_H, bad=TOO_OLD_H, detail=detail)
+    return check_at_most("model.age_h", hours, "h", usual=OLD_H, bad=TOO_OLD_H, detail=detail)
 
 
 def _index(name: str, then: Sequence[int], now: Sequence[int], what: str) -> Check:
@@ -177,7 +181,7 @@ def _index_of_shares(
     chance = expected_index(len(now), n_before, n)
     index = stability_index(before, _shares(now))
     detail = f"{n:,} {what} of the last day"
-    return at_most(name, index, "PSI", usual=CHANGED + chance, bad=STRONGLY + chance, detail=detail)
+    return check_at_most(name, index, "PSI", usual=CHANGED + chance, bad=STRONGLY + chance, detail=detail)
 
 
 def _shares(counts: Sequence[int]) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
 from marquee.db.pool import Database
-from marquee.evaluation.streaming_bootstrap import Accuracy, RunningErrors
+from marquee.evaluation.streaming_bootstrap import Accuracy, StreamingErrors
 
 DEADLINE_MS = 60_000
 REACH, LONGEST_REACH = timedelta(days=1), timedelta(days=8)
@@ -67,7 +67,7 @@ class _Group:
     """The errors of one arm and version, user by user."""
 
     def __init__(self) -> None:
-        self.errors = RunningErrors()
+        self.errors = StreamingErrors()
         self._users: set[str] = set()
         self._with_interval = self._covered = 0
         self._promised = 0.0
@@ -112,7 +112,7 @@ def update(database: Database, now: datetime, budget_s: float = 60.0) -> int:
     return rows
 
 
-def since(database: Database, start: datetime) -> Accuracy | None:
+def accuracy_since(database: Database, start: datetime) -> Accuracy | None:
     """Over all predictions of ratings from ``start`` on; None before the first."""
     return _groups(database, start, datetime.max.replace(tzinfo=UTC))[ALL].errors.accuracy()
 

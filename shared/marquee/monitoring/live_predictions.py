@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from marquee.db.pool import Database
-from marquee.db.user_history import RatedFilm
-from marquee.monitoring.served_prediction import Prediction, Predictor, Rated, Shown
+from marquee.db.user_history import RatedMovie
+from marquee.monitoring.served_prediction import LiveRating, Prediction, Predictor, ShownPrediction
 
 PAGE = 500
 EARLIER_RATINGS = 50_000
@@ -92,7 +92,7 @@ ON CONFLICT DO NOTHING"""  # noqa: S608  # Names of ours alone.
 
 
 @dataclass
-class Followed:
+class FollowResult:
     """What one run did. ``behind``: its time was over before it had come to the newest rating of each partition."""
 
     ratings: int = 0
@@ -100,7 +100,7 @@ class Followed:
     behind: bool = False
 
 
-class OnlinePredictions:
+class LivePredictions:
     """Follows the ratings, a page at a time. Not to be shared between threads."""
 
     def __init__(
@@ -111,10 +111,10 @@ class OnlinePredictions:
         self._budget_s = budget_s
         self._deadline_ms = deadline_ms
 
-    def follow(self, database: Database, now: datetime) -> Followed:
+    def follow(self, database: Database, now: datetime) -> FollowResult:
         """Take up what came in since; raises the database's and the store's errors, and may be called again."""
         self._predictor.refresh()
-        done = Followed()
+        done = FollowResult()
         first = self._predictor.first_release
         if first is None:
             return done  # Nothing could be predicted, and nothing will be: there is nobody who might have.
@@ -144,7 +144,7 @@ class OnlinePredictions:
 
     def _read(
         self, database: Database, stream: int, partition: int, place: tuple[datetime, int], until: datetime
-    ) -> list[Rated]:
+    ) -> list[LiveRating]:
         since, offset = place
         parameters = {
             "stream": stream,
@@ -154,9 +154,9 @@ class OnlinePredictions:
             "until": until,
             "page": self._page,
         }
-        return [Rated(*row) for row in database.read(_PAGE, parameters, deadline_ms=self._deadline_ms)]
+        return [LiveRating(*row) for row in database.read(_PAGE, parameters, deadline_ms=self._deadline_ms)]
 
-    def _evaluate(self, database: Database, page: Sequence[Rated], done: Followed) -> None:
+    def _evaluate(self, database: Database, page: Sequence[LiveRating], done: FollowResult) -> None:
         earlier, shown = self._earlier(database, page), self._shown(database, page)
         self._predictor.warm(page)
         predictions = [
@@ -167,17 +167,17 @@ class OnlinePredictions:
         done.ratings += len(page)
         done.reasons.update(p.reason for p in predictions if p.reason)
 
-    def _earlier(self, database: Database, page: Sequence[Rated]) -> defaultdict[str, list[RatedFilm]]:
+    def _earlier(self, database: Database, page: Sequence[LiveRating]) -> defaultdict[str, list[RatedMovie]]:
         """What the page's users rated before the end of the page, newest first."""
         users = list({rated.user_id for rated in page})
-        found: defaultdict[str, list[RatedFilm]] = defaultdict(list)
+        found: defaultdict[str, list[RatedMovie]] = defaultdict(list)
         for user_id, movie_id, rating, at in database.read(
             _EARLIER, (users, page[-1].time, EARLIER_RATINGS), deadline_ms=self._deadline_ms
         ):
-            found[user_id].append(RatedFilm(movie_id, rating, at))
+            found[user_id].append(RatedMovie(movie_id, rating, at))
         return found
 
-    def _shown(self, database: Database, page: Sequence[Rated]) -> dict[int, Shown]:
+    def _shown(self, database: Database, page: Sequence[LiveRating]) -> dict[int, ShownPrediction]:
         """The newest list before each rating that showed the user the film and rated it, by the rating's place."""
         parameters = {
             "n": list(range(len(page))),
@@ -187,9 +187,11 @@ class OnlinePredictions:
             "within": SHOWN_WITHIN,
         }
         rows = database.read(_SHOWN, parameters, deadline_ms=self._deadline_ms)
-        return {n: Shown(*shown) for n, *shown in rows}
+        return {n: ShownPrediction(*shown) for n, *shown in rows}
 
-    def _write(self, database: Database, page: Sequence[Rated], predictions: Sequence[Prediction]) -> None:
+    def _write(
+        self, database: Database, page: Sequence[LiveRating], predictions: Sequence[Prediction]
+    ) -> None:
         rows = [
             (
                 r.time, r.stream, r.partition, r.offset, r.user_id, r.movie_id, r.rating,

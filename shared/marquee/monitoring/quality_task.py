@@ -9,9 +9,9 @@ from marquee.db.pool import Database
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.monitoring import batch_checks, check_result
 from marquee.monitoring.check_result import Check, Verdict
-from marquee.monitoring.drift_monitor import World
+from marquee.monitoring.drift_monitor import DriftMonitor
 from marquee.registry import release
-from marquee.registry.item_factors import ItemSide
+from marquee.registry.item_factors import ItemFactors
 from marquee.registry.item_store import read_items
 from marquee.registry.object_store.object_store import ObjectStore
 
@@ -24,26 +24,26 @@ class QualityChecks:
 
     def __init__(self, rating_max: int) -> None:
         self._rating_max = rating_max
-        self._world = World()
-        self._side: ItemSide | None = None
+        self._world = DriftMonitor()
+        self._side: ItemFactors | None = None
 
     def run(self, database: Database, store: ObjectStore, now: datetime) -> int:
         """Check, as of the minute that ends by ``now``, keep the rows, and ask for a retraining if it has to be;
         returns how many rows."""
         end = now.replace(second=0, microsecond=0)
-        found = batch_checks.check(database, end, self._rating_max)
+        found = batch_checks.check_batches(database, end, self._rating_max)
         side = self._serving(store)
         if side is not None:
             found += self._world.check(database, side, end)
-        written = check_result.write(database, end, found)
+        written = check_result.write_checks(database, end, found)
         if side is not None:
             self._ask(database, found, side.manifest.version, now)
         return written
 
-    def _serving(self, store: ObjectStore) -> ItemSide | None:
+    def _serving(self, store: ObjectStore) -> ItemFactors | None:
         """None before the first release; a release that cannot be loaded is for others to report."""
         try:
-            arms = release.current(store)[0].arms
+            arms = release.current_release(store)[0].arms
             version = max(arms, key=lambda arm: arm.weight).version
             if self._side is None or self._side.manifest.version != version:
                 self._side = read_items(store, version)
@@ -57,4 +57,4 @@ class QualityChecks:
         if bad:
             worst = bad[0]
             reason = f"{worst.name} is {worst.value:.3g} {worst.unit}, usual is up to {worst.usual_high:.3g}"
-            retrain_queue.ask(database, worst.name, version, reason, now)
+            retrain_queue.request_retrain(database, worst.name, version, reason, now)

@@ -37,7 +37,7 @@ class Task(msgspec.Struct, frozen=True):
     run: Callable[[Database, ObjectStore, datetime], int]
 
 
-class Done(msgspec.Struct, frozen=True):
+class TaskResult(msgspec.Struct, frozen=True):
     """What came of one task; ``error`` is empty where it went well, ``transient`` whether it may go well later."""
 
     task: str
@@ -47,12 +47,12 @@ class Done(msgspec.Struct, frozen=True):
     transient: bool = False
 
 
-class Summary(msgspec.Struct, frozen=True):
+class RunSummary(msgspec.Struct, frozen=True):
     """``ran``: False where another run was at work, which will do."""
 
     time: datetime
     ran: bool
-    tasks: tuple[Done, ...] = ()
+    tasks: tuple[TaskResult, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -65,13 +65,13 @@ class Summary(msgspec.Struct, frozen=True):
         return all(done.transient for done in self.tasks if done.error)
 
 
-def run(
+def run_monitor(
     database: Database,
     store: ObjectStore,
     tasks: Sequence[Task],
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Summary:
+) -> RunSummary:
     """Run the tasks unless another run is at it. ``database`` needs two connections: the lock has one.
 
     Raises :class:`DatabaseUnavailable` and :class:`DatabaseRefused` where not even the lock can be had.
@@ -79,8 +79,8 @@ def run(
     now = clock()
     with _alone(database) as alone:
         if not alone:
-            return Summary(now, False)
-        return Summary(now, True, tuple(_recorded(database, store, task, now) for task in tasks))
+            return RunSummary(now, False)
+        return RunSummary(now, True, tuple(_recorded(database, store, task, now) for task in tasks))
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _alone(database: Database) -> Iterator[bool]:
         yield bool(cursor.fetchone()[0])
 
 
-def _recorded(database: Database, store: ObjectStore, task: Task, now: datetime) -> Done:
+def _recorded(database: Database, store: ObjectStore, task: Task, now: datetime) -> TaskResult:
     done = _done(database, store, task, now)
     try:
         with database.transaction() as cursor:
@@ -103,7 +103,7 @@ def _recorded(database: Database, store: ObjectStore, task: Task, now: datetime)
     return done
 
 
-def _done(database: Database, store: ObjectStore, task: Task, now: datetime) -> Done:
+def _done(database: Database, store: ObjectStore, task: Task, now: datetime) -> TaskResult:
     began = time.monotonic()
     try:
         rows, error = task.run(database, store, now), None
@@ -113,7 +113,7 @@ def _done(database: Database, store: ObjectStore, task: Task, now: datetime) -> 
     seconds = round(time.monotonic() - began, 3)
     _log.info("%s: %d rows in %.1f s", task.name, rows, seconds)
     if error is None:
-        return Done(task.name, rows, seconds)
-    return Done(
+        return TaskResult(task.name, rows, seconds)
+    return TaskResult(
         task.name, rows, seconds, f"{type(error).__name__}: {error}", isinstance(error, TransientError)
     )

@@ -16,14 +16,14 @@ from datetime import datetime
 
 import numpy as np
 
-from marquee.db.user_history import History, RatedFilm
+from marquee.db.user_history import History, RatedMovie
 from marquee.errors import ArtifactRefused
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Release, assign
-from marquee.registry.release_history import ReleaseTimeline
+from marquee.registry.release import Release, assign_arm
+from marquee.registry.release_history import ReleaseHistory
 from marquee.serving.engine import Engine
-from marquee.serving.recommender import likely
-from marquee.serving.user_state import Profile, profile_of
+from marquee.serving.recommender import rating_interval
+from marquee.serving.user_state import UserState, build_user_state
 
 ENGINES_KEPT = 4
 READERS = 8
@@ -35,7 +35,7 @@ RATED_BEFORE = "the user had rated the film before"
 
 
 @dataclass(frozen=True, slots=True)
-class Rated:
+class LiveRating:
     """One rating that came in; the first four name it."""
 
     time: datetime
@@ -48,7 +48,7 @@ class Rated:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownPrediction:
     """The newest list before the rating that showed the user the film, with its prediction."""
 
     id: str
@@ -83,7 +83,7 @@ class Predictor:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._timeline = ReleaseTimeline(store)
+        self._timeline = ReleaseHistory(store)
         self._engines: OrderedDict[str, Engine | None] = OrderedDict()
 
     @property
@@ -95,7 +95,7 @@ class Predictor:
         """Take in the releases that were published since; raises the store's errors."""
         self._timeline.refresh()
 
-    def warm(self, page: Iterable[Rated]) -> None:
+    def warm(self, page: Iterable[LiveRating]) -> None:
         """Read the records of the page's users by the models that served them, several at a time."""
         wanted = {
             (engine, rated.user_id) for rated in page if (engine := self._serving(rated)[0]) is not None
@@ -105,7 +105,9 @@ class Predictor:
             with ThreadPoolExecutor(READERS) as readers:
                 list(readers.map(lambda pair: pair[0].read_record(pair[1]), missing))
 
-    def predict(self, rated: Rated, earlier: Sequence[RatedFilm], shown: Shown | None) -> Prediction:
+    def predict(
+        self, rated: LiveRating, earlier: Sequence[RatedMovie], shown: ShownPrediction | None
+    ) -> Prediction:
         """``earlier``: what the user rated, newest first; what is not older than the moment of the prediction is
         left out of it."""
         if any(film.movie_id == rated.movie_id and film.time < rated.time for film in earlier):
@@ -116,7 +118,7 @@ class Predictor:
                 return _as_shown(shown, engine, rated.user_id, earlier)
         return self._computed(rated, earlier)
 
-    def _computed(self, rated: Rated, earlier: Sequence[RatedFilm]) -> Prediction:
+    def _computed(self, rated: LiveRating, earlier: Sequence[RatedMovie]) -> Prediction:
         engine, release, arm = self._serving(rated)
         if release is None:
             return Prediction(reason=NO_RELEASE)
@@ -141,11 +143,11 @@ class Predictor:
             share=share,
         )
 
-    def _serving(self, rated: Rated) -> tuple[Engine | None, Release | None, str]:
+    def _serving(self, rated: LiveRating) -> tuple[Engine | None, Release | None, str]:
         """What served the user then. A release whose artifact was refused never did: the one before did."""
         releases = self._timeline.at(rated.time)
         for release in releases:
-            arm = assign(release, rated.user_id)
+            arm = assign_arm(release, rated.user_id)
             engine = self._engine(arm.version)
             if engine is not None:
                 return engine, release, arm.name
@@ -164,7 +166,9 @@ class Predictor:
         return self._engines[version]
 
 
-def _as_shown(shown: Shown, engine: Engine | None, user_id: str, earlier: Sequence[RatedFilm]) -> Prediction:
+def _as_shown(
+    shown: ShownPrediction, engine: Engine | None, user_id: str, earlier: Sequence[RatedMovie]
+) -> Prediction:
     """The prediction that the list carried, within the interval that it had then."""
     low = high = share = None
     if engine is not None:
@@ -184,18 +188,20 @@ def _as_shown(shown: Shown, engine: Engine | None, user_id: str, earlier: Sequen
     )
 
 
-def _profile(engine: Engine, user_id: str, earlier: Sequence[RatedFilm], time: datetime) -> Profile:
+def _profile(engine: Engine, user_id: str, earlier: Sequence[RatedMovie], time: datetime) -> UserState:
     """The user as the model saw him at ``time``."""
     found, record = engine.known_record(user_id)
     if not found:
         record = engine.read_record(user_id)
-    return profile_of(engine.side, record, History(tuple(film for film in earlier if film.time < time), ()))
+    return build_user_state(
+        engine.side, record, History(tuple(film for film in earlier if film.time < time), ())
+    )
 
 
 def _interval(
-    engine: Engine, profile: Profile, predicted: float
+    engine: Engine, profile: UserState, predicted: float
 ) -> tuple[float | None, float | None, float | None]:
-    interval = likely(engine, profile)
+    interval = rating_interval(engine, profile)
     if interval is None:
         return None, None, None
     return *interval.about(predicted), interval.share

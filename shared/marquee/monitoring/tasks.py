@@ -8,7 +8,7 @@ from marquee.config.settings import Settings
 from marquee.costs.estimates import estimate
 from marquee.db.pool import Database
 from marquee.monitoring import attribution, availability, live_accuracy
-from marquee.monitoring.live_predictions import OnlinePredictions
+from marquee.monitoring.live_predictions import LivePredictions
 from marquee.monitoring.quality_task import QualityChecks
 from marquee.monitoring.run import Task
 from marquee.monitoring.served_prediction import Predictor
@@ -17,20 +17,20 @@ from marquee.registry.object_store.object_store import ObjectStore
 
 def tasks(store: ObjectStore, settings: Settings) -> tuple[Task, ...]:
     """The tasks of one process; what they keep between runs (models) only spares work."""
-    predictions = OnlinePredictions(Predictor(store))
+    predictions = LivePredictions(Predictor(store))
     quality = QualityChecks(settings.rating_max)
 
     def predict(database: Database, _: ObjectStore, now: datetime) -> int:
         return predictions.follow(database, now).ratings
 
     def seen_by_the_service(database: Database, _: ObjectStore, now: datetime) -> int:
-        return availability.update(database, now, settings.caller_timeout_ms)
+        return availability.update_availability(database, now, settings.caller_timeout_ms)
 
     return (
         Task("predictions", predict),
         Task("live_accuracy", lambda database, _, now: live_accuracy.update(database, now)),
         Task("availability", seen_by_the_service),
         Task("quality_checks", quality.run),
-        Task("impression_outcomes", lambda database, _, now: attribution.update(database, now)),
+        Task("impression_outcomes", lambda database, _, now: attribution.update_attribution(database, now)),
         Task("cost_estimates", lambda database, _, now: estimate(database, now)),
     )

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from marquee.grafana.panel_files import Board, Panel
+from marquee.grafana.panel_files import BoardFile, PanelFile
 from marquee.grafana.panel_query import Table
 from marquee.monitoring.alerts.alert import Alert
 
 
-def board_shape(board: Board) -> dict[str, Any]:
+def serialize_board(board: BoardFile) -> dict[str, Any]:
     """One dashboard with its panels, as the page draws it."""
     return {
         "uid": board.uid,
@@ -26,7 +26,7 @@ def board_shape(board: Board) -> dict[str, Any]:
     }
 
 
-def _panel_shape(panel: Panel) -> dict[str, Any]:
+def _panel_shape(panel: PanelFile) -> dict[str, Any]:
     shown = panel.field_config.defaults
     names = [o["matcher"]["options"] for o in panel.field_config.overrides]
     columns = {name: panel.field_config.of_column(name) for name in names}
@@ -51,7 +51,7 @@ def _panel_shape(panel: Panel) -> dict[str, Any]:
     }
 
 
-def alert_shape(alert: Alert) -> dict[str, Any]:
+def serialize_alert(alert: Alert) -> dict[str, Any]:
     """One alert as the page lists it."""
     return {**msgspec.structs.asdict(alert), "runbook": here(alert.runbook)}
 
@@ -62,14 +62,14 @@ def here(url: str) -> str:
     return f"/runbooks/{found[1]}" if found else url
 
 
-def _text_colors(panel: Panel) -> dict[str, str]:
+def _text_colors(panel: PanelFile) -> dict[str, str]:
     """Text -> colour, of Grafana's value mappings."""
     mappings = panel.field_config.defaults.mappings
     options = [mapping["options"] for mapping in mappings if mapping["type"] == "value"]
     return {text: result["color"] for each in options for text, result in each.items()}
 
 
-def table_shape(panel: Panel, table: Table) -> dict[str, Any]:
+def serialize_table(panel: PanelFile, table: Table) -> dict[str, Any]:
     """Columns with their kinds ("time" in ms since 1970, "number" or "text"), and rows."""
     kinds = [_kind(panel, name, table.rows, place) for place, name in enumerate(table.columns)]
     return {
@@ -79,7 +79,7 @@ def table_shape(panel: Panel, table: Table) -> dict[str, Any]:
     }
 
 
-def _kind(panel: Panel, name: str, rows: Sequence[Sequence[Any]], place: int) -> str:
+def _kind(panel: PanelFile, name: str, rows: Sequence[Sequence[Any]], place: int) -> str:
     if panel.type == "timeseries" and name == "time":
         return "time"
     some = next((row[place] for row in rows if row[place] is not None), None)

@@ -18,11 +18,11 @@ from marquee.db.pool import Database
 from marquee.errors import MarqueeError, TransientError
 from marquee.grafana import durations
 from marquee.grafana.macros import TimeRange
-from marquee.grafana.panel_files import Board, Panel
-from marquee.grafana.panel_query import run
+from marquee.grafana.panel_files import BoardFile, PanelFile
+from marquee.grafana.panel_query import run_panel_query
 from marquee.monitoring.alerts.alert import Alert
 from marquee.page.security_headers import guard
-from marquee.page.serializers import alert_shape, board_shape, table_shape
+from marquee.page.serializers import serialize_alert, serialize_board, serialize_table
 
 STATIC = Path(__file__).with_name("static")
 RANGES = {
@@ -47,18 +47,18 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Page:
+class DashboardPage:
     """What is served. ``alerts`` gives the alerts' states, the worst first; ``span`` is the time that is shown first;
     ``runbooks``: the folder of the runbooks, if it is there."""
 
     database: Database
-    boards: Mapping[str, Board]
+    boards: Mapping[str, BoardFile]
     alerts: Callable[[], Sequence[Alert]]
     span: str = "1h"
     runbooks: Path | None = None
 
 
-def application(page: Page) -> web.Application:
+def application(page: DashboardPage) -> web.Application:
     """The aiohttp application."""
     server = _Server(page)
     app = web.Application(middlewares=[guard])
@@ -76,7 +76,7 @@ def application(page: Page) -> web.Application:
 
 
 class _Server:
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: DashboardPage) -> None:
         self._page = page
         self._threads = ThreadPoolExecutor(AT_ONCE, "query")
 
@@ -116,7 +116,7 @@ class _Server:
         return web.Response(text="ok\n")
 
     async def boards(self, request: web.Request) -> web.Response:
-        boards = [board_shape(board) for board in self._page.boards.values()]
+        boards = [serialize_board(board) for board in self._page.boards.values()]
         return _json({"boards": boards, "ranges": RANGES, "range": self._page.span})
 
     async def panel(self, request: web.Request) -> web.Response:
@@ -133,14 +133,16 @@ class _Server:
         return await self._answer(self._alerts)
 
     def _alerts(self) -> dict[str, Any]:
-        return {"alerts": [alert_shape(alert) for alert in self._page.alerts()]}
+        return {"alerts": [serialize_alert(alert) for alert in self._page.alerts()]}
 
-    def _run(self, panel: Panel, span: str) -> dict[str, Any]:
-        time = TimeRange.last(durations.parse(span), points=panel.max_data_points, least=panel.interval)
-        table = run(self._page.database, panel.sql, time)
+    def _run(self, panel: PanelFile, span: str) -> dict[str, Any]:
+        time = TimeRange.last(
+            durations.parse_duration(span), points=panel.max_data_points, least=panel.interval
+        )
+        table = run_panel_query(self._page.database, panel.sql, time)
         edges = {"from": time.start.timestamp() * 1000, "to": time.end.timestamp() * 1000}
         return {
-            **table_shape(panel, table),
+            **serialize_table(panel, table),
             **edges,
             "interval_ms": time.interval / timedelta(milliseconds=1),
         }

@@ -21,17 +21,17 @@ from marquee.registry.item_store import (
     COHORT_SCORES,
     COHORTS,
     MOVIE_IDS,
-    item_side,
+    make_item_factors,
     npy_file,
     read_items,
     shapes_of,
 )
 from marquee.registry.manifest import (
-    Band,
     FileEntry,
     Manifest,
     Metric,
     Provenance,
+    ResidualInterval,
     SmokeCase,
     decode,
     encode,
@@ -40,7 +40,7 @@ from marquee.registry.manifest import (
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.smoke_test import CASES, expected_answers, smoke_test
 from marquee.registry.trained_model import TrainedModel
-from marquee.registry.user_store import UserRecord, UserSide, write_users
+from marquee.registry.user_store import UserRecord, UserStore, write_users
 from marquee.scoring.arrays import item_shapes
 
 _PIECE = 8 << 20
@@ -53,7 +53,7 @@ def write_artifact(
     trained_through: datetime,
     metrics: Mapping[str, Metric] = MappingProxyType({}),
     groups: Mapping[str, dict[str, Metric]] = MappingProxyType({}),
-    bands: tuple[Band, ...] = (),
+    bands: tuple[ResidualInterval, ...] = (),
     provenance: Provenance | None = None,
     now: datetime | None = None,
 ) -> str:
@@ -97,7 +97,7 @@ def verify(store: ObjectStore, version: str) -> Manifest:
     Raises as :func:`read_items`.
     """
     side = read_items(store, version)
-    users = UserSide(store, side.manifest)
+    users = UserStore(store, side.manifest)
     users.check_sizes()
     smoke_test(side, users)
     return side.manifest
@@ -127,7 +127,9 @@ def _version(model: TrainedModel, trained_through: datetime, files: dict[str, Fi
 
 
 def _smoke(model: TrainedModel, manifest: Manifest) -> tuple[SmokeCase, ...]:
-    side = item_side(manifest, tuple(model.movie_ids), {n: getattr(model, n) for n in shapes_of(manifest)})
+    side = make_item_factors(
+        manifest, tuple(model.movie_ids), {n: getattr(model, n) for n in shapes_of(manifest)}
+    )
     n = len(model.user_ids)
     chosen = np.unique(np.linspace(0, n - 1, min(CASES, n)).astype(int)).tolist()
     return expected_answers(side, [_user(model, u) for u in chosen])

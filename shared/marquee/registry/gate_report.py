@@ -17,7 +17,7 @@ from marquee.registry.object_store.object_store import ObjectStore
 REFUSED = "refused"
 
 
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     """``outcome`` and ``reason`` as in the record of the run; ``findings``: every comparison, in words.
 
     ``serving``: the version that it was compared with, "" for none.
@@ -32,7 +32,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[str, ...] = ()
 
 
-def keep(store: ObjectStore, judgement: Judgement) -> None:
+def store_report(store: ObjectStore, judgement: GateReport) -> None:
     """Write ``judgement``; one of the same run and outcome stays as it is."""
     name = f"{_of(judgement.version)}{judgement.run}-{judgement.outcome}.json"
     try:
@@ -41,12 +41,12 @@ def keep(store: ObjectStore, judgement: Judgement) -> None:
         pass  # This run has said so already.
 
 
-def of_version(store: ObjectStore, version: str) -> list[Judgement]:
+def load_reports(store: ObjectStore, version: str) -> list[GateReport]:
     """All judgements of an artifact, oldest first."""
     return list(_read(store, store.list(_of(version))))
 
 
-def refusals(store: ObjectStore, limit: int) -> list[Judgement]:
+def list_refusals(store: ObjectStore, limit: int) -> list[GateReport]:
     """The refusals of the ``limit`` newest artifacts that were refused, newest event time first."""
     names = [name for name in store.list("judgements/") if name.endswith(f"-{REFUSED}.json")]
     return list(_read(store, names[::-1][:limit]))
@@ -56,9 +56,9 @@ def _of(version: str) -> str:
     return f"judgements/{version}/"
 
 
-def _read(store: ObjectStore, names: Iterator[str] | list[str]) -> Iterator[Judgement]:
+def _read(store: ObjectStore, names: Iterator[str] | list[str]) -> Iterator[GateReport]:
     for name in names:
         try:
-            yield msgspec.json.decode(store.get(name).data, type=Judgement)
+            yield msgspec.json.decode(store.get(name).data, type=GateReport)
         except (ObjectNotFound, msgspec.MsgspecError):
             continue  # Removed meanwhile, or of a later program: nothing here depends on it.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ALL = slice(None)
 
 
-class ItemSide(msgspec.Struct, frozen=True, eq=False):
+class ItemFactors(msgspec.Struct, frozen=True, eq=False):
     """All of an artifact that does not grow with the users; the arrays are read-only."""
 
     manifest: Manifest
@@ -34,7 +34,9 @@ class ItemSide(msgspec.Struct, frozen=True, eq=False):
     cohort_scores: Floats = msgspec.field(default_factory=no_cohorts)  # [n_cohorts, n_items]
 
 
-def rate(side: ItemSide, vector: Floats, bias: float, rows: Sequence[int] | slice = _ALL) -> Floats:
+def predict_ratings(
+    side: ItemFactors, vector: Floats, bias: float, rows: Sequence[int] | slice = _ALL
+) -> Floats:
     """The predicted rating of every film, [n_items], or of those in ``rows``; not clipped to the scale."""
     ratings: Floats = side.item_vectors[rows] @ vector
     ratings += side.item_biases[rows]
@@ -42,7 +44,7 @@ def rate(side: ItemSide, vector: Floats, bias: float, rows: Sequence[int] | slic
     return ratings
 
 
-def taste(side: ItemSide, items: NDArray[np.integer], weights: Floats) -> Floats:
+def query_vector(side: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
     """What the ranking head makes of a history, [r]: a film's score is its vector's product with this.
 
     A film watched a second ago counts at once: nothing stored of the user is needed.
@@ -51,7 +53,7 @@ def taste(side: ItemSide, items: NDArray[np.integer], weights: Floats) -> Floats
     return found
 
 
-def rank(side: ItemSide, items: NDArray[np.integer], weights: Floats) -> Floats:
+def ranking_scores(side: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
     """The ranking score of every film, [n_items], for a user who has seen ``items``."""
-    scores: Floats = side.rank_items @ taste(side, items, weights)
+    scores: Floats = side.rank_items @ query_vector(side, items, weights)
     return scores

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from marquee.errors import ArtifactRefused, ObjectNotFound
-from marquee.registry.item_factors import ItemSide
+from marquee.registry.item_factors import ItemFactors
 from marquee.registry.manifest import Manifest, object_name, read_manifest
 from marquee.registry.object_store.object_store import ObjectStore, mapping
 from marquee.scoring.arrays import Floats, check_array, item_shapes
@@ -30,7 +30,7 @@ Files: TypeAlias = "Callable[[str], memoryview]"
 """The bytes of a file, found right."""
 
 
-def read_items(store: ObjectStore, version: str) -> ItemSide:
+def read_items(store: ObjectStore, version: str) -> ItemFactors:
     """The item side of an artifact, every byte of it checked against the manifest.
 
     Raises ``ObjectNotFound`` if there is no such artifact and :class:`ArtifactRefused` if it must not serve.
@@ -50,16 +50,16 @@ def read_items(store: ObjectStore, version: str) -> ItemSide:
             readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _assembled(manifest: Manifest, files: Files) -> ItemSide:
+def _assembled(manifest: Manifest, files: Files) -> ItemFactors:
     movie_ids = _texts(MOVIE_IDS, files)
     items = _rows(manifest, movie_ids)
     shapes = shapes_of(manifest).items()
     arrays = {name: _array(name, files(npy_file(name)), shape) for name, shape in shapes}
-    side = ItemSide(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All of it arrays.
+    side = ItemFactors(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All of it arrays.
     return _with_cohorts(side, files) if COHORTS in manifest.files else side
 
 
-def _with_cohorts(side: ItemSide, files: Files) -> ItemSide:
+def _with_cohorts(side: ItemFactors, files: Files) -> ItemFactors:
     names = _texts(COHORTS, files)
     scores = _array(COHORT_SCORES, files(npy_file(COHORT_SCORES)), (len(names), side.manifest.n_items))
     return msgspec.structs.replace(
@@ -75,9 +75,11 @@ def npy_file(name: str) -> str:
     return f"{name}.npy"
 
 
-def item_side(manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str, Floats]) -> ItemSide:
+def make_item_factors(
+    manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str, Floats]
+) -> ItemFactors:
     items = _rows(manifest, movie_ids)
-    return ItemSide(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # As above.
+    return ItemFactors(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # As above.
 
 
 def _rows(manifest: Manifest, movie_ids: tuple[str, ...]) -> dict[str, int]:

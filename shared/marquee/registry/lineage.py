@@ -10,12 +10,12 @@ import msgspec
 
 from marquee.errors import ObjectNotFound, ReleaseError
 from marquee.registry import gate_report, release
-from marquee.registry.gate_report import Judgement
+from marquee.registry.gate_report import GateReport
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
 
 
-class Service(msgspec.Struct, frozen=True):
+class ServingPeriod(msgspec.Struct, frozen=True):
     """One release in which an artifact served ``weight`` of the users; ``until`` is None while it does."""
 
     release: int
@@ -30,24 +30,26 @@ class Lineage(msgspec.Struct, frozen=True):
     """``served``: oldest first. ``judgements``: of every run that came to this artifact."""
 
     manifest: Manifest
-    served: tuple[Service, ...]
-    judgements: tuple[Judgement, ...]
+    served: tuple[ServingPeriod, ...]
+    judgements: tuple[GateReport, ...]
 
 
-def of(store: ObjectStore, version: str) -> Lineage:
+def load_lineage(store: ObjectStore, version: str) -> Lineage:
     """The lineage of ``version``; raises :class:`ReleaseError` if there is no such artifact."""
     try:
         manifest = read_manifest(store, version)
     except ObjectNotFound as error:
         raise ReleaseError(f"there is no artifact {version!r}; see `marquee release list`") from error
-    return Lineage(manifest, served(store, version), tuple(gate_report.of_version(store, version)))
+    return Lineage(manifest, serving_periods(store, version), tuple(gate_report.load_reports(store, version)))
 
 
-def served(store: ObjectStore, version: str) -> tuple[Service, ...]:
+def serving_periods(store: ObjectStore, version: str) -> tuple[ServingPeriod, ...]:
     """Every release with an arm of ``version``."""
-    newest_first = [None, *release.past(store)]
+    newest_first = [None, *release.past_releases(store)]
     found = [
-        Service(now.number, arm.name, arm.weight, now.created, after.created if after else None, now.reason)
+        ServingPeriod(
+            now.number, arm.name, arm.weight, now.created, after.created if after else None, now.reason
+        )
         for after, now in pairwise(newest_first)
         if now
         for arm in now.arms

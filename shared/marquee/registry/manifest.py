@@ -57,7 +57,7 @@ class SmokeCase(msgspec.Struct, frozen=True):
     top: tuple[tuple[str, float], ...]  # (movie_id, ranking score), best first
 
 
-class Band(msgspec.Struct, frozen=True):
+class ResidualInterval(msgspec.Struct, frozen=True):
     """How far ratings lie from their prediction, for users with at least ``known`` ratings: between ``below``
     (mostly negative) and ``above``, in all but the share that the interval leaves out."""
 
@@ -86,7 +86,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     smoke: tuple[SmokeCase, ...] = ()
     metrics: dict[str, Metric] = {}
     interval: float = 0.8  # share of the ratings that fall within their band
-    bands: tuple[Band, ...] = ()  # in order of ``known``, the first from 0; none: not calibrated
+    bands: tuple[ResidualInterval, ...] = ()  # in order of ``known``, the first from 0; none: not calibrated
     groups: dict[str, dict[str, Metric]] = {}  # RMSE by kind of group (gender, age ...), by group
     provenance: Provenance = Provenance()
 

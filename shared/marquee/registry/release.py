@@ -47,7 +47,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     restores: int | None = None  # the release whose arms a rollback brought back
 
 
-def assign(release: Release, user_id: str) -> Arm:
+def assign_arm(release: Release, user_id: str) -> Arm:
     """The user's arm: the same in every process, until salt or weights change.
 
     A growing last arm takes users from the others and gives none back.
@@ -77,7 +77,7 @@ def new_release(
     )
 
 
-def current(store: ObjectStore) -> tuple[Release, Version]:
+def current_release(store: ObjectStore) -> tuple[Release, Version]:
     """The release that serves.
 
     Raises ``ObjectNotFound`` before the first, :class:`ReleaseError` if it cannot be read.
@@ -86,13 +86,13 @@ def current(store: ObjectStore) -> tuple[Release, Version]:
     return decode(found.data, CURRENT), found.version
 
 
-def changed(store: ObjectStore, since: Version) -> tuple[Release, Version] | None:
+def current_if_changed(store: ObjectStore, since: Version) -> tuple[Release, Version] | None:
     """As :func:`current`, or None if it still is of the version ``since``; the cheap call for polling."""
     found = store.get(CURRENT, if_changed_from=since)
     return None if found is None else (decode(found.data, CURRENT), found.version)
 
 
-def numbered(store: ObjectStore, number: int) -> Release:
+def read_release(store: ObjectStore, number: int) -> Release:
     """One release of the past; raises :class:`ReleaseError` if there is none of that number."""
     try:
         return decode(store.get(_name(number)).data, _name(number))
@@ -100,18 +100,18 @@ def numbered(store: ObjectStore, number: int) -> Release:
         raise ReleaseError(f"there is no release {number}") from error
 
 
-def past(store: ObjectStore) -> Iterator[Release]:
+def past_releases(store: ObjectStore) -> Iterator[Release]:
     """Every release, the one that serves first; nothing if there is none."""
     try:
-        newest = current(store)[0]
+        newest = current_release(store)[0]
     except ObjectNotFound:
         return
     yield newest
     for number in range(newest.number - 1, 0, -1):
-        yield numbered(store, number)
+        yield read_release(store, number)
 
 
-def publish(store: ObjectStore, change: Callable[[Release | None], Release]) -> Release:
+def publish_release(store: ObjectStore, change: Callable[[Release | None], Release]) -> Release:
     """Replace the release that serves by ``change`` of it, whatever others publish meanwhile.
 
     ``change`` is called again with the newer release when another publisher was first; returning the
@@ -126,13 +126,13 @@ def publish(store: ObjectStore, change: Callable[[Release | None], Release]) -> 
         if release is before:
             return release
         release = msgspec.structs.replace(release, number=number)
-        check(release)
+        check_release(release)
         if _publish_as(store, release, version):
             return release
     raise ReleaseError(f"other publishers were faster {ATTEMPTS} times in a row; try again")
 
 
-def check(release: Release) -> None:
+def check_release(release: Release) -> None:
     """Raise :class:`ReleaseError` unless the arms make sense."""
     names = [arm.name for arm in release.arms]
     if not names or len(set(names)) != len(names) or not all(_ARM_NAME.fullmatch(n) for n in names):
@@ -153,7 +153,7 @@ def decode(data: bytes, name: str) -> Release:
         release = msgspec.json.decode(data, type=Release)
     except msgspec.MsgspecError as error:
         raise ReleaseError(f"{name} cannot be read: {error}") from error
-    check(release)
+    check_release(release)
     return release
 
 
@@ -171,7 +171,7 @@ def _encode(release: Release) -> bytes:
 
 def _current_or_none(store: ObjectStore) -> tuple[Release | None, Version | None]:
     try:
-        return current(store)
+        return current_release(store)
     except ObjectNotFound:
         return None, None
 

@@ -11,7 +11,7 @@ from marquee.registry.object_store.object_store import ObjectStore, Version
 from marquee.registry.release import Release
 
 
-class ReleaseTimeline:
+class ReleaseHistory:
     """All releases in the order of their numbers; refreshed by one conditional read."""
 
     def __init__(self, store: ObjectStore) -> None:
@@ -31,7 +31,7 @@ class ReleaseTimeline:
         newest, version = found
         known = self._releases[-1].number if self._releases else 0
         for number in range(known + 1, newest.number + 1):
-            self._add(newest if number == newest.number else releases.numbered(self._store, number))
+            self._add(newest if number == newest.number else releases.read_release(self._store, number))
         self._seen = version
 
     @property
@@ -45,7 +45,9 @@ class ReleaseTimeline:
 
     def _changed(self) -> tuple[Release, Version] | None:
         return (
-            releases.current(self._store) if self._seen is None else releases.changed(self._store, self._seen)
+            releases.current_release(self._store)
+            if self._seen is None
+            else releases.current_if_changed(self._store, self._seen)
         )
 
     def _add(self, release: Release) -> None:

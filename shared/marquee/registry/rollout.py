@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
 from marquee.registry.artifact import verify
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Arm, Release, new_release, numbered, publish
+from marquee.registry.release import Arm, Release, new_release, publish_release, read_release
 
 CONTROL, CANARY = "control", "canary"
 
@@ -35,7 +35,7 @@ def canary(store: ObjectStore, version: str, *, weight: float, author: str, reas
         arms = (Arm(CONTROL, before.arms[0].version, 1 - weight), Arm(CANARY, version, weight))
         return _after(before, arms, author, reason)
 
-    return publish(store, change)
+    return publish_release(store, change)
 
 
 def split(
@@ -45,7 +45,7 @@ def split(
     for version in {v for v, _ in arms.values()}:
         _verified(store, version)
     wanted = tuple(Arm(name, version, weight) for name, (version, weight) in arms.items())
-    return publish(store, lambda before: _after(before, wanted, author, reason))
+    return publish_release(store, lambda before: _after(before, wanted, author, reason))
 
 
 def rollback(store: ObjectStore, *, author: str, reason: str = "", to: int | None = None) -> Release:
@@ -64,7 +64,7 @@ def rollback(store: ObjectStore, *, author: str, reason: str = "", to: int | Non
         )
         return _with_history(restored, target)
 
-    return publish(store, change)
+    return publish_release(store, change)
 
 
 def _after(before: Release | None, arms: tuple[Arm, ...], author: str, reason: str) -> Release:
@@ -94,7 +94,7 @@ def _target(store: ObjectStore, before: Release | None, to: int | None) -> Relea
     number = before.previous if to is None else to
     if number is None:
         raise ReleaseError(f"release {before.number} has none before it to go back to")
-    return numbered(store, number)
+    return read_release(store, number)
 
 
 def _verified(store: ObjectStore, version: str) -> None:

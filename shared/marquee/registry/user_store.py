@@ -57,7 +57,7 @@ def bucket_of(user_id: str, buckets: int) -> int:
     return int.from_bytes(hashlib.sha256(user_id.encode()).digest()[:8], "big") % buckets
 
 
-class UserSide:
+class UserStore:
     """Reads single users of one artifact."""
 
     def __init__(self, store: ObjectStore | Mappable, manifest: Manifest) -> None:

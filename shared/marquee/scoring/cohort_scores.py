@@ -32,7 +32,7 @@ def genre(name: str) -> str:
     return "genre:" + name.strip().lower()
 
 
-def preferred(popularity: Floats, scores: Floats, weights: Sequence[float] | Floats) -> Floats:
+def mix_cohorts(popularity: Floats, scores: Floats, weights: Sequence[float] | Floats) -> Floats:
     """The score of every film [n_items] for whom only cohorts are known.
 
     ``scores`` [n, n_items] and ``weights`` [n] of his cohorts. Popularity and preferences are multiplied, as

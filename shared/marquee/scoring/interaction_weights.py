@@ -15,7 +15,7 @@ _BY_RATING = (0.2, 0.3, 0.5, 1.0, 1.2)
 _WATCHED, _TRIED = 0.5, 0.1
 
 
-def film_weight(rating: float | None, last_minute: int | None, low: float, high: float) -> float:
+def interaction_weight(rating: float | None, last_minute: int | None, low: float, high: float) -> float:
     """The weight, above 0, of a film that was rated from ``low`` to ``high``, or else watched.
 
     A rating says more than the minutes do. A film that was chosen and not liked still says a little.

@@ -31,16 +31,16 @@ _WORTHWHILE = (
 )
 
 
-def shortlist_of(vectors: Floats, *, worthwhile: int = _WORTHWHILE) -> Shortlist | None:
-    """A :class:`Shortlist` over films' ``vectors`` [n_items, r], or None: for fewer than ``worthwhile`` numbers,
+def build_quantized_topk(vectors: Floats, *, worthwhile: int = _WORTHWHILE) -> QuantizedTopK | None:
+    """A :class:`QuantizedTopK` over films' ``vectors`` [n_items, r], or None: for fewer than ``worthwhile`` numbers,
     or numbers that are too small or too large for it."""
     if vectors.size < worthwhile:
         return None
     longest = max(math.sqrt(np.einsum("ij,ij->i", block, block).max()) for block in _blocks(vectors))
-    return Shortlist(vectors, _LENGTH / longest) if _common(longest) else None
+    return QuantizedTopK(vectors, _LENGTH / longest) if _common(longest) else None
 
 
-class Shortlist:
+class QuantizedTopK:
     """The films of ``vectors`` [n_items, r] in units of 1 / ``scale``. Safe to share between threads."""
 
     def __init__(self, vectors: Floats, scale: float) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from marquee.config.settings import Settings
 from marquee.registry.object_store.connect import connect
-from marquee.serving.deadline import Outside
+from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.engine import Cohorts
 from marquee.serving.exploration import Exploration
 from marquee.serving.http_api import RecommendHttp
-from marquee.serving.instrumentation import Observed
+from marquee.serving.instrumentation import InstrumentedApp
 from marquee.serving.recommender import CohortsOf, HistoryOf, Recommender
 from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.request_log import RequestLog
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from marquee.bridge.delivery.delivery import Delivery
     from marquee.db.user_history import History
     from marquee.serving.impressions import ImpressionSender
-    from marquee.serving.popular_movies import PopularFilms
+    from marquee.serving.popular_movies import PopularMovies
 
 _IMPRESSION_TIMEOUT_S = 3.0
 """One delivery of impressions; a process that ends waits for it, and should not be killed for that."""
@@ -35,7 +35,7 @@ _STORE_TIMEOUT_S = 5.0
 """How long one call keeps trying. There is another look soon, and threads that wait help nobody."""
 
 
-def assemble(settings: Settings) -> Observed:
+def create_service(settings: Settings) -> InstrumentedApp:
     """Everything behind ``recommend``. Connects to nothing: each part does so when it is first needed.
 
     Only the object store is required; without a database answers come from the artifact alone, and
@@ -48,7 +48,7 @@ def assemble(settings: Settings) -> Observed:
     cache = ReleaseCache(store, settings.release_refresh_s)
     recommender = Recommender(
         cache,
-        objects=Outside(
+        objects=DeadlineExecutor(
             "object store", deadline_ms=budget_ms // 4, first_deadline_ms=budget_ms // 3, threads=4
         ),
         history=history,
@@ -60,7 +60,7 @@ def assemble(settings: Settings) -> Observed:
     )
     sender = _impressions(settings)
     logged = settings.log_level in ("DEBUG", "INFO")
-    return Observed(
+    return InstrumentedApp(
         RecommendHttp(recommender, sender),
         RequestLog(settings.trace_project) if logged else None,
         gauges=lambda: _gauges(cache, sender),
@@ -91,14 +91,14 @@ def _counters(sender: ImpressionSender | None) -> dict[str, float]:
 def _cohorts(settings: Settings) -> CohortsOf | None:
     if not settings.customers_url:
         return None
-    from marquee.serving.customer_client import Customers, CustomerService
+    from marquee.serving.customer_client import CustomerClient, CustomerLookup
     from marquee.serving.stated_interests import cohorts_of
 
     timeout_s = settings.caller_timeout_ms / 1000
-    customers = Customers(
-        lambda: CustomerService(settings.customers_url, timeout_s=timeout_s), bulk=settings.customers_bulk
+    customers = CustomerLookup(
+        lambda: CustomerClient(settings.customers_url, timeout_s=timeout_s), bulk=settings.customers_bulk
     )
-    asked = Outside("customer service", deadline_ms=settings.customers_deadline_ms)
+    asked = DeadlineExecutor("customer service", deadline_ms=settings.customers_deadline_ms)
 
     def of(user_id: str) -> Cohorts:
         known, customer = customers.remembered(user_id)  # Also while the service is given a rest.
@@ -114,25 +114,25 @@ def _policy(settings: Settings) -> Exploration:
     return Exploration(settings.explore_share, tail, max(settings.explore_pool, tail) if tail else 0)
 
 
-def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularFilms | None]:
+def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularMovies | None]:
     if not settings.database_url:
         return None, None
     from marquee.db.pool import Database
-    from marquee.db.user_history import popular, user_history
-    from marquee.serving.popular_movies import PopularFilms
+    from marquee.db.user_history import popular_movies, user_history
+    from marquee.serving.popular_movies import PopularMovies
 
     database = Database(settings.database_url, connect_timeout_s=2.0)
     first_ms = settings.caller_timeout_ms // 4
-    asked = Outside("database", deadline_ms=settings.history_deadline_ms, first_deadline_ms=first_ms)
-    asked_for_popular = Outside("popular films", deadline_ms=first_ms)
+    asked = DeadlineExecutor("database", deadline_ms=settings.history_deadline_ms, first_deadline_ms=first_ms)
+    asked_for_popular = DeadlineExecutor("popular films", deadline_ms=first_ms)
 
     def history_of(user_id: str, since: datetime | None) -> History:
         return asked.ask(lambda ms: user_history(database, user_id, since, ms))
 
     def popular_films(limit: int) -> list[tuple[str, float]]:
-        return asked_for_popular.ask(lambda ms: popular(database, limit, ms))
+        return asked_for_popular.ask(lambda ms: popular_movies(database, limit, ms))
 
-    return history_of, PopularFilms(popular_films, refresh_s=max(settings.release_refresh_s, 1.0))
+    return history_of, PopularMovies(popular_films, refresh_s=max(settings.release_refresh_s, 1.0))
 
 
 def _impressions(settings: Settings) -> ImpressionSender | None:
@@ -163,15 +163,15 @@ def _before_the_threads_end(last_work: Callable[[], object]) -> None:
     register(last_work)
 
 
-class Once:
+class LazyService:
     """The service, assembled by the first request: after the fork, so in the process that answers."""
 
-    def __init__(self, make: Callable[[], Observed]) -> None:
+    def __init__(self, make: Callable[[], InstrumentedApp]) -> None:
         self._make = make
         self._making = threading.Lock()
-        self._made: Observed | None = None
+        self._made: InstrumentedApp | None = None
 
-    def __call__(self) -> Observed:
+    def __call__(self) -> InstrumentedApp:
         if self._made is None:
             with self._making:
                 self._made = self._made or self._make()

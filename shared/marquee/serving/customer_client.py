@@ -33,7 +33,7 @@ class Customer(msgspec.Struct, frozen=True):
     self_description_dislikes: str | None = None
 
 
-class CustomerService:
+class CustomerClient:
     """The service at ``url``. One connection, kept; to be used by one thread."""
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
@@ -88,7 +88,7 @@ class _Question:
         self.error: CustomersUnavailable | None = None
 
 
-class Customers:
+class CustomerLookup:
     """Customers by id, from a cache or the service. Safe to share between threads.
 
     ``connect`` is called in the asking thread, which begins with the first question. ``kept`` customers are
@@ -97,7 +97,7 @@ class Customers:
 
     def __init__(
         self,
-        connect: Callable[[], CustomerService],
+        connect: Callable[[], CustomerClient],
         *,
         bulk: int = BULK,
         kept: int = 10_000,
@@ -149,7 +149,7 @@ class Customers:
             return self._asked[user_id]
 
     def _run(self) -> None:
-        service: CustomerService | None = None
+        service: CustomerClient | None = None
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._asked))

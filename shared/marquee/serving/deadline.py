@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class NoAnswer(TransientError):
+class Unavailable(TransientError):
     """It did not answer in time, reported a fault, or is given a rest after it did so again and again."""
 
 
@@ -47,7 +47,7 @@ class _Question(Generic[T]):
         self.done.set()
 
 
-class Outside:
+class DeadlineExecutor:
     """One such thing, ``name`` in the log.
 
     ``threads``: the questions it is asked at one time; 0 for what keeps to the deadline by itself, and
@@ -77,19 +77,19 @@ class Outside:
         self._answered = False
 
     def ask(self, call: Callable[[int], T]) -> T:
-        """``call`` it with the deadline in milliseconds; raises :class:`NoAnswer` by then at the latest.
+        """``call`` it with the deadline in milliseconds; raises :class:`Unavailable` by then at the latest.
 
         Faults that say something of the question rather than of its receiver should be returned, not raised.
         """
         if not self._breaker.allows():
-            raise NoAnswer(f"{self.name} did not answer of late, and is given a rest")
+            raise Unavailable(f"{self.name} did not answer of late, and is given a rest")
         deadline_ms = self._deadline_ms if self._answered else self._first_deadline_ms
         try:
             answer = self._within(lambda: call(deadline_ms), deadline_ms)
         except MarqueeError as error:
             self._breaker.failed()
             log.warning("%s: %s", self.name, error)
-            raise NoAnswer(f"{self.name}: {error}") from error
+            raise Unavailable(f"{self.name}: {error}") from error
         self._breaker.succeeded()
         self._answered = True
         return answer
@@ -102,7 +102,7 @@ class Outside:
         self._questions.put(question)
         if not question.done.wait(deadline_ms / 1000):
             question.given_up = True
-            raise NoAnswer(f"no answer within {deadline_ms} ms")
+            raise Unavailable(f"no answer within {deadline_ms} ms")
         if question.error is not None:
             raise question.error
         return question.answer  # type: ignore[return-value]  # T itself may be None

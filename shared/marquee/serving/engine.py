@@ -14,19 +14,19 @@ import msgspec
 import numpy as np
 
 from marquee.errors import ArtifactRefused, ObjectNotFound
-from marquee.registry.item_factors import ItemSide, taste
+from marquee.registry.item_factors import ItemFactors, query_vector
 from marquee.registry.item_store import read_items
-from marquee.registry.manifest import Band
+from marquee.registry.manifest import ResidualInterval
 from marquee.registry.object_store.object_store import ObjectStore, mapping
 from marquee.registry.smoke_test import smoke_test
-from marquee.registry.user_store import UserRecord, UserSide
-from marquee.scoring.cohort_scores import preferred
+from marquee.registry.user_store import UserRecord, UserStore
+from marquee.scoring.cohort_scores import mix_cohorts
 from marquee.scoring.fold_in import FoldIn, Prior
-from marquee.scoring.quantized_topk import Shortlist, scores_of, shortlist_of
+from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk, scores_of
 from marquee.scoring.topk import top_n
 from marquee.serving import exploration
 from marquee.serving.exploration import Exploration
-from marquee.serving.user_state import NOTHING, Profile
+from marquee.serving.user_state import EMPTY, UserState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class Tier(StrEnum):
     LAST_RESORT = "last-resort"  # a list made earlier, for nobody
 
 
-class Film(msgspec.Struct, frozen=True, gc=False):  # A dataclass takes four times as long to make.
+class ScoredMovie(msgspec.Struct, frozen=True, gc=False):  # A dataclass takes four times as long to make.
     """One film of an answer: ``score`` orders the list, ``rating`` is what the user should rate it."""
 
     movie_id: str
@@ -66,7 +66,7 @@ class Film(msgspec.Struct, frozen=True, gc=False):  # A dataclass takes four tim
 class Engine:
     """Answers from one artifact, the same ones for ever. Safe to share between threads."""
 
-    def __init__(self, side: ItemSide, users: UserSide, *, maps_users: bool = False) -> None:
+    def __init__(self, side: ItemFactors, users: UserStore, *, maps_users: bool = False) -> None:
         self.side = side
         self.maps_users = maps_users  # A look at a user costs a look into memory.
         self.version = side.manifest.version
@@ -76,7 +76,7 @@ class Engine:
         self._fold_in = FoldIn(side.item_vectors, side.item_biases, side.manifest.mean, prior)
         self._records: OrderedDict[str, UserRecord | None] = OrderedDict()
         self._records_lock = threading.Lock()
-        self._shortlist: Shortlist | None = None
+        self._shortlist: QuantizedTopK | None = None
         self.prepared = False
         self._popular_rows: list[int] = []
 
@@ -90,7 +90,7 @@ class Engine:
             side = read_items(store, version)
         except ObjectNotFound as error:
             raise ArtifactRefused(f"there is no artifact {version}: {error}") from error
-        users = UserSide(store, side.manifest)
+        users = UserStore(store, side.manifest)
         users.check_sizes()
         smoke_test(side, users)
         _check_prior(side)
@@ -98,7 +98,7 @@ class Engine:
 
     def prepare(self) -> None:
         """Make many answers faster, which takes as long as a few: for those who will ask for many."""
-        self._shortlist = shortlist_of(self.side.rank_items)
+        self._shortlist = build_quantized_topk(self.side.rank_items)
         self.prepared = True
 
     def known_record(self, user_id: str) -> tuple[bool, UserRecord | None]:
@@ -125,13 +125,13 @@ class Engine:
                 self._records.popitem(last=False)
         return record
 
-    def recommend(self, profile: Profile, n: int) -> tuple[Tier, list[Film]]:
+    def recommend(self, profile: UserState, n: int) -> tuple[Tier, list[ScoredMovie]]:
         """The ``n`` best films for the user, best first; those he has seen are left out."""
         return self.explore(profile, n, exploration.NONE)[:2]
 
     def explore(
-        self, profile: Profile, n: int, policy: Exploration, cohorts: Cohorts = ()
-    ) -> tuple[Tier, list[Film], bool]:
+        self, profile: UserState, n: int, policy: Exploration, cohorts: Cohorts = ()
+    ) -> tuple[Tier, list[ScoredMovie], bool]:
         """The same with what ``policy`` leaves to chance, and whether the whole list is a chance one.
 
         ``cohorts``: names and weights, for a user without a history; names that the artifact does not know
@@ -152,9 +152,9 @@ class Engine:
         rows, propensities, uniform = policy.choose(ranked, n, seen, len(self.side.movie_ids))
         return tier, self._films(profile, rows, scores_of(rows), propensities), uniform
 
-    def _personal(self, profile: Profile, n: int) -> tuple[list[int], ScoresOf]:
+    def _personal(self, profile: UserState, n: int) -> tuple[list[int], ScoresOf]:
         """The ``n`` best rows for a user with a history, best first."""
-        vectors, own = self.side.rank_items, taste(self.side, profile.items, profile.weights)
+        vectors, own = self.side.rank_items, query_vector(self.side, profile.items, profile.weights)
         best = self._shortlist.best(own, n, profile.items) if self._shortlist else None
         if best is None:
             scores: NDArray[np.float32] = vectors @ own
@@ -173,18 +173,18 @@ class Engine:
 
     def _cohort_scores(self, known: list[tuple[int, float]]) -> NDArray[np.float32]:
         rows, weights = zip(*known, strict=True)
-        return preferred(self.side.popularity, self.side.cohort_scores[list(rows)], weights)
+        return mix_cohorts(self.side.popularity, self.side.cohort_scores[list(rows)], weights)
 
     def _most_popular(self, n: int) -> list[int]:
         if len(self._popular_rows) < n:
             self._popular_rows = top_n(self.side.popularity, n).tolist()
         return self._popular_rows[:n]
 
-    def popular(self, n: int) -> list[Film]:
+    def popular(self, n: int) -> list[ScoredMovie]:
         """The most popular films, whoever asks."""
-        return self.recommend(NOTHING, n)[1]
+        return self.recommend(EMPTY, n)[1]
 
-    def ratings(self, profile: Profile, rows: Sequence[int] | NDArray[np.integer]) -> list[float]:
+    def ratings(self, profile: UserState, rows: Sequence[int] | NDArray[np.integer]) -> list[float]:
         """The predicted ratings of some films, [len(rows)], on the scale.
 
         From the stored vector; or, where there are new ratings or no record, from one that is folded in.
@@ -197,7 +197,7 @@ class Engine:
         base, low, high = manifest.mean + bias, manifest.rating_min, manifest.rating_max
         return [min(max(own + base, low), high) for own in raw.tolist()]
 
-    def band(self, profile: Profile) -> Band | None:
+    def band(self, profile: UserState) -> ResidualInterval | None:
         """How far the user's ratings will lie from their predictions; None if that was not measured."""
         bands = self.side.manifest.bands
         if not bands:
@@ -205,17 +205,17 @@ class Engine:
         known = int(np.count_nonzero(profile.ratings == profile.ratings))  # Not NaN.
         return next((band for band in reversed(bands) if band.known <= known), None)
 
-    def _theta(self, profile: Profile) -> tuple[NDArray[np.float32], float]:
+    def _theta(self, profile: UserState) -> tuple[NDArray[np.float32], float]:
         if profile.record is not None and not profile.freshly_rated:
             return profile.record.vector, profile.record.bias
         rated = ~np.isnan(profile.ratings)
         return self._fold_in.user(profile.items[rated], profile.ratings[rated])
 
     def _films(
-        self, profile: Profile, rows: list[int], scores: list[float], propensities: Sequence[float]
-    ) -> list[Film]:
+        self, profile: UserState, rows: list[int], scores: list[float], propensities: Sequence[float]
+    ) -> list[ScoredMovie]:
         movie_ids = map(self.side.movie_ids.__getitem__, rows)
-        return list(map(Film, movie_ids, scores, self.ratings(profile, rows), propensities))
+        return list(map(ScoredMovie, movie_ids, scores, self.ratings(profile, rows), propensities))
 
 
 def _in(scores: NDArray[np.float32]) -> ScoresOf:
@@ -223,7 +223,7 @@ def _in(scores: NDArray[np.float32]) -> ScoresOf:
     return lambda rows: scores[rows].tolist()
 
 
-def _check_prior(side: ItemSide) -> None:
+def _check_prior(side: ItemFactors) -> None:
     """No user could be folded in with a prior that is no Gaussian's."""
     try:
         np.linalg.cholesky(side.prior_precision.astype(np.float64))

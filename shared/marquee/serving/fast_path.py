@@ -19,7 +19,7 @@ Application: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
-class Shortcut:
+class FastPath:
     """Answers ``/recommend/...`` itself and leaves every other path to ``app``."""
 
     def __init__(self, app: Application, reply: Callable[[str, str, Environ], Reply]) -> None:

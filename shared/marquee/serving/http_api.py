@@ -19,8 +19,8 @@ import msgspec
 
 import marquee
 from marquee.errors import InvalidUserId, NothingToRecommend
-from marquee.serving.engine import Film
-from marquee.serving.recommender import Answer, Likely, Recommender
+from marquee.serving.engine import ScoredMovie
+from marquee.serving.recommender import Answer, RatingInterval, Recommender
 from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.user_id import check_user_id
 
@@ -151,7 +151,7 @@ def _document(answer: Answer) -> dict[str, object]:
     }
 
 
-def _film(film: Film, likely: Likely) -> dict[str, object]:
+def _film(film: ScoredMovie, likely: RatingInterval) -> dict[str, object]:
     """With the interval that will hold the rating, mostly: ``Manifest.interval`` says how mostly."""
     interval = None if film.rating is None else likely.about(film.rating)
     return {**msgspec.structs.asdict(film), "interval": interval}

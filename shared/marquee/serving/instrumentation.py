@@ -10,14 +10,14 @@ from typing import Any
 from marquee.serving.http_api import RECOMMEND, RecommendHttp, Reply
 from marquee.serving.prometheus_text import CONTENT_TYPE, Metrics
 from marquee.serving.request_log import RequestLog
-from marquee.serving.trace_context import trace_of
+from marquee.serving.trace_context import parse_trace
 
 log = logging.getLogger(__name__)
 
 METRICS = "/metrics"
 
 
-class Observed:
+class InstrumentedApp:
     """``http`` with eyes on it. ``requests`` is None where requests are not logged.
 
     ``gauges`` and ``counters``: numbers that are kept elsewhere, asked for at each ``GET /metrics``.
@@ -51,7 +51,7 @@ class Observed:
         self.metrics.count(reply.status, seconds, reply.answer)
         if self._requests is not None:
             message = f"{method[:20]} {RECOMMEND} {reply.status}"
-            self._requests.wrote(message, reply.status, seconds, reply.answer, trace_of(environ))
+            self._requests.wrote(message, reply.status, seconds, reply.answer, parse_trace(environ))
         return _timed(reply, seconds)
 
 

@@ -6,17 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 
-from marquee.serving.deadline import NoAnswer
-from marquee.serving.engine import Film
+from marquee.serving.deadline import Unavailable
+from marquee.serving.engine import ScoredMovie
 
 FILMS = 200
 """Enough that a list stays full for nearly everybody once seen films are left out."""
 
 
-class PopularFilms:
+class PopularMovies:
     """Asks at most every ``refresh_s``; what came last is remembered for when the database is away.
 
-    ``ask``: how many films -> (movie_id, score), best first; raises :class:`NoAnswer`.
+    ``ask``: how many films -> (movie_id, score), best first; raises :class:`Unavailable`.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class PopularFilms:
         self._clock = clock
         self._asking = threading.Lock()
         self._ask_at = float("-inf")
-        self._films: list[Film] = []
+        self._films: list[ScoredMovie] = []
         self._away = False
 
-    def films(self) -> tuple[list[Film], bool]:
+    def films(self) -> tuple[list[ScoredMovie], bool]:
         """The films, best first, and whether they are fresh; none where they never could be had."""
         if self._clock() >= self._ask_at and self._asking.acquire(blocking=not self._films):
             try:
@@ -47,10 +47,10 @@ class PopularFilms:
     def _ask(self) -> None:
         try:
             found = self._ask_for(FILMS)
-        except NoAnswer:
+        except Unavailable:
             self._away = True
             return
         self._away = False
-        self._films = [Film(movie_id, score, None) for movie_id, score in found]
+        self._films = [ScoredMovie(movie_id, score, None) for movie_id, score in found]
         if self._films:  # An empty database may fill at any moment.
             self._ask_at = self._clock() + self._refresh_s

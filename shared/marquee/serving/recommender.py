@@ -16,20 +16,20 @@ from uuid import uuid4
 import msgspec
 
 from marquee.errors import NothingToRecommend
-from marquee.registry.manifest import Band
-from marquee.registry.release import assign
+from marquee.registry.manifest import ResidualInterval
+from marquee.registry.release import assign_arm
 from marquee.registry.user_store import UserRecord
 from marquee.serving import exploration
-from marquee.serving.deadline import NoAnswer, Outside
-from marquee.serving.engine import Cohorts, Engine, Film, Tier
+from marquee.serving.deadline import DeadlineExecutor, Unavailable
+from marquee.serving.engine import Cohorts, Engine, ScoredMovie, Tier
 from marquee.serving.exploration import Exploration
-from marquee.serving.release_cache import ReleaseCache, Serving
-from marquee.serving.user_state import Profile, profile_of
+from marquee.serving.release_cache import LoadedRelease, ReleaseCache
+from marquee.serving.user_state import UserState, build_user_state
 
 if TYPE_CHECKING:
     from marquee.db.user_history import History
     from marquee.events.batches import Impression
-    from marquee.serving.popular_movies import PopularFilms
+    from marquee.serving.popular_movies import PopularMovies
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +44,17 @@ _OVERLAP = timedelta(minutes=10)
 
 
 HistoryOf: TypeAlias = "Callable[[str, datetime | None], History]"
-"""What a user did from a moment on (None: ever); raises :class:`NoAnswer`."""
+"""What a user did from a moment on (None: ever); raises :class:`Unavailable`."""
 
 CohortsOf: TypeAlias = "Callable[[str], Cohorts]"
-"""The cohorts of a user, none if nobody knows him; raises :class:`NoAnswer`."""
+"""The cohorts of a user, none if nobody knows him; raises :class:`Unavailable`."""
 
 
-class Likely(msgspec.Struct, frozen=True):
+class RatingInterval(msgspec.Struct, frozen=True):
     """The interval about a prediction that holds the rating with probability ``share``, on the scale."""
 
     share: float
-    band: Band
+    band: ResidualInterval
     rating_min: float
     rating_max: float
 
@@ -74,20 +74,20 @@ class Answer(msgspec.Struct, frozen=True):
     version: str
     release: int
     tier: Tier
-    films: tuple[Film, ...]
+    films: tuple[ScoredMovie, ...]
     notes: tuple[str, ...] = ()
     explored: bool = False
     """Whether the whole list was drawn at random."""
-    likely: Likely | None = None
+    likely: RatingInterval | None = None
     """Where the ratings will most likely lie."""
     seconds: dict[str, float] = {}
     """How long each step took."""
 
     def impression(self) -> Impression:
         """What is remembered of it."""
-        from marquee.events.batches import Impression, ImpressionFilm  # Only where impressions are kept.
+        from marquee.events.batches import Impression, ImpressionMovie  # Only where impressions are kept.
 
-        films = tuple(ImpressionFilm(f.movie_id, f.score, f.rating, f.propensity) for f in self.films)
+        films = tuple(ImpressionMovie(f.movie_id, f.score, f.rating, f.propensity) for f in self.films)
         return Impression(
             self.recommendation_id,
             self.time,
@@ -130,9 +130,9 @@ class Recommender:
         self,
         cache: ReleaseCache,
         *,
-        objects: Outside,
+        objects: DeadlineExecutor,
         history: HistoryOf | None = None,
-        popular: PopularFilms | None = None,
+        popular: PopularMovies | None = None,
         cohorts: CohortsOf | None = None,
         n: int = 20,
         policy: Exploration = exploration.NONE,
@@ -166,8 +166,8 @@ class Recommender:
             raise NothingToRecommend(self._nothing())
         return self._with_release(serving, user_id, now, steps)
 
-    def _with_release(self, serving: Serving, user_id: str, now: datetime, steps: Steps) -> Answer:
-        arm = assign(serving.release, user_id)
+    def _with_release(self, serving: LoadedRelease, user_id: str, now: datetime, steps: Steps) -> Answer:
+        arm = assign_arm(serving.release, user_id)
         engine = serving.engines[arm.name]
         notes: list[str] = []
         explored, interval = False, None
@@ -175,7 +175,7 @@ class Recommender:
             profile = self._profile(engine, user_id, notes, steps)
             cohorts = () if len(profile.items) else self._cohorts(engine, user_id, notes, steps)
             tier, films, explored = engine.explore(profile, self._n, self._policy, cohorts)
-            interval = likely(engine, profile)
+            interval = rating_interval(engine, profile)
         except Exception:  # Whatever it is, a list for nobody in particular is better than none.
             log.exception("scoring failed for user %s with %s", user_id, engine.version)
             notes.append(SCORING_FAILED)
@@ -185,13 +185,13 @@ class Recommender:
             user_id, now, (serving, arm.name), tier, films, notes, steps, explored, interval
         )
 
-    def _profile(self, engine: Engine, user_id: str, notes: list[str], steps: Steps) -> Profile:
+    def _profile(self, engine: Engine, user_id: str, notes: list[str], steps: Steps) -> UserState:
         record = self._record(engine, user_id, notes)
         steps.done("record")
         since = engine.trained_through - _OVERLAP if record else None
         history = self._fresh(user_id, since, notes)
         steps.done("history")
-        return profile_of(engine.side, record, history)
+        return build_user_state(engine.side, record, history)
 
     def _record(self, engine: Engine, user_id: str, notes: list[str]) -> UserRecord | None:
         found, record = engine.known_record(user_id)
@@ -201,7 +201,7 @@ class Recommender:
             if engine.maps_users:  # Reading memory needs no deadline.
                 return engine.read_record(user_id)
             return self._objects.ask(lambda _: engine.read_record(user_id))
-        except NoAnswer:
+        except Unavailable:
             notes.append(STORE_AWAY)
             return None
 
@@ -210,7 +210,7 @@ class Recommender:
             return None
         try:
             return self._history(user_id, since)
-        except NoAnswer:
+        except Unavailable:
             notes.append(DATABASE_AWAY)
             return None
 
@@ -219,13 +219,13 @@ class Recommender:
             return ()
         try:
             return self._cohorts_of(user_id)
-        except NoAnswer:
+        except Unavailable:
             notes.append(CUSTOMERS_AWAY)
             return ()
         finally:
             steps.done("customer")
 
-    def _without_release(self, user_id: str) -> tuple[list[Film], Tier, list[str]]:
+    def _without_release(self, user_id: str) -> tuple[list[ScoredMovie], Tier, list[str]]:
         if self._popular is None:
             return [], Tier.POPULAR, []
         films, fresh = self._popular.films()
@@ -243,13 +243,13 @@ class Recommender:
         self,
         user_id: str,
         now: datetime,
-        by: tuple[Serving, str] | None,
+        by: tuple[LoadedRelease, str] | None,
         tier: Tier,
-        films: list[Film],
+        films: list[ScoredMovie],
         notes: list[str],
         steps: Steps,
         explored: bool = False,
-        likely: Likely | None = None,
+        likely: RatingInterval | None = None,
     ) -> Answer:
         if self.cache.store_away:
             notes.append(STORE_AWAY)
@@ -281,7 +281,7 @@ class Recommender:
         )
 
 
-def likely(engine: Engine, profile: Profile) -> Likely | None:
+def rating_interval(engine: Engine, profile: UserState) -> RatingInterval | None:
     """Where the user's ratings will lie about their predictions; None if that was not measured."""
     band, manifest = engine.band(profile), engine.side.manifest
-    return Likely(manifest.interval, band, manifest.rating_min, manifest.rating_max) if band else None
+    return RatingInterval(manifest.interval, band, manifest.rating_min, manifest.rating_max) if band else None

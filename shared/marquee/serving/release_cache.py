@@ -1,7 +1,7 @@
 """The release that serves, loaded: lazily, once, refreshed in the background, swapped at one stroke.
 
 All reading of the store is done by one thread, which begins with the first answer (gunicorn forks
-after the import, and threads do not survive a fork). An answer takes hold of a :class:`Serving` and
+after the import, and threads do not survive a fork). An answer takes hold of a :class:`LoadedRelease` and
 finishes with it, whatever the thread swaps in meanwhile; the old models are let go with the last answer
 that holds them. What was good stays while the store is away, or while a newer release is refused.
 """
@@ -32,7 +32,7 @@ _FIRST_ANSWER_S = 0.02
 _PAUSE_UNLOADED_S = 1.0  # Between two looks while there is nothing to serve.
 
 
-class Serving(msgspec.Struct, frozen=True):
+class LoadedRelease(msgspec.Struct, frozen=True):
     """A release and the engine of each of its arms."""
 
     release: Release
@@ -63,14 +63,14 @@ class ReleaseCache:
         self.refusals: list[Refusal] = []
         self.store_away = ""
         self.release_refused = False
-        self._serving: Serving | None = None
+        self._serving: LoadedRelease | None = None
         self._seen: Version | None = None
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._looked = threading.Event()
         self._stop = threading.Event()
 
-    def serving(self, wait_s: float = 0.0) -> Serving | None:
+    def serving(self, wait_s: float = 0.0) -> LoadedRelease | None:
         """What serves now. Where nothing has been loaded yet, waits up to ``wait_s`` for the first look."""
         serving = self._serving
         if serving is None:
@@ -142,13 +142,15 @@ class ReleaseCache:
 
     def _changed(self) -> tuple[Release, Version] | None:
         return (
-            releases.current(self.store) if self._seen is None else releases.changed(self.store, self._seen)
+            releases.current_release(self.store)
+            if self._seen is None
+            else releases.current_if_changed(self.store, self._seen)
         )
 
     def _before(self, release: Release) -> Iterable[Release]:
         for number in range(release.number - 1, max(release.number - 1 - STEPS_BACK, 0), -1):
             try:
-                yield releases.numbered(self.store, number)
+                yield releases.read_release(self.store, number)
             except ReleaseError as error:
                 self._refuse(number, error)
 
@@ -161,7 +163,7 @@ class ReleaseCache:
         except ArtifactRefused as error:
             self._refuse(release.number, error)
             return False
-        self._serving = Serving(release, {arm.name: loaded[arm.version] for arm in release.arms})
+        self._serving = LoadedRelease(release, {arm.name: loaded[arm.version] for arm in release.arms})
         self.release_refused = bool(self.refusals) and self.refusals[-1].release > release.number
         log.info("release %d serves: %s", release.number, [(a.name, a.version) for a in release.arms])
         return True

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 import msgspec
 
 from marquee.serving.recommender import Answer
-from marquee.serving.trace_context import Trace
+from marquee.serving.trace_context import TraceContext
 
 _encode = msgspec.json.Encoder().encode
 
 
-class Line(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+class LogEntry(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """What is said of one request. No user id: the impression of the same recommendation id has it.
 
     ``total_ms`` and ``steps_ms`` are milliseconds; the latter by the name of the step.
@@ -52,10 +52,10 @@ class RequestLog:
         self._write = write
 
     def wrote(
-        self, message: str, status: int, seconds: float, answer: Answer | None, trace: Trace | None
+        self, message: str, status: int, seconds: float, answer: Answer | None, trace: TraceContext | None
     ) -> None:
         """Write the line of a request that took ``seconds``. A log that cannot be written stops no answer."""
-        line = Line(
+        line = LogEntry(
             severity="INFO" if status < 500 else "ERROR",
             time=datetime.now(UTC),
             message=message,

@@ -19,7 +19,7 @@ _FIRST_AT, _SECOND_AT, _THIRD_AT = (
 MOST_FILMS = len(FIRST) * len(SECOND) * (len(THIRD) + 1)
 
 
-class MadeCatalogue:
+class SyntheticCatalogue:
     """``films`` films, numbered from the most to the least popular. The same ``seed``, the same films."""
 
     def __init__(self, films: int, seed: int) -> None:

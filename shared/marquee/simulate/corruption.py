@@ -13,12 +13,12 @@ from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import NamedTuple
 
-from marquee.events.kinds import Category, Malformed
-from marquee.events.parser import LineParser
-from marquee.simulate.hashed_rng import stream_of
+from marquee.events.kinds import Category, MalformedRecord
+from marquee.events.parser import EventParser
+from marquee.simulate.hashed_rng import generator_for
 
 
-class Kind(StrEnum):
+class CorruptionKind(StrEnum):
     """What was done to a line."""
 
     INSERTED = "inserted"  # one blank, letter or digit anywhere
@@ -28,21 +28,21 @@ class Kind(StrEnum):
     NOT_UTF8 = "not_utf8"  # bytes that are no text
 
 
-class Spoiled(NamedTuple):
+class CorruptedRecord(NamedTuple):
     """A spoiled line, what was done to it, and where the parser will put it (None: it still reads)."""
 
     line: bytes
-    kind: Kind
+    kind: CorruptionKind
     category: Category | None
 
 
 # Weights are ours: the recordings tell the kinds, and that insertions are the most common.
 _WEIGHTS = {
-    Kind.INSERTED: 60,
-    Kind.RANDOM_ID: 15,
-    Kind.USER_DIGIT: 10,
-    Kind.MOVIE_LETTER: 10,
-    Kind.NOT_UTF8: 5,
+    CorruptionKind.INSERTED: 60,
+    CorruptionKind.RANDOM_ID: 15,
+    CorruptionKind.USER_DIGIT: 10,
+    CorruptionKind.MOVIE_LETTER: 10,
+    CorruptionKind.NOT_UTF8: 5,
 }
 _ANY = " " + digits + ascii_lowercase + ascii_uppercase
 _MOVIE_ID = re.compile(r"(?<=GET /data/m/)[^/]+(?=/)|(?<=GET /rate/)[^=]+(?==)")
@@ -56,11 +56,11 @@ class Corrupter:
     ``known``: whether the catalogue has a movie id.
     """
 
-    def __init__(self, rate: float, parser: LineParser, known: Callable[[str], bool], seed: int) -> None:
+    def __init__(self, rate: float, parser: EventParser, known: Callable[[str], bool], seed: int) -> None:
         if not 0 <= rate <= 1:
             raise ValueError(f"a share of {rate} of the lines: it should be from 0 to 1")
         self._rate, self._parser, self._known = rate, parser, known
-        self._chance = stream_of(seed, "corruption")
+        self._chance = generator_for(seed, "corruption")
         self._clean = self._gap()
 
     def _gap(self) -> int:
@@ -72,7 +72,7 @@ class Corrupter:
             gap += 1
         return gap
 
-    def spoil(self, text: str) -> Spoiled | None:
+    def spoil(self, text: str) -> CorruptedRecord | None:
         """``text`` spoiled, or None if this line stays as it is."""
         if self._clean:
             self._clean -= 1
@@ -81,32 +81,34 @@ class Corrupter:
         kind = self._chance.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))[0]
         return self.spoil_as(kind, text)
 
-    def spoil_as(self, kind: Kind, text: str) -> Spoiled:
+    def spoil_as(self, kind: CorruptionKind, text: str) -> CorruptedRecord:
         """``text`` spoiled so; a line without a movie id gets an insertion where one is needed."""
-        if kind is Kind.NOT_UTF8:
+        if kind is CorruptionKind.NOT_UTF8:
             place = self._chance.randint(0, len(text))
             # Lines are ASCII, so that a place in the text is one in the bytes.
             line = text[:place].encode() + self._chance.choice(_NOT_UTF8) + text[place:].encode()
-            return Spoiled(line, kind, Category.ENCODING)
+            return CorruptedRecord(line, kind, Category.ENCODING)
         spoiled = self._spoiled_text(kind, text)
         if spoiled is None:
-            kind, spoiled = Kind.INSERTED, self._inserted(text, 0, len(text), _ANY)
+            kind, spoiled = CorruptionKind.INSERTED, self._inserted(text, 0, len(text), _ANY)
         read = self._parser.parse(spoiled)
-        return Spoiled(spoiled.encode(), kind, read.category if isinstance(read, Malformed) else None)
+        return CorruptedRecord(
+            spoiled.encode(), kind, read.category if isinstance(read, MalformedRecord) else None
+        )
 
-    def _spoiled_text(self, kind: Kind, text: str) -> str | None:
-        if kind is Kind.USER_DIGIT:
+    def _spoiled_text(self, kind: CorruptionKind, text: str) -> str | None:
+        if kind is CorruptionKind.USER_DIGIT:
             start = text.index(",") + 1
             # Not before the first digit, where a nought would do no harm that anybody could see.
             return self._inserted(text, start + 1, text.index(",", start), digits)
         movie_id = _MOVIE_ID.search(text)
         if movie_id is None:
             return None
-        if kind is Kind.RANDOM_ID:
+        if kind is CorruptionKind.RANDOM_ID:
             length = self._chance.randint(10, 53)
             other = "".join(self._chance.choices(_ANY[1:], k=length))
             return text[: movie_id.start()] + other + text[movie_id.end() :]
-        if kind is Kind.MOVIE_LETTER:
+        if kind is CorruptionKind.MOVIE_LETTER:
             return self._unknown_film(text, movie_id.start(), movie_id.end())
         return None
 

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Sequence
 from random import Random
 
-from marquee.simulate.catalogue import MadeCatalogue, runtime
-from marquee.simulate.hashed_rng import coprime, seed_of, stream_of, zipf_rank
-from marquee.simulate.preferences import Taste
-from marquee.simulate.watch_plan import Viewing
+from marquee.simulate.catalogue import SyntheticCatalogue, runtime
+from marquee.simulate.hashed_rng import coprime, generator_for, seed_of, zipf_rank
+from marquee.simulate.preferences import Preferences
+from marquee.simulate.watch_plan import WatchPlan
 
 # Shares read off the recorded logs (stream-protocol): .5 ratings to 98.5 watch lines, 110 lines a viewing.
 RATED = 0.56
@@ -22,7 +22,7 @@ _CANDIDATES = 4
 _WAITING = 10_000
 
 
-class MadeCustomers:
+class SyntheticUsers:
     """``users`` customers of a ``catalogue``: busy ones and popular films by Zipf's law, tastes by seed.
 
     ``influence``: the share of answers that the customer looks at. Going down the list he begins the first
@@ -30,13 +30,13 @@ class MadeCustomers:
     """
 
     def __init__(
-        self, users: int, catalogue: MadeCatalogue, *, seed: int, rating_max: int, influence: float
+        self, users: int, catalogue: SyntheticCatalogue, *, seed: int, rating_max: int, influence: float
     ) -> None:
         if users < 1:
             raise ValueError(f"{users} customers: at least one is needed")
         self._users, self._catalogue, self._seed = users, catalogue, seed
         self._rating_max, self._influence = rating_max, influence
-        self.taste = Taste(seed)
+        self.taste = Preferences(seed)
         self._stride = coprime(seed_of(seed, "stride"), users)
         self._begun = self._created = 0
         self._watching: set[str] = set()
@@ -48,9 +48,9 @@ class MadeCustomers:
         """The id of the customer who is ``rank``-th busiest, from 0: the ids are not in that order."""
         return str(1 + (rank * self._stride + self._seed) % self._users)
 
-    def begin(self, *, midway: bool = False) -> Viewing | None:
+    def begin(self, *, midway: bool = False) -> WatchPlan | None:
         self._begun += 1
-        chance = stream_of(self._seed, "viewing", self._begun)
+        chance = generator_for(self._seed, "viewing", self._begun)
         if not midway and self._tempted:
             user_id, movie_id = self._tempted.popleft()
             if user_id not in self._watching:
@@ -62,14 +62,14 @@ class MadeCustomers:
             viewing.minute = int(chance.random() * viewing.last_minute)
         return viewing
 
-    def end(self, viewing: Viewing) -> None:
+    def end(self, viewing: WatchPlan) -> None:
         self._watching.discard(viewing.user_id)
 
     def asks(self, number: int) -> str:
-        return self._ranked(stream_of(self._seed, "request", number))
+        return self._ranked(generator_for(self._seed, "request", number))
 
     def recommend(self, number: int, user_id: str, movie_ids: Sequence[str]) -> None:
-        chance = stream_of(self._seed, "answer", number)
+        chance = generator_for(self._seed, "answer", number)
         if chance.random() >= self._influence or user_id in self._watching:
             return
         for movie_id in filter(self.knows, movie_ids):
@@ -112,11 +112,11 @@ class MadeCustomers:
         *,
         account: bool = False,
         recommended: bool = False,
-    ) -> Viewing:
+    ) -> WatchPlan:
         self._watching.add(user_id)
         rating = self.taste.rating(user_id, movie_id, chance.gauss(0, 1), self._rating_max)
         length = runtime(movie_id, self._seed) * (1.0 if chance.random() < FINISHED else chance.random())
-        return Viewing(
+        return WatchPlan(
             user_id,
             movie_id,
             last_minute=max(1, int(length)),

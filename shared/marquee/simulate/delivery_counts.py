@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from marquee.simulate.report import PartitionReport, Report
+from marquee.simulate.report import PartitionReport, SimulationReport
 
 
-class Entry:
+class PendingRecord:
     """The lines of one kind, corruption and category. Its method is the acknowledgement of each of them:
     one object for all, where a closure a line would cost more than sending it."""
 
     __slots__ = ("acknowledged", "category", "corruption", "kind", "refused", "tally", "written")
 
-    def __init__(self, tally: Tally, kind: str, corruption: str | None, category: str | None) -> None:
+    def __init__(
+        self, tally: DeliveryCounts, kind: str, corruption: str | None, category: str | None
+    ) -> None:
         self.tally, self.kind, self.corruption, self.category = tally, kind, corruption, category
         self.written = self.acknowledged = self.refused = 0
 
@@ -38,21 +40,21 @@ class Entry:
             span.last = offset if span.last is None else max(span.last, offset)
 
 
-class Tally:
+class DeliveryCounts:
     """All entries, and the partitions they went to. ``refusal``: why Kafka gave a line back, if it did."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[str, str | None, str | None], Entry] = {}
+        self._entries: dict[tuple[str, str | None, str | None], PendingRecord] = {}
         self.partitions: dict[int, PartitionReport] = {}
         self.refusal = ""
         self.acknowledged = 0
 
-    def entry(self, kind: str, corruption: str | None = None, category: str | None = None) -> Entry:
+    def entry(self, kind: str, corruption: str | None = None, category: str | None = None) -> PendingRecord:
         """The entry of such lines, made when it is first asked for."""
         key = (kind, corruption, category)
         found = self._entries.get(key)
         if found is None:
-            found = self._entries[key] = Entry(self, *key)
+            found = self._entries[key] = PendingRecord(self, *key)
         return found
 
     @property
@@ -60,7 +62,7 @@ class Tally:
         """Lines that were written and are not known to be safe."""
         return sum(entry.written - entry.acknowledged for entry in self._entries.values())
 
-    def fill(self, report: Report) -> None:
+    def fill(self, report: SimulationReport) -> None:
         """Write the counts into ``report``."""
         lines: Counter[str] = Counter()
         unreadable: Counter[str] = Counter()

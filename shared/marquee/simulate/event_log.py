@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from marquee.events.kinds import AccountCreated, Event, Malformed, Rating, RecommendationRequest, Watch
-from marquee.events.parser import LineParser, format_line
+from marquee.events.kinds import AccountCreated, Event, MalformedRecord, Rating, RecommendationRequest, Watch
+from marquee.events.parser import EventParser, format_event
 from marquee.simulate.corruption import Corrupter
-from marquee.simulate.delivery_counts import Tally
-from marquee.simulate.hashed_rng import step
-from marquee.simulate.producer import Writer
+from marquee.simulate.delivery_counts import DeliveryCounts
+from marquee.simulate.hashed_rng import lcg_step
+from marquee.simulate.producer import RecordProducer
 
 KINDS: dict[type[Event], str] = {
     Watch: "watch",
@@ -22,7 +22,7 @@ _DISORDER = 267 / 50_000
 _LATEST_MS = 374
 
 
-class Journal:
+class EventLog:
     """Writes events to ``writer`` as lines in ``zone``, and keeps the tally.
 
     Customers' lines and requests' lines are spoiled by a corrupter each: when answers come must not
@@ -31,15 +31,15 @@ class Journal:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: RecordProducer,
         zone: tzinfo,
-        parser: LineParser,
+        parser: EventParser,
         customers: Corrupter,
         requests: Corrupter,
         *,
         disorder: bool = False,
     ) -> None:
-        self.tally = Tally()
+        self.tally = DeliveryCounts()
         self.writer = writer
         self._zone, self._parser = zone, parser
         self._customers, self._requests = customers, requests
@@ -52,14 +52,14 @@ class Journal:
         now = datetime.now(UTC)
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         if self._disorder:
-            self._state = step(self._state)
+            self._state = lcg_step(self._state)
             if self._state >> 32 < self._disorder:
                 return now - timedelta(milliseconds=(self._state >> 16) % (_LATEST_MS + 1))
         return now
 
     def write(self, event: Event) -> None:
         """Log one event, or what is made of it."""
-        text = format_line(event, self._zone)
+        text = format_event(event, self._zone)
         asked = type(event) is RecommendationRequest
         spoiled = (self._requests if asked else self._customers).spoil(text)
         if spoiled:
@@ -73,5 +73,5 @@ class Journal:
     def _write_answer(self, text: str) -> None:
         # An answer is foreign text: it may make a line that nobody can read, and the account must know.
         read = self._parser.parse(text)
-        category = read.category if isinstance(read, Malformed) else None
+        category = read.category if isinstance(read, MalformedRecord) else None
         self.writer.write(text.encode(), self.tally.entry("recommendation", None, category))

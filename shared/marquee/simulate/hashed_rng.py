@@ -19,17 +19,17 @@ def seed_of(*parts: object) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
-def unit(*parts: object) -> float:
+def uniform(*parts: object) -> float:
     """A number in [0, 1) out of ``parts``."""
     return seed_of(*parts) / 2**64
 
 
-def stream_of(*parts: object) -> Random:
+def generator_for(*parts: object) -> Random:
     """A generator of its own for ``parts``."""
     return Random(seed_of(*parts))
 
 
-def step(state: int) -> int:
+def lcg_step(state: int) -> int:
     """The next state of a 64-bit congruential generator (Knuth's MMIX constants); use its high bits.
 
     A state is one int, where ``Random`` holds 2.5 kB: there is one for each viewing that goes on.

@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from marquee.simulate.catalogue import MadeCatalogue, runtime
+from marquee.simulate.catalogue import SyntheticCatalogue, runtime
 from marquee.simulate.hashed_rng import seed_of
 
 BULK = 200
@@ -96,7 +96,10 @@ class Films:
     """The catalogue: films of ``movies.csv``, or made ones. What nobody here needs is empty, in its own type."""
 
     def __init__(
-        self, seed: int, catalogue: MadeCatalogue | None, known: Mapping[str, Mapping[str, str]] | None = None
+        self,
+        seed: int,
+        catalogue: SyntheticCatalogue | None,
+        known: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._seed, self._catalogue, self._known = seed, catalogue, known or {}
 
@@ -141,7 +144,7 @@ _EMPTY: Row = {
 }
 
 
-class CustomerService:
+class MovieService:
     """Both tables over HTTP, ``per_second`` calls at most (0: any number). An async context manager."""
 
     def __init__(
@@ -161,7 +164,7 @@ class CustomerService:
         self.calls = 0
         self.refused = 0
 
-    async def __aenter__(self) -> CustomerService:
+    async def __aenter__(self) -> MovieService:
         app = web.Application()
         app.router.add_get("/{kind:user|movie}/{ids}", self._answer)
         self._runner = web.AppRunner(app, access_log=None)

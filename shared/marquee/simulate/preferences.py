@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from marquee.simulate.hashed_rng import stream_of
+from marquee.simulate.hashed_rng import generator_for
 
 DIMENSIONS = 8
 MEAN = 3.6
@@ -24,7 +24,7 @@ class _Side(NamedTuple):
     vector: tuple[float, ...]
 
 
-class Taste:
+class Preferences:
     """Likings on the scale from 1 to 5, for any user and any film, with nothing stored but two caches."""
 
     def __init__(self, seed: int) -> None:
@@ -33,7 +33,7 @@ class Taste:
         self._film = lru_cache(4096)(lambda movie_id: self._side("film", movie_id))
 
     def _side(self, kind: str, name: str) -> _Side:
-        chance = stream_of(self._seed, kind, name)
+        chance = generator_for(self._seed, kind, name)
         return _Side(chance.gauss(0, _BIAS), tuple(chance.gauss(0, _SPREAD) for _ in range(DIMENSIONS)))
 
     def liking(self, user_id: str, movie_id: str) -> float:

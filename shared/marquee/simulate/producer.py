@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
-from marquee.simulate.delivery_counts import Entry, Tally
+from marquee.simulate.delivery_counts import DeliveryCounts, PendingRecord
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class PipeClosed(MarqueeError):
     """Whoever read the lines has stopped reading."""
 
 
-class Writer(Protocol):
+class RecordProducer(Protocol):
     """Takes lines, and says through their entry when each is safe."""
 
     waiting: str
@@ -33,7 +33,7 @@ class Writer(Protocol):
     def ready(self) -> bool:
         """Whether there is room for more."""
 
-    def write(self, line: bytes, entry: Entry) -> None:
+    def write(self, line: bytes, entry: PendingRecord) -> None:
         """Take one line. Never blocks."""
 
     def poll(self) -> None:
@@ -43,7 +43,7 @@ class Writer(Protocol):
         """How many lines are on their way: polled until there are none, at the end."""
 
 
-class PipeWriter:
+class PipeProducer:
     """Lines to a file or pipe, such as stdout."""
 
     waiting = ""
@@ -54,7 +54,7 @@ class PipeWriter:
     def ready(self) -> bool:
         return True
 
-    def write(self, line: bytes, entry: Entry) -> None:
+    def write(self, line: bytes, entry: PendingRecord) -> None:
         try:
             self._out.write(line + b"\n")
         except BrokenPipeError as error:
@@ -73,7 +73,7 @@ class PipeWriter:
         return 0
 
 
-class NoWriter:
+class NullProducer:
     """For load tests of the answers alone: no log is kept."""
 
     waiting = ""
@@ -81,7 +81,7 @@ class NoWriter:
     def ready(self) -> bool:
         return True
 
-    def write(self, line: bytes, entry: Entry) -> None: ...
+    def write(self, line: bytes, entry: PendingRecord) -> None: ...
 
     def poll(self) -> None: ...
 
@@ -89,7 +89,7 @@ class NoWriter:
         return 0
 
 
-class KafkaWriter:
+class KafkaRecordProducer:
     """An idempotent producer: whatever fails on the way, each line is in the topic once.
 
     A broker that is away is waited for, without end, and spoken of in the log and in ``waiting``.
@@ -107,8 +107,8 @@ class KafkaWriter:
         self._room = room
         limits = {"queue.buffering.max.messages": 2 * room, "error_cb": self._trouble}
         self._producer = Producer(self._options | _PRODUCER_OPTIONS | limits)
-        self._late: deque[tuple[bytes, Entry]] = deque()
-        self._tally: Tally | None = None
+        self._late: deque[tuple[bytes, PendingRecord]] = deque()
+        self._tally: DeliveryCounts | None = None
         self._safe = 0
         self._fatal: Any = None
         self._quiet_until = 0.0
@@ -135,13 +135,13 @@ class KafkaWriter:
     def ready(self) -> bool:
         return len(self._producer) < self._room and not self._late
 
-    def write(self, line: bytes, entry: Entry) -> None:
+    def write(self, line: bytes, entry: PendingRecord) -> None:
         entry.written += 1
         self._tally = entry.tally
         if self._late or not self._send(line, entry):
             self._late.append((line, entry))
 
-    def _send(self, line: bytes, entry: Entry) -> bool:
+    def _send(self, line: bytes, entry: PendingRecord) -> bool:
         try:
             self._producer.produce(self._topic, line, on_delivery=entry.delivered)
         except BufferError:

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 
-from marquee.simulate.report import Report
+from marquee.simulate.report import SimulationReport
 
 
 class Redrawn:
@@ -45,19 +45,19 @@ class Progress(Redrawn):
     def __init__(self) -> None:
         super().__init__(Console(stderr=True))
 
-    def show(self, report: Report) -> None:
+    def show(self, report: SimulationReport) -> None:
         """Draw ``report``."""
         self.draw(lambda: _table(report))
 
 
-def _table(report: Report) -> Table:
+def _table(report: SimulationReport) -> Table:
     table = Table.grid(padding=(0, 2))
     for label, text in rows(report):
         table.add_row(f"[bold]{label}[/bold]", text)
     return table
 
 
-def rows(report: Report) -> list[tuple[str, str]]:
+def rows(report: SimulationReport) -> list[tuple[str, str]]:
     """The report as labelled lines of text: also the summary at the end."""
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.lines.items() if count)
     shown = [("lines", f"{report.acknowledged:,} safe ({report.lines_per_second:,.0f}/s): {kinds or 'none'}")]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from marquee.simulate.hashed_rng import stream_of
+from marquee.simulate.hashed_rng import generator_for
 
 # Held back longer than this, we start afresh: a burst to catch up would be no life of any service.
 _OLDEST_DEBT_S = 0.5
 
 
-class Pace:
+class RateLimiter:
     """``rate`` things a second, spread evenly; ``clock`` readings are seconds."""
 
     def __init__(self, rate: float, clock: float) -> None:
@@ -28,9 +28,9 @@ class Pace:
         self._done += count
 
 
-def arrivals(rate: float, seed: int) -> Iterator[float]:
+def poisson_arrivals(rate: float, seed: int) -> Iterator[float]:
     """Seconds from the start at which requests are made: a Poisson process, the same for one ``seed``."""
-    chance = stream_of(seed, "arrivals")
+    chance = generator_for(seed, "arrivals")
     at = 0.0
     while True:
         at += chance.expovariate(rate)

@@ -21,7 +21,7 @@ INVALID_USER_IDS = ("abc", "-1", " ", "12x4", "1.5", "9" * 400, "١٢٣", "../1"
 _LONGEST_RESULT = 500
 
 
-class Caller:
+class RecommendClient:
     """Asks ``GET <url>/recommend/<user>`` and gives up after ``timeout_ms``. An async context manager."""
 
     def __init__(self, url: str, timeout_ms: int) -> None:
@@ -40,7 +40,7 @@ class Caller:
         self.stopwatch = Stopwatch()
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Caller:
+    async def __aenter__(self) -> RecommendClient:
         self._address = await self._resolve()
         self._session = aiohttp.ClientSession(
             # Requests leave when they are due, however many are on their way.

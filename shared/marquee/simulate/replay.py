@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from marquee.errors import MarqueeError
 from marquee.simulate.catalogue import runtime
-from marquee.simulate.hashed_rng import seed_of, stream_of, unit
-from marquee.simulate.watch_plan import Viewing
+from marquee.simulate.hashed_rng import generator_for, seed_of, uniform
+from marquee.simulate.watch_plan import WatchPlan
 
 RATINGS_FILE, MOVIES_FILE = "ratings.csv", "movies.csv"
 
@@ -20,7 +20,7 @@ class ReplayDataError(MarqueeError):
     """The base data are missing, or not in the form that ``marquee data fetch`` writes."""
 
 
-class RatedFilm(NamedTuple):
+class ReplayedRating(NamedTuple):
     """One rating of the base data."""
 
     user_id: str
@@ -29,17 +29,17 @@ class RatedFilm(NamedTuple):
     time: int
 
 
-class Base(NamedTuple):
+class ReplaySplit(NamedTuple):
     """What is replayed (in order of time), who had rated before, and the catalogue."""
 
-    later: tuple[RatedFilm, ...]
+    later: tuple[ReplayedRating, ...]
     known_users: frozenset[str]
     movie_ids: frozenset[str]
 
 
-def read_base(
+def split_base_data(
     directory: Path, share: float = 0.2, replayed: frozenset[tuple[str, str]] = frozenset()
-) -> Base:
+) -> ReplaySplit:
     """Read the base data, cut at the time after which ``share`` of the ratings lie.
 
     ``replayed``: user and film of those that an earlier run has replayed, and that are left out; when that
@@ -56,7 +56,7 @@ def read_base(
     later = tuple(row for row in ratings if row.time >= cut)
     left = tuple(row for row in later if (row.user_id, row.movie_id) not in replayed)
     known = frozenset(row.user_id for row in ratings if row.time < cut)
-    return Base(
+    return ReplaySplit(
         later=left or later,
         known_users=known | {user_id for user_id, _ in replayed},
         movie_ids=frozenset(row["movie_id"] for row in _table(directory / MOVIES_FILE, "movie_id")),
@@ -68,10 +68,10 @@ def read_replayed(path: Path) -> frozenset[tuple[str, str]]:
     return frozenset((row["user_id"], row["movie_id"]) for row in _table(path, "user_id", "movie_id"))
 
 
-def _rows(directory: Path) -> Iterator[RatedFilm]:
+def _rows(directory: Path) -> Iterator[ReplayedRating]:
     for row in _table(directory / RATINGS_FILE, "user_id", "movie_id", "rating", "time"):
         try:
-            yield RatedFilm(row["user_id"], row["movie_id"], int(float(row["rating"])), int(row["time"]))
+            yield ReplayedRating(row["user_id"], row["movie_id"], int(float(row["rating"])), int(row["time"]))
         except (TypeError, ValueError) as error:
             raise ReplayDataError(f"{directory / RATINGS_FILE}: {row} is not a rating") from error
 
@@ -97,11 +97,17 @@ class Replay:
     """
 
     def __init__(
-        self, base: Base, *, seed: int, rating_max: int = 5, influence: float = 0.3, extra: bool = False
+        self,
+        base: ReplaySplit,
+        *,
+        seed: int,
+        rating_max: int = 5,
+        influence: float = 0.3,
+        extra: bool = False,
     ) -> None:
         self._base, self._seed, self._influence, self._extra = base, seed, influence, extra
         self._scale = rating_max // 5
-        self._yet: dict[str, deque[RatedFilm]] = {}
+        self._yet: dict[str, deque[ReplayedRating]] = {}
         for row in base.later:
             self._yet.setdefault(row.user_id, deque()).append(row)
         self._turns = deque(row.user_id for row in base.later)
@@ -117,7 +123,7 @@ class Replay:
     def over(self) -> bool:
         return not (self._turns or self._waiting or self._watching or self._extras)
 
-    def begin(self, *, midway: bool = False) -> Viewing | None:
+    def begin(self, *, midway: bool = False) -> WatchPlan | None:
         if self._extras:
             user_id, movie_id = self._extras.popleft()
             if user_id not in self._watching:
@@ -144,7 +150,7 @@ class Replay:
             self._waiting[user_id] += 1
         return None
 
-    def end(self, viewing: Viewing) -> None:
+    def end(self, viewing: WatchPlan) -> None:
         self._watching.discard(viewing.user_id)
         if self._waiting[viewing.user_id]:
             self._free.append(viewing.user_id)
@@ -154,7 +160,7 @@ class Replay:
         return self._base.later[place].user_id
 
     def recommend(self, number: int, user_id: str, movie_ids: Sequence[str]) -> None:
-        if unit(self._seed, "answer", number) >= self._influence:
+        if uniform(self._seed, "answer", number) >= self._influence:
             return
         yet = self._yet.get(user_id, deque())
         places = {row.movie_id: place for place, row in enumerate(yet)}
@@ -173,15 +179,15 @@ class Replay:
 
     def _viewing(
         self, user_id: str, movie_id: str, rating: int | None, *, recommended: bool = False
-    ) -> Viewing:
+    ) -> WatchPlan:
         account = user_id in self._newcomers
         self._newcomers.discard(user_id)
         self._watching.add(user_id)
         if self._extra:
             self._seen.add((user_id, movie_id))
-        chance = stream_of(self._seed, "viewing", user_id, movie_id)
+        chance = generator_for(self._seed, "viewing", user_id, movie_id)
         # The credits are often left out.
         last = max(1, runtime(movie_id, self._seed) - int(chance.random() * 8))
-        return Viewing(
+        return WatchPlan(
             user_id, movie_id, last, rating, chance.getrandbits(64), account=account, recommended=recommended
         )

@@ -33,7 +33,7 @@ class ResponseTimes(msgspec.Struct, frozen=True):
     max: float = 0.0
 
 
-class Report(msgspec.Struct):
+class SimulationReport(msgspec.Struct):
     """What one run of the service produced until ``updated``.
 
     Lines are counted when they are acknowledged, by the kind that was meant, corrupted or not.
@@ -77,7 +77,7 @@ class Report(msgspec.Struct):
         part.replace(path)
 
     @classmethod
-    def read(cls, path: Path) -> Report:
+    def read(cls, path: Path) -> SimulationReport:
         """The report in ``path``; raises ``OSError``, or ``msgspec.MsgspecError`` if it is none."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
 

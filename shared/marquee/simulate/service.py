@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from marquee.simulate.event_log import Journal
-from marquee.simulate.hashed_rng import unit
-from marquee.simulate.producer import KafkaWriter
-from marquee.simulate.rate import Pace, arrivals
-from marquee.simulate.recommend_client import Caller
-from marquee.simulate.report import Report, now
-from marquee.simulate.sessions import Screens
+from marquee.simulate.event_log import EventLog
+from marquee.simulate.hashed_rng import uniform
+from marquee.simulate.producer import KafkaRecordProducer
+from marquee.simulate.rate import RateLimiter, poisson_arrivals
+from marquee.simulate.recommend_client import RecommendClient
+from marquee.simulate.report import SimulationReport, now
+from marquee.simulate.sessions import ActiveSessions
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _REPORT_S = 0.5
 
 
 @dataclass(frozen=True)
-class Plan:
+class SimulationPlan:
     """How much of what, and until when; 0 lines a second: none, ``lines`` 0 or ``seconds`` 0: no end.
 
     ``invalid_requests``: the share of requests with a user id that no customer has.
@@ -47,25 +47,25 @@ class Plan:
     patience_s: float = 30.0
 
 
-class Service:
+class StreamingService:
     """One run. ``caller`` None: nobody asks for recommendations. ``show`` is called with every report."""
 
     def __init__(
         self,
-        plan: Plan,
-        screens: Screens,
-        journal: Journal,
-        caller: Caller | None,
-        show: Callable[[Report], None] = lambda report: None,
+        plan: SimulationPlan,
+        screens: ActiveSessions,
+        journal: EventLog,
+        caller: RecommendClient | None,
+        show: Callable[[SimulationReport], None] = lambda report: None,
     ) -> None:
         self.plan, self.screens, self.journal, self.caller, self._show = plan, screens, journal, caller, show
-        self.report = Report(mode=plan.mode, seed=plan.seed, started=now(), updated=now())
+        self.report = SimulationReport(mode=plan.mode, seed=plan.seed, started=now(), updated=now())
         self._began = time.monotonic()
         self._lines = 0
         self._asking: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
 
-    async def run(self, stop: asyncio.Event) -> Report:
+    async def run(self, stop: asyncio.Event) -> SimulationReport:
         """Serve until the plan is done or ``stop`` is set; returns the last report, whatever happened."""
         async with AsyncExitStack() as stack:
             try:
@@ -97,7 +97,7 @@ class Service:
 
     async def _log_is_there(self, stop: asyncio.Event) -> bool:
         writer = self.journal.writer
-        while isinstance(writer, KafkaWriter) and not await asyncio.to_thread(writer.make_topic):
+        while isinstance(writer, KafkaRecordProducer) and not await asyncio.to_thread(writer.make_topic):
             self._write_report()
             try:
                 await asyncio.wait_for(stop.wait(), 0.5)
@@ -108,7 +108,7 @@ class Service:
 
     async def _customers(self) -> None:
         """The customers' lines, evenly at the rate; also serves the log's acknowledgements."""
-        pace, writer = Pace(self.plan.lines_per_second, time.monotonic()), self.journal.writer
+        pace, writer = RateLimiter(self.plan.lines_per_second, time.monotonic()), self.journal.writer
         while True:
             due = min(pace.due(time.monotonic()), _STINT, self._lines_left())
             written = self._write_lines(due) if writer.ready() else 0
@@ -139,23 +139,23 @@ class Service:
             self._lines += 1
         return count
 
-    async def _requests(self, caller: Caller) -> None:
+    async def _requests(self, caller: RecommendClient) -> None:
         """Requests leave when they are due, whether or not the ones before were answered."""
-        for number, at in enumerate(arrivals(self.plan.requests_per_second, self.plan.seed)):
+        for number, at in enumerate(poisson_arrivals(self.plan.requests_per_second, self.plan.seed)):
             await asyncio.sleep(max(0.0, self._began + at - time.monotonic()))
-            invalid = unit(self.plan.seed, "invalid", number) < self.plan.invalid_requests
+            invalid = uniform(self.plan.seed, "invalid", number) < self.plan.invalid_requests
             task = asyncio.ensure_future(
                 self._ask_invalid(caller, number) if invalid else self._ask(caller, number)
             )
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
 
-    async def _ask(self, caller: Caller, number: int) -> None:
+    async def _ask(self, caller: RecommendClient, number: int) -> None:
         request = await caller.ask(self.screens.audience.asks(number))
         self.journal.write(request)
         self.screens.audience.recommend(number, request.user_id, request.movie_ids)
 
-    async def _ask_invalid(self, caller: Caller, number: int) -> None:
+    async def _ask_invalid(self, caller: RecommendClient, number: int) -> None:
         await caller.ask_invalid(number)
 
     async def _reports(self) -> None:

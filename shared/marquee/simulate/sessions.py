@@ -6,16 +6,16 @@ from datetime import datetime
 from heapq import heapify, heappop, heappush, heapreplace
 
 from marquee.events.kinds import AccountCreated, Rating, Watch
-from marquee.simulate.hashed_rng import step
-from marquee.simulate.watch_plan import Audience, Viewing
+from marquee.simulate.hashed_rng import lcg_step
+from marquee.simulate.watch_plan import UserPopulation, WatchPlan
 
-CustomerEvent = Watch | Rating | AccountCreated
+UserEvent = Watch | Rating | AccountCreated
 
 # Of the recorded watch lines, about so many skip a minute, and so many say one twice.
 _UNTIDY = 0.001
 
 
-class Screens:
+class ActiveSessions:
     """Up to ``at_once`` viewings of one audience, each saying its minute every 56 to 63 seconds of its clock.
 
     Which event comes next depends on the seed and the recommendations only, never on the wall clock: the
@@ -24,7 +24,7 @@ class Screens:
     """
 
     def __init__(
-        self, audience: Audience, at_once: int, *, midway: bool = False, untidy: bool = False
+        self, audience: UserPopulation, at_once: int, *, midway: bool = False, untidy: bool = False
     ) -> None:
         if at_once < 1:
             raise ValueError(f"{at_once} viewings at once: at least one is needed")
@@ -33,7 +33,7 @@ class Screens:
         self._rare = int(_UNTIDY * (1 << 20)) if untidy else 0
         self._order = 0
         self._clock = 0
-        self._on: list[tuple[int, int, Viewing]] = []
+        self._on: list[tuple[int, int, WatchPlan]] = []
         self._fill(at_once, midway)
         heapify(self._on)
 
@@ -44,11 +44,11 @@ class Screens:
                 return
             self.begun += 1
             self.recommended += viewing.recommended
-            viewing.state = step(viewing.state)
+            viewing.state = lcg_step(viewing.state)
             self._order += 1
             heappush(self._on, (self._clock + (viewing.state >> 58), self._order, viewing))
 
-    def next(self, now: datetime) -> CustomerEvent | None:
+    def next(self, now: datetime) -> UserEvent | None:
         """The next event, at the time ``now``; None when nobody watches (for now, or for good)."""
         if len(self._on) < self._at_once and not self.audience.over:
             self._fill(self._at_once - len(self._on))
@@ -66,9 +66,9 @@ class Screens:
             return Rating(now, viewing.user_id, viewing.movie_id, viewing.rating)
         return self._watch(now, due, order, viewing)
 
-    def _watch(self, now: datetime, due: int, order: int, viewing: Viewing) -> Watch:
+    def _watch(self, now: datetime, due: int, order: int, viewing: WatchPlan) -> Watch:
         event = Watch(now, viewing.user_id, viewing.movie_id, viewing.minute)
-        viewing.state = state = step(viewing.state)
+        viewing.state = state = lcg_step(viewing.state)
         viewing.minute += 1
         if self._rare:
             self._stumble(viewing)
@@ -78,7 +78,7 @@ class Screens:
             heapreplace(self._on, (due + 56 + (state >> 61), order, viewing))
         return event
 
-    def _stumble(self, viewing: Viewing) -> None:
+    def _stumble(self, viewing: WatchPlan) -> None:
         draw = (viewing.state >> 20) & 0xFFFFF
         if draw < self._rare:
             viewing.minute -= 1
@@ -87,6 +87,6 @@ class Screens:
             viewing.minute += 1
             self.missing += 1
 
-    def _end(self, viewing: Viewing) -> None:
+    def _end(self, viewing: WatchPlan) -> None:
         heappop(self._on)
         self.audience.end(viewing)

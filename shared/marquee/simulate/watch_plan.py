@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(slots=True)
-class Viewing:
+class WatchPlan:
     """A viewing that goes on: watch lines from ``minute`` to ``last_minute``, then the rating, if any.
 
     ``state`` is its own chance. ``account``: the customer is new, and first creates an account.
@@ -24,13 +24,13 @@ class Viewing:
     recommended: bool = False
 
 
-class Audience(Protocol):
+class UserPopulation(Protocol):
     """Who watches what, and who asks. It decides from the seed alone, but for what is recommended."""
 
-    def begin(self, *, midway: bool = False) -> Viewing | None:
+    def begin(self, *, midway: bool = False) -> WatchPlan | None:
         """The next viewing, or None if nobody is free to begin one. ``midway``: it began before we looked."""
 
-    def end(self, viewing: Viewing) -> None:
+    def end(self, viewing: WatchPlan) -> None:
         """``viewing`` is over: its customer is free."""
 
     @property

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from marquee.data.snapshot import Request
+from marquee.data.snapshot import SnapshotRequest
 from marquee.errors import SettingsError
 from marquee.evaluation.group_fairness import FairnessParams
 from marquee.evaluation.offline import EvaluationParams
 from marquee.evaluation.paired_test import GateParams
-from marquee.models.ease import RankingParams
+from marquee.models.ease import EaseParams
 from marquee.models.popularity import PopularityParams
 from marquee.training.snapshot_drift import DriftParams
 
@@ -51,13 +51,13 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise SettingsError(f"snapshot.until is {self.until}, which names no zone: write {_TIME}")
         return moment.astimezone(UTC)
 
-    def to_request(self) -> Request:
+    def to_request(self) -> SnapshotRequest:
         """The snapshot that these parameters ask for."""
         base = Path(self.base) if self.base else None
-        return Request(self.moment, base, self.base_fraction, self.rating_max)
+        return SnapshotRequest(self.moment, base, self.base_fraction, self.rating_max)
 
     @classmethod
-    def from_request(cls, request: Request, *, database: bool) -> SnapshotParams:
+    def from_request(cls, request: SnapshotRequest, *, database: bool) -> SnapshotParams:
         """The parameters to record for ``request``. Only the last name of the base data's path is kept."""
         base = request.base.name if request.base else ""
         until = request.until.astimezone(UTC).isoformat()
@@ -86,7 +86,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: str
     trainer: str
     trainers: dict[str, dict[str, Any]]
-    ranking: RankingParams
+    ranking: EaseParams
     popularity: PopularityParams
     evaluation: EvaluationParams
     fairness: FairnessParams

@@ -31,9 +31,9 @@ _LIBRARIES = (
 _OF_A_MODEL = (":(top)shared", ":(top)params.yaml", ":(top)dvc.yaml")
 
 
-def of(run: pipeline_run.Run, commit: str = "") -> Provenance:
+def collect_provenance(run: pipeline_run.PipelineRun, commit: str = "") -> Provenance:
     """Of a run whose steps are done. ``commit``: where the program is not run from its repository."""
-    about = snapshot.read(run.at(pipeline_run.SNAPSHOT)).about
+    about = snapshot.read_snapshot(run.at(pipeline_run.SNAPSHOT)).about
     taken_with = SnapshotParams.from_request(run.request, database=about.database)
     stages = {name: _stage(run, step) for name, step in steps.STEPS.items()}
     return Provenance(
@@ -49,9 +49,9 @@ def of(run: pipeline_run.Run, commit: str = "") -> Provenance:
     )
 
 
-def _stage(run: pipeline_run.Run, step: steps.Step) -> Stage:
+def _stage(run: pipeline_run.PipelineRun, step: steps.PipelineStep) -> Stage:
     read, written = (
-        {name: dvc_hash.of(run.at(name)) for name in names} for names in (step.reads, step.writes)
+        {name: dvc_hash.hash_path(run.at(name)) for name in names} for names in (step.reads, step.writes)
     )
     return Stage(read, written)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marquee.errors import ReleaseError
 from marquee.registry.artifact import verify
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Arm, Release, new_release, publish
+from marquee.registry.release import Arm, Release, new_release, publish_release
 from marquee.registry.rollout import CONTROL
 
 _MOMENT = len("20261123T160000")
@@ -46,7 +46,7 @@ def release(
             return before
         return new_release(arms, author=author, reason=reason, after=before)
 
-    return publish(store, change)
+    return publish_release(store, change)
 
 
 def refuse_older(before: Release | None, version: str) -> None:

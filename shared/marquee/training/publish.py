@@ -9,9 +9,9 @@ from math import isfinite
 from marquee.data import dvc_remote, snapshot
 from marquee.data.dataset_files import read_model
 from marquee.errors import ArtifactRefused, ObjectNotFound
-from marquee.evaluation.bootstrap import Figure
+from marquee.evaluation.bootstrap import Estimate
 from marquee.evaluation.offline import Evaluation
-from marquee.evaluation.paired_test import Comparison
+from marquee.evaluation.paired_test import PairedComparison
 from marquee.models import cohort_preferences
 from marquee.registry import release as releases
 from marquee.registry.artifact import write_artifact
@@ -28,7 +28,7 @@ _JUDGED_AT_MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RetrainResult:
     """What came of it. ``outcome`` as in ``telemetry.retrainings``; ``reason`` says why, in a sentence.
 
     ``serving``: the version that it was compared with, "" for none; ``findings``: what the gate saw.
@@ -40,20 +40,21 @@ class Result:
     trained_through: datetime | None = None
     evaluation: Evaluation | None = None
     serving: str = ""
-    compared: tuple[Comparison, ...] = ()
+    compared: tuple[PairedComparison, ...] = ()
     findings: tuple[str, ...] = field(default=())
 
 
-def whole_model(run: pipeline_run.Run) -> TrainedModel:
+def whole_model(run: pipeline_run.PipelineRun) -> TrainedModel:
     """The model of everything, with the cohorts that the snapshot's facts tell of: what an artifact holds."""
-    return cohort_preferences.joined(
-        read_model(run.at(pipeline_run.WHOLE)), snapshot.read(run.at(pipeline_run.SNAPSHOT)).base.facts
+    return cohort_preferences.with_cohorts(
+        read_model(run.at(pipeline_run.WHOLE)),
+        snapshot.read_snapshot(run.at(pipeline_run.SNAPSHOT)).base.facts,
     )
 
 
 def store_artifact(
-    run: pipeline_run.Run, store: ObjectStore, kept: ObjectStore | None, commit: str
-) -> Result:
+    run: pipeline_run.PipelineRun, store: ObjectStore, kept: ObjectStore | None, commit: str
+) -> RetrainResult:
     """Keep the snapshot in the remote ``kept``, where there is one, then write the model of the whole.
 
     In this order: an artifact that is there can be made again.
@@ -68,15 +69,15 @@ def store_artifact(
         metrics=manifest_metrics(evaluation),
         groups=_groups(run),
         bands=evaluation.bands,
-        provenance=provenance.of(run, commit),
+        provenance=provenance.collect_provenance(run, commit),
     )
     trained_through = read_manifest(store, version).trained_through
-    return Result(TRAINED, "not to be released", version, trained_through, evaluation)
+    return RetrainResult(TRAINED, "not to be released", version, trained_through, evaluation)
 
 
-def judged(
-    run: pipeline_run.Run, store: ObjectStore, result: Result, *, releasing: bool, reason: str
-) -> Result:
+def evaluate_and_release(
+    run: pipeline_run.PipelineRun, store: ObjectStore, result: RetrainResult, *, releasing: bool, reason: str
+) -> RetrainResult:
     """The gate, and where it opens the release; done again when another release comes in between."""
     for _ in range(_JUDGED_AT_MOST):
         before = _current(store)
@@ -110,7 +111,7 @@ def manifest_metrics(evaluation: Evaluation) -> dict[str, Metric]:
     }
 
 
-def flat_metrics(result: Result) -> dict[str, float]:
+def flat_metrics(result: RetrainResult) -> dict[str, float]:
     """``rmse``, ``rmse.low``, ``bias_only.rmse``, ``less_serving.rmse`` and so on, those that are numbers."""
     named: dict[str, tuple[float | None, ...]] = {}
     if result.evaluation:
@@ -126,13 +127,15 @@ def flat_metrics(result: Result) -> dict[str, float]:
     return {name: value for name, value in pairs if value is not None and isfinite(value)}
 
 
-def _refuse_in_vain(before: Release | None, result: Result) -> None:
+def _refuse_in_vain(before: Release | None, result: RetrainResult) -> None:
     """Before time is spent on comparing."""
     if before and len(before.arms) == 1:
         refuse_older(before, result.version or "")
 
 
-def _compared(run: pipeline_run.Run, store: ObjectStore, result: Result, before: Release | None) -> Result:
+def _compared(
+    run: pipeline_run.PipelineRun, store: ObjectStore, result: RetrainResult, before: Release | None
+) -> RetrainResult:
     """Against the baselines, and against what serves: of an experiment its first arm, the control."""
     compared, notes = pipeline_run.read_comparisons(run), list(pipeline_run.read_checks(run).drift)
     serving = before.arms[0].version if before else ""
@@ -145,7 +148,7 @@ def _compared(run: pipeline_run.Run, store: ObjectStore, result: Result, before:
     return replace(result, serving=serving, compared=tuple(compared), findings=findings)
 
 
-def _released(store: ObjectStore, result: Result, reason: str) -> Result:
+def _released(store: ObjectStore, result: RetrainResult, reason: str) -> RetrainResult:
     assert result.version
     serves = release(store, result.version, author="retrain", reason=reason, instead_of=result.serving or "")
     return replace(result, outcome=RELEASED, reason=f"release {serves.number}: {serves.reason}")
@@ -153,17 +156,17 @@ def _released(store: ObjectStore, result: Result, reason: str) -> Result:
 
 def _current(store: ObjectStore) -> Release | None:
     try:
-        return releases.current(store)[0]
+        return releases.current_release(store)[0]
     except ObjectNotFound:
         return None
 
 
-def _groups(run: pipeline_run.Run) -> dict[str, dict[str, Metric]]:
+def _groups(run: pipeline_run.PipelineRun) -> dict[str, dict[str, Metric]]:
     return {
         kind: {group: _metric(figure) for group, figure in figures.items()}
         for kind, figures in pipeline_run.read_fairness(run).rmse.items()
     }
 
 
-def _metric(figure: Figure) -> Metric:
+def _metric(figure: Estimate) -> Metric:
     return Metric(figure.value, figure.low, figure.high)

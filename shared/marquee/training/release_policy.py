@@ -10,19 +10,19 @@ from marquee.data import splits
 from marquee.data.dataset_files import read_dataset, read_model
 from marquee.errors import ArtifactRefused
 from marquee.evaluation import artifact_candidate, paired_test
-from marquee.evaluation.baselines import of_model
-from marquee.evaluation.paired_test import Comparison, Verdict
+from marquee.evaluation.baselines import model_candidate
+from marquee.evaluation.paired_test import PairedComparison, Significance
 from marquee.registry.artifact import verify
 from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.pipeline import pipeline_run
-from marquee.training.train_model import fit
+from marquee.training.train_model import train_model
 
 
-def objections(compared: Sequence[Comparison], drift: Sequence[str] = ()) -> list[str]:
+def objections(compared: Sequence[PairedComparison], drift: Sequence[str] = ()) -> list[str]:
     """Why the model should not be released, a sentence each: where it is worse beyond the interval of the
     difference, and where its data have drifted."""
-    return [str(found) for found in compared if found.verdict is Verdict.WORSE] + list(drift)
+    return [str(found) for found in compared if found.verdict is Significance.WORSE] + list(drift)
 
 
 def faults(store: ObjectStore, version: str) -> list[str]:
@@ -34,7 +34,9 @@ def faults(store: ObjectStore, version: str) -> list[str]:
     return []
 
 
-def against_serving(run: pipeline_run.Run, store: ObjectStore, version: str) -> list[Comparison]:
+def against_serving(
+    run: pipeline_run.PipelineRun, store: ObjectStore, version: str
+) -> list[PairedComparison]:
     """The new model against the artifact ``version`` on the newest slice, as far as neither has seen it.
 
     Only ratings later than everything that the serving model has learnt from count. Where that is younger
@@ -43,31 +45,31 @@ def against_serving(run: pipeline_run.Run, store: ObjectStore, version: str) -> 
     """
     dataset = read_dataset(run.at(pipeline_run.FEATURES))
     known_until = _microseconds(store, version)
-    split = splits.newest(dataset, run.params.newest)
+    split = splits.temporal_holdout(dataset, run.params.newest)
     if known_until < int(split.test.times.min()):
         ours = read_model(run.at(pipeline_run.PAST))
     else:
-        split = splits.after(dataset, known_until)
+        split = splits.split_at_time(dataset, known_until)
         if not _enough(split, run):
             users = len(np.unique(split.test.users))
             return [
                 paired_test.too_few(metric, artifact_candidate.SERVING, users)
                 for metric in (paired_test.RMSE, paired_test.NDCG)
             ]
-        ours = fit(split.train, run.params, run.progress)
-    theirs = artifact_candidate.candidate(store, version, dataset)
+        ours = train_model(split.train, run.params, run.progress)
+    theirs = artifact_candidate.load_candidate(store, version, dataset)
     settled = (split, run.params.gate, run.params.evaluation, run.params.seed)
-    candidate = of_model(ours)
+    candidate = model_candidate(ours)
     return [
-        paired_test.by_rmse(candidate, theirs, *settled),
-        paired_test.by_ndcg(candidate, theirs, *settled),
+        paired_test.compare_rmse(candidate, theirs, *settled),
+        paired_test.compare_ndcg(candidate, theirs, *settled),
     ]
 
 
-def _enough(split: splits.Split, run: pipeline_run.Run) -> bool:
+def _enough(split: splits.Split, run: pipeline_run.PipelineRun) -> bool:
     users = len(np.unique(split.test.users))
     return users >= run.params.gate.least_users and len(split.train.ratings) > 0
 
 
 def _microseconds(store: ObjectStore, version: str) -> int:
-    return splits.microseconds(read_manifest(store, version).trained_through)
+    return splits.to_microseconds(read_manifest(store, version).trained_through)

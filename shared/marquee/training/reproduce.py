@@ -9,7 +9,7 @@ import msgspec
 
 from marquee.data import deterministic_io, dvc_remote
 from marquee.errors import ObjectNotFound, ReleaseError, SettingsError, TrainingDataError
-from marquee.models.trainer_port import Progress, silent
+from marquee.models.trainer_port import Progress, no_progress
 from marquee.registry.artifact import write_artifact
 from marquee.registry.lineage import differences
 from marquee.registry.manifest import Manifest, read_manifest
@@ -63,7 +63,7 @@ def reproduce(
     directory: Path,
     *,
     commit: str = "",
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Reproduction:
     """Fetch the snapshot of ``version`` from the DVC remote ``kept`` into ``directory``, run the steps that
     make the model, and compare. Nothing in ``store`` changes.
@@ -73,7 +73,7 @@ def reproduce(
     """
     manifest = _manifest(store, version)
     params = _params(manifest)
-    run = pipeline_run.Run(directory, params, params.snapshot.to_request(), progress=progress)
+    run = pipeline_run.PipelineRun(directory, params, params.snapshot.to_request(), progress=progress)
     _fetch(kept, manifest, run)
     for step in ("check", "features", "train"):
         steps.STEPS[step].run(run)
@@ -104,7 +104,7 @@ def _params(manifest: Manifest) -> Params:
         ) from error
 
 
-def _fetch(kept: ObjectStore, manifest: Manifest, run: pipeline_run.Run) -> None:
+def _fetch(kept: ObjectStore, manifest: Manifest, run: pipeline_run.PipelineRun) -> None:
     content = manifest.provenance.snapshot
     if not content:
         raise TrainingDataError(f"{manifest.version} names no snapshot: an older program made it")

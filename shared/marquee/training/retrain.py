@@ -11,23 +11,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from marquee.data.snapshot import Request
+from marquee.data.snapshot import SnapshotRequest
 from marquee.db import retrain_queue
 from marquee.db.pool import Database
-from marquee.db.retrain_runs import Retraining, record
+from marquee.db.retrain_runs import RetrainRun, record_run
 from marquee.errors import MarqueeError
-from marquee.models.trainer_port import Progress, silent
-from marquee.registry.gate_report import Judgement, keep
+from marquee.models.trainer_port import Progress, no_progress
+from marquee.registry.gate_report import GateReport, store_report
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
 from marquee.training.pipeline import pipeline_run, steps
-from marquee.training.publish import FAILED, Result, flat_metrics, judged, store_artifact
+from marquee.training.publish import FAILED, RetrainResult, evaluate_and_release, flat_metrics, store_artifact
 
 _log = logging.getLogger(__name__)
 
 
 def retrain(
-    request: Request,
+    request: SnapshotRequest,
     params: Params,
     store: ObjectStore,
     database: Database | None = None,
@@ -37,9 +37,9 @@ def retrain(
     reason: str = "",
     releasing: bool = True,
     commit: str = "",
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Result:
+) -> RetrainResult:
     """Run every step; whatever happens is recorded in the database, where there is one.
 
     A refusal is a result; a failure is recorded and then raised. ``remote``: a DVC remote that keeps the
@@ -48,15 +48,15 @@ def retrain(
     """
     started = clock()
     name = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-    result = Result(FAILED, "it was stopped")
+    result = RetrainResult(FAILED, "it was stopped")
     try:
         asked_for = _asked_for(database, name, started)
         with _directory(prepared) as root:
-            run = pipeline_run.Run(root, params, request, database, store, progress)
+            run = pipeline_run.PipelineRun(root, params, request, database, store, progress)
             if prepared is None:
                 steps.run_all(run)
             result = store_artifact(run, store, remote, commit)
-            result = judged(
+            result = evaluate_and_release(
                 run, store, result, releasing=releasing, reason=reason or asked_for or f"retraining {name}"
             )
             _keep(store, name, started, result)
@@ -80,14 +80,14 @@ def _directory(prepared: Path | None) -> Iterator[Path]:
 
 def _asked_for(database: Database | None, name: str, now: datetime) -> str:
     """Answer what the monitor has asked for, and say what that was. If this run is killed, another will."""
-    return "; ".join(retrain_queue.take(database, name, now)) if database else ""
+    return "; ".join(retrain_queue.claim(database, name, now)) if database else ""
 
 
-def _keep(store: ObjectStore, name: str, time: datetime, result: Result) -> None:
+def _keep(store: ObjectStore, name: str, time: datetime, result: RetrainResult) -> None:
     assert result.version
-    keep(
+    store_report(
         store,
-        Judgement(
+        GateReport(
             version=result.version,
             run=name,
             time=time,
@@ -100,11 +100,11 @@ def _keep(store: ObjectStore, name: str, time: datetime, result: Result) -> None
 
 
 def _record(
-    database: Database | None, name: str, started: datetime, finished: datetime, result: Result
+    database: Database | None, name: str, started: datetime, finished: datetime, result: RetrainResult
 ) -> None:
     if database is None:
         return
-    row = Retraining(
+    row = RetrainRun(
         run=name,
         started=started,
         finished=finished,
@@ -115,6 +115,6 @@ def _record(
         metrics=flat_metrics(result),
     )
     try:
-        record(database, row)
+        record_run(database, row)
     except MarqueeError as error:  # What was released serves, whether or not this row exists.
         _log.error("the retraining %s (%s) could not be recorded: %s", name, result.outcome, error)

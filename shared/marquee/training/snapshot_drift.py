@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 
 from marquee.data.dataset import Dataset
-from marquee.monitoring.drift import Profile as Profile
-from marquee.monitoring.drift import fifths, stability_index
+from marquee.monitoring.drift import DataProfile as Profile
+from marquee.monitoring.drift import quintile_shares, stability_index
 
 
 class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,7 +26,7 @@ def profile(dataset: Dataset) -> Profile:
     places = (dataset.ratings.values - dataset.rating_min) / span
     ratings, counts = np.unique(dataset.ratings.values, return_counts=True)
     counted = zip(ratings.tolist(), counts.tolist(), strict=True)
-    shares = np.array(fifths(counted, dataset.rating_min, dataset.rating_max)) / len(places)
+    shares = np.array(quintile_shares(counted, dataset.rating_min, dataset.rating_max)) / len(places)
     newest = max(int(p.times.max()) for p in (dataset.ratings, dataset.viewings) if len(p))
     return Profile(
         ratings=len(dataset.ratings),

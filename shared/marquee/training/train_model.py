@@ -10,14 +10,14 @@ from threadpoolctl import threadpool_limits
 from marquee.data import interactions
 from marquee.data.dataset import Dataset
 from marquee.models import ease, popularity
-from marquee.models.trainer_port import Progress, RatingHead, silent, trainer
+from marquee.models.trainer_port import Progress, RatingFactors, load_trainer, no_progress
 from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.training.params import Params
 
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def fit(dataset: Dataset, params: Params, progress: Progress = silent) -> TrainedModel:
+def train_model(dataset: Dataset, params: Params, progress: Progress = no_progress) -> TrainedModel:
     """Learn everything. The same data, parameters and seed give the same model, bit for bit.
 
     One at a time in a process: BLAS is held to one thread, for all that runs in it.
@@ -29,12 +29,12 @@ def fit(dataset: Dataset, params: Params, progress: Progress = silent) -> Traine
 
 def _fit(dataset: Dataset, params: Params, progress: Progress) -> TrainedModel:
     name = params.rating_trainer
-    rating = trainer(name)(dataset, params.trainers[name], params.seed, progress)
+    rating = load_trainer(name)(dataset, params.trainers[name], params.seed, progress)
     progress("rank", 0.0)
-    known = interactions.gather(dataset)
-    popular = popularity.of_films(known, dataset.n_items, params.popularity)
+    known = interactions.weigh_interactions(dataset)
+    popular = popularity.fit_popularity(known, dataset.n_items, params.popularity)
     shape = (dataset.n_users, dataset.n_items)
-    ranked = ease.learn(known, shape, popular, params.ranking, params.seed)
+    ranked = ease.fit_ease(known, shape, popular, params.ranking, params.seed)
     progress("rank", 1.0)
     histories = Histories.of(dataset.n_users, known.users, known.items, known.ratings, known.weights)
     return _model(dataset, rating, ranked, popular.of_late, histories)
@@ -42,8 +42,8 @@ def _fit(dataset: Dataset, params: Params, progress: Progress) -> TrainedModel:
 
 def _model(
     dataset: Dataset,
-    rating: RatingHead,
-    ranked: ease.RankingHead,
+    rating: RatingFactors,
+    ranked: ease.RankingFactors,
     popular: np.ndarray,
     histories: Histories,
 ) -> TrainedModel:

@@ -9,7 +9,7 @@ from tests.monitoring.alerts.conftest import BY_NAME, ROOT
 from marquee.monitoring.alerts.alert import Alert, of_rule
 from marquee.monitoring.alerts.grouping import Notice, Sent, due
 from marquee.monitoring.alerts.provisioning import read_notifications
-from marquee.monitoring.alerts.state_machine import Instance, Memory
+from marquee.monitoring.alerts.state_machine import AlertInstance, AlertState
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 NOTIFICATIONS = read_notifications(ROOT / "infra/grafana/provisioning/alerting/slack.yaml")
@@ -19,8 +19,8 @@ PANEL = RULE.annotations["__panelId__"]
 
 
 def alerting(*checks: str) -> list[Alert]:
-    instances = tuple(Instance({"check": check}, "firing", NOW, 0.31) for check in checks)
-    return list(of_rule(RULE, Memory(instances)))
+    instances = tuple(AlertInstance({"check": check}, "firing", NOW, 0.31) for check in checks)
+    return list(of_rule(RULE, AlertState(instances)))
 
 
 def at(minutes: float, found: list[Alert], sent: Sent | None) -> Notice | None:

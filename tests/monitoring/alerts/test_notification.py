@@ -16,15 +16,15 @@ from tests.servers.webhook import Webhook
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 from marquee.monitoring.alerts.alert import of_rule
-from marquee.monitoring.alerts.state_machine import Instance, Memory
+from marquee.monitoring.alerts.state_machine import AlertInstance, AlertState
 from marquee.monitoring.alerts.webhook import MOST_SHOWN, SlackSender, message
 
 
 def test_nothing_is_told_of_what_is_normal_or_pending() -> None:
-    pending = list(of_rule(RULE, Memory((Instance({}, "pending", NOW),))))
+    pending = list(of_rule(RULE, AlertState((AlertInstance({}, "pending", NOW),))))
     assert at(0, [], None) is None
     assert at(0, pending, None) is None
-    assert at(0, list(of_rule(RULE, Memory())), None) is None
+    assert at(0, list(of_rule(RULE, AlertState())), None) is None
 
 
 def test_the_first_alert_is_told_at_once() -> None:

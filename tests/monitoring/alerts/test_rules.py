@@ -10,7 +10,7 @@ from tests.monitoring.alerts.conftest import BY_NAME, GROUPS
 from tests.monitoring.alerts.faults import FAULTS, NEW, OLD
 
 from marquee.db.pool import Database
-from marquee.monitoring.alerts.evaluate import NO_DATA, read
+from marquee.monitoring.alerts.evaluate import NO_DATA, evaluate_rule
 from marquee.monitoring.alerts.state_machine import lasting
 from marquee.monitoring.alerts.watcher import current
 
@@ -20,7 +20,7 @@ NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 def over(database: Database, name: str, at: datetime = NOW) -> list[tuple[dict[str, str], float | None]]:
     """What is out of bounds; a query that fails is a failure."""
-    found = read(database, BY_NAME[name], at)
+    found = evaluate_rule(database, BY_NAME[name], at)
     assert found.problem in ("", NO_DATA)
     return [(number.labels, number.value) for number in found.numbers if number.over]
 
@@ -63,7 +63,7 @@ def test_a_fault_fires_its_own_rule_alone(name: str, bare: Database) -> None:
 @pytest.mark.parametrize("name", sorted(set(BY_NAME) - {"stream-silent", "monitor-silent"}))
 def test_where_nothing_is_nothing_is_wrong(name: str, bare: Database) -> None:
     faults.clear(bare)
-    assert read(bare, BY_NAME[name], NOW).problem == NO_DATA
+    assert evaluate_rule(bare, BY_NAME[name], NOW).problem == NO_DATA
     assert BY_NAME[name].no_data_state == "OK"
 
 
@@ -91,7 +91,7 @@ def test_few_lines_are_not_judged(bare: Database) -> None:
         cursor.execute(
             "INSERT INTO quarantine VALUES (%s, 1, 0, 1, 'x', '', '')", (NOW - timedelta(minutes=2),)
         )
-    assert read(bare, BY_NAME["quarantine-burst"], NOW).problem == NO_DATA
+    assert evaluate_rule(bare, BY_NAME["quarantine-burst"], NOW).problem == NO_DATA
 
 
 def test_a_rollback_ends_a_regression(bare: Database) -> None:

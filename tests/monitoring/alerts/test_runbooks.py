@@ -19,7 +19,7 @@ from marquee.cli.main import VERBS
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.local.system import LocalSystem
-from marquee.monitoring.alerts.evaluate import NO_DATA, read
+from marquee.monitoring.alerts.evaluate import NO_DATA, evaluate_rule
 
 RUNBOOKS = ROOT / "docs/runbooks"
 PAGES = sorted(path for path in RUNBOOKS.glob("*.md") if path.name != "README.md")
@@ -113,7 +113,7 @@ def test_sql_runs(sql: str, reader: Database) -> None:
 @pytest.mark.servers
 @pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_the_rules_run_by_the_readers_role(name: str, reader: Database) -> None:
-    assert read(reader, BY_NAME[name], datetime.now(UTC)).problem in ("", NO_DATA)
+    assert evaluate_rule(reader, BY_NAME[name], datetime.now(UTC)).problem in ("", NO_DATA)
 
 
 def test_there_is_sql_and_there_are_commands() -> None:

@@ -10,22 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.monitoring.alerts.conftest import BY_NAME
 
-from marquee.monitoring.alerts.evaluate import NO_DATA, Number, Reading, out_of_bounds
+from marquee.monitoring.alerts.evaluate import NO_DATA, AlertValue, Reading, out_of_bounds
 from marquee.monitoring.alerts.provisioning import Evaluator, Rule
-from marquee.monitoring.alerts.state_machine import Memory, advance, firing
+from marquee.monitoring.alerts.state_machine import AlertState, advance, firing
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 RULE = msgspec.structs.replace(BY_NAME["drift"], for_="5m")
-GOOD = Reading((Number({"check": "a"}, 0.1, False),))
-BAD = Reading((Number({"check": "a"}, 0.9, True),))
-BOTH_BAD = Reading((*BAD.numbers, Number({"check": "b"}, 0.8, True)))
+GOOD = Reading((AlertValue({"check": "a"}, 0.1, False),))
+BAD = Reading((AlertValue({"check": "a"}, 0.9, True),))
+BOTH_BAD = Reading((*BAD.numbers, AlertValue({"check": "b"}, 0.8, True)))
 EMPTY = Reading(problem=NO_DATA)
 BROKEN = Reading(problem="the database is away")
 
 
 def told(rule: Rule, readings: list[Reading], every_s: float = 60) -> list[list[tuple[dict[str, str], str]]]:
     """The instances after each of the readings, one a minute."""
-    memory, found = Memory(), []
+    memory, found = AlertState(), []
     for number, reading in enumerate(readings):
         memory = advance(rule, memory, reading, NOW + timedelta(seconds=every_s * number))
         found.append([(one.labels, one.state) for one in memory.instances])
@@ -51,7 +51,7 @@ def test_without_a_wait_it_fires_at_once() -> None:
 
 
 def test_since_is_when_the_condition_began_to_hold() -> None:
-    memory = Memory()
+    memory = AlertState()
     for minute in range(10):
         memory = advance(RULE, memory, BAD if minute > 1 else GOOD, NOW + timedelta(minutes=minute))
     assert [one.since for one in firing(memory)] == [NOW + timedelta(minutes=2)]

@@ -13,9 +13,9 @@ from tests.monitoring.alerts.notices import NOW, POLICY, RULE
 
 from marquee.db.pool import Database
 from marquee.errors import SettingsError
-from marquee.monitoring.alerts.evaluate import Number, Reading
+from marquee.monitoring.alerts.evaluate import AlertValue, Reading
 from marquee.monitoring.alerts.grouping import Notice
-from marquee.monitoring.alerts.state_machine import Memory
+from marquee.monitoring.alerts.state_machine import AlertState
 from marquee.monitoring.alerts.watcher import Watcher
 
 
@@ -93,5 +93,5 @@ def test_readings_and_memories_are_plain_data() -> None:
     """A memory is the same after a round trip through the file."""
     from marquee.monitoring.alerts.state_machine import advance
 
-    memory = advance(RULE, Memory(), Reading((Number({"check": "a"}, 0.5, True),)), NOW)
-    assert msgspec.json.decode(msgspec.json.encode(memory), type=Memory) == memory
+    memory = advance(RULE, AlertState(), Reading((AlertValue({"check": "a"}, 0.5, True),)), NOW)
+    assert msgspec.json.decode(msgspec.json.encode(memory), type=AlertState) == memory

@@ -32,7 +32,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ModelShape:
     """``factors``: K of the sampler, rounded up to 15, 31, 47 and so on. ``served_rank``: of what is
     exported. ``feature_rank``: how many singular directions of the implicit feedback are kept."""
 
@@ -59,7 +59,7 @@ def fit(
     *,
     user_features: Sequence[NDArray[np.float64]] = (),
     film_features: Sequence[NDArray[np.float64]] = (),
-    shape: Shape | None = None,
+    shape: ModelShape | None = None,
     budget: Budget | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, sweeps: None,
@@ -72,12 +72,12 @@ def fit(
     known. With ``checkpoint_path`` a run that was killed goes on, and ends as it would have. Raises
     :class:`TrainingDataError` for ratings from which nothing can be learnt.
     """
-    shape, budget = shape or Shape(), budget or Budget()
-    check(user, item, rating, size)
+    shape, budget = shape or ModelShape(), budget or Budget()
+    check_ratings(user, item, rating, size)
     # How BLAS cuts a product for its threads shows in the last bits; our own kernel uses all cores anyway.
     with threadpool_limits(1, user_api="blas"):
         return _run(
-            chain_of(user, item, rating, size, user_features, film_features, shape, seed),
+            make_sampler(user, item, rating, size, user_features, film_features, shape, seed),
             posterior_for(*size, shape.served_rank, seed),
             _key(user, item, rating, size, [*user_features, *film_features], shape, budget, seed),
             budget,
@@ -115,7 +115,7 @@ def _run(
     return Fit(chain.mean, posterior.factors(), chain.alpha, chain.sweeps)
 
 
-def check(
+def check_ratings(
     user: NDArray[np.integer], item: NDArray[np.integer], rating: NDArray[np.floating], size: tuple[int, int]
 ) -> None:
     """Raise :class:`TrainingDataError` for ratings from which nothing can be learnt."""
@@ -133,14 +133,14 @@ def check(
             raise TrainingDataError(f"each rating needs one {name} of 0 to {count - 1}")
 
 
-def chain_of(
+def make_sampler(
     user: NDArray[np.integer],
     item: NDArray[np.integer],
     rating: NDArray[np.floating],
     size: tuple[int, int],
     user_features: Sequence[NDArray[np.float64]],
     film_features: Sequence[NDArray[np.float64]],
-    shape: Shape,
+    shape: ModelShape,
     seed: int,
 ) -> Sampler:
     """A chain at its beginning, with the implicit feedback and the features in its priors."""
@@ -163,7 +163,7 @@ def _key(
     rating: NDArray[np.floating],
     size: tuple[int, int],
     features: Sequence[NDArray[np.float64]],
-    shape: Shape,
+    shape: ModelShape,
     budget: Budget,
     seed: int,
 ) -> str:

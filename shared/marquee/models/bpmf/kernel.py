@@ -18,16 +18,16 @@ from marquee.models.bpmf.simd import (
     LANES,
     add_square,
     aligned,
+    broadcast,
+    broadcast_load,
+    horizontal_sum,
     inverse_root,
     load,
     minus_times,
-    one,
     plus,
     plus_times,
-    spread,
     store,
     times,
-    total,
     with_last,
 )
 from marquee.models.numba_cache import numba
@@ -61,13 +61,13 @@ def _gather(
     # x [count, width]: the columns' vectors, 1 in place of the bias; y: x times the rating's weight.
     w = len(width)
     for k in range(count):
-        j = one(column, at + k)
-        weight = spread(scale * one(noise, j))
+        j = broadcast_load(column, at + k)
+        weight = broadcast(scale * broadcast_load(noise, j))
         for b in range(0, w - LANES, LANES):
             part = load(flat, j * w + b)
             store(x, k * w + b, part)
             store(y, k * w + b, times(weight, part))
-        target[k] = one(rating, at + k) - one(flat, j * w + w - 1)
+        target[k] = broadcast_load(rating, at + k) - broadcast_load(flat, j * w + w - 1)
         part = with_last(load(flat, j * w + w - LANES), np.float32(1.0))
         store(x, k * w + w - LANES, part)
         store(y, k * w + w - LANES, times(weight, part))
@@ -81,15 +81,20 @@ def _add_gram(width: Any, x: Any, y: Any, target: Any, count: Any, gram: Any, mo
         for b in range(a, w, LANES):
             add_square(width, (x, a), (y, b), count, (gram, a * w + b))
     for b in range(0, w, LANES):
-        m0, m1, m2, m3 = load(moment, b), spread(np.float32(0)), spread(np.float32(0)), spread(np.float32(0))
+        m0, m1, m2, m3 = (
+            load(moment, b),
+            broadcast(np.float32(0)),
+            broadcast(np.float32(0)),
+            broadcast(np.float32(0)),
+        )
         fours = count // 4 * 4
         for k in range(0, fours, 4):
-            m0 = plus_times(m0, spread(one(target, k)), load(y, k * w + b))
-            m1 = plus_times(m1, spread(one(target, k + 1)), load(y, (k + 1) * w + b))
-            m2 = plus_times(m2, spread(one(target, k + 2)), load(y, (k + 2) * w + b))
-            m3 = plus_times(m3, spread(one(target, k + 3)), load(y, (k + 3) * w + b))
+            m0 = plus_times(m0, broadcast(broadcast_load(target, k)), load(y, k * w + b))
+            m1 = plus_times(m1, broadcast(broadcast_load(target, k + 1)), load(y, (k + 1) * w + b))
+            m2 = plus_times(m2, broadcast(broadcast_load(target, k + 2)), load(y, (k + 2) * w + b))
+            m3 = plus_times(m3, broadcast(broadcast_load(target, k + 3)), load(y, (k + 3) * w + b))
         for k in range(fours, count):
-            m0 = plus_times(m0, spread(one(target, k)), load(y, k * w + b))
+            m0 = plus_times(m0, broadcast(broadcast_load(target, k)), load(y, k * w + b))
         store(moment, b, plus(plus(m0, m1), plus(m2, m3)))
 
 
@@ -175,7 +180,7 @@ def draw_side(
         # Of sixteen rows: [width, width, 16] and [width, 16]. The identity where there are fewer.
         grams = aligned(w * w * LANES)
         for a in range(w):
-            store(grams, (a * w + a) * LANES, spread(np.float32(1.0)))
+            store(grams, (a * w + a) * LANES, broadcast(np.float32(1.0)))
         moments = aligned(w * LANES)
         normal = aligned(w * LANES)
         for first in range(bounds[task], bounds[task + 1], LANES):
@@ -229,14 +234,14 @@ def squared_residuals(
             bias = rows[row, w - 1]
             weighted = 0.0
             for position in range(start[row], start[row + 1]):
-                j = one(column, position)
+                j = broadcast_load(column, position)
                 products = times(load(mine, 0), load(flat, j * w))
                 for b in range(LANES, w, LANES):
                     products = plus_times(products, load(mine, b), load(flat, j * w + b))
-                away = one(rating, position) - bias - total(products)
+                away = broadcast_load(rating, position) - bias - horizontal_sum(products)
                 square = away * away
                 out[position] = square
-                weighted += square * one(column_noise, j)
+                weighted += square * broadcast_load(column_noise, j)
             by_row[row] = weighted
 
 
@@ -251,7 +256,7 @@ def sums_by_column(bounds: Any, start: Any, column: Any, square: Any, row_noise:
 
 
 @numba.njit(cache=True)
-def group(row: Any, column: Any, rating: Any, place: Any, columns: Any, ratings: Any) -> None:
+def group_ratings(row: Any, column: Any, rating: Any, place: Any, columns: Any, ratings: Any) -> None:
     """Put ``column`` and ``rating`` in order of their ``row``, those of one row in the order in which they come.
 
     ``place`` int64 [rows]: where each row begins; it is used up.

@@ -164,7 +164,7 @@ class CompressedMean(_SeveralAtOnce):
 
     def _take_up(self, lefts: Sequence[Float32], rights: Sequence[Float32]) -> None:
         left, right = np.hstack([self._left, *lefts]), np.hstack([self._right, *rights])
-        self._left, self._right = cut(left, right, self._rank + self._SPARE)
+        self._left, self._right = truncate_svd(left, right, self._rank + self._SPARE)
 
     def factors(self) -> Factors:
         assert self.samples, "no sample was added"
@@ -179,7 +179,7 @@ class CompressedMean(_SeveralAtOnce):
         minus = np.float32(-1.0)
         left = np.column_stack([left, of_users, np.full_like(of_users, minus)])
         right = np.column_stack([right, np.full_like(of_films, minus), of_films])
-        left, right = cut(left, right, self._rank)
+        left, right = truncate_svd(left, right, self._rank)
         return Factors(left, of_users, right, of_films)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
@@ -191,7 +191,7 @@ class CompressedMean(_SeveralAtOnce):
         self._right = np.array(state["mean_right"], np.float32)
 
 
-def cut(left: Float32, right: Float32, rank: int) -> tuple[Float32, Float32]:
+def truncate_svd(left: Float32, right: Float32, rank: int) -> tuple[Float32, Float32]:
     """The best ``left`` [n, rank] and ``right`` [m, rank] for the product of wider ones, [n, k] and [m, k].
 
     The singular value decomposition of ``left @ right.T``, found from the small squares of the two.

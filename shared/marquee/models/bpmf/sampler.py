@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.models.bpmf.kernel import draw_side, group, squared_residuals, sums_by_column, width_of
+from marquee.models.bpmf.kernel import draw_side, group_ratings, squared_residuals, sums_by_column, width_of
 from marquee.models.bpmf.simd import LANES, aligned
 
 Float32 = NDArray[np.float32]
@@ -249,5 +249,5 @@ def _grouped(
     start = np.zeros(rows + 1, np.int64)
     np.cumsum(np.bincount(row, minlength=rows), out=start[1:])
     columns, ratings = np.empty_like(column), np.empty_like(rating)
-    group(row, column, rating, start[:-1].copy(), columns, ratings)
+    group_ratings(row, column, rating, start[:-1].copy(), columns, ratings)
     return start, columns, ratings

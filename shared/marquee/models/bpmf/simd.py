@@ -54,7 +54,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def one(typing: Any, array: Any, index: Any) -> Any:
+def broadcast_load(typing: Any, array: Any, index: Any) -> Any:
     """The number at ``index`` of a flat array; unlike ``array[index]`` it does not count from the end."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -77,7 +77,7 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
-def spread(typing: Any, number: Any) -> Any:
+def broadcast(typing: Any, number: Any) -> Any:
     """A number, sixteen times."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -143,7 +143,7 @@ def aligned(numbers: int) -> NDArray[np.float32]:
 
 
 @intrinsic
-def total(typing: Any, x: Any) -> Any:
+def horizontal_sum(typing: Any, x: Any) -> Any:
     """The sum of the sixteen: halves are added to halves."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -11,16 +11,16 @@ import numpy as np
 
 from marquee.data.dataset import Dataset, Interactions
 from marquee.models import user_prior
-from marquee.models.bpmf.fit import Budget, Fit, Shape, fit
-from marquee.models.trainer_port import Floats, Progress, RatingHead, section
+from marquee.models.bpmf.fit import Budget, Fit, ModelShape, fit
+from marquee.models.trainer_port import Floats, Progress, RatingFactors, read_section
 
-FACTS_COUNT = 0.25
+SIDE_INFORMATION_RANK = 0.25
 """How much of what age, gender and so on say is believed of a user who has rated nothing. On five cuts in time of
 MovieLens 100K before the newest slice, RMSE for their 448 new users: 1.0519 with all of it, 1.0471 with a quarter
 (the paired difference within -.0094 and -.0004 at 95 %), 1.0469 with none; surprise's SVD 1.0506."""
 
 
-class BayesianParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BpmfParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``factors`` of the sampler, ``served_rank`` of what is exported, ``feature_rank`` of the implicit feedback.
 
     ``sweeps``, of which the first ``burn_in`` are not counted; ``seconds``: stop after that long (then the result
@@ -36,9 +36,9 @@ class BayesianParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint: str | None = None
 
 
-def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingHead:
+def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingFactors:
     """Sample, and export one set of factors for all samples."""
-    chosen = section(params, BayesianParams, "bayesian_svd")
+    chosen = read_section(params, BpmfParams, "bayesian_svd")
     ratings = dataset.ratings
     found = fit(
         ratings.users,
@@ -47,7 +47,7 @@ def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Prog
         (dataset.n_users, dataset.n_items),
         user_features=dataset.user_features,
         film_features=dataset.film_features,
-        shape=Shape(chosen.factors, chosen.served_rank, chosen.feature_rank),
+        shape=ModelShape(chosen.factors, chosen.served_rank, chosen.feature_rank),
         budget=Budget(chosen.sweeps, chosen.burn_in, chosen.seconds),
         seed=seed,
         progress=lambda done, sweeps: progress("fit", done / sweeps),
@@ -56,7 +56,7 @@ def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Prog
     return _head(found, dataset)
 
 
-def _head(found: Fit, dataset: Dataset) -> RatingHead:
+def _head(found: Fit, dataset: Dataset) -> RatingFactors:
     factors, ratings = found.factors, dataset.ratings
     rated = np.bincount(ratings.users, minlength=dataset.n_users) > 0
     user_vectors, user_biases = (
@@ -68,17 +68,17 @@ def _head(found: Fit, dataset: Dataset) -> RatingHead:
         factors.film_biases.astype(np.float64),
     )
     residuals = ratings.values - found.mean - factors.predict(ratings.users, ratings.items)
-    expected = user_prior.of_users(user_vectors[rated], user_biases[rated], residuals)
+    expected = user_prior.fit_user_prior(user_vectors[rated], user_biases[rated], residuals)
     level = _level_of_the_unknown(ratings, found.mean, expected.mean, item_vectors, item_biases)
     expected.mean[-1] += level
     user_vectors[~rated] = _doubted(user_vectors[~rated], expected.mean[:-1])
     user_biases[~rated] = _doubted(user_biases[~rated] + level, expected.mean[-1])
-    return RatingHead(found.mean, user_biases, user_vectors, item_biases, item_vectors, expected)
+    return RatingFactors(found.mean, user_biases, user_vectors, item_biases, item_vectors, expected)
 
 
 def _doubted(by_facts: Floats, average: Floats) -> Floats:
     """What the facts say of users who have rated nothing, drawn towards the average user."""
-    return average + FACTS_COUNT * (by_facts - average)
+    return average + SIDE_INFORMATION_RANK * (by_facts - average)
 
 
 def _level_of_the_unknown(

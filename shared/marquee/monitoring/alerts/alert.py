@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from marquee.monitoring.alerts.provisioning import Group, Rule
-from marquee.monitoring.alerts.state_machine import Memory
+from marquee.monitoring.alerts.state_machine import AlertState
 from marquee.monitoring.alerts.summary import filled
 
 
@@ -41,18 +41,18 @@ class Alert(msgspec.Struct, frozen=True):
 _ORDER = {"firing": 0, "error": 1, "no data": 2, "pending": 3, "normal": 4}
 
 
-def alerts(groups: Sequence[Group], memories: dict[str, Memory]) -> list[Alert]:
+def alerts(groups: Sequence[Group], memories: dict[str, AlertState]) -> list[Alert]:
     """All rules, what fires first; a rule of which nothing is wrong is there once."""
     found = [
         alert
         for group in groups
         for rule in group.rules
-        for alert in of_rule(rule, memories.get(rule.uid, Memory()))
+        for alert in of_rule(rule, memories.get(rule.uid, AlertState()))
     ]
     return sorted(found, key=lambda alert: _ORDER[alert.state])
 
 
-def of_rule(rule: Rule, memory: Memory) -> Iterator[Alert]:
+def of_rule(rule: Rule, memory: AlertState) -> Iterator[Alert]:
     """The instances that are not normal, or the rule itself with its largest value."""
     for one in memory.instances:
         yield _alert(rule, one.state, one.labels, one.value, one.since, one.problem)

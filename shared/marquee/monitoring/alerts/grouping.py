@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from marquee.grafana.durations import parse
+from marquee.grafana.durations import parse_duration
 from marquee.monitoring.alerts.alert import Alert
 from marquee.monitoring.alerts.provisioning import Policy, Rule
 
@@ -42,8 +42,8 @@ def due(
     resolved = tuple(alert for alert in told if not _among(alert, firing))
     changed = bool(resolved) or any(not _among(alert, told) for alert in firing)
     waited = timedelta.max if sent is None else now - sent.time
-    repeated = bool(firing) and waited >= parse(policy.repeat_interval)
-    if not (repeated or (changed and waited >= parse(policy.group_interval))):
+    repeated = bool(firing) and waited >= parse_duration(policy.repeat_interval)
+    if not (repeated or (changed and waited >= parse_duration(policy.group_interval))):
         return None
     return Notice(rule.title, rule.labels["severity"], firing, resolved, now)
 

@@ -23,14 +23,14 @@ NoDataState = Literal["Alerting", "NoData", "OK", "KeepLast"]
 ErrorState = Literal["Alerting", "Error", "OK", "KeepLast"]
 
 
-class TimeRange(Struct, frozen=True, forbid_unknown_fields=True):
+class RelativeTimeRange(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds before the evaluation."""
 
     from_: Seconds = msgspec.field(name="from")
     to: Seconds
 
 
-class Source(Struct, frozen=True, forbid_unknown_fields=True):
+class DataSourceRef(Struct, frozen=True, forbid_unknown_fields=True):
     """The data source, by kind and uid."""
 
     type: Literal["grafana-postgresql-datasource", "__expr__"]
@@ -41,7 +41,7 @@ class SqlModel(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """One query of PostgreSQL, whose rows are numbers with labels."""
 
     ref_id: RefId
-    datasource: Source
+    datasource: DataSourceRef
     editor_mode: Literal["code"]
     format: Literal["table"]
     raw_query: Literal[True]
@@ -56,7 +56,7 @@ class ReduceModel(
     """One number of a series; what is a number already stays what it is."""
 
     ref_id: RefId
-    datasource: Source
+    datasource: DataSourceRef
     expression: RefId
     reducer: Literal["last"]
 
@@ -85,7 +85,7 @@ class ThresholdModel(
     """1 where the number is out of bounds, else 0."""
 
     ref_id: RefId
-    datasource: Source
+    datasource: DataSourceRef
     expression: RefId
     conditions: Annotated[tuple[ThresholdCondition, ...], Meta(min_length=1, max_length=1)]
 
@@ -94,7 +94,7 @@ class Query(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """One step of a rule."""
 
     ref_id: RefId
-    relative_time_range: TimeRange
+    relative_time_range: RelativeTimeRange
     datasource_uid: Literal["marquee", "__expr__"]
     model: dict[str, object]
 
@@ -217,9 +217,9 @@ class NotificationsFile(Struct, frozen=True, forbid_unknown_fields=True, rename=
 
 def read_rules(path: Path) -> tuple[Group, ...]:
     """The groups of a file of rules; raises :class:`SettingsError` that names file and field."""
-    return yaml_file.read(path, RulesFile).groups
+    return yaml_file.read_yaml(path, RulesFile).groups
 
 
 def read_notifications(path: Path) -> NotificationsFile:
     """The contact point, its template and the policy; raises :class:`SettingsError`."""
-    return yaml_file.read(path, NotificationsFile)
+    return yaml_file.read_yaml(path, NotificationsFile)

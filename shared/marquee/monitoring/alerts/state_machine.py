@@ -11,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from marquee.grafana.durations import parse
-from marquee.monitoring.alerts.evaluate import NO_DATA, Number, Reading
+from marquee.grafana.durations import parse_duration
+from marquee.monitoring.alerts.evaluate import NO_DATA, AlertValue, Reading
 from marquee.monitoring.alerts.provisioning import Rule
 
 State = Literal["pending", "firing", "no data", "error"]
@@ -20,7 +20,7 @@ EVALUATIONS_TO_RESOLVE = 2
 """An instance whose row is gone, while others are there, is resolved after so many readings."""
 
 
-class Instance(msgspec.Struct, frozen=True):
+class AlertInstance(msgspec.Struct, frozen=True):
     """One set of labels of one rule, while it is not normal. ``since``: when its condition began to hold."""
 
     labels: dict[str, str]
@@ -31,31 +31,31 @@ class Instance(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-class Memory(msgspec.Struct, frozen=True):
+class AlertState(msgspec.Struct, frozen=True):
     """What is known of one rule: its instances that are not normal, and its latest reading's values."""
 
-    instances: tuple[Instance, ...] = ()
+    instances: tuple[AlertInstance, ...] = ()
     values: tuple[tuple[dict[str, str], float | None], ...] = ()
     evaluated: datetime | None = None
 
 
-def advance(rule: Rule, memory: Memory, reading: Reading, now: datetime) -> Memory:
+def advance(rule: Rule, memory: AlertState, reading: Reading, now: datetime) -> AlertState:
     """The memory after ``reading``."""
     if reading.problem:
         state = rule.no_data_state if reading.problem == NO_DATA else rule.exec_err_state
-        return Memory(_after_problem(rule, memory, state, reading.problem, now), (), now)
+        return AlertState(_after_problem(rule, memory, state, reading.problem, now), (), now)
     values = tuple((number.labels, number.value) for number in reading.numbers)
-    return Memory(_after_numbers(rule, memory, reading.numbers, now), values, now)
+    return AlertState(_after_numbers(rule, memory, reading.numbers, now), values, now)
 
 
-def firing(memory: Memory) -> tuple[Instance, ...]:
+def firing(memory: AlertState) -> tuple[AlertInstance, ...]:
     """The instances that somebody should be told of."""
     return tuple(instance for instance in memory.instances if instance.state != "pending")
 
 
 def _after_numbers(
-    rule: Rule, memory: Memory, numbers: Sequence[Number], now: datetime
-) -> tuple[Instance, ...]:
+    rule: Rule, memory: AlertState, numbers: Sequence[AlertValue], now: datetime
+) -> tuple[AlertInstance, ...]:
     known = _by_labels(memory)
     there = {_key(number.labels) for number in numbers}
     over = [
@@ -72,8 +72,8 @@ def _after_numbers(
 
 
 def _after_problem(
-    rule: Rule, memory: Memory, state: str, problem: str, now: datetime
-) -> tuple[Instance, ...]:
+    rule: Rule, memory: AlertState, state: str, problem: str, now: datetime
+) -> tuple[AlertInstance, ...]:
     """No data, or an error, is what the rule says it is."""
     if state == "KeepLast":
         return memory.instances
@@ -84,30 +84,30 @@ def _after_problem(
         return tuple(_held(rule, one, one.labels if one else {}, None, now, problem) for one in before)
     told: State = "no data" if state == "NoData" else "error"
     since = next((one.since for one in memory.instances if one.state == told), now)
-    return (Instance({}, told, since, problem=problem),)
+    return (AlertInstance({}, told, since, problem=problem),)
 
 
 def _held(
     rule: Rule,
-    before: Instance | None,
+    before: AlertInstance | None,
     labels: dict[str, str],
     value: float | None,
     now: datetime,
     problem: str = "",
-) -> Instance:
+) -> AlertInstance:
     """The condition holds: firing once it has for long enough, and then until it does not."""
     counted = before is not None and before.state in ("pending", "firing")
     since = before.since if before and counted else now
     fires = (before is not None and before.state == "firing") or now - since >= lasting(rule)
-    return Instance(labels, "firing" if fires else "pending", since, value, problem=problem)
+    return AlertInstance(labels, "firing" if fires else "pending", since, value, problem=problem)
 
 
 def lasting(rule: Rule) -> timedelta:
     """How long the condition has to hold."""
-    return timedelta() if rule.for_ == "0s" else parse(rule.for_)
+    return timedelta() if rule.for_ == "0s" else parse_duration(rule.for_)
 
 
-def _by_labels(memory: Memory) -> dict[tuple[tuple[str, str], ...], Instance]:
+def _by_labels(memory: AlertState) -> dict[tuple[tuple[str, str], ...], AlertInstance]:
     return {_key(instance.labels): instance for instance in memory.instances}
 
 

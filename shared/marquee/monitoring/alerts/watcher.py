@@ -11,12 +11,12 @@ import msgspec
 
 from marquee.db.pool import Database
 from marquee.errors import SettingsError
-from marquee.grafana.durations import parse
+from marquee.grafana.durations import parse_duration
 from marquee.monitoring.alerts.alert import Alert, alerts, of_rule
-from marquee.monitoring.alerts.evaluate import read
+from marquee.monitoring.alerts.evaluate import evaluate_rule
 from marquee.monitoring.alerts.grouping import Notice, Sent, due
 from marquee.monitoring.alerts.provisioning import Group, Policy, Rule
-from marquee.monitoring.alerts.state_machine import Memory, advance, lasting
+from marquee.monitoring.alerts.state_machine import AlertState, advance, lasting
 
 Tell = Callable[[Notice, Callable[[bool], None]], None]
 """Sends a notice in the background, and says at the end whether it arrived."""
@@ -26,7 +26,7 @@ _REPLAYED = 6
 class Kept(msgspec.Struct):
     """What the file of a watcher holds, by the rule's uid."""
 
-    memories: dict[str, Memory] = {}
+    memories: dict[str, AlertState] = {}
     sent: dict[str, Sent] = {}
 
 
@@ -55,9 +55,9 @@ class Watcher:
         """Read the rules whose interval has passed, tell what is to be told; returns all alerts, what fires first."""
         for group in self._groups:
             for rule in group.rules:
-                before = self._kept.memories.get(rule.uid, Memory())
+                before = self._kept.memories.get(rule.uid, AlertState())
                 if _is_due(before, group, now):
-                    after = advance(rule, before, read(self._database, rule, now), now)
+                    after = advance(rule, before, evaluate_rule(self._database, rule, now), now)
                     with self._lock:
                         self._kept.memories[rule.uid] = after
         self._notify(now)
@@ -70,7 +70,7 @@ class Watcher:
         for rule in (rule for group in self._groups for rule in group.rules):
             with self._lock:
                 sent, busy = self._kept.sent.get(rule.uid), rule.uid in self._under_way
-            found = list(of_rule(rule, self._kept.memories.get(rule.uid, Memory())))
+            found = list(of_rule(rule, self._kept.memories.get(rule.uid, AlertState())))
             notice = None if busy else due(rule, found, sent, self._policy, now)
             if notice is not None:
                 with self._lock:
@@ -110,23 +110,23 @@ def current(database: Database, groups: Sequence[Group], now: datetime) -> list[
     return alerts(groups, memories)
 
 
-def _replayed(database: Database, rule: Rule, now: datetime) -> Memory:
+def _replayed(database: Database, rule: Rule, now: datetime) -> AlertState:
     """First as of now: where nothing is wrong, nothing more need be read."""
-    last = read(database, rule, now)
-    memory, span = advance(rule, Memory(), last, now), lasting(rule)
+    last = evaluate_rule(database, rule, now)
+    memory, span = advance(rule, AlertState(), last, now), lasting(rule)
     if not memory.instances or not span:
         return memory
-    memory = Memory()
+    memory = AlertState()
     for step in range(_REPLAYED):
         at = now - span * (1 - step / _REPLAYED)
-        memory = advance(rule, memory, read(database, rule, at), at)
+        memory = advance(rule, memory, evaluate_rule(database, rule, at), at)
     return advance(rule, memory, last, now)
 
 
-def _is_due(memory: Memory, group: Group, now: datetime) -> bool:
+def _is_due(memory: AlertState, group: Group, now: datetime) -> bool:
     # A timer that fires a moment early must not make a rule wait for another round.
     slack = timedelta(seconds=1)
-    return memory.evaluated is None or now - memory.evaluated >= parse(group.interval) - slack
+    return memory.evaluated is None or now - memory.evaluated >= parse_duration(group.interval) - slack
 
 
 def _load(file: Path | None) -> Kept:

@@ -31,9 +31,9 @@ def connect(url: str, *, timeout_s: float = 20.0, read_only: bool = False) -> Ob
             f"{url!r} names no object store: use file:///directory, gs://bucket/prefix or s3://bucket/prefix"
         )
     if read_only:
-        from marquee.registry.object_store.obstore_reader import ReadingStore
+        from marquee.registry.object_store.obstore_reader import ObstoreReader
 
-        return ReadingStore(parts.scheme, parts.netloc, prefix, timeout_s=timeout_s)
+        return ObstoreReader(parts.scheme, parts.netloc, prefix, timeout_s=timeout_s)
     return _cloud_store(parts.scheme, parts.netloc, prefix, timeout_s)
 
 

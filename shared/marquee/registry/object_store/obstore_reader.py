@@ -24,7 +24,7 @@ _ROLES = {"gs": "roles/storage.objectViewer", "s3": "s3:GetObject and s3:ListBuc
 _NOT_WRITTEN = "this store was connected to for reading only: connect without read_only"
 
 
-class ReadingStore(CloudStore):
+class ObstoreReader(CloudStore):
     """An :class:`~marquee.registry.object_store.object_store.ObjectStore` whose writes raise ``ObjectStoreError``."""
 
     def __init__(self, scheme: str, bucket: str, prefix: str = "", *, timeout_s: float = 20.0) -> None:

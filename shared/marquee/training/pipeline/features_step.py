@@ -5,12 +5,12 @@ from __future__ import annotations
 from marquee.data import deterministic_io, snapshot
 from marquee.data.dataset import Dataset
 from marquee.data.dataset_files import write_dataset
-from marquee.training.pipeline.pipeline_run import CHECKED, FEATURES, SNAPSHOT, Run
+from marquee.training.pipeline.pipeline_run import CHECKED, FEATURES, SNAPSHOT, PipelineRun
 
 
-def features(run: Run) -> None:
+def features(run: PipelineRun) -> None:
     """Row numbers for ids, and what is known of users and films as blocks of numbers."""
-    taken = snapshot.read(run.at(SNAPSHOT))
+    taken = snapshot.read_snapshot(run.at(SNAPSHOT))
     ratings, viewings = (
         deterministic_io.read_interactions(run.at(CHECKED) / f"{name}.parquet")
         for name in ("ratings", "viewings")

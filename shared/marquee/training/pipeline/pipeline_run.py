@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 
 from marquee.data import deterministic_io
-from marquee.data.snapshot import Request
+from marquee.data.snapshot import SnapshotRequest
 from marquee.db.pool import Database
 from marquee.evaluation.group_fairness import Fairness
 from marquee.evaluation.offline import Evaluation
-from marquee.evaluation.paired_test import Comparison
-from marquee.models.trainer_port import Progress, silent
+from marquee.evaluation.paired_test import PairedComparison
+from marquee.models.trainer_port import Progress, no_progress
+from marquee.monitoring.drift import DataProfile
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.training import snapshot_drift
 from marquee.training.params import Params
 
 # Where each step leaves what, below the directory of the run. dvc.yaml says the same.
@@ -28,7 +28,7 @@ FAIRNESS = "reports/fairness.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PipelineRun:
     """What every step is given: ``root``, the directory of the files, and ``params``.
 
     Only the first step looks at ``request``, ``database`` and ``store``, where the last snapshot's profile is
@@ -37,10 +37,10 @@ class Run:
 
     root: Path
     params: Params
-    request: Request
+    request: SnapshotRequest
     database: Database | None = None
     store: ObjectStore | None = None
-    progress: Progress = silent
+    progress: Progress = no_progress
 
     def at(self, name: str) -> Path:
         """Where a step's file or directory is."""
@@ -50,7 +50,7 @@ class Run:
 class CheckReport(msgspec.Struct, frozen=True):
     """``doubled``: rows of a pair that has a newer one; ``unlisted``: rows of films that too few know."""
 
-    profile: snapshot_drift.Profile
+    profile: DataProfile
     doubled: int
     unlisted: int
     drift: list[str]
@@ -59,24 +59,24 @@ class CheckReport(msgspec.Struct, frozen=True):
 class Comparisons(msgspec.Struct, frozen=True):
     """By what was compared with what."""
 
-    found: dict[str, Comparison]
+    found: dict[str, PairedComparison]
 
 
-def read_evaluation(run: Run) -> Evaluation:
+def read_evaluation(run: PipelineRun) -> Evaluation:
     """What the step ``evaluate`` found."""
     return deterministic_io.read_json(run.at(NEWEST), Evaluation)
 
 
-def read_comparisons(run: Run) -> list[Comparison]:
+def read_comparisons(run: PipelineRun) -> list[PairedComparison]:
     """How the model stands against the baselines."""
     return list(deterministic_io.read_json(run.at(COMPARISONS), Comparisons).found.values())
 
 
-def read_checks(run: Run) -> CheckReport:
+def read_checks(run: PipelineRun) -> CheckReport:
     """What the step ``check`` found."""
     return deterministic_io.read_json(run.at(CHECKS), CheckReport)
 
 
-def read_fairness(run: Run) -> Fairness:
+def read_fairness(run: PipelineRun) -> Fairness:
     """What the step ``fairness`` found."""
     return deterministic_io.read_json(run.at(FAIRNESS), Fairness)

@@ -25,33 +25,33 @@ from marquee.training.pipeline.pipeline_run import (
     PAST,
     SNAPSHOT,
     WHOLE,
-    Run,
+    PipelineRun,
 )
 from marquee.training.pipeline.snapshot_step import take_snapshot
 from marquee.training.pipeline.train_step import train
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PipelineStep:
     """``reads`` and ``writes``: the names above; of other inputs the step's text in dvc.yaml speaks."""
 
-    run: Callable[[Run], None]
+    run: Callable[[PipelineRun], None]
     reads: tuple[str, ...]
     writes: tuple[str, ...]
 
 
 STEPS = {
-    "snapshot": Step(take_snapshot, (), (SNAPSHOT, LAST)),
-    "check": Step(check, (SNAPSHOT, LAST), (CHECKED, CHECKS)),
-    "features": Step(features, (SNAPSHOT, CHECKED), (FEATURES,)),
-    "train": Step(train, (FEATURES,), (PAST, WHOLE)),
-    "evaluate": Step(evaluate, (FEATURES, PAST), (NEWEST, COMPARISONS)),
-    "fairness": Step(judge_fairness, (SNAPSHOT, FEATURES, PAST), (FAIRNESS,)),
+    "snapshot": PipelineStep(take_snapshot, (), (SNAPSHOT, LAST)),
+    "check": PipelineStep(check, (SNAPSHOT, LAST), (CHECKED, CHECKS)),
+    "features": PipelineStep(features, (SNAPSHOT, CHECKED), (FEATURES,)),
+    "train": PipelineStep(train, (FEATURES,), (PAST, WHOLE)),
+    "evaluate": PipelineStep(evaluate, (FEATURES, PAST), (NEWEST, COMPARISONS)),
+    "fairness": PipelineStep(judge_fairness, (SNAPSHOT, FEATURES, PAST), (FAIRNESS,)),
 }
 """All but the last, which is ``publication``: it changes what serves, and so is never skipped nor repeated."""
 
 
-def run_all(run: Run) -> None:
+def run_all(run: PipelineRun) -> None:
     """Every step, in order, in this process."""
     for name, step in STEPS.items():
         run.progress(name, 0.0)
