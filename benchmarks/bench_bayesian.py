@@ -41,7 +41,7 @@ def accuracy() -> Iterator[BenchmarkResult]:
 
 @benchmark("sweep_20m_s", "sweep_20m_gb")
 def twenty_million() -> Iterator[BenchmarkResult]:
-    """138,493 users, 26,744 films, 20 million ratings, K = 31, two threads; memory of the whole process."""
+    """138,493 users, 26,744 items, 20 million ratings, K = 31, two threads; memory of the whole process."""
     found = _alone("large", "2")
     cpu, mean = found["cpu_s"], found["mean_s"]
     reference = (
@@ -86,7 +86,7 @@ def _fit(split: Split, factors: int, sweeps: int) -> tuple[float, float]:
         train.ratings.values,
         (train.n_users, train.n_items),
         user_features=train.user_features,
-        film_features=train.film_features,
+        item_features=train.item_features,
         shape=ModelShape(factors, SERVED_RANK),
         budget=Budget(sweeps),
         seed=1,
@@ -107,7 +107,7 @@ def _bias_only(split: Split) -> float:
     return float(np.sqrt(np.mean((rate(split.test.users, split.test.items) - split.test.values) ** 2)))
 
 
-_USERS, _FILMS, _RATINGS = 138_493, 26_744, 20_000_000
+_USERS, _ITEMS, _RATINGS = 138_493, 26_744, 20_000_000
 _LARGE_SWEEPS = 6
 
 
@@ -119,7 +119,7 @@ def _large() -> dict[str, float]:
         user,
         item,
         rating,
-        (_USERS, _FILMS),
+        (_USERS, _ITEMS),
         shape=ModelShape(31, SERVED_RANK, feature_rank=32),
         budget=Budget(_LARGE_SWEEPS + 1, burn_in=_LARGE_SWEEPS),
         progress=lambda done, sweeps: moments.append((time.perf_counter(), time.process_time())),
@@ -137,15 +137,15 @@ def _large() -> dict[str, float]:
 
 
 def _synthetic() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Users of at least 20 ratings, log-normal beyond; films by a power law; ratings in halves from .5 to 5."""
+    """Users of at least 20 ratings, log-normal beyond; items by a power law; ratings in halves from .5 to 5."""
     rng = np.random.default_rng(0)
     many = rng.lognormal(0.0, 1.1, _USERS)
     counts = (20 + many / many.sum() * (_RATINGS - 20 * _USERS)).astype(np.int64)
     counts[-1] += _RATINGS - counts.sum()
     user = np.repeat(np.arange(_USERS, dtype=np.int32), counts)
-    popular = np.cumsum((np.arange(_FILMS) + 30.0) ** -1.35)
+    popular = np.cumsum((np.arange(_ITEMS) + 30.0) ** -1.35)
     drawn = rng.random(_RATINGS, dtype=np.float32)
-    item = np.minimum(np.searchsorted(popular / popular[-1], drawn), _FILMS - 1).astype(np.int32)
+    item = np.minimum(np.searchsorted(popular / popular[-1], drawn), _ITEMS - 1).astype(np.int32)
     return user, item, rng.integers(1, 11, _RATINGS, dtype=np.int32).astype(np.float32) / 2
 
 

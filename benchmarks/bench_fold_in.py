@@ -12,7 +12,7 @@ from benchmarks.movielens import PARAMS
 from benchmarks.registry import BenchmarkResult, at_most, benchmark
 from marquee.scoring.fold_in import FoldIn, Prior
 
-_RATINGS, _FILMS = 100, 27_000
+_RATINGS, _ITEMS = 100, 27_000
 
 
 @benchmark("fold_in_us")
@@ -20,11 +20,11 @@ def fold_in_us() -> Iterator[BenchmarkResult]:
     """At the rank of the default trainer's artifact; the best of many, one thread."""
     k = int(PARAMS.trainers["bayesian_svd"]["served_rank"])
     rng = np.random.default_rng(0)
-    vectors = rng.normal(0, 0.3, (_FILMS, k)).astype(np.float32)
-    biases = rng.normal(0, 0.3, _FILMS).astype(np.float32)
+    vectors = rng.normal(0, 0.3, (_ITEMS, k)).astype(np.float32)
+    biases = rng.normal(0, 0.3, _ITEMS).astype(np.float32)
     prior = Prior(np.zeros(k + 1), np.eye(k + 1) * 20, 1.4)
     folding = FoldIn(vectors, biases, 3.5, prior)
-    items = rng.permutation(_FILMS)[:_RATINGS].astype(np.uint32)
+    items = rng.permutation(_ITEMS)[:_RATINGS].astype(np.uint32)
     ratings = rng.integers(1, 6, _RATINGS).astype(np.float32)
     with threadpool_limits(1, user_api="blas"):
         ours = _best_us(lambda: folding.user(items, ratings))

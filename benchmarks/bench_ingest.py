@@ -26,7 +26,7 @@ from marquee.ingest.retention_terms import aggregate_remaining
 from marquee.local.process import Process
 
 COUNT, ROUNDS = 1_000_000, 3
-TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine", "viewings")
+TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine", "watch_sessions")
 _EMPTY = f"TRUNCATE {', '.join(TABLES)}"
 
 

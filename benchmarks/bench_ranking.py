@@ -19,7 +19,7 @@ from marquee.models import ease, popularity
 
 @benchmark("ndcg10_served")
 def ndcg10_served() -> Iterator[BenchmarkResult]:
-    """Fold 0; a test rating of 4 or more is relevant; all unseen films are ranked.
+    """Fold 0; a test rating of 4 or more is relevant; all unseen items are ranked.
 
     A random fold hides the past, so what the head knows of trends in time is switched off.
     """

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.load import LoadResult, load
 from benchmarks.registry import BenchmarkResult, at_least, at_most, benchmark
-from benchmarks.serving import FILMS, Instance, hello, made_model, recommend, store
+from benchmarks.serving import ITEMS, Instance, hello, made_model, recommend, store
 from marquee.registry.artifact import write_artifact
 from marquee.registry.item_store import read_items
 from marquee.registry.object_store.file_store import FileStore
@@ -31,7 +31,7 @@ from marquee.serving.release_cache import ReleaseCache
 
 USERS = 1_000
 COPIES_MB = 200
-"""The films' vectors lie in memory so many times over that no cache holds them, nor shortlists of half the size."""
+"""The items' vectors lie in memory so many times over that no cache holds them, nor shortlists of half the size."""
 
 ROUNDS, ROUND_S, CONNECTIONS = 15, 0.5, 8
 STARTS, STARTS_BY_USERS = 30, 40
@@ -73,11 +73,11 @@ class Paired(NamedTuple):
 
 
 class _Walk:
-    """Answers of many engines in turn, each with films' vectors of its own, and plain readings of the same vectors."""
+    """Answers of many engines in turn, each with items' vectors of its own, and plain readings of the same vectors."""
 
     def __init__(self, factors: int) -> None:
         objects = store(USERS, factors)
-        copies = max(1, COPIES_MB * 1_000_000 // (FILMS * factors * 4))
+        copies = max(1, COPIES_MB * 1_000_000 // (ITEMS * factors * 4))
         self.recommenders = [_recommender(objects) for _ in range(copies)]
         self.vectors = [_engine(r).side.rank_items for r in self.recommenders]
         self.now = datetime.now(UTC)
@@ -134,7 +134,7 @@ def _engine(recommender: Recommender) -> Engine:
 def _answer_limit(factors: int) -> BenchmarkResult:
     ratio, answer, reading = _Walk(factors).ratio()
     reference = (
-        f"an answer of {answer:.0f} us / reading the {FILMS:,} x {factors} ranking vectors once from memory, "
+        f"an answer of {answer:.0f} us / reading the {ITEMS:,} x {factors} ranking vectors once from memory, "
         f"{reading:.0f} us (the fastest of numpy's product, sum and maximum); one thread; {ratio}"
     )
     return at_most(f"answer_limit_ratio_{factors}", ratio.median, "ratio", 1.6, reference=reference)
@@ -142,7 +142,7 @@ def _answer_limit(factors: int) -> BenchmarkResult:
 
 @benchmark("answer_limit_ratio_32", "answer_limit_ratio_100")
 def answer_limit() -> Iterable[BenchmarkResult]:
-    """The whole of an answer but HTTP: arm, user's row, both heads, top 20, films, propensities."""
+    """The whole of an answer but HTTP: arm, user's row, both heads, top 20, items, propensities."""
     with threadpool_limits(1):  # As the function has it.
         yield _answer_limit(32)
         yield _answer_limit(100)
@@ -160,7 +160,7 @@ def warm() -> Iterable[BenchmarkResult]:
     rps = Paired.of((a.per_second for a in answers), (h.per_second for h in hellos))
     cpu, of_cpu = (statistics.median(load.processor_us for load in loads) for loads in (answers, hellos))
     said = (
-        f"{_median(answers):.0f} answers/s of {FILMS:,} x 32 / {_median(hellos):.0f} of hello-world, {CONNECTIONS} "
+        f"{_median(answers):.0f} answers/s of {ITEMS:,} x 32 / {_median(hellos):.0f} of hello-world, {CONNECTIONS} "
         f"connections, one worker of 8 threads; {rps}; processor time {cpu:.0f} / {of_cpu:.0f} us a request"
     )
     yield at_least("warm_rps_ratio", rps.median, "ratio", 0.7, reference=said)
@@ -195,7 +195,7 @@ def cold() -> Iterable[BenchmarkResult]:
         Paired.of(few[0], empty[0]).median,
         "ratio",
         1.35,
-        reference=f"ms to the first recommendation of {FILMS:,} x 32 / to the first hello-world: {_starts(few, empty)}",
+        reference=f"ms to the first recommendation of {ITEMS:,} x 32 / to the first hello-world: {_starts(few, empty)}",
     )
     many, few = _starts_in_turn(lambda: recommend(large), lambda: recommend(small), STARTS_BY_USERS)
     yield at_most(
@@ -216,7 +216,7 @@ def cold() -> Iterable[BenchmarkResult]:
         mb = instance.resident_mb()
     said = (
         "memory (PSS) of master and worker, mapped files included, after 5 s of answers to different users; "
-        f"{FULL_SIZE:,} users x {FILMS:,} films x 32"
+        f"{FULL_SIZE:,} users x {ITEMS:,} items x 32"
     )
     yield at_most("rss_1m_users_mb", mb, "MB", 200, reference=said)
 

@@ -31,32 +31,32 @@ TOPIC, PARTITIONS = "movielog", 2
 STREAM_LINES_PER_S = 1_580
 # Everybody who watches sends a line a minute.
 VIEWERS = STREAM_LINES_PER_S * 60
-FILMS = 27_278
+MOVIES = 27_278
 _START = datetime(2026, 11, 14, 12, 0)
 
 
 def lines(count: int, seed: int = 1) -> Iterator[bytes]:
     """The real stream, as it would be met after an outage: one line a viewer and minute, 98 % of them watches."""
     chance = random.Random(seed)
-    viewers = [(chance.randrange(1, 1_000_000), _film(chance), chance.randrange(60)) for _ in range(VIEWERS)]
+    viewers = [(chance.randrange(1, 1_000_000), _movie(chance), chance.randrange(60)) for _ in range(VIEWERS)]
     for number in range(count):
         at = _START + timedelta(seconds=number / STREAM_LINES_PER_S)
         stamp = at.isoformat(timespec="milliseconds")
-        user, film, minute = viewers[number % VIEWERS]
+        user, movie, minute = viewers[number % VIEWERS]
         kind = chance.random()
         if kind < 0.98:
-            yield f"{stamp},{user},GET /data/m/{film}/{minute + number // VIEWERS}.mpg".encode()
+            yield f"{stamp},{user},GET /data/m/{movie}/{minute + number // VIEWERS}.mpg".encode()
         elif kind < 0.99:
-            yield f"{stamp},{user},GET /rate/{film}={chance.randint(1, 5)}".encode()
+            yield f"{stamp},{user},GET /rate/{movie}={chance.randint(1, 5)}".encode()
         elif kind < 0.999:
-            answer = f"status 200, result: {', '.join([film] * 20)}, 31 ms"
+            answer = f"status 200, result: {', '.join([movie] * 20)}, 31 ms"
             yield f"{stamp},{user},recommendation request 127.0.0.1:8082, {answer}".encode()
         else:
-            yield f"{stamp},{user},GZET /data/m/{film}/1.mpg".encode()
+            yield f"{stamp},{user},GZET /data/m/{movie}/1.mpg".encode()
 
 
-def _film(chance: random.Random) -> str:
-    number = chance.randrange(FILMS)
+def _movie(chance: random.Random) -> str:
+    number = chance.randrange(MOVIES)
     return f"the+film+number+{number}+{1920 + number % 100}"
 
 

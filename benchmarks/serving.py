@@ -23,9 +23,9 @@ from marquee.registry.rollout import promote
 from marquee.registry.trained_model import Histories, TrainedModel
 
 ROOT = Path(__file__).parents[1]
-FILMS = 27_000
+MOVIES = 27_000
 HISTORY = 10
-"""Films that each made user has seen."""
+"""Movies that each made user has seen."""
 
 HELLO = """
 import functions_framework
@@ -36,25 +36,25 @@ def hello(request):
 """
 
 
-def made_model(users: int, factors: int, *, films: int = FILMS, seed: int = 1) -> TrainedModel:
+def made_model(users: int, factors: int, *, movies: int = MOVIES, seed: int = 1) -> TrainedModel:
     """Random vectors: what an answer costs does not hang on what it says."""
     rng = np.random.default_rng(seed)
 
     def normal(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape, dtype=np.float32) * np.float32(0.1)
 
-    seen = rng.integers(0, films, users * HISTORY)
+    seen = rng.integers(0, movies, users * HISTORY)
     return TrainedModel(
         user_ids=[str(u) for u in range(users)],
-        movie_ids=[f"film+number+{i}+{1950 + i % 70}" for i in range(films)],
+        movie_ids=[f"film+number+{i}+{1950 + i % 70}" for i in range(movies)],
         mean=3.5,
         user_biases=normal(users),
         user_vectors=normal(users, factors),
-        item_biases=normal(films),
-        item_vectors=normal(films, factors),
-        rank_items=normal(films, factors),
-        rank_history=normal(films, factors),
-        popularity=np.abs(normal(films)),
+        item_biases=normal(movies),
+        item_vectors=normal(movies, factors),
+        rank_items=normal(movies, factors),
+        rank_history=normal(movies, factors),
+        popularity=np.abs(normal(movies)),
         histories=Histories.of(users, np.repeat(np.arange(users), HISTORY), seen, np.full(len(seen), 4.0)),
         rating_min=1.0,
         rating_max=5.0,

@@ -94,7 +94,7 @@ FROM quality_checks WHERE $__timeFilter(time) ORDER BY name, time DESC""",
 )
 DRIFT = Panel(
     6,
-    "Drift of ratings, films and activity",
+    "Drift of ratings, movies and activity",
     "Population stability index of each distribution against what the serving model was trained on.",
     "below 0.1.",
     Kind.SERIES,
@@ -157,7 +157,7 @@ FROM ratings_per_minute WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
 RANGE = Panel(
     10,
     "Rows outside what is possible",
-    "The share of rows with an id of another form, a rating off the scale, a minute beyond any film, a time to come.",
+    "The share of rows with an id of another form, a rating off the scale, a minute beyond any movie, a time to come.",
     "zero.",
     Kind.SERIES,
     """

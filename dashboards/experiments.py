@@ -37,8 +37,8 @@ WHERE time > $__timeTo()::timestamptz - INTERVAL '10 minutes' AND $__timeFilter(
 )
 WATCHED = Panel(
     3,
-    "Films watched of those shown",
-    "The share of the films in the lists that were begun within the watch window after them.",
+    "Movies watched of those shown",
+    "The share of the movies in the lists that were begun within the watch window after them.",
     "level or rising from release to release.",
     Kind.STAT,
     """
@@ -82,7 +82,7 @@ FROM impressions_per_minute WHERE WHOLE_POINTS GROUP BY 1, arm, model_version OR
 )
 WATCH_RATE = Panel(
     6,
-    "Films watched of those shown, by arm",
+    "Movies watched of those shown, by arm",
     "By the hour in which the lists were served; the newest hours are complete only when their watch window is over.",
     "no arm lies below the others for long.",
     Kind.SERIES,
@@ -100,15 +100,15 @@ FROM impression_outcomes WHERE HOURS_OF_IT GROUP BY time, arm ORDER BY time""",
 OUTCOMES = Panel(
     7,
     "What became of the lists, by arm",
-    "Films shown, the share begun within the watch window with its 95 % interval (Wilson), minutes watched of each "
-    "film shown, and what those that were rated got.",
+    "Movies shown, the share begun within the watch window with its 95 % interval (Wilson), minutes watched of each "
+    "movie shown, and what those that were rated got.",
     "the intervals of a new arm do not lie below the old one's.",
     Kind.TABLE,
     """
 SELECT arm, model_version AS version, shown, p AS watched,
        (p + 1.92 / shown - 1.96 * sqrt((p * (1 - p) + 0.96 / shown) / shown)) / (1 + 3.84 / shown) AS low,
        (p + 1.92 / shown + 1.96 * sqrt((p * (1 - p) + 0.96 / shown) / shown)) / (1 + 3.84 / shown) AS high,
-       minutes / shown AS "minutes a film", rated, rating_sum / nullif(rated, 0) AS "mean rating"
+       minutes / shown AS "minutes a movie", rated, rating_sum / nullif(rated, 0) AS "mean rating"
 FROM (SELECT arm, model_version, sum(shown)::float8 AS shown, sum(watched)::float8 / nullif(sum(shown), 0) AS p,
              sum(minutes)::float8 AS minutes, sum(rated)::float8 AS rated, sum(rating_sum)::float8 AS rating_sum
       FROM impression_outcomes WHERE HOURS_OF_IT GROUP BY arm, model_version) AS arms
@@ -125,7 +125,7 @@ WHERE shown > 0 ORDER BY arm, version""",
 POSITIONS = Panel(
     8,
     "Watched, by place in the list",
-    "The share of the films shown in each place that were begun.",
+    "The share of the movies shown in each place that were begun.",
     "falls from the first place on: the order means something.",
     Kind.BARS,
     """

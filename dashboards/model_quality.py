@@ -46,7 +46,7 @@ PREDICTED = Panel(
     3,
     "Ratings with a prediction",
     "The share of the ratings for which something had been predicted before they came.",
-    "90 % and more; the others are of films that the model does not know yet.",
+    "90 % and more; the others are of movies that the model does not know yet.",
     Kind.STAT,
     """
 SELECT count(predicted)::float8 / nullif(count(*), 0) AS predicted FROM predictions WHERE $__timeFilter(time)""",
@@ -142,7 +142,7 @@ UNPREDICTED = Panel(
     9,
     "Why nothing was predicted",
     "Ratings that no prediction could be made for, by the reason.",
-    "unknown films alone, and few of them.",
+    "unknown movies alone, and few of them.",
     Kind.BARS,
     """
 SELECT reason, count(*) AS ratings FROM predictions

@@ -66,7 +66,7 @@ DRIFT = AlertRule(
     "Drift",
     """
 SELECT DISTINCT ON (name) replace(name, 'drift.', '') AS "check", value AS psi FROM quality_checks
-WHERE name IN ('drift.rating_psi', 'drift.film_psi', 'drift.activity_psi') AND value IS NOT NULL AND $__timeFilter(time)
+WHERE name IN ('drift.rating_psi', 'drift.movie_psi', 'drift.activity_psi') AND value IS NOT NULL AND $__timeFilter(time)
 ORDER BY name, time DESC""",
     0.25,
     "15m",
@@ -76,8 +76,8 @@ ORDER BY name, time DESC""",
     data_quality.DRIFT_NOW,
     span_s=6 * 3_600,
 )
-# Standard errors: of RMSE from its 95 % interval, which is a bootstrap over users; of the share of films watched the
-# binomial one times two, since films of one list and one user hang together.
+# Standard errors: of RMSE from its 95 % interval, which is a bootstrap over users; of the share of movies watched the
+# binomial one times two, since movies of one list and one user hang together.
 CANARY_REGRESSED = AlertRule(
     "canary-regressed",
     "Canary regressed",
@@ -99,7 +99,7 @@ SELECT theirs.arm, 'RMSE' AS measure,
 FROM accuracy AS theirs JOIN serving USING (arm), accuracy AS ours
 WHERE ours.arm = 'control' AND theirs.error + ours.error > 0
 UNION ALL
-SELECT theirs.arm, 'share of films watched',
+SELECT theirs.arm, 'share of movies watched',
        (ours.share - theirs.share) / (2 * sqrt(
            ours.share * (1 - ours.share) / ours.shown + theirs.share * (1 - theirs.share) / theirs.shown))
 FROM watching AS theirs JOIN serving USING (arm), watching AS ours

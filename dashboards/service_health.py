@@ -114,7 +114,7 @@ FROM availability WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
 TIERS = Panel(
     7,
     "Answers by tier",
-    "How the answers were reached: from the user's own vector, folded in, by cohort, popular films, last resort.",
+    "How the answers were reached: from the user's own vector, folded in, by cohort, popular movies, last resort.",
     "mostly personalised and folded in; last resort never for long.",
     Kind.SERIES,
     """

@@ -82,12 +82,12 @@ def coverage(parts: Sequence[Arrays], n_items: int, settings: AggregateSettings)
     rng, drawn = np.random.default_rng(settings.seed), np.empty(settings.evaluation.resamples)
     for number in range(len(drawn)):
         chosen = np.unique(rng.choice(users, len(users)))
-        drawn[number] = np.mean([_films(part, chosen) for part in parts]) / n_items
+        drawn[number] = np.mean([_items(part, chosen) for part in parts]) / n_items
     half = _NORMAL * float(drawn.std())
     return Estimate(value, value - half, value + half, len(users), settings.seed, settings.data)
 
 
-def _films(part: Arrays, users: NDArray[np.integer]) -> int:
+def _items(part: Arrays, users: NDArray[np.integer]) -> int:
     shown = part["shown"][np.isin(part["ranked"], users)]
     return int(np.count_nonzero(np.bincount(shown.ravel().astype(np.int64)))) if len(shown) else 0
 

@@ -40,7 +40,7 @@ def _always(values: Mapping[str, Any]) -> compared_systems.Section:
 
 ALGORITHMS = {
     POPULARITY: Algorithm(compared_systems.popular, "what is liked of late, the same for everybody"),
-    BIAS_ONLY: Algorithm(compared_systems.bias_only, "mean, user and film, no interaction"),
+    BIAS_ONLY: Algorithm(compared_systems.bias_only, "mean, user and item, no interaction"),
     "surprise SVD": Algorithm(
         compared_systems.rater(surprise_svd.train, _always(_SURPRISE_DEFAULTS)),
         "scikit-surprise with its defaults: 100 factors, 20 epochs",

@@ -51,12 +51,12 @@ def split_at(dataset: Dataset, at: float) -> Split:
     end = int(times[-1]) + 1 if last else int(times[int(len(times) * (at + SLICE))])
     past = dataset.without_ratings(times >= end)
     later = past.ratings.times >= begin
-    train = past.without_ratings(later).viewings_before(begin)
+    train = past.without_ratings(later).watch_sessions_before(begin)
     return Split(f"from {at:.0%}", train, past.ratings.where(later))
 
 
 def measure(split: Split, facts: SideInformation, params: Params) -> Arrays:
-    """One cut. By rating: ``users``, ``known``, and each system's ``error.*``; by user who likes a film (``asked``):
+    """One cut. By rating: ``users``, ``known``, and each system's ``error.*``; by user who likes an item (``asked``):
     each list's ``ndcg.*``; by new ones (``new``): NDCG of the popular list and of the lists by cohort, ``popular.*``
     and ``<shrunk by>.*``."""
     model = train_model(split.train, params)

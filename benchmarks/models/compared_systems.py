@@ -29,7 +29,7 @@ _EASE_RIDGE = 300.0
 
 @dataclass(frozen=True, slots=True)
 class ComparedAlgorithm:
-    """A trained system. ``answer(user)``: scores of all films as an instance would compute them, [n_items].
+    """A trained system. ``answer(user)``: scores of all items as an instance would compute them, [n_items].
 
     ``in_memory``: bytes of the float32 arrays that an instance holds; ``on_disk``: with those of which it reads
     one user's row.
@@ -56,35 +56,35 @@ def rater(train: Trainer, section: Section) -> Learn:
 
 def of_head(head: RatingFactors, dataset: Dataset) -> ComparedAlgorithm:
     """In the very numbers that are served: float32, clipped to the scale."""
-    users, films = _single(head.user_vectors), _single(head.item_vectors)
-    user_biases, film_biases = _single(head.user_biases), _single(head.item_biases)
+    users, items = _single(head.user_vectors), _single(head.item_vectors)
+    user_biases, item_biases = _single(head.user_biases), _single(head.item_biases)
 
     def rate(user: Ints, item: Ints) -> NDArray[np.float64]:
-        dots = np.einsum("nk,nk->n", users[user], films[item])
-        raw = (head.mean + user_biases[user] + film_biases[item] + dots).astype(np.float64)
+        dots = np.einsum("nk,nk->n", users[user], items[item])
+        raw = (head.mean + user_biases[user] + item_biases[item] + dots).astype(np.float64)
         return np.asarray(np.clip(raw, dataset.rating_min, dataset.rating_max))
 
     def score(user: Ints) -> NDArray[np.float64]:
-        scores = users[user] @ films.T + film_biases
+        scores = users[user] @ items.T + item_biases
         return np.asarray(scores, np.float64)
 
     def answer(user: int) -> Float32:
-        scores: Float32 = films @ users[user]
-        scores += film_biases
+        scores: Float32 = items @ users[user]
+        scores += item_biases
         return scores
 
-    held = films.nbytes + film_biases.nbytes
+    held = items.nbytes + item_biases.nbytes
     return ComparedAlgorithm(
         Candidate("", rate, score), answer, held, held + users.nbytes + user_biases.nbytes
     )
 
 
 def bias_only(dataset: Dataset, params: Params) -> ComparedAlgorithm:
-    """Mean, user bias and film bias, and nothing else."""
-    films, users = _single(biases.fit_biases(dataset).of_item), dataset.n_users * 4
+    """Mean, user bias and item bias, and nothing else."""
+    items, users = _single(biases.fit_biases(dataset).of_item), dataset.n_users * 4
     rate = baselines.bias_baseline(dataset).rate
     return ComparedAlgorithm(
-        Candidate("", rate, _same(films)), lambda user: films, films.nbytes, films.nbytes + users
+        Candidate("", rate, _same(items)), lambda user: items, items.nbytes, items.nbytes + users
     )
 
 
@@ -133,7 +133,7 @@ def _of_history(
     late: popularity.Popularity,
     held: int,
 ) -> ComparedAlgorithm:
-    """Scores from the films of a user: through one matrix, or through two thin ones. No history: popularity."""
+    """Scores from the items of a user: through one matrix, or through two thin ones. No history: popularity."""
     shares = _single(late.of_late)
     first, second = weights if isinstance(weights, tuple) else (weights, None)
     start, items, values = history.indptr, history.indices, history.data.astype(np.float32)
@@ -145,8 +145,8 @@ def _of_history(
         return scores
 
     def answer(user: int) -> Float32:
-        films = slice(start[user], start[user + 1])
-        taste = values[films] @ first.take(items[films], axis=0)
+        rows = slice(start[user], start[user + 1])
+        taste = values[rows] @ first.take(items[rows], axis=0)
         scores: Float32 = taste if second is None else second @ taste
         return scores
 

@@ -26,7 +26,7 @@ def measure(entry: Algorithm, split: Split, params: Params) -> Arrays:
     """By one thread. ``cpu_s``, ``answer_us``, ``in_memory``, ``on_disk``: one number each.
 
     Of a system that rates: by user of the test ``users``, the sums ``squared`` and ``absolute`` of the errors, and
-    ``counts``. Of one that ranks: by user who likes a film ``ranked``, each metric, and ``shown`` [n, 20].
+    ``counts``. Of one that ranks: by user who likes an item ``ranked``, each metric, and ``shown`` [n, 20].
     """
     with threadpool_limits(1, user_api="blas"):
         began = time.process_time()
@@ -58,7 +58,7 @@ def _ranked(system: ComparedAlgorithm, split: Split) -> Arrays:
 
 
 def _surprise(split: Split) -> Floats:
-    """The self-information of each film in bits: of its being known to a user drawn at random.
+    """The self-information of each item in bits: of its being known to a user drawn at random.
 
     Zhou and others, "Solving the apparent diversity-accuracy dilemma of recommender systems" (PNAS 2010).
     """
@@ -69,7 +69,7 @@ def _surprise(split: Split) -> Floats:
 
 
 def _answer_us(system: ComparedAlgorithm, split: Split) -> float:
-    """The median time from a user's row to his list of 20 films, HTTP and the reading of the row apart."""
+    """The median time from a user's row to his list of 20 items, HTTP and the reading of the row apart."""
     seconds = []
     ratings = split.train.ratings
     known = np.unique(ratings.users)

@@ -1,4 +1,4 @@
-"""The ``recommend`` function: an HTTP request in, a list of films out. See marquee.serving.http_api."""
+"""The ``recommend`` function: an HTTP request in, a list of movies out. See marquee.serving.http_api."""
 
 # ruff: noqa: E402
 from __future__ import annotations

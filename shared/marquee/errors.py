@@ -9,7 +9,7 @@
     │   ├── DeliveryFailed
     │   ├── GroupInUse           a bridge reads in the group whose offsets are to be set
     │   ├── KafkaUnavailable
-    │   ├── NothingToRecommend   no release and no popular films: too early, or all is away
+    │   ├── NothingToRecommend   no release and no popular movies: too early, or all is away
     │   ├── ObjectStoreUnavailable
     │   └── PushUnverifiable         who pushes cannot be checked now
     └── TerminalError            trying again cannot mend it
@@ -74,7 +74,7 @@ class KafkaUnavailable(TransientError):
 
 
 class NothingToRecommend(TransientError):
-    """There is neither a release nor any film that could be called popular."""
+    """There is neither a release nor any movie that could be called popular."""
 
 
 class ObjectStoreUnavailable(TransientError):

@@ -188,7 +188,7 @@ def test_a_user_of_several_splits_is_one_user() -> None:
 
 
 def test_coverage_is_what_anybody_is_shown() -> None:
-    """Two users who are shown the same three of ten films; and two with lists that have nothing in common."""
+    """Two users who are shown the same three of ten items; and two with lists that have nothing in common."""
     same: Arrays = {"ranked": np.array([0, 1]), "shown": np.array([[0, 1, 2], [2, 1, 0]])}
     apart: Arrays = {"ranked": np.array([0, 1]), "shown": np.array([[0, 1, 2], [3, 4, 5]])}
     one, two = aggregate.coverage([same], 10, SETTINGS), aggregate.coverage([apart], 10, SETTINGS)

@@ -28,21 +28,21 @@ class Account:
     doubled: int
     wrong: int
     totals_agree: bool
-    viewings_agree: bool
+    watch_sessions_agree: bool
     examples: tuple[str, ...] = ()
     """Some of the rows that are wrong."""
 
     @property
     def exact(self) -> bool:
         """Whether every line is there once, where it belongs, and the sums made on the way agree."""
-        return not (self.lost or self.doubled or self.wrong) and self.totals_agree and self.viewings_agree
+        return not (self.lost or self.doubled or self.wrong) and self.totals_agree and self.watch_sessions_agree
 
     def __str__(self) -> str:
-        sums = "agree" if self.totals_agree and self.viewings_agree else "DISAGREE"
+        sums = "agree" if self.totals_agree and self.watch_sessions_agree else "DISAGREE"
         return (
             f"lines {self.acknowledged} (of which the broker lost {self.lost_by_broker}), rows {self.rows}, "
             f"lost = {self.lost}, doubled = {self.doubled}, "
-            f"wrong = {self.wrong}, totals and viewings {sums}"
+            f"wrong = {self.wrong}, totals and watch sessions {sums}"
         )
 
 
@@ -67,7 +67,7 @@ def account(database: Database, ledger: Ledger, in_kafka: Places | None = None) 
         wrong=len(wrong),
         examples=tuple(wrong[:5]),
         totals_agree=line_counts.count_all(database) == line_counts.count_records(database),
-        viewings_agree=_viewings_agree(database),
+        watch_sessions_agree=_watch_sessions_agree(database),
     )
 
 
@@ -111,13 +111,13 @@ def _wrong(rows: Rows, ledger: Ledger, places: Places) -> list[str]:
 _FOLDED = """
 SELECT user_id, movie_id, min(time), max(time), min(minute), max(minute) FROM watches
 GROUP BY user_id, movie_id ORDER BY user_id, movie_id"""
-_VIEWINGS = """
-SELECT user_id, movie_id, started, ended, first_minute, last_minute FROM viewings ORDER BY user_id, movie_id"""
+_WATCH_SESSIONS = """
+SELECT user_id, movie_id, started, ended, first_minute, last_minute FROM watch_sessions ORDER BY user_id, movie_id"""
 
 
-def _viewings_agree(database: Database) -> bool:
+def _watch_sessions_agree(database: Database) -> bool:
     with database.transaction(deadline_ms=0) as cursor:
         cursor.execute(_FOLDED)
         folded = cursor.fetchall()
-        cursor.execute(_VIEWINGS)
+        cursor.execute(_WATCH_SESSIONS)
         return bool(folded == cursor.fetchall())

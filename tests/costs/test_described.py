@@ -105,7 +105,7 @@ def test_processor_times_are_those_that_were_measured() -> None:
 
 
 def test_bytes_are_those_of_real_lines_and_lists() -> None:
-    """Within a tenth: lines as the benchmarks write them, lists of twenty films."""
+    """Within a tenth: lines as the benchmarks write them, lists of twenty movies."""
     texts = list(stream(5_000))
     assert STREAM_LINES_PER_S == 1_580
     batch = StreamBatch(
@@ -116,11 +116,11 @@ def test_bytes_are_those_of_real_lines_and_lists() -> None:
     )
     assert len(seal(batch).data) / len(texts) == pytest.approx(WORK.line_bytes, rel=0.1)
     assert sum(map(len, texts)) / len(texts) == pytest.approx(WORK.kafka_bytes, rel=0.2)
-    films = tuple(
+    movies = tuple(
         ImpressionMovie("the+film+number+1234+1978", 1.2345678, 3.9876543, 0.9123456) for _ in range(20)
     )
     shown = Impression(
-        "i" * 36, datetime.now(UTC), "12345", "control", "20260214T000921-1a2b3c4d", 7, "personalised", films
+        "i" * 36, datetime.now(UTC), "12345", "control", "20260214T000921-1a2b3c4d", 7, "personalised", movies
     )
     assert len(msgspec.json.encode(shown)) == pytest.approx(WORK.impression_bytes, rel=0.1)
 

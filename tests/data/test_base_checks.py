@@ -18,10 +18,10 @@ LATE = datetime(2100, 1, 1, tzinfo=UTC)
     [
         (("u", "a+1", math.nan, 1), "1 of 2 ratings are not finite"),
         (("u", "a+1", math.inf, 1), "1 of 2 ratings are not finite"),
-        (("u", "a+1", 0.0, 1), "outside the scale of 1 to 5.*user u, film a\\+1: 0.0"),
+        (("u", "a+1", 0.0, 1), "outside the scale of 1 to 5.*user u, movie a\\+1: 0.0"),
         (("u", "a+1", 6.0, 1), "outside the scale"),
         (("", "a+1", 3.0, 1), "lack a user"),
-        (("u", "", 3.0, 1), "lack a user or a film"),
+        (("u", "", 3.0, 1), "lack a user or a movie"),
     ],
 )
 def test_unsound_ratings(row: tuple[str, str, float, int], says: str) -> None:
@@ -46,8 +46,8 @@ def test_the_newest_rating_wins() -> None:
         assert sorted(zip(kept["user_id"], kept["value"], strict=True)) == [("u", 2.0), ("v", 3.0)]
 
 
-def test_films_that_only_a_corrupted_line_names_are_left_out() -> None:
-    """A film counts when the base data list it, or when enough different users rated or watched it."""
+def test_movies_that_only_a_corrupted_line_names_are_left_out() -> None:
+    """A movie counts when the base data list it, or when enough different users rated or watched it."""
     rated = frame(("u", "listed+1", 4.0, 1), ("u", "new+1", 4.0, 1), ("u", "typo+1", 4.0, 1))
     watched = frame(("v", "new+1", 90.0, 1), ("u", "new+1", 90.0, 1), ("u", "typo+1", 50.0, 1))
     assert base_checks.known_movies([rated, watched], {"listed+1"}, 2) == {"listed+1", "new+1"}
@@ -57,7 +57,7 @@ def test_base_data(base_data: Path) -> None:
     """The base data are read up to a moment or a share, with their hashes, on the scale that is asked for."""
     whole = sources.read_base(base_data, LATE)
     earlier = sources.read_base(base_data, LATE, 0.8)
-    assert (len(whole.ratings), len(earlier.ratings), len(whole.films)) == (100_000, 79_999, 1682)
+    assert (len(whole.ratings), len(earlier.ratings), len(whole.movies)) == (100_000, 79_999, 1682)
     assert earlier.ratings.equals(whole.ratings.head(79_999))
     cut = datetime.fromtimestamp(whole.ratings["time"].iloc[500] // SECOND, UTC)
     assert sources.read_base(base_data, cut).ratings["time"].max() < whole.ratings["time"].iloc[500]
@@ -69,7 +69,7 @@ def test_base_data_that_are_not_there_or_not_ratings(tmp_path: Path) -> None:
     """The error names the file, and how to get it or what it should hold."""
     with pytest.raises(TrainingDataError, match="marquee data fetch"):
         sources.read_base(tmp_path, LATE)
-    (tmp_path / "ratings.csv").write_text("user,film\n1,2\n")
+    (tmp_path / "ratings.csv").write_text("user,movie\n1,2\n")
     with pytest.raises(TrainingDataError, match="columns user_id, movie_id, rating, time"):
         sources.read_base(tmp_path, LATE)
     (tmp_path / "ratings.csv").write_text("user_id,movie_id,rating,time\n1,a+1,many,3\n")

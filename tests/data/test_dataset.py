@@ -13,9 +13,9 @@ from marquee.data.dataset import Dataset
 from marquee.errors import TrainingDataError
 
 users = st.sampled_from(["u1", "u2", "u3", "10", "9"])
-films = st.sampled_from(["a+1990", "b+1991", "c+1992", "d+1993"])
-row = st.tuples(users, films, st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]), st.integers(0, 12))
-watched = st.tuples(users, films, st.integers(0, 120).map(float), st.integers(0, 12))
+movies = st.sampled_from(["a+1990", "b+1991", "c+1992", "d+1993"])
+row = st.tuples(users, movies, st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]), st.integers(0, 12))
+watched = st.tuples(users, movies, st.integers(0, 120).map(float), st.integers(0, 12))
 
 
 def frames(rows: list[tuple[str, str, float, int]]) -> pd.DataFrame:
@@ -25,8 +25,8 @@ def frames(rows: list[tuple[str, str, float, int]]) -> pd.DataFrame:
 @st.composite
 def datasets(draw: st.DrawFn) -> Dataset:
     ratings = draw(st.lists(row, min_size=1, max_size=40))
-    viewings = draw(st.lists(watched, max_size=20))
-    return dataset(frames(ratings), frames(viewings))
+    watch_sessions = draw(st.lists(watched, max_size=20))
+    return dataset(frames(ratings), frames(watch_sessions))
 
 
 @given(st.lists(row, min_size=1, max_size=30), st.randoms())
@@ -49,7 +49,7 @@ def test_rows_stand_for_ids(data: Dataset) -> None:
 
 @given(datasets(), st.sampled_from([0.05, 0.1, 0.5, 0.9]))
 def test_nothing_is_learnt_from_the_newest_slice(data: Dataset, fraction: float) -> None:
-    """All that is learnt from is older than every rating that is asked about, viewings included."""
+    """All that is learnt from is older than every rating that is asked about, watch sessions included."""
     try:
         split = splits.temporal_holdout(data, fraction)
     except TrainingDataError:
@@ -58,8 +58,8 @@ def test_nothing_is_learnt_from_the_newest_slice(data: Dataset, fraction: float)
         return
     cut = split.test.times.min()
     assert split.train.ratings.times.max() < cut
-    assert (split.train.viewings.times < cut).all()
-    assert not set(split.train.pairs(split.train.viewings)) & set(data.pairs(split.test))
+    assert (split.train.watch_sessions.times < cut).all()
+    assert not set(split.train.pairs(split.train.watch_sessions)) & set(data.pairs(split.test))
     assert len(split.train.ratings) + len(split.test) == len(data.ratings)
     assert len(split.test) >= int(len(data.ratings) * fraction)
 
@@ -93,7 +93,7 @@ def test_one_moment_cannot_be_cut() -> None:
 
 
 def test_any_change_changes_the_digest() -> None:
-    """An id, a rating, a time or a viewing that differs makes another digest."""
+    """An id, a rating, a time or a watch session that differs makes another digest."""
     base = [("u", "a+1", 3.0, 5), ("v", "a+1", 4.0, 6)]
     digests = {
         dataset(frame(*base)).sha256(),

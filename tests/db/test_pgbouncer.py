@@ -83,7 +83,7 @@ def test_everything_goes_through_one_pooled_connection(
         function.process.stop()
     assert statuses == [204] * (6 * len(events))
     assert (counts.lines, counts.quarantine) == (2 * SMALL_BATCH + 60, 20)
-    assert (len(history.ratings), [film.last_minute for film in history.watched]) == (1, [19])
+    assert (len(history.ratings), [movie.last_minute for movie in history.watched]) == (1, [19])
     assert backends == [(1,)]
     # One each, and two of this test: its transactions' and its reads'.
     assert clients == ["marquee"] * (len(functions) + 2)

@@ -119,7 +119,7 @@ def test_refusals_are_told_from_faults(database: Database) -> None:
     """What a value is to blame for, what a missing table is, and what may pass."""
     with pytest.raises(DataRefused), database.transaction() as cursor:
         cursor.execute("SELECT 'x'::int")
-    too_long = "INSERT INTO viewings SELECT string_agg(md5(n::text), ''), '', now(), now(), 0, 0 "
+    too_long = "INSERT INTO watch_sessions SELECT string_agg(md5(n::text), ''), '', now(), now(), 0, 0 "
     with pytest.raises(DataRefused), database.transaction() as cursor:
         cursor.execute(too_long + "FROM generate_series(1, 999) n")
     with pytest.raises(DatabaseRefused, match="marquee migrate") as caught, database.transaction() as cursor:

@@ -42,7 +42,7 @@ def test_forgetting_keeps_what_lasts(plain_database: Database, parser: EventPars
     write_batch(plain_database, batch(lines), parser)
     retention_terms.delete_expired_rows(plain_database)
     assert rows(plain_database, "SELECT user_id FROM watches") == [("2",)]
-    assert rows(plain_database, "SELECT count(*) FROM viewings") == [(2,)]
+    assert rows(plain_database, "SELECT count(*) FROM watch_sessions") == [(2,)]
     assert rows(plain_database, "SELECT count(*) FROM ratings") == [(1,)]
 
 

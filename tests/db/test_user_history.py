@@ -17,7 +17,7 @@ from marquee.db.user_history import (
     popular_movies,
     ratings_until,
     user_history,
-    viewings_until,
+    watch_sessions_until,
 )
 from marquee.events.parser import EventParser
 from marquee.ingest.store import write_batch
@@ -25,9 +25,9 @@ from marquee.ingest.store import write_batch
 _MANY = """
 INSERT INTO ratings
 SELECT now(), 1, 0, n, (n % 5000)::text, 'heat+1995', 3 FROM generate_series(1, 100000) n;
-INSERT INTO viewings
+INSERT INTO watch_sessions
 SELECT (n % 5000)::text, 'f' || n || '+1995', now(), now(), 0, 1 FROM generate_series(1, 100000) n;
-ANALYZE ratings, viewings"""
+ANALYZE ratings, watch_sessions"""
 
 DAY = datetime(2026, 2, 14, tzinfo=UTC)
 
@@ -57,7 +57,7 @@ def filled(database: Database, parser: EventParser) -> Database:
 
 
 def test_history_is_newest_first(filled: Database) -> None:
-    """Of a film rated twice the newer rating; of each viewing how far it got and when it was last watched."""
+    """Of a movie rated twice the newer rating; of each watch session how far it got and when it was last watched."""
     assert user_history(filled, "1", None, 5_000) == History(
         ratings=(RatedMovie("alien+1979", 5, moment(5)), RatedMovie("heat+1995", 2, moment(3))),
         watched=(WatchedMovie("alien+1979", 30, moment(6)), WatchedMovie("heat+1995", 0, moment(2))),
@@ -86,7 +86,7 @@ def test_history_is_bounded(database: Database, parser: EventParser) -> None:
 
 @pytest.mark.servers
 def test_history_is_read_by_an_index(plain_database: Database) -> None:
-    """One user among a hundred thousand ratings and viewings: no table is read through."""
+    """One user among a hundred thousand ratings and watch sessions: no table is read through."""
     with plain_database.transaction() as cursor:
         cursor.execute(_MANY)
         parameters = {"user_id": "7", "since": "-infinity", "newest": 1000}
@@ -119,8 +119,8 @@ def test_ratings_until_are_oldest_first(filled: Database) -> None:
     ]
 
 
-def test_viewings_until(filled: Database) -> None:
-    assert list(viewings_until(filled, moment(8))) == [
+def test_watch_sessions_until(filled: Database) -> None:
+    assert list(watch_sessions_until(filled, moment(8))) == [
         ("1", "heat+1995", 0, moment(2)),
         ("1", "alien+1979", 30, moment(4)),
     ]

@@ -1,4 +1,4 @@
-"""What has been written is known by its place alone, and viewings are folded once, early or late."""
+"""What has been written is known by its place alone, and watch sessions are folded once, early or late."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ def test_many_lines_are_folded_later(database: Database, parser: EventParser) ->
     """A large batch leaves its watches unfolded; the next small one folds them too."""
     many = [watch(user, 3) for user in range(SMALL_BATCH)]
     write_batch(database, batch(many), parser)
-    assert rows(database, "SELECT count(*) FROM viewings") == [(0,)]
+    assert rows(database, "SELECT count(*) FROM watch_sessions") == [(0,)]
     assert rows(database, "SELECT unfolded::text FROM progress") == [(f"{{[0,{SMALL_BATCH})}}",)]
     write_batch(database, batch([watch(0, 7)], SMALL_BATCH), parser)
-    assert rows(database, "SELECT count(*), max(last_minute) FROM viewings") == [(SMALL_BATCH, 7)]
+    assert rows(database, "SELECT count(*), max(last_minute) FROM watch_sessions") == [(SMALL_BATCH, 7)]
     assert rows(database, "SELECT unfolded::text FROM progress") == [("{}",)]
 
 
@@ -130,9 +130,9 @@ def test_what_is_left_unfolded_is_folded_by_the_clock(database: Database, parser
     write_batch(database, batch([watch(user, 3) for user in range(SMALL_BATCH)]), parser)
     write_batch(database, batch([watch(7, 9)] * SMALL_BATCH, partition=1), parser)
     assert [aggregate_remaining(database), aggregate_remaining(database)] == [2 * SMALL_BATCH, 0]
-    query = "SELECT first_minute, last_minute FROM viewings WHERE user_id = '7'"
+    query = "SELECT first_minute, last_minute FROM watch_sessions WHERE user_id = '7'"
     assert rows(database, query) == [(3, 9)]
-    assert rows(database, "SELECT count(*) FROM viewings WHERE movie_id = %s", MOVIE) == [(SMALL_BATCH,)]
+    assert rows(database, "SELECT count(*) FROM watch_sessions WHERE movie_id = %s", MOVIE) == [(SMALL_BATCH,)]
 
 
 def test_deliveries_are_counted_by_the_minute(database: Database, parser: EventParser) -> None:
@@ -173,7 +173,7 @@ def test_retention_folds_and_then_forgets(
     monkeypatch.setenv("MARQUEE_DATABASE_URL", plain_database.url)
     assert main(["retention"]) == 0
     assert rows(plain_database, "SELECT count(*) FROM watches") == [(0,)]
-    assert rows(plain_database, "SELECT count(*) FROM viewings") == [(SMALL_BATCH,)]
+    assert rows(plain_database, "SELECT count(*) FROM watch_sessions") == [(SMALL_BATCH,)]
 
 
 _SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), max_size=9)

@@ -39,10 +39,10 @@ def test_errors_of_a_constant() -> None:
 
 
 def test_ranking_figures_by_hand() -> None:
-    """One relevant film in second place: NDCG 1 / log2(3), recall 1. What the user has seen takes no place."""
+    """One relevant item in second place: NDCG 1 / log2(3), recall 1. What the user has seen takes no place."""
     ratings = frame(
-        *(("u", f"{film}+1", 4.0, 1) for film in "ab"),
-        *(("v", f"{film}+1", 4.0, 2) for film in "cde"),
+        *(("u", f"{item}+1", 4.0, 1) for item in "ab"),
+        *(("v", f"{item}+1", 4.0, 2) for item in "cde"),
         ("u", "d+1", 5.0, 9),
         ("u", "e+1", 2.0, 10),
     )
@@ -58,8 +58,8 @@ def test_ranking_figures_by_hand() -> None:
     }
 
 
-def test_viewed_films_take_no_place() -> None:
-    """A film that the user has watched before the cut is not recommended to him again."""
+def test_viewed_items_take_no_place() -> None:
+    """An item that the user has watched before the cut is not recommended to him again."""
     ratings = frame(("u", "a+1", 4.0, 1), ("v", "b+1", 2.0, 2), ("v", "c+1", 3.0, 3), ("u", "c+1", 5.0, 9))
     data = dataset(ratings, frame(("u", "b+1", 99.0, 4)))
     split = splits.temporal_holdout(data, 0.25)
@@ -69,7 +69,7 @@ def test_viewed_films_take_no_place() -> None:
 
 @given(st.integers(1, 20), st.integers(1, 30), st.integers(0, 10))
 def test_a_perfect_list_has_ndcg_one(k: int, n_relevant: int, seed: int) -> None:
-    """All relevant films first: 1. In any other order not more, and never below 0."""
+    """All relevant items first: 1. In any other order not more, and never below 0."""
     hits = np.zeros((1, k), bool)
     hits[0, : min(k, n_relevant)] = True
     counts = np.array([n_relevant])
@@ -101,14 +101,14 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_nobody_to_ask() -> None:
-    """Where no user likes a film of the test the figure is no number, and says that it is of no users."""
+    """Where no user likes an item of the test the figure is no number, and says that it is of no users."""
     figure = ratio_of_sums(np.empty(0), np.empty(0), resamples=10, interval=0.9, seed=0, data="")
     assert np.isnan(figure.value)
     assert figure.users == 0
 
 
 def test_bias_only_knows_biases() -> None:
-    """Ratings that are a sum of a user's and a film's part are predicted nearly; a checkerboard is not."""
+    """Ratings that are a sum of a user's and an item's part are predicted nearly; a checkerboard is not."""
     rows = [(f"u{u}", f"f{f}+1", float(2 + u % 2 + f % 3), u * 20 + f) for u in range(20) for f in range(20)]
     data = dataset(frame(*rows))
     squared, _, counts = offline.errors_by_user(bias_baseline(data, shrinkage=0.1), data.ratings)
@@ -119,9 +119,9 @@ def test_bias_only_knows_biases() -> None:
 
 
 def test_a_user_without_history_is_shown_what_is_popular() -> None:
-    """The model's candidate answers as the service does: no history, the popular films."""
+    """The model's candidate answers as the service does: no history, the popular items."""
     data = dataset(blocks(), frame(("zz", "b0+0000", 90.0, 1)))
-    model = train_model(splits.temporal_holdout(data, 0.1).train.viewings_before(0), PARAMS)
+    model = train_model(splits.temporal_holdout(data, 0.1).train.watch_sessions_before(0), PARAMS)
     score = model_candidate(model).score
     assert score is not None
     user = np.array([data.user_ids.index("zz")], np.int32)

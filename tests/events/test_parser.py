@@ -62,7 +62,7 @@ def test_times_with_and_without_seconds_and_fractions(fraction: str, microsecond
     assert event == AccountCreated(datetime(2022, 11, 14, 12, 24, second, microsecond, tzinfo=UTC), "1")
 
 
-def test_minute_far_beyond_a_films_end() -> None:
+def test_minute_far_beyond_a_movies_end() -> None:
     """Minute 1063 has been seen, and is no reason to lose the line."""
     event = FIVE.parse("2022-11-14T12:24,1,GET /data/m/a+2000/1063.mpg")
     assert isinstance(event, Watch)

@@ -47,7 +47,7 @@ def database(server: EmbeddedPostgres) -> Iterator[Database]:
         with database.transaction() as cursor:
             cursor.execute(
                 "TRUNCATE watches, ratings, recommendation_requests, accounts, quarantine, rejected_events, "
-                "viewings, progress, impressions, streams"
+                "watch sessions, progress, impressions, streams"
             )
         yield database
 
@@ -74,8 +74,8 @@ def test_every_way_of_delivery_is_understood(function: Function, database: Datab
 
 
 def test_impressions_are_written(function: Function, database: Database) -> None:
-    film = ImpressionMovie(MOVIE, 1.0, 4.0, 1.0)
-    shown = Impression("i1", datetime.now(UTC), "7", "blue", "v1", 1, "popular", (film,))
+    movie = ImpressionMovie(MOVIE, 1.0, 4.0, 1.0)
+    shown = Impression("i1", datetime.now(UTC), "7", "blue", "v1", 1, "popular", (movie,))
     headers, body = to_http(seal(ImpressionBatch("b1", (shown,))))
     assert [function.post(body, headers), function.post(body, headers)] == [204, 204]
     assert line_counts.count_records(database).impressions == 1
@@ -184,7 +184,7 @@ def test_batch_that_no_table_can_hold_is_kept(function: Function, database: Data
 
 
 @pytest.mark.parametrize(
-    "change", [{"id": "a\0b"}, {"release": 2**40}, {"user_id": "7" * 3_000}, {"films": [{"movie_id": "\0"}]}]
+    "change", [{"id": "a\0b"}, {"release": 2**40}, {"user_id": "7" * 3_000}, {"movies": [{"movie_id": "\0"}]}]
 )
 def test_impressions_that_no_table_can_hold_are_kept(
     function: Function, database: Database, change: dict[str, object]

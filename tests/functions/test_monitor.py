@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from tests.servers.function import Function
-from tests.serving.models import movie, released
+from tests.serving.models import movie_id_of, released
 from tests.support.records import batch, rate, rows
 
 from marquee.db.migrate import migrate
@@ -39,7 +39,7 @@ def test_what_it_answers(server: EmbeddedPostgres, tmp_path: Path) -> None:
     with Function("monitor", tmp_path, settings) as monitor, closing(Database(server.url)) as database:
         assert (monitor.get("/healthz").status, monitor.get("/").status) == (200, 405)
         now = f"{datetime.now(UTC) - timedelta(seconds=30):%Y-%m-%dT%H:%M:%S}"
-        write_batch(database, batch([rate(1000, 4, movie(20), now)]), EventParser(ZoneInfo("UTC"), 5))
+        write_batch(database, batch([rate(1000, 4, movie_id_of(20), now)]), EventParser(ZoneInfo("UTC"), 5))
         first = monitor.get("/", "POST")
         assert (first.status, first.headers["Content-Type"]) == (200, "application/json")
         assert first.document["ran"] is True

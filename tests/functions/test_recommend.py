@@ -13,7 +13,7 @@ import pytest
 from tests.functions.conftest import Start, eventually
 from tests.servers.customers import Played
 from tests.servers.function import Reply
-from tests.serving.models import TRAINED_THROUGH, group_of, movie, released, two_tastes, written
+from tests.serving.models import TRAINED_THROUGH, group_of, movie_id_of, released, two_tastes, written
 
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.release import Arm, assign_arm, new_release, publish_release
@@ -27,7 +27,7 @@ def test_the_very_first_request_is_answered(store: FileStore, start: Start) -> N
     version = released(store)
     reply = start().get("/recommend/1000")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
-    assert reply.films == [movie(i) for i in range(4, 44, 2)]
+    assert reply.movies == [movie_id_of(i) for i in range(4, 44, 2)]
     assert b"\n" not in reply.body
     assert reply.headers["Marquee-Model-Version"] == version
     assert reply.headers["Marquee-Arm"] == "control"
@@ -38,7 +38,7 @@ def test_first_requests_that_come_together_are_all_answered(store: FileStore, st
     function = start(WORKERS="2")
     with ThreadPoolExecutor(16) as pool:
         replies = list(pool.map(lambda u: function.get(f"/recommend/{u}"), range(990, 1022)))
-    assert {(r.status, len(set(r.films))) for r in replies} == {(200, 20)}
+    assert {(r.status, len(set(r.movies))) for r in replies} == {(200, 20)}
 
 
 def test_the_protocol_through_the_framework(store: FileStore, start: Start) -> None:
@@ -89,9 +89,9 @@ def test_models_are_swapped_under_load_and_no_request_fails(store: FileStore, st
         replies = [reply for future in asking for reply in future.result()]
     assert {reply.status for reply in replies} == {200}
     for reply in replies:
-        films, version = reply.document["films"], str(reply.document["model_version"])
-        assert isinstance(films, list)
-        assert {film["rating"] for film in films} == {expected[version] + 1}
+        movies, version = reply.document["movies"], str(reply.document["model_version"])
+        assert isinstance(movies, list)
+        assert {movie["rating"] for movie in movies} == {expected[version] + 1}
         assert reply.headers["Marquee-Model-Version"] == version
 
 
@@ -130,7 +130,7 @@ def test_each_request_is_logged_timed_and_counted(store: FileStore, start: Start
 
 
 def test_users_without_a_history_get_what_their_cohort_prefers(store: FileStore, start: Start) -> None:
-    """The simulator plays the customer service; then it is gone, and popular films are what is left."""
+    """The simulator plays the customer service; then it is gone, and popular movies are what is left."""
     preferred = np.where(np.arange(60) % 2, 9.0, 0.0).astype(np.float32)
     names = ["gender:f", "gender:m"]
     scores = np.stack([preferred, preferred])
@@ -138,12 +138,12 @@ def test_users_without_a_history_get_what_their_cohort_prefers(store: FileStore,
     with Played() as played:
         function = start(customers_url=played.url, customers_deadline_ms="5000")
         known, unknown = function.get("/recommend/7"), function.get("/recommend/999")
-    assert (known.headers["Marquee-Tier"], {group_of(f) for f in known.films}) == ("cohort", {1})
+    assert (known.headers["Marquee-Tier"], {group_of(f) for f in known.movies}) == ("cohort", {1})
     assert (unknown.headers["Marquee-Tier"], unknown.notes) == ("popular", "")
     assert function.get("/recommend/7").headers["Marquee-Tier"] == "cohort"  # Remembered.
     gone = function.get("/recommend/8")
     assert (gone.headers["Marquee-Tier"], gone.notes) == ("popular", "customer-service-unavailable")
-    assert len(set(gone.films)) == 20
+    assert len(set(gone.movies)) == 20
 
 
 def test_wrong_settings_are_told_to_the_log_and_not_to_the_caller(start: Start) -> None:

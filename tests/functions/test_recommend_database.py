@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from tests.functions.conftest import Start, eventually
 from tests.servers.function import Function
-from tests.serving.models import group_of, movie, released
+from tests.serving.models import group_of, movie_id_of, released
 
 from marquee.db.migrate import migrate
 from marquee.events.batches import Record, StreamBatch
@@ -44,7 +44,7 @@ class Telemetry:
                 "INSERT INTO streams (topic, topic_id) VALUES ('t', 't') ON CONFLICT DO NOTHING;"
                 'INSERT INTO ratings (time, stream, partition, "offset", user_id, movie_id, rating)'
                 " VALUES (%s, 1, 0, %s, %s, %s, %s)",
-                (datetime.now(UTC), self._offset, user_id, movie(item), rating),
+                (datetime.now(UTC), self._offset, user_id, movie_id_of(item), rating),
             )
 
     @contextmanager
@@ -77,7 +77,7 @@ def test_a_rating_counts_in_the_next_answer_and_a_killed_database_fails_nobody(
     assert function.get("/recommend/77").headers["Marquee-Tier"] == "popular"
     telemetry.rate("77", 9, 5)
     fresh = function.get("/recommend/77")
-    assert (fresh.headers["Marquee-Tier"], {group_of(film) for film in fresh.films}) == ("folded-in", {1})
+    assert (fresh.headers["Marquee-Tier"], {group_of(movie) for movie in fresh.movies}) == ("folded-in", {1})
     telemetry.server.kill()
     for _ in range(10):
         reply = function.get("/recommend/77")
@@ -99,13 +99,13 @@ def test_a_line_of_the_log_counts_in_the_very_next_answer(
     released(store)
     function = start(database_url=telemetry.server.url)
     assert function.get("/recommend/78").headers["Marquee-Tier"] == "popular"
-    line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S},78,GET /rate/{movie(9)}=5"
+    line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S},78,GET /rate/{movie_id_of(9)}=5"
     headers, body = to_http(seal(StreamBatch("movielog", "id", 0, (Record(0, 0, line),))))
     with Function("ingest", tmp_path, {"MARQUEE_DATABASE_URL": telemetry.server.url}) as ingest:
         assert ingest.get("/", method="POST", body=body, **headers).status == 204
         fresh = function.get("/recommend/78")
-    assert (fresh.headers["Marquee-Tier"], {group_of(film) for film in fresh.films}) == ("folded-in", {1})
-    assert movie(9) not in fresh.films
+    assert (fresh.headers["Marquee-Tier"], {group_of(movie) for movie in fresh.movies}) == ("folded-in", {1})
+    assert movie_id_of(9) not in fresh.movies
 
 
 def test_a_database_that_hangs_costs_its_deadline_and_then_nothing(
@@ -128,4 +128,4 @@ def test_without_a_release_the_database_tells_what_is_popular(start: Start, tele
         telemetry.rate(str(user), 5, 5)
     telemetry.rate("7", 6, 4)
     reply = start(database_url=telemetry.server.url).get("/recommend/88")
-    assert (reply.status, reply.headers["Marquee-Tier"], reply.films[0]) == (200, "popular", movie(5))
+    assert (reply.status, reply.headers["Marquee-Tier"], reply.movies[0]) == (200, "popular", movie_id_of(5))

@@ -39,7 +39,7 @@ def test_impressions_arrive_as_they_were_served_from_every_worker(
     assert len(told) == 40
     for reply in served:
         impression = told[reply.headers["Marquee-Recommendation-Id"]]
-        assert [film.movie_id for film in impression.films] == reply.films
+        assert [movie.movie_id for movie in impression.movies] == reply.movies
         assert (impression.model_version, impression.release) == (version, 1)
         assert impression.tier == reply.headers["Marquee-Tier"]
 

@@ -67,7 +67,7 @@ def test_google_cloud_storage_is_killed_and_nobody_is_failed(
         assert first.headers["Marquee-Model-Version"] == version
         assert first.headers["Marquee-Tier"] == "personalised"
     again = eventually(lambda: function.get("/recommend/1000"), lambda r: "object-store" in r.notes)
-    assert again.films == first.films
+    assert again.movies == first.movies
     other = function.get("/recommend/1001")
     assert (other.status, other.headers["Marquee-Tier"]) == (200, "popular")
     assert "ObjectStoreUnavailable" in str(function.get("/version").document["object_store"])

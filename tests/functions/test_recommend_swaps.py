@@ -24,10 +24,10 @@ from marquee.registry.rollout import promote
 
 pytestmark = pytest.mark.servers
 
-FILMS = 20_000
+MOVIES = 20_000
 SWAPS = 12
 A_MODEL_MB = 2.5
-"""Less than what a model of so many films takes of the process's own memory: 2.8, seen with a leak put in."""
+"""Less than what a model of so many movies takes of the process's own memory: 2.8, seen with a leak put in."""
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def test_whatever_is_wrong_with_an_artifact_the_one_before_serves_on(
 def test_the_memory_of_models_that_serve_no_more_comes_back(store: FileStore, function: Function) -> None:
     """Of twelve more models that followed each other, with requests in between, not even two are left in the
     memory that is the process's own."""
-    versions = [released(store, two_tastes(FILMS))]
-    versions.append(written(store, two_tastes(FILMS, mean=3.5), TRAINED_THROUGH + timedelta(days=1)))
+    versions = [released(store, two_tastes(MOVIES))]
+    versions.append(written(store, two_tastes(MOVIES, mean=3.5), TRAINED_THROUGH + timedelta(days=1)))
 
     def swap(number: int) -> float:
         promote(store, versions[number % 2], author="test")

@@ -65,15 +65,15 @@ def _lines(now: datetime, chance: random.Random) -> Iterator[tuple[datetime, str
 
 
 def _line(time: datetime, place: int, chance: random.Random) -> str:
-    user, film = chance.randrange(200), f"film+{chance.randrange(80)}+1999"
+    user, movie = chance.randrange(200), f"film+{chance.randrange(80)}+1999"
     said = time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
     kind = chance.random()
     if place % 1000 == 999:
-        return f"{said},{user},GET /rate/{film}=eleven"
+        return f"{said},{user},GET /rate/{movie}=eleven"
     if kind < 0.7:
-        return watch(user, chance.randrange(100), film, said)
+        return watch(user, chance.randrange(100), movie, said)
     if kind < 0.85:
-        return rate(user, chance.choices(range(1, 6), (6, 11, 27, 35, 21))[0], film, said)
+        return rate(user, chance.choices(range(1, 6), (6, 11, 27, 35, 21))[0], movie, said)
     if kind < 0.86:
         return account(user).replace("2026-02-14T00:09:23", said)
     status, result = (200, "film+1+1999, film+2+1999") if chance.random() < 0.99 else (503, "no model yet")
@@ -81,7 +81,7 @@ def _line(time: datetime, place: int, chance: random.Random) -> str:
 
 
 def _write_impressions(database: Database, now: datetime, chance: random.Random) -> None:
-    films = tuple(ImpressionMovie(f"film+{n}+1999", 1 / (n + 1), 4.2 - n / 10, 1.0) for n in range(20))
+    movies = tuple(ImpressionMovie(f"film+{n}+1999", 1 / (n + 1), 4.2 - n / 10, 1.0) for n in range(20))
     rows = tuple(
         Impression(
             f"impression-{number}",
@@ -91,7 +91,7 @@ def _write_impressions(database: Database, now: datetime, chance: random.Random)
             VERSIONS[number % 2],
             12 if number < 700 else 11,
             chance.choices(TIERS, (60, 20, 15, 5))[0],
-            films,
+            movies,
         )
         for number in range(1_000)
     )
@@ -140,7 +140,7 @@ SELECT time, stream, partition, "offset", user_id, movie_id, rating,
        CASE WHEN NOT known THEN '' WHEN "offset" %% 5 < 3 THEN 'impression' ELSE 'computed' END,
        CASE WHEN known THEN 3.55 + (rating - 3.55) * 0.35 + 0.5 * sin("offset") END,
        CASE WHEN known THEN 2.3 END, CASE WHEN known THEN 4.8 END, CASE WHEN known THEN 0.8 END,
-       CASE WHEN known THEN '' ELSE 'unknown film' END
+       CASE WHEN known THEN '' ELSE 'unknown movie' END
 FROM (SELECT *, "offset" %% 23 <> 0 AS known FROM ratings) AS rated""",
     f"""
 INSERT INTO live_accuracy (time, window_s, arm, model_version, ratings, users, rmse, rmse_low, rmse_high, mae, mae_low,
@@ -168,14 +168,14 @@ FROM {_MINUTES}, (VALUES
     ('volume.watch', 31000, 22000, 40000, 'lines'), ('volume.rating', 600, 300, 900, 'lines'),
     ('quarantine.rate', 0.0008, 0, 0.002, 'share'), ('delivery.again_rate', 0.0001, 0, 0.01, 'share'),
     ('delivery.lag_s', 0.6, 0, 5, 's'), ('schema.id_rate', 0, 0, 0, 'share'), ('range.rating_rate', 0, 0, 0, 'share'),
-    ('range.time_rate', 0.0001, 0, 0, 'share'), ('films.unknown_rate', 0.03, 0, 0.1, 'share'),
-    ('drift.rating_psi', 0.03, 0, 0.1, 'PSI'), ('drift.film_psi', 0.06, 0, 0.1, 'PSI'),
+    ('range.time_rate', 0.0001, 0, 0, 'share'), ('movies.unknown_rate', 0.03, 0, 0.1, 'share'),
+    ('drift.rating_psi', 0.03, 0, 0.1, 'PSI'), ('drift.movie_psi', 0.06, 0, 0.1, 'PSI'),
     ('drift.activity_psi', 0.05, 0, 0.1, 'PSI'), ('drift.rating_wasserstein', 0.02, 0, 0.05, 'share of the scale'),
     ('model.age_h', 9, 0, 36, 'h')) AS checks (name, value, low, high, unit)
 WHERE ago %% 5 = 0""",
     """
 INSERT INTO retrain_requests (time, check_name, model_version, reason, taken, run)
-VALUES (%(now)s - INTERVAL '9 hours', 'drift.film_psi', (%(versions)s::text[])[1], 'PSI of films 0.27',
+VALUES (%(now)s - INTERVAL '9 hours', 'drift.movie_psi', (%(versions)s::text[])[1], 'PSI of movies 0.27',
         %(now)s - INTERVAL '9 hours' + INTERVAL '40 seconds', 'run-9')""",
     f"""
 INSERT INTO monitor_runs (time, task, rows, seconds)

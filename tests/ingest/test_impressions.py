@@ -1,4 +1,4 @@
-"""Impressions written: each list once, with all of its films."""
+"""Impressions written: each list once, with all of its movies."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from marquee.ingest.store import WriteCounts, write_impressions
 
 
 def test_impressions_are_kept_once(database: Database) -> None:
-    """Every film of a list with its place, rating, score and propensity."""
-    films = (ImpressionMovie(MOVIE, 1.5, 4.25, 1.0), ImpressionMovie("m*a*s*h+1970", 0.5, None, 0.125))
+    """Every movie of a list with its place, rating, score and propensity."""
+    movies = (ImpressionMovie(MOVIE, 1.5, 4.25, 1.0), ImpressionMovie("m*a*s*h+1970", 0.5, None, 0.125))
     at = datetime(2026, 2, 14, 0, 9, tzinfo=UTC)
-    shown = [Impression(f"id-{n}", at, "7", "blue", "v1", 3, "personalised", films) for n in range(3)]
+    shown = [Impression(f"id-{n}", at, "7", "blue", "v1", 3, "personalised", movies) for n in range(3)]
     assert write_impressions(database, ImpressionBatch("a", tuple(shown[:2]))) == WriteCounts(impressions=2)
     assert write_impressions(database, ImpressionBatch("b", tuple(shown))) == WriteCounts(impressions=1)
-    query = "SELECT position, movie_id, score, rating, propensity, arm, tier FROM impression_films "
+    query = "SELECT position, movie_id, score, rating, propensity, arm, tier FROM impression_movies "
     assert rows(database, query + "WHERE id = 'id-2' ORDER BY 1") == [
         (1, MOVIE, 1.5, 4.25, 1.0, "blue", "personalised"),
         (2, "m*a*s*h+1970", 0.5, None, 0.125, "blue", "personalised"),

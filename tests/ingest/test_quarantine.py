@@ -34,7 +34,7 @@ FIXED = FixedParser(ZoneInfo("UTC"), 5)
 
 
 def test_replay_moves_what_can_be_read_now(database: Database, parser: EventParser) -> None:
-    """To its table, its viewing and the running totals; the rest stays as it was."""
+    """To its table, its watch session and the running totals; the rest stays as it was."""
     write_batch(database, batch(LINES, 10), parser)
     moved = {"watches": 1, "ratings": 1, "recommendation_requests": 1, "accounts": 1}
     assert quarantine.replay(database, Selection(), FIXED) == Replayed(moved, 2)
@@ -46,7 +46,7 @@ def test_replay_moves_what_can_be_read_now(database: Database, parser: EventPars
         (15, "encoding"),
     ]
     assert rows(database, 'SELECT "offset", minute FROM watches ORDER BY 1') == [(10, 3), (11, 5)]
-    assert rows(database, "SELECT first_minute, last_minute FROM viewings") == [(3, 5)]
+    assert rows(database, "SELECT first_minute, last_minute FROM watch_sessions") == [(3, 5)]
 
 
 def test_replay_and_redelivery_change_nothing_more(database: Database, parser: EventParser) -> None:

@@ -118,17 +118,17 @@ def test_first_and_last_years_are_kept(database: Database, parser: EventParser) 
     """A damaged year is still a year."""
     lines = [watch(1, 2, time="0001-01-01T00:00"), watch(1, 3, time="9999-12-31T23:59:59.999999")]
     assert write_batch(database, batch(lines), parser) == WriteCounts(watches=2)
-    assert rows(database, "SELECT last_minute FROM viewings") == [(3,)]
+    assert rows(database, "SELECT last_minute FROM watch_sessions") == [(3,)]
 
 
-def test_viewings_are_folded(database: Database, parser: EventParser) -> None:
+def test_watch_sessions_are_folded(database: Database, parser: EventParser) -> None:
     """From the first to the last minute seen, whatever the order in which the lines come."""
     minutes = [7, 3, 5, 12, 4]
     lines = [watch(1, minute, time=f"2026-02-14T00:{minute:02d}") for minute in minutes]
     for offset in (3, 0, 4, 1, 2, 0):
         write_batch(database, batch([lines[offset]], offset), parser)
     start = datetime(2026, 2, 14, tzinfo=UTC)
-    assert rows(database, "SELECT * FROM viewings") == [
+    assert rows(database, "SELECT * FROM watch_sessions") == [
         ("1", MOVIE, start + timedelta(minutes=3), start + timedelta(minutes=12), 3, 12)
     ]
 
@@ -195,7 +195,7 @@ def test_any_deliveries_give_each_line_once(plain_database: Database, parser: Ev
     assert counts.lines == 400
     for table in ("watches", "ratings", "recommendation_requests", "accounts", "quarantine"):
         assert getattr(counts, table) == sum(_table(parser.parse(line)) == table for line in lines)
-    assert _viewings(plain_database) == _expected_viewings([parser.parse(line) for line in lines])
+    assert _watch_sessions(plain_database) == _expected_watch_sessions([parser.parse(line) for line in lines])
 
 
 def _line(chance: random.Random) -> str:
@@ -220,11 +220,11 @@ def _table(event: Event | MalformedRecord) -> str:
     }[type(event).__name__]
 
 
-def _viewings(database: Database) -> list[tuple[object, ...]]:
-    return rows(database, "SELECT user_id, movie_id, first_minute, last_minute FROM viewings ORDER BY 1, 2")
+def _watch_sessions(database: Database) -> list[tuple[object, ...]]:
+    return rows(database, "SELECT user_id, movie_id, first_minute, last_minute FROM watch_sessions ORDER BY 1, 2")
 
 
-def _expected_viewings(events: list[Event | MalformedRecord]) -> list[tuple[object, ...]]:
+def _expected_watch_sessions(events: list[Event | MalformedRecord]) -> list[tuple[object, ...]]:
     watches = [event for event in events if isinstance(event, Watch)]
     keys = sorted({(event.user_id, event.movie_id) for event in watches})
     minutes = {key: [w.minute for w in watches if (w.user_id, w.movie_id) == key] for key in keys}

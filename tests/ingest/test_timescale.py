@@ -81,12 +81,12 @@ def test_line_that_comes_late_is_written_into_a_compressed_chunk(
 
 
 def test_raw_watches_go_and_what_was_made_of_them_stays(database: Database, parser: EventParser) -> None:
-    """After their term the rows are dropped; viewings, ratings and the rates by the minute are still there."""
+    """After their term the rows are dropped; watch sessions, ratings and the rates by the minute are still there."""
     write_batch(database, old_lines(days=2), parser)
     refresh(database, "watches_per_minute", "1 day")
     outside_transaction(database, "SELECT drop_chunks('watches', older_than => now() - INTERVAL '1 hour')")
     assert rows(database, "SELECT count(*) FROM watches WHERE time < now() - INTERVAL '1 day'") == [(0,)]
-    assert rows(database, "SELECT count(*) FROM viewings") == [(50,)]
+    assert rows(database, "SELECT count(*) FROM watch_sessions") == [(50,)]
     assert rows(database, "SELECT count(*) FROM ratings") == [(1,)]
     assert rows(database, "SELECT sum(lines)::int FROM watches_per_minute") == [(50,)]
 
@@ -106,5 +106,5 @@ def test_refreshed_and_fresh_rows_are_counted_once(database: Database, parser: E
         refresh(database, str(aggregate), "1 hour")
     write_batch(database, batch([watch(1, 1, time=ago(minutes=1)), ask(1, 200, "")], first=500), parser)
     assert rows(database, "SELECT sum(lines)::int FROM watches_per_minute") == [(51,)]
-    assert rows(database, "SELECT sum(lines)::int FROM film_watches_per_hour") == [(51,)]
+    assert rows(database, "SELECT sum(lines)::int FROM movie_watches_per_hour") == [(51,)]
     assert rows(database, "SELECT sum(lines)::int FROM lines_per_minute WHERE kind = 'watch'") == [(51,)]

@@ -30,7 +30,7 @@ def test_trained_and_replayed_are_parts_of_the_whole(seconds: list[int]) -> None
 
 
 def write(folder: Path, seconds: list[int]) -> dict[str, int]:
-    """One rating of a film of its own at each of ``seconds``; film -> second."""
+    """One rating of a movie of its own at each of ``seconds``; movie -> second."""
     rows = {f"film+{number}+1999": second for number, second in enumerate(seconds)}
     with (folder / "ratings.csv").open("w", newline="") as file:
         csv.writer(file).writerows(

@@ -115,7 +115,7 @@ def test_a_good_end() -> None:
         ),
         ({"report": report(requests={"200": 29, "503": 2})}, "2 requests failed with status 503"),
         ({"report": report(requests={})}, "no request was answered"),
-        ({"report": report(unusable_answers=1)}, "1 answers were no list of films"),
+        ({"report": report(unusable_answers=1)}, "1 answers were no list of movies"),
         ({"score": score(retrains=())}, "no retraining came to an end, though one was due"),
         ({"score": score(retrains=(JobRun(NOW, NOW, 1),))}, "a retraining ended with code 1"),
     ],

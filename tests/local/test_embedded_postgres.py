@@ -28,16 +28,16 @@ def test_data_and_address_outlive_a_kill(tmp_path: Path) -> None:
     """What was committed is there after the worst end, at the same URL."""
     server = EmbeddedPostgres(tmp_path / "postgres").start()
     url = server.url
-    run(url, "CREATE TABLE films (id text)")
-    run(url, "INSERT INTO films VALUES ('alien+1979')")
+    run(url, "CREATE TABLE movies (id text)")
+    run(url, "INSERT INTO movies VALUES ('alien+1979')")
     server.kill()
     assert server.pid is None
     assert not port_open(server.port)
     with server:
-        assert run(url, "SELECT id FROM films") == [("alien+1979",)]
+        assert run(url, "SELECT id FROM movies") == [("alien+1979",)]
     assert not port_open(server.port)
     with EmbeddedPostgres(tmp_path / "postgres", server.port):  # Another process, later.
-        assert run(url, "SELECT id FROM films") == [("alien+1979",)]
+        assert run(url, "SELECT id FROM movies") == [("alien+1979",)]
 
 
 def test_initdb_that_was_interrupted_is_begun_anew(tmp_path: Path) -> None:
@@ -57,12 +57,12 @@ def test_port_that_is_taken_is_reported(tmp_path: Path) -> None:
 
 def test_databases_are_made_and_dropped(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path) as server:
-        url = server.create_database("films")
-        assert server.create_database("films") == url
-        run(url, "CREATE TABLE films (id text)")
-        copy = server.create_database("copy", template="films")
-        assert run(copy, "SELECT * FROM films") == []
-        server.drop_database("films")
+        url = server.create_database("movies")
+        assert server.create_database("movies") == url
+        run(url, "CREATE TABLE movies (id text)")
+        copy = server.create_database("copy", template="movies")
+        assert run(copy, "SELECT * FROM movies") == []
+        server.drop_database("movies")
         with pytest.raises(psycopg2.OperationalError):
             run(url, "SELECT 1")
 

@@ -28,7 +28,7 @@ def test_any_number_of_factors(factors: int) -> None:
 
 
 def test_two_kinds_of_users_are_told_apart() -> None:
-    """On ratings that two kinds of users give two kinds of films, pairs never rated are predicted."""
+    """On ratings that two kinds of users give two kinds of items, pairs never rated are predicted."""
     user, item = rated(60, 50, 0.3, 0)
     result = fit(user, item, halves(user, item), (60, 50), shape=ModelShape(15, 8), budget=Budget(60), seed=1)
     hidden_user, hidden_item = np.indices((60, 50)).reshape(2, -1)

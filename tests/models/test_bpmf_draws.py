@@ -41,11 +41,11 @@ def _draw_once(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     )
     means, precisions = np.empty((13, WIDTH)), np.empty((13, WIDTH, WIDTH))
     for row in range(13):
-        films = column[start[row] : start[row + 1]]
-        design = others[films].astype(np.float64)
+        items = column[start[row] : start[row + 1]]
+        design = others[items].astype(np.float64)
         target = rating[start[row] : start[row + 1]] - design[:, -1]
         design[:, -1] = 1.0
-        weight = 1.7 * row_noise[row] * column_noise[films]
+        weight = 1.7 * row_noise[row] * column_noise[items]
         precisions[row] = prior_precision + design.T @ (weight[:, None] * design)
         moment = prior_precision @ prior_mean[row] + design.T @ (weight * target)
         means[row] = np.linalg.solve(precisions[row], moment)

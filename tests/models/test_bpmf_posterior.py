@@ -21,14 +21,14 @@ WIDTH = 16
 def test_rotated_samples_average_to_what_they_all_say() -> None:
     """The same vectors turned at random, over and over: their mean still predicts the same."""
     rng = np.random.default_rng(0)
-    users, films = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (30, 40))
+    users, items = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (30, 40))
     posterior = CompressedMean(30, 40, WIDTH)
     for _ in range(20):
         turn = np.eye(WIDTH)
         turn[:-1, :-1] = np.linalg.qr(rng.standard_normal((WIDTH - 1, WIDTH - 1)))[0]
-        posterior.add((users @ turn).astype(np.float32), (films @ turn).astype(np.float32))
+        posterior.add((users @ turn).astype(np.float32), (items @ turn).astype(np.float32))
     user, item = np.indices((30, 40)).reshape(2, -1)
-    expected = (users[user, :-1] * films[item, :-1]).sum(axis=1) + users[user, -1] + films[item, -1]
+    expected = (users[user, :-1] * items[item, :-1]).sum(axis=1) + users[user, -1] + items[item, -1]
     np.testing.assert_allclose(posterior.factors().predict(user, item), expected, atol=1e-3)
 
 
@@ -38,9 +38,9 @@ def test_the_mean_prediction_is_kept_whole_at_full_rank(posterior: Posterior) ->
     rng = np.random.default_rng(0)
     expected = np.zeros((20, 25))
     for _ in range(11):
-        users, films = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (20, 25))
-        posterior.add(users, films)
-        expected += users[:, :-1] @ films[:, :-1].T + users[:, -1:] + films[:, -1]
+        users, items = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (20, 25))
+        posterior.add(users, items)
+        expected += users[:, :-1] @ items[:, :-1].T + users[:, -1:] + items[:, -1]
     user, item = np.indices((20, 25)).reshape(2, -1)
     got = posterior.factors().predict(user, item).reshape(20, 25)
     np.testing.assert_allclose(got, expected / 11, atol=1e-3)
@@ -56,14 +56,14 @@ def test_after_a_kill_it_goes_on_to_the_same_bits(kind: type[MeanPrediction] | t
         return CompressedMean(20, 25, 4) if kind is CompressedMean else MeanPrediction(20, 25, 4, 0)
 
     whole, killed, resumed = fresh(), fresh(), fresh()
-    for users, films in samples:
-        whole.add(users, films)
-    for users, films in samples[:5]:
-        killed.add(users, films)
+    for users, items in samples:
+        whole.add(users, items)
+    for users, items in samples[:5]:
+        killed.add(users, items)
     resumed.restore(killed.state())
     assert resumed.samples == 5
-    for users, films in samples[5:]:
-        resumed.add(users, films)
+    for users, items in samples[5:]:
+        resumed.add(users, items)
     for mine, other in zip(astuple(resumed.factors()), astuple(whole.factors()), strict=True):
         np.testing.assert_array_equal(mine, other)
 
@@ -90,7 +90,7 @@ def test_one_set_of_factors_says_what_all_samples_say(base_data: Path, factors: 
     data = Dataset.of(base.ratings, sources.empty_interactions(), 1.0, 5.0, base.facts)
     split = next(splits.k_folds(data, 5, 0))
     test, train, shape = split.test, split.train.ratings, (data.n_users, data.n_items)
-    facts = (split.train.user_features, split.train.film_features)
+    facts = (split.train.user_features, split.train.item_features)
     chain = make_sampler(
         train.users, train.items, train.values, shape, *facts, ModelShape(factors, 48, 20), 1
     )
@@ -100,10 +100,10 @@ def test_one_set_of_factors_says_what_all_samples_say(base_data: Path, factors: 
         for sweep in range(20 + samples):
             chain.sweep()
             if sweep >= 20:
-                users, films = chain.users.vectors, chain.films.vectors
+                users, items = chain.users.vectors, chain.items.vectors
                 for posterior in exported:
-                    posterior.add(users, films)
-                u, f = users[pairs[0]], films[pairs[1]]
+                    posterior.add(users, items)
+                u, f = users[pairs[0]], items[pairs[1]]
                 total += (u[:, :-1] * f[:, :-1]).sum(axis=1) + u[:, -1] + f[:, -1]
 
     def rmse(predicted: np.ndarray) -> float:

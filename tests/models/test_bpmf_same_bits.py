@@ -20,7 +20,7 @@ from marquee.models.bpmf.fit import Budget, ModelShape, fit
 def chain(user: np.ndarray, item: np.ndarray, **more: object) -> np.ndarray:
     options = {"shape": ModelShape(15, 8), "budget": Budget(12, burn_in=4), "seed": 7} | more
     factors = fit(user, item, halves(user, item), (60, 50), **options).factors  # type: ignore[arg-type]
-    return np.concatenate([factors.user_vectors.ravel(), factors.film_vectors.ravel(), factors.film_biases])
+    return np.concatenate([factors.user_vectors.ravel(), factors.item_vectors.ravel(), factors.item_biases])
 
 
 class _Killed(Exception):

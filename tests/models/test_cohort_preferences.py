@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.serving.models import movie, two_tastes
+from tests.serving.models import movie_id_of, two_tastes
 
 from marquee.data.side_information import SideInformation
 from marquee.models.cohort_preferences import LIKED, PRIOR_STRENGTH, with_cohorts
@@ -17,7 +17,7 @@ FARMER = {"age": "60", "gender": "M", "occupation": "farmer"}
 
 
 def world(views: int) -> TrainedModel:
-    """Users 1000, 1002, ... have seen only film 0, the others only film 1, each ``views`` times' weight."""
+    """Users 1000, 1002, ... have seen only item 0, the others only item 1, each ``views`` times' weight."""
     users = np.arange(6)
     histories = Histories.of(6, users, users % 2, np.full(6, 4.0), np.full(6, float(views)))
     return replace(two_tastes(n_items=4), histories=histories)
@@ -25,12 +25,12 @@ def world(views: int) -> TrainedModel:
 
 FACTS = SideInformation(
     users={str(1000 + u): (WRITER, FARMER)[u % 2] for u in range(6)},
-    films={movie(0): {"genres": "Comedy|War"}, movie(3): {"genres": "Comedy"}},
+    items={movie_id_of(0): {"genres": "Comedy|War"}, movie_id_of(3): {"genres": "Comedy"}},
 )
 
 
 def test_groups_prefer_what_their_members_have_seen() -> None:
-    """With much evidence a group's own film is twice as likely as for everybody (it has half of all
+    """With much evidence a group's own item is twice as likely as for everybody (it has half of all
     views), and the other group's hardly at all."""
     model = with_cohorts(world(10**8), FACTS)
     scores = dict(zip(model.cohort_names, model.cohort_scores, strict=True))
@@ -42,14 +42,14 @@ def test_groups_prefer_what_their_members_have_seen() -> None:
 
 
 def test_a_small_group_is_not_taken_at_its_word() -> None:
-    """Three views of one film beside the prior's weight move it by what the formula says, and no more."""
+    """Three views of one item beside the prior's weight move it by what the formula says, and no more."""
     model = with_cohorts(world(1), FACTS)
     row = model.cohort_scores[list(model.cohort_names).index("occupation:writer")]
     assert row[0] == pytest.approx(np.log((3 + PRIOR_STRENGTH / 2) / (3 + PRIOR_STRENGTH) / 0.5), rel=1e-5)
     assert row[2] == row[3] == 0  # Seen by nobody: no preference.
 
 
-def test_genres_are_films_of_the_genre() -> None:
+def test_genres_are_items_of_the_genre() -> None:
     model = with_cohorts(world(1), FACTS)
     scores = dict(zip(model.cohort_names, model.cohort_scores.tolist(), strict=True))
     assert scores["genre:comedy"] == [LIKED, 0, 0, LIKED]

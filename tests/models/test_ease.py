@@ -22,12 +22,12 @@ from marquee.training.params import Params
 from marquee.training.train_model import train_model
 
 PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
-DENSE = EaseParams(rank=12, ridge=100, dropout=0.3, dense_max_films=1000, pure_svd_rank=8, trend=0, popular=0)
-PURE_SVD = msgspec.structs.replace(DENSE, dense_max_films=0, pure_svd_rank=4)
+DENSE = EaseParams(rank=12, ridge=100, dropout=0.3, dense_max_items=1000, pure_svd_rank=8, trend=0, popular=0)
+PURE_SVD = msgspec.structs.replace(DENSE, dense_max_items=0, pure_svd_rank=4)
 
 
 def even(n_items: int) -> Popularity:
-    """All films are as popular as ever, and as one another."""
+    """All items are as popular as ever, and as one another."""
     return Popularity(np.full(n_items, 1 / n_items), np.ones(n_items))
 
 
@@ -36,8 +36,8 @@ def scores(head: RankingFactors, weights: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("params", [DENSE, PURE_SVD], ids=["dense", "pure_svd"])
-def test_who_likes_one_film_of_a_block_is_shown_the_block(params: EaseParams) -> None:
-    """From a single film of a block of taste the best eleven others are the rest of that block."""
+def test_who_likes_one_item_of_a_block_is_shown_the_block(params: EaseParams) -> None:
+    """From a single item of a block of taste the best eleven others are the rest of that block."""
     data = dataset(blocks())
     known = interactions.weigh_interactions(data)
     head = fit_ease(known, (data.n_users, data.n_items), even(data.n_items), params, 0)
@@ -104,7 +104,7 @@ def test_better_than_ease_on_movielens(base_data: Path) -> None:
 
 
 def test_what_is_popular_of_late_is_part_of_the_head() -> None:
-    """Of two films as near to the history the one that grows comes first, and so does the more popular one."""
+    """Of two items as near to the history the one that grows comes first, and so does the more popular one."""
     data = dataset(blocks(2, 20, 4))
     known = interactions.weigh_interactions(data)
     mine = [i for i, movie_id in enumerate(data.movie_ids) if movie_id.startswith("b1+")]
@@ -122,14 +122,14 @@ def test_what_is_popular_of_late_is_part_of_the_head() -> None:
     assert np.argmax(scores(head, history)) == mine[3]
 
 
-@pytest.mark.parametrize("n_films", [1, 2, 3])
-def test_tiny_catalogues(n_films: int) -> None:
-    """One or two films give a head of the usual width, without an error."""
-    rows = [(f"u{u}", f"f{f}+1", 1.0 + (u + f) % 5, u * 10 + f) for u in range(4) for f in range(n_films)]
+@pytest.mark.parametrize("n_items", [1, 2, 3])
+def test_tiny_catalogues(n_items: int) -> None:
+    """One or two items give a head of the usual width, without an error."""
+    rows = [(f"u{u}", f"f{f}+1", 1.0 + (u + f) % 5, u * 10 + f) for u in range(4) for f in range(n_items)]
     data = dataset(frame(*rows))
     for params in (DENSE, PURE_SVD):
-        head = fit_ease(interactions.weigh_interactions(data), (4, n_films), even(n_films), params, 0)
-        assert head.rank_items.shape == (n_films, 12)
+        head = fit_ease(interactions.weigh_interactions(data), (4, n_items), even(n_items), params, 0)
+        assert head.rank_items.shape == (n_items, 12)
         assert np.isfinite(head.rank_items).all()
 
 
@@ -173,7 +173,7 @@ def test_evidence_follows_the_one_rule() -> None:
 
 @given(st.floats(1, 10), st.floats(1, 10))
 def test_a_better_rating_never_weighs_less(one: float, other: float) -> None:
-    """Between the whole numbers of any scale too; and every film that was chosen weighs something."""
+    """Between the whole numbers of any scale too; and every item that was chosen weighs something."""
     low, high = sorted((one, other))
     assert 0 < interaction_weight(low, None, 1, 10) <= interaction_weight(high, None, 1, 10)
 
@@ -185,10 +185,10 @@ def test_the_rule_is_the_same_on_any_scale() -> None:
     assert interaction_weight(5.5, None, 1, 10) == pytest.approx(interaction_weight(3, None, 1, 5))
 
 
-def test_a_film_watched_to_the_end_is_a_sign_of_liking() -> None:
-    """Viewings alone, without a rating of those films, put the other films of the block first."""
+def test_a_item_watched_to_the_end_is_a_sign_of_liking() -> None:
+    """Watch sessions alone, without a rating of those items, put the other items of the block first."""
     rated = blocks(2, 20, 6)
-    watched = frame(*(("new", f"b1+{film:04}", 95.0, 10**9) for film in (0, 1)))
+    watched = frame(*(("new", f"b1+{item:04}", 95.0, 10**9) for item in (0, 1)))
     data = dataset(rated, watched)
     model = train_model(data, PARAMS)
     user = data.user_ids.index("new")
@@ -200,7 +200,7 @@ def test_a_film_watched_to_the_end_is_a_sign_of_liking() -> None:
 
 
 def test_what_is_liked_of_late_counts_more() -> None:
-    """A like halves with the half-life; all films have the share that the decayed counts say."""
+    """A like halves with the half-life; all items have the share that the decayed counts say."""
     data = dataset(
         frame(("u", "old+1", 5.0, 0), ("v", "new+1", 5.0, 10 * DAY), ("v", "bad+1", 1.0, 10 * DAY))
     )
@@ -226,7 +226,7 @@ def test_shares_sum_to_one(half_life: float, prior: float) -> None:
 
 
 def test_a_young_stream_does_not_wipe_out_the_past() -> None:
-    """Decades later, after one like, the films of old still have nearly the shares that they had."""
+    """Decades later, after one like, the items of old still have nearly the shares that they had."""
     rows = [(f"u{n}", f"f{n % 5}+1", 5.0, n) for n in range(50)]
     data = dataset(frame(*rows, ("new", "f5+1", 5.0, 9000 * DAY)))
     result = fit_popularity(interactions.weigh_interactions(data), 6, PopularityParams(14, 1000))

@@ -88,8 +88,8 @@ def test_movielens_through_spark_is_released_and_answers(base_data: Path, tmp_pa
     assert manifest.metrics["rmse"].value < manifest.metrics["bias_only.rmse"].value
     engine = Engine.load(store, version)
     profile = build_user_state(engine.side, engine.read_record("42"), None)
-    _, films = engine.recommend(profile, 20)
-    assert len({film.movie_id for film in films}) == 20
+    _, items = engine.recommend(profile, 20)
+    assert len({item.movie_id for item in items}) == 20
     ratings = engine.ratings(profile, np.arange(200))
     assert 1 <= min(ratings) < max(ratings) <= 5
 

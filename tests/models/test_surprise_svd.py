@@ -49,7 +49,7 @@ def test_parity_with_surprise(base_data: Path) -> None:
 
 
 def test_parity_with_surprises_svd_plus_plus() -> None:
-    """Once a user's films are added to his vector, its answers are those of the plain linear head."""
+    """Once a user's items are added to his vector, its answers are those of the plain linear head."""
     data = dataset(checkerboard(12, 9))
     head = to_rating_factors(surprise_svd.fit_svdpp(data, 3), data)
     theirs = surprise.SVDpp(random_state=3).fit(surprise_svd.trainset(data))
@@ -79,7 +79,7 @@ def test_a_checkerboard_is_learnt() -> None:
 
 
 def test_who_and_what_has_no_rating() -> None:
-    """A user who only watched is the average of the others; a film that nobody rated has zeros."""
+    """A user who only watched is the average of the others; an item that nobody rated has zeros."""
     data = dataset(checkerboard(8, 8), frame(("zz", "zz+2000", 90.0, 5)))
     head = train(data, SVD, 0, no_progress)
     assert (data.user_ids[-1], data.movie_ids[-1]) == ("zz", "zz+2000")

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from tests.serving.models import TRAINED_THROUGH, movie
+from tests.serving.models import TRAINED_THROUGH, movie_id_of
 from tests.support.records import rows
 
 from marquee.db.pool import Database
@@ -42,7 +42,7 @@ class Stream:
 
     def rate(self, hours: float, user_id: int, item: int | str, rating: int, partition: int = 0) -> None:
         self._offsets[partition] += 1
-        movie_id = item if isinstance(item, str) else movie(item)
+        movie_id = item if isinstance(item, str) else movie_id_of(item)
         with self._database.transaction() as cursor:
             cursor.execute(
                 'INSERT INTO ratings (time, stream, partition, "offset", user_id, movie_id, rating)'
@@ -61,8 +61,8 @@ class Stream:
     def show(
         self, hours: float, user_id: int, version: str, ratings: dict[int, float | None], arm: str = "control"
     ) -> None:
-        films = [
-            {"movie_id": movie(item), "score": 1.0, "rating": rating, "propensity": 1.0}
+        movies = [
+            {"movie_id": movie_id_of(item), "score": 1.0, "rating": rating, "propensity": 1.0}
             for item, rating in ratings.items()
         ]
         with self._database.transaction() as cursor:
@@ -74,7 +74,7 @@ class Stream:
                     str(user_id),
                     arm,
                     version,
-                    msgspec.json.encode(films).decode(),
+                    msgspec.json.encode(movies).decode(),
                 ),
             )
 

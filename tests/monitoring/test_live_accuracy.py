@@ -91,7 +91,7 @@ def test_coverage_is_exact(database: Database) -> None:
 
 
 def test_what_was_not_predicted_is_in_no_window(database: Database) -> None:
-    Predicted(database).add(10, "a", 4, None, source="", reason="unknown film")  # type: ignore[arg-type]
+    Predicted(database).add(10, "a", 4, None, source="", reason="unknown movie")  # type: ignore[arg-type]
     assert live_accuracy.update(database, NOON) == 0
 
 
@@ -183,9 +183,9 @@ def test_a_late_line_changes_its_minute_alone(database: Database) -> None:
 
 
 def show(
-    database: Database, hours_ago: float, user: str, films: list[str], tier: str = "personalised"
+    database: Database, hours_ago: float, user: str, movies: list[str], tier: str = "personalised"
 ) -> None:
-    made = [{"movie_id": film, "score": 1.0, "rating": 3.0, "propensity": 1.0} for film in films]
+    made = [{"movie_id": movie, "score": 1.0, "rating": 3.0, "propensity": 1.0} for movie in movies]
     insert(
         database,
         "impressions",
@@ -196,17 +196,17 @@ def show(
         model_version="v1",
         release=1,
         tier=tier,
-        films=msgspec.json.encode(made).decode(),
+        movies=msgspec.json.encode(made).decode(),
     )
 
 
-def begin(database: Database, hours_ago: float, user: str, film: str, minutes: int) -> None:
+def begin(database: Database, hours_ago: float, user: str, movie: str, minutes: int) -> None:
     started = NOON - timedelta(hours=hours_ago)
     insert(
         database,
-        "viewings",
+        "watch_sessions",
         user_id=user,
-        movie_id=film,
+        movie_id=movie,
         started=started,
         ended=started + timedelta(minutes=minutes),
         first_minute=0,

@@ -13,7 +13,7 @@ from tests.support.records import rows
 from marquee.db.pool import Database
 from marquee.evaluation.streaming_bootstrap import StreamingErrors
 from marquee.monitoring import live_accuracy
-from marquee.monitoring.served_prediction import NO_MODEL, RATED_BEFORE, UNKNOWN_FILM
+from marquee.monitoring.served_prediction import NO_MODEL, RATED_BEFORE, UNKNOWN_MOVIE
 from marquee.registry.artifact import write_artifact
 from marquee.registry.manifest import ResidualInterval
 from marquee.registry.object_store.file_store import FileStore
@@ -98,7 +98,7 @@ def test_what_cannot_be_predicted_says_why(database: Database, store: FileStore,
     stream.rate(5, 1000, 20, 5)  # The first may have been learnt from, and is in the profile anyway.
     stream.rate(6, 1002, 0, 5)  # The artifact knows that he has rated it.
     follow(database, store)
-    assert [row[5] for row in predictions(database)] == [UNKNOWN_FILM, "", RATED_BEFORE, RATED_BEFORE]
+    assert [row[5] for row in predictions(database)] == [UNKNOWN_MOVIE, "", RATED_BEFORE, RATED_BEFORE]
 
 
 def test_before_the_first_release_nothing_is_followed(
@@ -123,7 +123,7 @@ def test_a_refused_release_never_served(database: Database, store: FileStore, st
 
 
 def test_the_newest_list_before_the_rating_speaks(both: Database, store: FileStore) -> None:
-    """Not a later one, not one of another user or film, and not one that rated nothing."""
+    """Not a later one, not one of another user or movie, and not one that rated nothing."""
     stream = Stream(both)
     release_at(store, 0, control=(version := written(store)))
     stream.show(1, 1000, version, {20: 4.9, 22: 4.8})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serving.models import movie, released, two_tastes
+from tests.serving.models import movie_id_of, released, two_tastes
 from tests.support.records import rows
 
 from marquee.db import retrain_queue
@@ -89,7 +89,7 @@ def test_no_line_at_all_says_nothing_of_rates(database: Database) -> None:
 
 
 def test_what_breaks_the_protocol_is_found(database: Database) -> None:
-    """One rating in ten off the scale, one id in fifty that is none, minutes that no film has, a line of tomorrow."""
+    """One rating in ten off the scale, one id in fifty that is none, minutes that no movie has, a line of tomorrow."""
     lines(database, "ratings", 50, timedelta(minutes=2), user_id="CASE n WHEN 1 THEN 'x' ELSE n::text END",
           movie_id="'a+1990'", rating="CASE WHEN mod(n, 10) = 0 THEN 9 ELSE 3 END")  # fmt: skip
     watches(database, 1_000, minute="CASE n WHEN 1 THEN 5000 ELSE 5 END")
@@ -156,20 +156,20 @@ def test_nothing_is_usual_before_three_days(plain: Database) -> None:
     assert (found.verdict, found.detail) == (GOOD, "nothing is usual yet: 2 of 3 days")
 
 
-def rated(database: Database, count: int, ago: timedelta, *, rating: str, user: str, film: str) -> None:
-    lines(database, "ratings", count, ago, user_id=user, movie_id=film, rating=rating)
+def rated(database: Database, count: int, ago: timedelta, *, rating: str, user: str, movie: str) -> None:
+    lines(database, "ratings", count, ago, user_id=user, movie_id=movie, rating=rating)
 
 
 SAME = {
     "rating": "mod(n, 5) + 1",
     "user": "(n / 2)::text",
-    "film": f"replace('{movie(0)}', '0+', (mod(n, 60)) || '+')",
+    "movie": f"replace('{movie_id_of(0)}', '0+', (mod(n, 60)) || '+')",
 }
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FileStore:
-    """Films of equal popularity: a tenth of them has a tenth of it."""
+    """Movies of equal popularity: a tenth of them has a tenth of it."""
     store = FileStore(tmp_path / "objects")
     model = two_tastes()
     model.popularity[:] = 1.0
@@ -193,12 +193,12 @@ def test_the_same_world_rests(database: Database, store: FileStore) -> None:
 
 
 def test_each_drift_fires_alone(database: Database, store: FileStore) -> None:
-    """Higher ratings; a few films for all; users who rate twice as much; films that nobody knew."""
+    """Higher ratings; a few movies for all; users who rate twice as much; movies that nobody knew."""
     shifted: dict[str, dict[str, str]] = {
         "drift.rating_psi": {"rating": "CASE WHEN mod(n, 2) = 0 THEN 5 ELSE mod(n, 5) + 1 END"},
-        "drift.film_psi": {"film": f"replace('{movie(0)}', '0+', (mod(n, 30)) || '+')"},
+        "drift.movie_psi": {"movie": f"replace('{movie_id_of(0)}', '0+', (mod(n, 30)) || '+')"},
         "drift.activity_psi": {"user": "(mod(n, 1000))::text"},
-        "films.unknown_rate": {"film": f"replace('{movie(0)}', '0+', (mod(n, 70)) || '+')"},
+        "movies.unknown_rate": {"movie": f"replace('{movie_id_of(0)}', '0+', (mod(n, 70)) || '+')"},
     }
     rated(database, 4_000, timedelta(hours=40), **SAME)
     for name, change in shifted.items():
@@ -214,7 +214,7 @@ def test_too_few_to_tell(database: Database, store: FileStore) -> None:
     rated(database, 999, timedelta(hours=4), **SAME)
     found = world(database, store)
     assert found["drift.rating_psi"].value is None
-    assert found["drift.film_psi"].detail == "too few to tell: 999 films rated or begun of 1,000"
+    assert found["drift.movie_psi"].detail == "too few to tell: 999 movies rated or begun of 1,000"
 
 
 @pytest.mark.parametrize(("hours", "verdict"), [(20, GOOD), (40, WARNING), (80, BAD)])

@@ -32,7 +32,7 @@ def made_model(
     r: int = 3,
     seed: int = 0,
 ) -> TrainedModel:
-    """Random factors; user ``u`` has ``u % 4`` films in his history, the first of them unrated."""
+    """Random factors; user ``u`` has ``u % 4`` movies in his history, the first of them unrated."""
     random = np.random.default_rng(seed)
     n_users = len(user_ids)
 

@@ -191,7 +191,7 @@ def test_nothing_is_copied_from_a_file(file_store: ObjectStore, tmp_path: Path) 
 
 
 def test_the_heads_by_hand(file_store: ObjectStore) -> None:
-    """Both formulas, film by film."""
+    """Both formulas, movie by movie."""
     model = made_model()
     side = read_items(file_store, stored(file_store, model))
     ratings = predict_ratings(side, model.user_vectors[2], float(model.user_biases[2]))

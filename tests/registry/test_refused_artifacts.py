@@ -106,7 +106,7 @@ def test_a_wrong_array_is_refused(file_store: ObjectStore, what: str) -> None:
     [b'["a"]', b"{}", b"not json", msgspec.json.encode(["a"] * 30), msgspec.json.encode(list(range(30)))],
 )
 def test_wrong_movie_ids_are_refused(file_store: ObjectStore, ids: bytes) -> None:
-    """As many distinct ids as there are films, and nothing else."""
+    """As many distinct ids as there are movies, and nothing else."""
     version = stored(file_store)
     forge(file_store, version, "movie_ids.json", ids)
     with pytest.raises(ArtifactRefused, match="movie_ids"):

@@ -100,7 +100,7 @@ def test_canary_and_show(call: Call, versions: list[str]) -> None:
         f"version          {one}",
         "trained through  1998-04-01 12:30:05 UTC",
         "trainer          surprise_svd",
-        "size             7 users, 30 films, ",
+        "size             7 users, 30 movies, ",
         "rmse             0.9371 [0.9210, 0.9540]",
         "coverage         0.5000\n",
     ):

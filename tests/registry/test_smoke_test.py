@@ -42,7 +42,7 @@ def _model() -> TrainedModel:
 
 WRONG: dict[str, tuple[str, Callable[[], np.ndarray]]] = {
     "biases of the wrong sign": ("item_biases.npy", lambda: -_model().item_biases),
-    "films in another order": ("item_vectors.npy", lambda: _model().item_vectors[::-1]),
+    "movies in another order": ("item_vectors.npy", lambda: _model().item_vectors[::-1]),
     "half of a head": ("rank_items.npy", lambda: _model().rank_items * np.float32([1, 1, 0])),
     "a head of another run": ("rank_history.npy", lambda: made_model(seed=3).rank_history),
 }
@@ -59,8 +59,8 @@ def test_wrong_answers_are_caught(file_store: ObjectStore, what: str) -> None:
         verify(file_store, version)
 
 
-def test_a_film_that_overtakes_is_caught(file_store: ObjectStore) -> None:
-    """The expected films may keep their scores: another must not come above them."""
+def test_a_movie_that_overtakes_is_caught(file_store: ObjectStore) -> None:
+    """The expected movies may keep their scores: another must not come above them."""
     model = made_model()
     version = stored(file_store, model)
     smoke = read_manifest(file_store, version).smoke
@@ -70,7 +70,7 @@ def test_a_film_that_overtakes_is_caught(file_store: ObjectStore) -> None:
     dora = next(case for case in smoke if case.user_id == "dora")
     forged[outsider] = forged[model.movie_ids.index(dora.top[0][0])] * 2
     forge(file_store, version, "rank_items.npy", npy_bytes(forged))
-    with pytest.raises(ArtifactRefused, match="other films"):
+    with pytest.raises(ArtifactRefused, match="other movies"):
         verify(file_store, version)
 
 
@@ -84,7 +84,7 @@ def test_a_user_who_is_gone_is_caught(file_store: ObjectStore) -> None:
         verify(file_store, version)
 
 
-def test_a_film_that_is_gone_is_caught(file_store: ObjectStore) -> None:
+def test_a_movie_that_is_gone_is_caught(file_store: ObjectStore) -> None:
     """Ids that are not those of the rows."""
     version = stored(file_store)
     forge(file_store, version, "movie_ids.json", msgspec.json.encode([f"m{i}" for i in range(30)]))

@@ -124,14 +124,14 @@ def test_blocks_of_another_shape_are_refused(file_store: ObjectStore) -> None:
         assert _is_refused(side, user_id)
 
 
-def test_a_film_that_does_not_exist_is_refused(file_store: ObjectStore) -> None:
+def test_a_movie_that_does_not_exist_is_refused(file_store: ObjectStore) -> None:
     """A history cannot lead out of the item side."""
     version = stored(file_store)
     other = stored(file_store, made_model(n_items=3000))
     for file in ("users.index", "users.bin"):
         forge(file_store, version, file, file_store.get(object_name(other, file)).data)
     side = UserStore(file_store, read_manifest(file_store, version))
-    with pytest.raises(ArtifactRefused, match="films that do not exist"):
+    with pytest.raises(ArtifactRefused, match="movies that do not exist"):
         side.read("dora")
 
 

@@ -1,4 +1,4 @@
-"""The ranker: n distinct unseen films, best first, the same as sorting everything."""
+"""The ranker: n distinct unseen items, best first, the same as sorting everything."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_equals_the_naive_sort(case: tuple[np.ndarray, list[int], int]) -> None:
 
 
 @given(cases())
-def test_a_full_list_of_distinct_films_the_unseen_ones_first(case: tuple[np.ndarray, list[int], int]) -> None:
+def test_a_full_list_of_distinct_items_the_unseen_ones_first(case: tuple[np.ndarray, list[int], int]) -> None:
     """As many as asked for, or as there are; nobody's list shrinks because he has seen much."""
     scores, seen, n = case
-    films = top_n(scores, n, seen).tolist()
+    items = top_n(scores, n, seen).tolist()
     unseen = len(scores) - len(set(seen))
-    assert min(n, len(scores)) == len(films) == len(set(films))
-    assert not set(films[:unseen]) & set(seen)
+    assert min(n, len(scores)) == len(items) == len(set(items))
+    assert not set(items[:unseen]) & set(seen)
 
 
 @given(cases())
@@ -60,6 +60,6 @@ def test_who_has_seen_everything_gets_what_he_saw_longest_ago() -> None:
     assert top_n(np.array([1, 2, 3], dtype=np.float32), 3, [2, 0, 1, 2]).tolist() == [0, 1, 2]
 
 
-def test_a_film_seen_many_times_counts_once() -> None:
-    """Five entries for one film must not be taken for five films."""
+def test_a_item_seen_many_times_counts_once() -> None:
+    """Five entries for one item must not be taken for five items."""
     assert top_n(np.array([9, 1, 2], dtype=np.float32), 2, [0] * 5).tolist() == [2, 1]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from marquee.simulate.movie_service import Films, MovieService, People
+from marquee.simulate.movie_service import Movies, MovieService, People
 
 
 class Played:
     """Knows users 1 to ``users``; ``service`` is the simulator's own object."""
 
     def __init__(self, users: int = 50) -> None:
-        self.service = MovieService(People(1, users), Films(1, None))
+        self.service = MovieService(People(1, users), Movies(1, None))
         self._loop = asyncio.new_event_loop()
         self._up, self._done = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()))

@@ -24,7 +24,7 @@ class Reply:
     body: bytes
 
     @property
-    def films(self) -> list[str]:
+    def movies(self) -> list[str]:
         return self.body.decode().split(",")
 
     @property

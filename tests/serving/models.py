@@ -19,8 +19,8 @@ GROUPS = 2
 MEAN = 3.0
 
 
-def movie(item: int) -> str:
-    """Films of even rows are of group 0, of odd ones of group 1."""
+def movie_id_of(item: int) -> str:
+    """Movies of even rows are of group 0, of odd ones of group 1."""
     return f"film+{item}+1990"
 
 
@@ -31,9 +31,9 @@ def group_of(movie_id: str) -> int:
 def two_tastes(
     n_items: int = 60, n_users: int = 6, *, rating_max: float = 5.0, mean: float = MEAN
 ) -> TrainedModel:
-    """Two tastes: user ``1000 + u`` likes group ``u % 2`` and has seen the first two films of it.
+    """Two tastes: user ``1000 + u`` likes group ``u % 2`` and has seen the first two movies of it.
 
-    Films of the own group are rated ``mean + 1``, of the other ``mean - 1``; the ranking head sums likes of
+    Movies of the own group are rated ``mean + 1``, of the other ``mean - 1``; the ranking head sums likes of
     a group. Within a group the lower row is the better and the more popular one.
     """
     own = np.eye(GROUPS, dtype=np.float32)
@@ -43,7 +43,7 @@ def two_tastes(
     seen = np.stack([tastes, tastes + GROUPS], axis=1)
     return TrainedModel(
         user_ids=[str(1000 + u) for u in users],
-        movie_ids=[movie(i) for i in range(n_items)],
+        movie_ids=[movie_id_of(i) for i in range(n_items)],
         mean=mean,
         user_biases=np.zeros(n_users, np.float32),
         user_vectors=2 * own[tastes] - 1,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from tests.serving.models import corrupt, group_of, movie, released, two_tastes, written
+from tests.serving.models import corrupt, group_of, movie_id_of, released, two_tastes, written
 
 from marquee.errors import ArtifactRefused
 from marquee.registry.object_store.file_store import FileStore
@@ -25,7 +25,7 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def with_cohorts(n_items: int = 60):  # type: ignore[no-untyped-def]
-    """Writers prefer films of group 1, and comedies are those of group 0."""
+    """Writers prefer movies of group 1, and comedies are those of group 0."""
     group = np.arange(n_items) % 2
     scores = np.stack([4.0 * group, 4.0 * (1 - group)]).astype(np.float32)
     return replace(
@@ -39,15 +39,15 @@ def knowing(store: FileStore) -> Engine:
 
 
 def groups(engine: Engine, cohorts: Cohorts) -> tuple[Tier, list[int]]:
-    tier, films, _ = engine.explore(EMPTY, 20, NONE, cohorts)
-    assert len({f.movie_id for f in films}) == 20
-    return tier, [group_of(f.movie_id) for f in films]
+    tier, movies, _ = engine.explore(EMPTY, 20, NONE, cohorts)
+    assert len({f.movie_id for f in movies}) == 20
+    return tier, [group_of(f.movie_id) for f in movies]
 
 
 def test_a_group_gets_what_it_prefers_the_popular_first(knowing: Engine) -> None:
     assert groups(knowing, [("occupation:writer", 1.0)]) == (Tier.COHORT, [1] * 20)
     assert groups(knowing, [("genre:comedy", 1.0)]) == (Tier.COHORT, [0] * 20)
-    assert knowing.explore(EMPTY, 2, NONE, [("genre:comedy", 1.0)])[1][0].movie_id == movie(0)
+    assert knowing.explore(EMPTY, 2, NONE, [("genre:comedy", 1.0)])[1][0].movie_id == movie_id_of(0)
 
 
 def test_dislikes_count_against(knowing: Engine) -> None:
@@ -55,7 +55,7 @@ def test_dislikes_count_against(knowing: Engine) -> None:
 
 
 def test_a_group_that_the_artifact_does_not_know_says_nothing(knowing: Engine, engine: Engine) -> None:
-    """Nor does any group to an artifact without groups: popular films, as before."""
+    """Nor does any group to an artifact without groups: popular movies, as before."""
     assert groups(knowing, [("occupation:farmer", 1.0)])[0] == Tier.POPULAR
     assert groups(engine, [("occupation:writer", 1.0)])[0] == Tier.POPULAR
 
@@ -78,7 +78,7 @@ def test_who_has_a_history_is_not_judged_by_his_group(store: FileStore) -> None:
     assert asked == ["77"]
 
 
-def test_without_the_customer_service_popular_films_and_a_note(store: FileStore) -> None:
+def test_without_the_customer_service_popular_movies_and_a_note(store: FileStore) -> None:
     released(store, with_cohorts())
 
     def of(user_id: str) -> Cohorts:
@@ -88,7 +88,7 @@ def test_without_the_customer_service_popular_films_and_a_note(store: FileStore)
         ReleaseCache(store, 60), objects=DeadlineExecutor("objects", deadline_ms=1_000), cohorts=of, wait_s=30
     )
     answer = service.answer("77", NOW)
-    assert (answer.tier, answer.notes, len(answer.films)) == (Tier.POPULAR, (CUSTOMERS_AWAY,), 20)
+    assert (answer.tier, answer.notes, len(answer.movies)) == (Tier.POPULAR, (CUSTOMERS_AWAY,), 20)
 
 
 @pytest.mark.parametrize("file", ["cohorts.json", "cohort_scores.npy"])
@@ -108,11 +108,11 @@ def test_cohorts_of_another_shape_are_not_written(store: FileStore) -> None:
 def test_words_of_a_text() -> None:
     text = "I LOVE science fiction, scary movies and rom-coms; romantic comedies too! Comedies."
     assert genres(text) == ("sci-fi", "horror", "romance", "comedy")
-    assert genres("nothing in particular, warm films") == ()
+    assert genres("nothing in particular, warm movies") == ()
 
 
 def test_cohorts_of_a_customer() -> None:
-    customer = Customer(7, 31, "Writer", "F", "comedies", "war films")
+    customer = Customer(7, 31, "Writer", "F", "comedies", "war movies")
     assert cohorts_of(customer) == (
         ("age:25-34", 1.0),
         ("gender:f", 1.0),

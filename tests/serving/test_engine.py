@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.serving.models import MEAN, TRAINED_THROUGH, group_of, movie, two_tastes, written
+from tests.serving.models import MEAN, TRAINED_THROUGH, group_of, movie_id_of, two_tastes, written
 
 from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.errors import ArtifactRefused
@@ -23,16 +23,16 @@ from marquee.serving.user_state import EMPTY, UserState, build_user_state
 def did(
     ratings: list[tuple[int | str, int]] | None = None, watched: list[tuple[int | str, int]] | None = None
 ) -> History:
-    """A history, newest first as the database gives it; a film is named by its row, or is unknown."""
-    name = lambda film: film if isinstance(film, str) else movie(film)  # noqa: E731
+    """A history, newest first as the database gives it; a movie is named by its row, or is unknown."""
+    name = lambda movie: movie if isinstance(movie, str) else movie_id_of(movie)  # noqa: E731
     return History(
         tuple(
-            RatedMovie(name(film), rating, TRAINED_THROUGH + timedelta(hours=9 - n))
-            for n, (film, rating) in enumerate(ratings or [])
+            RatedMovie(name(movie), rating, TRAINED_THROUGH + timedelta(hours=9 - n))
+            for n, (movie, rating) in enumerate(ratings or [])
         ),
         tuple(
-            WatchedMovie(name(film), minute, TRAINED_THROUGH + timedelta(hours=8 - n))
-            for n, (film, minute) in enumerate(watched or [])
+            WatchedMovie(name(movie), minute, TRAINED_THROUGH + timedelta(hours=8 - n))
+            for n, (movie, minute) in enumerate(watched or [])
         ),
     )
 
@@ -41,41 +41,41 @@ def answer(
     engine: Engine, user_id: str, history: History | None = None, n: int = 20
 ) -> tuple[Tier, list[str]]:
     profile = build_user_state(engine.side, engine.read_record(user_id), history)
-    tier, films = engine.recommend(profile, n)
-    return tier, [film.movie_id for film in films]
+    tier, movies = engine.recommend(profile, n)
+    return tier, [movie.movie_id for movie in movies]
 
 
-def test_a_known_user_gets_his_taste_best_first_seen_films_left_out(engine: Engine) -> None:
-    """User 1000 has seen films 0 and 2 of group 0: the list begins at 4."""
-    assert answer(engine, "1000", n=5) == (Tier.PERSONALISED, [movie(i) for i in (4, 6, 8, 10, 12)])
-    assert answer(engine, "1001", n=3) == (Tier.PERSONALISED, [movie(i) for i in (5, 7, 9)])
+def test_a_known_user_gets_his_taste_best_first_seen_movies_left_out(engine: Engine) -> None:
+    """User 1000 has seen movies 0 and 2 of group 0: the list begins at 4."""
+    assert answer(engine, "1000", n=5) == (Tier.PERSONALISED, [movie_id_of(i) for i in (4, 6, 8, 10, 12)])
+    assert answer(engine, "1001", n=3) == (Tier.PERSONALISED, [movie_id_of(i) for i in (5, 7, 9)])
 
 
-def test_each_film_carries_what_the_user_is_predicted_to_rate_it(engine: Engine) -> None:
+def test_each_movie_carries_what_the_user_is_predicted_to_rate_it(engine: Engine) -> None:
     """One above the mean for the own group, one below it for the other."""
-    _, films = engine.recommend(build_user_state(engine.side, engine.read_record("1000"), None), 60)
-    assert {f.rating for f in films if group_of(f.movie_id) == 0} == {MEAN + 1}
-    assert {f.rating for f in films if group_of(f.movie_id) == 1} == {MEAN - 1}
+    _, movies = engine.recommend(build_user_state(engine.side, engine.read_record("1000"), None), 60)
+    assert {f.rating for f in movies if group_of(f.movie_id) == 0} == {MEAN + 1}
+    assert {f.rating for f in movies if group_of(f.movie_id) == 1} == {MEAN - 1}
 
 
 def test_nobody_we_know_gets_what_is_popular(engine: Engine) -> None:
-    assert answer(engine, "77", n=3) == (Tier.POPULAR, [movie(i) for i in (0, 1, 2)])
+    assert answer(engine, "77", n=3) == (Tier.POPULAR, [movie_id_of(i) for i in (0, 1, 2)])
 
 
-def test_a_film_watched_a_second_ago_counts_at_once(engine: Engine) -> None:
+def test_a_movie_watched_a_second_ago_counts_at_once(engine: Engine) -> None:
     """Without any rating, and for somebody the artifact has never heard of."""
-    tier, films = answer(engine, "77", did(watched=[(7, 90)]))
+    tier, movies = answer(engine, "77", did(watched=[(7, 90)]))
     assert tier == Tier.FOLDED_IN
-    assert {group_of(film) for film in films} == {1}
-    assert movie(7) not in films
+    assert {group_of(movie) for movie in movies} == {1}
+    assert movie_id_of(7) not in movies
 
 
 def test_a_first_rating_personalises_both_heads(engine: Engine) -> None:
     profile = build_user_state(engine.side, None, did([(3, 5)]))
-    tier, films = engine.recommend(profile, 60)
+    tier, movies = engine.recommend(profile, 60)
     assert tier == Tier.FOLDED_IN
-    assert group_of(films[0].movie_id) == 1
-    rated = {group_of(f.movie_id): f.rating for f in films}
+    assert group_of(movies[0].movie_id) == 1
+    rated = {group_of(f.movie_id): f.rating for f in movies}
     assert rated[1] is not None
     assert rated[0] is not None
     assert rated[1] > rated[0]
@@ -113,15 +113,15 @@ def test_watching_again_takes_no_rating_away(engine: Engine) -> None:
     assert not profile.freshly_rated
 
 
-def test_films_that_the_catalogue_does_not_know_are_passed_over(engine: Engine) -> None:
+def test_movies_that_the_catalogue_does_not_know_are_passed_over(engine: Engine) -> None:
     assert answer(engine, "77", did([("nobody+knows+it+2031", 5)])) == answer(engine, "77")
 
 
 def test_who_has_seen_nearly_everything_still_gets_twenty(engine: Engine) -> None:
-    """57 of 60 films seen, newest first: the three unseen ones, and then those seen longest ago."""
-    _, films = answer(engine, "77", did(watched=[(i, 100) for i in range(57)]))
-    assert sorted(films[:3]) == sorted(movie(i) for i in (57, 58, 59))
-    assert films[3:] == [movie(i) for i in range(56, 39, -1)]
+    """57 of 60 movies seen, newest first: the three unseen ones, and then those seen longest ago."""
+    _, movies = answer(engine, "77", did(watched=[(i, 100) for i in range(57)]))
+    assert sorted(movies[:3]) == sorted(movie_id_of(i) for i in (57, 58, 59))
+    assert movies[3:] == [movie_id_of(i) for i in range(56, 39, -1)]
 
 
 histories = st.lists(st.tuples(st.integers(0, 70), st.integers(1, 5)), max_size=80, unique_by=lambda e: e[0])
@@ -129,24 +129,24 @@ histories = st.lists(st.tuples(st.integers(0, 70), st.integers(1, 5)), max_size=
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["1000", "1003", "5"]), histories, histories)
-def test_always_twenty_distinct_known_films_best_first(
+def test_always_twenty_distinct_known_movies_best_first(
     engine_of_tastes: Engine,
     user_id: str,
     rated: list[tuple[int | str, int]],
     watched: list[tuple[int | str, int]],
 ) -> None:
-    """Whatever he did; rows from 60 on are films that the catalogue does not know."""
+    """Whatever he did; rows from 60 on are movies that the catalogue does not know."""
     engine = engine_of_tastes
     profile = build_user_state(engine.side, engine.read_record(user_id), did(rated, watched))
-    _, films = engine.recommend(profile, 20)
-    ids = [film.movie_id for film in films]
-    seen = {movie(i) for i in profile.items.tolist()}
-    unseen = [film for film in films if film.movie_id not in seen]
+    _, movies = engine.recommend(profile, 20)
+    ids = [movie.movie_id for movie in movies]
+    seen = {movie_id_of(i) for i in profile.items.tolist()}
+    unseen = [movie for movie in movies if movie.movie_id not in seen]
     assert len(set(ids)) == 20
     assert set(ids) <= set(engine.side.movie_ids)
-    assert films[: len(unseen)] == unseen == sorted(unseen, key=lambda f: -f.score)
+    assert movies[: len(unseen)] == unseen == sorted(unseen, key=lambda f: -f.score)
     assert len(unseen) == min(20, 60 - len(seen))
-    assert all(1 <= (film.rating or 0) <= 5 for film in films)
+    assert all(1 <= (movie.rating or 0) <= 5 for movie in movies)
 
 
 def test_predicted_ratings_stay_on_the_scale(store: FileStore) -> None:
@@ -156,7 +156,7 @@ def test_predicted_ratings_stay_on_the_scale(store: FileStore) -> None:
     assert list(engine.ratings(record, np.array([20, 21]))) == [5.0, 3.5]
 
 
-def test_a_catalogue_of_fewer_films_gives_them_all(store: FileStore) -> None:
+def test_a_catalogue_of_fewer_movies_gives_them_all(store: FileStore) -> None:
     engine = Engine.load(store, written(store, two_tastes(n_items=7)))
     assert len(engine.popular(20)) == 7
 
@@ -182,7 +182,7 @@ def test_a_user_is_read_once(engine: Engine) -> None:
 
 
 def test_the_band_is_that_of_what_is_known_of_the_user(engine: Engine) -> None:
-    """The last one that the user's number of ratings reaches; films that were only watched do not count."""
+    """The last one that the user's number of ratings reaches; movies that were only watched do not count."""
     bands = tuple(ResidualInterval(known, -0.1 * known - 0.1, 0.2) for known in (0, 1, 3))
     manifest = msgspec.structs.replace(engine.side.manifest, bands=bands)
     measured = Engine(msgspec.structs.replace(engine.side, manifest=manifest), engine._users)

@@ -17,7 +17,7 @@ from marquee.serving.user_state import build_user_state
 
 N_ITEMS, N = 12, 5
 SEEN = {2, 7}
-RANKED = [9, 4, 0, 11, 1, 3, 10, 5, 6, 8]  # All unseen films, best first.
+RANKED = [9, 4, 0, 11, 1, 3, 10, 5, 6, 8]  # All unseen movies, best first.
 
 
 def policy(share: float = 0.3, tail: int = 2, pool: int = 4, seed: int = 1) -> Exploration:
@@ -25,7 +25,7 @@ def policy(share: float = 0.3, tail: int = 2, pool: int = 4, seed: int = 1) -> E
 
 
 def test_frequencies_are_the_logged_propensities() -> None:
-    """Over 60,000 lists each (place, film) comes up as often as its logged probability says: within five
+    """Over 60,000 lists each (place, movie) comes up as often as its logged probability says: within five
     standard errors, for all that can come up at all."""
     draws, made = 60_000, policy()
     counts: Counter[tuple[int, int]] = Counter()
@@ -35,7 +35,7 @@ def test_frequencies_are_the_logged_propensities() -> None:
         for place, (row, propensity) in enumerate(zip(rows, propensities, strict=True)):
             counts[place, row] += 1
             assert logged.setdefault((place, row), propensity) == propensity
-    assert len(logged) == N * len(RANKED)  # The uniform share reaches every film in every place.
+    assert len(logged) == N * len(RANKED)  # The uniform share reaches every movie in every place.
     for place in range(N):
         assert sum(p for (at, _), p in logged.items() if at == place) == pytest.approx(1)
     for cell, propensity in logged.items():
@@ -44,11 +44,11 @@ def test_frequencies_are_the_logged_propensities() -> None:
 
 
 def test_an_inverse_propensity_estimate_of_another_ranking_is_unbiased() -> None:
-    """A world where each film earns a known sum in each place; another ranker's list is worth a known
+    """A world where each movie earns a known sum in each place; another ranker's list is worth a known
     sum, and 40,000 explored lists tell it within five standard errors."""
-    reward = {(place, film): (film + 1) / (place + 1) for place in range(N) for film in range(N_ITEMS)}
+    reward = {(place, movie): (movie + 1) / (place + 1) for place in range(N) for movie in range(N_ITEMS)}
     other = [0, 9, 3, 10, 11]
-    truth = sum(reward[place, film] for place, film in enumerate(other))
+    truth = sum(reward[place, movie] for place, movie in enumerate(other))
     made, estimates = policy(share=0.5), []
     for _ in range(40_000):
         rows, propensities, _ = made.choose(RANKED, N, SEEN, N_ITEMS)
@@ -60,10 +60,10 @@ def test_an_inverse_propensity_estimate_of_another_ranking_is_unbiased() -> None
 
 
 @given(st.floats(0, 1), st.integers(0, 8), st.integers(0, 8), st.integers(1, 15), st.sets(st.integers(0, 11)))
-def test_always_distinct_unseen_films_with_a_probability(
+def test_always_distinct_unseen_movies_with_a_probability(
     share: float, tail: int, longer: int, n: int, seen: set[int]
 ) -> None:
-    """Whatever is set and however little is left to see: unseen films first, each film once."""
+    """Whatever is set and however little is left to see: unseen movies first, each movie once."""
     made = Exploration(share, tail, tail + longer, Random(3))
     unseen = [row for row in range(N_ITEMS) if row not in seen]
     ranked = (unseen + sorted(seen))[: n + made.longer]
@@ -80,7 +80,7 @@ def test_without_exploration_all_is_certain() -> None:
 
 
 def test_who_has_nothing_unseen_left_gets_the_ranking() -> None:
-    """The films seen longest ago fill his list; nothing is left to chance, and the log says so."""
+    """The movies seen longest ago fill his list; nothing is left to chance, and the log says so."""
     ranked = [3, 0, 1, 2]
     assert policy(share=1.0).choose(ranked, 3, {0, 1, 2}, 4) == ([3, 0, 1], [1.0] * 3, False)
 
@@ -99,25 +99,25 @@ def test_settings_that_make_no_sense_are_refused(share: float, tail: int, pool: 
         Exploration(share, tail, pool)
 
 
-def test_a_film_that_is_twice_in_a_history_counts_once(engine: Engine) -> None:
-    """Its probability is that among the films which he has not seen, however often he has seen the others."""
+def test_a_movie_that_is_twice_in_a_history_counts_once(engine: Engine) -> None:
+    """Its probability is that among the movies which he has not seen, however often he has seen the others."""
     profile = build_user_state(engine.side, engine.read_record("1000"), None)
     doubled = msgspec.structs.replace(
         profile, **{name: np.tile(getattr(profile, name), 2) for name in ("items", "ratings", "weights")}
     )
-    for film in engine.explore(doubled, 20, Exploration(share=1.0))[1]:
-        assert film.propensity == pytest.approx(1 / 58)
+    for movie in engine.explore(doubled, 20, Exploration(share=1.0))[1]:
+        assert movie.propensity == pytest.approx(1 / 58)
 
 
 def test_the_engine_shows_what_was_drawn_with_its_own_score_and_rating(engine: Engine) -> None:
-    """A film that came by chance carries the score and the predicted rating that are its own."""
+    """A movie that came by chance carries the score and the predicted rating that are its own."""
     profile = build_user_state(engine.side, engine.read_record("1000"), None)
     everything = {f.movie_id: f for f in engine.recommend(profile, 60)[1]}
-    _, films, uniform = engine.explore(profile, 20, Exploration(share=1.0))
+    _, movies, uniform = engine.explore(profile, 20, Exploration(share=1.0))
     assert uniform
-    assert len({f.movie_id for f in films}) == 20
-    assert not {"film+0+1990", "film+2+1990"} & {f.movie_id for f in films}
-    for film in films:
-        own = everything[film.movie_id]
-        assert (film.score, film.rating) == (own.score, own.rating)
-        assert film.propensity == pytest.approx(1 / 58)
+    assert len({f.movie_id for f in movies}) == 20
+    assert not {"film+0+1990", "film+2+1990"} & {f.movie_id for f in movies}
+    for movie in movies:
+        own = everything[movie.movie_id]
+        assert (movie.score, movie.rating) == (own.score, own.rating)
+        assert movie.propensity == pytest.approx(1 / 58)

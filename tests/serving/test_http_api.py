@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.fakes import FakeDelivery
-from tests.serving.models import corrupt, movie, released, two_tastes
+from tests.serving.models import corrupt, movie_id_of, released, two_tastes
 
 from marquee.errors import InvalidUserId
 from marquee.registry.artifact import write_artifact
@@ -46,7 +46,7 @@ def test_the_answer_is_one_line_of_ids_joined_with_commas(store: FileStore, http
     version = released(store)
     reply = http.reply("GET", "/recommend/1000")
     assert (reply.status, reply.content_type) == (200, "text/plain; charset=utf-8")
-    assert reply.body.decode() == ",".join(movie(i) for i in range(4, 44, 2))
+    assert reply.body.decode() == ",".join(movie_id_of(i) for i in range(4, 44, 2))
     assert reply.headers["Marquee-Model-Version"] == version
     assert reply.headers["Marquee-Arm"] == "control"
     assert reply.headers["Marquee-Tier"] == "personalised"
@@ -67,13 +67,13 @@ def test_json_says_more_of_the_same(store: FileStore, http: RecommendHttp) -> No
         "release",
         "tier",
         "notes",
-        "films",
+        "movies",
     ]
     assert document["recommendation_id"] == reply.headers["Marquee-Recommendation-Id"]
     assert (document["user_id"], document["model_version"], document["release"]) == ("1000", version, 1)
-    assert len(document["films"]) == 20
-    assert document["films"][0] == {
-        "movie_id": movie(4),
+    assert len(document["movies"]) == 20
+    assert document["movies"][0] == {
+        "movie_id": movie_id_of(4),
         "score": pytest.approx(2.0, rel=0.01),
         "rating": 4.0,
         "propensity": 1.0,
@@ -191,15 +191,15 @@ def test_what_was_shown_is_told_and_nothing_else(store: FileStore, cache: Releas
     sender.close()
     (impression,) = delivery.impressions
     assert impression.id == reply.headers["Marquee-Recommendation-Id"]
-    assert [film.movie_id for film in impression.films] == reply.body.decode().split(",")
+    assert [movie.movie_id for movie in impression.movies] == reply.body.decode().split(",")
 
 
 def test_json_says_where_a_rating_will_lie(store: FileStore, http: RecommendHttp) -> None:
-    """Each film's interval: the prediction and the band of users of whom as much is known, on the scale."""
+    """Each movie's interval: the prediction and the band of users of whom as much is known, on the scale."""
     bands = (ResidualInterval(0, -9.0, 9.0), ResidualInterval(1, -0.5, 1.5))
     version = write_artifact(store, two_tastes(), trained_through=NOW, bands=bands)
     promote(store, version, author="test")
-    known = msgspec.json.decode(http.reply("GET", "/recommend/1000", "application/json").body)["films"][0]
+    known = msgspec.json.decode(http.reply("GET", "/recommend/1000", "application/json").body)["movies"][0]
     assert (known["rating"], known["interval"]) == (4.0, [3.5, 5.0])
-    stranger = msgspec.json.decode(http.reply("GET", "/recommend/7", "application/json").body)["films"][0]
+    stranger = msgspec.json.decode(http.reply("GET", "/recommend/7", "application/json").body)["movies"][0]
     assert stranger["interval"] == [1.0, 5.0]

@@ -17,8 +17,8 @@ Start = Callable[..., ImpressionSender]
 
 
 def impression(n: int) -> Impression:
-    films = (ImpressionMovie("film+1990", 1.5, 4.0, 1.0),)
-    return Impression(str(n), datetime(2026, 3, 1, tzinfo=UTC), "1000", "control", "v1", 1, "popular", films)
+    movies = (ImpressionMovie("film+1990", 1.5, 4.0, 1.0),)
+    return Impression(str(n), datetime(2026, 3, 1, tzinfo=UTC), "1000", "control", "v1", 1, "popular", movies)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_one_line_a_request_says_how_it_was_answered(observed: InstrumentedApp, 
     (line,) = written.lines
     assert reply.answer is not None
     assert line["severity"] == "INFO"
-    assert (line["status"], line["tier"], line["arm"], line["films"]) == (200, "personalised", "control", 20)
+    assert (line["status"], line["tier"], line["arm"], line["movies"]) == (200, "personalised", "control", 20)
     assert (line["model_version"], line["release"]) == (reply.answer.version, 1)
     assert line["recommendation_id"] == reply.headers["Marquee-Recommendation-Id"]
     assert line["logging.googleapis.com/trace"] == f"projects/movies/traces/{TRACE}"

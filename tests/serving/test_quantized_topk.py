@@ -1,4 +1,4 @@
-"""The shortlist: the same list as by looking at every film."""
+"""The shortlist: the same list as by looking at every movie."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ NOBODY = np.empty(0, np.uint32)
 N = 5
 
 
-def alike(rng: np.random.Generator, films: int, r: int) -> np.ndarray:
+def alike(rng: np.random.Generator, movies: int, r: int) -> np.ndarray:
     """No direction is better than another: the least that can be told beforehand."""
-    return rng.standard_normal((films, r), dtype=np.float32)
+    return rng.standard_normal((movies, r), dtype=np.float32)
 
 
-def uneven(rng: np.random.Generator, films: int, r: int) -> np.ndarray:
-    """A few films far longer than the rest, and factors of very different sizes."""
-    lengths = rng.pareto(1.5, (films, 1)) + 1e-3
-    return (alike(rng, films, r) * lengths * 0.5 ** np.arange(r)).astype(np.float32)
+def uneven(rng: np.random.Generator, movies: int, r: int) -> np.ndarray:
+    """A few movies far longer than the rest, and factors of very different sizes."""
+    lengths = rng.pareto(1.5, (movies, 1)) + 1e-3
+    return (alike(rng, movies, r) * lengths * 0.5 ** np.arange(r)).astype(np.float32)
 
 
-def tied(rng: np.random.Generator, films: int, r: int) -> np.ndarray:
-    """Whole numbers, so that many films have the very same score."""
-    return rng.integers(-2, 3, (films, r)).astype(np.float32)
+def tied(rng: np.random.Generator, movies: int, r: int) -> np.ndarray:
+    """Whole numbers, so that many movies have the very same score."""
+    return rng.integers(-2, 3, (movies, r)).astype(np.float32)
 
 
 def shortlisted(vectors: np.ndarray) -> QuantizedTopK:
@@ -59,18 +59,18 @@ def among_all(vectors: np.ndarray, taste: np.ndarray, n: int, seen: np.ndarray) 
     st.integers(0, 60),
     st.sampled_from([1e-12, 1.0, 1e10]),
 )
-def test_the_best_are_those_of_all_films(
+def test_the_best_are_those_of_all_movies(
     made: Callable[[np.random.Generator, int, int], np.ndarray],
     seed: int,
-    films: int,
+    movies: int,
     r: int,
     watched: int,
     size: float,
 ) -> None:
     """In the same order, equals by their rows, and none that was seen; or it says that it cannot tell."""
     rng = np.random.default_rng(seed)
-    vectors, seen = made(rng, films, r), rng.integers(0, films, watched).astype(np.uint32)
-    taste = made(rng, films, r)[0] * np.float32(size)
+    vectors, seen = made(rng, movies, r), rng.integers(0, movies, watched).astype(np.uint32)
+    taste = made(rng, movies, r)[0] * np.float32(size)
     best = shortlisted(vectors).best(taste, N, seen)
     if best is not None:
         assert best[0].tolist() == among_all(vectors, taste, N, seen)
@@ -86,7 +86,7 @@ def test_a_shortlist_is_short_even_where_no_direction_is_better_than_another(r: 
         assert best[0].tolist() == among_all(vectors, taste, N, NOBODY)
 
 
-def test_the_longest_film_and_a_taste_just_like_it_stay_within_16_bits() -> None:
+def test_the_longest_movie_and_a_taste_just_like_it_stay_within_16_bits() -> None:
     vectors = alike(np.random.default_rng(3), 1_000, 32)
     vectors[617] *= 5
     for sign in (1, -1):
@@ -96,7 +96,7 @@ def test_the_longest_film_and_a_taste_just_like_it_stay_within_16_bits() -> None
         assert best[0].tolist() == among_all(vectors, sign * vectors[617], N, NOBODY)
 
 
-def test_where_hardly_a_film_differs_from_another_all_have_to_be_looked_at() -> None:
+def test_where_hardly_a_movie_differs_from_another_all_have_to_be_looked_at() -> None:
     vectors = np.ones((1_000, 32), np.float32)
     assert shortlisted(vectors).best(vectors[0], N, NOBODY) is None
 
@@ -127,14 +127,14 @@ def test_threads_do_not_disturb_each_other() -> None:
 
 
 def large() -> TrainedModel:
-    """Enough films for a shortlist; each user has seen two."""
-    rng, films, r = np.random.default_rng(6), 10_000, 32
-    return replace(two_tastes(films), rank_items=alike(rng, films, r), rank_history=alike(rng, films, r))
+    """Enough movies for a shortlist; each user has seen two."""
+    rng, movies, r = np.random.default_rng(6), 10_000, 32
+    return replace(two_tastes(movies), rank_items=alike(rng, movies, r), rank_history=alike(rng, movies, r))
 
 
 @pytest.mark.parametrize("policy", [Exploration(), Exploration(0.0, 3, 9), Exploration(1.0)])
 def test_an_engine_answers_with_it_as_without(store: FileStore, policy: Exploration) -> None:
-    """Films, order and chances; scores up to what float32 rounds. Chance begins anew for each."""
+    """Movies, order and chances; scores up to what float32 rounds. Chance begins anew for each."""
     engine = Engine.load(store, written(store, large()))
     engine.prepare()
     assert engine._shortlist
@@ -142,15 +142,15 @@ def test_an_engine_answers_with_it_as_without(store: FileStore, policy: Explorat
         profile = build_user_state(engine.side, engine.read_record(str(user)), None)
         engine._shortlist = build_quantized_topk(engine.side.rank_items)
         policy.chance.seed(user)
-        _, films, uniform = engine.explore(profile, 20, policy)
+        _, movies, uniform = engine.explore(profile, 20, policy)
         engine._shortlist = None
         policy.chance.seed(user)
         _, expected, expected_uniform = engine.explore(profile, 20, policy)
         assert uniform is expected_uniform
-        for film, other in zip(films, expected, strict=True):
-            assert (film.movie_id, film.rating, film.propensity) == (
+        for movie, other in zip(movies, expected, strict=True):
+            assert (movie.movie_id, movie.rating, movie.propensity) == (
                 other.movie_id,
                 other.rating,
                 other.propensity,
             )
-            assert film.score == pytest.approx(other.score, rel=1e-5, abs=1e-5)
+            assert movie.score == pytest.approx(other.score, rel=1e-5, abs=1e-5)

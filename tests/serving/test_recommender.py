@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.serving.fakes import FlakyStore
-from tests.serving.models import TRAINED_THROUGH, corrupt, group_of, movie, released, two_tastes, written
+from tests.serving.models import (
+    TRAINED_THROUGH,
+    corrupt,
+    group_of,
+    movie_id_of,
+    released,
+    two_tastes,
+    written,
+)
 
 from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.errors import DatabaseUnavailable, NothingToRecommend
@@ -31,7 +39,7 @@ class FakeDatabase:
     def __init__(self) -> None:
         self.away = False
         self.histories: dict[str, History] = {}
-        self.films: list[tuple[str, float]] = []
+        self.movies: list[tuple[str, float]] = []
         self.asked: list[tuple[str, datetime | None]] = []
 
     def history_of(self, user_id: str, since: datetime | None) -> History:
@@ -43,7 +51,7 @@ class FakeDatabase:
     def popular(self, limit: int) -> list[tuple[str, float]]:
         if self.away:
             raise Unavailable("the database is away, as the test wants it")
-        return self.films[:limit]
+        return self.movies[:limit]
 
 
 @pytest.fixture
@@ -70,7 +78,7 @@ def recommender(cache: ReleaseCache, database: FakeDatabase) -> Recommender:
 
 
 def ids(answer: Answer) -> list[str]:
-    return [film.movie_id for film in answer.films]
+    return [movie.movie_id for movie in answer.movies]
 
 
 def test_an_answer_names_all_that_made_it(store: FileStore, recommender: Recommender) -> None:
@@ -83,7 +91,7 @@ def test_an_answer_names_all_that_made_it(store: FileStore, recommender: Recomme
         Tier.PERSONALISED,
     )
     assert (answer.user_id, answer.time, answer.notes) == ("1000", NOW, ())
-    assert ids(answer)[:3] == [movie(4), movie(6), movie(8)]
+    assert ids(answer)[:3] == [movie_id_of(4), movie_id_of(6), movie_id_of(8)]
     assert answer.recommendation_id != recommender.answer("1000", NOW).recommendation_id
 
 
@@ -96,8 +104,8 @@ def test_the_impression_is_the_list_as_it_was_served(store: FileStore, recommend
         NOW,
         "personalised",
     )
-    assert [(f.movie_id, f.rating, f.propensity) for f in impression.films] == [
-        (f.movie_id, f.rating, 1.0) for f in answer.films
+    assert [(f.movie_id, f.rating, f.propensity) for f in impression.movies] == [
+        (f.movie_id, f.rating, 1.0) for f in answer.movies
     ]
 
 
@@ -120,12 +128,12 @@ def test_a_watch_or_a_rating_counts_in_the_very_next_answer(
 ) -> None:
     released(store)
     assert recommender.answer("77", NOW).tier == Tier.POPULAR
-    database.histories["77"] = History((), (WatchedMovie(movie(9), 1, NOW),))
+    database.histories["77"] = History((), (WatchedMovie(movie_id_of(9), 1, NOW),))
     answer = recommender.answer("77", NOW)
     assert answer.tier == Tier.FOLDED_IN
-    assert {group_of(film) for film in ids(answer)} == {1}
-    database.histories["77"] = History((RatedMovie(movie(8), 5, NOW),), ())
-    assert {group_of(film) for film in ids(recommender.answer("77", NOW))} == {0}
+    assert {group_of(movie) for movie in ids(answer)} == {1}
+    database.histories["77"] = History((RatedMovie(movie_id_of(8), 5, NOW),), ())
+    assert {group_of(movie) for movie in ids(recommender.answer("77", NOW))} == {0}
 
 
 def test_the_database_away_the_artifact_answers(
@@ -135,7 +143,7 @@ def test_the_database_away_the_artifact_answers(
     database.away = True
     known, unknown = recommender.answer("1000", NOW), recommender.answer("77", NOW)
     assert (known.tier, known.notes) == (Tier.PERSONALISED, ("database-unavailable",))
-    assert (unknown.tier, len(unknown.films)) == (Tier.POPULAR, 20)
+    assert (unknown.tier, len(unknown.movies)) == (Tier.POPULAR, 20)
 
 
 def test_the_store_away_what_is_loaded_answers(
@@ -149,7 +157,7 @@ def test_the_store_away_what_is_loaded_answers(
     again, other = recommender.answer("1000", NOW), recommender.answer("1001", NOW)
     assert ids(again) == ids(before)
     assert again.notes == other.notes == ("object-store-unavailable",)
-    assert (other.tier, len(other.films)) == (Tier.POPULAR, 20)
+    assert (other.tier, len(other.movies)) == (Tier.POPULAR, 20)
     assert database.asked[-1] == ("1001", None)
 
 
@@ -181,7 +189,7 @@ def test_a_corrupt_row_costs_its_user_the_row_and_nobody_an_answer(
     recommender.answer("77", NOW)
     corrupt(store, version, "users.bin")
     answers = [recommender.answer(str(1000 + u), NOW) for u in range(6)]
-    assert {len(answer.films) for answer in answers} == {20}
+    assert {len(answer.movies) for answer in answers} == {20}
     assert Tier.POPULAR in {answer.tier for answer in answers}
 
 
@@ -192,7 +200,7 @@ def test_a_mistake_in_scoring_falls_back_to_a_list_for_everybody(
     database.histories["1000"] = "no history at all"  # type: ignore[assignment]
     answer = recommender.answer("1000", NOW)
     assert (answer.tier, answer.notes) == (Tier.LAST_RESORT, ("scoring-failed",))
-    assert ids(answer) == [movie(i) for i in range(20)]
+    assert ids(answer) == [movie_id_of(i) for i in range(20)]
 
 
 def test_each_user_keeps_to_his_arm(store: FileStore, recommender: Recommender) -> None:
@@ -207,24 +215,24 @@ def test_each_user_keeps_to_his_arm(store: FileStore, recommender: Recommender) 
 def test_without_a_release_the_database_tells_what_is_popular(
     recommender: Recommender, database: FakeDatabase
 ) -> None:
-    """Seen films are left out, and the list stays full."""
-    database.films = [(movie(i), 30.0 - i) for i in range(30)]
-    database.histories["7"] = History((), (WatchedMovie(movie(0), 5, NOW),))
+    """Seen movies are left out, and the list stays full."""
+    database.movies = [(movie_id_of(i), 30.0 - i) for i in range(30)]
+    database.histories["7"] = History((), (WatchedMovie(movie_id_of(0), 5, NOW),))
     answer = recommender.answer("7", NOW)
     assert (answer.tier, answer.version, answer.arm, answer.release) == (Tier.POPULAR, "", "", 0)
-    assert ids(answer) == [movie(i) for i in range(1, 21)]
-    assert answer.films[0].rating is None
+    assert ids(answer) == [movie_id_of(i) for i in range(1, 21)]
+    assert answer.movies[0].rating is None
 
 
 def test_the_last_resort_is_what_was_popular_before_the_database_went(
     recommender: Recommender, database: FakeDatabase
 ) -> None:
-    database.films = [(movie(i), 30.0 - i) for i in range(30)]
+    database.movies = [(movie_id_of(i), 30.0 - i) for i in range(30)]
     recommender.answer("7", NOW)
     database.away = True
     answer = recommender.answer("8", NOW)
     assert (answer.tier, answer.notes) == (Tier.LAST_RESORT, ("database-unavailable",))
-    assert ids(answer) == [movie(i) for i in range(20)]
+    assert ids(answer) == [movie_id_of(i) for i in range(20)]
 
 
 @pytest.mark.parametrize(

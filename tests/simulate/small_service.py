@@ -40,10 +40,10 @@ class ListWriter:
 
 
 def made(
-    users: int = 1_000, films: int = 500, seed: int = 1, rating_max: int = 5, influence: float = 1.0
+    users: int = 1_000, movies: int = 500, seed: int = 1, rating_max: int = 5, influence: float = 1.0
 ) -> SyntheticUsers:
     """Made customers of a made catalogue, all of one seed."""
-    catalogue = SyntheticCatalogue(films, seed)
+    catalogue = SyntheticCatalogue(movies, seed)
     return SyntheticUsers(users, catalogue, seed=seed, rating_max=rating_max, influence=influence)
 
 
@@ -68,9 +68,9 @@ def write_base(directory: Path, rows: Iterable[ReplayedRating]) -> Path:
     return directory
 
 
-def some_rows(users: int = 5, films: int = 8) -> list[ReplayedRating]:
-    """Each user rates every film once, users in turn, a second apart; the first half of time is the past."""
+def some_rows(users: int = 5, movies: int = 8) -> list[ReplayedRating]:
+    """Each user rates every movie once, users in turn, a second apart; the first half of time is the past."""
     return [
         ReplayedRating(str(100 + n % users), f"film+{n // users}+1999", 1 + n % 5, 1000 + n)
-        for n in range(users * films)
+        for n in range(users * movies)
     ]

@@ -58,7 +58,7 @@ def test_bytes_that_are_no_text(text: str, seed: int) -> None:
 
 @given(st.sampled_from([WATCH, RATE]), st.integers())
 def test_a_random_id_is_no_movie_id(text: str, seed: int) -> None:
-    """10 to 53 letters and digits in its place; the parser must not take them for a film."""
+    """10 to 53 letters and digits in its place; the parser must not take them for a movie."""
     spoiled = corrupter(seed=seed).spoil_as(CorruptionKind.RANDOM_ID, text)
     assert spoiled.category is Category.MOVIE_ID
     assert (
@@ -81,7 +81,7 @@ def test_a_digit_more_is_silent(text: str, seed: int) -> None:
 
 @given(st.sampled_from([WATCH, RATE]), st.integers())
 def test_a_letter_more_is_silent_and_unknown(text: str, seed: int) -> None:
-    """The line reads as the same event of a film that the catalogue does not have."""
+    """The line reads as the same event of a movie that the catalogue does not have."""
     spoiled = corrupter(seed=seed).spoil_as(CorruptionKind.MOVIE_LETTER, text)
     meant, read = PARSER.parse(text), PARSER.parse(spoiled.line.decode())
     assert (spoiled.kind, spoiled.category) == (CorruptionKind.MOVIE_LETTER, None)

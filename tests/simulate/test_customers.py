@@ -12,7 +12,7 @@ from tests.simulate.small_service import NOON, made, taken
 from marquee.events.kinds import AccountCreated, Rating, Watch
 from marquee.simulate.customers import SyntheticUsers
 from marquee.simulate.sessions import ActiveSessions
-from marquee.simulate.watch_plan import WatchPlan
+from marquee.simulate.watch_plan import WatchSession
 
 
 def test_one_seed_one_story() -> None:
@@ -24,7 +24,7 @@ def test_one_seed_one_story() -> None:
 
 def test_a_million_customers_take_no_room() -> None:
     """Memory depends on how many watch, not on how many there are: a megabyte for 200 of a million."""
-    screens = ActiveSessions(made(users=1_000_000, films=27_000), 200, midway=True)
+    screens = ActiveSessions(made(users=1_000_000, movies=27_000), 200, midway=True)
     taken(screens, 20_000)  # Fills the caches, which are bounded.
     tracemalloc.start()
     try:
@@ -36,12 +36,12 @@ def test_a_million_customers_take_no_room() -> None:
 
 
 def test_the_mix_of_the_recorded_logs() -> None:
-    """About one line in two hundred is a rating; a viewing is about 110 lines; some accounts are created."""
-    customers = made(users=20_000, films=2_000)
+    """About one line in two hundred is a rating; a watch session is about 110 lines; some accounts are created."""
+    customers = made(users=20_000, movies=2_000)
     kinds = Counter(type(event) for event in taken(ActiveSessions(customers, 500, midway=True), 100_000))
     assert 0.003 < kinds[Rating] / 100_000 < 0.008
     assert kinds[AccountCreated] > 0
-    lengths = [viewing.last_minute for viewing in viewings(customers, 2_000)]
+    lengths = [session.last_minute for session in sessions(customers, 2_000)]
     assert 95 < fmean(lengths) < 120
 
 
@@ -49,20 +49,20 @@ def test_the_mix_of_the_recorded_logs() -> None:
 def test_ratings_tell_of_taste(rating_max: int) -> None:
     """What the latent tastes say and what is rated go together, on the whole of either scale."""
     customers = made(rating_max=rating_max)
-    rated = [v for v in viewings(customers, 3_000) if v.rating is not None]
+    rated = [v for v in sessions(customers, 3_000) if v.rating is not None]
     likings = [customers.taste.liking(v.user_id, v.movie_id) for v in rated]
     assert correlation(likings, [float(v.rating or 0) for v in rated]) > 0.5
     assert {v.rating for v in rated} == set(range(1, rating_max + 1))
 
 
-def test_nobody_watches_two_films_at_once() -> None:
+def test_nobody_watches_two_movies_at_once() -> None:
     customers = made(users=2_000)
-    watching = [viewing.user_id for viewing in (customers.begin() for _ in range(200)) if viewing]
+    watching = [session.user_id for session in (customers.begin() for _ in range(200)) if session]
     assert len(set(watching)) == 200
 
 
-def test_some_films_are_watched_far_more() -> None:
-    counts = Counter(viewing.movie_id for viewing in viewings(made(), 5_000))
+def test_some_movies_are_watched_far_more() -> None:
+    counts = Counter(session.movie_id for session in sessions(made(), 5_000))
     top = sum(count for _, count in counts.most_common(50))
     assert top / 5_000 > 0.25
 
@@ -73,30 +73,30 @@ def test_user_ids_are_distinct() -> None:
 
 
 def test_a_list_to_his_taste_is_followed_more_often() -> None:
-    """Of 300 answers with the films a customer likes best, more are begun than of those he likes least."""
+    """Of 300 answers with the movies a customer likes best, more are begun than of those he likes least."""
     followed = {}
     for best in (True, False):
         customers = made()
-        films = {viewing.movie_id for viewing in viewings(made(), 400)}
+        movies = {session.movie_id for session in sessions(made(), 400)}
         for number in range(300):
             user_id = customers.user_id(number)
-            liked = sorted(films, key=lambda f, u=user_id: customers.taste.liking(u, f), reverse=best)
+            liked = sorted(movies, key=lambda f, u=user_id: customers.taste.liking(u, f), reverse=best)
             customers.recommend(number, user_id, liked[:5])
-        followed[best] = sum(viewing.recommended for viewing in viewings(customers, 300))
+        followed[best] = sum(session.recommended for session in sessions(customers, 300))
     assert followed[True] > 2 * followed[False]
 
 
 def test_without_influence_answers_change_nothing() -> None:
     quiet, told = made(influence=0.0), made(influence=0.0)
-    told.recommend(0, told.user_id(0), [v.movie_id for v in viewings(made(), 20)])
+    told.recommend(0, told.user_id(0), [v.movie_id for v in sessions(made(), 20)])
     assert [quiet.begin() for _ in range(50)] == [told.begin() for _ in range(50)]
 
 
-def test_unknown_films_are_not_followed() -> None:
+def test_unknown_movies_are_not_followed() -> None:
     customers = made()
     for number in range(100):
         customers.recommend(number, customers.user_id(number), ["no+such+film+1999", ""])
-    assert not any(viewing.recommended for viewing in viewings(customers, 100))
+    assert not any(session.recommended for session in sessions(customers, 100))
 
 
 def test_a_new_customer_creates_an_account_first() -> None:
@@ -112,7 +112,7 @@ def test_a_new_customer_creates_an_account_first() -> None:
 
 
 def test_minutes_count_up_and_the_rating_comes_last() -> None:
-    """Of one viewing from its beginning: every minute once, in order, then at most one rating."""
+    """Of one watch session from its beginning: every minute once, in order, then at most one rating."""
     screens = ActiveSessions(made(users=1_000_000), 20)
     seen: dict[tuple[str, str], list[int]] = {}
     for event in taken(screens, 10_000):
@@ -139,12 +139,12 @@ def test_untidy_minutes_are_counted() -> None:
     assert set(steps) <= {0, 1, 2}
 
 
-def viewings(customers: SyntheticUsers, count: int) -> list[WatchPlan]:
-    """The next ``count`` viewings, each over at once."""
+def sessions(customers: SyntheticUsers, count: int) -> list[WatchSession]:
+    """The next ``count`` watch sessions, each over at once."""
     found = []
     for _ in range(count):
-        viewing = customers.begin()
-        assert viewing is not None
-        customers.end(viewing)
-        found.append(viewing)
+        session = customers.begin()
+        assert session is not None
+        customers.end(session)
+        found.append(session)
     return found

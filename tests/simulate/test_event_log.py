@@ -35,7 +35,7 @@ def lines_of(journal: EventLog) -> list[bytes]:
 def test_clean_lines_read_as_they_were_meant(zone: str, rating_max: int) -> None:
     """All kinds of customers' lines, in any zone and on either scale, parse back to the very event."""
     log = journal(zone=ZoneInfo(zone), rating_max=rating_max)
-    events = taken(ActiveSessions(made(films=2_000, rating_max=rating_max), 100, midway=True), 20_000)
+    events = taken(ActiveSessions(made(movies=2_000, rating_max=rating_max), 100, midway=True), 20_000)
     for event in events:
         log.write(event)
     parser = EventParser(ZoneInfo(zone), rating_max)

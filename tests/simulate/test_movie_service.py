@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from marquee.simulate.catalogue import SyntheticCatalogue
-from marquee.simulate.movie_service import Films, MovieService, People
+from marquee.simulate.movie_service import Movies, MovieService, People
 
 CATALOGUE = SyntheticCatalogue(50, 1)
 KNOWN = {"7": {"user_id": "7", "age": "31", "gender": "F", "occupation": "writer", "zip": "1"}}
@@ -24,7 +24,7 @@ def asked(*paths: str, **settings: Any) -> list[tuple[int, Any]]:
     """The status and the document of each path, in one service's life."""
 
     async def run() -> list[tuple[int, Any]]:
-        service = MovieService(People(1, 100, KNOWN), Films(1, CATALOGUE, MOVIES), **settings)
+        service = MovieService(People(1, 100, KNOWN), Movies(1, CATALOGUE, MOVIES), **settings)
         async with service, aiohttp.ClientSession() as session:
             found = []
             for path in paths:
@@ -49,7 +49,7 @@ def test_made_customers_stay_as_they_are() -> None:
     assert 8 <= first[1]["age"] <= 90
 
 
-def test_a_film_in_the_services_own_format() -> None:
+def test_a_movie_in_the_services_own_format() -> None:
     """Numbers that the service sends as text are text here as well."""
     (_, heat), (_, made) = asked("/movie/heat+1995", f"/movie/{CATALOGUE.movie_id(3)}")
     assert [genre["name"] for genre in heat["genres"]] == ["Action", "Crime", "Thriller"]

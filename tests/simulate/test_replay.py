@@ -85,9 +85,9 @@ def test_any_order_of_users_is_replayed_whole(users: list[str], at_once: int) ->
     assert replay.over
 
 
-def test_a_viewing_is_its_minutes_and_then_the_rating() -> None:
+def test_a_session_is_its_minutes_and_then_the_rating() -> None:
     """About 110 watch lines from minute 0 on, one for each minute, and the rating after the last."""
-    events = replayed(Replay(base_of(some_rows(users=20, films=20)), seed=1))
+    events = replayed(Replay(base_of(some_rows(users=20, movies=20)), seed=1))
     watched: Counter[tuple[str, str]] = Counter()
     lengths = []
     for event in events:
@@ -100,7 +100,7 @@ def test_a_viewing_is_its_minutes_and_then_the_rating() -> None:
     assert 100 < sum(lengths) / len(lengths) < 120
 
 
-def test_a_user_watches_one_film_at_a_time() -> None:
+def test_a_user_watches_one_movie_at_a_time() -> None:
     watching: dict[str, str] = {}
     for event in replayed(Replay(base_of(some_rows()), seed=1), at_once=50):
         if isinstance(event, Watch):
@@ -127,8 +127,8 @@ def test_the_scale_of_ten_doubles() -> None:
     assert {rating for rated in found.values() for _, rating in rated} == {2, 4, 6, 8, 10}
 
 
-def test_a_recommended_film_comes_next() -> None:
-    """When a film that is still to come is recommended, it comes first; nothing is lost by it."""
+def test_a_recommended_movie_comes_next() -> None:
+    """When a movie that is still to come is recommended, it comes first; nothing is lost by it."""
     rows = [row for row in some_rows() if row.user_id == "100"]
     replay = Replay(base_of(rows), seed=1, influence=1.0)
     replay.recommend(0, "100", ["unknown+2000", "film+5+1999", "film+6+1999"])
@@ -143,13 +143,13 @@ def test_influence_is_the_share_that_looks() -> None:
     for number in range(400):
         replay = Replay(base_of(some_rows()), seed=1, influence=0.25)
         replay.recommend(number, "100", ["film+7+1999"])
-        viewing = replay.begin()
-        moved += viewing is not None and viewing.movie_id == "film+7+1999"
+        session = replay.begin()
+        moved += session is not None and session.movie_id == "film+7+1999"
     assert 60 < moved < 140
 
 
-def test_extra_viewings_have_no_rating() -> None:
-    """Asked for, a recommended film that the data do not hold is watched, and not rated."""
+def test_extra_sessions_have_no_rating() -> None:
+    """Asked for, a recommended movie that the data do not hold is watched, and not rated."""
     rows = some_rows()
     base = base_of(rows)._replace(movie_ids=frozenset({"other+1999"}))
     replay = Replay(base, seed=1, influence=1.0, extra=True)

@@ -30,7 +30,7 @@ Lines = dict[int, list[bytes]]
 
 @pytest.fixture
 def recommender() -> Iterator[RecommenderServer]:
-    """Answers at once with a film that is always a known one of the replay's, and 400 to what is no user."""
+    """Answers at once with a movie that is always a known one of the replay's, and 400 to what is no user."""
 
     def answer(user_id: str) -> Answer:
         if user_id.isascii() and user_id.isdigit() and len(user_id) < 33:
@@ -120,7 +120,7 @@ def test_a_replay_is_whole_and_recommendations_come_first(
     kafka: EmbeddedKafka, recommender: RecommenderServer, tmp_path: Path
 ) -> None:
     """Every later rating is in the topic once; requests are logged with the answer and their own time."""
-    rows = some_rows(users=4, films=8)
+    rows = some_rows(users=4, movies=8)
     data = write_base(tmp_path / "data", rows)
     subprocess.run(
         simulate(
@@ -262,7 +262,7 @@ def test_a_reader_that_goes_is_no_fault() -> None:
             b"--corrupt 2 should be from 0 to 1\n--users 0 should",
         ),
         (("--stdout", "--requests-per-second", "5"), b"needs --url"),
-        (("--mode", "made", "--stdout", "--films", "999999999"), b"it can have from 1 to"),
+        (("--mode", "made", "--stdout", "--movies", "999999999"), b"it can have from 1 to"),
         (("--mode", "made", "--stdout", "--url", "127.0.0.1:80"), b"http://host:port"),
     ],
 )

@@ -20,13 +20,13 @@ def frame(*rows: tuple[str, str, float, int]) -> pd.DataFrame:
     )
 
 
-def dataset(ratings: pd.DataFrame, viewings: pd.DataFrame | None = None) -> Dataset:
+def dataset(ratings: pd.DataFrame, watch_sessions: pd.DataFrame | None = None) -> Dataset:
     """A dataset on the scale 1 to 5."""
-    return Dataset.of(ratings, frame() if viewings is None else viewings, 1.0, 5.0)
+    return Dataset.of(ratings, frame() if watch_sessions is None else watch_sessions, 1.0, 5.0)
 
 
 def checkerboard(n_users: int = 40, n_items: int = 40, hidden: float = 0.3, seed: int = 0) -> pd.DataFrame:
-    """Users and films are each of two kinds, even and odd: 5 where the kinds agree, 1 where they differ.
+    """Users and items are each of two kinds, even and odd: 5 where the kinds agree, 1 where they differ.
 
     A share of the board is left out, at random. No bias explains anything: every mean is 3. Times follow one
     another in random order.
@@ -47,11 +47,11 @@ def board_value(user: int, item: int) -> int:
 
 
 def blocks(
-    n_blocks: int = 4, users: int = 25, films: int = 12, seen: float = 0.6, seed: int = 0
+    n_blocks: int = 4, users: int = 25, items: int = 12, seen: float = 0.6, seed: int = 0
 ) -> pd.DataFrame:
-    """Each block of users rates the films of its own block 5 and has seen a share of them, at random times.
+    """Each block of users rates the items of its own block 5 and has seen a share of them, at random times.
 
-    Of the other blocks' films everybody has seen a quarter as many, and rates them 1, as the one film
+    Of the other blocks' items everybody has seen a quarter as many, and rates them 1, as the one item
     ``bad+0000`` that all have seen. No bias tells the blocks apart, and all are equally popular.
     """
     rng = np.random.default_rng(seed)
@@ -66,8 +66,8 @@ def blocks(
             rate(user, "bad+0000", 1.0)
             for block in range(n_blocks):
                 share = seen if block == mine else seen / 4
-                for film in np.flatnonzero(rng.random(films) < share):
-                    rate(user, f"b{block}+{film:04}", 5.0 if block == mine else 1.0)
+                for item in np.flatnonzero(rng.random(items) < share):
+                    rate(user, f"b{block}+{item:04}", 5.0 if block == mine else 1.0)
     return frame(*rows)
 
 
@@ -78,12 +78,12 @@ def written(directory: Path, ratings: pd.DataFrame) -> Path:
     return directory
 
 
-def rated(n_users: int, n_films: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of the users and films of the pairs that are rated: a share of all, at random."""
-    user, item = np.nonzero(np.random.default_rng(seed).random((n_users, n_films)) < share)
+def rated(n_users: int, n_items: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of the users and items of the pairs that are rated: a share of all, at random."""
+    user, item = np.nonzero(np.random.default_rng(seed).random((n_users, n_items)) < share)
     return user, item
 
 
 def halves(user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """Two kinds of users, two kinds of films: each kind of user likes its own."""
+    """Two kinds of users, two kinds of items: each kind of user likes its own."""
     return np.where((user % 2) == (item % 2), 5.0, 1.0)

@@ -104,8 +104,8 @@ def write_base(directory: Path) -> None:
     users = sorted(set(ratings["user_id"]))
     rows = [f"{user},{18 + n},{'FM'[n % 2]},artist,90210" for n, user in enumerate(users)]
     (directory / "users.csv").write_text("\n".join(["user_id,age,gender,occupation,zip", *rows]) + "\n")
-    films = sorted(set(ratings["movie_id"]))
-    rows = [f"{film},{film},1990,Comedy|Drama" for film in films]
+    movies = sorted(set(ratings["movie_id"]))
+    rows = [f"{movie},{movie},1990,Comedy|Drama" for movie in movies]
     (directory / "movies.csv").write_text("\n".join(["movie_id,title,year,genres", *rows]) + "\n")
 
 

@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> ObjectStore:
 def base(tmp_path: Path) -> Path:
     """About 3,300 ratings of 100 users, spread over 999 s from 1970 on."""
     (tmp_path / "base").mkdir()
-    ratings = blocks(users=25, films=30)
+    ratings = blocks(users=25, movies=30)
     table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
     table.to_csv(tmp_path / "base/ratings.csv", index=False)
     return tmp_path / "base"
@@ -129,11 +129,11 @@ def test_a_stored_artifact_predicts_as_the_model_did(store: ObjectStore, base: P
     assert np.allclose(stored.score(some), model.score(some), atol=1e-4)
 
 
-def test_users_and_films_that_the_artifact_does_not_know(
+def test_users_and_movies_that_the_artifact_does_not_know(
     store: ObjectStore, base: Path, tmp_path: Path
 ) -> None:
-    """They get finite ratings on the scale, and unknown films come last."""
-    version = run(store, base, 60).version  # Some users and films have not come up by then.
+    """They get finite ratings on the scale, and unknown movies come last."""
+    version = run(store, base, 60).version  # Some users and movies have not come up by then.
     data = read_dataset(prepared(base, tmp_path / "run", 1000).at(pipeline_run.FEATURES))
     assert version is not None
     stored = artifact_candidate.load_candidate(store, version, data)
@@ -229,7 +229,7 @@ def test_killed_at_any_write(tmp_path: Path, base: Path) -> None:
 
 
 class RottenStore(FileStore):
-    """Changes one byte of the films' vectors on their way to the disk."""
+    """Changes one byte of the movies' vectors on their way to the disk."""
 
     def put_new(self, name: str, data: Content) -> Version:
         if name.endswith("item_vectors.npy") and isinstance(data, Path):

@@ -70,10 +70,10 @@ def put_ratings(database: Database, *rows: tuple[datetime, str, str, int]) -> No
             )
 
 
-def put_viewing(database: Database, user_id: str, movie_id: str, minutes: int) -> None:
+def put_watch_session(database: Database, user_id: str, movie_id: str, minutes: int) -> None:
     with database.transaction() as cursor:
         cursor.execute(
-            "INSERT INTO viewings (user_id, movie_id, started, ended, first_minute, last_minute)"
+            "INSERT INTO watch_sessions (user_id, movie_id, started, ended, first_minute, last_minute)"
             " VALUES (%s, %s, %s, %s, 0, %s)",
             (user_id, movie_id, LIVE, LIVE + timedelta(minutes=minutes), minutes),
         )
@@ -116,7 +116,7 @@ def test_two_runs_are_the_same_bit_for_bit(tmp_path: Path, base: Path) -> None:
 
 @pytest.mark.servers
 def test_the_database_is_learnt_from(store: ObjectStore, base: Path, database: Database) -> None:
-    """Fresh ratings win over old ones, new users and viewings are in the model, what came later is not."""
+    """Fresh ratings win over old ones, new users and watch sessions are in the model, what came later is not."""
     put_ratings(
         database,
         (LIVE, "u0-000", "bad+0000", 5),
@@ -124,7 +124,7 @@ def test_the_database_is_learnt_from(store: ObjectStore, base: Path, database: D
         (LIVE + timedelta(hours=1), "newcomer", "b0+0002", 1),
         (LIVE, "newcomer", "typo+of+a+film+1999", 4),
     )
-    put_viewing(database, "watcher", "b1+0003", 95)
+    put_watch_session(database, "watcher", "b1+0003", 95)
     until = LIVE + timedelta(minutes=30)
     result = retrain(request(base, until=until), PARAMS, store, database)
     assert result.version is not None
@@ -182,8 +182,8 @@ def random_ratings() -> pd.DataFrame:
     """Ratings without any structure: nothing can beat the baselines but by luck, which this seed has not."""
     ratings = blocks(seed=1)
     rng = np.random.default_rng(3)
-    films = rng.permutation(ratings["movie_id"].to_numpy())
-    shuffled = ratings.assign(movie_id=films, value=rng.integers(1, 6, len(ratings)).astype(float))
+    movies = rng.permutation(ratings["movie_id"].to_numpy())
+    shuffled = ratings.assign(movie_id=movies, value=rng.integers(1, 6, len(ratings)).astype(float))
     return shuffled.drop_duplicates(["user_id", "movie_id"])
 
 

@@ -96,7 +96,7 @@ def test_a_dataset_comes_back(tmp_path: Path) -> None:
     write_dataset(tmp_path / "d", made)
     back = read_dataset(tmp_path / "d")
     assert back.sha256() == made.sha256()
-    assert (len(back.user_features), len(back.film_features), back.rating_max) == (1, 1, 10.0)
+    assert (len(back.user_features), len(back.movie_features), back.rating_max) == (1, 1, 10.0)
 
 
 def test_a_model_comes_back(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_model_comes_back(tmp_path: Path) -> None:
 
 
 def a_model(mean: float = 1 / 3, user_biases: tuple[float, float] = (0.0, 0.0)) -> TrainedModel:
-    """Of two users and two films; everything not given is zeros or ones."""
+    """Of two users and two movies; everything not given is zeros or ones."""
 
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.float32)
@@ -156,7 +156,7 @@ def test_what_the_check_reports(tmp_path: Path) -> None:
     run = checked(tmp_path, "user_id,movie_id,rating,time\n1,a+1,4,10\n2,a+1,2,11\n1,b+2,5,12\n1,a+1,1,13\n")
     report = pipeline_run.read_checks(run)
     assert (report.doubled, report.unlisted, report.drift) == (1, 0, [])
-    assert (report.profile.ratings, report.profile.users, report.profile.films) == (3, 2, 2)
+    assert (report.profile.ratings, report.profile.users, report.profile.movies) == (3, 2, 2)
     ratings = deterministic_io.read_interactions(run.at(pipeline_run.CHECKED) / "ratings.parquet")
     assert ratings.query("user_id == '1' and movie_id == 'a+1'")["value"].tolist() == [1.0]
 
@@ -189,7 +189,7 @@ def test_drift_is_named() -> None:
     expected = 2 * (-0.1) * np.log(0.5) + 0.2 * np.log(2)
     assert stability_index(BEFORE.shares, shifted.shares) == pytest.approx(expected)
     assert "stability index 0.277" in snapshot_drift.findings(BEFORE, shifted, LIMITS)[0]
-    lost = msgspec.structs.replace(BEFORE, ratings=79, users=8, films=16)
+    lost = msgspec.structs.replace(BEFORE, ratings=79, users=8, movies=16)
     assert snapshot_drift.findings(BEFORE, lost, LIMITS) == [
         "21 of 100 ratings of the snapshot that serves are missing"
     ]

@@ -161,7 +161,7 @@ def _described(version: str, manifests: dict[str, Manifest | str]) -> str:
         ("trained through", f"{manifest.trained_through:%Y-%m-%d %H:%M:%S} UTC"),
         ("written", f"{manifest.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("trainer", manifest.provenance.trainer or "-"),
-        ("size", f"{manifest.n_users:,} users, {manifest.n_items:,} films, {_megabytes(manifest)} MB"),
+        ("size", f"{manifest.n_users:,} users, {manifest.n_items:,} movies, {_megabytes(manifest)} MB"),
         *((name, _interval(metric)) for name, metric in manifest.metrics.items()),
     ]
     return "\n".join(f"  {name:16} {text}" for name, text in lines)

@@ -16,7 +16,7 @@ from marquee.simulate.catalogue import SyntheticCatalogue
 from marquee.simulate.corruption import Corrupter
 from marquee.simulate.customers import SyntheticUsers
 from marquee.simulate.event_log import EventLog
-from marquee.simulate.movie_service import Films, MovieService, People, read_table
+from marquee.simulate.movie_service import Movies, MovieService, People, read_table
 from marquee.simulate.producer import (
     KafkaRecordProducer,
     NullProducer,
@@ -36,20 +36,20 @@ from marquee.simulate.watch_plan import UserPopulation
 LINES_PER_SECOND = 1580.0
 REQUESTS_A_LINE = 12 / 1580
 _MINUTE_S = 60
-# Few enough that in a demo the first viewings end, and are rated, after some seconds.
+# Few enough that in a demo the first watch sessions end, and are rated, after some seconds.
 _AT_ONCE = {"replay": 64, "made": 2000}
 
 _DESCRIPTION = """\
 A streaming service with its customers. They watch, rate and ask for recommendations, and the service logs it
 all in the form of the movie log, into a Kafka topic or to stdout.
 
-  replay  MovieLens's later 20 % by time: each rating becomes a viewing of that film, then the real rating.
-  made    customers and films of any number, with tastes that can be learnt; none of them is held in memory.
+  replay  MovieLens's later 20 % by time: each rating becomes a watch session of that movie, then the real rating.
+  made    customers and movies of any number, with tastes that can be learnt; none of them is held in memory.
 """
 _EPILOG = """\
 examples:
   marquee simulate --kafka 127.0.0.1:9092 --url http://127.0.0.1:8080
-  marquee simulate --mode made --users 1000000 --films 27000 --stdout --lines 1000 --corrupt 0.001
+  marquee simulate --mode made --users 1000000 --movies 27000 --stdout --lines 1000 --corrupt 0.001
   marquee simulate --mode made --url http://127.0.0.1:8080 --lines-per-second 0 --requests-per-second 500
                    a load test of the answers alone; Ctrl-C ends it
 
@@ -103,12 +103,12 @@ def _add_audience(group: argparse._ArgumentGroup) -> None:
     add("--share", type=float, default=0.2, help="replay: the latest share of the ratings [0.2]")
     add("--replayed", type=Path, metavar="FILE", help="replay: leave out user_id,movie_id of this CSV file")
     add(
-        "--extra-viewings",
+        "--extra-sessions",
         action="store_true",
-        help="replay: begin recommended films that the data do not hold",
+        help="replay: begin recommended movies that the data do not hold",
     )
     add("--users", type=int, default=10_000, metavar="N", help="made: customers [10000]")
-    add("--films", type=int, default=2_000, metavar="N", help="made: films in the catalogue [2000]")
+    add("--movies", type=int, default=2_000, metavar="N", help="made: movies in the catalogue [2000]")
     add("--influence", type=float, default=0.3, metavar="SHARE", help="of the answers are looked at [0.3]")
     add("--seed", type=int, default=1, help="the same seed, the same lines, but for times and answers [1]")
 
@@ -185,7 +185,7 @@ def _customer_service(args: argparse.Namespace) -> MovieService | None:
     """What ``--customers-port`` asks for; people beyond those of the data, or of the audience, are made."""
     if args.customers_port is None:
         return None
-    users, films = (
+    users, movies = (
         ({}, {})
         if args.mode == "made"
         else (
@@ -193,10 +193,10 @@ def _customer_service(args: argparse.Namespace) -> MovieService | None:
             read_table(args.data / "movies.csv", "movie_id"),
         )
     )
-    made = SyntheticCatalogue(args.films, args.seed) if args.mode == "made" else None
+    made = SyntheticCatalogue(args.movies, args.seed) if args.mode == "made" else None
     return MovieService(
         People(args.seed, 2 * max(args.users, len(users)), users),
-        Films(args.seed, made, films),
+        Movies(args.seed, made, movies),
         port=args.customers_port,
         per_second=args.customers_per_second,
     )
@@ -229,9 +229,9 @@ def _audience(args: argparse.Namespace, rating_max: int) -> UserPopulation:
             seed=args.seed,
             rating_max=rating_max,
             influence=args.influence,
-            extra=args.extra_viewings,
+            extra=args.extra_sessions,
         )
-    catalogue = SyntheticCatalogue(args.films, args.seed)
+    catalogue = SyntheticCatalogue(args.movies, args.seed)
     return SyntheticUsers(
         args.users, catalogue, seed=args.seed, rating_max=rating_max, influence=args.influence
     )
@@ -299,7 +299,7 @@ def _check(args: argparse.Namespace) -> None:
     ]
     problems += [
         f"--{name} {value} should be at least 1"
-        for name in ("users", "films", "partitions")
+        for name in ("users", "movies", "partitions")
         if (value := getattr(args, name)) < 1
     ]
     if args.requests_per_second and not args.url:

@@ -168,7 +168,7 @@ class Settings:
     )
 
     # Answers.
-    list_length: int = setting(integer(1, 20), "Films in an answer.", 20)
+    list_length: int = setting(integer(1, 20), "Movies in an answer.", 20)
     release_refresh_s: float = setting(
         number(0.05, 86_400), "How often an instance looks for a newer release.", 15.0
     )
@@ -185,14 +185,14 @@ class Settings:
     )
     explore_share: float = setting(
         number(0, 1),
-        "The share of the answers that are drawn at random from all unseen films, for off-policy estimates.",
+        "The share of the answers that are drawn at random from all unseen movies, for off-policy estimates.",
         0.01,
     )
     explore_tail: int = setting(
         integer(0, 20), "How many places at the end of a list are drawn from a longer stretch of it.", 3
     )
     explore_pool: int = setting(
-        integer(0, 1_000), "How many films those places are drawn from; at least `explore_tail`.", 9
+        integer(0, 1_000), "How many movies those places are drawn from; at least `explore_tail`.", 9
     )
     impressions_queue: int = setting(
         integer(1, 1_000_000), "Impressions kept while they cannot be delivered; older ones go first.", 10_000

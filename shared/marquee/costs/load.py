@@ -44,7 +44,7 @@ class Work:
     row_bytes: float = 90.0
     """One line on its way into the database."""
     impression_bytes: float = 2_300.0
-    """One list of twenty films as JSON."""
+    """One list of twenty movies as JSON."""
     answer_bytes: float = 1_000.0
     """One answer to the caller with its headers, and one question to the database."""
     request_log_bytes: float = 1_500.0

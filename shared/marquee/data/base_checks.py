@@ -21,7 +21,7 @@ def validate_ratings(ratings: pd.DataFrame, rating_min: float, rating_max: float
     outside = (values < rating_min) | (values > rating_max)
     _refuse(ratings, outside, f"are outside the scale of {rating_min:g} to {rating_max:g}")
     nameless = (ratings["user_id"] == "") | (ratings["movie_id"] == "")
-    _refuse(ratings, nameless.to_numpy(), "lack a user or a film")
+    _refuse(ratings, nameless.to_numpy(), "lack a user or a movie")
 
 
 def drop_duplicate_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
@@ -40,15 +40,15 @@ def drop_duplicate_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def latest_per_pair(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row for each (user, film): the newest, and of several at one moment the highest."""
+    """One row for each (user, movie): the newest, and of several at one moment the highest."""
     in_order = frame.sort_values(["time", "user_id", "movie_id", "value"], kind="stable")
     return in_order.drop_duplicates(["user_id", "movie_id"], keep="last")
 
 
 def known_movies(frames: Sequence[pd.DataFrame], listed: Set[str], enough_users: int) -> set[str]:
-    """The films that the base data list, or that ``enough_users`` different users rated or watched.
+    """The movies that the base data list, or that ``enough_users`` different users rated or watched.
 
-    A corrupted line may name a film that does not exist: such ids come once each, and must never be
+    A corrupted line may name a movie that does not exist: such ids come once each, and must never be
     recommended.
     """
     pairs = pd.concat([frame[["user_id", "movie_id"]] for frame in frames]).drop_duplicates()
@@ -59,7 +59,7 @@ def known_movies(frames: Sequence[pd.DataFrame], listed: Set[str], enough_users:
 def _refuse(ratings: pd.DataFrame, wrong: NDArray[np.bool_], what: str) -> None:
     if wrong.any():
         examples = ratings[wrong].head(3)
-        shown = "; ".join(f"user {r.user_id}, film {r.movie_id}: {r.value}" for r in examples.itertuples())
+        shown = "; ".join(f"user {r.user_id}, movie {r.movie_id}: {r.value}" for r in examples.itertuples())
         raise TrainingDataError(
             f"{wrong.sum()} of {len(ratings)} ratings {what} (the first: {shown}). "
             "Mend or remove them; MARQUEE_RATING_MAX and params.yaml set the scales"

@@ -45,26 +45,26 @@ class Dataset:
     user_ids: Sequence[str]
     movie_ids: Sequence[str]
     ratings: Interactions
-    viewings: Interactions
+    watch_sessions: Interactions
     rating_min: float
     rating_max: float
     user_features: Blocks = ()  # each [n_users, values]; zeros where nothing is known
-    film_features: Blocks = ()  # each [n_items, values]
+    item_features: Blocks = ()  # each [n_items, values]
 
     @classmethod
     def of(
         cls,
         ratings: pd.DataFrame,
-        viewings: pd.DataFrame,
+        watch_sessions: pd.DataFrame,
         rating_min: float,
         rating_max: float,
         facts: SideInformation | None = None,
     ) -> Dataset:
         """From checked frames of user_id, movie_id, value, time; the ids come sorted as text."""
-        user_ids = sorted({*ratings["user_id"], *viewings["user_id"]})
-        movie_ids = sorted({*ratings["movie_id"], *viewings["movie_id"]})
+        user_ids = sorted({*ratings["user_id"], *watch_sessions["user_id"]})
+        movie_ids = sorted({*ratings["movie_id"], *watch_sessions["movie_id"]})
         rated = _interactions(ratings, user_ids, movie_ids)
-        watched = _interactions(viewings, user_ids, movie_ids)
+        watched = _interactions(watch_sessions, user_ids, movie_ids)
         known = facts or SideInformation()
         return cls(
             user_ids,
@@ -74,7 +74,7 @@ class Dataset:
             rating_min,
             rating_max,
             known.user_blocks(user_ids),
-            known.film_blocks(movie_ids),
+            known.item_blocks(movie_ids),
         )
 
     @property
@@ -84,30 +84,30 @@ class Dataset:
 
     @property
     def n_items(self) -> int:
-        """The number of films, with ratings or without."""
+        """The number of items, with ratings or without."""
         return len(self.movie_ids)
 
     def without_ratings(self, held_out: Rows) -> Dataset:
-        """The same without those ratings, and without any viewing of a pair that is held out.
+        """The same without those ratings, and without any watch session of a pair that is held out.
 
-        A viewing grows while a film is watched: that of a held-out pair may know of what came later.
+        A watch session grows while an item is watched: that of a held-out pair may know of what came later.
         """
-        pair = self.pairs(self.viewings)
+        pair = self.pairs(self.watch_sessions)
         kept = ~np.isin(pair, self.pairs(self.ratings)[held_out])
-        return replace(self, ratings=self.ratings.where(~held_out), viewings=self.viewings.where(kept))
+        return replace(self, ratings=self.ratings.where(~held_out), watch_sessions=self.watch_sessions.where(kept))
 
-    def viewings_before(self, time: int) -> Dataset:
-        """The same with only the viewings that began before ``time`` (microseconds since 1970)."""
-        return replace(self, viewings=self.viewings.where(self.viewings.times < time))
+    def watch_sessions_before(self, time: int) -> Dataset:
+        """The same with only the watch sessions that began before ``time`` (microseconds since 1970)."""
+        return replace(self, watch_sessions=self.watch_sessions.where(self.watch_sessions.times < time))
 
     def sha256(self) -> str:
         """A digest of every id, number and time: equal data have equal digests on any machine."""
         digest = hashlib.sha256()
         digest.update("\n".join((*self.user_ids, "", *self.movie_ids)).encode())
-        for part in (self.ratings, self.viewings):
+        for part in (self.ratings, self.watch_sessions):
             for column in (part.users, part.items, part.values, part.times):
                 digest.update(column.astype(column.dtype.newbyteorder("<")).tobytes())
-        for block in (*self.user_features, *self.film_features):
+        for block in (*self.user_features, *self.item_features):
             digest.update(block.astype("<f8").tobytes())
         digest.update(f"{self.rating_min:g} {self.rating_max:g}".encode())
         return digest.hexdigest()

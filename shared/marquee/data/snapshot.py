@@ -15,8 +15,8 @@ from marquee.data import deterministic_io
 from marquee.data.side_information import SideInformation
 from marquee.data.sources import SourceData, empty_interactions, read_base, read_database
 
-BASE, LIVE, VIEWINGS = "base.parquet", "live.parquet", "viewings.parquet"
-USERS, FILMS, ABOUT = "users.parquet", "films.parquet", "snapshot.json"
+BASE, LIVE, WATCH_SESSIONS = "base.parquet", "live.parquet", "watch_sessions.parquet"
+USERS, MOVIES, ABOUT = "users.parquet", "movies.parquet", "snapshot.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ def write_snapshot(request: SnapshotRequest, database: Database | None, director
     with atomic_file.atomic_directory(directory) as out:
         deterministic_io.write_interactions(out / BASE, base.ratings)
         deterministic_io.write_interactions(out / LIVE, live.ratings)
-        deterministic_io.write_interactions(out / VIEWINGS, live.viewings)
+        deterministic_io.write_interactions(out / WATCH_SESSIONS, live.watch_sessions)
         deterministic_io.write_texts(out / USERS, "user_id", base.facts.users)
-        deterministic_io.write_texts(out / FILMS, "movie_id", {f: base.facts.films.get(f, {}) for f in base.films})
+        deterministic_io.write_texts(out / MOVIES, "movie_id", {f: base.facts.movies.get(f, {}) for f in base.movies})
         (out / ABOUT).write_bytes(msgspec.json.encode(about))
 
 
@@ -78,12 +78,12 @@ def read_snapshot(directory: Path) -> Snapshot:
     except (OSError, msgspec.MsgspecError) as error:
         raise TrainingDataError(f"{directory} holds no snapshot that can be read: {error}") from error
     facts = SideInformation(
-        deterministic_io.read_texts(directory / USERS, "user_id"), deterministic_io.read_texts(directory / FILMS, "movie_id")
+        deterministic_io.read_texts(directory / USERS, "user_id"), deterministic_io.read_texts(directory / MOVIES, "movie_id")
     )
     base = deterministic_io.read_interactions(directory / BASE)
-    live, viewings = (deterministic_io.read_interactions(directory / name) for name in (LIVE, VIEWINGS))
+    live, watch_sessions = (deterministic_io.read_interactions(directory / name) for name in (LIVE, WATCH_SESSIONS))
     return Snapshot(
         about,
-        SourceData(base, empty_interactions(), frozenset(facts.films), tuple(about.files.items()), facts),
-        SourceData(live, viewings),
+        SourceData(base, empty_interactions(), frozenset(facts.movies), tuple(about.files.items()), facts),
+        SourceData(live, watch_sessions),
     )

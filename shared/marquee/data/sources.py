@@ -1,4 +1,4 @@
-"""Where ratings and viewings come from: the base data's files, and the database."""
+"""Where ratings and watch sessions come from: the base data's files, and the database."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _DTYPES = {"user_id": "object", "movie_id": "object", "value": "float64", "time"
 class SourceData:
     """Frames of user_id, movie_id, value and time (microseconds since 1970, UTC), and where they are from.
 
-    ``films``: the catalogue, as far as this source lists one. ``hashes``: name and SHA-256 of each file read.
+    ``movies``: the catalogue, as far as this source lists one. ``hashes``: name and SHA-256 of each file read.
     """
 
     ratings: pd.DataFrame
-    viewings: pd.DataFrame
-    films: frozenset[str] = frozenset()
+    watch_sessions: pd.DataFrame
+    movies: frozenset[str] = frozenset()
     hashes: tuple[tuple[str, str], ...] = ()
     facts: SideInformation = SideInformation()
 
@@ -79,20 +79,20 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source
             f"{path} should hold the columns user_id, movie_id, rating, time: {error}"
         ) from error
     ratings = ratings[ratings["time"] < _epoch(until)].reset_index(drop=True)
-    users, films = (_table(directory / name) for name in ("users.csv", "movies.csv"))
+    users, movies = (_table(directory / name) for name in ("users.csv", "movies.csv"))
     files = [
         path,
         *(directory / name for name in ("users.csv", "movies.csv") if (directory / name).is_file()),
     ]
     hashes = tuple((f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files)
-    facts = SideInformation(by_id(users, "user_id"), by_id(films, "movie_id"))
-    return SourceData(ratings, empty_interactions(), frozenset(facts.films) | set(ratings["movie_id"]), hashes, facts)
+    facts = SideInformation(by_id(users, "user_id"), by_id(movies, "movie_id"))
+    return SourceData(ratings, empty_interactions(), frozenset(facts.movies) | set(ratings["movie_id"]), hashes, facts)
 
 
 def read_database(database: Database, until: datetime) -> SourceData:
-    """Every rating and viewing before ``until``, fetched in pieces."""
+    """Every rating and watch session before ``until``, fetched in pieces."""
     return SourceData(
-        _collect(user_history.ratings_until(database, until)), _collect(user_history.viewings_until(database, until))
+        _collect(user_history.ratings_until(database, until)), _collect(user_history.watch_sessions_until(database, until))
     )
 
 
@@ -100,8 +100,8 @@ def merge_sources(first: SourceData, second: SourceData) -> SourceData:
     """Both, one after the other."""
     return SourceData(
         _concat(first.ratings, second.ratings),
-        _concat(first.viewings, second.viewings),
-        first.films | second.films,
+        _concat(first.watch_sessions, second.watch_sessions),
+        first.movies | second.movies,
         first.hashes + second.hashes,
         first.facts.merged(second.facts),
     )

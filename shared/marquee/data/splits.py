@@ -24,7 +24,7 @@ class Split:
 def temporal_holdout(dataset: Dataset, fraction: float) -> Split:
     """The newest ``fraction`` of the ratings against all that came before, cut at one moment for everybody.
 
-    Every rating of the test is later than all that is learnt from, viewings included; ratings of the
+    Every rating of the test is later than all that is learnt from, watch sessions included; ratings of the
     moment of the cut are in the test. Raises :class:`TrainingDataError` when one side would be empty.
     """
     times = dataset.ratings.times
@@ -34,14 +34,14 @@ def temporal_holdout(dataset: Dataset, fraction: float) -> Split:
             f"{len(times)} ratings at {len(np.unique(times))} moments cannot be cut in time: "
             "more ratings, spread over time, are needed"
         )
-    train = dataset.without_ratings(times >= cut).viewings_before(cut)
+    train = dataset.without_ratings(times >= cut).watch_sessions_before(cut)
     return Split(f"newest {fraction:.0%}", train, dataset.ratings.where(times >= cut))
 
 
 def split_at_time(dataset: Dataset, time: int) -> Split:
     """What came after ``time`` (microseconds since 1970) against all up to it; the test may be empty."""
     later = dataset.ratings.times > time
-    train = dataset.without_ratings(later).viewings_before(time + 1)
+    train = dataset.without_ratings(later).watch_sessions_before(time + 1)
     return Split("ratings since the serving model was trained", train, dataset.ratings.where(later))
 
 

@@ -11,7 +11,7 @@ from marquee.db.pool import Database
 
 @dataclass(frozen=True, slots=True)
 class RatedMovie:
-    """One film that a user rated."""
+    """One movie that a user rated."""
 
     movie_id: str
     rating: int
@@ -20,7 +20,7 @@ class RatedMovie:
 
 @dataclass(frozen=True, slots=True)
 class WatchedMovie:
-    """One film that a user watched, up to ``last_minute``."""
+    """One movie that a user watched, up to ``last_minute``."""
 
     movie_id: str
     last_minute: int
@@ -46,7 +46,7 @@ _HISTORY = """
 (SELECT true AS is_rating, movie_id, rating::integer AS value, time AS at FROM ratings
  WHERE user_id = %(user_id)s AND time >= %(since)s ORDER BY time DESC LIMIT %(newest)s)
 UNION ALL
-(SELECT false, movie_id, last_minute, ended FROM viewings
+(SELECT false, movie_id, last_minute, ended FROM watch_sessions
  WHERE user_id = %(user_id)s AND ended >= %(since)s ORDER BY ended DESC LIMIT %(newest)s)
 ORDER BY at DESC, movie_id"""
 
@@ -54,9 +54,9 @@ ORDER BY at DESC, movie_id"""
 # as a rating does.
 _POPULAR = """
 WITH activity AS (
-    SELECT time, movie_id, lines / 100.0 AS weight FROM film_watches_per_hour
+    SELECT time, movie_id, lines / 100.0 AS weight FROM movie_watches_per_hour
     UNION ALL
-    SELECT time, movie_id, ratings FROM film_ratings_per_day
+    SELECT time, movie_id, ratings FROM movie_ratings_per_day
 ), newest AS (SELECT max(time) AS time FROM activity)
 SELECT movie_id,
        sum(weight * power(0.5, extract(epoch FROM newest.time - activity.time) / 604800.0))::double precision
@@ -69,15 +69,15 @@ _RATINGS_UNTIL = """
 SELECT user_id, movie_id, rating, time FROM ratings WHERE time < %s
 ORDER BY time, stream, partition, "offset\""""
 
-_VIEWINGS_UNTIL = """
-SELECT user_id, movie_id, last_minute, started FROM viewings WHERE started < %s
+_WATCH_SESSIONS_UNTIL = """
+SELECT user_id, movie_id, last_minute, started FROM watch_sessions WHERE started < %s
 ORDER BY started, user_id, movie_id"""
 
 
 def user_history(database: Database, user_id: str, since: datetime | None, deadline_ms: int) -> History:
     """What ``user_id`` rated and watched at or after ``since`` (None: ever), within ``deadline_ms``.
 
-    At most the newest thousand of each; of a film that was rated twice the newer rating. Raises
+    At most the newest thousand of each; of a movie that was rated twice the newer rating. Raises
     DatabaseUnavailable when the deadline passes.
     """
     parameters = {"user_id": user_id, "since": since or "-infinity", "newest": _NEWEST}
@@ -92,7 +92,7 @@ def user_history(database: Database, user_id: str, since: datetime | None, deadl
 
 
 def popular_movies(database: Database, limit: int, deadline_ms: int = 5_000) -> list[tuple[str, float]]:
-    """The ``limit`` films most watched and rated of late, best first, with a score above 0."""
+    """The ``limit`` movies most watched and rated of late, best first, with a score above 0."""
     rows = database.read(_POPULAR, (limit,), deadline_ms=deadline_ms)
     return [(movie_id, score) for movie_id, score in rows]
 
@@ -105,9 +105,9 @@ def ratings_until(database: Database, until: datetime) -> Iterator[tuple[str, st
     yield from _streamed(database, _RATINGS_UNTIL, until)
 
 
-def viewings_until(database: Database, until: datetime) -> Iterator[tuple[str, str, int, datetime]]:
-    """Every viewing that began before ``until`` as (user_id, movie_id, last_minute, started)."""
-    yield from _streamed(database, _VIEWINGS_UNTIL, until)
+def watch_sessions_until(database: Database, until: datetime) -> Iterator[tuple[str, str, int, datetime]]:
+    """Every watch session that began before ``until`` as (user_id, movie_id, last_minute, started)."""
+    yield from _streamed(database, _WATCH_SESSIONS_UNTIL, until)
 
 
 def _streamed(database: Database, query: str, until: datetime) -> Iterator[tuple[str, str, int, datetime]]:

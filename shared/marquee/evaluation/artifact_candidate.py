@@ -32,7 +32,7 @@ class _InMemory:
 def load_candidate(store: ObjectStore, version: str, dataset: Dataset) -> Candidate:
     """The artifact ``version``, by the row numbers of ``dataset``.
 
-    A user whom it does not know has the prior's mean and is ranked by popularity; a film that it does not
+    A user whom it does not know has the prior's mean and is ranked by popularity; an item that it does not
     know has no bias and no vector, and comes last. Raises as ``artifact.read_items``.
     """
     stored = _Stored(store, version, dataset)
@@ -44,7 +44,7 @@ class _Stored:
         self._side: ItemFactors = read_items(store, version)
         self._users = UserStore(_InMemory(store), self._side.manifest)
         self._dataset = dataset
-        # By the dataset's rows: the row of the artifact; for an unknown film the one after its last.
+        # By the dataset's rows: the row of the artifact; for an unknown item the one after its last.
         nothing = len(self._side.movie_ids)
         self._rows = np.array([self._side.items.get(m, nothing) for m in dataset.movie_ids])
         self._biases = np.append(self._side.item_biases, np.float32(0))

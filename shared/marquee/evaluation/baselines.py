@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """``rate(users, items)`` gives a rating for each pair, ``score(users)`` one number a film for each user
+    """``rate(users, items)`` gives a rating for each pair, ``score(users)`` one number an item for each user
     [len(users), n_items], greater is better. Either may be missing."""
 
     name: str
@@ -56,7 +56,7 @@ def popularity_baseline(model: TrainedModel) -> Candidate:
 
 
 def bias_baseline(dataset: Dataset, *, shrinkage: float = biases.SHRINKAGE) -> Candidate:
-    """Mean, user bias and film bias, by :func:`marquee.models.biases.of`."""
+    """Mean, user bias and item bias, by :func:`marquee.models.biases.of`."""
     found = biases.fit_biases(dataset, shrinkage=shrinkage)
 
     def rate(users: Ints, items: Ints) -> Floats:

@@ -10,7 +10,7 @@ Flags = NDArray[np.bool_]
 
 
 def top(scores: Floats, seen: Flags, length: int) -> NDArray[np.int64]:
-    """The ``length`` best unseen films of each user, best first: [n_users, length]. Ties: the lower row."""
+    """The ``length`` best unseen items of each user, best first: [n_users, length]. Ties: the lower row."""
     ranked: NDArray[np.int64] = np.argsort(np.where(seen, np.inf, -scores), axis=1, kind="stable")
     return ranked[:, :length]
 
@@ -18,7 +18,7 @@ def top(scores: Floats, seen: Flags, length: int) -> NDArray[np.int64]:
 def ndcg(hits: Flags, n_relevant: NDArray[np.int64]) -> Floats:
     """Normalised discounted cumulative gain of each user (Järvelin and Kekäläinen, 2002).
 
-    ``hits`` [n_users, k]: whether the film at that place is relevant. ``n_relevant`` [n_users], above 0.
+    ``hits`` [n_users, k]: whether the item at that place is relevant. ``n_relevant`` [n_users], above 0.
     """
     discounts = 1 / np.log2(np.arange(hits.shape[1]) + 2)
     ideal = np.cumsum(discounts)[np.minimum(n_relevant, hits.shape[1]) - 1]
@@ -27,6 +27,6 @@ def ndcg(hits: Flags, n_relevant: NDArray[np.int64]) -> Floats:
 
 
 def recall(hits: Flags, n_relevant: NDArray[np.int64]) -> Floats:
-    """The share of each user's relevant films that are among the ``k`` shown."""
+    """The share of each user's relevant items that are among the ``k`` shown."""
     shares: Floats = hits.sum(1) / n_relevant
     return shares

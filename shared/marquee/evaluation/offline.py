@@ -49,7 +49,7 @@ def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: 
     """``model``, trained on ``split.train``, and the baselines on ``split.test``.
 
     ``data``: the SHA-256 of the dataset that was split. Ratings: every test rating. Ranking: users who like
-    a film in the test (``artifacts.evidence.LIKED``); all films that they have not seen are ranked.
+    an item in the test (``artifacts.evidence.LIKED``); all items that they have not seen are ranked.
     """
     candidates = [model_candidate(model), popularity_baseline(model), bias_baseline(split.train)]
     asked = np.unique(split.test.users)
@@ -110,8 +110,8 @@ def errors_by_user(candidate: Candidate, test: Interactions) -> tuple[Floats, Fl
 
 
 class Ranking(NamedTuple):
-    """Of each user who likes a film of the test: his row, the films shown to him, best first, [n, 20], which
-    of them he likes [n, 20], and how many films of the test he likes in all [n]."""
+    """Of each user who likes an item of the test: his row, the items shown to him, best first, [n, 20], which
+    of them he likes [n, 20], and how many items of the test he likes in all [n]."""
 
     users: NDArray[np.int64]
     shown: NDArray[np.int64]
@@ -120,13 +120,13 @@ class Ranking(NamedTuple):
 
 
 def ranking(candidate: Candidate, split: Split) -> Ranking:
-    """What ``candidate`` would show to each user who likes a film of the test; films seen are left out."""
+    """What ``candidate`` would show to each user who likes an item of the test; items seen are left out."""
     assert candidate.score
     liked = split.test.where(split.test.values >= like_threshold(split.train))
     parts = []
     for users in _chunks(np.unique(liked.users)):
         relevant = _matrix(users, [liked], split.train)
-        seen = _matrix(users, [split.train.ratings, split.train.viewings], split.train)
+        seen = _matrix(users, [split.train.ratings, split.train.watch_sessions], split.train)
         best = metrics.top(candidate.score(users), seen, max(CUTOFFS))
         parts.append((users, best, np.take_along_axis(relevant, best, axis=1), relevant.sum(1)))
     if not parts:
@@ -136,7 +136,7 @@ def ranking(candidate: Candidate, split: Split) -> Ranking:
 
 
 def ranking_by_user(candidate: Candidate, split: Split) -> dict[str, Floats]:
-    """NDCG and recall at each of :data:`CUTOFFS`, of each user who likes a film of the test."""
+    """NDCG and recall at each of :data:`CUTOFFS`, of each user who likes an item of the test."""
     return by_user(ranking(candidate, split))
 
 

@@ -72,7 +72,7 @@ def compare_rmse(
 def compare_ndcg(
     ours: Candidate, theirs: Candidate, split: Split, gate: GateParams, params: EvaluationParams, seed: int
 ) -> PairedComparison:
-    """The rankings for the users who like a film of ``split.test``; more is better."""
+    """The rankings for the users who like an item of ``split.test``; more is better."""
     mine, other = (ranking_by_user(c, split)[NDCG] for c in (ours, theirs))
     return paired_bootstrap(NDCG, theirs.name, (mine, other), np.ones(len(mine)), gate, params, seed)
 

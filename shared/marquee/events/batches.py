@@ -80,7 +80,7 @@ class StreamBatch(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ImpressionMovie(msgspec.Struct, frozen=True):
-    """One film of a list: what it was ranked by, what the user was predicted to rate it, and the
+    """One movie of a list: what it was ranked by, what the user was predicted to rate it, and the
     probability with which it was shown in this place."""
 
     movie_id: str
@@ -90,7 +90,7 @@ class ImpressionMovie(msgspec.Struct, frozen=True):
 
 
 class Impression(msgspec.Struct, frozen=True):
-    """One list that was served, best film first."""
+    """One list that was served, best movie first."""
 
     id: str
     time: datetime
@@ -99,7 +99,7 @@ class Impression(msgspec.Struct, frozen=True):
     model_version: str
     release: int
     tier: str
-    films: tuple[ImpressionMovie, ...]
+    movies: tuple[ImpressionMovie, ...]
 
 
 class ImpressionBatch(msgspec.Struct, frozen=True):

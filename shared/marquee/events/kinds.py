@@ -12,7 +12,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One minute of one film was watched; ``minute`` counts from 0."""
+    """One minute of one movie was watched; ``minute`` counts from 0."""
 
     time: datetime
     user_id: str
@@ -22,7 +22,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """A film was rated, from 1 to the top of the scale."""
+    """A movie was rated, from 1 to the top of the scale."""
 
     time: datetime
     user_id: str

@@ -57,7 +57,7 @@ _EACH_WATCH = re.compile(
     rf",({_USER_ID}),{_WATCH}({_MOVIE_ID})/({_MINUTE})\.mpg|.*)$"
 )
 WatchFields = tuple[str, str, str, str, str]
-"""Minute (local), the rest of the time, user_id, movie_id, the film's minute; all empty where it is no watch."""
+"""Minute (local), the rest of the time, user_id, movie_id, the movie's minute; all empty where it is no watch."""
 _NO_WATCH: WatchFields = ("", "", "", "", "")
 
 _is_time = re.compile(_TIME).fullmatch

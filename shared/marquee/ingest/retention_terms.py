@@ -1,4 +1,4 @@
-"""What is done by the clock: viewings that are still to be folded, raw rows past their terms."""
+"""What is done by the clock: watch sessions that are still to be folded, raw rows past their terms."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Writing what arrived: one batch is one transaction, and writing it twice changes nothing.
 
 A writer first takes its partition's entry of the ledger, so that overlapping batches wait for each other. All
-take the tables in the same order and the viewings, which partitions share, in the order of their keys: nobody
+take the tables in the same order and the watch_sessions, which partitions share, in the order of their keys: nobody
 waits in a circle. Almost every line is a watch; those go in by COPY.
 """
 
@@ -45,7 +45,7 @@ FROM unnest(%s::timestamptz[], %s::bigint[], %s::text[], %s::text[], %s::smallin
      AS line (time, "offset", user_id, movie_id, rating)
 ON CONFLICT DO NOTHING"""
 
-# An array of arrays would have to be rectangular, so the films of an answer travel joined.
+# An array of arrays would have to be rectangular, so the movies of an answer travel joined.
 _REQUESTS = """
 INSERT INTO recommendation_requests
        (time, stream, partition, "offset", user_id, server, status, movie_ids, result, response_ms)
@@ -68,7 +68,7 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bytea[])
 ON CONFLICT DO NOTHING"""
 
 _IMPRESSIONS = """
-INSERT INTO impressions (time, id, user_id, arm, model_version, release, tier, films)
+INSERT INTO impressions (time, id, user_id, arm, model_version, release, tier, movies)
 SELECT * FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::integer[],
                      %s::text[], %s::jsonb[])
 ON CONFLICT DO NOTHING"""
@@ -201,7 +201,7 @@ def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts
         pg_arrays.text_array([row.model_version for row in rows]),
         pg_arrays.number_array([row.release for row in rows]),
         pg_arrays.text_array([row.tier for row in rows]),
-        pg_arrays.text_array([msgspec.json.encode(row.films).decode() for row in rows]),
+        pg_arrays.text_array([msgspec.json.encode(row.movies).decode() for row in rows]),
     )
     with database.transaction() as cursor:
         return WriteCounts(impressions=_execute(cursor, _IMPRESSIONS, literals))

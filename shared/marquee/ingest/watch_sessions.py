@@ -1,8 +1,8 @@
-"""The fold of watch lines into viewings: incremental, and idempotent by least and greatest.
+"""The fold of watch lines into watch sessions: incremental, and idempotent by least and greatest.
 
-A customer who watches sends a line a minute, so one batch holds few lines of one viewing. While the stream is
+A customer who watches sends a line a minute, so one batch holds few lines of one watch session. While the stream is
 followed closely that hardly matters: each batch is folded as it is written. When many lines are behind, they are
-folded together, one update a viewing for many of its lines: an update costs several times what a line does.
+folded together, one update a watch session for many of its lines: an update costs several times what a line does.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ MAX_UNAGGREGATED = 1_000_000
 MAX_UNAGGREGATED_S = 20.0
 
 # The planner may know nothing yet of rows that were written a moment ago. The lines go through a hash table of their
-# viewings, which costs half of what sorting them does; only the viewings are sorted, byte by byte.
+# watch sessions, which costs half of what sorting them does; only the watch sessions are sorted, byte by byte.
 _PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL work_mem = '64MB'"
 
 _FOLD = """
-INSERT INTO viewings AS old (user_id, movie_id, started, ended, first_minute, last_minute)
+INSERT INTO watch_sessions AS old (user_id, movie_id, started, ended, first_minute, last_minute)
 SELECT user_id, movie_id, min(time), max(time), min(minute), max(minute)
 FROM watches WHERE stream = %s AND partition = %s AND ({spans})
 GROUP BY user_id, movie_id ORDER BY user_id COLLATE "C", movie_id COLLATE "C"
@@ -45,7 +45,7 @@ def aggregate_when_due(cursor: Any, entry: WrittenOffsets, lines: int, watches: 
 
 
 def aggregate(cursor: Any, stream: int, partition: int, ranges: Ranges) -> None:
-    """Fold the watches of these offsets into their viewings."""
+    """Fold the watches of these offsets into their watch sessions."""
     spans = " OR ".join(f'("offset" >= {first:d} AND "offset" < {after:d})' for first, after in ranges)
     cursor.execute(_PLAN)
     cursor.execute(_FOLD.format(spans=spans), (stream, partition))

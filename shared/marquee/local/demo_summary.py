@@ -36,7 +36,7 @@ class DemoOutcome:
                     status == "0"
                 )
         if self.report.unusable_answers:
-            yield f"{self.report.unusable_answers:,} answers were no list of films"
+            yield f"{self.report.unusable_answers:,} answers were no list of movies"
         yield from self._retrains()
 
     def _lines(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What of a rating is the user's and the film's own, without any interaction of the two."""
+"""What of a rating is the user's and the item's own, without any interaction of the two."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Biases:
 
 
 def fit_biases(dataset: Dataset, *, shrinkage: float = SHRINKAGE, rounds: int = 10) -> Biases:
-    """By alternating ridge regression; ``shrinkage``: ratings at zero added to each user and film."""
+    """By alternating ridge regression; ``shrinkage``: ratings at zero added to each user and item."""
     ratings, mean = dataset.ratings, float(dataset.ratings.values.mean())
     of_user, of_item = np.zeros(dataset.n_users), np.zeros(dataset.n_items)
     n_of_user = np.bincount(ratings.users, minlength=dataset.n_users) + shrinkage

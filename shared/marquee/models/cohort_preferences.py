@@ -19,8 +19,8 @@ gender and occupation, which are added up as if they had nothing to do with one 
 300 the lists are worse than the popular one, and with this better: docs/models.md shows both, on cuts in time."""
 
 LIKED = 1.0
-"""The logarithm of how much likelier a film of a genre is for who says that he likes it. Not learnt: no data
-set that we have holds both the words and the viewings."""
+"""The logarithm of how much likelier an item of a genre is for who says that he likes it. Not learnt: no data
+set that we have holds both the words and the watch sessions."""
 
 
 def with_cohorts(
@@ -38,7 +38,7 @@ def with_cohorts(
 def _demographic(
     model: TrainedModel, facts: SideInformation, shrunk_by: float
 ) -> dict[str, NDArray[np.float64]]:
-    """The logarithm of each group's preference for each film over everybody's."""
+    """The logarithm of each group's preference for each item over everybody's."""
     h, n_items = model.histories, len(model.movie_ids)
     everybody = np.bincount(h.items, h.weights, n_items)
     if not everybody.any():
@@ -66,12 +66,12 @@ def _members(model: TrainedModel, facts: SideInformation) -> dict[str, list[int]
 
 
 def _genres(model: TrainedModel, facts: SideInformation) -> dict[str, NDArray[np.float64]]:
-    films: defaultdict[str, list[int]] = defaultdict(list)
+    items_of: defaultdict[str, list[int]] = defaultdict(list)
     for item, movie_id in enumerate(model.movie_ids):
-        for name in _split(facts.films.get(movie_id, {}).get("genres", "")):
-            films[genre(name)].append(item)
-    found = {name: np.zeros(len(model.movie_ids)) for name in films}
-    for name, items in films.items():
+        for name in _split(facts.movies.get(movie_id, {}).get("genres", "")):
+            items_of[genre(name)].append(item)
+    found = {name: np.zeros(len(model.movie_ids)) for name in items_of}
+    for name, items in items_of.items():
         found[name][items] = LIKED
     return found
 

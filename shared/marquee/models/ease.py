@@ -1,18 +1,18 @@
-"""The ranking head: ``(sum of weight * V[j] over the user's films j) . W[i]``, learnt from the same weights.
+"""The ranking head: ``(sum of weight * V[j] over the user's items j) . W[i]``, learnt from the same weights.
 
-Linear in the history, so that it needs no stored user vector and a film watched a second ago counts at
+Linear in the history, so that it needs no stored user vector and an item watched a second ago counts at
 once. Two ways to it, both in closed form: an item-to-item regression cut to low rank where the catalogue is
 small enough for one dense inverse, PureSVD (Cremonesi, Koren and Turrin, 2010) above.
 
-The regression is EASE (Steck, 2019) with two changes. What a film says of a user and how right it would be to
-recommend it are two numbers, by rating (``evidence``), where EASE has one. And the ridge grows with a film's
-weight, as if films were dropped at random from the histories (Steck, 2020). It is cut by reduced-rank
+The regression is EASE (Steck, 2019) with two changes. What an item says of a user and how right it would be to
+recommend it are two numbers, by rating (``evidence``), where EASE has one. And the ridge grows with an item's
+weight, as if items were dropped at random from the histories (Steck, 2020). It is cut by reduced-rank
 regression (Izenman, 1975): to the directions in which its scores differ between users, and not to those of
 the matrix itself. NDCG@10 on fold 0 of MovieLens 100K: EASE .382, here .396 at full rank and .391 at rank 32.
 
-Neither knows of time, and on the newest slice both lose to what is popular of late. So each film's score is
+Neither knows of time, and on the newest slice both lose to what is popular of late. So each item's score is
 multiplied by how much more popular it is of late than it ever was, and its share of late is added for
-each film of the history: one column of both sides, V constant.
+each item of the history: one column of both sides, V constant.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Floats = NDArray[np.float64]
 
 
 class EaseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``rank`` of the head, all columns counted. Of the regression: ``ridge``, ``dropout`` (the part of a film's
-    squared weight that is added to its ridge) and ``dense_max_films``, the largest catalogue for it.
-    ``pure_svd_rank``: for larger ones. ``trend``: the power of a film's growth in popularity by which its score is
+    """``rank`` of the head, all columns counted. Of the regression: ``ridge``, ``dropout`` (the part of an item's
+    squared weight that is added to its ridge) and ``dense_max_items``, the largest catalogue for it.
+    ``pure_svd_rank``: for larger ones. ``trend``: the power of an item's growth in popularity by which its score is
     multiplied; ``popular``: how many times its share of late is added. 0 switches either off."""
 
     rank: int
     ridge: float
     dropout: float
-    dense_max_films: int
+    dense_max_items: int
     pure_svd_rank: int
     trend: float
     popular: float
@@ -66,7 +66,7 @@ def fit_ease(
     history = csr_array((evidence.weights, where), shape=shape)
     late = params.popular * popularity.of_late[:, None] if params.popular else np.empty((shape[1], 0))
     rank = params.rank - late.shape[1]
-    if shape[1] <= params.dense_max_films:
+    if shape[1] <= params.dense_max_items:
         targets = csr_array((evidence.targets, where), shape=shape)
         head = reduced_rank(history, regression(history, targets, params.ridge, params.dropout), rank, seed)
     else:
@@ -81,7 +81,7 @@ def fit_ease(
 def regression(history: csr_array, targets: csr_array, ridge: float, dropout: float = 0.0) -> Floats:
     """The item-to-item weights B [n_items, n_items] of ``history @ B`` ~ ``targets``, in closed form.
 
-    Its diagonal is 0: a film never recommends itself. ``targets`` equal to ``history`` and no ``dropout``: EASE.
+    Its diagonal is 0: an item never recommends itself. ``targets`` equal to ``history`` and no ``dropout``: EASE.
     """
     gram = (history.T @ history).toarray()
     gram[np.diag_indices_from(gram)] += ridge + dropout * np.diag(gram)

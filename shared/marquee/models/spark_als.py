@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 class SparkParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``master``: the cluster's URL, or ``local[n]``. ``factors``, ``iterations``, ``regularisation`` of ALS;
-    ``blocks``: pieces into which users and films are cut, each held by one worker. ``config``: more of Spark's own
+    ``blocks``: pieces into which users and items are cut, each held by one worker. ``config``: more of Spark's own
     settings, by their names."""
 
     master: str

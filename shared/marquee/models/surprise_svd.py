@@ -73,7 +73,7 @@ def factorisation(algorithm: surprise.SVD) -> MatrixFactorization:
 
 
 def fit_svdpp(dataset: Dataset, seed: int) -> MatrixFactorization:
-    """surprise's SVD++ with its defaults; what a user's films say of him is added to his vector once and for all."""
+    """surprise's SVD++ with its defaults; what a user's items say of him is added to his vector once and for all."""
     found = surprise.SVDpp(random_state=seed).fit(trainset(dataset))
     vectors = found.pu.copy()
     for user, rated in found.trainset.ur.items():

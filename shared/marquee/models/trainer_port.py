@@ -55,7 +55,7 @@ class UserPrior:
 class RatingFactors:
     """``mean + user_biases[u] + item_biases[i] + user_vectors[u] . item_vectors[i]``, by rows of a dataset.
 
-    A film that nobody rated has zeros. A user who rated nothing has the prior's mean.
+    An item that nobody rated has zeros. A user who rated nothing has the prior's mean.
     """
 
     mean: float

@@ -1,6 +1,6 @@
-"""What became of the films that were shown: begun within the watch window, minutes, ratings, by arm, tier and place.
+"""What became of the movies that were shown: begun within the watch window, minutes, ratings, by arm, tier and place.
 
-A film that is begun or rated counts once, for the last list that showed it to the user before. An hour of lists
+A movie that is begun or rated counts once, for the last list that showed it to the user before. An hour of lists
 is computed at every run while it is young, then hourly until its watch window is over and late lines are in.
 """
 
@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from marquee.db.pool import Database
 
 WATCH_WINDOW = timedelta(hours=24)
-"""How long after a list a film counts as begun because of it."""
+"""How long after a list a movie counts as begun because of it."""
 LATE = timedelta(hours=2)
 """So long after its window an hour is computed for the last time."""
 YOUNG, OLDER_EVERY = timedelta(hours=3), timedelta(hours=1)
@@ -26,28 +26,28 @@ _ANY = "SELECT EXISTS (SELECT FROM impressions WHERE time >= %s AND time < %s)"
 _UPDATE = """
 WITH shown AS (
     SELECT arm, model_version, tier, position, count(*) AS shown
-    FROM impressions CROSS JOIN LATERAL generate_series(1, jsonb_array_length(films)) AS position
+    FROM impressions CROSS JOIN LATERAL generate_series(1, jsonb_array_length(movies)) AS position
     WHERE time >= %(hour)s AND time < %(hour_end)s GROUP BY 1, 2, 3, 4
 ), done AS (
     SELECT user_id, movie_id, started AS time, last_minute - first_minute + 1 AS minutes, NULL::int AS rating
-    FROM viewings WHERE started >= %(hour)s AND started < %(hour_end)s + %(window)s
+    FROM watch_sessions WHERE started >= %(hour)s AND started < %(hour_end)s + %(window)s
     UNION ALL
     SELECT user_id, movie_id, time, NULL, rating
     FROM ratings WHERE time >= %(hour)s AND time < %(hour_end)s + %(window)s
 ), outcomes AS (
-    SELECT i.arm, i.model_version, i.tier, film.position,
+    SELECT i.arm, i.model_version, i.tier, movie.position,
            count(minutes) AS watched, sum(minutes) AS minutes, count(rating) AS rated, sum(rating) AS rating_sum
     FROM done
     CROSS JOIN LATERAL (
-        SELECT time, arm, model_version, tier, films FROM impressions AS i
+        SELECT time, arm, model_version, tier, movies FROM impressions AS i
         WHERE i.user_id = done.user_id AND i.time <= done.time AND i.time > done.time - %(window)s
-          AND films @> jsonb_build_array(jsonb_build_object('movie_id', done.movie_id))
+          AND movies @> jsonb_build_array(jsonb_build_object('movie_id', done.movie_id))
         ORDER BY i.time DESC LIMIT 1
     ) AS i
     CROSS JOIN LATERAL (
-        SELECT position FROM jsonb_array_elements(i.films) WITH ORDINALITY AS f (film, position)
-        WHERE film ->> 'movie_id' = done.movie_id LIMIT 1
-    ) AS film
+        SELECT position FROM jsonb_array_elements(i.movies) WITH ORDINALITY AS f (movie, position)
+        WHERE movie ->> 'movie_id' = done.movie_id LIMIT 1
+    ) AS movie
     WHERE i.time >= %(hour)s AND i.time < %(hour_end)s
     GROUP BY 1, 2, 3, 4
 )

@@ -14,7 +14,7 @@ from marquee.monitoring.check_result import Check, Verdict, check_at_most
 
 WINDOW = timedelta(minutes=5)
 """What counts as one batch here."""
-LONGEST_FILM_MINUTES = 1_063
+LONGEST_MOVIE_MINUTES = 1_063
 """The highest minute that real logs have shown."""
 AHEAD = timedelta(minutes=5)
 """Clocks differ by less than this."""
@@ -67,7 +67,7 @@ def check_batches(database: Database, end: datetime, rating_max: int) -> list[Ch
         "since": end - WINDOW,
         "until": end,
         "rating_max": rating_max,
-        "longest": LONGEST_FILM_MINUTES,
+        "longest": LONGEST_MOVIE_MINUTES,
         "ahead": end + AHEAD,
     }
 

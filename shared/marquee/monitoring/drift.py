@@ -25,9 +25,9 @@ class DataProfile(msgspec.Struct, frozen=True):
     """A snapshot in a few numbers. ``shares``: of the ratings, by fifths of the scale; ``mean``: from 0 to 1."""
 
     ratings: int
-    viewings: int
+    watch_sessions: int
     users: int
-    films: int
+    movies: int
     newest: datetime
     mean: float
     shares: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Whether the world is still the one that the serving model has learnt from: drift, films, the model's age."""
+"""Whether the world is still the one that the serving model has learnt from: drift, movies, the model's age."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ CURRENT_WINDOW = timedelta(days=1)
 REFERENCE_WINDOW = timedelta(days=3)
 """What the model learnt last: so long before the newest event that it knows."""
 ENOUGH = 1_000
-"""Ratings, users or films seen: with fewer an index says more of chance than of the world."""
-FILM_BINS = 10
+"""Ratings, users or movies seen: with fewer an index says more of chance than of the world."""
+MOVIE_BINS = 10
 OLD_H, TOO_OLD_H = 36.0, 72.0
 """A model is made each night: it may be late once, but not twice."""
 DEADLINE_MS = 60_000
@@ -44,11 +44,11 @@ FROM (SELECT count(*) AS n FROM ratings WHERE time > %s AND time <= %s
       GROUP BY user_id, date_bin('1 day', time, %s)) AS user_days
 GROUP BY 1"""
 
-_FILMS = """
+_MOVIES = """
 SELECT movie_id, count(*)::int
 FROM (SELECT movie_id FROM ratings WHERE time > %(since)s AND time <= %(until)s
       UNION ALL
-      SELECT movie_id FROM viewings WHERE started > %(since)s AND started <= %(until)s) AS films
+      SELECT movie_id FROM watch_sessions WHERE started > %(since)s AND started <= %(until)s) AS movies
 GROUP BY movie_id"""
 
 _UNLEARNT = "SELECT min(time) FROM ratings WHERE time > %s AND time <= %s"
@@ -75,12 +75,12 @@ class DriftMonitor:
     def check(self, database: Database, side: ItemFactors, now: datetime) -> list[Check]:
         """All checks, as of ``now``."""
         then, since = self._of(database, side), now - CURRENT_WINDOW
-        films = _films(database, since, now)
+        movies = _movies(database, since, now)
         ratings, activity = _ratings(database, side, since, now), _activity(database, since, now)
         return [
             *_rating_drift(side, then.ratings, ratings),
             _index("drift.activity_psi", then.activity, activity, "users on days"),
-            *_film_drift(side, films),
+            *_movie_drift(side, movies),
             _age(database, side, now),
         ]
 
@@ -105,9 +105,9 @@ def _activity(database: Database, since: datetime, until: datetime) -> tuple[int
     return tuple(counts.get(bin_, 0) for bin_ in range(1, len(ACTIVITY_FROM) + 1))
 
 
-def _films(database: Database, since: datetime, until: datetime) -> dict[str, int]:
+def _movies(database: Database, since: datetime, until: datetime) -> dict[str, int]:
     parameters = {"since": since, "until": until}
-    return dict(database.read(_FILMS, parameters, deadline_ms=DEADLINE_MS))
+    return dict(database.read(_MOVIES, parameters, deadline_ms=DEADLINE_MS))
 
 
 def _rating_drift(side: ItemFactors, then: Sequence[int], now: Sequence[int]) -> list[Check]:
@@ -126,37 +126,37 @@ def _rating_drift(side: ItemFactors, then: Sequence[int], now: Sequence[int]) ->
     return [index, far]
 
 
-def _film_drift(side: ItemFactors, films: dict[str, int]) -> list[Check]:
-    """Films in tenths of the popularity that they had when the model was made, most popular first."""
-    seen, name = sum(films.values()), "films.unknown_rate"
+def _movie_drift(side: ItemFactors, movies: dict[str, int]) -> list[Check]:
+    """Movies in tenths of the popularity that they had when the model was made, most popular first."""
+    seen, name = sum(movies.values()), "movies.unknown_rate"
     if seen < ENOUGH:
-        detail = _too_few(seen, "films rated or begun")
+        detail = _too_few(seen, "movies rated or begun")
         return [
             Check(name, None, "share", detail=detail),
-            Check("drift.film_psi", None, "PSI", detail=detail),
+            Check("drift.movie_psi", None, "PSI", detail=detail),
         ]
-    known = {side.items[film]: count for film, count in films.items() if film in side.items}
+    known = {side.items[movie]: count for movie, count in movies.items() if movie in side.items}
     unknown = 1 - sum(known.values()) / seen
     tenths, expected = _tenths(side.popularity)
-    now = np.zeros(FILM_BINS, int)
+    now = np.zeros(MOVIE_BINS, int)
     np.add.at(now, tenths[list(known)], list(known.values()))
-    # What the model knows of the films is known well: its own sampling adds nothing.
+    # What the model knows of the movies is known well: its own sampling adds nothing.
     return [
         check_at_most(
-            name, unknown, "share", usual=0.02, bad=0.1, detail=f"of {seen:,} films rated or begun"
+            name, unknown, "share", usual=0.02, bad=0.1, detail=f"of {seen:,} movies rated or begun"
         ),
-        _index_of_shares("drift.film_psi", expected, 10**9, now.tolist(), "films rated or begun"),
+        _index_of_shares("drift.movie_psi", expected, 10**9, now.tolist(), "movies rated or begun"),
     ]
 
 
 def _tenths(popularity: NDArray[np.floating]) -> tuple[NDArray[np.int64], tuple[float, ...]]:
-    """The tenth of each film, [n_items], and how much popularity is in each tenth."""
+    """The tenth of each movie, [n_items], and how much popularity is in each tenth."""
     order = np.argsort(-popularity, kind="stable")
     share = popularity[order].astype(float) / popularity.sum(dtype=float)
     before = np.cumsum(share) - share
     tenths = np.empty(len(popularity), int)
-    tenths[order] = np.minimum((before * FILM_BINS).astype(int), FILM_BINS - 1)
-    return tenths, tuple(np.bincount(tenths[order], share, FILM_BINS).tolist())
+    tenths[order] = np.minimum((before * MOVIE_BINS).astype(int), MOVIE_BINS - 1)
+    return tenths, tuple(np.bincount(tenths[order], share, MOVIE_BINS).tolist())
 
 
 def _age(database: Database, side: ItemFactors, now: datetime) -> Check:

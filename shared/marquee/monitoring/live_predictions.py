@@ -56,11 +56,11 @@ FROM unnest(%(n)s::int[], %(user)s::text[], %(movie)s::text[], %(time)s::timesta
      AS r (n, user_id, movie_id, time)
 CROSS JOIN LATERAL (
     SELECT id, i.time, arm, model_version, release, tier,
-           (jsonb_path_query_first(films, '$[*] ? (@.movie_id == $film).rating',
-                                   jsonb_build_object('film', r.movie_id)) #>> '{}')::float8 AS rating
+           (jsonb_path_query_first(movies, '$[*] ? (@.movie_id == $movie).rating',
+                                   jsonb_build_object('movie', r.movie_id)) #>> '{}')::float8 AS rating
     FROM impressions AS i
     WHERE i.user_id = r.user_id AND i.time < r.time AND i.time >= r.time - %(within)s
-      AND films @> jsonb_build_array(jsonb_build_object('movie_id', r.movie_id))
+      AND movies @> jsonb_build_array(jsonb_build_object('movie_id', r.movie_id))
     ORDER BY i.time DESC LIMIT 1
 ) AS i
 WHERE i.rating IS NOT NULL"""
@@ -178,7 +178,7 @@ class LivePredictions:
         return found
 
     def _shown(self, database: Database, page: Sequence[LiveRating]) -> dict[int, ShownPrediction]:
-        """The newest list before each rating that showed the user the film and rated it, by the rating's place."""
+        """The newest list before each rating that showed the user the movie and rated it, by the rating's place."""
         parameters = {
             "n": list(range(len(page))),
             "user": [rated.user_id for rated in page],

@@ -30,8 +30,8 @@ READERS = 8
 """Threads that read users' records: each costs two ways to the object store, and nothing else."""
 
 IMPRESSION, COMPUTED = "impression", "computed"
-NO_RELEASE, NO_MODEL, UNKNOWN_FILM = "no release yet", "no model that was trained before", "unknown film"
-RATED_BEFORE = "the user had rated the film before"
+NO_RELEASE, NO_MODEL, UNKNOWN_MOVIE = "no release yet", "no model that was trained before", "unknown movie"
+RATED_BEFORE = "the user had rated the movie before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class LiveRating:
 
 @dataclass(frozen=True, slots=True)
 class ShownPrediction:
-    """The newest list before the rating that showed the user the film, with its prediction."""
+    """The newest list before the rating that showed the user the movie, with its prediction."""
 
     id: str
     time: datetime
@@ -110,7 +110,7 @@ class Predictor:
     ) -> Prediction:
         """``earlier``: what the user rated, newest first; what is not older than the moment of the prediction is
         left out of it."""
-        if any(film.movie_id == rated.movie_id and film.time < rated.time for film in earlier):
+        if any(movie.movie_id == rated.movie_id and movie.time < rated.time for movie in earlier):
             return Prediction(reason=RATED_BEFORE)  # The answer was known, perhaps learnt from.
         if shown is not None:
             engine = self._engine(shown.version)
@@ -126,7 +126,7 @@ class Predictor:
             return Prediction(reason=NO_MODEL)
         item = engine.side.items.get(rated.movie_id)
         if item is None:
-            return Prediction(arm=arm, version=engine.version, release=release.number, reason=UNKNOWN_FILM)
+            return Prediction(arm=arm, version=engine.version, release=release.number, reason=UNKNOWN_MOVIE)
         profile = _profile(engine, rated.user_id, earlier, rated.time)
         if not np.isnan(profile.ratings[profile.items == item]).all():
             return Prediction(arm=arm, version=engine.version, release=release.number, reason=RATED_BEFORE)
@@ -194,7 +194,7 @@ def _profile(engine: Engine, user_id: str, earlier: Sequence[RatedMovie], time: 
     if not found:
         record = engine.read_record(user_id)
     return build_user_state(
-        engine.side, record, History(tuple(film for film in earlier if film.time < time), ())
+        engine.side, record, History(tuple(movie for movie in earlier if movie.time < time), ())
     )
 
 

@@ -1,4 +1,4 @@
-"""The two linear heads: one rates films, one ranks them."""
+"""The two linear heads: one rates movies, one ranks them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ItemFactors(msgspec.Struct, frozen=True, eq=False):
 def predict_ratings(
     side: ItemFactors, vector: Floats, bias: float, rows: Sequence[int] | slice = _ALL
 ) -> Floats:
-    """The predicted rating of every film, [n_items], or of those in ``rows``; not clipped to the scale."""
+    """The predicted rating of every movie, [n_items], or of those in ``rows``; not clipped to the scale."""
     ratings: Floats = side.item_vectors[rows] @ vector
     ratings += side.item_biases[rows]
     ratings += np.float32(side.manifest.mean + bias)
@@ -45,15 +45,15 @@ def predict_ratings(
 
 
 def query_vector(side: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
-    """What the ranking head makes of a history, [r]: a film's score is its vector's product with this.
+    """What the ranking head makes of a history, [r]: a movie's score is its vector's product with this.
 
-    A film watched a second ago counts at once: nothing stored of the user is needed.
+    A movie watched a second ago counts at once: nothing stored of the user is needed.
     """
     found: Floats = weights @ side.rank_history.take(items, axis=0)
     return found
 
 
 def ranking_scores(side: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
-    """The ranking score of every film, [n_items], for a user who has seen ``items``."""
+    """The ranking score of every movie, [n_items], for a user who has seen ``items``."""
     scores: Floats = side.rank_items @ query_vector(side, items, weights)
     return scores

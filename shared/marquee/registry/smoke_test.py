@@ -30,7 +30,7 @@ def smoke_test(side: ItemFactors, users: UserStore) -> None:
     records = [_found(side, users, case) for case in cases]
     for case, user in zip(cases, records, strict=True):
         _check_ratings(side, case, user)
-    # All at once: to read every film's vector takes longer than to multiply it.
+    # All at once: to read every movie's vector takes longer than to multiply it.
     tastes = [query_vector(side, user.items, user.weights) for user in records]
     scores = np.stack(tastes) @ side.rank_items.T if tastes else ()
     for case, own in zip(cases, scores, strict=True):
@@ -74,12 +74,12 @@ def _check_top(side: ItemFactors, case: SmokeCase, scores: Floats) -> None:
             raise _wrong(side, case, f"has score {found:.5f} for {movie_id}, not {expected:.5f}")
     least = min((score for _, score in case.top), default=-np.inf)
     if int(np.count_nonzero(scores > least + tolerance)) >= max(len(case.top), 1):
-        raise _wrong(side, case, "is recommended other films")
+        raise _wrong(side, case, "is recommended other movies")
 
 
 def _row(side: ItemFactors, case: SmokeCase, movie_id: str) -> int:
     if movie_id not in side.items:
-        raise _wrong(side, case, f"needs the film {movie_id}, which is not there")
+        raise _wrong(side, case, f"needs the movie {movie_id}, which is not there")
     return side.items[movie_id]
 
 

@@ -14,12 +14,12 @@ from marquee.scoring.arrays import Floats, check_array, item_shapes, no_cohorts
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """Every user's films, one user after the other: user ``u`` has rows ``indptr[u]:indptr[u + 1]``."""
+    """Every user's movies, one user after the other: user ``u`` has rows ``indptr[u]:indptr[u + 1]``."""
 
     indptr: NDArray[np.int64]  # [n_users + 1]
     items: NDArray[np.uint32]  # [n] rows of the item side
-    ratings: Floats  # [n]; NaN where the film was watched and not rated
-    weights: Floats  # [n] how much the film counts for the ranking head
+    ratings: Floats  # [n]; NaN where the movie was watched and not rated
+    weights: Floats  # [n] how much the movie counts for the ranking head
 
     @classmethod
     def of(
@@ -45,10 +45,10 @@ class Histories:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """Two linear heads over ``n_items`` films, and what is known of ``n_users`` users.
+    """Two linear heads over ``n_items`` movies, and what is known of ``n_users`` users.
 
     Rating: ``mean + user_biases[u] + item_biases[i] + user_vectors[u] . item_vectors[i]``.
-    Ranking: ``(sum of weight * rank_history[j] over the user's films j) . rank_items[i]``.
+    Ranking: ``(sum of weight * rank_history[j] over the user's movies j) . rank_items[i]``.
     A user is folded in from the Gaussian prior of ``theta = [vector, bias]``, of length k + 1.
     """
 
@@ -82,7 +82,7 @@ class TrainedModel:
         self._check_scalars()
         self._check_histories()
         if len(set(self.movie_ids)) != len(self.movie_ids) or not self.movie_ids or "" in self.movie_ids:
-            raise ArtifactRefused("movie_ids should hold at least one film, none of them empty or twice")
+            raise ArtifactRefused("movie_ids should hold at least one movie, none of them empty or twice")
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         n_users, n_items, k = len(self.user_ids), len(self.movie_ids), self.item_vectors.shape[-1]
@@ -109,6 +109,6 @@ class TrainedModel:
         if len(h.indptr) != n_users + 1 or lengths != {ends[-1]} or ends[0] or (np.diff(h.indptr) < 0).any():
             raise ArtifactRefused(f"histories should cover {n_users} users with rows that follow each other")
         if len(h.items) and int(h.items.max()) >= len(self.movie_ids):
-            raise ArtifactRefused("histories name films that are not in movie_ids")
+            raise ArtifactRefused("histories name movies that are not in movie_ids")
         if not np.isfinite(h.weights).all() or np.isinf(h.ratings).any():
             raise ArtifactRefused("histories hold weights or ratings that are not finite")

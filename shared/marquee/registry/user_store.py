@@ -5,9 +5,9 @@
 
     u32 CRC-32 of what follows, begun with the bucket's number
     for each user of the bucket:
-        u32 bytes in the id, u32 films in the history, f4 bias, f4 vector[k]
+        u32 bytes in the id, u32 movies in the history (n), f4 bias, f4 vector[k]
         the id in UTF-8, filled with zeros to a multiple of 4
-        u32 items[films], f4 ratings[films] (NaN: watched, not rated), f4 weights[films]
+        u32 items[n], f4 ratings[n] (NaN: watched, not rated), f4 weights[n]
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class UserRecord(msgspec.Struct, frozen=True):
     bias: float
     vector: Floats  # [k]
     items: NDArray[np.uint32]  # [n] rows of the item side
-    ratings: Floats  # [n]; NaN where the film was watched and not rated
+    ratings: Floats  # [n]; NaN where the movie was watched and not rated
     weights: Floats  # [n] for the ranking head
 
 
@@ -79,9 +79,9 @@ class UserStore:
         block = self._block(bucket)
         wanted = user_id.encode()
         try:
-            for record_id, start, films in _records(block, self._manifest.k):
+            for record_id, start, count in _records(block, self._manifest.k):
                 if record_id == wanted:
-                    return self._record(user_id, block, start, films)
+                    return self._record(user_id, block, start, count)
         except (struct.error, ValueError) as error:
             raise self._corrupt(bucket) from error
         return None
@@ -108,14 +108,14 @@ class UserStore:
             raise self._corrupt(bucket)
         return block[4:]
 
-    def _record(self, user_id: str, block: memoryview, start: int, films: int) -> UserRecord:
+    def _record(self, user_id: str, block: memoryview, start: int, count: int) -> UserRecord:
         k = self._manifest.k
         floats = np.frombuffer(block, "<f4", 1 + k, start + _HEADER.size)
         history = start + _HEADER.size + 4 * (1 + k) + _padded(len(user_id.encode()))
-        items = np.frombuffer(block, "<u4", films, history)
-        if films and int(items.max()) >= self._manifest.n_items:
-            raise ArtifactRefused(f"user {user_id} of {self._manifest.version} has films that do not exist")
-        ratings, weights = np.frombuffer(block, "<f4", 2 * films, history + 4 * films).reshape(2, films)
+        items = np.frombuffer(block, "<u4", count, history)
+        if count and int(items.max()) >= self._manifest.n_items:
+            raise ArtifactRefused(f"user {user_id} of {self._manifest.version} has movies that do not exist")
+        ratings, weights = np.frombuffer(block, "<f4", 2 * count, history + 4 * count).reshape(2, count)
         return UserRecord(user_id, float(floats[0]), floats[1:], items, ratings, weights)
 
     def _range(self, file: str, start: int, length: int) -> memoryview:
@@ -143,13 +143,13 @@ class UserStore:
 
 
 def _records(block: memoryview, k: int) -> Iterator[tuple[bytes, int, int]]:
-    """The id, the place and the number of films of each record."""
+    """The id, the place and the number of movies of each record."""
     start = 0
     while start < len(block):
-        id_bytes, films = _HEADER.unpack_from(block, start)
+        id_bytes, count = _HEADER.unpack_from(block, start)
         id_start = start + _HEADER.size + 4 * (1 + k)
-        yield bytes(block[id_start : id_start + id_bytes]), start, films
-        start = id_start + _padded(id_bytes) + 12 * films
+        yield bytes(block[id_start : id_start + id_bytes]), start, count
+        start = id_start + _padded(id_bytes) + 12 * count
 
 
 def _padded(size: int) -> int:

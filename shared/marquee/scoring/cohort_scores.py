@@ -33,12 +33,12 @@ def genre(name: str) -> str:
 
 
 def mix_cohorts(popularity: Floats, scores: Floats, weights: Sequence[float] | Floats) -> Floats:
-    """The score of every film [n_items] for whom only cohorts are known.
+    """The score of every item [n_items] for whom only cohorts are known.
 
     ``scores`` [n, n_items] and ``weights`` [n] of his cohorts. Popularity and preferences are multiplied, as
     logarithms: naive Bayes, as if cohorts were independent.
     """
-    floor = max(float(popularity.max()), 1.0) * 1e-9  # For films that nobody has seen yet.
+    floor = max(float(popularity.max()), 1.0) * 1e-9  # For items that nobody has seen yet.
     found: Floats = np.log(np.maximum(popularity, np.float32(floor)))
     found += np.asarray(weights, np.float32) @ scores
     return found

@@ -1,8 +1,8 @@
 """A user's vector and bias from his ratings, at request time.
 
 The user's ``theta = [p, b]`` has the Gaussian prior of the trained users, ``N(m, L^-1)``, and a rating
-of film i is ``mean + c_i + theta . [q_i, 1] + e``, ``e ~ N(0, 1/a)``. The posterior is Gaussian too, and
-its mean solves ``(L + a X'X) theta = L m + a X'y``, with rows ``[q_i, 1]`` in X and what mean and film
+of item i is ``mean + c_i + theta . [q_i, 1] + e``, ``e ~ N(0, 1/a)``. The posterior is Gaussian too, and
+its mean solves ``(L + a X'X) theta = L m + a X'y``, with rows ``[q_i, 1]`` in X and what mean and item
 bias leave of the ratings in y: ridge regression whose ridge was learnt. See Bishop, *Pattern Recognition
 and Machine Learning*, 3.3.1.
 """
@@ -50,7 +50,7 @@ class FoldIn:
     def user(self, items: NDArray[np.integer], ratings: NDArray[np.floating]) -> tuple[Vector, float]:
         """Return the posterior mean of the user's vector [k] and bias.
 
-        ``items`` and ``ratings`` [n], one entry a rated film. Without ratings it is the prior's mean.
+        ``items`` and ``ratings`` [n], one entry a rated item. Without ratings it is the prior's mean.
         """
         k = self._vectors.shape[1]
         if not len(items):

@@ -1,7 +1,7 @@
-"""How much a film in a user's history says of his taste: one rule, for training and for answering.
+"""How much an item in a user's history says of his taste: one rule, for training and for answering.
 
-The ranking head sums a row of its history side for each film of a user, times this weight. What a trainer
-puts into the histories and what an answer makes of a film watched a second ago have to be the same.
+The ranking head sums a row of its history side for each item of a user, times this weight. What a trainer
+puts into the histories and what an answer makes of an item watched a second ago have to be the same.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _WATCHED, _TRIED = 0.5, 0.1
 
 
 def interaction_weight(rating: float | None, last_minute: int | None, low: float, high: float) -> float:
-    """The weight, above 0, of a film that was rated from ``low`` to ``high``, or else watched.
+    """The weight, above 0, of an item that was rated from ``low`` to ``high``, or else watched.
 
-    A rating says more than the minutes do. A film that was chosen and not liked still says a little.
+    A rating says more than the minutes do. An item that was chosen and not liked still says a little.
     """
     if rating is not None:
         return between(_BY_RATING, rating, low, high)

@@ -1,8 +1,8 @@
-"""The few films among which the best ones must be, found by whole numbers of half the size.
+"""The few items among which the best ones must be, found by whole numbers of half the size.
 
 Vectors and taste are rounded to whole numbers, so that a sum of products is a whole number too, and exact.
 How far it can lie from the true score follows from what rounding took away (Cauchy and Schwarz), and is
-the same for all films: who is further below the n-th best than twice that cannot be among the n best.
+the same for all items: who is further below the n-th best than twice that cannot be among the n best.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 Floats: TypeAlias = "NDArray[np.float32]"
 Items: TypeAlias = "NDArray[np.intp]"
 
-_HIGHEST, _LOWEST = 32_760, -32_768  # Of 16 bits; the lowest stands for films that are left out.
-_LENGTH = math.sqrt(_HIGHEST)  # Of the longest film and of the taste, in units: rounding costs both alike.
+_HIGHEST, _LOWEST = 32_760, -32_768  # Of 16 bits; the lowest stands for items that are left out.
+_LENGTH = math.sqrt(_HIGHEST)  # Of the longest item and of the taste, in units: rounding costs both alike.
 _PER_GROUP = 64
 _MOST = (
-    8  # One film in so many, at the most: to look at more of them twice is no faster than the product of all.
+    8  # One item in so many, at the most: to look at more of them twice is no faster than the product of all.
 )
-_BLOCK = 4_096  # Films in one step of the making: their numbers stay in the cache.
+_BLOCK = 4_096  # Items in one step of the making: their numbers stay in the cache.
 _WORTHWHILE = (
     200_000  # Numbers in the catalogue's vectors; of fewer the product takes no longer than this does.
 )
 
 
 def build_quantized_topk(vectors: Floats, *, worthwhile: int = _WORTHWHILE) -> QuantizedTopK | None:
-    """A :class:`QuantizedTopK` over films' ``vectors`` [n_items, r], or None: for fewer than ``worthwhile`` numbers,
+    """A :class:`QuantizedTopK` over items' ``vectors`` [n_items, r], or None: for fewer than ``worthwhile`` numbers,
     or numbers that are too small or too large for it."""
     if vectors.size < worthwhile:
         return None
@@ -41,13 +41,13 @@ def build_quantized_topk(vectors: Floats, *, worthwhile: int = _WORTHWHILE) -> Q
 
 
 class QuantizedTopK:
-    """The films of ``vectors`` [n_items, r] in units of 1 / ``scale``. Safe to share between threads."""
+    """The items of ``vectors`` [n_items, r] in units of 1 / ``scale``. Safe to share between threads."""
 
     def __init__(self, vectors: Floats, scale: float) -> None:
         self._vectors = vectors
         n_items, r = vectors.shape
         self._groups = -(-n_items // _PER_GROUP)
-        # By factor, so that the processor adds up many films at a time.
+        # By factor, so that the processor adds up many items at a time.
         self._whole = np.zeros((r, self._groups * _PER_GROUP), np.int16)
         longest = error = 0.0
         for number, block in enumerate(_blocks(vectors)):
@@ -68,9 +68,9 @@ class QuantizedTopK:
         self._lock = threading.Lock()
 
     def best(self, taste: Floats, n: int, seen: NDArray[np.integer]) -> tuple[Items, Floats] | None:
-        """The ``n`` best films for ``taste`` [r] outside of ``seen``, best first, of equals the lower row first.
+        """The ``n`` best items for ``taste`` [r] outside of ``seen``, best first, of equals the lower row first.
 
-        Their rows and their scores, [n], in float32; the films are those of any order of summation. None where not
+        Their rows and their scores, [n], in float32; the items are those of any order of summation. None where not
         even a shortlist can tell them from the others, or fewer than ``n`` are left: then all have to be looked at.
         """
         exact = taste.astype(np.float64)
@@ -104,7 +104,7 @@ class QuantizedTopK:
 
 
 def scores_of(vectors: Floats, rows: Items, taste: Floats) -> Floats:
-    """The scores of some films. One sum a film, so that a score does not hang on what else was asked for."""
+    """The scores of some items. One sum an item, so that a score does not hang on what else was asked for."""
     scores: Floats = np.vecdot(vectors.take(rows, axis=0), taste)
     return scores
 

@@ -1,4 +1,4 @@
-"""The best films of a list of scores, by numpy alone."""
+"""The best items of a list of scores, by numpy alone."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NONE: Items = np.empty(0, dtype=np.intp)
 
 
 def top_n(scores: Scores, n: int, seen: Sequence[int] | NDArray[np.integer] = ()) -> Items:
-    """Return the rows of the ``n`` best films, best first, those of ``seen`` left out.
+    """Return the rows of the ``n`` best items, best first, those of ``seen`` left out.
 
     ``scores``: shape [n_items], finite; left as they are, though an array that may be written to is
     written to meanwhile, and so must be the caller's own. ``seen``: rows in the order in which they were
     last seen, the oldest first; a row may be there twice, its last place counts. Of equal scores the lower
     row wins, so that the same scores give the same list everywhere. A user who has seen nearly everything
-    still gets a full list: the films seen longest ago follow the unseen ones, oldest first, since a list
-    of three films is worse than a film seen years ago. Shorter than ``n`` only where there are fewer films.
+    still gets a full list: the items seen longest ago follow the unseen ones, oldest first, since a list
+    of three items is worse than an item seen years ago. Shorter than ``n`` only where there are fewer items.
     """
     n = min(n, len(scores))
     if not len(seen):
@@ -42,7 +42,7 @@ def top_n(scores: Scores, n: int, seen: Sequence[int] | NDArray[np.integer] = ()
 
 
 def _best_unseen(masked: Scores, n: int, seen: Items) -> Items:
-    # Without a set the count of unseen films may come out too low, never too high: then it is counted.
+    # Without a set the count of unseen items may come out too low, never too high: then it is counted.
     unseen = len(masked) - len(seen)
     if unseen < n:
         unseen = int(np.count_nonzero(masked != -np.inf))

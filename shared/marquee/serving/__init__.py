@@ -1,1 +1,1 @@
-"""Answers: from a user id to a list of films."""
+"""Answers: from a user id to a list of movies."""

@@ -124,15 +124,15 @@ def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularMovies 
     database = Database(settings.database_url, connect_timeout_s=2.0)
     first_ms = settings.caller_timeout_ms // 4
     asked = DeadlineExecutor("database", deadline_ms=settings.history_deadline_ms, first_deadline_ms=first_ms)
-    asked_for_popular = DeadlineExecutor("popular films", deadline_ms=first_ms)
+    asked_for_popular = DeadlineExecutor("popular movies", deadline_ms=first_ms)
 
     def history_of(user_id: str, since: datetime | None) -> History:
         return asked.ask(lambda ms: user_history(database, user_id, since, ms))
 
-    def popular_films(limit: int) -> list[tuple[str, float]]:
+    def read_popular(limit: int) -> list[tuple[str, float]]:
         return asked_for_popular.ask(lambda ms: popular_movies(database, limit, ms))
 
-    return history_of, PopularMovies(popular_films, refresh_s=max(settings.release_refresh_s, 1.0))
+    return history_of, PopularMovies(read_popular, refresh_s=max(settings.release_refresh_s, 1.0))
 
 
 def _impressions(settings: Settings) -> ImpressionSender | None:

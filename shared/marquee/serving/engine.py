@@ -1,4 +1,4 @@
-"""One artifact, loaded: from a user's profile to a list of films."""
+"""One artifact, loaded: from a user's profile to a list of movies."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Tier(StrEnum):
 
 
 class ScoredMovie(msgspec.Struct, frozen=True, gc=False):  # A dataclass takes four times as long to make.
-    """One film of an answer: ``score`` orders the list, ``rating`` is what the user should rate it."""
+    """One movie of an answer: ``score`` orders the list, ``rating`` is what the user should rate it."""
 
     movie_id: str
     score: float
@@ -126,7 +126,7 @@ class Engine:
         return record
 
     def recommend(self, profile: UserState, n: int) -> tuple[Tier, list[ScoredMovie]]:
-        """The ``n`` best films for the user, best first; those he has seen are left out."""
+        """The ``n`` best movies for the user, best first; those he has seen are left out."""
         return self.explore(profile, n, exploration.NONE)[:2]
 
     def explore(
@@ -150,7 +150,7 @@ class Engine:
             tier, ranked = Tier.POPULAR, self._most_popular(longer)
         seen = set(profile.items.tolist())
         rows, propensities, uniform = policy.choose(ranked, n, seen, len(self.side.movie_ids))
-        return tier, self._films(profile, rows, scores_of(rows), propensities), uniform
+        return tier, self._movies(profile, rows, scores_of(rows), propensities), uniform
 
     def _personal(self, profile: UserState, n: int) -> tuple[list[int], ScoresOf]:
         """The ``n`` best rows for a user with a history, best first."""
@@ -181,11 +181,11 @@ class Engine:
         return self._popular_rows[:n]
 
     def popular(self, n: int) -> list[ScoredMovie]:
-        """The most popular films, whoever asks."""
+        """The most popular movies, whoever asks."""
         return self.recommend(EMPTY, n)[1]
 
     def ratings(self, profile: UserState, rows: Sequence[int] | NDArray[np.integer]) -> list[float]:
-        """The predicted ratings of some films, [len(rows)], on the scale.
+        """The predicted ratings of some movies, [len(rows)], on the scale.
 
         From the stored vector; or, where there are new ratings or no record, from one that is folded in.
         """
@@ -193,7 +193,7 @@ class Engine:
         manifest, places = self.side.manifest, np.array(rows, np.intp)
         raw = np.vecdot(self.side.item_vectors.take(places, axis=0), vector)
         raw += self.side.item_biases.take(places)
-        # Numbers of Python from here: for the films of one answer three calls of numpy take longer.
+        # Numbers of Python from here: for the movies of one answer three calls of numpy take longer.
         base, low, high = manifest.mean + bias, manifest.rating_min, manifest.rating_max
         return [min(max(own + base, low), high) for own in raw.tolist()]
 
@@ -211,7 +211,7 @@ class Engine:
         rated = ~np.isnan(profile.ratings)
         return self._fold_in.user(profile.items[rated], profile.ratings[rated])
 
-    def _films(
+    def _movies(
         self, profile: UserState, rows: list[int], scores: list[float], propensities: Sequence[float]
     ) -> list[ScoredMovie]:
         movie_ids = map(self.side.movie_ids.__getitem__, rows)
@@ -219,7 +219,7 @@ class Engine:
 
 
 def _in(scores: NDArray[np.float32]) -> ScoresOf:
-    """Of the scores of all films those of some."""
+    """Of the scores of all movies those of some."""
     return lambda rows: scores[rows].tolist()
 
 

@@ -1,13 +1,13 @@
-"""What is left to chance in a list, and with which probability each film came to its place.
+"""What is left to chance in a list, and with which probability each movie came to its place.
 
 Off-policy estimates ("how would another ranker have done?") weigh what happened by the inverse of that
 probability, so that it must be known, and above 0 for whatever the other ranker would show: Bottou et al.,
 *Counterfactual Reasoning and Learning Systems*, 2013. Two sources of chance:
 
-- a small share of the answers is drawn uniformly from all films that the user has not seen: support for
+- a small share of the answers is drawn uniformly from all movies that the user has not seen: support for
   any ranker, at a cost to few;
 - in the other answers the last places are drawn from a somewhat longer stretch of the ranking: many
-  comparisons of films that are nearly as good, at hardly any cost.
+  comparisons of movies that are nearly as good, at hardly any cost.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import msgspec
 
 # A dataclass takes a millisecond of each start to make.
 class Exploration(msgspec.Struct, frozen=True, eq=False):
-    """``share`` of the answers are uniform; in the others the last ``tail`` places come from ``pool`` films.
+    """``share`` of the answers are uniform; in the others the last ``tail`` places come from ``pool`` movies.
 
-    The pool begins with the films that would be in those places: tail 3 and pool 9 of 20 draws the last
+    The pool begins with the movies that would be in those places: tail 3 and pool 9 of 20 draws the last
     three from ranks 18 to 26. Safe to share between threads.
     """
 
@@ -40,7 +40,7 @@ class Exploration(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def longer(self) -> int:
-        """How many films beyond the list's end have to be ranked."""
+        """How many movies beyond the list's end have to be ranked."""
         return self.pool - self.tail
 
     def choose(
@@ -49,7 +49,7 @@ class Exploration(msgspec.Struct, frozen=True, eq=False):
         """The rows to show, the probability that each had of being in its place, and whether they are uniform.
 
         ``ranked``: rows, best first, ``n + longer`` of them if there are so many; those of ``seen``, rows of
-        ``n_items``, come last. Who has not ``n`` unseen films left gets them as they are ranked.
+        ``n_items``, come last. Who has not ``n`` unseen movies left gets them as they are ranked.
         """
         n = min(n, n_items)
         eligible = n_items - len(seen)
@@ -63,7 +63,7 @@ class Exploration(msgspec.Struct, frozen=True, eq=False):
             rows = [*ranked[:head], *_drawn(self.chance.random, list(pool), n - head)]
             return rows, [by_chance + in_head] * head + [by_chance + in_tail] * (n - head), False
         rows = _uniform(self.chance.random, n, seen, n_items)
-        # Chance may have put a film where it would have been anyway: both ways count.
+        # Chance may have put a movie where it would have been anyway: both ways count.
         first = [by_chance + in_head * (row == best) for row, best in zip(rows, ranked[:head], strict=False)]
         return rows, first + [by_chance + in_tail * (row in pool) for row in rows[head:]], True
 

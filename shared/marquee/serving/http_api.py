@@ -1,6 +1,6 @@
 """The service over HTTP: paths, statuses, headers, text and JSON. No framework is needed to read it.
 
-GET /recommend/<user_id>   200 one line of film ids, or JSON; 400 malformed id; 503 nothing to say yet
+GET /recommend/<user_id>   200 one line of movie ids, or JSON; 400 malformed id; 503 nothing to say yet
 GET /healthz               200 while the process lives
 GET /readyz                200 once a real recommendation came out, else 503
 GET /version               200 what runs, what serves, what was refused
@@ -96,7 +96,7 @@ class RecommendHttp:
             answer = self._recommender.answer(_READINESS_USER, self._now())
         except NothingToRecommend as error:
             return _not_yet(str(error))
-        return _sentence(200, f"ready: {len(answer.films)} films, {answer.tier}")
+        return _sentence(200, f"ready: {len(answer.movies)} movies, {answer.tier}")
 
 
 def prefers_json(accept: str) -> bool:
@@ -135,7 +135,7 @@ def _answered(answer: Answer, *, as_json: bool) -> Reply:
         headers["Marquee-Notes"] = ", ".join(answer.notes)
     if as_json:
         return Reply(200, _encode(_document(answer)), JSON, headers, answer)
-    return Reply(200, ",".join(film.movie_id for film in answer.films).encode(), TEXT, headers, answer)
+    return Reply(200, ",".join(movie.movie_id for movie in answer.movies).encode(), TEXT, headers, answer)
 
 
 def _document(answer: Answer) -> dict[str, object]:
@@ -147,14 +147,14 @@ def _document(answer: Answer) -> dict[str, object]:
         "release": answer.release,
         "tier": answer.tier.value,
         "notes": answer.notes,
-        "films": [_film(film, answer.likely) for film in answer.films] if answer.likely else answer.films,
+        "movies": [_movie(movie, answer.likely) for movie in answer.movies] if answer.likely else answer.movies,
     }
 
 
-def _film(film: ScoredMovie, likely: RatingInterval) -> dict[str, object]:
+def _movie(movie: ScoredMovie, likely: RatingInterval) -> dict[str, object]:
     """With the interval that will hold the rating, mostly: ``Manifest.interval`` says how mostly."""
-    interval = None if film.rating is None else likely.about(film.rating)
-    return {**msgspec.structs.asdict(film), "interval": interval}
+    interval = None if movie.rating is None else likely.about(movie.rating)
+    return {**msgspec.structs.asdict(movie), "interval": interval}
 
 
 def _version(cache: ReleaseCache) -> dict[str, object]:

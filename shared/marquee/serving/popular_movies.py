@@ -1,4 +1,4 @@
-"""The database's most popular films, for a time when there is no release yet."""
+"""The database's most popular movies, for a time when there is no release yet."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable
 from marquee.serving.deadline import Unavailable
 from marquee.serving.engine import ScoredMovie
 
-FILMS = 200
-"""Enough that a list stays full for nearly everybody once seen films are left out."""
+MOVIES = 200
+"""Enough that a list stays full for nearly everybody once seen movies are left out."""
 
 
 class PopularMovies:
     """Asks at most every ``refresh_s``; what came last is remembered for when the database is away.
 
-    ``ask``: how many films -> (movie_id, score), best first; raises :class:`Unavailable`.
+    ``ask``: how many movies -> (movie_id, score), best first; raises :class:`Unavailable`.
     """
 
     def __init__(
@@ -31,26 +31,26 @@ class PopularMovies:
         self._clock = clock
         self._asking = threading.Lock()
         self._ask_at = float("-inf")
-        self._films: list[ScoredMovie] = []
+        self._movies: list[ScoredMovie] = []
         self._away = False
 
-    def films(self) -> tuple[list[ScoredMovie], bool]:
-        """The films, best first, and whether they are fresh; none where they never could be had."""
-        if self._clock() >= self._ask_at and self._asking.acquire(blocking=not self._films):
+    def movies(self) -> tuple[list[ScoredMovie], bool]:
+        """The movies, best first, and whether they are fresh; none where they never could be had."""
+        if self._clock() >= self._ask_at and self._asking.acquire(blocking=not self._movies):
             try:
                 if self._clock() >= self._ask_at:  # Another thread may have asked while we waited.
                     self._ask()
             finally:
                 self._asking.release()
-        return self._films, not self._away
+        return self._movies, not self._away
 
     def _ask(self) -> None:
         try:
-            found = self._ask_for(FILMS)
+            found = self._ask_for(MOVIES)
         except Unavailable:
             self._away = True
             return
         self._away = False
-        self._films = [ScoredMovie(movie_id, score, None) for movie_id, score in found]
-        if self._films:  # An empty database may fill at any moment.
+        self._movies = [ScoredMovie(movie_id, score, None) for movie_id, score in found]
+        if self._movies:  # An empty database may fill at any moment.
             self._ask_at = self._clock() + self._refresh_s

@@ -65,7 +65,7 @@ class RatingInterval(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One list, best film first, and how it came about."""
+    """One list, best movie first, and how it came about."""
 
     recommendation_id: str
     user_id: str
@@ -74,7 +74,7 @@ class Answer(msgspec.Struct, frozen=True):
     version: str
     release: int
     tier: Tier
-    films: tuple[ScoredMovie, ...]
+    movies: tuple[ScoredMovie, ...]
     notes: tuple[str, ...] = ()
     explored: bool = False
     """Whether the whole list was drawn at random."""
@@ -87,7 +87,7 @@ class Answer(msgspec.Struct, frozen=True):
         """What is remembered of it."""
         from marquee.events.batches import Impression, ImpressionMovie  # Only where impressions are kept.
 
-        films = tuple(ImpressionMovie(f.movie_id, f.score, f.rating, f.propensity) for f in self.films)
+        movies = tuple(ImpressionMovie(f.movie_id, f.score, f.rating, f.propensity) for f in self.movies)
         return Impression(
             self.recommendation_id,
             self.time,
@@ -96,7 +96,7 @@ class Answer(msgspec.Struct, frozen=True):
             self.version,
             self.release,
             self.tier,
-            films,
+            movies,
         )
 
 
@@ -156,10 +156,10 @@ class Recommender:
         steps.done("release")
         if serving is not None:
             return self._with_release(serving, user_id, now, steps)
-        films, tier, notes = self._without_release(user_id)
+        movies, tier, notes = self._without_release(user_id)
         steps.done("popular")
-        if films:
-            return self._answered(user_id, now, None, tier, films, notes, steps)
+        if movies:
+            return self._answered(user_id, now, None, tier, movies, notes, steps)
         serving = self.cache.serving(self._cold_wait_s)
         steps.done("release")
         if serving is None:
@@ -174,15 +174,15 @@ class Recommender:
         try:
             profile = self._profile(engine, user_id, notes, steps)
             cohorts = () if len(profile.items) else self._cohorts(engine, user_id, notes, steps)
-            tier, films, explored = engine.explore(profile, self._n, self._policy, cohorts)
+            tier, movies, explored = engine.explore(profile, self._n, self._policy, cohorts)
             interval = rating_interval(engine, profile)
         except Exception:  # Whatever it is, a list for nobody in particular is better than none.
             log.exception("scoring failed for user %s with %s", user_id, engine.version)
             notes.append(SCORING_FAILED)
-            tier, films = Tier.LAST_RESORT, engine.popular(self._n)
+            tier, movies = Tier.LAST_RESORT, engine.popular(self._n)
         steps.done("rank")
         return self._answered(
-            user_id, now, (serving, arm.name), tier, films, notes, steps, explored, interval
+            user_id, now, (serving, arm.name), tier, movies, notes, steps, explored, interval
         )
 
     def _profile(self, engine: Engine, user_id: str, notes: list[str], steps: Steps) -> UserState:
@@ -228,16 +228,16 @@ class Recommender:
     def _without_release(self, user_id: str) -> tuple[list[ScoredMovie], Tier, list[str]]:
         if self._popular is None:
             return [], Tier.POPULAR, []
-        films, fresh = self._popular.films()
+        movies, fresh = self._popular.movies()
         if not fresh:
-            return films[: self._n], Tier.LAST_RESORT, [DATABASE_AWAY]
+            return movies[: self._n], Tier.LAST_RESORT, [DATABASE_AWAY]
         notes: list[str] = []
         history = self._fresh(user_id, None, notes)
         seen: set[str] = set()
         if history is not None:
             seen = {r.movie_id for r in history.ratings} | {w.movie_id for w in history.watched}
         # Sorted by whether they were seen; the order stays otherwise, and the list full.
-        return sorted(films, key=lambda f: f.movie_id in seen)[: self._n], Tier.POPULAR, notes
+        return sorted(movies, key=lambda f: f.movie_id in seen)[: self._n], Tier.POPULAR, notes
 
     def _answered(
         self,
@@ -245,7 +245,7 @@ class Recommender:
         now: datetime,
         by: tuple[LoadedRelease, str] | None,
         tier: Tier,
-        films: list[ScoredMovie],
+        movies: list[ScoredMovie],
         notes: list[str],
         steps: Steps,
         explored: bool = False,
@@ -264,7 +264,7 @@ class Recommender:
             version=serving.engines[arm].version if serving else "",
             release=serving.release.number if serving else 0,
             tier=tier,
-            films=tuple(films),
+            movies=tuple(movies),
             notes=tuple(dict.fromkeys(notes)),
             explored=explored,
             likely=likely,
@@ -273,7 +273,7 @@ class Recommender:
 
     def _nothing(self) -> str:
         if self.cache.store_away:
-            return f"No release could be loaded, and there are no popular films: {self.cache.store_away}"
+            return f"No release could be loaded, and there are no popular movies: {self.cache.store_away}"
         if self.cache.refusals:
             return f"The release was refused, and nothing else serves: {self.cache.refusals[-1].reason}"
         return (

@@ -30,7 +30,7 @@ class LogEntry(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     arm: str = ""
     model_version: str = ""
     release: int = 0
-    films: int = 0
+    movies: int = 0
     explored: bool = False
     notes: tuple[str, ...] = ()
     recommendation_id: str = ""
@@ -65,7 +65,7 @@ class RequestLog:
         if answer is not None:
             line.steps_ms = {step: _ms(took) for step, took in answer.seconds.items()}
             line.tier, line.arm, line.model_version = answer.tier, answer.arm, answer.version
-            line.release, line.films, line.explored = answer.release, len(answer.films), answer.explored
+            line.release, line.movies, line.explored = answer.release, len(answer.movies), answer.explored
             line.notes, line.recommendation_id = answer.notes, answer.recommendation_id
         if trace is not None:
             line.trace, line.span, line.sampled = self._prefix + trace.trace_id, trace.span_id, trace.sampled

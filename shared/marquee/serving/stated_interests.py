@@ -17,7 +17,7 @@ _GENRES = {
     "documentary": ("documentary", "documentaries"),
     "drama": ("drama", "dramas", "dramatic"),
     "fantasy": ("fantasy", "magic"),
-    "film-noir": ("noir", "film-noir"),
+    "movie-noir": ("noir", "movie-noir"),
     "horror": ("horror", "scary", "slasher"),
     "musical": ("musical", "musicals"),
     "mystery": ("mystery", "mysteries", "detective"),

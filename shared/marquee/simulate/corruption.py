@@ -24,7 +24,7 @@ class CorruptionKind(StrEnum):
     INSERTED = "inserted"  # one blank, letter or digit anywhere
     RANDOM_ID = "random_id"  # the movie id is 10-53 random letters and digits
     USER_DIGIT = "user_digit"  # silent: one digit more in the user id
-    MOVIE_LETTER = "movie_letter"  # silent: one letter more, and the catalogue does not know the film
+    MOVIE_LETTER = "movie_letter"  # silent: one letter more, and the catalogue does not know the movie
     NOT_UTF8 = "not_utf8"  # bytes that are no text
 
 
@@ -109,10 +109,10 @@ class Corrupter:
             other = "".join(self._chance.choices(_ANY[1:], k=length))
             return text[: movie_id.start()] + other + text[movie_id.end() :]
         if kind is CorruptionKind.MOVIE_LETTER:
-            return self._unknown_film(text, movie_id.start(), movie_id.end())
+            return self._unknown_movie(text, movie_id.start(), movie_id.end())
         return None
 
-    def _unknown_film(self, text: str, start: int, end: int) -> str | None:
+    def _unknown_movie(self, text: str, start: int, end: int) -> str | None:
         for _ in range(10):
             # Before the last plus: a letter in the year would not be silent.
             spoiled = self._inserted(text, start, text.rindex("+", start, end), ascii_lowercase)

@@ -32,7 +32,7 @@ def generator_for(*parts: object) -> Random:
 def lcg_step(state: int) -> int:
     """The next state of a 64-bit congruential generator (Knuth's MMIX constants); use its high bits.
 
-    A state is one int, where ``Random`` holds 2.5 kB: there is one for each viewing that goes on.
+    A state is one int, where ``Random`` holds 2.5 kB: there is one for each watch session that goes on.
     """
     return (state * 6364136223846793005 + 1442695040888963407) & _WORD
 

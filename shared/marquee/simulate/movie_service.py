@@ -52,7 +52,7 @@ GENRES = [
     "Documentary",
     "Drama",
     "Fantasy",
-    "Film-Noir",
+    "Movie-Noir",
     "Horror",
     "Musical",
     "Mystery",
@@ -92,8 +92,8 @@ class People:
         return made
 
 
-class Films:
-    """The catalogue: films of ``movies.csv``, or made ones. What nobody here needs is empty, in its own type."""
+class Movies:
+    """The catalogue: movies of ``movies.csv``, or made ones. What nobody here needs is empty, in its own type."""
 
     def __init__(
         self,
@@ -150,14 +150,14 @@ class MovieService:
     def __init__(
         self,
         people: Find,
-        films: Find,
+        movies: Find,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
         per_second: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tables: dict[str, Find] = {"user": people, "movie": films}
+        self._tables: dict[str, Find] = {"user": people, "movie": movies}
         self._host, self._port = host, port
         self._per_second, self._clock = per_second, clock
         self._allowance, self._checked = per_second, clock()
@@ -225,7 +225,7 @@ def _says(beginning: str, draw: int) -> str | None:
     if draw & 1:
         return None
     names = {GENRES[(draw >> shift) % len(GENRES)].lower() for shift in (1, 6)}
-    return f"{beginning} {' and '.join(sorted(names))} films."
+    return f"{beginning} {' and '.join(sorted(names))} movies."
 
 
 def _genre_number(name: str) -> int:

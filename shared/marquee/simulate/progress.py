@@ -70,7 +70,7 @@ def rows(report: SimulationReport) -> list[tuple[str, str]]:
         shown.append(("requests", f"{_counts(report.requests)} ({report.requests_per_second:,.1f}/s)"))
         ms = report.response_ms
         shown.append(("response", f"p50 {ms.p50:g}, p90 {ms.p90:g}, p99 {ms.p99:g}, most {ms.max:g} ms"))
-        shown.append(("followed", f"{report.viewings_recommended:,} of {report.viewings:,} viewings"))
+        shown.append(("followed", f"{report.sessions_recommended:,} of {report.sessions:,} watch sessions"))
     if report.unusable_answers:
         shown.append(("unusable", f"{report.unusable_answers:,} answers were no list of movie ids"))
     if report.invalid_requests:

@@ -1,4 +1,4 @@
-"""MovieLens's later ratings, lived again: each becomes a viewing of its user, then the real rating."""
+"""MovieLens's later ratings, lived again: each becomes a watch session of its user, then the real rating."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from marquee.errors import MarqueeError
 from marquee.simulate.catalogue import runtime
 from marquee.simulate.hashed_rng import generator_for, seed_of, uniform
-from marquee.simulate.watch_plan import WatchPlan
+from marquee.simulate.watch_plan import WatchSession
 
 RATINGS_FILE, MOVIES_FILE = "ratings.csv", "movies.csv"
 
@@ -42,7 +42,7 @@ def split_base_data(
 ) -> ReplaySplit:
     """Read the base data, cut at the time after which ``share`` of the ratings lie.
 
-    ``replayed``: user and film of those that an earlier run has replayed, and that are left out; when that
+    ``replayed``: user and movie of those that an earlier run has replayed, and that are left out; when that
     is all of them it begins anew.
     Ratings of the very second of the cut are all later ones, so that whoever trains on what lies before
     that time sees none of them.
@@ -64,7 +64,7 @@ def split_base_data(
 
 
 def read_replayed(path: Path) -> frozenset[tuple[str, str]]:
-    """User and film of each row of a CSV file with those two columns."""
+    """User and movie of each row of a CSV file with those two columns."""
     return frozenset((row["user_id"], row["movie_id"]) for row in _table(path, "user_id", "movie_id"))
 
 
@@ -89,11 +89,11 @@ def _table(path: Path, *columns: str) -> Iterator[dict[str, str]]:
 
 
 class Replay:
-    """The users of the later ratings, each in the order of the base data, one film at a time.
+    """The users of the later ratings, each in the order of the base data, one movie at a time.
 
-    When a film that a user was recommended is among those he has yet to see, he sees it next
+    When a movie that a user was recommended is among those he has yet to see, he sees it next
     (``influence``: the share of the answers that he looks at). ``extra``: and when none is, he begins
-    the first film of the list that he has not seen, as a viewing that the base data do not hold.
+    the first movie of the list that he has not seen, as a watch session that the base data do not hold.
     """
 
     def __init__(
@@ -123,17 +123,17 @@ class Replay:
     def over(self) -> bool:
         return not (self._turns or self._waiting or self._watching or self._extras)
 
-    def begin(self, *, midway: bool = False) -> WatchPlan | None:
+    def begin(self, *, midway: bool = False) -> WatchSession | None:
         if self._extras:
             user_id, movie_id = self._extras.popleft()
             if user_id not in self._watching:
-                return self._viewing(user_id, movie_id, None, recommended=True)
+                return self._session(user_id, movie_id, None, recommended=True)
         turn = self._turn()
         if turn is None:
             return None
         row = self._yet[turn].popleft()
         followed = (turn, row.movie_id) in self._followed
-        return self._viewing(turn, row.movie_id, row.rating * self._scale, recommended=followed)
+        return self._session(turn, row.movie_id, row.rating * self._scale, recommended=followed)
 
     def _turn(self) -> str | None:
         """Who is next: turns pass in the order of the base data; a busy user's wait until he is free."""
@@ -150,10 +150,10 @@ class Replay:
             self._waiting[user_id] += 1
         return None
 
-    def end(self, viewing: WatchPlan) -> None:
-        self._watching.discard(viewing.user_id)
-        if self._waiting[viewing.user_id]:
-            self._free.append(viewing.user_id)
+    def end(self, session: WatchSession) -> None:
+        self._watching.discard(session.user_id)
+        if self._waiting[session.user_id]:
+            self._free.append(session.user_id)
 
     def asks(self, number: int) -> str:
         place = seed_of(self._seed, "request", number) % len(self._base.later)
@@ -177,17 +177,17 @@ class Replay:
     def knows(self, movie_id: str) -> bool:
         return movie_id in self._base.movie_ids
 
-    def _viewing(
+    def _session(
         self, user_id: str, movie_id: str, rating: int | None, *, recommended: bool = False
-    ) -> WatchPlan:
+    ) -> WatchSession:
         account = user_id in self._newcomers
         self._newcomers.discard(user_id)
         self._watching.add(user_id)
         if self._extra:
             self._seen.add((user_id, movie_id))
-        chance = generator_for(self._seed, "viewing", user_id, movie_id)
+        chance = generator_for(self._seed, "session", user_id, movie_id)
         # The credits are often left out.
         last = max(1, runtime(movie_id, self._seed) - int(chance.random() * 8))
-        return WatchPlan(
+        return WatchSession(
             user_id, movie_id, last, rating, chance.getrandbits(64), account=account, recommended=recommended
         )

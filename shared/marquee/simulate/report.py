@@ -53,8 +53,8 @@ class SimulationReport(msgspec.Struct):
     corrupted: dict[str, dict[str, int]] = {}
     unreadable: dict[str, int] = {}
     partitions: dict[str, PartitionReport] = {}
-    viewings: int = 0
-    viewings_recommended: int = 0
+    sessions: int = 0
+    sessions_recommended: int = 0
     minutes_missing: int = 0
     minutes_repeated: int = 0
     requests: dict[str, int] = {}

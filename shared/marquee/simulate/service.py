@@ -195,7 +195,7 @@ class StreamingService:
         tally.fill(report)
         report.updated, report.finished = now(), finished
         report.waiting = self.journal.writer.waiting or tally.refusal
-        report.viewings, report.viewings_recommended = screens.begun, screens.recommended
+        report.sessions, report.sessions_recommended = screens.begun, screens.recommended
         report.minutes_missing, report.minutes_repeated = screens.missing, screens.repeated
         report.lines_per_second = round(report.acknowledged / elapsed, 1)
         report.requests_unfinished = len(self._asking)

@@ -1,4 +1,4 @@
-"""The screens that are on: many viewings at once, their events one after the other."""
+"""The screens that are on: many watch sessions at once, their events one after the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 
 from marquee.events.kinds import AccountCreated, Rating, Watch
 from marquee.simulate.hashed_rng import lcg_step
-from marquee.simulate.watch_plan import UserPopulation, WatchPlan
+from marquee.simulate.watch_plan import UserPopulation, WatchSession
 
 UserEvent = Watch | Rating | AccountCreated
 
@@ -16,7 +16,7 @@ _UNTIDY = 0.001
 
 
 class ActiveSessions:
-    """Up to ``at_once`` viewings of one audience, each saying its minute every 56 to 63 seconds of its clock.
+    """Up to ``at_once`` watch sessions of one audience, each saying its minute every 56 to 63 seconds of its clock.
 
     Which event comes next depends on the seed and the recommendations only, never on the wall clock: the
     customers' clock, in seconds, moves as fast as the events are taken. ``untidy``: minutes are now and
@@ -27,26 +27,26 @@ class ActiveSessions:
         self, audience: UserPopulation, at_once: int, *, midway: bool = False, untidy: bool = False
     ) -> None:
         if at_once < 1:
-            raise ValueError(f"{at_once} viewings at once: at least one is needed")
+            raise ValueError(f"{at_once} watch sessions at once: at least one is needed")
         self.audience, self._at_once = audience, at_once
         self.missing = self.repeated = self.begun = self.recommended = 0
         self._rare = int(_UNTIDY * (1 << 20)) if untidy else 0
         self._order = 0
         self._clock = 0
-        self._on: list[tuple[int, int, WatchPlan]] = []
+        self._on: list[tuple[int, int, WatchSession]] = []
         self._fill(at_once, midway)
         heapify(self._on)
 
     def _fill(self, count: int, midway: bool = False) -> None:
         for _ in range(count):
-            viewing = self.audience.begin(midway=midway)
-            if viewing is None:
+            session = self.audience.begin(midway=midway)
+            if session is None:
                 return
             self.begun += 1
-            self.recommended += viewing.recommended
-            viewing.state = lcg_step(viewing.state)
+            self.recommended += session.recommended
+            session.state = lcg_step(session.state)
             self._order += 1
-            heappush(self._on, (self._clock + (viewing.state >> 58), self._order, viewing))
+            heappush(self._on, (self._clock + (session.state >> 58), self._order, session))
 
     def next(self, now: datetime) -> UserEvent | None:
         """The next event, at the time ``now``; None when nobody watches (for now, or for good)."""
@@ -54,39 +54,39 @@ class ActiveSessions:
             self._fill(self._at_once - len(self._on))
         if not self._on:
             return None
-        due, order, viewing = self._on[0]
+        due, order, session = self._on[0]
         self._clock = due
-        if viewing.account:
-            viewing.account = False
-            heapreplace(self._on, (due + 1, order, viewing))
-            return AccountCreated(now, viewing.user_id)
-        if viewing.minute > viewing.last_minute:
-            self._end(viewing)
-            assert viewing.rating is not None, "a viewing without a rating ends with its last minute"
-            return Rating(now, viewing.user_id, viewing.movie_id, viewing.rating)
-        return self._watch(now, due, order, viewing)
+        if session.account:
+            session.account = False
+            heapreplace(self._on, (due + 1, order, session))
+            return AccountCreated(now, session.user_id)
+        if session.minute > session.last_minute:
+            self._end(session)
+            assert session.rating is not None, "a watch session without a rating ends with its last minute"
+            return Rating(now, session.user_id, session.movie_id, session.rating)
+        return self._watch(now, due, order, session)
 
-    def _watch(self, now: datetime, due: int, order: int, viewing: WatchPlan) -> Watch:
-        event = Watch(now, viewing.user_id, viewing.movie_id, viewing.minute)
-        viewing.state = state = lcg_step(viewing.state)
-        viewing.minute += 1
+    def _watch(self, now: datetime, due: int, order: int, session: WatchSession) -> Watch:
+        event = Watch(now, session.user_id, session.movie_id, session.minute)
+        session.state = state = lcg_step(session.state)
+        session.minute += 1
         if self._rare:
-            self._stumble(viewing)
-        if viewing.minute > viewing.last_minute and viewing.rating is None:
-            self._end(viewing)
+            self._stumble(session)
+        if session.minute > session.last_minute and session.rating is None:
+            self._end(session)
         else:
-            heapreplace(self._on, (due + 56 + (state >> 61), order, viewing))
+            heapreplace(self._on, (due + 56 + (state >> 61), order, session))
         return event
 
-    def _stumble(self, viewing: WatchPlan) -> None:
-        draw = (viewing.state >> 20) & 0xFFFFF
+    def _stumble(self, session: WatchSession) -> None:
+        draw = (session.state >> 20) & 0xFFFFF
         if draw < self._rare:
-            viewing.minute -= 1
+            session.minute -= 1
             self.repeated += 1
-        elif draw < 2 * self._rare and viewing.minute < viewing.last_minute:
-            viewing.minute += 1
+        elif draw < 2 * self._rare and session.minute < session.last_minute:
+            session.minute += 1
             self.missing += 1
 
-    def _end(self, viewing: WatchPlan) -> None:
+    def _end(self, session: WatchSession) -> None:
         heappop(self._on)
-        self.audience.end(viewing)
+        self.audience.end(session)

@@ -1,4 +1,4 @@
-"""The words that the made films' titles are made of. No word stands in two of the lists."""
+"""The words that the made movies' titles are made of. No word stands in two of the lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One customer who watches one film, and the audience from which such viewings come."""
+"""One customer who watches one movie, and the audience from which such watch sessions come."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Protocol
 
 
 @dataclass(slots=True)
-class WatchPlan:
-    """A viewing that goes on: watch lines from ``minute`` to ``last_minute``, then the rating, if any.
+class WatchSession:
+    """A watch session that goes on: watch lines from ``minute`` to ``last_minute``, then the rating, if any.
 
     ``state`` is its own chance. ``account``: the customer is new, and first creates an account.
     """
@@ -27,11 +27,11 @@ class WatchPlan:
 class UserPopulation(Protocol):
     """Who watches what, and who asks. It decides from the seed alone, but for what is recommended."""
 
-    def begin(self, *, midway: bool = False) -> WatchPlan | None:
-        """The next viewing, or None if nobody is free to begin one. ``midway``: it began before we looked."""
+    def begin(self, *, midway: bool = False) -> WatchSession | None:
+        """The next watch session, or None if nobody is free to begin one. ``midway``: it began before we looked."""
 
-    def end(self, viewing: WatchPlan) -> None:
-        """``viewing`` is over: its customer is free."""
+    def end(self, session: WatchSession) -> None:
+        """``watch_session`` is over: its customer is free."""
 
     @property
     def over(self) -> bool:
@@ -44,4 +44,4 @@ class UserPopulation(Protocol):
         """``user_id`` was shown ``movie_ids``, best first, in answer to request ``number``."""
 
     def knows(self, movie_id: str) -> bool:
-        """Whether the catalogue has this film."""
+        """Whether the catalogue has this movie."""

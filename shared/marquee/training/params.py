@@ -66,11 +66,11 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``rating_min``: the bottom of every scale. ``base_rating_max``: the top of the base data's.
-    ``unlisted_film_users``: how many users have to know of a film that the base data do not list."""
+    ``unlisted_movie_users``: how many users have to know of a movie that the base data do not list."""
 
     rating_min: float
     base_rating_max: float
-    unlisted_film_users: int
+    unlisted_movie_users: int
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

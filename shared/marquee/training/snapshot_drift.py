@@ -14,7 +14,7 @@ from marquee.monitoring.drift import quintile_shares, stability_index
 
 class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``rating_psi``: the greatest population stability index between the ratings' distributions.
-    ``lost_share``: the greatest share of the ratings, users or films that may be missing."""
+    ``lost_share``: the greatest share of the ratings, users or movies that may be missing."""
 
     rating_psi: float
     lost_share: float
@@ -27,12 +27,12 @@ def profile(dataset: Dataset) -> Profile:
     ratings, counts = np.unique(dataset.ratings.values, return_counts=True)
     counted = zip(ratings.tolist(), counts.tolist(), strict=True)
     shares = np.array(quintile_shares(counted, dataset.rating_min, dataset.rating_max)) / len(places)
-    newest = max(int(p.times.max()) for p in (dataset.ratings, dataset.viewings) if len(p))
+    newest = max(int(p.times.max()) for p in (dataset.ratings, dataset.watch_sessions) if len(p))
     return Profile(
         ratings=len(dataset.ratings),
-        viewings=len(dataset.viewings),
+        watch_sessions=len(dataset.watch_sessions),
         users=dataset.n_users,
-        films=dataset.n_items,
+        movies=dataset.n_items,
         newest=datetime.fromtimestamp(0, UTC) + timedelta(microseconds=newest),
         mean=float(places.mean()),
         shares=tuple(shares.tolist()),
@@ -50,7 +50,7 @@ def findings(before: Profile | None, now: Profile, limits: DriftParams) -> list[
             f"the ratings are distributed otherwise than in the snapshot that serves: "
             f"stability index {index:.3f}, and {limits.rating_psi:g} is the limit"
         )
-    for name in ("ratings", "users", "films") if now.newest >= before.newest else ():
+    for name in ("ratings", "users", "movies") if now.newest >= before.newest else ():
         had, has = getattr(before, name), getattr(now, name)
         if has < had * (1 - limits.lost_share):
             found.append(f"{had - has} of {had} {name} of the snapshot that serves are missing")

@@ -107,7 +107,7 @@ def model_stale(cursor: Any, now: datetime, hours: float) -> None:
 
 
 def drift(cursor: Any, now: datetime, psi: float) -> None:
-    checked(cursor, now - timedelta(minutes=5), "drift.film_psi", psi)
+    checked(cursor, now - timedelta(minutes=5), "drift.movie_psi", psi)
     checked(cursor, now - timedelta(minutes=5), "drift.rating_psi", 0.01)
     checked(cursor, now - timedelta(minutes=5), "drift.rating_wasserstein", 0.9)
 
@@ -159,7 +159,7 @@ FAULTS: dict[str, tuple[Make, float, float, dict[str, str]]] = {
     "monitor-silent": (monitor_silent, 3_600, 3_601, {"task": "quality"}),
     "live-rmse": (live_rmse, 0, 0.001, {"version": NEW}),
     "model-stale": (model_stale, 48, 48.1, {}),
-    "drift": (drift, 0.25, 0.251, {"check": "film_psi"}),
+    "drift": (drift, 0.25, 0.251, {"check": "movie_psi"}),
     "canary-regressed": (canary_regressed, 2.99, 3.01, {"arm": "canary", "measure": "RMSE"}),
     "cost": (cost, 600, 600.01, {}),
 }

@@ -28,9 +28,9 @@ def test_nothing_is_told_of_what_is_normal_or_pending() -> None:
 
 
 def test_the_first_alert_is_told_at_once() -> None:
-    notice = at(0, alerting("film_psi"), None)
+    notice = at(0, alerting("movie_psi"), None)
     assert notice is not None
-    assert [alert.labels["check"] for alert in notice.firing] == ["film_psi"]
+    assert [alert.labels["check"] for alert in notice.firing] == ["movie_psi"]
 
 
 def test_it_is_not_repeated_before_its_time() -> None:
@@ -64,7 +64,7 @@ def test_one_of_two_that_is_over_is_told_beside_the_other() -> None:
 
 def test_the_message_says_all_that_is_needed() -> None:
     """What, how bad, since when, what to do, where to look."""
-    notice = at(0, alerting("film_psi"), None)
+    notice = at(0, alerting("movie_psi"), None)
     assert notice is not None
     assert message(notice, "https://example.grafana.net/") == {
         "text": "[WARNING] Drift",
@@ -73,7 +73,7 @@ def test_the_message_says_all_that_is_needed() -> None:
                 "color": "#E8A33D",
                 "title": "[WARNING] Drift",
                 "fallback": "[WARNING] Drift",
-                "text": "*Firing* since 2026-03-02 12:00 UTC: film_psi is 0.31: what comes in is no longer what "
+                "text": "*Firing* since 2026-03-02 12:00 UTC: movie_psi is 0.31: what comes in is no longer what "
                 "the model was trained on.\n"
                 f"<{RULE.annotations['runbook_url']}|Runbook> | "
                 f"<https://example.grafana.net/d/marquee-data-quality?viewPanel={PANEL}#p{PANEL}|Panel>",

@@ -90,7 +90,7 @@ def test_queries_can_be_read_as_of_any_moment(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_summaries_show_the_value(name: str) -> None:
-    labels = {"version": "v1", "arm": "canary", "check": "film_psi", "task": "quality", "measure": "RMSE"}
+    labels = {"version": "v1", "arm": "canary", "check": "movie_psi", "task": "quality", "measure": "RMSE"}
     said = filled(BY_NAME[name].annotations["summary"], labels, 7.0)
     assert re.search(r"\b7|700", said)
     assert "{{" not in said

@@ -125,7 +125,7 @@ def test_a_canary_that_fewer_people_watch_regresses(bare: Database) -> None:
             faults.watched(cursor, NOW, "control", OLD, 10_000, 1_000)
             faults.watched(cursor, NOW, "canary", NEW, 10_000, watched)
         found = over(bare, "canary-regressed")
-        assert [labels["measure"] for labels, _ in found] == (["share of films watched"] if fires else [])
+        assert [labels["measure"] for labels, _ in found] == (["share of movies watched"] if fires else [])
 
 
 def test_a_canary_that_is_over_is_forgotten(bare: Database) -> None:

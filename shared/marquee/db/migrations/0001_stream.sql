@@ -8,7 +8,7 @@ CREATE TABLE streams (
     topic_id text NOT NULL UNIQUE
 );
 
--- One minute of one film, watched by one user. Kept for a few days only: `viewings` holds what lasts.
+-- One minute of one movie, watched by one user. Kept for a few days only: `watch_sessions` holds what lasts.
 CREATE TABLE watches (
     time      timestamptz NOT NULL,
     stream    integer     NOT NULL,
@@ -77,9 +77,9 @@ CREATE TABLE rejected_events (
     digest   bytea       NOT NULL UNIQUE
 );
 
--- One user's watching of one film, folded from its watch lines by least and greatest alone, so that
+-- One user's watching of one movie, folded from its watch lines by least and greatest alone, so that
 -- folding a line twice changes nothing. Room on each page lets most updates leave the index alone.
-CREATE TABLE viewings (
+CREATE TABLE watch_sessions (
     user_id      text        NOT NULL,
     movie_id     text        NOT NULL,
     started      timestamptz NOT NULL,

@@ -1,6 +1,6 @@
 -- What Marquee itself did: the lists it served, the models it trained.
 
--- One list that `recommend` served; films is [{"movie_id", "score", "rating", "propensity"}, ...], best first.
+-- One list that `recommend` served; movies is [{"movie_id", "score", "rating", "propensity"}, ...], best first.
 CREATE TABLE impressions (
     time          timestamptz NOT NULL,
     id            text        NOT NULL,
@@ -9,21 +9,21 @@ CREATE TABLE impressions (
     model_version text        NOT NULL,
     release       integer     NOT NULL,
     tier          text        NOT NULL,
-    films         jsonb       NOT NULL,
+    movies         jsonb       NOT NULL,
     PRIMARY KEY (id, time)
 );
 CREATE INDEX impressions_of_user ON impressions (user_id, time DESC);
 CREATE INDEX impressions_by_time ON impressions (time DESC);
 
--- The films of each impression, one a row; position counts from 1.
-CREATE VIEW impression_films AS
+-- The movies of each impression, one a row; position counts from 1.
+CREATE VIEW impression_movies AS
 SELECT i.time, i.id, i.user_id, i.arm, i.model_version, i.release, i.tier,
        f.position::integer AS position,
-       f.film ->> 'movie_id' AS movie_id,
-       (f.film ->> 'score')::double precision AS score,
-       (f.film ->> 'rating')::double precision AS rating,
-       (f.film ->> 'propensity')::double precision AS propensity
-FROM impressions i, jsonb_array_elements(i.films) WITH ORDINALITY AS f (film, position);
+       f.movie ->> 'movie_id' AS movie_id,
+       (f.movie ->> 'score')::double precision AS score,
+       (f.movie ->> 'rating')::double precision AS rating,
+       (f.movie ->> 'propensity')::double precision AS propensity
+FROM impressions i, jsonb_array_elements(i.movies) WITH ORDINALITY AS f (movie, position);
 
 -- One run of `retrain`, whatever came of it. version is null where none was made.
 CREATE TABLE retrainings (

@@ -24,11 +24,11 @@ SELECT date_bin(INTERVAL '1 minute', time, TIMESTAMPTZ '2000-01-03 00:00:00+00')
        arm, model_version, tier, count(*) AS impressions
 FROM impressions GROUP BY 1, 2, 3, 4;
 
-CREATE VIEW film_watches_per_hour AS
+CREATE VIEW movie_watches_per_hour AS
 SELECT date_bin(INTERVAL '1 hour', time, TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, movie_id, count(*) AS lines
 FROM watches GROUP BY 1, 2;
 
-CREATE VIEW film_ratings_per_day AS
+CREATE VIEW movie_ratings_per_day AS
 SELECT date_bin(INTERVAL '1 day', time, TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, movie_id,
        count(*) AS ratings, sum(rating) AS rating_sum
 FROM ratings GROUP BY 1, 2;

@@ -15,7 +15,7 @@ CALL add_columnstore_policy('watches', after => INTERVAL '2 days');
 CALL add_columnstore_policy('recommendation_requests', after => INTERVAL '14 days');
 CALL add_columnstore_policy('impressions', after => INTERVAL '14 days');
 
--- What a year of them is worth is in `viewings`, in the ratings, and in the aggregates below.
+-- What a year of them is worth is in `watch_sessions`, in the ratings, and in the aggregates below.
 SELECT add_retention_policy('watches', drop_after => INTERVAL '7 days');
 SELECT add_retention_policy('recommendation_requests', drop_after => INTERVAL '90 days');
 SELECT add_retention_policy('quarantine', drop_after => INTERVAL '180 days');
@@ -48,12 +48,12 @@ WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
 SELECT time_bucket(INTERVAL '1 minute', time) AS time, arm, model_version, tier, count(*) AS impressions
 FROM impressions GROUP BY 1, 2, 3, 4 WITH NO DATA;
 
-CREATE MATERIALIZED VIEW film_watches_per_hour
+CREATE MATERIALIZED VIEW movie_watches_per_hour
 WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
 SELECT time_bucket(INTERVAL '1 hour', time) AS time, movie_id, count(*) AS lines
 FROM watches GROUP BY 1, 2 WITH NO DATA;
 
-CREATE MATERIALIZED VIEW film_ratings_per_day
+CREATE MATERIALIZED VIEW movie_ratings_per_day
 WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
 SELECT time_bucket(INTERVAL '1 day', time) AS time, movie_id, count(*) AS ratings, sum(rating) AS rating_sum
 FROM ratings GROUP BY 1, 2 WITH NO DATA;
@@ -64,8 +64,8 @@ SELECT add_continuous_aggregate_policy('ratings_per_minute', INTERVAL '7 days', 
 SELECT add_continuous_aggregate_policy('recommendation_requests_per_minute', INTERVAL '7 days', INTERVAL '5 minutes', INTERVAL '5 minutes');
 SELECT add_continuous_aggregate_policy('quarantine_per_minute', INTERVAL '7 days', INTERVAL '5 minutes', INTERVAL '5 minutes');
 SELECT add_continuous_aggregate_policy('impressions_per_minute', INTERVAL '7 days', INTERVAL '5 minutes', INTERVAL '5 minutes');
-SELECT add_continuous_aggregate_policy('film_watches_per_hour', INTERVAL '3 days', INTERVAL '1 hour', INTERVAL '30 minutes');
-SELECT add_continuous_aggregate_policy('film_ratings_per_day', INTERVAL '30 days', INTERVAL '1 day', INTERVAL '6 hours');
+SELECT add_continuous_aggregate_policy('movie_watches_per_hour', INTERVAL '3 days', INTERVAL '1 hour', INTERVAL '30 minutes');
+SELECT add_continuous_aggregate_policy('movie_ratings_per_day', INTERVAL '30 days', INTERVAL '1 day', INTERVAL '6 hours');
 
 -- The policies above do it.
 CREATE FUNCTION forget_old_rows() RETURNS void LANGUAGE sql AS '';

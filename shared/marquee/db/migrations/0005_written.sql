@@ -1,7 +1,7 @@
 -- Which offsets of a partition have been written, whatever they were: what is in `written` is not written again,
 -- though the row was replayed, read by a newer parser, or forgotten meanwhile. A batch covers all offsets from its
 -- first to its last, and batches follow each other, so as a rule it is one range. `unfolded`: those of them whose
--- watches are not in `viewings` yet; `folded`: when there were none last.
+-- watches are not in `watch_sessions` yet; `folded`: when there were none last.
 ALTER TABLE progress
     ADD COLUMN written  int8multirange NOT NULL DEFAULT '{}',
     ADD COLUMN unfolded int8multirange NOT NULL DEFAULT '{}',

@@ -50,8 +50,8 @@ CREATE TABLE live_accuracy (
     PRIMARY KEY (time, window_s, arm, model_version)
 );
 
--- What became of the films of the impressions of the hour that begins at `time`, by the place in the list (from 1).
--- A film that is begun, or rated, within the watch window counts once: for the last impression that showed it before.
+-- What became of the movies of the impressions of the hour that begins at `time`, by the place in the list (from 1).
+-- A movie that is begun, or rated, within the watch window counts once: for the last impression that showed it before.
 CREATE TABLE impression_outcomes (
     time          timestamptz NOT NULL,
     arm           text        NOT NULL,
@@ -120,8 +120,8 @@ CREATE TABLE monitor_runs (
     PRIMARY KEY (time, task)
 );
 
--- Viewings are found by when they began; a block-range index leaves updates of the row as cheap as they were.
-CREATE INDEX viewings_by_start ON viewings USING brin (started) WITH (pages_per_range = 32, autosummarize = on);
+-- Watch sessions are found by when they began; a block-range index leaves updates of the row as cheap as they were.
+CREATE INDEX watch_sessions_by_start ON watch_sessions USING brin (started) WITH (pages_per_range = 32, autosummarize = on);
 
 -- How long rows are kept where no policy of TimescaleDB's does it: a table that comes later adds its own row.
 CREATE TABLE retention_terms (

@@ -20,7 +20,7 @@ def save(path: Path, key: str, chain: Sampler, posterior: Posterior) -> None:
     """Write the chain to ``path`` in one step; ``key`` names the data and parameters that it belongs to."""
     arrays: Arrays = {"key": np.array(key), "sweeps": np.array(chain.sweeps), "alpha": np.array(chain.alpha)}
     arrays["rng"] = np.array(json.dumps(chain.rng.bit_generator.state))
-    arrays |= _side_arrays("users", chain.users) | _side_arrays("films", chain.films)
+    arrays |= _side_arrays("users", chain.users) | _side_arrays("items", chain.items)
     if posterior.samples:
         arrays |= {f"posterior.{name}": array for name, array in posterior.state().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def load(path: Path, key: str, chain: Sampler, posterior: Posterior) -> bool:
         return False
     chain.sweeps, chain.alpha = int(arrays["sweeps"]), float(arrays["alpha"])
     chain.rng.bit_generator.state = json.loads(str(arrays["rng"]))
-    for name, side in (("users", chain.users), ("films", chain.films)):
+    for name, side in (("users", chain.users), ("items", chain.items)):
         _restore_side(name, side, arrays)
     kept = {name.removeprefix("posterior."): a for name, a in arrays.items() if name.startswith("posterior.")}
     if kept:

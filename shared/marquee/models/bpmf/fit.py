@@ -58,7 +58,7 @@ def fit(
     size: tuple[int, int],
     *,
     user_features: Sequence[NDArray[np.float64]] = (),
-    film_features: Sequence[NDArray[np.float64]] = (),
+    item_features: Sequence[NDArray[np.float64]] = (),
     shape: ModelShape | None = None,
     budget: Budget | None = None,
     seed: int = 0,
@@ -66,9 +66,9 @@ def fit(
     checkpoint_path: Path | None = None,
     checkpoint_every_s: float = 30.0,
 ) -> Fit:
-    """Fit ``rating`` [ratings] of pairs ``user``, ``item`` of a matrix of ``size`` (users, films).
+    """Fit ``rating`` [ratings] of pairs ``user``, ``item`` of a matrix of ``size`` (users, items).
 
-    ``user_features`` and ``film_features`` are blocks [rows, features]; of a row of zeros nothing is
+    ``user_features`` and ``item_features`` are blocks [rows, features]; of a row of zeros nothing is
     known. With ``checkpoint_path`` a run that was killed goes on, and ends as it would have. Raises
     :class:`TrainingDataError` for ratings from which nothing can be learnt.
     """
@@ -77,9 +77,9 @@ def fit(
     # How BLAS cuts a product for its threads shows in the last bits; our own kernel uses all cores anyway.
     with threadpool_limits(1, user_api="blas"):
         return _run(
-            make_sampler(user, item, rating, size, user_features, film_features, shape, seed),
+            make_sampler(user, item, rating, size, user_features, item_features, shape, seed),
             posterior_for(*size, shape.served_rank, seed),
-            _key(user, item, rating, size, [*user_features, *film_features], shape, budget, seed),
+            _key(user, item, rating, size, [*user_features, *item_features], shape, budget, seed),
             budget,
             progress,
             checkpoint_path,
@@ -102,7 +102,7 @@ def _run(
     while chain.sweeps < budget.sweeps:
         chain.sweep()
         if chain.sweeps > min(budget.burn_in, budget.sweeps - 1):
-            posterior.add(chain.users.vectors, chain.films.vectors)
+            posterior.add(chain.users.vectors, chain.items.vectors)
         progress(chain.sweeps, budget.sweeps)
         now = time.monotonic()
         if checkpoint_path and now - saved > checkpoint_every_s:
@@ -139,15 +139,15 @@ def make_sampler(
     rating: NDArray[np.floating],
     size: tuple[int, int],
     user_features: Sequence[NDArray[np.float64]],
-    film_features: Sequence[NDArray[np.float64]],
+    item_features: Sequence[NDArray[np.float64]],
     shape: ModelShape,
     seed: int,
 ) -> Sampler:
     """A chain at its beginning, with the implicit feedback and the features in its priors."""
     chain = Sampler(user, item, rating, size, factors=shape.factors, seed=seed)
     for side, other, features in (
-        (chain.users, chain.films, user_features),
-        (chain.films, chain.users, film_features),
+        (chain.users, chain.items, user_features),
+        (chain.items, chain.users, item_features),
     ):
         blocks: list[Float32] = [
             rotate(implicit(side.start, side.column, other.rows), shape.feature_rank, seed)

@@ -27,17 +27,17 @@ _NO_WEIGHT = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """One linear model: user [n, k] . film [m, k] + the biases [n] and [m], about the global mean."""
+    """One linear model: user [n, k] . item [m, k] + the biases [n] and [m], about the global mean."""
 
     user_vectors: Float32
     user_biases: Float32
-    film_vectors: Float32
-    film_biases: Float32
+    item_vectors: Float32
+    item_biases: Float32
 
     def predict(self, user: NDArray[np.integer], item: NDArray[np.integer]) -> Float32:
         """The prediction of each pair, less the global mean."""
-        dots: Float32 = np.einsum("rk,rk->r", self.user_vectors[user], self.film_vectors[item])
-        dots += self.user_biases[user] + self.film_biases[item]
+        dots: Float32 = np.einsum("rk,rk->r", self.user_vectors[user], self.item_vectors[item])
+        dots += self.user_biases[user] + self.item_biases[item]
         return dots
 
 
@@ -48,7 +48,7 @@ class Posterior(Protocol):
     def samples(self) -> int:
         """How many samples were added."""
 
-    def add(self, users: Float32, films: Float32) -> None:
+    def add(self, users: Float32, items: Float32) -> None:
         """Count one sample: vectors [n, K + 1] and [m, K + 1], the bias last."""
 
     def factors(self) -> Factors:
@@ -61,11 +61,11 @@ class Posterior(Protocol):
         """Go on where :meth:`state` was taken."""
 
 
-def posterior_for(n_users: int, n_films: int, rank: int, seed: int) -> Posterior:
+def posterior_for(n_users: int, n_items: int, rank: int, seed: int) -> Posterior:
     """The best one that fits into memory; ``rank`` is that of the served factors."""
-    if n_users * n_films <= DENSE_CELLS:
-        return MeanPrediction(n_users, n_films, rank, seed)
-    return CompressedMean(n_users, n_films, rank)
+    if n_users * n_items <= DENSE_CELLS:
+        return MeanPrediction(n_users, n_items, rank, seed)
+    return CompressedMean(n_users, n_items, rank)
 
 
 class _SeveralAtOnce:
@@ -76,8 +76,8 @@ class _SeveralAtOnce:
         self._at_once = at_once
         self._pending: list[tuple[Float32, Float32]] = []
 
-    def add(self, users: Float32, films: Float32) -> None:
-        self._pending.append(_with_biases(users, films))
+    def add(self, users: Float32, items: Float32) -> None:
+        self._pending.append(_with_biases(users, items))
         self.samples += 1
         if len(self._pending) == self._at_once:
             self._flush()
@@ -111,10 +111,10 @@ class _SeveralAtOnce:
 class MeanPrediction(_SeveralAtOnce):
     """Keeps the mean prediction of every pair, [n, m], and cuts it to a rank. Memory: 4 n m bytes."""
 
-    def __init__(self, n_users: int, n_films: int, rank: int, seed: int) -> None:
+    def __init__(self, n_users: int, n_items: int, rank: int, seed: int) -> None:
         super().__init__(at_once=8)  # One pass over the matrix serves them all.
-        self._total = np.zeros((n_users, n_films), np.float32)
-        self._rank = min(rank, n_users, n_films)
+        self._total = np.zeros((n_users, n_items), np.float32)
+        self._rank = min(rank, n_users, n_items)
         self._seed = seed
 
     def _take_up(self, lefts: Sequence[Float32], rights: Sequence[Float32]) -> None:
@@ -126,16 +126,16 @@ class MeanPrediction(_SeveralAtOnce):
         mean = self._total / np.float32(self.samples)
         grand = float(mean.mean(dtype=np.float64))
         user_biases = mean.mean(axis=1, dtype=np.float64) - grand / 2
-        film_biases = mean.mean(axis=0, dtype=np.float64) - grand / 2
+        item_biases = mean.mean(axis=0, dtype=np.float64) - grand / 2
         mean -= user_biases[:, None].astype(np.float32)
-        mean -= film_biases.astype(np.float32)
+        mean -= item_biases.astype(np.float32)
         left, scale, right = leading_directions(mean, self._rank, self._seed)
         root = np.sqrt(scale)
         return Factors(
             np.ascontiguousarray(left * root, np.float32),
             user_biases.astype(np.float32),
             np.ascontiguousarray(right * root, np.float32),
-            film_biases.astype(np.float32),
+            item_biases.astype(np.float32),
         )
 
     def state(self) -> dict[str, NDArray[np.generic]]:
@@ -149,18 +149,18 @@ class MeanPrediction(_SeveralAtOnce):
 class CompressedMean(_SeveralAtOnce):
     """Keeps the mean prediction as a product of two thin matrices, cut to a rank again after a few samples.
 
-    Memory: some hundred numbers a user and a film, whatever the samples. Samples are products too, and a
+    Memory: some hundred numbers a user and an item, whatever the samples. Samples are products too, and a
     sum of products is one whose factors stand side by side: nothing has to be aligned.
     """
 
     # Directions kept beyond the served ones: what one sample does not show yet, the next may.
     _SPARE = 16
 
-    def __init__(self, n_users: int, n_films: int, rank: int) -> None:
+    def __init__(self, n_users: int, n_items: int, rank: int) -> None:
         super().__init__(at_once=2)  # They and the running factors are then about equally wide.
-        self._rank = min(rank, n_users, n_films)
+        self._rank = min(rank, n_users, n_items)
         self._left = np.zeros((n_users, 0), np.float32)
-        self._right = np.zeros((n_films, 0), np.float32)
+        self._right = np.zeros((n_items, 0), np.float32)
 
     def _take_up(self, lefts: Sequence[Float32], rights: Sequence[Float32]) -> None:
         left, right = np.hstack([self._left, *lefts]), np.hstack([self._right, *rights])
@@ -171,16 +171,16 @@ class CompressedMean(_SeveralAtOnce):
         self._flush()
         left, right = self._left / np.float32(self.samples), self._right
         of_users = (left @ right.mean(axis=0, dtype=np.float64)).astype(np.float32)
-        of_films = (right @ left.mean(axis=0, dtype=np.float64)).astype(np.float32)
+        of_items = (right @ left.mean(axis=0, dtype=np.float64)).astype(np.float32)
         half = np.float32(of_users.mean(dtype=np.float64) / 2)
         of_users -= half
-        of_films -= half
+        of_items -= half
         # The biases are taken out of the product by two more columns.
         minus = np.float32(-1.0)
         left = np.column_stack([left, of_users, np.full_like(of_users, minus)])
-        right = np.column_stack([right, np.full_like(of_films, minus), of_films])
+        right = np.column_stack([right, np.full_like(of_items, minus), of_items])
         left, right = truncate_svd(left, right, self._rank)
-        return Factors(left, of_users, right, of_films)
+        return Factors(left, of_users, right, of_items)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         return {"mean_left": self._left, "mean_right": self._right, **super().state()}
@@ -217,9 +217,9 @@ def _axes(matrix: Float32) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return turn[:, kept], np.sqrt(weight[kept])
 
 
-def _with_biases(users: Float32, films: Float32) -> tuple[Float32, Float32]:
+def _with_biases(users: Float32, items: Float32) -> tuple[Float32, Float32]:
     """A sample as one product: [n, K + 2] and [m, K + 2], the biases against ones."""
     one = np.float32(1.0)
     left = np.hstack([users, np.full((len(users), 1), one)])
-    right = np.hstack([films[:, :-1], np.full((len(films), 1), one), films[:, -1:]])
+    right = np.hstack([items[:, :-1], np.full((len(items), 1), one), items[:, -1:]])
     return left, right

@@ -21,7 +21,7 @@ NOISE_SHAPE = 10.0
 
 # Pieces of equal work into which the rows are cut; the same for any number of threads.
 TASKS = 64
-# Of those by which films are summed up: each needs a number a film.
+# Of those by which items are summed up: each needs a number an item.
 SUM_TASKS = 8
 # What drawing a row costs besides its ratings, in ratings.
 _ROW_COST = 40
@@ -29,7 +29,7 @@ _ROW_COST = 40
 
 @dataclass
 class Side:
-    """Users, or films: their ratings by row, their vectors, and the prior that ties them together.
+    """Users, or items: their ratings by row, their vectors, and the prior that ties them together.
 
     A vector is [factors..., bias], ``width`` = K + 1 numbers.
     """
@@ -62,7 +62,7 @@ class Side:
 
     @property
     def rows(self) -> int:
-        """How many users, or films, there are."""
+        """How many users, or items, there are."""
         return len(self.start) - 1
 
     def row_of_each(self) -> NDArray[np.int32]:
@@ -146,7 +146,7 @@ def draw_wishart(freedom: float, scale: Float64, rng: np.random.Generator) -> Fl
 
 
 class Sampler:
-    """One Markov chain. ``users.vectors`` and ``films.vectors`` are the current sample; ``sweep`` draws the next.
+    """One Markov chain. ``users.vectors`` and ``items.vectors`` are the current sample; ``sweep`` draws the next.
 
     ``user``, ``item`` int [ratings] and ``rating`` float [ratings]; each pair once. ``factors`` is rounded up, so that
     the bias with them fills whole vector registers: 15, 31, 47. With the same seed the chain is
@@ -168,17 +168,17 @@ class Sampler:
         self._width = width_of(self.width)
         self.rng = np.random.default_rng(seed)
         centred = np.subtract(rating, self.mean, dtype=np.float32, casting="same_kind")
-        self.users, self.films = _sides(user, item, centred, shape, self.width)
+        self.users, self.items = _sides(user, item, centred, shape, self.width)
         self.alpha = 1.0 / max(float(np.var(centred)), 1e-6)
         self._square = np.empty(len(centred), np.float32)
         self.sweeps = 0
-        for side in (self.users, self.films):
+        for side in (self.users, self.items):
             side.vectors[:] = 0.1 * self.rng.standard_normal(side.vectors.shape, dtype=np.float32)
 
     def sweep(self) -> None:
         """Draw everything once, each given all the rest."""
-        self._draw(self.users, self.films)
-        self._draw(self.films, self.users)
+        self._draw(self.users, self.items)
+        self._draw(self.items, self.users)
         self._draw_noise()
         self.sweeps += 1
 
@@ -202,7 +202,7 @@ class Sampler:
         )
 
     def _draw_noise(self) -> None:
-        users, films = self.users, self.films
+        users, items = self.users, self.items
         square, by_user = self._square, np.empty(users.rows)
         squared_residuals(
             self._width,
@@ -211,17 +211,17 @@ class Sampler:
             users.column,
             users.rating,
             users.vectors,
-            films.vectors,
-            films.noise,
+            items.vectors,
+            items.noise,
             square,
             by_user,
         )
         users.noise = self._gamma(by_user, np.diff(users.start))
-        sums = np.empty((SUM_TASKS, films.rows))
+        sums = np.empty((SUM_TASKS, items.rows))
         sums_by_column(users.tasks(SUM_TASKS), users.start, users.column, square, users.noise, sums)
-        by_film = sums.sum(axis=0)
-        films.noise = self._gamma(by_film, np.diff(films.start))
-        total = float(by_film @ films.noise)
+        by_item = sums.sum(axis=0)
+        items.noise = self._gamma(by_item, np.diff(items.start))
+        total = float(by_item @ items.noise)
         self.alpha = self.rng.gamma(1.0 + len(square) / 2, 1.0 / (1.0 + total / 2))
 
     def _gamma(self, square: NDArray[Any], count: NDArray[np.integer]) -> Float32:
@@ -233,14 +233,14 @@ class Sampler:
 def _sides(
     user: NDArray[np.integer], item: NDArray[np.integer], rating: Float32, shape: tuple[int, int], width: int
 ) -> tuple[Side, Side]:
-    """The ratings by user, each user's in order of the film, and by film, each film's in order of the user."""
-    users, films = np.asarray(user, np.int32), np.asarray(item, np.int32)
-    by_film = Side(*_grouped(films, users, rating, shape[1]), width)
-    by_user = Side(*_grouped(by_film.column, by_film.row_of_each(), by_film.rating, shape[0]), width)
-    by_film.column, by_film.rating = _grouped(
+    """The ratings by user, each user's in order of the item, and by item, each item's in order of the user."""
+    users, items = np.asarray(user, np.int32), np.asarray(item, np.int32)
+    by_item = Side(*_grouped(items, users, rating, shape[1]), width)
+    by_user = Side(*_grouped(by_item.column, by_item.row_of_each(), by_item.rating, shape[0]), width)
+    by_item.column, by_item.rating = _grouped(
         by_user.column, by_user.row_of_each(), by_user.rating, shape[1]
     )[1:]
-    return by_user, by_film
+    return by_user, by_item
 
 
 def _grouped(

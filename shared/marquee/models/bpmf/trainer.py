@@ -46,7 +46,7 @@ def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Prog
         ratings.values,
         (dataset.n_users, dataset.n_items),
         user_features=dataset.user_features,
-        film_features=dataset.film_features,
+        item_features=dataset.item_features,
         shape=ModelShape(chosen.factors, chosen.served_rank, chosen.feature_rank),
         budget=Budget(chosen.sweeps, chosen.burn_in, chosen.seconds),
         seed=seed,
@@ -64,8 +64,8 @@ def _head(found: Fit, dataset: Dataset) -> RatingFactors:
         factors.user_biases.astype(np.float64),
     )
     item_vectors, item_biases = (
-        factors.film_vectors.astype(np.float64),
-        factors.film_biases.astype(np.float64),
+        factors.item_vectors.astype(np.float64),
+        factors.item_biases.astype(np.float64),
     )
     residuals = ratings.values - found.mean - factors.predict(ratings.users, ratings.items)
     expected = user_prior.fit_user_prior(user_vectors[rated], user_biases[rated], residuals)
@@ -86,9 +86,9 @@ def _level_of_the_unknown(
 ) -> float:
     """How much higher the average user's ratings would be if all had been his: stars.
 
-    The users of a film are those whom it suits, and it suits the average user less than them. Of a user of
-    whom nothing is known it is still known that he chose the film. Mean error for unknown users over five cuts in
+    The users of an item are those whom it suits, and it suits the average user less than them. Of a user of
+    whom nothing is known it is still known that he chose the item. Mean error for unknown users over five cuts in
     time of MovieLens 100K: -.04 without it, .03 with it; the worst of the five goes from -.13 to -.06.
     """
-    of_film = mean + item_biases + item_vectors @ user[:-1] + user[-1]
-    return float((ratings.values - of_film[ratings.items]).mean())
+    of_item = mean + item_biases + item_vectors @ user[:-1] + user[-1]
+    return float((ratings.values - of_item[ratings.items]).mean())

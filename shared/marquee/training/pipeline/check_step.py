@@ -15,7 +15,7 @@ from marquee.training.pipeline.pipeline_run import CHECKED, CHECKS, LAST, SNAPSH
 
 
 def check(run: PipelineRun) -> None:
-    """Schema, ranges, duplicates, films that do not exist, drift; on the scale of the stream from here on.
+    """Schema, ranges, duplicates, movies that do not exist, drift; on the scale of the stream from here on.
 
     Raises :class:`TrainingDataError` where nothing can be learnt. Drift does not stop the run: the gate
     refuses the model, which is kept for whoever wants to know whether the world has changed.
@@ -25,15 +25,15 @@ def check(run: PipelineRun) -> None:
     base_checks.validate_ratings(taken.base.ratings, low, data.base_rating_max)
     base_checks.validate_ratings(taken.live.ratings, low, high)
     found = _sources_of(taken, run.params)
-    films = base_checks.known_movies([found.ratings, found.viewings], found.films, data.unlisted_film_users)
-    trusted = found.ratings[found.ratings["movie_id"].isin(films)]
+    movies = base_checks.known_movies([found.ratings, found.watch_sessions], found.movies, data.unlisted_movie_users)
+    trusted = found.ratings[found.ratings["movie_id"].isin(movies)]
     ratings = base_checks.drop_duplicate_ratings(trusted)
-    viewings = base_checks.latest_per_pair(found.viewings[found.viewings["movie_id"].isin(films)])
+    watch_sessions = base_checks.latest_per_pair(found.watch_sessions[found.watch_sessions["movie_id"].isin(movies)])
     last = _profile_at(run.at(LAST))
-    profile = snapshot_drift.profile(Dataset.of(ratings, viewings, low, high))
+    profile = snapshot_drift.profile(Dataset.of(ratings, watch_sessions, low, high))
     with atomic_file.atomic_directory(run.at(CHECKED)) as out:
         deterministic_io.write_interactions(out / "ratings.parquet", ratings)
-        deterministic_io.write_interactions(out / "viewings.parquet", viewings)
+        deterministic_io.write_interactions(out / "watch_sessions.parquet", watch_sessions)
     report = CheckReport(
         profile,
         len(trusted) - len(ratings),

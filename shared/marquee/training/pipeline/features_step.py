@@ -9,11 +9,11 @@ from marquee.training.pipeline.pipeline_run import CHECKED, FEATURES, SNAPSHOT, 
 
 
 def features(run: PipelineRun) -> None:
-    """Row numbers for ids, and what is known of users and films as blocks of numbers."""
+    """Row numbers for ids, and what is known of users and movies as blocks of numbers."""
     taken = snapshot.read_snapshot(run.at(SNAPSHOT))
-    ratings, viewings = (
+    ratings, watch_sessions = (
         deterministic_io.read_interactions(run.at(CHECKED) / f"{name}.parquet")
-        for name in ("ratings", "viewings")
+        for name in ("ratings", "watch_sessions")
     )
     low, high = run.params.data.rating_min, taken.about.rating_max
-    write_dataset(run.at(FEATURES), Dataset.of(ratings, viewings, low, high, taken.base.facts))
+    write_dataset(run.at(FEATURES), Dataset.of(ratings, watch_sessions, low, high, taken.base.facts))

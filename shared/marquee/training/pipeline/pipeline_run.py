@@ -48,7 +48,7 @@ class PipelineRun:
 
 
 class CheckReport(msgspec.Struct, frozen=True):
-    """``doubled``: rows of a pair that has a newer one; ``unlisted``: rows of films that too few know."""
+    """``doubled``: rows of a pair that has a newer one; ``unlisted``: rows of movies that too few know."""
 
     profile: DataProfile
     doubled: int
