@@ -32,13 +32,13 @@ _EMPTY = f"TRUNCATE {', '.join(TABLES)}"
 
 @benchmark("ingest_lines_per_s", "ingest_copy_ratio")
 def throughput() -> Iterable[BenchmarkResult]:
-    """A backlog, drained and folded; then the same rows by COPY into the same tables, emptied. Thrice, in turn."""
+    """A backlog, drained and aggregated_at; then the same rows by COPY into the same tables, emptied. Thrice, in turn."""
     with ingest_path() as path:
         paces = [_pace(path, lines(COUNT, seed)) for seed in range(1, ROUNDS + 1)]
     per_s, copied_per_s = (statistics.median(pace) for pace in zip(*paces, strict=True))
     ratios = [ours / copied for ours, copied in paces]
     name = (
-        f"raw COPY of the same rows into the same tables, {copied_per_s:.0f} lines/s; "
+        f"raw COPY of the same rows into the same tables, {copied_per_s:.0f} records/s; "
         f"medians of {ROUNDS} rounds of {COUNT:,} lines, whose ratios are {', '.join(f'{r:.2f}' for r in ratios)}"
     )
     yield at_least(
@@ -205,7 +205,7 @@ def _watch(path: IngestPath, seen: dict[int, list[tuple[float, int]]], done: thr
     from marquee.db.pool import Database
 
     database = Database(path.postgres.url)
-    query = "SELECT partition, upper(range_merge(written)) FROM progress"
+    query = "SELECT partition, upper(range_merge(written)) FROM written_offsets"
     while not done.wait(0.02):
         with database.transaction() as cursor:
             cursor.execute(query)

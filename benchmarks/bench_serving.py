@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.load import LoadResult, load
 from benchmarks.registry import BenchmarkResult, at_least, at_most, benchmark
-from benchmarks.serving import ITEMS, Instance, hello, made_model, recommend, store
+from benchmarks.serving import MOVIES, Instance, hello, made_model, recommend, store
 from marquee.registry.artifact import write_artifact
 from marquee.registry.item_store import read_items
 from marquee.registry.object_store.file_store import FileStore
@@ -77,7 +77,7 @@ class _Walk:
 
     def __init__(self, factors: int) -> None:
         objects = store(USERS, factors)
-        copies = max(1, COPIES_MB * 1_000_000 // (ITEMS * factors * 4))
+        copies = max(1, COPIES_MB * 1_000_000 // (MOVIES * factors * 4))
         self.recommenders = [_recommender(objects) for _ in range(copies)]
         self.vectors = [_engine(r).side.rank_items for r in self.recommenders]
         self.now = datetime.now(UTC)
@@ -134,7 +134,7 @@ def _engine(recommender: Recommender) -> Engine:
 def _answer_limit(factors: int) -> BenchmarkResult:
     ratio, answer, reading = _Walk(factors).ratio()
     reference = (
-        f"an answer of {answer:.0f} us / reading the {ITEMS:,} x {factors} ranking vectors once from memory, "
+        f"an answer of {answer:.0f} us / reading the {MOVIES:,} x {factors} ranking vectors once from memory, "
         f"{reading:.0f} us (the fastest of numpy's product, sum and maximum); one thread; {ratio}"
     )
     return at_most(f"answer_limit_ratio_{factors}", ratio.median, "ratio", 1.6, reference=reference)
@@ -160,7 +160,7 @@ def warm() -> Iterable[BenchmarkResult]:
     rps = Paired.of((a.per_second for a in answers), (h.per_second for h in hellos))
     cpu, of_cpu = (statistics.median(load.processor_us for load in loads) for loads in (answers, hellos))
     said = (
-        f"{_median(answers):.0f} answers/s of {ITEMS:,} x 32 / {_median(hellos):.0f} of hello-world, {CONNECTIONS} "
+        f"{_median(answers):.0f} answers/s of {MOVIES:,} x 32 / {_median(hellos):.0f} of hello-world, {CONNECTIONS} "
         f"connections, one worker of 8 threads; {rps}; processor time {cpu:.0f} / {of_cpu:.0f} us a request"
     )
     yield at_least("warm_rps_ratio", rps.median, "ratio", 0.7, reference=said)
@@ -195,7 +195,7 @@ def cold() -> Iterable[BenchmarkResult]:
         Paired.of(few[0], empty[0]).median,
         "ratio",
         1.35,
-        reference=f"ms to the first recommendation of {ITEMS:,} x 32 / to the first hello-world: {_starts(few, empty)}",
+        reference=f"ms to the first recommendation of {MOVIES:,} x 32 / to the first hello-world: {_starts(few, empty)}",
     )
     many, few = _starts_in_turn(lambda: recommend(large), lambda: recommend(small), STARTS_BY_USERS)
     yield at_most(
@@ -216,7 +216,7 @@ def cold() -> Iterable[BenchmarkResult]:
         mb = instance.resident_mb()
     said = (
         "memory (PSS) of master and worker, mapped files included, after 5 s of answers to different users; "
-        f"{FULL_SIZE:,} users x {ITEMS:,} items x 32"
+        f"{FULL_SIZE:,} users x {MOVIES:,} items x 32"
     )
     yield at_most("rss_1m_users_mb", mb, "MB", 200, reference=said)
 

@@ -80,7 +80,7 @@ class IngestPath:
         with self.database.transaction() as cursor:
             cursor.execute(
                 "SELECT coalesce(sum(watches + ratings + recommendation_requests + accounts + quarantine), 0)::bigint "
-                "FROM progress"
+                "FROM written_offsets"
             )
             return int(cursor.fetchone()[0])
 

@@ -23,8 +23,8 @@ class LoadResult:
     def per_second(self) -> float:
         return len(self.ms) / self.seconds
 
-    def percentile(self, share: float) -> float:
-        return sorted(self.ms)[min(len(self.ms) - 1, int(share * len(self.ms)))]
+    def percentile(self, fraction: float) -> float:
+        return sorted(self.ms)[min(len(self.ms) - 1, int(fraction * len(self.ms)))]
 
 
 @dataclass

@@ -32,8 +32,8 @@ QUARANTINE_RATE = Panel(
     "below 0.2 %; real logs had 0.04 to 0.11 %.",
     Kind.STAT,
     """
-SELECT sum(lines) FILTER (WHERE kind = 'quarantine')::float8 / nullif(sum(lines), 0) AS quarantined
-FROM lines_per_minute WHERE $__timeFilter(time)""",
+SELECT sum(records) FILTER (WHERE kind = 'quarantine')::float8 / nullif(sum(records), 0) AS quarantined
+FROM records_per_minute WHERE $__timeFilter(time)""",
     "percentunit",
     below(0.002, 0.01),
     width=6,
@@ -118,7 +118,7 @@ QUARANTINE = Panel(
     "a few, of changing categories; a burst of one is a change of the log's format.",
     Kind.SERIES,
     """
-SELECT $__timeGroupAlias(time,$__interval), category AS metric, sum(lines) * 60000.0 / $__interval_ms AS lines
+SELECT $__timeGroupAlias(time,$__interval), category AS metric, sum(records) * 60000.0 / $__interval_ms AS records
 FROM quarantine_per_minute WHERE WHOLE_POINTS GROUP BY 1, category ORDER BY 1""",
     "cpm",
     info(),

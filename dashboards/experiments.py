@@ -57,7 +57,7 @@ FAILED = Panel(
     "Runs of retrain that came to no end of their own in this time; a refusal is no failure.",
     "none.",
     Kind.STAT,
-    "SELECT count(*) AS failed FROM retrainings WHERE outcome = 'failed' AND $__timeFilter(started)",
+    "SELECT count(*) AS failed FROM retrain_runs WHERE outcome = 'failed' AND $__timeFilter(started)",
     "none",
     below(1, 2),
     width=6,
@@ -164,7 +164,7 @@ RETRAININGS = Panel(
     Kind.TABLE,
     """
 SELECT finished, coalesce(version, '-') AS version, outcome, reason
-FROM retrainings WHERE $__timeFilter(started) ORDER BY started DESC LIMIT 15""",
+FROM retrain_runs WHERE $__timeFilter(started) ORDER BY started DESC LIMIT 15""",
     "none",
     info(),
     width=24,

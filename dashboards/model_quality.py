@@ -34,7 +34,7 @@ COVERAGE = Panel(
     "The share of ratings within the interval that was given with the prediction.",
     "close to what the intervals promise, 0.8.",
     Kind.STAT,
-    f"SELECT interval_covered AS covered, interval_share AS promised {_NEWEST}",
+    f"SELECT observed_coverage AS covered, nominal_coverage AS promised {_NEWEST}",
     "percentunit",
     ((None, RED), (0.65, YELLOW), (0.75, GREEN), (0.9, YELLOW)),
     width=6,
@@ -160,7 +160,7 @@ COVERAGE_OVER_TIME = Panel(
     "the two lines lie together.",
     Kind.SERIES,
     """
-SELECT $__timeGroupAlias(time,$__interval), avg(interval_covered) AS covered, avg(interval_share) AS promised
+SELECT $__timeGroupAlias(time,$__interval), avg(observed_coverage) AS covered, avg(nominal_coverage) AS promised
 FROM live_accuracy WHERE arm = '' AND model_version = ''
   AND window_s = CASE WHEN $__interval_ms < 300000 THEN 300 ELSE 3600 END AND WHOLE_POINTS
 GROUP BY 1 ORDER BY 1""",
@@ -172,14 +172,14 @@ GROUP BY 1 ORDER BY 1""",
 )
 RETRAININGS = Panel(
     11,
-    "Newest retrainings",
+    "Newest retrain_runs",
     "What was trained, how it did on the newest slice of time, and what became of it.",
     "released, or refused for a reason that makes sense.",
     Kind.TABLE,
     """
 SELECT started, extract(epoch FROM finished - started) AS took, coalesce(version, '-') AS version, outcome,
        (metrics ->> 'rmse')::float8 AS rmse, (metrics ->> 'ndcg@10')::float8 AS "NDCG@10", reason
-FROM retrainings ORDER BY started DESC LIMIT 8""",
+FROM retrain_runs ORDER BY started DESC LIMIT 8""",
     "none",
     info(),
     width=15,

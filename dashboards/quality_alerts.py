@@ -10,8 +10,8 @@ QUARANTINE_BURST = AlertRule(
     "Quarantine burst",
     """
 SELECT quarantined::float8 / delivered AS share
-FROM (SELECT coalesce(sum(lines), 0) AS quarantined FROM quarantine_per_minute WHERE $__timeFilter(time)) AS q,
-     (SELECT coalesce(sum(lines), 0) AS delivered FROM deliveries_per_minute WHERE $__timeFilter(time)) AS d
+FROM (SELECT coalesce(sum(records), 0) AS quarantined FROM quarantine_per_minute WHERE $__timeFilter(time)) AS q,
+     (SELECT coalesce(sum(records), 0) AS delivered FROM deliveries_per_minute WHERE $__timeFilter(time)) AS d
 WHERE delivered >= 100""",
     0.02,
     "2m",

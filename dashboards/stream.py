@@ -14,7 +14,7 @@ RATE = Panel(
     "as many as the service logs; at its usual load about 1,500.",
     Kind.STAT,
     """
-SELECT sum(lines) / 60.0 AS lines FROM deliveries_per_minute
+SELECT sum(records) / 60.0 AS records FROM deliveries_per_minute
 WHERE time = (SELECT max(time) FROM deliveries_per_minute
               WHERE $__timeFilter(time) AND time < date_trunc('minute', $__timeTo()::timestamptz))""",
     "cps",
@@ -31,7 +31,7 @@ SILENCE = Panel(
     "The time since a line was written last.",
     "a few seconds.",
     Kind.STAT,
-    "SELECT extract(epoch FROM $__timeTo()::timestamptz - max(updated)) AS ago FROM progress",
+    "SELECT extract(epoch FROM $__timeTo()::timestamptz - max(updated)) AS ago FROM written_offsets",
     "s",
     below(60, 300),
     width=6,
@@ -63,7 +63,7 @@ AGAIN = Panel(
     "below 1 %; more means that batches are not acknowledged in time.",
     Kind.STAT,
     """
-SELECT sum(again)::float8 / nullif(sum(lines), 0) AS again FROM deliveries_per_minute WHERE $__timeFilter(time)""",
+SELECT sum(redelivered)::float8 / nullif(sum(records), 0) AS redelivered FROM deliveries_per_minute WHERE $__timeFilter(time)""",
     "percentunit",
     below(0.01, 0.1),
     width=6,
@@ -78,8 +78,8 @@ KINDS = Panel(
     Kind.SERIES,
     """
 SELECT $__timeGroupAlias(time,$__interval), replace(kind, '_', ' ') AS metric,
-       sum(lines) * 1000.0 / $__interval_ms AS lines
-FROM lines_per_minute WHERE WHOLE_POINTS GROUP BY 1, kind ORDER BY 1""",
+       sum(records) * 1000.0 / $__interval_ms AS records
+FROM records_per_minute WHERE WHOLE_POINTS GROUP BY 1, kind ORDER BY 1""",
     "cps",
     info(),
     stacked=True,
@@ -108,8 +108,8 @@ BATCHES = Panel(
     "the largest well below the most that a batch may hold, 10,000.",
     Kind.SERIES,
     """
-SELECT $__timeGroupAlias(time,$__interval), sum(lines)::float8 / nullif(sum(batches), 0) AS mean,
-       max(batch_lines_max) AS largest
+SELECT $__timeGroupAlias(time,$__interval), sum(records)::float8 / nullif(sum(batches), 0) AS mean,
+       max(batch_records_max) AS largest
 FROM deliveries_per_minute WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
     "short",
     below(8_000, 10_000),
@@ -123,7 +123,7 @@ AGAIN_OVER_TIME = Panel(
     "at zero, but for a moment after a restart.",
     Kind.SERIES,
     """
-SELECT $__timeGroupAlias(time,$__interval), sum(again) * 1000.0 / $__interval_ms AS again
+SELECT $__timeGroupAlias(time,$__interval), sum(redelivered) * 1000.0 / $__interval_ms AS redelivered
 FROM deliveries_per_minute WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
     "cps",
     info(),
@@ -138,7 +138,7 @@ PARTITIONS = Panel(
     """
 SELECT topic, partition, next_offset AS "next offset", watches, ratings, recommendation_requests AS requests,
        accounts, quarantine, extract(epoch FROM $__timeTo()::timestamptz - updated) AS "last line"
-FROM progress JOIN streams USING (stream) ORDER BY stream DESC, partition LIMIT 50""",
+FROM written_offsets JOIN topics USING (topic_key) ORDER BY topic_key DESC, partition LIMIT 50""",
     "none",
     info(),
     width=14,

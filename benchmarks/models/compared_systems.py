@@ -90,9 +90,9 @@ def bias_only(dataset: Dataset, params: Params) -> ComparedAlgorithm:
 
 def popular(dataset: Dataset, params: Params) -> ComparedAlgorithm:
     """The same list for everybody: what is popular of late."""
-    shares = _single(_popularity(dataset, params).of_late)
+    fractions = _single(_popularity(dataset, params).of_late)
     return ComparedAlgorithm(
-        Candidate("", score=_same(shares)), lambda user: shares, shares.nbytes, shares.nbytes
+        Candidate("", score=_same(fractions)), lambda user: fractions, fractions.nbytes, fractions.nbytes
     )
 
 
@@ -134,14 +134,14 @@ def _of_history(
     held: int,
 ) -> ComparedAlgorithm:
     """Scores from the items of a user: through one matrix, or through two thin ones. No history: popularity."""
-    shares = _single(late.of_late)
+    fractions = _single(late.of_late)
     first, second = weights if isinstance(weights, tuple) else (weights, None)
     start, items, values = history.indptr, history.indices, history.data.astype(np.float32)
 
     def score(users: Ints) -> NDArray[np.float64]:
         scores = history[users].astype(np.float32) @ first
         scores = np.asarray(scores if second is None else scores @ second.T, np.float64)
-        scores[start[users] == start[users + 1]] = shares
+        scores[start[users] == start[users + 1]] = fractions
         return scores
 
     def answer(user: int) -> Float32:
@@ -150,7 +150,7 @@ def _of_history(
         scores: Float32 = taste if second is None else second @ taste
         return scores
 
-    stored = held + shares.nbytes
+    stored = held + fractions.nbytes
     return ComparedAlgorithm(
         Candidate("", score=score), answer, stored, stored + values.nbytes + items.nbytes
     )

@@ -32,11 +32,11 @@ def test_killed_bridge_loses_nothing(stage: Stage, tmp_path: Path) -> None:
     assert 0 < sum(committed) <= 1000
     for partition, offset in enumerate(committed):
         assert set(range(offset)) <= set(accepted[partition])
-    again = stage.process(tmp_path, "again")
-    again.start()
+    redelivered = stage.process(tmp_path, "again")
+    redelivered.start()
     stage.await_commit(3000, 3000)
-    again.stop(30)
-    assert again.returncode == 0
+    redelivered.stop(30)
+    assert redelivered.returncode == 0
     assert stage.all_arrived(6000)
 
 

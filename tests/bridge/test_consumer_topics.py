@@ -43,8 +43,8 @@ def test_topic_that_was_replaced_is_read_from_its_beginning(stage: Stage, tmp_pa
 def lines_by_stream(stage: Stage) -> list[int]:
     """How many different lines each incarnation has brought, in order of appearance."""
     found: dict[str, set[tuple[int, int]]] = {}
-    for (_, stream, partition), records in stage.receiver.records().items():
-        found.setdefault(stream, set()).update((partition, record.offset) for record in records)
+    for (_, topic_id, partition), records in stage.receiver.records().items():
+        found.setdefault(topic_id, set()).update((partition, record.offset) for record in records)
     return [len(lines) for lines in found.values()]
 
 
@@ -72,5 +72,5 @@ def test_topic_that_is_replaced_unnoticed_by_the_group(stage: Stage, monkeypatch
     stop.set()
     bridge.join()
     delivery.close()
-    assert {stream for _, stream, _ in stage.receiver.records()} == {"first", "second"}
+    assert {topic_id for _, topic_id, _ in stage.receiver.records()} == {"first", "second"}
     assert stage.committed() == [50, 50]

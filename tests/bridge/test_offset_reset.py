@@ -28,5 +28,5 @@ def test_where_to_read_on(written: Ranges, oldest: int, missing: int, lost: int)
 
 def test_what_is_read_again() -> None:
     """What lies between the new place and the old one; before the first commit nothing was read."""
-    assert OffsetReset(0, 90, 50, 0).again == 40
-    assert OffsetReset(0, None, 50, 0).again == 0
+    assert OffsetReset(0, 90, 50, 0).redelivered == 40
+    assert OffsetReset(0, None, 50, 0).redelivered == 0

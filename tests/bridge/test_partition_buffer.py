@@ -55,7 +55,7 @@ def test_full_batch_is_submitted_at_once() -> None:
     _fill(_lane(delivery), 5)
     assert [[r.offset for r in batch.records] for batch in delivery.batches] == [[0, 1], [2, 3]]
     batch = delivery.batches[0]
-    assert (batch.topic, batch.stream, batch.partition, batch.records[0].timestamp_ms) == (
+    assert (batch.topic, batch.topic_id, batch.partition, batch.records[0].timestamp_ms) == (
         "log",
         "stream",
         0,

@@ -35,7 +35,9 @@ class Account:
     @property
     def exact(self) -> bool:
         """Whether every line is there once, where it belongs, and the sums made on the way agree."""
-        return not (self.lost or self.doubled or self.wrong) and self.totals_agree and self.watch_sessions_agree
+        return (
+            not (self.lost or self.doubled or self.wrong) and self.totals_agree and self.watch_sessions_agree
+        )
 
     def __str__(self) -> str:
         sums = "agree" if self.totals_agree and self.watch_sessions_agree else "DISAGREE"

@@ -61,16 +61,18 @@ def test_rows_that_the_ledger_does_not_know_are_no_error(
     """As after a restore of some tables: COPY fails on the row that is there, and the batch goes in without it."""
     write_batch(plain_database, batch(LINES), parser)
     with plain_database.transaction() as cursor:
-        cursor.execute("UPDATE progress SET written = '{}'")
+        cursor.execute("UPDATE written_offsets SET written = '{}'")
     more = batch([*LINES, watch(1, 2)])
     assert write_batch(plain_database, more, parser) == WriteCounts(watches=1)
-    assert rows(plain_database, "SELECT written::text FROM progress") == [("{[0,5)}",)]
+    assert rows(plain_database, "SELECT written::text FROM written_offsets") == [("{[0,5)}",)]
 
 
 def test_batches_in_any_order_leave_one_range(database: Database, parser: EventParser) -> None:
     for first in (2, 0, 3, 1, 2):
         write_batch(database, batch([LINES[first]], first), parser)
-    assert rows(database, "SELECT written::text, unfolded::text FROM progress") == [("{[0,4)}", "{}")]
+    assert rows(database, "SELECT written::text, unaggregated::text FROM written_offsets") == [
+        ("{[0,4)}", "{}")
+    ]
 
 
 def _holed(offsets: list[int], since: int | None = None) -> StreamBatch:
@@ -87,10 +89,10 @@ def _holed(offsets: list[int], since: int | None = None) -> StreamBatch:
 def test_offsets_that_a_sender_left_out_may_come_later(database: Database, parser: EventParser) -> None:
     """Without its word that Kafka holds no more, a batch answers for its own lines only."""
     write_batch(database, _holed([2, 3, 5, 9]), parser)
-    assert rows(database, "SELECT written::text FROM progress") == [("{[2,4),[5,6),[9,10)}",)]
+    assert rows(database, "SELECT written::text FROM written_offsets") == [("{[2,4),[5,6),[9,10)}",)]
     assert write_batch(database, _holed([1, 2, 4, 5, 8, 9]), parser) == WriteCounts(watches=3)
     assert write_batch(database, batch([watch(0, 1)] * 10), parser) == WriteCounts(watches=3)
-    assert rows(database, "SELECT written::text FROM progress") == [("{[0,10)}",)]
+    assert rows(database, "SELECT written::text FROM written_offsets") == [("{[0,10)}",)]
     assert rows(database, 'SELECT array_agg("offset"::int ORDER BY "offset") FROM watches') == [
         (list(range(10)),)
     ]
@@ -100,7 +102,7 @@ def test_what_kafka_does_not_hold_leaves_no_hole(database: Database, parser: Eve
     """Markers of transactions and compacted offsets, within a batch and between two: still one range."""
     write_batch(database, _holed([2, 3, 5], since=2), parser)
     write_batch(database, _holed([8, 11], since=6), parser)
-    assert rows(database, "SELECT written::text FROM progress") == [("{[2,12)}",)]
+    assert rows(database, "SELECT written::text FROM written_offsets") == [("{[2,12)}",)]
     assert write_batch(database, _holed([2, 3, 5, 8, 11], since=0), parser) == WriteCounts()
 
 
@@ -119,10 +121,10 @@ def test_many_lines_are_folded_later(database: Database, parser: EventParser) ->
     many = [watch(user, 3) for user in range(SMALL_BATCH)]
     write_batch(database, batch(many), parser)
     assert rows(database, "SELECT count(*) FROM watch_sessions") == [(0,)]
-    assert rows(database, "SELECT unfolded::text FROM progress") == [(f"{{[0,{SMALL_BATCH})}}",)]
+    assert rows(database, "SELECT unaggregated::text FROM written_offsets") == [(f"{{[0,{SMALL_BATCH})}}",)]
     write_batch(database, batch([watch(0, 7)], SMALL_BATCH), parser)
     assert rows(database, "SELECT count(*), max(last_minute) FROM watch_sessions") == [(SMALL_BATCH, 7)]
-    assert rows(database, "SELECT unfolded::text FROM progress") == [("{}",)]
+    assert rows(database, "SELECT unaggregated::text FROM written_offsets") == [("{}",)]
 
 
 def test_what_is_left_unfolded_is_folded_by_the_clock(database: Database, parser: EventParser) -> None:
@@ -132,16 +134,18 @@ def test_what_is_left_unfolded_is_folded_by_the_clock(database: Database, parser
     assert [aggregate_remaining(database), aggregate_remaining(database)] == [2 * SMALL_BATCH, 0]
     query = "SELECT first_minute, last_minute FROM watch_sessions WHERE user_id = '7'"
     assert rows(database, query) == [(3, 9)]
-    assert rows(database, "SELECT count(*) FROM watch_sessions WHERE movie_id = %s", MOVIE) == [(SMALL_BATCH,)]
+    assert rows(database, "SELECT count(*) FROM watch_sessions WHERE movie_id = %s", MOVIE) == [
+        (SMALL_BATCH,)
+    ]
 
 
 def test_deliveries_are_counted_by_the_minute(database: Database, parser: EventParser) -> None:
     """Batches, lines, how many of them came again, the largest batch, and how old its oldest line was."""
     for first in (0, 2, 0):
         write_batch(database, batch(LINES[first:], first), parser)
-    query = "SELECT sum(batches)::int, sum(lines)::int, sum(again)::int, max(batch_lines_max)::int, max(lag_ms_max) "
-    ((batches, lines, again, most, lag_ms),) = rows(database, query + "FROM deliveries_per_minute")
-    assert (batches, lines, again, most) == (3, 10, 6, 4)
+    query = "SELECT sum(batches)::int, sum(records)::int, sum(redelivered)::int, max(batch_records_max)::int, max(lag_ms_max) "
+    ((batches, lines, redelivered, most, lag_ms),) = rows(database, query + "FROM deliveries_per_minute")
+    assert (batches, lines, redelivered, most) == (3, 10, 6, 4)
     assert isinstance(lag_ms, int)
     assert lag_ms >= 0
 
@@ -154,10 +158,10 @@ def test_old_databases_know_what_they_hold(plain_database: Database, parser: Eve
     write_batch(plain_database, batch(LINES, 5), parser)
     fill = (MIGRATIONS / "0005_written.sql").read_text()
     with plain_database.transaction() as cursor:
-        cursor.execute("UPDATE progress SET written = '{}'")
-        cursor.execute(fill[fill.index("UPDATE progress") :])
-    assert rows(plain_database, "SELECT written::text FROM progress") == [("{[5,9)}",)]
-    assert rows(plain_database, "SELECT topic_id FROM streams") == [(STREAM,)]
+        cursor.execute("UPDATE written_offsets SET written = '{}'")
+        cursor.execute(fill[fill.index("UPDATE written_offsets") :])
+    assert rows(plain_database, "SELECT written::text FROM written_offsets") == [("{[5,9)}",)]
+    assert rows(plain_database, "SELECT topic_id FROM topics") == [(STREAM,)]
 
 
 @pytest.mark.servers

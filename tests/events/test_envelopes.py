@@ -170,14 +170,14 @@ def test_no_request_raises_anything_else(kind: str, body: bytes) -> None:
         b"\xff",
         b"{}",
         b"[" * 100_000,
-        b'{"topic":"t","stream":"s","partition":0,"records":[]}',
-        b'{"topic":"t","stream":"s","partition":0,"records":[{"offset":1,"timestamp_ms":0}]}',
-        b'{"topic":"t","stream":"s","partition":0,"records":[{"offset":1,"timestamp_ms":0,"text":"","base64":""}]}',
-        b'{"topic":"t","stream":"s","partition":0,"records":[{"offset":1,"timestamp_ms":0,"base64":"*"}]}',
-        b'{"topic":"t","stream":"s","partition":0,"records":[{"offset":-1,"timestamp_ms":0,"text":""}]}',
-        b'{"topic":"t","stream":"s","partition":0,"records":'
+        b'{"topic":"t","topic_id":"s","partition":0,"records":[]}',
+        b'{"topic":"t","topic_id":"s","partition":0,"records":[{"offset":1,"timestamp_ms":0}]}',
+        b'{"topic":"t","topic_id":"s","partition":0,"records":[{"offset":1,"timestamp_ms":0,"text":"","base64":""}]}',
+        b'{"topic":"t","topic_id":"s","partition":0,"records":[{"offset":1,"timestamp_ms":0,"base64":"*"}]}',
+        b'{"topic":"t","topic_id":"s","partition":0,"records":[{"offset":-1,"timestamp_ms":0,"text":""}]}',
+        b'{"topic":"t","topic_id":"s","partition":0,"records":'
         b'[{"offset":2,"timestamp_ms":0,"text":""},{"offset":2,"timestamp_ms":0,"text":""}]}',
-        b'{"topic":"t","stream":"s","partition":0,"since":3,"records":[{"offset":2,"timestamp_ms":0,"text":""}]}',
+        b'{"topic":"t","topic_id":"s","partition":0,"since":3,"records":[{"offset":2,"timestamp_ms":0,"text":""}]}',
     ],
 )
 def test_data_that_is_no_batch_is_refused(data: bytes) -> None:

@@ -32,8 +32,8 @@ def start(store: FileStore, tmp_path: Path) -> Iterator[Start]:
             "MARQUEE_CALLER_TIMEOUT_MS": "20000",
             "MARQUEE_HISTORY_DEADLINE_MS": "2000",
             # Lists whose order is known.
-            "MARQUEE_EXPLORE_SHARE": "0",
-            "MARQUEE_EXPLORE_TAIL": "0",
+            "MARQUEE_EXPLORE_EPSILON": "0",
+            "MARQUEE_EXPLORE_SLOTS": "0",
             **{name if name.isupper() else f"MARQUEE_{name.upper()}": v for name, v in settings.items()},
         }
         started.append(Function("recommend", tmp_path, env))

@@ -47,7 +47,7 @@ def database(server: EmbeddedPostgres) -> Iterator[Database]:
         with database.transaction() as cursor:
             cursor.execute(
                 "TRUNCATE watches, ratings, recommendation_requests, accounts, quarantine, rejected_events, "
-                "watch sessions, progress, impressions, streams"
+                "watch sessions, written_offsets, impressions, topics"
             )
         yield database
 
@@ -135,41 +135,41 @@ def test_event_of_another_kind_is_kept(
 @pytest.mark.parametrize(
     "data",
     [
-        {"topic": "t", "stream": "s", "partition": 0, "records": []},
+        {"topic": "t", "topic_id": "s", "partition": 0, "records": []},
         {
             "topic": "t",
-            "stream": "s",
+            "topic_id": "s",
             "partition": 2**31,
             "records": [{"offset": 1, "timestamp_ms": 1, "text": ""}],
         },
         {
             "topic": "t",
-            "stream": "s",
+            "topic_id": "s",
             "partition": 0,
             "records": [{"offset": 2**63, "timestamp_ms": 1, "text": ""}],
         },
         {
             "topic": "t",
-            "stream": "s",
+            "topic_id": "s",
             "partition": 0,
             "records": [{"offset": 1, "timestamp_ms": 10**18, "text": ""}],
         },
         {
             "topic": "t\0",
-            "stream": "s",
+            "topic_id": "s",
             "partition": 0,
             "records": [{"offset": 1, "timestamp_ms": 1, "text": ""}],
         },
         {
             "topic": "t",
-            "stream": "s" * 300,
+            "topic_id": "s" * 300,
             "partition": 0,
             "records": [{"offset": 1, "timestamp_ms": 1, "text": ""}],
         },
-        {"topic": "t", "stream": "s", "partition": 0, "records": [{"offset": 1, "timestamp_ms": 1}]},
+        {"topic": "t", "topic_id": "s", "partition": 0, "records": [{"offset": 1, "timestamp_ms": 1}]},
         {
             "topic": "t",
-            "stream": "s",
+            "topic_id": "s",
             "partition": 0,
             "records": [{"offset": 10**400, "timestamp_ms": 1, "text": ""}],
         },

@@ -61,7 +61,7 @@ def test_each_line_once_through_a_dead_database_and_dead_letters(
         dead = server.create_topic("project", "dead")
         policy = types.DeadLetterPolicy(dead_letter_topic=dead, max_delivery_attempts=5)
         pushed = server.create_push("project", "ingest", "lines", endpoint, dead_letter_policy=policy)
-        again = server.create_push("project", "again", "lines", endpoint)
+        redelivered = server.create_push("project", "again", "lines", endpoint)
         buried = server.create_push("project", "buried", "dead", endpoint)
         server.faults.refuse.extend([grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
         server.faults.lose_answers = 2
@@ -83,7 +83,7 @@ def test_each_line_once_through_a_dead_database_and_dead_letters(
         postgres.start()
         with closing(Database(postgres.url)) as database:
             wait_until(lambda: account(database, ledger).exact)
-            wait_until(lambda: [server.backlog(name) for name in (pushed, again, buried)] == [0, 0, 0])
+            wait_until(lambda: [server.backlog(name) for name in (pushed, redelivered, buried)] == [0, 0, 0])
             found = account(database, ledger)
         stop.set()
         bridge.join(30)

@@ -41,8 +41,8 @@ class Telemetry:
             connection.cursor() as cursor,
         ):
             cursor.execute(
-                "INSERT INTO streams (topic, topic_id) VALUES ('t', 't') ON CONFLICT DO NOTHING;"
-                'INSERT INTO ratings (time, stream, partition, "offset", user_id, movie_id, rating)'
+                "INSERT INTO topics (topic, topic_id) VALUES ('t', 't') ON CONFLICT DO NOTHING;"
+                'INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating)'
                 " VALUES (%s, 1, 0, %s, %s, %s, %s)",
                 (datetime.now(UTC), self._offset, user_id, movie_id_of(item), rating),
             )

@@ -66,8 +66,8 @@ def test_google_cloud_storage_is_killed_and_nobody_is_failed(
         first = function.get("/recommend/1000")
         assert first.headers["Marquee-Model-Version"] == version
         assert first.headers["Marquee-Tier"] == "personalised"
-    again = eventually(lambda: function.get("/recommend/1000"), lambda r: "object-store" in r.notes)
-    assert again.movies == first.movies
+    redelivered = eventually(lambda: function.get("/recommend/1000"), lambda r: "object-store" in r.notes)
+    assert redelivered.movies == first.movies
     other = function.get("/recommend/1001")
     assert (other.status, other.headers["Marquee-Tier"]) == (200, "popular")
     assert "ObjectStoreUnavailable" in str(function.get("/version").document["object_store"])

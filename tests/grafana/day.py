@@ -119,8 +119,8 @@ _MONITORED = (
     "DELETE FROM deliveries_per_minute",
     "UPDATE rejected_events SET received = %(now)s - INTERVAL '3 hours'",
     f"""
-INSERT INTO deliveries_per_minute (time, stream, partition, batches, lines, again, batch_lines_max, lag_ms_max)
-SELECT date_trunc('minute', moment), (SELECT max(stream) FROM streams), partition, 240,
+INSERT INTO deliveries_per_minute (time, topic_key, partition, batches, records, redelivered, batch_records_max, lag_ms_max)
+SELECT date_trunc('minute', moment), (SELECT max(topic_key) FROM topics), partition, 240,
        45000 + 9000 * sin(ago / 229.0), CASE WHEN ago %% 360 = 0 THEN 900 ELSE 0 END, 400 + ago %% 60,
        350 + 80 * sin(ago / 7.0) + CASE WHEN ago BETWEEN 600 AND 605 THEN 9000 ELSE 0 END
 FROM {_MINUTES}, generate_series(0, 1) AS partition""",
@@ -131,9 +131,9 @@ SELECT date_trunc('minute', moment), '127.0.0.1:8082', 720, 720 - late - failed,
 FROM (SELECT moment, ago, CASE WHEN ago %% 97 = 0 THEN 3 ELSE 0 END AS late,
              CASE WHEN ago BETWEEN 600 AND 603 THEN 40 ELSE 0 END AS failed FROM {_MINUTES}) AS minutes""",
     """
-INSERT INTO predictions (time, stream, partition, "offset", user_id, movie_id, rating, arm, model_version, release,
-                         tier, source, predicted, low, high, share, reason)
-SELECT time, stream, partition, "offset", user_id, movie_id, rating,
+INSERT INTO predictions (time, topic_key, partition, "offset", user_id, movie_id, rating, arm, model_version, release,
+                         tier, source, predicted, low, high, coverage, reason)
+SELECT time, topic_key, partition, "offset", user_id, movie_id, rating,
        CASE WHEN known THEN (%(arms)s::text[])[1 + "offset" %% 2] ELSE '' END,
        CASE WHEN known THEN (%(versions)s::text[])[1 + "offset" %% 2] ELSE '' END, CASE WHEN known THEN 12 ELSE 0 END,
        CASE WHEN known THEN (ARRAY['personalised', 'folded_in', 'cohort'])[1 + "offset" %% 3] ELSE '' END,
@@ -144,7 +144,7 @@ SELECT time, stream, partition, "offset", user_id, movie_id, rating,
 FROM (SELECT *, "offset" %% 23 <> 0 AS known FROM ratings) AS rated""",
     f"""
 INSERT INTO live_accuracy (time, window_s, arm, model_version, ratings, users, rmse, rmse_low, rmse_high, mae, mae_low,
-                           mae_high, interval_share, interval_covered)
+                           mae_high, nominal_coverage, observed_coverage)
 SELECT date_trunc('minute', moment), window_s, arm, version, window_s / 12, 1 + window_s / 40, rmse, rmse - 0.06,
        rmse + 0.06, rmse * 0.8, rmse * 0.8 - 0.05, rmse * 0.8 + 0.05, 0.8, 0.79 + 0.02 * sin(ago / 41.0)
 FROM {_MINUTES}, (VALUES (300, 1), (3600, 5), (86400, 60)) AS windows (window_s, every),
@@ -165,12 +165,12 @@ FROM generate_series(1, 23) AS hours, generate_series(1, 2) AS side, unnest(ARRA
 INSERT INTO quality_checks (time, name, value, usual_low, usual_high, unit, verdict, detail)
 SELECT date_trunc('minute', moment), name, value * (1 + 0.2 * sin(ago / 53.0)), low, high, unit, 'good', 'as made up'
 FROM {_MINUTES}, (VALUES
-    ('volume.watch', 31000, 22000, 40000, 'lines'), ('volume.rating', 600, 300, 900, 'lines'),
-    ('quarantine.rate', 0.0008, 0, 0.002, 'share'), ('delivery.again_rate', 0.0001, 0, 0.01, 'share'),
-    ('delivery.lag_s', 0.6, 0, 5, 's'), ('schema.id_rate', 0, 0, 0, 'share'), ('range.rating_rate', 0, 0, 0, 'share'),
-    ('range.time_rate', 0.0001, 0, 0, 'share'), ('movies.unknown_rate', 0.03, 0, 0.1, 'share'),
+    ('volume.watch', 31000, 22000, 40000, 'records'), ('volume.rating', 600, 300, 900, 'records'),
+    ('quarantine.rate', 0.0008, 0, 0.002, 'fraction'), ('delivery.again_rate', 0.0001, 0, 0.01, 'fraction'),
+    ('delivery.lag_s', 0.6, 0, 5, 's'), ('schema.id_rate', 0, 0, 0, 'fraction'), ('range.rating_rate', 0, 0, 0, 'fraction'),
+    ('range.time_rate', 0.0001, 0, 0, 'fraction'), ('movies.unknown_rate', 0.03, 0, 0.1, 'fraction'),
     ('drift.rating_psi', 0.03, 0, 0.1, 'PSI'), ('drift.movie_psi', 0.06, 0, 0.1, 'PSI'),
-    ('drift.activity_psi', 0.05, 0, 0.1, 'PSI'), ('drift.rating_wasserstein', 0.02, 0, 0.05, 'share of the scale'),
+    ('drift.activity_psi', 0.05, 0, 0.1, 'PSI'), ('drift.rating_wasserstein', 0.02, 0, 0.05, 'fraction of the scale'),
     ('model.age_h', 9, 0, 36, 'h')) AS checks (name, value, low, high, unit)
 WHERE ago %% 5 = 0""",
     """

@@ -27,12 +27,12 @@ def test_macros_are_the_databases_own(database: Database) -> None:
 
 def test_nothing_can_be_written(database: Database) -> None:
     with pytest.raises(DatabaseUnavailable, match="read-only transaction"):
-        run_panel_query(database, "SELECT setval(pg_get_serial_sequence('streams', 'stream'), 99)", HOUR)
+        run_panel_query(database, "SELECT setval(pg_get_serial_sequence('topics', 'topic_key'), 99)", HOUR)
 
 
 def test_a_second_statement_is_refused(database: Database) -> None:
     with pytest.raises(PanelRefused, match="one statement"):
-        run_panel_query(database, "SELECT 1; COMMIT; DROP TABLE streams", HOUR)
+        run_panel_query(database, "SELECT 1; COMMIT; DROP TABLE topics", HOUR)
 
 
 def test_no_more_rows_than_asked_for(database: Database) -> None:

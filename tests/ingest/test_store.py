@@ -60,7 +60,7 @@ def test_each_kind_of_line_has_its_table(database: Database, parser: EventParser
     assert rows(database, 'SELECT "offset", category, time FROM quarantine') == [
         (16, "request", datetime.fromtimestamp(1_790_000_000.016, UTC))
     ]
-    assert rows(database, "SELECT topic, topic_id FROM streams") == [("movielog", STREAM)]
+    assert rows(database, "SELECT topic, topic_id FROM topics") == [("movielog", STREAM)]
 
 
 def test_the_same_batch_twice_changes_nothing(database: Database, parser: EventParser) -> None:
@@ -81,7 +81,9 @@ def test_half_a_batch_again_adds_the_other_half(database: Database, parser: Even
 def test_a_topic_made_anew_holds_new_lines(database: Database, parser: EventParser) -> None:
     """Its offsets begin at 0 again, and its id tells the two apart."""
     write_batch(database, batch(LINES), parser)
-    assert write_batch(database, batch(LINES, stream="BBBBBBBBQQ2hzSyMdQ0xkw"), parser) == WHAT_LINES_BECOME
+    assert (
+        write_batch(database, batch(LINES, topic_key="BBBBBBBBQQ2hzSyMdQ0xkw"), parser) == WHAT_LINES_BECOME
+    )
     assert line_counts.count_records(database).next_offsets == {("movielog", 0): len(LINES)}
 
 
@@ -156,7 +158,8 @@ def test_rates_count_each_line_in_its_minute(database: Database, parser: EventPa
     write_batch(database, batch(LINES), parser)
     minute = datetime(2026, 2, 14, 0, 9, tzinfo=UTC)
     assert rows(
-        database, "SELECT kind, time, lines FROM lines_per_minute WHERE kind <> 'quarantine' ORDER BY 1, 2"
+        database,
+        "SELECT kind, time, records FROM records_per_minute WHERE kind <> 'quarantine' ORDER BY 1, 2",
     ) == [
         ("account", minute, 1),
         ("rating", minute, 1),
@@ -164,7 +167,7 @@ def test_rates_count_each_line_in_its_minute(database: Database, parser: EventPa
         ("watch", minute, 1),
         ("watch", minute + timedelta(minutes=1), 1),
     ]
-    assert rows(database, "SELECT sum(lines)::int FROM lines_per_minute") == [(7,)]
+    assert rows(database, "SELECT sum(records)::int FROM records_per_minute") == [(7,)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -221,7 +224,9 @@ def _table(event: Event | MalformedRecord) -> str:
 
 
 def _watch_sessions(database: Database) -> list[tuple[object, ...]]:
-    return rows(database, "SELECT user_id, movie_id, first_minute, last_minute FROM watch_sessions ORDER BY 1, 2")
+    return rows(
+        database, "SELECT user_id, movie_id, first_minute, last_minute FROM watch_sessions ORDER BY 1, 2"
+    )
 
 
 def _expected_watch_sessions(events: list[Event | MalformedRecord]) -> list[tuple[object, ...]]:
@@ -243,7 +248,9 @@ def test_whatever_bytes_come_are_kept(
 ) -> None:
     """No content of a record makes a write fail, and each is kept to the byte."""
     with plain_database.transaction() as cursor:
-        cursor.execute("TRUNCATE quarantine, watches, ratings, recommendation_requests, accounts, progress")
+        cursor.execute(
+            "TRUNCATE quarantine, watches, ratings, recommendation_requests, accounts, written_offsets"
+        )
     assert write_batch(plain_database, batch(values), parser).lines == len(values)
     kept = dict(rows(plain_database, 'SELECT "offset", raw FROM quarantine'))
     assert all(bytes(raw) == values[offset] for offset, raw in kept.items())

@@ -88,7 +88,7 @@ def test_raw_watches_go_and_what_was_made_of_them_stays(database: Database, pars
     assert rows(database, "SELECT count(*) FROM watches WHERE time < now() - INTERVAL '1 day'") == [(0,)]
     assert rows(database, "SELECT count(*) FROM watch_sessions") == [(50,)]
     assert rows(database, "SELECT count(*) FROM ratings") == [(1,)]
-    assert rows(database, "SELECT sum(lines)::int FROM watches_per_minute") == [(50,)]
+    assert rows(database, "SELECT sum(records)::int FROM watches_per_minute") == [(50,)]
 
 
 def test_retention_spares_the_young(database: Database, parser: EventParser) -> None:
@@ -105,6 +105,6 @@ def test_refreshed_and_fresh_rows_are_counted_once(database: Database, parser: E
     for (aggregate,) in rows(database, "SELECT view_name FROM timescaledb_information.continuous_aggregates"):
         refresh(database, str(aggregate), "1 hour")
     write_batch(database, batch([watch(1, 1, time=ago(minutes=1)), ask(1, 200, "")], first=500), parser)
-    assert rows(database, "SELECT sum(lines)::int FROM watches_per_minute") == [(51,)]
-    assert rows(database, "SELECT sum(lines)::int FROM movie_watches_per_hour") == [(51,)]
-    assert rows(database, "SELECT sum(lines)::int FROM lines_per_minute WHERE kind = 'watch'") == [(51,)]
+    assert rows(database, "SELECT sum(records)::int FROM watches_per_minute") == [(51,)]
+    assert rows(database, "SELECT sum(records)::int FROM movie_watches_per_hour") == [(51,)]
+    assert rows(database, "SELECT sum(records)::int FROM records_per_minute WHERE kind = 'watch'") == [(51,)]

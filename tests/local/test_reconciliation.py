@@ -27,16 +27,17 @@ def database(database_url: str) -> Iterator[Database]:
     """Two incarnations of a topic; the older one holds the same offsets and does not count."""
     with closing(Database(database_url)) as database:
         with database.transaction() as cursor:
-            cursor.execute("INSERT INTO streams (topic, topic_id) VALUES ('log', 'old'), ('log', 'new')")
+            cursor.execute("INSERT INTO topics (topic, topic_id) VALUES ('log', 'old'), ('log', 'new')")
         for offset in range(10):
             write(database, "watches", 1, 0, offset)
         yield database
 
 
-def write(database: Database, table: str, stream: int, partition: int, offset: int) -> None:
+def write(database: Database, table: str, topic_key: int, partition: int, offset: int) -> None:
     with database.transaction() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} VALUES (%s, %s, %s, %s, {TABLES[table]})", (NOW, stream, partition, offset)
+            f"INSERT INTO {table} VALUES (%s, %s, %s, %s, {TABLES[table]})",
+            (NOW, topic_key, partition, offset),
         )
 
 
@@ -63,7 +64,7 @@ def test_lost(database: Database) -> None:
     """A line that Kafka has and no table."""
     partitions = fill(database)
     with database.transaction() as cursor:
-        cursor.execute("DELETE FROM ratings WHERE partition = 1 AND stream = 2")
+        cursor.execute("DELETE FROM ratings WHERE partition = 1 AND topic_key = 2")
     found = reconcile(database, "log", partitions)
     assert figures(found) == (15, 14, 1, 0)
     assert not found.exact

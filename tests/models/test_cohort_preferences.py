@@ -25,7 +25,7 @@ def world(views: int) -> TrainedModel:
 
 FACTS = SideInformation(
     users={str(1000 + u): (WRITER, FARMER)[u % 2] for u in range(6)},
-    items={movie_id_of(0): {"genres": "Comedy|War"}, movie_id_of(3): {"genres": "Comedy"}},
+    movies={movie_id_of(0): {"genres": "Comedy|War"}, movie_id_of(3): {"genres": "Comedy"}},
 )
 
 

@@ -208,11 +208,11 @@ def test_what_is_liked_of_late_counts_more() -> None:
         interactions.weigh_interactions(data), 3, PopularityParams(half_life_days=10, prior_likes=0)
     )
     rated = interaction_weight(1.0, None, 1, 5)
-    shares = {movie_id: result.of_late[i] for i, movie_id in enumerate(data.movie_ids)}
+    fractions = {movie_id: result.of_late[i] for i, movie_id in enumerate(data.movie_ids)}
     loved = interaction_weight(5.0, None, 1, 5)
     total = 1.5 * loved + rated
     expected = {"new+1": loved / total, "old+1": 0.5 * loved / total, "bad+1": rated / total}
-    assert shares == pytest.approx(expected)
+    assert fractions == pytest.approx(expected)
 
 
 @given(st.floats(0.1, 1000), st.floats(0, 1000))

@@ -17,7 +17,7 @@ def database(plain: Database) -> Database:
 
 
 @pytest.fixture
-def stream(database: Database) -> Stream:
+def topic_key(database: Database) -> Stream:
     return Stream(database)
 
 

@@ -19,7 +19,7 @@ START = TRAINED_THROUGH + timedelta(days=1)
 NOW = START + timedelta(days=3)
 PREDICTED = """
 SELECT user_id, predicted, model_version, arm, source, reason FROM predictions
-ORDER BY time, stream, partition, "offset\""""
+ORDER BY time, topic_key, partition, "offset\""""
 
 
 def at(hours: float) -> datetime:
@@ -33,11 +33,14 @@ class Stream:
         self._database = database
         self._offsets = {0: 0, 1: 0}
         with database.transaction() as cursor:
-            cursor.execute("INSERT INTO streams (topic, topic_id) VALUES ('movielog', 'a') RETURNING stream")
+            cursor.execute(
+                "INSERT INTO topics (topic, topic_id) VALUES ('movielog', 'a') RETURNING topic_key"
+            )
             self._stream = cursor.fetchone()[0]
             for partition in self._offsets:
                 cursor.execute(
-                    "INSERT INTO progress VALUES (%s, %s, 0, 0, 0, 0, 0, 0, now())", (self._stream, partition)
+                    "INSERT INTO written_offsets VALUES (%s, %s, 0, 0, 0, 0, 0, 0, now())",
+                    (self._stream, partition),
                 )
 
     def rate(self, hours: float, user_id: int, item: int | str, rating: int, partition: int = 0) -> None:
@@ -45,7 +48,7 @@ class Stream:
         movie_id = item if isinstance(item, str) else movie_id_of(item)
         with self._database.transaction() as cursor:
             cursor.execute(
-                'INSERT INTO ratings (time, stream, partition, "offset", user_id, movie_id, rating)'
+                'INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating)'
                 " VALUES (%s, %s, %s, %s, %s, %s, %s)",
                 (
                     at(hours),
@@ -95,9 +98,9 @@ def errors(database: Database) -> list[float]:
     ]
 
 
-def release_at(store: FileStore, hours: float, **shares: str) -> None:
+def release_at(store: FileStore, hours: float, **coverages: str) -> None:
     """A release of arms, each name a version, published at a given hour."""
-    arms = tuple(Arm(name, version, 1 / len(shares)) for name, version in shares.items())
+    arms = tuple(Arm(name, version, 1 / len(coverages)) for name, version in coverages.items())
     publish_release(
         store,
         lambda before: msgspec.structs.replace(

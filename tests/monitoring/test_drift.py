@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.monitoring.drift import expected_index, quintile_shares, stability_index, wasserstein
+from marquee.monitoring.drift import expected_index, quintile_fractions, stability_index, wasserstein
 
-shares = st.lists(st.floats(0.01, 1), min_size=5, max_size=5).map(
+fractions = st.lists(st.floats(0.01, 1), min_size=5, max_size=5).map(
     lambda weights: tuple(weight / sum(weights) for weight in weights)
 )
 
@@ -27,7 +27,7 @@ def test_the_distance_by_hand() -> None:
     assert wasserstein((0.2,) * 5, (0.0, 0.4, 0.2, 0.2, 0.2)) == pytest.approx(0.05)
 
 
-@given(shares, shares)
+@given(fractions, fractions)
 def test_both_are_symmetric_and_zero_for_the_same(a: tuple[float, ...], b: tuple[float, ...]) -> None:
     for distance in (stability_index, wasserstein):
         assert distance(a, b) == pytest.approx(distance(b, a))
@@ -56,4 +56,4 @@ def test_chance_makes_what_is_expected_of_it() -> None:
 def test_fifths_of_the_scale(rating: int, high: int, bin_: int) -> None:
     expected = [0] * 5
     expected[bin_] = 7
-    assert quintile_shares([(rating, 3), (rating, 4)], 1, high) == tuple(expected)
+    assert quintile_fractions([(rating, 3), (rating, 4)], 1, high) == tuple(expected)

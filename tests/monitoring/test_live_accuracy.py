@@ -41,7 +41,7 @@ class Predicted:
             "predictions",
             **{
                 "time": NOON - timedelta(seconds=ago_s),
-                "stream": 1,
+                "topic_key": 1,
                 "partition": 0,
                 "offset": self._offset,
                 "user_id": user,
@@ -81,13 +81,13 @@ def test_coverage_is_exact(database: Database) -> None:
     """Of five ratings with an interval three fall within it, its ends included; one without is not counted."""
     predicted = Predicted(database)
     for n, rating in enumerate([1, 2, 3, 4, 5]):
-        predicted.add(n + 1, f"u{n}", rating, 3.0, low=2.0, high=4.0, share=0.8)
+        predicted.add(n + 1, f"u{n}", rating, 3.0, low=2.0, high=4.0, coverage=0.8)
     predicted.add(9, "u9", 5, 3.0)
     live_accuracy.update(database, NOON)
-    query = """SELECT interval_share, interval_covered, ratings FROM live_accuracy
+    query = """SELECT nominal_coverage, observed_coverage, ratings FROM live_accuracy
                WHERE window_s = 300 AND arm = '' AND model_version = '' AND time = %s"""
-    ((share, covered, ratings),) = rows(database, query, NOON)
-    assert (share, covered, ratings) == (pytest.approx(0.8), pytest.approx(0.6), 6)
+    ((coverage, covered, ratings),) = rows(database, query, NOON)
+    assert (coverage, covered, ratings) == (pytest.approx(0.8), pytest.approx(0.6), 6)
 
 
 def test_what_was_not_predicted_is_in_no_window(database: Database) -> None:
@@ -139,7 +139,7 @@ class Requests:
             self._database,
             "recommendation_requests",
             time=NOON - timedelta(seconds=ago_s),
-            stream=1,
+            topic_key=1,
             partition=0,
             offset=self._offset,
             user_id="1",
@@ -232,7 +232,7 @@ def test_outcomes_by_hand(database: Database) -> None:
         database,
         "ratings",
         time=NOON - 2 * hour,
-        stream=1,
+        topic_key=1,
         partition=0,
         offset=1,
         user_id="u",

@@ -37,7 +37,7 @@ def lines(database: Database, table: str, count: int, ago: timedelta, **columns:
     first = int(ago.total_seconds() * 1_000_000)
     with database.transaction() as cursor:
         cursor.execute(
-            f'INSERT INTO {table} (time, stream, partition, "offset", {", ".join(columns)}) '
+            f'INSERT INTO {table} (time, topic_key, partition, "offset", {", ".join(columns)}) '
             f"SELECT %s, 1, 0, %s + n, {', '.join(columns.values())} FROM generate_series(1, %s) AS n",
             (NOON - ago, first, count),
         )

@@ -224,8 +224,12 @@ def _only(page: server.DashboardPage, board: BoardFile, sql: str) -> server.Dash
 @pytest.mark.parametrize(
     ("sql", "says", "status"),
     [
-        ("SELECT 1 AS lines WHERE false", "No line came in this time", "Updated"),
-        ("SELECT lines FROM nowhere", 'relation "nowhere" does not exist', "1 of 1 panels could not be read"),
+        ("SELECT 1 AS records WHERE false", "No line came in this time", "Updated"),
+        (
+            "SELECT records FROM nowhere",
+            'relation "nowhere" does not exist',
+            "1 of 1 panels could not be read",
+        ),
         (
             "SELECT $__nothing(time)",
             "$__nothing(...) is no macro that is known here",

@@ -90,29 +90,29 @@ def _authentication(correlation: int, version: int, words: bytes | None) -> byte
     return answer + (struct.pack(">q", 0) if version >= 1 else b"")
 
 
-def _receive(stream: Stream) -> bytes:
-    (size,) = struct.unpack(">i", _exactly(stream, 4))
-    return _exactly(stream, size)
+def _receive(topic_key: Stream) -> bytes:
+    (size,) = struct.unpack(">i", _exactly(topic_key, 4))
+    return _exactly(topic_key, size)
 
 
-def _exactly(stream: Stream, size: int) -> bytes:
+def _exactly(topic_key: Stream, size: int) -> bytes:
     found = b""
     while len(found) < size:
-        more = stream.recv(size - len(found))
+        more = topic_key.recv(size - len(found))
         if not more:
             raise ConnectionResetError("ended in the middle")
         found += more
     return found
 
 
-def _send(stream: Stream, message: bytes) -> None:
-    stream.sendall(struct.pack(">i", len(message)) + message)
+def _send(topic_key: Stream, message: bytes) -> None:
+    topic_key.sendall(struct.pack(">i", len(message)) + message)
 
 
 def _pump(source: Stream, sink: Stream) -> None:
     with suppress(OSError):
         while data := source.recv(1 << 16):
             sink.sendall(data)
-    for stream in (source, sink):
+    for topic_key in (source, sink):
         with suppress(OSError):
-            stream.shutdown(socket.SHUT_RDWR)
+            topic_key.shutdown(socket.SHUT_RDWR)

@@ -66,7 +66,7 @@ class Receiver:
         for envelope in envelopes:
             batch = open_envelope(envelope)
             assert isinstance(batch, StreamBatch)
-            found.setdefault((batch.topic, batch.stream, batch.partition), []).extend(batch.records)
+            found.setdefault((batch.topic, batch.topic_id, batch.partition), []).extend(batch.records)
         return found
 
     def texts(self) -> list[str]:

@@ -20,8 +20,8 @@ SEEN = {2, 7}
 RANKED = [9, 4, 0, 11, 1, 3, 10, 5, 6, 8]  # All unseen movies, best first.
 
 
-def policy(share: float = 0.3, tail: int = 2, pool: int = 4, seed: int = 1) -> Exploration:
-    return Exploration(share, tail, pool, Random(seed))
+def policy(fraction: float = 0.3, tail: int = 2, pool: int = 4, seed: int = 1) -> Exploration:
+    return Exploration(fraction, tail, pool, Random(seed))
 
 
 def test_frequencies_are_the_logged_propensities() -> None:
@@ -49,7 +49,7 @@ def test_an_inverse_propensity_estimate_of_another_ranking_is_unbiased() -> None
     reward = {(place, movie): (movie + 1) / (place + 1) for place in range(N) for movie in range(N_ITEMS)}
     other = [0, 9, 3, 10, 11]
     truth = sum(reward[place, movie] for place, movie in enumerate(other))
-    made, estimates = policy(share=0.5), []
+    made, estimates = policy(fraction=0.5), []
     for _ in range(40_000):
         rows, propensities, _ = made.choose(RANKED, N, SEEN, N_ITEMS)
         shown = enumerate(zip(rows, propensities, strict=True))
@@ -61,10 +61,10 @@ def test_an_inverse_propensity_estimate_of_another_ranking_is_unbiased() -> None
 
 @given(st.floats(0, 1), st.integers(0, 8), st.integers(0, 8), st.integers(1, 15), st.sets(st.integers(0, 11)))
 def test_always_distinct_unseen_movies_with_a_probability(
-    share: float, tail: int, longer: int, n: int, seen: set[int]
+    fraction: float, tail: int, longer: int, n: int, seen: set[int]
 ) -> None:
     """Whatever is set and however little is left to see: unseen movies first, each movie once."""
-    made = Exploration(share, tail, tail + longer, Random(3))
+    made = Exploration(fraction, tail, tail + longer, Random(3))
     unseen = [row for row in range(N_ITEMS) if row not in seen]
     ranked = (unseen + sorted(seen))[: n + made.longer]
     rows, propensities, uniform = made.choose(ranked, n, seen, N_ITEMS)
@@ -82,21 +82,21 @@ def test_without_exploration_all_is_certain() -> None:
 def test_who_has_nothing_unseen_left_gets_the_ranking() -> None:
     """The movies seen longest ago fill his list; nothing is left to chance, and the log says so."""
     ranked = [3, 0, 1, 2]
-    assert policy(share=1.0).choose(ranked, 3, {0, 1, 2}, 4) == ([3, 0, 1], [1.0] * 3, False)
+    assert policy(fraction=1.0).choose(ranked, 3, {0, 1, 2}, 4) == ([3, 0, 1], [1.0] * 3, False)
 
 
 def test_only_the_tail_moves_where_the_uniform_share_is_nought() -> None:
     for _ in range(200):
-        rows, propensities, _ = policy(share=0.0).choose(RANKED, N, SEEN, N_ITEMS)
+        rows, propensities, _ = policy(fraction=0.0).choose(RANKED, N, SEEN, N_ITEMS)
         assert rows[:3] == RANKED[:3]
         assert set(rows[3:]) <= set(RANKED[3:7])
         assert propensities == [1, 1, 1, 0.25, 0.25]
 
 
-@pytest.mark.parametrize(("share", "tail", "pool"), [(-0.1, 0, 0), (1.1, 0, 0), (0, 3, 2), (0, -1, 0)])
-def test_settings_that_make_no_sense_are_refused(share: float, tail: int, pool: int) -> None:
+@pytest.mark.parametrize(("fraction", "tail", "pool"), [(-0.1, 0, 0), (1.1, 0, 0), (0, 3, 2), (0, -1, 0)])
+def test_settings_that_make_no_sense_are_refused(fraction: float, tail: int, pool: int) -> None:
     with pytest.raises(ValueError, match="no exploration"):
-        Exploration(share, tail, pool)
+        Exploration(fraction, tail, pool)
 
 
 def test_a_movie_that_is_twice_in_a_history_counts_once(engine: Engine) -> None:
@@ -105,7 +105,7 @@ def test_a_movie_that_is_twice_in_a_history_counts_once(engine: Engine) -> None:
     doubled = msgspec.structs.replace(
         profile, **{name: np.tile(getattr(profile, name), 2) for name in ("items", "ratings", "weights")}
     )
-    for movie in engine.explore(doubled, 20, Exploration(share=1.0))[1]:
+    for movie in engine.explore(doubled, 20, Exploration(epsilon=1.0))[1]:
         assert movie.propensity == pytest.approx(1 / 58)
 
 
@@ -113,7 +113,7 @@ def test_the_engine_shows_what_was_drawn_with_its_own_score_and_rating(engine: E
     """A movie that came by chance carries the score and the predicted rating that are its own."""
     profile = build_user_state(engine.side, engine.read_record("1000"), None)
     everything = {f.movie_id: f for f in engine.recommend(profile, 60)[1]}
-    _, movies, uniform = engine.explore(profile, 20, Exploration(share=1.0))
+    _, movies, uniform = engine.explore(profile, 20, Exploration(epsilon=1.0))
     assert uniform
     assert len({f.movie_id for f in movies}) == 20
     assert not {"film+0+1990", "film+2+1990"} & {f.movie_id for f in movies}

@@ -51,7 +51,7 @@ def test_the_later_fifth_is_read(tmp_path: Path) -> None:
 def test_ratings_of_the_second_of_the_cut_are_later_ones(tmp_path: Path) -> None:
     """So whoever trains on what lies before that time sees none of what is replayed."""
     rows = [ReplayedRating("1", f"film+{n}+1999", 3, 10 + n // 4) for n in range(10)]
-    assert {row.time for row in split_base_data(write_base(tmp_path, rows), share=0.3).later} == {11, 12}
+    assert {row.time for row in split_base_data(write_base(tmp_path, rows), fraction=0.3).later} == {11, 12}
 
 
 def test_a_later_run_goes_on_where_one_ended(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ STREAM = "AAAAAAAAQQ2hzSyMdQ0xkw"
 
 
 def batch(
-    values: Sequence[str | bytes], first: int = 0, *, partition: int = 0, stream: str = STREAM
+    values: Sequence[str | bytes], first: int = 0, *, partition: int = 0, topic_key: str = STREAM
 ) -> StreamBatch:
     """The lines as consecutive records from offset ``first`` on."""
     raw = [value.encode() if isinstance(value, str) else value for value in values]
@@ -20,7 +20,7 @@ def batch(
         make_record(first + place, 1_790_000_000_000 + first + place, value)
         for place, value in enumerate(raw)
     ]
-    return StreamBatch("movielog", stream, partition, tuple(records))
+    return StreamBatch("movielog", topic_key, partition, tuple(records))
 
 
 def watch(user_id: int, minute: int, movie_id: str = MOVIE, time: str = "2026-02-14T00:09:20.426") -> str:

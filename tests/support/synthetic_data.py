@@ -65,8 +65,8 @@ def blocks(
             user = f"u{mine}-{number:03}"
             rate(user, "bad+0000", 1.0)
             for block in range(n_blocks):
-                share = seen if block == mine else seen / 4
-                for item in np.flatnonzero(rng.random(items) < share):
+                fraction = seen if block == mine else seen / 4
+                for item in np.flatnonzero(rng.random(items) < fraction):
                     rate(user, f"b{block}+{item:04}", 5.0 if block == mine else 1.0)
     return frame(*rows)
 
@@ -78,9 +78,9 @@ def written(directory: Path, ratings: pd.DataFrame) -> Path:
     return directory
 
 
-def rated(n_users: int, n_items: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def rated(n_users: int, n_items: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers of the users and items of the pairs that are rated: a share of all, at random."""
-    user, item = np.nonzero(np.random.default_rng(seed).random((n_users, n_items)) < share)
+    user, item = np.nonzero(np.random.default_rng(seed).random((n_users, n_items)) < fraction)
     return user, item
 
 

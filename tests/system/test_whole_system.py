@@ -166,7 +166,7 @@ def test_the_answers_changed_with_the_release(system: Running, report: Simulatio
         "SELECT model_version, count(*) FROM impressions GROUP BY 1", deadline_ms=5_000
     )
     assert len(served) == 2
-    retrained = system.database.read("SELECT outcome FROM retrainings ORDER BY started", deadline_ms=5_000)
+    retrained = system.database.read("SELECT outcome FROM retrain_runs ORDER BY started", deadline_ms=5_000)
     assert [outcome for (outcome,) in retrained][:2] == ["released", "released"]
 
 
@@ -184,8 +184,8 @@ def test_the_monitor_saw_it(system: Running, report: SimulationReport) -> None:
     wait_for(all_seen, 60)
     ((requests, answered),) = system.database.read(asked, deadline_ms=5_000)
     assert requests == answered
-    rated = """SELECT count(*), count(p.stream), count(predicted) FROM ratings
-        LEFT JOIN predictions AS p USING (stream, partition, "offset") WHERE p.stream IS NOT NULL
+    rated = """SELECT count(*), count(p.topic_key), count(predicted) FROM ratings
+        LEFT JOIN predictions AS p USING (topic_key, partition, "offset") WHERE p.topic_key IS NOT NULL
         OR ratings.time < (SELECT max(time) FROM monitor_runs) - INTERVAL '1 minute'"""
     ((ratings, looked_at, predicted),) = system.database.read(rated, deadline_ms=5_000)
     assert ratings == looked_at > 0

@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> ObjectStore:
 def base(tmp_path: Path) -> Path:
     """About 3,300 ratings of 100 users, spread over 999 s from 1970 on."""
     (tmp_path / "base").mkdir()
-    ratings = blocks(users=25, movies=30)
+    ratings = blocks(users=25, items=30)
     table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
     table.to_csv(tmp_path / "base/ratings.csv", index=False)
     return tmp_path / "base"
@@ -84,13 +84,13 @@ def test_too_little_that_is_new_is_no_verdict(store: ObjectStore, base: Path) ->
     """A second after the serving model there is next to nothing that neither has seen: no verdict, and that
     passes, with the finding on record."""
     run(store, base, 998)
-    again = run(store, base, 1000, trained_by(n_factors=9))
-    assert again.outcome == "released", again.reason
-    assert [c.verdict for c in again.compared if c.against == artifact_candidate.SERVING] == [
+    redelivered = run(store, base, 1000, trained_by(n_factors=9))
+    assert redelivered.outcome == "released", redelivered.reason
+    assert [c.verdict for c in redelivered.compared if c.against == artifact_candidate.SERVING] == [
         Significance.TOO_FEW
     ] * 2
-    assert again.version is not None
-    (said,) = gate_report.load_reports(store, again.version)
+    assert redelivered.version is not None
+    (said,) = gate_report.load_reports(store, redelivered.version)
     assert any("too few to tell" in finding for finding in said.findings)
 
 
@@ -223,8 +223,8 @@ def test_killed_at_any_write(tmp_path: Path, base: Path) -> None:
             if name.endswith("manifest.json"):
                 manifest = verify(store, name.split("/")[1])
                 assert dvc_remote.contains(store, manifest.provenance.snapshot)
-        again = retrain(done.request, GOOD, store, prepared=done.root, remote=store, commit="abc")
-        assert again.outcome == "released", again.reason
+        redelivered = retrain(done.request, GOOD, store, prepared=done.root, remote=store, commit="abc")
+        assert redelivered.outcome == "released", redelivered.reason
         assert release.current_release(store)[0].number == 1
 
 

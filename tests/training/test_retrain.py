@@ -60,13 +60,13 @@ def database(database_url: str) -> Iterator[Database]:
 
 def put_ratings(database: Database, *rows: tuple[datetime, str, str, int]) -> None:
     with database.transaction() as cursor:
-        cursor.execute("INSERT INTO streams (topic, topic_id) VALUES ('t', 'x') RETURNING stream")
-        (stream,) = cursor.fetchone()
+        cursor.execute("INSERT INTO topics (topic, topic_id) VALUES ('t', 'x') RETURNING topic_key")
+        (topic_key,) = cursor.fetchone()
         for offset, row in enumerate(rows):
             cursor.execute(
-                'INSERT INTO ratings (time, stream, partition, "offset", user_id, movie_id, rating)'
+                'INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating)'
                 " VALUES (%s, %s, 0, %s, %s, %s, %s)",
-                (row[0], stream, offset, *row[1:]),
+                (row[0], topic_key, offset, *row[1:]),
             )
 
 

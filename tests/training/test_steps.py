@@ -96,7 +96,7 @@ def test_a_dataset_comes_back(tmp_path: Path) -> None:
     write_dataset(tmp_path / "d", made)
     back = read_dataset(tmp_path / "d")
     assert back.sha256() == made.sha256()
-    assert (len(back.user_features), len(back.movie_features), back.rating_max) == (1, 1, 10.0)
+    assert (len(back.user_features), len(back.item_features), back.rating_max) == (1, 1, 10.0)
 
 
 def test_a_model_comes_back(tmp_path: Path) -> None:
@@ -169,10 +169,8 @@ def test_what_the_check_refuses(tmp_path: Path, rating: str) -> None:
     assert not (tmp_path / pipeline_run.CHECKED).exists()
 
 
-LIMITS = snapshot_drift.DriftParams(rating_psi=0.25, lost_share=0.2)
-BEFORE = DataProfile(
-    100, 0, 10, 20, datetime(2026, 1, 1, tzinfo=UTC), 0.5, (0.2, 0.2, 0.2, 0.2, 0.2)
-)
+LIMITS = snapshot_drift.DriftParams(rating_psi=0.25, lost_fraction=0.2)
+BEFORE = DataProfile(100, 0, 10, 20, datetime(2026, 1, 1, tzinfo=UTC), 0.5, (0.2, 0.2, 0.2, 0.2, 0.2))
 
 
 def test_no_drift() -> None:
@@ -185,9 +183,9 @@ def test_no_drift() -> None:
 
 def test_drift_is_named() -> None:
     """The stability index of shares that are known by hand, and what was lost; a little is within limits."""
-    shifted = msgspec.structs.replace(BEFORE, shares=(0.1, 0.1, 0.2, 0.2, 0.4))
+    shifted = msgspec.structs.replace(BEFORE, fractions=(0.1, 0.1, 0.2, 0.2, 0.4))
     expected = 2 * (-0.1) * np.log(0.5) + 0.2 * np.log(2)
-    assert stability_index(BEFORE.shares, shifted.shares) == pytest.approx(expected)
+    assert stability_index(BEFORE.fractions, shifted.fractions) == pytest.approx(expected)
     assert "stability index 0.277" in snapshot_drift.findings(BEFORE, shifted, LIMITS)[0]
     lost = msgspec.structs.replace(BEFORE, ratings=79, users=8, movies=16)
     assert snapshot_drift.findings(BEFORE, lost, LIMITS) == [
@@ -256,13 +254,13 @@ def test_a_snapshot_of_the_database(
     nothing later; taken again it is the same bytes."""
     until = datetime(2026, 2, 14, 12, 0, tzinfo=UTC)
     with closing(Database(database_url)) as database, database.transaction() as cursor:
-        cursor.execute("INSERT INTO streams (topic, topic_id) VALUES ('t', 'x') RETURNING stream")
-        (stream,) = cursor.fetchone()
+        cursor.execute("INSERT INTO topics (topic, topic_id) VALUES ('t', 'x') RETURNING topic_key")
+        (topic_key,) = cursor.fetchone()
         for offset, time in enumerate((until - timedelta(microseconds=1), until)):
             cursor.execute(
-                'INSERT INTO ratings (time, stream, partition, "offset", user_id, movie_id, rating)'
+                'INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating)'
                 " VALUES (%s, %s, 0, %s, 'u', %s, 4)",
-                (time, stream, offset, f"film+{offset}"),
+                (time, topic_key, offset, f"film+{offset}"),
             )
     text = PARAMS_FILE.read_text().replace("database: false", "database: true")
     text = text.replace('until: "2000-01-01T00:00:00Z"', f'until: "{until.isoformat()}"')

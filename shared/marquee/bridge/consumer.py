@@ -53,7 +53,7 @@ class Bridge:
             wait_s=settings.batch_ms / 1000,
             window=settings.batches_in_flight,
         )
-        self._stream = ""
+        self._topic_id = ""
         self._lanes: dict[int, PartitionBuffer] = {}
         self._committed: dict[int, int] = {}
         self._ends: dict[int, int] = {}
@@ -65,9 +65,9 @@ class Bridge:
 
         Waits for the broker and the topic; raises ``SettingsError`` for settings that can never work.
         """
-        while not stop.is_set() and not self._stream:
-            self._stream = self._topics.id(self._settings.kafka_topic) or ""
-            stop.wait(0 if self._stream else 1.0)
+        while not stop.is_set() and not self._topic_id:
+            self._topic_id = self._topics.id(self._settings.kafka_topic) or ""
+            stop.wait(0 if self._topic_id else 1.0)
         if stop.is_set():
             return
         self._consumer = consumer(
@@ -170,10 +170,10 @@ class Bridge:
         """Ask for the topic's id, and take a new one for the batches to come."""
         found = self._topics.id(self._settings.kafka_topic)
         self._look_at_topic_at = time.monotonic() + (TOPIC_CHECK_INTERVAL_S if found else 1.0)
-        if found is None or found == self._stream:
+        if found is None or found == self._topic_id:
             return False
-        log.warning("topic %s was replaced: %s is now %s", self._settings.kafka_topic, self._stream, found)
-        self._stream = found
+        log.warning("topic %s was replaced: %s is now %s", self._settings.kafka_topic, self._topic_id, found)
+        self._topic_id = found
         return True
 
     def _read_from_beginning(self, partitions: Iterable[int]) -> None:
@@ -192,7 +192,7 @@ class Bridge:
         for partition in partitions:
             self._lanes[partition] = PartitionBuffer(
                 self._settings.kafka_topic,
-                self._stream,
+                self._topic_id,
                 partition,
                 self._limits,
                 self._delivery,

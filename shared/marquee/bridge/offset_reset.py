@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 10.0
 
 _WRITTEN = """
-SELECT partition, written FROM progress JOIN streams USING (stream) WHERE topic_id = %s ORDER BY partition"""
+SELECT partition, written FROM written_offsets JOIN topics USING (topic_key) WHERE topic_id = %s ORDER BY partition"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class OffsetReset:
     gone: int
 
     @property
-    def again(self) -> int:
+    def redelivered(self) -> int:
         """How many offsets will be read again."""
         return 0 if self.committed is None else max(0, self.committed - self.target)
 

@@ -69,9 +69,15 @@ class PartitionBuffer:
     """
 
     def __init__(
-        self, topic: str, stream: str, partition: int, limits: Limits, delivery: Delivery, tally: BridgeStats
+        self,
+        topic: str,
+        topic_id: str,
+        partition: int,
+        limits: Limits,
+        delivery: Delivery,
+        tally: BridgeStats,
     ) -> None:
-        self._topic, self._stream, self._partition = topic, stream, partition
+        self._topic, self._topic_id, self._partition = topic, topic_id, partition
         self._limits, self._delivery, self._tally = limits, delivery, tally
         self._gathered: list[Record] = []
         self._gathered_bytes = 0
@@ -169,7 +175,7 @@ class PartitionBuffer:
     def _batch(self, taken: tuple[Record, ...]) -> StreamBatch:
         since = taken[0].offset if self._sealed_until is None else self._sealed_until
         self._sealed_until = taken[-1].offset + 1
-        return StreamBatch(self._topic, self._stream, self._partition, taken, since)
+        return StreamBatch(self._topic, self._topic_id, self._partition, taken, since)
 
     def _take_answer(self, batch: _Sending, now: float) -> None:
         error = batch.future.exception()

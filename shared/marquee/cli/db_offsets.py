@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _line(each: OffsetReset) -> str:
     committed = "nothing" if each.committed is None else f"{each.committed:,}"
-    line = f"partition {each.partition}: committed {committed}, reads on from {each.target:,} ({each.again:,} again)"
+    line = f"partition {each.partition}: committed {committed}, reads on from {each.target:,} ({each.redelivered:,} again)"
     if each.gone:
         line += f"; {each.gone:,} that the database lacks are in Kafka no longer"
     return line

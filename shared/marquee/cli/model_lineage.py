@@ -85,8 +85,8 @@ def _life(found: lineage.Lineage) -> Iterator[str]:
     yield "served"
     for one in found.served:
         until = f"{one.until:%Y-%m-%d %H:%M:%S}" if one.until else "now"
-        share = f" to {one.weight:.4g} as {one.arm}" if one.weight < 1 else ""
-        yield f"  release {one.release}: {one.since:%Y-%m-%d %H:%M:%S} - {until}{share}: {one.reason or '-'}"
+        fraction = f" to {one.weight:.4g} as {one.arm}" if one.weight < 1 else ""
+        yield f"  release {one.release}: {one.since:%Y-%m-%d %H:%M:%S} - {until}{fraction}: {one.reason or '-'}"
     if not found.served:
         yield "  in no release"
     yield "judged"

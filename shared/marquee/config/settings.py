@@ -183,16 +183,16 @@ class Settings:
     customers_bulk: int = setting(
         integer(1, 200), "Users in one call to the customer service: 200 from 2026 on, before that 1.", 200
     )
-    explore_share: float = setting(
+    explore_epsilon: float = setting(
         number(0, 1),
         "The share of the answers that are drawn at random from all unseen movies, for off-policy estimates.",
         0.01,
     )
-    explore_tail: int = setting(
+    explore_slots: int = setting(
         integer(0, 20), "How many places at the end of a list are drawn from a longer stretch of it.", 3
     )
-    explore_pool: int = setting(
-        integer(0, 1_000), "How many movies those places are drawn from; at least `explore_tail`.", 9
+    explore_candidates: int = setting(
+        integer(0, 1_000), "How many movies those places are drawn from; at least `explore_slots`.", 9
     )
     impressions_queue: int = setting(
         integer(1, 1_000_000), "Impressions kept while they cannot be delivered; older ones go first.", 10_000

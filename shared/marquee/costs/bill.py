@@ -68,11 +68,11 @@ def _charged(uses: Iterable[Use], prices: Prices) -> tuple[Charge, ...]:
     for use in wanted:
         totals[use.resource] += use.quantity
     return tuple(
-        Charge(use.part, table[use.resource], use.quantity, _share(use, totals, table)) for use in wanted
+        Charge(use.part, table[use.resource], use.quantity, _fraction(use, totals, table)) for use in wanted
     )
 
 
-def _share(use: Use, totals: Mapping[str, float], table: Mapping[str, Price]) -> float:
+def _fraction(use: Use, totals: Mapping[str, float], table: Mapping[str, Price]) -> float:
     total = totals[use.resource]
     return table[use.resource].of(total) * use.quantity / total if total else 0.0
 

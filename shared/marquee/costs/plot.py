@@ -59,8 +59,8 @@ def _axes(place: Place, load: Load, reach: float, top: float) -> Iterator[str]:
         yield f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{FAINT}"/>'
         yield _text(LEFT - 8, y + 4, f"{usd:,.0f}", "end")
         yield _text(x, bottom + 18, f"{lines * factor:,.0f}", "middle")
-    share = load.requests_per_second / lines if lines else 0.0
-    said = f"lines a second, and {1000 * share:.2g} requests with each thousand of them"
+    fraction = load.requests_per_second / lines if lines else 0.0
+    said = f"lines a second, and {1000 * fraction:.2g} requests with each thousand of them"
     yield _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, said, "middle")
     yield _text(12, TOP - 16, "US dollars a month", "start")
 

@@ -42,14 +42,14 @@ _TOTALS = """
 SELECT coalesce(sum(watches), 0)::bigint, coalesce(sum(ratings), 0)::bigint,
        coalesce(sum(recommendation_requests), 0)::bigint, coalesce(sum(accounts), 0)::bigint,
        coalesce(sum(quarantine), 0)::bigint
-FROM progress"""
+FROM written_offsets"""
 
 _QUARANTINE = "SELECT category, count(*) FROM quarantine GROUP BY category ORDER BY category"
 
 # Of each topic its newest incarnation.
 _NEXT_OFFSETS = """
-SELECT topic, partition, next_offset FROM progress JOIN streams USING (stream)
-WHERE stream IN (SELECT max(stream) FROM streams GROUP BY topic) ORDER BY topic, partition"""
+SELECT topic, partition, next_offset FROM written_offsets JOIN topics USING (topic_key)
+WHERE topic_key IN (SELECT max(topic_key) FROM topics GROUP BY topic) ORDER BY topic, partition"""
 
 _OTHERS = "SELECT (SELECT count(*) FROM impressions), (SELECT count(*) FROM rejected_events)"
 

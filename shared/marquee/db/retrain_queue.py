@@ -16,13 +16,13 @@ REQUEST_INTERVAL = timedelta(hours=24)
 """A model that was refused leaves the old one serving, and the reason standing."""
 
 _OPEN = """(taken IS NULL OR taken <= %(now)s - %(lease)s AND NOT EXISTS (
-    SELECT FROM retrainings WHERE retrainings.run = retrain_requests.run AND outcome <> 'failed'))"""
+    SELECT FROM retrain_runs WHERE retrain_runs.run = retrain_requests.run AND outcome <> 'failed'))"""
 
 _ASK = f"""
 INSERT INTO retrain_requests (time, check_name, model_version, reason)
 SELECT %(now)s, %(check)s, %(version)s, %(reason)s
 WHERE NOT EXISTS (SELECT FROM retrain_requests WHERE {_OPEN} OR (
-    check_name = %(check)s AND model_version = %(version)s AND time > %(now)s - %(again)s))
+    check_name = %(check)s AND model_version = %(version)s AND time > %(now)s - %(interval)s))
 ON CONFLICT DO NOTHING"""  # noqa: S608  # Of our own text alone.
 
 _FIND = f"SELECT reason FROM retrain_requests WHERE time <= %(now)s AND {_OPEN} ORDER BY time, id"  # noqa: S608
@@ -40,7 +40,7 @@ def request_retrain(database: Database, check: str, version: str, reason: str, n
         "reason": reason,
         "now": now,
         "lease": LEASE,
-        "again": REQUEST_INTERVAL,
+        "interval": REQUEST_INTERVAL,
     }
     with database.transaction() as cursor:
         cursor.execute(_ASK, parameters)

@@ -11,7 +11,7 @@ import msgspec
 from marquee.db.pool import Database
 
 _RECORD = """
-INSERT INTO retrainings (run, started, finished, trained_through, version, outcome, reason, metrics)
+INSERT INTO retrain_runs (run, started, finished, trained_through, version, outcome, reason, metrics)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (run) DO UPDATE SET
     finished = excluded.finished, trained_through = excluded.trained_through, version = excluded.version,
@@ -19,7 +19,7 @@ ON CONFLICT (run) DO UPDATE SET
 
 _LATEST = """
 SELECT run, started, finished, trained_through, version, outcome, reason, metrics
-FROM retrainings ORDER BY started DESC, run LIMIT %s"""
+FROM retrain_runs ORDER BY started DESC, run LIMIT %s"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ ORDER BY at DESC, movie_id"""
 # as a rating does.
 _POPULAR = """
 WITH activity AS (
-    SELECT time, movie_id, lines / 100.0 AS weight FROM movie_watches_per_hour
+    SELECT time, movie_id, records / 100.0 AS weight FROM movie_watches_per_hour
     UNION ALL
     SELECT time, movie_id, ratings FROM movie_ratings_per_day
 ), newest AS (SELECT max(time) AS time FROM activity)
@@ -67,7 +67,7 @@ GROUP BY movie_id ORDER BY score DESC, movie_id LIMIT %s"""
 
 _RATINGS_UNTIL = """
 SELECT user_id, movie_id, rating, time FROM ratings WHERE time < %s
-ORDER BY time, stream, partition, "offset\""""
+ORDER BY time, topic_key, partition, "offset\""""
 
 _WATCH_SESSIONS_UNTIL = """
 SELECT user_id, movie_id, last_minute, started FROM watch_sessions WHERE started < %s

@@ -20,25 +20,25 @@ Ranges = tuple[tuple[int, int], ...]
 """Offsets, each range from its first to one after its last."""
 
 _ENTRY = """
-SELECT stream, written * int8multirange(int8range(%(first)s, %(after)s)), unfolded,
-       extract(epoch FROM clock_timestamp() - folded)::float8
-FROM progress
-WHERE stream = (SELECT stream FROM streams WHERE topic_id = %(topic_id)s) AND partition = %(partition)s
+SELECT topic_key, written * int8multirange(int8range(%(first)s, %(after)s)), unaggregated,
+       extract(epoch FROM clock_timestamp() - aggregated_at)::float8
+FROM written_offsets
+WHERE topic_key = (SELECT topic_key FROM topics WHERE topic_id = %(topic_id)s) AND partition = %(partition)s
 FOR UPDATE"""
 
 # The update changes nothing: it is there so that the row is returned, whoever made it.
 _NEW_ENTRY = """
 WITH known AS (
-    INSERT INTO streams (topic, topic_id) VALUES (%(topic)s, %(topic_id)s)
-    ON CONFLICT (topic_id) DO UPDATE SET topic = excluded.topic RETURNING stream
+    INSERT INTO topics (topic, topic_id) VALUES (%(topic)s, %(topic_id)s)
+    ON CONFLICT (topic_id) DO UPDATE SET topic = excluded.topic RETURNING topic_key
 )
-INSERT INTO progress (stream, partition, next_offset, watches, ratings, recommendation_requests, accounts,
+INSERT INTO written_offsets (topic_key, partition, next_offset, watches, ratings, recommendation_requests, accounts,
                       quarantine, updated)
-SELECT stream, %(partition)s, 0, 0, 0, 0, 0, 0, clock_timestamp() FROM known
+SELECT topic_key, %(partition)s, 0, 0, 0, 0, 0, 0, clock_timestamp() FROM known
 ON CONFLICT DO NOTHING"""
 
 _NOTE = """
-UPDATE progress SET
+UPDATE written_offsets SET
     next_offset = greatest(next_offset, %(after)s),
     watches = watches + %(watches)s,
     ratings = ratings + %(ratings)s,
@@ -46,21 +46,21 @@ UPDATE progress SET
     accounts = accounts + %(accounts)s,
     quarantine = quarantine + %(quarantine)s,
     written = written + %(covered)s::int8multirange,
-    unfolded = %(unfolded)s::int8multirange,
-    folded = CASE WHEN %(unfolded)s = '{}' THEN clock_timestamp() ELSE folded END,
+    unaggregated = %(unaggregated)s::int8multirange,
+    aggregated_at = CASE WHEN %(unaggregated)s = '{}' THEN clock_timestamp() ELSE aggregated_at END,
     updated = clock_timestamp()
-WHERE stream = %(stream)s AND partition = %(partition)s"""
+WHERE topic_key = %(topic_key)s AND partition = %(partition)s"""
 
 _DELIVERY = """
-INSERT INTO deliveries_per_minute AS old (time, stream, partition, batches, lines, again, batch_lines_max, lag_ms_max)
-VALUES (date_trunc('minute', clock_timestamp()), %(stream)s, %(partition)s, 1, %(lines)s, %(again)s, %(lines)s,
+INSERT INTO deliveries_per_minute AS old (time, topic_key, partition, batches, records, redelivered, batch_records_max, lag_ms_max)
+VALUES (date_trunc('minute', clock_timestamp()), %(topic_key)s, %(partition)s, 1, %(records)s, %(redelivered)s, %(records)s,
         CASE WHEN %(oldest_ms)s >= 0
              THEN greatest(0, extract(epoch FROM clock_timestamp()) * 1000 - %(oldest_ms)s)::bigint END)
-ON CONFLICT (stream, partition, time) DO UPDATE SET
+ON CONFLICT (topic_key, partition, time) DO UPDATE SET
     batches = old.batches + 1,
-    lines = old.lines + excluded.lines,
-    again = old.again + excluded.again,
-    batch_lines_max = greatest(old.batch_lines_max, excluded.batch_lines_max),
+    records = old.records + excluded.records,
+    redelivered = old.redelivered + excluded.redelivered,
+    batch_records_max = greatest(old.batch_records_max, excluded.batch_records_max),
     lag_ms_max = greatest(old.lag_ms_max, excluded.lag_ms_max)"""
 
 _ranges = re.compile(r"\[(\d+),(\d+)\)").findall
@@ -71,14 +71,14 @@ class WrittenOffsets:
     """What a partition's entry says about one batch. ``covered``: the offsets that the batch answers for;
     ``written``: those from its ``first`` to before ``after`` that are known."""
 
-    stream: int
+    topic_key: int
     partition: int
     first: int
     after: int
     covered: Ranges
     written: Ranges
-    unfolded: Ranges
-    unfolded_s: float
+    unaggregated: Ranges
+    unaggregated_s: float
 
     def new(self, records: Sequence[Record]) -> list[Record]:
         """Those that have not been written yet."""
@@ -93,7 +93,7 @@ def load_for_batch(cursor: Any, batch: StreamBatch) -> WrittenOffsets:
     first, after = batch.records[0].offset, batch.records[-1].offset + 1
     place = {
         "topic": batch.topic,
-        "topic_id": batch.stream,
+        "topic_id": batch.topic_id,
         "partition": batch.partition,
         "first": first,
         "after": after,
@@ -104,10 +104,10 @@ def load_for_batch(cursor: Any, batch: StreamBatch) -> WrittenOffsets:
         cursor.execute(_NEW_ENTRY, place)
         cursor.execute(_ENTRY, place)
         row = cursor.fetchone()
-    stream, written, unfolded, unfolded_s = row
+    topic_key, written, unaggregated, unaggregated_s = row
     covered = _covered(batch)
-    known, left = read_ranges(written), read_ranges(unfolded)
-    return WrittenOffsets(stream, batch.partition, first, after, covered, known, left, unfolded_s)
+    known, left = read_ranges(written), read_ranges(unaggregated)
+    return WrittenOffsets(topic_key, batch.partition, first, after, covered, known, left, unaggregated_s)
 
 
 def _covered(batch: StreamBatch) -> Ranges:
@@ -120,47 +120,49 @@ def _covered(batch: StreamBatch) -> Ranges:
     return tuple(zip([offsets[0], *starts], [*ends, offsets[-1] + 1], strict=True))
 
 
-def save(cursor: Any, entry: WrittenOffsets, counts: dict[str, int], unfolded: Ranges) -> None:
+def save(cursor: Any, entry: WrittenOffsets, counts: dict[str, int], unaggregated: Ranges) -> None:
     """Note the batch as written, so many new rows of each kind, and what is left to be folded."""
     place = {
-        "stream": entry.stream,
+        "topic_key": entry.topic_key,
         "partition": entry.partition,
         "after": entry.after,
         "covered": to_multirange(entry.covered),
-        "unfolded": to_multirange(unfolded),
+        "unaggregated": to_multirange(unaggregated),
     }
     cursor.execute(_NOTE, counts | place)
 
 
 def record_delivery(cursor: Any, entry: WrittenOffsets, batch: StreamBatch, new: int) -> None:
     """Count a delivery, of whose lines so many were new, in its minute."""
-    counts = {"lines": len(batch.records), "again": len(batch.records) - new}
-    place = {"stream": entry.stream, "partition": entry.partition}
+    counts = {"records": len(batch.records), "redelivered": len(batch.records) - new}
+    place = {"topic_key": entry.topic_key, "partition": entry.partition}
     cursor.execute(_DELIVERY, counts | place | {"oldest_ms": batch.records[0].timestamp_ms})
 
 
-def lock_partition(cursor: Any, stream: int, partition: int) -> None:
+def lock_partition(cursor: Any, topic_key: int, partition: int) -> None:
     """Hold a partition's entry until the transaction ends."""
-    place = (stream, partition)
-    cursor.execute("SELECT FROM progress WHERE stream = %s AND partition = %s FOR UPDATE", place)
+    place = (topic_key, partition)
+    cursor.execute("SELECT FROM written_offsets WHERE topic_key = %s AND partition = %s FOR UPDATE", place)
 
 
-def adjust_counts(cursor: Any, stream: int, partition: int, changes: dict[str, int]) -> None:
+def adjust_counts(cursor: Any, topic_key: int, partition: int, changes: dict[str, int]) -> None:
     """Add to the running totals of rows by table; what is negative is taken away."""
     sums = ", ".join(f"{table} = {table} + {change:d}" for table, change in changes.items())
-    cursor.execute(f"UPDATE progress SET {sums} WHERE stream = %s AND partition = %s", (stream, partition))  # noqa: S608
+    cursor.execute(
+        f"UPDATE written_offsets SET {sums} WHERE topic_key = %s AND partition = %s", (topic_key, partition)
+    )  # noqa: S608
 
 
-def take_unaggregated(cursor: Any, stream: int, partition: int) -> Ranges:
+def take_unaggregated(cursor: Any, topic_key: int, partition: int) -> Ranges:
     """What is to be folded of a partition, noted as folded by this transaction."""
-    place = (stream, partition)
-    cursor.execute("SELECT unfolded FROM progress WHERE stream = %s AND partition = %s FOR UPDATE", place)
-    (unfolded,) = cursor.fetchone()
-    done = (
-        "UPDATE progress SET unfolded = '{}', folded = clock_timestamp() WHERE stream = %s AND partition = %s"
+    place = (topic_key, partition)
+    cursor.execute(
+        "SELECT unaggregated FROM written_offsets WHERE topic_key = %s AND partition = %s FOR UPDATE", place
     )
+    (unaggregated,) = cursor.fetchone()
+    done = "UPDATE written_offsets SET unaggregated = '{}', aggregated_at = clock_timestamp() WHERE topic_key = %s AND partition = %s"
     cursor.execute(done, place)
-    return read_ranges(unfolded)
+    return read_ranges(unaggregated)
 
 
 def count_offsets(ranges: Ranges) -> int:

@@ -28,5 +28,5 @@ def ndcg(hits: Flags, n_relevant: NDArray[np.int64]) -> Floats:
 
 def recall(hits: Flags, n_relevant: NDArray[np.int64]) -> Floats:
     """The share of each user's relevant items that are among the ``k`` shown."""
-    shares: Floats = hits.sum(1) / n_relevant
-    return shares
+    fractions: Floats = hits.sum(1) / n_relevant
+    return fractions

@@ -22,9 +22,9 @@ Floats = NDArray[np.float64]
 
 
 def calibrate(
-    errors: Floats, known: NDArray[np.integer], share: float = NOMINAL_COVERAGE
+    errors: Floats, known: NDArray[np.integer], coverage: float = NOMINAL_COVERAGE
 ) -> tuple[ResidualInterval, ...]:
-    """The bands within which ``share`` of the ratings fall.
+    """The bands within which ``coverage`` of the ratings fall.
 
     ``errors``: rating - prediction; ``known``: how many ratings of the user the model had learnt from. Both
     [n]. Without ratings there are no bands.
@@ -36,7 +36,7 @@ def calibrate(
     bins = (
         (start, errors[(known >= start) & (known < end)]) for start, end in zip(starts, ends, strict=True)
     )
-    return tuple(ResidualInterval(start, *_quantiles(inside, share)) for start, inside in bins)
+    return tuple(ResidualInterval(start, *_quantiles(inside, coverage)) for start, inside in bins)
 
 
 def _starts(known: NDArray[np.integer]) -> list[int]:
@@ -60,9 +60,9 @@ def coverage(
     return covered
 
 
-def _quantiles(errors: Floats, share: float) -> tuple[float, float]:
+def _quantiles(errors: Floats, coverage: float) -> tuple[float, float]:
     """With the next error the n + 1 are in any order equally likely: hence n + 1, rounded outwards."""
-    n, tail = len(errors), (1 - share) / 2
+    n, tail = len(errors), (1 - coverage) / 2
     in_order = np.sort(errors)
     rank = min(int((n + 1) * tail + 1e-9), n)
     return float(in_order[max(rank - 1, 0)]), float(in_order[min(n - rank, n - 1)])

@@ -58,7 +58,7 @@ class StreamBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     topic: str
-    stream: str
+    topic_id: str
     partition: int
     records: tuple[Record, ...]
     since: int | None = None

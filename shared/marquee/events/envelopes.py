@@ -48,7 +48,7 @@ def seal(batch: StreamBatch | ImpressionBatch) -> Envelope:
     """Put a batch into an envelope of its type."""
     now = datetime.now(UTC)
     if isinstance(batch, StreamBatch):
-        return Envelope(batch.id, STREAM_BATCH, f"/kafka/topics/{batch.stream}", now, _encode(batch))
+        return Envelope(batch.id, STREAM_BATCH, f"/kafka/topics/{batch.topic_id}", now, _encode(batch))
     return Envelope(batch.id, IMPRESSIONS, "/marquee/recommend", now, _encode(batch))
 
 

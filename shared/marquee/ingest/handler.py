@@ -86,7 +86,7 @@ def _problem_of_stream(batch: StreamBatch) -> str | None:
         <= _LAST_MS
     ):
         return "a record's time is before 1970 or after 9999"
-    if "\0" in batch.topic + batch.stream or max(len(batch.topic), len(batch.stream)) > _KEY_LENGTH:
+    if "\0" in batch.topic + batch.topic_id or max(len(batch.topic), len(batch.topic_id)) > _KEY_LENGTH:
         return f"its topic or stream holds NUL, or is longer than {_KEY_LENGTH} characters"
     return None
 

@@ -87,8 +87,8 @@ def newest(database: Database, chosen: Selection, limit: int) -> list[Quarantine
     condition, values = chosen.condition()
     query = (
         'SELECT topic, partition, "offset", q.time, category, detail, raw '  # noqa: S608
-        f"FROM quarantine q JOIN streams USING (stream) WHERE {condition} "
-        'ORDER BY q.time DESC, stream, partition, "offset" DESC LIMIT %(limit)s'
+        f"FROM quarantine q JOIN topics USING (topic_key) WHERE {condition} "
+        'ORDER BY q.time DESC, topic_key, partition, "offset" DESC LIMIT %(limit)s'
     )
     with database.transaction(deadline_ms=_LONGEST_MS) as cursor:
         cursor.execute(query, values | {"limit": limit})
@@ -108,10 +108,10 @@ def replay(database: Database, chosen: Selection, parser: EventParser) -> Replay
     """
     moved: Counter[str] = Counter()
     left = 0
-    for stream, partition in _partitions(database, chosen):
+    for topic_key, partition in _partitions(database, chosen):
         after = -1
-        while (last := _last_of_chunk(database, chosen, stream, partition, after)) is not None:
-            chunk = _replay_chunk(database, chosen, parser, (stream, partition, after, last))
+        while (last := _last_of_chunk(database, chosen, topic_key, partition, after)) is not None:
+            chunk = _replay_chunk(database, chosen, parser, (topic_key, partition, after, last))
             moved.update(chunk.moved)
             left += chunk.left
             after = last
@@ -126,17 +126,17 @@ def _partitions(database: Database, chosen: Selection) -> list[tuple[int, int]]:
     condition, values = chosen.condition()
     with database.transaction(deadline_ms=_LONGEST_MS) as cursor:
         cursor.execute(
-            f"SELECT DISTINCT stream, partition FROM quarantine q WHERE {condition} ORDER BY 1, 2",  # noqa: S608
+            f"SELECT DISTINCT topic_key, partition FROM quarantine q WHERE {condition} ORDER BY 1, 2",  # noqa: S608
             values,
         )
-        return [(stream, partition) for stream, partition in cursor.fetchall()]
+        return [(topic_key, partition) for topic_key, partition in cursor.fetchall()]
 
 
 def _last_of_chunk(
-    database: Database, chosen: Selection, stream: int, partition: int, after: int
+    database: Database, chosen: Selection, topic_key: int, partition: int, after: int
 ) -> int | None:
     with database.transaction() as cursor:
-        records = _chosen(cursor, chosen, (stream, partition, after, 2**63 - 1), CHUNK)
+        records = _chosen(cursor, chosen, (topic_key, partition, after, 2**63 - 1), CHUNK)
     return records[-1].offset if records else None
 
 
@@ -146,18 +146,18 @@ def _replay_chunk(database: Database, chosen: Selection, parser: EventParser, pl
         with database.transaction() as cursor:
             return _move(cursor, chosen, parser, place)
     except DataRefused:
-        stream, partition, after, last = place
+        topic_key, partition, after, last = place
         if last == after + 1:
             return Replayed({}, 1)
         middle = (after + last) // 2
         halves = ((after, middle), (middle, last))
-        parts = [_replay_chunk(database, chosen, parser, (stream, partition, *half)) for half in halves]
+        parts = [_replay_chunk(database, chosen, parser, (topic_key, partition, *half)) for half in halves]
         return Replayed(Counter(parts[0].moved) + Counter(parts[1].moved), parts[0].left + parts[1].left)
 
 
 def _move(cursor: Any, chosen: Selection, parser: EventParser, place: _Place) -> Replayed:
-    stream, partition, _, _ = place
-    written_offsets.lock_partition(cursor, stream, partition)
+    topic_key, partition, _, _ = place
+    written_offsets.lock_partition(cursor, topic_key, partition)
     records = _chosen(cursor, chosen, place, None)
     lines = parse_records(records, parser)
     left = {malformed.offset for malformed, _, _ in lines.malformed}
@@ -165,19 +165,19 @@ def _move(cursor: Any, chosen: Selection, parser: EventParser, place: _Place) ->
     moving = [line.offset for line in records if line.offset not in left]
     if not moving:
         return Replayed({}, len(left))
-    delete = 'DELETE FROM quarantine WHERE stream = %s AND partition = %s AND "offset" = ANY (%s)'
-    cursor.execute(delete, (stream, partition, moving))
-    written = write_rows(cursor, (stream, partition), lines, copy=False)
-    watch_sessions.aggregate(cursor, stream, partition, tuple((offset, offset + 1) for offset in moving))
-    written_offsets.adjust_counts(cursor, stream, partition, written.counts | {"quarantine": -len(moving)})
+    delete = 'DELETE FROM quarantine WHERE topic_key = %s AND partition = %s AND "offset" = ANY (%s)'
+    cursor.execute(delete, (topic_key, partition, moving))
+    written = write_rows(cursor, (topic_key, partition), lines, copy=False)
+    watch_sessions.aggregate(cursor, topic_key, partition, tuple((offset, offset + 1) for offset in moving))
+    written_offsets.adjust_counts(cursor, topic_key, partition, written.counts | {"quarantine": -len(moving)})
     return Replayed({table: rows for table, rows in written.counts.items() if rows}, len(left))
 
 
 def _chosen(cursor: Any, chosen: Selection, place: _Place, limit: int | None) -> list[Record]:
     condition, values = chosen.condition()
-    names = dict(zip(("stream", "partition", "after", "last"), place, strict=True))
+    names = dict(zip(("topic_key", "partition", "after", "last"), place, strict=True))
     cursor.execute(
-        'SELECT "offset", raw FROM quarantine q WHERE stream = %(stream)s AND partition = %(partition)s '  # noqa: S608
+        'SELECT "offset", raw FROM quarantine q WHERE topic_key = %(topic_key)s AND partition = %(partition)s '  # noqa: S608
         f'AND "offset" > %(after)s AND "offset" <= %(last)s AND {condition} ORDER BY "offset" LIMIT %(limit)s',
         values | names | {"limit": limit},
     )

@@ -28,18 +28,18 @@ UNSTORABLE = "unstorable"
 """The category of a line that was read, and that the database refused."""
 
 _WATCHES = """
-INSERT INTO watches (time, stream, partition, "offset", user_id, movie_id, minute)
+INSERT INTO watches (time, topic_key, partition, "offset", user_id, movie_id, minute)
 SELECT time, %s, %s, "offset", user_id, movie_id, minute
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::integer[])
      AS line ("offset", time, user_id, movie_id, minute)
 ON CONFLICT DO NOTHING"""
 
-_COPY_WATCHES = 'COPY watches ("offset", time, user_id, movie_id, minute, stream, partition) FROM STDIN'
+_COPY_WATCHES = 'COPY watches ("offset", time, user_id, movie_id, minute, topic_key, partition) FROM STDIN'
 # As much is handed to libpq at a time.
 _COPY_BYTES = 1 << 20
 
 _RATINGS = """
-INSERT INTO ratings (time, stream, partition, "offset", user_id, movie_id, rating)
+INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating)
 SELECT time, %s, %s, "offset", user_id, movie_id, rating
 FROM unnest(%s::timestamptz[], %s::bigint[], %s::text[], %s::text[], %s::smallint[])
      AS line (time, "offset", user_id, movie_id, rating)
@@ -48,20 +48,20 @@ ON CONFLICT DO NOTHING"""
 # An array of arrays would have to be rectangular, so the movies of an answer travel joined.
 _REQUESTS = """
 INSERT INTO recommendation_requests
-       (time, stream, partition, "offset", user_id, server, status, movie_ids, result, response_ms)
+       (time, topic_key, partition, "offset", user_id, server, status, movie_ids, result, response_ms)
 SELECT time, %s, %s, "offset", user_id, server, status, string_to_array(movie_ids, ','), result, response_ms
 FROM unnest(%s::timestamptz[], %s::bigint[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::text[],
             %s::integer[]) AS line (time, "offset", user_id, server, status, movie_ids, result, response_ms)
 ON CONFLICT DO NOTHING"""
 
 _ACCOUNTS = """
-INSERT INTO accounts (time, stream, partition, "offset", user_id)
+INSERT INTO accounts (time, topic_key, partition, "offset", user_id)
 SELECT time, %s, %s, "offset", user_id
 FROM unnest(%s::timestamptz[], %s::bigint[], %s::text[]) AS line (time, "offset", user_id)
 ON CONFLICT DO NOTHING"""
 
 _QUARANTINE = """
-INSERT INTO quarantine (time, stream, partition, "offset", category, detail, raw)
+INSERT INTO quarantine (time, topic_key, partition, "offset", category, detail, raw)
 SELECT to_timestamp(time_ms / 1000.0), %s, %s, "offset", category, detail, raw
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bytea[])
      AS line (time_ms, "offset", category, detail, raw)
@@ -144,7 +144,7 @@ def _write(
     database: Database, batch: StreamBatch, lines: ParsedBatch, parser: EventParser, *, copy: bool
 ) -> WriteCounts:
     # Of the batches of one partition one is written at a time: the others wait here, without a connection.
-    with database.turn(batch.stream, batch.partition), database.transaction() as cursor:
+    with database.turn(batch.topic_id, batch.partition), database.transaction() as cursor:
         entry = written_offsets.load_for_batch(cursor, batch)
         if entry.written:
             new = entry.new(batch.records)
@@ -160,14 +160,14 @@ def _write(
 def _write_lines(
     cursor: Any, entry: WrittenOffsets, lines: ParsedBatch, count: int, *, copy: bool
 ) -> WriteCounts:
-    written = write_rows(cursor, (entry.stream, entry.partition), lines, copy=copy)
-    unfolded = watch_sessions.aggregate_when_due(cursor, entry, count, written.watches)
-    written_offsets.save(cursor, entry, written.counts, unfolded)
+    written = write_rows(cursor, (entry.topic_key, entry.partition), lines, copy=copy)
+    unaggregated = watch_sessions.aggregate_when_due(cursor, entry, count, written.watches)
+    written_offsets.save(cursor, entry, written.counts, unaggregated)
     return written
 
 
 def write_rows(cursor: Any, place: tuple[int, int], lines: ParsedBatch, *, copy: bool) -> WriteCounts:
-    """Write the rows of one (stream, partition), of which with ``copy`` none may be there yet."""
+    """Write the rows of one (topic_key, partition), of which with ``copy`` none may be there yet."""
     write_watches = _copy_watches if copy else _insert_watches
     return WriteCounts(
         watches=write_watches(cursor, place, lines),

@@ -23,7 +23,7 @@ _PLAN = "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL 
 _FOLD = """
 INSERT INTO watch_sessions AS old (user_id, movie_id, started, ended, first_minute, last_minute)
 SELECT user_id, movie_id, min(time), max(time), min(minute), max(minute)
-FROM watches WHERE stream = %s AND partition = %s AND ({spans})
+FROM watches WHERE topic_key = %s AND partition = %s AND ({spans})
 GROUP BY user_id, movie_id ORDER BY user_id COLLATE "C", movie_id COLLATE "C"
 ON CONFLICT (user_id, movie_id) DO UPDATE SET
     started = least(old.started, excluded.started),
@@ -36,16 +36,16 @@ WHERE excluded.started < old.started OR excluded.ended > old.ended
 
 def aggregate_when_due(cursor: Any, entry: WrittenOffsets, lines: int, watches: int) -> Ranges:
     """Fold the batch of ``entry`` and what was left before it, or leave it for later; returns what is left."""
-    left = union(entry.unfolded, entry.first, entry.after) if watches else entry.unfolded
-    small, long = lines < SMALL_BATCH, entry.unfolded_s > MAX_UNAGGREGATED_S
+    left = union(entry.unaggregated, entry.first, entry.after) if watches else entry.unaggregated
+    small, long = lines < SMALL_BATCH, entry.unaggregated_s > MAX_UNAGGREGATED_S
     if left and (small or long or count_offsets(left) > MAX_UNAGGREGATED):
-        aggregate(cursor, entry.stream, entry.partition, left)
+        aggregate(cursor, entry.topic_key, entry.partition, left)
         return ()
     return left
 
 
-def aggregate(cursor: Any, stream: int, partition: int, ranges: Ranges) -> None:
+def aggregate(cursor: Any, topic_key: int, partition: int, ranges: Ranges) -> None:
     """Fold the watches of these offsets into their watch sessions."""
     spans = " OR ".join(f'("offset" >= {first:d} AND "offset" < {after:d})' for first, after in ranges)
     cursor.execute(_PLAN)
-    cursor.execute(_FOLD.format(spans=spans), (stream, partition))
+    cursor.execute(_FOLD.format(spans=spans), (topic_key, partition))

@@ -13,13 +13,13 @@ from marquee.simulate.report import PartitionReport
 # The lines of one partition from offset to offset, wherever they were put.
 _KEPT = """
 SELECT count(*), count(DISTINCT "offset") FROM (
-    SELECT stream, partition, "offset" FROM watches
-    UNION ALL SELECT stream, partition, "offset" FROM ratings
-    UNION ALL SELECT stream, partition, "offset" FROM recommendation_requests
-    UNION ALL SELECT stream, partition, "offset" FROM accounts
-    UNION ALL SELECT stream, partition, "offset" FROM quarantine
-) AS lines
-WHERE stream = (SELECT max(stream) FROM streams WHERE topic = %(topic)s)
+    SELECT topic_key, partition, "offset" FROM watches
+    UNION ALL SELECT topic_key, partition, "offset" FROM ratings
+    UNION ALL SELECT topic_key, partition, "offset" FROM recommendation_requests
+    UNION ALL SELECT topic_key, partition, "offset" FROM accounts
+    UNION ALL SELECT topic_key, partition, "offset" FROM quarantine
+) AS records
+WHERE topic_key = (SELECT max(topic_key) FROM topics WHERE topic = %(topic)s)
   AND partition = %(partition)s AND "offset" BETWEEN %(first)s AND %(last)s"""
 
 

@@ -43,13 +43,13 @@ def _demographic(
     everybody = np.bincount(h.items, h.weights, n_items)
     if not everybody.any():
         return {}
-    share = everybody / everybody.sum()
+    fraction = everybody / everybody.sum()
     found: dict[str, NDArray[np.float64]] = {}
     for name, users in _members(model, facts).items():
         rows = np.concatenate([np.arange(h.indptr[u], h.indptr[u + 1]) for u in users])
         counts = np.bincount(h.items[rows], h.weights[rows], n_items)
-        mixed = (counts + shrunk_by * share) / (counts.sum() + shrunk_by)
-        found[name] = np.log(np.divide(mixed, share, out=np.ones(n_items), where=share > 0))
+        mixed = (counts + shrunk_by * fraction) / (counts.sum() + shrunk_by)
+        found[name] = np.log(np.divide(mixed, fraction, out=np.ones(n_items), where=fraction > 0))
     return found
 
 

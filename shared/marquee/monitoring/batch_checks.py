@@ -31,7 +31,7 @@ SELECT category, count(*) FROM quarantine WHERE time >= %(since)s AND time < %(u
 GROUP BY category ORDER BY 2 DESC, 1"""
 
 _DELIVERIES = """
-SELECT coalesce(sum(lines), 0)::bigint, coalesce(sum(again), 0)::bigint, coalesce(max(lag_ms_max), 0)
+SELECT coalesce(sum(records), 0)::bigint, coalesce(sum(redelivered), 0)::bigint, coalesce(max(lag_ms_max), 0)
 FROM deliveries_per_minute WHERE time >= %(since)s AND time < %(until)s"""
 
 _REJECTED = "SELECT count(*) FROM rejected_events WHERE received >= %(since)s AND received < %(until)s"
@@ -108,18 +108,18 @@ def _quarantine(categories: list[tuple[Any, ...]], read: int) -> Check:
     """Real logs have 0.04 to 0.11 % of such lines."""
     quarantined = sum(count for _, count in categories)
     if not read + quarantined:
-        return Check("quarantine.rate", None, "share", detail="no lines")
+        return Check("quarantine.rate", None, "fraction", detail="no lines")
     detail = ", ".join(f"{category} {count:,}" for category, count in categories)
-    share = quarantined / (read + quarantined)
-    return check_at_most("quarantine.rate", share, "share", usual=0.005, bad=0.02, detail=detail)
+    fraction = quarantined / (read + quarantined)
+    return check_at_most("quarantine.rate", fraction, "fraction", usual=0.005, bad=0.02, detail=detail)
 
 
-def _deliveries(lines: int, again: int, lag_ms: int) -> list[Check]:
+def _deliveries(lines: int, redelivered: int, lag_ms: int) -> list[Check]:
     if not lines:
-        units = {"delivery.again_rate": "share", "delivery.lag_s": "s"}
+        units = {"delivery.again_rate": "fraction", "delivery.lag_s": "s"}
         return [Check(name, None, unit, detail="nothing was delivered") for name, unit in units.items()]
     return [
-        check_at_most("delivery.again_rate", again / lines, "share", usual=0.05, bad=0.5),
+        check_at_most("delivery.again_rate", redelivered / lines, "fraction", usual=0.05, bad=0.5),
         check_at_most("delivery.lag_s", lag_ms / 1000, "s", usual=10, bad=60),
     ]
 
@@ -131,8 +131,8 @@ def _ranges(wrong: tuple[Any, ...], ratings: int, wrong_minutes: int, watches: i
         ("range.minute_rate", wrong_minutes, watches),
     )
     return [
-        check_at_most(name, bad / of, "share", usual=0.0, bad=0.01, detail=f"{bad:,} of {of:,}")
+        check_at_most(name, bad / of, "fraction", usual=0.0, bad=0.01, detail=f"{bad:,} of {of:,}")
         if of
-        else Check(name, None, "share", detail="no rows")
+        else Check(name, None, "fraction", detail="no rows")
         for name, bad, of in found
     ]

@@ -14,7 +14,7 @@ import msgspec
 CHANGED, STRONGLY = 0.1, 0.25
 """The population stability index from which one usually speaks of a change, and of a strong one (Siddiqi, *Credit
 Risk Scorecards*, 2006)."""
-_LEAST_SHARE = 1e-4  # An empty bin would make the index infinite.
+_LEAST_FRACTION = 1e-4  # An empty bin would make the index infinite.
 
 RATING_BINS = 5
 ACTIVITY_FROM = (1, 2, 3, 5, 10, 20)
@@ -30,12 +30,12 @@ class DataProfile(msgspec.Struct, frozen=True):
     movies: int
     newest: datetime
     mean: float
-    shares: tuple[float, ...]
+    fractions: tuple[float, ...]
 
 
 def stability_index(before: Sequence[float], now: Sequence[float]) -> float:
     """The population stability index of two distributions over the same bins: 0 for equal shares."""
-    pairs = [(max(a, _LEAST_SHARE), max(b, _LEAST_SHARE)) for a, b in zip(before, now, strict=True)]
+    pairs = [(max(a, _LEAST_FRACTION), max(b, _LEAST_FRACTION)) for a, b in zip(before, now, strict=True)]
     return sum((b - a) * math.log(b / a) for a, b in pairs)
 
 
@@ -51,7 +51,7 @@ def wasserstein(before: Sequence[float], now: Sequence[float]) -> float:
     return sum(abs(gap) for gap in gaps) / (len(before) - 1)
 
 
-def quintile_shares(counted: Iterable[tuple[float, int]], low: float, high: float) -> tuple[int, ...]:
+def quintile_fractions(counted: Iterable[tuple[float, int]], low: float, high: float) -> tuple[int, ...]:
     """How many ratings lie in each fifth of the scale from ``low`` to ``high``, of pairs of a rating and its count."""
     found = [0] * RATING_BINS
     for rating, count in counted:

@@ -19,7 +19,7 @@ from marquee.monitoring.drift import (
     STRONGLY,
     DataProfile,
     expected_index,
-    quintile_shares,
+    quintile_fractions,
     stability_index,
     wasserstein,
 )
@@ -95,7 +95,7 @@ class DriftMonitor:
 
 def _ratings(database: Database, side: ItemFactors, since: datetime, until: datetime) -> tuple[int, ...]:
     counted = database.read(_RATINGS, (since, until), deadline_ms=DEADLINE_MS)
-    return quintile_shares(counted, side.manifest.rating_min, side.manifest.rating_max)
+    return quintile_fractions(counted, side.manifest.rating_min, side.manifest.rating_max)
 
 
 def _activity(database: Database, since: datetime, until: datetime) -> tuple[int, ...]:
@@ -111,17 +111,17 @@ def _movies(database: Database, since: datetime, until: datetime) -> dict[str, i
 
 
 def _rating_drift(side: ItemFactors, then: Sequence[int], now: Sequence[int]) -> list[Check]:
-    before, n_before = _shares(then), sum(then)
+    before, n_before = _fractions(then), sum(then)
     if n_before < ENOUGH and side.manifest.provenance.profile:
         profile = msgspec.convert(side.manifest.provenance.profile, DataProfile)
-        before, n_before = profile.shares, profile.ratings
-    index = _index_of_shares("drift.rating_psi", before, n_before, now, "ratings")
+        before, n_before = profile.fractions, profile.ratings
+    index = _index_of_fractions("drift.rating_psi", before, n_before, now, "ratings")
     if index.value is None:
-        return [index, Check("drift.rating_wasserstein", None, "share of the scale", detail=index.detail)]
-    moved = wasserstein(before, _shares(now))
+        return [index, Check("drift.rating_wasserstein", None, "fraction of the scale", detail=index.detail)]
+    moved = wasserstein(before, _fractions(now))
     detail = "how far the ratings have moved, in parts of the scale"
     far = check_at_most(
-        "drift.rating_wasserstein", moved, "share of the scale", usual=0.05, bad=0.1, detail=detail
+        "drift.rating_wasserstein", moved, "fraction of the scale", usual=0.05, bad=0.1, detail=detail
     )
     return [index, far]
 
@@ -132,7 +132,7 @@ def _movie_drift(side: ItemFactors, movies: dict[str, int]) -> list[Check]:
     if seen < ENOUGH:
         detail = _too_few(seen, "movies rated or begun")
         return [
-            Check(name, None, "share", detail=detail),
+            Check(name, None, "fraction", detail=detail),
             Check("drift.movie_psi", None, "PSI", detail=detail),
         ]
     known = {side.items[movie]: count for movie, count in movies.items() if movie in side.items}
@@ -143,20 +143,20 @@ def _movie_drift(side: ItemFactors, movies: dict[str, int]) -> list[Check]:
     # What the model knows of the movies is known well: its own sampling adds nothing.
     return [
         check_at_most(
-            name, unknown, "share", usual=0.02, bad=0.1, detail=f"of {seen:,} movies rated or begun"
+            name, unknown, "fraction", usual=0.02, bad=0.1, detail=f"of {seen:,} movies rated or begun"
         ),
-        _index_of_shares("drift.movie_psi", expected, 10**9, now.tolist(), "movies rated or begun"),
+        _index_of_fractions("drift.movie_psi", expected, 10**9, now.tolist(), "movies rated or begun"),
     ]
 
 
 def _tenths(popularity: NDArray[np.floating]) -> tuple[NDArray[np.int64], tuple[float, ...]]:
     """The tenth of each movie, [n_items], and how much popularity is in each tenth."""
     order = np.argsort(-popularity, kind="stable")
-    share = popularity[order].astype(float) / popularity.sum(dtype=float)
-    before = np.cumsum(share) - share
+    fraction = popularity[order].astype(float) / popularity.sum(dtype=float)
+    before = np.cumsum(fraction) - fraction
     tenths = np.empty(len(popularity), int)
     tenths[order] = np.minimum((before * MOVIE_BINS).astype(int), MOVIE_BINS - 1)
-    return tenths, tuple(np.bincount(tenths[order], share, MOVIE_BINS).tolist())
+    return tenths, tuple(np.bincount(tenths[order], fraction, MOVIE_BINS).tolist())
 
 
 def _age(database: Database, side: ItemFactors, now: datetime) -> Check:
@@ -168,10 +168,10 @@ def _age(database: Database, side: ItemFactors, now: datetime) -> Check:
 
 
 def _index(name: str, then: Sequence[int], now: Sequence[int], what: str) -> Check:
-    return _index_of_shares(name, _shares(then), sum(then), now, what)
+    return _index_of_fractions(name, _fractions(then), sum(then), now, what)
 
 
-def _index_of_shares(
+def _index_of_fractions(
     name: str, before: Sequence[float], n_before: int, now: Sequence[int], what: str
 ) -> Check:
     """The limits are raised by what chance alone makes of samples of this size."""
@@ -179,12 +179,12 @@ def _index_of_shares(
     if min(n_before, n) < ENOUGH:
         return Check(name, None, "PSI", Verdict.GOOD, detail=_too_few(min(n_before, n), what))
     chance = expected_index(len(now), n_before, n)
-    index = stability_index(before, _shares(now))
+    index = stability_index(before, _fractions(now))
     detail = f"{n:,} {what} of the last day"
     return check_at_most(name, index, "PSI", usual=CHANGED + chance, bad=STRONGLY + chance, detail=detail)
 
 
-def _shares(counts: Sequence[int]) -> tuple[float, ...]:
+def _fractions(counts: Sequence[int]) -> tuple[float, ...]:
     total = sum(counts) or 1
     return tuple(count / total for count in counts)
 

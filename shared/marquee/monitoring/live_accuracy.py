@@ -47,20 +47,20 @@ WHERE window_s = %s AND arm = '' AND model_version = '' AND time > %s AND time <
 
 _SUMS = """
 SELECT user_id, arm, model_version, count(*)::int, sum((predicted - rating) ^ 2), sum(abs(predicted - rating)),
-       count(share)::int, coalesce(sum(share), 0),
+       count(coverage)::int, coalesce(sum(coverage), 0),
        (count(*) FILTER (WHERE rating BETWEEN low AND high))::int
 FROM predictions WHERE time >= %s AND time < %s AND predicted IS NOT NULL
 GROUP BY user_id, arm, model_version ORDER BY user_id, arm, model_version"""
 
 _WRITE = """
 INSERT INTO live_accuracy AS old (time, window_s, arm, model_version, ratings, users, rmse, rmse_low, rmse_high,
-                                  mae, mae_low, mae_high, interval_share, interval_covered)
+                                  mae, mae_low, mae_high, nominal_coverage, observed_coverage)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (time, window_s, arm, model_version) DO UPDATE SET
     ratings = excluded.ratings, users = excluded.users,
     rmse = excluded.rmse, rmse_low = excluded.rmse_low, rmse_high = excluded.rmse_high,
     mae = excluded.mae, mae_low = excluded.mae_low, mae_high = excluded.mae_high,
-    interval_share = excluded.interval_share, interval_covered = excluded.interval_covered"""
+    nominal_coverage = excluded.nominal_coverage, observed_coverage = excluded.observed_coverage"""
 
 
 class _Group:

@@ -33,22 +33,22 @@ SHOWN_WITHIN = timedelta(days=7)
 """A list that is older than this predicts nothing any more: the user has changed since."""
 
 _CURSORS = """
-SELECT p.stream, p.partition, coalesce(
-    (SELECT time FROM predictions AS done WHERE done.stream = p.stream AND done.partition = p.partition
+SELECT p.topic_key, p.partition, coalesce(
+    (SELECT time FROM predictions AS done WHERE done.topic_key = p.topic_key AND done.partition = p.partition
      ORDER BY "offset" DESC LIMIT 1) - %(late)s, %(first)s)
-FROM progress AS p ORDER BY 3, 1, 2"""
+FROM written_offsets AS p ORDER BY 3, 1, 2"""
 
 _PAGE = """
-SELECT time, stream, partition, "offset", user_id, movie_id, rating FROM ratings AS r
-WHERE stream = %(stream)s AND partition = %(partition)s
+SELECT time, topic_key, partition, "offset", user_id, movie_id, rating FROM ratings AS r
+WHERE topic_key = %(topic_key)s AND partition = %(partition)s
   AND (time, "offset") > (%(since)s, %(offset)s) AND time >= %(since)s AND time < %(until)s
-  AND NOT EXISTS (SELECT FROM predictions AS p WHERE p.stream = r.stream AND p.partition = r.partition
+  AND NOT EXISTS (SELECT FROM predictions AS p WHERE p.topic_key = r.topic_key AND p.partition = r.partition
                   AND p."offset" = r."offset" AND p.time = r.time)
 ORDER BY time, "offset" LIMIT %(page)s"""
 
 _EARLIER = """
 SELECT user_id, movie_id, rating, time FROM ratings WHERE user_id = ANY(%s) AND time < %s
-ORDER BY time DESC, stream DESC, partition DESC, "offset" DESC LIMIT %s"""
+ORDER BY time DESC, topic_key DESC, partition DESC, "offset" DESC LIMIT %s"""
 
 _SHOWN = """
 SELECT r.n, i.id, i.time, i.arm, i.model_version, i.release, i.tier, i.rating
@@ -67,7 +67,7 @@ WHERE i.rating IS NOT NULL"""
 
 _COLUMNS = {
     "time": "timestamptz",
-    "stream": "int",
+    "topic_key": "int",
     "partition": "int",
     '"offset"': "bigint",
     "user_id": "text",
@@ -82,7 +82,7 @@ _COLUMNS = {
     "predicted": "float8",
     "low": "float8",
     "high": "float8",
-    "share": "float8",
+    "coverage": "float8",
     "reason": "text",
 }
 _WRITE = f"""
@@ -120,34 +120,36 @@ class LivePredictions:
             return done  # Nothing could be predicted, and nothing will be: there is nobody who might have.
         ends = time.monotonic() + self._budget_s
         waiting = deque(
-            (stream, partition, (since, -1))
-            for stream, partition, since in self._cursors(database, max(first, now - BACKFILL))
+            (topic_key, partition, (since, -1))
+            for topic_key, partition, since in self._cursors(database, max(first, now - BACKFILL))
         )
         while waiting:
             if time.monotonic() > ends:
                 done.behind = True
                 break
-            stream, partition, place = waiting.popleft()
-            page = self._read(database, stream, partition, place, now - SETTLE)
+            topic_key, partition, place = waiting.popleft()
+            page = self._read(database, topic_key, partition, place, now - SETTLE)
             if page:
                 self._evaluate(database, page, done)
             if len(page) == self._page:  # A shorter one is the last.
-                waiting.append((stream, partition, (page[-1].time, page[-1].offset)))
+                waiting.append((topic_key, partition, (page[-1].time, page[-1].offset)))
         return done
 
     def _cursors(self, database: Database, first: datetime) -> list[tuple[int, int, datetime]]:
         parameters = {"late": LATE, "first": first}
         return [
-            (stream, partition, since)
-            for stream, partition, since in database.read(_CURSORS, parameters, deadline_ms=self._deadline_ms)
+            (topic_key, partition, since)
+            for topic_key, partition, since in database.read(
+                _CURSORS, parameters, deadline_ms=self._deadline_ms
+            )
         ]
 
     def _read(
-        self, database: Database, stream: int, partition: int, place: tuple[datetime, int], until: datetime
+        self, database: Database, topic_key: int, partition: int, place: tuple[datetime, int], until: datetime
     ) -> list[LiveRating]:
         since, offset = place
         parameters = {
-            "stream": stream,
+            "topic_key": topic_key,
             "partition": partition,
             "since": since,
             "offset": offset,
@@ -194,8 +196,8 @@ class LivePredictions:
     ) -> None:
         rows = [
             (
-                r.time, r.stream, r.partition, r.offset, r.user_id, r.movie_id, r.rating,
-                p.arm, p.version, p.release, p.tier, p.source, p.impression, p.predicted, p.low, p.high, p.share,
+                r.time, r.topic_key, r.partition, r.offset, r.user_id, r.movie_id, r.rating,
+                p.arm, p.version, p.release, p.tier, p.source, p.impression, p.predicted, p.low, p.high, p.coverage,
                 p.reason,
             )
             for r, p in zip(page, predictions, strict=True)

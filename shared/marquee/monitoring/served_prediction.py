@@ -39,7 +39,7 @@ class LiveRating:
     """One rating that came in; the first four name it."""
 
     time: datetime
-    stream: int
+    topic_key: int
     partition: int
     offset: int
     user_id: str
@@ -63,7 +63,7 @@ class ShownPrediction:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """``predicted`` is None where nothing could be predicted; ``reason`` says why. ``low`` to ``high`` should hold
-    the rating with probability ``share``; None where that was not measured."""
+    the rating with probability ``coverage``; None where that was not measured."""
 
     arm: str = ""
     version: str = ""
@@ -74,7 +74,7 @@ class Prediction:
     predicted: float | None = None
     low: float | None = None
     high: float | None = None
-    share: float | None = None
+    coverage: float | None = None
     reason: str = ""
 
 
@@ -131,7 +131,7 @@ class Predictor:
         if not np.isnan(profile.ratings[profile.items == item]).all():
             return Prediction(arm=arm, version=engine.version, release=release.number, reason=RATED_BEFORE)
         predicted = engine.ratings(profile, np.array([item]))[0]
-        low, high, share = _interval(engine, profile, predicted)
+        low, high, coverage = _interval(engine, profile, predicted)
         return Prediction(
             arm=arm,
             version=engine.version,
@@ -140,7 +140,7 @@ class Predictor:
             predicted=predicted,
             low=low,
             high=high,
-            share=share,
+            coverage=coverage,
         )
 
     def _serving(self, rated: LiveRating) -> tuple[Engine | None, Release | None, str]:
@@ -170,10 +170,10 @@ def _as_shown(
     shown: ShownPrediction, engine: Engine | None, user_id: str, earlier: Sequence[RatedMovie]
 ) -> Prediction:
     """The prediction that the list carried, within the interval that it had then."""
-    low = high = share = None
+    low = high = coverage = None
     if engine is not None:
         profile = _profile(engine, user_id, earlier, shown.time)
-        low, high, share = _interval(engine, profile, shown.rating)
+        low, high, coverage = _interval(engine, profile, shown.rating)
     return Prediction(
         arm=shown.arm,
         version=shown.version,
@@ -184,7 +184,7 @@ def _as_shown(
         predicted=shown.rating,
         low=low,
         high=high,
-        share=share,
+        coverage=coverage,
     )
 
 
@@ -204,4 +204,4 @@ def _interval(
     interval = rating_interval(engine, profile)
     if interval is None:
         return None, None, None
-    return *interval.about(predicted), interval.share
+    return *interval.about(predicted), interval.coverage

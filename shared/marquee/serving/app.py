@@ -110,8 +110,8 @@ def _cohorts(settings: Settings) -> CohortsOf | None:
 
 
 def _policy(settings: Settings) -> Exploration:
-    tail = min(settings.explore_tail, settings.list_length)
-    return Exploration(settings.explore_share, tail, max(settings.explore_pool, tail) if tail else 0)
+    tail = min(settings.explore_slots, settings.list_length)
+    return Exploration(settings.explore_epsilon, tail, max(settings.explore_candidates, tail) if tail else 0)
 
 
 def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularMovies | None]:

@@ -20,28 +20,28 @@ import msgspec
 
 # A dataclass takes a millisecond of each start to make.
 class Exploration(msgspec.Struct, frozen=True, eq=False):
-    """``share`` of the answers are uniform; in the others the last ``tail`` places come from ``pool`` movies.
+    """``epsilon`` of the answers are uniform; in the others the last ``slots`` positions come from ``candidates`` movies.
 
     The pool begins with the movies that would be in those places: tail 3 and pool 9 of 20 draws the last
     three from ranks 18 to 26. Safe to share between threads.
     """
 
-    share: float = 0.0
-    tail: int = 0
-    pool: int = 0
-    chance: Random = msgspec.field(default_factory=Random)
+    epsilon: float = 0.0
+    slots: int = 0
+    candidates: int = 0
+    rng: Random = msgspec.field(default_factory=Random)
 
     def __post_init__(self) -> None:
-        if not (0 <= self.share <= 1 and 0 <= self.tail <= self.pool):
+        if not (0 <= self.epsilon <= 1 and 0 <= self.slots <= self.candidates):
             raise ValueError(
-                f"share {self.share}, tail {self.tail} and pool {self.pool} are no exploration: "
-                "the share lies within 0 and 1, the tail within its pool"
+                f"epsilon {self.epsilon}, slots {self.slots} and candidates {self.candidates} are no exploration: "
+                "epsilon lies within 0 and 1, slots within candidates"
             )
 
     @property
     def longer(self) -> int:
         """How many movies beyond the list's end have to be ranked."""
-        return self.pool - self.tail
+        return self.candidates - self.slots
 
     def choose(
         self, ranked: Sequence[int], n: int, seen: Set[int], n_items: int
@@ -53,16 +53,16 @@ class Exploration(msgspec.Struct, frozen=True, eq=False):
         """
         n = min(n, n_items)
         eligible = n_items - len(seen)
-        if eligible < n or not (self.share or self.tail):
+        if eligible < n or not (self.epsilon or self.slots):
             return list(ranked[:n]), [1.0] * n, False
-        head = max(n - self.tail, 0)
-        pool = ranked[head : min(head + self.pool, eligible)]
-        by_chance, in_head = self.share / eligible, 1 - self.share
+        head = max(n - self.slots, 0)
+        pool = ranked[head : min(head + self.candidates, eligible)]
+        by_chance, in_head = self.epsilon / eligible, 1 - self.epsilon
         in_tail = in_head / len(pool) if pool else 0.0
-        if self.chance.random() >= self.share:
-            rows = [*ranked[:head], *_drawn(self.chance.random, list(pool), n - head)]
+        if self.rng.random() >= self.epsilon:
+            rows = [*ranked[:head], *_drawn(self.rng.random, list(pool), n - head)]
             return rows, [by_chance + in_head] * head + [by_chance + in_tail] * (n - head), False
-        rows = _uniform(self.chance.random, n, seen, n_items)
+        rows = _uniform(self.rng.random, n, seen, n_items)
         # Chance may have put a movie where it would have been anyway: both ways count.
         first = [by_chance + in_head * (row == best) for row, best in zip(rows, ranked[:head], strict=False)]
         return rows, first + [by_chance + in_tail * (row in pool) for row in rows[head:]], True

@@ -147,7 +147,9 @@ def _document(answer: Answer) -> dict[str, object]:
         "release": answer.release,
         "tier": answer.tier.value,
         "notes": answer.notes,
-        "movies": [_movie(movie, answer.likely) for movie in answer.movies] if answer.likely else answer.movies,
+        "movies": [_movie(movie, answer.likely) for movie in answer.movies]
+        if answer.likely
+        else answer.movies,
     }
 
 

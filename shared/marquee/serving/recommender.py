@@ -51,9 +51,9 @@ CohortsOf: TypeAlias = "Callable[[str], Cohorts]"
 
 
 class RatingInterval(msgspec.Struct, frozen=True):
-    """The interval about a prediction that holds the rating with probability ``share``, on the scale."""
+    """The interval about a prediction that holds the rating with probability ``coverage``, on the scale."""
 
-    share: float
+    coverage: float
     band: ResidualInterval
     rating_min: float
     rating_max: float

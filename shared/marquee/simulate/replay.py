@@ -38,9 +38,9 @@ class ReplaySplit(NamedTuple):
 
 
 def split_base_data(
-    directory: Path, share: float = 0.2, replayed: frozenset[tuple[str, str]] = frozenset()
+    directory: Path, fraction: float = 0.2, replayed: frozenset[tuple[str, str]] = frozenset()
 ) -> ReplaySplit:
-    """Read the base data, cut at the time after which ``share`` of the ratings lie.
+    """Read the base data, cut at the time after which ``fraction`` of the ratings lie.
 
     ``replayed``: user and movie of those that an earlier run has replayed, and that are left out; when that
     is all of them it begins anew.
@@ -52,7 +52,7 @@ def split_base_data(
         raise ReplayDataError(
             f"{directory / RATINGS_FILE} holds no rating: fetch it with `marquee data fetch`"
         )
-    cut = ratings[min(len(ratings) - 1, round((1 - share) * len(ratings)))].time
+    cut = ratings[min(len(ratings) - 1, round((1 - fraction) * len(ratings)))].time
     later = tuple(row for row in ratings if row.time >= cut)
     left = tuple(row for row in later if (row.user_id, row.movie_id) not in replayed)
     known = frozenset(row.user_id for row in ratings if row.time < cut)

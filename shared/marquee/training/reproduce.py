@@ -81,8 +81,8 @@ def reproduce(
     made = write_artifact(
         made_in, whole_model(run), trained_through=pipeline_run.read_checks(run).profile.newest
     )
-    again = read_manifest(made_in, made)
-    files = {name: again.files.get(name) == entry for name, entry in manifest.files.items()}
+    rebuilt = read_manifest(made_in, made)
+    files = {name: rebuilt.files.get(name) == entry for name, entry in manifest.files.items()}
     return Reproduction(version, made, files, tuple(environment_differences(manifest, commit)))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from marquee.data.dataset import Dataset
 from marquee.monitoring.drift import DataProfile as Profile
-from marquee.monitoring.drift import quintile_shares, stability_index
+from marquee.monitoring.drift import quintile_fractions, stability_index
 
 
 class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -17,7 +17,7 @@ class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``lost_share``: the greatest share of the ratings, users or movies that may be missing."""
 
     rating_psi: float
-    lost_share: float
+    lost_fraction: float
 
 
 def profile(dataset: Dataset) -> Profile:
@@ -26,7 +26,7 @@ def profile(dataset: Dataset) -> Profile:
     places = (dataset.ratings.values - dataset.rating_min) / span
     ratings, counts = np.unique(dataset.ratings.values, return_counts=True)
     counted = zip(ratings.tolist(), counts.tolist(), strict=True)
-    shares = np.array(quintile_shares(counted, dataset.rating_min, dataset.rating_max)) / len(places)
+    fractions = np.array(quintile_fractions(counted, dataset.rating_min, dataset.rating_max)) / len(places)
     newest = max(int(p.times.max()) for p in (dataset.ratings, dataset.watch_sessions) if len(p))
     return Profile(
         ratings=len(dataset.ratings),
@@ -35,7 +35,7 @@ def profile(dataset: Dataset) -> Profile:
         movies=dataset.n_items,
         newest=datetime.fromtimestamp(0, UTC) + timedelta(microseconds=newest),
         mean=float(places.mean()),
-        shares=tuple(shares.tolist()),
+        fractions=tuple(fractions.tolist()),
     )
 
 
@@ -44,7 +44,7 @@ def findings(before: Profile | None, now: Profile, limits: DriftParams) -> list[
     if before is None:
         return []
     found = []
-    index = stability_index(before.shares, now.shares)
+    index = stability_index(before.fractions, now.fractions)
     if index > limits.rating_psi:
         found.append(
             f"the ratings are distributed otherwise than in the snapshot that serves: "
@@ -52,6 +52,6 @@ def findings(before: Profile | None, now: Profile, limits: DriftParams) -> list[
         )
     for name in ("ratings", "users", "movies") if now.newest >= before.newest else ():
         had, has = getattr(before, name), getattr(now, name)
-        if has < had * (1 - limits.lost_share):
+        if has < had * (1 - limits.lost_fraction):
             found.append(f"{had - has} of {had} {name} of the snapshot that serves are missing")
     return found

@@ -47,8 +47,8 @@ def asked(
     )
 
 
-def error_rate(cursor: Any, now: datetime, share: float) -> None:
-    asked(cursor, now, 1_000, round(1_000 * (1 - share)))
+def error_rate(cursor: Any, now: datetime, fraction: float) -> None:
+    asked(cursor, now, 1_000, round(1_000 * (1 - fraction)))
 
 
 def slow_answers(cursor: Any, now: datetime, ms: float) -> None:
@@ -59,12 +59,12 @@ def slow_answers(cursor: Any, now: datetime, ms: float) -> None:
     asked(cursor, now - timedelta(minutes=6), 19, 19, 9_000, 1)
 
 
-def quarantine_burst(cursor: Any, now: datetime, share: float) -> None:
+def quarantine_burst(cursor: Any, now: datetime, fraction: float) -> None:
     delivered(cursor, now - timedelta(minutes=3), 1_000)
     cursor.execute(
         "INSERT INTO quarantine SELECT %s - INTERVAL '3 minutes', 1, 0, n, 'unknown', '', '' "
         "FROM generate_series(1, %s) AS n",
-        (now, round(share * 1_000)),
+        (now, round(fraction * 1_000)),
     )
 
 
@@ -131,10 +131,10 @@ def watched(cursor: Any, now: datetime, arm: str, version: str, shown: int, watc
 
 def cost(cursor: Any, now: datetime, usd: float) -> None:
     """Two parts of the newest hour; what an hour before was estimated is not added."""
-    for hours, part, share in ((0, "ingest", 0.25), (0, "network", 0.75), (1, "network", 5)):
+    for hours, part, fraction in ((0, "ingest", 0.25), (0, "network", 0.75), (1, "network", 5)):
         cursor.execute(
             "INSERT INTO cost_estimates VALUES (%s, %s, %s, 1, 1, '2026-01-01')",
-            (now - timedelta(minutes=10, hours=hours), part, usd * share),
+            (now - timedelta(minutes=10, hours=hours), part, usd * fraction),
         )
 
 

@@ -2,8 +2,8 @@
 -- `time` ends each key because a hypertable's unique keys must hold it; it is a function of the line.
 
 -- One incarnation of a topic: a topic made anew has another id, and its offsets begin at 0 again.
-CREATE TABLE streams (
-    stream   integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+CREATE TABLE topics (
+    topic_key   integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     topic    text NOT NULL,
     topic_id text NOT NULL UNIQUE
 );
@@ -11,30 +11,30 @@ CREATE TABLE streams (
 -- One minute of one movie, watched by one user. Kept for a few days only: `watch_sessions` holds what lasts.
 CREATE TABLE watches (
     time      timestamptz NOT NULL,
-    stream    integer     NOT NULL,
+    topic_key    integer     NOT NULL,
     partition integer     NOT NULL,
     "offset"  bigint      NOT NULL,
     user_id   text        NOT NULL,
     movie_id  text        NOT NULL,
     minute    integer     NOT NULL,
-    PRIMARY KEY (stream, partition, "offset", time)
+    PRIMARY KEY (topic_key, partition, "offset", time)
 );
 
 CREATE TABLE ratings (
     time      timestamptz NOT NULL,
-    stream    integer     NOT NULL,
+    topic_key    integer     NOT NULL,
     partition integer     NOT NULL,
     "offset"  bigint      NOT NULL,
     user_id   text        NOT NULL,
     movie_id  text        NOT NULL,
     rating    smallint    NOT NULL,
-    PRIMARY KEY (stream, partition, "offset", time)
+    PRIMARY KEY (topic_key, partition, "offset", time)
 );
 
 -- How the service saw our answers. `result` is its own text where the status is not 200.
 CREATE TABLE recommendation_requests (
     time        timestamptz NOT NULL,
-    stream      integer     NOT NULL,
+    topic_key      integer     NOT NULL,
     partition   integer     NOT NULL,
     "offset"    bigint      NOT NULL,
     user_id     text        NOT NULL,
@@ -43,28 +43,28 @@ CREATE TABLE recommendation_requests (
     movie_ids   text[]      NOT NULL,
     result      text        NOT NULL,
     response_ms integer     NOT NULL,
-    PRIMARY KEY (stream, partition, "offset", time)
+    PRIMARY KEY (topic_key, partition, "offset", time)
 );
 
 CREATE TABLE accounts (
     time      timestamptz NOT NULL,
-    stream    integer     NOT NULL,
+    topic_key    integer     NOT NULL,
     partition integer     NOT NULL,
     "offset"  bigint      NOT NULL,
     user_id   text        NOT NULL,
-    PRIMARY KEY (stream, partition, "offset", time)
+    PRIMARY KEY (topic_key, partition, "offset", time)
 );
 
 -- Lines that could not be read, byte for byte. `time` is Kafka's, since theirs may be what is broken.
 CREATE TABLE quarantine (
     time      timestamptz NOT NULL,
-    stream    integer     NOT NULL,
+    topic_key    integer     NOT NULL,
     partition integer     NOT NULL,
     "offset"  bigint      NOT NULL,
     category  text        NOT NULL,
     detail    text        NOT NULL,
     raw       bytea       NOT NULL,
-    PRIMARY KEY (stream, partition, "offset", time)
+    PRIMARY KEY (topic_key, partition, "offset", time)
 );
 
 -- What reached `ingest` and is no event of ours, once each however often it is delivered.
@@ -90,8 +90,8 @@ CREATE TABLE watch_sessions (
 ) WITH (fillfactor = 80);
 
 -- What has been written of each partition, counted in the same transactions.
-CREATE TABLE progress (
-    stream       integer     NOT NULL,
+CREATE TABLE written_offsets (
+    topic_key       integer     NOT NULL,
     partition    integer     NOT NULL,
     next_offset  bigint      NOT NULL,
     watches      bigint      NOT NULL,
@@ -100,7 +100,7 @@ CREATE TABLE progress (
     accounts     bigint      NOT NULL,
     quarantine   bigint      NOT NULL,
     updated      timestamptz NOT NULL,
-    PRIMARY KEY (stream, partition)
+    PRIMARY KEY (topic_key, partition)
 ) WITH (fillfactor = 50);
 
 CREATE INDEX ratings_of_user ON ratings (user_id, time DESC);

@@ -26,7 +26,7 @@ SELECT i.time, i.id, i.user_id, i.arm, i.model_version, i.release, i.tier,
 FROM impressions i, jsonb_array_elements(i.movies) WITH ORDINALITY AS f (movie, position);
 
 -- One run of `retrain`, whatever came of it. version is null where none was made.
-CREATE TABLE retrainings (
+CREATE TABLE retrain_runs (
     run             text        PRIMARY KEY,
     started         timestamptz NOT NULL,
     finished        timestamptz NOT NULL,
@@ -36,4 +36,4 @@ CREATE TABLE retrainings (
     reason          text        NOT NULL,
     metrics         jsonb       NOT NULL
 );
-CREATE INDEX retrainings_by_time ON retrainings (started DESC);
+CREATE INDEX retrain_runs_by_time ON retrain_runs (started DESC);

@@ -2,7 +2,7 @@
 -- The origin is time_bucket's own, so that both kinds cut time at the same places.
 
 CREATE VIEW watches_per_minute AS
-SELECT date_bin(INTERVAL '1 minute', time, TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, count(*) AS lines
+SELECT date_bin(INTERVAL '1 minute', time, TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, count(*) AS records
 FROM watches GROUP BY 1;
 
 CREATE VIEW ratings_per_minute AS
@@ -16,7 +16,7 @@ SELECT date_bin(INTERVAL '1 minute', time, TIMESTAMPTZ '2000-01-03 00:00:00+00')
 FROM recommendation_requests GROUP BY 1, 2;
 
 CREATE VIEW quarantine_per_minute AS
-SELECT date_bin(INTERVAL '1 minute', time, TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, category, count(*) AS lines
+SELECT date_bin(INTERVAL '1 minute', time, TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, category, count(*) AS records
 FROM quarantine GROUP BY 1, 2;
 
 CREATE VIEW impressions_per_minute AS
@@ -25,7 +25,7 @@ SELECT date_bin(INTERVAL '1 minute', time, TIMESTAMPTZ '2000-01-03 00:00:00+00')
 FROM impressions GROUP BY 1, 2, 3, 4;
 
 CREATE VIEW movie_watches_per_hour AS
-SELECT date_bin(INTERVAL '1 hour', time, TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, movie_id, count(*) AS lines
+SELECT date_bin(INTERVAL '1 hour', time, TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, movie_id, count(*) AS records
 FROM watches GROUP BY 1, 2;
 
 CREATE VIEW movie_ratings_per_day AS
@@ -40,7 +40,7 @@ CREATE INDEX watches_by_time ON watches USING brin
     WITH (pages_per_range = 32, autosummarize = on);
 
 -- The same terms as TimescaleDB's policies.
-CREATE FUNCTION forget_old_rows() RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION delete_expired_rows() RETURNS void LANGUAGE sql AS $$
     DELETE FROM watches WHERE time < now() - INTERVAL '7 days';
     DELETE FROM recommendation_requests WHERE time < now() - INTERVAL '90 days';
     DELETE FROM quarantine WHERE time < now() - INTERVAL '180 days';

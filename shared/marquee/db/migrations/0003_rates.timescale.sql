@@ -8,8 +8,8 @@ SELECT create_hypertable('quarantine', by_range('time', INTERVAL '30 days'), cre
 SELECT create_hypertable('impressions', by_range('time', INTERVAL '7 days'), create_default_indexes => false);
 
 -- In the order of the identity, so that a line that comes again is found in one segment.
-ALTER TABLE watches SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'stream, partition', timescaledb.orderby = '"offset"');
-ALTER TABLE recommendation_requests SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'stream, partition', timescaledb.orderby = '"offset"');
+ALTER TABLE watches SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'topic_key, partition', timescaledb.orderby = '"offset"');
+ALTER TABLE recommendation_requests SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'topic_key, partition', timescaledb.orderby = '"offset"');
 ALTER TABLE impressions SET (timescaledb.enable_columnstore, timescaledb.segmentby = '', timescaledb.orderby = 'id, time');
 CALL add_columnstore_policy('watches', after => INTERVAL '2 days');
 CALL add_columnstore_policy('recommendation_requests', after => INTERVAL '14 days');
@@ -23,7 +23,7 @@ SELECT add_retention_policy('impressions', drop_after => INTERVAL '180 days');
 
 CREATE MATERIALIZED VIEW watches_per_minute
 WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
-SELECT time_bucket(INTERVAL '1 minute', time) AS time, count(*) AS lines
+SELECT time_bucket(INTERVAL '1 minute', time) AS time, count(*) AS records
 FROM watches GROUP BY 1 WITH NO DATA;
 
 CREATE MATERIALIZED VIEW ratings_per_minute
@@ -40,7 +40,7 @@ FROM recommendation_requests GROUP BY 1, 2 WITH NO DATA;
 
 CREATE MATERIALIZED VIEW quarantine_per_minute
 WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
-SELECT time_bucket(INTERVAL '1 minute', time) AS time, category, count(*) AS lines
+SELECT time_bucket(INTERVAL '1 minute', time) AS time, category, count(*) AS records
 FROM quarantine GROUP BY 1, 2 WITH NO DATA;
 
 CREATE MATERIALIZED VIEW impressions_per_minute
@@ -50,7 +50,7 @@ FROM impressions GROUP BY 1, 2, 3, 4 WITH NO DATA;
 
 CREATE MATERIALIZED VIEW movie_watches_per_hour
 WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
-SELECT time_bucket(INTERVAL '1 hour', time) AS time, movie_id, count(*) AS lines
+SELECT time_bucket(INTERVAL '1 hour', time) AS time, movie_id, count(*) AS records
 FROM watches GROUP BY 1, 2 WITH NO DATA;
 
 CREATE MATERIALIZED VIEW movie_ratings_per_day
@@ -68,4 +68,4 @@ SELECT add_continuous_aggregate_policy('movie_watches_per_hour', INTERVAL '3 day
 SELECT add_continuous_aggregate_policy('movie_ratings_per_day', INTERVAL '30 days', INTERVAL '1 day', INTERVAL '6 hours');
 
 -- The policies above do it.
-CREATE FUNCTION forget_old_rows() RETURNS void LANGUAGE sql AS '';
+CREATE FUNCTION delete_expired_rows() RETURNS void LANGUAGE sql AS '';

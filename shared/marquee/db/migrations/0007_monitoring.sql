@@ -4,10 +4,10 @@
 -- What was predicted of each rating before it came in; a row for every rating that was looked at, also where nothing
 -- could be predicted (`reason` says why). The identity is the rating's. source: 'impression' where a list that was
 -- served before the rating (`impression` is its id) said so, 'computed' with the model that served this user then,
--- '' without a prediction. low and high: where the rating should lie with probability `share`.
+-- '' without a prediction. low and high: where the rating should lie with probability `coverage`.
 CREATE TABLE predictions (
     time          timestamptz NOT NULL,
-    stream        integer     NOT NULL,
+    topic_key        integer     NOT NULL,
     partition     integer     NOT NULL,
     "offset"      bigint      NOT NULL,
     user_id       text        NOT NULL,
@@ -22,9 +22,9 @@ CREATE TABLE predictions (
     predicted     double precision,
     low           double precision,
     high          double precision,
-    share         double precision,
+    coverage         double precision,
     reason        text        NOT NULL DEFAULT '',
-    PRIMARY KEY (stream, partition, "offset", time),
+    PRIMARY KEY (topic_key, partition, "offset", time),
     CHECK ((predicted IS NULL) = (source = '') AND (predicted IS NULL) = (reason <> ''))
 );
 CREATE INDEX predictions_by_time ON predictions (time DESC);
@@ -45,8 +45,8 @@ CREATE TABLE live_accuracy (
     mae              double precision NOT NULL,
     mae_low          double precision,
     mae_high         double precision,
-    interval_share   double precision,
-    interval_covered double precision,
+    nominal_coverage   double precision,
+    observed_coverage double precision,
     PRIMARY KEY (time, window_s, arm, model_version)
 );
 
@@ -134,7 +134,7 @@ INSERT INTO retention_terms (table_name, keep) VALUES
     ('monitor_runs', '30 days'),
     ('retrain_requests', '400 days');
 
-CREATE OR REPLACE FUNCTION forget_old_rows() RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION delete_expired_rows() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     term retention_terms;
 BEGIN

@@ -4,7 +4,7 @@ SELECT create_hypertable('impression_outcomes', by_range('time', INTERVAL '30 da
 SELECT create_hypertable('availability', by_range('time', INTERVAL '30 days'), create_default_indexes => false);
 SELECT create_hypertable('quality_checks', by_range('time', INTERVAL '30 days'), create_default_indexes => false);
 
-ALTER TABLE predictions SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'stream, partition', timescaledb.orderby = '"offset"');
+ALTER TABLE predictions SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'topic_key, partition', timescaledb.orderby = '"offset"');
 CALL add_columnstore_policy('predictions', after => INTERVAL '14 days');
 
 SELECT add_retention_policy('predictions', drop_after => INTERVAL '180 days');

@@ -25,10 +25,14 @@ def check(run: PipelineRun) -> None:
     base_checks.validate_ratings(taken.base.ratings, low, data.base_rating_max)
     base_checks.validate_ratings(taken.live.ratings, low, high)
     found = _sources_of(taken, run.params)
-    movies = base_checks.known_movies([found.ratings, found.watch_sessions], found.movies, data.unlisted_movie_users)
+    movies = base_checks.known_movies(
+        [found.ratings, found.watch_sessions], found.movies, data.unlisted_movie_users
+    )
     trusted = found.ratings[found.ratings["movie_id"].isin(movies)]
     ratings = base_checks.drop_duplicate_ratings(trusted)
-    watch_sessions = base_checks.latest_per_pair(found.watch_sessions[found.watch_sessions["movie_id"].isin(movies)])
+    watch_sessions = base_checks.latest_per_pair(
+        found.watch_sessions[found.watch_sessions["movie_id"].isin(movies)]
+    )
     last = _profile_at(run.at(LAST))
     profile = snapshot_drift.profile(Dataset.of(ratings, watch_sessions, low, high))
     with atomic_file.atomic_directory(run.at(CHECKED)) as out:
@@ -50,8 +54,4 @@ def _sources_of(taken: snapshot.Snapshot, params: Params) -> SourceData:
 
 
 def _profile_at(path: Path) -> DataProfile | None:
-    return (
-        deterministic_io.read_json(path, DataProfile)
-        if path.read_bytes().strip() != b"null"
-        else None
-    )
+    return deterministic_io.read_json(path, DataProfile) if path.read_bytes().strip() != b"null" else None
