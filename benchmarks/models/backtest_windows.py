@@ -58,7 +58,8 @@ def split_at(dataset: Dataset, at: float) -> Split:
 def measure(split: Split, facts: SideInformation, params: Params) -> Arrays:
     """One cut. By rating: ``users``, ``known``, and each system's ``error.*``; by user who likes an item (``asked``):
     each list's ``ndcg.*``; by new ones (``new``): NDCG of the popular list and of the lists by cohort, ``popular.*``
-    and ``<shrunk by>.*``."""
+    and ``<shrunk by>.*``.
+    """
     model = train_model(split.train, params)
     reference = surprise_svd.train(split.train, params.trainers["surprise_svd"], params.seed, no_progress)
     low, high = split.train.rating_min, split.train.rating_max

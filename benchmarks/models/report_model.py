@@ -10,7 +10,8 @@ from marquee.evaluation.paired_test import PairedComparison
 
 class AlgorithmResult(msgspec.Struct, frozen=True):
     """One system under one protocol. ``cpu_s``: of one training, on average; ``answer_us``: of a list of 20;
-    ``in_memory`` and ``on_disk``: bytes."""
+    ``in_memory`` and ``on_disk``: bytes.
+    """
 
     name: str
     figures: dict[str, Estimate]
@@ -49,7 +50,8 @@ class Cut(msgspec.Struct, frozen=True):
 class Cohorts(msgspec.Struct, frozen=True):
     """New users' lists by cohort against the popular list, by how much of the average user is mixed into a group:
     over the past cuts together, and with what serves on the newest slice. NDCG at 10 and 20; empty where
-    nobody is new."""
+    nobody is new.
+    """
 
     past: dict[str, list[PairedComparison]]
     newest: list[PairedComparison]

@@ -9,7 +9,7 @@ import pytest
 from tests.bridge.stage import PARTITIONS, Stage, numbered_lines, stage_of_its_own
 
 from marquee.bridge.consumer import Bridge
-from marquee.bridge.delivery.connect import connect
+from marquee.bridge.delivery.delivery_factory import connect_delivery
 from marquee.bridge.kafka_client import TopicIds
 from marquee.config.settings import Settings
 
@@ -63,7 +63,7 @@ def test_topic_that_is_replaced_unnoticed_by_the_group(stage: Stage, monkeypatch
     monkeypatch.setattr("marquee.bridge.consumer.TOPIC_CHECK_INTERVAL_S", 0.1)
     stage.produce(numbered_lines(100))
     settings, topics, stop = Settings.from_mapping(stage.environment()), FakeTopics(), threading.Event()
-    delivery = connect(stage.receiver.url, timeout_s=30)
+    delivery = connect_delivery(stage.receiver.url, timeout_s=30)
     bridge = threading.Thread(target=Bridge(settings, delivery, topics).run, args=[stop])
     bridge.start()
     stage.await_commit(50, 50)

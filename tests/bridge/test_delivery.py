@@ -13,8 +13,8 @@ import pytest
 from tests.servers.pubsub import PubSubServer
 from tests.servers.receiver import Receiver
 
-from marquee.bridge.delivery.connect import connect
 from marquee.bridge.delivery.delivery import Delivery
+from marquee.bridge.delivery.delivery_factory import connect_delivery
 from marquee.errors import DeliveryFailed, InvalidBatch, SettingsError
 from marquee.events.batches import StreamBatch, make_record
 from marquee.events.envelopes import STREAM_BATCH, Envelope, from_http, open_envelope, seal
@@ -112,7 +112,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 @pytest.fixture
 def delivery(place: Place) -> Iterator[Delivery]:
-    delivery = connect(place.url, timeout_s=30)
+    delivery = connect_delivery(place.url, timeout_s=30)
     yield delivery
     place.release()
     delivery.close()
@@ -179,7 +179,7 @@ def test_large_envelope_arrives(place: Place, delivery: Delivery) -> None:
 
 def test_close_waits_for_what_is_under_way(place: Place) -> None:
     """What was submitted before is delivered; what comes after fails, and says why."""
-    delivery = connect(place.url, timeout_s=30)
+    delivery = connect_delivery(place.url, timeout_s=30)
     futures = [delivery.submit(_envelope(number)) for number in range(20)]
     delivery.close()
     assert all(future.done() and future.exception() is None for future in futures)
@@ -189,13 +189,13 @@ def test_close_waits_for_what_is_under_way(place: Place) -> None:
 
 def test_closing_an_unused_delivery_is_fine(place: Place) -> None:
     """Nothing is connected before the first envelope."""
-    connect(place.url, timeout_s=30).close()
+    connect_delivery(place.url, timeout_s=30).close()
 
 
 def test_deadline_is_kept(place: Place) -> None:
     """A receiver that never answers is a failure that may be tried again."""
     place.hold()
-    delivery = connect(place.url, timeout_s=0.3)
+    delivery = connect_delivery(place.url, timeout_s=0.3)
     with pytest.raises(DeliveryFailed):
         delivery.submit(_envelope(1)).result(30)
     place.release()
@@ -207,7 +207,7 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{port}")
     for url in (f"http://127.0.0.1:{port}/", "pubsub://project/events"):
-        delivery = connect(url, timeout_s=5)
+        delivery = connect_delivery(url, timeout_s=5)
         with pytest.raises(DeliveryFailed, match=url):
             delivery.submit(_envelope(1)).result(30)
         delivery.close()
@@ -216,7 +216,7 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_receiver_may_be_restarted() -> None:
     """Connections that the receiver let go are made anew without a failure."""
     receiver = Receiver()
-    delivery = connect(receiver.url, timeout_s=30)
+    delivery = connect_delivery(receiver.url, timeout_s=30)
     delivery.submit(_envelope(1)).result(30)
     receiver.drop_connections()
     delivery.submit(_envelope(2)).result(30)
@@ -228,7 +228,7 @@ def test_receiver_may_be_restarted() -> None:
 def test_connections_are_kept() -> None:
     """A thousand batches do not cost a thousand handshakes."""
     receiver = Receiver()
-    delivery = connect(receiver.url, timeout_s=30, concurrency=2)
+    delivery = connect_delivery(receiver.url, timeout_s=30, concurrency=2)
     for future in [delivery.submit(_envelope(number)) for number in range(50)]:
         future.result(30)
     assert receiver.connections <= 2
@@ -241,7 +241,7 @@ def test_http_answers_that_speak_of_the_moment(status: int) -> None:
     """A wrong address or credentials are mended by a person, and then the same envelope is welcome."""
     receiver = Receiver()
     receiver.answers.append(status)
-    delivery = connect(receiver.url, timeout_s=30)
+    delivery = connect_delivery(receiver.url, timeout_s=30)
     with pytest.raises(DeliveryFailed, match=str(status)):
         delivery.submit(_envelope(1)).result(30)
     delivery.close()
@@ -252,7 +252,7 @@ def test_topic_that_is_not_there_may_come() -> None:
     """As with HTTP's 404: nothing is wrong with the envelope."""
     server = PubSubServer()
     os.environ["PUBSUB_EMULATOR_HOST"] = server.host
-    delivery = connect("pubsub://project/later", timeout_s=30)
+    delivery = connect_delivery("pubsub://project/later", timeout_s=30)
     with pytest.raises(DeliveryFailed, match="later"):
         delivery.submit(_envelope(1)).result(30)
     server.create_topic("project", "later")
@@ -265,7 +265,7 @@ def test_topic_that_is_not_there_may_come() -> None:
 def test_more_than_pubsub_takes_is_terminal() -> None:
     """10 MB is Pub/Sub's bound, and the same message would be refused for ever."""
     place = PubSubPlace()
-    delivery = connect(place.url, timeout_s=30)
+    delivery = connect_delivery(place.url, timeout_s=30)
     with pytest.raises(InvalidBatch):
         delivery.submit(_envelope(1, 10_000_001)).result(30)
     delivery.close()
@@ -278,14 +278,14 @@ def test_more_than_pubsub_takes_is_terminal() -> None:
 def test_places_that_are_none(url: str) -> None:
     """The message shows what an address looks like."""
     with pytest.raises(SettingsError, match="pubsub://project/topic"):
-        connect(url, timeout_s=1)
+        connect_delivery(url, timeout_s=1)
 
 
 def test_path_and_query_are_kept() -> None:
     """A function behind a gateway may need them."""
     envelope = Envelope("1", STREAM_BATCH, "s", datetime.now(UTC), b"{}")
     receiver = Receiver()
-    delivery = connect(receiver.url + "a/b?key=c", timeout_s=30)
+    delivery = connect_delivery(receiver.url + "a/b?key=c", timeout_s=30)
     delivery.submit(envelope).result(30)
     assert receiver.paths == ["/a/b?key=c"]
     delivery.close()

@@ -14,7 +14,7 @@ from google.pubsub_v1 import types
 from tests.servers.pubsub import PubSubServer
 from tests.servers.receiver import Receiver
 
-from marquee.bridge.delivery.connect import connect
+from marquee.bridge.delivery.delivery_factory import connect_delivery
 from marquee.events.batches import StreamBatch, make_record
 from marquee.events.envelopes import Envelope, from_http, seal
 from marquee.local.process import Process, free_port, port_open
@@ -135,7 +135,7 @@ def test_our_delivery_is_read_by_googles_subscriber(
 
 
 def _publish(*numbers: int) -> list[Envelope]:
-    delivery = connect("pubsub://project/events", timeout_s=30)
+    delivery = connect_delivery("pubsub://project/events", timeout_s=30)
     envelopes = [seal(StreamBatch("log", "s", 0, (make_record(number, 0, b"a"),))) for number in numbers]
     for envelope in envelopes:
         delivery.submit(envelope).result(30)

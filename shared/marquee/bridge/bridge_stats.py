@@ -49,7 +49,8 @@ class BridgeStats:
 @dataclass(frozen=True, slots=True)
 class PartitionState:
     """One partition now. ``oldest_ms``: Kafka's time of the oldest line not accepted; ``behind``: lines in Kafka
-    not accepted, as of the last fetch. Both None where it is not known."""
+    not accepted, as of the last fetch. Both None where it is not known.
+    """
 
     partition: int
     under_way: int

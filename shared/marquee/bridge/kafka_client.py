@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
-    """librdkafka's settings for any client: where Kafka is, and who we are."""
+    """Librdkafka's settings for any client: where Kafka is, and who we are."""
     config: dict[str, Any] = {
         "bootstrap.servers": settings.kafka_bootstrap,
         "client.id": "marquee",

@@ -9,7 +9,7 @@ import signal
 from threading import Event
 
 from marquee.bridge.consumer import Bridge
-from marquee.bridge.delivery.connect import connect
+from marquee.bridge.delivery.delivery_factory import connect_delivery
 from marquee.bridge.exporter import serve_metrics
 from marquee.config.settings import Settings
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def forward(settings: Settings, stop: Event) -> None:
     """Run one bridge until ``stop`` is set."""
     settings.require("kafka_bootstrap", "delivery_url")
-    delivery = connect(
+    delivery = connect_delivery(
         settings.delivery_url,
         timeout_s=settings.delivery_timeout_s,
         concurrency=settings.delivery_concurrency,

@@ -118,7 +118,8 @@ def mask_password(url: str) -> str:
 @dataclass_transform(frozen_default=True)
 def settings_class(cls: type[T]) -> type[T]:
     """A frozen dataclass, but for the methods that ``dataclass`` would write out for each of fifty fields and
-    compile: they cost every start 5 ms."""
+    compile: they cost every start 5 ms.
+    """
     return dataclass(frozen=True, init=False, eq=False, repr=False)(cls)
 
 

@@ -16,7 +16,8 @@ _STEPS = 200
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Bills at ``load`` and at none. ``break_even``: the load of the same mixture above which the machine is cheaper;
-    None: up to a thousand times the load it never is; a load of 0: it always is."""
+    None: up to a thousand times the load it never is; a load of 0: it always is.
+    """
 
     load: Load
     functions: Bill

@@ -69,7 +69,8 @@ _ranges = re.compile(r"\[(\d+),(\d+)\)").findall
 @dataclass(frozen=True, slots=True)
 class WrittenOffsets:
     """What a partition's entry says about one batch. ``covered``: the offsets that the batch answers for;
-    ``written``: those from its ``first`` to before ``after`` that are known."""
+    ``written``: those from its ``first`` to before ``after`` that are known.
+    """
 
     topic_key: int
     partition: int

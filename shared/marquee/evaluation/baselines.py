@@ -20,7 +20,8 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """``rate(users, items)`` gives a rating for each pair, ``score(users)`` one number an item for each user
-    [len(users), n_items], greater is better. Either may be missing."""
+    [len(users), n_items], greater is better. Either may be missing.
+    """
 
     name: str
     rate: Callable[[Ints, Ints], Floats] | None = None

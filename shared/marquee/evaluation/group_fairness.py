@@ -26,7 +26,8 @@ class FairnessParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Fairness(msgspec.Struct, frozen=True):
     """``rmse``: by kind of group, by group. ``gap``: by kind, from the best to the worst of the groups that
-    are large enough."""
+    are large enough.
+    """
 
     rmse: dict[str, dict[str, Estimate]]
     gap: dict[str, float]

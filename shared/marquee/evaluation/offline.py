@@ -111,7 +111,8 @@ def errors_by_user(candidate: Candidate, test: Interactions) -> tuple[Floats, Fl
 
 class Ranking(NamedTuple):
     """Of each user who likes an item of the test: his row, the items shown to him, best first, [n, 20], which
-    of them he likes [n, 20], and how many items of the test he likes in all [n]."""
+    of them he likes [n, 20], and how many items of the test he likes in all [n].
+    """
 
     users: NDArray[np.int64]
     shown: NDArray[np.int64]

@@ -23,7 +23,8 @@ Floats = NDArray[np.float64]
 
 class GateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``least_users``: with fewer in a comparison there is no verdict. ``margin``: of RMSE and of NDCG, what
-    nobody would notice; the rounding of float32 alone makes differences that are small and always of one sign."""
+    nobody would notice; the rounding of float32 alone makes differences that are small and always of one sign.
+    """
 
     least_users: int
     margin: float

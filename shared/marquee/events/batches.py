@@ -81,7 +81,8 @@ class StreamBatch(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class ImpressionMovie(msgspec.Struct, frozen=True):
     """One movie of a list: what it was ranked by, what the user was predicted to rate it, and the
-    probability with which it was shown in this place."""
+    probability with which it was shown in this place.
+    """
 
     movie_id: str
     score: float

@@ -126,7 +126,7 @@ class BoardFile(msgspec.Struct, frozen=True):
 
 
 def read_boards(folder: Path) -> dict[str, BoardFile]:
-    """uid -> dashboard of every ``*.json`` in ``folder``, ours first.
+    """Uid -> dashboard of every ``*.json`` in ``folder``, ours first.
 
     Raises PanelRefused for a file that is no dashboard, or has a panel that cannot be run here.
     """

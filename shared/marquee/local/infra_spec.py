@@ -34,7 +34,8 @@ class LocalFunction(Struct, frozen=True, forbid_unknown_fields=True):
 
 class FunctionSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """One function. Its target is the folder's name; `needs` are the settings that it is given. `health` tells
-    that the process lives, `ready` that it can do its work."""
+    that the process lives, `ready` that it can do its work.
+    """
 
     text: Text
     source: Folder
@@ -60,7 +61,8 @@ class LocalSchedule(Struct, frozen=True, forbid_unknown_fields=True):
 
 class ScheduleSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """One job that runs by the clock, or one function (`functions/<name>`) that it calls by POST; `cron` has five
-    fields and holds in `zone`. `arguments` are the job's."""
+    fields and holds in `zone`. `arguments` are the job's.
+    """
 
     text: Text
     job: Folder

@@ -26,7 +26,8 @@ class AlreadyRunning(MarqueeError):
 
 class PartState(msgspec.Struct, frozen=True):
     """One part as the runner last saw it. Times are epoch seconds; ``created`` is the kernel's, which
-    together with the pid names a process for good."""
+    together with the pid names a process for good.
+    """
 
     name: str
     pids: tuple[int, ...]
@@ -39,7 +40,8 @@ class PartState(msgspec.Struct, frozen=True):
 
 class SystemState(msgspec.Struct, frozen=True):
     """What ``state.json`` holds while a system runs: the runner's process, the parts in order, and the
-    settings by which another process finds them."""
+    settings by which another process finds them.
+    """
 
     pid: int
     ready: bool

@@ -35,7 +35,8 @@ class EaseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``rank`` of the head, all columns counted. Of the regression: ``ridge``, ``dropout`` (the part of an item's
     squared weight that is added to its ridge) and ``dense_max_items``, the largest catalogue for it.
     ``pure_svd_rank``: for larger ones. ``trend``: the power of an item's growth in popularity by which its score is
-    multiplied; ``popular``: how many times its share of late is added. 0 switches either off."""
+    multiplied; ``popular``: how many times its share of late is added. 0 switches either off.
+    """
 
     rank: int
     ridge: float

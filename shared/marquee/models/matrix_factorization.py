@@ -30,7 +30,8 @@ class MatrixFactorization:
 
 def to_rating_factors(found: MatrixFactorization, dataset: Dataset) -> RatingFactors:
     """The factors by our rows. surprise drops the terms of whom it does not know without a word; here a
-    user without ratings explicitly is the average of those with some, an item without ratings is all zeros."""
+    user without ratings explicitly is the average of those with some, an item without ratings is all zeros.
+    """
     ratings = dataset.ratings
     item_vectors = _spread(found.item_vectors, found.items, dataset.n_items)
     item_biases = _spread(found.item_biases, found.items, dataset.n_items)

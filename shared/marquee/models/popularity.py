@@ -15,7 +15,8 @@ _DAY = 86_400_000_000
 
 class PopularityParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``half_life_days``: after which a like counts half. ``prior_likes``: as many likes' worth of each
-    item's share of all time are mixed in, so that a young stream does not wipe out what was known before."""
+    item's share of all time are mixed in, so that a young stream does not wipe out what was known before.
+    """
 
     half_life_days: float
     prior_likes: float
@@ -24,7 +25,8 @@ class PopularityParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @dataclass(frozen=True, slots=True)
 class Popularity:
     """``of_late``: the share of all weight of each item [n_items], not negative, sum 1; ``growth``: that over
-    its share of all time, 1 for an item without evidence."""
+    its share of all time, 1 for an item without evidence.
+    """
 
     of_late: NDArray[np.float64]
     growth: NDArray[np.float64]

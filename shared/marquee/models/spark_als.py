@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 class SparkParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``master``: the cluster's URL, or ``local[n]``. ``factors``, ``iterations``, ``regularisation`` of ALS;
     ``blocks``: pieces into which users and items are cut, each held by one worker. ``config``: more of Spark's own
-    settings, by their names."""
+    settings, by their names.
+    """
 
     master: str
     factors: int

@@ -39,7 +39,7 @@ def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Prog
 
 
 def fit(dataset: Dataset, params: SurpriseParams, seed: int) -> surprise.SVD:
-    """surprise's own object, trained on :func:`trainset`."""
+    """Surprise's own object, trained on :func:`trainset`."""
     algorithm = surprise.SVD(
         n_factors=params.n_factors,
         n_epochs=params.n_epochs,
@@ -59,7 +59,7 @@ def trainset(dataset: Dataset) -> surprise.Trainset:
 
 
 def factorisation(algorithm: surprise.SVD) -> MatrixFactorization:
-    """surprise's ``pu, qi, bu, bi``."""
+    """Surprise's ``pu, qi, bu, bi``."""
     known = algorithm.trainset
     return MatrixFactorization(
         mean=float(known.global_mean),
@@ -73,7 +73,7 @@ def factorisation(algorithm: surprise.SVD) -> MatrixFactorization:
 
 
 def fit_svdpp(dataset: Dataset, seed: int) -> MatrixFactorization:
-    """surprise's SVD++ with its defaults; what a user's items say of him is added to his vector once and for all."""
+    """Surprise's SVD++ with its defaults; what a user's items say of him is added to his vector once and for all."""
     found = surprise.SVDpp(random_state=seed).fit(trainset(dataset))
     vectors = found.pu.copy()
     for user, rated in found.trainset.ur.items():

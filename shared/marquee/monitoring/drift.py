@@ -41,7 +41,8 @@ def stability_index(before: Sequence[float], now: Sequence[float]) -> float:
 
 def expected_index(bins: int, n_before: int, n_now: int) -> float:
     """What the index comes to, on average, between two samples of one and the same distribution (Yurdakul and
-    Naranjo, 2020)."""
+    Naranjo, 2020).
+    """
     return (bins - 1) * (1 / n_before + 1 / n_now)
 
 

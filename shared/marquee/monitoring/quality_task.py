@@ -29,7 +29,8 @@ class QualityChecks:
 
     def run(self, database: Database, store: ObjectStore, now: datetime) -> int:
         """Check, as of the minute that ends by ``now``, keep the rows, and ask for a retraining if it has to be;
-        returns how many rows."""
+        returns how many rows.
+        """
         end = now.replace(second=0, microsecond=0)
         found = batch_checks.check_batches(database, end, self._rating_max)
         side = self._serving(store)

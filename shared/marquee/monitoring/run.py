@@ -31,7 +31,8 @@ ON CONFLICT (time, task) DO UPDATE SET rows = excluded.rows, seconds = excluded.
 
 class Task(msgspec.Struct, frozen=True):
     """``run(database, store, now)`` brings some tables up to date and returns how many rows it wrote. It may be
-    killed at any moment, and run again, and leaves the same rows."""
+    killed at any moment, and run again, and leaves the same rows.
+    """
 
     name: str
     run: Callable[[Database, ObjectStore, datetime], int]

@@ -63,7 +63,8 @@ class ShownPrediction:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """``predicted`` is None where nothing could be predicted; ``reason`` says why. ``low`` to ``high`` should hold
-    the rating with probability ``coverage``; None where that was not measured."""
+    the rating with probability ``coverage``; None where that was not measured.
+    """
 
     arm: str = ""
     version: str = ""
@@ -109,7 +110,8 @@ class Predictor:
         self, rated: LiveRating, earlier: Sequence[RatedMovie], shown: ShownPrediction | None
     ) -> Prediction:
         """``earlier``: what the user rated, newest first; what is not older than the moment of the prediction is
-        left out of it."""
+        left out of it.
+        """
         if any(movie.movie_id == rated.movie_id and movie.time < rated.time for movie in earlier):
             return Prediction(reason=RATED_BEFORE)  # The answer was known, perhaps learnt from.
         if shown is not None:

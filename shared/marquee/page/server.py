@@ -49,7 +49,8 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class DashboardPage:
     """What is served. ``alerts`` gives the alerts' states, the worst first; ``span`` is the time that is shown first;
-    ``runbooks``: the folder of the runbooks, if it is there."""
+    ``runbooks``: the folder of the runbooks, if it is there.
+    """
 
     database: Database
     boards: Mapping[str, BoardFile]

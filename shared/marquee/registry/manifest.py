@@ -59,7 +59,8 @@ class SmokeCase(msgspec.Struct, frozen=True):
 
 class ResidualInterval(msgspec.Struct, frozen=True):
     """How far ratings lie from their prediction, for users with at least ``known`` ratings: between ``below``
-    (mostly negative) and ``above``, in all but the share that the interval leaves out."""
+    (mostly negative) and ``above``, in all but the share that the interval leaves out.
+    """
 
     known: int
     below: float

@@ -33,7 +33,8 @@ _WORTHWHILE = (
 
 def build_quantized_topk(vectors: Floats, *, worthwhile: int = _WORTHWHILE) -> QuantizedTopK | None:
     """A :class:`QuantizedTopK` over items' ``vectors`` [n_items, r], or None: for fewer than ``worthwhile`` numbers,
-    or numbers that are too small or too large for it."""
+    or numbers that are too small or too large for it.
+    """
     if vectors.size < worthwhile:
         return None
     longest = max(math.sqrt(np.einsum("ij,ij->i", block, block).max()) for block in _blocks(vectors))

@@ -143,7 +143,8 @@ def _impressions(settings: Settings) -> ImpressionSender | None:
     timeout_s = min(settings.delivery_timeout_s, _IMPRESSION_TIMEOUT_S)
 
     def connect() -> Delivery:
-        from marquee.bridge.delivery.connect import connect as connect_delivery
+
+        from marquee.bridge.delivery.delivery_factory import connect_delivery
 
         return connect_delivery(settings.delivery_url, timeout_s=timeout_s, concurrency=1)
 

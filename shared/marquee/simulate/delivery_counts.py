@@ -10,7 +10,8 @@ from marquee.simulate.report import PartitionReport, SimulationReport
 
 class PendingRecord:
     """The lines of one kind, corruption and category. Its method is the acknowledgement of each of them:
-    one object for all, where a closure a line would cost more than sending it."""
+    one object for all, where a closure a line would cost more than sending it.
+    """
 
     __slots__ = ("acknowledged", "category", "corruption", "kind", "refused", "tally", "written")
 
@@ -30,7 +31,8 @@ class PendingRecord:
 
     def keep(self, partition: int, offset: int | None) -> None:
         """One line is safe, at ``offset`` of ``partition``. None: it is there, but Kafka does not say where,
-        as after a failure, when the broker finds that it had the line already."""
+        as after a failure, when the broker finds that it had the line already.
+        """
         self.acknowledged += 1
         self.tally.acknowledged += 1
         span = self.tally.partitions.setdefault(partition, PartitionReport())

@@ -32,7 +32,8 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to learn from, when `dvc repro` asks: events before ``until`` (a text with a zone) of ``base``,
     a directory with ratings.csv ("": none), of it the first ``base_fraction``, and with ``database`` of
     MARQUEE_DATABASE_URL. ``rating_max``: the top of the stream's scale. `marquee retrain` takes them from its
-    own arguments."""
+    own arguments.
+    """
 
     until: str
     base: str
@@ -66,7 +67,8 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``rating_min``: the bottom of every scale. ``base_rating_max``: the top of the base data's.
-    ``unlisted_movie_users``: how many users have to know of a movie that the base data do not list."""
+    ``unlisted_movie_users``: how many users have to know of a movie that the base data do not list.
+    """
 
     rating_min: float
     base_rating_max: float
@@ -75,7 +77,8 @@ class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. ``newest``: the share of the ratings, by time, on which a model is evaluated.
-    ``engine``: what computes the rating head, ``local`` (by ``trainer``) or ``spark``."""
+    ``engine``: what computes the rating head, ``local`` (by ``trainer``) or ``spark``.
+    """
 
     seed: int
     movielens: MovielensParams

@@ -69,7 +69,8 @@ def libraries() -> dict[str, str]:
 
 def git_commit() -> str:
     """The commit of the repository around this file, with ``-dirty`` where files that have a say in a model
-    differ from it; "" without one."""
+    differ from it; "" without one.
+    """
     commit = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_OF_A_MODEL)
     return f"{commit}-dirty" if commit and changed else commit

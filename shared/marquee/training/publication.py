@@ -61,7 +61,8 @@ def refuse_older(before: Release | None, version: str) -> None:
 
 def refuse_experiment(before: Release | None, version: str) -> None:
     """Raise :class:`ExperimentRuns` if several arms serve: a new model in one of them would end the
-    experiment without an answer."""
+    experiment without an answer.
+    """
     if before and len(before.arms) > 1:
         arms = ", ".join(f"{arm.name} {arm.weight:.4g}" for arm in before.arms)
         raise ExperimentRuns(

@@ -21,7 +21,8 @@ from marquee.training.train_model import train_model
 
 def objections(compared: Sequence[PairedComparison], drift: Sequence[str] = ()) -> list[str]:
     """Why the model should not be released, a sentence each: where it is worse beyond the interval of the
-    difference, and where its data have drifted."""
+    difference, and where its data have drifted.
+    """
     return [str(found) for found in compared if found.verdict is Significance.WORSE] + list(drift)
 
 

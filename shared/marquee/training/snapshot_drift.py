@@ -14,7 +14,8 @@ from marquee.monitoring.drift import quintile_fractions, stability_index
 
 class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``rating_psi``: the greatest population stability index between the ratings' distributions.
-    ``lost_share``: the greatest share of the ratings, users or movies that may be missing."""
+    ``lost_share``: the greatest share of the ratings, users or movies that may be missing.
+    """
 
     rating_psi: float
     lost_fraction: float

@@ -34,7 +34,8 @@ class Budget:
 @dataclass(frozen=True, slots=True)
 class ModelShape:
     """``factors``: K of the sampler, rounded up to 15, 31, 47 and so on. ``served_rank``: of what is
-    exported. ``feature_rank``: how many singular directions of the implicit feedback are kept."""
+    exported. ``feature_rank``: how many singular directions of the implicit feedback are kept.
+    """
 
     factors: int = 31
     served_rank: int = 64

@@ -37,7 +37,8 @@ class Object(msgspec.Struct, frozen=True):
 
 class ObjectStore(Protocol):
     """Safe to share between threads. Every method may raise ``ObjectStoreUnavailable`` (try again
-    later) or ``ObjectStoreError`` (credentials, permissions, bucket or name are wrong)."""
+    later) or ``ObjectStoreError`` (credentials, permissions, bucket or name are wrong).
+    """
 
     @overload
     def get(self, name: str) -> Object: ...
@@ -46,12 +47,14 @@ class ObjectStore(Protocol):
     def get(self, name: str, *, if_changed_from: Version | None = None) -> Object | None:
         """The object, or None if it still is of the version ``if_changed_from``.
 
-        Raises ``ObjectNotFound``."""
+        Raises ``ObjectNotFound``.
+        """
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
         """Up to ``length`` bytes from ``start``; fewer, or none, where the object ends.
 
-        Raises ``ObjectNotFound``."""
+        Raises ``ObjectNotFound``.
+        """
 
     def put_new(self, name: str, data: Content) -> Version:
         """Write an object that must not exist; raises ``PreconditionFailed`` if it does."""
@@ -59,7 +62,8 @@ class ObjectStore(Protocol):
     def replace(self, name: str, data: bytes, expected: Version | None) -> Version:
         """Write only if the object is of the version ``expected`` (None: only if there is none).
 
-        Raises ``PreconditionFailed``."""
+        Raises ``PreconditionFailed``.
+        """
 
     def list(self, prefix: str) -> Iterator[str]:
         """The names that begin with ``prefix``, in the order of their UTF-8 bytes."""

@@ -8,7 +8,7 @@ from marquee.bridge.delivery.delivery import Delivery
 from marquee.errors import SettingsError
 
 
-def connect(url: str, *, timeout_s: float, concurrency: int = 4) -> Delivery:
+def connect_delivery(url: str, *, timeout_s: float, concurrency: int = 4) -> Delivery:
     """The delivery for ``http(s)://host/path`` or ``pubsub://project/topic``.
 
     ``timeout_s`` bounds each wait for the receiver, ``concurrency`` the envelopes that are under way
