@@ -37,7 +37,7 @@ Ints = NDArray[np.integer]
 SLICE = 0.1
 CUTS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Where each slice begins. The first only calibrates; the last is the newest slice."""
-SHRUNK_BY = (300.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)
+PRIOR_STRENGTH = (300.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)
 _SERVED, _REFERENCE, _BIASES = "served", "surprise SVD, tuned", "bias only"
 _NO_TRENDS, _POPULAR = "without trends", "popular"
 _AT = ("ndcg@10", "ndcg@20")
@@ -95,7 +95,7 @@ def _new_users(model: TrainedModel, split: Split, facts: SideInformation) -> Arr
     popular = offline.ranking(baselines.popularity_baseline(model), new)
     found: Arrays = {"new": popular.users}
     found |= {f"popular.{m}": v for m, v in offline.by_user(popular).items() if m in _AT}
-    for amount in SHRUNK_BY:
+    for amount in PRIOR_STRENGTH:
         by_cohort = _by_cohort(cohort_preferences.with_cohorts(model, facts, amount), facts)
         ndcg = offline.by_user(offline.ranking(by_cohort, new))
         found |= {f"{_named(amount)}.{metric}": ndcg[metric] for metric in _AT}
@@ -147,12 +147,12 @@ def cut(at: float, arrays: Sequence[Arrays], before: Sequence[Arrays], settings:
 
 
 def _covered(now: Arrays, before: Arrays) -> Floats:
-    bands: tuple[ResidualInterval, ...] = prediction_intervals.calibrate(
+    prediction_intervals: tuple[ResidualInterval, ...] = prediction_intervals.calibrate(
         _errors(before), before["known"].astype(np.int64)
     )
-    return prediction_intervals.coverage(bands, _errors(now), now["known"].astype(np.int64)).astype(
-        np.float64
-    )
+    return prediction_intervals.coverage(
+        prediction_intervals, _errors(now), now["known"].astype(np.int64)
+    ).astype(np.float64)
 
 
 def _errors(arrays: Arrays) -> Floats:
@@ -176,7 +176,7 @@ def of_cohorts(cuts: Mapping[float, Arrays], params: Params) -> Cohorts:
     """On the cuts that chose the constant, and on the newest slice with what serves."""
     past = [arrays for at, arrays in cuts.items() if at < max(cuts)]
     serves = _named(cohort_preferences.PRIOR_STRENGTH)
-    chosen = {_named(amount): _against_popular(past, _named(amount), params) for amount in SHRUNK_BY}
+    chosen = {_named(amount): _against_popular(past, _named(amount), params) for amount in PRIOR_STRENGTH}
     return Cohorts(chosen, _against_popular([cuts[max(cuts)]], serves, params), serves)
 
 

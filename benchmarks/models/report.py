@@ -68,7 +68,7 @@ def page(results: ModelReport) -> str:
         cuts=_cuts(results),
         lists=_lists(results),
         intervals=_intervals(results),
-        shrunk_by=results.cohorts.serves,
+        prior_strength=results.cohorts.serves,
         cohorts=_cohorts(results),
         versions=", ".join(f"{name} {version}" for name, version in results.versions.items()),
     )

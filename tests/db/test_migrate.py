@@ -87,7 +87,7 @@ def test_failing_file_leaves_nothing_behind(empty: str, directory: Path) -> None
         MigrationError, match=r"0003_bad\.sql failed and left nothing behind: division by zero"
     ):
         migrate(empty, directory)
-    assert tables(empty) == ["movies", "migrations", "seen", "migrations"]
+    assert tables(empty) == ["migrations", "movies", "migrations", "seen"]
     bad.write_text("CREATE TABLE half (a int);")
     assert migrate(empty, directory) == ["0003_bad.sql"]
 

@@ -50,7 +50,7 @@ def test_it_is_taken_once(database: Database) -> None:
     ("outcome", "again"), [(None, True), ("failed", True), ("refused", False), ("released", False)]
 )
 def test_a_run_that_was_killed_or_failed_has_not_answered(
-    database: Database, outcome: str | None, redelivered: bool
+    database: Database, outcome: str | None, again: bool
 ) -> None:
     request_retrain(database, DRIFT, "v1", "drift", NOW)
     claim(database, "a", NOW)
@@ -58,6 +58,6 @@ def test_a_run_that_was_killed_or_failed_has_not_answered(
         ended(database, "a", outcome)
     assert pending(database, NOW + LEASE - timedelta(seconds=1)) == []
     after = NOW + LEASE
-    assert bool(pending(database, after)) is redelivered
-    assert bool(claim(database, "b", after)) is redelivered
+    assert bool(pending(database, after)) is again
+    assert bool(claim(database, "b", after)) is again
     assert retrain_queue.pending(database, after) == []

@@ -24,8 +24,8 @@ EVALUATION, SEED = EvaluationParams(resamples=400, interval=0.95), 7
 Ints = np.ndarray
 
 
-def settled(least_users: int = 20) -> tuple[GateParams, EvaluationParams, int]:
-    return GateParams(least_users, margin=0.001), EVALUATION, SEED
+def settled(min_users: int = 20) -> tuple[GateParams, EvaluationParams, int]:
+    return GateParams(min_users, margin=0.001), EVALUATION, SEED
 
 
 def off_by(data: Dataset, error: Callable[[Ints], np.ndarray], name: str = "other") -> Candidate:
@@ -93,7 +93,7 @@ def test_one_loud_user_is_no_verdict(world: Dataset, split: Split) -> None:
 def test_too_few_users_are_no_verdict(world: Dataset, split: Split) -> None:
     """Below the least number of users even a great difference is no verdict, and the text says so."""
     good, bad = (off_by(world, lambda u, e=e: np.full(len(u), e)) for e in (0.0, 3.0))
-    found = compare_rmse(bad, good, split, *settled(least_users=1000))
+    found = compare_rmse(bad, good, split, *settled(min_users=1000))
     assert found.verdict is Significance.TOO_FEW
     assert "users are too few to tell" in str(found)
     assert compare_rmse(bad, good, split_at_time(world, 10**15), *settled()).verdict is Significance.TOO_FEW

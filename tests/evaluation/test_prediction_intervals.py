@@ -30,9 +30,9 @@ def test_who_is_known_better_gets_a_narrower_interval() -> None:
     """Errors of a spread that falls with what is known: one band a bin, each as wide as its errors."""
     rng = np.random.default_rng(0)
     known = np.repeat([0, 5, 50, 500], 20_000)
-    bands = calibrate(rng.normal(0, np.repeat([4.0, 3.0, 2.0, 1.0], 20_000)), known)
-    assert [band.known for band in bands] == [0, 1, 20, 100]
-    for band, spread in zip(bands, (4, 3, 2, 1), strict=True):
+    prediction_intervals = calibrate(rng.normal(0, np.repeat([4.0, 3.0, 2.0, 1.0], 20_000)), known)
+    assert [band.known for band in prediction_intervals] == [0, 1, 20, 100]
+    for band, spread in zip(prediction_intervals, (4, 3, 2, 1), strict=True):
         assert (band.below, band.above) == pytest.approx((-1.2816 * spread, 1.2816 * spread), rel=0.05)
 
 
@@ -51,8 +51,10 @@ def test_new_errors_fall_within(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     known = rng.choice([0, 3, 30, 300], 11 * n, p=rng.dirichlet([2] * 4))
     errors = rng.gamma(2.0, 1.0 + known % 7) - 2
-    bands = calibrate(errors[:n], known[:n])
-    assert coverage(bands, errors[n:], known[n:]).mean() == pytest.approx(NOMINAL_COVERAGE, abs=0.09)
+    prediction_intervals = calibrate(errors[:n], known[:n])
+    assert coverage(prediction_intervals, errors[n:], known[n:]).mean() == pytest.approx(
+        NOMINAL_COVERAGE, abs=0.09
+    )
 
 
 def test_coverage_on_movielens() -> None:
@@ -64,4 +66,6 @@ def test_coverage_on_movielens() -> None:
     before = splits.temporal_holdout(after.train, 0.15)
     evaluation = offline.evaluate(train_model(before.train, PARAMS), before, PARAMS.evaluation, 0, "")
     errors, known = offline.errors_and_known(model_candidate(train_model(after.train, PARAMS)), after)
-    assert coverage(evaluation.bands, errors, known).mean() == pytest.approx(NOMINAL_COVERAGE, abs=0.04)
+    assert coverage(evaluation.prediction_intervals, errors, known).mean() == pytest.approx(
+        NOMINAL_COVERAGE, abs=0.04
+    )

@@ -47,7 +47,7 @@ def database(server: EmbeddedPostgres) -> Iterator[Database]:
         with database.transaction() as cursor:
             cursor.execute(
                 "TRUNCATE watches, ratings, recommendation_requests, accounts, quarantine, rejected_events, "
-                "watch sessions, written_offsets, impressions, topics"
+                "watch_sessions, written_offsets, impressions, topics"
             )
         yield database
 

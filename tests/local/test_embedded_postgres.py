@@ -82,8 +82,8 @@ def test_ordinary_user_starts_it_too() -> None:
     """The same calls as a user without rights, in a process of its own."""
     program = (
         "import os, psycopg2, sys; from pathlib import Path\n"
-        "from marquee.local.orphan_reaper import guard; from marquee.local.embedded_postgres import EmbeddedPostgres\n"
-        "guard()  # While we may still start Python, wherever it lives.\n"
+        "from marquee.local.orphan_reaper import orphan_reaper; from marquee.local.embedded_postgres import EmbeddedPostgres\n"
+        "orphan_reaper()  # While we may still start Python, wherever it lives.\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "with EmbeddedPostgres(Path(sys.argv[1])) as server: print(os.geteuid(), server.pid is not None)"
     )

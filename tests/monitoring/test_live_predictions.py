@@ -145,8 +145,10 @@ def test_each_prediction_has_the_interval_that_it_had_then(
     database: Database, store: FileStore, topic_key: Stream
 ) -> None:
     """Wider for whom nothing is known of, clipped to the scale; a list's as of the list, not of the rating."""
-    bands = (ResidualInterval(0, -1.5, 1.5), ResidualInterval(1, -0.5, 0.25))
-    version = write_artifact(store, two_tastes(), trained_through=TRAINED_THROUGH, bands=bands)
+    prediction_intervals = (ResidualInterval(0, -1.5, 1.5), ResidualInterval(1, -0.5, 0.25))
+    version = write_artifact(
+        store, two_tastes(), trained_through=TRAINED_THROUGH, prediction_intervals=prediction_intervals
+    )
     release_at(store, 0, control=version)
     topic_key.show(0.5, 77, version, {24: 4.0})
     topic_key.rate(1, 1000, 20, 4)  # The artifact knows two ratings of his.

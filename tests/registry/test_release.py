@@ -116,8 +116,8 @@ def test_every_user_has_an_arm(user_id: str, weights: list[float]) -> None:
 def test_assignment_is_the_same_in_any_process() -> None:
     """A process with another hash seed deals the same, and so will next year's."""
     code = (
-        "from tests.registry.test_release import _release, assign\n"
-        "print(','.join(assign(_release(.3, .3, .4), str(n)).name for n in range(50)))"
+        "from tests.registry.test_release import _release, assign_arm\n"
+        "print(','.join(assign_arm(_release(.3, .3, .4), str(n)).name for n in range(50)))"
     )
     answers = {
         subprocess.run(

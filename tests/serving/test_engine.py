@@ -183,8 +183,8 @@ def test_a_user_is_read_once(engine: Engine) -> None:
 
 def test_the_band_is_that_of_what_is_known_of_the_user(engine: Engine) -> None:
     """The last one that the user's number of ratings reaches; movies that were only watched do not count."""
-    bands = tuple(ResidualInterval(known, -0.1 * known - 0.1, 0.2) for known in (0, 1, 3))
-    manifest = msgspec.structs.replace(engine.side.manifest, bands=bands)
+    prediction_intervals = tuple(ResidualInterval(known, -0.1 * known - 0.1, 0.2) for known in (0, 1, 3))
+    manifest = msgspec.structs.replace(engine.side.manifest, prediction_intervals=prediction_intervals)
     measured = Engine(msgspec.structs.replace(engine.side, manifest=manifest), engine._users)
     for ratings, expected in (([], 0), ([np.nan], 0), ([5.0], 1), ([5.0, 1.0, np.nan], 1), ([1.0] * 9, 3)):
         values = np.array(ratings, np.float32)

@@ -196,8 +196,10 @@ def test_what_was_shown_is_told_and_nothing_else(store: FileStore, cache: Releas
 
 def test_json_says_where_a_rating_will_lie(store: FileStore, http: RecommendHttp) -> None:
     """Each movie's interval: the prediction and the band of users of whom as much is known, on the scale."""
-    bands = (ResidualInterval(0, -9.0, 9.0), ResidualInterval(1, -0.5, 1.5))
-    version = write_artifact(store, two_tastes(), trained_through=NOW, bands=bands)
+    prediction_intervals = (ResidualInterval(0, -9.0, 9.0), ResidualInterval(1, -0.5, 1.5))
+    version = write_artifact(
+        store, two_tastes(), trained_through=NOW, prediction_intervals=prediction_intervals
+    )
     promote(store, version, author="test")
     known = msgspec.json.decode(http.reply("GET", "/recommend/1000", "application/json").body)["movies"][0]
     assert (known["rating"], known["interval"]) == (4.0, [3.5, 5.0])

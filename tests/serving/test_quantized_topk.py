@@ -141,10 +141,10 @@ def test_an_engine_answers_with_it_as_without(store: FileStore, policy: Explorat
     for user in range(1000, 1006):
         profile = build_user_state(engine.side, engine.read_record(str(user)), None)
         engine._shortlist = build_quantized_topk(engine.side.rank_items)
-        policy.chance.seed(user)
+        policy.rng.seed(user)
         _, movies, uniform = engine.explore(profile, 20, policy)
         engine._shortlist = None
-        policy.chance.seed(user)
+        policy.rng.seed(user)
         _, expected, expected_uniform = engine.explore(profile, 20, policy)
         assert uniform is expected_uniform
         for movie, other in zip(movies, expected, strict=True):

@@ -169,7 +169,7 @@ def test_what_the_check_refuses(tmp_path: Path, rating: str) -> None:
     assert not (tmp_path / pipeline_run.CHECKED).exists()
 
 
-LIMITS = snapshot_drift.DriftParams(rating_psi=0.25, lost_fraction=0.2)
+LIMITS = snapshot_drift.DriftParams(rating_psi=0.25, max_lost_fraction=0.2)
 BEFORE = DataProfile(100, 0, 10, 20, datetime(2026, 1, 1, tzinfo=UTC), 0.5, (0.2, 0.2, 0.2, 0.2, 0.2))
 
 
@@ -220,7 +220,7 @@ def test_fairness() -> None:
         model,
         temporal_holdout(data, 0.5),
         known,
-        group_fairness.FairnessParams(least_users=1),
+        group_fairness.FairnessParams(min_users=1),
         EvaluationParams(100, 0.95),
         1,
         "hash",

@@ -224,7 +224,7 @@ def _audience(args: argparse.Namespace, rating_max: int) -> UserPopulation:
     if args.mode == "replay":
         return Replay(
             split_base_data(
-                args.data, args.fraction, read_replayed(args.replayed) if args.replayed else frozenset()
+                args.data, args.share, read_replayed(args.replayed) if args.replayed else frozenset()
             ),
             seed=args.seed,
             rating_max=rating_max,
@@ -289,7 +289,7 @@ def _plan(args: argparse.Namespace) -> SimulationPlan:
 def _check(args: argparse.Namespace) -> None:
     problems = [
         f"--{name.replace('_', '-')} {value:g} should be from 0 to 1"
-        for name in ("corrupt", "invalid_requests", "influence", "fraction")
+        for name in ("corrupt", "invalid_requests", "influence", "share")
         if not 0 <= (value := getattr(args, name)) <= 1
     ]
     problems += [

@@ -11,8 +11,8 @@ from marquee.db.pool import Database
 
 # Of a system that is younger than a day: since it began, though a minute at least. Lines count by the writer's clock.
 _LOAD = """
-SELECT lines / seconds, requests / seconds
-FROM (SELECT coalesce(sum(lines), 0)::float8 AS lines,
+SELECT records / seconds, requests / seconds
+FROM (SELECT coalesce(sum(records), 0)::float8 AS records,
              least(86400, greatest(60, extract(epoch FROM now() - min(time))))::float8 AS seconds
       FROM deliveries_per_minute WHERE time > now() - INTERVAL '1 day') AS delivered,
      (SELECT coalesce(sum(requests), 0)::float8 AS requests

@@ -19,9 +19,9 @@ _ACTIVITY = ((0, "no rating before"), (50, "1-50 ratings"), (150, "51-150 rating
 
 
 class FairnessParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``least_users``: a smaller group is reported and does not count for the gap."""
+    """``min_users``: a smaller group is reported and does not count for the gap."""
 
-    least_users: int
+    min_users: int
 
 
 class Fairness(msgspec.Struct, frozen=True):
@@ -68,12 +68,12 @@ def evaluate_groups(
         kind: {group: figure(np.array(groups) == group) for group in sorted(set(groups))}
         for kind, groups in kinds.items()
     }
-    return Fairness(rmse, {kind: _gap(figures, params.least_users) for kind, figures in rmse.items()})
+    return Fairness(rmse, {kind: _gap(figures, params.min_users) for kind, figures in rmse.items()})
 
 
-def _gap(figures: Mapping[str, Estimate], least_users: int) -> float:
+def _gap(figures: Mapping[str, Estimate], min_users: int) -> float:
     """0 unless two groups are large enough."""
-    values = [f.value for group, f in figures.items() if f.users >= least_users and group != UNKNOWN]
+    values = [f.value for group, f in figures.items() if f.users >= min_users and group != UNKNOWN]
     return max(values) - min(values) if values else 0.0
 
 
@@ -81,5 +81,5 @@ def _age(age: str) -> str:
     return _band(int(age), _AGES, "56 and over") if age.isdigit() else UNKNOWN
 
 
-def _band(number: int, bands: Sequence[tuple[int, str]], last: str) -> str:
-    return next((name for end, name in bands if number < end), last)
+def _band(number: int, prediction_intervals: Sequence[tuple[int, str]], last: str) -> str:
+    return next((name for end, name in prediction_intervals if number < end), last)

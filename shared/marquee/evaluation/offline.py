@@ -34,7 +34,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     """Figures by name of candidate, then by name of metric: rmse, mae, ndcg@10, recall@20 ...
 
     ``split`` says how it was cut; ``ratings`` were predicted; ``known_users`` of the ``users`` asked about
-    had ratings in the training part. ``bands``: how far the model was off.
+    had ratings in the training part. ``prediction_intervals``: how far the model was off.
     """
 
     split: str
@@ -42,7 +42,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     users: int
     known_users: int
     figures: dict[str, dict[str, Estimate]]
-    bands: tuple[ResidualInterval, ...] = ()
+    prediction_intervals: tuple[ResidualInterval, ...] = ()
 
 
 def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: int, data: str) -> Evaluation:

@@ -22,11 +22,11 @@ Floats = NDArray[np.float64]
 
 
 class GateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``least_users``: with fewer in a comparison there is no verdict. ``margin``: of RMSE and of NDCG, what
+    """``min_users``: with fewer in a comparison there is no verdict. ``margin``: of RMSE and of NDCG, what
     nobody would notice; the rounding of float32 alone makes differences that are small and always of one sign.
     """
 
-    least_users: int
+    min_users: int
     margin: float
 
 
@@ -111,7 +111,7 @@ def _verdict(found: PairedComparison, gate: GateParams) -> Significance:
     """A figure that is no number is worse than any other, however few the users."""
     if not np.isfinite(found.ours):
         return Significance.WORSE
-    if found.users < gate.least_users:
+    if found.users < gate.min_users:
         return Significance.TOO_FEW
     more_is_better = found.metric != RMSE
     if found.low > gate.margin:

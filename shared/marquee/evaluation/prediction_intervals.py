@@ -24,10 +24,10 @@ Floats = NDArray[np.float64]
 def calibrate(
     errors: Floats, known: NDArray[np.integer], coverage: float = NOMINAL_COVERAGE
 ) -> tuple[ResidualInterval, ...]:
-    """The bands within which ``coverage`` of the ratings fall.
+    """The prediction_intervals within which ``coverage`` of the ratings fall.
 
     ``errors``: rating - prediction; ``known``: how many ratings of the user the model had learnt from. Both
-    [n]. Without ratings there are no bands.
+    [n]. Without ratings there are no prediction_intervals.
     """
     if not len(errors):
         return ()
@@ -51,11 +51,13 @@ def _starts(known: NDArray[np.integer]) -> list[int]:
 
 
 def coverage(
-    bands: Sequence[ResidualInterval], errors: Floats, known: NDArray[np.integer]
+    prediction_intervals: Sequence[ResidualInterval], errors: Floats, known: NDArray[np.integer]
 ) -> NDArray[np.bool_]:
     """Which of the ratings fall within their band, [n]."""
-    which = np.searchsorted([band.known for band in bands], known, side="right") - 1
-    below, above = (np.array([getattr(band, side) for band in bands]) for side in ("below", "above"))
+    which = np.searchsorted([band.known for band in prediction_intervals], known, side="right") - 1
+    below, above = (
+        np.array([getattr(band, side) for band in prediction_intervals]) for side in ("below", "above")
+    )
     covered: NDArray[np.bool_] = (errors >= below[which]) & (errors <= above[which])
     return covered
 

@@ -24,10 +24,10 @@ set that we have holds both the words and the watch sessions."""
 
 
 def with_cohorts(
-    model: TrainedModel, facts: SideInformation, shrunk_by: float = PRIOR_STRENGTH
+    model: TrainedModel, facts: SideInformation, prior_strength: float = PRIOR_STRENGTH
 ) -> TrainedModel:
     """``model`` with the cohorts that ``facts`` tell of; the same model where they tell of none."""
-    rows = {**_demographic(model, facts, shrunk_by), **_genres(model, facts)}
+    rows = {**_demographic(model, facts, prior_strength), **_genres(model, facts)}
     if not rows:
         return model
     names = sorted(rows)
@@ -36,7 +36,7 @@ def with_cohorts(
 
 
 def _demographic(
-    model: TrainedModel, facts: SideInformation, shrunk_by: float
+    model: TrainedModel, facts: SideInformation, prior_strength: float
 ) -> dict[str, NDArray[np.float64]]:
     """The logarithm of each group's preference for each item over everybody's."""
     h, n_items = model.histories, len(model.movie_ids)
@@ -48,7 +48,7 @@ def _demographic(
     for name, users in _members(model, facts).items():
         rows = np.concatenate([np.arange(h.indptr[u], h.indptr[u + 1]) for u in users])
         counts = np.bincount(h.items[rows], h.weights[rows], n_items)
-        mixed = (counts + shrunk_by * fraction) / (counts.sum() + shrunk_by)
+        mixed = (counts + prior_strength * fraction) / (counts.sum() + prior_strength)
         found[name] = np.log(np.divide(mixed, fraction, out=np.ones(n_items), where=fraction > 0))
     return found
 

@@ -53,7 +53,7 @@ def write_artifact(
     trained_through: datetime,
     metrics: Mapping[str, Metric] = MappingProxyType({}),
     groups: Mapping[str, dict[str, Metric]] = MappingProxyType({}),
-    bands: tuple[ResidualInterval, ...] = (),
+    prediction_intervals: tuple[ResidualInterval, ...] = (),
     provenance: Provenance | None = None,
     now: datetime | None = None,
 ) -> str:
@@ -84,7 +84,7 @@ def write_artifact(
             files=files,
             metrics=dict(metrics),
             groups=dict(groups),
-            bands=bands,
+            prediction_intervals=prediction_intervals,
             provenance=provenance or Provenance(),
         )
         _upload(store, msgspec.structs.replace(manifest, smoke=_smoke(model, manifest)), directory)

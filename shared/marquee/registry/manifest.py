@@ -87,7 +87,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     smoke: tuple[SmokeCase, ...] = ()
     metrics: dict[str, Metric] = {}
     interval: float = 0.8  # share of the ratings that fall within their band
-    bands: tuple[ResidualInterval, ...] = ()  # in order of ``known``, the first from 0; none: not calibrated
+    prediction_intervals: tuple[
+        ResidualInterval, ...
+    ] = ()  # in order of ``known``, the first from 0; none: not calibrated
     groups: dict[str, dict[str, Metric]] = {}  # RMSE by kind of group (gender, age ...), by group
     provenance: Provenance = Provenance()
 

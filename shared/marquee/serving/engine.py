@@ -199,11 +199,11 @@ class Engine:
 
     def band(self, profile: UserState) -> ResidualInterval | None:
         """How far the user's ratings will lie from their predictions; None if that was not measured."""
-        bands = self.side.manifest.bands
-        if not bands:
+        prediction_intervals = self.side.manifest.prediction_intervals
+        if not prediction_intervals:
             return None
         known = int(np.count_nonzero(profile.ratings == profile.ratings))  # Not NaN.
-        return next((band for band in reversed(bands) if band.known <= known), None)
+        return next((band for band in reversed(prediction_intervals) if band.known <= known), None)
 
     def _theta(self, profile: UserState) -> tuple[NDArray[np.float32], float]:
         if profile.record is not None and not profile.freshly_rated:

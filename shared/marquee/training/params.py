@@ -67,12 +67,12 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``rating_min``: the bottom of every scale. ``base_rating_max``: the top of the base data's.
-    ``unlisted_movie_users``: how many users have to know of a movie that the base data do not list.
+    ``min_users_for_unlisted_movie``: how many users have to know of a movie that the base data do not list.
     """
 
     rating_min: float
     base_rating_max: float
-    unlisted_movie_users: int
+    min_users_for_unlisted_movie: int
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

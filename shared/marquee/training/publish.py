@@ -68,7 +68,7 @@ def store_artifact(
         trained_through=pipeline_run.read_checks(run).profile.newest,
         metrics=manifest_metrics(evaluation),
         groups=_groups(run),
-        bands=evaluation.bands,
+        prediction_intervals=evaluation.prediction_intervals,
         provenance=provenance.collect_provenance(run, commit),
     )
     trained_through = read_manifest(store, version).trained_through

@@ -69,7 +69,7 @@ def against_serving(
 
 def _enough(split: splits.Split, run: pipeline_run.PipelineRun) -> bool:
     users = len(np.unique(split.test.users))
-    return users >= run.params.gate.least_users and len(split.train.ratings) > 0
+    return users >= run.params.gate.min_users and len(split.train.ratings) > 0
 
 
 def _microseconds(store: ObjectStore, version: str) -> int:

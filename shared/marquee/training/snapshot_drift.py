@@ -14,11 +14,11 @@ from marquee.monitoring.drift import quintile_fractions, stability_index
 
 class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``rating_psi``: the greatest population stability index between the ratings' distributions.
-    ``lost_share``: the greatest share of the ratings, users or movies that may be missing.
+    ``max_lost_fraction``: the greatest share of the ratings, users or movies that may be missing.
     """
 
     rating_psi: float
-    lost_fraction: float
+    max_lost_fraction: float
 
 
 def profile(dataset: Dataset) -> Profile:
@@ -53,6 +53,6 @@ def findings(before: Profile | None, now: Profile, limits: DriftParams) -> list[
         )
     for name in ("ratings", "users", "movies") if now.newest >= before.newest else ():
         had, has = getattr(before, name), getattr(now, name)
-        if has < had * (1 - limits.lost_fraction):
+        if has < had * (1 - limits.max_lost_fraction):
             found.append(f"{had - has} of {had} {name} of the snapshot that serves are missing")
     return found

@@ -26,7 +26,7 @@ def check(run: PipelineRun) -> None:
     base_checks.validate_ratings(taken.live.ratings, low, high)
     found = _sources_of(taken, run.params)
     movies = base_checks.known_movies(
-        [found.ratings, found.watch_sessions], found.movies, data.unlisted_movie_users
+        [found.ratings, found.watch_sessions], found.movies, data.min_users_for_unlisted_movie
     )
     trusted = found.ratings[found.ratings["movie_id"].isin(movies)]
     ratings = base_checks.drop_duplicate_ratings(trusted)
