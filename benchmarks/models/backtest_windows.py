@@ -147,12 +147,12 @@ def cut(at: float, arrays: Sequence[Arrays], before: Sequence[Arrays], settings:
 
 
 def _covered(now: Arrays, before: Arrays) -> Floats:
-    prediction_intervals: tuple[ResidualInterval, ...] = prediction_intervals.calibrate(
+    intervals: tuple[ResidualInterval, ...] = prediction_intervals.calibrate(
         _errors(before), before["known"].astype(np.int64)
     )
-    return prediction_intervals.coverage(
-        prediction_intervals, _errors(now), now["known"].astype(np.int64)
-    ).astype(np.float64)
+    return prediction_intervals.coverage(intervals, _errors(now), now["known"].astype(np.int64)).astype(
+        np.float64
+    )
 
 
 def _errors(arrays: Arrays) -> Floats:
