@@ -50,7 +50,7 @@ def test_a_receiver_that_hangs_or_is_gone_is_not_felt(
     """The first impressions hang in the receiver while answers go on; then it is gone for good."""
     released(store)
     receiver.hold.clear()
-    function = start(delivery_url=receiver.url, impressions_queue="5")
+    function = start(delivery_url=receiver.url)
     assert {function.get("/recommend/1000").status for _ in range(20)} == {200}
     receiver.wait_for(lambda: receiver.under_way > 0)
     assert {function.get("/recommend/1000").status for _ in range(20)} == {200}

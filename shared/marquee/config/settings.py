@@ -168,7 +168,6 @@ class Settings:
     )
 
     # Answers.
-    list_length: int = setting(integer(1, 20), "Movies in an answer.", 20)
     release_refresh_s: float = setting(
         number(0.05, 86_400), "How often an instance looks for a newer release.", 15.0
     )
@@ -180,9 +179,6 @@ class Settings:
         "How long an answer to a user without a history waits for the customer service.",
         60,
     )
-    customers_bulk: int = setting(
-        integer(1, 200), "Users in one call to the customer service: 200 from 2026 on, before that 1.", 200
-    )
     explore_epsilon: float = setting(
         number(0, 1),
         "The share of the answers that are drawn at random from all unseen movies, for off-policy estimates.",
@@ -193,9 +189,6 @@ class Settings:
     )
     explore_candidates: int = setting(
         integer(0, 1_000), "How many movies those places are drawn from; at least `explore_slots`.", 9
-    )
-    impressions_queue: int = setting(
-        integer(1, 1_000_000), "Impressions kept while they cannot be delivered; older ones go first.", 10_000
     )
 
     # Alerts.

@@ -16,7 +16,7 @@ from marquee.serving.engine import Cohorts
 from marquee.serving.exploration import Exploration
 from marquee.serving.http_api import RecommendHttp
 from marquee.serving.instrumentation import InstrumentedApp
-from marquee.serving.recommender import CohortsOf, HistoryOf, Recommender
+from marquee.serving.recommender import LIST_LENGTH, CohortsOf, HistoryOf, Recommender
 from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.request_log import RequestLog
 
@@ -54,7 +54,6 @@ def create_service(settings: Settings) -> InstrumentedApp:
         history=history,
         popular=popular,
         cohorts=_cohorts(settings),
-        n=settings.list_length,
         policy=_policy(settings),
         wait_s=budget_ms / 2000,
     )
@@ -95,9 +94,7 @@ def _cohorts(settings: Settings) -> CohortsOf | None:
     from marquee.serving.stated_interests import cohorts_of
 
     timeout_s = settings.caller_timeout_ms / 1000
-    customers = CustomerLookup(
-        lambda: CustomerClient(settings.customers_url, timeout_s=timeout_s), bulk=settings.customers_bulk
-    )
+    customers = CustomerLookup(lambda: CustomerClient(settings.customers_url, timeout_s=timeout_s))
     asked = DeadlineExecutor("customer service", deadline_ms=settings.customers_deadline_ms)
 
     def of(user_id: str) -> Cohorts:
@@ -110,7 +107,7 @@ def _cohorts(settings: Settings) -> CohortsOf | None:
 
 
 def _policy(settings: Settings) -> Exploration:
-    tail = min(settings.explore_slots, settings.list_length)
+    tail = min(settings.explore_slots, LIST_LENGTH)
     return Exploration(settings.explore_epsilon, tail, max(settings.explore_candidates, tail) if tail else 0)
 
 
@@ -148,7 +145,7 @@ def _impressions(settings: Settings) -> ImpressionSender | None:
 
         return connect_delivery(settings.delivery_url, timeout_s=timeout_s, concurrency=1)
 
-    sender = ImpressionSender(connect, capacity=settings.impressions_queue)
+    sender = ImpressionSender(connect)
     _before_the_threads_end(lambda: sender.close(_FLUSH_S))
     return sender
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # Loaded with the first batch: a cold start need not wait for
 
 log = logging.getLogger(__name__)
 
+CAPACITY = 10_000
+"""Impressions kept while they cannot be delivered."""
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 
 
@@ -36,7 +39,12 @@ class ImpressionSender:
     """
 
     def __init__(
-        self, connect: Callable[[], Delivery], *, capacity: int, batch: int = 200, wait_s: float = 0.5
+        self,
+        connect: Callable[[], Delivery],
+        *,
+        capacity: int = CAPACITY,
+        batch: int = 200,
+        wait_s: float = 0.5,
     ) -> None:
         self._connect = connect
         self._capacity = capacity

@@ -39,6 +39,9 @@ RELEASE_REFUSED = "release-refused"
 SCORING_FAILED = "scoring-failed"
 CUSTOMERS_AWAY = "customer-service-unavailable"
 
+LIST_LENGTH = 20
+"""Movies in an answer."""
+
 _OVERLAP = timedelta(minutes=10)
 """Lines may come in after a model was trained through their time. What it knows is not counted twice."""
 
@@ -134,7 +137,7 @@ class Recommender:
         history: HistoryOf | None = None,
         popular: PopularMovies | None = None,
         cohorts: CohortsOf | None = None,
-        n: int = 20,
+        n: int = LIST_LENGTH,
         policy: Exploration = exploration.NONE,
         wait_s: float = 0.3,
         cold_wait_s: float = 10.0,
