@@ -1,4 +1,4 @@
-"""Prose check: words and openings that do not belong in docs, docstrings, comments, messages or test names.
+"""Prose check: words and openings to avoid in docs, docstrings, comments, messages, help texts and test names.
 
 ``python -m infra.prose [PATH ...]`` checks the given files, or every tracked one. A finding is an error. A sentence of
 more than 30 words in a Markdown file is a warning and does not change the exit code.
@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 MAX_WORDS = 30
-SUFFIXES = (".py", ".md", ".sql", ".yaml", ".yml", ".tf", ".toml", ".js", ".html", ".sh")
-# History keeps its own words; the data are what other programs wrote.
+SUFFIXES = (".py", ".md", ".template", ".sql", ".yaml", ".yml", ".tf", ".toml", ".js", ".html", ".sh")
+NAMES = ("Makefile", "Dockerfile")
+# The changelog keeps the words of its time; requirements are written by pip-compile.
 EXEMPT = ("CHANGELOG.md", "infra/prose.py", "tests/infra/test_prose.py", "requirements/")
 
 _BANNED = re.compile(
@@ -29,14 +30,21 @@ _BANNED = re.compile(
 )
 _ALLOWED = re.compile(r"monkeypatch|MonkeyPatch")
 _OPENING = re.compile(r"(?:What|Whether|How|Where|Which|When|Who|From)\b")
+# In a comment "When ..." and "Where ..." are often the condition of a full sentence, which is fine.
+_COMMENT_OPENING = re.compile(r"(?:What|Whether|How|Who)\b")
+_COMMENT_MARKS = {".sql": "--", ".js": "//"}
 _TEST_NAME = re.compile(
-    r"test_(?:what|whether|who|where|how|nobody|somebody|which)_|_(?:nobody|somebody|anew|whoever)(?:_|$)"
+    r"^test_(?:(?:what|whether|who|where|how|nobody|somebody|which)_|\w*_(?:nobody|somebody|anew|whoever)(?:_|$))"
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_NOT_PROSE = ("#", "|", ">", "    ", "<", "![")
+_BULLET = re.compile(r"\s*(?:[-*]|\d+\.)\s")
+# Python 3.12 and newer split an f-string into tokens of its own.
+_TEXT_TOKENS = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
 class Finding(NamedTuple):
-    """One place to change."""
+    """One passage to change."""
 
     path: str
     line: int
@@ -55,65 +63,99 @@ def check_text(path: str, text: str, first_line: int = 1) -> Iterator[Finding]:
 
 
 def check_python(path: str, source: str) -> Iterator[Finding]:
-    """Yield findings in the comments, strings, docstrings and test names of a module."""
+    """Yield findings in the comments, strings, docstrings, help texts and test names of a module."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in (tokenize.COMMENT, tokenize.STRING):
+        if token.type in _TEXT_TOKENS:
             yield from check_text(path, token.string, token.start[0])
+    yield from _check_comment_openings(path, source, "#")
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        docstring = ast.get_docstring(node)
-        line = getattr(node, "lineno", 1)
-        if docstring and (opening := _OPENING.match(docstring)):
-            yield Finding(
-                path, line, f"docstring opens with {opening[0]!r}; use a noun phrase or an imperative"
-            )
-        if (
-            isinstance(node, ast.FunctionDef)
-            and node.name.startswith("test_")
-            and _TEST_NAME.search(node.name)
-        ):
-            yield Finding(path, line, f"{node.name} is not test_<unit>_<condition>_<result>")
+        if isinstance(node, ast.Expr) and (text := _constant_text(node.value)):
+            yield from _check_opening(path, node.lineno, text, "docstring")
+        elif isinstance(node, ast.keyword) and node.arg in ("help", "description"):
+            yield from _check_opening(path, node.value.lineno, _constant_text(node.value), "help text")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _TEST_NAME.search(node.name):
+            yield Finding(path, node.lineno, f"{node.name} is not test_<unit>_<condition>_<result>")
 
 
 def check_markdown(path: str, text: str) -> Iterator[Finding]:
-    """Yield banned words, and a warning for each sentence that is too long."""
+    """Yield banned words, and a warning for each sentence of more than ``MAX_WORDS`` words."""
     yield from check_text(path, text)
-    fenced = False
-    for number, line in enumerate(text.splitlines(), 1):
-        fenced ^= line.startswith("```")
-        if fenced or line.startswith(("#", "|", "    ")):
-            continue
-        for sentence in _SENTENCE_END.split(line):
+    for number, paragraph in _paragraphs(text):
+        for sentence in _SENTENCE_END.split(paragraph):
             words = len(sentence.split())
             if words > MAX_WORDS:
                 yield Finding(path, number, f"a sentence of {words} words", warning=True)
 
 
+def check_commented(path: str, text: str, mark: str) -> Iterator[Finding]:
+    """Yield banned words and the openings of comments of a file in another language."""
+    yield from check_text(path, text)
+    yield from _check_comment_openings(path, text, mark)
+
+
+def _constant_text(node: ast.expr) -> str:
+    return node.value.strip() if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _check_opening(path: str, line: int, text: str, kind: str) -> Iterator[Finding]:
+    if opening := _OPENING.match(text):
+        yield Finding(path, line, f"{kind} opens with {opening[0]!r}; use a noun phrase or an imperative")
+
+
+def _check_comment_openings(path: str, text: str, mark: str) -> Iterator[Finding]:
+    """Yield each block of comment lines that opens with a relative clause."""
+    previous = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        opening = _COMMENT_OPENING.match(stripped.removeprefix(mark).strip())
+        if stripped.startswith(mark) and opening and not previous.startswith(mark):
+            yield Finding(path, number, f"comment opens with {opening[0]!r}; use a noun phrase or a sentence")
+        previous = stripped
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (first line number, text) of each paragraph and list item; leave out code, tables and headings."""
+    fenced, first, lines = False, 0, list[str]()
+    for number, line in enumerate([*text.splitlines(), ""], 1):
+        fence = line.startswith("```")
+        fenced ^= fence
+        prose = bool(line.strip()) and not (fenced or fence or (not lines and line.startswith(_NOT_PROSE)))
+        if lines and (not prose or _BULLET.match(line) or line.startswith(_NOT_PROSE[:2])):
+            yield first, " ".join(lines)
+            lines = []
+        if prose:
+            first = first if lines else number
+            lines.append(line.strip())
+
+
 def check_file(path: Path) -> Iterator[Finding]:
-    """Yield the findings of one file, whatever its kind."""
-    name = path.relative_to(ROOT).as_posix() if path.is_absolute() else path.as_posix()
+    """Yield the findings of one file of any kind."""
+    absolute = path.resolve()
+    name = absolute.relative_to(ROOT).as_posix() if absolute.is_relative_to(ROOT) else path.as_posix()
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         yield from check_python(name, text)
-    elif path.suffix == ".md":
+    elif path.suffix in (".md", ".template"):
         yield from check_markdown(name, text)
     else:
-        yield from check_text(name, text)
+        yield from check_commented(name, text, _COMMENT_MARKS.get(path.suffix, "#"))
 
 
 def tracked() -> list[Path]:
     """List the files of the repository that are checked."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
-    names = [
-        name for name in listed.stdout.splitlines() if name.endswith(SUFFIXES) and not name.startswith(EXEMPT)
-    ]
+    names = [name for name in listed.stdout.splitlines() if is_checked(name)]
     return [ROOT / name for name in names if (ROOT / name).is_file()]
+
+
+def is_checked(name: str) -> bool:
+    """Return True for a path, relative to the repository, whose prose is checked."""
+    return (name.endswith(SUFFIXES) or Path(name).name in NAMES) and not name.startswith(EXEMPT)
 
 
 def main(arguments: list[str]) -> int:
     """Check the named files, or all; print each finding and return 1 if one is an error."""
-    paths = [Path(name).resolve() for name in arguments] or tracked()
+    paths = [Path(name) for name in arguments] or tracked()
     findings = [finding for path in paths for finding in check_file(path)]
     for finding in findings:
         print(finding)
