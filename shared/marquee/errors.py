@@ -11,6 +11,7 @@
     │   ├── KafkaUnavailable
     │   ├── NothingToRecommend   no release and no popular movies: too early, or all is away
     │   ├── ObjectStoreUnavailable
+    │   ├── RequestFailed
     │   └── PushUnverifiable         who pushes cannot be checked now
     └── TerminalError            trying again cannot mend it
         ├── InvalidBatch         what arrived is not one of our CloudEvents
@@ -79,6 +80,10 @@ class NothingToRecommend(TransientError):
 
 class ObjectStoreUnavailable(TransientError):
     """The object store cannot be reached, or asked us to come back later."""
+
+
+class RequestFailed(TransientError):
+    """An HTTP request got no response."""
 
 
 class PushUnverifiable(TransientError):

@@ -11,8 +11,8 @@ from marquee.simulate.movie_service import Movies, MovieService, People
 class Played:
     """Knows users 1 to ``users``; ``service`` is the simulator's own object."""
 
-    def __init__(self, users: int = 50) -> None:
-        self.service = MovieService(People(1, users), Movies(1, None))
+    def __init__(self, users: int = 50, per_second: float = 0.0) -> None:
+        self.service = MovieService(People(1, users), Movies(1, None), per_second=per_second)
         self._loop = asyncio.new_event_loop()
         self._up, self._done = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()))

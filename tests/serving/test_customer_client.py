@@ -1,8 +1,7 @@
-"""The customer service's client: bulk calls, a deadline, what is remembered."""
+"""Tests of the customer service's client: bulk calls, deadlines and the cache."""
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +9,16 @@ from contextlib import closing
 
 import pytest
 from tests.servers.customers import Played
+from tests.support.clock import FakeClock
+from tests.support.waiting import wait_until
 
 from marquee.errors import CustomersUnavailable
 from marquee.local.process import free_port
 from marquee.serving.customer_client import Customer, CustomerClient, CustomerLookup
-from marquee.simulate.movie_service import MovieService as Simulated
 
 
-class FakeService(CustomerClient):
-    """Knows even ids; waits for ``gate``; fails while ``down``."""
+class FakeCustomerClient(CustomerClient):
+    """Client that knows the even ids, waits for ``gate`` and fails while ``down``."""
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
@@ -32,120 +32,117 @@ class FakeService(CustomerClient):
         self.began.release()
         self.gate.wait(10)
         if self.down:
-            raise CustomersUnavailable("down, as the test wants it")
+            raise CustomersUnavailable("down in this test")
         return {u: Customer(u, age=30) for u in user_ids if int(u) % 2 == 0}
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def client() -> FakeCustomerClient:
+    return FakeCustomerClient()
 
 
 @pytest.fixture
-def service() -> FakeService:
-    return FakeService()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def customers(client: FakeCustomerClient, clock: FakeClock) -> CustomerLookup:
+    return CustomerLookup(lambda: client, bulk=3, max_cached=4, fresh_s=100, unknown_s=10, clock=clock)
 
 
-@pytest.fixture
-def customers(service: FakeService, clock: Clock) -> CustomerLookup:
-    return CustomerLookup(lambda: service, bulk=3, kept=4, fresh_s=100, unknown_s=10, clock=clock)
-
-
-def test_a_customer_is_asked_for_once(customers: CustomerLookup, service: FakeService) -> None:
+def test_get_same_user_twice_makes_one_call(customers: CustomerLookup, client: FakeCustomerClient) -> None:
+    """The second lookup is answered from the cache."""
     assert customers.get("2", 10_000) == customers.get("2", 10_000) == Customer("2", age=30)
-    assert service.calls == [["2"]]
+    assert client.calls == [["2"]]
 
 
-def test_that_somebody_is_unknown_is_remembered_as_well_and_not_as_long(
-    customers: CustomerLookup, service: FakeService, clock: Clock
+def test_get_unknown_user_is_cached_for_a_shorter_time(
+    customers: CustomerLookup, client: FakeCustomerClient, clock: FakeClock
 ) -> None:
+    """An unknown user is cached for ``unknown_s`` and looked up again after that."""
     assert customers.get("1", 10_000) is None
     clock.now = 9
-    assert customers.remembered("1") == (True, None)
+    assert customers.cached("1") == (True, None)
     clock.now = 10
     assert customers.get("1", 10_000) is None
-    assert service.calls == [["1"], ["1"]]
+    assert client.calls == [["1"], ["1"]]
 
 
-def test_questions_that_come_during_a_call_travel_together(
-    customers: CustomerLookup, service: FakeService
+def test_get_during_a_call_is_batched_into_the_next(
+    customers: CustomerLookup, client: FakeCustomerClient
 ) -> None:
-    """Six wait behind the first: two calls of three, and each gets its own answer."""
-    service.gate.clear()
+    """Six lookups that wait behind a first one take two calls of three, and each gets its own result."""
+    client.gate.clear()
     with ThreadPoolExecutor(7) as pool:
         first = pool.submit(customers.get, "100", 10_000)
-        assert service.began.acquire(timeout=10)
+        assert client.began.acquire(timeout=10)
         others = [pool.submit(customers.get, str(u), 10_000) for u in range(2, 8)]
-        while len(customers._asked) < 7:
-            pass
-        service.gate.set()
+        wait_until(lambda: customers.pending == 7, timeout_s=10)
+        client.gate.set()
         assert [bool(o.result(10)) for o in others] == [True, False] * 3
         assert first.result(10)
-    assert service.calls[0] == ["100"]
-    assert sorted(map(len, service.calls[1:])) == [3, 3]
+    assert client.calls[0] == ["100"]
+    assert sorted(map(len, client.calls[1:])) == [3, 3]
 
 
-def test_the_deadline_holds_and_the_late_answer_is_kept(
-    customers: CustomerLookup, service: FakeService
+def test_get_after_deadline_raises_and_caches_the_late_result(
+    customers: CustomerLookup, client: FakeCustomerClient
 ) -> None:
-    """Who waits is let go; who asks next has it."""
-    service.gate.clear()
+    """The waiting thread is released at the deadline; the next lookup gets the result of the same call."""
+    client.gate.clear()
     with pytest.raises(CustomersUnavailable, match="within 20 ms"):
         customers.get("2", 20)
-    service.gate.set()
+    client.gate.set()
     assert customers.get("2", 10_000) == Customer("2", age=30)
-    assert service.calls == [["2"]]
+    assert client.calls == [["2"]]
 
 
-def test_a_fault_is_told_to_all_who_wait_and_not_remembered(
-    customers: CustomerLookup, service: FakeService
+def test_get_on_error_raises_and_caches_nothing(
+    customers: CustomerLookup, client: FakeCustomerClient
 ) -> None:
-    service.down = True
-    with pytest.raises(CustomersUnavailable, match="as the test wants"):
+    """An error of the service reaches the caller, and the next lookup calls again."""
+    client.down = True
+    with pytest.raises(CustomersUnavailable, match="down in this test"):
         customers.get("2", 10_000)
-    service.down = False
+    client.down = False
     assert customers.get("2", 10_000)
 
 
-def test_memory_is_bounded(customers: CustomerLookup) -> None:
+def test_cache_over_capacity_drops_the_least_recently_used(customers: CustomerLookup) -> None:
+    """Of ten users the last four stay in a cache of four."""
     for user in range(0, 20, 2):
         customers.get(str(user), 10_000)
-    assert [customers.remembered(str(u))[0] for u in (0, 10, 12, 18)] == [False, False, True, True]
+    assert [customers.cached(str(u))[0] for u in (0, 10, 12, 18)] == [False, False, True, True]
 
 
 @pytest.fixture
-def simulated() -> Iterator[Simulated]:
-    """The simulator's own service: both sides of the protocol meet."""
+def played() -> Iterator[Played]:
+    """The simulator's own customer service, so that both sides of the protocol meet."""
     with Played() as played:
-        yield played.service
+        yield played
 
 
-def test_against_the_service_that_the_simulator_plays(simulated: Simulated) -> None:
-    """One, several, unknown ones, over one connection that is kept; and over a new one when it was cut."""
-    with closing(CustomerClient(simulated.url, timeout_s=10)) as service:
-        assert service.users(["7"])["7"].age is not None
-        assert set(service.users(["7", "51", "8"])) == {"7", "8"}
-        assert service.users(["51"]) == {}
-        service._connection.sock.shutdown(socket.SHUT_RDWR)
-        assert set(service.users(["9"])) == {"9"}
+def test_users_from_the_simulated_service_returns_those_it_knows(played: Played) -> None:
+    """One id, several ids, and ids that are unknown."""
+    with closing(CustomerClient(played.url, timeout_s=10)) as client:
+        assert client.users(["7"])["7"].age is not None
+        assert set(client.users(["7", "51", "8"])) == {"7", "8"}
+        assert client.users(["51"]) == {}
+        assert set(client.users(["9"])) == {"9"}
 
 
-def test_nobody_listens() -> None:
+def test_users_without_listener_raises_customers_unavailable() -> None:
+    """A refused connection is an error that may be retried."""
     with pytest.raises(CustomersUnavailable, match="cannot be reached"):
         CustomerClient(f"http://127.0.0.1:{free_port()}", timeout_s=1).users(["1"])
 
 
-def test_refused_by_rate(simulated: Simulated) -> None:
-    simulated._per_second, simulated._allowance = 0.001, 0.0
+def test_users_over_the_rate_limit_raises_customers_unavailable() -> None:
+    """A 429 is an error that may be retried."""
     with (
-        closing(CustomerClient(simulated.url, timeout_s=10)) as service,
+        Played(per_second=0.5) as played,
+        closing(CustomerClient(played.url, timeout_s=10)) as client,
         pytest.raises(CustomersUnavailable, match="answered 429"),
     ):
-        service.users(["1"])
+        client.users(["1"])

@@ -98,7 +98,7 @@ def _cohorts(settings: Settings) -> CohortsOf | None:
     asked = DeadlineExecutor("customer service", deadline_ms=settings.customers_deadline_ms)
 
     def of(user_id: str) -> Cohorts:
-        known, customer = customers.remembered(user_id)  # Also while the service is given a rest.
+        known, customer = customers.cached(user_id)  # Also while the service is given a rest.
         if not known:
             customer = asked.ask(lambda ms: customers.get(user_id, ms))
         return cohorts_of(customer) if customer else ()

@@ -1,29 +1,28 @@
-"""What the customer service knows of those whom we know little of: ``GET /user/<id>[,<id>...]``.
+"""Client and cache of the customer service: ``GET /user/<id>[,<id>...]``.
 
-An answer must not wait long for it, and the service is rate-limited. So questions that come while a call is
-under way travel together in the next one; what came is remembered, that somebody is unknown to it as
-well; and an answer that comes too late is there for the next request.
+The service is rate-limited, and a recommendation must not wait long for it. Lookups that arrive during a call are
+sent together in the next call. Results are cached, unknown users included. A result that arrives after the deadline
+is cached for the user's next request.
 """
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 
-from marquee.errors import CustomersUnavailable
+from marquee.config.http_client import HttpClient
+from marquee.errors import CustomersUnavailable, RequestFailed
 
 BULK = 200
-"""The most ids in one call, by the service's protocol."""
+"""Maximum number of ids in one call, by the service's protocol."""
 
 
 class Customer(msgspec.Struct, frozen=True):
-    """What is known of one; text that is not known is empty or None."""
+    """Demographics and stated interests of one user; unknown values are empty or None."""
 
     user_id: int | str
     age: int | None = None
@@ -34,53 +33,41 @@ class Customer(msgspec.Struct, frozen=True):
 
 
 class CustomerClient:
-    """The service at ``url``. One connection, kept; to be used by one thread."""
+    """Client of the customer service at ``url``."""
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
-        parts = urlsplit(url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
-        self._path = parts.path.rstrip("/")
+        self._http = HttpClient(url, timeout_s=timeout_s)
         self._url = url
 
     def users(self, user_ids: Sequence[str]) -> dict[str, Customer]:
-        """Those of ``user_ids``, at most :data:`BULK`, whom the service knows; in one call.
+        """Look up at most :data:`BULK` users in one call; users that the service does not know are missing.
 
         Raises :class:`CustomersUnavailable`.
         """
-        status, body = self._get(f"{self._path}/user/{','.join(user_ids)}")
-        if status not in (200, 404):
-            raise CustomersUnavailable(f"{self._url} answered {status}")
         try:
-            found = msgspec.json.decode(body)
-            rows = found if isinstance(found, list) else [found]  # One id, one object.
-            known = [msgspec.convert(row, Customer) for row in rows if "user_id" in row]
+            response = self._http.request(
+                "GET", f"/user/{','.join(user_ids)}", headers={"Accept": "application/json"}
+            )
+        except RequestFailed as error:
+            raise CustomersUnavailable(f"{self._url} cannot be reached: {error}") from error
+        if response.status not in (200, 404):
+            raise CustomersUnavailable(f"{self._url} answered {response.status}")
+        try:
+            document = msgspec.json.decode(response.body)
+            # The service returns an object for one id, and a list for several.
+            entries = document if isinstance(document, list) else [document]
+            customers = [msgspec.convert(entry, Customer) for entry in entries if "user_id" in entry]
         except (msgspec.MsgspecError, TypeError) as error:
-            raise CustomersUnavailable(f"{self._url} answered what is no customer: {error}") from error
-        return {str(customer.user_id): customer for customer in known}
+            raise CustomersUnavailable(f"{self._url} did not return customers: {error}") from error
+        return {str(customer.user_id): customer for customer in customers}
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._connection.close()
-
-    def _get(self, path: str) -> tuple[int, bytes]:
-        for again in (True, False):  # A connection that was kept may have been closed meanwhile.
-            try:
-                self._connection.request("GET", path, headers={"Accept": "application/json"})
-                answer = self._connection.getresponse()
-                return answer.status, answer.read()
-            except (http.client.HTTPException, ConnectionError) as error:
-                self._connection.close()
-                if not again:
-                    raise CustomersUnavailable(f"{self._url} cannot be reached: {error}") from error
-            except OSError as error:
-                self._connection.close()
-                raise CustomersUnavailable(f"{self._url} cannot be reached: {error}") from error
-        raise AssertionError("unreachable")
+        """Close the connections."""
+        self._http.close()
 
 
-class _Question:
-    """One user who is asked for; those who ask for the same one wait together."""
+class _PendingLookup:
+    """Lookup of one user, shared by all threads that wait for it."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -89,10 +76,10 @@ class _Question:
 
 
 class CustomerLookup:
-    """Customers by id, from a cache or the service. Safe to share between threads.
+    """Cached customers by user id. Safe to share between threads.
 
-    ``connect`` is called in the asking thread, which begins with the first question. ``kept`` customers are
-    remembered, each for ``fresh_s``; that the service does not know somebody for ``unknown_s``.
+    A background thread makes the calls. The first lookup starts it, and it creates the client with ``connect``.
+    The cache holds ``max_cached`` users: known ones for ``fresh_s`` seconds, unknown ones for ``unknown_s``.
     """
 
     def __init__(
@@ -100,82 +87,90 @@ class CustomerLookup:
         connect: Callable[[], CustomerClient],
         *,
         bulk: int = BULK,
-        kept: int = 10_000,
+        max_cached: int = 10_000,
         fresh_s: float = 3_600.0,
         unknown_s: float = 300.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect
-        self._bulk, self._kept = bulk, kept
+        self._bulk, self._max_cached = bulk, max_cached
         self._fresh_s, self._unknown_s = fresh_s, unknown_s
         self._clock = clock
-        self._known: OrderedDict[str, tuple[Customer | None, float]] = OrderedDict()
-        self._asked: dict[str, _Question] = {}
+        self._cache: OrderedDict[str, tuple[Customer | None, float]] = OrderedDict()
+        self._pending: dict[str, _PendingLookup] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def remembered(self, user_id: str) -> tuple[bool, Customer | None]:
-        """Whether the answer for the user is known and not too old, and the answer: None is nobody."""
+    @property
+    def pending(self) -> int:
+        """Number of users whose lookup is waiting or under way."""
+        return len(self._pending)
+
+    def cached(self, user_id: str) -> tuple[bool, Customer | None]:
+        """Return whether the cache has a fresh entry for the user, and the entry: None for an unknown user."""
         with self._changed:
-            customer, until = self._known.get(user_id, (None, float("-inf")))
-            if self._clock() >= until:
+            customer, expires = self._cache.get(user_id, (None, float("-inf")))
+            if self._clock() >= expires:
                 return False, None
-            self._known.move_to_end(user_id)
+            self._cache.move_to_end(user_id)
             return True, customer
 
     def get(self, user_id: str, deadline_ms: int) -> Customer | None:
-        """The customer, or None if the service does not know him.
+        """Return the customer, or None if the service does not know the user.
 
-        Raises :class:`CustomersUnavailable`, at the latest when the deadline comes; the question goes on.
+        Raises :class:`CustomersUnavailable` on failure or at the deadline; the lookup itself continues.
         """
-        known, customer = self.remembered(user_id)
-        if known:
+        is_cached, customer = self.cached(user_id)
+        if is_cached:
             return customer
-        question = self._ask(user_id)
-        if not question.done.wait(deadline_ms / 1000):
+        lookup = self._enqueue(user_id)
+        if not lookup.done.wait(deadline_ms / 1000):
             raise CustomersUnavailable(f"no customer within {deadline_ms} ms")
-        if question.error is not None:
-            raise question.error
-        return question.customer
+        if lookup.error is not None:
+            raise lookup.error
+        return lookup.customer
 
-    def _ask(self, user_id: str) -> _Question:
+    def _enqueue(self, user_id: str) -> _PendingLookup:
         with self._changed:
-            if user_id not in self._asked:
-                self._asked[user_id] = _Question()
+            if user_id not in self._pending:
+                self._pending[user_id] = _PendingLookup()
                 self._changed.notify()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="customers", daemon=True)
                 self._thread.start()
-            return self._asked[user_id]
+            return self._pending[user_id]
 
     def _run(self) -> None:
-        service: CustomerClient | None = None
+        client: CustomerClient | None = None
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._asked))
-                batch = dict(list(self._asked.items())[: self._bulk])
+                self._changed.wait_for(lambda: bool(self._pending))
+                batch = dict(list(self._pending.items())[: self._bulk])
             error: CustomersUnavailable | None = None
-            found: dict[str, Customer] = {}
+            customers: dict[str, Customer] = {}
             try:
-                service = service or self._connect()
-                found = service.users(list(batch))
+                client = client or self._connect()
+                customers = client.users(list(batch))
             except CustomersUnavailable as raised:
                 error = raised
-            except Exception as raised:  # The thread must outlive whatever it is.
+            except Exception as raised:  # The thread must survive any error.
                 error = CustomersUnavailable(f"{type(raised).__name__}: {raised}")
-            self._answer(batch, found, error)
+            self._resolve(batch, customers, error)
 
-    def _answer(
-        self, batch: dict[str, _Question], found: dict[str, Customer], error: CustomersUnavailable | None
+    def _resolve(
+        self,
+        batch: dict[str, _PendingLookup],
+        customers: dict[str, Customer],
+        error: CustomersUnavailable | None,
     ) -> None:
         with self._changed:
-            for user_id, question in batch.items():
+            for user_id, lookup in batch.items():
                 if error is None:
-                    question.customer = customer = found.get(user_id)
-                    lasts_s = self._fresh_s if customer else self._unknown_s
-                    self._known[user_id] = customer, self._clock() + lasts_s
-                question.error = error
-                del self._asked[user_id]
-                question.done.set()
-            while len(self._known) > self._kept:
-                self._known.popitem(last=False)
+                    lookup.customer = customer = customers.get(user_id)
+                    ttl_s = self._fresh_s if customer else self._unknown_s
+                    self._cache[user_id] = customer, self._clock() + ttl_s
+                lookup.error = error
+                del self._pending[user_id]
+                lookup.done.set()
+            while len(self._cache) > self._max_cached:
+                self._cache.popitem(last=False)

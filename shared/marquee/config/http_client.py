@@ -1,0 +1,82 @@
+"""HTTP client with persistent connections, on the standard library alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from queue import Empty, LifoQueue
+from types import MappingProxyType
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from marquee.errors import RequestFailed
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class HttpResponse(NamedTuple):
+    """Status, headers by lower-case name, and the whole body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class HttpClient:
+    """Client of one ``http`` or ``https`` URL. Safe to share between threads.
+
+    Idle connections are reused. ``timeout_s`` bounds each connect, send and receive. Redirects are not followed,
+    and every status is returned, not raised.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        self._connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._host, self._port = parts.hostname or "", parts.port
+        self._path, self._query = parts.path, f"?{parts.query}" if parts.query else ""
+        self._timeout_s = timeout_s
+        self._idle: LifoQueue[HTTPConnection] = LifoQueue()
+
+    def request(
+        self, method: str, path: str = "", body: bytes | None = None, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> HttpResponse:
+        """Send one request to the URL, with ``path`` appended to its path.
+
+        A reused connection may have been closed by the server. The request is then sent once more over a new one.
+
+        Raises :class:`RequestFailed` if no response arrived. Its message never contains the URL, which may be a secret.
+        """
+        target = (self._path.rstrip("/") + path if path else self._path or "/") + self._query
+        try:
+            try:
+                return self._send(self._idle.get_nowait(), method, target, body, headers)
+            except (Empty, ConnectionError):
+                return self._send(self._connect(), method, target, body, headers)
+        except (OSError, HTTPException) as error:
+            raise RequestFailed(f"{type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    def _connect(self) -> HTTPConnection:
+        return self._connection_type(self._host, self._port, timeout=self._timeout_s)
+
+    def _send(
+        self,
+        connection: HTTPConnection,
+        method: str,
+        target: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+    ) -> HttpResponse:
+        try:
+            connection.request(method, target, body, dict(headers))
+            response = connection.getresponse()
+            content = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.put(connection)
+        return HttpResponse(response.status, {k.lower(): v for k, v in response.getheaders()}, content)
