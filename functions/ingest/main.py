@@ -42,7 +42,7 @@ def _identity(settings: Settings) -> PushIdentity | None:
     if not settings.push_audience:
         return None
     settings.require("push_service_account")
-    return PushIdentity(settings.push_audience, settings.push_service_account, settings.push_certs_url)
+    return PushIdentity(settings.push_audience, settings.push_service_account)
 
 
 @functions_framework.http

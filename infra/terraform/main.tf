@@ -7,8 +7,7 @@ locals {
   # The settings of the parts that are in neither file.
   bridge_needs = [
     "kafka_bootstrap", "kafka_topic", "kafka_group", "kafka_security", "kafka_sasl_mechanism", "kafka_username",
-    "kafka_password", "kafka_options", "delivery_url", "delivery_timeout_s", "delivery_concurrency", "batch_lines",
-    "batch_ms", "batch_bytes", "batches_in_flight", "drain_s", "metrics_port", "log_level",
+    "kafka_password", "kafka_options", "delivery_url", "metrics_port", "log_level",
   ]
   migrate_needs = ["database_url", "log_level"]
   job_needs     = { for name, schedule in local.schedules : name => schedule.needs if startswith(schedule.job, "jobs/") }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import uuid
 from collections import Counter
@@ -13,14 +12,18 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from tests.servers.receiver import Receiver
+from tests.support.bridge_program import bridge_process
 from tests.support.waiting import wait_until
 
+from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.cli.run_bridge import forward
 from marquee.config.settings import Settings
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.process import Process
 
 PARTITIONS = 2
+LIMITS = BridgeLimits(max_records=100, max_wait_s=0.05)
+"""Small batches, so that a few hundred records are many of them."""
 
 
 @dataclass
@@ -46,20 +49,18 @@ class Stage:
             "KAFKA_GROUP": self.topic,
             "KAFKA_OPTIONS": options,
             "DELIVERY_URL": self.receiver.url,
-            "BATCH_MS": "50",
-            "BATCH_LINES": "100",
         }
         return {f"MARQUEE_{name}": value for name, value in (own | more).items()}
 
     @contextmanager
-    def bridge(self, **more: str) -> Iterator[None]:
+    def bridge(self, limits: BridgeLimits = LIMITS, **more: str) -> Iterator[None]:
         """A bridge in a thread, stopped politely at the end."""
         stop = threading.Event()
         errors: list[BaseException] = []
 
         def run() -> None:
             try:
-                forward(Settings.from_mapping(self.environment(**more)), stop)
+                forward(Settings.from_mapping(self.environment(**more)), stop, limits)
             except BaseException as error:
                 errors.append(error)
 
@@ -74,9 +75,8 @@ class Stage:
             assert errors == []
 
     def process(self, directory: Path, name: str = "bridge", **more: str) -> Process:
-        """A bridge as the job that is deployed."""
-        main = Path(__file__).parents[2] / "jobs" / "bridge" / "main.py"
-        return Process(name, [sys.executable, str(main)], directory / f"{name}.log", self.environment(**more))
+        """A bridge as a process of its own."""
+        return bridge_process(name, directory / f"{name}.log", self.environment(**more), LIMITS)
 
     def committed(self) -> list[int]:
         """What the group has committed, by partition; 0 for nothing."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
-from tests.bridge.stage import PARTITIONS, Stage, numbered_lines
+from tests.bridge.stage import LIMITS, PARTITIONS, Stage, numbered_lines
 from tests.servers.pubsub import PubSubServer
 from tests.support.waiting import wait_until
 
@@ -33,7 +34,7 @@ def test_bytes_of_every_kind_arrive(stage: Stage) -> None:
     """Not UTF-8, empty, none at all, NUL, and a line of half a megabyte in a batch of 1000 bytes."""
     values = [b"\xff\xfe\x00", b"", None, b"a\0b", b"x" * 500_000, "größe".encode()]
     stage.produce(values)
-    with stage.bridge(BATCH_BYTES="1000"):
+    with stage.bridge(replace(LIMITS, max_bytes=1000)):
         stage.await_arrival(6)
     arrived = [record.raw for records in stage.receiver.records().values() for record in records]
     assert sorted(arrived) == sorted(value or b"" for value in values)
@@ -45,7 +46,7 @@ def test_nothing_is_committed_while_the_receiver_refuses(stage: Stage) -> None:
     """And all of it once the receiver accepts again: no line was skipped."""
     stage.receiver.always = 503
     stage.produce(numbered_lines(400))
-    with stage.bridge(DRAIN_S="0.2"):
+    with stage.bridge(replace(LIMITS, drain_s=0.2)):
         stage.receiver.wait_for(lambda: len(stage.receiver.refused) >= 10)
     assert stage.committed() == [0, 0]
     with stage.bridge():
@@ -70,7 +71,7 @@ def test_one_refused_batch_holds_the_commit_of_its_partition(stage: Stage) -> No
     """Later batches go ahead; the commit waits for the first."""
     stage.produce(numbered_lines(1000))
     stage.receiver.answers.extend([400])  # Terminal: kept, and tried again only after half a minute.
-    with stage.bridge(DRAIN_S="0.2", BATCHES_IN_FLIGHT="100", DELIVERY_CONCURRENCY="1"):
+    with stage.bridge(replace(LIMITS, drain_s=0.2, max_in_flight=100, delivery_concurrency=1)):
         stage.await_arrival(900)
     assert sorted(stage.committed()) == [0, 500]
     with stage.bridge():
@@ -82,7 +83,7 @@ def test_receiver_that_does_not_answer_holds_back_the_bridge(stage: Stage) -> No
     """It reads no further than its window: 20,000 lines wait in Kafka, not in memory."""
     stage.receiver.hold.clear()
     stage.produce(numbered_lines(20_000))
-    with stage.bridge(BATCHES_IN_FLIGHT="3", DELIVERY_CONCURRENCY="64"):
+    with stage.bridge(replace(LIMITS, max_in_flight=3, delivery_concurrency=64)):
         stage.receiver.wait_for(lambda: len(stage.receiver.accepted) >= 2 * 3)
         time.sleep(0.5)
         # One read of 100 lines may come on top of a window that was not quite full.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.bridge.stage import PARTITIONS, Stage, numbered_lines, stage_of_its_own
+from tests.bridge.stage import LIMITS, PARTITIONS, Stage, numbered_lines, stage_of_its_own
 from tests.servers.receiver import Receiver
 from tests.support.waiting import wait_until
 
@@ -76,11 +77,12 @@ def test_paused_partition_that_comes_back_is_read(stage: Stage) -> None:
     """The receiver hangs, so the partitions are paused; they go to another bridge and come back: the pause
     was the former owner's, and does not outlive its ownership."""
     stage.receiver.always = 503
+    limits = replace(LIMITS, max_in_flight=2, drain_s=0.1)
     stage.produce(numbered_lines(20_000))
-    with stage.bridge(BATCHES_IN_FLIGHT="2", DRAIN_S="0.1"):
+    with stage.bridge(limits):
         stage.receiver.wait_for(lambda: len(stage.receiver.refused) >= 20)
         time.sleep(1)  # Longer than a full partition goes without being paused.
-        with stage.bridge(BATCHES_IN_FLIGHT="2", DRAIN_S="0.1"):
+        with stage.bridge(limits):
             time.sleep(3)  # Long enough to be let in, and to pause what it was given.
         stage.receiver.always = None
         stage.await_commit(10_000, 10_000)

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.bridge.stage import PARTITIONS, Stage, numbered_lines, stage_of_its_own
+from tests.bridge.stage import LIMITS, PARTITIONS, Stage, numbered_lines, stage_of_its_own
 
 from marquee.bridge.consumer import Bridge
 from marquee.bridge.delivery.delivery_factory import connect_delivery
@@ -64,7 +64,7 @@ def test_topic_that_is_replaced_unnoticed_by_the_group(stage: Stage, monkeypatch
     stage.produce(numbered_lines(100))
     settings, topics, stop = Settings.from_mapping(stage.environment()), FakeTopics(), threading.Event()
     delivery = connect_delivery(stage.receiver.url, timeout_s=30)
-    bridge = threading.Thread(target=Bridge(settings, delivery, topics).run, args=[stop])
+    bridge = threading.Thread(target=Bridge(settings, delivery, topics, LIMITS).run, args=[stop])
     bridge.start()
     stage.await_commit(50, 50)
     topics.now = "second"

@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.bridge.stage import Stage, numbered_lines
+from tests.bridge.stage import LIMITS, Stage, numbered_lines
 from tests.support.waiting import wait_until
 
 from marquee.bridge.bridge_stats import BridgeStats, PartitionState
@@ -81,7 +81,7 @@ def test_running_bridge_tells_its_lag(stage: Stage) -> None:
     stage.receiver.always = 503
     stage.produce(numbered_lines(400))
     settings = Settings.from_mapping(stage.environment(METRICS_PORT=str(port)))
-    thread = threading.Thread(target=forward, args=(settings, stop), daemon=True)
+    thread = threading.Thread(target=forward, args=(settings, stop, LIMITS), daemon=True)
     thread.start()
     stage.receiver.wait_for(lambda: len(stage.receiver.refused) >= 10)
     found = scrape(port)

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,7 +18,9 @@ from tests.chaos.lines import Ledger
 from tests.chaos.mischief import Mischief
 from tests.chaos.writer import Writer, read_topic
 from tests.servers.function import ROOT
+from tests.support.bridge_program import bridge_process
 
+from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.config.settings import Settings
 from marquee.db.migrate import migrate
 from marquee.db.pool import Database
@@ -238,14 +239,10 @@ class ChaosSystem:
             kafka_group=GROUP,
             kafka_options=tuple((option, str(value)) for option, value in CONSUMER_OPTIONS.items()),
             delivery_url=self.mischief.url,
-            delivery_timeout_s=PATIENCE_S,
-            batch_lines=50,
-            batch_ms=50,
-            drain_s=1.0,
         )
-        main = str(ROOT / "jobs" / "bridge" / "main.py")
+        limits = BridgeLimits(max_records=50, max_wait_s=0.05, drain_s=1.0, delivery_timeout_s=PATIENCE_S)
         environment = settings.environment() | _library()
-        return Process(name, [sys.executable, main], self._directory / f"{name}.log", environment)
+        return bridge_process(name, self._directory / f"{name}.log", environment, limits)
 
 
 def _library() -> dict[str, str]:

@@ -25,9 +25,17 @@ def test_defaults_need_no_environment() -> None:
 
 def test_values_are_read_and_typed() -> None:
     settings = Settings.from_mapping(
-        {"MARQUEE_RATING_MAX": "10", "MARQUEE_TIME_ZONE": "America/New_York", "MARQUEE_BATCH_MS": " 50 "}
+        {
+            "MARQUEE_RATING_MAX": "10",
+            "MARQUEE_TIME_ZONE": "America/New_York",
+            "MARQUEE_HISTORY_DEADLINE_MS": " 50 ",
+        }
     )
-    assert (settings.rating_max, str(settings.time_zone), settings.batch_ms) == (10, "America/New_York", 50)
+    assert (settings.rating_max, str(settings.time_zone), settings.history_deadline_ms) == (
+        10,
+        "America/New_York",
+        50,
+    )
 
 
 def test_every_problem_is_reported_at_once() -> None:
@@ -37,10 +45,10 @@ def test_every_problem_is_reported_at_once() -> None:
             {
                 "MARQUEE_RATING_MAX": "7",
                 "MARQUEE_TIME_ZONE": "Mars/Olympus",
-                "MARQUEE_BATCH_LINES": "many",
-                "MARQUEE_BATCH_MS": "0",
+                "MARQUEE_METRICS_PORT": "many",
+                "MARQUEE_HISTORY_DEADLINE_MS": "0",
                 "MARQUEE_OBJECTS_URL": "ftp://bucket",
-                "MARQUEE_DELIVERY_TIMEOUT_S": "1e9",
+                "MARQUEE_RELEASE_REFRESH_S": "1e9",
                 "MARQUEE_KAFKA_TOPICS": "movielog7",
             }
         )
@@ -49,9 +57,9 @@ def test_every_problem_is_reported_at_once() -> None:
         "MARQUEE_TIME_ZONE is 'Mars/Olympus': it should be a zone of the IANA database, "
         "such as UTC or America/New_York",
         "MARQUEE_RATING_MAX is '7': it should be one of 5, 10",
-        "MARQUEE_BATCH_LINES is 'many': it should be a whole number from 1 to 20000",
-        "MARQUEE_BATCH_MS is '0': it should be a whole number from 1 to 60000",
-        "MARQUEE_DELIVERY_TIMEOUT_S is '1e9': it should be a number from 0.1 to 600",
+        "MARQUEE_RELEASE_REFRESH_S is '1e9': it should be a number from 0.05 to 86400",
+        "MARQUEE_HISTORY_DEADLINE_MS is '0': it should be a whole number from 1 to 10000",
+        "MARQUEE_METRICS_PORT is 'many': it should be a whole number from 0 to 65535",
         "MARQUEE_KAFKA_TOPICS is not a setting: did you mean MARQUEE_KAFKA_TOPIC?",
     ]
 
@@ -114,7 +122,7 @@ def test_environment_is_the_inverse_of_from_mapping() -> None:
         "MARQUEE_DATABASE_URL": "postgresql://app:secret@db/marquee",
         "MARQUEE_TIME_ZONE": "America/New_York",
         "MARQUEE_RATING_MAX": "10",
-        "MARQUEE_DELIVERY_TIMEOUT_S": "2.5",
+        "MARQUEE_RELEASE_REFRESH_S": "2.5",
     }
     settings = Settings.from_mapping(environment)
     assert settings.environment() == environment

@@ -13,6 +13,7 @@ from benchmarks.ingest_path import STREAM_LINES_PER_S
 from benchmarks.ingest_path import lines as stream
 from docs import generate
 
+from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.config.settings import Settings
 from marquee.costs.load import Job, System, Work
 from marquee.costs.prices import FILE, read_prices
@@ -84,8 +85,8 @@ def test_the_bridge_is_as_terraform_deploys_it() -> None:
 
 def test_batches_are_as_the_settings_make_them() -> None:
     settings = Settings()
-    assert SYSTEM.batch_s * 1_000 == settings.batch_ms
-    assert SYSTEM.batch_lines == settings.batch_lines
+    assert SYSTEM.batch_s == BridgeLimits().max_wait_s
+    assert SYSTEM.batch_lines == BridgeLimits().max_records
     assert SYSTEM.refresh_s == settings.release_refresh_s
 
 

@@ -18,11 +18,13 @@ ROOT = Path(__file__).parents[2]
 class Function:
     """One instance of ``ingest``."""
 
-    def __init__(self, log: Path, database_url: str, **more: str) -> None:
+    def __init__(self, log: Path, database_url: str, certs_url: str = "", **more: str) -> None:
         self.port = free_port()
-        source = str(ROOT / "functions/ingest/main.py")
+        main = "tests/functions/ingest_with_issuer.py" if certs_url else "functions/ingest/main.py"
+        source = str(ROOT / main)
         argv = [sys.executable, "-m", "functions_framework", "--source", source, "--target", "ingest"]
         env = {"MARQUEE_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT / "shared")}
+        env["TEST_CERTS_URL"] = certs_url
         env |= {f"MARQUEE_{name}": value for name, value in more.items()}
         where = ["--host", "127.0.0.1", "--port", str(self.port)]
         self.process = Process("ingest", argv + where, log, env)

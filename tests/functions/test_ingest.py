@@ -262,8 +262,8 @@ def test_push_needs_a_token_where_one_is_asked_for(server: EmbeddedPostgres, tmp
     issuer = Issuer(key)
     url = server.create_database("guarded").replace("app@", "app:pass-word@")
     migrate(url)
-    more = {"PUSH_AUDIENCE": AUDIENCE, "PUSH_SERVICE_ACCOUNT": ACCOUNT, "PUSH_CERTS_URL": issuer.url}
-    function = Function(tmp_path / "ingest.log", url, **more)
+    settings = {"PUSH_AUDIENCE": AUDIENCE, "PUSH_SERVICE_ACCOUNT": ACCOUNT}
+    function = Function(tmp_path / "ingest.log", url, issuer.url, **settings)
     function.start()
     headers, body = to_http(seal(batch(LINES)))
     good, bad = key.token(), key.token(aud="https://other.example.edu")

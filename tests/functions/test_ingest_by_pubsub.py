@@ -17,6 +17,7 @@ from tests.functions.ingest import Function
 from tests.servers.pubsub import PubSubServer
 from tests.support.waiting import wait_until
 
+from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.cli.run_bridge import forward
 from marquee.config.settings import Settings
 from marquee.db.migrate import migrate
@@ -73,11 +74,13 @@ def test_each_line_once_through_a_dead_database_and_dead_letters(
             kafka_group=topic,
             kafka_options=tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items()),
             delivery_url="pubsub://project/lines",
-            batch_bytes=15_000,
-            batches_in_flight=3,
         )
         stop = threading.Event()
-        bridge = threading.Thread(target=forward, args=(settings, stop), daemon=True)
+        bridge = threading.Thread(
+            target=forward,
+            args=(settings, stop, BridgeLimits(max_bytes=15_000, max_in_flight=3)),
+            daemon=True,
+        )
         bridge.start()
         wait_until(lambda: sum(name == dead for name, _ in server.published) >= 1)
         postgres.start()

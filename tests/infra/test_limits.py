@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats
-from marquee.bridge.partition_buffer import Limits, PartitionBuffer
+from marquee.bridge.partition_buffer import PartitionBuffer
 from marquee.config.settings import Settings
-from marquee.errors import SettingsError
 from marquee.events.envelopes import Envelope
 from marquee.local.infra_spec import read_functions, read_schedules
 
@@ -60,7 +60,7 @@ def test_pubsub_waits_longer_than_ingest_may_take() -> None:
 
 def test_a_delivery_gives_up_before_the_function_does() -> None:
     """Then a delivery over HTTP never leaves work behind that goes on unseen."""
-    assert Settings().delivery_timeout_s < FUNCTIONS["ingest"].timeout_s
+    assert BridgeLimits().delivery_timeout_s < FUNCTIONS["ingest"].timeout_s
 
 
 class Sizes:
@@ -82,16 +82,13 @@ class Sizes:
     "line", [b"x" * 120, b"\x00" * 1000, b'"\\' * 500, b"\xff\xfe" * 600, "ü".encode() * 300]
 )
 def test_a_batch_is_less_than_pubsub_takes(line: bytes) -> None:
-    """With the largest settings that are valid, whatever is in the lines: escapes and base64 make them longer."""
-    with pytest.raises(SettingsError):
-        Settings.from_mapping({"MARQUEE_BATCH_BYTES": str(PUBSUB_BYTES)})
-    largest = Settings.from_mapping({"MARQUEE_BATCH_BYTES": "9000000", "MARQUEE_BATCH_LINES": "20000"})
+    """A batch of 9 MB fits, whatever is in the records: escapes and base64 make them longer."""
+    limits = BridgeLimits(max_bytes=9_000_000, max_in_flight=100)
+    assert BridgeLimits().max_bytes <= limits.max_bytes < PUBSUB_BYTES
     sizes = Sizes()
-    lane = PartitionBuffer(
-        "log", "s" * 22, 0, Limits(largest.batch_lines, largest.batch_bytes, 1.0, 100), sizes, BridgeStats()
-    )
-    lane.extend(range(20_000), [1_770_000_000_000] * 20_000, [line] * 20_000, now=0.0)
-    lane.flush()
+    buffer = PartitionBuffer("log", "s" * 22, 0, limits, sizes, BridgeStats())
+    buffer.extend(range(20_000), [1_770_000_000_000] * 20_000, [line] * 20_000, now=0.0)
+    buffer.flush()
     assert sizes.bytes
     assert max(sizes.bytes) + BESIDE_THE_DATA < PUBSUB_BYTES
 
@@ -134,8 +131,8 @@ def test_the_manual_states_what_the_files_say() -> None:
     margin = number("pubsub.tf", r"functions\.ingest\.timeout_s \+ (\d+)")
     stated: list[Any] = [
         f"{functions['ingest'].timeout_s + margin} s",
-        f"{settings.delivery_timeout_s:g} s",
-        f"{settings.batch_bytes // 1_000_000} MB",
+        f"{BridgeLimits().delivery_timeout_s:g} s",
+        f"{BridgeLimits().max_bytes // 1_000_000} MB",
         f"{settings.history_deadline_ms} ms",
         f"{functions['recommend'].instances.max * functions['recommend'].workers * functions['recommend'].threads} for",
     ]

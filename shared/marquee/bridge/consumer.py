@@ -13,10 +13,11 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from marquee.bridge.bridge_limits import DEFAULT_LIMITS, BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats, PartitionState
 from marquee.bridge.delivery.delivery import Delivery
 from marquee.bridge.kafka_client import TopicIds, consumer, end_offsets, strictly_increasing
-from marquee.bridge.partition_buffer import Limits, PartitionBuffer
+from marquee.bridge.partition_buffer import PartitionBuffer
 from marquee.config.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,16 +44,16 @@ class Bridge:
     partition is held back; other partitions go on.
     """
 
-    def __init__(self, settings: Settings, delivery: Delivery, topics: TopicIds | None = None) -> None:
-        self._settings, self._delivery = settings, delivery
+    def __init__(
+        self,
+        settings: Settings,
+        delivery: Delivery,
+        topics: TopicIds | None = None,
+        limits: BridgeLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._settings, self._delivery, self._limits = settings, delivery, limits
         self._topics = topics or TopicIds(settings)
         self.tally = BridgeStats()
-        self._limits = Limits(
-            lines=settings.batch_lines,
-            bytes=settings.batch_bytes,
-            wait_s=settings.batch_ms / 1000,
-            window=settings.batches_in_flight,
-        )
         self._topic_id = ""
         self._lanes: dict[int, PartitionBuffer] = {}
         self._committed: dict[int, int] = {}
@@ -136,8 +137,8 @@ class Bridge:
         if any(lane.full and not lane.paused for lane in self._lanes.values()):
             time.sleep(SHORT_WAIT_S)
             return
-        wait_s = min(MAX_POLL_S, self._limits.wait_s)
-        messages = self._consumer.consume(self._settings.batch_lines, wait_s)
+        wait_s = min(MAX_POLL_S, self._limits.max_wait_s)
+        messages = self._consumer.consume(self._limits.max_records, wait_s)
         now = time.monotonic()
         by_partition: dict[int, list[Message]] = {}
         for message in messages:
@@ -209,7 +210,7 @@ class Bridge:
             if not lane.paused and now - lane.full_since > PAUSE_AFTER_S:
                 self._consumer.pause([self._partition(partition)])
                 lane.paused = True
-            elif lane.paused and not crowded and lane.under_way <= self._limits.window // 2:
+            elif lane.paused and not crowded and lane.under_way <= self._limits.max_in_flight // 2:
                 self._consumer.resume([self._partition(partition)])
                 lane.paused = False
 
@@ -262,7 +263,7 @@ class Bridge:
 
     def _hand_over(self, partitions: list[int]) -> None:
         """Finish what was read of these partitions, as far as time allows, and commit it."""
-        deadline = time.monotonic() + self._settings.drain_s
+        deadline = time.monotonic() + self._limits.drain_s
         lanes = [self._lanes[partition] for partition in partitions]
         for lane in lanes:
             lane.flush()

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import accumulate
 
+from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats
 from marquee.bridge.delivery.delivery import Delivery
 from marquee.errors import TransientError
@@ -28,18 +29,6 @@ MAX_BACKOFF_S = 5.0
 # A batch that the receiver calls invalid is not given up, since that would lose its lines: the
 # receiver may be a wrong version, or the address may be somebody else's.
 INVALID_BACKOFF_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a batch is full, and how many may be under way."""
-
-    lines: int
-    bytes: int
-    """Of one envelope's data. A single line that is longer still travels, in a batch of its own."""
-    wait_s: float
-    window: int
-    """Batches of one partition that may be under way at one time."""
 
 
 @dataclass(slots=True)
@@ -73,7 +62,7 @@ class PartitionBuffer:
         topic: str,
         topic_id: str,
         partition: int,
-        limits: Limits,
+        limits: BridgeLimits,
         delivery: Delivery,
         tally: BridgeStats,
     ) -> None:
@@ -114,7 +103,7 @@ class PartitionBuffer:
     @property
     def window_full(self) -> bool:
         """Whether as many batches are under way as may be."""
-        return len(self._sending) >= self._limits.window
+        return len(self._sending) >= self._limits.max_in_flight
 
     def extend(
         self,
@@ -127,8 +116,8 @@ class PartitionBuffer:
         taken, ends = make_records(offsets, timestamps_ms, values), [0, *accumulate(map(_size, values))]
         at = 0
         while at < len(taken):
-            fits = bisect_right(ends, ends[at] + self._limits.bytes - self._gathered_bytes) - 1
-            end = min(fits, at + self._limits.lines - len(self._gathered))
+            fits = bisect_right(ends, ends[at] + self._limits.max_bytes - self._gathered_bytes) - 1
+            end = min(fits, at + self._limits.max_records - len(self._gathered))
             if end <= at and self._gathered:
                 self.flush()
                 continue
@@ -138,11 +127,11 @@ class PartitionBuffer:
 
     def _gather(self, taken: list[Record], size: int, now: float) -> None:
         if not self._gathered:
-            self._due = now + self._limits.wait_s
+            self._due = now + self._limits.max_wait_s
         self._gathered += taken
         self._gathered_bytes += size
         self.next_offset = taken[-1].offset + 1
-        if len(self._gathered) >= self._limits.lines:
+        if len(self._gathered) >= self._limits.max_records:
             self.flush()
 
     def pump(self, now: float) -> None:
@@ -167,7 +156,7 @@ class PartitionBuffer:
         gathered, self._gathered = tuple(self._gathered), []
         self._tally.lines_read += len(gathered)
         self._gathered_bytes, self._due = 0, float("inf")
-        for part, envelope in _sealed(self._batch(gathered), self._limits.bytes):
+        for part, envelope in _sealed(self._batch(gathered), self._limits.max_bytes):
             future = self._delivery.submit(envelope)
             lines, oldest_ms, submitted = len(part), part[0].timestamp_ms, time.monotonic()
             self._sending.append(_Sending(envelope, lines, part[-1].offset + 1, oldest_ms, submitted, future))

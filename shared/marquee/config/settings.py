@@ -103,30 +103,11 @@ class Settings:
     caller_timeout_ms: int = setting(
         integer(50, 60_000), "When the service gives up on an answer: 600 ms, 800 in older years.", 600
     )
-    batch_lines: int = setting(integer(1, 20_000), "The most lines in one StreamBatch.", 20_000)
-    batch_ms: int = setting(integer(1, 60_000), "The longest a line waits for its batch to fill.", 250)
-    batch_bytes: int = setting(
-        integer(1_000, 9_000_000),
-        "The most bytes in one StreamBatch; Pub/Sub takes 10 MB. A longer line travels alone.",
-        4_000_000,
-    )
-    batches_in_flight: int = setting(
-        integer(1, 1_000), "StreamBatches of one partition that may be under way at one time.", 8
-    )
-    delivery_timeout_s: float = setting(
-        number(0.1, 600), "How long one delivery may take before it is tried again.", 30.0
-    )
-    delivery_concurrency: int = setting(
-        integer(1, 256), "Deliveries of one process that are under way at one time.", 4
-    )
     health_file: str = setting(
         text,
         "A file that the bridge touches every second while it works, for a health check; empty: none.",
         "",
         example="/tmp/healthy",
-    )
-    drain_s: float = setting(
-        number(0, 600), "How long the bridge finishes deliveries when it stops or gives up a partition.", 5.0
     )
 
     push_audience: str = setting(
@@ -140,11 +121,6 @@ class Settings:
         "The service account that the token has to be of; needed with the audience.",
         "",
         example="push@project.iam.gserviceaccount.com",
-    )
-    push_certs_url: str = setting(
-        url("https", "http"),
-        "Where the certificates of the tokens' issuer are.",
-        "https://www.googleapis.com/oauth2/v1/certs",
     )
 
     # Training.

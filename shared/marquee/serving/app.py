@@ -137,13 +137,11 @@ def _impressions(settings: Settings) -> ImpressionSender | None:
         return None
     from marquee.serving.impressions import ImpressionSender
 
-    timeout_s = min(settings.delivery_timeout_s, _IMPRESSION_TIMEOUT_S)
-
     def connect() -> Delivery:
 
         from marquee.bridge.delivery.delivery_factory import connect_delivery
 
-        return connect_delivery(settings.delivery_url, timeout_s=timeout_s, concurrency=1)
+        return connect_delivery(settings.delivery_url, timeout_s=_IMPRESSION_TIMEOUT_S, concurrency=1)
 
     sender = ImpressionSender(connect)
     _before_the_threads_end(lambda: sender.close(_FLUSH_S))
