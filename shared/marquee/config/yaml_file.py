@@ -1,4 +1,4 @@
-"""A YAML file of a known form, read into its struct."""
+"""YAML files with a schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def read_yaml(path: Path, kind: type[T]) -> T:
-    """What the file holds; raises :class:`SettingsError` that names file and field."""
+    """Read ``path`` as an instance of ``kind``; raise :class:`SettingsError` that names file and field."""
     try:
         return msgspec.convert(yaml.safe_load(path.read_text()), kind)
     except OSError as error:

@@ -7,19 +7,18 @@ that carries it as example data is downloaded by hash; only its data files are r
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
-import os
 import re
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
+from marquee.config.atomic_file import write_atomically
+from marquee.config.file_lock import file_lock
 from marquee.errors import BaseDataUnavailable, TrainingDataError
 
 FILES = ("ratings.csv", "users.csv", "movies.csv")
@@ -45,7 +44,7 @@ def fetch(
     if is_complete(target, sha256):
         return False
     target.mkdir(parents=True, exist_ok=True)
-    with _locked(target.parent / f".{target.name}.lock"):
+    with file_lock(target.parent / f".{target.name}.lock"):
         if is_complete(target, sha256):
             return False
         with tempfile.TemporaryDirectory(prefix="marquee-fetch-") as scratch:
@@ -53,7 +52,7 @@ def fetch(
             contents = tables_from_wheel(wheel)
         _check(contents, sha256)
         for name, content in contents.items():
-            _write_atomically(target / name, content)
+            write_atomically(target / name, content, durable=True)
     return True
 
 
@@ -162,22 +161,6 @@ def _check(contents: Mapping[str, bytes], sha256: Mapping[str, str]) -> None:
             raise TrainingDataError(
                 f"{name} came out with sha256 {_digest(content)}, but params.yaml expects {sha256[name]}"
             )
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _digest(content: bytes) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import msgspec
 import psutil
 
+from marquee.config.atomic_file import write_atomically
+from marquee.config.file_lock import FileLocked, file_lock
 from marquee.errors import MarqueeError
 
 LOG_BYTES = 5_000_000
@@ -83,11 +83,14 @@ class StateDir:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep this home for ourselves; raises :class:`AlreadyRunning`. The kernel lets go when we end."""
-        with self._lock() as lock:
+        self._create_folders()
+        with ExitStack() as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                lock.enter_context(file_lock(self._lock, timeout_s=0))
+            except FileLocked as error:
                 raise AlreadyRunning(self._refusal()) from error
+            except OSError as error:
+                raise self._unusable(error) from error
             self._end_leftovers()
             try:
                 yield
@@ -97,13 +100,12 @@ class StateDir:
     @property
     def in_use(self) -> bool:
         """Whether a runner holds this home."""
-        try:
-            with (self.directory / "lock").open("r") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return False
-        except FileNotFoundError:
+        if not self._lock.exists():
             return False
-        except BlockingIOError:
+        try:
+            with file_lock(self._lock, timeout_s=0, shared=True):
+                return False
+        except FileLocked:
             return True
 
     def read_state(self) -> SystemState | None:
@@ -115,9 +117,7 @@ class StateDir:
 
     def write_state(self, state: SystemState) -> None:
         """Say it anew; a reader sees the old or the new, never half."""
-        fresh = self.state_file.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2))
-        fresh.rename(self.state_file)
+        write_atomically(self.state_file, msgspec.json.format(msgspec.json.encode(state), indent=2))
 
     def rotate_logs(self) -> None:
         """Put aside the logs that have grown large; the oldest go."""
@@ -129,16 +129,22 @@ class StateDir:
                         older.rename(log.with_name(f"{log.name}.{number + 1}"))
                 log.rename(log.with_name(f"{log.name}.1"))
 
-    def _lock(self) -> TextIO:
+    @property
+    def _lock(self) -> Path:
+        return self.directory / "lock"
+
+    def _create_folders(self) -> None:
         try:
             for folder in (self.logs, self.data, self.runs, self.sockets):
                 folder.mkdir(parents=True, exist_ok=True)
-            return (self.directory / "lock").open("a")
         except OSError as error:
-            raise MarqueeError(
-                f"{self.directory} cannot be used: {error.strerror}. Is it another user's? "
-                "Remove it, or name another place with `--home DIR`."
-            ) from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> MarqueeError:
+        return MarqueeError(
+            f"{self.directory} cannot be used: {error.strerror}. Does it belong to another user? "
+            "Remove it, or choose another directory with `--home DIR`."
+        )
 
     def _refusal(self) -> str:
         state = self.read_state()

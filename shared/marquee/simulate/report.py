@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+
+from marquee.config.atomic_file import write_atomically
 
 
 class PartitionReport(msgspec.Struct):
@@ -72,9 +73,7 @@ class SimulationReport(msgspec.Struct):
 
     def write(self, path: Path) -> None:
         """Replace ``path`` as one step: a reader sees the report before or this one, never a part."""
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-        part.replace(path)
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
     @classmethod
     def read(cls, path: Path) -> SimulationReport:

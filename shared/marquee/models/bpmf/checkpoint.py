@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from marquee.config.atomic_file import atomic_path
 from marquee.models.bpmf.posterior import Posterior
 from marquee.models.bpmf.sampler import Sampler, Side
 
@@ -23,13 +23,8 @@ def save(path: Path, key: str, chain: Sampler, posterior: Posterior) -> None:
     arrays |= _side_arrays("users", chain.users) | _side_arrays("items", chain.items)
     if posterior.samples:
         arrays |= {f"posterior.{name}": array for name, array in posterior.state().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as out:
+    with atomic_path(path, durable=True) as temporary, temporary.open("wb") as out:
         np.savez(out, **arrays)  # type: ignore[arg-type]
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
 
 
 def load(path: Path, key: str, chain: Sampler, posterior: Posterior) -> bool:

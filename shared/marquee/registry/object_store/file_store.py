@@ -6,18 +6,19 @@ agree by one ``flock``, which the kernel lets go of when its holder is killed.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import mmap
 import os
 import shutil
-import tempfile
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, overload
 
+from marquee.config.atomic_file import atomic_path
+from marquee.config.file_lock import FileLocked, file_lock
 from marquee.errors import (
     ObjectNotFound,
     ObjectStoreError,
@@ -106,32 +107,14 @@ class FileStore:
     def _write(self, name: str, data: Content, expected: Version | None) -> Version:
         path = self._path(name)
         with _translated(name):
-            aside = self._aside(data)
-            try:
-                with self._locked():
-                    self._expect(path, name, expected)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    aside.replace(path)
-                    _sync(path.parent)
-            finally:
-                aside.unlink(missing_ok=True)
+            _sweep(self.root / _ASIDE)
+            staging = self.root / _ASIDE / uuid.uuid4().hex
+            # The lock is released after `atomic_path` has moved the file into its place.
+            with ExitStack() as lock, atomic_path(path, durable=True, staging=staging) as temporary:
+                _copy(data, temporary)
+                lock.enter_context(self._locked())
+                self._expect(path, name, expected)
         return _version(data)
-
-    def _aside(self, data: Content) -> Path:
-        directory = self.root / _ASIDE
-        directory.mkdir(parents=True, exist_ok=True)
-        _sweep(directory)
-        handle, name = tempfile.mkstemp(dir=directory)
-        with os.fdopen(handle, "wb") as out:
-            if isinstance(data, Path):
-                with data.open("rb") as source:
-                    shutil.copyfileobj(source, out, 1 << 20)
-            else:
-                out.write(data)
-            out.flush()
-            os.fchmod(out.fileno(), 0o644)
-            os.fsync(out.fileno())
-        return Path(name)
 
     def _expect(self, path: Path, name: str, expected: Version | None) -> None:
         if not path.is_file():
@@ -145,25 +128,19 @@ class FileStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with (self.root / _LOCK).open("ab") as lock:
-            deadline = time.monotonic() + self._lock_timeout_s
-            while not _try_lock(lock):
-                if time.monotonic() > deadline:
-                    raise ObjectStoreUnavailable(f"another process holds {lock.name} and does not let go")
-                time.sleep(0.002)
-            try:
+        lock = self.root / _LOCK
+        try:
+            with file_lock(lock, timeout_s=self._lock_timeout_s):
                 yield
-            finally:
-                # Let go by name: a fork of this process may hold a copy of the file descriptor.
-                fcntl.flock(lock, fcntl.LOCK_UN)
+        except FileLocked as error:
+            raise ObjectStoreUnavailable(f"another process holds {lock} and does not let go") from error
 
 
-def _try_lock(lock: BinaryIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _copy(data: Content, target: Path) -> None:
+    if isinstance(data, Path):
+        shutil.copyfile(data, target)
+    else:
+        target.write_bytes(data)
 
 
 @contextmanager
@@ -197,6 +174,7 @@ def _files(directory: Path) -> Iterator[Path]:
 
 def _sweep(directory: Path) -> None:
     """Remove what writers that were killed left behind, once nobody can be writing it any more."""
+    directory.mkdir(parents=True, exist_ok=True)
     for path in directory.iterdir():
         try:
             if time.time() - path.stat().st_mtime > _STALE_S:
