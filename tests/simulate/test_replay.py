@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.simulate.small_service import some_rows, taken, write_base
 
+from marquee.errors import TrainingDataError
 from marquee.events.kinds import AccountCreated, Rating, Watch
 from marquee.simulate.replay import (
     Replay,
-    ReplayDataError,
     ReplayedRating,
     ReplaySplit,
     read_replayed,
@@ -165,7 +165,7 @@ def test_requests_come_from_those_who_watch() -> None:
 
 
 def test_missing_data_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ReplayDataError, match="marquee data fetch"):
+    with pytest.raises(TrainingDataError, match="marquee data fetch"):
         split_base_data(tmp_path)
 
 
@@ -181,5 +181,5 @@ def test_missing_data_say_what_to_do(tmp_path: Path) -> None:
 def test_other_forms_are_refused(tmp_path: Path, text: str, said: str) -> None:
     write_base(tmp_path, some_rows())
     (tmp_path / "ratings.csv").write_text(text)
-    with pytest.raises(ReplayDataError, match=said):
+    with pytest.raises(TrainingDataError, match=said):
         split_base_data(tmp_path)

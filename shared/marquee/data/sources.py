@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from marquee.config.base_data import (
+    MOVIES_FILE,
+    RATING_COLUMNS,
+    RATINGS_FILE,
+    USERS_FILE,
+    earliest_fraction_end,
+)
+from marquee.config.csv_file import check_columns, read_optional_csv, unreadable
 from marquee.errors import TrainingDataError
 from marquee.db import user_history
 from marquee.db.pool import Database
@@ -56,14 +63,13 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source
     first ``fraction`` of the rows, which are in order of time. Raises :class:`TrainingDataError` when the
     file is absent or not of this form.
     """
-    path = directory / "ratings.csv"
+    path = directory / RATINGS_FILE
     try:
         frame = pd.read_csv(path, dtype={"user_id": str, "movie_id": str}, keep_default_na=False)
+        check_columns(path, frame.columns, RATING_COLUMNS)
         frame = frame.sort_values("time", kind="stable")
         if fraction < 1 and len(frame):
-            # Whole seconds: nobody can tell which rating of one second came first.
-            first_left_out = min(len(frame) - 1, round(len(frame) * fraction))
-            frame = frame[frame["time"] < frame["time"].iloc[first_left_out]]
+            frame = frame[frame["time"] < earliest_fraction_end(frame["time"].tolist(), fraction)]
         ratings = pd.DataFrame(
             {
                 "user_id": frame["user_id"],
@@ -72,27 +78,28 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source
                 "time": frame["time"].astype("int64") * _MICROSECONDS,
             }
         )
-    except FileNotFoundError as error:
-        raise TrainingDataError(f"there is no {path}: `marquee data fetch` puts it there") from error
-    except (KeyError, ValueError) as error:
-        raise TrainingDataError(
-            f"{path} should hold the columns user_id, movie_id, rating, time: {error}"
-        ) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        raise TrainingDataError(f"{path}: rating and time must be numbers: {error}") from error
     ratings = ratings[ratings["time"] < _epoch(until)].reset_index(drop=True)
-    users, movies = (_table(directory / name) for name in ("users.csv", "movies.csv"))
+    users, movies = (read_optional_csv(directory / name) for name in (USERS_FILE, MOVIES_FILE))
     files = [
         path,
-        *(directory / name for name in ("users.csv", "movies.csv") if (directory / name).is_file()),
+        *(directory / name for name in (USERS_FILE, MOVIES_FILE) if (directory / name).is_file()),
     ]
     hashes = tuple((f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files)
     facts = SideInformation(by_id(users, "user_id"), by_id(movies, "movie_id"))
-    return SourceData(ratings, empty_interactions(), frozenset(facts.movies) | set(ratings["movie_id"]), hashes, facts)
+    return SourceData(
+        ratings, empty_interactions(), frozenset(facts.movies) | set(ratings["movie_id"]), hashes, facts
+    )
 
 
 def read_database(database: Database, until: datetime) -> SourceData:
     """Every rating and watch session before ``until``, fetched in pieces."""
     return SourceData(
-        _collect(user_history.ratings_until(database, until)), _collect(user_history.watch_sessions_until(database, until))
+        _collect(user_history.ratings_until(database, until)),
+        _collect(user_history.watch_sessions_until(database, until)),
     )
 
 
@@ -110,14 +117,6 @@ def merge_sources(first: SourceData, second: SourceData) -> SourceData:
 def _concat(*frames: pd.DataFrame) -> pd.DataFrame:
     filled = [frame for frame in frames if not frame.empty]
     return pd.concat(filled, ignore_index=True) if filled else empty_interactions()
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file as text; none if it is not there."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _collect(rows: Iterator[tuple[str, str, int, datetime]]) -> pd.DataFrame:

@@ -7,7 +7,6 @@ that are known. Above the rate the answer is 429 with Retry-After.
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
+from marquee.config.csv_file import read_optional_csv
 from marquee.simulate.catalogue import SyntheticCatalogue, runtime
 from marquee.simulate.hashed_rng import seed_of
 
@@ -212,12 +212,8 @@ class MovieService:
 
 
 def read_table(path: Path, key: str) -> dict[str, Mapping[str, str]]:
-    """The rows of a CSV file by their ``key``; none if there is no such file."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row[key]: row for row in csv.DictReader(file)}
-    except FileNotFoundError:
-        return {}
+    """Read the CSV file ``path`` as rows by their ``key``; empty if there is no such file."""
+    return {row[key]: row for row in read_optional_csv(path)}
 
 
 def _says(beginning: str, draw: int) -> str | None:

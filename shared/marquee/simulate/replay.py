@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from marquee.errors import MarqueeError
+from marquee.config.base_data import MOVIES_FILE, RATING_COLUMNS, RATINGS_FILE, earliest_fraction_end
+from marquee.config.csv_file import read_csv
+from marquee.errors import TrainingDataError
 from marquee.simulate.catalogue import runtime
 from marquee.simulate.hashed_rng import generator_for, seed_of, uniform
 from marquee.simulate.watch_plan import WatchSession
-
-RATINGS_FILE, MOVIES_FILE = "ratings.csv", "movies.csv"
-
-
-class ReplayDataError(MarqueeError):
-    """The base data are missing, or not in the form that ``marquee data fetch`` writes."""
 
 
 class ReplayedRating(NamedTuple):
@@ -49,43 +44,31 @@ def split_base_data(
     """
     ratings = sorted(_rows(directory), key=lambda row: row.time)
     if not ratings:
-        raise ReplayDataError(
+        raise TrainingDataError(
             f"{directory / RATINGS_FILE} holds no rating: fetch it with `marquee data fetch`"
         )
-    cut = ratings[min(len(ratings) - 1, round((1 - fraction) * len(ratings)))].time
+    cut = earliest_fraction_end([row.time for row in ratings], 1 - fraction)
     later = tuple(row for row in ratings if row.time >= cut)
     left = tuple(row for row in later if (row.user_id, row.movie_id) not in replayed)
     known = frozenset(row.user_id for row in ratings if row.time < cut)
     return ReplaySplit(
         later=left or later,
         known_users=known | {user_id for user_id, _ in replayed},
-        movie_ids=frozenset(row["movie_id"] for row in _table(directory / MOVIES_FILE, "movie_id")),
+        movie_ids=frozenset(row["movie_id"] for row in read_csv(directory / MOVIES_FILE, ["movie_id"])),
     )
 
 
 def read_replayed(path: Path) -> frozenset[tuple[str, str]]:
     """User and movie of each row of a CSV file with those two columns."""
-    return frozenset((row["user_id"], row["movie_id"]) for row in _table(path, "user_id", "movie_id"))
+    return frozenset((row["user_id"], row["movie_id"]) for row in read_csv(path, ["user_id", "movie_id"]))
 
 
 def _rows(directory: Path) -> Iterator[ReplayedRating]:
-    for row in _table(directory / RATINGS_FILE, "user_id", "movie_id", "rating", "time"):
+    for row in read_csv(directory / RATINGS_FILE, RATING_COLUMNS):
         try:
             yield ReplayedRating(row["user_id"], row["movie_id"], int(float(row["rating"])), int(row["time"]))
         except (TypeError, ValueError) as error:
-            raise ReplayDataError(f"{directory / RATINGS_FILE}: {row} is not a rating") from error
-
-
-def _table(path: Path, *columns: str) -> Iterator[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = set(columns) - set(reader.fieldnames or ())
-            if missing:
-                raise ReplayDataError(f"{path} has no column {', '.join(sorted(missing))}")
-            yield from reader
-    except OSError as error:
-        raise ReplayDataError(f"{path} cannot be read ({error}): `marquee data fetch` writes it") from error
+            raise TrainingDataError(f"{directory / RATINGS_FILE}: {row} is not a rating") from error
 
 
 class Replay:
