@@ -18,7 +18,7 @@ from tests.servers.certificates import Authority
 from tests.servers.kafka_front import KafkaFront
 from tests.servers.receiver import Receiver
 
-from marquee.bridge.kafka_client import client_config
+from marquee.config.kafka_options import client_options
 from marquee.config.settings import Settings
 from marquee.local.embedded_kafka import EmbeddedKafka
 from marquee.local.process import Process, free_port
@@ -39,7 +39,7 @@ class Secured:
     def produce(self) -> None:
         """Make the topic and write the lines, by the very settings that the bridge has."""
         given = {f"MARQUEE_KAFKA_{name}": value for name, value in self.settings.items()}
-        config = client_config(Settings.from_mapping(given))
+        config = client_options(Settings.from_mapping(given))
         admin = AdminClient(config)
         admin.create_topics([NewTopic(self.stage.topic, 2, 1)])[self.stage.topic].result(20)
         producer = Producer(config)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from marquee.config.kafka_options import client_options
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 
@@ -17,23 +18,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def client_config(settings: Settings) -> dict[str, Any]:
-    """Librdkafka's settings for any client: where Kafka is, and who we are."""
-    config: dict[str, Any] = {
-        "bootstrap.servers": settings.kafka_bootstrap,
-        "client.id": "marquee",
-        "security.protocol": settings.kafka_security,
-        "logger": log,
-    }
-    if settings.kafka_security.startswith("SASL"):
-        config["sasl.mechanism"] = settings.kafka_sasl_mechanism
-        config["sasl.username"] = settings.kafka_username
-        config["sasl.password"] = settings.kafka_password
-    if settings.kafka_ca_file:
-        config["ssl.ca.location"] = settings.kafka_ca_file
-    return config
-
-
 def consumer(settings: Settings, **callbacks: Any) -> Consumer:
     """A consumer in the bridge's group that commits nothing by itself; raises ``SettingsError``.
 
@@ -42,7 +26,8 @@ def consumer(settings: Settings, **callbacks: Any) -> Consumer:
     """
     from confluent_kafka import Consumer, KafkaException
 
-    config = client_config(settings) | {
+    config = client_options(settings) | {
+        "logger": log,
         "group.id": settings.kafka_group,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -139,7 +124,7 @@ class TopicIds:
 
         if self._admin is None:
             try:
-                self._admin = AdminClient(client_config(self._settings) | {"logger": self._said})
+                self._admin = AdminClient(client_options(self._settings) | {"logger": self._said})
             except (KafkaException, ValueError) as error:
                 raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
         return self._admin

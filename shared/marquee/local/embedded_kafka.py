@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 
+from marquee.config.kafka_options import create_topic
 from marquee.local.process import Process, ProcessFailed, free_port, port_open
 
 # Settings of librdkafka for whoever consumes from this broker in a group: tansu lets a member in only
@@ -101,24 +101,8 @@ class EmbeddedKafka:
         self.stop()
 
     def create_topic(self, topic: str, partitions: int = 2, *, timeout_s: float = 10.0) -> None:
-        """Make a topic, unless it is there; returns when the broker knows it."""
-        from confluent_kafka import KafkaError, KafkaException
-        from confluent_kafka.admin import AdminClient
-        from confluent_kafka.cimpl import NewTopic
-
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        try:
-            admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=timeout_s)[topic].result(
-                timeout_s
-            )
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
-        deadline = time.monotonic() + timeout_s
-        while topic not in admin.list_topics(timeout=timeout_s).topics:
-            if time.monotonic() > deadline:
-                raise ProcessFailed(f"kafka does not know topic {topic} {timeout_s:g} s after it was made")
-            time.sleep(0.02)
+        """Create ``topic`` unless it exists; return when the broker lists it."""
+        create_topic({"bootstrap.servers": self.bootstrap}, topic, partitions, timeout_s=timeout_s)
 
     def __enter__(self) -> EmbeddedKafka:
         self.start()

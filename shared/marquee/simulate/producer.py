@@ -7,8 +7,9 @@ import time
 from collections import deque
 from typing import Any, BinaryIO, Protocol
 
+from marquee.config.kafka_options import client_options, create_topic
 from marquee.config.settings import Settings
-from marquee.errors import MarqueeError
+from marquee.errors import KafkaUnavailable, MarqueeError
 from marquee.simulate.delivery_counts import DeliveryCounts, PendingRecord
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,8 @@ class KafkaRecordProducer:
         from confluent_kafka import Producer
 
         self._bootstrap, self._topic, self._partitions = bootstrap, topic, partitions
-        self._options = _client_options(settings, bootstrap)
+        # Errors are reported by `error_cb`: librdkafka's own log on stderr would break the progress display.
+        self._options = client_options(settings) | {"bootstrap.servers": bootstrap, "log_level": 0}
         self._room = room
         limits = {"queue.buffering.max.messages": 2 * room, "error_cb": self._trouble}
         self._producer = Producer(self._options | _PRODUCER_OPTIONS | limits)
@@ -116,19 +118,17 @@ class KafkaRecordProducer:
 
     def make_topic(self) -> bool:
         """Make sure that the topic is there; False if no broker answers (yet)."""
-        from confluent_kafka import KafkaError, KafkaException
-        from confluent_kafka.admin import AdminClient
-        from confluent_kafka.cimpl import NewTopic
+        from confluent_kafka import KafkaException
 
-        admin = AdminClient(self._options | {"error_cb": lambda error: None})
+        options = self._options | {"error_cb": lambda error: None}
         try:
-            if self._topic not in admin.list_topics(timeout=2).topics:
-                wish = NewTopic(self._topic, self._partitions, 1)
-                admin.create_topics([wish], operation_timeout=5)[self._topic].result(6)
+            create_topic(options, self._topic, self._partitions, timeout_s=3.0)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                self._trouble(error.args[0])
-                return False
+            self._trouble(error.args[0])
+            return False
+        except KafkaUnavailable as error:
+            log.warning("%s", error)
+            return False
         self.waiting = ""
         return True
 
@@ -186,19 +186,3 @@ _PRODUCER_OPTIONS: dict[str, Any] = {
     "message.timeout.ms": 0,
     "reconnect.backoff.max.ms": 1000,
 }
-
-
-def _client_options(settings: Settings, bootstrap: str) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "bootstrap.servers": bootstrap,
-        "security.protocol": settings.kafka_security,
-        # Spoken of by error_cb: librdkafka's own words on stderr would break the progress display.
-        "log_level": 0,
-    }
-    if settings.kafka_security.startswith("SASL"):
-        options["sasl.mechanisms"] = settings.kafka_sasl_mechanism
-        options["sasl.username"] = settings.kafka_username
-        options["sasl.password"] = settings.kafka_password
-    if settings.kafka_ca_file:
-        options["ssl.ca.location"] = settings.kafka_ca_file
-    return options

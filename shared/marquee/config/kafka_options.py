@@ -1,0 +1,64 @@
+"""Connection options of Kafka clients, and the creation of a topic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from marquee.config.settings import Settings
+from marquee.errors import KafkaUnavailable
+
+_POLL_S = 0.02
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Return the options of librdkafka that connect any client: address, identity and security."""
+    options: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka_bootstrap,
+        "client.id": "marquee",
+        "security.protocol": settings.kafka_security,
+    }
+    if settings.kafka_security.startswith("SASL"):
+        options["sasl.mechanism"] = settings.kafka_sasl_mechanism
+        options["sasl.username"] = settings.kafka_username
+        options["sasl.password"] = settings.kafka_password
+    if settings.kafka_ca_file:
+        options["ssl.ca.location"] = settings.kafka_ca_file
+    return options
+
+
+def create_topic(options: Mapping[str, Any], topic: str, partitions: int, *, timeout_s: float) -> None:
+    """Create ``topic`` unless it exists; return when the broker lists it.
+
+    An existing topic keeps its number of partitions.
+
+    Args:
+        options: Options of the admin client, such as :func:`client_options`.
+        topic: Name of the topic.
+        partitions: Number of partitions of a new topic; one replica each.
+        timeout_s: Limit of each request, and of the wait for the broker to list the topic.
+
+    Raises
+    ------
+        KafkaException: The broker cannot be reached or refuses.
+        KafkaUnavailable: The broker does not list the topic in time.
+    """
+    from confluent_kafka import KafkaError, KafkaException
+    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.cimpl import NewTopic
+
+    admin = AdminClient(dict(options))
+    if topic in admin.list_topics(timeout=timeout_s).topics:
+        return
+    try:
+        created = admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=timeout_s)
+        created[topic].result(timeout_s + 1)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+    deadline = time.monotonic() + timeout_s
+    while topic not in admin.list_topics(timeout=timeout_s).topics:
+        if time.monotonic() > deadline:
+            raise KafkaUnavailable(f"Kafka does not list topic {topic} {timeout_s:g} s after its creation")
+        time.sleep(_POLL_S)
