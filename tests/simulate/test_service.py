@@ -124,7 +124,7 @@ def test_a_replay_is_whole_and_recommendations_come_first(
     data = write_base(tmp_path / "data", rows)
     subprocess.run(
         simulate(
-            *("--data", data, "--share", 0.5, "--kafka", kafka.bootstrap, "--topic", "replayed"),
+            *("--data", data, "--fraction", 0.5, "--kafka", kafka.bootstrap, "--topic", "replayed"),
             *("--lines-per-second", 1_500, "--url", recommender.url, "--requests-per-second", 30),
             *("--influence", 1, "--report", tmp_path / "report.json", "--caller-timeout-ms", 20_000),
         ),

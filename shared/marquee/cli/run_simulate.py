@@ -100,7 +100,13 @@ def _add_audience(group: argparse._ArgumentGroup) -> None:
         metavar="DIR",
         help="replay: base data [%(default)s]",
     )
-    add("--share", type=float, default=0.2, help="replay: the latest share of the ratings [0.2]")
+    add(
+        "--fraction",
+        type=float,
+        default=0.2,
+        metavar="FRACTION",
+        help="replay: the latest part of the ratings [0.2]",
+    )
     add("--replayed", type=Path, metavar="FILE", help="replay: leave out user_id,movie_id of this CSV file")
     add(
         "--extra-sessions",
@@ -224,7 +230,7 @@ def _audience(args: argparse.Namespace, rating_max: int) -> UserPopulation:
     if args.mode == "replay":
         return Replay(
             split_base_data(
-                args.data, args.share, read_replayed(args.replayed) if args.replayed else frozenset()
+                args.data, args.fraction, read_replayed(args.replayed) if args.replayed else frozenset()
             ),
             seed=args.seed,
             rating_max=rating_max,
@@ -289,7 +295,7 @@ def _plan(args: argparse.Namespace) -> SimulationPlan:
 def _check(args: argparse.Namespace) -> None:
     problems = [
         f"--{name.replace('_', '-')} {value:g} should be from 0 to 1"
-        for name in ("corrupt", "invalid_requests", "influence", "share")
+        for name in ("corrupt", "invalid_requests", "influence", "fraction")
         if not 0 <= (value := getattr(args, name)) <= 1
     ]
     problems += [

@@ -122,7 +122,7 @@ class LocalSystem:
     def start_simulator(self, report: Path, *words: str) -> None:
         """Replay MovieLens's later ratings, and ask for recommendations; the account goes to ``report``."""
         places: tuple[str, ...] = ("--url", self.url("recommend"), "--report", str(report))
-        data = ("--mode", "replay", "--data", self.settings.base_data, "--share", str(REPLAYED), "--stay")
+        data = ("--mode", "replay", "--data", self.settings.base_data, "--fraction", str(REPLAYED), "--stay")
         if self.shape.customers:
             places += ("--customers-port", str(urlsplit(self.settings.customers_url).port))
         process = self._command("simulator", "simulate", *places, *data, *words)
