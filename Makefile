@@ -11,12 +11,13 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-compile --require-hashes
 FOR ?=
+COST ?=
 ONLY ?=
 KILLS ?= 50
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check chaos fuzz bench models dashboards docs requirements wheel bundle infra-check clean
+.PHONY: help demo test lint format types imports check chaos fuzz bench models cost dashboards docs requirements wheel bundle infra-check clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +81,9 @@ dashboards: .venv/.dev ## write the dashboards' files anew from dashboards/*.py
 
 models: .venv/.local ## compare all models on MovieLens 100K: docs/models.md with its plots (minutes)
 	$(BIN)/marquee compare
+
+cost: .venv/.local ## print the monthly cost on Google Cloud (COST="--records-per-s 500")
+	$(BIN)/python -m infra.cost $(COST)
 
 docs: .venv/.dev ## write the generated pages anew
 	$(BIN)/python -m docs.generate

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 from dashboards.alert_rule import AlertRule
-from dashboards.operation_alerts import COST, ERROR_RATE, LAG, MONITOR_SILENT, SLOW_ANSWERS, STREAM_SILENT
+from dashboards.operation_alerts import ERROR_RATE, LAG, MONITOR_SILENT, SLOW_ANSWERS, STREAM_SILENT
 from dashboards.panels import SOURCE
 from dashboards.quality_alerts import CANARY_REGRESSED, DRIFT, LIVE_RMSE, MODEL_STALE, QUARANTINE_BURST
 
@@ -31,7 +31,7 @@ GROUPS = {
         QUARANTINE_BURST,
         MONITOR_SILENT,
     ),
-    ("marquee-every-five-minutes", "5m"): (LIVE_RMSE, MODEL_STALE, DRIFT, CANARY_REGRESSED, COST),
+    ("marquee-every-five-minutes", "5m"): (LIVE_RMSE, MODEL_STALE, DRIFT, CANARY_REGRESSED),
 }
 RULES = tuple(rule for rules in GROUPS.values() for rule in rules)
 _HEAD = """\

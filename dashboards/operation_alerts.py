@@ -1,12 +1,9 @@
-"""Alerts of the operation: the stream, the answers, the monitor and the cost."""
+"""Alerts of the operation: the stream, the answers and the monitor."""
 
 from __future__ import annotations
 
 from dashboards import data_quality, service_health, stream
 from dashboards.alert_rule import LABEL, PERCENT, AlertRule, number
-
-BUDGET_USD = 600
-"""What a month may cost by the estimate; docs/cost.md says what it costs at the design's load."""
 
 STREAM_SILENT = AlertRule(
     "stream-silent",
@@ -62,20 +59,6 @@ WHERE $__timeFilter(time) AND requests >= 20 HAVING count(*) > 0""",
     f"p99 of a typical minute is {number('%.0f')} ms; the caller gives up at 600.",
     "service-health",
     service_health.P99,
-)
-COST = AlertRule(
-    "cost",
-    "Cost",
-    """
-SELECT sum(usd_per_month) AS usd FROM cost_estimates
-WHERE time = (SELECT max(time) FROM cost_estimates WHERE $__timeFilter(time)) HAVING count(*) > 0""",
-    BUDGET_USD,
-    "1h",
-    "warning",
-    f"At the load of the last day a month costs {number('%.0f')} US dollars; the budget is {BUDGET_USD}.",
-    "service-health",
-    service_health.COST,
-    span_s=3 * 3_600,
 )
 MONITOR_SILENT = AlertRule(
     "monitor-silent",

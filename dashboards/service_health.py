@@ -1,11 +1,11 @@
-"""Service health: is it answering, in time, and at what price?"""
+"""Service health: requests answered in time."""
 
 from __future__ import annotations
 
 from dashboards.panels import GREEN, RED, YELLOW, Kind, Panel, above, below, info
 
 TITLE = "Service health"
-QUESTION = "Do customers get their recommendations in time, and at what price?"
+QUESTION = "Do users get their recommendations in time?"
 
 ANSWERED = Panel(
     1,
@@ -18,7 +18,7 @@ SELECT sum(answered)::float8 / nullif(sum(requests), 0) AS "answered in time"
 FROM availability WHERE $__timeFilter(time)""",
     "percentunit",
     above(0.99, 0.995),
-    width=6,
+    width=8,
     height=6,
     decimals=2,
     least=0.9,
@@ -37,7 +37,7 @@ SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY p99_ms) AS p99
 FROM availability WHERE $__timeFilter(time)""",
     "ms",
     below(300, 600),
-    width=6,
+    width=8,
     height=6,
     decimals=0,
     runbook="slow-answers",
@@ -55,27 +55,10 @@ WHERE time > (SELECT max(time) FROM availability WHERE $__timeFilter(time)) - IN
   AND $__timeFilter(time)""",
     "reqps",
     info(),
-    width=6,
+    width=8,
     height=6,
     decimals=2,
     nothing="No minute of requests was counted yet",
-)
-COST = Panel(
-    4,
-    "Cost",
-    "What a month at this load would cost on Google Cloud, by the newest estimate.",
-    "about what docs/cost.md has for this load.",
-    Kind.STAT,
-    """
-SELECT sum(usd_per_month) AS "a month" FROM cost_estimates
-WHERE time = (SELECT max(time) FROM cost_estimates WHERE HOURS_OF_IT)""",
-    "currencyUSD",
-    below(500, 800),
-    width=6,
-    height=6,
-    decimals=0,
-    runbook="cost",
-    nothing="No estimate in this time",
 )
 LATENCY = Panel(
     5,
@@ -122,6 +105,7 @@ SELECT $__timeGroupAlias(time,$__interval), tier AS metric, sum(impressions) * 1
 FROM impressions_per_minute WHERE WHOLE_POINTS GROUP BY 1, tier ORDER BY 1""",
     "reqps",
     info(),
+    width=24,
     stacked=True,
     least=0,
 )
@@ -155,20 +139,4 @@ FROM availability WHERE $__timeFilter(time) GROUP BY server ORDER BY requests DE
     units={"answered in time": "percentunit", "worst p99": "ms"},
     nothing="No minute of requests was counted yet",
 )
-COST_PARTS = Panel(
-    10,
-    "Cost by part",
-    "The newest estimate of a month, by what is paid for.",
-    "no part grows faster than the load does.",
-    Kind.BARS,
-    """
-SELECT part, usd_per_month AS "a month" FROM cost_estimates
-WHERE time = (SELECT max(time) FROM cost_estimates WHERE HOURS_OF_IT) ORDER BY usd_per_month DESC""",
-    "currencyUSD",
-    info(),
-    decimals=0,
-    nothing="No estimate in this time",
-    runbook="cost",
-)
-
-ROWS = ((ANSWERED, P99, REQUESTS, COST), (LATENCY, OUTCOMES), (TIERS, COST_PARTS), (FAILURES, SERVERS))
+ROWS = ((ANSWERED, P99, REQUESTS), (LATENCY, OUTCOMES), (TIERS,), (FAILURES, SERVERS))

@@ -7,13 +7,9 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from infra import cost
 from marquee.config.fields import field_meta
 from marquee.config.settings import PREFIX, Settings
-from marquee.costs import prices, report
-from marquee.costs.commands import DESIGN
-from marquee.costs.comparison import compare
-from marquee.costs.load import System, Work
-from marquee.costs.plot import draw
 from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, schema
 
 ROOT = Path(__file__).parents[1]
@@ -52,19 +48,8 @@ def configuration_page() -> str:
 
 def cost_page() -> str:
     """``docs/cost.md`` with its table for the design's load."""
-    table = prices.read_prices()
-    made = report.markdown(compare(DESIGN, table, Work(), System()), table)
+    made = cost.table(cost.read_model(), cost.DESIGN_LOAD)
     return between((ROOT / "docs/cost.md").read_text(), "cost", made)
-
-
-def cost_plot() -> str:
-    """``docs/cost.svg``."""
-    return draw(DESIGN, prices.read_prices(), Work(), System())
-
-
-def price_schema() -> str:
-    """``shared/marquee/costs/prices.schema.json``."""
-    return json.dumps(prices.schema(), indent=2) + "\n"
 
 
 if __name__ == "__main__":
@@ -72,5 +57,3 @@ if __name__ == "__main__":
     for name, kind in (("functions", FunctionSpecs), ("schedules", ScheduleSpecs)):
         (ROOT / f"infra/{name}.schema.json").write_text(json.dumps(schema(kind), indent=2) + "\n")
     (ROOT / "docs/cost.md").write_text(cost_page())
-    (ROOT / "docs/cost.svg").write_text(cost_plot())
-    prices.FILE.with_suffix(".schema.json").write_text(price_schema())

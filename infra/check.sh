@@ -53,7 +53,6 @@ say "Compose: the specification's schema"
 "$BIN/check-jsonschema" --builtin-schema vendor.compose-spec compose.yaml
 "$BIN/check-jsonschema" --schemafile infra/functions.schema.json infra/functions.yaml
 "$BIN/check-jsonschema" --schemafile infra/schedules.schema.json infra/schedules.yaml
-"$BIN/check-jsonschema" --schemafile shared/marquee/costs/prices.schema.json shared/marquee/costs/prices.json
 
 say "Workflows: schema, zizmor, actionlint"
 "$BIN/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml

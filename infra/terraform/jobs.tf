@@ -5,7 +5,7 @@ locals {
     image   = basename(schedule.job)
     timeout = schedule.timeout_s
     args    = try(schedule.arguments, [])
-    limits  = basename(schedule.job) == "retrain" ? { cpu = "4", memory = "8Gi" } : { cpu = "1", memory = "512Mi" }
+    limits  = { cpu = tostring(try(schedule.limits.cpu, 1)), memory = "${try(schedule.limits.memory_mb, 512)}Mi" }
   } if startswith(schedule.job, "jobs/") }
 
   # The secret versions that a part is given, by environment variable.

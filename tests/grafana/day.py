@@ -181,10 +181,4 @@ VALUES (%(now)s - INTERVAL '9 hours', 'drift.movie_psi', (%(versions)s::text[])[
 INSERT INTO monitor_runs (time, task, rows, seconds)
 SELECT moment, task, 12, 0.4 FROM {_MINUTES}, unnest(ARRAY['accuracy', 'availability', 'quality']) AS task
 WHERE ago %% 5 = 0""",
-    """
-INSERT INTO cost_estimates (time, part, usd_per_month, lines_per_second, requests_per_second, prices_date)
-SELECT date_trunc('hour', %(now)s - hours * INTERVAL '1 hour'), part, usd, 1540, 12, '2026-11-01'
-FROM generate_series(0, 23) AS hours,
-     (VALUES ('database', 118.0), ('ingest', 41.5), ('bridge', 24.9), ('Pub/Sub', 22.1), ('recommend', 9.3),
-             ('retrain', 3.2), ('objects', 0.4)) AS parts (part, usd)""",
 )

@@ -136,7 +136,6 @@ def test_every_task_does_on_an_empty_system(database: Database, store: ObjectSto
         "availability",
         "quality_checks",
         "impression_outcomes",
-        "cost_estimates",
     ]
     assert not summary.failed
 

@@ -19,7 +19,6 @@ VERBS = {
     "alerts": ("marquee.cli.run_alerts", "the states of the alert rules, now or watched"),
     "bridge": ("marquee.cli.run_bridge", "forward the log from Kafka to the functions"),
     "compare": ("benchmarks.models.command", "all models side by side, as docs/models.md shows them"),
-    "cost": ("marquee.costs.commands", "what the system costs a month at a given load"),
     "dashboards": ("marquee.cli.run_page", "the dashboards as a page of this machine, without Grafana"),
     "data": ("marquee.cli.data_import", "fetch the base data"),
     "local": ("marquee.cli.local_commands", "the whole system on this machine: up, status, logs, down"),

@@ -26,6 +26,18 @@ class Instances(Struct, frozen=True, forbid_unknown_fields=True):
     max: Annotated[int, Meta(ge=1)]
 
 
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """Processors and memory of one instance or run."""
+
+    cpu: Annotated[int, Meta(ge=1, le=8)]
+    memory_mb: Annotated[int, Meta(ge=128, le=32_768)]
+
+    @property
+    def memory_gib(self) -> float:
+        """Return the memory in GiB."""
+        return self.memory_mb / 1024
+
+
 class LocalFunction(Struct, frozen=True, forbid_unknown_fields=True):
     """How it differs on a laptop."""
 
@@ -51,6 +63,11 @@ class FunctionSpec(Struct, frozen=True, forbid_unknown_fields=True):
     local: LocalFunction
     ready: UrlPath | None = None
 
+    @property
+    def limits(self) -> Limits:
+        """Return the limits that Terraform derives: a processor for each worker."""
+        return Limits(self.workers, self.memory_mb)
+
 
 class LocalSchedule(Struct, frozen=True, forbid_unknown_fields=True):
     """On a laptop: the first run this long after the start, then one each so many seconds."""
@@ -72,6 +89,7 @@ class ScheduleSpec(Struct, frozen=True, forbid_unknown_fields=True):
     needs: tuple[Text, ...]
     local: LocalSchedule | None = None
     arguments: tuple[Text, ...] = ()
+    limits: Limits = Limits(1, 512)
 
     @property
     def function(self) -> str | None:

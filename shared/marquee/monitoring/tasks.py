@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from marquee.config.settings import Settings
-from marquee.costs.estimates import estimate
 from marquee.db.pool import Database
 from marquee.monitoring import attribution, availability, live_accuracy
 from marquee.monitoring.live_predictions import LivePredictions
@@ -32,5 +31,4 @@ def tasks(store: ObjectStore, settings: Settings) -> tuple[Task, ...]:
         Task("availability", seen_by_the_service),
         Task("quality_checks", quality.run),
         Task("impression_outcomes", lambda database, _, now: attribution.update_attribution(database, now)),
-        Task("cost_estimates", lambda database, _, now: estimate(database, now)),
     )

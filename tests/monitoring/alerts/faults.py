@@ -10,7 +10,7 @@ from marquee.db.pool import Database
 
 TABLES = (
     "deliveries_per_minute, availability, quarantine, live_accuracy, impression_outcomes, quality_checks, "
-    "cost_estimates, monitor_runs"
+    "monitor_runs"
 )
 OLD, NEW = "20260213T020000Z-aaaaaaaa", "20260214T020000Z-bbbbbbbb"
 Make = Callable[[Any, datetime, float], None]
@@ -129,15 +129,6 @@ def watched(cursor: Any, now: datetime, arm: str, version: str, shown: int, watc
     )
 
 
-def cost(cursor: Any, now: datetime, usd: float) -> None:
-    """Two parts of the newest hour; what an hour before was estimated is not added."""
-    for hours, part, fraction in ((0, "ingest", 0.25), (0, "network", 0.75), (1, "network", 5)):
-        cursor.execute(
-            "INSERT INTO cost_estimates VALUES (%s, %s, %s, 1, 1, '2026-01-01')",
-            (now - timedelta(minutes=10, hours=hours), part, usd * fraction),
-        )
-
-
 def ran(cursor: Any, time: datetime, task: str, error: str = "") -> None:
     cursor.execute("INSERT INTO monitor_runs VALUES (%s, %s, 1, .1, %s)", (time, task, error))
 
@@ -161,5 +152,4 @@ FAULTS: dict[str, tuple[Make, float, float, dict[str, str]]] = {
     "model-stale": (model_stale, 48, 48.1, {}),
     "drift": (drift, 0.25, 0.251, {"check": "movie_psi"}),
     "canary-regressed": (canary_regressed, 2.99, 3.01, {"arm": "canary", "measure": "RMSE"}),
-    "cost": (cost, 600, 600.01, {}),
 }

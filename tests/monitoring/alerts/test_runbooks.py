@@ -33,7 +33,7 @@ SQL = [
 COMMANDS = sorted(
     {
         line.strip()
-        for page in [*PAGES, ROOT / "docs/alerts.md", ROOT / "docs/cost.md"]
+        for page in [*PAGES, ROOT / "docs/alerts.md"]
         for kind, text in BLOCK.findall(page.read_text())
         if not kind
         for line in text.splitlines()
@@ -51,7 +51,6 @@ THRESHOLDS: dict[str, tuple[float, str]] = {
     "model-stale": (48, "two days"),
     "drift": (0.25, "above .25"),
     "canary-regressed": (3, "three standard errors"),
-    "cost": (600, "600 US dollars"),
 }
 SECTIONS = ["What it means", "Look", "What to do", "How it ends"]
 

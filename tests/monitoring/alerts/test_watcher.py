@@ -76,10 +76,10 @@ def test_rules_are_read_when_their_interval_has_passed(plain: Database) -> None:
     values = []
     for minute in range(7):
         with plain.transaction() as cursor:
-            cursor.execute("TRUNCATE cost_estimates")
-            faults.cost(cursor, NOW + timedelta(minutes=minute), 100 + minute)
+            cursor.execute("TRUNCATE quality_checks")
+            faults.model_stale(cursor, NOW + timedelta(minutes=minute), 100 + minute)
         found = watcher.evaluate(NOW + timedelta(minutes=minute))
-        values += [alert.value for alert in found if alert.title == "Cost"]
+        values += [alert.value for alert in found if alert.title == "Model stale"]
     assert values == [100, 100, 100, 100, 100, 105, 105]
 
 

@@ -1,0 +1,44 @@
+"""Number types for argparse: a value out of range is refused with the range in the message."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def bounded_int(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return an argparse type for an integer from ``low`` to ``high``, both included; None is no upper bound."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected an integer {_range(low, high)}")
+        return value
+
+    return parse
+
+
+def bounded_float(low: float, high: float | None = None, *, open_low: bool = False) -> Callable[[str], float]:
+    """Return an argparse type for a finite number from ``low`` to ``high``; ``open_low`` excludes ``low``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        below = value <= low if open_low else value < low
+        if not math.isfinite(value) or below or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a number {_range(low, high, open_low)}")
+        return value
+
+    return parse
+
+
+def _range(low: float, high: float | None, open_low: bool = False) -> str:
+    if high is None:
+        return f"above {low:g}" if open_low else f"of at least {low:g}"
+    return f"above {low:g} and at most {high:g}" if open_low else f"from {low:g} to {high:g}"

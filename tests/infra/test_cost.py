@@ -1,0 +1,295 @@
+"""Cost model: known answers, invariants of every bill, and agreement with the deployment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from apscheduler.triggers.cron import CronTrigger
+from benchmarks.ingest_path import STREAM_LINES_PER_S
+from benchmarks.ingest_path import lines as stream_records
+from docs import generate
+from hypothesis import given
+from hypothesis import strategies as st
+from infra.cost import DESIGN_LOAD, GIB, Charge, CostModel, Load, Price, PriceList, billed_instances
+
+from infra import cost
+from marquee.config.yaml_file import read_yaml
+from marquee.errors import SettingsError
+from marquee.events.batches import Impression, ImpressionMovie, StreamBatch, make_record
+from marquee.events.envelopes import seal
+from marquee.local.infra_spec import read_schedules
+
+ROOT = Path(__file__).parents[2]
+TERRAFORM = ROOT / "infra/terraform"
+MODEL = cost.read_model()
+NO_LOAD = Load(0, 0)
+records = st.floats(0, 1e6)
+requests = st.floats(0, 1e5)
+
+
+def model(**inputs: float) -> CostModel:
+    """Return the model with other inputs."""
+    return replace(MODEL, inputs={**MODEL.inputs, **inputs})
+
+
+def total(charges: list[Charge]) -> float:
+    return sum(charge.usd for charge in charges)
+
+
+def part(charges: list[Charge], name: str) -> float:
+    return total([charge for charge in charges if charge.part == name])
+
+
+def with_machine_price(usd_per_hour: float) -> CostModel:
+    machines = tuple(msgspec.structs.replace(m, usd_per_hour=usd_per_hour) for m in MODEL.price_list.machines)
+    return replace(MODEL, price_list=msgspec.structs.replace(MODEL.price_list, machines=machines))
+
+
+def test_serverless_known_load_matches_hand_computation() -> None:
+    """1,000 records and 10 requests a second, computed here from the prices alone."""
+    inputs = {"batch_bytes_per_record": 100, "bytes_per_impression": 2_000, "retention_days": 1}
+    waits = {"request_log_bytes": 1_000, "partitions": 1, "batch_s": 1.0, "impressions_wait_s": 1.0}
+    bill = replace(model(**inputs, **waits), schedules={}).serverless(Load(1_000, 10))
+    batches, impressions = 1_000 / 1_001, 10 / 11
+    recommend_s = (1 - 2.718281828459045 ** (-10 * 0.1)) * 2_628_000
+    ingest_s = (1 - 2.718281828459045 ** (-(batches + impressions) * 0.1)) * 2_628_000
+    vcpu_usd = (recommend_s + ingest_s - 180_000) * 24e-6
+    gib_usd = ((recommend_s + ingest_s) / 2 - 360_000) * 2.5e-6
+    requests = (10 + batches + impressions) * 2_628_000
+    functions = part(bill, "recommend") + part(bill, "ingest")
+    assert functions == pytest.approx(vcpu_usd + gib_usd + (requests - 2e6) * 0.4e-6)
+    published = (1_000 * 100 + 10 * 2_000) * 2_628_000 / GIB
+    retained = 120_000 * 86_400 / GIB
+    assert part(bill, "Pub/Sub") == pytest.approx((2 * published - 10) * 40 / 1024 + retained * 0.27)
+    assert part(bill, "bridge") == pytest.approx(2_628_000 * (11.244e-6 + 0.5 * 1.235e-6))
+    assert part(bill, "logs") == pytest.approx(max(0, requests * 1_000 / GIB - 50) * 0.5)
+
+
+def test_serverless_free_units_are_shared_by_all_parts() -> None:
+    """The free quantity is subtracted once; each part pays the same rate for the rest."""
+    charges = [c for c in MODEL.serverless(DESIGN_LOAD) if c.resource == "requests" and c.quantity]
+    used = sum(charge.quantity for charge in charges)
+    assert total(charges) == pytest.approx((used - 2e6) * 0.4e-6)
+    assert len({round(charge.usd / charge.quantity, 15) for charge in charges}) == 1
+
+
+@given(st.floats(0, 1e9))
+def test_price_within_free_units_is_zero(quantity: float) -> None:
+    """Units above the free quantity are charged, units within it are not."""
+    price = Price(usd=3.0, per=10.0, free=1_000.0, unit="u")
+    assert price.amount(quantity) == (0 if quantity <= 1_000 else pytest.approx((quantity - 1_000) * 0.3))
+
+
+def test_serverless_without_load_charges_only_fixed_parts() -> None:
+    """No function, message, egress or log; the gateway and its address remain of the network."""
+    bill = MODEL.serverless(NO_LOAD)
+    fixed = {"bridge", "jobs", "objects", "network", "images", "Timescale Cloud", "Grafana Cloud"}
+    assert {charge.part for charge in bill if charge.usd} <= fixed
+    variable = {
+        "requests",
+        "request_vcpu_s",
+        "pubsub_gib",
+        "egress_gib",
+        "nat_gib",
+        "logs_gib",
+        "object_reads",
+    }
+    used = {c.resource: c.quantity for c in replace(MODEL, schedules={}).serverless(NO_LOAD)}
+    assert {used[name] for name in variable} == {0}
+    assert part(bill, "network") == pytest.approx(730 * (0.0014 + 0.005))
+
+
+def test_serverless_without_bridge_or_load_costs_under_ten_dollars() -> None:
+    """Scaled to zero, Google Cloud costs less than ten dollars."""
+    bill = model(bridges=0).serverless(NO_LOAD)
+    assert total(bill) - part(bill, "Timescale Cloud") < 10
+
+
+@given(records, requests, st.floats(1, 10))
+def test_bill_with_more_load_never_decreases(records: float, requests: float, factor: float) -> None:
+    """Both deployments, whichever part of the load grows."""
+    for bill in (MODEL.serverless, MODEL.one_machine):
+        usd = total(bill(Load(records, requests)))
+        assert total(bill(Load(records * factor, requests))) >= usd - 1e-9
+        assert total(bill(Load(records, requests * factor))) >= usd - 1e-9
+
+
+@given(records, requests)
+def test_charges_of_any_load_are_not_negative(records: float, requests: float) -> None:
+    """Quantities and amounts."""
+    assert all(c.usd >= 0 and c.quantity >= 0 for c in MODEL.serverless(Load(records, requests)))
+
+
+@pytest.mark.parametrize("name", sorted(MODEL.inputs))
+def test_inputs_each_one_changes_a_bill(name: str) -> None:
+    """No assumption or measured number is unused."""
+    changed = model(**{name: MODEL.inputs[name] * 50})
+    loads = (DESIGN_LOAD, Load(1_000_000, 0), Load(0, 10_000))
+    assert any(
+        total(bill(changed, load)) != total(bill(MODEL, load))
+        or changed.smallest_machine(load) != MODEL.smallest_machine(load)
+        for load in loads
+        for bill in (CostModel.serverless, CostModel.one_machine)
+    )
+
+
+def instances(per_s: float, wall_s: float, cpu_s: float, busy_fraction: float) -> float:
+    return billed_instances([(per_s, wall_s, cpu_s)], MODEL.functions["recommend"], busy_fraction)
+
+
+def test_billed_instances_low_load_bills_busy_time() -> None:
+    """Rare requests are rounded up to 100 ms each; frequent ones keep one instance busy."""
+    assert instances(0.001, 0.03, 0, 0.6) == pytest.approx(0.0001, rel=1e-3)
+    assert instances(0.001, 0.1, 0, 0.6) == pytest.approx(0.0001, rel=1e-3)
+    assert instances(40, 0.05, 0.001, 0.6) == pytest.approx(1, rel=0.02)
+
+
+def test_billed_instances_high_load_bills_scarcer_resource() -> None:
+    """Processors or concurrency, whichever is used up first."""
+    assert instances(1_000, 0.01, 0.005, 0.5) == pytest.approx(10)
+    assert instances(1_000, 0.04, 0.001, 0.5) == pytest.approx(10)
+
+
+def test_traffic_design_load_needs_less_than_one_instance() -> None:
+    """Eight batches a second of two partitions and two of impressions."""
+    ingest, recommend = MODEL.traffic(DESIGN_LOAD)["ingest"], MODEL.traffic(DESIGN_LOAD)["recommend"]
+    assert ingest[0] == pytest.approx(2 * 790 / 198.5 + 12 / 7)
+    assert recommend[0] == 12
+    assert 0 < ingest[1] < 1
+    assert 0 < recommend[1] < 1
+
+
+def test_smallest_machine_holds_memory_and_processors() -> None:
+    """Memory decides at low load, processors at high load; several machines where the largest is too small."""
+    assert [MODEL.smallest_machine(NO_LOAD)[0].name, MODEL.smallest_machine(NO_LOAD)[1]] == [
+        "e2-standard-4",
+        1,
+    ]
+    assert replace(MODEL, schedules={}).smallest_machine(NO_LOAD)[0].name == "e2-standard-2"
+    busy = model(recommend_ms_per_answer=1)
+    # 3,000 answers of 1 ms use three processors, five at 60 %.
+    assert busy.smallest_machine(Load(0, 3_000))[0].name == "e2-standard-8"
+    assert busy.smallest_machine(Load(0, 60_000)) == (MODEL.price_list.machines[-1], 4)
+
+
+def test_break_even_separates_cheaper_deployments() -> None:
+    """Both cost the same at the break-even load; serverless is cheaper below it, the machine above it."""
+    even = MODEL.break_even(DESIGN_LOAD)
+    assert even is not None
+    for factor, sign in ((0.9, -1), (1.0, 0), (1.1, 1)):
+        load = even.scaled(factor)
+        difference = total(MODEL.serverless(load)) - total(MODEL.one_machine(load))
+        assert difference == pytest.approx(0, abs=1e-4) if sign == 0 else difference * sign > 0
+
+
+def test_break_even_extreme_machine_prices_returns_bounds() -> None:
+    """A free machine is cheaper at no load; an expensive one never is."""
+    assert with_machine_price(1e-9).break_even(DESIGN_LOAD) == NO_LOAD
+    assert with_machine_price(1e9).break_even(DESIGN_LOAD) is None
+
+
+@pytest.mark.parametrize("name", sorted(MODEL.schedules))
+def test_price_list_runs_match_schedule(name: str) -> None:
+    """The runs a day are those of `cron`; a run fits into its time limit."""
+    schedule, runs = read_schedules(ROOT)[name], MODEL.price_list.runs[name]
+    trigger, count = CronTrigger.from_crontab(schedule.cron, timezone=UTC), 0
+    now = begin = datetime(2026, 3, 2, tzinfo=UTC)
+    while (due := trigger.get_next_fire_time(None, now)) and due < begin + timedelta(days=1):
+        count, now = count + 1, due + timedelta(seconds=1)
+    assert runs["per_day"] == count
+    assert runs["seconds"] <= schedule.timeout_s
+
+
+def test_job_charges_of_scheduled_function_are_billed_by_request() -> None:
+    """A function that a schedule calls is not billed as a job."""
+    only_monitor = replace(MODEL, schedules={"monitor": MODEL.schedules["monitor"]})
+    resources = {charge.resource for charge in only_monitor.serverless(NO_LOAD) if charge.part == "jobs"}
+    assert resources == {"request_vcpu_s", "request_gib_s", "requests", "schedules"}
+
+
+def terraform_default(variable: str) -> str:
+    """Return the default of a Terraform variable."""
+    text = (TERRAFORM / "variables.tf").read_text()
+    found = re.search(rf'variable "{variable}".*?default\s*= "?([^"\n]+)', text, re.S)
+    assert found, variable
+    return found[1]
+
+
+def test_assumptions_match_terraform() -> None:
+    """Region, bridges and retention are those of the Terraform configuration."""
+    assert MODEL.price_list.region == terraform_default("region")
+    assert MODEL.inputs["bridges"] == int(terraform_default("bridges"))
+    retention = re.search(r'message_retention_duration = "(\d+)s"', (TERRAFORM / "pubsub.tf").read_text())
+    assert retention
+    assert MODEL.inputs["retention_days"] * 86_400 == int(retention[1])
+    assert {function.instances.min for function in MODEL.functions.values()} == {0}, (
+        "idle instances are not in the bill"
+    )
+
+
+def test_measured_sizes_match_real_records() -> None:
+    """Within a tenth: records as the benchmarks write them, impressions of twenty movies."""
+    texts = list(stream_records(5_000))
+    assert DESIGN_LOAD.records_per_s == STREAM_LINES_PER_S
+    rows = tuple(make_record(123_456_789 + n, 1_700_000_000_000, text) for n, text in enumerate(texts))
+    batch = StreamBatch("movielog", "4" * 22, 0, rows)
+    size = len(seal(batch).data) / len(texts)
+    assert size == pytest.approx(MODEL.inputs["batch_bytes_per_record"], rel=0.1)
+    assert sum(map(len, texts)) / len(texts) == pytest.approx(MODEL.inputs["kafka_bytes_per_record"], rel=0.2)
+    movie = ImpressionMovie("the+film+number+1234+1978", 1.2345678, 3.9876543, 0.9123456)
+    version = "20260214T000921-1a2b3c4d"
+    shown = Impression(
+        "i" * 36, datetime.now(UTC), "12345", "control", version, 7, "personalised", (movie,) * 20
+    )
+    assert len(msgspec.json.encode(shown)) == pytest.approx(MODEL.inputs["bytes_per_impression"], rel=0.1)
+
+
+def test_price_list_nat_cap_matches_published_maximum() -> None:
+    """Cloud NAT charges 0.0014 an hour and instance, at most 0.044: 32 instances within two percent."""
+    assert cost.NAT_MAX_INSTANCES * MODEL.price_list.prices["nat_vm_h"].usd == pytest.approx(0.044, rel=0.02)
+
+
+def test_price_list_date_is_not_in_future() -> None:
+    """A price list is dated when it was written."""
+    assert MODEL.price_list.date <= date.today()
+
+
+@pytest.mark.parametrize(
+    ("valid", "invalid", "named"),
+    [("usd: 24", "usd: -24", "usd"), ("region: us-east4", "", "region"), ("machines:", "m:", "`m`|machines")],
+)
+def test_price_list_invalid_value_names_field(valid: str, invalid: str, named: str, tmp_path: Path) -> None:
+    """The error names the field."""
+    path = tmp_path / "prices.yaml"
+    path.write_text((ROOT / "infra/prices.yaml").read_text().replace(valid, invalid, 1))
+    with pytest.raises(SettingsError, match=named):
+        read_yaml(path, PriceList)
+
+
+def test_cost_page_is_current() -> None:
+    """`make docs` has been run."""
+    assert (ROOT / "docs/cost.md").read_text() == generate.cost_page()
+
+
+def test_main_prints_parts_for_load(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every part, both totals and the load."""
+    cost.main(["--records-per-s", "500", "--requests-per-s", "4"])
+    shown = capsys.readouterr().out
+    assert all(
+        f"| {name} |" in shown for name in ("ingest", "recommend", "bridge", "machine", "all, without load")
+    )
+    assert "500 records/s and 4 requests/s" in shown
+
+
+@pytest.mark.parametrize("load", ["-1", "many", "nan", "inf"])
+def test_main_invalid_load_is_refused(load: str, capsys: pytest.CaptureFixture[Any]) -> None:
+    """The message states the valid range."""
+    with pytest.raises(SystemExit):
+        cost.main(["--records-per-s", load])
+    assert "expected a number from 0" in capsys.readouterr().err
