@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from infra.cost import DESIGN_LOAD, GIB, Charge, CostModel, Load, Price, PriceList, billed_instances
 
 from infra import cost
+from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.config.yaml_file import read_yaml
 from marquee.errors import SettingsError
 from marquee.events.batches import Impression, ImpressionMovie, StreamBatch, make_record
@@ -231,6 +232,12 @@ def test_assumptions_match_terraform() -> None:
     assert {function.instances.min for function in MODEL.functions.values()} == {0}, (
         "idle instances are not in the bill"
     )
+
+
+def test_assumptions_match_bridge_limits() -> None:
+    """Batches are sent when the bridge sends them."""
+    limits = (MODEL.inputs["batch_s"], MODEL.inputs["batch_records"])
+    assert limits == (BridgeLimits().max_wait_s, BridgeLimits().max_records)
 
 
 def test_measured_sizes_match_real_records() -> None:
