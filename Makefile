@@ -13,6 +13,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps --
 FOR ?=
 COST ?=
 ONLY ?=
+FULL ?=
 KILLS ?= 50
 SEED ?=
 
@@ -70,8 +71,8 @@ check: lint types imports test ## all that CI runs
 fuzz: .venv/.dev ## ten million mutated lines and a hundred thousand malformed envelopes (minutes)
 	$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED))
 
-bench: .venv/.dev ## measure; results to build/bench.json (ONLY=name for one)
-	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+bench: .venv/.dev ## measure speed, memory and accuracy (ONLY=name for one, FULL=1 for the long ones, too)
+	FULL=$(FULL) $(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 chaos: .venv/.dev ## kill everything between Kafka and the tables, KILLS=50 times, and count the lines (SEED=1)
 	$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
@@ -87,6 +88,8 @@ cost: .venv/.local ## print the monthly cost on Google Cloud (COST="--records-pe
 
 docs: .venv/.dev ## write the generated pages anew
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.code_map
+	$(BIN)/python -m benchmarks.page
 
 wheel: .venv/.dev ## build the library's wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel

@@ -1,1 +1,1 @@
-"""Speeds and qualities, each beside a stated reference measured in the same run: ``make bench``."""
+"""Benchmarks of speed, memory and accuracy, each with a reference measured in the same run: ``make bench``."""

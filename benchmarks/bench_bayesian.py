@@ -28,7 +28,9 @@ def accuracy() -> Iterator[BenchmarkResult]:
     found = _alone("accuracy", "1")
     biases = found["bias_only"]
     folds = f"bias-only, the same five folds: {biases:.4f}"
-    yield at_most("rmse_5fold_served", found["rmse"], "stars", 0.8690, reference=folds, of=biases)
+    yield at_most(
+        "rmse_5fold_served", found["rmse"], "stars", 0.8690, reference=folds, reference_value=biases
+    )
     for name, goal, seconds in (("880", 0.880, 1.0), ("871", 0.871, 2.6)):
         rmse = found[f"rmse_{name}"]
         reached = found[f"cpu_s_{name}"] if rmse <= goal else float("inf")
@@ -36,7 +38,9 @@ def accuracy() -> Iterator[BenchmarkResult]:
         yield at_most(f"cpu_s_to_{name}", reached, "CPU s", seconds, reference=reference)
     biases = found["bias_only_last20"]
     reference = f"bias-only, the same split: {biases:.4f}"
-    yield at_most("rmse_last20_served", found["last20"], "stars", 0.914, reference=reference, of=biases)
+    yield at_most(
+        "rmse_last20_served", found["last20"], "stars", 0.914, reference=reference, reference_value=biases
+    )
 
 
 @benchmark("sweep_20m_s", "sweep_20m_gb")
@@ -49,7 +53,9 @@ def twenty_million() -> Iterator[BenchmarkResult]:
     )
     yield at_most("sweep_20m_s", found["best_s"], "s", 2.4, reference=reference)
     reference = f"at most resident, data and features included; the ratings alone take {found['data_gb']:.2f}"
-    yield at_most("sweep_20m_gb", found["gb"], "GB", 2.5, reference=reference, of=found["data_gb"])
+    yield at_most(
+        "sweep_20m_gb", found["gb"], "GB", 2.5, reference=reference, reference_value=found["data_gb"]
+    )
 
 
 def _alone(what: str, threads: str) -> dict[str, float]:

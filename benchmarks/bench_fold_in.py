@@ -31,7 +31,7 @@ def fold_in_us() -> Iterator[BenchmarkResult]:
         left, right = np.eye(k + 1) * 3.0, np.ones(k + 1)
         solving = _best_us(lambda: np.linalg.solve(left, right))
     reference = f"numpy.linalg.solve of {k + 1} equations in float64 alone: {solving:.0f} us; {k} factors"
-    yield at_most("fold_in_us", ours, "us", 60, reference=reference, of=solving)
+    yield at_most("fold_in_us", ours, "us", 60, reference=reference, reference_value=solving)
 
 
 def _best_us(run: Callable[[], object]) -> float:

@@ -33,7 +33,7 @@ def ndcg10_served() -> Iterator[BenchmarkResult]:
     exact = _ndcg(split, *_full_rank(known, shape))
     value = _ndcg(split, history, lambda rows: (rows @ v) @ w.T)
     reference = f"EASE on the likes, full rank: {exact:.4f}; this head has rank {params.rank}"
-    yield at_least("ndcg10_served", value, "NDCG@10", 0.385, reference=reference, of=exact)
+    yield at_least("ndcg10_served", value, "NDCG@10", 0.385, reference=reference, reference_value=exact)
 
 
 def _full_rank(

@@ -1,4 +1,4 @@
-"""A closed loop of keep-alive connections in one thread: little enough work that the server is what is measured."""
+"""Closed-loop HTTP load over keep-alive connections, in one thread so that the client costs little."""
 
 from __future__ import annotations
 
@@ -11,73 +11,80 @@ from dataclasses import dataclass, field
 
 @dataclass
 class LoadResult:
-    """What came of it: ``ms`` of each answer, in the order they came; ``failed`` is any but 200."""
+    """Latencies in ``ms`` in the order of the answers; ``failed`` counts each status but 200.
+
+    ``processor_us`` is the server's processor time per request, where the caller measured it.
+    """
 
     seconds: float = 0.0
     ms: list[float] = field(default_factory=list)
     failed: int = 0
     processor_us: float = 0.0
-    """What a request took the server, where who asked for the load measured it."""
 
     @property
     def per_second(self) -> float:
+        """Answers per second."""
         return len(self.ms) / self.seconds
 
     def percentile(self, fraction: float) -> float:
+        """Return the latency in ms below which ``fraction`` of the answers came."""
         return sorted(self.ms)[min(len(self.ms) - 1, int(fraction * len(self.ms)))]
 
 
 @dataclass
-class _Caller:
-    connection: socket.socket
+class _Connection:
+    socket: socket.socket
     received: bytearray = field(default_factory=bytearray)
-    asked: float = 0.0
+    sent_at: float = 0.0
 
 
 def load(port: int, path: Callable[[int], str], *, connections: int, seconds: float) -> LoadResult:
-    """Ask ``path(number)`` over and over; each connection asks again when it was answered."""
+    """Request ``path(0)``, ``path(1)`` ... for some seconds; each connection sends its next request after an answer.
+
+    Raises ``ConnectionError`` if the server closes a connection.
+    """
     result, number = LoadResult(), 0
     with selectors.DefaultSelector() as selector:
-        callers = [_Caller(socket.create_connection(("127.0.0.1", port))) for _ in range(connections)]
+        opened = [_Connection(socket.create_connection(("127.0.0.1", port))) for _ in range(connections)]
         started = time.perf_counter()
-        for caller in callers:
-            caller.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            selector.register(caller.connection, selectors.EVENT_READ, caller)
-            number = _ask(caller, path, number)
+        for connection in opened:
+            connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+            number = _send_request(connection, path, number)
         while (now := time.perf_counter()) - started < seconds:
             for key, _ in selector.select(1.0):
-                caller = key.data
-                status = _answered(caller)
+                connection = key.data
+                status = _receive(connection)
                 if status is None:
                     continue
-                result.ms.append((time.perf_counter() - caller.asked) * 1000)
+                result.ms.append((time.perf_counter() - connection.sent_at) * 1000)
                 result.failed += status != 200
-                number = _ask(caller, path, number)
+                number = _send_request(connection, path, number)
         result.seconds = now - started
-        for caller in callers:
-            caller.connection.close()
+        for connection in opened:
+            connection.socket.close()
     return result
 
 
-def _ask(caller: _Caller, path: Callable[[int], str], number: int) -> int:
-    caller.asked = time.perf_counter()
-    caller.connection.sendall(b"GET %s HTTP/1.1\r\nHost: bench\r\n\r\n" % path(number).encode())
+def _send_request(connection: _Connection, path: Callable[[int], str], number: int) -> int:
+    """Send request ``number``; return the number of the next one."""
+    connection.sent_at = time.perf_counter()
+    connection.socket.sendall(b"GET %s HTTP/1.1\r\nHost: bench\r\n\r\n" % path(number).encode())
     return number + 1
 
 
-def _answered(caller: _Caller) -> int | None:
-    """The status, once all of the answer is there. A connection that is gone counts as status 0."""
-    piece = caller.connection.recv(65_536)
+def _receive(connection: _Connection) -> int | None:
+    """Read what has arrived; return the status once the answer is complete."""
+    piece = connection.socket.recv(65_536)
     if not piece:
-        caller.connection.close()
+        connection.socket.close()
         raise ConnectionError("the server closed a connection under load")
-    caller.received += piece
-    head, blank, body = bytes(caller.received).partition(b"\r\n\r\n")
+    connection.received += piece
+    head, blank, body = bytes(connection.received).partition(b"\r\n\r\n")
     if not blank:
         return None
-    lower = head.lower()
-    length = int(lower.partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
     if len(body) < length:
         return None
-    caller.received.clear()
+    connection.received.clear()
     return int(head.split(b" ", 2)[1])

@@ -1,64 +1,122 @@
-"""What a benchmark is, and where it says that it exists."""
+"""The registry of benchmarks, and the result that each of them yields."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
 
 
-class BenchmarkResult(msgspec.Struct, frozen=True):
-    """One line of ``build/bench.json``. ``ratio`` is value / reference; ``holds``: whether the goal is reached."""
+class BenchmarkResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One measured figure, its goal and its reference.
+
+    ``ratio`` is the value divided by the reference's own value. ``low`` and ``high`` are the quartiles of paired rounds
+    or the smallest and largest repetition, as ``reference`` states. ``goal`` is a comparison, such as ``<= 1.5``, and
+    ``holds`` is its outcome. ``measured`` is the date (ISO 8601) of a result that is older than the file it is in.
+    """
 
     name: str
     value: float
     unit: str
     reference: str
-    ratio: float | None
+    ratio: float | None = None
     goal: str
     holds: bool
+    low: float | None = None
+    high: float | None = None
+    measured: str = ""
+
+
+Measure = Callable[[], Iterable[BenchmarkResult]]
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A function that measures one or more results; ``names`` are those that it yields."""
+    """A function that yields one result for each of ``names``.
+
+    ``full`` marks a benchmark of more than three minutes, which runs in a full run only.
+    """
 
     names: tuple[str, ...]
-    measure: Callable[[], Iterable[BenchmarkResult]]
+    measure: Measure
+    full: bool = False
 
 
 BENCHMARKS: list[Benchmark] = []
 
 
-def benchmark(
-    *names: str,
-) -> Callable[[Callable[[], Iterable[BenchmarkResult]]], Callable[[], Iterable[BenchmarkResult]]]:
-    """Register a function that yields a :class:`BenchmarkResult` for each of ``names``."""
+def benchmark(*names: str, full: bool = False) -> Callable[[Measure], Measure]:
+    """Register a function that yields a :class:`BenchmarkResult` for each of ``names``.
 
-    def register(measure: Callable[[], Iterable[BenchmarkResult]]) -> Callable[[], Iterable[BenchmarkResult]]:
+    Raises ``ValueError`` for a name that is taken.
+    """
+
+    def register(measure: Measure) -> Measure:
         taken = {name for known in BENCHMARKS for name in known.names} & set(names)
         if taken:
-            raise ValueError(f"two benchmarks are named {', '.join(sorted(taken))}")
-        BENCHMARKS.append(Benchmark(names, measure))
+            raise ValueError(f"two benchmarks are named {', '.join(sorted(taken))}; give one another name")
+        BENCHMARKS.append(Benchmark(names, measure, full))
         return measure
 
     return register
 
 
+def is_full_run() -> bool:
+    """Return True under ``make bench FULL=1``: run long benchmarks and use the larger amounts of data."""
+    return bool(os.environ.get("FULL"))
+
+
 def at_most(
-    name: str, value: float, unit: str, goal: float, *, reference: str, of: float | None = None
+    name: str,
+    value: float,
+    unit: str,
+    goal: float,
+    *,
+    reference: str,
+    reference_value: float | None = None,
+    interval: tuple[float, float] | None = None,
 ) -> BenchmarkResult:
-    """A result that holds if ``value`` <= ``goal``; ``of``: the reference's own value, for the ratio."""
-    return BenchmarkResult(
-        name, value, unit, reference, value / of if of else None, f"<= {goal:g}", value <= goal
-    )
+    """Return a result that holds if ``value <= goal``."""
+    holds = value <= goal
+    return _result(name, value, unit, f"<= {goal:g}", holds, reference, reference_value, interval)
 
 
 def at_least(
-    name: str, value: float, unit: str, goal: float, *, reference: str, of: float | None = None
+    name: str,
+    value: float,
+    unit: str,
+    goal: float,
+    *,
+    reference: str,
+    reference_value: float | None = None,
+    interval: tuple[float, float] | None = None,
 ) -> BenchmarkResult:
-    """A result that holds if ``value`` >= ``goal``."""
+    """Return a result that holds if ``value >= goal``."""
+    holds = value >= goal
+    return _result(name, value, unit, f">= {goal:g}", holds, reference, reference_value, interval)
+
+
+def _result(
+    name: str,
+    value: float,
+    unit: str,
+    goal: str,
+    holds: bool,
+    reference: str,
+    reference_value: float | None,
+    interval: tuple[float, float] | None,
+) -> BenchmarkResult:
+    low, high = interval or (None, None)
     return BenchmarkResult(
-        name, value, unit, reference, value / of if of else None, f">= {goal:g}", value >= goal
+        name=name,
+        value=value,
+        unit=unit,
+        reference=reference,
+        ratio=value / reference_value if reference_value else None,
+        goal=goal,
+        holds=holds,
+        low=low,
+        high=high,
     )

@@ -1,4 +1,4 @@
-"""What the benchmarks of serving share: made models of any size, and functions as processes."""
+"""Random models of any size, and functions as processes, for the benchmarks of serving."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from marquee.registry.trained_model import Histories, TrainedModel
 
 ROOT = Path(__file__).parents[1]
 MOVIES = 27_000
+# Movies that each random user has seen.
 HISTORY = 10
-"""Movies that each made user has seen."""
 
 HELLO = """
 import functions_framework
@@ -36,8 +36,8 @@ def hello(request):
 """
 
 
-def made_model(users: int, factors: int, *, movies: int = MOVIES, seed: int = 1) -> TrainedModel:
-    """Random vectors: what an answer costs does not hang on what it says."""
+def random_model(users: int, factors: int, *, movies: int = MOVIES, seed: int = 1) -> TrainedModel:
+    """Return a model of random vectors: the cost of an answer does not depend on its contents."""
     rng = np.random.default_rng(seed)
 
     def normal(*shape: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def made_model(users: int, factors: int, *, movies: int = MOVIES, seed: int = 1)
 
 @cache
 def scratch() -> Path:
-    """A directory of this run. Kept open by the module until the process ends."""
+    """Return a directory that exists until the process ends."""
     return Path(_scratch.name)
 
 
@@ -75,17 +75,17 @@ _scratch = tempfile.TemporaryDirectory(prefix="marquee-bench-")
 
 @cache
 def store(users: int, factors: int) -> FileStore:
-    """A store with one released model of that size."""
-    made = FileStore(scratch() / f"objects-{users}-{factors}")
+    """Return a store with one released model of that size."""
+    objects = FileStore(scratch() / f"objects-{users}-{factors}")
     version = write_artifact(
-        made, made_model(users, factors), trained_through=datetime(2026, 1, 1, tzinfo=UTC)
+        objects, random_model(users, factors), trained_through=datetime(2026, 1, 1, tzinfo=UTC)
     )
-    promote(made, version, author="benchmark")
-    return made
+    promote(objects, version, author="benchmark")
+    return objects
 
 
 class Instance:
-    """One function under functions-framework with the settings of infra/functions.yaml, timed from its start."""
+    """One function under functions-framework with one worker of eight threads, timed from its start."""
 
     def __init__(self, target: str, source: Path, env: Mapping[str, str]) -> None:
         self.port = _free_port()
@@ -93,7 +93,7 @@ class Instance:
         argv += ["--target", target, "--host", "127.0.0.1", "--port", str(self.port)]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")}
         clean |= {"PYTHONPATH": str(ROOT / "shared"), "WORKERS": "1", "THREADS": "8", **env}
-        # As installed by pip, which compiles: whoever runs this may have told Python to keep no bytecode.
+        # pip compiles what it installs, so bytecode is allowed even where the environment forbids it.
         clean |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(scratch() / "bytecode")}
         self._started = time.perf_counter()
         self.process = subprocess.Popen(
@@ -101,7 +101,7 @@ class Instance:
         )
 
     def first_answer_ms(self, path: str) -> float:
-        """From the process's start until a request that was tried from then on was answered with 200."""
+        """Return the ms from the process's start until ``path``, requested repeatedly, is answered with 200."""
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", self.port)) as connection:
@@ -113,30 +113,32 @@ class Instance:
                 return (time.perf_counter() - self._started) * 1000
             except ConnectionRefusedError:
                 if self.process.poll() is not None:
-                    raise RuntimeError(f"the function ended with {self.process.returncode}") from None
+                    raise RuntimeError(
+                        f"the function exited with {self.process.returncode} before its first answer"
+                    ) from None
                 time.sleep(0.001)
 
     def processor_ms(self) -> float:
-        """Processor time of the process and its worker so far: less at the mercy of neighbours than the clock."""
+        """Return the processor time of the process and its worker: other load affects it less than wall time."""
         parent = psutil.Process(self.process.pid)
-        clocks = [
-            ((~p.pid) << 3) | 2 for p in (parent, *parent.children(recursive=True))
-        ]  # clock_getcpuclockid(3)
+        # clock_getcpuclockid(3)
+        clocks = [((~process.pid) << 3) | 2 for process in (parent, *parent.children(recursive=True))]
         return sum(map(time.clock_gettime, clocks)) * 1000
 
     def resident_mb(self) -> float:
-        """Private memory and its share of what is shared (PSS), of the process and its worker."""
+        """Return the proportional set size (PSS) of the process and its worker in MB of 10^6 bytes."""
         parent = psutil.Process(self.process.pid)
         return sum(p.memory_full_info().pss for p in (parent, *parent.children(recursive=True))) / 1e6
 
     def stop(self) -> None:
+        """Terminate the process and wait for its end."""
         self.process.terminate()
         self.process.wait()
 
 
 @contextmanager
-def hello() -> Iterator[Instance]:
-    """The emptiest function there is."""
+def run_hello_world() -> Iterator[Instance]:
+    """Run a function that answers a constant."""
     source = scratch() / "hello" / "main.py"
     source.parent.mkdir(exist_ok=True)
     source.write_text(HELLO)
@@ -145,8 +147,8 @@ def hello() -> Iterator[Instance]:
 
 
 @contextmanager
-def recommend(objects: FileStore, **settings: str) -> Iterator[Instance]:
-    """The function under test, with no database."""
+def run_recommend(objects: FileStore, **settings: str) -> Iterator[Instance]:
+    """Run `recommend` without a database."""
     env = {"MARQUEE_OBJECTS_URL": f"file://{objects.root}"}
     env |= {f"MARQUEE_{name.upper()}": value for name, value in settings.items()}
     with _running(Instance("recommend", ROOT / "functions/recommend/main.py", env)) as instance:
