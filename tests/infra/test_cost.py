@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from apscheduler.triggers.cron import CronTrigger
-from benchmarks.ingest_path import STREAM_LINES_PER_S
-from benchmarks.ingest_path import lines as stream_records
+from benchmarks.ingest_path import STREAM_RECORDS_PER_S, log_records
 from docs import generate
 from hypothesis import given
 from hypothesis import strategies as st
@@ -242,8 +241,8 @@ def test_assumptions_match_bridge_limits() -> None:
 
 def test_measured_sizes_match_real_records() -> None:
     """Within a tenth: records as the benchmarks write them, impressions of twenty movies."""
-    texts = list(stream_records(5_000))
-    assert DESIGN_LOAD.records_per_s == STREAM_LINES_PER_S
+    texts = list(log_records(5_000))
+    assert DESIGN_LOAD.records_per_s == STREAM_RECORDS_PER_S
     rows = tuple(make_record(123_456_789 + n, 1_700_000_000_000, text) for n, text in enumerate(texts))
     batch = StreamBatch("movielog", "4" * 22, 0, rows)
     size = len(seal(batch).data) / len(texts)
