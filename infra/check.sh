@@ -13,11 +13,12 @@ if ! cmp -s requirements/infra.txt "$VENV/requirements.txt"; then
   "$PYTHON" -m venv --clear "$VENV"
   # The list is complete, and most of what it installs is never imported.
   "$BIN/pip" install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes -r requirements/infra.txt
+  "$BIN/pip" check
   cp requirements/infra.txt "$VENV/requirements.txt"
 fi
 
 say "Dockerfiles: hadolint"
-"$BIN/hadolint" jobs/*/Dockerfile functions/Dockerfile
+"$BIN/hadolint" jobs/Dockerfile functions/Dockerfile
 
 say "Terraform: format, validation, tests"
 OFFLINE=../shared/terraform-offline/check.sh

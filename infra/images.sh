@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds each job's image of the commit that is checked out, and pushes it: images.sh REGISTRY [JOB...]
+# Builds and pushes the image of each job for the commit that is checked out: images.sh REGISTRY [JOB...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 REGISTRY=${1:?usage: images.sh REGISTRY [JOB...]}
 shift
-# The bridge, the migration, and whatever infra/schedules.yaml runs.
-[ $# -gt 0 ] || set -- bridge migrate $(sed -n 's#^ *job: jobs/##p' infra/schedules.yaml)
+# The bridge, the migration and the jobs of infra/schedules.yaml.
+[ $# -gt 0 ] || set -- bridge migrate $(sed -n 's#^ *job: jobs/##p' infra/schedules.yaml | sort -u)
 COMMIT=$(git rev-parse HEAD)
 for job in "$@"; do
-  docker build --file "jobs/$job/Dockerfile" --build-arg "COMMIT=$COMMIT" --tag "$REGISTRY/$job:$COMMIT" .
+  docker build --file jobs/Dockerfile --build-arg "JOB=$job" --build-arg "COMMIT=$COMMIT" --tag "$REGISTRY/$job:$COMMIT" .
   docker push "$REGISTRY/$job:$COMMIT"
 done

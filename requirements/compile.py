@@ -1,6 +1,7 @@
-"""Resolve ``requirements/*.txt`` anew from ``pyproject.toml``: hashes, and no index or host.
+"""Resolve the pinned lists ``requirements/*.txt``, with hashes and without the name of an index or host.
 
-``dev.txt`` is resolved first and constrains the others, so that what is tested is what is deployed.
+A list belongs to an extra of pyproject.toml or to a file ``requirements/<name>.in``. ``dev.txt`` is resolved first and
+constrains the lists that are deployed, so that the tested versions are the deployed ones.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ EXTRAS = (
     "monitor",
     "bridge",
     "migrate",
+    "retention",
     "retrain",
     "spark",
     "scheduler",
     "simulate",
 )
+# Environments of their own, which dev.txt does not constrain.
+TOOLS = ("infra", "audit")
 FLAGS = [
     "--quiet",
     "--generate-hashes",
@@ -35,22 +39,24 @@ FLAGS = [
     "--no-emit-find-links",
     "--no-emit-trusted-host",
 ]
-# The project itself, which pip-tools lists where one extra names another, has no hash and a local path.
-OURSELVES = re.compile(
+# pip-tools lists the project itself where one extra names another; it has a local path and no hash.
+PROJECT = re.compile(
     r"^(# WARNING: pip install|# Consider using|# The following packages|marquee @ ).*\n", re.M
 )
 
 
-def compile_extra(extra: str) -> None:
-    """Write ``requirements/<extra>.txt``."""
-    target = HERE / f"{extra}.txt"
-    constraint = [] if extra == "dev" else ["--constraint", str(HERE / "dev.txt")]
-    command = [sys.executable, "-m", "piptools", "compile", *FLAGS, "--extra", extra, *constraint]
-    subprocess.run([*command, "-o", str(target), "pyproject.toml"], cwd=HERE.parent, check=True)
-    target.write_text(OURSELVES.sub("", target.read_text()))
+def compile_list(name: str) -> None:
+    """Write ``requirements/<name>.txt``."""
+    source, target = HERE / f"{name}.in", HERE / f"{name}.txt"
+    command = [sys.executable, "-m", "piptools", "compile", *FLAGS, "--output-file", str(target)]
+    if name not in ("dev", *TOOLS):
+        command += ["--constraint", str(HERE / "dev.txt")]
+    command += [str(source)] if source.exists() else ["--extra", name, "pyproject.toml"]
+    subprocess.run(command, cwd=HERE.parent, check=True)
+    target.write_text(PROJECT.sub("", target.read_text()))
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or EXTRAS:
+    for name in sys.argv[1:] or (*EXTRAS, "build", *TOOLS):
         sys.stderr.write(f"resolving {name} (minutes) ...\n")
-        compile_extra(name)
+        compile_list(name)

@@ -1,4 +1,4 @@
-"""The database brought up to date, as a job of its own: the environment of ``marquee migrate``."""
+"""Migration job: apply the missing database migrations (``marquee db migrate``)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import logging
 import sys
 
 from marquee.cli.main import main
+
+MODULES = ("marquee.cli.db_migrate",)
+"""Modules that the command imports when it needs them; the image's build imports each."""
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -1,4 +1,4 @@
-"""What the database is tidied of by the clock, as a job of its own: the environment of ``marquee retention``."""
+"""Retention job: aggregate watch sessions and delete expired rows (``marquee db retention``)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import logging
 import sys
 
 from marquee.cli.main import main
+
+MODULES = ("marquee.cli.db_retention",)
+"""Modules that the command imports when it needs them; the image's build imports each."""
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

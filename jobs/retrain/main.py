@@ -1,7 +1,4 @@
-"""The scheduled retraining: settings from the environment, one run, its exit code.
-
-Arguments are those of ``marquee retrain``; 0 released, 3 refused, 1 failed.
-"""
+"""Retraining job: one run of the pipeline (``marquee model retrain``); exit code 0 released, 3 refused, 1 failed."""
 
 from __future__ import annotations
 
@@ -11,6 +8,9 @@ import sys
 
 from marquee.cli.main import main
 from marquee.config.settings import Settings
+
+MODULES = ("marquee.cli.model_retrain", "marquee.training.retrain")
+"""Modules that the command imports when it needs them; the image's build imports each."""
 
 if __name__ == "__main__":
     level = Settings.from_mapping(os.environ).log_level

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,13 +48,14 @@ def dockerfile(name: str) -> str:
     for argument, value in build.get("args", {}).items():
         assert f"ARG {argument}" in text
         text = text.replace(f"${{{argument}}}", value)
-    return text
+    return str(text)
 
 
 def argv(name: str) -> list[str]:
     """What a container runs."""
     entry = re.findall(r"^ENTRYPOINT (\[.*\])", dockerfile(name), re.M)[-1]
-    return [*SERVICES[name].get("entrypoint", yaml.safe_load(entry)), *SERVICES[name].get("command", [])]
+    program: list[str] = SERVICES[name].get("entrypoint", yaml.safe_load(entry))
+    return [*program, *SERVICES[name].get("command", [])]
 
 
 @our_service
@@ -108,8 +113,8 @@ def test_commands_are_understood() -> None:
         words = [str(word) for word in argv(name)]
         if words[0] == "marquee":
             verb, words = words[1], words[2:]
-        elif words[:2] == ["python", "main.py"]:
-            verb, words = OURS[name]["build"]["dockerfile"].split("/")[1], words[2:]
+        elif words[:2] == ["python", "main.py"] and name != "scheduler":
+            verb, words = OURS[name]["build"]["args"]["JOB"], words[2:]
         else:
             continue
         parser = argparse.ArgumentParser(exit_on_error=False)
@@ -119,8 +124,8 @@ def test_commands_are_understood() -> None:
 
 def test_programs_that_are_run_are_there() -> None:
     """The scheduler's module, and the script that prepares the emulators with its options."""
-    assert argv("scheduler")[:3] == ["python", "-m", "marquee.local.scheduler"]
-    importlib.import_module("marquee.local.scheduler")
+    assert argv("scheduler")[:2] == ["python", "main.py"]
+    assert OURS["scheduler"]["build"]["args"] == {"JOB": "scheduler"}
     script, *options = argv("prepare")[1:]
     text = (ROOT / script.removeprefix("/app/")).read_text()
     assert all(f'"{option.split("=")[0].removeprefix("--")}"' in text for option in options)
@@ -168,6 +173,19 @@ def test_starts_are_ordered_by_health(name: str) -> None:
         else:
             assert how["condition"] == "service_completed_successfully"
             assert target["restart"] == "no"
+
+
+def test_bridge_health_check_fails_when_file_is_stale(tmp_path: Path) -> None:
+    """The command of compose.yaml: healthy with a fresh file, unhealthy with an old one or with none."""
+    _, _, *words = SERVICES["bridge"]["healthcheck"]["test"]
+    named = environment("bridge")["MARQUEE_HEALTH_FILE"]
+    file = tmp_path / "healthy"
+    command = [sys.executable, *(word.replace(named, str(file)) for word in words)]
+    assert subprocess.run(command, capture_output=True).returncode != 0
+    file.touch()
+    assert subprocess.run(command).returncode == 0
+    os.utime(file, (time.time() - 60,) * 2)
+    assert subprocess.run(command).returncode != 0
 
 
 def test_there_is_no_ring() -> None:

@@ -80,7 +80,7 @@ def test_check_markdown_long_sentence_is_a_warning() -> None:
 
 def test_is_checked_generated_and_historical_files_are_left_out() -> None:
     assert is_checked("docs/stream.md")
-    assert is_checked("jobs/bridge/Dockerfile")
+    assert is_checked("jobs/Dockerfile")
     assert is_checked(".github/workflows/check.yml")
     assert not is_checked("CHANGELOG.md")
     assert not is_checked("requirements/dev.txt")

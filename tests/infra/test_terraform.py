@@ -100,4 +100,4 @@ def test_job_images_are_built_from_what_is_there() -> None:
         ["bash", "-c", f"echo {words}"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert set(listed.stdout.split()) == jobs | {"bridge", "migrate"}
-    assert all((ROOT / f"jobs/{job}/Dockerfile").is_file() for job in jobs)
+    assert all((ROOT / f"jobs/{job}/main.py").is_file() for job in jobs)
