@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmarks.page import PAGE, benchmarks_page, results_table
+from benchmarks.page import highlights_table, pages, results_table
 from benchmarks.registry import BENCHMARKS, BenchmarkResult, at_least, at_most, benchmark
 from benchmarks.results_file import (
     HISTORY,
@@ -23,9 +23,19 @@ def make_run(date: str, *results: BenchmarkResult) -> BenchmarkRun:
     return BenchmarkRun(date=date, machine="2 cores", results=list(results))
 
 
-def test_benchmarks_page_committed_page_is_current() -> None:
+@pytest.mark.parametrize("path", list(pages()), ids=lambda path: path.name)
+def test_pages_committed_tables_are_current(path: Path) -> None:
     """``make docs`` has been run since the newest results were committed."""
-    assert benchmarks_page() == PAGE.read_text()
+    assert pages()[path] == path.read_text()
+
+
+def test_highlights_table_names_value_and_command() -> None:
+    """A benchmark that was not measured has no row."""
+    cold = at_most("cold_start_ratio", 1.294, "ratio", 1.5, reference="hello-world")
+    table = highlights_table(make_run("2026-12-01", cold))
+    assert table.splitlines()[2:] == [
+        "| cold start of `recommend` / that of an empty function | 1.294 | `make bench ONLY=cold_start_ratio` |"
+    ]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / HISTORY).glob("*.json")), ids=lambda path: path.stem)
