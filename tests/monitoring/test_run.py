@@ -94,14 +94,14 @@ def test_two_at_once_are_one(database: Database, store: ObjectStore, database_ur
 KILLED = """
 import sys, time
 from marquee.registry.object_store.file_store import FileStore
-from marquee.monitoring.run import Task, run
+from marquee.monitoring.run import Task, run_monitor
 from marquee.db.pool import Database
 
 def stay(*_):
     print("inside", flush=True)
     time.sleep(100)
 
-run(Database(sys.argv[1], connections=2), FileStore(sys.argv[2]), [Task("stay", stay)])
+run_monitor(Database(sys.argv[1], connections=2), FileStore(sys.argv[2]), [Task("stay", stay)])
 """
 
 
