@@ -1,4 +1,4 @@
-"""What an alert rule is, and what its summary may show."""
+"""Alert rule: a query, a threshold, and the texts of the alert."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from dashboards.panels import Panel
 
 @dataclass(frozen=True)
 class AlertRule:
-    """One rule. ``name``: of its page in docs/runbooks; ``above``: where it fires; ``lasting``: for how long.
+    """Alert rule that fires while its query returns a value above ``threshold`` for the duration ``pending``.
 
-    ``span_s``: how far back ``$__timeFilter`` reaches. ``board`` and ``panel``: where one looks.
+    ``name`` is the stem of its runbook in docs/runbooks. ``unit`` follows the value in messages. ``board`` and
+    ``panel`` are what the alert links to. ``span_s`` is how far back ``$__timeFilter`` reaches, in seconds.
+    ``no_data`` and ``error`` are the state after an evaluation without rows and after a failed one.
     """
 
     name: str
     title: str
     sql: str
-    above: float
-    lasting: str
+    threshold: float
+    unit: str
+    pending: str
     severity: str
     summary: str
     board: str
@@ -26,12 +29,3 @@ class AlertRule:
     span_s: int = 600
     no_data: str = "OK"
     error: str = "KeepLast"
-
-
-def number(form: str) -> str:
-    """The value within a summary, as Go and C write it: ``%.1f``."""
-    return f'{{{{ printf "{form}" .Values.B.Value }}}}'
-
-
-LABEL = "{{ .Labels.%s }}"
-PERCENT = "{{ humanizePercentage .Values.B.Value }}"

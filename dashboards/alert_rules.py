@@ -1,13 +1,13 @@
-"""The alert rules, and ``dashboards/alerts.yaml`` that comes of them: ``make dashboards``.
+"""Alert rules in Grafana's provisioning format: ``dashboards/alerts.yaml``, which ``make dashboards`` writes.
 
-A rule asks one query for numbers, each with the labels of its text columns, and fires while one is above its
-threshold. No query gives a row without a number, since Grafana would take it for no data.
+The query of a rule returns rows of one number, and text columns that become labels. The rule fires for each row above
+its threshold. No query returns a row without a number, because Grafana treats that as no data.
 
-What no data and an error mean is decided by one rule each: the stream is silent when nothing is there, and when
-the database cannot be asked; the monitor is silent when nothing is there. Of the others no data is good (nobody
-asks, no canary), and an error changes nothing. So one fault gives one alert.
+Each fault fires one rule. So only "Stream silent" fires if the database cannot be queried, and it and "Monitor silent"
+fire if there are no rows. For the other rules no rows are good (no requests, no canary) and an error keeps the state.
 
-Annotations are Go templates without a dollar: Grafana's provisioning would take ``$labels`` for a variable.
+Summaries hold no templates: the notification adds labels, value and unit. A dollar sign is not allowed in them,
+because Grafana's provisioning expands environment variables.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ GROUPS = {
 RULES = tuple(rule for rules in GROUPS.values() for rule in rules)
 _HEAD = """\
 # Alert rules in Grafana's provisioning format; Compose and Terraform both read this file.
-# Written by `make dashboards` from alert_rules.py; a page in docs/runbooks for each.
+# Written by `make dashboards` from alert_rules.py. Each rule has a page in docs/runbooks.
 """
 
 
-def text(runbooks: str) -> str:
-    """The text of ``alerts.yaml``; ``runbooks``: where docs/runbooks is shown."""
+def format_rules(runbooks: str) -> str:
+    """Return the content of ``alerts.yaml``. ``runbooks`` is the URL of docs/runbooks."""
     groups = [
         {
             "orgId": 1,
@@ -64,9 +64,10 @@ def _rule(rule: AlertRule, runbooks: str) -> dict[str, Any]:
         "data": [_sql(rule), *_expressions(rule)],
         "noDataState": rule.no_data,
         "execErrState": rule.error,
-        "for": rule.lasting,
+        "for": rule.pending,
         "annotations": {
             "summary": rule.summary,
+            "unit": rule.unit,
             "runbook_url": f"{runbooks}/{rule.name}.md",
             "__dashboardUid__": f"{PREFIX}{rule.board}",
             "__panelId__": str(rule.panel.id),
@@ -92,7 +93,7 @@ def _sql(rule: AlertRule) -> dict[str, Any]:
 def _expressions(rule: AlertRule) -> list[dict[str, Any]]:
     source = {"datasource": {"type": "__expr__", "uid": "__expr__"}}
     reduce = {"refId": "B", "type": "reduce", "expression": "A", "reducer": "last", **source}
-    evaluator = {"type": "gt", "params": [rule.above]}
+    evaluator = {"type": "gt", "params": [rule.threshold]}
     threshold = {
         "refId": "C",
         "type": "threshold",

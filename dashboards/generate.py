@@ -91,5 +91,5 @@ if __name__ == "__main__":
     for name, content in files().items():
         (HERE / name).write_text(content)
         sys.stdout.write(f"dashboards/{name}\n")
-    (HERE / "alerts.yaml").write_text(alert_rules.text(RUNBOOKS))
+    (HERE / "alerts.yaml").write_text(alert_rules.format_rules(RUNBOOKS))
     sys.stdout.write("dashboards/alerts.yaml\n")

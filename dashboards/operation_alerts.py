@@ -1,9 +1,9 @@
-"""Alerts of the operation: the stream, the answers and the monitor."""
+"""Alert rules for operation: the stream, the responses and the monitor."""
 
 from __future__ import annotations
 
 from dashboards import data_quality, service_health, stream
-from dashboards.alert_rule import LABEL, PERCENT, AlertRule, number
+from dashboards.alert_rule import AlertRule
 
 STREAM_SILENT = AlertRule(
     "stream-silent",
@@ -12,9 +12,10 @@ STREAM_SILENT = AlertRule(
 SELECT extract(epoch FROM $__timeTo()::timestamptz - max(time))::float8 AS seconds
 FROM deliveries_per_minute WHERE time <= $__timeTo()::timestamptz HAVING max(time) IS NOT NULL""",
     300,
+    "s",
     "2m",
     "critical",
-    f"Nothing of the log was written for {number('%.0f')} seconds.",
+    "No record of the event log has been written to the database for several minutes.",
     "stream",
     stream.SILENCE,
     no_data="Alerting",
@@ -27,9 +28,10 @@ LAG = AlertRule(
 SELECT max(lag_ms_max)::float8 / 1000 AS seconds FROM deliveries_per_minute
 WHERE $__timeFilter(time) HAVING max(lag_ms_max) IS NOT NULL""",
     60,
+    "s",
     "5m",
     "warning",
-    f"Lines take up to {number('%.0f')} seconds from Kafka to the tables.",
+    "Records take too long from Kafka to the database.",
     "stream",
     stream.LAG,
     span_s=180,
@@ -38,12 +40,13 @@ ERROR_RATE = AlertRule(
     "error-rate",
     "Error rate",
     """
-SELECT (sum(requests) - sum(answered))::float8 / sum(requests) AS share FROM availability
+SELECT 100.0 * (sum(requests) - sum(answered)) / sum(requests) AS percent FROM availability
 WHERE $__timeFilter(time) HAVING sum(requests) >= 100""",
-    0.01,
+    1,
+    "%",
     "5m",
     "critical",
-    f"{PERCENT} of the requests for recommendations failed or came too late, as the streaming service saw them.",
+    "Requests for recommendations fail or are answered too late, as seen by the streaming service.",
     "service-health",
     service_health.ANSWERED,
 )
@@ -54,9 +57,10 @@ SLOW_ANSWERS = AlertRule(
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY p99_ms) AS ms FROM availability
 WHERE $__timeFilter(time) AND requests >= 20 HAVING count(*) > 0""",
     300,
+    "ms",
     "10m",
     "warning",
-    f"p99 of a typical minute is {number('%.0f')} ms; the caller gives up at 600.",
+    "The median p99 latency per minute is high. The streaming service times out at 600 ms.",
     "service-health",
     service_health.P99,
 )
@@ -68,9 +72,10 @@ SELECT task, extract(epoch FROM $__timeTo()::timestamptz
            - coalesce(max(time) FILTER (WHERE error = ''), min(time)))::float8 AS seconds
 FROM monitor_runs WHERE $__timeFilter(time) GROUP BY task""",
     3_600,
+    "s",
     "5m",
     "warning",
-    f"The monitor's task {LABEL % 'task'} has not ended well for {number('%.0f')} s: what rests on it is old.",
+    "A task of the monitor has not succeeded for a long time. The tables that it writes are out of date.",
     "data-quality",
     data_quality.MONITOR,
     span_s=86_400,

@@ -20,7 +20,7 @@ from marquee.db.pool import Database
 from marquee.grafana import panel_files
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.process import free_port
-from marquee.monitoring.alerts.alert import Alert
+from marquee.monitoring.alerts.evaluate import Alert
 from marquee.page.server import AT_ONCE, DashboardPage, application
 
 __all__ = ["plain_database"]

@@ -191,7 +191,7 @@ def test_plotly_comes_from_its_package(day_url: str) -> None:
     ("words", "says"),
     [
         (["--files", "nowhere"], "nowhere holds no dashboard"),
-        (["--files", str(ROOT / "dashboards"), "--port", "{taken}"], "It cannot listen on port"),
+        (["--files", str(ROOT / "dashboards"), "--port", "{taken}"], "Cannot listen on"),
     ],
 )
 def test_the_verb_says_what_is_wrong(

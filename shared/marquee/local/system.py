@@ -197,8 +197,7 @@ class LocalSystem:
         port = self._ports.choose("dashboards", DASHBOARDS_PORT)
         if not self.settings.dashboards_url:  # Else it is a Grafana.
             self.settings = replace(self.settings, dashboards_url=f"http://127.0.0.1:{port}")
-        states = str(self.home.runs / "alerts.json")
-        words = ("--port", str(port), "--range", DASHBOARDS_SPAN, "--tell", "--state", states)
+        words = ("--port", str(port), "--range", DASHBOARDS_SPAN, "--tell")
         process = self._command("dashboards", "dashboards", *words)
         health = f"http://127.0.0.1:{port}/healthz"
         self.supervisor.start(Part("dashboards", OneProcess(process, answers(health)), port, health))

@@ -13,7 +13,7 @@ import msgspec
 
 from marquee.grafana.panel_files import BoardFile, PanelFile
 from marquee.grafana.panel_query import Table
-from marquee.monitoring.alerts.alert import Alert
+from marquee.monitoring.alerts.evaluate import Alert
 
 
 def serialize_board(board: BoardFile) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from marquee.grafana import durations
 from marquee.grafana.macros import TimeRange
 from marquee.grafana.panel_files import BoardFile, PanelFile
 from marquee.grafana.panel_query import run_panel_query
-from marquee.monitoring.alerts.alert import Alert
+from marquee.monitoring.alerts.evaluate import Alert
 from marquee.page.security_headers import guard
 from marquee.page.serializers import serialize_alert, serialize_board, serialize_table
 

@@ -1,42 +1,34 @@
-"""Databases of each kind for the rules, and the rules of the repository."""
+"""The alert rules of the repository, and a database of each kind to evaluate them on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.grafana.day import fill
 from tests.support.database_fixtures import BOTH
 
 from marquee.db.migrate import migrate
 from marquee.db.pool import Database
-from marquee.monitoring.alerts.provisioning import read_rules
+from marquee.monitoring.alerts.rules_file import read_rules
 
 ROOT = Path(__file__).parents[3]
-RULES = ROOT / "dashboards/alerts.yaml"
-GROUPS = read_rules(RULES)
-BY_NAME = {rule.uid.removeprefix("marquee-"): rule for group in GROUPS for rule in group.rules}
+RULES_FILE = ROOT / "dashboards/alerts.yaml"
+GROUPS = read_rules(RULES_FILE)
+RULES = {rule.uid.removeprefix("marquee-"): rule for group in GROUPS for rule in group.rules}
 
 
 @pytest.fixture(scope="module", params=BOTH)
-def bare(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """Up to date; tests clear it before they write, since to make one for each would take long."""
-    with database_of(request, "alerts_bare") as database:
+def module_database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Yield one migrated database for the tests of a module, which clear it themselves: creating one is slow."""
+    with open_database(request, "alerts") as database:
         yield database
 
 
-@pytest.fixture
-def day(plain: Database) -> datetime:
-    """A plausible good day in ``plain``: when it ends."""
-    return fill(plain, datetime.now(UTC))
-
-
 @contextmanager
-def database_of(request: pytest.FixtureRequest, name: str) -> Iterator[Database]:
-    """A database that is up to date and empty, of the kind that the request's parameter names."""
+def open_database(request: pytest.FixtureRequest, name: str) -> Iterator[Database]:
+    """Yield a migrated, empty database of the kind that the request's parameter names."""
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
         url = server.create_database(name, request.getfixturevalue("migrated_template"))

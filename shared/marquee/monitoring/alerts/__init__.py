@@ -1,1 +1,1 @@
-"""Grafana's alert rules, evaluated and sent without Grafana: the same file, the same states, the same message."""
+"""Evaluation of Grafana's alert rules without Grafana, for the tests, the local page and ``marquee run alerts``."""

@@ -1,140 +1,98 @@
-"""Rules watched over time: evaluated when they are due, remembered across a restart, told to Slack if there is one."""
+"""Repeated evaluation of the alert rules, in a command or in the background of the local page."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from pathlib import Path
-
-import msgspec
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 from marquee.db.pool import Database
-from marquee.errors import SettingsError
 from marquee.grafana.durations import parse_duration
-from marquee.monitoring.alerts.alert import Alert, alerts, of_rule
-from marquee.monitoring.alerts.evaluate import evaluate_rule
-from marquee.monitoring.alerts.grouping import Notice, Sent, due
-from marquee.monitoring.alerts.provisioning import Group, Policy, Rule
-from marquee.monitoring.alerts.state_machine import AlertState, advance, lasting
+from marquee.monitoring.alerts.evaluate import NO_DATA, Alert, advance_alerts, evaluate_rule
+from marquee.monitoring.alerts.rules_file import Rule, RuleGroup
+from marquee.monitoring.alerts.webhook import AlertWebhook
 
-Tell = Callable[[Notice, Callable[[bool], None]], None]
-"""Sends a notice in the background, and says at the end whether it arrived."""
-_REPLAYED = 6
+_ORDER = ("firing", "pending", "normal")
+_REPLAYED_EVALUATIONS = 6
 
 
-class Kept(msgspec.Struct):
-    """What the file of a watcher holds, by the rule's uid."""
+class AlertWatcher:
+    """Evaluator of rules at their intervals. Posts once when a rule begins to fire and once when it resolves.
 
-    memories: dict[str, AlertState] = {}
-    sent: dict[str, Sent] = {}
-
-
-class Watcher:
-    """``tell``: how notices leave, if at all, as often as ``policy`` says. ``file``: where states survive a restart."""
+    States are not stored. The first evaluation of a rule replays its pending period, so that a rule which already
+    fires is posted at the start. The next evaluation repeats a post that was not delivered.
+    """
 
     def __init__(
-        self,
-        database: Database,
-        groups: Sequence[Group],
-        policy: Policy,
-        *,
-        tell: Tell | None = None,
-        file: Path | None = None,
+        self, database: Database, groups: Sequence[RuleGroup], webhook: AlertWebhook | None = None
     ) -> None:
         self._database = database
         self._groups = groups
-        self._policy = policy
-        self._tell = tell
-        self._file = file
-        self._lock = threading.Lock()
-        self._kept = _load(file)
-        self._under_way: set[str] = set()
+        self._webhook = webhook
+        self._alerts: dict[str, tuple[Alert, ...]] = {}
+        self._evaluated: dict[str, datetime] = {}
+        self._posted: dict[str, list[Alert]] = {}
 
     def evaluate(self, now: datetime) -> list[Alert]:
-        """Read the rules whose interval has passed, tell what is to be told; returns all alerts, what fires first."""
+        """Evaluate the rules that are due, post changes, and return all alerts, firing ones first."""
         for group in self._groups:
+            interval = parse_duration(group.interval) - timedelta(seconds=1)
             for rule in group.rules:
-                before = self._kept.memories.get(rule.uid, AlertState())
-                if _is_due(before, group, now):
-                    after = advance(rule, before, evaluate_rule(self._database, rule, now), now)
-                    with self._lock:
-                        self._kept.memories[rule.uid] = after
-        self._notify(now)
-        self._save()
-        return alerts(self._groups, self._kept.memories)
+                previous = self._alerts.get(rule.uid)
+                if previous is None:
+                    self._alerts[rule.uid] = replay_rule(self._database, rule, now)
+                elif now - self._evaluated[rule.uid] >= interval:
+                    evaluation = evaluate_rule(self._database, rule, now)
+                    self._alerts[rule.uid] = advance_alerts(rule, previous, evaluation, now)
+                else:
+                    continue
+                self._evaluated[rule.uid] = now
+        if self._webhook is not None:
+            self._post_changes(self._webhook)
+        alerts = [alert for each in self._alerts.values() for alert in each]
+        return sorted(alerts, key=lambda alert: _ORDER.index(alert.state))
 
-    def _notify(self, now: datetime) -> None:
-        if self._tell is None:
-            return
-        for rule in (rule for group in self._groups for rule in group.rules):
-            with self._lock:
-                sent, busy = self._kept.sent.get(rule.uid), rule.uid in self._under_way
-            found = list(of_rule(rule, self._kept.memories.get(rule.uid, AlertState())))
-            notice = None if busy else due(rule, found, sent, self._policy, now)
-            if notice is not None:
-                with self._lock:
-                    self._under_way.add(rule.uid)
-                self._tell(notice, self._arrival(rule, notice, now))
-
-    def _arrival(self, rule: Rule, notice: Notice, now: datetime) -> Callable[[bool], None]:
-        """What is done when the notice has arrived, or could not be brought: then the next evaluation tries again."""
-
-        def done(arrived: bool) -> None:
-            with self._lock:
-                self._under_way.discard(rule.uid)
-                if arrived and notice.firing:
-                    self._kept.sent[rule.uid] = Sent(now, notice.firing)
-                elif arrived:
-                    self._kept.sent.pop(rule.uid, None)
-            self._save()
-
-        return done
-
-    def _save(self) -> None:
-        if self._file is None:
-            return
-        with self._lock:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            new = self._file.with_name(f".{self._file.name}.new")
-            new.write_bytes(msgspec.json.encode(self._kept))
-            new.replace(self._file)
+    def _post_changes(self, webhook: AlertWebhook) -> None:
+        for uid, alerts in self._alerts.items():
+            firing = [alert for alert in alerts if alert.state == "firing"]
+            posted = self._posted.get(uid, [])
+            if bool(firing) != bool(posted):
+                if not webhook.post(firing or posted, resolved=not firing):
+                    return
+                self._posted[uid] = firing
 
 
-def current(database: Database, groups: Sequence[Group], now: datetime) -> list[Alert]:
-    """The alerts as they would stand had somebody watched: each rule is read as of some moments within its ``for``.
+@contextmanager
+def watch_in_background(watcher: AlertWatcher, every_s: float = 10) -> Iterator[Callable[[], list[Alert]]]:
+    """Evaluate in a thread every ``every_s`` seconds; yield a function that returns the newest alerts."""
+    stop, alerts = threading.Event(), list[Alert]()
 
-    ``since`` reaches back no further than that.
-    """
-    memories = {rule.uid: _replayed(database, rule, now) for group in groups for rule in group.rules}
-    return alerts(groups, memories)
+    def watch() -> None:
+        while not stop.is_set():
+            alerts[:] = watcher.evaluate(datetime.now(UTC))
+            stop.wait(every_s)
 
-
-def _replayed(database: Database, rule: Rule, now: datetime) -> AlertState:
-    """First as of now: where nothing is wrong, nothing more need be read."""
-    last = evaluate_rule(database, rule, now)
-    memory, span = advance(rule, AlertState(), last, now), lasting(rule)
-    if not memory.instances or not span:
-        return memory
-    memory = AlertState()
-    for step in range(_REPLAYED):
-        at = now - span * (1 - step / _REPLAYED)
-        memory = advance(rule, memory, evaluate_rule(database, rule, at), at)
-    return advance(rule, memory, last, now)
-
-
-def _is_due(memory: AlertState, group: Group, now: datetime) -> bool:
-    # A timer that fires a moment early must not make a rule wait for another round.
-    slack = timedelta(seconds=1)
-    return memory.evaluated is None or now - memory.evaluated >= parse_duration(group.interval) - slack
-
-
-def _load(file: Path | None) -> Kept:
-    if file is None or not file.exists():
-        return Kept()
+    thread = threading.Thread(target=watch, name="alerts", daemon=True)
+    thread.start()
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Kept)
-    except (OSError, msgspec.DecodeError) as error:
-        raise SettingsError(
-            f"{file} does not hold alerts' states: {error}. Remove it to begin anew"
-        ) from error
+        yield lambda: list(alerts)
+    finally:
+        stop.set()
+        thread.join(5)
+
+
+def replay_rule(database: Database, rule: Rule, now: datetime) -> tuple[Alert, ...]:
+    """Return the alerts of ``rule`` as of ``now`` without earlier states. ``since`` lies within the pending period.
+
+    A rule that is not normal is also evaluated as of several times within its pending period, unless its query failed.
+    """
+    last = evaluate_rule(database, rule, now)
+    alerts = advance_alerts(rule, (), last, now)
+    if alerts[0].state == "normal" or last.problem not in ("", NO_DATA):
+        return alerts
+    alerts = ()
+    for step in range(_REPLAYED_EVALUATIONS):
+        time = now - rule.pending_period * (1 - step / _REPLAYED_EVALUATIONS)
+        alerts = advance_alerts(rule, alerts, evaluate_rule(database, rule, time), time)
+    return advance_alerts(rule, alerts, last, now)

@@ -1,153 +1,87 @@
-"""Slack: the message, and its way to a webhook, which never holds up who sends it."""
+"""Delivery of alerts to a Slack-compatible incoming webhook."""
 
 from __future__ import annotations
 
-import json
 import logging
-import queue
-import ssl
-import threading
-from collections.abc import Callable, Iterator
-from datetime import datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from marquee.monitoring.alerts.alert import Alert
-from marquee.monitoring.alerts.grouping import Notice
+import msgspec
+
+from marquee.config.http_client import HttpClient
+from marquee.errors import RequestFailed
+from marquee.monitoring.alerts.evaluate import Alert
 
 log = logging.getLogger(__name__)
 
-COLOURS = {"critical": "#D63232", "warning": "#E8A33D", "resolved": "#2E8B57"}
-TRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S, TIMEOUT_S = 6, 1.0, 60.0, 10.0
-MOST_SHOWN = 10
-"""Alerts in one message; further ones are counted."""
+COLORS = {"critical": "#D63232", "warning": "#E8A33D"}
+RESOLVED_COLOR = "#2E8B57"
+TIMEOUT_S, MAX_PAUSE_S = 10.0, 60.0
 
 
-def message(notice: Notice, dashboards_url: str) -> dict[str, Any]:
-    """The body for an incoming webhook: one attachment, coloured by how bad it is. ``dashboards_url`` may be empty."""
-    title = heading(notice)
-    colour = COLOURS.get(notice.severity, "#439FE0") if notice.firing else COLOURS["resolved"]
-    text = "\n".join(_lines(notice, dashboards_url))
-    return {
-        "text": title,
-        "attachments": [
-            {"color": colour, "title": title, "fallback": title, "text": text, "mrkdwn_in": ["text"]}
-        ],
-    }
+class AlertWebhook:
+    """Client of an incoming webhook. The URL is a secret and is never logged."""
 
-
-def heading(notice: Notice) -> str:
-    """As the template in infra/grafana/provisioning/alerting has it."""
-    if notice.firing:
-        return f"[{notice.severity.upper()}] {notice.title}" + _times(len(notice.firing))
-    return f"[RESOLVED] {notice.title}" + _times(len(notice.resolved))
-
-
-def _times(count: int) -> str:
-    return f" ({count})" if count > 1 else ""
-
-
-def _lines(notice: Notice, dashboards_url: str) -> Iterator[str]:
-    for alert in notice.firing[:MOST_SHOWN]:
-        yield f"*Firing* since {_time(alert.since)}: {_escaped(alert.summary)}"
-    for alert in notice.resolved[:MOST_SHOWN]:
-        yield f"*Resolved*, fired since {_time(alert.since)}: {_escaped(alert.summary)}"
-    shown = [*notice.firing[:MOST_SHOWN], *notice.resolved[:MOST_SHOWN]]
-    if more := len(notice.firing) + len(notice.resolved) - len(shown):
-        yield f"and {more} more"
-    yield _links(shown[0], dashboards_url)
-
-
-def _links(alert: Alert, dashboards_url: str) -> str:
-    links = [f"<{alert.runbook}|Runbook>"]
-    if dashboards_url:
-        base = dashboards_url.rstrip("/")
-        # Grafana goes by the query, the local page by the fragment.
-        links.append(f"<{base}/d/{alert.dashboard}?viewPanel={alert.panel}#p{alert.panel}|Panel>")
-    return " | ".join(links)
-
-
-def _time(since: datetime | None) -> str:
-    return "unknown" if since is None else f"{since:%Y-%m-%d %H:%M} UTC"
-
-
-def _escaped(text: str) -> str:
-    """https://api.slack.com/reference/surfaces/formatting#escaping"""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-class SlackSender:
-    """Posts notices to an incoming webhook, one after the other, in a thread of its own.
-
-    429 and 5xx are tried again with growing pauses, or as long as Slack asks for; other answers are final. The
-    webhook's address is a secret and is never logged.
-    """
-
-    def __init__(self, webhook: str, dashboards_url: str, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
-        self._webhook = urlsplit(webhook)
+    def __init__(self, url: str, dashboards_url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = HttpClient(url, timeout_s=TIMEOUT_S)
         self._dashboards_url = dashboards_url
-        self._first_pause_s = first_pause_s
-        self._queue: queue.SimpleQueue[tuple[Notice, Callable[[bool], None]] | None] = queue.SimpleQueue()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="slack", daemon=True)
-        self._thread.start()
+        self._clock = clock
+        self._paused_until = 0.0
 
-    def tell(self, notice: Notice, done: Callable[[bool], None]) -> None:
-        """Queue a notice; returns at once. ``done`` is called in the sending thread: whether it arrived."""
-        self._queue.put((notice, done))
+    def post(self, alerts: Sequence[Alert], *, resolved: bool) -> bool:
+        """Post one message about the alerts of one rule.
 
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Finish what is queued, without waiting to try again, within ``timeout_s``."""
-        self._stopping.set()
-        self._queue.put(None)
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            notice, done = item
-            try:
-                body = json.dumps(message(notice, self._dashboards_url)).encode()
-                done(self._deliver(body, notice.title))
-            except Exception:  # Whatever it was: the next notice must not suffer for it.
-                log.exception("The notice of %s could not be sent", notice.title)
-
-    def _deliver(self, body: bytes, title: str) -> bool:
-        pause_s = self._first_pause_s
-        for attempt in range(1, TRIES + 1):
-            status, asked_s, said = self._post(body)
-            if 200 <= status < 300:
-                return True
-            if status not in (0, 429) and status < 500:
-                log.error("Slack refuses the notice of %s: %d %s", title, status, said)
-                return False
-            log.warning("Slack did not take the notice of %s (try %d): %d %s", title, attempt, status, said)
-            if attempt == TRIES or self._stopping.wait(min(asked_s or pause_s, LONGEST_PAUSE_S)):
-                break
-            pause_s *= 2
-        return False
-
-    def _post(self, body: bytes) -> tuple[int, float | None, str]:
-        """Status (0: no answer), the seconds to wait that it asks for, and what it says."""
-        parts = self._webhook
-        connection = self._connection()
+        Returns False if it should be tried again: no response, status 429 or 5xx, or still within the pause that a
+        ``Retry-After`` asked for. Any other status is final; a refusal is logged.
+        """
+        if self._clock() < self._paused_until:
+            return False
+        body = msgspec.json.encode(format_message(alerts, self._dashboards_url, resolved=resolved))
+        title = alerts[0].title
         try:
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("POST", target, body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            said = response.read(300).decode(errors="replace")
-            return response.status, _seconds(response.getheader("Retry-After")), said
-        except (OSError, HTTPException) as error:
-            return 0, None, type(error).__name__
-        finally:
-            connection.close()
+            response = self._client.request("POST", body=body, headers={"Content-Type": "application/json"})
+        except RequestFailed as error:
+            log.warning("The webhook did not answer for %s: %s", title, error)
+            return False
+        if response.status == 429 or response.status >= 500:
+            pause = response.headers.get("retry-after", "")
+            self._paused_until = self._clock() + min(float(pause) if pause.isdigit() else 0.0, MAX_PAUSE_S)
+            log.warning("The webhook answered %d for %s; it is tried again", response.status, title)
+            return False
+        if response.status >= 300:
+            log.error("The webhook refused %s: %d %r", title, response.status, response.body[:300])
+        return True
 
-    def _connection(self) -> HTTPConnection:
-        host, port = self._webhook.hostname or "", self._webhook.port
-        if self._webhook.scheme == "https":
-            return HTTPSConnection(host, port, timeout=TIMEOUT_S, context=ssl.create_default_context())
-        return HTTPConnection(host, port, timeout=TIMEOUT_S)
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
 
 
-def _seconds(header: str | None) -> float | None:
-    return float(header) if header and header.isdigit() else None
+def format_message(alerts: Sequence[Alert], dashboards_url: str, *, resolved: bool) -> dict[str, Any]:
+    """Return the JSON body for alerts of one rule. Without ``dashboards_url`` there is no link to the panel."""
+    first = alerts[0]
+    count = f" ({len(alerts)})" if len(alerts) > 1 else ""
+    title = f"[{'RESOLVED' if resolved else first.severity.upper()}] {first.title}{count}"
+    lines = [_format_alert(alert, resolved) for alert in alerts]
+    links = [f"<{first.runbook}|Runbook>"]
+    if dashboards_url:
+        board = f"{dashboards_url.rstrip('/')}/d/{first.dashboard}"
+        # Grafana reads the query, the local page the fragment.
+        links.append(f"<{board}?viewPanel={first.panel}#p{first.panel}|Panel>")
+    attachment = {
+        "color": RESOLVED_COLOR if resolved else COLORS[first.severity],
+        "title": title,
+        "fallback": title,
+        "text": "\n".join([*lines, " | ".join(links)]),
+        "mrkdwn_in": ["text"],
+    }
+    return {"text": title, "attachments": [attachment]}
+
+
+def _format_alert(alert: Alert, resolved: bool) -> str:
+    state = "*Resolved*, fired" if resolved else "*Firing*"
+    labels = "".join(f", {name} {value}" for name, value in alert.labels.items())
+    value = "" if alert.value is None else f" Value: {alert.value:.4g} {alert.unit}".rstrip()
+    text = f"{state} since {alert.since:%Y-%m-%d %H:%M} UTC{labels}: {alert.summary}{value}"
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
