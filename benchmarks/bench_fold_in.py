@@ -27,7 +27,7 @@ def fold_in_us() -> Iterator[BenchmarkResult]:
     items = rng.permutation(_ITEMS)[:_RATINGS].astype(np.uint32)
     ratings = rng.integers(1, 6, _RATINGS).astype(np.float32)
     with threadpool_limits(1, user_api="blas"):
-        ours = _best_us(lambda: folding.user(items, ratings))
+        ours = _best_us(lambda: folding.posterior_mean(items, ratings))
         left, right = np.eye(k + 1) * 3.0, np.ones(k + 1)
         solving = _best_us(lambda: np.linalg.solve(left, right))
     reference = f"numpy.linalg.solve of {k + 1} equations in float64 alone: {solving:.0f} us; {k} factors"

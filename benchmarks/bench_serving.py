@@ -83,7 +83,7 @@ class _UncachedEngines:
         objects = store(USERS, factors)
         copies = max(1, COPIES_MB * 1_000_000 // (MOVIES * factors * 4))
         self.recommenders = [_recommender(objects) for _ in range(copies)]
-        self.vectors = [_engine(r).side.rank_items for r in self.recommenders]
+        self.vectors = [_engine(r).item_factors.rank_items for r in self.recommenders]
         self.now = datetime.now(UTC)
 
     def measure(self) -> tuple[RatioQuartiles, float, float]:
@@ -125,12 +125,12 @@ def _recommender(objects: FileStore) -> Recommender:
 
     cache = ReleaseCache(objects, 1e6, load=load_copy)
     recommender = Recommender(cache, objects=DeadlineExecutor("object store", deadline_ms=1_000))
-    assert cache.serving(60) is not None
+    assert cache.get(60) is not None
     return recommender
 
 
 def _engine(recommender: Recommender) -> Engine:
-    serving = recommender.cache.serving()
+    serving = recommender.cache.get()
     assert serving is not None
     return serving.engines["control"]
 

@@ -27,7 +27,7 @@ from marquee.models import cohort_preferences, surprise_svd
 from marquee.models.trainer_port import no_progress
 from marquee.registry.manifest import ResidualInterval
 from marquee.registry.trained_model import TrainedModel
-from marquee.scoring.cohort_scores import demographic, mix_cohorts
+from marquee.scoring.cohort_scores import demographic_cohorts, score_cohorts
 from marquee.training.params import Params
 from marquee.training.train_model import train_model
 
@@ -113,12 +113,12 @@ def _by_cohort(model: TrainedModel, facts: SideInformation) -> Candidate:
     def scores_of(user: int) -> Floats:
         known = facts.users.get(model.user_ids[user], {})
         age = known.get("age", "")
-        names = demographic(
+        names = demographic_cohorts(
             int(age) if age.isdigit() else None, known.get("gender", ""), known.get("occupation", "")
         )
         mine = [rows[name] for name in names if name in rows]
         weights = np.ones(len(mine), np.float32)
-        return mix_cohorts(model.popularity, model.cohort_scores[mine], weights).astype(float)
+        return score_cohorts(model.popularity, model.cohort_scores[mine], weights).astype(float)
 
     return Candidate("cohort", score=lambda users: np.stack([scores_of(u) for u in users.tolist()]))
 

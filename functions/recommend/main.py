@@ -1,18 +1,18 @@
-"""The ``recommend`` function: an HTTP request in, a list of movies out. See marquee.serving.http_api."""
+"""The ``recommend`` function: an HTTP request in, a list of movies out. See :mod:`marquee.serving.http_api`."""
 
 # ruff: noqa: E402
 from __future__ import annotations
 
 import gc
 
-# A cold start makes many objects and throws none away: looking for garbage among them takes a fifth of it.
+# A cold start creates many objects and frees almost none; garbage collection would take a fifth of its time.
 gc.disable()  # Until the first answer.
 
 import logging
 import os
 import threading
 
-# One request, one thread: a product of this size is over before another core has heard of it.
+# One thread a request: products of this size finish before another core could help.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import flask
@@ -26,46 +26,51 @@ from marquee.serving.http_api import Reply
 from marquee.serving.instrumentation import InstrumentedApp
 
 
-def _assemble() -> InstrumentedApp:
+def _create_from_environment() -> InstrumentedApp:
     settings = Settings.from_mapping(os.environ)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     return create_service(settings)
 
 
-_service = LazyService(_assemble)
+_service = LazyService(_create_from_environment)
 
 
 def _reply(method: str, path: str, environ: Environ) -> Reply:
-    if path == "/healthz":  # The process lives, whatever its settings are.
+    if path == "/healthz":  # Independent of the settings, which may be wrong.
         return Reply(200, b"ok\n")
     reply = _service().reply(method, path, environ)
     if not gc.isenabled():
-        gc.freeze()  # What is there now stays, and need never be looked at again.
-        gc.set_threshold(20_000, 20, 20)  # An answer leaves no cycles behind, so looking often finds nothing.
+        gc.freeze()  # Long-lived objects need not be scanned again.
+        gc.set_threshold(20_000, 20, 20)  # An answer creates no cycles, so frequent collections find nothing.
         gc.enable()
     return reply
 
 
 @functions_framework.http
 def recommend(request: flask.Request) -> flask.Response:
+    """Answer one request."""
+    return _respond(request)
+
+
+def _respond(request: flask.Request) -> flask.Response:
     reply = _reply(request.method, request.path, request.environ)
     return flask.Response(reply.body, reply.status, reply.headers, content_type=reply.content_type)
 
 
-@functions_framework.errorhandler(404)
-def unrouted(error: Exception) -> flask.Response:
-    """The framework routes no path with a line break in it; the caller is owed its sentence all the same."""
-    return recommend(flask.request)
+@functions_framework.errorhandler(404)  # type: ignore[untyped-decorator]
+def handle_unrouted(_: Exception) -> flask.Response:
+    """Answer a path that the framework cannot route, such as one with a line break."""
+    return _respond(flask.request)
 
 
-def _begin() -> None:
-    """In a new worker: the model loads while the server makes itself ready for the first request."""
+def _start_loading() -> None:
+    """Load the model in a new worker while the server gets ready for its first request."""
     try:
-        _service().http.begin()
+        _service().http.recommender.cache.start()
     except MarqueeError:
-        pass  # Each request will say what is wrong.
+        pass  # Each request reports the error.
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
-    flask.current_app.wsgi_app = FastPath(flask.current_app.wsgi_app, _reply)
-    os.register_at_fork(after_in_child=lambda: threading.Thread(target=_begin, daemon=True).start())
+    flask.current_app.wsgi_app = FastPath(flask.current_app.wsgi_app, _reply)  # type: ignore[method-assign]
+    os.register_at_fork(after_in_child=lambda: threading.Thread(target=_start_loading, daemon=True).start())

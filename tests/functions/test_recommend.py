@@ -15,8 +15,9 @@ from tests.servers.customers import Played
 from tests.servers.function import Reply
 from tests.serving.models import TRAINED_THROUGH, group_of, movie_id_of, released, two_tastes, written
 
+from marquee.registry.arm_assignment import Arm, assign_arm
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import Arm, assign_arm, new_release, publish_release
+from marquee.registry.release import new_release, publish_release
 
 pytestmark = pytest.mark.servers
 LATER = TRAINED_THROUGH + timedelta(days=1)
@@ -105,12 +106,12 @@ def test_two_arms_answer_from_one_instance(store: FileStore, start: Start) -> No
     function = start()
     for user in (str(n) for n in range(1000, 1030)):
         reply = function.get(f"/recommend/{user}")
-        arm = assign_arm(release, user)
+        arm = assign_arm(release.arms, release.salt, user)
         assert (reply.headers["Marquee-Arm"], reply.headers["Marquee-Model-Version"]) == (
             arm.name,
             arm.version,
         )
-    assert {assign_arm(release, str(n)).name for n in range(1000, 1030)} == {"control", "canary"}
+    assert {assign_arm(release.arms, release.salt, str(n)).name for n in range(1000, 1030)} == {"control", "canary"}
 
 
 def test_each_request_is_logged_timed_and_counted(store: FileStore, start: Start) -> None:

@@ -11,9 +11,10 @@ from tests.servers.gcs import GcsServer
 from tests.serving.models import TRAINED_THROUGH, corrupt, released, two_tastes, written
 from tests.support.waiting import wait_until
 
+from marquee.registry.arm_assignment import Arm
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import Arm, new_release, publish_release
+from marquee.registry.release import new_release, publish_release
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 

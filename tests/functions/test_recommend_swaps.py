@@ -17,9 +17,10 @@ from tests.servers.function import Function
 from tests.serving.models import TRAINED_THROUGH, released, two_tastes, written
 from tests.support.waiting import wait_until
 
+from marquee.registry.arm_assignment import Arm
 from marquee.registry.manifest import object_name
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import Arm, new_release, publish_release
+from marquee.registry.release import new_release, publish_release
 from marquee.registry.rollout import promote
 
 pytestmark = pytest.mark.servers
@@ -59,7 +60,7 @@ def _damages(store: FileStore, version: str) -> dict[str, Callable[[], None]]:
         "hash": lambda: overwrite(store, version, vectors, whole[:-1] + bytes([whole[-1] ^ 1])),
         "bytes, not": lambda: overwrite(store, version, vectors, whole[:-8]),
         "not finite": lambda: forge(store, version, vectors, npy_bytes(nan)),
-        "row by row": lambda: forge(store, version, vectors, npy_bytes(nan[:59])),
+        "in C order": lambda: forge(store, version, vectors, npy_bytes(nan[:59])),
         "smoke test": lambda: forge(store, version, vectors, npy_bytes(np.ones((60, 2), np.float32))),
         "update the program": lambda: overwrite(
             store, version, "manifest.json", msgspec.json.encode({**manifest, "format": 2})

@@ -19,7 +19,7 @@ FARMER = {"age": "60", "gender": "M", "occupation": "farmer"}
 def world(views: int) -> TrainedModel:
     """Users 1000, 1002, ... have seen only item 0, the others only item 1, each ``views`` times' weight."""
     users = np.arange(6)
-    histories = Histories.of(6, users, users % 2, np.full(6, 4.0), np.full(6, float(views)))
+    histories = Histories.from_entries(6, users, users % 2, np.full(6, 4.0), np.full(6, float(views)))
     return replace(two_tastes(n_items=4), histories=histories)
 
 

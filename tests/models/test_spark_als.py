@@ -17,7 +17,7 @@ from marquee.errors import SettingsError
 from marquee.models import spark_als
 from marquee.models.trainer_port import no_progress
 from marquee.registry import release
-from marquee.registry.artifact import verify
+from marquee.registry.artifact import verify_artifact
 from marquee.registry.object_store.connect import connect
 from marquee.serving.engine import Engine
 from marquee.serving.user_state import build_user_state
@@ -79,18 +79,18 @@ def test_movielens_through_spark_is_released_and_answers(base_data: Path, tmp_pa
     )
     assert done.returncode == 0, done.stdout + done.stderr
     store = connect((tmp_path / "objects").as_uri())
-    version = release.current_release(store)[0].arms[0].version
-    manifest = verify(store, version)
+    version = release.read_current_release(store)[0].arms[0].version
+    manifest = verify_artifact(store, version)
     assert manifest.provenance.trainer == "spark_als"
     assert manifest.provenance.parameters["engine"] == "spark"
     assert "pyspark" in manifest.provenance.libraries
-    assert manifest.k == 8
+    assert manifest.rating_rank == 8
     assert manifest.metrics["rmse"].value < manifest.metrics["bias_only.rmse"].value
     engine = Engine.load(store, version)
-    profile = build_user_state(engine.side, engine.read_record("42"), None)
+    profile = build_user_state(engine.item_factors, engine.read_record("42"), None)
     _, items = engine.recommend(profile, 20)
     assert len({item.movie_id for item in items}) == 20
-    ratings = engine.ratings(profile, np.arange(200))
+    ratings = engine.predict(profile, np.arange(200))
     assert 1 <= min(ratings) < max(ratings) <= 5
 
 

@@ -12,8 +12,9 @@ from tests.support.records import rows
 from marquee.db.pool import Database
 from marquee.monitoring.live_predictions import LivePredictions
 from marquee.monitoring.served_prediction import Predictor
+from marquee.registry.arm_assignment import Arm
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import Arm, new_release, publish_release
+from marquee.registry.release import new_release, publish_release
 
 START = TRAINED_THROUGH + timedelta(days=1)
 NOW = START + timedelta(days=3)

@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 
 from marquee.registry.artifact import write_artifact
-from marquee.registry.manifest import FileEntry, Manifest, encode, object_name, read_manifest
+from marquee.registry.manifest import FileEntry, Manifest, encode_manifest, object_name, read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.trained_model import Histories, TrainedModel, item_shapes
+from marquee.registry.trained_model import Histories, TrainedModel
+from marquee.scoring.arrays import item_shapes
 
 THROUGH = datetime(1998, 4, 1, 12, 30, 5, tzinfo=UTC)
 AUTHOR: dict[str, Any] = {"author": "test"}
@@ -54,7 +55,7 @@ def made_model(
         rank_items=normal(n_items, r),
         rank_history=normal(n_items, r),
         popularity=np.abs(normal(n_items)),
-        histories=Histories.of(n_users, users, items, ratings, random.uniform(0.1, 1, len(users))),
+        histories=Histories.from_entries(n_users, users, items, ratings, random.uniform(0.1, 1, len(users))),
         rating_min=1,
         rating_max=5,
         prior_mean=normal(k + 1),
@@ -75,7 +76,7 @@ def overwrite(store: ObjectStore, version: str, file: str, data: bytes) -> None:
 
 
 def change_manifest(store: ObjectStore, version: str, change: Callable[[Manifest], Manifest]) -> None:
-    overwrite(store, version, "manifest.json", encode(change(read_manifest(store, version))))
+    overwrite(store, version, "manifest.json", encode_manifest(change(read_manifest(store, version))))
 
 
 def forge(store: ObjectStore, version: str, file: str, data: bytes) -> None:

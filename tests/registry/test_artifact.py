@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from tests.registry.models import ARRAYS, ITEM_FILES, THROUGH, USER_FILES, made_model, overwrite, stored
+from tests.support.dying_store import DyingStore
 
 from marquee.errors import ArtifactRefused, ObjectNotFound, ObjectStoreUnavailable
-from marquee.registry.artifact import verify, write_artifact
+from marquee.registry.artifact import verify_artifact, write_artifact
 from marquee.registry.item_factors import predict_ratings, ranking_scores
 from marquee.registry.item_store import read_items
 from marquee.registry.manifest import Metric, Provenance, object_name, read_manifest
-from marquee.registry.object_store.object_store import Content, ObjectStore, Version
+from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.registry.user_store import UserStore
 
@@ -31,9 +31,9 @@ def test_what_is_written_is_read(store: ObjectStore) -> None:
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(side, name), getattr(model, name))
     m = side.manifest
-    assert (m.n_users, m.n_items, m.k, m.r) == (7, 30, 5, 3)
+    assert (m.n_users, m.n_items, m.rating_rank, m.ranking_rank) == (7, 30, 5, 3)
     assert (m.mean, m.rating_min, m.rating_max, m.noise_precision) == (3.5, 1, 5, 1.2)
-    assert verify(store, version) == m
+    assert verify_artifact(store, version) == m
     user = UserStore(store, m).read("dora")
     assert user is not None
     assert user.bias == model.user_biases[3]
@@ -85,40 +85,23 @@ def test_writing_again_changes_nothing(file_store: ObjectStore) -> None:
     assert {name: file_store.get(name).version for name in file_store.list("")} == before
 
 
-class _FailingStore:
-    """Writes ``puts`` objects, then the network is gone."""
-
-    def __init__(self, store: ObjectStore, puts: int) -> None:
-        self._store, self._puts = store, puts
-        self.names: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def put_new(self, name: str, data: Content) -> Version:
-        if len(self.names) == self._puts:
-            raise ObjectStoreUnavailable("the network is gone")
-        self.names.append(name)
-        return self._store.put_new(name, data)
-
-
 def test_a_writer_that_dies_leaves_no_artifact(file_store: ObjectStore) -> None:
     """Wherever it dies there is no artifact, and the next writer of the same model finishes the work."""
     files = len(ITEM_FILES) + len(USER_FILES)
     for puts in range(files + 1):
         model = made_model(seed=puts)
-        failing = _FailingStore(file_store, puts)
+        failing = DyingStore(file_store, max_writes=puts)
         with pytest.raises(ObjectStoreUnavailable):
-            stored(failing, model)  # type: ignore[arg-type]
+            stored(failing, model)
         version = stored(file_store, model)
         assert all(version in name for name in failing.names)
-        assert verify(file_store, version).n_items == 30
+        assert verify_artifact(file_store, version).n_items == 30
 
 
 def test_the_manifest_comes_last(file_store: ObjectStore) -> None:
     """Whoever sees a manifest sees all that it names."""
-    recording = _FailingStore(file_store, 1000)
-    version = stored(recording)  # type: ignore[arg-type]
+    recording = DyingStore(file_store)
+    version = stored(recording)
     assert recording.names[-1] == object_name(version, "manifest.json")
     named = {object_name(version, f) for f in read_manifest(file_store, version).files}
     assert set(recording.names[:-1]) == named
@@ -156,7 +139,7 @@ def _bad_models() -> dict[str, TrainedModel]:
         "noise_precision": replace(model, noise_precision=0),
         "histories": replace(model, histories=replace(h, items=h.items + np.uint32(30))),
         "histories ": replace(model, histories=replace(h, indptr=h.indptr[:-1])),
-        "histories should": replace(model, histories=replace(h, weights=h.weights[:-1])),
+        "histories must": replace(model, histories=replace(h, weights=h.weights[:-1])),
         "histories hold": replace(model, histories=replace(h, weights=h.weights * np.float32(np.nan))),
         "twice": replace(model, user_ids=["ann", *model.user_ids[:-1]]),
         "UTF-8": replace(model, user_ids=["\ud800", *model.user_ids[1:]]),
@@ -174,7 +157,7 @@ def test_a_bad_model_is_never_written(file_store: ObjectStore, what: str) -> Non
 def test_a_model_without_users(file_store: ObjectStore) -> None:
     """A catalogue alone can be served."""
     version = stored(file_store, made_model(()))
-    manifest = verify(file_store, version)
+    manifest = verify_artifact(file_store, version)
     assert UserStore(file_store, manifest).read("ann") is None
 
 
@@ -208,7 +191,7 @@ def test_the_heads_by_hand(file_store: ObjectStore) -> None:
 
 def test_histories_are_grouped_by_user() -> None:
     """Entries in any order; a user's own keep theirs."""
-    h = Histories.of(4, np.array([2, 0, 2, 3]), np.array([5, 6, 7, 8]), np.array([1.0, 2, 3, 4]))
+    h = Histories.from_entries(4, np.array([2, 0, 2, 3]), np.array([5, 6, 7, 8]), np.array([1.0, 2, 3, 4]))
     assert h.indptr.tolist() == [0, 1, 1, 3, 4]
     assert h.items.tolist() == [6, 5, 7, 8]
     assert h.ratings.tolist() == [2, 1, 3, 4]

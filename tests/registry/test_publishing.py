@@ -13,19 +13,20 @@ from typing import Any
 import pytest
 from tests.registry.conftest import Place
 from tests.registry.models import AUTHOR, stored
+from tests.support.dying_store import DyingStore
 
 from marquee.errors import ObjectNotFound, ObjectStoreUnavailable, PreconditionFailed, ReleaseError
+from marquee.registry.arm_assignment import Arm
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import Content, ObjectStore, Version
 from marquee.registry.release import (
     CURRENT,
-    Arm,
     Release,
-    current_if_changed,
-    current_release,
+    iter_releases,
     new_release,
-    past_releases,
     publish_release,
+    read_current_release,
+    read_if_changed,
     read_release,
 )
 from marquee.registry.rollout import promote
@@ -38,14 +39,14 @@ def _serving(version: str) -> Callable[[Release | None], Release]:
 
 
 def _reasons(store: ObjectStore) -> list[str]:
-    return [r.reason for r in past_releases(store)]
+    return [r.reason for r in iter_releases(store)]
 
 
 def test_before_the_first_release(store: ObjectStore) -> None:
     """There is none, and that is no fault."""
-    assert list(past_releases(store)) == []
+    assert list(iter_releases(store)) == []
     with pytest.raises(ObjectNotFound):
-        current_release(store)
+        read_current_release(store)
     with pytest.raises(ReleaseError, match="no release 1"):
         read_release(store, 1)
 
@@ -55,9 +56,9 @@ def test_releases_are_numbered_and_kept(store: ObjectStore) -> None:
     for number in (1, 2, 3):
         published = publish_release(store, _serving(f"v{number}"))
         assert published.number == number
-        found, version = current_release(store)
+        found, version = read_current_release(store)
         assert found == published == read_release(store, number)
-        assert current_if_changed(store, version) is None
+        assert read_if_changed(store, version) is None
     assert _reasons(store) == ["v3", "v2", "v1"]
     assert found.previous == 2
 
@@ -65,10 +66,10 @@ def test_releases_are_numbered_and_kept(store: ObjectStore) -> None:
 def test_polling_sees_a_change(file_store: ObjectStore) -> None:
     """The holder of an older release gets the newer one."""
     publish_release(file_store, _serving("v1"))
-    _, seen = current_release(file_store)
+    _, seen = read_current_release(file_store)
     publish_release(file_store, _serving("v2"))
-    newer = current_if_changed(file_store, seen)
-    assert newer == current_release(file_store)
+    newer = read_if_changed(file_store, seen)
+    assert newer == read_current_release(file_store)
 
 
 def test_racing_publishers_each_get_a_number(place: Place) -> None:
@@ -90,30 +91,10 @@ def test_racing_publishers_each_get_a_number(place: Place) -> None:
         thread.join()
     total = publishers * each
     assert sorted(numbers) == list(range(1, total + 1))
-    releases = list(past_releases(place.connect()))
+    releases = list(iter_releases(place.connect()))
     assert [r.number for r in releases] == list(range(total, 0, -1))
     assert [r.previous for r in releases] == [*range(total - 1, 0, -1), None]
     assert len(set(_reasons(place.connect()))) == total
-
-
-class _DyingStore:
-    """Dies when it should write the object ``at``."""
-
-    def __init__(self, store: ObjectStore, at: str) -> None:
-        self._store, self._at = store, at
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def put_new(self, name: str, data: Content) -> Version:
-        if name == self._at:
-            raise ObjectStoreUnavailable("killed")
-        return self._store.put_new(name, data)
-
-    def replace(self, name: str, data: bytes, expected: Version | None) -> Version:
-        if name == self._at:
-            raise ObjectStoreUnavailable("killed")
-        return self._store.replace(name, data, expected)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -122,7 +103,7 @@ def test_a_publisher_killed_before_its_number_is_taken(file_store: ObjectStore, 
     if not first:
         publish_release(file_store, _serving("v1"))
     number = 1 if first else 2
-    dying: Any = _DyingStore(file_store, f"releases/{number}.json")
+    dying = DyingStore(file_store, at=f"releases/{number}.json")
     with pytest.raises(ObjectStoreUnavailable):
         publish_release(dying, _serving("lost"))
     assert publish_release(file_store, _serving("next")).number == number
@@ -135,11 +116,11 @@ def test_a_publisher_killed_before_the_swap(file_store: ObjectStore, first: bool
     if not first:
         publish_release(file_store, _serving("v1"))
     number = 1 if first else 2
-    dying: Any = _DyingStore(file_store, CURRENT)
+    dying = DyingStore(file_store, at=CURRENT)
     with pytest.raises(ObjectStoreUnavailable):
         publish_release(dying, _serving("half"))
     if not first:
-        assert current_release(file_store)[0].reason == "v1"
+        assert read_current_release(file_store)[0].reason == "v1"
     seen: list[Release | None] = []
 
     def change(before: Release | None) -> Release:
@@ -156,19 +137,21 @@ def test_promoting_again_after_a_kill_is_one_release(file_store: ObjectStore) ->
     """A job that is started again after it was killed in the swap publishes nothing twice."""
     version = stored(file_store)
     with pytest.raises(ObjectStoreUnavailable):
-        promote(_DyingStore(file_store, CURRENT), version, **AUTHOR)  # type: ignore[arg-type]
+        promote(DyingStore(file_store, at=CURRENT), version, **AUTHOR)
     assert promote(file_store, version, **AUTHOR).number == 1
-    assert current_release(file_store)[0].number == 1
+    assert read_current_release(file_store)[0].number == 1
 
 
 _PUBLISH_FOR_EVER = """
 import itertools, sys
 from marquee.registry.object_store.connect import connect
-from marquee.registry.release import Arm, new_release, publish
+from marquee.registry.arm_assignment import Arm
+from marquee.registry.release import new_release, publish_release
 store = connect(sys.argv[1])
 for turn in itertools.count():
     reason = f"{sys.argv[2]}.{turn}"
-    publish(store, lambda before: new_release((Arm("control", "v", 1.0),), author="t", reason=reason, after=before))
+    arms = (Arm("control", "v", 1.0),)
+    publish_release(store, lambda before: new_release(arms, author="t", reason=reason, after=before))
     print(reason, flush=True)
 """
 
@@ -200,7 +183,7 @@ def test_publishers_that_are_killed_lose_nothing(tmp_path: Path) -> None:
             process.stdout.close()
     store = connect(tmp_path.as_uri())
     last = publish_release(store, _serving("last"))
-    releases = list(past_releases(store))
+    releases = list(iter_releases(store))
     assert releases[0] == last
     assert [r.number for r in releases] == list(range(last.number, 0, -1))
     assert [r.previous for r in releases] == [*range(last.number - 1, 0, -1), None]

@@ -20,7 +20,7 @@ from tests.registry.models import (
 )
 
 from marquee.errors import ArtifactRefused
-from marquee.registry.artifact import verify
+from marquee.registry.artifact import verify_artifact
 from marquee.registry.item_store import read_items
 from marquee.registry.manifest import object_name
 from marquee.registry.object_store.object_store import ObjectStore
@@ -56,7 +56,7 @@ def test_a_missing_file_is_refused(file_store: ObjectStore, file: str) -> None:
     version = stored(file_store)
     file_store.delete(object_name(version, file))
     with pytest.raises(ArtifactRefused, match=file):
-        verify(file_store, version)
+        verify_artifact(file_store, version)
 
 
 @pytest.mark.parametrize("file", USER_FILES)
@@ -67,7 +67,7 @@ def test_a_user_side_of_another_size_is_refused(file_store: ObjectStore, file: s
     name = object_name(version, file)
     overwrite(file_store, version, file, DAMAGES[damage](file_store.get(name).data))
     with pytest.raises(ArtifactRefused, match=r"users\."):
-        verify(file_store, version)
+        verify_artifact(file_store, version)
 
 
 def _with(value: float) -> np.ndarray:
@@ -143,8 +143,8 @@ def test_a_manifest_that_cannot_be_read_is_refused(file_store: ObjectStore, docu
     [
         {"n_items": 31},
         {"n_items": 0},
-        {"k": 4},
-        {"r": 0},
+        {"rating_rank": 4},
+        {"ranking_rank": 0},
         {"buckets": 0},
         {"n_users": -1},
         {"version": "x"},

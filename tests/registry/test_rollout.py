@@ -6,8 +6,9 @@ import pytest
 from tests.registry.models import AUTHOR, forge, made_model, overwrite, stored
 
 from marquee.errors import ArtifactRefused, ReleaseError
+from marquee.registry.arm_assignment import Arm, assign_arm
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Arm, assign_arm, current_release, past_releases
+from marquee.registry.release import iter_releases, read_current_release
 from marquee.registry.rollout import canary, promote, rollback, split
 
 
@@ -18,7 +19,7 @@ def versions(file_store: ObjectStore) -> list[str]:
 
 
 def _serves(store: ObjectStore) -> list[str]:
-    return [arm.version for arm in current_release(store)[0].arms]
+    return [arm.version for arm in read_current_release(store)[0].arms]
 
 
 def test_promote_serves_to_everybody(file_store: ObjectStore, versions: list[str]) -> None:
@@ -28,7 +29,7 @@ def test_promote_serves_to_everybody(file_store: ObjectStore, versions: list[str
     assert (published.number, published.author, published.reason) == (2, "bob", "better")
     assert published.arms == (Arm("control", versions[1], 1.0),)
     assert promote(file_store, versions[1], **AUTHOR) == published
-    assert current_release(file_store)[0].number == 2
+    assert read_current_release(file_store)[0].number == 2
 
 
 def test_promote_of_what_is_not_there_is_refused(file_store: ObjectStore, versions: list[str]) -> None:
@@ -52,7 +53,7 @@ def test_promote_of_a_damaged_artifact_is_refused(file_store: ObjectStore, versi
             promote(file_store, version, **AUTHOR)
         with pytest.raises(ArtifactRefused, match="was not released"):
             canary(file_store, version, weight=0.1, **AUTHOR)
-    assert current_release(file_store)[0].number == 1
+    assert read_current_release(file_store)[0].number == 1
 
 
 def test_canary(file_store: ObjectStore, versions: list[str]) -> None:
@@ -94,9 +95,9 @@ def test_rollback_goes_back_step_by_step(file_store: ObjectStore, versions: list
     for expected in (versions[2], versions[1], versions[0]):
         rollback(file_store, **AUTHOR)
         assert _serves(file_store) == [expected]
-    with pytest.raises(ReleaseError, match="none before it"):
+    with pytest.raises(ReleaseError, match="no previous release"):
         rollback(file_store, **AUTHOR)
-    newest = current_release(file_store)[0]
+    newest = read_current_release(file_store)[0]
     assert (newest.number, newest.restores, newest.reason) == (7, 1, "rolled back to 1")
 
 
@@ -121,7 +122,7 @@ def test_rollback_to_a_number(file_store: ObjectStore, versions: list[str]) -> N
     assert _serves(file_store) == [versions[2]]
     rollback(file_store, **AUTHOR)
     assert _serves(file_store) == [versions[1]]
-    for wrong, why in ((99, "no release 99"), (6, "the one that serves")):
+    for wrong, why in ((99, "no release 99"), (6, "the current one")):
         with pytest.raises(ReleaseError, match=why):
             rollback(file_store, to=wrong, **AUTHOR)
 
@@ -132,8 +133,8 @@ def test_rollback_of_a_canary_restores_everybody(file_store: ObjectStore, versio
     experiment = canary(file_store, versions[1], weight=0.5, **AUTHOR)
     promote(file_store, versions[1], **AUTHOR)
     again = rollback(file_store, **AUTHOR)
-    assert [assign_arm(again, str(n)) for n in range(99)] == [
-        assign_arm(experiment, str(n)) for n in range(99)
+    assert [assign_arm(again.arms, again.salt, str(n)) for n in range(99)] == [
+        assign_arm(experiment.arms, experiment.salt, str(n)) for n in range(99)
     ]
     rollback(file_store, **AUTHOR)
     assert _serves(file_store) == [versions[0]]
@@ -166,4 +167,4 @@ def test_a_release_on_every_store(store: ObjectStore) -> None:
     canary(store, other, weight=0.25, **AUTHOR)
     rollback(store, **AUTHOR)
     assert _serves(store) == [one]
-    assert [r.restores for r in past_releases(store)] == [1, None, None]
+    assert [r.restores for r in iter_releases(store)] == [1, None, None]

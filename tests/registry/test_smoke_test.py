@@ -10,11 +10,11 @@ import pytest
 from tests.registry.models import change_manifest, forge, made_model, npy_bytes, stored
 
 from marquee.errors import ArtifactRefused
-from marquee.registry.artifact import verify
+from marquee.registry.artifact import verify_artifact
 from marquee.registry.item_store import read_items
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.smoke_test import smoke_test
+from marquee.registry.smoke_test import run_smoke_test
 from marquee.registry.trained_model import TrainedModel
 from marquee.registry.user_store import UserStore
 
@@ -33,7 +33,7 @@ def test_a_handful_of_users_is_kept(file_store: ObjectStore) -> None:
 def test_what_was_written_passes(store: ObjectStore) -> None:
     """From every kind of store."""
     side = read_items(store, stored(store))
-    smoke_test(side, UserStore(store, side.manifest))
+    run_smoke_test(side, UserStore(store, side.manifest))
 
 
 def _model() -> TrainedModel:
@@ -43,7 +43,7 @@ def _model() -> TrainedModel:
 WRONG: dict[str, tuple[str, Callable[[], np.ndarray]]] = {
     "biases of the wrong sign": ("item_biases.npy", lambda: -_model().item_biases),
     "movies in another order": ("item_vectors.npy", lambda: _model().item_vectors[::-1]),
-    "half of a head": ("rank_items.npy", lambda: _model().rank_items * np.float32([1, 1, 0])),
+    "half of a head": ("rank_items.npy", lambda: _model().rank_items * np.array([1, 1, 0], np.float32)),
     "a head of another run": ("rank_history.npy", lambda: made_model(seed=3).rank_history),
 }
 
@@ -56,7 +56,7 @@ def test_wrong_answers_are_caught(file_store: ObjectStore, what: str) -> None:
     forge(file_store, version, file, npy_bytes(np.ascontiguousarray(array)))
     read_items(file_store, version)
     with pytest.raises(ArtifactRefused, match="fails its smoke test: user"):
-        verify(file_store, version)
+        verify_artifact(file_store, version)
 
 
 def test_a_movie_that_overtakes_is_caught(file_store: ObjectStore) -> None:
@@ -71,7 +71,7 @@ def test_a_movie_that_overtakes_is_caught(file_store: ObjectStore) -> None:
     forged[outsider] = forged[model.movie_ids.index(dora.top[0][0])] * 2
     forge(file_store, version, "rank_items.npy", npy_bytes(forged))
     with pytest.raises(ArtifactRefused, match="other movies"):
-        verify(file_store, version)
+        verify_artifact(file_store, version)
 
 
 def test_a_user_who_is_gone_is_caught(file_store: ObjectStore) -> None:
@@ -80,16 +80,16 @@ def test_a_user_who_is_gone_is_caught(file_store: ObjectStore) -> None:
     other = stored(file_store, made_model([f"user {n}" for n in range(7)]))
     for file in ("users.index", "users.bin"):
         forge(file_store, version, file, file_store.get(f"models/{other}/{file}").data)
-    with pytest.raises(ArtifactRefused, match="ann is not found any more"):
-        verify(file_store, version)
+    with pytest.raises(ArtifactRefused, match="ann is missing from the user store"):
+        verify_artifact(file_store, version)
 
 
 def test_a_movie_that_is_gone_is_caught(file_store: ObjectStore) -> None:
     """Ids that are not those of the rows."""
     version = stored(file_store)
     forge(file_store, version, "movie_ids.json", msgspec.json.encode([f"m{i}" for i in range(30)]))
-    with pytest.raises(ArtifactRefused, match="which is not there"):
-        verify(file_store, version)
+    with pytest.raises(ArtifactRefused, match="which is missing"):
+        verify_artifact(file_store, version)
 
 
 def test_rounding_is_no_fault(file_store: ObjectStore) -> None:
@@ -108,4 +108,4 @@ def test_rounding_is_no_fault(file_store: ObjectStore) -> None:
         return msgspec.structs.replace(manifest, smoke=smoke)
 
     change_manifest(file_store, version, nudged)
-    verify(file_store, version)
+    verify_artifact(file_store, version)

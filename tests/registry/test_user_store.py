@@ -17,7 +17,7 @@ from marquee.registry.manifest import object_name, read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import Object, ObjectStore
 from marquee.registry.trained_model import Histories
-from marquee.registry.user_store import UserStore, bucket_of, write_users
+from marquee.registry.user_store import UserStore, user_bucket, write_users
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
@@ -76,8 +76,8 @@ def test_what_is_no_text_is_nobody(file_store: ObjectStore) -> None:
 def test_the_bucket_is_fixed_by_the_format() -> None:
     """SHA-256, its first 8 bytes, big endian: artifacts of today are read tomorrow."""
     # sha256("514537") = a2879facb68ccd42... by sha256sum(1).
-    assert bucket_of("514537", 2**64) == 0xA2879FACB68CCD42
-    assert bucket_of("514537", 1) == 0
+    assert user_bucket("514537", 2**64) == 0xA2879FACB68CCD42
+    assert user_bucket("514537", 1) == 0
 
 
 def test_one_user_costs_two_ranged_reads(file_store: ObjectStore) -> None:
@@ -101,7 +101,7 @@ def test_every_flipped_bit_is_noticed(file_store: ObjectStore, mapped: bool) -> 
         for at in range(0, len(whole), 17 if file == "users.bin" else 1):
             overwrite(file_store, version, file, whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :])
             side = UserStore(file_store if mapped else _RangesOnly(file_store), manifest)  # type: ignore[arg-type]
-            refused = {bucket_of(i, manifest.buckets) for i in ids if _is_refused(side, i)}
+            refused = {user_bucket(i, manifest.buckets) for i in ids if _is_refused(side, i)}
             assert len(refused) == 1, (file, at)
         overwrite(file_store, version, file, whole)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from marquee.scoring.fold_in import Prior, fold_in
+from marquee.scoring.fold_in import FoldIn, Prior
 
 K = 4
 
@@ -28,7 +28,7 @@ def a_prior(rng: np.random.Generator, noise_precision: float = 2.0) -> Prior:
 def test_without_ratings_it_is_the_prior(rng: np.random.Generator) -> None:
     vectors, biases = catalogue(rng, 5)
     prior = a_prior(rng)
-    vector, bias = fold_in(vectors, biases, 3.5, prior, np.array([], dtype=int), np.array([]))
+    vector, bias = FoldIn(vectors, biases, 3.5, prior).posterior_mean(np.array([], dtype=int), np.array([]))
     assert [*vector, bias] == pytest.approx(prior.mean, rel=1e-5)
 
 
@@ -37,14 +37,12 @@ def test_one_factor_one_rating_by_hand() -> None:
 
     A = [[1+4, 2], [2, 1+1]], right = [2, 1]: A^-1 right = [2*2-2*1, 5*1-2*2] / 6 = [1/3, 1/6].
     """
-    vector, bias = fold_in(
+    vector, bias = FoldIn(
         np.array([[2]], dtype=np.float32),
         np.zeros(1, dtype=np.float32),
         3.0,
         Prior(np.zeros(2), np.eye(2), 1.0),
-        np.array([0]),
-        np.array([4.0]),
-    )
+    ).posterior_mean(np.array([0]), np.array([4.0]))
     assert [*vector, bias] == pytest.approx([1 / 3, 1 / 6])
 
 
@@ -58,7 +56,7 @@ def test_equals_the_conditional_of_the_joint_gaussian(rng: np.random.Generator) 
     cov = np.linalg.inv(prior.precision)
     cov_y = x @ cov @ x.T + np.eye(12) / prior.noise_precision
     expected = prior.mean + cov @ x.T @ np.linalg.solve(cov_y, ratings - 3.2 - biases[items] - x @ prior.mean)
-    vector, bias = fold_in(vectors, biases, 3.2, prior, items, ratings)
+    vector, bias = FoldIn(vectors, biases, 3.2, prior).posterior_mean(items, ratings)
     assert [*vector, bias] == pytest.approx(expected, rel=1e-4)
 
 
@@ -70,7 +68,7 @@ def test_converges_to_the_user_who_made_the_ratings(rng: np.random.Generator) ->
     prior = Prior(np.zeros(K + 1), np.eye(K + 1), 4.0)
     errors = []
     for n in (10, 300, 20_000):
-        vector, bias = fold_in(vectors, biases, 3.5, prior, np.arange(n), ratings[:n])
+        vector, bias = FoldIn(vectors, biases, 3.5, prior).posterior_mean(np.arange(n), ratings[:n])
         errors.append(float(np.linalg.norm([*(vector - truth), bias - truth_bias])))
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 0.02
@@ -80,7 +78,7 @@ def test_a_narrow_prior_holds_against_few_ratings(rng: np.random.Generator) -> N
     """One rating does not move a user whom the prior knows to be near the mean."""
     vectors, biases = catalogue(rng, 3)
     prior = Prior(np.full(K + 1, 0.1), np.eye(K + 1) * 1e8, 1.0)
-    vector, bias = fold_in(vectors, biases, 3.0, prior, np.array([0]), np.array([5.0]))
+    vector, bias = FoldIn(vectors, biases, 3.0, prior).posterior_mean(np.array([0]), np.array([5.0]))
     assert [*vector, bias] == pytest.approx([0.1] * (K + 1), abs=1e-5)
 
 
@@ -96,5 +94,5 @@ def test_single_precision_is_enough(rng: np.random.Generator, k: int) -> None:
     x = np.hstack([vectors[items].astype(float), np.ones((100, 1))])
     left = prior.precision + 1.4 * x.T @ x
     right = prior.precision @ prior.mean + 1.4 * (ratings - 3.5 - biases[items]) @ x
-    vector, bias = fold_in(vectors, biases, 3.5, prior, items, ratings)
+    vector, bias = FoldIn(vectors, biases, 3.5, prior).posterior_mean(items, ratings)
     np.testing.assert_allclose([*vector, bias], np.linalg.solve(left, right), atol=2e-5)

@@ -52,7 +52,7 @@ def two_tastes(
         rank_items=own[groups] * better[:, None],
         rank_history=own[groups],
         popularity=np.arange(n_items, 0, -1).astype(np.float32),
-        histories=Histories.of(
+        histories=Histories.from_entries(
             n_users, np.repeat(users, 2), seen.ravel(), np.full(2 * n_users, mean + 1, np.float32)
         ),
         rating_min=1.0,
@@ -94,5 +94,5 @@ def corrupt(store: FileStore, version: str, file: str) -> None:
 
 def serves(cache: ReleaseCache) -> str | None:
     """The version that everybody gets."""
-    serving = cache.serving()
+    serving = cache.get()
     return serving.release.arms[0].version if serving else None

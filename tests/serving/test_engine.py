@@ -24,7 +24,10 @@ def did(
     ratings: list[tuple[int | str, int]] | None = None, watched: list[tuple[int | str, int]] | None = None
 ) -> History:
     """A history, newest first as the database gives it; a movie is named by its row, or is unknown."""
-    name = lambda movie: movie if isinstance(movie, str) else movie_id_of(movie)  # noqa: E731
+
+    def name(movie: int | str) -> str:
+        return movie if isinstance(movie, str) else movie_id_of(movie)
+
     return History(
         tuple(
             RatedMovie(name(movie), rating, TRAINED_THROUGH + timedelta(hours=9 - n))
@@ -40,7 +43,7 @@ def did(
 def answer(
     engine: Engine, user_id: str, history: History | None = None, n: int = 20
 ) -> tuple[Tier, list[str]]:
-    profile = build_user_state(engine.side, engine.read_record(user_id), history)
+    profile = build_user_state(engine.item_factors, engine.read_record(user_id), history)
     tier, movies = engine.recommend(profile, n)
     return tier, [movie.movie_id for movie in movies]
 
@@ -53,7 +56,7 @@ def test_a_known_user_gets_his_taste_best_first_seen_movies_left_out(engine: Eng
 
 def test_each_movie_carries_what_the_user_is_predicted_to_rate_it(engine: Engine) -> None:
     """One above the mean for the own group, one below it for the other."""
-    _, movies = engine.recommend(build_user_state(engine.side, engine.read_record("1000"), None), 60)
+    _, movies = engine.recommend(build_user_state(engine.item_factors, engine.read_record("1000"), None), 60)
     assert {f.rating for f in movies if group_of(f.movie_id) == 0} == {MEAN + 1}
     assert {f.rating for f in movies if group_of(f.movie_id) == 1} == {MEAN - 1}
 
@@ -71,7 +74,7 @@ def test_a_movie_watched_a_second_ago_counts_at_once(engine: Engine) -> None:
 
 
 def test_a_first_rating_personalises_both_heads(engine: Engine) -> None:
-    profile = build_user_state(engine.side, None, did([(3, 5)]))
+    profile = build_user_state(engine.item_factors, None, did([(3, 5)]))
     tier, movies = engine.recommend(profile, 60)
     assert tier == Tier.FOLDED_IN
     assert group_of(movies[0].movie_id) == 1
@@ -84,9 +87,9 @@ def test_a_first_rating_personalises_both_heads(engine: Engine) -> None:
 def test_a_fresh_rating_joins_those_that_the_artifact_knows(engine: Engine) -> None:
     """Three low ratings of his own group move the predictions of a stored user."""
     record = engine.read_record("1000")
-    (before,) = engine.ratings(build_user_state(engine.side, record, None), np.array([20]))
-    fresh = build_user_state(engine.side, record, did([(4, 1), (6, 1), (8, 1)]))
-    (after,) = engine.ratings(fresh, np.array([20]))
+    (before,) = engine.predict(build_user_state(engine.item_factors, record, None), np.array([20]))
+    fresh = build_user_state(engine.item_factors, record, did([(4, 1), (6, 1), (8, 1)]))
+    (after,) = engine.predict(fresh, np.array([20]))
     assert fresh.items.tolist() == [0, 2, 8, 6, 4]
     assert after < before - 1
 
@@ -98,19 +101,21 @@ def test_history_that_the_artifact_knows_already_is_no_news(engine: Engine) -> N
 
 
 def test_a_changed_rating_is_news(engine: Engine) -> None:
-    profile = build_user_state(engine.side, engine.read_record("1000"), did([(0, 1), (0, 5)]))
-    assert profile.fresh
+    profile = build_user_state(engine.item_factors, engine.read_record("1000"), did([(0, 1), (0, 5)]))
+    assert profile.has_new_items
     assert dict(zip(profile.items.tolist(), profile.ratings.tolist(), strict=True)) == {2: 4.0, 0: 1.0}
 
 
 def test_watching_again_takes_no_rating_away(engine: Engine) -> None:
-    profile = build_user_state(engine.side, engine.read_record("1000"), did(watched=[(0, 100), (9, 5)]))
+    profile = build_user_state(
+        engine.item_factors, engine.read_record("1000"), did(watched=[(0, 100), (9, 5)])
+    )
     assert dict(zip(profile.items.tolist(), profile.weights.tolist(), strict=True)) == {
         0: 1.0,
         2: 1.0,
         9: pytest.approx(0.1),
     }
-    assert not profile.freshly_rated
+    assert not profile.has_new_ratings
 
 
 def test_movies_that_the_catalogue_does_not_know_are_passed_over(engine: Engine) -> None:
@@ -137,13 +142,13 @@ def test_always_twenty_distinct_known_movies_best_first(
 ) -> None:
     """Whatever he did; rows from 60 on are movies that the catalogue does not know."""
     engine = engine_of_tastes
-    profile = build_user_state(engine.side, engine.read_record(user_id), did(rated, watched))
+    profile = build_user_state(engine.item_factors, engine.read_record(user_id), did(rated, watched))
     _, movies = engine.recommend(profile, 20)
     ids = [movie.movie_id for movie in movies]
     seen = {movie_id_of(i) for i in profile.items.tolist()}
     unseen = [movie for movie in movies if movie.movie_id not in seen]
     assert len(set(ids)) == 20
-    assert set(ids) <= set(engine.side.movie_ids)
+    assert set(ids) <= set(engine.item_factors.movie_ids)
     assert movies[: len(unseen)] == unseen == sorted(unseen, key=lambda f: -f.score)
     assert len(unseen) == min(20, 60 - len(seen))
     assert all(1 <= (movie.rating or 0) <= 5 for movie in movies)
@@ -151,14 +156,14 @@ def test_always_twenty_distinct_known_movies_best_first(
 
 def test_predicted_ratings_stay_on_the_scale(store: FileStore) -> None:
     engine = Engine.load(store, written(store, two_tastes(mean=4.5)))
-    assert max(f.rating or 0 for f in engine.popular(60)) <= 5
-    record = build_user_state(engine.side, engine.read_record("1000"), None)
-    assert list(engine.ratings(record, np.array([20, 21]))) == [5.0, 3.5]
+    assert max(f.rating or 0 for f in engine.list_popular(60)) <= 5
+    record = build_user_state(engine.item_factors, engine.read_record("1000"), None)
+    assert list(engine.predict(record, np.array([20, 21]))) == [5.0, 3.5]
 
 
 def test_a_catalogue_of_fewer_movies_gives_them_all(store: FileStore) -> None:
     engine = Engine.load(store, written(store, two_tastes(n_items=7)))
-    assert len(engine.popular(20)) == 7
+    assert len(engine.list_popular(20)) == 7
 
 
 def test_an_artifact_that_is_not_there_is_refused(store: FileStore) -> None:
@@ -174,22 +179,24 @@ def test_a_prior_that_is_no_gaussian_is_refused(store: FileStore) -> None:
 
 
 def test_a_user_is_read_once(engine: Engine) -> None:
-    assert engine.known_record("1000") == (False, None)
+    assert engine.get_cached_record("1000") == (False, None)
     record = engine.read_record("1000")
-    assert engine.known_record("1000") == (True, record)
+    assert engine.get_cached_record("1000") == (True, record)
     assert engine.read_record("9") is None
-    assert engine.known_record("9") == (True, None)
+    assert engine.get_cached_record("9") == (True, None)
 
 
 def test_the_band_is_that_of_what_is_known_of_the_user(engine: Engine) -> None:
     """The last one that the user's number of ratings reaches; movies that were only watched do not count."""
     prediction_intervals = tuple(ResidualInterval(known, -0.1 * known - 0.1, 0.2) for known in (0, 1, 3))
-    manifest = msgspec.structs.replace(engine.side.manifest, prediction_intervals=prediction_intervals)
-    measured = Engine(msgspec.structs.replace(engine.side, manifest=manifest), engine._users)
+    manifest = msgspec.structs.replace(
+        engine.item_factors.manifest, prediction_intervals=prediction_intervals
+    )
+    measured = Engine(msgspec.structs.replace(engine.item_factors, manifest=manifest), engine.users)
     for ratings, expected in (([], 0), ([np.nan], 0), ([5.0], 1), ([5.0, 1.0, np.nan], 1), ([1.0] * 9, 3)):
         values = np.array(ratings, np.float32)
         profile = UserState(np.arange(len(values), dtype=np.uint32), values, np.ones_like(values))
-        band = measured.band(profile)
+        band = measured.residual_interval(profile)
         assert band
         assert band.known == expected
-    assert engine.band(EMPTY) is None, "an artifact that was not calibrated has none"
+    assert engine.residual_interval(EMPTY) is None, "an artifact that was not calibrated has none"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marquee.serving.engine import Engine
-from marquee.serving.exploration import NONE, Exploration
+from marquee.serving.exploration import NO_EXPLORATION, Exploration
 from marquee.serving.user_state import build_user_state
 
 N_ITEMS, N = 12, 5
@@ -66,7 +66,7 @@ def test_always_distinct_unseen_movies_with_a_probability(
     """Whatever is set and however little is left to see: unseen movies first, each movie once."""
     made = Exploration(fraction, tail, tail + longer, Random(3))
     unseen = [row for row in range(N_ITEMS) if row not in seen]
-    ranked = (unseen + sorted(seen))[: n + made.longer]
+    ranked = (unseen + sorted(seen))[: n + made.extra_candidates]
     rows, propensities, uniform = made.choose(ranked, n, seen, N_ITEMS)
     assert len(rows) == len(set(rows)) == len(propensities) == min(n, N_ITEMS)
     assert len([row for row in rows if row in seen]) == max(0, min(n, N_ITEMS) - len(unseen))
@@ -75,8 +75,8 @@ def test_always_distinct_unseen_movies_with_a_probability(
 
 
 def test_without_exploration_all_is_certain() -> None:
-    assert NONE.choose(RANKED, N, SEEN, N_ITEMS) == (RANKED[:N], [1.0] * N, False)
-    assert NONE.longer == 0
+    assert NO_EXPLORATION.choose(RANKED, N, SEEN, N_ITEMS) == (RANKED[:N], [1.0] * N, False)
+    assert NO_EXPLORATION.extra_candidates == 0
 
 
 def test_who_has_nothing_unseen_left_gets_the_ranking() -> None:
@@ -95,13 +95,13 @@ def test_only_the_tail_moves_where_the_uniform_share_is_nought() -> None:
 
 @pytest.mark.parametrize(("fraction", "tail", "pool"), [(-0.1, 0, 0), (1.1, 0, 0), (0, 3, 2), (0, -1, 0)])
 def test_settings_that_make_no_sense_are_refused(fraction: float, tail: int, pool: int) -> None:
-    with pytest.raises(ValueError, match="no exploration"):
+    with pytest.raises(ValueError, match="invalid exploration"):
         Exploration(fraction, tail, pool)
 
 
 def test_a_movie_that_is_twice_in_a_history_counts_once(engine: Engine) -> None:
     """Its probability is that among the movies which he has not seen, however often he has seen the others."""
-    profile = build_user_state(engine.side, engine.read_record("1000"), None)
+    profile = build_user_state(engine.item_factors, engine.read_record("1000"), None)
     doubled = msgspec.structs.replace(
         profile, **{name: np.tile(getattr(profile, name), 2) for name in ("items", "ratings", "weights")}
     )
@@ -111,7 +111,7 @@ def test_a_movie_that_is_twice_in_a_history_counts_once(engine: Engine) -> None:
 
 def test_the_engine_shows_what_was_drawn_with_its_own_score_and_rating(engine: Engine) -> None:
     """A movie that came by chance carries the score and the predicted rating that are its own."""
-    profile = build_user_state(engine.side, engine.read_record("1000"), None)
+    profile = build_user_state(engine.item_factors, engine.read_record("1000"), None)
     everything = {f.movie_id: f for f in engine.recommend(profile, 60)[1]}
     _, movies, uniform = engine.explore(profile, 20, Exploration(epsilon=1.0))
     assert uniform

@@ -24,9 +24,12 @@ def call(path: str, method: str = "GET") -> tuple[str, dict[str, str], bytes]:
     environ: dict[str, Any] = {"PATH_INFO": path, "REQUEST_METHOD": method, "SCRIPT_NAME": ""}
     setup_testing_defaults(environ)
     environ["QUERY_STRING"] = ""
-    body = validator(FastPath(framework, reply))(
-        environ, lambda *args: found.extend(args) or (lambda _: None)
-    )
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        found.extend([status, headers])
+        return lambda _: None
+
+    body = validator(FastPath(framework, reply))(environ, start_response)
     try:
         return found[0], dict(found[1]), b"".join(body)
     finally:

@@ -28,10 +28,8 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 @pytest.fixture
 def cache(store: FileStore) -> ReleaseCache:
-    cache = ReleaseCache(store, refresh_s=3_600)
-    cache._start = cache.look  # type: ignore[method-assign]
-    cache._looked.set()
-    return cache
+    """A cache without a thread: it refreshes while nothing is loaded, and when a test says so."""
+    return ReleaseCache(store, refresh_s=3_600, background=False)
 
 
 @pytest.fixture
@@ -152,7 +150,7 @@ def test_ready_only_after_a_real_recommendation_came_out(
     before = http.reply("GET", "/readyz")
     assert (before.status, before.headers["Retry-After"]) == (503, "2")
     released(store)
-    cache.look()
+    cache.refresh()
     assert http.reply("GET", "/readyz").status == 200
 
 
@@ -168,7 +166,7 @@ def test_version_tells_what_serves_and_what_was_refused(
     version = released(store)
     http.reply("GET", "/readyz")
     corrupt(store, released(store, two_tastes(mean=3.5), NOW), "item_biases.npy")
-    cache.look()
+    cache.refresh()
     document = msgspec.json.decode(http.reply("GET", "/version").body)
     assert document["version"] == "0.1.0"
     assert document["release"] == 1

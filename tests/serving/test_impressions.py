@@ -30,8 +30,8 @@ def delivery() -> FakeDelivery:
 def start(delivery: FakeDelivery) -> Iterator[Start]:
     senders = []
 
-    def make(**options: float) -> ImpressionSender:
-        senders.append(ImpressionSender(lambda: delivery, **{"capacity": 1_000, "wait_s": 0.01, **options}))
+    def make(batch: int = 200, capacity: int = 1_000, wait_s: float = 0.01) -> ImpressionSender:
+        senders.append(ImpressionSender(lambda: delivery, capacity=capacity, batch=batch, wait_s=wait_s))
         return senders[-1]
 
     yield make
@@ -57,9 +57,15 @@ def test_a_few_do_not_wait_for_a_full_batch(start: Start, delivery: FakeDelivery
 
 def test_nothing_is_started_or_connected_before_the_first_one() -> None:
     threads = threading.active_count()
-    connected: list[bool] = []
-    sender = ImpressionSender(lambda: connected.append(True) or FakeDelivery(), capacity=10)
-    assert (threading.active_count(), connected) == (threads, [])
+    connected = threading.Event()
+
+    def connect() -> FakeDelivery:
+        connected.set()
+        return FakeDelivery()
+
+    sender = ImpressionSender(connect, capacity=10)
+    assert threading.active_count() == threads
+    assert not connected.is_set()
     sender.close()
 
 

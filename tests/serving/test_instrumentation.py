@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,22 @@ from marquee.config.settings import Settings
 from marquee.registry.object_store.file_store import FileStore
 from marquee.serving.app import create_service
 from marquee.serving.deadline import DeadlineExecutor
-from marquee.serving.http_api import RecommendHttp
+from marquee.serving.engine import Tier
+from marquee.serving.http_api import RecommendHttp, Reply
 from marquee.serving.instrumentation import InstrumentedApp
 from marquee.serving.prometheus_text import Metrics
-from marquee.serving.recommender import Recommender
+from marquee.serving.recommender import Answer, Recommender
 from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.request_log import RequestLog
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+class BrokenHttp(RecommendHttp):
+    """Handler with a bug."""
+
+    def reply(self, method: str, path: str, accept: str = "") -> Reply:
+        raise ZeroDivisionError
 
 
 class Written(list[bytes]):
@@ -84,10 +93,10 @@ def test_a_refused_request_has_its_line_too(observed: InstrumentedApp, written: 
 
 
 def test_a_mistake_of_ours_is_an_answer_and_is_logged(observed: InstrumentedApp, written: Written) -> None:
-    observed.http = None  # type: ignore[assignment]  # Nothing can be asked of it.
-    reply = observed.reply("GET", "/recommend/1000", {})
+    broken = InstrumentedApp(BrokenHttp(observed.http.recommender), RequestLog("", written.append))
+    reply = broken.reply("GET", "/recommend/1000", {})
     assert (reply.status, written.lines[0]["severity"]) == (500, "ERROR")
-    assert metrics(observed)['marquee_recommend_requests_total{status="500"}'] == 1
+    assert metrics(broken)['marquee_recommend_requests_total{status="500"}'] == 1
 
 
 def test_a_log_that_cannot_be_written_stops_no_answer(observed: InstrumentedApp) -> None:
@@ -134,10 +143,11 @@ def test_metrics_count_what_was_answered(observed: InstrumentedApp) -> None:
 
 
 def test_labels_are_escaped() -> None:
-    made = Metrics()
-    made.count(200, 0.1, None)
-    made._notes['a "quoted"\n\\note'] += 1
-    assert b'notes_total{note="a \\"quoted\\"\\n\\\\note"} 1' in made.text({}, {})
+    metrics = Metrics()
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    answer = Answer("id", "7", now, "control", "v", 1, Tier.POPULAR, (), notes=('a "quoted"\n\\note',))
+    metrics.record(200, 0.1, answer)
+    assert b'notes_total{note="a \\"quoted\\"\\n\\\\note"} 1' in metrics.format({}, {})
 
 
 def test_the_page_names_every_metric_that_there_is(tmp_path: Path) -> None:
@@ -145,7 +155,7 @@ def test_the_page_names_every_metric_that_there_is(tmp_path: Path) -> None:
     settings = {"MARQUEE_OBJECTS_URL": f"file://{tmp_path}", "MARQUEE_DELIVERY_URL": "http://127.0.0.1:9"}
     service = create_service(Settings.from_mapping(settings))
     text = service.reply("GET", "/metrics", {}).body.decode()
-    service.http._recommender.cache.close()
+    service.http.recommender.cache.close()
     kinds = dict(re.findall(r"^# TYPE marquee_recommend_(\w+) (\w+)$", text, re.MULTILINE))
     page = (Path(__file__).parents[2] / "docs/recommend.md").read_text()
     table = page.partition("`GET /metrics`, each name")[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.serving.models import two_tastes, written
 
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.trained_model import TrainedModel
-from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk, scores_of
+from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk, score_items
 from marquee.scoring.topk import top_n
 from marquee.serving.engine import Engine
 from marquee.serving.exploration import Exploration
@@ -41,13 +42,14 @@ def tied(rng: np.random.Generator, movies: int, r: int) -> np.ndarray:
 
 
 def shortlisted(vectors: np.ndarray) -> QuantizedTopK:
-    found = build_quantized_topk(vectors, worthwhile=0)
+    found = build_quantized_topk(vectors, min_size=0)
     assert found
     return found
 
 
 def among_all(vectors: np.ndarray, taste: np.ndarray, n: int, seen: np.ndarray) -> list[int]:
-    return top_n(scores_of(vectors, np.arange(len(vectors)), taste), n, seen).tolist()
+    rows: list[int] = top_n(score_items(vectors, np.arange(len(vectors)), taste), n, seen).tolist()
+    return rows
 
 
 @settings(deadline=None)
@@ -71,7 +73,7 @@ def test_the_best_are_those_of_all_movies(
     rng = np.random.default_rng(seed)
     vectors, seen = made(rng, movies, r), rng.integers(0, movies, watched).astype(np.uint32)
     taste = made(rng, movies, r)[0] * np.float32(size)
-    best = shortlisted(vectors).best(taste, N, seen)
+    best = shortlisted(vectors).search(taste, N, seen)
     if best is not None:
         assert best[0].tolist() == among_all(vectors, taste, N, seen)
 
@@ -81,7 +83,7 @@ def test_a_shortlist_is_short_even_where_no_direction_is_better_than_another(r: 
     vectors = alike(np.random.default_rng(1), 27_000, r)
     found = shortlisted(vectors)
     for taste in alike(np.random.default_rng(2), 20, r):
-        best = found.best(taste, N, NOBODY)
+        best = found.search(taste, N, NOBODY)
         assert best is not None
         assert best[0].tolist() == among_all(vectors, taste, N, NOBODY)
 
@@ -90,7 +92,7 @@ def test_the_longest_movie_and_a_taste_just_like_it_stay_within_16_bits() -> Non
     vectors = alike(np.random.default_rng(3), 1_000, 32)
     vectors[617] *= 5
     for sign in (1, -1):
-        best = shortlisted(vectors).best(sign * vectors[617], N, NOBODY)
+        best = shortlisted(vectors).search(sign * vectors[617], N, NOBODY)
         assert best is not None
         assert (best[0].tolist()[0] == 617) is (sign == 1)
         assert best[0].tolist() == among_all(vectors, sign * vectors[617], N, NOBODY)
@@ -98,15 +100,15 @@ def test_the_longest_movie_and_a_taste_just_like_it_stay_within_16_bits() -> Non
 
 def test_where_hardly_a_movie_differs_from_another_all_have_to_be_looked_at() -> None:
     vectors = np.ones((1_000, 32), np.float32)
-    assert shortlisted(vectors).best(vectors[0], N, NOBODY) is None
+    assert shortlisted(vectors).search(vectors[0], N, NOBODY) is None
 
 
 def test_who_says_nothing_or_has_seen_nearly_all_has_no_shortlist() -> None:
     found = shortlisted(alike(np.random.default_rng(4), 1_000, 32))
-    assert found.best(np.zeros(32, np.float32), N, NOBODY) is None
+    assert found.search(np.zeros(32, np.float32), N, NOBODY) is None
     for uncommon in (1e-30, 1e30, np.inf):
-        assert found.best(np.full(32, uncommon, np.float32), N, NOBODY) is None
-    assert found.best(np.ones(32, np.float32), N, np.arange(996, dtype=np.uint32)) is None
+        assert found.search(np.full(32, uncommon, np.float32), N, NOBODY) is None
+    assert found.search(np.ones(32, np.float32), N, np.arange(996, dtype=np.uint32)) is None
 
 
 def test_there_is_none_where_it_would_save_nothing() -> None:
@@ -120,7 +122,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     vectors, tastes = alike(rng, 27_000, 32), alike(rng, 200, 32)
     found = shortlisted(vectors)
     with ThreadPoolExecutor(8) as threads:
-        lists = list(threads.map(lambda taste: found.best(taste, N, NOBODY), tastes))
+        lists = list(threads.map(lambda taste: found.search(taste, N, NOBODY), tastes))
     for taste, best in zip(tastes, lists, strict=True):
         assert best is not None
         assert best[0].tolist() == among_all(vectors, taste, N, NOBODY)
@@ -132,20 +134,21 @@ def large() -> TrainedModel:
     return replace(two_tastes(movies), rank_items=alike(rng, movies, r), rank_history=alike(rng, movies, r))
 
 
-@pytest.mark.parametrize("policy", [Exploration(), Exploration(0.0, 3, 9), Exploration(1.0)])
-def test_an_engine_answers_with_it_as_without(store: FileStore, policy: Exploration) -> None:
-    """Movies, order and chances; scores up to what float32 rounds. Chance begins anew for each."""
-    engine = Engine.load(store, written(store, large()))
-    engine.prepare()
-    assert engine._shortlist
+@pytest.mark.parametrize("slots", [(0.0, 0, 0), (0.0, 3, 9), (1.0, 0, 0)])
+def test_engine_with_index_returns_the_same_movies_as_without(
+    store: FileStore, slots: tuple[float, int, int]
+) -> None:
+    """Movies, order and propensities are equal with equal seeds; scores are equal up to float32 rounding."""
+    version = written(store, large())
+    plain, prepared = Engine.load(store, version), Engine.load(store, version)
+    prepared.prepare()
+    assert prepared.topk_index
+    assert not plain.topk_index
     for user in range(1000, 1006):
-        profile = build_user_state(engine.side, engine.read_record(str(user)), None)
-        engine._shortlist = build_quantized_topk(engine.side.rank_items)
-        policy.rng.seed(user)
-        _, movies, uniform = engine.explore(profile, 20, policy)
-        engine._shortlist = None
-        policy.rng.seed(user)
-        _, expected, expected_uniform = engine.explore(profile, 20, policy)
+        state = build_user_state(plain.item_factors, plain.read_record(str(user)), None)
+        (_, movies, uniform), (_, expected, expected_uniform) = (
+            engine.explore(state, 20, Exploration(*slots, Random(user))) for engine in (prepared, plain)
+        )
         assert uniform is expected_uniform
         for movie, other in zip(movies, expected, strict=True):
             assert (movie.movie_id, movie.rating, movie.propensity) == (

@@ -19,8 +19,8 @@ from tests.serving.models import (
 
 from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.errors import DatabaseUnavailable, NothingToRecommend
+from marquee.registry.arm_assignment import assign_arm
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import assign_arm
 from marquee.registry.rollout import canary
 from marquee.serving.circuit_breaker import CircuitBreaker
 from marquee.serving.deadline import DeadlineExecutor, Unavailable
@@ -61,11 +61,8 @@ def database() -> FakeDatabase:
 
 @pytest.fixture
 def cache(flaky: FlakyStore) -> ReleaseCache:
-    """Looks only when a test says so: the thread that looks is never begun."""
-    cache = ReleaseCache(flaky, refresh_s=3_600)
-    cache._start = cache.look  # type: ignore[method-assign]
-    cache._looked.set()
-    return cache
+    """A cache without a thread: it refreshes while nothing is loaded, and when a test says so."""
+    return ReleaseCache(flaky, refresh_s=3_600, background=False)
 
 
 @pytest.fixture
@@ -153,7 +150,7 @@ def test_the_store_away_what_is_loaded_answers(
     released(store)
     before = recommender.answer("1000", NOW)
     flaky.away = True
-    cache.look()
+    cache.refresh()
     again, other = recommender.answer("1000", NOW), recommender.answer("1001", NOW)
     assert ids(again) == ids(before)
     assert again.notes == other.notes == ("object-store-unavailable",)
@@ -167,7 +164,7 @@ def test_both_away_there_still_is_a_list(
     released(store)
     recommender.answer("1000", NOW)
     flaky.away = database.away = True
-    cache.look()
+    cache.refresh()
     answer = recommender.answer("1001", NOW)
     assert (answer.tier, len(set(ids(answer)))) == (Tier.POPULAR, 20)
     assert set(answer.notes) == {"object-store-unavailable", "database-unavailable"}
@@ -177,7 +174,7 @@ def test_a_refused_release_is_told(store: FileStore, cache: ReleaseCache, recomm
     old = released(store)
     recommender.answer("1000", NOW)
     corrupt(store, released(store, two_tastes(mean=3.5), NOW), "item_biases.npy")
-    cache.look()
+    cache.refresh()
     answer = recommender.answer("1000", NOW)
     assert (answer.version, answer.notes) == (old, ("release-refused",))
 
@@ -209,7 +206,10 @@ def test_each_user_keeps_to_his_arm(store: FileStore, recommender: Recommender) 
     by_arm = {arm.name: arm.version for arm in release.arms}
     answers = [recommender.answer(str(user), NOW) for user in range(50)]
     assert {answer.arm for answer in answers} == {"control", "canary"}
-    assert all(a.arm == assign_arm(release, a.user_id).name and a.version == by_arm[a.arm] for a in answers)
+    assert all(
+        a.arm == assign_arm(release.arms, release.salt, a.user_id).name and a.version == by_arm[a.arm]
+        for a in answers
+    )
 
 
 def test_without_a_release_the_database_tells_what_is_popular(
@@ -263,7 +263,7 @@ def test_a_release_that_comes_later_is_taken(
     with pytest.raises(NothingToRecommend):
         recommender.answer("7", NOW)
     released(store)
-    cache.look()
+    cache.refresh()
     assert recommender.answer("7", NOW).tier == Tier.POPULAR
 
 
@@ -274,9 +274,9 @@ def test_a_store_that_hangs_costs_a_deadline(
     import threading
 
     released(store)
-    cache.look()
+    cache.refresh()
     let_go = threading.Event()
-    flaky.read_range = lambda *_: let_go.wait(10)  # type: ignore[method-assign, assignment, return-value]
+    flaky.read_range = lambda *_: let_go.wait(10)  # type: ignore[method-assign, assignment]
     recommender = Recommender(cache, objects=DeadlineExecutor("object store", deadline_ms=20, threads=1))
     answer = recommender.answer("1000", NOW)
     let_go.set()
@@ -297,7 +297,7 @@ def test_a_database_that_is_away_is_asked_three_times_and_then_left_alone(
     recommender = Recommender(
         cache,
         objects=DeadlineExecutor("object store", deadline_ms=5_000, threads=1),
-        history=lambda user_id, since: outside.ask(away),
+        history=lambda user_id, since: outside.run(away),
     )
     answers = [recommender.answer("1000", NOW) for _ in range(20)]
     assert len(asked) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,15 @@ def test_a_malformed_header_is_no_trace(header: str) -> None:
     assert parse_trace({"HTTP_TRACEPARENT": header}) is None
 
 
-@given(st.text(), st.text())
-def test_any_header_at_all_is_borne(parent: str, cloud: str) -> None:
-    parse_trace({"HTTP_TRACEPARENT": parent, "HTTP_X_CLOUD_TRACE_CONTEXT": cloud})
-    parse_trace({"HTTP_X_CLOUD_TRACE_CONTEXT": cloud})
+@given(
+    st.text() | st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True),
+    st.text() | st.from_regex(r"[0-9a-fA-F]{32}(/[0-9]{1,25})?(;o=[0-9])?", fullmatch=True),
+)
+def test_parse_trace_any_header_returns_none_or_hexadecimal_ids(traceparent: str, cloud: str) -> None:
+    """No header raises; an accepted one has 32 hexadecimal digits, and a span id of 16 or none."""
+    both = {"HTTP_TRACEPARENT": traceparent, "HTTP_X_CLOUD_TRACE_CONTEXT": cloud}
+    for environ in (both, {"HTTP_X_CLOUD_TRACE_CONTEXT": cloud}):
+        trace = parse_trace(environ)
+        if trace is not None:
+            assert re.fullmatch(r"[0-9a-f]{32}", trace.trace_id)
+            assert re.fullmatch(r"([0-9a-f]{16})?", trace.span_id)

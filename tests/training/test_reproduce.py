@@ -11,7 +11,7 @@ from tests.support.synthetic_data import SECOND, blocks
 from tests.training.runs import GOOD, PARAMS, PARAMS_FILE, run
 
 from marquee.cli.main import main
-from marquee.registry.manifest import Manifest, Provenance, encode, object_name, read_manifest
+from marquee.registry.manifest import Manifest, Provenance, encode_manifest, object_name, read_manifest
 from marquee.registry.object_store.file_store import FileStore
 from marquee.training import provenance
 from marquee.training.reproduce import environment_differences
@@ -57,7 +57,7 @@ def rewritten(store: FileStore, manifest: Manifest, **changes: Any) -> None:
     """Let the manifest say something else than was the case."""
     name = object_name(manifest.version, "manifest.json")
     origin = msgspec.structs.replace(manifest.provenance, **changes)
-    store.replace(name, encode(msgspec.structs.replace(manifest, provenance=origin)), store.get(name).version)
+    store.replace(name, encode_manifest(msgspec.structs.replace(manifest, provenance=origin)), store.get(name).version)
 
 
 def reproduced(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

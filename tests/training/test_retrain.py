@@ -21,7 +21,7 @@ from marquee.db import retrain_queue, retrain_runs
 from marquee.db.pool import Database
 from marquee.errors import DatabaseUnavailable, MarqueeError, TrainingDataError
 from marquee.registry import release
-from marquee.registry.artifact import verify
+from marquee.registry.artifact import verify_artifact
 from marquee.registry.item_store import read_items
 from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.connect import connect
@@ -83,9 +83,9 @@ def test_base_data_alone(store: ObjectStore, base: Path) -> None:
     """Without a database a model of the base data is trained, judged and released, and says where it is from."""
     result = retrain(request(base), PARAMS, store, reason="the first", commit="abc")
     assert result.outcome == "released", result.reason
-    serving, _ = release.current_release(store)
+    serving, _ = release.read_current_release(store)
     assert ([arm.version for arm in serving.arms], serving.reason) == ([result.version], "the first")
-    manifest = verify(store, serving.arms[0].version)
+    manifest = verify_artifact(store, serving.arms[0].version)
     newest = pd.read_csv(base / "ratings.csv")["time"].max()
     assert manifest.trained_through == result.trained_through == datetime.fromtimestamp(newest, UTC)
     assert (manifest.n_users, manifest.n_items) == (100, 49)
@@ -194,8 +194,8 @@ def test_a_refused_model_is_kept_and_does_not_serve(store: ObjectStore, base: Pa
     assert refused.outcome == "refused"
     assert refused.version is not None
     assert refused.version != before.version
-    verify(store, refused.version)
-    assert release.current_release(store)[0].arms[0].version == before.version
+    verify_artifact(store, refused.version)
+    assert release.read_current_release(store)[0].arms[0].version == before.version
 
 
 def test_an_older_model_does_not_replace_a_newer_one(store: ObjectStore, base: Path) -> None:
@@ -205,9 +205,9 @@ def test_an_older_model_does_not_replace_a_newer_one(store: ObjectStore, base: P
     assert older.outcome == "refused"
     assert "newer" in older.reason
     assert older.version is not None
-    assert release.current_release(store)[0].arms[0].version == newer.version
+    assert release.read_current_release(store)[0].arms[0].version == newer.version
     promote(store, older.version, author="a person")
-    assert release.current_release(store)[0].arms[0].version == older.version
+    assert release.read_current_release(store)[0].arms[0].version == older.version
 
 
 def test_retrainings_at_once(store: ObjectStore, base: Path) -> None:
@@ -225,16 +225,16 @@ def test_retrainings_at_once(store: ObjectStore, base: Path) -> None:
         thread.join()
     assert len(results) == len(fractions)
     versions = [str(result.version) for result in results]
-    assert release.current_release(store)[0].arms[0].version == max(versions)
+    assert release.read_current_release(store)[0].arms[0].version == max(versions)
     for version in versions:
-        verify(store, version)
+        verify_artifact(store, version)
 
 
 def test_what_serves_is_not_served_anew(store: ObjectStore, base: Path) -> None:
     """A second run over the same data changes nothing, and counts as released."""
     retrain(request(base), PARAMS, store)
     assert retrain(request(base), PARAMS, store).outcome == "released"
-    assert release.current_release(store)[0].number == 1
+    assert release.read_current_release(store)[0].number == 1
 
 
 @pytest.mark.servers
@@ -243,7 +243,7 @@ def test_what_was_asked_for_is_answered(store: ObjectStore, base: Path, database
     now = datetime.now(UTC)
     retrain_queue.request_retrain(database, "drift.rating_psi", "v1", "the ratings have drifted", now)
     retrain(request(base), PARAMS, store, database)
-    assert release.current_release(store)[0].reason == "the ratings have drifted"
+    assert release.read_current_release(store)[0].reason == "the ratings have drifted"
     assert retrain_queue.pending(database, datetime.now(UTC)) == []
     ((run,),) = rows_of(database, "SELECT run FROM retrain_requests")
     assert run == retrain_runs.latest_runs(database)[0].run

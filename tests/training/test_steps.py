@@ -116,7 +116,7 @@ def a_model(mean: float = 1 / 3, user_biases: tuple[float, float] = (0.0, 0.0)) 
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros(shape, np.float32)
 
-    histories = Histories.of(2, np.array([0, 1]), np.array([1, 0]), np.array([3.0, np.nan]))
+    histories = Histories.from_entries(2, np.array([0, 1]), np.array([1, 0]), np.array([3.0, np.nan]))
     return TrainedModel(
         user_ids=["ü", "b"],
         movie_ids=["x+1", "y+2"],

@@ -90,7 +90,7 @@ def _life(found: lineage.Lineage) -> Iterator[str]:
     if not found.served:
         yield "  in no release"
     yield "judged"
-    for said in found.judgements:
+    for said in found.gate_reports:
         yield f"  {said.time:%Y-%m-%d %H:%M:%S} {said.outcome}: {said.reason}"
         yield from (f"    {finding}" for finding in said.findings)
 

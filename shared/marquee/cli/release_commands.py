@@ -93,7 +93,7 @@ def _report(changed: Release, as_json: bool) -> None:
 
 
 def _list(store: ObjectStore, limit: int, as_json: bool) -> None:
-    releases = list(islice(release.past_releases(store), limit))
+    releases = list(islice(release.iter_releases(store), limit))
     if as_json:
         print(_json(releases))
     elif not releases:
@@ -139,7 +139,7 @@ def _show(store: ObjectStore, number: int | None, as_json: bool) -> None:
 
 def _serving(store: ObjectStore) -> Release:
     try:
-        return release.current_release(store)[0]
+        return release.read_current_release(store)[0]
     except ObjectNotFound as error:
         raise ReleaseError("there is no release yet: `marquee retrain` makes one") from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.scoring.interaction_weights import LIKED, TRIED_MINUTES, between, interaction_weight
+from marquee.scoring.interaction_weights import LIKED_FRACTION, TRIED_MINUTES, interpolate, interaction_weight
 from marquee.data.dataset import Dataset
 
 # How much an item should be recommended to whom it is known to suit: the ranking head's targets. As the
@@ -48,7 +48,7 @@ def weigh_interactions(dataset: Dataset) -> WeightedInteractions:
             _by_value(watched.values, lambda minute: interaction_weight(None, int(minute), low, high)),
         ),
         (
-            _by_value(rated.values, lambda rating: between(_TARGET_BY_RATING, rating, low, high)),
+            _by_value(rated.values, lambda rating: interpolate(_TARGET_BY_RATING, rating, low, high)),
             np.where(watched.values >= TRIED_MINUTES, _TARGET_WATCHED, 0.0),
         ),
         (rated.times, watched.times),
@@ -60,7 +60,7 @@ def weigh_interactions(dataset: Dataset) -> WeightedInteractions:
 
 def like_threshold(dataset: Dataset) -> float:
     """The rating from which an item counts as liked."""
-    return dataset.rating_min + LIKED * (dataset.rating_max - dataset.rating_min)
+    return dataset.rating_min + LIKED_FRACTION * (dataset.rating_max - dataset.rating_min)
 
 
 def _by_value(values: NDArray[np.float64], rule: Callable[[float], float]) -> NDArray[np.float64]:

@@ -48,7 +48,9 @@ class _Stored:
         nothing = len(self._side.movie_ids)
         self._rows = np.array([self._side.items.get(m, nothing) for m in dataset.movie_ids])
         self._biases = np.append(self._side.item_biases, np.float32(0))
-        self._vectors = np.vstack([self._side.item_vectors, np.zeros((1, self._side.manifest.k), "f4")])
+        self._vectors = np.vstack(
+            [self._side.item_vectors, np.zeros((1, self._side.manifest.rating_rank), "f4")]
+        )
 
     def rate(self, users: Ints, items: Ints) -> Floats:
         rows, manifest = self._rows[items], self._side.manifest

@@ -121,7 +121,7 @@ class LiveStatsCollector:
         return {"tiers": tiers, "versions": versions}
 
     def _models(self) -> dict[str, Any]:
-        serving, _ = release.current_release(self._objects)
+        serving, _ = release.read_current_release(self._objects)
         runs = tuple(run for run in read_runs(self._home, RETRAIN) if run.started >= self._since)
         versions = tuple(arm.version for arm in serving.arms)
         return {"release_number": serving.number, "serving": versions, "retrains": runs}

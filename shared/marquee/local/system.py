@@ -155,7 +155,7 @@ class LocalSystem:
         """A model of the base data's earlier part, unless one serves already."""
         self.step("data", "data", "fetch")
         try:
-            release.current_release(connect(self.settings.objects_url))
+            release.read_current_release(connect(self.settings.objects_url))
         except ObjectNotFound:
             self._say("training the first model, once ...")
             self.step(RETRAIN, "retrain", "--reason", "first model")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from marquee.data.side_information import SideInformation
 from marquee.registry.trained_model import TrainedModel
-from marquee.scoring.cohort_scores import demographic, genre
+from marquee.scoring.cohort_scores import demographic_cohorts, genre_cohort
 
 PRIOR_STRENGTH = 10_000.0
 """So much weight of the average user's is mixed into each group's: a small group is not taken at its word, and age,
@@ -58,7 +58,7 @@ def _members(model: TrainedModel, facts: SideInformation) -> dict[str, list[int]
     for user, user_id in enumerate(model.user_ids):
         row = facts.users.get(user_id, {})
         age = row.get("age", "")
-        for name in demographic(
+        for name in demographic_cohorts(
             int(age) if age.isdigit() else None, row.get("gender", ""), row.get("occupation", "")
         ):
             members[name].append(user)
@@ -69,7 +69,7 @@ def _genres(model: TrainedModel, facts: SideInformation) -> dict[str, NDArray[np
     items_of: defaultdict[str, list[int]] = defaultdict(list)
     for item, movie_id in enumerate(model.movie_ids):
         for name in _split(facts.movies.get(movie_id, {}).get("genres", "")):
-            items_of[genre(name)].append(item)
+            items_of[genre_cohort(name)].append(item)
     found = {name: np.zeros(len(model.movie_ids)) for name in items_of}
     for name, items in items_of.items():
         found[name][items] = LIKED

@@ -44,7 +44,7 @@ class QualityChecks:
     def _serving(self, store: ObjectStore) -> ItemFactors | None:
         """None before the first release; a release that cannot be loaded is for others to report."""
         try:
-            arms = release.current_release(store)[0].arms
+            arms = release.read_current_release(store)[0].arms
             version = max(arms, key=lambda arm: arm.weight).version
             if self._side is None or self._side.manifest.version != version:
                 self._side = read_items(store, version)

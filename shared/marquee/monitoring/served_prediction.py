@@ -18,8 +18,9 @@ import numpy as np
 
 from marquee.db.user_history import History, RatedMovie
 from marquee.errors import ArtifactRefused
+from marquee.registry.arm_assignment import assign_arm
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Release, assign_arm
+from marquee.registry.release import Release
 from marquee.registry.release_history import ReleaseHistory
 from marquee.serving.engine import Engine
 from marquee.serving.recommender import rating_interval
@@ -101,7 +102,9 @@ class Predictor:
         wanted = {
             (engine, rated.user_id) for rated in page if (engine := self._serving(rated)[0]) is not None
         }
-        missing = [(engine, user_id) for engine, user_id in wanted if not engine.known_record(user_id)[0]]
+        missing = [
+            (engine, user_id) for engine, user_id in wanted if not engine.get_cached_record(user_id)[0]
+        ]
         if missing:
             with ThreadPoolExecutor(READERS) as readers:
                 list(readers.map(lambda pair: pair[0].read_record(pair[1]), missing))
@@ -126,13 +129,13 @@ class Predictor:
             return Prediction(reason=NO_RELEASE)
         if engine is None or engine.trained_through >= rated.time:
             return Prediction(reason=NO_MODEL)
-        item = engine.side.items.get(rated.movie_id)
+        item = engine.item_factors.items.get(rated.movie_id)
         if item is None:
             return Prediction(arm=arm, version=engine.version, release=release.number, reason=UNKNOWN_MOVIE)
         profile = _profile(engine, rated.user_id, earlier, rated.time)
         if not np.isnan(profile.ratings[profile.items == item]).all():
             return Prediction(arm=arm, version=engine.version, release=release.number, reason=RATED_BEFORE)
-        predicted = engine.ratings(profile, np.array([item]))[0]
+        predicted = engine.predict(profile, np.array([item]))[0]
         low, high, coverage = _interval(engine, profile, predicted)
         return Prediction(
             arm=arm,
@@ -149,7 +152,7 @@ class Predictor:
         """What served the user then. A release whose artifact was refused never did: the one before did."""
         releases = self._timeline.at(rated.time)
         for release in releases:
-            arm = assign_arm(release, rated.user_id)
+            arm = assign_arm(release.arms, release.salt, rated.user_id)
             engine = self._engine(arm.version)
             if engine is not None:
                 return engine, release, arm.name
@@ -192,11 +195,11 @@ def _as_shown(
 
 def _profile(engine: Engine, user_id: str, earlier: Sequence[RatedMovie], time: datetime) -> UserState:
     """The user as the model saw him at ``time``."""
-    found, record = engine.known_record(user_id)
+    found, record = engine.get_cached_record(user_id)
     if not found:
         record = engine.read_record(user_id)
     return build_user_state(
-        engine.side, record, History(tuple(movie for movie in earlier if movie.time < time), ())
+        engine.item_factors, record, History(tuple(movie for movie in earlier if movie.time < time), ())
     )
 
 
@@ -206,4 +209,4 @@ def _interval(
     interval = rating_interval(engine, profile)
     if interval is None:
         return None, None, None
-    return *interval.about(predicted), interval.coverage
+    return *interval.around(predicted), interval.coverage

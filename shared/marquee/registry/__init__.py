@@ -1,1 +1,1 @@
-"""Trained models and releases, in object storage."""
+"""Model registry: artifacts, releases, and the object stores that hold them."""

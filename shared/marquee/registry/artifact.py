@@ -1,7 +1,7 @@
-"""An artifact: an immutable trained model at ``models/<version>/``, written once and then only read.
+"""Writer of artifacts: immutable trained models at ``models/<version>/``.
 
-The files are plain arrays and JSON. The manifest comes last, so that an artifact is whole or is not
-there; nothing in it is ever run, as a pickle's content would be.
+The files are plain arrays and JSON; unlike a pickle, nothing in them is executed. The manifest is written last, so
+that a half-written artifact does not count as one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from marquee.registry.item_store import (
     COHORT_SCORES,
     COHORTS,
     MOVIE_IDS,
+    array_shapes,
     make_item_factors,
-    npy_file,
+    npy_name,
     read_items,
-    shapes_of,
 )
 from marquee.registry.manifest import (
     FileEntry,
@@ -33,17 +33,17 @@ from marquee.registry.manifest import (
     Provenance,
     ResidualInterval,
     SmokeCase,
-    decode,
-    encode,
+    decode_manifest,
+    encode_manifest,
     object_name,
 )
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.smoke_test import CASES, expected_answers, smoke_test
+from marquee.registry.smoke_test import MAX_CASES, make_smoke_cases, run_smoke_test
 from marquee.registry.trained_model import TrainedModel
 from marquee.registry.user_store import UserRecord, UserStore, write_users
 from marquee.scoring.arrays import item_shapes
 
-_PIECE = 8 << 20
+_CHUNK = 8 << 20
 
 
 def write_artifact(
@@ -59,23 +59,23 @@ def write_artifact(
 ) -> str:
     """Store ``model`` and return its version, ``<trained_through>-<hash of the content>``.
 
-    Writing the same model again changes nothing. Raises :class:`ArtifactRefused` for a model that
-    is not sound, and the store's errors; what was written by then is in nobody's way.
+    The call is idempotent. Raises :class:`ArtifactRefused` for an invalid model, and the store's errors. Files written
+    before an error are not part of any artifact, and the next attempt reuses them.
     """
     model.check()
     with tempfile.TemporaryDirectory(prefix="marquee-") as temporary:
         directory = Path(temporary)
         _write_items(model, directory)
         buckets = write_users(model, directory)
-        files = {path.name: _entry(path) for path in sorted(directory.iterdir())}
+        files = {path.name: _make_entry(path) for path in sorted(directory.iterdir())}
         manifest = Manifest(
-            version=_version(model, trained_through, files),
+            version=_make_version(model, trained_through, files),
             created=(now or datetime.now(UTC)).astimezone(UTC),
             trained_through=trained_through.astimezone(UTC),
             n_users=len(model.user_ids),
             n_items=len(model.movie_ids),
-            k=model.item_vectors.shape[1],
-            r=model.rank_items.shape[1],
+            rating_rank=model.item_vectors.shape[1],
+            ranking_rank=model.rank_items.shape[1],
             buckets=buckets,
             mean=float(model.mean),
             rating_min=float(model.rating_min),
@@ -87,20 +87,20 @@ def write_artifact(
             prediction_intervals=prediction_intervals,
             provenance=provenance or Provenance(),
         )
-        _upload(store, msgspec.structs.replace(manifest, smoke=_smoke(model, manifest)), directory)
+        _upload(store, msgspec.structs.replace(manifest, smoke=_make_cases(model, manifest)), directory)
     return manifest.version
 
 
-def verify(store: ObjectStore, version: str) -> Manifest:
-    """Do all that an instance does before it serves an artifact; returns the manifest.
+def verify_artifact(store: ObjectStore, version: str) -> Manifest:
+    """Run every check that an instance makes before it serves an artifact, and return the manifest.
 
-    Raises as :func:`read_items`.
+    Raises the same errors as :func:`read_items`.
     """
-    side = read_items(store, version)
-    users = UserStore(store, side.manifest)
+    factors = read_items(store, version)
+    users = UserStore(store, factors.manifest)
     users.check_sizes()
-    smoke_test(side, users)
-    return side.manifest
+    run_smoke_test(factors, users)
+    return factors.manifest
 
 
 def _write_items(model: TrainedModel, directory: Path) -> None:
@@ -108,34 +108,33 @@ def _write_items(model: TrainedModel, directory: Path) -> None:
     if model.cohort_names:
         (directory / COHORTS).write_bytes(msgspec.json.encode(list(model.cohort_names)))
     for name in (*item_shapes(0, 0, 0), *([COHORT_SCORES] if model.cohort_names else [])):
-        with (directory / npy_file(name)).open("wb") as out:
+        with (directory / npy_name(name)).open("wb") as out:
             np.save(out, np.ascontiguousarray(getattr(model, name)), allow_pickle=False)
 
 
-def _entry(path: Path) -> FileEntry:
+def _make_entry(path: Path) -> FileEntry:
     with path.open("rb") as file:
         return FileEntry(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _version(model: TrainedModel, trained_through: datetime, files: dict[str, FileEntry]) -> str:
+def _make_version(model: TrainedModel, trained_through: datetime, files: dict[str, FileEntry]) -> str:
     if trained_through.tzinfo is None:
-        raise ValueError("trained_through needs a zone: events carry UTC")
+        raise ValueError("trained_through needs a time zone")
     scalars = [float(x) for x in (model.mean, model.rating_min, model.rating_max, model.noise_precision)]
     content = msgspec.json.encode((scalars, {name: files[name].sha256 for name in sorted(files)}))
-    moment = trained_through.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
-    return f"{moment}-{hashlib.sha256(content).hexdigest()[:8]}"
+    timestamp = trained_through.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
+    return f"{timestamp}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
-def _smoke(model: TrainedModel, manifest: Manifest) -> tuple[SmokeCase, ...]:
-    side = make_item_factors(
-        manifest, tuple(model.movie_ids), {n: getattr(model, n) for n in shapes_of(manifest)}
-    )
+def _make_cases(model: TrainedModel, manifest: Manifest) -> tuple[SmokeCase, ...]:
+    arrays = {name: getattr(model, name) for name in array_shapes(manifest)}
+    factors = make_item_factors(manifest, tuple(model.movie_ids), arrays)
     n = len(model.user_ids)
-    chosen = np.unique(np.linspace(0, n - 1, min(CASES, n)).astype(int)).tolist()
-    return expected_answers(side, [_user(model, u) for u in chosen])
+    users = np.unique(np.linspace(0, n - 1, min(MAX_CASES, n)).astype(int)).tolist()
+    return make_smoke_cases(factors, [_make_record(model, user) for user in users])
 
 
-def _user(model: TrainedModel, user: int) -> UserRecord:
+def _make_record(model: TrainedModel, user: int) -> UserRecord:
     h = model.histories
     rows = slice(int(h.indptr[user]), int(h.indptr[user + 1]))
     return UserRecord(
@@ -155,25 +154,25 @@ def _upload(store: ObjectStore, manifest: Manifest, directory: Path) -> None:
         name = object_name(manifest.version, file)
         try:
             store.put_new(name, directory / file)
-        except PreconditionFailed:  # A writer that was killed came this far.
-            if _stored_hash(store, name, entry.size) != entry.sha256:
-                raise ArtifactRefused(f"{name} is there already, with another content") from None
+        except PreconditionFailed:  # Left by an earlier attempt that did not finish.
+            if _hash_stored(store, name, entry.size) != entry.sha256:
+                raise ArtifactRefused(f"{name} exists with another content") from None
     try:
-        store.put_new(object_name(manifest.version, "manifest.json"), encode(manifest))
+        store.put_new(object_name(manifest.version, "manifest.json"), encode_manifest(manifest))
     except PreconditionFailed:
-        pass  # Another writer of the same model was first.
+        pass  # Another writer stored the same model first.
 
 
 def _exists(store: ObjectStore, version: str) -> bool:
     try:
-        decode(store.get(object_name(version, "manifest.json")).data, version)
+        decode_manifest(store.get(object_name(version, "manifest.json")).data, version)
     except ObjectNotFound:
         return False
     return True
 
 
-def _stored_hash(store: ObjectStore, name: str, size: int) -> str:
+def _hash_stored(store: ObjectStore, name: str, size: int) -> str:
     digest = hashlib.sha256()
-    for start in range(0, size + 1, _PIECE):
-        digest.update(store.read_range(name, start, _PIECE))
+    for start in range(0, size + 1, _CHUNK):
+        digest.update(store.read_range(name, start, _CHUNK))
     return digest.hexdigest()

@@ -1,12 +1,12 @@
-"""What the gate said of an artifact, kept beside it: ``judgements/<version>/<run>-<outcome>.json``.
+"""Reports of the release gate, kept beside the artifact: ``gate_reports/<version>/<run>-<outcome>.json``.
 
-An artifact never changes, and it may be judged more than once: the same model made again, beside another that
-serves. Each judgement is an object of its own, written once.
+An artifact never changes, but the gate may evaluate it more than once: the same model may be trained again while
+another one is in service. Each report is an object of its own, written once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import msgspec
@@ -15,12 +15,14 @@ from marquee.errors import ObjectNotFound, PreconditionFailed
 from marquee.registry.object_store.object_store import ObjectStore
 
 REFUSED = "refused"
+_PREFIX = "gate_reports/"
 
 
 class GateReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``outcome`` and ``reason`` as in the record of the run; ``findings``: every comparison, in words.
+    """Decision of the gate on one artifact.
 
-    ``serving``: the version that it was compared with, "" for none.
+    ``outcome`` and ``reason`` are those of the run's record. ``findings`` describes each comparison in words.
+    ``serving`` is the version that the artifact was compared with, empty for none.
     """
 
     version: str
@@ -32,33 +34,29 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[str, ...] = ()
 
 
-def store_report(store: ObjectStore, judgement: GateReport) -> None:
-    """Write ``judgement``; one of the same run and outcome stays as it is."""
-    name = f"{_of(judgement.version)}{judgement.run}-{judgement.outcome}.json"
+def store_report(store: ObjectStore, report: GateReport) -> None:
+    """Write ``report``; does nothing if the run has stored this outcome already."""
+    name = f"{_PREFIX}{report.version}/{report.run}-{report.outcome}.json"
     try:
-        store.put_new(name, msgspec.json.format(msgspec.json.encode(judgement), indent=1))
+        store.put_new(name, msgspec.json.format(msgspec.json.encode(report), indent=1))
     except PreconditionFailed:
-        pass  # This run has said so already.
+        pass
 
 
 def load_reports(store: ObjectStore, version: str) -> list[GateReport]:
-    """All judgements of an artifact, oldest first."""
-    return list(_read(store, store.list(_of(version))))
+    """Return all reports on an artifact, oldest first."""
+    return list(_read_reports(store, store.list(f"{_PREFIX}{version}/")))
 
 
 def list_refusals(store: ObjectStore, limit: int) -> list[GateReport]:
-    """The refusals of the ``limit`` newest artifacts that were refused, newest event time first."""
-    names = [name for name in store.list("judgements/") if name.endswith(f"-{REFUSED}.json")]
-    return list(_read(store, names[::-1][:limit]))
+    """Return the refusals of the ``limit`` newest refused artifacts, newest event time first."""
+    names = [name for name in store.list(_PREFIX) if name.endswith(f"-{REFUSED}.json")]
+    return list(_read_reports(store, names[::-1][:limit]))
 
 
-def _of(version: str) -> str:
-    return f"judgements/{version}/"
-
-
-def _read(store: ObjectStore, names: Iterator[str] | list[str]) -> Iterator[GateReport]:
+def _read_reports(store: ObjectStore, names: Iterable[str]) -> Iterator[GateReport]:
     for name in names:
         try:
             yield msgspec.json.decode(store.get(name).data, type=GateReport)
         except (ObjectNotFound, msgspec.MsgspecError):
-            continue  # Removed meanwhile, or of a later program: nothing here depends on it.
+            continue  # Deleted meanwhile, or written by a newer program. Reports are for information only.

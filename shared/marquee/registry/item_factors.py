@@ -1,4 +1,4 @@
-"""The two linear heads: one rates movies, one ranks them."""
+"""Item factors of an artifact and its two linear models: one predicts ratings, one ranks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALL = slice(None)
 
 
 class ItemFactors(msgspec.Struct, frozen=True, eq=False):
-    """All of an artifact that does not grow with the users; the arrays are read-only."""
+    """The part of an artifact that does not grow with the users; the arrays are read-only."""
 
     manifest: Manifest
     movie_ids: tuple[str, ...]
@@ -30,30 +30,30 @@ class ItemFactors(msgspec.Struct, frozen=True, eq=False):
     popularity: Floats  # [n_items]
     prior_mean: Floats  # [k + 1] of theta = [vector, bias]
     prior_precision: Floats  # [k + 1, k + 1]
-    cohorts: Mapping[str, int] = {}  # a cohort's name -> row; empty: none are known
+    cohorts: Mapping[str, int] = {}  # Name of a cohort -> row of ``cohort_scores``; may be empty.
     cohort_scores: Floats = msgspec.field(default_factory=no_cohorts)  # [n_cohorts, n_items]
 
 
 def predict_ratings(
-    side: ItemFactors, vector: Floats, bias: float, rows: Sequence[int] | slice = _ALL
+    factors: ItemFactors, vector: Floats, bias: float, rows: Sequence[int] | slice = _ALL
 ) -> Floats:
-    """The predicted rating of every movie, [n_items], or of those in ``rows``; not clipped to the scale."""
-    ratings: Floats = side.item_vectors[rows] @ vector
-    ratings += side.item_biases[rows]
-    ratings += np.float32(side.manifest.mean + bias)
+    """Return the predicted rating of every item, [n_items], or of those in ``rows``; not clipped to the scale."""
+    ratings: Floats = factors.item_vectors[rows] @ vector
+    ratings += factors.item_biases[rows]
+    ratings += np.float32(factors.manifest.mean + bias)
     return ratings
 
 
-def query_vector(side: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
-    """What the ranking head makes of a history, [r]: a movie's score is its vector's product with this.
+def query_vector(factors: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
+    """Return the query vector of a history, [r]; its product with an item's ranking vector is the item's score.
 
-    A movie watched a second ago counts at once: nothing stored of the user is needed.
+    It needs nothing stored of the user, so an item watched a second ago counts at once.
     """
-    found: Floats = weights @ side.rank_history.take(items, axis=0)
-    return found
+    query: Floats = weights @ factors.rank_history.take(items, axis=0)
+    return query
 
 
-def ranking_scores(side: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
-    """The ranking score of every movie, [n_items], for a user who has seen ``items``."""
-    scores: Floats = side.rank_items @ query_vector(side, items, weights)
+def ranking_scores(factors: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
+    """Return the ranking score of every item, [n_items], for a user with the history ``items``."""
+    scores: Floats = factors.rank_items @ query_vector(factors, items, weights)
     return scores

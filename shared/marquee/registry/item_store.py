@@ -1,6 +1,6 @@
-"""The item side of an artifact, read whole: every byte of it checked before it serves.
+"""Reader of an artifact's item factors, which verifies every byte before it is used.
 
-Apart from what writes artifacts, since an answer needs none of that.
+Kept apart from the writer of artifacts, whose imports serving does not need.
 """
 
 from __future__ import annotations
@@ -19,111 +19,117 @@ from numpy.lib import format as npy
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.registry.item_factors import ItemFactors
 from marquee.registry.manifest import Manifest, object_name, read_manifest
-from marquee.registry.object_store.object_store import ObjectStore, mapping
+from marquee.registry.object_store.object_store import ObjectStore, get_mapper
 from marquee.scoring.arrays import Floats, check_array, item_shapes
 
 MOVIE_IDS = "movie_ids.json"
 COHORTS, COHORT_SCORES = "cohorts.json", "cohort_scores"
 _READERS = 4
 
-Files: TypeAlias = "Callable[[str], memoryview]"
-"""The bytes of a file, found right."""
+FileReader: TypeAlias = "Callable[[str], memoryview]"
+"""Function from the name of a file to its verified bytes."""
 
 
 def read_items(store: ObjectStore, version: str) -> ItemFactors:
-    """The item side of an artifact, every byte of it checked against the manifest.
+    """Return the item factors of an artifact, verified against the hashes of its manifest.
 
     Raises ``ObjectNotFound`` if there is no such artifact and :class:`ArtifactRefused` if it must not serve.
     """
     manifest = read_manifest(store, version)
-    optional = (COHORTS, npy_file(COHORT_SCORES)) if COHORTS in manifest.files else ()
-    names = (MOVIE_IDS, *map(npy_file, shapes_of(manifest)), *optional)
-    if mapping(store):
-        # Nothing to wait for; and files that are hashed side by side take longer than one by one.
-        return _assembled(manifest, partial(_read, store, manifest))
+    optional = (COHORTS, npy_name(COHORT_SCORES)) if COHORTS in manifest.files else ()
+    names = (MOVIE_IDS, *map(npy_name, array_shapes(manifest)), *optional)
+    if get_mapper(store):
+        # There is no network to wait for, and hashing mapped files in parallel is slower than one by one.
+        return _assemble(manifest, partial(_read_verified, store, manifest))
     with ThreadPoolExecutor(_READERS) as readers:
-        reading = {file: readers.submit(_read, store, manifest, file) for file in names}
+        downloads = {file: readers.submit(_read_verified, store, manifest, file) for file in names}
         try:
-            # What has come is looked at while the rest is on its way.
-            return _assembled(manifest, lambda file: reading[file].result())
+            # Files that have arrived are parsed while the others are downloaded.
+            return _assemble(manifest, lambda file: downloads[file].result())
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _assembled(manifest: Manifest, files: Files) -> ItemFactors:
-    movie_ids = _texts(MOVIE_IDS, files)
-    items = _rows(manifest, movie_ids)
-    shapes = shapes_of(manifest).items()
-    arrays = {name: _array(name, files(npy_file(name)), shape) for name, shape in shapes}
-    side = ItemFactors(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All of it arrays.
-    return _with_cohorts(side, files) if COHORTS in manifest.files else side
+def _assemble(manifest: Manifest, read: FileReader) -> ItemFactors:
+    movie_ids = _parse_strings(MOVIE_IDS, read)
+    items = _index_movies(manifest, movie_ids)
+    shapes = array_shapes(manifest).items()
+    arrays = {name: _parse_array(name, read(npy_name(name)), shape) for name, shape in shapes}
+    factors = ItemFactors(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All are arrays.
+    return _add_cohorts(factors, read) if COHORTS in manifest.files else factors
 
 
-def _with_cohorts(side: ItemFactors, files: Files) -> ItemFactors:
-    names = _texts(COHORTS, files)
-    scores = _array(COHORT_SCORES, files(npy_file(COHORT_SCORES)), (len(names), side.manifest.n_items))
+def _add_cohorts(factors: ItemFactors, read: FileReader) -> ItemFactors:
+    names = _parse_strings(COHORTS, read)
+    shape = (len(names), factors.manifest.n_items)
+    scores = _parse_array(COHORT_SCORES, read(npy_name(COHORT_SCORES)), shape)
     return msgspec.structs.replace(
-        side, cohorts={name: row for row, name in enumerate(names)}, cohort_scores=scores
+        factors, cohorts={name: row for row, name in enumerate(names)}, cohort_scores=scores
     )
 
 
-def shapes_of(manifest: Manifest) -> dict[str, tuple[int, ...]]:
-    return item_shapes(manifest.n_items, manifest.k, manifest.r)
+def array_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each item array of an artifact."""
+    return item_shapes(manifest.n_items, manifest.rating_rank, manifest.ranking_rank)
 
 
-def npy_file(name: str) -> str:
-    return f"{name}.npy"
+def npy_name(array: str) -> str:
+    """Return the name of the file that holds an array."""
+    return f"{array}.npy"
 
 
 def make_item_factors(
     manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str, Floats]
 ) -> ItemFactors:
-    items = _rows(manifest, movie_ids)
-    return ItemFactors(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # As above.
+    """Return item factors of arrays in memory; raises :class:`ArtifactRefused` for repeated movie ids."""
+    items = _index_movies(manifest, movie_ids)
+    return ItemFactors(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All are arrays.
 
 
-def _rows(manifest: Manifest, movie_ids: tuple[str, ...]) -> dict[str, int]:
+def _index_movies(manifest: Manifest, movie_ids: tuple[str, ...]) -> dict[str, int]:
     items = dict(zip(movie_ids, range(len(movie_ids)), strict=True))
     if len(items) != len(movie_ids) or len(items) != manifest.n_items or "" in items:
-        raise ArtifactRefused(f"{MOVIE_IDS} should hold {manifest.n_items} distinct ids")
+        raise ArtifactRefused(
+            f"{MOVIE_IDS} has {len(movie_ids)} ids; it must hold {manifest.n_items} distinct ones, none of them empty"
+        )
     return items
 
 
-def _read(store: ObjectStore, manifest: Manifest, file: str) -> memoryview:
+def _read_verified(store: ObjectStore, manifest: Manifest, file: str) -> memoryview:
     name, entry = object_name(manifest.version, file), manifest.files.get(file)
     if entry is None:
         raise ArtifactRefused(f"the manifest of {manifest.version} does not name {file}")
     try:
-        mapped = mapping(store)
-        data = mapped(name) if mapped else memoryview(store.get(name).data)
+        mapper = get_mapper(store)
+        data = mapper(name) if mapper else memoryview(store.get(name).data)
     except ObjectNotFound as error:
         raise ArtifactRefused(f"{name} is missing") from error
     if len(data) != entry.size:
         raise ArtifactRefused(f"{name} has {len(data)} bytes, not {entry.size}")
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise ArtifactRefused(f"{name} has not the hash that the manifest names")
+        raise ArtifactRefused(f"the hash of {name} differs from the one in the manifest")
     return data
 
 
-def _array(name: str, data: memoryview, shape: tuple[int, ...]) -> Floats:
-    """The array over ``data`` itself: nothing is copied."""
+def _parse_array(name: str, data: memoryview, shape: tuple[int, ...]) -> Floats:
+    """Return an array over ``data`` itself, without a copy."""
     head = io.BytesIO(data[:4096])
     try:
         major = npy.read_magic(head)[0]
         if major != 1:
             raise ValueError(f"version {major} of the npy format")
-        found, fortran, dtype = npy.read_array_header_1_0(head)
-        if fortran or dtype != np.dtype("<f4") or found != shape:
-            raise ValueError(f"{dtype}{list(found)}")
+        actual_shape, fortran, dtype = npy.read_array_header_1_0(head)
+        if fortran or dtype != np.dtype("<f4") or actual_shape != shape:
+            raise ValueError(f"{dtype}{list(actual_shape)}{' in Fortran order' if fortran else ''}")
         array: Floats = np.frombuffer(data, "<f4", offset=head.tell()).reshape(shape)
     except ValueError as error:
-        raise ArtifactRefused(f"{name} should be float32{list(shape)}, row by row: {error}") from error
+        raise ArtifactRefused(f"{name} must be float32{list(shape)} in C order; got {error}") from error
     check_array(name, array, shape)
     return array
 
 
-def _texts(file: str, files: Files) -> tuple[str, ...]:
+def _parse_strings(file: str, read: FileReader) -> tuple[str, ...]:
     try:
-        return msgspec.json.decode(files(file), type=tuple[str, ...])
+        return msgspec.json.decode(read(file), type=tuple[str, ...])
     except msgspec.MsgspecError as error:
-        raise ArtifactRefused(f"{file} should be a list of texts: {error}") from error
+        raise ArtifactRefused(f"{file} must be a list of strings: {error}") from error

@@ -1,4 +1,4 @@
-"""Where an artifact came from and where it served, put together from what the store keeps."""
+"""Lineage of an artifact: its manifest, its gate reports and the releases that served it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from itertools import pairwise
 import msgspec
 
 from marquee.errors import ObjectNotFound, ReleaseError
-from marquee.registry import gate_report, release
-from marquee.registry.gate_report import GateReport
+from marquee.registry.gate_report import GateReport, load_reports
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.release import iter_releases
 
 
 class ServingPeriod(msgspec.Struct, frozen=True):
-    """One release in which an artifact served ``weight`` of the users; ``until`` is None while it does."""
+    """Period in which an artifact served the fraction ``weight`` of the users; ``until`` is None if it still does."""
 
     release: int
     arm: str
@@ -27,41 +27,46 @@ class ServingPeriod(msgspec.Struct, frozen=True):
 
 
 class Lineage(msgspec.Struct, frozen=True):
-    """``served``: oldest first. ``judgements``: of every run that came to this artifact."""
+    """Origin and use of one artifact. ``served`` is oldest first; ``gate_reports`` has one report a run."""
 
     manifest: Manifest
     served: tuple[ServingPeriod, ...]
-    judgements: tuple[GateReport, ...]
+    gate_reports: tuple[GateReport, ...]
 
 
 def load_lineage(store: ObjectStore, version: str) -> Lineage:
-    """The lineage of ``version``; raises :class:`ReleaseError` if there is no such artifact."""
+    """Return the lineage of ``version``; raises :class:`ReleaseError` if there is no such artifact."""
     try:
         manifest = read_manifest(store, version)
     except ObjectNotFound as error:
         raise ReleaseError(f"there is no artifact {version!r}; see `marquee release list`") from error
-    return Lineage(manifest, serving_periods(store, version), tuple(gate_report.load_reports(store, version)))
+    return Lineage(manifest, list_serving_periods(store, version), tuple(load_reports(store, version)))
 
 
-def serving_periods(store: ObjectStore, version: str) -> tuple[ServingPeriod, ...]:
-    """Every release with an arm of ``version``."""
-    newest_first = [None, *release.past_releases(store)]
-    found = [
+def list_serving_periods(store: ObjectStore, version: str) -> tuple[ServingPeriod, ...]:
+    """Return every period in which a release had an arm of ``version``, oldest first."""
+    newest_first = [None, *iter_releases(store)]
+    periods = [
         ServingPeriod(
-            now.number, arm.name, arm.weight, now.created, after.created if after else None, now.reason
+            release.number,
+            arm.name,
+            arm.weight,
+            release.created,
+            successor.created if successor else None,
+            release.reason,
         )
-        for after, now in pairwise(newest_first)
-        if now
-        for arm in now.arms
+        for successor, release in pairwise(newest_first)
+        if release
+        for arm in release.arms
         if arm.version == version
     ]
-    return tuple(found[::-1])
+    return tuple(periods[::-1])
 
 
-def differences(recorded: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
-    """What is of another version here than was recorded, a line each."""
+def list_version_differences(recorded: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
+    """Return a line for each recorded library whose installed version differs."""
     return [
-        f"{name} {recorded[name]} is recorded, {here.get(name, 'none')} is here"
+        f"{name} {recorded[name]} is recorded, {installed.get(name, 'none')} is installed"
         for name in sorted(recorded)
-        if here.get(name) != recorded[name]
+        if installed.get(name) != recorded[name]
     ]

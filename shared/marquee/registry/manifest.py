@@ -1,4 +1,4 @@
-"""What an artifact says of itself: its files, its numbers, and where it came from."""
+"""Manifest of an artifact: its files, sizes, metrics and provenance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FileEntry(msgspec.Struct, frozen=True):
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A measured number with the ends of its confidence interval, where there is one."""
+    """Measured value with the bounds of its confidence interval, where there is one."""
 
     value: float
     low: float | None = None
@@ -29,28 +29,28 @@ class Metric(msgspec.Struct, frozen=True):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One step of the pipeline: name of each file or directory -> its MD5, as DVC writes it."""
+    """One stage of the DVC pipeline: name of each file or directory -> its MD5, as DVC writes it."""
 
     deps: dict[str, str] = {}
     outs: dict[str, str] = {}
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """What it takes to make the model again."""
+    """Everything that is needed to reproduce the model."""
 
     trainer: str = ""
     parameters: dict[str, Any] = {}
     seed: int | None = None
-    libraries: dict[str, str] = {}  # name -> version
-    commit: str = ""  # of this repository
-    data: dict[str, str] = {}  # name of a data set -> hash of its content
-    snapshot: str = ""  # by which a DVC remote knows all that was learnt from
+    libraries: dict[str, str] = {}  # Name -> version.
+    commit: str = ""  # Of this repository.
+    data: dict[str, str] = {}  # Name of a data set -> hash of its content.
+    snapshot: str = ""  # Hash under which a DVC remote keeps the training data.
     stages: dict[str, Stage] = {}
-    profile: dict[str, Any] = {}  # of the data, in a few numbers, to see later data drift
+    profile: dict[str, Any] = {}  # Summary of the data, the reference for drift checks.
 
 
 class SmokeCase(msgspec.Struct, frozen=True):
-    """One stored user and the answers that were computed when the artifact was written."""
+    """One stored user and the predictions that were computed when the artifact was written."""
 
     user_id: str
     ratings: tuple[tuple[str, float], ...]  # (movie_id, predicted rating, not clipped)
@@ -58,8 +58,9 @@ class SmokeCase(msgspec.Struct, frozen=True):
 
 
 class ResidualInterval(msgspec.Struct, frozen=True):
-    """How far ratings lie from their prediction, for users with at least ``known`` ratings: between ``below``
-    (mostly negative) and ``above``, in all but the share that the interval leaves out.
+    """Conformal interval of the residuals, rating minus prediction, of users with at least ``known`` ratings.
+
+    A residual lies between ``below`` (usually negative) and ``above`` with probability ``Manifest.coverage``.
     """
 
     known: int
@@ -73,52 +74,52 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     version: str
     created: datetime
-    trained_through: datetime  # time of the newest event that was learnt from
+    trained_through: datetime  # Time of the newest event in the training data.
     n_users: int
     n_items: int
-    k: int  # length of the rating head's vectors
-    r: int  # length of the ranking head's vectors
-    buckets: int  # of the user side
-    mean: float
+    rating_rank: int  # Number of factors of the rating model, k in the array shapes.
+    ranking_rank: int  # Number of factors of the ranking model, r in the array shapes.
+    buckets: int  # Of the user store.
+    mean: float  # Of all training ratings.
     rating_min: float
     rating_max: float
-    noise_precision: float
+    noise_precision: float  # One over the variance of a rating around its prediction.
     files: dict[str, FileEntry]
     smoke: tuple[SmokeCase, ...] = ()
     metrics: dict[str, Metric] = {}
-    interval: float = 0.8  # share of the ratings that fall within their band
-    prediction_intervals: tuple[
-        ResidualInterval, ...
-    ] = ()  # in order of ``known``, the first from 0; none: not calibrated
-    groups: dict[str, dict[str, Metric]] = {}  # RMSE by kind of group (gender, age ...), by group
+    coverage: float = 0.8  # Of the prediction intervals.
+    # Ordered by ``known``, the first from 0; empty if they were not calibrated.
+    prediction_intervals: tuple[ResidualInterval, ...] = ()
+    groups: dict[str, dict[str, Metric]] = {}  # RMSE by kind of group (gender, age ...) and group.
     provenance: Provenance = Provenance()
 
 
 def object_name(version: str, file: str) -> str:
-    """Where a file of an artifact is kept."""
+    """Return the name of the object that holds a file of an artifact."""
     return f"models/{version}/{file}"
 
 
-def encode(manifest: Manifest) -> bytes:
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the manifest as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
 
 
 def read_manifest(store: ObjectStore, version: str) -> Manifest:
-    """The manifest of an artifact.
+    """Return the manifest of an artifact.
 
-    Raises ``ObjectNotFound``, and :class:`ArtifactRefused` for one that we cannot understand.
+    Raises ``ObjectNotFound`` if there is none, :class:`ArtifactRefused` if it is invalid.
     """
-    return decode(store.get(object_name(version, "manifest.json")).data, version)
+    return decode_manifest(store.get(object_name(version, "manifest.json")).data, version)
 
 
-def decode(data: bytes, version: str) -> Manifest:
-    """Parse a manifest; raises :class:`ArtifactRefused`."""
+def decode_manifest(data: bytes, version: str) -> Manifest:
+    """Parse and check the manifest of artifact ``version``; raises :class:`ArtifactRefused`."""
     try:
-        found = msgspec.json.decode(data, type=_Format).format
-        if found != FORMAT:
+        found_format = msgspec.json.decode(data, type=_ManifestHeader).format
+        if found_format != FORMAT:
             raise ArtifactRefused(
-                f"artifact {version} has format {found} and this program reads format {FORMAT}: "
-                + ("update the program" if found > FORMAT else "train a new model")
+                f"artifact {version} has format {found_format} and this program reads format {FORMAT}: "
+                + ("update the program" if found_format > FORMAT else "train a new model")
             )
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
@@ -127,13 +128,16 @@ def decode(data: bytes, version: str) -> Manifest:
     return manifest
 
 
-class _Format(msgspec.Struct):
+class _ManifestHeader(msgspec.Struct):
     format: int
 
 
 def _check(manifest: Manifest, version: str) -> None:
     if manifest.version != version:
         raise ArtifactRefused(f"artifact {version} holds the manifest of {manifest.version}")
-    counts = (manifest.n_items, manifest.k, manifest.r, manifest.buckets)
-    if min(counts) < 1 or manifest.n_users < 0:
-        raise ArtifactRefused(f"artifact {version} states sizes that cannot be: {counts}, {manifest.n_users}")
+    sizes = (manifest.n_items, manifest.rating_rank, manifest.ranking_rank, manifest.buckets)
+    if min(sizes) < 1 or manifest.n_users < 0:
+        raise ArtifactRefused(
+            f"the manifest of artifact {version} has invalid sizes: n_items, rating_rank, ranking_rank and buckets "
+            f"are {sizes} and must be at least 1; n_users is {manifest.n_users} and must not be negative"
+        )

@@ -1,4 +1,4 @@
-"""What a trainer hands over: plain arrays that rate and rank."""
+"""Trained model: the arrays that a trainer returns and an artifact stores."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from marquee.scoring.arrays import Floats, check_array, item_shapes, no_cohorts
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """Every user's movies, one user after the other: user ``u`` has rows ``indptr[u]:indptr[u + 1]``."""
+    """Items of every user in compressed sparse row form: user ``u`` has entries ``indptr[u]:indptr[u + 1]``."""
 
     indptr: NDArray[np.int64]  # [n_users + 1]
-    items: NDArray[np.uint32]  # [n] rows of the item side
-    ratings: Floats  # [n]; NaN where the movie was watched and not rated
-    weights: Floats  # [n] how much the movie counts for the ranking head
+    items: NDArray[np.uint32]  # [n] item rows
+    ratings: Floats  # [n]; NaN where the item was watched and not rated
+    weights: Floats  # [n] interaction weights of the ranking model
 
     @classmethod
-    def of(
+    def from_entries(
         cls,
         n_users: int,
         users: NDArray[np.integer],
@@ -30,7 +30,7 @@ class Histories:
         ratings: NDArray[np.floating],
         weights: NDArray[np.floating] | None = None,
     ) -> Histories:
-        """Group entries, in any order, by their user; within one user the order stays. Weights: 1."""
+        """Group entries by user, keeping their order within a user; ``weights`` defaults to 1."""
         order = np.argsort(users, kind="stable")
         indptr = np.zeros(n_users + 1, np.int64)
         np.cumsum(np.bincount(users, minlength=n_users), out=indptr[1:])
@@ -45,11 +45,11 @@ class Histories:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """Two linear heads over ``n_items`` movies, and what is known of ``n_users`` users.
+    """Two linear models over ``n_items`` items, and the data of ``n_users`` users.
 
-    Rating: ``mean + user_biases[u] + item_biases[i] + user_vectors[u] . item_vectors[i]``.
-    Ranking: ``(sum of weight * rank_history[j] over the user's movies j) . rank_items[i]``.
-    A user is folded in from the Gaussian prior of ``theta = [vector, bias]``, of length k + 1.
+    The rating model predicts ``mean + user_biases[u] + item_biases[i] + user_vectors[u] . item_vectors[i]``.
+    The ranking model scores ``(sum of weight * rank_history[j] over the user's items j) . rank_items[i]``.
+    Fold-in uses the Gaussian prior of ``theta = [vector, bias]``, of length k + 1.
     """
 
     user_ids: Sequence[str]
@@ -61,19 +61,19 @@ class TrainedModel:
     item_vectors: Floats  # [n_items, k]
     rank_items: Floats  # [n_items, r]
     rank_history: Floats  # [n_items, r]
-    popularity: Floats  # [n_items], not negative; the more, the more popular
+    popularity: Floats  # [n_items], not negative; higher is more popular
     histories: Histories
     rating_min: float
     rating_max: float
     prior_mean: Floats  # [k + 1]
     prior_precision: Floats  # [k + 1, k + 1], symmetric and positive definite
-    noise_precision: float  # one over the variance of a rating about its prediction
-    cohort_names: Sequence[str] = ()  # see marquee.scoring.cohort_scores
+    noise_precision: float  # One over the variance of a rating around its prediction.
+    cohort_names: Sequence[str] = ()  # See marquee.scoring.cohort_scores.
     cohort_scores: Floats = field(default_factory=no_cohorts)
-    """[n_cohorts, n_items]: to be added to the logarithm of the popularity, for a user of these cohorts."""
+    """[n_cohorts, n_items], added to the log popularity for a user of the cohort."""
 
     def check(self) -> None:
-        """Raise :class:`ArtifactRefused` unless every shape, type and number is sound."""
+        """Raise :class:`ArtifactRefused` unless shapes, types and values are valid."""
         for name, shape in self._shapes().items():
             check_array(name, getattr(self, name), shape)
         if self.cohort_names:
@@ -82,7 +82,7 @@ class TrainedModel:
         self._check_scalars()
         self._check_histories()
         if len(set(self.movie_ids)) != len(self.movie_ids) or not self.movie_ids or "" in self.movie_ids:
-            raise ArtifactRefused("movie_ids should hold at least one movie, none of them empty or twice")
+            raise ArtifactRefused("movie_ids must hold at least one id, all distinct and none empty")
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         n_users, n_items, k = len(self.user_ids), len(self.movie_ids), self.item_vectors.shape[-1]
@@ -99,7 +99,8 @@ class TrainedModel:
         ):
             raise ArtifactRefused(
                 f"mean {self.mean}, rating_min {self.rating_min}, rating_max {self.rating_max} and "
-                f"noise_precision {self.noise_precision} should be finite, in order, and the last above 0"
+                f"noise_precision {self.noise_precision} must be finite, with rating_min below rating_max and "
+                "noise_precision above 0"
             )
 
     def _check_histories(self) -> None:
@@ -107,8 +108,10 @@ class TrainedModel:
         lengths = {len(h.items), len(h.ratings), len(h.weights)}
         ends = h.indptr[[0, -1]].tolist() if len(h.indptr) else []
         if len(h.indptr) != n_users + 1 or lengths != {ends[-1]} or ends[0] or (np.diff(h.indptr) < 0).any():
-            raise ArtifactRefused(f"histories should cover {n_users} users with rows that follow each other")
+            raise ArtifactRefused(
+                f"histories must have non-decreasing offsets for {n_users} users and columns of one length"
+            )
         if len(h.items) and int(h.items.max()) >= len(self.movie_ids):
-            raise ArtifactRefused("histories name movies that are not in movie_ids")
+            raise ArtifactRefused("histories contain item rows beyond movie_ids")
         if not np.isfinite(h.weights).all() or np.isinf(h.ratings).any():
-            raise ArtifactRefused("histories hold weights or ratings that are not finite")
+            raise ArtifactRefused("histories hold weights that are not finite, or infinite ratings")

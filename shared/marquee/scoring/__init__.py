@@ -1,1 +1,1 @@
-"""The mathematics of an answer, on NumPy alone."""
+"""Scoring on NumPy alone: weights, fold-in, top-k selection."""

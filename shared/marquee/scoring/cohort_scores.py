@@ -1,7 +1,7 @@
-"""Groups of users by what is known of them besides their history, and what each group prefers.
+"""Cohorts of users and the scores of items for users without a history.
 
-The names are agreed between training, which counts what a group likes, and answering, which asks for it:
-``age:25-34``, ``gender:f``, ``occupation:writer``, and ``genre:horror`` for those who say that they like it.
+Training and serving agree on the names of cohorts: ``age:25-34``, ``gender:f``, ``occupation:writer``, and
+``genre:horror`` for users who state that interest.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from marquee.scoring.arrays import Floats
 AGES = ((0, "0-17"), (18, "18-24"), (25, "25-34"), (35, "35-44"), (45, "45-54"), (55, "55-"))
 
 
-def demographic(age: int | None, gender: str, occupation: str) -> tuple[str, ...]:
-    """The cohorts of a user; what is None or empty is not known."""
+def demographic_cohorts(age: int | None, gender: str, occupation: str) -> tuple[str, ...]:
+    """Return the names of a user's demographic cohorts; None or empty means unknown."""
     names = []
     if age is not None and age >= 0:
-        names.append("age:" + [band for low, band in AGES if low <= age][-1])
+        names.append("age:" + [label for min_age, label in AGES if min_age <= age][-1])
     if gender:
         names.append("gender:" + gender.strip().lower())
     if occupation:
@@ -27,18 +27,18 @@ def demographic(age: int | None, gender: str, occupation: str) -> tuple[str, ...
     return tuple(names)
 
 
-def genre(name: str) -> str:
-    """The cohort of those who like a genre."""
+def genre_cohort(name: str) -> str:
+    """Return the name of the cohort of users who like a genre."""
     return "genre:" + name.strip().lower()
 
 
-def mix_cohorts(popularity: Floats, scores: Floats, weights: Sequence[float] | Floats) -> Floats:
-    """The score of every item [n_items] for whom only cohorts are known.
+def score_cohorts(popularity: Floats, scores: Floats, weights: Sequence[float] | Floats) -> Floats:
+    """Return the score of every item, [n_items], for a user of whom only the cohorts are known.
 
-    ``scores`` [n, n_items] and ``weights`` [n] of his cohorts. Popularity and preferences are multiplied, as
-    logarithms: naive Bayes, as if cohorts were independent.
+    ``scores`` [n, n_items] and ``weights`` [n] are those of the user's cohorts. Popularity and preferences are
+    multiplied, as a sum of logarithms: naive Bayes, which treats the cohorts as independent.
     """
-    floor = max(float(popularity.max()), 1.0) * 1e-9  # For items that nobody has seen yet.
-    found: Floats = np.log(np.maximum(popularity, np.float32(floor)))
-    found += np.asarray(weights, np.float32) @ scores
-    return found
+    floor = max(float(popularity.max()), 1.0) * 1e-9  # For items without interactions.
+    log_scores: Floats = np.log(np.maximum(popularity, np.float32(floor)))
+    log_scores += np.asarray(weights, np.float32) @ scores
+    return log_scores

@@ -1,4 +1,4 @@
-"""The best items of a list of scores, by numpy alone."""
+"""Top-n selection with exclusion of seen items, on NumPy alone."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ Scores: TypeAlias = "NDArray[np.float32]"
 Items: TypeAlias = "NDArray[np.intp]"
 
 _PER_COLUMN = 64
-_NONE: Items = np.empty(0, dtype=np.intp)
+_NO_ITEMS: Items = np.empty(0, dtype=np.intp)
 
 
 def top_n(scores: Scores, n: int, seen: Sequence[int] | NDArray[np.integer] = ()) -> Items:
-    """Return the rows of the ``n`` best items, best first, those of ``seen`` left out.
+    """Return the rows of the ``n`` best items, best first, without those of ``seen``.
 
-    ``scores``: shape [n_items], finite; left as they are, though an array that may be written to is
-    written to meanwhile, and so must be the caller's own. ``seen``: rows in the order in which they were
-    last seen, the oldest first; a row may be there twice, its last place counts. Of equal scores the lower
-    row wins, so that the same scores give the same list everywhere. A user who has seen nearly everything
-    still gets a full list: the items seen longest ago follow the unseen ones, oldest first, since a list
-    of three items is worse than an item seen years ago. Shorter than ``n`` only where there are fewer items.
+    ``scores`` [n_items] are finite. The call modifies a writable array temporarily and restores it, so no other thread
+    may use it meanwhile. ``seen`` holds rows in the order in which they were seen, oldest first; of a repeated row the
+    last entry counts. Ties go to the lower row, so that equal scores give the same list everywhere.
+
+    If fewer than ``n`` items are unseen, the items seen longest ago fill the list, oldest first. A short list is worse
+    than an item seen years ago. The result is shorter than ``n`` only if there are fewer items.
     """
     n = min(n, len(scores))
     if not len(seen):
-        return _best(scores, n)
+        return _select_best(scores, n)
     rows = np.asarray(seen, dtype=np.intp)
     if not scores.flags.writeable:
         scores = scores.copy()
-    kept = scores[rows]
+    masked = scores[rows]
     scores[rows] = -np.inf
     try:
-        return _best_unseen(scores, n, rows)
+        return _select_unseen_first(scores, n, rows)
     finally:
-        scores[rows] = kept
+        scores[rows] = masked
 
 
-def _best_unseen(masked: Scores, n: int, seen: Items) -> Items:
-    # Without a set the count of unseen items may come out too low, never too high: then it is counted.
-    unseen = len(masked) - len(seen)
-    if unseen < n:
-        unseen = int(np.count_nonzero(masked != -np.inf))
-    best = _best(masked, min(n, unseen))
+def _select_unseen_first(masked: Scores, n: int, seen: Items) -> Items:
+    # A lower bound, because ``seen`` may repeat rows; counted exactly only if it is too low.
+    n_unseen = len(masked) - len(seen)
+    if n_unseen < n:
+        n_unseen = int(np.count_nonzero(masked != -np.inf))
+    best = _select_best(masked, min(n, n_unseen))
     if len(best) == n:
         return best
     return np.concatenate([best, _oldest_first(seen)[: n - len(best)]])
 
 
-def _best(scores: Scores, n: int) -> Items:
-    """The ``n`` best rows: only those that reach a bound below the n-th score are sorted."""
+def _select_best(scores: Scores, n: int) -> Items:
+    """Return the ``n`` best rows. Only rows that reach a lower bound of the n-th score are sorted."""
     if n <= 0:
-        return _NONE
-    candidates = (scores >= _bound(scores, n)).nonzero()[0]
+        return _NO_ITEMS
+    candidates = (scores >= _lower_bound(scores, n)).nonzero()[0]
     order = (-scores[candidates]).argsort(kind="stable")
     best: Items = candidates[order[:n]]
     return best
 
 
-def _bound(scores: Scores, n: int) -> np.float32:
-    """No more than the n-th best score, and close below it.
+def _lower_bound(scores: Scores, n: int) -> np.float32:
+    """Return a close lower bound of the n-th best score.
 
-    The n-th best of the maxima of disjoint groups is such a bound, and finding the maxima reads the scores
-    once, with the processor's widest instructions; to partition all scores takes ten times as long.
+    The n-th best of the maxima of disjoint groups is such a bound. Computing the maxima reads the scores once, with
+    SIMD instructions; partitioning all scores takes ten times as long.
     """
     groups = len(scores) // _PER_COLUMN
     if groups < 2 * n:
@@ -79,7 +79,7 @@ def _bound(scores: Scores, n: int) -> np.float32:
 
 
 def _oldest_first(rows: Items) -> Items:
-    """The distinct rows in the order of their last place."""
+    """Return the distinct rows in the order of their last occurrence."""
     newest_first = rows[::-1]
     _, first = np.unique(newest_first, return_index=True)
     return newest_first[np.sort(first)[::-1]]

@@ -1,1 +1,1 @@
-"""Answers: from a user id to a list of movies."""
+"""Recommendation service: HTTP application, recommender, and the caches behind it."""

@@ -1,9 +1,9 @@
-"""The service put together from the settings."""
+"""Factory of the recommendation service, from the settings."""
 
 from __future__ import annotations
 
 import atexit
-import concurrent.futures.thread  # noqa: F401  # Before us at the exit: see _before_the_threads_end.
+import concurrent.futures.thread  # noqa: F401  # Registers its exit hook first: see _run_before_thread_pools_end.
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -16,7 +16,7 @@ from marquee.serving.engine import Cohorts
 from marquee.serving.exploration import Exploration
 from marquee.serving.http_api import RecommendHttp
 from marquee.serving.instrumentation import InstrumentedApp
-from marquee.serving.recommender import LIST_LENGTH, CohortsOf, HistoryOf, Recommender
+from marquee.serving.recommender import LIST_LENGTH, CohortReader, HistoryReader, Recommender
 from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.request_log import RequestLog
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from marquee.serving.popular_movies import PopularMovies
 
 _IMPRESSION_TIMEOUT_S = 3.0
-"""One delivery of impressions; a process that ends waits for it, and should not be killed for that."""
+"""Limit of one delivery of impressions. It is short, because a process that ends waits for the delivery."""
 
 _FLUSH_S = 3.0
 
 _STORE_TIMEOUT_S = 5.0
-"""How long one call keeps trying. There is another look soon, and threads that wait help nobody."""
+"""Limit of the retries of one store call. It is short, because the next refresh tries again."""
 
 
 def create_service(settings: Settings) -> InstrumentedApp:
-    """Everything behind ``recommend``. Connects to nothing: each part does so when it is first needed.
+    """Return the service behind the ``recommend`` function. Its parts connect when they are first used.
 
-    Only the object store is required; without a database answers come from the artifact alone, and
-    without a delivery nobody is told what was served.
+    Only the object store is required. Without a database, recommendations come from the artifact alone; without a
+    delivery URL, impressions are not logged.
     """
     settings.require("objects_url")
     budget_ms = settings.caller_timeout_ms
     store = connect(settings.objects_url, timeout_s=_STORE_TIMEOUT_S, read_only=True)
-    history, popular = _from_database(settings)
+    history, popular = _create_database_readers(settings)
     cache = ReleaseCache(store, settings.release_refresh_s)
     recommender = Recommender(
         cache,
@@ -53,31 +53,31 @@ def create_service(settings: Settings) -> InstrumentedApp:
         ),
         history=history,
         popular=popular,
-        cohorts=_cohorts(settings),
-        policy=_policy(settings),
+        cohorts=_create_cohort_reader(settings),
+        exploration=_create_exploration(settings),
         wait_s=budget_ms / 2000,
     )
-    sender = _impressions(settings)
-    logged = settings.log_level in ("DEBUG", "INFO")
+    sender = _create_impression_sender(settings)
+    logs_requests = settings.log_level in ("DEBUG", "INFO")
     return InstrumentedApp(
         RecommendHttp(recommender, sender),
-        RequestLog(settings.trace_project) if logged else None,
-        gauges=lambda: _gauges(cache, sender),
-        counters=lambda: _counters(sender),
+        RequestLog(settings.trace_project) if logs_requests else None,
+        gauges=lambda: _read_gauges(cache, sender),
+        counters=lambda: _read_counters(sender),
     )
 
 
-def _gauges(cache: ReleaseCache, sender: ImpressionSender | None) -> dict[str, float]:
-    serving = cache.serving()
+def _read_gauges(cache: ReleaseCache, sender: ImpressionSender | None) -> dict[str, float]:
+    loaded = cache.get()
     return {
-        "release": serving.release.number if serving else 0,
+        "release": loaded.release.number if loaded else 0,
         "release_refused": cache.release_refused,
-        "object_store_up": not cache.store_away,
+        "object_store_up": not cache.store_error,
         "impressions_queued": sender.queued if sender else 0,
     }
 
 
-def _counters(sender: ImpressionSender | None) -> dict[str, float]:
+def _read_counters(sender: ImpressionSender | None) -> dict[str, float]:
     if sender is None:
         return {}
     return {
@@ -87,31 +87,33 @@ def _counters(sender: ImpressionSender | None) -> dict[str, float]:
     }
 
 
-def _cohorts(settings: Settings) -> CohortsOf | None:
+def _create_cohort_reader(settings: Settings) -> CohortReader | None:
     if not settings.customers_url:
         return None
     from marquee.serving.customer_client import CustomerClient, CustomerLookup
-    from marquee.serving.stated_interests import cohorts_of
+    from marquee.serving.stated_interests import find_cohorts
 
     timeout_s = settings.caller_timeout_ms / 1000
     customers = CustomerLookup(lambda: CustomerClient(settings.customers_url, timeout_s=timeout_s))
-    asked = DeadlineExecutor("customer service", deadline_ms=settings.customers_deadline_ms)
+    executor = DeadlineExecutor("customer service", deadline_ms=settings.customers_deadline_ms)
 
-    def of(user_id: str) -> Cohorts:
-        known, customer = customers.cached(user_id)  # Also while the service is given a rest.
-        if not known:
-            customer = asked.ask(lambda ms: customers.get(user_id, ms))
-        return cohorts_of(customer) if customer else ()
+    def read_cohorts(user_id: str) -> Cohorts:
+        is_cached, customer = customers.cached(user_id)  # The cache also serves while the breaker is open.
+        if not is_cached:
+            customer = executor.run(lambda ms: customers.get(user_id, ms))
+        return find_cohorts(customer) if customer else ()
 
-    return of
-
-
-def _policy(settings: Settings) -> Exploration:
-    tail = min(settings.explore_slots, LIST_LENGTH)
-    return Exploration(settings.explore_epsilon, tail, max(settings.explore_candidates, tail) if tail else 0)
+    return read_cohorts
 
 
-def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularMovies | None]:
+def _create_exploration(settings: Settings) -> Exploration:
+    slots = min(settings.explore_slots, LIST_LENGTH)
+    return Exploration(
+        settings.explore_epsilon, slots, max(settings.explore_candidates, slots) if slots else 0
+    )
+
+
+def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, PopularMovies | None]:
     if not settings.database_url:
         return None, None
     from marquee.db.pool import Database
@@ -120,55 +122,57 @@ def _from_database(settings: Settings) -> tuple[HistoryOf | None, PopularMovies 
 
     database = Database(settings.database_url, connect_timeout_s=2.0)
     first_ms = settings.caller_timeout_ms // 4
-    asked = DeadlineExecutor("database", deadline_ms=settings.history_deadline_ms, first_deadline_ms=first_ms)
-    asked_for_popular = DeadlineExecutor("popular movies", deadline_ms=first_ms)
+    history_executor = DeadlineExecutor(
+        "database", deadline_ms=settings.history_deadline_ms, first_deadline_ms=first_ms
+    )
+    popular_executor = DeadlineExecutor("popular movies", deadline_ms=first_ms)
 
-    def history_of(user_id: str, since: datetime | None) -> History:
-        return asked.ask(lambda ms: user_history(database, user_id, since, ms))
+    def read_history(user_id: str, since: datetime | None) -> History:
+        return history_executor.run(lambda ms: user_history(database, user_id, since, ms))
 
-    def read_popular(limit: int) -> list[tuple[str, float]]:
-        return asked_for_popular.ask(lambda ms: popular_movies(database, limit, ms))
+    def query_popular(limit: int) -> list[tuple[str, float]]:
+        return popular_executor.run(lambda ms: popular_movies(database, limit, ms))
 
-    return history_of, PopularMovies(read_popular, refresh_s=max(settings.release_refresh_s, 1.0))
+    return read_history, PopularMovies(query_popular, refresh_s=max(settings.release_refresh_s, 1.0))
 
 
-def _impressions(settings: Settings) -> ImpressionSender | None:
+def _create_impression_sender(settings: Settings) -> ImpressionSender | None:
     if not settings.delivery_url:
         return None
     from marquee.serving.impressions import ImpressionSender
 
     def connect() -> Delivery:
-
         from marquee.bridge.delivery.delivery_factory import connect_delivery
 
         return connect_delivery(settings.delivery_url, timeout_s=_IMPRESSION_TIMEOUT_S, concurrency=1)
 
     sender = ImpressionSender(connect)
-    _before_the_threads_end(lambda: sender.close(_FLUSH_S))
+    _run_before_thread_pools_end(lambda: sender.close(_FLUSH_S))
     return sender
 
 
-def _before_the_threads_end(last_work: Callable[[], object]) -> None:
-    """Run ``last_work`` when the process ends, while thread pools still take work.
+def _run_before_thread_pools_end(function: Callable[[], object]) -> None:
+    """Run ``function`` when the process ends, while thread pools still accept work.
 
-    ``atexit`` comes after they were shut down. Python has an earlier hook, the one that they use
-    themselves, without a public name; hooks run in the reverse order of their registration.
+    ``atexit`` hooks run after the thread pools have shut down. Thread pools use an earlier hook of Python that has no
+    public name. Its callbacks run in reverse order of registration.
     """
     register: Callable[[Callable[[], object]], object]
     register = getattr(threading, "_register_atexit", atexit.register)
-    register(last_work)
+    register(function)
 
 
 class LazyService:
-    """The service, assembled by the first request: after the fork, so in the process that answers."""
+    """Service created by the first request, and so in the worker process, after the fork."""
 
-    def __init__(self, make: Callable[[], InstrumentedApp]) -> None:
-        self._make = make
-        self._making = threading.Lock()
-        self._made: InstrumentedApp | None = None
+    def __init__(self, create: Callable[[], InstrumentedApp]) -> None:
+        self._create = create
+        self._lock = threading.Lock()
+        self._service: InstrumentedApp | None = None
 
     def __call__(self) -> InstrumentedApp:
-        if self._made is None:
-            with self._making:
-                self._made = self._made or self._make()
-        return self._made
+        """Return the service."""
+        if self._service is None:
+            with self._lock:
+                self._service = self._service or self._create()
+        return self._service

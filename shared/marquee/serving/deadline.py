@@ -1,9 +1,8 @@
-"""What an answer asks of the world outside its process: within a deadline, or not at all.
+"""Blocking calls to other services with a hard deadline.
 
-Many a client's own time-outs do not hold everywhere (a connection that has yet to be made, a server
-that hangs). A question to such a one is asked in a thread, and the answer leaves without it when the
-deadline comes. The threads begin with the first question, and so in the process that answers and not
-in its parent.
+Client time-outs do not cover every phase (connecting, a server that hangs). Each call therefore runs in a worker
+thread, and the request proceeds without the result when the deadline passes. The threads start with the first call,
+after the server has forked.
 """
 
 from __future__ import annotations
@@ -23,38 +22,38 @@ T = TypeVar("T")
 
 
 class Unavailable(TransientError):
-    """It did not answer in time, reported a fault, or is given a rest after it did so again and again."""
+    """The service failed, did not answer in time, or its circuit breaker is open."""
 
 
-class _Question(Generic[T]):
-    """One call that is waited for, or given up."""
+class _Call(Generic[T]):
+    """One call that a thread waits for until it is abandoned."""
 
-    def __init__(self, call: Callable[[], T]) -> None:
-        self.call = call
+    def __init__(self, function: Callable[[], T]) -> None:
+        self.function = function
         self.done = threading.Event()
-        self.given_up = False
-        self.answer: T | None = None
+        self.abandoned = False
+        self.result: T | None = None
         self.error: Exception | None = None
 
     def run(self) -> None:
-        """Make the call, unless nobody waits for it any more."""
-        if self.given_up:
+        """Make the call unless it was abandoned."""
+        if self.abandoned:
             return
         try:
-            self.answer = self.call()
-        except Exception as error:  # Handed to who asked.
+            self.result = self.function()
+        except Exception as error:  # Raised again in the waiting thread.
             self.error = error
         self.done.set()
 
 
 class DeadlineExecutor:
-    """One such thing, ``name`` in the log.
+    """Runs calls to one service, ``name`` in the log, with a deadline and a circuit breaker.
 
-    ``threads``: the questions it is asked at one time; 0 for what keeps to the deadline by itself, and
-    may be asked by any number of threads, each in its own.
+    ``threads`` is the maximum number of concurrent calls. With 0, calls run in the caller's thread, which is right
+    for functions that keep to the deadline themselves.
 
-    ``first_deadline_ms`` holds until it has answered once: a connection has yet to be made, and a new
-    instance should not give its first users a poorer answer for that.
+    ``first_deadline_ms`` applies until the first success. A new instance has yet to connect, and its first users
+    should not get poorer recommendations for that.
     """
 
     def __init__(
@@ -69,53 +68,54 @@ class DeadlineExecutor:
         self.name = name
         self._deadline_ms = deadline_ms
         self._first_deadline_ms = max(deadline_ms, first_deadline_ms)
-        self._threads = threads
+        self._n_threads = threads
         self._breaker = breaker or CircuitBreaker()
-        self._questions: SimpleQueue[_Question[Any]] = SimpleQueue()
-        self._starting = threading.Lock()
+        self._calls: SimpleQueue[_Call[Any]] = SimpleQueue()
+        self._start_lock = threading.Lock()
         self._started = False
-        self._answered = False
+        self._has_succeeded = False
 
-    def ask(self, call: Callable[[int], T]) -> T:
-        """``call`` it with the deadline in milliseconds; raises :class:`Unavailable` by then at the latest.
+    def run(self, function: Callable[[int], T]) -> T:
+        """Return ``function(deadline in milliseconds)``; raises :class:`Unavailable` at the deadline or on failure.
 
-        Faults that say something of the question rather than of its receiver should be returned, not raised.
+        Any :class:`MarqueeError` counts as a failure of the service. A function should return, not raise, errors that
+        concern only its arguments.
         """
-        if not self._breaker.allows():
-            raise Unavailable(f"{self.name} did not answer of late, and is given a rest")
-        deadline_ms = self._deadline_ms if self._answered else self._first_deadline_ms
+        if not self._breaker.allows_call():
+            raise Unavailable(f"{self.name} failed repeatedly; its circuit breaker is open")
+        deadline_ms = self._deadline_ms if self._has_succeeded else self._first_deadline_ms
         try:
-            answer = self._within(lambda: call(deadline_ms), deadline_ms)
+            result = self._run_within(lambda: function(deadline_ms), deadline_ms)
         except MarqueeError as error:
-            self._breaker.failed()
+            self._breaker.record_failure()
             log.warning("%s: %s", self.name, error)
             raise Unavailable(f"{self.name}: {error}") from error
-        self._breaker.succeeded()
-        self._answered = True
-        return answer
+        self._breaker.record_success()
+        self._has_succeeded = True
+        return result
 
-    def _within(self, call: Callable[[], T], deadline_ms: int) -> T:
-        if not self._threads:
-            return call()
-        self._start()
-        question = _Question(call)
-        self._questions.put(question)
-        if not question.done.wait(deadline_ms / 1000):
-            question.given_up = True
+    def _run_within(self, function: Callable[[], T], deadline_ms: int) -> T:
+        if not self._n_threads:
+            return function()
+        self._start_threads()
+        call = _Call(function)
+        self._calls.put(call)
+        if not call.done.wait(deadline_ms / 1000):
+            call.abandoned = True
             raise Unavailable(f"no answer within {deadline_ms} ms")
-        if question.error is not None:
-            raise question.error
-        return question.answer  # type: ignore[return-value]  # T itself may be None
+        if call.error is not None:
+            raise call.error
+        return call.result  # type: ignore[return-value]  # T itself may be None.
 
-    def _start(self) -> None:
+    def _start_threads(self) -> None:
         if self._started:
             return
-        with self._starting:
+        with self._start_lock:
             if not self._started:
-                for _ in range(self._threads):
-                    threading.Thread(target=self._run, name=self.name, daemon=True).start()
+                for _ in range(self._n_threads):
+                    threading.Thread(target=self._run_calls, name=self.name, daemon=True).start()
                 self._started = True
 
-    def _run(self) -> None:
+    def _run_calls(self) -> None:
         while True:
-            self._questions.get().run()
+            self._calls.get().run()

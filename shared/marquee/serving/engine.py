@@ -1,4 +1,4 @@
-"""One artifact, loaded: from a user's profile to a list of movies."""
+"""Scoring engine of one artifact: from a user's state to a list of movies."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.registry.item_factors import ItemFactors, query_vector
 from marquee.registry.item_store import read_items
 from marquee.registry.manifest import ResidualInterval
-from marquee.registry.object_store.object_store import ObjectStore, mapping
-from marquee.registry.smoke_test import smoke_test
+from marquee.registry.object_store.object_store import ObjectStore, get_mapper
+from marquee.registry.smoke_test import run_smoke_test
 from marquee.registry.user_store import UserRecord, UserStore
-from marquee.scoring.cohort_scores import mix_cohorts
+from marquee.scoring.cohort_scores import score_cohorts
 from marquee.scoring.fold_in import FoldIn, Prior
-from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk, scores_of
+from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk, score_items
 from marquee.scoring.topk import top_n
-from marquee.serving import exploration
-from marquee.serving.exploration import Exploration
+from marquee.serving.exploration import NO_EXPLORATION, Exploration
 from marquee.serving.user_state import EMPTY, UserState
 
 if TYPE_CHECKING:
@@ -33,76 +32,83 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RECORDS_KEPT = 2_000
-"""Records of users in memory, a few kilobytes each; an artifact never changes, so they never age."""
+MAX_CACHED_RECORDS = 2_000
+"""User records in memory, a few kilobytes each. They never expire, because an artifact never changes."""
 
 
 Cohorts = Sequence[tuple[str, float]]
+"""Names of cohorts with their weights."""
 
-ScoresOf: TypeAlias = Callable[[list[int]], list[float]]
-"""The scores of some rows."""
+RowScorer: TypeAlias = Callable[[list[int]], list[float]]
+"""Function that returns the scores of item rows."""
 
 
 class Tier(StrEnum):
-    """How an answer was reached."""
+    """Fallback level of a list."""
 
-    PERSONALISED = "personalised"  # as the artifact knows the user
-    FOLDED_IN = "folded-in"  # with what he did since, or all that he ever did
-    COHORT = "cohort"  # no history; what users like him prefer, or what he says that he likes
-    POPULAR = "popular"  # nothing is known of him
-    LAST_RESORT = "last-resort"  # a list made earlier, for nobody
+    PERSONALISED = "personalised"  # From the artifact's record of the user.
+    FOLDED_IN = "folded-in"  # From interactions that the artifact lacks, or a user that it lacks.
+    COHORT = "cohort"  # No history: from demographics and stated interests.
+    POPULAR = "popular"  # Nothing is known of the user.
+    LAST_RESORT = "last-resort"  # A non-personalised list, because ranking or the database failed.
 
 
-class ScoredMovie(msgspec.Struct, frozen=True, gc=False):  # A dataclass takes four times as long to make.
-    """One movie of an answer: ``score`` orders the list, ``rating`` is what the user should rate it."""
+class ScoredMovie(
+    msgspec.Struct, frozen=True, gc=False
+):  # Creating a dataclass instance takes four times as long.
+    """One movie of a list: ``score`` orders the list, ``rating`` is the predicted rating."""
 
     movie_id: str
     score: float
     rating: float | None
     propensity: float = 1.0
-    """The probability with which it was shown in this place."""
+    """Probability with which the movie was shown in this position."""
 
 
 class Engine:
-    """Answers from one artifact, the same ones for ever. Safe to share between threads."""
+    """Ranks and rates with one artifact. Deterministic but for exploration; safe to share between threads."""
 
-    def __init__(self, side: ItemFactors, users: UserStore, *, maps_users: bool = False) -> None:
-        self.side = side
-        self.maps_users = maps_users  # A look at a user costs a look into memory.
-        self.version = side.manifest.version
-        self.trained_through: datetime = side.manifest.trained_through
-        self._users = users
-        prior = Prior(side.prior_mean, side.prior_precision, side.manifest.noise_precision)
-        self._fold_in = FoldIn(side.item_vectors, side.item_biases, side.manifest.mean, prior)
+    def __init__(self, item_factors: ItemFactors, users: UserStore, *, maps_users: bool = False) -> None:
+        self.item_factors = item_factors
+        self.users = users
+        self.maps_users = maps_users  # The user store is a mapped local file.
+        self.version = item_factors.manifest.version
+        self.trained_through: datetime = item_factors.manifest.trained_through
+        prior = Prior(
+            item_factors.prior_mean, item_factors.prior_precision, item_factors.manifest.noise_precision
+        )
+        self._fold_in = FoldIn(
+            item_factors.item_vectors, item_factors.item_biases, item_factors.manifest.mean, prior
+        )
         self._records: OrderedDict[str, UserRecord | None] = OrderedDict()
         self._records_lock = threading.Lock()
-        self._shortlist: QuantizedTopK | None = None
+        self.topk_index: QuantizedTopK | None = None
         self.prepared = False
         self._popular_rows: list[int] = []
 
     @classmethod
     def load(cls, store: ObjectStore, version: str) -> Engine:
-        """Read, check and try out an artifact.
+        """Read, verify and smoke-test an artifact.
 
         Raises :class:`ArtifactRefused` if it must not serve, and the store's errors.
         """
         try:
-            side = read_items(store, version)
+            item_factors = read_items(store, version)
         except ObjectNotFound as error:
             raise ArtifactRefused(f"there is no artifact {version}: {error}") from error
-        users = UserStore(store, side.manifest)
+        users = UserStore(store, item_factors.manifest)
         users.check_sizes()
-        smoke_test(side, users)
-        _check_prior(side)
-        return cls(side, users, maps_users=mapping(store) is not None)
+        run_smoke_test(item_factors, users)
+        _check_prior(item_factors)
+        return cls(item_factors, users, maps_users=get_mapper(store) is not None)
 
     def prepare(self) -> None:
-        """Make many answers faster, which takes as long as a few: for those who will ask for many."""
-        self._shortlist = build_quantized_topk(self.side.rank_items)
+        """Build the top-k index. It takes as long as a few requests, and makes all later ones faster."""
+        self.topk_index = build_quantized_topk(self.item_factors.rank_items)
         self.prepared = True
 
-    def known_record(self, user_id: str) -> tuple[bool, UserRecord | None]:
-        """Whether the user was looked up before, and if so what was found."""
+    def get_cached_record(self, user_id: str) -> tuple[bool, UserRecord | None]:
+        """Return whether the user's record is cached, and the record: None for a user that the artifact lacks."""
         with self._records_lock:
             if user_id not in self._records:
                 return False, None
@@ -110,124 +116,129 @@ class Engine:
             return True, self._records[user_id]
 
     def read_record(self, user_id: str) -> UserRecord | None:
-        """What the artifact holds of the user, or None; raises the store's errors.
+        """Read and cache the user's record; None if the artifact has none. Raises the store's errors.
 
-        Bytes that are not the ones written say nothing of him, and are reported.
+        A corrupt record is logged and treated as missing.
         """
         try:
-            record = self._users.read(user_id)
+            record = self.users.read(user_id)
         except ArtifactRefused as error:
-            log.error("answering without the stored row: %s", error)
+            log.error("serving without the stored record of a user: %s", error)
             record = None
         with self._records_lock:
             self._records[user_id] = record
-            if len(self._records) > RECORDS_KEPT:
+            if len(self._records) > MAX_CACHED_RECORDS:
                 self._records.popitem(last=False)
         return record
 
-    def recommend(self, profile: UserState, n: int) -> tuple[Tier, list[ScoredMovie]]:
-        """The ``n`` best movies for the user, best first; those he has seen are left out."""
-        return self.explore(profile, n, exploration.NONE)[:2]
+    def recommend(self, state: UserState, n: int) -> tuple[Tier, list[ScoredMovie]]:
+        """Return the tier and the ``n`` best movies for the user, best first, without those they have seen."""
+        return self.explore(state, n, NO_EXPLORATION)[:2]
 
     def explore(
-        self, profile: UserState, n: int, policy: Exploration, cohorts: Cohorts = ()
+        self, state: UserState, n: int, exploration: Exploration, cohorts: Cohorts = ()
     ) -> tuple[Tier, list[ScoredMovie], bool]:
-        """The same with what ``policy`` leaves to chance, and whether the whole list is a chance one.
+        """Return a list like :meth:`recommend`, with exploration, and whether all of it was drawn uniformly.
 
-        ``cohorts``: names and weights, for a user without a history; names that the artifact does not know
-        say nothing.
+        ``cohorts`` are used for a user without a history; cohorts that the artifact does not have are ignored.
         """
-        longer = n + policy.longer
-        known = [(self.side.cohorts[name], by) for name, by in cohorts if name in self.side.cohorts]
-        scores_of = _in(self.side.popularity)
-        if len(profile.items):
-            tier = Tier.FOLDED_IN if profile.fresh else Tier.PERSONALISED
-            ranked, scores_of = self._personal(profile, longer)
-        elif known:
-            scores = self._cohort_scores(known)
-            tier, ranked, scores_of = Tier.COHORT, top_n(scores, longer).tolist(), _in(scores)
+        n_ranked = n + exploration.extra_candidates
+        factors = self.item_factors
+        cohort_weights = [
+            (factors.cohorts[name], weight) for name, weight in cohorts if name in factors.cohorts
+        ]
+        score_rows = _lookup(factors.popularity)
+        if len(state.items):
+            tier = Tier.FOLDED_IN if state.has_new_items else Tier.PERSONALISED
+            ranked, score_rows = self._rank_by_history(state, n_ranked)
+        elif cohort_weights:
+            scores = self._score_cohorts(cohort_weights)
+            tier, ranked, score_rows = Tier.COHORT, top_n(scores, n_ranked).tolist(), _lookup(scores)
         else:
-            tier, ranked = Tier.POPULAR, self._most_popular(longer)
-        seen = set(profile.items.tolist())
-        rows, propensities, uniform = policy.choose(ranked, n, seen, len(self.side.movie_ids))
-        return tier, self._movies(profile, rows, scores_of(rows), propensities), uniform
+            tier, ranked = Tier.POPULAR, self._rank_by_popularity(n_ranked)
+        seen = set(state.items.tolist())
+        rows, propensities, uniform = exploration.choose(ranked, n, seen, len(factors.movie_ids))
+        return tier, self._make_movies(state, rows, score_rows(rows), propensities), uniform
 
-    def _personal(self, profile: UserState, n: int) -> tuple[list[int], ScoresOf]:
-        """The ``n`` best rows for a user with a history, best first."""
-        vectors, own = self.side.rank_items, query_vector(self.side, profile.items, profile.weights)
-        best = self._shortlist.best(own, n, profile.items) if self._shortlist else None
+    def _rank_by_history(self, state: UserState, n: int) -> tuple[list[int], RowScorer]:
+        """Return the ``n`` best rows for a user with a history, best first, and a scorer of any rows."""
+        vectors = self.item_factors.rank_items
+        query = query_vector(self.item_factors, state.items, state.weights)
+        best = self.topk_index.search(query, n, state.items) if self.topk_index else None
         if best is None:
-            scores: NDArray[np.float32] = vectors @ own
-            return top_n(scores, n, profile.items).tolist(), _in(scores)
+            scores: NDArray[np.float32] = vectors @ query
+            return top_n(scores, n, state.items).tolist(), _lookup(scores)
         ranked = best[0].tolist()
-        known = dict(zip(ranked, best[1].tolist(), strict=True))
+        known_scores = dict(zip(ranked, best[1].tolist(), strict=True))
 
-        def scores_of_any(rows: list[int]) -> list[float]:
+        def score_rows(rows: list[int]) -> list[float]:
             try:
-                return [known[row] for row in rows]
-            except KeyError:  # A list by chance.
-                chance: list[float] = scores_of(vectors, np.array(rows), own).tolist()
-                return chance
+                return [known_scores[row] for row in rows]
+            except KeyError:  # A list drawn uniformly.
+                scores: list[float] = score_items(vectors, np.array(rows), query).tolist()
+                return scores
 
-        return ranked, scores_of_any
+        return ranked, score_rows
 
-    def _cohort_scores(self, known: list[tuple[int, float]]) -> NDArray[np.float32]:
-        rows, weights = zip(*known, strict=True)
-        return mix_cohorts(self.side.popularity, self.side.cohort_scores[list(rows)], weights)
+    def _score_cohorts(self, cohort_weights: list[tuple[int, float]]) -> NDArray[np.float32]:
+        rows, weights = zip(*cohort_weights, strict=True)
+        return score_cohorts(
+            self.item_factors.popularity, self.item_factors.cohort_scores[list(rows)], weights
+        )
 
-    def _most_popular(self, n: int) -> list[int]:
+    def _rank_by_popularity(self, n: int) -> list[int]:
         if len(self._popular_rows) < n:
-            self._popular_rows = top_n(self.side.popularity, n).tolist()
+            self._popular_rows = top_n(self.item_factors.popularity, n).tolist()
         return self._popular_rows[:n]
 
-    def popular(self, n: int) -> list[ScoredMovie]:
-        """The most popular movies, whoever asks."""
+    def list_popular(self, n: int) -> list[ScoredMovie]:
+        """Return the ``n`` most popular movies, not personalised."""
         return self.recommend(EMPTY, n)[1]
 
-    def ratings(self, profile: UserState, rows: Sequence[int] | NDArray[np.integer]) -> list[float]:
-        """The predicted ratings of some movies, [len(rows)], on the scale.
+    def predict(self, state: UserState, rows: Sequence[int] | NDArray[np.integer]) -> list[float]:
+        """Return the predicted ratings of some items, [len(rows)], clipped to the scale.
 
-        From the stored vector; or, where there are new ratings or no record, from one that is folded in.
+        Uses the stored vector, or one from fold-in if there are new ratings or there is no record.
         """
-        vector, bias = self._theta(profile)
-        manifest, places = self.side.manifest, np.array(rows, np.intp)
-        raw = np.vecdot(self.side.item_vectors.take(places, axis=0), vector)
-        raw += self.side.item_biases.take(places)
-        # Numbers of Python from here: for the movies of one answer three calls of numpy take longer.
+        vector, bias = self._get_theta(state)
+        factors, manifest, positions = self.item_factors, self.item_factors.manifest, np.array(rows, np.intp)
+        raw = np.vecdot(factors.item_vectors.take(positions, axis=0), vector)
+        raw += factors.item_biases.take(positions)
+        # Python numbers from here: for the few movies of one list, three more NumPy calls take longer.
         base, low, high = manifest.mean + bias, manifest.rating_min, manifest.rating_max
         return [min(max(own + base, low), high) for own in raw.tolist()]
 
-    def band(self, profile: UserState) -> ResidualInterval | None:
-        """How far the user's ratings will lie from their predictions; None if that was not measured."""
-        prediction_intervals = self.side.manifest.prediction_intervals
+    def residual_interval(self, state: UserState) -> ResidualInterval | None:
+        """Return the interval of the residuals of the user's ratings; None if it was not calibrated."""
+        prediction_intervals = self.item_factors.manifest.prediction_intervals
         if not prediction_intervals:
             return None
-        known = int(np.count_nonzero(profile.ratings == profile.ratings))  # Not NaN.
-        return next((band for band in reversed(prediction_intervals) if band.known <= known), None)
+        n_ratings = int(np.count_nonzero(state.ratings == state.ratings))  # Not NaN.
+        return next((band for band in reversed(prediction_intervals) if band.known <= n_ratings), None)
 
-    def _theta(self, profile: UserState) -> tuple[NDArray[np.float32], float]:
-        if profile.record is not None and not profile.freshly_rated:
-            return profile.record.vector, profile.record.bias
-        rated = ~np.isnan(profile.ratings)
-        return self._fold_in.user(profile.items[rated], profile.ratings[rated])
+    def _get_theta(self, state: UserState) -> tuple[NDArray[np.float32], float]:
+        if state.record is not None and not state.has_new_ratings:
+            return state.record.vector, state.record.bias
+        rated = ~np.isnan(state.ratings)
+        return self._fold_in.posterior_mean(state.items[rated], state.ratings[rated])
 
-    def _movies(
-        self, profile: UserState, rows: list[int], scores: list[float], propensities: Sequence[float]
+    def _make_movies(
+        self, state: UserState, rows: list[int], scores: list[float], propensities: Sequence[float]
     ) -> list[ScoredMovie]:
-        movie_ids = map(self.side.movie_ids.__getitem__, rows)
-        return list(map(ScoredMovie, movie_ids, scores, self.ratings(profile, rows), propensities))
+        movie_ids = map(self.item_factors.movie_ids.__getitem__, rows)
+        return list(map(ScoredMovie, movie_ids, scores, self.predict(state, rows), propensities))
 
 
-def _in(scores: NDArray[np.float32]) -> ScoresOf:
-    """Of the scores of all movies those of some."""
+def _lookup(scores: NDArray[np.float32]) -> RowScorer:
+    """Return a scorer that looks up ``scores`` [n_items]."""
     return lambda rows: scores[rows].tolist()
 
 
-def _check_prior(side: ItemFactors) -> None:
-    """No user could be folded in with a prior that is no Gaussian's."""
+def _check_prior(item_factors: ItemFactors) -> None:
+    """Raise :class:`ArtifactRefused` unless the prior is a proper Gaussian, which fold-in needs."""
     try:
-        np.linalg.cholesky(side.prior_precision.astype(np.float64))
+        np.linalg.cholesky(item_factors.prior_precision.astype(np.float64))
     except np.linalg.LinAlgError as error:
         raise ArtifactRefused(
-            f"prior_precision of {side.manifest.version} is not positive definite"
+            f"prior_precision of {item_factors.manifest.version} is not positive definite"
         ) from error

@@ -1,13 +1,13 @@
-"""What is left to chance in a list, and with which probability each movie came to its place.
+"""Exploration: random movies in a list, each with its propensity.
 
-Off-policy estimates ("how would another ranker have done?") weigh what happened by the inverse of that
-probability, so that it must be known, and above 0 for whatever the other ranker would show: Bottou et al.,
-*Counterfactual Reasoning and Learning Systems*, 2013. Two sources of chance:
+An off-policy estimate of another ranker weights each outcome by the inverse propensity. The propensity must therefore
+be logged, and positive for every movie that the other ranker would show: Bottou et al., *Counterfactual Reasoning and
+Learning Systems*, 2013. There are two sources of randomness:
 
-- a small share of the answers is drawn uniformly from all movies that the user has not seen: support for
-  any ranker, at a cost to few;
-- in the other answers the last places are drawn from a somewhat longer stretch of the ranking: many
-  comparisons of movies that are nearly as good, at hardly any cost.
+- Epsilon-greedy: a small fraction of the lists is drawn uniformly from all unseen movies. This supports estimates of
+  any ranker, at a cost to few users.
+- In the other lists the last slots are drawn from a few more candidates of the ranking. This compares movies of
+  nearly equal rank at almost no cost.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from random import Random
 import msgspec
 
 
-# A dataclass takes a millisecond of each start to make.
+# A Struct, because creating a dataclass adds a millisecond to each start.
 class Exploration(msgspec.Struct, frozen=True, eq=False):
-    """``epsilon`` of the answers are uniform; in the others the last ``slots`` positions come from ``candidates`` movies.
+    """Draws a fraction ``epsilon`` of the lists uniformly, and the last ``slots`` positions of the others.
 
-    The pool begins with the movies that would be in those places: tail 3 and pool 9 of 20 draws the last
-    three from ranks 18 to 26. Safe to share between threads.
+    The slots are filled from ``candidates`` movies, beginning with those that would be shown there. For example, 3
+    slots and 9 candidates in a list of 20 draw from ranks 18 to 26. Safe to share between threads.
     """
 
     epsilon: float = 0.0
@@ -34,56 +34,58 @@ class Exploration(msgspec.Struct, frozen=True, eq=False):
     def __post_init__(self) -> None:
         if not (0 <= self.epsilon <= 1 and 0 <= self.slots <= self.candidates):
             raise ValueError(
-                f"epsilon {self.epsilon}, slots {self.slots} and candidates {self.candidates} are no exploration: "
-                "epsilon lies within 0 and 1, slots within candidates"
+                f"invalid exploration: epsilon {self.epsilon} must lie within 0 and 1, and slots {self.slots} "
+                f"within 0 and candidates {self.candidates}"
             )
 
     @property
-    def longer(self) -> int:
-        """How many movies beyond the list's end have to be ranked."""
+    def extra_candidates(self) -> int:
+        """Number of movies to rank beyond the end of the list."""
         return self.candidates - self.slots
 
     def choose(
         self, ranked: Sequence[int], n: int, seen: Set[int], n_items: int
     ) -> tuple[list[int], list[float], bool]:
-        """The rows to show, the probability that each had of being in its place, and whether they are uniform.
+        """Return the rows to show, the propensity of each in its position, and whether they were drawn uniformly.
 
-        ``ranked``: rows, best first, ``n + longer`` of them if there are so many; those of ``seen``, rows of
-        ``n_items``, come last. Who has not ``n`` unseen movies left gets them as they are ranked.
+        ``ranked`` holds up to ``n + extra_candidates`` rows of ``n_items``, best first, with those of ``seen`` last.
+        If fewer than ``n`` rows are unseen, the result is the ranking.
         """
         n = min(n, n_items)
-        eligible = n_items - len(seen)
-        if eligible < n or not (self.epsilon or self.slots):
+        n_unseen = n_items - len(seen)
+        if n_unseen < n or not (self.epsilon or self.slots):
             return list(ranked[:n]), [1.0] * n, False
-        head = max(n - self.slots, 0)
-        pool = ranked[head : min(head + self.candidates, eligible)]
-        by_chance, in_head = self.epsilon / eligible, 1 - self.epsilon
-        in_tail = in_head / len(pool) if pool else 0.0
+        n_fixed = max(n - self.slots, 0)
+        pool = ranked[n_fixed : min(n_fixed + self.candidates, n_unseen)]
+        p_uniform, p_fixed = self.epsilon / n_unseen, 1 - self.epsilon
+        p_slot = p_fixed / len(pool) if pool else 0.0
         if self.rng.random() >= self.epsilon:
-            rows = [*ranked[:head], *_drawn(self.rng.random, list(pool), n - head)]
-            return rows, [by_chance + in_head] * head + [by_chance + in_tail] * (n - head), False
-        rows = _uniform(self.rng.random, n, seen, n_items)
-        # Chance may have put a movie where it would have been anyway: both ways count.
-        first = [by_chance + in_head * (row == best) for row, best in zip(rows, ranked[:head], strict=False)]
-        return rows, first + [by_chance + in_tail * (row in pool) for row in rows[head:]], True
+            rows = [*ranked[:n_fixed], *_sample_from(self.rng.random, list(pool), n - n_fixed)]
+            return rows, [p_uniform + p_fixed] * n_fixed + [p_uniform + p_slot] * (n - n_fixed), False
+        rows = _sample_unseen(self.rng.random, n, seen, n_items)
+        # A uniform draw may put a movie where the ranking has it: both ways add to its propensity.
+        fixed = [
+            p_uniform + p_fixed * (row == best) for row, best in zip(rows, ranked[:n_fixed], strict=False)
+        ]
+        return rows, fixed + [p_uniform + p_slot * (row in pool) for row in rows[n_fixed:]], True
 
 
-NONE = Exploration()
+NO_EXPLORATION = Exploration()
 
 
-def _drawn(random: Callable[[], float], pool: list[int], count: int) -> list[int]:
-    """The first ``count`` of a shuffle. ``Random.sample`` does the same and takes four times as long."""
-    for place in range(count):
-        other = place + int(random() * (len(pool) - place))
-        pool[place], pool[other] = pool[other], pool[place]
+def _sample_from(random: Callable[[], float], pool: list[int], count: int) -> list[int]:
+    """Sample ``count`` of ``pool`` without replacement (Fisher-Yates); ``Random.sample`` takes four times as long."""
+    for position in range(count):
+        other = position + int(random() * (len(pool) - position))
+        pool[position], pool[other] = pool[other], pool[position]
     return pool[:count]
 
 
-def _uniform(random: Callable[[], float], n: int, seen: Set[int], n_items: int) -> list[int]:
-    """``n`` distinct rows outside ``seen``, each list of them as likely as any other."""
-    drawn: dict[int, None] = {}
-    while len(drawn) < n:
+def _sample_unseen(random: Callable[[], float], n: int, seen: Set[int], n_items: int) -> list[int]:
+    """Sample ``n`` distinct rows outside ``seen``, uniformly over all ordered lists (rejection sampling)."""
+    rows: dict[int, None] = {}
+    while len(rows) < n:
         row = int(random() * n_items)
         if row not in seen:
-            drawn[row] = None
-    return list(drawn)
+            rows[row] = None
+    return list(rows)

@@ -1,11 +1,11 @@
-"""The service over HTTP: paths, statuses, headers, text and JSON. No framework is needed to read it.
+"""HTTP API of the recommendation service, independent of any framework.
 
-GET /recommend/<user_id>   200 one line of movie ids, or JSON; 400 malformed id; 503 nothing to say yet
+GET /recommend/<user_id>   200 one line of movie ids, or JSON; 400 malformed id; 503 nothing to recommend yet
 GET /healthz               200 while the process lives
-GET /readyz                200 once a real recommendation came out, else 503
-GET /version               200 what runs, what serves, what was refused
+GET /readyz                200 if a recommendation can be made, else 503
+GET /version               200 program version, release, arms and refusals
 
-``GET /metrics`` is marquee.serving.instrumentation's.
+:mod:`marquee.serving.instrumentation` adds ``GET /metrics``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from marquee.serving.recommender import Answer, RatingInterval, Recommender
 from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.user_id import check_user_id
 
-if TYPE_CHECKING:  # Only where impressions are kept.
+if TYPE_CHECKING:  # Imported only where impressions are sent.
     from marquee.serving.impressions import ImpressionSender
 
 log = logging.getLogger(__name__)
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 RETRY_AFTER_S = 2
 RECOMMEND = "/recommend/"
-_KNOWN = "GET /recommend/<user_id>, /healthz, /readyz, /version or /metrics"
+_ENDPOINTS = "GET /recommend/<user_id>, /healthz, /readyz, /version or /metrics"
 _READINESS_USER = "0"
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What goes back to the caller; ``answer`` is what it was made of, where it is a recommendation."""
+    """HTTP response. ``answer`` is the recommendation that it contains, if any."""
 
     status: int
     body: bytes
@@ -49,7 +49,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class RecommendHttp:
-    """Requests in, replies out. ``impressions`` is None where nobody is told what was served."""
+    """Handler of requests. ``impressions`` is None where impressions are not logged."""
 
     def __init__(
         self,
@@ -57,61 +57,57 @@ class RecommendHttp:
         impressions: ImpressionSender | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._recommender = recommender
+        self.recommender = recommender
         self._impressions = impressions
         self._now = now
 
-    def begin(self) -> None:
-        """Begin to load what the first answer needs, in the background."""
-        self._recommender.cache.begin()
-
     def reply(self, method: str, path: str, accept: str = "") -> Reply:
-        """Answer one request. ``path`` is decoded and without its query."""
+        """Answer one request. ``path`` is decoded and has no query string."""
         if not (path.startswith(RECOMMEND) or path in ("/healthz", "/readyz", "/version")):
-            return _sentence(404, f"There is nothing at {path[:80]!a}. Ask for {_KNOWN}.")
+            return _make_text_reply(404, f"There is nothing at {path[:80]!a}. Use {_ENDPOINTS}.")
         if method not in ("GET", "HEAD"):
-            said = _sentence(405, f"{method[:20]} is not possible here. Use GET or HEAD.")
-            return Reply(said.status, said.body, headers={"Allow": "GET, HEAD"})
+            reply = _make_text_reply(405, f"{method[:20]} is not allowed here. Use GET or HEAD.")
+            return Reply(reply.status, reply.body, headers={"Allow": "GET, HEAD"})
         if path == "/healthz":
-            return _sentence(200, "ok")
+            return _make_text_reply(200, "ok")
         if path == "/version":
-            return Reply(200, _encode(_version(self._recommender.cache)), JSON)
+            return Reply(200, _encode(_describe_version(self.recommender.cache)), JSON)
         if path == "/readyz":
-            return self._ready()
+            return self._check_ready()
         return self._recommend(path.removeprefix(RECOMMEND), accept, shown=method == "GET")
 
     def _recommend(self, raw_user_id: str, accept: str, *, shown: bool) -> Reply:
         try:
-            answer = self._recommender.answer(check_user_id(raw_user_id), self._now())
+            answer = self.recommender.answer(check_user_id(raw_user_id), self._now())
         except InvalidUserId as error:
-            return _sentence(400, str(error))
+            return _make_text_reply(400, str(error))
         except NothingToRecommend as error:
-            return _not_yet(str(error))
+            return _make_unready_reply(str(error))
         if shown and self._impressions is not None:
             self._impressions.send(answer.impression())
-        return _answered(answer, as_json=prefers_json(accept))
+        return _make_reply(answer, as_json=prefers_json(accept))
 
-    def _ready(self) -> Reply:
+    def _check_ready(self) -> Reply:
         try:
-            answer = self._recommender.answer(_READINESS_USER, self._now())
+            answer = self.recommender.answer(_READINESS_USER, self._now())
         except NothingToRecommend as error:
-            return _not_yet(str(error))
-        return _sentence(200, f"ready: {len(answer.movies)} movies, {answer.tier}")
+            return _make_unready_reply(str(error))
+        return _make_text_reply(200, f"ready: {len(answer.movies)} movies, {answer.tier}")
 
 
 def prefers_json(accept: str) -> bool:
-    """Whether an Accept header names JSON, and plain text no more than it."""
+    """Return whether an Accept header names JSON, with a quality no lower than plain text's."""
     accept = accept.lower()
-    if JSON not in accept:  # Nearly always.
+    if JSON not in accept:  # The usual case.
         return False
-    weights: dict[str, float] = {}
+    qualities: dict[str, float] = {}
     for part in accept.split(","):
         media, *parameters = (p.strip() for p in part.split(";"))
-        weights[media] = _weight(parameters)
-    return weights.get(JSON, 0.0) > 0 and weights.get(JSON, 0.0) >= weights.get("text/plain", 0.0)
+        qualities[media] = _parse_quality(parameters)
+    return qualities.get(JSON, 0.0) > 0 and qualities.get(JSON, 0.0) >= qualities.get("text/plain", 0.0)
 
 
-def _weight(parameters: list[str]) -> float:
+def _parse_quality(parameters: list[str]) -> float:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
@@ -122,7 +118,7 @@ def _weight(parameters: list[str]) -> float:
     return 1.0
 
 
-def _answered(answer: Answer, *, as_json: bool) -> Reply:
+def _make_reply(answer: Answer, *, as_json: bool) -> Reply:
     headers = {
         "Marquee-Recommendation-Id": answer.recommendation_id,
         "Marquee-Arm": answer.arm,
@@ -134,11 +130,12 @@ def _answered(answer: Answer, *, as_json: bool) -> Reply:
     if answer.notes:
         headers["Marquee-Notes"] = ", ".join(answer.notes)
     if as_json:
-        return Reply(200, _encode(_document(answer)), JSON, headers, answer)
+        return Reply(200, _encode(_serialize(answer)), JSON, headers, answer)
     return Reply(200, ",".join(movie.movie_id for movie in answer.movies).encode(), TEXT, headers, answer)
 
 
-def _document(answer: Answer) -> dict[str, object]:
+def _serialize(answer: Answer) -> dict[str, object]:
+    interval = answer.interval
     return {
         "recommendation_id": answer.recommendation_id,
         "user_id": answer.user_id,
@@ -147,36 +144,33 @@ def _document(answer: Answer) -> dict[str, object]:
         "release": answer.release,
         "tier": answer.tier.value,
         "notes": answer.notes,
-        "movies": [_movie(movie, answer.likely) for movie in answer.movies]
-        if answer.likely
-        else answer.movies,
+        "movies": [_add_interval(movie, interval) for movie in answer.movies] if interval else answer.movies,
     }
 
 
-def _movie(movie: ScoredMovie, likely: RatingInterval) -> dict[str, object]:
-    """With the interval that will hold the rating, mostly: ``Manifest.interval`` says how mostly."""
-    interval = None if movie.rating is None else likely.about(movie.rating)
-    return {**msgspec.structs.asdict(movie), "interval": interval}
+def _add_interval(movie: ScoredMovie, interval: RatingInterval) -> dict[str, object]:
+    bounds = None if movie.rating is None else interval.around(movie.rating)
+    return {**msgspec.structs.asdict(movie), "interval": bounds}
 
 
-def _version(cache: ReleaseCache) -> dict[str, object]:
-    serving = cache.serving()
+def _describe_version(cache: ReleaseCache) -> dict[str, object]:
+    loaded = cache.get()
     return {
         "version": marquee.__version__,
-        "release": serving.release.number if serving else None,
+        "release": loaded.release.number if loaded else None,
         "arms": [
             {"name": a.name, "version": a.version, "weight": a.weight}
-            for a in (serving.release.arms if serving else ())
+            for a in (loaded.release.arms if loaded else ())
         ],
         "refusals": cache.refusals,
-        "object_store": cache.store_away or "ok",
+        "object_store": cache.store_error or "ok",
     }
 
 
-def _sentence(status: int, text: str) -> Reply:
+def _make_text_reply(status: int, text: str) -> Reply:
     return Reply(status, text.encode("ascii", "backslashreplace") + b"\n")
 
 
-def _not_yet(reason: str) -> Reply:
-    said = _sentence(503, f"Nothing can be recommended yet. {reason}")
-    return Reply(said.status, said.body, headers={"Retry-After": str(RETRY_AFTER_S)})
+def _make_unready_reply(reason: str) -> Reply:
+    reply = _make_text_reply(503, f"Nothing can be recommended yet. {reason}")
+    return Reply(reply.status, reply.body, headers={"Retry-After": str(RETRY_AFTER_S)})

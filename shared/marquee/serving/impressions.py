@@ -1,8 +1,8 @@
-"""Impressions on their way out: what was served, told without ever delaying an answer.
+"""Background delivery of impressions, which never delays a response.
 
-A list is put into a bounded queue; a thread of its own sends them in batches. While the receiver is
-away the queue fills, and then the oldest impressions go first, counted. The thread begins with the
-first impression, so in the process that answers and not in the one it was forked from.
+Lists are put into a bounded queue, and a thread delivers them in batches. While the receiver is unavailable the queue
+fills up, and then the oldest impressions are dropped and counted. The thread starts with the first impression, after
+the server has forked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from uuid import uuid4
 from marquee.errors import InvalidBatch, MarqueeError
 from marquee.events.batches import Impression, ImpressionBatch
 
-if TYPE_CHECKING:  # Loaded with the first batch: a cold start need not wait for it.
+if TYPE_CHECKING:  # Imported with the first batch, to save time at a cold start.
     from marquee.bridge.delivery.delivery import Delivery
 
 log = logging.getLogger(__name__)
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 CAPACITY = 10_000
 """Impressions kept while they cannot be delivered."""
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_FIRST_PAUSE_S, _MAX_PAUSE_S = 0.1, 5.0
 
 
 class ImpressionSender:
-    """Bounded, in the background. ``connect`` is called in the sending thread, once it has work.
+    """Bounded queue with a sending thread, which calls ``connect`` when it has work.
 
-    ``capacity``: impressions kept; ``batch``: the most in one envelope; ``wait_s``: the longest one
-    waits for its batch to fill. ``sent``, ``dropped`` (queue full, or left over at the end) and ``refused``
-    (by the receiver, for good) count impressions.
+    ``capacity`` is the maximum number of queued impressions, ``batch`` the maximum in one envelope, ``wait_s`` how long
+    an impression waits for its batch to fill. ``sent``, ``dropped`` (queue full, or undelivered at the end) and
+    ``refused`` (by the receiver, permanently) count impressions.
     """
 
     def __init__(
@@ -57,23 +57,23 @@ class ImpressionSender:
         self.sent = self.dropped = self.refused = 0
 
     def send(self, impression: Impression) -> None:
-        """Queue one impression; returns at once, whatever the receiver does."""
+        """Queue one impression and return at once."""
         with self._changed:
             self._queue.append(impression)
-            self._keep_to_capacity()
+            self._drop_excess()
             if self._thread is None and not self._closing:
                 self._thread = threading.Thread(target=self._run, name="impressions", daemon=True)
                 self._thread.start()
-            if len(self._queue) in (1, self._batch):  # The others change nothing for who waits.
+            if len(self._queue) in (1, self._batch):  # The thread waits for no other length.
                 self._changed.notify()
 
     @property
     def queued(self) -> int:
-        """Impressions that wait; those under way are not among them."""
+        """Number of queued impressions, without those being sent."""
         return len(self._queue)
 
     def close(self, timeout_s: float = 3.0) -> None:
-        """Send what is queued, as far as ``timeout_s`` allows; nothing is tried twice any more."""
+        """Send the queued impressions within ``timeout_s``, without retries."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -95,15 +95,15 @@ class ImpressionSender:
                 delivery = delivery or self._connect()
                 self._deliver(delivery, batch)
                 pause_s = _FIRST_PAUSE_S
-            except Exception as error:  # Of whatever kind: the thread must outlive it.
-                self._put_back(batch, error)
+            except Exception as error:  # The thread must survive any error.
+                self._requeue(batch, error)
                 self._pause(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
         if delivery is not None:
             delivery.close()
 
     def _next_batch(self) -> list[Impression]:
-        """Wait for a batch that is full or has waited long enough; empty when all is done."""
+        """Wait for a batch that is full or has waited long enough; returns an empty one after the last."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
             self._changed.wait_for(lambda: len(self._queue) >= self._batch or self._closing, self._wait_s)
@@ -118,19 +118,24 @@ class ImpressionSender:
             self.sent += len(batch)
         except InvalidBatch as error:
             self.refused += len(batch)
-            log.error("%d impressions were refused, and are lost: %s", len(batch), error)
+            log.error("dropped %d impressions that the receiver refused: %s", len(batch), error)
 
-    def _put_back(self, batch: list[Impression], error: Exception) -> None:
+    def _requeue(self, batch: list[Impression], error: Exception) -> None:
         expected = isinstance(error, MarqueeError | CancelledError)
-        log.warning("%d impressions wait: %s", len(batch), error, exc_info=None if expected else error)
+        log.warning(
+            "%d impressions could not be delivered and will be retried: %s",
+            len(batch),
+            error,
+            exc_info=None if expected else error,
+        )
         with self._changed:
             self._queue.extendleft(reversed(batch))
-            self._keep_to_capacity()
-            if self._closing:  # One attempt each, and not again: the end must come in time.
+            self._drop_excess()
+            if self._closing:  # No retries while closing, which must end in time.
                 self.dropped += len(self._queue)
                 self._queue.clear()
 
-    def _keep_to_capacity(self) -> None:
+    def _drop_excess(self) -> None:
         while len(self._queue) > self._capacity:
             self._queue.popleft()
             self.dropped += 1

@@ -1,4 +1,4 @@
-"""Each request is answered, and then said of: a line in the log, a count in the metrics."""
+"""HTTP handler with a structured request log and Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ METRICS = "/metrics"
 
 
 class InstrumentedApp:
-    """``http`` with eyes on it. ``requests`` is None where requests are not logged.
+    """Wraps ``http`` with a request log, metrics and a Server-Timing header.
 
-    ``gauges`` and ``counters``: numbers that are kept elsewhere, asked for at each ``GET /metrics``.
+    ``requests`` is None where requests are not logged. ``gauges`` and ``counters`` return metrics of other parts; each
+    ``GET /metrics`` calls them.
     """
 
     def __init__(
@@ -36,29 +37,29 @@ class InstrumentedApp:
         self._gauges, self._counters = gauges, counters
 
     def reply(self, method: str, path: str, environ: Mapping[str, Any]) -> Reply:
-        """Answer one request; ``path`` is decoded and without its query, ``environ`` is WSGI's."""
+        """Answer one request. ``path`` is decoded and has no query string; ``environ`` is WSGI's."""
         if path == METRICS and method in ("GET", "HEAD"):
-            return Reply(200, self.metrics.text(self._gauges(), self._counters()), CONTENT_TYPE)
+            return Reply(200, self.metrics.format(self._gauges(), self._counters()), CONTENT_TYPE)
         started = time.perf_counter()
         try:
             reply = self.http.reply(method, path, environ.get("HTTP_ACCEPT", ""))
-        except Exception:  # A mistake of ours; the caller is owed an answer, and we the trace.
+        except Exception:  # A bug: the caller gets a response, and the log a traceback.
             log.exception("%s %s failed", method, path[:80])
-            reply = Reply(500, b"Something is wrong here, and was logged.\n")
+            reply = Reply(500, b"Internal error; the details are in the log.\n")
         if not path.startswith(RECOMMEND):
-            return reply  # Whoever asks after our health asks often, and says nothing of users.
+            return reply  # Health checks are frequent and concern no user.
         seconds = time.perf_counter() - started
-        self.metrics.count(reply.status, seconds, reply.answer)
+        self.metrics.record(reply.status, seconds, reply.answer)
         if self._requests is not None:
             message = f"{method[:20]} {RECOMMEND} {reply.status}"
-            self._requests.wrote(message, reply.status, seconds, reply.answer, parse_trace(environ))
-        return _timed(reply, seconds)
+            self._requests.write(message, reply.status, seconds, reply.answer, parse_trace(environ))
+        return _add_server_timing(reply, seconds)
 
 
-def _timed(reply: Reply, seconds: float) -> Reply:
-    """With a Server-Timing header: milliseconds, as the header has them."""
+def _add_server_timing(reply: Reply, seconds: float) -> Reply:
+    """Add a Server-Timing header, with durations in milliseconds."""
     steps = reply.answer.seconds if reply.answer is not None else {}
-    said = ", ".join([f"{step};dur={took * 1000:.3f}" for step, took in steps.items()])
+    timings = ", ".join([f"{step};dur={duration * 1000:.3f}" for step, duration in steps.items()])
     total = f"total;dur={seconds * 1000:.3f}"
-    reply.headers["Server-Timing"] = f"{said}, {total}" if said else total
+    reply.headers["Server-Timing"] = f"{timings}, {total}" if timings else total
     return reply

@@ -1,4 +1,4 @@
-"""The database's most popular movies, for a time when there is no release yet."""
+"""Popular movies from the database, for the time before the first release."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from marquee.serving.deadline import Unavailable
 from marquee.serving.engine import ScoredMovie
 
 MOVIES = 200
-"""Enough that a list stays full for nearly everybody once seen movies are left out."""
+"""Enough that almost every list stays full once seen movies are excluded."""
 
 
 class PopularMovies:
-    """Asks at most every ``refresh_s``; what came last is remembered for when the database is away.
+    """Popular movies, queried at most once every ``refresh_s`` and kept while the database is unavailable.
 
-    ``ask``: how many movies -> (movie_id, score), best first; raises :class:`Unavailable`.
+    ``query`` maps a limit to (movie_id, score) pairs, best first; it raises :class:`Unavailable`.
     """
 
     def __init__(
         self,
-        ask: Callable[[int], list[tuple[str, float]]],
+        query: Callable[[int], list[tuple[str, float]]],
         *,
         refresh_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ask_for = ask
+        self._query = query
         self._refresh_s = refresh_s
         self._clock = clock
-        self._asking = threading.Lock()
-        self._ask_at = float("-inf")
+        self._query_lock = threading.Lock()
+        self._next_query = float("-inf")
         self._movies: list[ScoredMovie] = []
-        self._away = False
+        self._unavailable = False
 
-    def movies(self) -> tuple[list[ScoredMovie], bool]:
-        """The movies, best first, and whether they are fresh; none where they never could be had."""
-        if self._clock() >= self._ask_at and self._asking.acquire(blocking=not self._movies):
+    def read(self) -> tuple[list[ScoredMovie], bool]:
+        """Return the movies, best first, and whether they are fresh; empty if no query has succeeded yet."""
+        if self._clock() >= self._next_query and self._query_lock.acquire(blocking=not self._movies):
             try:
-                if self._clock() >= self._ask_at:  # Another thread may have asked while we waited.
-                    self._ask()
+                if self._clock() >= self._next_query:  # Another thread may have queried meanwhile.
+                    self._refresh()
             finally:
-                self._asking.release()
-        return self._movies, not self._away
+                self._query_lock.release()
+        return self._movies, not self._unavailable
 
-    def _ask(self) -> None:
+    def _refresh(self) -> None:
         try:
-            found = self._ask_for(MOVIES)
+            rows = self._query(MOVIES)
         except Unavailable:
-            self._away = True
+            self._unavailable = True
             return
-        self._away = False
-        self._movies = [ScoredMovie(movie_id, score, None) for movie_id, score in found]
-        if self._movies:  # An empty database may fill at any moment.
-            self._ask_at = self._clock() + self._refresh_s
+        self._unavailable = False
+        self._movies = [ScoredMovie(movie_id, score, None) for movie_id, score in rows]
+        if self._movies:  # An empty database is queried again at once.
+            self._next_query = self._clock() + self._refresh_s

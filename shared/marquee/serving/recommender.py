@@ -1,7 +1,7 @@
-"""An answer for every user: personalised, folded in, popular or last resort, the first that can be.
+"""Recommendations for every user, known or not, from the best tier that is available.
 
-Nothing is asked of the world but what concerns the one user: his row of the artifact and his fresh
-history, each within a deadline. What could not be had is named in the answer's notes.
+Only data of the one user is read per request: their record in the artifact, their recent history and their cohorts,
+each within a deadline. Unavailable services are named in the notes of the answer.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from uuid import uuid4
 import msgspec
 
 from marquee.errors import NothingToRecommend
+from marquee.registry.arm_assignment import assign_arm
 from marquee.registry.manifest import ResidualInterval
-from marquee.registry.release import assign_arm
 from marquee.registry.user_store import UserRecord
-from marquee.serving import exploration
 from marquee.serving.deadline import DeadlineExecutor, Unavailable
 from marquee.serving.engine import Cohorts, Engine, ScoredMovie, Tier
-from marquee.serving.exploration import Exploration
+from marquee.serving.exploration import NO_EXPLORATION, Exploration
 from marquee.serving.release_cache import LoadedRelease, ReleaseCache
 from marquee.serving.user_state import UserState, build_user_state
 
@@ -33,42 +32,43 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STORE_AWAY = "object-store-unavailable"
-DATABASE_AWAY = "database-unavailable"
+# Notes of an answer.
+OBJECT_STORE_UNAVAILABLE = "object-store-unavailable"
+DATABASE_UNAVAILABLE = "database-unavailable"
 RELEASE_REFUSED = "release-refused"
 SCORING_FAILED = "scoring-failed"
-CUSTOMERS_AWAY = "customer-service-unavailable"
+CUSTOMERS_UNAVAILABLE = "customer-service-unavailable"
 
 LIST_LENGTH = 20
 """Movies in an answer."""
 
 _OVERLAP = timedelta(minutes=10)
-"""Lines may come in after a model was trained through their time. What it knows is not counted twice."""
+"""Records of the event log may arrive after a model was trained through their time. Duplicates are ignored."""
 
 
-HistoryOf: TypeAlias = "Callable[[str, datetime | None], History]"
-"""What a user did from a moment on (None: ever); raises :class:`Unavailable`."""
+HistoryReader: TypeAlias = "Callable[[str, datetime | None], History]"
+"""Function that returns a user's history since a time (None: all of it); raises :class:`Unavailable`."""
 
-CohortsOf: TypeAlias = "Callable[[str], Cohorts]"
-"""The cohorts of a user, none if nobody knows him; raises :class:`Unavailable`."""
+CohortReader: TypeAlias = "Callable[[str], Cohorts]"
+"""Function that returns a user's cohorts, empty for an unknown user; raises :class:`Unavailable`."""
 
 
 class RatingInterval(msgspec.Struct, frozen=True):
-    """The interval about a prediction that holds the rating with probability ``coverage``, on the scale."""
+    """Prediction interval that contains a rating with probability ``coverage``, clipped to the scale."""
 
     coverage: float
-    band: ResidualInterval
+    residuals: ResidualInterval
     rating_min: float
     rating_max: float
 
-    def about(self, rating: float) -> tuple[float, float]:
-        """From where to where a rating will lie that is predicted as ``rating``."""
-        low, high = rating + self.band.below, rating + self.band.above
+    def around(self, prediction: float) -> tuple[float, float]:
+        """Return the lower and the upper bound of the rating."""
+        low, high = prediction + self.residuals.below, prediction + self.residuals.above
         return max(low, self.rating_min), min(high, self.rating_max)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One list, best movie first, and how it came about."""
+    """One list of movies, best first, with its provenance."""
 
     recommendation_id: str
     user_id: str
@@ -80,17 +80,20 @@ class Answer(msgspec.Struct, frozen=True):
     movies: tuple[ScoredMovie, ...]
     notes: tuple[str, ...] = ()
     explored: bool = False
-    """Whether the whole list was drawn at random."""
-    likely: RatingInterval | None = None
-    """Where the ratings will most likely lie."""
+    """True if the whole list was drawn uniformly."""
+    interval: RatingInterval | None = None
+    """Prediction interval of the ratings; None if it was not calibrated."""
     seconds: dict[str, float] = {}
-    """How long each step took."""
+    """Duration of each step."""
 
     def impression(self) -> Impression:
-        """What is remembered of it."""
-        from marquee.events.batches import Impression, ImpressionMovie  # Only where impressions are kept.
+        """Return the impression to log."""
+        from marquee.events.batches import (  # Needed only where impressions are sent.
+            Impression,
+            ImpressionMovie,
+        )
 
-        movies = tuple(ImpressionMovie(f.movie_id, f.score, f.rating, f.propensity) for f in self.movies)
+        movies = tuple(ImpressionMovie(m.movie_id, m.score, m.rating, m.propensity) for m in self.movies)
         return Impression(
             self.recommendation_id,
             self.time,
@@ -103,8 +106,8 @@ class Answer(msgspec.Struct, frozen=True):
         )
 
 
-class Steps:
-    """A stopwatch: each step lasts from the end of the one before."""
+class StepTimer:
+    """Stopwatch of consecutive steps: each lasts from the end of the one before."""
 
     __slots__ = ("_last", "seconds")
 
@@ -112,21 +115,20 @@ class Steps:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def done(self, step: str) -> None:
-        """The step is over; a step that comes again adds to its time."""
+    def end(self, step: str) -> None:
+        """Record the end of a step; repeated steps add up."""
         now = time.perf_counter()
         self.seconds[step] = self.seconds.get(step, 0.0) + now - self._last
         self._last = now
 
 
 class Recommender:
-    """Answers. ``history`` and ``popular`` are None where there is no database, ``cohorts``
-    where there is no customer service.
+    """Recommends movies from the current release, with fallbacks.
 
-    ``policy``: what is left to chance.
+    ``history`` and ``popular`` are None without a database, ``cohorts`` without a customer service.
 
-    ``wait_s``: how long the first answers wait for a model while something else could be answered;
-    ``cold_wait_s``: how long where nothing else could.
+    ``wait_s`` is how long the first requests wait for a model if popular movies could be shown instead;
+    ``cold_wait_s`` is how long if there is nothing else to show.
     """
 
     def __init__(
@@ -134,11 +136,11 @@ class Recommender:
         cache: ReleaseCache,
         *,
         objects: DeadlineExecutor,
-        history: HistoryOf | None = None,
+        history: HistoryReader | None = None,
         popular: PopularMovies | None = None,
-        cohorts: CohortsOf | None = None,
+        cohorts: CohortReader | None = None,
         n: int = LIST_LENGTH,
-        policy: Exploration = exploration.NONE,
+        exploration: Exploration = NO_EXPLORATION,
         wait_s: float = 0.3,
         cold_wait_s: float = 10.0,
     ) -> None:
@@ -146,145 +148,149 @@ class Recommender:
         self._objects = objects
         self._history = history
         self._popular = popular
-        self._cohorts_of = cohorts
+        self._cohorts = cohorts
         self._n = n
-        self._policy = policy
+        self._exploration = exploration
         self._wait_s = wait_s
         self._cold_wait_s = cold_wait_s
 
     def answer(self, user_id: str, now: datetime) -> Answer:
-        """A list for the user, known or not; raises :class:`NothingToRecommend`."""
-        steps = Steps()
-        serving = self.cache.serving(self._wait_s)
-        steps.done("release")
-        if serving is not None:
-            return self._with_release(serving, user_id, now, steps)
-        movies, tier, notes = self._without_release(user_id)
-        steps.done("popular")
+        """Return a list for the user, known or not; raises :class:`NothingToRecommend`."""
+        timer = StepTimer()
+        loaded = self.cache.get(self._wait_s)
+        timer.end("release")
+        if loaded is not None:
+            return self._answer_from_release(loaded, user_id, now, timer)
+        movies, tier, notes = self._list_popular(user_id)
+        timer.end("popular")
         if movies:
-            return self._answered(user_id, now, None, tier, movies, notes, steps)
-        serving = self.cache.serving(self._cold_wait_s)
-        steps.done("release")
-        if serving is None:
-            raise NothingToRecommend(self._nothing())
-        return self._with_release(serving, user_id, now, steps)
+            return self._make_answer(user_id, now, None, tier, movies, notes, timer)
+        loaded = self.cache.get(self._cold_wait_s)
+        timer.end("release")
+        if loaded is None:
+            raise NothingToRecommend(self._explain_nothing())
+        return self._answer_from_release(loaded, user_id, now, timer)
 
-    def _with_release(self, serving: LoadedRelease, user_id: str, now: datetime, steps: Steps) -> Answer:
-        arm = assign_arm(serving.release, user_id)
-        engine = serving.engines[arm.name]
+    def _answer_from_release(
+        self, loaded: LoadedRelease, user_id: str, now: datetime, timer: StepTimer
+    ) -> Answer:
+        arm = assign_arm(loaded.release.arms, loaded.release.salt, user_id)
+        engine = loaded.engines[arm.name]
         notes: list[str] = []
         explored, interval = False, None
         try:
-            profile = self._profile(engine, user_id, notes, steps)
-            cohorts = () if len(profile.items) else self._cohorts(engine, user_id, notes, steps)
-            tier, movies, explored = engine.explore(profile, self._n, self._policy, cohorts)
-            interval = rating_interval(engine, profile)
-        except Exception:  # Whatever it is, a list for nobody in particular is better than none.
+            state = self._read_state(engine, user_id, notes, timer)
+            cohorts = () if len(state.items) else self._read_cohorts(engine, user_id, notes, timer)
+            tier, movies, explored = engine.explore(state, self._n, self._exploration, cohorts)
+            interval = rating_interval(engine, state)
+        except Exception:  # On any error a non-personalised list is better than none.
             log.exception("scoring failed for user %s with %s", user_id, engine.version)
             notes.append(SCORING_FAILED)
-            tier, movies = Tier.LAST_RESORT, engine.popular(self._n)
-        steps.done("rank")
-        return self._answered(
-            user_id, now, (serving, arm.name), tier, movies, notes, steps, explored, interval
+            tier, movies = Tier.LAST_RESORT, engine.list_popular(self._n)
+        timer.end("rank")
+        return self._make_answer(
+            user_id, now, (loaded, arm.name), tier, movies, notes, timer, explored, interval
         )
 
-    def _profile(self, engine: Engine, user_id: str, notes: list[str], steps: Steps) -> UserState:
-        record = self._record(engine, user_id, notes)
-        steps.done("record")
+    def _read_state(self, engine: Engine, user_id: str, notes: list[str], timer: StepTimer) -> UserState:
+        record = self._read_record(engine, user_id, notes)
+        timer.end("record")
         since = engine.trained_through - _OVERLAP if record else None
-        history = self._fresh(user_id, since, notes)
-        steps.done("history")
-        return build_user_state(engine.side, record, history)
+        history = self._read_history(user_id, since, notes)
+        timer.end("history")
+        return build_user_state(engine.item_factors, record, history)
 
-    def _record(self, engine: Engine, user_id: str, notes: list[str]) -> UserRecord | None:
-        found, record = engine.known_record(user_id)
-        if found:
+    def _read_record(self, engine: Engine, user_id: str, notes: list[str]) -> UserRecord | None:
+        is_cached, record = engine.get_cached_record(user_id)
+        if is_cached:
             return record
         try:
-            if engine.maps_users:  # Reading memory needs no deadline.
+            if engine.maps_users:  # Reading mapped memory needs no deadline.
                 return engine.read_record(user_id)
-            return self._objects.ask(lambda _: engine.read_record(user_id))
+            return self._objects.run(lambda _: engine.read_record(user_id))
         except Unavailable:
-            notes.append(STORE_AWAY)
+            notes.append(OBJECT_STORE_UNAVAILABLE)
             return None
 
-    def _fresh(self, user_id: str, since: datetime | None, notes: list[str]) -> History | None:
+    def _read_history(self, user_id: str, since: datetime | None, notes: list[str]) -> History | None:
         if self._history is None:
             return None
         try:
             return self._history(user_id, since)
         except Unavailable:
-            notes.append(DATABASE_AWAY)
+            notes.append(DATABASE_UNAVAILABLE)
             return None
 
-    def _cohorts(self, engine: Engine, user_id: str, notes: list[str], steps: Steps) -> Cohorts:
-        if self._cohorts_of is None or not engine.side.cohorts:
+    def _read_cohorts(self, engine: Engine, user_id: str, notes: list[str], timer: StepTimer) -> Cohorts:
+        if self._cohorts is None or not engine.item_factors.cohorts:
             return ()
         try:
-            return self._cohorts_of(user_id)
+            return self._cohorts(user_id)
         except Unavailable:
-            notes.append(CUSTOMERS_AWAY)
+            notes.append(CUSTOMERS_UNAVAILABLE)
             return ()
         finally:
-            steps.done("customer")
+            timer.end("customer")
 
-    def _without_release(self, user_id: str) -> tuple[list[ScoredMovie], Tier, list[str]]:
+    def _list_popular(self, user_id: str) -> tuple[list[ScoredMovie], Tier, list[str]]:
+        """Return the database's popular movies, for the time before the first release."""
         if self._popular is None:
             return [], Tier.POPULAR, []
-        movies, fresh = self._popular.movies()
+        movies, fresh = self._popular.read()
         if not fresh:
-            return movies[: self._n], Tier.LAST_RESORT, [DATABASE_AWAY]
+            return movies[: self._n], Tier.LAST_RESORT, [DATABASE_UNAVAILABLE]
         notes: list[str] = []
-        history = self._fresh(user_id, None, notes)
+        history = self._read_history(user_id, None, notes)
         seen: set[str] = set()
         if history is not None:
             seen = {r.movie_id for r in history.ratings} | {w.movie_id for w in history.watched}
-        # Sorted by whether they were seen; the order stays otherwise, and the list full.
-        return sorted(movies, key=lambda f: f.movie_id in seen)[: self._n], Tier.POPULAR, notes
+        # A stable sort: unseen movies first, seen ones only to fill the list.
+        return sorted(movies, key=lambda m: m.movie_id in seen)[: self._n], Tier.POPULAR, notes
 
-    def _answered(
+    def _make_answer(
         self,
         user_id: str,
         now: datetime,
-        by: tuple[LoadedRelease, str] | None,
+        source: tuple[LoadedRelease, str] | None,
         tier: Tier,
         movies: list[ScoredMovie],
         notes: list[str],
-        steps: Steps,
+        timer: StepTimer,
         explored: bool = False,
-        likely: RatingInterval | None = None,
+        interval: RatingInterval | None = None,
     ) -> Answer:
-        if self.cache.store_away:
-            notes.append(STORE_AWAY)
+        """Return the answer; ``source`` is the release and the name of its arm, or None without a release."""
+        if self.cache.store_error:
+            notes.append(OBJECT_STORE_UNAVAILABLE)
         if self.cache.release_refused:
             notes.append(RELEASE_REFUSED)
-        serving, arm = by or (None, "")
+        loaded, arm = source or (None, "")
         return Answer(
             recommendation_id=str(uuid4()),
             user_id=user_id,
             time=now,
             arm=arm,
-            version=serving.engines[arm].version if serving else "",
-            release=serving.release.number if serving else 0,
+            version=loaded.engines[arm].version if loaded else "",
+            release=loaded.release.number if loaded else 0,
             tier=tier,
             movies=tuple(movies),
             notes=tuple(dict.fromkeys(notes)),
             explored=explored,
-            likely=likely,
-            seconds=steps.seconds,
+            interval=interval,
+            seconds=timer.seconds,
         )
 
-    def _nothing(self) -> str:
-        if self.cache.store_away:
-            return f"No release could be loaded, and there are no popular movies: {self.cache.store_away}"
+    def _explain_nothing(self) -> str:
+        if self.cache.store_error:
+            return f"No release could be loaded, and there are no popular movies: {self.cache.store_error}"
         if self.cache.refusals:
-            return f"The release was refused, and nothing else serves: {self.cache.refusals[-1].reason}"
-        return (
-            "There is no release yet, and nothing was watched so far: train a model with `marquee retrain`."
-        )
+            return f"The release was refused, and there is no other: {self.cache.refusals[-1].reason}"
+        return "There is no release yet, and nothing has been watched so far: train a model with `marquee retrain`."
 
 
-def rating_interval(engine: Engine, profile: UserState) -> RatingInterval | None:
-    """Where the user's ratings will lie about their predictions; None if that was not measured."""
-    band, manifest = engine.band(profile), engine.side.manifest
-    return RatingInterval(manifest.interval, band, manifest.rating_min, manifest.rating_max) if band else None
+def rating_interval(engine: Engine, state: UserState) -> RatingInterval | None:
+    """Return the prediction interval of the user's ratings; None if it was not calibrated."""
+    residuals, manifest = engine.residual_interval(state), engine.item_factors.manifest
+    if residuals is None:
+        return None
+    return RatingInterval(manifest.coverage, residuals, manifest.rating_min, manifest.rating_max)

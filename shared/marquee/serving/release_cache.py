@@ -1,9 +1,9 @@
-"""The release that serves, loaded: lazily, once, refreshed in the background, swapped at one stroke.
+"""Cache of the current release: loaded lazily, refreshed in the background, replaced atomically.
 
-All reading of the store is done by one thread, which begins with the first answer (gunicorn forks
-after the import, and threads do not survive a fork). An answer takes hold of a :class:`LoadedRelease` and
-finishes with it, whatever the thread swaps in meanwhile; the old models are let go with the last answer
-that holds them. What was good stays while the store is away, or while a newer release is refused.
+One thread does all reading of the store. It starts with the first request, because gunicorn forks after the import and
+threads do not survive a fork. A request keeps the :class:`LoadedRelease` it started with. Models that are replaced are
+freed with the last request that uses them. While the store is unavailable, or the newest release is refused, the last
+good release stays loaded.
 """
 
 from __future__ import annotations
@@ -16,31 +16,30 @@ from datetime import UTC, datetime
 import msgspec
 
 from marquee.errors import ArtifactRefused, MarqueeError, ObjectNotFound, ReleaseError
-from marquee.registry import release as releases
 from marquee.registry.object_store.object_store import ObjectStore, Version
-from marquee.registry.release import Release
+from marquee.registry.release import Release, read_current_release, read_if_changed, read_release
 from marquee.serving.engine import Engine
 
 log = logging.getLogger(__name__)
 
-STEPS_BACK = 10
-"""How many releases before a refused one are tried by an instance that has loaded none."""
+MAX_STEPS_BACK = 10
+"""Earlier releases that an instance tries if it has loaded none and the newest is refused."""
 
-REFUSALS_KEPT = 20
-# For the answers that waited, before the processor is busy with making later ones faster.
-_FIRST_ANSWER_S = 0.02
-_PAUSE_UNLOADED_S = 1.0  # Between two looks while there is nothing to serve.
+MAX_REFUSALS = 20
+# Lets the requests that waited for the release finish before the processor builds the top-k index.
+_PREPARE_DELAY_S = 0.02
+_RETRY_UNLOADED_S = 1.0  # Interval of refreshes while nothing is loaded.
 
 
 class LoadedRelease(msgspec.Struct, frozen=True):
     """A release and the engine of each of its arms."""
 
     release: Release
-    engines: dict[str, Engine]  # arm's name -> engine; two arms of one version share theirs
+    engines: dict[str, Engine]  # Name of the arm -> engine; arms of one version share an engine.
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A release that must not serve, and why. ``release`` is 0 where the document cannot be read."""
+    """A release that must not serve, with the reason. ``release`` is 0 if the document cannot be read."""
 
     release: int
     reason: str
@@ -48,137 +47,147 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class ReleaseCache:
-    """Follows ``releases/current.json`` of ``store``, looking every ``refresh_s``.
+    """Follows ``releases/current.json`` of ``store``, with a refresh every ``refresh_s``.
 
-    ``refusals``: the last of them. ``store_away``: why the last look at the store failed, or empty.
-    ``release_refused``: whether the current release was refused, so that another serves.
+    With ``background=False`` there is no thread. :meth:`get` then refreshes while nothing is loaded, and later changes
+    are seen only when the caller calls :meth:`refresh`.
+
+    ``refusals`` holds the last refusals. ``store_error`` is why the last refresh failed, empty if it did not.
+    ``release_refused`` is True if the current release was refused and another one serves.
     """
 
     def __init__(
-        self, store: ObjectStore, refresh_s: float, load: Callable[[ObjectStore, str], Engine] = Engine.load
+        self,
+        store: ObjectStore,
+        refresh_s: float,
+        load: Callable[[ObjectStore, str], Engine] = Engine.load,
+        *,
+        background: bool = True,
     ) -> None:
-        self.store = store
-        self.refresh_s = refresh_s
-        self.load = load
+        self._store = store
+        self._refresh_s = refresh_s
+        self._load_engine = load
+        self._background = background
         self.refusals: list[Refusal] = []
-        self.store_away = ""
+        self.store_error = ""
         self.release_refused = False
-        self._serving: LoadedRelease | None = None
-        self._seen: Version | None = None
-        self._starting = threading.Lock()
+        self._loaded: LoadedRelease | None = None
+        self._document_version: Version | None = None
+        self._start_lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._looked = threading.Event()
+        self._refreshed = threading.Event()
         self._stop = threading.Event()
 
-    def serving(self, wait_s: float = 0.0) -> LoadedRelease | None:
-        """What serves now. Where nothing has been loaded yet, waits up to ``wait_s`` for the first look."""
-        serving = self._serving
-        if serving is None:
-            self._start()
-            self._looked.wait(wait_s)
-            serving = self._serving
-        return serving
+    def get(self, wait_s: float = 0.0) -> LoadedRelease | None:
+        """Return the loaded release. If there is none yet, wait up to ``wait_s`` for the first refresh."""
+        loaded = self._loaded
+        if loaded is None:
+            self.start()
+            self._refreshed.wait(wait_s)
+            loaded = self._loaded
+        return loaded
 
-    def begin(self) -> None:
-        """Begin to look, and do not wait; the first answer does it otherwise."""
-        self._start()
-
-    def close(self) -> None:
-        """Stop looking; what is loaded stays."""
-        self._stop.set()
-
-    def look(self) -> None:
-        """Look at the store once, and load what is new. Never raises."""
-        try:
-            self._look()
-            self.store_away = ""
-        except MarqueeError as error:
-            self._away(f"{type(error).__name__}: {error}")
-        except Exception as error:  # An instance that can never refresh again would be worse.
-            log.exception("unexpected while looking for a release")
-            self._away(f"{type(error).__name__}: {error}")
-
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None:
+    def start(self) -> None:
+        """Start to load the release without waiting for it; otherwise the first request does."""
+        with self._start_lock:
+            if not self._background:
+                self.refresh()
+                self._refreshed.set()
+            elif self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="releases", daemon=True)
                 self._thread.start()
 
+    def close(self) -> None:
+        """Stop refreshing; the loaded release stays."""
+        self._stop.set()
+
+    def refresh(self) -> None:
+        """Check the store once and load a changed release. Never raises."""
+        try:
+            self._load_if_changed()
+            self.store_error = ""
+        except MarqueeError as error:
+            self._record_store_error(f"{type(error).__name__}: {error}")
+        except (
+            Exception
+        ) as error:  # The thread must survive: without it the instance would never refresh again.
+            log.exception("unexpected error while refreshing the release")
+            self._record_store_error(f"{type(error).__name__}: {error}")
+
     def _run(self) -> None:
         while not self._stop.is_set():
-            self.look()
-            self._looked.set()
-            self._prepare()
-            unloaded = self._serving is None
-            self._stop.wait(min(self.refresh_s, _PAUSE_UNLOADED_S) if unloaded else self.refresh_s)
+            self.refresh()
+            self._refreshed.set()
+            self._prepare_engines()
+            unloaded = self._loaded is None
+            self._stop.wait(min(self._refresh_s, _RETRY_UNLOADED_S) if unloaded else self._refresh_s)
 
-    def _prepare(self) -> None:
-        """Whatever makes answers faster and is not needed for the first one. Never raises."""
-        unprepared = [engine for engine in self._engines() if not engine.prepared]
-        if not unprepared or self._stop.wait(_FIRST_ANSWER_S):
+    def _prepare_engines(self) -> None:
+        """Build the top-k indexes, which the first request does not need. Never raises."""
+        unprepared = [engine for engine in self._list_engines() if not engine.prepared]
+        if not unprepared or self._stop.wait(_PREPARE_DELAY_S):
             return
         try:
             for engine in unprepared:
                 engine.prepare()
-        except Exception:  # As in look; answers go on as they are, and the next look tries again.
-            log.exception("unexpected while making answers faster")
+        except Exception:  # Requests work without the index; the next refresh tries again.
+            log.exception("unexpected error while building a top-k index")
 
-    def _look(self) -> None:
+    def _load_if_changed(self) -> None:
         try:
-            found = self._changed()
+            current = self._read_current()
         except ObjectNotFound:
-            if self._serving is None:
-                return  # No release yet, which is no fault.
-            raise  # A document does not go away by itself: its store did.
+            if self._loaded is None:
+                return  # No release yet, which is not an error.
+            raise  # The document is never deleted, so the store itself is missing.
         except ReleaseError as error:
             self._refuse(0, error)
             return
-        if found is None:
+        if current is None:
             return
-        release, version = found
-        if self._try(release) or self._serving or any(map(self._try, self._before(release))):
-            pass  # Something serves; if it is not the newest, the refusals say why.
-        self._seen = version  # Last: where the store goes away in between, the next look begins anew.
+        release, version = current
+        if not (self._load(release) or self._loaded):
+            any(map(self._load, self._iter_previous(release)))
+        # Set last: if the store failed in between, the next refresh starts over.
+        self._document_version = version
 
-    def _changed(self) -> tuple[Release, Version] | None:
-        return (
-            releases.current_release(self.store)
-            if self._seen is None
-            else releases.current_if_changed(self.store, self._seen)
-        )
+    def _read_current(self) -> tuple[Release, Version] | None:
+        if self._document_version is None:
+            return read_current_release(self._store)
+        return read_if_changed(self._store, self._document_version)
 
-    def _before(self, release: Release) -> Iterable[Release]:
-        for number in range(release.number - 1, max(release.number - 1 - STEPS_BACK, 0), -1):
+    def _iter_previous(self, release: Release) -> Iterable[Release]:
+        for number in range(release.number - 1, max(release.number - 1 - MAX_STEPS_BACK, 0), -1):
             try:
-                yield releases.read_release(self.store, number)
+                yield read_release(self._store, number)
             except ReleaseError as error:
                 self._refuse(number, error)
 
-    def _try(self, release: Release) -> bool:
-        """Load a release and swap it in, or refuse it; the store's faults go through."""
-        loaded = {engine.version: engine for engine in self._engines()}
+    def _load(self, release: Release) -> bool:
+        """Load a release and replace the current one with it, or refuse it. Raises the store's errors."""
+        engines = {engine.version: engine for engine in self._list_engines()}
         try:
             for version in dict.fromkeys(arm.version for arm in release.arms):
-                loaded[version] = loaded.get(version) or self.load(self.store, version)
+                engines[version] = engines.get(version) or self._load_engine(self._store, version)
         except ArtifactRefused as error:
             self._refuse(release.number, error)
             return False
-        self._serving = LoadedRelease(release, {arm.name: loaded[arm.version] for arm in release.arms})
+        self._loaded = LoadedRelease(release, {arm.name: engines[arm.version] for arm in release.arms})
         self.release_refused = bool(self.refusals) and self.refusals[-1].release > release.number
-        log.info("release %d serves: %s", release.number, [(a.name, a.version) for a in release.arms])
+        log.info("loaded release %d: %s", release.number, [(a.name, a.version) for a in release.arms])
         return True
 
-    def _engines(self) -> Iterable[Engine]:
-        return self._serving.engines.values() if self._serving else ()
+    def _list_engines(self) -> Iterable[Engine]:
+        return self._loaded.engines.values() if self._loaded else ()
 
     def _refuse(self, number: int, error: MarqueeError) -> None:
         self.release_refused = True
         if self.refusals and (self.refusals[-1].release, self.refusals[-1].reason) == (number, str(error)):
-            return  # The same document, still unreadable.
-        log.error("release %d is refused, the one before goes on serving: %s", number, error)
-        self.refusals = [*self.refusals, Refusal(number, str(error), datetime.now(UTC))][-REFUSALS_KEPT:]
+            return  # The same unreadable document as before.
+        log.error("release %d was refused, the previous one stays loaded: %s", number, error)
+        self.refusals = [*self.refusals, Refusal(number, str(error), datetime.now(UTC))][-MAX_REFUSALS:]
 
-    def _away(self, reason: str) -> None:
-        if reason != self.store_away:
-            log.warning("the object store is away, what is loaded goes on serving: %s", reason)
-        self.store_away = reason
+    def _record_store_error(self, reason: str) -> None:
+        if reason != self.store_error:
+            log.warning("the object store is unavailable, the loaded release stays: %s", reason)
+        self.store_error = reason

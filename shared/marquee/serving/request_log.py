@@ -1,4 +1,4 @@
-"""One line of JSON for each request, in the form that Google Cloud Logging understands."""
+"""Structured request log: one line of JSON a request, in the format of Google Cloud Logging."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class LogEntry(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
-    """What is said of one request. No user id: the impression of the same recommendation id has it.
+    """Entry of one request. It has no user id; the impression with the same recommendation id does.
 
-    ``total_ms`` and ``steps_ms`` are milliseconds; the latter by the name of the step.
+    ``total_ms`` and ``steps_ms``, by name of the step, are durations in milliseconds.
     """
 
     severity: str
@@ -39,41 +39,45 @@ class LogEntry(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     sampled: bool = msgspec.field(default=False, name="logging.googleapis.com/trace_sampled")
 
 
-def to_stdout(line: bytes) -> None:
-    """One write a line, so that lines of several threads and processes do not mix."""
+def write_to_stdout(line: bytes) -> None:
+    """Write a line with one system call, so that lines of different threads and processes do not mix."""
     os.write(1, line)
 
 
 class RequestLog:
-    """Writes the lines. ``project``: the cloud project that traces belong to, or empty."""
+    """Writer of log entries. ``project`` is the cloud project that traces belong to, or empty."""
 
-    def __init__(self, project: str = "", write: Callable[[bytes], object] = to_stdout) -> None:
+    def __init__(self, project: str = "", write: Callable[[bytes], object] = write_to_stdout) -> None:
         self._prefix = f"projects/{project}/traces/" if project else ""
-        self._write = write
+        self._write_line = write
 
-    def wrote(
+    def write(
         self, message: str, status: int, seconds: float, answer: Answer | None, trace: TraceContext | None
     ) -> None:
-        """Write the line of a request that took ``seconds``. A log that cannot be written stops no answer."""
-        line = LogEntry(
+        """Write the entry of a request that took ``seconds``. A failed write is ignored."""
+        entry = LogEntry(
             severity="INFO" if status < 500 else "ERROR",
             time=datetime.now(UTC),
             message=message,
             status=status,
-            total_ms=_ms(seconds),
+            total_ms=_to_ms(seconds),
         )
         if answer is not None:
-            line.steps_ms = {step: _ms(took) for step, took in answer.seconds.items()}
-            line.tier, line.arm, line.model_version = answer.tier, answer.arm, answer.version
-            line.release, line.movies, line.explored = answer.release, len(answer.movies), answer.explored
-            line.notes, line.recommendation_id = answer.notes, answer.recommendation_id
+            entry.steps_ms = {step: _to_ms(duration) for step, duration in answer.seconds.items()}
+            entry.tier, entry.arm, entry.model_version = answer.tier, answer.arm, answer.version
+            entry.release, entry.movies, entry.explored = answer.release, len(answer.movies), answer.explored
+            entry.notes, entry.recommendation_id = answer.notes, answer.recommendation_id
         if trace is not None:
-            line.trace, line.span, line.sampled = self._prefix + trace.trace_id, trace.span_id, trace.sampled
+            entry.trace, entry.span, entry.sampled = (
+                self._prefix + trace.trace_id,
+                trace.span_id,
+                trace.sampled,
+            )
         try:
-            self._write(_encode(line) + b"\n")
+            self._write_line(_encode(entry) + b"\n")
         except OSError:
             pass
 
 
-def _ms(seconds: float) -> float:
+def _to_ms(seconds: float) -> float:
     return round(seconds * 1000, 3)

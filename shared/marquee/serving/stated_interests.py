@@ -1,13 +1,13 @@
-"""From what a customer says of himself to the cohorts that he belongs to."""
+"""Cohorts of a user from demographics and stated interests."""
 
 from __future__ import annotations
 
 import re
 
-from marquee.scoring.cohort_scores import demographic, genre
+from marquee.scoring.cohort_scores import demographic_cohorts, genre_cohort
 from marquee.serving.customer_client import Customer
 
-_GENRES = {
+_WORDS_BY_GENRE = {
     "action": ("action",),
     "adventure": ("adventure", "adventures"),
     "animation": ("animation", "animated", "anime", "cartoon", "cartoons"),
@@ -17,7 +17,7 @@ _GENRES = {
     "documentary": ("documentary", "documentaries"),
     "drama": ("drama", "dramas", "dramatic"),
     "fantasy": ("fantasy", "magic"),
-    "movie-noir": ("noir", "movie-noir"),
+    "film-noir": ("noir", "film-noir"),
     "horror": ("horror", "scary", "slasher"),
     "musical": ("musical", "musicals"),
     "mystery": ("mystery", "mysteries", "detective"),
@@ -27,20 +27,22 @@ _GENRES = {
     "war": ("war",),
     "western": ("western", "westerns", "cowboys"),
 }
-_BY_WORD = {word: name for name, words in _GENRES.items() for word in words}
+_GENRE_BY_WORD = {word: genre for genre, words in _WORDS_BY_GENRE.items() for word in words}
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 
 
-def genres(text: str) -> tuple[str, ...]:
-    """The genres that a text names, each once, in the order of the text."""
+def find_genres(text: str) -> tuple[str, ...]:
+    """Return the distinct genres that a text names, in the order of the text."""
     plain = text.lower().replace("science fiction", "sci-fi").replace("’", "'")
-    return tuple(dict.fromkeys(_BY_WORD[w] for w in _WORD.findall(plain) if w in _BY_WORD))
+    words = _WORD.findall(plain)
+    return tuple(dict.fromkeys(_GENRE_BY_WORD[word] for word in words if word in _GENRE_BY_WORD))
 
 
-def cohorts_of(customer: Customer) -> tuple[tuple[str, float], ...]:
-    """The cohorts and how much each counts: what he does not like counts against."""
+def find_cohorts(customer: Customer) -> tuple[tuple[str, float], ...]:
+    """Return the customer's cohorts with their weights; a disliked genre has a negative weight."""
+    demographics = demographic_cohorts(customer.age, customer.gender, customer.occupation)
     return (
-        *((name, 1.0) for name in demographic(customer.age, customer.gender, customer.occupation)),
-        *((genre(name), 1.0) for name in genres(customer.self_description_likes or "")),
-        *((genre(name), -1.0) for name in genres(customer.self_description_dislikes or "")),
+        *((name, 1.0) for name in demographics),
+        *((genre_cohort(name), 1.0) for name in find_genres(customer.self_description_likes or "")),
+        *((genre_cohort(name), -1.0) for name in find_genres(customer.self_description_dislikes or "")),
     )

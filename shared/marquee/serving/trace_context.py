@@ -1,4 +1,4 @@
-"""Which trace a request belongs to, by the headers of W3C Trace Context or of Google Cloud."""
+"""Trace context of a request, from the headers of W3C Trace Context or of Google Cloud."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-# Compiled by the first request that has such a header, and kept by ``re``: an instance's start has no time for it.
+# Compiled by the first request with such a header and cached by ``re``, to save time at the start of an instance.
 _TRACEPARENT = r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
 _CLOUD = r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([01]))?"
 
@@ -20,14 +20,14 @@ class TraceContext(NamedTuple):
 
 
 def parse_trace(environ: Mapping[str, str]) -> TraceContext | None:
-    """The trace of a request by its WSGI environment; None for a request without one, or a malformed one."""
-    if parent := environ.get("HTTP_TRACEPARENT"):
-        if found := re.fullmatch(_TRACEPARENT, parent.strip(), re.ASCII):
-            return TraceContext(found[1], found[2], bool(int(found[3], 16) & 1))
-    elif cloud := environ.get("HTTP_X_CLOUD_TRACE_CONTEXT"):
-        found = re.fullmatch(_CLOUD, cloud.strip(), re.ASCII)
-        if not found:
+    """Return the trace context in a WSGI environment; None if the header is missing or malformed."""
+    if traceparent := environ.get("HTTP_TRACEPARENT"):
+        if match := re.fullmatch(_TRACEPARENT, traceparent.strip(), re.ASCII):
+            return TraceContext(match[1], match[2], bool(int(match[3], 16) & 1))
+    elif cloud_header := environ.get("HTTP_X_CLOUD_TRACE_CONTEXT"):
+        match = re.fullmatch(_CLOUD, cloud_header.strip(), re.ASCII)
+        if not match:
             return None
-        span = int(found[2] or 0)
-        return TraceContext(found[1].lower(), f"{span:016x}" if 0 < span < 1 << 64 else "", found[3] == "1")
+        span = int(match[2] or 0)
+        return TraceContext(match[1].lower(), f"{span:016x}" if 0 < span < 1 << 64 else "", match[3] == "1")
     return None

@@ -52,7 +52,7 @@ GENRES = [
     "Documentary",
     "Drama",
     "Fantasy",
-    "Movie-Noir",
+    "Film-Noir",
     "Horror",
     "Musical",
     "Mystery",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from marquee.errors import ReleaseError
-from marquee.registry.artifact import verify
+from marquee.registry.arm_assignment import Arm
+from marquee.registry.artifact import verify_artifact
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Arm, Release, new_release, publish_release
+from marquee.registry.release import Release, new_release, publish_release
 from marquee.registry.rollout import CONTROL
 
 _MOMENT = len("20261123T160000")
@@ -33,7 +34,7 @@ def release(
     serves is another version than ``instead_of`` ("": nothing; None: never mind); and ``ArtifactRefused`` for
     an artifact that fails its checks or its smoke test.
     """
-    verify(store, version)
+    verify_artifact(store, version)
     arms = (Arm(CONTROL, version, 1.0),)
 
     def change(before: Release | None) -> Release:

@@ -156,7 +156,7 @@ def _released(store: ObjectStore, result: RetrainResult, reason: str) -> Retrain
 
 def _current(store: ObjectStore) -> Release | None:
     try:
-        return releases.current_release(store)[0]
+        return releases.read_current_release(store)[0]
     except ObjectNotFound:
         return None
 

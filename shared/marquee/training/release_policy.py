@@ -12,7 +12,7 @@ from marquee.errors import ArtifactRefused
 from marquee.evaluation import artifact_candidate, paired_test
 from marquee.evaluation.baselines import model_candidate
 from marquee.evaluation.paired_test import PairedComparison, Significance
-from marquee.registry.artifact import verify
+from marquee.registry.artifact import verify_artifact
 from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.pipeline import pipeline_run
@@ -29,7 +29,7 @@ def objections(compared: Sequence[PairedComparison], drift: Sequence[str] = ()) 
 def faults(store: ObjectStore, version: str) -> list[str]:
     """Why the stored artifact must not serve: hashes, shapes, smoke test."""
     try:
-        verify(store, version)
+        verify_artifact(store, version)
     except ArtifactRefused as error:
         return [str(error)]
     return []

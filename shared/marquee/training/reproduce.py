@@ -11,7 +11,7 @@ from marquee.data import deterministic_io, dvc_remote
 from marquee.errors import ObjectNotFound, ReleaseError, SettingsError, TrainingDataError
 from marquee.models.trainer_port import Progress, no_progress
 from marquee.registry.artifact import write_artifact
-from marquee.registry.lineage import differences
+from marquee.registry.lineage import list_version_differences
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
@@ -42,7 +42,7 @@ class Reproduction:
 def environment_differences(manifest: Manifest, commit: str = "") -> list[str]:
     """In what the program, its libraries and its working tree differ from what was recorded."""
     origin, here = manifest.provenance, commit or provenance.git_commit()
-    found = differences(origin.libraries, provenance.libraries())
+    found = list_version_differences(origin.libraries, provenance.libraries())
     if not origin.commit or not here:
         found.append(f"commit {origin.commit or 'unknown'} is recorded, {here or 'unknown'} is here")
     elif origin.commit != here:

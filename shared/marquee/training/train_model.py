@@ -36,7 +36,7 @@ def _fit(dataset: Dataset, params: Params, progress: Progress) -> TrainedModel:
     shape = (dataset.n_users, dataset.n_items)
     ranked = ease.fit_ease(known, shape, popular, params.ranking, params.seed)
     progress("rank", 1.0)
-    histories = Histories.of(dataset.n_users, known.users, known.items, known.ratings, known.weights)
+    histories = Histories.from_entries(dataset.n_users, known.users, known.items, known.ratings, known.weights)
     return _model(dataset, rating, ranked, popular.of_late, histories)
 
 

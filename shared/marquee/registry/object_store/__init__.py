@@ -1,1 +1,1 @@
-"""Object stores: one port, and an adapter for each URL scheme."""
+"""Object stores: a port, and an adapter for each URL scheme."""

@@ -1,7 +1,7 @@
-"""Objects in Google Cloud Storage; a version is the object's generation.
+"""Object store on Google Cloud Storage; a version is the object's generation.
 
-Credentials are found by the client library: GOOGLE_APPLICATION_CREDENTIALS, `gcloud auth
-application-default login`, or the service account of the machine. STORAGE_EMULATOR_HOST names an emulator.
+The client library finds the credentials: GOOGLE_APPLICATION_CREDENTIALS, `gcloud auth application-default login`, or
+the service account of the machine. STORAGE_EMULATOR_HOST selects an emulator.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
     from google.cloud.storage import Bucket
 
 _TYPE = "application/octet-stream"
-_RESUMABLE_OVER = 8 << 20  # The client's own bound, over which it uploads in sessions.
+_MAX_SIMPLE_UPLOAD = 8 << 20  # The client uploads larger objects in resumable sessions.
 
 
 class GcsStore(CloudStore):
-    """An :class:`~marquee.registry.object_store.object_store.ObjectStore` on google-cloud-storage."""
+    """:class:`~marquee.registry.object_store.object_store.ObjectStore` on google-cloud-storage."""
 
     scheme = "gs"
-    _made: Bucket | None = None
+    _cached_client: Bucket | None = None
 
     def __init__(self, bucket: str, prefix: str = "", *, timeout_s: float = 20.0) -> None:
         super().__init__(bucket, prefix, timeout_s=timeout_s)
-        self._making = threading.Lock()
-        self._patience = {"timeout": (min(5.0, timeout_s), timeout_s), "retry": None}
+        self._client_lock = threading.Lock()
+        self._call_options = {"timeout": (min(5.0, timeout_s), timeout_s), "retry": None}
 
     def _bucket(self) -> Bucket:
-        with self._making:
-            if self._made is None:
+        with self._client_lock:
+            if self._cached_client is None:
                 from google.cloud.storage import Client
 
                 client = Client(project=None)
-                # Only fills in an attribute of trace spans, for which it starts a thread that asks for the
-                # bucket's metadata: a request more, and a permission that we do not need.
+                # This cache only fills in an attribute of trace spans. It starts a thread that requests the bucket's
+                # metadata, which costs a request and needs another permission.
                 client._bucket_metadata_cache = None
                 weakref.finalize(self, client.close)
-                self._made = client.bucket(self.bucket)
-        return self._made
+                self._cached_client = client.bucket(self.bucket)
+        return self._cached_client
 
     def _get(self, key: str, since: Version | None) -> Object | None:
         from google.api_core.exceptions import NotModified
@@ -59,7 +59,7 @@ class GcsStore(CloudStore):
         blob = self._bucket().blob(key)
         try:
             data = blob.download_as_bytes(
-                if_generation_not_match=None if since is None else int(since), **self._patience
+                if_generation_not_match=None if since is None else int(since), **self._call_options
             )
         except NotModified:
             return None
@@ -68,7 +68,7 @@ class GcsStore(CloudStore):
 
     def _head(self, key: str) -> Version:
         blob = self._bucket().blob(key)
-        blob.reload(**self._patience)
+        blob.reload(**self._call_options)
         return Version(str(blob.generation))
 
     def _range(self, key: str, start: int, length: int) -> bytes:
@@ -76,7 +76,7 @@ class GcsStore(CloudStore):
 
         blob = self._bucket().blob(key)
         try:
-            data: bytes = blob.download_as_bytes(start=start, end=start + length - 1, **self._patience)
+            data: bytes = blob.download_as_bytes(start=start, end=start + length - 1, **self._call_options)
         except RequestRangeNotSatisfiable:
             return b""
         return data
@@ -85,29 +85,29 @@ class GcsStore(CloudStore):
         blob = self._bucket().blob(key)
         options: dict[str, Any] = {"content_type": _TYPE, "if_generation_match": int(expected or 0)}
         if isinstance(data, Path):
-            blob.upload_from_filename(str(data), **options, **self._patience_for(data.stat().st_size))
+            blob.upload_from_filename(str(data), **options, **self._upload_options(data.stat().st_size))
         else:
-            blob.upload_from_string(data, **options, **self._patience_for(len(data)))
+            blob.upload_from_string(data, **options, **self._upload_options(len(data)))
         return Version(str(blob.generation))
 
-    def _patience_for(self, size: int) -> dict[str, Any]:
-        """A session may repeat its parts by itself: the precondition is judged once, at its end."""
-        if size <= _RESUMABLE_OVER:
-            return self._patience
+    def _upload_options(self, size: int) -> dict[str, Any]:
+        """Return call options. A resumable session may retry its parts, because its precondition is checked once."""
+        if size <= _MAX_SIMPLE_UPLOAD:
+            return self._call_options
         from google.cloud.storage.retry import DEFAULT_RETRY
 
-        return {**self._patience, "retry": DEFAULT_RETRY.with_timeout(self.timeout_s)}
+        return {**self._call_options, "retry": DEFAULT_RETRY.with_timeout(self.timeout_s)}
 
     def _list(self, prefix: str) -> Iterator[str]:
         client = self._bucket().client
         fields = "items(name),nextPageToken"
-        for blob in client.list_blobs(self._bucket(), prefix=prefix, fields=fields, **self._patience):
+        for blob in client.list_blobs(self._bucket(), prefix=prefix, fields=fields, **self._call_options):
             yield blob.name
 
     def _delete(self, key: str) -> None:
-        self._bucket().blob(key).delete(**self._patience)
+        self._bucket().blob(key).delete(**self._call_options)
 
-    def _translated(self, name: str, error: Exception) -> MarqueeError | None:
+    def _translate_error(self, name: str, error: Exception) -> MarqueeError | None:
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
         from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -120,40 +120,40 @@ class GcsStore(CloudStore):
             return self._from_status(name, int(error.code or 500), error)
         if isinstance(error, DefaultCredentialsError):
             return ObjectStoreError(
-                f"{self._place()} needs credentials and found none: run `gcloud auth application-default "
+                f"{self._location()} needs credentials and found none: run `gcloud auth application-default "
                 "login`, or set GOOGLE_APPLICATION_CREDENTIALS to the path of a key file"
             )
         if isinstance(error, GoogleAuthError) and not error.retryable:
-            return ObjectStoreError(f"the credentials for {self._place()} were not accepted: {error}")
+            return ObjectStoreError(f"{self._location()} rejected the credentials: {error}")
         if isinstance(error, (GoogleAuthError, DataCorruption, RequestException, HTTPError)):
-            return ObjectStoreUnavailable(f"{self._place()} cannot be reached: {error}")
+            return ObjectStoreUnavailable(f"{self._location()} cannot be reached: {error}")
         return None
 
     def _from_status(self, name: str, status: int, error: Exception) -> MarqueeError:
         if status in (408, 429) or status >= 500:
-            return ObjectStoreUnavailable(f"{self._place()} answered {status}: {error}")
+            return ObjectStoreUnavailable(f"{self._location()} answered {status}: {error}")
         if status in (401, 403):
             return ObjectStoreError(
-                f"{self._place()} refuses access to {name!r} ({status}): the account needs "
+                f"{self._location()} refuses access to {name!r} ({status}): the account needs "
                 f"roles/storage.objectUser, or roles/storage.objectViewer to read only"
             )
         if status == 412:
             return PreconditionFailed(
-                f"{name!r} in {self._place()} was not written: it exists, or has changed"
+                f"{name!r} in {self._location()} was not written: it exists, or has changed"
             )
         if status == 404 and self._bucket_is_missing():
-            return ObjectStoreError(f"there is no bucket gs://{self.bucket}: create it, or mend the URL")
+            return ObjectStoreError(f"there is no bucket gs://{self.bucket}: create it, or correct the URL")
         if status == 404:
-            return ObjectNotFound(f"there is no object {name!r} in {self._place()}")
-        return ObjectStoreError(f"{self._place()} answered {status} for {name!r}: {error}")
+            return ObjectNotFound(f"there is no object {name!r} in {self._location()}")
+        return ObjectStoreError(f"{self._location()} answered {status} for {name!r}: {error}")
 
     def _bucket_is_missing(self) -> bool:
-        """A 404 does not say what is missing; asked only then, and any doubt means the object."""
+        """Return whether the bucket is missing after a 404, which does not say; False in case of doubt."""
         from google.api_core.exceptions import NotFound
 
         try:
             client = self._bucket().client
-            next(iter(client.list_blobs(self._bucket(), max_results=1, **self._patience)), None)
+            next(iter(client.list_blobs(self._bucket(), max_results=1, **self._call_options)), None)
         except NotFound:
             return True
         except Exception:

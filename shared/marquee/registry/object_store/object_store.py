@@ -1,11 +1,7 @@
-"""Where artifacts and releases are kept: one port, and an adapter for each kind of URL.
+"""Port of the object stores that hold artifacts and releases.
 
-    file:///directory          one machine            marquee.registry.object_store.file_store
-    gs://bucket/prefix         Google Cloud Storage   marquee.registry.object_store.gcs_store
-    s3://bucket/prefix         S3 and its like        marquee.registry.object_store.s3_store
-
-An object is written whole or not at all, and is read as it was last written. What is decided by two
-writers at once is decided by a precondition, never by listing.
+Writes are atomic, and reads see the last write. Concurrent writers are resolved by preconditions, never by listing.
+:mod:`marquee.registry.object_store.connect` maps URLs to the adapters.
 """
 
 from __future__ import annotations
@@ -19,25 +15,27 @@ import msgspec
 from marquee.errors import ObjectStoreError
 
 Version = NewType("Version", str)
-"""Names one state of one object. Opaque: it is compared with others of its store, and nothing else."""
+"""Opaque version of an object, comparable only with versions of the same store."""
 
 Content = bytes | Path
-"""What is written: bytes, or a local file that is read in pieces."""
+"""Content to write: bytes, or a local file that is read in chunks."""
 
-NAME_BYTES = 900  # S3 and GCS take 1,024 bytes, the prefix of the URL included.
-SEGMENT_BYTES = 200  # A file name has 255; ours carries a suffix while it is written.
+MAX_NAME_BYTES = 900  # S3 and GCS allow 1,024 bytes, including the prefix of the URL.
+MAX_SEGMENT_BYTES = 200  # File systems allow 255 bytes.
 
 
 class Object(msgspec.Struct, frozen=True):
-    """An object's bytes and the version they are of."""
+    """Bytes and version of an object."""
 
     data: bytes
     version: Version
 
 
 class ObjectStore(Protocol):
-    """Safe to share between threads. Every method may raise ``ObjectStoreUnavailable`` (try again
-    later) or ``ObjectStoreError`` (credentials, permissions, bucket or name are wrong).
+    """Flat store of named objects. Safe to share between threads.
+
+    Every method may raise ``ObjectStoreUnavailable`` (a retry may help) or ``ObjectStoreError`` (credentials,
+    permissions, bucket or name are wrong).
     """
 
     @overload
@@ -45,75 +43,75 @@ class ObjectStore(Protocol):
     @overload
     def get(self, name: str, *, if_changed_from: Version | None) -> Object | None: ...
     def get(self, name: str, *, if_changed_from: Version | None = None) -> Object | None:
-        """The object, or None if it still is of the version ``if_changed_from``.
+        """Return the object, or None if its version still is ``if_changed_from``.
 
         Raises ``ObjectNotFound``.
         """
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
-        """Up to ``length`` bytes from ``start``; fewer, or none, where the object ends.
+        """Return up to ``length`` bytes from ``start``; fewer, or none, past the end of the object.
 
         Raises ``ObjectNotFound``.
         """
 
     def put_new(self, name: str, data: Content) -> Version:
-        """Write an object that must not exist; raises ``PreconditionFailed`` if it does."""
+        """Write an object that must not exist yet; raises ``PreconditionFailed`` if it does."""
 
     def replace(self, name: str, data: bytes, expected: Version | None) -> Version:
-        """Write only if the object is of the version ``expected`` (None: only if there is none).
+        """Write only if the object has version ``expected`` (None: only if it does not exist).
 
         Raises ``PreconditionFailed``.
         """
 
     def list(self, prefix: str) -> Iterator[str]:
-        """The names that begin with ``prefix``, in the order of their UTF-8 bytes."""
+        """Yield the names that begin with ``prefix``, sorted by their UTF-8 bytes."""
 
     def delete(self, name: str) -> None:
-        """Remove the object; does nothing if there is none."""
+        """Delete the object; does nothing if it does not exist."""
 
 
 class Mappable(Protocol):
-    """A store whose objects are files of this machine, so that reading one need not copy it."""
+    """Store whose objects are local files, which can be mapped instead of copied."""
 
     def map(self, name: str) -> memoryview:
-        """The object's bytes, mapped and read-only; only for objects that are never replaced."""
+        """Return the object's bytes, memory-mapped and read-only; only for objects that are never replaced."""
 
 
-Mapping: TypeAlias = "Callable[[str], memoryview]"
+Mapper: TypeAlias = "Callable[[str], memoryview]"
 
 
-def mapping(store: ObjectStore | Mappable) -> Mapping | None:
-    """:meth:`Mappable.map` of a store that has it. (``isinstance`` with a protocol takes 10 us.)"""
+def get_mapper(store: ObjectStore | Mappable) -> Mapper | None:
+    """Return :meth:`Mappable.map` of a store that has it, else None. ``isinstance`` with a protocol takes 10 us."""
     return getattr(store, "map", None)
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if every kind of store can hold an object of that name, else say why not."""
-    problem = _problem(name)
+    """Return ``name`` if every store accepts it; raises ``ObjectStoreError`` with the reason otherwise."""
+    problem = _find_problem(name)
     if problem:
-        raise ObjectStoreError(f"{name!r} cannot name an object: {problem}")
+        raise ObjectStoreError(f"{name!r} is not a valid object name: {problem}")
     return name
 
 
 def check_prefix(prefix: str) -> str:
-    """As :func:`check_name`, for the beginning of names: it may be empty, or end in ``/``."""
+    """Return ``prefix`` if it is valid, like :func:`check_name`; it may be empty or end in ``/``."""
     if prefix:
         check_name(prefix + "x" if prefix.endswith("/") else prefix)
     return prefix
 
 
-def _problem(name: str) -> str | None:
+def _find_problem(name: str) -> str | None:
     try:
         encoded = name.encode()
     except UnicodeEncodeError:
-        return "it is not text that UTF-8 can hold"
+        return "it cannot be encoded as UTF-8"
     segments = name.split("/")
     if any(s == "" for s in segments):
-        return "it has an empty part; parts are divided by single slashes"
+        return "it has an empty part; separate parts with single slashes"
     if any(s.startswith(".") for s in segments):
         return "no part may begin with a dot"
     if any(ord(c) < 32 or ord(c) == 127 for c in name):
-        return "it holds a control character"
-    if len(encoded) > NAME_BYTES or any(len(s.encode()) > SEGMENT_BYTES for s in segments):
-        return f"it is longer than {NAME_BYTES} bytes, or a part of it than {SEGMENT_BYTES}"
+        return "it contains a control character"
+    if len(encoded) > MAX_NAME_BYTES or any(len(s.encode()) > MAX_SEGMENT_BYTES for s in segments):
+        return f"it is longer than {MAX_NAME_BYTES} bytes, or one of its parts than {MAX_SEGMENT_BYTES}"
     return None

@@ -1,8 +1,8 @@
-"""Reading from a cloud's store alone, for what must start fast: obstore, which both clouds share.
+"""Read-only object store on obstore, for processes that must start fast.
 
-The clouds' own clients take 260 to 280 ms of processor time to import, this one 2 (docs/decisions). It
-is not used to write: what GCS's emulators make of its conditional writes cannot be tested. A version
-here is an ETag, and so is none of those that :mod:`marquee.registry.object_store.gcs_store` gives.
+Importing a cloud's own client takes 260 to 280 ms of processor time, importing obstore 2 ms (docs/decisions). It is
+not used for writes, because GCS emulators do not support its conditional writes, which therefore cannot be tested. A
+version is an ETag, not comparable with the versions of :mod:`marquee.registry.object_store.gcs_store`.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
     from obstore.store import S3Store as S3Client
 
 _ROLES = {"gs": "roles/storage.objectViewer", "s3": "s3:GetObject and s3:ListBucket"}
-_NOT_WRITTEN = "this store was connected to for reading only: connect without read_only"
+_READ_ONLY = "this store is read-only: connect without read_only"
 
 
 class ObstoreReader(CloudStore):
-    """An :class:`~marquee.registry.object_store.object_store.ObjectStore` whose writes raise ``ObjectStoreError``."""
+    """:class:`~marquee.registry.object_store.object_store.ObjectStore` whose writes raise ``ObjectStoreError``."""
 
     def __init__(self, scheme: str, bucket: str, prefix: str = "", *, timeout_s: float = 20.0) -> None:
         super().__init__(bucket, prefix, timeout_s=timeout_s)
         self.scheme = scheme
-        self._making = threading.Lock()
-        self._made: GcsClient | S3Client | None = None
+        self._client_lock = threading.Lock()
+        self._cached_client: GcsClient | S3Client | None = None
 
     def _client(self) -> GcsClient | S3Client:
-        with self._making:
-            if self._made is None:
-                self._made = _client(self.scheme, self.bucket, self.timeout_s)
-        return self._made
+        with self._client_lock:
+            if self._cached_client is None:
+                self._cached_client = _client(self.scheme, self.bucket, self.timeout_s)
+        return self._cached_client
 
     def _get(self, key: str, since: Version | None) -> Object | None:
         from obstore import get
         from obstore.exceptions import NotModifiedError
 
         try:
-            found = get(self._client(), key, options={"if_none_match": since} if since else {})
+            result = get(self._client(), key, options={"if_none_match": since} if since else {})
         except NotModifiedError:
             return None
-        version = Version(found.meta["e_tag"] or "")
-        return None if version == since else Object(bytes(found.bytes()), version)
+        version = Version(result.meta["e_tag"] or "")
+        return None if version == since else Object(bytes(result.bytes()), version)
 
     def _head(self, key: str) -> Version:
         from obstore import head
@@ -63,45 +63,45 @@ class ObstoreReader(CloudStore):
         except Exception:
             from obstore import head
 
-            if head(self._client(), key)["size"] <= start:  # A range past the end holds nothing.
+            if head(self._client(), key)["size"] <= start:  # A range past the end is empty.
                 return b""
             raise
 
-    def _put(self, key: str, data: Content, expected: Version | None) -> Version:
-        raise ObjectStoreError(f"{key!r} in {self._place()} was not written: {_NOT_WRITTEN}")
+    def _put(self, key: str, data: Content, expected: Version | None) -> Version:  # noqa: ARG002
+        raise ObjectStoreError(f"{key!r} in {self._location()} was not written: {_READ_ONLY}")
 
     def _delete(self, key: str) -> None:
-        raise ObjectStoreError(f"{key!r} in {self._place()} was not deleted: {_NOT_WRITTEN}")
+        raise ObjectStoreError(f"{key!r} in {self._location()} was not deleted: {_READ_ONLY}")
 
     def _list(self, prefix: str) -> Iterator[str]:
-        # The library lists whole folders, and a prefix may end within a name.
+        # obstore lists whole folders, but a prefix may end within a name.
         folder = prefix.rpartition("/")[0]
         for page in self._client().list(folder or None):
             yield from (item["path"] for item in page if item["path"].startswith(prefix))
 
-    def _translated(self, name: str, error: Exception) -> MarqueeError | None:
+    def _translate_error(self, name: str, error: Exception) -> MarqueeError | None:
         from obstore import exceptions
 
-        said = str(error).partition("\n\nDebug")[0]
+        message = str(error).partition("\n\nDebug")[0]
         if isinstance(error, FileNotFoundError | exceptions.NotFoundError):
-            if self._bucket_is_missing(said):
+            if self._bucket_is_missing(message):
                 return ObjectStoreError(
-                    f"there is no bucket {self.scheme}://{self.bucket}: create it, or mend the URL"
+                    f"there is no bucket {self.scheme}://{self.bucket}: create it, or correct the URL"
                 )
-            return ObjectNotFound(f"there is no object {name!r} in {self._place()}")
+            return ObjectNotFound(f"there is no object {name!r} in {self._location()}")
         if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
             return ObjectStoreError(
-                f"{self._place()} refuses access to {name!r}: the account needs {_ROLES[self.scheme]}"
+                f"{self._location()} refuses access to {name!r}: the account needs {_ROLES[self.scheme]}"
             )
         if isinstance(error, exceptions.GenericError):
-            return ObjectStoreUnavailable(f"{self._place()} cannot be reached, or failed: {said}")
+            return ObjectStoreUnavailable(f"{self._location()} cannot be reached, or failed: {message}")
         if isinstance(error, exceptions.BaseError | ValueError):
-            return ObjectStoreError(f"{self._place()} cannot be used: {said}")
+            return ObjectStoreError(f"{self._location()} cannot be used: {message}")
         return None
 
-    def _bucket_is_missing(self, said: str) -> bool:
-        """A 404 need not say what is missing; asked only then, and any doubt means the object."""
-        if "NoSuchBucket" in said:
+    def _bucket_is_missing(self, message: str) -> bool:
+        """Return whether the bucket is missing after a 404, which may not say; False in case of doubt."""
+        if "NoSuchBucket" in message:
             return True
         try:
             next(iter(self._client().list(chunk_size=1)), None)
@@ -113,7 +113,7 @@ class ObstoreReader(CloudStore):
 
 
 def _client(scheme: str, bucket: str, timeout_s: float) -> GcsClient | S3Client:
-    """The client finds its credentials by itself; of the variables that name an emulator, only S3's."""
+    """Return a client. obstore finds the credentials, and S3's emulator, but not the emulator of GCS."""
     from obstore.store import GCSStore, S3Store
 
     emulator = os.environ.get("STORAGE_EMULATOR_HOST" if scheme == "gs" else "AWS_ENDPOINT_URL", "")
@@ -122,8 +122,8 @@ def _client(scheme: str, bucket: str, timeout_s: float) -> GcsClient | S3Client:
         "connect_timeout": f"{min(5.0, timeout_s)}s",
         "allow_http": emulator.startswith("http://"),
     }
-    once: Any = {"max_retries": 0}  # The tries are counted by who calls.
+    no_retries: Any = {"max_retries": 0}  # CloudStore retries and counts the attempts.
     if scheme == "s3":
-        return S3Store(bucket, client_options=options, retry_config=once)
+        return S3Store(bucket, client_options=options, retry_config=no_retries)
     config: Any = {"base_url": emulator, "skip_signature": True} if emulator else {}
-    return GCSStore(bucket, config=config, client_options=options, retry_config=once)
+    return GCSStore(bucket, config=config, client_options=options, retry_config=no_retries)

@@ -1,6 +1,6 @@
-"""Objects in S3, or in a store that speaks its protocol and its conditional writes.
+"""Object store on S3, or a compatible store with conditional writes; a version is the object's ETag.
 
-A version is the object's ETag. Credentials, region and AWS_ENDPOINT_URL are read by boto3 itself.
+boto3 reads credentials, region and AWS_ENDPOINT_URL from the environment.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
-_PARTS_OVER = 64 << 20  # One PUT may hold 5 GB; in parts of this size, 640 GB.
-_REFUSED_CODES = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+_PART_BYTES = 64 << 20  # A PUT is limited to 5 GB; 10,000 parts of this size hold 640 GB.
+_CREDENTIAL_CODES = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 
 
 class S3Store(CloudStore):
-    """An :class:`~marquee.registry.object_store.object_store.ObjectStore` on boto3."""
+    """:class:`~marquee.registry.object_store.object_store.ObjectStore` on boto3."""
 
     scheme = "s3"
-    _made: S3Client | None = None
+    _cached_client: S3Client | None = None
 
     def __init__(
-        self, bucket: str, prefix: str = "", *, timeout_s: float = 20.0, part_bytes: int = _PARTS_OVER
+        self, bucket: str, prefix: str = "", *, timeout_s: float = 20.0, part_bytes: int = _PART_BYTES
     ) -> None:
         super().__init__(bucket, prefix, timeout_s=timeout_s)
-        self._making = threading.Lock()
+        self._client_lock = threading.Lock()
         self._part_bytes = part_bytes
 
     def _client(self) -> S3Client:
-        with self._making:  # Making a boto3 client is not safe from several threads; using one is.
-            if self._made is None:
+        with self._client_lock:  # Creating a boto3 client is not thread-safe; using one is.
+            if self._cached_client is None:
                 import boto3
                 from botocore.config import Config
 
@@ -55,9 +55,9 @@ class S3Store(CloudStore):
                     read_timeout=self.timeout_s,
                     retries={"total_max_attempts": 1},
                 )
-                self._made = boto3.session.Session().client("s3", config=config)
-                weakref.finalize(self, self._made.close)
-        return self._made
+                self._cached_client = boto3.session.Session().client("s3", config=config)
+                weakref.finalize(self, self._cached_client.close)
+        return self._cached_client
 
     def _get(self, key: str, since: Version | None) -> Object | None:
         from botocore.exceptions import ClientError
@@ -73,7 +73,7 @@ class S3Store(CloudStore):
             return Object(body.read(), Version(answer["ETag"]))
 
     def _head(self, key: str) -> Version:
-        # Not HEAD: its errors have no body, and so do not tell a missing bucket from a missing object.
+        # Not HEAD: its errors have no body and do not distinguish a missing bucket from a missing object.
         answer = self._client().get_object(Bucket=self.bucket, Key=key)
         answer["Body"].close()
         return Version(answer["ETag"])
@@ -81,9 +81,9 @@ class S3Store(CloudStore):
     def _range(self, key: str, start: int, length: int) -> bytes:
         from botocore.exceptions import ClientError
 
-        wanted = f"bytes={start}-{start + length - 1}"
+        byte_range = f"bytes={start}-{start + length - 1}"
         try:
-            answer = self._client().get_object(Bucket=self.bucket, Key=key, Range=wanted)
+            answer = self._client().get_object(Bucket=self.bucket, Key=key, Range=byte_range)
         except ClientError as error:
             if _status(error) == 416:
                 return b""
@@ -103,25 +103,25 @@ class S3Store(CloudStore):
         return Version(answer["ETag"])
 
     def _put_parts(self, key: str, path: Path, condition: Any) -> Version:
-        place: Any = {"Bucket": self.bucket, "Key": key}
-        place["UploadId"] = self._client().create_multipart_upload(**place)["UploadId"]
+        upload: Any = {"Bucket": self.bucket, "Key": key}
+        upload["UploadId"] = self._client().create_multipart_upload(**upload)["UploadId"]
         try:
-            parts = list(self._parts(place, path))
+            parts = list(self._upload_parts(upload, path))
             answer = self._client().complete_multipart_upload(
-                **place, MultipartUpload={"Parts": parts}, **condition
+                **upload, MultipartUpload={"Parts": parts}, **condition
             )
         except BaseException:
-            # Parts that nobody completes cost money until they are given up. What went wrong first is
-            # what matters, and a bucket's lifecycle rule clears up where this fails too.
+            # Parts of an incomplete upload cost money until it is aborted. Report the first error; a lifecycle rule
+            # of the bucket cleans up where the abort fails too.
             with suppress(Exception):
-                self._client().abort_multipart_upload(**place)
+                self._client().abort_multipart_upload(**upload)
             raise
         return Version(answer["ETag"])
 
-    def _parts(self, place: Any, path: Path) -> Iterator[CompletedPartTypeDef]:
+    def _upload_parts(self, upload: Any, path: Path) -> Iterator[CompletedPartTypeDef]:
         with path.open("rb") as file:
-            for number, piece in enumerate(iter(lambda: file.read(self._part_bytes), b""), 1):
-                answer = self._client().upload_part(**place, PartNumber=number, Body=piece)
+            for number, chunk in enumerate(iter(lambda: file.read(self._part_bytes), b""), 1):
+                answer = self._client().upload_part(**upload, PartNumber=number, Body=chunk)
                 yield {"PartNumber": number, "ETag": answer["ETag"]}
 
     def _list(self, prefix: str) -> Iterator[str]:
@@ -132,15 +132,15 @@ class S3Store(CloudStore):
     def _delete(self, key: str) -> None:
         self._client().delete_object(Bucket=self.bucket, Key=key)
 
-    def _translated(self, name: str, error: Exception) -> MarqueeError | None:
+    def _translate_error(self, name: str, error: Exception) -> MarqueeError | None:
         from botocore import exceptions as aws
         from urllib3.exceptions import HTTPError
 
         if isinstance(error, aws.ClientError):
-            return self._from_answer(name, error)
+            return self._translate_response(name, error)
         if isinstance(error, (aws.NoCredentialsError, aws.PartialCredentialsError)):
             return ObjectStoreError(
-                f"{self._place()} needs credentials and found none, or a part of them: set AWS_ACCESS_KEY_ID "
+                f"{self._location()} needs credentials and found none, or incomplete ones: set AWS_ACCESS_KEY_ID "
                 "and AWS_SECRET_ACCESS_KEY, or run `aws configure`"
             )
         unreachable = (
@@ -151,31 +151,31 @@ class S3Store(CloudStore):
             HTTPError,
         )
         if isinstance(error, unreachable):
-            return ObjectStoreUnavailable(f"{self._place()} cannot be reached: {error}")
+            return ObjectStoreUnavailable(f"{self._location()} cannot be reached: {error}")
         if isinstance(error, aws.BotoCoreError):
-            return ObjectStoreError(f"{self._place()} cannot be used: {error}")
+            return ObjectStoreError(f"{self._location()} cannot be used: {error}")
         return None
 
-    def _from_answer(self, name: str, error: ClientError) -> MarqueeError:
+    def _translate_response(self, name: str, error: ClientError) -> MarqueeError:
         code, status = error.response["Error"].get("Code", ""), _status(error)
         if status in (408, 429) or status >= 500 or code in ("ConditionalRequestConflict", "RequestTimeout"):
-            return ObjectStoreUnavailable(f"{self._place()} answered {status} {code}")
+            return ObjectStoreUnavailable(f"{self._location()} answered {status} {code}")
         if code == "NoSuchBucket":
-            return ObjectStoreError(f"there is no bucket s3://{self.bucket}: create it, or mend the URL")
+            return ObjectStoreError(f"there is no bucket s3://{self.bucket}: create it, or correct the URL")
         if status == 412:
             return PreconditionFailed(
-                f"{name!r} in {self._place()} was not written: it exists, or has changed"
+                f"{name!r} in {self._location()} was not written: it exists, or has changed"
             )
         if code == "NoSuchKey" or status == 404:
-            return ObjectNotFound(f"there is no object {name!r} in {self._place()}")
-        if code in _REFUSED_CODES:
-            return ObjectStoreError(f"the credentials for {self._place()} were not accepted: {code}")
+            return ObjectNotFound(f"there is no object {name!r} in {self._location()}")
+        if code in _CREDENTIAL_CODES:
+            return ObjectStoreError(f"{self._location()} rejected the credentials: {code}")
         if status in (401, 403):
             return ObjectStoreError(
-                f"{self._place()} refuses access to {name!r} ({code}): the account needs s3:GetObject, "
-                "s3:PutObject, s3:DeleteObject and s3:ListBucket, or the first and the last to read only"
+                f"{self._location()} refuses access to {name!r} ({code}): the account needs s3:GetObject, "
+                "s3:PutObject, s3:DeleteObject and s3:ListBucket, or s3:GetObject and s3:ListBucket to read only"
             )
-        return ObjectStoreError(f"{self._place()} answered {status} {code} for {name!r}")
+        return ObjectStoreError(f"{self._location()} answered {status} {code} for {name!r}")
 
 
 def _status(error: ClientError) -> int:

@@ -24,7 +24,7 @@ def _last_profile(store: ObjectStore | None) -> DataProfile | None:
     if store is None:
         return None
     try:
-        serving = release.current_release(store)[0].arms[0].version
+        serving = release.read_current_release(store)[0].arms[0].version
         profile = read_manifest(store, serving).provenance.profile
         return msgspec.convert(profile, DataProfile) if profile else None
     except (ObjectNotFound, ArtifactRefused, msgspec.ValidationError):
