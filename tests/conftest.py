@@ -1,4 +1,4 @@
-"""Servers that many tests share: each is started when the first test asks for it."""
+"""Servers that many tests share; each starts when the first test requests it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from marquee.db.pool import Database
 from marquee.local.embedded_kafka import EmbeddedKafka
 from marquee.local.embedded_postgres import EmbeddedPostgres
 
-# A busy machine is no fault of the code's: no example has a deadline.
+# A slow machine must not fail an example: there is no deadline.
 settings.register_profile("marquee", deadline=None)
 settings.load_profile("marquee")
 
-# Several workers share few processors. Threads of BLAS and of OpenMP that wait for one another by spinning, while the
-# one they wait for is not running, make a retraining of seconds one of minutes. Read when numpy and numba are loaded,
-# which nothing imported above does; what the tests start inherits it.
+# Several workers share few processors. Threads of BLAS and OpenMP that spin while they wait for a thread that is not
+# running turn a retraining of seconds into one of minutes. numpy and numba read these variables when they are first
+# imported, which nothing above does; processes that tests start inherit them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, then those of many tests: the last to be begun is what the other workers wait for.
+    """Order the tests: files marked ``long`` first, then files by their number of tests.
 
-    ``make test`` gives each worker a whole file at a time, in this order.
+    ``make test`` gives each worker one file at a time in this order, so no long file starts last.
     """
     sizes = Counter(item.path for item in items)
     long = {item.path for item in items if item.get_closest_marker("long")}
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
-    """A broker in memory. Shared: make a topic and a consumer group of your own."""
+    """Start a broker that stores in memory. It is shared: create a topic and a consumer group per test."""
     with EmbeddedKafka(tmp_path_factory.mktemp("kafka"), durable=False) as broker:
         yield broker
 
@@ -51,10 +51,10 @@ _databases = count()
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL. Shared: make a database of your own, or take ``database_url``.
+    """Start a PostgreSQL server. It is shared: create a database per test, or use ``database_url``.
 
-    It does not wait for the disk, which making and dropping a database would do for a second; what its processes have
-    written outlives them all the same.
+    It does not wait for the disk, since creating and dropping a database would take a second. Data that its processes
+    have written survive their end nevertheless.
     """
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
         with closing(psycopg2.connect(server.url_of("postgres"))) as connection:
@@ -67,14 +67,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres: EmbeddedPostgres) -> str:
-    """The name of an empty database that is up to date, to make others from."""
+    """Return the name of an empty, migrated database, the template of others."""
     migrate(postgres.create_database("template_marquee"))
     return "template_marquee"
 
 
 @pytest.fixture
 def empty_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A PostgreSQL database of this test's own, without any table."""
+    """Create a PostgreSQL database without tables, for one test."""
     name = f"test_{next(_databases)}"
     yield postgres.create_database(name)
     postgres.drop_database(name)
@@ -82,7 +82,7 @@ def empty_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
-    """A PostgreSQL database of this test's own, up to date and empty."""
+    """Create a migrated and empty PostgreSQL database, for one test."""
     name = f"test_{next(_databases)}"
     yield postgres.create_database(name, migrated_template)
     postgres.drop_database(name)
@@ -90,21 +90,21 @@ def database_url(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator
 
 @pytest.fixture(scope="session")
 def timescale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TimescaleServer]:
-    """A TimescaleDB with one database. Shared: take ``timescale_url``."""
+    """Start a TimescaleDB with one database. It is shared: use ``timescale_url``."""
     with TimescaleServer(tmp_path_factory.mktemp("timescale")) as server:
         yield server
 
 
 @pytest.fixture
 def empty_timescale_url(timescale: TimescaleServer) -> str:
-    """A TimescaleDB database without any table of ours."""
+    """Return the URL of a TimescaleDB database without Marquee's tables."""
     timescale.clear()
     return timescale.url
 
 
 @pytest.fixture
 def timescale_url(timescale: TimescaleServer) -> str:
-    """A TimescaleDB database that is up to date and empty."""
+    """Return the URL of a migrated and empty TimescaleDB database."""
     timescale.clear()
     migrate(timescale.url)
     return timescale.url
@@ -112,13 +112,13 @@ def timescale_url(timescale: TimescaleServer) -> str:
 
 @pytest.fixture
 def plain(database_url: str) -> Iterator[Database]:
-    """A PostgreSQL of the test's own, for what is the same code on both kinds."""
+    """Connect to a PostgreSQL database of the test, for code that is the same on both kinds."""
     with closing(Database(database_url)) as database:
         yield database
 
 
 @pytest.fixture(params=["database_url", "timescale_url"])
 def both(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """PostgreSQL, and then TimescaleDB: up to date and empty."""
+    """Connect to PostgreSQL, then to TimescaleDB: migrated and empty."""
     with closing(Database(request.getfixturevalue(request.param))) as database:
         yield database
