@@ -109,6 +109,24 @@ def test_canary_and_show(call: Call, versions: list[str]) -> None:
     assert "no release 9" in call("show", "9", code=1)
 
 
+def test_split_serves_the_named_arms(call: Call, versions: list[str]) -> None:
+    """Each ARM=VERSION:WEIGHT becomes an arm; the weights have to sum to 1 and the names to differ."""
+    one, other = versions
+    printed = call("split", f"a={one}:0.75", f"b={other}:0.25", "--reason", "A/B test")
+    assert printed == f"release 1 serves a 0.75 {one}, b 0.25 {other}\n"
+    assert "sum to 1" in call("split", f"a={one}:0.75", f"b={other}:0.5", code=1)
+    assert "name of its own" in call("split", f"a={one}:0.5", f"a={other}:0.5", code=1)
+    assert json.loads(call("list", "--json"))[0]["reason"] == "A/B test"
+
+
+@pytest.mark.parametrize("arm", ["a", "a=v", "a=v:", "a=:0.5", "=v:0.5", "a=v:half"])
+def test_split_malformed_arm_is_refused_with_the_form(arm: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """argparse's exit code, and the form that is valid."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["release", "split", arm])
+    assert "use ARM=VERSION:WEIGHT" in capsys.readouterr().err
+
+
 def test_what_is_refused(call: Call, versions: list[str], file_store: ObjectStore) -> None:
     """Exit code 1 and a sentence; nothing changes."""
     call("promote", versions[0])
@@ -157,7 +175,7 @@ def test_the_documented_commands_are_the_commands(capsys: pytest.CaptureFixture[
     # An action stands four blanks in; the rest of a long help stands further in.
     shown = [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "]
     assert documented == shown
-    assert len(documented) == 5
+    assert len(documented) == 6
 
 
 def test_the_documented_files_are_the_files(file_store: ObjectStore) -> None:

@@ -33,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     canary.add_argument("version", help="of the artifact")
     canary.add_argument("--weight", type=float, required=True, help="the share, such as 0.1")
+    splitting = _change(actions, "split", "serve several versions side by side")
+    splitting.add_argument(
+        "arms",
+        nargs="+",
+        type=_parse_arm,
+        metavar="ARM=VERSION:WEIGHT",
+        help="name, version and fraction of the users of each arm; the weights sum to 1",
+    )
     back = _change(actions, "rollback", "bring back the release before; again: the one before that")
     back.add_argument("--to", type=_positive, metavar="N", help="bring back release N")
 
@@ -72,12 +80,31 @@ def _positive(raw: str) -> int:
     return int(raw)
 
 
+def _parse_arm(raw: str) -> tuple[str, str, float]:
+    """Parse ``ARM=VERSION:WEIGHT`` into name, version and weight."""
+    name, equals, rest = raw.partition("=")
+    version, colon, weight = rest.rpartition(":")
+    try:
+        if not (name and equals and version and colon):
+            raise ValueError
+        return name, version, float(weight)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{raw!r} is not an arm: use ARM=VERSION:WEIGHT, such as a=20260214T000921-1a2b3c4d:0.5"
+        ) from None
+
+
 def _changed(store: ObjectStore, args: argparse.Namespace) -> Release:
     signed = {"author": args.author or _login(), "reason": args.reason}
     if args.action == "promote":
         return rollout.promote(store, args.version, **signed)
     if args.action == "canary":
         return rollout.canary(store, args.version, weight=args.weight, **signed)
+    if args.action == "split":
+        arms = {name: (version, weight) for name, version, weight in args.arms}
+        if len(arms) < len(args.arms):
+            raise ReleaseError("each arm needs a name of its own")
+        return rollout.split(store, arms, **signed)
     return rollout.rollback(store, to=args.to, **signed)
 
 
