@@ -192,7 +192,7 @@ REQUESTS = Panel(
     "each taken up within minutes.",
     Kind.TABLE,
     """
-SELECT time, check_name AS check, reason, coalesce(to_char(taken, 'HH24:MI:SS'), 'waits') AS taken
+SELECT time, check_name AS check, reason, coalesce(to_char(claimed, 'HH24:MI:SS'), 'waits') AS claimed
 FROM retrain_requests WHERE $__timeFilter(time) ORDER BY time DESC LIMIT 10""",
     "none",
     info(),

@@ -151,20 +151,6 @@ def test_deliveries_are_counted_by_the_minute(database: Database, parser: EventP
 
 
 @pytest.mark.servers
-def test_old_databases_know_what_they_hold(plain_database: Database, parser: EventParser) -> None:
-    """The migration's own words, on tables that were written before there was a ledger."""
-    from marquee.db.migrate import MIGRATIONS
-
-    write_batch(plain_database, batch(LINES, 5), parser)
-    fill = (MIGRATIONS / "0005_written.sql").read_text()
-    with plain_database.transaction() as cursor:
-        cursor.execute("UPDATE written_offsets SET written = '{}'")
-        cursor.execute(fill[fill.index("UPDATE written_offsets") :])
-    assert rows(plain_database, "SELECT written::text FROM written_offsets") == [("{[5,9)}",)]
-    assert rows(plain_database, "SELECT topic_id FROM topics") == [(STREAM,)]
-
-
-@pytest.mark.servers
 def test_retention_folds_and_then_forgets(
     plain_database: Database, parser: EventParser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,7 +174,7 @@ FROM {_MINUTES}, (VALUES
     ('model.age_h', 9, 0, 36, 'h')) AS checks (name, value, low, high, unit)
 WHERE ago %% 5 = 0""",
     """
-INSERT INTO retrain_requests (time, check_name, model_version, reason, taken, run)
+INSERT INTO retrain_requests (time, check_name, model_version, reason, claimed, run)
 VALUES (%(now)s - INTERVAL '9 hours', 'drift.movie_psi', (%(versions)s::text[])[1], 'PSI of movies 0.27',
         %(now)s - INTERVAL '9 hours' + INTERVAL '40 seconds', 'run-9')""",
     f"""

@@ -236,7 +236,7 @@ def test_strong_drift_asks_for_a_retraining_once(database: Database, store: File
     for minutes in range(3):
         quality.run(database, store, NOON + timedelta(minutes=minutes))
     asked: list[tuple[Any, ...]] = rows(
-        database, "SELECT check_name, model_version <> '', taken FROM retrain_requests"
+        database, "SELECT check_name, model_version <> '', claimed FROM retrain_requests"
     )
     assert asked == [("drift.rating_psi", True, None)]
     (reason,) = retrain_queue.pending(database, NOON + timedelta(hours=1))

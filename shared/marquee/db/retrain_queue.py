@@ -1,6 +1,6 @@
 """Who asks for a retraining, and which run took it up.
 
-A request is open until a run has taken it, and again when the lease is over if that run has failed, or left no
+A request is open until a run has claimed it, and again when the lease is over if that run has failed, or left no
 record of itself: it was killed. One request is open at a time, and what was answered is not asked again for a while.
 """
 
@@ -15,7 +15,7 @@ LEASE = timedelta(hours=2)
 REQUEST_INTERVAL = timedelta(hours=24)
 """A model that was refused leaves the old one serving, and the reason standing."""
 
-_OPEN = """(taken IS NULL OR taken <= %(now)s - %(lease)s AND NOT EXISTS (
+_OPEN = """(claimed IS NULL OR claimed <= %(now)s - %(lease)s AND NOT EXISTS (
     SELECT FROM retrain_runs WHERE retrain_runs.run = retrain_requests.run AND outcome <> 'failed'))"""
 
 _ASK = f"""
@@ -28,7 +28,7 @@ ON CONFLICT DO NOTHING"""  # noqa: S608  # Of our own text alone.
 _FIND = f"SELECT reason FROM retrain_requests WHERE time <= %(now)s AND {_OPEN} ORDER BY time, id"  # noqa: S608
 
 _TAKE = f"""
-UPDATE retrain_requests SET taken = %(now)s, run = %(run)s WHERE time <= %(now)s AND {_OPEN}
+UPDATE retrain_requests SET claimed = %(now)s, run = %(run)s WHERE time <= %(now)s AND {_OPEN}
 RETURNING reason"""  # noqa: S608
 
 
