@@ -22,7 +22,7 @@ def job(**environment: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.servers
 def test_migrate_says_what_it_applied(empty_url: str) -> None:
     first = job(MARQUEE_DATABASE_URL=empty_url)
-    assert (first.returncode, first.stdout.splitlines()[0]) == (0, "applied 0001_stream.sql")
+    assert (first.returncode, first.stdout.splitlines()[0]) == (0, "applied 0001_baseline.sql")
     second = job(MARQUEE_DATABASE_URL=empty_url)
     assert (second.returncode, second.stdout) == (0, "nothing to do: the database is up to date\n")
 
