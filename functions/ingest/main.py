@@ -1,8 +1,12 @@
-"""The ``ingest`` function: takes the bridge's and `recommend`'s events and writes them to the database.
+"""The ``ingest`` function: writes the events of the bridge and of ``recommend`` to the database.
 
-204: written, now or before; or none of our events and kept aside, since sending it again cannot mend it.
-401: no good token, where one is asked for. 503: the database cannot take it now; send it again. An HTTP
-function rather than a CloudEvent one, since that one's answers are not its own to give.
+| status | meaning |
+|---|---|
+| 204 | written, now or before; or not a valid event, and stored as rejected because a retry cannot help |
+| 401 | no valid token, where one is required |
+| 503 | the database is unavailable; send it again |
+
+It is an HTTP function, because functions-framework determines the answer of a CloudEvent function.
 """
 
 from __future__ import annotations
@@ -28,12 +32,11 @@ _lock = threading.Lock()
 
 
 @cache
-def _assemble() -> tuple[IngestHandler, PushIdentity | None]:
+def _create() -> tuple[IngestHandler, PushIdentity | None]:
     settings = Settings.from_mapping(os.environ).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    gc.set_threshold(
-        100_000
-    )  # A batch is tens of thousands of tuples that die with it: no reason to look for rings.
+    # A batch is tens of thousands of tuples without reference cycles, freed together.
+    gc.set_threshold(100_000)
     database = Database(settings.database_url, connections=settings.database_connections)
     return IngestHandler(database, EventParser(settings.time_zone, settings.rating_max)), _identity(settings)
 
@@ -47,27 +50,29 @@ def _identity(settings: Settings) -> PushIdentity | None:
 
 @functions_framework.http
 def ingest(request: flask.Request) -> flask.Response:
-    if request.path == "/healthz":  # The process lives, whatever its settings are.
+    """Answer a delivery, or a health check at /healthz."""
+    if request.path == "/healthz":  # The process is alive, even if its settings are invalid.
         return _answer(200, "ok\n")
     if request.method != "POST":
         return _answer(
-            405, f"{request.method} means nothing here: POST a CloudEvent or a Pub/Sub push.\n", Allow="POST"
+            405, f"{request.method} is not supported: POST a CloudEvent or a Pub/Sub push.\n", Allow="POST"
         )
-    with _lock:  # However many first requests come at once, one pool.
-        writer, identity = _assemble()
+    with _lock:  # Concurrent first requests share one pool.
+        handler, identity = _create()
+    headers = dict(request.headers)
     try:
         if identity:
-            identity.check(request.headers)
-        writer.accept(request.headers, request.get_data())
+            identity.check(headers)
+        handler.accept(headers, request.get_data())
     except PushRefused as error:
         _log.warning("refused: %s", error)
         return _answer(401, f"{error}\n", **{"WWW-Authenticate": "Bearer"})
     except PushUnverifiable as error:
-        _log.error("to be sent again: %s", error)
-        return _answer(503, "Who sends this cannot be checked now: send it again.\n", **{"Retry-After": "1"})
+        _log.error("answered 503: %s", error)
+        return _answer(503, "The sender cannot be verified now: send it again.\n", **{"Retry-After": "1"})
     except (DatabaseUnavailable, DatabaseRefused) as error:
-        _log.error("to be sent again: %s", error)
-        return _answer(503, "The database cannot take this now: send it again.\n", **{"Retry-After": "1"})
+        _log.error("answered 503: %s", error)
+        return _answer(503, "The database is unavailable: send it again.\n", **{"Retry-After": "1"})
     return _answer(204, "")
 
 

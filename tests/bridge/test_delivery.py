@@ -17,14 +17,14 @@ from marquee.bridge.delivery.delivery import Delivery
 from marquee.bridge.delivery.delivery_factory import connect_delivery
 from marquee.errors import DeliveryFailed, InvalidBatch, SettingsError
 from marquee.events.batches import StreamBatch, make_record
-from marquee.events.envelopes import STREAM_BATCH, Envelope, from_http, open_envelope, seal
+from marquee.events.envelopes import STREAM_BATCH, Envelope, encode_batch, from_http, open_envelope
 from marquee.local.process import free_port
 
 pytestmark = pytest.mark.servers
 
 
 def _envelope(number: int, size: int = 10) -> Envelope:
-    return seal(StreamBatch("log", "s", 0, (make_record(number, 0, b"x" * size),)))
+    return encode_batch(StreamBatch("log", "s", 0, (make_record(number, 0, b"x" * size),)))
 
 
 class Place(ABC):

@@ -35,9 +35,9 @@ class FakeBridge:
     """Two partitions, one of which is behind."""
 
     def __init__(self) -> None:
-        self.tally = BridgeStats(lines_read=700, lines_accepted=600, retries=3)
+        self.stats = BridgeStats(records_read=700, records_accepted=600, retries=3)
         for lines in (1, 100, 101, 99_999):
-            self.tally.batch_lines.add(lines)
+            self.stats.batch_records.add(lines)
 
     def partitions(self) -> list[PartitionState]:
         return [PartitionState(0, 2, 5_000, True, 0, 40), PartitionState(1, 0, 0, False, None, None)]
@@ -48,20 +48,22 @@ def test_every_number_is_told() -> None:
     port = free_port()
     with serve_metrics(port, FakeBridge()):
         found = scrape(port)
-    assert found["lines_read_total", ""] == 700
+    assert found["records_read_total", ""] == 700
     assert found["retries_total", ""] == 3
-    assert [found["batch_lines_bucket", bound] for bound in ("1.0", "100.0", "500.0", "20000.0", "+Inf")] == [
+    assert [
+        found["batch_records_bucket", bound] for bound in ("1.0", "100.0", "500.0", "20000.0", "+Inf")
+    ] == [
         1,
         2,
         3,
         3,
         4,
     ]
-    assert found["batch_lines_sum", ""] == 100_201
-    assert (found["lag_lines", "0"], found["paused", "0"], found["batches_under_way", "0"]) == (40, 1, 2)
+    assert found["batch_records_sum", ""] == 100_201
+    assert (found["lag_records", "0"], found["paused", "0"], found["batches_in_flight", "0"]) == (40, 1, 2)
     assert found["lag_seconds", "0"] > 10**9
     assert found["lag_seconds", "1"] == 0
-    assert ("lag_lines", "1") not in found
+    assert ("lag_records", "1") not in found
 
 
 def test_port_that_is_taken_is_a_setting_to_mend() -> None:
@@ -85,15 +87,15 @@ def test_running_bridge_tells_its_lag(stage: Stage) -> None:
     thread.start()
     stage.receiver.wait_for(lambda: len(stage.receiver.refused) >= 10)
     found = scrape(port)
-    assert found["lines_accepted_total", ""] == 0
+    assert found["records_accepted_total", ""] == 0
     assert found["deliveries_failed_total", ""] >= found["retries_total", ""] > 0
-    assert sum(found["batches_under_way", partition] for partition in "01") >= 4
+    assert sum(found["batches_in_flight", partition] for partition in "01") >= 4
     stage.receiver.always = None
     stage.await_commit(200, 200)
-    wait_until(lambda: scrape(port)["lines_accepted_total", ""] == 400)
+    wait_until(lambda: scrape(port)["records_accepted_total", ""] == 400)
     found = scrape(port)
-    assert [found["lag_lines", partition] for partition in "01"] == [0, 0]
-    assert found["batch_lines_count", ""] == found["batches_accepted_total", ""]
+    assert [found["lag_records", partition] for partition in "01"] == [0, 0]
+    assert found["batch_records_count", ""] == found["batches_accepted_total", ""]
     assert found["delivery_seconds_count", ""] == found["batches_accepted_total", ""]
     stop.set()
     thread.join(60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from marquee.bridge.offset_reset import OffsetReset, first_unwritten, missing_after_retention
-from marquee.db.written_offsets import Ranges
+from marquee.db.written_offsets import OffsetRanges
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from marquee.db.written_offsets import Ranges
         (((40, 50), (50, 55)), 45, 55, 0),
     ],
 )
-def test_where_to_read_on(written: Ranges, oldest: int, missing: int, lost: int) -> None:
+def test_where_to_read_on(written: OffsetRanges, oldest: int, missing: int, lost: int) -> None:
     """The first offset that is in Kafka and not in the ledger; and what is in neither."""
     assert (first_unwritten(written, oldest), missing_after_retention(written, oldest)) == (missing, lost)
 

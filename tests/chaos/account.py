@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from tests.chaos.lines import Ledger, line
 
-from marquee.db import line_counts
+from marquee.db import record_counts
 from marquee.db.pool import Database
+from marquee.events.kinds import EVENT_KINDS
 
-TABLES = ("watches", "ratings", "recommendation_requests", "accounts")
 _user_of = re.compile(rb"\A[^,]*,([0-9]+),").match
 
 
@@ -68,7 +68,7 @@ def account(database: Database, ledger: Ledger, in_kafka: Places | None = None) 
         doubled=sum(len(found) - 1 for found in rows.values()),
         wrong=len(wrong),
         examples=tuple(wrong[:5]),
-        totals_agree=line_counts.count_all(database) == line_counts.count_records(database),
+        totals_agree=record_counts.count_all(database) == record_counts.count_records(database),
         watch_sessions_agree=_watch_sessions_agree(database),
     )
 
@@ -86,10 +86,10 @@ def _acknowledged(ledger: Ledger) -> Places:
 def _rows(database: Database) -> Rows:
     rows: dict[tuple[int, int], list[tuple[str, str]]] = {}
     with database.transaction(deadline_ms=0) as cursor:
-        for table in TABLES:
-            cursor.execute(f'SELECT partition, "offset", user_id FROM {table}')
+        for kind in EVENT_KINDS:
+            cursor.execute(f'SELECT partition, "offset", user_id FROM {kind.table}')
             for partition, offset, user_id in cursor.fetchall():
-                rows.setdefault((partition, offset), []).append((table, user_id))
+                rows.setdefault((partition, offset), []).append((kind.table, user_id))
         cursor.execute('SELECT partition, "offset", raw FROM quarantine')
         for partition, offset, raw in cursor.fetchall():
             rows.setdefault((partition, offset), []).append(("quarantine", user_of(bytes(raw))))

@@ -104,8 +104,9 @@ def read_topic(bootstrap: str, topic: str, ends: Mapping[int, int]) -> dict[tupl
             while time.monotonic() < quiet_at:
                 for message in consumer.consume(5_000, 1.0):
                     if message.error() is None:
-                        found[partition, message.offset()] = message.value()
-                        quiet_at = time.monotonic() + (20 if message.offset() < end - 1 else 2)
+                        offset = message.offset() or 0
+                        found[partition, offset] = message.value() or b""
+                        quiet_at = time.monotonic() + (20 if offset < end - 1 else 2)
     finally:
         consumer.close()
     return found

@@ -134,7 +134,7 @@ def test_number_below_the_last_is_refused(empty: str, directory: Path) -> None:
 
 def test_misnamed_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "3_movies.sql").write_text("SELECT 1")
-    with pytest.raises(MigrationError, match=r"3_movies\.sql is no migration"):
+    with pytest.raises(MigrationError, match=r"3_movies\.sql is not a migration"):
         load(tmp_path, "postgresql")
 
 

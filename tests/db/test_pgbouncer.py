@@ -13,12 +13,12 @@ from tests.servers.certificates import Authority
 from tests.servers.pgbouncer import PASSWORD, PgBouncer, is_installed
 from tests.support.records import batch, rate, rows, watch
 
-from marquee.db import line_counts
+from marquee.db import record_counts
 from marquee.db.migrate import migrate
 from marquee.db.pool import Database
 from marquee.db.user_history import user_history
 from marquee.errors import DatabaseUnavailable
-from marquee.events.envelopes import seal, to_http
+from marquee.events.envelopes import encode_batch, to_http
 from marquee.ingest.watch_sessions import SMALL_BATCH
 from marquee.local.embedded_postgres import EmbeddedPostgres
 
@@ -57,9 +57,10 @@ def test_everything_goes_through_one_pooled_connection(
     for function in functions:
         function.start()
     many = [watch(user, 3) for user in range(SMALL_BATCH)]
-    events = [to_http(seal(batch(many, n * SMALL_BATCH))) for n in range(2)]
+    events = [to_http(encode_batch(batch(many, n * SMALL_BATCH))) for n in range(2)]
     events += [
-        to_http(seal(batch([rate(7, 4), watch(7, n), "broken"], 3 * n, partition=1))) for n in range(20)
+        to_http(encode_batch(batch([rate(7, 4), watch(7, n), "broken"], 3 * n, partition=1)))
+        for n in range(20)
     ]
     statuses: list[int] = []
 
@@ -75,14 +76,14 @@ def test_everything_goes_through_one_pooled_connection(
         for thread in threads:
             thread.join()
         history = user_history(database, "7", None, 5_000)
-        counts = line_counts.count_records(database)
+        counts = record_counts.count_records(database)
         clients = pool.clients()
         backends = rows(database, "SELECT count(*) FROM pg_stat_activity WHERE client_port > 0")
         assert rows(database, "SELECT count(*) FROM pg_prepared_statements") == [(0,)]
     for function in functions:
         function.process.stop()
     assert statuses == [204] * (6 * len(events))
-    assert (counts.lines, counts.quarantine) == (2 * SMALL_BATCH + 60, 20)
+    assert (counts.records, counts.quarantined) == (2 * SMALL_BATCH + 60, 20)
     assert (len(history.ratings), [movie.last_minute for movie in history.watched]) == (1, [19])
     assert backends == [(1,)]
     # One each, and two of this test: its transactions' and its reads'.

@@ -89,7 +89,7 @@ def test_history_is_read_by_an_index(plain_database: Database) -> None:
     """One user among a hundred thousand ratings and watch sessions: no table is read through."""
     with plain_database.transaction() as cursor:
         cursor.execute(_MANY)
-        parameters = {"user_id": "7", "since": "-infinity", "newest": 1000}
+        parameters = {"user_id": "7", "since": "-infinity", "limit": 1000}
         cursor.execute("EXPLAIN " + _HISTORY, parameters)
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "Seq Scan" not in plan
@@ -102,7 +102,9 @@ def test_popular_is_what_was_watched_and_rated(filled: Database, parser: EventPa
     assert ranked[0][1] == pytest.approx(2.02)
     old = [rate(3, 1, "old+1950", "2026-02-07T00:00")] * 3
     write_batch(filled, batch(old, 100), parser)
-    assert popular_movies(filled, 10)[-1] == ("old+1950", pytest.approx(1.5))
+    movie_id, score = popular_movies(filled, 10)[-1]
+    assert movie_id == "old+1950"
+    assert score == pytest.approx(1.5)
     assert len(popular_movies(filled, 1)) == 1
 
 

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.records import MOVIE, STREAM, batch, rate, rows, watch
+from tests.support.records import MOVIE, TOPIC_ID, batch, rate, rows, watch
 
 from marquee.cli.main import main
-from marquee.db import line_counts
+from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.db.written_offsets import WrittenOffsets, count_offsets, to_multirange, union
 from marquee.events.batches import StreamBatch, make_record
@@ -21,14 +21,14 @@ from marquee.ingest.retention_terms import aggregate_remaining
 from marquee.ingest.store import WriteCounts, write_batch
 from marquee.ingest.watch_sessions import SMALL_BATCH
 
-LINES = [watch(1, 0), rate(1, 4), "broken", watch(1, 1)]
+LINES: list[str | bytes] = [watch(1, 0), rate(1, 4), "broken", watch(1, 1)]
 
 
 def test_another_time_zone_does_not_double_a_line(database: Database, parser: EventParser) -> None:
     """The time of a line is no part of what it is known by."""
     write_batch(database, batch(LINES), parser)
     assert write_batch(database, batch(LINES), EventParser(ZoneInfo("Asia/Tokyo"), 5)) == WriteCounts()
-    assert line_counts.count_records(database).lines == len(LINES)
+    assert record_counts.count_records(database).records == len(LINES)
 
 
 class NewerParser(EventParser):
@@ -44,7 +44,7 @@ def test_newer_parser_does_not_count_a_quarantined_line_twice(
     """That a line came again says nothing about whether somebody wants it replayed."""
     write_batch(database, batch(LINES), parser)
     assert write_batch(database, batch(LINES), NewerParser(ZoneInfo("UTC"), 5)) == WriteCounts()
-    assert line_counts.count_records(database).quarantine == 1
+    assert record_counts.count_records(database).quarantined == 1
 
 
 def test_forgotten_line_does_not_come_back(database: Database, parser: EventParser) -> None:
@@ -79,7 +79,7 @@ def _holed(offsets: list[int], since: int | None = None) -> StreamBatch:
     """A batch without the offsets that are missing."""
     return StreamBatch(
         "movielog",
-        STREAM,
+        TOPIC_ID,
         0,
         tuple(make_record(offset, 0, watch(offset, 1).encode()) for offset in offsets),
         since,

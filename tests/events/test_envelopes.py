@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from marquee.errors import InvalidBatch
 from marquee.events.batches import Impression, ImpressionBatch, ImpressionMovie, StreamBatch, make_record
-from marquee.events.envelopes import Envelope, from_http, open_envelope, seal, to_http
+from marquee.events.envelopes import Envelope, encode_batch, from_http, open_envelope, to_http
 
 BATCH = StreamBatch(
     "movielog1",
@@ -72,7 +72,7 @@ ROADS = {
 @pytest.mark.parametrize("batch", [BATCH, IMPRESSIONS], ids=["stream", "impressions"])
 def test_sealed_batch_comes_out_as_it_was(road: str, batch: StreamBatch | ImpressionBatch) -> None:
     """Binary, structured or pushed by Pub/Sub: the envelope and the batch are equal to what was sent."""
-    envelope = seal(batch)
+    envelope = encode_batch(batch)
     received = from_http(*ROADS[road](envelope))
     assert (received.id, received.type, received.source) == (envelope.id, envelope.type, envelope.source)
     assert received.time == envelope.time
@@ -81,7 +81,7 @@ def test_sealed_batch_comes_out_as_it_was(road: str, batch: StreamBatch | Impres
 
 def test_structured_event_with_plain_json_data_is_read() -> None:
     """Senders that put the data into the document rather than into data_base64 are understood."""
-    envelope = seal(BATCH)
+    envelope = encode_batch(BATCH)
     document = {
         "specversion": "1.0",
         "id": envelope.id,
@@ -97,7 +97,7 @@ def test_structured_event_with_plain_json_data_is_read() -> None:
 
 def test_stream_batch_id_and_source_name_its_lines() -> None:
     """The id tells topic, partition and offsets; the source tells the topic's incarnation."""
-    envelope = seal(BATCH)
+    envelope = encode_batch(BATCH)
     assert envelope.id == "movielog1/1/7-9"
     assert envelope.source == "/kafka/topics/AaIJLc23drG8947-mfdxpw"
 
@@ -106,7 +106,7 @@ def test_stream_batch_id_and_source_name_its_lines() -> None:
 def test_bytes_of_every_kind_survive(value: bytes) -> None:
     """UTF-8 or not, the bytes that were in Kafka are the bytes that come out."""
     batch = StreamBatch("t", "s", 0, (make_record(0, 0, value),))
-    opened = open_envelope(from_http(*to_http(seal(batch))))
+    opened = open_envelope(from_http(*to_http(encode_batch(batch))))
     assert isinstance(opened, StreamBatch)
     assert opened.records[0].raw == value
 
@@ -196,6 +196,6 @@ def test_unknown_type_is_refused_by_name() -> None:
 
 def test_impression_time_without_zone_is_refused() -> None:
     """A time that could mean any of 24 hours is not stored."""
-    data = seal(IMPRESSIONS).data.replace(b"20.426000Z", b"20.426000").replace(b"20.426Z", b"20.426")
+    data = encode_batch(IMPRESSIONS).data.replace(b"20.426000Z", b"20.426000").replace(b"20.426Z", b"20.426")
     with pytest.raises(InvalidBatch, match="zone"):
         open_envelope(Envelope("1", "marquee.impressions.v1", "s", datetime.now(UTC), data))

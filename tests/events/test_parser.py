@@ -18,7 +18,8 @@ from marquee.events.kinds import (
     RecommendationRequest,
     Watch,
 )
-from marquee.events.parser import EventParser, format_event, is_movie_id, is_user_id
+from marquee.events.parser import EventParser, format_event
+from marquee.events.record_syntax import is_movie_id, is_user_id
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -72,8 +73,9 @@ def test_minute_far_beyond_a_movies_end() -> None:
 def test_event_time_is_the_zones() -> None:
     """Local times become UTC by the zone's rules of that day: -5 h in winter, -4 h in summer."""
     parser = EventParser(NEW_YORK, 5)
-    hours = [parser.parse(f"2022-{month:02}-14T12:24,1,GET /create_account").time.hour for month in (1, 7, 1)]
-    assert hours == [17, 16, 17]
+    for month, hour in ((1, 17), (7, 16), (1, 17)):
+        event = parser.parse(f"2022-{month:02}-14T12:24,1,GET /create_account")
+        assert event == AccountCreated(datetime(2022, month, 14, hour, 24, tzinfo=UTC), "1")
 
 
 def test_hour_that_comes_twice_is_the_first_and_the_skipped_one_goes_on() -> None:
@@ -92,8 +94,8 @@ def test_many_minutes_do_not_fill_memory() -> None:
     for minute in range(0, 2_000_000, 199):
         local = start + timedelta(minutes=minute)
         event = parser.parse(f"{local.isoformat(timespec='minutes')},1,GET /create_account")
-        assert event.time == local.replace(tzinfo=NEW_YORK)
-    assert len(parser._offsets) <= 4096
+        assert event == AccountCreated(local.replace(tzinfo=NEW_YORK).astimezone(UTC), "1")
+    assert parser.cached_minutes <= 4096
 
 
 @pytest.mark.parametrize(("parser", "top"), [(FIVE, 5), (TEN, 10)])
@@ -257,4 +259,6 @@ def test_details_say_what_is_valid() -> None:
     """A person who reads the quarantine learns what was wrong."""
     malformed = FIVE.parse("2022-11-14T12:24,1,GET /rate/a+2000=10")
     assert malformed == MalformedRecord(Category.RATING, "'10' is not a whole number from 1 to 5")
-    assert re.search("digits", FIVE.parse("2022-11-14T12:24,x,GET /create_account").detail)
+    malformed = FIVE.parse("2022-11-14T12:24,x,GET /create_account")
+    assert isinstance(malformed, MalformedRecord)
+    assert re.search("digits", malformed.detail)

@@ -17,7 +17,7 @@ from tests.serving.models import group_of, movie_id_of, released
 
 from marquee.db.migrate import migrate
 from marquee.events.batches import Record, StreamBatch
-from marquee.events.envelopes import seal, to_http
+from marquee.events.envelopes import encode_batch, to_http
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.registry.object_store.file_store import FileStore
 
@@ -100,7 +100,7 @@ def test_a_line_of_the_log_counts_in_the_very_next_answer(
     function = start(database_url=telemetry.server.url)
     assert function.get("/recommend/78").headers["Marquee-Tier"] == "popular"
     line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S},78,GET /rate/{movie_id_of(9)}=5"
-    headers, body = to_http(seal(StreamBatch("movielog", "id", 0, (Record(0, 0, line),))))
+    headers, body = to_http(encode_batch(StreamBatch("movielog", "id", 0, (Record(0, 0, line),))))
     with Function("ingest", tmp_path, {"MARQUEE_DATABASE_URL": telemetry.server.url}) as ingest:
         assert ingest.get("/", method="POST", body=body, **headers).status == 204
         fresh = function.get("/recommend/78")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from tests.chaos.lines import line
 
 from marquee.events.batches import StreamBatch, make_record
-from marquee.events.envelopes import seal, to_http
+from marquee.events.envelopes import encode_batch, to_http
 
 Request = tuple[dict[str, str], bytes]
 
@@ -79,7 +79,7 @@ def lines(count: int, seed: int) -> list[bytes]:
 def request(number: int, chance: random.Random) -> Request:
     """A delivery that is somehow wrong: in its bytes, its fields, its headers, or its wrapping."""
     records = tuple(make_record(number * 10 + n, 1_790_000_000_000, line(n, number).raw) for n in range(3))
-    headers, body = to_http(seal(StreamBatch("movielog", "fuzz", 0, records)))
+    headers, body = to_http(encode_batch(StreamBatch("movielog", "fuzz", 0, records)))
     how: Callable[[dict[str, str], bytes, random.Random], Request] = chance.choice(_WAYS)
     return how(headers, body, chance)
 

@@ -28,7 +28,7 @@ def read_lines(seed: int, count: int = BATCH) -> int:
     found = parse_records([make_record(offset, 0, raw) for offset, raw in enumerate(raws)], parser)
     watches = {int(row.split("\t", 1)[0]) for row in found.watches}
     malformed = {line.offset for line, _, _ in found.malformed}
-    others = [*found.rating_offsets, *found.request_offsets, *found.account_offsets]
+    others = [offset for rows in found.others.values() for offset in rows.offsets]
     offsets = [*watches, *malformed, *others]
     assert sorted(offsets) == list(range(count)), f"seed {seed}"
     assert all(row.count("\t") == 4 for row in found.watches), f"seed {seed}"
@@ -45,7 +45,8 @@ def read_lines(seed: int, count: int = BATCH) -> int:
 
 def function() -> Flask:
     """The function ``ingest``; its settings are in the environment."""
-    app: Flask = functions_framework.create_app("ingest", str(ROOT / "functions" / "ingest" / "main.py"))
+    source = str(ROOT / "functions" / "ingest" / "main.py")
+    app: Flask = functions_framework.create_app("ingest", source)  # type: ignore[no-untyped-call]
     return app
 
 

@@ -16,7 +16,7 @@ from marquee.db import retrain_runs
 from marquee.db.pool import Database
 from marquee.events.batches import Impression, ImpressionBatch, ImpressionMovie, StreamBatch, make_record
 from marquee.events.parser import EventParser
-from marquee.ingest.store import keep_rejected, write_batch, write_impressions
+from marquee.ingest.store import store_rejected, write_batch, write_impressions
 
 HOURS = 24
 LINES_AN_HOUR = 120
@@ -24,7 +24,7 @@ PARTITIONS = 2
 VERSIONS = ("20260213T020000Z-aaaaaaaa", "20260214T020000Z-bbbbbbbb")
 ARMS = ("control", "candidate")
 TIERS = ("personalised", "folded_in", "cohort", "popular")
-STREAM = "AAAAAAAAQQ2hzSyMdQ0xkw"
+TOPIC_ID = "AAAAAAAAQQ2hzSyMdQ0xkw"
 _SEED = 20260214
 
 
@@ -34,7 +34,7 @@ def fill(database: Database, now: datetime | None = None) -> datetime:
     chance = random.Random(_SEED)
     _write_stream(database, now, chance)
     _write_impressions(database, now, chance)
-    keep_rejected(
+    store_rejected(
         database, "not a StreamBatch: no field records", {"ce-type": "marquee.events.batches"}, b"{}"
     )
     for run in _retrainings(now):
@@ -53,7 +53,7 @@ def _write_stream(database: Database, now: datetime, chance: random.Random) -> N
             make_record(offset, int(time.timestamp() * 1000), line.encode())
             for offset, (time, line) in enumerate(lines[partition::PARTITIONS])
         ]
-        write_batch(database, StreamBatch("movielog", STREAM, partition, tuple(records)), parser)
+        write_batch(database, StreamBatch("movielog", TOPIC_ID, partition, tuple(records)), parser)
 
 
 def _lines(now: datetime, chance: random.Random) -> Iterator[tuple[datetime, str]]:

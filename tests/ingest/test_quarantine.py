@@ -11,16 +11,24 @@ import pytest
 from tests.support.records import MOVIE, account, ask, batch, rate, rows, watch
 
 from marquee.cli.main import main
-from marquee.db import line_counts
+from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.events.kinds import Event, MalformedRecord, RecommendationRequest
 from marquee.events.parser import EventParser
 from marquee.ingest import quarantine
-from marquee.ingest.quarantine import Replayed, Selection
+from marquee.ingest.quarantine import ReplayResult, Selection
 from marquee.ingest.store import WriteCounts, write_batch
 
 HIDDEN = [watch(1, 3), rate(1, 4), ask(1, 200, MOVIE), account(2)]
-LINES = ["?" + HIDDEN[0], watch(1, 5), "?" + HIDDEN[1], "nonsense", "?" + HIDDEN[2], b"\xff", "?" + HIDDEN[3]]
+LINES: list[str | bytes] = [
+    "?" + HIDDEN[0],
+    watch(1, 5),
+    "?" + HIDDEN[1],
+    "nonsense",
+    "?" + HIDDEN[2],
+    b"\xff",
+    "?" + HIDDEN[3],
+]
 
 
 class FixedParser(EventParser):
@@ -37,10 +45,10 @@ def test_replay_moves_what_can_be_read_now(database: Database, parser: EventPars
     """To its table, its watch session and the running totals; the rest stays as it was."""
     write_batch(database, batch(LINES, 10), parser)
     moved = {"watches": 1, "ratings": 1, "recommendation_requests": 1, "accounts": 1}
-    assert quarantine.replay(database, Selection(), FIXED) == Replayed(moved, 2)
-    counts = line_counts.count_records(database)
-    assert counts.lines == len(LINES)
-    assert counts == line_counts.count_all(database)
+    assert quarantine.replay(database, Selection(), FIXED) == ReplayResult(moved, 2)
+    counts = record_counts.count_records(database)
+    assert counts.records == len(LINES)
+    assert counts == record_counts.count_all(database)
     assert rows(database, 'SELECT "offset", category FROM quarantine ORDER BY 1') == [
         (13, "time"),
         (15, "encoding"),
@@ -52,10 +60,10 @@ def test_replay_moves_what_can_be_read_now(database: Database, parser: EventPars
 def test_replay_and_redelivery_change_nothing_more(database: Database, parser: EventParser) -> None:
     write_batch(database, batch(LINES), parser)
     quarantine.replay(database, Selection(), FIXED)
-    before = line_counts.count_records(database)
-    assert quarantine.replay(database, Selection(), FIXED) == Replayed({}, 2)
+    before = record_counts.count_records(database)
+    assert quarantine.replay(database, Selection(), FIXED) == ReplayResult({}, 2)
     assert write_batch(database, batch(LINES), FIXED) == WriteCounts()
-    assert line_counts.count_records(database) == before
+    assert record_counts.count_records(database) == before
 
 
 def test_selection_is_by_category_and_time(database: Database, parser: EventParser) -> None:
@@ -63,11 +71,11 @@ def test_selection_is_by_category_and_time(database: Database, parser: EventPars
     write_batch(database, batch(["", "x", "", "2026-02-14T00:09,1,GET /rate/a+=9"]), parser)
     times = [datetime.fromtimestamp(1_790_000_000 + n / 1000, UTC) for n in range(4)]
     found = quarantine.categories(database, Selection())
-    assert [(row.category, row.lines) for row in found] == [("empty", 2), ("rating", 1), ("time", 1)]
+    assert [(row.category, row.records) for row in found] == [("empty", 2), ("rating", 1), ("time", 1)]
     assert [line.offset for line in quarantine.newest(database, Selection("empty"), 9)] == [2, 0]
     between = Selection(since=times[1], until=times[3])
     assert [line.offset for line in quarantine.newest(database, between, 9)] == [2, 1]
-    assert quarantine.replay(database, Selection("rating"), EventParser(ZoneInfo("UTC"), 10)).left == 0
+    assert quarantine.replay(database, Selection("rating"), EventParser(ZoneInfo("UTC"), 10)).remaining == 0
     assert [line.offset for line in quarantine.newest(database, Selection(), 2)] == [2, 1]
 
 
@@ -84,8 +92,8 @@ def test_line_that_no_table_can_hold_stays(database: Database, parser: EventPars
     write_batch(database, batch(LINES), parser)
     result = quarantine.replay(database, Selection(), CarelessParser(ZoneInfo("UTC"), 5))
     assert sum(result.moved.values()) == 4
-    assert line_counts.count_records(database) == line_counts.count_all(database)
-    assert line_counts.count_records(database).quarantine == 2
+    assert record_counts.count_records(database) == record_counts.count_all(database)
+    assert record_counts.count_records(database).quarantined == 2
 
 
 @pytest.mark.servers
@@ -112,9 +120,9 @@ def test_replays_at_once_and_redeliveries_move_each_line_once(
     for thread in threads:
         thread.join()
     assert failures == []
-    counts = line_counts.count_records(plain_database)
-    assert (counts.watches, counts.quarantine) == (3_000, 0)
-    assert counts == line_counts.count_all(plain_database)
+    counts = record_counts.count_records(plain_database)
+    assert (counts.by_table["watches"], counts.quarantined) == (3_000, 0)
+    assert counts == record_counts.count_all(plain_database)
 
 
 @pytest.mark.servers

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from marquee.events.batches import Record
 from marquee.events.kinds import MalformedRecord, Watch
 from marquee.events.parser import EventParser
-from marquee.ingest.row_encoding import parse_records, storable
+from marquee.ingest.row_encoding import escape_unstorable, parse_records
 
 _PARSERS = {zone: EventParser(ZoneInfo(zone), 5) for zone in ("UTC", "America/New_York", "Africa/Monrovia")}
 _STAMPS = st.sampled_from(
@@ -63,6 +63,6 @@ def test_the_short_cut_reads_what_the_parser_reads(texts: list[str], zone: str) 
 
 @given(text=st.text(st.characters()))
 def test_storable_text_holds_nothing_that_postgresql_cannot(text: str) -> None:
-    kept = storable(text)
+    kept = escape_unstorable(text)
     assert "\0" not in kept
     kept.encode()

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.records import MOVIE, STREAM, account, ask, batch, rate, rows, watch
+from tests.support.records import MOVIE, TOPIC_ID, account, ask, batch, rate, rows, watch
 
-from marquee.db import line_counts
+from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, DatabaseUnavailable
 from marquee.events.batches import Record, StreamBatch
-from marquee.events.kinds import Event, MalformedRecord, RecommendationRequest, Watch
+from marquee.events.kinds import (
+    KIND_OF_EVENT,
+    QUARANTINE,
+    Event,
+    MalformedRecord,
+    RecommendationRequest,
+    Watch,
+)
 from marquee.events.parser import EventParser
 from marquee.ingest.store import WriteCounts, write_batch
 
@@ -60,14 +68,14 @@ def test_each_kind_of_line_has_its_table(database: Database, parser: EventParser
     assert rows(database, 'SELECT "offset", category, time FROM quarantine') == [
         (16, "request", datetime.fromtimestamp(1_790_000_000.016, UTC))
     ]
-    assert rows(database, "SELECT topic, topic_id FROM topics") == [("movielog", STREAM)]
+    assert rows(database, "SELECT topic, topic_id FROM topics") == [("movielog", TOPIC_ID)]
 
 
 def test_the_same_batch_twice_changes_nothing(database: Database, parser: EventParser) -> None:
     write_batch(database, batch(LINES), parser)
-    before = line_counts.count_records(database)
+    before = record_counts.count_records(database)
     assert write_batch(database, batch(LINES), parser) == WriteCounts()
-    assert line_counts.count_records(database) == before
+    assert record_counts.count_records(database) == before
 
 
 def test_half_a_batch_again_adds_the_other_half(database: Database, parser: EventParser) -> None:
@@ -75,22 +83,20 @@ def test_half_a_batch_again_adds_the_other_half(database: Database, parser: Even
     write_batch(database, batch(LINES[:4], 0), parser)
     written = write_batch(database, batch(LINES[2:], 2), parser)
     assert written == WriteCounts(recommendation_requests=1, accounts=1, quarantine=1)
-    assert line_counts.count_records(database).lines == len(LINES)
+    assert record_counts.count_records(database).records == len(LINES)
 
 
 def test_a_topic_made_anew_holds_new_lines(database: Database, parser: EventParser) -> None:
     """Its offsets begin at 0 again, and its id tells the two apart."""
     write_batch(database, batch(LINES), parser)
-    assert (
-        write_batch(database, batch(LINES, topic_key="BBBBBBBBQQ2hzSyMdQ0xkw"), parser) == WHAT_LINES_BECOME
-    )
-    assert line_counts.count_records(database).next_offsets == {("movielog", 0): len(LINES)}
+    assert write_batch(database, batch(LINES, topic_id="BBBBBBBBQQ2hzSyMdQ0xkw"), parser) == WHAT_LINES_BECOME
+    assert record_counts.count_records(database).next_offsets == {("movielog", 0): len(LINES)}
 
 
 def test_partitions_are_apart(database: Database, parser: EventParser) -> None:
     write_batch(database, batch(LINES), parser)
     assert write_batch(database, batch(LINES, partition=1), parser) == WHAT_LINES_BECOME
-    assert line_counts.count_all(database).next_offsets == {("movielog", 0): 7, ("movielog", 1): 7}
+    assert record_counts.count_all(database).next_offsets == {("movielog", 0): 7, ("movielog", 1): 7}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +118,7 @@ def test_quarantine_keeps_every_byte(database: Database, parser: EventParser, ra
 
 def test_lines_without_a_kafka_time_are_kept(database: Database, parser: EventParser) -> None:
     """Kafka says -1 where it knows none."""
-    lines = StreamBatch("movielog", STREAM, 0, (Record(0, -1, "what"), Record(1, -1, watch(1, 2))))
+    lines = StreamBatch("movielog", TOPIC_ID, 0, (Record(0, -1, "what"), Record(1, -1, watch(1, 2))))
     assert write_batch(database, lines, parser) == WriteCounts(watches=1, quarantine=1)
 
 
@@ -139,13 +145,9 @@ def test_running_totals_are_the_counts(database: Database, parser: EventParser) 
     """The counters count new rows only, so that they stay exact under redelivery."""
     for first in (0, 3, 0, 5):
         write_batch(database, batch(LINES[first:], first), parser)
-    assert line_counts.count_all(database) == line_counts.count_records(database)
-    assert line_counts.count_records(database) == line_counts.RecordCounts(
-        watches=2,
-        ratings=1,
-        recommendation_requests=2,
-        accounts=1,
-        quarantine=1,
+    assert record_counts.count_all(database) == record_counts.count_records(database)
+    assert record_counts.count_records(database) == record_counts.RecordCounts(
+        by_table=dict(WHAT_LINES_BECOME),
         quarantine_by_category={"request": 1},
         next_offsets={("movielog", 0): 7},
         impressions=0,
@@ -193,11 +195,10 @@ def test_any_deliveries_give_each_line_once(plain_database: Database, parser: Ev
     for writer in writers:
         writer.join()
     assert failures == []
-    counts = line_counts.count_records(plain_database)
-    assert counts == line_counts.count_all(plain_database)
-    assert counts.lines == 400
-    for table in ("watches", "ratings", "recommendation_requests", "accounts", "quarantine"):
-        assert getattr(counts, table) == sum(_table(parser.parse(line)) == table for line in lines)
+    counts = record_counts.count_records(plain_database)
+    assert counts == record_counts.count_all(plain_database)
+    assert counts.records == 400
+    assert counts.by_table == Counter(_table(parser.parse(line)) for line in lines)
     assert _watch_sessions(plain_database) == _expected_watch_sessions([parser.parse(line) for line in lines])
 
 
@@ -214,13 +215,7 @@ def _line(chance: random.Random) -> str:
 
 
 def _table(event: Event | MalformedRecord) -> str:
-    return {
-        "Watch": "watches",
-        "Rating": "ratings",
-        "RecommendationRequest": "recommendation_requests",
-        "AccountCreated": "accounts",
-        "MalformedRecord": "quarantine",
-    }[type(event).__name__]
+    return QUARANTINE if isinstance(event, MalformedRecord) else KIND_OF_EVENT[type(event)].table
 
 
 def _watch_sessions(database: Database) -> list[tuple[object, ...]]:
@@ -251,7 +246,7 @@ def test_whatever_bytes_come_are_kept(
         cursor.execute(
             "TRUNCATE quarantine, watches, ratings, recommendation_requests, accounts, written_offsets"
         )
-    assert write_batch(plain_database, batch(values), parser).lines == len(values)
+    assert write_batch(plain_database, batch(values), parser).records == len(values)
     kept = dict(rows(plain_database, 'SELECT "offset", raw FROM quarantine'))
     assert all(bytes(raw) == values[offset] for offset, raw in kept.items())
 

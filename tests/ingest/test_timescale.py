@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from tests.support.records import ask, batch, rate, rows, watch
 
-from marquee.db import line_counts
+from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.events.batches import StreamBatch
 from marquee.events.parser import EventParser
@@ -63,11 +63,11 @@ def test_line_that_comes_again_after_compression_is_not_doubled(
 ) -> None:
     lines = old_lines(days=4)
     write_batch(database, lines, parser)
-    before = line_counts.count_records(database)
+    before = record_counts.count_records(database)
     run_policies(database, "policy_compression")
     assert compressed_chunks(database) > 0
     assert write_batch(database, lines, parser) == WriteCounts()
-    assert line_counts.count_records(database) == before
+    assert record_counts.count_records(database) == before
 
 
 def test_line_that_comes_late_is_written_into_a_compressed_chunk(
@@ -77,7 +77,7 @@ def test_line_that_comes_late_is_written_into_a_compressed_chunk(
     run_policies(database, "policy_compression")
     late = batch([watch(99, 9, time=ago(days=4))], first=1_000)
     assert write_batch(database, late, parser) == WriteCounts(watches=1)
-    assert line_counts.count_records(database).watches == 51
+    assert record_counts.count_records(database).by_table["watches"] == 51
 
 
 def test_raw_watches_go_and_what_was_made_of_them_stays(database: Database, parser: EventParser) -> None:
@@ -95,8 +95,8 @@ def test_retention_spares_the_young(database: Database, parser: EventParser) -> 
     write_batch(database, old_lines(days=30), parser)
     write_batch(database, batch([watch(1, 1, time=ago(days=1))], first=500), parser)
     run_policies(database, "policy_retention", "watches")
-    assert line_counts.count_records(database).watches == 1
-    assert line_counts.count_all(database).watches == 51
+    assert record_counts.count_records(database).by_table["watches"] == 1
+    assert record_counts.count_all(database).by_table["watches"] == 51
 
 
 def test_refreshed_and_fresh_rows_are_counted_once(database: Database, parser: EventParser) -> None:

@@ -44,7 +44,8 @@ class Key:
         private = self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        return str(jwt.encode(crypt.RSASigner.from_string(private, self.id), claims | changed).decode())
+        signer = crypt.RSASigner.from_string(private, self.id)  # type: ignore[no-untyped-call]
+        return str(jwt.encode(signer, claims | changed).decode())  # type: ignore[no-untyped-call]
 
 
 class Issuer:

@@ -34,7 +34,7 @@ class Subscription:
     """At least once: a leased message comes back when its deadline passes without an acknowledgement."""
 
     spec: types.Subscription
-    dead_letter: Callable[[str, types.PubsubMessage], None]
+    dead_letter: Callable[[str, types.PubsubMessage], object]
     closed: threading.Event = field(default_factory=threading.Event)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _waiting: deque[Message] = field(default_factory=deque)

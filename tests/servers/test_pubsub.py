@@ -16,7 +16,7 @@ from tests.servers.receiver import Receiver
 
 from marquee.bridge.delivery.delivery_factory import connect_delivery
 from marquee.events.batches import StreamBatch, make_record
-from marquee.events.envelopes import Envelope, from_http, seal
+from marquee.events.envelopes import Envelope, encode_batch, from_http
 from marquee.local.process import Process, free_port, port_open
 
 pytestmark = pytest.mark.servers
@@ -136,7 +136,9 @@ def test_our_delivery_is_read_by_googles_subscriber(
 
 def _publish(*numbers: int) -> list[Envelope]:
     delivery = connect_delivery("pubsub://project/events", timeout_s=30)
-    envelopes = [seal(StreamBatch("log", "s", 0, (make_record(number, 0, b"a"),))) for number in numbers]
+    envelopes = [
+        encode_batch(StreamBatch("log", "s", 0, (make_record(number, 0, b"a"),))) for number in numbers
+    ]
     for envelope in envelopes:
         delivery.submit(envelope).result(30)
     delivery.close()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.events.parser import is_movie_id
+from marquee.events.record_syntax import is_movie_id
 from marquee.simulate.catalogue import MOST_MOVIES, SyntheticCatalogue, runtime
 from marquee.simulate.hashed_rng import coprime, zipf_rank
 

@@ -85,7 +85,7 @@ def test_an_answer_that_is_no_list_is_accounted_for(movie_ids: tuple[str, ...], 
     report = SimulationReport(mode="made", seed=1, started=now(), updated=now())
     log.tally.fill(report)
     assert report.unreadable == ({category: 1} if category else {})
-    assert report.lines["recommendation"] == 1
+    assert report.lines["recommendation_request"] == 1
 
 
 @pytest.mark.parametrize("disorder", [False, True])

@@ -111,7 +111,7 @@ def test_the_report_is_what_a_consumer_reads(
     lines = consumed(kafka, "accounted", report.acknowledged)
     assert_account(report, lines)
     assert sum(report.lines[kind] for kind in ("watch", "rating", "account")) == 5_000
-    assert report.requests == {"200": report.lines["recommendation"]}
+    assert report.requests == {"200": report.lines["recommendation_request"]}
     assert set(report.invalid_requests) == {"400"}
     assert len(recommender.asked) == report.requests["200"] + report.invalid_requests["400"]
 

@@ -1,47 +1,51 @@
-"""Batches for the tests, made of lines in the protocol's format."""
+"""Batches for the tests, made of records in the protocol's format."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from marquee.db.pool import Database
 from marquee.events.batches import StreamBatch, make_record
 
 MOVIE = "fight+club+1999"
-STREAM = "AAAAAAAAQQ2hzSyMdQ0xkw"
+TOPIC_ID = "AAAAAAAAQQ2hzSyMdQ0xkw"
 
 
 def batch(
-    values: Sequence[str | bytes], first: int = 0, *, partition: int = 0, topic_key: str = STREAM
+    values: Sequence[str | bytes], first: int = 0, *, partition: int = 0, topic_id: str = TOPIC_ID
 ) -> StreamBatch:
-    """The lines as consecutive records from offset ``first`` on."""
+    """Return a batch of the values, at consecutive offsets from ``first`` on."""
     raw = [value.encode() if isinstance(value, str) else value for value in values]
     records = [
-        make_record(first + place, 1_790_000_000_000 + first + place, value)
-        for place, value in enumerate(raw)
+        make_record(offset, 1_790_000_000_000 + offset, value) for offset, value in enumerate(raw, first)
     ]
-    return StreamBatch("movielog", topic_key, partition, tuple(records))
+    return StreamBatch("movielog", topic_id, partition, tuple(records))
 
 
 def watch(user_id: int, minute: int, movie_id: str = MOVIE, time: str = "2026-02-14T00:09:20.426") -> str:
+    """Return a watch record."""
     return f"{time},{user_id},GET /data/m/{movie_id}/{minute}.mpg"
 
 
 def rate(user_id: int, rating: int, movie_id: str = MOVIE, time: str = "2026-02-14T00:09:21") -> str:
+    """Return a rating record."""
     return f"{time},{user_id},GET /rate/{movie_id}={rating}"
 
 
 def ask(user_id: int, status: int, result: str, response_ms: int = 31) -> str:
+    """Return the record of a recommendation request."""
     request = f"recommendation request 127.0.0.1:8082, status {status}, result: {result}, {response_ms} ms"
     return f"2026-02-14T00:09:22,{user_id},{request}"
 
 
 def account(user_id: int) -> str:
+    """Return the record of a new account."""
     return f"2026-02-14T00:09:23,{user_id},GET /create_account"
 
 
-def rows(database: Database, query: str, *parameters: object) -> list[tuple[object, ...]]:
-    """The rows of a query."""
+def rows(database: Database, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
     with database.transaction() as cursor:
         cursor.execute(query, parameters)
         return list(cursor.fetchall())

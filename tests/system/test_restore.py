@@ -13,7 +13,7 @@ from tests.chaos.system import ChaosSystem
 from tests.local.programs import wait_for
 
 from marquee.config.settings import Settings
-from marquee.db import line_counts
+from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.local.embedded_postgres import binary
 
@@ -43,7 +43,7 @@ def postgres(program: str, *words: str) -> None:
 
 
 def rows(system: ChaosSystem) -> int:
-    return line_counts.count_all(system.database).lines
+    return record_counts.count_all(system.database).records
 
 
 def test_a_restored_database_gets_what_it_lacks(tmp_path: Path) -> None:

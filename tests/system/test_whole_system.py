@@ -19,7 +19,7 @@ import psutil
 import pytest
 from tests.local.programs import gone, wait_for
 
-from marquee.db import line_counts
+from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.local.reconciliation import drained, reconcile
 from marquee.local.state_dir import PartState, StateDir, SystemState
@@ -140,10 +140,10 @@ def test_every_line_is_there_exactly_once(system: Running, report: SimulationRep
 def test_each_line_is_where_it_belongs(system: Running, report: SimulationReport) -> None:
     """Quarantine holds the lines that cannot be read, by category; the tables hold the others, by kind."""
     drained(system.database, TOPIC, report.partitions)
-    counts = line_counts.count_records(system.database)
+    counts = record_counts.count_records(system.database)
     assert dict(counts.quarantine_by_category) == report.unreadable
-    assert counts.lines == report.acknowledged
-    assert report.readable == counts.lines - counts.quarantine
+    assert counts.records == report.acknowledged
+    assert report.readable == counts.records - counts.quarantined
     assert sum(report.unreadable.values()) > 50
     assert counts.rejected_events == 0
 

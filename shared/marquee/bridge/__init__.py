@@ -1,1 +1,1 @@
-"""From Kafka to a delivery."""
+"""The bridge: forwards records from Kafka to a delivery."""

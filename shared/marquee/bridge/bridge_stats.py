@@ -1,4 +1,4 @@
-"""What a bridge has done since it started, and how it stands: plain numbers, for whoever measures."""
+"""Counters and gauges of a bridge as plain numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 class Histogram:
-    """How often a value came, by upper bounds; ``counts`` has one more, for what is above the last."""
+    """Counts of values by upper bound; ``counts`` has one more, for values above the last bound."""
 
     def __init__(self, *bounds: float) -> None:
         self.bounds = bounds
@@ -20,7 +20,7 @@ class Histogram:
         self.sum += value
 
 
-def _batch_lines() -> Histogram:
+def _batch_records() -> Histogram:
     return Histogram(1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
 
 
@@ -30,31 +30,33 @@ def _delivery_s() -> Histogram:
 
 @dataclass(slots=True)
 class BridgeStats:
-    """Since the start; only ever grows."""
+    """Counters since the start of the bridge; they never decrease."""
 
-    lines_read: int = 0
-    lines_accepted: int = 0
+    records_read: int = 0
+    records_accepted: int = 0
     batches_accepted: int = 0
     deliveries_failed: int = 0
     deliveries_refused: int = 0
-    """Of those that failed: which the receiver called invalid."""
+    """Failed deliveries that the receiver called invalid."""
     retries: int = 0
     commits: int = 0
-    batch_lines: Histogram = field(default_factory=_batch_lines)
-    """Lines of each accepted batch."""
+    batch_records: Histogram = field(default_factory=_batch_records)
+    """Records of each accepted batch."""
     delivery_s: Histogram = field(default_factory=_delivery_s)
-    """Seconds from the last attempt's submission until its acceptance was noticed."""
+    """Seconds from the submission of the last attempt until its acceptance was noticed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """One partition now. ``oldest_ms``: Kafka's time of the oldest line not accepted; ``behind``: lines in Kafka
-    not accepted, as of the last fetch. Both None where it is not known.
+    """Gauges of one partition.
+
+    ``oldest_ms`` is Kafka's timestamp of the oldest record that was read and not accepted, ``behind`` the
+    number of records in Kafka that are not accepted, as of the last fetch. Both are None if unknown.
     """
 
     partition: int
-    under_way: int
-    bytes_held: int
+    batches_in_flight: int
+    buffered_bytes: int
     paused: bool
     oldest_ms: int | None
     behind: int | None

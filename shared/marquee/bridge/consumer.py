@@ -1,7 +1,7 @@
-"""From Kafka to whoever takes StreamBatches: nothing is committed before it was accepted.
+"""The bridge's consumer: Kafka to StreamBatches, without a commit before the batch is accepted.
 
-One thread owns the consumer and the lanes (one a partition). It reads, seals, submits, takes in the
-answers and commits; only the deliveries themselves run elsewhere. Understands nothing of the lines.
+One thread owns the Kafka consumer and one buffer per partition. It reads, submits, processes answers and
+commits; only the deliveries run in other threads. The bridge does not parse records.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COMMIT_INTERVAL_S = 1.0
-# How often it is asked whether the topic is still the one whose id goes into the batches.
+# Interval of the check whether the topic still has the id that the batches carry.
 TOPIC_CHECK_INTERVAL_S = 10.0
-# Answers and retries are noticed this often at the latest.
+# Maximum time until answers and retries are processed.
 MAX_POLL_S = 0.05
-# A pause drops what was fetched ahead, and costs a fetch: for so long it is cheaper just not to read.
+# Pausing a partition discards prefetched records, which are fetched again. For shorter times it is cheaper not to read.
 PAUSE_AFTER_S = 0.5
 SHORT_WAIT_S = 0.002
-# All lanes together: beyond it each may have one batch under way.
+# Maximum of all buffers together. Above it, each partition may have one batch in flight.
 MAX_BYTES_BUFFERED = 64_000_000
 
 
 class Bridge:
-    """Reads one topic in a consumer group; several bridges share its partitions.
+    """Consumer of one topic in a consumer group; several bridges share its partitions.
 
-    Delivery is at least once. A failed delivery is tried again for ever, with back-off, while the
-    partition is held back; other partitions go on.
+    Delivery is at least once. A failed delivery is retried indefinitely, with back-off, and its partition
+    waits; other partitions continue.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class Bridge:
     ) -> None:
         self._settings, self._delivery, self._limits = settings, delivery, limits
         self._topics = topics or TopicIds(settings)
-        self.tally = BridgeStats()
+        self.stats = BridgeStats()
         self._topic_id = ""
-        self._lanes: dict[int, PartitionBuffer] = {}
+        self._buffers: dict[int, PartitionBuffer] = {}
         self._committed: dict[int, int] = {}
         self._ends: dict[int, int] = {}
-        self._look_at_topic_at = 0.0
+        self._check_topic_at = 0.0
         self._commit_at = 0.0
 
     def run(self, stop: Event) -> None:
-        """Forward until ``stop`` is set; then finish what is under way, commit, and leave the group.
+        """Forward until ``stop`` is set; then finish deliveries, commit, and leave the group.
 
-        Waits for the broker and the topic; raises ``SettingsError`` for settings that can never work.
+        Waits for the broker and the topic. Raises ``SettingsError`` if the settings are invalid.
         """
         while not stop.is_set() and not self._topic_id:
             self._topic_id = self._topics.id(self._settings.kafka_topic) or ""
@@ -86,55 +86,55 @@ class Bridge:
             )
             while not stop.is_set():
                 self._step()
-            self._hand_over(list(self._lanes))
+            self._hand_over(list(self._buffers))
         finally:
             self._consumer.close()
 
     def partitions(self) -> list[PartitionState]:
-        """How it stands with each partition that is read now. May be called from any thread."""
+        """Return the state of each assigned partition. May be called from any thread."""
         return [
             PartitionState(
-                number,
-                held.under_way,
-                held.bytes_held,
-                held.paused,
-                held.oldest_ms,
-                self._behind(number, held),
+                partition,
+                buffer.batches_in_flight,
+                buffer.buffered_bytes,
+                buffer.paused,
+                buffer.oldest_ms,
+                self._behind(partition, buffer),
             )
-            for number, held in sorted(self._lanes.copy().items())
+            for partition, buffer in sorted(self._buffers.copy().items())
         ]
 
-    def _behind(self, partition: int, lane: PartitionBuffer) -> int | None:
-        """Lines in Kafka that were not accepted yet, as of a second ago; None before the first fetch."""
+    def _behind(self, partition: int, buffer: PartitionBuffer) -> int | None:
+        """Return the records in Kafka that are not accepted, as of the last second; None before the first fetch."""
         end = self._ends.get(partition)
-        done = lane.committable if lane.committable is not None else self._committed.get(partition)
-        return None if end is None or done is None else max(0, end - done)
+        accepted = buffer.committable if buffer.committable is not None else self._committed.get(partition)
+        return None if end is None or accepted is None else max(0, end - accepted)
 
     def _on_statistics(self, statistics: str) -> None:
-        # Asked for its watermarks, the client may wait, and for ever while a partition is paused.
+        # A query of the watermarks can block, and never returns while a partition is paused.
         self._ends |= end_offsets(statistics, self._settings.kafka_topic)
 
     def _step(self) -> None:
         self._read()
         now = time.monotonic()
-        for lane in self._lanes.values():
-            lane.pump(now)
-        self._hold_back(now)
+        for buffer in self._buffers.values():
+            buffer.pump(now)
+        self._pause_or_resume(now)
         if now >= self._commit_at:
             self._commit_at = now + COMMIT_INTERVAL_S
-            self._commit(self._lanes, asynchronous=True)
-            self._say_healthy()
-        # While none is assigned, the next assignment looks: to leave in the middle of joining upsets a group.
-        if now >= self._look_at_topic_at and self._lanes and self._topic_was_replaced():
-            self._read_from_beginning(self._lanes)
+            self._commit(self._buffers, asynchronous=True)
+            self._touch_health_file()
+        # Without partitions the next assignment checks: leaving while joining triggers another rebalance.
+        if now >= self._check_topic_at and self._buffers and self._topic_was_replaced():
+            self._read_from_beginning(self._buffers)
 
-    def _say_healthy(self) -> None:
-        """Whoever looks at the file's time sees a loop that stands still."""
+    def _touch_health_file(self) -> None:
+        """Update the modification time of the health file: an old time means that the loop hangs."""
         if self._settings.health_file:
             Path(self._settings.health_file).touch()
 
     def _read(self) -> None:
-        if any(lane.full and not lane.paused for lane in self._lanes.values()):
+        if any(buffer.full and not buffer.paused for buffer in self._buffers.values()):
             time.sleep(SHORT_WAIT_S)
             return
         wait_s = min(MAX_POLL_S, self._limits.max_wait_s)
@@ -146,44 +146,46 @@ class Bridge:
                 by_partition.setdefault(message.partition() or 0, []).append(message)
             else:
                 self._on_error(message.error())
-        for partition, taken in by_partition.items():
-            self._take(partition, taken, now)
+        for partition, received in by_partition.items():
+            self._buffer_messages(partition, received, now)
 
     def _on_error(self, error: Any) -> None:
         log.warning("Kafka: %s", error)
-        # A broker that was away may have come back with another topic of that name.
-        self._look_at_topic_at = min(self._look_at_topic_at, time.monotonic() + 1.0)
+        # A broker that was unavailable may have returned with another topic of that name.
+        self._check_topic_at = min(self._check_topic_at, time.monotonic() + 1.0)
 
-    def _take(self, partition: int, messages: list[Message], now: float) -> None:
-        lane = self._lanes.get(partition)
-        if lane is None:
-            return  # Revoked meanwhile: the new owner reads it from what was committed.
+    def _buffer_messages(self, partition: int, messages: list[Message], now: float) -> None:
+        buffer = self._buffers.get(partition)
+        if buffer is None:
+            return  # Revoked in the meantime: the new owner reads on from the commit.
         offsets = [message.offset() or 0 for message in messages]
-        if offsets[0] < lane.next_offset or offsets != sorted(offsets):
-            # Offsets go back when a topic is made anew, or when the broker lost some of its end.
-            self._look_at_topic_at = now
-            messages = strictly_increasing(messages, lane.next_offset)
+        if offsets[0] < buffer.next_offset or offsets != sorted(offsets):
+            # Offsets decrease if the topic was created again, or if the broker lost its newest records.
+            self._check_topic_at = now
+            messages = strictly_increasing(messages, buffer.next_offset)
             offsets = [message.offset() or 0 for message in messages]
-        stamps = [message.timestamp()[1] for message in messages]
-        lane.extend(offsets, stamps, [message.value() for message in messages], now)
+        timestamps_ms = [message.timestamp()[1] for message in messages]
+        buffer.extend(offsets, timestamps_ms, [message.value() for message in messages], now)
 
     def _topic_was_replaced(self) -> bool:
-        """Ask for the topic's id, and take a new one for the batches to come."""
-        found = self._topics.id(self._settings.kafka_topic)
-        self._look_at_topic_at = time.monotonic() + (TOPIC_CHECK_INTERVAL_S if found else 1.0)
-        if found is None or found == self._topic_id:
+        """Query the topic's id, use a new one for later batches, and return whether it is new."""
+        topic_id = self._topics.id(self._settings.kafka_topic)
+        self._check_topic_at = time.monotonic() + (TOPIC_CHECK_INTERVAL_S if topic_id else 1.0)
+        if topic_id is None or topic_id == self._topic_id:
             return False
-        log.warning("topic %s was replaced: %s is now %s", self._settings.kafka_topic, self._topic_id, found)
-        self._topic_id = found
+        log.warning(
+            "topic %s was replaced: %s is now %s", self._settings.kafka_topic, self._topic_id, topic_id
+        )
+        self._topic_id = topic_id
         return True
 
     def _read_from_beginning(self, partitions: Iterable[int]) -> None:
-        """Start over on a topic that was replaced: what the group has committed is of its predecessor."""
+        """Start over on a replaced topic: the group's commits belong to its predecessor."""
         from confluent_kafka import OFFSET_BEGINNING
 
         assigned = list(partitions)
         self._drop(assigned)
-        # Committed at once: were we killed before the first acceptance, the next bridge would begin
+        # Committed at once. Otherwise, after a kill before the first acceptance, the next bridge would start
         # where the old topic ended.
         self._commit_offsets([self._partition(partition, 0) for partition in assigned], asynchronous=False)
         self._open(assigned)
@@ -191,35 +193,39 @@ class Bridge:
 
     def _open(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
-            self._lanes[partition] = PartitionBuffer(
+            self._buffers[partition] = PartitionBuffer(
                 self._settings.kafka_topic,
                 self._topic_id,
                 partition,
                 self._limits,
                 self._delivery,
-                self.tally,
+                self.stats,
             )
 
-    def _hold_back(self, now: float) -> None:
-        """Pause the partitions whose receiver does not keep up, and read on where it does."""
-        crowded = sum(lane.bytes_held for lane in self._lanes.values()) > MAX_BYTES_BUFFERED
-        for partition, lane in self._lanes.items():
-            lane.full = lane.window_full or (crowded and lane.under_way > 0)
-            if not lane.full:
-                lane.full_since = now
-            if not lane.paused and now - lane.full_since > PAUSE_AFTER_S:
+    def _pause_or_resume(self, now: float) -> None:
+        """Pause the partitions whose receiver is too slow, and resume the others."""
+        over_limit = sum(buffer.buffered_bytes for buffer in self._buffers.values()) > MAX_BYTES_BUFFERED
+        for partition, buffer in self._buffers.items():
+            buffer.full = buffer.window_full or (over_limit and buffer.batches_in_flight > 0)
+            if not buffer.full:
+                buffer.full_since = now
+            if not buffer.paused and now - buffer.full_since > PAUSE_AFTER_S:
                 self._consumer.pause([self._partition(partition)])
-                lane.paused = True
-            elif lane.paused and not crowded and lane.under_way <= self._limits.max_in_flight // 2:
+                buffer.paused = True
+            elif (
+                buffer.paused
+                and not over_limit
+                and buffer.batches_in_flight <= self._limits.max_in_flight // 2
+            ):
                 self._consumer.resume([self._partition(partition)])
-                lane.paused = False
+                buffer.paused = False
 
     def _commit(self, partitions: Iterable[int], *, asynchronous: bool) -> None:
         offsets = [
-            self._partition(partition, lane.committable)
+            self._partition(partition, buffer.committable)
             for partition in partitions
-            if (lane := self._lanes[partition]).committable is not None
-            and lane.committable != self._committed.get(partition)
+            if (buffer := self._buffers[partition]).committable is not None
+            and buffer.committable != self._committed.get(partition)
         ]
         if offsets:
             self._commit_offsets(offsets, asynchronous=asynchronous)
@@ -233,56 +239,58 @@ class Bridge:
             else:
                 self._on_commit(None, self._consumer.commit(offsets=offsets, asynchronous=False))
         except KafkaException as error:
-            log.warning("commit failed; the lines will be delivered again: %s", error)
+            log.warning("commit failed; the records will be delivered again: %s", error)
 
     def _on_commit(self, error: Any, partitions: list[TopicPartition]) -> None:
         if error is not None:
-            log.warning("commit failed; it is tried again: %s", error)
+            log.warning("commit failed and will be retried: %s", error)
             return
-        self.tally.commits += 1
-        for done in partitions:
-            if done.error is None and done.partition in self._lanes:
-                self._committed[done.partition] = done.offset
+        self.stats.commits += 1
+        for committed in partitions:
+            if committed.error is None and committed.partition in self._buffers:
+                self._committed[committed.partition] = committed.offset
 
-    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        assigned = [given.partition for given in partitions]
-        # A broker that was away may have come back with another topic of that name.
+    def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        assigned = [assignment.partition for assignment in partitions]
+        # A broker that was unavailable may have returned with another topic of that name.
         if self._topic_was_replaced():
-            self._read_from_beginning([*self._lanes, *assigned])
+            self._read_from_beginning([*self._buffers, *assigned])
         else:
             self._open(assigned)
-        log.info("reading %s, partitions %s", self._settings.kafka_topic, sorted(self._lanes))
+        log.info("reading %s, partitions %s", self._settings.kafka_topic, sorted(self._buffers))
 
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._hand_over([given.partition for given in partitions if given.partition in self._lanes])
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._hand_over(
+            [assignment.partition for assignment in partitions if assignment.partition in self._buffers]
+        )
 
-    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Somebody else reads them already: what we would commit is no longer ours to say.
-        log.warning("lost partitions %s", [given.partition for given in partitions])
-        self._drop([given.partition for given in partitions])
+    def _on_lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Another member reads them already, so this bridge must not commit them.
+        log.warning("lost partitions %s", [assignment.partition for assignment in partitions])
+        self._drop([assignment.partition for assignment in partitions])
 
     def _hand_over(self, partitions: list[int]) -> None:
-        """Finish what was read of these partitions, as far as time allows, and commit it."""
+        """Finish the deliveries of these partitions within the drain time, and commit."""
         deadline = time.monotonic() + self._limits.drain_s
-        lanes = [self._lanes[partition] for partition in partitions]
-        for lane in lanes:
-            lane.flush()
-        while any(lane.under_way for lane in lanes) and time.monotonic() < deadline:
-            for lane in lanes:
-                lane.pump(time.monotonic())
+        buffers = [self._buffers[partition] for partition in partitions]
+        for buffer in buffers:
+            buffer.flush()
+        while any(buffer.batches_in_flight for buffer in buffers) and time.monotonic() < deadline:
+            for buffer in buffers:
+                buffer.pump(time.monotonic())
             time.sleep(0.005)
-        for lane in lanes:
-            lane.pump(time.monotonic())
+        for buffer in buffers:
+            buffer.pump(time.monotonic())
         self._commit(partitions, asynchronous=False)
         self._drop(partitions)
 
     def _drop(self, partitions: list[int]) -> None:
         for partition in partitions:
-            lane = self._lanes.pop(partition, None)
+            buffer = self._buffers.pop(partition, None)
             self._committed.pop(partition, None)
             self._ends.pop(partition, None)
-            if lane and lane.paused:
-                # librdkafka would remember it, and read nothing should the partition come back to us.
+            if buffer and buffer.paused:
+                # librdkafka keeps the pause, and would read nothing if the partition is assigned again.
                 self._consumer.resume([self._partition(partition)])
 
     def _partition(self, partition: int, offset: int | None = None) -> TopicPartition:

@@ -1,4 +1,4 @@
-"""The bridge's metrics for Prometheus, read from its tally when they are asked for: they cost nothing before."""
+"""Prometheus exporter of a bridge: reads its stats at each scrape, at no cost in between."""
 
 from __future__ import annotations
 
@@ -18,65 +18,64 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COUNTERS = {
-    "lines_read": "Lines read from Kafka and put into batches.",
-    "lines_accepted": "Lines that the receiver has accepted.",
+    "records_read": "Records read from Kafka and put into batches.",
+    "records_accepted": "Records that the receiver has accepted.",
     "batches_accepted": "Batches that the receiver has accepted.",
-    "deliveries_failed": "Attempts that failed, for whatever reason.",
-    "deliveries_refused": "Attempts that failed because the receiver called the batch invalid.",
-    "retries": "Attempts after the first of a batch.",
+    "deliveries_failed": "Delivery attempts that failed, for any reason.",
+    "deliveries_refused": "Delivery attempts that failed because the receiver called the batch invalid.",
+    "retries": "Delivery attempts after the first of a batch.",
     "commits": "Commits that Kafka has confirmed.",
 }
-_DISTRIBUTIONS = {
-    "batch_lines": "Lines of an accepted batch.",
+_HISTOGRAMS = {
+    "batch_records": "Records of an accepted batch.",
     "delivery_s": "Seconds from submission to acceptance.",
 }
 
 
 class HasStats(Protocol):
-    """What there is to measure of a bridge."""
+    """The part of a bridge that is exported."""
 
-    tally: BridgeStats
+    stats: BridgeStats
 
     def partitions(self) -> list[PartitionState]:
-        """How it stands with each partition."""
+        """Return the state of each assigned partition."""
 
 
 class BridgeCollector:
-    """Prometheus's view of a bridge; names begin with ``marquee_bridge_``."""
+    """Prometheus collector of a bridge; metric names begin with ``marquee_bridge_``."""
 
     def __init__(self, bridge: HasStats) -> None:
         self._bridge = bridge
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics as they are now."""
+        """Yield the current value of every metric."""
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
-        tally = self._bridge.tally
+        stats = self._bridge.stats
         for name, text in _COUNTERS.items():
-            yield CounterMetricFamily(f"marquee_bridge_{name}", text, value=getattr(tally, name))
-        for name, text in _DISTRIBUTIONS.items():
-            found: Histogram = getattr(tally, name)
-            counts = list(accumulate(found.counts))
-            bounds = [*map(str, map(float, found.bounds)), "+Inf"]
+            yield CounterMetricFamily(f"marquee_bridge_{name}", text, value=getattr(stats, name))
+        for name, text in _HISTOGRAMS.items():
+            histogram: Histogram = getattr(stats, name)
+            counts = list(accumulate(histogram.counts))
+            bounds = [*map(str, map(float, histogram.bounds)), "+Inf"]
             buckets = list(zip(bounds, counts, strict=True))
-            unit = name.replace("delivery_s", "delivery_seconds")
-            yield HistogramMetricFamily(f"marquee_bridge_{unit}", text, buckets=buckets, sum_value=found.sum)
-        yield from _of_partitions(self._bridge.partitions())
+            metric = f"marquee_bridge_{name.replace('delivery_s', 'delivery_seconds')}"
+            yield HistogramMetricFamily(metric, text, buckets=buckets, sum_value=histogram.sum)
+        yield from _partition_gauges(self._bridge.partitions())
 
 
-def _of_partitions(partitions: list[PartitionState]) -> Iterator[Metric]:
+def _partition_gauges(partitions: list[PartitionState]) -> Iterator[Metric]:
     now_ms = time.time() * 1000
-    yield _gauge(
-        "batches_under_way", "Batches not accepted yet.", {p.partition: p.under_way for p in partitions}
-    )
-    yield _gauge(
-        "bytes_held", "Memory that unaccepted lines take.", {p.partition: p.bytes_held for p in partitions}
-    )
-    yield _gauge("paused", "1 while the partition is not read.", {p.partition: p.paused for p in partitions})
+    in_flight = {p.partition: p.batches_in_flight for p in partitions}
+    yield _gauge("batches_in_flight", "Batches that are not accepted yet.", in_flight)
+    buffered = {p.partition: p.buffered_bytes for p in partitions}
+    yield _gauge("buffered_bytes", "Memory of records that are not accepted yet.", buffered)
+    paused = {p.partition: p.paused for p in partitions}
+    yield _gauge("paused", "1 while the partition is not read.", paused)
     behind = {p.partition: p.behind for p in partitions if p.behind is not None}
-    yield _gauge("lag_lines", "Lines in Kafka not accepted yet, as of the last fetch.", behind)
+    yield _gauge("lag_records", "Records in Kafka that are not accepted yet, as of the last fetch.", behind)
     ages = {p.partition: _age_s(p.oldest_ms, now_ms) for p in partitions if p.oldest_ms != -1}
-    yield _gauge("lag_seconds", "Age of the oldest line that was read and not accepted; 0: none.", ages)
+    yield _gauge("lag_seconds", "Age of the oldest record that was read and not accepted; 0 if none.", ages)
 
 
 def _age_s(oldest_ms: int | None, now_ms: float) -> float:
@@ -94,7 +93,7 @@ def _gauge(name: str, text: str, values: dict[int, Any]) -> Metric:
 
 @contextmanager
 def serve_metrics(port: int, bridge: HasStats) -> Iterator[None]:
-    """Serve the metrics on all addresses at ``port`` meanwhile; 0: do not. Raises ``SettingsError``."""
+    """Serve the metrics on all addresses at ``port``; 0 disables them. Raises ``SettingsError``."""
     if not port:
         yield
         return
@@ -106,7 +105,7 @@ def serve_metrics(port: int, bridge: HasStats) -> Iterator[None]:
         server, thread = start_http_server(port, registry=registry)
     except OSError as error:
         raise SettingsError(
-            f"MARQUEE_METRICS_PORT is {port}, which cannot be listened on: {error}"
+            f"MARQUEE_METRICS_PORT is {port}, but that port cannot be opened: {error}"
         ) from error
     log.info("metrics on port %d", port)
     try:

@@ -1,4 +1,4 @@
-"""What every client of Kafka needs to know: how to connect, and which incarnation of a topic this is."""
+"""Kafka clients: configuration, the bridge's consumer, and topic ids."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def consumer(settings: Settings, **callbacks: Any) -> Consumer:
-    """A consumer in the bridge's group that commits nothing by itself; raises ``SettingsError``.
+    """Create a consumer in the bridge's group without automatic commits; raises ``SettingsError``.
 
-    It reads from what the group committed, or else from the beginning: an embedded broker's latest
-    offset cannot be trusted, and a line that was there before the bridge is a line all the same.
+    It starts from the group's commit, or else from the beginning: records that are older than the bridge
+    are forwarded too, and the latest offset of an embedded broker is not reliable.
     """
     from confluent_kafka import Consumer, KafkaException
 
@@ -33,7 +33,7 @@ def consumer(settings: Settings, **callbacks: Any) -> Consumer:
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "statistics.interval.ms": 1_000,
-        # What is fetched ahead counts towards the bridge's memory.
+        # Prefetched records count towards the bridge's memory.
         "queued.max.messages.kbytes": 16_384,
         **callbacks,
         **dict(settings.kafka_options),
@@ -41,7 +41,7 @@ def consumer(settings: Settings, **callbacks: Any) -> Consumer:
     try:
         return Consumer(config)
     except (KafkaException, ValueError) as error:
-        raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
+        raise SettingsError(f"Kafka's client rejects the settings: {error}") from error
 
 
 class _Partition(msgspec.Struct):
@@ -60,63 +60,65 @@ _decode_statistics = msgspec.json.Decoder(_Statistics).decode
 
 
 def end_offsets(statistics: str, topic: str) -> dict[int, int]:
-    """Where the partitions of ``topic`` end, of those that were fetched from, by librdkafka's statistics.
+    """Return the end offsets of the partitions that were fetched, from librdkafka's statistics.
 
     See https://github.com/confluentinc/librdkafka/blob/master/STATISTICS.md.
     """
-    found = _decode_statistics(statistics).topics.get(topic, _Topic({}))
-    return {int(number): one.hi_offset for number, one in found.partitions.items() if one.hi_offset >= 0}
+    partitions = _decode_statistics(statistics).topics.get(topic, _Topic({})).partitions
+    return {int(number): state.hi_offset for number, state in partitions.items() if state.hi_offset >= 0}
 
 
-def strictly_increasing(messages: list[Message], least: int) -> list[Message]:
-    """Those whose offsets go on from ``least`` and rise."""
-    kept = []
+def strictly_increasing(messages: list[Message], min_offset: int) -> list[Message]:
+    """Return the messages whose offsets increase from ``min_offset`` on; drop the others."""
+    increasing = []
     for message in messages:
-        if (offset := message.offset() or 0) >= least:
-            kept.append(message)
-            least = offset + 1
-    return kept
+        if (offset := message.offset() or 0) >= min_offset:
+            increasing.append(message)
+            min_offset = offset + 1
+    return increasing
 
 
-class _LastWords:
-    """In the place of a logger: keeps the last message. While it cannot connect, librdkafka logs ten a second."""
+class _LastMessage:
+    """A logger that keeps the last message only: without a connection, librdkafka logs ten a second."""
 
     def __init__(self) -> None:
         self._text = ""
 
-    def log(self, level: int, message: str, *values: object) -> None:
-        """As a logger's."""
+    def log(self, _level: int, message: str, *values: object) -> None:
+        """Keep the message; the signature is that of ``logging.Logger.log``."""
         self._text = message % values
 
     def take(self) -> str:
-        """The last message since the last call, or nothing."""
+        """Return the last message since the last call, or an empty text."""
         text, self._text = self._text, ""
         return text
 
 
 class TopicIds:
-    """Asks the broker about topics. Connects on the first question."""
+    """Queries of topic ids; connects on first use."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._admin: AdminClient | None = None
-        self._said = _LastWords()
+        self._messages = _LastMessage()
 
     def id(self, topic: str, *, timeout_s: float = 3.0) -> str | None:
-        """The id of this incarnation of ``topic``, in Kafka's own URL-safe base 64; None, and a line
-        in the log that says why, while Kafka is away or knows no such topic. Raises ``SettingsError``.
+        """Return the id of the current incarnation of ``topic``, in Kafka's URL-safe base64.
+
+        Returns None, and logs the reason, while Kafka is unavailable or has no such topic. Raises
+        ``SettingsError``.
         """
         from confluent_kafka import KafkaException, TopicCollection
 
         try:
             described = self._client().describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
-            found = described[topic].result(timeout_s + 1)
+            description = described[topic].result(timeout_s + 1)
         except (KafkaException, TimeoutError) as error:
-            self._client().poll(0)  # A question just times out; what the client has to say of it is told now.
-            log.warning("topic %s: %s %s", topic, error, self._said.take())
+            self._client().poll(0)  # A query only times out; poll delivers the client's own message.
+            log.warning("topic %s: %s %s", topic, error, self._messages.take())
             return None
-        # The library writes + and / where Kafka writes - and _.
-        return str(found.topic_id).translate(str.maketrans("+/", "-_"))
+        # The library uses + and / where Kafka uses - and _.
+        return str(description.topic_id).translate(str.maketrans("+/", "-_"))
 
     def _client(self) -> AdminClient:
         from confluent_kafka import KafkaException
@@ -124,7 +126,7 @@ class TopicIds:
 
         if self._admin is None:
             try:
-                self._admin = AdminClient(client_options(self._settings) | {"logger": self._said})
+                self._admin = AdminClient(client_options(self._settings) | {"logger": self._messages})
             except (KafkaException, ValueError) as error:
-                raise SettingsError(f"Kafka's client does not accept the settings: {error}") from error
+                raise SettingsError(f"Kafka's client rejects the settings: {error}") from error
         return self._admin

@@ -29,12 +29,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         found = reset_offsets(settings, database, apply=not args.dry_run)
     for each in found:
         print(_line(each))
-    return INCOMPLETE if any(each.gone for each in found) else 0
+    return INCOMPLETE if any(each.lost for each in found) else 0
 
 
 def _line(each: OffsetReset) -> str:
     committed = "nothing" if each.committed is None else f"{each.committed:,}"
     line = f"partition {each.partition}: committed {committed}, reads on from {each.target:,} ({each.redelivered:,} again)"
-    if each.gone:
-        line += f"; {each.gone:,} that the database lacks are in Kafka no longer"
+    if each.lost:
+        line += f"; {each.lost:,} that the database lacks are in Kafka no longer"
     return line

@@ -19,8 +19,8 @@ from marquee.ingest.quarantine import Selection
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _action(actions, "list", "how many lines of each category there are")
-    showing = _action(actions, "show", "the newest lines, with what is wrong with them")
+    _action(actions, "list", "how many records of each category there are")
+    showing = _action(actions, "show", "the newest records, with what is wrong with them")
     showing.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
     _action(actions, "replay", "read them again; those that can be read now move to their tables")
 
@@ -44,7 +44,7 @@ def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(
         name, help=text, description=text[0].upper() + text[1:] + "."
     )
-    parser.add_argument("--category", help="only lines of this category, such as movie_id")
+    parser.add_argument("--category", help="only records of this category, such as movie_id")
     parser.add_argument(
         "--since", type=timestamp, metavar="TIME", help="only those that Kafka got at or after it"
     )
@@ -58,7 +58,7 @@ def _list(found: list[quarantine.CategoryCount], as_json: bool) -> None:
         return _print_json(found)
     for row in found:
         print(
-            f"{row.category:<16} {row.lines:>9}  {row.first:%Y-%m-%d %H:%M:%S} .. {row.last:%Y-%m-%d %H:%M:%S}"
+            f"{row.category:<16} {row.records:>9}  {row.first:%Y-%m-%d %H:%M:%S} .. {row.last:%Y-%m-%d %H:%M:%S}"
         )
     if not found:
         print("nothing is in quarantine")
@@ -73,11 +73,11 @@ def _show(found: list[quarantine.QuarantinedRecord], as_json: bool) -> None:
         print(f"  {line.raw[:500]!r}")
 
 
-def _replayed(result: quarantine.Replayed, as_json: bool) -> None:
+def _replayed(result: quarantine.ReplayResult, as_json: bool) -> None:
     if as_json:
         return _print_json(result)
     moved = ", ".join(f"{rows} to {table}" for table, rows in result.moved.items()) or "none"
-    print(f"moved: {moved}; still not readable: {result.left}")
+    print(f"moved: {moved}; still not readable: {result.remaining}")
 
 
 def _print_json(document: object) -> None:

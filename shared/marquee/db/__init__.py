@@ -1,1 +1,1 @@
-"""What is known of the stream, in PostgreSQL or TimescaleDB."""
+"""The database: connections, migrations, and queries on the tables, on PostgreSQL or TimescaleDB."""

@@ -1,4 +1,4 @@
-"""Connections, and what goes wrong with them in our own words."""
+"""Connections to PostgreSQL, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import psycopg2
 from marquee.config.fields import mask_password
 from marquee.errors import DatabaseRefused, DatabaseUnavailable, DataRefused
 
-# Refusals that no repetition mends. All else (network, shutdown, disk full, deadlock, deadline) may pass.
-_REFUSALS = (
+# Errors that are permanent. All others (network, shutdown, disk full, deadlock, deadline) are transient.
+_PERMANENT = (
     psycopg2.DataError,
     psycopg2.IntegrityError,
     psycopg2.ProgrammingError,
     psycopg2.NotSupportedError,
 )
 # Classes of SQLSTATE: data exception, integrity violation, program limit exceeded.
-_OF_DATA = ("22", "23", "54")
+_DATA_ERRORS = ("22", "23", "54")
 
 
 def connect(url: str, timeout_s: float, *, asynchronous: bool = False) -> Any:
-    """A connection to ``url``; raises DatabaseUnavailable. Asynchronous ones still have to be waited for."""
+    """Connect to ``url``; raises DatabaseUnavailable. The caller of an asynchronous connection polls it."""
     try:
         return psycopg2.connect(
             url,
-            connect_timeout=max(2, round(timeout_s)),  # libpq takes 1 for 2.
+            connect_timeout=max(2, round(timeout_s)),  # libpq treats 1 as 2.
             application_name="marquee",
-            # What is written and not acknowledged for so long, nobody is there to read.
+            # Ends a connection whose peer has not acknowledged data for this long.
             tcp_user_timeout=15_000,
             async_=asynchronous,
         )
@@ -37,7 +37,7 @@ def connect(url: str, timeout_s: float, *, asynchronous: bool = False) -> Any:
 
 
 def is_alive(connection: Any) -> bool:
-    """Whether an idle connection is still good: of one that ended, the socket has become readable."""
+    """Return whether an idle connection is open: the socket of one that the server closed is readable."""
     if connection.closed:
         return False
     waiter = select.poll()
@@ -46,13 +46,13 @@ def is_alive(connection: Any) -> bool:
 
 
 def translate(error: psycopg2.Error) -> DatabaseUnavailable | DatabaseRefused:
-    """The error of ours that says whether to try again."""
-    if (error.pgcode or "").startswith(_OF_DATA):
+    """Return the Marquee error whose type says whether to try again."""
+    if (error.pgcode or "").startswith(_DATA_ERRORS):
         return DataRefused(f"The database cannot hold this: {_one_line(error)}")
-    if isinstance(error, _REFUSALS):
-        hint = "Was it brought up to date (marquee migrate)?"
+    if isinstance(error, _PERMANENT):
+        hint = "Was it migrated (marquee migrate)?"
         return DatabaseRefused(f"The database refuses: {_one_line(error)}. {hint}")
-    return DatabaseUnavailable(f"The database is away: {_one_line(error)}")
+    return DatabaseUnavailable(f"The database is unavailable: {_one_line(error)}")
 
 
 def _one_line(error: psycopg2.Error) -> str:

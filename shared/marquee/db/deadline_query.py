@@ -1,8 +1,8 @@
-"""Reading within a deadline that holds even where the database or the network hangs.
+"""Read queries with a deadline that holds even if the database or the network hangs.
 
-One message there and one back: the time limit on the server, the query, and the transaction around them
-travel together. The limit on our side needs libpq's asynchronous mode, since a blocking call waits for as
-long as the kernel lets it.
+A query takes one round trip: the server's time limit, the query and its transaction are one message. The
+client's time limit needs libpq's asynchronous mode, because a blocking call waits as long as the kernel
+allows.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Rows = list[tuple[Any, ...]]
 
 
 class DeadlineConnection:
-    """One connection, made when it is first needed, that threads use in turn.
+    """One connection, opened on first use, that threads use one at a time.
 
-    A connection that takes longer than one deadline goes on being made, for the calls after.
+    A connection that takes longer to open than one deadline continues to open, for later calls.
     """
 
     def __init__(self, url: str, connect_timeout_s: float) -> None:
@@ -36,10 +36,10 @@ class DeadlineConnection:
         self.begin_process()
 
     def read(self, query: str, parameters: Mapping[str, object] | Sequence[object], deadline_ms: int) -> Rows:
-        """The rows of one read-only query; raises DatabaseUnavailable once ``deadline_ms`` have passed."""
+        """Return the rows of a read-only query; raises DatabaseUnavailable after ``deadline_ms``."""
         deadline = time.monotonic() + deadline_ms / 1000
-        if not self._turn.acquire(timeout=deadline_ms / 1000):
-            raise _late(deadline_ms, "other reads were in the way")
+        if not self._lock.acquire(timeout=deadline_ms / 1000):
+            raise _deadline_passed(deadline_ms, "other reads were running")
         try:
             return self._read(query, parameters, deadline, deadline_ms)
         except psycopg2.Error as error:
@@ -49,31 +49,31 @@ class DeadlineConnection:
             self._drop_unless_connecting()
             raise
         finally:
-            self._turn.release()
+            self._lock.release()
 
     def begin_process(self) -> None:
-        """To be called after a fork: the connection, if there is one, is the parent's to close."""
+        """Forget the connection after a fork; the parent process owns it and closes it."""
         self._inherited.append(self._connection)
         self._connection = None
         self._connecting = False
         self._connect_by = 0.0
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the connection; the next read makes another."""
-        with self._turn:
+        """Close the connection; the next read opens another."""
+        with self._lock:
             self._drop()
 
     def _read(self, query: str, parameters: Any, deadline: float, deadline_ms: int) -> Rows:
-        connection = self._ready(deadline, deadline_ms)
+        connection = self._open_connection(deadline, deadline_ms)
         with connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = {deadline_ms:d}; {query}", parameters)
             if not _wait(connection, deadline):
-                raise _late(deadline_ms, "the query took longer")
+                raise _deadline_passed(deadline_ms, "the query took longer")
             rows: Rows = cursor.fetchall()
             return rows
 
-    def _ready(self, deadline: float, deadline_ms: int) -> Any:
+    def _open_connection(self, deadline: float, deadline_ms: int) -> Any:
         if self._connection is not None and not self._connecting and not is_alive(self._connection):
             self._drop()
         if self._connection is None or (self._connecting and time.monotonic() > self._connect_by):
@@ -82,7 +82,7 @@ class DeadlineConnection:
             self._connection = connect(self._url, self._connect_timeout_s, asynchronous=True)
         if self._connecting:
             if not _wait(self._connection, deadline):
-                raise _late(deadline_ms, "connecting took longer")
+                raise _deadline_passed(deadline_ms, "connecting took longer")
             self._connecting = False
         return self._connection
 
@@ -97,7 +97,7 @@ class DeadlineConnection:
 
 
 def _wait(connection: Any, deadline: float) -> bool:
-    """Wait until what ``connection`` does is done; returns False if the deadline came first."""
+    """Wait until ``connection`` is idle; return False if the deadline passes first."""
     while (state := connection.poll()) != POLL_OK:
         remaining_ms = (deadline - time.monotonic()) * 1000
         if remaining_ms <= 0:
@@ -108,5 +108,5 @@ def _wait(connection: Any, deadline: float) -> bool:
     return True
 
 
-def _late(deadline_ms: int, reason: str) -> DatabaseUnavailable:
+def _deadline_passed(deadline_ms: int, reason: str) -> DatabaseUnavailable:
     return DatabaseUnavailable(f"The database did not answer within {deadline_ms} ms: {reason}")

@@ -1,6 +1,6 @@
-"""Migrations: numbered SQL files, forward only, each number with its record in one transaction.
+"""Migrations: numbered SQL files, forward only, each number and its record in one transaction.
 
-The rules for the files stand in ``migrations/README.md``.
+``migrations/README.md`` has the rules for the files.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ DIALECTS = ("timescale", "postgresql")
 
 _log = logging.getLogger(__name__)
 _FILE = re.compile(r"(?P<number>\d{4})_[a-z0-9_]+?(\.(?P<dialect>[a-z]+))?\.sql")
-_LOCK = 0x4D415251  # Any number, as long as nobody else in this database takes the same.
+_LOCK = 0x4D415251  # An arbitrary number that nothing else in the database uses.
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One number: the SQL of its files by their names, in the order in which they run."""
+    """One number: the SQL of its files by file name, in execution order."""
 
     number: int
     files: Mapping[str, str]
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each file, in hex."""
+        """Return the SHA-256 of each file, in hex."""
         return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in self.files.items()}
 
 
 def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
-    """Bring the database at ``url`` up to date; returns the names of the files applied now.
+    """Apply the missing migrations to the database at ``url``; return the names of the applied files.
 
-    Safe to run by several at once: one works, the others wait and find it done. Raises MigrationError
-    when a file that was applied has changed or is unknown here, or when one fails; a file that fails
-    leaves nothing behind, and those before it stay.
+    Several processes may migrate at once: one works, and the others wait. Raises MigrationError if an
+    applied file has changed or does not exist here, or if a file fails. A number that fails leaves
+    nothing behind; the numbers before it stay applied.
     """
     applied: list[str] = []
     with closing(Database(url, statement_timeout_ms=0)) as database:
@@ -55,13 +55,13 @@ def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
 
 
 def load(directory: Path, dialect: str) -> list[Migration]:
-    """The migrations of ``directory`` for a database of this dialect, in order."""
+    """Return the migrations of ``directory`` for a database of this dialect, in order."""
     by_number: dict[int, dict[str, str]] = {}
     for path in sorted(directory.glob("*.sql"), key=lambda path: (path.name[:4], path.name.count("."))):
         match = _FILE.fullmatch(path.name)
         if match is None or match["dialect"] not in (None, *DIALECTS):
             raise MigrationError(
-                f"{path.name} is no migration: NNNN_name.sql, with .timescale or .postgresql"
+                f"{path.name} is not a migration: the name is NNNN_name.sql, NNNN_name.timescale.sql or NNNN_name.postgresql.sql"
             )
         if match["dialect"] in (None, dialect):
             by_number.setdefault(int(match["number"]), {})[path.name] = path.read_text()
@@ -69,7 +69,7 @@ def load(directory: Path, dialect: str) -> list[Migration]:
 
 
 def _dialect(database: Database) -> str:
-    """What this database became with its first migration, or else can be."""
+    """Return the dialect recorded by the first migration, or else that of the server."""
     with _locked(database) as cursor:
         for name in _recorded(cursor):
             for dialect in DIALECTS:
@@ -91,7 +91,7 @@ def _native_dialect(cursor: Any) -> str:
 
 
 def _apply(database: Database, migration: Migration, directory: Path) -> bool:
-    """Apply one migration unless it is recorded; returns whether it was applied now."""
+    """Apply one migration unless it is recorded; return whether it was applied."""
     with _locked(database) as cursor:
         recorded = _recorded(cursor)
         _check_unchanged(recorded, migration, directory)
@@ -108,7 +108,7 @@ def _apply(database: Database, migration: Migration, directory: Path) -> bool:
 
 @contextmanager
 def _locked(database: Database) -> Iterator[Any]:
-    """A transaction that only one migration at a time can be in; its lock ends with it."""
+    """Provide a transaction that only one process at a time can enter."""
     with database.transaction() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         cursor.execute(
@@ -127,13 +127,13 @@ def _check_unchanged(recorded: Mapping[str, str], migration: Migration, director
     for name, digest in migration.digests().items():
         if recorded.get(name, digest) != digest:
             raise MigrationError(
-                f"{name} was changed after it was applied to this database. Restore it, and put the change "
-                "into a new migration."
+                f"{name} was changed after it was applied to this database. Restore it, and write the change "
+                "as a new migration."
             )
     for name in recorded:
         if not (directory / name).exists():
             raise MigrationError(
-                f"This database has {name}, which this version of Marquee does not know: use the "
+                f"This database has {name}, which this version of Marquee does not have: use the "
                 "version that applied it, or a newer one."
             )
 
@@ -150,7 +150,7 @@ def _check_forward(recorded: Mapping[str, str], migration: Migration) -> None:
 def _execute(cursor: Any, name: str, text: str) -> None:
     try:
         cursor.execute(text)
-    except psycopg2.OperationalError:  # The database is away, which is not the file's fault.
+    except psycopg2.OperationalError:  # The database is unavailable; the file is not at fault.
         raise
     except psycopg2.Error as error:
         raise MigrationError(f"{name} failed and left nothing behind: {str(error).strip()}") from error

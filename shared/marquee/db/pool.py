@@ -1,7 +1,7 @@
-"""The one way to the database: a pool of a few connections a process, made when they are first needed.
+"""Connection pool of a process, with connections opened on first use.
 
-Nothing is kept in a session: no prepared statement, no ``SET`` beyond a transaction. So PgBouncer in
-transaction mode may stand between, and an instance that was frozen or forked loses nothing.
+No state is kept in a session: no prepared statements, no ``SET`` beyond a transaction. PgBouncer in
+transaction mode works, and a process that was frozen or forked loses nothing.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from marquee.db.deadline_query import DeadlineConnection, Rows
 from marquee.errors import DatabaseUnavailable
 
 _BEGIN = "BEGIN; SET LOCAL statement_timeout = %s; SET LOCAL idle_in_transaction_session_timeout = %s"
-# An instance that is frozen in mid transaction loses it after so long, and with it the rows that it holds
-# against the same batch coming to another instance.
-_IDLE_MS = 30_000
+# The server ends the transaction of an instance that is frozen for this long, and releases its row locks for the
+# instance that receives the same batch.
+_IDLE_IN_TRANSACTION_MS = 30_000
 
 
 class Database:
     """The database at ``url``, safe to share between threads and across a fork.
 
-    ``connections``: the most that this process opens for transactions; a thread that finds all in use
-    waits up to ``wait_s``. Reads with a deadline have one of their own. ``statement_timeout_ms`` bounds
-    each statement of a transaction that names no deadline; 0 is none. ``copies``: whether COPY may be used,
-    which not everything that speaks PostgreSQL's protocol understands.
+    ``connections`` is the maximum that this process opens for transactions; if all are in use, a thread
+    waits up to ``wait_s`` seconds. Reads with a deadline have a connection of their own.
+    ``statement_timeout_ms`` limits each statement of a transaction without a deadline; 0 means no limit.
+    ``copies`` says whether the server supports COPY, which not every server of PostgreSQL's protocol does.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class Database:
 
     @contextmanager
     def transaction(self, *, deadline_ms: int | None = None) -> Iterator[Any]:
-        """A cursor within one transaction: committed at the end, rolled back on any exception.
+        """Provide a cursor in a transaction that commits at the end, and rolls back on any exception.
 
-        ``deadline_ms`` bounds each statement. Raises DatabaseUnavailable where a repetition may help,
-        and DatabaseRefused where it cannot.
+        ``deadline_ms`` limits each statement. Raises DatabaseUnavailable if trying again may help, and
+        DatabaseRefused if it cannot.
         """
         timeout_ms = self._statement_timeout_ms if deadline_ms is None else deadline_ms
         with self._borrowed() as connection, _translated(), connection.cursor() as cursor:
-            cursor.execute(_BEGIN, (timeout_ms, _IDLE_MS))
+            cursor.execute(_BEGIN, (timeout_ms, _IDLE_IN_TRANSACTION_MS))
             try:
                 yield cursor
             except BaseException:
@@ -82,26 +82,26 @@ class Database:
     def read(
         self, query: str, parameters: Mapping[str, object] | Sequence[object] = (), *, deadline_ms: int
     ) -> Rows:
-        """The rows of one query, in one round trip, or DatabaseUnavailable after ``deadline_ms``.
+        """Return the rows of one query, in one round trip; raises DatabaseUnavailable after ``deadline_ms``.
 
-        The deadline holds even where the database hangs, and covers connecting to it.
+        The deadline holds even if the database hangs, and includes the time to connect.
         """
         return self._reader.read(query, parameters, deadline_ms)
 
     @contextmanager
-    def turn(self, *what: object) -> Iterator[None]:
-        """Wait until no other thread of this process is at ``what``, as one would for a row in the database."""
+    def keyed_lock(self, *key: object) -> Iterator[None]:
+        """Hold the lock of ``key`` among the threads of this process; raises DatabaseUnavailable."""
         with self._lock:
-            turn = self._turns.setdefault(what, threading.Lock())
-        if not turn.acquire(timeout=self._wait_s):
-            raise DatabaseUnavailable(f"Another writer was in the way for {self._wait_s:g} s")
+            lock = self._keyed_locks.setdefault(key, threading.Lock())
+        if not lock.acquire(timeout=self._wait_s):
+            raise DatabaseUnavailable(f"Another writer held the lock for {self._wait_s:g} s")
         try:
             yield
         finally:
-            turn.release()
+            lock.release()
 
     def close(self) -> None:
-        """Close the connections that are not in use; the next call opens one anew."""
+        """Close the connections that are not in use; the next call opens a new one."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -109,11 +109,11 @@ class Database:
         self._reader.close()
 
     def _begin_process(self) -> None:
-        # After a fork the connections are the parent's: closing them would end the parent's sessions.
+        # After a fork the parent owns the connections: closing them here would end its sessions.
         self._inherited += self._idle
         self._idle = []
         self._lock = threading.Lock()
-        self._turns: dict[tuple[object, ...], threading.Lock] = {}
+        self._keyed_locks: dict[tuple[object, ...], threading.Lock] = {}
         self._free = threading.BoundedSemaphore(self.connections)
         self._reader.begin_process()
 
@@ -128,7 +128,7 @@ class Database:
             try:
                 yield connection
             finally:
-                self._give_back(connection)
+                self._return(connection)
         finally:
             self._free.release()
 
@@ -138,13 +138,13 @@ class Database:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
                 connection = connect(self.url, self._connect_timeout_s)
-                connection.autocommit = True  # We say BEGIN ourselves, in one message with its settings.
+                connection.autocommit = True  # `transaction` sends BEGIN in one message with its settings.
                 return connection
             if is_alive(connection):
                 return connection
             connection.close()
 
-    def _give_back(self, connection: Any) -> None:
+    def _return(self, connection: Any) -> None:
         if connection.closed or connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
             connection.close()
             return

@@ -1,7 +1,8 @@
-"""Who asks for a retraining, and which run took it up.
+"""Queue of retraining requests.
 
-A request is open until a run has claimed it, and again when the lease is over if that run has failed, or left no
-record of itself: it was killed. One request is open at a time, and what was answered is not asked again for a while.
+A request is open until a run claims it. It opens again when the lease ends, if the run failed or left no
+record because it was killed. At most one request is open at a time, and the same request is not repeated
+within ``REQUEST_INTERVAL``.
 """
 
 from __future__ import annotations
@@ -11,29 +12,29 @@ from datetime import datetime, timedelta
 from marquee.db.pool import Database
 
 LEASE = timedelta(hours=2)
-"""Longer than a retraining may run (``timeout_s`` in infra/schedules.yaml)."""
+"""Time after which a claimed request opens again: longer than ``timeout_s`` of a run (infra/schedules.yaml)."""
 REQUEST_INTERVAL = timedelta(hours=24)
-"""A model that was refused leaves the old one serving, and the reason standing."""
+"""Minimum time between equal requests: a refused model leaves the old one serving, so the reason persists."""
 
 _OPEN = """(claimed IS NULL OR claimed <= %(now)s - %(lease)s AND NOT EXISTS (
     SELECT FROM retrain_runs WHERE retrain_runs.run = retrain_requests.run AND outcome <> 'failed'))"""
 
-_ASK = f"""
+_INSERT = f"""
 INSERT INTO retrain_requests (time, check_name, model_version, reason)
 SELECT %(now)s, %(check)s, %(version)s, %(reason)s
 WHERE NOT EXISTS (SELECT FROM retrain_requests WHERE {_OPEN} OR (
     check_name = %(check)s AND model_version = %(version)s AND time > %(now)s - %(interval)s))
-ON CONFLICT DO NOTHING"""  # noqa: S608  # Of our own text alone.
+ON CONFLICT DO NOTHING"""  # noqa: S608
 
-_FIND = f"SELECT reason FROM retrain_requests WHERE time <= %(now)s AND {_OPEN} ORDER BY time, id"  # noqa: S608
+_SELECT_OPEN = f"SELECT reason FROM retrain_requests WHERE time <= %(now)s AND {_OPEN} ORDER BY time, id"  # noqa: S608
 
-_TAKE = f"""
+_CLAIM = f"""
 UPDATE retrain_requests SET claimed = %(now)s, run = %(run)s WHERE time <= %(now)s AND {_OPEN}
 RETURNING reason"""  # noqa: S608
 
 
 def request_retrain(database: Database, check: str, version: str, reason: str, now: datetime) -> bool:
-    """Ask for a retraining because of ``check``, while ``version`` serves; whether that was a new request."""
+    """Request a retraining because of ``check``, while ``version`` serves; return whether the request is new."""
     parameters = {
         "check": check,
         "version": version,
@@ -43,19 +44,19 @@ def request_retrain(database: Database, check: str, version: str, reason: str, n
         "interval": REQUEST_INTERVAL,
     }
     with database.transaction() as cursor:
-        cursor.execute(_ASK, parameters)
+        cursor.execute(_INSERT, parameters)
         return bool(cursor.rowcount)
 
 
 def pending(database: Database, now: datetime) -> list[str]:
-    """The reasons of the open requests, oldest first."""
+    """Return the reasons of the open requests, oldest first."""
     with database.transaction() as cursor:
-        cursor.execute(_FIND, {"now": now, "lease": LEASE})
+        cursor.execute(_SELECT_OPEN, {"now": now, "lease": LEASE})
         return [reason for (reason,) in cursor.fetchall()]
 
 
 def claim(database: Database, run: str, now: datetime) -> list[str]:
-    """Let ``run`` answer the open requests; the reasons of those that no other run was quicker to take."""
+    """Claim the open requests for ``run``; return the reasons of those that no other run claimed first."""
     with database.transaction() as cursor:
-        cursor.execute(_TAKE, {"run": run, "now": now, "lease": LEASE})
+        cursor.execute(_CLAIM, {"run": run, "now": now, "lease": LEASE})
         return [reason for (reason,) in cursor.fetchall()]

@@ -1,4 +1,4 @@
-"""The record of each run of ``retrain``, whatever came of it."""
+"""Records of the runs of ``retrain``, whatever their outcome."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ FROM retrain_runs ORDER BY started DESC, run LIMIT %s"""
 
 @dataclass(frozen=True, slots=True)
 class RetrainRun:
-    """One run. ``outcome`` is "released", "trained" (and not meant to be released),
-    "held" (good enough, while an experiment runs), "refused" or "failed",
-    and ``reason`` says why.
+    """One run.
 
-    ``trained_through`` is the event time up to which its data went; ``version`` is None where no
-    artifact came of it.
+    ``outcome`` is "released", "trained" (without intent to release), "held" (good enough, but an
+    experiment is running), "refused" or "failed"; ``reason`` explains it. ``trained_through`` is the
+    latest event time in the training data. ``version`` is None if the run made no artifact.
     """
 
     run: str
@@ -42,17 +41,16 @@ class RetrainRun:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def record_run(database: Database, retraining: RetrainRun) -> None:
-    """Keep ``retraining``; the same run again replaces what was kept of it."""
-    row = retraining
-    metrics = msgspec.json.encode(dict(row.metrics)).decode()
-    values = (row.run, row.started, row.finished, row.trained_through, row.version, row.outcome, row.reason)
+def record_run(database: Database, run: RetrainRun) -> None:
+    """Store ``run``, or replace the record of the same run."""
+    metrics = msgspec.json.encode(dict(run.metrics)).decode()
+    values = (run.run, run.started, run.finished, run.trained_through, run.version, run.outcome, run.reason)
     with database.transaction() as cursor:
         cursor.execute(_RECORD, (*values, metrics))
 
 
 def latest_runs(database: Database, limit: int = 10) -> list[RetrainRun]:
-    """The newest ``limit`` runs, newest first."""
+    """Return the newest ``limit`` runs, newest first."""
     with database.transaction() as cursor:
         cursor.execute(_LATEST, (limit,))
         return [RetrainRun(*row) for row in cursor.fetchall()]

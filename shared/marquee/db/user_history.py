@@ -1,8 +1,8 @@
-"""What users did, read back: one user's fresh history for an answer, everybody's for training."""
+"""Queries of user history: recent events of one user for serving, all ratings and sessions for training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from marquee.db.pool import Database
 
 @dataclass(frozen=True, slots=True)
 class RatedMovie:
-    """One movie that a user rated."""
+    """A movie that a user rated."""
 
     movie_id: str
     rating: int
@@ -20,7 +20,7 @@ class RatedMovie:
 
 @dataclass(frozen=True, slots=True)
 class WatchedMovie:
-    """One movie that a user watched, up to ``last_minute``."""
+    """A movie that a user watched, up to ``last_minute``."""
 
     movie_id: str
     last_minute: int
@@ -29,29 +29,29 @@ class WatchedMovie:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What one user did, newest first."""
+    """One user's history, newest first."""
 
     ratings: tuple[RatedMovie, ...]
     watched: tuple[WatchedMovie, ...]
 
 
-# At most this much of a user's history is read for an answer: the newest.
-_NEWEST = 1_000
-# Rows fetched at a time from a cursor that the server keeps.
-_FETCHED = 10_000
-_SORTED_WITHIN_MS = 600_000
+# Maximum of ratings and of watch sessions that are read for an answer: the newest.
+_MAX_HISTORY = 1_000
+# Rows fetched at a time from a server-side cursor.
+_FETCH_SIZE = 10_000
+_EXPORT_DEADLINE_MS = 600_000
 
-# One statement for both, since each costs the way to the database and back.
+# One statement for both, because each statement costs a round trip.
 _HISTORY = """
 (SELECT true AS is_rating, movie_id, rating::integer AS value, time AS at FROM ratings
- WHERE user_id = %(user_id)s AND time >= %(since)s ORDER BY time DESC LIMIT %(newest)s)
+ WHERE user_id = %(user_id)s AND time >= %(since)s ORDER BY time DESC LIMIT %(limit)s)
 UNION ALL
 (SELECT false, movie_id, last_minute, ended FROM watch_sessions
- WHERE user_id = %(user_id)s AND ended >= %(since)s ORDER BY ended DESC LIMIT %(newest)s)
+ WHERE user_id = %(user_id)s AND ended >= %(since)s ORDER BY ended DESC LIMIT %(limit)s)
 ORDER BY at DESC, movie_id"""
 
-# What was watched and rated a week before the newest of it counts half. A hundred minutes count as much
-# as a rating does.
+# Exponentially decayed popularity with a half-life of one week: score = sum(weight * 2^(-age / 7 days)). A rating has
+# weight 1, a watched minute 0.01.
 _POPULAR = """
 WITH activity AS (
     SELECT time, movie_id, records / 100.0 AS weight FROM movie_watches_per_hour
@@ -75,12 +75,12 @@ ORDER BY started, user_id, movie_id"""
 
 
 def user_history(database: Database, user_id: str, since: datetime | None, deadline_ms: int) -> History:
-    """What ``user_id`` rated and watched at or after ``since`` (None: ever), within ``deadline_ms``.
+    """Return the movies that ``user_id`` rated and watched at or after ``since`` (None: ever).
 
-    At most the newest thousand of each; of a movie that was rated twice the newer rating. Raises
-    DatabaseUnavailable when the deadline passes.
+    At most the newest thousand of each; if a movie was rated twice, the newer rating. Raises
+    DatabaseUnavailable after ``deadline_ms``.
     """
-    parameters = {"user_id": user_id, "since": since or "-infinity", "newest": _NEWEST}
+    parameters = {"user_id": user_id, "since": since or "-infinity", "limit": _MAX_HISTORY}
     ratings: dict[str, RatedMovie] = {}
     watched: list[WatchedMovie] = []
     for is_rating, movie_id, value, time in database.read(_HISTORY, parameters, deadline_ms=deadline_ms):
@@ -92,29 +92,35 @@ def user_history(database: Database, user_id: str, since: datetime | None, deadl
 
 
 def popular_movies(database: Database, limit: int, deadline_ms: int = 5_000) -> list[tuple[str, float]]:
-    """The ``limit`` movies most watched and rated of late, best first, with a score above 0."""
+    """Return the ``limit`` most popular recent movies with their scores (above 0), best first."""
     rows = database.read(_POPULAR, (limit,), deadline_ms=deadline_ms)
     return [(movie_id, score) for movie_id, score in rows]
 
 
-def ratings_until(database: Database, until: datetime) -> Iterator[tuple[str, str, int, datetime]]:
-    """Every rating before ``until`` as (user_id, movie_id, rating, time), oldest first.
+def ratings_until(
+    database: Database, until: datetime
+) -> Generator[tuple[str, str, int, datetime], None, None]:
+    """Yield every rating before ``until`` as (user_id, movie_id, rating, time), oldest first.
 
-    Read in batches from one snapshot; a connection of ``database`` is in use until the end.
+    The rows are fetched in batches from one snapshot, which uses a connection of ``database`` until the end.
     """
-    yield from _streamed(database, _RATINGS_UNTIL, until)
+    yield from _stream_rows(database, _RATINGS_UNTIL, until)
 
 
-def watch_sessions_until(database: Database, until: datetime) -> Iterator[tuple[str, str, int, datetime]]:
-    """Every watch session that began before ``until`` as (user_id, movie_id, last_minute, started)."""
-    yield from _streamed(database, _WATCH_SESSIONS_UNTIL, until)
+def watch_sessions_until(
+    database: Database, until: datetime
+) -> Generator[tuple[str, str, int, datetime], None, None]:
+    """Yield every watch session that began before ``until`` as (user_id, movie_id, last_minute, started)."""
+    yield from _stream_rows(database, _WATCH_SESSIONS_UNTIL, until)
 
 
-def _streamed(database: Database, query: str, until: datetime) -> Iterator[tuple[str, str, int, datetime]]:
-    with database.transaction(deadline_ms=_SORTED_WITHIN_MS) as cursor:
+def _stream_rows(
+    database: Database, query: str, until: datetime
+) -> Generator[tuple[str, str, int, datetime], None, None]:
+    with database.transaction(deadline_ms=_EXPORT_DEADLINE_MS) as cursor:
         cursor.execute("DECLARE rows NO SCROLL CURSOR FOR " + query, (until,))
         while True:
-            cursor.execute("FETCH %s FROM rows", (_FETCHED,))
+            cursor.execute("FETCH %s FROM rows", (_FETCH_SIZE,))
             rows = cursor.fetchall()
             if not rows:
                 return

@@ -1,1 +1,1 @@
-"""The log: its lines, their batches, and how batches travel."""
+"""The event log: kinds of events, the parser, batches of records, and their envelopes."""

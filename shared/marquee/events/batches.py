@@ -1,6 +1,6 @@
-"""What travels in our CloudEvents: lines of the log, and lists that were served.
+"""Contents of Marquee's CloudEvents: batches of records, and of impressions.
 
-The structs are encoded as JSON. Unknown fields are ignored, so that a newer sender may add some.
+The structs are encoded as JSON. Unknown fields are ignored, so a newer sender may add fields.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ from msgspec.structs import replace
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One record of a partition: its bytes as ``text`` if they are UTF-8, else as ``base64``.
+    """One record of a partition: its bytes as ``text`` if they are UTF-8, otherwise as ``base64``.
 
-    That it has exactly one of them is checked when an envelope is opened: this is made once a line.
+    ``open_envelope`` checks that exactly one of the two is set. The constructor does not, because it runs
+    once per record.
     """
 
     offset: int
     timestamp_ms: int
-    """Kafka's own time of the record, milliseconds since 1970; -1 where it has none."""
+    """Kafka's timestamp of the record in milliseconds since 1970; -1 if it has none."""
     text: str | None = None
     base64: str | None = None
 
     @property
     def raw(self) -> bytes:
-        """The record's bytes as they were in Kafka; raises ``ValueError`` if ``base64`` is not base64."""
+        """The record's bytes as they are in Kafka; raises ``ValueError`` if ``base64`` is invalid."""
         return b64decode(self.base64 or "", validate=True) if self.text is None else self.text.encode()
 
 
 def make_record(offset: int, timestamp_ms: int, value: bytes | None) -> Record:
-    """The record of these bytes, whatever they are; a record without a value is an empty line."""
+    """Return the record of any bytes; a record without a value becomes an empty text."""
     try:
         return Record(offset, timestamp_ms, (value or b"").decode())
     except UnicodeDecodeError:
@@ -42,7 +43,7 @@ def make_record(offset: int, timestamp_ms: int, value: bytes | None) -> Record:
 def make_records(
     offsets: Sequence[int], timestamps_ms: Sequence[int], values: Sequence[bytes | None]
 ) -> list[Record]:
-    """The records of many values; nearly all are UTF-8, and then it takes no call of ours for each."""
+    """Return the records of many values, without a Python call for each if all are UTF-8."""
     try:
         texts = [(value or b"").decode() for value in values]
     except UnicodeDecodeError:
@@ -51,10 +52,10 @@ def make_records(
 
 
 class StreamBatch(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Some records of one partition, in the order of their offsets.
+    """Records of one partition, in ascending order of their offsets.
 
-    ``stream`` is the topic's id in Kafka: a topic that was deleted and made anew has another one,
-    and so (stream, partition, offset) names a line for good.
+    ``topic_id`` is Kafka's id of the topic. A topic that is deleted and created again has a new id, so
+    (topic_id, partition, offset) identifies a record permanently.
     """
 
     topic: str
@@ -62,17 +63,17 @@ class StreamBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     partition: int
     records: tuple[Record, ...]
     since: int | None = None
-    """The sender's word that these are all the lines that Kafka holds from this offset to the last one: what is missing
-    among them is a transaction's marker, or was compacted away. None: nothing is said of offsets that are missing."""
+    """If set, the batch holds every record of Kafka from this offset to the last one. Missing offsets are transaction
+    markers or were removed by compaction. None: nothing is known about missing offsets."""
 
     @property
     def id(self) -> str:
-        """topic/partition/first-last."""
+        """The id ``topic/partition/first-last``."""
         return f"{self.topic}/{self.partition}/{self.records[0].offset}-{self.records[-1].offset}"
 
     @property
     def halves(self) -> tuple[StreamBatch, StreamBatch]:
-        """The same lines in two batches; there have to be two at least."""
+        """The same records in two batches; needs at least two records."""
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
         since = None if self.since is None else first[-1].offset + 1
@@ -80,8 +81,10 @@ class StreamBatch(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ImpressionMovie(msgspec.Struct, frozen=True):
-    """One movie of a list: what it was ranked by, what the user was predicted to rate it, and the
-    probability with which it was shown in this place.
+    """One movie of an impression.
+
+    ``score`` is its ranking score, ``rating`` the predicted rating, and ``propensity`` the probability with
+    which it was shown in this position.
     """
 
     movie_id: str
@@ -91,7 +94,7 @@ class ImpressionMovie(msgspec.Struct, frozen=True):
 
 
 class Impression(msgspec.Struct, frozen=True):
-    """One list that was served, best movie first."""
+    """One list that ``recommend`` served, best movie first."""
 
     id: str
     time: datetime
@@ -104,7 +107,7 @@ class Impression(msgspec.Struct, frozen=True):
 
 
 class ImpressionBatch(msgspec.Struct, frozen=True):
-    """Impressions of one instance of ``recommend``; ``id`` is unique to the batch."""
+    """Impressions from one instance of ``recommend``; ``id`` is unique to the batch."""
 
     id: str
     impressions: tuple[Impression, ...]

@@ -1,7 +1,7 @@
-"""The envelope that a batch travels in: a CloudEvent 1.0, over HTTP or Pub/Sub.
+"""Envelopes of batches: CloudEvents 1.0 over HTTP or Pub/Sub.
 
-Over HTTP the binary and the structured mode are understood, and a Pub/Sub push of either, wrapped
-by Pub/Sub, by Eventarc, or not at all (payload unwrapping). See
+Over HTTP, binary and structured mode are accepted, and a Pub/Sub push of either: wrapped by Pub/Sub, by
+Eventarc, or unwrapped (payload unwrapping). See
 https://github.com/cloudevents/spec and https://cloud.google.com/pubsub/docs/push.
 """
 
@@ -35,7 +35,7 @@ _decoders: dict[str, msgspec.json.Decoder[StreamBatch] | msgspec.json.Decoder[Im
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One CloudEvent: ``data`` is JSON in UTF-8; (``source``, ``id``) names the event for good."""
+    """One CloudEvent: ``data`` is JSON in UTF-8; (``source``, ``id``) identifies the event permanently."""
 
     id: str
     type: str
@@ -44,8 +44,8 @@ class Envelope:
     data: bytes
 
 
-def seal(batch: StreamBatch | ImpressionBatch) -> Envelope:
-    """Put a batch into an envelope of its type."""
+def encode_batch(batch: StreamBatch | ImpressionBatch) -> Envelope:
+    """Return the envelope of a batch."""
     now = datetime.now(UTC)
     if isinstance(batch, StreamBatch):
         return Envelope(batch.id, STREAM_BATCH, f"/kafka/topics/{batch.topic_id}", now, _encode(batch))
@@ -53,11 +53,11 @@ def seal(batch: StreamBatch | ImpressionBatch) -> Envelope:
 
 
 def open_envelope(envelope: Envelope) -> StreamBatch | ImpressionBatch:
-    """Take the batch out; raises :class:`InvalidBatch` if it is not what its type promises."""
+    """Return the batch of an envelope; raises :class:`InvalidBatch` if its data is not valid for its type."""
     decoder = _decoders.get(envelope.type)
     if decoder is None:
         raise InvalidBatch(
-            f"event {envelope.id!r} is of type {envelope.type!r}; known are {', '.join(_decoders)}",
+            f"event {envelope.id!r} is of type {envelope.type!r}; valid types are {', '.join(_decoders)}",
             envelope.data,
         )
     try:
@@ -66,7 +66,7 @@ def open_envelope(envelope: Envelope) -> StreamBatch | ImpressionBatch:
     # msgspec reports bytes that are not UTF-8 as a UnicodeDecodeError, and deep nesting as a RecursionError.
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise InvalidBatch(
-            f"event {envelope.id!r} is not a {envelope.type}: {error}", envelope.data
+            f"event {envelope.id!r} is not a valid {envelope.type}: {error}", envelope.data
         ) from error
     return batch
 
@@ -74,7 +74,7 @@ def open_envelope(envelope: Envelope) -> StreamBatch | ImpressionBatch:
 def _check(batch: StreamBatch | ImpressionBatch) -> None:
     if isinstance(batch, ImpressionBatch):
         if any(impression.time.tzinfo is None for impression in batch.impressions):
-            raise ValueError("an impression's time names no zone")
+            raise ValueError("an impression's time has no time zone")
         return
     if not batch.records:
         raise ValueError("it holds no records")
@@ -86,16 +86,18 @@ def _check(batch: StreamBatch | ImpressionBatch) -> None:
                 raise ValueError(f"offset {offset} comes after {last}")
             last = offset
     if batch.since is not None and not 0 <= batch.since <= offsets[0]:
-        raise ValueError(f"since is {batch.since}: it should be an offset up to the first, {offsets[0]}")
+        raise ValueError(
+            f"since is {batch.since}: it should be an offset from 0 to that of the first record, {offsets[0]}"
+        )
     for record in batch.records:
         if record.text is None or record.base64 is not None:
             if record.text is not None or record.base64 is None:
                 raise ValueError(f"the record at offset {record.offset} needs either text or base64")
-            _ = record.raw  # Raises if it is not base64: nobody after us has to expect that.
+            _ = record.raw  # Raises if the base64 is invalid, so that later stages need not check.
 
 
 def to_http(envelope: Envelope, *, structured: bool = False) -> tuple[dict[str, str], bytes]:
-    """Headers (lower case) and body; in binary mode the body is the data itself."""
+    """Return the headers (lower case) and the body; in binary mode the body is the data itself."""
     attributes = {
         "id": envelope.id,
         "type": envelope.type,
@@ -108,7 +110,7 @@ def to_http(envelope: Envelope, *, structured: bool = False) -> tuple[dict[str, 
 
 
 def from_http(headers: Mapping[str, str], body: bytes) -> Envelope:
-    """Read an envelope from a request; raises :class:`InvalidBatch`, which holds the body."""
+    """Return the envelope of a request; raises :class:`InvalidBatch`, which holds the body."""
     lowered = {name.lower(): value for name, value in headers.items()}
     try:
         if "ce-specversion" not in lowered and not _is_structured(lowered):
@@ -127,20 +129,20 @@ def _from_cloudevent(headers: Mapping[str, str], body: bytes) -> Envelope:
     try:
         event = decode_cloudevent(headers, body, data_unmarshaller=lambda data: data)
         time = datetime.fromisoformat(event["time"])
-    # The library lets whatever goes wrong inside it through; any of it means that this is no CloudEvent.
+    # The library does not translate its internal errors; any error means that this is not a CloudEvent.
     except Exception as error:
         raise InvalidBatch(f"not a CloudEvent 1.0: {type(error).__name__}: {error}", body) from error
     if time.tzinfo is None:
-        raise InvalidBatch(f"the event's time names no zone: {event['time']!r}", body)
+        raise InvalidBatch(f"the event's time has no time zone: {event['time']!r}", body)
     for name in ("id", "type", "source"):
-        if not isinstance(event[name], str):  # The library takes what it finds in a structured event's JSON.
+        if not isinstance(event[name], str):  # In structured mode the library accepts any JSON value.
             raise InvalidBatch(
-                f"not a CloudEvent 1.0: its {name} is {str(event[name])[:80]!a}, not text", body
+                f"not a CloudEvent 1.0: its {name} is {str(event[name])[:80]!a}, which is not text", body
             )
     data = event.data
     if data is None or isinstance(data, str):
         data = (data or "").encode()
-    elif not isinstance(data, bytes):  # Structured mode, where the data is part of the document.
+    elif not isinstance(data, bytes):  # Structured mode: the data is part of the document.
         data = _encode(data)
     return Envelope(event["id"], event["type"], event["source"], time, data)
 
@@ -166,5 +168,7 @@ def _from_push(body: bytes) -> Envelope:
         raise InvalidBatch(f"neither a CloudEvent nor a Pub/Sub push: {error}", body) from error
     attributes = {name.lower(): value for name, value in push.message.attributes.items()}
     if "ce-specversion" not in attributes and not _is_structured(attributes):
-        raise InvalidBatch(f"message of {push.subscription} carries no CloudEvent: no ce- attributes", body)
+        raise InvalidBatch(
+            f"message of {push.subscription} holds no CloudEvent: it has no ce- attributes", body
+        )
     return _from_cloudevent(attributes, data)

@@ -1,18 +1,25 @@
-"""What a line of the log says, once it has been read.
+"""Event kinds: the one table from which parser, tables, counts, simulator and checks derive.
 
-Times are aware and in UTC, with microseconds. Ids are opaque text from outside.
+To add a kind, write its event class and its row of ``EVENT_KINDS`` here, and a migration for its table
+and its counter in ``written_offsets``. Nothing else lists the kinds.
+
+Times are aware, in UTC, with microseconds. Ids are opaque text from outside.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, NamedTuple
+
+from marquee.events.record_syntax import MOVIE_ID, is_movie_id, is_movie_list, is_storable
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One minute of one movie was watched; ``minute`` counts from 0."""
+    """One minute of one movie watched by one user; ``minute`` counts from 0."""
 
     time: datetime
     user_id: str
@@ -22,7 +29,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """A movie was rated, from 1 to the top of the scale."""
+    """A user's rating of a movie, from 1 to the top of the scale."""
 
     time: datetime
     user_id: str
@@ -32,11 +39,11 @@ class Rating:
 
 @dataclass(frozen=True, slots=True)
 class RecommendationRequest:
-    """A request for recommendations, as the service that made it logged it.
+    """A request for recommendations, as the streaming service logged it.
 
-    ``time`` is when it was sent, ``response_ms`` how long the service waited. With status 200
-    ``movie_ids`` holds the answer and ``result`` is empty; with any other status ``movie_ids`` is
-    empty and ``result`` says what went wrong. Status 0 stands for no answer at all.
+    ``time`` is when the request was sent, ``response_ms`` the time until the answer. With status 200,
+    ``movie_ids`` is the answer and ``result`` is empty. With any other status, ``movie_ids`` is empty and
+    ``result`` is the error text. Status 0 means that no answer came.
     """
 
     time: datetime
@@ -50,7 +57,7 @@ class RecommendationRequest:
 
 @dataclass(frozen=True, slots=True)
 class AccountCreated:
-    """A customer joined."""
+    """A new user's account."""
 
     time: datetime
     user_id: str
@@ -60,22 +67,204 @@ Event = Watch | Rating | RecommendationRequest | AccountCreated
 
 
 class Category(StrEnum):
-    """Why a line could not be read: the first part of it, from the left, that is not as it should be."""
+    """The first part of a malformed record, from the left, that is not valid."""
 
-    ENCODING = "encoding"  # not UTF-8, or holds a character that no line holds
+    ENCODING = "encoding"  # Not UTF-8, or a character that cannot be stored.
     EMPTY = "empty"
     TIME = "time"
     USER_ID = "user_id"
-    REQUEST = "request"  # none of the requests that the protocol knows
+    REQUEST = "request"  # None of the requests in EVENT_KINDS.
     MOVIE_ID = "movie_id"
     MINUTE = "minute"
     RATING = "rating"
-    RECOMMENDATION = "recommendation"  # server, status, result or response time of one
+    RECOMMENDATION = "recommendation"  # Server, status, result or response time of a recommendation request.
 
 
 @dataclass(frozen=True, slots=True)
 class MalformedRecord:
-    """A line that is not an event; ``detail`` says what was found and what is valid."""
+    """A record that is not an event; ``detail`` says what it holds and what is valid."""
 
     category: Category
     detail: str
+
+
+class ParsedFields(NamedTuple):
+    """The fields of a record that matched the pattern of a kind."""
+
+    time: datetime
+    user_id: str
+    groups: tuple[str, ...]
+    """The groups of the kind's ``pattern``."""
+    rating_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a kind's table: the event's attribute of the same name, and its PostgreSQL type."""
+
+    name: str
+    sql_type: str
+    """text, integer, smallint or text[]."""
+
+
+@dataclass(frozen=True, eq=False)
+class EventKind:
+    """Everything that is specific to one kind of event.
+
+    The request of a record, the text after ``<time>,<user id>,``, is ``prefix`` and then ``pattern``, a
+    regular expression. ``parse`` makes the event of what matched; ``diagnose`` explains a request that
+    has the prefix and does not match; ``format_request`` writes the request of an event.
+    """
+
+    name: str
+    """The kind in views, checks and reports."""
+    event_class: type[Event]
+    prefix: str
+    pattern: str
+    parse: Callable[[ParsedFields], Event | MalformedRecord]
+    diagnose: Callable[[str], MalformedRecord]
+    format_request: Callable[[Any], str]
+    table: str
+    """Also the name of the counter in ``written_offsets``."""
+    columns: tuple[Column, ...]
+    """The columns after those of every table: time, topic_key, partition, offset."""
+
+
+def malformed(category: Category, text: str, valid: str) -> MalformedRecord:
+    """Return a malformed record whose detail quotes ``text``, in ASCII and at most 80 characters."""
+    return MalformedRecord(category, f"{text[:80]!a} is not {valid}")
+
+
+def _parse_watch(fields: ParsedFields) -> Watch:
+    movie_id, minute = fields.groups
+    return Watch(fields.time, fields.user_id, movie_id, int(minute))
+
+
+def _diagnose_watch(request: str) -> MalformedRecord:
+    movie_id, _, minute = request.removeprefix(WATCH.prefix).rpartition("/")
+    return _diagnose_movie_id(movie_id) or malformed(Category.MINUTE, minute, "<minute>.mpg")
+
+
+def _format_watch(event: Watch) -> str:
+    return f"{WATCH.prefix}{event.movie_id}/{event.minute}.mpg"
+
+
+def _parse_rating(fields: ParsedFields) -> Rating | MalformedRecord:
+    movie_id, text = fields.groups
+    if (rating := int(text)) > fields.rating_max:
+        return malformed(Category.RATING, text, f"a whole number from 1 to {fields.rating_max}")
+    return Rating(fields.time, fields.user_id, movie_id, rating)
+
+
+def _diagnose_rating(request: str) -> MalformedRecord:
+    movie_id, _, rating = request.removeprefix(RATING.prefix).rpartition("=")
+    return _diagnose_movie_id(movie_id) or malformed(Category.RATING, rating, "a rating")
+
+
+def _format_rating(event: Rating) -> str:
+    return f"{RATING.prefix}{event.movie_id}={event.rating}"
+
+
+def _diagnose_movie_id(movie_id: str) -> MalformedRecord | None:
+    if is_movie_id(movie_id):
+        return None
+    valid = "a movie id of [a-z0-9+_.*-] that ends in + or + and a year"
+    return malformed(Category.MOVIE_ID, movie_id, valid)
+
+
+def _parse_request(fields: ParsedFields) -> RecommendationRequest | MalformedRecord:
+    (server, status, result, response_ms), time, user_id = fields.groups, fields.time, fields.user_id
+    if status != "200":
+        if not is_storable(result):
+            return malformed(Category.ENCODING, result, "text without NUL or lone surrogates")
+        return RecommendationRequest(time, user_id, server, int(status), (), result, int(response_ms))
+    if not is_movie_list(result):
+        return malformed(Category.RECOMMENDATION, result, "movie ids joined with ', '")
+    movie_ids = tuple(result.split(", ")) if result else ()
+    return RecommendationRequest(time, user_id, server, 200, movie_ids, "", int(response_ms))
+
+
+def _diagnose_request(request: str) -> MalformedRecord:
+    valid = "<host>:<port>, status <code>, result: <text>, <ms> ms"
+    return malformed(Category.RECOMMENDATION, request.removeprefix(RECOMMENDATION_REQUEST.prefix), valid)
+
+
+def _format_request(event: RecommendationRequest) -> str:
+    result = ", ".join(event.movie_ids) if event.status == 200 else event.result
+    answer = f"status {event.status}, result: {result}, {event.response_ms} ms"
+    return f"{RECOMMENDATION_REQUEST.prefix}{event.server}, {answer}"
+
+
+def _parse_account(fields: ParsedFields) -> AccountCreated:
+    return AccountCreated(fields.time, fields.user_id)
+
+
+def _format_account(_event: AccountCreated) -> str:
+    return ACCOUNT.prefix
+
+
+def diagnose_unknown(request: str) -> MalformedRecord:
+    """Return the diagnosis of a request that is of no kind."""
+    return malformed(Category.REQUEST, request, "a request of the streaming service")
+
+
+_SERVER = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):[0-9]{1,5}"
+
+WATCH = EventKind(
+    name="watch",
+    event_class=Watch,
+    prefix="GET /data/m/",
+    pattern=rf"({MOVIE_ID})/(0|[1-9][0-9]{{0,6}})\.mpg",
+    parse=_parse_watch,
+    diagnose=_diagnose_watch,
+    format_request=_format_watch,
+    table="watches",
+    columns=(Column("user_id", "text"), Column("movie_id", "text"), Column("minute", "integer")),
+)
+RATING = EventKind(
+    name="rating",
+    event_class=Rating,
+    prefix="GET /rate/",
+    pattern=rf"({MOVIE_ID})=([1-9]|10)",
+    parse=_parse_rating,
+    diagnose=_diagnose_rating,
+    format_request=_format_rating,
+    table="ratings",
+    columns=(Column("user_id", "text"), Column("movie_id", "text"), Column("rating", "smallint")),
+)
+RECOMMENDATION_REQUEST = EventKind(
+    name="recommendation_request",
+    event_class=RecommendationRequest,
+    prefix="recommendation request ",
+    pattern=rf"({_SERVER}), status (0|[1-9][0-9]{{2}}), result: (.*), (0|[1-9][0-9]{{0,8}}) ms",
+    parse=_parse_request,
+    diagnose=_diagnose_request,
+    format_request=_format_request,
+    table="recommendation_requests",
+    columns=(
+        Column("user_id", "text"),
+        Column("server", "text"),
+        Column("status", "integer"),
+        Column("movie_ids", "text[]"),
+        Column("result", "text"),
+        Column("response_ms", "integer"),
+    ),
+)
+ACCOUNT = EventKind(
+    name="account",
+    event_class=AccountCreated,
+    prefix="GET /create_account",
+    pattern="",
+    parse=_parse_account,
+    diagnose=diagnose_unknown,
+    format_request=_format_account,
+    table="accounts",
+    columns=(Column("user_id", "text"),),
+)
+
+EVENT_KINDS = (WATCH, RATING, RECOMMENDATION_REQUEST, ACCOUNT)
+"""All kinds, in the order in which every writer writes their tables."""
+KIND_OF_EVENT: dict[type[Event], EventKind] = {kind.event_class: kind for kind in EVENT_KINDS}
+QUARANTINE = "quarantine"
+RECORD_TABLES = (*(kind.table for kind in EVENT_KINDS), QUARANTINE)
+"""Every record of the log is one row in one of these tables."""

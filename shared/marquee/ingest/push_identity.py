@@ -1,7 +1,7 @@
-"""Who pushes: the OIDC token that Pub/Sub sends with each push, checked.
+"""Verification of the OIDC token that Pub/Sub sends with each push.
 
-See https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions. The signature, the times and the audience
-are checked by google-auth; the certificates are fetched here, since its own way brings a second HTTP library.
+See https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions. google-auth verifies signature,
+times and audience. The certificates are fetched here, because google-auth would need a second HTTP library.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from marquee.errors import PushRefused, PushUnverifiable
 
 GOOGLE_CERTS = "https://www.googleapis.com/oauth2/v1/certs"
 ISSUERS = ("https://accounts.google.com", "accounts.google.com")
-# Google changes its keys every few days, and announces them long before.
-_CERTS_FOR_S = 3600.0
-# A key that is not known may be new; asked for too often, it is somebody else's.
-_CERTS_AGAIN_S = 60.0
+# Google rotates its keys every few days, and publishes new ones long before.
+_CERTS_MAX_AGE_S = 3600.0
+# An unknown key may be new. Fetching for each unknown key would let a forger trigger requests.
+_CERTS_MIN_AGE_S = 60.0
 _CLOCK_SKEW_S = 10
 
 Certificates = Mapping[str, str]
@@ -27,7 +27,7 @@ Certificates = Mapping[str, str]
 
 
 class PushIdentity:
-    """Accepts tokens for ``audience`` of the one ``service_account``; safe to share between threads."""
+    """Verifier of tokens for ``audience`` from the one ``service_account``; safe to share between threads."""
 
     def __init__(
         self,
@@ -40,46 +40,46 @@ class PushIdentity:
         self._certs_url, self._clock = certs_url, clock
         self._lock = threading.Lock()
         self._certs: Certificates = {}
-        self._fetched = float("-inf")
+        self._fetched_at = float("-inf")
 
     def check(self, headers: Mapping[str, str]) -> None:
-        """Return if the request carries a good token.
+        """Return if the request carries a valid token.
 
-        Raises PushRefused if it does not, and PushUnverifiable while the certificates cannot be had. Neither
-        repeats any of the token.
+        Raises PushRefused if it does not, and PushUnverifiable while the certificates are unavailable.
+        Neither message contains any part of the token.
         """
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise PushRefused("no bearer token: the push subscription needs an OIDC token")
-        claims = self._verified(token.strip())
+        claims = self._verify(token.strip())
         if claims.get("iss") not in ISSUERS:
             raise PushRefused("the token's issuer is not Google")
         if claims.get("email") != self._service_account or claims.get("email_verified") is not True:
-            raise PushRefused(f"the token is not of {self._service_account}")
+            raise PushRefused(f"the token does not belong to {self._service_account}")
 
-    def _verified(self, token: str) -> Mapping[str, object]:
+    def _verify(self, token: str) -> Mapping[str, object]:
         from google.auth import jwt
         from google.auth.exceptions import GoogleAuthError
 
         try:
-            certs = self._current(str(jwt.decode_header(token).get("kid")))  # type: ignore[no-untyped-call]
+            certs = self._current_certs(str(jwt.decode_header(token).get("kid")))  # type: ignore[no-untyped-call]
             claims: Mapping[str, object] = jwt.decode(  # type: ignore[no-untyped-call]
                 token, certs=certs, audience=self._audience, clock_skew_in_seconds=_CLOCK_SKEW_S
             )
         except (GoogleAuthError, ValueError) as error:
-            # The library's message holds the token or its claims: it is not repeated.
-            raise PushRefused(f"the token is not good: {type(error).__name__}") from None
+            # The library's message contains the token or its claims, so it is not repeated.
+            raise PushRefused(f"the token is not valid: {type(error).__name__}") from None
         return claims
 
-    def _current(self, key_id: str) -> Certificates:
+    def _current_certs(self, key_id: str) -> Certificates:
         with self._lock:
-            age_s = self._clock() - self._fetched
-            if age_s > _CERTS_FOR_S or (key_id not in self._certs and age_s > _CERTS_AGAIN_S):
-                self._certs, self._fetched = _fetch(self._certs_url), self._clock()
+            age_s = self._clock() - self._fetched_at
+            if age_s > _CERTS_MAX_AGE_S or (key_id not in self._certs and age_s > _CERTS_MIN_AGE_S):
+                self._certs, self._fetched_at = _fetch_certs(self._certs_url), self._clock()
             return self._certs
 
 
-def _fetch(url: str) -> Certificates:
+def _fetch_certs(url: str) -> Certificates:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             certs: Certificates = json.loads(answer.read())

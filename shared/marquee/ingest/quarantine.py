@@ -1,4 +1,4 @@
-"""Lines that could not be read: counted, shown, and read again once a parser understands them."""
+"""Quarantine of malformed records: counts, listing, and replay once a parser accepts them."""
 
 from __future__ import annotations
 
@@ -12,49 +12,50 @@ from marquee.db import written_offsets
 from marquee.db.pool import Database
 from marquee.errors import DataRefused
 from marquee.events.batches import Record, make_record
+from marquee.events.kinds import QUARANTINE
 from marquee.events.parser import EventParser
 from marquee.ingest import watch_sessions
 from marquee.ingest.row_encoding import parse_records
 from marquee.ingest.store import write_rows
 
-# Lines replayed in one transaction.
-CHUNK = 500
-_LONGEST_MS = 600_000
+# Records replayed in one transaction.
+CHUNK_SIZE = 500
+_DEADLINE_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which lines: of one category, from ``since`` on and before ``until`` (Kafka's times); None: all."""
+    """Quarantined records of one category, from ``since`` on and before ``until`` (Kafka's times); None: all."""
 
     category: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
     def condition(self) -> tuple[str, dict[str, object]]:
-        """For WHERE, and its parameters."""
+        """Return the SQL condition and its parameters."""
         clauses = {
             "category = %(category)s": self.category,
             "q.time >= %(since)s": self.since,
             "q.time < %(until)s": self.until,
         }
-        chosen = [clause for clause, value in clauses.items() if value is not None]
+        active = [clause for clause, value in clauses.items() if value is not None]
         values: dict[str, object] = {"category": self.category, "since": self.since, "until": self.until}
-        return " AND ".join(chosen) or "true", values
+        return " AND ".join(active) or "true", values
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryCount:
-    """So many lines of one category, between these times."""
+    """The number of records of one category, and the times of the first and the last."""
 
     category: str
-    lines: int
+    records: int
     first: datetime
     last: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedRecord:
-    """One line, byte for byte, with its place in Kafka and what is wrong with it."""
+    """One record, byte for byte, with its position in Kafka and the reason."""
 
     topic: str
     partition: int
@@ -66,65 +67,71 @@ class QuarantinedRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """``moved``: lines by the table into which they went; ``left``: those that still cannot be read."""
+class ReplayResult:
+    """``moved``: records by the table they moved to; ``remaining``: records that are still malformed."""
 
     moved: Mapping[str, int]
-    left: int
+    remaining: int
 
 
-def categories(database: Database, chosen: Selection) -> list[CategoryCount]:
-    """The categories of the chosen lines, the most frequent first."""
-    condition, values = chosen.condition()
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Offsets of one partition, after ``after`` up to and including ``last``."""
+
+    topic_key: int
+    partition: int
+    after: int
+    last: int
+
+
+def categories(database: Database, selection: Selection) -> list[CategoryCount]:
+    """Return the categories of the selected records, the most frequent first."""
+    condition, values = selection.condition()
     query = f"SELECT category, count(*), min(time), max(time) FROM quarantine q WHERE {condition} "  # noqa: S608
-    with database.transaction(deadline_ms=_LONGEST_MS) as cursor:
+    with database.transaction(deadline_ms=_DEADLINE_MS) as cursor:
         cursor.execute(query + "GROUP BY category ORDER BY 2 DESC, 1", values)
         return [CategoryCount(*row) for row in cursor.fetchall()]
 
 
-def newest(database: Database, chosen: Selection, limit: int) -> list[QuarantinedRecord]:
-    """The newest of the chosen lines."""
-    condition, values = chosen.condition()
+def newest(database: Database, selection: Selection, limit: int) -> list[QuarantinedRecord]:
+    """Return the newest of the selected records."""
+    condition, values = selection.condition()
     query = (
         'SELECT topic, partition, "offset", q.time, category, detail, raw '  # noqa: S608
         f"FROM quarantine q JOIN topics USING (topic_key) WHERE {condition} "
         'ORDER BY q.time DESC, topic_key, partition, "offset" DESC LIMIT %(limit)s'
     )
-    with database.transaction(deadline_ms=_LONGEST_MS) as cursor:
+    with database.transaction(deadline_ms=_DEADLINE_MS) as cursor:
         cursor.execute(query, values | {"limit": limit})
-        return [_line(row) for row in cursor.fetchall()]
+        return [_quarantined_record(row) for row in cursor.fetchall()]
 
 
-def _line(row: tuple[Any, ...]) -> QuarantinedRecord:
+def _quarantined_record(row: tuple[Any, ...]) -> QuarantinedRecord:
     topic, partition, offset, time, category, detail, raw = row
     return QuarantinedRecord(topic, partition, offset, time, category, detail, bytes(raw))
 
 
-def replay(database: Database, chosen: Selection, parser: EventParser) -> Replayed:
-    """Read the chosen lines again; those that are events by now move to their tables.
+def replay(database: Database, selection: Selection, parser: EventParser) -> ReplayResult:
+    """Parse the selected records again, and move those that are events now to their tables.
 
-    A line leaves quarantine in the transaction that writes its row, so that it may be ended at any moment and
-    begun again, and two at once do no harm.
+    A record leaves quarantine in the transaction that writes its row. A replay can be interrupted and
+    repeated, and two replays can run at the same time.
     """
     moved: Counter[str] = Counter()
-    left = 0
-    for topic_key, partition in _partitions(database, chosen):
+    remaining = 0
+    for topic_key, partition in _partitions(database, selection):
         after = -1
-        while (last := _last_of_chunk(database, chosen, topic_key, partition, after)) is not None:
-            chunk = _replay_chunk(database, chosen, parser, (topic_key, partition, after, last))
-            moved.update(chunk.moved)
-            left += chunk.left
+        while (last := _end_of_chunk(database, selection, topic_key, partition, after)) is not None:
+            result = _replay_chunk(database, selection, parser, _Chunk(topic_key, partition, after, last))
+            moved.update(result.moved)
+            remaining += result.remaining
             after = last
-    return Replayed(dict(moved), left)
+    return ReplayResult(dict(moved), remaining)
 
 
-_Place = tuple[int, int, int, int]
-"""Stream, partition, after which offset, up to and including which."""
-
-
-def _partitions(database: Database, chosen: Selection) -> list[tuple[int, int]]:
-    condition, values = chosen.condition()
-    with database.transaction(deadline_ms=_LONGEST_MS) as cursor:
+def _partitions(database: Database, selection: Selection) -> list[tuple[int, int]]:
+    condition, values = selection.condition()
+    with database.transaction(deadline_ms=_DEADLINE_MS) as cursor:
         cursor.execute(
             f"SELECT DISTINCT topic_key, partition FROM quarantine q WHERE {condition} ORDER BY 1, 2",  # noqa: S608
             values,
@@ -132,53 +139,65 @@ def _partitions(database: Database, chosen: Selection) -> list[tuple[int, int]]:
         return [(topic_key, partition) for topic_key, partition in cursor.fetchall()]
 
 
-def _last_of_chunk(
-    database: Database, chosen: Selection, topic_key: int, partition: int, after: int
+def _end_of_chunk(
+    database: Database, selection: Selection, topic_key: int, partition: int, after: int
 ) -> int | None:
     with database.transaction() as cursor:
-        records = _chosen(cursor, chosen, (topic_key, partition, after, 2**63 - 1), CHUNK)
+        chunk = _Chunk(topic_key, partition, after, 2**63 - 1)
+        records = _select_records(cursor, selection, chunk, CHUNK_SIZE)
     return records[-1].offset if records else None
 
 
-def _replay_chunk(database: Database, chosen: Selection, parser: EventParser, place: _Place) -> Replayed:
-    """Replay some lines in one transaction; line by line, where the database refuses one of them."""
+def _replay_chunk(
+    database: Database, selection: Selection, parser: EventParser, chunk: _Chunk
+) -> ReplayResult:
+    """Replay a chunk in one transaction; divide it down to the record that the database refuses."""
     try:
         with database.transaction() as cursor:
-            return _move(cursor, chosen, parser, place)
+            return _move(cursor, selection, parser, chunk)
     except DataRefused:
-        topic_key, partition, after, last = place
-        if last == after + 1:
-            return Replayed({}, 1)
-        middle = (after + last) // 2
-        halves = ((after, middle), (middle, last))
-        parts = [_replay_chunk(database, chosen, parser, (topic_key, partition, *half)) for half in halves]
-        return Replayed(Counter(parts[0].moved) + Counter(parts[1].moved), parts[0].left + parts[1].left)
+        if chunk.last == chunk.after + 1:
+            return ReplayResult({}, 1)
+        middle = (chunk.after + chunk.last) // 2
+        halves = ((chunk.after, middle), (middle, chunk.last))
+        first, second = (
+            _replay_chunk(database, selection, parser, _Chunk(chunk.topic_key, chunk.partition, *half))
+            for half in halves
+        )
+        return ReplayResult(Counter(first.moved) + Counter(second.moved), first.remaining + second.remaining)
 
 
-def _move(cursor: Any, chosen: Selection, parser: EventParser, place: _Place) -> Replayed:
-    topic_key, partition, _, _ = place
+def _move(cursor: Any, selection: Selection, parser: EventParser, chunk: _Chunk) -> ReplayResult:
+    topic_key, partition = chunk.topic_key, chunk.partition
     written_offsets.lock_partition(cursor, topic_key, partition)
-    records = _chosen(cursor, chosen, place, None)
-    lines = parse_records(records, parser)
-    left = {malformed.offset for malformed, _, _ in lines.malformed}
-    lines.malformed = []
-    moving = [line.offset for line in records if line.offset not in left]
-    if not moving:
-        return Replayed({}, len(left))
+    records = _select_records(cursor, selection, chunk, None)
+    parsed = parse_records(records, parser)
+    remaining = {record.offset for record, _, _ in parsed.malformed}
+    parsed.malformed = []
+    offsets = [record.offset for record in records if record.offset not in remaining]
+    if not offsets:
+        return ReplayResult({}, len(remaining))
     delete = 'DELETE FROM quarantine WHERE topic_key = %s AND partition = %s AND "offset" = ANY (%s)'
-    cursor.execute(delete, (topic_key, partition, moving))
-    written = write_rows(cursor, (topic_key, partition), lines, copy=False)
-    watch_sessions.aggregate(cursor, topic_key, partition, tuple((offset, offset + 1) for offset in moving))
-    written_offsets.adjust_counts(cursor, topic_key, partition, written.counts | {"quarantine": -len(moving)})
-    return Replayed({table: rows for table, rows in written.counts.items() if rows}, len(left))
+    cursor.execute(delete, (topic_key, partition, offsets))
+    written = write_rows(cursor, topic_key, partition, parsed, copy=False)
+    watch_sessions.aggregate(cursor, topic_key, partition, tuple((offset, offset + 1) for offset in offsets))
+    changes = written.by_record_table | {QUARANTINE: -len(offsets)}
+    written_offsets.adjust_counts(cursor, topic_key, partition, changes)
+    return ReplayResult({table: rows for table, rows in written.items() if rows}, len(remaining))
 
 
-def _chosen(cursor: Any, chosen: Selection, place: _Place, limit: int | None) -> list[Record]:
-    condition, values = chosen.condition()
-    names = dict(zip(("topic_key", "partition", "after", "last"), place, strict=True))
+def _select_records(cursor: Any, selection: Selection, chunk: _Chunk, limit: int | None) -> list[Record]:
+    condition, values = selection.condition()
+    bounds = {
+        "topic_key": chunk.topic_key,
+        "partition": chunk.partition,
+        "after": chunk.after,
+        "last": chunk.last,
+        "limit": limit,
+    }
     cursor.execute(
         'SELECT "offset", raw FROM quarantine q WHERE topic_key = %(topic_key)s AND partition = %(partition)s '  # noqa: S608
         f'AND "offset" > %(after)s AND "offset" <= %(last)s AND {condition} ORDER BY "offset" LIMIT %(limit)s',
-        values | names | {"limit": limit},
+        values | bounds,
     )
     return [make_record(offset, -1, bytes(raw)) for offset, raw in cursor.fetchall()]

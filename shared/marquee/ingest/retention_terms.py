@@ -1,4 +1,4 @@
-"""What is done by the clock: watch sessions that are still to be folded, raw rows past their terms."""
+"""Scheduled work on the tables: aggregation of the remaining watches, deletion of expired rows."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from marquee.db import written_offsets
 from marquee.db.pool import Database
 from marquee.ingest import watch_sessions
 
-_WITHIN_MS = 600_000
+_DEADLINE_MS = 600_000
 
 
 def aggregate_remaining(database: Database) -> int:
-    """Fold the watches that no later batch has folded yet; returns of how many offsets.
+    """Aggregate the watches that no later batch has aggregated; return the number of their offsets.
 
-    As many partitions at once as ``database`` may have connections.
+    As many partitions are processed in parallel as ``database`` may open connections.
     """
     with database.transaction() as cursor:
         cursor.execute(
             "SELECT topic_key, partition FROM written_offsets WHERE unaggregated <> '{}' ORDER BY 1, 2"
         )
-        behind = cursor.fetchall()
+        partitions = cursor.fetchall()
     with ThreadPoolExecutor(database.connections) as threads:
-        return sum(threads.map(lambda place: _fold(database, *place), behind))
+        return sum(threads.map(lambda key: _aggregate_partition(database, *key), partitions))
 
 
-def _fold(database: Database, topic_key: int, partition: int) -> int:
-    with database.transaction(deadline_ms=_WITHIN_MS) as cursor:
-        left = written_offsets.take_unaggregated(cursor, topic_key, partition)
-        if left:
-            watch_sessions.aggregate(cursor, topic_key, partition, left)
-        return written_offsets.count_offsets(left)
+def _aggregate_partition(database: Database, topic_key: int, partition: int) -> int:
+    with database.transaction(deadline_ms=_DEADLINE_MS) as cursor:
+        remaining = written_offsets.claim_unaggregated(cursor, topic_key, partition)
+        if remaining:
+            watch_sessions.aggregate(cursor, topic_key, partition, remaining)
+        return written_offsets.count_offsets(remaining)
 
 
 def delete_expired_rows(database: Database) -> None:
-    """Delete what is older than its term in ``retention_terms``; from hypertables TimescaleDB's own policies do it."""
-    with database.transaction(deadline_ms=_WITHIN_MS) as cursor:
+    """Delete rows older than their term in ``retention_terms``; TimescaleDB's policies handle hypertables."""
+    with database.transaction(deadline_ms=_DEADLINE_MS) as cursor:
         cursor.execute("SELECT delete_expired_rows()")

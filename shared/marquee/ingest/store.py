@@ -1,15 +1,15 @@
-"""Writing what arrived: one batch is one transaction, and writing it twice changes nothing.
+"""Writes of batches and impressions: one transaction for each batch, idempotent.
 
-A writer first takes its partition's entry of the ledger, so that overlapping batches wait for each other. All
-take the tables in the same order and the watch_sessions, which partitions share, in the order of their keys: nobody
-waits in a circle. Almost every line is a watch; those go in by COPY.
+A writer locks its partition's row of ``written_offsets`` first, so overlapping batches wait for each
+other. All writers take the tables in the same order, and ``watch_sessions``, which partitions share, in
+key order, so there are no deadlocks. Almost every record is a watch; watches are written by COPY.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections import Counter
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
@@ -20,178 +20,156 @@ from marquee.db.pool import Database
 from marquee.db.written_offsets import WrittenOffsets
 from marquee.errors import DataRefused
 from marquee.events.batches import ImpressionBatch, StreamBatch
+from marquee.events.kinds import EVENT_KINDS, QUARANTINE, RECORD_TABLES, WATCH, EventKind
 from marquee.events.parser import EventParser
 from marquee.ingest import watch_sessions
-from marquee.ingest.row_encoding import Columns, ParsedBatch, parse_records, storable
+from marquee.ingest.row_encoding import ParsedBatch, escape_unstorable, parse_records
 
 UNSTORABLE = "unstorable"
-"""The category of a line that was read, and that the database refused."""
+"""Category of a record that was parsed but that the database refused."""
 
-_WATCHES = """
-INSERT INTO watches (time, topic_key, partition, "offset", user_id, movie_id, minute)
-SELECT time, %s, %s, "offset", user_id, movie_id, minute
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::integer[])
-     AS line ("offset", time, user_id, movie_id, minute)
-ON CONFLICT DO NOTHING"""
-
-_COPY_WATCHES = 'COPY watches ("offset", time, user_id, movie_id, minute, topic_key, partition) FROM STDIN'
-# As much is handed to libpq at a time.
+# Bytes handed to libpq at a time.
 _COPY_BYTES = 1 << 20
 
-_RATINGS = """
-INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating)
-SELECT time, %s, %s, "offset", user_id, movie_id, rating
-FROM unnest(%s::timestamptz[], %s::bigint[], %s::text[], %s::text[], %s::smallint[])
-     AS line (time, "offset", user_id, movie_id, rating)
-ON CONFLICT DO NOTHING"""
-
-# An array of arrays would have to be rectangular, so the movies of an answer travel joined.
-_REQUESTS = """
-INSERT INTO recommendation_requests
-       (time, topic_key, partition, "offset", user_id, server, status, movie_ids, result, response_ms)
-SELECT time, %s, %s, "offset", user_id, server, status, string_to_array(movie_ids, ','), result, response_ms
-FROM unnest(%s::timestamptz[], %s::bigint[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::text[],
-            %s::integer[]) AS line (time, "offset", user_id, server, status, movie_ids, result, response_ms)
-ON CONFLICT DO NOTHING"""
-
-_ACCOUNTS = """
-INSERT INTO accounts (time, topic_key, partition, "offset", user_id)
-SELECT time, %s, %s, "offset", user_id
-FROM unnest(%s::timestamptz[], %s::bigint[], %s::text[]) AS line (time, "offset", user_id)
-ON CONFLICT DO NOTHING"""
-
-_QUARANTINE = """
+_INSERT_QUARANTINE = """
 INSERT INTO quarantine (time, topic_key, partition, "offset", category, detail, raw)
 SELECT to_timestamp(time_ms / 1000.0), %s, %s, "offset", category, detail, raw
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bytea[])
-     AS line (time_ms, "offset", category, detail, raw)
+     AS record (time_ms, "offset", category, detail, raw)
 ON CONFLICT DO NOTHING"""
 
-_IMPRESSIONS = """
+_INSERT_IMPRESSIONS = """
 INSERT INTO impressions (time, id, user_id, arm, model_version, release, tier, movies)
 SELECT * FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::integer[],
                      %s::text[], %s::jsonb[])
 ON CONFLICT DO NOTHING"""
 
-_REJECTED = """
+_INSERT_REJECTED = """
 INSERT INTO rejected_events (reason, headers, body, digest) VALUES (%s, %s, %s, %s)
 ON CONFLICT (digest) DO NOTHING"""
 
 
-EVENT_TABLES = ("watches", "ratings", "recommendation_requests", "accounts", "quarantine")
-"""Every line of the stream is a row of one of these."""
+def _insert_statement(kind: EventKind) -> str:
+    """Return the INSERT of one kind; its parameters are topic_key, partition and the columns' arrays."""
+    # An array of arrays would have to be rectangular, so text[] is sent joined by commas.
+    names = "".join(f", {column.name}" for column in kind.columns)
+    values = "".join(
+        f", string_to_array({column.name}, ',')" if column.sql_type == "text[]" else f", {column.name}"
+        for column in kind.columns
+    )
+    arrays = "".join(f", %s::{column.sql_type.removesuffix('[]')}[]" for column in kind.columns)
+    return f"""
+INSERT INTO {kind.table} (time, topic_key, partition, "offset"{names})
+SELECT time, %s, %s, "offset"{values}
+FROM unnest(%s::timestamptz[], %s::bigint[]{arrays}) AS record (time, "offset"{names})
+ON CONFLICT DO NOTHING"""  # noqa: S608
 
 
-@dataclass(frozen=True, slots=True)
-class WriteCounts:
-    """Rows that were new, by table; those that were there already count nowhere."""
+_INSERT = {kind: _insert_statement(kind) for kind in EVENT_KINDS}
+_COPY_WATCHES = (
+    f'COPY {WATCH.table} ("offset", time, {", ".join(column.name for column in WATCH.columns)}, '
+    "topic_key, partition) FROM STDIN"
+)
 
-    watches: int = 0
-    ratings: int = 0
-    recommendation_requests: int = 0
-    accounts: int = 0
-    quarantine: int = 0
-    impressions: int = 0
 
-    def __add__(self, other: WriteCounts) -> WriteCounts:
-        return WriteCounts(
-            *(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True))
-        )
+class WriteCounts(Counter[str]):
+    """New rows by table; rows that existed before are not counted."""
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Those of the stream's tables, by the table's name."""
-        return {name: getattr(self, name) for name in EVENT_TABLES}
+    def by_record_table(self) -> dict[str, int]:
+        """The new rows of the tables that hold records, zeros included."""
+        return {table: self[table] for table in RECORD_TABLES}
 
     @property
-    def lines(self) -> int:
-        """Lines of the stream that were new."""
-        return sum(self.counts.values())
+    def records(self) -> int:
+        """The number of records that were new."""
+        return sum(self.by_record_table.values())
 
 
 def write_batch(database: Database, batch: StreamBatch, parser: EventParser) -> WriteCounts:
-    """Write every line of ``batch`` that is not there yet, as its event or into quarantine.
+    """Write each record of ``batch`` that is not stored yet, as its event or into quarantine.
 
-    Raises DatabaseUnavailable, or DatabaseRefused where the tables are missing, and then has written
-    nothing or whole parts of the batch.
+    Raises DatabaseUnavailable, or DatabaseRefused if the tables are missing. In both cases nothing is
+    written, or complete parts of the batch.
     """
-    lines = parse_records(batch.records, parser)
+    parsed = parse_records(batch.records, parser)
     try:
-        return _write(database, batch, lines, parser, copy=database.copies)
+        return _write(database, batch, parsed, parser, copy=database.copies)
     except DataRefused:
-        return _write_carefully(database, batch, lines, parser)
+        return _write_by_halves(database, batch, parsed, parser)
 
 
-def _write_carefully(
-    database: Database, batch: StreamBatch, lines: ParsedBatch, parser: EventParser
+def _write_by_halves(
+    database: Database, batch: StreamBatch, parsed: ParsedBatch, parser: EventParser
 ) -> WriteCounts:
-    """Without COPY, which a row that is there makes fail; and by halves, down to the line that is refused."""
+    """Write without COPY, which fails on a row that exists; divide the batch down to the refused record."""
     try:
-        return _write(database, batch, lines, parser, copy=False)
+        return _write(database, batch, parsed, parser, copy=False)
     except DataRefused as error:
-        # No line that was read should come to this. If one does, it must not hold up the others for ever.
+        # The parser should accept nothing that the database refuses. If it does, only that record is quarantined.
         if len(batch.records) == 1:
             refused = ParsedBatch(malformed=[(batch.records[0], UNSTORABLE, str(error))])
             return _write(database, batch, refused, parser, copy=False)
-        first, second = (
-            _write_carefully(database, half, parse_records(half.records, parser), parser)
-            for half in batch.halves
-        )
-        return first + second
+        written = WriteCounts()
+        for half in batch.halves:
+            written.update(_write_by_halves(database, half, parse_records(half.records, parser), parser))
+        return written
 
 
 def _write(
-    database: Database, batch: StreamBatch, lines: ParsedBatch, parser: EventParser, *, copy: bool
+    database: Database, batch: StreamBatch, parsed: ParsedBatch, parser: EventParser, *, copy: bool
 ) -> WriteCounts:
-    # Of the batches of one partition one is written at a time: the others wait here, without a connection.
-    with database.turn(batch.topic_id, batch.partition), database.transaction() as cursor:
+    # One batch of a partition is written at a time; the others wait here without a connection.
+    with database.keyed_lock(batch.topic_id, batch.partition), database.transaction() as cursor:
         entry = written_offsets.load_for_batch(cursor, batch)
         if entry.written:
             new = entry.new(batch.records)
             if not new:
                 written_offsets.record_delivery(cursor, entry, batch, 0)
                 return WriteCounts()
-            lines = parse_records(new, parser)
-        written = _write_lines(cursor, entry, lines, len(batch.records), copy=copy)
-        written_offsets.record_delivery(cursor, entry, batch, written.lines)
+            parsed = parse_records(new, parser)
+        written = _write_parsed(cursor, entry, parsed, len(batch.records), copy=copy)
+        written_offsets.record_delivery(cursor, entry, batch, written.records)
         return written
 
 
-def _write_lines(
-    cursor: Any, entry: WrittenOffsets, lines: ParsedBatch, count: int, *, copy: bool
+def _write_parsed(
+    cursor: Any, entry: WrittenOffsets, parsed: ParsedBatch, records: int, *, copy: bool
 ) -> WriteCounts:
-    written = write_rows(cursor, (entry.topic_key, entry.partition), lines, copy=copy)
-    unaggregated = watch_sessions.aggregate_when_due(cursor, entry, count, written.watches)
-    written_offsets.save(cursor, entry, written.counts, unaggregated)
+    written = write_rows(cursor, entry.topic_key, entry.partition, parsed, copy=copy)
+    unaggregated = watch_sessions.aggregate_when_due(cursor, entry, records, written[WATCH.table])
+    written_offsets.save(cursor, entry, written.by_record_table, unaggregated)
     return written
 
 
-def write_rows(cursor: Any, place: tuple[int, int], lines: ParsedBatch, *, copy: bool) -> WriteCounts:
-    """Write the rows of one (topic_key, partition), of which with ``copy`` none may be there yet."""
-    write_watches = _copy_watches if copy else _insert_watches
-    return WriteCounts(
-        watches=write_watches(cursor, place, lines),
-        ratings=_insert(cursor, _RATINGS, place, lines.ratings, lines.rating_columns),
-        recommendation_requests=_insert(cursor, _REQUESTS, place, lines.requests, lines.request_columns),
-        accounts=_insert(cursor, _ACCOUNTS, place, lines.accounts, lines.account_columns),
-        quarantine=_insert(cursor, _QUARANTINE, place, lines.malformed, lines.quarantine_columns),
-    )
+def write_rows(
+    cursor: Any, topic_key: int, partition: int, parsed: ParsedBatch, *, copy: bool
+) -> WriteCounts:
+    """Write the rows of one partition. With ``copy``, none of its watches may exist yet."""
+    written = WriteCounts()
+    for kind in EVENT_KINDS:
+        if kind is WATCH and copy:
+            written[kind.table] = _copy_watches(cursor, topic_key, partition, parsed.watches)
+        elif parsed.count(kind):
+            written[kind.table] = _execute(
+                cursor, _INSERT[kind], (topic_key, partition, *parsed.columns(kind))
+            )
+    if parsed.malformed:
+        values = (topic_key, partition, *parsed.quarantine_columns())
+        written[QUARANTINE] = _execute(cursor, _INSERT_QUARANTINE, values)
+    return written
 
 
-def _insert_watches(cursor: Any, place: tuple[int, int], lines: ParsedBatch) -> int:
-    return _insert(cursor, _WATCHES, place, lines.watches, lines.watch_columns)
-
-
-def _copy_watches(cursor: Any, place: tuple[int, int], lines: ParsedBatch) -> int:
-    if lines.watches:
-        end = f"\t{place[0]}\t{place[1]}\n"
-        rows = BytesIO((end.join(lines.watches) + end).encode())
+def _copy_watches(cursor: Any, topic_key: int, partition: int, watches: list[str]) -> int:
+    if watches:
+        end = f"\t{topic_key}\t{partition}\n"
+        rows = BytesIO((end.join(watches) + end).encode())
         cursor.copy_expert(_COPY_WATCHES, rows, _COPY_BYTES)
-    return len(lines.watches)
+    return len(watches)
 
 
 def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts:
-    """Write the impressions of ``batch`` that are not there yet."""
+    """Write the impressions of ``batch`` that are not stored yet."""
     rows = sorted(batch.impressions, key=lambda impression: impression.id)
     literals = (
         pg_arrays.time_array([row.time for row in rows]),
@@ -204,25 +182,16 @@ def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts
         pg_arrays.text_array([msgspec.json.encode(row.movies).decode() for row in rows]),
     )
     with database.transaction() as cursor:
-        return WriteCounts(impressions=_execute(cursor, _IMPRESSIONS, literals))
+        return WriteCounts(impressions=_execute(cursor, _INSERT_IMPRESSIONS, literals))
 
 
-def keep_rejected(database: Database, reason: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Keep an event that is none of ours, once however often it comes."""
-    kept = storable(msgspec.json.encode({name: storable(value) for name, value in headers.items()}).decode())
+def store_rejected(database: Database, reason: str, headers: Mapping[str, str], body: bytes) -> None:
+    """Store a delivery that is not a valid event, once for each body."""
+    escaped = {name: escape_unstorable(value) for name, value in headers.items()}
+    document = escape_unstorable(msgspec.json.encode(escaped).decode())
     digest = hashlib.sha256(body).digest()
     with database.transaction() as cursor:
-        _execute(cursor, _REJECTED, (storable(reason), kept, body, digest))
-
-
-def _insert(
-    cursor: Any,
-    statement: str,
-    place: tuple[int, ...],
-    rows: Sequence[object],
-    to_columns: Callable[[], Columns],
-) -> int:
-    return _execute(cursor, statement, (*place, *to_columns())) if rows else 0
+        _execute(cursor, _INSERT_REJECTED, (escape_unstorable(reason), document, body, digest))
 
 
 def _execute(cursor: Any, statement: str, parameters: tuple[object, ...]) -> int:

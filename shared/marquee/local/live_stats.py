@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from marquee.db import line_counts
+from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.errors import MarqueeError
 from marquee.evaluation.streaming_bootstrap import Accuracy
@@ -86,8 +86,8 @@ class LiveStatsCollector:
         self._home = home
         self._since = since
         self._evaluated: datetime | None = None
-        before = line_counts.count_all(database)
-        self._rows_before = before.lines
+        before = record_counts.count_all(database)
+        self._rows_before = before.records
         self._quarantine_before = dict(before.quarantine_by_category)
         self._score = LiveStats()
 
@@ -104,11 +104,11 @@ class LiveStatsCollector:
         return {"report": SimulationReport.read(self._report)} if self._report.exists() else {}
 
     def _tables(self) -> dict[str, Any]:
-        totals = line_counts.count_all(self._database)
+        totals = record_counts.count_all(self._database)
         before = self._quarantine_before
         news = {c: n - before.get(c, 0) for c, n in totals.quarantine_by_category.items()}
         return {
-            "rows": totals.lines - self._rows_before,
+            "rows": totals.records - self._rows_before,
             "quarantine": {category: count for category, count in news.items() if count},
         }
 

@@ -7,20 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from marquee.db.pool import Database
+from marquee.db.record_counts import union_of_record_tables
 from marquee.errors import DatabaseUnavailable
 from marquee.simulate.report import PartitionReport
 
 # The lines of one partition from offset to offset, wherever they were put.
-_KEPT = """
+_KEPT = f"""
 SELECT count(*), count(DISTINCT "offset") FROM (
-    SELECT topic_key, partition, "offset" FROM watches
-    UNION ALL SELECT topic_key, partition, "offset" FROM ratings
-    UNION ALL SELECT topic_key, partition, "offset" FROM recommendation_requests
-    UNION ALL SELECT topic_key, partition, "offset" FROM accounts
-    UNION ALL SELECT topic_key, partition, "offset" FROM quarantine
+    {union_of_record_tables('topic_key, partition, "offset"')}
 ) AS records
 WHERE topic_key = (SELECT max(topic_key) FROM topics WHERE topic = %(topic)s)
-  AND partition = %(partition)s AND "offset" BETWEEN %(first)s AND %(last)s"""
+  AND partition = %(partition)s AND "offset" BETWEEN %(first)s AND %(last)s"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)

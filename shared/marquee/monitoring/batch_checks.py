@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from marquee.db.pool import Database
+from marquee.events.kinds import EVENT_KINDS, RATING, WATCH
 from marquee.monitoring.check_result import Check, Verdict, check_at_most
 
 WINDOW = timedelta(minutes=5)
@@ -20,11 +21,10 @@ AHEAD = timedelta(minutes=5)
 """Clocks differ by less than this."""
 DEADLINE_MS = 60_000
 
-_LINES = """
-SELECT (SELECT count(*) FROM watches WHERE time >= %(since)s AND time < %(until)s) AS watches,
-       (SELECT count(*) FROM ratings WHERE time >= %(since)s AND time < %(until)s) AS ratings,
-       (SELECT count(*) FROM recommendation_requests WHERE time >= %(since)s AND time < %(until)s) AS requests,
-       (SELECT count(*) FROM accounts WHERE time >= %(since)s AND time < %(until)s) AS accounts"""
+_EVENTS = "SELECT " + ", ".join(
+    f"(SELECT count(*) FROM {kind.table} WHERE time >= %(since)s AND time < %(until)s)"
+    for kind in EVENT_KINDS
+)
 
 _QUARANTINE = """
 SELECT category, count(*) FROM quarantine WHERE time >= %(since)s AND time < %(until)s
@@ -45,10 +45,9 @@ _WRONG_MINUTES = """
 SELECT count(*) FROM watches
 WHERE time >= %(since)s AND time < %(until)s AND minute NOT BETWEEN 0 AND %(longest)s"""
 
-_AHEAD = """
-SELECT (SELECT count(*) FROM watches WHERE time > %(ahead)s)
-     + (SELECT count(*) FROM ratings WHERE time > %(ahead)s)
-     + (SELECT count(*) FROM recommendation_requests WHERE time > %(ahead)s)"""
+_AHEAD = "SELECT " + " + ".join(
+    f"(SELECT count(*) FROM {kind.table} WHERE time > %(ahead)s)" for kind in EVENT_KINDS
+)
 
 _HISTORY = """
 SELECT count(DISTINCT time::date), percentile_cont(0.5) WITHIN GROUP (ORDER BY value),
@@ -74,19 +73,13 @@ def check_batches(database: Database, end: datetime, rating_max: int) -> list[Ch
     def row(query: str) -> tuple[Any, ...]:
         return database.read(query, parameters, deadline_ms=DEADLINE_MS)[0]
 
-    watches, ratings, requests, accounts = row(_LINES)
-    kinds = {
-        "watch": watches,
-        "rating": ratings,
-        "recommendation_request": requests,
-        "account": accounts,
-    }
+    counts = dict(zip((kind.name for kind in EVENT_KINDS), row(_EVENTS), strict=True))
     return [
-        *(_volume(database, f"volume.{kind}", lines, end) for kind, lines in kinds.items()),
-        _quarantine(database.read(_QUARANTINE, parameters, deadline_ms=DEADLINE_MS), sum(kinds.values())),
+        *(_volume(database, f"volume.{kind}", lines, end) for kind, lines in counts.items()),
+        _quarantine(database.read(_QUARANTINE, parameters, deadline_ms=DEADLINE_MS), sum(counts.values())),
         *_deliveries(*row(_DELIVERIES)),
         check_at_most("schema.rejected_events", row(_REJECTED)[0], "events", usual=0, bad=100),
-        *_ranges(row(_WRONG), ratings, row(_WRONG_MINUTES)[0], watches),
+        *_ranges(row(_WRONG), counts[RATING.name], row(_WRONG_MINUTES)[0], counts[WATCH.name]),
         check_at_most("range.ahead_rows", row(_AHEAD)[0], "rows", usual=0, bad=1_000),
     ]
 

@@ -110,9 +110,9 @@ class ImpressionSender:
             return [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
 
     def _deliver(self, delivery: Delivery, batch: list[Impression]) -> None:
-        from marquee.events.envelopes import seal
+        from marquee.events.envelopes import encode_batch
 
-        envelope = seal(ImpressionBatch(uuid4().hex, tuple(batch)))
+        envelope = encode_batch(ImpressionBatch(uuid4().hex, tuple(batch)))
         try:
             delivery.submit(envelope).result()
             self.sent += len(batch)

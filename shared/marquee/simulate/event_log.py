@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from marquee.events.kinds import AccountCreated, Event, MalformedRecord, Rating, RecommendationRequest, Watch
+from marquee.events.kinds import (
+    EVENT_KINDS,
+    KIND_OF_EVENT,
+    RECOMMENDATION_REQUEST,
+    Event,
+    MalformedRecord,
+    RecommendationRequest,
+)
 from marquee.events.parser import EventParser, format_event
 from marquee.simulate.corruption import Corrupter
 from marquee.simulate.delivery_counts import DeliveryCounts
 from marquee.simulate.hashed_rng import lcg_step
 from marquee.simulate.producer import RecordProducer
 
-KINDS: dict[type[Event], str] = {
-    Watch: "watch",
-    Rating: "rating",
-    RecommendationRequest: "recommendation",
-    AccountCreated: "account",
-}
 # 267 of 50,000 recorded lines were older than one before them, by at most 374 ms.
 _DISORDER = 267 / 50_000
 _LATEST_MS = 374
@@ -45,7 +46,7 @@ class EventLog:
         self._customers, self._requests = customers, requests
         self._disorder = int(_DISORDER * (1 << 32)) if disorder else 0
         self._state = 1
-        self._entries = {kind: self.tally.entry(name) for kind, name in KINDS.items()}
+        self._entries = {kind.event_class: self.tally.entry(kind.name) for kind in EVENT_KINDS}
 
     def time(self) -> datetime:
         """The wall clock, to the millisecond; with disorder, now and then a moment ago."""
@@ -63,7 +64,7 @@ class EventLog:
         asked = type(event) is RecommendationRequest
         spoiled = (self._requests if asked else self._customers).spoil(text)
         if spoiled:
-            entry = self.tally.entry(KINDS[type(event)], spoiled.kind, spoiled.category)
+            entry = self.tally.entry(KIND_OF_EVENT[type(event)].name, spoiled.kind, spoiled.category)
             self.writer.write(spoiled.line, entry)
         elif asked:
             self._write_answer(text)
@@ -74,4 +75,4 @@ class EventLog:
         # An answer is foreign text: it may make a line that nobody can read, and the account must know.
         read = self._parser.parse(text)
         category = read.category if isinstance(read, MalformedRecord) else None
-        self.writer.write(text.encode(), self.tally.entry("recommendation", None, category))
+        self.writer.write(text.encode(), self.tally.entry(RECOMMENDATION_REQUEST.name, None, category))

@@ -13,7 +13,7 @@ import aiohttp
 
 from marquee.errors import SettingsError
 from marquee.events.kinds import RecommendationRequest
-from marquee.events.parser import is_movie_id
+from marquee.events.record_syntax import is_movie_id
 from marquee.simulate.report import Stopwatch
 
 # User ids that no customer has: words, signs, nothing, too long, other alphabets, a way out of the path.

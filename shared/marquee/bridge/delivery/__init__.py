@@ -1,1 +1,1 @@
-"""Deliveries: one port, and an adapter for each URL scheme."""
+"""Deliveries: one protocol, and an adapter for each URL scheme."""

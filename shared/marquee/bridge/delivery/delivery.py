@@ -1,7 +1,7 @@
-"""Bringing envelopes to whoever takes them: a function over HTTP, or a Pub/Sub topic.
+"""Protocol of deliveries, which send envelopes to a function over HTTP or to a Pub/Sub topic.
 
-The one thing that is promised: a future that resolves without an error means that the receiver
-has accepted the envelope, and answers for it from then on.
+A future that resolves without an error means that the receiver has accepted the envelope, and is
+responsible for it from then on.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from marquee.events.envelopes import Envelope
 
 
 class Delivery(Protocol):
-    """Where envelopes go. May be used from many threads."""
+    """A destination of envelopes; safe to use from many threads."""
 
     def submit(self, envelope: Envelope) -> Future[None]:
-        """Send it, once.
+        """Send an envelope once.
 
-        The future resolves when it was accepted, or raises ``DeliveryFailed`` (it may succeed later,
-        and may have been accepted already: network, time-out, 5xx, 429, a wrong address or
-        credentials) or ``InvalidBatch`` (the receiver will never accept this one).
+        The future resolves when the envelope is accepted. It raises ``InvalidBatch`` if the receiver will
+        never accept it, and otherwise ``DeliveryFailed``: the network, a timeout, 5xx, 429, a wrong
+        address or wrong credentials. A failed envelope may have been accepted.
         """
 
     def close(self) -> None:
-        """Wait for what is under way, and let the connections go."""
+        """Wait for the deliveries in flight, and close the connections."""
 
 
 class PooledDelivery(ABC):
-    """A delivery whose envelopes are sent one a thread, by as many threads as may be under way at once."""
+    """A delivery with a pool of ``concurrency`` threads, each of which sends one envelope at a time."""
 
     def __init__(self, url: str, concurrency: int) -> None:
         self.url = url
@@ -52,8 +52,8 @@ class PooledDelivery(ABC):
 
     @abstractmethod
     def _deliver(self, envelope: Envelope) -> None:
-        """Send it and return once it was accepted; raises as ``submit`` says."""
+        """Send an envelope, and return when it is accepted; raises the errors of ``submit``."""
 
     @abstractmethod
     def _disconnect(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""

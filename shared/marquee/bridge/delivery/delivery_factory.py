@@ -1,4 +1,4 @@
-"""The delivery of a URL: a function over HTTP, or a Pub/Sub topic."""
+"""Factory of deliveries by URL."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from marquee.errors import SettingsError
 
 
 def connect_delivery(url: str, *, timeout_s: float, concurrency: int = 4) -> Delivery:
-    """The delivery for ``http(s)://host/path`` or ``pubsub://project/topic``.
+    """Return the delivery for ``http(s)://host/path`` or ``pubsub://project/topic``.
 
-    ``timeout_s`` bounds each wait for the receiver, ``concurrency`` the envelopes that are under way
-    at one time; further ones queue. Nothing is connected before the first envelope.
+    ``timeout_s`` limits each wait for the receiver, in seconds. ``concurrency`` limits the envelopes in
+    flight; further ones wait in a queue. The delivery connects when it sends the first envelope.
     """
     parts = urlsplit(url)
     if parts.scheme in ("http", "https") and parts.hostname:
@@ -25,4 +25,4 @@ def connect_delivery(url: str, *, timeout_s: float, concurrency: int = 4) -> Del
 
         return PubSubDelivery(url, parts.netloc, topic, timeout_s=timeout_s, concurrency=concurrency)
     valid = "http://host:port/path, https://host/path or pubsub://project/topic"
-    raise SettingsError(f"{url!r} is no place to deliver to: it should be {valid}")
+    raise SettingsError(f"{url!r} is not a delivery URL: it should be {valid}")

@@ -1,4 +1,4 @@
-"""Delivery by POST: one CloudEvent in binary mode a request, over connections that are kept."""
+"""Delivery by POST: one CloudEvent in binary mode per request, over persistent connections."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from marquee.config.http_client import HttpClient
 from marquee.errors import DeliveryFailed, InvalidBatch, RequestFailed
 from marquee.events.envelopes import Envelope, to_http
 
-# The answers that speak of the envelope itself. Any other 4xx speaks of the address, of credentials
-# or of the moment, and once that is mended the same envelope is welcome.
+# Answers about the envelope itself. Any other 4xx is about the address, the credentials or the moment: once that is
+# fixed, the same envelope is accepted.
 _REFUSED = frozenset({400, 405, 406, 409, 410, 411, 413, 414, 415, 422, 431})
 
 
 class HttpDelivery(PooledDelivery):
-    """Posts envelopes; 2xx is acceptance. Redirects are not followed."""
+    """Delivery over HTTP; 2xx is acceptance. Redirects are not followed."""
 
     def __init__(self, url: str, *, timeout_s: float, concurrency: int) -> None:
         super().__init__(url, concurrency)
@@ -30,7 +30,9 @@ class HttpDelivery(PooledDelivery):
             raise DeliveryFailed(f"{self.url} cannot be reached: {error}") from error
         if 200 <= status < 300:
             return
-        said = f"{self.url} answered {status} to event {envelope.id}: {answer.decode(errors='replace')[:300]!r}"
+        message = (
+            f"{self.url} answered {status} to event {envelope.id}: {answer.decode(errors='replace')[:300]!r}"
+        )
         if status in _REFUSED:
-            raise InvalidBatch(said, envelope.data)
-        raise DeliveryFailed(said)
+            raise InvalidBatch(message, envelope.data)
+        raise DeliveryFailed(message)

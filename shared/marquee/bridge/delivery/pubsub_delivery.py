@@ -1,10 +1,10 @@
-"""Delivery to a Pub/Sub topic: acceptance is the acknowledged publish.
+"""Delivery to a Pub/Sub topic; acceptance is the acknowledged publish.
 
-A message is one CloudEvent: in binary mode the attributes are those of the HTTP headers and the data
-is the body, so that a push that unwraps its payload is itself a CloudEvent over HTTP.
+A message is one CloudEvent in binary mode: its attributes are the HTTP headers and its data is the body,
+so a push with payload unwrapping is itself a CloudEvent over HTTP.
 
-The generated client is called from our own threads, one message a request: an envelope is a batch
-already, and the library's background batching drops a message without a word when a token cannot be
+The generated client is called from the delivery's own threads, with one message per request: an envelope
+is a batch already, and the library's background batching silently drops a message if a token cannot be
 refreshed.
 """
 
@@ -19,7 +19,7 @@ from marquee.events.envelopes import Envelope, to_http
 
 
 class PubSubDelivery(PooledDelivery):
-    """Publishes to one topic; ``PUBSUB_EMULATOR_HOST`` is honoured by Google's library."""
+    """Publisher to one topic; Google's library honours ``PUBSUB_EMULATOR_HOST``."""
 
     def __init__(self, url: str, project: str, topic: str, *, timeout_s: float, concurrency: int) -> None:
         super().__init__(url, concurrency)
@@ -37,20 +37,20 @@ class PubSubDelivery(PooledDelivery):
         except InvalidArgument as error:
             raise InvalidBatch(f"{self.url} refuses event {envelope.id}: {error}", envelope.data) from error
         except (GoogleAPICallError, GoogleAuthError) as error:
-            raise DeliveryFailed(f"{self.url} did not take event {envelope.id}: {error}") from error
+            raise DeliveryFailed(f"{self.url} did not accept event {envelope.id}: {error}") from error
 
     def _publish(self, envelope: Envelope) -> None:
         from google.pubsub_v1 import PublisherClient, PubsubMessage
 
         attributes, data = to_http(envelope)
         message = PubsubMessage(data=data, attributes=attributes)
-        # The method of the generated class: the hand-written one above it is the one that batches.
-        # It is tried once: whoever submitted decides when to try again.
+        # The method of the generated class, because the hand-written class on top of it batches.
+        # One attempt: the bridge decides when to retry.
         PublisherClient.publish(
-            self._connected(), topic=self._topic, messages=[message], retry=None, timeout=self._timeout_s
+            self._connect(), topic=self._topic, messages=[message], retry=None, timeout=self._timeout_s
         )
 
-    def _connected(self) -> Any:
+    def _connect(self) -> Any:
         with self._lock:
             if self._client is None:
                 from google.cloud.pubsub_v1 import PublisherClient
