@@ -22,7 +22,7 @@ from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.config.yaml_file import read_yaml
 from marquee.errors import SettingsError
 from marquee.events.batches import Impression, ImpressionMovie, StreamBatch, make_record
-from marquee.events.envelopes import seal
+from marquee.events.envelopes import encode_batch
 from marquee.local.infra_spec import read_schedules
 
 ROOT = Path(__file__).parents[2]
@@ -245,7 +245,7 @@ def test_measured_sizes_match_real_records() -> None:
     assert DESIGN_LOAD.records_per_s == STREAM_RECORDS_PER_S
     rows = tuple(make_record(123_456_789 + n, 1_700_000_000_000, text) for n, text in enumerate(texts))
     batch = StreamBatch("movielog", "4" * 22, 0, rows)
-    size = len(seal(batch).data) / len(texts)
+    size = len(encode_batch(batch).data) / len(texts)
     assert size == pytest.approx(MODEL.inputs["batch_bytes_per_record"], rel=0.1)
     assert sum(map(len, texts)) / len(texts) == pytest.approx(MODEL.inputs["kafka_bytes_per_record"], rel=0.2)
     movie = ImpressionMovie("the+film+number+1234+1978", 1.2345678, 3.9876543, 0.9123456)

@@ -299,18 +299,6 @@ CREATE TABLE monitor_runs (
     PRIMARY KEY (time, task)
 );
 
--- The estimated cost of one part of the system a month, from its measured load and a dated price list.
-CREATE TABLE cost_estimates (
-    time                timestamptz      NOT NULL,
-    part                text             NOT NULL,
-    usd_per_month       double precision NOT NULL,
-    lines_per_second    double precision NOT NULL,
-    requests_per_second double precision NOT NULL,
-    prices_date         date             NOT NULL,
-    PRIMARY KEY (part, time)
-);
-CREATE INDEX cost_estimates_by_time ON cost_estimates (time DESC);
-
 -- RETENTION
 -- How long rows are kept in the tables that no policy of TimescaleDB covers. A new table adds its own row.
 CREATE TABLE retention_terms (
@@ -321,8 +309,7 @@ CREATE TABLE retention_terms (
 INSERT INTO retention_terms (table_name, keep) VALUES
     ('deliveries_per_minute', '180 days'),
     ('monitor_runs', '30 days'),
-    ('retrain_requests', '400 days'),
-    ('cost_estimates', '400 days');
+    ('retrain_requests', '400 days');
 
 CREATE FUNCTION delete_expired_rows() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
