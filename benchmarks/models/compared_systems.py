@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from marquee.data import interactions
+from marquee.data.interactions import WeightedInteractions, like_threshold
 from marquee.data.dataset import Dataset
 from marquee.evaluation import baselines
 from marquee.evaluation.baselines import Candidate
@@ -81,7 +80,7 @@ def of_head(head: RatingFactors, dataset: Dataset) -> ComparedAlgorithm:
 
 def bias_only(dataset: Dataset, params: Params) -> ComparedAlgorithm:
     """Mean, user bias and item bias, and nothing else."""
-    items, users = _single(biases.fit_biases(dataset).of_item), dataset.n_users * 4
+    items, users = _single(biases.fit_biases(dataset).item_biases), dataset.n_users * 4
     rate = baselines.bias_baseline(dataset).rate
     return ComparedAlgorithm(
         Candidate("", rate, _same(items)), lambda user: items, items.nbytes, items.nbytes + users
@@ -90,7 +89,7 @@ def bias_only(dataset: Dataset, params: Params) -> ComparedAlgorithm:
 
 def popular(dataset: Dataset, params: Params) -> ComparedAlgorithm:
     """The same list for everybody: what is popular of late."""
-    fractions = _single(_popularity(dataset, params).of_late)
+    fractions = _single(_popularity(dataset, params).recent)
     return ComparedAlgorithm(
         Candidate("", score=_same(fractions)), lambda user: fractions, fractions.nbytes, fractions.nbytes
     )
@@ -107,9 +106,9 @@ def svd_plus_plus(dataset: Dataset, params: Params) -> ComparedAlgorithm:
 
 def full_rank_ease(dataset: Dataset, params: Params) -> ComparedAlgorithm:
     """EASE on the likes at full rank."""
-    known = interactions.weigh_interactions(dataset)
-    likes = _matrix(known, (known.ratings >= interactions.like_threshold(dataset)).astype(float), dataset)
-    weights = _single(ease.regression(likes, likes, _EASE_RIDGE))
+    known = WeightedInteractions.from_dataset(dataset)
+    likes = _matrix(known, (known.ratings >= like_threshold(dataset)).astype(float), dataset)
+    weights = _single(ease.solve_regression(likes, likes, _EASE_RIDGE))
     return _of_history(likes, weights, _popularity(dataset, params), weights.nbytes)
 
 
@@ -117,9 +116,9 @@ def ranker(**changed: float) -> Learn:
     """The ranking head that is served, with some of its parameters changed."""
 
     def learn(dataset: Dataset, params: Params) -> ComparedAlgorithm:
-        chosen = msgspec.structs.replace(params.ranking, **changed)
-        known, late = interactions.weigh_interactions(dataset), _popularity(dataset, params)
-        head = ease.fit_ease(known, (dataset.n_users, dataset.n_items), late, chosen, params.seed)
+        section = {**params.rankers["ease"], **changed}
+        known, late = WeightedInteractions.from_dataset(dataset), _popularity(dataset, params)
+        head = ease.fit(known, (dataset.n_users, dataset.n_items), late, section, params.seed)
         history = _matrix(known, known.weights, dataset)
         left, right = _single(head.rank_history), _single(head.rank_items)
         return _of_history(history, (left, right), late, left.nbytes + right.nbytes)
@@ -134,7 +133,7 @@ def _of_history(
     held: int,
 ) -> ComparedAlgorithm:
     """Scores from the items of a user: through one matrix, or through two thin ones. No history: popularity."""
-    fractions = _single(late.of_late)
+    fractions = _single(late.recent)
     first, second = weights if isinstance(weights, tuple) else (weights, None)
     start, items, values = history.indptr, history.indices, history.data.astype(np.float32)
 
@@ -157,7 +156,7 @@ def _of_history(
 
 
 def _matrix(
-    known: interactions.WeightedInteractions, values: NDArray[np.float64], dataset: Dataset
+    known: WeightedInteractions, values: NDArray[np.float64], dataset: Dataset
 ) -> csr_array:
     shape = (dataset.n_users, dataset.n_items)
     found = csr_array((values, (known.users, known.items)), shape=shape)
@@ -167,7 +166,7 @@ def _matrix(
 
 def _popularity(dataset: Dataset, params: Params) -> popularity.Popularity:
     return popularity.fit_popularity(
-        interactions.weigh_interactions(dataset), dataset.n_items, params.popularity
+        WeightedInteractions.from_dataset(dataset), dataset.n_items, params.popularity
     )
 
 

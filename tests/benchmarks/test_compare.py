@@ -35,7 +35,7 @@ QUICK = msgspec.structs.replace(
     PARAMS,
     trainer="surprise_svd",
     trainers=PARAMS.trainers
-    | {"bayesian_svd": PARAMS.trainers["bayesian_svd"] | {"sweeps": 6, "burn_in": 2}},
+    | {"bpmf": PARAMS.trainers["bpmf"] | {"sweeps": 6, "burn_in": 2}},
     evaluation=msgspec.structs.replace(PARAMS.evaluation, resamples=50),
 )
 SETTINGS = AggregateSettings.of(QUICK, "data")
@@ -66,7 +66,7 @@ def test_the_committed_results_are_of_these_parameters(base_data: Path) -> None:
     assert results.cohorts.serves == f"{PRIOR_STRENGTH:,.0f}"
     base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
     assert (
-        results.data == Dataset.of(base.ratings, sources.empty_interactions(), 1.0, 5.0, base.facts).sha256()
+        results.data == Dataset.from_frames(base.ratings, sources.empty_interactions(), 1.0, 5.0, base.side_information).sha256()
     )
     rmse = {row.name: row.figures["rmse"].value for row in results.protocols[1].rows if "rmse" in row.figures}
     assert min(rmse, key=rmse.__getitem__) in (SERVED_RATING, "Bayesian SVD, large")
@@ -97,9 +97,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _results(base: Path, cache: Path, systems: list[str], progress: Progress) -> ModelReport:
     found = sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC))
-    data = Dataset.of(found.ratings, sources.empty_interactions(), 1.0, 5.0, found.facts)
+    data = Dataset.from_frames(found.ratings, sources.empty_interactions(), 1.0, 5.0, found.side_information)
     return compare.compare(
-        data, found.facts, QUICK, cache=cache, systems=systems, today=date(2026, 1, 1), progress=progress
+        data, found.side_information, QUICK, cache=cache, systems=systems, today=date(2026, 1, 1), progress=progress
     )
 
 
@@ -200,7 +200,7 @@ def test_coverage_is_what_anybody_is_shown() -> None:
 
 def test_slices_follow_one_another_and_know_nothing_of_what_comes(base: Path) -> None:
     found = sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC))
-    data = Dataset.of(found.ratings, sources.empty_interactions(), 1.0, 5.0, SideInformation())
+    data = Dataset.from_frames(found.ratings, sources.empty_interactions(), 1.0, 5.0, SideInformation())
     parts = [backtest_windows.split_at(data, at) for at in backtest_windows.CUTS]
     for split in parts:
         assert split.train.ratings.times.max() < split.test.times.min()

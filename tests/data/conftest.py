@@ -1,6 +1,14 @@
 """Base data, and object stores of each kind."""
 
-from tests.registry.conftest import cloud_environment, cloud_place, file_store, gcs_server, place, s3_server, store
+from tests.registry.conftest import (
+    cloud_environment,
+    cloud_place,
+    file_store,
+    gcs_server,
+    place,
+    s3_server,
+    store,
+)
 from tests.support.base_data import base, base_data
 
 __all__ = [

@@ -88,7 +88,7 @@ def test_folds_ask_about_each_rating_once(data: Dataset, n_folds: int, seed: int
 
 def test_one_moment_cannot_be_cut() -> None:
     """Ratings that all came at one moment give an error that says so."""
-    with pytest.raises(TrainingDataError, match="2 ratings at 1 moments"):
+    with pytest.raises(TrainingDataError, match="2 ratings at 1 distinct times"):
         splits.temporal_holdout(dataset(frame(("u", "a+1", 3.0, 5), ("u", "b+1", 4.0, 5))), 0.5)
 
 

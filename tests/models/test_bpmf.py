@@ -4,45 +4,59 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.synthetic_data import checkerboard, frame, halves, rated
+from tests.support.synthetic_data import checkerboard, frame, sample_pairs, two_group_ratings
 
 from marquee.data.dataset import Dataset
 from marquee.data.side_information import SideInformation
 from marquee.errors import TrainingDataError
-from marquee.models.bpmf import trainer as bayesian_svd
-from marquee.models.bpmf.fit import Budget, ModelShape, fit
+from marquee.models.bpmf import trainer as bpmf
+from marquee.models.bpmf.gibbs import Budget, ModelShape, fit_bpmf
 from marquee.models.bpmf.sampler import Sampler
-from marquee.models.bpmf.trainer import SIDE_INFORMATION_RANK
+from marquee.models.bpmf.trainer import SIDE_INFORMATION_WEIGHT
 from marquee.models.trainer_port import no_progress
 
 
 @pytest.mark.parametrize("factors", [1, 15, 16, 31])
 def test_any_number_of_factors(factors: int) -> None:
     """Those that fill vector registers, and those that are rounded up."""
-    user, item = rated(60, 50, 0.3, 0)
-    result = fit(
-        user, item, halves(user, item), (60, 50), shape=ModelShape(factors, 8), budget=Budget(40), seed=1
+    user, item = sample_pairs(60, 50, 0.3, 0)
+    result = fit_bpmf(
+        user,
+        item,
+        two_group_ratings(user, item),
+        (60, 50),
+        shape=ModelShape(factors, 8),
+        budget=Budget(40),
+        seed=1,
     )
     predicted = result.mean + result.factors.predict(user, item)
-    assert np.corrcoef(predicted, halves(user, item))[0, 1] > 0.97
+    assert np.corrcoef(predicted, two_group_ratings(user, item))[0, 1] > 0.97
 
 
 def test_two_kinds_of_users_are_told_apart() -> None:
     """On ratings that two kinds of users give two kinds of items, pairs never rated are predicted."""
-    user, item = rated(60, 50, 0.3, 0)
-    result = fit(user, item, halves(user, item), (60, 50), shape=ModelShape(15, 8), budget=Budget(60), seed=1)
+    user, item = sample_pairs(60, 50, 0.3, 0)
+    result = fit_bpmf(
+        user,
+        item,
+        two_group_ratings(user, item),
+        (60, 50),
+        shape=ModelShape(15, 8),
+        budget=Budget(60),
+        seed=1,
+    )
     hidden_user, hidden_item = np.indices((60, 50)).reshape(2, -1)
     predicted = result.mean + result.factors.predict(hidden_user, hidden_item)
-    np.testing.assert_allclose(predicted, halves(hidden_user, hidden_item), atol=0.5)
+    np.testing.assert_allclose(predicted, two_group_ratings(hidden_user, hidden_item), atol=0.5)
 
 
 def test_features_speak_for_a_user_who_has_rated_nothing() -> None:
     """Two new users of known kind, and one of whom nothing is known."""
-    user, item = rated(200, 30, 0.4, 0)
+    user, item = sample_pairs(200, 30, 0.4, 0)
     rating = np.where(user % 2, 4.5, 1.5) + np.random.default_rng(0).normal(0, 0.2, len(user))
     kind = np.zeros((203, 2))
     kind[np.arange(202), np.arange(202) % 2] = 1.0
-    result = fit(
+    result = fit_bpmf(
         user,
         item,
         rating,
@@ -65,12 +79,10 @@ def test_of_whom_only_facts_are_known_a_quarter_is_believed() -> None:
     """The trainer draws a user without ratings towards the average user, who is what stands for him elsewhere."""
     kinds = {f"u{u:03}": {"gender": "FM"[u % 2]} for u in range(40)}
     ratings = checkerboard()
-    data = Dataset.of(ratings, frame(), 1.0, 5.0, SideInformation(kinds))
+    data = Dataset.from_frames(ratings, frame(), 1.0, 5.0, SideInformation(kinds))
     data = data.without_ratings(data.ratings.users >= 38)
-    head = bayesian_svd.train(
-        data, {"factors": 15, "served_rank": 8, "sweeps": 12, "burn_in": 4}, 7, no_progress
-    )
-    raw = fit(
+    head = bpmf.fit(data, {"factors": 15, "served_rank": 8, "sweeps": 12, "burn_in": 4}, 7, no_progress)
+    raw = fit_bpmf(
         data.ratings.users,
         data.ratings.items,
         data.ratings.values,
@@ -81,21 +93,21 @@ def test_of_whom_only_facts_are_known_a_quarter_is_believed() -> None:
         seed=7,
     ).factors
     average = raw.user_vectors[:38].mean(axis=0)
-    expected = average + SIDE_INFORMATION_RANK * (raw.user_vectors[38:] - average)
+    expected = average + SIDE_INFORMATION_WEIGHT * (raw.user_vectors[38:] - average)
     np.testing.assert_allclose(head.user_vectors[38:], expected, atol=1e-5)
     np.testing.assert_allclose(head.prior.mean[:-1], average, atol=1e-5)
     raw_apart = float(raw.user_biases[38] - raw.user_biases[39])
     assert head.user_biases[38] - head.user_biases[39] == pytest.approx(
-        SIDE_INFORMATION_RANK * raw_apart, abs=1e-5
+        SIDE_INFORMATION_WEIGHT * raw_apart, abs=1e-5
     )
 
 
 def test_a_budget_of_seconds_ends_the_run() -> None:
-    user, item = rated(60, 50, 0.3, 0)
-    result = fit(
+    user, item = sample_pairs(60, 50, 0.3, 0)
+    result = fit_bpmf(
         user,
         item,
-        halves(user, item),
+        two_group_ratings(user, item),
         (60, 50),
         shape=ModelShape(15),
         budget=Budget(10**6, burn_in=1, seconds=0.0),
@@ -114,19 +126,19 @@ def test_a_budget_of_seconds_ends_the_run() -> None:
 def test_ratings_that_teach_nothing_are_refused(rating: list[float], message: str) -> None:
     rows = np.arange(len(rating))
     with pytest.raises(TrainingDataError, match=message):
-        fit(rows, rows, np.array(rating), (3, 3))
+        fit_bpmf(rows, rows, np.array(rating), (3, 3))
 
 
 def test_a_row_outside_of_the_matrix_is_refused() -> None:
     with pytest.raises(TrainingDataError, match="one item of 0 to 1"):
-        fit(np.array([0, 1]), np.array([0, 2]), np.array([1.0, 2.0]), (2, 2))
+        fit_bpmf(np.array([0, 1]), np.array([0, 2]), np.array([1.0, 2.0]), (2, 2))
 
 
 def test_careless_raters_weigh_less() -> None:
     """Half of the users rate at random: the chain finds out who."""
     rng = np.random.default_rng(0)
-    user, item = rated(80, 60, 0.5, 0)
-    rating = halves(user, item)
+    user, item = sample_pairs(80, 60, 0.5, 0)
+    rating = two_group_ratings(user, item)
     careless = user >= 40
     rating[careless] = rng.choice([1.0, 5.0], careless.sum())
     chain = Sampler(user, item, rating, (80, 60), factors=15, seed=0)

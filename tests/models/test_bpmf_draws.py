@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from tests.support.synthetic_data import halves, rated
+from tests.support.synthetic_data import sample_pairs, two_group_ratings
 
 from marquee.models.bpmf.kernel import draw_side, squared_residuals, sums_by_column, width_of
 from marquee.models.bpmf.sampler import Sampler, draw_normal_wishart, draw_wishart
@@ -69,7 +69,7 @@ def test_with_noise_a_draw_has_the_posterior_covariance() -> None:
 
 def test_squared_residuals_and_their_sums_by_row_and_by_column() -> None:
     rng = np.random.default_rng(2)
-    user, item = rated(9, 11, 0.5, 3)
+    user, item = sample_pairs(9, 11, 0.5, 3)
     order = np.lexsort((item, user))
     start = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=9))]).astype(np.int64)
     rows, columns = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (9, 11))
@@ -88,9 +88,9 @@ def test_squared_residuals_and_their_sums_by_row_and_by_column() -> None:
 
 def test_tasks_cover_all_rows_with_equal_work() -> None:
     """Every row is in one task, and where no row is large none has much more than its share."""
-    user, item = rated(500, 50, 0.3, 0)
-    side = Sampler(user, item, halves(user, item), (500, 50), factors=15).users
-    bounds = side.tasks(8)
+    user, item = sample_pairs(500, 50, 0.3, 0)
+    side = Sampler(user, item, two_group_ratings(user, item), (500, 50), factors=15).users
+    bounds = side.task_bounds(8)
     assert (bounds[0], bounds[-1], len(bounds)) == (0, 500, 9)
     work = np.diff(side.start[bounds]) + 40 * np.diff(bounds)
     assert work.max() < 1.1 * work.mean()

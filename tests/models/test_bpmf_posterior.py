@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from marquee.data import sources, splits
 from marquee.data.dataset import Dataset
-from marquee.models.bpmf.fit import ModelShape, make_sampler
+from marquee.models.bpmf.gibbs import ModelShape, create_sampler
 from marquee.models.bpmf.posterior import CompressedMean, MeanPrediction, Posterior, truncate_svd
 
 WIDTH = 16
@@ -87,11 +87,11 @@ def test_one_set_of_factors_says_what_all_samples_say(base_data: Path, factors: 
     """On a fold of MovieLens the exported factors, whichever way, lose at most .001 of RMSE to the average of the
     predictions of all samples, which could not be served."""
     base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
-    data = Dataset.of(base.ratings, sources.empty_interactions(), 1.0, 5.0, base.facts)
+    data = Dataset.from_frames(base.ratings, sources.empty_interactions(), 1.0, 5.0, base.side_information)
     split = next(splits.k_folds(data, 5, 0))
     test, train, shape = split.test, split.train.ratings, (data.n_users, data.n_items)
     facts = (split.train.user_features, split.train.item_features)
-    chain = make_sampler(
+    chain = create_sampler(
         train.users, train.items, train.values, shape, *facts, ModelShape(factors, 48, 20), 1
     )
     exported = (MeanPrediction(*shape, 48, 1), CompressedMean(*shape, 48))

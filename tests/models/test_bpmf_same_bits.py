@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.synthetic_data import halves, rated
+from tests.support.synthetic_data import sample_pairs, two_group_ratings
 
 from marquee.models.bpmf import kernel
-from marquee.models.bpmf.fit import Budget, ModelShape, fit
+from marquee.models.bpmf.gibbs import Budget, ModelShape, fit_bpmf
 
 
 def chain(user: np.ndarray, item: np.ndarray, **more: object) -> np.ndarray:
     options = {"shape": ModelShape(15, 8), "budget": Budget(12, burn_in=4), "seed": 7} | more
-    factors = fit(user, item, halves(user, item), (60, 50), **options).factors  # type: ignore[arg-type]
+    factors = fit_bpmf(user, item, two_group_ratings(user, item), (60, 50), **options).factors  # type: ignore[arg-type]
     return np.concatenate([factors.user_vectors.ravel(), factors.item_vectors.ravel(), factors.item_biases])
 
 
@@ -29,7 +29,7 @@ class _Killed(Exception):
 
 def test_a_run_that_was_killed_ends_as_it_would_have(tmp_path: Path) -> None:
     """From its checkpoint the chain goes on to the same numbers, bit for bit."""
-    user, item = rated(60, 50, 0.3, 0)
+    user, item = sample_pairs(60, 50, 0.3, 0)
     whole = chain(user, item)
     seen: list[int] = []
 
@@ -58,10 +58,10 @@ CHECKPOINTED = """
 import hashlib, sys, time
 from pathlib import Path
 from tests.models.test_bpmf_same_bits import chain
-from tests.support.synthetic_data import rated
+from tests.support.synthetic_data import sample_pairs
 slowly = lambda done, sweeps: time.sleep(0.05)
 more = {"checkpoint_path": Path(sys.argv[1]), "checkpoint_every_s": 0.0, "progress": slowly} if sys.argv[1:] else {}
-print(hashlib.sha256(chain(*rated(60, 50, 0.3, 0), **more).tobytes()).hexdigest())
+print(hashlib.sha256(chain(*sample_pairs(60, 50, 0.3, 0), **more).tobytes()).hexdigest())
 """
 
 
@@ -90,7 +90,7 @@ def test_a_killed_process_is_resumed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"not a checkpoint at all"])
 def test_a_broken_or_foreign_checkpoint_is_ignored(tmp_path: Path, content: bytes) -> None:
-    user, item = rated(60, 50, 0.3, 0)
+    user, item = sample_pairs(60, 50, 0.3, 0)
     path = tmp_path / "chain.npz"
     path.write_bytes(content)
     assert np.array_equal(chain(user, item, checkpoint_path=path), chain(user, item))
@@ -98,9 +98,9 @@ def test_a_broken_or_foreign_checkpoint_is_ignored(tmp_path: Path, content: byte
 
 CHAIN = """
 from tests.models.test_bpmf_same_bits import chain
-from tests.support.synthetic_data import rated
+from tests.support.synthetic_data import sample_pairs
 import hashlib
-print(hashlib.sha256(chain(*rated(60, 50, 0.3, 0)).tobytes()).hexdigest())
+print(hashlib.sha256(chain(*sample_pairs(60, 50, 0.3, 0)).tobytes()).hexdigest())
 """
 
 
@@ -137,6 +137,6 @@ def test_no_compiled_function_may_change_a_sum() -> None:
     """The same bits by construction, not by luck: nothing in the kernel is compiled with leave to change how
     floats are added up."""
     compiled = {name: f for name, f in vars(kernel).items() if hasattr(f, "targetoptions")}
-    assert compiled.keys() >= {"draw_side", "squared_residuals", "sums_by_column", "_add_gram", "_factorise"}
+    assert compiled.keys() >= {"draw_side", "squared_residuals", "sums_by_column", "_add_gram", "_factorize"}
     for name, function in compiled.items():
         assert not function.targetoptions.get("fastmath", False), name

@@ -9,7 +9,7 @@ import pytest
 from tests.serving.models import movie_id_of, two_tastes
 
 from marquee.data.side_information import SideInformation
-from marquee.models.cohort_preferences import LIKED, PRIOR_STRENGTH, with_cohorts
+from marquee.models.cohort_preferences import GENRE_LOG_ODDS, PRIOR_STRENGTH, with_cohorts
 from marquee.registry.trained_model import Histories, TrainedModel
 
 WRITER = {"age": "30", "gender": "F", "occupation": "writer"}
@@ -52,8 +52,8 @@ def test_a_small_group_is_not_taken_at_its_word() -> None:
 def test_genres_are_items_of_the_genre() -> None:
     model = with_cohorts(world(1), FACTS)
     scores = dict(zip(model.cohort_names, model.cohort_scores.tolist(), strict=True))
-    assert scores["genre:comedy"] == [LIKED, 0, 0, LIKED]
-    assert scores["genre:war"] == [LIKED, 0, 0, 0]
+    assert scores["genre:comedy"] == [GENRE_LOG_ODDS, 0, 0, GENRE_LOG_ODDS]
+    assert scores["genre:war"] == [GENRE_LOG_ODDS, 0, 0, 0]
 
 
 def test_without_facts_the_model_stays_as_it_is() -> None:

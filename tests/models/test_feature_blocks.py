@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from marquee.data.side_information import many_hot, one_hot
-from marquee.models.bpmf.feature_blocks import implicit, leading_directions, rotate
+from marquee.models.bpmf.feature_blocks import build_implicit_block, leading_directions, rotate
 
 
 def test_rotated_features_are_orthogonal_and_lose_nothing() -> None:
@@ -36,7 +36,7 @@ def test_unknown_values_leave_their_row_at_zero() -> None:
 
 def test_implicit_rows_have_length_one() -> None:
     start = np.array([0, 2, 2, 5])
-    matrix = implicit(start, np.array([1, 3, 0, 1, 2], np.int32), 4).toarray()
+    matrix = build_implicit_block(start, np.array([1, 3, 0, 1, 2], np.int32), 4).toarray()
     np.testing.assert_allclose(np.square(matrix).sum(axis=1), [1.0, 0.0, 1.0], atol=1e-6)
     assert (matrix > 0).tolist() == [[False, True, False, True], [False] * 4, [True, True, True, False]]
 

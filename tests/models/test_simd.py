@@ -11,19 +11,19 @@ import pytest
 from marquee.models.bpmf.kernel import width_of
 from marquee.models.bpmf.simd import (
     LANES,
-    add_square,
-    aligned,
+    add,
+    add_block_product,
+    aligned_zeros,
     broadcast,
-    broadcast_load,
+    fused_multiply_add,
+    fused_negate_multiply_add,
     horizontal_sum,
-    inverse_root,
+    insert_last,
     load,
-    minus_times,
-    plus,
-    plus_times,
+    load_scalar,
+    multiply,
+    reciprocal_sqrt,
     store,
-    times,
-    with_last,
 )
 from marquee.models.numba_cache import numba
 
@@ -55,16 +55,16 @@ def _arithmetic(x: Any, y: Any, z: Any, out: Any) -> None:
     a, b, c = load(x, 1), load(y, 0), load(z, 0)
     for k, value in enumerate(
         (
-            times(a, b),
-            plus(a, b),
-            plus_times(c, a, b),
-            minus_times(c, a, b),
-            inverse_root(c),
-            broadcast(broadcast_load(x, 3)),
+            multiply(a, b),
+            add(a, b),
+            fused_multiply_add(c, a, b),
+            fused_negate_multiply_add(c, a, b),
+            reciprocal_sqrt(c),
+            broadcast(load_scalar(x, 3)),
         )
     ):
         store(out, k * LANES, value)
-    store(out, 6 * LANES, with_last(a, broadcast_load(x, 0)))
+    store(out, 6 * LANES, insert_last(a, load_scalar(x, 0)))
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -97,8 +97,8 @@ def test_a_sum_adds_halves_to_halves(kind: type) -> None:
 
 
 @numba.njit
-def _add_square(width: Any, x: Any, y: Any, count: Any, out: Any) -> None:
-    add_square(width, (x, 0), (y, LANES), count, (out, LANES))
+def _add_block_product(width: Any, x: Any, y: Any, count: Any, out: Any) -> None:
+    add_block_product(width, (x, 0), (y, LANES), count, (out, LANES))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 64])
@@ -111,19 +111,19 @@ def test_a_square_of_sums_in_the_order_of_the_rows(count: int) -> None:
     for k in range(count):
         left, right = np.meshgrid(x[k, :LANES], y[k, LANES:], indexing="ij")
         expected[:, LANES:] = _once_rounded(left, right, expected[:, LANES:])
-    _add_square(width_of(width), x.ravel(), y.ravel(), count, out)
+    _add_block_product(width_of(width), x.ravel(), y.ravel(), count, out)
     np.testing.assert_array_equal(out.reshape(LANES, width), expected)
 
 
 @pytest.mark.parametrize("numbers", [0, 1, LANES, 1000])
 def test_aligned_memory_begins_at_a_line_of_the_cache(numbers: int) -> None:
     """From Python and from compiled code: of that many zeros."""
-    for made in (aligned(numbers), _aligned(numbers)):
+    for made in (aligned_zeros(numbers), _aligned_zeros(numbers)):
         assert made.shape == (numbers,)
         assert not made.any()
         assert numbers == 0 or made.ctypes.data % (4 * LANES) == 0
 
 
 @numba.njit
-def _aligned(numbers: Any) -> Any:
-    return aligned(numbers)
+def _aligned_zeros(numbers: Any) -> Any:
+    return aligned_zeros(numbers)

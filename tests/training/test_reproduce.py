@@ -17,11 +17,11 @@ from marquee.training import provenance
 from marquee.training.reproduce import environment_differences
 
 # As in production, but shorter; and the reference trainer.
-BAYESIAN = {**PARAMS.trainers["bayesian_svd"], "sweeps": 60}
+BAYESIAN = {**PARAMS.trainers["bpmf"], "sweeps": 60}
 TRAINERS = {
     "surprise_svd": GOOD,
-    "bayesian_svd": msgspec.structs.replace(
-        PARAMS, trainer="bayesian_svd", trainers={**PARAMS.trainers, "bayesian_svd": BAYESIAN}
+    "bpmf": msgspec.structs.replace(
+        PARAMS, trainer="bpmf", trainers={**PARAMS.trainers, "bpmf": BAYESIAN}
     ),
 }
 

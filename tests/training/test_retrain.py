@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from tests.support.synthetic_data import blocks, written
+from tests.support.synthetic_data import blocks, write_base
 from tests.training.runs import PARAMS_FILE
 
 from marquee.data.snapshot import SnapshotRequest
@@ -160,7 +160,7 @@ def test_every_run_is_recorded(store: ObjectStore, base: Path, tmp_path: Path, d
     """Released, trained only, refused and failed: each has a row with its reason; metrics where there are some."""
     retrain(request(base), PARAMS, store, database, reason="on time")
     retrain(request(base), PARAMS, store, database, releasing=False)
-    noise = written(tmp_path / "noise", random_ratings())
+    noise = write_base(tmp_path / "noise", random_ratings())
     # On noise this one is worse than the biases alone; the Bayesian one is not.
     refused = retrain(
         request(noise), msgspec.structs.replace(PARAMS, trainer="surprise_svd"), store, database
@@ -190,7 +190,7 @@ def random_ratings() -> pd.DataFrame:
 def test_a_refused_model_is_kept_and_does_not_serve(store: ObjectStore, base: Path, tmp_path: Path) -> None:
     """A model that beats nothing is stored for inspection; what served before serves on."""
     before = retrain(request(base), PARAMS, store)
-    refused = retrain(request(written(tmp_path / "noise", random_ratings())), PARAMS, store)
+    refused = retrain(request(write_base(tmp_path / "noise", random_ratings())), PARAMS, store)
     assert refused.outcome == "refused"
     assert refused.version is not None
     assert refused.version != before.version

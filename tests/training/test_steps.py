@@ -54,11 +54,11 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
     """A table with other columns, and a file that is no table, are named with what was expected."""
     deterministic_io.write_texts(tmp_path / "users.parquet", "user_id", {"1": {"age": "24"}})
     with pytest.raises(
-        TrainingDataError, match=r"should have the columns user_id string.*has user_id string, age"
+        TrainingDataError, match=r"should have the columns user_id string.*it has user_id string, age"
     ):
         deterministic_io.read_interactions(tmp_path / "users.parquet")
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
-    with pytest.raises(TrainingDataError, match="no Parquet table"):
+    with pytest.raises(TrainingDataError, match="cannot be read as a Parquet table"):
         deterministic_io.read_interactions(tmp_path / "torn.parquet")
 
 
@@ -92,7 +92,7 @@ def test_a_dataset_comes_back(tmp_path: Path) -> None:
     facts = SideInformation(
         {"u0-001": {"age": "24", "gender": "F"}}, {"bad+0000": {"year": "1990", "genres": "A|B"}}
     )
-    made = Dataset.of(blocks(), frame(("w", "b0+0001", 90.0, 5)), 1.0, 10.0, facts)
+    made = Dataset.from_frames(blocks(), frame(("w", "b0+0001", 90.0, 5)), 1.0, 10.0, facts)
     write_dataset(tmp_path / "d", made)
     back = read_dataset(tmp_path / "d")
     assert back.sha256() == made.sha256()
@@ -197,10 +197,10 @@ def test_drift_is_named() -> None:
 
 def test_a_profile_knows_no_scale() -> None:
     """The same tastes on 1 to 5 and on 1 to 10 have one profile."""
-    five = Dataset.of(blocks(), frame(), 1.0, 5.0)
+    five = Dataset.from_frames(blocks(), frame(), 1.0, 5.0)
     stretched = blocks()
     stretched["value"] = 1 + (stretched["value"] - 1) * 9 / 4
-    ten = Dataset.of(stretched, frame(), 1.0, 10.0)
+    ten = Dataset.from_frames(stretched, frame(), 1.0, 10.0)
     assert snapshot_drift.profile(five) == snapshot_drift.profile(ten)
 
 

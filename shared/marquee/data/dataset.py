@@ -1,4 +1,4 @@
-"""What users rated and watched, as columns of row numbers beside the ids that they stand for."""
+"""Training data: ratings and watch sessions as columns of row numbers, with the ids of the rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rows = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
-    """One row for each (user, item), in order of time, then user, then item.
+    """One row for each (user, item), ordered by time, then user, then item.
 
     ``values``: ratings, or the last minute watched. ``times``: microseconds since 1970, UTC.
     """
@@ -31,15 +31,15 @@ class Interactions:
         return len(self.users)
 
     def where(self, rows: Rows) -> Interactions:
-        """The rows for which ``rows`` is true, in their order."""
+        """Return the rows for which the mask ``rows`` is true, in order."""
         return Interactions(self.users[rows], self.items[rows], self.values[rows], self.times[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Everything a trainer learns from. ``user_ids[u]`` and ``movie_ids[i]`` are what row numbers stand for.
+    """Everything a model is fitted on. ``user_ids[u]`` and ``movie_ids[i]`` are the ids of the rows.
 
-    Not every id need have a rating: a split keeps the ids of the whole.
+    Ids may be without ratings: a split keeps the ids of the full dataset.
     """
 
     user_ids: Sequence[str]
@@ -48,60 +48,62 @@ class Dataset:
     watch_sessions: Interactions
     rating_min: float
     rating_max: float
-    user_features: Blocks = ()  # each [n_users, values]; zeros where nothing is known
+    user_features: Blocks = ()  # each [n_users, values]; zeros where unknown
     item_features: Blocks = ()  # each [n_items, values]
 
     @classmethod
-    def of(
+    def from_frames(
         cls,
         ratings: pd.DataFrame,
         watch_sessions: pd.DataFrame,
         rating_min: float,
         rating_max: float,
-        facts: SideInformation | None = None,
+        side_information: SideInformation | None = None,
     ) -> Dataset:
-        """From checked frames of user_id, movie_id, value, time; the ids come sorted as text."""
+        """Build from checked frames of user_id, movie_id, value, time. Ids are sorted as text."""
         user_ids = sorted({*ratings["user_id"], *watch_sessions["user_id"]})
         movie_ids = sorted({*ratings["movie_id"], *watch_sessions["movie_id"]})
-        rated = _interactions(ratings, user_ids, movie_ids)
-        watched = _interactions(watch_sessions, user_ids, movie_ids)
-        known = facts or SideInformation()
+        side_information = side_information or SideInformation()
         return cls(
             user_ids,
             movie_ids,
-            rated,
-            watched,
+            _to_interactions(ratings, user_ids, movie_ids),
+            _to_interactions(watch_sessions, user_ids, movie_ids),
             rating_min,
             rating_max,
-            known.user_blocks(user_ids),
-            known.item_blocks(movie_ids),
+            side_information.user_blocks(user_ids),
+            side_information.item_blocks(movie_ids),
         )
 
     @property
     def n_users(self) -> int:
-        """The number of users, with ratings or without."""
+        """Number of users, with or without ratings."""
         return len(self.user_ids)
 
     @property
     def n_items(self) -> int:
-        """The number of items, with ratings or without."""
+        """Number of items, with or without ratings."""
         return len(self.movie_ids)
 
     def without_ratings(self, held_out: Rows) -> Dataset:
-        """The same without those ratings, and without any watch session of a pair that is held out.
+        """Return the dataset without the ratings ``held_out`` and without the watch sessions of their pairs.
 
-        A watch session grows while an item is watched: that of a held-out pair may know of what came later.
+        A watch session grows while the item is watched, so that of a held-out pair can contain later events.
         """
-        pair = self.pairs(self.watch_sessions)
-        kept = ~np.isin(pair, self.pairs(self.ratings)[held_out])
-        return replace(self, ratings=self.ratings.where(~held_out), watch_sessions=self.watch_sessions.where(kept))
+        pairs = self.pairs(self.watch_sessions)
+        remaining = ~np.isin(pairs, self.pairs(self.ratings)[held_out])
+        return replace(
+            self,
+            ratings=self.ratings.where(~held_out),
+            watch_sessions=self.watch_sessions.where(remaining),
+        )
 
     def watch_sessions_before(self, time: int) -> Dataset:
-        """The same with only the watch sessions that began before ``time`` (microseconds since 1970)."""
+        """Return the dataset with only the watch sessions that began before ``time`` (microseconds since 1970)."""
         return replace(self, watch_sessions=self.watch_sessions.where(self.watch_sessions.times < time))
 
     def sha256(self) -> str:
-        """A digest of every id, number and time: equal data have equal digests on any machine."""
+        """Return a digest of all ids, numbers and times; equal data have equal digests on any machine."""
         digest = hashlib.sha256()
         digest.update("\n".join((*self.user_ids, "", *self.movie_ids)).encode())
         for part in (self.ratings, self.watch_sessions):
@@ -113,11 +115,11 @@ class Dataset:
         return digest.hexdigest()
 
     def pairs(self, part: Interactions) -> NDArray[np.int64]:
-        """One number for each (user, item), the same in every part of this dataset."""
+        """Return one number for each (user, item), the same in all parts of this dataset."""
         return part.users.astype(np.int64) * self.n_items + part.items
 
 
-def _interactions(frame: pd.DataFrame, user_ids: Sequence[str], movie_ids: Sequence[str]) -> Interactions:
+def _to_interactions(frame: pd.DataFrame, user_ids: Sequence[str], movie_ids: Sequence[str]) -> Interactions:
     users = pd.Index(user_ids).get_indexer(pd.Index(frame["user_id"])).astype(np.int32)
     items = pd.Index(movie_ids).get_indexer(pd.Index(frame["movie_id"])).astype(np.int32)
     times = frame["time"].to_numpy(np.int64)

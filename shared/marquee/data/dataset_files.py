@@ -1,4 +1,4 @@
-"""A dataset, and a trained model, as directories: what one step hands to the next."""
+"""Datasets and trained models as directories of arrays, passed between pipeline steps."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.config.atomic_file import atomic_directory
 from marquee.data.dataset import Dataset, Interactions
 from marquee.data.deterministic_io import read_array, write_array
+from marquee.registry.trained_model import Histories, TrainedModel
 
 _SCALARS = "scalars.json"
 _PARTS = ("ratings", "watch_sessions")
@@ -20,7 +20,7 @@ _BLOCKS = ("user_features", "item_features")
 
 
 def write_dataset(directory: Path, dataset: Dataset) -> None:
-    """Put ``dataset`` at ``directory``, whole."""
+    """Write ``dataset`` to ``directory`` atomically."""
     with atomic_directory(directory) as out:
         scalars = {
             "user_ids": list(dataset.user_ids),
@@ -38,17 +38,17 @@ def write_dataset(directory: Path, dataset: Dataset) -> None:
 
 
 def read_dataset(directory: Path) -> Dataset:
-    """The dataset at ``directory``, equal to the one that was written."""
+    """Read the dataset in ``directory``."""
     scalars: dict[str, Any] = msgspec.json.decode((directory / _SCALARS).read_bytes())
     for part in _PARTS:
-        scalars[part] = Interactions(**_arrays(directory, part, Interactions))
+        scalars[part] = Interactions(**_read_arrays(directory, part, Interactions))
     for name in _BLOCKS:
         scalars[name] = tuple(read_array(directory / f"{name}.{n}.npy") for n in range(scalars[name]))
     return Dataset(**scalars)
 
 
 def write_model(directory: Path, model: TrainedModel) -> None:
-    """Put ``model`` at ``directory``, whole: its arrays bit for bit, its numbers as JSON holds them."""
+    """Write ``model`` to ``directory`` atomically; arrays keep every bit, scalars are JSON numbers."""
     with atomic_directory(directory) as out:
         scalars = {}
         for name in (field.name for field in fields(TrainedModel)):
@@ -63,12 +63,12 @@ def write_model(directory: Path, model: TrainedModel) -> None:
 
 
 def read_model(directory: Path) -> TrainedModel:
-    """The model at ``directory``."""
+    """Read the model in ``directory``."""
     values: dict[str, Any] = msgspec.json.decode((directory / _SCALARS).read_bytes())
     for name in (field.name for field in fields(TrainedModel)):
         if (directory / f"{name}.npy").exists():
             values[name] = read_array(directory / f"{name}.npy")
-    values["histories"] = Histories(**_arrays(directory, "histories", Histories))
+    values["histories"] = Histories(**_read_arrays(directory, "histories", Histories))
     return TrainedModel(**values)
 
 
@@ -77,5 +77,5 @@ def _write_arrays(directory: Path, part: str, columns: Interactions | Histories)
         write_array(directory / f"{part}.{field.name}.npy", getattr(columns, field.name))
 
 
-def _arrays(directory: Path, part: str, kind: type[Any]) -> dict[str, np.ndarray]:
+def _read_arrays(directory: Path, part: str, kind: type[Any]) -> dict[str, np.ndarray]:
     return {field.name: read_array(directory / f"{part}.{field.name}.npy") for field in fields(kind)}

@@ -1,7 +1,7 @@
-"""Tables and arrays as files that are the same bytes whenever they hold the same.
+"""Tables, arrays and JSON as files with deterministic bytes.
 
-Parquet without a word on who wrote it when; NumPy's own format for arrays; JSON with sorted names. A hash of
-such a file is therefore a hash of its content, as long as the libraries are the same versions.
+Parquet without writer metadata, NumPy's own format for arrays, JSON with sorted names. The hash of such a file is a
+hash of its content, as long as the library versions are the same.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from marquee.errors import TrainingDataError
 from marquee.config.atomic_file import atomic_path
+from marquee.errors import TrainingDataError
 
 Document = TypeVar("Document", bound=msgspec.Struct)
 
@@ -32,80 +32,84 @@ INTERACTIONS = pa.schema(
 
 
 def write_interactions(path: Path, frame: pd.DataFrame) -> None:
-    """A frame of user_id, movie_id, value and time."""
+    """Write a frame of user_id, movie_id, value and time."""
     columns = {name: frame[name].to_numpy() for name in INTERACTIONS.names}
-    _write(path, pa.table(columns, schema=INTERACTIONS))
+    _write_table(path, pa.table(columns, schema=INTERACTIONS))
 
 
 def read_interactions(path: Path) -> pd.DataFrame:
-    """The frame that was written; raises :class:`TrainingDataError` where its schema is another."""
-    table = _read(path)
+    """Read a frame of user_id, movie_id, value and time; raises :class:`TrainingDataError` for another schema."""
+    table = _read_table(path)
     if not table.schema.equals(INTERACTIONS):
         raise TrainingDataError(
-            f"{path} should have the columns {_described(INTERACTIONS)}, and has {_described(table.schema)}"
+            f"{path} should have the columns {_format_schema(INTERACTIONS)}; it has "
+            f"{_format_schema(table.schema)}"
         )
     frame: pd.DataFrame = table.to_pandas()
     return frame.astype({"user_id": "object", "movie_id": "object", "value": "float64", "time": "int64"})
 
 
 def write_texts(path: Path, key: str, rows: Mapping[str, Mapping[str, str]]) -> None:
-    """Rows of text by the column ``key``, in the order of it; "" where a row lacks a column."""
+    """Write rows of text, ordered by the column ``key``; "" where a row lacks a column."""
     names = sorted({name for row in rows.values() for name in row} - {key})
     ids = sorted(rows)
     columns = {key: ids, **{name: [rows[i].get(name, "") for i in ids] for name in names}}
-    _write(path, pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()}))
+    _write_table(path, pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()}))
 
 
 def read_texts(path: Path, key: str) -> dict[str, dict[str, str]]:
-    """The rows that were written, by ``key``."""
-    return {row[key]: row for row in _read(path).to_pylist()}
+    """Read rows of text by ``key``."""
+    return {row[key]: row for row in _read_table(path).to_pylist()}
 
 
 def write_json(path: Path, value: Any) -> None:
-    """``value`` with its names sorted, indented, and put in place whole."""
+    """Write ``value`` as indented JSON with sorted names, atomically."""
     data = msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2)
-    with atomic_path(path) as aside:
-        aside.write_bytes(data + b"\n")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data + b"\n")
 
 
 def read_json(path: Path, kind: type[Document]) -> Document:
-    """A document that was written, whose only optional values are numbers: JSON has null for NaN."""
+    """Read a document. JSON has null for NaN, so every null is read as NaN.
+
+    Raises :class:`TrainingDataError` for an unreadable file or another structure.
+    """
     try:
-        return msgspec.convert(_with_nan(msgspec.json.decode(path.read_bytes())), kind)
+        return msgspec.convert(_nulls_to_nan(msgspec.json.decode(path.read_bytes())), kind)
     except (OSError, msgspec.MsgspecError) as error:
-        raise TrainingDataError(f"{path} is no document that can be read: {error}") from error
+        raise TrainingDataError(f"{path} cannot be read as {kind.__name__}: {error}") from error
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """One array, never a pickle."""
+    """Write one array, without pickle."""
     with path.open("wb") as out:
         np.save(out, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The array that was written."""
+    """Read one array."""
     array: np.ndarray = np.load(path, allow_pickle=False)
     return array
 
 
-def _with_nan(value: Any) -> Any:
+def _nulls_to_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _with_nan(part) for name, part in value.items()}
+        return {name: _nulls_to_nan(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_with_nan(part) for part in value]
+        return [_nulls_to_nan(part) for part in value]
     return float("nan") if value is None else value
 
 
-def _write(path: Path, table: pa.Table) -> None:
+def _write_table(path: Path, table: pa.Table) -> None:
     pq.write_table(table, path, compression="zstd", write_statistics=False)
 
 
-def _read(path: Path) -> pa.Table:
+def _read_table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, memory_map=False)
     except (OSError, pa.ArrowInvalid) as error:
-        raise TrainingDataError(f"{path} is no Parquet table that can be read: {error}") from error
+        raise TrainingDataError(f"{path} cannot be read as a Parquet table: {error}") from error
 
 
-def _described(schema: pa.Schema) -> str:
+def _format_schema(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name} {field.type}" for field in schema)

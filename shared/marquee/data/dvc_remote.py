@@ -1,8 +1,8 @@
-"""A DVC remote, read and written through our own object stores.
+"""DVC remote on top of our object stores.
 
-What DVC keeps is named by its MD5: ``files/md5/ab/cdef...``, a directory by its listing with ``.dir`` behind.
-The scheduled job writes its snapshot in that form with neither DVC nor a repository around it, to any URL
-that artifacts can be kept at; ``dvc pull`` finds it there, and we find what ``dvc push`` put there.
+DVC names content by its MD5: ``files/md5/ab/cdef...``, and a directory by the MD5 of its listing with ``.dir``
+appended. The scheduled job writes its snapshot in this layout, without DVC or a repository, to any URL that can hold
+artifacts. ``dvc pull`` finds it there, and :func:`fetch` finds content from ``dvc push``.
 """
 
 from __future__ import annotations
@@ -11,88 +11,88 @@ import hashlib
 import json
 from pathlib import Path, PurePosixPath
 
-from marquee.registry.object_store.object_store import ObjectStore
-from marquee.errors import ObjectNotFound, PreconditionFailed, TrainingDataError
+from marquee.config.atomic_file import atomic_directory, atomic_path
 from marquee.data import dvc_hash
-from marquee.config.atomic_file import atomic_path, atomic_directory
+from marquee.errors import ObjectNotFound, PreconditionFailed, TrainingDataError
+from marquee.registry.object_store.object_store import ObjectStore
 
-_PIECE = 8 << 20
+_CHUNK_BYTES = 8 << 20
 
 
 def push(store: ObjectStore, path: Path) -> str:
-    """Keep a file, or a directory with all its files; returns the hash it is found by.
+    """Store a file, or a directory with all its files, and return its hash.
 
-    The listing comes last: a hash that can be found can be fetched, whenever this is killed.
+    The listing is written last: if a hash exists, all of its content exists, even after a kill.
     """
     if path.is_file():
         return _put(store, dvc_hash.hash_file(path), path)
-    for _, file in dvc_hash.files(path):
+    for _, file in dvc_hash.iterate_files(path):
         _put(store, dvc_hash.hash_file(file), file)
     listing = dvc_hash.directory_listing(path)
     return _put(store, f"{hashlib.md5(listing).hexdigest()}.dir", listing)
 
 
-def contains(store: ObjectStore, content: str) -> bool:
-    """Whether the remote has this hash."""
+def contains(store: ObjectStore, digest: str) -> bool:
+    """Return True if the remote holds the content ``digest``."""
     try:
-        store.read_range(_name(content), 0, 1)
+        store.read_range(_object_name(digest), 0, 1)
     except ObjectNotFound:
         return False
     return True
 
 
-def fetch(store: ObjectStore, content: str, path: Path) -> None:
-    """Put what was kept as ``content`` at ``path``, whole, every byte checked.
+def fetch(store: ObjectStore, digest: str, path: Path) -> None:
+    """Write the content ``digest`` to ``path`` atomically, after checking every byte.
 
-    Raises ``ObjectNotFound``, and :class:`TrainingDataError` for bytes that are not those of the hash.
+    Raises ``ObjectNotFound``, and :class:`TrainingDataError` for content with another hash.
     """
-    if not content.endswith(".dir"):
+    if not digest.endswith(".dir"):
         with atomic_path(path) as out:
-            _get(store, content, out)
+            _download(store, digest, out)
         return
     with atomic_directory(path) as out:
-        for entry in json.loads(_listing(store, content)):
-            _get(store, entry["md5"], out / _inside(entry["relpath"], content))
+        for entry in json.loads(_read_listing(store, digest)):
+            _download(store, entry["md5"], out / _check_relative(entry["relpath"], digest))
 
 
-def _put(store: ObjectStore, content: str, data: Path | bytes) -> str:
-    if not contains(store, content):
+def _put(store: ObjectStore, digest: str, data: Path | bytes) -> str:
+    if not contains(store, digest):
         try:
-            store.put_new(_name(content), data)
+            store.put_new(_object_name(digest), data)
         except PreconditionFailed:
-            pass  # Another run keeps the same.
-    return content
+            pass  # A concurrent run stored the same content.
+    return digest
 
 
-def _listing(store: ObjectStore, content: str) -> bytes:
-    data = store.get(_name(content)).data
-    if f"{hashlib.md5(data).hexdigest()}.dir" != content:
-        raise _corrupt(content)
+def _read_listing(store: ObjectStore, digest: str) -> bytes:
+    data = store.get(_object_name(digest)).data
+    if f"{hashlib.md5(data).hexdigest()}.dir" != digest:
+        raise _corrupt(digest)
     return data
 
 
-def _get(store: ObjectStore, content: str, path: Path) -> None:
+def _download(store: ObjectStore, digest: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    digest, start = hashlib.md5(), 0
+    md5, start = hashlib.md5(), 0
     with path.open("wb") as out:
-        while piece := store.read_range(_name(content), start, _PIECE):
-            out.write(piece)
-            digest.update(piece)
-            start += len(piece)
-    if digest.hexdigest() != content:
-        raise _corrupt(content)
+        while chunk := store.read_range(_object_name(digest), start, _CHUNK_BYTES):
+            out.write(chunk)
+            md5.update(chunk)
+            start += len(chunk)
+    if md5.hexdigest() != digest:
+        raise _corrupt(digest)
 
 
-def _inside(relpath: str, content: str) -> str:
+def _check_relative(relpath: str, digest: str) -> str:
     parts = PurePosixPath(relpath).parts
     if not parts or ".." in parts or relpath.startswith("/"):
-        raise TrainingDataError(f"{content} lists {relpath!r}, which is no file of its directory")
+        raise TrainingDataError(f"{digest} lists {relpath!r}, which is outside its directory")
     return relpath
 
 
-def _name(content: str) -> str:
-    return f"files/md5/{content[:2]}/{content[2:]}"
+def _object_name(digest: str) -> str:
+    return f"files/md5/{digest[:2]}/{digest[2:]}"
 
 
-def _corrupt(content: str) -> TrainingDataError:
-    return TrainingDataError(f"what the remote holds as {content} has another hash: it is damaged")
+def _corrupt(digest: str) -> TrainingDataError:
+    return TrainingDataError(f"the content of {digest} in the remote has another hash: it is damaged")

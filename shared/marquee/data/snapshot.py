@@ -1,4 +1,4 @@
-"""What there was to learn from at one event time, as Parquet files that never change."""
+"""Snapshot of all training data up to one event time, as immutable Parquet files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from marquee.errors import TrainingDataError
-from marquee.db.pool import Database
 from marquee.config import atomic_file
 from marquee.data import deterministic_io
 from marquee.data.side_information import SideInformation
 from marquee.data.sources import SourceData, empty_interactions, read_base, read_database
+from marquee.db.pool import Database
+from marquee.errors import TrainingDataError
 
 BASE, LIVE, WATCH_SESSIONS = "base.parquet", "live.parquet", "watch_sessions.parquet"
 USERS, MOVIES, ABOUT = "users.parquet", "movies.parquet", "snapshot.json"
@@ -21,9 +21,11 @@ USERS, MOVIES, ABOUT = "users.parquet", "movies.parquet", "snapshot.json"
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRequest:
-    """What to learn from: events before ``until``, of the base data only the first ``base_fraction``.
+    """Selection of the training data.
 
-    ``rating_max``: the top of the stream's scale, on which the model will rate.
+    ``until``: only events before this time. ``base``: directory of the base data, None for none. ``base_fraction``:
+    only this fraction of the base data, the oldest. ``rating_max``: maximum of the event log's rating scale, on which
+    the model predicts.
     """
 
     until: datetime
@@ -33,7 +35,7 @@ class SnapshotRequest:
 
 
 class SnapshotInfo(msgspec.Struct, frozen=True):
-    """``snapshot.json``. ``files``: name of each base file -> its SHA-256."""
+    """Content of ``snapshot.json``. ``files``: SHA-256 of each base data file, by name."""
 
     until: datetime
     base_fraction: float
@@ -44,7 +46,7 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The base data on their own scale, and what came in since on the stream's."""
+    """Base data on their own rating scale, and live data on that of the event log."""
 
     about: SnapshotInfo
     base: SourceData
@@ -52,9 +54,9 @@ class Snapshot:
 
 
 def write_snapshot(request: SnapshotRequest, database: Database | None, directory: Path) -> None:
-    """Read base data and database, and put the snapshot at ``directory``, whole.
+    """Read base data and database, and write the snapshot to ``directory`` atomically.
 
-    The base data are a file of their own: it stays the same while the live part grows.
+    The base data are in a file of their own, which stays the same while the live part grows.
     """
     nothing = SourceData(empty_interactions(), empty_interactions())
     base = read_base(request.base, request.until, request.base_fraction) if request.base else nothing
@@ -62,28 +64,38 @@ def write_snapshot(request: SnapshotRequest, database: Database | None, director
     about = SnapshotInfo(
         request.until, request.base_fraction, request.rating_max, database is not None, dict(base.hashes)
     )
+    known = base.side_information
     with atomic_file.atomic_directory(directory) as out:
         deterministic_io.write_interactions(out / BASE, base.ratings)
         deterministic_io.write_interactions(out / LIVE, live.ratings)
         deterministic_io.write_interactions(out / WATCH_SESSIONS, live.watch_sessions)
-        deterministic_io.write_texts(out / USERS, "user_id", base.facts.users)
-        deterministic_io.write_texts(out / MOVIES, "movie_id", {f: base.facts.movies.get(f, {}) for f in base.movies})
+        deterministic_io.write_texts(out / USERS, "user_id", known.users)
+        movies = {movie_id: known.movies.get(movie_id, {}) for movie_id in base.movies}
+        deterministic_io.write_texts(out / MOVIES, "movie_id", movies)
         (out / ABOUT).write_bytes(msgspec.json.encode(about))
 
 
 def read_snapshot(directory: Path) -> Snapshot:
-    """The snapshot at ``directory``; raises :class:`TrainingDataError` where it is not of this form."""
+    """Read the snapshot in ``directory``; raises :class:`TrainingDataError` if it is not one."""
     try:
         about = msgspec.json.decode((directory / ABOUT).read_bytes(), type=SnapshotInfo)
     except (OSError, msgspec.MsgspecError) as error:
-        raise TrainingDataError(f"{directory} holds no snapshot that can be read: {error}") from error
-    facts = SideInformation(
-        deterministic_io.read_texts(directory / USERS, "user_id"), deterministic_io.read_texts(directory / MOVIES, "movie_id")
+        raise TrainingDataError(f"{directory} cannot be read as a snapshot: {error}") from error
+    side_information = SideInformation(
+        deterministic_io.read_texts(directory / USERS, "user_id"),
+        deterministic_io.read_texts(directory / MOVIES, "movie_id"),
     )
-    base = deterministic_io.read_interactions(directory / BASE)
-    live, watch_sessions = (deterministic_io.read_interactions(directory / name) for name in (LIVE, WATCH_SESSIONS))
+    base, live, watch_sessions = (
+        deterministic_io.read_interactions(directory / name) for name in (BASE, LIVE, WATCH_SESSIONS)
+    )
     return Snapshot(
         about,
-        SourceData(base, empty_interactions(), frozenset(facts.movies), tuple(about.files.items()), facts),
+        SourceData(
+            base,
+            empty_interactions(),
+            frozenset(side_information.movies),
+            tuple(about.files.items()),
+            side_information,
+        ),
         SourceData(live, watch_sessions),
     )

@@ -1,4 +1,4 @@
-"""Where ratings and watch sessions come from: the base data's files, and the database."""
+"""Sources of ratings and watch sessions: the base data's files and the database."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from marquee.config.base_data import (
     earliest_fraction_end,
 )
 from marquee.config.csv_file import check_columns, read_optional_csv, unreadable
-from marquee.errors import TrainingDataError
+from marquee.data.base_checks import COLUMNS
+from marquee.data.side_information import SideInformation, index_rows
 from marquee.db import user_history
 from marquee.db.pool import Database
-from marquee.data.base_checks import COLUMNS
-from marquee.data.side_information import SideInformation, by_id
+from marquee.errors import TrainingDataError
 
-_CHUNK = 100_000
+_CHUNK_ROWS = 100_000
 _MICROSECONDS = 1_000_000
 _DTYPES = {"user_id": "object", "movie_id": "object", "value": "float64", "time": "int64"}
 
 
 @dataclass(frozen=True, slots=True)
 class SourceData:
-    """Frames of user_id, movie_id, value and time (microseconds since 1970, UTC), and where they are from.
+    """Frames of user_id, movie_id, value and time (microseconds since 1970, UTC), and their origin.
 
-    ``movies``: the catalogue, as far as this source lists one. ``hashes``: name and SHA-256 of each file read.
+    ``movies``: the catalogue, as far as the source lists one. ``hashes``: name and SHA-256 of each file read.
     """
 
     ratings: pd.DataFrame
     watch_sessions: pd.DataFrame
     movies: frozenset[str] = frozenset()
     hashes: tuple[tuple[str, str], ...] = ()
-    facts: SideInformation = SideInformation()
+    side_information: SideInformation = SideInformation()
 
     def on_scale(self, low: float, high: float, new_high: float) -> SourceData:
-        """Ratings of ``low..high`` on ``low..new_high``, evenly stretched."""
+        """Map ratings linearly from ``low..high`` to ``low..new_high``."""
         if high == new_high:
             return self
         values = low + (self.ratings["value"] - low) * (new_high - low) / (high - low)
@@ -52,25 +52,56 @@ class SourceData:
 
 
 def empty_interactions() -> pd.DataFrame:
-    """A frame with the columns and no row."""
+    """Return a frame with the columns and no rows."""
     return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in _DTYPES.items()})
 
 
 def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> SourceData:
-    """``ratings.csv`` (user_id, movie_id, rating, time in seconds) and, where there is one, ``movies.csv``.
+    """Read base data: ``ratings.csv`` (user_id, movie_id, rating, time in seconds).
 
-    ``users.csv`` may say more of the users. Only ratings before ``until``, and of those in the file only the
-    first ``fraction`` of the rows, which are in order of time. Raises :class:`TrainingDataError` when the
-    file is absent or not of this form.
+    ``users.csv`` and ``movies.csv`` are optional side information. Only the oldest ``fraction`` of the ratings is
+    read, and of those the ratings before ``until``. Raises :class:`TrainingDataError` if ratings.csv is absent or
+    has other columns.
     """
     path = directory / RATINGS_FILE
+    ratings = _read_ratings(path, fraction)
+    ratings = ratings[ratings["time"] < _to_microseconds(until)].reset_index(drop=True)
+    side_paths = (directory / USERS_FILE, directory / MOVIES_FILE)
+    users, movies = (read_optional_csv(path) for path in side_paths)
+    side_files = [path for path in side_paths if path.is_file()]
+    hashes = tuple((f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in (path, *side_files))
+    side_information = SideInformation(index_rows(users, "user_id"), index_rows(movies, "movie_id"))
+    catalogue = frozenset(side_information.movies) | set(ratings["movie_id"])
+    return SourceData(ratings, empty_interactions(), catalogue, hashes, side_information)
+
+
+def read_database(database: Database, until: datetime) -> SourceData:
+    """Read all ratings and watch sessions before ``until``, in chunks."""
+    return SourceData(
+        _collect(user_history.ratings_until(database, until)),
+        _collect(user_history.watch_sessions_until(database, until)),
+    )
+
+
+def merge_sources(first: SourceData, second: SourceData) -> SourceData:
+    """Return the rows of both, ``first`` before ``second``."""
+    return SourceData(
+        _concat(first.ratings, second.ratings),
+        _concat(first.watch_sessions, second.watch_sessions),
+        first.movies | second.movies,
+        first.hashes + second.hashes,
+        first.side_information.merge(second.side_information),
+    )
+
+
+def _read_ratings(path: Path, fraction: float) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype={"user_id": str, "movie_id": str}, keep_default_na=False)
         check_columns(path, frame.columns, RATING_COLUMNS)
         frame = frame.sort_values("time", kind="stable")
         if fraction < 1 and len(frame):
             frame = frame[frame["time"] < earliest_fraction_end(frame["time"].tolist(), fraction)]
-        ratings = pd.DataFrame(
+        return pd.DataFrame(
             {
                 "user_id": frame["user_id"],
                 "movie_id": frame["movie_id"],
@@ -82,36 +113,6 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source
         raise unreadable(path, error) from error
     except ValueError as error:
         raise TrainingDataError(f"{path}: rating and time must be numbers: {error}") from error
-    ratings = ratings[ratings["time"] < _epoch(until)].reset_index(drop=True)
-    users, movies = (read_optional_csv(directory / name) for name in (USERS_FILE, MOVIES_FILE))
-    files = [
-        path,
-        *(directory / name for name in (USERS_FILE, MOVIES_FILE) if (directory / name).is_file()),
-    ]
-    hashes = tuple((f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files)
-    facts = SideInformation(by_id(users, "user_id"), by_id(movies, "movie_id"))
-    return SourceData(
-        ratings, empty_interactions(), frozenset(facts.movies) | set(ratings["movie_id"]), hashes, facts
-    )
-
-
-def read_database(database: Database, until: datetime) -> SourceData:
-    """Every rating and watch session before ``until``, fetched in pieces."""
-    return SourceData(
-        _collect(user_history.ratings_until(database, until)),
-        _collect(user_history.watch_sessions_until(database, until)),
-    )
-
-
-def merge_sources(first: SourceData, second: SourceData) -> SourceData:
-    """Both, one after the other."""
-    return SourceData(
-        _concat(first.ratings, second.ratings),
-        _concat(first.watch_sessions, second.watch_sessions),
-        first.movies | second.movies,
-        first.hashes + second.hashes,
-        first.facts.merged(second.facts),
-    )
 
 
 def _concat(*frames: pd.DataFrame) -> pd.DataFrame:
@@ -121,17 +122,13 @@ def _concat(*frames: pd.DataFrame) -> pd.DataFrame:
 
 def _collect(rows: Iterator[tuple[str, str, int, datetime]]) -> pd.DataFrame:
     chunks = []
-    while chunk := list(islice(rows, _CHUNK)):
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
         frame = pd.DataFrame(chunk, columns=list(COLUMNS))
-        frame["time"] = pd.to_datetime(frame["time"], utc=True).map(_epoch_of).astype("int64")
+        frame["time"] = pd.to_datetime(frame["time"], utc=True).map(_to_microseconds).astype("int64")
         chunks.append(frame.astype(_DTYPES))
     return _concat(*chunks)
 
 
-def _epoch_of(time: pd.Timestamp) -> int:
-    return time.value // 1000
-
-
-def _epoch(time: datetime) -> int:
-    """Microseconds since 1970, exactly: ``timestamp()`` would round."""
+def _to_microseconds(time: datetime) -> int:
+    """Return the microseconds since 1970. Exact, whereas ``timestamp()`` rounds."""
     return pd.Timestamp(time).value // 1000

@@ -1,4 +1,4 @@
-"""What of a rating is the user's and the item's own, without any interaction of the two."""
+"""Baseline (bias) model: a rating is ``mean + user bias + item bias``, without interaction."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ SHRINKAGE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Biases:
-    """``mean + of_user[u] + of_item[i]``; 0 for whoever has no rating."""
+    """Biases about the mean rating; 0 for a user or item without ratings."""
 
     mean: float
-    of_user: Floats  # [n_users]
-    of_item: Floats  # [n_items]
+    user_biases: Floats  # [n_users]
+    item_biases: Floats  # [n_items]
 
     def predict(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
-        """The predicted rating of each pair, not clipped."""
-        predictions: Floats = self.mean + self.of_user[users] + self.of_item[items]
+        """Return the predicted rating of each pair, not clipped."""
+        predictions: Floats = self.mean + self.user_biases[users] + self.item_biases[items]
         return predictions
 
 
 def fit_biases(dataset: Dataset, *, shrinkage: float = SHRINKAGE, rounds: int = 10) -> Biases:
-    """By alternating ridge regression; ``shrinkage``: ratings at zero added to each user and item."""
+    """Fit by alternating ridge regression.
+
+    ``shrinkage``: pseudo-ratings with residual 0 added to each user and item.
+    """
     ratings, mean = dataset.ratings, float(dataset.ratings.values.mean())
-    of_user, of_item = np.zeros(dataset.n_users), np.zeros(dataset.n_items)
-    n_of_user = np.bincount(ratings.users, minlength=dataset.n_users) + shrinkage
-    n_of_item = np.bincount(ratings.items, minlength=dataset.n_items) + shrinkage
+    user_biases, item_biases = np.zeros(dataset.n_users), np.zeros(dataset.n_items)
+    user_counts = np.bincount(ratings.users, minlength=dataset.n_users) + shrinkage
+    item_counts = np.bincount(ratings.items, minlength=dataset.n_items) + shrinkage
     for _ in range(rounds):
-        left = ratings.values - mean - of_user[ratings.users]
-        of_item = np.bincount(ratings.items, left, dataset.n_items) / n_of_item
-        left = ratings.values - mean - of_item[ratings.items]
-        of_user = np.bincount(ratings.users, left, dataset.n_users) / n_of_user
-    return Biases(mean, of_user, of_item)
+        residuals = ratings.values - mean - user_biases[ratings.users]
+        item_biases = np.bincount(ratings.items, residuals, dataset.n_items) / item_counts
+        residuals = ratings.values - mean - item_biases[ratings.items]
+        user_biases = np.bincount(ratings.users, residuals, dataset.n_users) / user_counts
+    return Biases(mean, user_biases, item_biases)

@@ -1,4 +1,4 @@
-"""What a biased matrix factorisation comes to, whoever computed it, and the rating head made of it."""
+"""Result of a biased matrix factorization, and the rating factors built from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marquee.models.trainer_port import Floats, RatingFactors
 class MatrixFactorization:
     """``mean + user_biases + item_biases + user_vectors . item_vectors`` of the rows that have ratings.
 
-    ``users[j]`` is the dataset's row of the j-th user vector; likewise the items.
+    ``users[j]`` is the dataset row of the j-th user vector; ``items`` likewise.
     """
 
     mean: float
@@ -28,24 +28,29 @@ class MatrixFactorization:
     item_biases: Floats
 
 
-def to_rating_factors(found: MatrixFactorization, dataset: Dataset) -> RatingFactors:
-    """The factors by our rows. surprise drops the terms of whom it does not know without a word; here a
-    user without ratings explicitly is the average of those with some, an item without ratings is all zeros.
+def to_rating_factors(factorization: MatrixFactorization, dataset: Dataset) -> RatingFactors:
+    """Return the factors in the dataset's rows, with the user prior.
+
+    A user without ratings gets the mean of the users with ratings, an item without ratings zeros. (surprise
+    silently drops the terms of unknown users and items instead.)
     """
     ratings = dataset.ratings
-    item_vectors = _spread(found.item_vectors, found.items, dataset.n_items)
-    item_biases = _spread(found.item_biases, found.items, dataset.n_items)
-    user_vectors = _spread(found.user_vectors, found.users, dataset.n_users)
-    user_biases = _spread(found.user_biases, found.users, dataset.n_users)
+    item_vectors = _scatter_rows(factorization.item_vectors, factorization.items, dataset.n_items)
+    item_biases = _scatter_rows(factorization.item_biases, factorization.items, dataset.n_items)
+    user_vectors = _scatter_rows(factorization.user_vectors, factorization.users, dataset.n_users)
+    user_biases = _scatter_rows(factorization.user_biases, factorization.users, dataset.n_users)
     fitted = np.einsum("nk,nk->n", user_vectors[ratings.users], item_vectors[ratings.items])
-    fitted += found.mean + user_biases[ratings.users] + item_biases[ratings.items]
-    expected = user_prior.fit_user_prior(found.user_vectors, found.user_biases, ratings.values - fitted)
-    unknown = np.setdiff1d(np.arange(dataset.n_users), found.users)
-    user_vectors[unknown], user_biases[unknown] = expected.mean[:-1], expected.mean[-1]
-    return RatingFactors(found.mean, user_biases, user_vectors, item_biases, item_vectors, expected)
+    fitted += factorization.mean + user_biases[ratings.users] + item_biases[ratings.items]
+    prior = user_prior.fit_user_prior(
+        factorization.user_vectors, factorization.user_biases, ratings.values - fitted
+    )
+    unknown = np.setdiff1d(np.arange(dataset.n_users), factorization.users)
+    user_vectors[unknown], user_biases[unknown] = prior.mean[:-1], prior.mean[-1]
+    return RatingFactors(factorization.mean, user_biases, user_vectors, item_biases, item_vectors, prior)
 
 
-def _spread(rows: Floats, to: NDArray[np.integer], n: int) -> Floats:
-    full = np.zeros((n, *rows.shape[1:]))
-    full[to] = rows
-    return full
+def _scatter_rows(values: Floats, rows: NDArray[np.integer], n: int) -> Floats:
+    """Return an array of ``n`` rows, zero except for ``values`` at ``rows``."""
+    scattered = np.zeros((n, *values.shape[1:]))
+    scattered[rows] = values
+    return scattered

@@ -1,4 +1,7 @@
-"""numba, with a place for what it compiled: so that a process finds what the one before it left there."""
+"""numba, configured before its import.
+
+Compiled code is kept in a cache that later processes reuse. Threads that wait sleep.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ import os
 import tempfile
 from pathlib import Path
 
-# numba keeps compiled code beside the module, or in the home directory. Where neither can be written to, its
-# import would fail; then each process compiles anew. A directory of its own: what lies there is run.
+# numba caches compiled code beside the module or in the home directory, and its import fails if neither is
+# writable. A new temporary directory replaces them; then each process compiles again. The directory is private to
+# the process, because cached code is executed.
 if not os.access(Path(__file__).parent, os.W_OK):
     os.environ.setdefault("NUMBA_CACHE_DIR", tempfile.mkdtemp(prefix="marquee-numba-"))
 
-# Threads that wait for one another sleep. By OpenMP's default they spin, which on a machine that has other work takes
-# the time from the very thread they wait for: a fit of seconds becomes one of minutes.
+# By default OpenMP's idle threads spin. On a busy machine they take the CPU from the thread that they wait for, and
+# a fit of seconds takes minutes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numba

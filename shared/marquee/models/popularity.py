@@ -1,4 +1,4 @@
-"""How popular each item is of late: what an unknown user is shown, and a baseline for every model."""
+"""Recent popularity of each item: the list for unknown users, and a baseline for every model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from marquee.data.interactions import WeightedInteractions
 
-_DAY = 86_400_000_000
+_MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 class PopularityParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``half_life_days``: after which a like counts half. ``prior_likes``: as many likes' worth of each
-    item's share of all time are mixed in, so that a young stream does not wipe out what was known before.
+    """Parameters of :func:`fit_popularity`.
+
+    - ``half_life_days``: age at which an interaction counts half
+    - ``prior_likes``: strength of the Dirichlet prior at the all-time distribution, in likes. With it, a stream
+      that has just begun does not replace what was known before.
     """
 
     half_life_days: float
@@ -24,20 +27,28 @@ class PopularityParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Popularity:
-    """``of_late``: the share of all weight of each item [n_items], not negative, sum 1; ``growth``: that over
-    its share of all time, 1 for an item without evidence.
+    """Popularity of each item [n_items].
+
+    ``recent`` is a distribution over items: not negative, sum 1. ``growth`` is ``recent`` divided by the all-time
+    distribution, and 1 for an item without interactions.
     """
 
-    of_late: NDArray[np.float64]
+    recent: NDArray[np.float64]
     growth: NDArray[np.float64]
 
 
-def fit_popularity(evidence: WeightedInteractions, n_items: int, params: PopularityParams) -> Popularity:
-    """Decayed counts under a Dirichlet prior at the shares of all time; "now" is the newest event."""
-    ever = np.bincount(evidence.items, evidence.weights, n_items) / evidence.weights.sum()
-    age_days = (evidence.times.max() - evidence.times) / _DAY
-    fresh = evidence.weights * 0.5 ** (age_days / params.half_life_days)
-    counts = np.bincount(evidence.items, fresh, n_items) + params.prior_likes * ever
-    of_late = counts / counts.sum()
-    growth = np.divide(of_late, ever, out=np.ones(n_items), where=ever > 0)
-    return Popularity(of_late, growth)
+def fit_popularity(interactions: WeightedInteractions, n_items: int, params: PopularityParams) -> Popularity:
+    """Return decayed counts under a Dirichlet prior at the all-time distribution.
+
+    count[i] = sum of weight * 0.5 ** (age / half_life_days) over the interactions with item i
+               + prior_likes * all_time[i]
+
+    ``recent`` is ``count`` divided by its sum. The age is in days before the newest interaction.
+    """
+    all_time = np.bincount(interactions.items, interactions.weights, n_items) / interactions.weights.sum()
+    age_days = (interactions.times.max() - interactions.times) / _MICROSECONDS_PER_DAY
+    decayed = interactions.weights * 0.5 ** (age_days / params.half_life_days)
+    counts = np.bincount(interactions.items, decayed, n_items) + params.prior_likes * all_time
+    recent = counts / counts.sum()
+    growth = np.divide(recent, all_time, out=np.ones(n_items), where=all_time > 0)
+    return Popularity(recent, growth)

@@ -1,11 +1,11 @@
-"""Beyond one machine: the rating head by Spark's ALS, on whatever cluster ``master`` names.
+"""Trainer beyond one machine: ALS of Apache Spark, on the cluster that ``master`` names.
 
-Alternating least squares with a ridge that grows with a row's ratings (Zhou, Wilkinson, Schreiber and Pan,
-"Large-scale Parallel Collaborative Filtering for the Netflix Prize", AAIM 2008), of what the biases leave of
-the ratings: ALS itself has none. What comes out is the same head as any other trainer's.
+Alternating least squares with a ridge that grows with a row's number of ratings (Zhou, Wilkinson, Schreiber and Pan,
+"Large-scale Parallel Collaborative Filtering for the Netflix Prize", AAIM 2008). Spark's ALS has no biases, so it
+factorizes the residuals of the bias model. The result has the form of every other trainer's.
 
-Needs the extra ``spark`` (docs/retraining.md). Its partitions decide in which order numbers are summed, so that
-the same bits come again only on the same number of partitions, and no engine promises it.
+Needs the extra ``spark`` (docs/retraining.md). The order of floating-point sums depends on the partitions: equal
+bits need the same number of partitions, and Spark does not promise them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pandas as pd
 
 from marquee.data.dataset import Dataset
 from marquee.errors import SettingsError
-from marquee.models import biases
+from marquee.models.biases import Biases, fit_biases
 from marquee.models.matrix_factorization import MatrixFactorization, to_rating_factors
 from marquee.models.trainer_port import Progress, RatingFactors, read_section
 
@@ -33,9 +33,12 @@ if TYPE_CHECKING:
 
 
 class SparkParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``master``: the cluster's URL, or ``local[n]``. ``factors``, ``iterations``, ``regularisation`` of ALS;
-    ``blocks``: pieces into which users and items are cut, each held by one worker. ``config``: more of Spark's own
-    settings, by their names.
+    """Parameters of Spark and its ALS.
+
+    - ``master``: URL of the cluster, or ``local[n]``
+    - ``factors``, ``iterations``, ``regularisation``: of ALS
+    - ``blocks``: blocks into which users and items are divided, each held by one worker
+    - ``config``: more Spark settings, by name
     """
 
     master: str
@@ -46,30 +49,38 @@ class SparkParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: dict[str, str] = {}
 
 
-def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingFactors:
-    """Take the biases out, let Spark factorise the rest, put both together."""
-    chosen = read_section(params, SparkParams, "spark_als")
-    found = biases.fit_biases(dataset)
+def fit(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingFactors:
+    """Fit the biases, factorize the residuals with Spark, and return both together.
+
+    Raises :class:`SettingsError` if pyspark or Java is missing.
+    """
+    section = read_section(params, SparkParams, "trainers.spark_als")
+    biases = fit_biases(dataset)
     progress("fit", 0.0)
-    with session(chosen) as spark:
-        factors = _factorised(_residuals(spark, dataset, found, chosen.blocks), chosen, seed)
+    with open_session(section) as spark:
+        residuals = _residuals(spark, dataset, biases, section.blocks)
+        (users, user_vectors), (items, item_vectors) = _factorize(residuals, section, seed)
     progress("fit", 1.0)
-    users, user_vectors = factors["user"]
-    items, item_vectors = factors["item"]
-    whole = MatrixFactorization(
-        found.mean, users, user_vectors, found.of_user[users], items, item_vectors, found.of_item[items]
+    factorization = MatrixFactorization(
+        biases.mean,
+        users,
+        user_vectors,
+        biases.user_biases[users],
+        items,
+        item_vectors,
+        biases.item_biases[items],
     )
-    return to_rating_factors(whole, dataset)
+    return to_rating_factors(factorization, dataset)
 
 
 @contextmanager
-def session(params: SparkParams) -> Iterator[SparkSession]:
-    """A session that ends with the block. Raises :class:`SettingsError` where there is no Spark or no Java."""
-    _require()
+def open_session(params: SparkParams) -> Iterator[SparkSession]:
+    """Open a Spark session for the block. Raises :class:`SettingsError` if pyspark or Java is missing."""
+    _check_installation()
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName("marquee").master(params.master)
-    for name, value in (_settings(params.master) | params.config).items():
+    for name, value in (_default_settings(params.master) | params.config).items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     try:
@@ -79,39 +90,44 @@ def session(params: SparkParams) -> Iterator[SparkSession]:
         spark.stop()
 
 
-def _settings(master: str) -> dict[str, str]:
+def _default_settings(master: str) -> dict[str, str]:
     settings = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
     }
-    if master.startswith("local"):  # Nobody else has to reach it.
+    if master.startswith("local"):  # Loopback only: no other machine has to connect.
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         settings |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
     return settings
 
 
-def _require() -> None:
+def _check_installation() -> None:
     if find_spec("pyspark") is None:
         raise SettingsError(
             "engine: spark needs pyspark: install requirements/spark.txt (`make .venv/.spark`)"
         )
     if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
-        raise SettingsError("engine: spark needs Java 17 or 21: install it, or set JAVA_HOME to where it is")
+        raise SettingsError(
+            "engine: spark needs Java 17 or 21: install it, or set JAVA_HOME to its directory"
+        )
 
 
-def _residuals(spark: SparkSession, dataset: Dataset, found: biases.Biases, partitions: int) -> DataFrame:
-    """Rows of user, item and what the biases leave of the rating."""
+def _residuals(spark: SparkSession, dataset: Dataset, biases: Biases, partitions: int) -> DataFrame:
+    """Return rows of user, item and the residual of the bias model."""
     ratings = dataset.ratings
-    left = ratings.values - found.predict(ratings.users, ratings.items)
-    frame = pd.DataFrame({"user": ratings.users, "item": ratings.items, "rating": left.astype(np.float32)})
+    residuals = ratings.values - biases.predict(ratings.users, ratings.items)
+    frame = pd.DataFrame(
+        {"user": ratings.users, "item": ratings.items, "rating": residuals.astype(np.float32)}
+    )
     return spark.createDataFrame(frame).repartition(partitions, "user").sortWithinPartitions("user", "item")
 
 
-def _factorised(
-    residuals: DataFrame, params: SparkParams, seed: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """ "user" and "item" -> row numbers [n], in order, and vectors [n, factors]."""
+_Factors = tuple[np.ndarray, np.ndarray]  # row numbers [n], in order, and vectors [n, factors]
+
+
+def _factorize(residuals: DataFrame, params: SparkParams, seed: int) -> tuple[_Factors, _Factors]:
+    """Return the factors of the users and of the items."""
     from pyspark.ml.recommendation import ALS
 
     als = ALS(
@@ -124,9 +140,9 @@ def _factorised(
         finalStorageLevel="MEMORY_ONLY",
     )
     model: ALSModel = als.fit(residuals)
-    return {"user": _vectors(model.userFactors), "item": _vectors(model.itemFactors)}
+    return _collect(model.userFactors), _collect(model.itemFactors)
 
 
-def _vectors(factors: DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _collect(factors: DataFrame) -> _Factors:
     table = factors.toPandas().sort_values("id")
     return table["id"].to_numpy(np.int64), np.stack(table["features"].to_numpy()).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The reference trainer: SVD of scikit-surprise, the biased matrix factorisation of Funk, by SGD."""
+"""Reference trainer: scikit-surprise's SVD, the biased matrix factorization of Funk, fitted by SGD."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from marquee.data.dataset import Dataset
 from marquee.models.matrix_factorization import MatrixFactorization, to_rating_factors
 from marquee.models.trainer_port import Progress, RatingFactors, read_section
 
-# Its import makes a folder for downloads, in a home directory that need not be there or writable.
+# surprise's import creates a download directory, by default in a home directory that may be absent or read-only.
 os.environ.setdefault("SURPRISE_DATA_FOLDER", tempfile.gettempdir())
 import surprise
 
 
 class SurpriseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """As scikit-surprise names them, with one learning rate and one regularisation for all terms."""
+    """Parameters by scikit-surprise's names, with one learning rate and one regularisation for all terms."""
 
     n_factors: int
     n_epochs: int
@@ -30,16 +30,35 @@ class SurpriseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     regularisation: float
 
 
-def train(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingFactors:
-    """Fit surprise's SVD; its ``pu, qi, bu, bi`` become the rating head."""
+def fit(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingFactors:
+    """Fit surprise's SVD and return its ``pu, qi, bu, bi`` as rating factors."""
     progress("fit", 0.0)
-    algorithm = fit(dataset, read_section(params, SurpriseParams, "surprise_svd"), seed)
+    algorithm = _fit_svd(dataset, read_section(params, SurpriseParams, "trainers.surprise_svd"), seed)
     progress("fit", 1.0)
-    return to_rating_factors(factorisation(algorithm), dataset)
+    return to_rating_factors(_to_factorization(algorithm), dataset)
 
 
-def fit(dataset: Dataset, params: SurpriseParams, seed: int) -> surprise.SVD:
-    """Surprise's own object, trained on :func:`trainset`."""
+def fit_svdpp(dataset: Dataset, seed: int) -> MatrixFactorization:
+    """Fit surprise's SVD++ with its defaults.
+
+    The implicit term of each user is added to their vector, which makes the model linear.
+    """
+    algorithm = surprise.SVDpp(random_state=seed).fit(build_trainset(dataset))
+    vectors = algorithm.pu.copy()
+    for user, rated in algorithm.trainset.ur.items():
+        vectors[user] += algorithm.yj[[item for item, _ in rated]].sum(0) / np.sqrt(len(rated))
+    return replace(_to_factorization(algorithm), user_vectors=vectors)
+
+
+def build_trainset(dataset: Dataset) -> surprise.Trainset:
+    """Return the ratings as surprise's trainset, with the dataset's rows as raw ids."""
+    ratings = dataset.ratings
+    frame = pd.DataFrame({"user": ratings.users, "item": ratings.items, "rating": ratings.values})
+    reader = surprise.Reader(rating_scale=(dataset.rating_min, dataset.rating_max))
+    return surprise.Dataset.load_from_df(frame, reader).build_full_trainset()
+
+
+def _fit_svd(dataset: Dataset, params: SurpriseParams, seed: int) -> surprise.SVD:
     algorithm = surprise.SVD(
         n_factors=params.n_factors,
         n_epochs=params.n_epochs,
@@ -47,35 +66,17 @@ def fit(dataset: Dataset, params: SurpriseParams, seed: int) -> surprise.SVD:
         reg_all=params.regularisation,
         random_state=seed,
     )
-    return algorithm.fit(trainset(dataset))
+    return algorithm.fit(build_trainset(dataset))
 
 
-def trainset(dataset: Dataset) -> surprise.Trainset:
-    """The ratings as surprise holds them, with our row numbers as its raw ids."""
-    ratings = dataset.ratings
-    frame = pd.DataFrame({"user": ratings.users, "item": ratings.items, "rating": ratings.values})
-    reader = surprise.Reader(rating_scale=(dataset.rating_min, dataset.rating_max))
-    return surprise.Dataset.load_from_df(frame, reader).build_full_trainset()
-
-
-def factorisation(algorithm: surprise.SVD) -> MatrixFactorization:
-    """Surprise's ``pu, qi, bu, bi``."""
-    known = algorithm.trainset
+def _to_factorization(algorithm: surprise.SVD) -> MatrixFactorization:
+    trainset = algorithm.trainset
     return MatrixFactorization(
-        mean=float(known.global_mean),
-        users=np.array([known.to_raw_uid(u) for u in range(known.n_users)]),
+        mean=float(trainset.global_mean),
+        users=np.array([trainset.to_raw_uid(u) for u in range(trainset.n_users)]),
         user_vectors=algorithm.pu,
         user_biases=algorithm.bu,
-        items=np.array([known.to_raw_iid(i) for i in range(known.n_items)]),
+        items=np.array([trainset.to_raw_iid(i) for i in range(trainset.n_items)]),
         item_vectors=algorithm.qi,
         item_biases=algorithm.bi,
     )
-
-
-def fit_svdpp(dataset: Dataset, seed: int) -> MatrixFactorization:
-    """Surprise's SVD++ with its defaults; what a user's items say of him is added to his vector once and for all."""
-    found = surprise.SVDpp(random_state=seed).fit(trainset(dataset))
-    vectors = found.pu.copy()
-    for user, rated in found.trainset.ur.items():
-        vectors[user] += found.yj[[item for item, _ in rated]].sum(0) / np.sqrt(len(rated))
-    return replace(factorisation(found), user_vectors=vectors)

@@ -1,7 +1,7 @@
-"""The port behind which a model of ratings is learnt, and the trainers by name.
+"""Port of the rating trainers, and the registry of trainers by name.
 
-A trainer is one module of this package with a function ``train`` of the type :class:`Trainer`. It is named in
-``params.yaml`` (``trainer:``), has its own section of parameters under ``trainers:``, and is listed here.
+A trainer is a module with a function ``fit`` of the type :class:`Trainer`. ``params.yaml`` selects it (``trainer:``)
+and holds its parameters (``trainers.<name>:``). :data:`TRAINERS` lists its module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from marquee.data.dataset import Dataset
 from marquee.errors import SettingsError
 
 TRAINERS = {
-    "bayesian_svd": "marquee.models.bpmf.trainer",
+    "bpmf": "marquee.models.bpmf.trainer",
     "spark_als": "marquee.models.spark_als",
     "surprise_svd": "marquee.models.surprise_svd",
 }
@@ -29,20 +29,21 @@ Section = TypeVar("Section", bound=msgspec.Struct)
 
 
 class Progress(Protocol):
-    """Told how far a step is, from 0 to 1."""
+    """Callback that receives the progress of a step, from 0 to 1."""
 
-    def __call__(self, step: str, done: float) -> None: ...
+    def __call__(self, step: str, done: float) -> None:
+        """Report that ``step`` is ``done``, from 0 to 1."""
 
 
 def no_progress(step: str, done: float) -> None:
-    """A progress that nobody watches."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserPrior:
-    """What is expected of a user before he has rated: a Gaussian of ``[vector, bias]``, and the noise.
+    """Gaussian prior of a user's ``[vector, bias]``, and the noise of a rating.
 
-    ``mean`` [k + 1], ``precision`` [k + 1, k + 1]; ``noise_precision``: 1 / the variance of a rating about
+    ``mean`` [k + 1], ``precision`` [k + 1, k + 1]. ``noise_precision`` is the inverse variance of a rating about
     its prediction.
     """
 
@@ -53,9 +54,9 @@ class UserPrior:
 
 @dataclass(frozen=True, slots=True)
 class RatingFactors:
-    """``mean + user_biases[u] + item_biases[i] + user_vectors[u] . item_vectors[i]``, by rows of a dataset.
+    """Rating model ``mean + user_biases[u] + item_biases[i] + user_vectors[u] . item_vectors[i]``.
 
-    An item that nobody rated has zeros. A user who rated nothing has the prior's mean.
+    Rows are those of the dataset. An item without ratings has zeros. A user without ratings has the prior's mean.
     """
 
     mean: float
@@ -66,31 +67,37 @@ class RatingFactors:
     prior: UserPrior
 
     def predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> Floats:
-        """The predicted rating of each pair, not clipped."""
+        """Return the predicted rating of each pair, not clipped."""
         dots = np.einsum("nk,nk->n", self.user_vectors[users], self.item_vectors[items])
         predictions: Floats = self.mean + self.user_biases[users] + self.item_biases[items] + dots
         return predictions
 
 
 class Trainer(Protocol):
-    """Learns from ``dataset``; the same dataset, parameters and seed give the same numbers, bit for bit."""
+    """Function that fits a rating model; equal dataset, parameters and seed give equal bits."""
 
     def __call__(
         self, dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress
-    ) -> RatingFactors: ...
+    ) -> RatingFactors:
+        """Fit the model. ``params`` is the trainer's section of ``params.yaml``, not yet checked."""
+        ...
 
 
 def load_trainer(name: str) -> Trainer:
-    """The trainer of that name; raises :class:`SettingsError` that lists the names there are."""
+    """Import the trainer ``name``; raises :class:`SettingsError` with the known names."""
     if name not in TRAINERS:
         raise SettingsError(f"there is no trainer {name!r}; there is {', '.join(sorted(TRAINERS))}")
-    train: Trainer = import_module(TRAINERS[name]).train
-    return train
+    fit: Trainer = import_module(TRAINERS[name]).fit
+    return fit
 
 
-def read_section(params: Mapping[str, Any], kind: type[Section], name: str) -> Section:
-    """A trainer's own parameters, checked; raises :class:`SettingsError`."""
+def read_section(params: Mapping[str, Any], kind: type[Section], path: str) -> Section:
+    """Convert a section of ``params.yaml`` to its struct.
+
+    ``path`` names the section in the error, such as ``trainers.bpmf``. Raises :class:`SettingsError` for a wrong
+    type and for a missing or unknown name.
+    """
     try:
         return msgspec.convert(params, kind)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"params.yaml, trainers.{name}: {error}") from error
+        raise SettingsError(f"params.yaml, {path}: {error}") from error

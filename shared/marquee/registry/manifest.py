@@ -39,6 +39,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is needed to reproduce the model."""
 
     trainer: str = ""
+    ranker: str = ""  # the one that was fitted
     parameters: dict[str, Any] = {}
     seed: int | None = None
     libraries: dict[str, str] = {}  # Name -> version.

@@ -13,7 +13,6 @@ from marquee.errors import SettingsError
 from marquee.evaluation.group_fairness import FairnessParams
 from marquee.evaluation.offline import EvaluationParams
 from marquee.evaluation.paired_test import GateParams
-from marquee.models.ease import EaseParams
 from marquee.models.popularity import PopularityParams
 from marquee.training.snapshot_drift import DriftParams
 
@@ -89,7 +88,8 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: str
     trainer: str
     trainers: dict[str, dict[str, Any]]
-    ranking: EaseParams
+    ranker: str
+    rankers: dict[str, dict[str, Any]]
     popularity: PopularityParams
     evaluation: EvaluationParams
     fairness: FairnessParams
@@ -109,6 +109,10 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if params.rating_trainer not in params.trainers:
             raise SettingsError(
                 f"{path}: trainer is {params.rating_trainer!r}, which trainers has no section for"
+            )
+        if params.ranker not in params.rankers:
+            raise SettingsError(
+                f"{path}: the ranker {params.ranker!r} has no section under rankers; add one"
             )
         return params
 

@@ -12,6 +12,7 @@ import msgspec
 
 from marquee.data import dvc_hash, snapshot
 from marquee.data.dataset_files import read_dataset
+from marquee.models.ranker_port import choose_ranker
 from marquee.registry.manifest import Provenance, Stage
 from marquee.training.params import SnapshotParams
 from marquee.training.pipeline import pipeline_run, steps
@@ -36,13 +37,15 @@ def collect_provenance(run: pipeline_run.PipelineRun, commit: str = "") -> Prove
     about = snapshot.read_snapshot(run.at(pipeline_run.SNAPSHOT)).about
     taken_with = SnapshotParams.from_request(run.request, database=about.database)
     stages = {name: _stage(run, step) for name, step in steps.STEPS.items()}
+    dataset = read_dataset(run.at(pipeline_run.FEATURES))
     return Provenance(
         trainer=run.params.rating_trainer,
+        ranker=choose_ranker(run.params.ranker, run.params.rankers, dataset.n_items),
         parameters=msgspec.structs.replace(run.params, snapshot=taken_with).as_dict(),
         seed=run.params.seed,
         libraries=libraries(),
         commit=commit or git_commit(),
-        data={**about.files, "dataset": read_dataset(run.at(pipeline_run.FEATURES)).sha256()},
+        data={**about.files, "dataset": dataset.sha256()},
         snapshot=stages["snapshot"].outs[pipeline_run.SNAPSHOT],
         stages=stages,
         profile=msgspec.to_builtins(pipeline_run.read_checks(run).profile),

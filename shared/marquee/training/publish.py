@@ -48,7 +48,7 @@ def whole_model(run: pipeline_run.PipelineRun) -> TrainedModel:
     """The model of everything, with the cohorts that the snapshot's facts tell of: what an artifact holds."""
     return cohort_preferences.with_cohorts(
         read_model(run.at(pipeline_run.WHOLE)),
-        snapshot.read_snapshot(run.at(pipeline_run.SNAPSHOT)).base.facts,
+        snapshot.read_snapshot(run.at(pipeline_run.SNAPSHOT)).base.side_information,
     )
 
 

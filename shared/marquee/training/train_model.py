@@ -1,71 +1,87 @@
-"""From a dataset to a whole model: both heads, popularity, and every user's history."""
+"""Fit of a complete model: rating and ranking factors, popularity, and every user's history."""
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from marquee.data import interactions
 from marquee.data.dataset import Dataset
-from marquee.models import ease, popularity
+from marquee.data.interactions import WeightedInteractions
+from marquee.models import popularity
+from marquee.models.ranker_port import RankingFactors, choose_ranker, load_ranker
 from marquee.models.trainer_port import Progress, RatingFactors, load_trainer, no_progress
 from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.training.params import Params
 
-_ONE_AT_A_TIME = threading.Lock()
+_log = logging.getLogger(__name__)
+_ONE_FIT_AT_A_TIME = threading.Lock()
 
 
 def train_model(dataset: Dataset, params: Params, progress: Progress = no_progress) -> TrainedModel:
-    """Learn everything. The same data, parameters and seed give the same model, bit for bit.
+    """Fit all parts of a model. Equal data, parameters and seed give equal bits.
 
-    One at a time in a process: BLAS is held to one thread, for all that runs in it.
+    Fits in one process run one after the other, because the limit of one BLAS thread holds for the process.
     """
-    # How a product is cut for several threads shows in its last bits.
-    with _ONE_AT_A_TIME, threadpool_limits(1, user_api="blas"):
+    # BLAS splits a product by its number of threads, which changes the last bits.
+    with _ONE_FIT_AT_A_TIME, threadpool_limits(1, user_api="blas"):
         return _fit(dataset, params, progress)
 
 
 def _fit(dataset: Dataset, params: Params, progress: Progress) -> TrainedModel:
-    name = params.rating_trainer
-    rating = load_trainer(name)(dataset, params.trainers[name], params.seed, progress)
+    trainer = params.rating_trainer
+    rating = load_trainer(trainer)(dataset, params.trainers[trainer], params.seed, progress)
     progress("rank", 0.0)
-    known = interactions.weigh_interactions(dataset)
-    popular = popularity.fit_popularity(known, dataset.n_items, params.popularity)
-    shape = (dataset.n_users, dataset.n_items)
-    ranked = ease.fit_ease(known, shape, popular, params.ranking, params.seed)
+    interactions = WeightedInteractions.from_dataset(dataset)
+    popular = popularity.fit_popularity(interactions, dataset.n_items, params.popularity)
+    ranking = _fit_ranker(dataset, interactions, popular, params)
     progress("rank", 1.0)
-    histories = Histories.from_entries(dataset.n_users, known.users, known.items, known.ratings, known.weights)
-    return _model(dataset, rating, ranked, popular.of_late, histories)
+    histories = Histories.from_entries(
+        dataset.n_users, interactions.users, interactions.items, interactions.ratings, interactions.weights
+    )
+    return _assemble(dataset, rating, ranking, popular.recent, histories)
 
 
-def _model(
+def _fit_ranker(
+    dataset: Dataset, interactions: WeightedInteractions, popular: popularity.Popularity, params: Params
+) -> RankingFactors:
+    name = choose_ranker(params.ranker, params.rankers, dataset.n_items)
+    if name != params.ranker:
+        _log.warning(
+            "%d movies are too many for ranker %s: using %s instead", dataset.n_items, params.ranker, name
+        )
+    shape = (dataset.n_users, dataset.n_items)
+    return load_ranker(name)(interactions, shape, popular, params.rankers[name], params.seed)
+
+
+def _assemble(
     dataset: Dataset,
     rating: RatingFactors,
-    ranked: ease.RankingFactors,
-    popular: np.ndarray,
+    ranking: RankingFactors,
+    recent_popularity: np.ndarray,
     histories: Histories,
 ) -> TrainedModel:
     return TrainedModel(
         user_ids=list(dataset.user_ids),
         movie_ids=list(dataset.movie_ids),
         mean=rating.mean,
-        user_biases=_single(rating.user_biases),
-        user_vectors=_single(rating.user_vectors),
-        item_biases=_single(rating.item_biases),
-        item_vectors=_single(rating.item_vectors),
-        rank_items=_single(ranked.rank_items),
-        rank_history=_single(ranked.rank_history),
-        popularity=_single(popular),
+        user_biases=_to_float32(rating.user_biases),
+        user_vectors=_to_float32(rating.user_vectors),
+        item_biases=_to_float32(rating.item_biases),
+        item_vectors=_to_float32(rating.item_vectors),
+        rank_items=_to_float32(ranking.rank_items),
+        rank_history=_to_float32(ranking.rank_history),
+        popularity=_to_float32(recent_popularity),
         histories=histories,
         rating_min=dataset.rating_min,
         rating_max=dataset.rating_max,
-        prior_mean=_single(rating.prior.mean),
-        prior_precision=_single(rating.prior.precision),
+        prior_mean=_to_float32(rating.prior.mean),
+        prior_precision=_to_float32(rating.prior.precision),
         noise_precision=rating.prior.noise_precision,
     )
 
 
-def _single(array: np.ndarray) -> np.ndarray:
+def _to_float32(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, np.float32)

@@ -1,4 +1,4 @@
-"""A chain on disk, so that one that is killed goes on where it was. Plain arrays, no pickle."""
+"""Checkpoint of a Gibbs chain, from which a killed fit resumes. Plain arrays, no pickle."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from marquee.models.bpmf.sampler import Sampler, Side
 Arrays = dict[str, NDArray[np.generic]]
 
 
-def save(path: Path, key: str, chain: Sampler, posterior: Posterior) -> None:
-    """Write the chain to ``path`` in one step; ``key`` names the data and parameters that it belongs to."""
+def save_checkpoint(path: Path, key: str, chain: Sampler, posterior: Posterior) -> None:
+    """Write the chain to ``path`` atomically; ``key`` identifies its data and parameters."""
     arrays: Arrays = {"key": np.array(key), "sweeps": np.array(chain.sweeps), "alpha": np.array(chain.alpha)}
     arrays["rng"] = np.array(json.dumps(chain.rng.bit_generator.state))
     arrays |= _side_arrays("users", chain.users) | _side_arrays("items", chain.items)
@@ -27,10 +27,10 @@ def save(path: Path, key: str, chain: Sampler, posterior: Posterior) -> None:
         np.savez(out, **arrays)  # type: ignore[arg-type]
 
 
-def load(path: Path, key: str, chain: Sampler, posterior: Posterior) -> bool:
-    """Bring ``chain`` and ``posterior`` to where ``path`` was written; False if it belongs to another run."""
+def load_checkpoint(path: Path, key: str, chain: Sampler, posterior: Posterior) -> bool:
+    """Restore ``chain`` and ``posterior`` from ``path``; return False if it is unreadable or has another key."""
     try:
-        # Opened here, since numpy leaves a file that is no archive open.
+        # Opened here, because numpy leaves a file that is no archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays: Arrays = {name: stored[name] for name in stored.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile):
@@ -41,9 +41,11 @@ def load(path: Path, key: str, chain: Sampler, posterior: Posterior) -> bool:
     chain.rng.bit_generator.state = json.loads(str(arrays["rng"]))
     for name, side in (("users", chain.users), ("items", chain.items)):
         _restore_side(name, side, arrays)
-    kept = {name.removeprefix("posterior."): a for name, a in arrays.items() if name.startswith("posterior.")}
-    if kept:
-        posterior.restore(kept)
+    state = {
+        name.removeprefix("posterior."): a for name, a in arrays.items() if name.startswith("posterior.")
+    }
+    if state:
+        posterior.restore(state)
     return True
 
 

@@ -1,11 +1,11 @@
-"""The inner loops of a sweep, compiled: draw one side's vectors, and find how far the ratings are from them.
+"""Compiled inner loops of a sweep: drawing one side's vectors, and the residuals of the ratings.
 
-Every row is drawn from normals that are handed in, by one thread from start to end, and no sum is left to the
-compiler to order: the result does not depend on the number of threads, to the bit.
+Each row is drawn from given normals, by one thread from start to end, and the order of every sum is fixed. So the
+result does not depend on the number of threads, to the bit.
 
-Matrices are flat arrays here, indexed with a width that the compiler knows and worked on by whole vector
-registers (:mod:`~marquee.models.bpmf.simd`). The width comes as the length of a tuple, which is part
-of its type: one compilation a width, kept on disk.
+Matrices are flat arrays, indexed with a width known at compile time, and processed in whole vector registers
+(:mod:`~marquee.models.bpmf.simd`). The width is passed as the length of a tuple, which is part of its type: one
+compilation a width, cached on disk.
 """
 
 from __future__ import annotations
@@ -14,32 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from marquee.models.bpmf.simd import (
-    LANES,
-    add_square,
-    aligned,
-    broadcast,
-    broadcast_load,
-    horizontal_sum,
-    inverse_root,
-    load,
-    minus_times,
-    plus,
-    plus_times,
-    store,
-    times,
-    with_last,
-)
+from marquee.models.bpmf import simd
+from marquee.models.bpmf.simd import LANES
 from marquee.models.numba_cache import numba
 
-# Ratings at a time: what is read of them stays in the nearest cache while the Gram matrix takes it up.
+# Ratings processed at once: their gathered vectors fit in the first-level cache while the Gram matrix is updated.
 _BATCH = 64
 
 Width = tuple[None, ...]
 
 
 def width_of(numbers: int) -> Width:
-    """The width as the functions below take it: a multiple of :data:`~marquee.models.bpmf.simd.LANES`."""
+    """Return the width as the functions below take it: a multiple of :data:`~marquee.models.bpmf.simd.LANES`."""
     assert numbers % LANES == 0, f"{numbers} is no multiple of {LANES}"
     return (None,) * numbers
 
@@ -52,92 +38,98 @@ def _gather(
     rating: Any,
     flat: Any,
     noise: Any,
-    at: Any,
+    first: Any,
     count: Any,
     x: Any,
     y: Any,
     target: Any,
 ) -> None:
-    # x [count, width]: the columns' vectors, 1 in place of the bias; y: x times the rating's weight.
+    # x [count, width]: the columns' vectors with 1 in place of the bias. y: x times the weight of the rating.
     w = len(width)
     for k in range(count):
-        j = broadcast_load(column, at + k)
-        weight = broadcast(scale * broadcast_load(noise, j))
+        j = simd.load_scalar(column, first + k)
+        weight = simd.broadcast(scale * simd.load_scalar(noise, j))
         for b in range(0, w - LANES, LANES):
-            part = load(flat, j * w + b)
-            store(x, k * w + b, part)
-            store(y, k * w + b, times(weight, part))
-        target[k] = broadcast_load(rating, at + k) - broadcast_load(flat, j * w + w - 1)
-        part = with_last(load(flat, j * w + w - LANES), np.float32(1.0))
-        store(x, k * w + w - LANES, part)
-        store(y, k * w + w - LANES, times(weight, part))
+            part = simd.load(flat, j * w + b)
+            simd.store(x, k * w + b, part)
+            simd.store(y, k * w + b, simd.multiply(weight, part))
+        target[k] = simd.load_scalar(rating, first + k) - simd.load_scalar(flat, j * w + w - 1)
+        part = simd.insert_last(simd.load(flat, j * w + w - LANES), np.float32(1.0))
+        simd.store(x, k * w + w - LANES, part)
+        simd.store(y, k * w + w - LANES, simd.multiply(weight, part))
 
 
 @numba.njit(error_model="numpy", inline="always")
 def _add_gram(width: Any, x: Any, y: Any, target: Any, count: Any, gram: Any, moment: Any) -> None:
-    # gram += y^T x, the upper triangle at least; moment += y^T target.
+    # gram += y^T x, at least its upper triangle; moment += y^T target.
     w = len(width)
     for a in range(0, w, LANES):
         for b in range(a, w, LANES):
-            add_square(width, (x, a), (y, b), count, (gram, a * w + b))
+            simd.add_block_product(width, (x, a), (y, b), count, (gram, a * w + b))
+    zero = simd.broadcast(np.float32(0))
     for b in range(0, w, LANES):
-        m0, m1, m2, m3 = (
-            load(moment, b),
-            broadcast(np.float32(0)),
-            broadcast(np.float32(0)),
-            broadcast(np.float32(0)),
-        )
-        fours = count // 4 * 4
-        for k in range(0, fours, 4):
-            m0 = plus_times(m0, broadcast(broadcast_load(target, k)), load(y, k * w + b))
-            m1 = plus_times(m1, broadcast(broadcast_load(target, k + 1)), load(y, (k + 1) * w + b))
-            m2 = plus_times(m2, broadcast(broadcast_load(target, k + 2)), load(y, (k + 2) * w + b))
-            m3 = plus_times(m3, broadcast(broadcast_load(target, k + 3)), load(y, (k + 3) * w + b))
-        for k in range(fours, count):
-            m0 = plus_times(m0, broadcast(broadcast_load(target, k)), load(y, k * w + b))
-        store(moment, b, plus(plus(m0, m1), plus(m2, m3)))
+        m0, m1, m2, m3 = simd.load(moment, b), zero, zero, zero
+        unrolled = count // 4 * 4
+        for k in range(0, unrolled, 4):
+            t0 = simd.broadcast(simd.load_scalar(target, k))
+            t1 = simd.broadcast(simd.load_scalar(target, k + 1))
+            t2 = simd.broadcast(simd.load_scalar(target, k + 2))
+            t3 = simd.broadcast(simd.load_scalar(target, k + 3))
+            m0 = simd.fused_multiply_add(m0, t0, simd.load(y, k * w + b))
+            m1 = simd.fused_multiply_add(m1, t1, simd.load(y, (k + 1) * w + b))
+            m2 = simd.fused_multiply_add(m2, t2, simd.load(y, (k + 2) * w + b))
+            m3 = simd.fused_multiply_add(m3, t3, simd.load(y, (k + 3) * w + b))
+        for k in range(unrolled, count):
+            t0 = simd.broadcast(simd.load_scalar(target, k))
+            m0 = simd.fused_multiply_add(m0, t0, simd.load(y, k * w + b))
+        simd.store(moment, b, simd.add(simd.add(m0, m1), simd.add(m2, m3)))
 
 
 @numba.njit(error_model="numpy", inline="always")
-def _factorise(width: Any, gram: Any) -> None:
-    # Cholesky of sixteen matrices at a time, [width, width, 16]: gram becomes U with U^T U = gram, but for the
-    # diagonal, which becomes its inverse. What is below the diagonal is left undefined.
+def _factorize(width: Any, gram: Any) -> None:
+    # Cholesky factors of sixteen matrices at once, [width, width, 16]: gram becomes U with U^T U = gram, except that
+    # the diagonal becomes its inverse. The part below the diagonal is left undefined.
     w = len(width)
     for k in range(w):
         for b in range(k // 4 * 4, w, 4):
-            u0, u1 = load(gram, (k * w + b) * LANES), load(gram, (k * w + b + 1) * LANES)
-            u2, u3 = load(gram, (k * w + b + 2) * LANES), load(gram, (k * w + b + 3) * LANES)
+            u0, u1 = simd.load(gram, (k * w + b) * LANES), simd.load(gram, (k * w + b + 1) * LANES)
+            u2, u3 = simd.load(gram, (k * w + b + 2) * LANES), simd.load(gram, (k * w + b + 3) * LANES)
             for j in range(k):
-                f = load(gram, (j * w + k) * LANES)
-                u0 = minus_times(u0, f, load(gram, (j * w + b) * LANES))
-                u1 = minus_times(u1, f, load(gram, (j * w + b + 1) * LANES))
-                u2 = minus_times(u2, f, load(gram, (j * w + b + 2) * LANES))
-                u3 = minus_times(u3, f, load(gram, (j * w + b + 3) * LANES))
-            store(gram, (k * w + b) * LANES, u0)
-            store(gram, (k * w + b + 1) * LANES, u1)
-            store(gram, (k * w + b + 2) * LANES, u2)
-            store(gram, (k * w + b + 3) * LANES, u3)
-        inverse = inverse_root(load(gram, (k * w + k) * LANES))
+                f = simd.load(gram, (j * w + k) * LANES)
+                u0 = simd.fused_negate_multiply_add(u0, f, simd.load(gram, (j * w + b) * LANES))
+                u1 = simd.fused_negate_multiply_add(u1, f, simd.load(gram, (j * w + b + 1) * LANES))
+                u2 = simd.fused_negate_multiply_add(u2, f, simd.load(gram, (j * w + b + 2) * LANES))
+                u3 = simd.fused_negate_multiply_add(u3, f, simd.load(gram, (j * w + b + 3) * LANES))
+            simd.store(gram, (k * w + b) * LANES, u0)
+            simd.store(gram, (k * w + b + 1) * LANES, u1)
+            simd.store(gram, (k * w + b + 2) * LANES, u2)
+            simd.store(gram, (k * w + b + 3) * LANES, u3)
+        inverse = simd.reciprocal_sqrt(simd.load(gram, (k * w + k) * LANES))
         for b in range(k + 1, w):
-            store(gram, (k * w + b) * LANES, times(inverse, load(gram, (k * w + b) * LANES)))
-        store(gram, (k * w + k) * LANES, inverse)
+            scaled = simd.multiply(inverse, simd.load(gram, (k * w + b) * LANES))
+            simd.store(gram, (k * w + b) * LANES, scaled)
+        simd.store(gram, (k * w + k) * LANES, inverse)
 
 
 @numba.njit(error_model="numpy", inline="always")
 def _solve(width: Any, gram: Any, moment: Any, normal: Any) -> None:
-    # U^T y = moment, then U x = y + normal: x has mean Gram^-1 moment and covariance Gram^-1; it is left in
-    # moment. All [width, 16].
+    # Solve U^T y = moment, then U x = y + normal: x has mean Gram^-1 moment and covariance Gram^-1. It overwrites
+    # moment. All are [width, 16].
     w = len(width)
     for k in range(w):
-        m = load(moment, k * LANES)
+        m = simd.load(moment, k * LANES)
         for j in range(k):
-            m = minus_times(m, load(gram, (j * w + k) * LANES), load(moment, j * LANES))
-        store(moment, k * LANES, times(m, load(gram, (k * w + k) * LANES)))
+            m = simd.fused_negate_multiply_add(
+                m, simd.load(gram, (j * w + k) * LANES), simd.load(moment, j * LANES)
+            )
+        simd.store(moment, k * LANES, simd.multiply(m, simd.load(gram, (k * w + k) * LANES)))
     for k in range(w - 1, -1, -1):
-        m = plus(load(moment, k * LANES), load(normal, k * LANES))
+        m = simd.add(simd.load(moment, k * LANES), simd.load(normal, k * LANES))
         for b in range(k + 1, w):
-            m = minus_times(m, load(gram, (k * w + b) * LANES), load(moment, b * LANES))
-        store(moment, k * LANES, times(m, load(gram, (k * w + k) * LANES)))
+            m = simd.fused_negate_multiply_add(
+                m, simd.load(gram, (k * w + b) * LANES), simd.load(moment, b * LANES)
+            )
+        simd.store(moment, k * LANES, simd.multiply(m, simd.load(gram, (k * w + k) * LANES)))
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
@@ -158,10 +150,10 @@ def draw_side(
 ) -> None:
     """Draw the vectors of one side ("rows"), given those of the other ("columns").
 
-    - ``bounds`` int64 [tasks + 1]: the rows of each task, cut so that all have about the same work
+    - ``bounds`` int64 [tasks + 1]: the rows of each task, of about equal work
     - ``start`` int64 [rows + 1], ``column`` int32 [ratings], ``rating`` float32 [ratings]: the ratings by
       row, centred on the global mean
-    - ``others`` float32 [columns, width]: the other side's vectors, the last entry being the bias
+    - ``others`` float32 [columns, width]: the other side's vectors; the last entry is the bias
     - ``row_noise``, ``column_noise`` float32: h, the noise weight of each row and column
     - ``alpha``: the precision of a rating
     - ``prior_precision`` float32 [width * width], ``prior_moment`` float32 [rows, width]: the precision times
@@ -172,17 +164,17 @@ def draw_side(
     w = len(width)
     flat = others.ravel()
     for task in numba.prange(bounds.shape[0] - 1):
-        gram = aligned(w * w)
-        moment = aligned(w)
-        x = aligned(_BATCH * w)
-        y = aligned(_BATCH * w)
-        target = aligned(_BATCH)
-        # Of sixteen rows: [width, width, 16] and [width, 16]. The identity where there are fewer.
-        grams = aligned(w * w * LANES)
+        gram = simd.aligned_zeros(w * w)
+        moment = simd.aligned_zeros(w)
+        x = simd.aligned_zeros(_BATCH * w)
+        y = simd.aligned_zeros(_BATCH * w)
+        target = simd.aligned_zeros(_BATCH)
+        # Sixteen rows side by side: [width, width, 16] and [width, 16]. The identity in unused lanes.
+        grams = simd.aligned_zeros(w * w * LANES)
         for a in range(w):
-            store(grams, (a * w + a) * LANES, broadcast(np.float32(1.0)))
-        moments = aligned(w * LANES)
-        normal = aligned(w * LANES)
+            simd.store(grams, (a * w + a) * LANES, simd.broadcast(np.float32(1.0)))
+        moments = simd.aligned_zeros(w * LANES)
+        normal = simd.aligned_zeros(w * LANES)
         for first in range(bounds[task], bounds[task + 1], LANES):
             rows = min(LANES, bounds[task + 1] - first)
             for lane in range(rows):
@@ -190,16 +182,16 @@ def draw_side(
                 gram[:] = prior_precision
                 moment[:] = prior_moment[row]
                 scale = np.float32(alpha * row_noise[row])
-                for at in range(start[row], start[row + 1], _BATCH):
-                    count = min(_BATCH, start[row + 1] - at)
-                    _gather(width, scale, column, rating, flat, column_noise, at, count, x, y, target)
+                for begin in range(start[row], start[row + 1], _BATCH):
+                    count = min(_BATCH, start[row + 1] - begin)
+                    _gather(width, scale, column, rating, flat, column_noise, begin, count, x, y, target)
                     _add_gram(width, x, y, target, count, gram, moment)
                 for a in range(w):
                     for b in range(a, w):
                         grams[(a * w + b) * LANES + lane] = gram[a * w + b]
                     moments[a * LANES + lane] = moment[a]
                     normal[a * LANES + lane] = normals[row, a]
-            _factorise(width, grams)
+            _factorize(width, grams)
             _solve(width, grams, moments, normal)
             for lane in range(rows):
                 for a in range(w):
@@ -219,35 +211,37 @@ def squared_residuals(
     out: Any,
     by_row: Any,
 ) -> None:
-    """``out`` float32 [ratings] becomes (rating - row bias - column bias - dot product)^2.
+    """Write (rating - row bias - column bias - dot product)^2 to ``out`` float32 [ratings].
 
-    Ratings are centred on the global mean. ``by_row`` float64 [rows] becomes the sums of ``out``, weighted by
-    ``column_noise``.
+    Ratings are centred on the global mean. The sums of ``out`` by row, weighted by ``column_noise``, are written to
+    ``by_row`` float64 [rows].
     """
     w = len(width)
     flat = columns.ravel()
     for task in numba.prange(bounds.shape[0] - 1):
-        mine = aligned(w)
+        vector = simd.aligned_zeros(w)
         for row in range(bounds[task], bounds[task + 1]):
-            mine[:] = rows[row]
-            mine[w - 1] = np.float32(1.0)  # Times the column's bias.
+            vector[:] = rows[row]
+            vector[w - 1] = np.float32(1.0)  # Multiplied by the column's bias.
             bias = rows[row, w - 1]
             weighted = 0.0
             for position in range(start[row], start[row + 1]):
-                j = broadcast_load(column, position)
-                products = times(load(mine, 0), load(flat, j * w))
+                j = simd.load_scalar(column, position)
+                products = simd.multiply(simd.load(vector, 0), simd.load(flat, j * w))
                 for b in range(LANES, w, LANES):
-                    products = plus_times(products, load(mine, b), load(flat, j * w + b))
-                away = broadcast_load(rating, position) - bias - horizontal_sum(products)
-                square = away * away
+                    products = simd.fused_multiply_add(
+                        products, simd.load(vector, b), simd.load(flat, j * w + b)
+                    )
+                residual = simd.load_scalar(rating, position) - bias - simd.horizontal_sum(products)
+                square = residual * residual
                 out[position] = square
-                weighted += square * broadcast_load(column_noise, j)
+                weighted += square * simd.load_scalar(column_noise, j)
             by_row[row] = weighted
 
 
 @numba.njit(parallel=True, cache=True, error_model="numpy")
 def sums_by_column(bounds: Any, start: Any, column: Any, square: Any, row_noise: Any, sums: Any) -> None:
-    """``sums`` float64 [tasks, columns]: each task's sums of ``square`` by column, weighted by ``row_noise``."""
+    """Write each task's sums of ``square`` by column, weighted by ``row_noise``, to ``sums`` [tasks, columns]."""
     for task in numba.prange(bounds.shape[0] - 1):
         sums[task] = 0.0
         for row in range(bounds[task], bounds[task + 1]):
@@ -256,13 +250,13 @@ def sums_by_column(bounds: Any, start: Any, column: Any, square: Any, row_noise:
 
 
 @numba.njit(cache=True)
-def group_ratings(row: Any, column: Any, rating: Any, place: Any, columns: Any, ratings: Any) -> None:
-    """Put ``column`` and ``rating`` in order of their ``row``, those of one row in the order in which they come.
+def group_ratings(row: Any, column: Any, rating: Any, position: Any, columns: Any, ratings: Any) -> None:
+    """Write ``column`` and ``rating`` to ``columns`` and ``ratings`` in order of their ``row``; a stable sort.
 
-    ``place`` int64 [rows]: where each row begins; it is used up.
+    ``position`` int64 [rows]: first position of each row in the output. It is overwritten.
     """
     for n in range(row.shape[0]):
-        at = place[row[n]]
-        columns[at] = column[n]
-        ratings[at] = rating[n]
-        place[row[n]] = at + 1
+        slot = position[row[n]]
+        columns[slot] = column[n]
+        ratings[slot] = rating[n]
+        position[row[n]] = slot + 1

@@ -34,7 +34,7 @@ def check(run: PipelineRun) -> None:
         found.watch_sessions[found.watch_sessions["movie_id"].isin(movies)]
     )
     last = _profile_at(run.at(LAST))
-    profile = snapshot_drift.profile(Dataset.of(ratings, watch_sessions, low, high))
+    profile = snapshot_drift.profile(Dataset.from_frames(ratings, watch_sessions, low, high))
     with atomic_file.atomic_directory(run.at(CHECKED)) as out:
         deterministic_io.write_interactions(out / "ratings.parquet", ratings)
         deterministic_io.write_interactions(out / "watch_sessions.parquet", watch_sessions)

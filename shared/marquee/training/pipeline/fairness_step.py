@@ -14,7 +14,7 @@ def judge_fairness(run: PipelineRun) -> None:
     found = group_fairness.evaluate_groups(
         read_model(run.at(PAST)),
         splits.temporal_holdout(dataset, params.newest),
-        snapshot.read_snapshot(run.at(SNAPSHOT)).base.facts.users,
+        snapshot.read_snapshot(run.at(SNAPSHOT)).base.side_information.users,
         params.fairness,
         params.evaluation,
         params.seed,

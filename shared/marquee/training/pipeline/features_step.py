@@ -16,4 +16,4 @@ def features(run: PipelineRun) -> None:
         for name in ("ratings", "watch_sessions")
     )
     low, high = run.params.data.rating_min, taken.about.rating_max
-    write_dataset(run.at(FEATURES), Dataset.of(ratings, watch_sessions, low, high, taken.base.facts))
+    write_dataset(run.at(FEATURES), Dataset.from_frames(ratings, watch_sessions, low, high, taken.base.side_information))

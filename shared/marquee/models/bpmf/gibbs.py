@@ -1,4 +1,4 @@
-"""A whole run: features, sweeps within a budget, one set of factors at the end."""
+"""Fit of BPMF: feature blocks, Gibbs sweeps within a budget, and one set of factors at the end."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from threadpoolctl import threadpool_limits
 
 from marquee.errors import TrainingDataError
 from marquee.models.bpmf import checkpoint
-from marquee.models.bpmf.feature_blocks import implicit, rotate
-from marquee.models.bpmf.posterior import Factors, Posterior, posterior_for
+from marquee.models.bpmf.feature_blocks import build_implicit_block, rotate
+from marquee.models.bpmf.posterior import Factors, Posterior, create_posterior
 from marquee.models.bpmf.sampler import Float32, Sampler
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long to sample. ``seconds``: stop after about that long, if not all ``sweeps`` are done by then.
+    """Length of the chain.
 
-    Only a budget of sweeps alone gives the same numbers again.
+    ``seconds``: stop after about that time, if not all ``sweeps`` are done. Only a budget without ``seconds`` is
+    reproducible.
     """
 
     sweeps: int = 200
@@ -33,8 +34,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """``factors``: K of the sampler, rounded up to 15, 31, 47 and so on. ``served_rank``: of what is
-    exported. ``feature_rank``: how many singular directions of the implicit feedback are kept.
+    """Ranks of the model.
+
+    - ``factors``: K of the sampler, rounded up to 15, 31, 47 ...
+    - ``served_rank``: of the exported factors
+    - ``feature_rank``: singular directions kept of each feature block
     """
 
     factors: int = 31
@@ -43,8 +47,8 @@ class ModelShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """What a run found. ``noise_precision``: one over the variance of a rating about its prediction."""
+class BpmfFit:
+    """Result of a fit. ``noise_precision`` is the inverse variance of a rating about its prediction."""
 
     mean: float
     factors: Factors
@@ -52,7 +56,7 @@ class Fit:
     sweeps: int
 
 
-def fit(
+def fit_bpmf(
     user: NDArray[np.integer],
     item: NDArray[np.integer],
     rating: NDArray[np.floating],
@@ -63,24 +67,25 @@ def fit(
     shape: ModelShape | None = None,
     budget: Budget | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, sweeps: None,
+    progress: Callable[[int, int], None] | None = None,
     checkpoint_path: Path | None = None,
     checkpoint_every_s: float = 30.0,
-) -> Fit:
-    """Fit ``rating`` [ratings] of pairs ``user``, ``item`` of a matrix of ``size`` (users, items).
+) -> BpmfFit:
+    """Fit ``rating`` [ratings] of the pairs ``user``, ``item`` in a matrix of ``size`` (users, items).
 
-    ``user_features`` and ``item_features`` are blocks [rows, features]; of a row of zeros nothing is
-    known. With ``checkpoint_path`` a run that was killed goes on, and ends as it would have. Raises
-    :class:`TrainingDataError` for ratings from which nothing can be learnt.
+    ``user_features`` and ``item_features`` are blocks [rows, features]; a row of zeros is unknown. ``progress`` is
+    called with the number of sweeps done and their total. With
+    ``checkpoint_path`` a killed fit resumes and gives the same bits. Raises :class:`TrainingDataError` for ratings
+    that cannot be fitted.
     """
     shape, budget = shape or ModelShape(), budget or Budget()
     check_ratings(user, item, rating, size)
-    # How BLAS cuts a product for its threads shows in the last bits; our own kernel uses all cores anyway.
+    # BLAS splits a product by its number of threads, which changes the last bits. The compiled kernel uses all cores.
     with threadpool_limits(1, user_api="blas"):
-        return _run(
-            make_sampler(user, item, rating, size, user_features, item_features, shape, seed),
-            posterior_for(*size, shape.served_rank, seed),
-            _key(user, item, rating, size, [*user_features, *item_features], shape, budget, seed),
+        return _run_chain(
+            create_sampler(user, item, rating, size, user_features, item_features, shape, seed),
+            create_posterior(*size, shape.served_rank, seed),
+            _checkpoint_key(user, item, rating, size, [*user_features, *item_features], shape, budget, seed),
             budget,
             progress,
             checkpoint_path,
@@ -88,38 +93,39 @@ def fit(
         )
 
 
-def _run(
+def _run_chain(
     chain: Sampler,
     posterior: Posterior,
     key: str,
     budget: Budget,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int], None] | None,
     checkpoint_path: Path | None,
     checkpoint_every_s: float,
-) -> Fit:
+) -> BpmfFit:
     if checkpoint_path:
-        checkpoint.load(checkpoint_path, key, chain, posterior)
-    began = saved = time.monotonic()
+        checkpoint.load_checkpoint(checkpoint_path, key, chain, posterior)
+    started = saved = time.monotonic()
     while chain.sweeps < budget.sweeps:
         chain.sweep()
         if chain.sweeps > min(budget.burn_in, budget.sweeps - 1):
             posterior.add(chain.users.vectors, chain.items.vectors)
-        progress(chain.sweeps, budget.sweeps)
+        if progress:
+            progress(chain.sweeps, budget.sweeps)
         now = time.monotonic()
         if checkpoint_path and now - saved > checkpoint_every_s:
-            checkpoint.save(checkpoint_path, key, chain, posterior)
+            checkpoint.save_checkpoint(checkpoint_path, key, chain, posterior)
             saved = now
-        if budget.seconds is not None and now - began > budget.seconds and posterior.samples:
+        if budget.seconds is not None and now - started > budget.seconds and posterior.samples:
             break
     if checkpoint_path:
         checkpoint_path.unlink(missing_ok=True)
-    return Fit(chain.mean, posterior.factors(), chain.alpha, chain.sweeps)
+    return BpmfFit(chain.mean, posterior.factors(), chain.alpha, chain.sweeps)
 
 
 def check_ratings(
     user: NDArray[np.integer], item: NDArray[np.integer], rating: NDArray[np.floating], size: tuple[int, int]
 ) -> None:
-    """Raise :class:`TrainingDataError` for ratings from which nothing can be learnt."""
+    """Raise :class:`TrainingDataError` for no ratings, constant or non-finite ones, and rows out of range."""
     if not len(rating):
         raise TrainingDataError("there are no ratings to learn from")
     bad = ~np.isfinite(rating)
@@ -134,7 +140,7 @@ def check_ratings(
             raise TrainingDataError(f"each rating needs one {name} of 0 to {count - 1}")
 
 
-def make_sampler(
+def create_sampler(
     user: NDArray[np.integer],
     item: NDArray[np.integer],
     rating: NDArray[np.floating],
@@ -144,21 +150,20 @@ def make_sampler(
     shape: ModelShape,
     seed: int,
 ) -> Sampler:
-    """A chain at its beginning, with the implicit feedback and the features in its priors."""
+    """Return a chain at its start, with implicit feedback and feature blocks in its priors."""
     chain = Sampler(user, item, rating, size, factors=shape.factors, seed=seed)
     for side, other, features in (
         (chain.users, chain.items, user_features),
         (chain.items, chain.users, item_features),
     ):
-        blocks: list[Float32] = [
-            rotate(implicit(side.start, side.column, other.rows), shape.feature_rank, seed)
-        ]
+        implicit = build_implicit_block(side.start, side.column, other.rows)
+        blocks: list[Float32] = [rotate(implicit, shape.feature_rank, seed)]
         blocks += [rotate(block, shape.feature_rank, seed) for block in features if block.any()]
-        side.explain_by(blocks)
+        side.set_features(blocks)
     return chain
 
 
-def _key(
+def _checkpoint_key(
     user: NDArray[np.integer],
     item: NDArray[np.integer],
     rating: NDArray[np.floating],
@@ -168,6 +173,7 @@ def _key(
     budget: Budget,
     seed: int,
 ) -> str:
+    """Return a digest of everything that determines the chain."""
     digest = hashlib.sha256(repr((size, astuple(shape), budget.burn_in, seed)).encode())
     for array in (user, item, rating, *features):
         digest.update(np.ascontiguousarray(array).tobytes())

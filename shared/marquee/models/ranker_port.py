@@ -1,0 +1,90 @@
+"""Port of the ranking models, and the registry of rankers by name.
+
+A ranker is a module with a function ``fit`` of the type :class:`Ranker`. ``params.yaml`` selects it (``ranker:``)
+and holds its parameters (``rankers.<name>:``). :data:`RANKERS` lists its module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+
+from marquee.data.interactions import WeightedInteractions
+from marquee.errors import SettingsError
+from marquee.models.popularity import Popularity
+from marquee.models.trainer_port import Floats
+
+RANKERS = {
+    "ease": "marquee.models.ease",
+    "pure_svd": "marquee.models.pure_svd",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RankingFactors:
+    """Linear ranking model: ``(sum of weight * rank_history[j] over the user's items j) . rank_items[i]``.
+
+    Both arrays are [n_items, rank]. The score is linear in the history: there is no stored user vector, and an
+    item counts as soon as it is watched.
+    """
+
+    rank_history: Floats
+    rank_items: Floats
+
+
+class Ranker(Protocol):
+    """Function that fits a ranking model; equal arguments give equal bits."""
+
+    def __call__(
+        self,
+        interactions: WeightedInteractions,
+        shape: tuple[int, int],
+        popularity: Popularity,
+        params: Mapping[str, Any],
+        seed: int,
+    ) -> RankingFactors:
+        """Fit the model.
+
+        ``shape`` is (n_users, n_items). ``params`` is the ranker's section of ``params.yaml``, not yet checked.
+        """
+        ...
+
+
+def load_ranker(name: str) -> Ranker:
+    """Import the ranker ``name``; raises :class:`SettingsError` with the known names."""
+    if name not in RANKERS:
+        raise SettingsError(f"there is no ranker {name!r}; there is {', '.join(sorted(RANKERS))}")
+    fit: Ranker = import_module(RANKERS[name]).fit
+    return fit
+
+
+def choose_ranker(name: str, sections: Mapping[str, Mapping[str, Any]], n_items: int) -> str:
+    """Return the name of the ranker for a catalogue of ``n_items``.
+
+    EASE inverts a dense matrix [n_items, n_items]. Above ``dense_max_items`` of its section, PureSVD replaces it,
+    with the parameters of its own section. Every other name is returned unchanged.
+    """
+    if name == "ease" and n_items > sections[name].get("dense_max_items", np.inf):
+        return "pure_svd"
+    return name
+
+
+def add_popularity_terms(
+    factors: RankingFactors, popularity: Popularity, trend_exponent: float, popularity_weight: float
+) -> RankingFactors:
+    """Return ``factors`` with recent popularity in their scores.
+
+    score'[i] = score[i] * growth[i] ** trend_exponent + popularity_weight * n * recent[i], where n is the sum of
+    the weights in the user's history. The second term is one more column of both arrays; a weight of 0 adds none.
+    """
+    recent = popularity.recent[:, None] * popularity_weight if popularity_weight else None
+    items = factors.rank_items * popularity.growth[:, None] ** trend_exponent
+    if recent is None:
+        return RankingFactors(factors.rank_history, items)
+    return RankingFactors(
+        np.hstack([factors.rank_history, np.ones(recent.shape)]), np.hstack([items, recent])
+    )
