@@ -12,5 +12,13 @@ from tests.registry.conftest import (
 from tests.support.base_data import base, base_data
 
 __all__ = [
-    "base", "base_data", "cloud_environment", "cloud_place", "file_store", "gcs_server", "place", "s3_server", "store",
+    "base",
+    "base_data",
+    "cloud_environment",
+    "cloud_place",
+    "file_store",
+    "gcs_server",
+    "place",
+    "s3_server",
+    "store",
 ]
