@@ -65,7 +65,7 @@ def test_ranker_added_to_registry_is_trained_and_served(
     trained_through = datetime(2026, 1, 1, tzinfo=UTC)
     version = write_artifact(store, train_model(data, params), trained_through=trained_through)
     engine = Engine.load(store, version)
-    state = build_user_state(engine.side, engine.read_record(data.user_ids[0]), None)
+    state = build_user_state(engine.item_factors, engine.read_record(data.user_ids[0]), None)
     _, recommended = engine.recommend(state, 5)
     seen = data.ratings.items[data.ratings.users == 0]
     expected = [m for i, m in enumerate(data.movie_ids) if i not in seen][::-1][:5]
