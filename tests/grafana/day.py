@@ -166,7 +166,7 @@ INSERT INTO quality_checks (time, name, value, usual_low, usual_high, unit, verd
 SELECT date_trunc('minute', moment), name, value * (1 + 0.2 * sin(ago / 53.0)), low, high, unit, 'good', 'as made up'
 FROM {_MINUTES}, (VALUES
     ('volume.watch', 31000, 22000, 40000, 'records'), ('volume.rating', 600, 300, 900, 'records'),
-    ('quarantine.rate', 0.0008, 0, 0.002, 'fraction'), ('delivery.again_rate', 0.0001, 0, 0.01, 'fraction'),
+    ('quarantine.rate', 0.0008, 0, 0.002, 'fraction'), ('delivery.redelivered_rate', 0.0001, 0, 0.01, 'fraction'),
     ('delivery.lag_s', 0.6, 0, 5, 's'), ('schema.id_rate', 0, 0, 0, 'fraction'), ('range.rating_rate', 0, 0, 0, 'fraction'),
     ('range.time_rate', 0.0001, 0, 0, 'fraction'), ('movies.unknown_rate', 0.03, 0, 0.1, 'fraction'),
     ('drift.rating_psi', 0.03, 0, 0.1, 'PSI'), ('drift.movie_psi', 0.06, 0, 0.1, 'PSI'),

@@ -1,11 +1,11 @@
-"""A database, what is written to it, and a store of the test's own."""
+"""A database, a writer of its rows, and an object store."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tests.monitoring.live_stream import Stream
+from tests.monitoring.live_stream import LiveStream
 
 from marquee.db.pool import Database
 from marquee.registry.object_store.file_store import FileStore
@@ -17,8 +17,8 @@ def database(plain: Database) -> Database:
 
 
 @pytest.fixture
-def topic_key(database: Database) -> Stream:
-    return Stream(database)
+def stream(database: Database) -> LiveStream:
+    return LiveStream(database)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Ratings, impressions and releases as they come in, and runs that follow them."""
+"""Writers of ratings, impressions and releases, and runs of the prequential evaluation over them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ ORDER BY time, topic_key, partition, "offset\""""
 
 
 def at(hours: float) -> datetime:
+    """Return the time ``hours`` after ``START``."""
     return START + timedelta(hours=hours)
 
 
-class Stream:
-    """Writes ratings and impressions as ``ingest`` would."""
+class LiveStream:
+    """Writer of ratings and impressions to two partitions of a topic, as ``ingest`` writes them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -37,14 +38,15 @@ class Stream:
             cursor.execute(
                 "INSERT INTO topics (topic, topic_id) VALUES ('movielog', 'a') RETURNING topic_key"
             )
-            self._stream = cursor.fetchone()[0]
+            self._topic_key = cursor.fetchone()[0]
             for partition in self._offsets:
                 cursor.execute(
                     "INSERT INTO written_offsets VALUES (%s, %s, 0, 0, 0, 0, 0, 0, now())",
-                    (self._stream, partition),
+                    (self._topic_key, partition),
                 )
 
     def rate(self, hours: float, user_id: int, item: int | str, rating: int, partition: int = 0) -> None:
+        """Write a rating of an item of the test model, or of a movie id."""
         self._offsets[partition] += 1
         movie_id = item if isinstance(item, str) else movie_id_of(item)
         with self._database.transaction() as cursor:
@@ -53,7 +55,7 @@ class Stream:
                 " VALUES (%s, %s, %s, %s, %s, %s, %s)",
                 (
                     at(hours),
-                    self._stream,
+                    self._topic_key,
                     partition,
                     self._offsets[partition],
                     str(user_id),
@@ -65,6 +67,7 @@ class Stream:
     def show(
         self, hours: float, user_id: int, version: str, ratings: dict[int, float | None], arm: str = "control"
     ) -> None:
+        """Write an impression with the items and predicted ratings of ``ratings``."""
         movies = [
             {"movie_id": movie_id_of(item), "score": 1.0, "rating": rating, "propensity": 1.0}
             for item, rating in ratings.items()
@@ -84,24 +87,24 @@ class Stream:
 
 
 def follow(database: Database, store: FileStore, now: datetime = NOW, **options: Any) -> int:
-    """One run of a process that knows nothing of those before; how many ratings it took up."""
+    """Run the evaluation in a new process; return the number of ratings evaluated."""
     return LivePredictions(Predictor(store), **options).follow(database, now).ratings
 
 
-def predictions(database: Database) -> list[tuple[Any, ...]]:
+def read_predictions(database: Database) -> list[tuple[Any, ...]]:
+    """Return user, prediction, version, arm, source and reason of each prediction, by time."""
     return list(rows(database, PREDICTED))
 
 
-def errors(database: Database) -> list[float]:
-    return [
-        float(e)
-        for (e,) in rows(database, 'SELECT predicted - rating FROM predictions ORDER BY time, "offset"')
-    ]
+def read_errors(database: Database) -> list[float]:
+    """Return predicted minus given rating of each prediction, by time."""
+    query = 'SELECT (predicted - rating)::float8 FROM predictions ORDER BY time, "offset"'
+    return [float(str(error)) for (error,) in rows(database, query)]
 
 
-def release_at(store: FileStore, hours: float, **coverages: str) -> None:
-    """A release of arms, each name a version, published at a given hour."""
-    arms = tuple(Arm(name, version, 1 / len(coverages)) for name, version in coverages.items())
+def release_at(store: FileStore, hours: float, **versions: str) -> None:
+    """Publish a release at ``at(hours)``; keywords are arms and their versions, with equal weights."""
+    arms = tuple(Arm(name, version, 1 / len(versions)) for name, version in versions.items())
     publish_release(
         store,
         lambda before: msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""Checks of the data fire on what is wrong and rest on what is right; a strong drift asks for a retraining once."""
+"""Data quality checks are quiet on valid data and fire on faults; a strong drift requests one retraining."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from marquee.registry.object_store.file_store import FileStore
 pytestmark = pytest.mark.servers
 
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
-LEARNT = NOON - timedelta(hours=30)
+TRAINED_THROUGH = NOON - timedelta(hours=30)
 GOOD, WARNING, BAD = Verdict.GOOD, Verdict.WARNING, Verdict.BAD
 
 
@@ -32,8 +32,8 @@ def database(both: Database) -> Database:
     return both
 
 
-def lines(database: Database, table: str, count: int, ago: timedelta, **columns: str) -> None:
-    """``count`` rows at one time, n = 1 ...; other columns by an expression of n."""
+def insert_rows(database: Database, table: str, count: int, ago: timedelta, **columns: str) -> None:
+    """Insert ``count`` rows with one time. Columns are SQL expressions of the row number n, which starts at 1."""
     first = int(ago.total_seconds() * 1_000_000)
     with database.transaction() as cursor:
         cursor.execute(
@@ -43,25 +43,32 @@ def lines(database: Database, table: str, count: int, ago: timedelta, **columns:
         )
 
 
-def watches(database: Database, count: int, ago: timedelta = timedelta(minutes=1), minute: str = "5") -> None:
-    lines(database, "watches", count, ago, user_id="n::text", movie_id="'a+1990'", minute=minute)
+def insert_watches(
+    database: Database, count: int, ago: timedelta = timedelta(minutes=1), minute: str = "5"
+) -> None:
+    """Insert watch events of one movie by as many users."""
+    insert_rows(database, "watches", count, ago, user_id="n::text", movie_id="'a+1990'", minute=minute)
 
 
-def by_name(found: Sequence[Check]) -> dict[str, Check]:
-    return {check.name: check for check in found}
+def index_by_name(checks: Sequence[Check]) -> dict[str, Check]:
+    """Return the checks by name."""
+    return {check.name: check for check in checks}
 
 
-def check(database: Database) -> dict[str, Check]:
-    return by_name(batch_checks.check_batches(database, NOON, 5))
+def check_batches(database: Database) -> dict[str, Check]:
+    """Return the batch checks as of noon, by name."""
+    return index_by_name(batch_checks.check_batches(database, NOON, 5))
 
 
-def verdicts(found: dict[str, Check]) -> dict[str, Verdict]:
-    return {name: c.verdict for name, c in found.items() if c.verdict is not GOOD}
+def list_problems(checks: dict[str, Check]) -> dict[str, Verdict]:
+    """Return the verdicts that are not good, by name."""
+    return {name: check.verdict for name, check in checks.items() if check.verdict is not GOOD}
 
 
-def test_sound_lines_give_no_warning(database: Database) -> None:
-    watches(database, 900)
-    lines(
+def test_check_batches_valid_records_are_good(database: Database) -> None:
+    """Volumes are counted, and all rates are 0."""
+    insert_watches(database, 900)
+    insert_rows(
         database,
         "ratings",
         50,
@@ -70,17 +77,18 @@ def test_sound_lines_give_no_warning(database: Database) -> None:
         movie_id="'a+1990'",
         rating="mod(n, 5) + 1",
     )
-    found = check(database)
-    assert verdicts(found) == {}
-    assert (found["volume.watch"].value, found["volume.rating"].value) == (900, 50)
-    assert found["range.rating_rate"].value == found["quarantine.rate"].value == 0
+    checks = check_batches(database)
+    assert list_problems(checks) == {}
+    assert (checks["volume.watch"].value, checks["volume.rating"].value) == (900, 50)
+    assert checks["range.rating_rate"].value == checks["quarantine.rate"].value == 0
 
 
-def test_no_line_at_all_says_nothing_of_rates(database: Database) -> None:
-    found = check(database)
-    assert {name for name, c in found.items() if c.value is None} == {
+def test_check_batches_empty_tables_have_no_rates(database: Database) -> None:
+    """A rate without records has no value."""
+    checks = check_batches(database)
+    assert {name for name, check in checks.items() if check.value is None} == {
         "quarantine.rate",
-        "delivery.again_rate",
+        "delivery.redelivered_rate",
         "delivery.lag_s",
         "range.rating_rate",
         "range.minute_rate",
@@ -88,53 +96,58 @@ def test_no_line_at_all_says_nothing_of_rates(database: Database) -> None:
     }
 
 
-def test_what_breaks_the_protocol_is_found(database: Database) -> None:
-    """One rating in ten off the scale, one id in fifty that is none, minutes that no movie has, a line of tomorrow."""
-    lines(database, "ratings", 50, timedelta(minutes=2), user_id="CASE n WHEN 1 THEN 'x' ELSE n::text END",
+def test_check_batches_invalid_values_are_bad(database: Database) -> None:
+    """One rating in ten is off the scale, one id in fifty is invalid, a minute is too high, a time is ahead."""
+    insert_rows(database, "ratings", 50, timedelta(minutes=2), user_id="CASE n WHEN 1 THEN 'x' ELSE n::text END",
           movie_id="'a+1990'", rating="CASE WHEN mod(n, 10) = 0 THEN 9 ELSE 3 END")  # fmt: skip
-    watches(database, 1_000, minute="CASE n WHEN 1 THEN 5000 ELSE 5 END")
-    watches(database, 1, -timedelta(days=1))
-    found = check(database)
-    assert verdicts(found) == {
+    insert_watches(database, 1_000, minute="CASE n WHEN 1 THEN 5000 ELSE 5 END")
+    insert_watches(database, 1, -timedelta(days=1))
+    checks = check_batches(database)
+    assert list_problems(checks) == {
         "range.rating_rate": BAD,
         "schema.id_rate": BAD,
         "range.minute_rate": WARNING,
         "range.ahead_rows": WARNING,
     }
-    assert (found["range.rating_rate"].value, found["schema.id_rate"].value) == (0.1, 0.02)
-    assert found["range.minute_rate"].value == 0.001
+    assert (checks["range.rating_rate"].value, checks["schema.id_rate"].value) == (0.1, 0.02)
+    assert checks["range.minute_rate"].value == 0.001
 
 
 @pytest.mark.parametrize(("quarantined", "verdict"), [(1, GOOD), (10, WARNING), (30, BAD)])
-def test_quarantine_rate(plain: Database, quarantined: int, verdict: Verdict) -> None:
-    watches(plain, 1_000 - quarantined)
-    lines(plain, "quarantine", quarantined, timedelta(minutes=1), category="'minute'", detail="''", raw="''")
-    found = check(plain)["quarantine.rate"]
-    assert (found.value, found.verdict, found.detail) == (
+def test_check_batches_quarantine_rate_has_limits(
+    plain: Database, quarantined: int, verdict: Verdict
+) -> None:
+    """The verdict follows the rate, and the detail has the categories."""
+    insert_watches(plain, 1_000 - quarantined)
+    insert_rows(
+        plain, "quarantine", quarantined, timedelta(minutes=1), category="'minute'", detail="''", raw="''"
+    )
+    checks = check_batches(plain)["quarantine.rate"]
+    assert (checks.value, checks.verdict, checks.detail) == (
         quarantined / 1_000,
         verdict,
         f"minute {quarantined}",
     )
 
 
-def test_deliveries(plain: Database) -> None:
-    """A minute's lag and most lines twice: redelivery that somebody should look at."""
+def test_check_batches_redelivery_and_lag_are_bad(plain: Database) -> None:
+    """A lag of a minute and 60 % of redelivered records are bad."""
     with plain.transaction() as cursor:
         cursor.execute(
             "INSERT INTO deliveries_per_minute VALUES (%s, 1, 0, 3, 100, 60, 50, 61000)",
             (NOON - timedelta(minutes=1),),
         )
-    assert verdicts(check(plain)) == {"delivery.again_rate": BAD, "delivery.lag_s": BAD}
+    assert list_problems(check_batches(plain)) == {"delivery.redelivered_rate": BAD, "delivery.lag_s": BAD}
 
 
-def usual(database: Database, days: int, value: float) -> None:
-    """The same volume each five minutes of past days, half of it at night."""
+def write_volume_history(database: Database, days: int, value: float) -> None:
+    """Write the same volume for an hour around noon of past days, and a fiftieth of it at night."""
     for day in range(1, days + 1):
         for minutes in range(-60, 61, 5):
             time = NOON - timedelta(days=day, minutes=minutes)
-            check_result.write_checks(database, time, [Check("volume.watch", value, "lines")])
+            check_result.write_checks(database, time, [Check("volume.watch", value, "records")])
             check_result.write_checks(
-                database, time - timedelta(hours=10), [Check("volume.watch", value / 50, "lines")]
+                database, time - timedelta(hours=10), [Check("volume.watch", value / 50, "records")]
             )
 
 
@@ -142,25 +155,32 @@ def usual(database: Database, days: int, value: float) -> None:
     ("count", "verdict"),
     [(1_000, GOOD), (700, GOOD), (400, WARNING), (1_600, WARNING), (200, BAD), (4_000, BAD), (0, BAD)],
 )
-def test_volume_against_the_usual_for_the_hour(plain: Database, count: int, verdict: Verdict) -> None:
-    usual(plain, 4, 1_000)
+def test_check_batches_volume_is_compared_with_same_time_of_day(
+    plain: Database, count: int, verdict: Verdict
+) -> None:
+    """The usual range is that of the same time of day, with half of the median added on both sides."""
+    write_volume_history(plain, 4, 1_000)
     if count:
-        watches(plain, count)
-    found = check(plain)["volume.watch"]
-    assert (found.value, found.verdict, found.usual_low, found.usual_high) == (count, verdict, 500, 1_500)
+        insert_watches(plain, count)
+    checks = check_batches(plain)["volume.watch"]
+    assert (checks.value, checks.verdict, checks.usual_low, checks.usual_high) == (count, verdict, 500, 1_500)
 
 
-def test_nothing_is_usual_before_three_days(plain: Database) -> None:
-    usual(plain, 2, 1_000)
-    found = check(plain)["volume.watch"]
-    assert (found.verdict, found.detail) == (GOOD, "nothing is usual yet: 2 of 3 days")
+def test_check_batches_volume_without_history_is_good(plain: Database) -> None:
+    """There is no usual range before three days of history."""
+    write_volume_history(plain, 2, 1_000)
+    checks = check_batches(plain)["volume.watch"]
+    assert (checks.verdict, checks.detail) == (GOOD, "no usual range yet: 2 of 3 days")
 
 
-def rated(database: Database, count: int, ago: timedelta, *, rating: str, user: str, movie: str) -> None:
-    lines(database, "ratings", count, ago, user_id=user, movie_id=movie, rating=rating)
+def insert_ratings(
+    database: Database, count: int, ago: timedelta, *, rating: str, user: str, movie: str
+) -> None:
+    """Insert ratings; rating, user and movie are SQL expressions of the row number."""
+    insert_rows(database, "ratings", count, ago, user_id=user, movie_id=movie, rating=rating)
 
 
-SAME = {
+REFERENCE = {
     "rating": "mod(n, 5) + 1",
     "user": "(n / 2)::text",
     "movie": f"replace('{movie_id_of(0)}', '0+', (mod(n, 60)) || '+')",
@@ -169,76 +189,81 @@ SAME = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> FileStore:
-    """Movies of equal popularity: a tenth of them has a tenth of it."""
+    """Return a store whose model has movies of equal popularity."""
     store = FileStore(tmp_path / "objects")
     model = two_tastes()
     model.popularity[:] = 1.0
-    released(store, model, LEARNT)
+    released(store, model, TRAINED_THROUGH)
     return store
 
 
-def world(database: Database, store: FileStore) -> dict[str, Check]:
+def check_drift(database: Database, store: FileStore) -> dict[str, Check]:
+    """Return the drift checks of the model in the store as of noon, by name."""
     version = next(iter(store.list("models/"))).split("/")[1]
-    return by_name(DriftMonitor().check(database, read_items(store, version), NOON))
+    return index_by_name(DriftMonitor().check(database, read_items(store, version), NOON))
 
 
-def test_the_same_world_rests(database: Database, store: FileStore) -> None:
-    rated(database, 4_000, timedelta(hours=40), **SAME)
-    rated(database, 4_000, timedelta(hours=4), **SAME)
-    found = world(database, store)
-    assert verdicts(found) == {}
-    assert {name for name, c in found.items() if c.value is None} == set()
-    assert found["drift.rating_psi"].value == found["drift.rating_wasserstein"].value == 0
-    assert found["model.age_h"].value == 4
+def test_drift_monitor_same_distribution_is_good(database: Database, store: FileStore) -> None:
+    """Every check has a value, and the distances are 0."""
+    insert_ratings(database, 4_000, timedelta(hours=40), **REFERENCE)
+    insert_ratings(database, 4_000, timedelta(hours=4), **REFERENCE)
+    checks = check_drift(database, store)
+    assert list_problems(checks) == {}
+    assert {name for name, check in checks.items() if check.value is None} == set()
+    assert checks["drift.rating_psi"].value == checks["drift.rating_wasserstein"].value == 0
+    assert checks["model.age_h"].value == 4
 
 
-def test_each_drift_fires_alone(database: Database, store: FileStore) -> None:
-    """Higher ratings; a few movies for all; users who rate twice as much; movies that nobody knew."""
+def test_drift_monitor_each_drift_fires_its_own_check(database: Database, store: FileStore) -> None:
+    """Higher ratings, fewer movies, more ratings a user, and unknown movies are told apart."""
     shifted: dict[str, dict[str, str]] = {
         "drift.rating_psi": {"rating": "CASE WHEN mod(n, 2) = 0 THEN 5 ELSE mod(n, 5) + 1 END"},
         "drift.movie_psi": {"movie": f"replace('{movie_id_of(0)}', '0+', (mod(n, 30)) || '+')"},
         "drift.activity_psi": {"user": "(mod(n, 1000))::text"},
         "movies.unknown_rate": {"movie": f"replace('{movie_id_of(0)}', '0+', (mod(n, 70)) || '+')"},
     }
-    rated(database, 4_000, timedelta(hours=40), **SAME)
+    insert_ratings(database, 4_000, timedelta(hours=40), **REFERENCE)
     for name, change in shifted.items():
         with database.transaction() as cursor:
             cursor.execute("DELETE FROM ratings WHERE time > %s", (NOON - timedelta(days=1),))
-        rated(database, 4_000, timedelta(hours=4), **{**SAME, **change})
-        fired = verdicts(world(database, store))
-        assert fired.pop(name) is BAD, name
-        assert set(fired) <= {"drift.rating_wasserstein"}, name
+        insert_ratings(database, 4_000, timedelta(hours=4), **{**REFERENCE, **change})
+        problems = list_problems(check_drift(database, store))
+        assert problems.pop(name) is BAD, name
+        assert set(problems) <= {"drift.rating_wasserstein"}, name
 
 
-def test_too_few_to_tell(database: Database, store: FileStore) -> None:
-    rated(database, 999, timedelta(hours=4), **SAME)
-    found = world(database, store)
-    assert found["drift.rating_psi"].value is None
-    assert found["drift.movie_psi"].detail == "too few to tell: 999 movies rated or begun of 1,000"
+def test_drift_monitor_small_sample_has_no_value(database: Database, store: FileStore) -> None:
+    """With 999 ratings there is no index, and the detail says so."""
+    insert_ratings(database, 999, timedelta(hours=4), **REFERENCE)
+    checks = check_drift(database, store)
+    assert checks["drift.rating_psi"].value is None
+    assert checks["drift.movie_psi"].detail == "too few data: 999 ratings and watch sessions of 1,000"
 
 
 @pytest.mark.parametrize(("hours", "verdict"), [(20, GOOD), (40, WARNING), (80, BAD)])
-def test_the_age_of_the_model(plain: Database, tmp_path: Path, hours: int, verdict: Verdict) -> None:
-    """By what it has not learnt from: a stream that is silent makes no model old."""
+def test_drift_monitor_age_is_that_of_first_unseen_rating(
+    plain: Database, tmp_path: Path, hours: int, verdict: Verdict
+) -> None:
+    """A silent stream makes no model old."""
     store = FileStore(tmp_path / "objects")
     released(store, through=NOON - timedelta(hours=hours))
-    assert world(plain, store)["model.age_h"].value == 0
-    rated(plain, 5, timedelta(hours=hours) - timedelta(minutes=30), **SAME)
-    found = world(plain, store)["model.age_h"]
-    assert (found.value, found.verdict) == (hours - 0.5, verdict)
+    assert check_drift(plain, store)["model.age_h"].value == 0
+    insert_ratings(plain, 5, timedelta(hours=hours) - timedelta(minutes=30), **REFERENCE)
+    checks = check_drift(plain, store)["model.age_h"]
+    assert (checks.value, checks.verdict) == (hours - 0.5, verdict)
 
 
-def test_strong_drift_asks_for_a_retraining_once(database: Database, store: FileStore) -> None:
-    """However often it is found; the row says which check, and of which model."""
-    rated(database, 4_000, timedelta(hours=40), **SAME)
-    rated(database, 4_000, timedelta(hours=4), **{**SAME, "rating": "5"})
+def test_quality_checks_strong_drift_requests_one_retraining(database: Database, store: FileStore) -> None:
+    """The request names the check and the model. Checks of the same minute are not written twice."""
+    insert_ratings(database, 4_000, timedelta(hours=40), **REFERENCE)
+    insert_ratings(database, 4_000, timedelta(hours=4), **{**REFERENCE, "rating": "5"})
     quality = QualityChecks(rating_max=5)
     for minutes in range(3):
         quality.run(database, store, NOON + timedelta(minutes=minutes))
-    asked: list[tuple[Any, ...]] = rows(
+    requests: list[tuple[Any, ...]] = rows(
         database, "SELECT check_name, model_version <> '', claimed FROM retrain_requests"
     )
-    assert asked == [("drift.rating_psi", True, None)]
+    assert requests == [("drift.rating_psi", True, None)]
     (reason,) = retrain_queue.pending(database, NOON + timedelta(hours=1))
     assert reason.startswith("drift.rating_psi is ")
     before = rows(database, "SELECT * FROM quality_checks ORDER BY time, name")
@@ -246,7 +271,8 @@ def test_strong_drift_asks_for_a_retraining_once(database: Database, store: File
     assert rows(database, "SELECT * FROM quality_checks ORDER BY time, name") == before
 
 
-def test_without_a_release_the_lines_are_checked_all_the_same(plain: Database, tmp_path: Path) -> None:
-    watches(plain, 10)
+def test_quality_checks_without_release_check_records(plain: Database, tmp_path: Path) -> None:
+    """Without a release there are batch checks and no request."""
+    insert_watches(plain, 10)
     assert QualityChecks(5).run(plain, FileStore(tmp_path), NOON) == 12
     assert rows(plain, "SELECT count(*) FROM retrain_requests") == [(0,)]

@@ -1,4 +1,4 @@
-"""Tasks fail alone, one run is at work at a time, and a run that is killed leaves the way free."""
+"""Runs of the monitor: isolated failures, one run at a time, and release of the lock after a kill."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import DatabaseUnavailable, ObjectStoreUnavailable
 from marquee.monitoring.run import RunSummary, Task, run_monitor
-from marquee.monitoring.tasks import tasks
+from marquee.monitoring.tasks import create_tasks
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.object_store.object_store import ObjectStore
 
@@ -39,19 +39,24 @@ def store(tmp_path: Path) -> ObjectStore:
     return FileStore(tmp_path / "objects")
 
 
-def raising(error: Exception) -> Task:
+def create_failing_task(error: Exception) -> Task:
+    """Return a task that raises ``error``."""
+
     def fail(*_: object) -> int:
         raise error
 
     return Task("failing", fail)
 
 
-THREE = Task("three", lambda database, store, now: 3)
+THREE_ROWS = Task("three", lambda database, store, now: 3)
 
 
-def test_each_task_fails_alone(database: Database, store: ObjectStore) -> None:
-    summary = run_monitor(database, store, [raising(ValueError("no")), THREE], clock=lambda: NOW)
-    assert [(done.task, done.rows, done.error) for done in summary.tasks] == [
+def test_run_monitor_failing_task_does_not_stop_others(database: Database, store: ObjectStore) -> None:
+    """The failure is in the summary and in the table."""
+    summary = run_monitor(
+        database, store, [create_failing_task(ValueError("no")), THREE_ROWS], clock=lambda: NOW
+    )
+    assert [(result.task, result.rows, result.error) for result in summary.tasks] == [
         ("failing", 0, "ValueError: no"),
         ("three", 3, ""),
     ]
@@ -62,19 +67,22 @@ def test_each_task_fails_alone(database: Database, store: ObjectStore) -> None:
     ]
 
 
-def test_what_may_go_well_later_is_told_apart(database: Database, store: ObjectStore) -> None:
-    away = raising(ObjectStoreUnavailable("away"))
-    assert run_monitor(database, store, [away, THREE]).transient
-    assert not run_monitor(database, store, [THREE]).failed
+def test_run_monitor_transient_failure_is_marked(database: Database, store: ObjectStore) -> None:
+    """A summary is transient if all failures are."""
+    unavailable = create_failing_task(ObjectStoreUnavailable("unavailable"))
+    assert run_monitor(database, store, [unavailable, THREE_ROWS]).transient
+    assert not run_monitor(database, store, [THREE_ROWS]).failed
 
 
-def test_two_at_once_are_one(database: Database, store: ObjectStore, database_url: str) -> None:
-    """The second finds the first at work and leaves it to that; afterwards the way is free."""
-    inside, leave = threading.Event(), threading.Event()
+def test_run_monitor_second_run_at_once_does_nothing(
+    database: Database, store: ObjectStore, database_url: str
+) -> None:
+    """While a run holds the lock another one returns at once. Afterwards it runs."""
+    started, finish = threading.Event(), threading.Event()
 
     def wait(*_: object) -> int:
-        inside.set()
-        assert leave.wait(30)
+        started.set()
+        assert finish.wait(30)
         return 1
 
     summaries: list[RunSummary] = []
@@ -82,55 +90,56 @@ def test_two_at_once_are_one(database: Database, store: ObjectStore, database_ur
         target=lambda: summaries.append(run_monitor(database, store, [Task("slow", wait)]))
     )
     first.start()
-    assert inside.wait(30)
+    assert started.wait(30)
     with closing(Database(database_url, connections=2)) as other:
-        assert not run_monitor(other, store, [THREE]).ran
-        leave.set()
+        assert not run_monitor(other, store, [THREE_ROWS]).ran
+        finish.set()
         first.join()
-        assert run_monitor(other, store, [THREE]).ran
+        assert run_monitor(other, store, [THREE_ROWS]).ran
     assert [summary.ran for summary in summaries] == [True]
 
 
-KILLED = """
+SLEEPING_RUN = """
 import sys, time
 from marquee.registry.object_store.file_store import FileStore
 from marquee.monitoring.run import Task, run_monitor
 from marquee.db.pool import Database
 
-def stay(*_):
+def sleep(*_):
     print("inside", flush=True)
     time.sleep(100)
 
-run_monitor(Database(sys.argv[1], connections=2), FileStore(sys.argv[2]), [Task("stay", stay)])
+run_monitor(Database(sys.argv[1], connections=2), FileStore(sys.argv[2]), [Task("sleep", sleep)])
 """
 
 
-def test_a_run_that_is_killed_holds_nobody_up(
+def test_run_monitor_killed_run_releases_lock(
     database: Database, store: ObjectStore, database_url: str, tmp_path: Path
 ) -> None:
-    """Its lock goes with its connection."""
-    killed = subprocess.Popen(
-        [sys.executable, "-c", KILLED, database_url, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    """The lock is released with the connection."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEPING_RUN, database_url, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
-    assert killed.stdout is not None
-    with killed.stdout as said:
-        assert said.readline() == "inside\n"
-        assert not run_monitor(database, store, [THREE]).ran
-        killed.send_signal(signal.SIGKILL)
-        killed.wait()
-    wait_for(lambda: run_monitor(database, store, [THREE]).ran)
+    assert process.stdout is not None
+    with process.stdout as output:
+        assert output.readline() == "inside\n"
+        assert not run_monitor(database, store, [THREE_ROWS]).ran
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    wait_for(lambda: run_monitor(database, store, [THREE_ROWS]).ran)
 
 
-def test_without_a_database_it_is_an_error(store: ObjectStore) -> None:
-    away = Database("postgresql://app@127.0.0.1:1/nowhere", connections=2)
+def test_run_monitor_without_database_raises(store: ObjectStore) -> None:
+    """Without the lock no task is run."""
+    unavailable = Database("postgresql://app@127.0.0.1:1/nowhere", connections=2)
     with pytest.raises(DatabaseUnavailable):
-        run_monitor(away, store, [THREE])
+        run_monitor(unavailable, store, [THREE_ROWS])
 
 
-def test_every_task_does_on_an_empty_system(database: Database, store: ObjectStore) -> None:
-    """No line, no release: nothing to do is no error."""
-    summary = run_monitor(database, store, tasks(store, Settings()))
-    assert [done.task for done in summary.tasks] == [
+def test_run_monitor_all_tasks_succeed_on_empty_system(database: Database, store: ObjectStore) -> None:
+    """Without records and releases there is nothing to do, which is no error."""
+    summary = run_monitor(database, store, create_tasks(store, Settings()))
+    assert [result.task for result in summary.tasks] == [
         "predictions",
         "live_accuracy",
         "availability",
@@ -140,12 +149,13 @@ def test_every_task_does_on_an_empty_system(database: Database, store: ObjectSto
     assert not summary.failed
 
 
-def test_the_verb(
+def test_monitor_command_runs_one_task(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The summary has a line for the task. An unknown task is refused with the valid names."""
     monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", tmp_path.as_uri())
     assert main(["monitor", "--only", "quality_checks"]) == 0
     assert capsys.readouterr().out.split()[:2] == ["quality_checks", "12"]
     assert main(["monitor", "--only", "nonsense"]) == 2
-    assert "it should be one of predictions, " in capsys.readouterr().out
+    assert "expected one of predictions, " in capsys.readouterr().out

@@ -1,1 +1,1 @@
-"""Whether the data are as they should be: checks of each batch, volumes, drift, the age of the model."""
+"""Monitoring: prequential evaluation, attribution, availability, data quality and drift, and alerts."""

@@ -1,7 +1,8 @@
-"""What became of the movies that were shown: begun within the watch window, minutes, ratings, by arm, tier and place.
+"""Attribution of watches and ratings to impressions, by arm, version, tier and position.
 
-A movie that is begun or rated counts once, for the last list that showed it to the user before. An hour of lists
-is computed at every run while it is young, then hourly until its watch window is over and late lines are in.
+Last-touch attribution: a watch session or rating counts once, for the newest impression before it in which the user saw
+the movie. An hour of impressions is recomputed at every run while it is recent, then hourly until its watch window has
+ended and late records have arrived.
 """
 
 from __future__ import annotations
@@ -11,24 +12,25 @@ from datetime import UTC, datetime, timedelta
 from marquee.db.pool import Database
 
 WATCH_WINDOW = timedelta(hours=24)
-"""How long after a list a movie counts as begun because of it."""
+"""Time after an impression within which a watch or a rating is attributed to it."""
 LATE = timedelta(hours=2)
-"""So long after its window an hour is computed for the last time."""
-YOUNG, OLDER_EVERY = timedelta(hours=3), timedelta(hours=1)
-REACH = timedelta(days=8)
+"""Time after the end of its watch window at which an hour is computed for the last time."""
+RECENT, OLDER_INTERVAL = timedelta(hours=3), timedelta(hours=1)
+"""A recent hour is computed at every run, an older one at this interval."""
+MAX_LOOKBACK = timedelta(days=8)
 DEADLINE_MS = 120_000
 _HOUR = timedelta(hours=1)
 
 _COMPUTED = "SELECT time, min(computed) FROM impression_outcomes WHERE time >= %s GROUP BY time"
 
-_ANY = "SELECT EXISTS (SELECT FROM impressions WHERE time >= %s AND time < %s)"
+_HAS_IMPRESSIONS = "SELECT EXISTS (SELECT FROM impressions WHERE time >= %s AND time < %s)"
 
 _UPDATE = """
 WITH shown AS (
     SELECT arm, model_version, tier, position, count(*) AS shown
     FROM impressions CROSS JOIN LATERAL generate_series(1, jsonb_array_length(movies)) AS position
     WHERE time >= %(hour)s AND time < %(hour_end)s GROUP BY 1, 2, 3, 4
-), done AS (
+), events AS (
     SELECT user_id, movie_id, started AS time, last_minute - first_minute + 1 AS minutes, NULL::int AS rating
     FROM watch_sessions WHERE started >= %(hour)s AND started < %(hour_end)s + %(window)s
     UNION ALL
@@ -37,16 +39,16 @@ WITH shown AS (
 ), outcomes AS (
     SELECT i.arm, i.model_version, i.tier, movie.position,
            count(minutes) AS watched, sum(minutes) AS minutes, count(rating) AS rated, sum(rating) AS rating_sum
-    FROM done
+    FROM events
     CROSS JOIN LATERAL (
         SELECT time, arm, model_version, tier, movies FROM impressions AS i
-        WHERE i.user_id = done.user_id AND i.time <= done.time AND i.time > done.time - %(window)s
-          AND movies @> jsonb_build_array(jsonb_build_object('movie_id', done.movie_id))
+        WHERE i.user_id = events.user_id AND i.time <= events.time AND i.time > events.time - %(window)s
+          AND movies @> jsonb_build_array(jsonb_build_object('movie_id', events.movie_id))
         ORDER BY i.time DESC LIMIT 1
     ) AS i
     CROSS JOIN LATERAL (
-        SELECT position FROM jsonb_array_elements(i.movies) WITH ORDINALITY AS f (movie, position)
-        WHERE movie ->> 'movie_id' = done.movie_id LIMIT 1
+        SELECT position FROM jsonb_array_elements(i.movies) WITH ORDINALITY AS m (movie, position)
+        WHERE movie ->> 'movie_id' = events.movie_id LIMIT 1
     ) AS movie
     WHERE i.time >= %(hour)s AND i.time < %(hour_end)s
     GROUP BY 1, 2, 3, 4
@@ -63,32 +65,34 @@ ON CONFLICT (time, arm, model_version, tier, position) DO UPDATE SET
 
 
 def update_attribution(database: Database, now: datetime) -> int:
-    """Compute the hours that are due, the oldest first; returns how many rows were written."""
-    return sum(_compute(database, hour, now) for hour in _due(database, now))
+    """Compute the hours that are due, oldest first; return the number of rows written."""
+    return sum(_compute_hour(database, hour, now) for hour in _due_hours(database, now))
 
 
-def _due(database: Database, now: datetime) -> list[datetime]:
-    """The hours that have lists, and outcomes that may have changed since they were computed."""
+def _due_hours(database: Database, now: datetime) -> list[datetime]:
+    """Return the hours with impressions whose outcomes may have changed since they were computed."""
     last = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     computed: dict[datetime, datetime] = dict(
-        database.read(_COMPUTED, (last - REACH,), deadline_ms=DEADLINE_MS)
+        database.read(_COMPUTED, (last - MAX_LOOKBACK,), deadline_ms=DEADLINE_MS)
     )
-    hours = [last - n * _HOUR for n in range(int(REACH / _HOUR), -1, -1)]
-    return [hour for hour in hours if _is_due(hour, computed.get(hour), now) and _any(database, hour)]
+    hours = [last - n * _HOUR for n in range(int(MAX_LOOKBACK / _HOUR), -1, -1)]
+    return [
+        hour for hour in hours if _is_due(hour, computed.get(hour), now) and _has_impressions(database, hour)
+    ]
 
 
 def _is_due(hour: datetime, computed: datetime | None, now: datetime) -> bool:
-    if computed is None or now - hour < YOUNG:
+    if computed is None or now - hour < RECENT:
         return True
     final = computed >= hour + _HOUR + WATCH_WINDOW + LATE
-    return not final and now - computed >= OLDER_EVERY
+    return not final and now - computed >= OLDER_INTERVAL
 
 
-def _any(database: Database, hour: datetime) -> bool:
-    return bool(database.read(_ANY, (hour, hour + _HOUR), deadline_ms=DEADLINE_MS)[0][0])
+def _has_impressions(database: Database, hour: datetime) -> bool:
+    return bool(database.read(_HAS_IMPRESSIONS, (hour, hour + _HOUR), deadline_ms=DEADLINE_MS)[0][0])
 
 
-def _compute(database: Database, hour: datetime, now: datetime) -> int:
+def _compute_hour(database: Database, hour: datetime, now: datetime) -> int:
     parameters = {"hour": hour, "hour_end": hour + _HOUR, "window": WATCH_WINDOW, "now": now}
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
         cursor.execute(_UPDATE, parameters)

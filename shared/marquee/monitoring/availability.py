@@ -1,7 +1,7 @@
-"""Availability and latency minute by minute, from the streaming service's own log lines.
+"""Availability and latency per minute, from the requests in the streaming service's event log.
 
-Our own servers are not asked: what never reached them would not be counted. A minute is computed where its
-number of requests is not the one that ``availability`` holds; so late lines and a killed run mend themselves.
+The metrics of our own servers are not used, because they miss requests that never arrived. A minute is recomputed if
+its number of requests differs from the stored one. This rule covers late records and a run that was killed.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from marquee.db.pool import Database
 
-REACH = timedelta(days=1)
-"""A line that comes in later than this is not counted any more."""
+MIN_LOOKBACK = timedelta(days=1)
+"""A record that arrives later than this is not counted."""
 BACKFILL = timedelta(days=7)
-"""How far back the first run begins."""
+"""Start of the first run before now."""
 DEADLINE_MS = 60_000
 
 _NEWEST = "SELECT max(time) FROM availability"
@@ -43,12 +43,12 @@ ON CONFLICT (time, server) DO UPDATE SET
 
 
 def update_availability(database: Database, now: datetime, caller_timeout_ms: int) -> int:
-    """Bring the minutes until ``now`` up to date; returns how many rows changed.
+    """Update the minutes until ``now``; return the number of rows that changed.
 
-    ``caller_timeout_ms``: when the service gives up; an answer after it is late, whatever its status.
+    A response after ``caller_timeout_ms``, the time-out of the streaming service, is late whatever its status.
     """
     ((newest,),) = database.read(_NEWEST, deadline_ms=DEADLINE_MS)
-    since = min(max(newest or now - BACKFILL, now - BACKFILL), now - REACH)
+    since = min(max(newest or now - BACKFILL, now - BACKFILL), now - MIN_LOOKBACK)
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
         since = since.replace(second=0, microsecond=0)
         cursor.execute(_UPDATE, {"since": since, "until": now, "timeout_ms": caller_timeout_ms})

@@ -1,7 +1,7 @@
-"""What came in of late: how much, how much of it could not be read, and what is in it that cannot be.
+"""Checks of recent records: volume, quarantine, delivery, and values outside their range.
 
-The parser lets nothing through that breaks the protocol; these checks look at what is in the tables all the same,
-since a parser, a setting or another writer may be wrong.
+The parser refuses whatever breaks the protocol. These checks read the tables nevertheless, because the parser, a
+setting or another writer may be wrong.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from marquee.events.kinds import EVENT_KINDS, RATING, WATCH
 from marquee.monitoring.check_result import Check, Verdict, check_at_most
 
 WINDOW = timedelta(minutes=5)
-"""What counts as one batch here."""
-LONGEST_MOVIE_MINUTES = 1_063
-"""The highest minute that real logs have shown."""
-AHEAD = timedelta(minutes=5)
-"""Clocks differ by less than this."""
+"""Length of the checked window."""
+MAX_MOVIE_MINUTES = 1_063
+"""Highest minute of a movie seen in real logs."""
+MAX_CLOCK_SKEW = timedelta(minutes=5)
+"""A record dated further ahead than this has a wrong time."""
 DEADLINE_MS = 60_000
 
-_EVENTS = "SELECT " + ", ".join(
+_COUNTS = "SELECT " + ", ".join(
     f"(SELECT count(*) FROM {kind.table} WHERE time >= %(since)s AND time < %(until)s)"
     for kind in EVENT_KINDS
 )
@@ -36,14 +36,14 @@ FROM deliveries_per_minute WHERE time >= %(since)s AND time < %(until)s"""
 
 _REJECTED = "SELECT count(*) FROM rejected_events WHERE received >= %(since)s AND received < %(until)s"
 
-_WRONG = """
+_INVALID_RATINGS = """
 SELECT count(*) FILTER (WHERE rating NOT BETWEEN 1 AND %(rating_max)s),
        count(*) FILTER (WHERE user_id !~ '^[0-9]{1,20}$' OR movie_id !~ '^[a-z0-9+_.*-]*[+]([0-9]{4})?$')
 FROM ratings WHERE time >= %(since)s AND time < %(until)s"""
 
-_WRONG_MINUTES = """
+_INVALID_MINUTES = """
 SELECT count(*) FROM watches
-WHERE time >= %(since)s AND time < %(until)s AND minute NOT BETWEEN 0 AND %(longest)s"""
+WHERE time >= %(since)s AND time < %(until)s AND minute NOT BETWEEN 0 AND %(max_minute)s"""
 
 _AHEAD = "SELECT " + " + ".join(
     f"(SELECT count(*) FROM {kind.table} WHERE time > %(ahead)s)" for kind in EVENT_KINDS
@@ -55,77 +55,83 @@ SELECT count(DISTINCT time::date), percentile_cont(0.5) WITHIN GROUP (ORDER BY v
 FROM quality_checks
 WHERE name = %(name)s AND time >= %(end)s - INTERVAL '14 days' AND time < %(end)s - INTERVAL '12 hours'
   AND abs(mod(extract(epoch FROM time - %(end)s)::bigint + 43200 + 86400 * 14, 86400) - 43200) <= 1800"""
-DAYS_NEEDED = 3
-"""Days of history before there is something usual."""
-_ROOM = 0.5  # Beyond what is usual: so much of the median.
+MIN_HISTORY_DAYS = 3
+"""Days of history needed for a usual range."""
+# Margin on both sides of the usual range, as a fraction of the median.
+_MARGIN = 0.5
 
 
 def check_batches(database: Database, end: datetime, rating_max: int) -> list[Check]:
-    """The checks of the lines whose times are in the window that ends at ``end``."""
+    """Return the checks of the records with times in the window that ends at ``end``."""
     parameters = {
         "since": end - WINDOW,
         "until": end,
         "rating_max": rating_max,
-        "longest": LONGEST_MOVIE_MINUTES,
-        "ahead": end + AHEAD,
+        "max_minute": MAX_MOVIE_MINUTES,
+        "ahead": end + MAX_CLOCK_SKEW,
     }
 
-    def row(query: str) -> tuple[Any, ...]:
+    def read_row(query: str) -> tuple[Any, ...]:
         return database.read(query, parameters, deadline_ms=DEADLINE_MS)[0]
 
-    counts = dict(zip((kind.name for kind in EVENT_KINDS), row(_EVENTS), strict=True))
+    counts = dict(zip((kind.name for kind in EVENT_KINDS), read_row(_COUNTS), strict=True))
+    categories = database.read(_QUARANTINE, parameters, deadline_ms=DEADLINE_MS)
+    ratings, watches = counts[RATING.name], counts[WATCH.name]
     return [
-        *(_volume(database, f"volume.{kind}", lines, end) for kind, lines in counts.items()),
-        _quarantine(database.read(_QUARANTINE, parameters, deadline_ms=DEADLINE_MS), sum(counts.values())),
-        *_deliveries(*row(_DELIVERIES)),
-        check_at_most("schema.rejected_events", row(_REJECTED)[0], "events", usual=0, bad=100),
-        *_ranges(row(_WRONG), counts[RATING.name], row(_WRONG_MINUTES)[0], counts[WATCH.name]),
-        check_at_most("range.ahead_rows", row(_AHEAD)[0], "rows", usual=0, bad=1_000),
+        *(_check_volume(database, f"volume.{kind}", records, end) for kind, records in counts.items()),
+        _check_quarantine(categories, sum(counts.values())),
+        *_check_deliveries(*read_row(_DELIVERIES)),
+        check_at_most("schema.rejected_events", read_row(_REJECTED)[0], "events", usual=0, bad=100),
+        *_check_ranges(read_row(_INVALID_RATINGS), ratings, read_row(_INVALID_MINUTES)[0], watches),
+        check_at_most("range.ahead_rows", read_row(_AHEAD)[0], "rows", usual=0, bad=1_000),
     ]
 
 
-def _volume(database: Database, name: str, lines: int, end: datetime) -> Check:
-    """Against the same time of day, half an hour about it, of the last two weeks."""
+def _check_volume(database: Database, name: str, records: int, end: datetime) -> Check:
+    """Compare a volume with those of the last two weeks within half an hour of the same time of day."""
     days, median, low, high = database.read(_HISTORY, {"name": name, "end": end}, deadline_ms=DEADLINE_MS)[0]
-    if days < DAYS_NEEDED:
-        return Check(name, lines, "lines", detail=f"nothing is usual yet: {days} of {DAYS_NEEDED} days")
-    low, high = max(low - _ROOM * median, 0.0), high + _ROOM * median
-    silent = lines == 0 and median > 0
-    verdict = Verdict.GOOD if low <= lines <= high and not silent else Verdict.WARNING
-    if silent or lines > 2 * high or lines < low / 2:
+    if days < MIN_HISTORY_DAYS:
+        return Check(
+            name, records, "records", detail=f"no usual range yet: {days} of {MIN_HISTORY_DAYS} days"
+        )
+    low, high = max(low - _MARGIN * median, 0.0), high + _MARGIN * median
+    silent = records == 0 and median > 0
+    verdict = Verdict.GOOD if low <= records <= high and not silent else Verdict.WARNING
+    if silent or records > 2 * high or records < low / 2:
         verdict = Verdict.BAD
-    return Check(name, lines, "lines", verdict, low, high, f"median at this time of day: {median:,.0f}")
+    detail = f"median at this time of day: {median:,.0f}"
+    return Check(name, records, "records", verdict, low, high, detail)
 
 
-def _quarantine(categories: list[tuple[Any, ...]], read: int) -> Check:
-    """Real logs have 0.04 to 0.11 % of such lines."""
+def _check_quarantine(categories: list[tuple[Any, ...]], parsed: int) -> Check:
+    """Check the fraction of quarantined records. Real logs have 0.04 to 0.11 %."""
     quarantined = sum(count for _, count in categories)
-    if not read + quarantined:
-        return Check("quarantine.rate", None, "fraction", detail="no lines")
+    if not parsed + quarantined:
+        return Check("quarantine.rate", None, "fraction", detail="no records")
     detail = ", ".join(f"{category} {count:,}" for category, count in categories)
-    fraction = quarantined / (read + quarantined)
+    fraction = quarantined / (parsed + quarantined)
     return check_at_most("quarantine.rate", fraction, "fraction", usual=0.005, bad=0.02, detail=detail)
 
 
-def _deliveries(lines: int, redelivered: int, lag_ms: int) -> list[Check]:
-    if not lines:
-        units = {"delivery.again_rate": "fraction", "delivery.lag_s": "s"}
-        return [Check(name, None, unit, detail="nothing was delivered") for name, unit in units.items()]
+def _check_deliveries(records: int, redelivered: int, lag_ms: int) -> list[Check]:
+    if not records:
+        units = {"delivery.redelivered_rate": "fraction", "delivery.lag_s": "s"}
+        return [Check(name, None, unit, detail="no deliveries") for name, unit in units.items()]
     return [
-        check_at_most("delivery.again_rate", redelivered / lines, "fraction", usual=0.05, bad=0.5),
+        check_at_most("delivery.redelivered_rate", redelivered / records, "fraction", usual=0.05, bad=0.5),
         check_at_most("delivery.lag_s", lag_ms / 1000, "s", usual=10, bad=60),
     ]
 
 
-def _ranges(wrong: tuple[Any, ...], ratings: int, wrong_minutes: int, watches: int) -> list[Check]:
-    found = (
-        ("range.rating_rate", wrong[0], ratings),
-        ("schema.id_rate", wrong[1], ratings),
-        ("range.minute_rate", wrong_minutes, watches),
+def _check_ranges(invalid: tuple[Any, ...], ratings: int, invalid_minutes: int, watches: int) -> list[Check]:
+    counts = (
+        ("range.rating_rate", invalid[0], ratings),
+        ("schema.id_rate", invalid[1], ratings),
+        ("range.minute_rate", invalid_minutes, watches),
     )
     return [
-        check_at_most(name, bad / of, "fraction", usual=0.0, bad=0.01, detail=f"{bad:,} of {of:,}")
-        if of
+        check_at_most(name, bad / total, "fraction", usual=0.0, bad=0.01, detail=f"{bad:,} of {total:,}")
+        if total
         else Check(name, None, "fraction", detail="no rows")
-        for name, bad, of in found
+        for name, bad, total in counts
     ]

@@ -1,4 +1,4 @@
-"""One check of the data: what was found, what is usual, and how good that is."""
+"""Result of a data quality check: value, usual range and verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from marquee.db.pool import Database
 
 
 class Verdict(StrEnum):
-    """``WARNING``: somebody should know; ``BAD``: somebody should act."""
+    """Verdict of a check. ``WARNING`` is worth knowing, ``BAD`` needs action."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``value`` is None where there is too little to tell, and ``detail`` says what is lacking."""
+    """Result of a check. ``value`` is None if there are too few data; ``detail`` then says which are missing."""
 
     name: str
     value: float | None
@@ -40,13 +40,13 @@ ON CONFLICT (time, name) DO UPDATE SET
 
 
 def check_at_most(name: str, value: float, unit: str, *, usual: float, bad: float, detail: str = "") -> Check:
-    """A check of something that should be small: above ``usual`` is a warning, above ``bad`` is bad."""
+    """Return a check of a value that should be small: a warning above ``usual``, bad above ``bad``."""
     verdict = Verdict.BAD if value > bad else Verdict.WARNING if value > usual else Verdict.GOOD
     return Check(name, value, unit, verdict, 0.0, usual, detail)
 
 
 def write_checks(database: Database, time: datetime, checks: Iterable[Check]) -> int:
-    """Keep the checks of one moment, in place of what an earlier run found; returns how many."""
+    """Write the checks of one moment, replacing those of an earlier run; return their number."""
     rows = [
         (time, c.name, c.value, c.usual_low, c.usual_high, c.unit, c.verdict.value, c.detail) for c in checks
     ]

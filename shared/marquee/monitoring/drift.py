@@ -1,5 +1,6 @@
-"""How far a distribution has moved: effect sizes, which do not grow with the number of observations as
-a test's significance does.
+"""Distances between distributions.
+
+They are effect sizes. Unlike the p-value of a test they do not depend on the number of observations.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ from itertools import accumulate
 
 import msgspec
 
-CHANGED, STRONGLY = 0.1, 0.25
-"""The population stability index from which one usually speaks of a change, and of a strong one (Siddiqi, *Credit
-Risk Scorecards*, 2006)."""
-_LEAST_FRACTION = 1e-4  # An empty bin would make the index infinite.
+MODERATE_CHANGE, STRONG_CHANGE = 0.1, 0.25
+"""Conventional limits of the population stability index (Siddiqi, *Credit Risk Scorecards*, 2006)."""
+# An empty bin would make the index infinite.
+_MIN_FRACTION = 1e-4
 
 RATING_BINS = 5
-ACTIVITY_FROM = (1, 2, 3, 5, 10, 20)
-"""Where the bins of an activity begin: ratings of one user in one day."""
+ACTIVITY_BIN_STARTS = (1, 2, 3, 5, 10, 20)
+"""Smallest number of ratings of a user and day in each activity bin."""
 
 
 class DataProfile(msgspec.Struct, frozen=True):
-    """A snapshot in a few numbers. ``shares``: of the ratings, by fifths of the scale; ``mean``: from 0 to 1."""
+    """Summary of a snapshot.
+
+    ``fractions`` are those of the ratings in each fifth of the scale. ``mean`` is the mean rating, scaled to [0, 1].
+    """
 
     ratings: int
     watch_sessions: int
@@ -33,28 +37,32 @@ class DataProfile(msgspec.Struct, frozen=True):
     fractions: tuple[float, ...]
 
 
-def stability_index(before: Sequence[float], now: Sequence[float]) -> float:
-    """The population stability index of two distributions over the same bins: 0 for equal shares."""
-    pairs = [(max(a, _LEAST_FRACTION), max(b, _LEAST_FRACTION)) for a, b in zip(before, now, strict=True)]
+def stability_index(reference: Sequence[float], current: Sequence[float]) -> float:
+    """Return the population stability index of two distributions over the same bins; 0 if they are equal.
+
+    PSI = sum over bins of (q - p) ln(q / p), the symmetrised Kullback-Leibler divergence.
+    """
+    pairs = [(max(a, _MIN_FRACTION), max(b, _MIN_FRACTION)) for a, b in zip(reference, current, strict=True)]
     return sum((b - a) * math.log(b / a) for a, b in pairs)
 
 
-def expected_index(bins: int, n_before: int, n_now: int) -> float:
-    """What the index comes to, on average, between two samples of one and the same distribution (Yurdakul and
-    Naranjo, 2020).
+def expected_stability_index(bins: int, n_reference: int, n_current: int) -> float:
+    """Return the expected index of two samples of the same distribution (Yurdakul and Naranjo, 2020)."""
+    return (bins - 1) * (1 / n_reference + 1 / n_current)
+
+
+def wasserstein_distance(reference: Sequence[float], current: Sequence[float]) -> float:
+    """Return the Wasserstein-1 distance of two distributions over equal bins of [0, 1]."""
+    gaps = accumulate(b - a for a, b in zip(reference, current, strict=True))
+    return sum(abs(gap) for gap in gaps) / (len(reference) - 1)
+
+
+def count_rating_bins(counts: Iterable[tuple[float, int]], low: float, high: float) -> tuple[int, ...]:
+    """Return the number of ratings in each fifth of the scale from ``low`` to ``high``.
+
+    ``counts`` are pairs of a rating and how often it occurs.
     """
-    return (bins - 1) * (1 / n_before + 1 / n_now)
-
-
-def wasserstein(before: Sequence[float], now: Sequence[float]) -> float:
-    """The Wasserstein-1 distance of two distributions over equal bins of [0, 1]: how far a unit has to be moved."""
-    gaps = accumulate(b - a for a, b in zip(before, now, strict=True))
-    return sum(abs(gap) for gap in gaps) / (len(before) - 1)
-
-
-def quintile_fractions(counted: Iterable[tuple[float, int]], low: float, high: float) -> tuple[int, ...]:
-    """How many ratings lie in each fifth of the scale from ``low`` to ``high``, of pairs of a rating and its count."""
-    found = [0] * RATING_BINS
-    for rating, count in counted:
-        found[min(int((rating - low) / (high - low) * RATING_BINS), RATING_BINS - 1)] += count
-    return tuple(found)
+    bins = [0] * RATING_BINS
+    for rating, count in counts:
+        bins[min(int((rating - low) / (high - low) * RATING_BINS), RATING_BINS - 1)] += count
+    return tuple(bins)

@@ -1,4 +1,4 @@
-"""Whether the world is still the one that the serving model has learnt from: drift, movies, the model's age."""
+"""Drift checks: recent data compared with the training data of the serving model, and the age of the model."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from numpy.typing import NDArray
 from marquee.db.pool import Database
 from marquee.monitoring.check_result import Check, Verdict, check_at_most
 from marquee.monitoring.drift import (
-    ACTIVITY_FROM,
-    CHANGED,
-    STRONGLY,
+    ACTIVITY_BIN_STARTS,
+    MODERATE_CHANGE,
+    STRONG_CHANGE,
     DataProfile,
-    expected_index,
-    quintile_fractions,
+    count_rating_bins,
+    expected_stability_index,
     stability_index,
-    wasserstein,
+    wasserstein_distance,
 )
 from marquee.registry.item_factors import ItemFactors
 
 CURRENT_WINDOW = timedelta(days=1)
-"""The world of today: what happened so long."""
+"""Length of the recent window."""
 REFERENCE_WINDOW = timedelta(days=3)
-"""What the model learnt last: so long before the newest event that it knows."""
-ENOUGH = 1_000
-"""Ratings, users or movies seen: with fewer an index says more of chance than of the world."""
+"""Length of the reference window, which ends with the newest event that the model was trained on."""
+MIN_SAMPLE = 1_000
+"""Minimum number of ratings, user-days or movies seen. With fewer an index is mostly sampling noise."""
 MOVIE_BINS = 10
-OLD_H, TOO_OLD_H = 36.0, 72.0
-"""A model is made each night: it may be late once, but not twice."""
+USUAL_AGE_H, BAD_AGE_H = 36.0, 72.0
+"""Limits of the age of a model. Training runs every night; one failed night is a warning, two are bad."""
 DEADLINE_MS = 60_000
 
 _RATINGS = "SELECT rating, count(*)::int FROM ratings WHERE time > %s AND time <= %s GROUP BY rating"
@@ -51,137 +51,141 @@ FROM (SELECT movie_id FROM ratings WHERE time > %(since)s AND time <= %(until)s
       SELECT movie_id FROM watch_sessions WHERE started > %(since)s AND started <= %(until)s) AS movies
 GROUP BY movie_id"""
 
-_UNLEARNT = "SELECT min(time) FROM ratings WHERE time > %s AND time <= %s"
+_FIRST_UNSEEN = "SELECT min(time) FROM ratings WHERE time > %s AND time <= %s"
 
 
 @dataclass(frozen=True, slots=True)
 class _Reference:
-    """What the world was like when the model was made. Counts; ``ratings`` by fifths of the scale."""
+    """Counts of the reference window, by fifth of the rating scale and by activity bin."""
 
     ratings: tuple[int, ...]
     activity: tuple[int, ...]
 
 
 class DriftMonitor:
-    """Compares today with what the model of ``side`` has learnt from. Not to be shared between threads.
+    """Comparison of recent data with the training data of a model. Not safe to share between threads.
 
-    The reference is the newest days of the stream that went into the model, since they are what the next days
-    should be like; where those are few, the whole snapshot's profile in the manifest.
+    The reference is the newest training data from the stream, because the next days should resemble them. If they are
+    too few, the reference for ratings is the profile of the whole snapshot in the manifest.
     """
 
     def __init__(self) -> None:
-        self._then: OrderedDict[str, _Reference] = OrderedDict()
+        self._references: OrderedDict[str, _Reference] = OrderedDict()
 
     def check(self, database: Database, side: ItemFactors, now: datetime) -> list[Check]:
-        """All checks, as of ``now``."""
-        then, since = self._of(database, side), now - CURRENT_WINDOW
-        movies = _movies(database, since, now)
-        ratings, activity = _ratings(database, side, since, now), _activity(database, since, now)
+        """Return all checks of the model with the item side ``side``, as of ``now``."""
+        reference, since = self._read_reference(database, side), now - CURRENT_WINDOW
+        movies = _count_movies(database, since, now)
+        ratings, activity = _count_ratings(database, side, since, now), _count_activity(database, since, now)
         return [
-            *_rating_drift(side, then.ratings, ratings),
-            _index("drift.activity_psi", then.activity, activity, "users on days"),
-            *_movie_drift(side, movies),
-            _age(database, side, now),
+            *_check_ratings(side, reference.ratings, ratings),
+            _check_counts("drift.activity_psi", reference.activity, activity, "user-days"),
+            *_check_movies(side, movies),
+            _check_age(database, side, now),
         ]
 
-    def _of(self, database: Database, side: ItemFactors) -> _Reference:
+    def _read_reference(self, database: Database, side: ItemFactors) -> _Reference:
         version, until = side.manifest.version, side.manifest.trained_through
-        if version not in self._then:
+        if version not in self._references:
             since = until - REFERENCE_WINDOW
-            found = _Reference(_ratings(database, side, since, until), _activity(database, since, until))
-            self._then = OrderedDict({version: found})
-        return self._then[version]
+            reference = _Reference(
+                _count_ratings(database, side, since, until), _count_activity(database, since, until)
+            )
+            self._references = OrderedDict({version: reference})
+        return self._references[version]
 
 
-def _ratings(database: Database, side: ItemFactors, since: datetime, until: datetime) -> tuple[int, ...]:
-    counted = database.read(_RATINGS, (since, until), deadline_ms=DEADLINE_MS)
-    return quintile_fractions(counted, side.manifest.rating_min, side.manifest.rating_max)
+def _count_ratings(
+    database: Database, side: ItemFactors, since: datetime, until: datetime
+) -> tuple[int, ...]:
+    counts = database.read(_RATINGS, (since, until), deadline_ms=DEADLINE_MS)
+    return count_rating_bins(counts, side.manifest.rating_min, side.manifest.rating_max)
 
 
-def _activity(database: Database, since: datetime, until: datetime) -> tuple[int, ...]:
-    """Days end with ``until``, so that the newest is a whole one."""
-    parameters = (list(ACTIVITY_FROM), since, until, until)
+def _count_activity(database: Database, since: datetime, until: datetime) -> tuple[int, ...]:
+    """Count user-days by activity bin. Days end with ``until``, so that the newest one is complete."""
+    parameters = (list(ACTIVITY_BIN_STARTS), since, until, until)
     counts: dict[int, int] = dict(database.read(_ACTIVITY, parameters, deadline_ms=DEADLINE_MS))
-    return tuple(counts.get(bin_, 0) for bin_ in range(1, len(ACTIVITY_FROM) + 1))
+    return tuple(counts.get(bin_, 0) for bin_ in range(1, len(ACTIVITY_BIN_STARTS) + 1))
 
 
-def _movies(database: Database, since: datetime, until: datetime) -> dict[str, int]:
+def _count_movies(database: Database, since: datetime, until: datetime) -> dict[str, int]:
     parameters = {"since": since, "until": until}
     return dict(database.read(_MOVIES, parameters, deadline_ms=DEADLINE_MS))
 
 
-def _rating_drift(side: ItemFactors, then: Sequence[int], now: Sequence[int]) -> list[Check]:
-    before, n_before = _fractions(then), sum(then)
-    if n_before < ENOUGH and side.manifest.provenance.profile:
+def _check_ratings(side: ItemFactors, reference: Sequence[int], current: Sequence[int]) -> list[Check]:
+    fractions, n_reference = _fractions(reference), sum(reference)
+    if n_reference < MIN_SAMPLE and side.manifest.provenance.profile:
         profile = msgspec.convert(side.manifest.provenance.profile, DataProfile)
-        before, n_before = profile.fractions, profile.ratings
-    index = _index_of_fractions("drift.rating_psi", before, n_before, now, "ratings")
+        fractions, n_reference = profile.fractions, profile.ratings
+    index = _check_fractions("drift.rating_psi", fractions, n_reference, current, "ratings")
     if index.value is None:
         return [index, Check("drift.rating_wasserstein", None, "fraction of the scale", detail=index.detail)]
-    moved = wasserstein(before, _fractions(now))
-    detail = "how far the ratings have moved, in parts of the scale"
-    far = check_at_most(
-        "drift.rating_wasserstein", moved, "fraction of the scale", usual=0.05, bad=0.1, detail=detail
-    )
-    return [index, far]
+    distance = wasserstein_distance(fractions, _fractions(current))
+    detail = "Wasserstein-1 distance, as a fraction of the scale"
+    name, unit = "drift.rating_wasserstein", "fraction of the scale"
+    return [index, check_at_most(name, distance, unit, usual=0.05, bad=0.1, detail=detail)]
 
 
-def _movie_drift(side: ItemFactors, movies: dict[str, int]) -> list[Check]:
-    """Movies in tenths of the popularity that they had when the model was made, most popular first."""
+def _check_movies(side: ItemFactors, movies: dict[str, int]) -> list[Check]:
+    """Compare movies by deciles of the popularity in the artifact, and count the unknown ones."""
     seen, name = sum(movies.values()), "movies.unknown_rate"
-    if seen < ENOUGH:
-        detail = _too_few(seen, "movies rated or begun")
+    if seen < MIN_SAMPLE:
+        detail = _too_few(seen, "ratings and watch sessions")
         return [
             Check(name, None, "fraction", detail=detail),
             Check("drift.movie_psi", None, "PSI", detail=detail),
         ]
     known = {side.items[movie]: count for movie, count in movies.items() if movie in side.items}
     unknown = 1 - sum(known.values()) / seen
-    tenths, expected = _tenths(side.popularity)
-    now = np.zeros(MOVIE_BINS, int)
-    np.add.at(now, tenths[list(known)], list(known.values()))
-    # What the model knows of the movies is known well: its own sampling adds nothing.
+    deciles, expected = _popularity_deciles(side.popularity)
+    current = np.zeros(MOVIE_BINS, int)
+    np.add.at(current, deciles[list(known)], list(known.values()))
+    # The sampling error of the popularity in the artifact is negligible.
     return [
         check_at_most(
-            name, unknown, "fraction", usual=0.02, bad=0.1, detail=f"of {seen:,} movies rated or begun"
+            name, unknown, "fraction", usual=0.02, bad=0.1, detail=f"of {seen:,} ratings and watch sessions"
         ),
-        _index_of_fractions("drift.movie_psi", expected, 10**9, now.tolist(), "movies rated or begun"),
+        _check_fractions("drift.movie_psi", expected, 10**9, current.tolist(), "ratings and watch sessions"),
     ]
 
 
-def _tenths(popularity: NDArray[np.floating]) -> tuple[NDArray[np.int64], tuple[float, ...]]:
-    """The tenth of each movie, [n_items], and how much popularity is in each tenth."""
+def _popularity_deciles(
+    popularity: NDArray[np.floating],
+) -> tuple[NDArray[np.int64], tuple[float, ...]]:
+    """Return the decile of each movie, shape (n_items,), and the popularity in each decile, summing to 1."""
     order = np.argsort(-popularity, kind="stable")
     fraction = popularity[order].astype(float) / popularity.sum(dtype=float)
-    before = np.cumsum(fraction) - fraction
-    tenths = np.empty(len(popularity), int)
-    tenths[order] = np.minimum((before * MOVIE_BINS).astype(int), MOVIE_BINS - 1)
-    return tenths, tuple(np.bincount(tenths[order], fraction, MOVIE_BINS).tolist())
+    cumulative = np.cumsum(fraction) - fraction
+    deciles = np.empty(len(popularity), int)
+    deciles[order] = np.minimum((cumulative * MOVIE_BINS).astype(int), MOVIE_BINS - 1)
+    return deciles, tuple(np.bincount(deciles[order], fraction, MOVIE_BINS).tolist())
 
 
-def _age(database: Database, side: ItemFactors, now: datetime) -> Check:
-    """How long the oldest rating that the model has not learnt from has been there."""
-    ((oldest,),) = database.read(_UNLEARNT, (side.manifest.trained_through, now), deadline_ms=DEADLINE_MS)
+def _check_age(database: Database, side: ItemFactors, now: datetime) -> Check:
+    """Check the age of the oldest rating that the model was not trained on."""
+    ((oldest,),) = database.read(_FIRST_UNSEEN, (side.manifest.trained_through, now), deadline_ms=DEADLINE_MS)
     hours = (now - oldest) / timedelta(hours=1) if oldest else 0.0
-    detail = f"{side.manifest.version} has learnt through {side.manifest.trained_through:%Y-%m-%d %H:%M} UTC"
-    return check_at_most("model.age_h", hours, "h", usual=OLD_H, bad=TOO_OLD_H, detail=detail)
+    detail = f"{side.manifest.version} is trained through {side.manifest.trained_through:%Y-%m-%d %H:%M} UTC"
+    return check_at_most("model.age_h", hours, "h", usual=USUAL_AGE_H, bad=BAD_AGE_H, detail=detail)
 
 
-def _index(name: str, then: Sequence[int], now: Sequence[int], what: str) -> Check:
-    return _index_of_fractions(name, _fractions(then), sum(then), now, what)
+def _check_counts(name: str, reference: Sequence[int], current: Sequence[int], sample: str) -> Check:
+    return _check_fractions(name, _fractions(reference), sum(reference), current, sample)
 
 
-def _index_of_fractions(
-    name: str, before: Sequence[float], n_before: int, now: Sequence[int], what: str
+def _check_fractions(
+    name: str, reference: Sequence[float], n_reference: int, current: Sequence[int], sample: str
 ) -> Check:
-    """The limits are raised by what chance alone makes of samples of this size."""
-    n = sum(now)
-    if min(n_before, n) < ENOUGH:
-        return Check(name, None, "PSI", Verdict.GOOD, detail=_too_few(min(n_before, n), what))
-    chance = expected_index(len(now), n_before, n)
-    index = stability_index(before, _fractions(now))
-    detail = f"{n:,} {what} of the last day"
-    return check_at_most(name, index, "PSI", usual=CHANGED + chance, bad=STRONGLY + chance, detail=detail)
+    """Check a stability index. The limits are raised by the index expected from sampling alone."""
+    n = sum(current)
+    if min(n_reference, n) < MIN_SAMPLE:
+        return Check(name, None, "PSI", Verdict.GOOD, detail=_too_few(min(n_reference, n), sample))
+    noise = expected_stability_index(len(current), n_reference, n)
+    index = stability_index(reference, _fractions(current))
+    usual, bad = MODERATE_CHANGE + noise, STRONG_CHANGE + noise
+    return check_at_most(name, index, "PSI", usual=usual, bad=bad, detail=f"{n:,} {sample} of the last day")
 
 
 def _fractions(counts: Sequence[int]) -> tuple[float, ...]:
@@ -189,5 +193,5 @@ def _fractions(counts: Sequence[int]) -> tuple[float, ...]:
     return tuple(count / total for count in counts)
 
 
-def _too_few(n: int, what: str) -> str:
-    return f"too few to tell: {n:,} {what} of {ENOUGH:,}"
+def _too_few(n: int, sample: str) -> str:
+    return f"too few data: {n:,} {sample} of {MIN_SAMPLE:,}"

@@ -1,11 +1,14 @@
-"""Live accuracy, first half: of each rating that came in, what had been predicted of it (``predictions``).
+"""Prequential evaluation, prediction step: the prediction made before each new rating, in table ``predictions``.
 
-The tables are the state. A partition is followed from the newest rating that was looked at, less ``LATE``: what
-lies there and has no row yet is what is left to do, lines that came in late among it. A run that is killed has
-written whole pages, and the next one goes on; a row that is there is never written again.
+Prequential evaluation (Dawid, 1984) predicts each observation before it is learned from. The error is computed from
+this table by :mod:`marquee.monitoring.live_accuracy`.
 
-The partitions take turns, a page each, the one that is furthest behind first: so a long backlog of one does not keep
-the others waiting, however short the time of a run.
+The tables are the only state. Each partition is read from its newest evaluated rating less ``LATE``. Ratings there
+without a row are to be evaluated, late ones included. A run that is killed has written whole pages, the next run
+continues, and a row is never overwritten.
+
+Partitions take turns of one page each, starting with the one furthest behind. A long backlog of one partition does not
+delay the others, however short a run is.
 """
 
 from __future__ import annotations
@@ -21,16 +24,16 @@ from marquee.db.user_history import RatedMovie
 from marquee.monitoring.served_prediction import LiveRating, Prediction, Predictor, ShownPrediction
 
 PAGE = 500
-EARLIER_RATINGS = 50_000
-"""The most ratings that are read to make the users' profiles of one page; the newest come first."""
+MAX_EARLIER_RATINGS = 50_000
+"""Maximum number of earlier ratings read for the users of one page, newest first."""
 LATE = timedelta(hours=2)
-"""A rating that comes in so much later than its partition's newest is not looked at any more."""
+"""A rating that arrives later than this after its partition's newest one is not evaluated."""
 BACKFILL = timedelta(days=7)
-"""How far back the first run begins, if there was a release by then."""
+"""Start of the first run before now, if a release existed by then."""
 SETTLE = timedelta(seconds=10)
-"""A rating is taken up so long after its time: lines come in a little out of order, and impressions a little late."""
-SHOWN_WITHIN = timedelta(days=7)
-"""A list that is older than this predicts nothing any more: the user has changed since."""
+"""Delay before a rating is evaluated. Records arrive slightly out of order, and impressions slightly late."""
+MAX_IMPRESSION_AGE = timedelta(days=7)
+"""An older recommendation does not count as a prediction, because the user has changed since."""
 
 _CURSORS = """
 SELECT p.topic_key, p.partition, coalesce(
@@ -88,20 +91,20 @@ _COLUMNS = {
 _WRITE = f"""
 INSERT INTO predictions ({", ".join(_COLUMNS)})
 SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for kind in _COLUMNS.values())})
-ON CONFLICT DO NOTHING"""  # noqa: S608  # Names of ours alone.
+ON CONFLICT DO NOTHING"""  # noqa: S608  # Constant names only.
 
 
 @dataclass
 class FollowResult:
-    """What one run did. ``behind``: its time was over before it had come to the newest rating of each partition."""
+    """Result of one run. ``is_behind`` is true if the time budget ended before the newest ratings were reached."""
 
     ratings: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    behind: bool = False
+    is_behind: bool = False
 
 
 class LivePredictions:
-    """Follows the ratings, a page at a time. Not to be shared between threads."""
+    """Evaluator of new ratings, a page at a time. Not safe to share between threads."""
 
     def __init__(
         self, predictor: Predictor, *, page: int = PAGE, budget_s: float = 120.0, deadline_ms: int = 30_000
@@ -112,30 +115,33 @@ class LivePredictions:
         self._deadline_ms = deadline_ms
 
     def follow(self, database: Database, now: datetime) -> FollowResult:
-        """Take up what came in since; raises the database's and the store's errors, and may be called again."""
+        """Write a prediction for each new rating. Idempotent.
+
+        Raises the errors of the database and the object store.
+        """
         self._predictor.refresh()
-        done = FollowResult()
+        result = FollowResult()
         first = self._predictor.first_release
         if first is None:
-            return done  # Nothing could be predicted, and nothing will be: there is nobody who might have.
+            return result  # Ratings before the first release are never evaluated.
         ends = time.monotonic() + self._budget_s
         waiting = deque(
             (topic_key, partition, (since, -1))
-            for topic_key, partition, since in self._cursors(database, max(first, now - BACKFILL))
+            for topic_key, partition, since in self._read_cursors(database, max(first, now - BACKFILL))
         )
         while waiting:
             if time.monotonic() > ends:
-                done.behind = True
+                result.is_behind = True
                 break
-            topic_key, partition, place = waiting.popleft()
-            page = self._read(database, topic_key, partition, place, now - SETTLE)
+            topic_key, partition, position = waiting.popleft()
+            page = self._read_page(database, topic_key, partition, position, now - SETTLE)
             if page:
-                self._evaluate(database, page, done)
-            if len(page) == self._page:  # A shorter one is the last.
+                self._evaluate(database, page, result)
+            if len(page) == self._page:  # A shorter page is the last one.
                 waiting.append((topic_key, partition, (page[-1].time, page[-1].offset)))
-        return done
+        return result
 
-    def _cursors(self, database: Database, first: datetime) -> list[tuple[int, int, datetime]]:
+    def _read_cursors(self, database: Database, first: datetime) -> list[tuple[int, int, datetime]]:
         parameters = {"late": LATE, "first": first}
         return [
             (topic_key, partition, since)
@@ -144,10 +150,15 @@ class LivePredictions:
             )
         ]
 
-    def _read(
-        self, database: Database, topic_key: int, partition: int, place: tuple[datetime, int], until: datetime
+    def _read_page(
+        self,
+        database: Database,
+        topic_key: int,
+        partition: int,
+        position: tuple[datetime, int],
+        until: datetime,
     ) -> list[LiveRating]:
-        since, offset = place
+        since, offset = position
         parameters = {
             "topic_key": topic_key,
             "partition": partition,
@@ -158,35 +169,37 @@ class LivePredictions:
         }
         return [LiveRating(*row) for row in database.read(_PAGE, parameters, deadline_ms=self._deadline_ms)]
 
-    def _evaluate(self, database: Database, page: Sequence[LiveRating], done: FollowResult) -> None:
-        earlier, shown = self._earlier(database, page), self._shown(database, page)
+    def _evaluate(self, database: Database, page: Sequence[LiveRating], result: FollowResult) -> None:
+        earlier, shown = self._read_earlier(database, page), self._read_shown(database, page)
         self._predictor.warm(page)
         predictions = [
-            self._predictor.predict(rated, earlier[rated.user_id], shown.get(n))
-            for n, rated in enumerate(page)
+            self._predictor.predict(event, earlier[event.user_id], shown.get(n))
+            for n, event in enumerate(page)
         ]
         self._write(database, page, predictions)
-        done.ratings += len(page)
-        done.reasons.update(p.reason for p in predictions if p.reason)
+        result.ratings += len(page)
+        result.reasons.update(p.reason for p in predictions if p.reason)
 
-    def _earlier(self, database: Database, page: Sequence[LiveRating]) -> defaultdict[str, list[RatedMovie]]:
-        """What the page's users rated before the end of the page, newest first."""
-        users = list({rated.user_id for rated in page})
-        found: defaultdict[str, list[RatedMovie]] = defaultdict(list)
+    def _read_earlier(
+        self, database: Database, page: Sequence[LiveRating]
+    ) -> defaultdict[str, list[RatedMovie]]:
+        """Return the ratings of the page's users before the end of the page, newest first."""
+        users = list({event.user_id for event in page})
+        ratings: defaultdict[str, list[RatedMovie]] = defaultdict(list)
         for user_id, movie_id, rating, at in database.read(
-            _EARLIER, (users, page[-1].time, EARLIER_RATINGS), deadline_ms=self._deadline_ms
+            _EARLIER, (users, page[-1].time, MAX_EARLIER_RATINGS), deadline_ms=self._deadline_ms
         ):
-            found[user_id].append(RatedMovie(movie_id, rating, at))
-        return found
+            ratings[user_id].append(RatedMovie(movie_id, rating, at))
+        return ratings
 
-    def _shown(self, database: Database, page: Sequence[LiveRating]) -> dict[int, ShownPrediction]:
-        """The newest list before each rating that showed the user the movie and rated it, by the rating's place."""
+    def _read_shown(self, database: Database, page: Sequence[LiveRating]) -> dict[int, ShownPrediction]:
+        """Return the newest earlier impression with the user and the movie, by index in ``page``."""
         parameters = {
             "n": list(range(len(page))),
-            "user": [rated.user_id for rated in page],
-            "movie": [rated.movie_id for rated in page],
-            "time": [rated.time for rated in page],
-            "within": SHOWN_WITHIN,
+            "user": [event.user_id for event in page],
+            "movie": [event.movie_id for event in page],
+            "time": [event.time for event in page],
+            "within": MAX_IMPRESSION_AGE,
         }
         rows = database.read(_SHOWN, parameters, deadline_ms=self._deadline_ms)
         return {n: ShownPrediction(*shown) for n, *shown in rows}

@@ -1,4 +1,4 @@
-"""All checks of the data at one moment, and what they ask for."""
+"""Monitor task: all data quality checks, and the retraining that they request."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from marquee.registry.item_factors import ItemFactors
 from marquee.registry.item_store import read_items
 from marquee.registry.object_store.object_store import ObjectStore
 
-ASKING = ("drift.", "model.age_h")
-"""Checks that ask for a retraining when they are bad: what a newer model would be better at."""
+RETRAIN_CHECKS = ("drift.", "model.age_h")
+"""Prefixes of the checks that request a retraining if they are bad, because a newer model helps."""
 
 
 class QualityChecks:
-    """Checks the data against the arm that serves the most users. Not to be shared between threads."""
+    """Checks of the data, and of the model of the largest arm. Not safe to share between threads."""
 
     def __init__(self, rating_max: int) -> None:
         self._rating_max = rating_max
-        self._world = DriftMonitor()
-        self._side: ItemFactors | None = None
+        self._drift_monitor = DriftMonitor()
+        self._items: ItemFactors | None = None
 
     def run(self, database: Database, store: ObjectStore, now: datetime) -> int:
-        """Check, as of the minute that ends by ``now``, keep the rows, and ask for a retraining if it has to be;
-        returns how many rows.
-        """
+        """Write the checks as of the minute before ``now``; return their number. Request a retraining if needed."""
         end = now.replace(second=0, microsecond=0)
-        found = batch_checks.check_batches(database, end, self._rating_max)
-        side = self._serving(store)
-        if side is not None:
-            found += self._world.check(database, side, end)
-        written = check_result.write_checks(database, end, found)
-        if side is not None:
-            self._ask(database, found, side.manifest.version, now)
+        checks = batch_checks.check_batches(database, end, self._rating_max)
+        items = self._read_serving_items(store)
+        if items is not None:
+            checks += self._drift_monitor.check(database, items, end)
+        written = check_result.write_checks(database, end, checks)
+        if items is not None:
+            self._request_retrain(database, checks, items.manifest.version, now)
         return written
 
-    def _serving(self, store: ObjectStore) -> ItemFactors | None:
-        """None before the first release; a release that cannot be loaded is for others to report."""
+    def _read_serving_items(self, store: ObjectStore) -> ItemFactors | None:
+        """Return the items of the serving model, or None without a release that can be loaded."""
         try:
             arms = release.read_current_release(store)[0].arms
             version = max(arms, key=lambda arm: arm.weight).version
-            if self._side is None or self._side.manifest.version != version:
-                self._side = read_items(store, version)
-            return self._side
+            if self._items is None or self._items.manifest.version != version:
+                self._items = read_items(store, version)
+            return self._items
         except (ObjectNotFound, ArtifactRefused):
             return None
 
-    def _ask(self, database: Database, found: list[Check], version: str, now: datetime) -> None:
-        """One request for the first of them; the retraining that answers it answers all."""
-        bad = [c for c in found if c.verdict is Verdict.BAD and c.name.startswith(ASKING)]
+    def _request_retrain(self, database: Database, checks: list[Check], version: str, now: datetime) -> None:
+        """Request one retraining for the first bad check. It serves the others as well."""
+        bad = [c for c in checks if c.verdict is Verdict.BAD and c.name.startswith(RETRAIN_CHECKS)]
         if bad:
             worst = bad[0]
-            reason = f"{worst.name} is {worst.value:.3g} {worst.unit}, usual is up to {worst.usual_high:.3g}"
+            reason = (
+                f"{worst.name} is {worst.value:.3g} {worst.unit}, the usual maximum is {worst.usual_high:.3g}"
+            )
             retrain_queue.request_retrain(database, worst.name, version, reason, now)

@@ -1,8 +1,8 @@
-"""One run of the monitor: every task in turn, each failing alone; one run at a time, in whatever instance.
+"""One run of the monitor: all tasks in order, isolated from each other's failures, one run at a time.
 
-The lock is PostgreSQL's advisory lock of a transaction, so it holds through PgBouncer in transaction mode and
-goes with the connection of a run that is killed. It spares work and is no more than that: every task may be
-run twice at once, and writes the same rows.
+The lock is a transaction-level advisory lock of PostgreSQL. It works through PgBouncer in transaction mode and is
+released with the connection of a run that is killed. It only saves work: tasks are idempotent, and two at once write
+the same rows.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from marquee.errors import DatabaseUnavailable, TransientError
 from marquee.registry.object_store.object_store import ObjectStore
 
 _log = logging.getLogger(__name__)
-_LOCK = 0x4D4F4E49  # Another number than the migrations'.
-_LONGEST_MS = 900_000
-"""A run that is frozen for longer loses its lock."""
+# Differs from the lock of the migrations.
+_LOCK = 0x4D4F4E49
+_MAX_IDLE_MS = 900_000
+"""A run that is suspended for longer loses its lock."""
 
 _RECORD = """
 INSERT INTO monitor_runs (time, task, rows, seconds, error) VALUES (%s, %s, %s, %s, %s)
@@ -30,8 +31,9 @@ ON CONFLICT (time, task) DO UPDATE SET rows = excluded.rows, seconds = excluded.
 
 
 class Task(msgspec.Struct, frozen=True):
-    """``run(database, store, now)`` brings some tables up to date and returns how many rows it wrote. It may be
-    killed at any moment, and run again, and leaves the same rows.
+    """Task of the monitor. ``run(database, store, now)`` updates tables and returns the number of rows written.
+
+    It is idempotent and may be killed at any time.
     """
 
     name: str
@@ -39,7 +41,7 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class TaskResult(msgspec.Struct, frozen=True):
-    """What came of one task; ``error`` is empty where it went well, ``transient`` whether it may go well later."""
+    """Result of a task. ``error`` is empty after a success; ``transient`` errors may disappear on their own."""
 
     task: str
     rows: int
@@ -49,7 +51,7 @@ class TaskResult(msgspec.Struct, frozen=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True):
-    """``ran``: False where another run was at work, which will do."""
+    """Summary of a run. ``ran`` is False if another run held the lock."""
 
     time: datetime
     ran: bool
@@ -57,13 +59,13 @@ class RunSummary(msgspec.Struct, frozen=True):
 
     @property
     def failed(self) -> bool:
-        """Whether a task failed."""
-        return any(done.error for done in self.tasks)
+        """Return True if a task failed."""
+        return any(result.error for result in self.tasks)
 
     @property
     def transient(self) -> bool:
-        """Whether all that failed may go well later."""
-        return all(done.transient for done in self.tasks if done.error)
+        """Return True if all failures are transient."""
+        return all(result.transient for result in self.tasks if result.error)
 
 
 def run_monitor(
@@ -73,45 +75,46 @@ def run_monitor(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RunSummary:
-    """Run the tasks unless another run is at it. ``database`` needs two connections: the lock has one.
+    """Run the tasks unless another run holds the lock. ``database`` needs two connections, one for the lock.
 
-    Raises :class:`DatabaseUnavailable` and :class:`DatabaseRefused` where not even the lock can be had.
+    Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused` if the lock cannot be acquired.
     """
     now = clock()
-    with _alone(database) as alone:
-        if not alone:
+    with _exclusive_lock(database) as acquired:
+        if not acquired:
             return RunSummary(now, False)
-        return RunSummary(now, True, tuple(_recorded(database, store, task, now) for task in tasks))
+        return RunSummary(now, True, tuple(_run_and_record(database, store, task, now) for task in tasks))
 
 
 @contextmanager
-def _alone(database: Database) -> Iterator[bool]:
+def _exclusive_lock(database: Database) -> Iterator[bool]:
     with database.transaction() as cursor:
-        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = %s", (_LONGEST_MS,))
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = %s", (_MAX_IDLE_MS,))
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,))
         yield bool(cursor.fetchone()[0])
 
 
-def _recorded(database: Database, store: ObjectStore, task: Task, now: datetime) -> TaskResult:
-    done = _done(database, store, task, now)
+def _run_and_record(database: Database, store: ObjectStore, task: Task, now: datetime) -> TaskResult:
+    result = _run_task(database, store, task, now)
     try:
         with database.transaction() as cursor:
-            cursor.execute(_RECORD, (now, done.task, done.rows, done.seconds, done.error))
+            cursor.execute(_RECORD, (now, result.task, result.rows, result.seconds, result.error))
     except DatabaseUnavailable as error:
-        _log.error("the run of %s could not be recorded: %s", task.name, error)
-        if not done.error:  # What it wrote is written, but the database has gone since.
-            return msgspec.structs.replace(done, error=str(error), transient=True)
-    return done
+        _log.error("The run of %s could not be recorded: %s", task.name, error)
+        # The task succeeded, but the database became unavailable afterwards.
+        if not result.error:
+            return msgspec.structs.replace(result, error=str(error), transient=True)
+    return result
 
 
-def _done(database: Database, store: ObjectStore, task: Task, now: datetime) -> TaskResult:
-    began = time.monotonic()
+def _run_task(database: Database, store: ObjectStore, task: Task, now: datetime) -> TaskResult:
+    start = time.monotonic()
     try:
         rows, error = task.run(database, store, now), None
-    except Exception as failure:  # Whatever it is, the other tasks have their turn.
+    except Exception as failure:  # The other tasks still run.
         _log.exception("%s failed", task.name)
         rows, error = 0, failure
-    seconds = round(time.monotonic() - began, 3)
+    seconds = round(time.monotonic() - start, 3)
     _log.info("%s: %d rows in %.1f s", task.name, rows, seconds)
     if error is None:
         return TaskResult(task.name, rows, seconds)

@@ -1,9 +1,9 @@
-"""What was predicted of a rating before it came in, and by which model.
+"""Prediction for a rating as of the moment before it, and the model that made it: prequential (Dawid, 1984).
 
-A list that was served before the rating says so itself. Else the prediction is the one an answer would have
-carried a moment before: by the version that served this user then, with what he had rated by then, and never
-by a model that has learnt from that moment or a later one. (A release is taken to serve from its publication
-on; instances follow within ``release_refresh_s``.)
+If a recommendation with the movie was served before the rating, its own prediction counts. Otherwise the prediction is
+the one that would have been served at that moment: by the version that served this user, from the user's earlier
+ratings, and never by a model trained on that moment or a later one. A release counts as serving from its publication;
+instances pick it up within ``release_refresh_s``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from marquee.serving.engine import Engine
 from marquee.serving.recommender import rating_interval
 from marquee.serving.user_state import UserState, build_user_state
 
-ENGINES_KEPT = 4
-READERS = 8
-"""Threads that read users' records: each costs two ways to the object store, and nothing else."""
+CACHED_ENGINES = 4
+READ_THREADS = 8
+"""Threads that read user records. Each read is two round trips to the object store and hardly any computation."""
 
 IMPRESSION, COMPUTED = "impression", "computed"
 NO_RELEASE, NO_MODEL, UNKNOWN_MOVIE = "no release yet", "no model that was trained before", "unknown movie"
@@ -37,7 +37,7 @@ RATED_BEFORE = "the user had rated the movie before"
 
 @dataclass(frozen=True, slots=True)
 class LiveRating:
-    """One rating that came in; the first four name it."""
+    """Rating to evaluate. The first four fields identify it."""
 
     time: datetime
     topic_key: int
@@ -50,7 +50,7 @@ class LiveRating:
 
 @dataclass(frozen=True, slots=True)
 class ShownPrediction:
-    """The newest list before the rating that showed the user the movie, with its prediction."""
+    """Newest impression before the rating in which the user saw the movie, with its predicted ``rating``."""
 
     id: str
     time: datetime
@@ -63,8 +63,10 @@ class ShownPrediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """``predicted`` is None where nothing could be predicted; ``reason`` says why. ``low`` to ``high`` should hold
-    the rating with probability ``coverage``; None where that was not measured.
+    """Prediction of a rating. ``predicted`` is None if none could be made; ``reason`` says why.
+
+    The interval from ``low`` to ``high`` has the nominal coverage ``coverage``. All three are None if the artifact has
+    no prediction intervals.
     """
 
     arm: str = ""
@@ -81,62 +83,64 @@ class Prediction:
 
 
 class Predictor:
-    """Predicts by the releases and artifacts of ``store``. Not to be shared between threads."""
+    """Predictor based on the releases and artifacts of ``store``. Not safe to share between threads."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._timeline = ReleaseHistory(store)
+        self._history = ReleaseHistory(store)
         self._engines: OrderedDict[str, Engine | None] = OrderedDict()
 
     @property
     def first_release(self) -> datetime | None:
-        """When the first release was published; None before that."""
-        return self._timeline.first
+        """Return the publication time of the first release, or None if there is none."""
+        return self._history.first
 
     def refresh(self) -> None:
-        """Take in the releases that were published since; raises the store's errors."""
-        self._timeline.refresh()
+        """Read the releases published since the last call. Raises the errors of the object store."""
+        self._history.refresh()
 
     def warm(self, page: Iterable[LiveRating]) -> None:
-        """Read the records of the page's users by the models that served them, several at a time."""
-        wanted = {
-            (engine, rated.user_id) for rated in page if (engine := self._serving(rated)[0]) is not None
+        """Read the user records of the models that served the page's users, in parallel."""
+        pairs = {
+            (engine, event.user_id) for event in page if (engine := self._find_serving(event)[0]) is not None
         }
-        missing = [
-            (engine, user_id) for engine, user_id in wanted if not engine.get_cached_record(user_id)[0]
-        ]
+        missing = [(engine, user_id) for engine, user_id in pairs if not engine.get_cached_record(user_id)[0]]
         if missing:
-            with ThreadPoolExecutor(READERS) as readers:
+            with ThreadPoolExecutor(READ_THREADS) as readers:
                 list(readers.map(lambda pair: pair[0].read_record(pair[1]), missing))
 
     def predict(
-        self, rated: LiveRating, earlier: Sequence[RatedMovie], shown: ShownPrediction | None
+        self, event: LiveRating, earlier: Sequence[RatedMovie], shown: ShownPrediction | None
     ) -> Prediction:
-        """``earlier``: what the user rated, newest first; what is not older than the moment of the prediction is
-        left out of it.
-        """
-        if any(movie.movie_id == rated.movie_id and movie.time < rated.time for movie in earlier):
-            return Prediction(reason=RATED_BEFORE)  # The answer was known, perhaps learnt from.
-        if shown is not None:
-            engine = self._engine(shown.version)
-            if engine is None or engine.trained_through < rated.time:
-                return _as_shown(shown, engine, rated.user_id, earlier)
-        return self._computed(rated, earlier)
+        """Return the prediction for ``event`` as of the moment before it.
 
-    def _computed(self, rated: LiveRating, earlier: Sequence[RatedMovie]) -> Prediction:
-        engine, release, arm = self._serving(rated)
+        Args:
+            event: Rating to predict.
+            earlier: Ratings of the user, newest first. Those that are not earlier than the prediction are ignored.
+            shown: Impression to take the prediction from, if there is one.
+        """
+        if any(movie.movie_id == event.movie_id and movie.time < event.time for movie in earlier):
+            return Prediction(reason=RATED_BEFORE)  # The rating was known, and perhaps trained on.
+        if shown is not None:
+            engine = self._load_engine(shown.version)
+            if engine is None or engine.trained_through < event.time:
+                return _from_impression(shown, engine, event.user_id, earlier)
+        return self._compute(event, earlier)
+
+    def _compute(self, event: LiveRating, earlier: Sequence[RatedMovie]) -> Prediction:
+        engine, release, arm = self._find_serving(event)
         if release is None:
             return Prediction(reason=NO_RELEASE)
-        if engine is None or engine.trained_through >= rated.time:
+        if engine is None or engine.trained_through >= event.time:
             return Prediction(reason=NO_MODEL)
-        item = engine.item_factors.items.get(rated.movie_id)
+        item = engine.item_factors.items.get(event.movie_id)
         if item is None:
             return Prediction(arm=arm, version=engine.version, release=release.number, reason=UNKNOWN_MOVIE)
-        profile = _profile(engine, rated.user_id, earlier, rated.time)
-        if not np.isnan(profile.ratings[profile.items == item]).all():
+        state = _build_state(engine, event.user_id, earlier, event.time)
+        if not np.isnan(state.ratings[state.items == item]).all():
             return Prediction(arm=arm, version=engine.version, release=release.number, reason=RATED_BEFORE)
-        predicted = engine.predict(profile, np.array([item]))[0]
-        low, high, coverage = _interval(engine, profile, predicted)
+        predicted = engine.predict(state, np.array([item]))[0]
+        low, high, coverage = _interval(engine, state, predicted)
         return Prediction(
             arm=arm,
             version=engine.version,
@@ -148,37 +152,37 @@ class Predictor:
             coverage=coverage,
         )
 
-    def _serving(self, rated: LiveRating) -> tuple[Engine | None, Release | None, str]:
-        """What served the user then. A release whose artifact was refused never did: the one before did."""
-        releases = self._timeline.at(rated.time)
+    def _find_serving(self, event: LiveRating) -> tuple[Engine | None, Release | None, str]:
+        """Return what served the user at that time. If an artifact is refused, the release before it served."""
+        releases = self._history.at(event.time)
         for release in releases:
-            arm = assign_arm(release.arms, release.salt, rated.user_id)
-            engine = self._engine(arm.version)
+            arm = assign_arm(release.arms, release.salt, event.user_id)
+            engine = self._load_engine(arm.version)
             if engine is not None:
                 return engine, release, arm.name
         return None, releases[0] if releases else None, ""
 
-    def _engine(self, version: str) -> Engine | None:
-        """The version's engine, or None if it must not serve."""
+    def _load_engine(self, version: str) -> Engine | None:
+        """Return the engine of a version, or None if its artifact is refused."""
         if version not in self._engines:
             try:
                 self._engines[version] = Engine.load(self._store, version)
             except ArtifactRefused:
                 self._engines[version] = None
-            if len(self._engines) > ENGINES_KEPT:
+            if len(self._engines) > CACHED_ENGINES:
                 self._engines.popitem(last=False)
         self._engines.move_to_end(version)
         return self._engines[version]
 
 
-def _as_shown(
+def _from_impression(
     shown: ShownPrediction, engine: Engine | None, user_id: str, earlier: Sequence[RatedMovie]
 ) -> Prediction:
-    """The prediction that the list carried, within the interval that it had then."""
+    """Return the prediction of an impression, with the prediction interval at the time of the impression."""
     low = high = coverage = None
     if engine is not None:
-        profile = _profile(engine, user_id, earlier, shown.time)
-        low, high, coverage = _interval(engine, profile, shown.rating)
+        state = _build_state(engine, user_id, earlier, shown.time)
+        low, high, coverage = _interval(engine, state, shown.rating)
     return Prediction(
         arm=shown.arm,
         version=shown.version,
@@ -193,10 +197,10 @@ def _as_shown(
     )
 
 
-def _profile(engine: Engine, user_id: str, earlier: Sequence[RatedMovie], time: datetime) -> UserState:
-    """The user as the model saw him at ``time``."""
-    found, record = engine.get_cached_record(user_id)
-    if not found:
+def _build_state(engine: Engine, user_id: str, earlier: Sequence[RatedMovie], time: datetime) -> UserState:
+    """Return the user state that the model had at ``time``."""
+    is_known, record = engine.get_cached_record(user_id)
+    if not is_known:
         record = engine.read_record(user_id)
     return build_user_state(
         engine.item_factors, record, History(tuple(movie for movie in earlier if movie.time < time), ())
@@ -204,9 +208,9 @@ def _profile(engine: Engine, user_id: str, earlier: Sequence[RatedMovie], time: 
 
 
 def _interval(
-    engine: Engine, profile: UserState, predicted: float
+    engine: Engine, state: UserState, predicted: float
 ) -> tuple[float | None, float | None, float | None]:
-    interval = rating_interval(engine, profile)
+    interval = rating_interval(engine, state)
     if interval is None:
         return None, None, None
     return *interval.around(predicted), interval.coverage

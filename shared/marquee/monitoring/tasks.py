@@ -1,4 +1,4 @@
-"""What the monitor does at each run, in this order: a task may use what one before it has written."""
+"""Tasks of the monitor in the order of a run. A task may use tables that an earlier one has written."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from marquee.monitoring.served_prediction import Predictor
 from marquee.registry.object_store.object_store import ObjectStore
 
 
-def tasks(store: ObjectStore, settings: Settings) -> tuple[Task, ...]:
-    """The tasks of one process; what they keep between runs (models) only spares work."""
+def create_tasks(store: ObjectStore, settings: Settings) -> tuple[Task, ...]:
+    """Return the tasks of one process. They cache models between runs."""
     predictions = LivePredictions(Predictor(store))
     quality = QualityChecks(settings.rating_max)
 
     def predict(database: Database, _: ObjectStore, now: datetime) -> int:
         return predictions.follow(database, now).ratings
 
-    def seen_by_the_service(database: Database, _: ObjectStore, now: datetime) -> int:
+    def measure_availability(database: Database, _: ObjectStore, now: datetime) -> int:
         return availability.update_availability(database, now, settings.caller_timeout_ms)
 
     return (
         Task("predictions", predict),
-        Task("live_accuracy", lambda database, _, now: live_accuracy.update(database, now)),
-        Task("availability", seen_by_the_service),
+        Task("live_accuracy", lambda database, _, now: live_accuracy.update_accuracy(database, now)),
+        Task("availability", measure_availability),
         Task("quality_checks", quality.run),
         Task("impression_outcomes", lambda database, _, now: attribution.update_attribution(database, now)),
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from marquee.data.dataset import Dataset
 from marquee.monitoring.drift import DataProfile as Profile
-from marquee.monitoring.drift import quintile_fractions, stability_index
+from marquee.monitoring.drift import count_rating_bins, stability_index
 
 
 class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +27,7 @@ def profile(dataset: Dataset) -> Profile:
     places = (dataset.ratings.values - dataset.rating_min) / span
     ratings, counts = np.unique(dataset.ratings.values, return_counts=True)
     counted = zip(ratings.tolist(), counts.tolist(), strict=True)
-    fractions = np.array(quintile_fractions(counted, dataset.rating_min, dataset.rating_max)) / len(places)
+    fractions = np.array(count_rating_bins(counted, dataset.rating_min, dataset.rating_max)) / len(places)
     newest = max(int(p.times.max()) for p in (dataset.ratings, dataset.watch_sessions) if len(p))
     return Profile(
         ratings=len(dataset.ratings),

@@ -114,7 +114,7 @@ def test_advance_no_data_that_alerts_is_pending_first() -> None:
 
 @given(st.lists(st.sampled_from([GOOD, BAD, EMPTY, FAILED]), max_size=40))
 def test_advance_fires_only_after_full_pending_period(evaluations: list[Evaluation]) -> None:
-    """When an alert begins to fire, the condition has held for five minutes, errors aside."""
+    """The condition has held for five minutes before an alert fires, errors aside."""
     rule = replace(RULE, no_data_state="OK", exec_err_state="KeepLast")
     states = list_states(rule, evaluations)
     for minute, state in enumerate(states):
