@@ -190,7 +190,7 @@ def _against_popular(arrays: Sequence[Arrays], name: str, params: Params) -> lis
         ones = np.ones(len(ours))
         found.append(
             paired_bootstrap(
-                metric, "popularity", (ours, theirs), ones, params.gate, params.evaluation, params.seed
+                metric, "popularity", (ours, theirs), ones, params.release_policy, params.evaluation, params.seed
             )
         )
     return found

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marquee.cli.model_retrain import one_thread, watched
+from marquee.cli.model_retrain import limit_blas_threads, progress_bar
 from marquee.config.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Measure, then write the page."""
-    one_thread()
+    limit_blas_threads()
     os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # So that seconds and CPU seconds are the same.
     from benchmarks.models import report
 
@@ -65,7 +65,7 @@ def _results(args: argparse.Namespace) -> ModelReport:
     base = sources.read_base(args.base or _BASE, datetime.now(UTC))
     low, high = params.data.rating_min, params.data.base_rating_max
     dataset = Dataset.from_frames(base.ratings, sources.empty_interactions(), low, high, base.side_information)
-    with watched() as progress:
+    with progress_bar() as progress:
         return compare(
             dataset,
             base.side_information,

@@ -120,8 +120,8 @@ def compare(
 def _protocols(dataset: Dataset, params: Params) -> Iterator[tuple[str, Iterator[Split]]]:
     yield f"{FOLDS} folds at random", splits.k_folds(dataset, FOLDS, FOLD_SEED)
     yield "each user's last 20 % by time", iter([splits.per_user_holdout(dataset, 0.2)])
-    newest = splits.temporal_holdout(dataset, params.newest)
-    yield f"one cut in time, the newest {100 * params.newest:g} %", iter([newest])
+    newest = splits.temporal_holdout(dataset, params.holdout_fraction)
+    yield f"one cut in time, the newest {100 * params.holdout_fraction:g} %", iter([newest])
 
 
 def machine() -> str:

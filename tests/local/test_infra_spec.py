@@ -40,7 +40,7 @@ CODE = {
     "recommend": ["functions/recommend", "shared/marquee/recommend"],
     "retention": ["jobs/retention", "shared/marquee/cli/db_retention.py"],
     "retrain": ["jobs/retrain", "shared/marquee/training"],
-    "retrain-if-asked": ["jobs/retrain", "shared/marquee/training"],
+    "retrain-if-requested": ["jobs/retrain", "shared/marquee/training"],
 }
 
 

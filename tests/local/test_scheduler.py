@@ -179,9 +179,9 @@ def test_where_a_function_listens_has_to_be_said(tmp_path: Path, home: StateDir)
 def test_a_job_gets_its_arguments(tmp_path: Path, home: StateDir) -> None:
     (tmp_path / "jobs/work").mkdir(parents=True)
     (tmp_path / "jobs/work/main.py").write_text(
-        "import sys; raise SystemExit(sys.argv[1:] != ['--if-asked'])"
+        "import sys; raise SystemExit(sys.argv[1:] != ['--if-requested'])"
     )
-    schedule = ScheduleSpec("A job.", "jobs/work", "15 4 * * *", "UTC", 60, (), arguments=("--if-asked",))
+    schedule = ScheduleSpec("A job.", "jobs/work", "15 4 * * *", "UTC", 60, (), arguments=("--if-requested",))
     JobRunner(tmp_path, home, Settings()).run("work", schedule)
     assert [run.code for run in read_runs(home, "work")] == [0]
 

@@ -1,30 +1,42 @@
-"""What is released and what is refused: retrainings beside a serving model, with known answers."""
+"""The release policy: decisions about models with known faults, comparisons and rivals."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
-from tests.support.synthetic_data import SECOND, blocks
-from tests.training.runs import GOOD, SPOILED, prepared, run, trained_by
+from tests.training.runs import (
+    UNTRAINED,
+    reference_params,
+    retrain_until,
+    write_block_ratings,
+)
 
-from marquee.cli.main import main
-from marquee.data import dvc_remote
-from marquee.data.dataset_files import read_dataset, read_model
 from marquee.evaluation import artifact_candidate
-from marquee.evaluation.baselines import model_candidate
-from marquee.evaluation.paired_test import Significance
-from marquee.registry import gate_report, release, rollout
-from marquee.registry.artifact import verify_artifact
+from marquee.evaluation.paired_test import PairedComparison, Significance
+from marquee.registry import gate_report, rollout
+from marquee.registry.arm_assignment import Arm
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.object_store.object_store import Content, ObjectStore, Version
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.release import Release, read_current_release
 from marquee.training import release_policy
-from marquee.training.pipeline import pipeline_run
-from marquee.training.publication import ServingChanged
-from marquee.training.publication import release as release_version
-from marquee.training.retrain import retrain
+from marquee.training.release_policy import Evidence, decide_release
+
+VERSION, OLDER, NEWER = "20260102T000000-bbbb", "20260101T000000-aaaa", "20260103T000000-cccc"
+EQUAL = PairedComparison("rmse", "serving", 1.0, 1.0, 0.0, -0.1, 0.1, 99, Significance.EQUAL)
+WORSE = msgspec.structs.replace(EQUAL, verdict=Significance.WORSE)
+TOO_FEW = msgspec.structs.replace(EQUAL, verdict=Significance.TOO_FEW)
+
+
+def release_of(*versions: str) -> Release:
+    """Return release 7 with an arm of equal weight for each version."""
+    arms = tuple(Arm(f"arm-{n}", version, 1 / len(versions)) for n, version in enumerate(versions))
+    return Release(
+        number=7, created=datetime(2026, 1, 1, tzinfo=UTC), author="t", reason="", salt="s", arms=arms
+    )
 
 
 @pytest.fixture
@@ -35,271 +47,165 @@ def store(tmp_path: Path) -> ObjectStore:
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """About 3,300 ratings of 100 users, spread over 999 s from 1970 on."""
-    (tmp_path / "base").mkdir()
-    ratings = blocks(users=25, items=30)
-    table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
-    table.to_csv(tmp_path / "base/ratings.csv", index=False)
-    return tmp_path / "base"
+    return write_block_ratings(tmp_path / "base", users=25, items=30)
 
 
-def test_a_spoiled_model_is_refused(store: ObjectStore, base: Path) -> None:
-    """A model that has forgotten everything is worse than the one that serves: refused, kept with the reason,
-    and what serves goes on serving. By hand it can be served all the same."""
-    good = run(store, base, 600)
-    spoiled = run(store, base, 1000, SPOILED)
-    assert (good.outcome, spoiled.outcome) == ("released", "refused")
-    assert spoiled.serving == good.version
-    assert "is worse than serving's" in spoiled.reason
-    assert release.read_current_release(store)[0].arms[0].version == good.version
-    (said,) = gate_report.list_refusals(store, 10)
-    assert (said.version, said.reason, said.serving) == (spoiled.version, spoiled.reason, good.version)
-    assert spoiled.version is not None
-    rollout.promote(store, spoiled.version, author="a person")
-    assert release.read_current_release(store)[0].arms[0].version == spoiled.version
+@pytest.mark.parametrize(
+    ("current", "evidence", "outcome", "reason"),
+    [
+        (None, Evidence(), "released", "no objections"),
+        (release_of(OLDER), Evidence(comparisons=(EQUAL, TOO_FEW)), "released", "no objections"),
+        (release_of(VERSION), Evidence(), "released", "no objections"),
+        (release_of(OLDER), Evidence(fault="bad hash"), "refused", "bad hash"),
+        (release_of(OLDER), Evidence(comparisons=(EQUAL, WORSE)), "refused", "is worse than serving's"),
+        (release_of(OLDER), Evidence(drift=("data gone",)), "refused", "data gone"),
+        (release_of(OLDER), Evidence("bad hash", (WORSE,), ("data gone",)), "refused", "bad hash; rmse"),
+        (release_of(OLDER, OLDER), Evidence(), "held", "release 7 is an experiment"),
+        (release_of(OLDER, NEWER), Evidence(), "held", "release 7 is an experiment"),
+        (release_of(OLDER, OLDER), Evidence(drift=("data gone",)), "refused", "data gone"),
+    ],
+)
+def test_decide_release_evidence_gives_outcome_and_reason(
+    current: Release | None, evidence: Evidence, outcome: str, reason: str
+) -> None:
+    """Objections refuse a model, an experiment holds it back, and a result in doubt releases it."""
+    decision = decide_release(VERSION, current, lambda: evidence, releasing=True)
+    assert (decision.outcome, decision.evidence) == (outcome, evidence)
+    assert reason in decision.reason
 
 
-def test_an_equal_model_passes(store: ObjectStore, base: Path) -> None:
-    """The same trainer with some hours more: no worse, so it serves."""
-    first, second = run(store, base, 850), run(store, base, 1000)
+def test_decide_release_newer_model_serves_refuses_without_evidence() -> None:
+    """An older model is refused before anything is compared, and the message says how to serve it."""
+
+    def fail() -> Evidence:
+        raise AssertionError("evidence was collected")
+
+    decision = decide_release(VERSION, release_of(NEWER), fail, releasing=True)
+    assert (decision.outcome, decision.evidence) == ("refused", Evidence())
+    assert f"events up to 20260103T000000, newer than {VERSION}" in decision.reason
+    assert f"marquee release promote {VERSION}" in decision.reason
+
+
+@pytest.mark.parametrize("current", [None, release_of(NEWER), release_of(OLDER, OLDER)])
+def test_decide_release_without_releasing_ignores_what_serves(current: Release | None) -> None:
+    """A model that is not to be released is trained or refused by its own evidence alone."""
+
+    def outcome(collect_evidence: Callable[[], Evidence]) -> str:
+        return decide_release(VERSION, current, collect_evidence, releasing=False).outcome
+
+    assert outcome(Evidence) == "trained"
+    assert outcome(lambda: Evidence(comparisons=(WORSE,))) == "refused"
+
+
+def test_find_fault_unknown_version_is_reported(store: ObjectStore) -> None:
+    """An artifact that does not exist has a fault, so that it is refused."""
+    fault = release_policy.find_fault(store, VERSION)
+    assert fault
+    assert decide_release(VERSION, None, lambda: Evidence(fault), releasing=True).outcome == "refused"
+
+
+def test_retrain_untrained_model_is_refused(store: ObjectStore, base: Path) -> None:
+    """A model worse than the serving one is refused and kept with the reason, and the release stays.
+
+    An operator can still promote it.
+    """
+    good = retrain_until(store, base, 600)
+    bad = retrain_until(store, base, 1000, UNTRAINED)
+    assert (good.outcome, bad.outcome) == ("released", "refused")
+    assert bad.serving == good.version
+    assert "is worse than serving's" in bad.reason
+    assert read_current_release(store)[0].arms[0].version == good.version
+    (report,) = gate_report.list_refusals(store, 10)
+    assert (report.version, report.reason, report.serving) == (bad.version, bad.reason, good.version)
+    assert bad.version is not None
+    rollout.promote(store, bad.version, author="a person")
+    assert read_current_release(store)[0].arms[0].version == bad.version
+
+
+def test_retrain_equal_model_is_released(store: ObjectStore, base: Path) -> None:
+    """The same trainer with more recent data is no worse, so it is released."""
+    first, second = retrain_until(store, base, 850), retrain_until(store, base, 1000)
     assert (first.outcome, second.outcome) == ("released", "released"), second.reason
     verdicts = {
         f"{c.metric} {c.against}": c.verdict
-        for c in second.compared
+        for c in second.comparisons
         if c.against == artifact_candidate.SERVING
     }
     assert set(verdicts) == {"rmse serving", "ndcg@10 serving"}
     assert Significance.WORSE not in verdicts.values()
 
 
-def test_a_better_model_passes(store: ObjectStore, base: Path) -> None:
-    """One that has learnt something against one that had not: better beyond the interval."""
-    rollout.promote(store, str(run(store, base, 600, SPOILED).version), author="t")
-    better = run(store, base, 1000)
+def test_retrain_better_model_is_released(store: ObjectStore, base: Path) -> None:
+    """A trained model is better than an untrained one that serves, beyond the interval."""
+    rollout.promote(store, str(retrain_until(store, base, 600, UNTRAINED).version), author="t")
+    better = retrain_until(store, base, 1000)
     assert better.outcome == "released", better.reason
-    (found,) = (c for c in better.compared if (c.metric, c.against) == ("rmse", artifact_candidate.SERVING))
-    assert found.verdict is Significance.BETTER
-
-
-def test_too_little_that_is_new_is_no_verdict(store: ObjectStore, base: Path) -> None:
-    """A second after the serving model there is next to nothing that neither has seen: no verdict, and that
-    passes, with the finding on record."""
-    run(store, base, 998)
-    redelivered = run(store, base, 1000, trained_by(n_factors=9))
-    assert redelivered.outcome == "released", redelivered.reason
-    assert [c.verdict for c in redelivered.compared if c.against == artifact_candidate.SERVING] == [
-        Significance.TOO_FEW
-    ] * 2
-    assert redelivered.version is not None
-    (said,) = gate_report.load_reports(store, redelivered.version)
-    assert any("too few to tell" in finding for finding in said.findings)
-
-
-def test_only_what_neither_has_seen_counts(store: ObjectStore, base: Path, tmp_path: Path) -> None:
-    """The serving model has learnt from most of the newest slice: it is asked about what came after it, and
-    the new model is the one that would have been made at that moment."""
-    serves = run(store, base, 970)
-    assert serves.version is not None
-    assert serves.trained_through is not None
-    done = prepared(base, tmp_path / "run", 1000)
-    ratings = read_dataset(done.at(pipeline_run.FEATURES)).ratings
-    later = ratings.times > serves.trained_through.timestamp() * SECOND
-    rmse, _ = release_policy.against_serving(done, store, serves.version)
-    assert rmse.users == len(np.unique(ratings.users[later])) >= 20
-    # The same data up to that moment, the same parameters: the same model, to the bit.
-    assert rmse.difference == pytest.approx(0, abs=1e-6)
-
-
-def test_a_stored_artifact_predicts_as_the_model_did(store: ObjectStore, base: Path, tmp_path: Path) -> None:
-    """Read back from its files, an artifact gives every rating and ranking that its model gave."""
-    version = run(store, base, 1000).version
-    done = prepared(base, tmp_path / "run", 1000)
-    data = read_dataset(done.at(pipeline_run.FEATURES))
-    assert version is not None
-    stored, model = (
-        artifact_candidate.load_candidate(store, version, data),
-        model_candidate(read_model(done.at(pipeline_run.WHOLE))),
+    (comparison,) = (
+        c for c in better.comparisons if (c.metric, c.against) == ("rmse", artifact_candidate.SERVING)
     )
-    assert stored.rate is not None
-    assert stored.score is not None
-    assert model.rate is not None
-    assert model.score is not None
-    users, items = np.divmod(np.arange(data.n_users * data.n_items, dtype=np.int32), data.n_items)
-    assert np.allclose(stored.rate(users, items), model.rate(users, items), atol=1e-5)
-    some = np.arange(0, data.n_users, 7, dtype=np.int32)
-    assert np.allclose(stored.score(some), model.score(some), atol=1e-4)
+    assert comparison.verdict is Significance.BETTER
 
 
-def test_users_and_movies_that_the_artifact_does_not_know(
-    store: ObjectStore, base: Path, tmp_path: Path
-) -> None:
-    """They get finite ratings on the scale, and unknown movies come last."""
-    version = run(store, base, 60).version  # Some users and movies have not come up by then.
-    data = read_dataset(prepared(base, tmp_path / "run", 1000).at(pipeline_run.FEATURES))
-    assert version is not None
-    stored = artifact_candidate.load_candidate(store, version, data)
-    assert stored.rate is not None
-    assert stored.score is not None
-    users, items = np.divmod(np.arange(data.n_users * data.n_items, dtype=np.int32), data.n_items)
-    ratings = stored.rate(users, items)
-    assert ((ratings >= 1) & (ratings <= 5)).all()
-    known = np.isin(data.movie_ids, list(artifact_candidate.read_items(store, version).items))
-    scores = stored.score(np.arange(data.n_users, dtype=np.int32))
-    assert not known.all()
-    assert (scores[:, ~known].max(axis=1) < scores[:, known].min(axis=1)).all()
+def test_retrain_too_few_new_ratings_releases_without_verdict(store: ObjectStore, base: Path) -> None:
+    """A second after the serving model hardly any rating is new: no verdict, which is recorded and passes."""
+    retrain_until(store, base, 998)
+    result = retrain_until(store, base, 1000, reference_params(n_factors=9))
+    assert result.outcome == "released", result.reason
+    verdicts = [c.verdict for c in result.comparisons if c.against == artifact_candidate.SERVING]
+    assert verdicts == [Significance.TOO_FEW] * 2
+    assert result.version is not None
+    (report,) = gate_report.load_reports(store, result.version)
+    assert any("too few to tell" in finding for finding in report.findings)
 
 
-def test_an_experiment_goes_on(store: ObjectStore, base: Path) -> None:
-    """While two arms serve, a good model is stored and held back, and nothing that serves changes; a spoiled
-    one is refused as ever."""
-    control = run(store, base, 600)
-    canary = run(store, base, 700, trained_by(n_factors=9), releasing=False)
+def test_retrain_experiment_runs_holds_good_model(store: ObjectStore, base: Path) -> None:
+    """While two arms serve, a good model is stored and held, a bad one refused, and the release stays."""
+    control = retrain_until(store, base, 600)
+    canary = retrain_until(store, base, 700, reference_params(n_factors=9), releasing=False)
     rollout.canary(store, str(canary.version), weight=0.1, author="t")
-    before = release.read_current_release(store)
-    held = run(store, base, 1000)
+    before = read_current_release(store)
+    held = retrain_until(store, base, 1000)
     assert (held.outcome, held.serving) == ("held", control.version)
     assert "is an experiment (control 0.9, canary 0.1)" in held.reason
     assert f"marquee release promote {held.version}" in held.reason
-    assert run(store, base, 1000, SPOILED).outcome == "refused"
-    assert release.read_current_release(store) == before
+    assert retrain_until(store, base, 1000, UNTRAINED).outcome == "refused"
+    assert read_current_release(store) == before
     assert held.version is not None
-    assert [said.outcome for said in gate_report.load_reports(store, held.version)] == ["held"]
+    assert [report.outcome for report in gate_report.load_reports(store, held.version)] == ["held"]
 
 
-class OvertakenStore(FileStore):
-    """Promotes ``version`` just before somebody else publishes release 2."""
-
-    version = ""
-
-    def put_new(self, name: str, data: Content) -> Version:
-        if name == "releases/2.json" and self.version:
-            version, self.version = self.version, ""
-            rollout.promote(self, version, author="a faster one")
-        return super().put_new(name, data)
-
-
-def test_another_release_comes_in_between(tmp_path: Path, base: Path) -> None:
-    """What serves changes while a model is judged: it is judged again, against what serves now."""
-    store = OvertakenStore(tmp_path / "objects")
-    run(store, base, 600)
-    other = run(store, base, 700, releasing=False)
-    store.version = str(other.version)
-    result = run(store, base, 1000)
-    assert (result.outcome, result.serving) == ("released", other.version)
-    assert release.read_current_release(store)[0].number == 3
-    with pytest.raises(ServingChanged):
-        release_version(store, str(result.version), author="t", reason="", instead_of="another")
-
-
-class Killed(BaseException):
-    """What no program catches."""
-
-
-class DyingStore(FileStore):
-    """Is killed before the write after the next ``writes``."""
-
-    writes = 10**9
-
-    def _write(self, name: str, data: Content, expected: Version | None) -> Version:
-        self.writes -= 1
-        if self.writes < 0:
-            raise Killed
-        return super()._write(name, data, expected)
-
-
-def test_killed_at_any_write(tmp_path: Path, base: Path) -> None:
-    """Wherever it is killed, what serves is whole, every artifact is whole, and the next run ends well."""
-    done = prepared(base, tmp_path / "run", 1000)
-    first = DyingStore(tmp_path / "counted")
-    retrain(done.request, GOOD, first, prepared=done.root, remote=first, commit="abc")
-    total = 10**9 - first.writes
-    assert total > 15
-    for number in range(total):
-        store = DyingStore(tmp_path / f"killed-{number}")
-        store.writes = number
-        with pytest.raises(Killed):
-            retrain(done.request, GOOD, store, prepared=done.root, remote=store, commit="abc")
-        store.writes = 10**9
-        for name in store.list("models/"):
-            if name.endswith("manifest.json"):
-                manifest = verify_artifact(store, name.split("/")[1])
-                assert dvc_remote.contains(store, manifest.provenance.snapshot)
-        redelivered = retrain(done.request, GOOD, store, prepared=done.root, remote=store, commit="abc")
-        assert redelivered.outcome == "released", redelivered.reason
-        assert release.read_current_release(store)[0].number == 1
-
-
-class RottenStore(FileStore):
-    """Changes one byte of the movies' vectors on their way to the disk."""
-
-    def put_new(self, name: str, data: Content) -> Version:
-        if name.endswith("item_vectors.npy") and isinstance(data, Path):
-            content = bytearray(data.read_bytes())
-            content[-1] ^= 1
-            return super().put_new(name, bytes(content))
-        return super().put_new(name, data)
-
-
-def test_an_artifact_that_fails_its_checks_is_refused(tmp_path: Path, base: Path) -> None:
-    """What came out of the store is not what went in: refused with the file's name, nothing serves."""
-    store = RottenStore(tmp_path / "objects")
-    result = run(store, base, 1000)
-    assert result.outcome == "refused"
-    assert "item_vectors.npy differs" in result.reason
-    assert list(store.list("releases/")) == []
-
-
-def test_drifted_data_are_refused(store: ObjectStore, base: Path, tmp_path: Path) -> None:
-    """Half of the ratings gone although time went on: the model is kept and refused, with the count."""
-    run(store, base, 990)
+def test_retrain_drifted_data_is_refused(store: ObjectStore, base: Path, tmp_path: Path) -> None:
+    """If half of the ratings are missing although time went on, the model is refused, with the count."""
+    retrain_until(store, base, 990)
     lines = (base / "ratings.csv").read_text().splitlines()
     thinned = tmp_path / "thinned"
     thinned.mkdir()
     (thinned / "ratings.csv").write_text("\n".join([lines[0], *lines[1::2], lines[-1]]) + "\n")
-    result = run(store, thinned, 1000)
+    result = retrain_until(store, thinned, 1000)
     assert result.outcome == "refused"
-    assert "ratings of the snapshot that serves are missing" in result.reason
+    assert "ratings of the serving model's snapshot are missing" in result.reason
 
 
-def test_refusals_are_listed(
-    store: ObjectStore,
-    base: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """``marquee release list`` and ``marquee lineage`` show a refused artifact with its reason."""
-    run(store, base, 600)
-    spoiled = run(store, base, 1000, SPOILED)
-    monkeypatch.setenv("MARQUEE_OBJECTS_URL", (tmp_path / "objects").as_uri())
-    assert main(["release", "list"]) == 0
-    assert f"refused {spoiled.version}" in capsys.readouterr().out
-    assert main(["lineage", str(spoiled.version)]) == 0
-    shown = capsys.readouterr().out
-    assert "in no release" in shown
-    assert spoiled.reason in shown
-
-
-def test_a_serving_artifact_that_is_gone_stops_nobody(store: ObjectStore, base: Path) -> None:
-    """What serves cannot be read any more: there is nothing to compare with, and a model that works is let in."""
-    first = run(store, base, 600)
+def test_retrain_serving_artifact_missing_is_released(store: ObjectStore, base: Path) -> None:
+    """If the serving artifact cannot be read, there is no comparison, and a sound model is released."""
+    first = retrain_until(store, base, 600)
     store.delete(f"models/{first.version}/item_vectors.npy")
-    second = run(store, base, 1000)
+    second = retrain_until(store, base, 1000)
     assert second.outcome == "released", second.reason
     assert any("cannot serve" in finding for finding in second.findings)
 
 
-def test_the_baselines_have_a_say(store: ObjectStore, base: Path) -> None:
-    """A model is compared with both baselines; worse than either is one objection, no different is none."""
-    found = run(store, base, 1000, releasing=False)
-    assert {(c.metric, c.against) for c in found.compared} == {
+def test_list_objections_counts_each_worse_baseline(store: ObjectStore, base: Path) -> None:
+    """A model is compared with both baselines; each that is better is one objection, an equal one none."""
+    result = retrain_until(store, base, 1000, releasing=False)
+    assert {(c.metric, c.against) for c in result.comparisons} == {
         ("rmse", "bias_only"),
         ("ndcg@10", "popularity"),
     }
-    worse = [msgspec.structs.replace(c, verdict=Significance.WORSE) for c in found.compared]
-    assert len(release_policy.objections(worse)) == 2
-    assert (
-        release_policy.objections(
-            [msgspec.structs.replace(c, verdict=Significance.EQUAL) for c in found.compared]
-        )
-        == []
-    )
+
+    def objections(verdict: Significance) -> list[str]:
+        comparisons = (msgspec.structs.replace(c, verdict=verdict) for c in result.comparisons)
+        return release_policy.list_objections(Evidence(comparisons=tuple(comparisons)))
+
+    assert len(objections(Significance.WORSE)) == 2
+    assert objections(Significance.EQUAL) == []

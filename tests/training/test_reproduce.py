@@ -1,4 +1,4 @@
-"""``marquee reproduce`` where something is not as it was: what it says, and with which exit code."""
+"""``marquee reproduce`` and ``marquee lineage``: output and exit codes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.synthetic_data import SECOND, blocks
-from tests.training.runs import GOOD, PARAMS, PARAMS_FILE, run
+from tests.training.runs import GOOD, PARAMS, PARAMS_FILE, retrain_until, write_block_ratings
 
 from marquee.cli.main import main
 from marquee.registry.manifest import Manifest, Provenance, encode_manifest, object_name, read_manifest
@@ -16,35 +15,33 @@ from marquee.registry.object_store.file_store import FileStore
 from marquee.training import provenance
 from marquee.training.reproduce import environment_differences
 
-# As in production, but shorter; and the reference trainer.
-BAYESIAN = {**PARAMS.trainers["bpmf"], "sweeps": 60}
+# The trainer in production with fewer sweeps, and the reference trainer.
+BPMF = {**PARAMS.trainers["bpmf"], "sweeps": 60}
 TRAINERS = {
     "surprise_svd": GOOD,
     "bpmf": msgspec.structs.replace(
-        PARAMS, trainer="bpmf", trainers={**PARAMS.trainers, "bpmf": BAYESIAN}
+        PARAMS, trainer="bpmf", trainers={**PARAMS.trainers, "bayesian_svd": BPMF}
     ),
 }
 
 
 @pytest.fixture(scope="module", params=TRAINERS)
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that is its own remote, with one released model."""
-    place = tmp_path_factory.mktemp("reproduce")
-    (place / "base").mkdir()
-    ratings = blocks()
-    table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
-    table.to_csv(place / "base/ratings.csv", index=False)
-    store = FileStore(place / "objects")
-    assert run(store, place / "base", 1000, TRAINERS[request.param], remote=store).outcome == "released"
-    return place
+def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of an object store that is its own DVC remote, with one released model."""
+    directory = tmp_path_factory.mktemp("reproduce")
+    base = write_block_ratings(directory / "base")
+    store = FileStore(directory / "objects")
+    result = retrain_until(store, base, 1000, TRAINERS[request.param], remote=store)
+    assert result.outcome == "released"
+    return directory
 
 
 @pytest.fixture
-def store(place: Path, monkeypatch: pytest.MonkeyPatch) -> FileStore:
-    monkeypatch.setenv("MARQUEE_OBJECTS_URL", (place / "objects").as_uri())
-    monkeypatch.setenv("MARQUEE_DVC_REMOTE", (place / "objects").as_uri())
+def store(directory: Path, monkeypatch: pytest.MonkeyPatch) -> FileStore:
+    monkeypatch.setenv("MARQUEE_OBJECTS_URL", (directory / "objects").as_uri())
+    monkeypatch.setenv("MARQUEE_DVC_REMOTE", (directory / "objects").as_uri())
     monkeypatch.setenv("MARQUEE_COMMIT", "abc")
-    return FileStore(place / "objects")
+    return FileStore(directory / "objects")
 
 
 @pytest.fixture
@@ -53,117 +50,126 @@ def manifest(store: FileStore) -> Manifest:
     return read_manifest(store, name.split("/")[1])
 
 
-def rewritten(store: FileStore, manifest: Manifest, **changes: Any) -> None:
-    """Let the manifest say something else than was the case."""
+def rewrite_provenance(store: FileStore, manifest: Manifest, **changes: Any) -> None:
+    """Store the manifest with ``changes`` of its provenance."""
     name = object_name(manifest.version, "manifest.json")
     origin = msgspec.structs.replace(manifest.provenance, **changes)
     store.replace(name, encode_manifest(msgspec.structs.replace(manifest, provenance=origin)), store.get(name).version)
 
 
-def reproduced(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def reproduce(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run ``marquee reproduce``; return its exit code and output."""
     code = main(["reproduce", manifest.version])
-    said = capsys.readouterr()
-    return code, said.out + said.err
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
 
 
-def test_the_same(manifest: Manifest, store: FileStore, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 0, every file the same, and nothing in the store has changed."""
+def test_reproduce_unchanged_environment_gives_identical_files(
+    manifest: Manifest, store: FileStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 0, every file is identical, and nothing in the store has changed."""
     before = sorted(store.list(""))
-    code, said = reproduced(manifest, capsys)
-    assert (code, "differs" in said, said.count("  same  ")) == (0, False, len(manifest.files))
+    code, output = reproduce(manifest, capsys)
+    assert (code, "differs" in output, output.count("  identical ")) == (0, False, len(manifest.files))
     assert sorted(store.list("")) == before
 
 
-def test_another_model(manifest: Manifest, store: FileStore, capsys: pytest.CaptureFixture[str]) -> None:
-    """With another seed another model comes out: exit code 3, and the files that differ are named."""
-    rewritten(store, manifest, parameters={**manifest.provenance.parameters, "seed": 1})
+def test_reproduce_other_seed_reports_different_files(
+    manifest: Manifest, store: FileStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With another seed the model differs: exit code 3, and the different files are named."""
+    rewrite_provenance(store, manifest, parameters={**manifest.provenance.parameters, "seed": 1})
     try:
-        code, said = reproduced(manifest, capsys)
+        code, output = reproduce(manifest, capsys)
     finally:
-        rewritten(store, manifest)
+        rewrite_provenance(store, manifest)
     assert code == 3
-    assert "OTHER item_vectors.npy" in said
-    assert "  same  movie_ids.json" in said
-    assert f"{manifest.version}: NOT the same" in said
+    assert "DIFFERENT item_vectors.npy" in output
+    assert "  identical movie_ids.json" in output
+    assert f"{manifest.version}: DIFFERENT" in output
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"parameters": {"seed": 1}}, "a checkout of commit abc"),
         ({"snapshot": "ab" * 16 + ".dir"}, "is not in this remote"),
         ({"snapshot": ""}, "names no snapshot"),
     ],
 )
-def test_what_cannot_be_made_again(
+def test_reproduce_missing_input_fails_with_advice(
     manifest: Manifest,
     store: FileStore,
     capsys: pytest.CaptureFixture[str],
     changes: dict[str, Any],
-    says: str,
+    message: str,
 ) -> None:
-    """Parameters of another program, a snapshot that is not kept: exit code 1 and what to do."""
-    rewritten(store, manifest, **changes)
+    """Parameters of another program or a missing snapshot: exit code 1 and a message with advice."""
+    rewrite_provenance(store, manifest, **changes)
     try:
-        code, said = reproduced(manifest, capsys)
+        code, output = reproduce(manifest, capsys)
     finally:
-        rewritten(store, manifest)
+        rewrite_provenance(store, manifest)
     assert code == 1
-    assert says in said
+    assert message in output
 
 
-def test_where_the_snapshot_is(
+def test_lineage_shows_if_snapshot_is_in_remote(
     manifest: Manifest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``marquee lineage`` says whether the model could be made again."""
-    shown = []
+    """``marquee lineage`` shows if the snapshot is in the remote, so that the model can be reproduced."""
+    outputs = []
     for remote in (None, "", tmp_path.as_uri()):
         if remote is not None:
             monkeypatch.setenv("MARQUEE_DVC_REMOTE", remote)
         assert main(["lineage", manifest.version]) == 0
-        shown.append(capsys.readouterr().out)
-    assert ["(in the remote)" in said for said in shown] == [True, False, False]
-    assert "MARQUEE_DVC_REMOTE is not set" in shown[1]
-    assert "NOT in the remote" in shown[2]
-    assert "release 1" in shown[0]
+        outputs.append(capsys.readouterr().out)
+    assert ["(in the remote)" in output for output in outputs] == [True, False, False]
+    assert "MARQUEE_DVC_REMOTE is not set" in outputs[1]
+    assert "NOT in the remote" in outputs[2]
+    assert "release 1" in outputs[0]
 
 
-def test_a_version_that_is_not_there(store: FileStore, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both commands name it, and say where to look."""
+def test_lineage_and_reproduce_unknown_version_fail(
+    store: FileStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both commands exit with 1 and name the version."""
     for verb in ("lineage", "reproduce"):
         assert main([verb, "20260101T000000-00000000"]) == 1
         assert "there is no artifact '20260101T000000-00000000'" in capsys.readouterr().err
 
 
-def test_a_directory_that_is_not_empty(manifest: Manifest, place: Path) -> None:
-    """Nothing of anybody's is written over."""
-    assert main(["reproduce", manifest.version, "--into", str(place)]) == 1
+def test_reproduce_into_directory_with_files_fails(manifest: Manifest, directory: Path) -> None:
+    """Existing files are not overwritten."""
+    assert main(["reproduce", manifest.version, "--into", str(directory)]) == 1
 
 
-def test_what_differs_is_said(manifest: Manifest) -> None:
-    """Another library, another commit, changes that no commit holds: a line each; else none."""
+def test_environment_differences_lists_each_difference(manifest: Manifest) -> None:
+    """Another library, another commit and uncommitted changes are a sentence each; otherwise none."""
 
-    def of(**changes: Any) -> list[str]:
+    def differences(**changes: Any) -> list[str]:
         origin: Provenance = msgspec.structs.replace(manifest.provenance, **changes)
         return environment_differences(msgspec.structs.replace(manifest, provenance=origin), "abc")
 
-    assert of() == []
-    here = provenance.libraries()
-    assert of(libraries={**here, "numpy": "1.0", "gone": "2"}) == [
+    assert differences() == []
+    here = provenance.library_versions()
+    assert differences(libraries={**here, "numpy": "1.0", "gone": "2"}) == [
         "gone 2 is recorded, none is here",
         f"numpy 1.0 is recorded, {here['numpy']} is here",
     ]
-    assert of(commit="def") == ["commit def is recorded, abc is here"]
-    assert of(commit="abc-dirty") == [
+    assert differences(commit="def") == ["commit def is recorded, abc is here"]
+    assert differences(commit="abc-dirty") == [
         "commit abc-dirty is recorded, abc is here",
-        "the working tree had changes that abc does not hold",
+        "the recorded working tree had changes that are not in abc",
     ]
-    assert of(commit="") == ["commit unknown is recorded, abc is here"]
+    assert differences(commit="") == ["commit unknown is recorded, abc is here"]
 
 
-def test_dvc_takes_its_snapshot_from_params(store: FileStore, capsys: pytest.CaptureFixture[str]) -> None:
-    """With --pipeline a place or a time on the command line would be passed over: it is an error instead."""
+def test_retrain_pipeline_with_snapshot_option_fails(
+    store: FileStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --pipeline an option of the snapshot is an error, because it would be ignored."""
     assert GOOD.snapshot.base
     command = ["retrain", "--pipeline", "--until", "2026-02-14T00:09Z", "--params", str(PARAMS_FILE)]
     assert main(command) == 1
-    assert "what params.yaml says" in capsys.readouterr().err
+    assert "the snapshot section of params.yaml" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A retraining from end to end: what it learns from, what it stores, what it releases, what it records."""
+"""A retraining from end to end: data, artifact, release and record of the run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.training.runs import PARAMS_FILE
 from marquee.data.snapshot import SnapshotRequest
 from marquee.db import retrain_queue, retrain_runs
 from marquee.db.pool import Database
-from marquee.errors import DatabaseUnavailable, MarqueeError, TrainingDataError
+from marquee.errors import DatabaseUnavailable, TrainingDataError
 from marquee.registry import release
 from marquee.registry.artifact import verify_artifact
 from marquee.registry.item_store import read_items
@@ -29,14 +29,12 @@ from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.rollout import promote
 from marquee.registry.user_store import UserStore
 from marquee.training.params import Params, SnapshotParams
-from marquee.training.publication import NewerServes
-from marquee.training.publication import release as release_version
-from marquee.training.publish import RetrainResult
+from marquee.training.pipeline.publish_step import RetrainResult
 from marquee.training.retrain import retrain
 
 PARAMS = Params.read(PARAMS_FILE)
-LATE = datetime(2100, 1, 1, tzinfo=UTC)
-LIVE = datetime(2026, 2, 14, 12, 0, tzinfo=UTC)
+AFTER_ALL_EVENTS = datetime(2100, 1, 1, tzinfo=UTC)
+LIVE_TIME = datetime(2026, 2, 14, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -45,10 +43,10 @@ def store(tmp_path: Path) -> ObjectStore:
 
 
 def request(base: Path | None, **changes: object) -> SnapshotRequest:
-    return replace(SnapshotRequest(LATE, base, 1.0, 5.0), **changes)  # type: ignore[arg-type]
+    return replace(SnapshotRequest(AFTER_ALL_EVENTS, base, 1.0, 5.0), **changes)  # type: ignore[arg-type]
 
 
-def rows_of(database: Database, query: str) -> list[tuple[object, ...]]:
+def query_rows(database: Database, query: str) -> list[tuple[object, ...]]:
     return database.read(query, deadline_ms=5_000)
 
 
@@ -58,7 +56,7 @@ def database(database_url: str) -> Iterator[Database]:
         yield database
 
 
-def put_ratings(database: Database, *rows: tuple[datetime, str, str, int]) -> None:
+def insert_ratings(database: Database, *rows: tuple[datetime, str, str, int]) -> None:
     with database.transaction() as cursor:
         cursor.execute("INSERT INTO topics (topic, topic_id) VALUES ('t', 'x') RETURNING topic_key")
         (topic_key,) = cursor.fetchone()
@@ -70,17 +68,17 @@ def put_ratings(database: Database, *rows: tuple[datetime, str, str, int]) -> No
             )
 
 
-def put_watch_session(database: Database, user_id: str, movie_id: str, minutes: int) -> None:
+def insert_watch_session(database: Database, user_id: str, movie_id: str, minutes: int) -> None:
     with database.transaction() as cursor:
         cursor.execute(
             "INSERT INTO watch_sessions (user_id, movie_id, started, ended, first_minute, last_minute)"
             " VALUES (%s, %s, %s, %s, 0, %s)",
-            (user_id, movie_id, LIVE, LIVE + timedelta(minutes=minutes), minutes),
+            (user_id, movie_id, LIVE_TIME, LIVE_TIME + timedelta(minutes=minutes), minutes),
         )
 
 
-def test_base_data_alone(store: ObjectStore, base: Path) -> None:
-    """Without a database a model of the base data is trained, judged and released, and says where it is from."""
+def test_retrain_base_data_only_releases_model_with_provenance(store: ObjectStore, base: Path) -> None:
+    """Without a database a model of the base data is released, and its manifest holds metrics and provenance."""
     result = retrain(request(base), PARAMS, store, reason="the first", commit="abc")
     assert result.outcome == "released", result.reason
     serving, _ = release.read_current_release(store)
@@ -102,8 +100,8 @@ def test_base_data_alone(store: ObjectStore, base: Path) -> None:
     assert set(origin.data) == {"ratings.csv", "dataset"}
 
 
-def test_two_runs_are_the_same_bit_for_bit(tmp_path: Path, base: Path) -> None:
-    """The same data and seed give files with the same hashes, and so the same version; another seed does not."""
+def test_retrain_same_data_and_seed_gives_identical_files(tmp_path: Path, base: Path) -> None:
+    """The same data and seed give the same files and version; another seed gives another version."""
     stores = [connect(f"file://{tmp_path}/{name}") for name in ("one", "two", "three")]
     versions = [retrain(request(base), PARAMS, store).version for store in stores[:2]]
     assert versions[0] == versions[1]
@@ -115,20 +113,25 @@ def test_two_runs_are_the_same_bit_for_bit(tmp_path: Path, base: Path) -> None:
 
 
 @pytest.mark.servers
-def test_the_database_is_learnt_from(store: ObjectStore, base: Path, database: Database) -> None:
-    """Fresh ratings win over old ones, new users and watch sessions are in the model, what came later is not."""
-    put_ratings(
+def test_retrain_database_adds_events_before_until(
+    store: ObjectStore, base: Path, database: Database
+) -> None:
+    """Newer ratings replace older ones, new users and watch sessions are in the model, later events are not.
+
+    A movie that only one user rated and the base data do not list is dropped.
+    """
+    insert_ratings(
         database,
-        (LIVE, "u0-000", "bad+0000", 5),
-        (LIVE, "newcomer", "b0+0001", 5),
-        (LIVE + timedelta(hours=1), "newcomer", "b0+0002", 1),
-        (LIVE, "newcomer", "typo+of+a+film+1999", 4),
+        (LIVE_TIME, "u0-000", "bad+0000", 5),
+        (LIVE_TIME, "newcomer", "b0+0001", 5),
+        (LIVE_TIME + timedelta(hours=1), "newcomer", "b0+0002", 1),
+        (LIVE_TIME, "newcomer", "typo+of+a+film+1999", 4),
     )
-    put_watch_session(database, "watcher", "b1+0003", 95)
-    until = LIVE + timedelta(minutes=30)
+    insert_watch_session(database, "watcher", "b1+0003", 95)
+    until = LIVE_TIME + timedelta(minutes=30)
     result = retrain(request(base, until=until), PARAMS, store, database)
     assert result.version is not None
-    assert result.trained_through == LIVE
+    assert result.trained_through == LIVE_TIME
     items = read_items(store, result.version)
     users = UserStore(store, items.manifest)
 
@@ -145,9 +148,11 @@ def test_the_database_is_learnt_from(store: ObjectStore, base: Path, database: D
 
 
 @pytest.mark.servers
-def test_the_stream_may_have_another_scale(store: ObjectStore, base: Path, database: Database) -> None:
-    """On a stream of 1 to 10 the base data are stretched, and the model rates from 1 to 10."""
-    put_ratings(database, (LIVE, "u0-001", "b0+0001", 10))
+def test_retrain_other_rating_scale_rescales_base_data(
+    store: ObjectStore, base: Path, database: Database
+) -> None:
+    """With a scale of 1 to 10 the base data are rescaled, and the model predicts from 1 to 10."""
+    insert_ratings(database, (LIVE_TIME, "u0-001", "b0+0001", 10))
     result = retrain(request(base, rating_max=10.0), PARAMS, store, database)
     assert result.version is not None
     manifest = read_manifest(store, result.version)
@@ -156,12 +161,14 @@ def test_the_stream_may_have_another_scale(store: ObjectStore, base: Path, datab
 
 
 @pytest.mark.servers
-def test_every_run_is_recorded(store: ObjectStore, base: Path, tmp_path: Path, database: Database) -> None:
-    """Released, trained only, refused and failed: each has a row with its reason; metrics where there are some."""
+def test_retrain_every_outcome_is_recorded(
+    store: ObjectStore, base: Path, tmp_path: Path, database: Database
+) -> None:
+    """Released, trained, refused and failed runs each have a row with the reason, and metrics if there are any."""
     retrain(request(base), PARAMS, store, database, reason="on time")
     retrain(request(base), PARAMS, store, database, releasing=False)
     noise = write_base(tmp_path / "noise", random_ratings())
-    # On noise this one is worse than the biases alone; the Bayesian one is not.
+    # On noise this trainer is worse than the bias baseline; BPMF is not.
     refused = retrain(
         request(noise), msgspec.structs.replace(PARAMS, trainer="surprise_svd"), store, database
     )
@@ -179,7 +186,7 @@ def test_every_run_is_recorded(store: ObjectStore, base: Path, tmp_path: Path, d
 
 
 def random_ratings() -> pd.DataFrame:
-    """Ratings without any structure: nothing can beat the baselines but by luck, which this seed has not."""
+    """Return ratings without structure, on which no model beats the baselines with this seed."""
     ratings = blocks(seed=1)
     rng = np.random.default_rng(3)
     movies = rng.permutation(ratings["movie_id"].to_numpy())
@@ -187,8 +194,10 @@ def random_ratings() -> pd.DataFrame:
     return shuffled.drop_duplicates(["user_id", "movie_id"])
 
 
-def test_a_refused_model_is_kept_and_does_not_serve(store: ObjectStore, base: Path, tmp_path: Path) -> None:
-    """A model that beats nothing is stored for inspection; what served before serves on."""
+def test_retrain_refused_model_is_stored_and_not_served(
+    store: ObjectStore, base: Path, tmp_path: Path
+) -> None:
+    """A model worse than the baselines is stored for analysis, and the release stays."""
     before = retrain(request(base), PARAMS, store)
     refused = retrain(request(write_base(tmp_path / "noise", random_ratings())), PARAMS, store)
     assert refused.outcome == "refused"
@@ -198,8 +207,8 @@ def test_a_refused_model_is_kept_and_does_not_serve(store: ObjectStore, base: Pa
     assert release.read_current_release(store)[0].arms[0].version == before.version
 
 
-def test_an_older_model_does_not_replace_a_newer_one(store: ObjectStore, base: Path) -> None:
-    """Of runs at once the one with the newest events wins, whichever ends last; by hand the older can be served."""
+def test_retrain_older_events_are_refused_while_newer_serve(store: ObjectStore, base: Path) -> None:
+    """A model of older events is refused, whenever its run ends; an operator can still promote it."""
     newer = retrain(request(base), PARAMS, store)
     older = retrain(request(base, base_fraction=0.7), PARAMS, store)
     assert older.outcome == "refused"
@@ -210,15 +219,15 @@ def test_an_older_model_does_not_replace_a_newer_one(store: ObjectStore, base: P
     assert release.read_current_release(store)[0].arms[0].version == older.version
 
 
-def test_retrainings_at_once(store: ObjectStore, base: Path) -> None:
-    """Several runs at the same time all end well, and the newest events are what serves."""
+def test_retrain_concurrent_runs_release_newest_events(store: ObjectStore, base: Path) -> None:
+    """Several concurrent runs all succeed, and the model of the newest events serves."""
     fractions = (0.7, 0.8, 0.9, 1.0, 1.0)
     results: list[RetrainResult] = []
 
-    def one(fraction: float) -> None:
+    def retrain_fraction(fraction: float) -> None:
         results.append(retrain(request(base, base_fraction=fraction), PARAMS, store))
 
-    threads = [threading.Thread(target=one, args=(fraction,)) for fraction in fractions]
+    threads = [threading.Thread(target=retrain_fraction, args=(fraction,)) for fraction in fractions]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -230,34 +239,29 @@ def test_retrainings_at_once(store: ObjectStore, base: Path) -> None:
         verify_artifact(store, version)
 
 
-def test_what_serves_is_not_served_anew(store: ObjectStore, base: Path) -> None:
-    """A second run over the same data changes nothing, and counts as released."""
+def test_retrain_same_data_publishes_no_second_release(store: ObjectStore, base: Path) -> None:
+    """A second run on the same data changes nothing and has the outcome "released"."""
     retrain(request(base), PARAMS, store)
     assert retrain(request(base), PARAMS, store).outcome == "released"
     assert release.read_current_release(store)[0].number == 1
 
 
 @pytest.mark.servers
-def test_what_was_asked_for_is_answered(store: ObjectStore, base: Path, database: Database) -> None:
-    """Whatever retraining begins takes the request, and says why it ran; the next one has a reason of its own."""
+def test_retrain_claims_open_request_and_its_reason(
+    store: ObjectStore, base: Path, database: Database
+) -> None:
+    """A retraining claims the open request, and the release has the reason of the request."""
     now = datetime.now(UTC)
     retrain_queue.request_retrain(database, "drift.rating_psi", "v1", "the ratings have drifted", now)
     retrain(request(base), PARAMS, store, database)
     assert release.read_current_release(store)[0].reason == "the ratings have drifted"
     assert retrain_queue.pending(database, datetime.now(UTC)) == []
-    ((run,),) = rows_of(database, "SELECT run FROM retrain_requests")
+    ((run,),) = query_rows(database, "SELECT run FROM retrain_requests")
     assert run == retrain_runs.latest_runs(database)[0].run
 
 
-def test_a_database_that_goes_away(store: ObjectStore, base: Path) -> None:
-    """A database that cannot be read fails the run, with an error that says to try again."""
+def test_retrain_database_unavailable_fails(store: ObjectStore, base: Path) -> None:
+    """A database that cannot be read fails the run with a transient error."""
     away = Database("postgresql://app@127.0.0.1:9/none", connect_timeout_s=1)
     with pytest.raises(DatabaseUnavailable):
         retrain(request(base), PARAMS, store, away)
-
-
-def test_a_version_that_is_not_there_is_not_released(store: ObjectStore) -> None:
-    """Releasing an unknown version is an error, and publishes nothing."""
-    with pytest.raises((MarqueeError, NewerServes)):
-        release_version(store, "20260101T000000-00000000", author="t", reason="")
-    assert list(store.list("releases/")) == []

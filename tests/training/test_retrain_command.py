@@ -1,4 +1,4 @@
-"""``marquee retrain``: its exit codes, its options, and what it needs."""
+"""``marquee retrain``: exit codes, options and required settings."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from marquee.registry.object_store.connect import connect
 
 @pytest.fixture
 def command(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """``marquee retrain`` with what it needs, in a store of its own."""
+    """A ``marquee retrain`` command line, with an empty object store."""
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", f"file://{tmp_path}/objects")
     monkeypatch.delenv("MARQUEE_DATABASE_URL", raising=False)
     return ["retrain", "--base", str(base), "--params", str(PARAMS_FILE)]
 
 
-def test_exit_codes(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """0 released, 3 refused, 1 failed: a scheduler can tell them apart."""
-    report = tmp_path / "reports/newest.json"
+def test_retrain_command_exit_code_tells_outcome(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 0 for released, 3 for refused and 1 for failed."""
+    report = tmp_path / "reports/holdout.json"
     assert main([*command, "--reason", "by hand", "--report", str(report)]) == 0
     assert "released: release 1: by hand" in capsys.readouterr().out
     assert set(msgspec.json.decode(report.read_bytes())["figures"]) == {"model", "popularity", "bias_only"}
@@ -32,24 +34,24 @@ def test_exit_codes(command: list[str], tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*command, "--base-fraction", "7"]) == 1
 
 
-def test_nobody_asks(
+def test_retrain_command_without_request_does_nothing(
     command: list[str], database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Then nothing is trained, and that is no failure."""
+    """With --if-requested and no open request nothing is trained, and the exit code is 0."""
     monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
-    assert main([*command, "--if-asked"]) == 0
-    assert capsys.readouterr().out == "nobody asks for a retraining\n"
+    assert main([*command, "--if-requested"]) == 0
+    assert capsys.readouterr().out == "no retraining is requested\n"
 
 
-def test_no_release(command: list[str], tmp_path: Path) -> None:
-    """--no-release stores and judges a model and leaves what serves alone."""
+def test_retrain_command_no_release_stores_model_only(command: list[str], tmp_path: Path) -> None:
+    """--no-release stores a model and publishes no release."""
     assert main([*command, "--no-release"]) == 0
     store = connect(f"file://{tmp_path}/objects")
     assert list(store.list("releases/")) == []
     assert len(list(store.list("models/"))) > 5
 
 
-def test_a_store_has_to_be_named(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a store nothing is trained: the error comes first."""
+def test_retrain_command_without_store_fails(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an object store the command fails before anything is trained."""
     monkeypatch.delenv("MARQUEE_OBJECTS_URL")
     assert main(command) == 1

@@ -117,11 +117,11 @@ run "only_recommend_is_open" {
 run "each_part_has_the_least_it_needs" {
   command = apply
   assert {
-    condition     = toset(keys(google_storage_bucket_iam_member.reader)) == toset(["monitor", "recommend", "retrain", "retrain-if-asked"]) && toset(keys(google_storage_bucket_iam_member.adder)) == toset(["retrain", "retrain-if-asked"])
+    condition     = toset(keys(google_storage_bucket_iam_member.reader)) == toset(["monitor", "recommend", "retrain", "retrain-if-requested"]) && toset(keys(google_storage_bucket_iam_member.adder)) == toset(["retrain", "retrain-if-requested"])
     error_message = "Artifacts: monitor and recommend read, the retrainings add, nobody else does either."
   }
   assert {
-    condition     = toset(keys(google_storage_bucket_iam_member.releaser)) == toset(["retrain", "retrain-if-asked"]) && google_storage_bucket_iam_member.releaser["retrain"].condition[0].expression == "resource.name == \"projects/_/buckets/marquee-test-marquee-artifacts/objects/releases/current.json\""
+    condition     = toset(keys(google_storage_bucket_iam_member.releaser)) == toset(["retrain", "retrain-if-requested"]) && google_storage_bucket_iam_member.releaser["retrain"].condition[0].expression == "resource.name == \"projects/_/buckets/marquee-test-marquee-artifacts/objects/releases/current.json\""
     error_message = "Only the release document may be replaced, and only by retrain."
   }
   assert {
@@ -220,7 +220,7 @@ run "parts_are_given_what_they_need" {
     error_message = "The clock does not start the retraining."
   }
   assert {
-    condition     = module.scheduled["retrain-if-asked"].config.containers[0].args == tolist(["--if-asked"]) && length(module.scheduled["retrain"].config.containers[0].args) == 0
+    condition     = module.scheduled["retrain-if-requested"].config.containers[0].args == tolist(["--if-requested"]) && length(module.scheduled["retrain"].config.containers[0].args) == 0
     error_message = "A retraining that nobody asked for runs, or the nightly one waits to be asked."
   }
   assert {

@@ -1,4 +1,4 @@
-"""``marquee lineage``: where a model came from, and where it served."""
+"""``marquee lineage``: origin, metrics and serving history of a model."""
 
 from __future__ import annotations
 
@@ -16,85 +16,84 @@ from marquee.registry.object_store.object_store import ObjectStore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The version, and the form."""
-    parser.add_argument("version", help="of the artifact, such as 20260214T000921-1a2b3c4d")
+    """Add the version and the output format."""
+    parser.add_argument("version", help="version of the artifact, such as 20260214T000921-1a2b3c4d")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Print all that the store knows of the version."""
-    found = lineage.load_lineage(connect(settings.require("objects_url").objects_url), args.version)
-    kept = connect(settings.dvc_remote) if settings.dvc_remote else None
+    """Print all that the object store holds about the version."""
+    result = lineage.load_lineage(connect(settings.require("objects_url").objects_url), args.version)
+    remote = connect(settings.dvc_remote) if settings.dvc_remote else None
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
     else:
-        print(
-            "\n".join(
-                (*_origin(found, _where(found, kept)), *_figures(found), *_stages(found), *_life(found))
-            )
-        )
+        snapshot = _describe_snapshot(result, remote)
+        lines = (*_origin(result, snapshot), *_metrics(result), *_steps(result), *_history(result))
+        print("\n".join(lines))
     return 0
 
 
-def _where(found: lineage.Lineage, kept: ObjectStore | None) -> str:
-    """Whether the model could be made again."""
-    content = found.manifest.provenance.snapshot
+def _describe_snapshot(result: lineage.Lineage, remote: ObjectStore | None) -> str:
+    """Return the snapshot's hash, and whether it is in the remote: only then can the model be reproduced."""
+    content = result.manifest.provenance.snapshot
     if not content:
         return "none was kept"
-    if kept is None:
+    if remote is None:
         return f"{content} (MARQUEE_DVC_REMOTE is not set)"
-    return f"{content} ({'in' if dvc_remote.contains(kept, content) else 'NOT in'} the remote)"
+    return f"{content} ({'in' if dvc_remote.contains(remote, content) else 'NOT in'} the remote)"
 
 
-def _origin(found: lineage.Lineage, snapshot: str) -> Iterator[str]:
-    manifest, origin = found.manifest, found.manifest.provenance
-    taken = origin.parameters.get("snapshot", {})
+def _origin(result: lineage.Lineage, snapshot: str) -> Iterator[str]:
+    manifest, origin = result.manifest, result.manifest.provenance
+    snapshot_params = origin.parameters.get("snapshot", {})
     yield f"version          {manifest.version}"
     yield f"written          {manifest.created:%Y-%m-%d %H:%M:%S} UTC"
     yield f"trained through  {manifest.trained_through:%Y-%m-%d %H:%M:%S} UTC"
     yield f"trainer          {origin.trainer or '-'}, seed {origin.seed}"
     yield f"commit           {origin.commit or 'unknown'}"
     yield f"snapshot         {snapshot}"
-    for name in sorted(taken):
-        yield f"  {name:14} {taken[name]}"
+    for name in sorted(snapshot_params):
+        yield f"  {name:14} {snapshot_params[name]}"
     yield "data (sha256)"
     yield from (f"  {name:14} {digest}" for name, digest in sorted(origin.data.items()))
     yield "libraries        " + ", ".join(f"{name} {v}" for name, v in sorted(origin.libraries.items()))
     yield "parameters"
     for name, value in sorted(origin.parameters.items()):
         if name not in ("snapshot", "movielens"):
-            yield f"  {name:14} {msgspec.json.encode(value).decode()}"
+            yield f"  {name:16} {msgspec.json.encode(value).decode()}"
 
 
-def _figures(found: lineage.Lineage) -> Iterator[str]:
+def _metrics(result: lineage.Lineage) -> Iterator[str]:
     yield "metrics"
-    yield from (f"  {name:22} {_metric(metric)}" for name, metric in found.manifest.metrics.items())
-    for kind, groups in found.manifest.groups.items():
+    yield from (f"  {name:22} {_format(metric)}" for name, metric in result.manifest.metrics.items())
+    for kind, groups in result.manifest.groups.items():
         yield f"rmse by {kind}"
-        yield from (f"  {group:22} {_metric(metric)}" for group, metric in groups.items())
+        yield from (f"  {group:22} {_format(metric)}" for group, metric in groups.items())
 
 
-def _stages(found: lineage.Lineage) -> Iterator[str]:
+def _steps(result: lineage.Lineage) -> Iterator[str]:
     yield "steps (md5, as in dvc.lock)"
-    for name, stage in found.manifest.provenance.stages.items():
+    for name, stage in result.manifest.provenance.stages.items():
         for out, content in stage.outs.items():
-            yield f"  {name:10} {out:26} {content}"
+            yield f"  {name:10} {out:35} {content}"
 
 
-def _life(found: lineage.Lineage) -> Iterator[str]:
+def _history(result: lineage.Lineage) -> Iterator[str]:
     yield "served"
-    for one in found.served:
-        until = f"{one.until:%Y-%m-%d %H:%M:%S}" if one.until else "now"
-        fraction = f" to {one.weight:.4g} as {one.arm}" if one.weight < 1 else ""
-        yield f"  release {one.release}: {one.since:%Y-%m-%d %H:%M:%S} - {until}{fraction}: {one.reason or '-'}"
-    if not found.served:
+    for period in result.served:
+        until = f"{period.until:%Y-%m-%d %H:%M:%S}" if period.until else "now"
+        fraction = f" to {period.weight:.4g} as {period.arm}" if period.weight < 1 else ""
+        times = f"{period.since:%Y-%m-%d %H:%M:%S} - {until}"
+        yield f"  release {period.release}: {times}{fraction}: {period.reason or '-'}"
+    if not result.served:
         yield "  in no release"
-    yield "judged"
-    for said in found.gate_reports:
-        yield f"  {said.time:%Y-%m-%d %H:%M:%S} {said.outcome}: {said.reason}"
-        yield from (f"    {finding}" for finding in said.findings)
+    yield "gate reports"
+    for report in result.gate_reports:
+        yield f"  {report.time:%Y-%m-%d %H:%M:%S} {report.outcome}: {report.reason}"
+        yield from (f"    {finding}" for finding in report.findings)
 
 
-def _metric(metric: Metric) -> str:
-    ends = "" if metric.low is None or metric.high is None else f" [{metric.low:.4f}, {metric.high:.4f}]"
-    return f"{metric.value:.4f}{ends}"
+def _format(metric: Metric) -> str:
+    interval = "" if metric.low is None or metric.high is None else f" [{metric.low:.4f}, {metric.high:.4f}]"
+    return f"{metric.value:.4f}{interval}"

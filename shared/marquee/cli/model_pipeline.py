@@ -1,4 +1,4 @@
-"""``marquee pipeline STEP``: one step of the retraining, as dvc.yaml runs it."""
+"""``marquee pipeline STEP``: one step of the retraining pipeline, as dvc.yaml runs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marquee.cli.model_retrain import one_thread, show, watched
+from marquee.cli.model_retrain import limit_blas_threads, print_result, progress_bar
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.registry.object_store.connect import connect
@@ -17,20 +17,26 @@ if TYPE_CHECKING:
     from marquee.training.params import Params
     from marquee.training.pipeline.pipeline_run import PipelineRun
 
-PUBLISH = "publish"
+CODE, PUBLISH = "code", "publish"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The name of the step."""
+    """Add the name of the step."""
     parser.epilog = (
-        "Parameters come from params.yaml, files from the working directory; `dvc repro` runs all."
+        "Reads params.yaml and works on the files in the working directory; `dvc repro` runs all steps. "
+        "`code` writes the fingerprints of the steps' code."
     )
-    parser.add_argument("step", help="snapshot, check, features, train, evaluate, fairness or publish")
+    parser.add_argument("step", help="code, snapshot, check, features, train, evaluate, fairness or publish")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run one step in the working directory."""
-    one_thread()
+    if args.step == CODE:
+        from marquee.training.pipeline.code_fingerprint import write_fingerprints
+
+        write_fingerprints(Path())
+        return 0
+    limit_blas_threads()
     from marquee.errors import SettingsError
     from marquee.training.params import Params
     from marquee.training.pipeline import steps
@@ -39,10 +45,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.step == PUBLISH:
         return _publish(params, settings)
     if args.step not in steps.STEPS:
-        raise SettingsError(f"there is no step {args.step!r}; there is {', '.join(steps.STEPS)}, {PUBLISH}")
-    reading = params.snapshot.database and args.step == "snapshot"
-    database = Database(settings.require("database_url").database_url) if reading else None
-    with closing(database) if database else nullcontext(), watched() as progress:
+        names = ", ".join((CODE, *steps.STEPS, PUBLISH))
+        raise SettingsError(f"there is no step {args.step!r}; use one of {names}")
+    reads_database = params.snapshot.database and args.step == "snapshot"
+    database = Database(settings.require("database_url").database_url) if reads_database else None
+    with closing(database) if database else nullcontext(), progress_bar() as progress:
         steps.STEPS[args.step].run(_run(params, settings, database, progress))
     return 0
 
@@ -55,10 +62,13 @@ def _run(params: Params, settings: Settings, database: Database | None, progress
 
 
 def _publish(params: Params, settings: Settings) -> int:
-    """Into data/objects, an output of the pipeline; `marquee retrain --pipeline` goes to the real store."""
+    """Publish into data/objects, an output of the pipeline.
+
+    `marquee retrain --pipeline` publishes into the object store of the deployment.
+    """
     from marquee.training.retrain import retrain
 
-    with watched() as progress:
+    with progress_bar() as progress:
         result = retrain(
             params.snapshot.to_request(),
             params,
@@ -68,5 +78,5 @@ def _publish(params: Params, settings: Settings) -> int:
             commit=settings.commit,
             progress=progress,
         )
-    show(result)
+    print_result(result)
     return 0

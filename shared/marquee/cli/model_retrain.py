@@ -1,4 +1,4 @@
-"""``marquee retrain``: train a model, evaluate it and release it."""
+"""``marquee retrain``: train, evaluate and release a model."""
 
 from __future__ import annotations
 
@@ -23,63 +23,67 @@ if TYPE_CHECKING:
     from marquee.data.snapshot import SnapshotRequest
     from marquee.models.trainer_port import Progress
     from marquee.training.params import Params
-    from marquee.training.publish import RetrainResult
+    from marquee.training.pipeline.publish_step import RetrainResult
 
 EXIT_RELEASED, EXIT_REFUSED = 0, 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``marquee retrain``."""
+    """Add the arguments of ``marquee retrain``."""
     parser.epilog = (
-        "Exit code: 0 released (or trained, with --no-release; or held, while an experiment runs), "
-        "3 refused, 1 failed."
+        "Exit code: 0 released, trained only (--no-release) or held (an experiment is running); "
+        "3 refused; 1 failed."
     )
     parser.add_argument(
         "--until",
         type=timestamp,
         metavar="TIME",
-        help="learn from events before TIME, as 2026-02-14T00:09[:20][Z]",
+        help="train on events before TIME, such as 2026-02-14T00:09[:20][Z] (default: now)",
     )
-    parser.add_argument("--base", metavar="DIRECTORY", help="base data with ratings.csv (MARQUEE_BASE_DATA)")
     parser.add_argument(
-        "--base-fraction", type=float, metavar="SHARE", help="only the earliest SHARE of it, such as .8"
+        "--base", metavar="DIRECTORY", help="directory with ratings.csv (default: MARQUEE_BASE_DATA)"
     )
-    parser.add_argument("--no-database", action="store_true", help="learn from the base data alone")
     parser.add_argument(
-        "--no-release", action="store_true", help="store and judge the model, serve what serves"
+        "--base-fraction", type=float, metavar="FRACTION", help="only the oldest FRACTION of it, such as .8"
+    )
+    parser.add_argument("--no-database", action="store_true", help="train on the base data alone")
+    parser.add_argument(
+        "--no-release", action="store_true", help="store and evaluate the model, but do not release it"
     )
     parser.add_argument(
         "--pipeline",
         action="store_true",
-        help="let DVC run what is not up to date, with the snapshot that params.yaml asks for",
+        help="run the steps through DVC, with the snapshot section of params.yaml",
     )
     parser.add_argument(
-        "--if-asked", action="store_true", help="only if the monitor asks for it (retrain_requests)"
+        "--if-requested",
+        action="store_true",
+        help="end at once unless the monitor has requested a retraining",
     )
-    parser.add_argument("--reason", default="", help="why, for the release and the record")
+    parser.add_argument("--reason", default="", help="reason, for the release and the record of the run")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the evaluation as JSON")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Retrain once; the result is printed."""
-    if args.if_asked and not _asked(settings):
-        print("nobody asks for a retraining")
+    """Retrain once and print the result."""
+    if args.if_requested and not _is_requested(settings):
+        print("no retraining is requested")
         return EXIT_RELEASED
-    one_thread()
-    # Imported here: pandas and scipy take seconds, `marquee retrain --help` should not.
+    limit_blas_threads()
+    # Imported late: pandas and scipy take seconds to load, too long for `marquee retrain --help`.
     from marquee.data import deterministic_io
     from marquee.training.params import Params
-    from marquee.training.publish import REFUSED
+    from marquee.training.release_policy import REFUSED
     from marquee.training.retrain import retrain
 
     store = connect(settings.require("objects_url").objects_url)
     params = Params.read(args.params)
-    prepared = _through_dvc(args, settings) if args.pipeline else None
+    prepared = _run_dvc(args, settings) if args.pipeline else None
     request = _request(args, settings, params)
     database = Database(settings.database_url) if settings.database_url and not args.no_database else None
     try:
-        with watched() as progress:
+        with progress_bar() as progress:
             result = retrain(
                 request,
                 params,
@@ -97,32 +101,32 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             database.close()
     if args.report and result.evaluation:
         deterministic_io.write_json(args.report, result.evaluation)
-    show(result)
+    print_result(result)
     return EXIT_REFUSED if result.outcome == REFUSED else EXIT_RELEASED
 
 
-def _asked(settings: Settings) -> bool:
-    """Whether a request is open; cheap, since what learns is not loaded for it."""
+def _is_requested(settings: Settings) -> bool:
+    """Return whether a request is open. Nothing that trains is loaded for it."""
     with closing(Database(settings.require("database_url").database_url)) as database:
         return bool(pending(database, datetime.now(UTC)))
 
 
-def one_thread() -> None:
-    """Hold BLAS to one thread; to be said before numpy loads.
+def limit_blas_threads() -> None:
+    """Limit BLAS to one thread; call before numpy is imported.
 
-    Sums over several threads differ in their last bits, and a model should come out the same on any machine.
-    An inverse of 5,000 x 5,000 takes a few seconds all the same.
+    Sums over several threads differ in their last bits, and a model should be the same on any machine. An
+    inverse of 5,000 x 5,000 still takes only a few seconds.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _through_dvc(args: argparse.Namespace, settings: Settings) -> Path:
-    """Let DVC bring every step but the last up to date; returns the directory where it did."""
-    asked = [name for name in ("until", "base", "base_fraction") if getattr(args, name) is not None]
-    if asked or args.no_database:
+def _run_dvc(args: argparse.Namespace, settings: Settings) -> Path:
+    """Let DVC bring all steps but ``publish`` up to date; return the directory of params.yaml."""
+    given = [name for name in ("until", "base", "base_fraction") if getattr(args, name) is not None]
+    if given or args.no_database:
         raise SettingsError(
-            "with --pipeline the snapshot is what params.yaml says under snapshot: edit it there, "
-            "and leave out --until, --base, --base-fraction and --no-database"
+            "--pipeline takes the snapshot from the snapshot section of params.yaml: edit it there, "
+            "and omit --until, --base, --base-fraction and --no-database"
         )
     root: Path = args.params.resolve().parent
     environment = {**os.environ, **settings.environment()}
@@ -131,7 +135,9 @@ def _through_dvc(args: argparse.Namespace, settings: Settings) -> Path:
     try:
         subprocess.run(command, cwd=root, env=environment, check=True, stdout=sys.stderr)
     except subprocess.CalledProcessError as error:
-        raise PipelineFailed(f"`dvc repro` in {root} ended with code {error.returncode}") from error
+        raise PipelineFailed(
+            f"`dvc repro` in {root} failed with exit code {error.returncode}; see its output above"
+        ) from error
     return root
 
 
@@ -143,14 +149,14 @@ def _request(args: argparse.Namespace, settings: Settings, params: Params) -> Sn
     base = settings.base_data if args.base is None else args.base
     fraction = settings.base_fraction if args.base_fraction is None else args.base_fraction
     if not 0 <= fraction <= 1:
-        raise SettingsError(f"--base-fraction is {fraction:g}: it should be a number from 0 to 1")
+        raise SettingsError(f"--base-fraction is {fraction:g}; use a number from 0 to 1")
     until = with_default_zone(args.until, settings.time_zone) if args.until else datetime.now(UTC)
     return SnapshotRequest(until, Path(base) if base else None, fraction, float(settings.rating_max))
 
 
 @contextmanager
-def watched() -> Iterator[Progress]:
-    """A bar on a terminal; elsewhere nothing."""
+def progress_bar() -> Iterator[Progress]:
+    """Yield a progress callback that draws a bar on a terminal and does nothing elsewhere."""
     from marquee.models.trainer_port import no_progress
 
     if not sys.stderr.isatty():
@@ -171,13 +177,16 @@ def watched() -> Iterator[Progress]:
         yield advance
 
 
-def show(result: RetrainResult) -> None:
+def print_result(result: RetrainResult) -> None:
+    """Print metrics, findings and outcome."""
     if result.evaluation:
         e = result.evaluation
-        print(f"On the {e.split} ({e.ratings} ratings of {e.users} users, {e.known_users} known before):")
-        for candidate, figures in e.figures.items():
-            shown = (f"{name} {f.value:.4f} [{f.low:.4f}, {f.high:.4f}]" for name, f in figures.items())
-            print(f"  {candidate:<11}{'  '.join(shown)}")
+        print(
+            f"{e.split}: {e.ratings} ratings of {e.users} users, {e.known_users} of them in the training data"
+        )
+        for candidate, metrics in e.figures.items():
+            columns = (f"{name} {m.value:.4f} [{m.low:.4f}, {m.high:.4f}]" for name, m in metrics.items())
+            print(f"  {candidate:<11}{'  '.join(columns)}")
     for finding in result.findings:
         print(f"  {finding}")
     print(f"{result.version}: {result.outcome}: {result.reason}")

@@ -1,1 +1,1 @@
-"""From ratings to an artifact."""
+"""Training: the retraining pipeline, the release policy, provenance and reproduction."""

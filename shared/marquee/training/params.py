@@ -1,4 +1,4 @@
-"""``params.yaml``: every parameter of training, read strictly. An unknown or missing name is an error."""
+"""Parameters of training, read from ``params.yaml``. An unknown or missing name is an error."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from marquee.evaluation.paired_test import GateParams
 from marquee.models.popularity import PopularityParams
 from marquee.training.snapshot_drift import DriftParams
 
-_TIME = "2000-01-01T00:00:00Z"
-# What computes the rating head -> the trainer that it means; local: the one that ``trainer`` names.
+_EXAMPLE_TIME = "2000-01-01T00:00:00Z"
+# Engine -> trainer of the rating model; None: the one that ``trainer`` names.
 _ENGINES = {"local": None, "spark": "spark_als"}
 
 
 class MovielensParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``sha256``: file name -> the digest that it must have."""
+    """``sha256``: expected digest of each base data file, by file name."""
 
     sha256: dict[str, str]
 
 
 class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to learn from, when `dvc repro` asks: events before ``until`` (a text with a zone) of ``base``,
-    a directory with ratings.csv ("": none), of it the first ``base_fraction``, and with ``database`` of
-    MARQUEE_DATABASE_URL. ``rating_max``: the top of the stream's scale. `marquee retrain` takes them from its
-    own arguments.
+    """Data that ``dvc repro`` trains on; `marquee retrain` takes them from its own arguments.
+
+    ``until``: only events before this time, ISO 8601 with a time zone. ``base``: directory with ratings.csv, ""
+    for none. ``base_fraction``: only this fraction of the base data, the oldest. ``database``: also the events
+    in MARQUEE_DATABASE_URL. ``rating_max``: maximum of the event log's rating scale.
     """
 
     until: str
@@ -41,32 +42,39 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rating_max: float
 
     @property
-    def moment(self) -> datetime:
-        """``until``; raises :class:`SettingsError` where it is none."""
+    def until_time(self) -> datetime:
+        """Return ``until`` in UTC; raises :class:`SettingsError` if it is not a time with a zone."""
         try:
-            moment = datetime.fromisoformat(self.until)
+            time = datetime.fromisoformat(self.until)
         except ValueError as error:
-            raise SettingsError(f"snapshot.until is {self.until!r}, no time such as {_TIME}") from error
-        if moment.tzinfo is None:
-            raise SettingsError(f"snapshot.until is {self.until}, which names no zone: write {_TIME}")
-        return moment.astimezone(UTC)
+            raise SettingsError(
+                f"params.yaml: snapshot.until is {self.until!r}; write a time such as {_EXAMPLE_TIME}"
+            ) from error
+        if time.tzinfo is None:
+            raise SettingsError(
+                f"params.yaml: snapshot.until is {self.until}, without a time zone; write {_EXAMPLE_TIME}"
+            )
+        return time.astimezone(UTC)
 
     def to_request(self) -> SnapshotRequest:
-        """The snapshot that these parameters ask for."""
+        """Return the request for this snapshot."""
         base = Path(self.base) if self.base else None
-        return SnapshotRequest(self.moment, base, self.base_fraction, self.rating_max)
+        return SnapshotRequest(self.until_time, base, self.base_fraction, self.rating_max)
 
     @classmethod
     def from_request(cls, request: SnapshotRequest, *, database: bool) -> SnapshotParams:
-        """The parameters to record for ``request``. Only the last name of the base data's path is kept."""
+        """Return the parameters to record for ``request``, with only the last part of the base data's path."""
         base = request.base.name if request.base else ""
         until = request.until.astimezone(UTC).isoformat()
         return cls(until, base, request.base_fraction, database, request.rating_max)
 
 
 class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``rating_min``: the bottom of every scale. ``base_rating_max``: the top of the base data's.
-    ``min_users_for_unlisted_movie``: how many users have to know of a movie that the base data do not list.
+    """Rating scales and the filter of movies.
+
+    ``rating_min``: minimum of every rating scale. ``base_rating_max``: maximum of the base data's scale.
+    ``min_users_for_unlisted_movie``: users who must know a movie that the base data do not list; movies with
+    fewer are dropped.
     """
 
     rating_min: float
@@ -75,8 +83,10 @@ class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. ``newest``: the share of the ratings, by time, on which a model is evaluated.
-    ``engine``: what computes the rating head, ``local`` (by ``trainer``) or ``spark``.
+    """All parameters.
+
+    ``holdout_fraction``: fraction of the ratings, the newest, that models are evaluated on. ``engine``: ``local``
+    trains the rating model with ``trainer``, ``spark`` with Spark's ALS.
     """
 
     seed: int
@@ -84,7 +94,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot: SnapshotParams
     data: DataParams
     drift: DriftParams
-    newest: float
+    holdout_fraction: float
     engine: str
     trainer: str
     trainers: dict[str, dict[str, Any]]
@@ -93,11 +103,11 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     popularity: PopularityParams
     evaluation: EvaluationParams
     fairness: FairnessParams
-    gate: GateParams
+    release_policy: GateParams
 
     @classmethod
     def read(cls, path: Path) -> Params:
-        """Read ``path``; raises :class:`SettingsError` that says what is wrong and where."""
+        """Read ``path``; raises :class:`SettingsError` that names the file and the wrong value."""
         try:
             params = msgspec.yaml.decode(path.read_bytes(), type=cls)
         except OSError as error:
@@ -105,10 +115,10 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except msgspec.MsgspecError as error:
             raise SettingsError(f"{path}: {error}") from error
         if params.engine not in _ENGINES:
-            raise SettingsError(f"{path}: engine is {params.engine!r}; there is {', '.join(_ENGINES)}")
+            raise SettingsError(f"{path}: engine is {params.engine!r}; use one of {', '.join(_ENGINES)}")
         if params.rating_trainer not in params.trainers:
             raise SettingsError(
-                f"{path}: trainer is {params.rating_trainer!r}, which trainers has no section for"
+                f"{path}: the trainer {params.rating_trainer!r} has no section under trainers; add one"
             )
         if params.ranker not in params.rankers:
             raise SettingsError(
@@ -118,10 +128,10 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def rating_trainer(self) -> str:
-        """The trainer of the rating head: the engine's own, or the one that ``trainer`` names."""
+        """Name of the rating model's trainer: the engine's own, or ``trainer``."""
         return _ENGINES[self.engine] or self.trainer
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for the manifest."""
+        """Return the parameters as plain values, for the manifest."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain

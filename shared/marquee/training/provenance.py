@@ -1,4 +1,4 @@
-"""What it takes to make a model again."""
+"""Provenance of a model: all that is needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from marquee.data.dataset_files import read_dataset
 from marquee.models.ranker_port import choose_ranker
 from marquee.registry.manifest import Provenance, Stage
 from marquee.training.params import SnapshotParams
-from marquee.training.pipeline import pipeline_run, steps
+from marquee.training.pipeline import steps
+from marquee.training.pipeline.check_step import read_checks
+from marquee.training.pipeline.pipeline_run import FEATURES, SNAPSHOT, PipelineRun
 
 _LIBRARIES = (
     "marquee",
@@ -29,64 +31,69 @@ _LIBRARIES = (
     "pyspark",
 )
 
-_OF_A_MODEL = (":(top)shared", ":(top)params.yaml", ":(top)dvc.yaml")
+_MODEL_SOURCES = (":(top)shared", ":(top)params.yaml", ":(top)dvc.yaml")
 
 
-def collect_provenance(run: pipeline_run.PipelineRun, commit: str = "") -> Provenance:
-    """Of a run whose steps are done. ``commit``: where the program is not run from its repository."""
-    about = snapshot.read_snapshot(run.at(pipeline_run.SNAPSHOT)).about
-    taken_with = SnapshotParams.from_request(run.request, database=about.database)
-    stages = {name: _stage(run, step) for name, step in steps.STEPS.items()}
-    dataset = read_dataset(run.at(pipeline_run.FEATURES))
+def collect_provenance(run: PipelineRun, commit: str = "") -> Provenance:
+    """Collect the provenance of a run whose steps are done.
+
+    ``commit`` identifies the program if it does not run in its repository.
+    """
+    dataset = read_dataset(run.path(FEATURES))
+    about = snapshot.read_snapshot(run.path(SNAPSHOT)).about
+    snapshot_params = SnapshotParams.from_request(run.request, database=about.database)
+    stages = {name: _hash_files(run, step) for name, step in steps.STEPS.items()}
     return Provenance(
         trainer=run.params.rating_trainer,
         ranker=choose_ranker(run.params.ranker, run.params.rankers, dataset.n_items),
-        parameters=msgspec.structs.replace(run.params, snapshot=taken_with).as_dict(),
+        parameters=msgspec.structs.replace(run.params, snapshot=snapshot_params).as_dict(),
         seed=run.params.seed,
-        libraries=libraries(),
+        libraries=library_versions(),
         commit=commit or git_commit(),
         data={**about.files, "dataset": dataset.sha256()},
-        snapshot=stages["snapshot"].outs[pipeline_run.SNAPSHOT],
+        snapshot=stages["snapshot"].outs[SNAPSHOT],
         stages=stages,
-        profile=msgspec.to_builtins(pipeline_run.read_checks(run).profile),
+        profile=msgspec.to_builtins(read_checks(run).profile),
     )
 
 
-def _stage(run: pipeline_run.PipelineRun, step: steps.PipelineStep) -> Stage:
-    read, written = (
-        {name: dvc_hash.hash_path(run.at(name)) for name in names} for names in (step.reads, step.writes)
+def _hash_files(run: PipelineRun, step: steps.PipelineStep) -> Stage:
+    """Hash the inputs and outputs of a step, as in dvc.lock."""
+    deps, outs = (
+        {name: dvc_hash.hash_path(run.path(name)) for name in names} for names in (step.reads, step.writes)
     )
-    return Stage(read, written)
+    return Stage(deps, outs)
 
 
-def libraries() -> dict[str, str]:
-    """The version of Python and of each library that has a say in the numbers."""
-    found = {"python": platform.python_version()}
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of each installed library that affects a model."""
+    versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def git_commit() -> str:
-    """The commit of the repository around this file, with ``-dirty`` where files that have a say in a model
-    differ from it; "" without one.
+    """Return the commit of the repository that contains this file, or "" outside a repository.
+
+    The suffix ``-dirty`` says that files that affect a model differ from the commit.
     """
     commit = _git("rev-parse", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_OF_A_MODEL)
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_MODEL_SOURCES)
     return f"{commit}-dirty" if commit and changed else commit
 
 
-def _git(*words: str) -> str:
-    """What git says; "" where it has nothing to say, or there is none."""
-    command = ["git", "-C", str(Path(__file__).parent), *words]
+def _git(*arguments: str) -> str:
+    """Return the output of a git command, or "" if it fails or git is missing."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command, capture_output=True, text=True, env=environment, check=False, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return completed.stdout.strip() if completed.returncode == 0 else ""

@@ -1,76 +1,109 @@
-"""Whether a model may serve. What is in doubt passes: see docs/decisions/0005-the-gate.md."""
+"""The decision to release a new model (docs/retraining.md, docs/decisions/0005-the-gate.md).
+
+:func:`decide_release` is the whole decision. The step ``publish`` collects the evidence and acts on the
+decision; the paired tests behind the comparisons are in :mod:`marquee.evaluation.paired_test`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
-
-from marquee.data import splits
-from marquee.data.dataset_files import read_dataset, read_model
-from marquee.errors import ArtifactRefused
-from marquee.evaluation import artifact_candidate, paired_test
-from marquee.evaluation.baselines import model_candidate
+from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.evaluation.paired_test import PairedComparison, Significance
 from marquee.registry.artifact import verify_artifact
-from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.training.pipeline import pipeline_run
-from marquee.training.train_model import train_model
+from marquee.registry.release import Release
+
+RELEASED, HELD, TRAINED, REFUSED = "released", "held", "trained", "refused"
+_EVENT_TIME_LENGTH = len("20261123T160000")  # A version begins with the event time of its newest event.
 
 
-def objections(compared: Sequence[PairedComparison], drift: Sequence[str] = ()) -> list[str]:
-    """Why the model should not be released, a sentence each: where it is worse beyond the interval of the
-    difference, and where its data have drifted.
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Test results of one model.
+
+    ``fault`` says why the stored artifact must not serve, "" if it may. ``drift`` holds the findings of the
+    data check. ``serving`` is the version that the model was compared with, "" for none; ``notes`` say why a
+    comparison is missing.
     """
-    return [str(found) for found in compared if found.verdict is Significance.WORSE] + list(drift)
+
+    fault: str = ""
+    comparisons: tuple[PairedComparison, ...] = ()
+    drift: tuple[str, ...] = ()
+    serving: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def faults(store: ObjectStore, version: str) -> list[str]:
-    """Why the stored artifact must not serve: hashes, shapes, smoke test."""
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Outcome, reason in one sentence, and the evidence, which is empty if the decision needed none."""
+
+    outcome: str
+    reason: str
+    evidence: Evidence = Evidence()
+
+
+def decide_release(
+    version: str, current: Release | None, collect_evidence: Callable[[], Evidence], *, releasing: bool
+) -> Decision:
+    """Decide whether the artifact ``version`` replaces the release ``current``.
+
+    The first rule that applies decides:
+
+    1. A model of newer events serves alone: refused. Of concurrent retrainings the one with the newest events
+       wins, whichever ends last. No evidence is collected, since comparing may train a model.
+    2. There are objections: the artifact fails its checks, the model is worse than a baseline or than what
+       serves, or its data have drifted: refused.
+    3. The model is not meant to be released (``releasing`` is false): trained.
+    4. Several arms serve: held. A new model in one of them would end the experiment without a result.
+    5. Otherwise: released.
+
+    A comparison without a clear result is no objection.
+    """
+    if releasing and (newer := _newer_version(current, version)):
+        return Decision(
+            REFUSED,
+            f"release {newer.number} serves a model of events up to {_event_time(newer.arms[0].version)}, "
+            f"newer than {version}; `marquee release promote {version}` serves it all the same",
+        )
+    evidence = collect_evidence()
+    if objections := list_objections(evidence):
+        return Decision(REFUSED, "; ".join(objections), evidence)
+    if not releasing:
+        return Decision(TRAINED, "not to be released", evidence)
+    if current and len(current.arms) > 1:
+        arms = ", ".join(f"{arm.name} {arm.weight:.4g}" for arm in current.arms)
+        return Decision(
+            HELD,
+            f"release {current.number} is an experiment ({arms}), which goes on; {version} is stored, and "
+            f"`marquee release promote {version}` ends the experiment and serves it",
+            evidence,
+        )
+    return Decision(RELEASED, "no objections", evidence)
+
+
+def list_objections(evidence: Evidence) -> list[str]:
+    """Return each reason against the model, one sentence each."""
+    worse = [str(c) for c in evidence.comparisons if c.verdict is Significance.WORSE]
+    return [*([evidence.fault] if evidence.fault else []), *worse, *evidence.drift]
+
+
+def find_fault(store: ObjectStore, version: str) -> str:
+    """Verify hashes, shapes and smoke test of a stored artifact; return its fault, or "" for none."""
     try:
         verify_artifact(store, version)
-    except ArtifactRefused as error:
-        return [str(error)]
-    return []
+    except (ArtifactRefused, ObjectNotFound) as error:
+        return str(error)
+    return ""
 
 
-def against_serving(
-    run: pipeline_run.PipelineRun, store: ObjectStore, version: str
-) -> list[PairedComparison]:
-    """The new model against the artifact ``version`` on the newest slice, as far as neither has seen it.
-
-    Only ratings later than everything that the serving model has learnt from count. Where that is younger
-    than the slice's beginning, the new model is the one that would have been made then: the same data before
-    that moment for both. Raises as ``artifact.read_items``.
-    """
-    dataset = read_dataset(run.at(pipeline_run.FEATURES))
-    known_until = _microseconds(store, version)
-    split = splits.temporal_holdout(dataset, run.params.newest)
-    if known_until < int(split.test.times.min()):
-        ours = read_model(run.at(pipeline_run.PAST))
-    else:
-        split = splits.split_at_time(dataset, known_until)
-        if not _enough(split, run):
-            users = len(np.unique(split.test.users))
-            return [
-                paired_test.too_few(metric, artifact_candidate.SERVING, users)
-                for metric in (paired_test.RMSE, paired_test.NDCG)
-            ]
-        ours = train_model(split.train, run.params, run.progress)
-    theirs = artifact_candidate.load_candidate(store, version, dataset)
-    settled = (split, run.params.gate, run.params.evaluation, run.params.seed)
-    candidate = model_candidate(ours)
-    return [
-        paired_test.compare_rmse(candidate, theirs, *settled),
-        paired_test.compare_ndcg(candidate, theirs, *settled),
-    ]
+def _newer_version(current: Release | None, version: str) -> Release | None:
+    """Return ``current`` if its only arm serves a model of newer events than ``version``."""
+    if current is None or len(current.arms) > 1:
+        return None
+    return current if _event_time(current.arms[0].version) > _event_time(version) else None
 
 
-def _enough(split: splits.Split, run: pipeline_run.PipelineRun) -> bool:
-    users = len(np.unique(split.test.users))
-    return users >= run.params.gate.min_users and len(split.train.ratings) > 0
-
-
-def _microseconds(store: ObjectStore, version: str) -> int:
-    return splits.to_microseconds(read_manifest(store, version).trained_through)
+def _event_time(version: str) -> str:
+    return version[:_EVENT_TIME_LENGTH]

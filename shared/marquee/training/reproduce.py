@@ -1,4 +1,4 @@
-"""A model made again from what its manifest names, and compared with it file by file."""
+"""Reproduction of a model from its manifest, compared with the original file by file."""
 
 from __future__ import annotations
 
@@ -17,103 +17,109 @@ from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training import provenance
 from marquee.training.params import Params
-from marquee.training.pipeline import pipeline_run, steps
-from marquee.training.publish import whole_model
+from marquee.training.pipeline import steps
+from marquee.training.pipeline.check_step import read_checks
+from marquee.training.pipeline.pipeline_run import SERVING_PROFILE, SNAPSHOT, PipelineRun
+from marquee.training.pipeline.publish_step import load_full_model
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """``files``: name of each file of the artifact -> whether it came out the same, bit for bit.
+    """Result of a reproduction.
 
-    ``environment``: what is another here than it was then, and may be why.
+    ``files``: for each file of the artifact, whether it is identical bit for bit. ``environment``: differences
+    between the recorded environment and this one, a sentence each.
     """
 
     version: str
-    made: str
+    rebuilt_version: str
     files: dict[str, bool]
     environment: tuple[str, ...]
 
     @property
-    def same(self) -> bool:
-        """Whether it is the same model: content hash and every file."""
-        return self.made == self.version and all(self.files.values())
+    def identical(self) -> bool:
+        """True if the content hash and every file are the same."""
+        return self.rebuilt_version == self.version and all(self.files.values())
 
 
 def environment_differences(manifest: Manifest, commit: str = "") -> list[str]:
-    """In what the program, its libraries and its working tree differ from what was recorded."""
+    """Return the differences between the recorded commit and libraries and those here, a sentence each."""
     origin, here = manifest.provenance, commit or provenance.git_commit()
-    found = list_version_differences(origin.libraries, provenance.libraries())
+    sentences = list_version_differences(origin.libraries, provenance.library_versions())
     if not origin.commit or not here:
-        found.append(f"commit {origin.commit or 'unknown'} is recorded, {here or 'unknown'} is here")
+        sentences.append(f"commit {origin.commit or 'unknown'} is recorded, {here or 'unknown'} is here")
     elif origin.commit != here:
-        found.append(f"commit {origin.commit} is recorded, {here} is here")
+        sentences.append(f"commit {origin.commit} is recorded, {here} is here")
     if origin.commit.endswith("-dirty"):
-        found.append(
-            f"the working tree had changes that {origin.commit.removesuffix('-dirty')} does not hold"
+        sentences.append(
+            f"the recorded working tree had changes that are not in {origin.commit.removesuffix('-dirty')}"
         )
     elif here.endswith("-dirty"):
-        found.append("the working tree here has changes that no commit holds")
-    return found
+        sentences.append("the working tree here has uncommitted changes")
+    return sentences
 
 
 def reproduce(
     store: ObjectStore,
-    kept: ObjectStore,
+    remote: ObjectStore,
     version: str,
     directory: Path,
     *,
     commit: str = "",
     progress: Progress = no_progress,
 ) -> Reproduction:
-    """Fetch the snapshot of ``version`` from the DVC remote ``kept`` into ``directory``, run the steps that
-    make the model, and compare. Nothing in ``store`` changes.
+    """Train the model of the artifact ``version`` again in ``directory`` and compare it with the original.
+
+    The snapshot comes from the DVC remote ``remote``. Nothing is written to ``store``.
 
     Raises :class:`ReleaseError` if there is no such artifact, :class:`TrainingDataError` if its snapshot is
-    not in the remote or damaged, :class:`SettingsError` if this program has other parameters.
+    damaged or not in the remote, :class:`SettingsError` if this program has other parameters.
     """
-    manifest = _manifest(store, version)
-    params = _params(manifest)
-    run = pipeline_run.PipelineRun(directory, params, params.snapshot.to_request(), progress=progress)
-    _fetch(kept, manifest, run)
+    manifest = _read_manifest(store, version)
+    params = _read_params(manifest)
+    run = PipelineRun(directory, params, params.snapshot.to_request(), progress=progress)
+    _fetch_snapshot(remote, manifest, run)
     for step in ("check", "features", "train"):
         steps.STEPS[step].run(run)
-    made_in = connect((directory / "data/objects").resolve().as_uri())
-    made = write_artifact(
-        made_in, whole_model(run), trained_through=pipeline_run.read_checks(run).profile.newest
+    rebuilt_store = connect((directory / "data/objects").resolve().as_uri())
+    rebuilt_version = write_artifact(
+        rebuilt_store, load_full_model(run), trained_through=read_checks(run).profile.newest
     )
-    rebuilt = read_manifest(made_in, made)
+    rebuilt = read_manifest(rebuilt_store, rebuilt_version)
     files = {name: rebuilt.files.get(name) == entry for name, entry in manifest.files.items()}
-    return Reproduction(version, made, files, tuple(environment_differences(manifest, commit)))
+    return Reproduction(version, rebuilt_version, files, tuple(environment_differences(manifest, commit)))
 
 
-def _manifest(store: ObjectStore, version: str) -> Manifest:
+def _read_manifest(store: ObjectStore, version: str) -> Manifest:
     try:
         return read_manifest(store, version)
     except ObjectNotFound as error:
         raise ReleaseError(f"there is no artifact {version!r}; see `marquee release list`") from error
 
 
-def _params(manifest: Manifest) -> Params:
+def _read_params(manifest: Manifest) -> Params:
     origin = manifest.provenance
     try:
         return msgspec.convert(origin.parameters, Params)
     except msgspec.ValidationError as error:
         raise SettingsError(
-            f"{manifest.version} was made with parameters of another form ({error}): run "
+            f"{manifest.version} was made by a program with other parameters ({error}): run "
             f"`marquee reproduce` in a checkout of commit {origin.commit or 'unknown'}"
         ) from error
 
 
-def _fetch(kept: ObjectStore, manifest: Manifest, run: pipeline_run.PipelineRun) -> None:
+def _fetch_snapshot(remote: ObjectStore, manifest: Manifest, run: PipelineRun) -> None:
     content = manifest.provenance.snapshot
     if not content:
-        raise TrainingDataError(f"{manifest.version} names no snapshot: an older program made it")
+        raise TrainingDataError(
+            f"the manifest of {manifest.version} names no snapshot, so the model cannot be reproduced"
+        )
     try:
-        dvc_remote.fetch(kept, content, run.at(pipeline_run.SNAPSHOT))
+        dvc_remote.fetch(remote, content, run.path(SNAPSHOT))
     except ObjectNotFound as error:
         raise TrainingDataError(
             f"the snapshot {content} of {manifest.version} is not in this remote: was MARQUEE_DVC_REMOTE "
             "set, or `dvc push` run, when it was made?"
         ) from error
-    # What served then has a say in the release only, not in the model.
-    deterministic_io.write_json(run.at(pipeline_run.LAST), None)
+    # The profile of the serving model affects the release, not the model.
+    deterministic_io.write_json(run.path(SERVING_PROFILE), None)

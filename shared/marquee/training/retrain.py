@@ -1,4 +1,4 @@
-"""One retraining from end to end: the steps, the artifact, the gate, the release, the record."""
+"""A retraining from end to end: the pipeline steps, the release and the record of the run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 
 from marquee.data.snapshot import SnapshotRequest
@@ -17,11 +18,18 @@ from marquee.db.pool import Database
 from marquee.db.retrain_runs import RetrainRun, record_run
 from marquee.errors import MarqueeError
 from marquee.models.trainer_port import Progress, no_progress
-from marquee.registry.gate_report import GateReport, store_report
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
-from marquee.training.pipeline import pipeline_run, steps
-from marquee.training.publish import FAILED, RetrainResult, evaluate_and_release, flat_metrics, store_artifact
+from marquee.training.pipeline import steps
+from marquee.training.pipeline.pipeline_run import PipelineRun
+from marquee.training.pipeline.publish_step import (
+    RetrainResult,
+    manifest_metrics,
+    publish_artifact,
+    store_artifact,
+)
+
+FAILED = "failed"
 
 _log = logging.getLogger(__name__)
 
@@ -40,68 +48,56 @@ def retrain(
     progress: Progress = no_progress,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RetrainResult:
-    """Run every step; whatever happens is recorded in the database, where there is one.
+    """Run the pipeline, release the model if the policy allows it, and record the run in the database.
 
-    A refusal is a result; a failure is recorded and then raised. ``remote``: a DVC remote that keeps the
-    snapshot. ``prepared``: the directory in which ``dvc repro`` has run the steps already. ``commit``: of the
-    program, where it does not run in its repository. Several retrainings may run at once.
+    ``remote`` is a DVC remote for the snapshot. ``prepared`` is a directory in which ``dvc repro`` has already
+    run the steps. ``commit`` identifies the program if it does not run in its repository. Concurrent
+    retrainings are safe.
+
+    A refusal is a result. Any exception is recorded as a failure and raised again.
     """
     started = clock()
     name = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
     result = RetrainResult(FAILED, "it was stopped")
     try:
-        asked_for = _asked_for(database, name, started)
-        with _directory(prepared) as root:
-            run = pipeline_run.PipelineRun(root, params, request, database, store, progress)
+        # A request of a run that is killed is open again after its lease.
+        requested = "; ".join(retrain_queue.claim(database, name, started)) if database else ""
+        with _working_directory(prepared) as root:
+            run = PipelineRun(root, params, request, database, store, progress)
             if prepared is None:
                 steps.run_all(run)
             result = store_artifact(run, store, remote, commit)
-            result = evaluate_and_release(
-                run, store, result, releasing=releasing, reason=reason or asked_for or f"retraining {name}"
+            result = publish_artifact(
+                run,
+                store,
+                result,
+                run_name=name,
+                time=started,
+                reason=reason or requested or f"retraining {name}",
+                releasing=releasing,
             )
-            _keep(store, name, started, result)
         return result
     except Exception as error:
         result = replace(result, outcome=FAILED, reason=f"{type(error).__name__}: {error}")
         raise
     finally:
-        _record(database, name, started, clock(), result)
+        _record_run(database, name, started, clock(), result)
 
 
 @contextmanager
-def _directory(prepared: Path | None) -> Iterator[Path]:
-    """Where the steps' files are; what was not there before goes when the run is over."""
+def _working_directory(prepared: Path | None) -> Iterator[Path]:
+    """Yield ``prepared``, or a temporary directory that is deleted afterwards."""
     if prepared is not None:
         yield prepared
         return
-    with tempfile.TemporaryDirectory(prefix="marquee-retrain-") as made:
-        yield Path(made)
+    with tempfile.TemporaryDirectory(prefix="marquee-retrain-") as directory:
+        yield Path(directory)
 
 
-def _asked_for(database: Database | None, name: str, now: datetime) -> str:
-    """Answer what the monitor has asked for, and say what that was. If this run is killed, another will."""
-    return "; ".join(retrain_queue.claim(database, name, now)) if database else ""
-
-
-def _keep(store: ObjectStore, name: str, time: datetime, result: RetrainResult) -> None:
-    assert result.version
-    store_report(
-        store,
-        GateReport(
-            version=result.version,
-            run=name,
-            time=time,
-            outcome=result.outcome,
-            reason=result.reason,
-            serving=result.serving,
-            findings=result.findings,
-        ),
-    )
-
-
-def _record(
+def _record_run(
     database: Database | None, name: str, started: datetime, finished: datetime, result: RetrainResult
 ) -> None:
+    """Record the run. An error is only logged: the release is valid without the record."""
     if database is None:
         return
     row = RetrainRun(
@@ -112,9 +108,25 @@ def _record(
         version=result.version,
         outcome=result.outcome,
         reason=result.reason,
-        metrics=flat_metrics(result),
+        metrics=_run_metrics(result),
     )
     try:
         record_run(database, row)
-    except MarqueeError as error:  # What was released serves, whether or not this row exists.
-        _log.error("the retraining %s (%s) could not be recorded: %s", name, result.outcome, error)
+    except MarqueeError as error:
+        _log.error("retraining %s (%s) was not recorded: %s", name, result.outcome, error)
+
+
+def _run_metrics(result: RetrainResult) -> dict[str, float]:
+    """Return all finite metrics: ``rmse``, ``rmse.low``, ``bias_only.rmse``, ``difference.serving.rmse`` ..."""
+    estimates: dict[str, tuple[float | None, ...]] = {}
+    if result.evaluation:
+        for name, metric in manifest_metrics(result.evaluation).items():
+            estimates[name] = (metric.value, metric.low, metric.high)
+    for c in result.comparisons:
+        estimates[f"difference.{c.against}.{c.metric}"] = (c.difference, c.low, c.high)
+    return {
+        name + end: value
+        for name, values in estimates.items()
+        for end, value in zip(("", ".low", ".high"), values, strict=True)
+        if value is not None and isfinite(value)
+    }

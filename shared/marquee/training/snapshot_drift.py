@@ -1,4 +1,4 @@
-"""How one snapshot differs from the one that the serving model was made from."""
+"""Drift of a snapshot against the snapshot of the serving model."""
 
 from __future__ import annotations
 
@@ -8,51 +8,55 @@ import msgspec
 import numpy as np
 
 from marquee.data.dataset import Dataset
-from marquee.monitoring.drift import DataProfile as Profile
-from marquee.monitoring.drift import count_rating_bins, stability_index
+from marquee.monitoring.drift import DataProfile, count_rating_bins, stability_index
 
 
 class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``rating_psi``: the greatest population stability index between the ratings' distributions.
-    ``max_lost_fraction``: the greatest share of the ratings, users or movies that may be missing.
+    """Limits of the drift check.
+
+    ``rating_psi``: maximum population stability index between the distributions of the ratings.
+    ``max_lost_fraction``: maximum fraction of the ratings, users or movies that may be missing.
     """
 
     rating_psi: float
     max_lost_fraction: float
 
 
-def profile(dataset: Dataset) -> Profile:
-    """The profile of a checked dataset."""
+def profile_dataset(dataset: Dataset) -> DataProfile:
+    """Return the profile of a checked dataset. Ratings are normalized to [0, 1], so no scale shows in it."""
     span = dataset.rating_max - dataset.rating_min
-    places = (dataset.ratings.values - dataset.rating_min) / span
-    ratings, counts = np.unique(dataset.ratings.values, return_counts=True)
-    counted = zip(ratings.tolist(), counts.tolist(), strict=True)
-    fractions = np.array(count_rating_bins(counted, dataset.rating_min, dataset.rating_max)) / len(places)
-    newest = max(int(p.times.max()) for p in (dataset.ratings, dataset.watch_sessions) if len(p))
-    return Profile(
+    normalized = (dataset.ratings.values - dataset.rating_min) / span
+    values, counts = np.unique(dataset.ratings.values, return_counts=True)
+    histogram = zip(values.tolist(), counts.tolist(), strict=True)
+    counts_by_bin = np.array(count_rating_bins(histogram, dataset.rating_min, dataset.rating_max))
+    newest = max(int(part.times.max()) for part in (dataset.ratings, dataset.watch_sessions) if len(part))
+    return DataProfile(
         ratings=len(dataset.ratings),
         watch_sessions=len(dataset.watch_sessions),
         users=dataset.n_users,
         movies=dataset.n_items,
         newest=datetime.fromtimestamp(0, UTC) + timedelta(microseconds=newest),
-        mean=float(places.mean()),
-        fractions=tuple(fractions.tolist()),
+        mean=float(normalized.mean()),
+        fractions=tuple((counts_by_bin / len(normalized)).tolist()),
     )
 
 
-def findings(before: Profile | None, now: Profile, limits: DriftParams) -> list[str]:
-    """What is out of the limits, a sentence each. A snapshot of an earlier time may hold less."""
-    if before is None:
+def find_drift(reference: DataProfile | None, profile: DataProfile, limits: DriftParams) -> list[str]:
+    """Return a sentence for each limit that is exceeded; none without a ``reference``.
+
+    Missing data are no drift in a snapshot of an earlier event time than the reference.
+    """
+    if reference is None:
         return []
-    found = []
-    index = stability_index(before.fractions, now.fractions)
+    findings = []
+    index = stability_index(reference.fractions, profile.fractions)
     if index > limits.rating_psi:
-        found.append(
-            f"the ratings are distributed otherwise than in the snapshot that serves: "
-            f"stability index {index:.3f}, and {limits.rating_psi:g} is the limit"
+        findings.append(
+            f"the distribution of the ratings differs from that of the serving model's snapshot: "
+            f"stability index {index:.3f}, above the limit of {limits.rating_psi:g} (drift.rating_psi)"
         )
-    for name in ("ratings", "users", "movies") if now.newest >= before.newest else ():
-        had, has = getattr(before, name), getattr(now, name)
-        if has < had * (1 - limits.max_lost_fraction):
-            found.append(f"{had - has} of {had} {name} of the snapshot that serves are missing")
-    return found
+    for name in ("ratings", "users", "movies") if profile.newest >= reference.newest else ():
+        before, now = getattr(reference, name), getattr(profile, name)
+        if now < before * (1 - limits.max_lost_fraction):
+            findings.append(f"{before - now} of {before} {name} of the serving model's snapshot are missing")
+    return findings

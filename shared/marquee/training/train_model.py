@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -14,7 +15,9 @@ from marquee.models import popularity
 from marquee.models.ranker_port import RankingFactors, choose_ranker, load_ranker
 from marquee.models.trainer_port import Progress, RatingFactors, load_trainer, no_progress
 from marquee.registry.trained_model import Histories, TrainedModel
-from marquee.training.params import Params
+
+if TYPE_CHECKING:
+    from marquee.training.params import Params
 
 _log = logging.getLogger(__name__)
 _ONE_FIT_AT_A_TIME = threading.Lock()

@@ -1,1 +1,1 @@
-"""The steps of a retraining, a module each, so that a change of one makes only that one and what follows stale."""
+"""Retraining pipeline: one module for each step."""

@@ -1,8 +1,11 @@
-"""Whether there is something to learn from, and whether it is like what there was before."""
+"""Pipeline step ``check``: validation, deduplication and drift of the snapshot."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from marquee.config import atomic_file
 from marquee.data import base_checks, deterministic_io, snapshot
@@ -10,48 +13,72 @@ from marquee.data.dataset import Dataset
 from marquee.data.sources import SourceData, merge_sources
 from marquee.monitoring.drift import DataProfile
 from marquee.training import snapshot_drift
-from marquee.training.params import Params
-from marquee.training.pipeline.pipeline_run import CHECKED, CHECKS, LAST, SNAPSHOT, CheckReport, PipelineRun
+from marquee.training.pipeline.pipeline_run import (
+    CHECKED,
+    CHECKS_REPORT,
+    SERVING_PROFILE,
+    SNAPSHOT,
+    PipelineRun,
+)
 
 
-def check(run: PipelineRun) -> None:
-    """Schema, ranges, duplicates, movies that do not exist, drift; on the scale of the stream from here on.
+class CheckReport(msgspec.Struct, frozen=True):
+    """Report of the step.
 
-    Raises :class:`TrainingDataError` where nothing can be learnt. Drift does not stop the run: the gate
-    refuses the model, which is kept for whoever wants to know whether the world has changed.
+    ``duplicate_ratings`` counts ratings replaced by a newer one of the same user and movie.
+    ``unlisted_ratings`` counts ratings of movies that the base data do not list and too few users know.
     """
-    taken, data = snapshot.read_snapshot(run.at(SNAPSHOT)), run.params.data
-    low, high = data.rating_min, taken.about.rating_max
-    base_checks.validate_ratings(taken.base.ratings, low, data.base_rating_max)
+
+    profile: DataProfile
+    duplicate_ratings: int
+    unlisted_ratings: int
+    drift: list[str]
+
+
+def check_snapshot(run: PipelineRun) -> None:
+    """Check schema, ranges, duplicates, movie ids and drift; write the checked data and a report.
+
+    The output is on the event log's rating scale.
+
+    Raises :class:`TrainingDataError` if nothing can be learnt from the data. Drift does not stop the run: the
+    release policy refuses the model, which is kept for analysis.
+    """
+    taken, params = snapshot.read_snapshot(run.path(SNAPSHOT)), run.params.data
+    low, high = params.rating_min, taken.about.rating_max
+    base_checks.validate_ratings(taken.base.ratings, low, params.base_rating_max)
     base_checks.validate_ratings(taken.live.ratings, low, high)
-    found = _sources_of(taken, run.params)
-    movies = base_checks.known_movies(
-        [found.ratings, found.watch_sessions], found.movies, data.min_users_for_unlisted_movie
-    )
-    trusted = found.ratings[found.ratings["movie_id"].isin(movies)]
-    ratings = base_checks.drop_duplicate_ratings(trusted)
-    watch_sessions = base_checks.latest_per_pair(
-        found.watch_sessions[found.watch_sessions["movie_id"].isin(movies)]
-    )
-    last = _profile_at(run.at(LAST))
-    profile = snapshot_drift.profile(Dataset.from_frames(ratings, watch_sessions, low, high))
-    with atomic_file.atomic_directory(run.at(CHECKED)) as out:
-        deterministic_io.write_interactions(out / "ratings.parquet", ratings)
-        deterministic_io.write_interactions(out / "watch_sessions.parquet", watch_sessions)
+    data = merge_sources(taken.base.on_scale(low, params.base_rating_max, high), taken.live)
+    listed = _drop_unlisted_movies(data, params.min_users_for_unlisted_movie)
+    ratings = base_checks.drop_duplicate_ratings(listed.ratings)
+    watch_sessions = base_checks.latest_per_pair(listed.watch_sessions)
+    serving_profile = _read_profile(run.path(SERVING_PROFILE))
+    profile = snapshot_drift.profile_dataset(Dataset.from_frames(ratings, watch_sessions, low, high))
+    with atomic_file.atomic_directory(run.path(CHECKED)) as directory:
+        deterministic_io.write_interactions(directory / "ratings.parquet", ratings)
+        deterministic_io.write_interactions(directory / "watch_sessions.parquet", watch_sessions)
     report = CheckReport(
-        profile,
-        len(trusted) - len(ratings),
-        len(found.ratings) - len(trusted),
-        snapshot_drift.findings(last, profile, run.params.drift),
+        profile=profile,
+        duplicate_ratings=len(listed.ratings) - len(ratings),
+        unlisted_ratings=len(data.ratings) - len(listed.ratings),
+        drift=snapshot_drift.find_drift(serving_profile, profile, run.params.drift),
     )
-    deterministic_io.write_json(run.at(CHECKS), report)
+    deterministic_io.write_json(run.path(CHECKS_REPORT), report)
 
 
-def _sources_of(taken: snapshot.Snapshot, params: Params) -> SourceData:
-    """Base data and stream together, on the scale of the stream."""
-    base = taken.base.on_scale(params.data.rating_min, params.data.base_rating_max, taken.about.rating_max)
-    return merge_sources(base, taken.live)
+def read_checks(run: PipelineRun) -> CheckReport:
+    """Return the report of the step."""
+    return deterministic_io.read_json(run.path(CHECKS_REPORT), CheckReport)
 
 
-def _profile_at(path: Path) -> DataProfile | None:
+def _drop_unlisted_movies(data: SourceData, min_users: int) -> SourceData:
+    """Drop the rows of movies that the base data do not list and fewer than ``min_users`` users know."""
+    movies = base_checks.known_movies([data.ratings, data.watch_sessions], data.movies, min_users)
+    return replace(
+        data,
+        ratings=data.ratings[data.ratings["movie_id"].isin(movies)],
+        watch_sessions=data.watch_sessions[data.watch_sessions["movie_id"].isin(movies)],
+    )
+
+
+def _read_profile(path: Path) -> DataProfile | None:
     return deterministic_io.read_json(path, DataProfile) if path.read_bytes().strip() != b"null" else None

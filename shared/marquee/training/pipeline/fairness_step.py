@@ -1,23 +1,35 @@
-"""Whether the model of the past is as good for everybody."""
+"""Pipeline step ``fairness``: the holdout model's error for each group of users."""
 
 from __future__ import annotations
 
 from marquee.data import deterministic_io, snapshot, splits
 from marquee.data.dataset_files import read_dataset, read_model
 from marquee.evaluation import group_fairness
-from marquee.training.pipeline.pipeline_run import FAIRNESS, FEATURES, PAST, SNAPSHOT, PipelineRun
+from marquee.evaluation.group_fairness import Fairness
+from marquee.training.pipeline.pipeline_run import (
+    FAIRNESS_REPORT,
+    FEATURES,
+    HOLDOUT_MODEL,
+    SNAPSHOT,
+    PipelineRun,
+)
 
 
-def judge_fairness(run: PipelineRun) -> None:
-    """The error of the model of the past for each group of users."""
-    dataset, params = read_dataset(run.at(FEATURES)), run.params
-    found = group_fairness.evaluate_groups(
-        read_model(run.at(PAST)),
-        splits.temporal_holdout(dataset, params.newest),
-        snapshot.read_snapshot(run.at(SNAPSHOT)).base.side_information.users,
+def evaluate_fairness(run: PipelineRun) -> None:
+    """Compute the RMSE by gender, age band and activity on the temporal holdout."""
+    dataset, params = read_dataset(run.path(FEATURES)), run.params
+    fairness = group_fairness.evaluate_groups(
+        read_model(run.path(HOLDOUT_MODEL)),
+        splits.temporal_holdout(dataset, params.holdout_fraction),
+        snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information.users,
         params.fairness,
         params.evaluation,
         params.seed,
         dataset.sha256(),
     )
-    deterministic_io.write_json(run.at(FAIRNESS), found)
+    deterministic_io.write_json(run.path(FAIRNESS_REPORT), fairness)
+
+
+def read_fairness(run: PipelineRun) -> Fairness:
+    """Return the report of the step."""
+    return deterministic_io.read_json(run.path(FAIRNESS_REPORT), Fairness)

@@ -1,4 +1,4 @@
-"""Numbers for ids and facts."""
+"""Pipeline step ``features``: the dataset, as row numbers and feature blocks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from marquee.data.dataset_files import write_dataset
 from marquee.training.pipeline.pipeline_run import CHECKED, FEATURES, SNAPSHOT, PipelineRun
 
 
-def features(run: PipelineRun) -> None:
-    """Row numbers for ids, and what is known of users and movies as blocks of numbers."""
-    taken = snapshot.read_snapshot(run.at(SNAPSHOT))
+def build_features(run: PipelineRun) -> None:
+    """Assign row numbers to users and movies, and encode their side information as feature blocks."""
+    taken = snapshot.read_snapshot(run.path(SNAPSHOT))
     ratings, watch_sessions = (
-        deterministic_io.read_interactions(run.at(CHECKED) / f"{name}.parquet")
+        deterministic_io.read_interactions(run.path(CHECKED) / f"{name}.parquet")
         for name in ("ratings", "watch_sessions")
     )
     low, high = run.params.data.rating_min, taken.about.rating_max
-    write_dataset(run.at(FEATURES), Dataset.from_frames(ratings, watch_sessions, low, high, taken.base.side_information))
+    write_dataset(run.path(FEATURES), Dataset.from_frames(ratings, watch_sessions, low, high, taken.base.side_information))

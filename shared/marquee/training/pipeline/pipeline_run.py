@@ -1,38 +1,45 @@
-"""What every step is given, where each leaves its files, and what their reports hold."""
+"""Inputs of a pipeline step, and the locations of the steps' files.
+
+Each step imports this module. It imports nothing at run time that is not needed by all of them, because a
+changed module makes every step that imports it stale (:mod:`marquee.training.pipeline.code_fingerprint`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import msgspec
+if TYPE_CHECKING:
+    from marquee.data.snapshot import SnapshotRequest
+    from marquee.db.pool import Database
+    from marquee.models.trainer_port import Progress
+    from marquee.registry.object_store.object_store import ObjectStore
+    from marquee.training.params import Params
 
-from marquee.data import deterministic_io
-from marquee.data.snapshot import SnapshotRequest
-from marquee.db.pool import Database
-from marquee.evaluation.group_fairness import Fairness
-from marquee.evaluation.offline import Evaluation
-from marquee.evaluation.paired_test import PairedComparison
-from marquee.models.trainer_port import Progress, no_progress
-from marquee.monitoring.drift import DataProfile
-from marquee.registry.object_store.object_store import ObjectStore
-from marquee.training.params import Params
-
-# Where each step leaves what, below the directory of the run. dvc.yaml says the same.
-SNAPSHOT, LAST = "data/pipeline/snapshot", "data/pipeline/last.json"
-CHECKED, CHECKS = "data/pipeline/checked", "reports/checks.json"
+# Outputs of the steps, relative to the directory of the run. dvc.yaml has the same paths.
+SNAPSHOT = "data/pipeline/snapshot"
+SERVING_PROFILE = "data/pipeline/serving_profile.json"
+CHECKED = "data/pipeline/checked"
+CHECKS_REPORT = "reports/checks.json"
 FEATURES = "data/pipeline/features"
-PAST, WHOLE = "data/pipeline/past", "data/pipeline/whole"
-NEWEST, COMPARISONS = "reports/newest.json", "reports/comparisons.json"
-FAIRNESS = "reports/fairness.json"
+HOLDOUT_MODEL = "data/pipeline/holdout_model"
+FULL_MODEL = "data/pipeline/full_model"
+HOLDOUT_REPORT = "reports/holdout.json"
+COMPARISONS_REPORT = "reports/comparisons.json"
+FAIRNESS_REPORT = "reports/fairness.json"
+
+
+def ignore_progress(step: str, done: float) -> None:
+    """Discard a progress report."""
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
-    """What every step is given: ``root``, the directory of the files, and ``params``.
+    """Inputs of every step. ``root`` is the directory of the files.
 
-    Only the first step looks at ``request``, ``database`` and ``store``, where the last snapshot's profile is
-    found; what it finds is in its files from then on.
+    Only the step ``snapshot`` uses ``request``, ``database`` and ``store``. It writes the data and the profile
+    of the serving model's snapshot to files, which the later steps read.
     """
 
     root: Path
@@ -40,43 +47,8 @@ class PipelineRun:
     request: SnapshotRequest
     database: Database | None = None
     store: ObjectStore | None = None
-    progress: Progress = no_progress
+    progress: Progress = ignore_progress
 
-    def at(self, name: str) -> Path:
-        """Where a step's file or directory is."""
+    def path(self, name: str) -> Path:
+        """Return the path of a step's file or directory."""
         return self.root / name
-
-
-class CheckReport(msgspec.Struct, frozen=True):
-    """``doubled``: rows of a pair that has a newer one; ``unlisted``: rows of movies that too few know."""
-
-    profile: DataProfile
-    doubled: int
-    unlisted: int
-    drift: list[str]
-
-
-class Comparisons(msgspec.Struct, frozen=True):
-    """By what was compared with what."""
-
-    found: dict[str, PairedComparison]
-
-
-def read_evaluation(run: PipelineRun) -> Evaluation:
-    """What the step ``evaluate`` found."""
-    return deterministic_io.read_json(run.at(NEWEST), Evaluation)
-
-
-def read_comparisons(run: PipelineRun) -> list[PairedComparison]:
-    """How the model stands against the baselines."""
-    return list(deterministic_io.read_json(run.at(COMPARISONS), Comparisons).found.values())
-
-
-def read_checks(run: PipelineRun) -> CheckReport:
-    """What the step ``check`` found."""
-    return deterministic_io.read_json(run.at(CHECKS), CheckReport)
-
-
-def read_fairness(run: PipelineRun) -> Fairness:
-    """What the step ``fairness`` found."""
-    return deterministic_io.read_json(run.at(FAIRNESS), Fairness)

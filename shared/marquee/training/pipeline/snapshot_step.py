@@ -1,4 +1,4 @@
-"""Base data and database as of the event time."""
+"""Pipeline step ``snapshot``: base data and database as of one event time."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from marquee.monitoring.drift import DataProfile
 from marquee.registry import release
 from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.training.pipeline.pipeline_run import LAST, SNAPSHOT, PipelineRun
+from marquee.training.pipeline.pipeline_run import SERVING_PROFILE, SNAPSHOT, PipelineRun
 
 
 def take_snapshot(run: PipelineRun) -> None:
-    """Base data and database as of the event time, and the profile of the snapshot that serves."""
-    snapshot.write_snapshot(run.request, run.database, run.at(SNAPSHOT))
-    deterministic_io.write_json(run.at(LAST), _last_profile(run.store))
+    """Write the snapshot, and the data profile of the model that serves."""
+    snapshot.write_snapshot(run.request, run.database, run.path(SNAPSHOT))
+    deterministic_io.write_json(run.path(SERVING_PROFILE), _serving_profile(run.store))
 
 
-def _last_profile(store: ObjectStore | None) -> DataProfile | None:
-    """Of what serves, and never of a snapshot that was refused: drift does not become usual by repetition."""
+def _serving_profile(store: ObjectStore | None) -> DataProfile | None:
+    """Return the data profile of the serving model, or None if there is none.
+
+    The reference is never a refused snapshot: otherwise drift would become normal by repetition.
+    """
     if store is None:
         return None
     try:
-        serving = release.read_current_release(store)[0].arms[0].version
-        profile = read_manifest(store, serving).provenance.profile
+        version = release.read_current_release(store)[0].arms[0].version
+        profile = read_manifest(store, version).provenance.profile
         return msgspec.convert(profile, DataProfile) if profile else None
     except (ObjectNotFound, ArtifactRefused, msgspec.ValidationError):
         return None

@@ -1,8 +1,11 @@
-"""The steps of a retraining. Each reads files that the steps before it left and puts its own in place, whole.
+"""Pipeline steps in order, with the files that each reads and writes.
 
-``dvc repro`` runs each as a process of its own and skips what is up to date; `marquee retrain` runs the same
-functions one after the other in one process, in a directory that is gone afterwards. Either way the files,
-and so their hashes and the model, are the same.
+A step reads files of earlier steps and replaces its own atomically. ``dvc repro`` runs each step as a process
+and skips those that are up to date. ``marquee retrain`` runs the same functions in one process, in a temporary
+directory. Files, hashes and model are the same either way.
+
+The last step, ``publish``, is not in :data:`STEPS`: it changes what serves, so it is neither skipped nor run
+twice (:mod:`marquee.training.pipeline.publish_step`).
 """
 
 from __future__ import annotations
@@ -10,30 +13,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from marquee.training.pipeline.check_step import check
-from marquee.training.pipeline.evaluate_step import evaluate
-from marquee.training.pipeline.fairness_step import judge_fairness
-from marquee.training.pipeline.features_step import features
+from marquee.training.pipeline.check_step import check_snapshot
+from marquee.training.pipeline.evaluate_step import evaluate_model
+from marquee.training.pipeline.fairness_step import evaluate_fairness
+from marquee.training.pipeline.features_step import build_features
 from marquee.training.pipeline.pipeline_run import (
     CHECKED,
-    CHECKS,
-    COMPARISONS,
-    FAIRNESS,
+    CHECKS_REPORT,
+    COMPARISONS_REPORT,
+    FAIRNESS_REPORT,
     FEATURES,
-    LAST,
-    NEWEST,
-    PAST,
+    FULL_MODEL,
+    HOLDOUT_MODEL,
+    HOLDOUT_REPORT,
+    SERVING_PROFILE,
     SNAPSHOT,
-    WHOLE,
     PipelineRun,
 )
 from marquee.training.pipeline.snapshot_step import take_snapshot
-from marquee.training.pipeline.train_step import train
+from marquee.training.pipeline.train_step import train_models
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineStep:
-    """``reads`` and ``writes``: the names above; of other inputs the step's text in dvc.yaml speaks."""
+    """Function of a step, and its inputs and outputs relative to the directory of the run.
+
+    dvc.yaml also names the inputs from outside the pipeline: base data, parameters and code.
+    """
 
     run: Callable[[PipelineRun], None]
     reads: tuple[str, ...]
@@ -41,18 +47,17 @@ class PipelineStep:
 
 
 STEPS = {
-    "snapshot": PipelineStep(take_snapshot, (), (SNAPSHOT, LAST)),
-    "check": PipelineStep(check, (SNAPSHOT, LAST), (CHECKED, CHECKS)),
-    "features": PipelineStep(features, (SNAPSHOT, CHECKED), (FEATURES,)),
-    "train": PipelineStep(train, (FEATURES,), (PAST, WHOLE)),
-    "evaluate": PipelineStep(evaluate, (FEATURES, PAST), (NEWEST, COMPARISONS)),
-    "fairness": PipelineStep(judge_fairness, (SNAPSHOT, FEATURES, PAST), (FAIRNESS,)),
+    "snapshot": PipelineStep(take_snapshot, (), (SNAPSHOT, SERVING_PROFILE)),
+    "check": PipelineStep(check_snapshot, (SNAPSHOT, SERVING_PROFILE), (CHECKED, CHECKS_REPORT)),
+    "features": PipelineStep(build_features, (SNAPSHOT, CHECKED), (FEATURES,)),
+    "train": PipelineStep(train_models, (FEATURES,), (HOLDOUT_MODEL, FULL_MODEL)),
+    "evaluate": PipelineStep(evaluate_model, (FEATURES, HOLDOUT_MODEL), (HOLDOUT_REPORT, COMPARISONS_REPORT)),
+    "fairness": PipelineStep(evaluate_fairness, (SNAPSHOT, FEATURES, HOLDOUT_MODEL), (FAIRNESS_REPORT,)),
 }
-"""All but the last, which is ``publication``: it changes what serves, and so is never skipped nor repeated."""
 
 
 def run_all(run: PipelineRun) -> None:
-    """Every step, in order, in this process."""
+    """Run every step in order in this process."""
     for name, step in STEPS.items():
         run.progress(name, 0.0)
         step.run(run)

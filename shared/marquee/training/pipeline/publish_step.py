@@ -1,0 +1,218 @@
+"""Pipeline step ``publish``: store the artifact, decide on its release, release it and report.
+
+:mod:`marquee.training.release_policy` decides; this module collects the evidence and does the writing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from marquee.data import dvc_remote, snapshot
+from marquee.data.dataset_files import read_model
+from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
+from marquee.evaluation.bootstrap import Estimate
+from marquee.evaluation.offline import Evaluation
+from marquee.evaluation.paired_test import PairedComparison
+from marquee.models import cohort_preferences
+from marquee.registry.arm_assignment import Arm
+from marquee.registry.artifact import write_artifact
+from marquee.registry.gate_report import GateReport, store_report
+from marquee.registry.manifest import Metric, read_manifest
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.release import Release, new_release, publish_release, read_current_release
+from marquee.registry.rollout import CONTROL
+from marquee.registry.trained_model import TrainedModel
+from marquee.training import provenance, release_policy
+from marquee.training.pipeline.check_step import read_checks
+from marquee.training.pipeline.evaluate_step import read_comparisons, read_evaluation
+from marquee.training.pipeline.fairness_step import read_fairness
+from marquee.training.pipeline.pipeline_run import FULL_MODEL, SNAPSHOT, PipelineRun
+from marquee.training.release_policy import REFUSED, RELEASED, TRAINED, Decision, Evidence
+from marquee.training.serving_comparison import compare_with_serving
+
+_MAX_DECISIONS = 5
+
+
+class ServingChanged(ReleaseError):
+    """Another release was published after the decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainResult:
+    """Result of a retraining. ``outcome`` and ``reason`` are those of ``db.retrain_runs.RetrainRun``.
+
+    ``serving``: the version that the model was compared with, "" for none; ``findings``: comparisons, drift
+    and notes, in words.
+    """
+
+    outcome: str
+    reason: str
+    version: str | None = None
+    trained_through: datetime | None = None
+    evaluation: Evaluation | None = None
+    serving: str = ""
+    comparisons: tuple[PairedComparison, ...] = ()
+    findings: tuple[str, ...] = ()
+
+
+def load_full_model(run: PipelineRun) -> TrainedModel:
+    """Load the model of all data, with the cohorts that the snapshot's side information defines."""
+    side_information = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information
+    return cohort_preferences.with_cohorts(read_model(run.path(FULL_MODEL)), side_information)
+
+
+def store_artifact(
+    run: PipelineRun, store: ObjectStore, remote: ObjectStore | None, commit: str
+) -> RetrainResult:
+    """Push the snapshot to the DVC remote, if there is one, then write the full model as an artifact.
+
+    In this order, so that every stored artifact can be reproduced.
+    """
+    if remote is not None:
+        dvc_remote.push(remote, run.path(SNAPSHOT))
+    evaluation = read_evaluation(run)
+    version = write_artifact(
+        store,
+        load_full_model(run),
+        trained_through=read_checks(run).profile.newest,
+        metrics=manifest_metrics(evaluation),
+        groups=_group_metrics(run),
+        prediction_intervals=evaluation.prediction_intervals,
+        provenance=provenance.collect_provenance(run, commit),
+    )
+    trained_through = read_manifest(store, version).trained_through
+    return RetrainResult(TRAINED, "stored", version, trained_through, evaluation)
+
+
+def publish_artifact(
+    run: PipelineRun,
+    store: ObjectStore,
+    stored: RetrainResult,
+    *,
+    run_name: str,
+    time: datetime,
+    reason: str,
+    releasing: bool,
+) -> RetrainResult:
+    """Decide on the stored artifact, release it if the decision says so, and write the gate report.
+
+    ``run_name`` and ``time`` identify the report; ``reason`` goes on the release. With ``releasing`` false the
+    model is evaluated, and what serves does not change.
+    """
+    assert stored.version
+    decision = _decide_and_release(run, store, stored.version, reason=reason, releasing=releasing)
+    evidence = decision.evidence
+    result = replace(
+        stored,
+        outcome=decision.outcome,
+        reason=decision.reason,
+        serving=evidence.serving,
+        comparisons=evidence.comparisons,
+        findings=(*map(str, evidence.comparisons), *evidence.drift, *evidence.notes),
+    )
+    report = GateReport(
+        version=stored.version,
+        run=run_name,
+        time=time,
+        outcome=result.outcome,
+        reason=result.reason,
+        serving=result.serving,
+        findings=result.findings,
+    )
+    store_report(store, report)
+    return result
+
+
+def release_instead_of(
+    store: ObjectStore, version: str, expected: Release | None, *, author: str, reason: str
+) -> Release:
+    """Serve ``version`` to all users in one compare-and-swap, in place of the arms of ``expected``.
+
+    If ``version`` serves all users already, nothing is published. Raises :class:`ServingChanged` if other arms
+    serve than those of ``expected``.
+    """
+    arms = (Arm(CONTROL, version, 1.0),)
+
+    def change(current: Release | None) -> Release:
+        if _arms(current) != _arms(expected):
+            raise ServingChanged(
+                f"{_describe(current)} serves, not {_describe(expected)}, for which {version} was evaluated; "
+                "evaluate it again"
+            )
+        if current is not None and current.arms == arms:
+            return current
+        return new_release(arms, author=author, reason=reason, after=current)
+
+    return publish_release(store, change)
+
+
+def manifest_metrics(evaluation: Evaluation) -> dict[str, Metric]:
+    """Return the metrics by the manifest's names: ``rmse`` of the model, ``bias_only.rmse`` of a baseline."""
+    return {
+        name if candidate == "model" else f"{candidate}.{name}": _to_metric(estimate)
+        for candidate, metrics in evaluation.figures.items()
+        for name, estimate in metrics.items()
+    }
+
+
+def _decide_and_release(
+    run: PipelineRun, store: ObjectStore, version: str, *, reason: str, releasing: bool
+) -> Decision:
+    """Decide and release, and decide again if another release was published in between."""
+    fault = release_policy.find_fault(store, version)
+    for _ in range(_MAX_DECISIONS):
+        current = _current_or_none(store)
+        collect = partial(_collect_evidence, run, store, version, current, fault)
+        decision = release_policy.decide_release(version, current, collect, releasing=releasing)
+        if decision.outcome != RELEASED:
+            return decision
+        try:
+            release = release_instead_of(store, version, current, author="retrain", reason=reason)
+        except ServingChanged:
+            continue
+        return replace(decision, reason=f"release {release.number}: {release.reason}")
+    changed = f"what serves changed {_MAX_DECISIONS} times while {version} was evaluated; retrain again"
+    return replace(decision, outcome=REFUSED, reason=changed)
+
+
+def _collect_evidence(
+    run: PipelineRun, store: ObjectStore, version: str, current: Release | None, fault: str
+) -> Evidence:
+    """Compare the model with the baselines, and with what serves: the control arm of an experiment."""
+    comparisons, notes = read_comparisons(run), []
+    serving = current.arms[0].version if current else ""
+    if serving and serving != version:
+        try:
+            comparisons += compare_with_serving(run, store, serving)
+        except (ObjectNotFound, ArtifactRefused) as error:
+            notes.append(f"not compared with {serving}, which cannot serve: {error}")
+    drift = tuple(read_checks(run).drift)
+    return Evidence(fault, tuple(comparisons), drift, serving, tuple(notes))
+
+
+def _current_or_none(store: ObjectStore) -> Release | None:
+    try:
+        return read_current_release(store)[0]
+    except ObjectNotFound:
+        return None
+
+
+def _arms(release: Release | None) -> tuple[Arm, ...]:
+    return release.arms if release else ()
+
+
+def _describe(release: Release | None) -> str:
+    return ", ".join(arm.version for arm in _arms(release)) or "nothing"
+
+
+def _group_metrics(run: PipelineRun) -> dict[str, dict[str, Metric]]:
+    return {
+        kind: {group: _to_metric(estimate) for group, estimate in groups.items()}
+        for kind, groups in read_fairness(run).rmse.items()
+    }
+
+
+def _to_metric(estimate: Estimate) -> Metric:
+    return Metric(estimate.value, estimate.low, estimate.high)

@@ -1,0 +1,46 @@
+"""Comparison of a new model with the model that serves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from marquee.data import splits
+from marquee.data.dataset_files import read_dataset, read_model
+from marquee.evaluation import artifact_candidate, paired_test
+from marquee.evaluation.baselines import model_candidate
+from marquee.evaluation.paired_test import PairedComparison
+from marquee.registry.manifest import read_manifest
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.training.pipeline.pipeline_run import FEATURES, HOLDOUT_MODEL, PipelineRun
+from marquee.training.train_model import train_model
+
+
+def compare_with_serving(run: PipelineRun, store: ObjectStore, version: str) -> list[PairedComparison]:
+    """Compare the new model with the artifact ``version`` on ratings that neither has learnt from.
+
+    Only ratings later than every event that the serving model has learnt from count. If the serving model is
+    older than the temporal holdout, the holdout model is compared on the whole holdout. Otherwise a model is
+    trained with the new parameters on the data up to the serving model's last event: both have then seen the
+    same data. With fewer than ``release_policy.min_users`` users in the test, the result is "too few".
+
+    Raises as ``item_store.read_items`` if the artifact cannot be read.
+    """
+    dataset = read_dataset(run.path(FEATURES))
+    trained_through = splits.to_microseconds(read_manifest(store, version).trained_through)
+    split = splits.temporal_holdout(dataset, run.params.holdout_fraction)
+    if trained_through < int(split.test.times.min()):
+        model = read_model(run.path(HOLDOUT_MODEL))
+    else:
+        split = splits.split_at_time(dataset, trained_through)
+        users = len(np.unique(split.test.users))
+        if users < run.params.release_policy.min_users or not len(split.train.ratings):
+            metrics = (paired_test.RMSE, paired_test.NDCG)
+            return [paired_test.too_few(metric, artifact_candidate.SERVING, users) for metric in metrics]
+        model = train_model(split.train, run.params, run.progress)
+    candidate = model_candidate(model)
+    baseline = artifact_candidate.load_candidate(store, version, dataset)
+    options = (split, run.params.release_policy, run.params.evaluation, run.params.seed)
+    return [
+        paired_test.compare_rmse(candidate, baseline, *options),
+        paired_test.compare_ndcg(candidate, baseline, *options),
+    ]

@@ -1,0 +1,150 @@
+"""The step ``publish``: concurrent releases, kills at every write, damaged artifacts, refusals on record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.training.runs import GOOD, UNTRAINED, retrain_until, run_steps, write_block_ratings
+
+from marquee.cli.main import main
+from marquee.data import dvc_remote
+from marquee.registry import release, rollout
+from marquee.registry.artifact import verify_artifact
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.object_store.object_store import Content, ObjectStore, Version
+from marquee.training.pipeline.publish_step import ServingChanged, release_instead_of
+from marquee.training.retrain import retrain
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return FileStore(tmp_path / "objects")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """About 3,300 ratings of 100 users, spread over 999 s from 1970 on."""
+    return write_block_ratings(tmp_path / "base", users=25, items=30)
+
+
+class OvertakenStore(FileStore):
+    """An object store in which another publisher promotes ``version`` just before release 2 is written."""
+
+    version = ""
+
+    def put_new(self, name: str, data: Content) -> Version:
+        if name == "releases/2.json" and self.version:
+            version, self.version = self.version, ""
+            rollout.promote(self, version, author="another publisher")
+        return super().put_new(name, data)
+
+
+def test_publish_other_release_in_between_decides_again(tmp_path: Path, base: Path) -> None:
+    """If what serves changes during the evaluation, the model is compared with what serves then."""
+    store = OvertakenStore(tmp_path / "objects")
+    retrain_until(store, base, 600)
+    before = release.read_current_release(store)[0]
+    other = retrain_until(store, base, 700, releasing=False)
+    store.version = str(other.version)
+    result = retrain_until(store, base, 1000)
+    assert (result.outcome, result.serving) == ("released", other.version)
+    assert release.read_current_release(store)[0].number == 3
+    with pytest.raises(ServingChanged):
+        release_instead_of(store, str(result.version), before, author="t", reason="")
+    assert release.read_current_release(store)[0].number == 3
+
+
+class Killed(BaseException):
+    """End of the process; no program catches it."""
+
+
+class DyingStore(FileStore):
+    """An object store in which the process is killed after ``remaining_writes`` writes."""
+
+    remaining_writes = 10**9
+
+    def _write(self, name: str, data: Content, expected: Version | None) -> Version:
+        self.remaining_writes -= 1
+        if self.remaining_writes < 0:
+            raise Killed
+        return super()._write(name, data, expected)
+
+
+def test_retrain_killed_at_any_write_leaves_store_consistent(tmp_path: Path, base: Path) -> None:
+    """After a kill at any write every artifact is complete, its snapshot is in the remote, and the next
+    retraining releases the model as release 1."""
+    run = run_steps(base, tmp_path / "run", 1000)
+    unharmed = DyingStore(tmp_path / "counted")
+    retrain(run.request, GOOD, unharmed, prepared=run.root, remote=unharmed, commit="abc")
+    total = 10**9 - unharmed.remaining_writes
+    assert total > 15
+    for number in range(total):
+        store = DyingStore(tmp_path / f"killed-{number}")
+        store.remaining_writes = number
+        with pytest.raises(Killed):
+            retrain(run.request, GOOD, store, prepared=run.root, remote=store, commit="abc")
+        store.remaining_writes = 10**9
+        for name in store.list("models/"):
+            if name.endswith("manifest.json"):
+                manifest = verify_artifact(store, name.split("/")[1])
+                assert dvc_remote.contains(store, manifest.provenance.snapshot)
+        result = retrain(run.request, GOOD, store, prepared=run.root, remote=store, commit="abc")
+        assert result.outcome == "released", result.reason
+        assert release.read_current_release(store)[0].number == 1
+
+
+class CorruptingStore(FileStore):
+    """An object store that flips one bit of the movies' vectors."""
+
+    def put_new(self, name: str, data: Content) -> Version:
+        if name.endswith("item_vectors.npy") and isinstance(data, Path):
+            content = bytearray(data.read_bytes())
+            content[-1] ^= 1
+            return super().put_new(name, bytes(content))
+        return super().put_new(name, data)
+
+
+def test_publish_corrupted_artifact_is_refused(tmp_path: Path, base: Path) -> None:
+    """An artifact that differs from what was written is refused with the file's name, and nothing serves."""
+    store = CorruptingStore(tmp_path / "objects")
+    result = retrain_until(store, base, 1000)
+    assert result.outcome == "refused"
+    assert "item_vectors.npy" in result.reason
+    assert "hash" in result.reason
+    assert list(store.list("releases/")) == []
+
+
+def test_publish_verifies_artifact_once(
+    store: ObjectStore, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A released artifact is read and verified a single time."""
+    versions: list[str] = []
+
+    def counting_verify(store: ObjectStore, version: str) -> object:
+        versions.append(version)
+        return verify_artifact(store, version)
+
+    monkeypatch.setattr("marquee.training.release_policy.verify_artifact", counting_verify)
+    monkeypatch.setattr("marquee.registry.rollout.verify_artifact", counting_verify)
+    result = retrain_until(store, base, 1000)
+    assert (result.outcome, versions) == ("released", [result.version])
+
+
+def test_publish_refused_model_is_listed_with_reason(
+    store: ObjectStore,
+    base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """``marquee release list`` and ``marquee lineage`` show a refused artifact with its reason."""
+    retrain_until(store, base, 600)
+    refused = retrain_until(store, base, 1000, UNTRAINED)
+    monkeypatch.setenv("MARQUEE_OBJECTS_URL", (tmp_path / "objects").as_uri())
+    assert main(["release", "list"]) == 0
+    assert f"refused {refused.version}" in capsys.readouterr().out
+    assert main(["lineage", str(refused.version)]) == 0
+    output = capsys.readouterr().out
+    assert "in no release" in output
+    assert refused.reason in output
