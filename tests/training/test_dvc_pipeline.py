@@ -1,10 +1,8 @@
-"""The pipeline under DVC itself, in a repository of its own, and a model made again from the remote."""
+"""The pipeline under DVC, in a repository of its own; reproduction from the remote; the committed dvc.lock."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -20,17 +18,15 @@ import pytest
 from tests.support.synthetic_data import SECOND, blocks
 
 from marquee.data import dvc_hash, dvc_remote
-from marquee.models.ranker_port import RANKERS
-from marquee.models.trainer_port import TRAINERS
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
-from marquee.training.pipeline import pipeline_run, steps
+from marquee.training.pipeline import code_fingerprint
+from marquee.training.pipeline.pipeline_run import SNAPSHOT, PipelineRun
+from marquee.training.pipeline.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
-# Whose effect is in the values of params.yaml, or in what the step before left.
-OF_OTHER_STEPS = ("marquee.training.params", "marquee.data.side_information", "marquee.errors")
 BASE = "data/movielens-100k"
 
 pytestmark = pytest.mark.long
@@ -38,12 +34,12 @@ pytestmark = pytest.mark.long
 
 @dataclass(frozen=True)
 class Checkout:
-    """A repository with the library and the pipeline, and its own environment."""
+    """A repository with the library and the pipeline, and an environment of its own."""
 
     path: Path
 
-    def run(self, *words: str, code: int = 0) -> str:
-        """A command in the checkout; returns what it said."""
+    def run(self, *command: str, code: int = 0) -> str:
+        """Run a command in the checkout; return its output and error output."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("MARQUEE_", "GIT_"))}
         environment |= {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -53,27 +49,40 @@ class Checkout:
             "DVC_SITE_CACHE_DIR": str(self.path.parent / "site"),
             "HOME": str(self.path.parent),
         }
-        done = subprocess.run(words, cwd=self.path, env=environment, capture_output=True, text=True)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        completed = subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True)
+        assert completed.returncode == code, completed.stdout + completed.stderr
+        return completed.stdout + completed.stderr
 
-    def git(self, *words: str) -> str:
+    def git(self, *arguments: str) -> str:
+        """Run a git command with an identity."""
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.edu", "-c", "init.defaultBranch=main")
-        return self.run("git", *identity, *words)
+        return self.run("git", *identity, *arguments)
 
     def lock(self) -> dict[str, Any]:
-        """``dvc.lock``: stage -> what went in and came out."""
-        stages: dict[str, Any] = msgspec.yaml.decode((self.path / "dvc.lock").read_bytes())["stages"]
+        """Return the stages of ``dvc.lock``."""
+        stages: dict[str, Any] = read_yaml(self.path / "dvc.lock")["stages"]
         return stages
 
 
-def hashes(stage: dict[str, Any], part: str) -> dict[str, str]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.yaml.decode(path.read_bytes())
+    return document
+
+
+def locked_hashes(stage: dict[str, Any], part: str) -> dict[str, str]:
+    """Return the hashes of a stage's ``deps`` or ``outs`` in dvc.lock, by path."""
     return {entry["path"]: entry["md5"] for entry in stage.get(part, ())}
+
+
+def declared_outs(stage: dict[str, Any]) -> set[str]:
+    """Return the paths of a stage's outputs and metrics in dvc.yaml."""
+    outs = [*stage.get("outs", ()), *stage.get("metrics", ())]
+    return {next(iter(out)) if isinstance(out, dict) else out for out in outs}
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """The committed pipeline on small base data, reproduced once, then retrained and released through DVC."""
+    """The committed pipeline on small base data, after one ``marquee retrain --pipeline``."""
     path = tmp_path_factory.mktemp("pipeline") / "checkout"
     for name in ("shared", ".dvc", "params.yaml", "dvc.yaml", ".gitignore", ".dvcignore"):
         source = ROOT / name
@@ -82,12 +91,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
             shutil.copytree(source, path / name, ignore=ignored)
         else:
             shutil.copy(source, path / name)
-    # MovieLens comes from a registry; here the base data are a file of the repository.
+    # The base data are files of the repository here, not of a package registry.
     pipeline = re.sub(r"  fetch:\n(    .*\n)+", "", (path / "dvc.yaml").read_text())
     (path / "dvc.yaml").write_text(pipeline)
     trainer = re.sub(r"(?m)^trainer: .*$", "trainer: surprise_svd", (path / "params.yaml").read_text())
     (path / "params.yaml").write_text(trainer)
-    write_base(path / BASE)
+    write_base_data(path / BASE)
     made = Checkout(path)
     made.git("init", "--quiet")
     made.git("add", ".")
@@ -97,7 +106,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return made
 
 
-def write_base(directory: Path) -> None:
+def write_base_data(directory: Path) -> None:
+    """Write ratings of 60 users, with their side information and that of the movies."""
     directory.mkdir(parents=True)
     ratings = blocks(users=15)
     table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
@@ -117,143 +127,165 @@ def store(checkout: Checkout) -> ObjectStore:
 
 @pytest.fixture(scope="module")
 def manifest(checkout: Checkout, store: ObjectStore) -> Manifest:
-    """Of the one model that was released."""
+    """The manifest of the released model."""
     (name,) = (name for name in store.list("models/") if name.endswith("manifest.json"))
     return read_manifest(store, name.split("/")[1])
 
 
-def test_a_second_time_nothing_is_done(checkout: Checkout) -> None:
-    """``dvc repro`` finds every step up to date after `marquee retrain --pipeline`, but the last, which
-    goes to a store of its own there; and after that all of them."""
+def test_dvc_repro_unchanged_runs_only_code(checkout: Checkout) -> None:
+    """After ``marquee retrain --pipeline`` only ``publish`` is stale; a second ``dvc repro`` runs ``code`` alone."""
     checkout.run("dvc", "repro", "--quiet")
     before = (checkout.path / "dvc.lock").read_bytes()
-    said = checkout.run("dvc", "repro")
-    assert "Running stage" not in said
-    assert said.count("didn't change, skipping") == len(steps.STEPS) + 1
+    output = checkout.run("dvc", "repro")
+    assert re.findall(r"Running stage '(\w+)'", output) == ["code"]
+    assert output.count("didn't change, skipping") == len(STEPS) + 1
     assert (checkout.path / "dvc.lock").read_bytes() == before
 
 
-def test_the_manifest_has_the_hashes_of_dvc(checkout: Checkout, manifest: Manifest) -> None:
-    """What the manifest says of each step is what dvc.lock says, file for file."""
+def test_dvc_repro_changed_docstring_runs_only_code(checkout: Checkout) -> None:
+    """A changed docstring in a module of the training makes no stage stale, a changed statement some."""
+    path = checkout.path / "shared/marquee/models/ease.py"
+    source = path.read_text()
+    checkout.run("dvc", "repro", "--quiet")
+    try:
+        path.write_text(source.replace('"""', '"""Reworded. ', 1) + "\n# A comment.\n")
+        output = checkout.run("dvc", "repro")
+        assert re.findall(r"Running stage '(\w+)'", output) == ["code"]
+        path.write_text(source + "\n_ADDED = 1\n")
+        checkout.run("marquee", "pipeline", "code")
+        output = checkout.run("dvc", "repro", "--dry")
+        assert set(re.findall(r"Running stage '(\w+)'", output)) >= {"code", "train"}
+        assert not {"snapshot", "check", "features"} & set(re.findall(r"Running stage '(\w+)'", output))
+    finally:
+        path.write_text(source)
+
+
+def test_manifest_has_the_hashes_of_dvc_lock(checkout: Checkout, manifest: Manifest) -> None:
+    """The manifest records the same hashes of each step's files as dvc.lock."""
     lock = checkout.lock()
     for name, stage in manifest.provenance.stages.items():
-        assert stage.outs == hashes(lock[name], "outs")
-        assert stage.deps.items() <= hashes(lock[name], "deps").items()
-    assert manifest.provenance.snapshot == hashes(lock["snapshot"], "outs")[pipeline_run.SNAPSHOT]
+        assert stage.outs == locked_hashes(lock[name], "outs")
+        assert stage.deps.items() <= locked_hashes(lock[name], "deps").items()
+    assert manifest.provenance.snapshot == locked_hashes(lock["snapshot"], "outs")[SNAPSHOT]
     assert set(manifest.groups) == {"gender", "age", "activity"}
 
 
-def test_in_one_process_and_under_dvc_the_model_is_the_same(checkout: Checkout, manifest: Manifest) -> None:
-    """`marquee retrain` of the same data, without DVC: the same version."""
-    said = checkout.run("marquee", "retrain", "--base", BASE, "--no-database", "--no-release")
-    assert f"{manifest.version}: trained" in said
+def test_retrain_without_dvc_gives_same_version(checkout: Checkout, manifest: Manifest) -> None:
+    """`marquee retrain` on the same data, without DVC, trains the same version."""
+    output = checkout.run("marquee", "retrain", "--base", BASE, "--no-database", "--no-release")
+    assert f"{manifest.version}: trained" in output
 
 
-def test_made_again_in_a_fresh_checkout(checkout: Checkout, manifest: Manifest, tmp_path: Path) -> None:
-    """Workspace and cache are gone; from the commit, the manifest and the remote comes the same model, bit
-    for bit, and nothing differs. With a change in the tree the difference is named."""
+def test_reproduce_fresh_checkout_is_identical(
+    checkout: Checkout, manifest: Manifest, tmp_path: Path
+) -> None:
+    """Without workspace and cache the commit, the manifest and the remote give the same model, bit for bit.
+
+    A change in the working tree is named as a difference of the environment.
+    """
     shutil.rmtree(checkout.path / ".dvc/cache")
     shutil.rmtree(checkout.path / "data/pipeline")
     fresh = Checkout(checkout.path.parent / "fresh")
     checkout.git("clone", "--quiet", str(checkout.path), str(fresh.path))
     shutil.rmtree(fresh.path / BASE)
-    said = fresh.run("marquee", "reproduce", manifest.version)
-    assert f"{manifest.version}: the same, bit for bit" in said
-    assert "OTHER" not in said
-    assert "differs" not in said
+    output = fresh.run("marquee", "reproduce", manifest.version)
+    assert f"{manifest.version}: identical, bit for bit" in output
+    assert "DIFFERENT" not in output
+    assert "differs" not in output
     with (fresh.path / "params.yaml").open("a") as file:
         file.write("# changed\n")
-    said = fresh.run("marquee", "reproduce", manifest.version)
-    assert "differs: commit" in said
-    assert f"{manifest.version}: the same, bit for bit" in said
+    output = fresh.run("marquee", "reproduce", manifest.version)
+    assert "differs: commit" in output
+    assert f"{manifest.version}: identical, bit for bit" in output
 
 
-def test_dvc_finds_what_the_job_kept(checkout: Checkout, manifest: Manifest, tmp_path: Path) -> None:
-    """The snapshot that `marquee retrain` put into the remote is fetched by DVC proper, and the other way."""
-    kept = connect((checkout.path.parent / "remote").as_uri())
-    assert dvc_remote.contains(kept, manifest.provenance.snapshot)
+def test_dvc_pull_finds_snapshot_of_retrain(checkout: Checkout, manifest: Manifest, tmp_path: Path) -> None:
+    """DVC pulls the snapshot that ``marquee retrain`` pushed, and our own client fetches what DVC pushed."""
+    remote = connect((checkout.path.parent / "remote").as_uri())
+    assert dvc_remote.contains(remote, manifest.provenance.snapshot)
     checkout.run("dvc", "remote", "add", "--local", "--default", "--force", "kept", str(tmp_path.parent))
     checkout.run("dvc", "remote", "modify", "--local", "kept", "url", str(checkout.path.parent / "remote"))
     shutil.rmtree(checkout.path / ".dvc/cache", ignore_errors=True)
-    shutil.rmtree(checkout.path / pipeline_run.SNAPSHOT, ignore_errors=True)
-    checkout.run("dvc", "pull", pipeline_run.SNAPSHOT)
-    assert dvc_hash.hash_path(checkout.path / pipeline_run.SNAPSHOT) == manifest.provenance.snapshot
+    shutil.rmtree(checkout.path / SNAPSHOT, ignore_errors=True)
+    checkout.run("dvc", "pull", SNAPSHOT)
+    assert dvc_hash.hash_path(checkout.path / SNAPSHOT) == manifest.provenance.snapshot
     pushed = tmp_path / "pushed"
     checkout.run("dvc", "remote", "modify", "--local", "kept", "url", str(pushed))
-    checkout.run("dvc", "push", pipeline_run.SNAPSHOT)
-    dvc_remote.fetch(connect(pushed.as_uri()), manifest.provenance.snapshot, tmp_path / "again")
-    assert dvc_hash.hash_path(tmp_path / "again") == manifest.provenance.snapshot
+    checkout.run("dvc", "push", SNAPSHOT)
+    dvc_remote.fetch(connect(pushed.as_uri()), manifest.provenance.snapshot, tmp_path / "fetched")
+    assert dvc_hash.hash_path(tmp_path / "fetched") == manifest.provenance.snapshot
 
 
-def test_dvc_yaml_says_what_the_steps_say() -> None:
-    """Each step of the program is a stage with the same inputs and outputs, and every parameter is named."""
-    stages = msgspec.yaml.decode((ROOT / "dvc.yaml").read_bytes())["stages"]
-    params = msgspec.yaml.decode((ROOT / "params.yaml").read_bytes())
-    assert list(stages) == ["fetch", *steps.STEPS, "publish"]
-    for name, step in steps.STEPS.items():
-        assert set(step.reads) == {d for d in stages[name]["deps"] if d.startswith(("data/pip", "reports"))}
-        outs = [*stages[name].get("outs", ()), *stages[name].get("metrics", ())]
-        assert set(step.writes) == {next(iter(out)) if isinstance(out, dict) else out for out in outs}
-    used = {str(p).split(".")[0] for stage in stages.values() for p in stage["params"]}
-    assert used == set(params) == set(Params.__struct_fields__)
-    files = [dep for stage in stages.values() for dep in stage["deps"] if dep.startswith("shared")]
-    assert not [dep for dep in files if not (ROOT / dep).exists()]
+def test_dvc_yaml_stages_agree_with_steps() -> None:
+    """Each stage has the inputs and outputs of its step and depends on the fingerprint of its code, not on files."""
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    assert list(stages) == ["code", "fetch", *STEPS, "publish"]
+    fingerprints = {name: f"{code_fingerprint.DIRECTORY}/{name}.json" for name in list(stages)[1:]}
+    assert declared_outs(stages["code"]) == set(fingerprints.values())
+    assert stages["code"]["always_changed"]
+    for name, fingerprint in fingerprints.items():
+        assert fingerprint in stages[name]["deps"]
+        assert not [dep for dep in stages[name]["deps"] if dep.endswith(".py")]
+    for name, step in STEPS.items():
+        inputs = {dep for dep in stages[name]["deps"] if dep.startswith(("data/pipeline", "reports"))}
+        assert inputs == {*step.reads, fingerprints[name]}
+        assert declared_outs(stages[name]) == set(step.writes)
 
 
-def test_a_change_of_the_trainers_is_noticed() -> None:
-    """Every module that has a say in training is a dependency of the stage, or those of earlier steps are."""
-    deps = msgspec.yaml.decode((ROOT / "dvc.yaml").read_bytes())["stages"]["train"]["deps"]
-    named = {name for name in deps if name.startswith("shared")}
-    roots = ["marquee.training.train_model", *TRAINERS.values(), *RANKERS.values()]
-    missing = {
-        path
-        for path in imported(roots, but=OF_OTHER_STEPS)
-        if path not in named and not any(path.startswith(f"{name}/") for name in named)
+class RecordingParams:
+    """Parameters that record the names of the sections that are read."""
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+        self.names: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(Params, name, None)
+        if isinstance(attribute, property):
+            return attribute.__get__(self)
+        self.names.add(name)
+        return getattr(self._params, name)
+
+
+def test_dvc_yaml_params_are_those_that_steps_read(tmp_path: Path) -> None:
+    """Each stage names the sections of params.yaml that its step reads, and every section is named by a stage."""
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    declared = {
+        name: {param.split(".")[0] for param in stage.get("params", ())} for name, stage in stages.items()
     }
-    assert missing == set()
+    params = Params.read(ROOT / "params.yaml")
+    write_base_data(tmp_path / BASE)
+    for name, step in STEPS.items():
+        recording: Any = RecordingParams(params)
+        request = msgspec.structs.replace(params.snapshot, base=str(tmp_path / BASE)).to_request()
+        step.run(PipelineRun(tmp_path, recording, request))
+        # The command makes the request of ``snapshot`` from its section; the step gets no other parameter.
+        assert recording.names | ({"snapshot"} if name == "snapshot" else set()) == declared[name]
+    assert set.union(*declared.values()) == set(Params.__struct_fields__)
 
 
-def test_what_is_committed_was_made_by_what_is_committed() -> None:
-    """dvc.lock and the reports are those of this program and these parameters, as `dvc status` would say: but for
-    the data, which are not committed. After a change: `dvc repro`, and commit what it wrote."""
-    stages = msgspec.yaml.decode((ROOT / "dvc.lock").read_bytes())["stages"]
-    declared = msgspec.yaml.decode((ROOT / "dvc.yaml").read_bytes())["stages"]
-    params = msgspec.yaml.decode((ROOT / "params.yaml").read_bytes())
-    assert stages.keys() == declared.keys()
+def test_dvc_lock_is_that_of_the_committed_code_and_parameters() -> None:
+    """dvc.lock has the hashes of the present code, parameters and reports; the data are not committed."""
+    lock, stages = read_yaml(ROOT / "dvc.lock")["stages"], read_yaml(ROOT / "dvc.yaml")["stages"]
+    params = read_yaml(ROOT / "params.yaml")
+    expected = {
+        f"{code_fingerprint.DIRECTORY}/{step}.json": hashlib.md5(
+            code_fingerprint.encode_fingerprint(fingerprint)
+        ).hexdigest()
+        for step, fingerprint in code_fingerprint.fingerprint_steps().items()
+    }
+    assert lock.keys() == stages.keys()
     stale = []
-    for name, stage in stages.items():
-        committed = {
-            e["path"]: e["md5"] for e in (*stage["deps"], *stage["outs"]) if not e["path"].startswith("data")
-        }
-        stale += [f"{name}: {path}" for path, md5 in committed.items() if committed_hash(ROOT / path) != md5]
-        assert {e["path"] for e in stage["deps"]} >= {
-            d for d in declared[name]["deps"] if d.startswith("shared")
-        }
-        for key, value in stage["params"]["params.yaml"].items():
+    for name, stage in lock.items():
+        hashes = locked_hashes(stage, "deps") | locked_hashes(stage, "outs")
+        declared = {re.sub(r"^\$\{snapshot\.base\}$", BASE, dep) for dep in stages[name].get("deps", ())}
+        assert hashes.keys() == declared | declared_outs(stages[name])
+        for path, md5 in hashes.items():
+            if not path.startswith("data/"):
+                expected[path] = dvc_hash.hash_file(ROOT / path)
+            if md5 != expected.setdefault(path, md5):
+                stale.append(f"{name}: {path}")
+        for key, value in stage.get("params", {}).get("params.yaml", {}).items():
             if value != reduce(lambda section, part: section[part], key.split("."), params):
                 stale.append(f"{name}: {key} of params.yaml")
     assert not stale, "run `dvc repro` and commit dvc.lock and reports/: " + ", ".join(stale)
-
-
-def committed_hash(path: Path) -> str:
-    """As DVC has it, of a file or of the modules of a package."""
-    if path.is_file():
-        return dvc_hash.hash_file(path)
-    files = sorted(path.rglob("*.py"))
-    entries = [{"md5": dvc_hash.hash_file(f), "relpath": f.relative_to(path).as_posix()} for f in files]
-    return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
-
-
-def imported(modules: list[str], but: tuple[str, ...]) -> set[str]:
-    """The files of the library that ``modules`` are made of, as far as imports lead."""
-    waiting, found = list(modules), set()
-    while waiting:
-        module = waiting.pop()
-        path = Path("shared", *module.split(".")).with_suffix(".py")
-        if module in but or str(path) in found or not (ROOT / path).exists():
-            continue
-        found.add(str(path))
-        for node in ast.walk(ast.parse((ROOT / path).read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("marquee"):
-                waiting += [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
-    return found
