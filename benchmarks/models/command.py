@@ -64,7 +64,9 @@ def _results(args: argparse.Namespace) -> ModelReport:
         movielens.fetch(_BASE, _REQUIREMENTS, params.movielens.sha256)
     base = sources.read_base(args.base or _BASE, datetime.now(UTC))
     low, high = params.data.rating_min, params.data.base_rating_max
-    dataset = Dataset.from_frames(base.ratings, sources.empty_interactions(), low, high, base.side_information)
+    dataset = Dataset.from_frames(
+        base.ratings, sources.empty_interactions(), low, high, base.side_information
+    )
     with progress_bar() as progress:
         return compare(
             dataset,

@@ -54,7 +54,9 @@ def rewrite_provenance(store: FileStore, manifest: Manifest, **changes: Any) -> 
     """Store the manifest with ``changes`` of its provenance."""
     name = object_name(manifest.version, "manifest.json")
     origin = msgspec.structs.replace(manifest.provenance, **changes)
-    store.replace(name, encode_manifest(msgspec.structs.replace(manifest, provenance=origin)), store.get(name).version)
+    store.replace(
+        name, encode_manifest(msgspec.structs.replace(manifest, provenance=origin)), store.get(name).version
+    )
 
 
 def reproduce(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -154,8 +156,8 @@ def test_environment_differences_lists_each_difference(manifest: Manifest) -> No
     assert differences() == []
     here = provenance.library_versions()
     assert differences(libraries={**here, "numpy": "1.0", "gone": "2"}) == [
-        "gone 2 is recorded, none is here",
-        f"numpy 1.0 is recorded, {here['numpy']} is here",
+        "gone 2 is recorded, none is installed",
+        f"numpy 1.0 is recorded, {here['numpy']} is installed",
     ]
     assert differences(commit="def") == ["commit def is recorded, abc is here"]
     assert differences(commit="abc-dirty") == [

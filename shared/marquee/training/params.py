@@ -121,9 +121,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"{path}: the trainer {params.rating_trainer!r} has no section under trainers; add one"
             )
         if params.ranker not in params.rankers:
-            raise SettingsError(
-                f"{path}: the ranker {params.ranker!r} has no section under rankers; add one"
-            )
+            raise SettingsError(f"{path}: the ranker {params.ranker!r} has no section under rankers; add one")
         return params
 
     @property

@@ -16,4 +16,7 @@ def build_features(run: PipelineRun) -> None:
         for name in ("ratings", "watch_sessions")
     )
     low, high = run.params.data.rating_min, taken.about.rating_max
-    write_dataset(run.path(FEATURES), Dataset.from_frames(ratings, watch_sessions, low, high, taken.base.side_information))
+    write_dataset(
+        run.path(FEATURES),
+        Dataset.from_frames(ratings, watch_sessions, low, high, taken.base.side_information),
+    )
