@@ -1,1 +1,1 @@
-"""Training: the retraining pipeline, the release policy, provenance and reproduction."""
+"""The retraining pipeline, the release policy, provenance and reproduction."""
