@@ -1,1 +1,1 @@
-"""Retraining pipeline: one module for each step."""
+"""The steps of the retraining pipeline, one module for each."""
