@@ -145,7 +145,7 @@ def ingest_path() -> Iterator[IngestPath]:
 
 def _function(directory: Path, port: int, url: str) -> Process:
     spec = read_functions(ROOT)["ingest"]
-    settings = {"MARQUEE_DATABASE_URL": url, "MARQUEE_DATABASE_CONNECTIONS": "2"} | _library_path()
+    settings = {"MARQUEE_DATABASE_URL": url} | _library_path()
     return instance("ingest", spec, ROOT, directory, directory / "sockets", port, settings)
 
 

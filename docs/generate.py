@@ -1,59 +1,111 @@
-"""Write the pages and schemas that are made from the code: ``make docs``."""
+"""Generator of the pages and files that the code determines: ``make docs``."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
+from typing import Any
+
+from infra.compose.prepare import ACK_DEADLINE_S
 
 from infra import cost
+from marquee.bridge.bridge_limits import DELIVERY_TIMEOUT_S, MAX_BATCH_BYTES
+from marquee.cli.text_table import markdown_table
 from marquee.config.fields import field_meta
+from marquee.config.needs import NEEDS, PROVIDED
 from marquee.config.settings import PREFIX, Settings
-from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, schema
+from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, read_functions, read_schedules, schema
 
 ROOT = Path(__file__).parents[1]
 
 
-def between(page: str, name: str, made: str) -> str:
-    """The page with what stands between the marks of ``name`` made anew."""
+# Sections of docs/configuration.md.
+GROUPS = {
+    "required": "A part that needs one of these does not start without it.",
+    "optional": "These describe the streaming service, switch something on, or name where something is.",
+    "tuning": "The defaults suit the streaming service. Change them only with a measurement.",
+}
+
+
+def replace_section(page: str, name: str, text: str) -> str:
+    """Return ``page`` with ``text`` between the marks of the section ``name``; both marks must occur once."""
     begin, end = f"<!-- {name}: written by make docs -->", f"<!-- end of {name} -->"
-    found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    assert len(found.findall(page)) == 1, f"the marks of {name} are not there once"
-    return found.sub(lambda _: f"{begin}\n{made}\n{end}", page)
+    section = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    assert len(section.findall(page)) == 1, f"expected the marks of {name} once"
+    return section.sub(lambda _: f"{begin}\n{text}\n{end}", page)
 
 
 def configuration_page() -> str:
-    """``docs/configuration.md``."""
-    rows = []
-    for setting in fields(Settings):
-        meta = field_meta(setting)
-        default = "(none)" if setting.default in ("", ()) else f"`{setting.default}`"
-        example = f" For example `{meta.example}`." if meta.example else ""
-        rows.append(f"| `{PREFIX}{setting.name.upper()}` | {default} | {meta.doc}{example} |")
-    return "\n".join(
-        [
-            "# Configuration",
-            "",
-            "Every part of Marquee is set by environment variables, read once at the start. This page is",
-            "written from `shared/marquee/config/settings.py` by `make docs`; do not edit it.",
-            "",
-            "| variable | default | what it is |",
-            "|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    """Return ``docs/configuration.md``."""
+    lines = [
+        "# Configuration",
+        "",
+        "Environment variables configure every part of Marquee. A part reads them once, when it starts.",
+        "An unknown variable that begins with `MARQUEE_` is an error. The column *read by* lists the functions",
+        "and jobs; the command line reads what its verb needs.",
+        "",
+        "`make docs` writes this page from `shared/marquee/config/settings.py` and `shared/marquee/config/needs.py`;",
+        "do not edit it.",
+    ]
+    for group, about in GROUPS.items():
+        rows = [_setting_row(f) for f in fields(Settings) if field_meta(f).group == group]
+        table = markdown_table(("variable", "default", "meaning", "read by"), rows)
+        lines += ["", f"## {group.capitalize()}", about, "", table]
+    return "\n".join([*lines, ""])
+
+
+def _setting_row(setting: Field[Any]) -> tuple[str, str, str, str]:
+    meta = field_meta(setting)
+    default = "(none)" if setting.default in ("", ()) else f"`{setting.default}`"
+    example = f" For example `{meta.example}`." if meta.example else ""
+    parts = ", ".join(f"`{part}`" for part, names in NEEDS.items() if setting.name in names)
+    return f"`{PREFIX}{setting.name.upper()}`", default, meta.doc + example, parts or "command line"
+
+
+def needs_file() -> str:
+    """Return ``infra/needs.json``, from which Terraform reads each part's settings."""
+    return json.dumps({"needs": NEEDS, "provided": PROVIDED}, indent=2) + "\n"
+
+
+def operations_page() -> str:
+    """Return ``docs/operations.md`` with its table of limits."""
+    functions, schedules, settings = read_functions(ROOT), read_schedules(ROOT), Settings()
+    ingest, recommend = functions["ingest"], functions["recommend"]
+    concurrent = recommend.instances.max * recommend.workers * recommend.threads
+    below_ingest = f"under the {ingest.timeout_s} s of `ingest`"
+    below_caller = f"under the caller's {settings.caller_timeout_ms} ms"
+    rows = [
+        (
+            "ack deadline of Pub/Sub",
+            f"{ACK_DEADLINE_S} s",
+            f"over the {ingest.timeout_s} s of `ingest`; at most 600 s",
+        ),
+        ("one delivery of the bridge", f"{DELIVERY_TIMEOUT_S:g} s", below_ingest),
+        (
+            "data of one StreamBatch",
+            f"{MAX_BATCH_BYTES / 1e6:g} MB",
+            "Pub/Sub accepts 10 MB, base64 included",
+        ),
+        ("query for the recent history", f"{settings.history_deadline_ms} ms", below_caller),
+        ("concurrent requests of `recommend`", str(concurrent), "instances x workers x threads"),
+        ("one retraining", f"{schedules['retrain'].timeout_s} s", "under the period of its schedule"),
+    ]
+    page = (ROOT / "docs/operations.md").read_text()
+    return replace_section(page, "limits", markdown_table(("limit", "value", "bound"), rows))
 
 
 def cost_page() -> str:
-    """``docs/cost.md`` with its table for the design's load."""
-    made = cost.table(cost.read_model(), cost.DESIGN_LOAD)
-    return between((ROOT / "docs/cost.md").read_text(), "cost", made)
+    """Return ``docs/cost.md`` with the table for the load of the design."""
+    table = cost.table(cost.read_model(), cost.DESIGN_LOAD)
+    return replace_section((ROOT / "docs/cost.md").read_text(), "cost", table)
 
 
 if __name__ == "__main__":
     (ROOT / "docs/configuration.md").write_text(configuration_page())
+    (ROOT / "infra/needs.json").write_text(needs_file())
     for name, kind in (("functions", FunctionSpecs), ("schedules", ScheduleSpecs)):
         (ROOT / f"infra/{name}.schema.json").write_text(json.dumps(schema(kind), indent=2) + "\n")
     (ROOT / "docs/cost.md").write_text(cost_page())
+    (ROOT / "docs/operations.md").write_text(operations_page())

@@ -20,6 +20,7 @@ from functools import cache
 import flask
 import functions_framework
 
+from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, DatabaseUnavailable, PushRefused, PushUnverifiable
@@ -27,17 +28,20 @@ from marquee.events.parser import EventParser
 from marquee.ingest.handler import IngestHandler
 from marquee.ingest.push_identity import PushIdentity
 
+CONNECTIONS = 2
+"""Database connections: one batch is written while the next one is parsed. infra/functions.yaml counts them."""
+
 _log = logging.getLogger("marquee.ingest")
 _lock = threading.Lock()
 
 
 @cache
 def _create() -> tuple[IngestHandler, PushIdentity | None]:
-    settings = Settings.from_mapping(os.environ).require("database_url")
+    settings = Settings.from_mapping(os.environ, NEEDS["ingest"]).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # A batch is tens of thousands of tuples without reference cycles, freed together.
     gc.set_threshold(100_000)
-    database = Database(settings.database_url, connections=settings.database_connections)
+    database = Database(settings.database_url, connections=CONNECTIONS)
     return IngestHandler(database, EventParser(settings.time_zone, settings.rating_max)), _identity(settings)
 
 

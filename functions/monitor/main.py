@@ -15,6 +15,7 @@ import flask
 import functions_framework
 import msgspec
 
+from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, TransientError
@@ -30,7 +31,8 @@ _lock = threading.Lock()
 
 @cache
 def _assemble() -> tuple[Database, ObjectStore, tuple[Task, ...]]:
-    settings = Settings.from_mapping(os.environ).require("database_url", "objects_url")
+    settings = Settings.from_mapping(os.environ, NEEDS["monitor"])
+    settings.require("database_url", "objects_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     store = connect(settings.objects_url)
     return Database(settings.database_url, connections=2), store, create_tasks(store, settings)

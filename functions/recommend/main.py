@@ -18,6 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import flask
 import functions_framework
 
+from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
 from marquee.serving.app import LazyService, create_service
@@ -27,7 +28,7 @@ from marquee.serving.instrumentation import InstrumentedApp
 
 
 def _create_from_environment() -> InstrumentedApp:
-    settings = Settings.from_mapping(os.environ)
+    settings = Settings.from_mapping(os.environ, NEEDS["recommend"])
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     return create_service(settings)
 

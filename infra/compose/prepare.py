@@ -1,6 +1,6 @@
-"""Make what the emulators of compose.yaml lack: a bucket, the topics, and the push to `ingest`. What is there stays.
+"""Bucket, topics and push subscription for the emulators of compose.yaml; existing ones are kept.
 
-As in infra/terraform: back-off from 10 s to 600 s, dead letters after 100 attempts, more time than `ingest` may take.
+The subscription is that of infra/terraform: back-off from 10 s to 600 s, dead letters after 100 attempts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import urllib.request
 from typing import Any
 
 PROJECT = "projects/marquee"
+ACK_DEADLINE_S = 90
+"""30 s more than the timeout of `ingest`, as in infra/terraform/pubsub.tf."""
 EVENTS, DEAD_LETTERS = f"{PROJECT}/topics/marquee-events", f"{PROJECT}/topics/marquee-dead-letters"
 
 
-def make(method: str, url: str, document: dict[str, Any]) -> None:
-    """Send ``document``; that it is there already is as good as making it."""
+def create(method: str, url: str, document: dict[str, Any]) -> None:
+    """Send ``document``; an object that exists already is no error."""
     body = json.dumps(document).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
     try:
@@ -27,10 +29,10 @@ def make(method: str, url: str, document: dict[str, Any]) -> None:
 
 
 def subscription(push: str) -> dict[str, Any]:
-    """The subscription that pushes to ``push``."""
+    """Return the subscription that pushes to ``push``."""
     return {
         "topic": EVENTS,
-        "ackDeadlineSeconds": 90,
+        "ackDeadlineSeconds": ACK_DEADLINE_S,
         "pushConfig": {"pushEndpoint": push},
         "retryPolicy": {"minimumBackoff": "10s", "maximumBackoff": "600s"},
         "deadLetterPolicy": {"deadLetterTopic": DEAD_LETTERS, "maxDeliveryAttempts": 100},
@@ -38,13 +40,13 @@ def subscription(push: str) -> dict[str, Any]:
 
 
 def prepare(pubsub: str, objects: str, push: str) -> None:
-    """Make everything; ``push`` is where `ingest` listens."""
-    make("POST", f"{objects}/storage/v1/b?project=marquee", {"name": "marquee"})
+    """Create everything; ``push`` is the URL of `ingest`."""
+    create("POST", f"{objects}/storage/v1/b?project=marquee", {"name": "marquee"})
     for topic in (EVENTS, DEAD_LETTERS):
-        make("PUT", f"{pubsub}/v1/{topic}", {})
-    make("PUT", f"{pubsub}/v1/{PROJECT}/subscriptions/marquee-ingest", subscription(push))
+        create("PUT", f"{pubsub}/v1/{topic}", {})
+    create("PUT", f"{pubsub}/v1/{PROJECT}/subscriptions/marquee-ingest", subscription(push))
     dead = {"topic": DEAD_LETTERS, "ackDeadlineSeconds": 60}
-    make("PUT", f"{pubsub}/v1/{PROJECT}/subscriptions/marquee-dead-letters", dead)
+    create("PUT", f"{pubsub}/v1/{PROJECT}/subscriptions/marquee-dead-letters", dead)
 
 
 if __name__ == "__main__":

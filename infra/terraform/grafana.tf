@@ -30,7 +30,7 @@ resource "grafana_data_source" "database" {
     database        = var.grafana.database_name
     sslmode         = "require"
     timescaledb     = true
-    maxOpenConns    = 4
+    maxOpenConns    = local.grafana_connections
     maxIdleConns    = 2
     connMaxLifetime = 14400
   })

@@ -1,23 +1,18 @@
-# What the rest is made from: the two YAML files, and each setting's value or secret.
+# Local values that the other files use: functions, schedules, and the value or secret of each setting.
 
 locals {
   functions = yamldecode(file("${path.module}/../functions.yaml")).functions
   schedules = yamldecode(file("${path.module}/../schedules.yaml")).schedules
+  declared  = jsondecode(file("${path.module}/../needs.json"))
 
-  # The settings of the parts that are in neither file.
-  bridge_needs = [
-    "kafka_bootstrap", "kafka_topic", "kafka_group", "kafka_security", "kafka_sasl_mechanism", "kafka_username",
-    "kafka_password", "kafka_options", "delivery_url", "metrics_port", "log_level",
-  ]
-  migrate_needs = ["database_url", "log_level"]
-  job_needs     = { for name, schedule in local.schedules : name => schedule.needs if startswith(schedule.job, "jobs/") }
-
-  needed = toset(flatten([
-    [for function in local.functions : function.needs],
-    [for schedule in local.schedules : schedule.needs],
-    local.bridge_needs,
-    local.migrate_needs,
-  ]))
+  # The settings that each part reads; needs.json is generated from shared/marquee/config/needs.py.
+  job_needs = { for name, schedule in local.schedules : name => local.declared.needs[basename(schedule.job)] if startswith(schedule.job, "jobs/") }
+  needs = merge(
+    { for name, function in local.functions : name => local.declared.needs[name] },
+    local.job_needs,
+    { bridge = local.declared.needs.bridge, migrate = local.declared.needs.migrate },
+  )
+  needed = toset(flatten(values(local.needs)))
 
   # The address of `ingest` that follows from its name, so that it can be told its own: whoever pushes names it as the
   # audience, Cloud Run checks that before the function is reached, and the function checks it again.
@@ -41,19 +36,10 @@ locals {
   values          = merge(var.settings, local.places)
   secret_settings = { database_url = "database-url", kafka_password = "kafka-password" }
 
-  # Named once more, since what checks `var.settings` must not wait for what `var.settings` makes.
-  reserved = [
-    "objects_url", "dvc_remote", "delivery_url", "kafka_bootstrap", "kafka_topic", "kafka_username", "kafka_security",
-    "kafka_sasl_mechanism", "commit", "trace_project", "push_audience", "push_service_account", "database_url",
-    "kafka_password",
-  ]
+  # Settings that var.settings must not contain. The keys of local.places would make its validation depend on resources.
+  reserved = local.declared.provided
 
-  # By part: its environment, and which secrets it is given.
-  needs = merge(
-    { for name, function in local.functions : name => function.needs },
-    local.job_needs,
-    { bridge = local.bridge_needs, migrate = local.migrate_needs },
-  )
+  # Environment variables and secrets by part.
   environment = { for part, needs in local.needs : part => {
     for need in needs : "MARQUEE_${upper(need)}" => local.values[need] if contains(keys(local.values), need)
   } }
@@ -63,14 +49,11 @@ locals {
 
   images = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
 
-  # `recommend` reads fresh history on a connection of its own beside the pool's. `monitor` has one for its lock, one to
-  # write and one to read, whatever the setting.
-  connections = {
-    for name, function in local.functions : name =>
-    function.instances.max * function.workers * (name == "monitor" ? 3 : tonumber(lookup(var.settings, "database_connections", 1)) + (name == "recommend" ? 1 : 0))
-    if contains(function.needs, "database_url")
-  }
-  connections_needed = sum(concat(values(local.connections), [length(local.job_needs) + 1]))
+  # Database connections with every instance running.
+  connections = { for name, function in local.functions : name => function.instances.max * function.workers * function.connections }
+  # Each job and the migration have one, Grafana its pool.
+  grafana_connections = 4
+  connections_needed  = sum(concat(values(local.connections), [length(local.job_needs) + 1, var.grafana == null ? 0 : local.grafana_connections]))
 }
 
 data "google_project" "this" {

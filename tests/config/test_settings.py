@@ -53,13 +53,13 @@ def test_every_problem_is_reported_at_once() -> None:
             }
         )
     assert str(caught.value).splitlines() == [
-        "MARQUEE_OBJECTS_URL is 'ftp://bucket': it should be a URL that begins with file:// or gs:// or s3://",
-        "MARQUEE_TIME_ZONE is 'Mars/Olympus': it should be a zone of the IANA database, "
+        "MARQUEE_OBJECTS_URL is 'ftp://bucket': expected a URL that begins with file:// or gs:// or s3://",
+        "MARQUEE_TIME_ZONE is 'Mars/Olympus': expected a zone of the IANA database, "
         "such as UTC or America/New_York",
-        "MARQUEE_RATING_MAX is '7': it should be one of 5, 10",
-        "MARQUEE_RELEASE_REFRESH_S is '1e9': it should be a number from 0.05 to 86400",
-        "MARQUEE_HISTORY_DEADLINE_MS is '0': it should be a whole number from 1 to 10000",
-        "MARQUEE_METRICS_PORT is 'many': it should be a whole number from 0 to 65535",
+        "MARQUEE_RATING_MAX is '7': expected one of 5, 10",
+        "MARQUEE_METRICS_PORT is 'many': expected an integer from 0 to 65535",
+        "MARQUEE_HISTORY_DEADLINE_MS is '0': expected an integer from 1 to 10000",
+        "MARQUEE_RELEASE_REFRESH_S is '1e9': expected a number from 0.05 to 86400",
         "MARQUEE_KAFKA_TOPICS is not a setting: did you mean MARQUEE_KAFKA_TOPIC?",
     ]
 

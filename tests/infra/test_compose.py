@@ -54,7 +54,7 @@ def dockerfile(name: str) -> str:
 def argv(name: str) -> list[str]:
     """What a container runs."""
     entry = re.findall(r"^ENTRYPOINT (\[.*\])", dockerfile(name), re.M)[-1]
-    program: list[str] = SERVICES[name].get("entrypoint", yaml.safe_load(entry))
+    program: Any = SERVICES[name].get("entrypoint") or yaml.safe_load(entry)
     return [*program, *SERVICES[name].get("command", [])]
 
 

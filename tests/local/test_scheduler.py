@@ -28,7 +28,6 @@ schedules:
     cron: "15 4 * * sun"
     zone: UTC
     timeout_s: {timeout_s}
-    needs: [log_level, objects_url]
     local: {{first_s: 0.2, every_s: {every_s}}}
 """
 MakeScheduler = Callable[..., Process]
@@ -51,8 +50,8 @@ def scheduler(tmp_path: Path, home: StateDir):  # type: ignore[no-untyped-def]
         (tmp_path / "infra/schedules.yaml").write_text(
             YAML.format(name="work", every_s=every_s, timeout_s=timeout_s)
         )
-        (tmp_path / "jobs/work").mkdir(parents=True)
-        (tmp_path / "jobs/work/main.py").write_text(code)
+        (tmp_path / "jobs/migrate").mkdir(parents=True)
+        (tmp_path / "jobs/migrate/main.py").write_text(code)
         argv = [*MODULE, "--root", str(tmp_path), "--home", str(home.directory)]
         started.append(Process("scheduler", argv, home.logs / "scheduler.log", env=env))
         started[-1].start()
@@ -76,14 +75,14 @@ def test_runs_again_and_again(scheduler: MakeScheduler, home: StateDir) -> None:
 
 
 def test_a_job_gets_what_it_needs_at_low_priority(scheduler: MakeScheduler, home: StateDir) -> None:
-    """The settings that its schedule names, no others; and a niceness that yields to the answers."""
+    """The settings that its folder declares (config/needs.py), no others; and a niceness that yields to the answers."""
     code = (
         "import os; print(sorted(k for k in os.environ if k.startswith('MARQUEE_')), os.nice(0), flush=True)"
     )
     scheduler(code, MARQUEE_OBJECTS_URL="file:///x", MARQUEE_DATABASE_URL="postgresql://a:b@c/d")
     wait_for(lambda: bool(read_runs(home, "work")))
     said = (home.logs / "work.log").read_text().splitlines()[0]
-    assert said == f"['MARQUEE_OBJECTS_URL'] {min(os.nice(0) + NICENESS, 19)}"
+    assert said == f"['MARQUEE_DATABASE_URL'] {min(os.nice(0) + NICENESS, 19)}"
 
 
 def test_one_at_a_time(scheduler: MakeScheduler, home: StateDir) -> None:
@@ -114,7 +113,7 @@ def test_no_job_is_left_behind(scheduler: MakeScheduler, home: StateDir, sig: si
 
 def test_cron_holds_where_no_local_interval_is_given() -> None:
     """The same line as in the cloud, in its zone."""
-    schedule = ScheduleSpec("A job.", "jobs/work", "15 4 * * sun", "America/New_York", 60, ())
+    schedule = ScheduleSpec("A job.", "jobs/migrate", "15 4 * * sun", "America/New_York", 60)
     monday = datetime(2026, 1, 5, tzinfo=UTC)
     fires = trigger(schedule, monday).get_next_fire_time(None, monday)
     assert fires == datetime(2026, 1, 11, 9, 15, tzinfo=UTC)
@@ -122,7 +121,7 @@ def test_cron_holds_where_no_local_interval_is_given() -> None:
 
 def test_the_local_interval_begins_with_its_first_run() -> None:
     """First after ``first_s``, then each ``every_s``."""
-    schedule = ScheduleSpec("A job.", "jobs/work", "15 4 * * *", "UTC", 60, (), LocalSchedule(20, 120))
+    schedule = ScheduleSpec("A job.", "jobs/migrate", "15 4 * * *", "UTC", 60, LocalSchedule(20, 120))
     now = datetime(2026, 1, 5, tzinfo=UTC)
     first = trigger(schedule, now).get_next_fire_time(None, now)
     assert first == now + timedelta(seconds=20)
@@ -144,7 +143,7 @@ class Called(BaseHTTPRequestHandler):
         """Nothing on the console."""
 
 
-CALL = ScheduleSpec("A function.", "functions/look", "*/5 * * * *", "UTC", 5, ())
+CALL = ScheduleSpec("A function.", "functions/look", "*/5 * * * *", "UTC", 5)
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
@@ -177,20 +176,20 @@ def test_where_a_function_listens_has_to_be_said(tmp_path: Path, home: StateDir)
 
 
 def test_a_job_gets_its_arguments(tmp_path: Path, home: StateDir) -> None:
-    (tmp_path / "jobs/work").mkdir(parents=True)
-    (tmp_path / "jobs/work/main.py").write_text(
+    (tmp_path / "jobs/migrate").mkdir(parents=True)
+    (tmp_path / "jobs/migrate/main.py").write_text(
         "import sys; raise SystemExit(sys.argv[1:] != ['--if-requested'])"
     )
-    schedule = ScheduleSpec("A job.", "jobs/work", "15 4 * * *", "UTC", 60, (), arguments=("--if-requested",))
+    schedule = ScheduleSpec("A job.", "jobs/migrate", "15 4 * * *", "UTC", 60, arguments=("--if-requested",))
     JobRunner(tmp_path, home, Settings()).run("work", schedule)
     assert [run.code for run in read_runs(home, "work")] == [0]
 
 
 def test_nothing_starts_once_stopping(tmp_path: Path, home: StateDir) -> None:
     """A job that comes up while the scheduler ends is ended too."""
-    (tmp_path / "jobs/work").mkdir(parents=True)
-    (tmp_path / "jobs/work/main.py").write_text("import time; time.sleep(100)")
+    (tmp_path / "jobs/migrate").mkdir(parents=True)
+    (tmp_path / "jobs/migrate/main.py").write_text("import time; time.sleep(100)")
     jobs = JobRunner(tmp_path, home, Settings())
     jobs.stop()
-    jobs.run("work", ScheduleSpec("A job.", "jobs/work", "15 4 * * *", "UTC", 60, ()))
+    jobs.run("work", ScheduleSpec("A job.", "jobs/migrate", "15 4 * * *", "UTC", 60))
     assert read_runs(home, "work")[0].code == -signal.SIGTERM

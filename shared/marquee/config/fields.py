@@ -1,22 +1,26 @@
-"""What a setting is: how its text is read, what it says of itself, and how it is shown without its secrets."""
+"""Field types of the settings: parsing, documentation and masking of secrets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from datetime import tzinfo
-from typing import Any, NamedTuple, TypeVar, dataclass_transform
+from typing import Any, Literal, NamedTuple, TypeVar, dataclass_transform
 from urllib.parse import urlsplit, urlunsplit
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
 
+Group = Literal["required", "optional", "tuning"]
+"""Section of docs/configuration.md. A required setting is required by the parts that need it."""
+
 
 class FieldMeta(NamedTuple):
-    """What a setting says of itself, for the reader, the docs and ``repr``."""
+    """Parser and description of a setting."""
 
     parse: Callable[[str], Any]
     doc: str
+    group: Group
     secret: bool
     example: str
 
@@ -26,20 +30,24 @@ def setting(
     doc: str,
     default: Any,
     *,
+    group: Group = "optional",
     secret: bool = False,
     example: str = "",
 ) -> Any:
-    """Declare a setting: ``parse`` reads its text, or raises ``ValueError`` with what would be valid."""
-    return field(default=default, metadata={"meta": FieldMeta(parse, doc, secret, example)})
+    """Declare a setting.
+
+    ``parse`` reads its text, or raises ``ValueError`` with the valid values. ``secret`` masks its value in messages.
+    """
+    return field(default=default, metadata={"meta": FieldMeta(parse, doc, group, secret, example)})
 
 
 def text(raw: str) -> str:
-    """Any text."""
+    """Return the text itself."""
     return raw
 
 
-def zone(raw: str) -> tzinfo:
-    """A time zone by its name."""
+def time_zone(raw: str) -> tzinfo:
+    """Parse the name of a time zone."""
     from zoneinfo import ZoneInfo
 
     try:
@@ -49,19 +57,19 @@ def zone(raw: str) -> tzinfo:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """A whole number between the two, or one of them."""
-    return _between(int, low, high, f"a whole number from {low} to {high}")
+    """Return a parser of integers from ``low`` to ``high``, both included."""
+    return _bounded(int, low, high, f"an integer from {low} to {high}")
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    """A number between the two, or one of them."""
-    return _between(float, low, high, f"a number from {low:g} to {high:g}")
+    """Return a parser of numbers from ``low`` to ``high``, both included."""
+    return _bounded(float, low, high, f"a number from {low:g} to {high:g}")
 
 
-def _between(read: Callable[[str], N], low: N, high: N, valid: str) -> Callable[[str], N]:
+def _bounded(convert: Callable[[str], N], low: N, high: N, valid: str) -> Callable[[str], N]:
     def parse(raw: str) -> N:
         try:
-            value = read(raw)
+            value = convert(raw)
         except ValueError as error:
             raise ValueError(valid) from error
         if not low <= value <= high:
@@ -72,7 +80,7 @@ def _between(read: Callable[[str], N], low: N, high: N, valid: str) -> Callable[
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """One of some words."""
+    """Return a parser that accepts only ``choices``."""
 
     def parse(raw: str) -> str:
         if raw not in choices:
@@ -82,32 +90,32 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def options(raw: str) -> tuple[tuple[str, str], ...]:
-    """Names with values, joined with commas."""
+def name_value_pairs(raw: str) -> tuple[tuple[str, str], ...]:
+    """Parse ``name=value`` pairs separated by commas."""
     pairs = [pair.partition("=") for pair in raw.split(",") if pair.strip()]
     if any(not (name.strip() and equals) for name, equals, _ in pairs):
-        raise ValueError("name=value pairs joined with commas")
+        raise ValueError("name=value pairs separated by commas")
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
 
 
-def rating_scale(raw: str) -> int:
-    """The highest rating of one of the service's two scales."""
+def rating_max(raw: str) -> int:
+    """Parse the highest rating of one of the streaming service's two scales."""
     return int(one_of("5", "10")(raw))
 
 
 def url(*schemes: str) -> Callable[[str], str]:
-    """A URL of one of these schemes, or none."""
+    """Return a parser of URLs with one of ``schemes``; an empty text is accepted."""
 
     def parse(raw: str) -> str:
         if raw == "" or urlsplit(raw).scheme in schemes:
             return raw
-        raise ValueError("a URL that begins with " + " or ".join(f"{s}://" for s in schemes))
+        raise ValueError("a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes))
 
     return parse
 
 
 def mask_password(url: str) -> str:
-    """``url`` with its password, if it has one, replaced by ``***``."""
+    """Return ``url`` with its password, if it has one, replaced by ``***``."""
     parts = urlsplit(url)
     if parts.password is None:
         return url
@@ -117,28 +125,33 @@ def mask_password(url: str) -> str:
 
 @dataclass_transform(frozen_default=True)
 def settings_class(cls: type[T]) -> type[T]:
-    """A frozen dataclass, but for the methods that ``dataclass`` would write out for each of fifty fields and
-    compile: they cost every start 5 ms.
+    """Make ``cls`` a frozen dataclass without the methods that ``dataclass`` would generate.
+
+    Compiling them for all settings would add 5 ms to every start. Without class attributes for the defaults, a setting
+    that an object does not have raises ``AttributeError``.
     """
-    return dataclass(frozen=True, init=False, eq=False, repr=False)(cls)
+    made = dataclass(frozen=True, init=False, eq=False, repr=False)(cls)
+    for declared in fields(made):  # type: ignore[arg-type]
+        delattr(made, declared.name)
+    return made
 
 
 def to_text(value: object) -> str:
-    """The text from which a setting of this value is read."""
+    """Return the text that parses to ``value``."""
     if isinstance(value, tuple):
         return ",".join(f"{name}={text}" for name, text in value)
     return str(value)
 
 
-def field_meta(declared_as: Field[Any]) -> FieldMeta:
-    """What a setting says of itself."""
-    meta: FieldMeta = declared_as.metadata["meta"]
+def field_meta(declared: Field[Any]) -> FieldMeta:
+    """Return the parser and description of a setting."""
+    meta: FieldMeta = declared.metadata["meta"]
     return meta
 
 
-def masked_repr(declared_as: Field[Any], value: str) -> str:
-    """A setting's text for people; of a secret no more than what is none."""
-    if not field_meta(declared_as).secret or not value:
+def masked_repr(declared: Field[Any], value: str) -> str:
+    """Return the representation of a setting's text; of a secret, the password or the whole text is masked."""
+    if not field_meta(declared).secret or not value:
         return repr(value)
-    hidden = mask_password(value)
-    return repr("***" if hidden == value else hidden)
+    masked = mask_password(value)
+    return repr("***" if masked == value else masked)

@@ -1,7 +1,7 @@
-"""One frozen object that holds everything that can be set, read from a mapping that is passed in.
+"""The settings: one immutable object, read from a mapping of environment variables.
 
-Nothing is read at import. Every problem is found before the first is reported, so that a deployment
-is mended in one go. ``docs/configuration.md`` is written from the fields below by ``make docs``.
+Nothing is read at import. All problems are found before the first is reported, so that a deployment can be corrected in
+one step. ``make docs`` writes docs/configuration.md from the fields below.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from marquee.config.fields import (
     field_meta,
     integer,
     masked_repr,
+    name_value_pairs,
     number,
     one_of,
-    options,
-    rating_scale,
+    rating_max,
     setting,
     settings_class,
     text,
+    time_zone,
     to_text,
     url,
-    zone,
 )
 from marquee.errors import SettingsError
 
@@ -33,7 +33,176 @@ PREFIX = "MARQUEE_"
 
 @settings_class
 class Settings:
-    """Everything that can be set. Field ``x_y`` is the environment variable ``MARQUEE_X_Y``."""
+    """All settings; the field ``x_y`` is the environment variable ``MARQUEE_X_Y``.
+
+    ``Settings(rating_max=10)`` has the defaults for the other settings.
+    """
+
+    # Required by the parts that use them.
+    database_url: str = setting(
+        url("postgresql", "postgres"),
+        "URL of PostgreSQL or TimescaleDB. Messages never show its password.",
+        "",
+        group="required",
+        secret=True,
+        example="postgresql://app:secret@db.internal:5432/marquee?sslmode=require",
+    )
+    objects_url: str = setting(
+        url("file", "gs", "s3"),
+        "Object storage of artifacts and releases.",
+        "",
+        group="required",
+        example="gs://bucket/prefix, s3://bucket/prefix or file:///var/lib/marquee/objects",
+    )
+    delivery_url: str = setting(
+        url("http", "https", "pubsub"),
+        "Receiver of the events that the bridge and `recommend` send: a Pub/Sub topic, or `ingest` itself.",
+        "",
+        group="required",
+        example="pubsub://project/topic or http://127.0.0.1:8081",
+    )
+    kafka_bootstrap: str = setting(
+        text, "Bootstrap servers of Kafka.", "", group="required", example="127.0.0.1:9092"
+    )
+
+    # Event log.
+    kafka_topic: str = setting(text, "Topic of the event log.", "movielog")
+    kafka_group: str = setting(text, "Consumer group of the bridge.", "marquee-bridge")
+    kafka_security: str = setting(
+        one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"), "Security protocol of Kafka.", "PLAINTEXT"
+    )
+    kafka_sasl_mechanism: str = setting(
+        one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "Mechanism of the SASL protocols.", "PLAIN"
+    )
+    kafka_username: str = setting(text, "SASL user name or API key.", "")
+    kafka_password: str = setting(text, "SASL password or API secret.", "", secret=True)
+    kafka_ca_file: str = setting(
+        text, "File of the certificate authority for TLS. If empty, the system's authorities are used.", ""
+    )
+    time_zone: tzinfo = setting(time_zone, "Time zone of the event log, whose times name none.", UTC)
+    rating_max: int = setting(
+        rating_max, "Highest rating of the event log's scale: 5, or 10 from 2026 on.", 5
+    )
+
+    # Delivery and monitoring of the bridge.
+    push_audience: str = setting(
+        text,
+        "Audience of the OIDC token that `ingest` requires of each delivery. If empty, `ingest` requires no token.",
+        "",
+        example="https://ingest-abc123.a.run.app",
+    )
+    push_service_account: str = setting(
+        text,
+        "Service account that must have issued the token. Required with `push_audience`.",
+        "",
+        example="push@project.iam.gserviceaccount.com",
+    )
+    health_file: str = setting(
+        text,
+        "File that the bridge touches every second while it works, for a health check.",
+        "",
+        example="/tmp/healthy",
+    )
+    metrics_port: int = setting(
+        integer(0, 65_535), "Port of the bridge's Prometheus metrics (GET /metrics). 0 turns them off.", 0
+    )
+
+    # Recommendations.
+    customers_url: str = setting(
+        url("http", "https"),
+        "Customer service, which knows the age, gender and occupation of users without a history.",
+        "",
+        example="http://customers.internal:8080",
+    )
+    trace_project: str = setting(
+        text, "Google Cloud project of the traces, which links log lines to their traces.", ""
+    )
+
+    # Training.
+    base_data: str = setting(
+        text,
+        "Directory with ratings.csv, to train on together with the database.",
+        "",
+        example="data/movielens-100k",
+    )
+    base_fraction: float = setting(
+        number(0, 1), "Fraction of the base data to train on, the earliest ratings first.", 1.0
+    )
+    dvc_remote: str = setting(
+        url("file", "gs", "s3"),
+        "DVC remote that stores each training snapshot, so that its model can be reproduced.",
+        "",
+        example="gs://bucket/dvc, s3://bucket/dvc or file:///var/lib/marquee/dvc",
+    )
+    commit: str = setting(
+        text, "Git commit of the build, for a program that does not run in its repository.", ""
+    )
+
+    # Alerts and logs.
+    slack_webhook: str = setting(
+        url("https", "http"),
+        "Incoming webhook of Slack that receives alerts. Messages never show it.",
+        "",
+        secret=True,
+        example="https://hooks.slack.com/services/T000/B000/secret",
+    )
+    dashboards_url: str = setting(
+        url("https", "http"),
+        "Address of the dashboards, for the links in alerts: a Grafana or the local page.",
+        "",
+        example="https://example.grafana.net",
+    )
+    log_level: str = setting(
+        one_of("DEBUG", "INFO", "WARNING", "ERROR"), "Lowest level that is logged.", "INFO"
+    )
+
+    # Tuning.
+    caller_timeout_ms: int = setting(
+        integer(50, 60_000),
+        "Timeout of the caller of `recommend`: 600 ms, or 800 before 2026. All deadlines must fit into it.",
+        600,
+        group="tuning",
+    )
+    history_deadline_ms: int = setting(
+        integer(1, 10_000),
+        "Deadline of the query for the user's recent history. After it, the answer does without.",
+        60,
+        group="tuning",
+    )
+    customers_deadline_ms: int = setting(
+        integer(1, 10_000),
+        "Deadline of the request to the customer service, for a user without a history.",
+        60,
+        group="tuning",
+    )
+    release_refresh_s: float = setting(
+        number(0.05, 86_400), "Interval at which an instance looks for a newer release.", 15.0, group="tuning"
+    )
+    explore_epsilon: float = setting(
+        number(0, 1),
+        "Fraction of answers drawn at random from all unseen movies, for off-policy estimates.",
+        0.01,
+        group="tuning",
+    )
+    explore_slots: int = setting(
+        integer(0, 20),
+        "Number of positions at the end of a list that are drawn at random from `explore_candidates`.",
+        3,
+        group="tuning",
+    )
+    explore_candidates: int = setting(
+        integer(0, 1_000),
+        "Number of movies that those positions are drawn from. At least `explore_slots`.",
+        9,
+        group="tuning",
+    )
+    kafka_options: tuple[tuple[str, str], ...] = setting(
+        name_value_pairs,
+        "Options of librdkafka for the bridge's consumer. They override those that Marquee sets.",
+        (),
+        group="tuning",
+        example="session.timeout.ms=2000,heartbeat.interval.ms=300",
+    )
 
     def __init__(self, **values: Any) -> None:
         if unknown := values.keys() - self.__dataclass_fields__.keys():
@@ -46,207 +215,76 @@ class Settings:
     def __hash__(self) -> int:
         return hash(tuple(self.__dict__.values()))
 
-    # Where the parts are.
-    database_url: str = setting(
-        url("postgresql", "postgres"),
-        "PostgreSQL or TimescaleDB. Its password is never shown.",
-        "",
-        secret=True,
-        example="postgresql://app:secret@db.internal:5432/marquee?sslmode=require",
-    )
-    database_connections: int = setting(
-        integer(1, 100), "The most connections that one process opens to the database.", 1
-    )
-    objects_url: str = setting(
-        url("file", "gs", "s3"),
-        "Where artifacts and releases are kept.",
-        "",
-        example="gs://bucket/prefix, s3://bucket/prefix or file:///var/lib/marquee/objects",
-    )
-    delivery_url: str = setting(
-        url("http", "https", "pubsub"),
-        "Where the bridge and `recommend` send their events.",
-        "",
-        example="pubsub://project/topic or http://127.0.0.1:8081",
-    )
-
-    customers_url: str = setting(
-        url("http", "https"),
-        "The customer service, which knows users that we have no history of; empty: none.",
-        "",
-        example="http://customers.internal:8080",
-    )
-
-    # Kafka.
-    kafka_bootstrap: str = setting(text, "Kafka's bootstrap servers.", "", example="127.0.0.1:9092")
-    kafka_topic: str = setting(text, "The topic that carries the service's log.", "movielog")
-    kafka_group: str = setting(text, "The bridge's consumer group.", "marquee-bridge")
-    kafka_security: str = setting(
-        one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"), "Kafka's security protocol.", "PLAINTEXT"
-    )
-    kafka_sasl_mechanism: str = setting(
-        one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "Used with the SASL protocols.", "PLAIN"
-    )
-    kafka_username: str = setting(text, "SASL user name, or API key.", "")
-    kafka_password: str = setting(text, "SASL password, or API secret.", "", secret=True)
-    kafka_ca_file: str = setting(text, "The certificate authority, for TLS; empty: the system's.", "")
-    kafka_options: tuple[tuple[str, str], ...] = setting(
-        options,
-        "Further settings of librdkafka for the bridge's consumer, which win over ours.",
-        (),
-        example="session.timeout.ms=2000,heartbeat.interval.ms=300",
-    )
-
-    # The stream.
-    time_zone: tzinfo = setting(zone, "The zone of the log's times, which name none.", UTC)
-    rating_max: int = setting(rating_scale, "The top of the rating scale: 5, or 10 from 2026 on.", 5)
-    caller_timeout_ms: int = setting(
-        integer(50, 60_000), "When the service gives up on an answer: 600 ms, 800 in older years.", 600
-    )
-    health_file: str = setting(
-        text,
-        "A file that the bridge touches every second while it works, for a health check; empty: none.",
-        "",
-        example="/tmp/healthy",
-    )
-
-    push_audience: str = setting(
-        text,
-        "`ingest` takes only deliveries with an OIDC token for this audience; empty: whoever may reach it may deliver.",
-        "",
-        example="https://ingest-abc123.a.run.app",
-    )
-    push_service_account: str = setting(
-        text,
-        "The service account that the token has to be of; needed with the audience.",
-        "",
-        example="push@project.iam.gserviceaccount.com",
-    )
-
-    # Training.
-    base_data: str = setting(
-        text,
-        "A directory with ratings.csv, to train on beside what the database holds; empty: none.",
-        "",
-        example="data/movielens-100k",
-    )
-    base_fraction: float = setting(
-        number(0, 1), "How much of the base data is used, the earliest first; the rest may be replayed.", 1.0
-    )
-    dvc_remote: str = setting(
-        url("file", "gs", "s3"),
-        "A DVC remote: every snapshot that was trained on is kept there, so that the model can be made again.",
-        "",
-        example="gs://bucket/dvc, s3://bucket/dvc or file:///var/lib/marquee/dvc",
-    )
-    commit: str = setting(
-        text, "The git commit that was built, for a program that does not run in its repository.", ""
-    )
-
-    # Answers.
-    release_refresh_s: float = setting(
-        number(0.05, 86_400), "How often an instance looks for a newer release.", 15.0
-    )
-    history_deadline_ms: int = setting(
-        integer(1, 10_000), "How long an answer waits for the user's fresh history.", 60
-    )
-    customers_deadline_ms: int = setting(
-        integer(1, 10_000),
-        "How long an answer to a user without a history waits for the customer service.",
-        60,
-    )
-    explore_epsilon: float = setting(
-        number(0, 1),
-        "The share of the answers that are drawn at random from all unseen movies, for off-policy estimates.",
-        0.01,
-    )
-    explore_slots: int = setting(
-        integer(0, 20), "How many places at the end of a list are drawn from a longer stretch of it.", 3
-    )
-    explore_candidates: int = setting(
-        integer(0, 1_000), "How many movies those places are drawn from; at least `explore_slots`.", 9
-    )
-
-    # Alerts.
-    slack_webhook: str = setting(
-        url("https", "http"),
-        "An incoming webhook of Slack, where alerts are told of; empty: nowhere. It is never shown.",
-        "",
-        secret=True,
-        example="https://hooks.slack.com/services/T000/B000/secret",
-    )
-    dashboards_url: str = setting(
-        url("https", "http"),
-        "Where people see the dashboards, for the links of alerts: a Grafana, or the local page.",
-        "",
-        example="https://example.grafana.net",
-    )
-
-    # Running.
-    metrics_port: int = setting(
-        integer(0, 65_535), "Where the bridge serves its metrics to Prometheus (GET /metrics); 0: nowhere.", 0
-    )
-    trace_project: str = setting(
-        text,
-        "The Google Cloud project that traces belong to, so that a log line is shown beside its trace.",
-        "",
-    )
-    log_level: str = setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "The least that is logged.", "INFO")
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).__dataclass_fields__:
+            raise AttributeError(f"{name} is not among the settings that this part needs (config/needs.py)")
+        raise AttributeError(f"there is no setting {name}")
 
     @classmethod
-    def from_mapping(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings; raises :class:`SettingsError` that lists every problem at once."""
+    def from_mapping(cls, environment: Mapping[str, str], needs: Iterable[str] | None = None) -> Settings:
+        """Read the settings; with ``needs``, the object has only those.
+
+        Raises :class:`SettingsError` that lists every problem.
+        """
         known = {PREFIX + f.name.upper(): f for f in fields(cls)}
         problems: list[str] = []
         values: dict[str, Any] = {}
-        for name, found in known.items():
+        for name, declared in known.items():
             if name in environment:
                 try:
-                    values[found.name] = field_meta(found).parse(environment[name].strip())
+                    values[declared.name] = field_meta(declared).parse(environment[name].strip())
                 except ValueError as error:
-                    problems.append(
-                        f"{name} is {masked_repr(found, environment[name])}: it should be {error}"
-                    )
+                    shown = masked_repr(declared, environment[name])
+                    problems.append(f"{name} is {shown}: expected {error}")
         problems += [
-            f"{name} is not a setting{_nearest(name, known)}"
+            f"{name} is not a setting{_suggestion(name, known)}"
             for name in environment
             if name.startswith(PREFIX) and name not in known
         ]
         if problems:
             raise SettingsError("\n".join(problems))
-        return cls(**values)
+        settings = cls(**values)
+        if needs is not None:
+            unused = settings.__dict__.keys() - set(needs)
+            for name in unused:
+                del settings.__dict__[name]
+        return settings
 
     def require(self, *names: str) -> Settings:
-        """Return ``self`` if all of ``names`` are set, else say which are missing and what they look like."""
+        """Return ``self`` if all of ``names`` have a value; raises :class:`SettingsError` that lists the others."""
         by_name = {f.name: f for f in fields(self)}
-        missing = [n for n in names if not getattr(self, n)]
+        missing = [name for name in names if not getattr(self, name)]
         if missing:
             raise SettingsError(
                 "\n".join(
-                    f"{PREFIX}{n.upper()} is not set: {field_meta(by_name[n]).doc} "
-                    f"For example {field_meta(by_name[n]).example or by_name[n].default}"
-                    for n in missing
+                    f"{PREFIX}{name.upper()} is not set: {field_meta(by_name[name]).doc} "
+                    f"For example {field_meta(by_name[name]).example or by_name[name].default}"
+                    for name in missing
                 )
             )
         return self
 
     def environment(self, names: Iterable[str] | None = None) -> dict[str, str]:
-        """The variables from which ``from_mapping`` makes these values again; of ``names`` only, if given."""
-        wanted = {f.name for f in fields(self)} if names is None else set(names)
-        if unknown := wanted - {f.name for f in fields(self)}:
+        """Return the variables from which ``from_mapping`` reads these values, without the defaults.
+
+        With ``names``, only the variables of those settings.
+        """
+        selected = {f.name for f in fields(self)} if names is None else set(names)
+        if unknown := selected - {f.name for f in fields(self)}:
             raise SettingsError(f"no such setting: {', '.join(sorted(unknown))}")
         return {
-            PREFIX + f.name.upper(): to_text(getattr(self, f.name))
+            PREFIX + f.name.upper(): to_text(self.__dict__[f.name])
             for f in fields(self)
-            if f.name in wanted and getattr(self, f.name) != f.default
+            if f.name in selected and self.__dict__.get(f.name, f.default) != f.default
         }
 
     def __repr__(self) -> str:
-        values = (f"{f.name}={masked_repr(f, str(getattr(self, f.name)))}" for f in fields(self))
+        declared = (f for f in fields(self) if f.name in self.__dict__)
+        values = (f"{f.name}={masked_repr(f, str(self.__dict__[f.name]))}" for f in declared)
         return f"Settings({', '.join(values)})"
 
 
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
+def _suggestion(name: str, known: Mapping[str, Any]) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=1)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from marquee.config import yaml_file
+from marquee.config.needs import NEEDS
 
 Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]*$")]
 Text = Annotated[str, Meta(min_length=1)]
@@ -58,10 +59,15 @@ class FunctionSpec(Struct, frozen=True, forbid_unknown_fields=True):
     instances: Instances
     workers: Annotated[int, Meta(ge=1, le=64)]
     threads: Annotated[int, Meta(ge=1, le=1_000)]
-    needs: tuple[Text, ...]
+    connections: Annotated[int, Meta(ge=0, le=100)]
     health: UrlPath
     local: LocalFunction
     ready: UrlPath | None = None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Return the settings that the function reads."""
+        return NEEDS[self.source.split("/")[1]]
 
     @property
     def limits(self) -> Limits:
@@ -86,10 +92,14 @@ class ScheduleSpec(Struct, frozen=True, forbid_unknown_fields=True):
     cron: Annotated[str, Meta(pattern=CRON)]
     zone: Text
     timeout_s: Annotated[int, Meta(ge=1, le=86_400)]
-    needs: tuple[Text, ...]
     local: LocalSchedule | None = None
     arguments: tuple[Text, ...] = ()
     limits: Limits = Limits(1, 512)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Return the settings that the job reads; none for a function, which has its own."""
+        return () if self.function else NEEDS.get(self.job.split("/")[1], ())
 
     @property
     def function(self) -> str | None:

@@ -15,7 +15,6 @@ variable "function" {
     instances = object({ min = number, max = number })
     workers   = number
     threads   = number
-    needs     = list(string)
     health    = string
     ready     = optional(string)
   })

@@ -1,0 +1,87 @@
+"""Settings that each deployed part reads.
+
+This is the one declaration: ``Settings.from_mapping(environment, NEEDS[part])`` gives a part no others, the local
+system passes no others on, and ``make docs`` writes infra/needs.json for Terraform. A part is a folder of functions/ or
+jobs/.
+"""
+
+from __future__ import annotations
+
+_KAFKA = (
+    "kafka_bootstrap",
+    "kafka_topic",
+    "kafka_security",
+    "kafka_sasl_mechanism",
+    "kafka_username",
+    "kafka_password",
+    "kafka_ca_file",
+)
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "ingest": (
+        "database_url",
+        "time_zone",
+        "rating_max",
+        "push_audience",
+        "push_service_account",
+        "log_level",
+    ),
+    "recommend": (
+        "database_url",
+        "objects_url",
+        "delivery_url",
+        "customers_url",
+        "customers_deadline_ms",
+        "history_deadline_ms",
+        "caller_timeout_ms",
+        "release_refresh_s",
+        "rating_max",
+        "explore_epsilon",
+        "explore_slots",
+        "explore_candidates",
+        "trace_project",
+        "log_level",
+    ),
+    "monitor": ("database_url", "objects_url", "caller_timeout_ms", "rating_max", "log_level"),
+    "bridge": (
+        *_KAFKA,
+        "kafka_group",
+        "kafka_options",
+        "delivery_url",
+        "metrics_port",
+        "health_file",
+        "log_level",
+    ),
+    "migrate": ("database_url", "log_level"),
+    "retention": ("database_url", "log_level"),
+    "retrain": (
+        "database_url",
+        "objects_url",
+        "dvc_remote",
+        "base_data",
+        "base_fraction",
+        "commit",
+        "rating_max",
+        "time_zone",
+        "log_level",
+    ),
+    "simulate": (*_KAFKA, "time_zone", "rating_max", "caller_timeout_ms", "log_level"),
+}
+
+PROVIDED = (
+    "database_url",
+    "objects_url",
+    "dvc_remote",
+    "delivery_url",
+    "kafka_bootstrap",
+    "kafka_topic",
+    "kafka_username",
+    "kafka_password",
+    "kafka_security",
+    "kafka_sasl_mechanism",
+    "commit",
+    "trace_project",
+    "push_audience",
+    "push_service_account",
+)
+"""Settings that Terraform sets itself; its variable ``settings`` takes none of them."""
