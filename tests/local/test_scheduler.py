@@ -24,7 +24,7 @@ YAML = """
 schedules:
   {name}:
     text: A job.
-    job: jobs/{name}
+    job: jobs/migrate
     cron: "15 4 * * sun"
     zone: UTC
     timeout_s: {timeout_s}
