@@ -76,6 +76,17 @@ def test_architecture_page_generated_sections_are_current() -> None:
     assert architecture_page() == (ROOT / "docs/architecture.md").read_text()
 
 
+def test_picture_names_every_function_and_the_main_jobs() -> None:
+    """The picture of the README and of the architecture page shows the parts that exist."""
+    picture = (ROOT / "docs/flow.svg").read_text()
+    functions = [path.parent.name for path in (ROOT / "functions").glob("*/main.py")]
+    assert functions
+    for name in [*functions, "bridge", "retrain"]:
+        assert f">{name}</text>" in picture
+    assert (ROOT / "jobs/bridge").is_dir()
+    assert (ROOT / "jobs/retrain").is_dir()
+
+
 def test_import_layers_name_every_package() -> None:
     """The layers are those of the tree: a new package needs a place in the contract."""
     packages = {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
