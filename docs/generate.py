@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from docs.marked_sections import replace_section
 from infra.compose.prepare import ACK_DEADLINE_S
 
 from infra import cost
@@ -27,14 +27,6 @@ GROUPS = {
     "optional": "These describe the streaming service, switch something on, or name where something is.",
     "tuning": "The defaults suit the streaming service. Change them only with a measurement.",
 }
-
-
-def replace_section(page: str, name: str, text: str) -> str:
-    """Return ``page`` with ``text`` between the marks of the section ``name``; both marks must occur once."""
-    begin, end = f"<!-- {name}: written by make docs -->", f"<!-- end of {name} -->"
-    section = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    assert len(section.findall(page)) == 1, f"expected the marks of {name} once"
-    return section.sub(lambda _: f"{begin}\n{text}\n{end}", page)
 
 
 def configuration_page() -> str:
