@@ -21,7 +21,7 @@ from marquee.grafana import panel_files
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.process import free_port
 from marquee.monitoring.alerts.evaluate import Alert
-from marquee.page.server import AT_ONCE, DashboardPage, application
+from marquee.page.server import MAX_QUERIES, DashboardPage, create_application
 
 __all__ = ["plain_database"]
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ _ARGUMENTS = (
 def served(page: DashboardPage) -> Iterator[str]:
     """The page on a port of its own, in a thread of its own."""
     loop, port, ready = asyncio.new_event_loop(), free_port(), threading.Event()
-    runner = web.AppRunner(application(page), shutdown_timeout=0.1)
+    runner = web.AppRunner(create_application(page), shutdown_timeout=0.1)
 
     def serve() -> None:
         asyncio.set_event_loop(loop)
@@ -67,7 +67,7 @@ def nothing_fires() -> Sequence[Alert]:
 def day_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[Database]:
     """A plausible day."""
     with closing(
-        Database(postgres.create_database("day", migrated_template), connections=AT_ONCE)
+        Database(postgres.create_database("day", migrated_template), connections=MAX_QUERIES)
     ) as database:
         fill(database)
         yield database

@@ -19,8 +19,8 @@ from marquee.db.pool import Database
 from marquee.grafana import panel_files
 from marquee.grafana.panel_files import BoardFile
 from marquee.local.process import free_port
-from marquee.page.security_headers import names_this_machine
-from marquee.page.serializers import here
+from marquee.page.security_headers import is_local_host
+from marquee.page.serializers import local_runbook_url
 from marquee.page.server import DashboardPage, plotly_js
 
 pytestmark = pytest.mark.servers
@@ -98,7 +98,7 @@ def test_a_name_of_somebody_elses_is_refused(day_url: str, path: str) -> None:
     """A site may point a name of its own at 127.0.0.1; it learns nothing."""
     status, body, _ = ask(day_url, path, headers={"Host": "evil.example:80"})
     assert status == 421
-    assert "for this machine only" in body
+    assert "serves this machine only" in body
 
 
 @pytest.mark.parametrize("path", REFUSED)
@@ -122,7 +122,7 @@ def test_every_answer_has_the_policy(day_url: str, path: str) -> None:
     ],
 )
 def test_names_of_this_machine(host: str, ours: bool) -> None:
-    assert names_this_machine(host) is ours
+    assert is_local_host(host) is ours
 
 
 @pytest.fixture
@@ -177,8 +177,8 @@ def test_a_runbook_is_shown_here(day_page: DashboardPage, tmp_path: Path) -> Non
     (tmp_path / "lag.md").write_text("# Lag\n")
     with served(DashboardPage(day_page.database, day_page.boards, nothing_fires, runbooks=tmp_path)) as url:
         assert ask(url, "/runbooks/lag")[:2] == (200, "# Lag\n")
-    assert here("https://example.com/blob/main/docs/runbooks/lag.md") == "/runbooks/lag"
-    assert here("https://example.com/other.md") == "https://example.com/other.md"
+    assert local_runbook_url("https://example.com/blob/main/docs/runbooks/lag.md") == "/runbooks/lag"
+    assert local_runbook_url("https://example.com/other.md") == "https://example.com/other.md"
 
 
 def test_plotly_comes_from_its_package(day_url: str) -> None:

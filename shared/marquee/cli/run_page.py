@@ -15,7 +15,7 @@ from marquee.db.pool import Database
 from marquee.errors import MarqueeError
 from marquee.grafana import panel_files
 from marquee.monitoring.alerts.watcher import watch_in_background
-from marquee.page.server import AT_ONCE, RANGES, DashboardPage, application
+from marquee.page.server import MAX_QUERIES, RANGES, DashboardPage, create_application
 
 PORT = 3001
 _DESCRIPTION = """\
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     boards = panel_files.read_boards(args.files)
     alert_settings = settings if args.tell else replace(settings, slack_webhook="")
     with (
-        closing(Database(settings.database_url, connections=AT_ONCE, wait_s=10)) as database,
+        closing(Database(settings.database_url, connections=MAX_QUERIES, wait_s=10)) as database,
         closing(Database(settings.database_url)) as alert_database,
         create_watcher(alert_database, args.files / "alerts.yaml", alert_settings) as watcher,
         watch_in_background(watcher) as alerts,
@@ -56,7 +56,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _serve(page: DashboardPage, port: int) -> None:
     try:
         web.run_app(
-            application(page), host="127.0.0.1", port=port, print=None, access_log=None, shutdown_timeout=1
+            create_application(page),
+            host="127.0.0.1",
+            port=port,
+            print=None,
+            access_log=None,
+            shutdown_timeout=1,
         )
     except OSError as error:
         raise MarqueeError(f"Cannot listen on 127.0.0.1:{port}: {error.strerror}") from error

@@ -1,1 +1,1 @@
-"""The dashboards as a local page: Grafana's files, their queries, drawn in the browser without Grafana."""
+"""The dashboards as a page of this machine."""

@@ -1,7 +1,7 @@
-"""What keeps the page to this machine: who may ask, and what the browser may load.
+"""Host check and security headers of the page.
 
-The page listens on 127.0.0.1 only. A site that the user visits could still point a name of its own at that
-address (DNS rebinding), so a request must name this machine; and nothing may be loaded from elsewhere.
+The page listens on 127.0.0.1 only. A website could still point its own host name at that address (DNS rebinding),
+so the Host header must name this machine. The content security policy allows no resources from elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from aiohttp import web
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
-# Plotly sets style attributes, which is all that 'unsafe-inline' allows here; no script is inline.
+# Plotly sets style attributes, so styles need 'unsafe-inline'. No script is inline.
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -35,24 +35,24 @@ _HEADERS = {
 
 
 @web.middleware
-async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what does not name this machine; add the headers to every answer."""
-    if not names_this_machine(request.headers.get("Host", "")):
-        answer: web.StreamResponse = web.Response(
-            status=421, text=f"This page is for this machine only: ask for it as {', '.join(HOSTS)}.\n"
+async def restrict_access(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse requests to other host names, and add the security headers to every response."""
+    if not is_local_host(request.headers.get("Host", "")):
+        response: web.StreamResponse = web.Response(
+            status=421, text=f"This page serves this machine only. Valid host names: {', '.join(HOSTS)}.\n"
         )
     else:
         try:
-            answer = await handler(request)
-        except web.HTTPException as refusal:
-            answer = web.Response(status=refusal.status, text=f"{refusal.status}: {refusal.reason}\n")
+            response = await handler(request)
+        except web.HTTPException as error:
+            response = web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
     for name, value in _HEADERS.items():
-        answer.headers[name] = value
-    answer.headers.setdefault("Cache-Control", "no-store")
-    return answer
+        response.headers[name] = value
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
 
 
-def names_this_machine(host: str) -> bool:
-    """Whether a Host header names this machine, with a port or without."""
+def is_local_host(host: str) -> bool:
+    """Return True if a Host header, with or without a port, names this machine."""
     name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "0")
     return name in HOSTS and port.isdecimal()

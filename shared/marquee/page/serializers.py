@@ -1,4 +1,4 @@
-"""What the browser gets: panels without their SQL, and rows as JSON."""
+"""JSON for the browser: panels without their SQL, tables and alerts."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from marquee.monitoring.alerts.evaluate import Alert
 
 
 def serialize_board(board: BoardFile) -> dict[str, Any]:
-    """One dashboard with its panels, as the page draws it."""
+    """Return one dashboard with its panels, as the page draws it."""
     return {
         "uid": board.uid,
         "title": board.title,
         "question": board.description,
-        "panels": [_panel_shape(panel) for panel in board.panels],
+        "panels": [_serialize_panel(panel) for panel in board.panels],
     }
 
 
-def _panel_shape(panel: PanelFile) -> dict[str, Any]:
-    shown = panel.field_config.defaults
+def _serialize_panel(panel: PanelFile) -> dict[str, Any]:
+    defaults = panel.field_config.defaults
     names = [o["matcher"]["options"] for o in panel.field_config.overrides]
     columns = {name: panel.field_config.of_column(name) for name in names}
     return {
@@ -36,64 +36,69 @@ def _panel_shape(panel: PanelFile) -> dict[str, Any]:
         "description": panel.description,
         "type": panel.type,
         "grid": {"w": panel.grid_pos.w, "h": panel.grid_pos.h},
-        "unit": shown.unit,
-        "units": {name: found["unit"] for name, found in columns.items() if "unit" in found},
-        "series": {name: found["color"]["fixedColor"] for name, found in columns.items() if "color" in found},
-        "decimals": shown.decimals,
-        "min": shown.min,
-        "max": shown.max,
-        "nothing": shown.no_value,
-        "steps": [{"value": step.value, "color": step.color} for step in shown.thresholds.steps],
+        "unit": defaults.unit,
+        "units": {name: column["unit"] for name, column in columns.items() if "unit" in column},
+        "series": {
+            name: column["color"]["fixedColor"] for name, column in columns.items() if "color" in column
+        },
+        "decimals": defaults.decimals,
+        "min": defaults.min,
+        "max": defaults.max,
+        "nothing": defaults.no_value,
+        "steps": [{"value": step.value, "color": step.color} for step in defaults.thresholds.steps],
         "colors": _text_colors(panel),
-        "stacked": shown.custom.get("stacking", {}).get("mode") == "normal",
-        "line": shown.custom.get("thresholdsStyle", {}).get("mode", "off") != "off",
-        "links": [{"title": link.title, "url": here(link.url)} for link in panel.links],
+        "stacked": defaults.custom.get("stacking", {}).get("mode") == "normal",
+        "line": defaults.custom.get("thresholdsStyle", {}).get("mode", "off") != "off",
+        "links": [{"title": link.title, "url": local_runbook_url(link.url)} for link in panel.links],
     }
 
 
 def serialize_alert(alert: Alert) -> dict[str, Any]:
-    """One alert as the page lists it."""
-    return {**msgspec.structs.asdict(alert), "runbook": here(alert.runbook)}
+    """Return one alert as the page lists it."""
+    return {**msgspec.structs.asdict(alert), "runbook": local_runbook_url(alert.runbook)}
 
 
-def here(url: str) -> str:
-    """A link to a page of docs/runbooks leads to this page's own copy of it."""
-    found = re.fullmatch(r".*/docs/runbooks/([a-z0-9-]+)\.md", url)
-    return f"/runbooks/{found[1]}" if found else url
+def local_runbook_url(url: str) -> str:
+    """Return ``url``, or the local path of a runbook if it links to one of docs/runbooks."""
+    match = re.fullmatch(r".*/docs/runbooks/([a-z0-9-]+)\.md", url)
+    return f"/runbooks/{match[1]}" if match else url
 
 
 def _text_colors(panel: PanelFile) -> dict[str, str]:
-    """Text -> colour, of Grafana's value mappings."""
+    """Return text -> colour, from Grafana's value mappings."""
     mappings = panel.field_config.defaults.mappings
     options = [mapping["options"] for mapping in mappings if mapping["type"] == "value"]
-    return {text: result["color"] for each in options for text, result in each.items()}
+    return {text: style["color"] for option in options for text, style in option.items()}
 
 
 def serialize_table(panel: PanelFile, table: Table) -> dict[str, Any]:
-    """Columns with their kinds ("time" in ms since 1970, "number" or "text"), and rows."""
-    kinds = [_kind(panel, name, table.rows, place) for place, name in enumerate(table.columns)]
+    """Return columns with their kinds ("time" in epoch milliseconds, "number" or "text"), and rows."""
+    kinds = [_column_kind(panel, name, table.rows, index) for index, name in enumerate(table.columns)]
     return {
         "columns": [{"name": name, "kind": kind} for name, kind in zip(table.columns, kinds, strict=True)],
-        "rows": [[_value(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in table.rows],
+        "rows": [
+            [_serialize_value(value, kind) for value, kind in zip(row, kinds, strict=True)]
+            for row in table.rows
+        ],
         "whole": table.whole,
     }
 
 
-def _kind(panel: PanelFile, name: str, rows: Sequence[Sequence[Any]], place: int) -> str:
+def _column_kind(panel: PanelFile, name: str, rows: Sequence[Sequence[Any]], index: int) -> str:
     if panel.type == "timeseries" and name == "time":
         return "time"
-    some = next((row[place] for row in rows if row[place] is not None), None)
-    if isinstance(some, datetime):
+    sample = next((row[index] for row in rows if row[index] is not None), None)
+    if isinstance(sample, datetime):
         return "time"
-    is_number = isinstance(some, int | float | Decimal | timedelta) and not isinstance(some, bool)
+    is_number = isinstance(sample, int | float | Decimal | timedelta) and not isinstance(sample, bool)
     return "number" if is_number else "text"
 
 
-def _value(value: Any, kind: str) -> Any:
+def _serialize_value(value: Any, kind: str) -> Any:
     if value is None:
         return None
     if kind == "time":
-        # Without TimescaleDB, $__timeGroup gives seconds since 1970.
+        # Without TimescaleDB, $__timeGroup returns epoch seconds.
         seconds = value.timestamp() if isinstance(value, datetime) else float(value)
         return round(seconds * 1000)
     if kind == "number":

@@ -1,4 +1,7 @@
-"""The page's server: dashboards by their uid, panels by their id, times from a list. No SQL comes from outside."""
+"""The server of the page.
+
+Requests name a dashboard by uid, a panel by id and a time range from a list; they never contain SQL.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from marquee.grafana.macros import TimeRange
 from marquee.grafana.panel_files import BoardFile, PanelFile
 from marquee.grafana.panel_query import run_panel_query
 from marquee.monitoring.alerts.evaluate import Alert
-from marquee.page.security_headers import guard
+from marquee.page.security_headers import restrict_access
 from marquee.page.serializers import serialize_alert, serialize_board, serialize_table
 
 STATIC = Path(__file__).with_name("static")
@@ -33,8 +36,8 @@ RANGES = {
     "7d": "7 days",
     "30d": "30 days",
 }
-AT_ONCE = 4
-"""Queries at one time, each with a connection of its own."""
+# Concurrent queries, each with a database connection.
+MAX_QUERIES = 4
 _FILES = {
     "page.js": "text/javascript",
     "draw.js": "text/javascript",
@@ -48,8 +51,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DashboardPage:
-    """What is served. ``alerts`` gives the alerts' states, the worst first; ``span`` is the time that is shown first;
-    ``runbooks``: the folder of the runbooks, if it is there.
+    """The content of the page.
+
+    Attributes
+    ----------
+        database: The database of the panels.
+        boards: The dashboards by uid.
+        alerts: A function that returns the alerts, the most severe first.
+        span: The initial time range, a key of :data:`RANGES`.
+        runbooks: The folder of the runbooks, if any.
     """
 
     database: Database
@@ -59,10 +69,10 @@ class DashboardPage:
     runbooks: Path | None = None
 
 
-def application(page: DashboardPage) -> web.Application:
-    """The aiohttp application."""
+def create_application(page: DashboardPage) -> web.Application:
+    """Return the aiohttp application of ``page``."""
     server = _Server(page)
-    app = web.Application(middlewares=[guard])
+    app = web.Application(middlewares=[restrict_access])
     app.router.add_get("/", server.index)
     app.router.add_get("/d/{uid}", server.index)
     app.router.add_get("/static/{name}", server.static)
@@ -79,9 +89,9 @@ def application(page: DashboardPage) -> web.Application:
 class _Server:
     def __init__(self, page: DashboardPage) -> None:
         self._page = page
-        self._threads = ThreadPoolExecutor(AT_ONCE, "query")
+        self._threads = ThreadPoolExecutor(MAX_QUERIES, "query")
 
-    async def close(self, app: web.Application) -> None:
+    async def close(self, _app: web.Application) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def index(self, request: web.Request) -> web.Response:
@@ -98,25 +108,25 @@ class _Server:
             raise web.HTTPNotFound
         return web.Response(body=(STATIC / name).read_bytes(), content_type=_FILES[name], charset="utf-8")
 
-    async def plotly(self, request: web.Request) -> web.StreamResponse:
-        """Plotly's own file, from its package; the browser keeps it, and asks whether it changed."""
+    async def plotly(self, _request: web.Request) -> web.StreamResponse:
+        """Serve Plotly's file from its package; the browser caches and revalidates it."""
         return web.FileResponse(
             plotly_js(),
             headers={"Content-Type": "text/javascript; charset=utf-8", "Cache-Control": "no-cache"},
         )
 
     async def runbook(self, request: web.Request) -> web.Response:
-        """A page of docs/runbooks, as the text that it is."""
+        """Serve a page of docs/runbooks as plain text."""
         folder, name = self._page.runbooks, request.match_info["name"]
         pages = {path.stem: path for path in folder.glob("*.md")} if folder else {}
         if name not in pages:
             raise web.HTTPNotFound(reason="There is no such runbook")
         return web.Response(text=pages[name].read_text(), content_type="text/plain", charset="utf-8")
 
-    async def health(self, request: web.Request) -> web.Response:
+    async def health(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def boards(self, request: web.Request) -> web.Response:
+    async def boards(self, _request: web.Request) -> web.Response:
         boards = [serialize_board(board) for board in self._page.boards.values()]
         return _json({"boards": boards, "ranges": RANGES, "range": self._page.span})
 
@@ -128,27 +138,27 @@ class _Server:
         span = request.query.get("range", self._page.span)
         if span not in RANGES:
             return _json({"error": f"range is one of {', '.join(RANGES)}"}, 400)
-        return await self._answer(lambda: self._run(panel, span))
+        return await self._run_in_thread(lambda: self._query_panel(panel, span))
 
-    async def alerts(self, request: web.Request) -> web.Response:
-        return await self._answer(self._alerts)
+    async def alerts(self, _request: web.Request) -> web.Response:
+        return await self._run_in_thread(self._alerts)
 
     def _alerts(self) -> dict[str, Any]:
         return {"alerts": [serialize_alert(alert) for alert in self._page.alerts()]}
 
-    def _run(self, panel: PanelFile, span: str) -> dict[str, Any]:
+    def _query_panel(self, panel: PanelFile, span: str) -> dict[str, Any]:
         time = TimeRange.last(
             durations.parse_duration(span), points=panel.max_data_points, least=panel.interval
         )
         table = run_panel_query(self._page.database, panel.sql, time)
-        edges = {"from": time.start.timestamp() * 1000, "to": time.end.timestamp() * 1000}
+        limits = {"from": time.start.timestamp() * 1000, "to": time.end.timestamp() * 1000}
         return {
             **serialize_table(panel, table),
-            **edges,
+            **limits,
             "interval_ms": time.interval / timedelta(milliseconds=1),
         }
 
-    async def _answer(self, work: Callable[[], dict[str, Any]]) -> web.Response:
+    async def _run_in_thread(self, work: Callable[[], dict[str, Any]]) -> web.Response:
         try:
             return _json(await asyncio.get_running_loop().run_in_executor(self._threads, work))
         except TransientError as error:
@@ -158,11 +168,11 @@ class _Server:
 
 
 def plotly_js() -> Path:
-    """Where the package plotly keeps its JavaScript; the package itself is not imported."""
-    found = importlib.util.find_spec("plotly")
-    if found is None or found.origin is None:
-        raise MarqueeError("The package plotly is not there: install marquee[page]")
-    return Path(found.origin).parent / "package_data/plotly.min.js"
+    """Return the path of Plotly's JavaScript; the package is not imported."""
+    spec = importlib.util.find_spec("plotly")
+    if spec is None or spec.origin is None:
+        raise MarqueeError("The package plotly is not installed: pip install 'marquee[page]'")
+    return Path(spec.origin).parent / "package_data/plotly.min.js"
 
 
 def _json(document: dict[str, Any], status: int = 200) -> web.Response:
