@@ -22,7 +22,7 @@ from marquee.db.migrate import migrate
 from marquee.db.pool import Database
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.embedded_postgres import EmbeddedPostgres
-from marquee.local.function_process import answers, instance
+from marquee.local.function_process import function_instance, health_check
 from marquee.local.infra_spec import read_functions
 from marquee.local.process import Process, free_port
 
@@ -137,7 +137,7 @@ def ingest_path() -> Iterator[IngestPath]:
         function = _function(directory, port, postgres.url)
         stack.callback(function.stop)
         function.start()
-        function.wait_healthy(answers(f"http://127.0.0.1:{port}/healthz"))
+        function.wait_healthy(health_check(f"http://127.0.0.1:{port}/healthz"))
         bridge = bridge_process(directory, kafka.bootstrap, f"http://127.0.0.1:{port}/")
         stack.callback(bridge.stop)
         yield IngestPath(kafka, postgres, database, function, bridge)
@@ -146,7 +146,7 @@ def ingest_path() -> Iterator[IngestPath]:
 def _function(directory: Path, port: int, url: str) -> Process:
     spec = read_functions(ROOT)["ingest"]
     settings = {"MARQUEE_DATABASE_URL": url} | _library_path()
-    return instance("ingest", spec, ROOT, directory, directory / "sockets", port, settings)
+    return function_instance("ingest", spec, ROOT, directory, directory / "sockets", port, settings)
 
 
 def bridge_process(directory: Path, bootstrap: str, delivery_url: str) -> Process:

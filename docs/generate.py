@@ -16,7 +16,7 @@ from marquee.cli.text_table import markdown_table
 from marquee.config.fields import field_meta
 from marquee.config.needs import NEEDS, PROVIDED
 from marquee.config.settings import PREFIX, Settings
-from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, read_functions, read_schedules, schema
+from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, json_schema, read_functions, read_schedules
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,6 +98,6 @@ if __name__ == "__main__":
     (ROOT / "docs/configuration.md").write_text(configuration_page())
     (ROOT / "infra/needs.json").write_text(needs_file())
     for name, kind in (("functions", FunctionSpecs), ("schedules", ScheduleSpecs)):
-        (ROOT / f"infra/{name}.schema.json").write_text(json.dumps(schema(kind), indent=2) + "\n")
+        (ROOT / f"infra/{name}.schema.json").write_text(json.dumps(json_schema(kind), indent=2) + "\n")
     (ROOT / "docs/cost.md").write_text(cost_page())
     (ROOT / "docs/operations.md").write_text(operations_page())

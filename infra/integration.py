@@ -15,10 +15,10 @@ from pathlib import Path
 
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
-from marquee.local.function_process import answers, instance
+from marquee.local.function_process import function_instance, health_check
 from marquee.local.infra_spec import read_functions
 from marquee.local.process import Process, free_port
-from marquee.local.reconciliation import drained
+from marquee.local.reconciliation import reconcile_when_drained
 from marquee.simulate.report import SimulationReport
 
 ROOT = Path(__file__).parents[1]
@@ -35,20 +35,31 @@ def run(settings: Settings, lines: int, work: Path) -> int:
         "MARQUEE_KAFKA_GROUP": topic,
         "MARQUEE_DELIVERY_URL": url,
     }
-    made = ["--mode", "made", "--lines", str(lines), "--lines-per-second", "20000", "--corrupt", "0.001"]
-    ingest = instance("ingest", function, ROOT, work, work, port, settings.environment(function.needs))
+    made = [
+        "--mode",
+        "synthetic",
+        "--records",
+        str(lines),
+        "--records-per-second",
+        "20000",
+        "--corrupt",
+        "0.001",
+    ]
+    ingest = function_instance(
+        "ingest", function, ROOT, work, work, port, settings.environment(function.needs)
+    )
     bridge = _marquee("bridge", work, environment)
     simulate = _marquee("simulate", work, environment, *made, "--report", str(report))
     processes = [ingest, simulate, bridge]
     try:
         ingest.start()
-        ingest.wait_healthy(answers(url + function.health))
+        ingest.wait_healthy(health_check(url + function.health))
         simulate.start()
         if code := simulate.wait():
             raise SystemExit(f"The simulator ended with code {code}. {simulate.log_end()}")
         bridge.start()
-        account = drained(
-            Database(settings.database_url), topic, SimulationReport.read(report).partitions, patience_s=300
+        account = reconcile_when_drained(
+            Database(settings.database_url), topic, SimulationReport.read(report).partitions, timeout_s=300
         )
     finally:
         for process in reversed(processes):

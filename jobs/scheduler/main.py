@@ -10,4 +10,4 @@ MODULES = ("marquee.local.scheduler", "marquee.training.retrain")
 """Modules that the scheduler and its jobs import when they need them; the image's build imports each."""
 
 if __name__ == "__main__":
-    main(["--root", "/app", "--home", "/home/marquee", *sys.argv[1:]])
+    main(["--root", "/app", "--state-dir", "/home/marquee", *sys.argv[1:]])

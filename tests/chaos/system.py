@@ -27,7 +27,7 @@ from marquee.db.pool import Database
 from marquee.errors import DatabaseUnavailable
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.embedded_postgres import EmbeddedPostgres
-from marquee.local.function_process import answers, instance
+from marquee.local.function_process import function_instance, health_check
 from marquee.local.infra_spec import read_functions
 from marquee.local.process import Process, free_port
 
@@ -226,11 +226,13 @@ class ChaosSystem:
         described = read_functions(ROOT)["ingest"]
         settings = {"MARQUEE_DATABASE_URL": self.postgres.url, **_library()}
         logs, sockets = self._directory, self._directory / "sockets"
-        return instance("function", described, ROOT, logs, sockets, self._function_port, settings)
+        return function_instance("function", described, ROOT, logs, sockets, self._function_port, settings)
 
     def await_function(self) -> None:
         """Wait until the function answers."""
-        self._processes["function"].wait_healthy(answers(f"http://127.0.0.1:{self._function_port}/healthz"))
+        self._processes["function"].wait_healthy(
+            health_check(f"http://127.0.0.1:{self._function_port}/healthz")
+        )
 
     def _bridge(self, name: str) -> Process:
         settings = Settings(

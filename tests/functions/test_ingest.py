@@ -264,7 +264,7 @@ def test_database_without_tables_is_no_reason_to_lose_a_batch(
     try:
         headers, body = to_http(encode_batch(batch(LINES)))
         assert function.post(body, headers) == 503
-        migrate(server.url_of("unmigrated"))
+        migrate(server.database_url("unmigrated"))
         assert function.post(body, headers) == 204
     finally:
         function.process.stop()

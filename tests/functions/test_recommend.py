@@ -11,7 +11,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from tests.functions.conftest import Start, eventually
-from tests.servers.customers import Played
+from tests.servers.customers import CustomerServer
 from tests.servers.function import Reply
 from tests.serving.models import TRAINED_THROUGH, group_of, movie_id_of, released, two_tastes, written
 
@@ -111,7 +111,10 @@ def test_two_arms_answer_from_one_instance(store: FileStore, start: Start) -> No
             arm.name,
             arm.version,
         )
-    assert {assign_arm(release.arms, release.salt, str(n)).name for n in range(1000, 1030)} == {"control", "canary"}
+    assert {assign_arm(release.arms, release.salt, str(n)).name for n in range(1000, 1030)} == {
+        "control",
+        "canary",
+    }
 
 
 def test_each_request_is_logged_timed_and_counted(store: FileStore, start: Start) -> None:
@@ -136,7 +139,7 @@ def test_users_without_a_history_get_what_their_cohort_prefers(store: FileStore,
     names = ["gender:f", "gender:m"]
     scores = np.stack([preferred, preferred])
     released(store, replace(two_tastes(), cohort_names=names, cohort_scores=scores))
-    with Played() as played:
+    with CustomerServer() as played:
         function = start(customers_url=played.url, customers_deadline_ms="5000")
         known, unknown = function.get("/recommend/7"), function.get("/recommend/999")
     assert (known.headers["Marquee-Tier"], {group_of(f) for f in known.movies}) == ("cohort", {1})

@@ -1,19 +1,19 @@
-"""A runner of three small parts, as a program of its own: ``python -m tests.local.fake_system HOME``.
+"""A runner of three small parts as a program: ``python -m tests.local.fake_system STATE_DIR``.
 
-Each part holds a port and has a child of its own.
+Each part listens on a port and has a child process.
 """
 
 import os
 import sys
 from pathlib import Path
 
-from tests.local.programs import python
+from tests.local.programs import python_process
 
 from marquee.local.ports import Ports
 from marquee.local.process import port_open
 from marquee.local.runner import running, wait_for_signal
 from marquee.local.state_dir import PartState, StateDir, SystemState
-from marquee.local.supervision import OneProcess, Part, Supervisor
+from marquee.local.supervision import Part, ProcessProgram, Supervisor
 
 CODE = """if True:
     import socket, subprocess, sys, time
@@ -25,33 +25,36 @@ CODE = """if True:
 
 
 class FakeSystem:
-    def __init__(self, home: StateDir) -> None:
-        self.home = home
+    """A system of three parts with the same default port."""
+
+    def __init__(self, state_dir: StateDir) -> None:
+        self.state_dir = state_dir
         self.ports = Ports(print)
-        self.supervisor = Supervisor(print, self._write)
+        self.supervisor = Supervisor(print, self._write_state)
         self.ready = False
 
     def start(self) -> None:
-        self._write(())
-        for name, usual in (("first", 21_001), ("second", 21_001), ("third", 21_001)):
-            port = self.ports.choose(name, usual)
-            process = python(name, CODE.format(port=port), self.home.logs)
-            program = OneProcess(process, lambda port=port: port_open(port))
-            self.supervisor.start(Part(name, program, port))
+        self._write_state(())
+        for name in ("first", "second", "third"):
+            self.supervisor.start(self._create_part(name, self.ports.choose(name, 21_001)))
         self.ready = True
-        self._write(self.supervisor.states())
+        self._write_state(self.supervisor.states())
 
     def stop(self) -> None:
         self.supervisor.stop()
 
-    def _write(self, parts: tuple[PartState, ...]) -> None:
-        self.home.write_state(SystemState(os.getpid(), self.ready, parts))
+    def _create_part(self, name: str, port: int) -> Part:
+        process = python_process(name, CODE.format(port=port), self.state_dir.logs)
+        return Part(name, ProcessProgram(process, lambda: port_open(port)), port)
+
+    def _write_state(self, parts: tuple[PartState, ...]) -> None:
+        self.state_dir.write_state(SystemState(os.getpid(), self.ready, parts))
 
 
 if __name__ == "__main__":
-    home = StateDir(Path(sys.argv[1]))
+    directory = StateDir(Path(sys.argv[1]))
     try:
-        with running(home, FakeSystem(home)):
+        with running(directory, FakeSystem(directory)):
             sys.stdout.write("ready\n")
             sys.stdout.flush()
             wait_for_signal()

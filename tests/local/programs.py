@@ -1,28 +1,21 @@
-"""Small programs that stand in for the real parts."""
+"""Small child programs for the tests of processes and supervision."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.support.waiting import wait_until
 
 from marquee.local.process import Process
 
 
-def python(name: str, code: str, logs: Path, **more: Any) -> Process:
-    """A process that runs ``code``, with its log at ``logs/<name>.log``."""
-    return Process(name, [sys.executable, "-c", code], logs / f"{name}.log", **more)
+def python_process(name: str, code: str, logs: Path, **options: Any) -> Process:
+    """Return a process that runs ``code``, with its log at ``logs/<name>.log``."""
+    return Process(name, [sys.executable, "-c", code], logs / f"{name}.log", **options)
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """:func:`wait_until`, and fail sooner."""
-    wait_until(condition, timeout_s)
-
-
-def gone(process: psutil.Process) -> bool:
-    """Whether it has ended; one that only waits to be reaped has."""
+def has_ended(process: psutil.Process) -> bool:
+    """Return True if ``process`` has ended, or is a zombie."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

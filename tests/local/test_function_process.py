@@ -1,20 +1,20 @@
-"""Functions as functions-framework processes: one instance, or several on one port."""
+"""Functions as processes of functions-framework: one instance, or several on one port."""
 
 import signal
 import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.local.programs import wait_for
+from tests.support.waiting import wait_until
 
-from marquee.local.function_process import answers, instance, instance_of_several
+from marquee.local.function_process import function_instance, health_check, shared_port_instance
 from marquee.local.infra_spec import FunctionSpec, Instances, LocalFunction
 from marquee.local.process import Process, free_port, port_open
 
 MAIN = """
 import os
 def hello(request):
-    if request.path == "/sick":
+    if request.path == "/broken":
         return "no", 503
     return f"{os.getpid()} {os.environ.get('MARQUEE_LOG_LEVEL')}"
 """
@@ -29,9 +29,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def hello(workers: int = 1) -> FunctionSpec:
+def hello_spec(workers: int = 1) -> FunctionSpec:
     return FunctionSpec(
-        "Says hello.", "functions/hello", "http", True, 128, 10, Instances(0, 1), workers, 4, (), "/healthz",
+        "A test function.", "functions/hello", "http", True, 128, 10, Instances(0, 1), workers, 4, 0, "/healthz",
         LocalFunction(8080),
     )  # fmt: skip
 
@@ -41,19 +41,21 @@ def get(port: int) -> list[str]:
         return str(response.read().decode()).split()
 
 
-def started(process: Process, port: int) -> Process:
+def start_process(process: Process, port: int) -> Process:
     process.start()
-    process.wait_healthy(answers(f"http://127.0.0.1:{port}/healthz"))
+    process.wait_healthy(health_check(f"http://127.0.0.1:{port}/healthz"))
     return process
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_one_instance(root: Path, workers: int) -> None:
-    """It answers with the settings that it was given, from as many workers as asked for."""
+def test_function_instance_has_its_settings_and_workers(root: Path, workers: int) -> None:
+    """The function gets the given settings and runs in the given number of workers."""
     port = free_port()
-    function = hello()
-    process = instance("hello", function, root, root, root, port, {"MARQUEE_LOG_LEVEL": "DEBUG"}, workers)
-    started(process, port)
+    function = hello_spec()
+    process = function_instance(
+        "hello", function, root, root, root, port, {"MARQUEE_LOG_LEVEL": "DEBUG"}, workers
+    )
+    start_process(process, port)
     try:
         pids = {get(port)[0] for _ in range(200)}
         assert get(port)[1] == "DEBUG"
@@ -63,41 +65,43 @@ def test_one_instance(root: Path, workers: int) -> None:
     assert not port_open(port)
 
 
-def test_several_instances_share_a_port(root: Path) -> None:
-    """Requests reach all; each can be asked after its health; one that is killed leaves the others."""
-    shared, own = free_port(), (free_port(), free_port())
+def test_shared_port_instance_killed_leaves_the_others(root: Path) -> None:
+    """Requests reach all instances of a port; each has a health check; the others survive a kill."""
+    shared, own_ports = free_port(), (free_port(), free_port())
     processes = [
-        started(instance_of_several(f"hello-{n}", hello(), root, root, (shared, port), {}), port)
-        for n, port in enumerate(own)
+        start_process(shared_port_instance(f"hello-{n}", hello_spec(), root, root, (shared, port), {}), port)
+        for n, port in enumerate(own_ports)
     ]
     try:
-        wait_for(lambda: {get(shared)[0] for _ in range(20)} == {get(port)[0] for port in own})
+        wait_until(lambda: {get(shared)[0] for _ in range(20)} == {get(port)[0] for port in own_ports})
         processes[0].kill(signal.SIGKILL)
-        wait_for(lambda: not port_open(own[0]))
-        assert {get(shared)[0] for _ in range(20)} == {get(own[1])[0]}
+        wait_until(lambda: not port_open(own_ports[0]))
+        assert {get(shared)[0] for _ in range(20)} == {get(own_ports[1])[0]}
     finally:
         for process in processes:
             process.stop()
     assert not port_open(shared)
 
 
-def test_health(root: Path) -> None:
-    """Only 200 is well: not an error, not a closed port."""
+def test_health_check_only_status_200_is_healthy(root: Path) -> None:
+    """An error status and a closed port are not healthy."""
     port = free_port()
-    assert not answers(f"http://127.0.0.1:{port}/healthz")()
-    process = started(instance("hello", hello(), root, root, root, port, {}), port)
+    assert not health_check(f"http://127.0.0.1:{port}/healthz")()
+    process = start_process(function_instance("hello", hello_spec(), root, root, root, port, {}), port)
     try:
-        assert answers(f"http://127.0.0.1:{port}/well")()
-        assert not answers(f"http://127.0.0.1:{port}/sick")()
+        assert health_check(f"http://127.0.0.1:{port}/working")()
+        assert not health_check(f"http://127.0.0.1:{port}/broken")()
     finally:
         process.stop()
 
 
-def test_nothing_is_left_in_the_home_directory(root: Path, tmp_path: Path) -> None:
-    """The server's control socket goes where we say, not to ~/.gunicorn."""
+def test_function_instance_leaves_home_directory_unchanged(root: Path, tmp_path: Path) -> None:
+    """The server's control socket is in the given directory, not in ~/.gunicorn."""
     port = free_port()
-    process = instance("hello", hello(), root, root, root / "run", port, {"HOME": str(tmp_path / "home")})
-    started(process, port)
+    process = function_instance(
+        "hello", hello_spec(), root, root, root / "run", port, {"HOME": str(tmp_path / "home")}
+    )
+    start_process(process, port)
     process.stop()
     assert not (tmp_path / "home").exists()
     assert [path.name for path in (root / "run").iterdir()] == ["hello"]

@@ -1,4 +1,4 @@
-"""The functions' and the schedules' files, and their schemas."""
+"""The files of functions and schedules, and their schemas."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from apscheduler.triggers.cron import CronTrigger
 
 from marquee.errors import SettingsError
-from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, read_functions, read_schedules, schema
+from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, json_schema, read_functions, read_schedules
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,13 +30,13 @@ def test_read_schedules_jobs_exist() -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("functions", FunctionSpecs), ("schedules", ScheduleSpecs)])
-def test_schemas_are_fresh(name: str, kind: type[FunctionSpecs] | type[ScheduleSpecs]) -> None:
-    """The committed schema is the one that the code gives: `make docs` writes it."""
-    assert json.loads((ROOT / f"infra/{name}.schema.json").read_text()) == schema(kind)
+def test_json_schema_committed_file_is_current(name: str, kind: type[FunctionSpecs] | type[ScheduleSpecs]) -> None:
+    """The committed schema is that of the code; `make docs` writes it."""
+    assert json.loads((ROOT / f"infra/{name}.schema.json").read_text()) == json_schema(kind)
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "problem"),
     [
         ("functions: [", "while parsing"),
         ("functions: {a: {}}", "missing required field `text`"),
@@ -44,27 +44,27 @@ def test_schemas_are_fresh(name: str, kind: type[FunctionSpecs] | type[ScheduleS
         ("schedules: {}", "unknown field `schedules`"),
     ],
 )
-def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, complaint: str) -> None:
-    """The message names the file and the field."""
+def test_read_functions_invalid_file_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    """The error names the file and the field."""
     (tmp_path / "infra").mkdir()
     (tmp_path / "infra/functions.yaml").write_text(text)
-    with pytest.raises(SettingsError, match=rf"(?s)infra/functions.yaml.*{complaint}"):
+    with pytest.raises(SettingsError, match=rf"(?s)infra/functions.yaml.*{problem}"):
         read_functions(tmp_path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """Not a traceback: what cannot be read, and why."""
+def test_read_schedules_missing_file_is_named(tmp_path: Path) -> None:
+    """The error names the file and the reason."""
     with pytest.raises(SettingsError, match=r"infra/schedules.yaml cannot be read: No such file"):
         read_schedules(tmp_path)
 
 
-def test_week_days_are_names(tmp_path: Path) -> None:
-    """0 is Sunday for cron and Monday for APScheduler: numbers are refused."""
+def test_read_schedules_weekday_number_is_refused(tmp_path: Path) -> None:
+    """0 is Sunday for cron and Monday for APScheduler, so only names are valid."""
     (tmp_path / "infra").mkdir()
-    ours = (ROOT / "infra/schedules.yaml").read_text()
-    for day, readable in (("sun", True), ("0", False)):
-        (tmp_path / "infra/schedules.yaml").write_text(ours.replace("15 4 * * *", f"15 4 * * {day}"))
-        if readable:
+    text = (ROOT / "infra/schedules.yaml").read_text()
+    for day, valid in (("sun", True), ("0", False)):
+        (tmp_path / "infra/schedules.yaml").write_text(text.replace("15 4 * * *", f"15 4 * * {day}"))
+        if valid:
             assert read_schedules(tmp_path)["retrain"].cron == "15 4 * * sun"
         else:
             with pytest.raises(SettingsError, match="cron"):

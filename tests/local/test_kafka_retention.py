@@ -1,4 +1,4 @@
-"""The embedded broker's batches: what is committed goes, what is not stays, and nobody notices."""
+"""Retention of the embedded broker: committed batches are deleted, all others stay."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
 
 
 def produce(broker: EmbeddedKafka, topic: str, first: int, count: int) -> None:
-    """One line a batch, one batch a file."""
+    """Produce one record per batch, one batch per file."""
     producer = Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 0, "batch.num.messages": 1})
     for number in range(first, first + count):
         producer.produce(topic, str(number).encode())
@@ -27,62 +27,62 @@ def produce(broker: EmbeddedKafka, topic: str, first: int, count: int) -> None:
 
 
 def consume(broker: EmbeddedKafka, topic: str, count: int) -> list[str]:
-    """The next lines of the group; the last of them is committed."""
+    """Return the next records of the group, each committed."""
     options = {"group.id": "group", "auto.offset.reset": "earliest", "enable.auto.commit": False}
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, **CONSUMER_OPTIONS, **options})
     consumer.subscribe([topic])
-    found: list[str] = []
-    while len(found) < count:
+    values: list[str] = []
+    while len(values) < count:
         message = consumer.poll(20)
         assert message is not None
         assert message.error() is None
-        found.append(message.value().decode())
-        consumer.commit(message, asynchronous=False)
+        values.append((message.value() or b"").decode())
+        consumer.commit(message=message, asynchronous=False)
     consumer.close()
-    return found
+    return values
 
 
-def files(broker: EmbeddedKafka, topic: str) -> list[int]:
+def batch_offsets(broker: EmbeddedKafka, topic: str) -> list[int]:
     return sorted(int(path.stem) for path in broker.directory.glob(f"**/{topic}/**/*.batch"))
 
 
-def test_nothing_goes_before_it_is_committed(broker: EmbeddedKafka) -> None:
-    """A group that has committed nothing still gets every line."""
+def test_trim_uncommitted_batches_stay(broker: EmbeddedKafka) -> None:
+    """A group that has committed nothing still gets every record."""
     broker.create_topic("uncommitted", 1)
     produce(broker, "uncommitted", 0, 10)
-    assert KafkaRetention(broker.directory, "uncommitted", "group", kept=2).trim() == 0
+    assert KafkaRetention(broker.directory, "uncommitted", "group", retained=2).trim() == 0
     assert consume(broker, "uncommitted", 10) == [str(n) for n in range(10)]
 
 
-def test_what_is_committed_goes_and_the_rest_is_read(broker: EmbeddedKafka) -> None:
-    """The committed batches go but for the newest; the group resumes where it was, and new lines come."""
+def test_trim_committed_batches_are_deleted_except_the_newest(broker: EmbeddedKafka) -> None:
+    """The group continues after its committed offset and gets new records."""
     broker.create_topic("committed", 1)
     produce(broker, "committed", 0, 30)
     consume(broker, "committed", 20)
-    retention = KafkaRetention(broker.directory, "committed", "group", kept=5)
+    retention = KafkaRetention(broker.directory, "committed", "group", retained=5)
     assert retention.trim() == 20
-    assert files(broker, "committed") == list(range(20, 30))
+    assert batch_offsets(broker, "committed") == list(range(20, 30))
     produce(broker, "committed", 30, 5)
     assert consume(broker, "committed", 15) == [str(n) for n in range(20, 35)]
     assert retention.trim() == 10
-    assert files(broker, "committed") == list(range(30, 35))
+    assert batch_offsets(broker, "committed") == list(range(30, 35))
 
 
-def test_a_restarted_broker_knows_its_offsets(tmp_path: Path) -> None:
-    """Trimmed, killed and started again, it goes on counting where it was."""
+def test_trim_restarted_broker_continues_its_offsets(tmp_path: Path) -> None:
+    """A broker that was trimmed, killed and restarted assigns the next offsets."""
     with EmbeddedKafka(tmp_path, durable=True) as broker:
         broker.create_topic("again", 1)
         produce(broker, "again", 0, 20)
         consume(broker, "again", 20)
-        assert KafkaRetention(broker.directory, "again", "group", kept=1).trim() == 19
+        assert KafkaRetention(broker.directory, "again", "group", retained=1).trim() == 19
         broker.kill()
         broker.start()
         produce(broker, "again", 20, 3)
         assert consume(broker, "again", 3) == ["20", "21", "22"]
 
 
-def test_without_a_topic(tmp_path: Path) -> None:
-    """A directory that holds nothing yet is no error."""
+def test_trim_empty_directory_deletes_nothing(tmp_path: Path) -> None:
+    """A directory without a topic is not an error."""
     retention = KafkaRetention(tmp_path, "none", "group")
     retention.start()
     assert retention.trim() == 0

@@ -1,23 +1,24 @@
-"""The scheduler runs jobs by the clock, one at a time each, and leaves none behind."""
+"""The scheduler: intervals, one run at a time, time limits, and no orphans."""
 
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
-from tests.local.programs import gone, wait_for
+from tests.local.programs import has_ended
+from tests.support.waiting import wait_until
 
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 from marquee.local.infra_spec import LocalSchedule, ScheduleSpec
 from marquee.local.process import Process
-from marquee.local.scheduler import NICENESS, JobRunner, read_runs, trigger
+from marquee.local.scheduler import NICENESS, JobRunner, read_runs, schedule_trigger
 from marquee.local.state_dir import StateDir
 
 YAML = """
@@ -30,19 +31,19 @@ schedules:
     timeout_s: {timeout_s}
     local: {{first_s: 0.2, every_s: {every_s}}}
 """
-MakeScheduler = Callable[..., Process]
+StartScheduler = Callable[..., Process]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> StateDir:
-    home = StateDir(tmp_path / "home")
-    with home.held():
-        return home
+def state_dir(tmp_path: Path) -> StateDir:
+    state_dir = StateDir(tmp_path / "state")
+    with state_dir.locked():
+        return state_dir
 
 
 @pytest.fixture
-def scheduler(tmp_path: Path, home: StateDir):  # type: ignore[no-untyped-def]
-    """Makes a project of one job and starts its scheduler."""
+def start_scheduler(tmp_path: Path, state_dir: StateDir) -> Iterator[StartScheduler]:
+    """A function that creates a project of one job and starts its scheduler."""
     started: list[Process] = []
 
     def start(code: str, every_s: float = 0.4, timeout_s: int = 60, **env: str) -> Process:
@@ -52,8 +53,8 @@ def scheduler(tmp_path: Path, home: StateDir):  # type: ignore[no-untyped-def]
         )
         (tmp_path / "jobs/migrate").mkdir(parents=True)
         (tmp_path / "jobs/migrate/main.py").write_text(code)
-        argv = [*MODULE, "--root", str(tmp_path), "--home", str(home.directory)]
-        started.append(Process("scheduler", argv, home.logs / "scheduler.log", env=env))
+        argv = [*MODULE, "--root", str(tmp_path), "--state-dir", str(state_dir.directory)]
+        started.append(Process("scheduler", argv, state_dir.logs / "scheduler.log", env=env))
         started[-1].start()
         return started[-1]
 
@@ -65,131 +66,141 @@ def scheduler(tmp_path: Path, home: StateDir):  # type: ignore[no-untyped-def]
 MODULE = [sys.executable, "-m", "marquee.local.scheduler"]
 
 
-def test_runs_again_and_again(scheduler: MakeScheduler, home: StateDir) -> None:
-    """The job runs on its interval; each run is recorded with its exit code."""
-    scheduler("raise SystemExit(5)")
-    wait_for(lambda: len(read_runs(home, "work")) >= 3)
-    runs = read_runs(home, "work")
+def test_scheduler_interval_runs_job_repeatedly(start_scheduler: StartScheduler, state_dir: StateDir) -> None:
+    """Each run is recorded with its exit code."""
+    start_scheduler("raise SystemExit(5)")
+    wait_until(lambda: len(read_runs(state_dir, "work")) >= 3)
+    runs = read_runs(state_dir, "work")
     assert {run.code for run in runs} == {5}
     assert all(run.started < run.finished for run in runs)
 
 
-def test_a_job_gets_what_it_needs_at_low_priority(scheduler: MakeScheduler, home: StateDir) -> None:
-    """The settings that its folder declares (config/needs.py), no others; and a niceness that yields to the answers."""
+def test_scheduler_job_gets_its_settings_at_low_priority(
+    start_scheduler: StartScheduler, state_dir: StateDir
+) -> None:
+    """The job gets only the settings that its folder declares (config/needs.py), and runs at low priority."""
     code = (
         "import os; print(sorted(k for k in os.environ if k.startswith('MARQUEE_')), os.nice(0), flush=True)"
     )
-    scheduler(code, MARQUEE_OBJECTS_URL="file:///x", MARQUEE_DATABASE_URL="postgresql://a:b@c/d")
-    wait_for(lambda: bool(read_runs(home, "work")))
-    said = (home.logs / "work.log").read_text().splitlines()[0]
-    assert said == f"['MARQUEE_DATABASE_URL'] {min(os.nice(0) + NICENESS, 19)}"
+    start_scheduler(code, MARQUEE_OBJECTS_URL="file:///x", MARQUEE_DATABASE_URL="postgresql://a:b@c/d")
+    wait_until(lambda: bool(read_runs(state_dir, "work")))
+    output = (state_dir.logs / "work.log").read_text().splitlines()[0]
+    assert output == f"['MARQUEE_DATABASE_URL'] {min(os.nice(0) + NICENESS, 19)}"
 
 
-def test_one_at_a_time(scheduler: MakeScheduler, home: StateDir) -> None:
-    """A run that takes longer than the interval is waited for, not overtaken."""
-    scheduler("import time; time.sleep(1)", every_s=0.2)
-    wait_for(lambda: len(read_runs(home, "work")) >= 2)
-    first, second = read_runs(home, "work")[:2]
+def test_scheduler_long_run_is_not_overlapped(start_scheduler: StartScheduler, state_dir: StateDir) -> None:
+    """The next run starts after the end of a run that is longer than the interval."""
+    start_scheduler("import time; time.sleep(1)", every_s=0.2)
+    wait_until(lambda: len(read_runs(state_dir, "work")) >= 2)
+    first, second = read_runs(state_dir, "work")[:2]
     assert first.finished <= second.started
 
 
-def test_a_job_that_takes_too_long_is_ended(scheduler: MakeScheduler, home: StateDir) -> None:
-    """At its timeout it is stopped, and recorded as such."""
-    scheduler("import time; time.sleep(100)", timeout_s=1)
-    wait_for(lambda: bool(read_runs(home, "work")))
-    assert read_runs(home, "work")[0].code == -signal.SIGTERM
+def test_scheduler_job_over_time_limit_is_stopped(
+    start_scheduler: StartScheduler, state_dir: StateDir
+) -> None:
+    """The job is stopped at its time limit, and the run has the code of the signal."""
+    start_scheduler("import time; time.sleep(100)", timeout_s=1)
+    wait_until(lambda: bool(read_runs(state_dir, "work")))
+    assert read_runs(state_dir, "work")[0].code == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGKILL])
-def test_no_job_is_left_behind(scheduler: MakeScheduler, home: StateDir, sig: signal.Signals) -> None:
-    """The scheduler ends, politely or not: so does the job that it runs."""
-    process = scheduler("import os, time; print(os.getpid(), flush=True); time.sleep(100)")
-    log = home.logs / "work.log"
-    wait_for(lambda: log.exists() and log.read_text().strip().isdigit())
+def test_scheduler_ended_leaves_no_job(
+    start_scheduler: StartScheduler, state_dir: StateDir, sig: signal.Signals
+) -> None:
+    """The running job ends with the scheduler, whatever the signal."""
+    process = start_scheduler("import os, time; print(os.getpid(), flush=True); time.sleep(100)")
+    log = state_dir.logs / "work.log"
+    wait_until(lambda: log.exists() and log.read_text().strip().isdigit())
     job = psutil.Process(int(log.read_text()))
     os.kill(process.pid or 0, sig)
-    wait_for(lambda: gone(job) and process.pid is None)
+    wait_until(lambda: has_ended(job) and process.pid is None)
 
 
-def test_cron_holds_where_no_local_interval_is_given() -> None:
-    """The same line as in the cloud, in its zone."""
+def test_schedule_trigger_without_local_interval_uses_cron() -> None:
+    """The cron line is that of the cloud, in its time zone."""
     schedule = ScheduleSpec("A job.", "jobs/migrate", "15 4 * * sun", "America/New_York", 60)
     monday = datetime(2026, 1, 5, tzinfo=UTC)
-    fires = trigger(schedule, monday).get_next_fire_time(None, monday)
-    assert fires == datetime(2026, 1, 11, 9, 15, tzinfo=UTC)
+    fire_time = schedule_trigger(schedule, monday).get_next_fire_time(None, monday)
+    assert fire_time == datetime(2026, 1, 11, 9, 15, tzinfo=UTC)
 
 
-def test_the_local_interval_begins_with_its_first_run() -> None:
-    """First after ``first_s``, then each ``every_s``."""
+def test_schedule_trigger_local_interval_starts_with_first_run() -> None:
+    """The first run is after ``first_s``, the next ones after ``every_s`` each."""
     schedule = ScheduleSpec("A job.", "jobs/migrate", "15 4 * * *", "UTC", 60, LocalSchedule(20, 120))
     now = datetime(2026, 1, 5, tzinfo=UTC)
-    first = trigger(schedule, now).get_next_fire_time(None, now)
+    first = schedule_trigger(schedule, now).get_next_fire_time(None, now)
     assert first == now + timedelta(seconds=20)
-    assert trigger(schedule, now).get_next_fire_time(first, first) == now + timedelta(seconds=140)
+    assert schedule_trigger(schedule, now).get_next_fire_time(first, first) == now + timedelta(seconds=140)
 
 
-class Called(BaseHTTPRequestHandler):
-    """A function that answers each POST with what it is told, and notes it."""
+def create_handler(status: int, requests: list[str]) -> type[BaseHTTPRequestHandler]:
+    """Return a handler that records the path of each POST and responds with ``status``."""
 
-    status, calls = 200, 0
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            requests.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"the response")
 
-    def do_POST(self) -> None:
-        type(self).calls += 1
-        self.send_response(self.status)
-        self.end_headers()
-        self.wfile.write(b"said")
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
 
-    def log_message(self, *_: object) -> None:
-        """Nothing on the console."""
+    return Handler
 
 
-CALL = ScheduleSpec("A function.", "functions/look", "*/5 * * * *", "UTC", 5)
+FUNCTION_CALL = ScheduleSpec("A function.", "functions/look", "*/5 * * * *", "UTC", 5)
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
-def test_a_function_is_called(
-    tmp_path: Path, home: StateDir, status: int, code: int, caplog: pytest.LogCaptureFixture
+def test_job_runner_calls_function_by_post(
+    tmp_path: Path, state_dir: StateDir, status: int, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By POST, where it was said to be; the run is recorded, and what it answered stands in our log."""
-    handler = type("Handler", (Called,), {"status": status, "calls": 0})
-    with HTTPServer(("127.0.0.1", 0), handler) as server, caplog.at_level("INFO"):
+    """The run is recorded, and the response is in the scheduler's log."""
+    requests: list[str] = []
+    with HTTPServer(("127.0.0.1", 0), create_handler(status, requests)) as server, caplog.at_level("INFO"):
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        JobRunner(tmp_path, home, Settings(), {"look": f"http://127.0.0.1:{server.server_port}/"}).run(
-            "look", CALL
+        JobRunner(tmp_path, state_dir, Settings(), {"look": f"http://127.0.0.1:{server.server_port}/"}).run(
+            "look", FUNCTION_CALL
         )
         thread.join()
-    assert ([run.code for run in read_runs(home, "look")], handler.calls) == ([code], 1)
-    assert "said" in caplog.text
+    assert ([run.code for run in read_runs(state_dir, "look")], requests) == ([code], ["/"])
+    assert "the response" in caplog.text
 
 
-def test_a_function_that_is_away_is_a_failed_run(tmp_path: Path, home: StateDir) -> None:
-    JobRunner(tmp_path, home, Settings(), {"look": "http://127.0.0.1:1/"}).run("look", CALL)
-    assert [run.code for run in read_runs(home, "look")] == [1]
+def test_job_runner_unavailable_function_is_a_failed_run(tmp_path: Path, state_dir: StateDir) -> None:
+    """A call without a response has code 1."""
+    JobRunner(tmp_path, state_dir, Settings(), {"look": "http://127.0.0.1:1/"}).run("look", FUNCTION_CALL)
+    assert [run.code for run in read_runs(state_dir, "look")] == [1]
 
 
-def test_where_a_function_listens_has_to_be_said(tmp_path: Path, home: StateDir) -> None:
-    jobs = JobRunner(tmp_path, home, Settings(), {"other": "http://127.0.0.1:1"})
-    with pytest.raises(SettingsError, match="where is look"):
-        jobs.check({"look": CALL})
-    jobs.check({})
+def test_check_urls_function_without_url_is_refused(tmp_path: Path, state_dir: StateDir) -> None:
+    """The error names the function and the option."""
+    jobs = JobRunner(tmp_path, state_dir, Settings(), {"other": "http://127.0.0.1:1"})
+    with pytest.raises(SettingsError, match="no URL for look: give --function"):
+        jobs.check_urls({"look": FUNCTION_CALL})
+    jobs.check_urls({})
 
 
-def test_a_job_gets_its_arguments(tmp_path: Path, home: StateDir) -> None:
+def test_job_runner_job_gets_its_arguments(tmp_path: Path, state_dir: StateDir) -> None:
+    """The arguments of the schedule are those of the job's command."""
     (tmp_path / "jobs/migrate").mkdir(parents=True)
     (tmp_path / "jobs/migrate/main.py").write_text(
         "import sys; raise SystemExit(sys.argv[1:] != ['--if-requested'])"
     )
     schedule = ScheduleSpec("A job.", "jobs/migrate", "15 4 * * *", "UTC", 60, arguments=("--if-requested",))
-    JobRunner(tmp_path, home, Settings()).run("work", schedule)
-    assert [run.code for run in read_runs(home, "work")] == [0]
+    JobRunner(tmp_path, state_dir, Settings()).run("work", schedule)
+    assert [run.code for run in read_runs(state_dir, "work")] == [0]
 
 
-def test_nothing_starts_once_stopping(tmp_path: Path, home: StateDir) -> None:
-    """A job that comes up while the scheduler ends is ended too."""
+def test_job_runner_stopped_ends_a_starting_job(tmp_path: Path, state_dir: StateDir) -> None:
+    """A job that starts while the scheduler stops is stopped too."""
     (tmp_path / "jobs/migrate").mkdir(parents=True)
     (tmp_path / "jobs/migrate/main.py").write_text("import time; time.sleep(100)")
-    jobs = JobRunner(tmp_path, home, Settings())
+    jobs = JobRunner(tmp_path, state_dir, Settings())
     jobs.stop()
     jobs.run("work", ScheduleSpec("A job.", "jobs/migrate", "15 4 * * *", "UTC", 60))
-    assert read_runs(home, "work")[0].code == -signal.SIGTERM
+    assert read_runs(state_dir, "work")[0].code == -signal.SIGTERM

@@ -1,4 +1,4 @@
-"""Parts start in order, come back when they die, and stop in the order reversed."""
+"""Supervision: order of start and stop, restarts, back-off."""
 
 import os
 import signal
@@ -7,30 +7,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.local.programs import python, wait_for
+from tests.local.programs import python_process
+from tests.support.waiting import wait_until
 
 from marquee.local.process import ProcessFailed, free_port, port_open
-from marquee.local.state_dir import PartState, created_at
-from marquee.local.supervision import FIRST_DELAY_S, LONGEST_DELAY_S, STEADY_S, OneProcess, Part, Supervisor
+from marquee.local.state_dir import PartState, process_created_at
+from marquee.local.supervision import FIRST_DELAY_S, MAX_DELAY_S, STEADY_S, Part, ProcessProgram, Supervisor
 
 
 @dataclass
 class FakeProgram:
-    """A program whose life is a flag; what is done to it goes to ``diary``."""
+    """A program without a process; its calls are appended to ``calls``."""
 
     name: str
-    diary: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
     alive: bool = False
     broken: bool = False
 
     def start(self) -> None:
-        self.diary.append(f"start {self.name}")
+        self.calls.append(f"start {self.name}")
         if self.broken:
             raise ProcessFailed(f"{self.name} is broken")
         self.alive = True
 
     def stop(self) -> None:
-        self.diary.append(f"stop {self.name}")
+        self.calls.append(f"stop {self.name}")
         self.alive = False
 
     @property
@@ -38,109 +39,113 @@ class FakeProgram:
         return (os.getpid(),) if self.alive else ()
 
 
-def fake_part(name: str, diary: list[str], **more: bool) -> Part:
-    return Part(name, FakeProgram(name, diary, **more))
+def fake_part(name: str, calls: list[str], **options: bool) -> Part:
+    return Part(name, FakeProgram(name, calls, **options))
 
 
-def test_order() -> None:
-    """Started one after the other; stopped last started first."""
-    diary: list[str] = []
-    supervisor = Supervisor(diary.append)
+def test_supervisor_stop_is_in_reverse_order() -> None:
+    """Parts start one after the other and stop in reverse order."""
+    calls: list[str] = []
+    supervisor = Supervisor(calls.append)
     for name in "abc":
-        supervisor.start(fake_part(name, diary))
+        supervisor.start(fake_part(name, calls))
     supervisor.stop()
-    assert diary == ["start a", "start b", "start c", "stop c", "stop b", "stop a"]
+    assert calls == ["start a", "start b", "start c", "stop c", "stop b", "stop a"]
 
 
-def test_each_waits_until_the_one_before_is_healthy(tmp_path: Path) -> None:
-    """When the second part begins to start, the first one's port takes connections."""
+def test_supervisor_start_waits_until_part_is_healthy(tmp_path: Path) -> None:
+    """When ``start`` returns, the port of the part accepts connections."""
     port = free_port()
     slow = (
         f"import socket,time; time.sleep(.5); s = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"
     )
     eager = f"import socket; socket.create_connection(('127.0.0.1', {port})); print('reached')"
     supervisor = Supervisor(lambda _: None)
-    supervisor.start(Part("slow", OneProcess(python("slow", slow, tmp_path), lambda: port_open(port))))
-    process = python("eager", eager, tmp_path)
+    supervisor.start(
+        Part("slow", ProcessProgram(python_process("slow", slow, tmp_path), lambda: port_open(port)))
+    )
+    process = python_process("eager", eager, tmp_path)
     process.start()
     assert process.wait(10) == 0
     process.stop()
     supervisor.stop()
 
 
-def test_a_part_that_cannot_start_is_cleared_away() -> None:
-    """The error comes out; the part is stopped and not supervised; those before it stay."""
-    diary: list[str] = []
-    supervisor = Supervisor(diary.append)
-    supervisor.start(fake_part("good", diary))
+def test_supervisor_failed_start_is_cleaned_up() -> None:
+    """The error is raised; the part is stopped and not supervised; earlier parts stay."""
+    calls: list[str] = []
+    supervisor = Supervisor(calls.append)
+    supervisor.start(fake_part("good", calls))
     with pytest.raises(ProcessFailed, match="bad is broken"):
-        supervisor.start(fake_part("bad", diary, broken=True))
+        supervisor.start(fake_part("bad", calls, broken=True))
     assert [p.name for p in supervisor.states()] == ["good"]
-    assert diary == ["start good", "start bad", "stop bad"]
+    assert calls == ["start good", "start bad", "stop bad"]
     supervisor.stop()
 
 
-def test_a_killed_process_comes_back(tmp_path: Path) -> None:
-    """Killed from outside, it has another pid soon, its restart is counted and said."""
-    said: list[str] = []
+def test_supervisor_killed_process_restarts(tmp_path: Path) -> None:
+    """A killed process gets a new pid; the restart is counted and reported."""
+    events: list[str] = []
     states: list[tuple[PartState, ...]] = []
-    supervisor = Supervisor(said.append, states.append)
-    supervisor.start(Part("victim", OneProcess(python("victim", "import time; time.sleep(60)", tmp_path))))
+    supervisor = Supervisor(events.append, states.append)
+    supervisor.start(
+        Part("victim", ProcessProgram(python_process("victim", "import time; time.sleep(60)", tmp_path)))
+    )
     (first,) = supervisor.states()[0].pids
     os.kill(first, signal.SIGKILL)
-    wait_for(
+    wait_until(
         lambda: supervisor.states()[0].restarts == 1 and supervisor.states()[0].pids not in ((), (first,))
     )
     supervisor.stop()
-    assert said == [f"victim ended; it is started again in {FIRST_DELAY_S:g} s", "victim is back"]
+    assert events == [f"victim ended; it restarts in {FIRST_DELAY_S:g} s", "victim restarted"]
     assert states[-1] == ()
 
 
-def test_back_off_doubles_up_to_a_limit_and_forgets() -> None:
-    """A part that dies again and again is tried ever more seldom; once it was up for long, quickly again."""
-    said: list[str] = []
-    program = FakeProgram("sick", broken=True)
-    part = Part("sick", program, started=time.time())
+def test_restart_if_due_repeated_failure_doubles_the_delay() -> None:
+    """The delay doubles up to a limit; after a long uptime it is the first delay again."""
+    events: list[str] = []
+    program = FakeProgram("broken", broken=True)
+    part = Part("broken", program, started=time.time())
     now, delays = 0.0, []
     for _ in range(8):
-        assert part.tend(now, said.append)
-        delays.append(float(said[-1].removeprefix("sick ended; it is started again in ").removesuffix(" s")))
-        assert not part.tend(now + delays[-1] - 0.01, said.append)
+        assert part.restart_if_due(now, events.append)
+        delays.append(float(events[-1].removeprefix("broken ended; it restarts in ").removesuffix(" s")))
+        assert not part.restart_if_due(now + delays[-1] - 0.01, events.append)
         now += delays[-1]
-        assert part.tend(now, said.append)
-        assert said[-1] == "sick did not come back: sick is broken"
-    assert delays == [0.5, 1, 2, 4, 8, LONGEST_DELAY_S, LONGEST_DELAY_S, LONGEST_DELAY_S]
+        assert part.restart_if_due(now, events.append)
+        assert events[-1] == "broken did not restart: broken is broken"
+    assert delays == [0.5, 1, 2, 4, 8, MAX_DELAY_S, MAX_DELAY_S, MAX_DELAY_S]
     assert part.restarts == 8
     part.started = time.time() - STEADY_S - 1
-    part.tend(now, said.append)
-    assert said[-1] == f"sick ended; it is started again in {FIRST_DELAY_S:g} s"
+    part.restart_if_due(now, events.append)
+    assert events[-1] == f"broken ended; it restarts in {FIRST_DELAY_S:g} s"
 
 
-def test_one_part_can_be_stopped_for_good() -> None:
-    """A part that was stopped by name is not restarted; the others run on."""
-    diary: list[str] = []
-    supervisor = Supervisor(diary.append)
+def test_supervisor_part_stopped_by_name_does_not_restart() -> None:
+    """The other parts keep running."""
+    calls: list[str] = []
+    supervisor = Supervisor(calls.append)
     for name in "ab":
-        supervisor.start(fake_part(name, diary))
+        supervisor.start(fake_part(name, calls))
     supervisor.stop("a")
     time.sleep(0.3)
     assert [p.name for p in supervisor.states()] == ["b"]
-    assert diary == ["start a", "start b", "stop a"]
+    assert calls == ["start a", "start b", "stop a"]
     supervisor.stop()
 
 
-def test_the_state_names_processes_for_good(tmp_path: Path) -> None:
-    """Pid and time of creation together: a pid that is used again is another process."""
+def test_part_state_has_creation_time_of_processes(tmp_path: Path) -> None:
+    """Pid and creation time together identify a process although pids are reused."""
     supervisor = Supervisor(lambda _: None)
     supervisor.start(
         Part(
             "part",
-            OneProcess(python("part", "import time; time.sleep(60)", tmp_path)),
+            ProcessProgram(python_process("part", "import time; time.sleep(60)", tmp_path)),
             1234,
             "http://x/healthz",
         )
     )
     (state,) = supervisor.states()
-    assert state.created == tuple(created_at(pid) for pid in state.pids)
+    assert state.created == tuple(process_created_at(pid) for pid in state.pids)
     assert (state.name, state.port, state.health_url) == ("part", 1234, "http://x/healthz")
     supervisor.stop()

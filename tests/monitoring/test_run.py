@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.local.programs import wait_for
 from tests.support.records import rows
+from tests.support.waiting import wait_until
 
 from marquee.cli.main import main
 from marquee.config.settings import Settings
@@ -126,7 +126,7 @@ def test_run_monitor_killed_run_releases_lock(
         assert not run_monitor(database, store, [THREE_ROWS]).ran
         process.send_signal(signal.SIGKILL)
         process.wait()
-    wait_for(lambda: run_monitor(database, store, [THREE_ROWS]).ran)
+    wait_until(lambda: run_monitor(database, store, [THREE_ROWS]).ran)
 
 
 def test_run_monitor_without_database_raises(store: ObjectStore) -> None:

@@ -1,4 +1,4 @@
-"""A function as it is deployed: functions-framework in a process of its own, and a client to ask it."""
+"""A function as deployed: a process of functions-framework, and a client for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]
@@ -37,7 +37,7 @@ class Reply:
 
 
 class Function:
-    """``functions/<name>`` on a free port of 127.0.0.1, with ``env`` and no other settings."""
+    """``functions/<name>`` on a free port, with the settings in ``env`` only."""
 
     def __init__(self, name: str, directory: Path, env: Mapping[str, str]) -> None:
         self.port = free_port()
@@ -58,7 +58,7 @@ class Function:
         self.process.stop()
 
     def get(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Reply:
-        """Ask once, over a connection of its own."""
+        """Send one request over a new connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, headers)

@@ -1,4 +1,4 @@
-"""A small real HTTP server that answers as ``recommend`` does, or as badly as a test asks it to."""
+"""A small real HTTP server in place of ``recommend``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 
-class Answer(NamedTuple):
-    """What to answer, and after how long."""
+class StubResponse(NamedTuple):
+    """A response, and the time before it is sent."""
 
     status: int
     text: str
@@ -20,10 +20,10 @@ class Answer(NamedTuple):
 
 
 class RecommenderServer:
-    """Serves ``answer(user_id)`` on a free port of 127.0.0.1; ``asked`` holds the user ids in order."""
+    """A server of ``respond(user_id)`` on a free port; :attr:`user_ids` has the requests in order."""
 
-    def __init__(self, answer: Callable[[str], Answer]) -> None:
-        self.asked: list[str] = []
+    def __init__(self, respond: Callable[[str], StubResponse]) -> None:
+        self.user_ids: list[str] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -31,17 +31,17 @@ class RecommenderServer:
 
             def do_GET(self) -> None:
                 user_id = unquote(self.path.removeprefix("/recommend/"))
-                server.asked.append(user_id)
-                given = answer(user_id)
-                time.sleep(given.delay_s)
-                body = given.text.encode()
+                server.user_ids.append(user_id)
+                response = respond(user_id)
+                time.sleep(response.delay_s)
+                body = response.text.encode()
                 try:
-                    self.send_response(given.status)
+                    self.send_response(response.status)
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body)
                 except ConnectionError:
-                    pass  # The caller gave up: what a late answer is for.
+                    pass  # The client's time limit has passed.
 
             def log_message(self, *args: object) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A receiver of webhooks that keeps what was posted and answers as it is told."""
+"""A webhook receiver that records posts and responds with given statuses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 
 
 class Webhook:
-    """``answers``: the statuses of the next posts, then 200; ``retry_after``: sent with every 429."""
+    """A webhook receiver.
+
+    :attr:`statuses` has the statuses of the next posts, after which all are 200. :attr:`retry_after` is sent with 429.
+    """
 
     def __init__(self) -> None:
         self.posted: list[dict[str, Any]] = []
         self.paths: list[str] = []
-        self.answers: deque[int] = deque()
+        self.statuses: deque[int] = deque()
         self.retry_after: str | None = None
         self.changed = threading.Condition()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -23,11 +26,11 @@ class Webhook:
 
     @property
     def url(self) -> str:
-        """As Slack's are: the path is the secret."""
+        """A URL in Slack's form, whose path is the secret."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/services/T000/B000/secret?x=1"
 
     def wait_for(self, count: int, timeout_s: float = 60) -> list[dict[str, Any]]:
-        """What was posted, once there are so many posts."""
+        """Wait for ``count`` posts and return all."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.posted) >= count, timeout_s), self.posted
             return list(self.posted)
@@ -43,7 +46,7 @@ def _handler(webhook: Webhook) -> type[BaseHTTPRequestHandler]:
             assert self.headers["Content-Type"] == "application/json"
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with webhook.changed:
-                status = webhook.answers.popleft() if webhook.answers else 200
+                status = webhook.statuses.popleft() if webhook.statuses else 200
                 webhook.posted.append(body)
                 webhook.paths.append(self.path)
                 webhook.changed.notify_all()
@@ -54,6 +57,6 @@ def _handler(webhook: Webhook) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Silent: the tests ask ``posted``."""
+            """Print nothing."""
 
     return Handler

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from tests.servers.customers import Played
+from tests.servers.customers import CustomerServer
 from tests.support.clock import FakeClock
 from tests.support.waiting import wait_until
 
@@ -117,13 +117,13 @@ def test_cache_over_capacity_drops_the_least_recently_used(customers: CustomerLo
 
 
 @pytest.fixture
-def played() -> Iterator[Played]:
+def played() -> Iterator[CustomerServer]:
     """The simulator's own customer service, so that both sides of the protocol meet."""
-    with Played() as played:
+    with CustomerServer() as played:
         yield played
 
 
-def test_users_from_the_simulated_service_returns_those_it_knows(played: Played) -> None:
+def test_users_from_the_simulated_service_returns_those_it_knows(played: CustomerServer) -> None:
     """One id, several ids, and ids that are unknown."""
     with closing(CustomerClient(played.url, timeout_s=10)) as client:
         assert client.users(["7"])["7"].age is not None
@@ -141,7 +141,7 @@ def test_users_without_listener_raises_customers_unavailable() -> None:
 def test_users_over_the_rate_limit_raises_customers_unavailable() -> None:
     """A 429 is an error that may be retried."""
     with (
-        Played(per_second=0.5) as played,
+        CustomerServer(requests_per_second=0.5) as played,
         closing(CustomerClient(played.url, timeout_s=10)) as client,
         pytest.raises(CustomersUnavailable, match="answered 429"),
     ):

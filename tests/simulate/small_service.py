@@ -1,4 +1,4 @@
-"""Small worlds whose answers are known by construction, and a log kept in a list."""
+"""A small simulated service with known results, and an event log in memory."""
 
 from __future__ import annotations
 
@@ -8,53 +8,58 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from marquee.simulate.catalogue import SyntheticCatalogue
-from marquee.simulate.customers import SyntheticUsers
-from marquee.simulate.delivery_counts import PendingRecord
+from marquee.simulate.delivery_counts import RecordGroup
 from marquee.simulate.replay import ReplayedRating
+from marquee.simulate.report import SimulationReport, utc_now
 from marquee.simulate.sessions import ActiveSessions, UserEvent
+from marquee.simulate.synthetic_users import SyntheticUsers
 
 UTC_ZONE = ZoneInfo("UTC")
 NOON = datetime(2026, 2, 14, 12, tzinfo=UTC)
 
 
-class ListWriter:
-    """Keeps the lines; each is safe at once, in partition 0."""
+class ListProducer:
+    """A producer that keeps the records; each is acknowledged immediately, in partition 0."""
 
-    waiting = ""
+    problem = ""
 
     def __init__(self) -> None:
-        self.lines: list[bytes] = []
+        self.records: list[bytes] = []
 
-    def ready(self) -> bool:
+    def has_room(self) -> bool:
         return True
 
-    def write(self, line: bytes, entry: PendingRecord) -> None:
-        entry.written += 1
-        entry.keep(0, len(self.lines))
-        self.lines.append(line)
+    def write(self, raw: bytes, group: RecordGroup) -> None:
+        group.written += 1
+        group.acknowledge(0, len(self.records))
+        self.records.append(raw)
 
     def poll(self) -> None: ...
 
-    def left(self) -> int:
+    def pending(self) -> int:
         return 0
 
 
-def made(
+def synthetic_users(
     users: int = 1_000, movies: int = 500, seed: int = 1, rating_max: int = 5, influence: float = 1.0
 ) -> SyntheticUsers:
-    """Made customers of a made catalogue, all of one seed."""
+    """Return synthetic users of a synthetic catalogue of the same seed."""
     catalogue = SyntheticCatalogue(movies, seed)
     return SyntheticUsers(users, catalogue, seed=seed, rating_max=rating_max, influence=influence)
 
 
-def taken(screens: ActiveSessions, count: int) -> list[UserEvent]:
-    """The next ``count`` events, or as many as there are, all at noon."""
-    events = (screens.next(NOON) for _ in range(count))
+def take_events(sessions: ActiveSessions, count: int) -> list[UserEvent]:
+    """Return the next ``count`` events, or all if there are fewer, with the time :data:`NOON`."""
+    events = (sessions.next_event(NOON) for _ in range(count))
     return [event for event in events if event is not None]
 
 
-def write_base(directory: Path, rows: Iterable[ReplayedRating]) -> Path:
-    """Base data in the form that ``marquee data fetch`` writes."""
+def empty_report() -> SimulationReport:
+    return SimulationReport(mode="synthetic", seed=1, started=utc_now(), updated=utc_now())
+
+
+def write_base_data(directory: Path, rows: Iterable[ReplayedRating]) -> Path:
+    """Write base data in the form that ``marquee data fetch`` writes."""
     rows = list(rows)
     directory.mkdir(parents=True, exist_ok=True)
     ratings = ["user_id,movie_id,rating,time"] + [
@@ -68,8 +73,8 @@ def write_base(directory: Path, rows: Iterable[ReplayedRating]) -> Path:
     return directory
 
 
-def some_rows(users: int = 5, movies: int = 8) -> list[ReplayedRating]:
-    """Each user rates every movie once, users in turn, a second apart; the first half of time is the past."""
+def sample_ratings(users: int = 5, movies: int = 8) -> list[ReplayedRating]:
+    """Return one rating of every movie by every user, users in turn, one second apart."""
     return [
         ReplayedRating(str(100 + n % users), f"film+{n // users}+1999", 1 + n % 5, 1000 + n)
         for n in range(users * movies)

@@ -1,4 +1,4 @@
-"""The journal: every line that is not spoiled reads as the event that was meant."""
+"""The event log: every clean record parses as the event that was written."""
 
 from __future__ import annotations
 
@@ -7,100 +7,114 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.simulate.small_service import NOON, UTC_ZONE, ListWriter, made, taken
+from tests.simulate.small_service import (
+    NOON,
+    UTC_ZONE,
+    ListProducer,
+    empty_report,
+    synthetic_users,
+    take_events,
+)
 
 from marquee.events.kinds import MalformedRecord, RecommendationRequest
 from marquee.events.parser import EventParser
 from marquee.simulate.corruption import Corrupter
 from marquee.simulate.event_log import EventLog
-from marquee.simulate.report import SimulationReport, now
+from marquee.simulate.report import utc_now
 from marquee.simulate.sessions import ActiveSessions
 
 
-def journal(
+def make_event_log(
     rate: float = 0.0, *, zone: ZoneInfo = UTC_ZONE, rating_max: int = 5, disorder: bool = False
 ) -> EventLog:
     parser = EventParser(zone, rating_max)
-    customers, requests = (Corrupter(rate, parser, lambda movie_id: False, seed) for seed in (1, 2))
-    return EventLog(ListWriter(), zone, parser, customers, requests, disorder=disorder)
+    user_corrupter, request_corrupter = (
+        Corrupter(rate, parser, lambda movie_id: False, seed) for seed in (1, 2)
+    )
+    return EventLog(ListProducer(), zone, parser, user_corrupter, request_corrupter, disorder=disorder)
 
 
-def lines_of(journal: EventLog) -> list[bytes]:
-    assert isinstance(journal.writer, ListWriter)
-    return journal.writer.lines
+def records_of(event_log: EventLog) -> list[bytes]:
+    assert isinstance(event_log.producer, ListProducer)
+    return event_log.producer.records
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kathmandu"])
 @pytest.mark.parametrize("rating_max", [5, 10])
-def test_clean_lines_read_as_they_were_meant(zone: str, rating_max: int) -> None:
-    """All kinds of customers' lines, in any zone and on either scale, parse back to the very event."""
-    log = journal(zone=ZoneInfo(zone), rating_max=rating_max)
-    events = taken(ActiveSessions(made(movies=2_000, rating_max=rating_max), 100, midway=True), 20_000)
+def test_write_clean_records_parse_as_the_events(zone: str, rating_max: int) -> None:
+    """All kinds of users' records, in any zone and on either scale, parse as the written events."""
+    event_log = make_event_log(zone=ZoneInfo(zone), rating_max=rating_max)
+    users = synthetic_users(movies=2_000, rating_max=rating_max)
+    events = take_events(ActiveSessions(users, 100, midway=True), 20_000)
     for event in events:
-        log.write(event)
+        event_log.write(event)
     parser = EventParser(ZoneInfo(zone), rating_max)
-    assert [parser.parse(line.decode()) for line in lines_of(log)] == events
+    assert [parser.parse(record.decode()) for record in records_of(event_log)] == events
 
 
-def test_the_account_of_spoiled_lines_is_exact() -> None:
-    """What a reader finds, line by line, is what the report says: readable, and unreadable by category."""
-    log = journal(rate=0.05)
-    for event in taken(ActiveSessions(made(), 100, midway=True), 20_000):
-        log.write(event)
-    report = SimulationReport(mode="made", seed=1, started=now(), updated=now())
-    log.tally.fill(report)
-    found: Counter[str] = Counter()
+def test_write_corrupted_records_are_counted_exactly() -> None:
+    """The report's counts are those of a reader of the records: well-formed, and malformed by category."""
+    event_log = make_event_log(rate=0.05)
+    for event in take_events(ActiveSessions(synthetic_users(), 100, midway=True), 20_000):
+        event_log.write(event)
+    report = empty_report()
+    event_log.counts.fill_report(report)
+    counts: Counter[str] = Counter()
     parser = EventParser(UTC_ZONE, 5)
-    for line in lines_of(log):
+    for record in records_of(event_log):
         try:
-            read = parser.parse(line.decode())
+            parsed = parser.parse(record.decode())
         except UnicodeDecodeError:
-            found["encoding"] += 1
+            counts["encoding"] += 1
             continue
-        found[read.category if isinstance(read, MalformedRecord) else "readable"] += 1
-    assert found.pop("readable") == report.readable
-    assert found == report.unreadable
+        counts[parsed.category if isinstance(parsed, MalformedRecord) else "well-formed"] += 1
+    assert counts.pop("well-formed") == report.well_formed
+    assert counts == report.malformed
     assert 800 < sum(sum(kinds.values()) for kinds in report.corrupted.values()) < 1_200
-    assert sum(report.lines.values()) == report.acknowledged == 20_000
+    assert sum(report.records.values()) == report.acknowledged == 20_000
 
 
-def test_answers_do_not_change_which_customers_lines_are_spoiled() -> None:
-    """When answers come is chance; the customers' lines are the same for one seed all the same."""
-    quiet, asked = journal(rate=0.05), journal(rate=0.05)
+def test_write_requests_do_not_change_corruption_of_user_records() -> None:
+    """The time of responses varies between runs; the users' records of one seed do not."""
+    without, with_requests = make_event_log(rate=0.05), make_event_log(rate=0.05)
     request = RecommendationRequest(NOON, "1", "a:80", 0, (), "late", 600)
-    for event in taken(ActiveSessions(made(), 20), 1_000):
-        quiet.write(event)
-        asked.write(event)
-        asked.write(request)
-    assert set(lines_of(quiet)) <= set(lines_of(asked))
+    for event in take_events(ActiveSessions(synthetic_users(), 20), 1_000):
+        without.write(event)
+        with_requests.write(event)
+        with_requests.write(request)
+    assert set(records_of(without)) <= set(records_of(with_requests))
 
 
 @pytest.mark.parametrize(
     ("movie_ids", "category"),
     [(("a+1999", "endeavour+"), None), ((), None), (("<html>", "no"), "recommendation")],
 )
-def test_an_answer_that_is_no_list_is_accounted_for(movie_ids: tuple[str, ...], category: str | None) -> None:
-    log = journal()
-    log.write(RecommendationRequest(NOON, "1", "a:80", 200, movie_ids, "", 12))
-    report = SimulationReport(mode="made", seed=1, started=now(), updated=now())
-    log.tally.fill(report)
-    assert report.unreadable == ({category: 1} if category else {})
-    assert report.lines["recommendation_request"] == 1
+def test_write_invalid_response_is_counted_by_category(
+    movie_ids: tuple[str, ...], category: str | None
+) -> None:
+    """A response that makes its record malformed is counted as malformed."""
+    event_log = make_event_log()
+    event_log.write(RecommendationRequest(NOON, "1", "a:80", 200, movie_ids, "", 12))
+    report = empty_report()
+    event_log.counts.fill_report(report)
+    assert report.malformed == ({category: 1} if category else {})
+    assert report.records["recommendation_request"] == 1
 
 
 @pytest.mark.parametrize("disorder", [False, True])
-def test_times_are_of_the_wall_clock(disorder: bool) -> None:
-    """In whole milliseconds, and never ahead."""
-    log = journal(disorder=disorder)
+def test_current_time_is_whole_milliseconds_and_never_ahead(disorder: bool) -> None:
+    """Times are wall-clock times in whole milliseconds, never in the future."""
+    event_log = make_event_log(disorder=disorder)
     for _ in range(5_000):
-        time = log.time()
-        assert time <= now()
+        time = event_log.current_time()
+        assert time <= utc_now()
         assert time.microsecond % 1000 == 0
 
 
-def test_disorder_comes_at_the_recorded_rate() -> None:
-    log = journal(disorder=True)
-    times = [log.time() for _ in range(20_000)]
-    back = [before - after for before, after in pairwise(times) if after < before]
-    assert 50 < len(back) < 200
-    assert max(gap.total_seconds() for gap in back) <= 0.375
+def test_current_time_disorder_has_the_recorded_rate() -> None:
+    """About 267 of 50,000 times are earlier than the one before, by at most 374 ms."""
+    event_log = make_event_log(disorder=True)
+    times = [event_log.current_time() for _ in range(20_000)]
+    steps_back = [before - after for before, after in pairwise(times) if after < before]
+    assert 50 < len(steps_back) < 200
+    assert max(step.total_seconds() for step in steps_back) <= 0.375

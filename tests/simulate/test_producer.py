@@ -1,4 +1,4 @@
-"""The writers: nothing is dropped on the way, and what cannot be mended is said."""
+"""Producers: no record is dropped, and permanent failures are reported."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from marquee.simulate.producer import (
 )
 
 
-class KafkaProblem(NamedTuple):
-    """What the client tells of a problem."""
+class FakeKafkaError(NamedTuple):
+    """An error as the Kafka client reports it."""
 
     is_fatal: bool
 
@@ -35,67 +35,73 @@ class KafkaProblem(NamedTuple):
 
 
 @pytest.mark.servers
-def test_lines_beyond_the_clients_room_are_kept(tmp_path: Path) -> None:
-    """While the broker is away the customers wait; outcomes of requests that still come are kept."""
-    tally, port = DeliveryCounts(), free_port()
-    writer = KafkaRecordProducer(Settings(), f"127.0.0.1:{port}", "narrow", partitions=1, room=5)
-    assert not writer.make_topic()
-    assert writer.waiting.startswith(f"Kafka at 127.0.0.1:{port} does not take lines")
-    entry = tally.entry("recommendation")
+def test_kafka_producer_records_beyond_its_limit_are_kept(tmp_path: Path) -> None:
+    """Without a broker the producer has no room, yet keeps the request records that still arrive."""
+    counts, port = DeliveryCounts(), free_port()
+    producer = KafkaRecordProducer(Settings(), f"127.0.0.1:{port}", "narrow", partitions=1, max_pending=5)
+    assert not producer.ensure_topic()
+    assert producer.problem.startswith(f"Kafka at 127.0.0.1:{port} does not accept records")
+    group = counts.group("recommendation")
     for number in range(25):
-        writer.write(b"%d" % number, entry)
-    assert not writer.ready()
-    assert writer.left() >= 25
+        producer.write(b"%d" % number, group)
+    assert not producer.has_room()
+    assert producer.pending() >= 25
     with EmbeddedKafka(tmp_path, durable=False, port=port):
-        assert writer.make_topic()
+        assert producer.ensure_topic()
         deadline = time.monotonic() + 60
-        while writer.left() and time.monotonic() < deadline:
-            writer.poll()
+        while producer.pending() and time.monotonic() < deadline:
+            producer.poll()
             time.sleep(0.01)
-    assert (tally.acknowledged, tally.unacknowledged) == (25, 0)
-    assert sum(span.lines for span in tally.partitions.values()) == 25
-    assert (writer.ready(), writer.waiting) == (True, "")
+    assert (counts.acknowledged, counts.unacknowledged) == (25, 0)
+    assert sum(span.records for span in counts.partitions.values()) == 25
+    assert (producer.has_room(), producer.problem) == (True, "")
 
 
-def test_a_passing_problem_is_waited_out_a_fatal_one_is_not() -> None:
-    writer = KafkaRecordProducer(Settings(), f"127.0.0.1:{free_port()}", "refused")
-    writer._trouble(KafkaProblem(is_fatal=False))
-    writer.poll()
-    assert "waiting for it" in writer.waiting
-    writer._trouble(KafkaProblem(is_fatal=True))
+def test_kafka_producer_fatal_error_is_raised() -> None:
+    """A transient error is retried and reported; a fatal one ends the simulation."""
+    producer = KafkaRecordProducer(Settings(), f"127.0.0.1:{free_port()}", "refused")
+    producer.handle_error(FakeKafkaError(is_fatal=False))
+    producer.poll()
+    assert "retrying" in producer.problem
+    producer.handle_error(FakeKafkaError(is_fatal=True))
     with pytest.raises(KafkaRefused, match="Start the simulation again"):
-        writer.poll()
+        producer.poll()
 
 
-def test_a_pipe_takes_lines_at_once() -> None:
-    out, tally = io.BytesIO(), DeliveryCounts()
-    writer = PipeProducer(out)
-    for line in (b"one", b"two"):
-        writer.write(line, tally.entry("watch"))
-    writer.poll()
+def test_pipe_producer_records_are_acknowledged_at_once() -> None:
+    """Records are written one per line and are never pending."""
+    out, counts = io.BytesIO(), DeliveryCounts()
+    producer = PipeProducer(out)
+    for record in (b"one", b"two"):
+        producer.write(record, counts.group("watch"))
+    producer.poll()
     assert out.getvalue() == b"one\ntwo\n"
-    assert (tally.acknowledged, tally.unacknowledged, writer.left()) == (2, 0, 0)
+    assert (counts.acknowledged, counts.unacknowledged, producer.pending()) == (2, 0, 0)
 
 
-def test_a_pipe_that_nobody_reads() -> None:
-    class Broken(io.BytesIO):
+def test_pipe_producer_closed_pipe_is_an_error() -> None:
+    """A closed pipe raises when written and when flushed, and acknowledges nothing."""
+
+    class ClosedPipe(io.BytesIO):
         def write(self, data: object) -> int:
             raise BrokenPipeError
 
         def flush(self) -> None:
             raise BrokenPipeError
 
-    tally = DeliveryCounts()
-    writer = PipeProducer(Broken())
+    counts = DeliveryCounts()
+    producer = PipeProducer(ClosedPipe())
     with pytest.raises(PipeClosed):
-        writer.write(b"one", tally.entry("watch"))
+        producer.write(b"one", counts.group("watch"))
     with pytest.raises(PipeClosed):
-        writer.poll()
-    assert tally.acknowledged == 0
+        producer.poll()
+    assert counts.acknowledged == 0
 
 
-def test_no_writer_counts_nothing() -> None:
-    tally, writer = DeliveryCounts(), NullProducer()
-    writer.write(b"one", tally.entry("recommendation"))
-    writer.poll()
-    assert (writer.ready(), writer.left(), tally.acknowledged, tally.unacknowledged) == (True, 0, 0, 0)
+def test_null_producer_counts_nothing() -> None:
+    """Without an event log no record is counted or pending."""
+    counts, producer = DeliveryCounts(), NullProducer()
+    producer.write(b"one", counts.group("recommendation"))
+    producer.poll()
+    assert (producer.has_room(), producer.pending()) == (True, 0)
+    assert (counts.acknowledged, counts.unacknowledged) == (0, 0)

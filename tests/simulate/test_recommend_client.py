@@ -1,4 +1,4 @@
-"""The caller, against a real HTTP server: whatever comes back, the log holds what happened."""
+"""The client of ``recommend`` against a real HTTP server: the event log records every outcome."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.servers.recommender import Answer, RecommenderServer
+from tests.servers.recommender import RecommenderServer, StubResponse
 
 from marquee.errors import SettingsError
 from marquee.events.kinds import RecommendationRequest
@@ -18,44 +18,47 @@ UTC_ZONE = ZoneInfo("UTC")
 pytestmark = pytest.mark.servers
 
 
-def asked(
+def request_all(
     url: str, *user_ids: str, timeout_ms: int = 5_000
 ) -> tuple[list[RecommendationRequest], RecommendClient]:
-    """Ask for each user, one after the other."""
+    """Request a recommendation for each user in order."""
 
-    async def ask() -> tuple[list[RecommendationRequest], RecommendClient]:
-        async with RecommendClient(url, timeout_ms) as caller:
-            return [await caller.ask(user_id) for user_id in user_ids], caller
+    async def run() -> tuple[list[RecommendationRequest], RecommendClient]:
+        async with RecommendClient(url, timeout_ms) as client:
+            return [await client.request(user_id) for user_id in user_ids], client
 
-    return asyncio.run(ask())
-
-
-def answered(answer: Answer, timeout_ms: int = 5_000) -> tuple[RecommendationRequest, RecommendClient]:
-    with RecommenderServer(lambda user_id: answer) as server:
-        (request,), caller = asked(server.url, "42", timeout_ms=timeout_ms)
-    return request, caller
+    return asyncio.run(run())
 
 
-def reads_as(request: RecommendationRequest) -> object:
+def request_stub(
+    response: StubResponse, timeout_ms: int = 5_000
+) -> tuple[RecommendationRequest, RecommendClient]:
+    with RecommenderServer(lambda user_id: response) as server:
+        (request,), client = request_all(server.url, "42", timeout_ms=timeout_ms)
+    return request, client
+
+
+def parse_record(request: RecommendationRequest) -> object:
     return EventParser(UTC_ZONE, 5).parse(format_event(request, UTC_ZONE))
 
 
 @pytest.mark.parametrize("text", ["a+1999,b+2000", "a+1999, b+2000\n", " a+1999 ,b+2000\r\n"])
-def test_a_list_is_logged_with_its_ids(text: str) -> None:
-    """Whatever the blanks: the ids in order, status 200, and a line that reads as the request."""
-    with RecommenderServer(lambda user_id: Answer(200, text)) as server:
-        (request,), caller = asked(server.url + "/", "42")
-        assert server.asked == ["42"]
+def test_request_list_is_logged_with_its_ids(text: str) -> None:
+    """The record has the ids in order, whatever the whitespace, and parses as the request."""
+    with RecommenderServer(lambda user_id: StubResponse(200, text)) as server:
+        (request,), client = request_all(server.url + "/", "42")
+        assert server.user_ids == ["42"]
         assert request.server == server.url.removeprefix("http://")
     assert (request.status, request.movie_ids, request.user_id) == (200, ("a+1999", "b+2000"), "42")
-    assert reads_as(request) == request
-    assert (caller.statuses, caller.unusable) == ({200: 1}, 0)
+    assert parse_record(request) == request
+    assert (client.statuses, client.invalid_responses) == ({200: 1}, 0)
 
 
 @pytest.mark.parametrize("text", ["", "<html>sorry</html>", '["a+1999"]', "a+1999,,b+2000"])
-def test_what_is_no_list_is_counted(text: str) -> None:
-    request, caller = answered(Answer(200, text))
-    assert (request.status, caller.unusable) == (200, 1)
+def test_request_body_without_list_is_counted(text: str) -> None:
+    """A response with status 200 that is not a list of movie ids counts as invalid."""
+    request, client = request_stub(StubResponse(200, text))
+    assert (request.status, client.invalid_responses) == (200, 1)
 
 
 @pytest.mark.parametrize(
@@ -68,60 +71,61 @@ def test_what_is_no_list_is_counted(text: str) -> None:
         (500, "x" * 9_999, "x" * 500),
     ],
 )
-def test_other_statuses_are_logged_with_their_text(status: int, text: str, result: str) -> None:
-    """On one line, in plain characters, cut: and the line reads as the request."""
-    request, caller = answered(Answer(status, text))
+def test_request_other_status_is_logged_with_its_text(status: int, text: str, result: str) -> None:
+    """The text is on one line, in printable ASCII and truncated, and the record parses as the request."""
+    request, client = request_stub(StubResponse(status, text))
     assert (request.status, request.movie_ids, request.result) == (status, (), result)
-    assert reads_as(request) == request
-    assert caller.statuses == {status: 1}
+    assert parse_record(request) == request
+    assert client.statuses == {status: 1}
 
 
-def test_a_late_answer_is_a_timeout() -> None:
-    """The caller gives up after its time, logs status 0 in the service's words, and goes on."""
-    request, caller = answered(Answer(200, "a+1999", delay_s=0.5), timeout_ms=60)
-    port = caller.server.rpartition(":")[2]
+def test_request_late_response_is_a_timeout() -> None:
+    """After the time limit the request has status 0 and the text of the streaming service."""
+    request, client = request_stub(StubResponse(200, "a+1999", delay_s=0.5), timeout_ms=60)
+    port = client.server.rpartition(":")[2]
     assert request.status == 0
     assert request.result == (
         f"java.util.concurrent.TimeoutException: Request timeout to 127.0.0.1/127.0.0.1:{port} after 60 ms"
     )
     assert request.response_ms >= 60
-    assert reads_as(request) == request
+    assert parse_record(request) == request
 
 
-def test_nobody_there() -> None:
-    request, caller = asked(f"http://127.0.0.1:{free_port()}", "42")[0][0], None
+def test_request_refused_connection_has_status_zero() -> None:
+    """Without a server the request has status 0 and says that the connection was refused."""
+    (request,), _ = request_all(f"http://127.0.0.1:{free_port()}", "42")
     assert request.status == 0
     assert request.result.startswith("java.net.ConnectException: Connection refused: 127.0.0.1/127.0.0.1:")
-    assert reads_as(request) == request
-    assert caller is None
+    assert parse_record(request) == request
 
 
-def test_times_are_those_of_the_requests() -> None:
-    """Each line carries the time at which its request was sent."""
-    with RecommenderServer(lambda user_id: Answer(200, "a+1999")) as server:
-        requests, caller = asked(server.url, "1", "2", "3")
+def test_request_time_is_the_time_of_sending() -> None:
+    """Each record carries the time at which its request was sent."""
+    with RecommenderServer(lambda user_id: StubResponse(200, "a+1999")) as server:
+        requests, client = request_all(server.url, "1", "2", "3")
     times = [request.time for request in requests]
     assert times == sorted(times)
-    assert caller.stopwatch.times().count == 3
+    assert client.response_times.summarize().count == 3
 
 
-def test_invalid_requests_arrive_as_they_are() -> None:
-    """Every odd user id reaches the server unchanged; the statuses are counted apart."""
+def test_request_invalid_user_ids_arrive_unchanged() -> None:
+    """Every invalid user id reaches the server unchanged; the statuses are counted separately."""
 
-    async def ask(url: str) -> RecommendClient:
-        async with RecommendClient(url, 5_000) as caller:
+    async def run(url: str) -> RecommendClient:
+        async with RecommendClient(url, 5_000) as client:
             for number in range(len(INVALID_USER_IDS)):
-                await caller.ask_invalid(number)
-        return caller
+                await client.request_invalid(number)
+        return client
 
-    with RecommenderServer(lambda user_id: Answer(400, "a user id is digits")) as server:
-        caller = asyncio.run(ask(server.url))
-    assert tuple(server.asked) == INVALID_USER_IDS
-    assert caller.invalid_statuses == {400: len(INVALID_USER_IDS)}
-    assert not caller.statuses
+    with RecommenderServer(lambda user_id: StubResponse(400, "a user id is digits")) as server:
+        client = asyncio.run(run(server.url))
+    assert tuple(server.user_ids) == INVALID_USER_IDS
+    assert client.invalid_statuses == {400: len(INVALID_USER_IDS)}
+    assert not client.statuses
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:80", "ftp://127.0.0.1", "http://"])
-def test_a_url_that_is_none(url: str) -> None:
+def test_client_invalid_url_is_refused(url: str) -> None:
+    """The error shows the form of a valid URL."""
     with pytest.raises(SettingsError, match="http://host:port"):
         RecommendClient(url, 600)

@@ -1,4 +1,4 @@
-"""The replay: every later rating lived again, once, each user's in the order of the base data."""
+"""The replay: every later rating once, each user's in the order of the base data."""
 
 from __future__ import annotations
 
@@ -8,86 +8,82 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.simulate.small_service import some_rows, taken, write_base
+from tests.simulate.small_service import sample_ratings, take_events, write_base_data
 
 from marquee.errors import TrainingDataError
 from marquee.events.kinds import AccountCreated, Rating, Watch
-from marquee.simulate.replay import (
-    Replay,
-    ReplayedRating,
-    ReplaySplit,
-    read_replayed,
-    split_base_data,
-)
+from marquee.simulate.replay import Replay, ReplayedRating, ReplaySplit, read_replayed, split_base_data
 from marquee.simulate.sessions import ActiveSessions, UserEvent
 
-EVERYTHING = 100_000
+ALL_EVENTS = 100_000
 
 
-def base_of(rows: list[ReplayedRating], known: frozenset[str] = frozenset()) -> ReplaySplit:
+def make_split(rows: list[ReplayedRating], known: frozenset[str] = frozenset()) -> ReplaySplit:
     return ReplaySplit(tuple(rows), known, frozenset(row.movie_id for row in rows))
 
 
-def replayed(replay: Replay, at_once: int = 3) -> list[UserEvent]:
-    return taken(ActiveSessions(replay, at_once), EVERYTHING)
+def replay_all(replay: Replay, concurrency: int = 3) -> list[UserEvent]:
+    return take_events(ActiveSessions(replay, concurrency), ALL_EVENTS)
 
 
 def ratings_by_user(events: list[UserEvent]) -> dict[str, list[tuple[str, int]]]:
-    found = defaultdict(list)
+    ratings = defaultdict(list)
     for event in events:
         if isinstance(event, Rating):
-            found[event.user_id].append((event.movie_id, event.rating))
-    return found
+            ratings[event.user_id].append((event.movie_id, event.rating))
+    return ratings
 
 
-def test_the_later_fifth_is_read(tmp_path: Path) -> None:
-    """The cut lies at a time; users who had rated before it are known, and the catalogue is whole."""
-    base = split_base_data(write_base(tmp_path, reversed(some_rows())))
-    assert base.later == tuple(some_rows()[32:])
-    assert base.known_users == {"100", "101", "102", "103", "104"}
-    assert len(base.movie_ids) == 8
+def test_split_base_data_reads_the_latest_fifth(tmp_path: Path) -> None:
+    """The split is at a time; users with earlier ratings are known, and the catalogue is complete."""
+    split = split_base_data(write_base_data(tmp_path, reversed(sample_ratings())))
+    assert split.later == tuple(sample_ratings()[32:])
+    assert split.known_users == {"100", "101", "102", "103", "104"}
+    assert len(split.movie_ids) == 8
 
 
-def test_ratings_of_the_second_of_the_cut_are_later_ones(tmp_path: Path) -> None:
-    """So whoever trains on what lies before that time sees none of what is replayed."""
+def test_split_base_data_ratings_in_the_second_of_the_split_are_later(tmp_path: Path) -> None:
+    """A model trained on the ratings before that second has seen none of the replayed ones."""
     rows = [ReplayedRating("1", f"film+{n}+1999", 3, 10 + n // 4) for n in range(10)]
-    assert {row.time for row in split_base_data(write_base(tmp_path, rows), fraction=0.3).later} == {11, 12}
+    split = split_base_data(write_base_data(tmp_path, rows), fraction=0.3)
+    assert {row.time for row in split.later} == {11, 12}
 
 
-def test_a_later_run_goes_on_where_one_ended(tmp_path: Path) -> None:
-    """What was replayed is left out, and its users are no newcomers; when that is all, it begins anew."""
-    path = write_base(tmp_path, some_rows())
+def test_split_base_data_replayed_ratings_are_left_out(tmp_path: Path) -> None:
+    """A later run continues where an earlier one ended; if nothing remains, it starts again."""
+    path = write_base_data(tmp_path, sample_ratings())
     later = split_base_data(path).later
-    done = tmp_path / "replayed.csv"
+    file = tmp_path / "replayed.csv"
     for count in (3, len(later)):
         lines = [f"{row.user_id},{row.movie_id}\n" for row in later[-count:]]
-        done.write_text("user_id,movie_id\n" + "".join(lines))
-        again = split_base_data(path, replayed=read_replayed(done))
-        assert again.later == (later[:-count] or later)
-        assert again.known_users >= {row.user_id for row in later[-count:]}
+        file.write_text("user_id,movie_id\n" + "".join(lines))
+        split = split_base_data(path, replayed=read_replayed(file))
+        assert split.later == (later[:-count] or later)
+        assert split.known_users >= {row.user_id for row in later[-count:]}
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 50])
-def test_every_rating_once_in_each_users_order(at_once: int) -> None:
-    rows = some_rows()
-    found = ratings_by_user(replayed(Replay(base_of(rows), seed=1), at_once))
+@pytest.mark.parametrize("concurrency", [1, 3, 50])
+def test_replay_any_concurrency_keeps_each_users_order(concurrency: int) -> None:
+    """Every rating occurs once, in the order of its user."""
+    rows = sample_ratings()
+    ratings = ratings_by_user(replay_all(Replay(make_split(rows), seed=1), concurrency))
     for user_id in {row.user_id for row in rows}:
-        assert found[user_id] == [(row.movie_id, row.rating) for row in rows if row.user_id == user_id]
+        assert ratings[user_id] == [(row.movie_id, row.rating) for row in rows if row.user_id == user_id]
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=30), st.integers(1, 6))
-def test_any_order_of_users_is_replayed_whole(users: list[str], at_once: int) -> None:
-    """Whoever rates how much and when: nothing is left out, and it comes to an end."""
+def test_replay_any_order_of_users_is_complete(users: list[str], concurrency: int) -> None:
+    """No rating is left out, and the replay ends."""
     rows = [ReplayedRating(user, f"film+{n}+1999", 3, n) for n, user in enumerate(users)]
-    replay = Replay(base_of(rows), seed=1)
-    found = ratings_by_user(replayed(replay, at_once))
-    assert sum(map(len, found.values())) == len(rows)
-    assert replay.over
+    replay = Replay(make_split(rows), seed=1)
+    ratings = ratings_by_user(replay_all(replay, concurrency))
+    assert sum(map(len, ratings.values())) == len(rows)
+    assert replay.finished
 
 
-def test_a_session_is_its_minutes_and_then_the_rating() -> None:
-    """About 110 watch lines from minute 0 on, one for each minute, and the rating after the last."""
-    events = replayed(Replay(base_of(some_rows(users=20, movies=20)), seed=1))
+def test_replay_session_has_all_minutes_then_the_rating() -> None:
+    """A session has about 110 watches, one per minute from 0 on, and the rating after the last."""
+    events = replay_all(Replay(make_split(sample_ratings(users=20, movies=20)), seed=1))
     watched: Counter[tuple[str, str]] = Counter()
     lengths = []
     for event in events:
@@ -100,77 +96,85 @@ def test_a_session_is_its_minutes_and_then_the_rating() -> None:
     assert 100 < sum(lengths) / len(lengths) < 120
 
 
-def test_a_user_watches_one_movie_at_a_time() -> None:
+def test_replay_user_watches_one_movie_at_a_time() -> None:
+    """A user's sessions never overlap."""
     watching: dict[str, str] = {}
-    for event in replayed(Replay(base_of(some_rows()), seed=1), at_once=50):
+    for event in replay_all(Replay(make_split(sample_ratings()), seed=1), concurrency=50):
         if isinstance(event, Watch):
             assert watching.setdefault(event.user_id, event.movie_id) == event.movie_id
         elif isinstance(event, Rating):
             del watching[event.user_id]
 
 
-def test_one_seed_one_story() -> None:
-    story = [replayed(Replay(base_of(some_rows()), seed=seed)) for seed in (1, 1, 2)]
-    assert story[0] == story[1]
-    assert story[0] != story[2]
+def test_replay_same_seed_gives_same_events() -> None:
+    """The same seed gives the same events, another seed gives others."""
+    events = [replay_all(Replay(make_split(sample_ratings()), seed=seed)) for seed in (1, 1, 2)]
+    assert events[0] == events[1]
+    assert events[0] != events[2]
 
 
-def test_who_is_new_creates_an_account_first() -> None:
-    """Users of whom the earlier data know nothing join; the others are customers already."""
-    events = replayed(Replay(base_of(some_rows(), known=frozenset({"100", "101"})), seed=1))
+def test_replay_new_user_creates_account_first() -> None:
+    """Users without earlier ratings create an account; known users do not."""
+    split = make_split(sample_ratings(), known=frozenset({"100", "101"}))
+    events = replay_all(Replay(split, seed=1))
     created = [event.user_id for event in events if isinstance(event, AccountCreated)]
     assert sorted(created) == ["102", "103", "104"]
 
 
-def test_the_scale_of_ten_doubles() -> None:
-    found = ratings_by_user(replayed(Replay(base_of(some_rows()), seed=1, rating_max=10)))
-    assert {rating for rated in found.values() for _, rating in rated} == {2, 4, 6, 8, 10}
+def test_replay_scale_of_ten_doubles_the_ratings() -> None:
+    """On the scale of ten each rating is twice the one of the base data."""
+    ratings = ratings_by_user(replay_all(Replay(make_split(sample_ratings()), seed=1, rating_max=10)))
+    assert {rating for rated in ratings.values() for _, rating in rated} == {2, 4, 6, 8, 10}
 
 
-def test_a_recommended_movie_comes_next() -> None:
-    """When a movie that is still to come is recommended, it comes first; nothing is lost by it."""
-    rows = [row for row in some_rows() if row.user_id == "100"]
-    replay = Replay(base_of(rows), seed=1, influence=1.0)
-    replay.recommend(0, "100", ["unknown+2000", "film+5+1999", "film+6+1999"])
-    screens = ActiveSessions(replay, 3)
-    order = [movie_id for movie_id, _ in ratings_by_user(taken(screens, EVERYTHING))["100"]]
-    assert screens.recommended == 1
+def test_receive_recommendation_remaining_movie_comes_next() -> None:
+    """The first recommended movie that the user has yet to watch comes next; no rating is lost."""
+    rows = [row for row in sample_ratings() if row.user_id == "100"]
+    replay = Replay(make_split(rows), seed=1, influence=1.0)
+    replay.receive_recommendation(0, "100", ["unknown+2000", "film+5+1999", "film+6+1999"])
+    sessions = ActiveSessions(replay, 3)
+    order = [movie_id for movie_id, _ in ratings_by_user(take_events(sessions, ALL_EVENTS))["100"]]
+    assert sessions.recommended == 1
     assert order == [f"film+{n}+1999" for n in (5, 0, 1, 2, 3, 4, 6, 7)]
 
 
-def test_influence_is_the_share_that_looks() -> None:
-    moved = 0
+def test_receive_recommendation_influence_is_the_fraction_considered() -> None:
+    """With influence 0.25 about a quarter of the recommendations change the order."""
+    followed = 0
     for number in range(400):
-        replay = Replay(base_of(some_rows()), seed=1, influence=0.25)
-        replay.recommend(number, "100", ["film+7+1999"])
-        session = replay.begin()
-        moved += session is not None and session.movie_id == "film+7+1999"
-    assert 60 < moved < 140
+        replay = Replay(make_split(sample_ratings()), seed=1, influence=0.25)
+        replay.receive_recommendation(number, "100", ["film+7+1999"])
+        session = replay.start_session()
+        followed += session is not None and session.movie_id == "film+7+1999"
+    assert 60 < followed < 140
 
 
-def test_extra_sessions_have_no_rating() -> None:
-    """Asked for, a recommended movie that the data do not hold is watched, and not rated."""
-    rows = some_rows()
-    base = base_of(rows)._replace(movie_ids=frozenset({"other+1999"}))
-    replay = Replay(base, seed=1, influence=1.0, extra=True)
-    replay.recommend(0, "100", ["unknown+2000", "other+1999"])
-    events = replayed(replay)
+def test_receive_recommendation_extra_session_has_no_rating() -> None:
+    """With extra sessions a recommended movie that the user did not rate is watched and not rated."""
+    rows = sample_ratings()
+    split = make_split(rows)._replace(movie_ids=frozenset({"other+1999"}))
+    replay = Replay(split, seed=1, influence=1.0, extra_sessions=True)
+    replay.receive_recommendation(0, "100", ["unknown+2000", "other+1999"])
+    events = replay_all(replay)
     assert any(isinstance(event, Watch) and event.movie_id == "other+1999" for event in events)
     assert sum(map(len, ratings_by_user(events).values())) == len(rows)
 
 
-def test_requests_come_from_those_who_watch() -> None:
-    replay = Replay(base_of(some_rows()), seed=1)
-    assert {replay.asks(number) for number in range(200)} == {"100", "101", "102", "103", "104"}
+def test_requesting_user_is_a_replayed_user() -> None:
+    """All users of the replay request recommendations, and no others."""
+    replay = Replay(make_split(sample_ratings()), seed=1)
+    users = {replay.requesting_user(number) for number in range(200)}
+    assert users == {"100", "101", "102", "103", "104"}
 
 
-def test_missing_data_say_what_to_do(tmp_path: Path) -> None:
+def test_split_base_data_missing_data_names_the_command(tmp_path: Path) -> None:
+    """The error says how to get the data."""
     with pytest.raises(TrainingDataError, match="marquee data fetch"):
         split_base_data(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("user_id,movie_id,rating,time\n", "holds no rating"),
         ("user_id,movie_id,time\n1,a+1999,3\n", "no column rating"),
@@ -178,8 +182,9 @@ def test_missing_data_say_what_to_do(tmp_path: Path) -> None:
         ("user_id,movie_id,rating,time\n1,a+1999\n", "is not a rating"),
     ],
 )
-def test_other_forms_are_refused(tmp_path: Path, text: str, said: str) -> None:
-    write_base(tmp_path, some_rows())
+def test_split_base_data_malformed_ratings_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    """The error names the missing column, or the row that is not a rating."""
+    write_base_data(tmp_path, sample_ratings())
     (tmp_path / "ratings.csv").write_text(text)
-    with pytest.raises(TrainingDataError, match=said):
+    with pytest.raises(TrainingDataError, match=message):
         split_base_data(tmp_path)

@@ -1,4 +1,4 @@
-"""The whole service in its own process: a real broker, a real HTTP server, and every line accounted for."""
+"""The simulation in a process of its own, with a real broker and HTTP server: every record is counted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.servers.recommender import Answer, RecommenderServer
-from tests.simulate.small_service import some_rows, write_base
+from tests.servers.recommender import RecommenderServer, StubResponse
+from tests.simulate.small_service import sample_ratings, write_base_data
 from tests.support.waiting import wait_until
 
 from marquee.events.kinds import MalformedRecord, RecommendationRequest
@@ -25,80 +25,100 @@ from marquee.local.process import Process
 from marquee.simulate.report import SimulationReport
 
 pytestmark = pytest.mark.servers
-Lines = dict[int, list[bytes]]
+Records = dict[int, list[bytes]]
+
+SYNTHETIC = ("--mode", "synthetic")
 
 
 @pytest.fixture
 def recommender() -> Iterator[RecommenderServer]:
-    """Answers at once with a movie that is always a known one of the replay's, and 400 to what is no user."""
+    """A server that recommends movies of the replay, and returns 400 for an invalid user id."""
 
-    def answer(user_id: str) -> Answer:
+    def respond(user_id: str) -> StubResponse:
         if user_id.isascii() and user_id.isdigit() and len(user_id) < 33:
-            return Answer(200, "film+7+1999,film+6+1999")
-        return Answer(400, "a user id is digits")
+            return StubResponse(200, "film+7+1999,film+6+1999")
+        return StubResponse(400, "a user id is digits")
 
-    with RecommenderServer(answer) as server:
+    with RecommenderServer(respond) as server:
         yield server
 
 
-def simulate(*words: object) -> list[str]:
-    return [sys.executable, "-m", "marquee", "simulate", *map(str, words)]
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "marquee", "simulate", *map(str, arguments)]
 
 
-def consumed(kafka: EmbeddedKafka, topic: str, count: int) -> Lines:
-    """The ``count`` lines of a topic, by partition; and whatever comes within a moment after them."""
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    env = {**os.environ, **environment}
+    return subprocess.run(command(*arguments), capture_output=True, timeout=60, check=False, env=env)
+
+
+def start(name: str, tmp_path: Path, *arguments: object) -> Process:
+    process = Process(name, command(*arguments), tmp_path / f"{name}.log", env={"PYTHONUNBUFFERED": "1"})
+    process.start()
+    return process
+
+
+def read_report(path: Path) -> SimulationReport | None:
+    return SimulationReport.read(path) if path.exists() else None
+
+
+def consume(kafka: EmbeddedKafka, topic: str, count: int) -> Records:
+    """Return ``count`` records of a topic by partition, and any that follow within a moment."""
     from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
     consumer = Consumer(
         {"bootstrap.servers": kafka.bootstrap, "group.id": "none", "enable.auto.commit": False}
     )
-    found: Lines = {}
+    records: Records = {}
     try:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
         deadline = time.monotonic() + 30
         while True:
-            complete = sum(map(len, found.values())) >= count
+            complete = sum(map(len, records.values())) >= count
             messages = consumer.consume(1_000, timeout=0.3)
             for message in messages:
                 assert message.error() is None
-                assert message.offset() == len(found.setdefault(message.partition(), []))
-                found[message.partition()].append(message.value())
+                partition, value = message.partition(), message.value()
+                assert partition is not None
+                assert value is not None
+                assert message.offset() == len(records.setdefault(partition, []))
+                records[partition].append(value)
             if not messages and (complete or time.monotonic() > deadline):
                 break
     finally:
         consumer.close()
-    return found
+    return records
 
 
-def assert_account(report: SimulationReport, lines: Lines) -> None:
-    """The report's counts are what a reader of the topic finds, to the line."""
-    assert {number: span.lines for number, span in report.partitions.items()} == {
-        str(number): len(found) for number, found in sorted(lines.items())
+def assert_report_matches(report: SimulationReport, records: Records) -> None:
+    """Assert that the report's counts are those of the topic, to the record."""
+    assert {number: span.records for number, span in report.partitions.items()} == {
+        str(number): len(partition) for number, partition in sorted(records.items())
     }
     assert all(span.first == 0 for span in report.partitions.values())
-    assert all((span.last or 0) <= span.lines - 1 for span in report.partitions.values())
-    parser, found = EventParser(ZoneInfo("UTC"), 5), Counter[str]()
-    for line in (line for part in lines.values() for line in part):
+    assert all((span.last or 0) <= span.records - 1 for span in report.partitions.values())
+    parser, counts = EventParser(ZoneInfo("UTC"), 5), Counter[str]()
+    for record in (record for partition in records.values() for record in partition):
         try:
-            read = parser.parse(line.decode())
-            found[read.category if isinstance(read, MalformedRecord) else "readable"] += 1
+            parsed = parser.parse(record.decode())
+            counts[parsed.category if isinstance(parsed, MalformedRecord) else "well-formed"] += 1
         except UnicodeDecodeError:
-            found["encoding"] += 1
-    assert found.pop("readable", 0) == report.readable
-    assert found == Counter(report.unreadable)
+            counts["encoding"] += 1
+    assert counts.pop("well-formed", 0) == report.well_formed
+    assert counts == Counter(report.malformed)
     assert report.unacknowledged == 0
-    assert report.acknowledged == sum(report.lines.values())
+    assert report.acknowledged == sum(report.records.values())
 
 
-def test_the_report_is_what_a_consumer_reads(
+def test_simulate_synthetic_report_matches_the_topic(
     kafka: EmbeddedKafka, recommender: RecommenderServer, tmp_path: Path
 ) -> None:
-    """Corrupt lines, requests, invalid requests: the account of all of it is exact."""
+    """With corrupted records, requests and invalid requests, all counts of the report are exact."""
     done = subprocess.run(
-        simulate(
-            *("--mode", "made", "--kafka", kafka.bootstrap, "--topic", "accounted", "--partitions", 3),
-            *("--lines", 5_000, "--lines-per-second", 3_000, "--corrupt", 0.05, "--url", recommender.url),
+        command(
+            *(*SYNTHETIC, "--kafka", kafka.bootstrap, "--topic", "accounted", "--partitions", 3),
+            *("--records", 5_000, "--records-per-second", 3_000, "--corrupt", 0.05, "--url", recommender.url),
             *("--requests-per-second", 40, "--invalid-requests", 0.2, "--report", tmp_path / "report.json"),
             *("--caller-timeout-ms", 20_000),
         ),
@@ -108,131 +128,101 @@ def test_the_report_is_what_a_consumer_reads(
     assert done.returncode == 0
     report = SimulationReport.read(tmp_path / "report.json")
     assert report.finished
-    lines = consumed(kafka, "accounted", report.acknowledged)
-    assert_account(report, lines)
-    assert sum(report.lines[kind] for kind in ("watch", "rating", "account")) == 5_000
-    assert report.requests == {"200": report.lines["recommendation_request"]}
+    assert_report_matches(report, consume(kafka, "accounted", report.acknowledged))
+    assert sum(report.records[kind] for kind in ("watch", "rating", "account")) == 5_000
+    assert report.requests == {"200": report.records["recommendation_request"]}
     assert set(report.invalid_requests) == {"400"}
-    assert len(recommender.asked) == report.requests["200"] + report.invalid_requests["400"]
+    assert len(recommender.user_ids) == report.requests["200"] + report.invalid_requests["400"]
 
 
-def test_a_replay_is_whole_and_recommendations_come_first(
+def test_simulate_replay_has_every_rating_and_request(
     kafka: EmbeddedKafka, recommender: RecommenderServer, tmp_path: Path
 ) -> None:
-    """Every later rating is in the topic once; requests are logged with the answer and their own time."""
-    rows = some_rows(users=4, movies=8)
-    data = write_base(tmp_path / "data", rows)
+    """Every later rating is in the topic once; requests are logged with their response."""
+    rows = sample_ratings(users=4, movies=8)
+    data = write_base_data(tmp_path / "data", rows)
     subprocess.run(
-        simulate(
+        command(
             *("--data", data, "--fraction", 0.5, "--kafka", kafka.bootstrap, "--topic", "replayed"),
-            *("--lines-per-second", 1_500, "--url", recommender.url, "--requests-per-second", 30),
+            *("--records-per-second", 1_500, "--url", recommender.url, "--requests-per-second", 30),
             *("--influence", 1, "--report", tmp_path / "report.json", "--caller-timeout-ms", 20_000),
         ),
         timeout=60,
         check=True,
     )
     report = SimulationReport.read(tmp_path / "report.json")
-    lines = consumed(kafka, "replayed", report.acknowledged)
-    assert_account(report, lines)
-    assert report.lines["rating"] == len(rows) // 2
-    events = [
-        EventParser(ZoneInfo("UTC"), 5).parse(line.decode()) for part in lines.values() for line in part
-    ]
+    records = consume(kafka, "replayed", report.acknowledged)
+    assert_report_matches(report, records)
+    assert report.records["rating"] == len(rows) // 2
+    parser = EventParser(ZoneInfo("UTC"), 5)
+    events = [parser.parse(record.decode()) for partition in records.values() for record in partition]
     requests = [event for event in events if isinstance(event, RecommendationRequest)]
     assert len(requests) == report.requests["200"]
     assert {request.movie_ids for request in requests} == {("film+7+1999", "film+6+1999")}
 
 
-def newest(path: Path) -> SimulationReport | None:
-    return SimulationReport.read(path) if path.exists() else None
-
-
-def started(name: str, tmp_path: Path, *words: object) -> Process:
-    process = Process(name, simulate(*words), tmp_path / f"{name}.log", env={"PYTHONUNBUFFERED": "1"})
-    process.start()
-    return process
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_with_a_whole_account(
+def test_simulate_signal_ends_with_a_complete_report(
     kafka: EmbeddedKafka, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """It stops making lines, waits until all are safe, reports, and ends with 0."""
+    """A signal stops new records; the process waits for all acknowledgements, reports, and exits with 0."""
     topic, path = f"ended-by-{number.name}", tmp_path / "report.json"
-    process = started(
-        "signalled",
-        tmp_path,
-        "--mode",
-        "made",
-        "--kafka",
-        kafka.bootstrap,
-        "--topic",
-        topic,
-        "--report",
-        path,
+    process = start(
+        *("signalled", tmp_path, *SYNTHETIC, "--kafka", kafka.bootstrap, "--topic", topic, "--report", path)
     )
     try:
-        wait_until(lambda: (report := newest(path)) is not None and report.acknowledged > 500, timeout_s=30)
+        wait_until(
+            lambda: (report := read_report(path)) is not None and report.acknowledged > 500, timeout_s=30
+        )
         process.kill(number)
         assert process.wait(30) == 0
     finally:
         process.stop()
     report = SimulationReport.read(path)
     assert report.finished
-    assert_account(report, consumed(kafka, topic, report.acknowledged))
+    assert_report_matches(report, consume(kafka, topic, report.acknowledged))
 
 
-def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
-    """Until it is there the report says so; then no line is lost or doubled."""
+def test_simulate_unavailable_broker_is_waited_for(tmp_path: Path) -> None:
+    """Without a broker the report names the problem; afterwards no record is lost or duplicated."""
     path = tmp_path / "report.json"
     with EmbeddedKafka(tmp_path / "kafka", durable=True) as kafka:
         kafka.kill()
-        process = started(
-            *("patient", tmp_path, "--mode", "made", "--kafka", kafka.bootstrap, "--topic", "patient"),
-            *("--lines", 8_000, "--report", path),
+        process = start(
+            *("patient", tmp_path, *SYNTHETIC, "--kafka", kafka.bootstrap, "--topic", "patient"),
+            *("--records", 8_000, "--report", path),
         )
         try:
             wait_until(
-                lambda: (report := newest(path)) is not None and "waiting" in report.waiting, timeout_s=30
+                lambda: (report := read_report(path)) is not None and "retrying" in report.problem,
+                timeout_s=30,
             )
             kafka.start()
             assert process.wait(60) == 0
         finally:
             process.stop()
         report = SimulationReport.read(path)
-        assert (report.acknowledged, report.waiting) == (8_000, "")
-        assert_account(report, consumed(kafka, "patient", 8_000))
+        assert (report.acknowledged, report.problem) == (8_000, "")
+        assert_report_matches(report, consume(kafka, "patient", 8_000))
 
 
-def run(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    env = {**os.environ, **environment}
-    return subprocess.run(simulate(*words), capture_output=True, timeout=60, check=False, env=env)
-
-
-def test_one_seed_the_same_lines_but_for_times() -> None:
-    """Two processes with one seed write the same lines, corrupted ones among them; another seed others."""
-    made = ("--mode", "made", "--stdout", "--lines", 3_000, "--lines-per-second", 100_000)
+def test_simulate_same_seed_writes_the_same_records() -> None:
+    """But for the times, processes with one seed write the same records, corrupted ones included."""
+    arguments = (*SYNTHETIC, "--stdout", "--records", 3_000, "--records-per-second", 100_000)
     texts = [
-        [line.partition(b",")[2] for line in run(*made, "--seed", seed).stdout.splitlines()]
+        [line.partition(b",")[2] for line in run(*arguments, "--seed", seed).stdout.splitlines()]
         for seed in (4, 4, 5)
     ]
     assert len(texts[0]) == 3_000
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_answers_alone_need_no_kafka(recommender: RecommenderServer, tmp_path: Path) -> None:
-    """No lines, only requests: the load test of the answers, with response times in the report."""
-    words = (
-        "--mode",
-        "made",
-        "--url",
-        recommender.url,
-        "--lines-per-second",
-        0,
-        "--requests-per-second",
-        100,
+def test_simulate_requests_alone_need_no_kafka(recommender: RecommenderServer, tmp_path: Path) -> None:
+    """A load test of the recommendations writes no records and reports the response times."""
+    done = run(
+        *(*SYNTHETIC, "--url", recommender.url, "--records-per-second", 0, "--requests-per-second", 100),
+        *("--seconds", 1, "--report", tmp_path / "r.json", "--caller-timeout-ms", 20_000),
     )
-    done = run(*words, "--seconds", 1, "--report", tmp_path / "r.json", "--caller-timeout-ms", 20_000)
     report = SimulationReport.read(tmp_path / "r.json")
     assert (done.returncode, report.acknowledged) == (0, 0)
     assert report.requests["200"] == report.response_ms.count > 20
@@ -240,10 +230,10 @@ def test_answers_alone_need_no_kafka(recommender: RecommenderServer, tmp_path: P
     assert b"p99" in done.stderr
 
 
-def test_a_reader_that_goes_is_no_fault() -> None:
-    """``marquee simulate --stdout | head -1`` ends without a word."""
-    words = simulate("--mode", "made", "--stdout", "--lines-per-second", 50_000)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+def test_simulate_closed_pipe_ends_without_error() -> None:
+    """``marquee simulate --stdout | head -1`` exits with 0 and no traceback."""
+    arguments = command(*SYNTHETIC, "--stdout", "--records-per-second", 50_000)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline()
@@ -253,45 +243,47 @@ def test_a_reader_that_goes_is_no_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
-        (("--mode", "made"), b"--kafka HOST:PORT"),
+        (SYNTHETIC, b"--kafka HOST:PORT"),
         (("--stdout", "--data", "no-such-directory"), b"marquee data fetch"),
         (
             ("--stdout", "--corrupt", "2", "--users", "0"),
             b"--corrupt 2 should be from 0 to 1\n--users 0 should",
         ),
         (("--stdout", "--requests-per-second", "5"), b"needs --url"),
-        (("--mode", "made", "--stdout", "--movies", "999999999"), b"it can have from 1 to"),
-        (("--mode", "made", "--stdout", "--url", "127.0.0.1:80"), b"http://host:port"),
+        ((*SYNTHETIC, "--stdout", "--movies", "999999999"), b"must be from 1 to"),
+        ((*SYNTHETIC, "--stdout", "--url", "127.0.0.1:80"), b"http://host:port"),
     ],
 )
-def test_a_wrong_call_says_what_to_do(words: tuple[str, ...], said: bytes) -> None:
-    done = run(*words)
+def test_simulate_invalid_arguments_say_what_is_valid(arguments: tuple[str, ...], message: bytes) -> None:
+    """The error names every problem and what to do, without a traceback."""
+    done = run(*arguments)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert b"Traceback" not in done.stderr
 
 
-def test_the_environment_is_enough(kafka: EmbeddedKafka) -> None:
-    """As a job, it takes broker, topic, zone and scale from the environment."""
+def test_simulate_settings_from_environment_are_sufficient(kafka: EmbeddedKafka) -> None:
+    """As a job, the simulation takes broker, topic, zone and scale from the environment."""
     done = run(
-        *("--mode", "made", "--lines", 50),
+        *(*SYNTHETIC, "--records", 50),
         MARQUEE_KAFKA_BOOTSTRAP=kafka.bootstrap,
         MARQUEE_KAFKA_TOPIC="from-environment",
         MARQUEE_RATING_MAX="10",
     )
     assert done.returncode == 0
-    assert sum(map(len, consumed(kafka, "from-environment", 50).values())) == 50
+    assert sum(map(len, consume(kafka, "from-environment", 50).values())) == 50
 
 
-def test_the_job_is_the_command() -> None:
+def test_simulate_job_has_the_options_of_the_command() -> None:
+    """The job's entry point is the command."""
     main = Path(__file__).parents[2] / "jobs" / "simulate" / "main.py"
     done = subprocess.run([sys.executable, str(main), "--help"], capture_output=True, text=True, check=True)
-    assert "--lines-per-second" in done.stdout
+    assert "--records-per-second" in done.stdout
 
 
-def test_the_report_is_plain_json(tmp_path: Path) -> None:
-    """Any other program can read it."""
-    run("--mode", "made", "--stdout", "--lines", 10, "--report", tmp_path / "r.json")
+def test_simulate_report_is_plain_json(tmp_path: Path) -> None:
+    """Any other program can read the report."""
+    run(*SYNTHETIC, "--stdout", "--records", 10, "--report", tmp_path / "r.json")
     assert json.loads((tmp_path / "r.json").read_bytes())["acknowledged"] == 10

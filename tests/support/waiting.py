@@ -1,4 +1,4 @@
-"""Waiting for what other threads and processes do."""
+"""Waiting for the effects of other threads and processes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Wait until ``condition()`` holds; fails the test after ``timeout_s``."""
+    """Wait until ``condition()`` is true; fail the test after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain"
+        assert time.monotonic() < deadline, f"the condition did not hold within {timeout_s:g} s"
         time.sleep(0.02)

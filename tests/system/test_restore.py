@@ -1,4 +1,4 @@
-"""The drill of docs/operations.md: the database is lost, a backup is older than the log, and nothing is missing."""
+"""The restore of docs/operations.md: a lost database, an old backup, and no missing record."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.system import ChaosSystem
-from tests.local.programs import wait_for
+from tests.support.waiting import wait_until
 
 from marquee.config.settings import Settings
 from marquee.db import record_counts
 from marquee.db.pool import Database
-from marquee.local.embedded_postgres import binary
+from marquee.local.embedded_postgres import program_path
 
 SEED = 11
-BACKED_UP, BEHIND = 600, 600
-"""Lines before the backup is begun, and after it."""
+# Records before the backup starts, and after it.
+BEFORE_BACKUP, AFTER_BACKUP = 600, 600
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 
@@ -38,24 +38,24 @@ def rewind(system: ChaosSystem, *words: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def postgres(program: str, *words: str) -> None:
-    subprocess.run([binary(program), *words], check=True, capture_output=True)
+def run_postgres_program(program: str, *arguments: str) -> None:
+    subprocess.run([program_path(program), *arguments], check=True, capture_output=True)
 
 
-def rows(system: ChaosSystem) -> int:
+def count_rows(system: ChaosSystem) -> int:
     return record_counts.count_all(system.database).records
 
 
-def test_a_restored_database_gets_what_it_lacks(tmp_path: Path) -> None:
+def test_restored_database_after_offset_reset_has_every_record(tmp_path: Path) -> None:
     """Backed up while lines come in, restored into an empty database after the bridges had gone on: `marquee rewind`
     finds the place by the restored ledger, and in the end each line is there once, in its table."""
     backup = str(tmp_path / "backup")
-    # One bridge: where a leader leaves before the others, the embedded broker may forget to choose a new one.
+    # One bridge: when a leader leaves the group first, the embedded broker may not elect a new one.
     with ChaosSystem(tmp_path, SEED, lines_per_s=800, bridges=("bridge",)) as system:
-        wait_for(lambda: rows(system) > BACKED_UP, 60)
-        postgres("pg_dump", "--format=custom", f"--file={backup}", system.postgres.url)
-        saved = rows(system)
-        wait_for(lambda: rows(system) > saved + BEHIND, 60)
+        wait_until(lambda: count_rows(system) > BEFORE_BACKUP, 60)
+        run_postgres_program("pg_dump", "--format=custom", f"--file={backup}", system.postgres.url)
+        backed_up = count_rows(system)
+        wait_until(lambda: count_rows(system) > backed_up + AFTER_BACKUP, 60)
         before = system.settle()
         assert before.exact, before
 
@@ -67,9 +67,9 @@ def test_a_restored_database_gets_what_it_lacks(tmp_path: Path) -> None:
         system.database.close()
         system.postgres.drop_database("marquee")
         system.postgres.create_database("marquee")
-        postgres("pg_restore", f"--dbname={system.postgres.url}", backup)
+        run_postgres_program("pg_restore", f"--dbname={system.postgres.url}", backup)
         system.database = Database(system.postgres.url)
-        assert 0 < rows(system) < before.rows - BEHIND // 2
+        assert 0 < count_rows(system) < before.rows - AFTER_BACKUP // 2
 
         planned = rewind(system, "--dry-run")
         done = rewind(system)

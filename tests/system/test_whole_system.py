@@ -1,7 +1,7 @@
-"""The whole system as processes, for as long as it takes to see it all once.
+"""The whole system as processes, under load and with failures.
 
-A live stream with corrupt lines; meanwhile a scheduled retraining, a rollback, and four of the parts
-killed. At the end every line is accounted for and no request has failed.
+A live stream with corrupted records; meanwhile a scheduled retraining, a rollback, and four killed parts. At the
+end every record is in the tables or in quarantine, and no request has failed.
 """
 
 from __future__ import annotations
@@ -17,43 +17,44 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.local.programs import gone, wait_for
+from tests.local.programs import has_ended
+from tests.support.waiting import wait_until
 
 from marquee.db import record_counts
 from marquee.db.pool import Database
-from marquee.local.reconciliation import drained, reconcile
+from marquee.local.reconciliation import reconcile, reconcile_when_drained
 from marquee.local.state_dir import PartState, StateDir, SystemState
 from marquee.simulate.report import SimulationReport
 
 ROOT = Path(__file__).parents[2]
 TOPIC = "movielog"
+# Killed while records arrive.
 KILLED = ("bridge", "ingest", "postgres")
-"""While lines come in."""
 
 pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(420)]
 
 
-class Running:
-    """`marquee local up` in a home of its own, and the verbs of `marquee` against it."""
+class RunningSystem:
+    """`marquee local up` in a state directory of its own, and other commands of `marquee` on it."""
 
-    def __init__(self, home: StateDir) -> None:
-        self.home = home
+    def __init__(self, state_dir: StateDir) -> None:
+        self.state_dir = state_dir
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("MARQUEE_")}
-        self.runner = self.marquee("local", "--home", str(home.directory), "up")
-        wait_for(lambda: self.runner.poll() is not None or self._ready(), timeout_s=240)
+        self.runner = self.marquee("local", "--state-dir", str(state_dir.directory), "up")
+        wait_until(lambda: self.runner.poll() is not None or self._is_ready(), timeout_s=240)
         assert self.runner.poll() is None, self.log("retrain") + self.log("recommend")
         self.environment |= self.state.environment
         self.database = Database(self.environment["MARQUEE_DATABASE_URL"])
 
-    def marquee(self, *words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "marquee", *words], env=self.environment, cwd=ROOT)
+    def marquee(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "marquee", *arguments], env=self.environment, cwd=ROOT)
 
-    def run(self, *words: str) -> None:
-        assert self.marquee(*words).wait(180) == 0, words
+    def run(self, *arguments: str) -> None:
+        assert self.marquee(*arguments).wait(180) == 0, arguments
 
     @property
     def state(self) -> SystemState:
-        state = self.home.read_state()
+        state = self.state_dir.read_state()
         assert state is not None
         return state
 
@@ -64,7 +65,7 @@ class Running:
         return f"http://127.0.0.1:{self.part('recommend').port}{path}"
 
     def version(self, user_id: str = "1") -> str:
-        """The model version that answers now."""
+        """Return the model version that serves at present."""
         request = urllib.request.Request(
             self.url(f"/recommend/{user_id}"), headers={"Accept": "application/json"}
         )
@@ -72,96 +73,99 @@ class Running:
             return str(json.load(response)["model_version"])
 
     def kill(self, name: str) -> None:
-        """SIGKILL one part; returns when it is back."""
+        """Kill one part with SIGKILL; return when it has restarted."""
         before = self.part(name)
         for pid in before.pids:
             os.killpg(pid, signal.SIGKILL)
-        wait_for(lambda: self.part(name).restarts > before.restarts and bool(self.part(name).pids), 60)
+        wait_until(lambda: self.part(name).restarts > before.restarts and bool(self.part(name).pids), 60)
 
     def log(self, part: str) -> str:
-        log = self.home.logs / f"{part}.log"
+        log = self.state_dir.logs / f"{part}.log"
         return log.read_text(errors="replace")[-4_000:] if log.exists() else ""
 
-    def _ready(self) -> bool:
-        state = self.home.read_state()
+    def _is_ready(self) -> bool:
+        state = self.state_dir.read_state()
         return state is not None and state.ready
 
-    def down(self) -> None:
+    def stop(self) -> None:
         family = (
             psutil.Process(self.runner.pid).children(recursive=True) if self.runner.poll() is None else []
         )
         self.database.close()
-        self.run("local", "--home", str(self.home.directory), "down")
+        self.run("local", "--state-dir", str(self.state_dir.directory), "down")
         assert self.runner.wait(60) == 0
-        wait_for(lambda: all(gone(p) for p in family))
+        wait_until(lambda: all(has_ended(p) for p in family))
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = Running(StateDir(tmp_path_factory.mktemp("system") / ".local"))
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
+    running = RunningSystem(StateDir(tmp_path_factory.mktemp("system") / ".local"))
     yield running
-    running.down()
+    running.stop()
 
 
 @pytest.fixture(scope="module")
-def report(system: Running) -> SimulationReport:
-    """Some forty seconds in the life of the system; the simulator's account of them."""
-    path = system.home.runs / "simulate.json"
+def report(system: RunningSystem) -> SimulationReport:
+    """Run the simulator for about forty seconds with failures; return its report."""
+    path = system.state_dir.runs / "simulate.json"
     first = system.version()
-    # Before the first line: killed in the middle of a write the embedded broker may lose what it acknowledged, which
-    # no reader can make good. tests/chaos kills it then, and counts by what Kafka holds in the end.
+    # Before the first record: an embedded broker killed during a write may lose acknowledged records, which no
+    # consumer can recover. tests/chaos kills it during writes, and compares with the records that Kafka holds.
     system.kill("kafka")
     simulator = system.marquee(
-        "simulate", "--url", system.url("").rstrip("/"), "--report", str(path), "--lines-per-second", "1000",
-        "--requests-per-second", "20", "--corrupt", "0.01", "--stay",
+        "simulate", "--url", system.url("").rstrip("/"), "--report", str(path), "--records-per-second", "1000",
+        "--requests-per-second", "20", "--corrupt", "0.01", "--keep-running",
     )  # fmt: skip
-    wait_for(lambda: system.version() != first, 120)  # The scheduled retraining.
-    system.run("release", "rollback", "--reason", "the test asks for it")
-    wait_for(lambda: system.version() == first, 30)
+    # The scheduled retraining.
+    wait_until(lambda: system.version() != first, 120)
+    system.run("release", "rollback", "--reason", "test of the rollback")
+    wait_until(lambda: system.version() == first, 30)
     for part in KILLED:
         system.kill(part)
-    wait_for(lambda: SimulationReport.read(path).acknowledged > 20_000, 60)
+    wait_until(lambda: SimulationReport.read(path).acknowledged > 20_000, 60)
     simulator.send_signal(signal.SIGTERM)
     assert simulator.wait(60) == 0
     return SimulationReport.read(path)
 
 
-def test_every_line_is_there_exactly_once(system: Running, report: SimulationReport) -> None:
-    """Rows and quarantine together hold each offset that Kafka acknowledged, once."""
-    standing = drained(system.database, TOPIC, report.partitions)
-    assert standing.acknowledged == report.acknowledged >= 20_000
-    assert [(p.rows, p.offsets) for p in standing.partitions.values()] == [
-        (span.lines, span.last - span.first + 1) for span in report.partitions.values()
+def test_system_after_failures_has_every_record_once(system: RunningSystem, report: SimulationReport) -> None:
+    """Tables and quarantine together have each acknowledged offset once."""
+    result = reconcile_when_drained(system.database, TOPIC, report.partitions)
+    assert result.acknowledged == report.acknowledged >= 20_000
+    assert [(p.rows, p.offsets) for p in result.partitions.values()] == [
+        (span.records, (span.last or 0) - (span.first or 0) + 1) for span in report.partitions.values()
     ]
-    assert standing.exact
-    assert reconcile(system.database, TOPIC, report.partitions) == standing
+    assert result.exact
+    assert reconcile(system.database, TOPIC, report.partitions) == result
 
 
-def test_each_line_is_where_it_belongs(system: Running, report: SimulationReport) -> None:
-    """Quarantine holds the lines that cannot be read, by category; the tables hold the others, by kind."""
-    drained(system.database, TOPIC, report.partitions)
+def test_system_malformed_records_are_in_quarantine(system: RunningSystem, report: SimulationReport) -> None:
+    """Quarantine has the malformed records by category, the tables have all others."""
+    reconcile_when_drained(system.database, TOPIC, report.partitions)
     counts = record_counts.count_records(system.database)
-    assert dict(counts.quarantine_by_category) == report.unreadable
+    assert dict(counts.quarantine_by_category) == report.malformed
     assert counts.records == report.acknowledged
-    assert report.readable == counts.records - counts.quarantined
-    assert sum(report.unreadable.values()) > 50
+    assert report.well_formed == counts.records - counts.quarantined
+    assert sum(report.malformed.values()) > 50
     assert counts.rejected_events == 0
 
 
-def test_no_request_failed(system: Running, report: SimulationReport) -> None:
-    """The service's own log holds status 200 only, while a model was trained, swapped and rolled back."""
-    drained(system.database, TOPIC, report.partitions)
+def test_system_during_release_changes_answers_every_request(
+    system: RunningSystem, report: SimulationReport
+) -> None:
+    """The event log has status 200 only, while a model was trained, released and rolled back."""
+    reconcile_when_drained(system.database, TOPIC, report.partitions)
     assert set(report.requests) == {"200"}
-    assert report.unusable_answers == 0
+    assert report.invalid_responses == 0
     logged = system.database.read(
         "SELECT status, count(*) FROM recommendation_requests GROUP BY status", deadline_ms=5_000
     )
     assert [status for status, _ in logged] == [200]
 
 
-def test_the_answers_changed_with_the_release(system: Running, report: SimulationReport) -> None:
-    """Two model versions gave answers: the first, the retrained one, and the first again."""
-    drained(system.database, TOPIC, report.partitions)
+def test_system_rollback_serves_two_versions(system: RunningSystem, report: SimulationReport) -> None:
+    """Two model versions served impressions: the first, the retrained one, and the first again."""
+    reconcile_when_drained(system.database, TOPIC, report.partitions)
     served = system.database.read(
         "SELECT model_version, count(*) FROM impressions GROUP BY 1", deadline_ms=5_000
     )
@@ -170,31 +174,35 @@ def test_the_answers_changed_with_the_release(system: Running, report: Simulatio
     assert [outcome for (outcome,) in retrained][:2] == ["released", "released"]
 
 
-def test_the_monitor_saw_it(system: Running, report: SimulationReport) -> None:
-    """Called by the scheduler; its rows are what the tables hold: a prediction, or why there is none, for each rating
-    that had time to settle; every request that the service logged."""
-    drained(system.database, TOPIC, report.partitions)
-    asked = "SELECT coalesce(sum(requests), 0), coalesce(sum(answered + late), 0) FROM availability"
+def test_system_monitor_evaluates_ratings_and_requests(
+    system: RunningSystem, report: SimulationReport
+) -> None:
+    """The scheduled monitor has a prediction, or the reason for none, for each rating older than a minute, and counts
+    every logged request."""
+    reconcile_when_drained(system.database, TOPIC, report.partitions)
+    evaluated = "SELECT coalesce(sum(requests), 0), coalesce(sum(answered + late), 0) FROM availability"
     logged = "SELECT count(*) FROM recommendation_requests"
 
-    def all_seen() -> bool:
-        (seen, _), (there,) = (system.database.read(query, deadline_ms=5_000)[0] for query in (asked, logged))
-        return bool(seen == there > 0)
+    def all_requests_counted() -> bool:
+        (counted, _), (total,) = (
+            system.database.read(query, deadline_ms=5_000)[0] for query in (evaluated, logged)
+        )
+        return bool(counted == total > 0)
 
-    wait_for(all_seen, 60)
-    ((requests, answered),) = system.database.read(asked, deadline_ms=5_000)
+    wait_until(all_requests_counted, 60)
+    ((requests, answered),) = system.database.read(evaluated, deadline_ms=5_000)
     assert requests == answered
     rated = """SELECT count(*), count(p.topic_key), count(predicted) FROM ratings
         LEFT JOIN predictions AS p USING (topic_key, partition, "offset") WHERE p.topic_key IS NOT NULL
         OR ratings.time < (SELECT max(time) FROM monitor_runs) - INTERVAL '1 minute'"""
-    ((ratings, looked_at, predicted),) = system.database.read(rated, deadline_ms=5_000)
-    assert ratings == looked_at > 0
+    ((ratings, evaluated_ratings, predicted),) = system.database.read(rated, deadline_ms=5_000)
+    assert ratings == evaluated_ratings > 0
     assert predicted > 0
     failed = "SELECT task, error FROM monitor_runs WHERE error <> '' AND time > now() - INTERVAL '20 seconds'"
     assert system.database.read(failed, deadline_ms=5_000) == []
 
 
-def test_what_was_killed_was_restarted(system: Running, report: SimulationReport) -> None:
-    """Once each; the others not at all."""
+def test_system_killed_parts_restarted_once(system: RunningSystem, report: SimulationReport) -> None:
+    """Each killed part restarted once, all others never."""
     restarts = {part.name: part.restarts for part in system.state.parts if part.restarts}
     assert restarts == dict.fromkeys(("kafka", *KILLED), 1)

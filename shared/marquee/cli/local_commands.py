@@ -15,96 +15,108 @@ from marquee.errors import MarqueeError
 from marquee.local import demo, logs, status
 from marquee.local.runner import running, stop_running, wait_for_signal
 from marquee.local.state_dir import StateDir
-from marquee.local.system import PLACES, LocalSystem, Shape
+from marquee.local.system import LOCATION_SETTINGS, LocalSystem, Shape
 
 _DESCRIPTION = """\
-The whole system as processes of this machine: Kafka, PostgreSQL, the functions, the bridge, the scheduler.
+Run the whole system as processes of this machine: Kafka, PostgreSQL, the functions, the bridge, the scheduler.
 
-Its data, logs and state are in .local of the project's folder. All settings (docs/configuration.md) may be
-given in the environment, but for where the parts are: the database, the objects, the delivery and Kafka are
-its own. Ports are the usual ones, or others where those are taken: status tells them.
+Data, logs and state are in .local of the project's folder. All settings (docs/configuration.md) can be set in the
+environment, except the locations of the parts: the local system uses its own database, objects, delivery and
+Kafka. Each part listens on its default port, or on another one if that is in use: see `marquee local status`.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``marquee local``."""
+    """Add the arguments of ``marquee local``."""
     parser.description = _DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--home", type=Path, metavar="DIR", help="where data, logs and state are (.local)")
+    parser.add_argument(
+        "--state-dir", type=Path, metavar="DIR", help="directory of data, logs and state (.local)"
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     up = actions.add_parser("up", help="start the system without the simulator, until Ctrl-C")
-    shown = actions.add_parser("demo", help="start it, replay MovieLens live, show and account for it")
-    demo.add_arguments(shown)
-    for verb in (up, shown):
-        _add_shape(verb)
-    actions.add_parser("status", help="the parts: process, port, uptime, restarts, health")
-    show = actions.add_parser("logs", help="what the parts wrote")
-    show.add_argument("part", nargs="?", help="one part; all if not given")
-    show.add_argument("-f", "--follow", action="store_true", help="go on as they write, until Ctrl-C")
-    show.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="so many lines of each (20)")
-    actions.add_parser("env", help='its settings, for other verbs: eval "$(marquee local env)"')
-    actions.add_parser("down", help="stop what runs here")
+    demo_parser = actions.add_parser("demo", help="start the system, replay MovieLens live, and reconcile")
+    demo.add_arguments(demo_parser)
+    for action in (up, demo_parser):
+        _add_shape(action)
+    actions.add_parser("status", help="show process, port, uptime, restarts and health of each part")
+    show_logs = actions.add_parser("logs", help="show the logs of the parts")
+    show_logs.add_argument("part", nargs="?", help="one part; default: all")
+    show_logs.add_argument("-f", "--follow", action="store_true", help="show new lines until Ctrl-C")
+    show_logs.add_argument(
+        "-n", "--lines", type=int, default=20, metavar="N", help="last lines of each log (20)"
+    )
+    actions.add_parser("env", help='print the settings for other commands: eval "$(marquee local env)"')
+    actions.add_parser("down", help="stop the running system")
 
 
 def _add_shape(parser: argparse.ArgumentParser) -> None:
     workers = int(os.environ["WORKERS"]) if os.environ.get("WORKERS", "").isdigit() else None
-    parser.add_argument("--instances", type=int, default=1, metavar="N", help="of `recommend`, on one port")
     parser.add_argument(
-        "--workers", type=int, default=workers, metavar="N", help="of each function (the variable WORKERS)"
+        "--instances", type=int, default=1, metavar="N", help="instances of `recommend` on one port (1)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=workers,
+        metavar="N",
+        help="workers of each function (variable WORKERS)",
     )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """One action of ``marquee local``; returns the exit code."""
+    """Run one action of ``marquee local``; return the exit code."""
     root = project_root(Path.cwd())
-    home = StateDir((args.home or root / ".local").resolve())
+    state_dir = StateDir((args.state_dir or root / ".local").resolve())
     console = Console(highlight=False, markup=False)
     match args.action:
         case "status":
-            return status.show_status(home, console)
+            return status.show_status(state_dir, console)
         case "logs":
-            return logs.show_logs(home, args.part, args.lines, args.follow)
+            return logs.show_logs(state_dir, args.part, args.lines, args.follow)
         case "env":
-            return status.show_environment(home)
+            return status.show_environment(state_dir)
         case "down":
-            stop_running(home)
-            print("Stopped. The data stay; `marquee local up` resumes on them.")
+            stop_running(state_dir)
+            print("Stopped. The data remain; `marquee local up` continues with them.")
             return 0
-    for place in (name for name in PLACES if getattr(settings, name)):
+    for name in (name for name in LOCATION_SETTINGS if getattr(settings, name)):
         console.print(
-            f"MARQUEE_{place.upper()} is set, but not used: the local system has its own.", soft_wrap=True
+            f"MARQUEE_{name.upper()} is set, but ignored: the local system uses its own.", soft_wrap=True
         )
-    shape = Shape(args.instances, args.workers, customers=args.action == "demo")
-    system = LocalSystem(root, home, settings, _teller(home, console), shape)
+    shape = Shape(args.instances, args.workers, customer_service=args.action == "demo")
+    system = LocalSystem(root, state_dir, settings, _create_notifier(state_dir, console), shape)
     if args.action == "demo":
         return demo.run(system, console, args)
-    return _up(system, home, console)
+    return _run_until_interrupted(system, state_dir, console)
 
 
-def _teller(home: StateDir, console: Console) -> Callable[[str], None]:
-    """Says what happens to whoever watches, and to ``logs/runner.log``."""
+def _create_notifier(state_dir: StateDir, console: Console) -> Callable[[str], None]:
+    """Return a function that prints an event and appends it to ``logs/runner.log``."""
 
-    def say(text: str) -> None:
+    def notify(text: str) -> None:
         console.print(text, soft_wrap=True)
-        with (home.logs / "runner.log").open("a") as log:
+        with (state_dir.logs / "runner.log").open("a") as log:
             log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
 
-    return say
+    return notify
 
 
 def project_root(start: Path) -> Path:
-    """The project's folder: ``start`` or the nearest above it that holds ``infra/functions.yaml``."""
+    """Return ``start`` or its nearest parent that holds ``infra/functions.yaml``."""
     for folder in (start, *start.parents):
         if (folder / "infra/functions.yaml").is_file():
             return folder
-    raise MarqueeError(f"{start} is not inside Marquee's folder: none above it holds infra/functions.yaml")
+    raise MarqueeError(
+        f"{start} is not inside the Marquee project: no parent directory holds infra/functions.yaml"
+    )
 
 
-def _up(system: LocalSystem, home: StateDir, console: Console) -> int:
+def _run_until_interrupted(system: LocalSystem, state_dir: StateDir, console: Console) -> int:
     try:
-        with running(home, system):
-            console.print(demo.urls(system), soft_wrap=True)
-            console.print("It runs until Ctrl-C, or `marquee local down`.")
+        with running(state_dir, system):
+            console.print(demo.format_hints(system), soft_wrap=True)
+            console.print("The system runs until Ctrl-C or `marquee local down`.")
             wait_for_signal()
     except KeyboardInterrupt:
         console.print("Stopped.")

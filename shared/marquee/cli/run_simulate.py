@@ -1,4 +1,4 @@
-"""``marquee simulate``: a streaming service with its customers; also the tool for load tests."""
+"""``marquee simulate``: a simulated streaming service, and a load test of recommendations."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+from marquee.config.base_data import MOVIES_FILE, USERS_FILE
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 from marquee.events.parser import EventParser
 from marquee.simulate.catalogue import SyntheticCatalogue
 from marquee.simulate.corruption import Corrupter
-from marquee.simulate.customers import SyntheticUsers
 from marquee.simulate.event_log import EventLog
-from marquee.simulate.movie_service import Movies, MovieService, People, read_table
+from marquee.simulate.movie_service import CustomerTable, MovieService, MovieTable, read_table
 from marquee.simulate.producer import (
     KafkaRecordProducer,
     NullProducer,
@@ -24,75 +24,76 @@ from marquee.simulate.producer import (
     PipeProducer,
     RecordProducer,
 )
-from marquee.simulate.progress import Progress, rows
+from marquee.simulate.progress import LiveProgress, summary_rows
 from marquee.simulate.recommend_client import RecommendClient
 from marquee.simulate.replay import Replay, read_replayed, split_base_data
 from marquee.simulate.report import SimulationReport
 from marquee.simulate.service import SimulationPlan, StreamingService
 from marquee.simulate.sessions import ActiveSessions
+from marquee.simulate.synthetic_users import SyntheticUsers
 from marquee.simulate.watch_plan import UserPopulation
 
-# As recorded in 2025: 1,580 lines and 12 requests a second.
-LINES_PER_SECOND = 1580.0
-REQUESTS_A_LINE = 12 / 1580
+# As recorded in 2025: 1,580 records and 12 requests per second.
+RECORDS_PER_SECOND = 1580.0
+REQUESTS_PER_RECORD = 12 / 1580
 _MINUTE_S = 60
-# Few enough that in a demo the first watch sessions end, and are rated, after some seconds.
-_AT_ONCE = {"replay": 64, "made": 2000}
+# Few enough in a demo that the first watch sessions end, and are rated, after some seconds.
+_CONCURRENT_SESSIONS = {"replay": 64, "synthetic": 2000}
 
 _DESCRIPTION = """\
-A streaming service with its customers. They watch, rate and ask for recommendations, and the service logs it
-all in the form of the movie log, into a Kafka topic or to stdout.
+Simulate a streaming service. Its users watch, rate and request recommendations, and it logs their events in the
+format of the event log to a Kafka topic or to stdout.
 
-  replay  MovieLens's later 20 % by time: each rating becomes a watch session of that movie, then the real rating.
-  made    customers and movies of any number, with tastes that can be learnt; none of them is held in memory.
+  replay     replay the latest 20 % of MovieLens: each rating becomes a watch session, then the actual rating
+  synthetic  any number of users and movies, with preferences that a model can learn; they are not stored
 """
 _EPILOG = """\
 examples:
   marquee simulate --kafka 127.0.0.1:9092 --url http://127.0.0.1:8080
-  marquee simulate --mode made --users 1000000 --movies 27000 --stdout --lines 1000 --corrupt 0.001
-  marquee simulate --mode made --url http://127.0.0.1:8080 --lines-per-second 0 --requests-per-second 500
-                   a load test of the answers alone; Ctrl-C ends it
+  marquee simulate --mode synthetic --users 1000000 --movies 27000 --stdout --records 1000 --corrupt 0.001
+  marquee simulate --mode synthetic --url http://127.0.0.1:8080 --records-per-second 0 --requests-per-second 500
+                   a load test of the recommendations alone; stop it with Ctrl-C
 
-The exit code is 1 if a line was not acknowledged by Kafka in the end.
+The exit code is 1 if Kafka did not acknowledge all records.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``marquee simulate``."""
+    """Add the arguments of ``marquee simulate``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
-    _add_places(parser.add_argument_group("where"))
-    _add_audience(parser.add_argument_group("who"))
-    _add_amounts(parser.add_argument_group("how much"))
+    _add_destinations(parser.add_argument_group("sources and destinations"))
+    _add_population(parser.add_argument_group("users and movies"))
+    _add_rates(parser.add_argument_group("rates and limits"))
     _add_faults(parser.add_argument_group("faults"))
 
 
-def _add_places(group: argparse._ArgumentGroup) -> None:
+def _add_destinations(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--kafka", metavar="HOST:PORT", help="Kafka's bootstrap servers [MARQUEE_KAFKA_BOOTSTRAP]")
-    add("--topic", help="made with --partitions if it is not there [MARQUEE_KAFKA_TOPIC]")
-    add("--partitions", type=int, default=2, metavar="N", help="of a topic that is made [2]")
-    add("--stdout", action="store_true", help="write the lines to stdout instead of Kafka")
-    add("--url", help="where recommendations are asked: GET URL/recommend/<user>; none: nobody asks")
+    add("--topic", help="topic, created if it does not exist [MARQUEE_KAFKA_TOPIC]")
+    add("--partitions", type=int, default=2, metavar="N", help="partitions of a new topic [2]")
+    add("--stdout", action="store_true", help="write the records to stdout instead of Kafka")
+    add("--url", help="request recommendations from GET URL/recommend/<user_id>; without it, none")
     add(
-        "--customers-port",
+        "--customer-service-port",
         type=int,
         metavar="PORT",
-        help="play the catalogue and customer service as well, on 127.0.0.1: GET /user/<id>, /movie/<id>",
+        help="also serve customers and movies on 127.0.0.1: GET /user/<id>, /movie/<id>",
     )
     add(
-        "--customers-per-second",
+        "--customer-service-limit",
         type=float,
         default=100.0,
         metavar="N",
-        help="above this rate it answers 429; 0: never [100]",
+        help="requests per second to the customer service before it returns 429; 0: no limit [100]",
     )
-    add("--report", type=Path, metavar="FILE", help="keep an exact account there, as JSON, twice a second")
+    add("--report", type=Path, metavar="FILE", help="write exact counts to FILE as JSON, twice a second")
 
 
-def _add_audience(group: argparse._ArgumentGroup) -> None:
+def _add_population(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--mode", choices=("replay", "made"), default="replay", help="[replay]")
+    add("--mode", choices=("replay", "synthetic"), default="replay", help="[replay]")
     add(
         "--data",
         type=Path,
@@ -100,49 +101,58 @@ def _add_audience(group: argparse._ArgumentGroup) -> None:
         metavar="DIR",
         help="replay: base data [%(default)s]",
     )
+    add("--fraction", type=float, default=0.2, help="replay: the latest fraction of the ratings [0.2]")
     add(
-        "--fraction",
-        type=float,
-        default=0.2,
-        metavar="FRACTION",
-        help="replay: the latest part of the ratings [0.2]",
+        "--replayed",
+        type=Path,
+        metavar="FILE",
+        help="replay: skip the pairs user_id,movie_id in this CSV file",
     )
-    add("--replayed", type=Path, metavar="FILE", help="replay: leave out user_id,movie_id of this CSV file")
     add(
         "--extra-sessions",
         action="store_true",
-        help="replay: begin recommended movies that the data do not hold",
+        help="replay: also start recommended movies that the user did not rate in the base data",
     )
-    add("--users", type=int, default=10_000, metavar="N", help="made: customers [10000]")
-    add("--movies", type=int, default=2_000, metavar="N", help="made: movies in the catalogue [2000]")
-    add("--influence", type=float, default=0.3, metavar="SHARE", help="of the answers are looked at [0.3]")
-    add("--seed", type=int, default=1, help="the same seed, the same lines, but for times and answers [1]")
+    add("--users", type=int, default=10_000, metavar="N", help="synthetic: number of users [10000]")
+    add("--movies", type=int, default=2_000, metavar="N", help="synthetic: number of movies [2000]")
+    add(
+        "--influence",
+        type=float,
+        default=0.3,
+        metavar="FRACTION",
+        help="fraction of recommendations that users consider [0.3]",
+    )
+    add("--seed", type=int, default=1, help="random seed; determines all but times and responses [1]")
 
 
-def _add_amounts(group: argparse._ArgumentGroup) -> None:
+def _add_rates(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--lines-per-second", type=float, default=LINES_PER_SECOND, metavar="N", help="of customers [1580]")
+    add(
+        "--records-per-second",
+        type=float,
+        default=RECORDS_PER_SECOND,
+        metavar="N",
+        help="users' records [1580]",
+    )
     add(
         "--speed-up",
         type=float,
         metavar="X",
-        help="customers watch X times as fast as in life; as the line rate is kept, it says how many watch "
-        "at once: 60 x lines-per-second / X [replay: 64 at once, made: 2000]",
+        help="speed of simulated time; at a given record rate it sets the number of concurrent watch sessions: "
+        "60 x records-per-second / X [replay: 64 sessions, synthetic: 2000]",
     )
-    add("--requests-per-second", type=float, metavar="N", help="for recommendations [12 for 1580 lines]")
-    add("--seconds", type=float, default=0.0, metavar="S", help="stop after so long [0: go on]")
-    add("--lines", type=int, default=0, metavar="N", help="stop after so many lines of customers [0: go on]")
     add(
-        "--stay",
-        action="store_true",
-        help="replay: go on asking when all has been watched, instead of ending",
+        "--requests-per-second", type=float, metavar="N", help="recommendation requests [12 per 1580 records]"
     )
-    add("--rating-max", type=int, choices=(5, 10), help="the top of the scale [MARQUEE_RATING_MAX]")
+    add("--seconds", type=float, default=0.0, metavar="S", help="stop after this time [0: no limit]")
+    add("--records", type=int, default=0, metavar="N", help="stop after N users' records [0: no limit]")
+    add("--keep-running", action="store_true", help="replay: continue to send requests when all is replayed")
+    add("--rating-max", type=int, choices=(5, 10), help="top of the rating scale [MARQUEE_RATING_MAX]")
     add(
         "--caller-timeout-ms",
         type=int,
         metavar="MS",
-        help="an answer is awaited so long [MARQUEE_CALLER_TIMEOUT_MS]",
+        help="time limit of a recommendation request [MARQUEE_CALLER_TIMEOUT_MS]",
     )
 
 
@@ -152,90 +162,91 @@ def _add_faults(group: argparse._ArgumentGroup) -> None:
         "--corrupt",
         type=float,
         default=0.0,
-        metavar="SHARE",
-        help="spoil this share of the lines (real logs: 0.0004 to 0.0011); any share also brings lines out "
-        "of order by up to 374 ms, and missing and repeated minutes [0]",
+        metavar="FRACTION",
+        help="fraction of records to corrupt (real event logs: 0.0004 to 0.0011); above 0, records are also out "
+        "of order by up to 374 ms, and minutes are missing or repeated [0]",
     )
     add(
         "--invalid-requests",
         type=float,
         default=0.0,
-        metavar="SHARE",
-        help="of the requests name no customer; their answers are reported but not logged [0]",
+        metavar="FRACTION",
+        help="fraction of requests with an invalid user id; they are reported, not logged [0]",
     )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Run the service until it is done, or until SIGINT or SIGTERM."""
+    """Run the simulation until it is done, or until SIGINT or SIGTERM."""
     _check(args)
-    with Progress() as progress:
+    with LiveProgress() as progress:
         service = build(args, settings, progress)
         try:
-            report = asyncio.run(_until_stopped(service, _customer_service(args)))
+            report = asyncio.run(_run_until_stopped(service, _movie_service(args)))
         except PipeClosed:
             return 0
-    for label, text in rows(report):
+    for label, text in summary_rows(report):
         print(f"{label:>16}  {text}", file=sys.stderr)
     return 1 if report.unacknowledged else 0
 
 
-async def _until_stopped(service: StreamingService, customers: MovieService | None) -> SimulationReport:
+async def _run_until_stopped(
+    service: StreamingService, movie_service: MovieService | None
+) -> SimulationReport:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with customers or nullcontext():
+    async with movie_service or nullcontext():
         return await service.run(stop)
 
 
-def _customer_service(args: argparse.Namespace) -> MovieService | None:
-    """What ``--customers-port`` asks for; people beyond those of the data, or of the audience, are made."""
-    if args.customers_port is None:
+def _movie_service(args: argparse.Namespace) -> MovieService | None:
+    """Create the service for ``--customer-service-port``; customers beyond those of the data are synthetic."""
+    if args.customer_service_port is None:
         return None
-    users, movies = (
-        ({}, {})
-        if args.mode == "made"
-        else (
-            read_table(args.data / "users.csv", "user_id"),
-            read_table(args.data / "movies.csv", "movie_id"),
-        )
-    )
-    made = SyntheticCatalogue(args.movies, args.seed) if args.mode == "made" else None
+    synthetic = args.mode == "synthetic"
+    users = {} if synthetic else read_table(args.data / USERS_FILE, "user_id")
+    movies = {} if synthetic else read_table(args.data / MOVIES_FILE, "movie_id")
+    catalogue = SyntheticCatalogue(args.movies, args.seed) if synthetic else None
     return MovieService(
-        People(args.seed, 2 * max(args.users, len(users)), users),
-        Movies(args.seed, made, movies),
-        port=args.customers_port,
-        per_second=args.customers_per_second,
+        CustomerTable(args.seed, 2 * max(args.users, len(users)), users),
+        MovieTable(args.seed, catalogue, movies),
+        port=args.customer_service_port,
+        requests_per_second=args.customer_service_limit,
     )
 
 
-def build(args: argparse.Namespace, settings: Settings, progress: Progress) -> StreamingService:
-    """The service that ``args`` describe; raises :class:`SettingsError` or ``ReplayDataError``."""
+def build(args: argparse.Namespace, settings: Settings, progress: LiveProgress) -> StreamingService:
+    """Create the service for ``args``; raise :class:`SettingsError` or ``TrainingDataError``."""
     rating_max = args.rating_max or settings.rating_max
     try:
-        audience = _audience(args, rating_max)
+        population = _population(args, rating_max)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    screens = ActiveSessions(audience, _at_once(args), midway=args.mode == "made", untidy=args.corrupt > 0)
+    sessions = ActiveSessions(
+        population,
+        _concurrent_sessions(args),
+        midway=args.mode == "synthetic",
+        irregular=args.corrupt > 0,
+    )
     timeout_ms = args.caller_timeout_ms or settings.caller_timeout_ms
     return StreamingService(
         _plan(args),
-        screens,
-        _journal(args, settings, audience, rating_max),
+        sessions,
+        _event_log(args, settings, population, rating_max),
         RecommendClient(args.url, timeout_ms) if args.url else None,
         progress.show,
     )
 
 
-def _audience(args: argparse.Namespace, rating_max: int) -> UserPopulation:
+def _population(args: argparse.Namespace, rating_max: int) -> UserPopulation:
     if args.mode == "replay":
+        replayed = read_replayed(args.replayed) if args.replayed else frozenset()
         return Replay(
-            split_base_data(
-                args.data, args.fraction, read_replayed(args.replayed) if args.replayed else frozenset()
-            ),
+            split_base_data(args.data, args.fraction, replayed),
             seed=args.seed,
             rating_max=rating_max,
             influence=args.influence,
-            extra=args.extra_sessions,
+            extra_sessions=args.extra_sessions,
         )
     catalogue = SyntheticCatalogue(args.movies, args.seed)
     return SyntheticUsers(
@@ -243,51 +254,59 @@ def _audience(args: argparse.Namespace, rating_max: int) -> UserPopulation:
     )
 
 
-def _at_once(args: argparse.Namespace) -> int:
-    watching = _AT_ONCE[args.mode]
+def _concurrent_sessions(args: argparse.Namespace) -> int:
+    sessions = _CONCURRENT_SESSIONS[args.mode]
     if args.speed_up:
-        watching = round(args.lines_per_second * _MINUTE_S / args.speed_up)
-    if args.mode == "made":
-        watching = min(watching, args.users // 2 + 1)
-    return max(1, watching)
+        sessions = round(args.records_per_second * _MINUTE_S / args.speed_up)
+    if args.mode == "synthetic":
+        sessions = min(sessions, args.users // 2 + 1)
+    return max(1, sessions)
 
 
-def _journal(
-    args: argparse.Namespace, settings: Settings, audience: UserPopulation, rating_max: int
+def _event_log(
+    args: argparse.Namespace, settings: Settings, population: UserPopulation, rating_max: int
 ) -> EventLog:
     parser = EventParser(settings.time_zone, rating_max)
-    customers, requests = (
-        Corrupter(args.corrupt, parser, audience.knows, args.seed * 2 + which) for which in (0, 1)
+    user_corrupter, request_corrupter = (
+        Corrupter(args.corrupt, parser, population.has_movie, args.seed * 2 + number) for number in (0, 1)
     )
     return EventLog(
-        _writer(args, settings), settings.time_zone, parser, customers, requests, disorder=args.corrupt > 0
+        _producer(args, settings),
+        settings.time_zone,
+        parser,
+        user_corrupter,
+        request_corrupter,
+        disorder=args.corrupt > 0,
     )
 
 
-def _writer(args: argparse.Namespace, settings: Settings) -> RecordProducer:
+def _producer(args: argparse.Namespace, settings: Settings) -> RecordProducer:
     if args.stdout:
         return PipeProducer(sys.stdout.buffer)
     bootstrap = args.kafka or settings.kafka_bootstrap
     if bootstrap:
         return KafkaRecordProducer(settings, bootstrap, args.topic or settings.kafka_topic, args.partitions)
-    if args.lines_per_second == 0:
+    if args.records_per_second == 0:
         return NullProducer()
     raise SettingsError(
-        "nowhere to write the lines to: give --kafka HOST:PORT, set MARQUEE_KAFKA_BOOTSTRAP, or give --stdout"
+        "there is no destination for the records: give --kafka HOST:PORT, set MARQUEE_KAFKA_BOOTSTRAP, "
+        "or give --stdout"
     )
 
 
 def _plan(args: argparse.Namespace) -> SimulationPlan:
-    asked = args.requests_per_second
+    requests_per_second = args.requests_per_second
+    if requests_per_second is None:
+        requests_per_second = args.records_per_second * REQUESTS_PER_RECORD
     return SimulationPlan(
         mode=args.mode,
         seed=args.seed,
-        lines_per_second=args.lines_per_second,
-        requests_per_second=args.lines_per_second * REQUESTS_A_LINE if asked is None else asked,
-        lines=args.lines,
-        seconds=args.seconds,
+        records_per_second=args.records_per_second,
+        requests_per_second=requests_per_second,
+        max_records=args.records,
+        duration_s=args.seconds,
         invalid_requests=args.invalid_requests,
-        stay=args.stay,
+        keep_running=args.keep_running,
         report=args.report,
     )
 
@@ -300,7 +319,7 @@ def _check(args: argparse.Namespace) -> None:
     ]
     problems += [
         f"--{name.replace('_', '-')} {value:g} should not be negative"
-        for name in ("lines_per_second", "requests_per_second", "speed_up", "seconds", "lines")
+        for name in ("records_per_second", "requests_per_second", "speed_up", "seconds", "records")
         if (value := getattr(args, name) or 0) < 0
     ]
     problems += [
@@ -309,6 +328,6 @@ def _check(args: argparse.Namespace) -> None:
         if (value := getattr(args, name)) < 1
     ]
     if args.requests_per_second and not args.url:
-        problems.append("--requests-per-second needs --url, where to ask")
+        problems.append("--requests-per-second needs --url")
     if problems:
         raise SettingsError("\n".join(problems))

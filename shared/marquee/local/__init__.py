@@ -1,1 +1,1 @@
-"""The whole system on one machine, without containers."""
+"""The whole system as supervised processes on one machine."""

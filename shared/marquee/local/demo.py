@@ -1,4 +1,4 @@
-"""``marquee local demo``: the whole system on MovieLens, live, watched, and accounted for at the end."""
+"""``marquee local demo``: a live replay of MovieLens through the whole system, with a reconciliation at the end."""
 
 from __future__ import annotations
 
@@ -14,50 +14,56 @@ from pathlib import Path
 from rich.console import Console
 
 from marquee.db.pool import Database
-from marquee.local.demo_summary import DemoOutcome, summary
-from marquee.local.display import Display
+from marquee.local.demo_summary import DemoOutcome, format_summary
+from marquee.local.display import DemoDisplay
 from marquee.local.live_stats import LiveStats, LiveStatsCollector
-from marquee.local.reconciliation import drained
+from marquee.local.reconciliation import reconcile_when_drained
 from marquee.local.runner import running
 from marquee.local.system import RETRAIN, LocalSystem
 from marquee.registry.object_store.connect import connect
 from marquee.simulate.report import SimulationReport
 
-LOOK_EVERY_S = 1.0
-# A retraining that is due in the demo's time is waited for so much longer, on a slow machine.
-RETRAIN_PATIENCE_S = 60.0
-# A demo that ends sooner after the schedule's first run is not held back for it.
-RETRAIN_TAKES_S = 20.0
-# In the middle of what real logs had: 0.04 to 0.11 %.
-CORRUPT = 0.0008
+COLLECT_INTERVAL_S = 1.0
+# Additional time for a retraining that was due during the demo, on a slow machine.
+RETRAIN_GRACE_S = 60.0
+# The demo does not wait for a retraining that started later than this before its end.
+RETRAIN_DURATION_S = 20.0
+# In the middle of the rates in real event logs: 0.04 to 0.11 %.
+CORRUPT_FRACTION = 0.0008
 
-_REPLAYED = "SELECT DISTINCT user_id, movie_id FROM ratings"
+_RATED = "SELECT DISTINCT user_id, movie_id FROM ratings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``marquee local demo``."""
+    """Add the arguments of ``marquee local demo``."""
     add = parser.add_argument
-    add("--for", dest="seconds", type=float, metavar="SECONDS", help="stop after so long; else at Ctrl-C")
-    add("--corrupt", type=float, default=CORRUPT, metavar="SHARE", help=f"of the lines spoilt ({CORRUPT})")
-    add("--lines-per-second", type=float, default=1580.0, metavar="N", help="of the customers (1580)")
-    add("--seed", type=int, default=1, help="of the customers' behaviour (1)")
+    add("--for", dest="seconds", type=float, metavar="SECONDS", help="stop after SECONDS; default: at Ctrl-C")
+    add(
+        "--corrupt",
+        type=float,
+        default=CORRUPT_FRACTION,
+        metavar="FRACTION",
+        help=f"fraction of records to corrupt ({CORRUPT_FRACTION})",
+    )
+    add("--records-per-second", type=float, default=1580.0, metavar="N", help="rate of users' records (1580)")
+    add("--seed", type=int, default=1, help="random seed of the users' behaviour (1)")
 
 
 def run(system: LocalSystem, console: Console, args: argparse.Namespace) -> int:
-    """Start, replay, show, stop, account; 0 if nothing was lost, doubled or failed, else 1."""
-    began = time.monotonic()
-    with running(system.home, system):
-        console.print(f"Up after {time.monotonic() - began:.0f} s. {urls(system)}", soft_wrap=True)
-        since = datetime.now(UTC)
-        outcome = Demo(system, console, args, since).run()
-    console.print(summary(outcome), soft_wrap=True)
-    return 0 if outcome.good else 1
+    """Run the demo; return 0 if no record was lost or duplicated and nothing failed, else 1."""
+    started = time.monotonic()
+    with running(system.state_dir, system):
+        elapsed = time.monotonic() - started
+        console.print(f"Started in {elapsed:.0f} s. {format_hints(system)}", soft_wrap=True)
+        outcome = Demo(system, console, args, datetime.now(UTC)).run()
+    console.print(format_summary(outcome), soft_wrap=True)
+    return 0 if outcome.successful else 1
 
 
-def urls(system: LocalSystem) -> str:
-    """What to try while it runs."""
+def format_hints(system: LocalSystem) -> str:
+    """Return URLs and commands to try while the system runs."""
     recommend, database = system.url("recommend"), system.settings.database_url
-    marquee = f"{Path(sys.executable).parent / 'marquee'} local --home {system.home.directory}"
+    marquee = f"{Path(sys.executable).parent / 'marquee'} local --state-dir {system.state_dir.directory}"
     return f"""Dashboards: {system.url("dashboards")}/
 Try:
   curl {recommend}/recommend/1
@@ -66,12 +72,12 @@ Try:
   psql {database} -c 'TABLE lines_per_minute'
   {marquee} status
   {marquee} logs bridge -f
-  eval "$({marquee} env)"   # where the parts are, for the other verbs of marquee: release list, retrain, ...
+  eval "$({marquee} env)"   # settings for the other commands of marquee: release list, retrain, ...
 """
 
 
 class Demo:
-    """One run of the simulator against a system that is up."""
+    """One run of the simulator against a running system."""
 
     def __init__(
         self, system: LocalSystem, console: Console, args: argparse.Namespace, since: datetime
@@ -79,70 +85,71 @@ class Demo:
         self._system = system
         self._console = console
         self._args = args
-        self._report = system.home.runs / "simulate.json"
+        self._report = system.state_dir.runs / "simulate.json"
         self._database = Database(system.settings.database_url)
         self._since = since
 
     def run(self) -> DemoOutcome:
-        """Until the time is over or Ctrl-C; then let the stream drain, and account for it."""
+        """Run until the time limit or Ctrl-C, then wait for the last records and reconcile."""
         self._report.unlink(missing_ok=True)
-        board = self._scoreboard()
-        self._system.start_simulator(self._report, *self._words())
+        collector = self._create_collector()
+        self._system.start_simulator(self._report, *self._simulator_arguments())
         try:
-            self._watch(board)
-            asked_for = self._args.seconds
+            self._display_stats(collector)
+            duration_s = self._args.seconds
         except KeyboardInterrupt:
-            self._console.print("Stopping. Lines on their way are waited for; Ctrl-C again does not wait.")
-            asked_for = (datetime.now(UTC) - self._since).total_seconds() - RETRAIN_PATIENCE_S
+            self._console.print("Stopping. Waiting for records in flight; press Ctrl-C again to skip.")
+            duration_s = (datetime.now(UTC) - self._since).total_seconds() - RETRAIN_GRACE_S
         self._system.supervisor.stop("simulator")
-        return self._settle(board, self._retrain_due(asked_for))
+        return self._reconcile(collector, self._is_retrain_due(duration_s))
 
-    def _words(self) -> list[str]:
+    def _simulator_arguments(self) -> list[str]:
         args = self._args
-        words = ["--lines-per-second", args.lines_per_second, "--corrupt", args.corrupt, "--seed", args.seed]
-        words += ["--replayed", self._replayed()]
-        return [str(word) for word in words]
+        arguments = ["--records-per-second", args.records_per_second, "--corrupt", args.corrupt]
+        arguments += ["--seed", args.seed, "--replayed", self._write_replayed()]
+        return [str(argument) for argument in arguments]
 
-    def _replayed(self) -> Path:
-        """The ratings that earlier runs have replayed: this one goes on with the others."""
-        path = self._system.home.runs / "replayed.csv"
-        rows = self._database.read(_REPLAYED, deadline_ms=10_000)
+    def _write_replayed(self) -> Path:
+        """Write the ratings that earlier runs have replayed, so that this run continues after them."""
+        path = self._system.state_dir.runs / "replayed.csv"
+        rows = self._database.read(_RATED, deadline_ms=10_000)
         with path.open("w", newline="") as file:
             csv.writer(file).writerows([("user_id", "movie_id"), *rows])
         return path
 
-    def _watch(self, board: LiveStatsCollector) -> None:
-        with Display(self._console) as display:
-            for score in self._scores(board):
-                display.show(score, self._system.supervisor.states())
+    def _display_stats(self, collector: LiveStatsCollector) -> None:
+        with DemoDisplay(self._console) as display:
+            for stats in self._collect_stats(collector):
+                display.show(stats, self._system.supervisor.states())
 
-    def _scores(self, board: LiveStatsCollector) -> Iterator[LiveStats]:
-        """A score a second, until the time is over and a retraining that was due in it has ended."""
-        began = time.monotonic()
+    def _collect_stats(self, collector: LiveStatsCollector) -> Iterator[LiveStats]:
+        """Yield statistics once a second until the time limit, and until a retraining that was due has ended."""
+        started = time.monotonic()
         while True:
-            score = board.look()
-            yield score
-            over = time.monotonic() - began - (self._args.seconds or math.inf)
-            if over >= 0 and (self._retrained(score) or over > RETRAIN_PATIENCE_S):
+            stats = collector.collect()
+            yield stats
+            overtime = time.monotonic() - started - (self._args.seconds or math.inf)
+            if overtime >= 0 and (self._is_retrained(stats) or overtime > RETRAIN_GRACE_S):
                 return
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(COLLECT_INTERVAL_S)
 
-    def _retrained(self, score: LiveStats) -> bool:
-        """Whether a retraining has ended and the answers moved to its model, or none was due."""
-        if not self._retrain_due(self._args.seconds):
+    def _is_retrained(self, stats: LiveStats) -> bool:
+        """Return True if a retraining has ended and its model serves, or if none was due."""
+        if not self._is_retrain_due(self._args.seconds):
             return True
-        return bool(score.retrains) and set(score.serving) <= set(score.versions)
+        return bool(stats.retrains) and set(stats.serving) <= set(stats.versions)
 
-    def _retrain_due(self, seconds: float) -> bool:
+    def _is_retrain_due(self, seconds: float) -> bool:
         local = self._system.schedules[RETRAIN].local
-        return local is not None and seconds >= local.first_s + RETRAIN_TAKES_S
+        return local is not None and seconds >= local.first_s + RETRAIN_DURATION_S
 
-    def _settle(self, board: LiveStatsCollector, retrain_due: bool) -> DemoOutcome:
-        self._console.print("The simulator has stopped; waiting for the last lines ...")
+    def _reconcile(self, collector: LiveStatsCollector, retrain_due: bool) -> DemoOutcome:
+        self._console.print("The simulator has stopped; waiting for the last records ...")
         report = SimulationReport.read(self._report)
-        account = drained(self._database, self._system.settings.kafka_topic, report.partitions)
-        return DemoOutcome(board.look(), account, report, retrain_due)
+        topic = self._system.settings.kafka_topic
+        reconciliation = reconcile_when_drained(self._database, topic, report.partitions)
+        return DemoOutcome(collector.collect(), reconciliation, report, retrain_due)
 
-    def _scoreboard(self) -> LiveStatsCollector:
+    def _create_collector(self) -> LiveStatsCollector:
         objects = connect(self._system.settings.objects_url)
-        return LiveStatsCollector(self._report, self._database, objects, self._system.home, self._since)
+        return LiveStatsCollector(self._report, self._database, objects, self._system.state_dir, self._since)

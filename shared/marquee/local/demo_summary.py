@@ -1,11 +1,11 @@
-"""What came of a demo, and whether it was good."""
+"""The summary of a demo, and its verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from marquee.local.display import figures
+from marquee.local.display import stat_texts
 from marquee.local.live_stats import REFUSED, RELEASED, LiveStats
 from marquee.local.reconciliation import Reconciliation
 from marquee.simulate.report import SimulationReport
@@ -13,76 +13,76 @@ from marquee.simulate.report import SimulationReport
 
 @dataclass(frozen=True)
 class DemoOutcome:
-    """``report``: the simulator's last. ``retrain_due``: whether it ran long enough for a retraining."""
+    """The final state of a demo.
 
-    score: LiveStats
-    account: Reconciliation
+    ``report`` is the simulator's last report. ``retrain_due``: the demo ran long enough for a retraining.
+    """
+
+    stats: LiveStats
+    reconciliation: Reconciliation
     report: SimulationReport
     retrain_due: bool
 
     @property
-    def good(self) -> bool:
-        """Whether nothing that should not happen did."""
+    def successful(self) -> bool:
+        """True if there is no fault."""
         return not any(self.faults())
 
     def faults(self) -> Iterator[str]:
-        """What went wrong, one sentence each."""
-        yield from self._lines()
+        """Yield one sentence per fault."""
+        yield from self._record_faults()
         if not self.report.requests.get("200"):
-            yield "no request was answered"
+            yield "no request was successful"
         for status, count in self.report.requests.items():
             if status != "200":
-                yield f"{count:,} requests failed with status {status}" + " (no answer in time)" * (
-                    status == "0"
-                )
-        if self.report.unusable_answers:
-            yield f"{self.report.unusable_answers:,} answers were no list of movies"
-        yield from self._retrains()
+                reason = " (no response in time)" if status == "0" else ""
+                yield f"{count:,} requests failed with status {status}{reason}"
+        if self.report.invalid_responses:
+            yield f"{self.report.invalid_responses:,} responses were not a list of movies"
+        yield from self._retrain_faults()
 
-    def _lines(self) -> Iterator[str]:
+    def _record_faults(self) -> Iterator[str]:
         if not self.report.finished:
-            yield "the simulator was cut off before it had written its account"
-        if self.account.lost:
-            yield f"{self.account.lost:,} lines were lost"
-        if self.account.doubled:
-            yield f"{self.account.doubled:,} lines are there twice"
+            yield "the simulator ended before it wrote its final report"
+        if self.reconciliation.missing:
+            yield f"{self.reconciliation.missing:,} records were lost"
+        if self.reconciliation.duplicated:
+            yield f"{self.reconciliation.duplicated:,} records were written twice"
         if self.report.unacknowledged:
-            yield f"Kafka did not acknowledge {self.report.unacknowledged:,} lines"
+            yield f"Kafka did not acknowledge {self.report.unacknowledged:,} records"
 
-    def _retrains(self) -> Iterator[str]:
-        codes = [run.code for run in self.score.retrains]
+    def _retrain_faults(self) -> Iterator[str]:
+        codes = [run.code for run in self.stats.retrains]
         if self.retrain_due and not {RELEASED, REFUSED} & set(codes):
-            yield "no retraining came to an end, though one was due"
+            yield "a retraining was due, but none completed"
         if failed := [code for code in codes if code not in (RELEASED, REFUSED)]:
-            yield f"a retraining ended with code {failed[0]}: see `marquee local logs retrain`"
+            yield f"a retraining failed with exit code {failed[0]}: see `marquee local logs retrain`"
 
-    def remarks(self) -> Iterator[str]:
-        """What is as it should be, and still worth a sentence."""
-        codes = [run.code for run in self.score.retrains]
+    def notes(self) -> Iterator[str]:
+        """Yield remarks that are not faults."""
+        codes = [run.code for run in self.stats.retrains]
         if REFUSED in codes and RELEASED not in codes:
-            # The gate at work: the model before goes on serving, which is what a release is for.
-            yield "the gate refused the new model, the one before serves on: see `marquee local logs retrain`"
+            yield "the gate refused the new model; the previous one serves: see `marquee local logs retrain`"
 
 
-def summary(outcome: DemoOutcome) -> str:
-    """The whole of it in a dozen lines of plain text."""
-    account = outcome.account
-    lines = ["", "Summary"]
-    lines += [f"  {label:>12}  {text}" for label, text in figures(outcome.score).items() if text]
-    lines += [f"  {'models':>12}  {_versions(outcome.score)}"]
-    lines += [
-        f"  {'account':>12}  {account.acknowledged:,} lines that Kafka acknowledged, {account.rows:,} rows"
+def format_summary(outcome: DemoOutcome) -> str:
+    """Return the outcome as a dozen lines of plain text."""
+    reconciliation = outcome.reconciliation
+    rows = [(label, text) for label, text in stat_texts(outcome.stats).items() if text]
+    rows.append(("models", _format_versions(outcome.stats)))
+    rows.append(
+        ("records", f"{reconciliation.acknowledged:,} acknowledged by Kafka, {reconciliation.rows:,} rows")
+    )
+    rows += [
+        ("", f"partition {number}: {p.acknowledged:,} records, {p.rows:,} rows, {p.offsets:,} offsets")
+        for number, p in sorted(reconciliation.partitions.items())
     ]
-    lines += [
-        f"  {'':>12}  partition {n}: {p.acknowledged:,} lines, {p.rows:,} rows, {p.offsets:,} offsets"
-        for n, p in sorted(account.partitions.items())
-    ]
-    lines += [f"  {'note':>12}  {remark}" for remark in outcome.remarks()]
-    verdict = list(outcome.faults()) or ["every line is there exactly once, and every request was answered"]
-    lines += [f"  {'result':>12}  {'good' if outcome.good else 'BAD'}: {'; '.join(verdict)}"]
-    return "\n".join(lines)
+    rows += [("note", note) for note in outcome.notes()]
+    faults = list(outcome.faults()) or ["every record was written exactly once, every request was successful"]
+    rows.append(("result", f"{'OK' if outcome.successful else 'FAILED'}: {'; '.join(faults)}"))
+    return "\n".join(["", "Summary", *(f"  {label:>13}  {text}" for label, text in rows)])
 
 
-def _versions(score: LiveStats) -> str:
-    served = sorted(score.versions.items())
-    return ", ".join(f"{version} gave {count:,} answers" for version, count in served) or "none"
+def _format_versions(stats: LiveStats) -> str:
+    versions = sorted(stats.versions.items())
+    return ", ".join(f"{version} served {count:,} impressions" for version, count in versions) or "none"

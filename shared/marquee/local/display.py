@@ -1,4 +1,4 @@
-"""The demo's display: a table that is redrawn on a terminal, one line each few seconds elsewhere."""
+"""The display of the demo: a table redrawn on a terminal, elsewhere one line every few seconds."""
 
 from __future__ import annotations
 
@@ -12,85 +12,86 @@ from rich.text import Text
 from marquee.evaluation.streaming_bootstrap import Accuracy
 from marquee.local.live_stats import REFUSED, RELEASED, LiveStats
 from marquee.local.state_dir import PartState
-from marquee.simulate.progress import Redrawn
+from marquee.simulate.progress import LiveDisplay
 
-PLAIN_EVERY_S = 5.0
+LINE_INTERVAL_S = 5.0
 
 
-class Display(Redrawn):
-    """Shows each score. What is said meanwhile goes above the table, and stays."""
+class DemoDisplay(LiveDisplay):
+    """The live statistics. Text printed to the console meanwhile appears above them and stays."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._console = console
-        self._began = time.monotonic()
-        self._next_line = self._began
+        self._started = time.monotonic()
+        self._next_line = self._started
 
-    def show(self, score: LiveStats, parts: tuple[PartState, ...]) -> None:
-        """Draw anew, or print a line if it is time for one."""
+    def show(self, stats: LiveStats, parts: tuple[PartState, ...]) -> None:
+        """Redraw the table, or print a line if one is due."""
         now = time.monotonic()
-        if self.draw(lambda: table(score, parts, now - self._began)):
+        if self.draw(lambda: stats_table(stats, parts, now - self._started)):
             return
         if now >= self._next_line:
-            self._next_line = now + PLAIN_EVERY_S
-            self._console.print(line(score, now - self._began), soft_wrap=True)
+            self._next_line = now + LINE_INTERVAL_S
+            self._console.print(format_line(stats, now - self._started), soft_wrap=True)
 
 
-def line(score: LiveStats, seconds: float) -> str:
-    """The score in one line of plain text."""
-    words = [f"{seconds:5.0f} s"]
-    words += [f"{label} {text}" for label, text in figures(score).items() if text]
-    return " | ".join(words)
+def format_line(stats: LiveStats, seconds: float) -> str:
+    """Return the statistics as one line of plain text."""
+    fields = [f"{seconds:5.0f} s"]
+    fields += [f"{label} {text}" for label, text in stat_texts(stats).items() if text]
+    return " | ".join(fields)
 
 
-def table(score: LiveStats, parts: tuple[PartState, ...], seconds: float) -> RenderableType:
-    """The score as a table, above a line on the parts."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(justify="right", style="bold")
-    grid.add_column()
-    for label, text in figures(score).items():
-        grid.add_row(label, text or "-")
-    well = Text(f"{seconds:.0f} s   ")
+def stats_table(stats: LiveStats, parts: tuple[PartState, ...], seconds: float) -> RenderableType:
+    """Return the statistics as a table, below a line with the state of the parts."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", style="bold")
+    table.add_column()
+    for label, text in stat_texts(stats).items():
+        table.add_row(label, text or "-")
+    header = Text(f"{seconds:.0f} s   ")
     for part in parts:
-        again = f" (restarted {part.restarts}x)" if part.restarts else ""
-        well.append(f"{part.name}{again}  ", style="green" if part.pids else "bold red")
-    return Group(well, grid)
+        restarts = f" (restarted {part.restarts}x)" if part.restarts else ""
+        header.append(f"{part.name}{restarts}  ", style="green" if part.pids else "bold red")
+    return Group(header, table)
 
 
-def figures(score: LiveStats) -> dict[str, str]:
-    """Label -> text, in the order in which they are shown."""
-    report = score.report
+def stat_texts(stats: LiveStats) -> dict[str, str]:
+    """Return label -> text in display order; a text is empty if there is no value yet."""
+    report = stats.report
     times = report.response_ms if report else None
-    rate = f" ({report.lines_per_second:,.0f}/s)" if report else ""
+    rate = f" ({report.records_per_second:,.0f}/s)" if report else ""
+    failed = f", failed: {_format_counts(stats.failed_requests)}" if stats.failed_requests else ""
     return {
-        "lines in": f"{score.lines:,}{rate}",
-        "rows written": f"{score.rows:,}",
-        "lag": f"{score.lag:,}",
-        "quarantined": _counts(score.quarantine),
-        "answers": f"{score.answers:,}" + (f", failed: {_counts(score.failures)}" if score.failures else ""),
-        "tiers": _counts(score.tiers),
-        "response": f"p50 {times.p50:.0f} ms, p99 {times.p99:.0f} ms" if times and times.count else "",
-        "live RMSE": _accuracy(score.accuracy),
-        "serving": f"release {score.release_number}: {', '.join(score.serving)}" if score.serving else "",
-        "retrained": _retrained(score),
+        "records in": f"{stats.acknowledged:,}{rate}",
+        "rows written": f"{stats.rows:,}",
+        "lag": f"{stats.lag:,}",
+        "quarantined": _format_counts(stats.quarantine),
+        "responses": f"{stats.successful_requests:,}{failed}",
+        "tiers": _format_counts(stats.tiers),
+        "response time": f"p50 {times.p50:.0f} ms, p99 {times.p99:.0f} ms" if times and times.count else "",
+        "live RMSE": _format_accuracy(stats.accuracy),
+        "serving": f"release {stats.release_number}: {', '.join(stats.serving)}" if stats.serving else "",
+        "retrained": _format_retrains(stats),
     }
 
 
-def _accuracy(found: Accuracy | None) -> str:
-    if found is None:
+def _format_accuracy(accuracy: Accuracy | None) -> str:
+    if accuracy is None:
         return ""
-    rmse = found.rmse
-    return f"{rmse.value:.3f} [{rmse.low:.3f}, {rmse.high:.3f}] on {found.ratings:,} ratings"
+    rmse = accuracy.rmse
+    return f"{rmse.value:.3f} [{rmse.low:.3f}, {rmse.high:.3f}] on {accuracy.ratings:,} ratings"
 
 
-def _retrained(score: LiveStats) -> str:
-    codes = [run.code for run in score.retrains]
+def _format_retrains(stats: LiveStats) -> str:
+    codes = [run.code for run in stats.retrains]
     failed = len([code for code in codes if code not in (RELEASED, REFUSED)])
-    words = [f"{codes.count(RELEASED)}x"]
-    words += [f"{codes.count(REFUSED)}x refused"] * (REFUSED in codes)
-    words += [f"{failed}x failed"] * bool(failed)
-    return ", ".join(words)
+    texts = [f"{codes.count(RELEASED)}x"]
+    texts += [f"{codes.count(REFUSED)}x refused"] * (REFUSED in codes)
+    texts += [f"{failed}x failed"] * bool(failed)
+    return ", ".join(texts)
 
 
-def _counts(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))

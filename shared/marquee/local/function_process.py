@@ -1,4 +1,4 @@
-"""One instance of a function, as a process of functions-framework: what the cloud runs, run here."""
+"""Instances of functions as local processes of functions-framework, as in the cloud."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from marquee.local.process import Process
 HOST = "127.0.0.1"
 
 
-def instance(
+def function_instance(
     name: str,
     function: FunctionSpec,
     root: Path,
@@ -24,7 +24,7 @@ def instance(
     settings: Mapping[str, str],
     workers: int | None = None,
 ) -> Process:
-    """The only instance of ``function``: functions-framework's own command, as in the cloud."""
+    """Return the only instance of ``function``, run by functions-framework's command as in the cloud."""
     argv = [
         _script("functions-framework"),
         "--target",
@@ -37,12 +37,12 @@ def instance(
         **settings,
         "WORKERS": str(workers or function.workers),
         "THREADS": str(function.threads),
-        "XDG_RUNTIME_DIR": str(_sockets_of(name, sockets)),
+        "XDG_RUNTIME_DIR": str(_create_socket_dir(name, sockets)),
     }
     return Process(name, argv, logs / f"{name}.log", env=environment, cwd=root)
 
 
-def instance_of_several(
+def shared_port_instance(
     name: str,
     function: FunctionSpec,
     root: Path,
@@ -51,10 +51,10 @@ def instance_of_several(
     settings: Mapping[str, str],
     workers: int | None = None,
 ) -> Process:
-    """One of several that share a port: the kernel spreads the connections over them (SO_REUSEPORT).
+    """Return one of several instances that share a port; the kernel distributes connections (SO_REUSEPORT).
 
     functions-framework's command cannot share a port, so gunicorn runs the same app with the same options.
-    ``ports``: the shared one, and one of its own on which it can be asked after its health.
+    ``ports`` are the shared port, and the instance's own port for its health check.
     """
     app = f"functions_framework:create_app({_target(function)!r}, {_source(function, root)!r}, 'http')"
     argv = [_script("gunicorn"), "--reuse-port", "--no-control-socket", "--log-level", "error"]
@@ -64,8 +64,8 @@ def instance_of_several(
     return Process(name, argv, logs / f"{name}.log", env=settings, cwd=root)
 
 
-def answers(url: str, timeout_s: float = 2.0) -> Callable[[], bool]:
-    """A check of health: whether ``GET url`` gives 200."""
+def health_check(url: str, timeout_s: float = 2.0) -> Callable[[], bool]:
+    """Return a function that returns True if ``GET url`` has status 200."""
 
     def check() -> bool:
         try:
@@ -85,7 +85,7 @@ def _source(function: FunctionSpec, root: Path) -> str:
     return str(root / function.source / "main.py")
 
 
-def _sockets_of(name: str, sockets: Path) -> Path:
+def _create_socket_dir(name: str, sockets: Path) -> Path:
     folder = sockets / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder

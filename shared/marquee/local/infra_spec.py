@@ -1,4 +1,4 @@
-"""What ``infra/*.yaml`` say: the functions and the schedules, each described once for all that run them."""
+"""The functions and schedules of ``infra/*.yaml``, described once for every platform that runs them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]*$")]
 Text = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Folder = Annotated[str, Meta(pattern="^(functions|jobs)/[a-z][a-z0-9_]*$")]
-# Week days by name only: cron counts them from Sunday, APScheduler from Monday.
+# Weekdays by name only: cron counts them from Sunday, APScheduler from Monday.
 CRON = r"^\S+ \S+ \S+ \S+ [^0-9\s]+$"
 UrlPath = Annotated[str, Meta(pattern="^/")]
 
 
 class Instances(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many may run: `min` 0 scales to zero."""
+    """Limits of the number of instances; `min` 0 scales to zero."""
 
     min: Annotated[int, Meta(ge=0)]
     max: Annotated[int, Meta(ge=1)]
@@ -40,14 +40,15 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LocalFunction(Struct, frozen=True, forbid_unknown_fields=True):
-    """How it differs on a laptop."""
+    """Options of a function on a laptop."""
 
     port: Port
 
 
 class FunctionSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """One function. Its target is the folder's name; `needs` are the settings that it is given. `health` tells
-    that the process lives, `ready` that it can do its work.
+    """One function, whose target is the name of its folder.
+
+    `health` is the path of the liveness check, `ready` the one of the readiness check.
     """
 
     text: Text
@@ -76,15 +77,16 @@ class FunctionSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LocalSchedule(Struct, frozen=True, forbid_unknown_fields=True):
-    """On a laptop: the first run this long after the start, then one each so many seconds."""
+    """The schedule on a laptop: the first run after `first_s` seconds, then one every `every_s` seconds."""
 
     first_s: Annotated[float, Meta(ge=0)]
     every_s: Annotated[float, Meta(gt=0)]
 
 
 class ScheduleSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """One job that runs by the clock, or one function (`functions/<name>`) that it calls by POST; `cron` has five
-    fields and holds in `zone`. `arguments` are the job's.
+    """One scheduled job with its `arguments`, or one function (`functions/<name>`) that is called by POST.
+
+    `cron` has five fields and is in the time zone `zone`.
     """
 
     text: Text
@@ -103,7 +105,7 @@ class ScheduleSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def function(self) -> str | None:
-        """The function that is called; None for a job."""
+        """The name of the function that is called; None for a job."""
         folder, name = self.job.split("/")
         return name if folder == "functions" else None
 
@@ -121,16 +123,17 @@ class ScheduleSpecs(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_functions(root: Path) -> dict[str, FunctionSpec]:
-    """The functions by name; raises :class:`SettingsError` that names file and field."""
+    """Read the functions by name; raise :class:`SettingsError` that names file and field."""
     return yaml_file.read_yaml(root / "infra/functions.yaml", FunctionSpecs).functions
 
 
 def read_schedules(root: Path) -> dict[str, ScheduleSpec]:
-    """The schedules by name; raises :class:`SettingsError` that names file and field."""
+    """Read the schedules by name; raise :class:`SettingsError` that names file and field."""
     return yaml_file.read_yaml(root / "infra/schedules.yaml", ScheduleSpecs).schedules
 
 
-def schema(kind: type[FunctionSpecs] | type[ScheduleSpecs]) -> dict[str, Any]:
-    """The JSON schema that stands beside the file, for editors and for those who are not Python."""
-    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
-    return msgspec.json.decode(msgspec.json.encode(found), type=dict[str, Any])  # A tuple is a list there.
+def json_schema(kind: type[FunctionSpecs] | type[ScheduleSpecs]) -> dict[str, Any]:
+    """Return the JSON schema of the file, for editors and other languages."""
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    # In JSON a tuple is a list.
+    return msgspec.json.decode(msgspec.json.encode(document), type=dict[str, Any])

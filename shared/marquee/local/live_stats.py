@@ -1,4 +1,4 @@
-"""What the demo shows: looked up where it is kept, once a second, and never an error of its own."""
+"""Live statistics of the demo, collected once a second from the simulator, the database and the objects."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 
 # The exit codes of `marquee retrain`; any other is a failure.
 RELEASED, REFUSED = 0, 3
-_SERVED = """
+_IMPRESSIONS = """
 SELECT tier, model_version, count(*) FROM impressions WHERE time >= %s GROUP BY tier, model_version"""
 
-_EVALUATED = "SELECT max(time) FROM monitor_runs WHERE task = 'predictions'"
+_LAST_EVALUATION = "SELECT max(time) FROM monitor_runs WHERE task = 'predictions'"
 
 
 @dataclass(frozen=True)
 class LiveStats:
-    """One look. Counts are of this run, since ``since``; a source that is away keeps its last figures."""
+    """The statistics of one run. A source that is unavailable keeps its previous values."""
 
     report: SimulationReport | None = None
     rows: int = 0
@@ -48,57 +48,57 @@ class LiveStats:
     accuracy: Accuracy | None = None
 
     @property
-    def lines(self) -> int:
-        """Lines that Kafka acknowledged."""
+    def acknowledged(self) -> int:
+        """Records that Kafka acknowledged."""
         return self.report.acknowledged if self.report else 0
 
     @property
     def lag(self) -> int:
-        """Lines on their way from Kafka to the tables."""
-        return max(0, self.lines - self.rows)
+        """Acknowledged records that are not in the tables yet."""
+        return max(0, self.acknowledged - self.rows)
 
     @property
-    def answers(self) -> int:
-        """Requests that were answered with status 200."""
+    def successful_requests(self) -> int:
+        """Requests with status 200."""
         return self.report.requests.get("200", 0) if self.report else 0
 
     @property
-    def failures(self) -> Mapping[str, int]:
-        """Requests of customers that were not, by status; 0 is no answer in time."""
+    def failed_requests(self) -> Mapping[str, int]:
+        """Requests with another status, by status; 0: no response in time."""
         requests = self.report.requests if self.report else {}
         return {status: count for status, count in requests.items() if status != "200"}
 
 
 class LiveStatsCollector:
-    """Looks at the sources."""
+    """Collector of the statistics since the time ``since``."""
 
     def __init__(
         self,
         report: Path,
         database: Database,
         objects: ObjectStore,
-        home: StateDir,
+        state_dir: StateDir,
         since: datetime,
     ) -> None:
         self._report = report
         self._database = database
         self._objects = objects
-        self._home = home
+        self._state_dir = state_dir
         self._since = since
-        self._evaluated: datetime | None = None
+        self._last_evaluation: datetime | None = None
         before = record_counts.count_all(database)
         self._rows_before = before.records
         self._quarantine_before = dict(before.quarantine_by_category)
-        self._score = LiveStats()
+        self._stats = LiveStats()
 
-    def look(self) -> LiveStats:
-        """The newest figures."""
-        for source in (self._simulator, self._tables, self._answers, self._models, self._live):
+    def collect(self) -> LiveStats:
+        """Return the current statistics; the failure of a source is logged and not raised."""
+        for source in (self._simulator, self._tables, self._impressions, self._models, self._accuracy):
             try:
-                self._score = replace(self._score, **source())
+                self._stats = replace(self._stats, **source())
             except (MarqueeError, OSError, msgspec.MsgspecError) as error:
                 log.info("%s: %s", source.__name__.strip("_"), error)
-        return self._score
+        return self._stats
 
     def _simulator(self) -> dict[str, Any]:
         return {"report": SimulationReport.read(self._report)} if self._report.exists() else {}
@@ -106,31 +106,31 @@ class LiveStatsCollector:
     def _tables(self) -> dict[str, Any]:
         totals = record_counts.count_all(self._database)
         before = self._quarantine_before
-        news = {c: n - before.get(c, 0) for c, n in totals.quarantine_by_category.items()}
+        added = {c: n - before.get(c, 0) for c, n in totals.quarantine_by_category.items()}
         return {
             "rows": totals.records - self._rows_before,
-            "quarantine": {category: count for category, count in news.items() if count},
+            "quarantine": {category: count for category, count in added.items() if count},
         }
 
-    def _answers(self) -> dict[str, Any]:
+    def _impressions(self) -> dict[str, Any]:
         tiers: dict[str, int] = {}
         versions: dict[str, int] = {}
-        for tier, version, count in self._database.read(_SERVED, (self._since,), deadline_ms=5_000):
+        for tier, version, count in self._database.read(_IMPRESSIONS, (self._since,), deadline_ms=5_000):
             tiers[tier] = tiers.get(tier, 0) + count
             versions[version] = versions.get(version, 0) + count
         return {"tiers": tiers, "versions": versions}
 
     def _models(self) -> dict[str, Any]:
-        serving, _ = release.read_current_release(self._objects)
-        runs = tuple(run for run in read_runs(self._home, RETRAIN) if run.started >= self._since)
-        versions = tuple(arm.version for arm in serving.arms)
-        return {"release_number": serving.number, "serving": versions, "retrains": runs}
+        current, _ = release.read_current_release(self._objects)
+        runs = tuple(run for run in read_runs(self._state_dir, RETRAIN) if run.started >= self._since)
+        versions = tuple(arm.version for arm in current.arms)
+        return {"release_number": current.number, "serving": versions, "retrains": runs}
 
-    def _live(self) -> dict[str, Any]:
-        """What the monitor's last run found out, of all ratings of this run of the system."""
-        ((evaluated,),) = self._database.read(_EVALUATED, deadline_ms=5_000)
-        if evaluated == self._evaluated:
+    def _accuracy(self) -> dict[str, Any]:
+        """Return the accuracy on all ratings of this run, when the monitor has evaluated again."""
+        ((last_evaluation,),) = self._database.read(_LAST_EVALUATION, deadline_ms=5_000)
+        if last_evaluation == self._last_evaluation:
             return {}
-        found = live_accuracy.accuracy_since(self._database, self._since)
-        self._evaluated = evaluated
-        return {"accuracy": found}
+        accuracy = live_accuracy.accuracy_since(self._database, self._since)
+        self._last_evaluation = last_evaluation
+        return {"accuracy": accuracy}

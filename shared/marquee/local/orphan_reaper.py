@@ -1,9 +1,8 @@
-"""No orphans: a tiny process that ends our children should we be killed before we can.
+"""The orphan reaper: a small process that kills our children if we are killed before we can stop them.
 
-It reads the ids of process groups from a pipe and kills those that are left when the pipe closes,
-which the kernel does for us however we end. Unlike Linux's PR_SET_PDEATHSIG it reaches the whole group,
-works on any Unix, survives a change of user, and does not fire when merely the *thread* that started
-a child ends.
+It reads process group ids from a pipe, and kills the remaining groups when the pipe closes; the kernel closes
+it however this process ends. Unlike Linux's PR_SET_PDEATHSIG it reaches the whole group, works on any Unix,
+survives a change of user, and does not fire when only the *thread* that started a child ends.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import subprocess
 import sys
 import threading
 
-# The guard's whole program. It imports three modules and reads no environment, so that it is up in 15 ms.
+# The reaper's program. It imports three modules and reads no environment, so it starts in 15 ms.
 _PROGRAM = """
 import os, signal, sys
 for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -32,7 +31,7 @@ for pid in groups:
 
 
 class OrphanReaper:
-    """Watches over the process groups that this process started."""
+    """The reaper of the process groups that this process starts."""
 
     def __init__(self) -> None:
         reading, self._writing = os.pipe()
@@ -44,35 +43,39 @@ class OrphanReaper:
         )
         os.close(reading)
 
-    def adopt_self(self) -> None:
-        """Called in a child between fork and exec: nobody can kill us before it is registered."""
-        self._tell(f"+{os.getpid()}\n")
+    def register_self(self) -> None:
+        """Register the calling process.
+
+        A child calls this between fork and exec, so that it is registered before its parent can be killed.
+        """
+        self._send(f"+{os.getpid()}\n")
 
     def release(self, pid: int) -> None:
-        """The group is gone: its id may soon be another's."""
-        self._tell(f"-{pid}\n")
+        """Remove a group that has ended; its id may be reused."""
+        self._send(f"-{pid}\n")
 
     def close(self) -> None:
-        """End what is left, and the guard with it."""
+        """Kill the remaining groups and end the reaper."""
         os.close(self._writing)
         self._program.wait()
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         try:
             os.write(self._writing, line.encode())
-        except OSError:  # The guard was killed: we still stop our children ourselves.
+        except OSError:
+            # The reaper was killed. This process still stops its children itself.
             pass
 
 
 _lock = threading.Lock()
-_guard: OrphanReaper | None = None
+_reaper: OrphanReaper | None = None
 
 
 def orphan_reaper() -> OrphanReaper:
-    """The one guard of this process, started when it is first needed."""
-    global _guard
+    """Return the only reaper of this process; start it on first use."""
+    global _reaper
     with _lock:
-        if _guard is None:
-            _guard = OrphanReaper()
-            atexit.register(_guard.close)
-        return _guard
+        if _reaper is None:
+            _reaper = OrphanReaper()
+            atexit.register(_reaper.close)
+        return _reaper

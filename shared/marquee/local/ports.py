@@ -1,4 +1,4 @@
-"""Which port a part gets: its usual one, or another if that is taken."""
+"""The choice of a port for each part: its default port, or another one if that is in use."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from marquee.local.process import can_bind, free_port
 
 
 class Ports:
-    """Hands out ports of 127.0.0.1, each once. ``say`` is told when a usual one is taken, and by whom."""
+    """Distinct ports of 127.0.0.1. ``notify`` is told when a default port is in use, and by which program."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._given: set[int] = set()
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify = notify
+        self._assigned: set[int] = set()
 
-    def choose(self, part: str, usual: int) -> int:
-        """``usual`` if it is free, else the next that is."""
-        port = next((p for p in range(usual, min(usual + 50, 65_536)) if self._free(p)), None) or free_port()
-        if port != usual and usual not in self._given:
-            self._say(f"port {usual} is taken{_owner(usual)}: {part} listens on {port}")
-        self._given.add(port)
+    def choose(self, part: str, default: int) -> int:
+        """Return ``default`` if it is free, else the next free port."""
+        candidates = range(default, min(default + 50, 65_536))
+        port = next((p for p in candidates if self._is_free(p)), None) or free_port()
+        if port != default and default not in self._assigned:
+            self._notify(f"port {default} is in use{_describe_owner(default)}: {part} listens on {port}")
+        self._assigned.add(port)
         return port
 
-    def _free(self, port: int) -> bool:
-        return port not in self._given and can_bind(port)
+    def _is_free(self, port: int) -> bool:
+        return port not in self._assigned and can_bind(port)
 
 
-def _owner(port: int) -> str:
-    """`` by <program> (process N)``, where the system lets us see it."""
+def _describe_owner(port: int) -> str:
+    """Return `` by <program> (process N)``, or an empty text if the system does not show it."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:

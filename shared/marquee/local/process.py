@@ -1,7 +1,7 @@
-"""One child process: its log, its health, its end.
+"""A child process with a log, a health check and a guaranteed end.
 
-A child never outlives us: it leads a process group of its own that is killed whole, and the guard
-ends that group should we be killed before we can.
+A child never outlives this process. It leads a process group that is killed as a whole, and the orphan reaper
+kills that group if this process is killed first.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from marquee.local.orphan_reaper import orphan_reaper
 
 
 class ProcessFailed(MarqueeError):
-    """A child ended, or did not become healthy in time; the message holds the end of its log."""
+    """A child ended, or did not become healthy in time; the message has the end of its log."""
 
 
-# Below those that the kernel deals out: one of its choice may be the near end of somebody's connection
-# by the time that the server it was meant for comes to bind it.
+# Below the kernel's ephemeral range: an ephemeral port may be in use as the local end of a connection by the
+# time that the server binds it.
 _FREE_PORTS = range(12_000, 32_000)
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody used a moment ago."""
+    """Return a random TCP port of 127.0.0.1 that is free at present."""
     while True:
         port = secrets.choice(_FREE_PORTS)
         if can_bind(port):
@@ -40,9 +40,10 @@ def free_port() -> int:
 
 
 def can_bind(port: int) -> bool:
-    """Whether a server could listen on ``port`` of 127.0.0.1 now."""
+    """Return True if a server could listen on ``port`` of 127.0.0.1 at present."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # A port in TIME_WAIT is free.
+        # A port in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
@@ -51,15 +52,15 @@ def can_bind(port: int) -> bool:
 
 
 def port_open(port: int) -> bool:
-    """Whether somebody listens on ``port`` of 127.0.0.1."""
+    """Return True if a server listens on ``port`` of 127.0.0.1."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _as_child(user: str | None, niceness: int) -> Callable[[], None]:
+def _child_setup(user: str | None, niceness: int) -> Callable[[], None]:
     account = pwd.getpwnam(user) if user else None
-    register = orphan_reaper().adopt_self
+    register = orphan_reaper().register_self
 
     def prepare() -> None:
         register()
@@ -73,16 +74,24 @@ def _as_child(user: str | None, niceness: int) -> Callable[[], None]:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Our environment without its settings: a child gets those that it is given, and no stray ones."""
+    """Return the environment without settings (``MARQUEE_*``), so that a child gets only explicit ones."""
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
 
 
 @dataclass
 class Process:
-    """A command that runs beside us.
+    """A command that runs as a child process.
 
-    ``env`` is added to our own environment, of which the settings (``MARQUEE_*``) are left out.
-    ``user``: run as that account, where we are root. ``niceness``: added to ours; 10 yields to all others.
+    Attributes
+    ----------
+        name: Name for messages.
+        argv: The command and its arguments.
+        log: The file to which its output is appended.
+        env: Variables in addition to :func:`inherited_environment`.
+        user: Account to run as; only root can change it.
+        cwd: Working directory.
+        stop_signal: The signal that asks the command to end.
+        niceness: Increment of the nice value; 10 yields to all other processes.
     """
 
     name: str
@@ -97,8 +106,9 @@ class Process:
     _group_ended: bool = True
 
     def start(self) -> None:
-        """Start the command, anew if it ran before; its output is appended to ``log``."""
-        self._end_group()  # A leader that died may have left workers that still hold its port.
+        """Start the command; what remains of an earlier run is killed first."""
+        # Workers of a dead leader may still hold its port.
+        self._end_group()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as out:
             self._child = subprocess.Popen(
@@ -109,22 +119,22 @@ class Process:
                 env={**inherited_environment(), **self.env},
                 cwd=self.cwd,
                 start_new_session=True,
-                preexec_fn=_as_child(self.user, self.niceness),
+                preexec_fn=_child_setup(self.user, self.niceness),
             )
         self._group_ended = False
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs, else None."""
+        """The process id while the command runs, else None."""
         return self._child.pid if self._child and self._child.poll() is None else None
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, or None while it runs or before it was started."""
+        """The exit code, or None while the command runs or before its first start."""
         return self._child.poll() if self._child else None
 
     def wait_healthy(self, healthy: Callable[[], bool], timeout_s: float = 30.0) -> None:
-        """Wait until ``healthy()``; raises :class:`ProcessFailed` if it ends first or takes longer."""
+        """Wait until ``healthy()``; raise :class:`ProcessFailed` if the command ends first or on time-out."""
         deadline = time.monotonic() + timeout_s
         while not healthy():
             if self.pid is None:
@@ -134,17 +144,17 @@ class Process:
             time.sleep(0.02)
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """Wait for the end and return the exit code; raises ``subprocess.TimeoutExpired``."""
+        """Wait for the end and return the exit code; raise ``subprocess.TimeoutExpired``."""
         assert self._child is not None, f"{self.name} was not started"
         return self._child.wait(timeout_s)
 
     def kill(self, sig: int = signal.SIGKILL) -> None:
-        """Send ``sig`` to the whole group, if it still runs."""
+        """Send ``sig`` to the whole process group while the command runs."""
         if self.pid is not None:
             os.killpg(self.pid, sig)
 
     def stop(self, grace_s: float = 10.0) -> None:
-        """End it politely, then by force; its whole group is gone afterwards."""
+        """Send the stop signal, wait up to ``grace_s``, and kill what remains of the process group."""
         if self._child is None:
             return
         if self._child.poll() is None:
@@ -156,19 +166,20 @@ class Process:
         self._end_group()
 
     def _end_group(self) -> None:
-        """Kill what is left of the group; once only, for its id may then be another's."""
+        """Kill what remains of the process group. Do it only once, because its id may be reused afterwards."""
         if self._child is None or self._group_ended:
             return
         try:
             os.killpg(self._child.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies.
+        except (ProcessLookupError, PermissionError):
+            # macOS raises PermissionError for a group of zombies.
             pass
         self._child.wait()
         self._group_ended = True
         orphan_reaper().release(self._child.pid)
 
     def log_end(self, lines: int = 15) -> str:
-        """The last lines of the log, for an error message."""
+        """Return the last lines of the log, for an error message."""
         try:
             text = self.log.read_text(errors="replace")
         except OSError:

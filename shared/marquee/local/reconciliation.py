@@ -1,4 +1,4 @@
-"""Every line exactly once: what Kafka acknowledged to the simulator against what the tables hold."""
+"""Reconciliation of the records that Kafka acknowledged with the rows in the tables."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from marquee.db.record_counts import union_of_record_tables
 from marquee.errors import DatabaseUnavailable
 from marquee.simulate.report import PartitionReport
 
-# The lines of one partition from offset to offset, wherever they were put.
-_KEPT = f"""
+# Rows and distinct offsets of one range of offsets in one partition, in all tables of records.
+_COUNT = f"""
 SELECT count(*), count(DISTINCT "offset") FROM (
     {union_of_record_tables('topic_key, partition, "offset"')}
 ) AS records
@@ -22,77 +22,80 @@ WHERE topic_key = (SELECT max(topic_key) FROM topics WHERE topic = %(topic)s)
 
 @dataclass(frozen=True, slots=True)
 class PartitionReconciliation:
-    """One partition. ``offsets``: how many different ones of the lines acknowledged are in the tables."""
+    """One partition: acknowledged records, rows in the tables, and distinct offsets of those rows."""
 
     acknowledged: int
     rows: int
     offsets: int
 
     @property
-    def lost(self) -> int:
-        """Lines that Kafka acknowledged and no table holds."""
+    def missing(self) -> int:
+        """Acknowledged records that are in no table."""
         return max(0, self.acknowledged - self.offsets)
 
     @property
-    def doubled(self) -> int:
-        """Rows beyond one for each line that was acknowledged: in the tables twice, or in Kafka twice."""
+    def duplicated(self) -> int:
+        """Rows beyond one per acknowledged record: duplicates in the tables, or in Kafka."""
         return max(0, self.rows - self.offsets) + max(0, self.offsets - self.acknowledged)
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """All partitions, by number."""
+    """The partitions of a topic by number, and their totals."""
 
     partitions: Mapping[int, PartitionReconciliation] = field(default_factory=dict)
 
     @property
     def acknowledged(self) -> int:
-        """Lines that Kafka acknowledged."""
+        """Records that Kafka acknowledged."""
         return sum(p.acknowledged for p in self.partitions.values())
 
     @property
     def rows(self) -> int:
-        """Rows in all tables of lines, quarantine among them."""
+        """Rows in all tables of records, quarantine included."""
         return sum(p.rows for p in self.partitions.values())
 
     @property
-    def lost(self) -> int:
-        """Lines that Kafka acknowledged and no table holds."""
-        return sum(p.lost for p in self.partitions.values())
+    def missing(self) -> int:
+        """Acknowledged records that are in no table."""
+        return sum(p.missing for p in self.partitions.values())
 
     @property
-    def doubled(self) -> int:
-        """Rows that should not be there."""
-        return sum(p.doubled for p in self.partitions.values())
+    def duplicated(self) -> int:
+        """Rows beyond one per acknowledged record."""
+        return sum(p.duplicated for p in self.partitions.values())
 
     @property
     def exact(self) -> bool:
-        """Whether each line is there once."""
-        return self.lost == self.doubled == 0
+        """True if each acknowledged record is in the tables once."""
+        return self.missing == self.duplicated == 0
 
 
 def reconcile(database: Database, topic: str, partitions: Mapping[str, PartitionReport]) -> Reconciliation:
-    """Compare the lines that the simulator's report says were acknowledged with the tables."""
-    found: dict[int, PartitionReconciliation] = {}
+    """Compare the offsets in the simulator's report with the rows of the newest ``topic`` of that name."""
+    counts: dict[int, PartitionReconciliation] = {}
     with database.transaction() as cursor:
         for number, span in partitions.items():
-            place = {"topic": topic, "partition": int(number), "first": span.first, "last": span.last}
-            cursor.execute(_KEPT, place)
-            rows, offsets = cursor.fetchone()
-            found[int(number)] = PartitionReconciliation(span.lines, rows, offsets)
-    return Reconciliation(found)
+            offsets = {"topic": topic, "partition": int(number), "first": span.first, "last": span.last}
+            cursor.execute(_COUNT, offsets)
+            rows, distinct = cursor.fetchone()
+            counts[int(number)] = PartitionReconciliation(span.records, rows, distinct)
+    return Reconciliation(counts)
 
 
-def drained(
-    database: Database, topic: str, partitions: Mapping[str, PartitionReport], patience_s: float = 60.0
+def reconcile_when_drained(
+    database: Database, topic: str, partitions: Mapping[str, PartitionReport], timeout_s: float = 60.0
 ) -> Reconciliation:
-    """The account once nothing is missing, or as it stands after ``patience_s``."""
-    deadline = time.monotonic() + patience_s
+    """Reconcile repeatedly until no record is missing; return the last result after ``timeout_s``.
+
+    Raises :class:`DatabaseUnavailable` if the database is unavailable at the end of the time limit.
+    """
+    deadline = time.monotonic() + timeout_s
     while True:
         try:
-            standing = reconcile(database, topic, partitions)
-            if standing.lost == 0 or time.monotonic() > deadline:
-                return standing
+            result = reconcile(database, topic, partitions)
+            if result.missing == 0 or time.monotonic() > deadline:
+                return result
         except DatabaseUnavailable:
             if time.monotonic() > deadline:
                 raise

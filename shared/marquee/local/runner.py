@@ -1,4 +1,4 @@
-"""Hold a home, start a system in it, and stop it again however we are asked to."""
+"""The runner: start a system in a locked state directory, and stop it on any signal."""
 
 from __future__ import annotations
 
@@ -13,101 +13,104 @@ from typing import NoReturn, Protocol
 import psutil
 
 from marquee.errors import MarqueeError
-from marquee.local.state_dir import StateDir, created_at
+from marquee.local.state_dir import StateDir, process_created_at
 
-# To be closed in the way that Ctrl-C is: a plain end would leave the parts to the guard, which is not polite.
-_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Handled like Ctrl-C: without a handler the parts would be killed by the orphan reaper instead of stopped.
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ManagedSystem(Protocol):
-    """What can be started whole and stopped whole."""
+    """A system that starts and stops as a whole."""
 
     def start(self) -> None:
-        """Start all of it, or raise."""
+        """Start all parts, or raise."""
 
     def stop(self) -> None:
-        """Stop all that was started."""
+        """Stop all parts that were started."""
 
 
 class NotRunning(MarqueeError):
-    """There is no runner in this home."""
+    """No runner has locked the state directory."""
 
 
 @contextmanager
-def running(home: StateDir, system: ManagedSystem) -> Iterator[None]:
-    """The system, started; stopped on the way out, whatever the reason.
+def running(state_dir: StateDir, system: ManagedSystem) -> Iterator[None]:
+    """Start ``system`` for the block, and stop it at the end, whatever the reason.
 
-    SIGTERM and SIGHUP come as ``KeyboardInterrupt``, as Ctrl-C does.
-    Raises :class:`~marquee.local.state_dir.AlreadyRunning` before anything is touched.
+    SIGTERM and SIGHUP raise ``KeyboardInterrupt``, as Ctrl-C does.
+    Raises :class:`~marquee.local.state_dir.AlreadyRunning` before anything is started.
     """
-    with home.held(), _endings(_interrupt):
-        home.rotate_logs()
+    with state_dir.locked(), _signal_handlers(_interrupt):
+        state_dir.rotate_logs()
         try:
             system.start()
             yield
         finally:
-            # Who asks a second time must not stop the stopping.
-            with _endings(_ignore):
+            # A second signal must not interrupt the stop.
+            with _signal_handlers(_ignore):
                 system.stop()
 
 
 def wait_for_signal() -> NoReturn:
-    """Stay until an ending's signal raises ``KeyboardInterrupt``.
+    """Sleep until a signal raises ``KeyboardInterrupt``.
 
-    In short sleeps: the kernel may hand a signal to another thread, as it does with two at once, and
-    then a ``signal.pause()`` here would never return.
+    The sleeps are short: the kernel may deliver a signal to another thread, as it does with two at once, and
+    ``signal.pause()`` would then never return.
     """
     while True:
         time.sleep(0.2)
 
 
-def stop_running(home: StateDir, patience_s: float = 90.0) -> None:
-    """Stop the runner of ``home`` from another process, and return when nothing of it is left.
+def stop_running(state_dir: StateDir, timeout_s: float = 90.0) -> None:
+    """Stop the runner of ``state_dir`` from another process; return when all its processes have ended.
 
-    Raises :class:`NotRunning`. One that does not stop in time is killed; its guard ends the parts.
+    A runner that does not stop within ``timeout_s`` is killed, and its orphan reaper kills the parts.
+    Raises :class:`NotRunning`.
     """
-    state = home.read_state()
-    if not home.in_use or state is None:
-        raise NotRunning(f"nothing runs in {home.directory}: start it with `marquee local up`")
-    _signal(state.pid, signal.SIGTERM)
-    if not _released(home, patience_s):
-        _signal(state.pid, signal.SIGKILL)
-        _released(home, 10.0)
-    family = {(pid, born) for part in state.parts for pid, born in zip(part.pids, part.created, strict=True)}
-    left = [psutil.Process(pid) for pid, born in family if created_at(pid) == born]
-    psutil.wait_procs(left, timeout=10)
+    state = state_dir.read_state()
+    if not state_dir.in_use or state is None:
+        raise NotRunning(f"nothing runs in {state_dir.directory}: start it with `marquee local up`")
+    _send_signal(state.pid, signal.SIGTERM)
+    if not _wait_unlocked(state_dir, timeout_s):
+        _send_signal(state.pid, signal.SIGKILL)
+        _wait_unlocked(state_dir, 10.0)
+    family = {
+        (pid, created) for part in state.parts for pid, created in zip(part.pids, part.created, strict=True)
+    }
+    remaining = [psutil.Process(pid) for pid, created in family if process_created_at(pid) == created]
+    psutil.wait_procs(remaining, timeout=10)
 
 
-def _released(home: StateDir, patience_s: float) -> bool:
-    deadline = time.monotonic() + patience_s
-    while home.in_use and time.monotonic() < deadline:
+def _wait_unlocked(state_dir: StateDir, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while state_dir.in_use and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not home.in_use
+    return not state_dir.in_use
 
 
-def _signal(pid: int, sig: signal.Signals) -> None:
+def _send_signal(pid: int, sig: signal.Signals) -> None:
     try:
         os.kill(pid, sig)
     except ProcessLookupError:
         pass
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    # At once: a second signal may come before whoever catches the first has said that it is stopping.
-    for sig in _ENDINGS:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    # Ignore further signals from here on: a second one may arrive before `running` has replaced the handlers.
+    for sig in _STOP_SIGNALS:
         signal.signal(sig, _ignore)
     raise KeyboardInterrupt
 
 
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """Not SIG_IGN, which children would inherit."""
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Ignore a signal. Children would inherit SIG_IGN, but not this handler."""
 
 
 @contextmanager
-def _endings(handler: signal._HANDLER) -> Iterator[None]:
-    before = [(sig, signal.signal(sig, handler)) for sig in _ENDINGS]
+def _signal_handlers(handler: signal._HANDLER) -> Iterator[None]:
+    previous = [(sig, signal.signal(sig, handler)) for sig in _STOP_SIGNALS]
     try:
         yield
     finally:
-        for sig, old in before:
+        for sig, old in previous:
             signal.signal(sig, old)

@@ -1,7 +1,7 @@
-"""The local scheduler: a process that runs what is in ``infra/schedules.yaml`` by the clock.
+"""The local scheduler: a process that runs the schedules of ``infra/schedules.yaml``.
 
-In the cloud the same file makes Cloud Scheduler start Cloud Run jobs and call functions. Jobs run at low
-priority: on a small machine the answers come first.
+In the cloud, Cloud Scheduler starts Cloud Run jobs and calls functions by the same file. Local jobs run at low
+priority, so that on a small machine recommendations stay fast.
 """
 
 from __future__ import annotations
@@ -33,73 +33,76 @@ from marquee.local.state_dir import StateDir
 log = logging.getLogger("marquee.local.scheduler")
 
 NICENESS = 10
-# One thread of arithmetic: a job that uses every core would make the answers late however nice it is.
+# One thread of arithmetic: a job on every core would delay recommendations at any nice value.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
 class JobRun(msgspec.Struct, frozen=True):
-    """One run, a line of ``runs/<schedule>.jsonl``. ``code``: a job's exit code; 0 or 1 of a function's call."""
+    """One run, a line of ``runs/<schedule>.jsonl``.
+
+    ``code`` is the exit code of a job, or 0 or 1 for the call of a function.
+    """
 
     started: datetime
     finished: datetime
     code: int
 
 
-def read_runs(home: StateDir, schedule: str) -> list[JobRun]:
-    """All runs that have ended, the oldest first."""
+def read_runs(state_dir: StateDir, schedule: str) -> list[JobRun]:
+    """Return all completed runs of ``schedule``, the oldest first."""
     try:
-        lines = (home.runs / f"{schedule}.jsonl").read_bytes().splitlines()
+        lines = (state_dir.runs / f"{schedule}.jsonl").read_bytes().splitlines()
     except FileNotFoundError:
         return []
     return [msgspec.json.decode(line, type=JobRun) for line in lines]
 
 
 class JobRunner:
-    """Runs jobs as processes, and ends those that run when we end; calls functions at their ``urls``, by name."""
+    """Runs jobs as child processes, and calls functions at their ``urls`` by name."""
 
     def __init__(
-        self, root: Path, home: StateDir, settings: Settings, urls: Mapping[str, str] | None = None
+        self, root: Path, state_dir: StateDir, settings: Settings, urls: Mapping[str, str] | None = None
     ) -> None:
         self._root = root
-        self._home = home
+        self._state_dir = state_dir
         self._settings = settings
         self._urls = urls or {}
         self._running: list[Process] = []
         self._stopping = False
 
-    def check(self, schedules: Mapping[str, ScheduleSpec]) -> None:
-        """Raise :class:`SettingsError` if a function is to be called and nobody said where it listens."""
+    def check_urls(self, schedules: Mapping[str, ScheduleSpec]) -> None:
+        """Raise :class:`SettingsError` if a scheduled function has no URL."""
         called = {schedule.function for schedule in schedules.values() if schedule.function}
         if missing := called - set(self._urls):
-            raise SettingsError(f"where is {', '.join(sorted(missing))}? Say so: --function NAME=URL")
+            raise SettingsError(f"no URL for {', '.join(sorted(missing))}: give --function NAME=URL")
 
     def run(self, name: str, schedule: ScheduleSpec) -> None:
-        """Run the job, or call the function, to its end or its timeout."""
+        """Run the job, or call the function, until it ends or times out."""
         if schedule.function:
             self._call(name, self._urls[schedule.function], schedule.timeout_s)
         else:
             self._run(name, schedule)
 
     def _call(self, name: str, url: str, timeout_s: float) -> None:
-        """What it says goes to our own log; what it logs is in the function's."""
+        """Call the function; its response goes to the scheduler's log."""
         started = datetime.now(UTC)
         request = urllib.request.Request(url, b"", method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-                code, text = 0, answer.read().decode()
+            with urllib.request.urlopen(request, timeout=timeout_s) as response:
+                code, text = 0, response.read().decode()
         except urllib.error.HTTPError as error:
             code, text = 1, f"status {error.code}: {error.read().decode()}"
         except OSError as error:
-            code, text = 1, f"{url} does not answer: {error}"
+            code, text = 1, f"no response from {url}: {error}"
         log.log(logging.ERROR if code else logging.INFO, "%s: %s", name, text.strip())
         self._record(name, JobRun(started, datetime.now(UTC), code))
 
     def _run(self, name: str, schedule: ScheduleSpec) -> None:
-        """A process; its output goes to ``logs/<name>.log``."""
+        """Run the job as a process; its output goes to ``logs/<name>.log``."""
         job = Process(
             name,
             [sys.executable, str(self._root / schedule.job / "main.py"), *schedule.arguments],
-            self._home.logs / f"{name}.log",
+            self._state_dir.logs / f"{name}.log",
             env={**self._settings.environment(schedule.needs), **ONE_THREAD},
             cwd=self._root,
             niceness=NICENESS,
@@ -112,30 +115,30 @@ class JobRunner:
                 job.stop()
             job.wait(schedule.timeout_s)
         except subprocess.TimeoutExpired:
-            log.error("%s took longer than %d s and is ended", name, schedule.timeout_s)
+            log.error("%s exceeded its time limit of %d s and is stopped", name, schedule.timeout_s)
         finally:
             job.stop()
             self._running.remove(job)
-            self._record(name, JobRun(started, datetime.now(UTC), _code(job)))
+            self._record(name, JobRun(started, datetime.now(UTC), _exit_code(job)))
 
     def stop(self) -> None:
-        """End what runs, and what is about to."""
+        """Stop running jobs, and those that are about to start."""
         self._stopping = True
         for job in list(self._running):
             job.stop()
 
     def _record(self, name: str, run: JobRun) -> None:
         log.info("%s ended with code %d after %s", name, run.code, run.finished - run.started)
-        with (self._home.runs / f"{name}.jsonl").open("ab") as runs:
+        with (self._state_dir.runs / f"{name}.jsonl").open("ab") as runs:
             runs.write(msgspec.json.encode(run) + b"\n")
 
 
-def _code(job: Process) -> int:
+def _exit_code(job: Process) -> int:
     return -1 if job.returncode is None else job.returncode
 
 
-def trigger(schedule: ScheduleSpec, now: datetime) -> CronTrigger | IntervalTrigger:
-    """When it runs here: its local interval, or else its cron line."""
+def schedule_trigger(schedule: ScheduleSpec, now: datetime) -> CronTrigger | IntervalTrigger:
+    """Return the trigger of a schedule: its local interval, or its cron line if it has none."""
     local = schedule.local
     if local is None:
         return CronTrigger.from_crontab(schedule.cron, timezone=schedule.zone)
@@ -143,13 +146,13 @@ def trigger(schedule: ScheduleSpec, now: datetime) -> CronTrigger | IntervalTrig
     return IntervalTrigger(seconds=local.every_s, start_date=first, timezone=UTC)
 
 
-def run(schedules: Mapping[str, ScheduleSpec], jobs: JobRunner) -> None:
-    """Run the schedules until SIGTERM or SIGINT; one run of each at a time, missed ones once."""
-    clock = BlockingScheduler(timezone=UTC)
+def run_schedules(schedules: Mapping[str, ScheduleSpec], jobs: JobRunner) -> None:
+    """Run the schedules until SIGTERM or SIGINT: one run of each at a time; missed runs are run once."""
+    scheduler = BlockingScheduler(timezone=UTC)
     for name, schedule in schedules.items():
-        clock.add_job(
+        scheduler.add_job(
             jobs.run,
-            trigger(schedule, datetime.now(UTC)),
+            schedule_trigger(schedule, datetime.now(UTC)),
             args=(name, schedule),
             max_instances=1,
             coalesce=True,
@@ -157,10 +160,10 @@ def run(schedules: Mapping[str, ScheduleSpec], jobs: JobRunner) -> None:
         )
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        clock.start()
+        scheduler.start()
     except KeyboardInterrupt:
         jobs.stop()
-        clock.shutdown()
+        scheduler.shutdown()
 
 
 def _interrupt(*_: Any) -> None:
@@ -168,34 +171,34 @@ def _interrupt(*_: Any) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The scheduler's process."""
+    """Run the scheduler process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, required=True, help="the project's folder")
-    parser.add_argument("--home", type=Path, required=True, help="where logs and runs are kept")
+    parser.add_argument("--root", type=Path, required=True, help="root folder of the project")
+    parser.add_argument("--state-dir", type=Path, required=True, help="directory of logs and runs")
     parser.add_argument(
         "--function",
         action="append",
         default=[],
         type=_name_and_url,
         metavar="NAME=URL",
-        help="where a function listens that a schedule calls",
+        help="URL of a scheduled function",
     )
     args = parser.parse_args(argv)
     settings = Settings.from_mapping(os.environ)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     schedules = read_schedules(args.root)
-    jobs = JobRunner(args.root, StateDir(args.home), settings, dict(args.function))
+    jobs = JobRunner(args.root, StateDir(args.state_dir), settings, dict(args.function))
     try:
-        jobs.check(schedules)
+        jobs.check_urls(schedules)
     except SettingsError as error:
         parser.error(str(error))
-    run(schedules, jobs)
+    run_schedules(schedules, jobs)
 
 
 def _name_and_url(text: str) -> tuple[str, str]:
     name, equals, url = text.partition("=")
     if not (name and equals and url.startswith("http")):
-        raise argparse.ArgumentTypeError(f"{text!r} should be as monitor=http://127.0.0.1:8083")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=URL, such as monitor=http://127.0.0.1:8083")
     return name, url
 
 

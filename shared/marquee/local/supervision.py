@@ -1,4 +1,4 @@
-"""Start the parts in order, restart one that dies, stop all in the order reversed."""
+"""Supervision: parts start in order, restart when they end, and stop in reverse order."""
 
 from __future__ import annotations
 
@@ -10,129 +10,137 @@ from typing import Protocol
 
 from marquee.errors import MarqueeError
 from marquee.local.process import Process
-from marquee.local.state_dir import PartState, created_at
+from marquee.local.state_dir import PartState, process_created_at
 
 FIRST_DELAY_S = 0.5
-LONGEST_DELAY_S = 15.0
-STEADY_S = 30.0  # Up for this long, a part has recovered and its next restart is quick again.
+MAX_DELAY_S = 15.0
+# After this uptime a part counts as recovered, and its next restart has the first delay again.
+STEADY_S = 30.0
 
 
 class Program(Protocol):
-    """What a part runs: one process, or several that stand and fall together."""
+    """The program of a part: one process, or several that run together."""
 
     def start(self) -> object:
-        """Start it, anew if it ran before, and wait until it can be used; raises ``ProcessFailed``."""
+        """Start the program, again if it ran before, and wait until it is healthy; raise ``ProcessFailed``."""
 
     def stop(self) -> None:
-        """End it; nothing of it is left."""
+        """End all its processes."""
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Its processes while all of them run; empty when one has ended."""
+        """The process ids while all of its processes run; empty when one has ended."""
 
 
 @dataclass
-class OneProcess:
-    """A :class:`Program` of one process; ``healthy`` tells when its start is complete."""
+class ProcessProgram:
+    """A :class:`Program` of one process; its start is complete when ``healthy`` returns True."""
 
     process: Process
     healthy: Callable[[], bool] = field(default=lambda: True)
-    patience_s: float = 60.0
+    start_timeout_s: float = 60.0
 
     def start(self) -> None:
-        """Start it and wait until it is healthy; raises :class:`ProcessFailed`."""
+        """Start the process and wait until it is healthy; raise :class:`ProcessFailed`."""
         self.process.start()
-        self.process.wait_healthy(self.healthy, self.patience_s)
+        self.process.wait_healthy(self.healthy, self.start_timeout_s)
 
     def stop(self) -> None:
-        """End it and its whole group."""
+        """End the process and its group."""
         self.process.stop()
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Its process id, while it runs."""
+        """The process id while the process runs."""
         pid = self.process.pid
         return () if pid is None else (pid,)
 
 
 @dataclass
 class Part:
-    """One part of the system. ``port`` and ``health_url`` are for those who ask after it.
+    """One part of the system.
 
-    ``kept``: whether it is started again when it ends.
+    ``port`` and ``health_url`` are for status checks. ``supervised``: restart the part when it ends.
     """
 
     name: str
     program: Program
     port: int | None = None
     health_url: str | None = None
-    kept: bool = True
+    supervised: bool = True
     restarts: int = 0
     started: float = 0.0
     _delay_s: float = 0.0
     _due: float | None = None
 
     def start(self) -> None:
-        """Start it and wait until it is healthy; raises :class:`ProcessFailed`."""
+        """Start the part and wait until it is healthy; raise :class:`ProcessFailed`."""
         self.program.start()
         self.started = time.time()
 
     def state(self) -> PartState:
-        """How it is, for ``state.json``."""
+        """Return the current state for ``state.json``."""
         pids = self.program.pids
-        created = tuple(created_at(pid) for pid in pids)
+        created = tuple(process_created_at(pid) for pid in pids)
         return PartState(self.name, pids, created, self.started, self.restarts, self.port, self.health_url)
 
-    def tend(self, now: float, say: Callable[[str], None]) -> bool:
-        """Restart it if it has ended and its time has come; returns whether anything changed.
+    def restart_if_due(self, now: float, notify: Callable[[str], None]) -> bool:
+        """Restart the part if it has ended and its delay has passed; return True if its state changed.
 
-        ``now``: monotonic seconds. The first restart comes at once after ``FIRST_DELAY_S``, each
-        further one after twice the time, up to ``LONGEST_DELAY_S``.
+        ``now`` is in monotonic seconds. The first restart follows after :data:`FIRST_DELAY_S`, each further
+        one after twice the delay before, up to :data:`MAX_DELAY_S`.
         """
-        if self.program.pids or not self.kept:
+        if self.program.pids or not self.supervised:
             return False
         if self._due is None:
-            steady = time.time() - self.started > STEADY_S
-            self._delay_s = (
-                FIRST_DELAY_S if steady else min(self._delay_s * 2 or FIRST_DELAY_S, LONGEST_DELAY_S)
-            )
+            self._delay_s = self._next_delay()
             self._due = now + self._delay_s
-            say(f"{self.name} ended; it is started again in {self._delay_s:g} s")
+            notify(f"{self.name} ended; it restarts in {self._delay_s:g} s")
             return True
         if now < self._due:
             return False
         self._due = None
-        self._restart(say)
+        self._restart(notify)
         return True
 
-    def _restart(self, say: Callable[[str], None]) -> None:
+    def _next_delay(self) -> float:
+        if time.time() - self.started > STEADY_S:
+            return FIRST_DELAY_S
+        return min(self._delay_s * 2 or FIRST_DELAY_S, MAX_DELAY_S)
+
+    def _restart(self, notify: Callable[[str], None]) -> None:
         self.restarts += 1
         try:
             self.program.stop()
             self.start()
         except MarqueeError as error:
             self.started = time.time()
-            say(f"{self.name} did not come back: {str(error).splitlines()[0]}")
+            notify(f"{self.name} did not restart: {str(error).splitlines()[0]}")
             self.program.stop()
         else:
-            say(f"{self.name} is back")
+            notify(f"{self.name} restarted")
 
 
 class Supervisor:
-    """Keeps parts running. ``say`` is told each event; ``changed`` the states after each change."""
+    """A thread that keeps parts running.
+
+    ``notify`` is called with a sentence for each event, ``on_change`` with all states after each change.
+    """
 
     def __init__(
-        self, say: Callable[[str], None], changed: Callable[[tuple[PartState, ...]], None] = lambda _: None
+        self,
+        notify: Callable[[str], None],
+        on_change: Callable[[tuple[PartState, ...]], None] = lambda _: None,
     ) -> None:
-        self._say = say
-        self._changed = changed
+        self._notify = notify
+        self._on_change = on_change
         self._parts: list[Part] = []
         self._lock = threading.RLock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self, part: Part) -> None:
-        """Start a part, wait until it is healthy, and keep it up from then on; raises ``ProcessFailed``."""
+        """Start a part, wait until it is healthy, and supervise it from then on; raise ``ProcessFailed``."""
         try:
             part.start()
         except BaseException:
@@ -140,31 +148,31 @@ class Supervisor:
             raise
         with self._lock:
             self._parts.append(part)
-            self._changed(self.states())
+            self._on_change(self.states())
         if not self._thread.is_alive():
             self._thread.start()
 
     def states(self) -> tuple[PartState, ...]:
-        """All parts in the order they were started."""
+        """Return the states of all parts in the order of their start."""
         with self._lock:
             return tuple(part.state() for part in self._parts)
 
     def stop(self, name: str | None = None) -> None:
-        """Stop the part of this name and keep it stopped; or all of them, last started first."""
+        """Stop the part ``name`` without a restart, or all parts in reverse order."""
         if name is None:
             self._stopping.set()
         with self._lock:
-            chosen = [p for p in reversed(self._parts) if name in (None, p.name)]
-            for part in chosen:
+            selected = [part for part in reversed(self._parts) if name in (None, part.name)]
+            for part in selected:
                 part.program.stop()
                 self._parts.remove(part)
-                self._changed(self.states())
+                self._on_change(self.states())
 
-    def _watch(self) -> None:
+    def _run(self) -> None:
         while not self._stopping.wait(0.1):
             with self._lock:
                 if self._stopping.is_set():
                     return
-                changes = [part.tend(time.monotonic(), self._say) for part in self._parts]
+                changes = [part.restart_if_due(time.monotonic(), self._notify) for part in self._parts]
                 if any(changes):
-                    self._changed(self.states())
+                    self._on_change(self.states())

@@ -1,1 +1,1 @@
-"""A streaming service with its customers, in the protocol's formats."""
+"""A simulated streaming service: users, movies, watch sessions and the event log."""

@@ -1,8 +1,7 @@
-"""Lines spoiled in the ways that the recorded logs show, each remembered by its kind.
+"""Corruption of records in the ways that the recorded event logs show.
 
-Some of it is silent: the line still reads as an event, only not as the one that was meant. What the
-parser makes of each spoiled line is therefore kept beside its kind, so that a count of what went into the
-tables and what into quarantine can be checked to the line.
+Some corruption is silent: the record still parses, as an event that was not meant. Each corrupted record
+carries its kind and the parser's category, so that tables and quarantine can be checked to the record.
 """
 
 from __future__ import annotations
@@ -19,24 +18,29 @@ from marquee.simulate.hashed_rng import generator_for
 
 
 class CorruptionKind(StrEnum):
-    """What was done to a line."""
+    """A way to corrupt a record."""
 
-    INSERTED = "inserted"  # one blank, letter or digit anywhere
-    RANDOM_ID = "random_id"  # the movie id is 10-53 random letters and digits
-    USER_DIGIT = "user_digit"  # silent: one digit more in the user id
-    MOVIE_LETTER = "movie_letter"  # silent: one letter more, and the catalogue does not know the movie
-    NOT_UTF8 = "not_utf8"  # bytes that are no text
+    # One blank, letter or digit anywhere.
+    INSERTED = "inserted"
+    # The movie id is 10 to 53 random letters and digits.
+    RANDOM_ID = "random_id"
+    # Silent: one more digit in the user id.
+    USER_DIGIT = "user_digit"
+    # Silent: one more letter in the movie id, which the catalogue does not have.
+    MOVIE_LETTER = "movie_letter"
+    # Bytes that are not UTF-8.
+    NOT_UTF8 = "not_utf8"
 
 
 class CorruptedRecord(NamedTuple):
-    """A spoiled line, what was done to it, and where the parser will put it (None: it still reads)."""
+    """A corrupted record, its kind of corruption, and the parser's category (None: it still parses)."""
 
-    line: bytes
+    raw: bytes
     kind: CorruptionKind
     category: Category | None
 
 
-# Weights are ours: the recordings tell the kinds, and that insertions are the most common.
+# The recordings show these kinds, and that insertions are the most common. The exact weights are assumed.
 _WEIGHTS = {
     CorruptionKind.INSERTED: 60,
     CorruptionKind.RANDOM_ID: 15,
@@ -44,82 +48,84 @@ _WEIGHTS = {
     CorruptionKind.MOVIE_LETTER: 10,
     CorruptionKind.NOT_UTF8: 5,
 }
-_ANY = " " + digits + ascii_lowercase + ascii_uppercase
+_CHARACTERS = " " + digits + ascii_lowercase + ascii_uppercase
 _MOVIE_ID = re.compile(r"(?<=GET /data/m/)[^/]+(?=/)|(?<=GET /rate/)[^=]+(?==)")
-# Never valid in UTF-8: a lone continuation, an overlong form, a surrogate, half a character.
+# Never valid in UTF-8: a lone continuation byte, an overlong form, a surrogate, half a character.
 _NOT_UTF8 = (b"\x80", b"\xc0\xaf", b"\xed\xa0\x80", b"\xe2\x82", b"\xff")
 
 
 class Corrupter:
-    """Spoils about ``rate`` of the lines that pass, always the same ones for one ``seed``.
+    """Corrupts about ``rate`` of the records; the same ones for the same ``seed``.
 
-    ``known``: whether the catalogue has a movie id.
+    ``has_movie`` returns True for the movie ids of the catalogue.
     """
 
-    def __init__(self, rate: float, parser: EventParser, known: Callable[[str], bool], seed: int) -> None:
+    def __init__(self, rate: float, parser: EventParser, has_movie: Callable[[str], bool], seed: int) -> None:
         if not 0 <= rate <= 1:
-            raise ValueError(f"a share of {rate} of the lines: it should be from 0 to 1")
-        self._rate, self._parser, self._known = rate, parser, known
-        self._chance = generator_for(seed, "corruption")
-        self._clean = self._gap()
+            raise ValueError(f"a corruption rate of {rate}: it must be from 0 to 1")
+        self._rate, self._parser, self._has_movie = rate, parser, has_movie
+        self._rng = generator_for(seed, "corruption")
+        self._clean = self._draw_gap()
 
-    def _gap(self) -> int:
-        """How many lines stay clean until the next: geometric, so that most lines cost no draw."""
+    def _draw_gap(self) -> int:
+        """Draw the number of clean records before the next corrupted one.
+
+        The distribution is geometric, so most records need no draw.
+        """
         if self._rate == 0:
             return -1
         gap = 0
-        while self._chance.random() >= self._rate:
+        while self._rng.random() >= self._rate:
             gap += 1
         return gap
 
-    def spoil(self, text: str) -> CorruptedRecord | None:
-        """``text`` spoiled, or None if this line stays as it is."""
+    def corrupt(self, text: str) -> CorruptedRecord | None:
+        """Return ``text`` corrupted, or None if this record stays clean."""
         if self._clean:
             self._clean -= 1
             return None
-        self._clean = self._gap()
-        kind = self._chance.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))[0]
-        return self.spoil_as(kind, text)
+        self._clean = self._draw_gap()
+        kind = self._rng.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))[0]
+        return self.corrupt_as(kind, text)
 
-    def spoil_as(self, kind: CorruptionKind, text: str) -> CorruptedRecord:
-        """``text`` spoiled so; a line without a movie id gets an insertion where one is needed."""
+    def corrupt_as(self, kind: CorruptionKind, text: str) -> CorruptedRecord:
+        """Return ``text`` with corruption of ``kind``, or with an insertion if ``kind`` does not apply to it."""
         if kind is CorruptionKind.NOT_UTF8:
-            place = self._chance.randint(0, len(text))
-            # Lines are ASCII, so that a place in the text is one in the bytes.
-            line = text[:place].encode() + self._chance.choice(_NOT_UTF8) + text[place:].encode()
-            return CorruptedRecord(line, kind, Category.ENCODING)
-        spoiled = self._spoiled_text(kind, text)
-        if spoiled is None:
-            kind, spoiled = CorruptionKind.INSERTED, self._inserted(text, 0, len(text), _ANY)
-        read = self._parser.parse(spoiled)
-        return CorruptedRecord(
-            spoiled.encode(), kind, read.category if isinstance(read, MalformedRecord) else None
-        )
+            position = self._rng.randint(0, len(text))
+            # Records are ASCII, so a position in the text is one in the bytes.
+            raw = text[:position].encode() + self._rng.choice(_NOT_UTF8) + text[position:].encode()
+            return CorruptedRecord(raw, kind, Category.ENCODING)
+        corrupted = self._corrupt_text(kind, text)
+        if corrupted is None:
+            kind, corrupted = CorruptionKind.INSERTED, self._insert(text, 0, len(text), _CHARACTERS)
+        parsed = self._parser.parse(corrupted)
+        category = parsed.category if isinstance(parsed, MalformedRecord) else None
+        return CorruptedRecord(corrupted.encode(), kind, category)
 
-    def _spoiled_text(self, kind: CorruptionKind, text: str) -> str | None:
+    def _corrupt_text(self, kind: CorruptionKind, text: str) -> str | None:
         if kind is CorruptionKind.USER_DIGIT:
             start = text.index(",") + 1
-            # Not before the first digit, where a nought would do no harm that anybody could see.
-            return self._inserted(text, start + 1, text.index(",", start), digits)
+            # Not before the first digit: a leading zero would change nothing visible.
+            return self._insert(text, start + 1, text.index(",", start), digits)
         movie_id = _MOVIE_ID.search(text)
         if movie_id is None:
             return None
         if kind is CorruptionKind.RANDOM_ID:
-            length = self._chance.randint(10, 53)
-            other = "".join(self._chance.choices(_ANY[1:], k=length))
-            return text[: movie_id.start()] + other + text[movie_id.end() :]
+            length = self._rng.randint(10, 53)
+            random_id = "".join(self._rng.choices(_CHARACTERS[1:], k=length))
+            return text[: movie_id.start()] + random_id + text[movie_id.end() :]
         if kind is CorruptionKind.MOVIE_LETTER:
-            return self._unknown_movie(text, movie_id.start(), movie_id.end())
+            return self._insert_movie_letter(text, movie_id.start(), movie_id.end())
         return None
 
-    def _unknown_movie(self, text: str, start: int, end: int) -> str | None:
+    def _insert_movie_letter(self, text: str, start: int, end: int) -> str | None:
         for _ in range(10):
             # Before the last plus: a letter in the year would not be silent.
-            spoiled = self._inserted(text, start, text.rindex("+", start, end), ascii_lowercase)
-            if not self._known(spoiled[start : end + 1]):
-                return spoiled
+            corrupted = self._insert(text, start, text.rindex("+", start, end), ascii_lowercase)
+            if not self._has_movie(corrupted[start : end + 1]):
+                return corrupted
         return None
 
-    def _inserted(self, text: str, low: int, high: int, letters: str) -> str:
-        place = self._chance.randint(low, high)
-        return text[:place] + self._chance.choice(letters) + text[place:]
+    def _insert(self, text: str, low: int, high: int, characters: str) -> str:
+        position = self._rng.randint(low, high)
+        return text[:position] + self._rng.choice(characters) + text[position:]

@@ -1,4 +1,4 @@
-"""The service's log: events become lines, some of them spoiled, all of them counted."""
+"""The event log of the streaming service: events formatted as records, some corrupted, all counted."""
 
 from __future__ import annotations
 
@@ -18,61 +18,61 @@ from marquee.simulate.delivery_counts import DeliveryCounts
 from marquee.simulate.hashed_rng import lcg_step
 from marquee.simulate.producer import RecordProducer
 
-# 267 of 50,000 recorded lines were older than one before them, by at most 374 ms.
+# Of 50,000 recorded records, 267 were older than a record before them, by at most 374 ms.
 _DISORDER = 267 / 50_000
-_LATEST_MS = 374
+_MAX_DELAY_MS = 374
 
 
 class EventLog:
-    """Writes events to ``writer`` as lines in ``zone``, and keeps the tally.
+    """Writer of events to ``producer``, as records in the time zone ``zone``; :attr:`counts` counts them.
 
-    Customers' lines and requests' lines are spoiled by a corrupter each: when answers come must not
-    change which of the customers' lines are hit.
+    Users' events and requests have a corrupter each: the time at which responses arrive must not change
+    which of the users' records are corrupted. ``disorder`` gives some records an earlier time.
     """
 
     def __init__(
         self,
-        writer: RecordProducer,
+        producer: RecordProducer,
         zone: tzinfo,
         parser: EventParser,
-        customers: Corrupter,
-        requests: Corrupter,
+        user_corrupter: Corrupter,
+        request_corrupter: Corrupter,
         *,
         disorder: bool = False,
     ) -> None:
-        self.tally = DeliveryCounts()
-        self.writer = writer
+        self.counts = DeliveryCounts()
+        self.producer = producer
         self._zone, self._parser = zone, parser
-        self._customers, self._requests = customers, requests
+        self._user_corrupter, self._request_corrupter = user_corrupter, request_corrupter
         self._disorder = int(_DISORDER * (1 << 32)) if disorder else 0
         self._state = 1
-        self._entries = {kind.event_class: self.tally.entry(kind.name) for kind in EVENT_KINDS}
+        self._groups = {kind.event_class: self.counts.group(kind.name) for kind in EVENT_KINDS}
 
-    def time(self) -> datetime:
-        """The wall clock, to the millisecond; with disorder, now and then a moment ago."""
+    def current_time(self) -> datetime:
+        """Return the wall-clock time in milliseconds; with disorder, occasionally an earlier time."""
         now = datetime.now(UTC)
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         if self._disorder:
             self._state = lcg_step(self._state)
             if self._state >> 32 < self._disorder:
-                return now - timedelta(milliseconds=(self._state >> 16) % (_LATEST_MS + 1))
+                return now - timedelta(milliseconds=(self._state >> 16) % (_MAX_DELAY_MS + 1))
         return now
 
     def write(self, event: Event) -> None:
-        """Log one event, or what is made of it."""
+        """Write ``event`` as a record, clean or corrupted."""
         text = format_event(event, self._zone)
-        asked = type(event) is RecommendationRequest
-        spoiled = (self._requests if asked else self._customers).spoil(text)
-        if spoiled:
-            entry = self.tally.entry(KIND_OF_EVENT[type(event)].name, spoiled.kind, spoiled.category)
-            self.writer.write(spoiled.line, entry)
-        elif asked:
-            self._write_answer(text)
+        is_request = type(event) is RecommendationRequest
+        corrupted = (self._request_corrupter if is_request else self._user_corrupter).corrupt(text)
+        if corrupted:
+            group = self.counts.group(KIND_OF_EVENT[type(event)].name, corrupted.kind, corrupted.category)
+            self.producer.write(corrupted.raw, group)
+        elif is_request:
+            self._write_request(text)
         else:
-            self.writer.write(text.encode(), self._entries[type(event)])
+            self.producer.write(text.encode(), self._groups[type(event)])
 
-    def _write_answer(self, text: str) -> None:
-        # An answer is foreign text: it may make a line that nobody can read, and the account must know.
-        read = self._parser.parse(text)
-        category = read.category if isinstance(read, MalformedRecord) else None
-        self.writer.write(text.encode(), self.tally.entry(RECOMMENDATION_REQUEST.name, None, category))
+    def _write_request(self, text: str) -> None:
+        # The response is foreign text. It may make the record malformed, and the counts must show that.
+        parsed = self._parser.parse(text)
+        category = parsed.category if isinstance(parsed, MalformedRecord) else None
+        self.producer.write(text.encode(), self.counts.group(RECOMMENDATION_REQUEST.name, None, category))

@@ -1,7 +1,6 @@
-"""Chance that can be had again: every draw is a hash of the seed and of what it is about.
+"""Reproducible random numbers without state: every draw is a hash of the seed and its subject.
 
-Nothing has to be remembered to ask the same question twice, which is what lets a catalogue of any
-size exist without being held.
+The same question has the same answer at any time, so a catalogue or population of any size needs no storage.
 """
 
 from __future__ import annotations
@@ -13,34 +12,35 @@ from random import Random
 _WORD = (1 << 64) - 1
 
 
-def seed_of(*parts: object) -> int:
-    """64 bits out of ``parts``, told apart by their text: the same on every machine and version."""
+def derive_seed(*parts: object) -> int:
+    """Return 64 bits derived from the text of ``parts``; the same on every machine and version."""
     text = "\x1f".join(map(str, parts))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
 def uniform(*parts: object) -> float:
-    """A number in [0, 1) out of ``parts``."""
-    return seed_of(*parts) / 2**64
+    """Return a number in [0, 1) derived from ``parts``."""
+    return derive_seed(*parts) / 2**64
 
 
 def generator_for(*parts: object) -> Random:
-    """A generator of its own for ``parts``."""
-    return Random(seed_of(*parts))
+    """Return a random generator seeded by ``parts``."""
+    return Random(derive_seed(*parts))
 
 
 def lcg_step(state: int) -> int:
-    """The next state of a 64-bit congruential generator (Knuth's MMIX constants); use its high bits.
+    """Return the next state of a 64-bit linear congruential generator (Knuth's MMIX constants).
 
-    A state is one int, where ``Random`` holds 2.5 kB: there is one for each watch session that goes on.
+    Use its high bits. Each active watch session has a state of its own: one int, where ``Random`` takes 2.5 kB.
     """
     return (state * 6364136223846793005 + 1442695040888963407) & _WORD
 
 
 def zipf_rank(u: float, count: int, exponent: float, offset: float = 0.0) -> int:
-    """Map ``u`` in [0, 1) to a rank in [0, count), by weights (rank + 1 + offset)^-exponent, roughly.
+    """Map ``u`` in [0, 1) to a rank in [0, count), with weights of about (rank + 1 + offset)^-exponent.
 
-    The inverse of the continuous bounded power law: exact enough for popularity, constant time, no table.
+    This is the inverse of the continuous bounded power law: constant time, no table, and accurate enough for
+    popularity.
     """
     low, high, power = 1 + offset, count + 1 + offset, 1 - exponent
     if abs(power) < 1e-9:
@@ -50,8 +50,11 @@ def zipf_rank(u: float, count: int, exponent: float, offset: float = 0.0) -> int
     return min(count - 1, max(0, int(value - offset) - 1))
 
 
-def coprime(start: int, count: int) -> int:
-    """A number from ``start`` on that is coprime to ``count``: times it, modulo ``count``, is a shuffle."""
+def coprime_stride(start: int, count: int) -> int:
+    """Return the first number from ``start`` on that is coprime to ``count``.
+
+    Multiplication by it, modulo ``count``, is a permutation.
+    """
     stride = start % count or 1
     while gcd(stride, count) != 1:
         stride += 1

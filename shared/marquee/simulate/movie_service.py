@@ -1,8 +1,8 @@
-"""The catalogue and customer service that the real one runs beside its log: read-only, and rate-limited.
+"""A simulation of the external customer and movie service: read-only and rate-limited.
 
-``GET /user/<id>`` and ``GET /movie/<id>``, or up to 200 ids joined with commas, in the formats of
-the real service. One id is answered with an object, 404 if it is not known; several with a list of those
-that are known. Above the rate the answer is 429 with Retry-After.
+``GET /user/<id>`` and ``GET /movie/<id>`` accept one id, or up to 200 ids joined with commas, in the formats
+of the real service. The response to one id is an object, or 404 if the id is unknown. The response to several
+is a list of the known ones. Above the rate limit the response is 429 with ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from aiohttp import web
 
 from marquee.config.csv_file import read_optional_csv
-from marquee.simulate.catalogue import SyntheticCatalogue, runtime
-from marquee.simulate.hashed_rng import seed_of
+from marquee.simulate.catalogue import SyntheticCatalogue, runtime_minutes
+from marquee.simulate.hashed_rng import derive_seed
 
-BULK = 200
+MAX_IDS = 200
 OCCUPATIONS = [
     "other",
     "academic/educator",
@@ -64,36 +64,36 @@ GENRES = [
 ]
 
 Row = Mapping[str, Any]
-Find = Callable[[str], Row | None]
+Lookup = Callable[[str], Row | None]
 
 
-class People:
-    """The customers: those of ``users.csv`` as they are there, and made ones for the other ids up to ``users``."""
+class CustomerTable:
+    """The customers: those of ``users.csv``, and synthetic ones for the other ids from 1 to ``max_id``."""
 
-    def __init__(self, seed: int, users: int, known: Mapping[str, Mapping[str, str]] | None = None) -> None:
-        self._seed, self._users = seed, users
-        self._known = known or {}
+    def __init__(self, seed: int, max_id: int, known: Mapping[str, Mapping[str, str]] | None = None) -> None:
+        self._seed, self._max_id, self._known = seed, max_id, known or {}
 
     def __call__(self, user_id: str) -> Row | None:
-        if not (user_id.isascii() and user_id.isdigit()) or not 1 <= int(user_id) <= self._users:
+        """Return the customer, or None if the id is unknown."""
+        if not (user_id.isascii() and user_id.isdigit()) or not 1 <= int(user_id) <= self._max_id:
             return None
-        draw = seed_of(self._seed, "customer", user_id)
-        made = {
+        draw = derive_seed(self._seed, "customer", user_id)
+        customer = {
             "user_id": int(user_id),
             "age": 8 + draw % 83,
             "occupation": OCCUPATIONS[(draw >> 8) % len(OCCUPATIONS)].replace("+", " "),
             "gender": "FM"[(draw >> 16) & 1],
-            "self_description_likes": _says("I enjoy", draw >> 24),
-            "self_description_dislikes": _says("I cannot stand", draw >> 40),
+            "self_description_likes": _describe_genres("I enjoy", draw >> 24),
+            "self_description_dislikes": _describe_genres("I cannot stand", draw >> 40),
         }
         row = self._known.get(user_id)
         if row is not None:
-            made |= {"age": int(row["age"]), "occupation": row["occupation"], "gender": row["gender"]}
-        return made
+            customer |= {"age": int(row["age"]), "occupation": row["occupation"], "gender": row["gender"]}
+        return customer
 
 
-class Movies:
-    """The catalogue: movies of ``movies.csv``, or made ones. What nobody here needs is empty, in its own type."""
+class MovieTable:
+    """The movies of ``movies.csv``, or synthetic ones. Fields that no client uses are empty."""
 
     def __init__(
         self,
@@ -104,15 +104,16 @@ class Movies:
         self._seed, self._catalogue, self._known = seed, catalogue, known or {}
 
     def __call__(self, movie_id: str) -> Row | None:
+        """Return the movie, or None if the id is unknown."""
         row = self._known.get(movie_id)
-        if row is None and (self._catalogue is None or self._catalogue.number(movie_id) is None):
+        if row is None and (self._catalogue is None or self._catalogue.movie_number(movie_id) is None):
             return None
-        draw = seed_of(self._seed, "movie", movie_id)
+        draw = derive_seed(self._seed, "movie", movie_id)
         title = row["title"] if row else movie_id.replace("+", " ").strip().title()
         genres = row["genres"].split("|") if row else [GENRES[draw % len(GENRES)]]
         year = row["year"] if row else movie_id[-4:]
         return {
-            **_EMPTY,
+            **_UNUSED_FIELDS,
             "id": movie_id,
             "tmdb_id": draw % 1_000_000,
             "imdb_id": f"tt{draw % 10_000_000:07d}",
@@ -120,12 +121,12 @@ class Movies:
             "original_title": title,
             "genres": [{"id": 1 + _genre_number(name), "name": name} for name in genres if name],
             "release_date": f"{year}-01-01" if year.isdigit() else None,
-            "runtime": runtime(movie_id, self._seed),
+            "runtime": runtime_minutes(movie_id, self._seed),
             "cost": round(0.01 + (draw >> 20) % 100 / 100, 2),
         }
 
 
-_EMPTY: Row = {
+_UNUSED_FIELDS: Row = {
     "adult": "False",
     "belongs_to_collection": {},
     "budget": "0",
@@ -145,23 +146,26 @@ _EMPTY: Row = {
 
 
 class MovieService:
-    """Both tables over HTTP, ``per_second`` calls at most (0: any number). An async context manager."""
+    """An asynchronous context manager that serves both tables over HTTP.
+
+    ``requests_per_second`` is the rate limit; 0: none.
+    """
 
     def __init__(
         self,
-        people: Find,
-        movies: Find,
+        customers: Lookup,
+        movies: Lookup,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        per_second: float = 0.0,
+        requests_per_second: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tables: dict[str, Find] = {"user": people, "movie": movies}
+        self._tables: dict[str, Lookup] = {"user": customers, "movie": movies}
         self._host, self._port = host, port
-        self._per_second, self._clock = per_second, clock
-        self._allowance, self._checked = per_second, clock()
-        self.calls = 0
+        self._rate_limit, self._clock = requests_per_second, clock
+        self._tokens, self._refilled = requests_per_second, clock()
+        self.requests = 0
         self.refused = 0
 
     async def __aenter__(self) -> MovieService:
@@ -178,36 +182,36 @@ class MovieService:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The base URL."""
         return f"http://{self._host}:{self._port}"
 
     async def _answer(self, request: web.Request) -> web.Response:
-        self.calls += 1
-        if not self._allowed():
+        self.requests += 1
+        if not self._take_token():
             self.refused += 1
             return web.json_response(
                 {"message": "too many requests"}, status=429, headers={"Retry-After": "1"}
             )
         kind, ids = request.match_info["kind"], request.match_info["ids"].split(",")
-        if len(ids) > BULK:
-            return web.json_response({"message": f"at most {BULK} ids"}, status=400)
-        found = [row for row in map(self._tables[kind], ids) if row is not None]
+        if len(ids) > MAX_IDS:
+            return web.json_response({"message": f"at most {MAX_IDS} ids"}, status=400)
+        rows = [row for row in map(self._tables[kind], ids) if row is not None]
         if len(ids) > 1:
-            return web.json_response(found)
-        if not found:
+            return web.json_response(rows)
+        if not rows:
             return web.json_response({"message": f"{kind} not found"}, status=404)
-        return web.json_response(found[0])
+        return web.json_response(rows[0])
 
-    def _allowed(self) -> bool:
-        """A bucket that fills at the rate and holds a second's worth."""
-        if not self._per_second:
+    def _take_token(self) -> bool:
+        """Take a token from a bucket that refills at the rate limit and holds the tokens of one second."""
+        if not self._rate_limit:
             return True
         now = self._clock()
-        filled = self._allowance + (now - self._checked) * self._per_second
-        self._allowance, self._checked = min(max(self._per_second, 1.0), filled), now
-        if self._allowance < 1:
+        tokens = self._tokens + (now - self._refilled) * self._rate_limit
+        self._tokens, self._refilled = min(max(self._rate_limit, 1.0), tokens), now
+        if self._tokens < 1:
             return False
-        self._allowance -= 1
+        self._tokens -= 1
         return True
 
 
@@ -216,12 +220,12 @@ def read_table(path: Path, key: str) -> dict[str, Mapping[str, str]]:
     return {row[key]: row for row in read_optional_csv(path)}
 
 
-def _says(beginning: str, draw: int) -> str | None:
-    """Every other customer says something."""
+def _describe_genres(opening: str, draw: int) -> str | None:
+    """Return a self-description for every other draw, and None for the rest."""
     if draw & 1:
         return None
     names = {GENRES[(draw >> shift) % len(GENRES)].lower() for shift in (1, 6)}
-    return f"{beginning} {' and '.join(sorted(names))} movies."
+    return f"{opening} {' and '.join(sorted(names))} movies."
 
 
 def _genre_number(name: str) -> int:

@@ -1,7 +1,7 @@
-"""What customers like: latent tastes by hashed seeds, so that there is something to be learnt.
+"""Latent preferences of users, derived from hashed seeds, for models to learn.
 
-``liking = mean + b_user + c_movie + p_user . q_movie``, the very model of the trainer, with noise on top:
-the best possible RMSE on the five-point scale is about .85 (the noise, and the rounding).
+``expected rating = mean + b_user + c_movie + p_user . q_movie``, the form of the trained model, plus noise.
+The best possible RMSE on the five-point scale is about 0.85, from the noise and the rounding.
 """
 
 from __future__ import annotations
@@ -11,42 +11,44 @@ from typing import NamedTuple
 
 from marquee.simulate.hashed_rng import generator_for
 
-DIMENSIONS = 8
-MEAN = 3.6
-NOISE = 0.8
-# With 8 dimensions the dot product then has a standard deviation of about .6.
-_SPREAD = 0.46
-_BIAS = 0.4
+FACTORS = 8
+MEAN_RATING = 3.6
+NOISE_STD = 0.8
+# With 8 factors the dot product then has a standard deviation of about 0.6.
+_FACTOR_STD = 0.46
+_BIAS_STD = 0.4
 
 
-class _Side(NamedTuple):
+class _LatentFactors(NamedTuple):
     bias: float
     vector: tuple[float, ...]
 
 
 class Preferences:
-    """Likings on the scale from 1 to 5, for any user and any movie, with nothing stored but two caches."""
+    """Preferences on the scale from 1 to 5, for any user and any movie; only two caches are stored."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._user = lru_cache(4096)(lambda user_id: self._side("user", user_id))
-        self._movie = lru_cache(4096)(lambda movie_id: self._side("movie", movie_id))
+        self._user = lru_cache(4096)(lambda user_id: self._factors("user", user_id))
+        self._movie = lru_cache(4096)(lambda movie_id: self._factors("movie", movie_id))
 
-    def _side(self, kind: str, name: str) -> _Side:
-        chance = generator_for(self._seed, kind, name)
-        return _Side(chance.gauss(0, _BIAS), tuple(chance.gauss(0, _SPREAD) for _ in range(DIMENSIONS)))
+    def _factors(self, kind: str, name: str) -> _LatentFactors:
+        rng = generator_for(self._seed, kind, name)
+        return _LatentFactors(
+            rng.gauss(0, _BIAS_STD), tuple(rng.gauss(0, _FACTOR_STD) for _ in range(FACTORS))
+        )
 
-    def liking(self, user_id: str, movie_id: str) -> float:
-        """What this user would feel for this movie, without noise; mostly from 1 to 5, not clipped."""
+    def expected_rating(self, user_id: str, movie_id: str) -> float:
+        """Return the rating without noise and rounding; mostly from 1 to 5, not clipped."""
         user, movie = self._user(user_id), self._movie(movie_id)
-        return MEAN + user.bias + movie.bias + sum(map(float.__mul__, user.vector, movie.vector))
+        return MEAN_RATING + user.bias + movie.bias + sum(map(float.__mul__, user.vector, movie.vector))
 
-    def appetite(self, user_id: str, movie_id: str) -> float:
-        """The liking mapped to [0, 1]: how much the movie tempts."""
-        return min(1.0, max(0.0, (self.liking(user_id, movie_id) - 1) / 4))
+    def appeal(self, user_id: str, movie_id: str) -> float:
+        """Return the expected rating mapped to [0, 1]."""
+        return min(1.0, max(0.0, (self.expected_rating(user_id, movie_id) - 1) / 4))
 
     def rating(self, user_id: str, movie_id: str, noise: float, rating_max: int) -> int:
-        """The rating given, from 1 to ``rating_max``. ``noise``: a draw of the standard normal."""
-        felt = self.liking(user_id, movie_id) + NOISE * noise
-        scaled = felt if rating_max == 5 else 1 + (felt - 1) * (rating_max - 1) / 4
+        """Return the rating from 1 to ``rating_max``; ``noise`` is a draw of the standard normal."""
+        value = self.expected_rating(user_id, movie_id) + NOISE_STD * noise
+        scaled = value if rating_max == 5 else 1 + (value - 1) * (rating_max - 1) / 4
         return min(rating_max, max(1, round(scaled)))

@@ -1,4 +1,4 @@
-"""Where the lines go: Kafka, a pipe, or nowhere. A line counts once it is safe there."""
+"""Destinations of the event log: Kafka, a pipe, or none. A record counts once it is acknowledged."""
 
 from __future__ import annotations
 
@@ -10,179 +10,206 @@ from typing import Any, BinaryIO, Protocol
 from marquee.config.kafka_options import client_options, create_topic
 from marquee.config.settings import Settings
 from marquee.errors import KafkaUnavailable, MarqueeError
-from marquee.simulate.delivery_counts import DeliveryCounts, PendingRecord
+from marquee.simulate.delivery_counts import DeliveryCounts, RecordGroup
 
 log = logging.getLogger(__name__)
 
-_SAID_EVERY_S = 10.0
+_WARN_INTERVAL_S = 10.0
+# The service does not wait longer than this for one request about the topic.
+_TOPIC_TIMEOUT_S = 3.0
 
 
 class KafkaRefused(MarqueeError):
-    """Kafka will not take our lines, however often we try."""
+    """Kafka refused the records, and retries cannot succeed."""
 
 
 class PipeClosed(MarqueeError):
-    """Whoever read the lines has stopped reading."""
+    """The reader of the pipe closed it."""
 
 
 class RecordProducer(Protocol):
-    """Takes lines, and says through their entry when each is safe."""
+    """A destination that acknowledges each record through its :class:`RecordGroup`."""
 
-    waiting: str
-    """Why the lines do not get through just now; empty when they do."""
+    problem: str
+    """The reason why records are not acknowledged at present; empty if they are."""
 
-    def ready(self) -> bool:
-        """Whether there is room for more."""
+    def has_room(self) -> bool:
+        """Return True if more records can be written."""
 
-    def write(self, line: bytes, entry: PendingRecord) -> None:
-        """Take one line. Never blocks."""
+    def write(self, raw: bytes, group: RecordGroup) -> None:
+        """Accept one record. Never blocks."""
 
     def poll(self) -> None:
-        """Serve the acknowledgements that came; raises :class:`KafkaRefused`."""
+        """Process the acknowledgements that arrived; raise :class:`KafkaRefused`."""
 
-    def left(self) -> int:
-        """How many lines are on their way: polled until there are none, at the end."""
+    def pending(self) -> int:
+        """Return the number of records in flight."""
 
 
 class PipeProducer:
-    """Lines to a file or pipe, such as stdout."""
+    """Records written to a file or pipe, such as stdout, one per line."""
 
-    waiting = ""
+    problem = ""
 
     def __init__(self, out: BinaryIO) -> None:
-        self._out, self._lines = out, 0
+        self._out, self._records = out, 0
 
-    def ready(self) -> bool:
+    def has_room(self) -> bool:
+        """See :class:`RecordProducer`."""
         return True
 
-    def write(self, line: bytes, entry: PendingRecord) -> None:
+    def write(self, raw: bytes, group: RecordGroup) -> None:
+        """See :class:`RecordProducer`."""
         try:
-            self._out.write(line + b"\n")
+            self._out.write(raw + b"\n")
         except BrokenPipeError as error:
-            raise PipeClosed("the reader of the lines has gone") from error
-        entry.written += 1
-        entry.keep(0, self._lines)
-        self._lines += 1
+            raise PipeClosed("the reader of the records closed the pipe") from error
+        group.written += 1
+        group.acknowledge(0, self._records)
+        self._records += 1
 
     def poll(self) -> None:
+        """See :class:`RecordProducer`."""
         try:
             self._out.flush()
         except BrokenPipeError as error:
-            raise PipeClosed("the reader of the lines has gone") from error
+            raise PipeClosed("the reader of the records closed the pipe") from error
 
-    def left(self) -> int:
+    def pending(self) -> int:
+        """See :class:`RecordProducer`."""
         return 0
 
 
 class NullProducer:
-    """For load tests of the answers alone: no log is kept."""
+    """No event log, for load tests of the recommendations alone."""
 
-    waiting = ""
+    problem = ""
 
-    def ready(self) -> bool:
+    def has_room(self) -> bool:
+        """See :class:`RecordProducer`."""
         return True
 
-    def write(self, line: bytes, entry: PendingRecord) -> None: ...
+    def write(self, raw: bytes, group: RecordGroup) -> None:
+        """See :class:`RecordProducer`."""
 
-    def poll(self) -> None: ...
+    def poll(self) -> None:
+        """See :class:`RecordProducer`."""
 
-    def left(self) -> int:
+    def pending(self) -> int:
+        """See :class:`RecordProducer`."""
         return 0
 
 
 class KafkaRecordProducer:
-    """An idempotent producer: whatever fails on the way, each line is in the topic once.
+    """An idempotent Kafka producer: each record is in the topic once, whatever fails in between.
 
-    A broker that is away is waited for, without end, and spoken of in the log and in ``waiting``.
-    The topic is made with ``partitions`` partitions if it is not there. ``room``: lines that may be on their
-    way; above that the customers have to wait. Requests' outcomes may still follow.
+    While the broker is unavailable the producer retries without limit and reports it in the log and in
+    :attr:`problem`.
+
+    Args:
+        settings: The security settings of the connection.
+        bootstrap: Kafka's bootstrap servers.
+        topic: The topic, created by :meth:`ensure_topic`.
+        partitions: Number of partitions of a new topic.
+        max_pending: Records in flight above which :meth:`has_room` is False. Request records may still follow.
     """
 
     def __init__(
-        self, settings: Settings, bootstrap: str, topic: str, partitions: int = 2, *, room: int = 100_000
+        self,
+        settings: Settings,
+        bootstrap: str,
+        topic: str,
+        partitions: int = 2,
+        *,
+        max_pending: int = 100_000,
     ) -> None:
         from confluent_kafka import Producer
 
         self._bootstrap, self._topic, self._partitions = bootstrap, topic, partitions
         # Errors are reported by `error_cb`: librdkafka's own log on stderr would break the progress display.
         self._options = client_options(settings) | {"bootstrap.servers": bootstrap, "log_level": 0}
-        self._room = room
-        limits = {"queue.buffering.max.messages": 2 * room, "error_cb": self._trouble}
+        self._max_pending = max_pending
+        limits = {"queue.buffering.max.messages": 2 * max_pending, "error_cb": self.handle_error}
         self._producer = Producer(self._options | _PRODUCER_OPTIONS | limits)
-        self._late: deque[tuple[bytes, PendingRecord]] = deque()
-        self._tally: DeliveryCounts | None = None
-        self._safe = 0
+        self._backlog: deque[tuple[bytes, RecordGroup]] = deque()
+        self._counts: DeliveryCounts | None = None
+        self._acknowledged = 0
         self._fatal: Any = None
-        self._quiet_until = 0.0
-        self.waiting = ""
+        self._next_warning = 0.0
+        self.problem = ""
 
-    def make_topic(self) -> bool:
-        """Make sure that the topic is there; False if no broker answers (yet)."""
+    def ensure_topic(self) -> bool:
+        """Create the topic unless it exists; return False if no broker answers yet."""
         from confluent_kafka import KafkaException
 
-        options = self._options | {"error_cb": lambda error: None}
+        options = self._options | {"error_cb": lambda _: None}
         try:
-            create_topic(options, self._topic, self._partitions, timeout_s=3.0)
+            create_topic(options, self._topic, self._partitions, timeout_s=_TOPIC_TIMEOUT_S)
         except KafkaException as error:
-            self._trouble(error.args[0])
+            self.handle_error(error.args[0])
             return False
         except KafkaUnavailable as error:
-            log.warning("%s", error)
+            self.problem = str(error)
             return False
-        self.waiting = ""
+        self.problem = ""
         return True
 
-    def ready(self) -> bool:
-        return len(self._producer) < self._room and not self._late
+    def has_room(self) -> bool:
+        """See :class:`RecordProducer`."""
+        return len(self._producer) < self._max_pending and not self._backlog
 
-    def write(self, line: bytes, entry: PendingRecord) -> None:
-        entry.written += 1
-        self._tally = entry.tally
-        if self._late or not self._send(line, entry):
-            self._late.append((line, entry))
+    def write(self, raw: bytes, group: RecordGroup) -> None:
+        """See :class:`RecordProducer`."""
+        group.written += 1
+        self._counts = group.counts
+        if self._backlog or not self._send(raw, group):
+            self._backlog.append((raw, group))
 
-    def _send(self, line: bytes, entry: PendingRecord) -> bool:
+    def _send(self, raw: bytes, group: RecordGroup) -> bool:
         try:
-            self._producer.produce(self._topic, line, on_delivery=entry.delivered)
+            self._producer.produce(self._topic, raw, on_delivery=group.on_delivery)
         except BufferError:
             return False
         return True
 
     def poll(self) -> None:
+        """See :class:`RecordProducer`."""
         self._producer.poll(0)
-        if self._tally and self._tally.acknowledged > self._safe:
-            self._safe, self.waiting = self._tally.acknowledged, ""
-        while self._late and self._send(*self._late[0]):
-            self._late.popleft()
+        if self._counts and self._counts.acknowledged > self._acknowledged:
+            self._acknowledged, self.problem = self._counts.acknowledged, ""
+        while self._backlog and self._send(*self._backlog[0]):
+            self._backlog.popleft()
         self._raise_if_refused()
 
-    def left(self) -> int:
-        return len(self._producer) + len(self._late)
+    def pending(self) -> int:
+        """See :class:`RecordProducer`."""
+        return len(self._producer) + len(self._backlog)
 
-    def _trouble(self, error: Any) -> None:
+    def handle_error(self, error: Any) -> None:
+        """Record an error that the Kafka client reports; the client's ``error_cb``."""
         if error.fatal():
             self._fatal = error
             return
-        self.waiting = f"Kafka at {self._bootstrap} does not take lines ({error.str()}): waiting for it"
-        if time.monotonic() >= self._quiet_until:
-            self._quiet_until = time.monotonic() + _SAID_EVERY_S
-            left = self._tally.unacknowledged if self._tally else 0
-            log.warning("%s; %d lines are not yet acknowledged", self.waiting, left)
+        self.problem = f"Kafka at {self._bootstrap} does not accept records ({error.str()}): retrying"
+        if time.monotonic() >= self._next_warning:
+            self._next_warning = time.monotonic() + _WARN_INTERVAL_S
+            unacknowledged = self._counts.unacknowledged if self._counts else 0
+            log.warning("%s; %d records are not yet acknowledged", self.problem, unacknowledged)
 
     def _raise_if_refused(self) -> None:
         if self._fatal is not None:
             raise KafkaRefused(
-                f"Kafka at {self._bootstrap} refused the lines for good: {self._fatal.str()}. "
-                "Was the topic made anew, or the broker started without its data? Start the simulation again."
+                f"Kafka at {self._bootstrap} refused the records permanently: {self._fatal.str()}. Was the topic "
+                "recreated, or the broker started without its data? Start the simulation again."
             )
 
 
 _PRODUCER_OPTIONS: dict[str, Any] = {
     "enable.idempotence": True,
-    # Batches of some size: a broker on object storage keeps each of them as an object.
+    # Batches of some size: a broker on object storage keeps each batch as an object.
     "linger.ms": 100,
     "compression.type": "none",
-    # The service waits for its log for as long as it takes; 0 is without end.
+    # 0: retry without limit.
     "message.timeout.ms": 0,
     "reconnect.backoff.max.ms": 1000,
 }

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a run."""
+"""The live display of a simulation on a terminal, and its summary."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.table import Table
 from marquee.simulate.report import SimulationReport
 
 
-class Redrawn:
-    """Something drawn in place on a terminal, over and over, and gone at the end; nothing elsewhere."""
+class LiveDisplay:
+    """A display that is redrawn in place on a terminal and removed at the end; nothing if not a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._live = (
@@ -32,53 +32,56 @@ class Redrawn:
         if self._live:
             self._live.stop()
 
-    def draw(self, make: Callable[[], RenderableType]) -> bool:
-        """Draw what ``make`` makes; returns whether there is a terminal to draw it on."""
+    def draw(self, render: Callable[[], RenderableType]) -> bool:
+        """Draw the result of ``render``; return False, without calling it, if there is no terminal."""
         if self._live:
-            self._live.update(make(), refresh=True)
+            self._live.update(render(), refresh=True)
         return self._live is not None
 
 
-class Progress(Redrawn):
-    """The newest report, redrawn in place on stderr; silent where stderr is no terminal."""
+class LiveProgress(LiveDisplay):
+    """The newest report of a simulation, redrawn in place on stderr."""
 
     def __init__(self) -> None:
         super().__init__(Console(stderr=True))
 
     def show(self, report: SimulationReport) -> None:
         """Draw ``report``."""
-        self.draw(lambda: _table(report))
+        self.draw(lambda: _progress_table(report))
 
 
-def _table(report: SimulationReport) -> Table:
+def _progress_table(report: SimulationReport) -> Table:
     table = Table.grid(padding=(0, 2))
-    for label, text in rows(report):
+    for label, text in summary_rows(report):
         table.add_row(f"[bold]{label}[/bold]", text)
     return table
 
 
-def rows(report: SimulationReport) -> list[tuple[str, str]]:
-    """The report as labelled lines of text: also the summary at the end."""
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.lines.items() if count)
-    shown = [("lines", f"{report.acknowledged:,} safe ({report.lines_per_second:,.0f}/s): {kinds or 'none'}")]
+def summary_rows(report: SimulationReport) -> list[tuple[str, str]]:
+    """Return ``report`` as pairs of a label and a text."""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.records.items() if count)
+    rate = f"{report.records_per_second:,.0f}/s"
+    rows = [("records", f"{report.acknowledged:,} acknowledged ({rate}): {kinds or 'none'}")]
     if report.unacknowledged:
-        shown.append(("on their way", f"{report.unacknowledged:,}"))
+        rows.append(("in flight", f"{report.unacknowledged:,}"))
     if report.corrupted:
-        spoiled = sum(sum(kinds.values()) for kinds in report.corrupted.values())
-        shown.append(("corrupted", f"{spoiled:,}, of which {sum(report.unreadable.values()):,} unreadable"))
+        corrupted = sum(sum(kinds.values()) for kinds in report.corrupted.values())
+        rows.append(("corrupted", f"{corrupted:,}, {sum(report.malformed.values()):,} of them malformed"))
     if report.requests:
-        shown.append(("requests", f"{_counts(report.requests)} ({report.requests_per_second:,.1f}/s)"))
+        rows.append(
+            ("requests", f"{_format_statuses(report.requests)} ({report.requests_per_second:,.1f}/s)")
+        )
         ms = report.response_ms
-        shown.append(("response", f"p50 {ms.p50:g}, p90 {ms.p90:g}, p99 {ms.p99:g}, most {ms.max:g} ms"))
-        shown.append(("followed", f"{report.sessions_recommended:,} of {report.sessions:,} watch sessions"))
-    if report.unusable_answers:
-        shown.append(("unusable", f"{report.unusable_answers:,} answers were no list of movie ids"))
+        rows.append(("response", f"p50 {ms.p50:g}, p90 {ms.p90:g}, p99 {ms.p99:g}, max {ms.max:g} ms"))
+        rows.append(("followed", f"{report.sessions_recommended:,} of {report.sessions:,} watch sessions"))
+    if report.invalid_responses:
+        rows.append(("invalid", f"{report.invalid_responses:,} responses are not a list of movie ids"))
     if report.invalid_requests:
-        shown.append(("invalid requests", _counts(report.invalid_requests)))
-    if report.waiting:
-        shown.append(("waiting", report.waiting))
-    return shown
+        rows.append(("invalid requests", _format_statuses(report.invalid_requests)))
+    if report.problem:
+        rows.append(("waiting", report.problem))
+    return rows
 
 
-def _counts(by_status: dict[str, int]) -> str:
+def _format_statuses(by_status: dict[str, int]) -> str:
     return ", ".join(f"{count:,} x {status}" for status, count in by_status.items())

@@ -1,4 +1,4 @@
-"""When things are due."""
+"""Rates: an even rate limiter, and Poisson arrivals."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ from collections.abc import Iterator
 
 from marquee.simulate.hashed_rng import generator_for
 
-# Held back longer than this, we start afresh: a burst to catch up would be no life of any service.
-_OLDEST_DEBT_S = 0.5
+# After a longer delay the missed items are dropped: no real service would catch up in one burst.
+_MAX_BACKLOG_S = 0.5
 
 
 class RateLimiter:
-    """``rate`` things a second, spread evenly; ``clock`` readings are seconds."""
+    """An even rate of ``rate`` items per second; ``now`` is a clock reading in seconds."""
 
-    def __init__(self, rate: float, clock: float) -> None:
-        self._rate, self._from, self._done = rate, clock, 0
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate, self._start, self._recorded = rate, now, 0
 
-    def due(self, clock: float) -> int:
-        """How many are due now and have not been done."""
-        owed = int((clock - self._from) * self._rate) - self._done
-        if owed > self._rate * _OLDEST_DEBT_S + 1:
-            self._from, self._done = clock - _OLDEST_DEBT_S, 0
-            owed = int(_OLDEST_DEBT_S * self._rate)
-        return max(0, owed)
+    def due(self, now: float) -> int:
+        """Return the number of items that are due and not recorded yet."""
+        due = int((now - self._start) * self._rate) - self._recorded
+        if due > self._rate * _MAX_BACKLOG_S + 1:
+            self._start, self._recorded = now - _MAX_BACKLOG_S, 0
+            due = int(_MAX_BACKLOG_S * self._rate)
+        return max(0, due)
 
-    def did(self, count: int) -> None:
-        self._done += count
+    def record(self, count: int) -> None:
+        """Record ``count`` items as processed."""
+        self._recorded += count
 
 
 def poisson_arrivals(rate: float, seed: int) -> Iterator[float]:
-    """Seconds from the start at which requests are made: a Poisson process, the same for one ``seed``."""
-    chance = generator_for(seed, "arrivals")
+    """Yield the arrival times of a Poisson process in seconds from its start; the same for the same ``seed``."""
+    rng = generator_for(seed, "arrivals")
     at = 0.0
     while True:
-        at += chance.expovariate(rate)
+        at += rng.expovariate(rate)
         yield at

@@ -1,4 +1,4 @@
-"""MovieLens's later ratings, lived again: each becomes a watch session of its user, then the real rating."""
+"""Replay of MovieLens's later ratings: each becomes a watch session of its user, then the actual rating."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import NamedTuple
 from marquee.config.base_data import MOVIES_FILE, RATING_COLUMNS, RATINGS_FILE, earliest_fraction_end
 from marquee.config.csv_file import read_csv
 from marquee.errors import TrainingDataError
-from marquee.simulate.catalogue import runtime
-from marquee.simulate.hashed_rng import generator_for, seed_of, uniform
-from marquee.simulate.watch_plan import WatchSession
+from marquee.simulate.catalogue import runtime_minutes
+from marquee.simulate.hashed_rng import derive_seed, generator_for, uniform
+from marquee.simulate.watch_plan import PlannedSession
 
 
 class ReplayedRating(NamedTuple):
-    """One rating of the base data."""
+    """One rating of the base data; ``time`` is in epoch seconds."""
 
     user_id: str
     movie_id: str
@@ -25,7 +25,7 @@ class ReplayedRating(NamedTuple):
 
 
 class ReplaySplit(NamedTuple):
-    """What is replayed (in order of time), who had rated before, and the catalogue."""
+    """The ratings to replay in order of time, the users who rated before, and the catalogue."""
 
     later: tuple[ReplayedRating, ...]
     known_users: frozenset[str]
@@ -35,142 +35,163 @@ class ReplaySplit(NamedTuple):
 def split_base_data(
     directory: Path, fraction: float = 0.2, replayed: frozenset[tuple[str, str]] = frozenset()
 ) -> ReplaySplit:
-    """Read the base data, cut at the time after which ``fraction`` of the ratings lie.
+    """Read the base data and split off the latest ``fraction`` of the ratings.
 
-    ``replayed``: user and movie of those that an earlier run has replayed, and that are left out; when that
-    is all of them it begins anew.
-    Ratings of the very second of the cut are all later ones, so that whoever trains on what lies before
-    that time sees none of them.
+    The split is the one of training (:func:`~marquee.config.base_data.earliest_fraction_end`), so a model of
+    the earlier ratings has seen none of the later ones.
+
+    Args:
+        directory: The base data.
+        fraction: The fraction of the ratings to replay.
+        replayed: Pairs of user and movie that earlier runs have replayed. They are left out. If nothing
+            remains, everything is replayed again.
+
+    Raises
+    ------
+        TrainingDataError: A file is missing or malformed, or there are no ratings.
     """
-    ratings = sorted(_rows(directory), key=lambda row: row.time)
+    ratings = sorted(_read_ratings(directory / RATINGS_FILE), key=lambda row: row.time)
     if not ratings:
         raise TrainingDataError(
-            f"{directory / RATINGS_FILE} holds no rating: fetch it with `marquee data fetch`"
+            f"{directory / RATINGS_FILE} holds no ratings: fetch them with `marquee data fetch`"
         )
-    cut = earliest_fraction_end([row.time for row in ratings], 1 - fraction)
-    later = tuple(row for row in ratings if row.time >= cut)
-    left = tuple(row for row in later if (row.user_id, row.movie_id) not in replayed)
-    known = frozenset(row.user_id for row in ratings if row.time < cut)
+    end = earliest_fraction_end([row.time for row in ratings], 1 - fraction)
+    later = tuple(row for row in ratings if row.time >= end)
+    remaining = tuple(row for row in later if (row.user_id, row.movie_id) not in replayed)
+    known = frozenset(row.user_id for row in ratings if row.time < end)
     return ReplaySplit(
-        later=left or later,
+        later=remaining or later,
         known_users=known | {user_id for user_id, _ in replayed},
         movie_ids=frozenset(row["movie_id"] for row in read_csv(directory / MOVIES_FILE, ["movie_id"])),
     )
 
 
 def read_replayed(path: Path) -> frozenset[tuple[str, str]]:
-    """User and movie of each row of a CSV file with those two columns."""
+    """Read pairs of user and movie from the columns ``user_id`` and ``movie_id`` of a CSV file."""
     return frozenset((row["user_id"], row["movie_id"]) for row in read_csv(path, ["user_id", "movie_id"]))
 
 
-def _rows(directory: Path) -> Iterator[ReplayedRating]:
-    for row in read_csv(directory / RATINGS_FILE, RATING_COLUMNS):
+def _read_ratings(path: Path) -> Iterator[ReplayedRating]:
+    for row in read_csv(path, RATING_COLUMNS):
         try:
             yield ReplayedRating(row["user_id"], row["movie_id"], int(float(row["rating"])), int(row["time"]))
         except (TypeError, ValueError) as error:
-            raise TrainingDataError(f"{directory / RATINGS_FILE}: {row} is not a rating") from error
+            raise TrainingDataError(f"{path}: {row} is not a rating") from error
 
 
 class Replay:
     """The users of the later ratings, each in the order of the base data, one movie at a time.
 
-    When a movie that a user was recommended is among those he has yet to see, he sees it next
-    (``influence``: the share of the answers that he looks at). ``extra``: and when none is, he begins
-    the first movie of the list that he has not seen, as a watch session that the base data do not hold.
+    Args:
+        split: The ratings to replay.
+        seed: The seed of all random decisions.
+        rating_max: The top of the rating scale, 5 or 10.
+        influence: The fraction of recommendations that users consider. They watch the first recommended
+            movie among those they have yet to watch next.
+        extra_sessions: If a list has no such movie, start its first unseen movie, although the base data
+            have no such watch session.
     """
 
     def __init__(
         self,
-        base: ReplaySplit,
+        split: ReplaySplit,
         *,
         seed: int,
         rating_max: int = 5,
         influence: float = 0.3,
-        extra: bool = False,
+        extra_sessions: bool = False,
     ) -> None:
-        self._base, self._seed, self._influence, self._extra = base, seed, influence, extra
+        self._split, self._seed, self._influence = split, seed, influence
+        self._extra_sessions = extra_sessions
         self._scale = rating_max // 5
-        self._yet: dict[str, deque[ReplayedRating]] = {}
-        for row in base.later:
-            self._yet.setdefault(row.user_id, deque()).append(row)
-        self._turns = deque(row.user_id for row in base.later)
-        self._waiting: Counter[str] = Counter()
+        self._remaining: dict[str, deque[ReplayedRating]] = {}
+        for row in split.later:
+            self._remaining.setdefault(row.user_id, deque()).append(row)
+        self._turns = deque(row.user_id for row in split.later)
+        self._delayed_turns: Counter[str] = Counter()
         self._watching: set[str] = set()
         self._free: deque[str] = deque()
-        self._newcomers = set(self._yet) - base.known_users
-        self._extras: deque[tuple[str, str]] = deque()
+        self._new_users = set(self._remaining) - split.known_users
+        self._extra: deque[tuple[str, str]] = deque()
         self._followed: set[tuple[str, str]] = set()
         self._seen: set[tuple[str, str]] = set()
 
     @property
-    def over(self) -> bool:
-        return not (self._turns or self._waiting or self._watching or self._extras)
+    def finished(self) -> bool:
+        """See :class:`UserPopulation`."""
+        return not (self._turns or self._delayed_turns or self._watching or self._extra)
 
-    def begin(self, *, midway: bool = False) -> WatchSession | None:
-        if self._extras:
-            user_id, movie_id = self._extras.popleft()
+    def start_session(self, *, midway: bool = False) -> PlannedSession | None:  # noqa: ARG002
+        """See :class:`UserPopulation`."""
+        if self._extra:
+            user_id, movie_id = self._extra.popleft()
             if user_id not in self._watching:
-                return self._session(user_id, movie_id, None, recommended=True)
-        turn = self._turn()
-        if turn is None:
+                return self._plan(user_id, movie_id, None, recommended=True)
+        next_user = self._next_user()
+        if next_user is None:
             return None
-        row = self._yet[turn].popleft()
-        followed = (turn, row.movie_id) in self._followed
-        return self._session(turn, row.movie_id, row.rating * self._scale, recommended=followed)
+        row = self._remaining[next_user].popleft()
+        followed = (next_user, row.movie_id) in self._followed
+        return self._plan(next_user, row.movie_id, row.rating * self._scale, recommended=followed)
 
-    def _turn(self) -> str | None:
-        """Who is next: turns pass in the order of the base data; a busy user's wait until he is free."""
+    def _next_user(self) -> str | None:
+        """Return the next user in the order of the base data; turns of a busy user wait until they are free."""
         while self._free:
             user_id = self._free.popleft()
-            if user_id not in self._watching and self._waiting[user_id]:
-                self._waiting[user_id] -= 1
-                self._waiting += Counter()  # Drops those that stand at nought.
+            if user_id not in self._watching and self._delayed_turns[user_id]:
+                self._delayed_turns[user_id] -= 1
+                # Adding an empty counter drops the users without a delayed turn.
+                self._delayed_turns += Counter()
                 return user_id
         while self._turns:
             user_id = self._turns.popleft()
             if user_id not in self._watching:
                 return user_id
-            self._waiting[user_id] += 1
+            self._delayed_turns[user_id] += 1
         return None
 
-    def end(self, session: WatchSession) -> None:
+    def end_session(self, session: PlannedSession) -> None:
+        """See :class:`UserPopulation`."""
         self._watching.discard(session.user_id)
-        if self._waiting[session.user_id]:
+        if self._delayed_turns[session.user_id]:
             self._free.append(session.user_id)
 
-    def asks(self, number: int) -> str:
-        place = seed_of(self._seed, "request", number) % len(self._base.later)
-        return self._base.later[place].user_id
+    def requesting_user(self, number: int) -> str:
+        """See :class:`UserPopulation`."""
+        index = derive_seed(self._seed, "request", number) % len(self._split.later)
+        return self._split.later[index].user_id
 
-    def recommend(self, number: int, user_id: str, movie_ids: Sequence[str]) -> None:
+    def receive_recommendation(self, number: int, user_id: str, movie_ids: Sequence[str]) -> None:
+        """See :class:`UserPopulation`."""
         if uniform(self._seed, "answer", number) >= self._influence:
             return
-        yet = self._yet.get(user_id, deque())
-        places = {row.movie_id: place for place, row in enumerate(yet)}
-        wanted = next((places[movie_id] for movie_id in movie_ids if movie_id in places), None)
-        if wanted is not None:
-            row = yet[wanted]
-            del yet[wanted]
-            yet.appendleft(row)
+        remaining = self._remaining.get(user_id, deque())
+        positions = {row.movie_id: position for position, row in enumerate(remaining)}
+        chosen = next((positions[movie_id] for movie_id in movie_ids if movie_id in positions), None)
+        if chosen is not None:
+            row = remaining[chosen]
+            del remaining[chosen]
+            remaining.appendleft(row)
             self._followed.add((user_id, row.movie_id))
-        elif self._extra:
-            fresh = (m for m in movie_ids if self.knows(m) and (user_id, m) not in self._seen)
-            self._extras.extend((user_id, movie_id) for movie_id in list(fresh)[:1])
+        elif self._extra_sessions:
+            unseen = (m for m in movie_ids if self.has_movie(m) and (user_id, m) not in self._seen)
+            self._extra.extend((user_id, movie_id) for movie_id in list(unseen)[:1])
 
-    def knows(self, movie_id: str) -> bool:
-        return movie_id in self._base.movie_ids
+    def has_movie(self, movie_id: str) -> bool:
+        """See :class:`UserPopulation`."""
+        return movie_id in self._split.movie_ids
 
-    def _session(
+    def _plan(
         self, user_id: str, movie_id: str, rating: int | None, *, recommended: bool = False
-    ) -> WatchSession:
-        account = user_id in self._newcomers
-        self._newcomers.discard(user_id)
+    ) -> PlannedSession:
+        account = user_id in self._new_users
+        self._new_users.discard(user_id)
         self._watching.add(user_id)
-        if self._extra:
+        if self._extra_sessions:
             self._seen.add((user_id, movie_id))
-        chance = generator_for(self._seed, "session", user_id, movie_id)
-        # The credits are often left out.
-        last = max(1, runtime(movie_id, self._seed) - int(chance.random() * 8))
-        return WatchSession(
-            user_id, movie_id, last, rating, chance.getrandbits(64), account=account, recommended=recommended
+        rng = generator_for(self._seed, "session", user_id, movie_id)
+        # Users often skip the credits.
+        last = max(1, runtime_minutes(movie_id, self._seed) - int(rng.random() * 8))
+        return PlannedSession(
+            user_id, movie_id, last, rating, rng.getrandbits(64), account=account, recommended=recommended
         )

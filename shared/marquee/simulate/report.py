@@ -1,4 +1,4 @@
-"""The account of what was produced, exact to the line, for tests and for whoever watches."""
+"""The report of a simulation: exact counts of all records that it produced."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from marquee.config.atomic_file import write_atomically
 
 
 class PartitionReport(msgspec.Struct):
-    """What Kafka acknowledged of one partition. ``last - first + 1 == lines`` if nobody else wrote to it.
+    """The offsets that Kafka acknowledged in one partition.
 
-    Offsets that were not told (the broker failed, and had the line already) are not in first and last.
+    ``last - first + 1 == records`` if no other producer wrote to it. Offsets that Kafka did not tell (a retry
+    of a record that the broker had) are not in ``first`` and ``last``.
     """
 
     first: int | None = None
     last: int | None = None
-    lines: int = 0
+    records: int = 0
 
 
 class ResponseTimes(msgspec.Struct, frozen=True):
-    """Of all answers, in milliseconds; the nearest-rank percentiles, to a tenth."""
+    """Response times in milliseconds: nearest-rank percentiles, to 0.1 ms."""
 
     count: int = 0
     mean: float = 0.0
@@ -35,11 +36,13 @@ class ResponseTimes(msgspec.Struct, frozen=True):
 
 
 class SimulationReport(msgspec.Struct):
-    """What one run of the service produced until ``updated``.
+    """The state of one simulation at ``updated``.
 
-    Lines are counted when they are acknowledged, by the kind that was meant, corrupted or not.
-    ``corrupted``: kind of line -> kind of corruption -> lines. ``unreadable``: the parser's category ->
-    lines: these are what a quarantine should hold; all others of ``acknowledged`` should be rows.
+    Records are counted when they are acknowledged, by the kind that was meant, corrupted or not.
+
+    ``records``: kind -> records. ``corrupted``: kind -> corruption -> records. ``malformed``: the parser's
+    category -> records; these belong into quarantine, all others of ``acknowledged`` into the tables.
+    ``problem``: the reason why records are not acknowledged at present, or empty.
     """
 
     mode: str
@@ -47,57 +50,59 @@ class SimulationReport(msgspec.Struct):
     started: datetime
     updated: datetime
     finished: bool = False
-    waiting: str = ""
-    lines: dict[str, int] = {}
+    problem: str = ""
+    records: dict[str, int] = {}
     acknowledged: int = 0
     unacknowledged: int = 0
     corrupted: dict[str, dict[str, int]] = {}
-    unreadable: dict[str, int] = {}
+    malformed: dict[str, int] = {}
     partitions: dict[str, PartitionReport] = {}
     sessions: int = 0
     sessions_recommended: int = 0
     minutes_missing: int = 0
     minutes_repeated: int = 0
     requests: dict[str, int] = {}
-    requests_unfinished: int = 0
+    requests_in_flight: int = 0
     invalid_requests: dict[str, int] = {}
-    unusable_answers: int = 0
+    invalid_responses: int = 0
     response_ms: ResponseTimes = ResponseTimes()
-    lines_per_second: float = 0.0
+    records_per_second: float = 0.0
     requests_per_second: float = 0.0
 
     @property
-    def readable(self) -> int:
-        """Acknowledged lines that the parser reads."""
-        return self.acknowledged - sum(self.unreadable.values())
+    def well_formed(self) -> int:
+        """Acknowledged records that the parser accepts."""
+        return self.acknowledged - sum(self.malformed.values())
 
     def write(self, path: Path) -> None:
-        """Replace ``path`` as one step: a reader sees the report before or this one, never a part."""
+        """Replace ``path`` atomically."""
         write_atomically(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
     @classmethod
     def read(cls, path: Path) -> SimulationReport:
-        """The report in ``path``; raises ``OSError``, or ``msgspec.MsgspecError`` if it is none."""
+        """Read the report in ``path``; raise ``OSError``, or ``msgspec.MsgspecError`` if it is invalid."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
 
 
-class Stopwatch:
-    """Response times, kept as counts of tenths of a millisecond: any number of them in little room."""
+class ResponseHistogram:
+    """Response times as counts of tenths of a millisecond; memory does not grow with their number."""
 
     def __init__(self) -> None:
         self._tenths: Counter[int] = Counter()
 
     def add(self, ms: float) -> None:
+        """Count one response time in milliseconds."""
         self._tenths[round(ms * 10)] += 1
 
-    def times(self) -> ResponseTimes:
+    def summarize(self) -> ResponseTimes:
+        """Return the mean and percentiles of the counted times."""
         count = self._tenths.total()
         if not count:
             return ResponseTimes()
         ordered = sorted(self._tenths.items())
         mean = sum(tenths * n for tenths, n in ordered) / count / 10
-        marks = [_nearest_rank(ordered, count, q) for q in (0.5, 0.9, 0.99, 0.999, 1.0)]
-        return ResponseTimes(count, round(mean, 2), *marks)
+        percentiles = [_nearest_rank(ordered, count, q) for q in (0.5, 0.9, 0.99, 0.999, 1.0)]
+        return ResponseTimes(count, round(mean, 2), *percentiles)
 
 
 def _nearest_rank(ordered: list[tuple[int, int]], count: int, q: float) -> float:
@@ -109,6 +114,6 @@ def _nearest_rank(ordered: list[tuple[int, int]], count: int, q: float) -> float
     return ordered[-1][0] / 10
 
 
-def now() -> datetime:
-    """The wall clock, in UTC."""
+def utc_now() -> datetime:
+    """Return the wall-clock time in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The streaming service: its customers watch, rate and ask, and it logs all of it."""
+"""The streaming service: its users watch, rate and request recommendations, and it logs their events."""
 
 from __future__ import annotations
 
@@ -15,77 +15,90 @@ from marquee.simulate.hashed_rng import uniform
 from marquee.simulate.producer import KafkaRecordProducer
 from marquee.simulate.rate import RateLimiter, poisson_arrivals
 from marquee.simulate.recommend_client import RecommendClient
-from marquee.simulate.report import SimulationReport, now
+from marquee.simulate.report import SimulationReport, utc_now
 from marquee.simulate.sessions import ActiveSessions
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.004
-# Answers wait while lines are made: never longer than this at a time.
-_STINT = 200
-_REPORT_S = 0.5
+# Responses are not processed while records are written, so this many at most are written at a time.
+_MAX_BATCH = 200
+_REPORT_INTERVAL_S = 0.5
 
 
 @dataclass(frozen=True)
 class SimulationPlan:
-    """How much of what, and until when; 0 lines a second: none, ``lines`` 0 or ``seconds`` 0: no end.
+    """The rates and the end of a simulation.
 
-    ``invalid_requests``: the share of requests with a user id that no customer has.
-    ``patience_s``: at the end lines on their way are waited for, so long as some get through that often.
-    ``stay``: go on asking when there is nothing left to watch, instead of ending.
+    Attributes
+    ----------
+        mode: ``replay`` or ``synthetic``, for the report.
+        seed: The seed of the requests.
+        records_per_second: Rate of the users' records; 0: none.
+        requests_per_second: Rate of recommendation requests.
+        max_records: End after this many users' records; 0: no limit.
+        duration_s: End after this time; 0: no limit.
+        invalid_requests: The fraction of requests with an invalid user id.
+        keep_running: Continue to send requests when there is nothing left to watch.
+        report: The file to write the report to, if any.
+        drain_timeout_s: Limit of the final wait for acknowledgements, restarted by each of them.
     """
 
     mode: str
     seed: int
-    lines_per_second: float
+    records_per_second: float
     requests_per_second: float
-    lines: int = 0
-    seconds: float = 0.0
+    max_records: int = 0
+    duration_s: float = 0.0
     invalid_requests: float = 0.0
-    stay: bool = False
+    keep_running: bool = False
     report: Path | None = None
-    patience_s: float = 30.0
+    drain_timeout_s: float = 30.0
 
 
 class StreamingService:
-    """One run. ``caller`` None: nobody asks for recommendations. ``show`` is called with every report."""
+    """One run of the streaming service.
+
+    Without a ``client`` no recommendations are requested. ``show`` is called with every report.
+    """
 
     def __init__(
         self,
         plan: SimulationPlan,
-        screens: ActiveSessions,
-        journal: EventLog,
-        caller: RecommendClient | None,
-        show: Callable[[SimulationReport], None] = lambda report: None,
+        sessions: ActiveSessions,
+        event_log: EventLog,
+        client: RecommendClient | None,
+        show: Callable[[SimulationReport], None] = lambda _: None,
     ) -> None:
-        self.plan, self.screens, self.journal, self.caller, self._show = plan, screens, journal, caller, show
-        self.report = SimulationReport(mode=plan.mode, seed=plan.seed, started=now(), updated=now())
-        self._began = time.monotonic()
-        self._lines = 0
-        self._asking: set[asyncio.Task[None]] = set()
-        self._over = asyncio.Event()
+        self.plan, self.sessions, self.event_log = plan, sessions, event_log
+        self.client, self._show = client, show
+        self.report = SimulationReport(mode=plan.mode, seed=plan.seed, started=utc_now(), updated=utc_now())
+        self._started = time.monotonic()
+        self._records = 0
+        self._requests: set[asyncio.Task[None]] = set()
+        self._finished = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> SimulationReport:
-        """Serve until the plan is done or ``stop`` is set; returns the last report, whatever happened."""
+        """Serve until the plan is done or ``stop`` is set; return the last report."""
         async with AsyncExitStack() as stack:
             try:
-                if self.caller:
-                    await stack.enter_async_context(self.caller)
+                if self.client:
+                    await stack.enter_async_context(self.client)
                 await self._serve(stop)
             finally:
                 await self._close()
         return self.report
 
     async def _serve(self, stop: asyncio.Event) -> None:
-        if not await self._log_is_there(stop):
+        if not await self._wait_for_topic(stop):
             return
-        self._began = time.monotonic()
-        parts = [self._customers(), self._reports(), stop.wait(), self._over.wait()]
-        if self.caller and self.plan.requests_per_second:
-            parts.append(self._requests(self.caller))
-        if self.plan.seconds:
-            parts.append(asyncio.sleep(self.plan.seconds))
-        tasks = [asyncio.ensure_future(part) for part in parts]
+        self._started = time.monotonic()
+        work = [self._write_user_records(), self._write_reports(), stop.wait(), self._finished.wait()]
+        if self.client and self.plan.requests_per_second:
+            work.append(self._send_requests(self.client))
+        if self.plan.duration_s:
+            work.append(asyncio.sleep(self.plan.duration_s))
+        tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -95,9 +108,11 @@ class StreamingService:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _log_is_there(self, stop: asyncio.Event) -> bool:
-        writer = self.journal.writer
-        while isinstance(writer, KafkaRecordProducer) and not await asyncio.to_thread(writer.make_topic):
+    async def _wait_for_topic(self, stop: asyncio.Event) -> bool:
+        producer = self.event_log.producer
+        while isinstance(producer, KafkaRecordProducer) and not await asyncio.to_thread(
+            producer.ensure_topic
+        ):
             self._write_report()
             try:
                 await asyncio.wait_for(stop.wait(), 0.5)
@@ -106,109 +121,109 @@ class StreamingService:
                 pass
         return not stop.is_set()
 
-    async def _customers(self) -> None:
-        """The customers' lines, evenly at the rate; also serves the log's acknowledgements."""
-        pace, writer = RateLimiter(self.plan.lines_per_second, time.monotonic()), self.journal.writer
+    async def _write_user_records(self) -> None:
+        """Write the users' records at an even rate, and process the acknowledgements of all records."""
+        limiter = RateLimiter(self.plan.records_per_second, time.monotonic())
+        producer = self.event_log.producer
         while True:
-            due = min(pace.due(time.monotonic()), _STINT, self._lines_left())
-            written = self._write_lines(due) if writer.ready() else 0
-            pace.did(written)
-            writer.poll()
-            if self._finished():
-                self._over.set()
-            # A full stint means that more is due: only let others run.
-            await asyncio.sleep(0 if written == _STINT else _TICK_S)
+            due = min(limiter.due(time.monotonic()), _MAX_BATCH, self._remaining_records())
+            written = self._write_events(due) if producer.has_room() else 0
+            limiter.record(written)
+            producer.poll()
+            if self._is_finished():
+                self._finished.set()
+            # After a full batch more records are due, so only yield to other tasks.
+            await asyncio.sleep(0 if written == _MAX_BATCH else _TICK_S)
 
-    def _lines_left(self) -> int:
-        return self.plan.lines - self._lines if self.plan.lines else _STINT
+    def _remaining_records(self) -> int:
+        return self.plan.max_records - self._records if self.plan.max_records else _MAX_BATCH
 
-    def _finished(self) -> bool:
-        if not self.plan.lines_per_second:
+    def _is_finished(self) -> bool:
+        if not self.plan.records_per_second:
             return False
-        if self.plan.lines:
-            return self._lines >= self.plan.lines
-        return self.screens.audience.over and not self.plan.stay
+        if self.plan.max_records:
+            return self._records >= self.plan.max_records
+        return self.sessions.population.finished and not self.plan.keep_running
 
-    def _write_lines(self, count: int) -> int:
-        screens, journal = self.screens, self.journal
+    def _write_events(self, count: int) -> int:
         for written in range(count):
-            event = screens.next(journal.time())
+            event = self.sessions.next_event(self.event_log.current_time())
             if event is None:
                 return written
-            journal.write(event)
-            self._lines += 1
+            self.event_log.write(event)
+            self._records += 1
         return count
 
-    async def _requests(self, caller: RecommendClient) -> None:
-        """Requests leave when they are due, whether or not the ones before were answered."""
+    async def _send_requests(self, client: RecommendClient) -> None:
+        """Send each request when it is due, whether or not earlier ones have a response."""
         for number, at in enumerate(poisson_arrivals(self.plan.requests_per_second, self.plan.seed)):
-            await asyncio.sleep(max(0.0, self._began + at - time.monotonic()))
+            await asyncio.sleep(max(0.0, self._started + at - time.monotonic()))
             invalid = uniform(self.plan.seed, "invalid", number) < self.plan.invalid_requests
             task = asyncio.ensure_future(
-                self._ask_invalid(caller, number) if invalid else self._ask(caller, number)
+                self._request_invalid(client, number) if invalid else self._request(client, number)
             )
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
 
-    async def _ask(self, caller: RecommendClient, number: int) -> None:
-        request = await caller.ask(self.screens.audience.asks(number))
-        self.journal.write(request)
-        self.screens.audience.recommend(number, request.user_id, request.movie_ids)
+    async def _request(self, client: RecommendClient, number: int) -> None:
+        population = self.sessions.population
+        request = await client.request(population.requesting_user(number))
+        self.event_log.write(request)
+        population.receive_recommendation(number, request.user_id, request.movie_ids)
 
-    async def _ask_invalid(self, caller: RecommendClient, number: int) -> None:
-        await caller.ask_invalid(number)
+    async def _request_invalid(self, client: RecommendClient, number: int) -> None:
+        await client.request_invalid(number)
 
-    async def _reports(self) -> None:
+    async def _write_reports(self) -> None:
         while True:
-            await asyncio.sleep(_REPORT_S)
+            await asyncio.sleep(_REPORT_INTERVAL_S)
             self._write_report()
 
     async def _close(self) -> None:
-        """Answers that are on their way are waited for and logged, then every line is."""
-        if self._asking:
-            await asyncio.wait(self._asking)
-        elapsed = time.monotonic() - self._began
+        """Wait for responses in flight, then for the acknowledgement of every record."""
+        if self._requests:
+            await asyncio.wait(self._requests)
+        elapsed = time.monotonic() - self._started
         try:
-            await self._until_safe()
+            await self._drain()
         finally:
             self._write_report(elapsed, finished=True)
 
-    async def _until_safe(self) -> None:
-        writer, tally = self.journal.writer, self.journal.tally
-        reports = asyncio.ensure_future(self._reports())
-        safe, since = tally.acknowledged, time.monotonic()
-        writer.poll()
-        while writer.left() and time.monotonic() < since + self.plan.patience_s:
+    async def _drain(self) -> None:
+        producer, counts = self.event_log.producer, self.event_log.counts
+        reports = asyncio.ensure_future(self._write_reports())
+        acknowledged, since = counts.acknowledged, time.monotonic()
+        producer.poll()
+        while producer.pending() and time.monotonic() < since + self.plan.drain_timeout_s:
             await asyncio.sleep(_TICK_S)
-            writer.poll()
-            if tally.acknowledged > safe:
-                safe, since = tally.acknowledged, time.monotonic()
+            producer.poll()
+            if counts.acknowledged > acknowledged:
+                acknowledged, since = counts.acknowledged, time.monotonic()
         reports.cancel()
-        if tally.unacknowledged:
-            log.error(
-                "%d lines were not acknowledged: %s", tally.unacknowledged, tally.refusal or writer.waiting
-            )
+        if counts.unacknowledged:
+            reason = counts.refusal or producer.problem
+            log.error("%d records were not acknowledged: %s", counts.unacknowledged, reason)
 
     def _write_report(self, elapsed: float | None = None, *, finished: bool = False) -> None:
-        report, screens, tally = self.report, self.screens, self.journal.tally
-        elapsed = elapsed or max(1e-9, time.monotonic() - self._began)
-        tally.fill(report)
-        report.updated, report.finished = now(), finished
-        report.waiting = self.journal.writer.waiting or tally.refusal
-        report.sessions, report.sessions_recommended = screens.begun, screens.recommended
-        report.minutes_missing, report.minutes_repeated = screens.missing, screens.repeated
-        report.lines_per_second = round(report.acknowledged / elapsed, 1)
-        report.requests_unfinished = len(self._asking)
-        if self.caller:
-            caller = self.caller
-            report.requests = _texts(caller.statuses)
-            report.invalid_requests = _texts(caller.invalid_statuses)
-            report.unusable_answers, report.response_ms = caller.unusable, caller.stopwatch.times()
+        report, sessions, counts = self.report, self.sessions, self.event_log.counts
+        elapsed = elapsed or max(1e-9, time.monotonic() - self._started)
+        counts.fill_report(report)
+        report.updated, report.finished = utc_now(), finished
+        report.problem = self.event_log.producer.problem or counts.refusal
+        report.sessions, report.sessions_recommended = sessions.started, sessions.recommended
+        report.minutes_missing, report.minutes_repeated = sessions.minutes_missing, sessions.minutes_repeated
+        report.records_per_second = round(report.acknowledged / elapsed, 1)
+        report.requests_in_flight = len(self._requests)
+        if self.client:
+            report.requests = _status_texts(self.client.statuses)
+            report.invalid_requests = _status_texts(self.client.invalid_statuses)
+            report.invalid_responses = self.client.invalid_responses
+            report.response_ms = self.client.response_times.summarize()
             report.requests_per_second = round(report.response_ms.count / elapsed, 1)
         if self.plan.report:
             report.write(self.plan.report)
         self._show(report)
 
 
-def _texts(statuses: dict[int, int]) -> dict[str, int]:
+def _status_texts(statuses: dict[int, int]) -> dict[str, int]:
     return {str(status): count for status, count in sorted(statuses.items())}

@@ -1,4 +1,4 @@
-"""The words that the made movies' titles are made of. No word stands in two of the lists."""
+"""Word lists for the titles of the synthetic movies. No word is in two of the lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One customer who watches one movie, and the audience from which such watch sessions come."""
+"""Simulated watch sessions, and the population of users that starts them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Protocol
 
 
 @dataclass(slots=True)
-class WatchSession:
-    """A watch session that goes on: watch lines from ``minute`` to ``last_minute``, then the rating, if any.
+class PlannedSession:
+    """A watch session in progress: watches from ``minute`` to ``last_minute``, then the rating, if any.
 
-    ``state`` is its own chance. ``account``: the customer is new, and first creates an account.
+    ``state`` is the state of its random generator (:func:`~marquee.simulate.hashed_rng.lcg_step`).
+    ``account``: the user is new and creates an account first.
     """
 
     user_id: str
@@ -25,23 +26,26 @@ class WatchSession:
 
 
 class UserPopulation(Protocol):
-    """Who watches what, and who asks. It decides from the seed alone, but for what is recommended."""
+    """Users who start watch sessions and request recommendations.
 
-    def begin(self, *, midway: bool = False) -> WatchSession | None:
-        """The next watch session, or None if nobody is free to begin one. ``midway``: it began before we looked."""
+    Its decisions depend on the seed and on the recommendations only.
+    """
 
-    def end(self, session: WatchSession) -> None:
-        """``watch_session`` is over: its customer is free."""
+    def start_session(self, *, midway: bool = False) -> PlannedSession | None:
+        """Return the next watch session, or None if no user is free. ``midway``: it is already in progress."""
+
+    def end_session(self, session: PlannedSession) -> None:
+        """Mark the user of ``session`` as free."""
 
     @property
-    def over(self) -> bool:
-        """Whether nothing will ever begin again."""
+    def finished(self) -> bool:
+        """True if no watch session will start again."""
 
-    def asks(self, number: int) -> str:
-        """The user id of the ``number``-th recommendation request."""
+    def requesting_user(self, number: int) -> str:
+        """Return the user id of recommendation request ``number``."""
 
-    def recommend(self, number: int, user_id: str, movie_ids: Sequence[str]) -> None:
-        """``user_id`` was shown ``movie_ids``, best first, in answer to request ``number``."""
+    def receive_recommendation(self, number: int, user_id: str, movie_ids: Sequence[str]) -> None:
+        """Show ``movie_ids``, best first, to ``user_id`` in response to request ``number``."""
 
-    def knows(self, movie_id: str) -> bool:
-        """Whether the catalogue has this movie."""
+    def has_movie(self, movie_id: str) -> bool:
+        """Return True if the catalogue has the movie."""

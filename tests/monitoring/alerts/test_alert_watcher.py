@@ -88,7 +88,7 @@ def test_watcher_undelivered_post_is_repeated(
 ) -> None:
     """Each evaluation tries again until the receiver accepts, and then no more."""
     write_error_burst(plain)
-    receiver.answers.extend([503, 500])
+    receiver.statuses.extend([503, 500])
     watcher = AlertWatcher(plain, GROUPS, webhook)
     for second in range(5):
         watcher.evaluate(NOW + timedelta(minutes=14, seconds=second))
@@ -100,10 +100,10 @@ def test_watcher_undelivered_post_is_dropped_when_resolved(
 ) -> None:
     """Without a post about the start there is none about the end."""
     write_error_burst(plain)
-    receiver.answers.extend([503] * 50)
+    receiver.statuses.extend([503] * 50)
     watcher = AlertWatcher(plain, GROUPS, webhook)
     watcher.evaluate(NOW + timedelta(minutes=14))
-    receiver.answers.clear()
+    receiver.statuses.clear()
     watcher.evaluate(NOW + timedelta(minutes=28))
     assert post_titles(receiver) == ["[CRITICAL] Error rate"]
 

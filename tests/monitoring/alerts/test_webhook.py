@@ -113,7 +113,7 @@ def test_post_temporary_failure_is_to_be_repeated(
     receiver: Webhook, webhook: AlertWebhook, status: int
 ) -> None:
     """The caller is told to try again, and the next try is delivered."""
-    receiver.answers.append(status)
+    receiver.statuses.append(status)
     assert not webhook.post([firing_alert()], resolved=False)
     assert webhook.post([firing_alert()], resolved=False)
     assert len(receiver.posted) == 2
@@ -121,7 +121,7 @@ def test_post_temporary_failure_is_to_be_repeated(
 
 def test_post_retry_after_pauses(receiver: Webhook, webhook: AlertWebhook, clock: FakeClock) -> None:
     """Nothing is sent before the time that the receiver asks for."""
-    receiver.answers.append(429)
+    receiver.statuses.append(429)
     receiver.retry_after = "30"
     assert not webhook.post([firing_alert()], resolved=False)
     clock.now += 29
@@ -136,7 +136,7 @@ def test_post_refusal_is_final(
     receiver: Webhook, webhook: AlertWebhook, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A status that a retry cannot change is logged, without the secret URL, and not repeated."""
-    receiver.answers.append(404)
+    receiver.statuses.append(404)
     with caplog.at_level(logging.DEBUG):
         assert webhook.post([firing_alert()], resolved=False)
     assert len(receiver.posted) == 1
