@@ -43,6 +43,17 @@ def test_page_links_to_sections_exist(page: str) -> None:
         assert anchor in anchors, f"{page} links to {target}#{anchor}"
 
 
+def test_code_references_to_pages_exist() -> None:
+    """A docstring or comment that names a page of ``docs`` names one that is there."""
+    sources = [name for name in TRACKED if name.endswith((".py", ".yaml", ".yml", ".sql", ".tf", ".sh"))]
+    missing = []
+    for name in sources:
+        if (ROOT / name).is_file():
+            pages = re.findall(r"(?<![\w/])docs/[\w/-]+\.(?:md|svg)", (ROOT / name).read_text())
+            missing += [f"{name}: {page}" for page in pages if not (ROOT / page).exists()]
+    assert missing == []
+
+
 def test_pages_commands_exist() -> None:
     """Pages name existing targets of the Makefile and verbs of ``marquee``."""
     pages = "".join((ROOT / page).read_text() for page in PAGES)
