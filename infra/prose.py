@@ -28,7 +28,8 @@ _BANNED = re.compile(
     r"|mischief|monkey|many an?|so many|is told of|are told of|by the clock|the world|he|him|his)\b",
     re.IGNORECASE,
 )
-_ALLOWED = re.compile(r"monkeypatch|MonkeyPatch")
+# pytest's fixture, and the account of Unix where it is quoted.
+_ALLOWED = re.compile(r"monkeypatch|MonkeyPatch|[\"'`]nobody[\"'`]")
 _OPENING = re.compile(r"(?:What|Whether|How|Where|Which|When|Who|From)\b")
 # In a comment "When ..." and "Where ..." are often the condition of a full sentence, which is fine.
 _COMMENT_OPENING = re.compile(r"(?:What|Whether|How|Who)\b")

@@ -22,9 +22,10 @@ def test_check_python_banned_word_is_reported(word: str, form: str) -> None:
 
 
 def test_check_python_identifier_is_not_prose() -> None:
-    """Only text is checked: names of variables have their own check; ``monkeypatch`` is pytest's word."""
+    """Only text is checked; ``monkeypatch`` is pytest's word and ``nobody``, quoted, an account of Unix."""
     assert messages("nobody = 1\n") == []
     assert messages('"""Take pytest\'s monkeypatch."""\n') == []
+    assert messages('"""Run as ``nobody``."""\nuser = "nobody"\n') == []
 
 
 @pytest.mark.parametrize("opening", ["What", "Whether", "How", "Who", "Where", "Which", "When", "From"])
