@@ -11,6 +11,7 @@ from tests.support.synthetic_data import SECOND, blocks
 
 from marquee.data.snapshot import SnapshotRequest
 from marquee.evaluation.offline import EvaluationParams
+from marquee.models.trainer_port import no_progress
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
 from marquee.training.pipeline import steps
@@ -57,6 +58,6 @@ def retrain_until(
 
 def run_steps(base: Path, root: Path, second: int) -> PipelineRun:
     """Run all steps but ``publish`` in ``root``, on the events before ``second``."""
-    run = PipelineRun(root, GOOD, snapshot_request(base, second))
+    run = PipelineRun(root, GOOD, snapshot_request(base, second), no_progress)
     steps.run_all(run)
     return run

@@ -18,6 +18,7 @@ import pytest
 from tests.support.synthetic_data import SECOND, blocks
 
 from marquee.data import dvc_hash, dvc_remote
+from marquee.models.trainer_port import no_progress
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
@@ -258,7 +259,7 @@ def test_dvc_yaml_params_are_those_that_steps_read(tmp_path: Path) -> None:
     for name, step in STEPS.items():
         recording: Any = RecordingParams(params)
         request = msgspec.structs.replace(params.snapshot, base=str(tmp_path / BASE)).to_request()
-        step.run(PipelineRun(tmp_path, recording, request))
+        step.run(PipelineRun(tmp_path, recording, request, no_progress))
         # The command makes the request of ``snapshot`` from its section; the step gets no other parameter.
         assert recording.names | ({"snapshot"} if name == "snapshot" else set()) == declared[name]
     assert set.union(*declared.values()) == set(Params.__struct_fields__)

@@ -22,6 +22,7 @@ from marquee.db.pool import Database
 from marquee.errors import SettingsError, TrainingDataError
 from marquee.evaluation import group_fairness
 from marquee.evaluation.offline import EvaluationParams
+from marquee.models.trainer_port import no_progress
 from marquee.monitoring.drift import DataProfile, stability_index
 from marquee.training import snapshot_drift
 from marquee.training.params import Params
@@ -41,7 +42,7 @@ def run_checks(directory: Path, ratings: str) -> PipelineRun:
     """Run the steps ``snapshot`` and ``check`` on a ``ratings.csv``."""
     (directory / "base").mkdir()
     (directory / "base/ratings.csv").write_text(ratings)
-    run = PipelineRun(directory, PARAMS, snapshot_request(directory / "base"))
+    run = PipelineRun(directory, PARAMS, snapshot_request(directory / "base"), no_progress)
     take_snapshot(run)
     check_snapshot(run)
     return run

@@ -61,7 +61,7 @@ def decide_release(
 
     A comparison without a clear result is no objection.
     """
-    if releasing and (newer := _newer_version(current, version)):
+    if releasing and (newer := _newer_release(current, version)):
         return Decision(
             REFUSED,
             f"release {newer.number} serves a model of events up to {_event_time(newer.arms[0].version)}, "
@@ -98,7 +98,7 @@ def find_fault(store: ObjectStore, version: str) -> str:
     return ""
 
 
-def _newer_version(current: Release | None, version: str) -> Release | None:
+def _newer_release(current: Release | None, version: str) -> Release | None:
     """Return ``current`` if its only arm serves a model of newer events than ``version``."""
     if current is None or len(current.arms) > 1:
         return None

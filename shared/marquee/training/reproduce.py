@@ -77,7 +77,7 @@ def reproduce(
     """
     manifest = _read_manifest(store, version)
     params = _read_params(manifest)
-    run = PipelineRun(directory, params, params.snapshot.to_request(), progress=progress)
+    run = PipelineRun(directory, params, params.snapshot.to_request(), progress)
     _fetch_snapshot(remote, manifest, run)
     for step in ("check", "features", "train"):
         steps.STEPS[step].run(run)

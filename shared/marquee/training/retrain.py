@@ -63,7 +63,7 @@ def retrain(
         # A request of a run that is killed is open again after its lease.
         requested = "; ".join(retrain_queue.claim(database, name, started)) if database else ""
         with _working_directory(prepared) as root:
-            run = PipelineRun(root, params, request, database, store, progress)
+            run = PipelineRun(root, params, request, progress, database, store)
             if prepared is None:
                 steps.run_all(run)
             result = store_artifact(run, store, remote, commit)

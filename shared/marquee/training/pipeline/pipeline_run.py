@@ -30,10 +30,6 @@ COMPARISONS_REPORT = "reports/comparisons.json"
 FAIRNESS_REPORT = "reports/fairness.json"
 
 
-def ignore_progress(step: str, done: float) -> None:
-    """Discard a progress report."""
-
-
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
     """Inputs of every step. ``root`` is the directory of the files.
@@ -45,9 +41,9 @@ class PipelineRun:
     root: Path
     params: Params
     request: SnapshotRequest
+    progress: Progress
     database: Database | None = None
     store: ObjectStore | None = None
-    progress: Progress = ignore_progress
 
     def path(self, name: str) -> Path:
         """Return the path of a step's file or directory."""
