@@ -287,6 +287,6 @@ def test_dvc_lock_is_that_of_the_committed_code_and_parameters() -> None:
             if md5 != expected.setdefault(path, md5):
                 stale.append(f"{name}: {path}")
         for key, value in stage.get("params", {}).get("params.yaml", {}).items():
-            if value != reduce(lambda section, part: section[part], key.split("."), params):
+            if value != reduce(lambda section, part: section.get(part, {}), key.split("."), params):
                 stale.append(f"{name}: {key} of params.yaml")
     assert not stale, "run `dvc repro` and commit dvc.lock and reports/: " + ", ".join(stale)
