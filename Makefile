@@ -84,7 +84,7 @@ dashboards: .venv/.dev ## generate the dashboard files from dashboards/*.py
 	$(BIN)/python -m dashboards.generate
 
 models: .venv/.local ## compare all models on MovieLens 100K: docs/models.md with its plots (minutes)
-	$(BIN)/marquee compare
+	$(BIN)/python -m benchmarks.models.command
 
 cost: .venv/.local ## print the monthly cost on Google Cloud (COST="--records-per-s 500")
 	$(BIN)/python -m infra.cost $(COST)

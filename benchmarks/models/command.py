@@ -1,15 +1,18 @@
-"""``marquee compare``: all models side by side; writes docs/models.md, its plots and reports/models.json."""
+"""``make models``: all models side by side; writes docs/models.md, its plots and reports/models.json."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marquee.cli.model_retrain import limit_blas_threads, progress_bar
-from marquee.config.settings import Settings
+from marquee.cli.progress_bar import progress_bar
+from marquee.config.blas_threads import limit_blas_threads
+from marquee.errors import MarqueeError
 
 if TYPE_CHECKING:
     from benchmarks.models.report_model import ModelReport
@@ -18,7 +21,7 @@ _BASE, _REQUIREMENTS = Path("data/movielens-100k"), Path("requirements/movielens
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``marquee compare``."""
+    """Add the arguments."""
     parser.epilog = (
         "Minutes, by one thread. Each step is kept in --cache until the data, the parameters or the program change: "
         "killed, it goes on where it was."
@@ -35,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, settings: Settings) -> int:
+def run(args: argparse.Namespace) -> int:
     """Measure, then write the page."""
     limit_blas_threads()
     os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # So that seconds and CPU seconds are the same.
@@ -46,6 +49,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     for path in report.write(args.out):
         print(path)
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the comparison; return 1 and print the reason if it fails."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.models.command", description=__doc__)
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args(argv))
+    except MarqueeError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def _results(args: argparse.Namespace) -> ModelReport:
@@ -77,3 +91,7 @@ def _results(args: argparse.Namespace) -> ModelReport:
             today=datetime.now(UTC).date(),
             progress=progress,
         )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,3 +1,5 @@
+"""``python -m marquee``."""
+
 from marquee.cli.main import main
 
 raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""`marquee compare`: the page is of the committed results, the command runs on a small world, each step is kept."""
+"""`make models`: the page is of the committed results, the command runs on a small world, each step is kept."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 from benchmarks.models import aggregate, backtest_windows, compare, report, svg
 from benchmarks.models.aggregate import AggregateSettings
 from benchmarks.models.algorithms import ALGORITHMS, SERVED_RANKING, SERVED_RATING
+from benchmarks.models.command import main
 from benchmarks.models.report_model import ModelReport
 from benchmarks.models.split_metrics import Arrays
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.synthetic_data import SECOND, blocks
 
-from marquee.cli.main import main
 from marquee.data import sources
 from marquee.data.dataset import Dataset
 from marquee.data.side_information import SideInformation
@@ -34,8 +34,7 @@ PARAMS = Params.read(ROOT / "params.yaml")
 QUICK = msgspec.structs.replace(
     PARAMS,
     trainer="surprise_svd",
-    trainers=PARAMS.trainers
-    | {"bpmf": PARAMS.trainers["bpmf"] | {"sweeps": 6, "burn_in": 2}},
+    trainers=PARAMS.trainers | {"bpmf": PARAMS.trainers["bpmf"] | {"sweeps": 6, "burn_in": 2}},
     evaluation=msgspec.structs.replace(PARAMS.evaluation, resamples=50),
 )
 SETTINGS = AggregateSettings.of(QUICK, "data")
@@ -51,12 +50,12 @@ def threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_is_that_of_the_committed_results() -> None:
-    """Page and plots are what `marquee compare --page-only` writes now, and every system is in them."""
+    """Page and plots are what `make models --page-only` writes now, and every system is in them."""
     results = msgspec.json.decode((ROOT / report.RESULTS).read_bytes(), type=ModelReport)
     assert list(results.notes) == list(ALGORITHMS)
     assert [[row.name for row in protocol.rows] for protocol in results.protocols] == [list(ALGORITHMS)] * 3
     for path, text in report.files(results).items():
-        assert (ROOT / path).read_text() == text, f"{path} is stale: marquee compare --page-only"
+        assert (ROOT / path).read_text() == text, f"{path} is stale: make models --page-only"
 
 
 def test_the_committed_results_are_of_these_parameters(base_data: Path) -> None:
@@ -66,7 +65,10 @@ def test_the_committed_results_are_of_these_parameters(base_data: Path) -> None:
     assert results.cohorts.serves == f"{PRIOR_STRENGTH:,.0f}"
     base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
     assert (
-        results.data == Dataset.from_frames(base.ratings, sources.empty_interactions(), 1.0, 5.0, base.side_information).sha256()
+        results.data
+        == Dataset.from_frames(
+            base.ratings, sources.empty_interactions(), 1.0, 5.0, base.side_information
+        ).sha256()
     )
     rmse = {row.name: row.figures["rmse"].value for row in results.protocols[1].rows if "rmse" in row.figures}
     assert min(rmse, key=rmse.__getitem__) in (SERVED_RATING, "Bayesian SVD, large")
@@ -99,7 +101,13 @@ def _results(base: Path, cache: Path, systems: list[str], progress: Progress) ->
     found = sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC))
     data = Dataset.from_frames(found.ratings, sources.empty_interactions(), 1.0, 5.0, found.side_information)
     return compare.compare(
-        data, found.side_information, QUICK, cache=cache, systems=systems, today=date(2026, 1, 1), progress=progress
+        data,
+        found.side_information,
+        QUICK,
+        cache=cache,
+        systems=systems,
+        today=date(2026, 1, 1),
+        progress=progress,
     )
 
 
@@ -119,7 +127,7 @@ def test_the_command_on_a_small_world(base: Path, tmp_path: Path, capsys: pytest
         "--params",
         str(params),
     ]
-    assert main(["compare", *words, *only]) == 0
+    assert main([*words, *only]) == 0
     assert (tmp_path / "docs/models.md").read_text().count("docs") == 0
     assert capsys.readouterr().out.splitlines()[0] == "docs/models.md"
     results = msgspec.json.decode((tmp_path / report.RESULTS).read_bytes(), type=ModelReport)
@@ -138,7 +146,7 @@ def test_the_command_on_a_small_world(base: Path, tmp_path: Path, capsys: pytest
 
 
 def test_an_unknown_system_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "--only", "magic"]) == 1
+    assert main(["--only", "magic"]) == 1
     assert "there is no system 'magic'; there is popularity, bias only" in capsys.readouterr().err
 
 

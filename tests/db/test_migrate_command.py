@@ -37,6 +37,6 @@ def test_migrate_with_the_database_away_fails_in_a_line() -> None:
     done = job(MARQUEE_DATABASE_URL="postgresql://app:secret@127.0.0.1:1/marquee")
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "marquee migrate: No connection to postgresql://app:***@127.0.0.1:1/marquee"
+        "marquee db migrate: No connection to postgresql://app:***@127.0.0.1:1/marquee"
     )
     assert "secret" not in done.stderr

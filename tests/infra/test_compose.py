@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from marquee.cli.main import VERBS
+from marquee.cli.commands import Verb, find_verb
 from marquee.config.settings import PREFIX, Settings
 from marquee.local.infra_spec import read_functions, read_schedules
 
@@ -112,14 +112,16 @@ def test_commands_are_understood() -> None:
     for name in OURS:
         words = [str(word) for word in argv(name)]
         if words[0] == "marquee":
-            verb, words = words[1], words[2:]
+            words = words[1:]
         elif words[:2] == ["python", "main.py"] and name != "scheduler":
-            verb, words = OURS[name]["build"]["args"]["JOB"], words[2:]
+            words = [OURS[name]["build"]["args"]["JOB"], *words[2:]]
         else:
             continue
         parser = argparse.ArgumentParser(exit_on_error=False)
-        importlib.import_module(VERBS[verb][0]).add_arguments(parser)
-        parser.parse_args(words)
+        _, verb, rest = find_verb(words)
+        assert isinstance(verb, Verb)
+        importlib.import_module(verb.module).add_arguments(parser)
+        parser.parse_args(rest)
 
 
 def test_programs_that_are_run_are_there() -> None:

@@ -133,7 +133,7 @@ def test_what_is_refused(call: Call, versions: list[str], file_store: ObjectStor
     assert "no artifact 'nonsense'" in call("promote", "nonsense", code=1)
     overwrite(file_store, versions[1], "popularity.npy", b"")
     assert f"{versions[1]} was not released" in call("promote", versions[1], code=1)
-    assert "between 0 and 1" in call("canary", versions[0], "--weight", "2", code=1)
+    assert "between 0 and 1" in call("canary", versions[0], "--weight", "1", code=1)
     assert "no previous release" in call("rollback", code=1)
     assert len(json.loads(call("list", "--json"))) == 1
 

@@ -24,13 +24,13 @@ BEFORE_BACKUP, AFTER_BACKUP = 600, 600
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 
-def rewind(system: ChaosSystem, *words: str) -> subprocess.CompletedProcess[str]:
-    """`marquee rewind` with the settings of the bridges."""
+def reset_offsets(system: ChaosSystem, *words: str) -> subprocess.CompletedProcess[str]:
+    """`marquee db offsets reset` with the settings of the bridges."""
     settings = Settings(
         kafka_bootstrap=system.kafka.bootstrap, kafka_group="chaos", database_url=system.postgres.url
     )
     return subprocess.run(
-        [sys.executable, "-m", "marquee", "rewind", *words],
+        [sys.executable, "-m", "marquee", "db", "offsets", "reset", *words],
         env={**os.environ, **settings.environment()},
         capture_output=True,
         text=True,
@@ -47,8 +47,10 @@ def count_rows(system: ChaosSystem) -> int:
 
 
 def test_restored_database_after_offset_reset_has_every_record(tmp_path: Path) -> None:
-    """Backed up while lines come in, restored into an empty database after the bridges had gone on: `marquee rewind`
-    finds the place by the restored ledger, and in the end each line is there once, in its table."""
+    """Every record is stored once after a backup under load, a restore into an empty database and a reset.
+
+    `marquee db offsets reset` finds the first missing records by the restored ledger.
+    """
     backup = str(tmp_path / "backup")
     # One bridge: when a leader leaves the group first, the embedded broker may not elect a new one.
     with ChaosSystem(tmp_path, SEED, lines_per_s=800, bridges=("bridge",)) as system:
@@ -59,7 +61,7 @@ def test_restored_database_after_offset_reset_has_every_record(tmp_path: Path) -
         before = system.settle()
         assert before.exact, before
 
-        refused = rewind(system)
+        refused = reset_offsets(system)
         assert refused.returncode == 1
         assert "a bridge of the group chaos is running" in refused.stderr
 
@@ -71,12 +73,13 @@ def test_restored_database_after_offset_reset_has_every_record(tmp_path: Path) -
         system.database = Database(system.postgres.url)
         assert 0 < count_rows(system) < before.rows - AFTER_BACKUP // 2
 
-        planned = rewind(system, "--dry-run")
-        done = rewind(system)
+        planned = reset_offsets(system, "--dry-run")
+        done = reset_offsets(system)
         assert (planned.returncode, done.returncode) == (0, 0), planned.stderr + done.stderr
         assert planned.stdout == done.stdout
-        assert "(0 again)" not in done.stdout
-        assert rewind(system).stdout.count("(0 again)") == 2  # What was set back is not set back further.
+        assert "(0 redelivered)" not in done.stdout
+        # A second reset changes nothing.
+        assert reset_offsets(system).stdout.count("(0 redelivered)") == 2
 
         system.start("bridge")
         after = system.settle()

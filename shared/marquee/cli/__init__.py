@@ -1,1 +1,1 @@
-"""The ``marquee`` command, one module a verb."""
+"""The ``marquee`` command: one module for each verb, and the helpers that they share."""

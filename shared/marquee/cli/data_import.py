@@ -1,4 +1,4 @@
-"""``marquee data fetch``: the base data, on this machine's disk."""
+"""``marquee data fetch``: download the base data."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from marquee.training.params import Params
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``marquee data``."""
+    """Add the action and the paths."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    fetch = actions.add_parser("fetch", help="download MovieLens 100K, unless it is here already")
+    fetch = actions.add_parser("fetch", help="download MovieLens 100K unless it is there")
     fetch.add_argument("--to", type=Path, default=Path("data/movielens-100k"), metavar="DIRECTORY")
     fetch.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
     fetch.add_argument(
@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Fetch, and say whether anything had to be done."""
+def run(args: argparse.Namespace, _: Settings) -> int:
+    """Download the data, check its hash, and print whether it was there."""
     sha256 = Params.read(args.params).movielens.sha256
     fetched = movielens.fetch(args.to, args.requirements, sha256)
-    print(f"{args.to}: {'fetched' if fetched else 'already here'}, sha256 checked")
+    print(f"{args.to}: {'fetched' if fetched else 'already there'}, sha256 checked")
     return 0

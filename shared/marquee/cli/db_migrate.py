@@ -1,4 +1,4 @@
-"""``marquee migrate``."""
+"""``marquee db migrate``: apply the missing migrations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from marquee.db.migrate import migrate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes none: the database is a setting."""
+    """Add no arguments: the database is a setting."""
 
 
-def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Apply what is missing, and say what it was."""
+def run(_: argparse.Namespace, settings: Settings) -> int:
+    """Apply the missing migrations and print their names."""
     settings.require("database_url")
     applied = migrate(settings.database_url)
     for name in applied:

@@ -1,4 +1,4 @@
-"""``marquee rewind``: after a database was restored, let the bridge read again what it lacks."""
+"""``marquee db offsets reset``: reset the bridge's offsets after a restore of the database."""
 
 from __future__ import annotations
 
@@ -9,32 +9,38 @@ from marquee.bridge.offset_reset import OffsetReset, reset_offsets
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 
-INCOMPLETE = 3
-"""The exit code when Kafka has lines no longer that the database lacks."""
+EXIT_INCOMPLETE = 3
+"""Exit code if Kafka no longer holds some of the records that the database lacks."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which group, topic and database: the bridge's own settings say."""
-    parser.epilog = (
-        "Stop the bridges first. The exit code is 3 if the database lacks lines that Kafka no longer keeps; "
-        "all others are read again even then."
+    """Add the action; group, topic and database are the bridge's settings."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    reset = actions.add_parser(
+        "reset",
+        help="let the bridge deliver again what the database lacks",
+        description="Set the bridge's offsets to the first records that the database lacks.",
+        epilog="Stop the bridges first. Exit code: 0 done; 3 done, but Kafka no longer holds some of the records.",
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    reset.add_argument("--dry-run", action="store_true", help="print the offsets without setting them")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Print a line for each partition; errors are raised."""
+    """Reset the offsets and print a line for each partition."""
     settings.require("kafka_bootstrap", "database_url")
     with closing(Database(settings.database_url)) as database:
-        found = reset_offsets(settings, database, apply=not args.dry_run)
-    for each in found:
-        print(_line(each))
-    return INCOMPLETE if any(each.lost for each in found) else 0
+        resets = reset_offsets(settings, database, apply=not args.dry_run)
+    for reset in resets:
+        print(_describe(reset))
+    return EXIT_INCOMPLETE if any(reset.lost for reset in resets) else 0
 
 
-def _line(each: OffsetReset) -> str:
-    committed = "nothing" if each.committed is None else f"{each.committed:,}"
-    line = f"partition {each.partition}: committed {committed}, reads on from {each.target:,} ({each.redelivered:,} again)"
-    if each.lost:
-        line += f"; {each.lost:,} that the database lacks are in Kafka no longer"
-    return line
+def _describe(reset: OffsetReset) -> str:
+    committed = "nothing" if reset.committed is None else f"{reset.committed:,}"
+    text = (
+        f"partition {reset.partition}: committed {committed}, continues at {reset.target:,} "
+        f"({reset.redelivered:,} redelivered)"
+    )
+    if reset.lost:
+        text += f"; {reset.lost:,} missing records are no longer in Kafka"
+    return text

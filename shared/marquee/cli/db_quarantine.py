@@ -1,4 +1,4 @@
-"""``marquee quarantine``: what could not be read, and reading it again after a fix."""
+"""``marquee db quarantine``: show and replay records that could not be parsed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from marquee.cli.argument_types import bounded_int
 from marquee.config.settings import Settings
 from marquee.config.timestamps import timestamp, with_default_zone
 from marquee.db.pool import Database
@@ -17,16 +18,18 @@ from marquee.ingest.quarantine import Selection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions and their options."""
+    """Add the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _action(actions, "list", "how many records of each category there are")
-    showing = _action(actions, "show", "the newest records, with what is wrong with them")
-    showing.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
-    _action(actions, "replay", "read them again; those that can be read now move to their tables")
+    _action(actions, "list", "count the records of each category")
+    showing = _action(actions, "show", "show the newest records and their errors")
+    showing.add_argument(
+        "--limit", type=bounded_int(1), default=20, metavar="N", help="number of records (20)"
+    )
+    _action(actions, "replay", "parse the records again and move those that succeed to their tables")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Do what was asked; errors are raised."""
+    """Run the action."""
     since, until = (time and with_default_zone(time, settings.time_zone) for time in (args.since, args.until))
     chosen = Selection(args.category, since, until)
     with closing(Database(settings.require("database_url").database_url)) as database:
@@ -44,11 +47,13 @@ def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(
         name, help=text, description=text[0].upper() + text[1:] + "."
     )
-    parser.add_argument("--category", help="only records of this category, such as movie_id")
+    parser.add_argument("--category", help="only this category, such as movie_id")
     parser.add_argument(
-        "--since", type=timestamp, metavar="TIME", help="only those that Kafka got at or after it"
+        "--since", type=timestamp, metavar="TIME", help="only records with a Kafka timestamp at or after TIME"
     )
-    parser.add_argument("--until", type=timestamp, metavar="TIME", help="only those that Kafka got before it")
+    parser.add_argument(
+        "--until", type=timestamp, metavar="TIME", help="only records with a Kafka timestamp before TIME"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
 

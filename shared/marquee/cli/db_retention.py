@@ -1,4 +1,4 @@
-"""``marquee retention``, and the job of the same name."""
+"""``marquee db retention``: the scheduled maintenance of the tables."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from marquee.ingest.retention_terms import aggregate_remaining, delete_expired_r
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes none: the terms are in the database."""
+    """Add no arguments: the retention terms are in the database."""
 
 
-def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Fold first: what is forgotten afterwards has been folded."""
+def run(_: argparse.Namespace, settings: Settings) -> int:
+    """Aggregate the remaining watches, then delete expired rows; no row is deleted before it is aggregated."""
     with closing(Database(settings.require("database_url").database_url)) as database:
-        print(f"folded the watches among {aggregate_remaining(database)} lines")
+        print(f"aggregated the watches among {aggregate_remaining(database)} records")
         delete_expired_rows(database)
-        print("forgot what is past its term")
+        print("deleted the expired rows")
     return 0

@@ -7,7 +7,9 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marquee.cli.model_retrain import limit_blas_threads, print_result, progress_bar
+from marquee.cli.progress_bar import progress_bar
+from marquee.cli.retrain_report import print_result
+from marquee.config.blas_threads import limit_blas_threads
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.registry.object_store.connect import connect

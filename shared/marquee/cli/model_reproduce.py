@@ -8,7 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marquee.cli.model_retrain import limit_blas_threads, progress_bar
+from marquee.cli.progress_bar import progress_bar
+from marquee.config.blas_threads import limit_blas_threads
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 from marquee.registry.object_store.connect import connect

@@ -6,12 +6,14 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marquee.cli.progress_bar import progress_bar
+from marquee.cli.retrain_report import print_result
+from marquee.config.blas_threads import limit_blas_threads
 from marquee.config.settings import Settings
 from marquee.config.timestamps import timestamp, with_default_zone
 from marquee.db.pool import Database
@@ -21,9 +23,7 @@ from marquee.registry.object_store.connect import connect
 
 if TYPE_CHECKING:
     from marquee.data.snapshot import SnapshotRequest
-    from marquee.models.trainer_port import Progress
     from marquee.training.params import Params
-    from marquee.training.pipeline.publish_step import RetrainResult
 
 EXIT_RELEASED, EXIT_REFUSED = 0, 3
 
@@ -111,15 +111,6 @@ def _is_requested(settings: Settings) -> bool:
         return bool(pending(database, datetime.now(UTC)))
 
 
-def limit_blas_threads() -> None:
-    """Limit BLAS to one thread; call before numpy is imported.
-
-    Sums over several threads differ in their last bits, and a model should be the same on any machine. An
-    inverse of 5,000 x 5,000 still takes only a few seconds.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
 def _run_dvc(args: argparse.Namespace, settings: Settings) -> Path:
     """Let DVC bring all steps but ``publish`` up to date; return the directory of params.yaml."""
     given = [name for name in ("until", "base", "base_fraction") if getattr(args, name) is not None]
@@ -152,41 +143,3 @@ def _request(args: argparse.Namespace, settings: Settings, params: Params) -> Sn
         raise SettingsError(f"--base-fraction is {fraction:g}; use a number from 0 to 1")
     until = with_default_zone(args.until, settings.time_zone) if args.until else datetime.now(UTC)
     return SnapshotRequest(until, Path(base) if base else None, fraction, float(settings.rating_max))
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """Yield a progress callback that draws a bar on a terminal and does nothing elsewhere."""
-    from marquee.models.trainer_port import no_progress
-
-    if not sys.stderr.isatty():
-        yield no_progress
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(step: str, done: float) -> None:
-            if step not in tasks or done == 0.0:
-                tasks[step] = bar.add_task(step, total=1.0)
-            bar.update(tasks[step], completed=done)
-
-        yield advance
-
-
-def print_result(result: RetrainResult) -> None:
-    """Print metrics, findings and outcome."""
-    if result.evaluation:
-        e = result.evaluation
-        print(
-            f"{e.split}: {e.ratings} ratings of {e.users} users, {e.known_users} of them in the training data"
-        )
-        for candidate, metrics in e.figures.items():
-            columns = (f"{name} {m.value:.4f} [{m.low:.4f}, {m.high:.4f}]" for name, m in metrics.items())
-            print(f"  {candidate:<11}{'  '.join(columns)}")
-    for finding in result.findings:
-        print(f"  {finding}")
-    print(f"{result.version}: {result.outcome}: {result.reason}")

@@ -1,4 +1,4 @@
-"""``marquee release``: see what serves, and change it."""
+"""``marquee release``: show or change the model that serves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from marquee.cli.argument_types import bounded_float, bounded_int
+from marquee.cli.text_table import text_table
 from marquee.config.settings import Settings
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
 from marquee.registry import gate_report, release, rollout
@@ -20,19 +22,21 @@ from marquee.registry.release import Release
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions of ``marquee release`` and their options."""
+    """Add the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = _action(actions, "list", "every release, the one that serves first")
-    listing.add_argument("--limit", type=_positive, default=20, help="how many (default: 20)")
-    showing = _action(actions, "show", "one release and the artifacts it names")
-    showing.add_argument("number", type=_positive, nargs="?", help="of the release (default: what serves)")
-    promoting = _change(actions, "promote", "serve a version to everybody")
-    promoting.add_argument("version", help="of the artifact, such as 20260214T000921-1a2b3c4d")
-    canary = _change(
-        actions, "canary", "serve a version to a share of the users, what serves now to the rest"
+    listing = _action(actions, "list", "list the releases, the current one first")
+    listing.add_argument(
+        "--limit", type=bounded_int(1), default=20, metavar="N", help="number of releases (20)"
     )
-    canary.add_argument("version", help="of the artifact")
-    canary.add_argument("--weight", type=float, required=True, help="the share, such as 0.1")
+    showing = _action(actions, "show", "show a release and its artifacts")
+    showing.add_argument(
+        "number", type=bounded_int(1), nargs="?", help="number of the release (the current one)"
+    )
+    promoting = _change(actions, "promote", "serve a version to all users")
+    promoting.add_argument("version", help="version of the artifact, such as 20260214T000921-1a2b3c4d")
+    canary = _change(actions, "canary", "serve a version to a fraction of the users")
+    canary.add_argument("version", help="version of the artifact")
+    canary.add_argument("--weight", type=bounded_float(0, 1), required=True, help="fraction, such as 0.1")
     splitting = _change(actions, "split", "serve several versions side by side")
     splitting.add_argument(
         "arms",
@@ -41,19 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ARM=VERSION:WEIGHT",
         help="name, version and fraction of the users of each arm; the weights sum to 1",
     )
-    back = _change(actions, "rollback", "bring back the release before; again: the one before that")
-    back.add_argument("--to", type=_positive, metavar="N", help="bring back release N")
+    back = _change(actions, "rollback", "restore the previous release; repeated calls go further back")
+    back.add_argument("--to", type=bounded_int(1), metavar="N", help="restore release N")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Do what was asked; errors are raised."""
+    """Run the action."""
     store = connect(settings.require("objects_url").objects_url)
     if args.action == "list":
         _list(store, args.limit, args.json)
     elif args.action == "show":
         _show(store, args.number, args.json)
     else:
-        _report(_changed(store, args), args.json)
+        _print_change(_change_release(store, args), args.json)
     return 0
 
 
@@ -65,19 +69,13 @@ def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
 
 def _change(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser = _action(actions, name, text)
-    parser.add_argument("--reason", default="", help="kept in the release")
-    parser.add_argument("--author", default=None, help="kept in the release (default: who runs this)")
+    parser.add_argument("--reason", default="", help="stored in the release")
+    parser.add_argument("--author", default=None, help="stored in the release (default: your login name)")
     return parser
 
 
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + "."
-
-
-def _positive(raw: str) -> int:
-    if not raw.isascii() or not raw.isdigit() or int(raw) < 1:
-        raise argparse.ArgumentTypeError(f"{raw!r} is no whole number above 0")
-    return int(raw)
 
 
 def _parse_arm(raw: str) -> tuple[str, str, float]:
@@ -94,7 +92,7 @@ def _parse_arm(raw: str) -> tuple[str, str, float]:
         ) from None
 
 
-def _changed(store: ObjectStore, args: argparse.Namespace) -> Release:
+def _change_release(store: ObjectStore, args: argparse.Namespace) -> Release:
     signed = {"author": args.author or _login(), "reason": args.reason}
     if args.action == "promote":
         return rollout.promote(store, args.version, **signed)
@@ -115,7 +113,7 @@ def _login() -> str:
         return "unknown"
 
 
-def _report(changed: Release, as_json: bool) -> None:
+def _print_change(changed: Release, as_json: bool) -> None:
     print(_json(changed) if as_json else f"release {changed.number} serves {_arms(changed)}")
 
 
@@ -126,45 +124,39 @@ def _list(store: ObjectStore, limit: int, as_json: bool) -> None:
     elif not releases:
         print("there is no release yet: `marquee retrain` makes one, or `marquee release promote VERSION`")
     else:
-        print(_table(("", "RELEASE", "CREATED (UTC)", "ARMS", "AUTHOR", "REASON"), map(_row, releases)))
-    for said in () if as_json else gate_report.list_refusals(store, limit):
-        print(f"refused {said.version} at {said.time:%Y-%m-%d %H:%M:%S}: {said.reason}")
+        current = releases[0].number
+        rows = (_row(each, current) for each in releases)
+        print(text_table(("", "RELEASE", "CREATED (UTC)", "ARMS", "AUTHOR", "REASON"), rows))
+    for refusal in () if as_json else gate_report.list_refusals(store, limit):
+        print(f"refused {refusal.version} at {refusal.time:%Y-%m-%d %H:%M:%S}: {refusal.reason}")
 
 
-def _row(one: Release, /) -> Sequence[str]:
-    created = one.created.strftime("%Y-%m-%d %H:%M:%S")
-    return "", str(one.number), created, _arms(one), one.author, one.reason
+def _row(each: Release, current: int) -> Sequence[str]:
+    created = each.created.strftime("%Y-%m-%d %H:%M:%S")
+    mark = "*" if each.number == current else ""
+    return mark, str(each.number), created, _arms(each), each.author, each.reason
 
 
-def _table(head: Sequence[str], rows: Any) -> str:
-    cells = [list(head), *map(list, rows)]
-    cells[1][0] = "*"  # The first one serves.
-    widths = [max(len(row[c]) for row in cells) for c in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
-
-
-def _arms(one: Release) -> str:
-    if len(one.arms) == 1:
-        return one.arms[0].version
-    return ", ".join(f"{arm.name} {arm.weight:.4g} {arm.version}" for arm in one.arms)
+def _arms(shown: Release) -> str:
+    if len(shown.arms) == 1:
+        return shown.arms[0].version
+    return ", ".join(f"{arm.name} {arm.weight:.4g} {arm.version}" for arm in shown.arms)
 
 
 def _show(store: ObjectStore, number: int | None, as_json: bool) -> None:
-    one = release.read_release(store, number) if number else _serving(store)
-    manifests = {arm.version: _manifest(store, arm.version) for arm in one.arms}
+    shown = release.read_release(store, number) if number else _current(store)
+    manifests = {arm.version: _manifest(store, arm.version) for arm in shown.arms}
     if as_json:
-        print(_json({"release": one, "artifacts": manifests}))
+        print(_json({"release": shown, "artifacts": manifests}))
         return
-    print(f"release   {one.number}\ncreated   {one.created:%Y-%m-%d %H:%M:%S} UTC by {one.author}")
-    print(f"reason    {one.reason or '-'}\nsalt      {one.salt}")
-    print(f"previous  {one.previous or '-'}" + (f" (restores {one.restores})" if one.restores else ""))
-    for arm in one.arms:
-        print(f"\narm {arm.name}: {arm.weight:.2%} of the users\n{_described(arm.version, manifests)}")
+    print(f"release   {shown.number}\ncreated   {shown.created:%Y-%m-%d %H:%M:%S} UTC by {shown.author}")
+    print(f"reason    {shown.reason or '-'}\nsalt      {shown.salt}")
+    print(f"previous  {shown.previous or '-'}" + (f" (restores {shown.restores})" if shown.restores else ""))
+    for arm in shown.arms:
+        print(f"\narm {arm.name}: {arm.weight:.2%} of the users\n{_describe(arm.version, manifests)}")
 
 
-def _serving(store: ObjectStore) -> Release:
+def _current(store: ObjectStore) -> Release:
     try:
         return release.read_current_release(store)[0]
     except ObjectNotFound as error:
@@ -172,14 +164,14 @@ def _serving(store: ObjectStore) -> Release:
 
 
 def _manifest(store: ObjectStore, version: str) -> Manifest | str:
-    """The manifest, or why there is none to show: a release of the past may have lost its artifact."""
+    """Return the manifest, or the reason that it cannot be read: an old artifact may have been deleted."""
     try:
         return read_manifest(store, version)
     except (ObjectNotFound, ArtifactRefused) as error:
         return str(error)
 
 
-def _described(version: str, manifests: dict[str, Manifest | str]) -> str:
+def _describe(version: str, manifests: dict[str, Manifest | str]) -> str:
     manifest = manifests[version]
     if isinstance(manifest, str):
         return f"  version          {version}\n  not usable       {manifest}"

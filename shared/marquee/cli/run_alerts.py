@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,8 +17,7 @@ from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.monitoring.alerts.evaluate import Alert
 from marquee.monitoring.alerts.rules_file import read_rules
-from marquee.monitoring.alerts.watcher import AlertWatcher
-from marquee.monitoring.alerts.webhook import AlertWebhook
+from marquee.monitoring.alerts.watcher import AlertWatcher, create_watcher
 
 RULES = Path("dashboards/alerts.yaml")
 FIRING = 3
@@ -70,17 +69,6 @@ def _watch(args: argparse.Namespace, settings: Settings, database: Database) -> 
         except KeyboardInterrupt:
             pass
     return _exit_code(previous)
-
-
-@contextmanager
-def create_watcher(database: Database, rules: Path, settings: Settings) -> Iterator[AlertWatcher]:
-    """Yield a watcher of the rules that posts to the webhook of the settings, if there is one."""
-    groups = read_rules(rules)
-    if not settings.slack_webhook:
-        yield AlertWatcher(database, groups)
-        return
-    with closing(AlertWebhook(settings.slack_webhook, settings.dashboards_url)) as webhook:
-        yield AlertWatcher(database, groups, webhook)
 
 
 def _exit_code(alerts: Sequence[Alert]) -> int:

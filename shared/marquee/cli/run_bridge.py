@@ -1,4 +1,4 @@
-"""``marquee bridge``, and the job of the same name."""
+"""``marquee run bridge``: forward records from Kafka to the functions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from marquee.config.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None: the bridge is set by the environment alone."""
+    """Add no arguments: the bridge has settings only."""
 
 
-def run(args: argparse.Namespace, settings: Settings, limits: BridgeLimits = DEFAULT_LIMITS) -> int:
-    """Forward until SIGTERM or SIGINT; then finish, commit and return 0."""
+def run(_: argparse.Namespace, settings: Settings, limits: BridgeLimits = DEFAULT_LIMITS) -> int:
+    """Forward records until SIGTERM or SIGINT, then finish deliveries and commit."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    gc.set_threshold(
-        100_000
-    )  # A fetch is ten thousand objects that live as long as their batch: no young garbage.
+    # A fetch makes ten thousand objects that live as long as their batch, so frequent collections find nothing.
+    gc.set_threshold(100_000)
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from marquee.cli.run_alerts import create_watcher
+from marquee.cli.argument_types import bounded_int
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import MarqueeError
 from marquee.grafana import panel_files
-from marquee.monitoring.alerts.watcher import watch_in_background
+from marquee.monitoring.alerts.watcher import create_watcher, watch_in_background
 from marquee.page.server import MAX_QUERIES, RANGES, DashboardPage, create_application
 
 PORT = 3001
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("--port", type=int, default=PORT, metavar="N", help=f"port on 127.0.0.1 ({PORT})")
+    add("--port", type=bounded_int(1, 65_535), default=PORT, metavar="N", help=f"port on 127.0.0.1 ({PORT})")
     add("--files", type=Path, default=Path("dashboards"), metavar="DIR", help="dashboards (dashboards)")
     add("--runbooks", type=Path, default=Path("docs/runbooks"), metavar="DIR", help="(docs/runbooks)")
     add("--tell", action="store_true", help="post alerts to MARQUEE_SLACK_WEBHOOK if it is set")

@@ -15,7 +15,7 @@ import pytest
 from tests.monitoring.alerts.conftest import ROOT, RULES, open_database
 from tests.support.database_fixtures import BOTH
 
-from marquee.cli.main import VERBS
+from marquee.cli.commands import Verb, find_verb
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.local.system import LocalSystem
@@ -131,8 +131,10 @@ def test_commands_are_understood(command: str) -> None:
         )
         return
     parser = argparse.ArgumentParser(exit_on_error=False)
-    importlib.import_module(VERBS[words[1]][0]).add_arguments(parser)
-    parsed = parser.parse_args(words[2:])
+    _, verb, rest = find_verb(words[1:])
+    assert isinstance(verb, Verb)
+    importlib.import_module(verb.module).add_arguments(parser)
+    parsed = parser.parse_args(rest)
     if words[1:3] == ["local", "logs"] and len(words) > 3:
         assert (
             f'"{parsed.part}"'

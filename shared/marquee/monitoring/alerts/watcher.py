@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.grafana.durations import parse_duration
 from marquee.monitoring.alerts.evaluate import NO_DATA, Alert, advance_alerts, evaluate_rule
-from marquee.monitoring.alerts.rules_file import Rule, RuleGroup
+from marquee.monitoring.alerts.rules_file import Rule, RuleGroup, read_rules
 from marquee.monitoring.alerts.webhook import AlertWebhook
 
 _ORDER = ("firing", "pending", "normal")
@@ -96,3 +98,14 @@ def replay_rule(database: Database, rule: Rule, now: datetime) -> tuple[Alert, .
         time = now - rule.pending_period * (1 - step / _REPLAYED_EVALUATIONS)
         alerts = advance_alerts(rule, alerts, evaluate_rule(database, rule, time), time)
     return advance_alerts(rule, alerts, last, now)
+
+
+@contextmanager
+def create_watcher(database: Database, rules: Path, settings: Settings) -> Iterator[AlertWatcher]:
+    """Yield a watcher of the rules that posts to the webhook of the settings, if there is one."""
+    groups = read_rules(rules)
+    if not settings.slack_webhook:
+        yield AlertWatcher(database, groups)
+        return
+    with closing(AlertWebhook(settings.slack_webhook, settings.dashboards_url)) as webhook:
+        yield AlertWatcher(database, groups, webhook)
