@@ -2,10 +2,10 @@
 
 from tests.registry.conftest import (
     cloud_environment,
-    cloud_place,
+    cloud_location,
     file_store,
     gcs_server,
-    place,
+    location,
     s3_server,
     store,
 )
@@ -15,10 +15,10 @@ __all__ = [
     "base",
     "base_data",
     "cloud_environment",
-    "cloud_place",
+    "cloud_location",
     "file_store",
     "gcs_server",
-    "place",
+    "location",
     "s3_server",
     "store",
 ]

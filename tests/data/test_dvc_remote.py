@@ -1,5 +1,4 @@
-"""A DVC remote (``marquee.data.dvc_remote``) in each kind of object store; tests/training/test_dvc_pipeline.py
-holds DVC itself against it."""
+"""Tests of the DVC remote in each kind of object store."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "kept"
 
 
-def test_what_was_pushed_is_fetched(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
+def test_push_and_fetch_directory_round_trips(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
     """A directory comes back file by file under the hash that DVC gives it; pushing twice writes nothing."""
     content = dvc_remote.push(store, directory)
     assert content == dvc_hash.hash_path(directory)
@@ -37,7 +36,7 @@ def test_what_was_pushed_is_fetched(store: ObjectStore, directory: Path, tmp_pat
     assert back == {"b.parquet": b"\0some bytes", "deep/a.json": b""}
 
 
-def test_a_single_file(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
+def test_push_and_fetch_single_file_round_trips(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
     """A file is known by the MD5 of its bytes."""
     content = dvc_remote.push(store, directory / "b.parquet")
     assert content == hashlib.md5(b"\0some bytes").hexdigest()
@@ -45,8 +44,8 @@ def test_a_single_file(store: ObjectStore, directory: Path, tmp_path: Path) -> N
     assert (tmp_path / "back").read_bytes() == b"\0some bytes"
 
 
-def test_what_is_not_there(file_store: ObjectStore, tmp_path: Path) -> None:
-    """An unknown hash is an error that names it, and nothing appears."""
+def test_fetch_unknown_hash_raises(file_store: ObjectStore, tmp_path: Path) -> None:
+    """The error names the hash, and no file appears."""
     assert not dvc_remote.contains(file_store, "ab" * 16)
     for content in ("ab" * 16, "ab" * 16 + ".dir"):
         with pytest.raises(ObjectNotFound):
@@ -55,8 +54,8 @@ def test_what_is_not_there(file_store: ObjectStore, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("of_listing", [False, True])
-def test_damage_is_noticed(tmp_path: Path, directory: Path, of_listing: bool) -> None:
-    """One byte of a file or of the listing is another: an error that says so, and nothing appears."""
+def test_fetch_damaged_content_raises(tmp_path: Path, directory: Path, of_listing: bool) -> None:
+    """One byte of a file or of the listing differs: the error says so, and no file appears."""
     store = FileStore(tmp_path / "objects")
     content = dvc_remote.push(store, directory)
     name = content if of_listing else dvc_hash.hash_file(directory / "b.parquet")
@@ -67,8 +66,8 @@ def test_damage_is_noticed(tmp_path: Path, directory: Path, of_listing: bool) ->
     assert not (tmp_path / "back").exists()
 
 
-def test_a_listing_cannot_lead_out(file_store: ObjectStore, tmp_path: Path) -> None:
-    """A listing that names a file outside of its directory is refused, whoever wrote it."""
+def test_fetch_listing_with_path_outside_is_refused(file_store: ObjectStore, tmp_path: Path) -> None:
+    """A listing that names a file outside of its directory is refused."""
     listing = b'[{"md5": "d41d8cd98f00b204e9800998ecf8427e", "relpath": "../escaped"}]'
     content = hashlib.md5(listing).hexdigest()
     file_store.put_new(f"files/md5/{content[:2]}/{content[2:]}.dir", listing)

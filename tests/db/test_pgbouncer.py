@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.functions.ingest import Function
+from tests.functions.ingest import IngestProcess
 from tests.servers.certificates import Authority
 from tests.servers.pgbouncer import PASSWORD, PgBouncer, is_installed
 from tests.support.records import batch, rate, rows, watch
@@ -53,7 +53,7 @@ def test_everything_goes_through_one_pooled_connection(
     connection to the pooler, and all of them together one to the server."""
     url = pool.url(sslmode="verify-full", sslrootcert=str(authority.certificate))
     migrate(url)
-    functions = [Function(tmp_path / f"ingest-{number}.log", url) for number in range(2)]
+    functions = [IngestProcess(tmp_path / f"ingest-{number}.log", url) for number in range(2)]
     for function in functions:
         function.start()
     many = [watch(user, 3) for user in range(SMALL_BATCH)]
@@ -64,7 +64,7 @@ def test_everything_goes_through_one_pooled_connection(
     ]
     statuses: list[int] = []
 
-    def deliver(function: Function) -> None:
+    def deliver(function: IngestProcess) -> None:
         statuses.extend(function.post(body, headers) for headers, body in events)
 
     threads = [threading.Thread(target=deliver, args=(function,)) for function in functions * 3]

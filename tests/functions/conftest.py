@@ -1,4 +1,4 @@
-"""``recommend`` as it is deployed, on a store of the test's own."""
+"""Fixtures: ``recommend`` as it is deployed, on a store of the test's own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> FileStore:
 
 @pytest.fixture
 def start(store: FileStore, tmp_path: Path) -> Iterator[Start]:
-    """Start ``recommend`` on ``store``; settings are added by name."""
+    """Return a function that starts ``recommend`` on ``store``; settings are keyword arguments."""
     started: list[Function] = []
 
     def make(**settings: str) -> Function:
@@ -44,8 +44,8 @@ def start(store: FileStore, tmp_path: Path) -> Iterator[Start]:
         function.__exit__()
 
 
-def eventually(ask: Callable[[], Reply], wanted: Callable[[Reply], bool]) -> Reply:
-    """Ask until the answer is as wanted; every answer on the way has to be a good one."""
+def wait_for_reply(ask: Callable[[], Reply], wanted: Callable[[Reply], bool]) -> Reply:
+    """Repeat a request until the reply is as expected; every reply on the way must have status 200."""
     deadline = time.monotonic() + 30
     while True:
         reply = ask()

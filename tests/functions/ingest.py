@@ -1,4 +1,4 @@
-"""The ``ingest`` function in a process of its own, and what Pub/Sub pushes into it."""
+"""The ``ingest`` function in a process of its own, and bodies of Pub/Sub pushes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from marquee.local.process import Process, free_port
 ROOT = Path(__file__).parents[2]
 
 
-class Function:
+class IngestProcess:
     """One instance of ``ingest``."""
 
     def __init__(self, log: Path, database_url: str, certs_url: str = "", **more: str) -> None:
@@ -33,27 +33,27 @@ class Function:
         self.process.start()
         self.process.wait_healthy(self._answers)
 
-    def ask(
+    def request(
         self, method: str, body: bytes = b"", headers: Mapping[str, str] | None = None, path: str = "/"
     ) -> tuple[int, str, dict[str, str]]:
-        """Status, text and headers of the answer."""
+        """Return status, text and headers of the response."""
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
             return response.status, response.read().decode(), dict(response.getheaders())
 
     def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> int:
-        return self.ask("POST", body, headers)[0]
+        return self.request("POST", body, headers)[0]
 
     def _answers(self) -> bool:
         try:
-            return self.ask("GET", path="/healthz")[0] == 200
+            return self.request("GET", path="/healthz")[0] == 200
         except OSError:
             return False
 
 
-def push(data: bytes | None, attributes: Mapping[str, str] | None) -> bytes:
-    """The body of a Pub/Sub push."""
+def make_push_body(data: bytes | None, attributes: Mapping[str, str] | None) -> bytes:
+    """Return the body of a Pub/Sub push."""
     message: dict[str, object] = {"messageId": "1", "publishTime": "2026-02-14T00:00:00Z"}
     if data is not None:
         message["data"] = base64.b64encode(data).decode()

@@ -1,4 +1,4 @@
-"""What is deployed runs on its own: each function's bundle, in a clean environment with what the bundle asks for."""
+"""Tests of the function bundles: each runs in a clean environment with its own requirements."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ print(answer.status_code)
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The archives, built as they are for a deployment."""
+    """The archives, built as for a deployment."""
     out = tmp_path_factory.mktemp("bundles")
     bundle.build(ROOT, out)
     return out
@@ -36,8 +36,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_function_starts_in_a_clean_environment(function: str, bundles: Path, tmp_path: Path) -> None:
-    """The bundle's requirements install by hash, its main.py loads and answers, with no settings and nothing else."""
+def test_bundle_starts_in_a_clean_environment(function: str, bundles: Path, tmp_path: Path) -> None:
+    """The requirements install by hash, and main.py loads and answers without settings."""
     source = tmp_path / "source"
     with zipfile.ZipFile(bundles / f"{function}.zip") as archive:
         archive.extractall(source)
@@ -63,8 +63,8 @@ def test_function_starts_in_a_clean_environment(function: str, bundles: Path, tm
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_same_commit_gives_the_same_bytes(bundles: Path, tmp_path: Path) -> None:
-    """Whoever builds it, wherever and with whatever mask, zone and locale."""
+def test_bundle_same_commit_has_the_same_bytes(bundles: Path, tmp_path: Path) -> None:
+    """Whatever umask, time zone, locale and hash seed the build has."""
     environment = {**os.environ, "TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
     command = [sys.executable, "-m", "infra.bundle", "--out", str(tmp_path / "again")]
     subprocess.run(command, cwd=ROOT, env=environment, umask=0o077, check=True, capture_output=True)
@@ -73,7 +73,7 @@ def test_the_same_commit_gives_the_same_bytes(bundles: Path, tmp_path: Path) -> 
         assert (bundles / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
-def test_a_bundle_holds_what_is_deployed_and_no_more(bundles: Path) -> None:
+def test_bundle_has_only_deployed_files(bundles: Path) -> None:
     """Sorted, with the commit's time and one mode for all."""
     for function in FUNCTIONS:
         with zipfile.ZipFile(bundles / f"{function}.zip") as archive:
@@ -87,7 +87,7 @@ def test_a_bundle_holds_what_is_deployed_and_no_more(bundles: Path) -> None:
         assert len({entry.date_time for entry in entries}) == 1
 
 
-def test_each_function_that_is_described_has_a_bundle(bundles: Path) -> None:
+def test_bundle_exists_for_each_described_function(bundles: Path) -> None:
     """Terraform looks for one by the name in infra/functions.yaml."""
     described = read_functions(ROOT)
     assert {"ingest", "monitor", "recommend"} <= set(described)

@@ -1,4 +1,4 @@
-"""The ``ingest`` function as a real functions-framework process, on the wire."""
+"""Tests of the ``ingest`` function as a real functions-framework process, on the wire."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.functions.ingest import Function, push
+from tests.functions.ingest import IngestProcess, make_push_body
 from tests.support.records import MOVIE, account, ask, batch, rate, rows, watch
 
 from marquee.db import record_counts
@@ -34,15 +34,15 @@ LINES: list[str | bytes] = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A database server that the tests here may end and start again."""
+    """A database server that the tests may stop and start again."""
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
         migrate(server.url)
         yield server
 
 
 @pytest.fixture(scope="module")
-def function(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    function = Function(tmp_path_factory.mktemp("ingest") / "ingest.log", server.url)
+def function(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IngestProcess]:
+    function = IngestProcess(tmp_path_factory.mktemp("ingest") / "ingest.log", server.url)
     function.start()
     yield function
     function.process.stop()
@@ -60,9 +60,10 @@ def database(server: EmbeddedPostgres) -> Iterator[Database]:
         yield database
 
 
-def test_batch_is_written(function: Function, database: Database) -> None:
+def test_ingest_batch_is_written(function: IngestProcess, database: Database) -> None:
+    """Records of each kind, and two quarantined ones."""
     headers, body = to_http(encode_batch(batch(LINES)))
-    assert function.ask("POST", body, headers)[:2] == (204, "")
+    assert function.request("POST", body, headers)[:2] == (204, "")
     counts = record_counts.count_records(database)
     assert (
         counts.by_table["watches"],
@@ -73,20 +74,21 @@ def test_batch_is_written(function: Function, database: Database) -> None:
     assert counts.quarantine_by_category == {"encoding": 1, "time": 1}
 
 
-def test_every_way_of_delivery_is_understood(function: Function, database: Database) -> None:
-    """Binary and structured CloudEvents and a Pub/Sub push say the same, so the lines are there once."""
+def test_ingest_accepts_every_way_of_delivery(function: IngestProcess, database: Database) -> None:
+    """Binary and structured CloudEvents and a Pub/Sub push are equivalent, so the records are there once."""
     envelope = encode_batch(batch(LINES))
     headers, body = to_http(envelope)
     attributes = {name: value for name, value in headers.items() if name.startswith("ce-")}
     structured_headers, structured = to_http(envelope, structured=True)
     assert function.post(body, headers) == 204
     assert function.post(structured, structured_headers) == 204
-    assert function.post(push(body, attributes), {"Content-Type": "application/json"}) == 204
+    assert function.post(make_push_body(body, attributes), {"Content-Type": "application/json"}) == 204
     counts = record_counts.count_records(database)
     assert (counts.records, counts.rejected_events) == (len(LINES), 0)
 
 
-def test_impressions_are_written(function: Function, database: Database) -> None:
+def test_ingest_impressions_are_written_once(function: IngestProcess, database: Database) -> None:
+    """A repeated delivery changes nothing."""
     movie = ImpressionMovie(MOVIE, 1.0, 4.0, 1.0)
     shown = Impression("i1", datetime.now(UTC), "7", "blue", "v1", 1, "popular", (movie,))
     headers, body = to_http(encode_batch(ImpressionBatch("b1", (shown,))))
@@ -99,8 +101,8 @@ NOT_OURS: dict[str, tuple[bytes, dict[str, str]]] = {
     "malformed JSON": (b'{"message": {', {"Content-Type": "application/json"}),
     "not JSON at all": (b"\xff\x00\x80", {"Content-Type": "application/octet-stream"}),
     "JSON of another kind": (b"[1, 2, 3]", {"Content-Type": "application/json"}),
-    "push without data": (push(None, {"ce-type": "x"}), {"Content-Type": "application/json"}),
-    "push without attributes": (push(b"{}", None), {"Content-Type": "application/json"}),
+    "push without data": (make_push_body(None, {"ce-type": "x"}), {"Content-Type": "application/json"}),
+    "push without attributes": (make_push_body(b"{}", None), {"Content-Type": "application/json"}),
     "push of bad base64": (b'{"message": {"data": "%%%"}, "subscription": "s"}', {}),
     "deep nesting": (b"[" * 100_000, {"Content-Type": "application/json"}),
     "structured event without a type": (
@@ -117,8 +119,10 @@ NOT_OURS: dict[str, tuple[bytes, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("what", NOT_OURS)
-def test_what_is_not_ours_is_kept_and_acknowledged(function: Function, database: Database, what: str) -> None:
-    """Sending it again cannot mend it: 204, and its bytes and the reason are kept once."""
+def test_ingest_foreign_delivery_is_stored_and_acknowledged(
+    function: IngestProcess, database: Database, what: str
+) -> None:
+    """A redelivery cannot help: 204, and its bytes and the reason are stored once."""
     body, headers = NOT_OURS[what]
     headers = {**headers, "Authorization": "Bearer secret"}
     assert [function.post(body, headers), function.post(body, headers)] == [204, 204]
@@ -136,9 +140,10 @@ def test_what_is_not_ours_is_kept_and_acknowledged(function: Function, database:
         ({"ce-time": "yesterday"}, "not a CloudEvent"),
     ],
 )
-def test_event_of_another_kind_is_kept(
-    function: Function, database: Database, change: dict[str, str], reason: str
+def test_ingest_unknown_event_type_is_stored(
+    function: IngestProcess, database: Database, change: dict[str, str], reason: str
 ) -> None:
+    """The reason names the attribute."""
     headers, body = to_http(encode_batch(batch(LINES)))
     assert function.post(body, {**headers, **change}) == 204
     ((kept,),) = rows(database, "SELECT reason FROM rejected_events")
@@ -188,7 +193,10 @@ def test_event_of_another_kind_is_kept(
         },
     ],
 )
-def test_batch_that_no_table_can_hold_is_kept(function: Function, database: Database, data: object) -> None:
+def test_ingest_batch_out_of_range_is_stored_as_rejected(
+    function: IngestProcess, database: Database, data: object
+) -> None:
+    """No record of it is written."""
     headers, _ = to_http(encode_batch(batch(LINES)))
     body = json.dumps(data).encode()
     assert function.post(body, headers) == 204
@@ -199,9 +207,10 @@ def test_batch_that_no_table_can_hold_is_kept(function: Function, database: Data
 @pytest.mark.parametrize(
     "change", [{"id": "a\0b"}, {"release": 2**40}, {"user_id": "7" * 3_000}, {"movies": [{"movie_id": "\0"}]}]
 )
-def test_impressions_that_no_table_can_hold_are_kept(
-    function: Function, database: Database, change: dict[str, object]
+def test_ingest_impressions_out_of_range_are_stored_as_rejected(
+    function: IngestProcess, database: Database, change: dict[str, object]
 ) -> None:
+    """Values that no column can hold."""
     shown = Impression("i1", datetime.now(UTC), "7", "blue", "v1", 1, "popular", ())
     headers, body = to_http(encode_batch(ImpressionBatch("b1", (shown,))))
     data = json.loads(body)
@@ -211,18 +220,21 @@ def test_impressions_that_no_table_can_hold_are_kept(
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-def test_other_methods_are_refused_with_a_sentence(function: Function, method: str) -> None:
-    status, text, headers = function.ask(method)
+def test_ingest_other_method_is_405(function: IngestProcess, method: str) -> None:
+    """The body says what to do."""
+    status, text, headers = function.request(method)
     assert (status, headers["Allow"]) == (405, "POST")
     assert text == f"{method} is not supported: POST a CloudEvent or a Pub/Sub push.\n"
 
 
-def test_database_killed_and_back(function: Function, database: Database, server: EmbeddedPostgres) -> None:
-    """503 while it is away; after its restart the redelivery succeeds, and nothing is doubled or lost."""
+def test_ingest_database_killed_is_503_until_it_is_back(
+    function: IngestProcess, database: Database, server: EmbeddedPostgres
+) -> None:
+    """After the restart a redelivery succeeds, and nothing is doubled or lost."""
     first, second = to_http(encode_batch(batch(LINES))), to_http(encode_batch(batch(LINES, first=len(LINES))))
     assert function.post(first[1], first[0]) == 204
     server.kill()
-    status, text, headers = function.ask("POST", second[1], second[0])
+    status, text, headers = function.request("POST", second[1], second[0])
     assert (status, headers["Retry-After"]) == (503, "1")
     assert text == "The database is unavailable: send it again.\n"
     assert function.post(b"not ours") == 503  # It cannot be kept now, so it may not be acknowledged.
@@ -234,7 +246,9 @@ def test_database_killed_and_back(function: Function, database: Database, server
     assert counts == record_counts.count_all(database)
 
 
-def test_deliveries_at_once_are_written_once(function: Function, database: Database) -> None:
+def test_ingest_concurrent_overlapping_batches_are_written_once(
+    function: IngestProcess, database: Database
+) -> None:
     """The same overlapping batches from eight clients at a time."""
     lines = LINES * 10
     events = [to_http(encode_batch(batch(lines[first : first + 9], first))) for first in range(0, 70, 5)]
@@ -255,11 +269,9 @@ def test_deliveries_at_once_are_written_once(function: Function, database: Datab
     )
 
 
-def test_database_without_tables_is_no_reason_to_lose_a_batch(
-    server: EmbeddedPostgres, tmp_path: Path
-) -> None:
-    """Until somebody migrates it the answer is 503, and the log says what to do."""
-    function = Function(tmp_path / "ingest.log", server.create_database("unmigrated"))
+def test_ingest_database_without_tables_is_503(server: EmbeddedPostgres, tmp_path: Path) -> None:
+    """Until the migration the batch is redelivered, and the log says what to do."""
+    function = IngestProcess(tmp_path / "ingest.log", server.create_database("unmigrated"))
     function.start()
     try:
         headers, body = to_http(encode_batch(batch(LINES)))
@@ -271,8 +283,8 @@ def test_database_without_tables_is_no_reason_to_lose_a_batch(
     assert "marquee migrate" in (tmp_path / "ingest.log").read_text()
 
 
-def test_push_needs_a_token_where_one_is_asked_for(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    """401 without, 204 with; nothing of a refused one is written, and no token, body or password is logged."""
+def test_ingest_push_without_valid_token_is_401(server: EmbeddedPostgres, tmp_path: Path) -> None:
+    """204 with a valid one; nothing of a refused push is written, and no token, body or password is logged."""
     from tests.servers.issuer import ACCOUNT, AUDIENCE, Issuer, Key
 
     key = Key("k")
@@ -280,7 +292,7 @@ def test_push_needs_a_token_where_one_is_asked_for(server: EmbeddedPostgres, tmp
     url = server.create_database("guarded").replace("app@", "app:pass-word@")
     migrate(url)
     settings = {"PUSH_AUDIENCE": AUDIENCE, "PUSH_SERVICE_ACCOUNT": ACCOUNT}
-    function = Function(tmp_path / "ingest.log", url, issuer.url, **settings)
+    function = IngestProcess(tmp_path / "ingest.log", url, issuer.url, **settings)
     function.start()
     headers, body = to_http(encode_batch(batch(LINES)))
     good, bad = key.token(), key.token(aud="https://other.example.edu")
@@ -288,7 +300,7 @@ def test_push_needs_a_token_where_one_is_asked_for(server: EmbeddedPostgres, tmp
         assert function.post(body, headers) == 401
         assert function.post(body, {**headers, "Authorization": f"Bearer {bad}"}) == 401
         assert function.post(body, {**headers, "Authorization": f"Bearer {good}"}) == 204
-        assert function.ask("GET", path="/healthz")[0] == 200
+        assert function.request("GET", path="/healthz")[0] == 200
         server.kill()
         assert function.post(body, {**headers, "Authorization": f"Bearer {good}"}) == 503
     finally:

@@ -1,19 +1,20 @@
-"""The way over Pub/Sub, on the wire: Kafka, bridge, topic, push into the real function, tables."""
+"""Tests of the path over Pub/Sub, on the wire: Kafka, bridge, topic, push into the real function, tables."""
 
 from __future__ import annotations
 
 import threading
 import uuid
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import grpc
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Message, Producer
 from google.pubsub_v1 import types
 from tests.chaos.account import account
 from tests.chaos.lines import Ledger
-from tests.functions.ingest import Function
+from tests.functions.ingest import IngestProcess
 from tests.servers.pubsub import PubSubServer
 from tests.support.waiting import wait_until
 
@@ -29,7 +30,14 @@ pytestmark = [pytest.mark.servers, pytest.mark.long]
 LINES, PARTITIONS = 450, 2
 
 
-def write(kafka: EmbeddedKafka, topic: str, ledger: Ledger) -> None:
+def record_delivery(ledger: Ledger, number: int, error: object, message: Message) -> None:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    ledger.acknowledged(number, partition, offset)
+
+
+def produce_records(kafka: EmbeddedKafka, topic: str, ledger: Ledger) -> None:
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for _ in range(LINES):
         line = ledger.next()
@@ -37,25 +45,25 @@ def write(kafka: EmbeddedKafka, topic: str, ledger: Ledger) -> None:
             topic,
             line.raw,
             partition=line.number % PARTITIONS,
-            on_delivery=lambda error, message, number=line.number: ledger.acknowledged(
-                number, message.partition(), message.offset()
-            ),
+            on_delivery=partial(record_delivery, ledger, line.number),
         )
     assert producer.flush(30) == 0
 
 
-def test_each_line_once_through_a_dead_database_and_dead_letters(
+def test_pubsub_path_stores_each_record_once_through_faults(
     kafka: EmbeddedKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Publishes are refused, and taken without an answer; batches are cut small and pushed in any order, some of
-    them twice; the database is away for so long that messages go to the dead-letter topic. Its messages, pushed
-    into the same function once the database is back, complete the tables: each line once."""
+    """Publishes are refused or lose their response, batches are small, pushed in any order and twice.
+
+    The database is away for so long that messages go to the dead-letter topic. Once it is back, its messages
+    are pushed into the same function and complete the tables.
+    """
     server, topic, ledger = PubSubServer(), f"log-{uuid.uuid4().hex[:8]}", Ledger(seed=5)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.host)
     kafka.create_topic(topic, PARTITIONS)
     with EmbeddedPostgres(tmp_path / "postgres") as postgres:
         migrate(postgres.url)
-        function = Function(tmp_path / "ingest.log", postgres.url)
+        function = IngestProcess(tmp_path / "ingest.log", postgres.url)
         function.start()
         endpoint = f"http://127.0.0.1:{function.port}/"
         server.create_topic("project", "lines")
@@ -67,7 +75,7 @@ def test_each_line_once_through_a_dead_database_and_dead_letters(
         server.faults.refuse.extend([grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
         server.faults.lose_answers = 2
         postgres.kill()
-        write(kafka, topic, ledger)
+        produce_records(kafka, topic, ledger)
         settings = Settings(
             kafka_bootstrap=kafka.bootstrap,
             kafka_topic=topic,

@@ -1,4 +1,4 @@
-"""The ``monitor`` function as a real functions-framework process, on the wire."""
+"""Tests of the ``monitor`` function as a real functions-framework process, on the wire."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from tests.servers.function import Function
-from tests.serving.models import movie_id_of, released
+from tests.serving.models import make_movie_id, release_model
 from tests.support.records import batch, rate, rows
 
 from marquee.db.migrate import migrate
@@ -25,21 +25,21 @@ pytestmark = pytest.mark.servers
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server that this test may end and start again."""
+    """A server that the test may stop and start again."""
     with EmbeddedPostgres(tmp_path / "postgres") as server:
         migrate(server.url)
         yield server
 
 
-def test_what_it_answers(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    """Runs at each POST and writes what it says; 503 while the database is away, and then as before."""
+def test_monitor_post_runs_and_returns_the_result(server: EmbeddedPostgres, tmp_path: Path) -> None:
+    """503 while the database is away, 200 once it is back."""
     objects = FileStore(tmp_path / "objects")
-    released(objects, through=datetime.now(UTC) - timedelta(days=2))
+    release_model(objects, through=datetime.now(UTC) - timedelta(days=2))
     settings = {"MARQUEE_DATABASE_URL": server.url, "MARQUEE_OBJECTS_URL": objects.root.as_uri()}
     with Function("monitor", tmp_path, settings) as monitor, closing(Database(server.url)) as database:
         assert (monitor.get("/healthz").status, monitor.get("/").status) == (200, 405)
         now = f"{datetime.now(UTC) - timedelta(seconds=30):%Y-%m-%dT%H:%M:%S}"
-        write_batch(database, batch([rate(1000, 4, movie_id_of(20), now)]), EventParser(ZoneInfo("UTC"), 5))
+        write_batch(database, batch([rate(1000, 4, make_movie_id(20), now)]), EventParser(ZoneInfo("UTC"), 5))
         first = monitor.get("/", "POST")
         assert (first.status, first.headers["Content-Type"]) == (200, "application/json")
         assert first.document["ran"] is True
@@ -51,7 +51,8 @@ def test_what_it_answers(server: EmbeddedPostgres, tmp_path: Path) -> None:
         assert monitor.get("/", "POST").status == 200
 
 
-def test_without_settings_it_says_what_it_lacks(tmp_path: Path) -> None:
+def test_monitor_without_settings_logs_the_missing_variable(tmp_path: Path) -> None:
+    """The health check still succeeds."""
     with Function("monitor", tmp_path, {}) as monitor:
         assert monitor.get("/healthz").status == 200
         assert monitor.get("/", "POST").status == 500

@@ -1,4 +1,4 @@
-"""The ``recommend`` function on the wire, under the real functions-framework: answers, arms, swaps, its log."""
+"""Tests of the ``recommend`` function on the wire, under the real functions-framework."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import numpy as np
 import pytest
-from tests.functions.conftest import Start, eventually
+from tests.functions.conftest import Start, wait_for_reply
 from tests.servers.customers import CustomerServer
 from tests.servers.function import Reply
-from tests.serving.models import TRAINED_THROUGH, group_of, movie_id_of, released, two_tastes, written
+from tests.serving.models import (
+    TRAINED_THROUGH,
+    get_group,
+    make_movie_id,
+    release_model,
+    store_model,
+    two_group_model,
+)
 
 from marquee.registry.arm_assignment import Arm, assign_arm
 from marquee.registry.object_store.file_store import FileStore
@@ -23,28 +31,33 @@ pytestmark = pytest.mark.servers
 LATER = TRAINED_THROUGH + timedelta(days=1)
 
 
-def test_the_very_first_request_is_answered(store: FileStore, start: Start) -> None:
-    """Nothing warms it up: the model is loaded while the first caller waits."""
-    version = released(store)
+def has_version(version: str, reply: Reply) -> bool:
+    return reply.headers["Marquee-Model-Version"] == version
+
+
+def test_recommend_first_request_is_answered(store: FileStore, start: Start) -> None:
+    """No warm-up is needed: the model is loaded while the first caller waits."""
+    version = release_model(store)
     reply = start().get("/recommend/1000")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
-    assert reply.movies == [movie_id_of(i) for i in range(4, 44, 2)]
+    assert reply.movies == [make_movie_id(i) for i in range(4, 44, 2)]
     assert b"\n" not in reply.body
     assert reply.headers["Marquee-Model-Version"] == version
     assert reply.headers["Marquee-Arm"] == "control"
 
 
-def test_first_requests_that_come_together_are_all_answered(store: FileStore, start: Start) -> None:
-    released(store)
+def test_recommend_concurrent_first_requests_are_answered(store: FileStore, start: Start) -> None:
+    """Two workers, sixteen clients."""
+    release_model(store)
     function = start(WORKERS="2")
     with ThreadPoolExecutor(16) as pool:
         replies = list(pool.map(lambda u: function.get(f"/recommend/{u}"), range(990, 1022)))
     assert {(r.status, len(set(r.movies))) for r in replies} == {(200, 20)}
 
 
-def test_the_protocol_through_the_framework(store: FileStore, start: Start) -> None:
-    """Statuses and bodies survive it: escapes, HEAD, other methods, JSON."""
-    released(store)
+def test_recommend_protocol_survives_the_framework(store: FileStore, start: Start) -> None:
+    """Escapes, HEAD, other methods, JSON."""
+    release_model(store)
     function = start()
     bad = function.get("/recommend/12%0A")
     assert (bad.status, bad.body) == (
@@ -63,9 +76,9 @@ def test_the_protocol_through_the_framework(store: FileStore, start: Start) -> N
     assert function.get("/healthz").status == function.get("/readyz").status == 200
 
 
-def test_models_are_swapped_under_load_and_no_request_fails(store: FileStore, start: Start) -> None:
-    """Ten releases while four clients ask without a pause; each answer is wholly of one version."""
-    expected = {released(store): 3.0}
+def test_recommend_new_releases_under_load_fail_no_request(store: FileStore, start: Start) -> None:
+    """Ten releases while four clients send requests without a pause; each answer is of one version only."""
+    expected = {release_model(store): 3.0}
     function = start()
     function.get("/readyz")
     stop = threading.Event()
@@ -80,12 +93,11 @@ def test_models_are_swapped_under_load_and_no_request_fails(store: FileStore, st
         asking = [pool.submit(ask) for _ in range(4)]
         for n in range(10):
             mean = 3.0 - (n + 1) / 16
-            version = released(store, two_tastes(mean=mean), TRAINED_THROUGH + timedelta(days=n + 1))
-            expected[version] = mean
-            eventually(
-                lambda: function.get("/recommend/1001"),
-                lambda reply, version=version: reply.headers["Marquee-Model-Version"] == version,
+            version = release_model(
+                store, two_group_model(mean=mean), TRAINED_THROUGH + timedelta(days=n + 1)
             )
+            expected[version] = mean
+            wait_for_reply(lambda: function.get("/recommend/1001"), partial(has_version, version))
         stop.set()
         replies = [reply for future in asking for reply in future.result()]
     assert {reply.status for reply in replies} == {200}
@@ -96,9 +108,9 @@ def test_models_are_swapped_under_load_and_no_request_fails(store: FileStore, st
         assert reply.headers["Marquee-Model-Version"] == version
 
 
-def test_two_arms_answer_from_one_instance(store: FileStore, start: Start) -> None:
-    """Each user gets the arm that the release gives him, every time, and its own model's numbers."""
-    versions = {"control": written(store), "canary": written(store, two_tastes(mean=3.5), LATER)}
+def test_recommend_two_arms_are_served_by_one_instance(store: FileStore, start: Start) -> None:
+    """Each user gets the arm that the release assigns, with the predictions of its model."""
+    versions = {"control": store_model(store), "canary": store_model(store, two_group_model(mean=3.5), LATER)}
     arms = tuple(Arm(name, version, 0.5) for name, version in versions.items())
     release = publish_release(
         store, lambda before: new_release(arms, author="test", reason="two arms", after=before)
@@ -117,9 +129,9 @@ def test_two_arms_answer_from_one_instance(store: FileStore, start: Start) -> No
     }
 
 
-def test_each_request_is_logged_timed_and_counted(store: FileStore, start: Start) -> None:
+def test_recommend_requests_are_logged_timed_and_counted(store: FileStore, start: Start) -> None:
     """By the process as it is deployed: the line on its output, the header, the metrics."""
-    released(store)
+    release_model(store)
     function = start(trace_project="movies")
     reply = function.get("/recommend/1000", Traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
     function.get("/recommend/x")
@@ -133,16 +145,16 @@ def test_each_request_is_logged_timed_and_counted(store: FileStore, start: Start
     assert b'marquee_recommend_requests_total{status="200"} 1\n' in metrics.body
 
 
-def test_users_without_a_history_get_what_their_cohort_prefers(store: FileStore, start: Start) -> None:
-    """The simulator plays the customer service; then it is gone, and popular movies are what is left."""
+def test_recommend_user_without_history_gets_the_cohort_tier(store: FileStore, start: Start) -> None:
+    """The simulator plays the customer service; once it has gone, popular movies remain."""
     preferred = np.where(np.arange(60) % 2, 9.0, 0.0).astype(np.float32)
     names = ["gender:f", "gender:m"]
     scores = np.stack([preferred, preferred])
-    released(store, replace(two_tastes(), cohort_names=names, cohort_scores=scores))
+    release_model(store, replace(two_group_model(), cohort_names=names, cohort_scores=scores))
     with CustomerServer() as played:
         function = start(customers_url=played.url, customers_deadline_ms="5000")
         known, unknown = function.get("/recommend/7"), function.get("/recommend/999")
-    assert (known.headers["Marquee-Tier"], {group_of(f) for f in known.movies}) == ("cohort", {1})
+    assert (known.headers["Marquee-Tier"], {get_group(f) for f in known.movies}) == ("cohort", {1})
     assert (unknown.headers["Marquee-Tier"], unknown.notes) == ("popular", "")
     assert function.get("/recommend/7").headers["Marquee-Tier"] == "cohort"  # Remembered.
     gone = function.get("/recommend/8")
@@ -150,7 +162,8 @@ def test_users_without_a_history_get_what_their_cohort_prefers(store: FileStore,
     assert len(set(gone.movies)) == 20
 
 
-def test_wrong_settings_are_told_to_the_log_and_not_to_the_caller(start: Start) -> None:
+def test_recommend_wrong_settings_are_logged_and_not_shown(start: Start) -> None:
+    """The caller gets a 500 and the health check succeeds."""
     function = start(rating_max="7")
     assert function.get("/recommend/1000").status == 500
     assert function.get("/healthz").status == 200

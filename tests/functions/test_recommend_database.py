@@ -1,4 +1,4 @@
-"""The ``recommend`` function with the telemetry's database: ratings count at once, and its faults fail nobody."""
+"""Tests of the ``recommend`` function with a database: ratings count at once, and faults fail no request."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
-from tests.functions.conftest import Start, eventually
+from tests.functions.conftest import Start, wait_for_reply
 from tests.servers.function import Function
-from tests.serving.models import group_of, movie_id_of, released
+from tests.serving.models import get_group, make_movie_id, release_model
 
 from marquee.db.migrate import migrate
 from marquee.events.batches import Record, StreamBatch
@@ -24,8 +24,8 @@ from marquee.registry.object_store.file_store import FileStore
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 
-class Telemetry:
-    """A database with the telemetry's tables, to be written to, killed and started again."""
+class EventDatabase:
+    """A migrated database that tests write to, kill and start again."""
 
     def __init__(self, directory: Path) -> None:
         self.server = EmbeddedPostgres(directory)
@@ -44,12 +44,12 @@ class Telemetry:
                 "INSERT INTO topics (topic, topic_id) VALUES ('t', 't') ON CONFLICT DO NOTHING;"
                 'INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating)'
                 " VALUES (%s, 1, 0, %s, %s, %s, %s)",
-                (datetime.now(UTC), self._offset, user_id, movie_id_of(item), rating),
+                (datetime.now(UTC), self._offset, user_id, make_movie_id(item), rating),
             )
 
     @contextmanager
-    def hanging(self) -> Iterator[None]:
-        """Every process of the server stopped, for a while."""
+    def suspended(self) -> Iterator[None]:
+        """Stop every process of the server for the block."""
         master = psutil.Process(self.server.pid)
         processes = [master, *master.children(recursive=True)]
         for process in processes:
@@ -62,23 +62,24 @@ class Telemetry:
 
 
 @pytest.fixture
-def telemetry(tmp_path: Path) -> Iterator[Telemetry]:
-    telemetry = Telemetry(tmp_path / "postgres")
-    yield telemetry
-    telemetry.server.stop()
+def database(tmp_path: Path) -> Iterator[EventDatabase]:
+    database = EventDatabase(tmp_path / "postgres")
+    yield database
+    database.server.stop()
     shutil.rmtree(tmp_path / "postgres", ignore_errors=True)
 
 
-def test_a_rating_counts_in_the_next_answer_and_a_killed_database_fails_nobody(
-    store: FileStore, start: Start, telemetry: Telemetry
+def test_recommend_rating_counts_at_once_and_killed_database_fails_no_request(
+    store: FileStore, start: Start, database: EventDatabase
 ) -> None:
-    released(store)
-    function = start(database_url=telemetry.server.url)
+    """The tier follows the database."""
+    release_model(store)
+    function = start(database_url=database.server.url)
     assert function.get("/recommend/77").headers["Marquee-Tier"] == "popular"
-    telemetry.rate("77", 9, 5)
+    database.rate("77", 9, 5)
     fresh = function.get("/recommend/77")
-    assert (fresh.headers["Marquee-Tier"], {group_of(movie) for movie in fresh.movies}) == ("folded-in", {1})
-    telemetry.server.kill()
+    assert (fresh.headers["Marquee-Tier"], {get_group(movie) for movie in fresh.movies}) == ("folded-in", {1})
+    database.server.kill()
     for _ in range(10):
         reply = function.get("/recommend/77")
         assert (reply.status, reply.headers["Marquee-Tier"], reply.notes) == (
@@ -87,45 +88,51 @@ def test_a_rating_counts_in_the_next_answer_and_a_killed_database_fails_nobody(
             "database-unavailable",
         )
     assert function.get("/recommend/1000").headers["Marquee-Tier"] == "personalised"
-    telemetry.server.start()
-    eventually(lambda: function.get("/recommend/77"), lambda r: r.headers["Marquee-Tier"] == "folded-in")
+    database.server.start()
+    wait_for_reply(lambda: function.get("/recommend/77"), lambda r: r.headers["Marquee-Tier"] == "folded-in")
 
 
-def test_a_line_of_the_log_counts_in_the_very_next_answer(
-    store: FileStore, start: Start, telemetry: Telemetry, tmp_path: Path
+def test_recommend_record_of_the_event_log_counts_in_the_next_answer(
+    store: FileStore, start: Start, database: EventDatabase, tmp_path: Path
 ) -> None:
-    """From end to end: `ingest` takes a batch with one rating of a brand-new user, and the answer that is
-    asked for next is his own."""
-    released(store)
-    function = start(database_url=telemetry.server.url)
+    """End to end: `ingest` takes a batch with one rating of a new user, and the next answer is folded in."""
+    release_model(store)
+    function = start(database_url=database.server.url)
     assert function.get("/recommend/78").headers["Marquee-Tier"] == "popular"
-    line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S},78,GET /rate/{movie_id_of(9)}=5"
+    line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S},78,GET /rate/{make_movie_id(9)}=5"
     headers, body = to_http(encode_batch(StreamBatch("movielog", "id", 0, (Record(0, 0, line),))))
-    with Function("ingest", tmp_path, {"MARQUEE_DATABASE_URL": telemetry.server.url}) as ingest:
+    with Function("ingest", tmp_path, {"MARQUEE_DATABASE_URL": database.server.url}) as ingest:
         assert ingest.get("/", method="POST", body=body, **headers).status == 204
         fresh = function.get("/recommend/78")
-    assert (fresh.headers["Marquee-Tier"], {group_of(movie) for movie in fresh.movies}) == ("folded-in", {1})
-    assert movie_id_of(9) not in fresh.movies
+    assert (fresh.headers["Marquee-Tier"], {get_group(movie) for movie in fresh.movies}) == ("folded-in", {1})
+    assert make_movie_id(9) not in fresh.movies
 
 
-def test_a_database_that_hangs_costs_its_deadline_and_then_nothing(
-    store: FileStore, start: Start, telemetry: Telemetry
+def test_recommend_hanging_database_costs_only_its_deadline(
+    store: FileStore, start: Start, database: EventDatabase
 ) -> None:
-    """Stopped, not killed: its port is open, and nothing ever comes back."""
-    released(store)
-    function = start(database_url=telemetry.server.url, history_deadline_ms="50")
-    eventually(lambda: function.get("/recommend/77"), lambda r: r.notes == "")
-    with telemetry.hanging():
+    """Suspended, not killed: its port is open, and no response ever comes."""
+    release_model(store)
+    function = start(database_url=database.server.url, history_deadline_ms="50")
+    wait_for_reply(lambda: function.get("/recommend/77"), lambda r: r.notes == "")
+    with database.suspended():
         replies = [function.get("/recommend/1000") for _ in range(30)]
     assert {(r.status, r.headers["Marquee-Tier"], r.notes) for r in replies} == {
         (200, "personalised", "database-unavailable")
     }
-    eventually(lambda: function.get("/recommend/1000"), lambda r: r.notes == "")
+    wait_for_reply(lambda: function.get("/recommend/1000"), lambda r: r.notes == "")
 
 
-def test_without_a_release_the_database_tells_what_is_popular(start: Start, telemetry: Telemetry) -> None:
+def test_recommend_without_release_uses_the_databases_popular_movies(
+    start: Start, database: EventDatabase
+) -> None:
+    """The best rated movie comes first."""
     for user in range(3):
-        telemetry.rate(str(user), 5, 5)
-    telemetry.rate("7", 6, 4)
-    reply = start(database_url=telemetry.server.url).get("/recommend/88")
-    assert (reply.status, reply.headers["Marquee-Tier"], reply.movies[0]) == (200, "popular", movie_id_of(5))
+        database.rate(str(user), 5, 5)
+    database.rate("7", 6, 4)
+    reply = start(database_url=database.server.url).get("/recommend/88")
+    assert (reply.status, reply.headers["Marquee-Tier"], reply.movies[0]) == (
+        200,
+        "popular",
+        make_movie_id(5),
+    )

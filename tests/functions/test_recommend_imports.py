@@ -1,4 +1,4 @@
-"""What an answer costs at the start: the modules that it loads, and those it must not."""
+"""Tests of the modules that the first answer imports, and of those it must not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.servers.function import ROOT
 from tests.servers.gcs import GcsServer
 from tests.servers.s3 import S3Server
-from tests.serving.models import released
+from tests.serving.models import release_model
 
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.file_store import FileStore
@@ -34,7 +34,6 @@ HEAVY = {
     "confluent_kafka",
     "aiohttp",
     "requests",
-    "numpy.testing",
     "zoneinfo",
     "http.cookiejar",
     "prometheus_client",
@@ -61,8 +60,8 @@ print(json.dumps({"status": answer.status_code, "threads": before, "modules": so
 """
 
 
-def answered(objects_url: str, directory: Path, **environment: str) -> set[str]:
-    """The modules that are loaded once a function has started and answered once."""
+def import_modules(objects_url: str, directory: Path, **environment: str) -> set[str]:
+    """Return the modules that are loaded once a function has started and answered one request."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")}
     clean |= {
         "MARQUEE_OBJECTS_URL": objects_url,
@@ -84,11 +83,13 @@ def answered(objects_url: str, directory: Path, **environment: str) -> set[str]:
     return set(found["modules"])
 
 
-def test_an_answer_from_files_loads_nothing_heavy_and_the_import_starts_nothing(tmp_path: Path) -> None:
-    """The clients of stores, queues and the database are for those who use them. Threads begun at the
-    import would be lost in gunicorn's fork."""
-    released(FileStore(tmp_path / "objects"))
-    modules = answered(f"file://{tmp_path}/objects", tmp_path)
+def test_imports_with_files_are_light_and_start_no_thread(tmp_path: Path) -> None:
+    """Clients of stores, queues and the database are imported only where they are used.
+
+    Threads started at import would be lost in gunicorn's fork.
+    """
+    release_model(FileStore(tmp_path / "objects"))
+    modules = import_modules(f"file://{tmp_path}/objects", tmp_path)
     assert modules & (HEAVY | {"obstore"}) == set()
 
 
@@ -97,21 +98,21 @@ def test_an_answer_from_files_loads_nothing_heavy_and_the_import_starts_nothing(
     ("server", "scheme", "variable"),
     [(GcsServer, "gs", "STORAGE_EMULATOR_HOST"), (S3Server, "s3", "AWS_ENDPOINT_URL")],
 )
-def test_an_answer_from_a_cloud_loads_none_of_the_clouds_own_clients(
+def test_imports_with_a_cloud_store_have_no_cloud_client(
     server: type[GcsServer | S3Server],
     scheme: str,
     variable: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They take longer to import than everything else together; what reads instead takes 2 ms."""
+    """The clouds' own clients take longer to import than everything else together; obstore takes 2 ms."""
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     with server(tmp_path) as running:
         running.make_bucket("marquee-models")
         environment = {variable: running.url, **keys}
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        released(connect(f"{scheme}://marquee-models/objects"))
-        modules = answered(f"{scheme}://marquee-models/objects", tmp_path, **environment)
+        release_model(connect(f"{scheme}://marquee-models/objects"))
+        modules = import_modules(f"{scheme}://marquee-models/objects", tmp_path, **environment)
     assert "obstore" in modules
     assert modules & HEAVY == set()

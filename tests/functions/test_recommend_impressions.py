@@ -1,4 +1,4 @@
-"""The impressions that the ``recommend`` function tells of, and a receiver that is not felt."""
+"""Tests of the impressions that the ``recommend`` function sends, and of receivers that fail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from tests.functions.conftest import Start
 from tests.servers.receiver import Receiver
-from tests.serving.models import released
+from tests.serving.models import release_model
 
 from marquee.events.batches import Impression, ImpressionBatch
 from marquee.events.envelopes import open_envelope
@@ -23,19 +23,21 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-def impressions(receiver: Receiver) -> list[Impression]:
+def list_impressions(receiver: Receiver) -> list[Impression]:
+    """Return the accepted impressions."""
     batches = [open_envelope(envelope) for envelope in receiver.accepted]
     return [i for batch in batches if isinstance(batch, ImpressionBatch) for i in batch.impressions]
 
 
-def test_impressions_arrive_as_they_were_served_from_every_worker(
+def test_recommend_impressions_equal_the_served_lists(
     store: FileStore, start: Start, receiver: Receiver
 ) -> None:
-    version = released(store)
+    """Impressions of both workers arrive."""
+    version = release_model(store)
     function = start(delivery_url=receiver.url, WORKERS="2")
     served = [function.get(f"/recommend/{1000 + n % 8}") for n in range(40)]
-    receiver.wait_for(lambda: len(impressions(receiver)) >= 40)
-    told = {i.id: i for i in impressions(receiver)}
+    receiver.wait_for(lambda: len(list_impressions(receiver)) >= 40)
+    told = {i.id: i for i in list_impressions(receiver)}
     assert len(told) == 40
     for reply in served:
         impression = told[reply.headers["Marquee-Recommendation-Id"]]
@@ -44,11 +46,11 @@ def test_impressions_arrive_as_they_were_served_from_every_worker(
         assert impression.tier == reply.headers["Marquee-Tier"]
 
 
-def test_a_receiver_that_hangs_or_is_gone_is_not_felt(
+def test_recommend_hanging_or_missing_receiver_fails_no_request(
     store: FileStore, start: Start, receiver: Receiver
 ) -> None:
-    """The first impressions hang in the receiver while answers go on; then it is gone for good."""
-    released(store)
+    """The first impressions hang in the receiver while requests are answered; then the receiver is closed."""
+    release_model(store)
     receiver.hold.clear()
     function = start(delivery_url=receiver.url)
     assert {function.get("/recommend/1000").status for _ in range(20)} == {200}
@@ -58,23 +60,24 @@ def test_a_receiver_that_hangs_or_is_gone_is_not_felt(
     assert {function.get("/recommend/1000").status for _ in range(20)} == {200}
 
 
-def test_sigterm_ends_it_gracefully_and_what_was_served_is_told(
+def test_recommend_sigterm_sends_the_queued_impressions(
     store: FileStore, start: Start, receiver: Receiver
 ) -> None:
-    """Impressions that still waited for their batch go out before the process ends, with code 0."""
-    released(store)
+    """Impressions that wait for their batch go out before the process ends, with code 0."""
+    release_model(store)
     function = start(delivery_url=receiver.url)
     function.get("/readyz")
     ids = {function.get("/recommend/1000").headers["Marquee-Recommendation-Id"] for _ in range(25)}
     function.process.stop(grace_s=20)
     assert function.process.returncode == 0
-    assert {impression.id for impression in impressions(receiver)} == ids
+    assert {impression.id for impression in list_impressions(receiver)} == ids
 
 
-def test_sigterm_does_not_wait_for_a_receiver_that_hangs(
+def test_recommend_sigterm_with_hanging_receiver_ends(
     store: FileStore, start: Start, receiver: Receiver
 ) -> None:
-    released(store)
+    """The process ends in time, with code 0."""
+    release_model(store)
     receiver.hold.clear()
     function = start(delivery_url=receiver.url)
     function.get("/recommend/1000")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.serving.models import movie_id_of, two_tastes
+from tests.serving.models import make_movie_id, two_group_model
 
 from marquee.data.side_information import SideInformation
 from marquee.models.cohort_preferences import GENRE_LOG_ODDS, PRIOR_STRENGTH, with_cohorts
@@ -20,12 +20,12 @@ def world(views: int) -> TrainedModel:
     """Users 1000, 1002, ... have seen only item 0, the others only item 1, each ``views`` times' weight."""
     users = np.arange(6)
     histories = Histories.from_entries(6, users, users % 2, np.full(6, 4.0), np.full(6, float(views)))
-    return replace(two_tastes(n_items=4), histories=histories)
+    return replace(two_group_model(n_items=4), histories=histories)
 
 
 FACTS = SideInformation(
     users={str(1000 + u): (WRITER, FARMER)[u % 2] for u in range(6)},
-    movies={movie_id_of(0): {"genres": "Comedy|War"}, movie_id_of(3): {"genres": "Comedy"}},
+    movies={make_movie_id(0): {"genres": "Comedy|War"}, make_movie_id(3): {"genres": "Comedy"}},
 )
 
 

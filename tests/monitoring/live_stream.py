@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from tests.serving.models import TRAINED_THROUGH, movie_id_of
+from tests.serving.models import TRAINED_THROUGH, make_movie_id
 from tests.support.records import rows
 
 from marquee.db.pool import Database
@@ -48,7 +48,7 @@ class LiveStream:
     def rate(self, hours: float, user_id: int, item: int | str, rating: int, partition: int = 0) -> None:
         """Write a rating of an item of the test model, or of a movie id."""
         self._offsets[partition] += 1
-        movie_id = item if isinstance(item, str) else movie_id_of(item)
+        movie_id = item if isinstance(item, str) else make_movie_id(item)
         with self._database.transaction() as cursor:
             cursor.execute(
                 'INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating)'
@@ -69,7 +69,7 @@ class LiveStream:
     ) -> None:
         """Write an impression with the items and predicted ratings of ``ratings``."""
         movies = [
-            {"movie_id": movie_id_of(item), "score": 1.0, "rating": rating, "propensity": 1.0}
+            {"movie_id": make_movie_id(item), "score": 1.0, "rating": rating, "propensity": 1.0}
             for item, rating in ratings.items()
         ]
         with self._database.transaction() as cursor:

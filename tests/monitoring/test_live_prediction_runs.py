@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.monitoring.live_stream import NOW, LiveStream, at, follow, read_predictions, release_at
-from tests.serving.models import two_tastes, written
+from tests.serving.models import store_model, two_group_model
 from tests.support.records import rows
 
 from marquee.db.pool import Database
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.servers
 def test_follow_second_run_changes_nothing(both: Database, store: FileStore) -> None:
     """A second run writes only what is new and leaves earlier rows as they are."""
     stream = LiveStream(both)
-    release_at(store, 0, control=written(store))
+    release_at(store, 0, control=store_model(store))
     for user in range(7):
         stream.rate(1, user, 20, 3, partition=user % 2)
     assert follow(both, store, page=3) == 7
@@ -41,7 +41,7 @@ def test_follow_late_rating_is_evaluated_within_limit(
     database: Database, store: FileStore, stream: LiveStream
 ) -> None:
     """Lateness is measured within a partition: one that was held up for a day is evaluated in full."""
-    release_at(store, 0, control=written(store))
+    release_at(store, 0, control=store_model(store))
     stream.rate(20, 1, 20, 4)
     stream.rate(1, 2, 20, 4, partition=1)
     assert follow(database, store) == 2
@@ -54,7 +54,7 @@ def test_follow_late_rating_is_evaluated_within_limit(
 
 def test_follow_waits_for_ratings_to_settle(database: Database, store: FileStore, stream: LiveStream) -> None:
     """A rating is evaluated 10 s after its time, not before."""
-    release_at(store, 0, control=written(store))
+    release_at(store, 0, control=store_model(store))
     stream.rate(1, 1000, 20, 4)
     assert follow(database, store, at(1) + timedelta(seconds=9)) == 0
     assert follow(database, store, at(1) + timedelta(seconds=11)) == 1
@@ -65,10 +65,10 @@ def test_follow_same_process_sees_new_release(
 ) -> None:
     """A process uses releases that are published between its runs."""
     live_predictions = LivePredictions(Predictor(store))
-    release_at(store, 0, control=(first := written(store)))
+    release_at(store, 0, control=(first := store_model(store)))
     stream.rate(1, 1000, 20, 4)
     live_predictions.follow(database, at(2))
-    release_at(store, 3, control=(second := written(store, two_tastes(mean=2.5), at(2))))
+    release_at(store, 3, control=(second := store_model(store, two_group_model(mean=2.5), at(2))))
     stream.rate(4, 1002, 20, 4)
     live_predictions.follow(database, NOW)
     assert [row[2] for row in read_predictions(database)] == [first, second]
@@ -99,7 +99,7 @@ def test_follow_after_kill_writes_missing_ratings(
     database: Database, store: FileStore, stream: LiveStream, database_url: str
 ) -> None:
     """The next run writes exactly the ratings that the killed run did not."""
-    release_at(store, 0, control=written(store))
+    release_at(store, 0, control=store_model(store))
     for user in range(10):
         stream.rate(1 + user / 10, user, 20, 3)
     follow_and_kill(1, database_url, store)
@@ -112,7 +112,7 @@ def test_follow_two_runs_at_once_write_each_rating_once(
     database: Database, store: FileStore, stream: LiveStream, database_url: str
 ) -> None:
     """Runs may overlap, as after a run that was suspended and lost its lock."""
-    release_at(store, 0, control=written(store))
+    release_at(store, 0, control=store_model(store))
     for user in range(60):
         stream.rate(1 + user / 100, user, 20, 3)
 
@@ -130,7 +130,7 @@ def test_follow_two_runs_at_once_write_each_rating_once(
 
 def test_follow_without_time_is_behind(database: Database, store: FileStore, stream: LiveStream) -> None:
     """A run without time left evaluates nothing and reports that it is behind."""
-    release_at(store, 0, control=written(store))
+    release_at(store, 0, control=store_model(store))
     stream.rate(1, 1, 20, 3)
     result = LivePredictions(Predictor(store), budget_s=-1).follow(database, NOW)
     assert (result.ratings, result.is_behind) == (0, True)
@@ -140,7 +140,7 @@ def test_follow_backlog_does_not_delay_other_partition(
     database: Database, store: FileStore, stream: LiveStream, database_url: str
 ) -> None:
     """A run takes one page of each partition in turn and begins with the one furthest behind."""
-    release_at(store, 0, control=written(store))
+    release_at(store, 0, control=store_model(store))
     for user in range(12):
         stream.rate(1 + user / 100, user, 20, 3)
     stream.rate(8, 50, 20, 3, partition=1)

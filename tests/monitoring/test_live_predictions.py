@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from tests.monitoring.live_stream import LiveStream, at, follow, read_errors, read_predictions, release_at
-from tests.serving.models import TRAINED_THROUGH, corrupt, two_tastes, written
+from tests.serving.models import TRAINED_THROUGH, flip_last_bit, store_model, two_group_model
 from tests.support.records import rows
 
 from marquee.db.pool import Database
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.servers
 def test_follow_predictions_match_hand_calculation(both: Database, store: FileStore) -> None:
     """Users of even ids are predicted 4 for group 0 and 2 for group 1: errors 0, -1 and +1."""
     stream = LiveStream(both)
-    release_at(store, 0, control=(version := written(store)))
+    release_at(store, 0, control=(version := store_model(store)))
     # Three users, because earlier ratings of a user change the next prediction.
     for user, item, rating in [(1000, 20, 4), (1002, 22, 5), (1004, 21, 1)]:
         stream.rate(1, user, item, rating)
@@ -42,8 +42,8 @@ def test_follow_uses_version_that_served_at_the_time(
     database: Database, store: FileStore, stream: LiveStream
 ) -> None:
     """The second model predicts half a point less, and a rollback brings the first one back."""
-    first = written(store)
-    second = written(store, two_tastes(mean=2.5), TRAINED_THROUGH + timedelta(minutes=5))
+    first = store_model(store)
+    second = store_model(store, two_group_model(mean=2.5), TRAINED_THROUGH + timedelta(minutes=5))
     release_at(store, 0, control=first)
     release_at(store, 10, control=second)
     release_at(store, 20, control=first)
@@ -56,8 +56,8 @@ def test_follow_uses_version_that_served_at_the_time(
 
 def test_follow_uses_arm_of_each_user(database: Database, store: FileStore, stream: LiveStream) -> None:
     """Each user is predicted by the version of their arm."""
-    low = written(store, two_tastes(mean=2.5), TRAINED_THROUGH + timedelta(minutes=5))
-    release_at(store, 0, control=(high := written(store)), canary=low)
+    low = store_model(store, two_group_model(mean=2.5), TRAINED_THROUGH + timedelta(minutes=5))
+    release_at(store, 0, control=(high := store_model(store)), canary=low)
     for user in range(40):
         stream.rate(1 + user / 100, user, 20, 3)
     follow(database, store)
@@ -69,7 +69,7 @@ def test_follow_model_trained_on_rating_predicts_nothing(
     database: Database, store: FileStore, stream: LiveStream
 ) -> None:
     """If a release is dated before the end of its training, neither the model nor its impression counts."""
-    release_at(store, 0, control=(version := written(store, through=at(2))))
+    release_at(store, 0, control=(version := store_model(store, through=at(2))))
     stream.show(0.5, 1000, version, {20: 4.5})
     for hours, item in ((1, 20), (2, 22), (3, 24)):
         stream.rate(hours, 1000, item, 4)
@@ -84,7 +84,7 @@ def test_follow_only_earlier_ratings_of_the_user_count(
 
     All five are evaluated in one run.
     """
-    release_at(store, 0, control=written(store))
+    release_at(store, 0, control=store_model(store))
     for hours, item in enumerate([20, 22, 24, 26, 28]):
         stream.rate(hours + 1, 77, item, 5)
     follow(database, store)
@@ -98,8 +98,12 @@ def test_follow_without_prediction_has_reason(
     database: Database, store: FileStore, stream: LiveStream
 ) -> None:
     """Unknown movies and movies rated before have no prediction."""
-    release_at(store, 2, control=written(store))
-    release_at(store, 3, control=written(store, two_tastes(mean=2.5), TRAINED_THROUGH + timedelta(minutes=5)))
+    release_at(store, 2, control=store_model(store))
+    release_at(
+        store,
+        3,
+        control=store_model(store, two_group_model(mean=2.5), TRAINED_THROUGH + timedelta(minutes=5)),
+    )
     stream.rate(3, 1000, "unheard+of+2031", 4)
     stream.rate(4, 1000, 20, 4)
     stream.rate(5, 1000, 20, 5)  # The first rating is in the user state.
@@ -114,7 +118,7 @@ def test_follow_before_first_release_does_nothing(
     """Ratings before the first release are not evaluated, then or later."""
     stream.rate(1, 1000, 20, 4)
     assert follow(database, store) == 0
-    release_at(store, 2, control=written(store))
+    release_at(store, 2, control=store_model(store))
     stream.rate(3, 1000, 22, 4)
     assert follow(database, store) == 1
 
@@ -123,9 +127,9 @@ def test_follow_refused_release_did_not_serve(
     database: Database, store: FileStore, stream: LiveStream
 ) -> None:
     """If an artifact is damaged, the release before it served."""
-    good = written(store)
-    bad = written(store, two_tastes(mean=2.5), TRAINED_THROUGH + timedelta(minutes=5))
-    corrupt(store, bad, "item_vectors.npy")
+    good = store_model(store)
+    bad = store_model(store, two_group_model(mean=2.5), TRAINED_THROUGH + timedelta(minutes=5))
+    flip_last_bit(store, bad, "item_vectors.npy")
     release_at(store, 0, control=good)
     release_at(store, 1, control=bad)
     stream.rate(2, 1000, 20, 4)
@@ -136,7 +140,7 @@ def test_follow_refused_release_did_not_serve(
 def test_follow_newest_earlier_impression_counts(both: Database, store: FileStore) -> None:
     """Later impressions, those of other users and movies, and those without a prediction do not count."""
     stream = LiveStream(both)
-    release_at(store, 0, control=(version := written(store)))
+    release_at(store, 0, control=(version := store_model(store)))
     stream.show(1, 1000, version, {20: 4.9, 22: 4.8})
     stream.show(2, 1000, version, {20: 4.1})
     stream.show(3, 1000, version, {20: 1.0})  # At the same time as the rating.
@@ -158,7 +162,7 @@ def test_follow_interval_is_that_of_the_prediction_time(
     """Intervals are wider without history and clipped to the scale. An impression has the one of its own time."""
     prediction_intervals = (ResidualInterval(0, -1.5, 1.5), ResidualInterval(1, -0.5, 0.25))
     version = write_artifact(
-        store, two_tastes(), trained_through=TRAINED_THROUGH, prediction_intervals=prediction_intervals
+        store, two_group_model(), trained_through=TRAINED_THROUGH, prediction_intervals=prediction_intervals
     )
     release_at(store, 0, control=version)
     stream.show(0.5, 77, version, {24: 4.0})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serving.models import movie_id_of, released, two_tastes
+from tests.serving.models import make_movie_id, release_model, two_group_model
 from tests.support.records import rows
 
 from marquee.db import retrain_queue
@@ -183,7 +183,7 @@ def insert_ratings(
 REFERENCE = {
     "rating": "mod(n, 5) + 1",
     "user": "(n / 2)::text",
-    "movie": f"replace('{movie_id_of(0)}', '0+', (mod(n, 60)) || '+')",
+    "movie": f"replace('{make_movie_id(0)}', '0+', (mod(n, 60)) || '+')",
 }
 
 
@@ -191,9 +191,9 @@ REFERENCE = {
 def store(tmp_path: Path) -> FileStore:
     """Return a store whose model has movies of equal popularity."""
     store = FileStore(tmp_path / "objects")
-    model = two_tastes()
+    model = two_group_model()
     model.popularity[:] = 1.0
-    released(store, model, TRAINED_THROUGH)
+    release_model(store, model, TRAINED_THROUGH)
     return store
 
 
@@ -218,9 +218,9 @@ def test_drift_monitor_each_drift_fires_its_own_check(database: Database, store:
     """Higher ratings, fewer movies, more ratings a user, and unknown movies are told apart."""
     shifted: dict[str, dict[str, str]] = {
         "drift.rating_psi": {"rating": "CASE WHEN mod(n, 2) = 0 THEN 5 ELSE mod(n, 5) + 1 END"},
-        "drift.movie_psi": {"movie": f"replace('{movie_id_of(0)}', '0+', (mod(n, 30)) || '+')"},
+        "drift.movie_psi": {"movie": f"replace('{make_movie_id(0)}', '0+', (mod(n, 30)) || '+')"},
         "drift.activity_psi": {"user": "(mod(n, 1000))::text"},
-        "movies.unknown_rate": {"movie": f"replace('{movie_id_of(0)}', '0+', (mod(n, 70)) || '+')"},
+        "movies.unknown_rate": {"movie": f"replace('{make_movie_id(0)}', '0+', (mod(n, 70)) || '+')"},
     }
     insert_ratings(database, 4_000, timedelta(hours=40), **REFERENCE)
     for name, change in shifted.items():
@@ -246,7 +246,7 @@ def test_drift_monitor_age_is_that_of_first_unseen_rating(
 ) -> None:
     """A silent stream makes no model old."""
     store = FileStore(tmp_path / "objects")
-    released(store, through=NOON - timedelta(hours=hours))
+    release_model(store, through=NOON - timedelta(hours=hours))
     assert check_drift(plain, store)["model.age_h"].value == 0
     insert_ratings(plain, 5, timedelta(hours=hours) - timedelta(minutes=30), **REFERENCE)
     checks = check_drift(plain, store)["model.age_h"]

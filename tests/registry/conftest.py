@@ -1,4 +1,4 @@
-"""The three kinds of object store, each real and on the wire, and a model to put into them."""
+"""Fixtures: three kinds of object store, each real and on the wire."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.servers.s3 import S3Server
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 
-CLOUDS = ("gs", "s3")
+CLOUD_SCHEMES = ("gs", "s3")
 _numbers = itertools.count(1)
 
 
@@ -31,8 +31,8 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Somewhere objects can be kept; every ``connect`` gives a client of its own."""
+class StoreLocation:
+    """Place where objects can be kept; every ``connect`` gives a client of its own."""
 
     url: str
     server_url: str = ""
@@ -47,7 +47,7 @@ class Place:
 
 @pytest.fixture
 def cloud_environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Sets what the client libraries read: where the server of a scheme is, and that we may use it."""
+    """Return a function that sets the variables of the client libraries: a server's address and credentials."""
 
     def set_environment(scheme: str, server_url: str) -> None:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST" if scheme == "gs" else "AWS_ENDPOINT_URL", server_url)
@@ -61,35 +61,35 @@ def cloud_environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], N
 
 
 @pytest.fixture
-def cloud_place(
+def cloud_location(
     request: pytest.FixtureRequest, cloud_environment: Callable[[str, str], None]
-) -> Callable[[str], Place]:
-    """Makes an empty place of a scheme, ``gs`` or ``s3``, in a bucket of its own."""
+) -> Callable[[str], StoreLocation]:
+    """Return a function that creates an empty location of a scheme, ``gs`` or ``s3``, in a bucket of its own."""
 
-    def make(scheme: str) -> Place:
+    def make(scheme: str) -> StoreLocation:
         server = request.getfixturevalue("gcs_server" if scheme == "gs" else "s3_server")
         bucket = f"bucket-{next(_numbers)}"
         server.make_bucket(bucket)
         cloud_environment(scheme, server.url)
-        return Place(f"{scheme}://{bucket}/below/here", server.url)
+        return StoreLocation(f"{scheme}://{bucket}/below/here", server.url)
 
     return make
 
 
 @pytest.fixture(
-    params=["file", *(pytest.param(s, marks=pytest.mark.servers) for s in CLOUDS)],
+    params=["file", *(pytest.param(s, marks=pytest.mark.servers) for s in CLOUD_SCHEMES)],
 )
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """An empty place of each kind in turn."""
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> StoreLocation:
+    """An empty location of each kind in turn."""
     if request.param == "file":
-        return Place((tmp_path / "objects").as_uri())
-    make: Callable[[str], Place] = request.getfixturevalue("cloud_place")
+        return StoreLocation((tmp_path / "objects").as_uri())
+    make: Callable[[str], StoreLocation] = request.getfixturevalue("cloud_location")
     return make(request.param)
 
 
 @pytest.fixture
-def store(place: Place) -> ObjectStore:
-    return place.connect()
+def store(location: StoreLocation) -> ObjectStore:
+    return location.connect()
 
 
 @pytest.fixture

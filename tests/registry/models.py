@@ -1,4 +1,4 @@
-"""Models made by seed, and what can be done to a stored one to make it bad."""
+"""Models from a seed, and functions that damage a stored one."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from marquee.scoring.arrays import item_shapes
 
 THROUGH = datetime(1998, 4, 1, 12, 30, 5, tzinfo=UTC)
 AUTHOR: dict[str, Any] = {"author": "test"}
-"""Who releases them."""
+"""Author of the releases."""
 ARRAYS = tuple(item_shapes(1, 1, 1))
 ITEM_FILES = ("movie_ids.json", *(f"{name}.npy" for name in ARRAYS))
 USER_FILES = ("users.bin", "users.index")
 
 
-def made_model(
+def make_model(
     user_ids: Sequence[str] = ("ann", "bob", "cid", "dora", "eve", "fay", "gus"),
     *,
     n_items: int = 30,
@@ -33,7 +33,9 @@ def made_model(
     r: int = 3,
     seed: int = 0,
 ) -> TrainedModel:
-    """Random factors; user ``u`` has ``u % 4`` movies in his history, the first of them unrated."""
+    """Return a model of random factors; user ``u`` has ``u % 4`` movies in the history, the first of them
+    unrated.
+    """
     random = np.random.default_rng(seed)
     n_users = len(user_ids)
 
@@ -64,13 +66,13 @@ def made_model(
     )
 
 
-def stored(store: ObjectStore, model: TrainedModel | None = None) -> str:
-    """The version under which a model was stored."""
-    return write_artifact(store, model or made_model(), trained_through=THROUGH)
+def store_model(store: ObjectStore, model: TrainedModel | None = None) -> str:
+    """Store a model and return its version."""
+    return write_artifact(store, model or make_model(), trained_through=THROUGH)
 
 
 def overwrite(store: ObjectStore, version: str, file: str, data: bytes) -> None:
-    """Give a file another content, as no writer would."""
+    """Replace the content of a file, as no writer would."""
     store.delete(object_name(version, file))
     store.put_new(object_name(version, file), data)
 
@@ -80,7 +82,7 @@ def change_manifest(store: ObjectStore, version: str, change: Callable[[Manifest
 
 
 def forge(store: ObjectStore, version: str, file: str, data: bytes) -> None:
-    """Give a file another content and the manifest its hash: what a buggy writer would have written."""
+    """Replace the content of a file and its hash in the manifest, as a writer with a bug would."""
     overwrite(store, version, file, data)
     entry = FileEntry(len(data), hashlib.sha256(data).hexdigest())
     change_manifest(store, version, lambda m: msgspec.structs.replace(m, files={**m.files, file: entry}))

@@ -1,4 +1,4 @@
-"""Publishing releases: one after the other whoever publishes, and nothing lost whoever is killed."""
+"""Tests of publishing releases, with concurrent publishers and publishers that are killed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.registry.conftest import Place
-from tests.registry.models import AUTHOR, stored
+from tests.registry.conftest import StoreLocation
+from tests.registry.models import AUTHOR, store_model
 from tests.support.dying_store import DyingStore
 
 from marquee.errors import ObjectNotFound, ObjectStoreUnavailable, PreconditionFailed, ReleaseError
@@ -42,8 +42,8 @@ def _reasons(store: ObjectStore) -> list[str]:
     return [r.reason for r in iter_releases(store)]
 
 
-def test_before_the_first_release(store: ObjectStore) -> None:
-    """There is none, and that is no fault."""
+def test_read_before_the_first_release_finds_none(store: ObjectStore) -> None:
+    """Listing is empty; reading raises."""
     assert list(iter_releases(store)) == []
     with pytest.raises(ObjectNotFound):
         read_current_release(store)
@@ -51,8 +51,8 @@ def test_before_the_first_release(store: ObjectStore) -> None:
         read_release(store, 1)
 
 
-def test_releases_are_numbered_and_kept(store: ObjectStore) -> None:
-    """Each publication is the next number, serves, and stays readable; on every kind of store."""
+def test_publish_numbers_and_keeps_releases(store: ObjectStore) -> None:
+    """Each publication has the next number, is current, and stays readable; on every kind of store."""
     for number in (1, 2, 3):
         published = publish_release(store, _serving(f"v{number}"))
         assert published.number == number
@@ -63,8 +63,8 @@ def test_releases_are_numbered_and_kept(store: ObjectStore) -> None:
     assert found.previous == 2
 
 
-def test_polling_sees_a_change(file_store: ObjectStore) -> None:
-    """The holder of an older release gets the newer one."""
+def test_read_if_changed_returns_a_newer_release(file_store: ObjectStore) -> None:
+    """The version of an older document leads to the newer one."""
     publish_release(file_store, _serving("v1"))
     _, seen = read_current_release(file_store)
     publish_release(file_store, _serving("v2"))
@@ -72,14 +72,14 @@ def test_polling_sees_a_change(file_store: ObjectStore) -> None:
     assert newer == read_current_release(file_store)
 
 
-def test_racing_publishers_each_get_a_number(place: Place) -> None:
-    """Nobody's release is lost, none doubled, and each was made from the one before it."""
-    publishers, each = 4, 2 if place.scheme == "s3" else 5
+def test_publish_concurrent_publishers_get_consecutive_numbers(location: StoreLocation) -> None:
+    """No release is lost or doubled, and each was made from the one before it."""
+    publishers, each = 4, 2 if location.scheme == "s3" else 5
     numbers: list[int] = []
     start = threading.Barrier(publishers)
 
     def run(publisher: int) -> None:
-        store = place.connect()
+        store = location.connect()
         start.wait()
         for turn in range(each):
             numbers.append(publish_release(store, _serving(f"{publisher}.{turn}")).number)
@@ -91,15 +91,17 @@ def test_racing_publishers_each_get_a_number(place: Place) -> None:
         thread.join()
     total = publishers * each
     assert sorted(numbers) == list(range(1, total + 1))
-    releases = list(iter_releases(place.connect()))
+    releases = list(iter_releases(location.connect()))
     assert [r.number for r in releases] == list(range(total, 0, -1))
     assert [r.previous for r in releases] == [*range(total - 1, 0, -1), None]
-    assert len(set(_reasons(place.connect()))) == total
+    assert len(set(_reasons(location.connect()))) == total
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_publisher_killed_before_its_number_is_taken(file_store: ObjectStore, first: bool) -> None:
-    """Nothing has happened."""
+def test_publish_killed_before_claiming_a_number_changes_nothing(
+    file_store: ObjectStore, first: bool
+) -> None:
+    """The number goes to the next publisher."""
     if not first:
         publish_release(file_store, _serving("v1"))
     number = 1 if first else 2
@@ -111,8 +113,8 @@ def test_a_publisher_killed_before_its_number_is_taken(file_store: ObjectStore, 
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_publisher_killed_before_the_swap(file_store: ObjectStore, first: bool) -> None:
-    """What serves is as before; the next publisher finishes the work and adds its own to it."""
+def test_publish_killed_before_the_swap_is_finished_by_the_next(file_store: ObjectStore, first: bool) -> None:
+    """The current release stays until then; the next publisher adds its own release after the unfinished one."""
     if not first:
         publish_release(file_store, _serving("v1"))
     number = 1 if first else 2
@@ -133,9 +135,9 @@ def test_a_publisher_killed_before_the_swap(file_store: ObjectStore, first: bool
     assert _reasons(file_store)[:2] == ["next", "half"]
 
 
-def test_promoting_again_after_a_kill_is_one_release(file_store: ObjectStore) -> None:
-    """A job that is started again after it was killed in the swap publishes nothing twice."""
-    version = stored(file_store)
+def test_promote_again_after_a_kill_publishes_once(file_store: ObjectStore) -> None:
+    """A job that is restarted after it was killed in the swap publishes nothing twice."""
+    version = store_model(file_store)
     with pytest.raises(ObjectStoreUnavailable):
         promote(DyingStore(file_store, at=CURRENT), version, **AUTHOR)
     assert promote(file_store, version, **AUTHOR).number == 1
@@ -156,8 +158,8 @@ for turn in itertools.count():
 """
 
 
-def test_publishers_that_are_killed_lose_nothing(tmp_path: Path) -> None:
-    """Processes publish at once and are killed anywhere; the next publisher goes on.
+def test_publish_killed_processes_lose_nothing(tmp_path: Path) -> None:
+    """Processes publish at once and are killed at any point.
 
     Every release that one of them has reported is there once, in one unbroken chain.
     """
@@ -192,8 +194,8 @@ def test_publishers_that_are_killed_lose_nothing(tmp_path: Path) -> None:
     assert set(reported) <= set(reasons)
 
 
-class _AlwaysLater:
-    """Another publisher is always faster."""
+class _RacingStore:
+    """A store in which another publisher is always faster."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -205,8 +207,8 @@ class _AlwaysLater:
         raise PreconditionFailed("another was first")
 
 
-def test_publishing_ends(file_store: ObjectStore) -> None:
+def test_publish_always_too_late_raises(file_store: ObjectStore) -> None:
     """A publisher that never gets a number gives up, with a reason."""
-    later: Any = _AlwaysLater(file_store)
+    later: Any = _RacingStore(file_store)
     with pytest.raises(ReleaseError, match="faster"):
         publish_release(later, _serving("v1"))

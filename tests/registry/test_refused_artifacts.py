@@ -1,4 +1,4 @@
-"""Artifacts that must not serve: damaged, wrong or of another format, each is refused with the reason."""
+"""Tests of artifacts that must not serve: damaged, wrong or of another format."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.registry.models import (
     USER_FILES,
     change_manifest,
     forge,
-    made_model,
+    make_model,
     npy_bytes,
     overwrite,
-    stored,
+    store_model,
 )
 
 from marquee.errors import ArtifactRefused
@@ -41,9 +41,9 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("file", ITEM_FILES)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_refused(file_store: ObjectStore, file: str, damage: str) -> None:
-    """One wrong bit anywhere on the item side is found when it is loaded, and named."""
-    version = stored(file_store)
+def test_read_items_damaged_file_is_refused(file_store: ObjectStore, file: str, damage: str) -> None:
+    """One wrong bit in any item file is found when it is loaded, and the error names the file."""
+    version = store_model(file_store)
     name = object_name(version, file)
     overwrite(file_store, version, file, DAMAGES[damage](file_store.get(name).data))
     with pytest.raises(ArtifactRefused, match=file):
@@ -51,9 +51,9 @@ def test_a_damaged_file_is_refused(file_store: ObjectStore, file: str, damage: s
 
 
 @pytest.mark.parametrize("file", [*ITEM_FILES, *USER_FILES])
-def test_a_missing_file_is_refused(file_store: ObjectStore, file: str) -> None:
-    """An artifact that is there in part is refused, not taken for one that was never written."""
-    version = stored(file_store)
+def test_verify_artifact_missing_file_is_refused(file_store: ObjectStore, file: str) -> None:
+    """An incomplete artifact is refused, not treated as one that does not exist."""
+    version = store_model(file_store)
     file_store.delete(object_name(version, file))
     with pytest.raises(ArtifactRefused, match=file):
         verify_artifact(file_store, version)
@@ -61,9 +61,11 @@ def test_a_missing_file_is_refused(file_store: ObjectStore, file: str) -> None:
 
 @pytest.mark.parametrize("file", USER_FILES)
 @pytest.mark.parametrize("damage", ["cut short", "empty", "too long"])
-def test_a_user_side_of_another_size_is_refused(file_store: ObjectStore, file: str, damage: str) -> None:
-    """The user side is not read whole, but its length is checked."""
-    version = stored(file_store)
+def test_verify_artifact_user_store_of_wrong_size_is_refused(
+    file_store: ObjectStore, file: str, damage: str
+) -> None:
+    """The user store is not read completely, but its length is checked."""
+    version = store_model(file_store)
     name = object_name(version, file)
     overwrite(file_store, version, file, DAMAGES[damage](file_store.get(name).data))
     with pytest.raises(ArtifactRefused, match=r"users\."):
@@ -71,7 +73,7 @@ def test_a_user_side_of_another_size_is_refused(file_store: ObjectStore, file: s
 
 
 def _with(value: float) -> np.ndarray:
-    array = made_model().item_vectors.copy()
+    array = make_model().item_vectors.copy()
     array[3, 2] = value
     return array
 
@@ -93,9 +95,9 @@ WRONG_ARRAYS = {
 
 
 @pytest.mark.parametrize("what", WRONG_ARRAYS)
-def test_a_wrong_array_is_refused(file_store: ObjectStore, what: str) -> None:
-    """A right hash does not help an array that is not finite float32 of the stated shape."""
-    version = stored(file_store)
+def test_read_items_invalid_array_is_refused(file_store: ObjectStore, what: str) -> None:
+    """A correct hash does not help an array that is not finite float32 of the stated shape."""
+    version = store_model(file_store)
     forge(file_store, version, "item_vectors.npy", WRONG_ARRAYS[what])
     with pytest.raises(ArtifactRefused, match="item_vectors"):
         read_items(file_store, version)
@@ -105,17 +107,17 @@ def test_a_wrong_array_is_refused(file_store: ObjectStore, what: str) -> None:
     "ids",
     [b'["a"]', b"{}", b"not json", msgspec.json.encode(["a"] * 30), msgspec.json.encode(list(range(30)))],
 )
-def test_wrong_movie_ids_are_refused(file_store: ObjectStore, ids: bytes) -> None:
-    """As many distinct ids as there are movies, and nothing else."""
-    version = stored(file_store)
+def test_read_items_invalid_movie_ids_are_refused(file_store: ObjectStore, ids: bytes) -> None:
+    """There must be as many distinct ids as movies."""
+    version = store_model(file_store)
     forge(file_store, version, "movie_ids.json", ids)
     with pytest.raises(ArtifactRefused, match="movie_ids"):
         read_items(file_store, version)
 
 
-def test_a_future_format_is_refused(file_store: ObjectStore) -> None:
-    """The message tells the format found, the one we read, and what to do."""
-    version = stored(file_store)
+def test_read_items_other_format_is_refused_with_advice(file_store: ObjectStore) -> None:
+    """The message has the format found, the one that is read, and what to do."""
+    version = store_model(file_store)
     name = object_name(version, "manifest.json")
     document = msgspec.json.decode(file_store.get(name).data)
     for found, advice in ((2, "update the program"), (0, "train a new model")):
@@ -130,9 +132,9 @@ def test_a_future_format_is_refused(file_store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("document", [b"", b"{", b"[]", b'{"format":1}', b'{"format":"1"}', b"\xff"])
-def test_a_manifest_that_cannot_be_read_is_refused(file_store: ObjectStore, document: bytes) -> None:
-    """Nonsense is an artifact that must not serve, never another error."""
-    version = stored(file_store)
+def test_read_items_malformed_manifest_is_refused(file_store: ObjectStore, document: bytes) -> None:
+    """A malformed document raises ArtifactRefused and no other error."""
+    version = store_model(file_store)
     overwrite(file_store, version, "manifest.json", document)
     with pytest.raises(ArtifactRefused, match="cannot be read"):
         read_items(file_store, version)
@@ -151,9 +153,9 @@ def test_a_manifest_that_cannot_be_read_is_refused(file_store: ObjectStore, docu
         {"files": {}},
     ],
 )
-def test_a_manifest_that_does_not_fit_is_refused(file_store: ObjectStore, change: dict[str, Any]) -> None:
+def test_read_items_inconsistent_manifest_is_refused(file_store: ObjectStore, change: dict[str, Any]) -> None:
     """Sizes that are not those of the files, or the manifest of another artifact."""
-    version = stored(file_store)
+    version = store_model(file_store)
     change_manifest(file_store, version, lambda m: msgspec.structs.replace(m, **change))
     with pytest.raises(ArtifactRefused):
         read_items(file_store, version)

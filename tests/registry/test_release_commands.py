@@ -1,4 +1,4 @@
-"""``marquee release``, as it is called."""
+"""Tests of the ``marquee release`` command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.registry.models import THROUGH, made_model, overwrite, stored
+from tests.registry.models import THROUGH, make_model, overwrite, store_model
 
 from marquee.cli.main import main
 from marquee.registry.artifact import write_artifact
@@ -22,7 +22,7 @@ Call = Callable[..., str]
 def call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """Calls ``marquee release`` on the store of ``file_store`` and returns what it prints."""
+    """Return a function that runs ``marquee release`` on the store of ``file_store`` and returns its output."""
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", (tmp_path / "objects").as_uri())
 
     def run(*words: str, code: int = 0) -> str:
@@ -39,24 +39,24 @@ def versions(file_store: ObjectStore) -> list[str]:
     metrics = {"rmse": Metric(0.93712, 0.921, 0.954), "coverage": Metric(0.5)}
     first = write_artifact(
         file_store,
-        made_model(),
+        make_model(),
         trained_through=THROUGH,
         metrics=metrics,
         provenance=Provenance(trainer="surprise_svd"),
     )
-    return [first, stored(file_store, made_model(seed=1))]
+    return [first, store_model(file_store, make_model(seed=1))]
 
 
-def test_an_empty_store(call: Call) -> None:
-    """It says what to do first."""
+def test_release_empty_store_says_what_to_do_first(call: Call) -> None:
+    """Listing succeeds, the other actions fail."""
     assert "`marquee retrain` makes one" in call("list")
     assert json.loads(call("list", "--json")) == []
     assert "no release yet" in call("show", code=1)
     assert "no release yet" in call("rollback", code=1)
 
 
-def test_promote_list_rollback(call: Call, versions: list[str]) -> None:
-    """One line says what serves now; the list has the newest first and marks it."""
+def test_release_promote_list_and_rollback_print_what_serves(call: Call, versions: list[str]) -> None:
+    """The list has the newest release first and marks it."""
     one, other = versions
     assert call("promote", one, "--author", "ann") == f"release 1 serves {one}\n"
     assert (
@@ -72,7 +72,7 @@ def test_promote_list_rollback(call: Call, versions: list[str]) -> None:
     assert call("rollback", "--to", "2") == f"release 4 serves {other}\n"
 
 
-def test_json(call: Call, versions: list[str]) -> None:
+def test_release_json_option_prints_documents(call: Call, versions: list[str]) -> None:
     """Every action prints a document for programs."""
     published = json.loads(call("promote", versions[0], "--json"))
     assert published["number"] == 1
@@ -85,8 +85,8 @@ def test_json(call: Call, versions: list[str]) -> None:
     assert shown["artifacts"][versions[0]]["metrics"]["rmse"]["value"] == 0.93712
 
 
-def test_canary_and_show(call: Call, versions: list[str]) -> None:
-    """Each arm with its share and what is known of its artifact."""
+def test_release_canary_and_show_print_each_arm(call: Call, versions: list[str]) -> None:
+    """Each arm with its weight and the summary of its artifact."""
     one, other = versions
     call("promote", one)
     assert "canary 0.1 " + other in call("canary", other, "--weight", "0.1", "--reason", "try it")
@@ -127,8 +127,10 @@ def test_split_malformed_arm_is_refused_with_the_form(arm: str, capsys: pytest.C
     assert "use ARM=VERSION:WEIGHT" in capsys.readouterr().err
 
 
-def test_what_is_refused(call: Call, versions: list[str], file_store: ObjectStore) -> None:
-    """Exit code 1 and a sentence; nothing changes."""
+def test_release_refused_change_exits_with_1(
+    call: Call, versions: list[str], file_store: ObjectStore
+) -> None:
+    """One sentence, and nothing changes."""
     call("promote", versions[0])
     assert "no artifact 'nonsense'" in call("promote", "nonsense", code=1)
     overwrite(file_store, versions[1], "popularity.npy", b"")
@@ -138,10 +140,10 @@ def test_what_is_refused(call: Call, versions: list[str], file_store: ObjectStor
     assert len(json.loads(call("list", "--json"))) == 1
 
 
-def test_a_past_release_whose_artifact_is_gone(
+def test_release_show_with_unusable_artifact_says_why(
     call: Call, versions: list[str], file_store: ObjectStore
 ) -> None:
-    """It is shown with what is wrong."""
+    """The release is shown with the reason."""
     call("promote", versions[0])
     call("promote", versions[1])
     overwrite(file_store, versions[0], "manifest.json", b"{")
@@ -151,21 +153,23 @@ def test_a_past_release_whose_artifact_is_gone(
 @pytest.mark.parametrize(
     "words", [[], ["nothing"], ["list", "--limit", "0"], ["rollback", "--to", "-1"], ["promote"]]
 )
-def test_wrong_calls(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """argparse's exit code and usage."""
+def test_release_wrong_arguments_exit_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit code and the usage of argparse."""
     with pytest.raises(SystemExit, match="2"):
         main(["release", *words])
     assert "usage: marquee release" in capsys.readouterr().err
 
 
-def test_no_store_is_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_release_without_store_setting_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The error names the variable."""
     monkeypatch.delenv("MARQUEE_OBJECTS_URL", raising=False)
     assert main(["release", "list"]) == 1
     assert "MARQUEE_OBJECTS_URL is not set" in capsys.readouterr().err
 
 
-def test_the_documented_commands_are_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_release_documented_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """docs/artifacts.md lists every action, and no other."""
     page = (Path(__file__).parents[2] / "docs" / "artifacts.md").read_text()
     documented = [line.split()[2] for line in page.splitlines() if line.startswith("marquee release ")]
@@ -178,8 +182,8 @@ def test_the_documented_commands_are_the_commands(capsys: pytest.CaptureFixture[
     assert len(documented) == 6
 
 
-def test_the_documented_files_are_the_files(file_store: ObjectStore) -> None:
+def test_artifact_files_are_documented(file_store: ObjectStore) -> None:
     """docs/artifacts.md names every object of an artifact."""
     page = (Path(__file__).parents[2] / "docs" / "artifacts.md").read_text()
-    version = stored(file_store)
+    version = store_model(file_store)
     assert all(name.rpartition("/")[2] in page for name in file_store.list(f"models/{version}/"))

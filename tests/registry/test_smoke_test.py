@@ -1,4 +1,4 @@
-"""The smoke test: an artifact whose hashes are right and whose answers are wrong is caught."""
+"""Tests of the smoke test: an artifact with correct hashes and wrong predictions is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 import pytest
-from tests.registry.models import change_manifest, forge, made_model, npy_bytes, stored
+from tests.registry.models import change_manifest, forge, make_model, npy_bytes, store_model
 
 from marquee.errors import ArtifactRefused
 from marquee.registry.artifact import verify_artifact
@@ -19,9 +19,9 @@ from marquee.registry.trained_model import TrainedModel
 from marquee.registry.user_store import UserStore
 
 
-def test_a_handful_of_users_is_kept(file_store: ObjectStore) -> None:
-    """Distinct users from the whole range, each with answers of both heads."""
-    manifest = read_manifest(file_store, stored(file_store))
+def test_manifest_has_smoke_cases_of_a_few_users(file_store: ObjectStore) -> None:
+    """Distinct users from the whole range, each with predictions of both models."""
+    manifest = read_manifest(file_store, store_model(file_store))
     users = [case.user_id for case in manifest.smoke]
     assert users == ["ann", "bob", "dora", "eve", "gus"]
     for case in manifest.smoke:
@@ -30,28 +30,28 @@ def test_a_handful_of_users_is_kept(file_store: ObjectStore) -> None:
         assert scores == sorted(scores, reverse=True)
 
 
-def test_what_was_written_passes(store: ObjectStore) -> None:
-    """From every kind of store."""
-    side = read_items(store, stored(store))
-    run_smoke_test(side, UserStore(store, side.manifest))
+def test_run_smoke_test_unchanged_artifact_passes(store: ObjectStore) -> None:
+    """On every kind of store."""
+    factors = read_items(store, store_model(store))
+    run_smoke_test(factors, UserStore(store, factors.manifest))
 
 
 def _model() -> TrainedModel:
-    return made_model()
+    return make_model()
 
 
 WRONG: dict[str, tuple[str, Callable[[], np.ndarray]]] = {
     "biases of the wrong sign": ("item_biases.npy", lambda: -_model().item_biases),
     "movies in another order": ("item_vectors.npy", lambda: _model().item_vectors[::-1]),
     "half of a head": ("rank_items.npy", lambda: _model().rank_items * np.array([1, 1, 0], np.float32)),
-    "a head of another run": ("rank_history.npy", lambda: made_model(seed=3).rank_history),
+    "a head of another run": ("rank_history.npy", lambda: make_model(seed=3).rank_history),
 }
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_wrong_answers_are_caught(file_store: ObjectStore, what: str) -> None:
-    """Arrays that are sound in themselves but do not belong to this model."""
-    version = stored(file_store)
+def test_verify_artifact_wrong_predictions_are_refused(file_store: ObjectStore, what: str) -> None:
+    """Arrays that are valid in themselves but do not belong to this model."""
+    version = store_model(file_store)
     file, array = WRONG[what][0], WRONG[what][1]()
     forge(file_store, version, file, npy_bytes(np.ascontiguousarray(array)))
     read_items(file_store, version)
@@ -59,10 +59,10 @@ def test_wrong_answers_are_caught(file_store: ObjectStore, what: str) -> None:
         verify_artifact(file_store, version)
 
 
-def test_a_movie_that_overtakes_is_caught(file_store: ObjectStore) -> None:
-    """The expected movies may keep their scores: another must not come above them."""
-    model = made_model()
-    version = stored(file_store, model)
+def test_verify_artifact_other_top_movie_is_refused(file_store: ObjectStore) -> None:
+    """The expected movies keep their scores, but another one ranks above them."""
+    model = make_model()
+    version = store_model(file_store, model)
     smoke = read_manifest(file_store, version).smoke
     tops = {movie_id for case in smoke for movie_id, _ in case.top}
     outsider = next(i for i, m in enumerate(model.movie_ids) if m not in tops)
@@ -74,27 +74,27 @@ def test_a_movie_that_overtakes_is_caught(file_store: ObjectStore) -> None:
         verify_artifact(file_store, version)
 
 
-def test_a_user_who_is_gone_is_caught(file_store: ObjectStore) -> None:
-    """An index and blocks of other users."""
-    version = stored(file_store)
-    other = stored(file_store, made_model([f"user {n}" for n in range(7)]))
+def test_verify_artifact_missing_user_is_refused(file_store: ObjectStore) -> None:
+    """The user store of another artifact."""
+    version = store_model(file_store)
+    other = store_model(file_store, make_model([f"user {n}" for n in range(7)]))
     for file in ("users.index", "users.bin"):
         forge(file_store, version, file, file_store.get(f"models/{other}/{file}").data)
     with pytest.raises(ArtifactRefused, match="ann is missing from the user store"):
         verify_artifact(file_store, version)
 
 
-def test_a_movie_that_is_gone_is_caught(file_store: ObjectStore) -> None:
+def test_verify_artifact_missing_movie_is_refused(file_store: ObjectStore) -> None:
     """Ids that are not those of the rows."""
-    version = stored(file_store)
+    version = store_model(file_store)
     forge(file_store, version, "movie_ids.json", msgspec.json.encode([f"m{i}" for i in range(30)]))
     with pytest.raises(ArtifactRefused, match="which is missing"):
         verify_artifact(file_store, version)
 
 
-def test_rounding_is_no_fault(file_store: ObjectStore) -> None:
-    """Answers that differ as float32 sums do between processors pass."""
-    version = stored(file_store)
+def test_verify_artifact_rounding_differences_pass(file_store: ObjectStore) -> None:
+    """Predictions that differ as float32 sums do between processors."""
+    version = store_model(file_store)
 
     def nudged(manifest: Manifest) -> Manifest:
         smoke = tuple(

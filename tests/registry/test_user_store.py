@@ -1,4 +1,4 @@
-"""The user side: every user that was written is found, no other is, and a wrong byte is noticed."""
+"""Tests of the user store: it finds exactly the users that were written, and detects wrong bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.registry.models import forge, made_model, overwrite, stored
+from tests.registry.models import forge, make_model, overwrite, store_model
 
 from marquee.errors import ArtifactRefused
 from marquee.registry.manifest import object_name, read_manifest
@@ -22,8 +22,8 @@ from marquee.registry.user_store import UserStore, user_bucket, write_users
 IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
-class _RangesOnly:
-    """A store of another machine: it cannot be mapped, and its reads are counted."""
+class _RemoteStore:
+    """A store that cannot be mapped, and records its ranged reads."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -44,17 +44,17 @@ class _RangesOnly:
     mapped=st.booleans(),
     seed=st.integers(0, 9),
 )
-def test_any_users_are_found_again(
+def test_read_returns_each_written_user(
     tmp_path_factory: pytest.TempPathFactory, ids: set[str], others: set[str], mapped: bool, seed: int
 ) -> None:
-    """Whatever the ids look like and however they share buckets; whoever was not written is None."""
+    """For any ids and any number of users in a bucket; a user that was not written is None."""
     store = connect(tmp_path_factory.mktemp("users").as_uri())
-    model = made_model(sorted(ids), seed=seed)
-    manifest = read_manifest(store, stored(store, model))
-    side = UserStore(store if mapped else _RangesOnly(store), manifest)  # type: ignore[arg-type]
+    model = make_model(sorted(ids), seed=seed)
+    manifest = read_manifest(store, store_model(store, model))
+    users = UserStore(store if mapped else _RemoteStore(store), manifest)  # type: ignore[arg-type]
     h = model.histories
     for user, user_id in enumerate(model.user_ids):
-        record = side.read(user_id)
+        record = users.read(user_id)
         assert record is not None
         assert record.user_id == user_id
         assert record.bias == model.user_biases[user]
@@ -64,81 +64,83 @@ def test_any_users_are_found_again(
         np.testing.assert_array_equal(record.ratings, h.ratings[rows])
         np.testing.assert_array_equal(record.weights, h.weights[rows])
     for user_id in others - ids:
-        assert side.read(user_id) is None
+        assert users.read(user_id) is None
 
 
-def test_what_is_no_text_is_nobody(file_store: ObjectStore) -> None:
-    """An id that no writer could have written is unknown, not an error."""
-    side = UserStore(file_store, read_manifest(file_store, stored(file_store)))
-    assert side.read("\ud800") is None
+def test_read_id_that_is_not_utf8_returns_none(file_store: ObjectStore) -> None:
+    """No writer accepts such an id, so it is unknown and no error."""
+    users = UserStore(file_store, read_manifest(file_store, store_model(file_store)))
+    assert users.read("\ud800") is None
 
 
-def test_the_bucket_is_fixed_by_the_format() -> None:
-    """SHA-256, its first 8 bytes, big endian: artifacts of today are read tomorrow."""
+def test_user_bucket_known_digest_is_fixed() -> None:
+    """SHA-256, its first 8 bytes, big endian: today's artifacts stay readable."""
     # sha256("514537") = a2879facb68ccd42... by sha256sum(1).
     assert user_bucket("514537", 2**64) == 0xA2879FACB68CCD42
     assert user_bucket("514537", 1) == 0
 
 
-def test_one_user_costs_two_ranged_reads(file_store: ObjectStore) -> None:
-    """However many users there are."""
-    version = stored(file_store, made_model([str(n) for n in range(500)]))
-    remote = _RangesOnly(file_store)
-    side = UserStore(remote, read_manifest(file_store, version))  # type: ignore[arg-type]
-    assert side.read("123") is not None
-    assert side.read("nobody") is None
+def test_read_costs_two_ranged_reads(file_store: ObjectStore) -> None:
+    """Whatever the number of users."""
+    version = store_model(file_store, make_model([str(n) for n in range(500)]))
+    remote = _RemoteStore(file_store)
+    users = UserStore(remote, read_manifest(file_store, version))  # type: ignore[arg-type]
+    assert users.read("123") is not None
+    assert users.read("unknown") is None
     assert remote.ranges == ["users.index", "users.bin"] * 2
 
 
 @pytest.mark.parametrize("mapped", [True, False])
-def test_every_flipped_bit_is_noticed(file_store: ObjectStore, mapped: bool) -> None:
-    """A wrong byte in index or blocks never gives a wrong user; users of other buckets are not hurt."""
+def test_read_flipped_bit_is_refused_in_one_bucket(file_store: ObjectStore, mapped: bool) -> None:
+    """A wrong byte in index or blocks never gives a wrong user; users of other buckets are not affected."""
     ids = [f"user {n}" for n in range(24)]
-    version = stored(file_store, made_model(ids))
+    version = store_model(file_store, make_model(ids))
     manifest = read_manifest(file_store, version)
     for file in ("users.bin", "users.index"):
-        whole = file_store.get(object_name(version, file)).data
-        for at in range(0, len(whole), 17 if file == "users.bin" else 1):
-            overwrite(file_store, version, file, whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :])
-            side = UserStore(file_store if mapped else _RangesOnly(file_store), manifest)  # type: ignore[arg-type]
-            refused = {user_bucket(i, manifest.buckets) for i in ids if _is_refused(side, i)}
+        content = file_store.get(object_name(version, file)).data
+        for at in range(0, len(content), 17 if file == "users.bin" else 1):
+            overwrite(
+                file_store, version, file, content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :]
+            )
+            users = UserStore(file_store if mapped else _RemoteStore(file_store), manifest)  # type: ignore[arg-type]
+            refused = {user_bucket(i, manifest.buckets) for i in ids if _is_refused(users, i)}
             assert len(refused) == 1, (file, at)
-        overwrite(file_store, version, file, whole)
+        overwrite(file_store, version, file, content)
 
 
-def _is_refused(side: UserStore, user_id: str) -> bool:
+def _is_refused(users: UserStore, user_id: str) -> bool:
     try:
-        return side.read(user_id) is None
+        return users.read(user_id) is None
     except ArtifactRefused:
         return True
 
 
-def test_blocks_of_another_shape_are_refused(file_store: ObjectStore) -> None:
-    """A manifest that does not go with the blocks leads to an error that callers expect."""
-    version = stored(file_store)
-    other = stored(file_store, made_model(k=9))
+def test_read_blocks_of_another_artifact_are_refused(file_store: ObjectStore) -> None:
+    """A manifest that does not fit the blocks raises an expected error."""
+    version = store_model(file_store)
+    other = store_model(file_store, make_model(k=9))
     for file in ("users.index", "users.bin"):
         forge(file_store, version, file, file_store.get(object_name(other, file)).data)
-    side = UserStore(file_store, read_manifest(file_store, version))
-    for user_id in made_model().user_ids:
-        assert _is_refused(side, user_id)
+    users = UserStore(file_store, read_manifest(file_store, version))
+    for user_id in make_model().user_ids:
+        assert _is_refused(users, user_id)
 
 
-def test_a_movie_that_does_not_exist_is_refused(file_store: ObjectStore) -> None:
-    """A history cannot lead out of the item side."""
-    version = stored(file_store)
-    other = stored(file_store, made_model(n_items=3000))
+def test_read_item_row_out_of_range_is_refused(file_store: ObjectStore) -> None:
+    """A history cannot point outside of the item factors."""
+    version = store_model(file_store)
+    other = store_model(file_store, make_model(n_items=3000))
     for file in ("users.index", "users.bin"):
         forge(file_store, version, file, file_store.get(object_name(other, file)).data)
-    side = UserStore(file_store, read_manifest(file_store, version))
+    users = UserStore(file_store, read_manifest(file_store, version))
     with pytest.raises(ArtifactRefused, match="movies that do not exist"):
-        side.read("dora")
+        users.read("dora")
 
 
-def test_writing_needs_little_memory_beside_the_model(tmp_path: Path) -> None:
-    """Blocks go out one by one: 20,000 users of 1 kB each are written with some 100 bytes a user."""
+def test_write_users_needs_little_memory(tmp_path: Path) -> None:
+    """Blocks are written one by one: 20,000 users of 1 kB need about 100 bytes a user beside the model."""
     n_users = 20_000
-    model = made_model([str(n) for n in range(n_users)], k=250)
+    model = make_model([str(n) for n in range(n_users)], k=250)
     tracemalloc.start()
     buckets = write_users(model, tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
@@ -148,11 +150,11 @@ def test_writing_needs_little_memory_beside_the_model(tmp_path: Path) -> None:
     assert peak < 150 * n_users + (4 << 20)
 
 
-def test_the_files_do_not_depend_on_memory_order(tmp_path: Path) -> None:
-    """Arrays that are not C-ordered, or of the other byte order, give the same bytes."""
-    model = made_model()
+def test_write_users_memory_order_does_not_matter(tmp_path: Path) -> None:
+    """Arrays in Fortran order, or of the other byte order, give the same bytes."""
+    model = make_model()
     h = model.histories
-    strange = made_model()
+    strange = make_model()
     object.__setattr__(strange, "user_vectors", np.asfortranarray(model.user_vectors))
     object.__setattr__(strange, "histories", Histories(h.indptr, h.items.astype(">u4"), h.ratings, h.weights))
     for name, each in (("a", model), ("b", strange)):
@@ -162,16 +164,18 @@ def test_the_files_do_not_depend_on_memory_order(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_memory_does_not_grow_with_the_users_who_were_read(file_store: ObjectStore) -> None:
-    """Ten thousand users of 2 kB, mapped: what is resident stays well below the file, and what was read
-    before stays what it was."""
-    model = made_model([str(n) for n in range(10_000)], k=500)
-    side = UserStore(file_store, read_manifest(file_store, stored(file_store, model)))
-    first = side.read("7")
+def test_read_many_users_does_not_grow_memory(file_store: ObjectStore) -> None:
+    """Ten thousand users of 2 kB, mapped: resident memory stays well below the size of the file, and earlier
+    records keep their values.
+    """
+    model = make_model([str(n) for n in range(10_000)], k=500)
+    manifest = read_manifest(file_store, store_model(file_store, model))
+    users = UserStore(file_store, manifest)
+    first = users.read("7")
     assert first is not None
     before = psutil.Process().memory_full_info().pss
     for user_id in model.user_ids:
-        assert side.read(user_id) is not None
+        assert users.read(user_id) is not None
     grown = psutil.Process().memory_full_info().pss - before
-    assert grown < 0.7 * side._manifest.files["users.bin"].size
+    assert grown < 0.7 * manifest.files["users.bin"].size
     assert first.vector.tolist() == model.user_vectors[7].tolist()

@@ -1,4 +1,4 @@
-"""Fold-in: the posterior mean in closed form, and the truth in the limit."""
+"""Tests of fold-in: the posterior mean in closed form, and its limits."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-def catalogue(rng: np.random.Generator, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+def make_catalogue(rng: np.random.Generator, n_items: int) -> tuple[np.ndarray, np.ndarray]:
     vectors = rng.normal(0, 1, (n_items, K)).astype(np.float32)
     return vectors, rng.normal(0, 0.3, n_items).astype(np.float32)
 
 
-def a_prior(rng: np.random.Generator, noise_precision: float = 2.0) -> Prior:
+def make_prior(rng: np.random.Generator, noise_precision: float = 2.0) -> Prior:
     root = rng.normal(0, 1, (K + 1, K + 1))
     return Prior(rng.normal(0, 1, K + 1), root @ root.T + np.eye(K + 1), noise_precision)
 
 
-def test_without_ratings_it_is_the_prior(rng: np.random.Generator) -> None:
-    vectors, biases = catalogue(rng, 5)
-    prior = a_prior(rng)
+def test_posterior_mean_without_ratings_is_the_prior_mean(rng: np.random.Generator) -> None:
+    """There is nothing to update."""
+    vectors, biases = make_catalogue(rng, 5)
+    prior = make_prior(rng)
     vector, bias = FoldIn(vectors, biases, 3.5, prior).posterior_mean(np.array([], dtype=int), np.array([]))
     assert [*vector, bias] == pytest.approx(prior.mean, rel=1e-5)
 
 
-def test_one_factor_one_rating_by_hand() -> None:
+def test_posterior_mean_one_rating_equals_hand_calculation() -> None:
     """q=2, no biases, prior N(0, I), noise 1, rating one above the mean.
 
     A = [[1+4, 2], [2, 1+1]], right = [2, 1]: A^-1 right = [2*2-2*1, 5*1-2*2] / 6 = [1/3, 1/6].
@@ -46,10 +47,10 @@ def test_one_factor_one_rating_by_hand() -> None:
     assert [*vector, bias] == pytest.approx([1 / 3, 1 / 6])
 
 
-def test_equals_the_conditional_of_the_joint_gaussian(rng: np.random.Generator) -> None:
-    """The same posterior from the other side: cov(theta, y) cov(y)^-1 (y - E y)."""
-    vectors, biases = catalogue(rng, 30)
-    prior = a_prior(rng)
+def test_posterior_mean_equals_the_conditional_gaussian(rng: np.random.Generator) -> None:
+    """The same posterior by another formula: cov(theta, y) cov(y)^-1 (y - E y)."""
+    vectors, biases = make_catalogue(rng, 30)
+    prior = make_prior(rng)
     items = rng.permutation(30)[:12]
     ratings = rng.integers(1, 6, 12).astype(float)
     x = np.hstack([vectors[items].astype(float), np.ones((12, 1))])
@@ -60,9 +61,9 @@ def test_equals_the_conditional_of_the_joint_gaussian(rng: np.random.Generator) 
     assert [*vector, bias] == pytest.approx(expected, rel=1e-4)
 
 
-def test_converges_to_the_user_who_made_the_ratings(rng: np.random.Generator) -> None:
-    """Known theta, noisy ratings: the error falls towards nothing as ratings come in."""
-    vectors, biases = catalogue(rng, 20_000)
+def test_posterior_mean_many_ratings_converges_to_the_true_user(rng: np.random.Generator) -> None:
+    """Known theta, noisy ratings: the error falls towards zero with the number of ratings."""
+    vectors, biases = make_catalogue(rng, 20_000)
     truth, truth_bias = np.array([0.5, -1.0, 0.25, 0.8]), -0.4
     ratings = 3.5 + truth_bias + biases + vectors @ truth + rng.normal(0, 0.5, 20_000)
     prior = Prior(np.zeros(K + 1), np.eye(K + 1), 4.0)
@@ -74,16 +75,16 @@ def test_converges_to_the_user_who_made_the_ratings(rng: np.random.Generator) ->
     assert errors[2] < 0.02
 
 
-def test_a_narrow_prior_holds_against_few_ratings(rng: np.random.Generator) -> None:
-    """One rating does not move a user whom the prior knows to be near the mean."""
-    vectors, biases = catalogue(rng, 3)
+def test_posterior_mean_narrow_prior_resists_one_rating(rng: np.random.Generator) -> None:
+    """One rating does not move a user that the prior places near the mean."""
+    vectors, biases = make_catalogue(rng, 3)
     prior = Prior(np.full(K + 1, 0.1), np.eye(K + 1) * 1e8, 1.0)
     vector, bias = FoldIn(vectors, biases, 3.0, prior).posterior_mean(np.array([0]), np.array([5.0]))
     assert [*vector, bias] == pytest.approx([0.1] * (K + 1), abs=1e-5)
 
 
 @pytest.mark.parametrize("k", [1, 32, 64, 100])
-def test_single_precision_is_enough(rng: np.random.Generator, k: int) -> None:
+def test_posterior_mean_float32_equals_float64(rng: np.random.Generator, k: int) -> None:
     """Against the normal equations in double precision, at the sizes that are served and a narrow prior."""
     vectors = rng.normal(0, 0.3, (500, k)).astype(np.float32)
     biases = rng.normal(0, 0.3, 500).astype(np.float32)

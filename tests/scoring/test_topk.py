@@ -1,4 +1,4 @@
-"""The ranker: n distinct unseen items, best first, the same as sorting everything."""
+"""Tests of top-n selection: n distinct unseen items, best first, as by sorting all items."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, list[int], int]:
     return scores, seen, draw(st.integers(1, 25))
 
 
-def naive(scores: np.ndarray, n: int, seen: list[int]) -> list[int]:
-    """The promise in its plainest form: sort all, leave out the seen, then the longest seen ones."""
+def sort_all(scores: np.ndarray, n: int, seen: list[int]) -> list[int]:
+    """Return the expected result: all unseen items sorted, then the seen ones, oldest first."""
     unseen = sorted(set(range(len(scores))) - set(seen), key=lambda item: (-scores[item], item))
     oldest = sorted(set(seen), key=lambda item: len(seen) - 1 - seen[::-1].index(item))
     return (unseen + oldest)[:n]
 
 
 @given(cases())
-def test_equals_the_naive_sort(case: tuple[np.ndarray, list[int], int]) -> None:
+def test_top_n_equals_sorting_all_items(case: tuple[np.ndarray, list[int], int]) -> None:
+    """With many ties."""
     scores, seen, n = case
-    assert naive(scores, n, seen) == top_n(scores, n, seen).tolist()
+    assert sort_all(scores, n, seen) == top_n(scores, n, seen).tolist()
 
 
 @given(cases())
-def test_a_full_list_of_distinct_items_the_unseen_ones_first(case: tuple[np.ndarray, list[int], int]) -> None:
-    """As many as asked for, or as there are; nobody's list shrinks because he has seen much."""
+def test_top_n_list_is_full_and_distinct(case: tuple[np.ndarray, list[int], int]) -> None:
+    """As many as requested or as there are, unseen items first; the list does not shrink with a long history."""
     scores, seen, n = case
     items = top_n(scores, n, seen).tolist()
     unseen = len(scores) - len(set(seen))
@@ -43,23 +44,25 @@ def test_a_full_list_of_distinct_items_the_unseen_ones_first(case: tuple[np.ndar
 
 
 @given(cases())
-def test_the_scores_are_left_as_they_were(case: tuple[np.ndarray, list[int], int]) -> None:
+def test_top_n_restores_the_scores(case: tuple[np.ndarray, list[int], int]) -> None:
+    """The array that was masked during the call has its values back."""
     scores, seen, n = case
     before = scores.copy()
     top_n(scores, n, seen)
     assert before.tolist() == scores.tolist()
 
 
-def test_of_equal_scores_the_lower_row_wins() -> None:
+def test_top_n_ties_go_to_the_lower_row() -> None:
+    """Also among the unseen rows only."""
     assert top_n(np.zeros(1_000, dtype=np.float32), 3).tolist() == [0, 1, 2]
     assert top_n(np.zeros(1_000, dtype=np.float32), 3, [1]).tolist() == [0, 2, 3]
 
 
-def test_who_has_seen_everything_gets_what_he_saw_longest_ago() -> None:
+def test_top_n_all_seen_returns_the_oldest_first() -> None:
     """Seen 2, 0, 1 and 2 again: 0 is the oldest now, 2 the newest."""
     assert top_n(np.array([1, 2, 3], dtype=np.float32), 3, [2, 0, 1, 2]).tolist() == [0, 1, 2]
 
 
-def test_a_item_seen_many_times_counts_once() -> None:
+def test_top_n_repeated_seen_item_counts_once() -> None:
     """Five entries for one item must not be taken for five items."""
     assert top_n(np.array([9, 1, 2], dtype=np.float32), 2, [0] * 5).tolist() == [2, 1]

@@ -1,7 +1,7 @@
-"""A server that speaks Google Cloud Storage's JSON API: fake-gcs-server, from its package.
+"""A server of Google Cloud Storage's JSON API: fake-gcs-server, from its package.
 
-It keeps generation preconditions on uploads of up to 8 MB, and ignores them on longer uploads,
-on reads and on deletes.
+It honours generation preconditions on uploads of up to 8 MB, and ignores them on longer uploads, on reads and
+on deletes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BINARY = (
 
 
 class GcsServer:
-    """Runs on a free port of 127.0.0.1 and keeps its objects below ``directory``."""
+    """Server on a free port of 127.0.0.1 that keeps its objects below ``directory``."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -43,7 +43,7 @@ class GcsServer:
         self._process.stop()
 
     def make_bucket(self, name: str) -> None:
-        """Make an empty bucket."""
+        """Create an empty bucket."""
         request = urllib.request.Request(
             f"{self.url}/storage/v1/b?project=test",
             json.dumps({"name": name}).encode(),

@@ -1,4 +1,4 @@
-"""A server that speaks S3, its conditional writes included: moto's. Objects are in memory."""
+"""A server of S3 with conditional writes: moto's. Objects are in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from marquee.local.process import Process, free_port, port_open
 
 
 class S3Server:
-    """Runs on a free port of 127.0.0.1; ``directory`` holds its log."""
+    """Server on a free port of 127.0.0.1; ``directory`` holds its log."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -28,6 +28,6 @@ class S3Server:
         self._process.stop()
 
     def make_bucket(self, name: str) -> None:
-        """Make an empty bucket."""
+        """Create an empty bucket."""
         request = urllib.request.Request(f"{self.url}/{name}", b"", method="PUT")
         urllib.request.urlopen(request, timeout=10).close()

@@ -1,4 +1,4 @@
-"""A store of one's own, and one with a release in it."""
+"""Fixtures: an empty store, a store that fails on demand, and engines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.serving.fakes import FlakyStore
-from tests.serving.models import released, store_at
+from tests.serving.models import release_model
 
 from marquee.registry.object_store.file_store import FileStore
 from marquee.serving.engine import Engine
@@ -14,23 +14,23 @@ from marquee.serving.engine import Engine
 
 @pytest.fixture
 def store(tmp_path: Path) -> FileStore:
-    return store_at(tmp_path / "objects")
+    return FileStore(tmp_path / "objects")
 
 
 @pytest.fixture
 def flaky(store: FileStore) -> FlakyStore:
-    """The store, with faults on demand."""
+    """The store, which is unavailable on demand."""
     return FlakyStore(store)
 
 
 @pytest.fixture
 def engine(store: FileStore) -> Engine:
     """The engine of :func:`tests.serving.models.two_tastes`."""
-    return Engine.load(store, released(store))
+    return Engine.load(store, release_model(store))
 
 
 @pytest.fixture(scope="session")
-def engine_of_tastes(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """The same, once for all examples of a property test."""
-    store = store_at(tmp_path_factory.mktemp("tastes"))
-    return Engine.load(store, released(store))
+def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """The same engine, once for all examples of a property test."""
+    store = FileStore(tmp_path_factory.mktemp("store"))
+    return Engine.load(store, release_model(store))

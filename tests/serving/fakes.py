@@ -1,4 +1,4 @@
-"""Parts that can be made to fail at will."""
+"""Fakes of services that fail on demand."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from marquee.registry.object_store.file_store import FileStore
 
 
 class FlakyStore:
-    """A store that is away while ``away`` is set; counts its calls. Not one of this machine's files."""
+    """A store that is unavailable while ``away`` is set and records its calls. Unlike a FileStore it maps no files."""
 
     def __init__(self, store: FileStore) -> None:
         self.store = store
         self.away = False
         self.calls: list[str] = []
 
-    def _here(self, call: str) -> FileStore:
+    def _check_available(self, call: str) -> FileStore:
         self.calls.append(call)
         if self.away:
-            raise ObjectStoreUnavailable("the store is away, as the test wants it")
+            raise ObjectStoreUnavailable("the store is away in this test")
         return self.store
 
     def get(self, name: str, **condition: Any) -> Any:
-        return self._here(f"get {name}").get(name, **condition)
+        return self._check_available(f"get {name}").get(name, **condition)
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
-        return self._here(f"read {name}").read_range(name, start, length)
+        return self._check_available(f"read {name}").read_range(name, start, length)
 
     def put_new(self, name: str, data: Any) -> Any:
-        return self._here(f"put {name}").put_new(name, data)
+        return self._check_available(f"put {name}").put_new(name, data)
 
     def replace(self, name: str, data: bytes, expected: Any) -> Any:
-        return self._here(f"replace {name}").replace(name, data, expected)
+        return self._check_available(f"replace {name}").replace(name, data, expected)
 
     def list(self, prefix: str) -> Iterator[str]:
-        return self._here(f"list {prefix}").list(prefix)
+        return self._check_available(f"list {prefix}").list(prefix)
 
     def delete(self, name: str) -> None:
-        self._here(f"delete {name}").delete(name)
+        self._check_available(f"delete {name}").delete(name)
 
 
 class FakeDelivery:
-    """Takes envelopes while ``down`` is not set, once ``gate`` is open; ``error`` says how it refuses."""
+    """A delivery that waits for ``gate`` and then accepts each envelope, or fails with ``error`` if that is set."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -81,11 +81,11 @@ class FakeDelivery:
         return [impression for batch in self.batches for impression in batch.impressions]
 
     def wait_for(self, impressions: int = 0, attempts: int = 0) -> None:
-        """Until so many have arrived, or were tried."""
+        """Wait for a number of delivered impressions and of attempts."""
         with self._changed:
             assert self._changed.wait_for(
                 lambda: len(self.impressions) >= impressions and self.attempts >= attempts, 10
             )
 
 
-DOWN = DeliveryFailed("nobody listens, as the test wants it")
+DOWN = DeliveryFailed("the receiver is down in this test")

@@ -1,9 +1,8 @@
-"""Models whose answers are known by construction, and stores that hold them."""
+"""Models whose recommendations are known by construction, and stores that hold them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -19,38 +18,38 @@ GROUPS = 2
 MEAN = 3.0
 
 
-def movie_id_of(item: int) -> str:
-    """Movies of even rows are of group 0, of odd ones of group 1."""
+def make_movie_id(item: int) -> str:
+    """Return the id of an item row; even rows are of group 0, odd ones of group 1."""
     return f"film+{item}+1990"
 
 
-def group_of(movie_id: str) -> int:
+def get_group(movie_id: str) -> int:
     return int(movie_id.split("+")[1]) % GROUPS
 
 
-def two_tastes(
+def two_group_model(
     n_items: int = 60, n_users: int = 6, *, rating_max: float = 5.0, mean: float = MEAN
 ) -> TrainedModel:
-    """Two tastes: user ``1000 + u`` likes group ``u % 2`` and has seen the first two movies of it.
+    """Return a model of two groups: user ``1000 + u`` likes group ``u % 2`` and has seen its first two movies.
 
-    Movies of the own group are rated ``mean + 1``, of the other ``mean - 1``; the ranking head sums likes of
-    a group. Within a group the lower row is the better and the more popular one.
+    Movies of the user's group are rated ``mean + 1``, those of the other ``mean - 1``. The ranking model sums the
+    interactions with each group. Within a group a lower row is better and more popular.
     """
-    own = np.eye(GROUPS, dtype=np.float32)
+    one_hot = np.eye(GROUPS, dtype=np.float32)
     groups = np.arange(n_items) % GROUPS
-    better = (1 + 0.001 * np.arange(n_items, 0, -1) / n_items).astype(np.float32)
-    users, tastes = np.arange(n_users), np.arange(n_users) % GROUPS
-    seen = np.stack([tastes, tastes + GROUPS], axis=1)
+    quality = (1 + 0.001 * np.arange(n_items, 0, -1) / n_items).astype(np.float32)
+    users, user_groups = np.arange(n_users), np.arange(n_users) % GROUPS
+    seen = np.stack([user_groups, user_groups + GROUPS], axis=1)
     return TrainedModel(
         user_ids=[str(1000 + u) for u in users],
-        movie_ids=[movie_id_of(i) for i in range(n_items)],
+        movie_ids=[make_movie_id(i) for i in range(n_items)],
         mean=mean,
         user_biases=np.zeros(n_users, np.float32),
-        user_vectors=2 * own[tastes] - 1,
+        user_vectors=2 * one_hot[user_groups] - 1,
         item_biases=np.zeros(n_items, np.float32),
-        item_vectors=own[groups],
-        rank_items=own[groups] * better[:, None],
-        rank_history=own[groups],
+        item_vectors=one_hot[groups],
+        rank_items=one_hot[groups] * quality[:, None],
+        rank_history=one_hot[groups],
         popularity=np.arange(n_items, 0, -1).astype(np.float32),
         histories=Histories.from_entries(
             n_users, np.repeat(users, 2), seen.ravel(), np.full(2 * n_users, mean + 1, np.float32)
@@ -63,28 +62,24 @@ def two_tastes(
     )
 
 
-def store_at(directory: Path) -> FileStore:
-    return FileStore(directory)
-
-
-def written(
+def store_model(
     store: ObjectStore, model: TrainedModel | None = None, through: datetime = TRAINED_THROUGH
 ) -> str:
-    """Store a model; returns its version."""
-    return write_artifact(store, model or two_tastes(), trained_through=through)
+    """Store a model and return its version."""
+    return write_artifact(store, model or two_group_model(), trained_through=through)
 
 
-def released(
+def release_model(
     store: ObjectStore, model: TrainedModel | None = None, through: datetime = TRAINED_THROUGH
 ) -> str:
-    """Store a model and let it serve everybody; returns its version."""
-    version = written(store, model, through)
+    """Store a model, promote it and return its version."""
+    version = store_model(store, model, through)
     promote(store, version, author="test")
     return version
 
 
-def corrupt(store: FileStore, version: str, file: str) -> None:
-    """Flip one bit. In a new file: the old one may be mapped into the memory of whoever serves it."""
+def flip_last_bit(store: FileStore, version: str, file: str) -> None:
+    """Flip the last bit of a file. The file is replaced, because a process may have mapped the old one."""
     path = next(store.root.rglob(f"{version}/{file}"))
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -92,7 +87,7 @@ def corrupt(store: FileStore, version: str, file: str) -> None:
     path.write_bytes(data)
 
 
-def serves(cache: ReleaseCache) -> str | None:
-    """The version that everybody gets."""
-    serving = cache.get()
-    return serving.release.arms[0].version if serving else None
+def current_version(cache: ReleaseCache) -> str | None:
+    """Return the version of the first arm of the loaded release."""
+    loaded = cache.get()
+    return loaded.release.arms[0].version if loaded else None

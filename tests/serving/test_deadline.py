@@ -1,4 +1,4 @@
-"""Questions to the outside: a deadline, a breaker, and no thread before the first one."""
+"""Tests of calls with a deadline and of the circuit breaker."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from marquee.serving.circuit_breaker import CircuitBreaker
 from marquee.serving.deadline import DeadlineExecutor, Unavailable
 
 
-def fails(deadline_ms: int) -> None:
+def fail(deadline_ms: int) -> None:
+    """Raise an error of the service."""
     raise DatabaseUnavailable("down")
 
 
-def test_the_breaker_opens_after_failures_in_a_row_only() -> None:
+def test_breaker_consecutive_failures_open_it() -> None:
+    """A success resets the count of failures."""
     breaker = CircuitBreaker(failures=2, open_s=5, clock=FakeClock())
     breaker.record_failure()
     breaker.record_success()
@@ -26,8 +28,8 @@ def test_the_breaker_opens_after_failures_in_a_row_only() -> None:
     assert not breaker.allows_call()
 
 
-def test_an_open_breaker_lets_one_through_now_and_then() -> None:
-    """One caller pays to find out; the others go on without."""
+def test_breaker_open_allows_one_trial_call() -> None:
+    """One caller makes the trial call, the others do not; a successful trial closes the breaker."""
     clock = FakeClock()
     breaker = CircuitBreaker(failures=1, open_s=5, clock=clock)
     breaker.record_failure()
@@ -39,61 +41,64 @@ def test_an_open_breaker_lets_one_through_now_and_then() -> None:
     assert all(breaker.allows_call() for _ in range(4))
 
 
-def test_the_answer_comes_back_and_knows_its_deadline() -> None:
-    outside = DeadlineExecutor("it", deadline_ms=2_000, threads=1, first_deadline_ms=5_000)
-    assert [outside.run(lambda ms: ms) for _ in range(2)] == [5_000, 2_000]
+def test_run_passes_the_deadline_and_returns_the_result() -> None:
+    """The first deadline applies until the first success."""
+    executor = DeadlineExecutor("it", deadline_ms=2_000, threads=1, first_deadline_ms=5_000)
+    assert [executor.run(lambda ms: ms) for _ in range(2)] == [5_000, 2_000]
 
 
-def test_what_keeps_its_own_deadline_is_asked_in_the_thread_of_who_asks() -> None:
-    outside = DeadlineExecutor("it", deadline_ms=5_000)
-    assert outside.run(lambda _: threading.current_thread()) is threading.current_thread()
+def test_run_without_threads_uses_the_callers_thread() -> None:
+    """Errors of the service still become Unavailable."""
+    executor = DeadlineExecutor("it", deadline_ms=5_000)
+    assert executor.run(lambda _: threading.current_thread()) is threading.current_thread()
     with pytest.raises(Unavailable, match="down"):
-        outside.run(fails)
+        executor.run(fail)
 
 
-def test_what_hangs_is_left_at_the_deadline() -> None:
-    """And the questions behind it, that nobody waits for any more, are never asked."""
+def test_run_hanging_call_raises_at_the_deadline() -> None:
+    """Calls queued behind it, which no request waits for any more, are never made."""
     release = threading.Event()
-    asked: list[int] = []
-    outside = DeadlineExecutor("it", deadline_ms=20, threads=1, breaker=CircuitBreaker(failures=100))
+    abandoned_calls: list[int] = []
+    executor = DeadlineExecutor("it", deadline_ms=20, threads=1, breaker=CircuitBreaker(failures=100))
     with pytest.raises(Unavailable, match="no answer within 20 ms"):
-        outside.run(lambda _: release.wait(10))
+        executor.run(lambda _: release.wait(10))
     with pytest.raises(Unavailable):
-        outside.run(asked.append)
+        executor.run(abandoned_calls.append)
     release.set()
     patient = DeadlineExecutor("it", deadline_ms=10_000, threads=1)
     assert patient.run(lambda _: "answer") == "answer"
-    assert asked == []
+    assert abandoned_calls == []
 
 
-def test_what_is_away_is_left_alone_for_a_while() -> None:
-    """After three faults no more calls are made, until the breaker tries again."""
+def test_run_after_three_failures_makes_no_calls() -> None:
+    """After three failures no calls are made until the breaker allows a trial."""
     clock = FakeClock()
     calls: list[int] = []
-    outside = DeadlineExecutor("it", deadline_ms=5_000, threads=1, breaker=CircuitBreaker(3, 2, clock))
+    executor = DeadlineExecutor("it", deadline_ms=5_000, threads=1, breaker=CircuitBreaker(3, 2, clock))
 
     def call(deadline_ms: int) -> None:
         calls.append(deadline_ms)
-        fails(deadline_ms)
+        fail(deadline_ms)
 
     for _ in range(10):
         with pytest.raises(Unavailable):
-            outside.run(call)
+            executor.run(call)
     assert len(calls) == 3
     clock.now = 3
-    assert outside.run(lambda _: "back") == "back"
-    assert outside.run(lambda _: "to stay") == "to stay"
+    assert executor.run(lambda _: "back") == "back"
+    assert executor.run(lambda _: "to stay") == "to stay"
 
 
-def test_a_mistake_in_the_program_is_no_absence() -> None:
-    """It comes out as what it is, so that it is seen."""
+def test_run_bug_in_the_function_is_raised_unchanged() -> None:
+    """An error that is not a MarqueeError is not hidden as Unavailable."""
     with pytest.raises(ZeroDivisionError):
         DeadlineExecutor("it", deadline_ms=5_000, threads=1).run(lambda _: 1 // 0)
 
 
-def test_nothing_is_started_before_the_first_question() -> None:
+def test_run_first_call_starts_the_threads() -> None:
+    """Creating an executor starts no thread."""
     before = threading.active_count()
-    outside = DeadlineExecutor("it", deadline_ms=5_000, threads=3)
+    executor = DeadlineExecutor("it", deadline_ms=5_000, threads=3)
     assert threading.active_count() == before
-    outside.run(lambda _: None)
+    executor.run(lambda _: None)
     assert threading.active_count() == before + 3

@@ -1,4 +1,4 @@
-"""The engine: both heads on models whose answers are known."""
+"""Tests of the engine: both models on artifacts whose answers are known by construction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.serving.models import MEAN, TRAINED_THROUGH, group_of, movie_id_of, two_tastes, written
+from tests.serving.models import MEAN, TRAINED_THROUGH, get_group, make_movie_id, store_model, two_group_model
 
 from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.errors import ArtifactRefused
@@ -20,13 +20,13 @@ from marquee.serving.engine import Engine, Tier
 from marquee.serving.user_state import EMPTY, UserState, build_user_state
 
 
-def did(
+def make_history(
     ratings: list[tuple[int | str, int]] | None = None, watched: list[tuple[int | str, int]] | None = None
 ) -> History:
-    """A history, newest first as the database gives it; a movie is named by its row, or is unknown."""
+    """Return a history, newest first as the database returns it; a movie is its row, or an unknown id."""
 
     def name(movie: int | str) -> str:
-        return movie if isinstance(movie, str) else movie_id_of(movie)
+        return movie if isinstance(movie, str) else make_movie_id(movie)
 
     return History(
         tuple(
@@ -40,93 +40,104 @@ def did(
     )
 
 
-def answer(
+def recommend_ids(
     engine: Engine, user_id: str, history: History | None = None, n: int = 20
 ) -> tuple[Tier, list[str]]:
-    profile = build_user_state(engine.item_factors, engine.read_record(user_id), history)
-    tier, movies = engine.recommend(profile, n)
+    """Return the tier and the movie ids for a user with a history."""
+    state = build_user_state(engine.item_factors, engine.read_record(user_id), history)
+    tier, movies = engine.recommend(state, n)
     return tier, [movie.movie_id for movie in movies]
 
 
-def test_a_known_user_gets_his_taste_best_first_seen_movies_left_out(engine: Engine) -> None:
+def test_recommend_known_user_returns_unseen_movies_of_their_group(engine: Engine) -> None:
     """User 1000 has seen movies 0 and 2 of group 0: the list begins at 4."""
-    assert answer(engine, "1000", n=5) == (Tier.PERSONALISED, [movie_id_of(i) for i in (4, 6, 8, 10, 12)])
-    assert answer(engine, "1001", n=3) == (Tier.PERSONALISED, [movie_id_of(i) for i in (5, 7, 9)])
+    assert recommend_ids(engine, "1000", n=5) == (
+        Tier.PERSONALISED,
+        [make_movie_id(i) for i in (4, 6, 8, 10, 12)],
+    )
+    assert recommend_ids(engine, "1001", n=3) == (Tier.PERSONALISED, [make_movie_id(i) for i in (5, 7, 9)])
 
 
-def test_each_movie_carries_what_the_user_is_predicted_to_rate_it(engine: Engine) -> None:
-    """One above the mean for the own group, one below it for the other."""
+def test_recommend_movies_carry_the_predicted_rating(engine: Engine) -> None:
+    """One above the mean for the user's own group, one below it for the other."""
     _, movies = engine.recommend(build_user_state(engine.item_factors, engine.read_record("1000"), None), 60)
-    assert {f.rating for f in movies if group_of(f.movie_id) == 0} == {MEAN + 1}
-    assert {f.rating for f in movies if group_of(f.movie_id) == 1} == {MEAN - 1}
+    assert {f.rating for f in movies if get_group(f.movie_id) == 0} == {MEAN + 1}
+    assert {f.rating for f in movies if get_group(f.movie_id) == 1} == {MEAN - 1}
 
 
-def test_nobody_we_know_gets_what_is_popular(engine: Engine) -> None:
-    assert answer(engine, "77", n=3) == (Tier.POPULAR, [movie_id_of(i) for i in (0, 1, 2)])
+def test_recommend_unknown_user_returns_popular_movies(engine: Engine) -> None:
+    """Without record and history the order is that of popularity."""
+    assert recommend_ids(engine, "77", n=3) == (Tier.POPULAR, [make_movie_id(i) for i in (0, 1, 2)])
 
 
-def test_a_movie_watched_a_second_ago_counts_at_once(engine: Engine) -> None:
-    """Without any rating, and for somebody the artifact has never heard of."""
-    tier, movies = answer(engine, "77", did(watched=[(7, 90)]))
+def test_recommend_watched_movie_counts_at_once(engine: Engine) -> None:
+    """Without any rating, and for a user that the artifact lacks."""
+    tier, movies = recommend_ids(engine, "77", make_history(watched=[(7, 90)]))
     assert tier == Tier.FOLDED_IN
-    assert {group_of(movie) for movie in movies} == {1}
-    assert movie_id_of(7) not in movies
+    assert {get_group(movie) for movie in movies} == {1}
+    assert make_movie_id(7) not in movies
 
 
-def test_a_first_rating_personalises_both_heads(engine: Engine) -> None:
-    profile = build_user_state(engine.item_factors, None, did([(3, 5)]))
-    tier, movies = engine.recommend(profile, 60)
+def test_recommend_first_rating_personalises_both_models(engine: Engine) -> None:
+    """The ranking and the predicted ratings follow one rating."""
+    state = build_user_state(engine.item_factors, None, make_history([(3, 5)]))
+    tier, movies = engine.recommend(state, 60)
     assert tier == Tier.FOLDED_IN
-    assert group_of(movies[0].movie_id) == 1
-    rated = {group_of(f.movie_id): f.rating for f in movies}
+    assert get_group(movies[0].movie_id) == 1
+    rated = {get_group(f.movie_id): f.rating for f in movies}
     assert rated[1] is not None
     assert rated[0] is not None
     assert rated[1] > rated[0]
 
 
-def test_a_fresh_rating_joins_those_that_the_artifact_knows(engine: Engine) -> None:
-    """Three low ratings of his own group move the predictions of a stored user."""
+def test_predict_new_ratings_are_added_to_the_record(engine: Engine) -> None:
+    """Three low ratings of the own group move the predictions of a stored user."""
     record = engine.read_record("1000")
     (before,) = engine.predict(build_user_state(engine.item_factors, record, None), np.array([20]))
-    fresh = build_user_state(engine.item_factors, record, did([(4, 1), (6, 1), (8, 1)]))
+    fresh = build_user_state(engine.item_factors, record, make_history([(4, 1), (6, 1), (8, 1)]))
     (after,) = engine.predict(fresh, np.array([20]))
     assert fresh.items.tolist() == [0, 2, 8, 6, 4]
     assert after < before - 1
 
 
-def test_history_that_the_artifact_knows_already_is_no_news(engine: Engine) -> None:
-    """The overlap of times between training and asking must not turn personalised into folded in."""
-    known = did([(0, 4), (2, 4)], [(0, 100)])
-    assert answer(engine, "1000", known) == answer(engine, "1000")
+def test_recommend_recorded_history_stays_personalised(engine: Engine) -> None:
+    """The overlap of times between training and serving must not turn personalised into folded in."""
+    known = make_history([(0, 4), (2, 4)], [(0, 100)])
+    assert recommend_ids(engine, "1000", known) == recommend_ids(engine, "1000")
 
 
-def test_a_changed_rating_is_news(engine: Engine) -> None:
-    profile = build_user_state(engine.item_factors, engine.read_record("1000"), did([(0, 1), (0, 5)]))
-    assert profile.has_new_items
-    assert dict(zip(profile.items.tolist(), profile.ratings.tolist(), strict=True)) == {2: 4.0, 0: 1.0}
+def test_user_state_changed_rating_is_new(engine: Engine) -> None:
+    """The newest rating replaces the recorded one."""
+    state = build_user_state(engine.item_factors, engine.read_record("1000"), make_history([(0, 1), (0, 5)]))
+    assert state.has_new_items
+    assert dict(zip(state.items.tolist(), state.ratings.tolist(), strict=True)) == {2: 4.0, 0: 1.0}
 
 
-def test_watching_again_takes_no_rating_away(engine: Engine) -> None:
-    profile = build_user_state(
-        engine.item_factors, engine.read_record("1000"), did(watched=[(0, 100), (9, 5)])
+def test_user_state_watched_again_keeps_the_rating(engine: Engine) -> None:
+    """Only a movie that the record lacks is added."""
+    state = build_user_state(
+        engine.item_factors, engine.read_record("1000"), make_history(watched=[(0, 100), (9, 5)])
     )
-    assert dict(zip(profile.items.tolist(), profile.weights.tolist(), strict=True)) == {
+    assert dict(zip(state.items.tolist(), state.weights.tolist(), strict=True)) == {
         0: 1.0,
         2: 1.0,
         9: pytest.approx(0.1),
     }
-    assert not profile.has_new_ratings
+    assert not state.has_new_ratings
 
 
-def test_movies_that_the_catalogue_does_not_know_are_passed_over(engine: Engine) -> None:
-    assert answer(engine, "77", did([("nobody+knows+it+2031", 5)])) == answer(engine, "77")
+def test_recommend_unknown_movie_in_history_is_ignored(engine: Engine) -> None:
+    """The user is treated as one without a history."""
+    assert recommend_ids(engine, "77", make_history([("unknown+movie+2031", 5)])) == recommend_ids(
+        engine, "77"
+    )
 
 
-def test_who_has_seen_nearly_everything_still_gets_twenty(engine: Engine) -> None:
-    """57 of 60 movies seen, newest first: the three unseen ones, and then those seen longest ago."""
-    _, movies = answer(engine, "77", did(watched=[(i, 100) for i in range(57)]))
-    assert sorted(movies[:3]) == sorted(movie_id_of(i) for i in (57, 58, 59))
-    assert movies[3:] == [movie_id_of(i) for i in range(56, 39, -1)]
+def test_recommend_few_unseen_movies_fills_the_list_with_seen_ones(engine: Engine) -> None:
+    """57 of 60 movies are seen, newest first: the three unseen ones come first, then those seen longest ago."""
+    _, movies = recommend_ids(engine, "77", make_history(watched=[(i, 100) for i in range(57)]))
+    assert sorted(movies[:3]) == sorted(make_movie_id(i) for i in (57, 58, 59))
+    assert movies[3:] == [make_movie_id(i) for i in range(56, 39, -1)]
 
 
 histories = st.lists(st.tuples(st.integers(0, 70), st.integers(1, 5)), max_size=80, unique_by=lambda e: e[0])
@@ -134,18 +145,18 @@ histories = st.lists(st.tuples(st.integers(0, 70), st.integers(1, 5)), max_size=
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["1000", "1003", "5"]), histories, histories)
-def test_always_twenty_distinct_known_movies_best_first(
-    engine_of_tastes: Engine,
+def test_recommend_any_history_returns_twenty_distinct_movies_best_first(
+    shared_engine: Engine,
     user_id: str,
     rated: list[tuple[int | str, int]],
     watched: list[tuple[int | str, int]],
 ) -> None:
-    """Whatever he did; rows from 60 on are movies that the catalogue does not know."""
-    engine = engine_of_tastes
-    profile = build_user_state(engine.item_factors, engine.read_record(user_id), did(rated, watched))
-    _, movies = engine.recommend(profile, 20)
+    """For any history; rows from 60 on are movies that the catalogue lacks."""
+    engine = shared_engine
+    state = build_user_state(engine.item_factors, engine.read_record(user_id), make_history(rated, watched))
+    _, movies = engine.recommend(state, 20)
     ids = [movie.movie_id for movie in movies]
-    seen = {movie_id_of(i) for i in profile.items.tolist()}
+    seen = {make_movie_id(i) for i in state.items.tolist()}
     unseen = [movie for movie in movies if movie.movie_id not in seen]
     assert len(set(ids)) == 20
     assert set(ids) <= set(engine.item_factors.movie_ids)
@@ -154,31 +165,35 @@ def test_always_twenty_distinct_known_movies_best_first(
     assert all(1 <= (movie.rating or 0) <= 5 for movie in movies)
 
 
-def test_predicted_ratings_stay_on_the_scale(store: FileStore) -> None:
-    engine = Engine.load(store, written(store, two_tastes(mean=4.5)))
+def test_predict_result_is_clipped_to_the_scale(store: FileStore) -> None:
+    """Predictions above the highest rating are the highest rating."""
+    engine = Engine.load(store, store_model(store, two_group_model(mean=4.5)))
     assert max(f.rating or 0 for f in engine.list_popular(60)) <= 5
     record = build_user_state(engine.item_factors, engine.read_record("1000"), None)
     assert list(engine.predict(record, np.array([20, 21]))) == [5.0, 3.5]
 
 
-def test_a_catalogue_of_fewer_movies_gives_them_all(store: FileStore) -> None:
-    engine = Engine.load(store, written(store, two_tastes(n_items=7)))
+def test_list_popular_small_catalogue_returns_all_movies(store: FileStore) -> None:
+    """Seven movies make a list of seven."""
+    engine = Engine.load(store, store_model(store, two_group_model(n_items=7)))
     assert len(engine.list_popular(20)) == 7
 
 
-def test_an_artifact_that_is_not_there_is_refused(store: FileStore) -> None:
+def test_load_missing_artifact_is_refused(store: FileStore) -> None:
+    """The error names the version."""
     with pytest.raises(ArtifactRefused, match="there is no artifact nope"):
         Engine.load(store, "nope")
 
 
-def test_a_prior_that_is_no_gaussian_is_refused(store: FileStore) -> None:
-    """Users would be folded in to anything at all, or the solver would fail while they wait."""
-    flat = replace(two_tastes(), prior_precision=np.zeros((3, 3), np.float32))
+def test_load_singular_prior_is_refused(store: FileStore) -> None:
+    """Fold-in would otherwise return arbitrary users, or fail during a request."""
+    flat = replace(two_group_model(), prior_precision=np.zeros((3, 3), np.float32))
     with pytest.raises(ArtifactRefused, match=r"prior_precision of .* is not positive definite"):
-        Engine.load(store, written(store, flat))
+        Engine.load(store, store_model(store, flat))
 
 
-def test_a_user_is_read_once(engine: Engine) -> None:
+def test_read_record_is_cached(engine: Engine) -> None:
+    """The absence of a record is cached too."""
     assert engine.get_cached_record("1000") == (False, None)
     record = engine.read_record("1000")
     assert engine.get_cached_record("1000") == (True, record)
@@ -186,8 +201,10 @@ def test_a_user_is_read_once(engine: Engine) -> None:
     assert engine.get_cached_record("9") == (True, None)
 
 
-def test_the_band_is_that_of_what_is_known_of_the_user(engine: Engine) -> None:
-    """The last one that the user's number of ratings reaches; movies that were only watched do not count."""
+def test_residual_interval_depends_on_the_number_of_ratings(engine: Engine) -> None:
+    """The last interval whose minimum the user's number of ratings reaches; movies that were only watched do
+    not count.
+    """
     prediction_intervals = tuple(ResidualInterval(known, -0.1 * known - 0.1, 0.2) for known in (0, 1, 3))
     manifest = msgspec.structs.replace(
         engine.item_factors.manifest, prediction_intervals=prediction_intervals
@@ -195,8 +212,8 @@ def test_the_band_is_that_of_what_is_known_of_the_user(engine: Engine) -> None:
     measured = Engine(msgspec.structs.replace(engine.item_factors, manifest=manifest), engine.users)
     for ratings, expected in (([], 0), ([np.nan], 0), ([5.0], 1), ([5.0, 1.0, np.nan], 1), ([1.0] * 9, 3)):
         values = np.array(ratings, np.float32)
-        profile = UserState(np.arange(len(values), dtype=np.uint32), values, np.ones_like(values))
-        band = measured.residual_interval(profile)
+        state = UserState(np.arange(len(values), dtype=np.uint32), values, np.ones_like(values))
+        band = measured.residual_interval(state)
         assert band
         assert band.known == expected
     assert engine.residual_interval(EMPTY) is None, "an artifact that was not calibrated has none"

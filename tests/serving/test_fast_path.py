@@ -1,4 +1,4 @@
-"""The shortcut: recommendations are answered before the framework, and every other path goes to it."""
+"""Tests of the fast path: it answers recommendations, and passes other paths to the framework."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from marquee.serving.fast_path import Environ, FastPath
 from marquee.serving.http_api import Reply
 
 
-def call(path: str, method: str = "GET") -> tuple[str, dict[str, str], bytes]:
-    """Through a validator of the protocol, as both server and application."""
+def request(path: str, method: str = "GET") -> tuple[str, dict[str, str], bytes]:
+    """Send one request through a validator of WSGI, as both server and application."""
 
     def framework(_: Environ, start_response: Any) -> list[bytes]:
         start_response("418 I'm a Teapot", [("Content-Type", "text/plain")])
@@ -36,24 +36,27 @@ def call(path: str, method: str = "GET") -> tuple[str, dict[str, str], bytes]:
         body.close()  # type: ignore[attr-defined]
 
 
-def test_recommendations_are_answered_here() -> None:
-    status, headers, body = call("/recommend/7")
+def test_fast_path_recommendation_is_answered_without_the_framework() -> None:
+    """Status, headers and body are those of the reply."""
+    status, headers, body = request("/recommend/7")
     assert (status, body) == ("200 OK", b"GET /recommend/7")
     assert headers["Content-Length"] == "16"
     assert headers["Marquee-Tier"] == "popular"
 
 
-def test_other_paths_go_to_the_framework() -> None:
-    assert call("/healthz")[2] == b"the framework"
-    assert call("/recommend")[2] == b"the framework"
+def test_fast_path_other_path_goes_to_the_framework() -> None:
+    """So does the prefix without its slash."""
+    assert request("/healthz")[2] == b"the framework"
+    assert request("/recommend")[2] == b"the framework"
 
 
-def test_head_has_the_headers_and_no_body() -> None:
-    status, headers, body = call("/recommend/7", "HEAD")
+def test_fast_path_head_has_headers_and_no_body() -> None:
+    """Content-Length is that of the GET."""
+    status, headers, body = request("/recommend/7", "HEAD")
     assert (status, headers["Content-Length"], body) == ("200 OK", "17", b"")
 
 
-def test_a_path_in_another_alphabet_arrives_as_it_was_meant() -> None:
-    """WSGI hands over UTF-8 as Latin-1; bytes that are no UTF-8 are borne."""
-    assert call("/recommend/" + "\u0663".encode().decode("latin-1"))[2] == "GET /recommend/\u0663".encode()
-    assert call("/recommend/\xff")[2] == "GET /recommend/\ufffd".encode()
+def test_fast_path_non_ascii_path_is_decoded_as_utf8() -> None:
+    """WSGI passes UTF-8 as Latin-1; bytes that are not UTF-8 are replaced."""
+    assert request("/recommend/" + "\u0663".encode().decode("latin-1"))[2] == "GET /recommend/\u0663".encode()
+    assert request("/recommend/\xff")[2] == "GET /recommend/\ufffd".encode()

@@ -1,4 +1,4 @@
-"""The protocol: what is asked, what is answered, and what is said to who asks wrongly."""
+"""Tests of the HTTP API: statuses, headers, text and JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.fakes import FakeDelivery
-from tests.serving.models import corrupt, movie_id_of, released, two_tastes
+from tests.serving.models import flip_last_bit, make_movie_id, release_model, two_group_model
 
 from marquee.errors import InvalidUserId
 from marquee.registry.artifact import write_artifact
@@ -40,11 +40,12 @@ def http(cache: ReleaseCache) -> RecommendHttp:
     )
 
 
-def test_the_answer_is_one_line_of_ids_joined_with_commas(store: FileStore, http: RecommendHttp) -> None:
-    version = released(store)
+def test_reply_text_is_one_line_of_movie_ids(store: FileStore, http: RecommendHttp) -> None:
+    """The headers name version, arm, tier and recommendation id."""
+    version = release_model(store)
     reply = http.reply("GET", "/recommend/1000")
     assert (reply.status, reply.content_type) == (200, "text/plain; charset=utf-8")
-    assert reply.body.decode() == ",".join(movie_id_of(i) for i in range(4, 44, 2))
+    assert reply.body.decode() == ",".join(make_movie_id(i) for i in range(4, 44, 2))
     assert reply.headers["Marquee-Model-Version"] == version
     assert reply.headers["Marquee-Arm"] == "control"
     assert reply.headers["Marquee-Tier"] == "personalised"
@@ -52,8 +53,9 @@ def test_the_answer_is_one_line_of_ids_joined_with_commas(store: FileStore, http
     assert "Marquee-Notes" not in reply.headers
 
 
-def test_json_says_more_of_the_same(store: FileStore, http: RecommendHttp) -> None:
-    version = released(store)
+def test_reply_json_has_scores_ratings_and_propensities(store: FileStore, http: RecommendHttp) -> None:
+    """The keys and their order are part of the contract."""
+    version = release_model(store)
     reply = http.reply("GET", "/recommend/1000", "application/json")
     document = msgspec.json.decode(reply.body)
     assert (reply.status, reply.content_type) == (200, "application/json")
@@ -71,7 +73,7 @@ def test_json_says_more_of_the_same(store: FileStore, http: RecommendHttp) -> No
     assert (document["user_id"], document["model_version"], document["release"]) == ("1000", version, 1)
     assert len(document["movies"]) == 20
     assert document["movies"][0] == {
-        "movie_id": movie_id_of(4),
+        "movie_id": make_movie_id(4),
         "score": pytest.approx(2.0, rel=0.01),
         "rating": 4.0,
         "propensity": 1.0,
@@ -93,37 +95,40 @@ def test_json_says_more_of_the_same(store: FileStore, http: RecommendHttp) -> No
         ("application/jsonlines", False),
     ],
 )
-def test_json_is_for_who_asks_for_it(accept: str, expected: bool) -> None:
+def test_prefers_json_follows_the_accept_header(accept: str, expected: bool) -> None:
+    """JSON needs to be named, with a quality no lower than plain text's."""
     assert prefers_json(accept) is expected
 
 
 @given(st.text(max_size=60))
-def test_no_accept_header_of_any_kind_fails(accept: str) -> None:
+def test_prefers_json_any_header_returns_a_bool(accept: str) -> None:
+    """No text raises."""
     assert prefers_json(accept) in (True, False)
 
 
 @given(st.from_regex(r"[0-9]{1,20}", fullmatch=True))
-def test_digits_are_user_ids(user_id: str) -> None:
+def test_check_user_id_digits_are_valid(user_id: str) -> None:
+    """One to twenty decimal digits."""
     assert check_user_id(user_id) == user_id
 
 
 @given(st.text().filter(lambda text: not (text.isascii() and text.isdigit() and len(text) <= 20)))
-def test_all_else_is_told_what_came_and_what_is_valid(raw: str) -> None:
-    """In one short sentence of printable ASCII, however long or strange it was."""
+def test_check_user_id_other_text_raises_with_what_is_valid(raw: str) -> None:
+    """One short sentence of printable ASCII, however long or strange the input was."""
     with pytest.raises(InvalidUserId) as caught:
         check_user_id(raw)
-    said = str(caught.value)
-    assert said.isascii()
-    assert said.isprintable()
-    assert len(said) < 700
-    assert "1 to 20 decimal digits" in said
+    message = str(caught.value)
+    assert message.isascii()
+    assert message.isprintable()
+    assert len(message) < 700
+    assert "1 to 20 decimal digits" in message
 
 
 @pytest.mark.parametrize(
     "raw", ["", "abc", "12 ", "12\n", "-1", "1/2", "٣", "1" * 21, "%", "1,2", "x" * 9_000]
 )
-def test_a_malformed_user_id_is_400_with_a_sentence(http: RecommendHttp, raw: str) -> None:
-    """Without a release, too: what is wrong is wrong at any time."""
+def test_reply_malformed_user_id_is_400(http: RecommendHttp, raw: str) -> None:
+    """Also without a release."""
     reply = http.reply("GET", f"/recommend/{raw}")
     assert reply.status == 400
     assert b"is not a user id: it should be 1 to 20 decimal digits" in reply.body
@@ -131,7 +136,8 @@ def test_a_malformed_user_id_is_400_with_a_sentence(http: RecommendHttp, raw: st
 
 
 @pytest.mark.parametrize("path", ["/", "/recommend", "/nope", "/recommended/1", "/healthz/", "/…"])
-def test_other_paths_are_404_and_told_which_there_are(http: RecommendHttp, path: str) -> None:
+def test_reply_other_path_is_404_with_the_endpoints(http: RecommendHttp, path: str) -> None:
+    """The body lists what exists."""
     reply = http.reply("GET", path)
     assert reply.status == 404
     assert b"/recommend/<user_id>" in reply.body
@@ -139,33 +145,37 @@ def test_other_paths_are_404_and_told_which_there_are(http: RecommendHttp, path:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 @pytest.mark.parametrize("path", ["/recommend/1000", "/version", "/readyz"])
-def test_other_methods_are_405(http: RecommendHttp, method: str, path: str) -> None:
+def test_reply_other_method_is_405(http: RecommendHttp, method: str, path: str) -> None:
+    """Allow names GET and HEAD."""
     reply = http.reply(method, path)
     assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD")
 
 
-def test_ready_only_after_a_real_recommendation_came_out(
+def test_readyz_is_200_once_a_recommendation_can_be_made(
     store: FileStore, cache: ReleaseCache, http: RecommendHttp
 ) -> None:
+    """503 with Retry-After before that."""
     before = http.reply("GET", "/readyz")
     assert (before.status, before.headers["Retry-After"]) == (503, "2")
-    released(store)
+    release_model(store)
     cache.refresh()
     assert http.reply("GET", "/readyz").status == 200
 
 
-def test_nothing_to_recommend_is_503_and_says_when_to_come_back(http: RecommendHttp) -> None:
+def test_reply_nothing_to_recommend_is_503_with_retry_after(http: RecommendHttp) -> None:
+    """The body has the reason."""
     reply = http.reply("GET", "/recommend/1000")
     assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
     assert b"no release yet" in reply.body
 
 
-def test_version_tells_what_serves_and_what_was_refused(
+def test_version_lists_release_arms_and_refusals(
     store: FileStore, cache: ReleaseCache, http: RecommendHttp
 ) -> None:
-    version = released(store)
+    """A refused release is also noted in the answer."""
+    version = release_model(store)
     http.reply("GET", "/readyz")
-    corrupt(store, released(store, two_tastes(mean=3.5), NOW), "item_biases.npy")
+    flip_last_bit(store, release_model(store, two_group_model(mean=3.5), NOW), "item_biases.npy")
     cache.refresh()
     document = msgspec.json.decode(http.reply("GET", "/version").body)
     assert document["version"] == "0.1.0"
@@ -176,9 +186,9 @@ def test_version_tells_what_serves_and_what_was_refused(
     assert http.reply("GET", "/recommend/1000").headers["Marquee-Notes"] == "release-refused"
 
 
-def test_what_was_shown_is_told_and_nothing_else(store: FileStore, cache: ReleaseCache) -> None:
-    """No impression for a HEAD, for readiness, or for a refused request."""
-    released(store)
+def test_reply_sends_an_impression_for_a_shown_list_only(store: FileStore, cache: ReleaseCache) -> None:
+    """There is no impression for a HEAD, for readiness, or for an invalid request."""
+    release_model(store)
     delivery = FakeDelivery()
     sender = ImpressionSender(lambda: delivery, capacity=10)
     recommender = Recommender(cache, objects=DeadlineExecutor("object store", deadline_ms=10_000, threads=1))
@@ -192,11 +202,11 @@ def test_what_was_shown_is_told_and_nothing_else(store: FileStore, cache: Releas
     assert [movie.movie_id for movie in impression.movies] == reply.body.decode().split(",")
 
 
-def test_json_says_where_a_rating_will_lie(store: FileStore, http: RecommendHttp) -> None:
-    """Each movie's interval: the prediction and the band of users of whom as much is known, on the scale."""
+def test_reply_json_has_prediction_intervals(store: FileStore, http: RecommendHttp) -> None:
+    """The interval is that of users with as many ratings, around the prediction, clipped to the scale."""
     prediction_intervals = (ResidualInterval(0, -9.0, 9.0), ResidualInterval(1, -0.5, 1.5))
     version = write_artifact(
-        store, two_tastes(), trained_through=NOW, prediction_intervals=prediction_intervals
+        store, two_group_model(), trained_through=NOW, prediction_intervals=prediction_intervals
     )
     promote(store, version, author="test")
     known = msgspec.json.decode(http.reply("GET", "/recommend/1000", "application/json").body)["movies"][0]

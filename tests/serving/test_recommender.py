@@ -1,4 +1,4 @@
-"""Answers for everybody, whatever is away."""
+"""Tests of the recommender: an answer for every user, whichever services are unavailable."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from tests.serving.fakes import FlakyStore
 from tests.serving.models import (
     TRAINED_THROUGH,
-    corrupt,
-    group_of,
-    movie_id_of,
-    released,
-    two_tastes,
-    written,
+    flip_last_bit,
+    get_group,
+    make_movie_id,
+    release_model,
+    store_model,
+    two_group_model,
 )
 
 from marquee.db.user_history import History, RatedMovie, WatchedMovie
@@ -34,23 +34,23 @@ NONE = History((), ())
 
 
 class FakeDatabase:
-    """What users did, and what is popular; unless it is away."""
+    """Histories and popular movies, unless it is away."""
 
     def __init__(self) -> None:
         self.away = False
         self.histories: dict[str, History] = {}
         self.movies: list[tuple[str, float]] = []
-        self.asked: list[tuple[str, datetime | None]] = []
+        self.calls: list[tuple[str, datetime | None]] = []
 
     def history_of(self, user_id: str, since: datetime | None) -> History:
-        self.asked.append((user_id, since))
+        self.calls.append((user_id, since))
         if self.away:
-            raise Unavailable("the database is away, as the test wants it")
+            raise Unavailable("the database is away, in this test")
         return self.histories.get(user_id, NONE)
 
     def popular(self, limit: int) -> list[tuple[str, float]]:
         if self.away:
-            raise Unavailable("the database is away, as the test wants it")
+            raise Unavailable("the database is away, in this test")
         return self.movies[:limit]
 
 
@@ -74,12 +74,13 @@ def recommender(cache: ReleaseCache, database: FakeDatabase) -> Recommender:
     return Recommender(cache, objects=objects, history=database.history_of, popular=popular)
 
 
-def ids(answer: Answer) -> list[str]:
+def list_ids(answer: Answer) -> list[str]:
     return [movie.movie_id for movie in answer.movies]
 
 
-def test_an_answer_names_all_that_made_it(store: FileStore, recommender: Recommender) -> None:
-    version = released(store)
+def test_answer_names_its_provenance(store: FileStore, recommender: Recommender) -> None:
+    """Arm, version, release, tier and an id of its own."""
+    version = release_model(store)
     answer = recommender.answer("1000", NOW)
     assert (answer.arm, answer.version, answer.release, answer.tier) == (
         "control",
@@ -88,12 +89,13 @@ def test_an_answer_names_all_that_made_it(store: FileStore, recommender: Recomme
         Tier.PERSONALISED,
     )
     assert (answer.user_id, answer.time, answer.notes) == ("1000", NOW, ())
-    assert ids(answer)[:3] == [movie_id_of(4), movie_id_of(6), movie_id_of(8)]
+    assert list_ids(answer)[:3] == [make_movie_id(4), make_movie_id(6), make_movie_id(8)]
     assert answer.recommendation_id != recommender.answer("1000", NOW).recommendation_id
 
 
-def test_the_impression_is_the_list_as_it_was_served(store: FileStore, recommender: Recommender) -> None:
-    released(store)
+def test_impression_equals_the_answer(store: FileStore, recommender: Recommender) -> None:
+    """Movies, ratings and propensities are those that were shown."""
+    release_model(store)
     answer = recommender.answer("1000", NOW)
     impression = answer.impression()
     assert (impression.id, impression.time, impression.tier) == (
@@ -106,103 +108,110 @@ def test_the_impression_is_the_list_as_it_was_served(store: FileStore, recommend
     ]
 
 
-def test_only_what_the_model_cannot_know_is_asked_of_the_database(
+def test_answer_reads_only_history_since_training(
     store: FileStore, recommender: Recommender, database: FakeDatabase
 ) -> None:
-    """For a stored user from about when the model was trained through; for others all that there is."""
-    released(store)
+    """For a stored user from shortly before the end of the training data, for others all of it."""
+    release_model(store)
     recommender.answer("1000", NOW)
     recommender.answer("77", NOW)
-    (stored, since), unknown = database.asked
+    (stored, since), unknown = database.calls
     assert stored == "1000"
     assert since is not None
     assert TRAINED_THROUGH - timedelta(hours=1) < since < TRAINED_THROUGH
     assert unknown == ("77", None)
 
 
-def test_a_watch_or_a_rating_counts_in_the_very_next_answer(
+def test_answer_new_watch_or_rating_counts_at_once(
     store: FileStore, recommender: Recommender, database: FakeDatabase
 ) -> None:
-    released(store)
+    """A watch of one group, then a rating of the other, changes the next list."""
+    release_model(store)
     assert recommender.answer("77", NOW).tier == Tier.POPULAR
-    database.histories["77"] = History((), (WatchedMovie(movie_id_of(9), 1, NOW),))
+    database.histories["77"] = History((), (WatchedMovie(make_movie_id(9), 1, NOW),))
     answer = recommender.answer("77", NOW)
     assert answer.tier == Tier.FOLDED_IN
-    assert {group_of(movie) for movie in ids(answer)} == {1}
-    database.histories["77"] = History((RatedMovie(movie_id_of(8), 5, NOW),), ())
-    assert {group_of(movie) for movie in ids(recommender.answer("77", NOW))} == {0}
+    assert {get_group(movie) for movie in list_ids(answer)} == {1}
+    database.histories["77"] = History((RatedMovie(make_movie_id(8), 5, NOW),), ())
+    assert {get_group(movie) for movie in list_ids(recommender.answer("77", NOW))} == {0}
 
 
-def test_the_database_away_the_artifact_answers(
+def test_answer_database_unavailable_uses_the_artifact(
     store: FileStore, recommender: Recommender, database: FakeDatabase
 ) -> None:
-    released(store)
+    """The note names the database."""
+    release_model(store)
     database.away = True
     known, unknown = recommender.answer("1000", NOW), recommender.answer("77", NOW)
     assert (known.tier, known.notes) == (Tier.PERSONALISED, ("database-unavailable",))
     assert (unknown.tier, len(unknown.movies)) == (Tier.POPULAR, 20)
 
 
-def test_the_store_away_what_is_loaded_answers(
+def test_answer_store_unavailable_uses_the_loaded_release(
     store: FileStore, flaky: FlakyStore, cache: ReleaseCache, recommender: Recommender, database: FakeDatabase
 ) -> None:
-    """A user seen before is answered from memory; a new one from the database's history, all of it."""
-    released(store)
+    """A cached user is answered from memory; another one from all of the database's history."""
+    release_model(store)
     before = recommender.answer("1000", NOW)
     flaky.away = True
     cache.refresh()
     again, other = recommender.answer("1000", NOW), recommender.answer("1001", NOW)
-    assert ids(again) == ids(before)
+    assert list_ids(again) == list_ids(before)
     assert again.notes == other.notes == ("object-store-unavailable",)
     assert (other.tier, len(other.movies)) == (Tier.POPULAR, 20)
-    assert database.asked[-1] == ("1001", None)
+    assert database.calls[-1] == ("1001", None)
 
 
-def test_both_away_there_still_is_a_list(
+def test_answer_store_and_database_unavailable_is_a_full_list(
     store: FileStore, flaky: FlakyStore, cache: ReleaseCache, recommender: Recommender, database: FakeDatabase
 ) -> None:
-    released(store)
+    """Both notes are given."""
+    release_model(store)
     recommender.answer("1000", NOW)
     flaky.away = database.away = True
     cache.refresh()
     answer = recommender.answer("1001", NOW)
-    assert (answer.tier, len(set(ids(answer)))) == (Tier.POPULAR, 20)
+    assert (answer.tier, len(set(list_ids(answer)))) == (Tier.POPULAR, 20)
     assert set(answer.notes) == {"object-store-unavailable", "database-unavailable"}
 
 
-def test_a_refused_release_is_told(store: FileStore, cache: ReleaseCache, recommender: Recommender) -> None:
-    old = released(store)
+def test_answer_refused_release_is_noted(
+    store: FileStore, cache: ReleaseCache, recommender: Recommender
+) -> None:
+    """The previous version answers."""
+    old = release_model(store)
     recommender.answer("1000", NOW)
-    corrupt(store, released(store, two_tastes(mean=3.5), NOW), "item_biases.npy")
+    flip_last_bit(store, release_model(store, two_group_model(mean=3.5), NOW), "item_biases.npy")
     cache.refresh()
     answer = recommender.answer("1000", NOW)
     assert (answer.version, answer.notes) == (old, ("release-refused",))
 
 
-def test_a_corrupt_row_costs_its_user_the_row_and_nobody_an_answer(
-    store: FileStore, recommender: Recommender
-) -> None:
-    version = released(store)
+def test_answer_corrupt_record_is_treated_as_missing(store: FileStore, recommender: Recommender) -> None:
+    """Every user still gets a full list."""
+    version = release_model(store)
     recommender.answer("77", NOW)
-    corrupt(store, version, "users.bin")
+    flip_last_bit(store, version, "users.bin")
     answers = [recommender.answer(str(1000 + u), NOW) for u in range(6)]
     assert {len(answer.movies) for answer in answers} == {20}
     assert Tier.POPULAR in {answer.tier for answer in answers}
 
 
-def test_a_mistake_in_scoring_falls_back_to_a_list_for_everybody(
+def test_answer_bug_in_scoring_returns_the_last_resort(
     store: FileStore, recommender: Recommender, database: FakeDatabase
 ) -> None:
-    released(store)
+    """The list is the artifact's popular one, and the note says so."""
+    release_model(store)
     database.histories["1000"] = "no history at all"  # type: ignore[assignment]
     answer = recommender.answer("1000", NOW)
     assert (answer.tier, answer.notes) == (Tier.LAST_RESORT, ("scoring-failed",))
-    assert ids(answer) == [movie_id_of(i) for i in range(20)]
+    assert list_ids(answer) == [make_movie_id(i) for i in range(20)]
 
 
-def test_each_user_keeps_to_his_arm(store: FileStore, recommender: Recommender) -> None:
-    released(store)
-    release = canary(store, written(store, two_tastes(mean=3.5), NOW), weight=0.5, author="test")
+def test_answer_uses_the_users_arm(store: FileStore, recommender: Recommender) -> None:
+    """Each answer has the arm and the version that the release assigns."""
+    release_model(store)
+    release = canary(store, store_model(store, two_group_model(mean=3.5), NOW), weight=0.5, author="test")
     by_arm = {arm.name: arm.version for arm in release.arms}
     answers = [recommender.answer(str(user), NOW) for user in range(50)]
     assert {answer.arm for answer in answers} == {"control", "canary"}
@@ -212,68 +221,74 @@ def test_each_user_keeps_to_his_arm(store: FileStore, recommender: Recommender) 
     )
 
 
-def test_without_a_release_the_database_tells_what_is_popular(
+def test_answer_without_release_uses_the_databases_popular_movies(
     recommender: Recommender, database: FakeDatabase
 ) -> None:
-    """Seen movies are left out, and the list stays full."""
-    database.movies = [(movie_id_of(i), 30.0 - i) for i in range(30)]
-    database.histories["7"] = History((), (WatchedMovie(movie_id_of(0), 5, NOW),))
+    """Seen movies come last, and the list stays full."""
+    database.movies = [(make_movie_id(i), 30.0 - i) for i in range(30)]
+    database.histories["7"] = History((), (WatchedMovie(make_movie_id(0), 5, NOW),))
     answer = recommender.answer("7", NOW)
     assert (answer.tier, answer.version, answer.arm, answer.release) == (Tier.POPULAR, "", "", 0)
-    assert ids(answer) == [movie_id_of(i) for i in range(1, 21)]
+    assert list_ids(answer) == [make_movie_id(i) for i in range(1, 21)]
     assert answer.movies[0].rating is None
 
 
-def test_the_last_resort_is_what_was_popular_before_the_database_went(
+def test_answer_without_release_and_database_uses_cached_popular_movies(
     recommender: Recommender, database: FakeDatabase
 ) -> None:
-    database.movies = [(movie_id_of(i), 30.0 - i) for i in range(30)]
+    """The tier is the last resort."""
+    database.movies = [(make_movie_id(i), 30.0 - i) for i in range(30)]
     recommender.answer("7", NOW)
     database.away = True
     answer = recommender.answer("8", NOW)
     assert (answer.tier, answer.notes) == (Tier.LAST_RESORT, ("database-unavailable",))
-    assert ids(answer) == [movie_id_of(i) for i in range(20)]
+    assert list_ids(answer) == [make_movie_id(i) for i in range(20)]
 
 
 @pytest.mark.parametrize(
-    ("prepare", "said"),
+    ("prepare", "reason"),
     [
         (lambda store, flaky, database: None, "no release yet"),
         (lambda store, flaky, database: setattr(flaky, "away", True), "the store is away"),
         (lambda store, flaky, database: setattr(database, "away", True), "no release yet"),
-        (lambda store, flaky, database: corrupt(store, released(store), "popularity.npy"), "refused"),
+        (
+            lambda store, flaky, database: flip_last_bit(store, release_model(store), "popularity.npy"),
+            "refused",
+        ),
     ],
 )
-def test_with_nothing_at_all_it_says_why(
+def test_answer_with_nothing_to_recommend_raises_with_the_reason(
     store: FileStore,
     flaky: FlakyStore,
     recommender: Recommender,
     database: FakeDatabase,
     prepare: Callable[[FileStore, FlakyStore, FakeDatabase], object],
-    said: str,
+    reason: str,
 ) -> None:
+    """No release, an unavailable store, an unavailable database, or a refused release."""
     prepare(store, flaky, database)
-    with pytest.raises(NothingToRecommend, match=said):
+    with pytest.raises(NothingToRecommend, match=reason):
         recommender.answer("7", NOW)
 
 
-def test_a_release_that_comes_later_is_taken(
+def test_answer_later_release_is_used(
     store: FileStore, cache: ReleaseCache, recommender: Recommender
 ) -> None:
+    """The first release is found by the next refresh."""
     with pytest.raises(NothingToRecommend):
         recommender.answer("7", NOW)
-    released(store)
+    release_model(store)
     cache.refresh()
     assert recommender.answer("7", NOW).tier == Tier.POPULAR
 
 
-def test_a_store_that_hangs_costs_a_deadline(
+def test_answer_hanging_store_costs_only_the_deadline(
     store: FileStore, cache: ReleaseCache, flaky: FlakyStore
 ) -> None:
-    """And not the caller's patience: the row is given up, and the user gets what is popular."""
+    """The record is given up, and the user gets popular movies."""
     import threading
 
-    released(store)
+    release_model(store)
     cache.refresh()
     let_go = threading.Event()
     flaky.read_range = lambda *_: let_go.wait(10)  # type: ignore[method-assign, assignment]
@@ -283,22 +298,21 @@ def test_a_store_that_hangs_costs_a_deadline(
     assert (answer.tier, answer.notes) == (Tier.POPULAR, ("object-store-unavailable",))
 
 
-def test_a_database_that_is_away_is_asked_three_times_and_then_left_alone(
-    store: FileStore, cache: ReleaseCache
-) -> None:
-    asked = []
+def test_answer_failing_database_is_called_three_times(store: FileStore, cache: ReleaseCache) -> None:
+    """After that its circuit breaker is open."""
+    calls = []
 
     def away(deadline_ms: int) -> History:
-        asked.append(deadline_ms)
+        calls.append(deadline_ms)
         raise DatabaseUnavailable("down")
 
-    released(store)
-    outside = DeadlineExecutor("database", deadline_ms=5_000, threads=1)
+    release_model(store)
+    executor = DeadlineExecutor("database", deadline_ms=5_000, threads=1)
     recommender = Recommender(
         cache,
         objects=DeadlineExecutor("object store", deadline_ms=5_000, threads=1),
-        history=lambda user_id, since: outside.run(away),
+        history=lambda user_id, since: executor.run(away),
     )
     answers = [recommender.answer("1000", NOW) for _ in range(20)]
-    assert len(asked) == 3
+    assert len(calls) == 3
     assert {answer.notes for answer in answers} == {("database-unavailable",)}

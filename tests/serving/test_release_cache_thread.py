@@ -1,4 +1,4 @@
-"""The release cache's thread: it sees what is new, makes answers faster, and outlives what fails."""
+"""Tests of the release cache's thread: it refreshes, builds indexes, and survives errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from tests.serving.fakes import FlakyStore
-from tests.serving.models import TRAINED_THROUGH, released, serves, two_tastes
+from tests.serving.models import TRAINED_THROUGH, current_version, release_model, two_group_model
 from tests.support.waiting import wait_until
 
 from marquee.registry.object_store.file_store import FileStore
@@ -18,11 +18,9 @@ from marquee.serving.release_cache import ReleaseCache
 LATER = TRAINED_THROUGH + timedelta(days=1)
 
 
-def test_what_only_makes_answers_faster_is_made_when_the_first_one_can_be_out(
-    store: FileStore, flaky: FlakyStore
-) -> None:
-    """By the thread that loads, and again for a release that follows."""
-    released(store)
+def test_thread_prepares_engines_after_the_first_request(store: FileStore, flaky: FlakyStore) -> None:
+    """A release serves before its index is built, and each later release gets one too."""
+    release_model(store)
     prepared, goes_on = threading.Semaphore(0), threading.Event()
 
     class Watched(Engine):
@@ -32,21 +30,22 @@ def test_what_only_makes_answers_faster_is_made_when_the_first_one_can_be_out(
             prepared.release()
 
     cache = ReleaseCache(flaky, refresh_s=0.02, load=Watched.load)
-    serving = cache.get(10)
-    assert serving is not None
-    assert not serving.engines["control"].prepared  # And still it serves.
+    loaded = cache.get(10)
+    assert loaded is not None
+    assert not loaded.engines["control"].prepared  # And still it serves.
     goes_on.set()
     assert prepared.acquire(timeout=10)
-    assert serving.engines["control"].prepared
-    released(store, two_tastes(mean=3.5), LATER)
+    assert loaded.engines["control"].prepared
+    release_model(store, two_group_model(mean=3.5), LATER)
     assert prepared.acquire(timeout=10)
     cache.close()
 
 
-def test_what_fails_to_make_answers_faster_stops_neither_them_nor_the_looks(
+def test_thread_failing_prepare_stops_nothing(
     store: FileStore, flaky: FlakyStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    released(store)
+    """Requests work without an index, and refreshes continue."""
+    release_model(store)
     tried = threading.Semaphore(0)
 
     class Short(Engine):
@@ -58,15 +57,16 @@ def test_what_fails_to_make_answers_faster_stops_neither_them_nor_the_looks(
     assert cache.get(10) is not None
     for _ in range(3):
         assert tried.acquire(timeout=10)
-    new = released(store, two_tastes(mean=3.5), LATER)
-    wait_until(lambda: serves(cache) == new, timeout_s=10)
+    new = release_model(store, two_group_model(mean=3.5), LATER)
+    wait_until(lambda: current_version(cache) == new, timeout_s=10)
     cache.close()
-    assert serves(cache) == new
+    assert current_version(cache) == new
     assert "building a top-k index" in caplog.text
 
 
-def test_the_background_sees_a_release_by_itself(store: FileStore, flaky: FlakyStore) -> None:
-    released(store)
+def test_thread_loads_a_new_release(store: FileStore, flaky: FlakyStore) -> None:
+    """No call is needed after the first."""
+    release_model(store)
     loaded = threading.Semaphore(0)
 
     def load(store: ObjectStore, version: str) -> Engine:
@@ -77,6 +77,6 @@ def test_the_background_sees_a_release_by_itself(store: FileStore, flaky: FlakyS
     cache = ReleaseCache(flaky, refresh_s=0.02, load=load)
     assert cache.get(10) is not None
     assert loaded.acquire(timeout=10)
-    released(store, two_tastes(mean=3.5), LATER)
+    release_model(store, two_group_model(mean=3.5), LATER)
     assert loaded.acquire(timeout=10)
     cache.close()

@@ -1,4 +1,4 @@
-"""Connecting to a store: the URLs that name one, and what it costs."""
+"""Tests of the factory of object stores: valid URLs, and the cost of connecting."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from marquee.registry.object_store.connect import connect
         "file:relative",
     ],
 )
-def test_urls_that_name_no_store(url: str) -> None:
-    """The error shows the URL and the forms that are valid."""
+def test_connect_invalid_url_raises_with_valid_forms(url: str) -> None:
+    """The error shows the URL and the valid forms."""
     with pytest.raises(ObjectStoreError, match="file:///"):
         connect(url)
 
 
-def test_nothing_is_imported_or_sent_before_the_first_use() -> None:
-    """Connecting costs nothing: a function that never needs the store never pays for it."""
+def test_connect_sends_nothing() -> None:
+    """A process that never uses the store does not pay for it."""
     assert repr(connect("gs://bucket/some/where/")) == "GcsStore('gs://bucket/some/where')"
     assert repr(connect("s3://bucket")) == "S3Store('s3://bucket')"
 
 
-def test_a_program_pays_only_for_the_store_it_uses(tmp_path: Path) -> None:
-    """With files, no client library of any cloud is imported, nor anything else that is slow."""
+def test_connect_file_store_imports_no_cloud_client(tmp_path: Path) -> None:
+    """With files, no client library of a cloud is imported, nor any other slow module."""
     code = (
         "import sys\n"
         "import marquee.cli.release_commands\n"

@@ -1,4 +1,4 @@
-"""What only ``file://`` has to promise: other processes, kills, and nothing outside its directory."""
+"""Tests of the file store alone: several processes, kills, and nothing outside its directory."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
-def test_racing_processes_lose_no_count(tmp_path: Path) -> None:
+def test_replace_concurrent_processes_lose_no_update(tmp_path: Path) -> None:
     """Compare-and-swap holds between processes as between threads."""
     store = connect(tmp_path.as_uri())
     store.put_new("count", b"0")
@@ -75,8 +75,8 @@ def test_racing_processes_lose_no_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("writes", [1, 2, 5, 9])
-def test_a_killed_writer_leaves_a_whole_object(tmp_path: Path, writes: int) -> None:
-    """Whenever a writer is killed, the object is of one of its writes, whole, and others can write."""
+def test_replace_killed_writer_leaves_a_complete_object(tmp_path: Path, writes: int) -> None:
+    """The object is that of one of its writes, and other processes can write."""
     process = _python(_WRITE_FOR_EVER, tmp_path.as_uri())
     assert process.stdout
     for _ in range(writes):
@@ -91,7 +91,7 @@ def test_a_killed_writer_leaves_a_whole_object(tmp_path: Path, writes: int) -> N
     assert list(store.list("")) == ["a"]
 
 
-def test_a_killed_holder_lets_go_of_the_lock(tmp_path: Path) -> None:
+def test_lock_of_a_killed_process_is_released(tmp_path: Path) -> None:
     """A lock does not outlive the process that held it."""
     process = _python(_HOLD_THE_LOCK, str(tmp_path))
     assert process.stdout
@@ -103,8 +103,8 @@ def test_a_killed_holder_lets_go_of_the_lock(tmp_path: Path) -> None:
     FileStore(tmp_path, lock_timeout_s=5).put_new("a", b"1")
 
 
-def test_a_lock_is_let_go_even_if_a_fork_holds_its_file(tmp_path: Path) -> None:
-    """A child forked in the middle of a write does not keep others from writing afterwards."""
+def test_lock_held_open_by_a_fork_is_released(tmp_path: Path) -> None:
+    """A child forked during a write does not block later writers."""
     store = FileStore(tmp_path, lock_timeout_s=5)
     with store._lock():
         copy = os.dup(_lock_descriptor(tmp_path))  # What a fork has: the same open file.
@@ -120,8 +120,8 @@ def _lock_descriptor(directory: Path) -> int:
     return next(int(fd.name) for fd in own.iterdir() if os.path.realpath(fd) == lock)
 
 
-def test_readers_never_wait_for_writers(tmp_path: Path) -> None:
-    """A read needs no lock."""
+def test_reads_need_no_lock(tmp_path: Path) -> None:
+    """Reading works while another process holds the lock."""
     store = FileStore(tmp_path)
     version = store.put_new("a", b"1")
     with (tmp_path / ".lock").open("ab") as lock:
@@ -131,8 +131,8 @@ def test_readers_never_wait_for_writers(tmp_path: Path) -> None:
         assert list(store.list("")) == ["a"]
 
 
-def test_links_do_not_lead_out(tmp_path: Path) -> None:
-    """A link inside the directory opens no way to files outside it."""
+def test_links_out_of_the_directory_are_refused(tmp_path: Path) -> None:
+    """A link inside the directory gives no access to files outside it."""
     (tmp_path / "secret").write_text("secret")
     root = tmp_path / "objects"
     root.mkdir()
@@ -146,8 +146,8 @@ def test_links_do_not_lead_out(tmp_path: Path) -> None:
     assert (tmp_path / "secret").read_text() == "secret"
 
 
-def test_a_name_below_an_object_is_refused(tmp_path: Path) -> None:
-    """A file cannot be a directory as well; the error says which name."""
+def test_put_name_below_an_object_is_refused(tmp_path: Path) -> None:
+    """A file cannot be a directory as well; the error has the name."""
     store = FileStore(tmp_path)
     store.put_new("a", b"1")
     with pytest.raises(ObjectStoreError, match="'a/b'"):
@@ -162,15 +162,15 @@ def test_a_name_below_an_object_is_refused(tmp_path: Path) -> None:
     assert list(store.list("")) == ["a", "c/d"]
 
 
-def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
-    """The error says what stands in the way."""
+def test_put_directory_cannot_be_created_raises(tmp_path: Path) -> None:
+    """The error says why."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ObjectStoreError, match="cannot write 'a'"):
         FileStore(tmp_path / "file" / "objects").put_new("a", b"")
 
 
-def test_reading_makes_no_directory(tmp_path: Path) -> None:
-    """Only a write makes the directory."""
+def test_reads_create_no_directory(tmp_path: Path) -> None:
+    """Only a write creates the directory."""
     store = FileStore(tmp_path / "objects")
     with pytest.raises(ObjectNotFound):
         store.get("a")
@@ -180,8 +180,8 @@ def test_reading_makes_no_directory(tmp_path: Path) -> None:
 
 
 @contextmanager
-def _ordinary_user() -> Iterator[None]:
-    """Makes of the superuser, who may read and write everything, somebody else for a while."""
+def _as_ordinary_user() -> Iterator[None]:
+    """Drop the superuser's rights for the block."""
     before = os.geteuid()
     if before == 0:
         os.seteuid(65534)
@@ -191,27 +191,27 @@ def _ordinary_user() -> Iterator[None]:
         os.seteuid(before)
 
 
-def test_permission_denied(tmp_path: Path) -> None:
-    """A file or directory of somebody else's is a clear error, in reading and in writing."""
+def test_permission_denied_is_an_object_store_error(tmp_path: Path) -> None:
+    """Files and directories of another user, in reading and in writing."""
     store = FileStore(tmp_path)
     store.put_new("a", b"1")
     (tmp_path / "a").chmod(0)
     (tmp_path / ".writing").chmod(0o500)
-    with _ordinary_user():
+    with _as_ordinary_user():
         for call in (lambda: store.get("a"), lambda: store.put_new("b", b"1")):
             with pytest.raises(ObjectStoreError, match="Permission denied"):
                 call()
 
 
-def test_a_url_may_hold_blanks_and_odd_letters(tmp_path: Path) -> None:
-    """A URL's escapes are undone."""
+def test_connect_escaped_url_is_decoded(tmp_path: Path) -> None:
+    """Blanks, percent signs and accents."""
     directory = tmp_path / "a b%é"
     connect(directory.as_uri()).put_new("x", b"1")
     assert (directory / "x").read_bytes() == b"1"
 
 
-def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
-    """Left-overs of writers go once they are a day old; younger ones may be somebody's."""
+def test_put_deletes_stale_temporary_files(tmp_path: Path) -> None:
+    """Temporary files are deleted once they are a day old; younger ones may be in use."""
     store = FileStore(tmp_path)
     store.put_new("a", b"1")
     old, young = tmp_path / ".writing" / "old", tmp_path / ".writing" / "young"
@@ -222,8 +222,8 @@ def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
     assert (old.exists(), young.exists()) == (False, True)
 
 
-def test_a_map_is_the_file_itself(tmp_path: Path) -> None:
-    """Mapping reads no byte before it is needed, and stays good when the object is deleted."""
+def test_map_outlives_the_object(tmp_path: Path) -> None:
+    """Mapping reads no byte before it is needed, and stays valid when the object is deleted."""
     store = FileStore(tmp_path)
     store.put_new("a", b"0123456789")
     store.put_new("empty", b"")
@@ -236,8 +236,8 @@ def test_a_map_is_the_file_itself(tmp_path: Path) -> None:
         store.map("a")
 
 
-def test_a_new_object_of_the_same_content_is_refused(tmp_path: Path) -> None:
-    """Put-if-absent asks whether there is an object, not what is in it."""
+def test_put_new_same_content_is_refused(tmp_path: Path) -> None:
+    """Put-if-absent compares existence, not content."""
     store = FileStore(tmp_path)
     store.put_new("a", b"1")
     with pytest.raises(PreconditionFailed, match="it exists"):

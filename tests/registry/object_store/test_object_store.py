@@ -1,4 +1,4 @@
-"""One contract for every kind of object store, each on the wire."""
+"""Contract tests of every kind of object store, each on the wire."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.registry.conftest import Place
+from tests.registry.conftest import StoreLocation
 
 from marquee.errors import ObjectNotFound, ObjectStoreError, PreconditionFailed
 from marquee.registry.object_store.object_store import ObjectStore, Version
@@ -25,16 +25,16 @@ ODD_NAMES = [
 ]
 
 
-def test_what_is_written_is_read(store: ObjectStore) -> None:
-    """An object comes back byte for byte, with the version that writing it gave."""
+def test_get_returns_what_was_written(store: ObjectStore) -> None:
+    """Byte for byte, with the version that the write returned."""
     for number, data in enumerate((b"", b"text", bytes(range(256)) * 10)):
         version = store.put_new(f"a/{number}", data)
         found = store.get(f"a/{number}")
         assert (found.data, found.version) == (data, version)
 
 
-def test_a_name_is_put_once(store: ObjectStore) -> None:
-    """The second writer of a name is told, and the first one's bytes stay, even if both are equal."""
+def test_put_new_existing_name_is_refused(store: ObjectStore) -> None:
+    """The first writer's bytes stay, also if both are equal."""
     store.put_new("a", b"first")
     for data in (b"second", b"first"):
         with pytest.raises(PreconditionFailed, match="'a'"):
@@ -42,7 +42,7 @@ def test_a_name_is_put_once(store: ObjectStore) -> None:
     assert store.get("a").data == b"first"
 
 
-def test_replace_is_compare_and_swap(store: ObjectStore) -> None:
+def test_replace_other_version_is_refused(store: ObjectStore) -> None:
     """A write counts only against the version it was meant for."""
     first = store.replace("a", b"1", None)
     second = store.replace("a", b"2", first)
@@ -54,8 +54,8 @@ def test_replace_is_compare_and_swap(store: ObjectStore) -> None:
     assert store.get("a").version == second
 
 
-def test_replace_of_what_is_gone_fails(store: ObjectStore) -> None:
-    """A version that was deleted cannot be replaced."""
+def test_replace_deleted_object_is_refused(store: ObjectStore) -> None:
+    """The object is not created again."""
     version = store.put_new("a", b"1")
     store.delete("a")
     with pytest.raises(PreconditionFailed):
@@ -64,8 +64,8 @@ def test_replace_of_what_is_gone_fails(store: ObjectStore) -> None:
         store.get("a")
 
 
-def test_a_read_tells_that_nothing_changed(store: ObjectStore) -> None:
-    """The holder of the present version gets None; of any other, the object."""
+def test_get_if_changed_from_current_version_returns_none(store: ObjectStore) -> None:
+    """For any other version the object is returned."""
     first = store.put_new("a", b"1")
     assert store.get("a", if_changed_from=first) is None
     second = store.replace("a", b"2", first)
@@ -88,29 +88,29 @@ def test_a_read_tells_that_nothing_changed(store: ObjectStore) -> None:
         (4, 0, b""),
     ],
 )
-def test_ranges(store: ObjectStore, start: int, length: int, expected: bytes) -> None:
-    """A range holds what there is of it: less at the end, nothing past it."""
+def test_read_range_returns_what_exists(store: ObjectStore, start: int, length: int, expected: bytes) -> None:
+    """Less at the end, nothing past it."""
     store.put_new("a", b"0123456789")
     assert store.read_range("a", start, length) == expected
 
 
-def test_ranges_of_an_empty_object(store: ObjectStore) -> None:
-    """There is nothing in any range of it."""
+def test_read_range_empty_object_is_empty(store: ObjectStore) -> None:
+    """Any range."""
     store.put_new("a", b"")
     assert store.read_range("a", 0, 10) == b""
     assert store.read_range("a", 5, 10) == b""
 
 
-def test_a_range_has_no_negative_numbers(store: ObjectStore) -> None:
-    """A negative start would mean the end to some stores: it is refused by all."""
+def test_read_range_negative_numbers_are_refused(store: ObjectStore) -> None:
+    """Some stores would read a negative start from the end; all refuse it."""
     store.put_new("a", b"0123456789")
     for start, length in ((-1, 2), (0, -2)):
         with pytest.raises(ValueError, match="negative"):
             store.read_range("a", start, length)
 
 
-def test_what_is_not_there(store: ObjectStore) -> None:
-    """Every way to read says the same, before and after the first write."""
+def test_get_missing_object_raises(store: ObjectStore) -> None:
+    """Every way to read raises the same error, before and after the first write."""
     for _ in range(2):
         with pytest.raises(ObjectNotFound, match="'no/such'"):
             store.get("no/such")
@@ -123,8 +123,8 @@ def test_what_is_not_there(store: ObjectStore) -> None:
         store.put_new(f"something/{_}", b"")
 
 
-def test_list_gives_names_by_prefix_in_order(store: ObjectStore) -> None:
-    """A prefix is the beginning of a name, wherever it ends; the order is that of the bytes."""
+def test_list_returns_names_by_prefix_in_byte_order(store: ObjectStore) -> None:
+    """A prefix may end within a name."""
     names = ["b/é", "a", "b/10", "b/2", "b/c/d", "bb", "b/c+"]
     for name in names:
         store.put_new(name, b"")
@@ -136,8 +136,8 @@ def test_list_gives_names_by_prefix_in_order(store: ObjectStore) -> None:
     assert list(store.list("z/")) == []
 
 
-def test_delete_may_be_repeated(store: ObjectStore) -> None:
-    """What is gone stays gone without a complaint, and its name is free again."""
+def test_delete_is_idempotent(store: ObjectStore) -> None:
+    """The name can be used again."""
     store.put_new("a/b", b"1")
     store.delete("a/b")
     store.delete("a/b")
@@ -148,8 +148,8 @@ def test_delete_may_be_repeated(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_odd_names(store: ObjectStore, name: str) -> None:
-    """A name is kept as it is written."""
+def test_unusual_names_round_trip(store: ObjectStore, name: str) -> None:
+    """Blanks, accents, emoji and reserved characters of URLs."""
     version = store.put_new(name, name.encode())
     assert store.get(name).data == name.encode()
     assert store.get(name, if_changed_from=version) is None
@@ -178,8 +178,8 @@ def test_odd_names(store: ObjectStore, name: str) -> None:
         "ab/" * 400 + "c",
     ],
 )
-def test_names_that_no_store_takes(store: ObjectStore, name: str) -> None:
-    """What one store could not hold is refused by all, before anything is sent."""
+def test_invalid_name_is_refused(store: ObjectStore, name: str) -> None:
+    """A name that one store could not hold is refused by all, before anything is sent."""
     calls: list[Callable[[], object]] = [
         lambda: store.get(name),
         lambda: store.read_range(name, 0, 1),
@@ -192,8 +192,8 @@ def test_names_that_no_store_takes(store: ObjectStore, name: str) -> None:
             call()
 
 
-def test_a_large_object_from_a_file(store: ObjectStore, tmp_path: Path) -> None:
-    """A file of more than 8 MB is written whole, and any range of it can be read."""
+def test_put_new_large_file_round_trips(store: ObjectStore, tmp_path: Path) -> None:
+    """A file of more than 8 MB, and ranges of it."""
     data = bytes(range(251)) * 40_000
     path = tmp_path / "large"
     path.write_bytes(data)
@@ -204,33 +204,33 @@ def test_a_large_object_from_a_file(store: ObjectStore, tmp_path: Path) -> None:
     assert store.read_range("large", len(data) - 1, 2) == data[-1:]
 
 
-def test_a_large_object_of_bytes(store: ObjectStore) -> None:
-    """Bytes are no different from a file."""
+def test_put_new_large_bytes_round_trip(store: ObjectStore) -> None:
+    """More than 8 MB."""
     data = b"\0\1\2" * 3_000_000
     store.put_new("large", data)
     assert store.get("large").data == data
 
 
-def test_two_clients_see_each_other(place: Place) -> None:
-    """What one client wrote is what the other reads, at once."""
-    one, other = place.connect(), place.connect()
+def test_two_clients_see_each_others_writes(location: StoreLocation) -> None:
+    """At once."""
+    one, other = location.connect(), location.connect()
     version = one.put_new("a", b"1")
     assert other.get("a").version == version
     other.replace("a", b"2", version)
     assert one.get("a").data == b"2"
 
 
-def test_racing_writers_of_a_new_name(place: Place) -> None:
-    """Of many who put the same name, exactly one succeeds, and his bytes are there."""
-    outcomes = _race(place, 8, lambda store, n: store.put_new("a", f"writer {n}".encode()))
+def test_put_new_concurrent_writers_one_wins(location: StoreLocation) -> None:
+    """The bytes are the winner's."""
+    outcomes = _race(location, 8, lambda store, n: store.put_new("a", f"writer {n}".encode()))
     winners = [n for n, won in enumerate(outcomes) if won]
     assert len(winners) == 1
-    assert place.connect().get("a").data == f"writer {winners[0]}".encode()
+    assert location.connect().get("a").data == f"writer {winners[0]}".encode()
 
 
-def test_racing_compare_and_swap_loses_no_count(place: Place) -> None:
-    """A counter that many raise by compare-and-swap ends at the number of raises."""
-    place.connect().put_new("count", b"0")
+def test_replace_concurrent_counters_lose_no_update(location: StoreLocation) -> None:
+    """A counter that several clients raise ends at the number of raises."""
+    location.connect().put_new("count", b"0")
 
     def raise_count(store: ObjectStore, _: int) -> None:
         done = 0
@@ -242,13 +242,13 @@ def test_racing_compare_and_swap_loses_no_count(place: Place) -> None:
             except PreconditionFailed:
                 pass
 
-    assert all(_race(place, 4, raise_count))
-    assert place.connect().get("count").data == b"20"
+    assert all(_race(location, 4, raise_count))
+    assert location.connect().get("count").data == b"20"
 
 
-def _race(place: Place, writers: int, work: Callable[[ObjectStore, int], object]) -> list[bool]:
+def _race(location: StoreLocation, writers: int, work: Callable[[ObjectStore, int], object]) -> list[bool]:
     outcomes = [False] * writers
-    stores = [place.connect() for _ in range(writers)]
+    stores = [location.connect() for _ in range(writers)]
     start = threading.Barrier(writers)
 
     def run(n: int) -> None:
