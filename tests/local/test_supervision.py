@@ -54,7 +54,7 @@ def test_supervisor_stop_is_in_reverse_order() -> None:
 
 
 def test_supervisor_start_waits_until_part_is_healthy(tmp_path: Path) -> None:
-    """When ``start`` returns, the port of the part accepts connections."""
+    """The port of the part accepts connections when ``start`` returns."""
     port = free_port()
     slow = (
         f"import socket,time; time.sleep(.5); s = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"

@@ -1,4 +1,4 @@
-"""The page, served from a database that holds a plausible day; and a browser, where there is one."""
+"""Fixtures: the page on a database with the events of one day, and a browser if installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from marquee.page.server import MAX_QUERIES, DashboardPage, create_application
 __all__ = ["plain_database"]
 ROOT = Path(__file__).parents[2]
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# As root it has no sandbox; and it shall ask nobody for anything.
+# Chromium has no sandbox as root, and must not contact other hosts.
 _ARGUMENTS = (
     "--no-sandbox --headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -34,8 +34,8 @@ _ARGUMENTS = (
 
 
 @contextmanager
-def served(page: DashboardPage) -> Iterator[str]:
-    """The page on a port of its own, in a thread of its own."""
+def serve_page(page: DashboardPage) -> Iterator[str]:
+    """Serve ``page`` in a thread; yield its URL."""
     loop, port, ready = asyncio.new_event_loop(), free_port(), threading.Event()
     runner = web.AppRunner(create_application(page), shutdown_timeout=0.1)
 
@@ -59,13 +59,13 @@ def served(page: DashboardPage) -> Iterator[str]:
         thread.join()
 
 
-def nothing_fires() -> Sequence[Alert]:
+def no_alerts() -> Sequence[Alert]:
     return ()
 
 
 @pytest.fixture(scope="module")
 def day_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[Database]:
-    """A plausible day."""
+    """A database with the events of one day."""
     with closing(
         Database(postgres.create_database("day", migrated_template), connections=MAX_QUERIES)
     ) as database:
@@ -79,7 +79,7 @@ def day_page(day_database: Database) -> DashboardPage:
     return DashboardPage(
         day_database,
         panel_files.read_boards(ROOT / "dashboards"),
-        nothing_fires,
+        no_alerts,
         "24h",
         ROOT / "docs/runbooks",
     )
@@ -87,20 +87,20 @@ def day_page(day_database: Database) -> DashboardPage:
 
 @pytest.fixture(scope="module")
 def day_url(day_page: DashboardPage) -> Iterator[str]:
-    """Where the page of the day is."""
-    with served(day_page) as url:
+    """The URL of the page on the database of one day."""
+    with serve_page(day_page) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium. Without one the tests are skipped, but for CI, where they fail."""
+    """A headless Chromium. Without one the tests are skipped, or fail with REQUIRE_BROWSER (CI)."""
     if _CHROMIUM is None:
-        told = "chromium is not installed (Debian: apt-get install chromium): the page is not tested in a browser"
+        reason = "chromium is not installed (Debian: apt-get install chromium): no test in a browser"
         if os.environ.get("REQUIRE_BROWSER"):
-            pytest.fail(told)
-        pytest.skip(told)
+            pytest.fail(reason)
+        pytest.skip(reason)
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS.split())
-        yield found
-        found.close()
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS.split())
+        yield browser
+        browser.close()

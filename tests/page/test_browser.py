@@ -1,4 +1,4 @@
-"""What a person sees, in a real browser."""
+"""The page in a real browser: drawing, navigation, refresh, accessibility and alerts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.page.conftest import ROOT, served
+from tests.page.conftest import ROOT, serve_page
 
 from marquee.db.pool import Database
 from marquee.grafana.panel_files import BoardFile
@@ -25,34 +25,34 @@ from marquee.page.server import STATIC
 pytestmark = pytest.mark.servers
 BOARDS = ("service-health", "model-quality", "data-quality", "experiments", "stream")
 WIDTHS = (1440, 800, 390)
-DRAWN = re.compile("Updated")
+UPDATED = re.compile("Updated")
 
 
 class Tab:
-    """A page of the browser, with all that it complained of and asked for."""
+    """A browser page that records console messages and requests."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.complaints: list[str] = []
-        self.asked: list[str] = []
+        self.console_errors: list[str] = []
+        self.requests: list[str] = []
         page.on("console", self._console)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
 
     def _console(self, message: object) -> None:
         kind, text = getattr(message, "type", ""), getattr(message, "text", "")
         if kind in ("error", "warning"):
-            self.complaints.append(f"{kind}: {text}")
+            self.console_errors.append(f"{kind}: {text}")
 
     def open(self, url: str) -> Tab:
-        """Go there, and wait until all panels were asked for."""
+        """Open ``url`` and wait until all panels have a response."""
         self.page.goto(url)
         expect(self.page.locator("#status")).to_have_text(re.compile("Updated|could not"), timeout=60_000)
         return self
 
-    def elsewhere(self, url: str) -> list[str]:
-        """Requests that left the page's server."""
-        return [asked for asked in self.asked if not asked.startswith((url, "data:", "blob:"))]
+    def foreign_requests(self, url: str) -> list[str]:
+        """Return the requests to other servers than ``url``."""
+        return [request for request in self.requests if not request.startswith((url, "data:", "blob:"))]
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def tab(browser: Browser) -> Iterator[Tab]:
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_every_panel_is_drawn(tab: Tab, day_url: str, board: str) -> None:
-    """At a desktop's, a tablet's and a phone's width: with data, with no complaint, from nowhere else, no overflow."""
+def test_board_every_panel_is_drawn_without_errors(tab: Tab, day_url: str, board: str) -> None:
+    """On a desktop, a tablet and a phone: all panels have data, without errors, foreign requests or overflow."""
     tab.open(f"{day_url}/d/marquee-{board}?range=24h")
     page = tab.page
     for width in WIDTHS:
@@ -77,12 +77,12 @@ def test_every_panel_is_drawn(tab: Tab, day_url: str, board: str) -> None:
         body = panel.locator(".body")
         drawn = body.locator(".number, td, .trace path, .bars path, .scatterlayer path")
         assert drawn.count() > 0, panel.get_attribute("aria-labelledby")
-    assert tab.complaints == []
-    assert tab.elsewhere(day_url) == []
+    assert tab.console_errors == []
+    assert tab.foreign_requests(day_url) == []
 
 
-def test_numbers_are_those_of_the_database(tab: Tab, day_url: str) -> None:
-    """With their units, and coloured by the thresholds."""
+def test_number_panels_have_units_and_threshold_colors(tab: Tab, day_url: str) -> None:
+    """The numbers are those of the database, with units and colours of the thresholds."""
     tab.open(f"{day_url}/d/marquee-experiments?range=24h")
     expect(tab.page.locator("#p1 .number")).to_have_text("12")
     expect(tab.page.locator("#p2 .number")).to_have_text("2")
@@ -93,7 +93,8 @@ def test_numbers_are_those_of_the_database(tab: Tab, day_url: str) -> None:
     expect(rows.filter(has_text="refused").locator(".orange")).to_have_text("refused")
 
 
-def test_a_plot_is_told_to_who_does_not_see_it(tab: Tab, day_url: str) -> None:
+def test_chart_has_a_text_for_screen_readers(tab: Tab, day_url: str) -> None:
+    """A chart has its current values as a label; there is one heading, and no button without a name."""
     tab.open(f"{day_url}/d/marquee-service-health?range=24h")
     plot = tab.page.get_by_role(
         "img", name=re.compile(r"Response times\. Now: p50 \d+ ms, p95 \d+ ms, p99 \d+ ms")
@@ -104,8 +105,8 @@ def test_a_plot_is_told_to_who_does_not_see_it(tab: Tab, day_url: str) -> None:
     assert unnamed == []
 
 
-def test_another_board_and_another_time(tab: Tab, day_url: str) -> None:
-    """By links that can be kept; the way back is the browser's."""
+def test_navigation_changes_the_url(tab: Tab, day_url: str) -> None:
+    """Board and time range are in the URL, and the browser's back button works."""
     tab.open(f"{day_url}/")
     page = tab.page
     expect(page.locator("h1")).to_have_text("Service health")
@@ -113,15 +114,15 @@ def test_another_board_and_another_time(tab: Tab, day_url: str) -> None:
     expect(page.locator("h1")).to_have_text("The stream")
     page.get_by_role("combobox").select_option("6h")
     assert page.url == f"{day_url}/d/marquee-stream?range=6h"
-    expect(page.locator("#status")).to_have_text(DRAWN)
+    expect(page.locator("#status")).to_have_text(UPDATED)
     page.go_back()
     page.go_back()
     expect(page.locator("h1")).to_have_text("Service health")
     expect(page.locator("nav [aria-current]")).to_have_text("Service health")
 
 
-def test_by_keyboard(tab: Tab, day_url: str) -> None:
-    """The first stop skips to the panels; what a panel is about opens by the Enter key."""
+def test_keyboard_opens_the_help_of_a_panel(tab: Tab, day_url: str) -> None:
+    """The first tab stop skips to the panels; Enter opens the description of a panel."""
     tab.open(f"{day_url}/d/marquee-stream")
     tab.page.keyboard.press("Tab")
     expect(tab.page.locator(":focus")).to_have_text("Skip to the panels")
@@ -131,90 +132,93 @@ def test_by_keyboard(tab: Tab, day_url: str) -> None:
     expect(tab.page.locator("#p1 details p")).to_be_visible()
 
 
-def _panels_asked(tab: Tab) -> int:
-    return sum("/panels/" in url for url in tab.asked)
+def _count_panel_requests(tab: Tab) -> int:
+    return sum("/panels/" in url for url in tab.requests)
 
 
-def _asked_more(tab: Tab, than: int) -> int:
-    """Wait until more panels were asked for than that; returns how many."""
+def _wait_for_panel_requests(tab: Tab, than: int) -> int:
+    """Wait for more than ``than`` panel requests; return their number."""
     for _ in range(300):
-        if _panels_asked(tab) > than:
-            return _panels_asked(tab)
+        if _count_panel_requests(tab) > than:
+            return _count_panel_requests(tab)
         tab.page.wait_for_timeout(100)
-    pytest.fail(f"no more than {than} panels were asked for")
+    pytest.fail(f"no more than {than} panel requests")
 
 
-def test_it_asks_again_but_not_while_nobody_looks(tab: Tab, day_url: str) -> None:
+def test_refresh_hidden_page_sends_no_requests(tab: Tab, day_url: str) -> None:
+    """The page refreshes periodically, not while it is hidden, and at once when it is visible again."""
     tab.page.clock.install()
     tab.page.add_init_script(
-        "Object.defineProperty(document, 'hidden', { get: () => window.away === true, configurable: true })"
+        "Object.defineProperty(document, 'hidden', { get: () => window.isHidden === true, configurable: true })"
     )
     tab.open(f"{day_url}/d/marquee-stream")
-    first, status = _panels_asked(tab), tab.page.locator("#status")
-    told = status.inner_text()
+    first, status = _count_panel_requests(tab), tab.page.locator("#status")
+    text = status.inner_text()
     tab.page.clock.run_for(11_000)
-    _asked_more(tab, first)
-    expect(status).not_to_have_text(told, timeout=60_000)  # That round has come to its end.
-    tab.page.evaluate("window.away = true")
-    settled = _panels_asked(tab)
+    _wait_for_panel_requests(tab, first)
+    expect(status).not_to_have_text(text, timeout=60_000)
+    tab.page.evaluate("window.isHidden = true")
+    before = _count_panel_requests(tab)
     tab.page.clock.run_for(60_000)
     tab.page.wait_for_timeout(300)
-    assert _panels_asked(tab) == settled
-    tab.page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
-    _asked_more(tab, settled)
+    assert _count_panel_requests(tab) == before
+    tab.page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
+    _wait_for_panel_requests(tab, before)
 
 
-def test_paused(tab: Tab, day_url: str) -> None:
+def test_refresh_paused_sends_no_requests(tab: Tab, day_url: str) -> None:
+    """The button pauses the refresh."""
     tab.page.clock.install()
     tab.open(f"{day_url}/d/marquee-stream")
     button = tab.page.get_by_role("button", name="Live")
     button.click()
     expect(tab.page.get_by_role("button", name="Paused")).to_have_attribute("aria-pressed", "false")
-    asked = _panels_asked(tab)
+    before = _count_panel_requests(tab)
     tab.page.clock.run_for(60_000)
     tab.page.wait_for_timeout(300)
-    assert _panels_asked(tab) == asked
+    assert _count_panel_requests(tab) == before
 
 
-def test_light_and_dark(tab: Tab, day_url: str) -> None:
+def test_theme_choice_is_remembered(tab: Tab, day_url: str) -> None:
+    """The button changes between light and dark, and a new page keeps the choice."""
     tab.open(f"{day_url}/d/marquee-stream")
-    paper = "getComputedStyle(document.body).backgroundColor"
-    light = tab.page.evaluate(paper)
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = tab.page.evaluate(background)
     tab.page.get_by_role("button", name="Light or dark").click()
-    dark = tab.page.evaluate(paper)
+    dark = tab.page.evaluate(background)
     assert light != dark
     tab.open(f"{day_url}/d/marquee-stream")
-    assert tab.page.evaluate(paper) == dark, "it is remembered"
+    assert tab.page.evaluate(background) == dark, "the choice was not remembered"
 
 
-def _contrast(one: str, other: str) -> float:
-    """WCAG 2.2's ratio of two #rrggbb."""
+def _contrast(first: str, second: str) -> float:
+    """Return the contrast ratio (WCAG 2.2) of two colours in the form #rrggbb."""
 
     def luminance(color: str) -> float:
-        parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        parts = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
         linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    low, high = sorted((luminance(one), luminance(other)))
+    low, high = sorted((luminance(first), luminance(second)))
     return (high + 0.05) / (low + 0.05)
 
 
-def test_texts_stand_out_from_their_ground() -> None:
-    """At least 4.5 to 1 (WCAG AA), light and dark."""
+def test_themes_text_contrast_is_sufficient() -> None:
+    """The contrast is at least 4.5:1 (WCAG AA) in all themes."""
     css = (STATIC / "page.css").read_text()
     themes = [
         dict(re.findall(r"--(\w+): (#\w{6})", block))
         for block in re.findall(r"\{([^{}]*--ink:[^{}]*)\}", css)
     ]
     assert len(themes) == 3
-    for theme, text, ground in product(
+    for theme, text, background in product(
         themes, ("ink", "muted", "green", "orange", "red", "blue"), ("surface",)
     ):
-        assert _contrast(theme[text], theme[ground]) >= 4.5, (text, theme[text], theme[ground])
+        assert _contrast(theme[text], theme[background]) >= 4.5, (text, theme[text], theme[background])
 
 
-def _only(page: server.DashboardPage, board: BoardFile, sql: str) -> server.DashboardPage:
-    """The page with one panel of the board, asking ``sql``."""
+def _with_one_panel(page: server.DashboardPage, board: BoardFile, sql: str) -> server.DashboardPage:
+    """Return the page with one panel of ``board``, with the query ``sql``."""
     panel = board.panels[0]
     target = msgspec.structs.replace(panel.targets[0], raw_sql=sql)
     panel = msgspec.structs.replace(panel, targets=(target,))
@@ -222,7 +226,7 @@ def _only(page: server.DashboardPage, board: BoardFile, sql: str) -> server.Dash
 
 
 @pytest.mark.parametrize(
-    ("sql", "says", "status"),
+    ("sql", "message", "status"),
     [
         ("SELECT 1 AS records WHERE false", "No line came in this time", "Updated"),
         (
@@ -237,12 +241,13 @@ def _only(page: server.DashboardPage, board: BoardFile, sql: str) -> server.Dash
         ),
     ],
 )
-def test_a_panel_without_rows_says_why(
-    tab: Tab, day_page: server.DashboardPage, sql: str, says: str, status: str
+def test_panel_without_rows_shows_the_reason(
+    tab: Tab, day_page: server.DashboardPage, sql: str, message: str, status: str
 ) -> None:
-    with served(_only(day_page, day_page.boards["marquee-stream"], sql)) as url:
+    """An empty panel shows its own text; a failed query shows the database's error."""
+    with serve_page(_with_one_panel(day_page, day_page.boards["marquee-stream"], sql)) as url:
         tab.open(url)
-        expect(tab.page.locator("#p1 .message")).to_contain_text(says)
+        expect(tab.page.locator("#p1 .message")).to_contain_text(message)
         expect(tab.page.locator("#status")).to_contain_text(status)
 
 
@@ -253,11 +258,11 @@ def _alert(title: str, state: Literal["firing", "normal"], summary: str) -> Aler
     return Alert("uid", title, "warning", *links, "", {}, 0.031, state, since, summary)
 
 
-def test_an_alert_that_fires_is_seen_at_once(tab: Tab, day_page: server.DashboardPage) -> None:
-    """Named in the heading, and the list is open: what, since when, where to look, what to do. Text stays text."""
+def test_alert_firing_is_shown_in_an_open_list(tab: Tab, day_page: server.DashboardPage) -> None:
+    """The heading names the alert, the list is open, and links lead to panel and runbook. Text is not HTML."""
     burst = _alert("Quarantine burst", "firing", "3.1% of the lines could not be read <b>now</b>.")
     alerts = (burst, _alert("Lag", "normal", "Lines take up to 0 seconds."))
-    with served(replace(day_page, alerts=lambda: alerts)) as url:
+    with serve_page(replace(day_page, alerts=lambda: alerts)) as url:
         tab.open(f"{url}/d/marquee-stream")
         expect(tab.page.locator("#alerts-short")).to_have_text("1 firing: Quarantine burst")
         row = tab.page.locator("#alerts tbody tr").first
@@ -270,15 +275,15 @@ def test_an_alert_that_fires_is_seen_at_once(tab: Tab, day_page: server.Dashboar
         row.get_by_role("link", name="Quarantine burst").click()
         expect(tab.page.locator("h1")).to_have_text("Data quality")
         expect(tab.page.locator("#p2 .number")).to_be_visible()
-        assert tab.complaints == []
+        assert tab.console_errors == []
 
 
-def test_a_stream_that_fell_silent(
+def test_alert_rules_on_empty_database_show_silent_stream(
     tab: Tab, day_page: server.DashboardPage, plain_database: Database
 ) -> None:
-    """By the real rules: of a database that nothing came into, the page says so."""
+    """With the real rules, an empty database fires the alert of a silent stream."""
     watcher = AlertWatcher(plain_database, read_rules(ROOT / "dashboards/alerts.yaml"))
-    with served(replace(day_page, alerts=lambda: watcher.evaluate(datetime.now(UTC)))) as url:
+    with serve_page(replace(day_page, alerts=lambda: watcher.evaluate(datetime.now(UTC)))) as url:
         tab.open(url)
         expect(tab.page.locator("#alerts-short")).to_contain_text("Stream silent")
         row = tab.page.locator("#alerts tbody tr").filter(has_text="Stream silent")

@@ -44,7 +44,7 @@ def _serialize_panel(panel: PanelFile) -> dict[str, Any]:
         "decimals": defaults.decimals,
         "min": defaults.min,
         "max": defaults.max,
-        "nothing": defaults.no_value,
+        "empty_text": defaults.no_value,
         "steps": [{"value": step.value, "color": step.color} for step in defaults.thresholds.steps],
         "colors": _text_colors(panel),
         "stacked": defaults.custom.get("stacking", {}).get("mode") == "normal",
@@ -80,7 +80,7 @@ def serialize_table(panel: PanelFile, table: Table) -> dict[str, Any]:
             [_serialize_value(value, kind) for value, kind in zip(row, kinds, strict=True)]
             for row in table.rows
         ],
-        "whole": table.whole,
+        "complete": table.whole,
     }
 
 

@@ -1,16 +1,16 @@
-// One panel's body: a number, a meter, a table, or a drawing by Plotly.
+// The body of a panel: a number, a meter, a table, or a Plotly chart.
 import { MEANING, axis, format, level, moment } from "./units.js";
 
 const SERIES = ["#3b78e7", "#e0752d", "#12a594", "#b152c9", "#8b8f1f", "#d6336c", "#5b6ee1", "#0f8a4d"];
 
-export function element(tag, words = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(words)) {
-    if (name === "class") made.className = value;
-    else if (value !== undefined && value !== false) made.setAttribute(name, value);
+export function element(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "class") node.className = value;
+    else if (value !== undefined && value !== false) node.setAttribute(name, value);
   }
-  made.append(...children);
-  return made;
+  node.append(...children);
+  return node;
 }
 
 export function message(body, kind, text) {
@@ -22,13 +22,13 @@ export function message(body, kind, text) {
 
 export function draw(body, panel, data) {
   const empty = data.rows.length === 0 || (data.rows.length === 1 && data.rows[0].every((value) => value === null));
-  if (empty) return message(body, "empty", panel.nothing || "No rows");
+  if (empty) return message(body, "empty", panel.empty_text || "No rows");
   const drawn = { stat, gauge, table, timeseries, barchart }[panel.type];
   if (!drawn) return message(body, "failed", `This page cannot draw a ${panel.type}`);
   drawn(body, panel, data);
 }
 
-function replaced(body, ...children) {
+function replaceContent(body, ...children) {
   if (body.plotted) Plotly.purge(body);
   body.plotted = false;
   body.removeAttribute("role");
@@ -39,9 +39,9 @@ function unitOf(panel, column) {
   return panel.units[column] ?? panel.unit;
 }
 
-function numbers(panel, data) {
+function numberColumns(panel, data) {
   return data.columns
-    .map((column, place) => ({ ...column, place, value: data.rows[0][place] }))
+    .map((column, index) => ({ ...column, index, value: data.rows[0][index] }))
     .filter((column) => column.kind === "number" || column.value === null);
 }
 
@@ -53,43 +53,43 @@ function figure(panel, column, alone) {
 }
 
 function stat(body, panel, data) {
-  const shown = numbers(panel, data);
-  replaced(body, element("div", { class: "figures" }, ...shown.map((column) => figure(panel, column, shown.length === 1))));
+  const shown = numberColumns(panel, data);
+  replaceContent(body, element("div", { class: "figures" }, ...shown.map((column) => figure(panel, column, shown.length === 1))));
 }
 
 function gauge(body, panel, data) {
-  const [column] = numbers(panel, data);
+  const [column] = numberColumns(panel, data);
   const low = panel.min ?? 0, high = panel.max ?? 1;
-  const share = (value) => Math.max(0, Math.min(1, (value - low) / (high - low)));
+  const fraction = (value) => Math.max(0, Math.min(1, (value - low) / (high - low)));
   const meter = element("div", {
     class: "meter", role: "meter", "aria-label": panel.title, "aria-valuemin": low, "aria-valuemax": high,
     "aria-valuenow": column.value ?? low,
   });
-  panel.steps.forEach((step, place) => {
-    const begin = step.value === null ? 0 : share(step.value);
-    const end = place + 1 < panel.steps.length ? share(panel.steps[place + 1].value) : 1;
+  panel.steps.forEach((step, index) => {
+    const begin = step.value === null ? 0 : fraction(step.value);
+    const end = index + 1 < panel.steps.length ? fraction(panel.steps[index + 1].value) : 1;
     const part = element("span", { class: "part " + step.color });
     part.style.left = begin * 100 + "%";
     part.style.width = (end - begin) * 100 + "%";
     meter.append(part);
   });
   const needle = element("span", { class: "needle" });
-  needle.style.left = share(column.value ?? low) * 100 + "%";
+  needle.style.left = fraction(column.value ?? low) * 100 + "%";
   meter.append(needle);
   const edges = [low, high].map((edge) => element("span", {}, format(edge, panel.unit, 0)));
-  replaced(body, element("div", { class: "figures" }, figure(panel, column, true)), meter,
+  replaceContent(body, element("div", { class: "figures" }, figure(panel, column, true)), meter,
     element("div", { class: "edges" }, ...edges));
 }
 
 function table(body, panel, data) {
   const numeric = data.columns.map((column) => column.kind === "number");
-  const head = element("tr", {}, ...data.columns.map((column, place) =>
-    element("th", { scope: "col", class: numeric[place] ? "right" : "" }, column.name)));
-  const rows = data.rows.map((row) => element("tr", {}, ...row.map((value, place) => {
-    const column = data.columns[place];
+  const head = element("tr", {}, ...data.columns.map((column, index) =>
+    element("th", { scope: "col", class: numeric[index] ? "right" : "" }, column.name)));
+  const rows = data.rows.map((row) => element("tr", {}, ...row.map((value, index) => {
+    const column = data.columns[index];
     if (column.kind === "time") return element("td", { class: "time" }, value === null ? "–" : moment(value, true));
-    if (numeric[place]) {
-      // A whole number needs no decimals, though others in its column may.
+    if (numeric[index]) {
+      // An integer needs no decimals, even if other values of its column have them.
       const decimals = Number.isInteger(value) ? 0 : panel.decimals;
       return element("td", { class: "right" }, format(value, unitOf(panel, column.name), decimals));
     }
@@ -98,31 +98,31 @@ function table(body, panel, data) {
   })));
   const shown = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": panel.title },
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
-  replaced(body, shown, ...(data.whole ? [] : [element("p", { class: "message" }, "There are more rows than are shown.")]));
+  replaceContent(body, shown, ...(data.complete ? [] : [element("p", { class: "message" }, "Only the first rows are shown.")]));
 }
 
-// Rows of (time, metric, value) or (time, value, value, ...) -> name -> [[time, value], ...], as Grafana reads them.
+// Convert rows of (time, metric, value) or (time, value, value, ...) to name -> [[time, value], ...], as Grafana does.
 function series(data) {
   const metric = data.columns.findIndex((column) => column.kind === "text");
   const time = data.columns.findIndex((column) => column.kind === "time");
-  const values = data.columns.map((column, place) => ({ ...column, place })).filter((c) => c.place !== time && c.place !== metric);
-  const found = new Map();
+  const values = data.columns.map((column, index) => ({ ...column, index })).filter((c) => c.index !== time && c.index !== metric);
+  const lines = new Map();
   for (const row of data.rows) {
     for (const column of values) {
       const name = metric < 0 ? column.name : values.length === 1 ? row[metric] : `${row[metric]} ${column.name}`;
-      if (!found.has(name)) found.set(name, []);
-      found.get(name).push([row[time], row[column.place]]);
+      if (!lines.has(name)) lines.set(name, []);
+      lines.get(name).push([row[time], row[column.index]]);
     }
   }
-  return found;
+  return lines;
 }
 
-// A line breaks where points are missing; what the usual distance is, the points say themselves.
-function broken(points) {
-  const gaps = points.slice(1).map((point, place) => point[0] - points[place][0]).sort((a, b) => a - b);
+// Insert a null where points are missing: at gaps over 2.5 times the median distance.
+function breakAtGaps(points) {
+  const gaps = points.slice(1).map((point, index) => point[0] - points[index][0]).sort((a, b) => a - b);
   const usual = gaps[Math.floor(gaps.length / 2)] ?? 0;
-  return points.flatMap((point, place) =>
-    place && point[0] - points[place - 1][0] > 2.5 * usual ? [[point[0] - usual, null], point] : [point]);
+  return points.flatMap((point, index) =>
+    index && point[0] - points[index - 1][0] > 2.5 * usual ? [[point[0] - usual, null], point] : [point]);
 }
 
 function theme() {
@@ -150,15 +150,15 @@ function plot(body, traces, shape, label) {
 }
 
 function timeseries(body, panel, data) {
-  const color = theme(), all = series(data), told = [];
+  const color = theme(), all = series(data), labels = [];
   const values = [...all.values()].flat().map((point) => Math.abs(point[1] ?? 0));
-  const most = Math.max(...values), { by, ...tick } = axis(panel.unit, most);
+  const max = Math.max(...values), { by, ...tick } = axis(panel.unit, max);
   const names = [...all.keys()].sort();
   const traces = [...all].map(([name, points]) => {
-    const drawn = panel.stacked ? points : broken(points);
+    const drawn = panel.stacked ? points : breakAtGaps(points);
     const last = [...points].reverse().find((point) => point[1] !== null);
     const now = last ? format(last[1], panel.unit, panel.decimals) : "–";
-    told.push(`${name} ${now}`);
+    labels.push(`${name} ${now}`);
     const fixed = panel.series[name] ?? SERIES[names.indexOf(name) % SERIES.length];
     return {
       type: "scatter", name: `${name}  <b>${now}</b>`, mode: panel.stacked || points.length > 40 ? "lines" : "lines+markers",
@@ -176,31 +176,31 @@ function timeseries(body, panel, data) {
     { dtickrange: [null, 60000], value: "%H:%M:%S" }, { dtickrange: [60000, 86400000], value: "%H:%M" },
     { dtickrange: [86400000, null], value: "%e %b" }], nticks: body.clientWidth < 420 ? 5 : 8 };
   shape.yaxis = { ...shape.yaxis, ...tick, rangemode: panel.min === 0 ? "tozero" : "normal" };
-  // A threshold that is far away would press the lines flat.
-  const near = panel.steps.filter((step) => panel.line && step.value !== null && step.value <= 3 * most);
+  // A threshold far above the values would flatten the lines.
+  const near = panel.steps.filter((step) => panel.line && step.value !== null && step.value <= 3 * max);
   shape.shapes = near.map((step) => ({
     type: "line", xref: "paper", x0: 0, x1: 1, y0: step.value / by, y1: step.value / by,
     line: { color: color(step.color), width: 1.5, dash: "dash" } }));
-  plot(body, traces, shape, `${panel.title}. Now: ${told.join(", ")}`);
+  plot(body, traces, shape, `${panel.title}. Now: ${labels.join(", ")}`);
 }
 
 function barchart(body, panel, data) {
   const color = theme();
-  const place = data.columns.findIndex((column) => column.kind === "number");
-  const unit = unitOf(panel, data.columns[place].name);
+  const index = data.columns.findIndex((column) => column.kind === "number");
+  const unit = unitOf(panel, data.columns[index].name);
   const rows = [...data.rows].reverse(), many = rows.length > 12;
-  const texts = rows.map((row) => format(row[place], unit, panel.decimals));
+  const texts = rows.map((row) => format(row[index], unit, panel.decimals));
   const bars = {
-    type: "bar", orientation: "h", x: rows.map((row) => row[place]), y: rows.map((row) => row[0]),
+    type: "bar", orientation: "h", x: rows.map((row) => row[index]), y: rows.map((row) => row[0]),
     text: texts, textposition: many ? "none" : "auto", textangle: 0, hovertemplate: "%{y}: %{text}<extra></extra>",
-    marker: { color: rows.map((row) => color(level(row[place], panel.steps))) }, cliponaxis: false,
+    marker: { color: rows.map((row) => color(level(row[index], panel.steps))) }, cliponaxis: false,
     width: Math.min(0.7, 0.12 * rows.length), insidetextfont: { color: color("surface") }, outsidetextfont: { color: color("ink") },
   };
-  const shape = layout(color), { by, ...tick } = axis(unit, Math.max(...rows.map((row) => Math.abs(row[place] ?? 0))));
+  const shape = layout(color), { by, ...tick } = axis(unit, Math.max(...rows.map((row) => Math.abs(row[index] ?? 0))));
   if (by !== 1) bars.x = bars.x.map((value) => value / by);
   shape.xaxis = { ...shape.xaxis, ...tick, nticks: 5 };
   shape.yaxis = { ...shape.yaxis, type: "category", ticksuffix: "  ", tickfont: { color: color("ink"), size: many ? 10 : 12 } };
   if (many) shape.yaxis.dtick = 1;
-  const told = data.rows.map((row, at) => `${row[0]} ${texts[texts.length - 1 - at]}`);
-  plot(body, [bars], shape, `${panel.title}. ${told.join(", ")}`);
+  const labels = data.rows.map((row, at) => `${row[0]} ${texts[texts.length - 1 - at]}`);
+  plot(body, [bars], shape, `${panel.title}. ${labels.join(", ")}`);
 }

@@ -1,16 +1,16 @@
-// The page: which dashboard, which time, and asking again.
+// The page: choice of dashboard and time range, and periodic refresh.
 import { draw, element, message } from "./draw.js";
 import { format, moment } from "./units.js";
 
-const REFRESH_MS = 10_000, AT_ONCE = 4;
+const REFRESH_MS = 10_000, MAX_QUERIES = 4;
 const at = (id) => document.getElementById(id);
 const state = { boards: [], board: null, range: null, live: true, round: 0, busy: false };
 
 async function get(url) {
-  const answer = await fetch(url, { cache: "no-store" });
-  const found = await answer.json();
-  if (!answer.ok) throw new Error(found.error);
-  return found;
+  const response = await fetch(url, { cache: "no-store" });
+  const body = await response.json();
+  if (!response.ok) throw new Error(body.error);
+  return body;
 }
 
 function address(uid, range) {
@@ -23,11 +23,11 @@ function build() {
   at("title").textContent = board.title;
   at("question").textContent = board.question;
   for (const link of at("boards").children) {
-    const here = link.dataset.uid === board.uid;
+    const current = link.dataset.uid === board.uid;
     link.href = address(link.dataset.uid, state.range);
-    if (here) link.setAttribute("aria-current", "page");
+    if (current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-    if (here) at("boards").scrollLeft = link.offsetLeft - 60;
+    if (current) at("boards").scrollLeft = link.offsetLeft - 60;
   }
   at("panels").replaceChildren(...board.panels.map(frame));
 }
@@ -37,13 +37,13 @@ function frame(panel) {
   const name = `panel-${panel.id}`;
   const links = panel.links.map((link) => element("a", { href: link.url, target: "_blank", rel: "noopener" }, link.title));
   const help = element("details", {}, element("summary", { "aria-label": `About ${panel.title}` }, "?"), element("p", {}, about));
-  const made = element("section", { class: `panel ${panel.type}`, "aria-labelledby": name, id: `p${panel.id}` },
+  const section = element("section", { class: `panel ${panel.type}`, "aria-labelledby": name, id: `p${panel.id}` },
     element("div", { class: "head" }, element("h2", { id: name }, panel.title), help),
     element("div", { class: "body" }, element("p", { class: "message" }, "Loading …")),
     element("div", { class: "foot" }, element("p", {}, element("span", { class: "good" }, "Good: "), good ?? ""), ...links));
-  made.style.setProperty("--w", panel.grid.w);
-  made.dataset.w = panel.grid.w <= 6 ? "s" : panel.grid.w <= 8 ? "m" : "l";
-  return made;
+  section.style.setProperty("--w", panel.grid.w);
+  section.dataset.w = panel.grid.w <= 6 ? "s" : panel.grid.w <= 8 ? "m" : "l";
+  return section;
 }
 
 async function fill(panel, round) {
@@ -54,31 +54,31 @@ async function fill(panel, round) {
     draw(body, panel, data);
     return true;
   } catch (error) {
-    if (round === state.round) message(body, "failed", error instanceof TypeError ? "No answer from the page's server" : error.message);
+    if (round === state.round) message(body, "failed", error instanceof TypeError ? "No response from the page's server" : error.message);
     return false;
   }
 }
 
-async function alerts() {
-  const found = await get("/api/alerts");
-  const firing = found.alerts.filter((alert) => alert.state === "firing");
+async function refreshAlerts() {
+  const { alerts: list } = await get("/api/alerts");
+  const firing = list.filter((alert) => alert.state === "firing");
   const section = at("alerts"), details = section.querySelector("details");
-  section.hidden = found.alerts.length === 0;
+  section.hidden = list.length === 0;
   section.className = firing.length ? "firing" : "resting";
   at("alerts-short").textContent = firing.length
     ? `${firing.length} firing: ${firing.map((alert) => alert.title).join(", ")}`
-    : `none of ${found.alerts.length} fires`;
+    : `none of ${list.length} firing`;
   if (firing.length && !details.dataset.seen) details.open = true;
   if (firing.length) details.dataset.seen = "yes";
-  section.querySelector("tbody").replaceChildren(...found.alerts.map(alertRow));
+  section.querySelector("tbody").replaceChildren(...list.map(alertRow));
 }
 
 function alertRow(alert) {
-  const of = Object.values(alert.labels).join(", ");
+  const labels = Object.values(alert.labels).join(", ");
   return element("tr", {},
     element("td", { class: "state " + alert.state.replace(" ", "-") }, alert.state),
     element("td", { class: "text" },
-      element("a", { href: `/d/${alert.dashboard}?range=${state.range}#p${alert.panel}` }, alert.title + (of ? ` (${of})` : "")),
+      element("a", { href: `/d/${alert.dashboard}?range=${state.range}#p${alert.panel}` }, alert.title + (labels ? ` (${labels})` : "")),
       element("span", { class: "summary" }, alert.summary)),
     element("td", { class: "right" }, format(alert.value, "none", null)),
     element("td", { class: "time" }, alert.since ? moment(Date.parse(alert.since), true) : "–"),
@@ -88,24 +88,24 @@ function alertRow(alert) {
 async function refresh() {
   const round = ++state.round;
   const waiting = [...state.board.panels];
-  const worked = [];
+  const results = [];
   const worker = async () => {
-    while (waiting.length && round === state.round) worked.push(await fill(waiting.shift(), round));
+    while (waiting.length && round === state.round) results.push(await fill(waiting.shift(), round));
   };
-  const list = alerts().catch(() => {
+  const alertList = refreshAlerts().catch(() => {
     at("alerts").hidden = false;
-    at("alerts-short").textContent = "the alerts cannot be read now";
+    at("alerts-short").textContent = "the alerts could not be read";
   });
-  await Promise.all([list, ...Array.from({ length: AT_ONCE }, worker)]);
+  await Promise.all([alertList, ...Array.from({ length: MAX_QUERIES }, worker)]);
   if (round !== state.round) return;
-  const failed = worked.filter((good) => !good).length;
+  const failed = results.filter((succeeded) => !succeeded).length;
   at("status").textContent = failed
-    ? `${failed} of ${worked.length} panels could not be read at ${moment(Date.now())}`
+    ? `${failed} of ${results.length} panels could not be read at ${moment(Date.now())}`
     : `Updated ${moment(Date.now())}`;
   at("status").className = failed ? "failed" : "";
 }
 
-// Never two rounds at one time, none while nobody looks, and the next one a while after this one's end.
+// Refresh one round at a time, none while the page is hidden, and the next after a pause.
 async function tick() {
   if (state.live && !document.hidden && !state.busy) {
     state.busy = true;
@@ -127,7 +127,7 @@ function go(uid, range) {
   show(uid, range);
 }
 
-function here(fallback) {
+function readLocation(fallback) {
   const uid = location.pathname.split("/")[2];
   const range = new URLSearchParams(location.search).get("range");
   const known = [...at("range").options].some((option) => option.value === range);
@@ -160,23 +160,23 @@ function listen(fallback) {
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => refresh());
   document.addEventListener("visibilitychange", () => { if (!document.hidden && state.live) refresh(); });
-  window.addEventListener("popstate", () => show(...here(fallback)));
+  window.addEventListener("popstate", () => show(...readLocation(fallback)));
 }
 
 async function start() {
   const chosen = localStorage.getItem("theme");
   if (chosen) document.documentElement.dataset.theme = chosen;
-  const found = await get("/api/boards");
-  state.boards = found.boards;
-  at("boards").replaceChildren(...found.boards.map((board) => {
+  const config = await get("/api/boards");
+  state.boards = config.boards;
+  at("boards").replaceChildren(...config.boards.map((board) => {
     const link = element("a", { title: board.question }, board.title);
     link.dataset.uid = board.uid;
     return link;
   }));
-  at("range").replaceChildren(...Object.entries(found.ranges).map(([value, text]) => element("option", { value }, text)));
-  listen(found.range);
-  const [uid, range] = here(found.range);
-  state.board = found.boards.find((board) => board.uid === uid) ?? found.boards[0];
+  at("range").replaceChildren(...Object.entries(config.ranges).map(([value, text]) => element("option", { value }, text)));
+  listen(config.range);
+  const [uid, range] = readLocation(config.range);
+  state.board = config.boards.find((board) => board.uid === uid) ?? config.boards[0];
   state.range = range;
   at("range").value = range;
   build();

@@ -1,4 +1,4 @@
-// Numbers as Grafana's units show them, and colours by thresholds.
+// Number formats of Grafana's units, and threshold colours.
 
 const SI = [[1e9, "G"], [1e6, "M"], [1e3, "K"]];
 
@@ -8,7 +8,7 @@ function plain(value, decimals) {
   return value.toLocaleString("en-GB", { minimumFractionDigits: decimals ?? 0, maximumFractionDigits: digits });
 }
 
-// At most one decimal, and none where it would be 0.
+// At most one decimal, and none if it is 0.
 function brief(value) {
   return value.toLocaleString("en-GB", { maximumFractionDigits: 1 });
 }
@@ -47,11 +47,11 @@ export function format(value, unit, decimals) {
   return (UNITS[unit] ?? plain)(value, decimals ?? undefined);
 }
 
-// Of an axis: the same unit, with as few digits as tell the ticks apart. Values are divided by `by`.
-export function axis(unit, most) {
-  const number = most >= 10_000 ? "~s" : most >= 0.01 ? ",.3~f" : "~g";
+// Format of an axis in the same unit, with few digits. Values must be divided by `by`.
+export function axis(unit, max) {
+  const number = max >= 10_000 ? "~s" : max >= 0.01 ? ",.3~f" : "~g";
   if (unit === "percentunit") return { by: 1, tickformat: ".3~%" };
-  if (unit === "ms" && most >= 5_000) return { by: 1000, tickformat: ",.1~f", ticksuffix: " s" };
+  if (unit === "ms" && max >= 5_000) return { by: 1000, tickformat: ",.1~f", ticksuffix: " s" };
   if (unit === "ms") return { by: 1, tickformat: ",.3~f", ticksuffix: " ms" };
   if (unit === "s") return { by: 1, tickformat: number, ticksuffix: " s" };
   if (unit === "currencyUSD") return { by: 1, tickformat: number, tickprefix: "$" };
@@ -66,7 +66,7 @@ export function level(value, steps) {
   return value === null ? "none" : color;
 }
 
-// What a colour says, for those who do not see it.
+// Meaning of the colours, for screen readers.
 export const MEANING = { green: "good", orange: "worth a look", red: "not good" };
 
 export function moment(ms, withDay) {
