@@ -28,10 +28,10 @@ def start(store: FileStore, tmp_path: Path) -> Iterator[Start]:
         env = {
             "MARQUEE_OBJECTS_URL": f"file://{store.root}",
             "MARQUEE_RELEASE_REFRESH_S": "0.1",
-            # A busy machine is no fault of the code's.
+            # Tests must not fail on a busy machine.
             "MARQUEE_CALLER_TIMEOUT_MS": "20000",
             "MARQUEE_HISTORY_DEADLINE_MS": "2000",
-            # Lists whose order is known.
+            # Deterministic lists.
             "MARQUEE_EXPLORE_EPSILON": "0",
             "MARQUEE_EXPLORE_SLOTS": "0",
             **{name if name.isupper() else f"MARQUEE_{name.upper()}": v for name, v in settings.items()},

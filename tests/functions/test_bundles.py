@@ -16,7 +16,7 @@ from marquee.local.infra_spec import read_functions
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/main.py"))
 
-# Loads main.py as functions-framework does when an instance starts, and asks for a path that needs nothing.
+# Load main.py as functions-framework does, and request a path that needs no settings.
 START = """
 import sys, functions_framework
 app = functions_framework.create_app(sys.argv[1], "main.py")
@@ -43,9 +43,9 @@ def test_bundle_starts_in_a_clean_environment(function: str, bundles: Path, tmp_
         archive.extractall(source)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     python = str(tmp_path / "venv/bin/python")
-    # With our pip: one of its own would take seconds to install, and be what no function asks for.
+    # With this environment's pip: installing another one takes seconds and adds a package that no function needs.
     pip = [sys.executable, "-m", "pip", "--python", python, "--quiet", "--disable-pip-version-check"]
-    # The list is complete, so nothing is resolved; `pip check` below says whether that is so.
+    # The list is complete, so nothing is resolved; `pip check` below verifies that.
     install = [*pip, "install", "--no-compile", "--no-deps", "--require-hashes", "-r", "requirements.txt"]
     subprocess.run(install, cwd=source, check=True)
     environment = {

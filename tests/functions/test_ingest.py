@@ -237,7 +237,7 @@ def test_ingest_database_killed_is_503_until_it_is_back(
     status, text, headers = function.request("POST", second[1], second[0])
     assert (status, headers["Retry-After"]) == (503, "1")
     assert text == "The database is unavailable: send it again.\n"
-    assert function.post(b"not ours") == 503  # It cannot be kept now, so it may not be acknowledged.
+    assert function.post(b"not ours") == 503  # It cannot be stored now, so it must not be acknowledged.
     server.start()
     assert [function.post(body, head) for head, body in (first, second, second)] == [204, 204, 204]
     assert function.post(b"not ours") == 204

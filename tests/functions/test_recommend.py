@@ -156,7 +156,7 @@ def test_recommend_user_without_history_gets_the_cohort_tier(store: FileStore, s
         known, unknown = function.get("/recommend/7"), function.get("/recommend/999")
     assert (known.headers["Marquee-Tier"], {get_group(f) for f in known.movies}) == ("cohort", {1})
     assert (unknown.headers["Marquee-Tier"], unknown.notes) == ("popular", "")
-    assert function.get("/recommend/7").headers["Marquee-Tier"] == "cohort"  # Remembered.
+    assert function.get("/recommend/7").headers["Marquee-Tier"] == "cohort"  # From the cache.
     gone = function.get("/recommend/8")
     assert (gone.headers["Marquee-Tier"], gone.notes) == ("popular", "customer-service-unavailable")
     assert len(set(gone.movies)) == 20

@@ -50,7 +50,7 @@ HEAVY = {
     "marquee.registry.trained_model",
 }
 
-# As functions-framework loads it, and one answer.
+# Load the function as functions-framework does, and request one answer.
 ANSWER = """
 import json, sys, functions_framework
 client = functions_framework.create_app("recommend", sys.argv[1]).test_client()

@@ -37,10 +37,10 @@ def test_recommend_impressions_equal_the_served_lists(
     function = start(delivery_url=receiver.url, WORKERS="2")
     served = [function.get(f"/recommend/{1000 + n % 8}") for n in range(40)]
     receiver.wait_for(lambda: len(list_impressions(receiver)) >= 40)
-    told = {i.id: i for i in list_impressions(receiver)}
-    assert len(told) == 40
+    impressions_by_id = {i.id: i for i in list_impressions(receiver)}
+    assert len(impressions_by_id) == 40
     for reply in served:
-        impression = told[reply.headers["Marquee-Recommendation-Id"]]
+        impression = impressions_by_id[reply.headers["Marquee-Recommendation-Id"]]
         assert [movie.movie_id for movie in impression.movies] == reply.movies
         assert (impression.model_version, impression.release) == (version, 1)
         assert impression.tier == reply.headers["Marquee-Tier"]

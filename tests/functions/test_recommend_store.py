@@ -24,7 +24,7 @@ def test_recommend_bad_artifact_is_refused_and_reported(store: FileStore, start:
     good = release_model(store)
     function = start()
     function.get("/readyz")
-    # The document that names it comes after the damage, as a disk's fault in storage would.
+    # Damaged before its release is published; promote would refuse it.
 
     bad = store_model(store, two_group_model(mean=3.5), TRAINED_THROUGH + timedelta(days=1))
     flip_last_bit(store, bad, "item_vectors.npy")

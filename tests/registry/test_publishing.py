@@ -179,7 +179,7 @@ def test_publish_killed_processes_lose_nothing(tmp_path: Path) -> None:
         for process in processes:
             process.kill()
             assert process.stdout
-            # A line that was cut by the kill is no report.
+            # The kill may have truncated the last line.
             reported += [line.strip() for line in process.stdout if line.endswith("\n")]
             process.wait()
             process.stdout.close()

@@ -176,7 +176,7 @@ def test_release_documented_commands_exist(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit, match="0"):
         main(["release", "--help"])
     lines = capsys.readouterr().out.splitlines()
-    # An action stands four blanks in; the rest of a long help stands further in.
+    # Actions are indented by four blanks, continued help texts by more.
     shown = [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "]
     assert documented == shown
     assert len(documented) == 6

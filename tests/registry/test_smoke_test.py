@@ -43,16 +43,16 @@ def _model() -> TrainedModel:
 WRONG: dict[str, tuple[str, Callable[[], np.ndarray]]] = {
     "biases of the wrong sign": ("item_biases.npy", lambda: -_model().item_biases),
     "movies in another order": ("item_vectors.npy", lambda: _model().item_vectors[::-1]),
-    "half of a head": ("rank_items.npy", lambda: _model().rank_items * np.array([1, 1, 0], np.float32)),
-    "a head of another run": ("rank_history.npy", lambda: make_model(seed=3).rank_history),
+    "a missing factor": ("rank_items.npy", lambda: _model().rank_items * np.array([1, 1, 0], np.float32)),
+    "a ranking model of another run": ("rank_history.npy", lambda: make_model(seed=3).rank_history),
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_verify_artifact_wrong_predictions_are_refused(file_store: ObjectStore, what: str) -> None:
+@pytest.mark.parametrize("damage", WRONG)
+def test_verify_artifact_wrong_predictions_are_refused(file_store: ObjectStore, damage: str) -> None:
     """Arrays that are valid in themselves but do not belong to this model."""
     version = store_model(file_store)
-    file, array = WRONG[what][0], WRONG[what][1]()
+    file, array = WRONG[damage][0], WRONG[damage][1]()
     forge(file_store, version, file, npy_bytes(np.ascontiguousarray(array)))
     read_items(file_store, version)
     with pytest.raises(ArtifactRefused, match="fails its smoke test: user"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from marquee.scoring.topk import top_n
 
-# Few distinct values, so that ties are the rule and not the exception.
+# Few distinct values, so that most scores are tied.
 scores_lists = st.lists(st.integers(-3, 3) | st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60)
 
 

@@ -134,7 +134,7 @@ def test_send_refused_batch_is_counted_and_dropped(start: Start, delivery: FakeD
 
 def test_send_failing_connect_is_retried(delivery: FakeDelivery) -> None:
     """An error of ``connect`` does not end the thread."""
-    tries = iter([ValueError("no such place"), None])
+    tries = iter([ValueError("no such receiver"), None])
     made = threading.Event()
 
     def connect() -> FakeDelivery:

@@ -32,7 +32,7 @@ def test_thread_prepares_engines_after_the_first_request(store: FileStore, flaky
     cache = ReleaseCache(flaky, refresh_s=0.02, load=Watched.load)
     loaded = cache.get(10)
     assert loaded is not None
-    assert not loaded.engines["control"].prepared  # And still it serves.
+    assert not loaded.engines["control"].prepared  # It serves without an index.
     goes_on.set()
     assert prepared.acquire(timeout=10)
     assert loaded.engines["control"].prepared

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.support.dying_store import DyingStore
 from tests.training.runs import GOOD, UNTRAINED, retrain_until, run_steps, write_block_ratings
 
 from marquee.cli.main import main
@@ -59,32 +60,19 @@ class Killed(BaseException):
     """End of the process; no program catches it."""
 
 
-class DyingStore(FileStore):
-    """An object store in which the process is killed after ``remaining_writes`` writes."""
-
-    remaining_writes = 10**9
-
-    def _write(self, name: str, data: Content, expected: Version | None) -> Version:
-        self.remaining_writes -= 1
-        if self.remaining_writes < 0:
-            raise Killed
-        return super()._write(name, data, expected)
-
-
 def test_retrain_killed_at_any_write_leaves_store_consistent(tmp_path: Path, base: Path) -> None:
     """After a kill at any write every artifact is complete, its snapshot is in the remote, and the next
     retraining releases the model as release 1."""
     run = run_steps(base, tmp_path / "run", 1000)
-    unharmed = DyingStore(tmp_path / "counted")
+    unharmed = DyingStore(FileStore(tmp_path / "counted"))
     retrain(run.request, GOOD, unharmed, prepared=run.root, remote=unharmed, commit="abc")
-    total = 10**9 - unharmed.remaining_writes
+    total = len(unharmed.names)
     assert total > 15
     for number in range(total):
-        store = DyingStore(tmp_path / f"killed-{number}")
-        store.remaining_writes = number
+        store = FileStore(tmp_path / f"killed-{number}")
+        dying = DyingStore(store, max_writes=number, error=Killed())
         with pytest.raises(Killed):
-            retrain(run.request, GOOD, store, prepared=run.root, remote=store, commit="abc")
-        store.remaining_writes = 10**9
+            retrain(run.request, GOOD, dying, prepared=run.root, remote=dying, commit="abc")
         for name in store.list("models/"):
             if name.endswith("manifest.json"):
                 manifest = verify_artifact(store, name.split("/")[1])

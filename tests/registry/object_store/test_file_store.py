@@ -107,7 +107,7 @@ def test_lock_held_open_by_a_fork_is_released(tmp_path: Path) -> None:
     """A child forked during a write does not block later writers."""
     store = FileStore(tmp_path, lock_timeout_s=5)
     with store._lock():
-        copy = os.dup(_lock_descriptor(tmp_path))  # What a fork has: the same open file.
+        copy = os.dup(_lock_descriptor(tmp_path))  # As in a fork: the same open file description.
     try:
         store.put_new("a", b"1")
     finally:
