@@ -48,7 +48,7 @@ def format_rules(runbooks: str) -> str:
             "name": name,
             "folder": FOLDER,
             "interval": interval,
-            "rules": [_rule(rule, runbooks) for rule in rules],
+            "rules": [_build_rule(rule, runbooks) for rule in rules],
         }
         for (name, interval), rules in GROUPS.items()
     ]
@@ -56,12 +56,12 @@ def format_rules(runbooks: str) -> str:
     return _HEAD + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1_000, allow_unicode=True)
 
 
-def _rule(rule: AlertRule, runbooks: str) -> dict[str, Any]:
+def _build_rule(rule: AlertRule, runbooks: str) -> dict[str, Any]:
     return {
         "uid": f"{PREFIX}{rule.name}",
         "title": rule.title,
         "condition": "C",
-        "data": [_sql(rule), *_expressions(rule)],
+        "data": [_build_query(rule), *_build_expressions(rule)],
         "noDataState": rule.no_data,
         "execErrState": rule.error,
         "for": rule.pending,
@@ -76,7 +76,7 @@ def _rule(rule: AlertRule, runbooks: str) -> dict[str, Any]:
     }
 
 
-def _sql(rule: AlertRule) -> dict[str, Any]:
+def _build_query(rule: AlertRule) -> dict[str, Any]:
     model = {
         "refId": "A",
         "datasource": {"type": SOURCE.type_val, "uid": SOURCE.uid},
@@ -87,10 +87,10 @@ def _sql(rule: AlertRule) -> dict[str, Any]:
         "intervalMs": 1_000,
         "maxDataPoints": 43_200,
     }
-    return _step("A", "marquee", rule.span_s, model)
+    return _build_step("A", "marquee", rule.span_s, model)
 
 
-def _expressions(rule: AlertRule) -> list[dict[str, Any]]:
+def _build_expressions(rule: AlertRule) -> list[dict[str, Any]]:
     source = {"datasource": {"type": "__expr__", "uid": "__expr__"}}
     reduce = {"refId": "B", "type": "reduce", "expression": "A", "reducer": "last", **source}
     evaluator = {"type": "gt", "params": [rule.threshold]}
@@ -100,10 +100,10 @@ def _expressions(rule: AlertRule) -> list[dict[str, Any]]:
         "expression": "B",
         "conditions": [{"evaluator": evaluator}],
     }
-    return [_step("B", "__expr__", 0, reduce), _step("C", "__expr__", 0, {**threshold, **source})]
+    return [_build_step("B", "__expr__", 0, reduce), _build_step("C", "__expr__", 0, {**threshold, **source})]
 
 
-def _step(ref: str, source: str, span_s: int, model: dict[str, Any]) -> dict[str, Any]:
+def _build_step(ref: str, source: str, span_s: int, model: dict[str, Any]) -> dict[str, Any]:
     return {
         "refId": ref,
         "relativeTimeRange": {"from": span_s, "to": 0},
@@ -113,17 +113,17 @@ def _step(ref: str, source: str, span_s: int, model: dict[str, Any]) -> dict[str
 
 
 class _Dumper(yaml.SafeDumper):
-    """Queries as blocks, lists indented, nothing by reference."""
+    """Dumper that writes queries as blocks, indents lists and uses no aliases."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, _data: Any) -> bool:
         return True
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
         super().increase_indent(flow, False)
 
 
-def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
-_Dumper.add_representer(str, _block)
+_Dumper.add_representer(str, _represent_text)

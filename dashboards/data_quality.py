@@ -1,19 +1,20 @@
-"""Data quality: can what comes in be learnt from?"""
+"""Dashboard of data quality: validity and drift of the incoming data."""
 
 from __future__ import annotations
 
-from dashboards.panels import GREEN, RED, YELLOW, Kind, Panel, below, info
+from dashboards.panels import GREEN, RED, YELLOW, Kind, Panel, Tile, below, info, series_sql
 
 TITLE = "Data quality"
-QUESTION = "Can what comes in be trusted, and does it still look like what the model has learnt from?"
+QUESTION = "Are the incoming data valid, and do they still resemble the training data?"
 
-_VERDICTS = {"good": GREEN, "warning": YELLOW, "bad": RED}
+_VERDICT_COLORS = {"good": GREEN, "warning": YELLOW, "bad": RED}
+_TOO_FEW = "Too few data"
 
-NOT_GOOD = Panel(
+NOT_GOOD = Tile(
     1,
     "Checks that are not good",
-    "Of the newest result of each check of the data.",
-    "none.",
+    "Number of checks whose newest result is a warning or bad.",
+    "zero.",
     Kind.STAT,
     """
 SELECT count(*) FILTER (WHERE verdict = 'warning') AS warning, count(*) FILTER (WHERE verdict = 'bad') AS bad
@@ -21,31 +22,27 @@ FROM (SELECT DISTINCT ON (name) name, verdict FROM quality_checks
       WHERE $__timeFilter(time) ORDER BY name, time DESC) AS newest""",
     "none",
     below(1, 3),
-    width=6,
-    height=6,
     decimals=0,
 )
-QUARANTINE_RATE = Panel(
+QUARANTINE_RATE = Tile(
     2,
-    "Lines in quarantine",
-    "The share of all lines that could not be read.",
-    "below 0.2 %; real logs had 0.04 to 0.11 %.",
+    "Quarantined records",
+    "Fraction of records that could not be parsed.",
+    "below 0.2 %; real logs have 0.04 to 0.11 %.",
     Kind.STAT,
     """
 SELECT sum(records) FILTER (WHERE kind = 'quarantine')::float8 / nullif(sum(records), 0) AS quarantined
 FROM records_per_minute WHERE $__timeFilter(time)""",
     "percentunit",
     below(0.002, 0.01),
-    width=6,
-    height=6,
     decimals=3,
     runbook="quarantine-burst",
 )
-DRIFT_NOW = Panel(
+DRIFT_NOW = Tile(
     3,
     "Strongest drift",
-    "The largest population stability index of the newest checks, against what the serving model was trained on.",
-    "below 0.1; from 0.25 on the data are another population, and a retraining is asked for.",
+    "Largest population stability index (PSI) of the newest checks, compared with the training data.",
+    "below 0.1; from 0.25 on the monitor requests a retraining.",
     Kind.STAT,
     """
 SELECT max(value) AS "largest PSI"
@@ -53,33 +50,29 @@ FROM (SELECT DISTINCT ON (name) name, value FROM quality_checks
       WHERE name LIKE 'drift.%_psi' AND $__timeFilter(time) ORDER BY name, time DESC) AS newest""",
     "none",
     below(0.1, 0.25),
-    width=6,
-    height=6,
     decimals=3,
-    nothing="Too little to tell yet",
+    no_rows=_TOO_FEW,
     runbook="drift",
 )
-MONITOR = Panel(
+MONITOR = Tile(
     4,
-    "Since the monitor ran",
-    "The time since the newest run of the function that fills these tables.",
+    "Time since the monitor ran",
+    "Time since the newest run of the function that writes these tables.",
     "a few minutes.",
     Kind.STAT,
     """
 SELECT extract(epoch FROM $__timeTo()::timestamptz - max(time)) AS ago FROM monitor_runs WHERE $__timeFilter(time)""",
     "s",
     below(900, 3_600),
-    width=6,
-    height=6,
     decimals=0,
-    nothing="The monitor has not run",
+    no_rows="The monitor has not run",
     runbook="monitor-silent",
 )
 CHECKS = Panel(
     5,
     "Newest result of each check",
-    "What was measured, what is usual, and the verdict.",
-    "good in every line.",
+    "Value, usual range and verdict.",
+    "good in every row.",
     Kind.TABLE,
     """
 SELECT DISTINCT ON (name) name AS check, verdict, value, usual_low AS "usual from", usual_high AS "to", unit, detail
@@ -89,49 +82,49 @@ FROM quality_checks WHERE $__timeFilter(time) ORDER BY name, time DESC""",
     width=24,
     height=11,
     decimals=4,
-    colours=_VERDICTS,
-    nothing="No check has run in this time",
+    value_colors=_VERDICT_COLORS,
+    no_rows="No check has run in this time range",
 )
 DRIFT = Panel(
     6,
     "Drift of ratings, movies and activity",
-    "Population stability index of each distribution against what the serving model was trained on.",
+    "Population stability index of each distribution, compared with the training data of the serving model.",
     "below 0.1.",
     Kind.SERIES,
     """
 SELECT $__timeGroupAlias(time,$__interval), replace(replace(name, 'drift.', ''), '_psi', '') AS metric,
        max(value) AS psi
-FROM quality_checks WHERE name LIKE 'drift.%_psi' AND value IS NOT NULL AND WHOLE_POINTS
+FROM quality_checks WHERE name LIKE 'drift.%_psi' AND value IS NOT NULL AND COMPLETE_POINTS
 GROUP BY 1, name ORDER BY 1""",
     "none",
     below(0.1, 0.25),
     decimals=3,
-    least=0,
-    line=True,
-    nothing="Too little to tell yet",
+    min_value=0,
+    show_thresholds=True,
+    no_rows=_TOO_FEW,
     runbook="drift",
 )
 QUARANTINE = Panel(
     7,
-    "Quarantined lines by category",
-    "Lines that could not be read, by the first part that was not as it should be.",
-    "a few, of changing categories; a burst of one is a change of the log's format.",
+    "Quarantined records by category",
+    "Records that could not be parsed, by their first invalid part.",
+    "a few, of varying categories; a burst of one category means a change of the log's format.",
     Kind.SERIES,
-    """
-SELECT $__timeGroupAlias(time,$__interval), category AS metric, sum(records) * 60000.0 / $__interval_ms AS records
-FROM quarantine_per_minute WHERE WHOLE_POINTS GROUP BY 1, category ORDER BY 1""",
+    series_sql(
+        "sum(records) * 60000.0 / $__interval_ms AS records", "quarantine_per_minute WHERE", by="category"
+    ),
     "cpm",
     info(),
     stacked=True,
-    least=0,
-    nothing="Every line could be read",
+    min_value=0,
+    no_rows="Every record could be parsed",
     runbook="quarantine-burst",
 )
 RATINGS = Panel(
     8,
     "Ratings by value",
-    "How often each value was given.",
-    "the shape stays as it is from day to day.",
+    "Number of ratings of each value.",
+    "the same shape from day to day.",
     Kind.BARS,
     """
 SELECT rating::text AS rating, count(*) AS ratings FROM ratings
@@ -143,12 +136,12 @@ WHERE $__timeFilter(time) GROUP BY ratings.rating ORDER BY ratings.rating""",
 MEAN = Panel(
     9,
     "Mean rating",
-    "Of the ratings of each point.",
-    "level: a jump is a change of the scale or of the customers.",
+    "Mean of the ratings at each point.",
+    "constant; a jump means a change of the scale or of the users.",
     Kind.SERIES,
-    """
-SELECT $__timeGroupAlias(time,$__interval), sum(rating_sum)::float8 / nullif(sum(ratings), 0) AS "mean rating"
-FROM ratings_per_minute WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
+    series_sql(
+        'sum(rating_sum)::float8 / nullif(sum(ratings), 0) AS "mean rating"', "ratings_per_minute WHERE"
+    ),
     "none",
     info(),
     width=8,
@@ -156,48 +149,48 @@ FROM ratings_per_minute WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
 )
 RANGE = Panel(
     10,
-    "Rows outside what is possible",
-    "The share of rows with an id of another form, a rating off the scale, a minute beyond any movie, a time to come.",
+    "Invalid values",
+    "Fraction of rows with an invalid id, a rating off the scale, a minute beyond any movie, or a time in the future.",
     "zero.",
     Kind.SERIES,
     """
-SELECT $__timeGroupAlias(time,$__interval), name AS metric, max(value) AS share
+SELECT $__timeGroupAlias(time,$__interval), name AS metric, max(value) AS fraction
 FROM quality_checks
-WHERE (name LIKE 'range.%_rate' OR name LIKE 'schema.%_rate') AND value IS NOT NULL AND WHOLE_POINTS
+WHERE (name LIKE 'range.%_rate' OR name LIKE 'schema.%_rate') AND value IS NOT NULL AND COMPLETE_POINTS
 GROUP BY 1, name ORDER BY 1""",
     "percentunit",
     below(0.001, 0.01),
     width=8,
-    least=0,
+    min_value=0,
 )
-LINES = Panel(
+QUARANTINED = Panel(
     11,
-    "Newest lines in quarantine",
-    "As they came, with what is wrong about them; `marquee quarantine` shows and replays them.",
-    "few, and none of a kind that should be read.",
+    "Newest quarantined records",
+    "Records as they arrived, with the reason. `marquee quarantine` shows and replays them.",
+    "few, and none that should be valid.",
     Kind.TABLE,
     """
-SELECT time, category, detail, left(encode(raw, 'escape'), 80) AS line
+SELECT time, category, detail, left(encode(raw, 'escape'), 80) AS record
 FROM quarantine WHERE $__timeFilter(time) ORDER BY time DESC LIMIT 12""",
     "none",
     info(),
     width=14,
-    nothing="Every line could be read",
+    no_rows="Every record could be parsed",
     runbook="quarantine-burst",
 )
 REQUESTS = Panel(
     12,
-    "Retrainings that were asked for",
-    "By drift, or by what else the monitor found; and the run that took it up.",
-    "each taken up within minutes.",
+    "Requested retrainings",
+    "Requests by drift or the age of the model, and when a training run claimed them.",
+    "each one claimed within minutes.",
     Kind.TABLE,
     """
-SELECT time, check_name AS check, reason, coalesce(to_char(claimed, 'HH24:MI:SS'), 'waits') AS claimed
+SELECT time, check_name AS check, reason, coalesce(to_char(claimed, 'HH24:MI:SS'), 'pending') AS claimed
 FROM retrain_requests WHERE $__timeFilter(time) ORDER BY time DESC LIMIT 10""",
     "none",
     info(),
     width=10,
-    nothing="No retraining was asked for in this time",
+    no_rows="No retraining was requested in this time range",
     runbook="drift",
 )
 
@@ -206,5 +199,5 @@ ROWS = (
     (CHECKS,),
     (DRIFT, QUARANTINE),
     (RATINGS, MEAN, RANGE),
-    (LINES, REQUESTS),
+    (QUARANTINED, REQUESTS),
 )

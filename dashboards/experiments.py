@@ -1,108 +1,102 @@
-"""Experiments and releases: which models serve, and which of them serves customers better?"""
+"""Dashboard of experiments and releases: arms and their results."""
 
 from __future__ import annotations
 
-from dashboards.panels import BLUE, GREEN, RED, YELLOW, Kind, Panel, below, info
+from dashboards.panels import BLUE, GREEN, RED, YELLOW, Kind, Panel, Tile, below, info
 
 TITLE = "Experiments and releases"
-QUESTION = "Which models serve now, and which arm serves customers better?"
+QUESTION = "Which models serve now, and which arm serves users better?"
 
-RELEASE = Panel(
+_NO_OUTCOMES = "No hour of impressions is complete yet"
+
+RELEASE = Tile(
     1,
     "Release",
-    "The number of the release that gave the newest answer.",
-    "the newest that was published, half a minute after it was.",
+    "Number of the release that served the newest recommendation.",
+    "the newest published release, within half a minute.",
     Kind.STAT,
     "SELECT release FROM impressions WHERE $__timeFilter(time) ORDER BY time DESC LIMIT 1",
     "none",
     info(),
-    width=6,
-    height=6,
     decimals=0,
 )
-ARMS = Panel(
+ARMS = Tile(
     2,
-    "Arms that serve",
-    "How many arms gave answers in the newest ten minutes: 1 without an experiment, 2 during one.",
-    "as the release says.",
+    "Serving arms",
+    "Number of arms that served recommendations in the newest ten minutes.",
+    "as in the release: 1 without an experiment, 2 or more during one.",
     Kind.STAT,
     """
 SELECT count(DISTINCT arm) AS arms FROM impressions_per_minute
 WHERE time > $__timeTo()::timestamptz - INTERVAL '10 minutes' AND $__timeFilter(time)""",
     "none",
     info(),
-    width=6,
-    height=6,
     decimals=0,
 )
-WATCHED = Panel(
+WATCHED = Tile(
     3,
-    "Movies watched of those shown",
-    "The share of the movies in the lists that were begun within the watch window after them.",
-    "level or rising from release to release.",
+    "Watch rate",
+    "Fraction of recommended movies that the user started within the watch window.",
+    "constant or rising from release to release.",
     Kind.STAT,
     """
-SELECT sum(watched)::float8 / nullif(sum(shown), 0) AS watched FROM impression_outcomes WHERE HOURS_OF_IT""",
+SELECT sum(watched)::float8 / nullif(sum(shown), 0) AS watched FROM impression_outcomes WHERE HOURS_IN_RANGE""",
     "percentunit",
     info(),
-    width=6,
-    height=6,
     decimals=2,
-    nothing="No hour of lists is complete yet",
+    no_rows=_NO_OUTCOMES,
     runbook="canary-regressed",
 )
-FAILED = Panel(
+FAILED = Tile(
     4,
-    "Retrainings that failed",
-    "Runs of retrain that came to no end of their own in this time; a refusal is no failure.",
-    "none.",
+    "Failed training runs",
+    "Number of training runs that ended with an error. A refused model is not a failure.",
+    "zero.",
     Kind.STAT,
     "SELECT count(*) AS failed FROM retrain_runs WHERE outcome = 'failed' AND $__timeFilter(started)",
     "none",
     below(1, 2),
-    width=6,
-    height=6,
     decimals=0,
     runbook="model-stale",
 )
 BY_ARM = Panel(
     5,
-    "Answers by arm",
-    "Of each arm and model version, as a rate.",
-    "split as the weights of the release are.",
+    "Recommendations by arm",
+    "Rate of recommendations of each arm and model version.",
+    "split like the weights of the release.",
     Kind.SERIES,
     """
 SELECT $__timeGroupAlias(time,$__interval), arm || ' ' || right(model_version, 8) AS metric,
-       sum(impressions) * 1000.0 / $__interval_ms AS answers
-FROM impressions_per_minute WHERE WHOLE_POINTS GROUP BY 1, arm, model_version ORDER BY 1""",
+       sum(impressions) * 1000.0 / $__interval_ms AS recommendations
+FROM impressions_per_minute WHERE COMPLETE_POINTS GROUP BY 1, arm, model_version ORDER BY 1""",
     "reqps",
     info(),
     stacked=True,
-    least=0,
+    min_value=0,
 )
 WATCH_RATE = Panel(
     6,
-    "Movies watched of those shown, by arm",
-    "By the hour in which the lists were served; the newest hours are complete only when their watch window is over.",
-    "no arm lies below the others for long.",
+    "Watch rate by arm",
+    "Watch rate by the hour of the impression. The newest hours are complete once their watch window has ended.",
+    "no arm stays below the others.",
     Kind.SERIES,
     """
 SELECT time AS "time", arm AS metric, sum(watched)::float8 / nullif(sum(shown), 0) AS watched
-FROM impression_outcomes WHERE HOURS_OF_IT GROUP BY time, arm ORDER BY time""",
+FROM impression_outcomes WHERE HOURS_IN_RANGE GROUP BY time, arm ORDER BY time""",
     "percentunit",
     info(),
     decimals=2,
-    least=0,
-    nothing="No hour of lists is complete yet",
+    min_value=0,
+    no_rows=_NO_OUTCOMES,
     runbook="canary-regressed",
 )
-# The interval is Wilson's, for a share, at 95 %.
+# Wilson score interval of a proportion, at 95 %.
 OUTCOMES = Panel(
     7,
-    "What became of the lists, by arm",
-    "Movies shown, the share begun within the watch window with its 95 % interval (Wilson), minutes watched of each "
-    "movie shown, and what those that were rated got.",
-    "the intervals of a new arm do not lie below the old one's.",
+    "Impression outcomes by arm",
+    "Recommended movies, the watch rate with its 95 % interval (Wilson), minutes watched per recommended movie, and "
+    "the ratings of recommended movies.",
+    "the interval of a new arm is not below that of control.",
     Kind.TABLE,
     """
 SELECT arm, model_version AS version, shown, p AS watched,
@@ -111,7 +105,7 @@ SELECT arm, model_version AS version, shown, p AS watched,
        minutes / shown AS "minutes a movie", rated, rating_sum / nullif(rated, 0) AS "mean rating"
 FROM (SELECT arm, model_version, sum(shown)::float8 AS shown, sum(watched)::float8 / nullif(sum(shown), 0) AS p,
              sum(minutes)::float8 AS minutes, sum(rated)::float8 AS rated, sum(rating_sum)::float8 AS rating_sum
-      FROM impression_outcomes WHERE HOURS_OF_IT GROUP BY arm, model_version) AS arms
+      FROM impression_outcomes WHERE HOURS_IN_RANGE GROUP BY arm, model_version) AS arms
 WHERE shown > 0 ORDER BY arm, version""",
     "short",
     info(),
@@ -119,29 +113,30 @@ WHERE shown > 0 ORDER BY arm, version""",
     height=6,
     decimals=2,
     units={"watched": "percentunit", "low": "percentunit", "high": "percentunit"},
-    nothing="No hour of lists is complete yet",
+    no_rows=_NO_OUTCOMES,
     runbook="canary-regressed",
 )
 POSITIONS = Panel(
     8,
-    "Watched, by place in the list",
-    "The share of the movies shown in each place that were begun.",
-    "falls from the first place on: the order means something.",
+    "Watch rate by position",
+    "Fraction of movies at each position of a recommendation that the user started.",
+    "falls from the first position on, which shows that the order is useful.",
     Kind.BARS,
     """
-SELECT lpad(position::text, 2, ' ') AS place, sum(watched)::float8 / nullif(sum(shown), 0) AS watched
-FROM impression_outcomes WHERE HOURS_OF_IT GROUP BY position ORDER BY position LIMIT 20""",
+SELECT lpad(position::text, 2, ' ') AS position, sum(watched)::float8 / nullif(sum(shown), 0) AS watched
+FROM impression_outcomes AS outcomes WHERE HOURS_IN_RANGE
+GROUP BY outcomes.position ORDER BY outcomes.position LIMIT 20""",
     "percentunit",
     info(),
     height=9,
     decimals=2,
-    nothing="No hour of lists is complete yet",
+    no_rows=_NO_OUTCOMES,
 )
 ACCURACY = Panel(
     9,
     "Live accuracy by arm",
     "Newest window of each arm and version: RMSE with its 95 % interval, and MAE.",
-    "the intervals of a new arm do not lie above the old one's.",
+    "the interval of a new arm is not above that of control.",
     Kind.TABLE,
     """
 SELECT DISTINCT ON (arm, model_version) arm, model_version AS version, ratings, rmse, rmse_low AS low,
@@ -153,14 +148,14 @@ ORDER BY arm, model_version, window_s DESC, time DESC""",
     height=9,
     decimals=3,
     units={"window": "s", "ratings": "short"},
-    nothing="No rating was predicted yet",
+    no_rows="No prediction was evaluated yet",
     runbook="canary-regressed",
 )
-RETRAININGS = Panel(
+RETRAIN_RUNS = Panel(
     10,
     "Releases and refusals",
-    "Every run of retrain in this time, with what the gate said.",
-    "released, or refused for a reason that makes sense.",
+    "Training runs in this time range, with the result of the gate.",
+    "released, or refused for a plausible reason.",
     Kind.TABLE,
     """
 SELECT finished, coalesce(version, '-') AS version, outcome, reason
@@ -169,8 +164,8 @@ FROM retrain_runs WHERE $__timeFilter(started) ORDER BY started DESC LIMIT 15"""
     info(),
     width=24,
     height=7,
-    colours={"released": GREEN, "trained": BLUE, "held": YELLOW, "refused": YELLOW, "failed": RED},
-    nothing="Nothing was trained in this time",
+    value_colors={"released": GREEN, "trained": BLUE, "held": YELLOW, "refused": YELLOW, "failed": RED},
+    no_rows="No model was trained in this time range",
 )
 
 ROWS = (
@@ -178,5 +173,5 @@ ROWS = (
     (BY_ARM, WATCH_RATE),
     (OUTCOMES,),
     (POSITIONS, ACCURACY),
-    (RETRAININGS,),
+    (RETRAIN_RUNS,),
 )

@@ -1,6 +1,6 @@
-"""Write ``dashboards/*.json`` and ``alerts.yaml`` anew: ``make dashboards``. What they hold: the modules beside.
+"""Generator of ``dashboards/*.json`` and ``dashboards/alerts.yaml``, run by ``make dashboards``.
 
-Dashboard schema v1, as Grafana's own builders (grafana-foundation-sdk) write it.
+Dashboards have schema v1 and are built with Grafana's own builders (grafana-foundation-sdk).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dashboards import alert_rules, data_quality, experiments, model_quality, service_health, stream
-from dashboards.panels import Panel, build
-from grafana_foundation_sdk.builders import dashboard
+from dashboards.panels import Panel, create_builder
+from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as dm
 
@@ -24,7 +24,7 @@ GRID = 24
 
 @dataclass(frozen=True)
 class Board:
-    """One dashboard: one question, and rows of panels that answer it."""
+    """Dashboard: a question, and the rows of panels that answer it."""
 
     uid: str
     title: str
@@ -44,10 +44,10 @@ BOARDS = tuple(
 )
 
 
-def document(board: Board) -> str:
-    """The text of the dashboard's file."""
-    built = (
-        dashboard.Dashboard(board.title)
+def build_dashboard(board: Board) -> str:
+    """Return the content of the file of a dashboard."""
+    builder = (
+        builders.Dashboard(board.title)
         .uid(board.uid)
         .description(board.question)
         .tags(["marquee"])
@@ -59,36 +59,36 @@ def document(board: Board) -> str:
     )
     for other in BOARDS:
         if other is not board:
-            link = dashboard.DashboardLink(other.title).type(dm.DashboardLinkType.LINK)
-            built.link(link.url(f"/d/{other.uid}").tooltip(other.question).keep_time(True))
+            link = builders.DashboardLink(other.title).type(dm.DashboardLinkType.LINK)
+            builder.link(link.url(f"/d/{other.uid}").tooltip(other.question).keep_time(True))
     top = 0
     for row in board.rows:
         left = 0
         for panel in row:
-            place = dm.GridPos(h=panel.height, w=panel.width, x=left, y=top)
-            built.with_panel(build(panel, RUNBOOKS).grid_pos(place))
+            position = dm.GridPos(h=panel.height, w=panel.width, x=left, y=top)
+            builder.with_panel(create_builder(panel, RUNBOOKS).grid_pos(position))
             left += panel.width
         if left != GRID:
             raise ValueError(f"{board.title}: the row of {row[0].title!r} is {left} wide, not {GRID}")
         top += max(panel.height for panel in row)
-    return text(built.build())
+    return format_dashboard(builder.build())
 
 
-def text(built: dm.Dashboard) -> str:
-    """As the file has it. Links stay above the panels, where the SDK would hide them in a menu."""
-    plain = json.loads(json.dumps(built, cls=JSONEncoder))
+def format_dashboard(dashboard: dm.Dashboard) -> str:
+    """Return a dashboard as JSON. Links stay above the panels; the SDK's default hides them in a menu."""
+    plain = json.loads(json.dumps(dashboard, cls=JSONEncoder))
     for link in [*plain["links"], *(link for panel in plain["panels"] for link in panel.get("links", ()))]:
         link.pop("placement", None)
     return json.dumps(plain, indent=2, sort_keys=True) + "\n"
 
 
-def files() -> dict[str, str]:
-    """Name -> text of each file."""
-    return {f"{board.uid.removeprefix('marquee-')}.json": document(board) for board in BOARDS}
+def build_files() -> dict[str, str]:
+    """Return the content of each dashboard file by name."""
+    return {f"{board.uid.removeprefix('marquee-')}.json": build_dashboard(board) for board in BOARDS}
 
 
 if __name__ == "__main__":
-    for name, content in files().items():
+    for name, content in build_files().items():
         (HERE / name).write_text(content)
         sys.stdout.write(f"dashboards/{name}\n")
     (HERE / "alerts.yaml").write_text(alert_rules.format_rules(RUNBOOKS))

@@ -1,66 +1,65 @@
-"""Model quality: are the predictions as good as the evaluation promised?"""
+"""Dashboard of model quality: accuracy of the live predictions."""
 
 from __future__ import annotations
 
-from dashboards.panels import BLUE, GREEN, RED, YELLOW, Kind, Panel, above, below, info
+from dashboards.panels import BLUE, GREEN, RED, YELLOW, Kind, Panel, Tile, above, below, info, series_sql
 
 TITLE = "Model quality"
-QUESTION = "Are live predictions as good as the evaluation before the release promised?"
+QUESTION = "Are live predictions as accurate as the evaluation before the release?"
 
-# The longest window that has ended in this time: an hour after the start that is a day's.
+_NO_PREDICTIONS = "No prediction was evaluated yet"
+# The longest window that ends in the time range. An hour after the first start it is one of a day.
 _NEWEST = """
 FROM live_accuracy WHERE arm = '' AND model_version = '' AND $__timeFilter(time)
 ORDER BY window_s DESC, time DESC LIMIT 1"""
+# Windows of five minutes, or of an hour for long time ranges.
+_WINDOWS = "window_s = CASE WHEN $__interval_ms < 300000 THEN 300 ELSE 3600 END AND"
 
-RMSE = Panel(
+RMSE = Tile(
     1,
     "Live RMSE",
-    "Root mean square error of the ratings that came in, predicted before they did; of the longest window there is, "
-    "up to a day, with its 95 % interval.",
-    "not above the offline figure of the release, about 1.0 on a scale of 5.",
+    "Root mean square error of predictions made before the rating (prequential), over up to a day, with its "
+    "95 % interval.",
+    "not above the offline RMSE of the release, about 1.0 on a scale of 5.",
     Kind.STAT,
     f"SELECT rmse_low AS low, rmse, rmse_high AS high {_NEWEST}",
     "none",
     below(1.05, 1.2),
     width=8,
-    height=6,
     decimals=3,
-    nothing="No rating was predicted yet",
+    no_rows=_NO_PREDICTIONS,
     runbook="live-rmse",
 )
-COVERAGE = Panel(
+COVERAGE = Tile(
     2,
-    "Prediction intervals hold",
-    "The share of ratings within the interval that was given with the prediction.",
-    "close to what the intervals promise, 0.8.",
+    "Coverage of prediction intervals",
+    "Fraction of ratings within their prediction interval, beside the nominal coverage.",
+    "close to the nominal coverage, 0.8.",
     Kind.STAT,
-    f"SELECT observed_coverage AS covered, nominal_coverage AS promised {_NEWEST}",
+    f"SELECT observed_coverage AS observed, nominal_coverage AS nominal {_NEWEST}",
     "percentunit",
     ((None, RED), (0.65, YELLOW), (0.75, GREEN), (0.9, YELLOW)),
-    width=6,
-    height=6,
     decimals=1,
-    nothing="No rating was predicted yet",
+    no_rows=_NO_PREDICTIONS,
 )
-PREDICTED = Panel(
+PREDICTED = Tile(
     3,
     "Ratings with a prediction",
-    "The share of the ratings for which something had been predicted before they came.",
-    "90 % and more; the others are of movies that the model does not know yet.",
+    "Fraction of ratings for which a prediction existed before the rating.",
+    "90 % or more; the others are for movies that the model does not know yet.",
     Kind.STAT,
     """
 SELECT count(predicted)::float8 / nullif(count(*), 0) AS predicted FROM predictions WHERE $__timeFilter(time)""",
     "percentunit",
     above(0.5, 0.9),
     width=5,
-    height=6,
     decimals=1,
 )
-AGE = Panel(
+AGE = Tile(
     4,
     "Age of the model",
-    "The time since the newest event that the serving model has learnt from.",
-    "less than a day and a half, the schedule's interval and a half.",
+    "Age of the oldest rating that the serving model was not trained on.",
+    "less than a day and a half, 1.5 times the training interval.",
     Kind.STAT,
     """
 SELECT value * 3600 AS age FROM quality_checks
@@ -68,51 +67,49 @@ WHERE name = 'model.age_h' AND $__timeFilter(time) ORDER BY time DESC LIMIT 1"""
     "s",
     below(129_600, 259_200),
     width=5,
-    height=6,
-    nothing="No check yet",
+    no_rows="No check has run yet",
     runbook="model-stale",
 )
 RMSE_OVER_TIME = Panel(
     5,
     "Live RMSE over time",
-    "Over the five minutes before each point, in longer times over the hour; with the 95 % interval of a bootstrap "
+    "RMSE over the five minutes before each point (long time ranges: the hour), with the 95 % interval of a bootstrap "
     "over users.",
-    "level, and its interval reaches below the offline figure.",
+    "constant, with an interval that reaches below the offline RMSE.",
     Kind.SERIES,
-    """
-SELECT $__timeGroupAlias(time,$__interval), avg(rmse) AS rmse, avg(rmse_low) AS low, avg(rmse_high) AS high
-FROM live_accuracy WHERE arm = '' AND model_version = ''
-  AND window_s = CASE WHEN $__interval_ms < 300000 THEN 300 ELSE 3600 END AND WHOLE_POINTS
-GROUP BY 1 ORDER BY 1""",
+    series_sql(
+        "avg(rmse) AS rmse, avg(rmse_low) AS low, avg(rmse_high) AS high",
+        f"live_accuracy WHERE arm = '' AND model_version = '' AND {_WINDOWS}",
+    ),
     "none",
     below(1.05, 1.2),
     decimals=3,
-    line=True,
-    series={"rmse": BLUE, "low": "#8b93a7", "high": "#8b93a7"},
-    nothing="No rating was predicted yet",
+    show_thresholds=True,
+    series_colors={"rmse": BLUE, "low": "#8b93a7", "high": "#8b93a7"},
+    no_rows=_NO_PREDICTIONS,
     runbook="live-rmse",
 )
 BY_VERSION = Panel(
     6,
     "Live RMSE by model version",
-    "The same for each version that served.",
+    "RMSE of each version that served.",
     "a new version is not above the one before it.",
     Kind.SERIES,
-    """
-SELECT $__timeGroupAlias(time,$__interval), model_version AS metric, avg(rmse) AS rmse
-FROM live_accuracy WHERE arm = '' AND model_version <> ''
-  AND window_s = CASE WHEN $__interval_ms < 300000 THEN 300 ELSE 3600 END AND WHOLE_POINTS
-GROUP BY 1, model_version ORDER BY 1""",
+    series_sql(
+        "avg(rmse) AS rmse",
+        f"live_accuracy WHERE arm = '' AND model_version <> '' AND {_WINDOWS}",
+        by="model_version",
+    ),
     "none",
     below(1.05, 1.2),
     decimals=3,
-    nothing="No rating was predicted yet",
+    no_rows=_NO_PREDICTIONS,
     runbook="live-rmse",
 )
 BY_TIER = Panel(
     7,
     "RMSE by tier",
-    "How far predictions are off, by how well the model knew the user.",
+    "RMSE by the tier of the recommendation.",
     "personalised is the lowest.",
     Kind.BARS,
     """
@@ -122,12 +119,12 @@ FROM predictions WHERE predicted IS NOT NULL AND $__timeFilter(time) GROUP BY 1 
     below(1.05, 1.2),
     width=8,
     decimals=3,
-    least=0,
+    min_value=0,
 )
 BIAS = Panel(
     8,
     "Mean error by rating",
-    "Predicted less given, in points. Every model that shrinks towards the mean is too high below and too low above.",
+    "Predicted minus given rating. Shrinkage towards the mean makes low ratings too high and high ratings too low.",
     "no bar longer than two and a half points.",
     Kind.BARS,
     """
@@ -140,9 +137,9 @@ FROM predictions WHERE predicted IS NOT NULL AND $__timeFilter(time) GROUP BY pr
 )
 UNPREDICTED = Panel(
     9,
-    "Why nothing was predicted",
-    "Ratings that no prediction could be made for, by the reason.",
-    "unknown movies alone, and few of them.",
+    "Ratings without a prediction",
+    "Number of ratings without a prediction, by reason.",
+    "only unknown movies, and few of them.",
     Kind.BARS,
     """
 SELECT reason, count(*) AS ratings FROM predictions
@@ -150,48 +147,47 @@ WHERE predicted IS NULL AND $__timeFilter(time) GROUP BY reason ORDER BY ratings
     "short",
     info(),
     width=8,
-    nothing="Every rating was predicted",
+    no_rows="Every rating had a prediction",
 )
 COVERAGE_OVER_TIME = Panel(
     10,
-    "Intervals: covered and promised",
-    "The share of ratings within their prediction intervals, over the five minutes before each point, in longer times "
-    "over the hour.",
-    "the two lines lie together.",
+    "Coverage over time",
+    "Observed and nominal coverage of prediction intervals, over the five minutes before each point (long time ranges: "
+    "the hour).",
+    "both lines are close together.",
     Kind.SERIES,
-    """
-SELECT $__timeGroupAlias(time,$__interval), avg(observed_coverage) AS covered, avg(nominal_coverage) AS promised
-FROM live_accuracy WHERE arm = '' AND model_version = ''
-  AND window_s = CASE WHEN $__interval_ms < 300000 THEN 300 ELSE 3600 END AND WHOLE_POINTS
-GROUP BY 1 ORDER BY 1""",
+    series_sql(
+        "avg(observed_coverage) AS observed, avg(nominal_coverage) AS nominal",
+        f"live_accuracy WHERE arm = '' AND model_version = '' AND {_WINDOWS}",
+    ),
     "percentunit",
     info(),
     width=9,
     decimals=1,
-    nothing="No rating was predicted yet",
+    no_rows=_NO_PREDICTIONS,
 )
-RETRAININGS = Panel(
+RETRAIN_RUNS = Panel(
     11,
-    "Newest retrain_runs",
-    "What was trained, how it did on the newest slice of time, and what became of it.",
-    "released, or refused for a reason that makes sense.",
+    "Newest training runs",
+    "Training runs with their metrics on the temporal holdout, and their outcome.",
+    "released, or refused for a plausible reason.",
     Kind.TABLE,
     """
-SELECT started, extract(epoch FROM finished - started) AS took, coalesce(version, '-') AS version, outcome,
+SELECT started, extract(epoch FROM finished - started) AS duration, coalesce(version, '-') AS version, outcome,
        (metrics ->> 'rmse')::float8 AS rmse, (metrics ->> 'ndcg@10')::float8 AS "NDCG@10", reason
 FROM retrain_runs ORDER BY started DESC LIMIT 8""",
     "none",
     info(),
     width=15,
     decimals=3,
-    units={"took": "s"},
-    colours={"released": GREEN, "trained": BLUE, "held": YELLOW, "refused": YELLOW, "failed": RED},
-    nothing="Nothing was trained yet",
+    units={"duration": "s"},
+    value_colors={"released": GREEN, "trained": BLUE, "held": YELLOW, "refused": YELLOW, "failed": RED},
+    no_rows="No model was trained yet",
 )
 
 ROWS = (
     (RMSE, COVERAGE, PREDICTED, AGE),
     (RMSE_OVER_TIME, BY_VERSION),
     (BY_TIER, BIAS, UNPREDICTED),
-    (COVERAGE_OVER_TIME, RETRAININGS),
+    (COVERAGE_OVER_TIME, RETRAIN_RUNS),
 )

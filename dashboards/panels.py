@@ -1,11 +1,11 @@
-"""A panel in a few words, and the Grafana panel that comes of it.
+"""Panel: one SQL query with its display options, and the Grafana panel built from it.
 
-Every panel asks the database in SQL, says what is good, and has a unit and thresholds.
+Every panel says what is good and has a unit and thresholds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -17,20 +17,23 @@ from grafana_foundation_sdk.models import common as cm
 from grafana_foundation_sdk.models import dashboard as dm
 
 SOURCE = cm.DataSourceRef(type_val="grafana-postgresql-datasource", uid="marquee")
-# Points of a graph: as many as the local page draws, and never closer than the tables count.
-POINTS, LEAST = 240, "1m"
+# Number of points of a graph and their minimum distance. The tables have one row a minute.
+POINTS, MIN_INTERVAL = 240, "1m"
+Thresholds = tuple[tuple[float | None, str], ...]
 GREEN, YELLOW, RED, BLUE = "green", "orange", "red", "blue"
 
-# What WHOLE_POINTS stands for in a query: the point that is still under way would look like a fall.
-_WHOLE_POINTS = """time >= date_bin('$__interval_ms milliseconds', $__timeFrom()::timestamptz, 'epoch'::timestamptz)
+# Replaces COMPLETE_POINTS in a query. The current point is incomplete and would look like a drop.
+_COMPLETE_POINTS = """time >= date_bin('$__interval_ms milliseconds', $__timeFrom()::timestamptz, 'epoch'::timestamptz)
   AND time < date_bin('$__interval_ms milliseconds', $__timeTo()::timestamptz, 'epoch'::timestamptz)"""
 
-# And HOURS_OF_IT: rows that stand for an hour have the time at which it begins.
-_HOURS_OF_IT = "time >= date_trunc('hour', $__timeFrom()::timestamptz) AND time <= $__timeTo()::timestamptz"
+# Replaces HOURS_IN_RANGE in a query. A row for an hour has the time at which the hour starts.
+_HOURS_IN_RANGE = (
+    "time >= date_trunc('hour', $__timeFrom()::timestamptz) AND time <= $__timeTo()::timestamptz"
+)
 
 
 class Kind(StrEnum):
-    """How a panel is drawn."""
+    """Type of a panel."""
 
     STAT = "stat"
     GAUGE = "gauge"
@@ -39,61 +42,82 @@ class Kind(StrEnum):
     TABLE = "table"
 
 
-def info() -> tuple[tuple[float | None, str], ...]:
-    """For what is neither good nor bad."""
+def info() -> Thresholds:
+    """Return thresholds for a value that is neither good nor bad."""
     return ((None, BLUE),)
 
 
-def below(fair: float, bad: float) -> tuple[tuple[float | None, str], ...]:
-    """Good below ``fair``, bad from ``bad`` on."""
+def below(fair: float, bad: float) -> Thresholds:
+    """Return thresholds for a value that is good below ``fair`` and bad from ``bad`` on."""
     return ((None, GREEN), (fair, YELLOW), (bad, RED))
 
 
-def above(fair: float, good: float) -> tuple[tuple[float | None, str], ...]:
-    """Good from ``good`` on, bad below ``fair``."""
+def above(fair: float, good: float) -> Thresholds:
+    """Return thresholds for a value that is good from ``good`` on and bad below ``fair``."""
     return ((None, RED), (fair, YELLOW), (good, GREEN))
+
+
+def series_sql(columns: str, source: str, by: str = "") -> str:
+    """Return the query of a time series: ``columns`` of ``source`` (a table, and possibly more conditions).
+
+    With ``by``, an expression or a column, there is a series for each of its values.
+    """
+    label, group = (f"{by} AS metric, ", ", 2") if by else ("", "")
+    # The parts come from the modules of this package only.
+    return f"""
+SELECT $__timeGroupAlias(time,$__interval), {label}{columns}
+FROM {source} COMPLETE_POINTS GROUP BY 1{group} ORDER BY 1"""  # noqa: S608
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel. ``id`` is for good: links and alerts name it.
+    """Panel of a dashboard.
 
-    ``good`` says in a sentence what a healthy panel shows. ``units``: of single columns, where they differ.
-    ``runbook``: the page of docs/runbooks for when it is not good. ``line``: the thresholds are drawn.
-    ``colours``: of the values of text columns; ``series``: of single lines. ``nothing``: what no rows mean.
+    ``id`` is the number in links and alerts; it never changes and is never reused. ``good`` says what a healthy panel
+    shows and follows "Good:". ``width`` is in columns, of which a row has 24. ``runbook`` is the stem of a page in
+    docs/runbooks, and ``no_rows`` the text if the query has no rows. ``units`` are those of single columns,
+    ``value_colors`` belong to values of text columns, and ``series_colors`` to series.
     """
 
     id: int
     title: str
-    about: str
+    description: str
     good: str
     kind: Kind
     sql: str
     unit: str
-    steps: tuple[tuple[float | None, str], ...]
+    thresholds: Thresholds
     width: int = 12
     height: int = 8
     decimals: int | None = None
-    least: float | None = None
-    most: float | None = None
+    min_value: float | None = None
+    max_value: float | None = None
     stacked: bool = False
-    line: bool = False
+    show_thresholds: bool = False
     runbook: str = ""
-    nothing: str = "Nothing in this time"
+    no_rows: str = "No data in this time range"
     units: Mapping[str, str] = field(default_factory=dict)
-    colours: Mapping[str, str] = field(default_factory=dict)
-    series: Mapping[str, str] = field(default_factory=dict)
+    value_colors: Mapping[str, str] = field(default_factory=dict)
+    series_colors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tile(Panel):
+    """Small panel of the first row, with one or a few numbers."""
+
+    width: int = 6
+    height: int = 6
 
 
 class SqlQuery(Dataquery):
-    """One query of Grafana's PostgreSQL data source, for which the SDK has no class."""
+    """Query of Grafana's PostgreSQL data source, for which the SDK has no class."""
 
     def __init__(self, sql: str, form: str) -> None:
         self.sql = sql
         self.form = form
 
     def to_json(self) -> dict[str, object]:
-        """As Grafana keeps it."""
+        """Return the query as Grafana stores it."""
         return {
             "refId": "A",
             "datasource": SOURCE,
@@ -112,65 +136,73 @@ class _Query(Builder[Dataquery]):
         return self._query
 
 
-def build(panel: Panel, runbooks: str) -> Any:
-    """The builder of Grafana's panel; ``runbooks``: where docs/runbooks is shown."""
-    built = _BUILDERS[panel.kind](panel)
+def create_builder(panel: Panel, runbooks: str) -> Any:
+    """Return the builder of a Grafana panel. ``runbooks`` is the URL of docs/runbooks."""
+    builder = _BUILDERS[panel.kind](panel)
     form = "time_series" if panel.kind is Kind.SERIES else "table"
-    sql = panel.sql.strip().replace("WHOLE_POINTS", _WHOLE_POINTS).replace("HOURS_OF_IT", _HOURS_OF_IT)
+    sql = (
+        panel.sql.strip()
+        .replace("COMPLETE_POINTS", _COMPLETE_POINTS)
+        .replace("HOURS_IN_RANGE", _HOURS_IN_RANGE)
+    )
     (
-        built.id(panel.id)
+        builder.id(panel.id)
         .title(panel.title)
-        .description(f"{panel.about} Good: {panel.good}")
+        .description(f"{panel.description} Good: {panel.good}")
         .datasource(SOURCE)
         .with_target(_Query(sql, form))
         .unit(panel.unit)
-        .thresholds(_thresholds(panel.steps))
-        .no_value(panel.nothing)
-        .interval(LEAST)
+        .thresholds(_build_thresholds(panel.thresholds))
+        .no_value(panel.no_rows)
+        .interval(MIN_INTERVAL)
         .max_data_points(POINTS)
     )
-    for name, value in (("decimals", panel.decimals), ("min", panel.least), ("max", panel.most)):
+    for name, value in (("decimals", panel.decimals), ("min", panel.min_value), ("max", panel.max_value)):
         if value is not None:
-            getattr(built, name)(value)
+            getattr(builder, name)(value)
     for column, unit in panel.units.items():
-        built.override_by_name(column, [dm.DynamicConfigValue(id_val="unit", value=unit)])
-    for name, color in panel.series.items():
+        builder.override_by_name(column, [dm.DynamicConfigValue(id_val="unit", value=unit)])
+    for name, color in panel.series_colors.items():
         fixed = {"mode": "fixed", "fixedColor": color}
-        built.override_by_name(name, [dm.DynamicConfigValue(id_val="color", value=fixed)])
+        builder.override_by_name(name, [dm.DynamicConfigValue(id_val="color", value=fixed)])
     if panel.runbook:
         link = dashboard.DashboardLink("Runbook").url(f"{runbooks}/{panel.runbook}.md").target_blank(True)
-        built.links([link.type(dm.DashboardLinkType.LINK)])
-    return built
+        builder.links([link.type(dm.DashboardLinkType.LINK)])
+    return builder
 
 
-def _thresholds(steps: Sequence[tuple[float | None, str]]) -> dashboard.ThresholdsConfig:
-    found = [dm.Threshold(value=value, color=color) for value, color in steps]
-    return dashboard.ThresholdsConfig().mode(dm.ThresholdsMode.ABSOLUTE).steps(found)
+def _build_thresholds(steps: Thresholds) -> dashboard.ThresholdsConfig:
+    thresholds = [dm.Threshold(value=value, color=color) for value, color in steps]
+    return dashboard.ThresholdsConfig().mode(dm.ThresholdsMode.ABSOLUTE).steps(thresholds)
 
 
-def _color(mode: dm.FieldColorModeId) -> dashboard.FieldColor:
+def _color_scheme(mode: dm.FieldColorModeId) -> dashboard.FieldColor:
     return dashboard.FieldColor().mode(mode)
 
 
-def _reduced() -> common.ReduceDataOptions:
+def _last_value() -> common.ReduceDataOptions:
     return common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)
 
 
-def _stat(panel: Panel) -> stat.Panel:
+def _build_stat(_panel: Panel) -> stat.Panel:
     return (
         stat.Panel()
-        .reduce_options(_reduced())
+        .reduce_options(_last_value())
         .color_mode(cm.BigValueColorMode.VALUE)
         .graph_mode(cm.BigValueGraphMode.NONE)
-        .color_scheme(_color(dm.FieldColorModeId.THRESHOLDS))
+        .color_scheme(_color_scheme(dm.FieldColorModeId.THRESHOLDS))
     )
 
 
-def _gauge(panel: Panel) -> gauge.Panel:
-    return gauge.Panel().reduce_options(_reduced()).color_scheme(_color(dm.FieldColorModeId.THRESHOLDS))
+def _build_gauge(_panel: Panel) -> gauge.Panel:
+    return (
+        gauge.Panel()
+        .reduce_options(_last_value())
+        .color_scheme(_color_scheme(dm.FieldColorModeId.THRESHOLDS))
+    )
 
 
-def _series(panel: Panel) -> timeseries.Panel:
+def _build_series(panel: Panel) -> timeseries.Panel:
     built = (
         timeseries.Panel()
         .legend(
@@ -180,23 +212,23 @@ def _series(panel: Panel) -> timeseries.Panel:
             .show_legend(True)
         )
         .tooltip(common.VizTooltipOptions().mode(cm.TooltipDisplayMode.MULTI).sort(cm.SortOrder.DESCENDING))
-        .color_scheme(_color(dm.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+        .color_scheme(_color_scheme(dm.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .line_width(2)
         .fill_opacity(35 if panel.stacked else 0)
         .show_points(cm.VisibilityMode.AUTO)
     )
     if panel.stacked:
         built.stacking(common.StackingConfig().mode(cm.StackingMode.NORMAL).group("A"))
-    style = cm.GraphThresholdsStyleMode.DASHED if panel.line else cm.GraphThresholdsStyleMode.OFF
+    style = cm.GraphThresholdsStyleMode.DASHED if panel.show_thresholds else cm.GraphThresholdsStyleMode.OFF
     return built.thresholds_style(common.GraphThresholdsStyleConfig().mode(style))
 
 
-def _bars(panel: Panel) -> barchart.Panel:
+def _build_bars(_panel: Panel) -> barchart.Panel:
     return (
         barchart.Panel()
         .orientation(cm.VizOrientation.HORIZONTAL)
         .show_value(cm.VisibilityMode.ALWAYS)
-        .color_scheme(_color(dm.FieldColorModeId.THRESHOLDS))
+        .color_scheme(_color_scheme(dm.FieldColorModeId.THRESHOLDS))
         .legend(
             common.VizLegendOptions()
             .show_legend(False)
@@ -207,10 +239,12 @@ def _bars(panel: Panel) -> barchart.Panel:
     )
 
 
-def _table(panel: Panel) -> table.Panel:
+def _build_table(panel: Panel) -> table.Panel:
     built = table.Panel().show_header(True).cell_height(cm.TableCellHeight.SM)
-    if panel.colours:
-        texts = {text: dm.ValueMappingResult(text=text, color=color) for text, color in panel.colours.items()}
+    if panel.value_colors:
+        texts = {
+            text: dm.ValueMappingResult(text=text, color=color) for text, color in panel.value_colors.items()
+        }
         built.mappings([dm.ValueMap(options=texts)])
         for column in ("verdict", "outcome"):
             cell = dm.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-text"})
@@ -218,10 +252,10 @@ def _table(panel: Panel) -> table.Panel:
     return built
 
 
-_BUILDERS = {
-    Kind.STAT: _stat,
-    Kind.GAUGE: _gauge,
-    Kind.SERIES: _series,
-    Kind.BARS: _bars,
-    Kind.TABLE: _table,
+_BUILDERS: Mapping[Kind, Callable[[Panel], Any]] = {
+    Kind.STAT: _build_stat,
+    Kind.GAUGE: _build_gauge,
+    Kind.SERIES: _build_series,
+    Kind.BARS: _build_bars,
+    Kind.TABLE: _build_table,
 }

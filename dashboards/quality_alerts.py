@@ -70,7 +70,8 @@ DRIFT = AlertRule(
     "Drift",
     """
 SELECT DISTINCT ON (name) replace(name, 'drift.', '') AS "check", value AS psi FROM quality_checks
-WHERE name IN ('drift.rating_psi', 'drift.movie_psi', 'drift.activity_psi') AND value IS NOT NULL AND $__timeFilter(time)
+WHERE name IN ('drift.rating_psi', 'drift.movie_psi', 'drift.activity_psi') AND value IS NOT NULL
+  AND $__timeFilter(time)
 ORDER BY name, time DESC""",
     0.25,
     "PSI",

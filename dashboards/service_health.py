@@ -1,17 +1,18 @@
-"""Service health: requests answered in time."""
+"""Dashboard of service health: responses and their latency."""
 
 from __future__ import annotations
 
-from dashboards.panels import GREEN, RED, YELLOW, Kind, Panel, above, below, info
+from dashboards.panels import GREEN, RED, YELLOW, Kind, Panel, Tile, above, below, info, series_sql
 
 TITLE = "Service health"
 QUESTION = "Do users get their recommendations in time?"
+_NO_REQUESTS = "No requests in this time range"
 
-ANSWERED = Panel(
+ANSWERED = Tile(
     1,
     "Answered in time",
-    "The share of all requests that got status 200 before the caller gave up, as the streaming service logged it.",
-    "99.5 % and more.",
+    "Fraction of requests answered with status 200 within the time-out of the streaming service, from its event log.",
+    "99.5 % or more.",
     Kind.GAUGE,
     """
 SELECT sum(answered)::float8 / nullif(sum(requests), 0) AS "answered in time"
@@ -19,18 +20,17 @@ FROM availability WHERE $__timeFilter(time)""",
     "percentunit",
     above(0.99, 0.995),
     width=8,
-    height=6,
     decimals=2,
-    least=0.9,
-    most=1,
+    min_value=0.9,
+    max_value=1,
     runbook="error-rate",
-    nothing="No minute of requests was counted yet",
+    no_rows=_NO_REQUESTS,
 )
-P99 = Panel(
+P99 = Tile(
     2,
-    "p99 of a typical minute",
-    "The milliseconds within which 99 of 100 answers came, in the middle minute of all.",
-    "far below the 600 ms after which the caller gives up.",
+    "Typical p99 latency",
+    "Median over all minutes of the latency of the 99th percentile.",
+    "far below the time-out of 600 ms.",
     Kind.STAT,
     """
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY p99_ms) AS p99
@@ -38,16 +38,15 @@ FROM availability WHERE $__timeFilter(time)""",
     "ms",
     below(300, 600),
     width=8,
-    height=6,
     decimals=0,
     runbook="slow-answers",
-    nothing="No minute of requests was counted yet",
+    no_rows=_NO_REQUESTS,
 )
-REQUESTS = Panel(
+REQUESTS = Tile(
     3,
-    "Requests",
-    "How many requests a second came in the newest ten minutes of this time that had any.",
-    "whatever the customers ask for; a fall to nothing is not.",
+    "Requests per second",
+    "Rate of requests in the newest ten minutes with requests.",
+    "follows the activity of the users and does not drop to zero.",
     Kind.STAT,
     """
 SELECT sum(requests) / (60.0 * nullif(count(DISTINCT time), 0)) AS requests FROM availability
@@ -56,79 +55,79 @@ WHERE time > (SELECT max(time) FROM availability WHERE $__timeFilter(time)) - IN
     "reqps",
     info(),
     width=8,
-    height=6,
     decimals=2,
-    nothing="No minute of requests was counted yet",
+    no_rows=_NO_REQUESTS,
 )
 LATENCY = Panel(
     5,
-    "Response times",
-    "What the streaming service waited for an answer, by the minute.",
-    "p99 below 300 ms; the caller gives up at 600.",
+    "Latency",
+    "Percentiles of the time until a response, per minute, as seen by the streaming service.",
+    "p99 below 300 ms; the time-out is 600 ms.",
     Kind.SERIES,
-    """
-SELECT $__timeGroupAlias(time,$__interval), max(p50_ms) AS p50, max(p95_ms) AS p95, max(p99_ms) AS p99
-FROM availability WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
+    series_sql("max(p50_ms) AS p50, max(p95_ms) AS p95, max(p99_ms) AS p99", "availability WHERE"),
     "ms",
     below(300, 600),
-    line=True,
-    least=0,
+    show_thresholds=True,
+    min_value=0,
     runbook="slow-answers",
-    nothing="No minute of requests was counted yet",
+    no_rows=_NO_REQUESTS,
 )
 OUTCOMES = Panel(
     6,
     "Requests by outcome",
-    "Answered in time, answered or given up too late, and failed with another status.",
-    "answered alone; late and failed lie at zero.",
+    "Requests answered in time, answered late or timed out, and failed with another status.",
+    "only answered requests; late and failed are at zero.",
     Kind.SERIES,
-    """
-SELECT $__timeGroupAlias(time,$__interval), sum(answered) * 1000.0 / $__interval_ms AS answered,
-       sum(late) * 1000.0 / $__interval_ms AS late, sum(failed) * 1000.0 / $__interval_ms AS failed
-FROM availability WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
+    series_sql(
+        """sum(answered) * 1000.0 / $__interval_ms AS answered,
+       sum(late) * 1000.0 / $__interval_ms AS late, sum(failed) * 1000.0 / $__interval_ms AS failed""",
+        "availability WHERE",
+    ),
     "reqps",
     info(),
     stacked=True,
-    least=0,
-    series={"answered": GREEN, "late": YELLOW, "failed": RED},
+    min_value=0,
+    series_colors={"answered": GREEN, "late": YELLOW, "failed": RED},
     runbook="error-rate",
-    nothing="No minute of requests was counted yet",
+    no_rows=_NO_REQUESTS,
 )
 TIERS = Panel(
     7,
-    "Answers by tier",
-    "How the answers were reached: from the user's own vector, folded in, by cohort, popular movies, last resort.",
-    "mostly personalised and folded in; last resort never for long.",
+    "Recommendations by tier",
+    "How recommendations were computed: personalised, folded in, by cohort, popular movies or last resort.",
+    "mostly personalised and folded in; last resort only for moments.",
     Kind.SERIES,
-    """
-SELECT $__timeGroupAlias(time,$__interval), tier AS metric, sum(impressions) * 1000.0 / $__interval_ms AS answers
-FROM impressions_per_minute WHERE WHOLE_POINTS GROUP BY 1, tier ORDER BY 1""",
+    series_sql(
+        "sum(impressions) * 1000.0 / $__interval_ms AS recommendations",
+        "impressions_per_minute WHERE",
+        by="tier",
+    ),
     "reqps",
     info(),
     width=24,
     stacked=True,
-    least=0,
+    min_value=0,
 )
 FAILURES = Panel(
     8,
-    "Newest requests that failed",
-    "What the service got in place of an answer; status 0 is no answer at all.",
-    "nothing here.",
+    "Newest failed requests",
+    "Responses with another status than 200. Status 0 means no response.",
+    "no rows.",
     Kind.TABLE,
     """
-SELECT time, status, user_id AS user, server, response_ms AS waited, left(result, 100) AS result
+SELECT time, status, user_id AS user, server, response_ms AS latency, left(result, 100) AS result
 FROM recommendation_requests WHERE status <> 200 AND $__timeFilter(time) ORDER BY time DESC LIMIT 20""",
     "none",
     info(),
-    nothing="No request failed in this time",
-    units={"waited": "ms"},
+    no_rows="No request failed in this time range",
+    units={"latency": "ms"},
     runbook="error-rate",
 )
 SERVERS = Panel(
     9,
-    "By server",
-    "Each server that the service asked: its requests, the share answered in time, and its worst minute.",
-    "every server at 99.5 % and more.",
+    "Requests by server",
+    "Requests to each server, the fraction answered in time, and the p99 latency of its worst minute.",
+    "every server at 99.5 % or more.",
     Kind.TABLE,
     """
 SELECT server, sum(requests) AS requests, sum(answered)::float8 / nullif(sum(requests), 0) AS "answered in time",
@@ -137,6 +136,7 @@ FROM availability WHERE $__timeFilter(time) GROUP BY server ORDER BY requests DE
     "short",
     info(),
     units={"answered in time": "percentunit", "worst p99": "ms"},
-    nothing="No minute of requests was counted yet",
+    no_rows=_NO_REQUESTS,
 )
+
 ROWS = ((ANSWERED, P99, REQUESTS), (LATENCY, OUTCOMES), (TIERS,), (FAILURES, SERVERS))

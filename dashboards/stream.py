@@ -1,17 +1,17 @@
-"""The stream: does every line arrive, and how soon?"""
+"""Dashboard of the stream: completeness and delay of the records."""
 
 from __future__ import annotations
 
-from dashboards.panels import Kind, Panel, above, below, info
+from dashboards.panels import Kind, Panel, Tile, above, below, info, series_sql
 
 TITLE = "The stream"
-QUESTION = "Does every line of the log arrive, once, and how soon?"
+QUESTION = "Does every record of the event log arrive, once, and how soon?"
 
-RATE = Panel(
+RATE = Tile(
     1,
-    "Lines",
-    "Lines a second that were written in the newest full minute.",
-    "as many as the service logs; at its usual load about 1,500.",
+    "Records per second",
+    "Rate of records written to the database in the newest complete minute.",
+    "as many as the streaming service logs; about 1,500 at its usual load.",
     Kind.STAT,
     """
 SELECT sum(records) / 60.0 AS records FROM deliveries_per_minute
@@ -19,31 +19,27 @@ WHERE time = (SELECT max(time) FROM deliveries_per_minute
               WHERE $__timeFilter(time) AND time < date_trunc('minute', $__timeTo()::timestamptz))""",
     "cps",
     above(0.1, 1),
-    width=6,
-    height=6,
     decimals=0,
-    nothing="No line came in this time",
+    no_rows="No records in this time range",
     runbook="stream-silent",
 )
-SILENCE = Panel(
+SILENCE = Tile(
     2,
-    "Since the last line",
-    "The time since a line was written last.",
+    "Time since the last record",
+    "Time since a record was last written to the database.",
     "a few seconds.",
     Kind.STAT,
     "SELECT extract(epoch FROM $__timeTo()::timestamptz - max(updated)) AS ago FROM written_offsets",
     "s",
     below(60, 300),
-    width=6,
-    height=6,
     decimals=0,
-    nothing="No line was ever written",
+    no_rows="No record was ever written",
     runbook="stream-silent",
 )
-LAG = Panel(
+LAG = Tile(
     3,
-    "Longest on its way",
-    "How old a line was at most when it was written, in the newest ten minutes of this time that had any.",
+    "Maximum lag",
+    "Longest time of a record from Kafka to the database, in the newest ten minutes with records.",
     "below five seconds.",
     Kind.STAT,
     """
@@ -52,104 +48,101 @@ WHERE time > (SELECT max(time) FROM deliveries_per_minute WHERE $__timeFilter(ti
   AND $__timeFilter(time)""",
     "ms",
     below(5_000, 60_000),
-    width=6,
-    height=6,
     runbook="lag",
 )
-AGAIN = Panel(
+REDELIVERED = Tile(
     4,
-    "Delivered again",
-    "The share of the lines that came though they were known: delivery is at least once, rows are written once.",
+    "Redelivered records",
+    "Fraction of records delivered more than once. Delivery is at least once; each row is written once.",
     "below 1 %; more means that batches are not acknowledged in time.",
     Kind.STAT,
     """
-SELECT sum(redelivered)::float8 / nullif(sum(records), 0) AS redelivered FROM deliveries_per_minute WHERE $__timeFilter(time)""",
+SELECT sum(redelivered)::float8 / nullif(sum(records), 0) AS redelivered
+FROM deliveries_per_minute WHERE $__timeFilter(time)""",
     "percentunit",
     below(0.01, 0.1),
-    width=6,
-    height=6,
     decimals=2,
 )
 KINDS = Panel(
     5,
-    "Lines by kind",
-    "Written lines by what they say, by their own time.",
-    "follows the customers' day; no kind falls to nothing.",
+    "Records by kind",
+    "Written records by event kind and event time.",
+    "follows the activity of the users; no kind drops to zero.",
     Kind.SERIES,
     """
 SELECT $__timeGroupAlias(time,$__interval), replace(kind, '_', ' ') AS metric,
        sum(records) * 1000.0 / $__interval_ms AS records
-FROM records_per_minute WHERE WHOLE_POINTS GROUP BY 1, kind ORDER BY 1""",
+FROM records_per_minute WHERE COMPLETE_POINTS GROUP BY 1, kind ORDER BY 1""",
     "cps",
     info(),
     stacked=True,
-    least=0,
+    min_value=0,
     runbook="stream-silent",
 )
 LAGS = Panel(
     6,
-    "Longest on its way, by partition",
-    "From Kafka's time of a line to the moment that it was written.",
+    "Maximum lag by partition",
+    "Longest time from the Kafka timestamp of a record to its row in the database.",
     "below five seconds in every partition.",
     Kind.SERIES,
     """
 SELECT $__timeGroupAlias(time,$__interval), 'partition ' || partition AS metric, max(lag_ms_max) AS lag
-FROM deliveries_per_minute WHERE lag_ms_max IS NOT NULL AND WHOLE_POINTS GROUP BY 1, partition ORDER BY 1""",
+FROM deliveries_per_minute WHERE lag_ms_max IS NOT NULL AND COMPLETE_POINTS GROUP BY 1, partition ORDER BY 1""",
     "ms",
     below(5_000, 60_000),
-    least=0,
-    line=True,
+    min_value=0,
+    show_thresholds=True,
     runbook="lag",
 )
 BATCHES = Panel(
     7,
-    "Lines in a batch",
-    "The mean and the largest batch of each point: under load they grow, which is how the bridge keeps up.",
-    "the largest well below the most that a batch may hold, 10,000.",
+    "Records per batch",
+    "Mean and largest batch. Batches grow under load, which is how the bridge keeps up.",
+    "the largest well below the limit of 10,000.",
     Kind.SERIES,
-    """
-SELECT $__timeGroupAlias(time,$__interval), sum(records)::float8 / nullif(sum(batches), 0) AS mean,
-       max(batch_records_max) AS largest
-FROM deliveries_per_minute WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
+    series_sql(
+        """sum(records)::float8 / nullif(sum(batches), 0) AS mean,
+       max(batch_records_max) AS largest""",
+        "deliveries_per_minute WHERE",
+    ),
     "short",
     below(8_000, 10_000),
-    least=0,
+    min_value=0,
     runbook="lag",
 )
-AGAIN_OVER_TIME = Panel(
+REDELIVERED_OVER_TIME = Panel(
     8,
-    "Lines delivered again",
-    "How many lines a second came though they were known.",
-    "at zero, but for a moment after a restart.",
+    "Redelivered records per second",
+    "Rate of records that were already written.",
+    "zero, except for a moment after a restart.",
     Kind.SERIES,
-    """
-SELECT $__timeGroupAlias(time,$__interval), sum(redelivered) * 1000.0 / $__interval_ms AS redelivered
-FROM deliveries_per_minute WHERE WHOLE_POINTS GROUP BY 1 ORDER BY 1""",
+    series_sql("sum(redelivered) * 1000.0 / $__interval_ms AS redelivered", "deliveries_per_minute WHERE"),
     "cps",
     info(),
-    least=0,
+    min_value=0,
 )
 PARTITIONS = Panel(
     9,
     "Partitions",
-    "How far each partition of each topic has been written, and how long ago.",
-    "all of a topic advance together.",
+    "Next offset, rows by kind, and time since the last record of each partition of each topic.",
+    "all partitions of a topic advance together.",
     Kind.TABLE,
     """
 SELECT topic, partition, next_offset AS "next offset", watches, ratings, recommendation_requests AS requests,
-       accounts, quarantine, extract(epoch FROM $__timeTo()::timestamptz - updated) AS "last line"
+       accounts, quarantine, extract(epoch FROM $__timeTo()::timestamptz - updated) AS "last record"
 FROM written_offsets JOIN topics USING (topic_key) ORDER BY topic_key DESC, partition LIMIT 50""",
     "none",
     info(),
     width=14,
-    nothing="No line was ever written",
-    units={"last line": "s"},
+    no_rows="No record was ever written",
+    units={"last record": "s"},
 )
 REJECTED = Panel(
     10,
-    "Events that were none of ours",
-    "What reached `ingest` and is no batch: kept with the reason, and acknowledged, since no retry can mend it.",
-    "nothing here.",
+    "Rejected deliveries",
+    "Deliveries to `ingest` that are not batches. They are stored with the reason and acknowledged, "
+    "because a retry would not help.",
+    "no rows.",
     Kind.TABLE,
     """
 SELECT received, reason, octet_length(body) AS size FROM rejected_events
@@ -158,7 +151,12 @@ WHERE $__timeFilter(received) ORDER BY received DESC LIMIT 10""",
     info(),
     width=10,
     units={"size": "bytes"},
-    nothing="Nothing was rejected in this time",
+    no_rows="No delivery was rejected in this time range",
 )
 
-ROWS = ((RATE, SILENCE, LAG, AGAIN), (KINDS, LAGS), (BATCHES, AGAIN_OVER_TIME), (PARTITIONS, REJECTED))
+ROWS = (
+    (RATE, SILENCE, LAG, REDELIVERED),
+    (KINDS, LAGS),
+    (BATCHES, REDELIVERED_OVER_TIME),
+    (PARTITIONS, REJECTED),
+)

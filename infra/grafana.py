@@ -1,7 +1,7 @@
-"""Load the data source, the dashboards and the alerts into a running Grafana, and see that it took each of them.
+"""Import of data source, dashboards and alerts into a running Grafana, with a check that it accepted each of them.
 
-``python -m infra.grafana http://USER:PASSWORD@HOST:PORT``. For CI, where it shows that Grafana itself accepts the
-files; Compose provisions the same files, and Terraform puts them into Grafana Cloud.
+``python -m infra.grafana http://USER:PASSWORD@HOST:PORT``. CI uses it to show that Grafana accepts the files. Compose
+provisions the same files, and Terraform loads them into Grafana Cloud.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ ROOT = Path(__file__).parents[1]
 
 
 class Grafana:
-    """Its HTTP API, at a URL with user and password."""
+    """Client of Grafana's HTTP API. The URL contains user and password."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._url = f"{parts.scheme}://{parts.hostname}:{parts.port}"
-        words = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
+        credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
         self._headers = {
-            "Authorization": f"Basic {base64.b64encode(words).decode()}",
+            "Authorization": f"Basic {base64.b64encode(credentials).decode()}",
             "Content-Type": "application/json",
         }
 
     def call(self, method: str, path: str, document: Any = None) -> Any:
-        """One call; raises SystemExit with what Grafana says against it."""
+        """Send a request and return the JSON response; raise SystemExit with Grafana's error message."""
         body = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(self._url + path, body, self._headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return json.load(response)
         except urllib.error.HTTPError as error:
             raise SystemExit(
                 f"Grafana: {method} {path}: {error.code} {error.read().decode()[:500]}"
             ) from error
 
 
-def load(grafana: Grafana, root: Path) -> int:
-    """Load everything; returns how many dashboards there are."""
+def load_dashboards(grafana: Grafana, root: Path) -> int:
+    """Load the data source and the dashboards; return the number of dashboards."""
     provisioned = root / "infra/grafana/provisioning/datasources/marquee.yaml"
     (source,) = yaml.safe_load(provisioned.read_text())["datasources"]
     grafana.call("POST", "/api/datasources", {"access": "proxy", **source})
@@ -56,47 +56,47 @@ def load(grafana: Grafana, root: Path) -> int:
         board = json.loads(file.read_text())
         document = {"dashboard": {**board, "id": None}, "folderUid": "marquee", "overwrite": True}
         uid = grafana.call("POST", "/api/dashboards/db", document)["uid"]
-        taken = grafana.call("GET", f"/api/dashboards/uid/{uid}")["dashboard"]
-        if len(taken.get("panels", [])) != len(board.get("panels", [])):
-            raise SystemExit(f"{file.name}: Grafana has another number of panels than the file")
+        loaded = grafana.call("GET", f"/api/dashboards/uid/{uid}")["dashboard"]
+        if len(loaded.get("panels", [])) != len(board.get("panels", [])):
+            raise SystemExit(f"{file.name}: Grafana and the file differ in the number of panels")
     return len(files)
 
 
 def load_alerts(grafana: Grafana, root: Path) -> int:
-    """Load the message's template, the contact point and all rules after the dashboards; returns how many rules."""
-    ways = yaml.safe_load((root / "infra/grafana/provisioning/alerting/slack.yaml").read_text())
-    for template in ways["templates"]:
+    """Load message template, contact point and rules; return the number of rules. Needs the dashboards."""
+    notifications = yaml.safe_load((root / "infra/grafana/provisioning/alerting/slack.yaml").read_text())
+    for template in notifications["templates"]:
         path = f"/api/v1/provisioning/templates/{template['name']}"
         grafana.call("PUT", path, {"template": template["template"]})
-    for point in ways["contactPoints"]:
+    for point in notifications["contactPoints"]:
         for receiver in point["receivers"]:
-            # Grafana takes the webhook from its environment only where it reads the file itself.
+            # Grafana expands environment variables in provisioned files only, not in requests.
             settings = {**receiver["settings"], "url": "http://127.0.0.1:9/none"}
             document = {**receiver, "name": point["name"], "settings": settings}
             grafana.call("POST", "/api/v1/provisioning/contact-points", document)
-    wanted = {rule["uid"] for group in _groups(root) for rule in _load_group(grafana, group)}
-    taken = {rule["uid"] for rule in grafana.call("GET", "/api/v1/provisioning/alert-rules")}
-    if missing := wanted - taken:
-        raise SystemExit(f"Grafana did not take the rules {', '.join(sorted(missing))}")
-    return len(wanted)
+    expected = {rule["uid"] for group in _read_groups(root) for rule in _load_group(grafana, group)}
+    loaded = {rule["uid"] for rule in grafana.call("GET", "/api/v1/provisioning/alert-rules")}
+    if missing := expected - loaded:
+        raise SystemExit(f"Grafana did not load the rules {', '.join(sorted(missing))}")
+    return len(expected)
 
 
-def _groups(root: Path) -> list[Any]:
+def _read_groups(root: Path) -> list[Any]:
     groups: list[Any] = yaml.safe_load((root / "dashboards/alerts.yaml").read_text())["groups"]
     return groups
 
 
 def _load_group(grafana: Grafana, group: Any) -> list[Any]:
-    """One group, in the form that the API has for what the file says."""
+    """Load a group in the form of the API, which differs from that of the file; return its rules."""
     seconds = int(group["interval"][:-1]) * {"s": 1, "m": 60, "h": 3_600}[group["interval"][-1]]
-    place = {"orgID": group["orgId"], "folderUID": "marquee", "ruleGroup": group["name"]}
-    rules = [{**rule, **place} for rule in group["rules"]]
+    location = {"orgID": group["orgId"], "folderUID": "marquee", "ruleGroup": group["name"]}
+    rules = [{**rule, **location} for rule in group["rules"]]
     document = {"title": group["name"], "folderUid": "marquee", "interval": seconds, "rules": rules}
     grafana.call("PUT", f"/api/v1/provisioning/folder/marquee/rule-groups/{group['name']}", document)
     return rules
 
 
 if __name__ == "__main__":
-    running = Grafana(sys.argv[1])
-    sys.stdout.write(f"{load(running, ROOT)} dashboards loaded\n")
-    sys.stdout.write(f"{load_alerts(running, ROOT)} alert rules loaded\n")
+    instance = Grafana(sys.argv[1])
+    sys.stdout.write(f"{load_dashboards(instance, ROOT)} dashboards loaded\n")
+    sys.stdout.write(f"{load_alerts(instance, ROOT)} alert rules loaded\n")

@@ -1,4 +1,4 @@
-"""The databases that the tests of the tables use, of both kinds."""
+"""Databases of both kinds."""
 
 from tests.support.database_fixtures import database, kind, plain_database, url
 

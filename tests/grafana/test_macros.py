@@ -1,4 +1,4 @@
-"""What Grafana's own tests of its macros expect, and what this refuses though Grafana would take it."""
+"""Expansion of macros as in Grafana's own tests, and refusal of calls that Grafana misreads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from marquee.errors import PanelRefused
 from marquee.grafana import durations
-from marquee.grafana.macros import TimeRange, expand
+from marquee.grafana.macros import TimeRange, expand_macros
 
 START = datetime(2018, 4, 12, 18, 0, tzinfo=UTC)
 TIME = TimeRange(START, START + timedelta(minutes=5), timedelta(minutes=10))
-MOMENTS = st.datetimes(min_value=datetime(1960, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))
+TIMES = st.datetimes(min_value=datetime(1960, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))
 COLUMNS = st.from_regex(r"[a-z_]{1,8}(\.[a-z_]{1,8})?", fullmatch=True)
 
 
@@ -43,8 +43,9 @@ COLUMNS = st.from_regex(r"[a-z_]{1,8}(\.[a-z_]{1,8})?", fullmatch=True)
         ("count(*), $1", "count(*), $1"),
     ],
 )
-def test_on_plain_postgresql(sql: str, expanded: str) -> None:
-    assert expand(sql, TIME, timescale=False) == expanded
+def test_expand_macros_on_postgresql_matches_grafana(sql: str, expanded: str) -> None:
+    """The expansions are those of Grafana's own tests."""
+    assert expand_macros(sql, TIME, timescale=False) == expanded
 
 
 @pytest.mark.parametrize(
@@ -57,12 +58,13 @@ def test_on_plain_postgresql(sql: str, expanded: str) -> None:
         ("$__unixEpochGroup(t,'5m')", "floor((t)/300)*300"),
     ],
 )
-def test_with_timescale(sql: str, expanded: str) -> None:
-    assert expand(sql, TIME, timescale=True) == expanded
+def test_expand_macros_with_timescale_uses_time_bucket(sql: str, expanded: str) -> None:
+    """The expansions are those of Grafana's own tests."""
+    assert expand_macros(sql, TIME, timescale=True) == expanded
 
 
 @pytest.mark.parametrize(
-    ("sql", "says"),
+    ("sql", "message"),
     [
         ("$__timeFilter(coalesce(a,b))", "first closing parenthesis"),
         ("$__timeGroup(date_trunc('hour', t), '5m')", "first closing parenthesis"),
@@ -73,51 +75,53 @@ def test_with_timescale(sql: str, expanded: str) -> None:
         ("$__timeFilter(a, b)", r"it takes \(column\)"),
         ("$__timeFrom(a)", r"it takes \(\)"),
         ("$__timeGroup(t,)", "empty argument"),
-        ("$__timeGroup(t,'1M')", "'1M' is no interval"),
-        ("$__timeGroup(t,'0s')", "'0s' is no interval"),
-        ("$__timeGroup(t,'5')", "'5' is no interval"),
-        ("$__searchFilter(t)", r"\$__searchFilter.* is known here: \$__time\(column\)"),
-        ("$__timeFilter", "no macro that is known"),
+        ("$__timeGroup(t,'1M')", "'1M' is not a duration"),
+        ("$__timeGroup(t,'0s')", "'0s' is not a duration"),
+        ("$__timeGroup(t,'5')", "'5' is not a duration"),
+        ("$__searchFilter(t)", r"\$__searchFilter.* is not a known macro: \$__time\(column\)"),
+        ("$__timeFilter", "not a known macro"),
         ("WHERE arm = '$arm'", "no variables"),
         ("WHERE arm = '${arm:csv}'", "no variables"),
         ("WHERE arm = '[[arm]]'", "no variables"),
     ],
 )
-def test_what_grafana_would_misread_is_refused(sql: str, says: str) -> None:
-    with pytest.raises(PanelRefused, match=says):
-        expand(sql, TIME, timescale=False)
+def test_expand_macros_misread_call_is_refused(sql: str, message: str) -> None:
+    """Calls that Grafana silently misreads are refused with the reason."""
+    with pytest.raises(PanelRefused, match=message):
+        expand_macros(sql, TIME, timescale=False)
 
 
-@given(start=MOMENTS, end=MOMENTS, column=COLUMNS)
-def test_every_time_is_written_to_the_microsecond(start: datetime, end: datetime, column: str) -> None:
-    """What stands in the query is the very moment that was given, in the shortest RFC 3339."""
-    expanded = expand(f"$__timeFilter({column})", TimeRange(start, end), timescale=False)
-    found = re.fullmatch(rf"{re.escape(column)} BETWEEN '(.*)' AND '(.*)'", expanded)
-    assert found
-    assert (datetime.fromisoformat(found[1]), datetime.fromisoformat(found[2])) == (start, end)
+@given(start=TIMES, end=TIMES, column=COLUMNS)
+def test_expand_macros_times_are_exact(start: datetime, end: datetime, column: str) -> None:
+    """The query has exactly the given times, in the shortest RFC 3339 form."""
+    expanded = expand_macros(f"$__timeFilter({column})", TimeRange(start, end), timescale=False)
+    match = re.fullmatch(rf"{re.escape(column)} BETWEEN '(.*)' AND '(.*)'", expanded)
+    assert match
+    assert (datetime.fromisoformat(match[1]), datetime.fromisoformat(match[2])) == (start, end)
     assert not re.search(r"0Z'|\.Z'", re.sub(r":\d\dZ'", "", expanded))
 
 
 @given(text=st.text(st.characters(blacklist_characters="$["), max_size=60))
-def test_text_without_a_macro_stays_as_it_is(text: str) -> None:
-    assert expand(text, TIME, timescale=True) == text
+def test_expand_macros_text_without_macro_is_unchanged(text: str) -> None:
+    """Other text is copied."""
+    assert expand_macros(text, TIME, timescale=True) == text
 
 
 @given(text=st.text(max_size=60))
-def test_any_text_is_expanded_or_refused(text: str) -> None:
+def test_expand_macros_any_text_is_expanded_or_refused(text: str) -> None:
+    """No input raises another error."""
     try:
-        expanded = expand(f"SELECT $__timeFrom() {text}", TIME, timescale=False)
+        expanded = expand_macros(f"SELECT $__timeFrom() {text}", TIME, timescale=False)
     except PanelRefused:
         return
     assert "$__timeFrom()" not in expanded
 
 
-@given(start=MOMENTS, minutes=st.integers(1, 60 * 24 * 400), points=st.integers(1, 2000))
-def test_the_interval_is_one_of_grafanas_steps(start: datetime, minutes: int, points: int) -> None:
-    """About ``points`` points, at most three times as many or as few; and it can be read again."""
-    least = timedelta(milliseconds=1)
+@given(minutes=st.integers(1, 60 * 24 * 400), points=st.integers(1, 2000))
+def test_choose_interval_gives_about_the_requested_points(minutes: int, points: int) -> None:
+    """The interval is one that can be parsed again, and the number of points is near the requested one."""
     span = timedelta(minutes=minutes)
-    interval = durations.choose_interval(span, points, least)
+    interval = durations.choose_interval(span, points, timedelta(milliseconds=1))
     assert durations.parse_duration(durations.format_duration(interval)) == interval
     if timedelta(milliseconds=10) <= span / points < timedelta(days=40):
         assert interval / 3.5 <= span / points <= interval * 7
@@ -127,6 +131,6 @@ def test_the_interval_is_one_of_grafanas_steps(start: datetime, minutes: int, po
     ("hours", "step"),
     [(0.25, "1m"), (1, "1m"), (6, "2m"), (24, "5m"), (24 * 7, "30m"), (24 * 30, "3h"), (24 * 80, "6h")],
 )
-def test_a_panels_points(hours: float, step: str) -> None:
-    """240 points, but never less than a minute each: the tables count by the minute."""
+def test_time_range_last_chooses_interval_for_240_points(hours: float, step: str) -> None:
+    """An interval is at least a minute, because the tables count by the minute."""
     assert durations.format_duration(TimeRange.last(timedelta(hours=hours)).interval) == step

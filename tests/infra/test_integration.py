@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from infra.grafana import Grafana, load, load_alerts
+from infra.grafana import Grafana, load_alerts, load_dashboards
 from infra.integration import run
 
 from marquee.config.settings import Settings
@@ -102,7 +102,7 @@ def project(tmp_path: Path) -> Path:
 def test_dashboards_are_loaded(recorder: Recorder, project: Path) -> None:
     """Each once, with the data source before them."""
     grafana = Grafana(f"http://admin:marquee@127.0.0.1:{recorder.server_address[1]}")
-    assert load(grafana, project) == 1
+    assert load_dashboards(grafana, project) == 1
     assert [source["uid"] for source in recorder.sources] == ["marquee"]
     assert set(recorder.boards) == {"one"}
 
@@ -112,7 +112,7 @@ def test_a_dashboard_that_lost_panels_is_noticed(recorder: Recorder, project: Pa
     recorder.lose_panels = True
     grafana = Grafana(f"http://admin:marquee@127.0.0.1:{recorder.server_address[1]}")
     with pytest.raises(SystemExit, match=r"one\.json"):
-        load(grafana, project)
+        load_dashboards(grafana, project)
 
 
 def test_the_alerts_are_loaded(recorder: Recorder) -> None:

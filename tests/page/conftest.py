@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from playwright.sync_api import Browser, sync_playwright
-from tests.grafana.day import fill
+from tests.grafana.good_day import write_good_day
 from tests.support.database_fixtures import plain_database
 
 from marquee.db.pool import Database
@@ -69,7 +69,7 @@ def day_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator
     with closing(
         Database(postgres.create_database("day", migrated_template), connections=MAX_QUERIES)
     ) as database:
-        fill(database)
+        write_good_day(database)
         yield database
     postgres.drop_database("day")
 

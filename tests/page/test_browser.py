@@ -97,7 +97,7 @@ def test_chart_has_a_text_for_screen_readers(tab: Tab, day_url: str) -> None:
     """A chart has its current values as a label; there is one heading, and no button without a name."""
     tab.open(f"{day_url}/d/marquee-service-health?range=24h")
     plot = tab.page.get_by_role(
-        "img", name=re.compile(r"Response times\. Now: p50 \d+ ms, p95 \d+ ms, p99 \d+ ms")
+        "img", name=re.compile(r"Latency\. Now: p50 \d+ ms, p95 \d+ ms, p99 \d+ ms")
     )
     expect(plot).to_be_visible()
     assert tab.page.locator("h1").count() == 1
@@ -228,7 +228,7 @@ def _with_one_panel(page: server.DashboardPage, board: BoardFile, sql: str) -> s
 @pytest.mark.parametrize(
     ("sql", "message", "status"),
     [
-        ("SELECT 1 AS records WHERE false", "No line came in this time", "Updated"),
+        ("SELECT 1 AS records WHERE false", "No records in this time range", "Updated"),
         (
             "SELECT records FROM nowhere",
             'relation "nowhere" does not exist',
@@ -236,7 +236,7 @@ def _with_one_panel(page: server.DashboardPage, board: BoardFile, sql: str) -> s
         ),
         (
             "SELECT $__nothing(time)",
-            "$__nothing(...) is no macro that is known here",
+            "$__nothing(...) is not a known macro",
             "1 of 1 panels could not",
         ),
     ],

@@ -1,1 +1,1 @@
-"""Grafana's dashboard files, read and run without Grafana: the same queries, with its macros expanded."""
+"""Grafana's dashboard files and SQL macros, read and run without Grafana."""

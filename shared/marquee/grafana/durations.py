@@ -1,4 +1,4 @@
-"""Spans of time as Grafana writes, reads and rounds them: ``5m``, ``1h30m``, ``7d``."""
+"""Durations in Grafana's notation, such as ``5m``, ``1h30m`` and ``7d``: parse, format and round."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _UNITS = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
-# Grafana's steps (rangeutil.roundInterval of its packages/grafana-data): below each limit, in ms, the step
-# of the same place; from the last limit on, a year.
+# Grafana's rounding (rangeutil.roundInterval of its packages/grafana-data). Below each limit, in ms, the step of the
+# same index applies; from the last limit on it is a year.
 _LIMITS_MS = (
     *(10, 15, 35, 75, 150, 350, 750),
     *(1_500, 3_500, 7_500, 12_500, 17_500, 25_000, 45_000),
@@ -38,7 +38,7 @@ _STEPS = (
 
 
 def parse_duration(text: str) -> timedelta:
-    """The span of ``text``; raises PanelRefused. Months and years are refused: their length hangs on today."""
+    """Parse a duration. Months and years are refused, because their length varies. Raises PanelRefused."""
     if calendar := _CALENDAR.fullmatch(text):
         span = int(calendar[1]) * _UNITS[calendar[2]]
     elif _CLOCK.fullmatch(text):
@@ -46,18 +46,18 @@ def parse_duration(text: str) -> timedelta:
     else:
         span = timedelta()
     if not span:
-        raise PanelRefused(f"{text!r} is no interval: such as 30s, 5m, 1h30m, 1d or 2w is")
+        raise PanelRefused(f"{text!r} is not a duration such as 30s, 5m, 1h30m, 1d or 2w")
     return span
 
 
-def choose_interval(span: timedelta, points: int, least: timedelta) -> timedelta:
-    """What Grafana takes for ``$__interval`` where ``span`` is drawn in at most about ``points`` points."""
+def choose_interval(span: timedelta, points: int, min_interval: timedelta) -> timedelta:
+    """Return Grafana's ``$__interval`` for a graph over ``span`` with about ``points`` points."""
     raw_ms = span / timedelta(milliseconds=1) / points
-    return max(parse_duration(_STEPS[bisect_right(_LIMITS_MS, raw_ms)]), least)
+    return max(parse_duration(_STEPS[bisect_right(_LIMITS_MS, raw_ms)]), min_interval)
 
 
 def format_duration(interval: timedelta) -> str:
-    """As Grafana writes ``$__interval``: one number of the largest unit that it fills, rounded down."""
+    """Format a duration like ``$__interval``: a whole number of the largest unit that fits, rounded down."""
     for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)):
         if to_milliseconds(interval) >= length:
             return f"{to_milliseconds(interval) // length}{unit}"
@@ -65,5 +65,5 @@ def format_duration(interval: timedelta) -> str:
 
 
 def to_milliseconds(interval: timedelta) -> int:
-    """As ``$__interval_ms`` has it."""
+    """Return a duration like ``$__interval_ms``, rounded down."""
     return interval // timedelta(milliseconds=1)

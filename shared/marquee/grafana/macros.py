@@ -1,153 +1,127 @@
-"""Grafana's macros for PostgreSQL, expanded as its own data source does.
+"""Expansion of Grafana's SQL macros for PostgreSQL: a port of ``macros.go`` of its PostgreSQL data source.
 
-After ``macros.go`` of Grafana's pkg/tsdb/grafana-postgresql-datasource. Where Grafana would quietly read
-something other than what is written (an argument that holds a parenthesis, one argument too many, a macro
-that nobody knows), this refuses, so that what runs here means the same there.
+The source is in Grafana's pkg/tsdb/grafana-postgresql-datasource. Grafana silently misreads some calls: an argument
+with a parenthesis, a surplus argument, an unknown macro. These are refused here, so that a query means the same in
+both.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from marquee.errors import PanelRefused
 from marquee.grafana import durations
 
-# Grafana ends an argument list at the first closing parenthesis, whatever was opened before.
+# Grafana ends an argument list at the first closing parenthesis, even if it closes an inner one.
 _CALL = re.compile(r"\$([_a-zA-Z0-9]+)\(([^)]*)\)")
-_LEFT = re.compile(r"\$\{?[_a-zA-Z]\w*|\[\[\w+\]\]")
-_ALIAS = ' AS "time"'
+_UNEXPANDED = re.compile(r"\$\{?[_a-zA-Z]\w*|\[\[\w+\]\]")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Name -> (parameters, format string of the expansion). The fields are described at _expansion_fields.
+_MACROS: dict[str, tuple[tuple[str, ...], str]] = {
+    "__time": (("column",), '{column} AS "time"'),
+    "__timeEpoch": (("column",), 'extract(epoch from {column}) as "time"'),
+    "__timeFilter": (("column",), "{column} BETWEEN {start} AND {end}"),
+    "__timeFrom": ((), "{start}"),
+    "__timeTo": ((), "{end}"),
+    "__timeGroup": (("column", "interval"), "{bucket}"),
+    "__timeGroupAlias": (("column", "interval"), '{bucket} AS "time"'),
+    "__unixEpochFilter": (("column",), "{column} >= {epoch_start} AND {column} <= {epoch_end}"),
+    "__unixEpochFrom": ((), "{epoch_start}"),
+    "__unixEpochTo": ((), "{epoch_end}"),
+    "__unixEpochGroup": (("column", "interval"), "floor(({column})/{seconds})*{seconds}"),
+    "__unixEpochGroupAlias": (("column", "interval"), 'floor(({column})/{seconds})*{seconds} AS "time"'),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """From ``start`` to ``end``, both aware. ``interval``: the length of one point, ``$__interval``."""
+    """Time range from ``start`` to ``end``, both aware. ``interval`` is ``$__interval``, the length of one point."""
 
     start: datetime
     end: datetime
     interval: timedelta = field(default=timedelta(minutes=1))
 
     @classmethod
-    def last(cls, span: timedelta, *, points: int = 240, least: str = "1m") -> TimeRange:
-        """The time up to now, in about ``points`` points of at least ``least``, by Grafana's own steps."""
+    def last(cls, span: timedelta, *, points: int = 240, min_interval: str = "1m") -> TimeRange:
+        """Return the range of length ``span`` up to now, with the interval that Grafana chooses."""
         now = datetime.now(UTC)
-        return cls(now - span, now, durations.choose_interval(span, points, durations.parse_duration(least)))
+        interval = durations.choose_interval(span, points, durations.parse_duration(min_interval))
+        return cls(now - span, now, interval)
 
 
-def expand(sql: str, time: TimeRange, *, timescale: bool) -> str:
-    """``sql`` with every macro replaced; raises PanelRefused, with what is valid.
+def expand_macros(sql: str, time: TimeRange, *, timescale: bool) -> str:
+    """Return ``sql`` with every macro expanded.
 
-    ``timescale``: whether the data source has TimescaleDB switched on.
+    ``timescale`` is the data source's switch for TimescaleDB. Raises PanelRefused, with what is valid.
     """
     sql = sql.replace("$__interval_ms", str(durations.to_milliseconds(time.interval)))
     sql = sql.replace("$__interval", durations.format_duration(time.interval))
 
-    def replaced(call: re.Match[str]) -> str:
+    def expand_match(call: re.Match[str]) -> str:
         name, arguments = call[1], [argument.strip(" ") for argument in call[2].split(",")]
-        if name == "__timeGroup" and _names_its_column(call[0], sql):
+        if name == "__timeGroup" and _is_first_and_followed_by_comma(call[0], sql):
             name = "__timeGroupAlias"
         return _expand_call(name, arguments, time, timescale)
 
-    expanded = _CALL.sub(replaced, sql)
-    if left := _LEFT.search(expanded):
-        raise PanelRefused(
-            f"{left[0]} is no macro that is known here ({_known()}), and dashboards have no variables"
-        )
+    expanded = _CALL.sub(expand_match, sql)
+    if rest := _UNEXPANDED.search(expanded):
+        raise PanelRefused(f"{rest[0]} is not a known macro ({_list_macros()}); dashboards have no variables")
     return expanded
 
 
-def _names_its_column(call: str, sql: str) -> bool:
-    """Whether Grafana takes ``$__timeGroup`` for its Alias: the first such call is followed by a comma."""
+def _is_first_and_followed_by_comma(call: str, sql: str) -> bool:
+    """Return True if Grafana treats ``$__timeGroup`` as ``$__timeGroupAlias``."""
     return sql[sql.index(call) + len(call) :].startswith(",")
 
 
 def _expand_call(name: str, arguments: Sequence[str], time: TimeRange, timescale: bool) -> str:
     if name not in _MACROS:
-        raise PanelRefused(f"${name}(...) is no macro that is known here: {_known()}")
-    wanted, expansion = _MACROS[name]
+        raise PanelRefused(f"${name}(...) is not a known macro: {_list_macros()}")
+    parameters, expansion = _MACROS[name]
     given = [argument for argument in arguments if argument]
     if len(given) != len(arguments) and arguments != [""]:
         raise PanelRefused(f"${name}({', '.join(arguments)}) has an empty argument")
     if any("(" in argument for argument in given):
         raise PanelRefused(
             f"${name}({', '.join(given)}: Grafana ends the arguments at the first closing parenthesis. "
-            "Give the expression a name in a subquery, and that name to the macro"
+            "Name the expression in a subquery and pass that name"
         )
     if "Group" in name and len(given) == 3:
         raise PanelRefused(f"${name} with a fill value: Grafana fills after the query. Fill in SQL instead")
-    if len(given) != len(wanted):
-        raise PanelRefused(f"${name}({', '.join(given)}): it takes ({', '.join(wanted)})")
-    return expansion(given, time, timescale)
+    if len(given) != len(parameters):
+        raise PanelRefused(f"${name}({', '.join(given)}): it takes ({', '.join(parameters)})")
+    return expansion.format(**_expansion_fields(given, time, timescale))
 
 
-def _known() -> str:
-    calls = [f"${name}({', '.join(wanted)})" for name, (wanted, _) in _MACROS.items()]
+def _list_macros() -> str:
+    calls = [f"${name}({', '.join(parameters)})" for name, (parameters, _) in _MACROS.items()]
     return ", ".join([*calls, "$__interval", "$__interval_ms"])
 
 
-def _quoted(moment: datetime) -> str:
-    return f"'{_rfc3339(moment)}'"
-
-
-def _rfc3339(moment: datetime) -> str:
-    """As Go writes RFC3339Nano: the fraction without its last zeros, and none if it is zero."""
-    whole, _, fraction = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").partition(".")
+def _quote_time(time: datetime) -> str:
+    """Format a time like Go's RFC3339Nano, without trailing zeros of the fraction."""
+    seconds, _, fraction = time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").partition(".")
     fraction = fraction.rstrip("0")
-    return f"{whole}.{fraction}Z" if fraction else f"{whole}Z"
+    return f"'{seconds}.{fraction}Z'" if fraction else f"'{seconds}Z'"
 
 
-def _epoch(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(seconds=1)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _time_filter(given: Sequence[str], time: TimeRange, timescale: bool) -> str:
-    return f"{given[0]} BETWEEN {_quoted(time.start)} AND {_quoted(time.end)}"
-
-
-def _epoch_filter(given: Sequence[str], time: TimeRange, timescale: bool) -> str:
-    return f"{given[0]} >= {_epoch(time.start)} AND {given[0]} <= {_epoch(time.end)}"
-
-
-def _time_group(given: Sequence[str], time: TimeRange, timescale: bool) -> str:
-    seconds = durations.parse_duration(given[1].strip("'")) / timedelta(seconds=1)
-    if timescale:
-        return f"time_bucket('{seconds:.3f}s',{given[0]})"
-    return f"floor(extract(epoch from {given[0]})/{_number(seconds)})*{_number(seconds)}"
-
-
-def _epoch_group(given: Sequence[str], time: TimeRange, timescale: bool) -> str:
-    seconds = _number(durations.parse_duration(given[1].strip("'")) / timedelta(seconds=1))
-    return f"floor(({given[0]})/{seconds})*{seconds}"
-
-
-def _number(seconds: float) -> str:
-    return str(int(seconds)) if seconds == int(seconds) else repr(seconds)
-
-
-Expansion = Callable[[Sequence[str], TimeRange, bool], str]
-# name -> (its arguments, what comes in its place)
-_MACROS: dict[str, tuple[tuple[str, ...], Expansion]] = {
-    "__time": (("column",), lambda given, time, timescale: given[0] + _ALIAS),
-    "__timeEpoch": (("column",), lambda given, time, timescale: f'extract(epoch from {given[0]}) as "time"'),
-    "__timeFilter": (("column",), _time_filter),
-    "__timeFrom": ((), lambda given, time, timescale: _quoted(time.start)),
-    "__timeTo": ((), lambda given, time, timescale: _quoted(time.end)),
-    "__timeGroup": (("column", "interval"), _time_group),
-    "__timeGroupAlias": (
-        ("column", "interval"),
-        lambda given, time, timescale: _time_group(given, time, timescale) + _ALIAS,
-    ),
-    "__unixEpochFilter": (("column",), _epoch_filter),
-    "__unixEpochFrom": ((), lambda given, time, timescale: str(_epoch(time.start))),
-    "__unixEpochTo": ((), lambda given, time, timescale: str(_epoch(time.end))),
-    "__unixEpochGroup": (("column", "interval"), _epoch_group),
-    "__unixEpochGroupAlias": (
-        ("column", "interval"),
-        lambda given, time, timescale: _epoch_group(given, time, timescale) + _ALIAS,
-    ),
-}
+def _expansion_fields(given: Sequence[str], time: TimeRange, timescale: bool) -> dict[str, str]:
+    """Return the arguments, the edges of the time range, and for an interval its seconds and the time bucket."""
+    fields = {
+        "start": _quote_time(time.start),
+        "end": _quote_time(time.end),
+        "epoch_start": str((time.start - _EPOCH) // timedelta(seconds=1)),
+        "epoch_end": str((time.end - _EPOCH) // timedelta(seconds=1)),
+    }
+    if given:
+        fields["column"] = given[0]
+    if len(given) == 2:
+        seconds = durations.parse_duration(given[1].strip("'")) / timedelta(seconds=1)
+        number = str(int(seconds)) if seconds == int(seconds) else repr(seconds)
+        postgres_bucket = f"floor(extract(epoch from {given[0]})/{number})*{number}"
+        fields["bucket"] = f"time_bucket('{seconds:.3f}s',{given[0]})" if timescale else postgres_bucket
+        fields["seconds"] = number
+    return fields

@@ -1,4 +1,4 @@
-"""Grafana's dashboard files (schema v1), as far as they are needed to run and draw them."""
+"""Grafana's dashboard files (schema v1): the fields needed to run queries and draw panels."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import msgspec
 from marquee.errors import PanelRefused
 
 SOURCE = "marquee"
-# In the order in which a person asks: are customers served, then why not. Others come after these.
+# From symptoms to causes. Other dashboards come after these.
 _ORDER = ("service-health", "model-quality", "data-quality", "experiments", "stream")
 
 
 class Threshold(msgspec.Struct, frozen=True):
-    """From ``value`` on (None: from below all), what is shown has this colour."""
+    """Color of values from ``value`` on; None is minus infinity."""
 
     value: float | None
     color: str
 
 
 class Thresholds(msgspec.Struct, frozen=True):
-    """In the order of their values."""
+    """Thresholds in ascending order of their values."""
 
     steps: tuple[Threshold, ...] = ()
 
 
 class Defaults(msgspec.Struct, frozen=True, rename="camel"):
-    """How the fields of a panel are shown, but for the overrides."""
+    """Display options of the fields of a panel."""
 
     unit: str = ""
     thresholds: Thresholds = Thresholds()
@@ -42,23 +42,23 @@ class Defaults(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class FieldConfig(msgspec.Struct, frozen=True):
-    """``overrides``: for single columns, as Grafana writes them."""
+    """Display options of a panel. ``overrides`` are those of single columns, as Grafana writes them."""
 
     defaults: Defaults = Defaults()
     overrides: tuple[Mapping[str, Any], ...] = ()
 
-    def of_column(self, column: str) -> dict[str, Any]:
-        """The overridden properties of one column."""
+    def read_overrides(self, column: str) -> dict[str, Any]:
+        """Return the overridden properties of a column."""
         return {
-            found["id"]: found["value"]
+            option["id"]: option["value"]
             for override in self.overrides
             if override["matcher"] == {"id": "byName", "options": column}
-            for found in override["properties"]
+            for option in override["properties"]
         }
 
 
 class GridPosition(msgspec.Struct, frozen=True):
-    """On a grid that is 24 wide."""
+    """Position and size of a panel on a grid 24 columns wide."""
 
     x: int
     y: int
@@ -67,21 +67,21 @@ class GridPosition(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A link of a panel or a dashboard."""
+    """Link of a panel or a dashboard."""
 
     title: str
     url: str = ""
 
 
 class DataSource(msgspec.Struct, frozen=True):
-    """Where a query goes."""
+    """Data source of a query."""
 
     uid: str
     type: str
 
 
 class Target(msgspec.Struct, frozen=True, rename="camel"):
-    """One query; ``format`` is "time_series" or "table"."""
+    """Query of a panel; ``format`` is "time_series" or "table"."""
 
     raw_sql: str
     format: str
@@ -89,7 +89,7 @@ class Target(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PanelFile(msgspec.Struct, frozen=True, rename="camel"):
-    """One panel: a query, and how its rows are shown."""
+    """Panel with one query."""
 
     id: int
     title: str
@@ -104,12 +104,12 @@ class PanelFile(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def sql(self) -> str:
-        """Its one query."""
+        """Return the query."""
         return self.targets[0].raw_sql
 
 
 class BoardFile(msgspec.Struct, frozen=True):
-    """One dashboard; ``description`` is the question that it answers."""
+    """Dashboard; ``description`` is the question that it answers."""
 
     uid: str
     title: str
@@ -118,7 +118,7 @@ class BoardFile(msgspec.Struct, frozen=True):
     links: tuple[Link, ...] = ()
 
     def panel(self, number: int) -> PanelFile:
-        """The panel of this id; raises KeyError."""
+        """Return the panel with an id. Raises KeyError."""
         for panel in self.panels:
             if panel.id == number:
                 return panel
@@ -126,18 +126,18 @@ class BoardFile(msgspec.Struct, frozen=True):
 
 
 def read_boards(folder: Path) -> dict[str, BoardFile]:
-    """Uid -> dashboard of every ``*.json`` in ``folder``, ours first.
+    """Return the dashboards of every ``*.json`` in ``folder`` by uid.
 
-    Raises PanelRefused for a file that is no dashboard, or has a panel that cannot be run here.
+    Raises PanelRefused for a file that is not a dashboard or has a panel that cannot be run here.
     """
-    paths = sorted(folder.glob("*.json"), key=lambda path: (_place(path.stem), path.stem))
+    paths = sorted(folder.glob("*.json"), key=lambda path: (_sort_position(path.stem), path.stem))
     boards = [_read(path) for path in paths]
     if not boards:
-        raise PanelRefused(f"{folder} holds no dashboard: it is the folder of Grafana's *.json files")
+        raise PanelRefused(f"{folder} holds no dashboard: expected the folder of Grafana's *.json files")
     return {board.uid: board for board in boards}
 
 
-def _place(name: str) -> int:
+def _sort_position(name: str) -> int:
     return _ORDER.index(name) if name in _ORDER else len(_ORDER)
 
 
@@ -145,8 +145,8 @@ def _read(path: Path) -> BoardFile:
     try:
         board = msgspec.json.decode(path.read_bytes(), type=BoardFile)
     except (OSError, msgspec.MsgspecError) as error:
-        raise PanelRefused(f"{path} is no dashboard: {error}") from error
+        raise PanelRefused(f"{path} is not a dashboard: {error}") from error
     for panel in board.panels:
         if [target.datasource.uid for target in panel.targets] != [SOURCE]:
-            raise PanelRefused(f"{path}: panel {panel.title!r} does not ask {SOURCE!r} one query")
+            raise PanelRefused(f"{path}: panel {panel.title!r} must have one query to {SOURCE!r}")
     return board

@@ -1,4 +1,4 @@
-"""One query of a panel or of an alert, run as Grafana would, on a database that is only read."""
+"""Execution of the query of a panel or an alert rule, in a read-only transaction."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 from marquee.db.pool import Database
 from marquee.errors import PanelRefused
-from marquee.grafana.macros import TimeRange, expand
+from marquee.grafana.macros import TimeRange, expand_macros
 
 DEADLINE_MS = 5_000
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 
 _IS_TIMESCALE = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a query gave. ``whole``: whether these are all of its rows."""
+    """Result of a query. ``is_complete`` is False if it had more rows."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
-    whole: bool = True
+    is_complete: bool = True
 
 
 def run_panel_query(
@@ -30,36 +30,45 @@ def run_panel_query(
     time: TimeRange,
     *,
     deadline_ms: int = DEADLINE_MS,
-    most_rows: int = MOST_ROWS,
+    max_rows: int = MAX_ROWS,
     timescale: bool | None = None,
 ) -> Table:
-    """The columns and rows of ``sql`` over ``time``, in a transaction that cannot write.
+    """Run ``sql`` over the range ``time`` in a transaction that cannot write.
 
-    ``deadline_ms`` bounds each statement there; no more than ``most_rows`` leave the database.
-    ``timescale``: how ``$__timeGroup`` is written; None asks the database. Raises PanelRefused for a query
-    that cannot be run as written, DatabaseUnavailable and DatabaseRefused.
+    Args:
+        database: Database to read.
+        sql: Query with Grafana's macros.
+        time: Time range of the macros.
+        deadline_ms: Limit of each statement.
+        max_rows: Maximum number of rows to fetch.
+        timescale: Dialect of ``$__timeGroup``; None asks the database.
+
+    Raises PanelRefused for a query that cannot be run as written, DatabaseUnavailable and DatabaseRefused.
     """
     with database.transaction(deadline_ms=deadline_ms) as cursor:
         cursor.execute("SET TRANSACTION READ ONLY")
-        statement = _one_statement(expand(sql, time, timescale=_timescale(cursor, timescale)))
-        cursor.execute("SET LOCAL cursor_tuple_fraction = 1")  # All rows are wanted, not the first ones soon.
+        statement = _check_single_statement(
+            expand_macros(sql, time, timescale=_is_timescale(cursor, timescale))
+        )
+        # Plan for fetching all rows, not for a fast first row.
+        cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
         cursor.execute(f"DECLARE panel NO SCROLL CURSOR FOR {statement}")
-        cursor.execute(f"FETCH {most_rows + 1:d} FROM panel")
+        cursor.execute(f"FETCH {max_rows + 1:d} FROM panel")
         rows = cursor.fetchall()
         columns = tuple(column.name for column in cursor.description)
-    return Table(columns, tuple(rows[:most_rows]), len(rows) <= most_rows)
+    return Table(columns, tuple(rows[:max_rows]), len(rows) <= max_rows)
 
 
-def _timescale(cursor: Any, told: bool | None) -> bool:
-    if told is not None:
-        return told
+def _is_timescale(cursor: Any, setting: bool | None) -> bool:
+    if setting is not None:
+        return setting
     cursor.execute(_IS_TIMESCALE)
     return bool(cursor.fetchone()[0])
 
 
-def _one_statement(sql: str) -> str:
-    """Nothing may follow that could end the transaction; so a semicolon is refused, in a text too."""
+def _check_single_statement(sql: str) -> str:
+    """Refuse a semicolon, even in a literal, because a second statement could end the transaction."""
     statement = sql.strip().removesuffix(";")
     if ";" in statement:
-        raise PanelRefused("A panel's query is one statement, and holds no semicolon")
+        raise PanelRefused("A panel's query must be one statement without a semicolon")
     return statement

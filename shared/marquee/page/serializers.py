@@ -29,7 +29,7 @@ def serialize_board(board: BoardFile) -> dict[str, Any]:
 def _serialize_panel(panel: PanelFile) -> dict[str, Any]:
     defaults = panel.field_config.defaults
     names = [o["matcher"]["options"] for o in panel.field_config.overrides]
-    columns = {name: panel.field_config.of_column(name) for name in names}
+    columns = {name: panel.field_config.read_overrides(name) for name in names}
     return {
         "id": panel.id,
         "title": panel.title,
@@ -80,7 +80,7 @@ def serialize_table(panel: PanelFile, table: Table) -> dict[str, Any]:
             [_serialize_value(value, kind) for value, kind in zip(row, kinds, strict=True)]
             for row in table.rows
         ],
-        "complete": table.whole,
+        "complete": table.is_complete,
     }
 
 

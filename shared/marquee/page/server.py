@@ -148,7 +148,7 @@ class _Server:
 
     def _query_panel(self, panel: PanelFile, span: str) -> dict[str, Any]:
         time = TimeRange.last(
-            durations.parse_duration(span), points=panel.max_data_points, least=panel.interval
+            durations.parse_duration(span), points=panel.max_data_points, min_interval=panel.interval
         )
         table = run_panel_query(self._page.database, panel.sql, time)
         limits = {"from": time.start.timestamp() * 1000, "to": time.end.timestamp() * 1000}

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.monitoring.alerts.conftest import RULES
 
-from marquee.monitoring.alerts.evaluate import NO_DATA, Alert, AlertValue, Evaluation, advance_alerts
+from marquee.monitoring.alerts.evaluate import NO_DATA, Alert, AlertValue, RuleEvaluation, advance_alerts
 from marquee.monitoring.alerts.rules_file import Rule
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 RULE = replace(RULES["drift"], for_="5m")
-GOOD = Evaluation((AlertValue({"check": "a"}, 0.1),))
-BAD = Evaluation((AlertValue({"check": "a"}, 0.9),))
-BOTH_BAD = Evaluation((*BAD.values, AlertValue({"check": "b"}, 0.8)))
-EMPTY = Evaluation(problem=NO_DATA)
-FAILED = Evaluation(problem="the database is unavailable")
+GOOD = RuleEvaluation((AlertValue({"check": "a"}, 0.1),))
+BAD = RuleEvaluation((AlertValue({"check": "a"}, 0.9),))
+BOTH_BAD = RuleEvaluation((*BAD.values, AlertValue({"check": "b"}, 0.8)))
+EMPTY = RuleEvaluation(problem=NO_DATA)
+FAILED = RuleEvaluation(problem="the database is unavailable")
 
 
-def advance_all(rule: Rule, evaluations: list[Evaluation]) -> list[tuple[Alert, ...]]:
+def advance_all(rule: Rule, evaluations: list[RuleEvaluation]) -> list[tuple[Alert, ...]]:
     """Return the alerts after each evaluation, one a minute."""
     alerts: tuple[Alert, ...] = ()
     results = []
@@ -33,7 +33,7 @@ def advance_all(rule: Rule, evaluations: list[Evaluation]) -> list[tuple[Alert, 
     return results
 
 
-def list_states(rule: Rule, evaluations: list[Evaluation]) -> list[str]:
+def list_states(rule: Rule, evaluations: list[RuleEvaluation]) -> list[str]:
     """Return the state of the first alert after each evaluation."""
     return [alerts[0].state for alerts in advance_all(rule, evaluations)]
 
@@ -51,7 +51,7 @@ def test_advance_one_good_value_restarts_pending_period() -> None:
 
 def test_advance_value_at_threshold_is_normal() -> None:
     """Only a value above the threshold counts."""
-    at_threshold = Evaluation((AlertValue({}, RULE.threshold),))
+    at_threshold = RuleEvaluation((AlertValue({}, RULE.threshold),))
     (alert,) = advance_alerts(RULE, (), at_threshold, NOW)
     assert (alert.state, alert.value, alert.since) == ("normal", RULE.threshold, None)
 
@@ -64,7 +64,7 @@ def test_advance_since_is_start_of_condition() -> None:
 
 def test_advance_normal_alert_has_largest_value() -> None:
     """A rule that is normal is reported once."""
-    two = Evaluation((AlertValue({"check": "a"}, 0.1), AlertValue({"check": "b"}, 0.2)))
+    two = RuleEvaluation((AlertValue({"check": "a"}, 0.1), AlertValue({"check": "b"}, 0.2)))
     (alert,) = advance_alerts(RULE, (), two, NOW)
     assert (alert.labels, alert.value) == ({"check": "b"}, 0.2)
 
@@ -113,7 +113,7 @@ def test_advance_no_data_that_alerts_is_pending_first() -> None:
 
 
 @given(st.lists(st.sampled_from([GOOD, BAD, EMPTY, FAILED]), max_size=40))
-def test_advance_fires_only_after_full_pending_period(evaluations: list[Evaluation]) -> None:
+def test_advance_fires_only_after_full_pending_period(evaluations: list[RuleEvaluation]) -> None:
     """The condition has held for five minutes before an alert fires, errors aside."""
     rule = replace(RULE, no_data_state="OK", exec_err_state="KeepLast")
     states = list_states(rule, evaluations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.grafana.day import fill
+from tests.grafana.good_day import write_good_day
 from tests.monitoring.alerts import rule_faults
 from tests.monitoring.alerts.conftest import GROUPS, RULES
 from tests.monitoring.alerts.rule_faults import FAULTS, NEW_VERSION, OLD_VERSION
@@ -50,7 +50,7 @@ def test_faults_cover_every_rule() -> None:
 
 def test_all_rules_good_day_are_normal(plain: Database) -> None:
     """On a realistic day no rule is even pending. Only the comparison of two versions of control has no value."""
-    alerts = current_alerts(plain, fill(plain, datetime.now(UTC)))
+    alerts = current_alerts(plain, write_good_day(plain, datetime.now(UTC)))
     assert {alert.title: alert.state for alert in alerts if alert.state != "normal"} == {}
     assert {alert.title for alert in alerts if alert.value is None} <= {"Live RMSE worse"}
 

@@ -26,7 +26,7 @@ class AlertValue(Struct, frozen=True):
     value: float | None
 
 
-class Evaluation(Struct, frozen=True):
+class RuleEvaluation(Struct, frozen=True):
     """Result of a rule's query. ``problem`` is empty, ``NO_DATA`` or an error message."""
 
     values: tuple[AlertValue, ...] = ()
@@ -50,7 +50,7 @@ class Alert(Struct, frozen=True):
     summary: str = ""
 
 
-def evaluate_rule(database: Database, rule: Rule, time: datetime) -> Evaluation:
+def evaluate_rule(database: Database, rule: Rule, time: datetime) -> RuleEvaluation:
     """Run the query of ``rule`` as of ``time``. A failure is part of the result."""
     span, sql = rule.data[0].relative_time_range, rule.data[0].model.raw_sql
     time_range = TimeRange(time - timedelta(seconds=span["from"]), time - timedelta(seconds=span["to"]))
@@ -58,8 +58,8 @@ def evaluate_rule(database: Database, rule: Rule, time: datetime) -> Evaluation:
         table = run_panel_query(database, sql, time_range)
         values = tuple(_alert_value(rule, table.columns, row) for row in table.rows)
     except (PanelRefused, DatabaseUnavailable, DatabaseRefused) as error:
-        return Evaluation(problem=str(error))
-    return Evaluation(values, "" if values else NO_DATA)
+        return RuleEvaluation(problem=str(error))
+    return RuleEvaluation(values, "" if values else NO_DATA)
 
 
 def _alert_value(rule: Rule, columns: Sequence[str], row: Sequence[Any]) -> AlertValue:
@@ -72,7 +72,7 @@ def _alert_value(rule: Rule, columns: Sequence[str], row: Sequence[Any]) -> Aler
 
 
 def advance_alerts(
-    rule: Rule, previous: Sequence[Alert], evaluation: Evaluation, time: datetime
+    rule: Rule, previous: Sequence[Alert], evaluation: RuleEvaluation, time: datetime
 ) -> tuple[Alert, ...]:
     """Return the alerts after ``evaluation``: one for each value above the threshold, or else a normal one.
 

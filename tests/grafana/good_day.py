@@ -1,6 +1,7 @@
-"""A plausible day of data, up to now: the stream through the real way of writing, the monitor's tables by hand.
+"""A realistic day of data without faults, up to now.
 
-The same day on every run but for its end, which is now. ``fill`` a database that is migrated and empty.
+Records are written by the ingest code, the monitor's tables directly. Every run writes the same day, except for its
+end.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from marquee.events.parser import EventParser
 from marquee.ingest.store import store_rejected, write_batch, write_impressions
 
 HOURS = 24
-LINES_AN_HOUR = 120
+RECORDS_PER_HOUR = 120
 PARTITIONS = 2
 VERSIONS = ("20260213T020000Z-aaaaaaaa", "20260214T020000Z-bbbbbbbb")
 ARMS = ("control", "candidate")
@@ -28,16 +29,16 @@ TOPIC_ID = "AAAAAAAAQQ2hzSyMdQ0xkw"
 _SEED = 20260214
 
 
-def fill(database: Database, now: datetime | None = None) -> datetime:
-    """Write the day that ends ``now``, an aware time; returns that time."""
+def write_good_day(database: Database, now: datetime | None = None) -> datetime:
+    """Write the day that ends ``now``, an aware time, to a migrated, empty database; return that time."""
     now = now or datetime.now(UTC)
-    chance = random.Random(_SEED)
-    _write_stream(database, now, chance)
-    _write_impressions(database, now, chance)
+    rng = random.Random(_SEED)
+    _write_stream(database, now, rng)
+    _write_impressions(database, now, rng)
     store_rejected(
         database, "not a StreamBatch: no field records", {"ce-type": "marquee.events.batches"}, b"{}"
     )
-    for run in _retrainings(now):
+    for run in _retrain_runs(now):
         retrain_runs.record_run(database, run)
     with database.transaction() as cursor:
         for statement in _MONITORED:
@@ -45,52 +46,52 @@ def fill(database: Database, now: datetime | None = None) -> datetime:
     return now
 
 
-def _write_stream(database: Database, now: datetime, chance: random.Random) -> None:
+def _write_stream(database: Database, now: datetime, rng: random.Random) -> None:
     parser = EventParser(ZoneInfo("UTC"), 5)
-    lines = list(_lines(now, chance))
+    records = list(_generate_records(now, rng))
     for partition in range(PARTITIONS):
-        records = [
-            make_record(offset, int(time.timestamp() * 1000), line.encode())
-            for offset, (time, line) in enumerate(lines[partition::PARTITIONS])
+        batch = [
+            make_record(offset, int(time.timestamp() * 1000), text.encode())
+            for offset, (time, text) in enumerate(records[partition::PARTITIONS])
         ]
-        write_batch(database, StreamBatch("movielog", TOPIC_ID, partition, tuple(records)), parser)
+        write_batch(database, StreamBatch("movielog", TOPIC_ID, partition, tuple(batch)), parser)
 
 
-def _lines(now: datetime, chance: random.Random) -> Iterator[tuple[datetime, str]]:
-    """Lines in the order of their times; the last is some seconds old."""
-    count = HOURS * LINES_AN_HOUR
-    for place in range(count):
-        time = now - timedelta(hours=HOURS) * (1 - place / count) - timedelta(seconds=5)
-        yield time, _line(time, place, chance)
+def _generate_records(now: datetime, rng: random.Random) -> Iterator[tuple[datetime, str]]:
+    """Yield times and texts of records in order of time; the last one is some seconds old."""
+    count = HOURS * RECORDS_PER_HOUR
+    for index in range(count):
+        time = now - timedelta(hours=HOURS) * (1 - index / count) - timedelta(seconds=5)
+        yield time, _generate_record(time, index, rng)
 
 
-def _line(time: datetime, place: int, chance: random.Random) -> str:
-    user, movie = chance.randrange(200), f"film+{chance.randrange(80)}+1999"
-    said = time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
-    kind = chance.random()
-    if place % 1000 == 999:
-        return f"{said},{user},GET /rate/{movie}=eleven"
+def _generate_record(time: datetime, index: int, rng: random.Random) -> str:
+    user, movie = rng.randrange(200), f"film+{rng.randrange(80)}+1999"
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+    kind = rng.random()
+    if index % 1000 == 999:
+        return f"{stamp},{user},GET /rate/{movie}=eleven"
     if kind < 0.7:
-        return watch(user, chance.randrange(100), movie, said)
+        return watch(user, rng.randrange(100), movie, stamp)
     if kind < 0.85:
-        return rate(user, chance.choices(range(1, 6), (6, 11, 27, 35, 21))[0], movie, said)
+        return rate(user, rng.choices(range(1, 6), (6, 11, 27, 35, 21))[0], movie, stamp)
     if kind < 0.86:
-        return account(user).replace("2026-02-14T00:09:23", said)
-    status, result = (200, "film+1+1999, film+2+1999") if chance.random() < 0.99 else (503, "no model yet")
-    return ask(user, status, result, 20 + chance.randrange(60)).replace("2026-02-14T00:09:22", said)
+        return account(user).replace("2026-02-14T00:09:23", stamp)
+    status, result = (200, "film+1+1999, film+2+1999") if rng.random() < 0.99 else (503, "no model yet")
+    return ask(user, status, result, 20 + rng.randrange(60)).replace("2026-02-14T00:09:22", stamp)
 
 
-def _write_impressions(database: Database, now: datetime, chance: random.Random) -> None:
+def _write_impressions(database: Database, now: datetime, rng: random.Random) -> None:
     movies = tuple(ImpressionMovie(f"film+{n}+1999", 1 / (n + 1), 4.2 - n / 10, 1.0) for n in range(20))
     rows = tuple(
         Impression(
             f"impression-{number}",
             now - timedelta(seconds=20 + number * 86),
-            str(chance.randrange(200)),
+            str(rng.randrange(200)),
             ARMS[number % 2],
             VERSIONS[number % 2],
             12 if number < 700 else 11,
-            chance.choices(TIERS, (60, 20, 15, 5))[0],
+            rng.choices(TIERS, (60, 20, 15, 5))[0],
             movies,
         )
         for number in range(1_000)
@@ -98,28 +99,29 @@ def _write_impressions(database: Database, now: datetime, chance: random.Random)
     write_impressions(database, ImpressionBatch("day", rows))
 
 
-def _retrainings(now: datetime) -> Iterator[retrain_runs.RetrainRun]:
-    told = (
+def _retrain_runs(now: datetime) -> Iterator[retrain_runs.RetrainRun]:
+    runs = (
         (26, VERSIONS[0], "released", "release 11: better than bias_only"),
         (14, None, "failed", "the base data cannot be fetched"),
         (9, "20260214T000000Z-cccccccc", "refused", "rmse 1.041 is worse than what serves by 0.021"),
         (2, VERSIONS[1], "released", "release 12: better than what serves"),
     )
-    for hours, version, outcome, reason in told:
-        began = now - timedelta(hours=hours)
+    for hours, version, outcome, reason in runs:
+        start = now - timedelta(hours=hours)
         metrics = {"rmse": 1.012, "rmse.low": 0.96, "rmse.high": 1.07, "ndcg@10": 0.34} if version else {}
         yield retrain_runs.RetrainRun(
-            f"run-{hours}", began, began + timedelta(seconds=74), began, version, outcome, reason, metrics
+            f"run-{hours}", start, start + timedelta(seconds=74), start, version, outcome, reason, metrics
         )
 
 
 _MINUTES = "generate_series(1, 1440) AS ago, LATERAL (SELECT %(now)s - ago * INTERVAL '1 minute') AS moments (moment)"
 _MONITORED = (
-    # The stream was written just now; it shall look as if it had come all day.
+    # The records were written just now; replace the deliveries by those of a whole day.
     "DELETE FROM deliveries_per_minute",
     "UPDATE rejected_events SET received = %(now)s - INTERVAL '3 hours'",
     f"""
-INSERT INTO deliveries_per_minute (time, topic_key, partition, batches, records, redelivered, batch_records_max, lag_ms_max)
+INSERT INTO deliveries_per_minute (time, topic_key, partition, batches, records, redelivered, batch_records_max,
+                                   lag_ms_max)
 SELECT date_trunc('minute', moment), (SELECT max(topic_key) FROM topics), partition, 240,
        45000 + 9000 * sin(ago / 229.0), CASE WHEN ago %% 360 = 0 THEN 900 ELSE 0 END, 400 + ago %% 60,
        350 + 80 * sin(ago / 7.0) + CASE WHEN ago BETWEEN 600 AND 605 THEN 9000 ELSE 0 END
@@ -157,18 +159,19 @@ WHERE ago %% every = 0""",
     """
 INSERT INTO impression_outcomes (time, arm, model_version, tier, position, shown, watched, minutes, rated, rating_sum)
 SELECT date_trunc('hour', %(now)s - hours * INTERVAL '1 hour'), (%(arms)s::text[])[side],
-       (%(versions)s::text[])[side], tier, place, 400, 28 / sqrt(place) + 2 * side, 900 / place, 6 / place + 1,
-       4 * (6 / place + 1)
+       (%(versions)s::text[])[side], tier, position, 400, 28 / sqrt(position) + 2 * side, 900 / position,
+       6 / position + 1, 4 * (6 / position + 1)
 FROM generate_series(1, 23) AS hours, generate_series(1, 2) AS side, unnest(ARRAY['personalised', 'cohort']) AS tier,
-     generate_series(1, 20) AS place""",
+     generate_series(1, 20) AS position""",
     f"""
 INSERT INTO quality_checks (time, name, value, usual_low, usual_high, unit, verdict, detail)
-SELECT date_trunc('minute', moment), name, value * (1 + 0.2 * sin(ago / 53.0)), low, high, unit, 'good', 'as made up'
+SELECT date_trunc('minute', moment), name, value * (1 + 0.2 * sin(ago / 53.0)), low, high, unit, 'good', 'generated'
 FROM {_MINUTES}, (VALUES
     ('volume.watch', 31000, 22000, 40000, 'records'), ('volume.rating', 600, 300, 900, 'records'),
     ('quarantine.rate', 0.0008, 0, 0.002, 'fraction'), ('delivery.redelivered_rate', 0.0001, 0, 0.01, 'fraction'),
-    ('delivery.lag_s', 0.6, 0, 5, 's'), ('schema.id_rate', 0, 0, 0, 'fraction'), ('range.rating_rate', 0, 0, 0, 'fraction'),
-    ('range.time_rate', 0.0001, 0, 0, 'fraction'), ('movies.unknown_rate', 0.03, 0, 0.1, 'fraction'),
+    ('delivery.lag_s', 0.6, 0, 5, 's'), ('schema.id_rate', 0, 0, 0, 'fraction'),
+    ('range.rating_rate', 0, 0, 0, 'fraction'), ('range.time_rate', 0.0001, 0, 0, 'fraction'),
+    ('movies.unknown_rate', 0.03, 0, 0.1, 'fraction'),
     ('drift.rating_psi', 0.03, 0, 0.1, 'PSI'), ('drift.movie_psi', 0.06, 0, 0.1, 'PSI'),
     ('drift.activity_psi', 0.05, 0, 0.1, 'PSI'), ('drift.rating_wasserstein', 0.02, 0, 0.05, 'fraction of the scale'),
     ('model.age_h', 9, 0, 36, 'h')) AS checks (name, value, low, high, unit)
