@@ -20,6 +20,7 @@ from benchmarks.models.report_model import ModelReport
 from benchmarks.models.split_metrics import Arrays
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.killed import Killed
 from tests.support.synthetic_data import SECOND, blocks
 
 from marquee.data import sources
@@ -150,10 +151,6 @@ def test_an_unknown_system_is_named_with_those_there_are(capsys: pytest.CaptureF
     assert "there is no system 'magic'; there is popularity, bias only" in capsys.readouterr().err
 
 
-class _Killed(Exception):
-    pass
-
-
 def test_what_was_measured_before_a_kill_is_not_measured_again(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +163,7 @@ def test_what_was_measured_before_a_kill_is_not_measured_again(
 
     def killer(step: str, done: float) -> None:
         if len(measured) == 3:
-            raise _Killed
+            raise Killed
 
     def quiet(step: str, done: float) -> None:
         pass
@@ -174,7 +171,7 @@ def test_what_was_measured_before_a_kill_is_not_measured_again(
     measure = compare.measure
     monkeypatch.setattr(compare, "measure", counting)
     systems = ["popularity", "bias only"]
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         _results(base, tmp_path, systems, killer)
     assert len(list(tmp_path.iterdir())) == 3
     next(tmp_path.iterdir()).write_bytes(b"PK torn")

@@ -1,20 +1,21 @@
-"""A stage for bridges, on the broker that all tests share."""
+"""A harness on the broker that all tests share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from tests.bridge.stage import PARTITIONS, Stage
+from tests.bridge.bridge_harness import PARTITIONS, BridgeHarness
 from tests.servers.receiver import Receiver
 
 from marquee.local.embedded_kafka import EmbeddedKafka
 
 
 @pytest.fixture
-def stage(kafka: EmbeddedKafka) -> Iterator[Stage]:
+def harness(kafka: EmbeddedKafka) -> Iterator[BridgeHarness]:
+    """Provide a harness with a new topic."""
     receiver = Receiver()
-    stage = Stage(kafka, receiver)
-    kafka.create_topic(stage.topic, PARTITIONS)
-    yield stage
+    harness = BridgeHarness(kafka, receiver)
+    kafka.create_topic(harness.topic, PARTITIONS)
+    yield harness
     receiver.close()

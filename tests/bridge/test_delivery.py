@@ -1,4 +1,4 @@
-"""One contract for every delivery, on the wire: a future that resolves means accepted, and only that."""
+"""One contract for every delivery, on the wire: a future that resolves means accepted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from concurrent.futures import wait
 from datetime import UTC, datetime
 
 import grpc
+import psutil
 import pytest
 from tests.servers.pubsub import PubSubServer
 from tests.servers.receiver import Receiver
@@ -27,8 +28,8 @@ def _envelope(number: int, size: int = 10) -> Envelope:
     return encode_batch(StreamBatch("log", "s", 0, (make_record(number, 0, b"x" * size),)))
 
 
-class Place(ABC):
-    """Somewhere to deliver to, as the contract sees it."""
+class Destination(ABC):
+    """A destination of deliveries, as the contract sees it."""
 
     url: str
 
@@ -48,10 +49,13 @@ class Place(ABC):
     def release(self) -> None: ...
 
     @abstractmethod
+    def connections(self) -> int: ...
+
+    @abstractmethod
     def close(self) -> None: ...
 
 
-class HttpPlace(Place):
+class HttpDestination(Destination):
     def __init__(self) -> None:
         self.receiver = Receiver()
         self.url = self.receiver.url
@@ -71,11 +75,14 @@ class HttpPlace(Place):
     def release(self) -> None:
         self.receiver.hold.set()
 
+    def connections(self) -> int:
+        return self.receiver.connections
+
     def close(self) -> None:
         self.receiver.close()
 
 
-class PubSubPlace(Place):
+class PubSubDestination(Destination):
     def __init__(self) -> None:
         self.server = PubSubServer()
         self.server.create_topic("project", "events")
@@ -98,88 +105,94 @@ class PubSubPlace(Place):
     def release(self) -> None:
         self.server.faults.hold.set()
 
+    def connections(self) -> int:
+        port = int(self.server.host.rpartition(":")[2])
+        return sum(bool(c.raddr) and c.laddr.port == port for c in psutil.Process().net_connections("tcp"))
+
     def close(self) -> None:
         del os.environ["PUBSUB_EMULATOR_HOST"]
         self.server.close()
 
 
-@pytest.fixture(params=[HttpPlace, PubSubPlace], ids=["http", "pubsub"])
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    place = request.param()
-    yield place
-    place.close()
+@pytest.fixture(params=[HttpDestination, PubSubDestination], ids=["http", "pubsub"])
+def destination(request: pytest.FixtureRequest) -> Iterator[Destination]:
+    destination = request.param()
+    yield destination
+    destination.close()
 
 
 @pytest.fixture
-def delivery(place: Place) -> Iterator[Delivery]:
-    delivery = connect_delivery(place.url, timeout_s=30)
+def delivery(destination: Destination) -> Iterator[Delivery]:
+    delivery = connect_delivery(destination.url, timeout_s=30)
     yield delivery
-    place.release()
+    destination.release()
     delivery.close()
 
 
-def test_accepted_envelope_arrives_as_it_was(place: Place, delivery: Delivery) -> None:
+def test_submit_accepted_envelope_arrives_unchanged(destination: Destination, delivery: Delivery) -> None:
     """Every attribute and every byte."""
     envelope = _envelope(1)
-    assert delivery.submit(envelope).result(30) is None
-    assert place.accepted() == [envelope]
-    assert open_envelope(place.accepted()[0]) == open_envelope(envelope)
+    delivery.submit(envelope).result(30)
+    assert destination.accepted() == [envelope]
+    assert open_envelope(destination.accepted()[0]) == open_envelope(envelope)
 
 
-def test_future_waits_for_acceptance(place: Place, delivery: Delivery) -> None:
-    """While the receiver has not answered, nothing is promised."""
-    place.hold()
+def test_submit_future_is_open_until_acceptance(destination: Destination, delivery: Delivery) -> None:
+    """While the receiver has not answered, the future is not done."""
+    destination.hold()
     future = delivery.submit(_envelope(1))
     assert wait([future], timeout=0.3).not_done
-    place.release()
-    assert future.result(30) is None
+    destination.release()
+    future.result(30)
 
 
-def test_transient_refusal_may_be_tried_again(place: Place, delivery: Delivery) -> None:
-    """One submit is one attempt: the caller decides when there is another."""
-    place.fail_next(terminal=False)
+def test_submit_transient_refusal_raises_delivery_failed(
+    destination: Destination, delivery: Delivery
+) -> None:
+    """One submit is one attempt; the caller decides about the next."""
+    destination.fail_next(terminal=False)
     with pytest.raises(DeliveryFailed):
         delivery.submit(_envelope(1)).result(30)
-    assert place.accepted() == []
+    assert destination.accepted() == []
     delivery.submit(_envelope(1)).result(30)
-    assert [envelope.id for envelope in place.accepted()] == ["log/0/1-1"]
+    assert [envelope.id for envelope in destination.accepted()] == ["log/0/1-1"]
 
 
-def test_terminal_refusal_is_told_apart(place: Place, delivery: Delivery) -> None:
-    """And the next envelope is welcome all the same."""
-    place.fail_next(terminal=True)
+def test_submit_permanent_refusal_raises_invalid_batch(destination: Destination, delivery: Delivery) -> None:
+    """The next envelope is accepted all the same."""
+    destination.fail_next(terminal=True)
     with pytest.raises(InvalidBatch, match="log/0/1-1"):
         delivery.submit(_envelope(1)).result(30)
     delivery.submit(_envelope(2)).result(30)
-    assert len(place.accepted()) == 1
+    assert len(destination.accepted()) == 1
 
 
-def test_lost_answer_is_no_acceptance(place: Place, delivery: Delivery) -> None:
-    """Whoever cannot know must say that it failed: twice is mended by the receiver, never is not."""
-    place.lose_next_answer()
+def test_submit_lost_answer_raises_delivery_failed(destination: Destination, delivery: Delivery) -> None:
+    """The receiver can handle a duplicate, but not a lost envelope."""
+    destination.lose_next_answer()
     with pytest.raises(DeliveryFailed):
         delivery.submit(_envelope(1)).result(30)
     delivery.submit(_envelope(1)).result(30)
-    assert {envelope.id for envelope in place.accepted()} == {"log/0/1-1"}
+    assert {envelope.id for envelope in destination.accepted()} == {"log/0/1-1"}
 
 
-def test_many_threads_and_envelopes(place: Place, delivery: Delivery) -> None:
-    """All that were submitted arrive, each once, by one or several connections."""
+def test_submit_many_envelopes_each_arrives_once(destination: Destination, delivery: Delivery) -> None:
+    """Over one or several connections."""
     envelopes = [_envelope(number) for number in range(200)]
     for future in [delivery.submit(envelope) for envelope in envelopes]:
         future.result(60)
-    assert sorted(place.accepted(), key=lambda e: e.id) == sorted(envelopes, key=lambda e: e.id)
+    assert sorted(destination.accepted(), key=lambda e: e.id) == sorted(envelopes, key=lambda e: e.id)
 
 
-def test_large_envelope_arrives(place: Place, delivery: Delivery) -> None:
-    """A batch of 8 MB, twice what the bridge makes unless a single line is longer."""
+def test_submit_large_envelope_arrives(destination: Destination, delivery: Delivery) -> None:
+    """A batch of 8 MB, twice the bridge's limit."""
     delivery.submit(_envelope(1, 8_000_000)).result(60)
-    assert len(place.accepted()[0].data) > 8_000_000
+    assert len(destination.accepted()[0].data) > 8_000_000
 
 
-def test_close_waits_for_what_is_under_way(place: Place) -> None:
-    """What was submitted before is delivered; what comes after fails, and says why."""
-    delivery = connect_delivery(place.url, timeout_s=30)
+def test_close_waits_for_deliveries_in_flight(destination: Destination) -> None:
+    """Earlier submissions are delivered; later ones fail and say why."""
+    delivery = connect_delivery(destination.url, timeout_s=30)
     futures = [delivery.submit(_envelope(number)) for number in range(20)]
     delivery.close()
     assert all(future.done() and future.exception() is None for future in futures)
@@ -187,23 +200,24 @@ def test_close_waits_for_what_is_under_way(place: Place) -> None:
         delivery.submit(_envelope(99)).result(30)
 
 
-def test_closing_an_unused_delivery_is_fine(place: Place) -> None:
-    """Nothing is connected before the first envelope."""
-    connect_delivery(place.url, timeout_s=30).close()
+def test_close_unused_delivery_has_made_no_connection(destination: Destination) -> None:
+    """The delivery connects when it sends the first envelope."""
+    connect_delivery(destination.url, timeout_s=30).close()
+    assert destination.connections() == 0
 
 
-def test_deadline_is_kept(place: Place) -> None:
-    """A receiver that never answers is a failure that may be tried again."""
-    place.hold()
-    delivery = connect_delivery(place.url, timeout_s=0.3)
+def test_submit_without_answer_fails_after_timeout(destination: Destination) -> None:
+    """A receiver that never answers is a transient failure."""
+    destination.hold()
+    delivery = connect_delivery(destination.url, timeout_s=0.3)
     with pytest.raises(DeliveryFailed):
         delivery.submit(_envelope(1)).result(30)
-    place.release()
+    destination.release()
     delivery.close()
 
 
-def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A receiver that is away is a transient failure that names the address."""
+def test_submit_without_receiver_fails_and_names_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver that is away is a transient failure."""
     port = free_port()
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{port}")
     for url in (f"http://127.0.0.1:{port}/", "pubsub://project/events"):
@@ -213,8 +227,8 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
         delivery.close()
 
 
-def test_receiver_may_be_restarted() -> None:
-    """Connections that the receiver let go are made anew without a failure."""
+def test_submit_after_closed_connection_reconnects() -> None:
+    """Connections that the receiver closed are opened again without a failure."""
     receiver = Receiver()
     delivery = connect_delivery(receiver.url, timeout_s=30)
     delivery.submit(_envelope(1)).result(30)
@@ -225,7 +239,7 @@ def test_receiver_may_be_restarted() -> None:
     receiver.close()
 
 
-def test_connections_are_kept() -> None:
+def test_submit_reuses_connections() -> None:
     """A thousand batches do not cost a thousand handshakes."""
     receiver = Receiver()
     delivery = connect_delivery(receiver.url, timeout_s=30, concurrency=2)
@@ -237,8 +251,8 @@ def test_connections_are_kept() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 408, 429, 500, 503])
-def test_http_answers_that_speak_of_the_moment(status: int) -> None:
-    """A wrong address or credentials are mended by a person, and then the same envelope is welcome."""
+def test_submit_http_status_about_the_moment_is_transient(status: int) -> None:
+    """A wrong address or credentials can be fixed, and then the same envelope is accepted."""
     receiver = Receiver()
     receiver.answers.append(status)
     delivery = connect_delivery(receiver.url, timeout_s=30)
@@ -248,8 +262,8 @@ def test_http_answers_that_speak_of_the_moment(status: int) -> None:
     receiver.close()
 
 
-def test_topic_that_is_not_there_may_come() -> None:
-    """As with HTTP's 404: nothing is wrong with the envelope."""
+def test_submit_to_missing_topic_is_transient() -> None:
+    """As with HTTP 404, the envelope itself is not at fault."""
     server = PubSubServer()
     os.environ["PUBSUB_EMULATOR_HOST"] = server.host
     delivery = connect_delivery("pubsub://project/later", timeout_s=30)
@@ -262,26 +276,26 @@ def test_topic_that_is_not_there_may_come() -> None:
     server.close()
 
 
-def test_more_than_pubsub_takes_is_terminal() -> None:
-    """10 MB is Pub/Sub's bound, and the same message would be refused for ever."""
-    place = PubSubPlace()
-    delivery = connect_delivery(place.url, timeout_s=30)
+def test_submit_above_pubsub_limit_raises_invalid_batch() -> None:
+    """Pub/Sub would refuse more than 10 MB each time."""
+    destination = PubSubDestination()
+    delivery = connect_delivery(destination.url, timeout_s=30)
     with pytest.raises(InvalidBatch):
         delivery.submit(_envelope(1, 10_000_001)).result(30)
     delivery.close()
-    place.close()
+    destination.close()
 
 
 @pytest.mark.parametrize(
     "url", ["", "kafka://a/b", "pubsub://project", "pubsub://p/a/b", "http://", "pubsub:///t"]
 )
-def test_places_that_are_none(url: str) -> None:
-    """The message shows what an address looks like."""
+def test_connect_delivery_invalid_url_raises_settings_error(url: str) -> None:
+    """The message shows a valid URL."""
     with pytest.raises(SettingsError, match="pubsub://project/topic"):
         connect_delivery(url, timeout_s=1)
 
 
-def test_path_and_query_are_kept() -> None:
+def test_submit_keeps_path_and_query() -> None:
     """A function behind a gateway may need them."""
     envelope = Envelope("1", STREAM_BATCH, "s", datetime.now(UTC), b"{}")
     receiver = Receiver()

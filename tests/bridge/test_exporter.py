@@ -1,4 +1,4 @@
-"""What Prometheus is told of a bridge is what the bridge has done."""
+"""Tests of the Prometheus exporter of a bridge."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.bridge.stage import LIMITS, Stage, numbered_lines
+from tests.bridge.bridge_harness import LIMITS, BridgeHarness, numbered_records
 from tests.support.waiting import wait_until
 
 from marquee.bridge.bridge_stats import BridgeStats, PartitionState
@@ -21,7 +21,7 @@ Samples = dict[tuple[str, str], float]
 
 
 def scrape(port: int) -> Samples:
-    """The value of each sample by its name and its partition or bucket."""
+    """Return the value of each sample by its name and its partition or bucket."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     return {
@@ -32,26 +32,26 @@ def scrape(port: int) -> Samples:
 
 
 class FakeBridge:
-    """Two partitions, one of which is behind."""
+    """A bridge with two partitions, one of which is behind."""
 
     def __init__(self) -> None:
         self.stats = BridgeStats(records_read=700, records_accepted=600, retries=3)
-        for lines in (1, 100, 101, 99_999):
-            self.stats.batch_records.add(lines)
+        for records in (1, 100, 101, 99_999):
+            self.stats.batch_records.add(records)
 
     def partitions(self) -> list[PartitionState]:
         return [PartitionState(0, 2, 5_000, True, 0, 40), PartitionState(1, 0, 0, False, None, None)]
 
 
-def test_every_number_is_told() -> None:
-    """Counters, buckets that add up, and gauges by partition; what is not known is left out."""
+def test_serve_metrics_exports_all_stats() -> None:
+    """Counters, cumulative buckets, and gauges by partition; unknown values are left out."""
     port = free_port()
     with serve_metrics(port, FakeBridge()):
-        found = scrape(port)
-    assert found["records_read_total", ""] == 700
-    assert found["retries_total", ""] == 3
+        samples = scrape(port)
+    assert samples["records_read_total", ""] == 700
+    assert samples["retries_total", ""] == 3
     assert [
-        found["batch_records_bucket", bound] for bound in ("1.0", "100.0", "500.0", "20000.0", "+Inf")
+        samples["batch_records_bucket", bound] for bound in ("1.0", "100.0", "500.0", "20000.0", "+Inf")
     ] == [
         1,
         2,
@@ -59,14 +59,19 @@ def test_every_number_is_told() -> None:
         3,
         4,
     ]
-    assert found["batch_records_sum", ""] == 100_201
-    assert (found["lag_records", "0"], found["paused", "0"], found["batches_in_flight", "0"]) == (40, 1, 2)
-    assert found["lag_seconds", "0"] > 10**9
-    assert found["lag_seconds", "1"] == 0
-    assert ("lag_records", "1") not in found
+    assert samples["batch_records_sum", ""] == 100_201
+    assert (samples["lag_records", "0"], samples["paused", "0"], samples["batches_in_flight", "0"]) == (
+        40,
+        1,
+        2,
+    )
+    assert samples["lag_seconds", "0"] > 10**9
+    assert samples["lag_seconds", "1"] == 0
+    assert ("lag_records", "1") not in samples
 
 
-def test_port_that_is_taken_is_a_setting_to_mend() -> None:
+def test_serve_metrics_used_port_raises_settings_error() -> None:
+    """The message names the setting."""
     port = free_port()
     with (
         serve_metrics(port, FakeBridge()),
@@ -77,25 +82,25 @@ def test_port_that_is_taken_is_a_setting_to_mend() -> None:
 
 
 @pytest.mark.servers
-def test_running_bridge_tells_its_lag(stage: Stage) -> None:
-    """While the receiver refuses, lines wait and attempts are counted; afterwards nothing is behind."""
+def test_serve_metrics_running_bridge_exports_lag(harness: BridgeHarness) -> None:
+    """While the receiver refuses, records wait and attempts are counted; afterwards the lag is 0."""
     port, stop = free_port(), threading.Event()
-    stage.receiver.always = 503
-    stage.produce(numbered_lines(400))
-    settings = Settings.from_mapping(stage.environment(METRICS_PORT=str(port)))
+    harness.receiver.always = 503
+    harness.produce(numbered_records(400))
+    settings = Settings.from_mapping(harness.environment(METRICS_PORT=str(port)))
     thread = threading.Thread(target=forward, args=(settings, stop, LIMITS), daemon=True)
     thread.start()
-    stage.receiver.wait_for(lambda: len(stage.receiver.refused) >= 10)
-    found = scrape(port)
-    assert found["records_accepted_total", ""] == 0
-    assert found["deliveries_failed_total", ""] >= found["retries_total", ""] > 0
-    assert sum(found["batches_in_flight", partition] for partition in "01") >= 4
-    stage.receiver.always = None
-    stage.await_commit(200, 200)
+    harness.receiver.wait_for(lambda: len(harness.receiver.refused) >= 10)
+    samples = scrape(port)
+    assert samples["records_accepted_total", ""] == 0
+    assert samples["deliveries_failed_total", ""] >= samples["retries_total", ""] > 0
+    assert sum(samples["batches_in_flight", partition] for partition in "01") >= 4
+    harness.receiver.always = None
+    harness.await_commit(200, 200)
     wait_until(lambda: scrape(port)["records_accepted_total", ""] == 400)
-    found = scrape(port)
-    assert [found["lag_records", partition] for partition in "01"] == [0, 0]
-    assert found["batch_records_count", ""] == found["batches_accepted_total", ""]
-    assert found["delivery_seconds_count", ""] == found["batches_accepted_total", ""]
+    samples = scrape(port)
+    assert [samples["lag_records", partition] for partition in "01"] == [0, 0]
+    assert samples["batch_records_count", ""] == samples["batches_accepted_total", ""]
+    assert samples["delivery_seconds_count", ""] == samples["batches_accepted_total", ""]
     stop.set()
     thread.join(60)

@@ -1,4 +1,4 @@
-"""TLS and SASL to Kafka, on the wire and by settings alone; and no secret in a log."""
+"""Tests of TLS and SASL to Kafka, on the wire and by settings alone, without secrets in a log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from tests.bridge.stage import Stage
+from tests.bridge.bridge_harness import BridgeHarness
 from tests.servers.certificates import Authority
 from tests.servers.kafka_front import KafkaFront
 from tests.servers.receiver import Receiver
@@ -25,41 +25,41 @@ from marquee.local.process import Process, free_port
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
 USER, PASSWORD, WRONG = "bridge", "s3cret-of-the-bridge", "another-s3cret"
-LINES = [f"line {number}" for number in range(20)]
+RECORDS = [f"record {number}" for number in range(20)]
 
 
 @dataclass
-class Secured:
-    """A broker that is reached through TLS and SASL only, with some lines, and bridges that try to."""
+class SecuredKafka:
+    """A broker that accepts TLS and SASL only, with some records, and bridges that connect to it."""
 
-    stage: Stage
+    harness: BridgeHarness
     directory: Path
     settings: dict[str, str]
 
     def produce(self) -> None:
-        """Make the topic and write the lines, by the very settings that the bridge has."""
-        given = {f"MARQUEE_KAFKA_{name}": value for name, value in self.settings.items()}
-        config = client_options(Settings.from_mapping(given))
+        """Create the topic and write the records, with the settings of the bridge."""
+        environment = {f"MARQUEE_KAFKA_{name}": value for name, value in self.settings.items()}
+        config = client_options(Settings.from_mapping(environment))
         admin = AdminClient(config)
-        admin.create_topics([NewTopic(self.stage.topic, 2, 1)])[self.stage.topic].result(20)
+        admin.create_topics([NewTopic(self.harness.topic, 2, 1)])[self.harness.topic].result(20)
         producer = Producer(config)
-        for line in LINES:
-            producer.produce(self.stage.topic, line)
+        for record in RECORDS:
+            producer.produce(self.harness.topic, record)
         assert producer.flush(20) == 0
 
-    def arrives(self) -> str:
-        """Wait until a bridge has delivered all lines; returns its log."""
+    def await_delivery(self) -> str:
+        """Wait until a bridge has delivered all records; return its log."""
         bridge = self._bridge("right")
         bridge.start()
         try:
-            self.stage.await_arrival(len(LINES))
+            self.harness.await_arrival(len(RECORDS))
         finally:
             bridge.stop()
-        assert sorted(self.stage.receiver.texts()) == sorted(LINES)
+        assert sorted(self.harness.receiver.texts()) == sorted(RECORDS)
         return bridge.log.read_text()
 
-    def is_refused(self, reason: str, **other: str) -> str:
-        """Wait until a bridge with other settings says ``reason`` in its log, which is returned."""
+    def await_refusal(self, reason: str, **other: str) -> str:
+        """Wait until a bridge with other settings logs ``reason``; return its log."""
         bridge = self._bridge(f"refused-{len(reason)}", **other)
         bridge.start()
         deadline = time.monotonic() + 60
@@ -68,16 +68,17 @@ class Secured:
         bridge.stop()
         log = bridge.log.read_text()
         assert reason in log
-        assert self.stage.receiver.accepted == []
+        assert self.harness.receiver.accepted == []
         return log
 
     def _bridge(self, name: str, **other: str) -> Process:
         settings = {f"KAFKA_{setting}": value for setting, value in (self.settings | other).items()}
-        return self.stage.process(self.directory, name, **settings)
+        return self.harness.process(self.directory, name, **settings)
 
 
 @pytest.fixture(params=["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
-def secured(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Secured]:
+def secured(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SecuredKafka]:
+    """Provide a broker for each SASL mechanism."""
     authority, port = Authority(tmp_path, "authority"), free_port()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.issue("broker"))
@@ -92,17 +93,17 @@ def secured(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Secured]
             "CA_FILE": str(authority.certificate),
         }
         with kafka:
-            yield Secured(Stage(kafka, receiver), tmp_path, settings)
+            yield SecuredKafka(BridgeHarness(kafka, receiver), tmp_path, settings)
 
 
-def test_bridge_reads_through_tls_and_sasl(secured: Secured, tmp_path: Path) -> None:
-    """A wrong password, a certificate of another authority, no TLS at all: the log says which it is, and no secret."""
+def test_bridge_with_tls_and_sasl_delivers_and_logs_no_secret(secured: SecuredKafka, tmp_path: Path) -> None:
+    """A wrong password, a certificate of another authority, or no TLS: the log names the cause."""
     secured.produce()
-    logs = secured.is_refused("uthentication failed", PASSWORD=WRONG)
+    logs = secured.await_refusal("uthentication failed", PASSWORD=WRONG)
     if secured.settings["SASL_MECHANISM"] == "PLAIN":
         other = str(Authority(tmp_path, "other").certificate)
-        logs += secured.is_refused("certificate verify failed", CA_FILE=other)
-        logs += secured.is_refused("Disconnected", SECURITY="PLAINTEXT")
-    logs += secured.arrives()
+        logs += secured.await_refusal("certificate verify failed", CA_FILE=other)
+        logs += secured.await_refusal("Disconnected", SECURITY="PLAINTEXT")
+    logs += secured.await_delivery()
     assert PASSWORD not in logs
     assert WRONG not in logs

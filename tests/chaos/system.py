@@ -1,4 +1,4 @@
-"""The whole way of a line as processes: broker, bridges, function, database, and a producer that knows its lines."""
+"""The system between a producer and the tables as processes: broker, bridges, function and database."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.chaos.account import Account, Places, account, user_of
-from tests.chaos.lines import Ledger
-from tests.chaos.mischief import Mischief
+from tests.chaos.faulty_proxy import FaultyProxy
+from tests.chaos.known_records import ProducedRecords
+from tests.chaos.verification import UserByPosition, Verification, read_user_id, verify
 from tests.chaos.writer import Writer, read_topic
 from tests.servers.function import ROOT
 from tests.support.bridge_program import bridge_process
@@ -33,30 +33,29 @@ from marquee.local.process import Process, free_port
 
 TOPIC, GROUP = "movielog", "chaos"
 PARTITIONS = 2
-PATIENCE_S = 1.5
-"""After so long without an answer the bridge gives a delivery up."""
+DELIVERY_TIMEOUT_S = 1.5
 BRIDGES = ("bridge-1", "bridge-2")
 PARTS = (*BRIDGES, "function", "broker", "database")
 
 
 class ChaosSystem:
-    """Everything between a producer and the tables, each part a process that may be killed by its name."""
+    """Everything between a producer and the tables; each part is a process that can be killed by name."""
 
     def __init__(
-        self, directory: Path, seed: int, lines_per_s: float = 400.0, bridges: Sequence[str] = BRIDGES
+        self, directory: Path, seed: int, records_per_s: float = 400.0, bridges: Sequence[str] = BRIDGES
     ) -> None:
         self.bridges = bridges
-        self.ledger = Ledger(seed)
+        self.produced = ProducedRecords(seed)
         self.kafka = EmbeddedKafka(directory / "kafka", durable=True)
         self.postgres = EmbeddedPostgres(directory / "postgres")
         self._directory = directory
         self._function_port = free_port()
-        self.mischief = Mischief(self._function_port, PATIENCE_S, random.Random(seed))
-        self._writer = Writer(self.kafka.bootstrap, TOPIC, PARTITIONS, self.ledger, lines_per_s)
+        self.proxy = FaultyProxy(self._function_port, DELIVERY_TIMEOUT_S, random.Random(seed))
+        self._writer = Writer(self.kafka.bootstrap, TOPIC, PARTITIONS, self.produced, records_per_s)
         self._processes: dict[str, Process] = {}
-        self._mend_at = 0.0
-        self.mended = 0
-        """How often the embedded broker had lost the leader of the bridges' group."""
+        self._repair_at = 0.0
+        self.group_repairs = 0
+        """The number of times that the embedded broker lost the leader of the bridges' group."""
 
     def __enter__(self) -> ChaosSystem:
         self.postgres.start()
@@ -77,13 +76,13 @@ class ChaosSystem:
         self._writer.stop()
         for process in self._processes.values():
             process.stop(2)
-        self.mischief.close()
+        self.proxy.close()
         self.database.close()
         self.kafka.kill()
         self.postgres.kill()
 
     def start(self, part: str) -> None:
-        """Start a part that has ended; returns at once but for broker and database."""
+        """Start a part that has ended; only broker and database are awaited."""
         if part == "broker":
             self.kafka.restart_broker()
         elif part == "database":
@@ -100,7 +99,7 @@ class ChaosSystem:
                 pass
 
     def end(self, part: str, number: int) -> None:
-        """Send a signal that ends a part, and wait until it has gone, by force if it takes long."""
+        """Send a signal that ends a part, and wait for the end; kill the part if it takes long."""
         roots = self._roots(part)
         self.signal(part, number) if number == signal.SIGKILL else _signal(roots, number)
         if part == "broker":
@@ -111,38 +110,38 @@ class ChaosSystem:
         else:
             self._processes[part].stop(5)
 
-    def settle(self, patience_s: float = 90.0) -> Account:
-        """Write no more, wait until all has arrived or nothing more does for ``patience_s``, and count."""
-        self.mischief.rest()
-        self._writer.finish(patience_s)
+    def settle(self, timeout_s: float = 90.0) -> Verification:
+        """Stop writing, wait until everything has arrived or nothing does for ``timeout_s``, and verify."""
+        self.proxy.stop_faults()
+        self._writer.finish(timeout_s)
         in_kafka = self._in_kafka()
-        rows, deadline = 0, time.monotonic() + patience_s
+        rows, deadline = 0, time.monotonic() + timeout_s
         while True:
             try:
-                found = account(self.database, self.ledger, in_kafka)
-                if found.exact or time.monotonic() > deadline:
-                    return found
-                if found.rows > rows:  # A machine that is busy with other things takes its time.
-                    rows, deadline = found.rows, time.monotonic() + patience_s
-                elif time.monotonic() > self._mend_at and self._group_has_no_leader():
-                    self._mend_group()
+                result = verify(self.database, self.produced, in_kafka)
+                if result.exact or time.monotonic() > deadline:
+                    return result
+                if result.rows > rows:  # A busy machine is slow.
+                    rows, deadline = result.rows, time.monotonic() + timeout_s
+                elif time.monotonic() > self._repair_at and self._group_has_no_leader():
+                    self._repair_group()
             except DatabaseUnavailable:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(0.3)
 
     def _group_has_no_leader(self) -> bool:
-        """Whether the embedded broker (tansu 0.6.0) waits for an assignment by a member that has left.
+        """Return whether the embedded broker (tansu 0.6.0) waits for an assignment by a member that has left.
 
-        It happens where a leader leaves a group that others stay in, and no member can mend it: nobody is given a
-        partition again. Kafka chooses a new leader.
+        It happens if the leader leaves a group in which others stay. No member can repair it, and none is
+        assigned a partition again. Kafka would choose a new leader.
         """
         group = self._group()
         leader = group.get("state", {}).get("Forming", {}).get("leader")
         return leader is not None and leader not in group["members"]
 
     def _group_is_formed(self) -> bool:
-        """Whether each member that is there has been told which partitions are its own."""
+        """Return whether each member has its assignment."""
         group = self._group()
         return bool(group.get("members")) and "Formed" in group["state"]
 
@@ -152,20 +151,20 @@ class ChaosSystem:
         return groups / f"{GROUP}.json"
 
     def _group(self) -> dict[str, Any]:
-        """What the embedded broker has written of the bridges' group; nothing while it writes."""
+        """Return the embedded broker's state of the bridges' group; empty while it writes."""
         try:
             group: dict[str, Any] = json.loads(self._group_file.read_bytes())
         except (FileNotFoundError, ValueError):
             return {}
         return group
 
-    def _mend_group(self) -> None:
-        """Have the broker forget who was in the group, and let it form anew, by one member after the other.
+    def _repair_group(self) -> None:
+        """Delete the broker's state of the group, and let the group form again, one member at a time.
 
-        It does not form by itself even when all have left: the leader is still waited for. What the group has committed
-        is kept elsewhere and stays.
+        The group does not form by itself even when all members have left, because the broker still waits for
+        the leader. Commits are stored elsewhere and remain.
         """
-        self.mended += 1
+        self.group_repairs += 1
         for bridge in self.bridges:
             self.end(bridge, signal.SIGKILL)
         self.end("broker", signal.SIGKILL)
@@ -176,15 +175,15 @@ class ChaosSystem:
             deadline = time.monotonic() + 20
             while not self._group_is_formed() and time.monotonic() < deadline:
                 time.sleep(0.1)
-        self._mend_at = time.monotonic() + 10
+        self._repair_at = time.monotonic() + 10
 
-    def _in_kafka(self) -> Places:
-        """What the broker holds in the end, whatever it has acknowledged."""
+    def _in_kafka(self) -> UserByPosition:
+        """Return what the broker holds at the end, whatever it acknowledged."""
         ends = dict.fromkeys(range(PARTITIONS), 0)
-        for partition, offset in self.ledger.places:
+        for partition, offset in self.produced.positions:
             ends[partition] = max(ends[partition], offset + 1)
-        held = read_topic(self.kafka.bootstrap, TOPIC, ends)
-        return {place: user_of(raw) for place, raw in held.items()}
+        records = read_topic(self.kafka.bootstrap, TOPIC, ends)
+        return {position: read_user_id(raw) for position, raw in records.items()}
 
     def execute(self, statement: str) -> None:
         """Run SQL in the database."""
@@ -192,11 +191,11 @@ class ChaosSystem:
             cursor.execute(statement)
 
     def logs(self) -> dict[str, str]:
-        """What each part has to say, by its name."""
+        """Return the log of each part by name."""
         return {path.stem: path.read_text(errors="replace") for path in self._directory.rglob("*.log")}
 
     def log_ends(self, lines: int = 15) -> str:
-        """The last lines that each part has to say, for the message of a test that failed."""
+        """Return the last lines of each log, for the message of a failed test."""
         return "\n".join(
             f"The end of {name}.log:\n" + "\n".join(text.splitlines()[-lines:])
             for name, text in self.logs().items()
@@ -204,8 +203,8 @@ class ChaosSystem:
 
     def _roots(self, part: str) -> Sequence[int]:
         if part == "broker":
-            # Not its storage, which stands for a replicated disk: killed in the middle of writing the broker's
-            # watermark, it loses lines that were acknowledged, which no reader can make good.
+            # Not its storage, which stands for a replicated disk: a kill while it writes the broker's watermark
+            # loses acknowledged records, which no reader can recover.
             pid = self.kafka.broker.pid
             return () if pid is None else (pid,)
         if part == "database":
@@ -214,17 +213,17 @@ class ChaosSystem:
         return () if pid is None else (pid,)
 
     def _family(self, part: str) -> list[int]:
-        found: list[int] = []
+        pids: list[int] = []
         for root in self._roots(part):
             try:
-                found += [root, *(child.pid for child in psutil.Process(root).children(recursive=True))]
+                pids += [root, *(child.pid for child in psutil.Process(root).children(recursive=True))]
             except psutil.NoSuchProcess:
                 pass
-        return found
+        return pids
 
     def _function(self) -> Process:
         described = read_functions(ROOT)["ingest"]
-        settings = {"MARQUEE_DATABASE_URL": self.postgres.url, **_library()}
+        settings = {"MARQUEE_DATABASE_URL": self.postgres.url, **_python_path()}
         logs, sockets = self._directory, self._directory / "sockets"
         return function_instance("function", described, ROOT, logs, sockets, self._function_port, settings)
 
@@ -240,14 +239,16 @@ class ChaosSystem:
             kafka_topic=TOPIC,
             kafka_group=GROUP,
             kafka_options=tuple((option, str(value)) for option, value in CONSUMER_OPTIONS.items()),
-            delivery_url=self.mischief.url,
+            delivery_url=self.proxy.url,
         )
-        limits = BridgeLimits(max_records=50, max_wait_s=0.05, drain_s=1.0, delivery_timeout_s=PATIENCE_S)
-        environment = settings.environment() | _library()
+        limits = BridgeLimits(
+            max_records=50, max_wait_s=0.05, drain_s=1.0, delivery_timeout_s=DELIVERY_TIMEOUT_S
+        )
+        environment = settings.environment() | _python_path()
         return bridge_process(name, self._directory / f"{name}.log", environment, limits)
 
 
-def _library() -> dict[str, str]:
+def _python_path() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT / "shared")}
 
 

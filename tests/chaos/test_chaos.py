@@ -1,16 +1,16 @@
-"""A short rage of the monkey; ``make chaos KILLS=200`` is the long one."""
+"""A short run of the fault injector; ``make chaos KILLS=200`` is a long one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tests.chaos.lines import line
-from tests.chaos.monkey import Monkey
+from tests.chaos.fault_injector import FaultInjector
+from tests.chaos.known_records import known_record
 from tests.chaos.system import ChaosSystem
 
 from marquee.config.settings import Settings
-from marquee.events.kinds import MalformedRecord
+from marquee.events.kinds import KIND_OF_EVENT, QUARANTINE, RECORD_TABLES, MalformedRecord
 from marquee.events.parser import EventParser
 
 KILLS, SEED = 7, 1
@@ -18,26 +18,36 @@ KILLS, SEED = 7, 1
 
 @pytest.mark.servers
 @pytest.mark.long
-def test_every_line_once_whatever_is_killed(tmp_path: Path) -> None:
-    """Kills and pauses of every part, odd deliveries, a database that is away, full or slow, while two bridges
-    share the partitions: each line that Kafka holds is in its table once, and nothing else is."""
+def test_system_under_faults_stores_each_record_once(tmp_path: Path) -> None:
+    """Each record that Kafka holds is in its table once, and nothing else is.
+
+    The faults are kills and pauses of every part, faulty deliveries, and a database that is down, full or slow,
+    while two bridges share the partitions.
+    """
     with ChaosSystem(tmp_path, SEED) as system:
-        monkey = Monkey(system, SEED, away_s=1.5)
-        monkey.rage(KILLS)
-        found = system.settle()
-        assert found.exact, f"{found} after {monkey.tally}, mended {system.mended} times. {system.log_ends()}"
-        assert found.acknowledged >= system.ledger.written > 0
-        assert monkey.tally.total >= KILLS
+        injector = FaultInjector(system, SEED, outage_s=1.5)
+        injector.inject(KILLS)
+        result = system.settle()
+        assert result.exact, (
+            f"{result} after {injector.counts}, {system.group_repairs} repairs. {system.log_ends()}"
+        )
+        assert result.acknowledged >= system.produced.written > 0
+        assert injector.counts.total >= KILLS
 
 
-def test_lines_are_what_they_are_said_to_be() -> None:
-    """The fate that the account expects of a line is the parser's verdict on it."""
-    parser = EventParser(Settings().time_zone, 5)
+def test_known_record_table_agrees_with_parser() -> None:
+    """The verification expects each record where the parser puts it, and every table is used."""
+    parser, tables = EventParser(Settings().time_zone, 5), set()
     for number in range(2_000):
-        known = line(number, SEED)
+        record = known_record(number, SEED)
+        tables.add(record.table)
         try:
-            event = parser.parse(known.raw.decode())
+            event = parser.parse(record.raw.decode())
         except UnicodeDecodeError:
-            assert known.table == "quarantine"
+            assert record.table == QUARANTINE
             continue
-        assert isinstance(event, MalformedRecord) == (known.table == "quarantine")
+        if isinstance(event, MalformedRecord):
+            assert record.table == QUARANTINE
+        else:
+            assert record.table == KIND_OF_EVENT[type(event)].table
+    assert tables == set(RECORD_TABLES)

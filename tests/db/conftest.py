@@ -1,4 +1,4 @@
-"""The databases that the tests of the tables use, of both kinds."""
+"""Databases of both kinds, for the tests of the tables."""
 
 from tests.support.database_fixtures import database, empty, kind, parser, plain_database, url
 

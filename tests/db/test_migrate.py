@@ -1,4 +1,4 @@
-"""Migrations: forward only, each whole or not at all, the same on PostgreSQL and TimescaleDB."""
+"""Tests of migrations: forward only, each number a transaction, one schema on both kinds of database."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ ORDER BY 1, 2"""
 
 
 def schema_dump(url: str) -> str:
-    """Tables and views with their columns, then the keys, one a line."""
+    """Return tables and views with their columns, then the keys, one per line."""
     with closing(Database(url)) as database:
-        return "".join(f"{name}: {what}\n" for name, what in rows(database, _COLUMNS) + rows(database, _KEYS))
+        return "".join(f"{name}: {text}\n" for name, text in rows(database, _COLUMNS) + rows(database, _KEYS))
 
 
 def table_names(url: str) -> list[str]:
@@ -46,42 +46,44 @@ def table_names(url: str) -> list[str]:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Two migrations to play with."""
+    """Return a directory with two migrations."""
     (tmp_path / "0001_movies.sql").write_text("CREATE TABLE movies (movie_id text);")
     (tmp_path / "0002_seen.sql").write_text("CREATE TABLE seen (user_id text);")
     return tmp_path
 
 
-def test_schema_is_the_golden_one(url: str) -> None:
+def test_migrate_schema_equals_schema_txt(url: str) -> None:
     """Both kinds of database have these tables, views, columns and keys.
 
-    After a migration that changes them, put the dump that this test shows into schema.txt.
+    After a migration that changes them, copy the dump that this test shows into schema.txt.
     """
     assert schema_dump(url) == SCHEMA.read_text()
 
 
-def test_applies_in_order_and_once(empty: str, kind: str) -> None:
+def test_migrate_applies_files_in_order_once(empty: str, kind: str) -> None:
+    """A second call applies nothing."""
     expected = [name for migration in load(MIGRATIONS, kind) for name in migration.files]
     assert migrate(empty) == expected
     assert migrate(empty) == []
 
 
-def test_every_file_is_of_a_known_kind() -> None:
-    """Each number has one name, and what one kind of database gets the other gets too."""
+def test_migrations_each_number_has_one_name_on_both_kinds() -> None:
+    """Each number has one name, and exists for both kinds of database."""
     numbers = [{migration.number for migration in load(MIGRATIONS, dialect)} for dialect in DIALECTS]
     assert numbers[0] == numbers[1]
     names = {path.name.split(".")[0] for path in MIGRATIONS.glob("*.sql")}
     assert len(names) == len(numbers[0])
 
 
-def test_only_new_files_are_applied(empty: str, directory: Path) -> None:
+def test_migrate_applies_only_new_files(empty: str, directory: Path) -> None:
+    """Files that are recorded are skipped."""
     migrate(empty, directory)
     (directory / "0003_more.sql").write_text("ALTER TABLE movies ADD COLUMN title text")
     assert migrate(empty, directory) == ["0003_more.sql"]
 
 
-def test_failing_file_leaves_nothing_behind(empty: str, directory: Path) -> None:
-    """Neither its first half nor a record stays; what came before it does, and mending it is enough."""
+def test_migrate_failing_file_leaves_nothing_behind(empty: str, directory: Path) -> None:
+    """Neither its first half nor a record stays; earlier files stay, and a fixed file is applied."""
     bad = directory / "0003_bad.sql"
     bad.write_text("CREATE TABLE half (a int); SELECT 1 / 0;")
     with pytest.raises(
@@ -93,8 +95,8 @@ def test_failing_file_leaves_nothing_behind(empty: str, directory: Path) -> None
     assert migrate(empty, directory) == ["0003_bad.sql"]
 
 
-def test_a_number_is_one_transaction(empty: str, kind: str, directory: Path) -> None:
-    """Where the second file of a number fails, the first has not happened either."""
+def test_migrate_number_is_one_transaction(empty: str, kind: str, directory: Path) -> None:
+    """If the second file of a number fails, the first is rolled back."""
     (directory / "0003_both.sql").write_text("CREATE TABLE half (a int)")
     (directory / f"0003_both.{kind}.sql").write_text("SELEKT")
     with pytest.raises(MigrationError, match=rf"0003_both\.{kind}\.sql failed"):
@@ -102,29 +104,31 @@ def test_a_number_is_one_transaction(empty: str, kind: str, directory: Path) -> 
     assert "half" not in table_names(empty)
 
 
-def test_statement_that_needs_to_be_outside_a_transaction_is_refused(empty: str, directory: Path) -> None:
+def test_migrate_statement_outside_transaction_raises(empty: str, directory: Path) -> None:
+    """VACUUM cannot run in a transaction."""
     (directory / "0003_bad.sql").write_text("VACUUM movies")
     with pytest.raises(MigrationError, match=r"0003_bad\.sql failed.*VACUUM"):
         migrate(empty, directory)
 
 
-def test_changed_file_is_named(empty: str, directory: Path) -> None:
-    """History cannot be edited: the message says which file, and what to do."""
+def test_migrate_changed_file_raises_and_names_it(empty: str, directory: Path) -> None:
+    """The message says which file was changed and what to do."""
     migrate(empty, directory)
     (directory / "0001_movies.sql").write_text("CREATE TABLE movies (movie_id text, title text);")
     with pytest.raises(MigrationError, match=r"0001_movies\.sql was changed after it was applied"):
         migrate(empty, directory)
 
 
-def test_older_version_refuses_a_newer_database(empty: str, directory: Path) -> None:
+def test_migrate_newer_database_raises(empty: str, directory: Path) -> None:
+    """The message names the file that this version does not have."""
     migrate(empty, directory)
     (directory / "0002_seen.sql").unlink()
     with pytest.raises(MigrationError, match=r"has 0002_seen\.sql, which this version"):
         migrate(empty, directory)
 
 
-def test_number_below_the_last_is_refused(empty: str, directory: Path) -> None:
-    """Two branches that both added a migration: the later one has to come after."""
+def test_migrate_number_below_last_raises(empty: str, directory: Path) -> None:
+    """If two branches add a migration, the later one needs a higher number."""
     (directory / "0002_seen.sql").rename(directory / "0003_seen.sql")
     migrate(empty, directory)
     (directory / "0002_late.sql").write_text("SELECT 1")
@@ -132,15 +136,16 @@ def test_number_below_the_last_is_refused(empty: str, directory: Path) -> None:
         migrate(empty, directory)
 
 
-def test_misnamed_file_is_refused(tmp_path: Path) -> None:
+def test_load_misnamed_file_raises(tmp_path: Path) -> None:
+    """The message names the file."""
     (tmp_path / "3_movies.sql").write_text("SELECT 1")
     with pytest.raises(MigrationError, match=r"3_movies\.sql is not a migration"):
         load(tmp_path, "postgresql")
 
 
 @pytest.mark.servers
-def test_several_at_once_apply_each_file_once(empty_url: str) -> None:
-    """One works, the others wait and find it done."""
+def test_migrate_concurrent_calls_apply_each_file_once(empty_url: str) -> None:
+    """One works, and the others wait."""
     applied: list[list[str]] = []
     threads = [threading.Thread(target=lambda: applied.append(migrate(empty_url))) for _ in range(4)]
     for thread in threads:
@@ -151,8 +156,8 @@ def test_several_at_once_apply_each_file_once(empty_url: str) -> None:
     assert sorted(names) == sorted(name for m in load(MIGRATIONS, "postgresql") for name in m.files)
 
 
-def test_no_database_is_transient() -> None:
-    """Nobody listens: worth another try, and the password stays unsaid."""
+def test_migrate_no_database_raises_unavailable() -> None:
+    """A missing server is transient, and the password is not in the message."""
     with pytest.raises(DatabaseUnavailable, match="No connection to") as caught:
         migrate("postgresql://app:secret@127.0.0.1:1/marquee")
     assert "secret" not in str(caught.value)
@@ -165,8 +170,8 @@ def cursor(timescale_url: str) -> Iterator[psycopg2.extensions.cursor]:
 
 
 @pytest.mark.servers
-def test_timescale_has_its_policies(cursor: psycopg2.extensions.cursor) -> None:
-    """Raw watch rows are compressed and then dropped; every aggregate is refreshed."""
+def test_migrate_timescale_has_retention_and_columnstore_policies(cursor: psycopg2.extensions.cursor) -> None:
+    """Raw rows are compressed and later dropped."""
     cursor.execute(
         "SELECT hypertable_name, proc_name, coalesce(config->>'drop_after', config->>'compress_after') "
         "FROM timescaledb_information.jobs WHERE proc_name IN ('policy_retention', 'policy_compression') "
@@ -190,8 +195,8 @@ def test_timescale_has_its_policies(cursor: psycopg2.extensions.cursor) -> None:
 
 
 @pytest.mark.servers
-def test_timescale_aggregates_count_the_newest_rows(cursor: psycopg2.extensions.cursor) -> None:
-    """All are real-time, all are refreshed, and no refresh reaches back to where rows have been dropped."""
+def test_migrate_timescale_aggregates_are_real_time_and_refreshed(cursor: psycopg2.extensions.cursor) -> None:
+    """No refresh window reaches back to rows that retention has dropped."""
     cursor.execute(
         "SELECT view_name, materialized_only FROM timescaledb_information.continuous_aggregates ORDER BY 1"
     )

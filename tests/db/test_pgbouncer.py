@@ -1,4 +1,4 @@
-"""The database behind a pooler, over TLS: what a deployment's database_url looks like."""
+"""Tests of the database behind a pooler with TLS, as a deployment's database_url has it."""
 
 from __future__ import annotations
 
@@ -41,16 +41,18 @@ def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def pool(server: EmbeddedPostgres, authority: Authority) -> Iterator[PgBouncer]:
-    """One connection to the server for everybody: whoever left something in its session would be found out."""
+    """Provide a pooler with one server connection, which reveals any state left in a session."""
     with PgBouncer(server.url, authority, pool_size=1) as pool:
         yield pool
 
 
-def test_everything_goes_through_one_pooled_connection(
+def test_pgbouncer_one_server_connection_serves_everything(
     pool: PgBouncer, authority: Authority, tmp_path: Path
 ) -> None:
-    """Migrations, two instances of ``ingest`` under deliveries at once, reads with deadlines: each instance has one
-    connection to the pooler, and all of them together one to the server."""
+    """Migrations, two instances of ``ingest`` under concurrent deliveries, and reads with deadlines all work.
+
+    Each instance has one connection to the pooler, and all of them share one to the server.
+    """
     url = pool.url(sslmode="verify-full", sslrootcert=str(authority.certificate))
     migrate(url)
     functions = [IngestProcess(tmp_path / f"ingest-{number}.log", url) for number in range(2)]
@@ -86,12 +88,12 @@ def test_everything_goes_through_one_pooled_connection(
     assert (counts.records, counts.quarantined) == (2 * SMALL_BATCH + 60, 20)
     assert (len(history.ratings), [movie.last_minute for movie in history.watched]) == (1, [19])
     assert backends == [(1,)]
-    # One each, and two of this test: its transactions' and its reads'.
+    # One of each function, and two of this test: for transactions and for reads.
     assert clients == ["marquee"] * (len(functions) + 2)
 
 
-def test_certificates_are_checked_and_no_password_is_told(pool: PgBouncer, tmp_path: Path) -> None:
-    """Without TLS the pooler refuses; with another authority's certificate we do; neither says the password."""
+def test_pgbouncer_wrong_tls_is_refused_without_password(pool: PgBouncer, tmp_path: Path) -> None:
+    """Without TLS the pooler refuses; with another authority the client does; neither names the password."""
     other = Authority(tmp_path, "other").certificate
     for options, reason in (
         ({"sslmode": "disable"}, "SSL required"),

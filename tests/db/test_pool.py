@@ -1,4 +1,4 @@
-"""The way to the database: few connections, none lost, and errors that say whether to try again."""
+"""Tests of the connection pool: few connections, none lost, and errors that say whether to retry."""
 
 from __future__ import annotations
 
@@ -30,25 +30,27 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server that this test may end and start again."""
+    """Provide a server that the test may stop and start."""
     with EmbeddedPostgres(tmp_path / "postgres") as server:
         yield server
 
 
-def sessions(database: Database) -> int:
+def count_sessions(database: Database) -> int:
+    """Return the number of Marquee's count_sessions."""
     query = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
     )
     return int(str(rows(database, query, "marquee")[0][0]))
 
 
-def test_nothing_is_connected_before_it_is_needed() -> None:
-    """A database that is made at import cannot fail there, and is not shared by forks."""
+def test_database_constructor_does_not_connect() -> None:
+    """A database that is created at import cannot fail there, and forks do not share it."""
     database = Database("postgresql://app:secret@127.0.0.1:1/nowhere")
     assert repr(database) == "Database('postgresql://app:***@127.0.0.1:1/nowhere')"
 
 
-def test_exception_rolls_back(database: Database) -> None:
+def test_transaction_exception_rolls_back(database: Database) -> None:
+    """A table that was created before the exception does not exist afterwards."""
     with pytest.raises(ZeroDivisionError):
         _create_and_fail(database)
     assert rows(database, "SELECT to_regclass('half')") == [(None,)]
@@ -60,10 +62,10 @@ def _create_and_fail(database: Database) -> None:
         raise ZeroDivisionError
 
 
-def test_threads_take_turns_on_one_connection(database: Database) -> None:
-    """However many threads there are, this process has one session."""
+def test_transaction_threads_share_one_connection(database: Database) -> None:
+    """Any number of threads uses one session."""
     seen: list[int] = []
-    threads = [threading.Thread(target=lambda: seen.append(sessions(database))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: seen.append(count_sessions(database))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -71,20 +73,21 @@ def test_threads_take_turns_on_one_connection(database: Database) -> None:
     assert seen == [1] * 8
 
 
-def test_no_free_connection_is_transient(database_url: str) -> None:
+def test_transaction_without_free_connection_raises_unavailable(database_url: str) -> None:
+    """The thread waits ``wait_s`` seconds first."""
     with closing(Database(database_url, wait_s=0.05)) as database, database.transaction():  # noqa: SIM117
         with pytest.raises(DatabaseUnavailable, match="All 1 connections were in use"):
             rows(database, "SELECT 1")
 
 
 def backends(database: Database) -> list[object]:
-    """The server's processes behind our transactions and behind our reads."""
+    """Return the server processes of the transactions and of the reads."""
     query = "SELECT pg_backend_pid()"
     return [rows(database, query)[0][0], database.read(query, deadline_ms=5_000)[0][0]]
 
 
-def test_a_fork_has_connections_of_its_own(database: Database) -> None:
-    """The child leaves the parent's sessions alone, and the parent goes on using them."""
+def test_fork_child_has_connections_of_its_own(database: Database) -> None:
+    """The child leaves the parent's sessions alone, and the parent continues to use them."""
     mine = backends(database)
     reader, writer = os.pipe()
     child = os.fork()
@@ -96,8 +99,8 @@ def test_a_fork_has_connections_of_its_own(database: Database) -> None:
     assert backends(database) == mine
 
 
-def test_restarted_server_is_found_again(own_server: EmbeddedPostgres) -> None:
-    """A connection that ended while it was idle is replaced before it is used."""
+def test_transaction_after_server_restart_reconnects(own_server: EmbeddedPostgres) -> None:
+    """A connection that ended while idle is replaced before it is used."""
     with closing(Database(own_server.url)) as database:
         assert rows(database, "SELECT 1") == database.read("SELECT 1", deadline_ms=5_000) == [(1,)]
         own_server.kill()
@@ -109,14 +112,17 @@ def test_restarted_server_is_found_again(own_server: EmbeddedPostgres) -> None:
         assert rows(database, "SELECT 1") == database.read("SELECT 1", deadline_ms=5_000) == [(1,)]
 
 
-def test_session_ended_in_mid_transaction_is_transient(database: Database, database_url: str) -> None:
+def test_transaction_with_terminated_session_raises_unavailable(
+    database: Database, database_url: str
+) -> None:
+    """The next transaction opens a new connection."""
     with pytest.raises(DatabaseUnavailable), database.transaction() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     assert rows(database, "SELECT 1") == [(1,)]
 
 
-def test_refusals_are_told_from_faults(database: Database) -> None:
-    """What a value is to blame for, what a missing table is, and what may pass."""
+def test_transaction_errors_distinguish_permanent_from_transient(database: Database) -> None:
+    """A bad value, a missing table and a timeout raise different errors."""
     with pytest.raises(DataRefused), database.transaction() as cursor:
         cursor.execute("SELECT 'x'::int")
     too_long = "INSERT INTO watch_sessions SELECT string_agg(md5(n::text), ''), '', now(), now(), 0, 0 "
@@ -129,8 +135,8 @@ def test_refusals_are_told_from_faults(database: Database) -> None:
         cursor.execute("SELECT pg_sleep(10)")
 
 
-def test_nothing_stays_in_the_session(database: Database) -> None:
-    """PgBouncer in transaction mode hands each transaction to any session: none may leave a trace."""
+def test_transaction_leaves_no_state_in_session(database: Database) -> None:
+    """PgBouncer in transaction mode may give each transaction another session."""
     with database.transaction(deadline_ms=1234) as cursor:
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == ("1234ms",)
@@ -145,14 +151,15 @@ def test_nothing_stays_in_the_session(database: Database) -> None:
         assert cursor.fetchone() == ("0", "0")
 
 
-def test_read_is_bounded_by_the_server(database: Database) -> None:
+def test_read_slow_query_raises_after_deadline(database: Database) -> None:
+    """The connection works afterwards."""
     with pytest.raises(DatabaseUnavailable):
         database.read("SELECT pg_sleep(10)", deadline_ms=50)
     assert database.read("SELECT %s", (7,), deadline_ms=5_000) == [(7,)]
 
 
-def test_read_is_bounded_where_the_server_hangs(own_server: EmbeddedPostgres) -> None:
-    """A server that is stopped takes packets and answers none: the deadline holds all the same."""
+def test_read_from_hanging_server_raises_after_deadline(own_server: EmbeddedPostgres) -> None:
+    """A stopped server accepts packets and answers none."""
     with closing(Database(own_server.url)) as database:
         database.read("SELECT 1", deadline_ms=5_000)
         assert own_server.pid is not None
@@ -160,7 +167,7 @@ def test_read_is_bounded_where_the_server_hangs(own_server: EmbeddedPostgres) ->
         for process in family:
             process.send_signal(signal.SIGSTOP)
         try:
-            for _ in range(3):  # The query in flight, then connecting anew.
+            for _ in range(3):  # The query in flight, then new connections.
                 with pytest.raises(DatabaseUnavailable, match="did not answer within 40 ms"):
                     database.read("SELECT 1", deadline_ms=40)
         finally:
@@ -169,8 +176,8 @@ def test_read_is_bounded_where_the_server_hangs(own_server: EmbeddedPostgres) ->
         assert database.read("SELECT 1", deadline_ms=5_000) == [(1,)]
 
 
-def test_connecting_goes_on_beyond_one_deadline(database_url: str) -> None:
-    """Where connecting takes longer than a deadline, as TLS to another region does, a later read gets through."""
+def test_read_connecting_continues_beyond_one_deadline(database_url: str) -> None:
+    """If connecting takes longer than a deadline, as with TLS to another region, a later read succeeds."""
     with closing(Database(database_url)) as database:
         outcomes = []
         for _ in range(200):
@@ -182,8 +189,8 @@ def test_connecting_goes_on_beyond_one_deadline(database_url: str) -> None:
         assert outcomes == [[(1,)]]
 
 
-def test_nobody_answers_the_port() -> None:
-    """A listener that says nothing: reads end at their deadline."""
+def test_read_from_silent_port_raises_after_deadline() -> None:
+    """A listener that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with closing(Database(f"postgresql://app@127.0.0.1:{port}/x")) as database:

@@ -1,4 +1,4 @@
-"""A retraining is asked for once, answered once, and not forgotten when the run that answers is killed."""
+"""Tests of the retraining queue: a request is made once, claimed once, and survives a killed run."""
 
 from __future__ import annotations
 
@@ -15,31 +15,34 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DRIFT, AGE = "drift.rating_psi", "model.age_h"
 
 
-def ended(database: Database, run: str, outcome: str) -> None:
+def record_end(database: Database, run: str, outcome: str) -> None:
+    """Record the end of a run."""
     retrain_runs.record_run(database, retrain_runs.RetrainRun(run, NOW, NOW, None, None, outcome, ""))
 
 
-def test_one_request_is_open_at_a_time(database: Database) -> None:
+def test_request_retrain_while_one_is_open_is_rejected(database: Database) -> None:
+    """At most one request is open, whatever its check."""
     assert request_retrain(database, DRIFT, "v1", "drift", NOW)
     assert not request_retrain(database, DRIFT, "v1", "drift again", NOW + timedelta(minutes=5))
     assert not request_retrain(database, AGE, "v1", "age", NOW + timedelta(minutes=5))
     assert pending(database, NOW) == ["drift"]
 
 
-def test_what_was_answered_is_asked_again_after_a_day_or_of_another_model(database: Database) -> None:
-    """A refused model leaves the old one serving, and the drift as it is."""
+def test_request_retrain_repeats_after_interval_or_for_another_model(database: Database) -> None:
+    """A refused model leaves the old one serving, so the drift persists."""
     request_retrain(database, DRIFT, "v1", "drift", NOW)
     assert claim(database, "run", NOW) == ["drift"]
-    ended(database, "run", "refused")
+    record_end(database, "run", "refused")
     soon, later = NOW + timedelta(hours=3), NOW + REQUEST_INTERVAL + timedelta(minutes=1)
     assert not request_retrain(database, DRIFT, "v1", "drift", soon)
     assert request_retrain(database, DRIFT, "v2", "drift of the next", soon)
     claim(database, "run 2", soon)
-    ended(database, "run 2", "released")
+    record_end(database, "run 2", "released")
     assert request_retrain(database, DRIFT, "v1", "drift", later)
 
 
-def test_it_is_taken_once(database: Database) -> None:
+def test_claim_twice_returns_nothing(database: Database) -> None:
+    """The first run claims all open requests."""
     request_retrain(database, DRIFT, "v1", "drift", NOW)
     assert claim(database, "a", NOW) == ["drift"]
     assert claim(database, "b", NOW) == []
@@ -47,17 +50,18 @@ def test_it_is_taken_once(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "again"), [(None, True), ("failed", True), ("refused", False), ("released", False)]
+    ("outcome", "reopened"), [(None, True), ("failed", True), ("refused", False), ("released", False)]
 )
-def test_a_run_that_was_killed_or_failed_has_not_answered(
-    database: Database, outcome: str | None, again: bool
+def test_claim_of_killed_or_failed_run_expires(
+    database: Database, outcome: str | None, reopened: bool
 ) -> None:
+    """After the lease, the request is open again unless the run ended with a decision."""
     request_retrain(database, DRIFT, "v1", "drift", NOW)
     claim(database, "a", NOW)
     if outcome:
-        ended(database, "a", outcome)
+        record_end(database, "a", outcome)
     assert pending(database, NOW + LEASE - timedelta(seconds=1)) == []
     after = NOW + LEASE
-    assert bool(pending(database, after)) is again
-    assert bool(claim(database, "b", after)) is again
+    assert bool(pending(database, after)) is reopened
+    assert bool(claim(database, "b", after)) is reopened
     assert retrain_queue.pending(database, after) == []

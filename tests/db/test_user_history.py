@@ -1,4 +1,4 @@
-"""What users did, read back."""
+"""Tests of the queries of user history."""
 
 from __future__ import annotations
 
@@ -33,15 +33,18 @@ DAY = datetime(2026, 2, 14, tzinfo=UTC)
 
 
 def at(minute: int) -> str:
+    """Return a record's time at this minute."""
     return f"2026-02-14T00:{minute:02d}"
 
 
 def moment(minute: int) -> datetime:
+    """Return the time at this minute."""
     return DAY + timedelta(minutes=minute)
 
 
 @pytest.fixture
 def filled(database: Database, parser: EventParser) -> Database:
+    """Return a database with some ratings and watches of two users."""
     lines = [
         rate(1, 4, "alien+1979", at(1)),
         rate(1, 2, "heat+1995", at(3)),
@@ -56,28 +59,29 @@ def filled(database: Database, parser: EventParser) -> Database:
     return database
 
 
-def test_history_is_newest_first(filled: Database) -> None:
-    """Of a movie rated twice the newer rating; of each watch session how far it got and when it was last watched."""
+def test_user_history_is_newest_first(filled: Database) -> None:
+    """The newer of two ratings of a movie; the last minute and the last time of each watch session."""
     assert user_history(filled, "1", None, 5_000) == History(
         ratings=(RatedMovie("alien+1979", 5, moment(5)), RatedMovie("heat+1995", 2, moment(3))),
         watched=(WatchedMovie("alien+1979", 30, moment(6)), WatchedMovie("heat+1995", 0, moment(2))),
     )
 
 
-def test_history_since(filled: Database) -> None:
-    """The moment itself counts."""
+def test_user_history_since_includes_the_moment(filled: Database) -> None:
+    """The lower bound is inclusive."""
     assert user_history(filled, "1", moment(5), 5_000) == History(
         ratings=(RatedMovie("alien+1979", 5, moment(5)),),
         watched=(WatchedMovie("alien+1979", 30, moment(6)),),
     )
 
 
-def test_unknown_user_has_an_empty_history(filled: Database) -> None:
+def test_user_history_unknown_user_is_empty(filled: Database) -> None:
+    """An unknown user is not an error."""
     assert user_history(filled, "3", None, 5_000) == History((), ())
 
 
-def test_history_is_bounded(database: Database, parser: EventParser) -> None:
-    """A user who does nothing but rate costs an answer no more than a thousand rows."""
+def test_user_history_is_limited_to_newest_thousand(database: Database, parser: EventParser) -> None:
+    """A user with many ratings costs at most a thousand rows."""
     lines = [rate(1, 3, f"film+{n:04d}", f"2026-02-14T00:00:00.{n:06d}") for n in range(1, 1_200)]
     write_batch(database, batch(lines), parser)
     rated = user_history(database, "1", None, 5_000).ratings
@@ -85,8 +89,8 @@ def test_history_is_bounded(database: Database, parser: EventParser) -> None:
 
 
 @pytest.mark.servers
-def test_history_is_read_by_an_index(plain_database: Database) -> None:
-    """One user among a hundred thousand ratings and watch sessions: no table is read through."""
+def test_user_history_uses_indexes(plain_database: Database) -> None:
+    """Among a hundred thousand ratings and watch sessions, no table is scanned."""
     with plain_database.transaction() as cursor:
         cursor.execute(_MANY)
         parameters = {"user_id": "7", "since": "-infinity", "limit": 1000}
@@ -95,8 +99,8 @@ def test_history_is_read_by_an_index(plain_database: Database) -> None:
     assert "Seq Scan" not in plan
 
 
-def test_popular_is_what_was_watched_and_rated(filled: Database, parser: EventParser) -> None:
-    """A rating weighs as a hundred minutes, and last week's half as much as today's."""
+def test_popular_movies_score_decays_by_half_a_week(filled: Database, parser: EventParser) -> None:
+    """A rating weighs as much as a hundred minutes."""
     ranked = popular_movies(filled, 10)
     assert [movie_id for movie_id, _ in ranked] == ["alien+1979", "heat+1995"]
     assert ranked[0][1] == pytest.approx(2.02)
@@ -108,12 +112,13 @@ def test_popular_is_what_was_watched_and_rated(filled: Database, parser: EventPa
     assert len(popular_movies(filled, 1)) == 1
 
 
-def test_nothing_is_popular_at_first(database: Database) -> None:
+def test_popular_movies_empty_tables_return_nothing(database: Database) -> None:
+    """An empty database is not an error."""
     assert popular_movies(database, 20) == []
 
 
-def test_ratings_until_are_oldest_first(filled: Database) -> None:
-    """Each rating, also those that the user changed later; the moment itself does not count."""
+def test_ratings_until_yields_oldest_first(filled: Database) -> None:
+    """Every rating, also those that were changed later; the upper bound is exclusive."""
     assert list(ratings_until(filled, moment(5))) == [
         ("1", "alien+1979", 4, moment(1)),
         ("2", "heat+1995", 3, moment(2)),
@@ -121,15 +126,16 @@ def test_ratings_until_are_oldest_first(filled: Database) -> None:
     ]
 
 
-def test_watch_sessions_until(filled: Database) -> None:
+def test_watch_sessions_until_yields_oldest_first(filled: Database) -> None:
+    """Sessions that started before the upper bound."""
     assert list(watch_sessions_until(filled, moment(8))) == [
         ("1", "heat+1995", 0, moment(2)),
         ("1", "alien+1979", 30, moment(4)),
     ]
 
 
-def test_many_ratings_come_in_batches(database: Database, parser: EventParser) -> None:
-    """More than one fetch, none twice and none left out."""
+def test_ratings_until_many_rows_are_fetched_in_batches(database: Database, parser: EventParser) -> None:
+    """More than one fetch, without duplicates or gaps."""
     lines = [rate(n, 1 + n % 5, time="2026-02-14T00:00") for n in range(10_001)]
     write_batch(database, batch(lines), parser)
     read = [int(user_id) for user_id, _, _, _ in ratings_until(database, datetime.now(UTC))]
@@ -137,7 +143,8 @@ def test_many_ratings_come_in_batches(database: Database, parser: EventParser) -
 
 
 @pytest.mark.servers
-def test_abandoned_reading_gives_its_connection_back(database_url: str, parser: EventParser) -> None:
+def test_ratings_until_closed_early_returns_connection(database_url: str, parser: EventParser) -> None:
+    """The pool's only connection is free again."""
     with closing(Database(database_url, wait_s=0.1)) as database:
         write_batch(database, batch([rate(1, 3), rate(2, 3)]), parser)
         ratings = ratings_until(database, datetime.now(UTC))

@@ -1,7 +1,8 @@
-"""What has been written is known by its place alone, and watch sessions are folded once, early or late."""
+"""Tests of the ledger of written offsets: a record is known by its offset, and is aggregated once."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -9,74 +10,71 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.records import MOVIE, TOPIC_ID, batch, rate, rows, watch
+from tests.support.stub_parser import StubParser
 
 from marquee.cli.main import main
 from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.db.written_offsets import WrittenOffsets, count_offsets, to_multirange, union
 from marquee.events.batches import StreamBatch, make_record
-from marquee.events.kinds import Event, MalformedRecord
+from marquee.events.kinds import Rating
 from marquee.events.parser import EventParser
 from marquee.ingest.retention_terms import aggregate_remaining
 from marquee.ingest.store import WriteCounts, write_batch
 from marquee.ingest.watch_sessions import SMALL_BATCH
 
-LINES: list[str | bytes] = [watch(1, 0), rate(1, 4), "broken", watch(1, 1)]
+RECORDS: list[str | bytes] = [watch(1, 0), rate(1, 4), "broken", watch(1, 1)]
 
 
-def test_another_time_zone_does_not_double_a_line(database: Database, parser: EventParser) -> None:
-    """The time of a line is no part of what it is known by."""
-    write_batch(database, batch(LINES), parser)
-    assert write_batch(database, batch(LINES), EventParser(ZoneInfo("Asia/Tokyo"), 5)) == WriteCounts()
-    assert record_counts.count_records(database).records == len(LINES)
+def test_write_batch_other_time_zone_writes_nothing_again(database: Database, parser: EventParser) -> None:
+    """The time of a record is not part of its identity."""
+    write_batch(database, batch(RECORDS), parser)
+    assert write_batch(database, batch(RECORDS), EventParser(ZoneInfo("Asia/Tokyo"), 5)) == WriteCounts()
+    assert record_counts.count_records(database).records == len(RECORDS)
 
 
-class NewerParser(EventParser):
-    """Understands what older ones did not."""
-
-    def parse(self, text: str) -> Event | MalformedRecord:
-        return super().parse(watch(9, 9) if text == "broken" else text)
-
-
-def test_newer_parser_does_not_count_a_quarantined_line_twice(
+def test_write_batch_newer_parser_leaves_quarantine_unchanged(
     database: Database, parser: EventParser
 ) -> None:
-    """That a line came again says nothing about whether somebody wants it replayed."""
-    write_batch(database, batch(LINES), parser)
-    assert write_batch(database, batch(LINES), NewerParser(ZoneInfo("UTC"), 5)) == WriteCounts()
+    """A redelivery is not a replay."""
+    newer = StubParser({"broken": Rating(datetime(2026, 2, 14, tzinfo=UTC), "9", MOVIE, 4)})
+    write_batch(database, batch(RECORDS), parser)
+    assert write_batch(database, batch(RECORDS), newer) == WriteCounts()
     assert record_counts.count_records(database).quarantined == 1
 
 
-def test_forgotten_line_does_not_come_back(database: Database, parser: EventParser) -> None:
-    write_batch(database, batch(LINES), parser)
+def test_write_batch_deleted_record_is_not_written_again(database: Database, parser: EventParser) -> None:
+    """The ledger outlives the rows."""
+    write_batch(database, batch(RECORDS), parser)
     with database.transaction() as cursor:
         cursor.execute("DELETE FROM watches")
-    assert write_batch(database, batch(LINES), parser) == WriteCounts()
+    assert write_batch(database, batch(RECORDS), parser) == WriteCounts()
 
 
 @pytest.mark.servers
-def test_rows_that_the_ledger_does_not_know_are_no_error(
+def test_write_batch_rows_missing_in_ledger_are_skipped(
     plain_database: Database, parser: EventParser
 ) -> None:
-    """As after a restore of some tables: COPY fails on the row that is there, and the batch goes in without it."""
-    write_batch(plain_database, batch(LINES), parser)
+    """After a partial restore, COPY fails on an existing row, and the batch is written without COPY."""
+    write_batch(plain_database, batch(RECORDS), parser)
     with plain_database.transaction() as cursor:
         cursor.execute("UPDATE written_offsets SET written = '{}'")
-    more = batch([*LINES, watch(1, 2)])
+    more = batch([*RECORDS, watch(1, 2)])
     assert write_batch(plain_database, more, parser) == WriteCounts(watches=1)
     assert rows(plain_database, "SELECT written::text FROM written_offsets") == [("{[0,5)}",)]
 
 
-def test_batches_in_any_order_leave_one_range(database: Database, parser: EventParser) -> None:
+def test_write_batch_any_order_leaves_one_range(database: Database, parser: EventParser) -> None:
+    """Adjacent ranges are merged."""
     for first in (2, 0, 3, 1, 2):
-        write_batch(database, batch([LINES[first]], first), parser)
+        write_batch(database, batch([RECORDS[first]], first), parser)
     assert rows(database, "SELECT written::text, unaggregated::text FROM written_offsets") == [
         ("{[0,4)}", "{}")
     ]
 
 
-def _holed(offsets: list[int], since: int | None = None) -> StreamBatch:
-    """A batch without the offsets that are missing."""
+def _sparse_batch(offsets: list[int], since: int | None = None) -> StreamBatch:
+    """Return a batch of these offsets only."""
     return StreamBatch(
         "movielog",
         TOPIC_ID,
@@ -86,11 +84,11 @@ def _holed(offsets: list[int], since: int | None = None) -> StreamBatch:
     )
 
 
-def test_offsets_that_a_sender_left_out_may_come_later(database: Database, parser: EventParser) -> None:
-    """Without its word that Kafka holds no more, a batch answers for its own lines only."""
-    write_batch(database, _holed([2, 3, 5, 9]), parser)
+def test_write_batch_missing_offsets_may_arrive_later(database: Database, parser: EventParser) -> None:
+    """Without ``since``, a batch covers its own records only."""
+    write_batch(database, _sparse_batch([2, 3, 5, 9]), parser)
     assert rows(database, "SELECT written::text FROM written_offsets") == [("{[2,4),[5,6),[9,10)}",)]
-    assert write_batch(database, _holed([1, 2, 4, 5, 8, 9]), parser) == WriteCounts(watches=3)
+    assert write_batch(database, _sparse_batch([1, 2, 4, 5, 8, 9]), parser) == WriteCounts(watches=3)
     assert write_batch(database, batch([watch(0, 1)] * 10), parser) == WriteCounts(watches=3)
     assert rows(database, "SELECT written::text FROM written_offsets") == [("{[0,10)}",)]
     assert rows(database, 'SELECT array_agg("offset"::int ORDER BY "offset") FROM watches') == [
@@ -98,26 +96,29 @@ def test_offsets_that_a_sender_left_out_may_come_later(database: Database, parse
     ]
 
 
-def test_what_kafka_does_not_hold_leaves_no_hole(database: Database, parser: EventParser) -> None:
-    """Markers of transactions and compacted offsets, within a batch and between two: still one range."""
-    write_batch(database, _holed([2, 3, 5], since=2), parser)
-    write_batch(database, _holed([8, 11], since=6), parser)
+def test_write_batch_since_covers_missing_offsets(database: Database, parser: EventParser) -> None:
+    """Transaction markers and compacted offsets leave one range."""
+    write_batch(database, _sparse_batch([2, 3, 5], since=2), parser)
+    write_batch(database, _sparse_batch([8, 11], since=6), parser)
     assert rows(database, "SELECT written::text FROM written_offsets") == [("{[2,12)}",)]
-    assert write_batch(database, _holed([2, 3, 5, 8, 11], since=0), parser) == WriteCounts()
+    assert write_batch(database, _sparse_batch([2, 3, 5, 8, 11], since=0), parser) == WriteCounts()
 
 
 @given(known=st.sets(st.integers(0, 30)), offsets=st.sets(st.integers(0, 30), min_size=1))
-def test_new_lines_are_those_outside_the_known_ranges(known: set[int], offsets: set[int]) -> None:
+def test_new_returns_records_outside_written_ranges(known: set[int], offsets: set[int]) -> None:
+    """Holds for any ranges and offsets."""
     ranges: tuple[tuple[int, int], ...] = ()
     for offset in known:
         ranges = union(ranges, offset, offset + 1)
     entry = WrittenOffsets(1, 0, min(offsets), max(offsets) + 1, (), ranges, (), 0.0)
     found = entry.new([make_record(offset, 0, b"") for offset in sorted(offsets)])
-    assert [line.offset for line in found] == sorted(offsets - known)
+    assert [record.offset for record in found] == sorted(offsets - known)
 
 
-def test_many_lines_are_folded_later(database: Database, parser: EventParser) -> None:
-    """A large batch leaves its watches unfolded; the next small one folds them too."""
+def test_write_batch_large_batch_is_aggregated_by_next_small_one(
+    database: Database, parser: EventParser
+) -> None:
+    """A large batch leaves its watches unaggregated."""
     many = [watch(user, 3) for user in range(SMALL_BATCH)]
     write_batch(database, batch(many), parser)
     assert rows(database, "SELECT count(*) FROM watch_sessions") == [(0,)]
@@ -127,8 +128,8 @@ def test_many_lines_are_folded_later(database: Database, parser: EventParser) ->
     assert rows(database, "SELECT unaggregated::text FROM written_offsets") == [("{}",)]
 
 
-def test_what_is_left_unfolded_is_folded_by_the_clock(database: Database, parser: EventParser) -> None:
-    """Should no further line come; and doing it again changes nothing."""
+def test_aggregate_remaining_aggregates_all_partitions_once(database: Database, parser: EventParser) -> None:
+    """The scheduled job aggregates what no later batch does; a second run changes nothing."""
     write_batch(database, batch([watch(user, 3) for user in range(SMALL_BATCH)]), parser)
     write_batch(database, batch([watch(7, 9)] * SMALL_BATCH, partition=1), parser)
     assert [aggregate_remaining(database), aggregate_remaining(database)] == [2 * SMALL_BATCH, 0]
@@ -139,22 +140,25 @@ def test_what_is_left_unfolded_is_folded_by_the_clock(database: Database, parser
     ]
 
 
-def test_deliveries_are_counted_by_the_minute(database: Database, parser: EventParser) -> None:
-    """Batches, lines, how many of them came again, the largest batch, and how old its oldest line was."""
+def test_record_delivery_counts_per_minute(database: Database, parser: EventParser) -> None:
+    """Batches, records, redelivered records, the largest batch, and the age of its oldest record."""
     for first in (0, 2, 0):
-        write_batch(database, batch(LINES[first:], first), parser)
-    query = "SELECT sum(batches)::int, sum(records)::int, sum(redelivered)::int, max(batch_records_max)::int, max(lag_ms_max) "
-    ((batches, lines, redelivered, most, lag_ms),) = rows(database, query + "FROM deliveries_per_minute")
-    assert (batches, lines, redelivered, most) == (3, 10, 6, 4)
+        write_batch(database, batch(RECORDS[first:], first), parser)
+    query = (
+        "SELECT sum(batches)::int, sum(records)::int, sum(redelivered)::int, max(batch_records_max)::int, "
+        "max(lag_ms_max) FROM deliveries_per_minute"
+    )
+    ((batches, records, redelivered, largest, lag_ms),) = rows(database, query)
+    assert (batches, records, redelivered, largest) == (3, 10, 6, 4)
     assert isinstance(lag_ms, int)
     assert lag_ms >= 0
 
 
 @pytest.mark.servers
-def test_retention_folds_and_then_forgets(
+def test_retention_command_aggregates_before_deleting(
     plain_database: Database, parser: EventParser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Old watches go, and what they come to stays, though no batch had folded them."""
+    """Expired watches are deleted only after they are aggregated."""
     write_batch(
         plain_database,
         batch([watch(user, 3, time="2020-01-01T00:00") for user in range(SMALL_BATCH)]),
@@ -170,8 +174,8 @@ _SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), max_size=9)
 
 
 @given(spans=_SPANS)
-def test_joined_ranges_hold_the_same_offsets(spans: list[tuple[int, int]]) -> None:
-    """In as few ranges as there can be, in order."""
+def test_union_holds_all_offsets_in_minimal_ranges(spans: list[tuple[int, int]]) -> None:
+    """The ranges are disjoint, ascending and as few as possible."""
     ranges: tuple[tuple[int, int], ...] = ()
     offsets: set[int] = set()
     for first, size in spans:

@@ -1,4 +1,4 @@
-"""Lines as the service has really written them, and parsers to read them."""
+"""Records that the streaming service really wrote, and parsers for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT = (
     "java.util.concurrent.TimeoutException: "
     "Request timeout to team12.example.edu/192.0.2.130:8082 after 800 ms"
 )
-# Lines as the service has really written them (host and address changed), and what they say.
+# Records that the streaming service really wrote (host and address changed), and their events.
 REAL = {
     "2022-11-14T12:24,232596,GET /data/m/fight+club+1999/128.mpg": Watch(
         datetime(2022, 11, 14, 12, 24, tzinfo=UTC), "232596", "fight+club+1999", 128

@@ -1,9 +1,10 @@
-"""What is sealed comes out as it was, by every road; what is not ours is refused with its body."""
+"""Envelope tests: batches survive every transport, and invalid deliveries are refused with their body."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -38,7 +39,7 @@ IMPRESSIONS = ImpressionBatch(
 )
 
 
-def _push(envelope: Envelope, *, structured: bool) -> bytes:
+def _push_body(envelope: Envelope, *, structured: bool) -> bytes:
     headers, body = to_http(envelope, structured=structured)
     message = {"data": b64encode(body).decode(), "attributes": headers, "messageId": "1"}
     return json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
@@ -50,16 +51,16 @@ def _eventarc(envelope: Envelope) -> tuple[dict[str, str], bytes]:
         "google.cloud.pubsub.topic.v1.messagePublished",
         "//pubsub.googleapis.com/projects/p/topics/t",
         envelope.time,
-        _push(envelope, structured=False),
+        _push_body(envelope, structured=False),
     )
     return to_http(wrapper)
 
 
-ROADS = {
-    "binary": lambda envelope: to_http(envelope),
+TRANSPORTS: dict[str, Callable[[Envelope], tuple[dict[str, str], bytes]]] = {
+    "binary": to_http,
     "structured": lambda envelope: to_http(envelope, structured=True),
-    "push": lambda envelope: ({"Content-Type": "application/json"}, _push(envelope, structured=False)),
-    "push of structured": lambda envelope: ({}, _push(envelope, structured=True)),
+    "push": lambda envelope: ({"Content-Type": "application/json"}, _push_body(envelope, structured=False)),
+    "push of structured": lambda envelope: ({}, _push_body(envelope, structured=True)),
     "eventarc": _eventarc,
     "capital headers": lambda envelope: (
         {name.title(): value for name, value in to_http(envelope)[0].items()},
@@ -68,19 +69,21 @@ ROADS = {
 }
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("batch", [BATCH, IMPRESSIONS], ids=["stream", "impressions"])
-def test_sealed_batch_comes_out_as_it_was(road: str, batch: StreamBatch | ImpressionBatch) -> None:
-    """Binary, structured or pushed by Pub/Sub: the envelope and the batch are equal to what was sent."""
+def test_open_envelope_after_any_transport_returns_batch(
+    transport: str, batch: StreamBatch | ImpressionBatch
+) -> None:
+    """Binary, structured or pushed by Pub/Sub: envelope and batch equal those that were sent."""
     envelope = encode_batch(batch)
-    received = from_http(*ROADS[road](envelope))
+    received = from_http(*TRANSPORTS[transport](envelope))
     assert (received.id, received.type, received.source) == (envelope.id, envelope.type, envelope.source)
     assert received.time == envelope.time
     assert open_envelope(received) == batch
 
 
-def test_structured_event_with_plain_json_data_is_read() -> None:
-    """Senders that put the data into the document rather than into data_base64 are understood."""
+def test_from_http_structured_event_with_json_data_is_accepted() -> None:
+    """Senders may put the data into ``data`` instead of ``data_base64``."""
     envelope = encode_batch(BATCH)
     document = {
         "specversion": "1.0",
@@ -95,24 +98,24 @@ def test_structured_event_with_plain_json_data_is_read() -> None:
     assert received.time == datetime(2026, 2, 14, 0, 9, 20, 426000, UTC)
 
 
-def test_stream_batch_id_and_source_name_its_lines() -> None:
-    """The id tells topic, partition and offsets; the source tells the topic's incarnation."""
+def test_encode_batch_id_and_source_identify_records() -> None:
+    """The id has topic, partition and offsets; the source has the topic id."""
     envelope = encode_batch(BATCH)
     assert envelope.id == "movielog1/1/7-9"
     assert envelope.source == "/kafka/topics/AaIJLc23drG8947-mfdxpw"
 
 
 @given(st.binary())
-def test_bytes_of_every_kind_survive(value: bytes) -> None:
-    """UTF-8 or not, the bytes that were in Kafka are the bytes that come out."""
+def test_open_envelope_returns_the_bytes_of_kafka(value: bytes) -> None:
+    """UTF-8 or not, the bytes are unchanged."""
     batch = StreamBatch("t", "s", 0, (make_record(0, 0, value),))
     opened = open_envelope(from_http(*to_http(encode_batch(batch))))
     assert isinstance(opened, StreamBatch)
     assert opened.records[0].raw == value
 
 
-def test_record_without_value_is_an_empty_line() -> None:
-    """A tombstone is no line of ours, yet keeps its offset."""
+def test_make_record_without_value_has_empty_text() -> None:
+    """A tombstone is not an event, but keeps its offset."""
     assert make_record(3, 0, None).text == ""
 
 
@@ -148,8 +151,8 @@ FOREIGN = b'{"message":{"data":"eA==","attributes":{"color":"red"},"messageId":"
         ({"content-type": "application/cloudevents+json"}, b'{"specversion":"1.0","id":1}'),
     ],
 )
-def test_what_is_no_event_is_refused_with_its_body(headers: dict[str, str], body: bytes) -> None:
-    """The receiver can keep what it could not read."""
+def test_from_http_invalid_request_raises_with_body(headers: dict[str, str], body: bytes) -> None:
+    """The receiver can store what it could not read."""
     with pytest.raises(InvalidBatch) as caught:
         from_http(headers, body)
     assert caught.value.body == body
@@ -157,8 +160,8 @@ def test_what_is_no_event_is_refused_with_its_body(headers: dict[str, str], body
 
 @given(st.binary())
 @pytest.mark.parametrize("kind", ["", "application/json", "application/cloudevents+json"])
-def test_no_request_raises_anything_else(kind: str, body: bytes) -> None:
-    """Whatever is posted, it is an envelope or an InvalidBatch."""
+def test_from_http_any_body_raises_only_invalid_batch(kind: str, body: bytes) -> None:
+    """Any body is an envelope or an InvalidBatch."""
     with suppress(InvalidBatch):
         from_http({"content-type": kind}, body)
 
@@ -180,22 +183,22 @@ def test_no_request_raises_anything_else(kind: str, body: bytes) -> None:
         b'{"topic":"t","topic_id":"s","partition":0,"since":3,"records":[{"offset":2,"timestamp_ms":0,"text":""}]}',
     ],
 )
-def test_data_that_is_no_batch_is_refused(data: bytes) -> None:
-    """No records, offsets that do not rise, neither text nor bytes: all are found when it is opened."""
+def test_open_envelope_invalid_data_raises_with_body(data: bytes) -> None:
+    """No records, offsets that do not increase, neither text nor base64: all are detected."""
     envelope = Envelope("1", "marquee.stream-batch.v1", "s", datetime.now(UTC), data)
     with pytest.raises(InvalidBatch) as caught:
         open_envelope(envelope)
     assert caught.value.body == data
 
 
-def test_unknown_type_is_refused_by_name() -> None:
-    """The message says which types there are."""
+def test_open_envelope_unknown_type_names_valid_types() -> None:
+    """The message lists the valid types."""
     with pytest.raises(InvalidBatch, match=r"other\.v1.*marquee\.stream-batch\.v1"):
         open_envelope(Envelope("1", "other.v1", "s", datetime.now(UTC), b"{}"))
 
 
-def test_impression_time_without_zone_is_refused() -> None:
-    """A time that could mean any of 24 hours is not stored."""
+def test_open_envelope_impression_time_without_zone_raises() -> None:
+    """A time without a zone is ambiguous, so it is not stored."""
     data = encode_batch(IMPRESSIONS).data.replace(b"20.426000Z", b"20.426000").replace(b"20.426Z", b"20.426")
     with pytest.raises(InvalidBatch, match="zone"):
         open_envelope(Envelope("1", "marquee.impressions.v1", "s", datetime.now(UTC), data))

@@ -1,4 +1,4 @@
-"""Every text is an event or has a category; the real lines, and every known fault."""
+"""Parser tests: every text is an event or has a category; the real records and every known fault."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ NEW_YORK = ZoneInfo("America/New_York")
 
 
 @pytest.mark.parametrize(("line", "event"), REAL.items(), ids=range(len(REAL)))
-def test_real_lines_are_read_and_written(line: str, event: Event) -> None:
-    """Each known format, to the letter, in both directions."""
+def test_parse_and_format_real_records_are_inverse(line: str, event: Event) -> None:
+    """Each known format round-trips exactly."""
     assert TEN.parse(line) == event
     assert format_event(event, UTC_ZONE) == line
 
@@ -45,8 +45,8 @@ def test_real_lines_are_read_and_written(line: str, event: Event) -> None:
         "vol.+2+2017",
     ],
 )
-def test_movie_ids_of_all_known_shapes(movie_id: str) -> None:
-    """A year may be missing or doubled, a title may begin with a plus or hold odd signs."""
+def test_is_movie_id_known_shapes_are_accepted(movie_id: str) -> None:
+    """The year may be missing or doubled, and a title may begin with a plus or contain rare characters."""
     assert is_movie_id(movie_id)
     event = FIVE.parse(f"2022-11-14T12:24,1,GET /data/m/{movie_id}/0.mpg")
     assert event == Watch(datetime(2022, 11, 14, 12, 24, tzinfo=UTC), "1", movie_id, 0)
@@ -56,30 +56,30 @@ def test_movie_ids_of_all_known_shapes(movie_id: str) -> None:
     ("fraction", "microsecond"),
     [("", 0), (":07", 0), (":07.125", 125000), (":07.125250", 125250), (":07.125250999", 125250)],
 )
-def test_times_with_and_without_seconds_and_fractions(fraction: str, microsecond: int) -> None:
-    """0, 3, 6 or 9 digits of a fraction; nanoseconds are cut off, not rounded."""
+def test_parse_time_fractions_are_truncated_to_microseconds(fraction: str, microsecond: int) -> None:
+    """A fraction has 0, 3, 6 or 9 digits; nanoseconds are truncated, not rounded."""
     event = FIVE.parse(f"2022-11-14T12:24{fraction},1,GET /create_account")
     second = 7 if fraction else 0
     assert event == AccountCreated(datetime(2022, 11, 14, 12, 24, second, microsecond, tzinfo=UTC), "1")
 
 
-def test_minute_far_beyond_a_movies_end() -> None:
-    """Minute 1063 has been seen, and is no reason to lose the line."""
+def test_parse_minute_beyond_movie_end_is_accepted() -> None:
+    """Real logs contain minute 1063; such a record is valid."""
     event = FIVE.parse("2022-11-14T12:24,1,GET /data/m/a+2000/1063.mpg")
     assert isinstance(event, Watch)
     assert event.minute == 1063
 
 
-def test_event_time_is_the_zones() -> None:
-    """Local times become UTC by the zone's rules of that day: -5 h in winter, -4 h in summer."""
+def test_parse_time_is_converted_from_zone_to_utc() -> None:
+    """The offset is that of the day: -5 h in winter, -4 h in summer."""
     parser = EventParser(NEW_YORK, 5)
     for month, hour in ((1, 17), (7, 16), (1, 17)):
         event = parser.parse(f"2022-{month:02}-14T12:24,1,GET /create_account")
         assert event == AccountCreated(datetime(2022, month, 14, hour, 24, tzinfo=UTC), "1")
 
 
-def test_hour_that_comes_twice_is_the_first_and_the_skipped_one_goes_on() -> None:
-    """On 2022-11-06 01:30 comes twice in New York, and on 2022-03-13 02:30 not at all."""
+def test_parse_time_ambiguous_hour_is_first_and_skipped_hour_is_shifted() -> None:
+    """In New York, 01:30 occurs twice on 2022-11-06, and 02:30 does not exist on 2022-03-13."""
     parser = EventParser(NEW_YORK, 5)
     twice = parser.parse("2022-11-06T01:30,1,GET /create_account")
     never = parser.parse("2022-03-13T02:30,1,GET /create_account")
@@ -87,8 +87,8 @@ def test_hour_that_comes_twice_is_the_first_and_the_skipped_one_goes_on() -> Non
     assert never == AccountCreated(datetime(2022, 3, 13, 7, 30, tzinfo=UTC), "1")
 
 
-def test_many_minutes_do_not_fill_memory() -> None:
-    """What is remembered of the zone is bounded, and being forgotten changes nothing."""
+def test_parse_many_minutes_keeps_bounded_cache() -> None:
+    """The cache of UTC offsets is bounded, and eviction does not change results."""
     parser = EventParser(NEW_YORK, 5)
     start = datetime(2022, 1, 1)
     for minute in range(0, 2_000_000, 199):
@@ -99,8 +99,8 @@ def test_many_minutes_do_not_fill_memory() -> None:
 
 
 @pytest.mark.parametrize(("parser", "top"), [(FIVE, 5), (TEN, 10)])
-def test_scale_of_ratings(parser: EventParser, top: int) -> None:
-    """1 to the top is a rating, whole and nothing else: 10 on a scale of 5 is not 1."""
+def test_parse_rating_outside_scale_is_malformed(parser: EventParser, top: int) -> None:
+    """Only whole numbers from 1 to the top of the scale are ratings: 10 on a scale of 5 is not 1."""
     for text in [*map(str, range(0, 13)), "", "-1", "1.0", "01", "+1", "٣", "5 ", "E", "100"]:
         event = parser.parse(f"2022-11-14T12:24,1,GET /rate/a+2000={text}")
         if text in map(str, range(1, top + 1)):
@@ -110,7 +110,7 @@ def test_scale_of_ratings(parser: EventParser, top: int) -> None:
             assert event.category is Category.RATING
 
 
-def _request(answer: str) -> str:
+def _request_record(answer: str) -> str:
     return f"2022-11-14T12:24,1,recommendation request team12.example.edu:8082, {answer}"
 
 
@@ -127,16 +127,16 @@ def _request(answer: str) -> str:
         ("Größe überschritten", "Größe überschritten"),
     ],
 )
-def test_result_of_a_failed_request_is_free_text(text: str, expected: str) -> None:
-    """It may hold commas, colons, and what looks like the line's own end: it is read from both ends."""
-    event = FIVE.parse(_request(f"status 502, result: {text}, 812 ms"))
+def test_parse_failed_request_result_is_free_text(text: str, expected: str) -> None:
+    """The text may contain commas, colons, and what looks like the end of a record."""
+    event = FIVE.parse(_request_record(f"status 502, result: {text}, 812 ms"))
     assert isinstance(event, RecommendationRequest)
     assert (event.status, event.movie_ids, event.result, event.response_ms) == (502, (), expected, 812)
 
 
-def test_empty_list_is_an_answer() -> None:
-    """A recommender that had nothing to say is a fact about it, not a broken line."""
-    event = FIVE.parse(_request("status 200, result: , 12 ms"))
+def test_parse_empty_movie_list_is_valid_answer() -> None:
+    """An answer without movies is a valid event."""
+    event = FIVE.parse(_request_record("status 200, result: , 12 ms"))
     assert isinstance(event, RecommendationRequest)
     assert (event.movie_ids, event.result) == ((), "")
 
@@ -219,26 +219,26 @@ MALFORMED = {
         "2022-11-14T12:24,1,recommendation request team12.example.edu:8082, status 200, result: a+, 5ms",
         "2022-11-14T12:24,1,recommendation request team12.example.edu:8082, status 200, result: a+, 5 ms ",
         "2022-11-14T12:24,1,recommendation request team12.example.edu:8082, status 200, result: a+,b+, 5 ms",
-        _request("status 200, result: a+, Qz8Kd, 5 ms"),
+        _request_record("status 200, result: a+, Qz8Kd, 5 ms"),
         "2022-11-14T12:24,1,recommendation request team12.example.edu:8082, status 200, result: a+",
     ],
     Category.ENCODING: [
-        _request("status 500, result: \0, 5 ms"),
-        _request("status 500, result: \ud800, 5 ms"),
+        _request_record("status 500, result: \0, 5 ms"),
+        _request_record("status 500, result: \ud800, 5 ms"),
     ],
 }
 
 
-def test_every_category_has_its_lines() -> None:
-    """A category that no line can have is one too many."""
+def test_malformed_examples_cover_every_category() -> None:
+    """Each category has at least one example in this file."""
     assert set(MALFORMED) == set(Category)
 
 
 @pytest.mark.parametrize(
     ("category", "line"), [(category, line) for category, lines in MALFORMED.items() for line in lines]
 )
-def test_malformed_lines_have_the_category_of_their_first_fault(category: Category, line: str) -> None:
-    """The corruptions that real logs hold, and some more; the detail is short ASCII that can be stored."""
+def test_parse_malformed_record_has_category_of_first_fault(category: Category, line: str) -> None:
+    """The corruptions of real logs, and more; the detail is short ASCII that can be stored."""
     malformed = FIVE.parse(line)
     assert isinstance(malformed, MalformedRecord)
     assert malformed.category is category
@@ -250,13 +250,13 @@ def test_malformed_lines_have_the_category_of_their_first_fault(category: Catego
 @pytest.mark.parametrize(
     ("text", "valid"), [("1", True), ("", False), ("1a", False), ("1\n", False), ("١", False)]
 )
-def test_user_ids(text: str, valid: bool) -> None:
-    """Decimal digits, whole and nothing else: the same rule for whoever asks."""
+def test_is_user_id_accepts_decimal_digits_only(text: str, valid: bool) -> None:
+    """A user id is 1 to 20 ASCII digits and nothing else."""
     assert is_user_id(text) is valid
 
 
-def test_details_say_what_is_valid() -> None:
-    """A person who reads the quarantine learns what was wrong."""
+def test_parse_malformed_detail_names_valid_value() -> None:
+    """The detail in quarantine says what would have been valid."""
     malformed = FIVE.parse("2022-11-14T12:24,1,GET /rate/a+2000=10")
     assert malformed == MalformedRecord(Category.RATING, "'10' is not a whole number from 1 to 5")
     malformed = FIVE.parse("2022-11-14T12:24,x,GET /create_account")

@@ -1,4 +1,4 @@
-"""Whatever text comes, none raises; what is written is read back as it was, and a mangled line is found."""
+"""Property tests of the parser: it never raises, formatting round-trips, and corruption is detected."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ zones = st.sampled_from(
 
 
 @given(events, zones)
-def test_format_then_parse_is_the_identity(event: Event, zone: ZoneInfo) -> None:
-    """In every zone, save in the hour that comes twice, which the text cannot tell apart."""
+def test_format_event_then_parse_returns_event(event: Event, zone: ZoneInfo) -> None:
+    """Holds in every zone except in an ambiguous hour, which the text cannot distinguish."""
     assume(event.time.astimezone(zone).fold == 0)
     assert EventParser(zone, 10).parse(format_event(event, zone)) == event
 
 
 @given(events)
-def test_parse_then_format_is_the_identity_on_what_was_formatted(event: Event) -> None:
-    """One event has one line."""
+def test_parse_then_format_event_returns_record(event: Event) -> None:
+    """An event has exactly one record."""
     line = format_event(event, UTC_ZONE)
     assert format_event(TEN.parse(line), UTC_ZONE) == line  # type: ignore[arg-type]
 
@@ -86,15 +86,15 @@ def test_parse_then_format_is_the_identity_on_what_was_formatted(event: Event) -
 @example("2022-11-14T12:24,1,recommendation request a:1, status 500, result: \ud800\0, 1 ms")
 @example("9999-12-31T23:59:59,1,GET /create_account")
 @example("0001-01-01T00:00,1,GET /create_account")
-def test_no_text_raises(text: str) -> None:
-    """Lone surrogates, NUL, and the ends of time included, in any zone."""
+def test_parse_any_text_does_not_raise(text: str) -> None:
+    """Includes lone surrogates, NUL and the limits of time, in any zone."""
     for zone in ("UTC", "America/New_York", "Pacific/Kiritimati"):
         assert isinstance(EventParser(ZoneInfo(zone), 5).parse(text), Event | MalformedRecord)
 
 
 @given(events, st.data())
-def test_no_mangled_line_raises(event: Event, data: st.DataObject) -> None:
-    """A line of which any part was replaced by any text."""
+def test_parse_mutated_record_does_not_raise(event: Event, data: st.DataObject) -> None:
+    """Any part of a record may be replaced by any text."""
     line = format_event(event, UTC_ZONE)
     start = data.draw(st.integers(0, len(line)))
     end = data.draw(st.integers(start, len(line)))
@@ -102,8 +102,8 @@ def test_no_mangled_line_raises(event: Event, data: st.DataObject) -> None:
 
 
 @given(watches | ratings | st.builds(AccountCreated, any_time, user_ids) | answers | failures, st.data())
-def test_inserted_character_is_never_taken_for_the_same_event(event: Event, data: st.DataObject) -> None:
-    """The commonest corruption: it is found, or it changed what the line says; it is never overlooked."""
+def test_parse_inserted_character_never_returns_same_event(event: Event, data: st.DataObject) -> None:
+    """The most common corruption is detected or changes the event; it is never ignored."""
     line = format_event(event, UTC_ZONE)
     place = data.draw(st.integers(0, len(line)))
     character = data.draw(st.sampled_from(" " + string.ascii_letters + string.digits))
@@ -118,22 +118,22 @@ BLANK_OR_CAPITAL = [" ", "Q"]
 @pytest.mark.parametrize(
     "line", [line for line, event in REAL.items() if not isinstance(event, RecommendationRequest)]
 )
-def test_inserted_blank_or_capital_is_always_found(line: str, character: str) -> None:
-    """No place of a watch, a rating or an account can hold one."""
+def test_parse_inserted_blank_or_capital_is_malformed(line: str, character: str) -> None:
+    """No part of a watch, a rating or an account record contains either."""
     for place in range(len(line) + 1):
         assert isinstance(TEN.parse(line[:place] + character + line[place:]), MalformedRecord)
 
 
 @given(st.text(string.ascii_letters + string.digits, min_size=10, max_size=53))
-def test_random_string_for_a_movie_id_is_found(movie_id: str) -> None:
-    """Letters and digits alone are no movie id."""
+def test_parse_random_string_as_movie_id_is_malformed(movie_id: str) -> None:
+    """Letters and digits alone are not a movie id."""
     malformed = FIVE.parse(f"2022-11-14T12:24,1,GET /data/m/{movie_id}/0.mpg")
     assert isinstance(malformed, MalformedRecord)
     assert malformed.category is Category.MOVIE_ID
 
 
-def test_hostile_lines_cost_no_more_than_their_length() -> None:
-    """No backtracking: half a megabyte of anything is refused before the suite's time limit."""
+def test_parse_hostile_records_takes_linear_time() -> None:
+    """No backtracking: half a megabyte of anything is rejected within the suite's time limit."""
     head = "2022-11-14T12:24,1,"
     for line in (
         "1" * 500_000,

@@ -12,8 +12,8 @@ import grpc
 import pytest
 from confluent_kafka import Message, Producer
 from google.pubsub_v1 import types
-from tests.chaos.account import account
-from tests.chaos.lines import Ledger
+from tests.chaos.known_records import ProducedRecords
+from tests.chaos.verification import verify
 from tests.functions.ingest import IngestProcess
 from tests.servers.pubsub import PubSubServer
 from tests.support.waiting import wait_until
@@ -30,22 +30,22 @@ pytestmark = [pytest.mark.servers, pytest.mark.long]
 LINES, PARTITIONS = 450, 2
 
 
-def record_delivery(ledger: Ledger, number: int, error: object, message: Message) -> None:
+def record_delivery(produced: ProducedRecords, number: int, error: object, message: Message) -> None:
     partition, offset = message.partition(), message.offset()
     assert partition is not None
     assert offset is not None
-    ledger.acknowledged(number, partition, offset)
+    produced.acknowledge(number, partition, offset)
 
 
-def produce_records(kafka: EmbeddedKafka, topic: str, ledger: Ledger) -> None:
+def produce_records(kafka: EmbeddedKafka, topic: str, produced: ProducedRecords) -> None:
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for _ in range(LINES):
-        line = ledger.next()
+        record = produced.next()
         producer.produce(
             topic,
-            line.raw,
-            partition=line.number % PARTITIONS,
-            on_delivery=partial(record_delivery, ledger, line.number),
+            record.raw,
+            partition=record.number % PARTITIONS,
+            on_delivery=partial(record_delivery, produced, record.number),
         )
     assert producer.flush(30) == 0
 
@@ -58,7 +58,7 @@ def test_pubsub_path_stores_each_record_once_through_faults(
     The database is away for so long that messages go to the dead-letter topic. Once it is back, its messages
     are pushed into the same function and complete the tables.
     """
-    server, topic, ledger = PubSubServer(), f"log-{uuid.uuid4().hex[:8]}", Ledger(seed=5)
+    server, topic, produced = PubSubServer(), f"log-{uuid.uuid4().hex[:8]}", ProducedRecords(seed=5)
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.host)
     kafka.create_topic(topic, PARTITIONS)
     with EmbeddedPostgres(tmp_path / "postgres") as postgres:
@@ -75,7 +75,7 @@ def test_pubsub_path_stores_each_record_once_through_faults(
         server.faults.refuse.extend([grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
         server.faults.lose_answers = 2
         postgres.kill()
-        produce_records(kafka, topic, ledger)
+        produce_records(kafka, topic, produced)
         settings = Settings(
             kafka_bootstrap=kafka.bootstrap,
             kafka_topic=topic,
@@ -93,9 +93,9 @@ def test_pubsub_path_stores_each_record_once_through_faults(
         wait_until(lambda: sum(name == dead for name, _ in server.published) >= 1)
         postgres.start()
         with closing(Database(postgres.url)) as database:
-            wait_until(lambda: account(database, ledger).exact)
+            wait_until(lambda: verify(database, produced).exact)
             wait_until(lambda: [server.backlog(name) for name in (pushed, redelivered, buried)] == [0, 0, 0])
-            found = account(database, ledger)
+            found = verify(database, produced)
         stop.set()
         bridge.join(30)
         function.process.stop()

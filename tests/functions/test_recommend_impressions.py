@@ -54,7 +54,7 @@ def test_recommend_hanging_or_missing_receiver_fails_no_request(
     receiver.hold.clear()
     function = start(delivery_url=receiver.url)
     assert {function.get("/recommend/1000").status for _ in range(20)} == {200}
-    receiver.wait_for(lambda: receiver.under_way > 0)
+    receiver.wait_for(lambda: receiver.in_flight > 0)
     assert {function.get("/recommend/1000").status for _ in range(20)} == {200}
     receiver.close()
     assert {function.get("/recommend/1000").status for _ in range(20)} == {200}
@@ -81,6 +81,6 @@ def test_recommend_sigterm_with_hanging_receiver_ends(
     receiver.hold.clear()
     function = start(delivery_url=receiver.url)
     function.get("/recommend/1000")
-    receiver.wait_for(lambda: receiver.under_way > 0)
+    receiver.wait_for(lambda: receiver.in_flight > 0)
     function.process.stop(grace_s=25)
     assert function.process.returncode == 0

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 import yaml
 from docs import generate
 from infra.compose.prepare import ACK_DEADLINE_S, subscription
+from tests.support.fake_delivery import FakeDelivery
 
 from marquee.bridge.bridge_limits import DELIVERY_TIMEOUT_S, BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats
 from marquee.bridge.partition_buffer import PartitionBuffer
 from marquee.config.settings import Settings
-from marquee.events.envelopes import Envelope
 from marquee.local.infra_spec import read_functions, read_schedules
 
 ROOT = Path(__file__).parents[2]
@@ -35,34 +34,17 @@ def test_delivery_timeout_is_below_timeout_of_ingest() -> None:
     assert FUNCTIONS["ingest"].timeout_s > DELIVERY_TIMEOUT_S
 
 
-class RecordingDelivery:
-    """A delivery that accepts everything and records the sizes."""
-
-    def __init__(self) -> None:
-        self.bytes: list[int] = []
-
-    def submit(self, envelope: Envelope) -> Future[None]:
-        """Accept the envelope at once."""
-        self.bytes.append(len(envelope.data))
-        accepted: Future[None] = Future()
-        accepted.set_result(None)
-        return accepted
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
 @pytest.mark.parametrize(
     "record", [b"x" * 120, b"\x00" * 1000, b'"\\' * 500, b"\xff\xfe" * 600, "ü".encode() * 300]
 )
 def test_batch_of_any_records_fits_into_pubsub_message(record: bytes) -> None:
     """Escapes and base64 make records longer; even twice the limit of the bridge fits."""
-    delivery, limits = RecordingDelivery(), BridgeLimits(max_bytes=2 * BridgeLimits().max_bytes)
+    delivery, limits = FakeDelivery(), BridgeLimits(max_bytes=2 * BridgeLimits().max_bytes)
     buffer = PartitionBuffer("log", "s" * 22, 0, limits, delivery, BridgeStats())
     buffer.extend(range(20_000), [1_770_000_000_000] * 20_000, [record] * 20_000, now=0.0)
     buffer.flush()
-    assert delivery.bytes
-    assert max(delivery.bytes) + OVERHEAD_BYTES < PUBSUB_BYTES
+    assert delivery.submitted
+    assert max(len(envelope.data) for envelope, _ in delivery.submitted) + OVERHEAD_BYTES < PUBSUB_BYTES
 
 
 @pytest.mark.parametrize("caller_timeout_ms", [600, 800])

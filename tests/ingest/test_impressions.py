@@ -1,4 +1,4 @@
-"""Impressions written: each list once, with all of its movies."""
+"""Tests of write_impressions: each list is stored once, with all of its movies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from marquee.events.batches import Impression, ImpressionBatch, ImpressionMovie
 from marquee.ingest.store import WriteCounts, write_impressions
 
 
-def test_impressions_are_kept_once(database: Database) -> None:
-    """Every movie of a list with its place, rating, score and propensity."""
+def test_write_impressions_stores_each_impression_once(database: Database) -> None:
+    """Every movie has its position, rating, score and propensity."""
     movies = (ImpressionMovie(MOVIE, 1.5, 4.25, 1.0), ImpressionMovie("m*a*s*h+1970", 0.5, None, 0.125))
     at = datetime(2026, 2, 14, 0, 9, tzinfo=UTC)
     shown = [Impression(f"id-{n}", at, "7", "blue", "v1", 3, "personalised", movies) for n in range(3)]
@@ -28,5 +28,6 @@ def test_impressions_are_kept_once(database: Database) -> None:
     ]
 
 
-def test_empty_list_of_impressions_is_nothing(database: Database) -> None:
+def test_write_impressions_empty_batch_writes_nothing(database: Database) -> None:
+    """A batch without impressions is valid."""
     assert write_impressions(database, ImpressionBatch("a", ())) == WriteCounts()

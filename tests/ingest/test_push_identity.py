@@ -1,4 +1,4 @@
-"""Only Pub/Sub, as the service account that was named, may push; and no token is repeated in a message."""
+"""Tests of PushIdentity: only Pub/Sub with the configured service account may push; no token is repeated."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def key() -> Key:
 
 @contextmanager
 def issuing(*keys: Key) -> Iterator[Issuer]:
+    """Provide an issuer with these keys."""
     issuer = Issuer(*keys)
     try:
         yield issuer
@@ -28,15 +29,17 @@ def issuing(*keys: Key) -> Iterator[Issuer]:
 
 
 def bearer(token: str) -> dict[str, str]:
+    """Return the header that carries a token."""
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_good_token_is_accepted_and_certificates_are_kept(key: Key) -> None:
+def test_check_valid_token_fetches_certificates_once(key: Key) -> None:
+    """The certificates are cached."""
     with issuing(key) as issuer:
         identity = PushIdentity(AUDIENCE, ACCOUNT, issuer.url)
         for _ in range(3):
             identity.check(bearer(key.token()))
-        assert issuer.asked == 1
+        assert issuer.requests == 1
 
 
 NOW = int(time.time())
@@ -46,15 +49,15 @@ NOW = int(time.time())
     "changed",
     [
         {"aud": "https://other.example.edu"},
-        {"email": "somebody@example.edu"},
+        {"email": "other@example.edu"},
         {"email_verified": False},
         {"iss": "https://issuer.example.edu"},
         {"exp": NOW - 60, "iat": NOW - 600},
         {"iat": NOW + 3600, "exp": NOW + 7200},
     ],
 )
-def test_token_that_is_not_for_us_is_refused(key: Key, changed: dict[str, object]) -> None:
-    """Another audience, another account, another issuer, too old, not yet: and the message holds none of it."""
+def test_check_token_with_wrong_claim_is_refused(key: Key, changed: dict[str, object]) -> None:
+    """Wrong audience, account or issuer, expired or not yet valid; the message repeats none of the token."""
     token = key.token(**changed)
     with issuing(key) as issuer, pytest.raises(PushRefused) as refused:
         PushIdentity(AUDIENCE, ACCOUNT, issuer.url).check(bearer(token))
@@ -74,19 +77,20 @@ def test_token_that_is_not_for_us_is_refused(key: Key, changed: dict[str, object
         bearer("x" * 999),
     ],
 )
-def test_what_is_no_token_is_refused(key: Key, headers: dict[str, str]) -> None:
+def test_check_request_without_token_is_refused(key: Key, headers: dict[str, str]) -> None:
+    """A missing, malformed or other kind of credential is refused."""
     with issuing(key) as issuer, pytest.raises(PushRefused):
         PushIdentity(AUDIENCE, ACCOUNT, issuer.url).check(headers)
 
 
-def test_token_of_another_key_is_refused(key: Key) -> None:
-    """Even if it names a key of the issuer's."""
+def test_check_token_of_another_key_is_refused(key: Key) -> None:
+    """The token names a key of the issuer, but has another signature."""
     with issuing(key) as issuer, pytest.raises(PushRefused):
         PushIdentity(AUDIENCE, ACCOUNT, issuer.url).check(bearer(Key("first").token()))
 
 
-def test_new_key_is_fetched_but_not_at_everybodys_wish(key: Key) -> None:
-    """A key that is not known makes us look again, at most once a minute."""
+def test_check_unknown_key_fetches_at_most_once_a_minute(key: Key) -> None:
+    """An unknown key may be new, but must not trigger a request each time."""
     now, other = [0.0], Key("second")
     with issuing(key) as issuer:
         identity = PushIdentity(AUDIENCE, ACCOUNT, issuer.url, clock=lambda: now[0])
@@ -95,14 +99,14 @@ def test_new_key_is_fetched_but_not_at_everybodys_wish(key: Key) -> None:
         for _ in range(3):
             with pytest.raises(PushRefused):
                 identity.check(bearer(other.token()))
-        assert issuer.asked == 1
+        assert issuer.requests == 1
         now[0] = 61.0
         identity.check(bearer(other.token()))
-        assert issuer.asked == 2
+        assert issuer.requests == 2
 
 
-def test_without_certificates_nothing_is_decided(key: Key) -> None:
-    """It is to be sent again: a good push must not be lost because the issuer was away."""
+def test_check_without_certificates_is_transient(key: Key) -> None:
+    """A valid push must not be lost because the issuer is unavailable."""
     with issuing(key) as issuer:
         issuer.status = 503
         identity = PushIdentity(AUDIENCE, ACCOUNT, issuer.url)

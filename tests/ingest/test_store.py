@@ -1,4 +1,4 @@
-"""Batches written: each line once, as its event or in quarantine, whatever comes twice or at once."""
+"""Tests of write_batch: each record is stored once, despite redelivery, concurrency and refused values."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import random
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.records import MOVIE, TOPIC_ID, account, ask, batch, rate, rows, watch
+from tests.support.stub_parser import UNSTORABLE_EVENTS, StubParser
 
 from marquee.db import record_counts
 from marquee.db.pool import Database
@@ -22,13 +22,12 @@ from marquee.events.kinds import (
     QUARANTINE,
     Event,
     MalformedRecord,
-    RecommendationRequest,
     Watch,
 )
 from marquee.events.parser import EventParser
 from marquee.ingest.store import WriteCounts, write_batch
 
-LINES = [
+RECORDS = [
     watch(1, 0),
     watch(1, 1, time="2026-02-14T00:10"),
     rate(1, 4),
@@ -37,12 +36,12 @@ LINES = [
     account(3),
     "2026-02-14T00:09:20.426,1,GZET /data/m/fight+club+1999/1.mpg",
 ]
-WHAT_LINES_BECOME = WriteCounts(watches=2, ratings=1, recommendation_requests=2, accounts=1, quarantine=1)
+EXPECTED_COUNTS = WriteCounts(watches=2, ratings=1, recommendation_requests=2, accounts=1, quarantine=1)
 
 
-def test_each_kind_of_line_has_its_table(database: Database, parser: EventParser) -> None:
-    """Every field arrives as it was, down to free text with all that needs quoting."""
-    assert write_batch(database, batch(LINES, 10), parser) == WHAT_LINES_BECOME
+def test_write_batch_stores_each_kind_in_its_table(database: Database, parser: EventParser) -> None:
+    """Every field is stored unchanged, including free text that needs quoting."""
+    assert write_batch(database, batch(RECORDS, 10), parser) == EXPECTED_COUNTS
     at = datetime(2026, 2, 14, 0, 9, 20, 426000, tzinfo=UTC)
     assert rows(
         database, 'SELECT time, partition, "offset", user_id, movie_id, minute FROM watches ORDER BY 3'
@@ -71,31 +70,33 @@ def test_each_kind_of_line_has_its_table(database: Database, parser: EventParser
     assert rows(database, "SELECT topic, topic_id FROM topics") == [("movielog", TOPIC_ID)]
 
 
-def test_the_same_batch_twice_changes_nothing(database: Database, parser: EventParser) -> None:
-    write_batch(database, batch(LINES), parser)
+def test_write_batch_twice_changes_nothing(database: Database, parser: EventParser) -> None:
+    """The second write of a batch inserts no row."""
+    write_batch(database, batch(RECORDS), parser)
     before = record_counts.count_records(database)
-    assert write_batch(database, batch(LINES), parser) == WriteCounts()
+    assert write_batch(database, batch(RECORDS), parser) == WriteCounts()
     assert record_counts.count_records(database) == before
 
 
-def test_half_a_batch_again_adds_the_other_half(database: Database, parser: EventParser) -> None:
-    """A batch that overlaps with what is there adds only what is new."""
-    write_batch(database, batch(LINES[:4], 0), parser)
-    written = write_batch(database, batch(LINES[2:], 2), parser)
+def test_write_batch_overlapping_batch_adds_only_new_records(database: Database, parser: EventParser) -> None:
+    """Records that were written before are skipped."""
+    write_batch(database, batch(RECORDS[:4], 0), parser)
+    written = write_batch(database, batch(RECORDS[2:], 2), parser)
     assert written == WriteCounts(recommendation_requests=1, accounts=1, quarantine=1)
-    assert record_counts.count_records(database).records == len(LINES)
+    assert record_counts.count_records(database).records == len(RECORDS)
 
 
-def test_a_topic_made_anew_holds_new_lines(database: Database, parser: EventParser) -> None:
-    """Its offsets begin at 0 again, and its id tells the two apart."""
-    write_batch(database, batch(LINES), parser)
-    assert write_batch(database, batch(LINES, topic_id="BBBBBBBBQQ2hzSyMdQ0xkw"), parser) == WHAT_LINES_BECOME
-    assert record_counts.count_records(database).next_offsets == {("movielog", 0): len(LINES)}
+def test_write_batch_recreated_topic_has_new_records(database: Database, parser: EventParser) -> None:
+    """Its offsets start at 0 again, and its id distinguishes it."""
+    write_batch(database, batch(RECORDS), parser)
+    assert write_batch(database, batch(RECORDS, topic_id="BBBBBBBBQQ2hzSyMdQ0xkw"), parser) == EXPECTED_COUNTS
+    assert record_counts.count_records(database).next_offsets == {("movielog", 0): len(RECORDS)}
 
 
-def test_partitions_are_apart(database: Database, parser: EventParser) -> None:
-    write_batch(database, batch(LINES), parser)
-    assert write_batch(database, batch(LINES, partition=1), parser) == WHAT_LINES_BECOME
+def test_write_batch_partitions_are_independent(database: Database, parser: EventParser) -> None:
+    """The same offsets of two partitions are different records."""
+    write_batch(database, batch(RECORDS), parser)
+    assert write_batch(database, batch(RECORDS, partition=1), parser) == EXPECTED_COUNTS
     assert record_counts.count_all(database).next_offsets == {("movielog", 0): 7, ("movielog", 1): 7}
 
 
@@ -111,43 +112,46 @@ def test_partitions_are_apart(database: Database, parser: EventParser) -> None:
         bytes(range(256)),
     ],
 )
-def test_quarantine_keeps_every_byte(database: Database, parser: EventParser, raw: bytes) -> None:
+def test_write_batch_malformed_record_is_stored_byte_for_byte(
+    database: Database, parser: EventParser, raw: bytes
+) -> None:
+    """Quarantine holds any bytes."""
     assert write_batch(database, batch([raw]), parser) == WriteCounts(quarantine=1)
     assert [bytes(row[0]) for row in rows(database, "SELECT raw FROM quarantine")] == [raw]
 
 
-def test_lines_without_a_kafka_time_are_kept(database: Database, parser: EventParser) -> None:
-    """Kafka says -1 where it knows none."""
-    lines = StreamBatch("movielog", TOPIC_ID, 0, (Record(0, -1, "what"), Record(1, -1, watch(1, 2))))
-    assert write_batch(database, lines, parser) == WriteCounts(watches=1, quarantine=1)
+def test_write_batch_record_without_kafka_time_is_stored(database: Database, parser: EventParser) -> None:
+    """Kafka's timestamp is -1 if it has none."""
+    records = StreamBatch("movielog", TOPIC_ID, 0, (Record(0, -1, "what"), Record(1, -1, watch(1, 2))))
+    assert write_batch(database, records, parser) == WriteCounts(watches=1, quarantine=1)
 
 
-def test_first_and_last_years_are_kept(database: Database, parser: EventParser) -> None:
-    """A damaged year is still a year."""
-    lines = [watch(1, 2, time="0001-01-01T00:00"), watch(1, 3, time="9999-12-31T23:59:59.999999")]
-    assert write_batch(database, batch(lines), parser) == WriteCounts(watches=2)
+def test_write_batch_first_and_last_year_are_stored(database: Database, parser: EventParser) -> None:
+    """A malformed year may still be a valid year."""
+    records = [watch(1, 2, time="0001-01-01T00:00"), watch(1, 3, time="9999-12-31T23:59:59.999999")]
+    assert write_batch(database, batch(records), parser) == WriteCounts(watches=2)
     assert rows(database, "SELECT last_minute FROM watch_sessions") == [(3,)]
 
 
-def test_watch_sessions_are_folded(database: Database, parser: EventParser) -> None:
-    """From the first to the last minute seen, whatever the order in which the lines come."""
+def test_write_batch_watches_are_aggregated_in_any_order(database: Database, parser: EventParser) -> None:
+    """A session spans the first to the last minute, whatever the order of the records."""
     minutes = [7, 3, 5, 12, 4]
-    lines = [watch(1, minute, time=f"2026-02-14T00:{minute:02d}") for minute in minutes]
+    records = [watch(1, minute, time=f"2026-02-14T00:{minute:02d}") for minute in minutes]
     for offset in (3, 0, 4, 1, 2, 0):
-        write_batch(database, batch([lines[offset]], offset), parser)
+        write_batch(database, batch([records[offset]], offset), parser)
     start = datetime(2026, 2, 14, tzinfo=UTC)
     assert rows(database, "SELECT * FROM watch_sessions") == [
         ("1", MOVIE, start + timedelta(minutes=3), start + timedelta(minutes=12), 3, 12)
     ]
 
 
-def test_running_totals_are_the_counts(database: Database, parser: EventParser) -> None:
-    """The counters count new rows only, so that they stay exact under redelivery."""
+def test_count_all_after_redelivery_equals_count_records(database: Database, parser: EventParser) -> None:
+    """The running totals count new rows only."""
     for first in (0, 3, 0, 5):
-        write_batch(database, batch(LINES[first:], first), parser)
+        write_batch(database, batch(RECORDS[first:], first), parser)
     assert record_counts.count_all(database) == record_counts.count_records(database)
     assert record_counts.count_records(database) == record_counts.RecordCounts(
-        by_table=dict(WHAT_LINES_BECOME),
+        by_table=dict(EXPECTED_COUNTS),
         quarantine_by_category={"request": 1},
         next_offsets={("movielog", 0): 7},
         impressions=0,
@@ -155,9 +159,9 @@ def test_running_totals_are_the_counts(database: Database, parser: EventParser) 
     )
 
 
-def test_rates_count_each_line_in_its_minute(database: Database, parser: EventParser) -> None:
-    """The views have the rows of a moment ago, on both kinds of database."""
-    write_batch(database, batch(LINES), parser)
+def test_records_per_minute_counts_each_record_in_its_minute(database: Database, parser: EventParser) -> None:
+    """The views include the newest rows, on both kinds of database."""
+    write_batch(database, batch(RECORDS), parser)
     minute = datetime(2026, 2, 14, 0, 9, tzinfo=UTC)
     assert rows(
         database,
@@ -174,18 +178,20 @@ def test_rates_count_each_line_in_its_minute(database: Database, parser: EventPa
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.servers
-def test_any_deliveries_give_each_line_once(plain_database: Database, parser: EventParser, seed: int) -> None:
-    """Four writers at once, overlapping slices in any order, again and again: the exact result."""
+def test_write_batch_concurrent_redeliveries_store_each_record_once(
+    plain_database: Database, parser: EventParser, seed: int
+) -> None:
+    """Four writers repeat overlapping slices in any order; the result is exact."""
     chance = random.Random(seed)
-    lines = [_line(chance) for _ in range(400)]
+    records = [_random_record(chance) for _ in range(400)]
     slices = [(first, first + chance.randint(20, 120)) for first in range(0, 400, 20)] * 3
     chance.shuffle(slices)
     failures: list[BaseException] = []
 
-    def deliver(mine: list[tuple[int, int]]) -> None:
+    def deliver(own_slices: list[tuple[int, int]]) -> None:
         try:
-            for first, end in mine:
-                write_batch(plain_database, batch(lines[first:end], first), parser)
+            for first, end in own_slices:
+                write_batch(plain_database, batch(records[first:end], first), parser)
         except BaseException as error:
             failures.append(error)
 
@@ -198,11 +204,13 @@ def test_any_deliveries_give_each_line_once(plain_database: Database, parser: Ev
     counts = record_counts.count_records(plain_database)
     assert counts == record_counts.count_all(plain_database)
     assert counts.records == 400
-    assert counts.by_table == Counter(_table(parser.parse(line)) for line in lines)
-    assert _watch_sessions(plain_database) == _expected_watch_sessions([parser.parse(line) for line in lines])
+    assert counts.by_table == Counter(_table(parser.parse(record)) for record in records)
+    assert _watch_sessions(plain_database) == _expected_watch_sessions(
+        [parser.parse(record) for record in records]
+    )
 
 
-def _line(chance: random.Random) -> str:
+def _random_record(chance: random.Random) -> str:
     user = chance.randint(1, 12)
     kind = chance.random()
     if kind < 0.9:
@@ -238,36 +246,25 @@ def _expected_watch_sessions(events: list[Event | MalformedRecord]) -> list[tupl
         st.one_of(st.binary(max_size=80), st.text(max_size=80).map(str.encode)), min_size=1, max_size=8
     )
 )
-def test_whatever_bytes_come_are_kept(
+def test_write_batch_any_bytes_are_stored(
     plain_database: Database, parser: EventParser, values: list[bytes]
 ) -> None:
-    """No content of a record makes a write fail, and each is kept to the byte."""
+    """No content of a record makes a write fail, and each is stored unchanged."""
     with plain_database.transaction() as cursor:
         cursor.execute(
             "TRUNCATE quarantine, watches, ratings, recommendation_requests, accounts, written_offsets"
         )
     assert write_batch(plain_database, batch(values), parser).records == len(values)
-    kept = dict(rows(plain_database, 'SELECT "offset", raw FROM quarantine'))
-    assert all(bytes(raw) == values[offset] for offset, raw in kept.items())
+    stored = dict(rows(plain_database, 'SELECT "offset", raw FROM quarantine'))
+    assert all(bytes(raw) == values[offset] for offset, raw in stored.items())
 
 
-class CarelessParser(EventParser):
-    """Reads what no table can hold, as a bug might."""
-
-    def parse(self, text: str) -> Event | MalformedRecord:
-        if text == "nul":
-            return RecommendationRequest(datetime.now(UTC), "1", "a:1", 500, (), "\0", 1)
-        if text == "huge":
-            return RecommendationRequest(datetime.now(UTC), "1", "a:1", 500, (), "x", 2**40)
-        return super().parse(text)
-
-
-def test_line_that_cannot_be_stored_does_not_hold_up_the_others(database: Database) -> None:
-    """It goes into quarantine, and the rest of its batch where it belongs; once each, as ever."""
-    lines = [watch(1, 1), "nul", rate(1, 2), watch(1, 3), "huge", "broken"]
-    parser = CarelessParser(ZoneInfo("UTC"), 5)
-    assert write_batch(database, batch(lines), parser) == WriteCounts(watches=2, ratings=1, quarantine=3)
-    assert write_batch(database, batch(lines), parser) == WriteCounts()
+def test_write_batch_unstorable_event_is_quarantined_alone(database: Database) -> None:
+    """The rest of its batch is stored, each record once."""
+    records = [watch(1, 1), "nul", rate(1, 2), watch(1, 3), "huge", "broken"]
+    parser = StubParser(UNSTORABLE_EVENTS)
+    assert write_batch(database, batch(records), parser) == WriteCounts(watches=2, ratings=1, quarantine=3)
+    assert write_batch(database, batch(records), parser) == WriteCounts()
     assert rows(database, 'SELECT "offset", category FROM quarantine ORDER BY 1') == [
         (1, "unstorable"),
         (4, "unstorable"),
@@ -276,12 +273,13 @@ def test_line_that_cannot_be_stored_does_not_hold_up_the_others(database: Databa
 
 
 @pytest.mark.servers
-def test_missing_tables_quarantine_nothing(empty_url: str, parser: EventParser) -> None:
-    """A database that was not migrated refuses, and says what to do."""
+def test_write_batch_missing_tables_raises_refused(empty_url: str, parser: EventParser) -> None:
+    """A database without migrations refuses, and the message says what to do."""
     with pytest.raises(DatabaseRefused, match="marquee migrate"):
-        write_batch(Database(empty_url), batch(LINES), parser)
+        write_batch(Database(empty_url), batch(RECORDS), parser)
 
 
-def test_no_database_is_transient(parser: EventParser) -> None:
+def test_write_batch_no_database_raises_unavailable(parser: EventParser) -> None:
+    """A missing server is a transient error."""
     with pytest.raises(DatabaseUnavailable):
-        write_batch(Database("postgresql://app@127.0.0.1:1/marquee"), batch(LINES), parser)
+        write_batch(Database("postgresql://app@127.0.0.1:1/marquee"), batch(RECORDS), parser)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.killed import Killed
 from tests.support.synthetic_data import sample_pairs, two_group_ratings
 
 from marquee.models.bpmf import kernel
@@ -23,10 +24,6 @@ def chain(user: np.ndarray, item: np.ndarray, **more: object) -> np.ndarray:
     return np.concatenate([factors.user_vectors.ravel(), factors.item_vectors.ravel(), factors.item_biases])
 
 
-class _Killed(Exception):
-    pass
-
-
 def test_a_run_that_was_killed_ends_as_it_would_have(tmp_path: Path) -> None:
     """From its checkpoint the chain goes on to the same numbers, bit for bit."""
     user, item = sample_pairs(60, 50, 0.3, 0)
@@ -36,10 +33,10 @@ def test_a_run_that_was_killed_ends_as_it_would_have(tmp_path: Path) -> None:
     def killer(done: int, sweeps: int) -> None:
         seen.append(done)
         if done == 9:
-            raise _Killed
+            raise Killed
 
     path = tmp_path / "chain.npz"
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         chain(user, item, progress=killer, checkpoint_path=path, checkpoint_every_s=0.0)
     seen.clear()
     resumed = chain(

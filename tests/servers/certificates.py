@@ -1,4 +1,4 @@
-"""A certificate authority for tests, and what it signs."""
+"""A certificate authority for tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _A_DAY = timedelta(days=1)
 
 
 class Authority:
-    """Signs certificates for 127.0.0.1; its own is in the file ``certificate``."""
+    """An authority that signs certificates for 127.0.0.1; its own is in the file ``certificate``."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self._directory, self._key = directory, ec.generate_private_key(ec.SECP256R1())
@@ -26,7 +26,7 @@ class Authority:
         self.certificate.write_bytes(_pem(own.sign(self._key, hashes.SHA256())))
 
     def issue(self, name: str) -> tuple[Path, Path]:
-        """The files of a server's certificate and of its key."""
+        """Return the files of a new server certificate and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])

@@ -1,4 +1,4 @@
-"""An issuer of OIDC tokens: signs them, and serves the certificates by which they are checked."""
+"""An issuer of OIDC tokens that signs them and serves the certificates to verify them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACCOUNT = "push@project.iam.gserviceaccount.com"
 
 
 class Key:
-    """A private key with a certificate that it signed itself."""
+    """A private key with a self-signed certificate."""
 
     def __init__(self, key_id: str) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -31,7 +31,7 @@ class Key:
         self.id, self.pem = key_id, certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def token(self, **changed: object) -> str:
-        """A good token, but for what is changed."""
+        """Return a valid token, with the given claims changed."""
         now = int(time.time())
         claims: dict[str, object] = {
             "iss": "https://accounts.google.com",
@@ -49,15 +49,15 @@ class Key:
 
 
 class Issuer:
-    """Serves the certificates of its ``keys`` at ``url``."""
+    """An HTTP server of the certificates of its ``keys`` at ``url``."""
 
     def __init__(self, *keys: Key) -> None:
-        self.keys, self.asked, self.status = list(keys), 0, 200
+        self.keys, self.requests, self.status = list(keys), 0, 200
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                issuer.asked += 1
+                issuer.requests += 1
                 self.send_response(issuer.status)
                 self.end_headers()
                 self.wfile.write(json.dumps({key.id: key.pem for key in issuer.keys}).encode())

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode before a PostgreSQL, with TLS towards its clients."""
+"""PgBouncer in transaction mode in front of a PostgreSQL, with TLS for its clients."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ USER, PASSWORD = "app", "s3cret-of-the-pool"
 
 
 class PgBouncer:
-    """Pools every client onto ``pool_size`` connections to the server of ``url``."""
+    """A pooler of all clients onto ``pool_size`` connections to the server of ``url``."""
 
     def __init__(self, url: str, authority: Authority, *, pool_size: int) -> None:
         self.port, self._database = free_port(), urlsplit(url).path.strip("/")
-        # Below no folder of root's: as root it refuses to run.
+        # Not below a directory of root: PgBouncer refuses to run as root.
         self._directory = directory = Path(tempfile.mkdtemp(prefix="marquee-pgbouncer-"))
         certificate, key = (Path(shutil.copy(path, directory)) for path in authority.issue("pgbouncer"))
         (directory / "users.txt").write_text(f'"{USER}" "{PASSWORD}"\n')
@@ -49,28 +49,28 @@ class PgBouncer:
             *(f"{name} = {value}" for name, value in settings.items()),
         ]
         (directory / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
-        user = "nobody" if os.geteuid() == 0 else None
+        user = pwd.getpwuid(65534).pw_name if os.geteuid() == 0 else None
         if user:
             for path in (directory, *directory.iterdir()):
                 os.chown(path, pwd.getpwnam(user).pw_uid, -1)
-        argv = [str(shutil.which("pgbouncer", path=_SEARCHED)), str(directory / "pgbouncer.ini")]
+        argv = [str(shutil.which("pgbouncer", path=_SEARCH_PATH)), str(directory / "pgbouncer.ini")]
         self._process = Process("pgbouncer", argv, directory / "pgbouncer.log", user=user)
 
     def url(self, **options: str) -> str:
-        """Where its clients go, with options of libpq."""
+        """Return the URL for clients, with options of libpq."""
         query = "&".join(f"{name}={value}" for name, value in options.items())
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{self._database}?{query}"
 
     def clients(self) -> list[str]:
-        """The names of the programs that are connected to the database."""
+        """Return the application names of the clients of the database."""
         url = self.url(sslmode="require").replace(f"/{self._database}?", "/pgbouncer?")
         with closing(psycopg2.connect(url)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("SHOW CLIENTS")
                 names = [column.name for column in cursor.description or ()]
-                found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        return [row["application_name"] for row in found if row["database"] == self._database]
+                clients = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return [row["application_name"] for row in clients if row["database"] == self._database]
 
     def __enter__(self) -> PgBouncer:
         self._process.start()
@@ -82,9 +82,9 @@ class PgBouncer:
         shutil.rmtree(self._directory)
 
 
-_SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin"
+_SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
 def is_installed() -> bool:
-    """Whether there is a PgBouncer on this machine."""
-    return shutil.which("pgbouncer", path=_SEARCHED) is not None
+    """Return whether PgBouncer is installed."""
+    return shutil.which("pgbouncer", path=_SEARCH_PATH) is not None

@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of one server, that notes what passes and misbehaves when it is told to."""
+"""An HTTP proxy of one server that records requests and applies faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sent."""
+    """A client's request."""
 
     method: str
     path: str  # with its query
@@ -22,24 +22,27 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """Sent in place of the server's answer."""
+    """An answer that replaces the server's."""
 
     status: int
     body: bytes = b""
 
 
 LOST = "lost"
-"""The server does what was asked, but the connection breaks before the answer."""
+"""The server handles the request, but the connection breaks before the answer."""
 
 CUT = "cut"
-"""The connection breaks in the middle of the answer's body."""
+"""The connection breaks within the answer's body."""
 
 Fault = Callable[[Request], Answer | str | None]
 
 
 @dataclass
 class Proxy:
-    """``fault`` decides about each request: an :class:`Answer`, :data:`LOST`, :data:`CUT`, or None to let it pass."""
+    """A proxy of ``upstream``.
+
+    ``fault`` decides about each request: an :class:`Answer`, :data:`LOST`, :data:`CUT`, or None to forward it.
+    """
 
     upstream: str
     fault: Fault = lambda request: None
@@ -54,7 +57,7 @@ class Proxy:
             def _handle(self) -> None:
                 proxy._handle(self)
 
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -75,14 +78,14 @@ class Proxy:
         body = client.rfile.read(int(client.headers.get("Content-Length", 0)))
         request = Request(client.command, client.path, dict(client.headers), body)
         self.requests.append(request)
-        verdict = self.fault(request)
-        if isinstance(verdict, Answer):
-            return self._answer(client, verdict.status, {}, verdict.body)
+        outcome = self.fault(request)
+        if isinstance(outcome, Answer):
+            return self._answer(client, outcome.status, {}, outcome.body)
         status, headers, answer = self._forward(request)
-        if verdict == LOST:
+        if outcome == LOST:
             client.close_connection = True
             return None
-        return self._answer(client, status, headers, answer, cut=verdict == CUT)
+        return self._answer(client, status, headers, answer, cut=outcome == CUT)
 
     def _forward(self, request: Request) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=30)

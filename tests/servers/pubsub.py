@@ -1,8 +1,8 @@
-"""A small Pub/Sub server: Google's own messages over real gRPC, with faults on request.
+"""A small Pub/Sub server with Google's messages over real gRPC, and faults on request.
 
-Topics, publish, subscriptions with pull, streaming pull and push over HTTP (wrapped, as Pub/Sub
-pushes; retried with back-off until 2xx or the dead-letter topic), acknowledge deadlines. No
-ordering keys, snapshots, filters or IAM.
+It has topics, publish, acknowledge deadlines, and subscriptions with pull, streaming pull and push over HTTP
+(wrapped, retried with back-off until 2xx or the dead-letter topic). It has no ordering keys, snapshots,
+filters or IAM.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 from tests.servers.subscription import Message, Subscription
 
-MAX_PUBLISH_BYTES = 10_000_000  # Pub/Sub's own bound on one request.
+MAX_PUBLISH_BYTES = 10_000_000  # Pub/Sub's limit of one request.
 _is_name = re.compile(r"projects/[a-z0-9:.-]+/topics/[A-Za-z][\w.~+%-]{2,254}").fullmatch
 
 
 @dataclass
 class Faults:
-    """What goes wrong with the next publishes."""
+    """Faults of the next publishes."""
 
     refuse: deque[grpc.StatusCode] = field(default_factory=deque)
-    """Codes that the next publishes fail with, one each."""
+    """Codes of the next publishes, one each."""
     always: grpc.StatusCode | None = None
-    """The code that every publish fails with."""
+    """The code of every publish."""
     lose_answers: int = 0
-    """So many publishes are taken, and then answered with UNAVAILABLE."""
+    """The number of publishes that are stored and answered with UNAVAILABLE."""
     hold: threading.Event = field(default_factory=threading.Event)
-    """Answers wait for it; set unless a test clears it."""
+    """Answers wait for this event; it is set unless a test clears it."""
 
     def __post_init__(self) -> None:
         self.hold.set()
 
 
 class PubSubServer:
-    """Listens on ``host`` (127.0.0.1:port) once made; set PUBSUB_EMULATOR_HOST to it."""
+    """A server on ``host`` (127.0.0.1:port); set PUBSUB_EMULATOR_HOST to it."""
 
     def __init__(self, port: int = 0) -> None:
         self.faults = Faults()
@@ -50,7 +50,7 @@ class PubSubServer:
         self.published: list[tuple[str, types.PubsubMessage]] = []
         self._lock = threading.Lock()
         self._subscriptions: dict[str, Subscription] = {}
-        # Room for streams that stay open and for answers that are held.
+        # Threads for open streams and held answers.
         self._server = grpc.server(
             ThreadPoolExecutor(64), options=[("grpc.max_receive_message_length", 2 * MAX_PUBLISH_BYTES)]
         )
@@ -59,19 +59,23 @@ class PubSubServer:
         self._server.start()
 
     def close(self) -> None:
+        """Stop the server."""
         self.faults.hold.set()
         for subscription in self._subscriptions.values():
             subscription.closed.set()
         self._server.stop(grace=0.2).wait()
 
     def create_topic(self, project: str, topic: str) -> str:
-        """Make a topic without a client; returns its full name."""
+        """Create a topic without a client; return its full name."""
         name = f"projects/{project}/topics/{topic}"
         self.topics.add(name)
         return name
 
     def create_push(self, project: str, name: str, topic: str, endpoint: str, **settings: Any) -> str:
-        """A push subscription without a client; ``settings`` are fields of ``types.Subscription``."""
+        """Create a push subscription without a client; return its full name.
+
+        ``settings`` are fields of ``types.Subscription``.
+        """
         spec = types.Subscription(
             name=f"projects/{project}/subscriptions/{name}",
             topic=f"projects/{project}/topics/{topic}",
@@ -82,7 +86,7 @@ class PubSubServer:
         return str(spec.name)
 
     def backlog(self, subscription: str) -> int:
-        """Messages of this subscription (full name) that were not acknowledged."""
+        """Return the number of unacknowledged messages of a subscription, given by its full name."""
         return self._subscriptions[subscription].backlog()
 
     def _publisher(self) -> grpc.GenericRpcHandler:
@@ -118,15 +122,15 @@ class PubSubServer:
         return topic
 
     def _get_topic(self, request: types.GetTopicRequest, context: grpc.ServicerContext) -> types.Topic:
-        self._need(request.topic, self.topics, context)
+        self._require(request.topic, self.topics, context)
         return types.Topic(name=request.topic)
 
     def _delete_topic(self, request: types.DeleteTopicRequest, context: grpc.ServicerContext) -> Empty:
-        self._need(request.topic, self.topics, context)
+        self._require(request.topic, self.topics, context)
         self.topics.discard(request.topic)
         return Empty()
 
-    def _need(self, name: str, known: Any, context: grpc.ServicerContext) -> None:
+    def _require(self, name: str, known: Any, context: grpc.ServicerContext) -> None:
         if name not in known:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Resource not found (resource={name}).")
 
@@ -134,15 +138,15 @@ class PubSubServer:
         faults = self.faults
         code = faults.always or (faults.refuse.popleft() if faults.refuse else None)
         if code is not None:
-            context.abort(code, "a fault was asked for")
-        self._need(request.topic, self.topics, context)
+            context.abort(code, "a planned fault")
+        self._require(request.topic, self.topics, context)
         if types.PublishRequest.pb(request).ByteSize() > MAX_PUBLISH_BYTES:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The request exceeds 10 MB.")
         ids = [self._store(request.topic, message) for message in request.messages]
         faults.hold.wait()
         if faults.lose_answers:
             faults.lose_answers -= 1
-            context.abort(grpc.StatusCode.UNAVAILABLE, "taken, but you will not know")
+            context.abort(grpc.StatusCode.UNAVAILABLE, "stored, but the answer is lost")
         return types.PublishResponse(message_ids=ids)
 
     def _store(self, topic: str, message: types.PubsubMessage) -> str:
@@ -157,7 +161,7 @@ class PubSubServer:
     def _create_subscription(
         self, spec: types.Subscription, context: grpc.ServicerContext
     ) -> types.Subscription:
-        self._need(spec.topic, self.topics, context)
+        self._require(spec.topic, self.topics, context)
         if spec.name in self._subscriptions:
             context.abort(grpc.StatusCode.ALREADY_EXISTS, spec.name)
         self._add_subscription(spec)
@@ -171,7 +175,7 @@ class PubSubServer:
             threading.Thread(target=subscription.push_all, daemon=True).start()
 
     def _find(self, name: str, context: grpc.ServicerContext) -> Subscription:
-        self._need(name, self._subscriptions, context)
+        self._require(name, self._subscriptions, context)
         return self._subscriptions[name]
 
     def _delete_subscription(
@@ -213,7 +217,7 @@ def _read_acks(requests: Iterator[types.StreamingPullRequest], subscription: Sub
             for ack_id, seconds in moved:
                 subscription.extend([ack_id], seconds)
     except Exception:
-        pass  # The client went away, in one of gRPC's many ways; its leases run out by themselves.
+        pass  # The client disconnected; gRPC raises different errors for it. Its leases expire.
 
 
 def _received(leased: list[tuple[str, Message]]) -> list[types.ReceivedMessage]:

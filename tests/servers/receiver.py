@@ -1,4 +1,4 @@
-"""A receiver of CloudEvents over HTTP that does as it is told: accept, refuse, hang, answer slowly."""
+"""An HTTP receiver of CloudEvents that accepts, refuses, hangs or answers slowly, as a test decides."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from marquee.events.envelopes import Envelope, from_http, open_envelope
 
 
 class Receiver:
-    """Keeps what it accepted, in the order of acceptance. Starts listening when it is made.
+    """A receiver that stores what it accepts, in order; it listens from its construction on.
 
-    ``answers`` are the statuses of the next requests (then 204 again); ``always`` answers every one;
-    ``hold`` is an event that an answer waits for, after the envelope was kept; it is cleared when
-    ``hold_after`` were accepted.
+    ``answers`` are the statuses of the next requests, followed by 204; ``always`` is the status of all
+    requests. An answer waits for the event ``hold`` after the envelope is stored; the event is cleared when
+    ``hold_after`` envelopes were accepted.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -34,8 +34,8 @@ class Receiver:
         self.lose_answers = 0
         self.connections = 0
         self.paths: list[str] = []
-        self.under_way = 0
-        self.most_under_way = 0
+        self.in_flight = 0
+        self.max_in_flight = 0
         self.changed = threading.Condition()
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.receiver = self
@@ -45,43 +45,45 @@ class Receiver:
 
     @property
     def url(self) -> str:
+        """The address of the receiver."""
         return f"http://127.0.0.1:{self.port}/"
 
     def close(self) -> None:
+        """Stop listening."""
         self.hold.set()
         self._server.shutdown()
         self._server.server_close()
 
     def drop_connections(self) -> None:
-        """Close the connections that clients keep, as an idle time-out does."""
+        """Close the clients' connections, as an idle timeout does."""
         with self.changed:
             for connection in self._server.open:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def records(self) -> dict[tuple[str, str, int], list[Record]]:
-        """What was accepted, by topic, stream and partition, in order of arrival."""
-        found: dict[tuple[str, str, int], list[Record]] = {}
+        """Return the accepted records by topic, topic id and partition, in order of arrival."""
+        records: dict[tuple[str, str, int], list[Record]] = {}
         with self.changed:
             envelopes = list(self.accepted)
         for envelope in envelopes:
             batch = open_envelope(envelope)
             assert isinstance(batch, StreamBatch)
-            found.setdefault((batch.topic, batch.topic_id, batch.partition), []).extend(batch.records)
-        return found
+            records.setdefault((batch.topic, batch.topic_id, batch.partition), []).extend(batch.records)
+        return records
 
     def texts(self) -> list[str]:
-        """The text of all records that were accepted, in order of arrival."""
+        """Return the texts of the accepted records, in order of arrival."""
         return [record.text or "" for records in self.records().values() for record in records]
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-        """Wait until something that a request changes is so; fails after a long time."""
+        """Wait until ``condition()`` holds, which requests can change; fail the test after ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
         with self.changed:
             while not condition():
-                assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain"
+                assert time.monotonic() < deadline, f"waited {timeout_s:g} s without success"
                 self.changed.wait(0.1)
 
-    def _take(self, handler: BaseHTTPRequestHandler, body: bytes) -> int | None:
+    def _receive(self, handler: BaseHTTPRequestHandler, body: bytes) -> int | None:
         with self.changed:
             status = self.always or (self.answers.popleft() if self.answers else 204)
             lost = self.lose_answers > 0
@@ -132,11 +134,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         with receiver.changed:
             receiver.paths.append(self.path)
-            receiver.under_way += 1
-            receiver.most_under_way = max(receiver.most_under_way, receiver.under_way)
-        status = receiver._take(self, body)
+            receiver.in_flight += 1
+            receiver.max_in_flight = max(receiver.max_in_flight, receiver.in_flight)
+        status = receiver._receive(self, body)
         with receiver.changed:
-            receiver.under_way -= 1
+            receiver.in_flight -= 1
         if status is None:
             self.close_connection = True
             return
@@ -145,4 +147,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent: the tests ask ``accepted`` and ``refused``."""
+        """Log nothing."""

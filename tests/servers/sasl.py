@@ -1,4 +1,4 @@
-"""The server's side of SASL's PLAIN (RFC 4616) and SCRAM (RFC 5802), for a broker that knows no users."""
+"""The server side of SASL's PLAIN (RFC 4616) and SCRAM (RFC 5802), for a broker without users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Passwords = Mapping[str, str]
 
 
 class Exchange(ABC):
-    """One client's proof of who it is. ``done``: whether nothing more is to come of it."""
+    """The authentication of one client; ``done`` is set after its last message."""
 
     done = False
 
@@ -24,11 +24,11 @@ class Exchange(ABC):
 
     @abstractmethod
     def answer(self, message: bytes) -> bytes | None:
-        """The answer to its next message; None refuses it."""
+        """Return the answer to the next message; None refuses the client."""
 
 
 class Plain(Exchange):
-    """User and password as they are."""
+    """Authentication by user and password in plain text."""
 
     def answer(self, message: bytes) -> bytes | None:
         self.done = True
@@ -37,12 +37,12 @@ class Plain(Exchange):
 
 
 class Scram(Exchange):
-    """A proof of the password, which does not travel."""
+    """Authentication by a proof of the password."""
 
     def __init__(self, algorithm: str, passwords: Passwords) -> None:
         super().__init__(passwords)
         self._algorithm, self._salt = algorithm, secrets.token_bytes(16)
-        self._first, self._said = "", ""
+        self._first, self._challenge = "", ""
 
     def answer(self, message: bytes) -> bytes | None:
         return self._begin(message.decode()) if not self._first else self._end(message.decode())
@@ -50,20 +50,20 @@ class Scram(Exchange):
     def _begin(self, message: str) -> bytes:
         self._first = message.removeprefix("n,,")
         nonce = _attributes(self._first)["r"] + secrets.token_hex(12)
-        self._said = f"r={nonce},s={b64encode(self._salt).decode()},i={_ITERATIONS}"
-        return self._said.encode()
+        self._challenge = f"r={nonce},s={b64encode(self._salt).decode()},i={_ITERATIONS}"
+        return self._challenge.encode()
 
     def _end(self, message: str) -> bytes | None:
         self.done = True
         bare, _, proof = message.rpartition(",p=")
         password = self.passwords.get(_attributes(self._first)["n"], secrets.token_hex())
         salted = hashlib.pbkdf2_hmac(self._algorithm, password.encode(), self._salt, _ITERATIONS)
-        whole = f"{self._first},{self._said},{bare}"
+        messages = f"{self._first},{self._challenge},{bare}"
         stored = hashlib.new(self._algorithm, self._hmac(salted, "Client Key")).digest()
-        key = bytes(a ^ b for a, b in zip(b64decode(proof), self._hmac(stored, whole), strict=True))
+        key = bytes(a ^ b for a, b in zip(b64decode(proof), self._hmac(stored, messages), strict=True))
         if hashlib.new(self._algorithm, key).digest() != stored:
             return None
-        return b"v=" + b64encode(self._hmac(self._hmac(salted, "Server Key"), whole))
+        return b"v=" + b64encode(self._hmac(self._hmac(salted, "Server Key"), messages))
 
     def _hmac(self, key: bytes, text: str) -> bytes:
         return hmac.digest(key, text.encode(), self._algorithm)

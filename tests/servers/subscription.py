@@ -1,4 +1,4 @@
-"""One subscription of the Pub/Sub server: what waits, what is leased, and the push loop."""
+"""A subscription of the Pub/Sub server: waiting and leased messages, and the push loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from google.pubsub_v1 import types
 
 @dataclass
 class Message:
-    """A message as one subscription sees it: ``attempts`` counts its deliveries."""
+    """A message of one subscription; ``attempts`` counts its deliveries."""
 
     id: str
     data: bytes
@@ -26,46 +26,49 @@ class Message:
     attempts: int = 0
 
     def to_proto(self) -> types.PubsubMessage:
+        """Return the message in Google's format."""
         return types.PubsubMessage(data=self.data, attributes=self.attributes, message_id=self.id)
 
 
 @dataclass
 class Subscription:
-    """At least once: a leased message comes back when its deadline passes without an acknowledgement."""
+    """A subscription: a leased message is delivered again if it is not acknowledged before its deadline."""
 
     spec: types.Subscription
     dead_letter: Callable[[str, types.PubsubMessage], object]
     closed: threading.Event = field(default_factory=threading.Event)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _waiting: deque[Message] = field(default_factory=deque)
-    # ack id -> message, and when it comes back.
+    # The message and the end of its lease, by ack id.
     _leased: dict[str, tuple[Message, float]] = field(default_factory=dict)
 
     def add(self, message: Message) -> None:
+        """Queue a message."""
         with self._changed:
             self._waiting.append(message)
             self._changed.notify_all()
 
     def backlog(self) -> int:
-        """How many messages were not acknowledged."""
+        """Return the number of unacknowledged messages."""
         with self._changed:
             return len(self._waiting) + len(self._leased)
 
-    def lease(self, most: int, wait_s: float) -> list[tuple[str, Message]]:
-        """Up to ``most`` messages with their ack ids; waits a while for the first."""
+    def lease(self, max_messages: int, wait_s: float) -> list[tuple[str, Message]]:
+        """Return up to ``max_messages`` with their ack ids; wait up to ``wait_s`` for the first."""
         with self._changed:
             self._return_expired()
             if not self._waiting:
                 self._changed.wait(wait_s)
-            return [self._lease_one() for _ in range(min(most, len(self._waiting)))]
+            return [self._lease_one() for _ in range(min(max_messages, len(self._waiting)))]
 
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
+        """Remove leased messages."""
         with self._changed:
             for ack_id in ack_ids:
                 self._leased.pop(ack_id, None)
 
     def extend(self, ack_ids: Iterable[str], seconds: float) -> None:
-        """Move deadlines; 0 s gives a message back at once."""
+        """Move deadlines; 0 s returns a message at once."""
         with self._changed:
             for ack_id in ack_ids:
                 if ack_id in self._leased:
@@ -73,11 +76,11 @@ class Subscription:
             self._changed.notify_all()
 
     def push_all(self) -> None:
-        """Push until closed: one message at a time, with back-off while the endpoint refuses."""
+        """Push one message at a time until closed, with back-off while the endpoint refuses."""
         backoff_s = 0.05
         while not self.closed.is_set():
             for ack_id, message in self.lease(1, 0.2):
-                if self._push(message) or self._buried(message):
+                if self._push(message) or self._dead_lettered(message):
                     backoff_s = 0.05
                     self.acknowledge([ack_id])
                 else:
@@ -103,7 +106,7 @@ class Subscription:
                 del self._leased[ack_id]
                 self._waiting.append(message)
 
-    def _buried(self, message: Message) -> bool:
+    def _dead_lettered(self, message: Message) -> bool:
         policy = self.spec.dead_letter_policy
         if not policy.dead_letter_topic or message.attempts < (policy.max_delivery_attempts or 5):
             return False
@@ -112,7 +115,7 @@ class Subscription:
 
     def _push(self, message: Message) -> bool:
         endpoint = urlsplit(self.spec.push_config.push_endpoint)
-        # Pub/Sub waits for as long as the acknowledge deadline.
+        # Pub/Sub's push timeout is the acknowledge deadline.
         connection = http.client.HTTPConnection(
             endpoint.hostname or "", endpoint.port, timeout=self._deadline_s
         )

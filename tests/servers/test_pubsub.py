@@ -1,4 +1,4 @@
-"""The Pub/Sub server that the tests deliver to behaves as Google's does, as far as it goes."""
+"""Tests of the Pub/Sub server of the tests: it behaves as Google's emulator does."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PubSubServer]:
 
 @pytest.fixture(params=["ours", "google's emulator"])
 def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """What holds for ours holds for Google's own emulator, where a Cloud SDK has brought it along."""
+    """Provide the address of the test server, and of Google's emulator if a Cloud SDK is installed."""
     if request.param == "ours":
         server: PubSubServer = request.getfixturevalue("server")
         yield server.host
@@ -71,10 +71,10 @@ def subscriber(host: str) -> Iterator[pubsub_v1.SubscriberClient]:
         yield client
 
 
-def test_published_messages_reach_googles_own_subscriber(
+def test_publish_reaches_google_subscriber(
     publisher: pubsub_v1.PublisherClient, subscriber: pubsub_v1.SubscriberClient
 ) -> None:
-    """Topic and subscription are made over the wire; streaming pull acknowledges everything."""
+    """Topic and subscription are created over the wire; streaming pull acknowledges everything."""
     publisher.create_topic(name=TOPIC)
     with pytest.raises(AlreadyExists):
         publisher.create_topic(name=TOPIC)
@@ -82,13 +82,13 @@ def test_published_messages_reach_googles_own_subscriber(
     received: list[bytes] = []
     done = threading.Event()
 
-    def take(message: pubsub_v1.subscriber.message.Message) -> None:
+    def receive(message: pubsub_v1.subscriber.message.Message) -> None:
         received.append(message.data)
         message.ack()
         if len(received) == 50:
             done.set()
 
-    pulling = subscriber.subscribe(SUBSCRIPTION, take)
+    pulling = subscriber.subscribe(SUBSCRIPTION, receive)
     for number in range(50):
         publisher.publish(TOPIC, b"%d" % number, kind="x").result(30)
     assert done.wait(30)
@@ -97,10 +97,10 @@ def test_published_messages_reach_googles_own_subscriber(
     assert sorted(map(int, received)) == list(range(50))
 
 
-def test_message_that_is_not_acknowledged_comes_again(
+def test_unacknowledged_message_is_delivered_again(
     publisher: pubsub_v1.PublisherClient, subscriber: pubsub_v1.SubscriberClient
 ) -> None:
-    """At least once: a lease that is given back is leased again."""
+    """A lease that is returned is leased again."""
     publisher.create_topic(name=TOPIC)
     subscriber.create_subscription(name=SUBSCRIPTION, topic=TOPIC)
     publisher.publish(TOPIC, b"x").result(30)
@@ -111,22 +111,22 @@ def test_message_that_is_not_acknowledged_comes_again(
     assert second.ack_id != first.ack_id
 
 
-def test_unknown_topic_is_not_found(publisher: pubsub_v1.PublisherClient) -> None:
-    """By its own status, so that it can be told from a fault."""
+def test_get_topic_unknown_topic_is_not_found(publisher: pubsub_v1.PublisherClient) -> None:
+    """The status distinguishes it from a fault."""
     with pytest.raises(NotFound):
         publisher.get_topic(topic="projects/project/topics/none")
 
 
-def test_short_topic_name_is_refused(publisher: pubsub_v1.PublisherClient) -> None:
-    """Three characters at least, as Google has it."""
+def test_create_topic_short_name_is_invalid(publisher: pubsub_v1.PublisherClient) -> None:
+    """A name has at least three characters, as with Google."""
     with pytest.raises(InvalidArgument):
         publisher.create_topic(name="projects/project/topics/t")
 
 
-def test_our_delivery_is_read_by_googles_subscriber(
+def test_delivery_message_is_the_cloudevent(
     publisher: pubsub_v1.PublisherClient, subscriber: pubsub_v1.SubscriberClient
 ) -> None:
-    """The attributes and the data of a pulled message are the CloudEvent that was submitted."""
+    """Attributes and data of a pulled message are those of the CloudEvent that was submitted."""
     publisher.create_topic(name=TOPIC)
     subscriber.create_subscription(name=SUBSCRIPTION, topic=TOPIC)
     envelopes = _publish(7)
@@ -145,8 +145,8 @@ def _publish(*numbers: int) -> list[Envelope]:
     return envelopes
 
 
-def test_push_is_repeated_until_the_endpoint_accepts(server: PubSubServer) -> None:
-    """An endpoint that answers 503 and 500 gets the messages again, and all of them in the end."""
+def test_push_is_retried_until_accepted(server: PubSubServer) -> None:
+    """An endpoint that answers 503 and 500 receives the messages again, and all of them in the end."""
     receiver = Receiver()
     receiver.answers.extend([503, 500])
     server.create_topic("project", "events")
@@ -158,18 +158,18 @@ def test_push_is_repeated_until_the_endpoint_accepts(server: PubSubServer) -> No
     receiver.close()
 
 
-def test_push_that_always_fails_goes_to_the_dead_letter_topic(server: PubSubServer) -> None:
-    """After so many attempts, as it was."""
-    receiver, morgue = Receiver(), Receiver()
+def test_push_failing_always_reaches_dead_letter_topic(server: PubSubServer) -> None:
+    """After the maximum of attempts, unchanged."""
+    receiver, dead_letters = Receiver(), Receiver()
     receiver.always = 503
     server.create_topic("project", "events")
     dead = server.create_topic("project", "dead")
     policy = types.DeadLetterPolicy(dead_letter_topic=dead, max_delivery_attempts=5)
     server.create_push("project", "ingest", "events", receiver.url, dead_letter_policy=policy)
-    server.create_push("project", "dead", "dead", morgue.url)
+    server.create_push("project", "dead", "dead", dead_letters.url)
     envelopes = _publish(1)
-    morgue.wait_for(lambda: len(morgue.accepted) == 1)
-    assert morgue.accepted == envelopes
+    dead_letters.wait_for(lambda: len(dead_letters.accepted) == 1)
+    assert dead_letters.accepted == envelopes
     assert len(receiver.refused) == 5
     receiver.close()
-    morgue.close()
+    dead_letters.close()

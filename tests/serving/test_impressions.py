@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
-from tests.serving.fakes import DOWN, FakeDelivery
+from tests.serving.fakes import DOWN
+from tests.support.fake_delivery import FakeDelivery
 
 from marquee.errors import InvalidBatch
 from marquee.events.batches import Impression, ImpressionMovie

@@ -1,4 +1,4 @@
-"""Every promise about the tables holds on both kinds of database."""
+"""Fixtures of databases: every promise about the tables is tested on both kinds."""
 
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ BOTH = [
 
 @pytest.fixture(params=BOTH)
 def kind(request: pytest.FixtureRequest) -> str:
-    """ "postgresql" and "timescale" in turn."""
+    """Return "postgresql" and "timescale" in turn."""
     return str(request.param)
 
 
 @pytest.fixture
 def url(kind: str, request: pytest.FixtureRequest) -> str:
-    """A database that is up to date and empty, of each kind."""
+    """Return an up-to-date, empty database of each kind."""
     return str(request.getfixturevalue("database_url" if kind == "postgresql" else "timescale_url"))
 
 
 @pytest.fixture
 def empty(kind: str, request: pytest.FixtureRequest) -> str:
-    """A database without any table, of each kind."""
+    """Return a database without any table, of each kind."""
     return str(request.getfixturevalue("empty_url" if kind == "postgresql" else "empty_timescale_url"))
 
 
 @pytest.fixture
 def database(url: str, kind: str) -> Iterator[Database]:
-    """Of each kind; the test's TimescaleDB has no COPY, so there the other way of writing is tested too."""
+    """Provide a database of each kind; the test's TimescaleDB has no COPY, so the other path is tested too."""
     with closing(Database(url, copies=kind == "postgresql")) as database:
         yield database
 
 
 @pytest.fixture
 def plain_database(database_url: str) -> Iterator[Database]:
-    """A PostgreSQL alone, for what is the same code on both."""
+    """Provide a PostgreSQL database, for code that is the same on both kinds."""
     with closing(Database(database_url, connections=4)) as database:
         yield database
 
 
 @pytest.fixture
 def parser() -> EventParser:
+    """Return a parser in UTC with ratings up to 5."""
     return EventParser(ZoneInfo("UTC"), 5)

@@ -53,7 +53,7 @@ def test_restored_database_after_offset_reset_has_every_record(tmp_path: Path) -
     """
     backup = str(tmp_path / "backup")
     # One bridge: when a leader leaves the group first, the embedded broker may not elect a new one.
-    with ChaosSystem(tmp_path, SEED, lines_per_s=800, bridges=("bridge",)) as system:
+    with ChaosSystem(tmp_path, SEED, records_per_s=800, bridges=("bridge",)) as system:
         wait_until(lambda: count_rows(system) > BEFORE_BACKUP, 60)
         run_postgres_program("pg_dump", "--format=custom", f"--file={backup}", system.postgres.url)
         backed_up = count_rows(system)

@@ -102,7 +102,7 @@ class PartitionBuffer:
 
     @property
     def window_full(self) -> bool:
-        """Whether the maximum number of batches is in flight."""
+        """True while the maximum number of batches is in flight."""
         return len(self._submitted) >= self._limits.max_in_flight
 
     def extend(

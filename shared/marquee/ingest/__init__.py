@@ -1,1 +1,1 @@
-"""From a delivery to rows: parsing, writing, aggregation, quarantine."""
+"""Ingestion: parses delivered batches, writes rows, aggregates watch sessions, keeps the quarantine."""

@@ -1,4 +1,4 @@
-"""A topic, a consumer group and a receiver for bridges to work between."""
+"""Harness of the bridge tests: a topic, a consumer group and a receiver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMITS = BridgeLimits(max_records=100, max_wait_s=0.05)
 
 
 @dataclass
-class Stage:
+class BridgeHarness:
     """A topic and a consumer group of their own, and a receiver."""
 
     kafka: EmbeddedKafka
@@ -35,6 +35,7 @@ class Stage:
     topic: str = field(default_factory=lambda: f"log-{uuid.uuid4().hex[:8]}")
 
     def produce(self, values: list[bytes | None]) -> None:
+        """Write the values, alternating between the partitions."""
         producer = Producer({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0, "linger.ms": 5})
         for number, value in enumerate(values):
             producer.produce(self.topic, value, partition=number % PARTITIONS)
@@ -42,6 +43,7 @@ class Stage:
         assert producer.flush(30) == 0
 
     def environment(self, **more: str) -> dict[str, str]:
+        """Return the settings of a bridge, with changes by name."""
         options = ",".join(f"{name}={value}" for name, value in CONSUMER_OPTIONS.items())
         own = {
             "KAFKA_BOOTSTRAP": self.kafka.bootstrap,
@@ -54,7 +56,7 @@ class Stage:
 
     @contextmanager
     def bridge(self, limits: BridgeLimits = LIMITS, **more: str) -> Iterator[None]:
-        """A bridge in a thread, stopped politely at the end."""
+        """Run a bridge in a thread, and stop it at the end."""
         stop = threading.Event()
         errors: list[BaseException] = []
 
@@ -75,45 +77,48 @@ class Stage:
             assert errors == []
 
     def process(self, directory: Path, name: str = "bridge", **more: str) -> Process:
-        """A bridge as a process of its own."""
+        """Return a bridge as a process of its own."""
         return bridge_process(name, directory / f"{name}.log", self.environment(**more), LIMITS)
 
     def committed(self) -> list[int]:
-        """What the group has committed, by partition; 0 for nothing."""
+        """Return the committed offset of each partition; 0 if there is none."""
         consumer = Consumer(
             {"bootstrap.servers": self.kafka.bootstrap, "group.id": self.topic, "log_level": 0}
         )
-        asked = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
-        found = [max(0, partition.offset) for partition in consumer.committed(asked, timeout=20)]
+        partitions = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
+        offsets = [max(0, position.offset) for position in consumer.committed(partitions, timeout=20)]
         consumer.close()
-        return found
+        return offsets
 
     def offsets(self) -> dict[int, Counter[int]]:
-        """How often each offset was accepted, by partition."""
-        found: dict[int, Counter[int]] = {partition: Counter() for partition in range(PARTITIONS)}
+        """Return how often each offset was accepted, by partition."""
+        counts: dict[int, Counter[int]] = {partition: Counter() for partition in range(PARTITIONS)}
         for (_, _, partition), records in self.receiver.records().items():
-            found[partition].update(record.offset for record in records)
-        return found
+            counts[partition].update(record.offset for record in records)
+        return counts
 
     def all_arrived(self, count: int) -> bool:
+        """Return whether this number of different records was accepted."""
         return sum(len(offsets) for offsets in self.offsets().values()) == count
 
     def await_commit(self, *offsets: int) -> None:
-        """Where lines come a second time, their arrival is no sign that all were read."""
+        """Wait for these commits; after redeliveries, arrival does not prove that all was read."""
         wait_until(lambda: self.committed() == list(offsets))
 
     def await_arrival(self, count: int) -> None:
+        """Wait until this number of different records was accepted."""
         self.receiver.wait_for(lambda: self.all_arrived(count))
 
 
 @contextmanager
-def stage_of_its_own(directory: Path, receiver: Receiver, *, durable: bool) -> Iterator[Stage]:
-    """A stage on a broker that the test may kill, or see killed."""
+def separate_harness(directory: Path, receiver: Receiver, *, durable: bool) -> Iterator[BridgeHarness]:
+    """Provide a harness with a broker that the test may kill."""
     with EmbeddedKafka(directory, durable=durable) as kafka:
-        stage = Stage(kafka, receiver)
-        kafka.create_topic(stage.topic, PARTITIONS)
-        yield stage
+        harness = BridgeHarness(kafka, receiver)
+        kafka.create_topic(harness.topic, PARTITIONS)
+        yield harness
 
 
-def numbered_lines(count: int) -> list[bytes | None]:
+def numbered_records(count: int) -> list[bytes | None]:
+    """Return account records of consecutive users."""
     return [b"2022-11-14T12:24,%d,GET /create_account" % number for number in range(count)]

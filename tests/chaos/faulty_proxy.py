@@ -1,4 +1,4 @@
-"""Between the bridge and the function: a proxy that answers wrongly, late, or brings things twice."""
+"""A proxy between bridge and function that answers wrongly or late, or delivers twice."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 
-KEPT = 50
+MAX_REMEMBERED = 50
 
 
-class Trick(StrEnum):
-    """What is done to one delivery."""
+class DeliveryFault(StrEnum):
+    """A fault of one delivery."""
 
     ANSWER_500 = "answers 500"
     LOSE_ANSWER = "answer lost after the commit"
-    LATE_ANSWER = "answer after the bridge gave up"
-    LATE_DELIVERY = "delivered after the bridge gave up"
+    LATE_ANSWER = "answer after the bridge timed out"
+    LATE_DELIVERY = "delivered after the bridge timed out"
     TWICE = "delivered twice at once"
     PART = "part of it delivered too"
     OLD = "an old one delivered again"
@@ -36,70 +36,70 @@ class _Request:
     body: bytes
 
 
-class Mischief:
-    """Listens on ``url``; hands everything to the function on ``port``, but for the tricks that are asked for."""
+class FaultyProxy:
+    """A proxy at ``url`` that forwards deliveries to the function on ``port``, except for planned faults."""
 
-    def __init__(self, port: int, patience_s: float, chance: random.Random) -> None:
+    def __init__(self, port: int, timeout_s: float, rng: random.Random) -> None:
         self._function_port = port
-        self._late_s = patience_s + 0.5
-        self._chance = chance
+        self._late_s = timeout_s + 0.5
+        self._rng = rng
         self._lock = threading.Lock()
-        self._tricks: deque[Trick] = deque()
-        self._passed: deque[_Request] = deque(maxlen=KEPT)
+        self._faults: deque[DeliveryFault] = deque()
+        self._seen: deque[_Request] = deque(maxlen=MAX_REMEMBERED)
         self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.mischief = self
+        self._server.proxy = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
         self._late: list[threading.Thread] = []
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def plan(self, *tricks: Trick) -> None:
-        """Play these on the next deliveries, one each."""
+    def plan(self, *faults: DeliveryFault) -> None:
+        """Apply these faults to the next deliveries, one each."""
         with self._lock:
-            self._tricks.extend(tricks)
+            self._faults.extend(faults)
 
     def close(self) -> None:
-        """Play no more, and wait for what is still late."""
+        """Apply no more faults, wait for late deliveries, and stop."""
         with self._lock:
-            self._tricks.clear()
+            self._faults.clear()
         for thread in self._late:
             thread.join()
         self._server.shutdown()
         self._server.server_close()
 
-    def rest(self) -> None:
-        """Play no more, and let through what is still late."""
+    def stop_faults(self) -> None:
+        """Apply no more faults, and wait for late deliveries."""
         with self._lock:
-            self._tricks.clear()
+            self._faults.clear()
         for thread in self._late:
             thread.join()
 
     def handle(self, request: _Request) -> int | None:
-        """The status to answer with, or None to break the connection."""
+        """Return the status to answer with, or None to break the connection."""
         with self._lock:
-            trick = self._tricks.popleft() if self._tricks else None
-            self._passed.append(request)
-            old = self._chance.choice(self._passed)
-        if trick == Trick.ANSWER_500:
+            fault = self._faults.popleft() if self._faults else None
+            self._seen.append(request)
+            old = self._rng.choice(self._seen)
+        if fault == DeliveryFault.ANSWER_500:
             return 500
-        if trick == Trick.LATE_DELIVERY:
+        if fault == DeliveryFault.LATE_DELIVERY:
             self._in_background(request, self._late_s)
             return None
-        if trick in (Trick.TWICE, Trick.OLD, Trick.PART):
-            extra = {Trick.TWICE: request, Trick.OLD: old}.get(trick) or self._part(old)
+        if fault in (DeliveryFault.TWICE, DeliveryFault.OLD, DeliveryFault.PART):
+            extra = {DeliveryFault.TWICE: request, DeliveryFault.OLD: old}.get(fault) or self._take_part(old)
             self._in_background(extra, 0.0)
         status = self._forward(request)
-        if trick == Trick.LATE_ANSWER:
+        if fault == DeliveryFault.LATE_ANSWER:
             time.sleep(self._late_s)
-        return None if trick == Trick.LOSE_ANSWER else status
+        return None if fault == DeliveryFault.LOSE_ANSWER else status
 
-    def _part(self, request: _Request) -> _Request:
-        """A delivery of some of its records: another sender may have cut the batches elsewhere."""
+    def _take_part(self, request: _Request) -> _Request:
+        """Return a delivery of some of its records: another sender may form batches differently."""
         batch = msgspec.json.decode(request.body)
         records = batch["records"]
-        first = self._chance.randrange(len(records))
-        last = self._chance.randrange(first, len(records))
+        first = self._rng.randrange(len(records))
+        last = self._rng.randrange(first, len(records))
         batch["records"] = records[first : last + 1]
-        batch.pop("since", None)  # A part is not all that Kafka holds.
+        batch.pop("since", None)  # A part does not cover all that Kafka holds.
         return _Request(request.path, request.headers, msgspec.json.encode(batch))
 
     def _in_background(self, request: _Request, delay_s: float) -> None:
@@ -108,7 +108,7 @@ class Mischief:
             self._forward(request)
 
         thread = threading.Thread(target=deliver, daemon=True)
-        self._late = [known for known in self._late if known.is_alive()] + [thread]
+        self._late = [running for running in self._late if running.is_alive()] + [thread]
         thread.start()
 
     def _forward(self, request: _Request) -> int | None:
@@ -119,7 +119,7 @@ class Mischief:
             answer.read()
             return answer.status
         except (OSError, http.client.HTTPException):
-            return None  # The function is away; so, as far as the bridge can see, are we.
+            return None  # The function is unavailable, so the proxy breaks the connection too.
         finally:
             connection.close()
 
@@ -127,7 +127,7 @@ class Mischief:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    mischief: Mischief
+    proxy: FaultyProxy
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -136,9 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        unwanted = ("host", "connection", "content-length")
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in unwanted}
-        status = self.server.mischief.handle(_Request(self.path, headers, body))
+        hop_by_hop = ("host", "connection", "content-length")
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in hop_by_hop}
+        status = self.server.proxy.handle(_Request(self.path, headers, body))
         if status is None:
             self.close_connection = True
             return
@@ -147,10 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent."""
+        """Log nothing."""
 
     def handle(self) -> None:
         try:
             super().handle()
-        except ConnectionError:  # The bridge gave up, or was killed.
+        except ConnectionError:  # The bridge timed out or was killed.
             pass
