@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what is deployed, as far as a machine without a cloud can: Terraform, checkov, Dockerfiles, Compose, workflows.
-# Linters live in an environment of their own (requirements/infra.txt). What cannot run here says so and is skipped.
+# Checks Terraform, Dockerfiles, Compose and workflows without access to a cloud. The linters have an environment of
+# their own (requirements/infra.txt). A check that cannot run on this machine is skipped with a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -11,7 +11,7 @@ say() { printf '\n== %s\n' "$*"; }
 if ! cmp -s requirements/infra.txt "$VENV/requirements.txt"; then
   say "installing the linters"
   "$PYTHON" -m venv --clear "$VENV"
-  # The list is complete, and most of what it installs is never imported.
+  # The list is complete. Most modules are never imported, so they are not compiled.
   "$BIN/pip" install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes -r requirements/infra.txt
   "$BIN/pip" check
   cp requirements/infra.txt "$VENV/requirements.txt"
@@ -21,11 +21,8 @@ say "Dockerfiles: hadolint"
 "$BIN/hadolint" jobs/Dockerfile functions/Dockerfile
 
 say "Terraform: format, validation, tests"
-OFFLINE=../shared/terraform-offline/check.sh
 if ! command -v terraform >/dev/null; then
-  echo "SKIPPED: there is no terraform on the PATH"
-elif [ -x "$OFFLINE" ]; then
-  "$OFFLINE" infra/terraform
+  echo "SKIPPED: terraform is not on the PATH"
 else
   terraform -chdir=infra/terraform fmt -check -recursive
   if terraform -chdir=infra/terraform init -backend=false -input=false >build/terraform-init.log 2>&1; then
@@ -35,12 +32,12 @@ else
     cat build/terraform-init.log
     exit 1
   else
-    echo "SKIPPED: the providers cannot be downloaded here (build/terraform-init.log says why)"
+    echo "SKIPPED: the providers cannot be downloaded (see build/terraform-init.log)"
   fi
 fi
 
 say "Terraform: checkov"
-# grafana_rules.tf: checkov cannot read it (bridgecrewio/checkov#7526), and has no check for what is in it.
+# checkov cannot parse grafana_rules.tf (bridgecrewio/checkov#7526) and has no check for its resources.
 "$BIN/checkov" --directory infra/terraform --framework terraform --skip-path grafana_rules.tf --skip-download \
   --compact --quiet --output cli --output json --output-file-path console,build/checkov.json 2>build/checkov.log
 "$BIN/python" - build/checkov.json <<'EOF'

@@ -1,7 +1,7 @@
-"""From Kafka to the tables with real servers: made lines, the bridge, `ingest`, and an account of each line.
+"""Integration test against real servers: synthetic records, the bridge, `ingest`, and a reconciliation.
 
-``python -m infra.integration [--lines N]``, with MARQUEE_KAFKA_BOOTSTRAP and MARQUEE_DATABASE_URL (migrated) set. The
-exit code is 1 if a line that Kafka acknowledged is not in the tables exactly once.
+``python -m infra.integration [--records N]``, with MARQUEE_KAFKA_BOOTSTRAP and MARQUEE_DATABASE_URL (migrated) set. The
+exit code is 1 if a record that Kafka acknowledged is not in the tables exactly once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+from marquee.cli.argument_types import bounded_int
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.local.function_process import function_instance, health_check
@@ -24,22 +25,22 @@ from marquee.simulate.report import SimulationReport
 ROOT = Path(__file__).parents[1]
 
 
-def run(settings: Settings, lines: int, work: Path) -> int:
-    """Produce ``lines``, forward them, and account for them; returns the exit code."""
+def run(settings: Settings, records: int, work: Path) -> int:
+    """Produce records, forward them, reconcile them with the tables, and return the exit code."""
     function, port, topic = read_functions(ROOT)["ingest"], free_port(), f"integration-{uuid.uuid4().hex[:8]}"
     url, report = f"http://127.0.0.1:{port}", work / "report.json"
-    places = settings.environment(["kafka_bootstrap", "kafka_options", "database_url"])
+    servers = settings.environment(["kafka_bootstrap", "kafka_options", "database_url"])
     environment = {
-        **places,
+        **servers,
         "MARQUEE_KAFKA_TOPIC": topic,
         "MARQUEE_KAFKA_GROUP": topic,
         "MARQUEE_DELIVERY_URL": url,
     }
-    made = [
+    options = [
         "--mode",
         "synthetic",
         "--records",
-        str(lines),
+        str(records),
         "--records-per-second",
         "20000",
         "--corrupt",
@@ -49,7 +50,7 @@ def run(settings: Settings, lines: int, work: Path) -> int:
         "ingest", function, ROOT, work, work, port, settings.environment(function.needs)
     )
     bridge = _marquee("bridge", work, environment)
-    simulate = _marquee("simulate", work, environment, *made, "--report", str(report))
+    simulate = _marquee("simulate", work, environment, *options, "--report", str(report))
     processes = [ingest, simulate, bridge]
     try:
         ingest.start()
@@ -64,8 +65,8 @@ def run(settings: Settings, lines: int, work: Path) -> int:
     finally:
         for process in reversed(processes):
             process.stop()
-    sys.stdout.write(f"{account.acknowledged} lines acknowledged, {account.rows} rows\n")
-    return 0 if account.exact and account.acknowledged >= lines else 1
+    sys.stdout.write(f"{account.acknowledged} records acknowledged, {account.rows} rows\n")
+    return 0 if account.exact and account.acknowledged >= records else 1
 
 
 def _marquee(verb: str, work: Path, environment: dict[str, str], *words: str) -> Process:
@@ -74,11 +75,12 @@ def _marquee(verb: str, work: Path, environment: dict[str, str], *words: str) ->
 
 
 def main() -> None:
+    """Run the test with the settings of the environment."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lines", type=int, default=20_000, metavar="N")
+    parser.add_argument("--records", type=bounded_int(1), default=20_000, metavar="N")
     settings = Settings.from_mapping(os.environ).require("kafka_bootstrap", "database_url")
     with tempfile.TemporaryDirectory() as work:
-        raise SystemExit(run(settings, parser.parse_args().lines, Path(work)))
+        raise SystemExit(run(settings, parser.parse_args().records, Path(work)))
 
 
 if __name__ == "__main__":

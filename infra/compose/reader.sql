@@ -1,3 +1,3 @@
--- Grafana's role: it may read everything and change nothing. Run once, when the database is made.
+-- Read-only role of Grafana. Runs once, when the database is created.
 CREATE ROLE reader LOGIN PASSWORD 'reader';
 GRANT pg_read_all_data TO reader;

@@ -1,5 +1,5 @@
-# A service account for each part, and the least that it needs. Nobody has a role on the whole project but the
-# builder, for its log and for the bucket that Cloud Functions keeps sources in. No account has a key.
+# One service account for each part with the least privileges. Only the builder has roles on the project: for its log,
+# and for the bucket in which Cloud Functions stores sources. No account has a key.
 
 locals {
   parts = merge(
@@ -29,7 +29,7 @@ resource "google_service_account" "part" {
   depends_on   = [google_project_service.enabled]
 }
 
-# Artifacts: functions read them; jobs add new ones. What is there stays as it is, but for the release document.
+# Artifacts: functions read them, jobs add new ones. No object is replaced except the release document.
 resource "google_storage_bucket_iam_member" "reader" {
   for_each = toset(concat(local.readers, local.writers))
   bucket   = google_storage_bucket.artifacts.name
@@ -51,7 +51,7 @@ resource "google_storage_bucket_iam_member" "releaser" {
   member   = google_service_account.part[each.key].member
   condition {
     title       = "the release document"
-    description = "The only object that is ever replaced."
+    description = "The only object that may be replaced."
     expression  = "resource.name == \"${local.bucket}releases/current.json\""
   }
 }
@@ -63,7 +63,7 @@ resource "google_pubsub_topic_iam_member" "publisher" {
   member   = google_service_account.part[each.key].member
 }
 
-# Pub/Sub itself: to move what cannot be delivered, and to say that it is the push account.
+# The service agent of Pub/Sub moves undeliverable messages and issues tokens of the push account.
 resource "google_pubsub_topic_iam_member" "dead_letters" {
   topic  = google_pubsub_topic.dead_letters.id
   role   = "roles/pubsub.publisher"

@@ -1,4 +1,5 @@
-# The bridge: always on, asked by nobody, so a worker pool. Its place in the log is in Kafka, so any instance can go.
+# The bridge runs continuously and gets no requests, so it is a worker pool. Kafka holds its offsets, so any instance may
+# be replaced.
 
 resource "google_cloud_run_v2_worker_pool" "bridge" {
   name                = "marquee-bridge"

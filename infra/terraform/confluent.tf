@@ -1,4 +1,4 @@
-# Kafka at Confluent Cloud, if asked for; else it is where `kafka.bootstrap` says.
+# Optional: Kafka at Confluent Cloud. Without it, `kafka.bootstrap` is the address of Kafka.
 
 module "confluent" {
   source = "./modules/confluent"

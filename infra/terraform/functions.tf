@@ -19,7 +19,7 @@ module "function" {
   network       = google_compute_network.marquee.id
   subnetwork    = google_compute_subnetwork.marquee.id
 
-  # New code meets the tables that it expects.
+  # New code needs the migrated tables.
   depends_on = [
     module.migrate,
     google_artifact_registry_repository_iam_member.build,
@@ -29,7 +29,7 @@ module "function" {
   ]
 }
 
-# Who may call which: the world only what is public, Pub/Sub only `ingest`, the scheduler only what it starts.
+# Callers: everyone may call public functions, Pub/Sub only `ingest`, and the scheduler only the functions it starts.
 locals {
   scheduled_functions = { for name, schedule in local.schedules : name => basename(schedule.job) if startswith(schedule.job, "functions/") }
   invokers = merge(
@@ -40,7 +40,7 @@ locals {
 }
 
 resource "google_cloud_run_v2_service_iam_member" "invoker" {
-  # checkov:skip=CKV_GCP_102:The streaming service asks `recommend` without credentials; only functions marked public are open.
+  # checkov:skip=CKV_GCP_102:The streaming service calls `recommend` without credentials; only functions marked public are open.
   for_each = local.invokers
   name     = module.function[each.value.function].service
   location = var.region

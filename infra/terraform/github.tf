@@ -1,5 +1,6 @@
-# GitHub's workflows act by identity, not by key. A pull request may look; the named ref may push images; only the
-# named ref in the named environment may change anything else. Names can change hands, so the repository and its owner are matched by number.
+# GitHub's workflows authenticate by identity instead of a key. A pull request may read, the named ref may push images,
+# and only the named ref in the named environment may change anything else. Repository and owner are matched by number,
+# because names can be transferred.
 
 locals {
   github = var.github == null ? toset([]) : toset(["plan", "build", "apply"])
@@ -9,7 +10,7 @@ locals {
     "roles/run.admin", "roles/secretmanager.admin", "roles/serviceusage.serviceUsageAdmin", "roles/storage.admin",
   ]
   plan_roles = ["roles/viewer", "roles/iam.securityReviewer", "roles/serviceusage.serviceUsageConsumer"]
-  # `apply` may hand out these on the project, and no others: it cannot make itself an owner.
+  # Roles on the project that `apply` may grant. It cannot make itself an owner.
   granted = join(", ", [for role in concat(keys(google_project_iam_member.build), local.plan_roles) : "'${role}'"])
 }
 
@@ -28,7 +29,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   display_name                       = "GitHub's workflows"
   attribute_mapping = {
     "google.subject" = "assertion.sub"
-    # What a workflow may do: `apply` on the ref, in the environment that asks for approval; `build` on the ref; else `plan`.
+    # Right of a workflow: `apply` on the ref in the environment that requires approval, `build` on the ref, else `plan`.
     "attribute.right" = join("", [
       "assertion.ref != '${var.github.ref}' ? 'plan' : ",
       "('environment' in assertion && assertion.environment == '${var.github.environment}') ? 'apply' : 'build'",
@@ -48,7 +49,7 @@ resource "google_service_account" "github" {
   for_each     = local.github
   account_id   = "marquee-github-${each.key}"
   display_name = "Marquee GitHub ${each.key}"
-  description  = "Is GitHub's workflow with the right to ${each.key}."
+  description  = "GitHub's workflow with the right to ${each.key}."
   depends_on   = [google_project_service.enabled]
 }
 
@@ -74,7 +75,7 @@ resource "google_project_iam_member" "plan" {
 }
 
 resource "google_project_iam_member" "apply" {
-  # checkov:skip=CKV_GCP_42:It deploys everything, so it administers what it deploys: service by service, neither owner nor editor.
+  # checkov:skip=CKV_GCP_42:It deploys everything, so it administers each deployed service; it is neither owner nor editor.
   # checkov:skip=CKV_GCP_49:As above.
   for_each = var.github == null ? toset([]) : toset(local.apply_roles)
   project  = var.project_id
@@ -83,7 +84,7 @@ resource "google_project_iam_member" "apply" {
 }
 
 resource "google_project_iam_member" "grant" {
-  # checkov:skip=CKV_GCP_42:It may hand out the roles in the condition only.
+  # checkov:skip=CKV_GCP_42:It may grant only the roles in the condition.
   # checkov:skip=CKV_GCP_49:As above.
   count   = var.github == null ? 0 : 1
   project = var.project_id
@@ -95,7 +96,7 @@ resource "google_project_iam_member" "grant" {
   }
 }
 
-# Deploying a part means acting as it: as each part, one by one, and as nobody else.
+# Deploying a part requires acting as its account. The grants are for the accounts of the parts only.
 resource "google_service_account_iam_member" "apply_as" {
   for_each           = var.github == null ? {} : google_service_account.part
   service_account_id = each.value.name

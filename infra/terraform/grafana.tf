@@ -1,13 +1,13 @@
-# The dashboards and the alert rules, from the very files that the local Grafana is provisioned with, if asked for.
+# Optional: the dashboards and alert rules, from the files that provision the local Grafana.
 
 locals {
   dashboards = "${path.module}/../../dashboards"
   boards     = var.grafana == null ? toset([]) : fileset(local.dashboards, "*.json")
-  # Grafana's own provisioning format: groups of rules. With no such file there are none.
+  # Rule groups in Grafana's provisioning format. Without the file there are none.
   groups  = fileexists("${local.dashboards}/alerts.yaml") ? yamldecode(file("${local.dashboards}/alerts.yaml")).groups : []
   rules   = var.grafana == null ? {} : { for group in local.groups : group.name => group }
   seconds = { s = 1, m = 60, h = 3600 }
-  # The message and how often it comes: what Compose gives its Grafana.
+  # Message template and notification policy, from the file that Compose gives its Grafana.
   slack  = yamldecode(file("${path.module}/../grafana/provisioning/alerting/slack.yaml"))
   policy = local.slack.policies[0]
 }
@@ -21,7 +21,7 @@ resource "grafana_folder" "marquee" {
 resource "grafana_data_source" "database" {
   count         = var.grafana == null ? 0 : 1
   name          = "Marquee"
-  uid           = "marquee" # the dashboards ask for it by this
+  uid           = "marquee" # the dashboards refer to this id
   type          = "grafana-postgresql-datasource"
   url           = var.grafana.database_host
   username      = var.grafana.database_username
@@ -63,7 +63,7 @@ resource "grafana_contact_point" "slack" {
   depends_on = [grafana_message_template.marquee]
 }
 
-# Only what is ours goes to our channel; every other alert of this Grafana keeps its own way.
+# Only alerts of Marquee use this contact point; the routes of other alerts stay as they are.
 resource "grafana_notification_policy" "marquee" {
   count         = var.grafana == null ? 0 : 1
   contact_point = "grafana-default-email"

@@ -1,4 +1,4 @@
-# Apart from grafana.tf, because checkov cannot read a block with an argument named `for` (bridgecrewio/checkov#7526).
+# Separate from grafana.tf, because checkov cannot read a block with an argument named `for` (bridgecrewio/checkov#7526).
 
 resource "grafana_rule_group" "this" {
   for_each         = local.rules

@@ -1,4 +1,4 @@
-# Jobs that run to an end: `migrate` once for each commit, the scheduled ones by the clock.
+# Jobs: `migrate` runs once for each commit, the others on their schedules.
 
 locals {
   jobs = { for name, schedule in local.schedules : name => {
@@ -8,13 +8,13 @@ locals {
     limits  = { cpu = tostring(try(schedule.limits.cpu, 1)), memory = "${try(schedule.limits.memory_mb, 512)}Mi" }
   } if startswith(schedule.job, "jobs/") }
 
-  # The secret versions that a part is given, by environment variable.
+  # Secret versions by part and environment variable.
   versions_of = { for part, secrets in local.secrets_of : part => {
     for variable, secret in secrets : variable => google_secret_manager_secret_version.this[secret]
   } }
 }
 
-# Applying a new commit runs it to its end, before the functions of that commit are deployed.
+# Applying a new commit runs it before the functions of that commit are deployed.
 module "migrate" {
   source = "./modules/job"
 
@@ -34,7 +34,7 @@ module "migrate" {
   depends_on = [google_secret_manager_secret_iam_member.reader, google_compute_router_nat.marquee]
 }
 
-# The next run by the clock is the retry: a refused model would be refused again.
+# No retries: a refused model would be refused again, and the next scheduled run trains a new one.
 module "scheduled" {
   source   = "./modules/job"
   for_each = local.jobs

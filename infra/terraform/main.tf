@@ -14,12 +14,12 @@ locals {
   )
   needed = toset(flatten(values(local.needs)))
 
-  # The address of `ingest` that follows from its name, so that it can be told its own: whoever pushes names it as the
-  # audience, Cloud Run checks that before the function is reached, and the function checks it again.
+  # Cloud Run derives this address from the function's name, so `ingest` can be given its own. A push names it as the
+  # audience. Cloud Run checks the audience first, the function checks it again.
   ingest_url = "https://marquee-ingest-${data.google_project.this.number}.${var.region}.run.app"
 
-  # Where the parts are: not to be given by hand.
-  places = {
+  # Settings that the configuration determines.
+  provided = {
     objects_url          = "gs://${google_storage_bucket.artifacts.name}"
     dvc_remote           = "gs://${google_storage_bucket.artifacts.name}/snapshots"
     delivery_url         = "pubsub://${var.project_id}/${google_pubsub_topic.events.name}"
@@ -33,10 +33,10 @@ locals {
     push_audience        = local.ingest_url
     push_service_account = google_service_account.part["push"].email
   }
-  values          = merge(var.settings, local.places)
+  values          = merge(var.settings, local.provided)
   secret_settings = { database_url = "database-url", kafka_password = "kafka-password" }
 
-  # Settings that var.settings must not contain. The keys of local.places would make its validation depend on resources.
+  # Settings that var.settings must not contain. The keys of local.provided would make its validation depend on resources.
   reserved = local.declared.provided
 
   # Environment variables and secrets by part.

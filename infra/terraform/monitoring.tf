@@ -1,11 +1,11 @@
-# What Google can see without asking the database: queues, answers, jobs. The model's own alerts are Grafana's.
-# Nothing calls `recommend` to see whether it lives: that would keep an instance up for nothing.
+# Alerts that need no database: queues, answers and jobs. Alerts about data and models are Grafana's. There is no uptime
+# check of `recommend`, because it would keep an instance running.
 
 locals {
   run = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"marquee-recommend\""
   alerts = {
     dead-letters = {
-      text     = "Batches could not be delivered for half a day and were put aside."
+      text     = "Batches could not be delivered for half a day and are dead letters."
       filter   = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"marquee-dead-letters\" AND metric.type = \"pubsub.googleapis.com/subscription/num_undelivered_messages\""
       aligner  = "ALIGN_MAX"
       above    = 0
@@ -13,7 +13,7 @@ locals {
       severity = "CRITICAL"
     }
     backlog = {
-      text     = "Batches wait for more than ten minutes to be written."
+      text     = "The oldest batch has waited for more than ten minutes."
       filter   = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"marquee-ingest\" AND metric.type = \"pubsub.googleapis.com/subscription/oldest_unacked_message_age\""
       aligner  = "ALIGN_MAX"
       above    = 600
@@ -21,7 +21,7 @@ locals {
       severity = "ERROR"
     }
     slow = {
-      text     = "One answer of twenty takes longer than the caller waits."
+      text     = "One answer in twenty takes longer than the caller's timeout."
       filter   = "${local.run} AND metric.type = \"run.googleapis.com/request_latencies\""
       aligner  = "ALIGN_PERCENTILE_95"
       above    = 600
@@ -29,7 +29,7 @@ locals {
       severity = "WARNING"
     }
     failing = {
-      text     = "Answers fail: more than one in ten seconds."
+      text     = "More than one answer in ten seconds fails."
       filter   = "${local.run} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
       aligner  = "ALIGN_RATE"
       above    = 0.1
@@ -37,7 +37,7 @@ locals {
       severity = "CRITICAL"
     }
     jobs = {
-      text     = "A job failed: nothing was released, or the tables are not up to date."
+      text     = "A job failed: no model was released, or migrations are missing."
       filter   = "resource.type = \"cloud_run_job\" AND metric.type = \"run.googleapis.com/job/completed_execution_count\" AND metric.labels.result = \"failed\""
       aligner  = "ALIGN_COUNT"
       above    = 0
@@ -62,7 +62,7 @@ resource "google_monitoring_alert_policy" "this" {
   severity              = each.value.severity
   notification_channels = [for channel in google_monitoring_notification_channel.email : channel.name]
   documentation {
-    content   = "${each.value.text} What to do: docs/operations.md, `${each.key}`."
+    content   = "${each.value.text} Actions: docs/operations.md, `${each.key}`."
     mime_type = "text/markdown"
   }
   conditions {
@@ -81,14 +81,14 @@ resource "google_monitoring_alert_policy" "this" {
   depends_on = [google_project_service.enabled]
 }
 
-# The bridge always has something to say while the service runs.
+# While the streaming service runs, the bridge publishes continuously.
 resource "google_monitoring_alert_policy" "silent" {
   display_name          = "Marquee: silent"
   combiner              = "OR"
   severity              = "CRITICAL"
   notification_channels = [for channel in google_monitoring_notification_channel.email : channel.name]
   documentation {
-    content   = "Nothing came through for half an hour. What to do: docs/operations.md, `silent`."
+    content   = "Nothing was published for half an hour. Actions: docs/operations.md, `silent`."
     mime_type = "text/markdown"
   }
   conditions {

@@ -1,19 +1,19 @@
-# One network with one way out: everything leaves from one fixed address, which the database and Kafka let in.
-# Nothing listens in it, so there is no rule that lets anything in.
+# One network with one static address for all egress, which the database and Kafka allow. Nothing in it accepts
+# connections, so there is no ingress rule.
 
 resource "google_compute_network" "marquee" {
-  # checkov:skip=CKV2_GCP_18:No machine is in this network; what no rule allows in is refused.
+  # checkov:skip=CKV2_GCP_18:There is no machine in this network, and ingress without a rule is refused.
   name                    = "marquee"
   auto_create_subnetworks = false
   depends_on              = [google_project_service.enabled]
 }
 
 resource "google_compute_subnetwork" "marquee" {
-  # checkov:skip=CKV_GCP_76:There is no IPv6 here (stack_type), so nothing to make private.
+  # checkov:skip=CKV_GCP_76:The network has no IPv6 (stack_type).
   name                     = "marquee"
   network                  = google_compute_network.marquee.id
   region                   = var.region
-  ip_cidr_range            = "10.0.0.0/23" # an instance takes one address, and two while it is replaced
+  ip_cidr_range            = "10.0.0.0/23" # an instance needs one address, and two while it is replaced
   stack_type               = "IPV4_ONLY"
   private_ip_google_access = true
   log_config {

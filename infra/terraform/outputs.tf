@@ -1,41 +1,41 @@
-# What one needs next.
+# Values for the next steps of an installation.
 
 output "recommend_url" {
-  description = "What the streaming service calls: <url>/recommend/<user_id>. From outside ask /version, not /healthz: Google keeps paths that end in z."
+  description = "URL that the streaming service calls: <url>/recommend/<user_id>. To check it from outside use /version; Google reserves paths that end in z, such as /healthz."
   value       = module.function["recommend"].url
 }
 
 output "ingest_url" {
-  description = "Where batches are delivered, and the audience that a token has to name."
+  description = "URL of `ingest`, and the audience that a token must name."
   value       = local.ingest_url
 }
 
 output "egress_address" {
-  description = "The one address that we come from: let it in at the database and at Kafka."
+  description = "Static address of all egress; allow it at the database and at Kafka."
   value       = google_compute_address.egress.address
 }
 
 output "images" {
-  description = "Where the jobs' images go: <images>/<job>:<commit>."
+  description = "Registry of the jobs' images: <images>/<job>:<commit>."
   value       = local.images
 }
 
 output "artifacts" {
-  description = "MARQUEE_OBJECTS_URL, for `marquee release list` from a desk."
-  value       = local.places.objects_url
+  description = "MARQUEE_OBJECTS_URL, for `marquee release list`."
+  value       = local.provided.objects_url
 }
 
 output "connections" {
-  description = "The most connections to the database, when every instance is up."
+  description = "Database connections with every instance running."
   value       = local.connections_needed
   precondition {
     condition     = local.connections_needed <= var.database_connections
-    error_message = "With every instance up, ${local.connections_needed} connections are needed, and the database takes ${var.database_connections}: lower instances.max in infra/functions.yaml, or give it more."
+    error_message = "With every instance running, ${local.connections_needed} connections are needed, but the database accepts ${var.database_connections}: lower instances.max in infra/functions.yaml, or raise the limit of the database."
   }
 }
 
 output "github" {
-  description = "The variables that the workflows ask for."
+  description = "Variables of the GitHub repository."
   value = var.github == null ? null : {
     GOOGLE_PROJECT       = var.project_id
     GOOGLE_REGION        = var.region
@@ -48,6 +48,6 @@ output "github" {
 }
 
 output "confluent_bridge" {
-  description = "The account at Confluent Cloud to make the bridge's API key for."
+  description = "Account at Confluent Cloud for which to create the bridge's API key."
   value       = one(module.confluent[*].bridge)
 }

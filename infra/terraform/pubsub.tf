@@ -1,13 +1,13 @@
-# The way from the bridge to `ingest`. What cannot be delivered for a long time is put aside, not thrown away.
+# Delivery from the bridge to `ingest`. Undeliverable messages become dead letters.
 
 locals {
-  # Pub/Sub waits so long for an answer; longer than the function may take, or it would send again what is being written.
+  # Ack deadline: longer than the function's timeout, or Pub/Sub would deliver again what is being written.
   push_deadline_s = local.functions.ingest.timeout_s + 30
-  month_s         = 2678400 # 31 days, the longest that Pub/Sub keeps a message
+  month_s         = 2678400 # 31 days, the maximum of Pub/Sub
 }
 
 resource "google_pubsub_topic" "events" {
-  # checkov:skip=CKV_GCP_83:Google's own keys encrypt it; keys of our own would add a way to lose the stream.
+  # checkov:skip=CKV_GCP_83:Google's keys encrypt it; losing a key of one's own would lose the stream.
   name                       = "marquee-events"
   message_retention_duration = "604800s"
   message_storage_policy {
@@ -31,16 +31,16 @@ resource "google_pubsub_subscription" "ingest" {
   ack_deadline_seconds       = local.push_deadline_s
   message_retention_duration = "604800s"
   expiration_policy {
-    ttl = "" # never: a quiet week must not delete it
+    ttl = "" # never expires: a week without records must not delete it
   }
   push_config {
     push_endpoint = local.ingest_url
     oidc_token {
-      service_account_email = local.places.push_service_account
-      audience              = local.places.push_audience
+      service_account_email = local.provided.push_service_account
+      audience              = local.provided.push_audience
     }
   }
-  # With the longest back-off, a hundred attempts take more than half a day.
+  # With the maximum back-off, a hundred attempts take more than half a day.
   retry_policy {
     minimum_backoff = "10s"
     maximum_backoff = "600s"
@@ -49,7 +49,7 @@ resource "google_pubsub_subscription" "ingest" {
     dead_letter_topic     = google_pubsub_topic.dead_letters.id
     max_delivery_attempts = 100
   }
-  depends_on = [module.function] # its address is known before it is there
+  depends_on = [module.function] # its address is known before it exists
 }
 
 resource "google_pubsub_subscription" "dead_letters" {

@@ -1,7 +1,7 @@
-# Images of the jobs, and those that Cloud Build makes of the functions.
+# Images of the jobs, and those that Cloud Build builds of the functions.
 
 resource "google_artifact_registry_repository" "images" {
-  # checkov:skip=CKV_GCP_84:Google's own keys encrypt it; the images hold no secret.
+  # checkov:skip=CKV_GCP_84:Google's keys encrypt it; the images contain no secret.
   repository_id = "marquee"
   location      = var.region
   format        = "DOCKER"

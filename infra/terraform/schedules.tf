@@ -1,4 +1,4 @@
-# The clock of infra/schedules.yaml: it starts a job by Cloud Run's API, or calls a function.
+# The schedules of infra/schedules.yaml: each starts a job through Cloud Run's API or calls a function.
 
 locals {
   run_api = "https://run.googleapis.com/v2/projects/${var.project_id}/locations/${var.region}/jobs"
@@ -11,7 +11,7 @@ resource "google_cloud_scheduler_job" "job" {
   region           = var.region
   schedule         = local.schedules[each.key].cron
   time_zone        = local.schedules[each.key].zone
-  attempt_deadline = "180s" # to be started, not to end
+  attempt_deadline = "180s" # for the start, not for the run
   http_target {
     http_method = "POST"
     uri         = "${local.run_api}/${module.scheduled[each.key].name}:run"

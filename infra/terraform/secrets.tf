@@ -1,7 +1,7 @@
-# Secrets are written, never read: what they are is in no plan and in no state.
+# Secrets are written and never read, so their values are in no plan and no state.
 
 locals {
-  # Known only once Timescale made the service; else what was given.
+  # The service of Timescale Cloud determines it, or the variable gives it.
   database_url = one(timescale_service.marquee) == null ? var.secrets.database_url : format(
     "postgresql://%s:%s@%s:%d/tsdb?sslmode=require",
     one(timescale_service.marquee).username,
@@ -19,7 +19,7 @@ locals {
 }
 
 resource "google_secret_manager_secret" "this" {
-  # checkov:skip=CKV_GCP_92:Google's own keys encrypt it.
+  # checkov:skip=CKV_GCP_92:Google's keys encrypt it.
   for_each            = toset(values(local.secret_settings))
   secret_id           = "marquee-${each.key}"
   deletion_protection = var.deletion_protection
@@ -44,7 +44,7 @@ resource "google_secret_manager_secret_version" "this" {
   }
 }
 
-# Each part reads the secrets that it needs, and no others.
+# Each part may read only the secrets that it needs.
 resource "google_secret_manager_secret_iam_member" "reader" {
   for_each  = local.secret_readers
   secret_id = google_secret_manager_secret.this[each.value.secret].id

@@ -1,7 +1,7 @@
-# Two buckets: what was learnt, and what was deployed. Neither can be made public, and nothing is gone at once.
+# Two buckets: artifacts, and the sources of functions. Neither can be made public, and deleted objects can be restored.
 
 resource "google_storage_bucket" "artifacts" {
-  # checkov:skip=CKV_GCP_62:Reads and writes are in Cloud Audit Logs, where they can be switched on by project.
+  # checkov:skip=CKV_GCP_62:Cloud Audit Logs record reads and writes, if they are turned on for the project.
   name                        = "${var.project_id}-marquee-artifacts"
   location                    = var.region
   uniform_bucket_level_access = true
@@ -12,7 +12,7 @@ resource "google_storage_bucket" "artifacts" {
   soft_delete_policy {
     retention_duration_seconds = 2592000
   }
-  # Only the release document is ever overwritten; a hundred of its versions go back far enough.
+  # Only the release document is overwritten; a hundred of its versions are kept.
   lifecycle_rule {
     action {
       type = "Delete"

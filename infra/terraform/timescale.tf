@@ -1,5 +1,5 @@
-# TimescaleDB at Timescale Cloud, if asked for. Let the address in `egress_address` in, and no other, in its console:
-# the provider has no resource for that.
+# Optional: TimescaleDB at Timescale Cloud. Allow only the output `egress_address` in its console; the provider has no
+# resource for that.
 
 resource "timescale_service" "marquee" {
   count                     = var.timescale == null ? 0 : 1

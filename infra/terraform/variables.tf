@@ -1,4 +1,4 @@
-# What differs between two installations. What does not is in infra/functions.yaml, infra/schedules.yaml and here.
+# Values that differ between installations. The others are in infra/functions.yaml, infra/schedules.yaml and these files.
 
 variable "project_id" {
   description = "The Google Cloud project. It should hold nothing else."
@@ -10,7 +10,7 @@ variable "project_id" {
 }
 
 variable "region" {
-  description = "Where everything runs. us-east4 is beside AWS's us-east-1, where Timescale Cloud runs."
+  description = "Region of all resources. us-east4 is near AWS's us-east-1, where Timescale Cloud runs."
   type        = string
   default     = "us-east4"
   validation {
@@ -20,7 +20,7 @@ variable "region" {
 }
 
 variable "commit" {
-  description = "The git commit to run: its images are in the registry, its bundles in `bundles`."
+  description = "Git commit to deploy; its images are in the registry, its bundles in `bundles`."
   type        = string
   validation {
     condition     = can(regex("^[0-9a-f]{40}$", var.commit))
@@ -29,22 +29,22 @@ variable "commit" {
 }
 
 variable "bundles" {
-  description = "The directory with <function>.zip, as `make bundle` leaves them."
+  description = "Directory of the bundles <function>.zip, which `make bundle` writes."
   type        = string
   default     = "../../dist/bundles"
 }
 
 variable "settings" {
-  description = "Settings that differ from their defaults, by name in small letters: {rating_max = \"10\"}."
+  description = "Settings that differ from their defaults, by lower-case name: {rating_max = \"10\"}."
   type        = map(string)
   default     = {}
   validation {
     condition     = length(setsubtract(keys(var.settings), local.needed)) == 0
-    error_message = "No part needs these: ${join(", ", setsubtract(keys(var.settings), local.needed))}. See docs/configuration.md."
+    error_message = "No part reads these settings: ${join(", ", setsubtract(keys(var.settings), local.needed))}. See docs/configuration.md."
   }
   validation {
     condition     = length(setintersection(keys(var.settings), local.reserved)) == 0
-    error_message = "Where the parts are and their secrets are not settings to give here: ${join(", ", local.reserved)}."
+    error_message = "Terraform determines these settings itself: ${join(", ", local.reserved)}."
   }
 }
 
@@ -59,32 +59,32 @@ variable "kafka" {
   })
   validation {
     condition     = var.confluent != null || can(regex("^[^\\s,:]+:[0-9]+(,[^\\s,:]+:[0-9]+)*$", var.kafka.bootstrap))
-    error_message = "kafka.bootstrap is host:port, or several joined with commas."
+    error_message = "kafka.bootstrap must be host:port, or several separated by commas."
   }
   validation {
     condition     = contains(["SSL", "SASL_SSL"], var.kafka.security)
-    error_message = "The log crosses the internet: kafka.security is SASL_SSL or SSL."
+    error_message = "The event log crosses the internet, so kafka.security must be SASL_SSL or SSL."
   }
 }
 
 variable "bridges" {
-  description = "Instances of the bridge, no more than the topic has partitions; 0 stops it."
+  description = "Instances of the bridge, at most as many as the topic has partitions; 0 stops it."
   type        = number
   default     = 1
   validation {
     condition     = var.bridges >= 0 && var.bridges <= 32 && floor(var.bridges) == var.bridges
-    error_message = "A whole number from 0 to 32."
+    error_message = "bridges must be an integer from 0 to 32."
   }
 }
 
 variable "database_connections" {
-  description = "How many connections the database, or its pooler, takes from us."
+  description = "Connections that the database, or its pooler, accepts."
   type        = number
   default     = 100
 }
 
 variable "secrets" {
-  description = "Secrets, by TF_VAR_secrets. They are in no plan and in no state; count up secrets_version to send them anew."
+  description = "Secrets, given as TF_VAR_secrets. They are in no plan and no state; increase secrets_version to send changed ones."
   type = object({
     database_url         = optional(string) # unless timescale is given
     kafka_password       = optional(string)
@@ -99,32 +99,32 @@ variable "secrets" {
   sensitive = true
   validation {
     condition     = var.timescale != null || can(regex("^postgres(ql)?://.*sslmode=(require|verify-ca|verify-full)", var.secrets.database_url))
-    error_message = "secrets.database_url is postgresql://user:password@host:port/name?sslmode=require, unless timescale makes the database."
+    error_message = "secrets.database_url must be postgresql://user:password@host:port/name?sslmode=require, unless timescale creates the database."
   }
 }
 
 variable "secrets_version" {
-  description = "Counted up by one to send `secrets` anew, when one of them changed."
+  description = "Increase by one to send changed `secrets`."
   type        = number
   default     = 1
   validation {
     condition     = var.secrets_version >= 1 && floor(var.secrets_version) == var.secrets_version
-    error_message = "A whole number from 1."
+    error_message = "secrets_version must be an integer of at least 1."
   }
 }
 
 variable "alert_emails" {
-  description = "Who is told when the platform (not the model) is ill."
+  description = "E-mail addresses for alerts of the platform."
   type        = list(string)
   default     = []
   validation {
     condition     = alltrue([for address in var.alert_emails : can(regex("^[^@\\s]+@[^@\\s]+$", address))])
-    error_message = "These are e-mail addresses."
+    error_message = "alert_emails must be e-mail addresses."
   }
 }
 
 variable "deletion_protection" {
-  description = "Whether jobs, worker pools and secrets refuse to be destroyed."
+  description = "If true, jobs, worker pools and secrets cannot be destroyed."
   type        = bool
   default     = true
 }
@@ -141,16 +141,16 @@ variable "github" {
   default = null
   validation {
     condition     = var.github == null || can(regex("^[0-9]+ [0-9]+$", "${var.github.repository_id} ${var.github.owner_id}"))
-    error_message = "repository_id and owner_id are numbers: names can change hands, ids cannot."
+    error_message = "repository_id and owner_id must be numbers; names can be transferred, ids cannot."
   }
   validation {
     condition     = var.github == null || can(regex("^refs/(heads|tags)/[^*]+$", var.github.ref))
-    error_message = "ref is one branch or tag, such as refs/heads/main."
+    error_message = "ref must be one branch or tag, such as refs/heads/main."
   }
 }
 
 variable "budget" {
-  description = "What a month may cost before a mail is sent, in the billing account's currency."
+  description = "Monthly budget in the billing account's currency; exceeding it sends a mail."
   type = object({
     billing_account = string
     amount          = number
@@ -158,12 +158,12 @@ variable "budget" {
   default = null
   validation {
     condition     = var.budget == null || can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.billing_account))
-    error_message = "A billing account looks like 012345-6789AB-CDEF01."
+    error_message = "billing_account must look like 012345-6789AB-CDEF01."
   }
 }
 
 variable "timescale" {
-  description = "Makes a service at Timescale Cloud. Without it, secrets.database_url says where the database is."
+  description = "Creates a service at Timescale Cloud. Without it, secrets.database_url is the address of the database."
   type = object({
     project_id = string
     region     = optional(string, "us-east-1")
@@ -174,7 +174,7 @@ variable "timescale" {
 }
 
 variable "confluent" {
-  description = "Makes a cluster at Confluent Cloud. Without it, kafka.bootstrap says where Kafka is."
+  description = "Creates a cluster at Confluent Cloud. Without it, kafka.bootstrap is the address of Kafka."
   type = object({
     cloud  = optional(string, "GCP")
     region = optional(string, "us-east4")
@@ -183,7 +183,7 @@ variable "confluent" {
 }
 
 variable "grafana" {
-  description = "Puts the dashboards and the alert rules into a Grafana; the token is in `secrets`."
+  description = "Creates the dashboards and alert rules in a Grafana; the token is in `secrets`."
   type = object({
     url               = string
     database_host     = string # host:port
@@ -194,12 +194,12 @@ variable "grafana" {
   default = null
   validation {
     condition     = var.grafana == null || can(regex("^https://", var.grafana.url))
-    error_message = "grafana.url begins with https://."
+    error_message = "grafana.url must begin with https://."
   }
 }
 
 variable "grafana_secrets" {
-  description = "Kept in the state, since Grafana's provider knows no write-only argument: a role that can only read, a webhook that can only post."
+  description = "Secrets of the Grafana part. They are in the state, because its provider has no write-only arguments: use a read-only role and a webhook that can only post."
   type = object({
     database_password = string
     slack_webhook     = string
@@ -208,6 +208,6 @@ variable "grafana_secrets" {
   sensitive = true
   validation {
     condition     = (var.grafana == null) == (var.grafana_secrets == null)
-    error_message = "grafana and grafana_secrets go together."
+    error_message = "Give both grafana and grafana_secrets, or neither."
   }
 }

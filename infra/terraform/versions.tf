@@ -1,5 +1,5 @@
-# Providers and where the state is kept. Credentials come from the environment (Application Default Credentials,
-# GRAFANA_AUTH) or from `var.secrets`, which is ephemeral: they are in no plan and in no state.
+# Providers and the backend of the state. Credentials come from the environment (Application Default Credentials,
+# GRAFANA_AUTH) or from the ephemeral `var.secrets`, so they are in no plan and no state.
 
 terraform {
   required_version = ">= 1.11" # write-only arguments
@@ -23,7 +23,7 @@ terraform {
     }
   }
 
-  # The bucket is named at `terraform init -backend-config=bucket=...`: it has to be there before anything else.
+  # `terraform init -backend-config=bucket=...` names the bucket, which must exist first.
   backend "gcs" {
     prefix = "marquee"
   }
@@ -37,7 +37,7 @@ provider "google" {
   default_labels        = { app = "marquee" }
 }
 
-# A provider that is not used has to be configured all the same; these words never reach anybody.
+# An unused provider needs a configuration as well; these values are never sent.
 provider "timescale" {
   project_id   = var.timescale == null ? "unused" : var.timescale.project_id
   access_token = var.timescale == null ? "unused" : null

@@ -1,65 +1,65 @@
-"""The errors Marquee raises.
+"""Exceptions of Marquee.
 
     MarqueeError
-    ├── SettingsError            the environment does not describe a system that can run
-    ├── TransientError           trying again may mend it
+    ├── SettingsError            a setting or file is wrong
+    ├── TransientError           a retry may succeed
     │   ├── BaseDataUnavailable
     │   ├── CustomersUnavailable
     │   ├── DatabaseUnavailable
     │   ├── DeliveryFailed
-    │   ├── GroupInUse           a bridge reads in the group whose offsets are to be set
+    │   ├── GroupInUse           a bridge uses the consumer group whose offsets are to be reset
     │   ├── KafkaUnavailable
-    │   ├── NothingToRecommend   no release and no popular movies: too early, or all is away
+    │   ├── NothingToRecommend   there is neither a release nor a popular movie
     │   ├── ObjectStoreUnavailable
     │   ├── RequestFailed
-    │   └── PushUnverifiable         who pushes cannot be checked now
-    └── TerminalError            trying again cannot mend it
-        ├── InvalidBatch         what arrived is not one of our CloudEvents
+    │   └── PushUnverifiable     the certificates for a push's token are unavailable
+    └── TerminalError            a retry fails again
+        ├── InvalidBatch         the request is not a CloudEvent of Marquee
         ├── InvalidUserId
-        ├── PushRefused          a push without a good token
-        ├── DatabaseRefused          the database understood and will not do it
-        │   └── DataRefused          because a value does not fit
+        ├── PushRefused          the push has no valid token
+        ├── DatabaseRefused          the database rejected the statement
+        │   └── DataRefused          a value does not fit its column
         ├── MigrationError
         ├── ObjectStoreError     credentials, permissions, bucket or URL are wrong
         │   ├── ObjectNotFound
         │   └── PreconditionFailed
-        ├── ArtifactRefused      hash, shape, format or smoke test is wrong
-        ├── PanelRefused         a panel's query, or a dashboard's file, that cannot be what it should
-        ├── PipelineFailed       `dvc repro` did not come to its end
+        ├── ArtifactRefused      hash, shape, format or smoke test failed
+        ├── PanelRefused         a dashboard's file or a panel's query is invalid
+        ├── PipelineFailed       `dvc repro` failed
         ├── ReleaseError
         └── TrainingDataError
 
-Errors of other libraries are translated where they enter, with ``raise ... from``.
-Whether a caller should try again is told by the type, never by the text.
+Errors of other libraries are translated where they enter, with ``raise ... from``. The type of an error, never its
+text, tells a caller whether a retry may succeed.
 """
 
 
 class MarqueeError(Exception):
-    """Anything that Marquee itself reports."""
+    """Base class of all errors that Marquee reports."""
 
 
 class SettingsError(MarqueeError):
-    """The settings are wrong; the message lists every problem, one a line."""
+    """Invalid settings; the message lists every problem, one a line."""
 
 
 class TransientError(MarqueeError):
-    """The same call may succeed later."""
+    """An error after which the same call may succeed later."""
 
 
 class TerminalError(MarqueeError):
-    """The same call will fail again."""
+    """An error after which the same call fails again."""
 
 
 class BaseDataUnavailable(TransientError):
-    """The base data cannot be fetched now."""
+    """The base data cannot be downloaded now."""
 
 
 class CustomersUnavailable(TransientError):
-    """The customer service cannot be reached, or asked us to come back later."""
+    """The customer service is unreachable or overloaded."""
 
 
 class DatabaseUnavailable(TransientError):
-    """The database cannot be reached, or cannot take a write now."""
+    """The database is unreachable or cannot write now."""
 
 
 class DeliveryFailed(TransientError):
@@ -67,19 +67,19 @@ class DeliveryFailed(TransientError):
 
 
 class GroupInUse(TransientError):
-    """A bridge is reading in the group: its next commit would undo what is set by hand."""
+    """A bridge uses the consumer group; its next commit would overwrite the reset offsets."""
 
 
 class KafkaUnavailable(TransientError):
-    """Kafka cannot be reached, or does not know the topic."""
+    """Kafka is unreachable or has no such topic."""
 
 
 class NothingToRecommend(TransientError):
-    """There is neither a release nor any movie that could be called popular."""
+    """There is neither a release nor a popular movie."""
 
 
 class ObjectStoreUnavailable(TransientError):
-    """The object store cannot be reached, or asked us to come back later."""
+    """The object store is unreachable or overloaded."""
 
 
 class RequestFailed(TransientError):
@@ -87,15 +87,15 @@ class RequestFailed(TransientError):
 
 
 class PushUnverifiable(TransientError):
-    """The certificates by which a push's token is checked cannot be had now."""
+    """The certificates that verify a push's token are unavailable."""
 
 
 class PushRefused(TerminalError):
-    """A push without a token, or with one that is not good for us."""
+    """A push without a valid token."""
 
 
 class InvalidBatch(TerminalError):
-    """What arrived is not an event of a kind that we know; ``body`` is what it was, as it came."""
+    """A request that is not an event of a known type; ``body`` is its content, unchanged."""
 
     def __init__(self, message: str, body: bytes = b"") -> None:
         super().__init__(message)
@@ -103,48 +103,48 @@ class InvalidBatch(TerminalError):
 
 
 class InvalidUserId(TerminalError):
-    """A user id that no customer of the service can have."""
+    """A malformed user id."""
 
 
 class DatabaseRefused(TerminalError):
-    """The database understood a statement and refuses it: a table or a right is missing."""
+    """The database rejected a statement: a table or a privilege is missing."""
 
 
 class DataRefused(DatabaseRefused):
-    """A value that the database cannot hold."""
+    """A value that a column cannot hold."""
 
 
 class MigrationError(TerminalError):
-    """The database's migrations and ours do not agree."""
+    """The migrations of the database differ from those of the library."""
 
 
 class ObjectStoreError(TerminalError):
-    """The object store refuses: credentials, permissions, bucket or URL."""
+    """The object store rejected the request: credentials, permissions, bucket or URL."""
 
 
 class ObjectNotFound(ObjectStoreError):
-    """There is no object of that name."""
+    """An object that does not exist."""
 
 
 class PreconditionFailed(ObjectStoreError):
-    """The object is not in the state that the write asked for."""
+    """A conditional write whose condition does not hold."""
 
 
 class ArtifactRefused(TerminalError):
-    """An artifact that must not serve; the message says why."""
+    """An artifact that must not serve; the message gives the reason."""
 
 
 class PanelRefused(TerminalError):
-    """A dashboard's file or a panel's query that cannot be run as it is written; the message says why."""
+    """An invalid dashboard file or panel query; the message gives the reason."""
 
 
 class PipelineFailed(TerminalError):
-    """DVC could not bring the pipeline up to date; its own words are on standard error."""
+    """DVC failed; its own output is on standard error."""
 
 
 class ReleaseError(TerminalError):
-    """A release document that cannot be read, or a change to it that makes no sense."""
+    """An unreadable release document, or an invalid change to it."""
 
 
 class TrainingDataError(TerminalError):
-    """Ratings from which nothing can be learnt; the message says what was found."""
+    """Ratings that cannot be trained on; the message describes them."""

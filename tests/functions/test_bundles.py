@@ -29,7 +29,7 @@ print(answer.status_code)
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archives, built as for a deployment."""
     out = tmp_path_factory.mktemp("bundles")
-    bundle.build(ROOT, out)
+    bundle.build_bundles(ROOT, out)
     return out
 
 

@@ -1,4 +1,4 @@
-# What must hold of every installation. Nothing is created anywhere: the providers are mocked.
+# Properties of every installation. The providers are mocked, so nothing is created.
 
 mock_provider "google" {
   mock_data "google_project" {
@@ -18,7 +18,7 @@ variables {
   budget     = { billing_account = "012345-6789AB-CDEF01", amount = 50 }
 }
 
-run "buckets_are_private_and_keep_what_was" {
+run "buckets_are_private_and_versioned" {
   command = apply
   assert {
     condition     = alltrue([for b in [google_storage_bucket.artifacts, google_storage_bucket.sources] : b.public_access_prevention == "enforced" && b.uniform_bucket_level_access])
@@ -26,107 +26,107 @@ run "buckets_are_private_and_keep_what_was" {
   }
   assert {
     condition     = alltrue([for b in [google_storage_bucket.artifacts, google_storage_bucket.sources] : b.versioning[0].enabled && b.soft_delete_policy[0].retention_duration_seconds >= 604800])
-    error_message = "A bucket forgets at once."
+    error_message = "A bucket does not keep deleted objects."
   }
   assert {
     condition = alltrue([for grant in flatten([
       values(google_storage_bucket_iam_member.reader), values(google_storage_bucket_iam_member.adder),
       values(google_storage_bucket_iam_member.releaser), values(google_storage_bucket_iam_member.state), [google_storage_bucket_iam_member.build],
     ]) : !startswith(grant.member, "all")])
-    error_message = "Somebody who is not one of ours may read a bucket."
+    error_message = "Everyone may read a bucket."
   }
 }
 
-run "delivery_is_retried_and_then_put_aside" {
+run "delivery_is_retried_before_dead_letter" {
   command = apply
   assert {
     condition     = google_pubsub_subscription.ingest.retry_policy[0].minimum_backoff == "10s" && google_pubsub_subscription.ingest.retry_policy[0].maximum_backoff == "600s"
-    error_message = "Failed deliveries are sent again without back-off."
+    error_message = "Failed deliveries are retried without back-off."
   }
   assert {
     condition     = google_pubsub_subscription.ingest.dead_letter_policy[0].dead_letter_topic == google_pubsub_topic.dead_letters.id && google_pubsub_subscription.ingest.dead_letter_policy[0].max_delivery_attempts == 100
-    error_message = "What cannot be delivered is not put aside."
+    error_message = "Undeliverable messages are not kept as dead letters."
   }
   assert {
     condition     = google_pubsub_subscription.dead_letters.topic == google_pubsub_topic.dead_letters.id && google_pubsub_subscription.dead_letters.message_retention_duration == "2678400s"
-    error_message = "Nobody keeps the dead letters."
+    error_message = "Dead letters are not retained for 31 days."
   }
   assert {
     condition     = google_pubsub_topic_iam_member.dead_letters.member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com" && google_pubsub_topic_iam_member.dead_letters.role == "roles/pubsub.publisher" && google_pubsub_subscription_iam_member.dead_letters.role == "roles/pubsub.subscriber"
-    error_message = "Pub/Sub may not move the dead letters."
+    error_message = "The service agent of Pub/Sub cannot move dead letters."
   }
   assert {
     condition     = alltrue([for s in [google_pubsub_subscription.ingest, google_pubsub_subscription.dead_letters] : s.expiration_policy[0].ttl == ""])
-    error_message = "A quiet month deletes a subscription."
+    error_message = "A subscription expires without traffic."
   }
   assert {
     condition     = google_pubsub_subscription.ingest.ack_deadline_seconds > module.function["ingest"].config.timeout_seconds && google_pubsub_subscription.ingest.ack_deadline_seconds <= 600
-    error_message = "Pub/Sub sends again what ingest still writes."
+    error_message = "Pub/Sub redelivers what ingest is still writing."
   }
   assert {
     condition     = google_pubsub_subscription.ingest.push_config[0].oidc_token[0].audience == google_pubsub_subscription.ingest.push_config[0].push_endpoint
-    error_message = "The push does not say who it is."
+    error_message = "The push has no token for its endpoint."
   }
   assert {
     condition     = google_pubsub_subscription.ingest.push_config[0].push_endpoint == "https://marquee-ingest-123456789012.us-east4.run.app"
-    error_message = "The push does not go to the address that Cloud Run derives from the function's name."
+    error_message = "The push endpoint is not the address that Cloud Run derives from the function's name."
   }
   assert {
     condition = (module.function["ingest"].config.environment_variables.MARQUEE_PUSH_AUDIENCE == google_pubsub_subscription.ingest.push_config[0].oidc_token[0].audience
     && module.function["ingest"].config.environment_variables.MARQUEE_PUSH_SERVICE_ACCOUNT == google_pubsub_subscription.ingest.push_config[0].oidc_token[0].service_account_email)
-    error_message = "ingest takes other tokens than those that are sent."
+    error_message = "ingest expects other tokens than those that are sent."
   }
   assert {
     condition     = [for key, grant in google_cloud_run_v2_service_iam_member.invoker : grant.member if grant.name == module.function["ingest"].service] == [google_service_account.part["push"].member]
-    error_message = "Others than Pub/Sub may deliver."
+    error_message = "Other accounts than that of the push may deliver."
   }
 }
 
-run "functions_scale_to_zero_and_not_without_end" {
+run "functions_scale_to_zero_and_have_maximum" {
   command = apply
   assert {
     condition     = module.function["recommend"].config.min_instance_count == 0 && module.function["ingest"].config.min_instance_count == 0
-    error_message = "A function costs money while nobody asks."
+    error_message = "A function keeps an idle instance."
   }
   assert {
     condition     = alltrue([for name, f in module.function : f.config.max_instance_count >= 1 && f.config.max_instance_count <= 100])
-    error_message = "A function has no upper bound."
+    error_message = "A function has no maximum of instances."
   }
   assert {
     condition     = output.connections <= 100
-    error_message = "More connections than the database takes."
+    error_message = "The parts need more connections than the database accepts."
   }
 }
 
-run "only_recommend_is_open" {
+run "only_recommend_is_public" {
   command = apply
   assert {
     condition     = [for key, grant in google_cloud_run_v2_service_iam_member.invoker : key if grant.member == "allUsers"] == ["recommend-public"]
-    error_message = "The world may call more than recommend."
+    error_message = "Another function than recommend is public."
   }
   assert {
     condition     = module.function["ingest"].config.ingress_settings == "ALLOW_INTERNAL_ONLY" && module.function["recommend"].config.ingress_settings == "ALLOW_ALL"
-    error_message = "ingest takes traffic from outside, or recommend does not."
+    error_message = "ingest accepts external traffic, or recommend does not."
   }
   assert {
     condition     = alltrue([for grant in google_cloud_run_v2_service_iam_member.invoker : grant.role == "roles/run.invoker"])
-    error_message = "A caller may do more than call."
+    error_message = "An invoker has another role."
   }
 }
 
-run "each_part_has_the_least_it_needs" {
+run "parts_have_least_privilege" {
   command = apply
   assert {
     condition     = toset(keys(google_storage_bucket_iam_member.reader)) == toset(["monitor", "recommend", "retrain", "retrain-if-requested"]) && toset(keys(google_storage_bucket_iam_member.adder)) == toset(["retrain", "retrain-if-requested"])
-    error_message = "Artifacts: monitor and recommend read, the retrainings add, nobody else does either."
+    error_message = "Only monitor, recommend and the retrainings may read artifacts, and only the retrainings add them."
   }
   assert {
     condition     = toset(keys(google_storage_bucket_iam_member.releaser)) == toset(["retrain", "retrain-if-requested"]) && google_storage_bucket_iam_member.releaser["retrain"].condition[0].expression == "resource.name == \"projects/_/buckets/marquee-test-marquee-artifacts/objects/releases/current.json\""
-    error_message = "Only the release document may be replaced, and only by retrain."
+    error_message = "Another object than the release document may be replaced, or by another part than retrain."
   }
   assert {
     condition     = toset(keys(google_pubsub_topic_iam_member.publisher)) == toset(["bridge", "recommend"])
-    error_message = "The bridge and recommend publish, and nobody else."
+    error_message = "Other parts than the bridge and recommend may publish."
   }
   assert {
     condition = alltrue([for grant in local.secret_readers : contains(local.needs[grant.part], replace(grant.secret, "-", "_"))]) && alltrue([
@@ -136,11 +136,11 @@ run "each_part_has_the_least_it_needs" {
   }
   assert {
     condition     = alltrue([for grant in google_secret_manager_secret_iam_member.reader : grant.role == "roles/secretmanager.secretAccessor"])
-    error_message = "A reader of secrets may do more than read."
+    error_message = "A reader of secrets has another role."
   }
   assert {
     condition     = toset(keys(google_cloud_run_v2_job_iam_member.scheduler)) == toset([for name, schedule in yamldecode(file("../schedules.yaml")).schedules : name if startswith(schedule.job, "jobs/")])
-    error_message = "The scheduler may start what it does not schedule."
+    error_message = "The scheduler may start a job that it does not schedule."
   }
   assert {
     condition     = length(distinct([for account in google_service_account.part : account.account_id])) == length(local.parts)
@@ -152,20 +152,20 @@ run "each_part_has_the_least_it_needs" {
   }
 }
 
-run "nobody_is_owner_or_editor" {
+run "no_account_is_owner_or_editor" {
   command = apply
   assert {
     condition = alltrue([for role in concat([for g in google_project_iam_member.apply : g.role], [for g in google_project_iam_member.plan : g.role], [for g in google_project_iam_member.build : g.role]) :
     !contains(["roles/owner", "roles/editor", "roles/iam.serviceAccountUser", "roles/iam.serviceAccountTokenCreator", "roles/resourcemanager.projectIamAdmin"], role)])
-    error_message = "An account has a role on the project that is as good as all of them."
+    error_message = "An account has a role on the project that includes all others."
   }
   assert {
     condition     = !strcontains(google_project_iam_member.grant[0].condition[0].expression, "owner") && strcontains(google_project_iam_member.grant[0].condition[0].expression, "roles/logging.logWriter")
-    error_message = "GitHub may hand out any role."
+    error_message = "GitHub may grant any role."
   }
   assert {
     condition     = alltrue([for word in ["repository_id == '1'", "repository_owner_id == '2'", "ref == 'refs/heads/main'"] : strcontains(google_iam_workload_identity_pool_provider.github[0].attribute_condition, word)])
-    error_message = "Workflows of another repository are let in."
+    error_message = "Workflows of another repository are accepted."
   }
   assert {
     condition     = endswith(google_service_account_iam_member.github["apply"].member, "/attribute.right/apply") && strcontains(google_iam_workload_identity_pool_provider.github[0].attribute_mapping["attribute.right"], "environment == 'production'")
@@ -177,35 +177,35 @@ run "nobody_is_owner_or_editor" {
   }
 }
 
-run "everything_leaves_by_one_address" {
+run "all_egress_has_one_address" {
   command = apply
   assert {
     condition     = google_compute_router_nat.marquee.nat_ip_allocate_option == "MANUAL_ONLY" && length(google_compute_router_nat.marquee.nat_ips) == 1
-    error_message = "The address that the database lets in is not the one that is used."
+    error_message = "The address that the database allows is not the one in use."
   }
   assert {
     condition     = alltrue([for f in module.function : f.config.direct_vpc_egress == "VPC_EGRESS_ALL_TRAFFIC"]) && alltrue([for v in concat([google_cloud_run_v2_worker_pool.bridge.template[0].vpc_access[0], module.migrate.config.vpc_access[0]], [for j in module.scheduled : j.config.vpc_access[0]]) : v.egress == "ALL_TRAFFIC"])
-    error_message = "A part leaves by another way."
+    error_message = "A part has another egress."
   }
 }
 
-run "parts_are_given_what_they_need" {
+run "parts_get_the_settings_they_read" {
   command = apply
   assert {
-    condition     = toset(keys(local.places)) == setsubtract(toset(local.reserved), toset(keys(local.secret_settings)))
-    error_message = "local.reserved is not what it says."
+    condition     = toset(keys(local.provided)) == setsubtract(toset(local.reserved), toset(keys(local.secret_settings)))
+    error_message = "PROVIDED in config/needs.py is not what the configuration provides."
   }
   assert {
     condition     = module.function["recommend"].config.environment_variables.MARQUEE_DELIVERY_URL == "pubsub://marquee-test/marquee-events" && module.function["recommend"].config.environment_variables.MARQUEE_OBJECTS_URL == "gs://marquee-test-marquee-artifacts"
-    error_message = "recommend does not know where the others are."
+    error_message = "recommend lacks the topic or the bucket."
   }
   assert {
     condition     = !contains(keys(module.function["ingest"].config.environment_variables), "MARQUEE_OBJECTS_URL")
-    error_message = "ingest is told what it does not need."
+    error_message = "ingest gets a setting that it does not read."
   }
   assert {
     condition     = [for s in module.function["ingest"].config.secret_environment_variables : s.key] == ["MARQUEE_DATABASE_URL"] && !contains(keys(module.function["ingest"].config.environment_variables), "MARQUEE_DATABASE_URL")
-    error_message = "The database's password is in the open."
+    error_message = "The database password is not a secret."
   }
   assert {
     condition     = alltrue([for v in google_secret_manager_secret_version.this : v.secret_data == null])
@@ -213,23 +213,23 @@ run "parts_are_given_what_they_need" {
   }
   assert {
     condition     = module.migrate.config.run_execution_token == "0123456789ab"
-    error_message = "A new commit does not bring the tables up to date."
+    error_message = "A new commit does not run the migrations."
   }
   assert {
     condition     = google_cloud_scheduler_job.job["retrain"].schedule == "15 4 * * *" && endswith(google_cloud_scheduler_job.job["retrain"].http_target[0].uri, "/jobs/marquee-retrain:run")
-    error_message = "The clock does not start the retraining."
+    error_message = "The schedule does not start the retraining."
   }
   assert {
     condition     = module.scheduled["retrain-if-requested"].config.containers[0].args == tolist(["--if-requested"]) && length(module.scheduled["retrain"].config.containers[0].args) == 0
-    error_message = "A retraining that nobody asked for runs, or the nightly one waits to be asked."
+    error_message = "A retraining runs without a request, or the nightly one waits for a request."
   }
   assert {
     condition     = google_cloud_scheduler_job.function["monitor"].http_target[0].http_method == "POST" && google_cloud_scheduler_job.function["monitor"].http_target[0].oidc_token[0].audience == google_cloud_scheduler_job.function["monitor"].http_target[0].uri
-    error_message = "The clock does not call monitor by its own token."
+    error_message = "The schedule does not call monitor with its own token."
   }
   assert {
     condition     = keys(google_cloud_scheduler_job.function) == ["monitor"] && google_cloud_run_v2_service_iam_member.invoker["monitor-schedule"].member == google_service_account.part["scheduler"].member
-    error_message = "Who may call monitor is not the scheduler alone."
+    error_message = "Another account than the scheduler's may call monitor."
   }
 }
 
@@ -240,7 +240,7 @@ run "a_setting_reaches_the_parts_that_need_it" {
   }
   assert {
     condition     = module.function["ingest"].config.environment_variables.MARQUEE_RATING_MAX == "10"
-    error_message = "A setting did not arrive."
+    error_message = "A setting does not reach a part that reads it."
   }
 }
 
@@ -252,6 +252,6 @@ run "no_optional_part_by_default" {
   }
   assert {
     condition     = length(timescale_service.marquee) + length(grafana_folder.marquee) + length(module.confluent) + length(google_billing_budget.month) + length(google_iam_workload_identity_pool.github) == 0
-    error_message = "Something optional is there unasked."
+    error_message = "An optional part exists by default."
   }
 }

@@ -1,4 +1,4 @@
-# The parts that are there if asked for, and the answers to what is asked wrongly.
+# The optional parts, and the errors for invalid variables.
 
 mock_provider "google" {}
 mock_provider "timescale" {
@@ -28,11 +28,11 @@ run "timescale_cloud" {
   }
   assert {
     condition     = timescale_service.marquee[0].connection_pooler_enabled && timescale_service.marquee[0].environment_tag == "PROD"
-    error_message = "Functions come and go: they need the pooler."
+    error_message = "The functions' connections change often, so they need the pooler."
   }
   assert {
     condition     = timescale_service.marquee[0].password_wo == null && timescale_service.marquee[0].region_code == "us-east-1"
-    error_message = "Its password is in the state, or it is far away."
+    error_message = "The password is in the state, or the region is far away."
   }
 }
 
@@ -44,11 +44,11 @@ run "confluent_cloud" {
   }
   assert {
     condition     = local.values.kafka_bootstrap == "kafka.example.edu:9092"
-    error_message = "The bridge does not find the cluster."
+    error_message = "The bridge lacks the cluster's address."
   }
   assert {
     condition     = output.confluent_bridge != null
-    error_message = "Nobody knows for whom to make a key."
+    error_message = "The account for the API key is not in the outputs."
   }
 }
 
@@ -60,7 +60,7 @@ run "grafana_cloud" {
   }
   assert {
     condition     = grafana_data_source.database[0].uid == "marquee" && jsondecode(grafana_data_source.database[0].json_data_encoded).sslmode == "require"
-    error_message = "The dashboards do not find the database, or find it in the open."
+    error_message = "The dashboards lack the database, or connect without TLS."
   }
   assert {
     condition     = length(grafana_dashboard.this) == length(fileset("../../dashboards", "*.json"))
@@ -68,31 +68,31 @@ run "grafana_cloud" {
   }
   assert {
     condition     = one([for p in grafana_notification_policy.marquee[0].policy : p.contact_point]) == "marquee-slack"
-    error_message = "Alerts do not reach Slack."
+    error_message = "Alerts have no contact point."
   }
   assert {
     condition     = toset(flatten([for g in values(grafana_rule_group.this) : [for r in g.rule : r.uid]])) == toset(flatten([for g in yamldecode(file("../../dashboards/alerts.yaml")).groups : [for r in g.rules : r.uid]]))
-    error_message = "A rule is missing, or one is there that no file has."
+    error_message = "The rules differ from those of the file."
   }
   assert {
     condition     = alltrue(flatten([for g in values(grafana_rule_group.this) : [for r in g.rule : length(r.data) == 3 && r.labels.app == "marquee" && r.annotations["runbook_url"] != "" && r.annotations["__dashboardUid__"] != ""]]))
-    error_message = "A rule lost its query, its route, its runbook or its panel on the way."
+    error_message = "A rule lacks its query, route, runbook or panel."
   }
   assert {
     condition     = one([for r in grafana_rule_group.this["marquee-every-minute"].rule : "${r.for} ${r.no_data_state} ${r.exec_err_state}" if r.uid == "marquee-stream-silent"]) == "2m Alerting Alerting"
-    error_message = "Silence would not fire."
+    error_message = "Missing data would not fire."
   }
   assert {
     condition     = strcontains(one([for r in grafana_rule_group.this["marquee-every-minute"].rule : r.data[0].model if r.uid == "marquee-lag"]), "$__timeFilter(time)") && one([for r in grafana_rule_group.this["marquee-every-minute"].rule : r.data[0].relative_time_range[0].from if r.uid == "marquee-lag"]) == 180
-    error_message = "A macro or a span of time was lost on the way."
+    error_message = "A macro or a time range is missing."
   }
   assert {
     condition     = grafana_rule_group.this["marquee-every-five-minutes"].interval_seconds == 300 && one(grafana_contact_point.slack[0].slack).text != null && strcontains(grafana_message_template.marquee[0].template, "marquee.text")
-    error_message = "The message's template is not there, or the interval is another."
+    error_message = "The template is missing, or the interval differs."
   }
 }
 
-run "refuses_a_setting_that_nothing_needs" {
+run "refuses_setting_that_no_part_reads" {
   command = plan
   variables {
     settings = { rating_maximum = "10" }
@@ -100,7 +100,7 @@ run "refuses_a_setting_that_nothing_needs" {
   expect_failures = [var.settings]
 }
 
-run "refuses_a_place_as_a_setting" {
+run "refuses_provided_setting" {
   command = plan
   variables {
     settings = { objects_url = "gs://elsewhere" }
@@ -108,7 +108,7 @@ run "refuses_a_place_as_a_setting" {
   expect_failures = [var.settings]
 }
 
-run "refuses_a_database_in_the_open" {
+run "refuses_database_without_tls" {
   command = plan
   variables {
     secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee" }
@@ -116,7 +116,7 @@ run "refuses_a_database_in_the_open" {
   expect_failures = [var.secrets]
 }
 
-run "refuses_kafka_in_the_open" {
+run "refuses_kafka_without_tls" {
   command = plan
   variables {
     kafka = { bootstrap = "kafka.example.edu:9092", username = "x", security = "PLAINTEXT" }
@@ -124,7 +124,7 @@ run "refuses_kafka_in_the_open" {
   expect_failures = [var.kafka]
 }
 
-run "refuses_a_short_commit" {
+run "refuses_short_commit" {
   command = plan
   variables {
     commit = "0123456"
@@ -132,7 +132,7 @@ run "refuses_a_short_commit" {
   expect_failures = [var.commit]
 }
 
-run "refuses_any_branch_of_github" {
+run "refuses_ref_pattern" {
   command = plan
   variables {
     github = { repository_id = "1", owner_id = "2", ref = "refs/heads/*", state_bucket = "b" }

@@ -1,5 +1,5 @@
-# A cluster, and the bridge's account with the right to read one topic as one group. Its API key is made by hand
-# (README): one made here would lie in the state.
+# A cluster, and the bridge's account, which may read one topic in one consumer group. Create its API key by hand
+# (README), because a key created here would be in the state.
 
 terraform {
   required_providers {
@@ -20,17 +20,17 @@ variable "cloud" {
 }
 
 variable "region" {
-  description = "A region of that cloud."
+  description = "Region of that cloud."
   type        = string
 }
 
 variable "topic" {
-  description = "The topic with the service's log."
+  description = "Topic of the event log."
   type        = string
 }
 
 variable "group" {
-  description = "The bridge's consumer group."
+  description = "Consumer group of the bridge."
   type        = string
 }
 
@@ -44,7 +44,7 @@ resource "confluent_kafka_cluster" "marquee" {
   cloud               = var.cloud
   region              = var.region
   deletion_protection = true
-  standard {} # the least with rights by role
+  standard {} # the smallest type with role-based access
   environment {
     id = confluent_environment.marquee.id
   }
@@ -52,7 +52,7 @@ resource "confluent_kafka_cluster" "marquee" {
 
 resource "confluent_service_account" "bridge" {
   display_name = "marquee-bridge"
-  description  = "Reads the log."
+  description  = "Reads the event log."
 }
 
 resource "confluent_role_binding" "bridge" {
@@ -63,11 +63,11 @@ resource "confluent_role_binding" "bridge" {
 }
 
 output "bootstrap" {
-  description = "Its bootstrap servers."
+  description = "Bootstrap servers."
   value       = trimprefix(confluent_kafka_cluster.marquee.bootstrap_endpoint, "SASL_SSL://")
 }
 
 output "bridge" {
-  description = "The account to make the bridge's API key for."
+  description = "Account for which to create the bridge's API key."
   value       = confluent_service_account.bridge.id
 }

@@ -1,4 +1,4 @@
-# One function, from one entry of infra/functions.yaml: its source, and the Cloud Run function built from it.
+# One function of infra/functions.yaml: its source archive, and the Cloud Run function built from it.
 
 terraform {
   required_providers {
@@ -10,13 +10,13 @@ terraform {
 }
 
 locals {
-  # More than one request at a time needs a whole processor.
+  # Concurrent requests require at least one whole processor.
   concurrency = var.function.workers * var.function.threads
-  # The target is the source folder's name, whatever the function is called.
+  # The target is the name of the source folder.
   target = basename(var.function.source)
 }
 
-# The same commit gives the same bytes, so the commit names the object; a new name is a new revision.
+# The same commit gives the same bytes, so the object is named by the commit; a new name makes a new revision.
 resource "google_storage_bucket_object" "source" {
   name   = "${var.name}/${var.commit}.zip"
   bucket = var.bucket
@@ -24,8 +24,8 @@ resource "google_storage_bucket_object" "source" {
 }
 
 resource "google_cloudfunctions2_function" "this" {
-  # checkov:skip=CKV_GCP_124:`public` in infra/functions.yaml says which function is open; all others take internal traffic only.
-  # checkov:skip=CKV2_GCP_10:Of second-generation functions, HTTPS only is all there is; the check looks for an argument of the first.
+  # checkov:skip=CKV_GCP_124:`public` in infra/functions.yaml opens a function; the others accept internal traffic only.
+  # checkov:skip=CKV2_GCP_10:Second-generation functions are HTTPS only; the check expects an argument of the first generation.
   name        = "marquee-${var.name}"
   location    = var.region
   description = var.function.text

@@ -1,14 +1,14 @@
 output "url" {
-  description = "Where it is called."
-  value       = google_cloudfunctions2_function.this.service_config[0].uri # the address that internal callers may use
+  description = "URL of the function."
+  value       = google_cloudfunctions2_function.this.service_config[0].uri # the address for internal callers
 }
 
 output "service" {
-  description = "The Cloud Run service beneath it, which says who may call it."
+  description = "Cloud Run service of the function, for its invokers."
   value       = google_cloudfunctions2_function.this.name
 }
 
 output "config" {
-  description = "How it runs, for the tests."
+  description = "Configuration of the service, for the tests."
   value       = google_cloudfunctions2_function.this.service_config[0]
 }

@@ -1,10 +1,10 @@
 variable "name" {
-  description = "The function's name in infra/functions.yaml."
+  description = "Name of the function in infra/functions.yaml."
   type        = string
 }
 
 variable "function" {
-  description = "Its entry there; infra/functions.schema.json says what may be in it."
+  description = "Entry of infra/functions.yaml, whose schema is infra/functions.schema.json."
   type = object({
     text      = string
     source    = string
@@ -25,47 +25,47 @@ variable "function" {
 }
 
 variable "region" {
-  description = "Where it runs."
+  description = "Region."
   type        = string
 }
 
 variable "project_id" {
-  description = "The project of its secrets."
+  description = "Project of the secrets."
   type        = string
 }
 
 variable "commit" {
-  description = "The commit that it is built from."
+  description = "Commit of the source."
   type        = string
 }
 
 variable "bundle" {
-  description = "Its source archive, made by `make bundle`."
+  description = "Path of the source archive, which `make bundle` writes."
   type        = string
 }
 
 variable "bucket" {
-  description = "Where source archives are put."
+  description = "Bucket of the source archives."
   type        = string
 }
 
 variable "repository" {
-  description = "Where the built image is put."
+  description = "Registry of the built image."
   type        = string
 }
 
 variable "build_account" {
-  description = "The service account that builds."
+  description = "Service account of the build."
   type        = string
 }
 
 variable "account" {
-  description = "The service account that it runs as."
+  description = "Service account of the function."
   type        = string
 }
 
 variable "environment" {
-  description = "Its environment variables."
+  description = "Environment variables."
   type        = map(string)
 }
 
@@ -75,11 +75,11 @@ variable "secrets" {
 }
 
 variable "network" {
-  description = "The network that it leaves by."
+  description = "Network of its egress."
   type        = string
 }
 
 variable "subnetwork" {
-  description = "The subnetwork that it leaves by."
+  description = "Subnetwork of its egress."
   type        = string
 }

@@ -1,4 +1,4 @@
-# One job that runs to its end: the image of a commit, with the environment and the secrets that it needs.
+# One Cloud Run job: the image of a commit with its environment and secrets.
 
 terraform {
   required_providers {

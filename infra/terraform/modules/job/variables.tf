@@ -1,54 +1,54 @@
 variable "name" {
-  description = "The job's name in infra/schedules.yaml, or migrate."
+  description = "Name of the schedule in infra/schedules.yaml, or migrate."
   type        = string
 }
 
 variable "region" {
-  description = "Where it runs."
+  description = "Region."
   type        = string
 }
 
 variable "image" {
-  description = "Its image, of one commit."
+  description = "Image of one commit."
   type        = string
 }
 
 variable "account" {
-  description = "The service account that it runs as."
+  description = "Service account of the job."
   type        = string
 }
 
 variable "timeout_s" {
-  description = "How long a run may take."
+  description = "Timeout of a run in seconds."
   type        = number
 }
 
 variable "retries" {
-  description = "How often a run that failed is started again at once."
+  description = "Retries of a failed run."
   type        = number
   default     = 0
 }
 
 variable "limits" {
-  description = "Processors and memory."
+  description = "Limits of processors and memory."
   type        = object({ cpu = string, memory = string })
   default     = { cpu = "1", memory = "512Mi" }
 }
 
 variable "args" {
-  description = "The arguments of the image's program."
+  description = "Arguments of the entry point."
   type        = list(string)
   default     = []
 }
 
 variable "run_now" {
-  description = "Applying a new one of these runs the job to its end."
+  description = "Token; applying a new value runs the job to its end."
   type        = string
   default     = null
 }
 
 variable "environment" {
-  description = "Its environment variables."
+  description = "Environment variables."
   type        = map(string)
 }
 
@@ -58,16 +58,16 @@ variable "secrets" {
 }
 
 variable "network" {
-  description = "The network that it leaves by."
+  description = "Network of its egress."
   type        = string
 }
 
 variable "subnetwork" {
-  description = "The subnetwork that it leaves by."
+  description = "Subnetwork of its egress."
   type        = string
 }
 
 variable "deletion_protection" {
-  description = "Whether it refuses to be destroyed."
+  description = "If true, the job cannot be destroyed."
   type        = bool
 }
