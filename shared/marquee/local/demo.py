@@ -69,7 +69,7 @@ Try:
   curl {recommend}/recommend/1
   curl -H 'Accept: application/json' {recommend}/recommend/1
   curl {recommend}/version
-  psql {database} -c 'TABLE lines_per_minute'
+  psql {database} -c 'TABLE records_per_minute'
   {marquee} status
   {marquee} logs bridge -f
   eval "$({marquee} env)"   # settings for the other commands of marquee: release list, retrain, ...
