@@ -243,23 +243,23 @@ def test_simulate_closed_pipe_ends_without_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (SYNTHETIC, b"--kafka HOST:PORT"),
-        (("--stdout", "--data", "no-such-directory"), b"marquee data fetch"),
-        (
-            ("--stdout", "--corrupt", "2", "--users", "0"),
-            b"--corrupt 2 should be from 0 to 1\n--users 0 should",
-        ),
-        (("--stdout", "--requests-per-second", "5"), b"needs --url"),
-        ((*SYNTHETIC, "--stdout", "--movies", "999999999"), b"must be from 1 to"),
-        ((*SYNTHETIC, "--stdout", "--url", "127.0.0.1:80"), b"http://host:port"),
+        (SYNTHETIC, 1, b"--kafka HOST:PORT"),
+        (("--stdout", "--data", "no-such-directory"), 1, b"marquee data fetch"),
+        (("--stdout", "--corrupt", "2"), 2, b"--corrupt: '2': expected a number from 0 to 1"),
+        (("--stdout", "--users", "0"), 2, b"--users: '0': expected an integer of at least 1"),
+        (("--stdout", "--requests-per-second", "5"), 1, b"needs --url"),
+        ((*SYNTHETIC, "--stdout", "--movies", "999999999"), 1, b"must be from 1 to"),
+        ((*SYNTHETIC, "--stdout", "--url", "127.0.0.1:80"), 1, b"http://host:port"),
     ],
 )
-def test_simulate_invalid_arguments_say_what_is_valid(arguments: tuple[str, ...], message: bytes) -> None:
-    """The error names every problem and what to do, without a traceback."""
+def test_simulate_invalid_arguments_say_what_is_valid(
+    arguments: tuple[str, ...], code: int, message: bytes
+) -> None:
+    """The error names the problem and what is valid, without a traceback; 2 is the code of a wrong call."""
     done = run(*arguments)
-    assert done.returncode == 1
+    assert done.returncode == code
     assert message in done.stderr
     assert b"Traceback" not in done.stderr
 

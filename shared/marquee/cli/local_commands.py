@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from marquee.cli.argument_types import bounded_float, bounded_int
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
 from marquee.local import demo, logs, status
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     up = actions.add_parser("up", help="start the system without the simulator, until Ctrl-C")
     demo_parser = actions.add_parser("demo", help="start the system, replay MovieLens live, and reconcile")
-    demo.add_arguments(demo_parser)
+    _add_demo_options(demo_parser)
     for action in (up, demo_parser):
         _add_shape(action)
     actions.add_parser("status", help="show process, port, uptime, restarts and health of each part")
@@ -44,20 +45,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show_logs.add_argument("part", nargs="?", help="one part; default: all")
     show_logs.add_argument("-f", "--follow", action="store_true", help="show new lines until Ctrl-C")
     show_logs.add_argument(
-        "-n", "--lines", type=int, default=20, metavar="N", help="last lines of each log (20)"
+        "-n", "--lines", type=bounded_int(0), default=20, metavar="N", help="last lines of each log (20)"
     )
     actions.add_parser("env", help='print the settings for other commands: eval "$(marquee local env)"')
     actions.add_parser("down", help="stop the running system")
 
 
+def _add_demo_options(parser: argparse.ArgumentParser) -> None:
+    defaults = demo.DemoOptions()
+    parser.add_argument(
+        "--for",
+        dest="duration_s",
+        type=bounded_float(0, open_low=True),
+        metavar="SECONDS",
+        help="stop after SECONDS; default: at Ctrl-C",
+    )
+    parser.add_argument(
+        "--corrupt",
+        type=bounded_float(0, 1),
+        default=defaults.corrupt,
+        metavar="FRACTION",
+        help=f"fraction of records to corrupt ({defaults.corrupt:g})",
+    )
+    parser.add_argument(
+        "--records-per-second",
+        type=bounded_float(0),
+        default=defaults.records_per_second,
+        metavar="N",
+        help=f"rate of the users' records ({defaults.records_per_second:g})",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=defaults.seed, help="random seed of the users' behaviour (1)"
+    )
+
+
 def _add_shape(parser: argparse.ArgumentParser) -> None:
     workers = int(os.environ["WORKERS"]) if os.environ.get("WORKERS", "").isdigit() else None
     parser.add_argument(
-        "--instances", type=int, default=1, metavar="N", help="instances of `recommend` on one port (1)"
+        "--instances",
+        type=bounded_int(1),
+        default=1,
+        metavar="N",
+        help="instances of `recommend` on one port (1)",
     )
     parser.add_argument(
         "--workers",
-        type=int,
+        type=bounded_int(1),
         default=workers,
         metavar="N",
         help="workers of each function (variable WORKERS)",
@@ -87,7 +120,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     shape = Shape(args.instances, args.workers, customer_service=args.action == "demo")
     system = LocalSystem(root, state_dir, settings, _create_notifier(state_dir, console), shape)
     if args.action == "demo":
-        return demo.run(system, console, args)
+        options = demo.DemoOptions(args.duration_s, args.records_per_second, args.corrupt, args.seed)
+        return demo.run(system, console, options)
     return _run_until_interrupted(system, state_dir, console)
 
 

@@ -7,8 +7,8 @@ import asyncio
 import signal
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 
+from marquee.cli.simulate_arguments import add_arguments
 from marquee.config.base_data import MOVIES_FILE, USERS_FILE
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
@@ -33,151 +33,19 @@ from marquee.simulate.sessions import ActiveSessions
 from marquee.simulate.synthetic_users import SyntheticUsers
 from marquee.simulate.watch_plan import UserPopulation
 
-# As recorded in 2025: 1,580 records and 12 requests per second.
-RECORDS_PER_SECOND = 1580.0
+__all__ = ["add_arguments", "build", "run"]
+
+# As recorded in 2025: 12 requests per 1,580 records.
 REQUESTS_PER_RECORD = 12 / 1580
 _MINUTE_S = 60
 # Few enough in a demo that the first watch sessions end, and are rated, after some seconds.
 _CONCURRENT_SESSIONS = {"replay": 64, "synthetic": 2000}
 
-_DESCRIPTION = """\
-Simulate a streaming service. Its users watch, rate and request recommendations, and it logs their events in the
-format of the event log to a Kafka topic or to stdout.
-
-  replay     replay the latest 20 % of MovieLens: each rating becomes a watch session, then the actual rating
-  synthetic  any number of users and movies, with preferences that a model can learn; they are not stored
-"""
-_EPILOG = """\
-examples:
-  marquee simulate --kafka 127.0.0.1:9092 --url http://127.0.0.1:8080
-  marquee simulate --mode synthetic --users 1000000 --movies 27000 --stdout --records 1000 --corrupt 0.001
-  marquee simulate --mode synthetic --url http://127.0.0.1:8080 --records-per-second 0 --requests-per-second 500
-                   a load test of the recommendations alone; stop it with Ctrl-C
-
-The exit code is 1 if Kafka did not acknowledge all records.
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``marquee simulate``."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
-    _add_destinations(parser.add_argument_group("sources and destinations"))
-    _add_population(parser.add_argument_group("users and movies"))
-    _add_rates(parser.add_argument_group("rates and limits"))
-    _add_faults(parser.add_argument_group("faults"))
-
-
-def _add_destinations(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--kafka", metavar="HOST:PORT", help="Kafka's bootstrap servers [MARQUEE_KAFKA_BOOTSTRAP]")
-    add("--topic", help="topic, created if it does not exist [MARQUEE_KAFKA_TOPIC]")
-    add("--partitions", type=int, default=2, metavar="N", help="partitions of a new topic [2]")
-    add("--stdout", action="store_true", help="write the records to stdout instead of Kafka")
-    add("--url", help="request recommendations from GET URL/recommend/<user_id>; without it, none")
-    add(
-        "--customer-service-port",
-        type=int,
-        metavar="PORT",
-        help="also serve customers and movies on 127.0.0.1: GET /user/<id>, /movie/<id>",
-    )
-    add(
-        "--customer-service-limit",
-        type=float,
-        default=100.0,
-        metavar="N",
-        help="requests per second to the customer service before it returns 429; 0: no limit [100]",
-    )
-    add("--report", type=Path, metavar="FILE", help="write exact counts to FILE as JSON, twice a second")
-
-
-def _add_population(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--mode", choices=("replay", "synthetic"), default="replay", help="[replay]")
-    add(
-        "--data",
-        type=Path,
-        default=Path("data/movielens-100k"),
-        metavar="DIR",
-        help="replay: base data [%(default)s]",
-    )
-    add("--fraction", type=float, default=0.2, help="replay: the latest fraction of the ratings [0.2]")
-    add(
-        "--replayed",
-        type=Path,
-        metavar="FILE",
-        help="replay: skip the pairs user_id,movie_id in this CSV file",
-    )
-    add(
-        "--extra-sessions",
-        action="store_true",
-        help="replay: also start recommended movies that the user did not rate in the base data",
-    )
-    add("--users", type=int, default=10_000, metavar="N", help="synthetic: number of users [10000]")
-    add("--movies", type=int, default=2_000, metavar="N", help="synthetic: number of movies [2000]")
-    add(
-        "--influence",
-        type=float,
-        default=0.3,
-        metavar="FRACTION",
-        help="fraction of recommendations that users consider [0.3]",
-    )
-    add("--seed", type=int, default=1, help="random seed; determines all but times and responses [1]")
-
-
-def _add_rates(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        "--records-per-second",
-        type=float,
-        default=RECORDS_PER_SECOND,
-        metavar="N",
-        help="users' records [1580]",
-    )
-    add(
-        "--speed-up",
-        type=float,
-        metavar="X",
-        help="speed of simulated time; at a given record rate it sets the number of concurrent watch sessions: "
-        "60 x records-per-second / X [replay: 64 sessions, synthetic: 2000]",
-    )
-    add(
-        "--requests-per-second", type=float, metavar="N", help="recommendation requests [12 per 1580 records]"
-    )
-    add("--seconds", type=float, default=0.0, metavar="S", help="stop after this time [0: no limit]")
-    add("--records", type=int, default=0, metavar="N", help="stop after N users' records [0: no limit]")
-    add("--keep-running", action="store_true", help="replay: continue to send requests when all is replayed")
-    add("--rating-max", type=int, choices=(5, 10), help="top of the rating scale [MARQUEE_RATING_MAX]")
-    add(
-        "--caller-timeout-ms",
-        type=int,
-        metavar="MS",
-        help="time limit of a recommendation request [MARQUEE_CALLER_TIMEOUT_MS]",
-    )
-
-
-def _add_faults(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        "--corrupt",
-        type=float,
-        default=0.0,
-        metavar="FRACTION",
-        help="fraction of records to corrupt (real event logs: 0.0004 to 0.0011); above 0, records are also out "
-        "of order by up to 374 ms, and minutes are missing or repeated [0]",
-    )
-    add(
-        "--invalid-requests",
-        type=float,
-        default=0.0,
-        metavar="FRACTION",
-        help="fraction of requests with an invalid user id; they are reported, not logged [0]",
-    )
-
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the simulation until it is done, or until SIGINT or SIGTERM."""
-    _check(args)
+    if args.requests_per_second and not args.url:
+        raise SettingsError("--requests-per-second needs --url")
     with LiveProgress() as progress:
         service = build(args, settings, progress)
         try:
@@ -309,25 +177,3 @@ def _plan(args: argparse.Namespace) -> SimulationPlan:
         keep_running=args.keep_running,
         report=args.report,
     )
-
-
-def _check(args: argparse.Namespace) -> None:
-    problems = [
-        f"--{name.replace('_', '-')} {value:g} should be from 0 to 1"
-        for name in ("corrupt", "invalid_requests", "influence", "fraction")
-        if not 0 <= (value := getattr(args, name)) <= 1
-    ]
-    problems += [
-        f"--{name.replace('_', '-')} {value:g} should not be negative"
-        for name in ("records_per_second", "requests_per_second", "speed_up", "seconds", "records")
-        if (value := getattr(args, name) or 0) < 0
-    ]
-    problems += [
-        f"--{name} {value} should be at least 1"
-        for name in ("users", "movies", "partitions")
-        if (value := getattr(args, name)) < 1
-    ]
-    if args.requests_per_second and not args.url:
-        problems.append("--requests-per-second needs --url")
-    if problems:
-        raise SettingsError("\n".join(problems))

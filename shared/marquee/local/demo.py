@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,28 +34,35 @@ CORRUPT_FRACTION = 0.0008
 _RATED = "SELECT DISTINCT user_id, movie_id FROM ratings"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``marquee local demo``."""
-    add = parser.add_argument
-    add("--for", dest="seconds", type=float, metavar="SECONDS", help="stop after SECONDS; default: at Ctrl-C")
-    add(
-        "--corrupt",
-        type=float,
-        default=CORRUPT_FRACTION,
-        metavar="FRACTION",
-        help=f"fraction of records to corrupt ({CORRUPT_FRACTION})",
-    )
-    add("--records-per-second", type=float, default=1580.0, metavar="N", help="rate of users' records (1580)")
-    add("--seed", type=int, default=1, help="random seed of the users' behaviour (1)")
+@dataclass(frozen=True)
+class DemoOptions:
+    """The options of a demo.
+
+    Attributes
+    ----------
+    duration_s
+        End after this time; None: at Ctrl-C.
+    records_per_second
+        Rate of the users' records.
+    corrupt
+        Fraction of records to corrupt.
+    seed
+        Random seed of the users' behaviour.
+    """
+
+    duration_s: float | None = None
+    records_per_second: float = 1580.0
+    corrupt: float = CORRUPT_FRACTION
+    seed: int = 1
 
 
-def run(system: LocalSystem, console: Console, args: argparse.Namespace) -> int:
+def run(system: LocalSystem, console: Console, options: DemoOptions) -> int:
     """Run the demo; return 0 if no record was lost or duplicated and nothing failed, else 1."""
     started = time.monotonic()
     with running(system.state_dir, system):
         elapsed = time.monotonic() - started
         console.print(f"Started in {elapsed:.0f} s. {format_hints(system)}", soft_wrap=True)
-        outcome = Demo(system, console, args, datetime.now(UTC)).run()
+        outcome = Demo(system, console, options, datetime.now(UTC)).run()
     console.print(format_summary(outcome), soft_wrap=True)
     return 0 if outcome.successful else 1
 
@@ -79,12 +86,10 @@ Try:
 class Demo:
     """One run of the simulator against a running system."""
 
-    def __init__(
-        self, system: LocalSystem, console: Console, args: argparse.Namespace, since: datetime
-    ) -> None:
+    def __init__(self, system: LocalSystem, console: Console, options: DemoOptions, since: datetime) -> None:
         self._system = system
         self._console = console
-        self._args = args
+        self._options = options
         self._report = system.state_dir.runs / "simulate.json"
         self._database = Database(system.settings.database_url)
         self._since = since
@@ -96,7 +101,7 @@ class Demo:
         self._system.start_simulator(self._report, *self._simulator_arguments())
         try:
             self._display_stats(collector)
-            duration_s = self._args.seconds
+            duration_s = self._options.duration_s or 0.0
         except KeyboardInterrupt:
             self._console.print("Stopping. Waiting for records in flight; press Ctrl-C again to skip.")
             duration_s = (datetime.now(UTC) - self._since).total_seconds() - RETRAIN_GRACE_S
@@ -104,9 +109,9 @@ class Demo:
         return self._reconcile(collector, self._is_retrain_due(duration_s))
 
     def _simulator_arguments(self) -> list[str]:
-        args = self._args
-        arguments = ["--records-per-second", args.records_per_second, "--corrupt", args.corrupt]
-        arguments += ["--seed", args.seed, "--replayed", self._write_replayed()]
+        options = self._options
+        arguments = ["--records-per-second", options.records_per_second, "--corrupt", options.corrupt]
+        arguments += ["--seed", options.seed, "--replayed", self._write_replayed()]
         return [str(argument) for argument in arguments]
 
     def _write_replayed(self) -> Path:
@@ -124,24 +129,24 @@ class Demo:
 
     def _collect_stats(self, collector: LiveStatsCollector) -> Iterator[LiveStats]:
         """Yield statistics once a second until the time limit, and until a retraining that was due has ended."""
-        started = time.monotonic()
+        started, duration_s = time.monotonic(), self._options.duration_s or math.inf
         while True:
             stats = collector.collect()
             yield stats
-            overtime = time.monotonic() - started - (self._args.seconds or math.inf)
-            if overtime >= 0 and (self._is_retrained(stats) or overtime > RETRAIN_GRACE_S):
+            overtime = time.monotonic() - started - duration_s
+            if overtime >= 0 and (self._is_retrained(stats, duration_s) or overtime > RETRAIN_GRACE_S):
                 return
             time.sleep(COLLECT_INTERVAL_S)
 
-    def _is_retrained(self, stats: LiveStats) -> bool:
+    def _is_retrained(self, stats: LiveStats, duration_s: float) -> bool:
         """Return True if a retraining has ended and its model serves, or if none was due."""
-        if not self._is_retrain_due(self._args.seconds):
+        if not self._is_retrain_due(duration_s):
             return True
         return bool(stats.retrains) and set(stats.serving) <= set(stats.versions)
 
-    def _is_retrain_due(self, seconds: float) -> bool:
+    def _is_retrain_due(self, duration_s: float) -> bool:
         local = self._system.schedules[RETRAIN].local
-        return local is not None and seconds >= local.first_s + RETRAIN_DURATION_S
+        return local is not None and duration_s >= local.first_s + RETRAIN_DURATION_S
 
     def _reconcile(self, collector: LiveStatsCollector, retrain_due: bool) -> DemoOutcome:
         self._console.print("The simulator has stopped; waiting for the last records ...")
