@@ -1,4 +1,4 @@
-"""Times of the command line."""
+"""Timestamps on the command line."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from marquee.config.timestamps import timestamp, with_default_zone
         ("2026-07-14T09:00+05:30", datetime(2026, 7, 14, 3, 30, tzinfo=UTC)),
     ],
 )
-def test_a_time_without_a_zone_is_in_the_logs(text: str, expected: datetime) -> None:
+def test_with_default_zone_naive_time_gets_the_zone(text: str, expected: datetime) -> None:
+    """A time without a zone is in the default zone; any other keeps its own."""
     assert with_default_zone(timestamp(text), ZoneInfo("Europe/Berlin")) == expected
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "14.2.2026"])
-def test_what_is_no_time_is_shown_beside_what_is(text: str) -> None:
+def test_timestamp_invalid_text_is_refused(text: str) -> None:
+    """The error shows the text and valid examples."""
     with pytest.raises(
         argparse.ArgumentTypeError, match=r"is not a time in ISO 8601, such as 2026-02-14,"
     ) as error:

@@ -16,11 +16,15 @@ def atomic_path(path: Path, *, durable: bool = False, staging: Path | None = Non
     If the block raises, ``path`` keeps its previous content and the temporary is removed. A temporary
     left by a process that was killed is removed by the next write.
 
-    Args:
-        path: The destination. Its parent directories are created.
-        durable: Flush a file, and then its directory entry, to disk.
-        staging: The temporary path, on the file system of ``path``. The default is a hidden path beside
-            ``path``, which allows one writer at a time; concurrent writers each pass a unique path.
+    Parameters
+    ----------
+    path
+        The destination. Its parent directories are created.
+    durable
+        Flush a file, and then its directory entry, to disk.
+    staging
+        The temporary path, on the file system of ``path``. The default is a hidden path beside
+        ``path``, which allows one writer at a time; concurrent writers each pass a unique path.
     """
     temporary = staging or path.with_name(f".{path.name}.writing")
     _remove(temporary)

@@ -14,8 +14,11 @@ def earliest_fraction_end(times: Sequence[int], fraction: float) -> int:
     Training takes the ratings before it, the replay those from it on. Times are whole seconds and the order
     within a second is unknown, so a second is never divided.
 
-    Args:
-        times: The times of all ratings in ascending order; not empty.
-        fraction: The fraction of the ratings that is earlier, from 0 to 1.
+    Parameters
+    ----------
+    times
+        The times of all ratings in ascending order; not empty.
+    fraction
+        The fraction of the ratings that is earlier, from 0 to 1.
     """
     return times[min(len(times) - 1, round(fraction * len(times)))]

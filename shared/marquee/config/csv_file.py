@@ -14,7 +14,8 @@ def read_csv(path: Path, columns: Iterable[str] = ()) -> Iterator[dict[str, str]
 
     Raises
     ------
-        TrainingDataError: The file cannot be read, or lacks one of ``columns``.
+    TrainingDataError
+        The file cannot be read, or lacks one of ``columns``.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:

@@ -22,15 +22,21 @@ class FileLocked(MarqueeError):
 def file_lock(path: Path, *, timeout_s: float | None = None, shared: bool = False) -> Iterator[None]:
     """Hold the lock on ``path`` for the block. The kernel releases it if this process is killed.
 
-    Args:
-        path: The lock file. It is created if it does not exist, and never removed.
-        timeout_s: How long to wait for another holder. None: wait without limit. 0: try once.
-        shared: Take a shared lock, which excludes exclusive locks only.
+    Parameters
+    ----------
+    path
+        The lock file. It is created if it does not exist, and never removed.
+    timeout_s
+        How long to wait for another holder. None: wait without limit. 0: try once.
+    shared
+        Take a shared lock, which excludes exclusive locks only.
 
     Raises
     ------
-        FileLocked: Another process still held the lock at the end of ``timeout_s``.
-        OSError: The lock file cannot be opened.
+    FileLocked
+        Another process still held the lock at the end of ``timeout_s``.
+    OSError
+        The lock file cannot be opened.
     """
     handle = os.open(path, os.O_CREAT | (os.O_RDONLY if shared else os.O_RDWR), 0o666)
     try:

@@ -33,16 +33,23 @@ def create_topic(options: Mapping[str, Any], topic: str, partitions: int, *, tim
 
     An existing topic keeps its number of partitions.
 
-    Args:
-        options: Options of the admin client, such as :func:`client_options`.
-        topic: Name of the topic.
-        partitions: Number of partitions of a new topic; one replica each.
-        timeout_s: Limit of each request, and of the wait for the broker to list the topic.
+    Parameters
+    ----------
+    options
+        Options of the admin client, such as :func:`client_options`.
+    topic
+        Name of the topic.
+    partitions
+        Number of partitions of a new topic; one replica each.
+    timeout_s
+        Limit of each request, and of the wait for the broker to list the topic.
 
     Raises
     ------
-        KafkaException: The broker cannot be reached or refuses.
-        KafkaUnavailable: The broker does not list the topic in time.
+    KafkaException
+        The broker cannot be reached or refuses.
+    KafkaUnavailable
+        The broker does not list the topic in time.
     """
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient

@@ -27,12 +27,18 @@ class EmbeddedKafka:
     Known limits: it reports a wrong latest offset, so consumers must start from the earliest or a committed
     offset; it has no retention, no TLS and no authentication.
 
-    Args:
-        directory: The data of a durable broker, and the logs unless ``logs`` is given.
-        durable: Keep the data on disk. False: keep it in memory until :meth:`stop`.
-        port: The port; by default a free one.
-        logs: The directory of the logs.
-        advertised: The address that clients are told, if there is a proxy in front of the broker.
+    Parameters
+    ----------
+    directory
+        The data of a durable broker, and the logs unless ``logs`` is given.
+    durable
+        Keep the data on disk. False: keep it in memory until :meth:`stop`.
+    port
+        The port; by default a free one.
+    logs
+        The directory of the logs.
+    advertised
+        The address that clients are told, if there is a proxy in front of the broker.
     """
 
     def __init__(

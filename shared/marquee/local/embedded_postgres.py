@@ -35,10 +35,14 @@ _CAPABILITY = ("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_overri
 class EmbeddedPostgres:
     """A PostgreSQL server for development and tests: any user of this machine can connect.
 
-    Args:
-        directory: The data, with which a later start continues.
-        port: The port; by default a free one, kept for all starts.
-        logs: The directory of ``postgres.log``; by default ``directory``.
+    Parameters
+    ----------
+    directory
+        The data, with which a later start continues.
+    port
+        The port; by default a free one, kept for all starts.
+    logs
+        The directory of ``postgres.log``; by default ``directory``.
     """
 
     def __init__(self, directory: Path, port: int | None = None, *, logs: Path | None = None) -> None:

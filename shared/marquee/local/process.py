@@ -84,14 +84,22 @@ class Process:
 
     Attributes
     ----------
-        name: Name for messages.
-        argv: The command and its arguments.
-        log: The file to which its output is appended.
-        env: Variables in addition to :func:`inherited_environment`.
-        user: Account to run as; only root can change it.
-        cwd: Working directory.
-        stop_signal: The signal that asks the command to end.
-        niceness: Increment of the nice value; 10 yields to all other processes.
+    name
+        Name for messages.
+    argv
+        The command and its arguments.
+    log
+        The file to which its output is appended.
+    env
+        Variables in addition to :func:`inherited_environment`.
+    user
+        Account to run as; only root can change it.
+    cwd
+        Working directory.
+    stop_signal
+        The signal that asks the command to end.
+    niceness
+        Increment of the nice value; 10 yields to all other processes.
     """
 
     name: str

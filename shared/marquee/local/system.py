@@ -45,9 +45,12 @@ class Shape:
 
     Attributes
     ----------
-        instances: Instances of `recommend` on one port.
-        workers: Workers of each function; None: as in `infra/functions.yaml`.
-        customer_service: The simulator will run the customer service, and `recommend` uses it.
+    instances
+        Instances of `recommend` on one port.
+    workers
+        Workers of each function; None: as in `infra/functions.yaml`.
+    customer_service
+        The simulator will run the customer service, and `recommend` uses it.
     """
 
     instances: int = 1

@@ -55,11 +55,16 @@ class DashboardPage:
 
     Attributes
     ----------
-        database: The database of the panels.
-        boards: The dashboards by uid.
-        alerts: A function that returns the alerts, the most severe first.
-        span: The initial time range, a key of :data:`RANGES`.
-        runbooks: The folder of the runbooks, if any.
+    database
+        The database of the panels.
+    boards
+        The dashboards by uid.
+    alerts
+        A function that returns the alerts, the most severe first.
+    span
+        The initial time range, a key of :data:`RANGES`.
+    runbooks
+        The folder of the runbooks, if any.
     """
 
     database: Database

@@ -106,12 +106,18 @@ class KafkaRecordProducer:
     While the broker is unavailable the producer retries without limit and reports it in the log and in
     :attr:`problem`.
 
-    Args:
-        settings: The security settings of the connection.
-        bootstrap: Kafka's bootstrap servers.
-        topic: The topic, created by :meth:`ensure_topic`.
-        partitions: Number of partitions of a new topic.
-        max_pending: Records in flight above which :meth:`has_room` is False. Request records may still follow.
+    Parameters
+    ----------
+    settings
+        The security settings of the connection.
+    bootstrap
+        Kafka's bootstrap servers.
+    topic
+        The topic, created by :meth:`ensure_topic`.
+    partitions
+        Number of partitions of a new topic.
+    max_pending
+        Records in flight above which :meth:`has_room` is False. Request records may still follow.
     """
 
     def __init__(

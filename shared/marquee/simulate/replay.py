@@ -40,15 +40,20 @@ def split_base_data(
     The split is the one of training (:func:`~marquee.config.base_data.earliest_fraction_end`), so a model of
     the earlier ratings has seen none of the later ones.
 
-    Args:
-        directory: The base data.
-        fraction: The fraction of the ratings to replay.
-        replayed: Pairs of user and movie that earlier runs have replayed. They are left out. If nothing
-            remains, everything is replayed again.
+    Parameters
+    ----------
+    directory
+        The base data.
+    fraction
+        The fraction of the ratings to replay.
+    replayed
+        Pairs of user and movie that earlier runs have replayed. They are left out. If nothing
+        remains, everything is replayed again.
 
     Raises
     ------
-        TrainingDataError: A file is missing or malformed, or there are no ratings.
+    TrainingDataError
+        A file is missing or malformed, or there are no ratings.
     """
     ratings = sorted(_read_ratings(directory / RATINGS_FILE), key=lambda row: row.time)
     if not ratings:
@@ -82,14 +87,20 @@ def _read_ratings(path: Path) -> Iterator[ReplayedRating]:
 class Replay:
     """The users of the later ratings, each in the order of the base data, one movie at a time.
 
-    Args:
-        split: The ratings to replay.
-        seed: The seed of all random decisions.
-        rating_max: The top of the rating scale, 5 or 10.
-        influence: The fraction of recommendations that users consider. They watch the first recommended
-            movie among those they have yet to watch next.
-        extra_sessions: If a list has no such movie, start its first unseen movie, although the base data
-            have no such watch session.
+    Parameters
+    ----------
+    split
+        The ratings to replay.
+    seed
+        The seed of all random decisions.
+    rating_max
+        The top of the rating scale, 5 or 10.
+    influence
+        The fraction of recommendations that users consider. They watch the first recommended
+        movie among those they have yet to watch next.
+    extra_sessions
+        If a list has no such movie, start its first unseen movie, although the base data
+        have no such watch session.
     """
 
     def __init__(

@@ -32,16 +32,26 @@ class SimulationPlan:
 
     Attributes
     ----------
-        mode: ``replay`` or ``synthetic``, for the report.
-        seed: The seed of the requests.
-        records_per_second: Rate of the users' records; 0: none.
-        requests_per_second: Rate of recommendation requests.
-        max_records: End after this many users' records; 0: no limit.
-        duration_s: End after this time; 0: no limit.
-        invalid_requests: The fraction of requests with an invalid user id.
-        keep_running: Continue to send requests when there is nothing left to watch.
-        report: The file to write the report to, if any.
-        drain_timeout_s: Limit of the final wait for acknowledgements, restarted by each of them.
+    mode
+        ``replay`` or ``synthetic``, for the report.
+    seed
+        The seed of the requests.
+    records_per_second
+        Rate of the users' records; 0: none.
+    requests_per_second
+        Rate of recommendation requests.
+    max_records
+        End after this many users' records; 0: no limit.
+    duration_s
+        End after this time; 0: no limit.
+    invalid_requests
+        The fraction of requests with an invalid user id.
+    keep_running
+        Continue to send requests when there is nothing left to watch.
+    report
+        The file to write the report to, if any.
+    drain_timeout_s
+        Limit of the final wait for acknowledgements, restarted by each of them.
     """
 
     mode: str
