@@ -1,4 +1,4 @@
-"""What the Bayesian SVD draws, against closed forms."""
+"""The draws of BPMF's sampler have their closed-form distributions."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import numpy as np
 from tests.support.synthetic_data import sample_pairs, two_group_ratings
 
 from marquee.models.bpmf.kernel import draw_side, squared_residuals, sums_by_column, width_of
-from marquee.models.bpmf.sampler import Sampler, draw_normal_wishart, draw_wishart
+from marquee.models.bpmf.normal_wishart import draw_normal_wishart, draw_wishart
+from marquee.models.bpmf.sampler import Sampler
 
 WIDTH = 16
 
 
 def _draw_once(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The kernel on 13 rows of uneven length, beside mean and precision from the textbook."""
+    """Return the kernel's draws of 13 rows of uneven length, with their posterior means and precisions."""
     rng = np.random.default_rng(5)
     lengths = np.array([0, 1, 2, 7, 8, 9, 15, 16, 17, 3, 4, 5, 30])
     start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -52,22 +53,23 @@ def _draw_once(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return out, means, precisions
 
 
-def test_without_noise_a_draw_is_the_posterior_mean() -> None:
-    """Against the normal equations, for rows of every length around the kernel's block of eight."""
+def test_draw_side_zero_normals_give_posterior_mean() -> None:
+    """Rows of every length around the kernel's block sizes solve their normal equations."""
     out, means, _ = _draw_once(np.zeros((13, WIDTH), np.float32))
     np.testing.assert_allclose(out, means, atol=2e-4)
 
 
-def test_with_noise_a_draw_has_the_posterior_covariance() -> None:
-    """x = mean + U^-1 z with U^T U the precision: so (x - mean)^T precision (x - mean) = z^T z, exactly."""
+def test_draw_side_normals_give_posterior_covariance() -> None:
+    """With x = mean + U^-1 z and U^T U the precision, (x - mean)^T precision (x - mean) = z^T z."""
     normals = np.random.default_rng(1).standard_normal((13, WIDTH)).astype(np.float32)
     out, means, precisions = _draw_once(normals)
-    away = out - means
-    spread = np.einsum("ri,rij,rj->r", away, precisions, away)
-    np.testing.assert_allclose(spread, np.square(normals).sum(axis=1), rtol=2e-3)
+    deviation = out - means
+    distance = np.einsum("ri,rij,rj->r", deviation, precisions, deviation)
+    np.testing.assert_allclose(distance, np.square(normals).sum(axis=1), rtol=2e-3)
 
 
-def test_squared_residuals_and_their_sums_by_row_and_by_column() -> None:
+def test_squared_residuals_and_their_sums_equal_numpy() -> None:
+    """The residuals, and their weighted sums by row and by column, are those of a direct computation."""
     rng = np.random.default_rng(2)
     user, item = sample_pairs(9, 11, 0.5, 3)
     order = np.lexsort((item, user))
@@ -86,8 +88,8 @@ def test_squared_residuals_and_their_sums_by_row_and_by_column() -> None:
     np.testing.assert_allclose(sums.sum(axis=0), np.bincount(i, expected * row_noise[u], 11), rtol=1e-4)
 
 
-def test_tasks_cover_all_rows_with_equal_work() -> None:
-    """Every row is in one task, and where no row is large none has much more than its share."""
+def test_task_bounds_cover_all_rows_with_equal_work() -> None:
+    """Every row is in one task, and without large rows all tasks have about the same work."""
     user, item = sample_pairs(500, 50, 0.3, 0)
     side = Sampler(user, item, two_group_ratings(user, item), (500, 50), factors=15).users
     bounds = side.task_bounds(8)
@@ -96,14 +98,16 @@ def test_tasks_cover_all_rows_with_equal_work() -> None:
     assert work.max() < 1.1 * work.mean()
 
 
-def test_wishart_draws_have_their_mean() -> None:
+def test_draw_wishart_has_its_mean() -> None:
+    """The mean of many draws is freedom x scale."""
     rng = np.random.default_rng(0)
     scale = np.array([[2.0, 0.5], [0.5, 1.0]])
     mean = np.mean([draw_wishart(7.0, scale, rng) for _ in range(4000)], axis=0)
     np.testing.assert_allclose(mean, 7.0 * scale, rtol=0.06)
 
 
-def test_normal_wishart_finds_mean_and_precision_of_many_rows() -> None:
+def test_draw_normal_wishart_many_rows_gives_their_moments() -> None:
+    """With many rows the draw is near their mean and covariance."""
     rng = np.random.default_rng(0)
     covariance = np.array([[1.0, 0.6], [0.6, 2.0]])
     rows = rng.multivariate_normal([3.0, -1.0], covariance, 20_000).astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from marquee.data.dataset import Dataset, Interactions
 from marquee.models.bpmf.gibbs import BpmfFit, Budget, ModelShape, fit_bpmf
-from marquee.models.trainer_port import Floats, Progress, RatingFactors, read_section
+from marquee.models.trainer_port import Floats, ProgressCallback, RatingFactors, read_section
 from marquee.models.user_prior import fit_user_prior
 
 SIDE_INFORMATION_WEIGHT = 0.25
@@ -43,7 +43,7 @@ class BpmfParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint: str | None = None
 
 
-def fit(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingFactors:
+def fit(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: ProgressCallback) -> RatingFactors:
     """Sample the posterior and export one set of factors."""
     section = read_section(params, BpmfParams, "trainers.bpmf")
     ratings = dataset.ratings
