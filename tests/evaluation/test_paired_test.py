@@ -1,4 +1,4 @@
-"""Two candidates asked of the same users: the verdicts, where the answer is known by construction."""
+"""Paired tests give the right verdict where the answer is known by construction."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.support.synthetic_data import SECOND, blocks, dataset, frame
 from marquee.data.dataset import Dataset
 from marquee.data.splits import Split, split_at_time, temporal_holdout
 from marquee.evaluation.baselines import Candidate
-from marquee.evaluation.offline import EvaluationParams
+from marquee.evaluation.bootstrap import EvaluationParams
 from marquee.evaluation.paired_test import (
-    GateParams,
     PairedComparison,
+    PairedTestParams,
     Significance,
     compare_ndcg,
     compare_rmse,
@@ -24,102 +24,107 @@ EVALUATION, SEED = EvaluationParams(resamples=400, interval=0.95), 7
 Ints = np.ndarray
 
 
-def settled(min_users: int = 20) -> tuple[GateParams, EvaluationParams, int]:
-    return GateParams(min_users, margin=0.001), EVALUATION, SEED
+def options(min_users: int = 20) -> tuple[PairedTestParams, EvaluationParams, int]:
+    return PairedTestParams(min_users, margin=0.001), EVALUATION, SEED
 
 
-def off_by(data: Dataset, error: Callable[[Ints], np.ndarray], name: str = "other") -> Candidate:
-    """Knows every rating, and adds ``error(users)`` to it."""
+def with_error(data: Dataset, error: Callable[[Ints], np.ndarray]) -> Candidate:
+    """Return a candidate that adds ``error(users)`` to each true rating."""
     truth = np.full((data.n_users, data.n_items), np.nan)
     truth[data.ratings.users, data.ratings.items] = data.ratings.values
-    return Candidate(name, lambda users, items: truth[users, items] + error(users))
+    return Candidate("other", lambda users, items: truth[users, items] + error(users))
+
+
+def with_constant_error(data: Dataset, error: float) -> Candidate:
+    return with_error(data, lambda users: np.full(len(users), error))
 
 
 @pytest.fixture(scope="module")
-def world() -> Dataset:
+def data() -> Dataset:
     return dataset(blocks())
 
 
 @pytest.fixture(scope="module")
-def split(world: Dataset) -> Split:
-    return temporal_holdout(world, 0.3)
+def split(data: Dataset) -> Split:
+    return temporal_holdout(data, 0.3)
 
 
-def test_the_difference_is_exact_where_errors_are_constant(world: Dataset, split: Split) -> None:
-    """Wrong by 1 everywhere against wrong by 1.5 everywhere: the difference is -.5, and so is its interval."""
-    ours, theirs = (off_by(world, lambda u, e=e: np.full(len(u), e)) for e in (1.0, 1.5))
-    found = compare_rmse(ours, theirs, split, *settled())
-    assert found.verdict is Significance.BETTER
-    assert (found.ours, found.theirs, found.users) == (1.0, 1.5, len(np.unique(split.test.users)))
-    assert np.allclose([found.difference, found.low, found.high], -0.5)
-    assert compare_rmse(theirs, ours, split, *settled()).verdict is Significance.WORSE
+def test_compare_rmse_constant_errors_have_exact_difference(data: Dataset, split: Split) -> None:
+    """Errors of 1 against errors of 1.5: the difference is -.5, and so are the ends of its interval."""
+    better, worse = with_constant_error(data, 1.0), with_constant_error(data, 1.5)
+    result = compare_rmse(better, worse, split, *options())
+    assert result.verdict is Significance.BETTER
+    values = (result.candidate_value, result.baseline_value, result.users)
+    assert values == (1.0, 1.5, len(np.unique(split.test.users)))
+    assert np.allclose([result.difference, result.low, result.high], -0.5)
+    assert compare_rmse(worse, better, split, *options()).verdict is Significance.WORSE
 
 
-def test_equal_candidates_are_no_different(world: Dataset, split: Split) -> None:
-    """A candidate against itself: the difference is 0 with an interval of no width, which is no loss."""
-    one = off_by(world, lambda users: users / 50)
-    found = compare_rmse(one, one, split, *settled())
-    assert (found.difference, found.low, found.high, found.verdict) == (0.0, 0.0, 0.0, Significance.EQUAL)
+def test_compare_rmse_equal_candidates_are_no_different(data: Dataset, split: Split) -> None:
+    """A candidate against itself has the difference 0 and an interval of width 0."""
+    candidate = with_error(data, lambda users: users / 50)
+    result = compare_rmse(candidate, candidate, split, *options())
+    values = (result.difference, result.low, result.high, result.verdict)
+    assert values == (0.0, 0.0, 0.0, Significance.EQUAL)
 
 
-def test_what_nobody_would_notice_is_no_difference(world: Dataset, split: Split) -> None:
-    """Worse by .0005 for every single user: certain, and of no matter. By .002 it is worse."""
-    theirs = off_by(world, lambda users: np.full(len(users), 1.0))
-    for more, verdict in ((0.0005, Significance.EQUAL), (0.002, Significance.WORSE)):
-        ours = off_by(world, lambda users, more=more: np.full(len(users), 1.0 + more))  # type: ignore[misc]
-        assert compare_rmse(ours, theirs, split, *settled()).verdict is verdict
+@pytest.mark.parametrize(("excess", "verdict"), [(0.0005, Significance.EQUAL), (0.002, Significance.WORSE)])
+def test_compare_rmse_difference_within_margin_is_no_difference(
+    data: Dataset, split: Split, excess: float, verdict: Significance
+) -> None:
+    """A certain difference below the margin of .001 does not count; one above it does."""
+    baseline, candidate = with_constant_error(data, 1.0), with_constant_error(data, 1.0 + excess)
+    assert compare_rmse(candidate, baseline, split, *options()).verdict is verdict
 
 
-def test_users_differ_more_than_candidates(world: Dataset, split: Split) -> None:
-    """Errors run from 0 to 2 with the user; one candidate is .02 better for each. The pairs tell them apart,
-    though the users' spread is a hundred times that."""
-    theirs = off_by(world, lambda users: users / 50 + 0.02)
-    ours = off_by(world, lambda users: users / 50)
-    found = compare_rmse(ours, theirs, split, *settled())
-    assert found.verdict is Significance.BETTER
-    assert -0.03 < found.low < found.high < -0.01
+def test_compare_rmse_pairing_resolves_small_differences(data: Dataset, split: Split) -> None:
+    """Errors range from 0 to 2 over users; a difference of .02 for each user, a hundredth of that, is found."""
+    baseline = with_error(data, lambda users: users / 50 + 0.02)
+    candidate = with_error(data, lambda users: users / 50)
+    result = compare_rmse(candidate, baseline, split, *options())
+    assert result.verdict is Significance.BETTER
+    assert -0.03 < result.low < result.high < -0.01
 
 
-def test_one_loud_user_is_no_verdict(world: Dataset, split: Split) -> None:
-    """Worse on the whole because of a single user, and equal for all others: that is chance, not worse."""
-    loud = int(split.test.users[0])
-    theirs = off_by(world, lambda users: np.full(len(users), 1.0))
-    ours = off_by(world, lambda users: np.where(users == loud, 2.0, 1.0))
-    found = compare_rmse(ours, theirs, split, *settled())
-    assert found.difference > 0
-    assert found.verdict is Significance.EQUAL
+def test_compare_rmse_single_worse_user_is_no_difference(data: Dataset, split: Split) -> None:
+    """A higher RMSE because of one user, with all others equal, is chance."""
+    outlier = int(split.test.users[0])
+    baseline = with_constant_error(data, 1.0)
+    candidate = with_error(data, lambda users: np.where(users == outlier, 2.0, 1.0))
+    result = compare_rmse(candidate, baseline, split, *options())
+    assert result.difference > 0
+    assert result.verdict is Significance.EQUAL
 
 
-def test_too_few_users_are_no_verdict(world: Dataset, split: Split) -> None:
-    """Below the least number of users even a great difference is no verdict, and the text says so."""
-    good, bad = (off_by(world, lambda u, e=e: np.full(len(u), e)) for e in (0.0, 3.0))
-    found = compare_rmse(bad, good, split, *settled(min_users=1000))
-    assert found.verdict is Significance.TOO_FEW
-    assert "users are too few to tell" in str(found)
-    assert compare_rmse(bad, good, split_at_time(world, 10**15), *settled()).verdict is Significance.TOO_FEW
+def test_compare_rmse_too_few_users_give_no_verdict(data: Dataset, split: Split) -> None:
+    """With fewer than ``min_users`` even a large difference has no verdict, and the text says so."""
+    good, bad = with_constant_error(data, 0.0), with_constant_error(data, 3.0)
+    result = compare_rmse(bad, good, split, *options(min_users=1000))
+    assert result.verdict is Significance.TOO_FEW
+    assert "users are too few to tell" in str(result)
+    assert compare_rmse(bad, good, split_at_time(data, 10**15), *options()).verdict is Significance.TOO_FEW
 
 
-def test_what_is_no_number_is_worse(world: Dataset, split: Split) -> None:
+@pytest.mark.parametrize("min_users", [1, 1000])
+def test_compare_rmse_nan_is_worse(data: Dataset, split: Split, min_users: int) -> None:
     """A candidate that predicts NaN is worse than any other, however few the users."""
-    broken = off_by(world, lambda users: np.full(len(users), np.nan))
-    good = off_by(world, lambda users: np.full(len(users), 1.0))
-    for least in (1, 1000):
-        assert compare_rmse(broken, good, split, *settled(least)).verdict is Significance.WORSE
+    broken, good = with_constant_error(data, np.nan), with_constant_error(data, 1.0)
+    assert compare_rmse(broken, good, split, *options(min_users)).verdict is Significance.WORSE
 
 
-def test_rankings(world: Dataset, split: Split) -> None:
-    """Knowing what each user likes against its reverse: 1 against next to nothing, where more is better."""
-    likes = np.zeros((world.n_users, world.n_items))
-    likes[world.ratings.users, world.ratings.items] = world.ratings.values
-    knows = Candidate("knows", score=lambda users: likes[users])
+def test_compare_ndcg_perfect_ranking_beats_reverse(data: Dataset, split: Split) -> None:
+    """Ranking by the true ratings has NDCG 1 and is better than the reverse: a higher value is better."""
+    likes = np.zeros((data.n_users, data.n_items))
+    likes[data.ratings.users, data.ratings.items] = data.ratings.values
+    perfect = Candidate("perfect", score=lambda users: likes[users])
     reverse = Candidate("reverse", score=lambda users: -likes[users])
-    found: PairedComparison = compare_ndcg(knows, reverse, split, *settled())
-    assert (found.ours, found.verdict) == (1.0, Significance.BETTER)
-    assert compare_ndcg(reverse, knows, split, *settled()).verdict is Significance.WORSE
+    result: PairedComparison = compare_ndcg(perfect, reverse, split, *options())
+    assert (result.candidate_value, result.verdict) == (1.0, Significance.BETTER)
+    assert compare_ndcg(reverse, perfect, split, *options()).verdict is Significance.WORSE
 
 
-def test_the_cut_at_a_moment() -> None:
-    """``after`` asks about what is later than the moment, and nothing in its training part is."""
+def test_split_at_time_separates_later_ratings() -> None:
+    """The test holds the ratings after the time, the training part all others."""
     data = dataset(frame(*[("u", f"f{n}", 3.0 + n % 2, n * SECOND) for n in range(6)]))
     split = split_at_time(data, 3 * SECOND)
     assert split.test.times.tolist() == [4 * SECOND, 5 * SECOND]

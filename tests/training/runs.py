@@ -10,7 +10,7 @@ import msgspec
 from tests.support.synthetic_data import SECOND, blocks
 
 from marquee.data.snapshot import SnapshotRequest
-from marquee.evaluation.offline import EvaluationParams
+from marquee.evaluation.bootstrap import EvaluationParams
 from marquee.models.trainer_port import no_progress
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params

@@ -127,9 +127,9 @@ def test_retrain_equal_model_is_released(store: ObjectStore, base: Path) -> None
     first, second = retrain_until(store, base, 850), retrain_until(store, base, 1000)
     assert (first.outcome, second.outcome) == ("released", "released"), second.reason
     verdicts = {
-        f"{c.metric} {c.against}": c.verdict
+        f"{c.metric} {c.baseline}": c.verdict
         for c in second.comparisons
-        if c.against == artifact_candidate.SERVING
+        if c.baseline == artifact_candidate.SERVING
     }
     assert set(verdicts) == {"rmse serving", "ndcg@10 serving"}
     assert Significance.WORSE not in verdicts.values()
@@ -141,7 +141,7 @@ def test_retrain_better_model_is_released(store: ObjectStore, base: Path) -> Non
     better = retrain_until(store, base, 1000)
     assert better.outcome == "released", better.reason
     (comparison,) = (
-        c for c in better.comparisons if (c.metric, c.against) == ("rmse", artifact_candidate.SERVING)
+        c for c in better.comparisons if (c.metric, c.baseline) == ("rmse", artifact_candidate.SERVING)
     )
     assert comparison.verdict is Significance.BETTER
 
@@ -151,7 +151,7 @@ def test_retrain_too_few_new_ratings_releases_without_verdict(store: ObjectStore
     retrain_until(store, base, 998)
     result = retrain_until(store, base, 1000, reference_params(n_factors=9))
     assert result.outcome == "released", result.reason
-    verdicts = [c.verdict for c in result.comparisons if c.against == artifact_candidate.SERVING]
+    verdicts = [c.verdict for c in result.comparisons if c.baseline == artifact_candidate.SERVING]
     assert verdicts == [Significance.TOO_FEW] * 2
     assert result.version is not None
     (report,) = gate_report.load_reports(store, result.version)
@@ -198,7 +198,7 @@ def test_retrain_serving_artifact_missing_is_released(store: ObjectStore, base: 
 def test_list_objections_counts_each_worse_baseline(store: ObjectStore, base: Path) -> None:
     """A model is compared with both baselines; each that is better is one objection, an equal one none."""
     result = retrain_until(store, base, 1000, releasing=False)
-    assert {(c.metric, c.against) for c in result.comparisons} == {
+    assert {(c.metric, c.baseline) for c in result.comparisons} == {
         ("rmse", "bias_only"),
         ("ndcg@10", "popularity"),
     }

@@ -27,7 +27,7 @@ def test_retrain_command_exit_code_tells_outcome(
     report = tmp_path / "reports/holdout.json"
     assert main([*command, "--reason", "by hand", "--report", str(report)]) == 0
     assert "released: release 1: by hand" in capsys.readouterr().out
-    assert set(msgspec.json.decode(report.read_bytes())["figures"]) == {"model", "popularity", "bias_only"}
+    assert set(msgspec.json.decode(report.read_bytes())["metrics"]) == {"model", "popularity", "bias_only"}
     assert main([*command, "--base-fraction", "0.7"]) == 3
     assert main([*command, "--until", "1969-01-01T00:00Z"]) == 1
     assert "no ratings to learn from" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from marquee.data.splits import temporal_holdout
 from marquee.db.pool import Database
 from marquee.errors import SettingsError, TrainingDataError
 from marquee.evaluation import group_fairness
-from marquee.evaluation.offline import EvaluationParams
+from marquee.evaluation.bootstrap import EvaluationParams
 from marquee.models.trainer_port import no_progress
 from marquee.monitoring.drift import DataProfile, stability_index
 from marquee.training import snapshot_drift
@@ -124,7 +124,7 @@ def test_evaluate_groups_known_errors_gives_rmse_and_gap() -> None:
         1,
         "hash",
     )
-    values = {kind: {g: f.value for g, f in groups.items()} for kind, groups in fairness.rmse.items()}
+    values = {kind: {g: f.rmse.value for g, f in groups.items()} for kind, groups in fairness.groups.items()}
     assert values["gender"] == {"F": 0.0, "M": 1.0}
     assert values["age"] == {"18-24": 0.0, "unknown": 1.0}
     assert list(values["activity"]) == ["1-50 ratings"]

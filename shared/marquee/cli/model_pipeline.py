@@ -15,7 +15,7 @@ from marquee.db.pool import Database
 from marquee.registry.object_store.connect import connect
 
 if TYPE_CHECKING:
-    from marquee.models.trainer_port import Progress
+    from marquee.models.trainer_port import ProgressCallback
     from marquee.training.params import Params
     from marquee.training.pipeline.pipeline_run import PipelineRun
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _run(params: Params, settings: Settings, database: Database | None, progress: Progress) -> PipelineRun:
+def _run(params: Params, settings: Settings, database: Database | None, progress: ProgressCallback) -> PipelineRun:
     from marquee.training.pipeline.pipeline_run import PipelineRun
 
     store = connect(settings.objects_url) if settings.objects_url else None

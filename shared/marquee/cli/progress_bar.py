@@ -1,4 +1,4 @@
-"""Progress bar of the verbs that train."""
+"""ProgressCallback bar of the verbs that train."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from marquee.models.trainer_port import Progress
+    from marquee.models.trainer_port import ProgressCallback
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar() -> Iterator[ProgressCallback]:
     """Yield a progress callback that draws a bar on a terminal and does nothing elsewhere."""
     from marquee.models.trainer_port import no_progress
 
@@ -20,7 +20,7 @@ def progress_bar() -> Iterator[Progress]:
         yield no_progress
         return
     from rich.console import Console
-    from rich.progress import Progress as Bar
+    from rich.progress import ProgressCallback as Bar
     from rich.progress import TaskID
 
     with Bar(console=Console(stderr=True), transient=True) as bar:

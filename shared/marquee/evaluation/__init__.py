@@ -1,1 +1,1 @@
-"""How good the answers are."""
+"""Quality of models on held-out data: metrics, intervals, paired tests, prediction intervals and fairness."""

@@ -1,4 +1,4 @@
-"""What is evaluated side by side: a model as it would be served, and the baselines that it must beat."""
+"""Candidates of an evaluation: a model as it is served, and the baselines that it must beat."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """``rate(users, items)`` gives a rating for each pair, ``score(users)`` one number an item for each user
-    [len(users), n_items], greater is better. Either may be missing.
+    """A model under evaluation; it predicts ratings, or ranks, or both.
+
+    ``rate(users, items)`` returns the rating of each pair. ``score(users)`` returns one score an item for each user,
+    [len(users), n_items]; a higher score ranks first.
     """
 
     name: str
@@ -29,7 +31,7 @@ class Candidate:
 
 
 def model_candidate(model: TrainedModel) -> Candidate:
-    """The model in the very numbers that are served: ratings clipped, no history: by popularity."""
+    """Return the model as it is served: ratings are clipped, and users without history get the popular list."""
     h = model.histories
     shape = (len(model.user_ids), len(model.movie_ids))
     weights = csr_array((h.weights, h.items.astype(np.int64), h.indptr), shape=shape)
@@ -42,25 +44,25 @@ def model_candidate(model: TrainedModel) -> Candidate:
 
     def score(users: Ints) -> Floats:
         scores: Floats = (weights[users] @ model.rank_history) @ model.rank_items.T.astype(np.float64)
-        without = weights.indptr[users] == weights.indptr[users + 1]
-        scores[without] = model.popularity
+        without_history = weights.indptr[users] == weights.indptr[users + 1]
+        scores[without_history] = model.popularity
         return scores
 
     return Candidate("model", rate, score)
 
 
 def popularity_baseline(model: TrainedModel) -> Candidate:
-    """The same list for everybody."""
+    """Return a candidate that ranks by recent popularity: the same list for all users."""
     return Candidate(
         "popularity", score=lambda users: np.tile(model.popularity.astype(float), (len(users), 1))
     )
 
 
 def bias_baseline(dataset: Dataset, *, shrinkage: float = biases.SHRINKAGE) -> Candidate:
-    """Mean, user bias and item bias, by :func:`marquee.models.biases.of`."""
-    found = biases.fit_biases(dataset, shrinkage=shrinkage)
+    """Return a candidate that predicts mean + user bias + item bias (:func:`marquee.models.biases.fit_biases`)."""
+    fitted = biases.fit_biases(dataset, shrinkage=shrinkage)
 
     def rate(users: Ints, items: Ints) -> Floats:
-        return np.clip(found.predict(users, items), dataset.rating_min, dataset.rating_max)
+        return np.clip(fitted.predict(users, items), dataset.rating_min, dataset.rating_max)
 
     return Candidate("bias_only", rate)

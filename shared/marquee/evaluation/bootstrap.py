@@ -1,47 +1,60 @@
-"""Intervals for a figure: users are drawn again and again, since one user's ratings are not independent."""
+"""Bootstrap intervals over users.
+
+Users are resampled, not ratings, because the ratings of one user are not independent.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from marquee.registry.manifest import Metric
+
 Floats = NDArray[np.float64]
-_CHUNK = 64  # resamples at a time: memory stays at 64 numbers a user
+# Resamples computed at once: memory stays at 64 numbers a user.
+_CHUNK = 64
 
 
-class Estimate(msgspec.Struct, frozen=True):
-    """A number with its interval, and what it was measured on: ``data`` is the SHA-256 of the dataset."""
+class EvaluationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of the bootstrap: number of ``resamples``, and the probability that an ``interval`` covers."""
 
-    value: float
-    low: float
-    high: float
-    users: int
-    seed: int
-    data: str
+    resamples: int
+    interval: float
 
 
 def ratio_of_sums(
-    sums: Floats, counts: Floats, *, resamples: int, interval: float, seed: int, data: str, root: bool = False
-) -> Estimate:
-    """``sum(sums) / sum(counts)`` over users [n_users], or its square root, with the percentile interval.
+    sums: Floats, counts: Floats, params: EvaluationParams, seed: int, *, root: bool = False
+) -> Metric:
+    """Return ``sum(sums) / sum(counts)`` over users [n_users], or its square root, with its percentile interval.
 
-    The mean of a number a user: ``counts`` all 1. RMSE: squared errors, numbers of ratings, ``root``.
+    For a mean over users, ``counts`` is all 1. For the RMSE, ``sums`` are squared errors, ``counts`` numbers of
+    ratings, and ``root`` is true. Without users the metric is NaN.
     """
     if not len(sums):
-        return Estimate(float("nan"), float("nan"), float("nan"), 0, seed, data)
-    drawn = np.concatenate(list(_resampled(sums, counts, resamples, seed)))
-    low, high = np.quantile(drawn, [(1 - interval) / 2, (1 + interval) / 2])
-    numbers = [float(sums.sum() / counts.sum()), float(low), float(high)]
-    value, low, high = (number**0.5 if root else number for number in numbers)
-    return Estimate(value, low, high, len(sums), seed, data)
+        return Metric(float("nan"), float("nan"), float("nan"))
+    (ratios,) = resample_ratios([sums], counts, params.resamples, seed)
+    values = [float(sums.sum() / counts.sum()), *percentile_interval(ratios, params.interval)]
+    return Metric(*(value**0.5 if root else value for value in values))
 
 
-def _resampled(sums: Floats, counts: Floats, resamples: int, seed: int) -> list[Floats]:
-    rng = np.random.default_rng(seed)
-    n = len(sums)
-    ratios = []
+def resample_ratios(numerators: Sequence[Floats], counts: Floats, resamples: int, seed: int) -> Floats:
+    """Return the ratios of sums [len(numerators), resamples], each over users drawn with replacement.
+
+    All ``numerators`` [n_users] share the draws, so that their ratios can be compared in pairs.
+    """
+    rng, n = np.random.default_rng(seed), len(counts)
+    chunks = []
     for start in range(0, resamples, _CHUNK):
         weights = rng.multinomial(n, np.full(n, 1 / n), size=min(_CHUNK, resamples - start))
-        ratios.append((weights @ sums) / (weights @ counts))
-    return ratios
+        totals = weights @ counts
+        chunks.append(np.stack([(weights @ sums) / totals for sums in numerators]))
+    return np.hstack(chunks)
+
+
+def percentile_interval(samples: Floats, interval: float) -> tuple[float, float]:
+    """Return the quantiles between which the fraction ``interval`` of ``samples`` lies."""
+    low, high = np.quantile(samples, [(1 - interval) / 2, (1 + interval) / 2]).tolist()
+    return low, high

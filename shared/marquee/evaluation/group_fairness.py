@@ -1,4 +1,4 @@
-"""Whether the model is as good for everybody: the error of each group of users, on the newest slice."""
+"""Group fairness: the model's error on each group of users in the temporal holdout."""
 
 from __future__ import annotations
 
@@ -9,28 +9,41 @@ import numpy as np
 
 from marquee.data.splits import Split
 from marquee.evaluation.baselines import model_candidate
-from marquee.evaluation.bootstrap import Estimate, ratio_of_sums
-from marquee.evaluation.offline import EvaluationParams, errors_by_user
+from marquee.evaluation.bootstrap import EvaluationParams, ratio_of_sums
+from marquee.evaluation.offline import errors_by_user
+from marquee.registry.manifest import Metric
 from marquee.registry.trained_model import TrainedModel
 
 UNKNOWN = "unknown"
+# Exclusive upper limit and name of each band.
 _AGES = ((18, "under 18"), (25, "18-24"), (35, "25-34"), (45, "35-44"), (50, "45-49"), (56, "50-55"))
-_ACTIVITY = ((0, "no rating before"), (50, "1-50 ratings"), (150, "51-150 ratings"))
+_ACTIVITY = ((1, "no rating before"), (51, "1-50 ratings"), (151, "51-150 ratings"))
 
 
 class FairnessParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``min_users``: a smaller group is reported and does not count for the gap."""
+    """``min_users``: a group with fewer users is reported, but does not count for the gap."""
 
     min_users: int
 
 
+class GroupMetric(msgspec.Struct, frozen=True):
+    """RMSE of a group, over ``users``."""
+
+    rmse: Metric
+    users: int
+
+
 class Fairness(msgspec.Struct, frozen=True):
-    """``rmse``: by kind of group, by group. ``gap``: by kind, from the best to the worst of the groups that
-    are large enough.
+    """Metrics by kind of group (gender, age, activity), then by group.
+
+    ``gap``: by kind, the difference of RMSE between the worst and the best group with enough users. ``seed`` of the
+    bootstrap; ``data``: SHA-256 of the dataset.
     """
 
-    rmse: dict[str, dict[str, Estimate]]
+    groups: dict[str, dict[str, GroupMetric]]
     gap: dict[str, float]
+    seed: int
+    data: str
 
 
 def evaluate_groups(
@@ -42,44 +55,38 @@ def evaluate_groups(
     seed: int,
     data: str,
 ) -> Fairness:
-    """RMSE with its interval over users, by gender, age band and activity; ``users``: what is known of them."""
+    """Return the RMSE by gender, age band and activity. ``users`` holds the users' attributes by id."""
     squared, _, counts = errors_by_user(model_candidate(model), split.test)
-    asked = np.unique(split.test.users)
-    before = np.bincount(split.train.ratings.users, minlength=split.train.n_users)[asked]
-    known = [users.get(split.train.user_ids[user], {}) for user in asked]
+    rows = np.unique(split.test.users)
+    activity = np.bincount(split.train.ratings.users, minlength=split.train.n_users)[rows]
+    attributes = [users.get(split.train.user_ids[user], {}) for user in rows]
     kinds = {
-        "gender": [row.get("gender") or UNKNOWN for row in known],
-        "age": [_age(row.get("age", "")) for row in known],
-        "activity": [_band(int(n) - 1, _ACTIVITY, "over 150 ratings") for n in before],
+        "gender": [row.get("gender") or UNKNOWN for row in attributes],
+        "age": [_age_band(row.get("age", "")) for row in attributes],
+        "activity": [_band(int(n), _ACTIVITY, "over 150 ratings") for n in activity],
     }
 
-    def figure(rows: np.ndarray) -> Estimate:
-        return ratio_of_sums(
-            squared[rows],
-            counts[rows],
-            resamples=evaluation.resamples,
-            interval=evaluation.interval,
-            seed=seed,
-            data=data,
-            root=True,
-        )
+    def measure(members: np.ndarray) -> GroupMetric:
+        rmse = ratio_of_sums(squared[members], counts[members], evaluation, seed, root=True)
+        return GroupMetric(rmse, int(members.sum()))
 
-    rmse = {
-        kind: {group: figure(np.array(groups) == group) for group in sorted(set(groups))}
-        for kind, groups in kinds.items()
+    groups = {
+        kind: {group: measure(np.array(names) == group) for group in sorted(set(names))}
+        for kind, names in kinds.items()
     }
-    return Fairness(rmse, {kind: _gap(figures, params.min_users) for kind, figures in rmse.items()})
+    gap = {kind: _gap(by_group, params.min_users) for kind, by_group in groups.items()}
+    return Fairness(groups, gap, seed, data)
 
 
-def _gap(figures: Mapping[str, Estimate], min_users: int) -> float:
-    """0 unless two groups are large enough."""
-    values = [f.value for group, f in figures.items() if f.users >= min_users and group != UNKNOWN]
+def _gap(groups: Mapping[str, GroupMetric], min_users: int) -> float:
+    """Return the gap; 0 unless two groups have enough users."""
+    values = [g.rmse.value for name, g in groups.items() if g.users >= min_users and name != UNKNOWN]
     return max(values) - min(values) if values else 0.0
 
 
-def _age(age: str) -> str:
+def _age_band(age: str) -> str:
     return _band(int(age), _AGES, "56 and over") if age.isdigit() else UNKNOWN
 
 
-def _band(number: int, prediction_intervals: Sequence[tuple[int, str]], last: str) -> str:
-    return next((name for end, name in prediction_intervals if number < end), last)
+def _band(number: int, bands: Sequence[tuple[int, str]], last: str) -> str:
+    return next((name for end, name in bands if number < end), last)

@@ -1,4 +1,4 @@
-"""Numbers for each user, from which figures with intervals are made."""
+"""Ranking metrics of each user."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
-def top(scores: Floats, seen: Flags, length: int) -> NDArray[np.int64]:
-    """The ``length`` best unseen items of each user, best first: [n_users, length]. Ties: the lower row."""
+def top_unseen(scores: Floats, seen: Flags, length: int) -> NDArray[np.int64]:
+    """Return the ``length`` best unseen items of each user, best first: [n_users, length].
+
+    Of equal scores the lower row comes first.
+    """
     ranked: NDArray[np.int64] = np.argsort(np.where(seen, np.inf, -scores), axis=1, kind="stable")
     return ranked[:, :length]
 
 
 def ndcg(hits: Flags, n_relevant: NDArray[np.int64]) -> Floats:
-    """Normalised discounted cumulative gain of each user (Järvelin and Kekäläinen, 2002).
+    """Return the normalised discounted cumulative gain of each user (Järvelin and Kekäläinen, 2002).
 
-    ``hits`` [n_users, k]: whether the item at that place is relevant. ``n_relevant`` [n_users], above 0.
+    ``hits`` [n_users, k]: true where the item in that position is relevant. ``n_relevant`` [n_users], above 0.
     """
     discounts = 1 / np.log2(np.arange(hits.shape[1]) + 2)
     ideal = np.cumsum(discounts)[np.minimum(n_relevant, hits.shape[1]) - 1]
@@ -27,6 +30,6 @@ def ndcg(hits: Flags, n_relevant: NDArray[np.int64]) -> Floats:
 
 
 def recall(hits: Flags, n_relevant: NDArray[np.int64]) -> Floats:
-    """The share of each user's relevant items that are among the ``k`` shown."""
+    """Return the fraction of each user's relevant items that are among the ``k`` recommended."""
     fractions: Floats = hits.sum(1) / n_relevant
     return fractions

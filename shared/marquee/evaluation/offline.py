@@ -1,4 +1,4 @@
-"""How good a model is on ratings that it has not seen, beside the baselines, with intervals over users."""
+"""Offline evaluation: accuracy and ranking metrics on held-out ratings, with intervals over users."""
 
 from __future__ import annotations
 
@@ -14,121 +14,116 @@ from marquee.data.interactions import like_threshold
 from marquee.data.splits import Split
 from marquee.evaluation import metrics, prediction_intervals
 from marquee.evaluation.baselines import Candidate, bias_baseline, model_candidate, popularity_baseline
-from marquee.evaluation.bootstrap import Estimate, ratio_of_sums
-from marquee.registry.manifest import ResidualInterval
+from marquee.evaluation.bootstrap import EvaluationParams, ratio_of_sums
+from marquee.registry.manifest import Metric, ResidualInterval
 from marquee.registry.trained_model import TrainedModel
 
 CUTOFFS = (10, 20)
-_USERS_AT_ONCE = 512
+_USER_CHUNK = 512
 Floats = NDArray[np.float64]
 
 
-class EvaluationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``resamples`` of the bootstrap, and the share of them that an ``interval`` holds."""
+class OfflineEvaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """Metrics of a model and the baselines on one split.
 
-    resamples: int
-    interval: float
-
-
-class Evaluation(msgspec.Struct, frozen=True):
-    """Figures by name of candidate, then by name of metric: rmse, mae, ndcg@10, recall@20 ...
-
-    ``split`` says how it was cut; ``ratings`` were predicted; ``known_users`` of the ``users`` asked about
-    had ratings in the training part. ``prediction_intervals``: how far the model was off.
+    - ``ratings``: predicted ratings, of ``users``; ``known_users`` of them have ratings in the training part
+    - ``ranked_users``: users with a liked item in the test, over whom the ranking metrics are means
+    - ``seed`` of the bootstrap; ``data``: SHA-256 of the dataset that was split
+    - ``metrics``: by candidate, then by name: rmse, mae, ndcg@10, recall@20 ...
+    - ``prediction_intervals``: calibrated on the model's errors
     """
 
     split: str
     ratings: int
     users: int
     known_users: int
-    figures: dict[str, dict[str, Estimate]]
+    ranked_users: int
+    seed: int
+    data: str
+    metrics: dict[str, dict[str, Metric]]
     prediction_intervals: tuple[ResidualInterval, ...] = ()
 
 
-def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: int, data: str) -> Evaluation:
-    """``model``, trained on ``split.train``, and the baselines on ``split.test``.
+def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: int, data: str) -> OfflineEvaluation:
+    """Evaluate ``model``, fitted on ``split.train``, and the baselines on ``split.test``.
 
-    ``data``: the SHA-256 of the dataset that was split. Ratings: every test rating. Ranking: users who like
-    an item in the test (``artifacts.evidence.LIKED``); all items that they have not seen are ranked.
+    ``data`` is the SHA-256 of the dataset that was split. Accuracy metrics cover every test rating. Ranking metrics
+    cover users with a liked item in the test (``LIKED_FRACTION`` of :mod:`marquee.scoring.interaction_weights`); all
+    items that they have not seen are ranked.
     """
     candidates = [model_candidate(model), popularity_baseline(model), bias_baseline(split.train)]
-    asked = np.unique(split.test.users)
-    return Evaluation(
-        split.name,
-        len(split.test),
-        len(asked),
-        int(np.isin(asked, split.train.ratings.users).sum()),
-        {c.name: compute_metrics(c, split, params, seed, data) for c in candidates},
-        prediction_intervals.calibrate(*errors_and_known(candidates[0], split)),
+    users = np.unique(split.test.users)
+    return OfflineEvaluation(
+        split=split.name,
+        ratings=len(split.test),
+        users=len(users),
+        known_users=int(np.isin(users, split.train.ratings.users).sum()),
+        ranked_users=len(np.unique(_liked(split).users)),
+        seed=seed,
+        data=data,
+        metrics={c.name: compute_metrics(c, split, params, seed) for c in candidates},
+        prediction_intervals=prediction_intervals.calibrate(*residuals(candidates[0], split)),
     )
 
 
-def errors_and_known(candidate: Candidate, split: Split) -> tuple[Floats, NDArray[np.int64]]:
-    """Of each test rating how much higher it is than predicted, and how many ratings of its user were known."""
+def compute_metrics(
+    candidate: Candidate, split: Split, params: EvaluationParams, seed: int
+) -> dict[str, Metric]:
+    """Return all metrics of one candidate, by name."""
+    computed: dict[str, Metric] = {}
+    if candidate.rate:
+        squared, absolute, counts = errors_by_user(candidate, split.test)
+        computed["rmse"] = ratio_of_sums(squared, counts, params, seed, root=True)
+        computed["mae"] = ratio_of_sums(absolute, counts, params, seed)
+    if candidate.score:
+        for name, values in ranking_by_user(candidate, split).items():
+            computed[name] = ratio_of_sums(values, np.ones(len(values)), params, seed)
+    return computed
+
+
+def residuals(candidate: Candidate, split: Split) -> tuple[Floats, NDArray[np.int64]]:
+    """Return, for each test rating, rating - prediction and the number of training ratings of its user."""
     assert candidate.rate
     test = split.test
     known = np.bincount(split.train.ratings.users, minlength=split.train.n_users)[test.users]
     return test.values - candidate.rate(test.users, test.items), known
 
 
-def compute_metrics(
-    candidate: Candidate, split: Split, params: EvaluationParams, seed: int, data: str
-) -> dict[str, Estimate]:
-    """All figures of one candidate."""
-    made: dict[str, Estimate] = {}
-
-    def add(name: str, sums: Floats, counts: Floats, root: bool = False) -> None:
-        made[name] = ratio_of_sums(
-            sums,
-            counts,
-            resamples=params.resamples,
-            interval=params.interval,
-            seed=seed,
-            data=data,
-            root=root,
-        )
-
-    if candidate.rate:
-        squared, absolute, counts = errors_by_user(candidate, split.test)
-        add("rmse", squared, counts, root=True)
-        add("mae", absolute, counts)
-    if candidate.score:
-        for name, values in ranking_by_user(candidate, split).items():
-            add(name, values, np.ones(len(values)))
-    return made
-
-
 def errors_by_user(candidate: Candidate, test: Interactions) -> tuple[Floats, Floats, Floats]:
-    """Sums of squared and of absolute errors, and the number of ratings, of each user in the test."""
+    """Return the sums of squared and absolute errors and the number of ratings of each user in the test."""
     assert candidate.rate
     errors = candidate.rate(test.users, test.items) - test.values
-    _, of_user, counts = np.unique(test.users, return_inverse=True, return_counts=True)
+    _, user_index, counts = np.unique(test.users, return_inverse=True, return_counts=True)
     squared, absolute = (
-        np.bincount(of_user, weights=e).astype(np.float64) for e in (errors**2, np.abs(errors))
+        np.bincount(user_index, weights=e).astype(np.float64) for e in (errors**2, np.abs(errors))
     )
     return squared, absolute, counts.astype(np.float64)
 
 
 class Ranking(NamedTuple):
-    """Of each user who likes an item of the test: his row, the items shown to him, best first, [n, 20], which
-    of them he likes [n, 20], and how many items of the test he likes in all [n].
+    """Lists of the n users with a liked item in the test.
+
+    - ``users`` [n]: their rows
+    - ``recommended`` [n, 20]: items, best first
+    - ``hits`` [n, 20]: true where the user likes the item
+    - ``n_relevant`` [n]: number of liked items in the test
     """
 
     users: NDArray[np.int64]
-    shown: NDArray[np.int64]
+    recommended: NDArray[np.int64]
     hits: NDArray[np.bool_]
-    relevant: NDArray[np.int64]
+    n_relevant: NDArray[np.int64]
 
 
-def ranking(candidate: Candidate, split: Split) -> Ranking:
-    """What ``candidate`` would show to each user who likes an item of the test; items seen are left out."""
+def rank(candidate: Candidate, split: Split) -> Ranking:
+    """Return the candidate's lists for the users with a liked item in the test, without items they have seen."""
     assert candidate.score
-    liked = split.test.where(split.test.values >= like_threshold(split.train))
+    liked = _liked(split)
     parts = []
     for users in _chunks(np.unique(liked.users)):
-        relevant = _matrix(users, [liked], split.train)
-        seen = _matrix(users, [split.train.ratings, split.train.watch_sessions], split.train)
-        best = metrics.top(candidate.score(users), seen, max(CUTOFFS))
+        relevant = _pair_matrix(users, [liked], split.train)
+        seen = _pair_matrix(users, [split.train.ratings, split.train.watch_sessions], split.train)
+        best = metrics.top_unseen(candidate.score(users), seen, max(CUTOFFS))
         parts.append((users, best, np.take_along_axis(relevant, best, axis=1), relevant.sum(1)))
     if not parts:
         shape = (0, max(CUTOFFS))
@@ -136,26 +131,33 @@ def ranking(candidate: Candidate, split: Split) -> Ranking:
     return Ranking(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def ranking_by_user(candidate: Candidate, split: Split) -> dict[str, Floats]:
-    """NDCG and recall at each of :data:`CUTOFFS`, of each user who likes an item of the test."""
-    return by_user(ranking(candidate, split))
-
-
-def by_user(found: Ranking) -> dict[str, Floats]:
-    """The same of rankings that were made already."""
+def ranking_metrics(ranking: Ranking) -> dict[str, Floats]:
+    """Return NDCG and recall at each of :data:`CUTOFFS`, one value a user."""
     values = {}
     for k in CUTOFFS:
-        values[f"ndcg@{k}"] = metrics.ndcg(found.hits[:, :k], found.relevant)
-        values[f"recall@{k}"] = metrics.recall(found.hits[:, :k], found.relevant)
+        values[f"ndcg@{k}"] = metrics.ndcg(ranking.hits[:, :k], ranking.n_relevant)
+        values[f"recall@{k}"] = metrics.recall(ranking.hits[:, :k], ranking.n_relevant)
     return values
 
 
+def ranking_by_user(candidate: Candidate, split: Split) -> dict[str, Floats]:
+    """Return the :func:`ranking_metrics` of the candidate's lists."""
+    return ranking_metrics(rank(candidate, split))
+
+
+def _liked(split: Split) -> Interactions:
+    return split.test.where(split.test.values >= like_threshold(split.train))
+
+
 def _chunks(users: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
-    for start in range(0, len(users), _USERS_AT_ONCE):
-        yield users[start : start + _USERS_AT_ONCE]
+    for start in range(0, len(users), _USER_CHUNK):
+        yield users[start : start + _USER_CHUNK]
 
 
-def _matrix(users: NDArray[np.int32], parts: Sequence[Interactions], dataset: Dataset) -> NDArray[np.bool_]:
+def _pair_matrix(
+    users: NDArray[np.int32], parts: Sequence[Interactions], dataset: Dataset
+) -> NDArray[np.bool_]:
+    """Return [len(users), n_items], true for the pairs in any of ``parts``. ``users`` is sorted."""
     matrix = np.zeros((len(users), dataset.n_items), bool)
     for part in parts:
         rows = part.where(np.isin(part.users, users))

@@ -1,7 +1,7 @@
-"""Which of two candidates is better, asked of the same users: by the interval of the difference.
+"""Paired bootstrap test of a candidate against a baseline on the same users.
 
-Users are drawn again and again, each with his errors under both. What makes a slice of time easy or hard
-is then the same for both, and the interval of the difference is far narrower than that of either figure.
+Users are resampled, each with their errors under both models. So the difficulty of the test slice cancels, and the
+interval of the difference is much narrower than that of either metric.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 
 from marquee.data.splits import Split
 from marquee.evaluation.baselines import Candidate
-from marquee.evaluation.offline import EvaluationParams, errors_by_user, ranking_by_user
+from marquee.evaluation.bootstrap import EvaluationParams, percentile_interval, resample_ratios
+from marquee.evaluation.offline import errors_by_user, ranking_by_user
 
 RMSE, NDCG = "rmse", "ndcg@10"
-_AT_ONCE = 64
 Floats = NDArray[np.float64]
 
 
-class GateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``min_users``: with fewer in a comparison there is no verdict. ``margin``: of RMSE and of NDCG, what
-    nobody would notice; the rounding of float32 alone makes differences that are small and always of one sign.
+class PairedTestParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of the verdict.
+
+    - ``min_users``: with fewer users there is no verdict
+    - ``margin``: smallest difference of RMSE or NDCG that counts. Float32 rounding biases small differences in one
+      direction, so that even a certain difference may be noise.
     """
 
     min_users: int
@@ -31,7 +34,7 @@ class GateParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Significance(StrEnum):
-    """Beyond its interval or not."""
+    """Verdict of a paired test."""
 
     BETTER = "better"
     EQUAL = "no different"
@@ -40,12 +43,16 @@ class Significance(StrEnum):
 
 
 class PairedComparison(msgspec.Struct, frozen=True):
-    """``difference``: of ours less theirs, with the ends of its interval, over ``users``."""
+    """Result of a paired test over ``users``.
+
+    ``difference`` is ``candidate_value`` - ``baseline_value``; its interval is ``low`` to ``high``. ``baseline`` is the
+    baseline's name.
+    """
 
     metric: str
-    against: str
-    ours: float
-    theirs: float
+    baseline: str
+    candidate_value: float
+    baseline_value: float
     difference: float
     low: float
     high: float
@@ -53,87 +60,93 @@ class PairedComparison(msgspec.Struct, frozen=True):
     verdict: Significance
 
     def __str__(self) -> str:
+        if self.verdict is Significance.TOO_FEW:
+            return f"{self.metric} against {self.baseline}: {self.users} users are too few to tell"
         return (
-            f"{self.metric} {self.ours:.4f} is {self.verdict} than {self.against}'s {self.theirs:.4f}: "
-            f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}] over {self.users} users"
-            if self.verdict is not Significance.TOO_FEW
-            else f"{self.metric} against {self.against}: {self.users} users are too few to tell"
+            f"{self.metric} {self.candidate_value:.4f} is {self.verdict} than {self.baseline}'s "
+            f"{self.baseline_value:.4f}: {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}] "
+            f"over {self.users} users"
         )
 
 
 def compare_rmse(
-    ours: Candidate, theirs: Candidate, split: Split, gate: GateParams, params: EvaluationParams, seed: int
+    candidate: Candidate,
+    baseline: Candidate,
+    split: Split,
+    test: PairedTestParams,
+    evaluation: EvaluationParams,
+    seed: int,
 ) -> PairedComparison:
-    """The ratings of ``split.test``; less is better."""
-    mine, _, counts = errors_by_user(ours, split.test)
-    other, _, _ = errors_by_user(theirs, split.test)
-    return paired_bootstrap(RMSE, theirs.name, (mine, other), counts, gate, params, seed)
+    """Compare the RMSE on the ratings of ``split.test``; lower is better."""
+    candidate_sums, _, counts = errors_by_user(candidate, split.test)
+    baseline_sums, _, _ = errors_by_user(baseline, split.test)
+    return paired_bootstrap(
+        RMSE, baseline.name, (candidate_sums, baseline_sums), counts, test, evaluation, seed
+    )
 
 
 def compare_ndcg(
-    ours: Candidate, theirs: Candidate, split: Split, gate: GateParams, params: EvaluationParams, seed: int
+    candidate: Candidate,
+    baseline: Candidate,
+    split: Split,
+    test: PairedTestParams,
+    evaluation: EvaluationParams,
+    seed: int,
 ) -> PairedComparison:
-    """The rankings for the users who like an item of ``split.test``; more is better."""
-    mine, other = (ranking_by_user(c, split)[NDCG] for c in (ours, theirs))
-    return paired_bootstrap(NDCG, theirs.name, (mine, other), np.ones(len(mine)), gate, params, seed)
+    """Compare the NDCG of the lists for users with a liked item in ``split.test``; higher is better."""
+    sums = (ranking_by_user(candidate, split)[NDCG], ranking_by_user(baseline, split)[NDCG])
+    return paired_bootstrap(NDCG, baseline.name, sums, np.ones(len(sums[0])), test, evaluation, seed)
 
 
-def too_few(metric: str, against: str, users: int) -> PairedComparison:
-    """Of so few users that nothing was computed."""
+def too_few(metric: str, baseline: str, users: int) -> PairedComparison:
+    """Return the result for too few users, without values."""
     nan = float("nan")
-    return PairedComparison(metric, against, nan, nan, nan, nan, nan, users, Significance.TOO_FEW)
+    return PairedComparison(metric, baseline, nan, nan, nan, nan, nan, users, Significance.TOO_FEW)
 
 
 def paired_bootstrap(
     metric: str,
-    against: str,
+    baseline: str,
     sums: tuple[Floats, Floats],
     counts: Floats,
-    gate: GateParams,
-    params: EvaluationParams,
+    test: PairedTestParams,
+    evaluation: EvaluationParams,
     seed: int,
 ) -> PairedComparison:
-    """Of sums of ours and of theirs by user, [users] each, over ``counts``; the root of it for :data:`RMSE`."""
+    """Compare sums of the candidate and of the baseline [n_users each] over ``counts``.
+
+    For :data:`RMSE` the compared value is the square root of the ratio.
+    """
     users = len(counts)
     if not users:
-        return too_few(metric, against, users)
-    weights = np.ones((1, users))
-    ours, theirs = (float(_figure(metric, weights, s, counts)[0]) for s in sums)
-    drawn = _differences(metric, sums, counts, params.resamples, seed)
-    low, high = np.quantile(drawn, [(1 - params.interval) / 2, (1 + params.interval) / 2]).tolist()
-    found = PairedComparison(
-        metric, against, ours, theirs, ours - theirs, low, high, users, Significance.EQUAL
+        return too_few(metric, baseline, users)
+    transform = np.sqrt if metric == RMSE else np.asarray
+    candidate_value, baseline_value = (float(transform(s.sum() / counts.sum())) for s in sums)
+    candidate_samples, baseline_samples = transform(resample_ratios(sums, counts, evaluation.resamples, seed))
+    low, high = percentile_interval(candidate_samples - baseline_samples, evaluation.interval)
+    result = PairedComparison(
+        metric,
+        baseline,
+        candidate_value,
+        baseline_value,
+        candidate_value - baseline_value,
+        low,
+        high,
+        users,
+        Significance.EQUAL,
     )
-    return msgspec.structs.replace(found, verdict=_verdict(found, gate))
+    return msgspec.structs.replace(result, verdict=_verdict(result, test))
 
 
-def _verdict(found: PairedComparison, gate: GateParams) -> Significance:
-    """A figure that is no number is worse than any other, however few the users."""
-    if not np.isfinite(found.ours):
+def _verdict(result: PairedComparison, test: PairedTestParams) -> Significance:
+    """Return the verdict. A value that is not finite is worse than any other, however few the users."""
+    if not np.isfinite(result.candidate_value):
         return Significance.WORSE
-    if found.users < gate.min_users:
+    if result.users < test.min_users:
         return Significance.TOO_FEW
-    more_is_better = found.metric != RMSE
-    if found.low > gate.margin:
-        return Significance.BETTER if more_is_better else Significance.WORSE
-    if found.high < -gate.margin:
-        return Significance.WORSE if more_is_better else Significance.BETTER
+    higher_is_better = result.metric != RMSE
+    if result.low > test.margin:
+        return Significance.BETTER if higher_is_better else Significance.WORSE
+    if result.high < -test.margin:
+        return Significance.WORSE if higher_is_better else Significance.BETTER
     return Significance.EQUAL
-
-
-def _differences(
-    metric: str, sums: tuple[Floats, Floats], counts: Floats, resamples: int, seed: int
-) -> Floats:
-    rng, n = np.random.default_rng(seed), len(counts)
-    found = []
-    for start in range(0, resamples, _AT_ONCE):
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=min(_AT_ONCE, resamples - start))
-        ours, theirs = (_figure(metric, weights, s, counts) for s in sums)
-        found.append(ours - theirs)
-    return np.concatenate(found)
-
-
-def _figure(metric: str, weights: np.ndarray, sums: Floats, counts: Floats) -> Floats:
-    ratio = (weights @ sums) / (weights @ counts)
-    figure: Floats = np.sqrt(ratio) if metric == RMSE else ratio
-    return figure

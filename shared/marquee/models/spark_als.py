@@ -25,7 +25,7 @@ from marquee.data.dataset import Dataset
 from marquee.errors import SettingsError
 from marquee.models.biases import Biases, fit_biases
 from marquee.models.matrix_factorization import MatrixFactorization, to_rating_factors
-from marquee.models.trainer_port import Progress, RatingFactors, read_section
+from marquee.models.trainer_port import ProgressCallback, RatingFactors, read_section
 
 if TYPE_CHECKING:
     from pyspark.ml.recommendation import ALSModel
@@ -49,7 +49,7 @@ class SparkParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: dict[str, str] = {}
 
 
-def fit(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingFactors:
+def fit(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: ProgressCallback) -> RatingFactors:
     """Fit the biases, factorize the residuals with Spark, and return both together.
 
     Raises :class:`SettingsError` if pyspark or Java is missing.

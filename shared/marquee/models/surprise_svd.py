@@ -14,7 +14,7 @@ import pandas as pd
 
 from marquee.data.dataset import Dataset
 from marquee.models.matrix_factorization import MatrixFactorization, to_rating_factors
-from marquee.models.trainer_port import Progress, RatingFactors, read_section
+from marquee.models.trainer_port import ProgressCallback, RatingFactors, read_section
 
 # surprise's import creates a download directory, by default in a home directory that may be absent or read-only.
 os.environ.setdefault("SURPRISE_DATA_FOLDER", tempfile.gettempdir())
@@ -30,7 +30,7 @@ class SurpriseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     regularisation: float
 
 
-def fit(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress) -> RatingFactors:
+def fit(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: ProgressCallback) -> RatingFactors:
     """Fit surprise's SVD and return its ``pu, qi, bu, bi`` as rating factors."""
     progress("fit", 0.0)
     algorithm = _fit_svd(dataset, read_section(params, SurpriseParams, "trainers.surprise_svd"), seed)

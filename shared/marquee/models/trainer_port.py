@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 Section = TypeVar("Section", bound=msgspec.Struct)
 
 
-class Progress(Protocol):
+class ProgressCallback(Protocol):
     """Callback that receives the progress of a step, from 0 to 1."""
 
     def __call__(self, step: str, done: float) -> None:
@@ -77,7 +77,7 @@ class Trainer(Protocol):
     """Function that fits a rating model; equal dataset, parameters and seed give equal bits."""
 
     def __call__(
-        self, dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progress
+        self, dataset: Dataset, params: Mapping[str, Any], seed: int, progress: ProgressCallback
     ) -> RatingFactors:
         """Fit the model. ``params`` is the trainer's section of ``params.yaml``, not yet checked."""
         ...

@@ -10,9 +10,9 @@ import msgspec
 
 from marquee.data.snapshot import SnapshotRequest
 from marquee.errors import SettingsError
+from marquee.evaluation.bootstrap import EvaluationParams
 from marquee.evaluation.group_fairness import FairnessParams
-from marquee.evaluation.offline import EvaluationParams
-from marquee.evaluation.paired_test import GateParams
+from marquee.evaluation.paired_test import PairedTestParams
 from marquee.models.popularity import PopularityParams
 from marquee.training.snapshot_drift import DriftParams
 
@@ -103,7 +103,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     popularity: PopularityParams
     evaluation: EvaluationParams
     fairness: FairnessParams
-    release_policy: GateParams
+    release_policy: PairedTestParams
 
     @classmethod
     def read(cls, path: Path) -> Params:

@@ -9,7 +9,7 @@ import msgspec
 
 from marquee.data import deterministic_io, dvc_remote
 from marquee.errors import ObjectNotFound, ReleaseError, SettingsError, TrainingDataError
-from marquee.models.trainer_port import Progress, no_progress
+from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.artifact import write_artifact
 from marquee.registry.lineage import list_version_differences
 from marquee.registry.manifest import Manifest, read_manifest
@@ -66,7 +66,7 @@ def reproduce(
     directory: Path,
     *,
     commit: str = "",
-    progress: Progress = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> Reproduction:
     """Train the model of the artifact ``version`` again in ``directory`` and compare it with the original.
 

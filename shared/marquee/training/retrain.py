@@ -17,7 +17,7 @@ from marquee.db import retrain_queue
 from marquee.db.pool import Database
 from marquee.db.retrain_runs import RetrainRun, record_run
 from marquee.errors import MarqueeError
-from marquee.models.trainer_port import Progress, no_progress
+from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
 from marquee.training.pipeline import steps
@@ -45,7 +45,7 @@ def retrain(
     reason: str = "",
     releasing: bool = True,
     commit: str = "",
-    progress: Progress = no_progress,
+    progress: ProgressCallback = no_progress,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RetrainResult:
     """Run the pipeline, release the model if the policy allows it, and record the run in the database.
@@ -123,7 +123,7 @@ def _run_metrics(result: RetrainResult) -> dict[str, float]:
         for name, metric in manifest_metrics(result.evaluation).items():
             estimates[name] = (metric.value, metric.low, metric.high)
     for c in result.comparisons:
-        estimates[f"difference.{c.against}.{c.metric}"] = (c.difference, c.low, c.high)
+        estimates[f"difference.{c.baseline}.{c.metric}"] = (c.difference, c.low, c.high)
     return {
         name + end: value
         for name, values in estimates.items()

@@ -13,7 +13,7 @@ from marquee.data.dataset import Dataset
 from marquee.data.interactions import WeightedInteractions
 from marquee.models import popularity
 from marquee.models.ranker_port import RankingFactors, choose_ranker, load_ranker
-from marquee.models.trainer_port import Progress, RatingFactors, load_trainer, no_progress
+from marquee.models.trainer_port import ProgressCallback, RatingFactors, load_trainer, no_progress
 from marquee.registry.trained_model import Histories, TrainedModel
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _ONE_FIT_AT_A_TIME = threading.Lock()
 
 
-def train_model(dataset: Dataset, params: Params, progress: Progress = no_progress) -> TrainedModel:
+def train_model(dataset: Dataset, params: Params, progress: ProgressCallback = no_progress) -> TrainedModel:
     """Fit all parts of a model. Equal data, parameters and seed give equal bits.
 
     Fits in one process run one after the other, because the limit of one BLAS thread holds for the process.
@@ -33,7 +33,7 @@ def train_model(dataset: Dataset, params: Params, progress: Progress = no_progre
         return _fit(dataset, params, progress)
 
 
-def _fit(dataset: Dataset, params: Params, progress: Progress) -> TrainedModel:
+def _fit(dataset: Dataset, params: Params, progress: ProgressCallback) -> TrainedModel:
     trainer = params.rating_trainer
     rating = load_trainer(trainer)(dataset, params.trainers[trainer], params.seed, progress)
     progress("rank", 0.0)

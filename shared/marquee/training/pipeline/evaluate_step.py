@@ -8,7 +8,7 @@ from marquee.data import deterministic_io, splits
 from marquee.data.dataset_files import read_dataset, read_model
 from marquee.evaluation import offline, paired_test
 from marquee.evaluation.baselines import bias_baseline, model_candidate, popularity_baseline
-from marquee.evaluation.offline import Evaluation
+from marquee.evaluation.offline import OfflineEvaluation
 from marquee.evaluation.paired_test import PairedComparison
 from marquee.training.pipeline.pipeline_run import (
     COMPARISONS_REPORT,
@@ -38,14 +38,14 @@ def evaluate_model(run: PipelineRun) -> None:
         paired_test.compare_rmse(candidate, bias_baseline(split.train), *options),
         paired_test.compare_ndcg(candidate, popularity_baseline(model), *options),
     ]
-    report = Comparisons({f"{c.metric} against {c.against}": c for c in comparisons})
+    report = Comparisons({f"{c.metric} against {c.baseline}": c for c in comparisons})
     deterministic_io.write_json(run.path(COMPARISONS_REPORT), report)
     run.progress("evaluate", 1.0)
 
 
-def read_evaluation(run: PipelineRun) -> Evaluation:
+def read_evaluation(run: PipelineRun) -> OfflineEvaluation:
     """Return the metrics that the step wrote."""
-    return deterministic_io.read_json(run.path(HOLDOUT_REPORT), Evaluation)
+    return deterministic_io.read_json(run.path(HOLDOUT_REPORT), OfflineEvaluation)
 
 
 def read_comparisons(run: PipelineRun) -> list[PairedComparison]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from marquee.data.snapshot import SnapshotRequest
     from marquee.db.pool import Database
-    from marquee.models.trainer_port import Progress
+    from marquee.models.trainer_port import ProgressCallback
     from marquee.registry.object_store.object_store import ObjectStore
     from marquee.training.params import Params
 
@@ -41,7 +41,7 @@ class PipelineRun:
     root: Path
     params: Params
     request: SnapshotRequest
-    progress: Progress
+    progress: ProgressCallback
     database: Database | None = None
     store: ObjectStore | None = None
 

@@ -12,8 +12,7 @@ from functools import partial
 from marquee.data import dvc_remote, snapshot
 from marquee.data.dataset_files import read_model
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
-from marquee.evaluation.bootstrap import Estimate
-from marquee.evaluation.offline import Evaluation
+from marquee.evaluation.offline import OfflineEvaluation
 from marquee.evaluation.paired_test import PairedComparison
 from marquee.models import cohort_preferences
 from marquee.registry.arm_assignment import Arm
@@ -51,7 +50,7 @@ class RetrainResult:
     reason: str
     version: str | None = None
     trained_through: datetime | None = None
-    evaluation: Evaluation | None = None
+    evaluation: OfflineEvaluation | None = None
     serving: str = ""
     comparisons: tuple[PairedComparison, ...] = ()
     findings: tuple[str, ...] = ()
@@ -148,12 +147,12 @@ def release_instead_of(
     return publish_release(store, change)
 
 
-def manifest_metrics(evaluation: Evaluation) -> dict[str, Metric]:
+def manifest_metrics(evaluation: OfflineEvaluation) -> dict[str, Metric]:
     """Return the metrics by the manifest's names: ``rmse`` of the model, ``bias_only.rmse`` of a baseline."""
     return {
-        name if candidate == "model" else f"{candidate}.{name}": _to_metric(estimate)
-        for candidate, metrics in evaluation.figures.items()
-        for name, estimate in metrics.items()
+        name if candidate == "model" else f"{candidate}.{name}": metric
+        for candidate, metrics in evaluation.metrics.items()
+        for name, metric in metrics.items()
     }
 
 
@@ -209,10 +208,6 @@ def _describe(release: Release | None) -> str:
 
 def _group_metrics(run: PipelineRun) -> dict[str, dict[str, Metric]]:
     return {
-        kind: {group: _to_metric(estimate) for group, estimate in groups.items()}
-        for kind, groups in read_fairness(run).rmse.items()
+        kind: {name: group.rmse for name, group in groups.items()}
+        for kind, groups in read_fairness(run).groups.items()
     }
-
-
-def _to_metric(estimate: Estimate) -> Metric:
-    return Metric(estimate.value, estimate.low, estimate.high)
