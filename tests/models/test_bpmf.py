@@ -1,4 +1,4 @@
-"""The Bayesian SVD: its answers where they are known by construction."""
+"""BPMF gives the right predictions where they are known by construction."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from marquee.models.trainer_port import no_progress
 
 
 @pytest.mark.parametrize("factors", [1, 15, 16, 31])
-def test_any_number_of_factors(factors: int) -> None:
-    """Those that fill vector registers, and those that are rounded up."""
+def test_fit_bpmf_any_number_of_factors_fits_ratings(factors: int) -> None:
+    """This holds for numbers that fill vector registers, and for numbers that are rounded up."""
     user, item = sample_pairs(60, 50, 0.3, 0)
     result = fit_bpmf(
         user,
@@ -33,8 +33,8 @@ def test_any_number_of_factors(factors: int) -> None:
     assert np.corrcoef(predicted, two_group_ratings(user, item))[0, 1] > 0.97
 
 
-def test_two_kinds_of_users_are_told_apart() -> None:
-    """On ratings that two kinds of users give two kinds of items, pairs never rated are predicted."""
+def test_fit_bpmf_two_groups_predicts_hidden_pairs() -> None:
+    """With two groups of users and of items, pairs without a rating are predicted."""
     user, item = sample_pairs(60, 50, 0.3, 0)
     result = fit_bpmf(
         user,
@@ -50,8 +50,8 @@ def test_two_kinds_of_users_are_told_apart() -> None:
     np.testing.assert_allclose(predicted, two_group_ratings(hidden_user, hidden_item), atol=0.5)
 
 
-def test_features_speak_for_a_user_who_has_rated_nothing() -> None:
-    """Two new users of known kind, and one of whom nothing is known."""
+def test_fit_bpmf_features_predict_users_without_ratings() -> None:
+    """New users get the ratings of their group; a user without features gets ratings in between."""
     user, item = sample_pairs(200, 30, 0.4, 0)
     rating = np.where(user % 2, 4.5, 1.5) + np.random.default_rng(0).normal(0, 0.2, len(user))
     kind = np.zeros((203, 2))
@@ -75,13 +75,13 @@ def test_features_speak_for_a_user_who_has_rated_nothing() -> None:
     assert mean[0] < mean[2] < mean[1]
 
 
-def test_of_whom_only_facts_are_known_a_quarter_is_believed() -> None:
-    """The trainer draws a user without ratings towards the average user, who is what stands for him elsewhere."""
+def test_fit_user_without_ratings_shrinks_side_information() -> None:
+    """The factors of a user without ratings are a weighted mean of their side information's and the average user's."""
     kinds = {f"u{u:03}": {"gender": "FM"[u % 2]} for u in range(40)}
     ratings = checkerboard()
     data = Dataset.from_frames(ratings, frame(), 1.0, 5.0, SideInformation(kinds))
     data = data.without_ratings(data.ratings.users >= 38)
-    head = bpmf.fit(data, {"factors": 15, "served_rank": 8, "sweeps": 12, "burn_in": 4}, 7, no_progress)
+    served = bpmf.fit(data, {"factors": 15, "served_rank": 8, "sweeps": 12, "burn_in": 4}, 7, no_progress)
     raw = fit_bpmf(
         data.ratings.users,
         data.ratings.items,
@@ -94,15 +94,16 @@ def test_of_whom_only_facts_are_known_a_quarter_is_believed() -> None:
     ).factors
     average = raw.user_vectors[:38].mean(axis=0)
     expected = average + SIDE_INFORMATION_WEIGHT * (raw.user_vectors[38:] - average)
-    np.testing.assert_allclose(head.user_vectors[38:], expected, atol=1e-5)
-    np.testing.assert_allclose(head.prior.mean[:-1], average, atol=1e-5)
-    raw_apart = float(raw.user_biases[38] - raw.user_biases[39])
-    assert head.user_biases[38] - head.user_biases[39] == pytest.approx(
-        SIDE_INFORMATION_WEIGHT * raw_apart, abs=1e-5
+    np.testing.assert_allclose(served.user_vectors[38:], expected, atol=1e-5)
+    np.testing.assert_allclose(served.prior.mean[:-1], average, atol=1e-5)
+    raw_difference = float(raw.user_biases[38] - raw.user_biases[39])
+    assert served.user_biases[38] - served.user_biases[39] == pytest.approx(
+        SIDE_INFORMATION_WEIGHT * raw_difference, abs=1e-5
     )
 
 
-def test_a_budget_of_seconds_ends_the_run() -> None:
+def test_fit_bpmf_time_limit_ends_the_chain() -> None:
+    """A chain stops at the first sample after the time limit."""
     user, item = sample_pairs(60, 50, 0.3, 0)
     result = fit_bpmf(
         user,
@@ -123,24 +124,26 @@ def test_a_budget_of_seconds_ends_the_run() -> None:
         ([1.0, float("nan"), float("inf")], "2 of 3 ratings are not finite"),
     ],
 )
-def test_ratings_that_teach_nothing_are_refused(rating: list[float], message: str) -> None:
+def test_fit_bpmf_unusable_ratings_are_refused(rating: list[float], message: str) -> None:
+    """No ratings, constant ratings and non-finite ratings have an error each."""
     rows = np.arange(len(rating))
     with pytest.raises(TrainingDataError, match=message):
         fit_bpmf(rows, rows, np.array(rating), (3, 3))
 
 
-def test_a_row_outside_of_the_matrix_is_refused() -> None:
+def test_fit_bpmf_row_out_of_range_is_refused() -> None:
+    """The error names the valid rows."""
     with pytest.raises(TrainingDataError, match="one item of 0 to 1"):
         fit_bpmf(np.array([0, 1]), np.array([0, 2]), np.array([1.0, 2.0]), (2, 2))
 
 
-def test_careless_raters_weigh_less() -> None:
-    """Half of the users rate at random: the chain finds out who."""
+def test_sampler_noisy_raters_get_low_weight() -> None:
+    """Half of the users rate at random, and the noise weights identify them."""
     rng = np.random.default_rng(0)
     user, item = sample_pairs(80, 60, 0.5, 0)
     rating = two_group_ratings(user, item)
-    careless = user >= 40
-    rating[careless] = rng.choice([1.0, 5.0], careless.sum())
+    noisy = user >= 40
+    rating[noisy] = rng.choice([1.0, 5.0], noisy.sum())
     chain = Sampler(user, item, rating, (80, 60), factors=15, seed=0)
     for _ in range(40):
         chain.sweep()

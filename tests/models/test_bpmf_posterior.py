@@ -1,4 +1,4 @@
-"""From many samples to one set of factors that says the same."""
+"""The reduction of samples to one set of factors keeps their mean prediction."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from marquee.models.bpmf.posterior import CompressedMean, MeanPrediction, Poster
 WIDTH = 16
 
 
-def test_rotated_samples_average_to_what_they_all_say() -> None:
-    """The same vectors turned at random, over and over: their mean still predicts the same."""
+def test_compressed_mean_rotated_samples_keep_their_prediction() -> None:
+    """Samples that differ by a rotation only have a mean that predicts the same."""
     rng = np.random.default_rng(0)
     users, items = (rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (30, 40))
     posterior = CompressedMean(30, 40, WIDTH)
     for _ in range(20):
-        turn = np.eye(WIDTH)
-        turn[:-1, :-1] = np.linalg.qr(rng.standard_normal((WIDTH - 1, WIDTH - 1)))[0]
-        posterior.add((users @ turn).astype(np.float32), (items @ turn).astype(np.float32))
+        rotation = np.eye(WIDTH)
+        rotation[:-1, :-1] = np.linalg.qr(rng.standard_normal((WIDTH - 1, WIDTH - 1)))[0]
+        posterior.add((users @ rotation).astype(np.float32), (items @ rotation).astype(np.float32))
     user, item = np.indices((30, 40)).reshape(2, -1)
     expected = (users[user, :-1] * items[item, :-1]).sum(axis=1) + users[user, -1] + items[item, -1]
     np.testing.assert_allclose(posterior.factors().predict(user, item), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("posterior", [MeanPrediction(20, 25, 20, 0), CompressedMean(20, 25, 20)])
-def test_the_mean_prediction_is_kept_whole_at_full_rank(posterior: Posterior) -> None:
-    """Samples that differ, in batches and the rest of one: where the rank has room for all of them nothing is lost."""
+def test_posterior_full_rank_keeps_the_mean_prediction(posterior: Posterior) -> None:
+    """Different samples, in full and partial batches, lose nothing if the rank is sufficient."""
     rng = np.random.default_rng(0)
     expected = np.zeros((20, 25))
     for _ in range(11):
@@ -42,57 +42,58 @@ def test_the_mean_prediction_is_kept_whole_at_full_rank(posterior: Posterior) ->
         posterior.add(users, items)
         expected += users[:, :-1] @ items[:, :-1].T + users[:, -1:] + items[:, -1]
     user, item = np.indices((20, 25)).reshape(2, -1)
-    got = posterior.factors().predict(user, item).reshape(20, 25)
-    np.testing.assert_allclose(got, expected / 11, atol=1e-3)
+    predicted = posterior.factors().predict(user, item).reshape(20, 25)
+    np.testing.assert_allclose(predicted, expected / 11, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", [MeanPrediction, CompressedMean])
-def test_after_a_kill_it_goes_on_to_the_same_bits(kind: type[MeanPrediction] | type[CompressedMean]) -> None:
-    """In the middle of a batch of pending samples, too."""
+def test_posterior_restored_state_gives_same_bits(kind: type[MeanPrediction] | type[CompressedMean]) -> None:
+    """This holds in the middle of a batch of pending samples too."""
     rng = np.random.default_rng(0)
     samples = [[rng.standard_normal((n, WIDTH)).astype(np.float32) for n in (20, 25)] for _ in range(11)]
 
-    def fresh() -> Posterior:
+    def create() -> Posterior:
         return CompressedMean(20, 25, 4) if kind is CompressedMean else MeanPrediction(20, 25, 4, 0)
 
-    whole, killed, resumed = fresh(), fresh(), fresh()
+    uninterrupted, killed, resumed = create(), create(), create()
     for users, items in samples:
-        whole.add(users, items)
+        uninterrupted.add(users, items)
     for users, items in samples[:5]:
         killed.add(users, items)
     resumed.restore(killed.state())
     assert resumed.samples == 5
     for users, items in samples[5:]:
         resumed.add(users, items)
-    for mine, other in zip(astuple(resumed.factors()), astuple(whole.factors()), strict=True):
-        np.testing.assert_array_equal(mine, other)
+    for actual, expected in zip(astuple(resumed.factors()), astuple(uninterrupted.factors()), strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_product_is_cut_to_its_best_rank() -> None:
-    """By the singular value decomposition of the whole product, which the function never forms."""
+def test_truncate_svd_gives_best_approximation() -> None:
+    """The result equals the truncated SVD of the full product, which the function never forms."""
     rng = np.random.default_rng(0)
     scale = np.float32(2.0) ** -np.arange(12, dtype=np.float32)
     left, right = (rng.standard_normal((n, 12)).astype(np.float32) for n in (50, 40))
     left *= scale
     u, sizes, vt = np.linalg.svd(left.astype(np.float64) @ right.T)
     best = u[:, :5] * sizes[:5] @ vt[:5]
-    thin, flat = truncate_svd(left, right, 5)
-    assert (thin.shape, flat.shape) == ((50, 5), (40, 5))
-    np.testing.assert_allclose(thin @ flat.T, best, atol=1e-4)
-    np.testing.assert_allclose(np.linalg.norm(thin, axis=0), np.linalg.norm(flat, axis=0), rtol=1e-4)
+    new_left, new_right = truncate_svd(left, right, 5)
+    assert (new_left.shape, new_right.shape) == ((50, 5), (40, 5))
+    np.testing.assert_allclose(new_left @ new_right.T, best, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(new_left, axis=0), np.linalg.norm(new_right, axis=0), rtol=1e-4)
 
 
 @pytest.mark.parametrize(("factors", "samples"), [(15, 80), (31, 80)])
-def test_one_set_of_factors_says_what_all_samples_say(base_data: Path, factors: int, samples: int) -> None:
-    """On a fold of MovieLens the exported factors, whichever way, lose at most .001 of RMSE to the average of the
-    predictions of all samples, which could not be served."""
+def test_posterior_movielens_factors_are_as_good_as_all_samples(
+    base_data: Path, factors: int, samples: int
+) -> None:
+    """On a fold of MovieLens each reduction loses at most .001 of RMSE to the mean prediction of all samples."""
     base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
     data = Dataset.from_frames(base.ratings, sources.empty_interactions(), 1.0, 5.0, base.side_information)
     split = next(splits.k_folds(data, 5, 0))
     test, train, shape = split.test, split.train.ratings, (data.n_users, data.n_items)
-    facts = (split.train.user_features, split.train.item_features)
+    features = (split.train.user_features, split.train.item_features)
     chain = create_sampler(
-        train.users, train.items, train.values, shape, *facts, ModelShape(factors, 48, 20), 1
+        train.users, train.items, train.values, shape, *features, ModelShape(factors, 48, 20), 1
     )
     exported = (MeanPrediction(*shape, 48, 1), CompressedMean(*shape, 48))
     total, pairs = np.zeros(len(test)), (test.users, test.items)
@@ -109,7 +110,7 @@ def test_one_set_of_factors_says_what_all_samples_say(base_data: Path, factors: 
     def rmse(predicted: np.ndarray) -> float:
         return float(np.sqrt(np.mean((np.clip(chain.mean + predicted, 1, 5) - test.values) ** 2)))
 
-    everything = rmse(total / samples)
-    assert everything < 0.88
+    all_samples = rmse(total / samples)
+    assert all_samples < 0.88
     for posterior in exported:
-        assert rmse(posterior.factors().predict(*pairs)) < everything + 0.001
+        assert rmse(posterior.factors().predict(*pairs)) < all_samples + 0.001

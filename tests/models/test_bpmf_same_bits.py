@@ -1,4 +1,4 @@
-"""The Bayesian SVD comes to the same bits: resumed after a kill, on any number of threads, on any processor."""
+"""BPMF gives the same bits when resumed after a kill, with any number of threads, and on any processor."""
 
 from __future__ import annotations
 
@@ -24,30 +24,31 @@ def chain(user: np.ndarray, item: np.ndarray, **more: object) -> np.ndarray:
     return np.concatenate([factors.user_vectors.ravel(), factors.item_vectors.ravel(), factors.item_biases])
 
 
-def test_a_run_that_was_killed_ends_as_it_would_have(tmp_path: Path) -> None:
-    """From its checkpoint the chain goes on to the same numbers, bit for bit."""
+def test_fit_bpmf_resumed_from_checkpoint_gives_same_bits(tmp_path: Path) -> None:
+    """A chain resumed from its checkpoint ends with the bits of an uninterrupted one."""
     user, item = sample_pairs(60, 50, 0.3, 0)
-    whole = chain(user, item)
+    uninterrupted = chain(user, item)
     seen: list[int] = []
 
-    def killer(done: int, sweeps: int) -> None:
+    def kill_at_nine(done: int, sweeps: int) -> None:
+        assert sweeps == 12
         seen.append(done)
         if done == 9:
             raise Killed
 
     path = tmp_path / "chain.npz"
     with pytest.raises(Killed):
-        chain(user, item, progress=killer, checkpoint_path=path, checkpoint_every_s=0.0)
+        chain(user, item, progress=kill_at_nine, checkpoint_path=path, checkpoint_every_s=0.0)
     seen.clear()
     resumed = chain(
         user,
         item,
-        progress=lambda done, sweeps: seen.append(done),
+        progress=lambda done, _: seen.append(done),
         checkpoint_path=path,
         checkpoint_every_s=0.0,
     )
     assert seen[0] == 9, "sweeps 1 to 8 were on disk"
-    assert np.array_equal(resumed, whole)
+    assert np.array_equal(resumed, uninterrupted)
     assert not path.exists()
 
 
@@ -56,14 +57,14 @@ import hashlib, sys, time
 from pathlib import Path
 from tests.models.test_bpmf_same_bits import chain
 from tests.support.synthetic_data import sample_pairs
-slowly = lambda done, sweeps: time.sleep(0.05)
+slowly = lambda *_: time.sleep(0.05)
 more = {"checkpoint_path": Path(sys.argv[1]), "checkpoint_every_s": 0.0, "progress": slowly} if sys.argv[1:] else {}
 print(hashlib.sha256(chain(*sample_pairs(60, 50, 0.3, 0), **more).tobytes()).hexdigest())
 """
 
 
-def test_a_killed_process_is_resumed(tmp_path: Path) -> None:
-    """SIGKILL at any moment, three times: the process after them gives the bits of one that was left alone."""
+def test_fit_bpmf_killed_process_resumes_to_same_bits(tmp_path: Path) -> None:
+    """After three SIGKILLs at any time, the next process gives the bits of an uninterrupted one."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     path = tmp_path / "chain.npz"
 
@@ -71,7 +72,7 @@ def test_a_killed_process_is_resumed(tmp_path: Path) -> None:
         command = [sys.executable, "-c", CHECKPOINTED, *arguments]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
-    alone = run().communicate()[0]
+    uninterrupted = run().communicate()[0]
     for _ in range(3):
         before = path.stat().st_mtime_ns if path.exists() else 0
         process = run(str(path))
@@ -80,13 +81,14 @@ def test_a_killed_process_is_resumed(tmp_path: Path) -> None:
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    assert alone
-    assert run(str(path)).communicate()[0] == alone
+    assert uninterrupted
+    assert run(str(path)).communicate()[0] == uninterrupted
     assert not path.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"not a checkpoint at all"])
-def test_a_broken_or_foreign_checkpoint_is_ignored(tmp_path: Path, content: bytes) -> None:
+def test_fit_bpmf_unreadable_checkpoint_is_ignored(tmp_path: Path, content: bytes) -> None:
+    """A checkpoint that cannot be read does not change the result."""
     user, item = sample_pairs(60, 50, 0.3, 0)
     path = tmp_path / "chain.npz"
     path.write_bytes(content)
@@ -110,8 +112,8 @@ print(hashlib.sha256(_draw_once(normals)[0].tobytes()).hexdigest())
 """
 
 
-def said(program: str, **settings: str) -> str:
-    """What a process of its own prints, with these variables in its environment."""
+def run_program(program: str, **settings: str) -> str:
+    """Return the output of a new process with these variables in its environment."""
     paths = os.pathsep.join(path for path in sys.path if path)
     environment = os.environ | settings | {"PYTHONPATH": paths}
     return subprocess.run(
@@ -119,20 +121,20 @@ def said(program: str, **settings: str) -> str:
     ).stdout
 
 
-def test_any_number_of_threads_gives_the_same_bits() -> None:
-    one, two = (said(CHAIN, NUMBA_NUM_THREADS=n, OPENBLAS_NUM_THREADS=n) for n in ("1", "2"))
+def test_fit_bpmf_number_of_threads_does_not_change_bits() -> None:
+    """One thread and two threads give equal bits."""
+    one, two = (run_program(CHAIN, NUMBA_NUM_THREADS=n, OPENBLAS_NUM_THREADS=n) for n in ("1", "2"))
     assert one == two
 
 
-def test_any_processor_draws_the_same_bits(tmp_path: Path) -> None:
-    """Compiled for the oldest processor there is, with neither wide registers nor fused multiply-adds."""
+def test_draw_side_processor_does_not_change_bits(tmp_path: Path) -> None:
+    """Code for the oldest processor, without wide registers and fused multiply-adds, gives the same bits."""
     oldest = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
-    assert said(DRAW, **oldest) == said(DRAW)
+    assert run_program(DRAW, **oldest) == run_program(DRAW)
 
 
-def test_no_compiled_function_may_change_a_sum() -> None:
-    """The same bits by construction, not by luck: nothing in the kernel is compiled with leave to change how
-    floats are added up."""
+def test_kernel_is_compiled_without_fast_math() -> None:
+    """No function of the kernel may be compiled with permission to reorder sums."""
     compiled = {name: f for name, f in vars(kernel).items() if hasattr(f, "targetoptions")}
     assert compiled.keys() >= {"draw_side", "squared_residuals", "sums_by_column", "_add_gram", "_factorize"}
     for name, function in compiled.items():

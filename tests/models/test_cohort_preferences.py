@@ -1,4 +1,4 @@
-"""What groups prefer, counted from histories and facts: on a world where it is known."""
+"""Cohort preferences are counted from histories and side information, where the answer is known."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ WRITER = {"age": "30", "gender": "F", "occupation": "writer"}
 FARMER = {"age": "60", "gender": "M", "occupation": "farmer"}
 
 
-def world(views: int) -> TrainedModel:
-    """Users 1000, 1002, ... have seen only item 0, the others only item 1, each ``views`` times' weight."""
+def model_of_two_groups(weight: float) -> TrainedModel:
+    """Return a model in which users 1000, 1002 ... have seen only item 0, all others only item 1."""
     users = np.arange(6)
-    histories = Histories.from_entries(6, users, users % 2, np.full(6, 4.0), np.full(6, float(views)))
+    histories = Histories.from_entries(6, users, users % 2, np.full(6, 4.0), np.full(6, weight))
     return replace(two_group_model(n_items=4), histories=histories)
 
 
-FACTS = SideInformation(
+SIDE_INFORMATION = SideInformation(
     users={str(1000 + u): (WRITER, FARMER)[u % 2] for u in range(6)},
     movies={make_movie_id(0): {"genres": "Comedy|War"}, make_movie_id(3): {"genres": "Comedy"}},
 )
 
 
-def test_groups_prefer_what_their_members_have_seen() -> None:
-    """With much evidence a group's own item is twice as likely as for everybody (it has half of all
-    views), and the other group's hardly at all."""
-    model = with_cohorts(world(10**8), FACTS)
+def test_with_cohorts_groups_prefer_the_items_of_their_members() -> None:
+    """With much data a group's own item, half of all weight, is twice as likely as for the population."""
+    model = with_cohorts(model_of_two_groups(1e8), SIDE_INFORMATION)
     scores = dict(zip(model.cohort_names, model.cohort_scores, strict=True))
     assert scores["occupation:writer"][0] == pytest.approx(np.log(2), abs=0.01)
     assert scores["occupation:writer"][1] < -5
@@ -41,21 +40,23 @@ def test_groups_prefer_what_their_members_have_seen() -> None:
     model.check()
 
 
-def test_a_small_group_is_not_taken_at_its_word() -> None:
-    """Three views of one item beside the prior's weight move it by what the formula says, and no more."""
-    model = with_cohorts(world(1), FACTS)
+def test_with_cohorts_small_group_is_shrunk_to_the_population() -> None:
+    """Three interactions move the score by the formula with the prior's weight."""
+    model = with_cohorts(model_of_two_groups(1.0), SIDE_INFORMATION)
     row = model.cohort_scores[list(model.cohort_names).index("occupation:writer")]
     assert row[0] == pytest.approx(np.log((3 + PRIOR_STRENGTH / 2) / (3 + PRIOR_STRENGTH) / 0.5), rel=1e-5)
-    assert row[2] == row[3] == 0  # Seen by nobody: no preference.
+    assert row[2] == row[3] == 0  # No interactions: no preference.
 
 
-def test_genres_are_items_of_the_genre() -> None:
-    model = with_cohorts(world(1), FACTS)
+def test_with_cohorts_genre_scores_its_items() -> None:
+    """A genre raises its own items by a constant, and no others."""
+    model = with_cohorts(model_of_two_groups(1.0), SIDE_INFORMATION)
     scores = dict(zip(model.cohort_names, model.cohort_scores.tolist(), strict=True))
     assert scores["genre:comedy"] == [GENRE_LOG_ODDS, 0, 0, GENRE_LOG_ODDS]
     assert scores["genre:war"] == [GENRE_LOG_ODDS, 0, 0, 0]
 
 
-def test_without_facts_the_model_stays_as_it_is() -> None:
-    model = world(1)
+def test_with_cohorts_no_side_information_returns_same_model() -> None:
+    """The model is returned unchanged."""
+    model = model_of_two_groups(1.0)
     assert with_cohorts(model, SideInformation()) is model

@@ -40,7 +40,7 @@ def scores(factors: RankingFactors, weights: np.ndarray) -> np.ndarray:
 
 @RANKERS
 def test_ranker_history_of_one_item_recommends_its_block(fit: Ranker, params: dict[str, Any]) -> None:
-    """From one item of a block of preferences, the best eleven others are the rest of that block."""
+    """After one item of a block of preferences, the best eleven others are the rest of that block."""
     data = dataset(blocks())
     interactions = WeightedInteractions.from_dataset(data)
     factors = fit(interactions, (data.n_users, data.n_items), uniform_popularity(data.n_items), params, 0)
@@ -141,7 +141,7 @@ def test_ranker_tiny_catalogue_keeps_its_rank(fit: Ranker, params: dict[str, Any
 
 
 def test_ease_equally_popular_blocks_beats_popularity() -> None:
-    """Where all blocks are equally popular, the ranker knows the user's block: a choice four times as narrow."""
+    """With equally popular blocks the ranker knows the user's block: a choice four times as narrow."""
     data = dataset(blocks())
     split = splits.per_user_holdout(data, 0.3)
     model = train_model(split.train, PARAMS)

@@ -1,4 +1,4 @@
-"""``engine: spark``: pyspark's ALS in local mode, the real one with its JVM, through the pipeline and the gate."""
+"""``engine: spark`` trains with real pyspark in local mode, through the pipeline and the release policy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from marquee.serving.user_state import build_user_state
 from marquee.training.params import Params
 
 ROOT = Path(__file__).parents[2]
-# A tenth of the work, with which the gate is passed as well.
+# A tenth of the work; the model still passes the release policy.
 QUICKER = {
     "    factors: 32\n    iterations: 10\n": "    factors: 8\n    iterations: 3\n",
     "    blocks: 2\n": "    blocks: 1\n",
@@ -54,9 +54,8 @@ def _params_with_spark(directory: Path) -> Path:
     shutil.which("java") is None and "JAVA_HOME" not in os.environ,
     reason="NOT TESTED: Spark needs Java 17 or 21",
 )
-def test_movielens_through_spark_is_released_and_answers(base_data: Path, tmp_path: Path) -> None:
-    """`marquee retrain` with ``engine: spark``: the gate lets the model pass, which beats the biases; the artifact is
-    like any other, says what made it, and answers."""
+def test_retrain_spark_engine_releases_a_serving_model(base_data: Path, tmp_path: Path) -> None:
+    """The released artifact beats the biases, records its trainer, and serves recommendations."""
     words = [
         "retrain",
         "--base",
@@ -94,13 +93,15 @@ def test_movielens_through_spark_is_released_and_answers(base_data: Path, tmp_pa
     assert 1 <= min(ratings) < max(ratings) <= 5
 
 
-def test_without_pyspark_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_without_pyspark_names_the_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
     monkeypatch.setattr(spark_als, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"install requirements/spark\.txt"):
         spark_als.fit(dataset(checkerboard(6, 6)), SECTION, 0, no_progress)
 
 
-def test_without_java_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_without_java_names_its_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the supported versions of Java."""
     monkeypatch.setattr(spark_als, "find_spec", lambda name: object())
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.delenv("JAVA_HOME", raising=False)
@@ -108,14 +109,16 @@ def test_without_java_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch
         spark_als.fit(dataset(checkerboard(6, 6)), SECTION, 0, no_progress)
 
 
-def test_an_engine_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_params_unknown_engine_is_refused(tmp_path: Path) -> None:
+    """The error lists the engines that exist."""
     path = _params_with_spark(tmp_path)
     path.write_text(path.read_text().replace("engine: spark", "engine: steam"))
-    with pytest.raises(SettingsError, match="engine is 'steam'; there is local, spark"):
+    with pytest.raises(SettingsError, match="engine is 'steam'; use one of local, spark"):
         Params.read(path)
 
 
-def test_whatever_the_trainer_spark_is_the_engine(tmp_path: Path) -> None:
+def test_params_spark_engine_overrides_trainer(tmp_path: Path) -> None:
+    """The engine determines the trainer of the rating model."""
     params = Params.read(_params_with_spark(tmp_path))
     assert (params.trainer, params.rating_trainer) == ("bpmf", "spark_als")
     assert Params.read(ROOT / "params.yaml").rating_trainer == "bpmf"

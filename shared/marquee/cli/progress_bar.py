@@ -1,4 +1,4 @@
-"""ProgressCallback bar of the verbs that train."""
+"""Progress bar of the verbs that train."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def progress_bar() -> Iterator[ProgressCallback]:
         yield no_progress
         return
     from rich.console import Console
-    from rich.progress import ProgressCallback as Bar
+    from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
     with Bar(console=Console(stderr=True), transient=True) as bar:
