@@ -83,8 +83,8 @@ chaos: .venv/.dev ## kill everything between Kafka and the tables KILLS=50 times
 dashboards: .venv/.dev ## generate the dashboard files from dashboards/*.py
 	$(BIN)/python -m dashboards.generate
 
-models: .venv/.local ## compare all models on MovieLens 100K: docs/models.md with its plots (minutes)
-	$(BIN)/python -m benchmarks.models.command
+models: .venv/.dev ## compare all models on MovieLens 100K: docs/models.md with its plots (minutes)
+	$(BIN)/python -m benchmarks.models
 
 cost: .venv/.local ## print the monthly cost on Google Cloud (COST="--records-per-s 500")
 	$(BIN)/python -m infra.cost $(COST)

@@ -55,7 +55,9 @@ def random_model(users: int, factors: int, *, movies: int = MOVIES, seed: int = 
         rank_items=normal(movies, factors),
         rank_history=normal(movies, factors),
         popularity=np.abs(normal(movies)),
-        histories=Histories.from_entries(users, np.repeat(np.arange(users), HISTORY), seen, np.full(len(seen), 4.0)),
+        histories=Histories.from_entries(
+            users, np.repeat(np.arange(users), HISTORY), seen, np.full(len(seen), 4.0)
+        ),
         rating_min=1.0,
         rating_max=5.0,
         prior_mean=np.zeros(factors + 1, np.float32),

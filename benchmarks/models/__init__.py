@@ -1,6 +1,8 @@
-"""All models side by side, as docs/models.md shows them: `marquee compare`.
+"""Comparison of all models on MovieLens 100K: ``python -m benchmarks.models`` writes docs/models.md.
 
-``systems``: what is compared; ``measure``: one of them on one split; ``figures``: splits together, with intervals;
-``cuts``: what serves, on past cuts in time; ``run``: everything, each step kept on disk; ``page`` and ``plot``: how it
-is shown.
+- ``algorithms``: the compared algorithms by name; ``fitted_algorithms``: their fitted form
+- ``split_metrics``: one algorithm on one split; ``aggregate``: all splits of a protocol, with intervals
+- ``backtest_windows``: the served models on a temporal backtest
+- ``compare``: the comparison, with each step cached on disk by ``compare_cache``
+- ``report_model``, ``report``, ``charts``: the results, the page and its charts
 """

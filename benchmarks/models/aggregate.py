@@ -1,4 +1,4 @@
-"""Splits of one protocol put together: every figure with its interval over users."""
+"""Aggregation of all splits of a protocol: every metric with its interval over users."""
 
 from __future__ import annotations
 
@@ -9,87 +9,80 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.models.report_model import AlgorithmResult
-from benchmarks.models.split_metrics import SHOWN, Arrays
-from marquee.evaluation.bootstrap import Estimate, ratio_of_sums
-from marquee.evaluation.offline import EvaluationParams
+from benchmarks.models.split_metrics import Arrays
+from marquee.evaluation.bootstrap import EvaluationParams, ratio_of_sums
+from marquee.registry.manifest import Metric
 from marquee.training.params import Params
 
 Floats = NDArray[np.float64]
-BY_USER = ("ndcg@10", "ndcg@20", "recall@10", "recall@20", "novelty")
-_NORMAL = 1.959963984540054  # of 95 %
+# Ranking metrics with one value a user.
+USER_METRICS = ("ndcg@10", "ndcg@20", "recall@10", "recall@20", "novelty")
+_NORMAL_QUANTILE = 1.959963984540054  # of 97.5 %
 
 
 @dataclass(frozen=True, slots=True)
 class AggregateSettings:
-    """How intervals are made. ``data``: the SHA-256 of the dataset."""
+    """Parameters of the bootstrap."""
 
     evaluation: EvaluationParams
     seed: int
-    data: str
 
     @classmethod
-    def of(cls, params: Params, data: str) -> AggregateSettings:
-        return cls(params.evaluation, params.seed, data)
+    def from_params(cls, params: Params) -> AggregateSettings:
+        """Return the settings of ``params.yaml``."""
+        return cls(params.evaluation, params.seed)
 
-    def figure(self, sums: Floats, counts: Floats, root: bool = False) -> Estimate:
-        """``sums / counts`` over users, [n_users] each."""
-        return ratio_of_sums(
-            sums,
-            counts,
-            resamples=self.evaluation.resamples,
-            interval=self.evaluation.interval,
-            seed=self.seed,
-            data=self.data,
-            root=root,
-        )
+    def ratio(self, sums: Floats, counts: Floats, *, root: bool = False) -> Metric:
+        """Return ``sums / counts`` over users [n_users], or its root, with its interval."""
+        return ratio_of_sums(sums, counts, self.evaluation, self.seed, root=root)
 
 
-def row(name: str, parts: Sequence[Arrays], n_items: int, settings: AggregateSettings) -> AlgorithmResult:
-    """One system on all splits of a protocol. A user who is in several splits is still one user."""
-    figures: dict[str, Estimate] = {}
+def aggregate_splits(
+    name: str, parts: Sequence[Arrays], n_items: int, settings: AggregateSettings
+) -> AlgorithmResult:
+    """Return one algorithm over all splits of a protocol. A user in several splits counts as one user."""
+    metrics: dict[str, Metric] = {}
     if "squared" in parts[0]:
-        counts = by_user(parts, "users", "counts")
-        for metric, sums, root in (("rmse", "squared", True), ("mae", "absolute", False)):
-            figures[metric] = settings.figure(by_user(parts, "users", sums), counts, root)
-    if "shown" in parts[0]:
-        counts = by_user(parts, "ranked", None)
-        for metric in BY_USER:
-            figures[metric] = settings.figure(by_user(parts, "ranked", metric), counts)
-        figures["coverage"] = coverage(parts, n_items, settings)
+        counts = sum_by_user(parts, "users", "counts")
+        metrics["rmse"] = settings.ratio(sum_by_user(parts, "users", "squared"), counts, root=True)
+        metrics["mae"] = settings.ratio(sum_by_user(parts, "users", "absolute"), counts)
+    if "recommended" in parts[0]:
+        counts = sum_by_user(parts, "ranked_users", None)
+        for metric in USER_METRICS:
+            metrics[metric] = settings.ratio(sum_by_user(parts, "ranked_users", metric), counts)
+        metrics["coverage"] = catalogue_coverage(parts, n_items, settings)
     cost = {key: np.array([float(part[key]) for part in parts]) for key in ("cpu_s", "answer_us")}
-    held, stored = (int(parts[0][key]) for key in ("in_memory", "on_disk"))
+    memory, storage = (int(parts[0][key]) for key in ("memory_bytes", "storage_bytes"))
     return AlgorithmResult(
-        name, figures, float(cost["cpu_s"].mean()), float(np.median(cost["answer_us"])), held, stored
+        name, metrics, float(cost["cpu_s"].mean()), float(np.median(cost["answer_us"])), memory, storage
     )
 
 
-def by_user(parts: Sequence[Arrays], users: str, values: str | None) -> Floats:
-    """The sums of ``values`` (None: of ones) of each user over all splits, for users who are in any."""
+def sum_by_user(parts: Sequence[Arrays], users: str, values: str | None) -> Floats:
+    """Return the sums of ``values`` (None: of ones) over all splits, one for each user who is in any."""
     rows = np.concatenate([part[users] for part in parts]).astype(np.int64)
     numbers = np.concatenate([part[values].astype(float) for part in parts]) if values else np.ones(len(rows))
     sums = np.bincount(rows, numbers).astype(np.float64)
     return sums[np.bincount(rows) > 0]
 
 
-def coverage(parts: Sequence[Arrays], n_items: int, settings: AggregateSettings) -> Estimate:
-    """The share of the catalogue that is shown to anybody, on average over splits.
+def catalogue_coverage(parts: Sequence[Arrays], n_items: int, settings: AggregateSettings) -> Metric:
+    """Return the fraction of the catalogue that is in any user's list, the mean over splits.
 
-    The interval is +- 1.96 bootstrap standard errors: a resample has fewer distinct users, so that its percentiles
-    would lie below the figure.
+    The interval is +- 1.96 bootstrap standard errors. A resample has fewer distinct users, so that its percentiles lie
+    below the value.
     """
-    value = float(np.mean([len(np.unique(part["shown"])) for part in parts])) / n_items
-    users = np.unique(np.concatenate([part["ranked"] for part in parts]))
-    rng, drawn = np.random.default_rng(settings.seed), np.empty(settings.evaluation.resamples)
-    for number in range(len(drawn)):
-        chosen = np.unique(rng.choice(users, len(users)))
-        drawn[number] = np.mean([_items(part, chosen) for part in parts]) / n_items
-    half = _NORMAL * float(drawn.std())
-    return Estimate(value, value - half, value + half, len(users), settings.seed, settings.data)
+    value = float(np.mean([len(np.unique(part["recommended"])) for part in parts])) / n_items
+    users = np.unique(np.concatenate([part["ranked_users"] for part in parts]))
+    rng, samples = np.random.default_rng(settings.seed), np.empty(settings.evaluation.resamples)
+    for number in range(len(samples)):
+        resampled = np.unique(rng.choice(users, len(users)))
+        samples[number] = np.mean([_count_items(part, resampled) for part in parts]) / n_items
+    half_width = _NORMAL_QUANTILE * float(samples.std())
+    return Metric(value, value - half_width, value + half_width)
 
 
-def _items(part: Arrays, users: NDArray[np.integer]) -> int:
-    shown = part["shown"][np.isin(part["ranked"], users)]
-    return int(np.count_nonzero(np.bincount(shown.ravel().astype(np.int64)))) if len(shown) else 0
-
-
-assert SHOWN == 20  # as the names of the metrics say
+def _count_items(part: Arrays, users: NDArray[np.integer]) -> int:
+    """Return the number of distinct items in the lists of ``users``."""
+    recommended = part["recommended"][np.isin(part["ranked_users"], users)]
+    return int(np.count_nonzero(np.bincount(recommended.ravel().astype(np.int64)))) if len(recommended) else 0

@@ -1,76 +1,159 @@
-"""The plots of docs/models.md, by name."""
+"""Charts of docs/models.md, as SVG.
+
+Equal results give equal bytes: element ids have a fixed salt, there is no date, and text stays text.
+"""
 
 from __future__ import annotations
 
-from benchmarks.models import svg
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
 from benchmarks.models.algorithms import SERVED_RANKING, SERVED_RATING
 from benchmarks.models.report_model import ModelReport
-from benchmarks.models.svg import Interval, SvgPanel
-from marquee.evaluation.bootstrap import Estimate
+from marquee.registry.manifest import Metric
 
 _BOLD = (SERVED_RATING, SERVED_RANKING)
+_STYLE: Any = {
+    "svg.hashsalt": "marquee",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
+_COLOR, _BOLD_COLOR = "#4878a8", "#c44e52"
 
 
-def draw(results: ModelReport) -> dict[str, str]:
-    """File name -> SVG."""
+class Point(NamedTuple):
+    """A value with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Panel(NamedTuple):
+    """One panel of an interval chart: points by row, and an optional vertical reference line."""
+
+    title: str
+    points: Mapping[str, Point]
+    reference: float | None = None
+
+
+def draw_charts(results: ModelReport) -> dict[str, str]:
+    """Return the SVG of each chart by file name."""
     return {
-        "rmse.svg": _by_protocol(results, "rmse", "RMSE, less is better"),
-        "ndcg.svg": _by_protocol(results, "ndcg@10", "NDCG@10, more is better"),
-        "cost.svg": _cost(results),
-        "intervals.svg": _covered(results),
-        "cohorts.svg": _cohorts(results),
+        "rmse.svg": _protocol_chart(results, "rmse", "RMSE, lower is better"),
+        "ndcg.svg": _protocol_chart(results, "ndcg@10", "NDCG@10, higher is better"),
+        "cost.svg": _cost_chart(results),
+        "intervals.svg": _coverage_chart(results),
+        "cohorts.svg": _cohort_chart(results),
     }
 
 
-def _by_protocol(results: ModelReport, metric: str, about: str) -> str:
+def draw_intervals(title: str, rows: Sequence[str], panels: Sequence[Panel], bold: Sequence[str] = ()) -> str:
+    """Draw a point with its interval for each row, in panels side by side; ``bold`` rows are highlighted."""
+    with plt.rc_context(_STYLE):
+        size = (2.2 + 2.4 * len(panels), 1.0 + 0.28 * len(rows))
+        figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False, figsize=size)
+        for axis, panel in zip(axes[0], panels, strict=True):
+            for position, row in enumerate(rows):
+                if row in panel.points:
+                    value, low, high = panel.points[row]
+                    color = _BOLD_COLOR if row in bold else _COLOR
+                    axis.errorbar(value, position, xerr=[[value - low], [high - value]], fmt="o", color=color)
+            if panel.reference is not None:
+                axis.axvline(panel.reference, color="gray", linestyle="--")
+            axis.set_title(panel.title, fontsize=9)
+        axes[0][0].set_yticks(range(len(rows)), rows)
+        axes[0][0].set_ylim(len(rows) - 0.5, -0.5)
+        for label in axes[0][0].get_yticklabels():
+            label.set_fontweight("bold" if label.get_text() in bold else "normal")
+        figure.suptitle(title, fontsize=10)
+        return _to_svg(figure)
+
+
+def draw_scatter(
+    title: str, points: Mapping[str, tuple[float, float]], labels: tuple[str, str], bold: Sequence[str] = ()
+) -> str:
+    """Draw named points with a logarithmic x axis; ``labels`` names the axes."""
+    with plt.rc_context(_STYLE):
+        figure, axis = plt.subplots(figsize=(7, 4))
+        for name, (x, y) in points.items():
+            is_bold = name in bold
+            axis.plot(x, y, "o", color=_BOLD_COLOR if is_bold else _COLOR)
+            weight = "bold" if is_bold else "normal"
+            axis.annotate(name, (x, y), (5, 5), textcoords="offset points", fontsize=8, fontweight=weight)
+        axis.set_xscale("log")
+        axis.set_xlabel(labels[0])
+        axis.set_ylabel(labels[1])
+        axis.margins(x=0.2)
+        axis.set_title(title, fontsize=10)
+        return _to_svg(figure)
+
+
+def _protocol_chart(results: ModelReport, metric: str, title: str) -> str:
     panels = [
-        SvgPanel(
-            p.name, {row.name: _interval(row.figures[metric]) for row in p.rows if metric in row.figures}
-        )
+        Panel(p.name, {a.name: _point(a.metrics[metric]) for a in p.algorithms if metric in a.metrics})
         for p in results.protocols
     ]
-    rows = [name for name in results.notes if any(name in panel.values for panel in panels)]
-    return svg.intervals(about, rows, panels, _BOLD)
+    rows = [name for name in results.notes if any(name in panel.points for panel in panels)]
+    return draw_intervals(title, rows, panels, _BOLD)
 
 
-def _cost(results: ModelReport) -> str:
+def _cost_chart(results: ModelReport) -> str:
     protocol = results.protocols[1]
     points = {
-        row.name: (max(row.cpu_s, 1e-3), row.figures["rmse"].value)
-        for row in protocol.rows
-        if "rmse" in row.figures
+        a.name: (max(a.cpu_s, 1e-3), a.metrics["rmse"].value)
+        for a in protocol.algorithms
+        if "rmse" in a.metrics
     }
-    about = f"RMSE on {protocol.name} by the CPU seconds of one training"
-    return svg.scatter(about, points, ("CPU seconds of one training", "RMSE"), _BOLD)
+    title = f"RMSE ({protocol.name}) by training time"
+    return draw_scatter(title, points, ("CPU seconds of one training", "RMSE"), _BOLD)
 
 
-def _covered(results: ModelReport) -> str:
-    groups = ("all", "known", "new")
-    named = {f"cut at {cut.at:.1f}": cut.covered for cut in results.cuts}
+def _coverage_chart(results: ModelReport) -> str:
+    windows = {f"window from {window.start:.1f}": window.coverage for window in results.windows}
     panels = [
-        SvgPanel(
-            f"{group} users", {name: _interval(c[group]) for name, c in named.items() if group in c}, 0.8
-        )
-        for group in groups
+        Panel(f"{group} users", {name: _point(c[group]) for name, c in windows.items() if group in c}, 0.8)
+        for group in ("all", "known", "new")
     ]
-    return svg.intervals("Share of the ratings within their 80 % interval", list(named), panels)
+    return draw_intervals("Fraction of the ratings within their 80 % interval", list(windows), panels)
 
 
-def _cohorts(results: ModelReport) -> str:
-    found = results.cohorts
-    rows = {f"past cuts, {name}": past for name, past in found.past.items()}
-    rows[f"newest slice, {found.serves}"] = found.newest
+def _cohort_chart(results: ModelReport) -> str:
+    cohorts = results.cohorts
+    rows = {f"past windows, {strength}": past for strength, past in cohorts.past.items()}
+    rows[f"temporal holdout, {cohorts.served_strength}"] = cohorts.holdout
     panels = [
-        SvgPanel(
-            f"{metric} by cohort less popular",
-            {name: (c[k].difference, c[k].low, c[k].high) for name, c in rows.items() if c},
+        Panel(
+            metric,
+            {name: Point(c[k].difference, c[k].low, c[k].high) for name, c in rows.items() if c},
             0.0,
         )
         for k, metric in enumerate(("NDCG@10", "NDCG@20"))
     ]
-    bold = (f"past cuts, {found.serves}", f"newest slice, {found.serves}")
-    return svg.intervals("Lists by cohort against the popular list, for new users", list(rows), panels, bold)
+    bold = [f"{name}, {cohorts.served_strength}" for name in ("past windows", "temporal holdout")]
+    return draw_intervals("Cohort lists less the popular list, new users", list(rows), panels, bold)
 
 
-def _interval(figure: Estimate) -> Interval:
-    return figure.value, figure.low, figure.high
+def _point(metric: Metric) -> Point:
+    low = metric.value if metric.low is None else metric.low
+    high = metric.value if metric.high is None else metric.high
+    return Point(metric.value, low, high)
+
+
+def _to_svg(figure: Figure) -> str:
+    out = io.StringIO()
+    figure.tight_layout()
+    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    return out.getvalue()

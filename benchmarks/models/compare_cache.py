@@ -1,4 +1,4 @@
-"""Each step of a comparison on disk, so that one that was killed goes on where it was."""
+"""Cache of the comparison's steps on disk, so that a killed run resumes."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from benchmarks.models.split_metrics import Arrays
 from marquee.config import atomic_file
 
 _LIBRARY = Path(marquee.__file__).parent
-# What has a say in the numbers; the rest of the library only shows them.
+# Modules that determine the numbers; all others only present them.
 _SOURCES = ("training/*.py", "models/**/*.py", "data/*.py", "evaluation/*.py", "scoring/*.py")
-_SOURCES_HERE = ("compared_systems.py", "algorithms.py", "split_metrics.py", "backtest_windows.py")
+_SOURCES_HERE = ("fitted_algorithms.py", "algorithms.py", "split_metrics.py", "backtest_windows.py")
 
 
-class Cache:
-    """Keeps arrays in ``directory`` under the digest of all that they depend on, the program's text included."""
+class ArrayCache:
+    """Arrays in ``directory``, by the digest of everything they depend on, the source code included."""
 
     def __init__(self, directory: Path, *depends_on: str) -> None:
         self._directory = directory
-        self._base = hashlib.sha256("\0".join((*depends_on, _program())).encode()).hexdigest()
+        self._base = hashlib.sha256("\0".join((*depends_on, _hash_sources())).encode()).hexdigest()
 
-    def get(self, name: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
-        """What was kept under ``name``, or what ``make`` makes now."""
+    def get(self, name: dict[str, Any], compute: Callable[[], Arrays]) -> Arrays:
+        """Return the cached arrays of ``name``; compute and store them if they are missing or damaged."""
         key = hashlib.sha256((self._base + json.dumps(name, sort_keys=True)).encode()).hexdigest()[:32]
         path = self._directory / f"{key}.npz"
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
         except (OSError, EOFError, ValueError, zipfile.BadZipFile):
-            made = make()
-        with atomic_file.atomic_path(path) as aside, aside.open("wb") as out:
-            np.savez(out, **made)  # type: ignore[arg-type]
-        return made
+            computed = compute()
+        with atomic_file.atomic_path(path) as temporary, temporary.open("wb") as out:
+            np.savez(out, **computed)  # type: ignore[arg-type]
+        return computed
 
 
-def _program() -> str:
-    """The digest of the modules in which the numbers are made."""
+def _hash_sources() -> str:
+    """Return the digest of the modules that determine the numbers."""
     paths = [path for pattern in _SOURCES for path in sorted(_LIBRARY.glob(pattern))]
     paths += [Path(__file__).parent / name for name in _SOURCES_HERE]
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""docs/models.md and its plots, of reports/models.json alone: equal results give equal bytes."""
+"""docs/models.md and its charts, generated from reports/models.json alone: equal results give equal bytes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.models import charts
-from benchmarks.models.algorithms import SERVED_RANKING, SERVED_RATING
-from benchmarks.models.report_model import AlgorithmResult, Cut, ModelReport, Protocol
+from benchmarks.models.algorithms import (
+    BIAS_ONLY,
+    EASE,
+    POPULARITY,
+    REFERENCE,
+    SERVED_RANKING,
+    SERVED_RATING,
+)
+from benchmarks.models.report_model import AlgorithmResult, ModelReport, ProtocolResult, WindowResult
 from marquee.config import atomic_file
-from marquee.evaluation.bootstrap import Estimate
 from marquee.evaluation.paired_test import PairedComparison
+from marquee.registry.manifest import Metric
 
-RESULTS, PAGE, PLOTS = Path("reports/models.json"), Path("docs/models.md"), Path("docs/models")
+RESULTS, PAGE, CHARTS = Path("reports/models.json"), Path("docs/models.md"), Path("docs/models")
 
 _TEMPLATE = Path(__file__).with_name("models.md.template")
-_RATING = {"rmse": "RMSE", "mae": "MAE"}
-_RANKING = {
+_RATING_METRICS = {"rmse": "RMSE", "mae": "MAE"}
+_RANKING_METRICS = {
     "ndcg@10": "NDCG@10",
     "ndcg@20": "NDCG@20",
     "recall@10": "recall@10",
@@ -30,28 +37,29 @@ _DIGITS = {"rmse": 4, "mae": 4, "novelty": 2}
 
 
 def write_results(root: Path, results: ModelReport) -> None:
-    """Put them where :func:`write` finds them."""
-    with atomic_file.atomic_path(root / RESULTS) as aside:
-        aside.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+    """Write the results below ``root``, where :func:`write_page` reads them."""
+    content = msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
+    atomic_file.write_atomically(root / RESULTS, content)
 
 
-def write(root: Path) -> list[Path]:
-    """The page and the plots of the results below ``root``; returns their paths."""
+def write_page(root: Path) -> list[Path]:
+    """Write the page and the charts from the results below ``root``; return their paths."""
     results = msgspec.json.decode((root / RESULTS).read_bytes(), type=ModelReport)
-    texts = files(results)
-    for path, text in texts.items():
+    contents = render_files(results)
+    for path, content in contents.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-    return list(texts)
+        (root / path).write_text(content)
+    return list(contents)
 
 
-def files(results: ModelReport) -> dict[Path, str]:
-    """Path -> content, of the page and the plots."""
-    return {PAGE: page(results)} | {PLOTS / name: svg for name, svg in charts.draw(results).items()}
+def render_files(results: ModelReport) -> dict[Path, str]:
+    """Return the content of the page and of each chart, by path."""
+    svgs = charts.draw_charts(results)
+    return {PAGE: render_page(results)} | {CHARTS / name: svg for name, svg in svgs.items()}
 
 
-def page(results: ModelReport) -> str:
-    """The page as Markdown."""
+def render_page(results: ModelReport) -> str:
+    """Return the page as Markdown."""
     return _TEMPLATE.read_text().format(
         made=results.made,
         machine=results.machine,
@@ -59,97 +67,126 @@ def page(results: ModelReport) -> str:
         data=results.data,
         interval=f"{100 * results.interval:g} %",
         resamples=f"{results.resamples:,}",
-        systems=_table(["system", "what it is"], results.notes.items()),
         rating=SERVED_RATING,
         ranking=SERVED_RANKING,
-        protocols="".join(_protocol(protocol, results) for protocol in results.protocols),
-        costs=_costs(results.protocols[0].rows),
-        source=_source(results),
-        cuts=_cuts(results),
-        lists=_lists(results),
-        intervals=_intervals(results),
-        prior_strength=results.cohorts.serves,
-        cohorts=_cohorts(results),
+        rating_summary=_summary(results, "rmse", (SERVED_RATING, REFERENCE, BIAS_ONLY)),
+        ranking_summary=_summary(results, "ndcg@10", (SERVED_RANKING, POPULARITY, EASE)),
+        summary=_summary_table(results),
+        algorithms=_table(["algorithm", "description"], results.notes.items()),
+        protocols="".join(_protocol(protocol) for protocol in results.protocols),
+        costs=_cost_table(results.protocols[0].algorithms),
+        windows=_window_table(results),
+        lists=_list_table(results),
+        intervals=_coverage_table(results),
+        prior_strength=results.cohorts.served_strength,
+        cohorts=_cohort_table(results),
         versions=", ".join(f"{name} {version}" for name, version in results.versions.items()),
     )
 
 
-def _protocol(protocol: Protocol, results: ModelReport) -> str:
+def _summary(results: ModelReport, metric: str, names: Sequence[str]) -> str:
+    """Return the metric of three algorithms on the temporal holdout: the first against the others."""
+    by_name = {a.name: a.metrics[metric] for a in results.protocols[-1].algorithms if metric in a.metrics}
+    digits = _DIGITS.get(metric, 3)
+    first, *others = (f"{_number(by_name[name].value, digits)} ({name})" for name in names if name in by_name)
+    return f"{first}; {', '.join(others)}"
+
+
+def _summary_table(results: ModelReport) -> str:
+    _, last_20, holdout = results.protocols
+    by_name = {a.name: a for a in last_20.algorithms}
+    head = ["algorithm", "RMSE", "RMSE, last 20 %", "NDCG@10", "training, CPU s"]
+    rows = (
+        [
+            f"**{a.name}**" if a.name in (SERVED_RATING, SERVED_RANKING) else a.name,
+            _format(a.metrics.get("rmse"), 4),
+            _format(by_name[a.name].metrics.get("rmse"), 4),
+            _format(a.metrics.get("ndcg@10"), 3),
+            f"{a.cpu_s:.2f}",
+        ]
+        for a in holdout.algorithms
+    )
+    return _table(head, rows)
+
+
+def _protocol(protocol: ProtocolResult) -> str:
     title = protocol.name[0].upper() + protocol.name[1:]
-    asked = f"{protocol.ratings:,} ratings of {protocol.users} users."
-    tables = (_figures(protocol.rows, metrics) for metrics in (_RATING, _RANKING))
-    return "\n\n".join((f"### {title}", f"{asked} {_source(results)}", *tables, ""))
+    size = f"{protocol.ratings:,} ratings of {protocol.users} users."
+    tables = (_metric_table(protocol.algorithms, names) for names in (_RATING_METRICS, _RANKING_METRICS))
+    return "\n\n".join((f"### {title}", size, *tables, ""))
 
 
-def _figures(rows: Sequence[AlgorithmResult], metrics: dict[str, str]) -> str:
-    shown = (row for row in rows if metrics.keys() <= row.figures.keys())
-    cells = ([row.name, *(_shown(row.figures[m], _DIGITS.get(m, 3)) for m in metrics)] for row in shown)
-    return _table(["system", *metrics.values()], cells)
+def _metric_table(algorithms: Sequence[AlgorithmResult], names: dict[str, str]) -> str:
+    measured = (a for a in algorithms if names.keys() <= a.metrics.keys())
+    cells = ([a.name, *(_format(a.metrics[m], _DIGITS.get(m, 3)) for m in names)] for a in measured)
+    return _table(["algorithm", *names.values()], cells)
 
 
-def _costs(rows: Sequence[AlgorithmResult]) -> str:
-    head = ["system", "training, CPU s", "an answer, µs", "in memory, kB", "on disk, kB"]
+def _cost_table(algorithms: Sequence[AlgorithmResult]) -> str:
+    head = ["algorithm", "training, CPU s", "answer, µs", "memory, kB", "storage, kB"]
     cells = (
         [
-            r.name,
-            f"{r.cpu_s:.2f}",
-            f"{r.answer_us:.0f}",
-            f"{r.in_memory / 1e3:,.0f}",
-            f"{r.on_disk / 1e3:,.0f}",
+            a.name,
+            f"{a.cpu_s:.2f}",
+            f"{a.answer_us:.0f}",
+            f"{a.memory_bytes / 1e3:,.0f}",
+            f"{a.storage_bytes / 1e3:,.0f}",
         ]
-        for r in rows
+        for a in algorithms
     )
     return _table(head, cells)
 
 
-def _cuts(results: ModelReport) -> str:
-    systems = results.cuts[0].rmse
-    head = ["cut", "users", "new", *(f"{who}, {group}" for who in systems for group in ("known", "new"))]
+def _window_table(results: ModelReport) -> str:
+    groups = ("known", "new")
+    models = results.windows[0].rmse
+    head = ["window from", "users", "new", *(f"{name}, {group}" for name in models for group in groups)]
     rows = (
-        [name, str(cut.users), str(cut.new_users)]
-        + [_shown(figures.get(group), 3) for figures in cut.rmse.values() for group in ("known", "new")]
-        for name, cut in _named(results)
+        [name, str(window.users), str(window.new_users)]
+        + [_format(by_group.get(group), 3) for by_group in window.rmse.values() for group in groups]
+        for name, window in _named_windows(results)
     )
     return _table(head, rows)
 
 
-def _lists(results: ModelReport) -> str:
-    rows = ([name, *(_shown(figure, 3) for figure in cut.ndcg.values())] for name, cut in _named(results))
-    return _table(["cut", *results.cuts[0].ndcg], rows)
-
-
-def _intervals(results: ModelReport) -> str:
-    groups = ("all", "known", "new")
-    rows = ([name, *(_shown(cut.covered.get(group), 3) for group in groups)] for name, cut in _named(results))
-    return _table(["cut", "all", "known users", "new users"], rows)
-
-
-def _named(results: ModelReport) -> Iterable[tuple[str, Cut]]:
-    *past, newest = results.cuts
-    named = [(f"{cut.at:.1f}", cut) for cut in past]
-    return [*named, ("these together", results.pooled), (f"{newest.at:.1f}, the newest slice", newest)]
-
-
-def _cohorts(results: ModelReport) -> str:
-    found = results.cohorts
-    lists = {f"{name}, past cuts": past for name, past in found.past.items()}
-    lists[f"{found.serves}, newest slice"] = found.newest
-    head = [
-        "mixed with",
-        "users",
-        *(f"NDCG@{n}{of}" for n in (10, 20) for of in ("", " popular", " difference")),
-    ]
+def _list_table(results: ModelReport) -> str:
     rows = (
-        [name, str(compared[0].users), *(cell for c in compared for cell in _difference(c))]
+        [name, *(_format(metric, 3) for metric in window.ndcg.values())]
+        for name, window in _named_windows(results)
+    )
+    return _table(["window from", *results.windows[0].ndcg], rows)
+
+
+def _coverage_table(results: ModelReport) -> str:
+    rows = (
+        [name, *(_format(window.coverage.get(group), 3) for group in ("all", "known", "new"))]
+        for name, window in _named_windows(results)
+    )
+    return _table(["window from", "all users", "known users", "new users"], rows)
+
+
+def _named_windows(results: ModelReport) -> Iterable[tuple[str, WindowResult]]:
+    *past, holdout = results.windows
+    named = [(f"{window.start:.1f}", window) for window in past]
+    return [*named, ("these together", results.pooled), (f"{holdout.start:.1f}, temporal holdout", holdout)]
+
+
+def _cohort_table(results: ModelReport) -> str:
+    cohorts = results.cohorts
+    lists = {f"{strength}, past windows": past for strength, past in cohorts.past.items()}
+    lists[f"{cohorts.served_strength}, temporal holdout"] = cohorts.holdout
+    columns = (f"NDCG@{n}{suffix}" for n in (10, 20) for suffix in ("", ", popular", ", difference"))
+    rows = (
+        [name, str(compared[0].users), *(cell for c in compared for cell in _comparison_cells(c))]
         for name, compared in lists.items()
         if compared
     )
-    return _table(head, rows)
+    return _table(["prior strength", "users", *columns], rows)
 
 
-def _difference(found: PairedComparison) -> list[str]:
-    ends = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-    return [_number(found.ours, 3), _number(found.theirs, 3), ends]
+def _comparison_cells(result: PairedComparison) -> list[str]:
+    difference = f"{result.difference:+.3f} [{result.low:+.3f}, {result.high:+.3f}]"
+    return [_number(result.candidate_value, 3), _number(result.baseline_value, 3), difference]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -157,16 +194,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _source(results: ModelReport) -> str:
-    return f"(Seed {results.seed}, data `{results.data[:12]}`.)"
-
-
-def _shown(figure: Estimate | None, digits: int) -> str:
-    """The figure with its interval."""
-    if figure is None:
+def _format(metric: Metric | None, digits: int) -> str:
+    """Return the value with its interval; "-" if it was not measured."""
+    if metric is None:
         return "-"
-    value, low, high = (_number(number, digits) for number in (figure.value, figure.low, figure.high))
-    return f"{value} [{low}, {high}]"
+    value = _number(metric.value, digits)
+    if metric.low is None or metric.high is None:
+        return value
+    return f"{value} [{_number(metric.low, digits)}, {_number(metric.high, digits)}]"
 
 
 def _number(number: float, digits: int) -> str:

@@ -1,65 +1,78 @@
-"""What `marquee compare` finds: ``reports/models.json``."""
+"""Results of the comparison, stored in ``reports/models.json``."""
 
 from __future__ import annotations
 
 import msgspec
 
-from marquee.evaluation.bootstrap import Estimate
 from marquee.evaluation.paired_test import PairedComparison
+from marquee.registry.manifest import Metric
 
 
 class AlgorithmResult(msgspec.Struct, frozen=True):
-    """One system under one protocol. ``cpu_s``: of one training, on average; ``answer_us``: of a list of 20;
-    ``in_memory`` and ``on_disk``: bytes.
+    """One algorithm under one protocol.
+
+    - ``metrics``: by name; each is over all splits
+    - ``cpu_s``: CPU seconds of one training, the mean over splits
+    - ``answer_us``: median time to a list of 20 items, in microseconds
+    - ``memory_bytes``: arrays that a serving instance holds; ``storage_bytes``: these and the per-user rows
     """
 
     name: str
-    figures: dict[str, Estimate]
+    metrics: dict[str, Metric]
     cpu_s: float
     answer_us: float
-    in_memory: int
-    on_disk: int
+    memory_bytes: int
+    storage_bytes: int
 
 
-class Protocol(msgspec.Struct, frozen=True):
-    """How the data were cut, and all systems on it. ``ratings`` were predicted, of ``users``."""
+class ProtocolResult(msgspec.Struct, frozen=True):
+    """All algorithms under one protocol, which tests ``ratings`` ratings of ``users`` users."""
 
     name: str
     ratings: int
     users: int
-    rows: list[AlgorithmResult]
+    algorithms: list[AlgorithmResult]
 
 
-class Cut(msgspec.Struct, frozen=True):
-    """What serves, trained on all before ``at`` (a share of the ratings, by time), on the tenth that came after.
+class WindowResult(msgspec.Struct, frozen=True):
+    """The served models on one window of the temporal backtest, or on several together.
 
-    ``rmse``: by system, by those of "all", "known" (with ratings before the cut) and "new" that there are.
-    ``ndcg``: at 10, by list. ``covered``: the share of the ratings within the 80 % interval that the cut before had
-    calibrated, likewise.
+    They are trained on everything before ``start``, a fraction of the ratings by time, and tested on the next tenth.
+
+    - ``rmse``: by model, then by group of users: "all", "known" (with ratings before the window) and "new"
+    - ``ndcg``: NDCG@10 by list
+    - ``coverage``: by group, the fraction of ratings within the 80 % interval calibrated on the previous window
     """
 
-    at: float
+    start: float
     ratings: int
     users: int
     new_users: int
-    rmse: dict[str, dict[str, Estimate]]
-    ndcg: dict[str, Estimate]
-    covered: dict[str, Estimate]
+    rmse: dict[str, dict[str, Metric]]
+    ndcg: dict[str, Metric]
+    coverage: dict[str, Metric]
 
 
-class Cohorts(msgspec.Struct, frozen=True):
-    """New users' lists by cohort against the popular list, by how much of the average user is mixed into a group:
-    over the past cuts together, and with what serves on the newest slice. NDCG at 10 and 20; empty where
-    nobody is new.
+class CohortResult(msgspec.Struct, frozen=True):
+    """Cohort lists against the popular list for new users: NDCG@10 and NDCG@20.
+
+    ``past``: by prior strength, over the past windows; ``holdout``: with ``served_strength``, on the temporal holdout.
+    Both are empty if there are no new users.
     """
 
     past: dict[str, list[PairedComparison]]
-    newest: list[PairedComparison]
-    serves: str
+    holdout: list[PairedComparison]
+    served_strength: str
 
 
 class ModelReport(msgspec.Struct, frozen=True):
-    """Everything. ``made``: the day; ``machine``: its class; ``notes``: by system, what it is."""
+    """The complete comparison.
+
+    - ``made``: date; ``machine``: its class; ``versions``: of the libraries
+    - ``data``: SHA-256 of the dataset; ``seed``, ``interval`` and ``resamples``: of the bootstrap
+    - ``notes``: description of each algorithm
+    - ``windows``: of the backtest, the temporal holdout last; ``pooled``: all but the last together
+    """
 
     made: str
     machine: str
@@ -69,7 +82,7 @@ class ModelReport(msgspec.Struct, frozen=True):
     interval: float
     resamples: int
     notes: dict[str, str]
-    protocols: list[Protocol]
-    cuts: list[Cut]
-    pooled: Cut  # the past cuts, all but the last, together
-    cohorts: Cohorts
+    protocols: list[ProtocolResult]
+    windows: list[WindowResult]
+    pooled: WindowResult
+    cohorts: CohortResult

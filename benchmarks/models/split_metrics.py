@@ -1,4 +1,4 @@
-"""One system on one split: what was learnt, at what cost, and how right it was for each user, as plain arrays."""
+"""Metrics and cost of one algorithm on one split, as plain arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.models.algorithms import Algorithm
-from benchmarks.models.compared_systems import ComparedAlgorithm
+from benchmarks.models.fitted_algorithms import FittedAlgorithm
 from marquee.data.splits import Split
 from marquee.evaluation import offline
 from marquee.scoring.topk import top_n
@@ -18,31 +18,34 @@ from marquee.training.params import Params
 Arrays = dict[str, NDArray[np.generic]]
 Floats = NDArray[np.float64]
 
-SHOWN = 20
-_ASKED = 200  # users whose answers are timed
+LIST_LENGTH = max(offline.CUTOFFS)
+# Number of users whose answers are timed.
+_TIMED_USERS = 200
 
 
-def measure(entry: Algorithm, split: Split, params: Params) -> Arrays:
-    """By one thread. ``cpu_s``, ``answer_us``, ``in_memory``, ``on_disk``: one number each.
+def measure_split(algorithm: Algorithm, split: Split, params: Params) -> Arrays:
+    """Fit and measure with one thread.
 
-    Of a system that rates: by user of the test ``users``, the sums ``squared`` and ``absolute`` of the errors, and
-    ``counts``. Of one that ranks: by user who likes an item ``ranked``, each metric, and ``shown`` [n, 20].
+    - ``cpu_s``, ``answer_us``, ``memory_bytes``, ``storage_bytes``: one number each
+    - if it predicts ratings, by user of the test: ``users``, the sums ``squared`` and ``absolute`` of the errors, and
+      ``counts``
+    - if it ranks, by user with a liked item: ``ranked_users``, each ranking metric, and ``recommended`` [n, 20]
     """
     with threadpool_limits(1, user_api="blas"):
-        began = time.process_time()
-        system = entry.learn(split.train, params)
-        found: Arrays = {"cpu_s": np.array(time.process_time() - began)}
-        found |= {name: np.array(getattr(system, name)) for name in ("in_memory", "on_disk")}
-        found["answer_us"] = np.array(_answer_us(system, split))
-        if system.candidate.rate:
-            found |= _rated(system, split)
-        if system.candidate.score:
-            found |= _ranked(system, split)
-    return found
+        started = time.process_time()
+        fitted = algorithm.fit(split.train, params)
+        arrays: Arrays = {"cpu_s": np.array(time.process_time() - started)}
+        arrays |= {name: np.array(getattr(fitted, name)) for name in ("memory_bytes", "storage_bytes")}
+        arrays["answer_us"] = np.array(_median_answer_us(fitted, split))
+        if fitted.candidate.rate:
+            arrays |= _rating_errors(fitted, split)
+        if fitted.candidate.score:
+            arrays |= _rankings(fitted, split)
+    return arrays
 
 
-def _rated(system: ComparedAlgorithm, split: Split) -> Arrays:
-    squared, absolute, counts = offline.errors_by_user(system.candidate, split.test)
+def _rating_errors(fitted: FittedAlgorithm, split: Split) -> Arrays:
+    squared, absolute, counts = offline.errors_by_user(fitted.candidate, split.test)
     return {
         "users": np.unique(split.test.users),
         "squared": squared,
@@ -51,31 +54,35 @@ def _rated(system: ComparedAlgorithm, split: Split) -> Arrays:
     }
 
 
-def _ranked(system: ComparedAlgorithm, split: Split) -> Arrays:
-    found = offline.ranking(system.candidate, split)
-    novelty = _surprise(split)[found.shown].mean(axis=1)
-    return {"ranked": found.users, "shown": found.shown, "novelty": novelty, **offline.by_user(found)}
+def _rankings(fitted: FittedAlgorithm, split: Split) -> Arrays:
+    ranking = offline.rank(fitted.candidate, split)
+    return {
+        "ranked_users": ranking.users,
+        "recommended": ranking.recommended,
+        "novelty": _self_information(split)[ranking.recommended].mean(axis=1),
+        **offline.ranking_metrics(ranking),
+    }
 
 
-def _surprise(split: Split) -> Floats:
-    """The self-information of each item in bits: of its being known to a user drawn at random.
+def _self_information(split: Split) -> Floats:
+    """Return the self-information of each item, in bits: -log2 of the fraction of users who have rated it.
 
-    Zhou and others, "Solving the apparent diversity-accuracy dilemma of recommender systems" (PNAS 2010).
+    Zhou et al., "Solving the apparent diversity-accuracy dilemma of recommender systems" (PNAS 2010).
     """
     ratings = split.train.ratings
-    known_to = np.maximum(np.bincount(ratings.items, minlength=split.train.n_items), 1)
-    found: Floats = -np.log2(known_to / len(np.unique(ratings.users)))
-    return found
+    counts = np.maximum(np.bincount(ratings.items, minlength=split.train.n_items), 1)
+    bits: Floats = -np.log2(counts / len(np.unique(ratings.users)))
+    return bits
 
 
-def _answer_us(system: ComparedAlgorithm, split: Split) -> float:
-    """The median time from a user's row to his list of 20 items, HTTP and the reading of the row apart."""
+def _median_answer_us(fitted: FittedAlgorithm, split: Split) -> float:
+    """Return the median time from a user's row to their list of 20 items, without reading the row and HTTP."""
     seconds = []
     ratings = split.train.ratings
-    known = np.unique(ratings.users)
-    for user in known[:: max(len(known) // _ASKED, 1)].tolist():
+    users = np.unique(ratings.users)
+    for user in users[:: max(len(users) // _TIMED_USERS, 1)].tolist():
         seen = ratings.items[ratings.users == user]
-        began = time.perf_counter()
-        top_n(system.answer(user), SHOWN, seen)
-        seconds.append(time.perf_counter() - began)
+        started = time.perf_counter()
+        top_n(fitted.answer(user), LIST_LENGTH, seen)
+        seconds.append(time.perf_counter() - started)
     return float(np.median(seconds)) * 1e6

@@ -1,4 +1,4 @@
-"""Base data: MovieLens 100K, and a synthetic data set."""
+"""Fixtures of base data: MovieLens 100K and a synthetic data set."""
 
 from tests.support.base_data import base, base_data
 

@@ -1,4 +1,4 @@
-"""`make models`: the page is of the committed results, the command runs on a small world, each step is kept."""
+"""The comparison of models: the committed page, the command on synthetic data, and the cache of its steps."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ from itertools import pairwise
 from pathlib import Path
 
 import msgspec
-import numba
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks.models import aggregate, backtest_windows, compare, report, svg
+from benchmarks.models import aggregate, backtest_windows, charts, compare, report
+from benchmarks.models.__main__ import main
 from benchmarks.models.aggregate import AggregateSettings
-from benchmarks.models.algorithms import ALGORITHMS, SERVED_RANKING, SERVED_RATING
-from benchmarks.models.command import main
+from benchmarks.models.algorithms import (
+    ALGORITHMS,
+    LARGE_BPMF,
+    POPULARITY,
+    SERVED_RANKING,
+    SERVED_RATING,
+    Algorithm,
+)
+from benchmarks.models.charts import Panel, Point
 from benchmarks.models.report_model import ModelReport
-from benchmarks.models.split_metrics import Arrays
-from hypothesis import given
-from hypothesis import strategies as st
+from benchmarks.models.split_metrics import Arrays, measure_split
 from tests.support.killed import Killed
 from tests.support.synthetic_data import SECOND, blocks
 
 from marquee.data import sources
 from marquee.data.dataset import Dataset
 from marquee.data.side_information import SideInformation
+from marquee.data.splits import Split
 from marquee.models.cohort_preferences import PRIOR_STRENGTH
-from marquee.models.trainer_port import Progress
+from marquee.models.numba_cache import numba
+from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.training.params import Params
 
 ROOT = Path(__file__).parents[2]
@@ -38,45 +45,47 @@ QUICK = msgspec.structs.replace(
     trainers=PARAMS.trainers | {"bpmf": PARAMS.trainers["bpmf"] | {"sweeps": 6, "burn_in": 2}},
     evaluation=msgspec.structs.replace(PARAMS.evaluation, resamples=50),
 )
-SETTINGS = AggregateSettings.of(QUICK, "data")
-ALL_BUT_LARGE = [
-    name for name in ALGORITHMS if name != "Bayesian SVD, large"
-]  # The same code with other numbers.
+SETTINGS = AggregateSettings.from_params(QUICK)
+# The large BPMF runs the code of the other one with other numbers.
+ALL_BUT_LARGE = [name for name in ALGORITHMS if name != LARGE_BPMF]
 
 
 @pytest.fixture(autouse=True)
-def threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command asks for one thread of numba, which in this process may have started more."""
-    monkeypatch.setenv("NUMBA_NUM_THREADS", str(numba.config.NUMBA_NUM_THREADS))
+def current_thread_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set numba's thread limit to its current value, because it cannot change after threads have started."""
+    monkeypatch.setenv("NUMBA_NUM_THREADS", str(numba.get_num_threads()))
 
 
-def test_the_page_is_that_of_the_committed_results() -> None:
-    """Page and plots are what `make models --page-only` writes now, and every system is in them."""
-    results = msgspec.json.decode((ROOT / report.RESULTS).read_bytes(), type=ModelReport)
-    assert list(results.notes) == list(ALGORITHMS)
-    assert [[row.name for row in protocol.rows] for protocol in results.protocols] == [list(ALGORITHMS)] * 3
-    for path, text in report.files(results).items():
-        assert (ROOT / path).read_text() == text, f"{path} is stale: make models --page-only"
+def committed_results() -> ModelReport:
+    return msgspec.json.decode((ROOT / report.RESULTS).read_bytes(), type=ModelReport)
 
 
-def test_the_committed_results_are_of_these_parameters(base_data: Path) -> None:
-    """Of the data and the seed that the pipeline learns from: a change of either asks for a new run."""
-    results = msgspec.json.decode((ROOT / report.RESULTS).read_bytes(), type=ModelReport)
+def test_render_files_committed_page_is_current() -> None:
+    """The committed page and charts are those of the committed results, with every algorithm."""
+    results = committed_results()
+    assert results.notes == {name: algorithm.note for name, algorithm in ALGORITHMS.items()}
+    for protocol in results.protocols:
+        assert [algorithm.name for algorithm in protocol.algorithms] == list(ALGORITHMS)
+    for path, content in report.render_files(results).items():
+        assert (ROOT / path).read_text() == content, f"{path}: run python -m benchmarks.models --page-only"
+
+
+def test_committed_results_are_of_current_parameters(base_data: Path) -> None:
+    """The results have the data and seed of the pipeline, and BPMF has the lowest RMSE."""
+    results = committed_results()
     assert results.seed == PARAMS.seed
-    assert results.cohorts.serves == f"{PRIOR_STRENGTH:,.0f}"
-    base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
-    assert (
-        results.data
-        == Dataset.from_frames(
-            base.ratings, sources.empty_interactions(), 1.0, 5.0, base.side_information
-        ).sha256()
-    )
-    rmse = {row.name: row.figures["rmse"].value for row in results.protocols[1].rows if "rmse" in row.figures}
-    assert min(rmse, key=rmse.__getitem__) in (SERVED_RATING, "Bayesian SVD, large")
+    assert results.cohorts.served_strength == f"{PRIOR_STRENGTH:,.0f}"
+    assert results.data == load_dataset(base_data)[0].sha256()
+    rmse = {
+        algorithm.name: algorithm.metrics["rmse"].value
+        for algorithm in results.protocols[1].algorithms
+        if "rmse" in algorithm.metrics
+    }
+    assert min(rmse, key=rmse.__getitem__) in (SERVED_RATING, LARGE_BPMF)
 
 
-def _arriving() -> pd.DataFrame:
-    """The world of blocks, in which one user comes after the other: so there are new users after every cut."""
+def arriving_users() -> pd.DataFrame:
+    """Return ratings of blocks in which one user arrives after the other, so that every window has new users."""
     ratings = blocks(users=15)
     arrival = {
         user: n
@@ -89,8 +98,8 @@ def _arriving() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where each block's users have an occupation of their own."""
-    directory, ratings = tmp_path_factory.mktemp("base"), _arriving()
+    """Return base data in which the users of each block have an occupation of their own."""
+    directory, ratings = tmp_path_factory.mktemp("base"), arriving_users()
     table = ratings.rename(columns={"value": "rating"}).assign(time=ratings["time"] // SECOND)
     table.to_csv(directory / "ratings.csv", index=False)
     users = [f"{user},30,F,of-{user[:2]},90210" for user in sorted(set(ratings["user_id"]))]
@@ -98,139 +107,140 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def _results(base: Path, cache: Path, systems: list[str], progress: Progress) -> ModelReport:
-    found = sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC))
-    data = Dataset.from_frames(found.ratings, sources.empty_interactions(), 1.0, 5.0, found.side_information)
+def load_dataset(base: Path) -> tuple[Dataset, SideInformation]:
+    source = sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC))
+    empty = sources.empty_interactions()
+    dataset = Dataset.from_frames(source.ratings, empty, 1.0, 5.0, source.side_information)
+    return dataset, source.side_information
+
+
+def run_compare(base: Path, cache: Path, algorithms: list[str], progress: ProgressCallback) -> ModelReport:
     return compare.compare(
-        data,
-        found.side_information,
+        *load_dataset(base),
         QUICK,
         cache=cache,
-        systems=systems,
+        algorithms=algorithms,
         today=date(2026, 1, 1),
         progress=progress,
     )
 
 
-def test_the_command_on_a_small_world(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every system under every protocol, with intervals around figures, sizes and times; where groups differ by
-    construction, lists by cohort are better than the popular one."""
+def test_main_synthetic_data_writes_page_and_results(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every algorithm has metrics with intervals, sizes and times under every protocol.
+
+    Where groups differ by construction, cohort lists are better than the popular one.
+    """
     params = tmp_path / "params.yaml"
     params.write_bytes(msgspec.yaml.encode(QUICK))
-    only = [word for name in ALL_BUT_LARGE for word in ("--only", name)]
-    words = [
-        "--base",
-        str(base),
-        "--out",
-        str(tmp_path),
-        "--cache",
-        str(tmp_path / "cache"),
-        "--params",
-        str(params),
-    ]
-    assert main([*words, *only]) == 0
+    options = {"--base": base, "--out": tmp_path, "--cache": tmp_path / "cache", "--params": params}
+    arguments = [word for name, value in options.items() for word in (name, str(value))]
+    arguments += [word for name in ALL_BUT_LARGE for word in ("--only", name)]
+    assert main(arguments) == 0
     assert (tmp_path / "docs/models.md").read_text().count("docs") == 0
     assert capsys.readouterr().out.splitlines()[0] == "docs/models.md"
     results = msgspec.json.decode((tmp_path / report.RESULTS).read_bytes(), type=ModelReport)
     for protocol in results.protocols:
-        assert [row.name for row in protocol.rows] == ALL_BUT_LARGE
-        for row in protocol.rows:
-            for figure in row.figures.values():
-                assert figure.low <= figure.value <= figure.high
-            assert min(row.in_memory, row.answer_us) > 0
-            assert row.on_disk >= row.in_memory
-    ndcg = {row.name: row.figures["ndcg@10"].value for row in results.protocols[0].rows}
-    assert ndcg[SERVED_RANKING] > ndcg["popularity"] + 0.1
+        assert [algorithm.name for algorithm in protocol.algorithms] == ALL_BUT_LARGE
+        for algorithm in protocol.algorithms:
+            for metric in algorithm.metrics.values():
+                assert metric.low is not None
+                assert metric.high is not None
+                assert metric.low <= metric.value <= metric.high
+            assert min(algorithm.memory_bytes, algorithm.answer_us) > 0
+            assert algorithm.storage_bytes >= algorithm.memory_bytes
+    ndcg = {a.name: a.metrics["ndcg@10"].value for a in results.protocols[0].algorithms}
+    assert ndcg[SERVED_RANKING] > ndcg[POPULARITY] + 0.1
     for compared in results.cohorts.past.values():
         assert compared[0].low > 0
-    assert [cut.at for cut in results.cuts] == list(backtest_windows.CUTS[1:])
+    assert [window.start for window in results.windows] == list(backtest_windows.WINDOW_STARTS[1:])
 
 
-def test_an_unknown_system_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_unknown_algorithm_lists_known_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """The error names the algorithms that exist."""
     assert main(["--only", "magic"]) == 1
-    assert "there is no system 'magic'; there is popularity, bias only" in capsys.readouterr().err
+    assert "there is no algorithm 'magic'; there is popularity, bias only" in capsys.readouterr().err
 
 
-def test_what_was_measured_before_a_kill_is_not_measured_again(
+def test_compare_interrupted_run_resumes_from_cache(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And it comes to the same numbers; a damaged file is made anew."""
+    """Measured steps are not measured again, except one whose file is damaged, and the results are equal."""
     measured: list[str] = []
 
-    def counting(entry: object, split: object, params: Params) -> Arrays:
-        measured.append(split.name)  # type: ignore[attr-defined]
-        return measure(entry, split, params)  # type: ignore[arg-type]
+    def count_and_measure(algorithm: Algorithm, split: Split, params: Params) -> Arrays:
+        measured.append(split.name)
+        return measure_split(algorithm, split, params)
 
-    def killer(step: str, done: float) -> None:
+    def interrupt_after_three(step: str, done: float) -> None:
+        assert step
+        assert 0 <= done <= 1
         if len(measured) == 3:
             raise Killed
 
-    def quiet(step: str, done: float) -> None:
-        pass
-
-    measure = compare.measure
-    monkeypatch.setattr(compare, "measure", counting)
-    systems = ["popularity", "bias only"]
+    monkeypatch.setattr(compare, "measure_split", count_and_measure)
+    algorithms = ["popularity", "bias only"]
     with pytest.raises(Killed):
-        _results(base, tmp_path, systems, killer)
+        run_compare(base, tmp_path, algorithms, interrupt_after_three)
     assert len(list(tmp_path.iterdir())) == 3
     next(tmp_path.iterdir()).write_bytes(b"PK torn")
-    whole = _results(base, tmp_path, systems, quiet)
+    first = run_compare(base, tmp_path, algorithms, no_progress)
     assert len(measured) == 3 + 1 + (2 * 7 - 3)
-    again = _results(base, tmp_path, systems, quiet)
-    assert msgspec.structs.replace(again, machine=whole.machine) == whole
+    second = run_compare(base, tmp_path, algorithms, no_progress)
+    assert msgspec.structs.replace(second, machine=first.machine) == first
     assert len(measured) == 15
 
 
-def test_a_user_of_several_splits_is_one_user() -> None:
-    """Sums are by user over all splits, and a figure is that of all ratings together."""
+def test_sum_by_user_user_in_several_splits_counts_once() -> None:
+    """Sums are by user over all splits."""
     parts: list[Arrays] = [
         {"users": np.array([1, 4]), "squared": np.array([1.0, 2.0]), "counts": np.array([1.0, 1.0])},
         {"users": np.array([4, 7]), "squared": np.array([3.0, 4.0]), "counts": np.array([2.0, 1.0])},
     ]
-    assert aggregate.by_user(parts, "users", "squared").tolist() == [1.0, 5.0, 4.0]
-    assert aggregate.by_user(parts, "users", None).tolist() == [1.0, 2.0, 1.0]
+    assert aggregate.sum_by_user(parts, "users", "squared").tolist() == [1.0, 5.0, 4.0]
+    assert aggregate.sum_by_user(parts, "users", None).tolist() == [1.0, 2.0, 1.0]
 
 
-def test_coverage_is_what_anybody_is_shown() -> None:
-    """Two users who are shown the same three of ten items; and two with lists that have nothing in common."""
-    same: Arrays = {"ranked": np.array([0, 1]), "shown": np.array([[0, 1, 2], [2, 1, 0]])}
-    apart: Arrays = {"ranked": np.array([0, 1]), "shown": np.array([[0, 1, 2], [3, 4, 5]])}
-    one, two = aggregate.coverage([same], 10, SETTINGS), aggregate.coverage([apart], 10, SETTINGS)
+def test_catalogue_coverage_is_the_fraction_in_any_list() -> None:
+    """Two users with the same three of ten items, and two users with disjoint lists."""
+    same: Arrays = {"ranked_users": np.array([0, 1]), "recommended": np.array([[0, 1, 2], [2, 1, 0]])}
+    disjoint: Arrays = {"ranked_users": np.array([0, 1]), "recommended": np.array([[0, 1, 2], [3, 4, 5]])}
+    one, two = (aggregate.catalogue_coverage([part], 10, SETTINGS) for part in (same, disjoint))
     assert (one.value, one.low, one.high) == pytest.approx((0.3, 0.3, 0.3))
     assert two.value == pytest.approx(0.6)
+    assert two.low is not None
+    assert two.high is not None
     assert two.low < 0.6 < two.high
-    assert aggregate.coverage([same, apart], 10, SETTINGS).value == pytest.approx(0.45)
+    assert aggregate.catalogue_coverage([same, disjoint], 10, SETTINGS).value == pytest.approx(0.45)
 
 
-def test_slices_follow_one_another_and_know_nothing_of_what_comes(base: Path) -> None:
-    found = sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC))
-    data = Dataset.from_frames(found.ratings, sources.empty_interactions(), 1.0, 5.0, SideInformation())
-    parts = [backtest_windows.split_at(data, at) for at in backtest_windows.CUTS]
+def test_split_window_windows_are_consecutive_and_disjoint_from_training(base: Path) -> None:
+    """Training ratings are older than the window, and each window is training data of the next."""
+    dataset, _ = load_dataset(base)
+    parts = [backtest_windows.split_window(dataset, start) for start in backtest_windows.WINDOW_STARTS]
     for split in parts:
         assert split.train.ratings.times.max() < split.test.times.min()
     for split, following in pairwise(parts):
         assert len(following.train.ratings) == len(split.train.ratings) + len(split.test)
-    assert len(parts[-1].train.ratings) + len(parts[-1].test) == len(data.ratings)
+    assert len(parts[-1].train.ratings) + len(parts[-1].test) == len(dataset.ratings)
 
 
-@given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
-def test_the_ends_lie_between_the_ticks(low: float, span: float) -> None:
-    ticks = svg._ticks(low, low + span)
-    slack = (ticks[-1] - ticks[0]) * 1e-6 + 1e-9
-    assert ticks[0] <= low + slack
-    assert ticks[-1] >= low + span - slack
-    assert 2 <= len(ticks) <= 8
-    assert all(a < b for a, b in pairwise(ticks))
+def draw_examples() -> list[str]:
+    panels = [Panel("a < b", {"x & y": Point(0.5, 0.4, 0.6)}, 0.8), Panel("empty", {})]
+    points = {"x & y": (0.1, 0.9), "z": (10.0, 0.91)}
+    return [
+        charts.draw_intervals("title", ["x & y"], panels, ["x & y"]),
+        charts.draw_scatter("title", points, ("s", "RMSE"), ["z"]),
+    ]
 
 
-def test_plots_are_small_and_well_formed() -> None:
-    """Names are escaped; there is a style for a dark page."""
-    panels = [svg.SvgPanel("a < b", {"x & y": (0.5, 0.4, 0.6)}, 0.8), svg.SvgPanel("empty", {})]
-    for drawn in (
-        svg.intervals("about", ["x & y"], panels, ["x & y"]),
-        svg.scatter("about", {"x & y": (0.1, 0.9), "z": (10.0, 0.91)}, ("s", "RMSE"), ["z"]),
-    ):
-        assert ET.fromstring(drawn).tag.endswith("svg")
-        assert "prefers-color-scheme:dark" in drawn
-        assert len(drawn) < 6000
+def test_draw_charts_are_well_formed_text_with_equal_bytes() -> None:
+    """Names are escaped, text stays text, and the same data give the same bytes."""
+    drawn = draw_examples()
+    assert drawn == draw_examples()
+    for svg in drawn:
+        root = ET.fromstring(svg)
+        assert root.tag.endswith("svg")
+        assert "x & y" in "".join(root.itertext())
+        assert len(svg) < 30_000

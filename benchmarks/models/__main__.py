@@ -1,0 +1,100 @@
+"""``python -m benchmarks.models``: compare all models; write docs/models.md, its charts and reports/models.json."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marquee.cli.progress_bar import progress_bar
+from marquee.config.blas_threads import limit_blas_threads
+from marquee.errors import MarqueeError
+
+if TYPE_CHECKING:
+    from benchmarks.models.report_model import ModelReport
+
+_BASE, _REQUIREMENTS = Path("data/movielens-100k"), Path("requirements/movielens.txt")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the comparison and return the exit code."""
+    args = _parser().parse_args(argv)
+    limit_blas_threads()
+    # With one thread, seconds equal CPU seconds.
+    os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+    from benchmarks.models import report
+
+    try:
+        if not args.page_only:
+            report.write_results(args.out, _compare(args))
+    except MarqueeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path in report.write_page(args.out):
+        print(path)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.models",
+        description="Compare all models on MovieLens 100K and write docs/models.md.",
+        epilog=(
+            "Takes minutes, with one thread. Each step is cached in --cache until the data, the parameters or the "
+            "code change, so that a killed run resumes."
+        ),
+    )
+    parser.add_argument(
+        "--base", type=Path, metavar="DIRECTORY", help="base data; default: download MovieLens 100K"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(), metavar="DIRECTORY", help="root of the written files"
+    )
+    parser.add_argument("--cache", type=Path, default=Path("build/compare"), metavar="DIRECTORY")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    parser.add_argument(
+        "--only", action="append", metavar="ALGORITHM", help="such as EASE; may be repeated; default: all"
+    )
+    parser.add_argument(
+        "--page-only", action="store_true", help="write the page from the existing reports/models.json"
+    )
+    return parser
+
+
+def _compare(args: argparse.Namespace) -> ModelReport:
+    from benchmarks.models.algorithms import ALGORITHMS
+    from benchmarks.models.compare import compare
+    from marquee.data import movielens, sources
+    from marquee.data.dataset import Dataset
+    from marquee.errors import SettingsError
+    from marquee.training.params import Params
+
+    algorithms = args.only or list(ALGORITHMS)
+    if unknown := [name for name in algorithms if name not in ALGORITHMS]:
+        raise SettingsError(f"there is no algorithm {unknown[0]!r}; there is {', '.join(ALGORITHMS)}")
+    params = Params.read(args.params)
+    if args.base is None:
+        movielens.fetch(_BASE, _REQUIREMENTS, params.movielens.sha256)
+    base = sources.read_base(args.base or _BASE, datetime.now(UTC))
+    low, high = params.data.rating_min, params.data.base_rating_max
+    dataset = Dataset.from_frames(
+        base.ratings, sources.empty_interactions(), low, high, base.side_information
+    )
+    with progress_bar() as progress:
+        return compare(
+            dataset,
+            base.side_information,
+            params,
+            cache=args.cache,
+            algorithms=algorithms,
+            today=datetime.now(UTC).date(),
+            progress=progress,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
