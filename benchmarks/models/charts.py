@@ -40,7 +40,7 @@ class Point(NamedTuple):
     high: float
 
 
-class Panel(NamedTuple):
+class ChartPanel(NamedTuple):
     """One panel of an interval chart: points by row, and an optional vertical reference line."""
 
     title: str
@@ -59,7 +59,9 @@ def draw_charts(results: ModelReport) -> dict[str, str]:
     }
 
 
-def draw_intervals(title: str, rows: Sequence[str], panels: Sequence[Panel], bold: Sequence[str] = ()) -> str:
+def draw_intervals(
+    title: str, rows: Sequence[str], panels: Sequence[ChartPanel], bold: Sequence[str] = ()
+) -> str:
     """Draw a point with its interval for each row, in panels side by side; ``bold`` rows are highlighted."""
     with plt.rc_context(_STYLE):
         size = (2.2 + 2.4 * len(panels), 1.0 + 0.28 * len(rows))
@@ -102,7 +104,7 @@ def draw_scatter(
 
 def _protocol_chart(results: ModelReport, metric: str, title: str) -> str:
     panels = [
-        Panel(p.name, {a.name: _point(a.metrics[metric]) for a in p.algorithms if metric in a.metrics})
+        ChartPanel(p.name, {a.name: _point(a.metrics[metric]) for a in p.algorithms if metric in a.metrics})
         for p in results.protocols
     ]
     rows = [name for name in results.notes if any(name in panel.points for panel in panels)]
@@ -123,7 +125,9 @@ def _cost_chart(results: ModelReport) -> str:
 def _coverage_chart(results: ModelReport) -> str:
     windows = {f"window from {window.start:.1f}": window.coverage for window in results.windows}
     panels = [
-        Panel(f"{group} users", {name: _point(c[group]) for name, c in windows.items() if group in c}, 0.8)
+        ChartPanel(
+            f"{group} users", {name: _point(c[group]) for name, c in windows.items() if group in c}, 0.8
+        )
         for group in ("all", "known", "new")
     ]
     return draw_intervals("Fraction of the ratings within their 80 % interval", list(windows), panels)
@@ -134,7 +138,7 @@ def _cohort_chart(results: ModelReport) -> str:
     rows = {f"past windows, {strength}": past for strength, past in cohorts.past.items()}
     rows[f"temporal holdout, {cohorts.served_strength}"] = cohorts.holdout
     panels = [
-        Panel(
+        ChartPanel(
             metric,
             {name: Point(c[k].difference, c[k].low, c[k].high) for name, c in rows.items() if c},
             0.0,

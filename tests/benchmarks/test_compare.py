@@ -22,7 +22,7 @@ from benchmarks.models.algorithms import (
     SERVED_RATING,
     Algorithm,
 )
-from benchmarks.models.charts import Panel, Point
+from benchmarks.models.charts import ChartPanel, Point
 from benchmarks.models.report_model import ModelReport
 from benchmarks.models.split_metrics import Arrays, measure_split
 from tests.support.killed import Killed
@@ -227,7 +227,7 @@ def test_split_window_windows_are_consecutive_and_disjoint_from_training(base: P
 
 
 def draw_examples() -> list[str]:
-    panels = [Panel("a < b", {"x & y": Point(0.5, 0.4, 0.6)}, 0.8), Panel("empty", {})]
+    panels = [ChartPanel("a < b", {"x & y": Point(0.5, 0.4, 0.6)}, 0.8), ChartPanel("empty", {})]
     points = {"x & y": (0.1, 0.9), "z": (10.0, 0.91)}
     return [
         charts.draw_intervals("title", ["x & y"], panels, ["x & y"]),
