@@ -1,4 +1,4 @@
-"""Settings: read from a mapping, every problem at once, secrets never shown."""
+"""Settings: parsing, errors and masking of secrets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from marquee.errors import SettingsError
 ROOT = Path(__file__).parents[2]
 
 
-def test_defaults_need_no_environment() -> None:
-    """An empty environment is valid: what a part needs beyond it, it requires by name."""
+def test_from_mapping_empty_environment_has_defaults() -> None:
+    """An empty environment is valid; a part requires its settings by name."""
     settings = Settings.from_mapping({"PATH": "/bin"})
     assert (settings.rating_max, settings.caller_timeout_ms, str(settings.time_zone)) == (5, 600, "UTC")
 
 
-def test_values_are_read_and_typed() -> None:
+def test_from_mapping_values_are_parsed() -> None:
     settings = Settings.from_mapping(
         {
             "MARQUEE_RATING_MAX": "10",
@@ -38,8 +38,8 @@ def test_values_are_read_and_typed() -> None:
     )
 
 
-def test_every_problem_is_reported_at_once() -> None:
-    """One deployment, one list: what came, and what would be valid."""
+def test_from_mapping_invalid_values_are_all_reported() -> None:
+    """One error lists each invalid value with the valid ones."""
     with pytest.raises(SettingsError) as caught:
         Settings.from_mapping(
             {
@@ -64,19 +64,19 @@ def test_every_problem_is_reported_at_once() -> None:
     ]
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_assignment_raises() -> None:
     with pytest.raises(FrozenInstanceError):
         Settings().rating_max = 10  # type: ignore[misc]
 
 
-def test_what_a_part_requires_is_asked_for_by_name() -> None:
+def test_require_missing_setting_is_named() -> None:
     with pytest.raises(SettingsError, match=r"MARQUEE_DATABASE_URL is not set: .* For example postgresql://"):
         Settings().require("kafka_topic", "database_url")
 
 
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=12))
-def test_secrets_never_show(secret: str) -> None:
-    """Neither ``repr`` nor an error message holds a password."""
+def test_secrets_are_masked_everywhere(secret: str) -> None:
+    """Neither ``repr`` nor an error message contains a password."""
     good = Settings.from_mapping(
         {
             "MARQUEE_DATABASE_URL": f"postgresql://app:{secret}@db:5432/marquee?sslmode=require",
@@ -90,7 +90,7 @@ def test_secrets_never_show(secret: str) -> None:
     assert secret not in str(caught.value)
 
 
-def test_a_secret_in_a_url_that_cannot_be_read_is_hidden_whole() -> None:
+def test_secret_in_malformed_url_is_masked_completely() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_mapping(
             {"MARQUEE_DATABASE_URL": "postgresql:app:hunter2@db", "MARQUEE_RATING_MAX": "x"}
@@ -107,17 +107,17 @@ def test_a_secret_in_a_url_that_cannot_be_read_is_hidden_whole() -> None:
         ("postgresql://app:a@b@db:1/marquee", "postgresql://app:***@db:1/marquee"),
     ],
 )
-def test_masked_hides_only_the_password(url: str, shown: str) -> None:
+def test_mask_password_keeps_rest_of_url(url: str, shown: str) -> None:
     assert mask_password(url) == shown
 
 
-def test_configuration_page_is_what_the_settings_say() -> None:
-    """docs/configuration.md is generated: run ``make docs`` after a change to the settings."""
+def test_configuration_page_is_current() -> None:
+    """``make docs`` has been run since the settings changed."""
     assert (ROOT / "docs/configuration.md").read_text() == configuration_page()
 
 
-def test_environment_is_the_inverse_of_from_mapping() -> None:
-    """What a parent sets, its children read: only what differs from the defaults is passed on."""
+def test_environment_inverts_from_mapping() -> None:
+    """A child process reads the same settings; defaults are not passed on."""
     environment = {
         "MARQUEE_DATABASE_URL": "postgresql://app:secret@db/marquee",
         "MARQUEE_TIME_ZONE": "America/New_York",

@@ -1,4 +1,4 @@
-"""The balancer's configuration, run by the real haproxy where there is one (Debian: apt-get install haproxy)."""
+"""The load balancer's configuration, run by a real haproxy if it is installed (Debian: apt-get install haproxy)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ pytestmark = [
 
 
 class Instance(ThreadingHTTPServer):
-    """An instance of `recommend`, as far as the balancer sees it."""
+    """A server that answers like an instance of `recommend`."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.ready = True
-        self.asked = 0
+        self.requests = 0
         Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -44,31 +44,31 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         probe = self.path == "/readyz"
-        self.server.asked += not probe
+        self.server.requests += not probe
         self.send_response(200 if self.server.ready else 503)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: the test's output is its own."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def instances() -> Iterator[list[Instance]]:
-    made = [Instance() for _ in range(3)]
-    yield made
-    for one in made:
-        one.shutdown()
-        one.server_close()
+    started = [Instance() for _ in range(3)]
+    yield started
+    for instance in started:
+        instance.shutdown()
+        instance.server_close()
 
 
 @pytest.fixture
 def url(instances: list[Instance], tmp_path: Path) -> Iterator[str]:
-    """Where haproxy listens, with Compose's very configuration but for the addresses."""
+    """Yield the URL of haproxy with Compose's configuration and local addresses."""
     port = free_port()
     text = CONFIG.replace("bind :8080", f"bind 127.0.0.1:{port}")
-    for number, one in enumerate(instances, 1):
-        text = text.replace(f"recommend-{number}:8080", f"127.0.0.1:{one.server_address[1]}")
+    for number, instance in enumerate(instances, 1):
+        text = text.replace(f"recommend-{number}:8080", f"127.0.0.1:{instance.server_address[1]}")
     assert not re.search(r"recommend-\d:8080", text)
     file = tmp_path / "haproxy.cfg"
     file.write_text(text)
@@ -80,8 +80,8 @@ def url(instances: list[Instance], tmp_path: Path) -> Iterator[str]:
         process.wait(10)
 
 
-def ask(url: str) -> int:
-    """The status; 0 if nobody listens."""
+def request_status(url: str) -> int:
+    """Return the status, or 0 if there is no connection."""
     try:
         with urllib.request.urlopen(f"{url}/recommend/1", timeout=5) as answer:
             return int(answer.status)
@@ -94,32 +94,32 @@ def ask(url: str) -> int:
 until = partial(wait_until, timeout_s=30)
 
 
-def test_all_instances_are_asked(url: str, instances: list[Instance]) -> None:
-    """The load is spread."""
-    until(lambda: ask(url) == 200)
-    assert [ask(url) for _ in range(60)] == [200] * 60
-    assert all(one.asked >= 10 for one in instances)
+def test_balancer_ready_instances_share_requests(url: str, instances: list[Instance]) -> None:
+    """Each of three instances gets at least a sixth of the requests."""
+    until(lambda: request_status(url) == 200)
+    assert [request_status(url) for _ in range(60)] == [200] * 60
+    assert all(instance.requests >= 10 for instance in instances)
 
 
-def test_one_that_is_not_ready_is_not_asked(url: str, instances: list[Instance]) -> None:
-    """And is asked again when it is; no caller notices either."""
-    until(lambda: ask(url) == 200)
+def test_balancer_instance_not_ready_gets_no_requests(url: str, instances: list[Instance]) -> None:
+    """It gets requests again when it is ready; every request succeeds."""
+    until(lambda: request_status(url) == 200)
     instances[0].ready = False
-    assert [ask(url) for _ in range(30)] == [200] * 30
-    until(lambda: _unasked(url, instances[0]))
+    assert [request_status(url) for _ in range(30)] == [200] * 30
+    until(lambda: _gets_no_requests(url, instances[0]))
     instances[0].ready = True
-    until(lambda: not _unasked(url, instances[0]))
+    until(lambda: not _gets_no_requests(url, instances[0]))
 
 
-def test_one_that_dies_costs_no_answer(url: str, instances: list[Instance]) -> None:
-    """The request goes to another."""
-    until(lambda: ask(url) == 200)
+def test_balancer_instance_dies_request_succeeds(url: str, instances: list[Instance]) -> None:
+    """Another instance answers."""
+    until(lambda: request_status(url) == 200)
     instances[1].shutdown()
     instances[1].server_close()
-    assert [ask(url) for _ in range(60)] == [200] * 60
+    assert [request_status(url) for _ in range(60)] == [200] * 60
 
 
-def _unasked(url: str, instance: Instance) -> bool:
-    before = instance.asked
-    assert [ask(url) for _ in range(9)] == [200] * 9
-    return instance.asked == before
+def _gets_no_requests(url: str, instance: Instance) -> bool:
+    before = instance.requests
+    assert [request_status(url) for _ in range(9)] == [200] * 9
+    return instance.requests == before

@@ -1,4 +1,4 @@
-"""compose.yaml without Docker: whatever is written in it has to be something that the code knows."""
+"""compose.yaml, read without Docker: commands, variables, hosts and files in it exist."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def environment(name: str) -> dict[str, str]:
 
 
 def dockerfile(name: str) -> str:
-    """The Dockerfile of a service of ours, with its build arguments filled in."""
+    """Return the Dockerfile of a built service with its arguments filled in."""
     build = OURS[name]["build"]
     text = (ROOT / build["dockerfile"]).read_text()
     for argument, value in build.get("args", {}).items():
@@ -52,63 +52,63 @@ def dockerfile(name: str) -> str:
 
 
 def argv(name: str) -> list[str]:
-    """What a container runs."""
+    """Return the command line of a container."""
     entry = re.findall(r"^ENTRYPOINT (\[.*\])", dockerfile(name), re.M)[-1]
     program: Any = SERVICES[name].get("entrypoint") or yaml.safe_load(entry)
     return [*program, *SERVICES[name].get("command", [])]
 
 
 @our_service
-def test_variables_are_settings_with_values_that_are_valid(name: str) -> None:
-    """Read by the very code that reads them in the container; all others are known to a library."""
+def test_service_variables_are_valid_settings(name: str) -> None:
+    """The settings parse; every other variable is one that a library reads."""
     ours = {key: value for key, value in environment(name).items() if key.startswith(PREFIX)}
     Settings.from_mapping(ours)
     assert set(environment(name)) - set(ours) <= KNOWN_TO_LIBRARIES
 
 
-def described(name: str) -> Any:
-    """The function that a service runs, or None."""
+def function_spec(name: str) -> Any:
+    """Return the function that a service runs, or None."""
     return read_functions(ROOT).get(OURS[name]["build"].get("args", {}).get("FUNCTION", ""))
 
 
 @our_service
-def test_functions_are_given_what_they_need_and_no_more(name: str) -> None:
-    """As in the cloud: what infra/functions.yaml names, and its workers and threads."""
-    function = described(name)
+def test_function_service_gets_only_its_settings(name: str) -> None:
+    """As in the cloud: the settings of config/needs.py, and workers and threads of infra/functions.yaml."""
+    function = function_spec(name)
     if function is None:
         return
     given = {key.removeprefix(PREFIX).lower() for key in environment(name) if key.startswith(PREFIX)}
     assert given <= set(function.needs)
-    places = {"database_url", "objects_url", "delivery_url"} & set(function.needs)
-    assert places <= given
+    urls = {"database_url", "objects_url", "delivery_url"} & set(function.needs)
+    assert urls <= given
     assert environment(name)["WORKERS"] == str(function.workers)
     assert environment(name)["THREADS"] == str(function.threads)
 
 
-def test_each_described_function_runs() -> None:
-    """Three of `recommend`, one of each other."""
-    running = [OURS[name]["build"]["args"]["FUNCTION"] for name in OURS if described(name)]
+def test_services_run_every_function() -> None:
+    """Three instances of `recommend`, one of each other function."""
+    running = [OURS[name]["build"]["args"]["FUNCTION"] for name in OURS if function_spec(name)]
     assert running.count("recommend") == 3
     assert set(running) == set(read_functions(ROOT))
 
 
-def test_the_scheduler_knows_where_the_functions_are_that_it_calls() -> None:
-    """Each by the name of its service, at the port on which a function's container listens."""
+def test_scheduler_options_name_called_functions() -> None:
+    """The URL is that of the service, with the port of a function's container."""
     words = argv("scheduler")
-    told = {words[n + 1] for n, word in enumerate(words) if word == "--function"}
+    options = {words[n + 1] for n, word in enumerate(words) if word == "--function"}
     called = {s.function for s in read_schedules(ROOT).values() if s.function}
-    assert told == {f"{name}=http://{name}:8080" for name in called}
+    assert options == {f"{name}=http://{name}:8080" for name in called}
 
 
-def test_the_scheduler_is_given_what_its_jobs_need() -> None:
-    """Each place that a schedule needs."""
+def test_scheduler_variables_cover_its_jobs() -> None:
+    """Database, objects and base data, as the jobs need them."""
     given = {key.removeprefix(PREFIX).lower() for key in environment("scheduler")}
     for schedule in read_schedules(ROOT).values():
         assert {"database_url", "objects_url", "base_data"} & set(schedule.needs) <= given
 
 
-def test_commands_are_understood() -> None:
-    """By the command line's own parsers."""
+def test_service_commands_parse() -> None:
+    """The parsers of the command line accept them."""
     for name in OURS:
         words = [str(word) for word in argv(name)]
         if words[0] == "marquee":
@@ -124,8 +124,8 @@ def test_commands_are_understood() -> None:
         parser.parse_args(rest)
 
 
-def test_programs_that_are_run_are_there() -> None:
-    """The scheduler's module, and the script that prepares the emulators with its options."""
+def test_scheduler_and_prepare_programs_exist() -> None:
+    """The scheduler's job, and the script that prepares the emulators with its options."""
     assert argv("scheduler")[:2] == ["python", "main.py"]
     assert OURS["scheduler"]["build"]["args"] == {"JOB": "scheduler"}
     script, *options = argv("prepare")[1:]
@@ -134,18 +134,18 @@ def test_programs_that_are_run_are_there() -> None:
 
 
 @service
-def test_hosts_are_services(name: str) -> None:
-    """Each host:port that is named is a service that listens on it."""
+def test_service_hosts_are_services(name: str) -> None:
+    """Each host:port names a service that listens on that port."""
     text = yaml.safe_dump(
         {k: v for k, v in SERVICES[name].items() if k in ("environment", "command", "entrypoint")}
     )
     for host, port in re.findall(r"\b([a-z][a-z0-9-]*):(\d{4})\b", text):
         assert host in SERVICES, host
-        assert int(port) in listens(host), f"{host}:{port}"
+        assert int(port) in listening_ports(host), f"{host}:{port}"
 
 
-def listens(name: str) -> set[int]:
-    """The ports that a service listens on, by its image or its own configuration."""
+def listening_ports(name: str) -> set[int]:
+    """Return the ports on which a service listens, by its image or configuration."""
     if name in OURS:
         return {int(port) for port in re.findall(r"PORT=(\d+)", dockerfile(name))}
     if name == "balancer":
@@ -156,16 +156,16 @@ def listens(name: str) -> set[int]:
 
 
 @service
-def test_what_is_mounted_is_there(name: str) -> None:
-    """A file of ours, or a volume that is declared."""
+def test_service_volumes_exist(name: str) -> None:
+    """Each source is a file of the repository or a declared volume."""
     for volume in SERVICES[name].get("volumes", []):
         source = volume.split(":")[0]
         assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
 
 
 @service
-def test_starts_are_ordered_by_health(name: str) -> None:
-    """What is waited for can become what is waited for: healthy with a check, completed if it ends."""
+def test_service_dependencies_can_be_met(name: str) -> None:
+    """A service that must be healthy has a check; one that must complete does not restart."""
     for other, how in SERVICES[name].get("depends_on", {}).items():
         target = SERVICES[other]
         if how["condition"] == "service_healthy":
@@ -190,8 +190,8 @@ def test_bridge_health_check_fails_when_file_is_stale(tmp_path: Path) -> None:
     assert subprocess.run(command).returncode != 0
 
 
-def test_there_is_no_ring() -> None:
-    """Everything can start."""
+def test_service_dependencies_have_no_cycle() -> None:
+    """Every service can start."""
     started: set[str] = set()
     while len(started) < len(SERVICES):
         ready = {n for n, s in SERVICES.items() if set(s.get("depends_on", {})) <= started} - started
@@ -200,35 +200,35 @@ def test_there_is_no_ring() -> None:
 
 
 @service
-def test_nothing_listens_beyond_this_machine(name: str) -> None:
-    """The passwords are known to all."""
+def test_service_ports_are_local(name: str) -> None:
+    """The passwords are public, so only 127.0.0.1 may be bound."""
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
 
 
 @service
-def test_images_are_of_one_version(name: str) -> None:
-    """Ours are built here; others are named by version, never `latest`."""
+def test_service_images_are_pinned(name: str) -> None:
+    """Images are built here or named by version, never `latest`."""
     image = SERVICES[name]["image"]
     assert image.startswith("marquee/") if name in OURS else re.search(r":v?\d+\.\d+", image)
 
 
-def test_the_balancer_knows_the_instances_and_their_port() -> None:
-    """And asks each whether it is ready, on the path that the function has."""
+def test_balancer_servers_are_the_instances() -> None:
+    """The balancer also checks the path of the function's readiness."""
     servers = re.findall(r"^\s*server (\S+) (\S+):(\d+)", HAPROXY, re.M)
     assert {host for _, host, _ in servers} == {name for name in SERVICES if name.startswith("recommend-")}
-    assert {int(port) for _, _, port in servers} == listens("recommend-1")
+    assert {int(port) for _, _, port in servers} == listening_ports("recommend-1")
     assert f"httpchk GET {read_functions(ROOT)['recommend'].ready}" in HAPROXY
 
 
-def test_the_balancers_patience_is_less_than_the_callers() -> None:
-    """Queue, all connects and one answer."""
+def test_balancer_timeouts_fit_into_caller_timeout() -> None:
+    """Queue, all connects and one answer together."""
     ms = {name: int(value) for name, value in re.findall(r"timeout (\w+) (\d+)ms", HAPROXY)}
     (retries,) = re.findall(r"^\s*retries (\d+)", HAPROXY, re.M)
     assert ms["queue"] + (1 + int(retries)) * ms["connect"] + ms["server"] < Settings().caller_timeout_ms
 
 
-def test_grafana_finds_the_database_and_the_dashboards() -> None:
-    """By the same address, database, role and paths as Compose gives them."""
+def test_grafana_provisioning_matches_compose() -> None:
+    """Address, database, role and paths are those of compose.yaml."""
     folder = ROOT / "infra/grafana/provisioning"
     (source,) = yaml.safe_load((folder / "datasources/marquee.yaml").read_text())["datasources"]
     url = urlsplit(COMPOSE["x-database"])
@@ -242,7 +242,7 @@ def test_grafana_finds_the_database_and_the_dashboards() -> None:
     assert f"./dashboards:{provider['options']['path']}:ro" in SERVICES["grafana"]["volumes"]
 
 
-def test_the_database_is_the_one_that_is_made() -> None:
-    """User and password of the URL are those of the container."""
+def test_database_url_matches_container() -> None:
+    """User and password of the URL are those of the database's container."""
     url, made = urlsplit(COMPOSE["x-database"]), SERVICES["database"]["environment"]
     assert (url.username, url.password) == (made["POSTGRES_USER"], made["POSTGRES_PASSWORD"])

@@ -1,4 +1,4 @@
-"""What CI runs against real servers is run here against the embedded ones, and Grafana's API against a recorder."""
+"""The programs of the integration workflow, against embedded servers and a fake Grafana API."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.servers
-def test_each_line_from_kafka_to_the_tables(kafka: EmbeddedKafka, database_url: str, tmp_path: Path) -> None:
-    """The very program of the workflow, with fewer lines."""
+def test_run_embedded_servers_stores_every_record(
+    kafka: EmbeddedKafka, database_url: str, tmp_path: Path
+) -> None:
+    """The program of the workflow with fewer records."""
     options = tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items())
     settings = Settings(database_url=database_url, kafka_bootstrap=kafka.bootstrap, kafka_options=options)
     assert run(settings, 2_000, tmp_path) == 0
 
 
-class Recorder(ThreadingHTTPServer):
-    """Answers as Grafana does, and keeps what it was given."""
+class FakeGrafana(ThreadingHTTPServer):
+    """Grafana's API as far as it is used; stores the documents."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -42,7 +44,7 @@ class Recorder(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Recorder
+    server: FakeGrafana
 
     def do_POST(self) -> None:
         assert self.headers["Authorization"] == "Basic " + base64.b64encode(b"admin:marquee").decode()
@@ -77,12 +79,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: the test's output is its own."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    with Recorder() as server:
+def fake_grafana() -> Iterator[FakeGrafana]:
+    with FakeGrafana() as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -90,7 +92,7 @@ def recorder() -> Iterator[Recorder]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """One dashboard, and the data source that Compose provisions."""
+    """Return a project with one dashboard and Compose's data source."""
     source = "infra/grafana/provisioning/datasources/marquee.yaml"
     (tmp_path / source).parent.mkdir(parents=True)
     (tmp_path / source).write_text((ROOT / source).read_text())
@@ -99,35 +101,35 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_dashboards_are_loaded(recorder: Recorder, project: Path) -> None:
-    """Each once, with the data source before them."""
-    grafana = Grafana(f"http://admin:marquee@127.0.0.1:{recorder.server_address[1]}")
+def test_load_creates_source_and_dashboards(fake_grafana: FakeGrafana, project: Path) -> None:
+    """Each dashboard once, after the data source."""
+    grafana = Grafana(f"http://admin:marquee@127.0.0.1:{fake_grafana.server_address[1]}")
     assert load_dashboards(grafana, project) == 1
-    assert [source["uid"] for source in recorder.sources] == ["marquee"]
-    assert set(recorder.boards) == {"one"}
+    assert [source["uid"] for source in fake_grafana.sources] == ["marquee"]
+    assert set(fake_grafana.boards) == {"one"}
 
 
-def test_a_dashboard_that_lost_panels_is_noticed(recorder: Recorder, project: Path) -> None:
-    """Grafana takes much without a word."""
-    recorder.lose_panels = True
-    grafana = Grafana(f"http://admin:marquee@127.0.0.1:{recorder.server_address[1]}")
+def test_load_dashboard_without_panels_fails(fake_grafana: FakeGrafana, project: Path) -> None:
+    """Grafana accepts invalid panels silently."""
+    fake_grafana.lose_panels = True
+    grafana = Grafana(f"http://admin:marquee@127.0.0.1:{fake_grafana.server_address[1]}")
     with pytest.raises(SystemExit, match=r"one\.json"):
         load_dashboards(grafana, project)
 
 
-def test_the_alerts_are_loaded(recorder: Recorder) -> None:
-    """The repository's own: each rule in its group, the template and the contact point before them."""
-    grafana = Grafana(f"http://admin:marquee@127.0.0.1:{recorder.server_address[1]}")
+def test_load_alerts_creates_every_rule(fake_grafana: FakeGrafana) -> None:
+    """The rules of the repository in their groups, after template and contact point."""
+    grafana = Grafana(f"http://admin:marquee@127.0.0.1:{fake_grafana.server_address[1]}")
     groups = yaml.safe_load((ROOT / "dashboards/alerts.yaml").read_text())["groups"]
     assert load_alerts(grafana, ROOT) == sum(len(group["rules"]) for group in groups)
-    assert "marquee.text" in recorder.put["/api/v1/provisioning/templates/marquee"]["template"]
-    assert [point["settings"]["url"] for point in recorder.points] == ["http://127.0.0.1:9/none"]
-    group = recorder.put["/api/v1/provisioning/folder/marquee/rule-groups/marquee-every-five-minutes"]
+    assert "marquee.text" in fake_grafana.put["/api/v1/provisioning/templates/marquee"]["template"]
+    assert [point["settings"]["url"] for point in fake_grafana.points] == ["http://127.0.0.1:9/none"]
+    group = fake_grafana.put["/api/v1/provisioning/folder/marquee/rule-groups/marquee-every-five-minutes"]
     assert (group["interval"], {rule["ruleGroup"] for rule in group["rules"]}) == (300, {group["title"]})
 
 
-def test_a_rule_that_was_not_taken_is_noticed(recorder: Recorder) -> None:
-    recorder.lose_panels = True
-    grafana = Grafana(f"http://admin:marquee@127.0.0.1:{recorder.server_address[1]}")
+def test_load_alerts_missing_rule_fails(fake_grafana: FakeGrafana) -> None:
+    fake_grafana.lose_panels = True
+    grafana = Grafana(f"http://admin:marquee@127.0.0.1:{fake_grafana.server_address[1]}")
     with pytest.raises(SystemExit, match="marquee-stream-silent"):
         load_alerts(grafana, ROOT)

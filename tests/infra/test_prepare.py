@@ -1,4 +1,4 @@
-"""What Compose's emulators are given before the parts start."""
+"""Preparation of Compose's emulators."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TERRAFORM = Path(__file__).parents[2] / "infra/terraform"
 
 
 class Emulator(ThreadingHTTPServer):
-    """Takes each document once; a second time it is there already."""
+    """An emulator that answers 409 to a document that exists."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.made: dict[str, Any] = {}
+        self.documents: dict[str, Any] = {}
 
     @property
     def url(self) -> str:
@@ -35,15 +35,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        again = self.path in self.server.made
-        self.server.made.setdefault(self.path, document)
-        self.send_response(409 if again else 200)
+        exists = self.path in self.server.documents
+        self.server.documents.setdefault(self.path, document)
+        self.send_response(409 if exists else 200)
         self.end_headers()
 
-    do_POST = do_PUT
+    do_POST = do_PUT  # noqa: N815
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: the test's output is its own."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -54,23 +54,23 @@ def emulator() -> Iterator[Emulator]:
         server.shutdown()
 
 
-def test_everything_is_made_once(emulator: Emulator) -> None:
-    """A second start finds it all there, and goes on."""
+def test_prepare_twice_creates_everything_once(emulator: Emulator) -> None:
+    """A second start keeps what exists."""
     for _ in range(2):
         prepare(emulator.url, emulator.url, "http://ingest:8080/")
-    assert set(emulator.made) == {
+    assert set(emulator.documents) == {
         "/storage/v1/b?project=marquee",
         "/v1/projects/marquee/topics/marquee-events",
         "/v1/projects/marquee/topics/marquee-dead-letters",
         "/v1/projects/marquee/subscriptions/marquee-ingest",
         "/v1/projects/marquee/subscriptions/marquee-dead-letters",
     }
-    pushed = emulator.made["/v1/projects/marquee/subscriptions/marquee-ingest"]
+    pushed = emulator.documents["/v1/projects/marquee/subscriptions/marquee-ingest"]
     assert pushed["pushConfig"] == {"pushEndpoint": "http://ingest:8080/"}
 
 
-def test_delivery_is_as_in_the_cloud() -> None:
-    """Back-off and dead letters have the numbers of infra/terraform/pubsub.tf."""
+def test_subscription_matches_terraform() -> None:
+    """Back-off and attempts are those of infra/terraform/pubsub.tf."""
     cloud = (TERRAFORM / "pubsub.tf").read_text()
     ours = subscription("http://ingest:8080/")
     assert re.findall(r'm\w+imum_backoff\s*= "(\w+)"', cloud) == list(ours["retryPolicy"].values())
@@ -80,8 +80,8 @@ def test_delivery_is_as_in_the_cloud() -> None:
 
 
 @pytest.mark.servers
-def test_the_real_storage_emulator_takes_the_bucket(emulator: Emulator, tmp_path: Path) -> None:
-    """fake-gcs-server makes it, finds it the second time, and answers on the path of its health check."""
+def test_prepare_storage_emulator_has_bucket(emulator: Emulator, tmp_path: Path) -> None:
+    """fake-gcs-server creates the bucket once and answers on the path of its health check."""
     with GcsServer(tmp_path) as objects:
         for _ in range(2):
             prepare(emulator.url, objects.url, "http://ingest:8080/")

@@ -1,4 +1,4 @@
-"""GitHub's workflows: zizmor, actionlint and the schema look at them in `make infra-check`; this at what they call."""
+"""GitHub's workflows: permissions, pins and the files they call; `make infra-check` runs zizmor and actionlint."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 @workflow
-def test_nothing_is_allowed_unless_a_job_says_so(path: Path) -> None:
-    """Rights are stated job by job, and each job ends by itself."""
+def test_workflow_permissions_are_stated_by_job(path: Path) -> None:
+    """Each job states its permissions and has a timeout."""
     assert read(path)["permissions"] == {}
     for job in read(path)["jobs"].values():
         assert job["permissions"]
@@ -33,8 +33,8 @@ def test_nothing_is_allowed_unless_a_job_says_so(path: Path) -> None:
 
 
 @workflow
-def test_actions_are_pinned_by_commit(path: Path) -> None:
-    """With the version beside it, for the reader; the same one everywhere."""
+def test_workflow_actions_are_pinned_by_commit(path: Path) -> None:
+    """The comment has the version; all workflows use the same one."""
     lines = re.findall(r"uses: (.*)", path.read_text())
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line) for line in lines)
     everywhere = {line for file in FILES for line in re.findall(r"uses: (.*)", file.read_text())}
@@ -42,8 +42,8 @@ def test_actions_are_pinned_by_commit(path: Path) -> None:
 
 
 @workflow
-def test_targets_and_files_exist(path: Path) -> None:
-    """What a step runs is there."""
+def test_workflow_targets_and_files_exist(path: Path) -> None:
+    """Make targets, requirement lists and modules of the steps exist."""
     text, makefile = path.read_text(), (ROOT / "Makefile").read_text()
     for words in re.findall(r"run: make (.*)", text):
         assert all(re.search(rf"^{re.escape(word)}:", makefile, re.M) for word in words.split())
@@ -54,8 +54,8 @@ def test_targets_and_files_exist(path: Path) -> None:
 
 
 @workflow
-def test_there_are_no_keys(path: Path) -> None:
-    """Google knows a workflow by its identity; secrets are Terraform's, of an environment that can be reviewed."""
+def test_workflow_has_no_keys(path: Path) -> None:
+    """Google identifies a workflow; only reviewed environments have secrets."""
     text = path.read_text()
     assert "credentials_json" not in text
     for job in read(path)["jobs"].values():
@@ -65,29 +65,29 @@ def test_there_are_no_keys(path: Path) -> None:
         assert "workload_identity_provider" in action
 
 
-def test_variables_are_terraforms_outputs() -> None:
-    """Each variable that is read is one that `terraform output github` gives, but for the tfvars themselves."""
+def test_workflow_variables_are_terraform_outputs() -> None:
+    """`terraform output github` has each variable except TFVARS."""
     names = {name for path in FILES for name in re.findall(r"vars\.(\w+)", path.read_text())}
     assert names - {"TFVARS"} <= set(re.findall(r"^\s+([A-Z_]+)\s+=", TERRAFORM, re.M))
 
 
-def test_only_a_person_applies() -> None:
-    """By hand, from main, in the environment that asks for approval."""
+def test_apply_workflow_is_manual() -> None:
+    """It starts by hand, from main, in the environment that requires approval."""
     apply = read(ROOT / ".github/workflows/apply.yml")
     assert set(apply["on"]) == {"workflow_dispatch"}
     assert apply["jobs"]["apply"]["environment"] == "production"
     assert "refs/heads/main" in apply["jobs"]["apply"]["if"]
 
 
-def test_each_job_has_its_image() -> None:
-    """Those that Terraform deploys are those that are built."""
+def test_build_workflow_builds_every_image() -> None:
+    """The images are those that Terraform deploys."""
     build = read(ROOT / ".github/workflows/build.yml")
     jobs = {Path(s.job).name for s in read_schedules(ROOT).values() if s.job.startswith("jobs/")}
     assert set(build["jobs"]["image"]["strategy"]["matrix"]["job"]) == jobs | {"bridge", "migrate"}
 
 
-def test_servers_are_those_of_compose() -> None:
-    """One version of each, by digest."""
+def test_integration_servers_are_those_of_compose() -> None:
+    """Both use the same digest of each server."""
     compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     (job,) = read(ROOT / ".github/workflows/integration.yml")["jobs"].values()
     for name, service in job["services"].items():
