@@ -129,7 +129,7 @@ def test_quarantine_command_lists_shows_and_replays(
     assert main(["quarantine", "show", "--category", "rating", "--limit", "1"]) == 0
     assert main(["quarantine", "replay", "--until", "2099-01-01T00:00:00+00:00"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("nothing is in quarantine\nrating ")
+    assert out.startswith("nothing is in quarantine\nCATEGORY ")
     assert "movielog/0/1 2026-09-21 14:13:20 rating\n" in out
     assert "b'2026-02-14T00:09,1,GET /rate/a+=9'" in out
     assert out.endswith("moved: 1 to ratings; still not readable: 0\n")

@@ -156,6 +156,6 @@ def test_monitor_command_runs_one_task(
     monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", tmp_path.as_uri())
     assert main(["monitor", "--only", "quality_checks"]) == 0
-    assert capsys.readouterr().out.split()[:2] == ["quality_checks", "12"]
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["quality_checks", "12"]
     assert main(["monitor", "--only", "nonsense"]) == 2
     assert "expected one of predictions, " in capsys.readouterr().out

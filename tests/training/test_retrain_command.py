@@ -31,7 +31,8 @@ def test_retrain_command_exit_code_tells_outcome(
     assert main([*command, "--base-fraction", "0.7"]) == 3
     assert main([*command, "--until", "1969-01-01T00:00Z"]) == 1
     assert "no ratings to learn from" in capsys.readouterr().err
-    assert main([*command, "--base-fraction", "7"]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--base-fraction", "7"])
 
 
 def test_retrain_command_without_request_does_nothing(

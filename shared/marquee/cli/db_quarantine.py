@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from marquee.cli.argument_types import bounded_int
+from marquee.cli.text_table import text_table
 from marquee.config.settings import Settings
 from marquee.config.timestamps import timestamp, with_default_zone
 from marquee.db.pool import Database
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             _show(quarantine.newest(database, chosen, args.limit), args.json)
         else:
             parser = EventParser(settings.time_zone, settings.rating_max)
-            _replayed(quarantine.replay(database, chosen, parser), args.json)
+            _print_replay(quarantine.replay(database, chosen, parser), args.json)
     return 0
 
 
@@ -58,31 +60,34 @@ def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _list(found: list[quarantine.CategoryCount], as_json: bool) -> None:
+def _list(counts: list[quarantine.CategoryCount], as_json: bool) -> None:
     if as_json:
-        return _print_json(found)
-    for row in found:
-        print(
-            f"{row.category:<16} {row.records:>9}  {row.first:%Y-%m-%d %H:%M:%S} .. {row.last:%Y-%m-%d %H:%M:%S}"
-        )
-    if not found:
-        print("nothing is in quarantine")
+        return _print_json(counts)
+    if not counts:
+        return print("nothing is in quarantine")
+    rows = ((c.category, str(c.records), _format_time(c.first), _format_time(c.last)) for c in counts)
+    print(text_table(("CATEGORY", "RECORDS", "FIRST", "LAST"), rows))
 
 
-def _show(found: list[quarantine.QuarantinedRecord], as_json: bool) -> None:
+def _show(records: list[quarantine.QuarantinedRecord], as_json: bool) -> None:
     if as_json:
-        return _print_json(found)
-    for line in found:
-        print(f"{line.topic}/{line.partition}/{line.offset} {line.time:%Y-%m-%d %H:%M:%S} {line.category}")
-        print(f"  {line.detail}")
-        print(f"  {line.raw[:500]!r}")
+        return _print_json(records)
+    for record in records:
+        position = f"{record.topic}/{record.partition}/{record.offset}"
+        print(f"{position} {_format_time(record.time)} {record.category}")
+        print(f"  {record.detail}")
+        print(f"  {record.raw[:500]!r}")
 
 
-def _replayed(result: quarantine.ReplayResult, as_json: bool) -> None:
+def _print_replay(result: quarantine.ReplayResult, as_json: bool) -> None:
     if as_json:
         return _print_json(result)
     moved = ", ".join(f"{rows} to {table}" for table, rows in result.moved.items()) or "none"
     print(f"moved: {moved}; still not readable: {result.remaining}")
+
+
+def _format_time(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}"
 
 
 def _print_json(document: object) -> None:

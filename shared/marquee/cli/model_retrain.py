@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marquee.cli.argument_types import bounded_float
 from marquee.cli.progress_bar import progress_bar
 from marquee.cli.retrain_report import print_result
 from marquee.config.blas_threads import limit_blas_threads
@@ -44,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base", metavar="DIRECTORY", help="directory with ratings.csv (default: MARQUEE_BASE_DATA)"
     )
     parser.add_argument(
-        "--base-fraction", type=float, metavar="FRACTION", help="only the oldest FRACTION of it, such as .8"
+        "--base-fraction",
+        type=bounded_float(0, 1),
+        metavar="FRACTION",
+        help="only the oldest FRACTION of it, such as .8",
     )
     parser.add_argument("--no-database", action="store_true", help="train on the base data alone")
     parser.add_argument(
@@ -139,7 +143,5 @@ def _request(args: argparse.Namespace, settings: Settings, params: Params) -> Sn
         return params.snapshot.to_request()
     base = settings.base_data if args.base is None else args.base
     fraction = settings.base_fraction if args.base_fraction is None else args.base_fraction
-    if not 0 <= fraction <= 1:
-        raise SettingsError(f"--base-fraction is {fraction:g}; use a number from 0 to 1")
     until = with_default_zone(args.until, settings.time_zone) if args.until else datetime.now(UTC)
     return SnapshotRequest(until, Path(base) if base else None, fraction, float(settings.rating_max))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import closing
 
+from marquee.cli.text_table import text_table
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.monitoring.run import RunSummary, run_monitor
@@ -36,5 +37,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _print_summary(summary: RunSummary) -> None:
     if not summary.ran:
         print("Another run is active; nothing was done.")
-    for result in summary.tasks:
-        print(f"{result.task:<20}{result.rows:>9,} rows  {result.seconds:6.1f} s  {result.error}".rstrip())
+        return
+    rows = ((r.task, f"{r.rows:,}", f"{r.seconds:.1f}", r.error) for r in summary.tasks)
+    print(text_table(("TASK", "ROWS", "SECONDS", "ERROR"), rows))
