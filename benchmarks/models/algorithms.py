@@ -67,11 +67,11 @@ ALGORITHMS = {
     ),
     EASE: Algorithm(fitted_algorithms.fit_full_rank_ease, "on the likes, ridge 300, full rank"),
     "EASE ranker, no time": Algorithm(
-        fitted_algorithms.with_ease_ranker(trend_exponent=0.0, popularity_weight=0.0),
+        fitted_algorithms.with_ranker("ease", trend_exponent=0.0, popularity_weight=0.0),
         "the next row without recent popularity",
     ),
     SERVED_RANKING: Algorithm(
-        fitted_algorithms.with_ease_ranker(),
+        fitted_algorithms.with_ranker("ease"),
         "**ranks in production**, with the parameters of `params.yaml`",
     ),
 }

@@ -79,7 +79,7 @@ def measure_window(split: Split, side_information: SideInformation, params: Para
 
 def _measure_lists(model: TrainedModel, split: Split, params: Params) -> Arrays:
     """Measure the ranker as it is served, without recent popularity, and the popular list."""
-    without_time = fitted_algorithms.with_ease_ranker(trend_exponent=0.0, popularity_weight=0.0)
+    without_time = fitted_algorithms.with_ranker("ease", trend_exponent=0.0, popularity_weight=0.0)
     lists = {
         SERVED: baselines.model_candidate(model),
         WITHOUT_TIME: without_time(split.train, params).candidate,

@@ -17,6 +17,7 @@ from marquee.evaluation.baselines import Candidate
 from marquee.models import biases, ease, surprise_svd
 from marquee.models.matrix_factorization import to_rating_factors
 from marquee.models.popularity import Popularity, fit_popularity
+from marquee.models.ranker_port import load_ranker
 from marquee.models.trainer_port import RatingFactors, Trainer, no_progress
 from marquee.training.params import Params
 
@@ -109,14 +110,14 @@ def fit_full_rank_ease(dataset: Dataset, params: Params) -> FittedAlgorithm:
     return _history_ranker(likes, weights, None, _popularity(dataset, params))
 
 
-def with_ease_ranker(**changes: float) -> Fit:
-    """Return the EASE ranker of ``params.yaml`` with some parameters changed."""
+def with_ranker(name: str, **changes: float) -> Fit:
+    """Return the ranker ``name`` with its parameters in ``params.yaml`` and some ``changes``."""
 
     def fit(dataset: Dataset, params: Params) -> FittedAlgorithm:
-        section = {**params.rankers["ease"], **changes}
+        section = {**params.rankers[name], **changes}
         interactions, popular = WeightedInteractions.from_dataset(dataset), _popularity(dataset, params)
         shape = (dataset.n_users, dataset.n_items)
-        factors = ease.fit(interactions, shape, popular, section, params.seed)
+        factors = load_ranker(name)(interactions, shape, popular, section, params.seed)
         history = _history_matrix(interactions, interactions.weights, dataset)
         return _history_ranker(
             history, _to_float32(factors.rank_history), _to_float32(factors.rank_items), popular

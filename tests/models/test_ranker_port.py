@@ -98,7 +98,13 @@ def test_choose_ranker_returns_pure_svd_above_the_limit_of_ease(
     name: str, n_items: int, expected: str
 ) -> None:
     """Only EASE has a largest catalogue."""
-    assert choose_ranker(name, {"ease": {"dense_max_items": 5000}}, n_items) == expected
+    assert choose_ranker(name, PARAMS.rankers, n_items) == expected
+
+
+def test_choose_ranker_large_catalogue_without_pure_svd_section_is_refused() -> None:
+    """The error names the limit and the missing section."""
+    with pytest.raises(SettingsError, match=r"dense_max_items \(5000\), and pure_svd has no section"):
+        choose_ranker("ease", {"ease": PARAMS.rankers["ease"]}, 5001)
 
 
 def test_load_ranker_unknown_name_lists_known_names() -> None:

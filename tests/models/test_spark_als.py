@@ -80,7 +80,7 @@ def test_retrain_spark_engine_releases_a_serving_model(base_data: Path, tmp_path
     store = connect((tmp_path / "objects").as_uri())
     version = release.read_current_release(store)[0].arms[0].version
     manifest = verify_artifact(store, version)
-    assert manifest.provenance.trainer == "spark_als"
+    assert (manifest.provenance.trainer, manifest.provenance.ranker) == ("spark_als", "ease")
     assert manifest.provenance.parameters["engine"] == "spark"
     assert "pyspark" in manifest.provenance.libraries
     assert manifest.rating_rank == 8

@@ -16,7 +16,7 @@ import numpy as np
 from marquee.data.interactions import WeightedInteractions
 from marquee.errors import SettingsError
 from marquee.models.popularity import Popularity
-from marquee.models.trainer_port import Floats
+from marquee.models.trainer_port import Floats, read_section
 
 RANKERS = {
     "ease": "marquee.models.ease",
@@ -66,11 +66,22 @@ def choose_ranker(name: str, sections: Mapping[str, Mapping[str, Any]], n_items:
     """Return the name of the ranker for a catalogue of ``n_items``.
 
     EASE inverts a dense matrix [n_items, n_items]. Above ``dense_max_items`` of its section, PureSVD replaces it,
-    with the parameters of its own section. Every other name is returned unchanged.
+    with the parameters of its own section. Every other name is returned unchanged. Raises :class:`SettingsError`
+    for wrong parameters of EASE, and if PureSVD is needed and has no section.
     """
-    if name == "ease" and n_items > sections[name].get("dense_max_items", np.inf):
-        return "pure_svd"
-    return name
+    from marquee.models.ease import EaseParams
+
+    if name != "ease":
+        return name
+    limit = read_section(sections["ease"], EaseParams, "rankers.ease").dense_max_items
+    if n_items <= limit:
+        return name
+    if "pure_svd" not in sections:
+        raise SettingsError(
+            f"params.yaml: {n_items} movies are more than rankers.ease.dense_max_items ({limit}), and pure_svd has "
+            "no section under rankers; add one"
+        )
+    return "pure_svd"
 
 
 def add_popularity_terms(
