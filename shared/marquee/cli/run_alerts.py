@@ -1,4 +1,4 @@
-"""``marquee alerts``: the states of the alert rules, evaluated without Grafana."""
+"""``marquee run alerts``: the states of the alert rules, evaluated without Grafana."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRING = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``marquee alerts``."""
+    """Add the arguments of ``marquee run alerts``."""
     parser.add_argument("--rules", type=Path, default=RULES, metavar="FILE", help=f"rules file ({RULES})")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument(
@@ -57,17 +57,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _watch(args: argparse.Namespace, settings: Settings, database: Database) -> int:
     stop, previous = threading.Event(), list[Alert]()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with create_watcher(database, args.rules, settings) as watcher:
-        try:
-            while not stop.is_set():
-                alerts = watcher.evaluate(datetime.now(UTC))
-                printed = {(alert.uid, alert.state, *alert.labels.items()) for alert in previous}
-                changed = [a for a in alerts if (a.uid, a.state, *a.labels.items()) not in printed]
-                _print_alerts(changed, args.json)
-                previous = alerts
-                stop.wait(args.every)
-        except KeyboardInterrupt:
-            pass
+    watcher = create_watcher(database, args.rules, settings)
+    try:
+        while not stop.is_set():
+            alerts = watcher.evaluate(datetime.now(UTC))
+            printed = {(alert.uid, alert.state, *alert.labels.items()) for alert in previous}
+            changed = [a for a in alerts if (a.uid, a.state, *a.labels.items()) not in printed]
+            _print_alerts(changed, args.json)
+            previous = alerts
+            stop.wait(args.every)
+    except KeyboardInterrupt:
+        pass
     return _exit_code(previous)
 
 

@@ -1,4 +1,4 @@
-"""``marquee monitor``: one run of the scheduled function ``monitor``."""
+"""``marquee run monitor``: one run of the scheduled function ``monitor``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from marquee.registry.object_store.connect import connect
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``marquee monitor``."""
+    """Add the arguments of ``marquee run monitor``."""
     parser.epilog = "Exit codes: 0 done, or another run is active; 1 a task failed."
     parser.add_argument("--only", metavar="TASK", help="run only this task, such as quality_checks")
 

@@ -1,4 +1,4 @@
-"""``marquee dashboards``: the dashboards as a local web page."""
+"""``marquee run dashboards``: the dashboards as a local web page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ The database is MARQUEE_DATABASE_URL. A read-only role is enough (infra/compose/
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``marquee dashboards``."""
+    """Add the arguments of ``marquee run dashboards``."""
     parser.description = _DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
@@ -42,11 +42,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     settings.require("database_url")
     boards = panel_files.read_boards(args.files)
     alert_settings = settings if args.tell else replace(settings, slack_webhook="")
+    rules = args.files / "alerts.yaml"
     with (
         closing(Database(settings.database_url, connections=MAX_QUERIES, wait_s=10)) as database,
         closing(Database(settings.database_url)) as alert_database,
-        create_watcher(alert_database, args.files / "alerts.yaml", alert_settings) as watcher,
-        watch_in_background(watcher) as alerts,
+        watch_in_background(create_watcher(alert_database, rules, alert_settings)) as alerts,
     ):
         print(f"http://127.0.0.1:{args.port}/  (Ctrl-C stops it)", flush=True)
         _serve(DashboardPage(database, boards, alerts, args.range, args.runbooks), args.port)

@@ -30,9 +30,8 @@ def receiver() -> Iterator[Webhook]:
 
 
 @pytest.fixture
-def webhook(receiver: Webhook) -> Iterator[AlertWebhook]:
-    with closing(AlertWebhook(receiver.url, "")) as webhook:
-        yield webhook
+def webhook(receiver: Webhook) -> AlertWebhook:
+    return AlertWebhook(receiver.url, "")
 
 
 def write_good_minutes(cursor: Any, minutes: int) -> None:

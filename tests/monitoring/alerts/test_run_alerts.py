@@ -1,4 +1,4 @@
-"""``marquee alerts`` as a person or a script calls it."""
+"""``marquee run alerts`` as a person or a script calls it."""
 
 from __future__ import annotations
 

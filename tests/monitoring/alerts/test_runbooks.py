@@ -1,4 +1,4 @@
-"""Each alert has a page, and what a page tells people to type is real."""
+"""Each alert has a runbook, whose SQL, commands, settings and files are valid."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COMMANDS = sorted(
         for line in text.splitlines()
     }
 )
-# name -> (where it fires, the words for it on its page)
+# Name -> (threshold, the words for it on the page).
 THRESHOLDS: dict[str, tuple[float, str]] = {
     "stream-silent": (300, "five minutes"),
     "lag": (60, "more than a minute"),
@@ -52,24 +52,25 @@ THRESHOLDS: dict[str, tuple[float, str]] = {
     "drift": (0.25, "above .25"),
     "canary-regressed": (3, "three standard errors"),
 }
-SECTIONS = ["What it means", "Look", "What to do", "How it ends"]
+SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Resolution"]
 
 
-def test_every_rule_has_a_page_and_every_page_a_rule() -> None:
+def test_runbooks_match_rules() -> None:
+    """Every rule has a page, and every page a rule."""
     assert {page.stem for page in PAGES} == set(RULES)
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
-def test_the_alert_leads_to_its_page(name: str) -> None:
-    """The link's end is the page's name; the page is called as the alert, and answers its four questions."""
+def test_runbook_has_title_and_sections(name: str) -> None:
+    """The alert links to its page, which has the title of the rule and the five sections."""
     rule, text = RULES[name], (RUNBOOKS / f"{name}.md").read_text()
     assert rule.annotations.runbook_url.endswith(f"/docs/runbooks/{name}.md")
     assert text.startswith(f"# {rule.title}\n")
     assert re.findall(r"^## (.*)$", text, re.M) == SECTIONS
 
 
-def test_the_list_of_pages_is_whole_and_right() -> None:
-    """Each alert with its title and severity; the page of operations leads to the list."""
+def test_runbook_list_is_complete() -> None:
+    """The list has each alert with title and severity, and docs/operations.md links to it."""
     rows = re.findall(
         r"^\| \[(.*?)\]\((.*?)\.md\) \| .* \| (\w+) \|$", (RUNBOOKS / "README.md").read_text(), re.M
     )
@@ -77,17 +78,17 @@ def test_the_list_of_pages_is_whole_and_right() -> None:
     assert "(runbooks/README.md)" in (ROOT / "docs/operations.md").read_text()
 
 
-def test_pages_state_the_thresholds_of_the_rules() -> None:
-    """The number at which it fires stands in its page, in the page's own unit."""
+def test_runbook_states_the_threshold() -> None:
+    """The number at which a rule fires is in the Meaning section of its page."""
     for name, rule in RULES.items():
         assert rule.threshold == THRESHOLDS[name][0], name
-        meaning = (RUNBOOKS / f"{name}.md").read_text().split("## Look")[0]
+        meaning = (RUNBOOKS / f"{name}.md").read_text().split("## Impact")[0]
         assert THRESHOLDS[name][1] in " ".join(meaning.split()), name
 
 
 @pytest.fixture(scope="module", params=BOTH)
 def reader(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A database as the role of infra/compose/reader.sql sees it; the test's TimescaleDB has one role only."""
+    """Yield a database with the role of infra/compose/reader.sql; the test server for TimescaleDB has one role only."""
     with open_database(request, "runbooks") as owner:
         if request.param == "timescale":
             yield owner
@@ -102,8 +103,8 @@ def reader(request: pytest.FixtureRequest) -> Iterator[Database]:
 
 @pytest.mark.servers
 @pytest.mark.parametrize("sql", SQL)
-def test_sql_runs(sql: str, reader: Database) -> None:
-    """By the role that can only read, which Grafana has, too."""
+def test_runbook_sql_runs(sql: str, reader: Database) -> None:
+    """The read-only role of Grafana is sufficient."""
     with reader.transaction() as cursor:
         cursor.execute(sql)
         cursor.fetchall()
@@ -111,19 +112,20 @@ def test_sql_runs(sql: str, reader: Database) -> None:
 
 @pytest.mark.servers
 @pytest.mark.parametrize("name", sorted(RULES))
-def test_the_rules_run_by_the_readers_role(name: str, reader: Database) -> None:
+def test_rule_query_runs_with_reader_role(name: str, reader: Database) -> None:
+    """The read-only role of Grafana is sufficient."""
     assert evaluate_rule(reader, RULES[name], datetime.now(UTC)).problem in ("", NO_DATA)
 
 
-def test_there_is_sql_and_there_are_commands() -> None:
-    """Or the tests beside this one would say nothing."""
+def test_runbooks_have_sql_and_commands() -> None:
+    """Otherwise the parametrised tests of this module would test nothing."""
     assert len(SQL) >= 11
     assert len([command for command in COMMANDS if command.startswith("marquee ")]) >= 11
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_are_understood(command: str) -> None:
-    """Ours by their own parsers; of others the program is one that operations use."""
+def test_runbook_command_is_valid(command: str) -> None:
+    """Our commands are parsed by their own parsers; others must be known programs."""
     words = shlex.split(command, comments=True)
     if words[0] != "marquee":
         assert (
@@ -142,13 +144,15 @@ def test_commands_are_understood(command: str) -> None:
         )
 
 
-def test_settings_that_pages_name_exist() -> None:
+def test_runbooks_name_existing_settings() -> None:
+    """Every MARQUEE_ variable of a page is a setting."""
     text = "".join(path.read_text() for path in [*PAGES, ROOT / "docs/alerts.md"])
     named = {name.lower() for name in re.findall(r"MARQUEE_([A-Z_]+)", text)}
     assert named <= set(Settings.__dataclass_fields__)
 
 
-def test_files_that_pages_name_exist() -> None:
+def test_runbooks_name_existing_files() -> None:
+    """Every path of a page is a file of the repository."""
     text = "".join(path.read_text() for path in PAGES)
     named = re.findall(r"`((?:infra|dashboards|shared|docs)/[\w./-]+\.\w+)`", text)
     assert named

@@ -52,9 +52,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def webhook(receiver: Webhook, clock: FakeClock) -> Iterator[AlertWebhook]:
-    with closing(AlertWebhook(receiver.url, DASHBOARDS, clock)) as webhook:
-        yield webhook
+def webhook(receiver: Webhook, clock: FakeClock) -> AlertWebhook:
+    return AlertWebhook(receiver.url, DASHBOARDS, clock)
 
 
 def test_format_message_firing_has_summary_value_and_links() -> None:
@@ -146,8 +145,8 @@ def test_post_refusal_is_final(
 
 def test_post_no_connection_is_to_be_repeated(caplog: pytest.LogCaptureFixture) -> None:
     """A receiver that is down is logged, without the secret URL."""
-    with closing(AlertWebhook("http://127.0.0.1:1/services/secret", "")) as webhook:
-        assert not webhook.post([firing_alert()], resolved=False)
+    webhook = AlertWebhook("http://127.0.0.1:1/services/secret", "")
+    assert not webhook.post([firing_alert()], resolved=False)
     assert "did not answer for Drift" in caplog.text
     assert "secret" not in caplog.text
 

@@ -94,9 +94,9 @@ def advance_alerts(
 
 
 def _create_alert(rule: Rule, value: AlertValue) -> Alert:
-    notes, severity = rule.annotations, rule.labels["severity"]
-    links = (notes.runbook_url, notes.dashboard_uid, int(notes.panel_id))
-    return Alert(rule.uid, rule.title, severity, *links, notes.unit, value.labels, value.value)
+    notes = rule.annotations
+    links = (rule.labels["severity"], notes.runbook_url, notes.dashboard_uid, int(notes.panel_id), notes.unit)
+    return Alert(rule.uid, rule.title, *links, value.labels, value.value)
 
 
 def _activate(rule: Rule, active: Sequence[Alert], alert: Alert, summary: str, time: datetime) -> Alert:

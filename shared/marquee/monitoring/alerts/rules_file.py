@@ -1,6 +1,5 @@
-"""Alert rules as Grafana provisions them, limited to the form of ``dashboards/alerts.yaml``.
+"""Alert rules as Grafana provisions them, limited to the form of ``dashboards/alerts.yaml``: query, reduce, threshold.
 
-Each rule has three steps: an SQL query, a reduction to the last value, and a comparison with a threshold.
 https://grafana.com/docs/grafana/latest/alerting/set-up/provision-alerting-resources/file-provisioning/
 """
 
@@ -10,8 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from marquee.config.yaml_file import read_yaml
 from marquee.grafana.durations import parse_duration
@@ -57,8 +55,8 @@ class Annotations(Struct, frozen=True, forbid_unknown_fields=True):
     summary: Text
     unit: Text
     runbook_url: Text
-    dashboard_uid: Text = msgspec.field(name="__dashboardUid__")
-    panel_id: Annotated[str, Meta(pattern="^[0-9]+$")] = msgspec.field(name="__panelId__")
+    dashboard_uid: Text = field(name="__dashboardUid__")
+    panel_id: Annotated[str, Meta(pattern="^[0-9]+$")] = field(name="__panelId__")
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -70,7 +68,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     data: tuple[Step[SqlModel], Step[dict[str, object]], Step[ThresholdModel]]
     no_data_state: Literal["Alerting", "OK"]
     exec_err_state: Literal["Alerting", "KeepLast"]
-    for_: Duration = msgspec.field(name="for")
+    for_: Duration = field(name="for")
     annotations: Annotations
     labels: dict[Literal["app", "severity"], Text]
 

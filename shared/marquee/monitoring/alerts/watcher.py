@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from marquee.monitoring.alerts.evaluate import NO_DATA, Alert, advance_alerts, e
 from marquee.monitoring.alerts.rules_file import Rule, RuleGroup, read_rules
 from marquee.monitoring.alerts.webhook import AlertWebhook
 
-_ORDER = ("firing", "pending", "normal")
 _REPLAYED_EVALUATIONS = 6
 
 
@@ -44,23 +43,22 @@ class AlertWatcher:
                 previous = self._alerts.get(rule.uid)
                 if previous is None:
                     self._alerts[rule.uid] = replay_rule(self._database, rule, now)
-                elif now - self._evaluated[rule.uid] >= interval:
+                elif now - self._evaluated[rule.uid] < interval:
+                    continue
+                else:
                     evaluation = evaluate_rule(self._database, rule, now)
                     self._alerts[rule.uid] = advance_alerts(rule, previous, evaluation, now)
-                else:
-                    continue
                 self._evaluated[rule.uid] = now
-        if self._webhook is not None:
-            self._post_changes(self._webhook)
-        alerts = [alert for each in self._alerts.values() for alert in each]
-        return sorted(alerts, key=lambda alert: _ORDER.index(alert.state))
+        self._post_changes()
+        alerts = (alert for each in self._alerts.values() for alert in each)
+        return sorted(alerts, key=lambda alert: ("firing", "pending", "normal").index(alert.state))
 
-    def _post_changes(self, webhook: AlertWebhook) -> None:
+    def _post_changes(self) -> None:
         for uid, alerts in self._alerts.items():
             firing = [alert for alert in alerts if alert.state == "firing"]
             posted = self._posted.get(uid, [])
-            if bool(firing) != bool(posted):
-                if not webhook.post(firing or posted, resolved=not firing):
+            if self._webhook is not None and bool(firing) != bool(posted):
+                if not self._webhook.post(firing or posted, resolved=not firing):
                     return
                 self._posted[uid] = firing
 
@@ -94,18 +92,13 @@ def replay_rule(database: Database, rule: Rule, now: datetime) -> tuple[Alert, .
     if alerts[0].state == "normal" or last.problem not in ("", NO_DATA):
         return alerts
     alerts = ()
-    for step in range(_REPLAYED_EVALUATIONS):
-        time = now - rule.pending_period * (1 - step / _REPLAYED_EVALUATIONS)
+    for step in range(_REPLAYED_EVALUATIONS, 0, -1):
+        time = now - rule.pending_period * step / _REPLAYED_EVALUATIONS
         alerts = advance_alerts(rule, alerts, evaluate_rule(database, rule, time), time)
     return advance_alerts(rule, alerts, last, now)
 
 
-@contextmanager
-def create_watcher(database: Database, rules: Path, settings: Settings) -> Iterator[AlertWatcher]:
-    """Yield a watcher of the rules that posts to the webhook of the settings, if there is one."""
-    groups = read_rules(rules)
-    if not settings.slack_webhook:
-        yield AlertWatcher(database, groups)
-        return
-    with closing(AlertWebhook(settings.slack_webhook, settings.dashboards_url)) as webhook:
-        yield AlertWatcher(database, groups, webhook)
+def create_watcher(database: Database, rules: Path, settings: Settings) -> AlertWatcher:
+    """Return a watcher of the rules that posts to the webhook of the settings, if there is one."""
+    url, dashboards_url = settings.slack_webhook, settings.dashboards_url
+    return AlertWatcher(database, read_rules(rules), AlertWebhook(url, dashboards_url) if url else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -15,8 +16,7 @@ from marquee.monitoring.alerts.evaluate import Alert
 
 log = logging.getLogger(__name__)
 
-COLORS = {"critical": "#D63232", "warning": "#E8A33D"}
-RESOLVED_COLOR = "#2E8B57"
+COLORS = {"critical": "#D63232", "warning": "#E8A33D", "resolved": "#2E8B57"}
 TIMEOUT_S, MAX_PAUSE_S = 10.0, 60.0
 
 
@@ -24,7 +24,7 @@ class AlertWebhook:
     """Client of an incoming webhook. The URL is a secret and is never logged."""
 
     def __init__(self, url: str, dashboards_url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client = HttpClient(url, timeout_s=TIMEOUT_S)
+        self._url = url
         self._dashboards_url = dashboards_url
         self._clock = clock
         self._paused_until = 0.0
@@ -40,7 +40,8 @@ class AlertWebhook:
         body = msgspec.json.encode(format_message(alerts, self._dashboards_url, resolved=resolved))
         title = alerts[0].title
         try:
-            response = self._client.request("POST", body=body, headers={"Content-Type": "application/json"})
+            with closing(HttpClient(self._url, timeout_s=TIMEOUT_S)) as client:
+                response = client.request("POST", body=body, headers={"Content-Type": "application/json"})
         except RequestFailed as error:
             log.warning("The webhook did not answer for %s: %s", title, error)
             return False
@@ -53,27 +54,22 @@ class AlertWebhook:
             log.error("The webhook refused %s: %d %r", title, response.status, response.body[:300])
         return True
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
-
 
 def format_message(alerts: Sequence[Alert], dashboards_url: str, *, resolved: bool) -> dict[str, Any]:
     """Return the JSON body for alerts of one rule. Without ``dashboards_url`` there is no link to the panel."""
     first = alerts[0]
-    count = f" ({len(alerts)})" if len(alerts) > 1 else ""
-    title = f"[{'RESOLVED' if resolved else first.severity.upper()}] {first.title}{count}"
-    lines = [_format_alert(alert, resolved) for alert in alerts]
+    title = f"[{'RESOLVED' if resolved else first.severity.upper()}] {first.title}"
+    title += f" ({len(alerts)})" if len(alerts) > 1 else ""
     links = [f"<{first.runbook}|Runbook>"]
     if dashboards_url:
         board = f"{dashboards_url.rstrip('/')}/d/{first.dashboard}"
         # Grafana reads the query, the local page the fragment.
         links.append(f"<{board}?viewPanel={first.panel}#p{first.panel}|Panel>")
     attachment = {
-        "color": RESOLVED_COLOR if resolved else COLORS[first.severity],
+        "color": COLORS["resolved" if resolved else first.severity],
         "title": title,
         "fallback": title,
-        "text": "\n".join([*lines, " | ".join(links)]),
+        "text": "\n".join([*(_format_alert(alert, resolved) for alert in alerts), " | ".join(links)]),
         "mrkdwn_in": ["text"],
     }
     return {"text": title, "attachments": [attachment]}
