@@ -44,7 +44,9 @@ class OfflineEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     prediction_intervals: tuple[ResidualInterval, ...] = ()
 
 
-def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: int, data: str) -> OfflineEvaluation:
+def evaluate(
+    model: TrainedModel, split: Split, params: EvaluationParams, seed: int, data: str
+) -> OfflineEvaluation:
     """Evaluate ``model``, fitted on ``split.train``, and the baselines on ``split.test``.
 
     ``data`` is the SHA-256 of the dataset that was split. Accuracy metrics cover every test rating. Ranking metrics
