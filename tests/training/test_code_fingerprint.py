@@ -1,4 +1,4 @@
-"""Fingerprints of the code behind the pipeline steps: the changes that they show, and those that they ignore."""
+"""Fingerprints of the code behind the pipeline steps: changes that they show and changes that they ignore."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_hash_code_statement_changed_differs(old: str, new: str) -> None:
 
 
 def test_hash_code_is_the_same_for_all_python_versions() -> None:
-    """The hash of a module with most kinds of statement is pinned, and CI runs it with each version of Python."""
+    """A module with most kinds of statement has the same hash in every version of Python that CI runs."""
     source = """
 import os.path as p
 from a import b, c as d
@@ -155,7 +155,7 @@ def test_fingerprint_docstrings_and_comments_changed_stays_equal(library: Path) 
 
 
 def test_fingerprint_train_includes_every_trainer_and_ranker() -> None:
-    """Trainers and rankers are imported by name; their modules are in the fingerprint of ``train`` nevertheless."""
+    """Trainers and rankers are imported by name; the fingerprint of ``train`` has their modules."""
     assert {*TRAINERS.values(), *RANKERS.values()} <= set(fingerprint_steps()["train"].modules)
 
 

@@ -1,4 +1,4 @@
-"""The pipeline under DVC, in a repository of its own; reproduction from the remote; the committed dvc.lock."""
+"""The pipeline under DVC in a repository of its own, reproduction from the remote, the committed dvc.lock."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     trainer = re.sub(r"(?m)^trainer: .*$", "trainer: surprise_svd", (path / "params.yaml").read_text())
     (path / "params.yaml").write_text(trainer)
     write_base_data(path / BASE)
-    made = Checkout(path)
-    made.git("init", "--quiet")
-    made.git("add", ".")
-    made.git("add", "--force", BASE)
-    made.git("commit", "--quiet", "-m", "all")
-    made.run("marquee", "retrain", "--pipeline", "--reason", "through DVC")
-    return made
+    repository = Checkout(path)
+    repository.git("init", "--quiet")
+    repository.git("add", ".")
+    repository.git("add", "--force", BASE)
+    repository.git("commit", "--quiet", "-m", "all")
+    repository.run("marquee", "retrain", "--pipeline", "--reason", "through DVC")
+    return repository
 
 
 def write_base_data(directory: Path) -> None:
@@ -134,7 +134,7 @@ def manifest(checkout: Checkout, store: ObjectStore) -> Manifest:
 
 
 def test_dvc_repro_unchanged_runs_only_code(checkout: Checkout) -> None:
-    """After ``marquee retrain --pipeline`` only ``publish`` is stale; a second ``dvc repro`` runs ``code`` alone."""
+    """``dvc repro`` after ``marquee retrain --pipeline`` runs ``publish``; a second one runs ``code`` alone."""
     checkout.run("dvc", "repro", "--quiet")
     before = (checkout.path / "dvc.lock").read_bytes()
     output = checkout.run("dvc", "repro")
@@ -204,21 +204,23 @@ def test_dvc_pull_finds_snapshot_of_retrain(checkout: Checkout, manifest: Manife
     """DVC pulls the snapshot that ``marquee retrain`` pushed, and our own client fetches what DVC pushed."""
     remote = connect((checkout.path.parent / "remote").as_uri())
     assert dvc_remote.contains(remote, manifest.provenance.snapshot)
-    checkout.run("dvc", "remote", "add", "--local", "--default", "--force", "kept", str(tmp_path.parent))
-    checkout.run("dvc", "remote", "modify", "--local", "kept", "url", str(checkout.path.parent / "remote"))
+    checkout.run("dvc", "remote", "add", "--local", "--default", "--force", "snapshots", str(tmp_path.parent))
+    checkout.run(
+        "dvc", "remote", "modify", "--local", "snapshots", "url", str(checkout.path.parent / "remote")
+    )
     shutil.rmtree(checkout.path / ".dvc/cache", ignore_errors=True)
     shutil.rmtree(checkout.path / SNAPSHOT, ignore_errors=True)
     checkout.run("dvc", "pull", SNAPSHOT)
     assert dvc_hash.hash_path(checkout.path / SNAPSHOT) == manifest.provenance.snapshot
     pushed = tmp_path / "pushed"
-    checkout.run("dvc", "remote", "modify", "--local", "kept", "url", str(pushed))
+    checkout.run("dvc", "remote", "modify", "--local", "snapshots", "url", str(pushed))
     checkout.run("dvc", "push", SNAPSHOT)
     dvc_remote.fetch(connect(pushed.as_uri()), manifest.provenance.snapshot, tmp_path / "fetched")
     assert dvc_hash.hash_path(tmp_path / "fetched") == manifest.provenance.snapshot
 
 
 def test_dvc_yaml_stages_agree_with_steps() -> None:
-    """Each stage has the inputs and outputs of its step and depends on the fingerprint of its code, not on files."""
+    """Each stage has the inputs and outputs of its step, and depends on a fingerprint instead of code files."""
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     assert list(stages) == ["code", "fetch", *STEPS, "publish"]
     fingerprints = {name: f"{code_fingerprint.DIRECTORY}/{name}.json" for name in list(stages)[1:]}
@@ -249,7 +251,7 @@ class RecordingParams:
 
 
 def test_dvc_yaml_params_are_those_that_steps_read(tmp_path: Path) -> None:
-    """Each stage names the sections of params.yaml that its step reads, and every section is named by a stage."""
+    """Each stage names the sections of params.yaml that its step reads; every section is in some stage."""
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     declared = {
         name: {param.split(".")[0] for param in stage.get("params", ())} for name, stage in stages.items()

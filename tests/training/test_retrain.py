@@ -78,7 +78,7 @@ def insert_watch_session(database: Database, user_id: str, movie_id: str, minute
 
 
 def test_retrain_base_data_only_releases_model_with_provenance(store: ObjectStore, base: Path) -> None:
-    """Without a database a model of the base data is released, and its manifest holds metrics and provenance."""
+    """Without a database a model of the base data is released, with metrics and provenance."""
     result = retrain(request(base), PARAMS, store, reason="the first", commit="abc")
     assert result.outcome == "released", result.reason
     serving, _ = release.read_current_release(store)
@@ -94,8 +94,8 @@ def test_retrain_base_data_only_releases_model_with_provenance(store: ObjectStor
     assert low <= manifest.metrics["ndcg@10"].value <= high
     origin = manifest.provenance
     assert (origin.trainer, origin.seed, origin.commit) == (PARAMS.trainer, PARAMS.seed, "abc")
-    taken = SnapshotParams.from_request(request(base), database=False)
-    assert origin.parameters == msgspec.structs.replace(PARAMS, snapshot=taken).as_dict()
+    snapshot_params = SnapshotParams.from_request(request(base), database=False)
+    assert origin.parameters == msgspec.structs.replace(PARAMS, snapshot=snapshot_params).as_dict()
     assert {"numpy", "scikit-surprise", "python"} <= set(origin.libraries)
     assert set(origin.data) == {"ratings.csv", "dataset"}
 
@@ -164,7 +164,7 @@ def test_retrain_other_rating_scale_rescales_base_data(
 def test_retrain_every_outcome_is_recorded(
     store: ObjectStore, base: Path, tmp_path: Path, database: Database
 ) -> None:
-    """Released, trained, refused and failed runs each have a row with the reason, and metrics if there are any."""
+    """Released, trained, refused and failed runs each have a row with the reason and the metrics."""
     retrain(request(base), PARAMS, store, database, reason="on time")
     retrain(request(base), PARAMS, store, database, releasing=False)
     noise = write_base(tmp_path / "noise", random_ratings())

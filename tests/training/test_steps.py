@@ -149,7 +149,7 @@ def test_profile_dataset_newest_event_is_exact_to_the_microsecond() -> None:
 def test_pipeline_snapshot_of_database_ends_before_until(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With ``database: true`` the snapshot holds the events before ``until``, to the microsecond, and no later ones.
+    """With ``database: true`` the snapshot holds the events before ``until``, to the microsecond.
 
     A second snapshot has the same bytes.
     """
@@ -174,9 +174,9 @@ def test_pipeline_snapshot_of_database_ends_before_until(
         assert main(["pipeline", "snapshot"]) == 0
         hashes.append(dvc_hash.hash_path(tmp_path / SNAPSHOT))
     assert hashes[0] == hashes[1]
-    taken = snapshot.read_snapshot(tmp_path / SNAPSHOT)
-    assert taken.about.database
-    assert taken.live.ratings["movie_id"].tolist() == ["movie+0"]
+    stored = snapshot.read_snapshot(tmp_path / SNAPSHOT)
+    assert stored.about.database
+    assert stored.live.ratings["movie_id"].tolist() == ["movie+0"]
 
 
 def test_pipeline_unknown_step_fails_with_list(

@@ -30,9 +30,10 @@ class MovielensParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Data that ``dvc repro`` trains on; `marquee retrain` takes them from its own arguments.
 
-    ``until``: only events before this time, ISO 8601 with a time zone. ``base``: directory with ratings.csv, ""
-    for none. ``base_fraction``: only this fraction of the base data, the oldest. ``database``: also the events
-    in MARQUEE_DATABASE_URL. ``rating_max``: maximum of the event log's rating scale.
+    ``until``: only events before this time, ISO 8601 with a time zone. ``base``: directory with
+    ratings.csv, "" for none. ``base_fraction``: only this fraction of the base data, the oldest.
+    ``database``: also the events in MARQUEE_DATABASE_URL. ``rating_max``: maximum of the event log's rating
+    scale.
     """
 
     until: str
@@ -63,7 +64,7 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def from_request(cls, request: SnapshotRequest, *, database: bool) -> SnapshotParams:
-        """Return the parameters to record for ``request``, with only the last part of the base data's path."""
+        """Return the parameters to record for ``request``, with only the last part of the base path."""
         base = request.base.name if request.base else ""
         until = request.until.astimezone(UTC).isoformat()
         return cls(until, base, request.base_fraction, database, request.rating_max)
@@ -85,8 +86,8 @@ class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All parameters.
 
-    ``holdout_fraction``: fraction of the ratings, the newest, that models are evaluated on. ``engine``: ``local``
-    trains the rating model with ``trainer``, ``spark`` with Spark's ALS.
+    ``holdout_fraction``: fraction of the ratings, the newest, that models are evaluated on. ``engine``:
+    ``local`` trains the rating model with ``trainer``, ``spark`` with Spark's ALS.
     """
 
     seed: int

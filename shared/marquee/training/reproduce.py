@@ -27,8 +27,8 @@ from marquee.training.pipeline.publish_step import load_full_model
 class Reproduction:
     """Result of a reproduction.
 
-    ``files``: for each file of the artifact, whether it is identical bit for bit. ``environment``: differences
-    between the recorded environment and this one, a sentence each.
+    ``files``: for each file of the artifact, whether it is identical bit for bit. ``environment``:
+    differences between the recorded environment and this one, a sentence each.
     """
 
     version: str
@@ -103,7 +103,7 @@ def _read_params(manifest: Manifest) -> Params:
         return msgspec.convert(origin.parameters, Params)
     except msgspec.ValidationError as error:
         raise SettingsError(
-            f"{manifest.version} was made by a program with other parameters ({error}): run "
+            f"{manifest.version} was trained by a program with other parameters ({error}): run "
             f"`marquee reproduce` in a checkout of commit {origin.commit or 'unknown'}"
         ) from error
 
@@ -119,7 +119,7 @@ def _fetch_snapshot(remote: ObjectStore, manifest: Manifest, run: PipelineRun) -
     except ObjectNotFound as error:
         raise TrainingDataError(
             f"the snapshot {content} of {manifest.version} is not in this remote: was MARQUEE_DVC_REMOTE "
-            "set, or `dvc push` run, when it was made?"
+            "set, or `dvc push` run, when the model was trained?"
         ) from error
     # The profile of the serving model affects the release, not the model.
     deterministic_io.write_json(run.path(SERVING_PROFILE), None)

@@ -50,9 +50,9 @@ def retrain(
 ) -> RetrainResult:
     """Run the pipeline, release the model if the policy allows it, and record the run in the database.
 
-    ``remote`` is a DVC remote for the snapshot. ``prepared`` is a directory in which ``dvc repro`` has already
-    run the steps. ``commit`` identifies the program if it does not run in its repository. Concurrent
-    retrainings are safe.
+    ``remote`` is a DVC remote for the snapshot. ``prepared`` is a directory in which ``dvc repro`` has
+    already run the steps. ``commit`` identifies the program if it does not run in its repository.
+    Concurrent retrainings are safe.
 
     A refusal is a result. Any exception is recorded as a failure and raised again.
     """
@@ -117,7 +117,7 @@ def _record_run(
 
 
 def _run_metrics(result: RetrainResult) -> dict[str, float]:
-    """Return all finite metrics: ``rmse``, ``rmse.low``, ``bias_only.rmse``, ``difference.serving.rmse`` ..."""
+    """Return all finite metrics: ``rmse``, ``rmse.low``, ``bias_only.rmse``, ``difference.serving.rmse``..."""
     estimates: dict[str, tuple[float | None, ...]] = {}
     if result.evaluation:
         for name, metric in manifest_metrics(result.evaluation).items():

@@ -43,11 +43,11 @@ def check_snapshot(run: PipelineRun) -> None:
     Raises :class:`TrainingDataError` if nothing can be learnt from the data. Drift does not stop the run: the
     release policy refuses the model, which is kept for analysis.
     """
-    taken, params = snapshot.read_snapshot(run.path(SNAPSHOT)), run.params.data
-    low, high = params.rating_min, taken.about.rating_max
-    base_checks.validate_ratings(taken.base.ratings, low, params.base_rating_max)
-    base_checks.validate_ratings(taken.live.ratings, low, high)
-    data = merge_sources(taken.base.on_scale(low, params.base_rating_max, high), taken.live)
+    stored, params = snapshot.read_snapshot(run.path(SNAPSHOT)), run.params.data
+    low, high = params.rating_min, stored.about.rating_max
+    base_checks.validate_ratings(stored.base.ratings, low, params.base_rating_max)
+    base_checks.validate_ratings(stored.live.ratings, low, high)
+    data = merge_sources(stored.base.on_scale(low, params.base_rating_max, high), stored.live)
     listed = _drop_unlisted_movies(data, params.min_users_for_unlisted_movie)
     ratings = base_checks.drop_duplicate_ratings(listed.ratings)
     watch_sessions = base_checks.latest_per_pair(listed.watch_sessions)

@@ -10,13 +10,13 @@ from marquee.training.pipeline.pipeline_run import CHECKED, FEATURES, SNAPSHOT, 
 
 def build_features(run: PipelineRun) -> None:
     """Assign row numbers to users and movies, and encode their side information as feature blocks."""
-    taken = snapshot.read_snapshot(run.path(SNAPSHOT))
+    stored = snapshot.read_snapshot(run.path(SNAPSHOT))
     ratings, watch_sessions = (
         deterministic_io.read_interactions(run.path(CHECKED) / f"{name}.parquet")
         for name in ("ratings", "watch_sessions")
     )
-    low, high = run.params.data.rating_min, taken.about.rating_max
+    low, high = run.params.data.rating_min, stored.about.rating_max
     write_dataset(
         run.path(FEATURES),
-        Dataset.from_frames(ratings, watch_sessions, low, high, taken.base.side_information),
+        Dataset.from_frames(ratings, watch_sessions, low, high, stored.base.side_information),
     )

@@ -34,8 +34,8 @@ FAIRNESS_REPORT = "reports/fairness.json"
 class PipelineRun:
     """Inputs of every step. ``root`` is the directory of the files.
 
-    Only the step ``snapshot`` uses ``request``, ``database`` and ``store``. It writes the data and the profile
-    of the serving model's snapshot to files, which the later steps read.
+    Only the step ``snapshot`` uses ``request``, ``database`` and ``store``. It writes the data and the
+    profile of the serving model's snapshot to files, which the later steps read.
     """
 
     root: Path

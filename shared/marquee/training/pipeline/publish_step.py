@@ -97,8 +97,8 @@ def publish_artifact(
 ) -> RetrainResult:
     """Decide on the stored artifact, release it if the decision says so, and write the gate report.
 
-    ``run_name`` and ``time`` identify the report; ``reason`` goes on the release. With ``releasing`` false the
-    model is evaluated, and what serves does not change.
+    ``run_name`` and ``time`` identify the report; ``reason`` goes on the release. With ``releasing`` false
+    the model is evaluated, and what serves does not change.
     """
     assert stored.version
     decision = _decide_and_release(run, store, stored.version, reason=reason, releasing=releasing)
@@ -129,8 +129,8 @@ def release_instead_of(
 ) -> Release:
     """Serve ``version`` to all users in one compare-and-swap, in place of the arms of ``expected``.
 
-    If ``version`` serves all users already, nothing is published. Raises :class:`ServingChanged` if other arms
-    serve than those of ``expected``.
+    If ``version`` serves all users already, nothing is published. Raises :class:`ServingChanged` if other
+    arms serve than those of ``expected``.
     """
     arms = (Arm(CONTROL, version, 1.0),)
 

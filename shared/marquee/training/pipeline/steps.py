@@ -1,8 +1,8 @@
 """Pipeline steps in order, with the files that each reads and writes.
 
-A step reads files of earlier steps and replaces its own atomically. ``dvc repro`` runs each step as a process
-and skips those that are up to date. ``marquee retrain`` runs the same functions in one process, in a temporary
-directory. Files, hashes and model are the same either way.
+A step reads files of earlier steps and replaces its own atomically. ``dvc repro`` runs each step as a
+process and skips those that are up to date. ``marquee retrain`` runs the same functions in one process, in
+a temporary directory. Files, hashes and model are the same either way.
 
 The last step, ``publish``, is not in :data:`STEPS`: it changes what serves, so it is neither skipped nor run
 twice (:mod:`marquee.training.pipeline.publish_step`).
