@@ -179,7 +179,7 @@ def test_release_documented_commands_exist(capsys: pytest.CaptureFixture[str]) -
     # Actions are indented by four blanks, continued help texts by more.
     shown = [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "]
     assert documented == shown
-    assert len(documented) == 6
+    assert len(documented) == 7
 
 
 def test_artifact_files_are_documented(file_store: ObjectStore) -> None:

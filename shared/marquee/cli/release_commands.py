@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import sys
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
@@ -20,6 +21,9 @@ from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release
 
+_REMEDY = "instances serve the newest whole release, and `marquee release repair` makes it current"
+_NUMBER = bounded_int(1, release.MAX_NUMBER)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
@@ -29,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=bounded_int(1), default=20, metavar="N", help="number of releases (20)"
     )
     showing = _action(actions, "show", "show a release and its artifacts")
-    showing.add_argument(
-        "number", type=bounded_int(1), nargs="?", help="number of the release (the current one)"
-    )
+    showing.add_argument("number", type=_NUMBER, nargs="?", help="number of the release (the current one)")
     promoting = _change(actions, "promote", "serve a version to all users")
     promoting.add_argument("version", help="version of the artifact, such as 20260214T000921-1a2b3c4d")
     canary = _change(actions, "canary", "serve a version to a fraction of the users")
@@ -46,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name, version and fraction of the users of each arm; the weights sum to 1",
     )
     back = _change(actions, "rollback", "restore the previous release; repeated calls go further back")
-    back.add_argument("--to", type=bounded_int(1), metavar="N", help="restore release N")
+    back.add_argument("--to", type=_NUMBER, metavar="N", help="restore release N")
+    _action(actions, "repair", "restore a damaged releases/current.json from the newest whole release")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -56,6 +59,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         _list(store, args.limit, args.json)
     elif args.action == "show":
         _show(store, args.number, args.json)
+    elif args.action == "repair":
+        _repair(store, args.json)
     else:
         _print_change(_change_release(store, args), args.json)
     return 0
@@ -117,6 +122,17 @@ def _print_change(changed: Release, as_json: bool) -> None:
     print(_json(changed) if as_json else f"release {changed.number} serves {_arms(changed)}")
 
 
+def _repair(store: ObjectStore, as_json: bool) -> None:
+    repaired = release.repair_current_release(store)
+    current = repaired or _current(store)
+    if as_json:
+        print(_json(current))
+    elif repaired:
+        print(f"{release.CURRENT} was restored: release {current.number} serves {_arms(current)}")
+    else:
+        print(f"{release.CURRENT} needs no repair: release {current.number} serves {_arms(current)}")
+
+
 def _list(store: ObjectStore, limit: int, as_json: bool) -> None:
     releases = list(islice(release.iter_releases(store), limit))
     if as_json:
@@ -124,11 +140,20 @@ def _list(store: ObjectStore, limit: int, as_json: bool) -> None:
     elif not releases:
         print("there is no release yet: `marquee retrain` makes one, or `marquee release promote VERSION`")
     else:
-        current = releases[0].number
+        current = _current_number(store)
         rows = (_row(each, current) for each in releases)
         print(text_table(("", "RELEASE", "CREATED (UTC)", "ARMS", "AUTHOR", "REASON"), rows))
     for refusal in () if as_json else gate_report.list_refusals(store, limit):
         print(f"refused {refusal.version} at {refusal.time:%Y-%m-%d %H:%M:%S}: {refusal.reason}")
+
+
+def _current_number(store: ObjectStore) -> int:
+    """Return the number of the current release; 0, with a warning, if its document cannot be used."""
+    try:
+        return _current(store).number
+    except ReleaseError as error:
+        print(f"warning: {error}", file=sys.stderr)
+        return 0
 
 
 def _row(each: Release, current: int) -> Sequence[str]:
@@ -160,7 +185,11 @@ def _current(store: ObjectStore) -> Release:
     try:
         return release.read_current_release(store)[0]
     except ObjectNotFound as error:
+        if release.find_serving_release(store):
+            raise ReleaseError(f"there is no {release.CURRENT}; {_REMEDY}") from error
         raise ReleaseError("there is no release yet: `marquee retrain` makes one") from error
+    except release.UnusableRelease as error:
+        raise ReleaseError(f"{error}; {_REMEDY}") from error
 
 
 def _manifest(store: ObjectStore, version: str) -> Manifest | str:

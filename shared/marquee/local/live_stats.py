@@ -121,7 +121,9 @@ class LiveStatsCollector:
         return {"tiers": tiers, "versions": versions}
 
     def _models(self) -> dict[str, Any]:
-        current, _ = release.read_current_release(self._objects)
+        current = release.find_serving_release(self._objects)
+        if current is None:
+            return {}
         runs = tuple(run for run in read_runs(self._state_dir, RETRAIN) if run.started >= self._since)
         versions = tuple(arm.version for arm in current.arms)
         return {"release_number": current.number, "serving": versions, "retrains": runs}

@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from marquee.config.settings import Settings
-from marquee.errors import ObjectNotFound
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.function_process import function_instance, health_check, shared_port_instance
@@ -163,9 +162,7 @@ class LocalSystem:
     def _train_first_model(self) -> None:
         """Train a model of the earlier base data, unless a release exists."""
         self.run_command("data", "data", "fetch")
-        try:
-            release.read_current_release(connect(self.settings.objects_url))
-        except ObjectNotFound:
+        if release.find_serving_release(connect(self.settings.objects_url)) is None:
             self._notify("training the first model ...")
             self.run_command(RETRAIN, "retrain", "--reason", "first model")
 

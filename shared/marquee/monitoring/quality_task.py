@@ -42,8 +42,10 @@ class QualityChecks:
     def _read_serving_items(self, store: ObjectStore) -> ItemFactors | None:
         """Return the items of the serving model, or None without a release that can be loaded."""
         try:
-            arms = release.read_current_release(store)[0].arms
-            version = max(arms, key=lambda arm: arm.weight).version
+            serving = release.find_serving_release(store)
+            if serving is None:
+                return None
+            version = max(serving.arms, key=lambda arm: arm.weight).version
             if self._items is None or self._items.manifest.version != version:
                 self._items = read_items(store, version)
             return self._items

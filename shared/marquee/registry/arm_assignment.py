@@ -19,6 +19,7 @@ import msgspec
 from marquee.errors import ReleaseError
 
 _ARM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Arm(msgspec.Struct, frozen=True):
@@ -63,5 +64,9 @@ def check_arms(arms: Sequence[Arm]) -> None:
     weights = [arm.weight for arm in arms]
     if not all(0 < w <= 1 for w in weights) or not math.isclose(math.fsum(weights), 1, abs_tol=1e-9):
         raise ReleaseError(f"arm weights must each be above 0 and sum to 1; got {weights}")
-    if not all(arm.version for arm in arms):
-        raise ReleaseError("each arm needs the version of an artifact")
+    versions = [arm.version for arm in arms]
+    if not all(map(_VERSION.fullmatch, versions)):
+        raise ReleaseError(
+            "each arm needs the version of an artifact, of letters, digits, dot, - and _, such as "
+            f"20260214T000921-1a2b3c4d; got {versions}"
+        )

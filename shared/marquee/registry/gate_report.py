@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 
 from marquee.errors import ObjectNotFound, PreconditionFailed
+from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.object_store.object_store import ObjectStore
 
 REFUSED = "refused"
@@ -57,6 +58,6 @@ def list_refusals(store: ObjectStore, limit: int) -> list[GateReport]:
 def _read_reports(store: ObjectStore, names: Iterable[str]) -> Iterator[GateReport]:
     for name in names:
         try:
-            yield msgspec.json.decode(store.get(name).data, type=GateReport)
-        except (ObjectNotFound, msgspec.MsgspecError):
+            yield decode_json(store.get(name).data, GateReport)
+        except (ObjectNotFound, MalformedDocument):
             continue  # Deleted meanwhile, or written by a newer program. Reports are for information only.

@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.registry.item_factors import ItemFactors
+from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.manifest import Manifest, object_name, read_manifest
 from marquee.registry.object_store.object_store import ObjectStore, get_mapper
 from marquee.scoring.arrays import Floats, check_array, item_shapes
@@ -130,6 +131,6 @@ def _parse_array(name: str, data: memoryview, shape: tuple[int, ...]) -> Floats:
 
 def _parse_strings(file: str, read: FileReader) -> tuple[str, ...]:
     try:
-        return msgspec.json.decode(read(file), type=tuple[str, ...])
-    except msgspec.MsgspecError as error:
+        return decode_json(read(file), tuple[str, ...])
+    except MalformedDocument as error:
         raise ArtifactRefused(f"{file} must be a list of strings: {error}") from error

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from marquee.errors import ArtifactRefused
+from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.object_store.object_store import ObjectStore
 
 FORMAT = 1
@@ -116,14 +117,14 @@ def read_manifest(store: ObjectStore, version: str) -> Manifest:
 def decode_manifest(data: bytes, version: str) -> Manifest:
     """Parse and check the manifest of artifact ``version``; raises :class:`ArtifactRefused`."""
     try:
-        found_format = msgspec.json.decode(data, type=_ManifestHeader).format
+        found_format = decode_json(data, _ManifestHeader).format
         if found_format != FORMAT:
             raise ArtifactRefused(
                 f"artifact {version} has format {found_format} and this program reads format {FORMAT}: "
                 + ("update the program" if found_format > FORMAT else "train a new model")
             )
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+        manifest = decode_json(data, Manifest)
+    except MalformedDocument as error:
         raise ArtifactRefused(f"the manifest of artifact {version} cannot be read: {error}") from error
     _check(manifest, version)
     return manifest

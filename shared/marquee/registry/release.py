@@ -1,24 +1,37 @@
 """The release: the one small document that names the artifacts in service, and the only one that changes.
 
 ``releases/<n>.json`` is written first, if absent, which decides the owner of number n. Then ``releases/current.json``
-is replaced with the same bytes by compare-and-swap. A publisher that finds n written and ``current.json`` behind it
-finishes that swap first. A publisher killed in between therefore needs no manual repair.
+is replaced with the same bytes by compare-and-swap. A publisher that finds numbers above that of ``current.json``
+follows the last of them, and its own swap completes theirs: a publisher killed in between needs no manual repair.
+Every release is therefore known twice, and a ``current.json`` that cannot be used has a substitute: the newest numbered
+document that is whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from marquee.errors import ObjectNotFound, PreconditionFailed, ReleaseError
 from marquee.registry.arm_assignment import Arm, check_arms, new_salt
+from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.object_store.object_store import ObjectStore, Version
 
 CURRENT = "releases/current.json"
 FORMAT = 1
 ATTEMPTS = 100
+MAX_NUMBER = 2**31 - 1
+"""Impressions hold the number of their release, which the database stores as a 4-byte integer."""
+
+_PREFIX = "releases/"
+_NUMBERED = re.compile(r"releases/([1-9][0-9]{0,9})\.json")
+
+
+class UnusableRelease(ReleaseError):
+    """A release document that no program could have published: damaged, or with values that make no sense."""
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,72 +68,145 @@ def read_current_release(store: ObjectStore) -> tuple[Release, Version]:
     Raises ``ObjectNotFound`` before the first release, :class:`ReleaseError` if the document is invalid.
     """
     document = store.get(CURRENT)
-    return decode_release(document.data, CURRENT), document.version
+    return _decode_current(store, document.data), document.version
 
 
 def read_if_changed(store: ObjectStore, since: Version) -> tuple[Release, Version] | None:
     """Return the current release, or None if its document still has version ``since``: the cheap call for polling."""
     document = store.get(CURRENT, if_changed_from=since)
-    return None if document is None else (decode_release(document.data, CURRENT), document.version)
+    return None if document is None else (_decode_current(store, document.data), document.version)
 
 
 def read_release(store: ObjectStore, number: int) -> Release:
-    """Return release ``number``; raises :class:`ReleaseError` if there is none."""
+    """Return release ``number``; raises :class:`ReleaseError` if there is none, or none that is whole."""
+    name = _object_name(number)
     try:
-        return decode_release(store.get(_object_name(number)).data, _object_name(number))
+        release = decode_release(store.get(name).data, name)
     except ObjectNotFound as error:
         raise ReleaseError(f"there is no release {number}") from error
+    if release.number != number:
+        raise UnusableRelease(f"{name} holds release {release.number}, not {number}")
+    return release
+
+
+def list_numbers(store: ObjectStore) -> list[int]:
+    """Return the numbers that publishers have claimed, lowest first."""
+    matches = map(_NUMBERED.fullmatch, store.list(_PREFIX))
+    return sorted(n for match in matches if match and (n := int(match[1])) <= MAX_NUMBER)
+
+
+def iter_whole_releases(
+    store: ObjectStore, *, above: int = 0, below: int = MAX_NUMBER + 1
+) -> Iterator[Release]:
+    """Yield the releases between two numbers, newest first, from their numbered documents alone.
+
+    Numbers whose document is missing or damaged are left out.
+    """
+    yield from _iter_whole(store, [n for n in list_numbers(store) if above < n < below])
 
 
 def iter_releases(store: ObjectStore) -> Iterator[Release]:
-    """Yield every release, newest (the current one) first."""
+    """Yield every release, newest (the current one) first; numbers without a whole document are left out."""
+    below = MAX_NUMBER + 1
     try:
         current = read_current_release(store)[0]
-    except ObjectNotFound:
-        return
-    yield current
-    for number in range(current.number - 1, 0, -1):
-        yield read_release(store, number)
+        below = current.number
+        yield current
+    except (ObjectNotFound, ReleaseError):
+        pass  # The numbered documents are enough.
+    yield from iter_whole_releases(store, below=below)
+
+
+def find_serving_release(store: ObjectStore) -> Release | None:
+    """Return the release that instances serve: the current one, or its substitute; None before the first."""
+    try:
+        return read_current_release(store)[0]
+    except (ObjectNotFound, ReleaseError):
+        return next(iter_whole_releases(store), None)
+
+
+def find_last_release(store: ObjectStore) -> Release | None:
+    """Return the release that the next one follows: the newest, even if its publisher was killed before the swap."""
+    return _find_last(store, _read_document(store)[0], list_numbers(store))
 
 
 def publish_release(store: ObjectStore, change: Callable[[Release | None], Release]) -> Release:
-    """Replace the current release with ``change(current)`` and return it with its number.
+    """Replace the current release with ``change(last)`` and return it with its number.
 
-    Safe with concurrent publishers: ``change`` is called again with the newer release when another publisher was
-    first. A ``change`` that returns its argument publishes nothing.
+    ``last`` is that of :func:`find_last_release`. Safe with concurrent publishers: ``change`` is called again with
+    the newer release when another publisher was first. A ``change`` that returns its argument publishes nothing new,
+    but makes sure that it serves. A ``change`` that raises changes nothing. A ``current.json`` that cannot be used is
+    replaced.
     """
     for _ in range(ATTEMPTS):
-        before, version = _read_current_or_none(store)
-        number = before.number + 1 if before else 1
-        if _finish_swap(store, number, version):
-            continue
-        release = change(before)
-        if release is before:
+        current = _read_document(store)[0]
+        numbers = list_numbers(store)
+        last = _find_last(store, current, numbers)
+        release = change(last)
+        if release is last:
+            if last is not current:
+                _swap_in(store, release)
             return release
+        number = max([current.number if current else 0, *numbers]) + 1
         release = msgspec.structs.replace(release, number=number)
         check_release(release)
-        if _claim_number(store, release, version):
-            return release
+        try:
+            store.put_new(_object_name(number), _encode(release))
+        except PreconditionFailed:
+            continue
+        _swap_in(store, release)
+        return release
     raise ReleaseError(f"other publishers were faster {ATTEMPTS} times in a row; try again")
 
 
+def repair_current_release(store: ObjectStore) -> Release | None:
+    """Restore ``current.json`` from the newest whole release and return that; None if it needs no repair.
+
+    Raises :class:`ReleaseError` if no release is whole.
+    """
+    try:
+        read_current_release(store)
+        return None
+    except (ObjectNotFound, ReleaseError):
+        newest = next(iter_whole_releases(store), None)
+    if newest is None:
+        raise ReleaseError("no release is whole: `marquee release promote VERSION` publishes a new one")
+    _swap_in(store, newest)
+    return newest
+
+
 def check_release(release: Release) -> None:
-    """Raise :class:`ReleaseError` unless arms and salt are valid."""
+    """Raise :class:`ReleaseError` unless arms, salt, time and numbers are valid."""
     check_arms(release.arms)
     if not release.salt:
         raise ReleaseError("a release needs a salt")
+    if release.created.tzinfo is None:
+        raise ReleaseError(f"the time of a release needs a zone; got {release.created.isoformat()}")
+    if not 0 <= release.number <= MAX_NUMBER:  # 0: not published yet.
+        raise ReleaseError(f"the number of a release lies between 1 and {MAX_NUMBER}; got {release.number}")
+    if not all(n is None or 0 < n <= MAX_NUMBER for n in (release.previous, release.restores)):
+        raise ReleaseError(
+            f"previous and restores lie between 1 and {MAX_NUMBER}; got {release.previous} and {release.restores}"
+        )
 
 
 def decode_release(data: bytes, name: str) -> Release:
     """Parse and check a release; raises :class:`ReleaseError`."""
     try:
-        version = msgspec.json.decode(data, type=_ReleaseHeader).format
-        if version != FORMAT:
+        version = decode_json(data, _ReleaseHeader).format
+        if version > FORMAT:
             raise ReleaseError(f"{name} has format {version}; this program reads format {FORMAT}: update it")
-        release = msgspec.json.decode(data, type=Release)
-    except msgspec.MsgspecError as error:
-        raise ReleaseError(f"{name} cannot be read: {error}") from error
-    check_release(release)
+        if version != FORMAT:
+            raise UnusableRelease(f"{name} has format {version}, which no program has written")
+        release = decode_json(data, Release)
+    except MalformedDocument as error:
+        raise UnusableRelease(f"{name} cannot be read: {error}") from error
+    try:
+        check_release(release)
+    except ReleaseError as error:
+        raise UnusableRelease(f"{name} cannot be used: {error}") from error
+    if release.number == 0:
+        raise UnusableRelease(f"{name} cannot be used: it has number 0, that of no release")
     return release
 
 
@@ -129,39 +215,67 @@ class _ReleaseHeader(msgspec.Struct):
 
 
 def _object_name(number: int) -> str:
-    return f"releases/{number}.json"
+    return f"{_PREFIX}{number}.json"
 
 
 def _encode(release: Release) -> bytes:
     return msgspec.json.format(msgspec.json.encode(release), indent=1)
 
 
-def _read_current_or_none(store: ObjectStore) -> tuple[Release | None, Version | None]:
+def _decode_current(store: ObjectStore, data: bytes) -> Release:
+    release = decode_release(data, CURRENT)
+    if not _is_known(store, release.number):
+        raise UnusableRelease(f"{CURRENT} has number {release.number}, which no publisher has claimed")
+    return release
+
+
+def _is_known(store: ObjectStore, number: int) -> bool:
+    """Return whether a publisher may have claimed ``number``, although numbered documents may have been deleted."""
     try:
-        return read_current_release(store)
+        store.get(_object_name(number))
+        return True
+    except ObjectNotFound:
+        numbers = list_numbers(store)
+        return not numbers or number <= numbers[-1] + 1
+
+
+def _read_document(store: ObjectStore) -> tuple[Release | None, Version | None]:
+    """Return the current release, None if it must be replaced, and its document's version, None if there is none.
+
+    Raises :class:`ReleaseError` for the document of a newer program, which an older one must not replace.
+    """
+    try:
+        document = store.get(CURRENT)
     except ObjectNotFound:
         return None, None
-
-
-def _finish_swap(store: ObjectStore, number: int, version: Version | None) -> bool:
-    """Make release ``number`` current if it was written but not yet swapped in; return whether it was written."""
     try:
-        data = store.get(_object_name(number)).data
-    except ObjectNotFound:
-        return False
-    decode_release(data, _object_name(number))
-    try:
-        store.replace(CURRENT, data, version)
-    except PreconditionFailed:
-        pass  # Its publisher, or another one that finishes the swap, was first.
-    return True
+        return _decode_current(store, document.data), document.version
+    except UnusableRelease:
+        return None, document.version
 
 
-def _claim_number(store: ObjectStore, release: Release, version: Version | None) -> bool:
-    try:
-        store.put_new(_object_name(release.number), _encode(release))
-    except PreconditionFailed:
-        return False
-    # The number is taken by this release: if the swap fails, another publisher has done it.
-    _finish_swap(store, release.number, version)
-    return True
+def _find_last(store: ObjectStore, current: Release | None, numbers: Sequence[int]) -> Release | None:
+    newer = [n for n in numbers if current is None or n > current.number]
+    return next(_iter_whole(store, newer), current)
+
+
+def _iter_whole(store: ObjectStore, numbers: Sequence[int]) -> Iterator[Release]:
+    for number in reversed(numbers):
+        try:
+            yield read_release(store, number)
+        except ReleaseError:
+            continue
+
+
+def _swap_in(store: ObjectStore, release: Release) -> None:
+    """Make ``release`` current, unless a newer one is."""
+    for _ in range(ATTEMPTS):
+        current, version = _read_document(store)
+        if current is not None and current.number >= release.number:
+            return
+        try:
+            store.replace(CURRENT, _encode(release), version)
+            return
+        except PreconditionFailed:
+            continue  # Another publisher was first.
+    raise ReleaseError(f"{CURRENT} was replaced {ATTEMPTS} times in a row; try again")

@@ -5,13 +5,22 @@ from __future__ import annotations
 from bisect import bisect_right
 from datetime import datetime
 
-from marquee.errors import ObjectNotFound
+from marquee.errors import ObjectNotFound, ReleaseError
 from marquee.registry.object_store.object_store import ObjectStore, Version
-from marquee.registry.release import Release, read_current_release, read_if_changed, read_release
+from marquee.registry.release import (
+    MAX_NUMBER,
+    Release,
+    iter_whole_releases,
+    read_current_release,
+    read_if_changed,
+)
 
 
 class ReleaseHistory:
-    """All releases in the order of their numbers, refreshed by one conditional read."""
+    """All releases in the order of their numbers, refreshed by one conditional read.
+
+    A number whose document is missing or damaged is left out: the release before it then counts as serving longer.
+    """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -20,18 +29,20 @@ class ReleaseHistory:
         self._start_times: list[datetime] = []
 
     def refresh(self) -> None:
-        """Read the releases published since the last call; raises the store's errors and ReleaseError."""
+        """Read the releases published since the last call; raises the store's errors."""
         try:
             current = self._read_current()
         except ObjectNotFound:
             return  # No release yet.
-        if current is None:
+        except ReleaseError:  # The numbered documents tell the same.
+            self._append_missed()
             return
-        release, version = current
-        last = self._releases[-1].number if self._releases else 0
-        for number in range(last + 1, release.number + 1):
-            self._append(release if number == release.number else read_release(self._store, number))
-        self._version = version
+        if current is not None:
+            release, version = current
+            self._append_missed(below=release.number)
+            if release.number > self._last_number:
+                self._append(release)
+            self._version = version
 
     @property
     def first(self) -> datetime | None:
@@ -41,6 +52,15 @@ class ReleaseHistory:
     def at(self, time: datetime) -> list[Release]:
         """Return the releases published by ``time``, newest (the one in service) first."""
         return self._releases[: bisect_right(self._start_times, time)][::-1]
+
+    @property
+    def _last_number(self) -> int:
+        return self._releases[-1].number if self._releases else 0
+
+    def _append_missed(self, below: int = MAX_NUMBER + 1) -> None:
+        missed = iter_whole_releases(self._store, above=self._last_number, below=below)
+        for release in reversed(list(missed)):
+            self._append(release)
 
     def _read_current(self) -> tuple[Release, Version] | None:
         if self._version is None:

@@ -10,7 +10,7 @@ from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
 from marquee.registry.arm_assignment import Arm, choose_salt
 from marquee.registry.artifact import verify_artifact
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Release, new_release, publish_release, read_release
+from marquee.registry.release import Release, new_release, publish_release, read_current_release, read_release
 
 CONTROL, CANARY = "control", "canary"
 
@@ -60,6 +60,8 @@ def rollback(store: ObjectStore, *, author: str, reason: str = "", to: int | Non
 
     def change(before: Release | None) -> Release:
         target = _find_target(store, before, to)
+        if target is before:
+            return before  # Its document is whole; publishing makes it current.
         for arm in target.arms:
             _verify_or_refuse(store, arm.version)
         restored = new_release(
@@ -81,11 +83,20 @@ def _find_target(store: ObjectStore, before: Release | None, to: int | None) -> 
     if before is None:
         raise ReleaseError("there is no release yet: promote a version first")
     if to == before.number:
-        raise ReleaseError(f"release {to} is the current one")
+        if _is_current(store, to):
+            raise ReleaseError(f"release {to} is the current one")
+        return before
     number = before.previous if to is None else to
     if number is None:
         raise ReleaseError(f"release {before.number} has no previous release to roll back to")
     return read_release(store, number)
+
+
+def _is_current(store: ObjectStore, number: int) -> bool:
+    try:
+        return read_current_release(store)[0].number == number
+    except (ObjectNotFound, ReleaseError):
+        return False
 
 
 def _verify_or_refuse(store: ObjectStore, version: str) -> None:

@@ -12,12 +12,19 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from itertools import islice
 
 import msgspec
 
 from marquee.errors import ArtifactRefused, MarqueeError, ObjectNotFound, ReleaseError
 from marquee.registry.object_store.object_store import ObjectStore, Version
-from marquee.registry.release import Release, read_current_release, read_if_changed, read_release
+from marquee.registry.release import (
+    MAX_NUMBER,
+    Release,
+    iter_whole_releases,
+    read_current_release,
+    read_if_changed,
+)
 from marquee.serving.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -138,16 +145,21 @@ class ReleaseCache:
             current = self._read_current()
         except ObjectNotFound:
             if self._loaded is None:
-                return  # No release yet, which is not an error.
+                self._load_substitute()
+                return
             raise  # The document is never deleted, so the store itself is missing.
         except ReleaseError as error:
             self._refuse(0, error)
+            if self._loaded is None:
+                self._load_substitute()
             return
         if current is None:
             return
         release, version = current
-        if not (self._load(release) or self._loaded):
-            any(map(self._load, self._iter_previous(release)))
+        if self._load(release):
+            self.release_refused = False
+        elif self._loaded is None:
+            self._load_substitute(below=release.number)
         # Set last: if the store failed in between, the next refresh starts over.
         self._document_version = version
 
@@ -156,12 +168,12 @@ class ReleaseCache:
             return read_current_release(self._store)
         return read_if_changed(self._store, self._document_version)
 
-    def _iter_previous(self, release: Release) -> Iterable[Release]:
-        for number in range(release.number - 1, max(release.number - 1 - MAX_STEPS_BACK, 0), -1):
-            try:
-                yield read_release(self._store, number)
-            except ReleaseError as error:
-                self._refuse(number, error)
+    def _load_substitute(self, below: int = MAX_NUMBER + 1) -> None:
+        """Load the newest numbered release that is whole and whose artifacts are; there may be none."""
+        for release in islice(iter_whole_releases(self._store, below=below), MAX_STEPS_BACK):
+            if self._load(release):
+                self.release_refused = True
+                return
 
     def _load(self, release: Release) -> bool:
         """Load a release and replace the current one with it, or refuse it. Raises the store's errors."""
@@ -173,7 +185,6 @@ class ReleaseCache:
             self._refuse(release.number, error)
             return False
         self._loaded = LoadedRelease(release, {arm.name: engines[arm.version] for arm in release.arms})
-        self.release_refused = bool(self.refusals) and self.refusals[-1].release > release.number
         log.info("loaded release %d: %s", release.number, [(a.name, a.version) for a in release.arms])
         return True
 

@@ -20,7 +20,7 @@ from marquee.registry.artifact import write_artifact
 from marquee.registry.gate_report import GateReport, store_report
 from marquee.registry.manifest import Metric, read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Release, new_release, publish_release, read_current_release
+from marquee.registry.release import Release, find_last_release, new_release, publish_release
 from marquee.registry.rollout import CONTROL
 from marquee.registry.trained_model import TrainedModel
 from marquee.training import provenance, release_policy
@@ -162,7 +162,7 @@ def _decide_and_release(
     """Decide and release, and decide again if another release was published in between."""
     fault = release_policy.find_fault(store, version)
     for _ in range(_MAX_DECISIONS):
-        current = _current_or_none(store)
+        current = find_last_release(store)
         collect = partial(_collect_evidence, run, store, version, current, fault)
         decision = release_policy.decide_release(version, current, collect, releasing=releasing)
         if decision.outcome != RELEASED:
@@ -189,13 +189,6 @@ def _collect_evidence(
             notes.append(f"not compared with {serving}, which cannot serve: {error}")
     drift = tuple(read_checks(run).drift)
     return Evidence(fault, tuple(comparisons), drift, serving, tuple(notes))
-
-
-def _current_or_none(store: ObjectStore) -> Release | None:
-    try:
-        return read_current_release(store)[0]
-    except ObjectNotFound:
-        return None
 
 
 def _arms(release: Release | None) -> tuple[Arm, ...]:

@@ -27,8 +27,8 @@ def _serving_profile(store: ObjectStore | None) -> DataProfile | None:
     if store is None:
         return None
     try:
-        version = release.read_current_release(store)[0].arms[0].version
-        profile = read_manifest(store, version).provenance.profile
+        serving = release.find_serving_release(store)
+        profile = read_manifest(store, serving.arms[0].version).provenance.profile if serving else None
         return msgspec.convert(profile, DataProfile) if profile else None
     except (ObjectNotFound, ArtifactRefused, msgspec.ValidationError):
         return None
