@@ -111,14 +111,14 @@ def timescale_url(timescale: TimescaleServer) -> str:
 
 
 @pytest.fixture
-def plain(database_url: str) -> Iterator[Database]:
+def postgres_database(database_url: str) -> Iterator[Database]:
     """Connect to a PostgreSQL database of the test, for code that is the same on both kinds."""
     with closing(Database(database_url)) as database:
         yield database
 
 
 @pytest.fixture(params=["database_url", "timescale_url"])
-def both(request: pytest.FixtureRequest) -> Iterator[Database]:
+def each_database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """Connect to PostgreSQL, then to TimescaleDB: migrated and empty."""
     with closing(Database(request.getfixturevalue(request.param))) as database:
         yield database

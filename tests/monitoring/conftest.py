@@ -12,8 +12,8 @@ from marquee.registry.object_store.file_store import FileStore
 
 
 @pytest.fixture
-def database(plain: Database) -> Database:
-    return plain
+def database(postgres_database: Database) -> Database:
+    return postgres_database
 
 
 @pytest.fixture

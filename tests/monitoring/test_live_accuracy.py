@@ -18,8 +18,8 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def database(both: Database) -> Database:
-    return both
+def database(each_database: Database) -> Database:
+    return each_database
 
 
 def insert(database: Database, table: str, **values: Any) -> None:

@@ -21,19 +21,20 @@ from marquee.registry.object_store.file_store import FileStore
 pytestmark = pytest.mark.servers
 
 
-def test_follow_second_run_changes_nothing(both: Database, store: FileStore) -> None:
+def test_follow_second_run_changes_nothing(each_database: Database, store: FileStore) -> None:
     """A second run writes only what is new and leaves earlier rows as they are."""
-    stream = LiveStream(both)
+    stream = LiveStream(each_database)
     release_at(store, 0, control=store_model(store))
     for user in range(7):
         stream.rate(1, user, 20, 3, partition=user % 2)
-    assert follow(both, store, page=3) == 7
-    before = rows(both, 'SELECT * FROM predictions ORDER BY partition, "offset"')
-    assert follow(both, store, page=3) == 0
+    assert follow(each_database, store, page=3) == 7
+    before = rows(each_database, 'SELECT * FROM predictions ORDER BY partition, "offset"')
+    assert follow(each_database, store, page=3) == 0
     stream.rate(2, 8, 20, 3)
-    assert follow(both, store) == 1
+    assert follow(each_database, store) == 1
     assert (
-        rows(both, 'SELECT * FROM predictions WHERE time < %s ORDER BY partition, "offset"', at(2)) == before
+        rows(each_database, 'SELECT * FROM predictions WHERE time < %s ORDER BY partition, "offset"', at(2))
+        == before
     )
 
 

@@ -21,17 +21,17 @@ from marquee.registry.object_store.file_store import FileStore
 pytestmark = pytest.mark.servers
 
 
-def test_follow_predictions_match_hand_calculation(both: Database, store: FileStore) -> None:
+def test_follow_predictions_match_hand_calculation(each_database: Database, store: FileStore) -> None:
     """Users of even ids are predicted 4 for group 0 and 2 for group 1: errors 0, -1 and +1."""
-    stream = LiveStream(both)
+    stream = LiveStream(each_database)
     release_at(store, 0, control=(version := store_model(store)))
     # Three users, because earlier ratings of a user change the next prediction.
     for user, item, rating in [(1000, 20, 4), (1002, 22, 5), (1004, 21, 1)]:
         stream.rate(1, user, item, rating)
-    assert follow(both, store) == 3
-    assert read_errors(both) == pytest.approx([0, -1, 1])
-    assert {row[2:] for row in read_predictions(both)} == {(version, "control", "computed", "")}
-    accuracy = live_accuracy.accuracy_since(both, at(0))
+    assert follow(each_database, store) == 3
+    assert read_errors(each_database) == pytest.approx([0, -1, 1])
+    assert {row[2:] for row in read_predictions(each_database)} == {(version, "control", "computed", "")}
+    accuracy = live_accuracy.accuracy_since(each_database, at(0))
     assert accuracy is not None
     assert accuracy.ratings == 3
     assert accuracy.mae.value == pytest.approx(2 / 3)
@@ -137,9 +137,9 @@ def test_follow_refused_release_did_not_serve(
     assert [row[2] for row in read_predictions(database)] == [good]
 
 
-def test_follow_newest_earlier_impression_counts(both: Database, store: FileStore) -> None:
+def test_follow_newest_earlier_impression_counts(each_database: Database, store: FileStore) -> None:
     """Later impressions, those of other users and movies, and those without a prediction do not count."""
-    stream = LiveStream(both)
+    stream = LiveStream(each_database)
     release_at(store, 0, control=(version := store_model(store)))
     stream.show(1, 1000, version, {20: 4.9, 22: 4.8})
     stream.show(2, 1000, version, {20: 4.1})
@@ -149,9 +149,12 @@ def test_follow_newest_earlier_impression_counts(both: Database, store: FileStor
     stream.show(2.5, 1004, version, {24: None})
     stream.rate(3, 1000, 20, 4)
     stream.rate(3.5, 1004, 24, 4)
-    follow(both, store)
-    assert [(row[1], row[4]) for row in read_predictions(both)] == [(4.1, "impression"), (4.0, "computed")]
-    assert rows(both, "SELECT impression, tier FROM predictions WHERE source = 'impression'") == [
+    follow(each_database, store)
+    assert [(row[1], row[4]) for row in read_predictions(each_database)] == [
+        (4.1, "impression"),
+        (4.0, "computed"),
+    ]
+    assert rows(each_database, "SELECT impression, tier FROM predictions WHERE source = 'impression'") == [
         ("1000-2", "personalised")
     ]
 

@@ -28,8 +28,8 @@ GOOD, WARNING, BAD = Verdict.GOOD, Verdict.WARNING, Verdict.BAD
 
 
 @pytest.fixture
-def database(both: Database) -> Database:
-    return both
+def database(each_database: Database) -> Database:
+    return each_database
 
 
 def insert_rows(database: Database, table: str, count: int, ago: timedelta, **columns: str) -> None:
@@ -115,14 +115,20 @@ def test_check_batches_invalid_values_are_bad(database: Database) -> None:
 
 @pytest.mark.parametrize(("quarantined", "verdict"), [(1, GOOD), (10, WARNING), (30, BAD)])
 def test_check_batches_quarantine_rate_has_limits(
-    plain: Database, quarantined: int, verdict: Verdict
+    postgres_database: Database, quarantined: int, verdict: Verdict
 ) -> None:
     """The verdict follows the rate, and the detail has the categories."""
-    insert_watches(plain, 1_000 - quarantined)
+    insert_watches(postgres_database, 1_000 - quarantined)
     insert_rows(
-        plain, "quarantine", quarantined, timedelta(minutes=1), category="'minute'", detail="''", raw="''"
+        postgres_database,
+        "quarantine",
+        quarantined,
+        timedelta(minutes=1),
+        category="'minute'",
+        detail="''",
+        raw="''",
     )
-    checks = check_batches(plain)["quarantine.rate"]
+    checks = check_batches(postgres_database)["quarantine.rate"]
     assert (checks.value, checks.verdict, checks.detail) == (
         quarantined / 1_000,
         verdict,
@@ -130,14 +136,17 @@ def test_check_batches_quarantine_rate_has_limits(
     )
 
 
-def test_check_batches_redelivery_and_lag_are_bad(plain: Database) -> None:
+def test_check_batches_redelivery_and_lag_are_bad(postgres_database: Database) -> None:
     """A lag of a minute and 60 % of redelivered records are bad."""
-    with plain.transaction() as cursor:
+    with postgres_database.transaction() as cursor:
         cursor.execute(
             "INSERT INTO deliveries_per_minute VALUES (%s, 1, 0, 3, 100, 60, 50, 61000)",
             (NOON - timedelta(minutes=1),),
         )
-    assert list_problems(check_batches(plain)) == {"delivery.redelivered_rate": BAD, "delivery.lag_s": BAD}
+    assert list_problems(check_batches(postgres_database)) == {
+        "delivery.redelivered_rate": BAD,
+        "delivery.lag_s": BAD,
+    }
 
 
 def write_volume_history(database: Database, days: int, value: float) -> None:
@@ -156,20 +165,20 @@ def write_volume_history(database: Database, days: int, value: float) -> None:
     [(1_000, GOOD), (700, GOOD), (400, WARNING), (1_600, WARNING), (200, BAD), (4_000, BAD), (0, BAD)],
 )
 def test_check_batches_volume_is_compared_with_same_time_of_day(
-    plain: Database, count: int, verdict: Verdict
+    postgres_database: Database, count: int, verdict: Verdict
 ) -> None:
     """The usual range is that of the same time of day, with half of the median added on both sides."""
-    write_volume_history(plain, 4, 1_000)
+    write_volume_history(postgres_database, 4, 1_000)
     if count:
-        insert_watches(plain, count)
-    checks = check_batches(plain)["volume.watch"]
+        insert_watches(postgres_database, count)
+    checks = check_batches(postgres_database)["volume.watch"]
     assert (checks.value, checks.verdict, checks.usual_low, checks.usual_high) == (count, verdict, 500, 1_500)
 
 
-def test_check_batches_volume_without_history_is_good(plain: Database) -> None:
+def test_check_batches_volume_without_history_is_good(postgres_database: Database) -> None:
     """There is no usual range before three days of history."""
-    write_volume_history(plain, 2, 1_000)
-    checks = check_batches(plain)["volume.watch"]
+    write_volume_history(postgres_database, 2, 1_000)
+    checks = check_batches(postgres_database)["volume.watch"]
     assert (checks.verdict, checks.detail) == (GOOD, "no usual range yet: 2 of 3 days")
 
 
@@ -242,14 +251,14 @@ def test_drift_monitor_small_sample_has_no_value(database: Database, store: File
 
 @pytest.mark.parametrize(("hours", "verdict"), [(20, GOOD), (40, WARNING), (80, BAD)])
 def test_drift_monitor_age_is_that_of_first_unseen_rating(
-    plain: Database, tmp_path: Path, hours: int, verdict: Verdict
+    postgres_database: Database, tmp_path: Path, hours: int, verdict: Verdict
 ) -> None:
     """A silent stream makes no model old."""
     store = FileStore(tmp_path / "objects")
     release_model(store, through=NOON - timedelta(hours=hours))
-    assert check_drift(plain, store)["model.age_h"].value == 0
-    insert_ratings(plain, 5, timedelta(hours=hours) - timedelta(minutes=30), **REFERENCE)
-    checks = check_drift(plain, store)["model.age_h"]
+    assert check_drift(postgres_database, store)["model.age_h"].value == 0
+    insert_ratings(postgres_database, 5, timedelta(hours=hours) - timedelta(minutes=30), **REFERENCE)
+    checks = check_drift(postgres_database, store)["model.age_h"]
     assert (checks.value, checks.verdict) == (hours - 0.5, verdict)
 
 
@@ -271,8 +280,8 @@ def test_quality_checks_strong_drift_requests_one_retraining(database: Database,
     assert rows(database, "SELECT * FROM quality_checks ORDER BY time, name") == before
 
 
-def test_quality_checks_without_release_check_records(plain: Database, tmp_path: Path) -> None:
+def test_quality_checks_without_release_check_records(postgres_database: Database, tmp_path: Path) -> None:
     """Without a release there are batch checks and no request."""
-    insert_watches(plain, 10)
-    assert QualityChecks(5).run(plain, FileStore(tmp_path), NOON) == 12
-    assert rows(plain, "SELECT count(*) FROM retrain_requests") == [(0,)]
+    insert_watches(postgres_database, 10)
+    assert QualityChecks(5).run(postgres_database, FileStore(tmp_path), NOON) == 12
+    assert rows(postgres_database, "SELECT count(*) FROM retrain_requests") == [(0,)]

@@ -58,11 +58,11 @@ def post_titles(receiver: Webhook) -> list[str]:
 
 
 def test_watcher_fault_posts_start_and_end_once(
-    plain: Database, webhook: AlertWebhook, receiver: Webhook
+    postgres_database: Database, webhook: AlertWebhook, receiver: Webhook
 ) -> None:
     """Evaluated every minute, a fault is normal, pending, firing and normal, and posted twice in all."""
-    write_error_burst(plain)
-    watcher, states = AlertWatcher(plain, GROUPS, webhook), []
+    write_error_burst(postgres_database)
+    watcher, states = AlertWatcher(postgres_database, GROUPS, webhook), []
     for minute in range(1, 30):
         alerts = watcher.evaluate(NOW + timedelta(minutes=minute))
         states += [alert.state for alert in alerts if alert.title == "Error rate"]
@@ -73,47 +73,47 @@ def test_watcher_fault_posts_start_and_end_once(
 
 
 def test_watcher_restart_posts_what_still_fires(
-    plain: Database, webhook: AlertWebhook, receiver: Webhook
+    postgres_database: Database, webhook: AlertWebhook, receiver: Webhook
 ) -> None:
     """A new watcher knows of no post, and reports a rule that fires at its start."""
-    write_error_burst(plain)
+    write_error_burst(postgres_database)
     for _ in range(2):
-        AlertWatcher(plain, GROUPS, webhook).evaluate(NOW + timedelta(minutes=14))
+        AlertWatcher(postgres_database, GROUPS, webhook).evaluate(NOW + timedelta(minutes=14))
     assert post_titles(receiver) == ["[CRITICAL] Error rate"] * 2
 
 
 def test_watcher_undelivered_post_is_repeated(
-    plain: Database, webhook: AlertWebhook, receiver: Webhook
+    postgres_database: Database, webhook: AlertWebhook, receiver: Webhook
 ) -> None:
     """Each evaluation tries again until the receiver accepts, and then no more."""
-    write_error_burst(plain)
+    write_error_burst(postgres_database)
     receiver.statuses.extend([503, 500])
-    watcher = AlertWatcher(plain, GROUPS, webhook)
+    watcher = AlertWatcher(postgres_database, GROUPS, webhook)
     for second in range(5):
         watcher.evaluate(NOW + timedelta(minutes=14, seconds=second))
     assert post_titles(receiver) == ["[CRITICAL] Error rate"] * 3
 
 
 def test_watcher_undelivered_post_is_dropped_when_resolved(
-    plain: Database, webhook: AlertWebhook, receiver: Webhook
+    postgres_database: Database, webhook: AlertWebhook, receiver: Webhook
 ) -> None:
     """Without a post about the start there is none about the end."""
-    write_error_burst(plain)
+    write_error_burst(postgres_database)
     receiver.statuses.extend([503] * 50)
-    watcher = AlertWatcher(plain, GROUPS, webhook)
+    watcher = AlertWatcher(postgres_database, GROUPS, webhook)
     watcher.evaluate(NOW + timedelta(minutes=14))
     receiver.statuses.clear()
     watcher.evaluate(NOW + timedelta(minutes=28))
     assert post_titles(receiver) == ["[CRITICAL] Error rate"]
 
 
-def test_watcher_evaluates_rules_at_their_interval(plain: Database) -> None:
+def test_watcher_evaluates_rules_at_their_interval(postgres_database: Database) -> None:
     """A rule of five minutes is evaluated at the sixth of evaluations a minute apart."""
-    rule_faults.clear_tables(plain)
-    watcher, values = AlertWatcher(plain, GROUPS), []
+    rule_faults.clear_tables(postgres_database)
+    watcher, values = AlertWatcher(postgres_database, GROUPS), []
     for minute in range(7):
         now = NOW + timedelta(minutes=minute)
-        with plain.transaction() as cursor:
+        with postgres_database.transaction() as cursor:
             cursor.execute("TRUNCATE quality_checks")
             rule_faults.insert_check(cursor, now, "model.age_h", 10 + minute)
         alerts = watcher.evaluate(now)

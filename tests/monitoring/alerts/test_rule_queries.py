@@ -48,9 +48,9 @@ def test_faults_cover_every_rule() -> None:
     assert set(FAULTS) == set(RULES)
 
 
-def test_all_rules_good_day_are_normal(plain: Database) -> None:
+def test_all_rules_good_day_are_normal(postgres_database: Database) -> None:
     """On a realistic day no rule is even pending. Only the comparison of two versions of control has no value."""
-    alerts = current_alerts(plain, write_good_day(plain, datetime.now(UTC)))
+    alerts = current_alerts(postgres_database, write_good_day(postgres_database, datetime.now(UTC)))
     assert {alert.title: alert.state for alert in alerts if alert.state != "normal"} == {}
     assert {alert.title for alert in alerts if alert.value is None} <= {"Live RMSE worse"}
 

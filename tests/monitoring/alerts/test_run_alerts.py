@@ -37,18 +37,18 @@ def write_good_minutes(database: Database, until: datetime) -> None:
             rule_faults.insert_monitor_run(cursor, until - timedelta(minutes=minute), "quality")
 
 
-def test_alerts_all_normal_exits_0(plain: Database, capsys: pytest.CaptureFixture[str]) -> None:
+def test_alerts_all_normal_exits_0(postgres_database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     """Each rule is one line."""
-    write_good_minutes(plain, datetime.now(UTC))
+    write_good_minutes(postgres_database, datetime.now(UTC))
     assert main(["alerts"]) == 0
     output = capsys.readouterr().out.splitlines()
     assert len(output) == len(RULES)
     assert all(line.startswith("NORMAL ") for line in output)
 
 
-def test_alerts_one_firing_exits_3(plain: Database, capsys: pytest.CaptureFixture[str]) -> None:
+def test_alerts_one_firing_exits_3(postgres_database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     """The firing alert comes first, with its value, summary and runbook."""
-    write_good_minutes(plain, datetime.now(UTC) - timedelta(minutes=20))
+    write_good_minutes(postgres_database, datetime.now(UTC) - timedelta(minutes=20))
     assert main(["alerts"]) == FIRING
     first, summary, runbook, *_ = capsys.readouterr().out.splitlines()
     assert first.startswith("FIRING   Stream silent: 12")
@@ -57,9 +57,9 @@ def test_alerts_one_firing_exits_3(plain: Database, capsys: pytest.CaptureFixtur
     assert runbook.strip().endswith("docs/runbooks/stream-silent.md")
 
 
-def test_alerts_json_has_all_fields(plain: Database, capsys: pytest.CaptureFixture[str]) -> None:
+def test_alerts_json_has_all_fields(postgres_database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     """Scripts get every field of each alert."""
-    write_good_minutes(plain, datetime.now(UTC))
+    write_good_minutes(postgres_database, datetime.now(UTC))
     assert main(["alerts", "--json"]) == 0
     alerts = json.loads(capsys.readouterr().out)
     assert {"uid", "title", "state", "value", "since", "severity", "summary", "runbook"} <= set(alerts[0])
@@ -86,9 +86,9 @@ def receiver() -> Iterator[Webhook]:
         yield receiver
 
 
-def test_alerts_watch_posts_once_until_stopped(plain: Database, receiver: Webhook) -> None:
+def test_alerts_watch_posts_once_until_stopped(postgres_database: Database, receiver: Webhook) -> None:
     """A rule that fires at the start is printed and posted once. SIGTERM ends the process with exit code 3."""
-    write_good_minutes(plain, datetime.now(UTC) - timedelta(minutes=20))
+    write_good_minutes(postgres_database, datetime.now(UTC) - timedelta(minutes=20))
     argv = [sys.executable, "-m", "marquee", "alerts", "--watch", "--every", "0.2"]
     env = {**os.environ, "MARQUEE_SLACK_WEBHOOK": receiver.url}
     with subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
