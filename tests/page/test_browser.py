@@ -96,9 +96,7 @@ def test_number_panels_have_units_and_threshold_colors(tab: Tab, day_url: str) -
 def test_chart_has_a_text_for_screen_readers(tab: Tab, day_url: str) -> None:
     """A chart has its current values as a label; there is one heading, and no button without a name."""
     tab.open(f"{day_url}/d/marquee-service-health?range=24h")
-    plot = tab.page.get_by_role(
-        "img", name=re.compile(r"Latency\. Now: p50 \d+ ms, p95 \d+ ms, p99 \d+ ms")
-    )
+    plot = tab.page.get_by_role("img", name=re.compile(r"Latency\. Now: p50 \d+ ms, p95 \d+ ms, p99 \d+ ms"))
     expect(plot).to_be_visible()
     assert tab.page.locator("h1").count() == 1
     unnamed = [button for button in tab.page.get_by_role("button").all() if not button.inner_text().strip()]

@@ -61,7 +61,8 @@ def load(directory: Path, dialect: str) -> list[Migration]:
         match = _FILE.fullmatch(path.name)
         if match is None or match["dialect"] not in (None, *DIALECTS):
             raise MigrationError(
-                f"{path.name} is not a migration: the name is NNNN_name.sql, NNNN_name.timescale.sql or NNNN_name.postgresql.sql"
+                f"{path.name} is not a migration: the name is NNNN_name.sql, "
+                "NNNN_name.timescale.sql or NNNN_name.postgresql.sql"
             )
         if match["dialect"] in (None, dialect):
             by_number.setdefault(int(match["number"]), {})[path.name] = path.read_text()

@@ -36,13 +36,10 @@ class RecordCounts:
         return self.by_table[QUARANTINE]
 
 
-_COUNTS = "SELECT " + ", ".join(f"(SELECT count(*) FROM {table})" for table in RECORD_TABLES)
+_COUNTS = "SELECT " + ", ".join(f"(SELECT count(*) FROM {table})" for table in RECORD_TABLES)  # noqa: S608
 
-_TOTALS = (
-    "SELECT "
-    + ", ".join(f"coalesce(sum({table}), 0)::bigint" for table in RECORD_TABLES)
-    + " FROM written_offsets"
-)
+_TOTAL_COLUMNS = ", ".join(f"coalesce(sum({table}), 0)::bigint" for table in RECORD_TABLES)
+_TOTALS = f"SELECT {_TOTAL_COLUMNS} FROM written_offsets"  # noqa: S608
 
 _CATEGORIES = "SELECT category, count(*) FROM quarantine GROUP BY category ORDER BY category"
 

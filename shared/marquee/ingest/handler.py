@@ -69,10 +69,9 @@ def _is_stored(header: str) -> bool:
 
 def _check_storable(batch: StreamBatch | ImpressionBatch) -> StreamBatch | ImpressionBatch:
     """Return ``batch`` if the tables can hold it; raises InvalidBatch."""
-    if isinstance(batch, StreamBatch):
-        problem = _find_stream_problem(batch)
-    else:
-        problem = _find_impression_problem(batch)
+    problem = (
+        _find_stream_problem(batch) if isinstance(batch, StreamBatch) else _find_impression_problem(batch)
+    )
     if problem:
         raise InvalidBatch(f"{batch.id[:_MAX_KEY_LENGTH]!a} cannot be stored: {problem}")
     return batch
