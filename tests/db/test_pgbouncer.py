@@ -51,7 +51,7 @@ def test_pgbouncer_one_server_connection_serves_everything(
 ) -> None:
     """Migrations, two instances of ``ingest`` under concurrent deliveries, and reads with deadlines all work.
 
-    Each instance has one connection to the pooler, and all of them share one to the server.
+    Each instance has two connections to the pooler, one a partition, and all of them share one to the server.
     """
     url = pool.url(sslmode="verify-full", sslrootcert=str(authority.certificate))
     migrate(url)
@@ -88,8 +88,8 @@ def test_pgbouncer_one_server_connection_serves_everything(
     assert (counts.records, counts.quarantined) == (2 * SMALL_BATCH + 60, 20)
     assert (len(history.ratings), [movie.last_minute for movie in history.watched]) == (1, [19])
     assert backends == [(1,)]
-    # One of each function, and two of this test: for transactions and for reads.
-    assert clients == ["marquee"] * (len(functions) + 2)
+    # Two of each function, and two of this test: for transactions and for reads.
+    assert clients == ["marquee"] * (2 * len(functions) + 2)
 
 
 def test_pgbouncer_wrong_tls_is_refused_without_password(pool: PgBouncer, tmp_path: Path) -> None:
