@@ -143,6 +143,7 @@ def test_run_monitor_all_tasks_succeed_on_empty_system(database: Database, store
         "predictions",
         "live_accuracy",
         "availability",
+        "popular_movies",
         "quality_checks",
         "impression_outcomes",
     ]

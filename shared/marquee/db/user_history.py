@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 
 from marquee.db.pool import Database
 
@@ -50,20 +51,30 @@ UNION ALL
  WHERE user_id = %(user_id)s AND ended >= %(since)s ORDER BY ended DESC LIMIT %(limit)s)
 ORDER BY at DESC, movie_id"""
 
-# Exponentially decayed popularity with a half-life of one week: score = sum(weight * 2^(-age / 7 days)). A rating has
-# weight 1, a watched minute 0.01.
+# See marquee.monitoring.popularity. Scores are relative to the newest record that was counted.
 _POPULAR = """
+SELECT movie_id, power(2, greatest(log_score - (
+    SELECT extract(epoch FROM max(newest))::double precision / 604800 FROM popularity_progress), -1000)) AS score
+FROM popular_movies ORDER BY log_score DESC, movie_id LIMIT %s"""
+
+# The same from the rows themselves, for the time before the monitor's first run and for movies that it has not counted.
+# Reads a limited number of rows, whatever the tables hold.
+_POPULAR_OF_ROWS = """
 WITH activity AS (
-    SELECT time, movie_id, records / 100.0 AS weight FROM movie_watches_per_hour
+    SELECT date_bin('1 hour', least(time, now()), TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, movie_id,
+           0.01 AS weight
+    FROM (SELECT time, movie_id FROM watches LIMIT %(rows)s) AS watches
     UNION ALL
-    SELECT time, movie_id, ratings FROM movie_ratings_per_day
-), newest AS (SELECT max(time) AS time FROM activity)
+    SELECT date_bin('1 day', least(time, now()), TIMESTAMPTZ '2000-01-03 00:00:00+00'), movie_id, 1
+    FROM (SELECT time, movie_id FROM ratings LIMIT %(rows)s) AS ratings
+), buckets AS (
+    SELECT movie_id, time, sum(weight)::double precision AS weight, max(max(time)) OVER () AS newest
+    FROM activity GROUP BY movie_id, time
+)
 SELECT movie_id,
-       sum(weight * power(0.5, extract(epoch FROM newest.time - activity.time) / 604800.0))::double precision
-           AS score
-FROM activity, newest
-WHERE activity.time > newest.time - INTERVAL '60 days'
-GROUP BY movie_id ORDER BY score DESC, movie_id LIMIT %s"""
+       sum(weight * power(2, greatest(extract(epoch FROM time - newest)::double precision / 604800, -1000))) AS score
+FROM buckets GROUP BY movie_id ORDER BY score DESC, movie_id LIMIT %(limit)s"""
+_MAX_ROWS = 20_000
 
 _RATINGS_UNTIL = """
 SELECT user_id, movie_id, rating, time FROM ratings WHERE time < %s
@@ -92,9 +103,19 @@ def user_history(database: Database, user_id: str, since: datetime | None, deadl
 
 
 def popular_movies(database: Database, limit: int, deadline_ms: int = 5_000) -> list[tuple[str, float]]:
-    """Return the ``limit`` most popular recent movies with their scores (above 0), best first."""
-    rows = database.read(_POPULAR, (limit,), deadline_ms=deadline_ms)
-    return [(movie_id, score) for movie_id, score in rows]
+    """Return the ``limit`` most popular movies with their scores (above 0), best first.
+
+    A list of the monitor's table that is too short is filled up from the rows themselves.
+    """
+    deadline = monotonic() + deadline_ms / 1000
+    popular: list[tuple[str, float]] = database.read(_POPULAR, (limit,), deadline_ms=deadline_ms)
+    if len(popular) < limit:
+        parameters = {"rows": _MAX_ROWS, "limit": limit}
+        remaining_ms = max(int((deadline - monotonic()) * 1000), 1)
+        counted = {movie_id for movie_id, _ in popular}
+        of_rows = database.read(_POPULAR_OF_ROWS, parameters, deadline_ms=remaining_ms)
+        popular += [(movie_id, score) for movie_id, score in of_rows if movie_id not in counted]
+    return popular[:limit]
 
 
 def ratings_until(
