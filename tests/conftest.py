@@ -57,7 +57,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     have written survive their end nevertheless.
     """
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
-        with closing(psycopg2.connect(server.database_url("postgres"))) as connection:
+        with closing(psycopg2.connect(server.admin_url())) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("ALTER SYSTEM SET fsync = off")

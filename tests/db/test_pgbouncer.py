@@ -42,7 +42,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 @pytest.fixture
 def pool(server: EmbeddedPostgres, authority: Authority) -> Iterator[PgBouncer]:
     """Provide a pooler with one server connection, which reveals any state left in a session."""
-    with PgBouncer(server.url, authority, pool_size=1) as pool:
+    with PgBouncer(server.url, server.app_password, authority, pool_size=1) as pool:
         yield pool
 
 

@@ -289,7 +289,7 @@ def test_ingest_push_without_valid_token_is_401(server: EmbeddedPostgres, tmp_pa
 
     key = Key("k")
     issuer = Issuer(key)
-    url = server.create_database("guarded").replace("app@", "app:pass-word@")
+    url = server.create_database("guarded").replace("app@", f"app:{server.app_password}@")
     migrate(url)
     settings = {"PUSH_AUDIENCE": AUDIENCE, "PUSH_SERVICE_ACCOUNT": ACCOUNT}
     function = IngestProcess(tmp_path / "ingest.log", url, issuer.url, **settings)
@@ -310,5 +310,5 @@ def test_ingest_push_without_valid_token_is_401(server: EmbeddedPostgres, tmp_pa
     with closing(Database(url)) as database:
         assert record_counts.count_records(database).records == len(LINES)
     log = (tmp_path / "ingest.log").read_text()
-    for secret in (good, bad, "pass-word", "eyJ"):
+    for secret in (good, bad, server.app_password, "eyJ"):
         assert secret not in log

@@ -99,13 +99,15 @@ def test_panels_link_to_existing_runbooks() -> None:
 
 
 @pytest.fixture
-def reader(kind: str, database: Database) -> Iterator[tuple[Database, datetime]]:
+def reader(
+    kind: str, database: Database, request: pytest.FixtureRequest
+) -> Iterator[tuple[Database, datetime]]:
     """Yield a database with a day of data and the end of that day; on PostgreSQL with Grafana's read-only role."""
     end = write_good_day(database)
     if kind == "timescale":  # The test server has one backend and one role.
         yield database, end
         return
-    _create_reader_role(database.url)
+    _create_reader_role(request.getfixturevalue("postgres").admin_url())
     parts = urlsplit(database.url)
     url = urlunsplit(parts._replace(netloc=f"reader:reader@{parts.hostname}:{parts.port}"))
     with closing(Database(url)) as as_reader:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import psycopg2
+import psycopg2.errors
 import pytest
 
 from marquee.local.embedded_postgres import EmbeddedPostgres
+from marquee.local.postgres_cluster import program_path, reachable_program
 from marquee.local.process import ProcessFailed, port_open
 
 pytestmark = pytest.mark.servers
@@ -98,3 +102,88 @@ def test_start_ordinary_user_needs_no_privileges() -> None:
         command = [sys.executable, "-c", program, f"{folder}/postgres"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout == "65534 True\n", done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_connect_another_user_without_the_secret_is_refused(tmp_path: Path) -> None:
+    """Neither the URL nor the address lets another account of this machine in (issue 13)."""
+    program = (
+        "import psycopg2, sys\n"
+        "try: psycopg2.connect(sys.argv[1])\n"
+        "except psycopg2.OperationalError as error: print(error)\n"
+        "else: print('connected')"
+    )
+    with EmbeddedPostgres(tmp_path / "postgres") as server:
+        for url in (server.url, server.admin_url(), server.url.partition("?")[0]):
+            command = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-c", program, url]
+            done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+            assert "no password supplied" in done.stdout, done
+
+
+def test_copy_from_program_as_app_is_refused(tmp_path: Path) -> None:
+    """The role of the URL is no superuser: it cannot run programs, read files, or become one (issue 13)."""
+    with EmbeddedPostgres(tmp_path / "postgres") as server:
+        execute(server.url, "CREATE TABLE x (line text)")
+        for command in (
+            "COPY x FROM PROGRAM 'id'",
+            "COPY x FROM '/etc/passwd'",
+            "SELECT pg_read_file('/etc/passwd')",
+            "ALTER ROLE app SUPERUSER",
+            "GRANT pg_execute_server_program TO app",
+            "GRANT admin TO app",
+            "ALTER ROLE admin PASSWORD 'known'",
+        ):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                execute(server.url, command)
+
+
+def test_secrets_are_private_and_in_no_argument_environment_or_log(tmp_path: Path) -> None:
+    """Each password stands in one file, which only its owner can read."""
+    with EmbeddedPostgres(tmp_path / "postgres") as server:
+        files = list((tmp_path / "postgres").glob("*.pgpass"))
+        passwords = [file.read_text().strip().rsplit(":", 1)[1] for file in files]
+        assert len(set(passwords)) == 2
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+        assert server.pid is not None
+        process = psutil.Process(server.pid)
+        seen = " ".join([server.url, server.log.read_text(), *process.cmdline(), *process.environ().values()])
+        assert not [password for password in passwords if password in seen]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_server_of_root_has_no_capability(tmp_path: Path) -> None:
+    """The server runs as another account without capabilities, also below a directory that only root may enter."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    with EmbeddedPostgres(private / "postgres") as server:
+        status = Path(f"/proc/{server.pid}/status").read_text()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["Uid"].split() == ["65534"] * 4
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert int(fields[kind], 16) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_programs_in_a_private_directory_run_as_a_copy(tmp_path: Path) -> None:
+    """Programs that the account cannot reach are copied once to a directory that it can enter."""
+    package = Path(program_path("postgres")).parents[1]
+    private = tmp_path / "package"
+    (private / "bin").mkdir(parents=True, mode=0o700)
+    shutil.copy(package / "bin" / "initdb", private / "bin")
+    with tempfile.TemporaryDirectory(prefix="marquee-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        for _ in range(2):
+            copy = reachable_program(private / "bin" / "initdb", Path(folder))
+            assert copy.is_relative_to(folder)
+            assert copy.read_bytes() == (package / "bin" / "initdb").read_bytes()
+    assert reachable_program(Path("/bin/sh"), tmp_path) == Path("/bin/sh")
+
+
+def test_start_database_of_an_earlier_version_says_what_to_do(tmp_path: Path) -> None:
+    """A database that trusts every user is not started, and not deleted."""
+    data = tmp_path / "postgres" / "data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("18\n")
+    with pytest.raises(ProcessFailed, match="rm -r"):
+        EmbeddedPostgres(tmp_path / "postgres").start()
+    assert (data / "PG_VERSION").exists()

