@@ -189,9 +189,26 @@ def test_migrate_timescale_has_retention_and_columnstore_policies(cursor: psycop
         ("quarantine", "policy_retention", "180 days"),
         ("recommendation_requests", "policy_compression", "14 days"),
         ("recommendation_requests", "policy_retention", "90 days"),
-        ("watches", "policy_compression", "2 days"),
+        ("watches", "policy_compression", "12:00:00"),
         ("watches", "policy_retention", "7 days"),
     ]
+
+
+@pytest.mark.servers
+def test_migrate_timescale_watches_have_block_range_index_and_short_chunks(
+    cursor: psycopg2.extensions.cursor,
+) -> None:
+    """A query over minutes does not read the whole chunk (issue 13)."""
+    cursor.execute(
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND indexname = 'watches_by_time'"
+    )
+    ((definition,),) = cursor.fetchall()
+    assert "USING brin" in definition
+    assert "pages_per_range='32'" in definition
+    cursor.execute(
+        "SELECT time_interval::text FROM timescaledb_information.dimensions WHERE hypertable_name = 'watches'"
+    )
+    assert cursor.fetchall() == [("06:00:00",)]
 
 
 @pytest.mark.servers

@@ -1,7 +1,8 @@
 -- Hypertables with columnstore and retention, and continuous aggregates that include the newest rows.
 -- Requires the community edition of TimescaleDB 2.18 or later (columnstore policies).
 
-SELECT create_hypertable('watches', by_range('time', INTERVAL '1 day'), create_default_indexes => false);
+-- The real stream writes 136 million watches a day. Chunks of 6 hours keep the index of the newest chunk in memory.
+SELECT create_hypertable('watches', by_range('time', INTERVAL '6 hours'), create_default_indexes => false);
 SELECT create_hypertable('ratings', by_range('time', INTERVAL '30 days'), create_default_indexes => false);
 SELECT create_hypertable('recommendation_requests', by_range('time', INTERVAL '7 days'), create_default_indexes => false);
 SELECT create_hypertable('quarantine', by_range('time', INTERVAL '30 days'), create_default_indexes => false);
@@ -12,6 +13,13 @@ SELECT create_hypertable('impression_outcomes', by_range('time', INTERVAL '30 da
 SELECT create_hypertable('availability', by_range('time', INTERVAL '30 days'), create_default_indexes => false);
 SELECT create_hypertable('quality_checks', by_range('time', INTERVAL '30 days'), create_default_indexes => false);
 
+-- Rows are written almost in the order of time. A block-range index costs a bulk insert almost nothing, and limits panels,
+-- checks and refreshes to the blocks of their time range.
+CREATE INDEX watches_by_time ON watches USING brin (time) WITH (pages_per_range = 32, autosummarize = on);
+-- The view of records per minute counts accounts directly.
+CREATE INDEX accounts_by_minute ON accounts
+    (date_bin(INTERVAL '1 minute', time, TIMESTAMPTZ '2000-01-03 00:00:00+00'));
+
 -- Ordered by identity, so that a redelivered record is found in one segment.
 ALTER TABLE watches SET (timescaledb.enable_columnstore,
     timescaledb.segmentby = 'topic_key, partition', timescaledb.orderby = '"offset"');
@@ -21,7 +29,7 @@ ALTER TABLE impressions SET (timescaledb.enable_columnstore,
     timescaledb.segmentby = '', timescaledb.orderby = 'id, time');
 ALTER TABLE predictions SET (timescaledb.enable_columnstore,
     timescaledb.segmentby = 'topic_key, partition', timescaledb.orderby = '"offset"');
-CALL add_columnstore_policy('watches', after => INTERVAL '2 days');
+CALL add_columnstore_policy('watches', after => INTERVAL '12 hours');
 CALL add_columnstore_policy('recommendation_requests', after => INTERVAL '14 days');
 CALL add_columnstore_policy('impressions', after => INTERVAL '14 days');
 CALL add_columnstore_policy('predictions', after => INTERVAL '14 days');
@@ -105,3 +113,6 @@ FROM accounts GROUP BY 1
 UNION ALL
 SELECT time, 'quarantine', records::bigint
 FROM (SELECT time, sum(records) AS records FROM quarantine_per_minute GROUP BY time) AS quarantined;
+
+-- Background workers refresh the continuous aggregates: there is nothing to roll up.
+CREATE FUNCTION roll_up_records(most bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 0::bigint';
