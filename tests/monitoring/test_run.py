@@ -142,6 +142,7 @@ def test_run_monitor_all_tasks_succeed_on_empty_system(database: Database, store
     assert [result.task for result in summary.tasks] == [
         "predictions",
         "live_accuracy",
+        "rollups",
         "availability",
         "popular_movies",
         "quality_checks",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from marquee.db import written_offsets
+from marquee.db import rollups, written_offsets
 from marquee.db.pool import Database
 from marquee.ingest import watch_sessions
 
@@ -34,6 +34,10 @@ def _aggregate_partition(database: Database, topic_key: int, partition: int) -> 
 
 
 def delete_expired_rows(database: Database) -> None:
-    """Delete rows older than their term in ``retention_terms``; TimescaleDB's policies handle hypertables."""
+    """Delete rows older than their term in ``retention_terms``; TimescaleDB's policies handle hypertables.
+
+    Rows are rolled up before they can be deleted.
+    """
+    rollups.roll_up(database, budget_s=_DEADLINE_MS / 1000)
     with database.transaction(deadline_ms=_DEADLINE_MS) as cursor:
         cursor.execute("SELECT delete_expired_rows()")

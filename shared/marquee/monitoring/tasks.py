@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from marquee.config.settings import Settings
+from marquee.db import rollups
 from marquee.db.pool import Database
 from marquee.monitoring import attribution, availability, live_accuracy, popularity
 from marquee.monitoring.live_predictions import LivePredictions
@@ -28,6 +29,7 @@ def create_tasks(store: ObjectStore, settings: Settings) -> tuple[Task, ...]:
     return (
         Task("predictions", predict),
         Task("live_accuracy", lambda database, _, now: live_accuracy.update_accuracy(database, now)),
+        Task("rollups", lambda database, _store, _now: rollups.roll_up(database)),
         Task("availability", measure_availability),
         Task("popular_movies", lambda database, _store, _now: popularity.update_popularity(database)),
         Task("quality_checks", quality.run),

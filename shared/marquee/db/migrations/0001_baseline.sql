@@ -315,8 +315,11 @@ CREATE FUNCTION delete_expired_rows() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     term retention_terms;
 BEGIN
+    -- Triggers that keep counts ignore rows that expire.
+    PERFORM set_config('marquee.expiring', 'on', true);
     FOR term IN SELECT * FROM retention_terms ORDER BY table_name LOOP
-        EXECUTE format('DELETE FROM %I WHERE %I < now() - $1', term.table_name, term.time_column) USING term.keep;
+        EXECUTE format('DELETE FROM %s WHERE %I < now() - $1', term.table_name::regclass, term.time_column)
+            USING term.keep;
     END LOOP;
 END
 $$;
