@@ -1,4 +1,4 @@
-"""Prose check: words and openings to avoid in docs, docstrings, comments, messages, help texts and test names.
+"""Prose check: words, openings and spellings to avoid in docs, docstrings, comments, messages and test names.
 
 ``python -m infra.prose [PATH ...]`` checks the given files, or every tracked one. A finding is an error. A sentence of
 more than 30 words in a Markdown file is a warning and does not change the exit code; ``--quiet`` hides warnings.
@@ -28,6 +28,16 @@ _BANNED = re.compile(
     r"|mischief|monkey|many an?|so many|is told of|are told of|by the clock|the world|he|him|his)\b",
     re.IGNORECASE,
 )
+# Spelling is American. Identifiers and quoted code keep theirs, such as the tier ``personalised``.
+_BRITISH = re.compile(
+    r"\b(?:\w*(?:behaviour|catalogue|colour|endeavour|favour|honour|humour|labour|neighbour)\w*"
+    r"|\w*(?:author|central|character|emphas|factor|general|initial|local|material|maxim|memor|minim|normal|optim"
+    r"|organ|parametr|penal|personal|quant|random|recogn|regular|serial|special|standard|summar|symmetr|synchron"
+    r"|util|vector|visual)is(?:e[drs]?|ing|ation\w*)|analys(?:ed|es|ing)|artefacts?|centred?|defence|fulfil"
+    r"|judgement|labelled|labelling|learnt|licence|(?:mis)?spelt|modelled|modelling|signalled|whilst)\b",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"(`+)[^`]+\1")
 # pytest's fixture, and the account of Unix where it is quoted.
 _ALLOWED = re.compile(r"monkeypatch|MonkeyPatch|[\"'`]nobody[\"'`]")
 _OPENING = re.compile(r"(?:What|Whether|How|Where|Which|When|Who|From)\b")
@@ -63,15 +73,25 @@ def check_text(path: str, text: str, first_line: int = 1) -> Iterator[Finding]:
             yield Finding(path, number, f"banned word {word!r}")
 
 
+def check_spelling(path: str, text: str, first_line: int = 1) -> Iterator[Finding]:
+    """Yield each British spelling of ``text`` outside quoted code."""
+    for number, line in enumerate(text.splitlines(), first_line):
+        for word in _BRITISH.findall(_CODE.sub("", line)):
+            yield Finding(path, number, f"British spelling {word!r}; the project uses American spelling")
+
+
 def check_python(path: str, source: str) -> Iterator[Finding]:
     """Yield findings in the comments, strings, docstrings, help texts and test names of a module."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type in _TEXT_TOKENS:
             yield from check_text(path, token.string, token.start[0])
+        if token.type == tokenize.COMMENT:
+            yield from check_spelling(path, token.string, token.start[0])
     yield from _check_comment_openings(path, source, "#")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and (text := _constant_text(node.value)):
             yield from _check_opening(path, node.lineno, text, "docstring")
+            yield from check_spelling(path, text, node.lineno)
         elif isinstance(node, ast.keyword) and node.arg in ("help", "description"):
             yield from _check_opening(path, node.value.lineno, _constant_text(node.value), "help text")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _TEST_NAME.search(node.name):
@@ -79,8 +99,9 @@ def check_python(path: str, source: str) -> Iterator[Finding]:
 
 
 def check_markdown(path: str, text: str) -> Iterator[Finding]:
-    """Yield banned words, and a warning for each sentence of more than ``MAX_WORDS`` words."""
+    """Yield banned words, British spellings, and a warning for each sentence of more than ``MAX_WORDS`` words."""
     yield from check_text(path, text)
+    yield from check_spelling(path, re.sub(r"^```.*?^```", _blank, text, flags=re.M | re.S))
     for number, paragraph in _paragraphs(text):
         for sentence in _SENTENCE_END.split(paragraph):
             words = len(sentence.split())
@@ -92,6 +113,11 @@ def check_commented(path: str, text: str, mark: str) -> Iterator[Finding]:
     """Yield banned words and the openings of comments of a file in another language."""
     yield from check_text(path, text)
     yield from _check_comment_openings(path, text, mark)
+
+
+def _blank(match: re.Match[str]) -> str:
+    """Return as many line breaks as the match has, so that line numbers stay."""
+    return "\n" * match[0].count("\n")
 
 
 def _constant_text(node: ast.expr) -> str:

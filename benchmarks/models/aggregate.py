@@ -67,7 +67,7 @@ def sum_by_user(parts: Sequence[Arrays], users: str, values: str | None) -> Floa
 
 
 def catalogue_coverage(parts: Sequence[Arrays], n_items: int, settings: AggregateSettings) -> Metric:
-    """Return the fraction of the catalogue that is in any user's list, the mean over splits.
+    """Return the fraction of the catalog that is in any user's list, the mean over splits.
 
     The interval is +- 1.96 bootstrap standard errors. A resample has fewer distinct users, so that its percentiles lie
     below the value.

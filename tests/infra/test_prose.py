@@ -21,6 +21,25 @@ def test_check_python_banned_word_is_reported(word: str, form: str) -> None:
     assert messages(form.format(word, x="x")) == [f"banned word {word!r}"]
 
 
+@pytest.mark.parametrize(
+    "word", ["behaviour", "Catalogues", "colours", "learnt", "regularisation", "non-personalised", "labelled"]
+)
+def test_check_british_spelling_is_reported(word: str) -> None:
+    """In comments, docstrings and pages."""
+    reported = word.removeprefix("non-")
+    message = f"British spelling {reported!r}; the project uses American spelling"
+    assert messages(f"x = 1  # {word}") == [message]
+    assert messages(f'"""Return the {word}."""') == [message]
+    assert [finding.message for finding in check_markdown("a.md", f"The {word}.\n")] == [message]
+
+
+def test_check_british_spelling_of_code_is_accepted() -> None:
+    """Identifiers and quoted names, such as a tier, keep their spelling."""
+    assert messages('"""Return ``personalised``."""\ncatalogue = "catalogue"\n') == []
+    assert list(check_markdown("a.md", "The tier `personalised`.\n\n```\ncolour\n```\n")) == []
+    assert messages("x = 1  # Promises, raises, our hours, otherwise, supervised, exercise\n") == []
+
+
 def test_check_python_identifier_is_not_prose() -> None:
     """Only text is checked; ``monkeypatch`` is pytest's word and ``nobody``, quoted, an account of Unix."""
     assert messages("nobody = 1\n") == []

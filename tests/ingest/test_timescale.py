@@ -65,7 +65,7 @@ def count_compressed_chunks(database: Database) -> int:
 def test_write_batch_after_compression_skips_redelivered_records(
     database: Database, parser: EventParser
 ) -> None:
-    """A redelivered record is recognised in a compressed chunk."""
+    """A redelivered record is recognized in a compressed chunk."""
     old = old_batch(days=4)
     write_batch(database, old, parser)
     before = record_counts.count_records(database)

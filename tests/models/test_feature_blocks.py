@@ -9,7 +9,7 @@ from marquee.models.bpmf.feature_blocks import build_implicit_block, leading_dir
 
 
 def test_rotate_columns_are_orthogonal_and_keep_inner_products() -> None:
-    """A rotation keeps the inner products of the centred rows."""
+    """A rotation keeps the inner products of the centered rows."""
     block = np.hstack(
         [one_hot(["a", "b", "", "a", "c"]), many_hot([["x", "y"], [], [], ["y"], ["x", "z", "w"]])]
     )
@@ -44,7 +44,7 @@ def test_build_implicit_block_rows_have_norm_one() -> None:
 
 
 def test_leading_directions_equal_those_of_the_svd() -> None:
-    """The randomised result equals the truncated exact SVD."""
+    """The randomized result equals the truncated exact SVD."""
     rng = np.random.default_rng(0)
     matrix = (rng.standard_normal((120, 6)) * [9, 7, 5, 3, 2, 1]) @ rng.standard_normal((6, 90))
     left, scale, right = leading_directions(matrix, 4, 0)

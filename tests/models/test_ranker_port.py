@@ -97,7 +97,7 @@ def test_train_model_large_catalogue_uses_pure_svd_and_logs_it(
 def test_choose_ranker_returns_pure_svd_above_the_limit_of_ease(
     name: str, n_items: int, expected: str
 ) -> None:
-    """Only EASE has a largest catalogue."""
+    """Only EASE has a largest catalog."""
     assert choose_ranker(name, PARAMS.rankers, n_items) == expected
 
 

@@ -35,7 +35,7 @@ def _multiply_add_exactly(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.nda
 
 
 def _round(number: Fraction, kind: np.dtype) -> float:
-    """Round to the nearest float64, or to the nearest of three neighbouring float32."""
+    """Round to the nearest float64, or to the nearest of three neighboring float32."""
     if kind == np.float64:
         return number.numerator / number.denominator
     near = np.float32(number.numerator / number.denominator)

@@ -82,7 +82,7 @@ def test_board_every_panel_is_drawn_without_errors(tab: Tab, day_url: str, board
 
 
 def test_number_panels_have_units_and_threshold_colors(tab: Tab, day_url: str) -> None:
-    """The numbers are those of the database, with units and colours of the thresholds."""
+    """The numbers are those of the database, with units and colors of the thresholds."""
     tab.open(f"{day_url}/d/marquee-experiments?range=24h")
     expect(tab.page.locator("#p1 .number")).to_have_text("12")
     expect(tab.page.locator("#p2 .number")).to_have_text("2")
@@ -190,7 +190,7 @@ def test_theme_choice_is_remembered(tab: Tab, day_url: str) -> None:
 
 
 def _contrast(first: str, second: str) -> float:
-    """Return the contrast ratio (WCAG 2.2) of two colours in the form #rrggbb."""
+    """Return the contrast ratio (WCAG 2.2) of two colors in the form #rrggbb."""
 
     def luminance(color: str) -> float:
         parts = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]

@@ -157,7 +157,7 @@ def test_write_artifact_invalid_model_is_refused(file_store: ObjectStore, what: 
 
 
 def test_write_artifact_without_users_is_valid(file_store: ObjectStore) -> None:
-    """A catalogue alone can be served."""
+    """A catalog alone can be served."""
     version = store_model(file_store, make_model(()))
     manifest = verify_artifact(file_store, version)
     assert UserStore(file_store, manifest).read("ann") is None

@@ -62,7 +62,7 @@ def test_posterior_mean_equals_the_conditional_gaussian(rng: np.random.Generator
 
 
 def test_posterior_mean_many_ratings_converges_to_the_true_user(rng: np.random.Generator) -> None:
-    """Known theta, noisy ratings: the error falls towards zero with the number of ratings."""
+    """Known theta, noisy ratings: the error falls toward zero with the number of ratings."""
     vectors, biases = make_catalogue(rng, 20_000)
     truth, truth_bias = np.array([0.5, -1.0, 0.25, 0.8]), -0.4
     ratings = 3.5 + truth_bias + biases + vectors @ truth + rng.normal(0, 0.5, 20_000)

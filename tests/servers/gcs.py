@@ -1,6 +1,6 @@
 """A server of Google Cloud Storage's JSON API: fake-gcs-server, from its package.
 
-It honours generation preconditions on uploads of up to 8 MB, and ignores them on longer uploads, on reads and
+It honors generation preconditions on uploads of up to 8 MB, and ignores them on longer uploads, on reads and
 on deletes.
 """
 

@@ -66,7 +66,7 @@ class TimescaleServer:
 
 
 def _install() -> None:
-    """Install the packages of the lock file once; a file lock serialises concurrent sessions."""
+    """Install the packages of the lock file once; a file lock serializes concurrent sessions."""
     marker = HERE / "node_modules" / ".package-lock.json"
     with file_lock(HERE / ".install.lock"):
         if marker.exists() and marker.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime:

@@ -101,7 +101,7 @@ def test_predict_new_ratings_are_added_to_the_record(engine: Engine) -> None:
 
 
 def test_recommend_recorded_history_stays_personalised(engine: Engine) -> None:
-    """The overlap of times between training and serving must not turn personalised into folded in."""
+    """The overlap of times between training and serving must not turn ``personalised`` into ``folded-in``."""
     known = make_history([(0, 4), (2, 4)], [(0, 100)])
     assert recommend_ids(engine, "1000", known) == recommend_ids(engine, "1000")
 
@@ -151,7 +151,7 @@ def test_recommend_any_history_returns_twenty_distinct_movies_best_first(
     rated: list[tuple[int | str, int]],
     watched: list[tuple[int | str, int]],
 ) -> None:
-    """For any history; rows from 60 on are movies that the catalogue lacks."""
+    """For any history; rows from 60 on are movies that the catalog lacks."""
     engine = shared_engine
     state = build_user_state(engine.item_factors, engine.read_record(user_id), make_history(rated, watched))
     _, movies = engine.recommend(state, 20)

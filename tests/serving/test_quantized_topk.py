@@ -118,7 +118,7 @@ def test_search_degenerate_query_or_few_unseen_items_returns_none() -> None:
 
 
 def test_build_small_or_extreme_vectors_returns_none() -> None:
-    """Small catalogues, and lengths that float32 cannot represent."""
+    """Small catalogs, and lengths that float32 cannot represent."""
     assert build_quantized_topk(np.ones((100, 32), np.float32)) is None
     for no_length in (0.0, 1e30):
         assert build_quantized_topk(np.full((27_000, 32), no_length, np.float32)) is None

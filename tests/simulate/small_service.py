@@ -43,7 +43,7 @@ class ListProducer:
 def synthetic_users(
     users: int = 1_000, movies: int = 500, seed: int = 1, rating_max: int = 5, influence: float = 1.0
 ) -> SyntheticUsers:
-    """Return synthetic users of a synthetic catalogue of the same seed."""
+    """Return synthetic users of a synthetic catalog of the same seed."""
     catalogue = SyntheticCatalogue(movies, seed)
     return SyntheticUsers(users, catalogue, seed=seed, rating_max=rating_max, influence=influence)
 

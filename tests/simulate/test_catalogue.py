@@ -1,4 +1,4 @@
-"""The synthetic catalogue: distinct, reversible ids without a table."""
+"""The synthetic catalog: distinct, reversible ids without a table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_movie_id_any_movie_is_valid_in_the_event_log(movie: int, seed: int) -> 
 
 
 def test_movie_id_ordinary_catalogue_has_all_irregular_forms() -> None:
-    """A catalogue of 2,000 movies has every irregularity of the real event log's ids."""
+    """A catalog of 2,000 movies has every irregularity of the real event log's ids."""
     catalogue = SyntheticCatalogue(2_000, seed=1)
     ids = " ".join(catalogue.movie_id(movie) for movie in range(2_000))
     forms = [r" \+[a-z]", r"[a-z]\* ?", r"(\w\*){3}", r"_\+", r"[a-z]\+\+[a-z]", r"[a-z]-[a-z]", r"\.\+"]
@@ -48,7 +48,7 @@ def test_movie_number_arbitrary_text_is_unknown_unless_an_id(text: str) -> None:
 
 
 def test_movie_number_movie_beyond_catalogue_is_unknown() -> None:
-    """A smaller catalogue of the same seed does not have the additional movies of a larger one."""
+    """A smaller catalog of the same seed does not have the additional movies of a larger one."""
     large, small = SyntheticCatalogue(10_000, seed=1), SyntheticCatalogue(10, seed=1)
     assert small.movie_number(large.movie_id(9_999)) is None
 

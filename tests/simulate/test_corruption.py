@@ -85,7 +85,7 @@ def test_corrupt_as_user_digit_is_silent(text: str, seed: int) -> None:
 
 @given(st.sampled_from([WATCH, RATING]), st.integers())
 def test_corrupt_as_movie_letter_is_silent_and_unknown(text: str, seed: int) -> None:
-    """The record parses as the same event of a movie that the catalogue does not have."""
+    """The record parses as the same event of a movie that the catalog does not have."""
     corrupted = make_corrupter(seed=seed).corrupt_as(CorruptionKind.MOVIE_LETTER, text)
     original, parsed = PARSER.parse(text), PARSER.parse(corrupted.raw.decode())
     assert (corrupted.kind, corrupted.category) == (CorruptionKind.MOVIE_LETTER, None)

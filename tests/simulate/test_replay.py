@@ -35,7 +35,7 @@ def ratings_by_user(events: list[UserEvent]) -> dict[str, list[tuple[str, int]]]
 
 
 def test_split_base_data_reads_the_latest_fifth(tmp_path: Path) -> None:
-    """The split is at a time; users with earlier ratings are known, and the catalogue is complete."""
+    """The split is at a time; users with earlier ratings are known, and the catalog is complete."""
     split = split_base_data(write_base_data(tmp_path, reversed(sample_ratings())))
     assert split.later == tuple(sample_ratings()[32:])
     assert split.known_users == {"100", "101", "102", "103", "104"}

@@ -102,7 +102,7 @@ def test_receive_recommendation_without_influence_changes_nothing() -> None:
 
 
 def test_receive_recommendation_unknown_movies_are_ignored() -> None:
-    """Movies that the catalogue does not have start no session."""
+    """Movies that the catalog does not have start no session."""
     users = synthetic_users()
     for number in range(100):
         users.receive_recommendation(number, users.user_id(number), ["no+such+film+1999", ""])

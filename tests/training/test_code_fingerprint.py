@@ -68,7 +68,7 @@ def module_file(library: Path, name: str) -> Path:
     ],
 )
 def test_hash_code_docstring_comment_or_layout_changed_stays_equal(old: str, new: str) -> None:
-    """Text that does not affect behaviour does not affect the hash."""
+    """Text that does not affect behavior does not affect the hash."""
     assert old in MODULE
     assert hash_code(ast.parse(MODULE.replace(old, new))) == hash_code(ast.parse(MODULE))
 

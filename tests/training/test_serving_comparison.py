@@ -33,7 +33,7 @@ def base(tmp_path: Path) -> Path:
 def test_compare_with_serving_uses_ratings_unseen_by_both(
     store: ObjectStore, base: Path, tmp_path: Path
 ) -> None:
-    """A serving model that has learnt from most of the holdout is compared on later ratings only.
+    """A serving model that has learned from most of the holdout is compared on later ratings only.
 
     Its rival is trained on the same data with the same parameters, so both are the same model to the bit.
     """

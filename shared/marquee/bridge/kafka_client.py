@@ -33,7 +33,7 @@ def consumer(settings: Settings, **callbacks: Any) -> Consumer:
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "statistics.interval.ms": 1_000,
-        # Prefetched records count towards the bridge's memory.
+        # Prefetched records count toward the bridge's memory.
         "queued.max.messages.kbytes": 16_384,
         **callbacks,
         **dict(settings.kafka_options),

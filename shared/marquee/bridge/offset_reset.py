@@ -121,6 +121,6 @@ def _translate(error: Exception, settings: Settings) -> Exception:
         )
     if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
         return SettingsError(
-            f"Kafka does not authorise {settings.kafka_username or 'this client'}: {error.args[0].str()}"
+            f"Kafka does not authorize {settings.kafka_username or 'this client'}: {error.args[0].str()}"
         )
     return KafkaUnavailable(f"Kafka at {settings.kafka_bootstrap}: {error}")

@@ -75,7 +75,7 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
         help=f"rate of the users' records ({defaults.records_per_second:g})",
     )
     parser.add_argument(
-        "--seed", type=int, default=defaults.seed, help="random seed of the users' behaviour (1)"
+        "--seed", type=int, default=defaults.seed, help="random seed of the users' behavior (1)"
     )
 
 

@@ -130,7 +130,7 @@ def _title_and_year(title: str, released: str) -> tuple[str, str]:
     in_title = re.search(r"^(.*) \((\d{4})\)$", title)
     if in_title:
         title, released = in_title[1], in_title[2]
-    if title == "unkonwn":  # Spelt like this in the source.
+    if title == "unkonwn":  # Spelled like this in the source.
         title = "unknown"
     year = released if re.fullmatch(r"\d{4}", released) else ""
     inverted = _INVERTED.match(title)

@@ -34,7 +34,7 @@ _DTYPES = {"user_id": "object", "movie_id": "object", "value": "float64", "time"
 class SourceData:
     """Frames of user_id, movie_id, value and time (microseconds since 1970, UTC), and their origin.
 
-    ``movies``: the catalogue, as far as the source lists one. ``hashes``: name and SHA-256 of each file read.
+    ``movies``: the catalog, as far as the source lists one. ``hashes``: name and SHA-256 of each file read.
     """
 
     ratings: pd.DataFrame

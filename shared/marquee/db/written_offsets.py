@@ -2,7 +2,7 @@
 
 A writer locks its partition's row from its first statement to its commit, so that of two writers with the
 same records the second sees the work of the first. The ledger depends on offsets alone: a redelivered
-record is recognised even if it would be parsed differently now, or if its row was replayed or deleted.
+record is recognized even if it would be parsed differently now, or if its row was replayed or deleted.
 """
 
 from __future__ import annotations

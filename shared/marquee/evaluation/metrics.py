@@ -19,7 +19,7 @@ def top_unseen(scores: Floats, seen: Flags, length: int) -> NDArray[np.int64]:
 
 
 def ndcg(hits: Flags, n_relevant: NDArray[np.int64]) -> Floats:
-    """Return the normalised discounted cumulative gain of each user (Järvelin and Kekäläinen, 2002).
+    """Return the normalized discounted cumulative gain of each user (Järvelin and Kekäläinen, 2002).
 
     ``hits`` [n_users, k]: true where the item in that position is relevant. ``n_relevant`` [n_users], above 0.
     """

@@ -47,7 +47,7 @@ class DemoOptions:
     corrupt
         Fraction of records to corrupt.
     seed
-        Random seed of the users' behaviour.
+        Random seed of the users' behavior.
     """
 
     duration_s: float | None = None

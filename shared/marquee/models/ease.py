@@ -39,7 +39,7 @@ class EaseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - ``rank``: columns of the factors, that of recent popularity included
     - ``ridge``: ridge of every item
     - ``dropout``: fraction of an item's squared weight that is added to its ridge
-    - ``dense_max_items``: largest catalogue for the dense inverse; above it PureSVD takes over
+    - ``dense_max_items``: largest catalog for the dense inverse; above it PureSVD takes over
       (:func:`~marquee.models.ranker_port.choose_ranker`)
     - ``trend_exponent``: exponent of an item's growth in popularity, by which its score is multiplied; 0 switches
       it off

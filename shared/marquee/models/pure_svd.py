@@ -1,6 +1,6 @@
-"""PureSVD ranker for large catalogues (Cremonesi, Koren and Turrin, RecSys 2010).
+"""PureSVD ranker for large catalogs (Cremonesi, Koren and Turrin, RecSys 2010).
 
-Its cost grows with the number of interactions, and not with the cube of the catalogue as that of EASE.
+Its cost grows with the number of interactions, and not with the cube of the catalog as that of EASE.
 """
 
 from __future__ import annotations

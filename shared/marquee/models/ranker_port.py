@@ -63,7 +63,7 @@ def load_ranker(name: str) -> Ranker:
 
 
 def choose_ranker(name: str, sections: Mapping[str, Mapping[str, Any]], n_items: int) -> str:
-    """Return the name of the ranker for a catalogue of ``n_items``.
+    """Return the name of the ranker for a catalog of ``n_items``.
 
     EASE inverts a dense matrix [n_items, n_items]. Above ``dense_max_items`` of its section, PureSVD replaces it,
     with the parameters of its own section. Every other name is returned unchanged. Raises :class:`SettingsError`

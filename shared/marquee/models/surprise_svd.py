@@ -22,7 +22,7 @@ import surprise
 
 
 class SurpriseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters by scikit-surprise's names, with one learning rate and one regularisation for all terms."""
+    """Parameters by scikit-surprise's names, with one learning rate and one regularization for all terms."""
 
     n_factors: int
     n_epochs: int

@@ -40,7 +40,7 @@ class DataProfile(msgspec.Struct, frozen=True):
 def stability_index(reference: Sequence[float], current: Sequence[float]) -> float:
     """Return the population stability index of two distributions over the same bins; 0 if they are equal.
 
-    PSI = sum over bins of (q - p) ln(q / p), the symmetrised Kullback-Leibler divergence.
+    PSI = sum over bins of (q - p) ln(q / p), the symmetrized Kullback-Leibler divergence.
     """
     pairs = [(max(a, _MIN_FRACTION), max(b, _MIN_FRACTION)) for a, b in zip(reference, current, strict=True)]
     return sum((b - a) * math.log(b / a) for a, b in pairs)

@@ -65,7 +65,7 @@ def local_runbook_url(url: str) -> str:
 
 
 def _text_colors(panel: PanelFile) -> dict[str, str]:
-    """Return text -> colour, from Grafana's value mappings."""
+    """Return text -> color, from Grafana's value mappings."""
     mappings = panel.field_config.defaults.mappings
     options = [mapping["options"] for mapping in mappings if mapping["type"] == "value"]
     return {text: style["color"] for option in options for text, style in option.items()}

@@ -3,7 +3,7 @@
 ``users.index`` holds the offset (u64) and the length (u32) of each bucket's block in ``users.bin``, little endian. One
 user therefore costs two ranged reads. A block:
 
-    u32 CRC-32 of the rest of the block, initialised with the bucket number
+    u32 CRC-32 of the rest of the block, initialized with the bucket number
     for each user of the bucket:
         u32 bytes in the id, u32 items in the history (n), f4 bias, f4 vector[k]
         the id in UTF-8, padded with zeros to a multiple of 4

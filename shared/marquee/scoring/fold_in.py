@@ -3,7 +3,7 @@
 The user's ``theta = [p, b]`` has the Gaussian prior of the trained users, ``N(m, L^-1)``. A rating of item i is
 ``mean + c_i + theta . [q_i, 1] + e``, with ``e ~ N(0, 1/a)``. The posterior is Gaussian too. Its mean solves
 ``(L + a X'X) theta = L m + a X'y``, where X has rows ``[q_i, 1]`` and y holds the ratings minus global mean and item
-bias. This is ridge regression with a learnt ridge. See Bishop, *Pattern Recognition and Machine Learning*, 3.3.1.
+bias. This is ridge regression with a learned ridge. See Bishop, *Pattern Recognition and Machine Learning*, 3.3.1.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Prior(NamedTuple):
 
 
 class FoldIn:
-    """Fold-in over a fixed catalogue; all terms that do not depend on the user are precomputed.
+    """Fold-in over a fixed catalog; all terms that do not depend on the user are precomputed.
 
     ``item_vectors`` [n_items, k], ``item_biases`` [n_items]; ``mean`` is that of all ratings. One call takes about 40
     microseconds. Safe to share between threads.

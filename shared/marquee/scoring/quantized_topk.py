@@ -28,7 +28,7 @@ _PER_GROUP = 64
 _MIN_ITEMS_PER_CANDIDATE = 8
 # Items quantized in one step, so that their numbers stay in the processor's cache.
 _BLOCK = 4_096
-# Numbers in the catalogue's vectors below which the full product is as fast.
+# Numbers in the catalog's vectors below which the full product is as fast.
 _MIN_SIZE = 200_000
 
 

@@ -50,7 +50,7 @@ class Tier(StrEnum):
     FOLDED_IN = "folded-in"  # From interactions that the artifact lacks, or a user that it lacks.
     COHORT = "cohort"  # No history: from demographics and stated interests.
     POPULAR = "popular"  # Nothing is known of the user.
-    LAST_RESORT = "last-resort"  # A non-personalised list, because ranking or the database failed.
+    LAST_RESORT = "last-resort"  # A non-personalized list, because ranking or the database failed.
 
 
 class ScoredMovie(
@@ -192,7 +192,7 @@ class Engine:
         return self._popular_rows[:n]
 
     def list_popular(self, n: int) -> list[ScoredMovie]:
-        """Return the ``n`` most popular movies, not personalised."""
+        """Return the ``n`` most popular movies, not personalized."""
         return self.recommend(EMPTY, n)[1]
 
     def predict(self, state: UserState, rows: Sequence[int] | NDArray[np.integer]) -> list[float]:

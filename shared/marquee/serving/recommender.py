@@ -183,7 +183,7 @@ class Recommender:
             cohorts = () if len(state.items) else self._read_cohorts(engine, user_id, notes, timer)
             tier, movies, explored = engine.explore(state, self._n, self._exploration, cohorts)
             interval = rating_interval(engine, state)
-        except Exception:  # On any error a non-personalised list is better than none.
+        except Exception:  # On any error a non-personalized list is better than none.
             log.exception("scoring failed for user %s with %s", user_id, engine.version)
             notes.append(SCORING_FAILED)
             tier, movies = Tier.LAST_RESORT, engine.list_popular(self._n)

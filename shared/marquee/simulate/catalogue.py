@@ -1,4 +1,4 @@
-"""A synthetic movie catalogue of any size, computed from the movie's number instead of stored.
+"""A synthetic movie catalog of any size, computed from the movie's number instead of stored.
 
 A title consists of two or three words that encode the movie's number, so no two movies share a title. Some
 ids have the irregularities of the real event log (``stream-protocol``): commas written as ``_``, dropped
@@ -20,11 +20,11 @@ MAX_MOVIES = len(FIRST) * len(SECOND) * (len(THIRD) + 1)
 
 
 class SyntheticCatalogue:
-    """A catalogue of ``movies`` movies, numbered from 0 in order of popularity, determined by ``seed``."""
+    """A catalog of ``movies`` movies, numbered from 0 in order of popularity, determined by ``seed``."""
 
     def __init__(self, movies: int, seed: int) -> None:
         if not 1 <= movies <= MAX_MOVIES:
-            raise ValueError(f"a catalogue of {movies} movies: the number must be from 1 to {MAX_MOVIES}")
+            raise ValueError(f"a catalog of {movies} movies: the number must be from 1 to {MAX_MOVIES}")
         self.movies, self._seed = movies, seed
         # A multiple of all pairs of two words. The stride shuffles it, so that popular titles do not look alike.
         pairs = len(FIRST) * len(SECOND)
@@ -46,7 +46,7 @@ class SyntheticCatalogue:
         return f"{title}+{year}+{year}" if irregularity == 1 else f"{title}+{year}"
 
     def movie_number(self, movie_id: str) -> int | None:
-        """Return the number of the movie, or None if the catalogue does not have it."""
+        """Return the number of the movie, or None if the catalog does not have it."""
         words = _LETTERS.findall(movie_id.replace("*", ""))
         if not 2 <= len(words) <= 3 or words[0] not in _FIRST_INDEX or words[1] not in _SECOND_INDEX:
             return None

@@ -26,7 +26,7 @@ class CorruptionKind(StrEnum):
     RANDOM_ID = "random_id"
     # Silent: one more digit in the user id.
     USER_DIGIT = "user_digit"
-    # Silent: one more letter in the movie id, which the catalogue does not have.
+    # Silent: one more letter in the movie id, which the catalog does not have.
     MOVIE_LETTER = "movie_letter"
     # Bytes that are not UTF-8.
     NOT_UTF8 = "not_utf8"
@@ -57,7 +57,7 @@ _NOT_UTF8 = (b"\x80", b"\xc0\xaf", b"\xed\xa0\x80", b"\xe2\x82", b"\xff")
 class Corrupter:
     """Corrupts about ``rate`` of the records; the same ones for the same ``seed``.
 
-    ``has_movie`` returns True for the movie ids of the catalogue.
+    ``has_movie`` returns True for the movie ids of the catalog.
     """
 
     def __init__(self, rate: float, parser: EventParser, has_movie: Callable[[str], bool], seed: int) -> None:

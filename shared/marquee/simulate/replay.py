@@ -25,7 +25,7 @@ class ReplayedRating(NamedTuple):
 
 
 class ReplaySplit(NamedTuple):
-    """The ratings to replay in order of time, the users who rated before, and the catalogue."""
+    """The ratings to replay in order of time, the users who rated before, and the catalog."""
 
     later: tuple[ReplayedRating, ...]
     known_users: frozenset[str]

@@ -35,5 +35,5 @@ upstairs uptown within yesterday
 """
 
 FIRST, SECOND = tuple(_FIRST.split()), tuple(_SECOND.split())
-# Only a large catalogue needs the third word.
+# Only a large catalog needs the third word.
 THIRD = tuple(_THIRD.split())

@@ -48,4 +48,4 @@ class UserPopulation(Protocol):
         """Show ``movie_ids``, best first, to ``user_id`` in response to request ``number``."""
 
     def has_movie(self, movie_id: str) -> bool:
-        """Return True if the catalogue has the movie."""
+        """Return True if the catalog has the movie."""

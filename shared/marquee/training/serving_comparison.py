@@ -16,9 +16,9 @@ from marquee.training.train_model import train_model
 
 
 def compare_with_serving(run: PipelineRun, store: ObjectStore, version: str) -> list[PairedComparison]:
-    """Compare the new model with the artifact ``version`` on ratings that neither has learnt from.
+    """Compare the new model with the artifact ``version`` on ratings that neither has learned from.
 
-    Only ratings later than every event that the serving model has learnt from count. If the serving model is
+    Only ratings later than every event that the serving model has learned from count. If the serving model is
     older than the temporal holdout, the holdout model is compared on the whole holdout. Otherwise a model is
     trained with the new parameters on the data up to the serving model's last event: both have then seen the
     same data. With fewer than ``release_policy.min_users`` users in the test, the result is "too few".

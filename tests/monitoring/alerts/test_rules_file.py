@@ -118,7 +118,7 @@ def write_changed_rules(change: Change, tmp_path: Path) -> Path:
     ],
 )
 def test_read_rules_unexpected_field_is_refused(change: Change, field: str, tmp_path: Path) -> None:
-    """The error names the field. Grafana ignores a misspelt one, and the rule then means something else."""
+    """The error names the field. Grafana ignores a misspelled one, and the rule then means something else."""
     with pytest.raises(SettingsError, match=field):
         read_rules(write_changed_rules(change, tmp_path))
 

@@ -119,7 +119,7 @@ def test_rule_query_runs_with_reader_role(name: str, reader: Database) -> None:
 
 
 def test_runbooks_have_sql_and_commands() -> None:
-    """Otherwise the parametrised tests of this module would test nothing."""
+    """Otherwise the parametrized tests of this module would test nothing."""
     assert len(SQL) >= 11
     assert len([command for command in COMMANDS if command.startswith("marquee ")]) >= 11
 

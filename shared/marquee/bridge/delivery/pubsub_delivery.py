@@ -19,7 +19,7 @@ from marquee.events.envelopes import Envelope, to_http
 
 
 class PubSubDelivery(PooledDelivery):
-    """Publisher to one topic; Google's library honours ``PUBSUB_EMULATOR_HOST``."""
+    """Publisher to one topic; Google's library honors ``PUBSUB_EMULATOR_HOST``."""
 
     def __init__(self, url: str, project: str, topic: str, *, timeout_s: float, concurrency: int) -> None:
         super().__init__(url, concurrency)

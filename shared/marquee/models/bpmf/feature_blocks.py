@@ -28,7 +28,7 @@ def build_implicit_block(
 def rotate(block: sparse.csr_array | NDArray[np.float64], rank: int, seed: int) -> Float32:
     """Rotate ``block`` [rows, features] to its leading ``rank`` singular directions: [rows, <= rank].
 
-    Small blocks use the exact SVD, large ones a truncated one. The result is centred: :func:`centre`.
+    Small blocks use the exact SVD, large ones a truncated one. The result is centered: :func:`centre`.
     """
     rows, columns = block.shape
     if min(rows, columns) <= 64:
@@ -60,7 +60,7 @@ def leading_directions(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
     """Return the leading left singular vectors [n, rank], values [rank] and right vectors [m, rank] of ``matrix``.
 
-    A right vector whose singular value is 0 is zero. Randomised subspace iteration (Halko, Martinsson and Tropp,
+    A right vector whose singular value is 0 is zero. Randomized subspace iteration (Halko, Martinsson and Tropp,
     SIAM Review 53, 2011, algorithm 4.4). Between the products LU replaces QR, as in Li et al., ACM TOMS 43 (2017): it
     spans the same space in a tenth of the time.
     """

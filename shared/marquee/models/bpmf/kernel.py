@@ -152,7 +152,7 @@ def draw_side(
 
     - ``bounds`` int64 [tasks + 1]: the rows of each task, of about equal work
     - ``start`` int64 [rows + 1], ``column`` int32 [ratings], ``rating`` float32 [ratings]: the ratings by
-      row, centred on the global mean
+      row, centered on the global mean
     - ``others`` float32 [columns, width]: the other side's vectors; the last entry is the bias
     - ``row_noise``, ``column_noise`` float32: h, the noise weight of each row and column
     - ``alpha``: the precision of a rating
@@ -213,7 +213,7 @@ def squared_residuals(
 ) -> None:
     """Write (rating - row bias - column bias - dot product)^2 to ``out`` float32 [ratings].
 
-    Ratings are centred on the global mean. The sums of ``out`` by row, weighted by ``column_noise``, are written to
+    Ratings are centered on the global mean. The sums of ``out`` by row, weighted by ``column_noise``, are written to
     ``by_row`` float64 [rows].
     """
     w = len(width)

@@ -1,7 +1,7 @@
 """Reduction of all posterior samples to the one set of factors that is served.
 
 Averaging the factors themselves drifts, because samples are rotated against each other. So the predictions are
-averaged: for small catalogues as a full matrix, for any size as a product of two thin factors.
+averaged: for small catalogs as a full matrix, for any size as a product of two thin factors.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ NOISE_SHAPE = 10.0
 class ReferenceSide:
     """Users or items.
 
-    - ``ratings`` [rows, columns]: centred on the mean rating, NaN where there is none
+    - ``ratings`` [rows, columns]: centered on the mean rating, NaN where there is none
     - ``vectors`` [rows, K + 1]: theta, the bias last
     - ``noise`` [rows]: h
     - ``blocks``: feature blocks [rows, features]; ``links``: B of each block; ``link_precision``: its lambda

@@ -85,7 +85,7 @@ def _to_rating_factors(result: BpmfFit, dataset: Dataset) -> RatingFactors:
 
 
 def _shrink(predicted: Floats, average: Floats) -> Floats:
-    """Return factors ``predicted`` from side information alone, shrunk towards the ``average`` user's."""
+    """Return factors ``predicted`` from side information alone, shrunk toward the ``average`` user's."""
     return average + SIDE_INFORMATION_WEIGHT * (predicted - average)
 
 

@@ -1,4 +1,4 @@
-// Number formats of Grafana's units, and threshold colours.
+// Number formats of Grafana's units, and threshold colors.
 
 const SI = [[1e9, "G"], [1e6, "M"], [1e3, "K"]];
 
@@ -66,7 +66,7 @@ export function level(value, steps) {
   return value === null ? "none" : color;
 }
 
-// Meaning of the colours, for screen readers.
+// Meaning of the colors, for screen readers.
 export const MEANING = { green: "good", orange: "worth a look", red: "not good" };
 
 export function moment(ms, withDay) {

@@ -40,7 +40,7 @@ def check_snapshot(run: PipelineRun) -> None:
 
     The output is on the event log's rating scale.
 
-    Raises :class:`TrainingDataError` if nothing can be learnt from the data. Drift does not stop the run: the
+    Raises :class:`TrainingDataError` if nothing can be learned from the data. Drift does not stop the run: the
     release policy refuses the model, which is kept for analysis.
     """
     stored, params = snapshot.read_snapshot(run.path(SNAPSHOT)), run.params.data
