@@ -126,11 +126,21 @@ def test_write_batch_record_without_kafka_time_is_stored(database: Database, par
     assert write_batch(database, records, parser) == WriteCounts(watches=1, quarantine=1)
 
 
-def test_write_batch_first_and_last_year_are_stored(database: Database, parser: EventParser) -> None:
-    """A malformed year may still be a valid year."""
-    records = [watch(1, 2, time="0001-01-01T00:00"), watch(1, 3, time="9999-12-31T23:59:59.999999")]
-    assert write_batch(database, batch(records), parser) == WriteCounts(watches=2)
-    assert rows(database, "SELECT last_minute FROM watch_sessions") == [(3,)]
+def test_write_batch_implausible_year_is_quarantined(database: Database, parser: EventParser) -> None:
+    """The years 1 and 9999 are valid in ISO 8601, and no time of an event; 1970 and today are."""
+    today = f"{datetime.now(UTC):%Y-%m-%dT%H:%M}"
+    records = [
+        watch(1, 2, time="0001-01-01T00:00"),
+        watch(1, 3, time="9999-12-31T23:59:59.999999"),
+        watch(1, 4, time="1970-01-01T00:00"),
+        watch(1, 5, time=today),
+    ]
+    assert write_batch(database, batch(records), parser) == WriteCounts(watches=2, quarantine=2)
+    assert rows(database, 'SELECT "offset", category FROM quarantine ORDER BY 1') == [
+        (0, "time"),
+        (1, "time"),
+    ]
+    assert rows(database, "SELECT first_minute, last_minute FROM watch_sessions") == [(4, 5)]
 
 
 def test_write_batch_watches_are_aggregated_in_any_order(database: Database, parser: EventParser) -> None:

@@ -76,6 +76,11 @@ COMMANDS: dict[str, Group | Verb] = {
                 "show or replay records that could not be parsed",
                 actions="list|show|replay",
             ),
+            "rejected": Verb(
+                "marquee.cli.db_rejected",
+                "show or replay deliveries that ingest could not read",
+                actions="list|show|replay",
+            ),
             "offsets": Verb(
                 "marquee.cli.db_offsets",
                 "reset the bridge's offsets to what the database lacks",

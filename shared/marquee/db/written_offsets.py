@@ -7,6 +7,7 @@ record is recognized even if it would be parsed differently now, or if its row w
 
 from __future__ import annotations
 
+import logging
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,11 @@ from typing import Any
 
 from marquee.events.batches import Record, StreamBatch
 from marquee.events.kinds import RECORD_TABLES
+
+log = logging.getLogger(__name__)
+
+MAX_MISSING = 1_000_000
+"""Offsets of one batch that its sender may call missing: transaction markers, aborted and compacted records."""
 
 OffsetRanges = tuple[tuple[int, int], ...]
 """Disjoint ranges of offsets in ascending order, each from its first offset to one after its last."""
@@ -52,8 +58,8 @@ INSERT INTO deliveries_per_minute AS old
     (time, topic_key, partition, batches, records, redelivered, batch_records_max, lag_ms_max)
 VALUES (date_trunc('minute', clock_timestamp()), %(topic_key)s, %(partition)s, 1, %(records)s, %(redelivered)s,
         %(records)s,
-        CASE WHEN %(oldest_ms)s >= 0
-             THEN greatest(0, extract(epoch FROM clock_timestamp()) * 1000 - %(oldest_ms)s)::bigint END)
+        CASE WHEN %(oldest_ms)s::bigint IS NOT NULL
+             THEN greatest(0, extract(epoch FROM clock_timestamp()) * 1000 - %(oldest_ms)s::bigint)::bigint END)
 ON CONFLICT (topic_key, partition, time) DO UPDATE SET
     batches = old.batches + 1,
     records = old.records + excluded.records,
@@ -120,10 +126,23 @@ def load_for_batch(cursor: Any, batch: StreamBatch) -> WrittenOffsets:
 
 
 def _covered_offsets(batch: StreamBatch) -> OffsetRanges:
-    """Return the offsets of the batch, and those that its sender says do not exist in Kafka."""
+    """Return the offsets of the batch, and those that its sender says do not exist in Kafka.
+
+    A sender is believed only up to MAX_MISSING offsets: it could otherwise mark records as written that
+    Kafka has yet to receive.
+    """
     offsets = [record.offset for record in batch.records]
-    if batch.since is not None or offsets[-1] - offsets[0] == len(offsets) - 1:
-        return ((offsets[0] if batch.since is None else batch.since, offsets[-1] + 1),)
+    since = batch.since
+    if since is not None and offsets[-1] + 1 - since - len(offsets) > MAX_MISSING:
+        log.warning(
+            "batch %a says that over %d offsets since %d are missing from Kafka; that is ignored",
+            batch.id[:250],
+            MAX_MISSING,
+            since,
+        )
+        since = None
+    if since is not None or offsets[-1] - offsets[0] == len(offsets) - 1:
+        return ((offsets[0] if since is None else since, offsets[-1] + 1),)
     starts = [offset for before, offset in pairwise(offsets) if offset > before + 1]
     ends = [before + 1 for before, offset in pairwise(offsets) if offset > before + 1]
     return tuple(zip([offsets[0], *starts], [*ends, offsets[-1] + 1], strict=True))
@@ -141,14 +160,19 @@ def save(cursor: Any, entry: WrittenOffsets, counts: Mapping[str, int], unaggreg
     cursor.execute(_UPDATE, {**counts, **parameters})
 
 
-def record_delivery(cursor: Any, entry: WrittenOffsets, batch: StreamBatch, new: int) -> None:
-    """Count a delivery in its minute; ``new`` of its records had not been written before."""
+def record_delivery(
+    cursor: Any, entry: WrittenOffsets, records: int, new: int, oldest_ms: int | None
+) -> None:
+    """Count a delivery in its minute; ``new`` of its records had not been written before.
+
+    ``oldest_ms`` is the first known Kafka timestamp of the batch.
+    """
     parameters = {
         "topic_key": entry.topic_key,
         "partition": entry.partition,
-        "records": len(batch.records),
-        "redelivered": len(batch.records) - new,
-        "oldest_ms": batch.records[0].timestamp_ms,
+        "records": records,
+        "redelivered": records - new,
+        "oldest_ms": oldest_ms,
     }
     cursor.execute(_COUNT_DELIVERY, parameters)
 

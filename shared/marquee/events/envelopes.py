@@ -31,6 +31,8 @@ _decoders: dict[str, msgspec.json.Decoder[StreamBatch] | msgspec.json.Decoder[Im
     STREAM_BATCH: msgspec.json.Decoder(StreamBatch),
     IMPRESSIONS: msgspec.json.Decoder(ImpressionBatch),
 }
+BATCH_TYPES = tuple(_decoders)
+"""The types of Marquee's events."""
 
 
 @dataclass(frozen=True, slots=True)

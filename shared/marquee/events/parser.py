@@ -65,6 +65,10 @@ WatchFields = tuple[str, str, str, str, str]
 """Local time to the minute, rest of the time, user id, movie id, minute of the movie; all empty if not a watch."""
 _NOT_A_WATCH: WatchFields = ("", "", "", "", "")
 
+# Times before 1970 are the zero times of other systems (year 1, 1601) or corrupt; pandas cannot represent some of them.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST_MINUTE = EARLIEST.isoformat()[:16]
+
 # Times are converted with the UTC offset of their minute; the records of a batch share few minutes.
 _MAX_CACHED_MINUTES = 4096
 
@@ -91,6 +95,8 @@ class EventParser:
         time = self._parse_time(match[1])
         if time is None:
             return MalformedRecord(Category.TIME, f"no such time: {match[1]}")
+        if time < EARLIEST:
+            return MalformedRecord(Category.TIME, f"{match[1]} is before 1970-01-01 in UTC")
         kind, groups = _KIND_BY_LAST_GROUP[match.lastindex or 0]
         return kind.parse(ParsedFields(time, match[2], match.groups()[groups], self._rating_max))
 
@@ -108,12 +114,13 @@ class EventParser:
     def utc_minute(self, minute: str) -> str | None:
         """Convert a local ``minute`` (YYYY-MM-DDTHH:MM) to UTC.
 
-        Returns None if there is no such minute, or if it is not a whole minute in UTC.
+        Returns None if there is no such minute, if it is before 1970, or if it is not a whole minute in UTC.
         """
         try:
             time = datetime.fromisoformat(minute + "+00:00")
             offset = timedelta(0) if self._always_utc else self._offset(minute, time)
-            return None if offset.seconds % 60 else (time - offset).isoformat()[:16]
+            utc = (time - offset).isoformat()[:16]
+            return None if offset.seconds % 60 or utc < _EARLIEST_MINUTE else utc
         except (ValueError, OverflowError):
             return None
 

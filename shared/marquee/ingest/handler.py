@@ -6,24 +6,26 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from marquee.db.pool import Database
 from marquee.errors import DataRefused, InvalidBatch
 from marquee.events.batches import ImpressionBatch, StreamBatch
-from marquee.events.envelopes import from_http, open_envelope
+from marquee.events.envelopes import BATCH_TYPES, Envelope, from_http, open_envelope, to_http
 from marquee.events.parser import EventParser
+from marquee.ingest.salvage import salvage
+from marquee.ingest.storable import find_batch_problem, find_impression_problem
 from marquee.ingest.store import WriteCounts, store_rejected, write_batch, write_impressions
 
 _log = logging.getLogger(__name__)
 
-_INT4, _INT8 = 2**31, 2**63
-# An index entry has at most 2,704 bytes, and the name of a Kafka topic at most 249 characters.
-_MAX_KEY_LENGTH = 250
-# The year 9999 in milliseconds: later times cannot be read back.
-_MAX_TIMESTAMP_MS = 253_402_300_799_000
 # The headers that are stored with a rejected event; others may hold credentials.
-_STORED_HEADERS = ("content-type", "content-length", "user-agent", "traceparent", "x-cloud-trace-context")
+_STORED_HEADERS = (
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "user-agent",
+    "traceparent",
+    "x-cloud-trace-context",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,14 @@ class IngestHandler:
         self._parser = parser
 
     def accept(self, headers: Mapping[str, str], body: bytes) -> WriteCounts | RejectedEvent:
-        """Write the batch of a request.
+        """Write the batch of a request, and store its invalid elements as rejected events.
 
         Raises DatabaseUnavailable or DatabaseRefused if the request has to be sent again.
         """
         try:
-            return self._write(_check_storable(open_envelope(from_http(headers, body))))
+            envelope = from_http(headers, body)
+            batch = _open_storable(envelope)
+            return self._write_valid(envelope) if batch is None else self._write(batch)
         except (InvalidBatch, DataRefused) as error:
             return self._reject(str(error), headers, body)
 
@@ -55,11 +59,19 @@ class IngestHandler:
             return write_impressions(self._database, batch)
         return write_batch(self._database, batch, self._parser)
 
+    def _write_valid(self, envelope: Envelope) -> WriteCounts:
+        """Write the valid elements first: a delivery that fails in between is repeated as a whole."""
+        salvaged = salvage(envelope)
+        written = self._write(salvaged.batch)
+        for refused in salvaged.refused:
+            self._reject(refused.reason, *to_http(refused.envelope))
+        return written
+
     def _reject(self, reason: str, headers: Mapping[str, str], body: bytes) -> RejectedEvent:
         lowered = {name.lower(): value for name, value in headers.items()}
         stored = {name: value for name, value in lowered.items() if _is_stored(name)}
         store_rejected(self._database, reason, stored, body)
-        _log.error("rejected an event of %d bytes, stored in rejected_events: %s", len(body), reason)
+        _log.error("rejected an event of %d bytes, stored in rejected_events: %a", len(body), reason)
         return RejectedEvent(reason)
 
 
@@ -67,35 +79,14 @@ def _is_stored(header: str) -> bool:
     return header.startswith("ce-") or header in _STORED_HEADERS
 
 
-def _check_storable(batch: StreamBatch | ImpressionBatch) -> StreamBatch | ImpressionBatch:
-    """Return ``batch`` if the tables can hold it; raises InvalidBatch."""
-    problem = (
-        _find_stream_problem(batch) if isinstance(batch, StreamBatch) else _find_impression_problem(batch)
-    )
-    if problem:
-        raise InvalidBatch(f"{batch.id[:_MAX_KEY_LENGTH]!a} cannot be stored: {problem}")
-    return batch
-
-
-def _find_stream_problem(batch: StreamBatch) -> str | None:
-    if not 0 <= batch.partition < _INT4:
-        return f"partition {batch.partition} is out of range"
-    if not 0 <= batch.records[0].offset <= batch.records[-1].offset < _INT8 - 1:
-        return "an offset is out of range"
-    timestamps_ms = [record.timestamp_ms for record in batch.records]
-    if not -1 <= min(timestamps_ms) <= max(timestamps_ms) <= _MAX_TIMESTAMP_MS:
-        return "a record's time is before 1970 or after 9999"
-    if "\0" in batch.topic + batch.topic_id or max(len(batch.topic), len(batch.topic_id)) > _MAX_KEY_LENGTH:
-        return f"its topic or topic id holds NUL, or is longer than {_MAX_KEY_LENGTH} characters"
-    return None
-
-
-def _find_impression_problem(batch: ImpressionBatch) -> str | None:
-    if b"\\u0000" in msgspec.json.encode(batch):
-        return "it holds NUL"
-    for impression in batch.impressions:
-        if not -_INT4 <= impression.release < _INT4:
-            return f"release {impression.release} is out of range"
-        if max(len(impression.id), len(impression.user_id)) > _MAX_KEY_LENGTH:
-            return f"an id is longer than {_MAX_KEY_LENGTH} characters"
-    return None
+def _open_storable(envelope: Envelope) -> StreamBatch | ImpressionBatch | None:
+    """Return the batch of an event of Marquee; None if some of its elements are invalid."""
+    try:
+        batch = open_envelope(envelope)
+    except InvalidBatch:
+        if envelope.type not in BATCH_TYPES:
+            raise
+        return None
+    if isinstance(batch, StreamBatch):
+        return None if find_batch_problem(batch) else batch
+    return None if any(map(find_impression_problem, batch.impressions)) else batch

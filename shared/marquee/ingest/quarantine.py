@@ -17,6 +17,7 @@ from marquee.events.parser import EventParser
 from marquee.ingest import watch_sessions
 from marquee.ingest.row_encoding import parse_records
 from marquee.ingest.store import write_rows
+from marquee.ingest.time_bounds import current_bounds
 
 # Records replayed in one transaction.
 CHUNK_SIZE = 500
@@ -170,8 +171,8 @@ def _replay_chunk(
 def _move(cursor: Any, selection: Selection, parser: EventParser, chunk: _Chunk) -> ReplayResult:
     topic_key, partition = chunk.topic_key, chunk.partition
     written_offsets.lock_partition(cursor, topic_key, partition)
-    records = _select_records(cursor, selection, chunk, None)
-    parsed = parse_records(records, parser)
+    records, bounds = _select_records(cursor, selection, chunk, None), current_bounds()
+    parsed = parse_records(records, parser, bounds)
     remaining = {record.offset for record, _, _ in parsed.malformed}
     parsed.malformed = []
     offsets = [record.offset for record in records if record.offset not in remaining]
@@ -179,7 +180,7 @@ def _move(cursor: Any, selection: Selection, parser: EventParser, chunk: _Chunk)
         return ReplayResult({}, len(remaining))
     delete = 'DELETE FROM quarantine WHERE topic_key = %s AND partition = %s AND "offset" = ANY (%s)'
     cursor.execute(delete, (topic_key, partition, offsets))
-    written = write_rows(cursor, topic_key, partition, parsed, copy=False)
+    written = write_rows(cursor, topic_key, partition, parsed, bounds, copy=False)
     watch_sessions.aggregate(cursor, topic_key, partition, tuple((offset, offset + 1) for offset in offsets))
     changes = written.by_record_table | {QUARANTINE: -len(offsets)}
     written_offsets.adjust_counts(cursor, topic_key, partition, changes)
@@ -195,9 +196,10 @@ def _select_records(cursor: Any, selection: Selection, chunk: _Chunk, limit: int
         "last": chunk.last,
         "limit": limit,
     }
-    cursor.execute(
-        'SELECT "offset", raw FROM quarantine q WHERE topic_key = %(topic_key)s AND partition = %(partition)s '  # noqa: S608
-        f'AND "offset" > %(after)s AND "offset" <= %(last)s AND {condition} ORDER BY "offset" LIMIT %(limit)s',
-        values | bounds,
+    query = (
+        'SELECT "offset", (extract(epoch FROM q.time) * 1000)::bigint, raw FROM quarantine q '  # noqa: S608
+        'WHERE topic_key = %(topic_key)s AND partition = %(partition)s AND "offset" > %(after)s '
+        f'AND "offset" <= %(last)s AND {condition} ORDER BY "offset" LIMIT %(limit)s'
     )
-    return [make_record(offset, -1, bytes(raw)) for offset, raw in cursor.fetchall()]
+    cursor.execute(query, values | bounds)
+    return [make_record(offset, time_ms, bytes(raw)) for offset, time_ms, raw in cursor.fetchall()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from marquee.db import pg_arrays
@@ -22,6 +23,7 @@ from marquee.events.kinds import (
     Watch,
 )
 from marquee.events.parser import EventParser
+from marquee.ingest.time_bounds import TimeBounds
 
 Columns = tuple[str, ...]
 """One array literal per column."""
@@ -77,11 +79,15 @@ class ParsedBatch:
             *(_ENCODERS[c.sql_type]([getattr(e, c.name) for e in rows.events]) for c in kind.columns),
         )
 
-    def quarantine_columns(self) -> Columns:
-        """Return Kafka's time in milliseconds, offset, category, detail and raw bytes, as array literals."""
+    def quarantine_columns(self, bounds: TimeBounds) -> Columns:
+        """Return Kafka's time in milliseconds, offset, category, detail and raw bytes, as array literals.
+
+        The time is the writer's where Kafka's is unknown or implausible.
+        """
         records = [record for record, _, _ in self.malformed]
+        known = [bounds.known_timestamp_ms(record.timestamp_ms) for record in records]
         return (
-            pg_arrays.number_array([record.timestamp_ms for record in records]),
+            pg_arrays.number_array([bounds.now_ms if time_ms is None else time_ms for time_ms in known]),
             pg_arrays.number_array([record.offset for record in records]),
             pg_arrays.text_array([category for _, category, _ in self.malformed]),
             pg_arrays.text_array([escape_unstorable(detail) for _, _, detail in self.malformed]),
@@ -89,23 +95,34 @@ class ParsedBatch:
         )
 
 
-def parse_records(records: Sequence[Record], parser: EventParser) -> ParsedBatch:
-    """Parse the records, and group the events by kind in the order of the records."""
+def parse_records(
+    records: Sequence[Record], parser: EventParser, bounds: TimeBounds | None = None
+) -> ParsedBatch:
+    """Parse the records, and group the events by kind in the order of the records.
+
+    With ``bounds``, a record whose time is too far ahead is malformed.
+    """
     parsed = ParsedBatch()
     fields = parser.match_watches([record.text or "" for record in records])
     minutes = {minute: parser.utc_minute(minute) for minute in {watch[0] for watch in fields}}
+    if bounds and records:
+        # Minutes that are plausible for every record need no check of each. ISO 8601 sorts as the time does.
+        until = bounds.latest([record.timestamp_ms for record in records]).isoformat()[:16]
+        minutes = {local: utc if utc and utc < until else None for local, utc in minutes.items()}
     add = parsed.watches.append
     for record, (local, rest, user_id, movie_id, minute) in zip(records, fields, strict=True):
         utc = minutes[local]
         if utc:
             add(f"{record.offset}\t{utc}{rest}+00\t{user_id}\t{movie_id}\t{minute}")
         else:
-            _add_record(parsed, record, parser)
+            _add_record(parsed, record, parser, bounds)
     return parsed
 
 
-def _add_record(parsed: ParsedBatch, record: Record, parser: EventParser) -> None:
+def _add_record(parsed: ParsedBatch, record: Record, parser: EventParser, bounds: TimeBounds | None) -> None:
     event = _NOT_UTF8 if record.text is None else parser.parse(record.text)
+    if bounds and not isinstance(event, MalformedRecord):
+        event = _check_time(event, bounds.latest([record.timestamp_ms]))
     if isinstance(event, MalformedRecord):
         parsed.malformed.append((record, event.category, event.detail))
     elif isinstance(event, Watch):
@@ -115,6 +132,15 @@ def _add_record(parsed: ParsedBatch, record: Record, parser: EventParser) -> Non
         rows = parsed.others[KIND_OF_EVENT[type(event)]]
         rows.events.append(event)
         rows.offsets.append(record.offset)
+
+
+def _check_time(event: Event, latest: datetime) -> Event | MalformedRecord:
+    if event.time <= latest:
+        return event
+    detail = (
+        f"{event.time:%Y-%m-%dT%H:%M:%SZ} is after {latest:%Y-%m-%dT%H:%M:%SZ}, the latest plausible time"
+    )
+    return MalformedRecord(Category.TIME, detail)
 
 
 def escape_unstorable(text: str) -> str:

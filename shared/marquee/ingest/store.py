@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -19,11 +20,12 @@ from marquee.db import pg_arrays, written_offsets
 from marquee.db.pool import Database
 from marquee.db.written_offsets import WrittenOffsets
 from marquee.errors import DataRefused
-from marquee.events.batches import ImpressionBatch, StreamBatch
+from marquee.events.batches import ImpressionBatch, Record, StreamBatch
 from marquee.events.kinds import EVENT_KINDS, QUARANTINE, RECORD_TABLES, WATCH, EventKind
 from marquee.events.parser import EventParser
 from marquee.ingest import watch_sessions
 from marquee.ingest.row_encoding import ParsedBatch, escape_unstorable, parse_records
+from marquee.ingest.time_bounds import TimeBounds, current_bounds
 
 UNSTORABLE = "unstorable"
 """Category of a record that was parsed but that the database refused."""
@@ -44,8 +46,12 @@ SELECT * FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::
                      %s::text[], %s::jsonb[])
 ON CONFLICT DO NOTHING"""
 
+MAX_BODY_BYTES = 65_536
+"""Bytes that are kept of a rejected body. Its size and its SHA-256 are those of the whole."""
+_MAX_REASON = 1_000
+
 _INSERT_REJECTED = """
-INSERT INTO rejected_events (reason, headers, body, digest) VALUES (%s, %s, %s, %s)
+INSERT INTO rejected_events (reason, headers, body, body_bytes, digest) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (digest) DO NOTHING"""
 
 
@@ -86,64 +92,82 @@ class WriteCounts(Counter[str]):
         return sum(self.by_record_table.values())
 
 
+@dataclass(frozen=True, slots=True)
+class _Parsing:
+    """The parser of a batch, and the bounds of its times."""
+
+    parser: EventParser
+    bounds: TimeBounds
+
+    def parse(self, records: Sequence[Record]) -> ParsedBatch:
+        return parse_records(records, self.parser, self.bounds)
+
+    def oldest_ms(self, records: Sequence[Record]) -> int | None:
+        """Return the first known Kafka timestamp, or None."""
+        known = (self.bounds.known_timestamp_ms(record.timestamp_ms) for record in records)
+        return next((time_ms for time_ms in known if time_ms is not None), None)
+
+
 def write_batch(database: Database, batch: StreamBatch, parser: EventParser) -> WriteCounts:
     """Write each record of ``batch`` that is not stored yet, as its event or into quarantine.
 
     Raises DatabaseUnavailable, or DatabaseRefused if the tables are missing. In both cases nothing is
     written, or complete parts of the batch.
     """
-    parsed = parse_records(batch.records, parser)
+    parsing = _Parsing(parser, current_bounds())
+    parsed = parsing.parse(batch.records)
     try:
-        return _write(database, batch, parsed, parser, copy=database.copies)
+        return _write(database, batch, parsed, parsing, copy=database.copies)
     except DataRefused:
-        return _write_by_halves(database, batch, parsed, parser)
+        return _write_by_halves(database, batch, parsed, parsing)
 
 
 def _write_by_halves(
-    database: Database, batch: StreamBatch, parsed: ParsedBatch, parser: EventParser
+    database: Database, batch: StreamBatch, parsed: ParsedBatch, parsing: _Parsing
 ) -> WriteCounts:
     """Write without COPY, which fails on a row that exists; divide the batch down to the refused record."""
     try:
-        return _write(database, batch, parsed, parser, copy=False)
+        return _write(database, batch, parsed, parsing, copy=False)
     except DataRefused as error:
         # The parser should accept nothing that the database refuses. If it does, only that record is quarantined.
         if len(batch.records) == 1:
             refused = ParsedBatch(malformed=[(batch.records[0], UNSTORABLE, str(error))])
-            return _write(database, batch, refused, parser, copy=False)
+            return _write(database, batch, refused, parsing, copy=False)
         written = WriteCounts()
         for half in batch.halves:
-            written.update(_write_by_halves(database, half, parse_records(half.records, parser), parser))
+            written.update(_write_by_halves(database, half, parsing.parse(half.records), parsing))
         return written
 
 
 def _write(
-    database: Database, batch: StreamBatch, parsed: ParsedBatch, parser: EventParser, *, copy: bool
+    database: Database, batch: StreamBatch, parsed: ParsedBatch, parsing: _Parsing, *, copy: bool
 ) -> WriteCounts:
+    oldest_ms = parsing.oldest_ms(batch.records)
     # One batch of a partition is written at a time; the others wait here without a connection.
     with database.keyed_lock(batch.topic_id, batch.partition), database.transaction() as cursor:
         entry = written_offsets.load_for_batch(cursor, batch)
         if entry.written:
             new = entry.new(batch.records)
             if not new:
-                written_offsets.record_delivery(cursor, entry, batch, 0)
+                written_offsets.record_delivery(cursor, entry, len(batch.records), 0, oldest_ms)
                 return WriteCounts()
-            parsed = parse_records(new, parser)
-        written = _write_parsed(cursor, entry, parsed, len(batch.records), copy=copy)
-        written_offsets.record_delivery(cursor, entry, batch, written.records)
+            parsed = parsing.parse(new)
+        written = _write_parsed(cursor, entry, parsed, parsing.bounds, len(batch.records), copy=copy)
+        written_offsets.record_delivery(cursor, entry, len(batch.records), written.records, oldest_ms)
         return written
 
 
 def _write_parsed(
-    cursor: Any, entry: WrittenOffsets, parsed: ParsedBatch, records: int, *, copy: bool
+    cursor: Any, entry: WrittenOffsets, parsed: ParsedBatch, bounds: TimeBounds, records: int, *, copy: bool
 ) -> WriteCounts:
-    written = write_rows(cursor, entry.topic_key, entry.partition, parsed, copy=copy)
+    written = write_rows(cursor, entry.topic_key, entry.partition, parsed, bounds, copy=copy)
     unaggregated = watch_sessions.aggregate_when_due(cursor, entry, records, written[WATCH.table])
     written_offsets.save(cursor, entry, written.by_record_table, unaggregated)
     return written
 
 
 def write_rows(
-    cursor: Any, topic_key: int, partition: int, parsed: ParsedBatch, *, copy: bool
+    cursor: Any, topic_key: int, partition: int, parsed: ParsedBatch, bounds: TimeBounds, *, copy: bool
 ) -> WriteCounts:
     """Write the rows of one partition. With ``copy``, none of its watches may exist yet."""
     written = WriteCounts()
@@ -155,7 +179,7 @@ def write_rows(
                 cursor, _INSERT[kind], (topic_key, partition, *parsed.columns(kind))
             )
     if parsed.malformed:
-        values = (topic_key, partition, *parsed.quarantine_columns())
+        values = (topic_key, partition, *parsed.quarantine_columns(bounds))
         written[QUARANTINE] = _execute(cursor, _INSERT_QUARANTINE, values)
     return written
 
@@ -186,12 +210,13 @@ def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts
 
 
 def store_rejected(database: Database, reason: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Store a delivery that is not a valid event, once for each body."""
+    """Store a delivery that is not a valid event, once for each body; a long body is cut."""
     escaped = {name: escape_unstorable(value) for name, value in headers.items()}
     document = escape_unstorable(msgspec.json.encode(escaped).decode())
     digest = hashlib.sha256(body).digest()
+    values = (escape_unstorable(reason[:_MAX_REASON]), document, body[:MAX_BODY_BYTES], len(body), digest)
     with database.transaction() as cursor:
-        _execute(cursor, _INSERT_REJECTED, (escape_unstorable(reason), document, body, digest))
+        _execute(cursor, _INSERT_REJECTED, values)
 
 
 def _execute(cursor: Any, statement: str, parameters: tuple[object, ...]) -> int:
