@@ -6,6 +6,7 @@
     │   ├── BaseDataUnavailable
     │   ├── CustomersUnavailable
     │   ├── DatabaseUnavailable
+    │   │   └── DatabaseBusy     all connections of this process are in use
     │   ├── DeliveryFailed
     │   ├── GroupInUse           a bridge uses the consumer group whose offsets are to be reset
     │   ├── KafkaUnavailable
@@ -60,6 +61,10 @@ class CustomersUnavailable(TransientError):
 
 class DatabaseUnavailable(TransientError):
     """The database is unreachable or cannot write now."""
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """Other threads of this process use all its connections; the database itself may be well."""
 
 
 class DeliveryFailed(TransientError):

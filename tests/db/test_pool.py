@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ import pytest
 from tests.support.records import rows
 
 from marquee.db.pool import Database
-from marquee.errors import DatabaseRefused, DatabaseUnavailable, DataRefused
+from marquee.errors import DatabaseBusy, DatabaseRefused, DatabaseUnavailable, DataRefused
 from marquee.local.embedded_postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.servers
@@ -197,3 +198,52 @@ def test_read_from_silent_port_raises_after_deadline() -> None:
             for _ in range(2):
                 with pytest.raises(DatabaseUnavailable, match="connecting took longer"):
                     database.read("SELECT 1", deadline_ms=30)
+
+
+def test_read_with_several_readers_uses_no_more_connections_than_needed(database_url: str) -> None:
+    """One after the other they share one; at the same time each has its own, up to the maximum."""
+    with closing(Database(database_url, readers=2)) as database:
+        pids = {database.read("SELECT pg_backend_pid()", deadline_ms=5_000)[0][0] for _ in range(5)}
+        assert len(pids) == 1
+        results: list[object] = []
+
+        def read() -> None:
+            try:
+                results.append(
+                    database.read("SELECT pg_backend_pid() FROM pg_sleep(0.5)", deadline_ms=2_000)[0][0]
+                )
+            except DatabaseUnavailable as error:
+                results.append(error)
+
+        threads = [threading.Thread(target=read) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1)
+        with pytest.raises(DatabaseBusy, match="within 50 ms: other reads were running"):
+            database.read("SELECT 1", deadline_ms=50)
+        for thread in threads:
+            thread.join()
+        assert len(set(results)) == 2
+        assert all(isinstance(result, int) for result in results)
+
+
+@pytest.mark.parametrize(
+    ("zone", "time"), [("America/New_York", "0001-01-01T00:00Z"), ("Asia/Kolkata", "9999-12-31T23:59Z")]
+)
+def test_read_times_at_the_ends_of_the_calendar_come_in_utc(
+    database_url: str, database: Database, zone: str, time: str
+) -> None:
+    """The database's zone would move them to the years 0 and 10000, which Python does not have."""
+    with database.transaction() as cursor:
+        cursor.execute("SELECT current_database()")
+        cursor.execute(f"ALTER DATABASE \"{cursor.fetchone()[0]}\" SET TimeZone = '{zone}'")
+    with closing(Database(database_url)) as other:
+        ((found,),) = other.read("SELECT %s::timestamptz", (time,), deadline_ms=5_000)
+    assert found == datetime.fromisoformat(time)
+
+
+def test_read_value_beyond_python_is_refused(database: Database) -> None:
+    """The error is one of ours, and the next read works."""
+    with pytest.raises(DataRefused, match="value that Python cannot hold"):
+        database.read("SELECT '10000-01-01T00:00Z'::timestamptz", deadline_ms=5_000)
+    assert database.read("SELECT 1", deadline_ms=5_000) == [(1,)]

@@ -7,7 +7,7 @@ import threading
 import pytest
 from tests.support.clock import FakeClock
 
-from marquee.errors import DatabaseUnavailable
+from marquee.errors import DatabaseBusy, DatabaseUnavailable, DataRefused, MarqueeError
 from marquee.serving.circuit_breaker import CircuitBreaker
 from marquee.serving.deadline import DeadlineExecutor, Unavailable
 
@@ -102,3 +102,29 @@ def test_run_first_call_starts_the_threads() -> None:
     assert threading.active_count() == before
     executor.run(lambda _: None)
     assert threading.active_count() == before + 3
+
+
+@pytest.mark.parametrize("error", [DatabaseBusy("busy"), DataRefused("year 10000")])
+def test_run_busy_connection_or_odd_value_leaves_the_breaker_closed(error: MarqueeError) -> None:
+    """Neither says that the service is away: the next call is made."""
+    executor = DeadlineExecutor("it", deadline_ms=5_000, breaker=CircuitBreaker(failures=1, open_s=3_600))
+
+    def call(deadline_ms: int) -> None:
+        raise error
+
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            executor.run(call)
+    assert executor.run(lambda _: "answer") == "answer"
+
+
+def test_run_call_that_never_started_leaves_the_breaker_closed() -> None:
+    """One slow call on the only thread is one failure, however many wait behind it."""
+    release = threading.Event()
+    breaker = CircuitBreaker(failures=2, open_s=3_600)
+    executor = DeadlineExecutor("it", deadline_ms=30, threads=1, breaker=breaker)
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            executor.run(lambda _: release.wait(10))
+    assert breaker.allows_call()
+    release.set()

@@ -1,8 +1,8 @@
 """Read queries with a deadline that holds even if the database or the network hangs.
 
-A query takes one round trip: the server's time limit, the query and its transaction are one message. The
-client's time limit needs libpq's asynchronous mode, because a blocking call waits as long as the kernel
-allows.
+A query takes one round trip: the server's time limit, the query and its transaction are one message. Times come in
+UTC, because a server's zone could move the ends of the calendar out of Python's range. The client's time limit needs
+libpq's asynchronous mode, because a blocking call waits as long as the kernel allows.
 """
 
 from __future__ import annotations
@@ -17,9 +17,49 @@ import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ
 
 from marquee.db.connections import connect, is_alive, translate
-from marquee.errors import DatabaseUnavailable
+from marquee.errors import DatabaseBusy, DatabaseUnavailable, DataRefused
 
 Rows = list[tuple[Any, ...]]
+
+
+class DeadlineConnections:
+    """Up to ``size`` connections, each opened when all others are in use."""
+
+    def __init__(self, url: str, connect_timeout_s: float, size: int) -> None:
+        self._size = size
+        self._connections = [DeadlineConnection(url, connect_timeout_s) for _ in range(size)]
+        self.begin_process()
+
+    def read(self, query: str, parameters: Mapping[str, object] | Sequence[object], deadline_ms: int) -> Rows:
+        """Return the rows of a read-only query; raises DatabaseUnavailable after ``deadline_ms``.
+
+        Raises DatabaseBusy if the connections were in use all the time.
+        """
+        deadline = time.monotonic() + deadline_ms / 1000
+        if not self._free.acquire(timeout=deadline_ms / 1000):
+            raise DatabaseBusy(_deadline_message(deadline_ms, "other reads were running"))
+        try:
+            connection = (
+                self._idle.pop()
+            )  # The one used last: the others are opened only when they are needed.
+            try:
+                return connection.read(query, parameters, deadline, deadline_ms)
+            finally:
+                self._idle.append(connection)
+        finally:
+            self._free.release()
+
+    def begin_process(self) -> None:
+        """Forget the connections after a fork; the parent process owns them and closes them."""
+        for connection in self._connections:
+            connection.begin_process()
+        self._idle = self._connections[::-1]
+        self._free = threading.BoundedSemaphore(self._size)
+
+    def close(self) -> None:
+        """Close the connections; the next read opens another."""
+        for connection in self._connections:
+            connection.close()
 
 
 class DeadlineConnection:
@@ -35,21 +75,31 @@ class DeadlineConnection:
         self._inherited: list[Any] = []
         self.begin_process()
 
-    def read(self, query: str, parameters: Mapping[str, object] | Sequence[object], deadline_ms: int) -> Rows:
-        """Return the rows of a read-only query; raises DatabaseUnavailable after ``deadline_ms``."""
-        deadline = time.monotonic() + deadline_ms / 1000
-        if not self._lock.acquire(timeout=deadline_ms / 1000):
-            raise _deadline_passed(deadline_ms, "other reads were running")
-        try:
-            return self._read(query, parameters, deadline, deadline_ms)
-        except psycopg2.Error as error:
-            self._drop()
-            raise translate(error) from error
-        except BaseException:
-            self._drop_unless_connecting()
-            raise
-        finally:
-            self._lock.release()
+    def read(
+        self,
+        query: str,
+        parameters: Mapping[str, object] | Sequence[object],
+        deadline: float,
+        deadline_ms: int,
+    ) -> Rows:
+        """Return the rows of a read-only query; raises DatabaseUnavailable at ``deadline`` of the monotonic clock.
+
+        ``deadline_ms`` is the server's limit, and the one named in messages.
+        """
+        with self._lock:
+            try:
+                return self._read(query, parameters, deadline, deadline_ms)
+            except psycopg2.Error as error:
+                self._drop()
+                raise translate(error) from error
+            except (ValueError, OverflowError) as error:  # Of the driver's conversion to Python's types.
+                self._drop()
+                raise DataRefused(
+                    f"the database returned a value that Python cannot hold: {error}"
+                ) from error
+            except BaseException:
+                self._drop_unless_connecting()
+                raise
 
     def begin_process(self) -> None:
         """Forget the connection after a fork; the parent process owns it and closes it."""
@@ -67,7 +117,8 @@ class DeadlineConnection:
     def _read(self, query: str, parameters: Any, deadline: float, deadline_ms: int) -> Rows:
         connection = self._open_connection(deadline, deadline_ms)
         with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL statement_timeout = {deadline_ms:d}; {query}", parameters)
+            limits = f"SET LOCAL statement_timeout = {deadline_ms:d}; SET LOCAL TimeZone = 'UTC'; "
+            cursor.execute(limits + query, parameters)
             if not _wait(connection, deadline):
                 raise _deadline_passed(deadline_ms, "the query took longer")
             rows: Rows = cursor.fetchall()
@@ -109,4 +160,8 @@ def _wait(connection: Any, deadline: float) -> bool:
 
 
 def _deadline_passed(deadline_ms: int, reason: str) -> DatabaseUnavailable:
-    return DatabaseUnavailable(f"The database did not answer within {deadline_ms} ms: {reason}")
+    return DatabaseUnavailable(_deadline_message(deadline_ms, reason))
+
+
+def _deadline_message(deadline_ms: int, reason: str) -> str:
+    return f"The database did not answer within {deadline_ms} ms: {reason}"

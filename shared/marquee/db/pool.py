@@ -18,7 +18,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from marquee.config.fields import mask_password
 from marquee.db.connections import connect, is_alive, translate
-from marquee.db.deadline_query import DeadlineConnection, Rows
+from marquee.db.deadline_query import DeadlineConnections, Rows
 from marquee.errors import DatabaseUnavailable
 
 _BEGIN = "BEGIN; SET LOCAL statement_timeout = %s; SET LOCAL idle_in_transaction_session_timeout = %s"
@@ -31,7 +31,7 @@ class Database:
     """The database at ``url``, safe to share between threads and across a fork.
 
     ``connections`` is the maximum that this process opens for transactions; if all are in use, a thread
-    waits up to ``wait_s`` seconds. Reads with a deadline have a connection of their own.
+    waits up to ``wait_s`` seconds. ``readers`` is the maximum for reads with a deadline.
     ``statement_timeout_ms`` limits each statement of a transaction without a deadline; 0 means no limit.
     ``copies`` says whether the server supports COPY, which not every server of PostgreSQL's protocol does.
     """
@@ -41,6 +41,7 @@ class Database:
         url: str,
         *,
         connections: int = 1,
+        readers: int = 1,
         connect_timeout_s: float = 5.0,
         wait_s: float = 30.0,
         statement_timeout_ms: int = 30_000,
@@ -52,7 +53,7 @@ class Database:
         self._connect_timeout_s = connect_timeout_s
         self._wait_s = wait_s
         self._statement_timeout_ms = statement_timeout_ms
-        self._reader = DeadlineConnection(url, connect_timeout_s)
+        self._readers = DeadlineConnections(url, connect_timeout_s, readers)
         self._idle: list[Any] = []
         self._inherited: list[Any] = []
         self._begin_process()
@@ -86,7 +87,7 @@ class Database:
 
         The deadline holds even if the database hangs, and includes the time to connect.
         """
-        return self._reader.read(query, parameters, deadline_ms)
+        return self._readers.read(query, parameters, deadline_ms)
 
     @contextmanager
     def keyed_lock(self, *key: object) -> Iterator[None]:
@@ -106,7 +107,7 @@ class Database:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
-        self._reader.close()
+        self._readers.close()
 
     def _begin_process(self) -> None:
         # After a fork the parent owns the connections: closing them here would end its sessions.
@@ -115,7 +116,7 @@ class Database:
         self._lock = threading.Lock()
         self._keyed_locks: dict[tuple[object, ...], threading.Lock] = {}
         self._free = threading.BoundedSemaphore(self.connections)
-        self._reader.begin_process()
+        self._readers.begin_process()
 
     @contextmanager
     def _borrowed(self) -> Iterator[Any]:

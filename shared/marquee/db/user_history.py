@@ -51,7 +51,7 @@ UNION ALL
  WHERE user_id = %(user_id)s AND ended >= %(since)s ORDER BY ended DESC LIMIT %(limit)s)
 ORDER BY at DESC, movie_id"""
 
-# See marquee.monitoring.popularity. Scores are relative to the newest record that was counted.
+# See marquee.monitoring.movie_counts. Scores are relative to the newest record that was counted.
 _POPULAR = """
 SELECT movie_id, power(2, greatest(log_score - (
     SELECT extract(epoch FROM max(newest))::double precision / 604800 FROM popularity_progress), -1000)) AS score

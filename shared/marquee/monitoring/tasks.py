@@ -7,7 +7,7 @@ from datetime import datetime
 from marquee.config.settings import Settings
 from marquee.db import rollups
 from marquee.db.pool import Database
-from marquee.monitoring import attribution, availability, live_accuracy, popularity
+from marquee.monitoring import attribution, availability, live_accuracy, movie_counts
 from marquee.monitoring.live_predictions import LivePredictions
 from marquee.monitoring.quality_task import QualityChecks
 from marquee.monitoring.run import Task
@@ -31,7 +31,7 @@ def create_tasks(store: ObjectStore, settings: Settings) -> tuple[Task, ...]:
         Task("live_accuracy", lambda database, _, now: live_accuracy.update_accuracy(database, now)),
         Task("rollups", lambda database, _store, _now: rollups.roll_up(database)),
         Task("availability", measure_availability),
-        Task("popular_movies", lambda database, _store, _now: popularity.update_popularity(database)),
+        Task("popular_movies", lambda database, _store, _now: movie_counts.update_popularity(database)),
         Task("quality_checks", quality.run),
         Task("impression_outcomes", lambda database, _, now: attribution.update_attribution(database, now)),
     )

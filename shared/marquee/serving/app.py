@@ -31,6 +31,9 @@ _IMPRESSION_TIMEOUT_S = 3.0
 
 _FLUSH_S = 3.0
 
+_READERS = 4
+"""Connections for reading histories. Half the threads of a process: the others score or write meanwhile."""
+
 _STORE_TIMEOUT_S = 5.0
 """Limit of the retries of one store call. It is short, because the next refresh tries again."""
 
@@ -64,6 +67,7 @@ def create_service(settings: Settings) -> InstrumentedApp:
         RequestLog(settings.trace_project) if logs_requests else None,
         gauges=lambda: _read_gauges(cache, sender),
         counters=lambda: _read_counters(sender),
+        max_wait_ms=budget_ms * 2 // 3,
     )
 
 
@@ -120,7 +124,7 @@ def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, 
     from marquee.db.user_history import popular_movies, user_history
     from marquee.serving.popular_movies import PopularMovies
 
-    database = Database(settings.database_url, connect_timeout_s=2.0)
+    database = Database(settings.database_url, readers=_READERS, connect_timeout_s=2.0)
     first_ms = settings.caller_timeout_ms // 4
     history_executor = DeadlineExecutor(
         "database", deadline_ms=settings.history_deadline_ms, first_deadline_ms=first_ms

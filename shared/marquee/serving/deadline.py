@@ -13,7 +13,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from marquee.errors import MarqueeError, TransientError
+from marquee.errors import DatabaseBusy, DataRefused, MarqueeError, TransientError
 from marquee.serving.circuit_breaker import CircuitBreaker
 
 log = logging.getLogger(__name__)
@@ -25,12 +25,21 @@ class Unavailable(TransientError):
     """The service failed, did not answer in time, or its circuit breaker is open."""
 
 
+class _NotStarted(TransientError):
+    """All threads were making other calls until the deadline."""
+
+
+_NO_FAILURES = (DatabaseBusy, DataRefused, _NotStarted)
+"""Errors that say nothing about the service: it was not asked, or one value cannot be read."""
+
+
 class _Call(Generic[T]):
     """One call that a thread waits for until it is abandoned."""
 
     def __init__(self, function: Callable[[], T]) -> None:
         self.function = function
         self.done = threading.Event()
+        self.started = False
         self.abandoned = False
         self.result: T | None = None
         self.error: Exception | None = None
@@ -39,6 +48,7 @@ class _Call(Generic[T]):
         """Make the call unless it was abandoned."""
         if self.abandoned:
             return
+        self.started = True
         try:
             self.result = self.function()
         except Exception as error:  # Raised again in the waiting thread.
@@ -78,14 +88,16 @@ class DeadlineExecutor:
     def run(self, function: Callable[[int], T]) -> T:
         """Return ``function(deadline in milliseconds)``; raises :class:`Unavailable` at the deadline or on failure.
 
-        Any :class:`MarqueeError` counts as a failure of the service. A function should return, not raise, errors that
-        concern only its arguments.
+        Any other :class:`MarqueeError` than those of a busy process counts as a failure of the service. A function
+        should return, not raise, errors that concern only its arguments.
         """
         if not self._breaker.allows_call():
             raise Unavailable(f"{self.name} failed repeatedly; its circuit breaker is open")
         deadline_ms = self._deadline_ms if self._has_succeeded else self._first_deadline_ms
         try:
             result = self._run_within(lambda: function(deadline_ms), deadline_ms)
+        except _NO_FAILURES as error:
+            raise Unavailable(f"{self.name}: {error}") from error
         except MarqueeError as error:
             self._breaker.record_failure()
             log.warning("%s: %s", self.name, error)
@@ -102,6 +114,8 @@ class DeadlineExecutor:
         self._calls.put(call)
         if not call.done.wait(deadline_ms / 1000):
             call.abandoned = True
+            if not call.started:
+                raise _NotStarted(f"{self._n_threads} other calls took {deadline_ms} ms")
             raise Unavailable(f"no answer within {deadline_ms} ms")
         if call.error is not None:
             raise call.error

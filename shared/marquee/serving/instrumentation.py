@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from marquee.serving.http_api import RECOMMEND, RecommendHttp, Reply
+from marquee.serving.load_shedding import OVERLOADED, LoadShedder
 from marquee.serving.prometheus_text import CONTENT_TYPE, Metrics
 from marquee.serving.request_log import RequestLog
 from marquee.serving.trace_context import parse_trace
@@ -21,7 +22,8 @@ class InstrumentedApp:
     """Wraps ``http`` with a request log, metrics and a Server-Timing header.
 
     ``requests`` is None where requests are not logged. ``gauges`` and ``counters`` return metrics of other parts; each
-    ``GET /metrics`` calls them.
+    ``GET /metrics`` calls them. Requests for recommendations that have waited for more than ``max_wait_ms`` are refused
+    while others are being answered; 0 refuses none.
     """
 
     def __init__(
@@ -30,30 +32,42 @@ class InstrumentedApp:
         requests: RequestLog | None = None,
         gauges: Callable[[], Mapping[str, float]] = dict,
         counters: Callable[[], Mapping[str, float]] = dict,
+        max_wait_ms: int = 0,
     ) -> None:
         self.http = http
         self.metrics = Metrics()
         self._requests = requests
         self._gauges, self._counters = gauges, counters
+        self._shedder = LoadShedder(max_wait_ms)
 
     def reply(self, method: str, path: str, environ: Mapping[str, Any]) -> Reply:
         """Answer one request. ``path`` is decoded and has no query string; ``environ`` is WSGI's."""
         if path == METRICS and method in ("GET", "HEAD"):
-            return Reply(200, self.metrics.format(self._gauges(), self._counters()), CONTENT_TYPE)
+            return Reply(200, self.metrics.format(self._gauges(), self._read_counters()), CONTENT_TYPE)
         started = time.perf_counter()
-        try:
-            reply = self.http.reply(method, path, environ.get("HTTP_ACCEPT", ""))
-        except Exception:  # A bug: the caller gets a response, and the log a traceback.
-            log.exception("%s %s failed", method, path[:80])
-            reply = Reply(500, b"Internal error; the details are in the log.\n")
         if not path.startswith(RECOMMEND):
-            return reply  # Health checks are frequent and concern no user.
+            return self._reply(method, path, environ)  # Health checks are frequent and concern no user.
+        with self._shedder.admit(environ) as admitted:
+            if not admitted:
+                self.metrics.record(OVERLOADED.status, 0.0, None)
+                return OVERLOADED
+            reply = self._reply(method, path, environ)
         seconds = time.perf_counter() - started
         self.metrics.record(reply.status, seconds, reply.answer)
         if self._requests is not None:
             message = f"{method[:20]} {RECOMMEND} {reply.status}"
             self._requests.write(message, reply.status, seconds, reply.answer, parse_trace(environ))
         return _add_server_timing(reply, seconds)
+
+    def _read_counters(self) -> Mapping[str, float]:
+        return {**self._counters(), "requests_shed_total": self._shedder.shed}
+
+    def _reply(self, method: str, path: str, environ: Mapping[str, Any]) -> Reply:
+        try:
+            return self.http.reply(method, path, environ.get("HTTP_ACCEPT", ""))
+        except Exception:  # A bug: the caller gets a response, and the log a traceback.
+            log.exception("%s %s failed", method, path[:80])
+            return Reply(500, b"Internal error; the details are in the log.\n")
 
 
 def _add_server_timing(reply: Reply, seconds: float) -> Reply:
