@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import psycopg2
 import pytest
 from tests.support.records import rows
 
@@ -284,3 +286,81 @@ def test_update_attribution_second_run_writes_same_rows(database: Database) -> N
     insert_watch_session(database, 0.5, "u", "a+1", 60)
     attribution.update_attribution(database, NOON + timedelta(minutes=10))
     assert [row[1:5] for row in rows(database, OUTCOMES)] == [(1, 1, 1, 60), (2, 1, 1, 30)]
+
+
+def read_outcomes(database: Database) -> list[tuple[int, int]]:
+    """Return ``watched`` and ``rated`` by hour and position."""
+    return rows(database, "SELECT watched, rated FROM impression_outcomes ORDER BY time, position")
+
+
+def test_update_attribution_late_impression_takes_over_earlier_event(database: Database) -> None:
+    """An impression that is written after the watch it preceded counts, and the older one no longer does."""
+    insert_impression(database, 5, "u", ["a+1"])
+    insert_watch_session(database, 2, "u", "a+1", 30)
+    attribution.update_attribution(database, NOON)
+    assert read_outcomes(database) == [(1, 0)]
+    insert_impression(database, 2.5, "u", ["a+1"])
+    attribution.update_attribution(database, NOON + timedelta(hours=2))
+    assert read_outcomes(database) == [(0, 0), (1, 0)]
+
+
+def test_update_attribution_session_that_grows_counts_its_minutes(database: Database) -> None:
+    """More minutes are added; an earlier start before the impression removes the watch."""
+    insert_impression(database, 1, "u", ["a+1"])
+    insert_watch_session(database, 0.5, "u", "a+1", 10)
+    attribution.update_attribution(database, NOON)
+    with database.transaction() as cursor:
+        cursor.execute("UPDATE watch_sessions SET last_minute = 24")
+    attribution.update_attribution(database, NOON)
+    assert rows(database, "SELECT watched, minutes FROM impression_outcomes") == [(1, 25)]
+    with database.transaction() as cursor:
+        cursor.execute("UPDATE watch_sessions SET started = started - INTERVAL '1 hour'")
+    attribution.update_attribution(database, NOON)
+    assert rows(database, "SELECT watched, minutes FROM impression_outcomes") == [(0, 0)]
+
+
+def test_update_attribution_reads_each_event_once(database: Database) -> None:
+    """A run takes what is queued, in chunks; without new rows it attributes nothing (issue 13)."""
+    insert_impression(database, 1, "u", [f"m{n}+1" for n in range(10)])
+    for n in range(10):
+        insert_watch_session(database, 0.5, "u", f"m{n}+1", 10)
+    assert rows(database, "SELECT count(*) FROM attribution_queue") == [(11,)]
+    attribution.update_attribution(database, NOON, chunk=3)
+    assert rows(database, "SELECT count(*) FROM attribution_queue") == [(0,)]
+    with database.transaction() as cursor:  # Attributed rows are not computed again from the sessions.
+        cursor.execute("DELETE FROM attributed_events WHERE movie_id = 'm3+1'")
+    attribution.update_attribution(database, NOON)
+    assert sum(watched for watched, _ in read_outcomes(database)) == 9
+
+
+def test_update_attribution_killed_chunk_is_repeated(database: Database) -> None:
+    """The queue and the attributed events change in one transaction."""
+    insert_impression(database, 1, "u", ["a+1"])
+    insert_watch_session(database, 0.5, "u", "a+1", 10)
+    parameters = {"chunk": 9, "window": timedelta(1), "oldest": NOON - timedelta(9)}
+    with closing(psycopg2.connect(database.url)) as killed, killed.cursor() as cursor:
+        cursor.execute(attribution._ATTRIBUTE, parameters)
+        assert cursor.fetchone() == (2,)
+    attribution.update_attribution(database, NOON)
+    assert read_outcomes(database) == [(1, 0)]
+
+
+def test_update_availability_unchanged_minutes_are_not_read(database: Database) -> None:
+    """A run reads the requests of changed minutes only: what was deleted elsewhere stays counted (issue 13)."""
+    requests = RequestWriter(database)
+    requests.add(3_600, 200, 20)
+    availability.update_availability(database, NOON, 600)
+    with database.transaction() as cursor:
+        cursor.execute("DELETE FROM recommendation_requests")
+    requests.add(30, 200, 20)
+    assert availability.update_availability(database, NOON, 600) == 1
+    assert [row[1] for row in rows(database, AVAILABILITY)] == [1, 1]
+
+
+def test_update_availability_six_days_late_record_is_counted(database: Database) -> None:
+    """A late record within a week changes its minute, whatever was computed since."""
+    requests = RequestWriter(database)
+    requests.add(30, 200, 20)
+    availability.update_availability(database, NOON, 600)
+    requests.add(6 * 86_400, 200, 20)
+    assert availability.update_availability(database, NOON, 600) == 1

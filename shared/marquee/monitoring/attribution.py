@@ -1,12 +1,16 @@
 """Attribution of watches and ratings to impressions, by arm, version, tier and position.
 
 Last-touch attribution: a watch session or rating counts once, for the newest impression before it in which the user saw
-the movie. An hour of impressions is recomputed at every run while it is recent, then hourly until its watch window has
-ended and late records have arrived.
+the movie. Triggers queue new impressions, watch sessions and ratings (``attribution_queue``). A run attributes what is
+queued (``attributed_events``), so an event is looked up once and not at every run.
+
+An hour of impressions is summed up at every run while it is recent, then hourly until its watch window has ended and
+late records have arrived.
 """
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 from marquee.db.pool import Database
@@ -19,39 +23,82 @@ RECENT, OLDER_INTERVAL = timedelta(hours=3), timedelta(hours=1)
 """A recent hour is computed at every run, an older one at this interval."""
 MAX_LOOKBACK = timedelta(days=8)
 DEADLINE_MS = 120_000
+CHUNK, BUDGET_S = 5_000, 60.0
+"""Number of queued rows of one transaction, and the time after which the rest is left to the next run."""
 _HOUR = timedelta(hours=1)
 
 _COMPUTED = "SELECT time, min(computed) FROM impression_outcomes WHERE time >= %s GROUP BY time"
 
-_HAS_IMPRESSIONS = "SELECT EXISTS (SELECT FROM impressions WHERE time >= %s AND time < %s)"
+_WITH_IMPRESSIONS = """
+SELECT hour FROM unnest(%s::timestamptz[]) AS hour
+WHERE EXISTS (SELECT FROM impressions WHERE time >= hour AND time < hour + INTERVAL '1 hour')"""
+
+_ATTRIBUTE = """
+WITH queued AS (
+    DELETE FROM attribution_queue
+    WHERE id IN (SELECT id FROM attribution_queue ORDER BY id LIMIT %(chunk)s FOR UPDATE SKIP LOCKED)
+    RETURNING kind, time, user_id, movie_id
+), recent AS (
+    SELECT DISTINCT kind, time, user_id, movie_id FROM queued WHERE time >= %(oldest)s
+), shown AS (
+    SELECT DISTINCT i.user_id, movie ->> 'movie_id' AS movie_id, i.time
+    FROM recent JOIN impressions AS i ON i.user_id = recent.user_id AND i.time = recent.time,
+         jsonb_array_elements(i.movies) AS movie
+    WHERE kind = 'impression'
+), events AS (
+    SELECT s.user_id, s.movie_id, s.started AS time, 0 AS topic_key, 0 AS partition, 0::bigint AS "offset",
+           NULL::smallint AS rating
+    FROM recent JOIN watch_sessions AS s USING (user_id, movie_id) WHERE kind = 'session'
+    UNION
+    SELECT s.user_id, s.movie_id, s.started, 0, 0, 0, NULL
+    FROM shown JOIN watch_sessions AS s USING (user_id, movie_id)
+    WHERE s.started >= shown.time AND s.started < shown.time + %(window)s
+    UNION
+    SELECT r.user_id, r.movie_id, r.time, topic_key, partition, "offset", rating
+    FROM recent JOIN ratings AS r USING (user_id, movie_id, time) WHERE kind = 'rating'
+    UNION
+    SELECT r.user_id, r.movie_id, r.time, topic_key, partition, "offset", rating
+    FROM shown JOIN ratings AS r USING (user_id, movie_id)
+    WHERE r.time >= shown.time AND r.time < shown.time + %(window)s
+), attributed AS (
+    SELECT events.*, i.time AS shown, i.arm, i.model_version, i.tier, movie.position
+    FROM events
+    LEFT JOIN LATERAL (
+        SELECT time, arm, model_version, tier, movies FROM impressions AS i
+        WHERE i.user_id = events.user_id AND i.time <= events.time AND i.time > events.time - %(window)s
+          AND movies @> jsonb_build_array(jsonb_build_object('movie_id', events.movie_id))
+        ORDER BY i.time DESC LIMIT 1
+    ) AS i ON true
+    LEFT JOIN LATERAL (
+        SELECT position FROM jsonb_array_elements(i.movies) WITH ORDINALITY AS m (movie, position)
+        WHERE movie ->> 'movie_id' = events.movie_id LIMIT 1
+    ) AS movie ON true
+), removed AS (
+    DELETE FROM attributed_events AS old USING attributed AS new
+    WHERE old.user_id = new.user_id AND old.movie_id = new.movie_id AND old.topic_key = new.topic_key
+      AND old.partition = new.partition AND old."offset" = new."offset" AND new.shown IS NULL
+), written AS (
+    INSERT INTO attributed_events (user_id, movie_id, topic_key, partition, "offset", rating, shown, arm,
+                                   model_version, tier, position)
+    SELECT user_id, movie_id, topic_key, partition, "offset", rating, shown, arm, model_version, tier, position
+    FROM attributed WHERE shown IS NOT NULL
+    ON CONFLICT (user_id, movie_id, topic_key, partition, "offset") DO UPDATE SET
+        shown = excluded.shown, arm = excluded.arm, model_version = excluded.model_version, tier = excluded.tier,
+        position = excluded.position
+)
+SELECT count(*) FROM queued"""
 
 _UPDATE = """
 WITH shown AS (
     SELECT arm, model_version, tier, position, count(*) AS shown
     FROM impressions CROSS JOIN LATERAL generate_series(1, jsonb_array_length(movies)) AS position
     WHERE time >= %(hour)s AND time < %(hour_end)s GROUP BY 1, 2, 3, 4
-), events AS (
-    SELECT user_id, movie_id, started AS time, last_minute - first_minute + 1 AS minutes, NULL::int AS rating
-    FROM watch_sessions WHERE started >= %(hour)s AND started < %(hour_end)s + %(window)s
-    UNION ALL
-    SELECT user_id, movie_id, time, NULL, rating
-    FROM ratings WHERE time >= %(hour)s AND time < %(hour_end)s + %(window)s
 ), outcomes AS (
-    SELECT i.arm, i.model_version, i.tier, movie.position,
-           count(minutes) AS watched, sum(minutes) AS minutes, count(rating) AS rated, sum(rating) AS rating_sum
-    FROM events
-    CROSS JOIN LATERAL (
-        SELECT time, arm, model_version, tier, movies FROM impressions AS i
-        WHERE i.user_id = events.user_id AND i.time <= events.time AND i.time > events.time - %(window)s
-          AND movies @> jsonb_build_array(jsonb_build_object('movie_id', events.movie_id))
-        ORDER BY i.time DESC LIMIT 1
-    ) AS i
-    CROSS JOIN LATERAL (
-        SELECT position FROM jsonb_array_elements(i.movies) WITH ORDINALITY AS m (movie, position)
-        WHERE movie ->> 'movie_id' = events.movie_id LIMIT 1
-    ) AS movie
-    WHERE i.time >= %(hour)s AND i.time < %(hour_end)s
-    GROUP BY 1, 2, 3, 4
+    SELECT arm, model_version, tier, position, count(*) FILTER (WHERE e.topic_key = 0) AS watched,
+           sum(last_minute - first_minute + 1) AS minutes, count(rating) AS rated, sum(rating) AS rating_sum
+    FROM attributed_events AS e
+    LEFT JOIN watch_sessions AS s ON e.topic_key = 0 AND s.user_id = e.user_id AND s.movie_id = e.movie_id
+    WHERE e.shown >= %(hour)s AND e.shown < %(hour_end)s GROUP BY 1, 2, 3, 4
 )
 INSERT INTO impression_outcomes (time, arm, model_version, tier, position, shown, watched, minutes, rated,
                                  rating_sum, computed)
@@ -64,9 +111,23 @@ ON CONFLICT (time, arm, model_version, tier, position) DO UPDATE SET
     rating_sum = excluded.rating_sum, computed = excluded.computed"""
 
 
-def update_attribution(database: Database, now: datetime) -> int:
-    """Compute the hours that are due, oldest first; return the number of rows written."""
+def update_attribution(
+    database: Database, now: datetime, *, budget_s: float = BUDGET_S, chunk: int = CHUNK
+) -> int:
+    """Attribute what is queued and sum up the hours that are due, oldest first; return the number of rows written."""
+    ends = time.monotonic() + budget_s
+    while _attribute_chunk(database, now, chunk) == chunk:
+        if time.monotonic() > ends:
+            break
     return sum(_compute_hour(database, hour, now) for hour in _due_hours(database, now))
+
+
+def _attribute_chunk(database: Database, now: datetime, chunk: int) -> int:
+    """Attribute the oldest queued rows in one transaction; return their number."""
+    parameters = {"chunk": chunk, "window": WATCH_WINDOW, "oldest": now - MAX_LOOKBACK - WATCH_WINDOW}
+    with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
+        cursor.execute(_ATTRIBUTE, parameters)
+        return int(cursor.fetchone()[0])
 
 
 def _due_hours(database: Database, now: datetime) -> list[datetime]:
@@ -76,9 +137,8 @@ def _due_hours(database: Database, now: datetime) -> list[datetime]:
         database.read(_COMPUTED, (last - MAX_LOOKBACK,), deadline_ms=DEADLINE_MS)
     )
     hours = [last - n * _HOUR for n in range(int(MAX_LOOKBACK / _HOUR), -1, -1)]
-    return [
-        hour for hour in hours if _is_due(hour, computed.get(hour), now) and _has_impressions(database, hour)
-    ]
+    due = [hour for hour in hours if _is_due(hour, computed.get(hour), now)]
+    return [hour for (hour,) in database.read(_WITH_IMPRESSIONS, (due,), deadline_ms=DEADLINE_MS)]
 
 
 def _is_due(hour: datetime, computed: datetime | None, now: datetime) -> bool:
@@ -86,10 +146,6 @@ def _is_due(hour: datetime, computed: datetime | None, now: datetime) -> bool:
         return True
     final = computed >= hour + _HOUR + WATCH_WINDOW + LATE
     return not final and now - computed >= OLDER_INTERVAL
-
-
-def _has_impressions(database: Database, hour: datetime) -> bool:
-    return bool(database.read(_HAS_IMPRESSIONS, (hour, hour + _HOUR), deadline_ms=DEADLINE_MS)[0][0])
 
 
 def _compute_hour(database: Database, hour: datetime, now: datetime) -> int:

@@ -259,6 +259,64 @@ CREATE TABLE impression_outcomes (
     PRIMARY KEY (time, arm, model_version, tier, position)
 );
 
+-- Rows that may change outcomes, queued by triggers until the monitor takes them: impressions, and the watch sessions
+-- and ratings that are attributed to them. `movie_id` is null for an impression.
+CREATE TABLE attribution_queue (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind     text        NOT NULL,
+    time     timestamptz NOT NULL,
+    user_id  text        NOT NULL,
+    movie_id text
+);
+
+CREATE FUNCTION queue_impression() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO public.attribution_queue (kind, time, user_id) VALUES ('impression', NEW.time, NEW.user_id);
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION queue_rating() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO public.attribution_queue (kind, time, user_id, movie_id)
+    VALUES ('rating', NEW.time, NEW.user_id, NEW.movie_id);
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION queue_watch_session() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO public.attribution_queue (kind, time, user_id, movie_id)
+    VALUES ('session', NEW.started, NEW.user_id, NEW.movie_id);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER queue_attribution AFTER INSERT ON impressions FOR EACH ROW EXECUTE FUNCTION queue_impression();
+CREATE TRIGGER queue_attribution AFTER INSERT ON ratings FOR EACH ROW EXECUTE FUNCTION queue_rating();
+CREATE TRIGGER queue_attribution AFTER INSERT ON watch_sessions FOR EACH ROW EXECUTE FUNCTION queue_watch_session();
+-- A session that grows keeps its impression; only an earlier start can change it.
+CREATE TRIGGER queue_attribution_again AFTER UPDATE OF started ON watch_sessions FOR EACH ROW
+    WHEN (NEW.started <> OLD.started) EXECUTE FUNCTION queue_watch_session();
+
+-- The impression, shown at `shown`, that a watch session or rating counts for. topic_key, partition and "offset" are
+-- those of the rating; a watch session has zeros and no rating.
+CREATE TABLE attributed_events (
+    user_id       text        NOT NULL,
+    movie_id      text        NOT NULL,
+    topic_key     integer     NOT NULL,
+    partition     integer     NOT NULL,
+    "offset"      bigint      NOT NULL,
+    rating        smallint,
+    shown         timestamptz NOT NULL,
+    arm           text        NOT NULL,
+    model_version text        NOT NULL,
+    tier          text        NOT NULL,
+    position      integer     NOT NULL,
+    PRIMARY KEY (user_id, movie_id, topic_key, partition, "offset")
+);
+CREATE INDEX attributed_events_by_time ON attributed_events (shown);
+
 -- Availability in the minute that begins at `time`, as the streaming service logged it. answered: status 200 within the
 -- caller's timeout. late: no answer within the timeout. failed: any other status. The percentiles are those of the
 -- response time in milliseconds over all requests.
@@ -306,7 +364,9 @@ CREATE TABLE retention_terms (
     time_column text     NOT NULL DEFAULT 'time',
     keep        interval NOT NULL
 );
+INSERT INTO retention_terms (table_name, time_column, keep) VALUES ('attributed_events', 'shown', '10 days');
 INSERT INTO retention_terms (table_name, keep) VALUES
+    ('attribution_queue', '10 days'),
     ('deliveries_per_minute', '180 days'),
     ('monitor_runs', '30 days'),
     ('retrain_requests', '400 days');
