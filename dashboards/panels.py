@@ -58,7 +58,10 @@ def above(fair: float, good: float) -> Thresholds:
 
 
 def series_sql(columns: str, source: str, by: str = "") -> str:
-    """Return the query of a time series: ``columns`` of ``source`` (a table, and possibly more conditions).
+    """Return the query of a time series: ``columns`` of ``source``.
+
+    ``source`` is a table and the start of the condition. It must end in ``WHERE`` or ``AND``, because the condition
+    ``COMPLETE_POINTS`` follows.
 
     With ``by``, an expression or a column, there is a series for each of its values.
     """

@@ -26,7 +26,7 @@ PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
 WITHOUT_TIME = {"trend_exponent": 0.0, "popularity_weight": 0.0}
 EASE: dict[str, Any] = {"rank": 12, "ridge": 100, "dropout": 0.3, "dense_max_items": 1000, **WITHOUT_TIME}
 PURE_SVD: dict[str, Any] = {"rank": 4, **WITHOUT_TIME}
-RANKERS = pytest.mark.parametrize(("fit", "params"), [(ease.fit, EASE), (pure_svd.fit, PURE_SVD)])
+EACH_RANKER = pytest.mark.parametrize(("fit", "params"), [(ease.fit, EASE), (pure_svd.fit, PURE_SVD)])
 
 
 def uniform_popularity(n_items: int) -> Popularity:
@@ -38,7 +38,7 @@ def scores(factors: RankingFactors, weights: np.ndarray) -> np.ndarray:
     return np.asarray((weights @ factors.rank_history) @ factors.rank_items.T)
 
 
-@RANKERS
+@EACH_RANKER
 def test_ranker_history_of_one_item_recommends_its_block(fit: Ranker, params: dict[str, Any]) -> None:
     """After one item of a block of preferences, the best eleven others are the rest of that block."""
     data = dataset(blocks())
@@ -107,7 +107,7 @@ def test_ease_movielens_fold_beats_full_rank_ease(base_data: Path) -> None:
     assert low_rank > 0.38
 
 
-@RANKERS
+@EACH_RANKER
 def test_ranker_popularity_terms_prefer_popular_and_growing_items(
     fit: Ranker, params: dict[str, Any]
 ) -> None:
@@ -129,7 +129,7 @@ def test_ranker_popularity_terms_prefer_popular_and_growing_items(
     assert np.argmax(scores(factors, history)) == items[3]
 
 
-@RANKERS
+@EACH_RANKER
 @pytest.mark.parametrize("n_items", [1, 2, 3])
 def test_ranker_tiny_catalogue_keeps_its_rank(fit: Ranker, params: dict[str, Any], n_items: int) -> None:
     """A catalog of one to three items gives finite factors of the usual rank."""

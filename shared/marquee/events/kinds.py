@@ -1,7 +1,7 @@
-"""Event kinds: the one table from which parser, tables, counts, simulator and checks derive.
+"""Event kinds: the one table from which parser, row encoding, INSERT statements, counts and checks derive.
 
-To add a kind, write its event class and its row of ``EVENT_KINDS`` here, and a migration for its table
-and its counter in ``written_offsets``. Nothing else lists the kinds.
+A new kind also needs the union ``Event``, a migration, and records in the simulator, the tests and the docs;
+docs/extending.md has the steps.
 
 Times are aware, in UTC, with microseconds. Ids are opaque text from outside.
 """

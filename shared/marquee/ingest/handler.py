@@ -1,4 +1,4 @@
-"""Handling of deliveries in ``ingest``: each is written, stored as rejected, or to be sent again."""
+"""Handling of requests to ``ingest``: each is written, stored as rejected, or to be sent again."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _STORED_HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class RejectedEvent:
-    """A delivery that is not a valid event; sending it again cannot help."""
+    """A request that is not a valid CloudEvent; sending it again cannot help."""
 
     reason: str
 
 
 class IngestHandler:
-    """Handler of deliveries; safe to share between threads."""
+    """Handler of requests; safe to share between threads."""
 
     def __init__(self, database: Database, parser: EventParser) -> None:
         self._database = database

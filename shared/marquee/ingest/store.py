@@ -2,7 +2,8 @@
 
 A writer locks its partition's row of ``written_offsets`` first, so overlapping batches wait for each
 other. All writers take the tables in the same order, and ``watch_sessions``, which partitions share, in
-key order, so there are no deadlocks. Almost every record is a watch; watches are written by COPY.
+key order, so there are no deadlocks. COPY is for watches only, which almost every record is; all other rows
+are written by INSERT.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts
 
 
 def store_rejected(database: Database, reason: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Store a delivery that is not a valid event, once for each body; a long body is cut."""
+    """Store a request that is not a valid CloudEvent, once for each body; a long body is cut."""
     escaped = {name: escape_unstorable(value) for name, value in headers.items()}
     document = escape_unstorable(msgspec.json.encode(escaped).decode())
     digest = hashlib.sha256(body).digest()
