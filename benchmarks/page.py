@@ -1,4 +1,4 @@
-"""Write the tables of docs/benchmarks.md and README.md from the newest committed results.
+"""Write the tables of docs/benchmarks.md and README.md from the newest committed results and reports/models.json.
 
 ``python -m benchmarks.page`` rewrites both.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 from docs.marked_sections import replace_section
 
+from benchmarks.models.report_model import ModelReport
 from benchmarks.registry import BenchmarkResult
 from benchmarks.results_file import HISTORY, BenchmarkRun, newest_file, read_run
 
@@ -19,11 +21,12 @@ _HEADER = "| benchmark | goal | result | interval | reference | |\n|---|---|---|
 _HIGHLIGHTS = {
     "ingest_lines_per_s": "records from Kafka to visible rows, on two cores",
     "lag_p99_s": "delay of a record until its row is visible, 99th percentile",
-    "rmse_5fold_served": "RMSE on MovieLens 100K, the large model",
     "cold_start_ratio": "cold start of `recommend` / that of an empty function",
     "rss_1m_users_mb": "memory of `recommend` with a million users and 27,000 movies",
-    "swap_failures": "failed answers while a hundred releases replaced each other",
+    "swap_failures": "failed requests during 100 consecutive releases",
 }
+_REPORT = ROOT / "reports/models.json"
+_FOLDS, _HOLDOUT = "5 random folds", "temporal holdout, the newest 10 %"
 
 
 def results_table(run: BenchmarkRun) -> str:
@@ -46,6 +49,28 @@ def highlights_table(run: BenchmarkRun) -> str:
     return "\n".join(rows)
 
 
+def accuracy_table(report: ModelReport) -> str:
+    """Return the accuracy of the served models beside a baseline of each, as Markdown."""
+    algorithms = {(p.name, result.name): result.metrics for p in report.protocols for result in p.algorithms}
+
+    def rmse(protocol: str, name: str) -> str:
+        return f"{algorithms[protocol, name]['rmse'].value:.4f}"
+
+    def ndcg(name: str) -> str:
+        return f"{algorithms[_HOLDOUT, name]['ndcg@10'].value:.3f}"
+
+    folds, large = rmse(_FOLDS, "BPMF"), rmse(_FOLDS, "BPMF, large")
+    surprise, biases = rmse(_FOLDS, "surprise SVD"), rmse(_HOLDOUT, "bias only")
+    rows = [
+        "| metric | default model | compared with |",
+        "|---|---|---|",
+        f"| RMSE, five random folds | {folds} | {surprise}, scikit-surprise's SVD; {large}, the larger BPMF |",
+        f"| RMSE, temporal holdout | {rmse(_HOLDOUT, 'BPMF')} | {biases}, biases only |",
+        f"| NDCG@10, temporal holdout | {ndcg('EASE ranker')} | {ndcg('popularity')}, popularity |",
+    ]
+    return "\n".join(rows)
+
+
 def _row(result: BenchmarkResult) -> str:
     measured = f" ({result.measured})" if result.measured else ""
     interval = ""
@@ -58,7 +83,7 @@ def _row(result: BenchmarkResult) -> str:
 
 
 def _format_value(result: BenchmarkResult) -> str:
-    unit = "" if result.unit == "ratio" else f" {result.unit}"
+    unit = "" if result.unit in ("ratio", "answers") else f" {result.unit}"
     return f"{_format_number(result.value)}{unit}"
 
 
@@ -70,9 +95,11 @@ def _format_number(value: float) -> str:
 def pages() -> dict[Path, str]:
     """Return the pages with the tables of the newest committed results."""
     run = read_run(newest_file(ROOT / HISTORY))
+    readme = replace_section(README.read_text(), "numbers", highlights_table(run))
+    report = msgspec.json.decode(_REPORT.read_bytes(), type=ModelReport)
     return {
         PAGE: replace_section(PAGE.read_text(), "results", results_table(run)),
-        README: replace_section(README.read_text(), "numbers", highlights_table(run)),
+        README: replace_section(readme, "accuracy", accuracy_table(report)),
     }
 
 
