@@ -74,7 +74,7 @@ def operations_page() -> str:
             f"{ACK_DEADLINE_S} s",
             f"over the {ingest.timeout_s} s of `ingest`; at most 600 s",
         ),
-        ("one delivery of the bridge", f"{DELIVERY_TIMEOUT_S:g} s", below_ingest),
+        ("one request of the bridge", f"{DELIVERY_TIMEOUT_S:g} s", below_ingest),
         (
             "data of one StreamBatch",
             f"{MAX_BATCH_BYTES / 1e6:g} MB",

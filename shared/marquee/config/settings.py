@@ -87,7 +87,7 @@ class Settings:
     # Delivery and monitoring of the bridge.
     push_audience: str = setting(
         text,
-        "Audience of the OIDC token that `ingest` requires of each delivery. If empty, `ingest` requires no token.",
+        "Audience of the OIDC token that `ingest` requires of each request. If empty, `ingest` requires no token.",
         "",
         example="https://ingest-abc123.a.run.app",
     )

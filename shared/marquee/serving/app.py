@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from marquee.serving.popular_movies import PopularMovies
 
 _IMPRESSION_TIMEOUT_S = 3.0
-"""Limit of one delivery of impressions. It is short, because a process that ends waits for the delivery."""
+"""Limit of one request with impressions. It is short, because a process that ends waits for it."""
 
 _FLUSH_S = 3.0
 
