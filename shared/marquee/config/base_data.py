@@ -9,16 +9,16 @@ RATING_COLUMNS = ("user_id", "movie_id", "rating", "time")
 
 
 def earliest_fraction_end(times: Sequence[int], fraction: float) -> int:
-    """Return the time that ends the earliest ``fraction`` of the ratings; ratings at that time are later ones.
+    """Return the split time; ratings at exactly that time belong to the later part.
 
-    Training takes the ratings before it, the replay those from it on. Times are whole seconds and the order
+    Training uses ratings before it, the replay those at or after it. Times are whole seconds and the order
     within a second is unknown, so a second is never divided.
 
     Parameters
     ----------
     times
-        The times of all ratings in ascending order; not empty.
+        Times of all ratings in ascending order, in seconds; not empty.
     fraction
-        The fraction of the ratings that is earlier, from 0 to 1.
+        Fraction of the ratings in the earlier part, from 0 to 1.
     """
     return times[min(len(times) - 1, round(fraction * len(times)))]

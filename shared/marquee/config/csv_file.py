@@ -12,10 +12,7 @@ from marquee.errors import TrainingDataError
 def read_csv(path: Path, columns: Iterable[str] = ()) -> Iterator[dict[str, str]]:
     """Yield the rows of ``path`` by column name.
 
-    Raises
-    ------
-    TrainingDataError
-        The file cannot be read, or lacks one of ``columns``.
+    Raises :class:`TrainingDataError` if the file cannot be read or lacks one of ``columns``.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -32,7 +29,7 @@ def read_optional_csv(path: Path) -> list[dict[str, str]]:
 
 
 def check_columns(path: Path, present: Iterable[str], required: Iterable[str]) -> None:
-    """Raise :class:`TrainingDataError` that names the columns of ``required`` missing in ``present``."""
+    """Check that ``present`` has all columns of ``required``. Raises :class:`TrainingDataError` if any is missing."""
     required, columns = tuple(required), set(present)
     missing = [column for column in required if column not in columns]
     if missing:

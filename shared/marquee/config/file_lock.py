@@ -31,12 +31,8 @@ def file_lock(path: Path, *, timeout_s: float | None = None, shared: bool = Fals
     shared
         Take a shared lock, which excludes exclusive locks only.
 
-    Raises
-    ------
-    FileLocked
-        Another process still held the lock at the end of ``timeout_s``.
-    OSError
-        The lock file cannot be opened.
+    Raises :class:`FileLocked` if another process still holds the lock after ``timeout_s``, and ``OSError`` if the
+    lock file cannot be opened.
     """
     handle = os.open(path, os.O_CREAT | (os.O_RDONLY if shared else os.O_RDWR), 0o666)
     try:

@@ -13,7 +13,7 @@ _POLL_S = 0.02
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Return the options of librdkafka that connect any client: address, identity and security."""
+    """Return the librdkafka connection options that all clients share: address, client id and security."""
     options: dict[str, Any] = {
         "bootstrap.servers": settings.kafka_bootstrap,
         "client.id": "marquee",
@@ -44,12 +44,8 @@ def create_topic(options: Mapping[str, Any], topic: str, partitions: int, *, tim
     timeout_s
         Limit of each request, and of the wait for the broker to list the topic.
 
-    Raises
-    ------
-    KafkaException
-        The broker cannot be reached or refuses.
-    KafkaUnavailable
-        The broker does not list the topic in time.
+    Raises ``KafkaException`` if the broker cannot be reached or refuses, and :class:`KafkaUnavailable` if it does
+    not list the topic in time.
     """
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient

@@ -251,7 +251,7 @@ class Settings:
         return settings
 
     def require(self, *names: str) -> Settings:
-        """Return ``self`` if all of ``names`` have a value; raises :class:`SettingsError` that lists the others."""
+        """Return ``self``. Raises :class:`SettingsError` if any of ``names`` has no value."""
         by_name = {f.name: f for f in fields(self)}
         missing = [name for name in names if not getattr(self, name)]
         if missing:

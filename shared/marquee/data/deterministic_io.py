@@ -38,7 +38,7 @@ def write_interactions(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_interactions(path: Path) -> pd.DataFrame:
-    """Read a frame of user_id, movie_id, value and time; raises :class:`TrainingDataError` for another schema."""
+    """Read a frame of user_id, movie_id, value and time. Raises :class:`TrainingDataError` for another schema."""
     table = _read_table(path)
     if not table.schema.equals(INTERACTIONS):
         raise TrainingDataError(

@@ -76,7 +76,7 @@ def write_snapshot(request: SnapshotRequest, database: Database | None, director
 
 
 def read_snapshot(directory: Path) -> Snapshot:
-    """Read the snapshot in ``directory``; raises :class:`TrainingDataError` if it is not one."""
+    """Read the snapshot in ``directory``. Raises :class:`TrainingDataError` if it is not one."""
     try:
         about = msgspec.json.decode((directory / ABOUT).read_bytes(), type=SnapshotInfo)
     except (OSError, msgspec.MsgspecError) as error:

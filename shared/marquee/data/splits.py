@@ -25,7 +25,7 @@ def temporal_holdout(dataset: Dataset, fraction: float) -> Split:
     """Hold out the newest ``fraction`` of the ratings, with one split time for all users.
 
     Every training event, watch sessions included, is older than every test rating. Ratings at the split time are in
-    the test. Raises :class:`TrainingDataError` if one side would be empty.
+    the test set. Raises :class:`TrainingDataError` if one side would be empty.
     """
     times = dataset.ratings.times
     split_time = int(times[int(len(times) * (1 - fraction))]) if len(times) else 0
@@ -39,7 +39,7 @@ def temporal_holdout(dataset: Dataset, fraction: float) -> Split:
 
 
 def split_at_time(dataset: Dataset, time: int) -> Split:
-    """Hold out all ratings after ``time`` (microseconds since 1970); the test may be empty."""
+    """Hold out all ratings after ``time`` (microseconds since 1970); the test set may be empty."""
     later = dataset.ratings.times > time
     train = dataset.without_ratings(later).watch_sessions_before(time + 1)
     return Split("ratings since the serving model was trained", train, dataset.ratings.where(later))
@@ -64,7 +64,7 @@ def per_user_holdout(dataset: Dataset, fraction: float) -> Split:
 
 
 def k_folds(dataset: Dataset, n_folds: int, seed: int) -> Iterator[Split]:
-    """Yield ``n_folds`` random folds; each rating is in the test of exactly one."""
+    """Yield ``n_folds`` random folds; each rating is in the test set of exactly one."""
     shuffled = np.random.default_rng(seed).permutation(len(dataset.ratings))
     for number, rows in enumerate(np.array_split(shuffled, n_folds)):
         held_out = np.zeros(len(dataset.ratings), bool)

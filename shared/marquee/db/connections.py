@@ -22,7 +22,10 @@ _DATA_ERRORS = ("22", "23", "54")
 
 
 def connect(url: str, timeout_s: float, *, asynchronous: bool = False) -> Any:
-    """Connect to ``url``; raises DatabaseUnavailable. The caller of an asynchronous connection polls it."""
+    """Connect to ``url``. The caller of an asynchronous connection polls it.
+
+    Raises :class:`DatabaseUnavailable` if there is no connection within ``timeout_s``.
+    """
     try:
         return psycopg2.connect(
             url,
@@ -37,7 +40,7 @@ def connect(url: str, timeout_s: float, *, asynchronous: bool = False) -> Any:
 
 
 def is_alive(connection: Any) -> bool:
-    """Return whether an idle connection is open: the socket of one that the server closed is readable."""
+    """Return whether an idle connection is still open. A readable socket means that the server closed it."""
     if connection.closed:
         return False
     waiter = select.poll()
@@ -46,7 +49,7 @@ def is_alive(connection: Any) -> bool:
 
 
 def translate(error: psycopg2.Error) -> DatabaseUnavailable | DatabaseRefused:
-    """Return the Marquee error whose type says whether to try again."""
+    """Translate a psycopg2 error into the Marquee error whose type says whether a retry can help."""
     if (error.pgcode or "").startswith(_DATA_ERRORS):
         return DataRefused(f"The database cannot hold this: {_one_line(error)}")
     if isinstance(error, _PERMANENT):

@@ -31,9 +31,10 @@ class DeadlineConnections:
         self.begin_process()
 
     def read(self, query: str, parameters: Mapping[str, object] | Sequence[object], deadline_ms: int) -> Rows:
-        """Return the rows of a read-only query; raises DatabaseUnavailable after ``deadline_ms``.
+        """Return the rows of a read-only query.
 
-        Raises DatabaseBusy if the connections were in use all the time.
+        Raises :class:`DatabaseUnavailable` after ``deadline_ms``, or :class:`DatabaseBusy` if the connections were
+        in use all the time.
         """
         deadline = time.monotonic() + deadline_ms / 1000
         if not self._free.acquire(timeout=deadline_ms / 1000):
@@ -82,9 +83,10 @@ class DeadlineConnection:
         deadline: float,
         deadline_ms: int,
     ) -> Rows:
-        """Return the rows of a read-only query; raises DatabaseUnavailable at ``deadline`` of the monotonic clock.
+        """Return the rows of a read-only query.
 
-        ``deadline_ms`` is the server's limit, and the one named in messages.
+        ``deadline_ms`` is the server's limit, and the one named in messages. Raises :class:`DatabaseUnavailable` at
+        ``deadline`` of the monotonic clock.
         """
         with self._lock:
             try:

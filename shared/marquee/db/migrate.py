@@ -42,9 +42,9 @@ class Migration:
 def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
     """Apply the missing migrations to the database at ``url``; return the names of the applied files.
 
-    Several processes may migrate at once: one works, and the others wait. Raises MigrationError if an
-    applied file has changed or does not exist here, or if a file fails. A number that fails leaves
-    nothing behind; the numbers before it stay applied.
+    Several processes may migrate at once: one works, and the others wait. A number that fails leaves nothing
+    behind; the numbers before it stay applied. Raises :class:`MigrationError` if an applied file has changed or
+    does not exist here, or if a file fails.
     """
     applied: list[str] = []
     with closing(Database(url, statement_timeout_ms=0)) as database:

@@ -67,8 +67,8 @@ class Database:
     def transaction(self, *, deadline_ms: int | None = None) -> Iterator[Any]:
         """Provide a cursor in a transaction that commits at the end, and rolls back on any exception.
 
-        ``deadline_ms`` limits each statement. Raises DatabaseUnavailable if trying again may help, and
-        DatabaseRefused if it cannot.
+        ``deadline_ms`` limits each statement. Raises :class:`DatabaseUnavailable` if a retry may help, and
+        :class:`DatabaseRefused` if it cannot.
         """
         timeout_ms = self._statement_timeout_ms if deadline_ms is None else deadline_ms
         with self._borrowed() as connection, _translated(), connection.cursor() as cursor:
@@ -83,15 +83,19 @@ class Database:
     def read(
         self, query: str, parameters: Mapping[str, object] | Sequence[object] = (), *, deadline_ms: int
     ) -> Rows:
-        """Return the rows of one query, in one round trip; raises DatabaseUnavailable after ``deadline_ms``.
+        """Return the rows of one query, in one round trip.
 
-        The deadline holds even if the database hangs, and includes the time to connect.
+        The deadline holds even if the database hangs, and includes the time to connect. Raises
+        :class:`DatabaseUnavailable` after ``deadline_ms``.
         """
         return self._readers.read(query, parameters, deadline_ms)
 
     @contextmanager
     def keyed_lock(self, *key: object) -> Iterator[None]:
-        """Hold the lock of ``key`` among the threads of this process; raises DatabaseUnavailable."""
+        """Hold the lock of ``key`` among the threads of this process.
+
+        Raises :class:`DatabaseUnavailable` if another thread holds it for too long.
+        """
         with self._lock:
             lock = self._keyed_locks.setdefault(key, threading.Lock())
         if not lock.acquire(timeout=self._wait_s):

@@ -55,7 +55,7 @@ def encode_batch(batch: StreamBatch | ImpressionBatch) -> Envelope:
 
 
 def open_envelope(envelope: Envelope) -> StreamBatch | ImpressionBatch:
-    """Return the batch of an envelope; raises :class:`InvalidBatch` if its data is not valid for its type."""
+    """Return the batch of an envelope. Raises :class:`InvalidBatch` if its data is not valid for its type."""
     decoder = _decoders.get(envelope.type)
     if decoder is None:
         raise InvalidBatch(
@@ -112,7 +112,7 @@ def to_http(envelope: Envelope, *, structured: bool = False) -> tuple[dict[str, 
 
 
 def from_http(headers: Mapping[str, str], body: bytes) -> Envelope:
-    """Return the envelope of a request; raises :class:`InvalidBatch`, which holds the body."""
+    """Return the envelope of a request. Raises :class:`InvalidBatch` with the body if it is not valid."""
     lowered = {name.lower(): value for name, value in headers.items()}
     try:
         if "ce-specversion" not in lowered and not _is_structured(lowered):

@@ -38,7 +38,10 @@ _STEPS = (
 
 
 def parse_duration(text: str) -> timedelta:
-    """Parse a duration. Months and years are refused, because their length varies. Raises PanelRefused."""
+    """Parse a duration such as 30s or 1h30m.
+
+    Raises :class:`PanelRefused` for any other text, months and years included, because their length varies.
+    """
     if calendar := _CALENDAR.fullmatch(text):
         span = int(calendar[1]) * _UNITS[calendar[2]]
     elif _CLOCK.fullmatch(text):

@@ -55,7 +55,8 @@ class TimeRange:
 def expand_macros(sql: str, time: TimeRange, *, timescale: bool) -> str:
     """Return ``sql`` with every macro expanded.
 
-    ``timescale`` is the data source's switch for TimescaleDB. Raises PanelRefused, with what is valid.
+    ``timescale`` is the data source's switch for TimescaleDB. Raises :class:`PanelRefused` if a macro
+    or an argument is not valid.
     """
     sql = sql.replace("$__interval_ms", str(durations.to_milliseconds(time.interval)))
     sql = sql.replace("$__interval", durations.format_duration(time.interval))

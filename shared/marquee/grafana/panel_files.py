@@ -118,7 +118,7 @@ class BoardFile(msgspec.Struct, frozen=True):
     links: tuple[Link, ...] = ()
 
     def panel(self, number: int) -> PanelFile:
-        """Return the panel with an id. Raises KeyError."""
+        """Return the panel with the id ``number``. Raises ``KeyError`` if there is none."""
         for panel in self.panels:
             if panel.id == number:
                 return panel
@@ -128,7 +128,7 @@ class BoardFile(msgspec.Struct, frozen=True):
 def read_boards(folder: Path) -> dict[str, BoardFile]:
     """Return the dashboards of every ``*.json`` in ``folder`` by uid.
 
-    Raises PanelRefused for a file that is not a dashboard or has a panel that cannot be run here.
+    Raises :class:`PanelRefused` if a file is not a dashboard or has a panel that cannot be run here.
     """
     paths = sorted(folder.glob("*.json"), key=lambda path: (_sort_position(path.stem), path.stem))
     boards = [_read(path) for path in paths]

@@ -43,7 +43,8 @@ def run_panel_query(
         max_rows: Maximum number of rows to fetch.
         timescale: Dialect of ``$__timeGroup``; None asks the database.
 
-    Raises PanelRefused for a query that cannot be run as written, DatabaseUnavailable and DatabaseRefused.
+    Raises :class:`PanelRefused` if the query cannot be run as written, and :class:`DatabaseUnavailable` or
+    :class:`DatabaseRefused` if the database fails.
     """
     with database.transaction(deadline_ms=deadline_ms) as cursor:
         cursor.execute("SET TRANSACTION READ ONLY")

@@ -45,7 +45,7 @@ class IngestHandler:
     def accept(self, headers: Mapping[str, str], body: bytes) -> WriteCounts | RejectedEvent:
         """Write the batch of a request, and store its invalid elements as rejected events.
 
-        Raises DatabaseUnavailable or DatabaseRefused if the request has to be sent again.
+        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused` if the request has to be sent again.
         """
         try:
             envelope = from_http(headers, body)

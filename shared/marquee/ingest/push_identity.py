@@ -43,10 +43,10 @@ class PushIdentity:
         self._fetched_at = float("-inf")
 
     def check(self, headers: Mapping[str, str]) -> None:
-        """Return if the request carries a valid token.
+        """Check that the request carries a valid token.
 
-        Raises PushRefused if it does not, and PushUnverifiable while the certificates are unavailable.
-        Neither message contains any part of the token.
+        No error message contains any part of the token. Raises :class:`PushRefused` if the token is missing or
+        invalid, and :class:`PushUnverifiable` while the certificates are unavailable.
         """
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:

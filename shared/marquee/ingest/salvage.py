@@ -63,7 +63,7 @@ class _LooseRecord(msgspec.Struct):
 
 
 def salvage(envelope: Envelope) -> Salvage:
-    """Divide a delivery into its valid and its invalid elements; raises InvalidBatch if none is valid."""
+    """Divide an envelope into valid and invalid elements. Raises :class:`InvalidBatch` if none is valid."""
     try:
         if envelope.type == STREAM_BATCH:
             return _salvage_records(_decode(envelope.data, _RawStreamBatch, "records"), envelope)

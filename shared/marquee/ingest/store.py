@@ -112,8 +112,8 @@ class _Parsing:
 def write_batch(database: Database, batch: StreamBatch, parser: EventParser) -> WriteCounts:
     """Write each record of ``batch`` that is not stored yet, as its event or into quarantine.
 
-    Raises DatabaseUnavailable, or DatabaseRefused if the tables are missing. In both cases nothing is
-    written, or complete parts of the batch.
+    On an error nothing is written, or complete parts of the batch. Raises :class:`DatabaseUnavailable`, or
+    :class:`DatabaseRefused` if the tables are missing.
     """
     parsing = _Parsing(parser, current_bounds())
     parsed = parsing.parse(batch.records)

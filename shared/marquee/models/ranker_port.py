@@ -55,7 +55,7 @@ class Ranker(Protocol):
 
 
 def load_ranker(name: str) -> Ranker:
-    """Import the ranker ``name``; raises :class:`SettingsError` with the known names."""
+    """Import the ranker ``name``. Raises :class:`SettingsError` if it is not known."""
     if name not in RANKERS:
         raise SettingsError(f"there is no ranker {name!r}; there is {', '.join(sorted(RANKERS))}")
     fit: Ranker = import_module(RANKERS[name]).fit

@@ -84,7 +84,7 @@ class Trainer(Protocol):
 
 
 def load_trainer(name: str) -> Trainer:
-    """Import the trainer ``name``; raises :class:`SettingsError` with the known names."""
+    """Import the trainer ``name``. Raises :class:`SettingsError` if it is not known."""
     if name not in TRAINERS:
         raise SettingsError(f"there is no trainer {name!r}; there is {', '.join(sorted(TRAINERS))}")
     fit: Trainer = import_module(TRAINERS[name]).fit

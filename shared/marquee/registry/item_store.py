@@ -82,7 +82,7 @@ def npy_name(array: str) -> str:
 def make_item_factors(
     manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str, Floats]
 ) -> ItemFactors:
-    """Return item factors of arrays in memory; raises :class:`ArtifactRefused` for repeated movie ids."""
+    """Return item factors of arrays in memory. Raises :class:`ArtifactRefused` if a movie id is repeated."""
     items = _index_movies(manifest, movie_ids)
     return ItemFactors(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All are arrays.
 

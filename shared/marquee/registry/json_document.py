@@ -14,7 +14,7 @@ class MalformedDocument(ValueError):
 
 
 def decode_json(data: bytes | memoryview, kind: type[T]) -> T:
-    """Return the document as ``kind``; raises :class:`MalformedDocument` for every other content."""
+    """Return the document as ``kind``. Raises :class:`MalformedDocument` if it is not one."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -35,7 +35,7 @@ class Lineage(msgspec.Struct, frozen=True):
 
 
 def load_lineage(store: ObjectStore, version: str) -> Lineage:
-    """Return the lineage of ``version``; raises :class:`ReleaseError` if there is no such artifact."""
+    """Return the lineage of ``version``. Raises :class:`ReleaseError` if there is no such artifact."""
     try:
         manifest = read_manifest(store, version)
     except ObjectNotFound as error:

@@ -115,7 +115,7 @@ def read_manifest(store: ObjectStore, version: str) -> Manifest:
 
 
 def decode_manifest(data: bytes, version: str) -> Manifest:
-    """Parse and check the manifest of artifact ``version``; raises :class:`ArtifactRefused`."""
+    """Parse and check the manifest of artifact ``version``. Raises :class:`ArtifactRefused` if it is not valid."""
     try:
         found_format = decode_json(data, _ManifestHeader).format
         if found_format != FORMAT:

@@ -78,7 +78,7 @@ def read_if_changed(store: ObjectStore, since: Version) -> tuple[Release, Versio
 
 
 def read_release(store: ObjectStore, number: int) -> Release:
-    """Return release ``number``; raises :class:`ReleaseError` if there is none, or none that is whole."""
+    """Return release ``number``. Raises :class:`ReleaseError` if there is none, or it is damaged."""
     name = _object_name(number)
     try:
         release = decode_release(store.get(name).data, name)
@@ -191,7 +191,7 @@ def check_release(release: Release) -> None:
 
 
 def decode_release(data: bytes, name: str) -> Release:
-    """Parse and check a release; raises :class:`ReleaseError`."""
+    """Parse and check a release. Raises :class:`ReleaseError` if it is not valid."""
     try:
         version = decode_json(data, _ReleaseHeader).format
         if version > FORMAT:

@@ -86,10 +86,11 @@ class DeadlineExecutor:
         self._has_succeeded = False
 
     def run(self, function: Callable[[int], T]) -> T:
-        """Return ``function(deadline in milliseconds)``; raises :class:`Unavailable` at the deadline or on failure.
+        """Return ``function(deadline in milliseconds)``.
 
         Any other :class:`MarqueeError` than those of a busy process counts as a failure of the service. A function
-        should return, not raise, errors that concern only its arguments.
+        should return, not raise, errors that concern only its arguments. Raises :class:`Unavailable` at the deadline or
+        on failure.
         """
         if not self._breaker.allows_call():
             raise Unavailable(f"{self.name} failed repeatedly; its circuit breaker is open")

@@ -16,7 +16,7 @@ MOVIES = 200
 class PopularMovies:
     """Popular movies, queried at most once every ``refresh_s`` and kept while the database is unavailable.
 
-    ``query`` maps a limit to (movie_id, score) pairs, best first; it raises :class:`Unavailable`.
+    ``query`` maps a limit to (movie_id, score) pairs, best first. It raises :class:`Unavailable` if the database fails.
     """
 
     def __init__(

@@ -155,7 +155,7 @@ class Recommender:
         self._cold_wait_s = cold_wait_s
 
     def answer(self, user_id: str, now: datetime) -> Answer:
-        """Return a list for the user, known or not; raises :class:`NothingToRecommend`."""
+        """Return a list for the user, known or not. Raises :class:`NothingToRecommend` if there is no list."""
         timer = StepTimer()
         loaded = self.cache.get(self._wait_s)
         timer.end("release")

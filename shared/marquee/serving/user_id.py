@@ -11,7 +11,7 @@ _MAX_SHOWN = 40
 
 
 def check_user_id(raw: str) -> str:
-    """Return ``raw`` if it is a valid user id; raises :class:`InvalidUserId` with one sentence otherwise."""
+    """Return ``raw``. Raises :class:`InvalidUserId`, with one sentence, if it is not a valid user id."""
     if _USER_ID.fullmatch(raw):
         return raw
     shown = ascii(raw if len(raw) <= _MAX_SHOWN else raw[:_MAX_SHOWN] + "...")

@@ -50,10 +50,7 @@ def split_base_data(
         Pairs of user and movie that earlier runs have replayed. They are left out. If nothing
         remains, everything is replayed again.
 
-    Raises
-    ------
-    TrainingDataError
-        A file is missing or malformed, or there are no ratings.
+    Raises :class:`TrainingDataError` if a file is missing or malformed, or if there are no ratings.
     """
     ratings = sorted(_read_ratings(directory / RATINGS_FILE), key=lambda row: row.time)
     if not ratings:

@@ -44,7 +44,7 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def until_time(self) -> datetime:
-        """Return ``until`` in UTC; raises :class:`SettingsError` if it is not a time with a zone."""
+        """Return ``until`` in UTC. Raises :class:`SettingsError` if it is not a time with a zone."""
         try:
             time = datetime.fromisoformat(self.until)
         except ValueError as error:
@@ -108,7 +108,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def read(cls, path: Path) -> Params:
-        """Read ``path``; raises :class:`SettingsError` that names the file and the wrong value."""
+        """Read ``path``. Raises :class:`SettingsError` if a value is not valid."""
         try:
             params = msgspec.yaml.decode(path.read_bytes(), type=cls)
         except OSError as error:

@@ -23,7 +23,10 @@ class DriftParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def profile_dataset(dataset: Dataset) -> DataProfile:
-    """Return the profile of a checked dataset. Ratings are normalized to [0, 1], so no scale shows in it."""
+    """Return the profile of a checked dataset.
+
+    Ratings are normalized to [0, 1], so that the profile does not depend on the rating scale.
+    """
     span = dataset.rating_max - dataset.rating_min
     normalized = (dataset.ratings.values - dataset.rating_min) / span
     values, counts = np.unique(dataset.ratings.values, return_counts=True)
@@ -42,9 +45,9 @@ def profile_dataset(dataset: Dataset) -> DataProfile:
 
 
 def find_drift(reference: DataProfile | None, profile: DataProfile, limits: DriftParams) -> list[str]:
-    """Return a sentence for each limit that is exceeded; none without a ``reference``.
+    """Return one sentence per exceeded limit; none without a ``reference``.
 
-    Missing data are no drift in a snapshot of an earlier event time than the reference.
+    If the snapshot ends before the reference, missing data do not count as drift.
     """
     if reference is None:
         return []

@@ -1,4 +1,4 @@
-"""Pipeline step ``features``: the dataset, as row numbers and feature blocks."""
+"""Pipeline step ``features``: the encoding of the dataset as row numbers and feature blocks."""
 
 from __future__ import annotations
 

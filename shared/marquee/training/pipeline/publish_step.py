@@ -42,8 +42,8 @@ class ServingChanged(ReleaseError):
 class RetrainResult:
     """Result of a retraining. ``outcome`` and ``reason`` are those of ``db.retrain_runs.RetrainRun``.
 
-    ``serving``: the version that the model was compared with, "" for none; ``findings``: comparisons, drift
-    and notes, in words.
+    ``serving``: the version that the model was compared with, "" for none. ``findings``: comparisons, drift
+    and notes, as sentences.
     """
 
     outcome: str
@@ -67,7 +67,7 @@ def store_artifact(
 ) -> RetrainResult:
     """Push the snapshot to the DVC remote, if there is one, then write the full model as an artifact.
 
-    In this order, so that every stored artifact can be reproduced.
+    The order guarantees that every stored artifact can be reproduced.
     """
     if remote is not None:
         dvc_remote.push(remote, run.path(SNAPSHOT))
