@@ -64,11 +64,11 @@ class DatabaseUnavailable(TransientError):
 
 
 class DatabaseBusy(DatabaseUnavailable):
-    """Other threads of this process use all its connections; the database itself may be well."""
+    """Other threads of this process use all its connections; the database itself may be healthy."""
 
 
 class DeliveryFailed(TransientError):
-    """The receiver did not accept an event."""
+    """The receiver did not accept an envelope."""
 
 
 class GroupInUse(TransientError):
@@ -100,7 +100,7 @@ class PushRefused(TerminalError):
 
 
 class InvalidBatch(TerminalError):
-    """A request that is not an event of a known type; ``body`` is its content, unchanged."""
+    """A request that is not a CloudEvent of a known type; ``body`` is its content, unchanged."""
 
     def __init__(self, message: str, body: bytes = b"") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Limits of a bridge: the size of a batch, and the deliveries that may be in flight.
+"""Limits of a bridge: the size of a batch, and the number of batches in flight.
 
 They are constants rather than settings: no deployment has needed other values. Tests pass their own.
 """
@@ -30,11 +30,11 @@ class BridgeLimits:
     max_in_flight: int = MAX_BATCHES_IN_FLIGHT
     """Batches of one partition that are submitted and not yet accepted."""
     drain_s: float = DRAIN_S
-    """Seconds in which to finish deliveries before a partition is given up."""
+    """Seconds to wait for batches in flight before a partition is given up."""
     delivery_timeout_s: float = DELIVERY_TIMEOUT_S
-    """Seconds that one delivery attempt may take."""
+    """Seconds that one attempt to send a batch may take."""
     delivery_concurrency: int = DELIVERY_CONCURRENCY
-    """Delivery attempts in flight at one time."""
+    """Attempts in flight at one time."""
 
 
 DEFAULT_LIMITS = BridgeLimits()

@@ -40,8 +40,8 @@ MAX_BYTES_BUFFERED = 64_000_000
 class Bridge:
     """Consumer of one topic in a consumer group; several bridges share its partitions.
 
-    Delivery is at least once. A failed delivery is retried indefinitely, with back-off, and its partition
-    waits; other partitions continue.
+    A batch may be sent more than once. A failed batch is retried indefinitely, with back-off, and its partition waits;
+    other partitions continue.
     """
 
     def __init__(

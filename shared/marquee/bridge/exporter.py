@@ -93,7 +93,10 @@ def _gauge(name: str, text: str, values: dict[int, Any]) -> Metric:
 
 @contextmanager
 def serve_metrics(port: int, bridge: HasStats) -> Iterator[None]:
-    """Serve the metrics on all addresses at ``port``; 0 disables them. Raises ``SettingsError``."""
+    """Serve the metrics at ``port`` of all addresses; 0 disables them.
+
+    Raises ``SettingsError`` if the port cannot be opened.
+    """
     if not port:
         yield
         return

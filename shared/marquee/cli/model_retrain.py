@@ -110,7 +110,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _is_requested(settings: Settings) -> bool:
-    """Return whether a request is open. Nothing that trains is loaded for it."""
+    """Return whether a request is open. No training library is imported for it."""
     with closing(Database(settings.require("database_url").database_url)) as database:
         return bool(pending(database, datetime.now(UTC)))
 

@@ -84,7 +84,7 @@ def _movie_service(args: argparse.Namespace) -> MovieService | None:
 
 
 def build(args: argparse.Namespace, settings: Settings, progress: LiveProgress) -> StreamingService:
-    """Create the service for ``args``; raise :class:`SettingsError` or ``TrainingDataError``."""
+    """Create the service for ``args``. Raises ``SettingsError`` or ``TrainingDataError`` if they are wrong."""
     rating_max = args.rating_max or settings.rating_max
     try:
         population = _population(args, rating_max)

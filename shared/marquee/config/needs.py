@@ -1,8 +1,8 @@
 """Settings that each deployed part reads.
 
-This is the one declaration: ``Settings.from_mapping(environment, NEEDS[part])`` gives a part no others, the local
-system passes no others on, and ``make docs`` writes infra/needs.json for Terraform. A part is a folder of functions/ or
-jobs/.
+This is the one declaration: ``Settings.from_mapping(environment, NEEDS[part])`` gives a part only these, the local
+system passes on only these, and ``make docs`` writes infra/needs.json for Terraform. A part is a folder of functions/
+or jobs/.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def read_yaml(path: Path, kind: type[T]) -> T:
-    """Read ``path`` as an instance of ``kind``; raise :class:`SettingsError` that names file and field."""
+    """Read ``path`` as an instance of ``kind``. Raises :class:`SettingsError` if it is not one."""
     try:
         return msgspec.convert(yaml.safe_load(path.read_text()), kind)
     except OSError as error:

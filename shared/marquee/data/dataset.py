@@ -37,9 +37,9 @@ class Interactions:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Everything a model is fitted on. ``user_ids[u]`` and ``movie_ids[i]`` are the ids of the rows.
+    """Training data of a model. ``user_ids[u]`` and ``movie_ids[i]`` are the ids of the rows.
 
-    Ids may be without ratings: a split keeps the ids of the full dataset.
+    An id may have no ratings, because a split keeps the ids of the full dataset.
     """
 
     user_ids: Sequence[str]
@@ -88,7 +88,7 @@ class Dataset:
     def without_ratings(self, held_out: Rows) -> Dataset:
         """Return the dataset without the ratings ``held_out`` and without the watch sessions of their pairs.
 
-        A watch session grows while the item is watched, so that of a held-out pair can contain later events.
+        The watch session of a held-out pair can contain later events, because it grows while the item is watched.
         """
         pairs = self.pairs(self.watch_sessions)
         remaining = ~np.isin(pairs, self.pairs(self.ratings)[held_out])

@@ -1,4 +1,4 @@
-"""DVC remote on top of our object stores.
+"""DVC remote on top of the object stores.
 
 DVC names content by its MD5: ``files/md5/ab/cdef...``, and a directory by the MD5 of its listing with ``.dir``
 appended. The scheduled job writes its snapshot in this layout, without DVC or a repository, to any URL that can hold

@@ -24,7 +24,7 @@ from marquee.errors import BaseDataUnavailable, TrainingDataError
 FILES = ("ratings.csv", "users.csv", "movies.csv")
 _INSIDE = "recbole/dataset_example/ml-100k/ml-100k."
 _ARTICLES = "The|A|An|La|Le|Les|L'|El|Il|Das|Der|Die|O"
-# "Godfather, The" and "Postman, The (Il Postino)": titles with the article behind.
+# "Godfather, The" and "Postman, The (Il Postino)": titles with the article at the end.
 _INVERTED = re.compile(rf"^(?P<rest>.+?), (?P<article>{_ARTICLES})(?P<more> \(.*)?$")
 
 Table = list[list[str]]

@@ -130,5 +130,5 @@ def _collect(rows: Iterator[tuple[str, str, int, datetime]]) -> pd.DataFrame:
 
 
 def _to_microseconds(time: datetime) -> int:
-    """Return the microseconds since 1970. Exact, whereas ``timestamp()`` rounds."""
+    """Return the exact microseconds since 1970; ``timestamp()`` rounds."""
     return pd.Timestamp(time).value // 1000

@@ -46,7 +46,7 @@ def split_at_time(dataset: Dataset, time: int) -> Split:
 
 
 def to_microseconds(time: datetime) -> int:
-    """Return the microseconds since 1970, UTC. Exact, whereas ``timestamp()`` rounds."""
+    """Return the exact microseconds since 1970, UTC; ``timestamp()`` rounds."""
     return (time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 

@@ -33,7 +33,7 @@ class Database:
     ``connections`` is the maximum that this process opens for transactions; if all are in use, a thread
     waits up to ``wait_s`` seconds. ``readers`` is the maximum for reads with a deadline.
     ``statement_timeout_ms`` limits each statement of a transaction without a deadline; 0 means no limit.
-    ``copies`` says whether the server supports COPY, which not every server of PostgreSQL's protocol does.
+    ``copies`` is False for a server that speaks PostgreSQL's protocol without COPY.
     """
 
     def __init__(

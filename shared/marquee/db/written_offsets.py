@@ -163,7 +163,7 @@ def save(cursor: Any, entry: WrittenOffsets, counts: Mapping[str, int], unaggreg
 def record_delivery(
     cursor: Any, entry: WrittenOffsets, records: int, new: int, oldest_ms: int | None
 ) -> None:
-    """Count a delivery in its minute; ``new`` of its records had not been written before.
+    """Count the arrival of a batch in its minute; ``new`` of its records had not been written before.
 
     ``oldest_ms`` is the first known Kafka timestamp of the batch.
     """

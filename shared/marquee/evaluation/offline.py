@@ -26,8 +26,8 @@ Floats = NDArray[np.float64]
 class OfflineEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Metrics of a model and the baselines on one split.
 
-    - ``ratings``: predicted ratings, of ``users``; ``known_users`` of them have ratings in the training part
-    - ``ranked_users``: users with a liked item in the test, over whom the ranking metrics are means
+    - ``ratings``: predicted ratings, of ``users``; ``known_users`` of them have ratings in the training set
+    - ``ranked_users``: users with a liked item in the test set, over whom ranking metrics are averaged
     - ``seed`` of the bootstrap; ``data``: SHA-256 of the dataset that was split
     - ``metrics``: by candidate, then by name: rmse, mae, ndcg@10, recall@20 ...
     - ``prediction_intervals``: calibrated on the model's errors
@@ -50,8 +50,8 @@ def evaluate(
     """Evaluate ``model``, fitted on ``split.train``, and the baselines on ``split.test``.
 
     ``data`` is the SHA-256 of the dataset that was split. Accuracy metrics cover every test rating. Ranking metrics
-    cover users with a liked item in the test (``LIKED_FRACTION`` of :mod:`marquee.scoring.interaction_weights`); all
-    items that they have not seen are ranked.
+    cover users with a liked item in the test set (``LIKED_FRACTION`` of :mod:`marquee.scoring.interaction_weights`);
+    all items that they have not seen are ranked.
     """
     candidates = [model_candidate(model), popularity_baseline(model), bias_baseline(split.train)]
     users = np.unique(split.test.users)
@@ -92,7 +92,7 @@ def residuals(candidate: Candidate, split: Split) -> tuple[Floats, NDArray[np.in
 
 
 def errors_by_user(candidate: Candidate, test: Interactions) -> tuple[Floats, Floats, Floats]:
-    """Return the sums of squared and absolute errors and the number of ratings of each user in the test."""
+    """Return the sums of squared and absolute errors and the number of ratings of each user in the test set."""
     assert candidate.rate
     errors = candidate.rate(test.users, test.items) - test.values
     _, user_index, counts = np.unique(test.users, return_inverse=True, return_counts=True)
@@ -103,12 +103,12 @@ def errors_by_user(candidate: Candidate, test: Interactions) -> tuple[Floats, Fl
 
 
 class Ranking(NamedTuple):
-    """Lists of the n users with a liked item in the test.
+    """Lists of the n users with a liked item in the test set.
 
     - ``users`` [n]: their rows
     - ``recommended`` [n, 20]: items, best first
     - ``hits`` [n, 20]: true where the user likes the item
-    - ``n_relevant`` [n]: number of liked items in the test
+    - ``n_relevant`` [n]: number of liked items in the test set
     """
 
     users: NDArray[np.int64]
@@ -118,7 +118,7 @@ class Ranking(NamedTuple):
 
 
 def rank(candidate: Candidate, split: Split) -> Ranking:
-    """Return the candidate's lists for the users with a liked item in the test, without items they have seen."""
+    """Return the candidate's lists, without seen items, for the users with a liked item in the test set."""
     assert candidate.score
     liked = _liked(split)
     parts = []

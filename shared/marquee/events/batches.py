@@ -28,7 +28,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def raw(self) -> bytes:
-        """The record's bytes as they are in Kafka; raises ``ValueError`` if ``base64`` is invalid."""
+        """The record's bytes as they are in Kafka. Raises ``ValueError`` if ``base64`` is invalid."""
         return b64decode(self.base64 or "", validate=True) if self.text is None else self.text.encode()
 
 

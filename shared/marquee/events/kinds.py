@@ -112,7 +112,7 @@ class EventKind:
     """Everything that is specific to one kind of event.
 
     The request of a record, the text after ``<time>,<user id>,``, is ``prefix`` and then ``pattern``, a
-    regular expression. ``parse`` makes the event of what matched; ``diagnose`` explains a request that
+    regular expression. ``parse`` makes the event from the fields that matched; ``diagnose`` explains a request that
     has the prefix and does not match; ``format_request`` writes the request of an event.
     """
 

@@ -34,7 +34,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """A delivery, divided: the batch of its valid elements, and events of the invalid ones."""
+    """An envelope, divided: the batch of its valid elements, and events of the invalid ones."""
 
     batch: StreamBatch | ImpressionBatch
     refused: tuple[Refused, ...]
@@ -54,7 +54,7 @@ class _RawImpressionBatch(msgspec.Struct):
 
 
 class _LooseRecord(msgspec.Struct):
-    """A record whose timestamp may be anything: it is metadata."""
+    """A record with a timestamp of any value, because it is metadata."""
 
     offset: int
     timestamp_ms: Any = None

@@ -12,7 +12,7 @@ from marquee.ingest.time_bounds import MAX_AHEAD_OF_CLOCK
 
 _INT4 = 2**31
 MAX_OFFSET = 2**53
-"""No partition gets so far, at a million records a second in 285 years. Larger numbers are inexact in much JSON."""
+"""No partition reaches it: a million records a second would take 285 years. Larger numbers are inexact in JSON."""
 MAX_KEY_LENGTH = 250
 """An index entry has at most 2,704 bytes, and the name of a Kafka topic at most 249 characters."""
 

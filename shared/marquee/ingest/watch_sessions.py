@@ -1,4 +1,4 @@
-"""Incremental aggregation of watch events into watch sessions, idempotent by least and greatest.
+"""Incremental aggregation of watches into watch sessions, idempotent by minimum and maximum.
 
 A user who watches sends one record a minute, so a batch holds few records of each session. While the
 bridge keeps up with the log, each batch is aggregated as it is written. During a backlog, the watches of

@@ -84,7 +84,7 @@ class EmbeddedKafka:
         return pids if len(pids) == len(self._processes) else ()
 
     def start(self) -> None:
-        """Start the broker and wait until it accepts connections; raise ``ProcessFailed``."""
+        """Start the broker and wait until it accepts connections. Raises ``ProcessFailed`` if it does not."""
         self.stop()
         if port_open(self.port):
             raise ProcessFailed(f"port {self.port} of 127.0.0.1 is in use: kafka needs another one")
@@ -101,7 +101,7 @@ class EmbeddedKafka:
     def stop(self) -> None:
         """Stop the broker, then its storage."""
         for process in reversed(self._processes):
-            # Acknowledged records are stored, so there is no need to wait for a broker that waits for its clients.
+            # Acknowledged records are stored, so the broker need not wait for its clients to disconnect.
             process.stop(grace_s=1.0)
         self._processes.clear()
 

@@ -27,11 +27,11 @@ class EmbeddedPostgres:
     Parameters
     ----------
     directory
-        The data, with which a later start continues.
+        Directory of the data; a later start continues with them.
     port
-        The port; by default a free one, kept for all starts.
+        Port; by default a free one, which later starts keep.
     logs
-        The directory of ``postgres.log``; by default ``directory``.
+        Directory of ``postgres.log``; by default ``directory``.
     """
 
     def __init__(self, directory: Path, port: int | None = None, *, logs: Path | None = None) -> None:

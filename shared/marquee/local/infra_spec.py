@@ -123,12 +123,12 @@ class ScheduleSpecs(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_functions(root: Path) -> dict[str, FunctionSpec]:
-    """Read the functions by name; raise :class:`SettingsError` that names file and field."""
+    """Read the functions by name. Raises :class:`SettingsError` if a field is wrong."""
     return yaml_file.read_yaml(root / "infra/functions.yaml", FunctionSpecs).functions
 
 
 def read_schedules(root: Path) -> dict[str, ScheduleSpec]:
-    """Read the schedules by name; raise :class:`SettingsError` that names file and field."""
+    """Read the schedules by name. Raises :class:`SettingsError` if a field is wrong."""
     return yaml_file.read_yaml(root / "infra/schedules.yaml", ScheduleSpecs).schedules
 
 

@@ -10,7 +10,10 @@ from marquee.local.process import can_bind, free_port
 
 
 class Ports:
-    """Distinct ports of 127.0.0.1. ``notify`` is told when a default port is in use, and by which program."""
+    """Distinct ports of 127.0.0.1.
+
+    ``notify`` is called with a sentence if a default port is in use; it names the program that has the port.
+    """
 
     def __init__(self, notify: Callable[[str], None]) -> None:
         self._notify = notify

@@ -3,8 +3,8 @@
 PostgreSQL refuses to run as root, so root runs it as ``nobody``, without any capability. ``nobody`` need not
 reach the directory: the programs start inside it, and know it as ``/proc/self/cwd``.
 
-Every connection needs a password (SCRAM). Role ``app`` owns the databases and is no superuser; ``admin``
-creates them. Each password is random and stands in a password file of libpq that only its owner can read.
+Every connection needs a password (SCRAM). Role ``app`` owns the databases and is not a superuser; ``admin``
+creates them. Each password is random and is stored in a libpq password file that only its owner can read.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class PostgresCluster:
         return self.pass_file(role).read_text().strip().rsplit(":", 1)[1]
 
     def initialise(self) -> None:
-        """Create the data directory and its roles unless they exist; raise :class:`ProcessFailed`."""
+        """Create the data directory and its roles unless they exist.
+
+        Raises :class:`ProcessFailed` if a program of PostgreSQL fails.
+        """
         self._directory.mkdir(parents=True, exist_ok=True)
         if (self.data / "PG_VERSION").exists():
             self._check_secrets()

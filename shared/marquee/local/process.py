@@ -142,7 +142,7 @@ class Process:
         return self._child.poll() if self._child else None
 
     def wait_healthy(self, healthy: Callable[[], bool], timeout_s: float = 30.0) -> None:
-        """Wait until ``healthy()``; raise :class:`ProcessFailed` if the command ends first or on time-out."""
+        """Wait until ``healthy()``. Raises :class:`ProcessFailed` if the command ends first or on time-out."""
         deadline = time.monotonic() + timeout_s
         while not healthy():
             if self.pid is None:
@@ -152,7 +152,7 @@ class Process:
             time.sleep(0.02)
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """Wait for the end and return the exit code; raise ``subprocess.TimeoutExpired``."""
+        """Wait for the end and return the exit code. Raises ``subprocess.TimeoutExpired`` on time-out."""
         assert self._child is not None, f"{self.name} was not started"
         return self._child.wait(timeout_s)
 

@@ -58,7 +58,7 @@ def read_runs(state_dir: StateDir, schedule: str) -> list[JobRun]:
 
 
 class JobRunner:
-    """Runs jobs as child processes, and calls functions at their ``urls`` by name."""
+    """Runner of jobs as child processes, and of functions by calls to their ``urls`` by name."""
 
     def __init__(
         self, root: Path, state_dir: StateDir, settings: Settings, urls: Mapping[str, str] | None = None

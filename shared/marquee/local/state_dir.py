@@ -85,7 +85,7 @@ class StateDir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the directory for this process; raise :class:`AlreadyRunning` if another one has it.
+        """Lock the directory for this process. Raises :class:`AlreadyRunning` if another one has it.
 
         The kernel releases the lock if this process is killed. Processes that an earlier runner left are
         killed first.

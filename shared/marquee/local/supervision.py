@@ -22,7 +22,7 @@ class Program(Protocol):
     """The program of a part: one process, or several that run together."""
 
     def start(self) -> object:
-        """Start the program, again if it ran before, and wait until it is healthy; raise ``ProcessFailed``."""
+        """Start or restart the program and wait until it is healthy. Raises :class:`ProcessFailed` otherwise."""
 
     def stop(self) -> None:
         """End all its processes."""
@@ -41,7 +41,7 @@ class ProcessProgram:
     start_timeout_s: float = 60.0
 
     def start(self) -> None:
-        """Start the process and wait until it is healthy; raise :class:`ProcessFailed`."""
+        """Start the process and wait until it is healthy. Raises :class:`ProcessFailed` if it does not become so."""
         self.process.start()
         self.process.wait_healthy(self.healthy, self.start_timeout_s)
 
@@ -74,7 +74,7 @@ class Part:
     _due: float | None = None
 
     def start(self) -> None:
-        """Start the part and wait until it is healthy; raise :class:`ProcessFailed`."""
+        """Start the part and wait until it is healthy. Raises :class:`ProcessFailed` if it does not become so."""
         self.program.start()
         self.started = time.time()
 
@@ -87,8 +87,8 @@ class Part:
     def restart_if_due(self, now: float, notify: Callable[[str], None]) -> bool:
         """Restart the part if it has ended and its delay has passed; return True if its state changed.
 
-        ``now`` is in monotonic seconds. The first restart follows after :data:`FIRST_DELAY_S`, each further
-        one after twice the delay before, up to :data:`MAX_DELAY_S`.
+        ``now`` is in monotonic seconds. The first restart follows after :data:`FIRST_DELAY_S`, each further one after
+        twice the previous delay, up to :data:`MAX_DELAY_S`.
         """
         if self.program.pids or not self.supervised:
             return False
@@ -140,7 +140,7 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self, part: Part) -> None:
-        """Start a part, wait until it is healthy, and supervise it from then on; raise ``ProcessFailed``."""
+        """Start a part, wait until it is healthy, and supervise it. Raises :class:`ProcessFailed` if it fails."""
         try:
             part.start()
         except BaseException:

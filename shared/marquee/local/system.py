@@ -89,7 +89,7 @@ class LocalSystem:
         self.supervisor = Supervisor(notify, self._write_state)
 
     def start(self) -> None:
-        """Start all parts; raise :class:`ProcessFailed` with the name and the end of the log of a part that fails."""
+        """Start all parts. Raises :class:`ProcessFailed`, with the end of the part's log, if a part fails."""
         self._write_state()
         self._start_kafka()
         self._start_postgres()

@@ -21,9 +21,8 @@ independent. Chosen on temporal backtests: 300 ranks worse than the popular list
 """
 
 GENRE_LOG_ODDS = 1.0
-"""Log of how much likelier a user is to choose an item of a genre that they say they like.
-
-Not estimated: no data set that we have holds both stated interests and watch sessions.
+"""Log odds ratio of choosing an item of a genre that the user states to like. An assumption, not an estimate: no
+available data set has both stated interests and watch sessions.
 """
 
 

@@ -1,7 +1,7 @@
 """Checks of recent records: volume, quarantine, delivery, and values outside their range.
 
-The parser refuses whatever breaks the protocol. These checks read the tables nevertheless, because the parser, a
-setting or another writer may be wrong.
+The parser rejects every record that violates the format. These checks read the tables nevertheless, because the
+parser, a setting or another writer may be wrong.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def wasserstein_distance(reference: Sequence[float], current: Sequence[float]) -
 def count_rating_bins(counts: Iterable[tuple[float, int]], low: float, high: float) -> tuple[int, ...]:
     """Return the number of ratings in each fifth of the scale from ``low`` to ``high``.
 
-    ``counts`` are pairs of a rating and how often it occurs.
+    ``counts`` are pairs of a rating and its number of occurrences.
     """
     bins = [0] * RATING_BINS
     for rating, count in counts:

@@ -4,7 +4,7 @@ Prequential evaluation (Dawid, 1984) scores predictions that were made before th
 ``live_accuracy``.
 
 A window is recomputed if its number of ratings differs from the stored one. Predictions are only ever added, so equal
-counts mean equal ratings. This rule covers new ratings, late ones and what a killed run left out.
+counts mean equal ratings. This rule covers new ratings, late ratings and the windows that a killed run left out.
 """
 
 from __future__ import annotations

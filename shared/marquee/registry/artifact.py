@@ -59,8 +59,8 @@ def write_artifact(
 ) -> str:
     """Store ``model`` and return its version, ``<trained_through>-<hash of the content>``.
 
-    The call is idempotent. Raises :class:`ArtifactRefused` for an invalid model, and the store's errors. Files written
-    before an error are not part of any artifact, and the next attempt reuses them.
+    The call is idempotent. Files written before an error are not part of any artifact, and the next attempt reuses
+    them. Raises :class:`ArtifactRefused` if the model is invalid, and the store's errors.
     """
     model.check()
     with tempfile.TemporaryDirectory(prefix="marquee-") as temporary:

@@ -1,4 +1,4 @@
-"""Item factors of an artifact and its two linear models: one predicts ratings, one ranks."""
+"""Item factors of an artifact and its two models: one predicts ratings, one ranks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def predict_ratings(
 def query_vector(factors: ItemFactors, items: NDArray[np.integer], weights: Floats) -> Floats:
     """Return the query vector of a history, [r]; its product with an item's ranking vector is the item's score.
 
-    It needs nothing stored of the user, so an item watched a second ago counts at once.
+    It needs no stored user vector, so an item watched a second ago counts at once.
     """
     query: Floats = weights @ factors.rank_history.take(items, axis=0)
     return query

@@ -16,7 +16,7 @@ CONTROL, CANARY = "control", "canary"
 
 
 def promote(store: ObjectStore, version: str, *, author: str, reason: str = "") -> Release:
-    """Serve ``version`` to all users; does nothing if that is already so.
+    """Serve ``version`` to all users; do nothing if that is already so.
 
     Raises :class:`ReleaseError` if there is no such artifact, ``ArtifactRefused`` if it must not serve.
     """

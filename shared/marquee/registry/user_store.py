@@ -1,4 +1,6 @@
-"""Store of an artifact's users: addressed by hash and read by range, so that memory does not grow with the users.
+"""Store of an artifact's users, addressed by hash and read by range.
+
+Memory therefore does not grow with the number of users.
 
 ``users.index`` holds the offset (u64) and the length (u32) of each bucket's block in ``users.bin``, little endian. One
 user therefore costs two ranged reads. A block:

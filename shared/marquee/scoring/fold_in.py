@@ -52,7 +52,7 @@ class FoldIn:
     ) -> tuple[Vector, float]:
         """Return the posterior mean of the user's vector [k] and bias; without ratings, the prior mean.
 
-        ``items`` and ``ratings`` [n] have one entry a rated item.
+        ``items`` and ``ratings`` [n] have one entry per rated item.
         """
         k = self._vectors.shape[1]
         if not len(items):

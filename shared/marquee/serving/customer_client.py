@@ -40,9 +40,9 @@ class CustomerClient:
         self._url = url
 
     def users(self, user_ids: Sequence[str]) -> dict[str, Customer]:
-        """Look up at most :data:`BULK` users in one call; users that the service does not know are missing.
+        """Look up at most :data:`BULK` users in one call; the result lacks users that the service does not know.
 
-        Raises :class:`CustomersUnavailable`.
+        Raises :class:`CustomersUnavailable` if the call fails.
         """
         try:
             response = self._http.request(
@@ -118,7 +118,7 @@ class CustomerLookup:
     def get(self, user_id: str, deadline_ms: int) -> Customer | None:
         """Return the customer, or None if the service does not know the user.
 
-        Raises :class:`CustomersUnavailable` on failure or at the deadline; the lookup itself continues.
+        The lookup continues after the deadline. Raises :class:`CustomersUnavailable` on failure or at the deadline.
         """
         is_cached, customer = self.cached(user_id)
         if is_cached:

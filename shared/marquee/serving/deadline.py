@@ -57,13 +57,13 @@ class _Call(Generic[T]):
 
 
 class DeadlineExecutor:
-    """Runs calls to one service, ``name`` in the log, with a deadline and a circuit breaker.
+    """Executor of calls to one service, ``name`` in the log, with a deadline and a circuit breaker.
 
     ``threads`` is the maximum number of concurrent calls. With 0, calls run in the caller's thread, which is right
     for functions that keep to the deadline themselves.
 
-    ``first_deadline_ms`` applies until the first success. A new instance has yet to connect, and its first users
-    should not get poorer recommendations for that.
+    ``first_deadline_ms`` applies until the first success. A new instance still has to connect, which must not degrade
+    the recommendations of its first users.
     """
 
     def __init__(

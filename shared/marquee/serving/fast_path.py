@@ -1,7 +1,7 @@
 """WSGI middleware that answers recommendations without the framework.
 
 functions-framework runs a function inside a Flask application, whose routing, request and response objects cost as
-much as a recommendation. All other paths take the usual way.
+much as a recommendation. All other paths go through the framework.
 """
 
 from __future__ import annotations

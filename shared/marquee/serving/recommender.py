@@ -47,10 +47,10 @@ _OVERLAP = timedelta(minutes=10)
 
 
 HistoryReader: TypeAlias = "Callable[[str, datetime | None], History]"
-"""Function that returns a user's history since a time (None: all of it); raises :class:`Unavailable`."""
+"""Function that returns a user's history since a time (None: all of it). Raises :class:`Unavailable` on failure."""
 
 CohortReader: TypeAlias = "Callable[[str], Cohorts]"
-"""Function that returns a user's cohorts, empty for an unknown user; raises :class:`Unavailable`."""
+"""Function that returns a user's cohorts, empty for an unknown user. Raises :class:`Unavailable` on failure."""
 
 
 class RatingInterval(msgspec.Struct, frozen=True):
@@ -123,12 +123,12 @@ class StepTimer:
 
 
 class Recommender:
-    """Recommends movies from the current release, with fallbacks.
+    """Recommender of movies from the current release, with fallbacks.
 
     ``history`` and ``popular`` are None without a database, ``cohorts`` without a customer service.
 
-    ``wait_s`` is how long the first requests wait for a model if popular movies could be shown instead;
-    ``cold_wait_s`` is how long if there is nothing else to show.
+    The first requests wait ``wait_s`` for a model if popular movies can be shown instead, and ``cold_wait_s`` if there
+    is nothing else to show.
     """
 
     def __init__(

@@ -54,13 +54,13 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class ReleaseCache:
-    """Follows ``releases/current.json`` of ``store``, with a refresh every ``refresh_s``.
+    """Cache that follows ``releases/current.json`` of ``store``, with a refresh every ``refresh_s``.
 
     With ``background=False`` there is no thread. :meth:`get` then refreshes while nothing is loaded, and later changes
     are seen only when the caller calls :meth:`refresh`.
 
-    ``refusals`` holds the last refusals. ``store_error`` is why the last refresh failed, empty if it did not.
-    ``release_refused`` is True if the current release was refused and another one serves.
+    ``refusals`` holds the last refusals. ``store_error`` is the reason why the last refresh failed, empty if it
+    succeeded. ``release_refused`` is True if the current release was refused and another one serves.
     """
 
     def __init__(

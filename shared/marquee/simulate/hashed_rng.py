@@ -1,6 +1,6 @@
 """Reproducible random numbers without state: every draw is a hash of the seed and its subject.
 
-The same question has the same answer at any time, so a catalog or population of any size needs no storage.
+The same draw gives the same number at any time, so a catalog or population of any size needs no storage.
 """
 
 from __future__ import annotations

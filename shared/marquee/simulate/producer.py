@@ -40,7 +40,7 @@ class RecordProducer(Protocol):
         """Accept one record. Never blocks."""
 
     def poll(self) -> None:
-        """Process the acknowledgements that arrived; raise :class:`KafkaRefused`."""
+        """Process new acknowledgements. Raises :class:`KafkaRefused` if Kafka refuses a record for good."""
 
     def pending(self) -> int:
         """Return the number of records in flight."""

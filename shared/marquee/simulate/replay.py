@@ -93,8 +93,8 @@ class Replay:
     rating_max
         The top of the rating scale, 5 or 10.
     influence
-        The fraction of recommendations that users consider. They watch the first recommended
-        movie among those they have yet to watch next.
+        The fraction of recommendations that users consider. Next, they watch the first recommended movie among their
+        remaining ones.
     extra_sessions
         If a list has no such movie, start its first unseen movie, although the base data
         have no such watch session.

@@ -14,8 +14,8 @@ from marquee.config.atomic_file import write_atomically
 class PartitionReport(msgspec.Struct):
     """The offsets that Kafka acknowledged in one partition.
 
-    ``last - first + 1 == records`` if no other producer wrote to it. Offsets that Kafka did not tell (a retry
-    of a record that the broker had) are not in ``first`` and ``last``.
+    ``last - first + 1 == records`` if no other producer wrote to it. Offsets that Kafka did not report (retries of
+    records that the broker already had) are not in ``first`` and ``last``.
     """
 
     first: int | None = None
@@ -80,7 +80,7 @@ class SimulationReport(msgspec.Struct):
 
     @classmethod
     def read(cls, path: Path) -> SimulationReport:
-        """Read the report in ``path``; raise ``OSError``, or ``msgspec.MsgspecError`` if it is invalid."""
+        """Read the report in ``path``. Raises ``OSError``, or ``msgspec.MsgspecError`` if it is invalid."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
 
 

@@ -26,7 +26,7 @@ class Delivery(Protocol):
         """
 
     def close(self) -> None:
-        """Wait for the deliveries in flight, and close the connections."""
+        """Wait for the envelopes in flight, and close the connections."""
 
 
 class PooledDelivery(ABC):
@@ -52,7 +52,7 @@ class PooledDelivery(ABC):
 
     @abstractmethod
     def _deliver(self, envelope: Envelope) -> None:
-        """Send an envelope, and return when it is accepted; raises the errors of ``submit``."""
+        """Send an envelope, and return when it is accepted. Raises the errors of ``submit``."""
 
     @abstractmethod
     def _disconnect(self) -> None:

@@ -43,8 +43,8 @@ def rotate(block: sparse.csr_array | NDArray[np.float64], rank: int, seed: int) 
 def centre(block: NDArray[np.floating]) -> Float32:
     """Subtract the mean of the known rows, and rotate the columns so that they are orthogonal again.
 
-    A row of zeros is unknown and stays zero. So it stands for the average row, and not for a row without any of the
-    features. Directions without weight are dropped.
+    A row of zeros is unknown and stays zero, so that it represents the average row rather than a row without features.
+    Directions of zero weight are dropped.
     """
     largest = np.abs(block).max(axis=1, initial=0.0)
     # A rotated zero may differ from zero by rounding.

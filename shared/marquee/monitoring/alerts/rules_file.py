@@ -101,5 +101,5 @@ class RulesFile(Struct, frozen=True, forbid_unknown_fields=True, rename="camel")
 
 
 def read_rules(path: Path) -> tuple[RuleGroup, ...]:
-    """Return the groups of a rules file; raise :class:`SettingsError` with the file and the field that is wrong."""
+    """Return the groups of a rules file. Raises :class:`SettingsError` if a field is wrong."""
     return read_yaml(path, RulesFile).groups

@@ -148,7 +148,7 @@ class GcsStore(CloudStore):
         return ObjectStoreError(f"{self._location()} answered {status} for {name!r}: {error}")
 
     def _bucket_is_missing(self) -> bool:
-        """Return whether the bucket is missing after a 404, which does not say; False in case of doubt."""
+        """List the bucket, and return True if the bucket is missing; False if that cannot be found out."""
         from google.api_core.exceptions import NotFound
 
         try:

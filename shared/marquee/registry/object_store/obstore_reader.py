@@ -100,7 +100,7 @@ class ObstoreReader(CloudStore):
         return None
 
     def _bucket_is_missing(self, message: str) -> bool:
-        """Return whether the bucket is missing after a 404, which may not say; False in case of doubt."""
+        """Return True if a 404 means that the bucket is missing; False if that cannot be found out."""
         if "NoSuchBucket" in message:
             return True
         try:

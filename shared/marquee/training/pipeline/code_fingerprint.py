@@ -1,6 +1,6 @@
 """Fingerprints of the code behind each pipeline step.
 
-DVC runs a stage again when a dependency has another hash. Python files would be poor dependencies: a changed
+DVC reruns a step when the hash of a dependency changes. Python files would be poor dependencies: a changed
 docstring would make a step stale, and a list of files written by hand misses some. Instead the stage ``code``
 of dvc.yaml writes one small JSON file for each step, with a hash of every module of the library that the step
 imports, directly or not. The hash covers the abstract syntax tree without docstrings, comments and layout.
@@ -129,7 +129,7 @@ def _find_module(library: Path, name: str) -> Path | None:
 
 
 def _find_imports(tree: ast.Module, name: str) -> Iterator[str]:
-    """Yield the possible module names that the module ``name`` imports; a name may be one of no module."""
+    """Yield the names that the module ``name`` imports; some may not be modules."""
     for node in _walk_runtime(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:

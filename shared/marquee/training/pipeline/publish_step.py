@@ -97,8 +97,8 @@ def publish_artifact(
 ) -> RetrainResult:
     """Decide on the stored artifact, release it if the decision says so, and write the gate report.
 
-    ``run_name`` and ``time`` identify the report; ``reason`` goes on the release. With ``releasing`` false
-    the model is evaluated, and what serves does not change.
+    ``run_name`` and ``time`` identify the report; ``reason`` is recorded in the release. With ``releasing`` false, the
+    model is evaluated and not released.
     """
     assert stored.version
     decision = _decide_and_release(run, store, stored.version, reason=reason, releasing=releasing)
