@@ -21,7 +21,7 @@ module "function" {
 
   # New code needs the migrated tables.
   depends_on = [
-    module.migrate,
+    terraform_data.migrated,
     google_artifact_registry_repository_iam_member.build,
     google_project_iam_member.build,
     google_storage_bucket_iam_member.build,
@@ -29,18 +29,21 @@ module "function" {
   ]
 }
 
-# Callers: everyone may call public functions, Pub/Sub only `ingest`, and the scheduler only the functions it starts.
+# Callers: those of `recommend_callers` may call public functions, Pub/Sub only `ingest`, and the scheduler only the
+# functions it starts.
 locals {
   scheduled_functions = { for name, schedule in local.schedules : name => basename(schedule.job) if startswith(schedule.job, "functions/") }
   invokers = merge(
-    { for name, function in local.functions : "${name}-public" => { function = name, member = "allUsers" } if function.public },
+    merge([for name, function in local.functions : {
+      for member in var.recommend_callers : "${name}-${member}" => { function = name, member = member }
+    } if function.public]...),
     { ingest-push = { function = "ingest", member = google_service_account.part["push"].member } },
     { for name, function in local.scheduled_functions : "${name}-schedule" => { function = function, member = google_service_account.part["scheduler"].member } },
   )
 }
 
 resource "google_cloud_run_v2_service_iam_member" "invoker" {
-  # checkov:skip=CKV_GCP_102:The streaming service calls `recommend` without credentials; only functions marked public are open.
+  # checkov:skip=CKV_GCP_102:A streaming service without credentials needs allUsers; recommend_callers names it, and is empty by default.
   for_each = local.invokers
   name     = module.function[each.value.function].service
   location = var.region

@@ -14,7 +14,8 @@ locals {
   } }
 }
 
-# Applying a new commit runs it before the functions of that commit are deployed.
+# A new commit, or a higher `migrate_attempt`, replaces this job, and creating it runs it to its end. If the run fails, the
+# job is tainted, so the next apply replaces it and runs it again. It stores nothing, so it is not protected.
 module "migrate" {
   source = "./modules/job"
 
@@ -22,16 +23,28 @@ module "migrate" {
   region              = var.region
   image               = "${local.images}/migrate:${var.commit}"
   account             = google_service_account.part["migrate"].email
-  timeout_s           = 1800
+  timeout_s           = 1500
   retries             = 1
-  run_now             = substr(var.commit, 0, 12)
+  run_now             = "${substr(var.commit, 0, 12)}-${var.migrate_attempt}"
   environment         = local.environment.migrate
   secrets             = local.versions_of.migrate
   network             = google_compute_network.marquee.id
   subnetwork          = google_compute_subnetwork.marquee.id
-  deletion_protection = var.deletion_protection
+  deletion_protection = false
 
   depends_on = [google_secret_manager_secret_iam_member.reader, google_compute_router_nat.marquee]
+}
+
+# What needs the migrated tables depends on this. The job is ready only if its run succeeded.
+resource "terraform_data" "migrated" {
+  input = module.migrate.ready
+
+  lifecycle {
+    precondition {
+      condition     = module.migrate.ready
+      error_message = "The migration of commit ${var.commit} did not succeed, so the tables may be old and nothing that needs them is deployed. Its log has the reason: gcloud run jobs executions list --job=marquee-migrate --region=${var.region}. Then apply with a higher migrate_attempt (now ${var.migrate_attempt})."
+    }
+  }
 }
 
 # No retries: a refused model would be refused again, and the next scheduled run trains a new one.
@@ -52,5 +65,5 @@ module "scheduled" {
   subnetwork          = google_compute_subnetwork.marquee.id
   deletion_protection = var.deletion_protection
 
-  depends_on = [google_secret_manager_secret_iam_member.reader, module.migrate]
+  depends_on = [google_secret_manager_secret_iam_member.reader, terraform_data.migrated]
 }

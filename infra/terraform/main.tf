@@ -1,7 +1,9 @@
 # Local values that the other files use: functions, schedules, and the value or secret of each setting.
 
 locals {
-  functions = yamldecode(file("${path.module}/../functions.yaml")).functions
+  functions = { for name, function in yamldecode(file("${path.module}/../functions.yaml")).functions : name => merge(function, {
+    instances = merge(function.instances, { min = lookup(var.min_instances, name, function.instances.min) })
+  }) }
   schedules = yamldecode(file("${path.module}/../schedules.yaml")).schedules
   declared  = jsondecode(file("${path.module}/../needs.json"))
 
@@ -62,8 +64,8 @@ data "google_project" "this" {
 
 resource "google_project_service" "enabled" {
   for_each = toset([
-    "artifactregistry", "billingbudgets", "cloudbuild", "cloudfunctions", "cloudscheduler", "compute", "iam",
-    "iamcredentials", "logging", "monitoring", "pubsub", "run", "secretmanager", "storage", "sts",
+    "artifactregistry", "billingbudgets", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "cloudscheduler",
+    "compute", "iam", "iamcredentials", "logging", "monitoring", "pubsub", "run", "secretmanager", "storage", "sts",
   ])
   service            = "${each.key}.googleapis.com"
   disable_on_destroy = false

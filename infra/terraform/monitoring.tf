@@ -39,7 +39,7 @@ locals {
     jobs = {
       text     = "A job failed: no model was released, or migrations are missing."
       filter   = "resource.type = \"cloud_run_job\" AND metric.type = \"run.googleapis.com/job/completed_execution_count\" AND metric.labels.result = \"failed\""
-      aligner  = "ALIGN_COUNT"
+      aligner  = "ALIGN_DELTA" # failures; ALIGN_COUNT would count the points, which exist without a failure too
       above    = 0
       lasting  = "0s"
       severity = "ERROR"

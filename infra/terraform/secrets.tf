@@ -5,13 +5,14 @@ locals {
   database_url = one(timescale_service.marquee) == null ? var.secrets.database_url : format(
     "postgresql://%s:%s@%s:%d/tsdb?sslmode=require",
     one(timescale_service.marquee).username,
-    urlencode(coalesce(var.secrets.timescale_password, "missing")),
+    urlencode(var.secrets.timescale_password),
     one(timescale_service.marquee).pooler_hostname,
     one(timescale_service.marquee).pooler_port,
   )
   secret_values = {
-    database-url   = local.database_url
-    kafka-password = var.secrets.kafka_password
+    database-url = local.database_url
+    # A version cannot be empty. With kafka.security = SSL there is no password, and the bridge ignores this one.
+    kafka-password = coalesce(var.secrets.kafka_password, "unused")
   }
   secret_readers = merge([for part, secrets in local.secrets_of : {
     for secret in values(secrets) : "${part}-${secret}" => { part = part, secret = secret }

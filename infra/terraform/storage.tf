@@ -6,6 +6,7 @@ resource "google_storage_bucket" "artifacts" {
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
+  force_destroy               = !var.deletion_protection # without it, a bucket with objects cannot be destroyed
   versioning {
     enabled = true
   }
@@ -39,6 +40,7 @@ resource "google_storage_bucket" "sources" {
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
+  force_destroy               = !var.deletion_protection
   versioning {
     enabled = true
   }

@@ -77,6 +77,40 @@ variable "bridges" {
   }
 }
 
+variable "min_instances" {
+  description = "Instances that stay started, by function: {recommend = 1}. Without one, a cold start waits for its network, which Google says may take 30 s and more."
+  type        = map(number)
+  default     = {}
+  validation {
+    condition     = length(setsubtract(keys(var.min_instances), keys(yamldecode(file("${path.module}/../functions.yaml")).functions))) == 0
+    error_message = "min_instances names a function that is not in infra/functions.yaml."
+  }
+  validation {
+    condition     = alltrue([for count in values(var.min_instances) : count >= 0 && floor(count) == count])
+    error_message = "min_instances must have integers of at least 0."
+  }
+}
+
+variable "recommend_callers" {
+  description = "Who may call `recommend`, as IAM members: serviceAccount:NAME@PROJECT.iam.gserviceaccount.com, or allUsers for callers without credentials, which an organisation's policy may refuse."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for member in var.recommend_callers : can(regex("^(allUsers|allAuthenticatedUsers|(user|group|domain|serviceAccount|principal|principalSet):\\S+)$", member))])
+    error_message = "recommend_callers must be IAM members: allUsers, or serviceAccount:..., user:..., group:..."
+  }
+}
+
+variable "migrate_attempt" {
+  description = "Increase by one to run a failed migration of the same commit again."
+  type        = number
+  default     = 1
+  validation {
+    condition     = var.migrate_attempt >= 1 && floor(var.migrate_attempt) == var.migrate_attempt
+    error_message = "migrate_attempt must be an integer of at least 1."
+  }
+}
+
 variable "database_connections" {
   description = "Connections that the database, or its pooler, accepts."
   type        = number
@@ -101,6 +135,14 @@ variable "secrets" {
     condition     = var.timescale != null || can(regex("^postgres(ql)?://.*sslmode=(require|verify-ca|verify-full)", var.secrets.database_url))
     error_message = "secrets.database_url must be postgresql://user:password@host:port/name?sslmode=require, unless timescale creates the database."
   }
+  validation {
+    condition     = var.kafka.security == "SSL" || try(length(var.secrets.kafka_password), 0) > 0
+    error_message = "secrets.kafka_password is missing: kafka.security is SASL_SSL."
+  }
+  validation {
+    condition     = var.timescale == null || alltrue([for secret in [var.secrets.timescale_password, var.secrets.timescale_access_key, var.secrets.timescale_secret_key] : try(length(secret), 0) > 0])
+    error_message = "secrets must have timescale_password, timescale_access_key and timescale_secret_key, because timescale creates the database."
+  }
 }
 
 variable "secrets_version" {
@@ -124,7 +166,7 @@ variable "alert_emails" {
 }
 
 variable "deletion_protection" {
-  description = "If true, jobs, worker pools and secrets cannot be destroyed."
+  description = "If true, jobs, the worker pool, secrets and buckets with objects cannot be destroyed. Apply false before `terraform destroy`."
   type        = bool
   default     = true
 }
@@ -132,11 +174,12 @@ variable "deletion_protection" {
 variable "github" {
   description = "The repository whose workflows plan and apply. The ids are numbers: gh api repos/OWNER/NAME --jq .id,.owner.id"
   type = object({
-    repository_id = string
-    owner_id      = string
-    ref           = optional(string, "refs/heads/main")
-    environment   = optional(string, "production")
-    state_bucket  = string
+    repository_id    = string
+    owner_id         = string
+    ref              = optional(string, "refs/heads/main")
+    environment      = optional(string, "production")
+    plan_environment = optional(string, "plan")
+    state_bucket     = string
   })
   default = null
   validation {

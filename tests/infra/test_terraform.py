@@ -33,6 +33,35 @@ def test_terraform_block_has_description(kind: str) -> None:
     assert not [name for name, body in blocks if "description" not in body.splitlines()[0]]
 
 
+def test_readme_first_apply_is_in_order() -> None:
+    """Services by hand, docker's login, half an apply with the egress address, images, and the rest with `migrate`."""
+    steps = [
+        "gcloud services enable cloudresourcemanager.googleapis.com",
+        "gcloud auth configure-docker",
+        "terraform init",
+        "-target=google_artifact_registry_repository.images",
+        "terraform output -raw egress_address",
+        "../images.sh",
+        "Apply the rest: `terraform apply`",
+    ]
+    assert [README.index(step) for step in steps] == sorted(README.index(step) for step in steps)
+    assert "--platform linux/amd64" in (ROOT / "infra/images.sh").read_text()
+
+
+def test_readme_targets_exist() -> None:
+    """Each -target of the first apply is a resource, and none of them runs the migration."""
+    targets = re.findall(r"-target=(\w+)\.(\w+)", README)
+    assert len(targets) > 4
+    assert not [t for t in targets if f'resource "{t[0]}" "{t[1]}"' not in TEXT]
+
+
+def test_readme_destroys_after_protection_is_off() -> None:
+    """Terraform reads deletion_protection from the state, so it must be applied before."""
+    (section,) = re.findall(r"## Destroy\n(.*?)^## ", README, re.S | re.M)
+    commands = re.findall(r"^terraform (\w+) -var=deletion_protection=false", section, re.M)
+    assert commands == ["apply", "destroy"]
+
+
 def test_readme_lists_every_file() -> None:
     """The table of files is complete."""
     conventional = ("versions.tf", "variables.tf", "outputs.tf")

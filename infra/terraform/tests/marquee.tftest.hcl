@@ -1,6 +1,9 @@
 # Properties of every installation. The providers are mocked, so nothing is created.
 
 mock_provider "google" {
+  mock_resource "google_cloud_run_v2_job" {
+    defaults = { terminal_condition = [{ state = "CONDITION_SUCCEEDED", type = "Ready", execution_reason = "", last_transition_time = "", message = "", reason = "", revision_reason = "", severity = "" }] }
+  }
   mock_data "google_project" {
     defaults = { number = "123456789012" }
   }
@@ -10,12 +13,13 @@ mock_provider "grafana" {}
 mock_provider "confluent" {}
 
 variables {
-  project_id = "marquee-test"
-  commit     = "0123456789abcdef0123456789abcdef01234567"
-  kafka      = { bootstrap = "kafka.example.edu:9093", username = "bridge" }
-  secrets    = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x" }
-  github     = { repository_id = "1", owner_id = "2", state_bucket = "marquee-test-state" }
-  budget     = { billing_account = "012345-6789AB-CDEF01", amount = 50 }
+  project_id        = "marquee-test"
+  commit            = "0123456789abcdef0123456789abcdef01234567"
+  kafka             = { bootstrap = "kafka.example.edu:9093", username = "bridge" }
+  secrets           = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x" }
+  github            = { repository_id = "1", owner_id = "2", state_bucket = "marquee-test-state" }
+  recommend_callers = ["allUsers"]
+  budget            = { billing_account = "012345-6789AB-CDEF01", amount = 50 }
 }
 
 run "buckets_are_private_and_versioned" {
@@ -98,10 +102,113 @@ run "functions_scale_to_zero_and_have_maximum" {
   }
 }
 
+run "min_instances_keep_a_function_started" {
+  command = apply
+  variables {
+    min_instances = { recommend = 1 }
+  }
+  assert {
+    condition     = module.function["recommend"].config.min_instance_count == 1 && module.function["ingest"].config.min_instance_count == 0
+    error_message = "min_instances does not reach its function, or another one."
+  }
+}
+
+run "recommend_is_private_by_default" {
+  command = apply
+  variables {
+    recommend_callers = []
+  }
+  assert {
+    condition     = [for key, grant in google_cloud_run_v2_service_iam_member.invoker : key if grant.name == module.function["recommend"].service] == []
+    error_message = "Someone may call recommend without being named."
+  }
+}
+
+run "recommend_is_open_to_the_named_caller_only" {
+  command = apply
+  variables {
+    recommend_callers = ["serviceAccount:stream@example.iam.gserviceaccount.com"]
+  }
+  assert {
+    condition     = [for grant in google_cloud_run_v2_service_iam_member.invoker : grant.member if grant.name == module.function["recommend"].service] == ["serviceAccount:stream@example.iam.gserviceaccount.com"]
+    error_message = "Another caller than the named one may call recommend."
+  }
+}
+
+run "storage_and_secrets_are_reached_without_nat" {
+  command = apply
+  assert {
+    condition     = google_compute_subnetwork.marquee.private_ip_google_access
+    error_message = "Google's own services are reached through NAT, whose ports a cold start must wait for."
+  }
+}
+
+run "failed_migration_is_run_again_before_anything_else" {
+  command = apply
+  assert {
+    condition     = !module.migrate.config.deletion_protection && module.migrate.config.apply_timeout == "3600s"
+    error_message = "A tainted migration cannot be replaced, or an apply stops waiting before the migration ends."
+  }
+  assert {
+    condition     = alltrue([for job in module.scheduled : job.config.deletion_protection && tonumber(trimsuffix(job.config.apply_timeout, "s")) > tonumber(trimsuffix(job.config.timeout, "s"))])
+    error_message = "A scheduled job is not protected, or has no timeout for its apply."
+  }
+}
+
+run "functions_wait_for_a_migration_that_succeeded" {
+  command = apply
+  override_resource {
+    target = module.migrate.google_cloud_run_v2_job.this
+    values = { terminal_condition = [{ state = "CONDITION_FAILED", type = "Ready", execution_reason = "", last_transition_time = "", message = "", reason = "", revision_reason = "", severity = "" }] }
+  }
+  variables {
+    migrate_attempt = 2
+  }
+  expect_failures = [terraform_data.migrated]
+}
+
+run "higher_attempt_runs_the_migration_again" {
+  command = apply
+  variables {
+    migrate_attempt = 3
+  }
+  assert {
+    condition     = module.migrate.config.run_execution_token == "0123456789ab-3" && terraform_data.migrated.output
+    error_message = "A higher migrate_attempt does not run the migration."
+  }
+}
+
+run "buckets_with_objects_are_protected" {
+  command = apply
+  assert {
+    condition     = !google_storage_bucket.artifacts.force_destroy && !google_storage_bucket.sources.force_destroy
+    error_message = "A destroy deletes every model."
+  }
+}
+
+run "everything_can_be_destroyed_after_protection_is_off" {
+  command = apply
+  variables {
+    deletion_protection = false
+  }
+  assert {
+    condition     = google_storage_bucket.artifacts.force_destroy && google_storage_bucket.sources.force_destroy && !google_cloud_run_v2_worker_pool.bridge.deletion_protection && alltrue([for job in module.scheduled : !job.config.deletion_protection]) && alltrue([for secret in google_secret_manager_secret.this : !secret.deletion_protection])
+    error_message = "A destroy stops at a protected resource."
+  }
+}
+
+run "failed_jobs_are_counted" {
+  command = plan
+  assert {
+    condition     = google_monitoring_alert_policy.this["jobs"].conditions[0].condition_threshold[0].aggregations[0].per_series_aligner == "ALIGN_DELTA"
+    error_message = "The alert counts points of the metric instead of failures."
+  }
+}
+
 run "only_recommend_is_public" {
   command = apply
   assert {
-    condition     = [for key, grant in google_cloud_run_v2_service_iam_member.invoker : key if grant.member == "allUsers"] == ["recommend-public"]
+    condition     = [for key, grant in google_cloud_run_v2_service_iam_member.invoker : key if grant.member == "allUsers"] == ["recommend-allUsers"]
     error_message = "Another function than recommend is public."
   }
   assert {
@@ -212,7 +319,7 @@ run "parts_get_the_settings_they_read" {
     error_message = "A secret is in the state."
   }
   assert {
-    condition     = module.migrate.config.run_execution_token == "0123456789ab"
+    condition     = module.migrate.config.run_execution_token == "0123456789ab-1"
     error_message = "A new commit does not run the migrations."
   }
   assert {

@@ -1,6 +1,10 @@
 # The optional parts, and the errors for invalid variables.
 
-mock_provider "google" {}
+mock_provider "google" {
+  mock_resource "google_cloud_run_v2_job" {
+    defaults = { terminal_condition = [{ state = "CONDITION_SUCCEEDED", type = "Ready", execution_reason = "", last_transition_time = "", message = "", reason = "", revision_reason = "", severity = "" }] }
+  }
+}
 mock_provider "timescale" {
   mock_resource "timescale_service" {
     defaults = { username = "tsdbadmin", pooler_hostname = "pooler.example.edu", pooler_port = 5433 }
@@ -114,6 +118,51 @@ run "refuses_database_without_tls" {
     secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee" }
   }
   expect_failures = [var.secrets]
+}
+
+run "refuses_missing_kafka_password" {
+  command = plan
+  variables {
+    secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require" }
+  }
+  expect_failures = [var.secrets]
+}
+
+run "refuses_timescale_without_its_secrets" {
+  command = plan
+  variables {
+    timescale = { project_id = "abc" }
+    secrets   = { kafka_password = "x", timescale_password = "x" }
+  }
+  expect_failures = [var.secrets]
+}
+
+run "accepts_kafka_with_certificates_only" {
+  command = plan
+  variables {
+    kafka   = { bootstrap = "kafka.example.edu:9093", username = "", security = "SSL" }
+    secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require" }
+  }
+  assert {
+    condition     = length(google_secret_manager_secret_version.this) == 2
+    error_message = "A secret has no version, so the parts cannot start."
+  }
+}
+
+run "refuses_unknown_caller" {
+  command = plan
+  variables {
+    recommend_callers = ["everyone"]
+  }
+  expect_failures = [var.recommend_callers]
+}
+
+run "refuses_min_instances_of_unknown_function" {
+  command = plan
+  variables {
+    min_instances = { recommender = 1 }
+  }
+  expect_failures = [var.min_instances]
 }
 
 run "refuses_kafka_without_tls" {

@@ -6,15 +6,16 @@ mock_provider "grafana" {}
 mock_provider "confluent" {}
 
 variables {
-  project_id   = "marquee-prod"
-  region       = "us-east4"
-  commit       = "0123456789abcdef0123456789abcdef01234567" # git rev-parse HEAD
-  kafka        = { bootstrap = "kafka.example.edu:9093", username = "bridge" }
-  timescale    = { project_id = "abcdef0123" }
-  alert_emails = ["oncall@example.edu"]
-  budget       = { billing_account = "012345-6789AB-CDEF01", amount = 50 }
-  github       = { repository_id = "123456", owner_id = "7890", state_bucket = "marquee-prod-state" }
-  settings     = { rating_max = "10", time_zone = "America/New_York" }
+  project_id        = "marquee-prod"
+  region            = "us-east4"
+  commit            = "0123456789abcdef0123456789abcdef01234567" # git rev-parse HEAD
+  kafka             = { bootstrap = "kafka.example.edu:9093", username = "bridge" }
+  timescale         = { project_id = "abcdef0123" }
+  alert_emails      = ["oncall@example.edu"]
+  budget            = { billing_account = "012345-6789AB-CDEF01", amount = 50 }
+  github            = { repository_id = "123456", owner_id = "7890", state_bucket = "marquee-prod-state" }
+  recommend_callers = ["allUsers"] # the streaming service sends no credentials
+  settings          = { rating_max = "10", time_zone = "America/New_York" }
 }
 
 run "example" {

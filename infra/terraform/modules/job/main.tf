@@ -9,11 +9,31 @@ terraform {
   }
 }
 
+locals {
+  apply_timeout = "${(var.retries + 1) * var.timeout_s + 600}s"
+}
+
+# A run belongs to the creation of the job: an update whose run fails would leave the new token in the state, and the next
+# apply would find nothing to do.
+resource "terraform_data" "run_now" {
+  input = var.run_now
+}
+
 resource "google_cloud_run_v2_job" "this" {
   name                = "marquee-${var.name}"
   location            = var.region
   deletion_protection = var.deletion_protection
   run_execution_token = var.run_now
+
+  lifecycle {
+    replace_triggered_by = [terraform_data.run_now]
+  }
+
+  # An apply waits for the run that it starts, with its retries; the default is 20 minutes.
+  timeouts {
+    create = local.apply_timeout
+    update = local.apply_timeout
+  }
 
   template {
     template {
