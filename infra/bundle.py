@@ -30,13 +30,13 @@ def commit_time(root: Path) -> int:
     return max(MIN_TIME_S, int(_git(root, "log", "-1", "--format=%ct")))
 
 
-def build_wheel(root: Path, out: Path, time_s: int) -> Path:
-    """Build the library's wheel from a copy of its tracked files."""
+def build_wheel(root: Path, out: Path, time_s: int, python: str = sys.executable) -> Path:
+    """Build the library's wheel from a copy of its tracked files, with the packages of ``python``."""
     with tempfile.TemporaryDirectory() as copy:
         for name in _git(root, "ls-files", "-z", "--", *LIBRARY).split("\0"):
             if name and (root / name).is_file():
                 _copy(root / name, Path(copy) / name)
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out.resolve())]
+        command = [python, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out.resolve())]
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(time_s)}
         subprocess.run(command, cwd=copy, env=environment, check=True, stdout=subprocess.DEVNULL)
     (wheel,) = out.glob("marquee-*.whl")

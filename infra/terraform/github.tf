@@ -29,10 +29,13 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   display_name                       = "GitHub's workflows"
   attribute_mapping = {
     "google.subject" = "assertion.sub"
-    # Right of a workflow: `apply` on the ref in the environment that requires approval, `build` on the ref, else `plan`.
+    # Right of a workflow: on the ref `apply` in the environment that requires approval, `plan` in that of the plans, and
+    # `build` elsewhere; on another ref `plan`.
     "attribute.right" = join("", [
       "assertion.ref != '${var.github.ref}' ? 'plan' : ",
-      "('environment' in assertion && assertion.environment == '${var.github.environment}') ? 'apply' : 'build'",
+      "!('environment' in assertion) ? 'build' : ",
+      "assertion.environment == '${var.github.environment}' ? 'apply' : ",
+      "assertion.environment == '${var.github.plan_environment}' ? 'plan' : 'build'",
     ])
   }
   attribute_condition = join(" && ", [

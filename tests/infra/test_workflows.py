@@ -60,7 +60,11 @@ def test_workflow_has_no_keys(path: Path) -> None:
     assert "credentials_json" not in text
     for job in read(path)["jobs"].values():
         if "{{ secrets." in json.dumps(job):
-            assert (path.stem, job["environment"]) in {("apply", "production"), ("plan", "plan")}
+            assert (path.stem, job["environment"]) in {
+                ("apply", "production"),
+                ("apply", "plan"),
+                ("plan", "plan"),
+            }
     for action in re.findall(r"(?s)google-github-actions/auth@.*?(?=\n      - |\Z)", text):
         assert "workload_identity_provider" in action
 
@@ -77,6 +81,39 @@ def test_apply_workflow_is_manual() -> None:
     assert set(apply["on"]) == {"workflow_dispatch"}
     assert apply["jobs"]["apply"]["environment"] == "production"
     assert "refs/heads/main" in apply["jobs"]["apply"]["if"]
+
+
+def test_apply_workflow_shows_plan_before_approval() -> None:
+    """The plan needs no approval of the environment `production` and comes first; its account can only read."""
+    jobs = read(ROOT / ".github/workflows/apply.yml")["jobs"]
+    assert jobs["apply"]["needs"] == "plan"
+    assert jobs["plan"]["environment"] == "plan"
+    text = json.dumps(jobs["plan"])
+    assert "GOOGLE_PLAN_ACCOUNT" in text
+    assert "GITHUB_STEP_SUMMARY" in text
+    assert "terraform apply" not in text
+
+
+def test_images_workflow_builds_and_starts_every_image_on_pull_requests() -> None:
+    """Every job's image shows its help, Compose starts the others until they are healthy, and nothing is pushed."""
+    images = read(ROOT / ".github/workflows/images.yml")
+    assert "pull_request" in images["on"]
+    matrix = images["jobs"]["jobs"]["strategy"]["matrix"]["job"]
+    assert matrix == sorted(path.parent.name for path in ROOT.glob("jobs/*/main.py"))
+    commands = [step.get("run", "") for job in images["jobs"].values() for step in job["steps"]]
+    assert any("docker build" in text and re.search(r"docker run .* --help", text) for text in commands)
+    assert any("docker compose up" in text and "--wait" in text for text in commands)
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values()
+    built = {s["build"]["args"].get("FUNCTION") for s in compose if "build" in s}
+    assert built >= {path.parent.name for path in ROOT.glob("functions/*/main.py")}
+    assert not [text for text in commands if "push" in text or "login" in text]
+
+
+def test_dependencies_workflow_audits_every_list() -> None:
+    """The lists are those of the directory, not names written down once."""
+    audit = read(ROOT / ".github/workflows/dependencies.yml")["jobs"]["audit"]
+    (command,) = [step["run"] for step in audit["steps"] if "pip-audit" in step.get("run", "")]
+    assert "for list in requirements/*.txt" in command
 
 
 def test_build_workflow_builds_every_image() -> None:
