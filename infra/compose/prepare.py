@@ -1,14 +1,19 @@
 """Bucket, topics and push subscription for the emulators of compose.yaml; existing ones are kept.
 
-The subscription is that of infra/terraform: back-off from 10 s to 600 s, dead letters after 100 attempts.
+The subscription is that of infra/terraform: back-off from 10 s to 600 s, dead letters after 100 attempts. With
+``--every-s`` it looks again and again, because the Pub/Sub emulator forgets everything when it restarts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 PROJECT = "projects/marquee"
@@ -49,8 +54,46 @@ def prepare(pubsub: str, objects: str, push: str) -> None:
     create("PUT", f"{pubsub}/v1/{PROJECT}/subscriptions/marquee-dead-letters", dead)
 
 
-if __name__ == "__main__":
+def prepare_repeatedly(
+    pubsub: str, objects: str, push: str, every_s: float, stop: Event, health_file: Path | None = None
+) -> None:
+    """Create what is missing every ``every_s`` seconds until ``stop`` is set.
+
+    ``health_file`` is touched each time that everything exists.
+    """
+    while not stop.is_set():
+        try:
+            prepare(pubsub, objects, push)
+            if health_file:
+                health_file.touch()
+        except OSError as error:  # An emulator is restarting.
+            sys.stderr.write(f"trying again in {every_s:g} s: {error}\n")
+        stop.wait(every_s)
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("pubsub", "objects", "push"):
         parser.add_argument(f"--{name}", required=True, metavar="URL")
-    prepare(**vars(parser.parse_args()))
+    parser.add_argument(
+        "--every-s", type=float, metavar="S", help="look again every S seconds (default: once)"
+    )
+    parser.add_argument("--health-file", type=Path, metavar="FILE", help="touch FILE while everything exists")
+    return parser
+
+
+def main() -> None:
+    """Create everything once, or keep it in existence with ``--every-s``."""
+    args = create_parser().parse_args()
+    urls = (args.pubsub, args.objects, args.push)
+    if not args.every_s:
+        return prepare(*urls)
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return prepare_repeatedly(*urls, args.every_s, stop, args.health_file)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from infra.compose import prepare
 
 from marquee.cli.commands import Verb, find_verb
 from marquee.config.settings import PREFIX, Settings
@@ -24,7 +25,9 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 HAPROXY = (ROOT / "infra/compose/haproxy.cfg").read_text()
-OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+# One service builds each image; the others that run it only name it.
+BUILDS = {service["image"]: service["build"] for service in SERVICES.values() if "build" in service}
+OURS = {name: service for name, service in SERVICES.items() if service["image"] in BUILDS}
 # Read by Google's libraries and by functions-framework, which runs gunicorn.
 KNOWN_TO_LIBRARIES = {
     "PUBSUB_EMULATOR_HOST",
@@ -43,7 +46,7 @@ def environment(name: str) -> dict[str, str]:
 
 def dockerfile(name: str) -> str:
     """Return the Dockerfile of a built service with its arguments filled in."""
-    build = OURS[name]["build"]
+    build = BUILDS[OURS[name]["image"]]
     text = (ROOT / build["dockerfile"]).read_text()
     for argument, value in build.get("args", {}).items():
         assert f"ARG {argument}" in text
@@ -68,7 +71,7 @@ def test_service_variables_are_valid_settings(name: str) -> None:
 
 def function_spec(name: str) -> Any:
     """Return the function that a service runs, or None."""
-    return read_functions(ROOT).get(OURS[name]["build"].get("args", {}).get("FUNCTION", ""))
+    return read_functions(ROOT).get(BUILDS[OURS[name]["image"]]["args"].get("FUNCTION", ""))
 
 
 @our_service
@@ -87,7 +90,7 @@ def test_function_service_gets_only_its_settings(name: str) -> None:
 
 def test_services_run_every_function() -> None:
     """Three instances of `recommend`, one of each other function."""
-    running = [OURS[name]["build"]["args"]["FUNCTION"] for name in OURS if function_spec(name)]
+    running = [BUILDS[OURS[name]["image"]]["args"]["FUNCTION"] for name in OURS if function_spec(name)]
     assert running.count("recommend") == 3
     assert set(running) == set(read_functions(ROOT))
 
@@ -114,7 +117,7 @@ def test_service_commands_parse() -> None:
         if words[0] == "marquee":
             words = words[1:]
         elif words[:2] == ["python", "main.py"] and name != "scheduler":
-            words = [OURS[name]["build"]["args"]["JOB"], *words[2:]]
+            words = [BUILDS[OURS[name]["image"]]["args"]["JOB"], *words[2:]]
         else:
             continue
         parser = argparse.ArgumentParser(exit_on_error=False)
@@ -127,10 +130,10 @@ def test_service_commands_parse() -> None:
 def test_scheduler_and_prepare_programs_exist() -> None:
     """The scheduler's job, and the script that prepares the emulators with its options."""
     assert argv("scheduler")[:2] == ["python", "main.py"]
-    assert OURS["scheduler"]["build"]["args"] == {"JOB": "scheduler"}
+    assert BUILDS[OURS["scheduler"]["image"]]["args"] == {"JOB": "scheduler"}
     script, *options = argv("prepare")[1:]
-    text = (ROOT / script.removeprefix("/app/")).read_text()
-    assert all(f'"{option.split("=")[0].removeprefix("--")}"' in text for option in options)
+    assert (ROOT / script.removeprefix("/app/")).samefile(prepare.__file__)
+    assert prepare.create_parser().parse_args(options).every_s > 0
 
 
 @service
@@ -177,10 +180,20 @@ def test_service_dependencies_can_be_met(name: str) -> None:
             assert target["restart"] == "no"
 
 
-def test_bridge_health_check_fails_when_file_is_stale(tmp_path: Path) -> None:
+def test_service_images_are_built_once() -> None:
+    """Services that build one tag in parallel fail with "already exists" in Docker's containerd store."""
+    built = [service["image"] for service in SERVICES.values() if "build" in service]
+    assert sorted(built) == sorted(set(built))
+    ours = {service["image"] for service in SERVICES.values() if service["image"].startswith("marquee/")}
+    assert ours == set(built)
+
+
+@pytest.mark.parametrize("name", ["bridge", "prepare"])
+def test_health_check_fails_when_file_is_stale(name: str, tmp_path: Path) -> None:
     """The command of compose.yaml: healthy with a fresh file, unhealthy with an old one or with none."""
-    _, _, *words = SERVICES["bridge"]["healthcheck"]["test"]
-    named = environment("bridge")["MARQUEE_HEALTH_FILE"]
+    _, _, *words = SERVICES[name]["healthcheck"]["test"]
+    named = environment(name).get("MARQUEE_HEALTH_FILE", "/tmp/prepared")
+    assert named in yaml.safe_dump([SERVICES[name].get("entrypoint"), environment(name)])
     file = tmp_path / "healthy"
     command = [sys.executable, *(word.replace(named, str(file)) for word in words)]
     assert subprocess.run(command, capture_output=True).returncode != 0
@@ -218,6 +231,13 @@ def test_balancer_servers_are_the_instances() -> None:
     assert {host for _, host, _ in servers} == {name for name in SERVICES if name.startswith("recommend-")}
     assert {int(port) for _, _, port in servers} == listening_ports("recommend-1")
     assert f"httpchk GET {read_functions(ROOT)['recommend'].ready}" in HAPROXY
+
+
+def test_balancer_resolves_names_again() -> None:
+    """An instance that is created again has another address."""
+    assert re.search(r"^resolvers system\n    parse-resolv-conf$", HAPROXY, re.M)
+    (default,) = re.findall(r"^\s*default-server (.*)$", HAPROXY, re.M)
+    assert "resolvers system" in default
 
 
 def test_balancer_timeouts_fit_into_caller_timeout() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from infra.compose.prepare import prepare, subscription
+from infra.compose.prepare import prepare, prepare_repeatedly, subscription
 from tests.servers.gcs import GcsServer
+from tests.support.waiting import wait_until
 
 TERRAFORM = Path(__file__).parents[2] / "infra/terraform"
 
@@ -24,6 +26,8 @@ class Emulator(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.documents: dict[str, Any] = {}
+        self.status: int | None = None
+        self.requests = 0
 
     @property
     def url(self) -> str:
@@ -35,6 +39,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests += 1
+        if self.server.status:
+            self.send_error(self.server.status)
+            return
         exists = self.path in self.server.documents
         self.server.documents.setdefault(self.path, document)
         self.send_response(409 if exists else 200)
@@ -67,6 +75,38 @@ def test_prepare_twice_creates_everything_once(emulator: Emulator) -> None:
     }
     pushed = emulator.documents["/v1/projects/marquee/subscriptions/marquee-ingest"]
     assert pushed["pushConfig"] == {"pushEndpoint": "http://ingest:8080/"}
+
+
+@contextmanager
+def prepared_repeatedly(url: str, health: Path) -> Iterator[None]:
+    """Run the loop in a thread, every 20 ms."""
+    stop = Event()
+    thread = Thread(target=prepare_repeatedly, args=(url, url, url, 0.02, stop, health), daemon=True)
+    thread.start()
+    yield
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_prepare_repeatedly_restores_what_an_emulator_forgot(emulator: Emulator, tmp_path: Path) -> None:
+    """The Pub/Sub emulator, restarted alone, knows no topic; within one interval they exist again."""
+    health = tmp_path / "prepared"
+    with prepared_repeatedly(emulator.url, health):
+        wait_until(lambda: len(emulator.documents) == 5 and health.exists())
+        emulator.documents.clear()
+        wait_until(lambda: len(emulator.documents) == 5)
+
+
+def test_prepare_repeatedly_emulator_away_is_not_healthy(emulator: Emulator, tmp_path: Path) -> None:
+    """An error ends nothing, and does not touch the health file."""
+    health = tmp_path / "prepared"
+    emulator.status = 500
+    with prepared_repeatedly(emulator.url, health):
+        wait_until(lambda: emulator.requests >= 2)
+        assert not health.exists()
+        emulator.status = None
+        wait_until(health.exists)
 
 
 def test_subscription_matches_terraform() -> None:
