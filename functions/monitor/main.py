@@ -34,7 +34,7 @@ def _assemble() -> tuple[Database, ObjectStore, tuple[Task, ...]]:
     settings = Settings.from_mapping(os.environ, NEEDS["monitor"])
     settings.require("database_url", "objects_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    store = connect(settings.objects_url)
+    store = connect(settings.objects_url, read_only=True)
     return Database(settings.database_url, connections=2), store, create_tasks(store, settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -19,8 +20,10 @@ from marquee.events.parser import EventParser
 from marquee.ingest.store import write_batch
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.object_store.obstore_reader import ObstoreReader
 
 pytestmark = pytest.mark.servers
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -49,6 +52,18 @@ def test_monitor_post_runs_and_returns_the_result(server: EmbeddedPostgres, tmp_
         assert monitor.get("/", "POST").status == 503
         server.start()
         assert monitor.get("/", "POST").status == 200
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/prefix", "s3://bucket/prefix"])
+def test_monitor_reads_cloud_storage_by_the_client_of_its_list(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """requirements/monitor.txt has obstore, and no client that can write."""
+    monkeypatch.setenv("MARQUEE_OBJECTS_URL", url)
+    monkeypatch.setenv("MARQUEE_DATABASE_URL", "postgresql://app@127.0.0.1:1/marquee")
+    _, store, tasks = runpy.run_path(str(ROOT / "functions/monitor/main.py"))["_assemble"]()
+    assert isinstance(store, ObstoreReader)
+    assert tasks
 
 
 def test_monitor_without_settings_logs_the_missing_variable(tmp_path: Path) -> None:

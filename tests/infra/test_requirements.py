@@ -78,6 +78,13 @@ def test_requirements_list_is_closed(name: str) -> None:
     assert len(done) >= len(pins) / 2
 
 
+@pytest.mark.parametrize("name", ["recommend", "monitor"])
+def test_requirements_of_readers_have_no_writing_client(name: str) -> None:
+    """They only read objects, through obstore; the clouds' own clients are 60 MB that nothing imports."""
+    assert "obstore" in read_pins(name)
+    assert not {"boto3", "google-cloud-storage"} & set(read_pins(name))
+
+
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in ROOT.glob("[fj]*s/*/main.py")))
 def test_requirements_list_exists_for_each_part(name: str) -> None:
     """Each function and job installs the list of its name."""

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the tasks once and print a summary."""
     settings.require("database_url", "objects_url")
-    store = connect(settings.objects_url)
+    store = connect(settings.objects_url, read_only=True)
     tasks = create_tasks(store, settings)
     chosen = [task for task in tasks if args.only in (None, task.name)]
     if not chosen:
