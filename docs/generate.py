@@ -38,6 +38,9 @@ def configuration_page() -> str:
         "An unknown variable that begins with `MARQUEE_` is an error. The column *read by* lists the functions",
         "and jobs; the command line reads what its verb needs.",
         "",
+        "In Kubernetes, a service whose name begins with `marquee` adds variables such as `MARQUEE_PORT` to each pod",
+        "of its namespace, and the parts refuse them. Set `enableServiceLinks: false` in the pods of Marquee.",
+        "",
         "`make docs` writes this page from `shared/marquee/config/settings.py` and `shared/marquee/config/needs.py`;",
         "do not edit it.",
     ]

@@ -35,7 +35,7 @@ module "migrate" {
   depends_on = [google_secret_manager_secret_iam_member.reader, google_compute_router_nat.marquee]
 }
 
-# What needs the migrated tables depends on this. The job is ready only if its run succeeded.
+# Parts that need the migrated tables depend on this. The job is ready only if its run succeeded.
 resource "terraform_data" "migrated" {
   input = module.migrate.ready
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import urllib.request
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.bridge.bridge_harness import LIMITS, BridgeHarness, numbered_records
@@ -68,6 +69,26 @@ def test_serve_metrics_exports_all_stats() -> None:
     assert samples["lag_seconds", "0"] > 10**9
     assert samples["lag_seconds", "1"] == 0
     assert ("lag_records", "1") not in samples
+
+
+def test_serve_metrics_by_default_is_not_reachable_from_other_machines() -> None:
+    """It listens on the loopback address only; another address is a setting."""
+    assert Settings().metrics_address == "127.0.0.1"
+    for address in ("127.0.0.1", "0.0.0.0"):
+        port = free_port()
+        with serve_metrics(port, FakeBridge(), address):
+            mine = psutil.Process().net_connections("tcp4")
+            assert [c.laddr.ip for c in mine if c.status == "LISTEN" and c.laddr.port == port] == [address]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "nowhere.invalid"])
+def test_serve_metrics_wrong_address_raises_settings_error(address: str) -> None:
+    """The message names both settings."""
+    with (
+        pytest.raises(SettingsError, match=f"MARQUEE_METRICS_ADDRESS is {address}"),
+        serve_metrics(free_port(), FakeBridge(), address),
+    ):
+        pass
 
 
 def test_serve_metrics_used_port_raises_settings_error() -> None:

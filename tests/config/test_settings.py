@@ -64,6 +64,23 @@ def test_from_mapping_invalid_values_are_all_reported() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "tcp://10.0.0.7:8080"),
+        ("SERVICE_HOST", "10.0.0.7"),
+        ("SERVICE_PORT_HTTP", "8080"),
+        ("PORT_8080_TCP_ADDR", "10.0.0.7"),
+        ("KAFKA_PORT_9092_TCP", "tcp://10.0.0.7:9092"),
+        ("METRICS_PORT", "tcp://10.0.0.7:9100"),  # a service called marquee-metrics; the name is a setting's
+    ],
+)
+def test_from_mapping_service_link_of_kubernetes_is_explained(name: str, value: str) -> None:
+    """The message names the field of the pod that turns these variables off."""
+    with pytest.raises(SettingsError, match=f"MARQUEE_{name} is .* enableServiceLinks: false"):
+        Settings.from_mapping({f"MARQUEE_{name}": value})
+
+
 def test_settings_assignment_raises() -> None:
     with pytest.raises(FrozenInstanceError):
         Settings().rating_max = 10  # type: ignore[misc]

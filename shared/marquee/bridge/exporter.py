@@ -92,10 +92,10 @@ def _gauge(name: str, text: str, values: dict[int, Any]) -> Metric:
 
 
 @contextmanager
-def serve_metrics(port: int, bridge: HasStats) -> Iterator[None]:
-    """Serve the metrics at ``port`` of all addresses; 0 disables them.
+def serve_metrics(port: int, bridge: HasStats, address: str = "127.0.0.1") -> Iterator[None]:
+    """Serve the metrics at ``port`` of ``address``; port 0 disables them.
 
-    Raises ``SettingsError`` if the port cannot be opened.
+    Raises ``SettingsError`` if nothing can listen there.
     """
     if not port:
         yield
@@ -105,12 +105,13 @@ def serve_metrics(port: int, bridge: HasStats) -> Iterator[None]:
     registry = CollectorRegistry()
     registry.register(BridgeCollector(bridge))
     try:
-        server, thread = start_http_server(port, registry=registry)
+        server, thread = start_http_server(port, address, registry)
     except OSError as error:
         raise SettingsError(
-            f"MARQUEE_METRICS_PORT is {port}, but that port cannot be opened: {error}"
+            f"MARQUEE_METRICS_PORT is {port} and MARQUEE_METRICS_ADDRESS is {address}, "
+            f"but nothing can listen there: {error}"
         ) from error
-    log.info("metrics on port %d", port)
+    log.info("metrics at http://%s:%d/metrics", address, port)
     try:
         yield
     finally:

@@ -41,7 +41,7 @@ def forward(settings: Settings, stop: Event, limits: BridgeLimits = DEFAULT_LIMI
     )
     bridge = Bridge(settings, delivery, limits=limits)
     try:
-        with serve_metrics(settings.metrics_port, bridge):
+        with serve_metrics(settings.metrics_port, bridge, settings.metrics_address):
             bridge.run(stop)
     finally:
         delivery.close()

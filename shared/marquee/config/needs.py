@@ -49,6 +49,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "kafka_options",
         "delivery_url",
         "metrics_port",
+        "metrics_address",
         "health_file",
         "log_level",
     ),

@@ -26,6 +26,7 @@ from marquee.config.fields import (
     to_text,
     url,
 )
+from marquee.config.service_links import explain_service_link
 from marquee.errors import SettingsError
 
 PREFIX = "MARQUEE_"
@@ -105,6 +106,11 @@ class Settings:
     )
     metrics_port: int = setting(
         integer(0, 65_535), "Port of the bridge's Prometheus metrics (GET /metrics). 0 turns them off.", 0
+    )
+    metrics_address: str = setting(
+        text,
+        "Address on which the bridge serves its metrics. In a container, 0.0.0.0 lets Prometheus reach it.",
+        "127.0.0.1",
     )
 
     # Recommendations.
@@ -235,9 +241,10 @@ class Settings:
                     values[declared.name] = field_meta(declared).parse(environment[name].strip())
                 except ValueError as error:
                     shown = masked_repr(declared, environment[name])
-                    problems.append(f"{name} is {shown}: expected {error}")
+                    hint = explain_service_link(name, environment[name])
+                    problems.append(f"{name} is {shown}: expected {error}{hint}")
         problems += [
-            f"{name} is not a setting{_suggestion(name, known)}"
+            f"{name} is not a setting{_suggestion(name, environment[name], known)}"
             for name in environment
             if name.startswith(PREFIX) and name not in known
         ]
@@ -284,8 +291,10 @@ class Settings:
         return f"Settings({', '.join(values)})"
 
 
-def _suggestion(name: str, known: Mapping[str, Any]) -> str:
+def _suggestion(name: str, value: str, known: Mapping[str, Any]) -> str:
     from difflib import get_close_matches
 
+    if hint := explain_service_link(name, value):
+        return hint
     close = get_close_matches(name, known, n=1)
     return f": did you mean {close[0]}?" if close else "; see docs/configuration.md"
