@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from marquee.evaluation.streaming_bootstrap import Accuracy
-from marquee.local.demo_summary import DemoOutcome, format_summary
+from marquee.local.demo_summary import BrokerMemory, DemoOutcome, format_summary
 from marquee.local.display import DemoDisplay, format_line
 from marquee.local.live_stats import LiveStats
 from marquee.local.reconciliation import PartitionReconciliation, Reconciliation
@@ -56,6 +56,9 @@ def make_stats(**changes: object) -> LiveStats:
 EXACT = Reconciliation(
     {0: PartitionReconciliation(1_500, 1_500, 1_500), 1: PartitionReconciliation(500, 500, 500)}
 )
+
+
+UNWRITTEN = Reconciliation({0: PartitionReconciliation(1_500, 1_491, 1_491, 9)})
 
 
 def make_outcome(**changes: object) -> DemoOutcome:
@@ -108,6 +111,15 @@ def test_format_summary_successful_demo_says_so() -> None:
     ("fault", "sentence"),
     [
         ({"reconciliation": one_partition(1_500, 1_499, 1_499)}, "1 records were lost"),
+        ({"reconciliation": UNWRITTEN}, "9 records are not yet written: Kafka keeps them"),
+        (
+            {"reconciliation": UNWRITTEN, "broker": BrokerMemory(in_memory=True)},
+            "9 records are not yet written: the broker held them in memory until this stop",
+        ),
+        (
+            {"reconciliation": UNWRITTEN, "broker": BrokerMemory(in_memory=True, losses=2)},
+            "9 records are lost: the broker held them in memory and ended 2x",
+        ),
         ({"reconciliation": one_partition(1_500, 1_502, 1_500)}, "2 records were written twice"),
         ({"reconciliation": one_partition(1_500, 1_503, 1_503)}, "3 records were written twice"),
         ({"report": make_report(unacknowledged=4)}, "Kafka did not acknowledge 4 records"),

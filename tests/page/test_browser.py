@@ -249,7 +249,7 @@ def test_panel_without_rows_shows_the_reason(
         expect(tab.page.locator("#status")).to_contain_text(status)
 
 
-def _alert(title: str, state: Literal["firing", "normal"], summary: str) -> Alert:
+def _alert(title: str, state: Literal["firing", "pending", "normal"], summary: str) -> Alert:
     since = datetime(2026, 2, 14, 12, tzinfo=UTC) if state == "firing" else None
     runbook, board = "https://example.com/docs/runbooks/quarantine-burst.md", "marquee-data-quality"
     links = (runbook, board, 2)
@@ -274,6 +274,19 @@ def test_alert_firing_is_shown_in_an_open_list(tab: Tab, day_page: server.Dashbo
         expect(tab.page.locator("h1")).to_have_text("Data quality")
         expect(tab.page.locator("#p2 .number")).to_be_visible()
         assert tab.console_errors == []
+
+
+def test_alerts_pending_are_named_in_the_head(tab: Tab, day_page: server.DashboardPage) -> None:
+    """A condition that holds, but not long enough to fire, is not shown as if all were well (issue 13)."""
+    alerts = [_alert("Silence", "pending", ""), _alert("Lag", "pending", ""), _alert("Burst", "normal", "")]
+    with serve_page(replace(day_page, alerts=lambda: alerts)) as url:
+        tab.open(f"{url}/d/marquee-stream")
+        short = tab.page.locator("#alerts-short")
+        expect(short).to_have_text("none of 3 firing; 2 pending: Silence, Lag")
+        expect(tab.page.locator("#alerts")).to_have_class("pending")
+        alerts[2] = _alert("Burst", "firing", "")
+        tab.page.reload()
+        expect(short).to_have_text("1 firing: Burst; 2 pending: Silence, Lag")
 
 
 def test_alert_rules_on_empty_database_show_silent_stream(

@@ -20,6 +20,8 @@ import pytest
 from tests.local.programs import has_ended
 from tests.support.waiting import wait_until
 
+from marquee.bridge.kafka_client import TopicIds
+from marquee.config.settings import Settings
 from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.local.reconciliation import reconcile, reconcile_when_drained
@@ -57,6 +59,10 @@ class RunningSystem:
         state = self.state_dir.read_state()
         assert state is not None
         return state
+
+    @property
+    def topic_id(self) -> str:
+        return TopicIds(Settings.from_mapping(self.state.environment)).id(TOPIC) or ""
 
     def part(self, name: str) -> PartState:
         return next(part for part in self.state.parts if part.name == name)
@@ -109,8 +115,8 @@ def report(system: RunningSystem) -> SimulationReport:
     """Run the simulator for about forty seconds with failures; return its report."""
     path = system.state_dir.runs / "simulate.json"
     first = system.version()
-    # Before the first record: an embedded broker killed during a write may lose acknowledged records, which no
-    # consumer can recover. tests/chaos kills it during writes, and compares with the records that Kafka holds.
+    # Before the first record: a broker in memory loses what it holds. tests/chaos kills a durable one during writes,
+    # and compares with the records that Kafka holds.
     system.kill("kafka")
     simulator = system.marquee(
         "simulate", "--url", system.url("").rstrip("/"), "--report", str(path), "--records-per-second", "1000",
@@ -130,18 +136,18 @@ def report(system: RunningSystem) -> SimulationReport:
 
 def test_system_after_failures_has_every_record_once(system: RunningSystem, report: SimulationReport) -> None:
     """Tables and quarantine together have each acknowledged offset once."""
-    result = reconcile_when_drained(system.database, TOPIC, report.partitions)
+    result = reconcile_when_drained(system.database, system.topic_id, report.partitions)
     assert result.acknowledged == report.acknowledged >= 20_000
     assert [(p.rows, p.offsets) for p in result.partitions.values()] == [
         (span.records, (span.last or 0) - (span.first or 0) + 1) for span in report.partitions.values()
     ]
     assert result.exact
-    assert reconcile(system.database, TOPIC, report.partitions) == result
+    assert reconcile(system.database, system.topic_id, report.partitions) == result
 
 
 def test_system_malformed_records_are_in_quarantine(system: RunningSystem, report: SimulationReport) -> None:
     """Quarantine has the malformed records by category, the tables have all others."""
-    reconcile_when_drained(system.database, TOPIC, report.partitions)
+    reconcile_when_drained(system.database, system.topic_id, report.partitions)
     counts = record_counts.count_records(system.database)
     assert dict(counts.quarantine_by_category) == report.malformed
     assert counts.records == report.acknowledged
@@ -154,7 +160,7 @@ def test_system_during_release_changes_answers_every_request(
     system: RunningSystem, report: SimulationReport
 ) -> None:
     """The event log has status 200 only, while a model was trained, released and rolled back."""
-    reconcile_when_drained(system.database, TOPIC, report.partitions)
+    reconcile_when_drained(system.database, system.topic_id, report.partitions)
     assert set(report.requests) == {"200"}
     assert report.invalid_responses == 0
     logged = system.database.read(
@@ -165,7 +171,7 @@ def test_system_during_release_changes_answers_every_request(
 
 def test_system_rollback_serves_two_versions(system: RunningSystem, report: SimulationReport) -> None:
     """Two model versions served impressions: the first, the retrained one, and the first again."""
-    reconcile_when_drained(system.database, TOPIC, report.partitions)
+    reconcile_when_drained(system.database, system.topic_id, report.partitions)
     served = system.database.read(
         "SELECT model_version, count(*) FROM impressions GROUP BY 1", deadline_ms=5_000
     )
@@ -179,7 +185,7 @@ def test_system_monitor_evaluates_ratings_and_requests(
 ) -> None:
     """The scheduled monitor has a prediction, or the reason for none, for each rating older than a minute, and counts
     every logged request."""
-    reconcile_when_drained(system.database, TOPIC, report.partitions)
+    reconcile_when_drained(system.database, system.topic_id, report.partitions)
     evaluated = "SELECT coalesce(sum(requests), 0), coalesce(sum(answered + late), 0) FROM availability"
     logged = "SELECT count(*) FROM recommendation_requests"
 

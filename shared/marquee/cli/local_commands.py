@@ -12,7 +12,7 @@ from rich.console import Console
 
 from marquee.cli.argument_types import bounded_float, bounded_int
 from marquee.config.settings import Settings
-from marquee.errors import MarqueeError
+from marquee.errors import KafkaUnavailable, MarqueeError
 from marquee.local import demo, logs, status
 from marquee.local.runner import running, stop_running, wait_for_signal
 from marquee.local.state_dir import StateDir
@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_demo_options(demo_parser)
     for action in (up, demo_parser):
         _add_shape(action)
-    actions.add_parser("status", help="show process, port, uptime, restarts and health of each part")
+    show_status = actions.add_parser(
+        "status", help="show process, port, uptime, restarts and health of each part"
+    )
+    show_status.add_argument("--json", action="store_true", help="print the status as one JSON document")
     show_logs = actions.add_parser("logs", help="show the logs of the parts")
     show_logs.add_argument("part", nargs="?", help="one part; default: all")
     show_logs.add_argument("-f", "--follow", action="store_true", help="show new lines until Ctrl-C")
@@ -95,6 +98,11 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="workers of each function (variable WORKERS)",
     )
+    parser.add_argument(
+        "--durable-kafka",
+        action="store_true",
+        help="keep Kafka's log on disk instead of in memory; slower with a backlog",
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -104,7 +112,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     console = Console(highlight=False, markup=False)
     match args.action:
         case "status":
-            return status.show_status(state_dir, console)
+            return status.show_status(state_dir, console, as_json=args.json)
         case "logs":
             return logs.show_logs(state_dir, args.part, args.lines, args.follow)
         case "env":
@@ -117,7 +125,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         console.print(
             f"MARQUEE_{name.upper()} is set, but ignored: the local system uses its own.", soft_wrap=True
         )
-    shape = Shape(args.instances, args.workers, customer_service=args.action == "demo")
+    shape = Shape(
+        args.instances, args.workers, customer_service=args.action == "demo", durable_kafka=args.durable_kafka
+    )
     system = LocalSystem(root, state_dir, settings, _create_notifier(state_dir, console), shape)
     if args.action == "demo":
         options = demo.DemoOptions(args.duration_s, args.records_per_second, args.corrupt, args.seed)
@@ -146,12 +156,22 @@ def project_root(start: Path) -> Path:
     )
 
 
+def _keep_memory_bounded(system: LocalSystem) -> Callable[[], None]:
+    def watch() -> None:
+        try:
+            system.hand_over_if_idle()
+        except KafkaUnavailable:
+            pass  # The supervisor restarts it.
+
+    return watch
+
+
 def _run_until_interrupted(system: LocalSystem, state_dir: StateDir, console: Console) -> int:
     try:
         with running(state_dir, system):
             console.print(demo.format_hints(system), soft_wrap=True)
             console.print("The system runs until Ctrl-C or `marquee local down`.")
-            wait_for_signal()
+            wait_for_signal(_keep_memory_bounded(system))
     except KeyboardInterrupt:
         console.print("Stopped.")
     return 0

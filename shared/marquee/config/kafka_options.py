@@ -45,7 +45,7 @@ def create_topic(options: Mapping[str, Any], topic: str, partitions: int, *, tim
         Limit of each request, and of the wait for the broker to list the topic.
 
     Raises ``KafkaException`` if the broker cannot be reached or refuses, and :class:`KafkaUnavailable` if it does
-    not list the topic in time.
+    not create or list the topic in time.
     """
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient
@@ -57,6 +57,10 @@ def create_topic(options: Mapping[str, Any], topic: str, partitions: int, *, tim
     try:
         created = admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=timeout_s)
         created[topic].result(timeout_s + 1)
+    except TimeoutError as error:
+        raise KafkaUnavailable(
+            f"Kafka at {options['bootstrap.servers']} did not create topic {topic} within {timeout_s:g} s"
+        ) from error
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise

@@ -14,10 +14,10 @@ from pathlib import Path
 from rich.console import Console
 
 from marquee.db.pool import Database
-from marquee.local.demo_summary import DemoOutcome, format_summary
+from marquee.local.demo_summary import BrokerMemory, DemoOutcome, format_summary
 from marquee.local.display import DemoDisplay
 from marquee.local.live_stats import LiveStats, LiveStatsCollector
-from marquee.local.reconciliation import reconcile_when_drained
+from marquee.local.reconciliation import Reconciliation, reconcile_when_drained
 from marquee.local.runner import running
 from marquee.local.system import RETRAIN, LocalSystem
 from marquee.registry.object_store.connect import connect
@@ -28,6 +28,8 @@ COLLECT_INTERVAL_S = 1.0
 RETRAIN_GRACE_S = 60.0
 # The demo does not wait for a retraining that started later than this before its end.
 RETRAIN_DURATION_S = 20.0
+# Pause after a hand-over that missing records prevented.
+HAND_OVER_RETRY_S = 300.0
 # In the middle of the rates in real event logs: 0.04 to 0.11 %.
 CORRUPT_FRACTION = 0.0008
 
@@ -69,17 +71,17 @@ def run(system: LocalSystem, console: Console, options: DemoOptions) -> int:
 
 def format_hints(system: LocalSystem) -> str:
     """Return URLs and commands to try while the system runs."""
-    recommend, database = system.url("recommend"), system.settings.database_url
+    recommend = system.url("recommend")
     marquee = f"{Path(sys.executable).parent / 'marquee'} local --state-dir {system.state_dir.directory}"
     return f"""Dashboards: {system.url("dashboards")}/
 Try:
   curl {recommend}/recommend/1
   curl -H 'Accept: application/json' {recommend}/recommend/1
   curl {recommend}/version
-  psql {database} -c 'TABLE records_per_minute'
   {marquee} status
   {marquee} logs bridge -f
   eval "$({marquee} env)"   # settings for the other commands of marquee: release list, retrain, ...
+  psql "$MARQUEE_DATABASE_URL" -c 'TABLE records_per_minute'
 """
 
 
@@ -93,12 +95,14 @@ class Demo:
         self._report = system.state_dir.runs / "simulate.json"
         self._database = Database(system.settings.database_url)
         self._since = since
+        self._topic_id = ""
+        self._written = Reconciliation()
+        self._may_hand_over_at = 0.0
 
     def run(self) -> DemoOutcome:
         """Run until the time limit or Ctrl-C, then wait for the last records and reconcile."""
-        self._report.unlink(missing_ok=True)
         collector = self._create_collector()
-        self._system.start_simulator(self._report, *self._simulator_arguments())
+        self._start_simulator()
         try:
             self._display_stats(collector)
             duration_s = self._options.duration_s or 0.0
@@ -107,6 +111,30 @@ class Demo:
             duration_s = (datetime.now(UTC) - self._since).total_seconds() - RETRAIN_GRACE_S
         self._system.supervisor.stop("simulator")
         return self._reconcile(collector, self._is_retrain_due(duration_s))
+
+    def _start_simulator(self) -> None:
+        self._report.unlink(missing_ok=True)
+        # If the broker in memory is killed, the next topic of this name has another id.
+        self._topic_id = self._system.topic_id()
+        self._system.start_simulator(self._report, *self._simulator_arguments())
+
+    def _may_hand_over(self) -> bool:
+        return self._report.exists() and time.monotonic() >= self._may_hand_over_at
+
+    def _hand_over(self, collector: LiveStatsCollector) -> None:
+        """Replace Kafka's topic by an empty one, if all its records are written, and continue the simulation."""
+        self._console.print("Kafka's memory is full: the simulator pauses until everything is written.")
+        self._system.supervisor.stop("simulator")
+        report = SimulationReport.read(self._report)
+        written = reconcile_when_drained(self._database, self._topic_id, report.partitions)
+        self._written += written
+        collector.earlier = collector.earlier.followed_by(report) if collector.earlier else report
+        if written.exact:
+            self._system.hand_over()
+        else:
+            self._may_hand_over_at = time.monotonic() + HAND_OVER_RETRY_S
+            self._console.print("Records are missing: the topic stays.")
+        self._start_simulator()
 
     def _simulator_arguments(self) -> list[str]:
         options = self._options
@@ -134,6 +162,8 @@ class Demo:
             stats = collector.collect()
             yield stats
             overtime = time.monotonic() - started - duration_s
+            if self._may_hand_over() and self._system.is_kafka_full():
+                self._hand_over(collector)
             if overtime >= 0 and (self._is_retrained(stats, duration_s) or overtime > RETRAIN_GRACE_S):
                 return
             time.sleep(COLLECT_INTERVAL_S)
@@ -150,10 +180,22 @@ class Demo:
 
     def _reconcile(self, collector: LiveStatsCollector, retrain_due: bool) -> DemoOutcome:
         self._console.print("The simulator has stopped; waiting for the last records ...")
-        report = SimulationReport.read(self._report)
-        topic = self._system.settings.kafka_topic
-        reconciliation = reconcile_when_drained(self._database, topic, report.partitions)
-        return DemoOutcome(collector.collect(), reconciliation, report, retrain_due)
+        last = self._read_last_report(is_first=collector.earlier is None)
+        reconciliation = self._written + reconcile_when_drained(
+            self._database, self._topic_id, last.partitions
+        )
+        report = collector.earlier.followed_by(last) if collector.earlier else last
+        broker = BrokerMemory(not self._system.shape.durable_kafka, self._system.kafka_restarts)
+        return DemoOutcome(collector.collect(), reconciliation, report, retrain_due, broker)
+
+    def _read_last_report(self, *, is_first: bool) -> SimulationReport:
+        """Return the last report; an empty one of a simulator that ended before its first."""
+        try:
+            return SimulationReport.read(self._report)
+        except FileNotFoundError:
+            now = datetime.now(UTC)
+            # After a hand-over nothing is missing: the simulator that ended had not begun.
+            return SimulationReport("replay", self._options.seed, now, now, finished=not is_first)
 
     def _create_collector(self) -> LiveStatsCollector:
         objects = connect(self._system.settings.objects_url)

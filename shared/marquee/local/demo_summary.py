@@ -12,6 +12,14 @@ from marquee.simulate.report import SimulationReport
 
 
 @dataclass(frozen=True)
+class BrokerMemory:
+    """The kind of the demo's broker, and how often it lost the records in its memory by its end."""
+
+    in_memory: bool = False
+    losses: int = 0
+
+
+@dataclass(frozen=True)
 class DemoOutcome:
     """The final state of a demo.
 
@@ -22,6 +30,7 @@ class DemoOutcome:
     reconciliation: Reconciliation
     report: SimulationReport
     retrain_due: bool
+    broker: BrokerMemory = BrokerMemory()
 
     @property
     def successful(self) -> bool:
@@ -44,12 +53,27 @@ class DemoOutcome:
     def _record_faults(self) -> Iterator[str]:
         if not self.report.finished:
             yield "the simulator ended before it wrote its final report"
-        if self.reconciliation.missing:
-            yield f"{self.reconciliation.missing:,} records were lost"
+        if self.reconciliation.lost:
+            yield f"{self.reconciliation.lost:,} records were lost"
+        if self.reconciliation.unwritten:
+            yield f"{self.reconciliation.unwritten:,} records are {self._fate_of_unwritten()}"
         if self.reconciliation.duplicated:
             yield f"{self.reconciliation.duplicated:,} records were written twice"
         if self.report.unacknowledged:
             yield f"Kafka did not acknowledge {self.report.unacknowledged:,} records"
+
+    def _fate_of_unwritten(self) -> str:
+        if self.broker.losses:
+            return (
+                f"lost: the broker held them in memory and ended {self.broker.losses}x "
+                "(`--durable-kafka` keeps them on disk)"
+            )
+        if self.broker.in_memory:
+            return (
+                "not yet written: the broker held them in memory until this stop "
+                "(`--durable-kafka` keeps them on disk)"
+            )
+        return "not yet written: Kafka keeps them, and the next start writes them"
 
     def _retrain_faults(self) -> Iterator[str]:
         codes = [run.code for run in self.stats.retrains]

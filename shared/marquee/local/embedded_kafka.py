@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from marquee.config.kafka_options import create_topic
+from marquee.errors import KafkaUnavailable
 from marquee.local.process import Process, ProcessFailed, free_port, port_open
 
 # Options of librdkafka for consumers in a group: tansu admits a member only after half of its session timeout,
@@ -39,6 +42,8 @@ class EmbeddedKafka:
         The directory of the logs.
     advertised
         The address that clients are told, if there is a proxy in front of the broker.
+    topic
+        A topic that each start creates unless it exists: a broker in memory that was killed has none.
     """
 
     def __init__(
@@ -49,12 +54,14 @@ class EmbeddedKafka:
         port: int | None = None,
         logs: Path | None = None,
         advertised: str | None = None,
+        topic: str | None = None,
     ) -> None:
         self.directory = directory
         self.logs = logs or directory
         self.durable = durable
         self.port = port or free_port()
         self._advertised = advertised
+        self._topic = topic
         self._processes: list[Process] = []
 
     @property
@@ -94,6 +101,8 @@ class EmbeddedKafka:
             self._processes.append(broker)
             broker.start()
             broker.wait_healthy(lambda: port_open(self.port))
+            if self._topic:
+                self._create_own_topic(self._topic)
         except BaseException:
             self.kill()
             raise
@@ -115,6 +124,22 @@ class EmbeddedKafka:
         """Create ``topic`` unless it exists; return when the broker lists it."""
         create_topic({"bootstrap.servers": self.bootstrap}, topic, partitions, timeout_s=timeout_s)
 
+    def recreate_topic(self, topic: str, partitions: int = 2, *, timeout_s: float = 10.0) -> None:
+        """Replace ``topic`` by an empty one, which has another id; the memory of its records is freed."""
+        from confluent_kafka.admin import AdminClient
+
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        admin.delete_topics([topic], operation_timeout=timeout_s)[topic].result(timeout_s + 1)
+        self.create_topic(topic, partitions, timeout_s=timeout_s)
+
+    @property
+    def memory_mb(self) -> float:
+        """The resident memory of the broker in MB; 0 while it does not run."""
+        try:
+            return float(psutil.Process(self.broker.pid).memory_info().rss / 1e6) if self.running else 0.0
+        except psutil.NoSuchProcess:
+            return 0.0
+
     def __enter__(self) -> EmbeddedKafka:
         self.start()
         return self
@@ -123,6 +148,17 @@ class EmbeddedKafka:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _create_own_topic(self, topic: str) -> None:
+        from confluent_kafka import KafkaException
+
+        try:
+            self.create_topic(topic)
+        except (KafkaException, KafkaUnavailable) as error:
+            raise ProcessFailed(
+                f"kafka runs at {self.bootstrap}, but topic {topic} cannot be created: {error}. "
+                f"{self.broker.log_end()}"
+            ) from error
 
     def _start_storage(self) -> dict[str, str]:
         port, data = free_port(), self.directory / "kafka-data"

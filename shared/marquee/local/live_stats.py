@@ -86,6 +86,8 @@ class LiveStatsCollector:
         self._state_dir = state_dir
         self._since = since
         self._last_evaluation: datetime | None = None
+        # The report of earlier simulators of this run, before a hand-over to an empty topic.
+        self.earlier: SimulationReport | None = None
         before = record_counts.count_all(database)
         self._rows_before = before.records
         self._quarantine_before = dict(before.quarantine_by_category)
@@ -101,7 +103,10 @@ class LiveStatsCollector:
         return self._stats
 
     def _simulator(self) -> dict[str, Any]:
-        return {"report": SimulationReport.read(self._report)} if self._report.exists() else {}
+        if not self._report.exists():
+            return {}
+        report = SimulationReport.read(self._report)
+        return {"report": self.earlier.followed_by(report) if self.earlier else report}
 
     def _tables(self) -> dict[str, Any]:
         totals = record_counts.count_all(self._database)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, Protocol
@@ -51,14 +51,18 @@ def running(state_dir: StateDir, system: ManagedSystem) -> Iterator[None]:
                 system.stop()
 
 
-def wait_for_signal() -> NoReturn:
-    """Sleep until a signal raises ``KeyboardInterrupt``.
+def wait_for_signal(watch: Callable[[], object] = lambda: None, every_s: float = 5.0) -> NoReturn:
+    """Sleep until a signal raises ``KeyboardInterrupt``; call ``watch`` every ``every_s`` seconds.
 
     The sleeps are short: the kernel may deliver a signal to another thread, as it does with two at once, and
     ``signal.pause()`` would then never return.
     """
+    due = time.monotonic() + every_s
     while True:
         time.sleep(0.2)
+        if time.monotonic() >= due:
+            watch()
+            due = time.monotonic() + every_s
 
 
 def stop_running(state_dir: StateDir, timeout_s: float = 90.0) -> None:

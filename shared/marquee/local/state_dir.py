@@ -28,7 +28,7 @@ class PartState(msgspec.Struct, frozen=True):
     """One part as the runner last saw it.
 
     Times are epoch seconds. ``created`` is the kernel's creation time, which together with the pid identifies
-    a process although pids are reused.
+    a process although pids are reused. ``heartbeat`` is the file that the part touches while it works.
     """
 
     name: str
@@ -38,6 +38,7 @@ class PartState(msgspec.Struct, frozen=True):
     restarts: int
     port: int | None = None
     health_url: str | None = None
+    heartbeat: str | None = None
 
 
 class SystemState(msgspec.Struct, frozen=True):
@@ -50,6 +51,7 @@ class SystemState(msgspec.Struct, frozen=True):
     ready: bool
     parts: tuple[PartState, ...] = ()
     environment: dict[str, str] = {}
+    kafka_in_memory: bool = False
 
 
 @dataclass(frozen=True)

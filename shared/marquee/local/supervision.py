@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from marquee.errors import MarqueeError
@@ -60,7 +61,8 @@ class ProcessProgram:
 class Part:
     """One part of the system.
 
-    ``port`` and ``health_url`` are for status checks. ``supervised``: restart the part when it ends.
+    ``port``, ``health_url`` and ``heartbeat``, a file that it touches while it works, are for status checks.
+    ``supervised``: restart the part when it ends.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Part:
     port: int | None = None
     health_url: str | None = None
     supervised: bool = True
+    heartbeat: Path | None = None
     restarts: int = 0
     started: float = 0.0
     _delay_s: float = 0.0
@@ -82,7 +85,10 @@ class Part:
         """Return the current state for ``state.json``."""
         pids = self.program.pids
         created = tuple(process_created_at(pid) for pid in pids)
-        return PartState(self.name, pids, created, self.started, self.restarts, self.port, self.health_url)
+        heartbeat = str(self.heartbeat) if self.heartbeat else None
+        return PartState(
+            self.name, pids, created, self.started, self.restarts, self.port, self.health_url, heartbeat
+        )
 
     def restart_if_due(self, now: float, notify: Callable[[str], None]) -> bool:
         """Restart the part if it has ended and its delay has passed; return True if its state changed.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from marquee.config.settings import Settings
+from marquee.bridge.kafka_client import TopicIds
+from marquee.config.settings import PREFIX, Settings
+from marquee.errors import KafkaUnavailable
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.function_process import function_instance, health_check, shared_port_instance
@@ -19,6 +22,7 @@ from marquee.local.ports import Ports
 from marquee.local.process import Process, ProcessFailed
 from marquee.local.state_dir import PartState, StateDir, SystemState
 from marquee.local.supervision import Part, ProcessProgram, Supervisor
+from marquee.local.unread_records import unread_age_s
 from marquee.registry import release
 from marquee.registry.object_store.connect import connect
 
@@ -36,6 +40,14 @@ REPLAY_FRACTION = 0.2
 RETRAIN = "retrain"
 # The locations of the local system's own parts, which override the environment.
 LOCATION_SETTINGS = ("database_url", "objects_url", "delivery_url", "dvc_remote", "kafka_bootstrap")
+# Settings with which other processes find and use them.
+_ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_group")
+# The broker in memory frees nothing by itself: from here on its topic is replaced by an empty one.
+KAFKA_MEMORY_MB = 1_000.0
+# Without records for this long, no producer is about to write.
+IDLE_S = 4.0
+# Time for the last records at the end.
+DRAIN_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -50,11 +62,14 @@ class Shape:
         Workers of each function; None: as in `infra/functions.yaml`.
     customer_service
         The simulator will run the customer service, and `recommend` uses it.
+    durable_kafka
+        Keep Kafka's log on disk instead of in memory; slower with a backlog.
     """
 
     instances: int = 1
     workers: int | None = None
     customer_service: bool = False
+    durable_kafka: bool = False
 
 
 class LocalSystem:
@@ -86,6 +101,7 @@ class LocalSystem:
         self.schedules = read_schedules(root)
         self._ready = False
         self._retention: KafkaRetention | None = None
+        self._kafka: EmbeddedKafka | None = None
         self.supervisor = Supervisor(notify, self._write_state)
 
     def start(self) -> None:
@@ -100,7 +116,7 @@ class LocalSystem:
             port = self._ports.choose("customer service", CUSTOMER_SERVICE_PORT)
             self.settings = replace(self.settings, customers_url=f"http://127.0.0.1:{port}")
         self._start_function("recommend", self._functions["recommend"], self.shape.instances)
-        self._start_command("bridge", "bridge")
+        self._start_bridge()
         self._start_function("monitor", self._functions["monitor"])
         self._start_scheduler()
         self._start_dashboards()
@@ -109,6 +125,7 @@ class LocalSystem:
 
     def stop(self) -> None:
         """Stop all parts in reverse order."""
+        self._drain_memory()
         if self._retention:
             self._retention.stop()
         self.supervisor.stop()
@@ -140,17 +157,80 @@ class LocalSystem:
         port = next(p.port for p in self.supervisor.states() if p.name.split("-")[0] == function)
         return f"http://127.0.0.1:{port}"
 
+    @property
+    def kafka_restarts(self) -> int:
+        """The restarts of a broker in memory, each of which lost its records; 0 for a durable broker."""
+        if self.shape.durable_kafka:
+            return 0
+        return sum(part.restarts for part in self.supervisor.states() if part.name == "kafka")
+
+    def is_kafka_full(self) -> bool:
+        """Return True if the broker in memory has reached :data:`KAFKA_MEMORY_MB`."""
+        kafka = self._kafka
+        return kafka is not None and not kafka.durable and kafka.memory_mb > KAFKA_MEMORY_MB
+
+    def topic_id(self) -> str:
+        """Return the id of the topic of the event log; raise :class:`KafkaUnavailable`."""
+        topic = self.settings.kafka_topic
+        if found := TopicIds(self.settings).id(topic):
+            return found
+        raise KafkaUnavailable(
+            f"Kafka at {self.settings.kafka_bootstrap} does not tell the id of topic {topic}"
+        )
+
+    def hand_over(self) -> None:
+        """Replace the topic by an empty one, which frees the broker's memory. All its records must be written.
+
+        The bridge is stopped meanwhile: its client cannot lose a topic that it reads.
+        """
+        assert self._kafka is not None
+        self.supervisor.stop("bridge")
+        self._kafka.recreate_topic(self.settings.kafka_topic)
+        self._start_bridge()
+        self._notify("Kafka's topic was replaced by an empty one: everything in it is written")
+
+    def hand_over_if_idle(self) -> bool:
+        """Call :meth:`hand_over` if the broker's memory is full and no record arrived for :data:`IDLE_S`."""
+        if not self.is_kafka_full():
+            return False
+        for _ in range(2):
+            if unread_age_s(self.settings) > 0:
+                return False
+            time.sleep(IDLE_S / 2)
+        self.hand_over()
+        return True
+
+    def _drain_memory(self) -> None:
+        """Give the bridge time to write the records that end with the broker in memory."""
+        if not self._ready or self._kafka is None or self._kafka.durable:
+            return
+        deadline = time.monotonic() + DRAIN_S
+        try:
+            while (age_s := unread_age_s(self.settings)) and time.monotonic() < deadline:
+                time.sleep(0.2)
+        except KafkaUnavailable as error:
+            self._notify(f"unread records end with the broker in memory: {error}")
+            return
+        if age_s:
+            self._notify(
+                f"unread records end with the broker in memory, the oldest {age_s:.0f} s old: "
+                "`--durable-kafka` keeps them"
+            )
+
     def _start_kafka(self) -> None:
         port = self._ports.choose("kafka", KAFKA_PORT)
-        kafka = EmbeddedKafka(
-            self.state_dir.data / "kafka", durable=True, port=port, logs=self.state_dir.logs
+        topic = self.settings.kafka_topic
+        kafka = self._kafka = EmbeddedKafka(
+            self.state_dir.data / "kafka",
+            durable=self.shape.durable_kafka,
+            port=port,
+            logs=self.state_dir.logs,
+            topic=topic,
         )
         self.supervisor.start(Part("kafka", kafka, port))
-        kafka.create_topic(self.settings.kafka_topic)
-        self._retention = KafkaRetention(
-            kafka.directory, self.settings.kafka_topic, self.settings.kafka_group
-        )
-        self._retention.start()
+        if kafka.durable:
+            self._retention = KafkaRetention(kafka.directory, topic, self.settings.kafka_group)
+            self._retention.start()
         self.settings = replace(self.settings, kafka_bootstrap=kafka.bootstrap)
 
     def _start_postgres(self) -> None:
@@ -199,8 +279,12 @@ class LocalSystem:
         healthy = health_check(url + (function.ready or function.health))
         return Part(name, ProcessProgram(process, healthy), port, url + function.health)
 
-    def _start_command(self, name: str, *arguments: str) -> None:
-        self.supervisor.start(Part(name, ProcessProgram(self._command(name, *arguments))))
+    def _start_bridge(self) -> None:
+        heartbeat = self.state_dir.sockets / "bridge.heartbeat"
+        heartbeat.unlink(missing_ok=True)
+        process = self._command("bridge", "bridge")
+        process.env = {**process.env, f"{PREFIX}HEALTH_FILE": str(heartbeat)}
+        self.supervisor.start(Part("bridge", ProcessProgram(process), heartbeat=heartbeat))
 
     def _start_scheduler(self) -> None:
         argv = [sys.executable, "-m", "marquee.local.scheduler"]
@@ -227,5 +311,7 @@ class LocalSystem:
         return Process(name, argv, self.state_dir.logs / f"{name}.log", env=environment, cwd=self.root)
 
     def _write_state(self, parts: tuple[PartState, ...] = ()) -> None:
-        state = SystemState(os.getpid(), self._ready, parts, self.settings.environment(LOCATION_SETTINGS))
+        environment = self.settings.environment(_ENVIRONMENT_SETTINGS)
+        in_memory = self._kafka is not None and not self._kafka.durable
+        state = SystemState(os.getpid(), self._ready, parts, environment, in_memory)
         self.state_dir.write_state(state)

@@ -212,9 +212,9 @@ class KafkaRecordProducer:
 
 _PRODUCER_OPTIONS: dict[str, Any] = {
     "enable.idempotence": True,
-    # Batches of some size: a broker on object storage keeps each batch as an object.
-    "linger.ms": 100,
-    "compression.type": "none",
+    # Large batches: a broker on object storage keeps each as an object, one in memory keeps all of them.
+    "linger.ms": 500,
+    "compression.type": "zstd",
     # 0: retry without limit.
     "message.timeout.ms": 0,
     "reconnect.backoff.max.ms": 1000,

@@ -74,6 +74,19 @@ class SimulationReport(msgspec.Struct):
         """Acknowledged records that the parser accepts."""
         return self.acknowledged - sum(self.malformed.values())
 
+    def followed_by(self, later: SimulationReport) -> SimulationReport:
+        """Return the totals of this simulation and a ``later`` one of the same demo; states are those of ``later``."""
+        total = {name: getattr(self, name) + getattr(later, name) for name in _SUMS}
+        for name in _COUNTS_BY_NAME:
+            total[name] = dict(Counter(getattr(self, name)) + Counter(getattr(later, name)))
+        kinds = self.corrupted.keys() | later.corrupted.keys()
+        total["corrupted"] = {
+            kind: dict(Counter(self.corrupted.get(kind)) + Counter(later.corrupted.get(kind)))
+            for kind in kinds
+        }
+        finished = self.finished and later.finished
+        return msgspec.structs.replace(later, started=self.started, finished=finished, **total)
+
     def write(self, path: Path) -> None:
         """Replace ``path`` atomically."""
         write_atomically(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
@@ -82,6 +95,18 @@ class SimulationReport(msgspec.Struct):
     def read(cls, path: Path) -> SimulationReport:
         """Read the report in ``path``. Raises ``OSError``, or ``msgspec.MsgspecError`` if it is invalid."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
+
+
+_SUMS = (
+    "acknowledged",
+    "unacknowledged",
+    "sessions",
+    "sessions_recommended",
+    "minutes_missing",
+    "minutes_repeated",
+    "invalid_responses",
+)
+_COUNTS_BY_NAME = ("records", "malformed", "requests", "invalid_requests")
 
 
 class ResponseHistogram:

@@ -62,12 +62,16 @@ async function fill(panel, round) {
 async function refreshAlerts() {
   const { alerts: list } = await get("/api/alerts");
   const firing = list.filter((alert) => alert.state === "firing");
+  const pending = list.filter((alert) => alert.state === "pending");
+  const titles = (alerts) => alerts.map((alert) => alert.title).join(", ");
   const section = at("alerts"), details = section.querySelector("details");
   section.hidden = list.length === 0;
-  section.className = firing.length ? "firing" : "resting";
-  at("alerts-short").textContent = firing.length
-    ? `${firing.length} firing: ${firing.map((alert) => alert.title).join(", ")}`
-    : `none of ${list.length} firing`;
+  section.className = firing.length ? "firing" : pending.length ? "pending" : "resting";
+  const parts = [
+    firing.length ? `${firing.length} firing: ${titles(firing)}` : `none of ${list.length} firing`,
+    pending.length ? `${pending.length} pending: ${titles(pending)}` : "",
+  ];
+  at("alerts-short").textContent = parts.filter(Boolean).join("; ");
   if (firing.length && !details.dataset.seen) details.open = true;
   if (firing.length) details.dataset.seen = "yes";
   section.querySelector("tbody").replaceChildren(...list.map(alertRow));
