@@ -20,6 +20,7 @@ from functools import cache
 import flask
 import functions_framework
 
+from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
@@ -82,3 +83,7 @@ def ingest(request: flask.Request) -> flask.Response:
 
 def _answer(status: int, text: str, **headers: str) -> flask.Response:
     return flask.Response(text, status, headers, content_type="text/plain; charset=utf-8")
+
+
+if flask.has_app_context():  # The framework loads a function within its application.
+    guard_loopback(flask.current_app)

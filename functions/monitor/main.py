@@ -15,6 +15,7 @@ import flask
 import functions_framework
 import msgspec
 
+from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
@@ -57,3 +58,7 @@ def monitor(request: flask.Request) -> flask.Response:
 
 def _respond(status: int, body: bytes, kind: str, **headers: str) -> flask.Response:
     return flask.Response(body, status, headers, content_type=kind)
+
+
+if flask.has_app_context():  # The framework loads a function within its application.
+    guard_loopback(flask.current_app)

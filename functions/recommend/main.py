@@ -18,6 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import flask
 import functions_framework
 
+from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
@@ -74,4 +75,5 @@ def _start_loading() -> None:
 
 if flask.has_app_context():  # The framework loads a function within its application.
     flask.current_app.wsgi_app = FastPath(flask.current_app.wsgi_app, _reply)  # type: ignore[method-assign]
+    guard_loopback(flask.current_app)
     os.register_at_fork(after_in_child=lambda: threading.Thread(target=_start_loading, daemon=True).start())

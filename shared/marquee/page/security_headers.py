@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from marquee.config.loopback_guard import HOSTS, is_local_host
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-HOSTS = ("127.0.0.1", "localhost", "[::1]")
 # Plotly sets style attributes, so styles need 'unsafe-inline'. No script is inline.
 _POLICY = "; ".join(
     (
@@ -50,9 +51,3 @@ async def restrict_access(request: web.Request, handler: Handler) -> web.StreamR
         response.headers[name] = value
     response.headers.setdefault("Cache-Control", "no-store")
     return response
-
-
-def is_local_host(host: str) -> bool:
-    """Return True if a Host header, with or without a port, names this machine."""
-    name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "0")
-    return name in HOSTS and port.isdecimal()
