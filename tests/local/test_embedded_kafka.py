@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from marquee.bridge.kafka_client import TopicIds
+from marquee.config.settings import Settings
+from marquee.errors import KafkaUnavailable
 from marquee.local.embedded_kafka import EmbeddedKafka
 from marquee.local.process import ProcessFailed
 
@@ -69,3 +75,70 @@ def test_stop_unstarted_or_stopped_broker_does_nothing(tmp_path: Path) -> None:
     kafka.stop()
     kafka.stop()
     assert kafka.pids == ()
+
+
+def test_memory_broker_two_idempotent_producers_lose_nothing(kafka: EmbeddedKafka) -> None:
+    """Both deliver all their records to one topic, in turns and in small batches (issue 13)."""
+    kafka.create_topic("two", 1)
+    options = {"bootstrap.servers": kafka.bootstrap, "enable.idempotence": True, "log_level": 0}
+    producers = [Producer(options) for _ in range(2)]
+    for number in range(1_000):
+        producers[number % 2].produce("two", str(number).encode(), partition=0)
+        if number % 20 == 0:
+            assert [producer.flush(20) for producer in producers] == [0, 0]
+    assert [producer.flush(20) for producer in producers] == [0, 0]
+    assert sorted(map(int, consume(kafka, "two", 1_000))) == list(range(1_000))
+
+
+def test_recreate_topic_is_empty_and_frees_memory(tmp_path: Path) -> None:
+    """The new topic has another id and no record, and the broker gives back what the old one took."""
+    with EmbeddedKafka(tmp_path, durable=False, topic="log") as kafka:
+        topics = TopicIds(Settings(kafka_bootstrap=kafka.bootstrap))
+        before, empty_mb = topics.id("log"), kafka.memory_mb
+        producer = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+        for _ in range(4_000):
+            producer.produce("log", os.urandom(10_000), partition=0)
+            producer.poll(0.0005)
+        assert producer.flush(30) == 0
+        full_mb = kafka.memory_mb
+        assert full_mb > empty_mb + 30
+        kafka.recreate_topic("log")
+        assert topics.id("log") != before
+        assert kafka.memory_mb < full_mb - 20
+        produce(kafka, "log", [b"first"])
+        assert consume(kafka, "log", 1) == [b"first"]
+
+
+def test_start_memory_broker_after_a_kill_has_its_topic(tmp_path: Path) -> None:
+    """A supervisor restarts the broker by ``start`` alone, and its clients find the topic."""
+    with EmbeddedKafka(tmp_path, durable=False, topic="log") as kafka:
+        kafka.kill()
+        kafka.start()
+        produce(kafka, "log", [b"one"])
+        assert consume(kafka, "log", 1) == [b"one"]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_start_behind_a_proxy_variable_creates_its_topic(
+    durable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker reaches its storage on this machine directly, although a proxy is set (issue 13)."""
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with EmbeddedKafka(tmp_path, durable=durable, topic="log") as kafka:
+        produce(kafka, "log", [b"one"])
+
+
+def test_create_topic_without_an_answer_is_reported(
+    kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that does not answer the request in time is named in a sentence."""
+
+    def create_topics(_client: AdminClient, topics: list[Any], **_: Any) -> dict[str, Future[None]]:
+        return {topic.topic: Future() for topic in topics}
+
+    monkeypatch.setattr(AdminClient, "create_topics", create_topics)
+    with pytest.raises(KafkaUnavailable, match=f"{kafka.bootstrap} did not create topic never within 0.1 s"):
+        kafka.create_topic("never", timeout_s=0.1)

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 from tests.support.waiting import wait_until
 
-from marquee.local.function_process import function_instance, health_check, shared_port_instance
+from marquee.local.function_process import (
+    function_instance,
+    health_check,
+    open_directly,
+    shared_port_instance,
+)
 from marquee.local.infra_spec import FunctionSpec, Instances, LocalFunction
 from marquee.local.process import Process, free_port, port_open
 
@@ -105,3 +110,19 @@ def test_function_instance_leaves_home_directory_unchanged(root: Path, tmp_path:
     process.stop()
     assert not (tmp_path / "home").exists()
     assert [path.name for path in (root / "run").iterdir()] == ["hello"]
+
+
+def test_health_check_ignores_a_proxy_of_the_environment(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`status` and the scheduler speak to this machine directly (issue 13)."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    port = free_port()
+    process = function_instance("hello", hello_spec(), root, root, root, port, {})
+    start_process(process, port)
+    try:
+        with open_directly(f"http://127.0.0.1:{port}/", 10) as response:
+            assert response.status == 200
+    finally:
+        process.stop()

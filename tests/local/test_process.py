@@ -173,3 +173,23 @@ def test_start_in_thread_outlives_the_thread(tmp_path: Path) -> None:
     time.sleep(0.2)
     assert child.pid is not None
     child.stop()
+
+
+@pytest.mark.parametrize("exceptions", ["", "example.edu"])
+def test_start_proxy_of_the_environment_is_not_for_loopback(
+    exceptions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child gets the proxy, with this machine among the exceptions (issue 13)."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", exceptions)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    code = (
+        "import urllib.request as u, os; print(os.environ['http_proxy'], *map(bool, map(u.proxy_bypass, %r)))"
+    )
+    hosts = ["127.0.0.1", "localhost", "::1", "example.org", "example.edu"]
+    child = python_process("child", code % hosts, tmp_path)
+    child.start()
+    assert child.wait(10) == 0
+    child.stop()
+    bypassed = f"True True True False {bool(exceptions)}"
+    assert (tmp_path / "child.log").read_text() == f"http://127.0.0.1:9 {bypassed}\n"

@@ -15,11 +15,11 @@ import pytest
 from tests.page.conftest import ROOT, no_alerts, serve_page
 
 from marquee.cli.main import main
+from marquee.config.loopback_guard import is_local_host
 from marquee.db.pool import Database
 from marquee.grafana import panel_files
 from marquee.grafana.panel_files import BoardFile
 from marquee.local.process import free_port
-from marquee.page.security_headers import is_local_host
 from marquee.page.serializers import local_runbook_url
 from marquee.page.server import DashboardPage, plotly_js
 

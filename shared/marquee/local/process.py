@@ -26,6 +26,7 @@ class ProcessFailed(MarqueeError):
     """A child ended, or did not become healthy in time; the message has the end of its log."""
 
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Below the kernel's ephemeral range: an ephemeral port may be in use as the local end of a connection by the
 # time that the server binds it.
 _FREE_PORTS = range(12_000, 32_000)
@@ -74,8 +75,16 @@ def _child_setup(user: str | None, niceness: int) -> Callable[[], None]:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return the environment without settings (``MARQUEE_*``), so that a child gets only explicit ones."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    """Return the environment without settings (``MARQUEE_*``), so that a child gets only explicit ones.
+
+    A proxy of the environment is not for this machine: the parts speak to each other directly.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    if any(name.lower().endswith("_proxy") for name in inherited):
+        exceptions = inherited.get("no_proxy") or inherited.get("NO_PROXY") or ""
+        direct = ",".join(filter(None, (exceptions, *LOOPBACK)))
+        inherited |= {"no_proxy": direct, "NO_PROXY": direct}
+    return inherited
 
 
 @dataclass

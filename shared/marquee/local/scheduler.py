@@ -26,6 +26,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
+from marquee.local.function_process import open_directly
 from marquee.local.infra_spec import ScheduleSpec, read_schedules
 from marquee.local.process import Process
 from marquee.local.state_dir import StateDir
@@ -88,7 +89,7 @@ class JobRunner:
         started = datetime.now(UTC)
         request = urllib.request.Request(url, b"", method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as response:
+            with open_directly(request, timeout_s) as response:
                 code, text = 0, response.read().decode()
         except urllib.error.HTTPError as error:
             code, text = 1, f"status {error.code}: {error.read().decode()}"
