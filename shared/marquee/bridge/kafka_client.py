@@ -19,10 +19,11 @@ log = logging.getLogger(__name__)
 
 
 def consumer(settings: Settings, **callbacks: Any) -> Consumer:
-    """Create a consumer in the bridge's group without automatic commits; raises ``SettingsError``.
+    """Create a consumer in the bridge's group without automatic commits.
 
     It starts from the group's commit, or else from the beginning: records that are older than the bridge
-    are forwarded too, and the latest offset of an embedded broker is not reliable.
+    are forwarded too, and the latest offset of an embedded broker is not reliable. Raises ``SettingsError`` if a
+    setting is not valid.
     """
     from confluent_kafka import Consumer, KafkaException
 

@@ -1,6 +1,6 @@
 """Records of one partition between Kafka and a delivery: batched, submitted, accepted, ready to commit.
 
-The module knows nothing of Kafka, and reads the clock only for measurements: offsets and times are passed in.
+The module does not use Kafka, and reads the clock only for measurements: offsets and times are passed in.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class PartitionBuffer:
             self.flush()
 
     def pump(self, now: float) -> None:
-        """Submit a batch that has waited long enough, process answers, and retry failed deliveries."""
+        """Submit a batch that has waited long enough, process answers, and retry failed batches."""
         if now >= self._flush_at:
             self.flush()
         for batch in self._submitted:

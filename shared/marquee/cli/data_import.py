@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, _: Settings) -> int:
-    """Download the data, check its hash, and print whether it was there."""
+    """Download the data unless they exist, check their hashes, and print the result."""
     sha256 = Params.read(args.params).movielens.sha256
     fetched = movielens.fetch(args.to, args.requirements, sha256)
     print(f"{args.to}: {'fetched' if fetched else 'already there'}, sha256 checked")

@@ -1,4 +1,4 @@
-"""``marquee db rejected``: show and replay deliveries that ``ingest`` could not read."""
+"""``marquee db rejected``: show and replay requests that ``ingest`` could not read."""
 
 from __future__ import annotations
 

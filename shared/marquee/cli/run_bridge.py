@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_: argparse.Namespace, settings: Settings, limits: BridgeLimits = DEFAULT_LIMITS) -> int:
-    """Forward records until SIGTERM or SIGINT, then finish deliveries and commit."""
+    """Forward records until SIGTERM or SIGINT, then wait for the batches in flight and commit."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # A fetch makes ten thousand objects that live as long as their batch, so frequent collections find nothing.
     gc.set_threshold(100_000)

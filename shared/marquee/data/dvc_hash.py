@@ -1,4 +1,4 @@
-"""DVC's hashes of files and directories, so that its cache and our manifests agree."""
+"""DVC's hashes of files and directories, so that its cache and the manifests agree."""
 
 from __future__ import annotations
 

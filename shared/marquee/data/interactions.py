@@ -22,8 +22,8 @@ class WeightedInteractions:
     """One row for each (user, item) that was rated or watched, ordered by user, then time, then item.
 
     - ``ratings``: NaN where the item was only watched
-    - ``weights``: how much the item tells about the user's preferences
-    - ``targets``: how right it would have been to recommend the item
+    - ``weights``: how informative the item is of the user's preferences
+    - ``targets``: how good a recommendation the item would have been
     - ``times``: microseconds since 1970, UTC
     """
 

@@ -89,7 +89,7 @@ def user_history(database: Database, user_id: str, since: datetime | None, deadl
     """Return the movies that ``user_id`` rated and watched at or after ``since`` (None: ever).
 
     At most the newest thousand of each; if a movie was rated twice, the newer rating. Raises
-    DatabaseUnavailable after ``deadline_ms``.
+    :class:`DatabaseUnavailable` after ``deadline_ms``.
     """
     parameters = {"user_id": user_id, "since": since or "-infinity", "limit": _MAX_HISTORY}
     ratings: dict[str, RatedMovie] = {}

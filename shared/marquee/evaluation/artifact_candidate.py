@@ -27,7 +27,7 @@ def load_candidate(store: ObjectStore, version: str, dataset: Dataset) -> Candid
 
 
 class _CachedFiles:
-    """The files of an artifact, each fetched once instead of once a user."""
+    """The files of an artifact, each fetched once instead of once per user."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """Paired bootstrap test of a candidate against a baseline on the same users.
 
-Users are resampled, each with their errors under both models. So the difficulty of the test slice cancels, and the
-interval of the difference is much narrower than that of either metric.
+Users are resampled, each with their errors under both models. So the difficulty of the test ratings cancels out, and
+the interval of the difference is much narrower than that of either metric.
 """
 
 from __future__ import annotations

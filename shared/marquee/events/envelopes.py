@@ -32,7 +32,7 @@ _decoders: dict[str, msgspec.json.Decoder[StreamBatch] | msgspec.json.Decoder[Im
     IMPRESSIONS: msgspec.json.Decoder(ImpressionBatch),
 }
 BATCH_TYPES = tuple(_decoders)
-"""The types of Marquee's events."""
+"""The types of Marquee's CloudEvents."""
 
 
 @dataclass(frozen=True, slots=True)

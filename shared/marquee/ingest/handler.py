@@ -60,7 +60,7 @@ class IngestHandler:
         return write_batch(self._database, batch, self._parser)
 
     def _write_valid(self, envelope: Envelope) -> WriteCounts:
-        """Write the valid elements first: a delivery that fails in between is repeated as a whole."""
+        """Write the valid elements first: a request that fails in between is repeated as a whole."""
         salvaged = salvage(envelope)
         written = self._write(salvaged.batch)
         for refused in salvaged.refused:
@@ -80,7 +80,7 @@ def _is_stored(header: str) -> bool:
 
 
 def _open_storable(envelope: Envelope) -> StreamBatch | ImpressionBatch | None:
-    """Return the batch of an event of Marquee; None if some of its elements are invalid."""
+    """Return the batch of a CloudEvent of Marquee; None if some of its elements are invalid."""
     try:
         batch = open_envelope(envelope)
     except InvalidBatch:

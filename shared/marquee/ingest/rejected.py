@@ -1,4 +1,4 @@
-"""Rejected events: deliveries that ``ingest`` acknowledged and could not read; listing and replay."""
+"""Rejected events: requests that ``ingest`` acknowledged and could not read; listing and replay."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def newest(database: Database, selection: RejectedSelection, limit: int) -> list
 def replay(
     database: Database, selection: RejectedSelection, accept: Callable[[StoredEvent], bool]
 ) -> RejectedReplay:
-    """Deliver the selected events again with ``accept``; remove those that it accepts.
+    """Handle the selected events again with ``accept``; remove those that it accepts.
 
     An event is removed after its rows were committed. A replay can be interrupted and repeated, because the
     writes are idempotent.

@@ -1,4 +1,4 @@
-"""The orphan reaper: a small process that kills our children if we are killed before we can stop them.
+"""The orphan reaper: a small process that kills the children of a process that was killed.
 
 It reads process group ids from a pipe, and kills the remaining groups when the pipe closes; the kernel closes
 it however this process ends. Unlike Linux's PR_SET_PDEATHSIG it reaches the whole group, works on any Unix,

@@ -23,7 +23,7 @@ class ManagedSystem(Protocol):
     """A system that starts and stops as a whole."""
 
     def start(self) -> None:
-        """Start all parts, or raise."""
+        """Start all parts. Raises the error of a part that does not start."""
 
     def stop(self) -> None:
         """Stop all parts that were started."""

@@ -1,6 +1,6 @@
 """Availability and latency per minute, from the requests in the streaming service's event log.
 
-The metrics of our own servers are not used, because they miss requests that never arrived. A minute is recomputed if
+The metrics of the servers are not used, because they miss requests that never arrived. A minute is recomputed if
 its number of requests differs from the stored one. The numbers come from ``recommendation_requests_per_minute``, so a
 run reads the requests of changed minutes only. This rule covers late records and a run that was killed.
 """

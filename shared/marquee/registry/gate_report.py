@@ -22,7 +22,7 @@ _PREFIX = "gate_reports/"
 class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     """Decision of the gate on one artifact.
 
-    ``outcome`` and ``reason`` are those of the run's record. ``findings`` describes each comparison in words.
+    ``outcome`` and ``reason`` are those of the run's record. ``findings`` describes each comparison in one sentence.
     ``serving`` is the version that the artifact was compared with, empty for none.
     """
 
@@ -36,7 +36,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def store_report(store: ObjectStore, report: GateReport) -> None:
-    """Write ``report``; does nothing if the run has stored this outcome already."""
+    """Write ``report``; do nothing if the run has stored this outcome already."""
     name = f"{_PREFIX}{report.version}/{report.run}-{report.outcome}.json"
     try:
         store.put_new(name, msgspec.json.format(msgspec.json.encode(report), indent=1))

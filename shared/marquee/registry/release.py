@@ -31,7 +31,7 @@ _NUMBERED = re.compile(r"releases/([1-9][0-9]{0,9})\.json")
 
 
 class UnusableRelease(ReleaseError):
-    """A release document that no program could have published: damaged, or with values that make no sense."""
+    """A release document that no program could have published: damaged, or with invalid values."""
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ class ReleaseHistory:
         self._start_times: list[datetime] = []
 
     def refresh(self) -> None:
-        """Read the releases published since the last call; raises the store's errors."""
+        """Read the releases published since the last call. Raises the store's errors."""
         try:
             current = self._read_current()
         except ObjectNotFound:

@@ -1,4 +1,4 @@
-"""Smoke test of an artifact: stored predictions of a few users must come out again before it serves."""
+"""Smoke test of an artifact: the stored predictions of a few users must be reproduced before it serves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_smoke_cases(factors: ItemFactors, users: Sequence[UserRecord]) -> tuple
 
 
 def run_smoke_test(factors: ItemFactors, users: UserStore) -> None:
-    """Raise :class:`ArtifactRefused` unless the predictions of every stored case come out as recorded."""
+    """Raise :class:`ArtifactRefused` unless the predictions of every stored case are reproduced."""
     cases = factors.manifest.smoke
     records = [_read_user(factors, users, case) for case in cases]
     for case, user in zip(cases, records, strict=True):

@@ -45,7 +45,7 @@ class Histories:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """Two linear models over ``n_items`` items, and the data of ``n_users`` users.
+    """A rating and a ranking model over ``n_items`` items, and the data of ``n_users`` users.
 
     The rating model predicts ``mean + user_biases[u] + item_biases[i] + user_vectors[u] . item_vectors[i]``.
     The ranking model scores ``(sum of weight * rank_history[j] over the user's items j) . rank_items[i]``.

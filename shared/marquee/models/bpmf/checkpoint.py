@@ -30,7 +30,7 @@ def save_checkpoint(path: Path, key: str, chain: Sampler, posterior: Posterior) 
 def load_checkpoint(path: Path, key: str, chain: Sampler, posterior: Posterior) -> bool:
     """Restore ``chain`` and ``posterior`` from ``path``; return False if it is unreadable or has another key."""
     try:
-        # Opened here, because numpy leaves a file that is no archive open.
+        # Opened here, because numpy does not close a file that is not an archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays: Arrays = {name: stored[name] for name in stored.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile):

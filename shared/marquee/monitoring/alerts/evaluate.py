@@ -63,7 +63,7 @@ def evaluate_rule(database: Database, rule: Rule, time: datetime) -> RuleEvaluat
 
 
 def _alert_value(rule: Rule, columns: Sequence[str], row: Sequence[Any]) -> AlertValue:
-    """Split a row into labels and its number, on the same conditions as Grafana."""
+    """Split a row into labels and its number, under the same conditions as Grafana."""
     labels = {column: value for column, value in zip(columns, row, strict=True) if isinstance(value, str)}
     numbers = [value for value in row if not isinstance(value, str)]
     if len(numbers) != 1 or not isinstance(numbers[0], int | float | Decimal) or isinstance(numbers[0], bool):

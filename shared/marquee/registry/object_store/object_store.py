@@ -45,7 +45,7 @@ class ObjectStore(Protocol):
     def get(self, name: str, *, if_changed_from: Version | None = None) -> Object | None:
         """Return the object, or None if its version still is ``if_changed_from``.
 
-        Raises ``ObjectNotFound``.
+        Raises ``ObjectNotFound`` if there is no such object.
         """
 
     def read_range(self, name: str, start: int, length: int) -> bytes:
@@ -55,7 +55,7 @@ class ObjectStore(Protocol):
         """
 
     def put_new(self, name: str, data: Content) -> Version:
-        """Write an object that must not exist yet; raises ``PreconditionFailed`` if it does."""
+        """Write a new object. Raises ``PreconditionFailed`` if it exists already."""
 
     def replace(self, name: str, data: bytes, expected: Version | None) -> Version:
         """Write only if the object has version ``expected`` (None: only if it does not exist).
@@ -67,7 +67,7 @@ class ObjectStore(Protocol):
         """Yield the names that begin with ``prefix``, sorted by their UTF-8 bytes."""
 
     def delete(self, name: str) -> None:
-        """Delete the object; does nothing if it does not exist."""
+        """Delete the object; do nothing if it does not exist."""
 
 
 class Mappable(Protocol):
@@ -86,7 +86,7 @@ def get_mapper(store: ObjectStore | Mappable) -> Mapper | None:
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if every store accepts it; raises ``ObjectStoreError`` with the reason otherwise."""
+    """Return ``name``. Raises ``ObjectStoreError`` if a store would not accept it."""
     problem = _find_problem(name)
     if problem:
         raise ObjectStoreError(f"{name!r} is not a valid object name: {problem}")
