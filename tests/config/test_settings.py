@@ -10,7 +10,7 @@ from docs.generate import configuration_page
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.config.fields import mask_password
+from marquee.config.masking import mask_password
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 
@@ -146,3 +146,36 @@ def test_environment_inverts_from_mapping() -> None:
     assert settings.environment(["rating_max", "log_level"]) == {"MARQUEE_RATING_MAX": "10"}
     with pytest.raises(SettingsError, match="no such setting: ratings_max"):
         settings.environment(["ratings_max"])
+
+
+SECRET = "s3cr3tX"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLACK_WEBHOOK", f"https://u:pw@hooks.example.edu/services/{SECRET}"),
+        ("SLACK_WEBHOOK", f"https://hooks.example.edu/{SECRET}?x=1"),
+        ("SLACK_WEBHOOK", f"ftp://hooks.example.edu/{SECRET}"),
+        ("SLACK_WEBHOOK", f"https://[hooks/{SECRET}"),
+        ("KAFKA_PASSWORD", f"postgres:/{SECRET}"),
+        ("KAFKA_PASSWORD", f"a@b://{SECRET}"),
+        ("DELIVERY_URL", f"http://app:{SECRET}@ingest:8081"),
+        ("DELIVERY_URL", f"http://app:{SECRET}/x[@ingest:8081"),
+        ("DELIVERY_URL", f"ftp://app:{SECRET}@ingest"),
+        ("CUSTOMERS_URL", f"http://app:{SECRET}@[customers"),
+        ("OBJECTS_URL", f"s3://key:{SECRET}@bucket/prefix"),
+        ("DASHBOARDS_URL", f"https://h/d?token={SECRET}"),
+        ("DVC_REMOTE", f"s3://key:{SECRET}@bucket"),
+        ("KAFKA_OPTIONS", f"sasl.password={SECRET},a=b"),
+        ("KAFKA_OPTIONS", f"ssl.key.password={SECRET},ab"),
+    ],
+)
+def test_secret_of_any_setting_appears_in_no_message(name: str, value: str) -> None:
+    """In the representation, and in the message of an invalid value."""
+    try:
+        shown = repr(Settings.from_mapping({f"MARQUEE_{name}": value}))
+    except SettingsError as error:
+        shown = str(error)
+    assert name.lower() in shown.lower()
+    assert SECRET not in shown

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -247,3 +247,19 @@ def test_read_value_beyond_python_is_refused(database: Database) -> None:
     with pytest.raises(DataRefused, match="value that Python cannot hold"):
         database.read("SELECT '10000-01-01T00:00Z'::timestamptz", deadline_ms=5_000)
     assert database.read("SELECT 1", deadline_ms=5_000) == [(1,)]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+def test_read_ends_of_the_calendar_raise_no_driver_error(plain_database: Database, zone: str) -> None:
+    """A role's time zone does not move a time out of what psycopg2 represents, nor its encoding a sign."""
+    name = plain_database.url.rpartition("/")[2]
+    with plain_database.transaction() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} SET timezone = '{zone}'")
+        cursor.execute(f"ALTER DATABASE {name} SET client_encoding = 'LATIN1'")
+    query = "SELECT '0001-01-01 00:00Z'::timestamptz, '9999-12-31 23:59Z'::timestamptz, 'a€'"
+    expected = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC), "a€")
+    with closing(Database(plain_database.url)) as database:
+        assert database.read(query, deadline_ms=5_000) == [expected]
+        with database.transaction() as cursor:
+            cursor.execute(query)
+            assert cursor.fetchone() == expected

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from datetime import tzinfo
 from typing import Any, Literal, NamedTuple, TypeVar, dataclass_transform
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
+
+from marquee.config.masking import MASK, mask_pairs, mask_password
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -107,20 +109,22 @@ def url(*schemes: str) -> Callable[[str], str]:
     """Return a parser of URLs with one of ``schemes``; an empty text is accepted."""
 
     def parse(raw: str) -> str:
-        if raw == "" or urlsplit(raw).scheme in schemes:
+        # The scheme is read without a parser: urlsplit refuses passwords that libpq accepts.
+        if raw == "" or (raw.partition(":")[0].lower() in schemes and _is_valid(raw)):
             return raw
         raise ValueError("a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes))
 
     return parse
 
 
-def mask_password(url: str) -> str:
-    """Return ``url`` with its password, if it has one, replaced by ``***``."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rsplit("@", 1)[1]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+def _is_valid(raw: str) -> bool:
+    if raw.lower().startswith("postgres"):
+        return True  # libpq has its own rules, and is asked when it connects.
+    try:
+        parts = urlsplit(raw)
+        return parts.port is None or parts.scheme in ("http", "https")
+    except ValueError:
+        return False
 
 
 @dataclass_transform(frozen_default=True)
@@ -149,9 +153,22 @@ def field_meta(declared: Field[Any]) -> FieldMeta:
     return meta
 
 
-def masked_repr(declared: Field[Any], value: str) -> str:
-    """Return the representation of a setting's text; of a secret, the password or the whole text is masked."""
-    if not field_meta(declared).secret or not value:
-        return repr(value)
-    masked = mask_password(value)
-    return repr("***" if masked == value else masked)
+def masked_repr(declared: Field[Any], value: object) -> str:
+    """Return the representation of a setting's value or text, without passwords.
+
+    Of a secret that is a database's URL, the password is masked; of any other secret, the whole text. Other
+    settings may be URLs or pairs that hold a password.
+    """
+    if isinstance(value, tuple):
+        return repr(mask_pairs(value))
+    shown = str(value)
+    if field_meta(declared).secret and shown:
+        masked = mask_password(shown) if shown.startswith(("postgresql://", "postgres://")) else MASK
+        return repr(MASK if masked == shown else masked)
+    if field_meta(declared).parse is name_value_pairs:
+        return repr(mask_pairs(tuple((name, text) for name, _, text in _partitions(shown))))
+    return repr(mask_password(shown) if "://" in shown else shown)
+
+
+def _partitions(raw: str) -> list[tuple[str, str, str]]:
+    return [pair.partition("=") for pair in raw.split(",")]

@@ -287,7 +287,7 @@ class Settings:
 
     def __repr__(self) -> str:
         declared = (f for f in fields(self) if f.name in self.__dict__)
-        values = (f"{f.name}={masked_repr(f, str(self.__dict__[f.name]))}" for f in declared)
+        values = (f"{f.name}={masked_repr(f, self.__dict__[f.name])}" for f in declared)
         return f"Settings({', '.join(values)})"
 
 

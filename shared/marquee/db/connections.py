@@ -6,8 +6,9 @@ import select
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
 
-from marquee.config.fields import mask_password
+from marquee.config.masking import MASK, mask_password
 from marquee.errors import DatabaseRefused, DatabaseUnavailable, DataRefused
 
 # Errors that are permanent. All others (network, shutdown, disk full, deadlock, deadline) are transient.
@@ -17,6 +18,7 @@ _PERMANENT = (
     psycopg2.ProgrammingError,
     psycopg2.NotSupportedError,
 )
+_SECRETS = ("password", "sslpassword", "passfile", "oauth_client_secret")
 # Classes of SQLSTATE: data exception, integrity violation, program limit exceeded.
 _DATA_ERRORS = ("22", "23", "54")
 
@@ -26,17 +28,44 @@ def connect(url: str, timeout_s: float, *, asynchronous: bool = False) -> Any:
 
     Raises :class:`DatabaseUnavailable` if there is no connection within ``timeout_s``.
     """
+    secrets = _check_url(url)
     try:
         return psycopg2.connect(
             url,
             connect_timeout=max(2, round(timeout_s)),  # libpq treats 1 as 2.
             application_name="marquee",
+            # The role or the database may have another default, which cannot store every sign.
+            client_encoding="UTF8",
             # Ends a connection whose peer has not acknowledged data for this long.
             tcp_user_timeout=15_000,
             async_=asynchronous,
         )
     except psycopg2.Error as error:
-        raise DatabaseUnavailable(f"No connection to {mask_password(url)}: {_one_line(error)}") from error
+        reason = _one_line(error)
+        for secret in secrets:
+            reason = reason.replace(secret, MASK)
+        # The cause is suppressed, because its text may hold the secrets.
+        raise DatabaseUnavailable(f"No connection to {mask_password(url)}: {reason}") from None
+
+
+def _check_url(url: str) -> list[str]:
+    """Return the secrets in ``url`` as libpq reads it; raises DatabaseUnavailable if they are not well-formed.
+
+    libpq's messages quote what it takes for the host, the port or an escape, which may be part of a password.
+    """
+    try:
+        parts: dict[str, str] = parse_dsn(url)
+    except (psycopg2.Error, ValueError):
+        parts = {"host": "@"}
+    host, port = parts.get("host", ""), parts.get("port", "")
+    hidden = "@" in url.partition("?")[0] and "user" not in parts
+    valid_port = not port or port.replace(",", "").isdigit()
+    if "@" in host or hidden or not valid_port:
+        raise DatabaseUnavailable(
+            f"No connection to {mask_password(url)}: it is not a valid URL for libpq. Percent-encode special "
+            "characters of the user and password, such as / as %2F, @ as %40 and % as %25"
+        ) from None
+    return [value for name in _SECRETS if (value := parts.get(name))]
 
 
 def is_alive(connection: Any) -> bool:

@@ -16,12 +16,16 @@ from weakref import WeakMethod
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from marquee.config.fields import mask_password
+from marquee.config.masking import mask_password
 from marquee.db.connections import connect, is_alive, translate
 from marquee.db.deadline_query import DeadlineConnections, Rows
 from marquee.errors import DatabaseUnavailable
 
-_BEGIN = "BEGIN; SET LOCAL statement_timeout = %s; SET LOCAL idle_in_transaction_session_timeout = %s"
+# The zone is set so that no default of the role or the database leads to times that psycopg2 cannot represent.
+_BEGIN = (
+    "BEGIN; SET LOCAL statement_timeout = %s; SET LOCAL idle_in_transaction_session_timeout = %s; "
+    "SET LOCAL TimeZone = 'UTC'"
+)
 # The server ends the transaction of an instance that is frozen for this long, and releases its row locks for the
 # instance that receives the same batch.
 _IDLE_IN_TRANSACTION_MS = 30_000

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from marquee.config.http_client import HttpClient
+from marquee.config.masking import mask_password
 from marquee.errors import CustomersUnavailable, RequestFailed
 
 BULK = 200
@@ -49,16 +50,18 @@ class CustomerClient:
                 "GET", f"/user/{','.join(user_ids)}", headers={"Accept": "application/json"}
             )
         except RequestFailed as error:
-            raise CustomersUnavailable(f"{self._url} cannot be reached: {error}") from error
+            raise CustomersUnavailable(f"{mask_password(self._url)} cannot be reached: {error}") from error
         if response.status not in (200, 404):
-            raise CustomersUnavailable(f"{self._url} answered {response.status}")
+            raise CustomersUnavailable(f"{mask_password(self._url)} answered {response.status}")
         try:
             document = msgspec.json.decode(response.body)
             # The service returns an object for one id, and a list for several.
             entries = document if isinstance(document, list) else [document]
             customers = [msgspec.convert(entry, Customer) for entry in entries if "user_id" in entry]
         except (msgspec.MsgspecError, TypeError) as error:
-            raise CustomersUnavailable(f"{self._url} did not return customers: {error}") from error
+            raise CustomersUnavailable(
+                f"{mask_password(self._url)} did not return customers: {error}"
+            ) from error
         return {str(customer.user_id): customer for customer in customers}
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
+from marquee.config.masking import mask_password
 from marquee.errors import DeliveryFailed
 from marquee.events.envelopes import Envelope
 
@@ -33,7 +34,8 @@ class PooledDelivery(ABC):
     """A delivery with a pool of ``concurrency`` threads, each of which sends one envelope at a time."""
 
     def __init__(self, url: str, concurrency: int) -> None:
-        self.url = url
+        # For messages only.
+        self.url = mask_password(url)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="delivery")
 
     def submit(self, envelope: Envelope) -> Future[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from marquee.bridge.delivery.delivery import Delivery
+from marquee.config.masking import mask_password
 from marquee.errors import SettingsError
 
 
@@ -14,7 +15,10 @@ def connect_delivery(url: str, *, timeout_s: float, concurrency: int = 4) -> Del
     ``timeout_s`` limits each wait for the receiver, in seconds. ``concurrency`` limits the envelopes in
     flight; further ones wait in a queue. The delivery connects when it sends the first envelope.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise SettingsError(f"{mask_password(url)!r} is not a URL: {error}") from None
     if parts.scheme in ("http", "https") and parts.hostname:
         from marquee.bridge.delivery.http_delivery import HttpDelivery
 
@@ -25,4 +29,4 @@ def connect_delivery(url: str, *, timeout_s: float, concurrency: int = 4) -> Del
 
         return PubSubDelivery(url, parts.netloc, topic, timeout_s=timeout_s, concurrency=concurrency)
     valid = "http://host:port/path, https://host/path or pubsub://project/topic"
-    raise SettingsError(f"{url!r} is not a delivery URL: it should be {valid}")
+    raise SettingsError(f"{mask_password(url)!r} is not a delivery URL: it should be {valid}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from marquee.config.masking import mask_password
 from marquee.errors import ObjectStoreError
 from marquee.registry.object_store.object_store import ObjectStore
 
@@ -28,7 +29,7 @@ def connect(url: str, *, timeout_s: float = 20.0, read_only: bool = False) -> Ob
     prefix = unquote(parts.path).strip("/")
     if not parts.netloc or parts.scheme not in ("gs", "s3") or parts.query or parts.fragment:
         raise ObjectStoreError(
-            f"{url!r} is not the URL of an object store: use file:///directory, gs://bucket/prefix or s3://bucket/prefix"
+            f"{mask_password(url)!r} is not the URL of an object store: use file:///directory, gs://bucket/prefix or s3://bucket/prefix"
         )
     if read_only:
         from marquee.registry.object_store.obstore_reader import ObstoreReader
@@ -51,5 +52,7 @@ def _parse_directory(url: str) -> Path:
     parts = urlsplit(url)
     path = Path(unquote(parts.path))
     if parts.netloc not in ("", "localhost") or not path.is_absolute() or parts.query or parts.fragment:
-        raise ObjectStoreError(f"{url!r} is not a local directory: use file:///absolute/directory")
+        raise ObjectStoreError(
+            f"{mask_password(url)!r} is not a local directory: use file:///absolute/directory"
+        )
     return path
