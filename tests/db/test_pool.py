@@ -252,8 +252,9 @@ def test_read_value_beyond_python_is_refused(database: Database) -> None:
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
 def test_read_ends_of_the_calendar_raise_no_driver_error(plain_database: Database, zone: str) -> None:
     """A role's time zone does not move a time out of what psycopg2 represents, nor its encoding a sign."""
-    name = plain_database.url.rpartition("/")[2]
     with plain_database.transaction() as cursor:
+        cursor.execute("SELECT current_database()")
+        (name,) = cursor.fetchone()
         cursor.execute(f"ALTER DATABASE {name} SET timezone = '{zone}'")
         cursor.execute(f"ALTER DATABASE {name} SET client_encoding = 'LATIN1'")
     query = "SELECT '0001-01-01 00:00Z'::timestamptz, '9999-12-31 23:59Z'::timestamptz, 'a€'"

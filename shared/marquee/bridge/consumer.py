@@ -130,8 +130,12 @@ class Bridge:
 
     def _touch_health_file(self) -> None:
         """Update the modification time of the health file: an old time means that the loop hangs."""
-        if self._settings.health_file:
+        if not self._settings.health_file:
+            return
+        try:
             Path(self._settings.health_file).touch()
+        except OSError as error:  # A full disk must not end the bridge: the file goes stale.
+            log.warning("the health file cannot be touched: %s", error)
 
     def _read(self) -> None:
         if any(buffer.full and not buffer.paused for buffer in self._buffers.values()):

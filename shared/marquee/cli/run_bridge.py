@@ -1,18 +1,24 @@
-"""``marquee run bridge``: forward records from Kafka to the functions."""
+"""``marquee run bridge``: forward records from Kafka to the functions.
+
+The command is a small parent; its child consumes. The parent imports none of the child's libraries.
+"""
 
 from __future__ import annotations
 
 import argparse
 import gc
 import logging
+import os
 import signal
+from pathlib import Path
 from threading import Event
 
 from marquee.bridge.bridge_limits import DEFAULT_LIMITS, BridgeLimits
-from marquee.bridge.consumer import Bridge
-from marquee.bridge.delivery.delivery_factory import connect_delivery
-from marquee.bridge.exporter import serve_metrics
+from marquee.bridge.supervisor import supervise
 from marquee.config.settings import Settings
+from marquee.errors import MarqueeError, SettingsError
+
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,18 +28,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(_: argparse.Namespace, settings: Settings, limits: BridgeLimits = DEFAULT_LIMITS) -> int:
     """Forward records until SIGTERM or SIGINT, then wait for the batches in flight and commit."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings.require("kafka_bootstrap", "delivery_url")
+    check_health_file(settings.health_file)
+    return supervise(lambda: _run_child(settings, limits))
+
+
+def _run_child(settings: Settings, limits: BridgeLimits) -> int:
     # A fetch makes ten thousand objects that live as long as their batch, so frequent collections find nothing.
     gc.set_threshold(100_000)
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    forward(settings, stop, limits)
+    try:
+        forward(settings, stop, limits)
+    except MarqueeError as error:
+        log.error("%s", error)
+        return 1
     return 0
 
 
+def check_health_file(name: str) -> None:
+    """Raise ``SettingsError`` if the health file could not be touched."""
+    if not name:
+        return
+    path = Path(name)
+    if (
+        path.is_dir()
+        or not path.parent.is_dir()
+        or not os.access(path if path.exists() else path.parent, os.W_OK)
+    ):
+        raise SettingsError(
+            f"MARQUEE_HEALTH_FILE is {name!r}: it should be a file that the bridge may write, in a directory that exists"
+        )
+
+
 def forward(settings: Settings, stop: Event, limits: BridgeLimits = DEFAULT_LIMITS) -> None:
-    """Run one bridge until ``stop`` is set."""
+    """Run one bridge in this process until ``stop`` is set."""
+    from marquee.bridge.consumer import Bridge
+    from marquee.bridge.delivery.delivery_factory import connect_delivery
+    from marquee.bridge.exporter import serve_metrics
+
     settings.require("kafka_bootstrap", "delivery_url")
+    check_health_file(settings.health_file)
     delivery = connect_delivery(
         settings.delivery_url,
         timeout_s=limits.delivery_timeout_s,
