@@ -143,4 +143,6 @@ def test_supervisor_imports_no_library_of_the_child() -> None:
     modules = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert {"confluent_kafka", "msgspec", "cloudevents", "prometheus_client", "google.api_core"}.isdisjoint(modules)
+    assert {"confluent_kafka", "msgspec", "cloudevents", "prometheus_client", "google.api_core"}.isdisjoint(
+        modules
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from base64 import b64encode
 from collections.abc import Callable
@@ -202,3 +203,32 @@ def test_open_envelope_impression_time_without_zone_raises() -> None:
     data = encode_batch(IMPRESSIONS).data.replace(b"20.426000Z", b"20.426000").replace(b"20.426Z", b"20.426")
     with pytest.raises(InvalidBatch, match="zone"):
         open_envelope(Envelope("1", "marquee.impressions.v1", "s", datetime.now(UTC), data))
+
+
+def test_from_http_gzip_and_byte_order_mark_are_decoded() -> None:
+    """A body that is compressed or begins with a byte order mark is the same event."""
+    headers, body = to_http(encode_batch(IMPRESSIONS))
+    for changed, data in (
+        ({"content-encoding": "gzip"}, gzip.compress(body)),
+        ({}, b"\xef\xbb\xbf" + body),
+        ({"ce-time": "2026-11-30T01%3A00%3A00Z"}, body),
+    ):
+        assert open_envelope(from_http(headers | changed, data)) == IMPRESSIONS
+
+
+@pytest.mark.parametrize("data", [b"x", gzip.compress(b"x" * 100)[:-9], gzip.compress(bytes(17 * 2**20))])
+def test_from_http_invalid_gzip_raises_with_body(data: bytes) -> None:
+    """Not gzip, cut, or a body that decompresses to more than the limit."""
+    headers, _ = to_http(encode_batch(IMPRESSIONS))
+    with pytest.raises(InvalidBatch, match="gzip") as caught:
+        from_http(headers | {"content-encoding": "gzip"}, data)
+    assert caught.value.body == data
+
+
+def test_from_http_subscription_name_cannot_forge_a_log_line() -> None:
+    """Control characters of a sender's names are escaped in messages."""
+    body = b'{"message": {"data": ""}, "subscription": "s\\r\\n2026-11-30 ERROR forged"}'
+    with pytest.raises(InvalidBatch) as caught:
+        from_http({"content-type": "application/json"}, body)
+    assert "\n" not in str(caught.value)
+    assert "\r" not in str(caught.value)

@@ -314,3 +314,11 @@ def test_ingest_push_without_valid_token_is_401(server: EmbeddedPostgres, tmp_pa
     log = (tmp_path / "ingest.log").read_text()
     for secret in (good, bad, server.app_password, "eyJ"):
         assert secret not in log
+
+
+def test_ingest_body_over_the_limit_is_413(function: IngestProcess, database: Database) -> None:
+    """Nothing of it is stored."""
+    status, text, _ = function.request("POST", bytes(16 * 2**20 + 1), {"Content-Type": "application/json"})
+    assert status == 413
+    assert "more than 16777216 bytes" in text
+    assert record_counts.count_records(database).rejected_events == 0

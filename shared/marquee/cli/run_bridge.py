@@ -58,7 +58,7 @@ def check_health_file(name: str) -> None:
         or not os.access(path if path.exists() else path.parent, os.W_OK)
     ):
         raise SettingsError(
-            f"MARQUEE_HEALTH_FILE is {name!r}: it should be a file that the bridge may write, in a directory that exists"
+            f"MARQUEE_HEALTH_FILE is {name!r}: expected a file that the bridge may write, in a directory that exists"
         )
 
 

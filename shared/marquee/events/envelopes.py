@@ -7,11 +7,14 @@ https://github.com/cloudevents/spec and https://cloud.google.com/pubsub/docs/pus
 
 from __future__ import annotations
 
+import zlib
 from base64 import b64decode
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import lt
+from urllib.parse import unquote
 
 import msgspec
 from cloudevents.conversion import to_binary, to_structured
@@ -25,6 +28,9 @@ STREAM_BATCH = "marquee.stream-batch.v1"
 IMPRESSIONS = "marquee.impressions.v1"
 # Eventarc wraps a Pub/Sub push in a CloudEvent of its own.
 EVENTARC_PUSH = "google.cloud.pubsub.topic.v1.messagePublished"
+
+MAX_BODY_BYTES = 16 * 2**20
+"""Bytes of one delivery, also when decompressed. A batch of the bridge has 4 MB, or is one record."""
 
 _encode = msgspec.json.Encoder().encode
 _decoders: dict[str, msgspec.json.Decoder[StreamBatch] | msgspec.json.Decoder[ImpressionBatch]] = {
@@ -63,7 +69,7 @@ def open_envelope(envelope: Envelope) -> StreamBatch | ImpressionBatch:
             envelope.data,
         )
     try:
-        batch: StreamBatch | ImpressionBatch = decoder.decode(envelope.data)
+        batch: StreamBatch | ImpressionBatch = decoder.decode(envelope.data.removeprefix(BOM_UTF8))
         _check(batch)
     # msgspec reports bytes that are not UTF-8 as a UnicodeDecodeError, and deep nesting as a RecursionError.
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -115,12 +121,28 @@ def from_http(headers: Mapping[str, str], body: bytes) -> Envelope:
     """Return the envelope of a request. Raises :class:`InvalidBatch` with the body if it is not valid."""
     lowered = {name.lower(): value for name, value in headers.items()}
     try:
+        content = _decode_content(lowered.get("content-encoding", "identity"), body)
         if "ce-specversion" not in lowered and not _is_structured(lowered):
-            return _from_push(body)
-        envelope = _from_cloudevent(lowered, body)
+            return _from_push(content)
+        # The HTTP binding of CloudEvents percent-encodes the values of its headers.
+        decoded = {name: unquote(text) if name.startswith("ce-") else text for name, text in lowered.items()}
+        envelope = _from_cloudevent(decoded, content)
         return _from_push(envelope.data) if envelope.type == EVENTARC_PUSH else envelope
     except InvalidBatch as error:
         raise InvalidBatch(str(error), body) from error
+
+
+def _decode_content(encoding: str, body: bytes) -> bytes:
+    """Return the body without its compression and without a byte order mark; raises InvalidBatch."""
+    if encoding.strip().lower() in ("gzip", "x-gzip"):
+        try:
+            inflate = zlib.decompressobj(wbits=31)
+            body = inflate.decompress(body, MAX_BODY_BYTES + 1)
+        except zlib.error as error:
+            raise InvalidBatch(f"the body is not gzip, as its content-encoding says: {error}") from error
+        if len(body) > MAX_BODY_BYTES or not inflate.eof:
+            raise InvalidBatch(f"the gzip body is cut, or has more than {MAX_BODY_BYTES} bytes")
+    return body.removeprefix(BOM_UTF8)
 
 
 def _is_structured(headers: Mapping[str, str]) -> bool:
@@ -170,7 +192,6 @@ def _from_push(body: bytes) -> Envelope:
         raise InvalidBatch(f"neither a CloudEvent nor a Pub/Sub push: {error}", body) from error
     attributes = {name.lower(): value for name, value in push.message.attributes.items()}
     if "ce-specversion" not in attributes and not _is_structured(attributes):
-        raise InvalidBatch(
-            f"message of {push.subscription} holds no CloudEvent: it has no ce- attributes", body
-        )
+        name = push.subscription[:200]
+        raise InvalidBatch(f"message of {name!a} holds no CloudEvent: it has no ce- attributes", body)
     return _from_cloudevent(attributes, data)

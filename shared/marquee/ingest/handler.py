@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -71,8 +72,15 @@ class IngestHandler:
         lowered = {name.lower(): value for name, value in headers.items()}
         stored = {name: value for name, value in lowered.items() if _is_stored(name)}
         store_rejected(self._database, reason, stored, body)
-        _log.error("rejected an event of %d bytes, stored in rejected_events: %a", len(body), reason)
+        _log.error(
+            "rejected an event of %d bytes, stored in rejected_events: %s", len(body), _printable(reason)
+        )
         return RejectedEvent(reason)
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` as one line of ASCII: parts of it come from the sender."""
+    return re.sub(r"[^ -~]", lambda match: ascii(match[0])[1:-1], text)
 
 
 def _is_stored(header: str) -> bool:
