@@ -86,7 +86,7 @@ def test_supervise_stop_signal_ends_child(tmp_path: Path, number: signal.Signals
 
 
 def test_supervise_killed_parent_takes_child_with_it(tmp_path: Path) -> None:
-    """No consumer remains that nobody supervises."""
+    """No unsupervised consumer remains."""
     program = start(tmp_path, "wait")
     wait_until(lambda: len(children(tmp_path)) == 1)
     program.kill()

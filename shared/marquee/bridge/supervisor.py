@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 MIN_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 30.0
-# A child that ran for this long starts the back-off anew.
+# After a child that ran for this long, the back-off is at its minimum again.
 HEALTHY_S = 60.0
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1
 
 
-class Supervisor:
+class ChildSupervisor:
     """Parent of one child process at a time, which calls ``work``."""
 
     def __init__(self, work: Callable[[], int]) -> None:
@@ -112,4 +112,4 @@ def _become_child(work: Callable[[], int], parent: int) -> None:
 
 def supervise(work: Callable[[], int]) -> int:
     """Run ``work`` in a supervised child process; return its exit code."""
-    return Supervisor(work).run()
+    return ChildSupervisor(work).run()

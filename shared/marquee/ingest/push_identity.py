@@ -25,7 +25,7 @@ _CLOCK_SKEW_S = 10
 # A known key is accepted for this long while the certificates are unavailable.
 _CERTS_STALE_S = 86_400.0
 _MAX_BACKOFF_S = 60.0
-# How long a push waits for the first fetch, if another one is fetching.
+# Wait of a push for the first fetch, if another push is fetching.
 _FIRST_WAIT_S = 1.0
 _MAX_TOKEN_LENGTH = 16_384
 _MAX_CERTS_BYTES = 1_000_000
