@@ -38,7 +38,7 @@ _service = LazyService(_create_from_environment)
 
 
 def _reply(method: str, path: str, environ: Environ) -> Reply:
-    if path == "/healthz":  # Independent of the settings, which may be wrong.
+    if path == "/healthz" and method in ("GET", "HEAD"):  # Independent of the settings, which may be wrong.
         return Reply(200, b"ok\n")
     reply = _service().reply(method, path, environ)
     if not gc.isenabled():

@@ -62,9 +62,15 @@ def test_recommend_protocol_survives_the_framework(store: FileStore, start: Star
     bad = function.get("/recommend/12%0A")
     assert (bad.status, bad.body) == (
         400,
-        b"'12\\n' is not a user id: it should be 1 to 20 decimal digits, as in /recommend/123456.\n",
+        b"'12\\n' is not a user id: it should be 1 to 128 characters without control characters, comma and slash, "
+        b"as in /recommend/123456.\n",
     )
-    assert function.get("/recommend/%D9%A3").status == 400
+    for user_id in ("u-42", "%D9%A3", "ann%40example.org", "%25", "12%20"):
+        assert function.get(f"/recommend/{user_id}").status == 200
+    for user_id in ("1%2F2", "1/2", "1%2C2", "%FF", "%00"):
+        assert function.get(f"/recommend/{user_id}").status == 400
+    assert function.get("/healthz", method="POST").status == 405
+    assert function.get("/healthz").status == 200
     assert function.get("/recommend/").status == 400
     assert function.get("/elsewhere").status == 404
     assert function.get("/recommend/1000", method="POST").status == 405
@@ -134,7 +140,7 @@ def test_recommend_requests_are_logged_timed_and_counted(store: FileStore, start
     release_model(store)
     function = start(trace_project="movies")
     reply = function.get("/recommend/1000", Traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
-    function.get("/recommend/x")
+    function.get("/recommend/x,")
     lines = [json.loads(line) for line in function.log.read_text().splitlines() if line.startswith("{")]
     assert [(line["status"], line.get("tier")) for line in lines] == [(200, "personalised"), (400, None)]
     assert lines[0]["logging.googleapis.com/trace"] == f"projects/movies/traces/{'a' * 32}"

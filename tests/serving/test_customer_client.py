@@ -12,7 +12,7 @@ from tests.servers.customers import CustomerServer
 from tests.support.clock import FakeClock
 from tests.support.waiting import wait_until
 
-from marquee.errors import CustomersUnavailable
+from marquee.errors import CustomersUnavailable, RequestFailed
 from marquee.local.process import free_port
 from marquee.serving.customer_client import Customer, CustomerClient, CustomerLookup
 
@@ -146,3 +146,19 @@ def test_users_over_the_rate_limit_raises_customers_unavailable() -> None:
         pytest.raises(CustomersUnavailable, match="answered 429"),
     ):
         client.users(["1"])
+
+
+def test_users_ids_are_percent_encoded() -> None:
+    """An id is opaque: none may end the path or begin a query."""
+    paths: list[str] = []
+
+    class _Http:
+        def request(self, method: str, path: str, **options: object) -> object:
+            paths.append(path)
+            raise RequestFailed("no answer in this test")
+
+    client = CustomerClient("http://127.0.0.1:9", timeout_s=1)
+    client._http = _Http()  # type: ignore[assignment]
+    with pytest.raises(CustomersUnavailable):
+        client.users(["u-42", "a b?c#d%e", "7"])
+    assert paths == ["/user/u-42,a%20b%3Fc%23d%25e,7"]

@@ -133,7 +133,7 @@ def test_reply_server_timing_has_each_step(app: InstrumentedApp) -> None:
 
 def test_metrics_count_requests_and_answers(app: InstrumentedApp) -> None:
     """By status, tier, arm and version; the histogram's buckets add up; metrics of other parts are included."""
-    for user_id in ("1000", "1001", "5", "x"):
+    for user_id in ("1000", "1001", "5", "x,"):
         app.reply("GET", f"/recommend/{user_id}", {})
     values = read_metrics(app)
     answers = {name: n for name, n in values.items() if name.startswith("marquee_recommend_answers_total")}

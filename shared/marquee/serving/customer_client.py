@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 import msgspec
 
@@ -47,7 +48,9 @@ class CustomerClient:
         """
         try:
             response = self._http.request(
-                "GET", f"/user/{','.join(user_ids)}", headers={"Accept": "application/json"}
+                "GET",
+                f"/user/{','.join(quote(user_id, safe='') for user_id in user_ids)}",
+                headers={"Accept": "application/json"},
             )
         except RequestFailed as error:
             raise CustomersUnavailable(f"{mask_password(self._url)} cannot be reached: {error}") from error

@@ -34,6 +34,8 @@ RETRY_AFTER_S = 2
 RECOMMEND = "/recommend/"
 _ENDPOINTS = "GET /recommend/<user_id>, /healthz, /readyz, /version or /metrics"
 _READINESS_USER = "0"
+_TEXT_RANGES = ("text/plain", "text/*", "*/*")
+"""Media ranges that include our text, the most specific first."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -104,7 +106,8 @@ def prefers_json(accept: str) -> bool:
     for part in accept.split(","):
         media, *parameters = (p.strip() for p in part.split(";"))
         qualities[media] = _parse_quality(parameters)
-    return qualities.get(JSON, 0.0) > 0 and qualities.get(JSON, 0.0) >= qualities.get("text/plain", 0.0)
+    text = next((qualities[media] for media in _TEXT_RANGES if media in qualities), 0.0)
+    return qualities.get(JSON, 0.0) > 0 and qualities.get(JSON, 0.0) >= text
 
 
 def _parse_quality(parameters: list[str]) -> float:

@@ -6,15 +6,21 @@ import re
 
 from marquee.errors import InvalidUserId
 
-_USER_ID = re.compile(r"[0-9]{1,20}", re.ASCII)
+MAX_LENGTH = 128
+# The replacement character stands for bytes that are not UTF-8.
+_INVALID = re.compile("[\x00-\x1f\x7f-\x9f,/\ud800-\udfff\ufffd]")
 _MAX_SHOWN = 40
 
 
 def check_user_id(raw: str) -> str:
-    """Return ``raw``. Raises :class:`InvalidUserId`, with one sentence, if it is not a valid user id."""
-    if _USER_ID.fullmatch(raw):
+    """Return ``raw``. Raises :class:`InvalidUserId`, with one sentence, if it is not a valid user id.
+
+    Ids are opaque: what a model was trained on is served. That the event log has numbers only is up to its parser.
+    """
+    if 0 < len(raw) <= MAX_LENGTH and not _INVALID.search(raw):
         return raw
     shown = ascii(raw if len(raw) <= _MAX_SHOWN else raw[:_MAX_SHOWN] + "...")
     raise InvalidUserId(
-        f"{shown} is not a user id: it should be 1 to 20 decimal digits, as in /recommend/123456."
+        f"{shown} is not a user id: it should be 1 to {MAX_LENGTH} characters without control characters, comma and "
+        "slash, as in /recommend/123456."
     )
