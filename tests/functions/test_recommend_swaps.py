@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -124,3 +125,22 @@ def test_recommend_memory_of_replaced_models_is_freed(store: FileStore, function
     settled = [swap(number) for number in range(1, 5)][-1]
     after = [swap(number) for number in range(5, 5 + SWAPS)][-1]
     assert after - settled < 2 * MODEL_MB
+
+
+def test_recommend_first_request_after_a_freeze_gets_the_newest_release(
+    store: FileStore, function: Function
+) -> None:
+    """The process has no processor between requests (SIGSTOP), as an idle instance of Cloud Run."""
+    old = release_model(store)
+    other = store_model(store, two_group_model(mean=3.5), TRAINED_THROUGH + timedelta(days=1))
+    assert function.get("/recommend/1000").headers["Marquee-Model-Version"] == old
+    processes = [*psutil.Process(function.process.pid).children(recursive=True)]
+    for version in (other, old, other):
+        for process in processes:
+            process.suspend()
+        promote(store, version, author="test")
+        time.sleep(1)
+        for process in processes:
+            process.resume()
+        reply = function.get("/recommend/1000")
+        assert (reply.status, reply.headers["Marquee-Model-Version"]) == (200, version)

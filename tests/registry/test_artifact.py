@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tests.registry.models import ARRAYS, ITEM_FILES, THROUGH, USER_FILES, make_model, overwrite, store_model
 from tests.support.dying_store import DyingStore
 
-from marquee.errors import ArtifactRefused, ObjectNotFound, ObjectStoreUnavailable
+from marquee.errors import ArtifactRefused, ObjectNotFound, ObjectStoreError, ObjectStoreUnavailable
 from marquee.registry.artifact import verify_artifact, write_artifact
 from marquee.registry.item_factors import predict_ratings, ranking_scores
 from marquee.registry.item_store import read_items
@@ -163,16 +164,15 @@ def test_write_artifact_without_users_is_valid(file_store: ObjectStore) -> None:
     assert UserStore(file_store, manifest).read("ann") is None
 
 
-def test_read_items_file_store_maps_the_arrays(file_store: ObjectStore, tmp_path: Path) -> None:
-    """The arrays are the mapped files themselves, aligned and read-only."""
+def test_read_items_file_store_copies_the_arrays(file_store: ObjectStore) -> None:
+    """The arrays are copies in memory, aligned and read-only."""
     factors = read_items(file_store, store_model(file_store))
     for name in ARRAYS:
         array = getattr(factors, name)
         assert not array.flags.owndata
         assert not array.flags.writeable
         assert array.ctypes.data % 64 == 0
-    vectors = str(tmp_path / "objects")
-    assert vectors in Path("/proc/self/maps").read_text()
+    assert "rank_items.npy" not in Path("/proc/self/maps").read_text()
 
 
 def test_models_equal_their_formulas(file_store: ObjectStore) -> None:
@@ -198,3 +198,17 @@ def test_histories_from_entries_groups_by_user() -> None:
     assert h.items.tolist() == [6, 5, 7, 8]
     assert h.ratings.tolist() == [2, 1, 3, 4]
     assert h.weights.tolist() == [1, 1, 1, 1]
+
+
+def test_write_artifact_without_temporary_space_says_where(
+    file_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence names the directory and TMPDIR."""
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("marquee.registry.artifact.write_users", fail)
+    with pytest.raises(ObjectStoreError, match="No space left on device; free space there, or set TMPDIR"):
+        write_artifact(file_store, make_model(), trained_through=THROUGH)
+    assert list(file_store.list("models/")) == []

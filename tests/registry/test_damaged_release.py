@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.registry.damaged_documents import DAMAGES, damage_current
 from tests.registry.models import AUTHOR, make_model, store_model
@@ -264,3 +266,19 @@ def test_publish_killed_over_damaged_document_is_finished_by_the_next(
     assert [r.number for r in iter_releases(file_store)] == [3, 2, 1]
     assert publish_release(file_store, lambda last: _serve(versions[1], last)).number == 4
     assert read_current_release(file_store)[0].previous == 3
+
+
+def test_release_history_created_ahead_of_the_clock_starts_when_it_was_stored(
+    file_store: ObjectStore, versions: list[str]
+) -> None:
+    """A publisher's clock that is a year ahead must not hide a release for a year."""
+
+    def publish(last: Release | None) -> Release:
+        ahead = datetime.now(UTC) + timedelta(days=365)
+        return msgspec.structs.replace(_serve(versions[0], last), created=ahead)
+
+    publish_release(file_store, publish)
+    publish_release(file_store, lambda last: _serve(versions[1], last))
+    history = ReleaseHistory(file_store)
+    history.refresh()
+    assert [r.number for r in history.at(datetime.now(UTC))] == [4, 3, 2, 1]

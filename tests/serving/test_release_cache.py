@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import msgspec
 import pytest
 from tests.serving.fakes import FlakyStore
 from tests.serving.models import (
@@ -243,3 +245,47 @@ def test_refresh_frees_the_previous_engine(store: FileStore, cache: ReleaseCache
     cache.refresh()
     gc.collect()
     assert old() is None
+
+
+def test_refresh_manifest_changed_since_its_release_is_refused(store: FileStore) -> None:
+    """The release names the hash of each manifest, whose digits no other hash covers."""
+    old = release_model(store)
+    new = release_model(store, two_group_model(mean=3.5), LATER)
+    name = f"models/{new}/manifest.json"
+    changed = store.get(name).data.replace(b'"trained_through": "1', b'"trained_through": "2')
+    assert changed != store.get(name).data or b'"trained_through": "2' in changed
+    store.delete(name)
+    store.put_new(name, changed + b"\n")
+    cache = ReleaseCache(store, refresh_s=3_600, background=False)
+    cache.refresh()
+    assert current_version(cache) == old
+    assert "has changed since it was released" in cache.refusals[0].reason
+
+
+def test_refresh_release_without_manifest_hashes_is_loaded(store: FileStore, cache: ReleaseCache) -> None:
+    """Releases of older programs have none."""
+    version = release_model(store)
+    document = store.get(CURRENT)
+    release = msgspec.json.decode(document.data)
+    assert list(release.pop("manifests")) == [version]
+    store.replace(CURRENT, msgspec.json.encode(release), document.version)
+    cache.refresh()
+    assert current_version(cache) == version
+
+
+def test_refresh_files_changed_in_place_do_not_change_answers(store: FileStore) -> None:
+    """Item arrays are copies, and a cut user file is a refused record, not the end of the process."""
+    version = release_model(store)
+    engine = Engine.load(store, version)
+    before = engine.item_factors.rank_items.copy()
+    for file in ("rank_items.npy", "users.bin", "users.index"):
+        path = store.root / "models" / version / file
+        assert path.stat().st_mode & 0o222 == 0
+        path.chmod(0o644)
+        if file == "rank_items.npy":
+            path.write_bytes(b"\xff" * path.stat().st_size)
+        else:
+            os.truncate(path, 3)
+    assert (engine.item_factors.rank_items == before).all()
+    assert engine.read_record("1000") is None
+    assert engine.is_damaged("1000")

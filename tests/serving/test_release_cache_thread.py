@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -80,3 +81,39 @@ def test_thread_loads_a_new_release(store: FileStore, flaky: FlakyStore) -> None
     release_model(store, two_group_model(mean=3.5), LATER)
     assert loaded.acquire(timeout=10)
     cache.close()
+
+
+def test_get_overdue_look_is_awaited(store: FileStore, flaky: FlakyStore) -> None:
+    """A request after a time without processor gets the release that was published meanwhile."""
+    release_model(store)
+    cache = ReleaseCache(flaky, refresh_s=3_600)
+    assert cache.get(10) is not None
+    new = release_model(store, two_group_model(mean=3.5), LATER)
+
+    def look() -> None:
+        cache.refresh()
+        cache._end_look()
+
+    threading.Timer(0.05, look).start()
+    cache._overdue_at = 0.0
+    loaded = cache.get()
+    cache.close()
+    assert loaded is not None
+    assert loaded.release.arms[0].version == new
+
+
+def test_get_overdue_look_that_hangs_delays_requests_once(store: FileStore) -> None:
+    """Together the requests wait for a bounded time; then the loaded release serves without a delay."""
+    release_model(store)
+    cache = ReleaseCache(store, refresh_s=3_600)
+    assert cache.get(10) is not None
+    cache._overdue_at = 0.0
+    started = time.monotonic()
+    assert cache.get() is not None
+    first = time.monotonic() - started
+    assert 0.1 <= first < 5
+    started = time.monotonic()
+    for _ in range(100):
+        assert cache.get() is not None
+    cache.close()
+    assert time.monotonic() - started < 0.1

@@ -16,7 +16,7 @@ from types import MappingProxyType
 import msgspec
 import numpy as np
 
-from marquee.errors import ArtifactRefused, ObjectNotFound, PreconditionFailed
+from marquee.errors import ArtifactRefused, ObjectNotFound, ObjectStoreError, PreconditionFailed
 from marquee.registry.item_store import (
     COHORT_SCORES,
     COHORTS,
@@ -65,8 +65,7 @@ def write_artifact(
     model.check()
     with tempfile.TemporaryDirectory(prefix="marquee-") as temporary:
         directory = Path(temporary)
-        _write_items(model, directory)
-        buckets = write_users(model, directory)
+        buckets = _write_files(model, directory)
         files = {path.name: _make_entry(path) for path in sorted(directory.iterdir())}
         manifest = Manifest(
             version=_make_version(model, trained_through, files),
@@ -101,6 +100,18 @@ def verify_artifact(store: ObjectStore, version: str) -> Manifest:
     users.check_sizes()
     run_smoke_test(factors, users)
     return factors.manifest
+
+
+def _write_files(model: TrainedModel, directory: Path) -> int:
+    """Write the model's files and return the number of buckets of its users."""
+    try:
+        _write_items(model, directory)
+        return write_users(model, directory)
+    except OSError as error:
+        raise ObjectStoreError(
+            f"the artifact's files could not be written to {directory.parent}: {error.strerror}; free space there, or "
+            "set TMPDIR to a directory with more"
+        ) from error
 
 
 def _write_items(model: TrainedModel, directory: Path) -> None:

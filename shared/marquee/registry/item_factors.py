@@ -30,6 +30,7 @@ class ItemFactors(msgspec.Struct, frozen=True, eq=False):
     popularity: Floats  # [n_items]
     prior_mean: Floats  # [k + 1] of theta = [vector, bias]
     prior_precision: Floats  # [k + 1, k + 1]
+    manifest_sha256: str = ""  # Of the bytes that were read; empty for a model in memory.
     cohorts: Mapping[str, int] = {}  # Name of a cohort -> row of ``cohort_scores``; may be empty.
     cohort_scores: Floats = msgspec.field(default_factory=no_cohorts)  # [n_cohorts, n_items]
 

@@ -19,13 +19,14 @@ from numpy.lib import format as npy
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.registry.item_factors import ItemFactors
 from marquee.registry.json_document import MalformedDocument, decode_json
-from marquee.registry.manifest import Manifest, object_name, read_manifest
+from marquee.registry.manifest import Manifest, decode_manifest, object_name, read_manifest_bytes
 from marquee.registry.object_store.object_store import ObjectStore, get_mapper
 from marquee.scoring.arrays import Floats, check_array, item_shapes
 
 MOVIE_IDS = "movie_ids.json"
 COHORTS, COHORT_SCORES = "cohorts.json", "cohort_scores"
 _READERS = 4
+_CACHE_LINE = 64  # The header of an npy file has a multiple of that.
 
 FileReader: TypeAlias = "Callable[[str], memoryview]"
 """Function from the name of a file to its verified bytes."""
@@ -36,19 +37,25 @@ def read_items(store: ObjectStore, version: str) -> ItemFactors:
 
     Raises ``ObjectNotFound`` if there is no such artifact and :class:`ArtifactRefused` if it must not serve.
     """
-    manifest = read_manifest(store, version)
+    document = read_manifest_bytes(store, version)
+    manifest = decode_manifest(document, version)
     optional = (COHORTS, npy_name(COHORT_SCORES)) if COHORTS in manifest.files else ()
     names = (MOVIE_IDS, *map(npy_name, array_shapes(manifest)), *optional)
     if get_mapper(store):
-        # There is no network to wait for, and hashing mapped files in parallel is slower than one by one.
-        return _assemble(manifest, partial(_read_verified, store, manifest))
+        # There is no network to wait for, and hashing local files in parallel is slower than one by one.
+        factors = _assemble(manifest, partial(_read_verified, store, manifest))
+        return _name_manifest(factors, document)
     with ThreadPoolExecutor(_READERS) as readers:
         downloads = {file: readers.submit(_read_verified, store, manifest, file) for file in names}
         try:
             # Files that have arrived are parsed while the others are downloaded.
-            return _assemble(manifest, lambda file: downloads[file].result())
+            return _name_manifest(_assemble(manifest, lambda file: downloads[file].result()), document)
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
+
+
+def _name_manifest(factors: ItemFactors, document: bytes) -> ItemFactors:
+    return msgspec.structs.replace(factors, manifest_sha256=hashlib.sha256(document).hexdigest())
 
 
 def _assemble(manifest: Manifest, read: FileReader) -> ItemFactors:
@@ -101,8 +108,12 @@ def _read_verified(store: ObjectStore, manifest: Manifest, file: str) -> memoryv
     if entry is None:
         raise ArtifactRefused(f"the manifest of {manifest.version} does not name {file}")
     try:
-        mapper = get_mapper(store)
-        data = mapper(name) if mapper else memoryview(store.get(name).data)
+        # A copy: a local file that is changed or cut later must not change what was verified. One byte more than the
+        # manifest says shows a longer file.
+        local = get_mapper(store) is not None
+        data = (
+            _align(store.read_range(name, 0, entry.size + 1)) if local else memoryview(store.get(name).data)
+        )
     except ObjectNotFound as error:
         raise ArtifactRefused(f"{name} is missing") from error
     if len(data) != entry.size:
@@ -110,6 +121,16 @@ def _read_verified(store: ObjectStore, manifest: Manifest, file: str) -> memoryv
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise ArtifactRefused(f"the hash of {name} differs from the one in the manifest")
     return data
+
+
+def _align(data: bytes) -> memoryview:
+    """Return a read-only copy that begins at a cache line, which products of vectors profit from."""
+    buffer = np.empty(len(data) + _CACHE_LINE, np.uint8)
+    start = -buffer.ctypes.data % _CACHE_LINE
+    aligned = buffer[start : start + len(data)]
+    aligned[:] = np.frombuffer(data, np.uint8)
+    aligned.flags.writeable = False
+    return aligned.data
 
 
 def _parse_array(name: str, data: memoryview, shape: tuple[int, ...]) -> Floats:

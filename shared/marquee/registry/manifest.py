@@ -12,6 +12,7 @@ from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.object_store.object_store import ObjectStore
 
 FORMAT = 1
+MANIFEST = "manifest.json"
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -111,7 +112,12 @@ def read_manifest(store: ObjectStore, version: str) -> Manifest:
 
     Raises ``ObjectNotFound`` if there is none, :class:`ArtifactRefused` if it is invalid.
     """
-    return decode_manifest(store.get(object_name(version, "manifest.json")).data, version)
+    return decode_manifest(read_manifest_bytes(store, version), version)
+
+
+def read_manifest_bytes(store: ObjectStore, version: str) -> bytes:
+    """Return the manifest as it is stored; raises ``ObjectNotFound``."""
+    return store.get(object_name(version, MANIFEST)).data
 
 
 def decode_manifest(data: bytes, version: str) -> Manifest:

@@ -9,6 +9,7 @@ document that is whole.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ import msgspec
 from marquee.errors import ObjectNotFound, PreconditionFailed, ReleaseError
 from marquee.registry.arm_assignment import Arm, check_arms, new_salt
 from marquee.registry.json_document import MalformedDocument, decode_json
+from marquee.registry.manifest import read_manifest_bytes
 from marquee.registry.object_store.object_store import ObjectStore, Version
 
 CURRENT = "releases/current.json"
@@ -45,6 +47,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     salt: str  # Of the assignment of users to arms.
     arms: tuple[Arm, ...]
     previous: int | None = None  # Release that a rollback returns to.
+    manifests: dict[str, str] = {}  # Version -> SHA-256 of its manifest. Empty in releases of older programs.
     restores: int | None = None  # Release whose arms this rollback restored.
 
 
@@ -148,7 +151,10 @@ def publish_release(store: ObjectStore, change: Callable[[Release | None], Relea
                 _swap_in(store, release)
             return release
         number = max([current.number if current else 0, *numbers]) + 1
-        release = msgspec.structs.replace(release, number=number)
+        check_release(release)
+        release = msgspec.structs.replace(
+            release, number=number, manifests=_hash_manifests(store, release, last)
+        )
         check_release(release)
         try:
             store.put_new(_object_name(number), _encode(release))
@@ -265,6 +271,17 @@ def _iter_whole(store: ObjectStore, numbers: Sequence[int]) -> Iterator[Release]
             yield read_release(store, number)
         except ReleaseError:
             continue
+
+
+def _hash_manifests(store: ObjectStore, release: Release, last: Release | None) -> dict[str, str]:
+    """Return the hashes of the manifests: those that are known from an earlier release stay as they are."""
+    hashes = {**(last.manifests if last else {}), **release.manifests}
+    for version in {arm.version for arm in release.arms} - hashes.keys():
+        try:
+            hashes[version] = hashlib.sha256(read_manifest_bytes(store, version)).hexdigest()
+        except ObjectNotFound:
+            continue  # Instances refuse the release.
+    return {arm.version: hashes[arm.version] for arm in release.arms if arm.version in hashes}
 
 
 def _swap_in(store: ObjectStore, release: Release) -> None:

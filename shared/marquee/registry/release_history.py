@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_right
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from marquee.errors import ObjectNotFound, ReleaseError
 from marquee.registry.object_store.object_store import ObjectStore, Version
@@ -14,6 +16,8 @@ from marquee.registry.release import (
     read_current_release,
     read_if_changed,
 )
+
+log = logging.getLogger(__name__)
 
 
 class ReleaseHistory:
@@ -69,6 +73,25 @@ class ReleaseHistory:
 
     def _append(self, release: Release) -> None:
         self._releases.append(release)
+        created = self._find_time(release)
         # Publishers' clocks may differ; a release never starts before the one that it replaces.
         start_times = self._start_times
-        start_times.append(max(release.created, start_times[-1]) if start_times else release.created)
+        start_times.append(max(created, start_times[-1]) if start_times else created)
+
+    def _find_time(self, release: Release) -> datetime:
+        """Return the publisher's time, unless it is ahead of ours: then the store's, or now."""
+        now = datetime.now(UTC)
+        if release.created <= now:
+            return release.created
+        modified: Callable[[str], datetime] | None = getattr(self._store, "modified", None)
+        try:
+            time = min(modified(f"releases/{release.number}.json"), now) if modified else now
+        except ObjectNotFound:
+            time = now
+        log.warning(
+            "release %d says that it was created at %s, which is still to come; %s counts instead",
+            release.number,
+            release.created,
+            time,
+        )
+        return time

@@ -67,7 +67,9 @@ def rollback(store: ObjectStore, *, author: str, reason: str = "", to: int | Non
         restored = new_release(
             target.arms, author=author, reason=reason or f"rolled back to {target.number}", salt=target.salt
         )
-        return msgspec.structs.replace(restored, previous=target.previous, restores=target.number)
+        return msgspec.structs.replace(
+            restored, previous=target.previous, restores=target.number, manifests=target.manifests
+        )
 
     return publish_release(store, change)
 

@@ -123,7 +123,7 @@ class UserStore:
         name = object_name(self._manifest.version, file)
         try:
             if self._mapper:
-                return self._map_file(self._mapper, file, name)[start : start + length]
+                return _copy_range(self._map_file(self._mapper, file, name), start, length)
             return memoryview(cast("ObjectStore", self._store).read_range(name, start, length))
         except ObjectNotFound as error:
             raise ArtifactRefused(f"{name} is missing") from error
@@ -141,6 +141,14 @@ class UserStore:
 
     def _make_refusal(self, bucket: int) -> ArtifactRefused:
         return ArtifactRefused(f"user bucket {bucket} of artifact {self._manifest.version} is corrupt")
+
+
+def _copy_range(view: memoryview, start: int, length: int) -> memoryview:
+    """Return a copy, which cannot change after it was checked. Reading past the end of a cut file would be SIGBUS."""
+    end = start + length
+    if isinstance(view.obj, mmap.mmap):
+        end = min(end, view.obj.size())  # Of the file now, not when it was mapped.
+    return memoryview(bytes(view[start:end]))
 
 
 def _iter_records(block: memoryview, k: int) -> Iterator[tuple[bytes, int, int]]:

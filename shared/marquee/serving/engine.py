@@ -81,6 +81,7 @@ class Engine:
             item_factors.item_vectors, item_factors.item_biases, item_factors.manifest.mean, prior
         )
         self._records: OrderedDict[str, UserRecord | None] = OrderedDict()
+        self._damaged: set[str] = set()
         self._records_lock = threading.Lock()
         self.topk_index: QuantizedTopK | None = None
         self.prepared = False
@@ -118,18 +119,25 @@ class Engine:
     def read_record(self, user_id: str) -> UserRecord | None:
         """Read and cache the user's record; None if the artifact has none. Raises the store's errors.
 
-        A corrupt record is logged and treated as missing.
+        A corrupt record is logged and treated as missing; see :meth:`is_damaged`.
         """
+        is_damaged = False
         try:
             record = self.users.read(user_id)
         except ArtifactRefused as error:
             log.error("serving without the stored record of a user: %s", error)
-            record = None
+            record, is_damaged = None, True
         with self._records_lock:
             self._records[user_id] = record
+            if is_damaged:
+                self._damaged.add(user_id)
             if len(self._records) > MAX_CACHED_RECORDS:
-                self._records.popitem(last=False)
+                self._damaged.discard(self._records.popitem(last=False)[0])
         return record
+
+    def is_damaged(self, user_id: str) -> bool:
+        """Return whether the user's cached record is missing because it is corrupt."""
+        return user_id in self._damaged
 
     def recommend(self, state: UserState, n: int) -> tuple[Tier, list[ScoredMovie]]:
         """Return the tier and the ``n`` best movies for the user, best first, without those they have seen."""

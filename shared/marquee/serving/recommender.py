@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 OBJECT_STORE_UNAVAILABLE = "object-store-unavailable"
 DATABASE_UNAVAILABLE = "database-unavailable"
 RELEASE_REFUSED = "release-refused"
+RECORD_DAMAGED = "user-record-damaged"
 SCORING_FAILED = "scoring-failed"
 CUSTOMERS_UNAVAILABLE = "customer-service-unavailable"
 
@@ -194,6 +195,8 @@ class Recommender:
 
     def _read_state(self, engine: Engine, user_id: str, notes: list[str], timer: StepTimer) -> UserState:
         record = self._read_record(engine, user_id, notes)
+        if record is None and engine.is_damaged(user_id):
+            notes.append(RECORD_DAMAGED)
         timer.end("record")
         since = engine.trained_through - _OVERLAP if record else None
         history = self._read_history(user_id, since, notes)

@@ -4,12 +4,17 @@ One thread does all reading of the store. It starts with the first request, beca
 threads do not survive a fork. A request keeps the :class:`LoadedRelease` it started with. Models that are replaced are
 freed with the last request that uses them. While the store is unavailable, or the newest release is refused, the last
 good release stays loaded.
+
+The thread may get no processor between requests: a platform freezes idle instances. A request that finds the last look
+at the store overdue therefore waits for the next one, for a bounded time.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import islice
@@ -35,6 +40,10 @@ MAX_STEPS_BACK = 10
 MAX_REFUSALS = 20
 # Lets the requests that waited for the release finish before the processor builds the top-k index.
 _PREPARE_DELAY_S = 0.02
+_OVERDUE_WAIT_S = 0.15
+"""Time that requests wait for an overdue look, together: a store that hangs must not delay each of them."""
+
+_OVERDUE_SLACK_S = 0.1  # The thread of a busy process wakes late.
 _RETRY_UNLOADED_S = 1.0  # Interval of refreshes while nothing is loaded.
 
 
@@ -84,6 +93,9 @@ class ReleaseCache:
         self._thread: threading.Thread | None = None
         self._refreshed = threading.Event()
         self._stop = threading.Event()
+        self._looked = threading.Condition()
+        self._overdue_at = math.inf
+        self._wait_until = 0.0
 
     def get(self, wait_s: float = 0.0) -> LoadedRelease | None:
         """Return the loaded release. If there is none yet, wait up to ``wait_s`` for the first refresh."""
@@ -91,7 +103,10 @@ class ReleaseCache:
         if loaded is None:
             self.start()
             self._refreshed.wait(wait_s)
-            loaded = self._loaded
+            return self._loaded
+        if time.monotonic() > self._overdue_at:
+            self._await_look()
+            return self._loaded
         return loaded
 
     def start(self) -> None:
@@ -125,9 +140,25 @@ class ReleaseCache:
         while not self._stop.is_set():
             self.refresh()
             self._refreshed.set()
+            self._end_look()
             self._prepare_engines()
             unloaded = self._loaded is None
             self._stop.wait(min(self._refresh_s, _RETRY_UNLOADED_S) if unloaded else self._refresh_s)
+
+    def _end_look(self) -> None:
+        with self._looked:
+            self._overdue_at = time.monotonic() + 1.1 * self._refresh_s + _OVERDUE_SLACK_S
+            self._wait_until = 0.0
+            self._looked.notify_all()
+
+    def _await_look(self) -> None:
+        """Wait until the overdue look has ended, or until the requests have waited long enough for it."""
+        with self._looked:
+            now = time.monotonic()
+            self._wait_until = self._wait_until or now + _OVERDUE_WAIT_S
+            self._looked.wait_for(
+                lambda: time.monotonic() <= self._overdue_at, max(self._wait_until - now, 0)
+            )
 
     def _prepare_engines(self) -> None:
         """Build the top-k indexes, which the first request does not need. Never raises."""
@@ -180,7 +211,9 @@ class ReleaseCache:
         engines = {engine.version: engine for engine in self._list_engines()}
         try:
             for version in dict.fromkeys(arm.version for arm in release.arms):
-                engines[version] = engines.get(version) or self._load_engine(self._store, version)
+                engine = engines.get(version) or self._load_engine(self._store, version)
+                _check_manifest(engine, release.manifests.get(version))
+                engines[version] = engine
         except ArtifactRefused as error:
             self._refuse(release.number, error)
             return False
@@ -202,3 +235,9 @@ class ReleaseCache:
         if reason != self.store_error:
             log.warning("the object store is unavailable, the loaded release stays: %s", reason)
         self.store_error = reason
+
+
+def _check_manifest(engine: Engine, released: str | None) -> None:
+    """Raise :class:`ArtifactRefused` if the manifest is another than the one that was released."""
+    if released and engine.item_factors.manifest_sha256 != released:
+        raise ArtifactRefused(f"the manifest of {engine.version} has changed since it was released")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -242,3 +243,43 @@ def test_put_new_same_content_is_refused(tmp_path: Path) -> None:
     store.put_new("a", b"1")
     with pytest.raises(PreconditionFailed, match="it exists"):
         store.put_new("a", b"1")
+
+
+def test_put_new_without_space_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Space that a failed write took is free again, for a rollback for instance."""
+    store = FileStore(tmp_path)
+
+    def fail(data: object, target: Path) -> None:
+        target.write_bytes(b"part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("marquee.registry.object_store.file_store._copy", fail)
+    with pytest.raises(ObjectStoreError, match="No space left on device"):
+        store.put_new("a", b"1234567")
+    assert list((tmp_path / ".writing").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("umask", "file_mode", "directory_mode"), [(0o077, 0o400, 0o700), (0o022, 0o444, 0o755)]
+)
+def test_put_new_files_are_read_only_within_the_umask(
+    tmp_path: Path, umask: int, file_mode: int, directory_mode: int
+) -> None:
+    """Files and directories are for the same accounts; no program changes a file in place by mistake."""
+    before = os.umask(umask)
+    try:
+        store = FileStore(tmp_path / "objects")
+        version = store.put_new("a/b", b"1")
+        store.replace("a/b", b"2", version)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "objects/a/b").stat().st_mode & 0o777 == file_mode
+    assert (tmp_path / "objects/a").stat().st_mode & 0o777 == directory_mode
+    store.delete("a/b")
+
+
+def test_modified_is_the_time_of_the_write(tmp_path: Path) -> None:
+    """The clock is that of the machine that holds the files."""
+    store = FileStore(tmp_path)
+    store.put_new("a", b"1")
+    assert abs(store.modified("a").timestamp() - time.time()) < 60

@@ -1,6 +1,7 @@
 """Object store in a local directory, for any number of processes of one machine.
 
-A write is atomic and durable: the file is written to a temporary name, synced and renamed. Writers exclude each other
+A write is atomic and durable: the file is written to a temporary name, synced and renamed. It is read-only, with the
+other permissions that the umask leaves, as are those of its directories. Writers exclude each other
 with ``flock``, which the kernel releases when the holder is killed.
 """
 
@@ -14,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, overload
 
@@ -29,6 +31,7 @@ from marquee.registry.object_store.object_store import Content, Object, Version,
 
 _TEMPORARY = ".writing"
 _LOCK = ".lock"
+_WRITE = 0o222
 _STALE_S = 24 * 3600.0
 
 
@@ -81,6 +84,11 @@ class FileStore:
         """See :class:`ObjectStore`."""
         return self._write(name, data, expected)
 
+    def modified(self, name: str) -> datetime:
+        """See :class:`Timed`."""
+        with self._open(name) as file:
+            return datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+
     def list(self, prefix: str) -> Iterator[str]:
         """See :class:`ObjectStore`."""
         start = self.root / check_prefix(prefix).rpartition("/")[0]
@@ -118,6 +126,7 @@ class FileStore:
             # The lock is released after atomic_path has moved the file.
             with ExitStack() as lock, atomic_path(path, durable=True, staging=staging) as temporary:
                 _copy(data, temporary)
+                temporary.chmod(temporary.stat().st_mode & ~_WRITE)  # A change in place is always a mistake.
                 lock.enter_context(self._lock())
                 self._check_version(path, name, expected)
         return _hash_content(data)

@@ -7,6 +7,7 @@ Writes are atomic, and reads see the last write. Concurrent writers are resolved
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import NewType, Protocol, TypeAlias, overload
 
@@ -75,6 +76,13 @@ class Mappable(Protocol):
 
     def map(self, name: str) -> memoryview:
         """Return the object's bytes, memory-mapped and read-only; only for objects that are never replaced."""
+
+
+class Timed(Protocol):
+    """Store that knows when an object was written, by its own clock."""
+
+    def modified(self, name: str) -> datetime:
+        """Return the time of the object's last write; raises ``ObjectNotFound``."""
 
 
 Mapper: TypeAlias = "Callable[[str], memoryview]"
