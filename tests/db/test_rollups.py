@@ -135,3 +135,14 @@ def test_roll_up_on_timescale_does_nothing(timescale_url: str) -> None:
     """Continuous aggregates need no roll-up."""
     with closing(Database(timescale_url, copies=False)) as database:
         assert rollups.roll_up(database) == 0
+
+
+def test_view_with_new_records_reads_only_new_offsets(postgres_database: Database) -> None:
+    """The plan has no scan of all watches, even for a small table (issue 13)."""
+    write_records(postgres_database, 0)
+    rollups.roll_up(postgres_database)
+    write_records(postgres_database, 1_000)
+    plan = rows(
+        postgres_database, "EXPLAIN SELECT * FROM watches_per_minute WHERE time > now() - INTERVAL '1 day'"
+    )
+    assert not [line for (line,) in plan if "Seq Scan on watches w" in line]

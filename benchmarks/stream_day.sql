@@ -1,0 +1,68 @@
+-- A day of the stream, as `ingest` and the monitor write it. The parameters are set by benchmarks/stream_day.py:
+-- count: watches; start, span_s: their time range; base: the first number; watchers: users who watch at the same time.
+
+CREATE FUNCTION bench_user(n bigint, watchers bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+    'SELECT (n / (watchers * 60) * watchers + n % watchers) % 1000000';
+CREATE FUNCTION bench_movie(n bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+    'SELECT ''the+film+number+'' || n % 27000 || ''+1999''';
+
+CREATE PROCEDURE write_stream(count bigint, start timestamptz, span_s float8, base bigint, watchers bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    step interval := span_s / count * INTERVAL '1 second';
+    step_100 interval := span_s / count * INTERVAL '100 seconds';
+BEGIN
+    INSERT INTO watches
+    SELECT start + n * step, 1, (base + n) % 4, (base + n) / 4, u::text, bench_movie(u * 7919), n / watchers % 60
+    FROM generate_series(0, count - 1) AS n, LATERAL (SELECT bench_user(n, watchers) AS u) AS users;
+    INSERT INTO watch_sessions AS old
+    SELECT user_id, movie_id, min(time), max(time), min(minute), max(minute) FROM watches
+    WHERE time >= start GROUP BY 1, 2
+    ON CONFLICT (user_id, movie_id) DO UPDATE SET started = least(old.started, excluded.started),
+        ended = greatest(old.ended, excluded.ended), last_minute = greatest(old.last_minute, excluded.last_minute);
+    INSERT INTO ratings
+    SELECT start + n * step_100, 1, 4, base / 100 + n, (n * 7919 % 1000000)::text, bench_movie(n * 31), 1 + n % 5
+    FROM generate_series(0, count / 100 - 1) AS n;
+    INSERT INTO recommendation_requests
+    SELECT start + n * step_100, 1, 5, base / 100 + n, (n * 104729 % 1000000)::text, '127.0.0.1:8082',
+           CASE WHEN n % 500 = 0 THEN 503 ELSE 200 END, '{}', '', 20 + n % 60
+    FROM generate_series(0, count / 100 - 1) AS n;
+    INSERT INTO quarantine
+    SELECT start + n * 10 * step_100, 1, 6, base / 1000 + n, 'unknown', 'no such request', 'GZET /nothing'
+    FROM generate_series(0, count / 1000 - 1) AS n;
+    INSERT INTO impressions
+    SELECT start + n * step_100, 'i' || base / 100 + n, u::text, CASE WHEN n % 10 = 0 THEN 'canary' ELSE 'control' END,
+           'v' || n % 10 / 9, 1, CASE WHEN n % 3 = 0 THEN 'cohort' ELSE 'personalised' END,
+           (SELECT jsonb_agg(jsonb_build_object('movie_id', bench_movie(u * 7919 + 9 - k), 'score', 1.0 / (k + 1),
+                                                'rating', 4.2, 'propensity', 0.99))
+            FROM generate_series(0, 19) AS k)
+    FROM generate_series(0, count / 100 - 1) AS n, LATERAL (SELECT n * 104729 % 1000000 AS u) AS users;
+    INSERT INTO predictions
+    SELECT time, topic_key, partition, "offset", user_id, movie_id, rating, 'control', 'v0', 1, 'personalised',
+           'computed', NULL, 3.5, 2, 5, 0.8, '' FROM ratings WHERE time >= start;
+    INSERT INTO written_offsets (topic_key, partition, next_offset, watches, ratings, recommendation_requests,
+                                 accounts, quarantine, updated, written)
+    SELECT 1, partition, (base + count) / 4 + 1, 0, 0, 0, 0, 0, now(),
+           int8multirange(int8range(0, (base + count) / 4 + 1))
+    FROM generate_series(0, 6) AS partition
+    ON CONFLICT (topic_key, partition) DO UPDATE SET written = excluded.written, next_offset = excluded.next_offset;
+END
+$$;
+
+-- What the monitor and `ingest` have written each minute of the day that ends at `now`.
+CREATE PROCEDURE write_monitored(now timestamptz) LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO deliveries_per_minute
+    SELECT now - m * INTERVAL '1 minute', 1, partition, 60, 23700, 0, 400, 350
+    FROM generate_series(1, 1440) AS m, generate_series(0, 3) AS partition;
+    INSERT INTO quality_checks
+    SELECT now - m * INTERVAL '5 minutes', name, 0.05, 0, 0.1, '', 'good', ''
+    FROM generate_series(0, 14 * 288) AS m,
+         unnest(ARRAY['volume.watch', 'volume.rating', 'volume.recommendation_request', 'volume.account',
+                      'quarantine.rate', 'delivery.lag_s', 'schema.id_rate', 'range.rating_rate', 'drift.movie_psi',
+                      'drift.rating_psi', 'drift.activity_psi', 'model.age_h']) AS name;
+    INSERT INTO monitor_runs
+    SELECT now - m * INTERVAL '5 minutes', task, 1, 0.1, ''
+    FROM generate_series(1, 288) AS m, unnest(ARRAY['rollups', 'availability', 'quality_checks']) AS task;
+END
+$$;
