@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,13 +34,13 @@ def monitoring() -> Iterable[BenchmarkResult]:
     with stream_day(watches) as (database, now), TemporaryDirectory() as directory:
         store = FileStore(Path(directory))
         boards = {
-            board.title: _best_of(lambda board=board: _run_board(database, board, now))
+            board.title: _best_of(partial(_run_board, database, board, now))
             for board in read_boards(DASHBOARDS).values()
         }
         checks = _best_of(lambda: QualityChecks(5).run(database, store, now))
         settings = Settings(caller_timeout_ms=CALLER_TIMEOUT_MS)
         tasks = {
-            task.name: _seconds(lambda task=task: task.run(database, store, now))
+            task.name: _seconds(partial(task.run, database, store, now))
             for task in create_tasks(store, settings)
             if task.name != NOT_MEASURED
         }

@@ -181,11 +181,11 @@ FROM quarantine WHERE $__timeFilter(time) ORDER BY time DESC LIMIT 12""",
 REQUESTS = Panel(
     12,
     "Requested retrainings",
-    "Requests by drift or the age of the model, and when a training run claimed them.",
+    "Requests by drift or the age of the model, and when a training run claimed them (no time: still open).",
     "each one claimed within minutes.",
     Kind.TABLE,
     """
-SELECT time, check_name AS check, reason, coalesce(to_char(claimed, 'HH24:MI:SS'), 'pending') AS claimed
+SELECT time, check_name AS check, reason, claimed
 FROM retrain_requests WHERE $__timeFilter(time) ORDER BY time DESC LIMIT 10""",
     "none",
     info(),

@@ -27,9 +27,8 @@ _COMPLETE_POINTS = """time >= date_bin('$__interval_ms milliseconds', $__timeFro
   AND time < date_bin('$__interval_ms milliseconds', $__timeTo()::timestamptz, 'epoch'::timestamptz)"""
 
 # Replaces HOURS_IN_RANGE in a query. A row for an hour has the time at which the hour starts.
-_HOURS_IN_RANGE = (
-    "time >= date_trunc('hour', $__timeFrom()::timestamptz) AND time <= $__timeTo()::timestamptz"
-)
+_HOURS_IN_RANGE = """time >= date_bin('1 hour', $__timeFrom()::timestamptz, 'epoch'::timestamptz)
+  AND time <= $__timeTo()::timestamptz"""
 
 
 class Kind(StrEnum):

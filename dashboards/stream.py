@@ -16,7 +16,8 @@ RATE = Tile(
     """
 SELECT sum(records) / 60.0 AS records FROM deliveries_per_minute
 WHERE time = (SELECT max(time) FROM deliveries_per_minute
-              WHERE $__timeFilter(time) AND time < date_trunc('minute', $__timeTo()::timestamptz))""",
+              WHERE $__timeFilter(time)
+                AND time < date_bin('1 minute', $__timeTo()::timestamptz, 'epoch'::timestamptz))""",
     "cps",
     above(0.1, 1),
     decimals=0,

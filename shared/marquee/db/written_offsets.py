@@ -56,7 +56,7 @@ WHERE topic_key = %(topic_key)s AND partition = %(partition)s"""  # noqa: S608
 _COUNT_DELIVERY = """
 INSERT INTO deliveries_per_minute AS old
     (time, topic_key, partition, batches, records, redelivered, batch_records_max, lag_ms_max)
-VALUES (date_trunc('minute', clock_timestamp()), %(topic_key)s, %(partition)s, 1, %(records)s, %(redelivered)s,
+VALUES (date_trunc('minute', clock_timestamp(), 'UTC'), %(topic_key)s, %(partition)s, 1, %(records)s, %(redelivered)s,
         %(records)s,
         CASE WHEN %(oldest_ms)s::bigint IS NOT NULL
              THEN greatest(0, extract(epoch FROM clock_timestamp()) * 1000 - %(oldest_ms)s::bigint)::bigint END)

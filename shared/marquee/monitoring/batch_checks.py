@@ -52,10 +52,10 @@ _AHEAD = "SELECT " + " + ".join(  # noqa: S608
 )
 
 _HISTORY = """
-SELECT count(DISTINCT time::date), percentile_cont(0.5) WITHIN GROUP (ORDER BY value),
+SELECT count(DISTINCT date_bin('24 hours', time, TIMESTAMPTZ 'epoch')), percentile_cont(0.5) WITHIN GROUP (ORDER BY value),
        percentile_cont(0.05) WITHIN GROUP (ORDER BY value), percentile_cont(0.95) WITHIN GROUP (ORDER BY value)
 FROM quality_checks
-WHERE name = %(name)s AND time >= %(end)s - INTERVAL '14 days' AND time < %(end)s - INTERVAL '12 hours'
+WHERE name = %(name)s AND time >= %(end)s - INTERVAL '336 hours' AND time < %(end)s - INTERVAL '12 hours'
   AND abs(mod(extract(epoch FROM time - %(end)s)::bigint + 43200 + 86400 * 14, 86400) - 43200) <= 1800"""
 MIN_HISTORY_DAYS = 3
 """Days of history needed for a usual range."""
