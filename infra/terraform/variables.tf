@@ -92,7 +92,7 @@ variable "min_instances" {
 }
 
 variable "recommend_callers" {
-  description = "Who may call `recommend`, as IAM members: serviceAccount:NAME@PROJECT.iam.gserviceaccount.com, or allUsers for callers without credentials, which an organisation's policy may refuse."
+  description = "Who may call `recommend`, as IAM members: serviceAccount:NAME@PROJECT.iam.gserviceaccount.com, or allUsers for callers without credentials, which an organization's policy may refuse."
   type        = list(string)
   default     = []
   validation {

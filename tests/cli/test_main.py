@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from marquee import __version__
 from marquee.cli.commands import COMMANDS, Group, UnknownCommand, Verb, find_verb
-from marquee.cli.main import main
+from marquee.cli.main import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_CALL, main
 
 ROOT = Path(__file__).parents[2]
 PATHS = [
@@ -107,6 +108,26 @@ def test_main_help_imports_no_verb() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "['marquee.cli.commands', 'marquee.cli.main']"
+
+
+def test_exit_codes_are_documented() -> None:
+    """docs/command_line.md has each code of the entry point, and each verb with a code 3 of its own."""
+    page = (ROOT / "docs/command_line.md").read_text()
+    for code in (0, EXIT_FAILED, EXIT_WRONG_CALL, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE):
+        assert f"\n| {code} | " in page
+    own = {
+        f"{group} {name}"
+        for group, command in COMMANDS.items()
+        if isinstance(command, Group)
+        for name, verb in command.verbs.items()
+        if re.search(
+            r"^(EXIT_\w+|FIRING)\b.* 3$",
+            (ROOT / f"shared/{verb.module.replace('.', '/')}.py").read_text(),
+            re.M,
+        )
+    }
+    assert len(own) >= 4
+    assert not [name for name in own if f"| `{name}" not in page]
 
 
 def test_main_closed_pipe_ends_without_traceback() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -159,5 +160,7 @@ def test_monitor_command_runs_one_task(
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", tmp_path.as_uri())
     assert main(["monitor", "--only", "quality_checks"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["quality_checks", "12"]
+    assert main(["monitor", "--only", "quality_checks", "--json"]) == 0
+    assert [task["task"] for task in json.loads(capsys.readouterr().out)["tasks"]] == ["quality_checks"]
     assert main(["monitor", "--only", "nonsense"]) == 2
     assert "expected one of predictions, " in capsys.readouterr().out

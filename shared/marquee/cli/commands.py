@@ -95,6 +95,9 @@ COMMANDS: dict[str, Group | Verb] = {
         "run the whole system on this machine",
         actions="up|down|demo|status|logs|env",
     ),
+    "completion": Verb(
+        "marquee.cli.completion", "print a script that completes this command line", actions="bash|zsh|fish"
+    ),
 }
 
 

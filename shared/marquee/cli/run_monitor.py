@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from contextlib import closing
 
+import msgspec
+
 from marquee.cli.text_table import text_table
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
@@ -16,6 +18,7 @@ from marquee.registry.object_store.connect import connect
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``marquee run monitor``."""
     parser.epilog = "Exit codes: 0 done, or another run is active; 1 a task failed."
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--only", metavar="TASK", help="run only this task, such as quality_checks")
 
 
@@ -30,7 +33,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return 2
     with closing(Database(settings.database_url, connections=2)) as database:
         summary = run_monitor(database, store, chosen)
-    _print_summary(summary)
+    if args.json:
+        print(msgspec.json.encode(summary).decode())
+    else:
+        _print_summary(summary)
     return 1 if summary.failed else 0
 
 
