@@ -69,7 +69,7 @@ def load(port: int, path: Callable[[int], str], *, connections: int, seconds: fl
 def _send_request(connection: _Connection, path: Callable[[int], str], number: int) -> int:
     """Send request ``number``; return the number of the next one."""
     connection.sent_at = time.perf_counter()
-    connection.socket.sendall(b"GET %s HTTP/1.1\r\nHost: bench\r\n\r\n" % path(number).encode())
+    connection.socket.sendall(b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path(number).encode())
     return number + 1
 
 

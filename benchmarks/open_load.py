@@ -50,7 +50,7 @@ class _OpenLoop:
         if connection is None:
             self.result.skipped += 1
             return
-        request = f"GET {self._path(self.result.sent)} HTTP/1.1\r\nHost: bench\r\n\r\n"
+        request = f"GET {self._path(self.result.sent)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         connection.sent_at = time.perf_counter()
         self.result.sent += 1
         try:

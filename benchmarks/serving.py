@@ -107,7 +107,7 @@ class Instance:
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", self.port)) as connection:
-                    request = f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+                    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
                     connection.sendall(request.encode())
                     answer = b"".join(iter(lambda: connection.recv(65_536), b""))
                 if answer.split(b" ", 2)[1] != b"200":

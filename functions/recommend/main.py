@@ -26,6 +26,7 @@ from marquee.serving.app import LazyService, create_service
 from marquee.serving.fast_path import Environ, FastPath
 from marquee.serving.http_api import Reply
 from marquee.serving.instrumentation import InstrumentedApp
+from marquee.serving.request_limits import limit_request_line
 
 
 def _create_from_environment() -> InstrumentedApp:
@@ -74,6 +75,7 @@ def _start_loading() -> None:
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
+    limit_request_line()
     flask.current_app.wsgi_app = FastPath(flask.current_app.wsgi_app, _reply)  # type: ignore[method-assign]
     guard_loopback(flask.current_app)
     os.register_at_fork(after_in_child=lambda: threading.Thread(target=_start_loading, daemon=True).start())

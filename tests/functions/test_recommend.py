@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,10 +12,11 @@ from datetime import timedelta
 from functools import partial
 
 import numpy as np
+import psutil
 import pytest
 from tests.functions.conftest import Start, wait_for_reply
 from tests.servers.customers import CustomerServer
-from tests.servers.function import Reply
+from tests.servers.function import Function, Reply
 from tests.serving.models import (
     TRAINED_THROUGH,
     get_group,
@@ -174,3 +177,22 @@ def test_recommend_wrong_settings_are_logged_and_not_shown(start: Start) -> None
     assert function.get("/recommend/1000").status == 500
     assert function.get("/healthz").status == 200
     assert "MARQUEE_RATING_MAX is '7'" in function.log.read_text()
+
+
+def test_recommend_request_line_of_megabytes_is_refused_early(start: Start) -> None:
+    """It costs no seconds of processor time, and others are answered."""
+    function = start()
+    before = _processor_s(function)
+    with socket.create_connection(("127.0.0.1", function.port)) as client:
+        client.settimeout(10)
+        with contextlib.suppress(ConnectionError):  # The server may close before it has read all.
+            client.sendall(b"GET /recommend/" + b"1" * 4_000_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 4")
+    assert _processor_s(function) - before < 0.5
+    assert function.get("/healthz").status == 200
+
+
+def _processor_s(function: Function) -> float:
+    assert function.process.pid is not None
+    parent = psutil.Process(function.process.pid)
+    return sum(sum(p.cpu_times()[:2]) for p in (parent, *parent.children(recursive=True)))

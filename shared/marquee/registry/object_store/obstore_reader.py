@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from marquee.errors import MarqueeError, ObjectNotFound, ObjectStoreError, ObjectStoreUnavailable
@@ -54,6 +55,13 @@ class ObstoreReader(CloudStore):
         from obstore import head
 
         return Version(head(self._client(), key)["e_tag"] or "")
+
+    def modified(self, name: str) -> datetime:
+        """See :class:`~marquee.registry.object_store.object_store.Timed`."""
+        from obstore import head
+
+        key = self._key(name)
+        return self._with_retries(name, lambda: head(self._client(), key)["last_modified"])
 
     def _range(self, key: str, start: int, length: int) -> bytes:
         from obstore import get
