@@ -19,8 +19,8 @@ from marquee.local import demo
 from marquee.local.demo import Demo, DemoOptions
 from marquee.local.infra_spec import read_schedules
 from marquee.local.reconciliation import reconcile_when_drained
+from marquee.local.shape import Shape
 from marquee.local.state_dir import StateDir
-from marquee.local.system import Shape
 from marquee.simulate.report import PartitionReport
 
 pytestmark = pytest.mark.servers

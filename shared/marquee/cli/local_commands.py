@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from marquee.config.settings import Settings
 from marquee.errors import KafkaUnavailable, MarqueeError
 from marquee.local import demo, logs, status
 from marquee.local.runner import running, stop_running, wait_for_signal
+from marquee.local.shape import Shape
 from marquee.local.state_dir import StateDir
-from marquee.local.system import LOCATION_SETTINGS, LocalSystem, Shape
+from marquee.local.system import LOCATION_SETTINGS, LocalSystem
 
 _DESCRIPTION = """\
 Run the whole system as processes of this machine: Kafka, PostgreSQL, the functions, the bridge, the scheduler.
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     up = actions.add_parser("up", help="start the system without the simulator, until Ctrl-C")
+    _add_sources(up)
     demo_parser = actions.add_parser("demo", help="start the system, replay MovieLens live, and reconcile")
     _add_demo_options(demo_parser)
     for action in (up, demo_parser):
@@ -52,6 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     actions.add_parser("env", help='print the settings for other commands: eval "$(marquee local env)"')
     actions.add_parser("down", help="stop the running system")
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kafka",
+        default="",
+        metavar="HOST:PORT",
+        help="read the event log from this Kafka, not an embedded one",
+    )
+    parser.add_argument("--topic", metavar="T", help="topic of the event log (MARQUEE_KAFKA_TOPIC)")
+    base = parser.add_mutually_exclusive_group()
+    base.add_argument(
+        "--ratings", type=Path, metavar="DIR", help="train on DIR/ratings.csv instead of MovieLens"
+    )
+    base.add_argument("--no-base", action="store_true", help="train on the event log alone")
 
 
 def _add_demo_options(parser: argparse.ArgumentParser) -> None:
@@ -121,18 +139,43 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             stop_running(state_dir)
             print("Stopped. The data remain; `marquee local up` continues with them.")
             return 0
-    for name in (name for name in LOCATION_SETTINGS if getattr(settings, name)):
+    for name in overridden_settings(settings, args):
         console.print(
             f"MARQUEE_{name.upper()} is set, but ignored: the local system uses its own.", soft_wrap=True
         )
-    shape = Shape(
-        args.instances, args.workers, customer_service=args.action == "demo", durable_kafka=args.durable_kafka
-    )
+    if getattr(args, "topic", None):
+        settings = replace(settings, kafka_topic=args.topic)
+    shape = _create_shape(args)
     system = LocalSystem(root, state_dir, settings, _create_notifier(state_dir, console), shape)
     if args.action == "demo":
         options = demo.DemoOptions(args.duration_s, args.records_per_second, args.corrupt, args.seed)
         return demo.run(system, console, options)
     return _run_until_interrupted(system, state_dir, console)
+
+
+def overridden_settings(settings: Settings, args: argparse.Namespace) -> list[str]:
+    """Return the settings of the environment that the local system replaces."""
+    own_kafka = bool(getattr(args, "kafka", ""))
+    names = [*LOCATION_SETTINGS, "base_data", "base_fraction", "release_refresh_s"]
+    names += [] if own_kafka else ["kafka_options"]
+    names += ["kafka_topic"] if getattr(args, "topic", None) else []
+    defaults = Settings()
+    return [name for name in names if getattr(settings, name) != getattr(defaults, name)]
+
+
+def _create_shape(args: argparse.Namespace) -> Shape:
+    if args.action == "demo":
+        return Shape(args.instances, args.workers, customer_service=True, durable_kafka=args.durable_kafka)
+    if args.ratings and not (args.ratings / "ratings.csv").is_file():
+        raise MarqueeError(f"{args.ratings} has no ratings.csv: give the directory that holds it")
+    return Shape(
+        args.instances,
+        args.workers,
+        durable_kafka=args.durable_kafka,
+        kafka=args.kafka,
+        ratings=args.ratings,
+        base=not args.no_base,
+    )
 
 
 def _create_notifier(state_dir: StateDir, console: Console) -> Callable[[str], None]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,14 +16,16 @@ from marquee.config.settings import PREFIX, Settings
 from marquee.errors import KafkaUnavailable
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.embedded_postgres import EmbeddedPostgres
-from marquee.local.function_process import function_instance, health_check, shared_port_instance
+from marquee.local.function_parts import function_parts
+from marquee.local.function_process import health_check
 from marquee.local.infra_spec import FunctionSpec, read_functions, read_schedules
+from marquee.local.kafka_memory import KAFKA_MEMORY_MB, is_idle, wait_until_read
 from marquee.local.kafka_retention import KafkaRetention
 from marquee.local.ports import Ports
 from marquee.local.process import Process, ProcessFailed
+from marquee.local.shape import Shape
 from marquee.local.state_dir import PartState, StateDir, SystemState
 from marquee.local.supervision import Part, ProcessProgram, Supervisor
-from marquee.local.unread_records import unread_age_s
 from marquee.registry import release
 from marquee.registry.object_store.connect import connect
 
@@ -42,34 +45,6 @@ RETRAIN = "retrain"
 LOCATION_SETTINGS = ("database_url", "objects_url", "delivery_url", "dvc_remote", "kafka_bootstrap")
 # Settings with which other processes find and use them.
 _ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_group")
-# The broker in memory frees nothing by itself: from here on its topic is replaced by an empty one.
-KAFKA_MEMORY_MB = 1_000.0
-# Without records for this long, no producer is about to write.
-IDLE_S = 4.0
-# Time for the last records at the end.
-DRAIN_S = 15.0
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The size of the local system.
-
-    Attributes
-    ----------
-    instances
-        Instances of `recommend` on one port.
-    workers
-        Workers of each function; None: as in `infra/functions.yaml`.
-    customer_service
-        The simulator will run the customer service, and `recommend` uses it.
-    durable_kafka
-        Keep Kafka's log on disk instead of in memory; slower with a backlog.
-    """
-
-    instances: int = 1
-    workers: int | None = None
-    customer_service: bool = False
-    durable_kafka: bool = False
 
 
 class LocalSystem:
@@ -90,11 +65,9 @@ class LocalSystem:
             release_refresh_s=RELEASE_REFRESH_S,
             objects_url=(state_dir.data / "objects").resolve().as_uri(),
             dvc_remote=(state_dir.data / "dvc").resolve().as_uri(),
-            base_data=str(root / BASE_DATA),
-            base_fraction=1 - REPLAY_FRACTION,
-            kafka_options=tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items()),
         )
         self.shape = shape or Shape()
+        self._use_sources()
         self._notify = notify
         self._ports = Ports(notify)
         self._functions = read_functions(root)
@@ -107,25 +80,31 @@ class LocalSystem:
     def start(self) -> None:
         """Start all parts. Raises :class:`ProcessFailed`, with the end of the part's log, if a part fails."""
         self._write_state()
-        self._start_kafka()
-        self._start_postgres()
-        self.run_command("migrate", "migrate")
-        self._start_function("ingest", self._functions["ingest"])
+        with self._step("the event log: a Kafka broker"):
+            self._start_kafka()
+        with self._step("the database: PostgreSQL and its tables"):
+            self._start_postgres()
+            self.run_command("migrate", "migrate")
+        with self._step("ingest, which writes the event log to the database"):
+            self._start_function("ingest", self._functions["ingest"])
         self._train_first_model()
         if self.shape.customer_service:
             port = self._ports.choose("customer service", CUSTOMER_SERVICE_PORT)
             self.settings = replace(self.settings, customers_url=f"http://127.0.0.1:{port}")
-        self._start_function("recommend", self._functions["recommend"], self.shape.instances)
-        self._start_bridge()
-        self._start_function("monitor", self._functions["monitor"])
-        self._start_scheduler()
-        self._start_dashboards()
+        with self._step("recommend, which answers with movies"):
+            self._start_function("recommend", self._functions["recommend"], self.shape.instances)
+        with self._step("the bridge, monitor, scheduler and dashboards"):
+            self._start_bridge()
+            self._start_function("monitor", self._functions["monitor"])
+            self._start_scheduler()
+            self._start_dashboards()
         self._ready = True
         self._write_state(self.supervisor.states())
 
     def stop(self) -> None:
         """Stop all parts in reverse order."""
-        self._drain_memory()
+        if self._ready and self._kafka is not None and not self._kafka.durable:
+            wait_until_read(self.settings, self._notify)
         if self._retention:
             self._retention.stop()
         self.supervisor.stop()
@@ -191,33 +170,35 @@ class LocalSystem:
 
     def hand_over_if_idle(self) -> bool:
         """Call :meth:`hand_over` if the broker's memory is full and no record arrived for :data:`IDLE_S`."""
-        if not self.is_kafka_full():
+        if not (self.is_kafka_full() and is_idle(self.settings)):
             return False
-        for _ in range(2):
-            if unread_age_s(self.settings) > 0:
-                return False
-            time.sleep(IDLE_S / 2)
         self.hand_over()
         return True
 
-    def _drain_memory(self) -> None:
-        """Give the bridge time to write the records that end with the broker in memory."""
-        if not self._ready or self._kafka is None or self._kafka.durable:
-            return
-        deadline = time.monotonic() + DRAIN_S
-        try:
-            while (age_s := unread_age_s(self.settings)) and time.monotonic() < deadline:
-                time.sleep(0.2)
-        except KafkaUnavailable as error:
-            self._notify(f"unread records end with the broker in memory: {error}")
-            return
-        if age_s:
-            self._notify(
-                f"unread records end with the broker in memory, the oldest {age_s:.0f} s old: "
-                "`--durable-kafka` keeps them"
-            )
+    @contextmanager
+    def _step(self, text: str) -> Iterator[None]:
+        """Tell what a step of the start does, before it begins, and how long it took."""
+        self._notify(f"starting {text} ...")
+        began = time.monotonic()
+        yield
+        self._notify(f"  done in {time.monotonic() - began:.1f} s")
+
+    def _use_sources(self) -> None:
+        """Set base data and the consumer's options: the system's own ones, or those of the shape."""
+        own = self.shape.ratings
+        base_data = str(own.resolve() if own else self.root / BASE_DATA) if self.shape.base else ""
+        self.settings = replace(
+            self.settings, base_data=base_data, base_fraction=1.0 if own else 1 - REPLAY_FRACTION
+        )
+        if not self.shape.kafka:
+            options = tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items())
+            self.settings = replace(self.settings, kafka_options=options)
 
     def _start_kafka(self) -> None:
+        if self.shape.kafka:
+            self.settings = replace(self.settings, kafka_bootstrap=self.shape.kafka)
+            self._notify(f"reading topic {self.settings.kafka_topic} of the Kafka at {self.shape.kafka}")
+            return
         port = self._ports.choose("kafka", KAFKA_PORT)
         topic = self.settings.kafka_topic
         kafka = self._kafka = EmbeddedKafka(
@@ -241,43 +222,32 @@ class LocalSystem:
 
     def _train_first_model(self) -> None:
         """Train a model of the earlier base data, unless a release exists."""
-        self.run_command("data", "data", "fetch")
+        if not self.shape.base:
+            self._notify("no base data: `recommend` answers with popular movies until a retraining")
+            return
+        if self.shape.ratings is None:
+            with self._step("the download of MovieLens 100K (5 MB), unless it is there"):
+                self.run_command("data", "data", "fetch")
         if release.find_serving_release(connect(self.settings.objects_url)) is None:
-            self._notify("training the first model ...")
-            self.run_command(RETRAIN, "retrain", "--reason", "first model")
+            with self._step("the training of the first model, which takes a minute or two"):
+                self.run_command(RETRAIN, "retrain", "--reason", "first model")
 
     def _start_function(self, name: str, function: FunctionSpec, instances: int = 1) -> None:
         port = self._ports.choose(name, function.local.port)
         if name == "ingest":
             self.settings = replace(self.settings, delivery_url=f"http://127.0.0.1:{port}")
-        for number in range(1, instances + 1):
-            self.supervisor.start(self._instance(name, function, port, number, instances))
-
-    def _instance(self, name: str, function: FunctionSpec, port: int, number: int, instances: int) -> Part:
-        settings, workers = self.settings.environment(function.needs), self.shape.workers
-        if instances == 1:
-            own_port = port
-            process = function_instance(
-                name,
-                function,
-                self.root,
-                self.state_dir.logs,
-                self.state_dir.sockets,
-                port,
-                settings,
-                workers,
-            )
-        else:
-            name, own_port = (
-                f"{name}-{number}",
-                self._ports.choose(f"{name}-{number}'s health", port + number),
-            )
-            process = shared_port_instance(
-                name, function, self.root, self.state_dir.logs, (port, own_port), settings, workers
-            )
-        url = f"http://127.0.0.1:{own_port}"
-        healthy = health_check(url + (function.ready or function.health))
-        return Part(name, ProcessProgram(process, healthy), port, url + function.health)
+        for part in function_parts(
+            name,
+            function,
+            self.root,
+            self.state_dir,
+            port,
+            self._ports,
+            self.settings.environment(function.needs),
+            self.shape,
+            instances,
+        ):
+            self.supervisor.start(part)
 
     def _start_bridge(self) -> None:
         heartbeat = self.state_dir.sockets / "bridge.heartbeat"

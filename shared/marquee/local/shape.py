@@ -1,0 +1,37 @@
+"""The size of the local system, and the sources that replace its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size and the sources of the local system.
+
+    Attributes
+    ----------
+    instances
+        Instances of `recommend` on one port.
+    workers
+        Workers of each function; None: as in `infra/functions.yaml`.
+    customer_service
+        The simulator will run the customer service, and `recommend` uses it.
+    durable_kafka
+        Keep Kafka's log on disk instead of in memory; slower with a backlog.
+    kafka
+        Bootstrap servers of another Kafka to read from; empty: the embedded broker.
+    ratings
+        Directory with ratings.csv to train on; None: MovieLens 100K.
+    base
+        False: train on the database alone, without any base data.
+    """
+
+    instances: int = 1
+    workers: int | None = None
+    customer_service: bool = False
+    durable_kafka: bool = False
+    kafka: str = ""
+    ratings: Path | None = None
+    base: bool = True
