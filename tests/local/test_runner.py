@@ -80,6 +80,7 @@ def test_runner_killed_leaves_no_orphans(runner: Runner) -> None:
     """After SIGKILL the orphan reaper ends the parts and their children."""
     assert len(runner.family) == 7
     runner.process.kill()
+    runner.process.wait(30)  # Its lock may be released after its pipe to the reaper.
     wait_until(lambda: all(has_ended(p) for p in runner.family))
     assert not runner.state_dir.in_use
 
