@@ -35,8 +35,18 @@ function replaceContent(body, ...children) {
   body.replaceChildren(...children);
 }
 
+// The value of a name that comes from the data, which may be that of a property of every object.
+function own(values, name) {
+  return Object.hasOwn(values, name) ? values[name] : undefined;
+}
+
+// Plotly reads a part of HTML in texts, links included: names from the data stay text.
+function plainText(text) {
+  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
 function unitOf(panel, column) {
-  return panel.units[column] ?? panel.unit;
+  return own(panel.units, column) ?? panel.unit;
 }
 
 function numberColumns(panel, data) {
@@ -93,7 +103,7 @@ function table(body, panel, data) {
       const decimals = Number.isInteger(value) ? 0 : panel.decimals;
       return element("td", { class: "right" }, format(value, unitOf(panel, column.name), decimals));
     }
-    const color = panel.colors[value];
+    const color = own(panel.colors, value);
     return element("td", { class: color ? "state " + color : "text" }, value ?? "–");
   })));
   const shown = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": panel.title },
@@ -123,6 +133,12 @@ function breakAtGaps(points) {
   const usual = gaps[Math.floor(gaps.length / 2)] ?? 0;
   return points.flatMap((point, index) =>
     index && point[0] - points[index - 1][0] > 2.5 * usual ? [[point[0] - usual, null], point] : [point]);
+}
+
+// A point without a neighbor has no line and needs a marker; with ``hidden`` the others have none.
+function markerSizes(points, hidden) {
+  const isGap = (point) => point === undefined || point[1] === null;
+  return points.map((_, index) => (hidden && !(isGap(points[index - 1]) && isGap(points[index + 1])) ? 0 : 5));
 }
 
 function theme() {
@@ -159,12 +175,12 @@ function timeseries(body, panel, data) {
     const last = [...points].reverse().find((point) => point[1] !== null);
     const now = last ? format(last[1], panel.unit, panel.decimals) : "–";
     labels.push(`${name} ${now}`);
-    const fixed = panel.series[name] ?? SERIES[names.indexOf(name) % SERIES.length];
+    const fixed = own(panel.series, name) ?? SERIES[names.indexOf(name) % SERIES.length];
     return {
-      type: "scatter", name: `${name}  <b>${now}</b>`, mode: panel.stacked || points.length > 40 ? "lines" : "lines+markers",
+      type: "scatter", name: `${plainText(name)}  <b>${now}</b>`, mode: "lines+markers",
       x: drawn.map((point) => new Date(point[0])), y: drawn.map((point) => (point[1] === null ? null : point[1] / by)),
-      text: drawn.map((point) => `${name} ${format(point[1], panel.unit, panel.decimals)}`), hovertemplate: "%{text}<extra></extra>",
-      line: { width: panel.stacked ? 0 : 2, color: fixed.startsWith("#") ? fixed : color(fixed) }, marker: { size: 5 },
+      text: drawn.map((point) => `${plainText(name)} ${format(point[1], panel.unit, panel.decimals)}`), hovertemplate: "%{text}<extra></extra>",
+      line: { width: panel.stacked ? 0 : 2, color: fixed.startsWith("#") ? fixed : color(fixed) }, marker: { size: markerSizes(drawn, panel.stacked || points.length > 40) },
       ...(panel.stacked ? { stackgroup: "all" } : {}),
     };
   });
@@ -191,7 +207,7 @@ function barchart(body, panel, data) {
   const rows = [...data.rows].reverse(), many = rows.length > 12;
   const texts = rows.map((row) => format(row[index], unit, panel.decimals));
   const bars = {
-    type: "bar", orientation: "h", x: rows.map((row) => row[index]), y: rows.map((row) => row[0]),
+    type: "bar", orientation: "h", x: rows.map((row) => row[index]), y: rows.map((row) => plainText(row[0])),
     text: texts, textposition: many ? "none" : "auto", textangle: 0, hovertemplate: "%{y}: %{text}<extra></extra>",
     marker: { color: rows.map((row) => color(level(row[index], panel.steps))) }, cliponaxis: false,
     width: Math.min(0.7, 0.12 * rows.length), insidetextfont: { color: color("surface") }, outsidetextfont: { color: color("ink") },
