@@ -72,10 +72,12 @@ CHECKS = Panel(
     5,
     "Newest result of each check",
     "Value, usual range and verdict.",
-    "good in every row.",
+    "good in every row; a check with too few data has no verdict.",
     Kind.TABLE,
     """
-SELECT DISTINCT ON (name) name AS check, verdict, value, usual_low AS "usual from", usual_high AS "to", unit, detail
+SELECT DISTINCT ON (name) name AS check,
+       CASE WHEN value IS NULL THEN 'too few data' ELSE verdict END AS verdict, value,
+       usual_low AS "usual from", usual_high AS "to", unit, detail
 FROM quality_checks WHERE $__timeFilter(time) ORDER BY name, time DESC""",
     "none",
     info(),

@@ -120,7 +120,7 @@ POSITIONS = Panel(
     8,
     "Watch rate by position",
     "Fraction of movies at each position of a recommendation that the user started.",
-    "falls from the first position on, which shows that the order is useful.",
+    "once each position was shown about a thousand times, falls from the first position on: the order is useful.",
     Kind.BARS,
     """
 SELECT lpad(position::text, 2, ' ') AS position, sum(watched)::float8 / nullif(sum(shown), 0) AS watched

@@ -8,18 +8,19 @@ TITLE = "Model quality"
 QUESTION = "Are live predictions as accurate as the evaluation before the release?"
 
 _NO_PREDICTIONS = "No prediction was evaluated yet"
-# The longest window that ends in the time range. An hour after the first start it is one of a day.
-_NEWEST = """
-FROM live_accuracy WHERE arm = '' AND model_version = '' AND $__timeFilter(time)
-ORDER BY window_s DESC, time DESC LIMIT 1"""
 # Windows of five minutes, or of an hour for long time ranges.
 _WINDOWS = "window_s = CASE WHEN $__interval_ms < 300000 THEN 300 ELSE 3600 END AND"
+# The newest window of the charts below, so that tiles and charts agree.
+_NEWEST = f"""
+FROM live_accuracy WHERE arm = '' AND model_version = '' AND {_WINDOWS} $__timeFilter(time)
+ORDER BY time DESC LIMIT 1"""
+
 
 RMSE = Tile(
     1,
     "Live RMSE",
-    "Root mean square error of predictions made before the rating (prequential), over up to a day, with its "
-    "95 % interval.",
+    "Root mean square error of predictions made before the rating (prequential), in the newest window of the chart "
+    "below, with its 95 % interval.",
     "not above the offline RMSE of the release, about 1.0 on a scale of 5.",
     Kind.STAT,
     f"SELECT rmse_low AS low, rmse, rmse_high AS high {_NEWEST}",

@@ -22,7 +22,7 @@ from marquee.monitoring.alerts.evaluate import evaluate_rule
 ROOT = Path(__file__).parents[2]
 BOARDS = panel_files.read_boards(ROOT / "dashboards")
 NOW = datetime(2026, 4, 5, 12, 40, tzinfo=UTC)  # The day on which Lord Howe's clocks go back by half an hour.
-# Expressions that depend on the session's zone: truncation without a zone, days, formatted times, and the session's own clock.
+# Expressions that depend on the session's zone: truncation without a zone, days, formatted times.
 BARE = re.compile(
     r"date_trunc\((?![^;]*?,\s*'UTC'\))|::date\b|\bto_char\(|\bCURRENT_DATE\b|\bLOCALTIME|::timestamp\b"
     r"|\bAT TIME ZONE\b",

@@ -52,7 +52,8 @@ _AHEAD = "SELECT " + " + ".join(  # noqa: S608
 )
 
 _HISTORY = """
-SELECT count(DISTINCT date_bin('24 hours', time, TIMESTAMPTZ 'epoch')), percentile_cont(0.5) WITHIN GROUP (ORDER BY value),
+SELECT count(DISTINCT date_bin('24 hours', time, TIMESTAMPTZ 'epoch')),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY value),
        percentile_cont(0.05) WITHIN GROUP (ORDER BY value), percentile_cont(0.95) WITHIN GROUP (ORDER BY value)
 FROM quality_checks
 WHERE name = %(name)s AND time >= %(end)s - INTERVAL '336 hours' AND time < %(end)s - INTERVAL '12 hours'
