@@ -20,6 +20,7 @@
         ├── PushRefused          the push has no valid token
         ├── DatabaseRefused          the database rejected the statement
         │   └── DataRefused          a value does not fit its column
+        ├── TopicRecreated       a topic without an id holds other records than those written
         ├── MigrationError
         ├── ObjectStoreError     credentials, permissions, bucket or URL are wrong
         │   ├── ObjectNotFound
@@ -117,6 +118,10 @@ class DatabaseRefused(TerminalError):
 
 class DataRefused(DatabaseRefused):
     """A value that a column cannot hold."""
+
+
+class TopicRecreated(TerminalError):
+    """A topic of a broker without topic ids, whose records are not those that were committed."""
 
 
 class MigrationError(TerminalError):

@@ -119,10 +119,21 @@ def test_migrate_changed_file_raises_and_names_it(empty: str, directory: Path) -
         migrate(empty, directory)
 
 
-def test_migrate_newer_database_raises(empty: str, directory: Path) -> None:
-    """The message names the file that this version does not have."""
+def test_migrate_newer_database_warns_and_changes_nothing(
+    empty: str, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Code can be rolled back across a migration; the warning names the newer file."""
     migrate(empty, directory)
     (directory / "0002_seen.sql").unlink()
+    assert migrate(empty, directory) == []
+    assert "0002_seen.sql" in caplog.text
+
+
+def test_migrate_unknown_file_below_the_highest_raises(empty: str, directory: Path) -> None:
+    """A database of another branch is not that of a newer version."""
+    migrate(empty, directory)
+    (directory / "0002_seen.sql").unlink()
+    (directory / "0003_other.sql").write_text("SELECT 1")
     with pytest.raises(MigrationError, match=r"has 0002_seen\.sql, which this version"):
         migrate(empty, directory)
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from marquee.bridge.bridge_limits import DEFAULT_LIMITS, BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats, PartitionState
 from marquee.bridge.delivery.delivery import Delivery
-from marquee.bridge.kafka_client import TopicIds, consumer, end_offsets, strictly_increasing
+from marquee.bridge.kafka_client import TopicIds, consumer, end_offsets, is_named, strictly_increasing
 from marquee.bridge.partition_buffer import PartitionBuffer
+from marquee.bridge.recreated_topic import check_not_recreated
 from marquee.config.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Bridge:
         self._buffers: dict[int, PartitionBuffer] = {}
         self._committed: dict[int, int] = {}
         self._ends: dict[int, int] = {}
+        # The commits found at the assignment, of a topic that has no id.
+        self._floors: dict[int, int] = {}
         self._check_topic_at = 0.0
         self._commit_at = 0.0
 
@@ -71,6 +74,12 @@ class Bridge:
             stop.wait(0 if self._topic_id else 1.0)
         if stop.is_set():
             return
+        if is_named(self._topic_id):
+            log.warning(
+                "the broker has no topic ids: never create the topic %s again under its name, because its new "
+                "records would be taken for those that are written",
+                self._settings.kafka_topic,
+            )
         self._consumer = consumer(
             self._settings,
             on_commit=self._on_commit,
@@ -163,6 +172,9 @@ class Bridge:
         if buffer is None:
             return  # Revoked in the meantime: the new owner reads on from the commit.
         offsets = [message.offset() or 0 for message in messages]
+        if is_named(self._topic_id):
+            expected = max(buffer.next_offset, self._floors.get(partition, -1))
+            check_not_recreated(self._settings.kafka_topic, partition, expected, offsets)
         if offsets[0] < buffer.next_offset or offsets != sorted(offsets):
             # Offsets decrease if the topic was created again, or if the broker lost its newest records.
             self._check_topic_at = now
@@ -170,6 +182,12 @@ class Bridge:
             offsets = [message.offset() or 0 for message in messages]
         timestamps_ms = [message.timestamp()[1] for message in messages]
         buffer.extend(offsets, timestamps_ms, [message.value() for message in messages], now)
+
+    def _read_floors(self, partitions: list[TopicPartition]) -> None:
+        if not is_named(self._topic_id):
+            return
+        for position in self._consumer.committed(partitions, timeout=10.0):
+            self._floors[position.partition] = position.offset
 
     def _topic_was_replaced(self) -> bool:
         """Query the topic's id, use a new one for later batches, and return whether it is new."""
@@ -260,6 +278,7 @@ class Bridge:
         if self._topic_was_replaced():
             self._read_from_beginning([*self._buffers, *assigned])
         else:
+            self._read_floors(partitions)
             self._open(assigned)
         log.info("reading %s, partitions %s", self._settings.kafka_topic, sorted(self._buffers))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,29 @@ class _LastMessage:
         return text
 
 
+# The zero UUID: the broker does not know the id, as Kafka before 2.8.
+_UNKNOWN_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+_NAMED = "name:"
+_MAX_ID_LENGTH = 250
+
+
+def is_named(topic_id: str) -> bool:
+    """Return whether an id of ``TopicIds`` is made of names, and thus the same after a topic is recreated."""
+    return topic_id.startswith(_NAMED)
+
+
+def _named_id(cluster_id: str | None, topic: str) -> str:
+    if not cluster_id:
+        raise SettingsError(
+            f"the broker reports neither an id of the topic {topic} nor a cluster id, so its records have no identity: "
+            "use a broker with topic ids (Kafka 2.8 or newer)"
+        )
+    topic_id = f"{_NAMED}{cluster_id}/{topic}"
+    if len(topic_id) > _MAX_ID_LENGTH:
+        topic_id = _NAMED + hashlib.sha256(topic_id.encode()).hexdigest()
+    return topic_id
+
+
 class TopicIds:
     """Queries of topic ids; connects on first use."""
 
@@ -106,20 +130,25 @@ class TopicIds:
     def id(self, topic: str, *, timeout_s: float = 3.0) -> str | None:
         """Return the id of the current incarnation of ``topic``, in Kafka's URL-safe base64.
 
-        Returns None, and logs the reason, while Kafka is unavailable or has no such topic. Raises
-        ``SettingsError``.
+        If the broker has no topic ids, the id is made of the cluster's id and the topic's name; ``is_named``
+        recognises it. Returns None, and logs the reason, while Kafka is unavailable or has no such topic.
+        Raises ``SettingsError``, also if there is neither a topic id nor a cluster id.
         """
         from confluent_kafka import KafkaException, TopicCollection
 
         try:
             described = self._client().describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
             description = described[topic].result(timeout_s + 1)
+            # The library uses + and / where Kafka uses - and _.
+            topic_id = str(description.topic_id).translate(str.maketrans("+/", "-_"))
+            if topic_id not in ("", "None", _UNKNOWN_ID):
+                return topic_id
+            cluster_id = self._client().list_topics(timeout=timeout_s).cluster_id
         except (KafkaException, TimeoutError) as error:
             self._client().poll(0)  # A query only times out; poll delivers the client's own message.
             log.warning("topic %s: %s %s", topic, error, self._messages.take())
             return None
-        # The library uses + and / where Kafka uses - and _.
-        return str(description.topic_id).translate(str.maketrans("+/", "-_"))
+        return _named_id(cluster_id, topic)
 
     def _client(self) -> AdminClient:
         from confluent_kafka import KafkaException

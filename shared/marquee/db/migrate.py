@@ -43,11 +43,13 @@ def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
     """Apply the missing migrations to the database at ``url``; return the names of the applied files.
 
     Several processes may migrate at once: one works, and the others wait. A number that fails leaves nothing
-    behind; the numbers before it stay applied. Raises :class:`MigrationError` if an applied file has changed or
-    does not exist here, or if a file fails.
+    behind; the numbers before it stay applied. A database that a newer version migrated is left as it is, and a
+    warning says so: code can be rolled back. Raises :class:`MigrationError` if an applied file has changed, if one
+    below the highest number here is missing, or if a file fails.
     """
     applied: list[str] = []
     with closing(Database(url, statement_timeout_ms=0)) as database:
+        _warn_of_newer_files(database, directory)
         for migration in load(directory, _dialect(database)):
             if _apply(database, migration, directory):
                 applied += migration.files
@@ -67,6 +69,20 @@ def load(directory: Path, dialect: str) -> list[Migration]:
         if match["dialect"] in (None, dialect):
             by_number.setdefault(int(match["number"]), {})[path.name] = path.read_text()
     return [Migration(number, files) for number, files in by_number.items()]
+
+
+def _warn_of_newer_files(database: Database, directory: Path) -> None:
+    with _locked(database) as cursor:
+        newer = [name for name in _recorded(cursor) if int(name[:4]) > _highest_number(directory)]
+    if newer:
+        _log.warning(
+            "a newer version of Marquee has migrated this database (%s); this version leaves it as it is",
+            ", ".join(newer),
+        )
+
+
+def _highest_number(directory: Path) -> int:
+    return max((int(path.name[:4]) for path in directory.glob("[0-9][0-9][0-9][0-9]_*.sql")), default=-1)
 
 
 def _dialect(database: Database) -> str:
@@ -132,7 +148,7 @@ def _check_unchanged(recorded: Mapping[str, str], migration: Migration, director
                 "as a new migration."
             )
     for name in recorded:
-        if not (directory / name).exists():
+        if int(name[:4]) <= _highest_number(directory) and not (directory / name).exists():
             raise MigrationError(
                 f"This database has {name}, which this version of Marquee does not have: use the "
                 "version that applied it, or a newer one."
