@@ -264,3 +264,18 @@ def test_read_ends_of_the_calendar_raise_no_driver_error(plain_database: Databas
         with database.transaction() as cursor:
             cursor.execute(query)
             assert cursor.fetchone() == expected
+
+
+def test_keyed_lock_forgets_keys_that_are_free() -> None:
+    """The locks do not grow with the number of keys, and two threads with one key still exclude each other."""
+    with closing(Database("postgresql://127.0.0.1:1/none", wait_s=0.05)) as database:
+        for key in range(1_000):
+            with database.keyed_lock("topic", key), database.keyed_lock("other", key):
+                assert database.held_keys == 2
+        assert database.held_keys == 0
+        with (
+            database.keyed_lock("topic", 1),
+            pytest.raises(DatabaseUnavailable),
+            database.keyed_lock("topic", 1),
+        ):
+            pass

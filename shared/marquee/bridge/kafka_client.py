@@ -131,7 +131,7 @@ class TopicIds:
         """Return the id of the current incarnation of ``topic``, in Kafka's URL-safe base64.
 
         If the broker has no topic ids, the id is made of the cluster's id and the topic's name; ``is_named``
-        recognises it. Returns None, and logs the reason, while Kafka is unavailable or has no such topic.
+        recognizes it. Returns None, and logs the reason, while Kafka is unavailable or has no such topic.
         Raises ``SettingsError``, also if there is neither a topic id nor a cluster id.
         """
         from confluent_kafka import KafkaException, TopicCollection

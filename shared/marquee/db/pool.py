@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakMethod
+from weakref import WeakMethod, WeakValueDictionary
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
@@ -109,6 +109,11 @@ class Database:
         finally:
             lock.release()
 
+    @property
+    def held_keys(self) -> int:
+        """The number of keys whose lock a thread holds or waits for."""
+        return len(self._keyed_locks)
+
     def close(self) -> None:
         """Close the connections that are not in use; the next call opens a new one."""
         with self._lock:
@@ -122,7 +127,8 @@ class Database:
         self._inherited += self._idle
         self._idle = []
         self._lock = threading.Lock()
-        self._keyed_locks: dict[tuple[object, ...], threading.Lock] = {}
+        # A lock lives as long as a thread uses it, so forged keys do not fill the memory.
+        self._keyed_locks: WeakValueDictionary[tuple[object, ...], threading.Lock] = WeakValueDictionary()
         self._free = threading.BoundedSemaphore(self.connections)
         self._readers.begin_process()
 
