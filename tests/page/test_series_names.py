@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from playwright.sync_api import expect
 from tests.page.conftest import serve_page
 from tests.page.test_browser import Tab, tab
 
+from marquee.monitoring.alerts.evaluate import Alert
 from marquee.page.server import DashboardPage
 
 __all__ = ["tab"]
@@ -52,3 +54,13 @@ def test_table_any_value_is_drawn_as_text(tab: Tab, day_page: DashboardPage) -> 
         tab.open(url)
         cells = tab.page.locator("#p1 td.text")
         expect(cells).to_have_text(["__proto__", "constructor", "<b>bold</b>"])
+
+
+def test_alert_value_has_a_unit(tab: Tab, day_page: DashboardPage) -> None:
+    """The list of alerts shows the unit of a measured value (issue 13)."""
+    since = datetime(2026, 2, 14, 12, tzinfo=UTC)
+    links = ("https://example.com/docs/runbooks/lag.md", BOARD, 3, "standard errors")
+    alert = Alert("uid", "Lag", "warning", *links, {}, 75.5, "firing", since, "Late.")
+    with serve_page(replace(day_page, alerts=lambda: [alert])) as url:
+        tab.open(url)
+        expect(tab.page.locator("td.right", has_text="standard errors")).to_have_text("75.5 standard errors")

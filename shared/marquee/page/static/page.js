@@ -84,7 +84,7 @@ function alertRow(alert) {
     element("td", { class: "text" },
       element("a", { href: `/d/${alert.dashboard}?range=${state.range}#p${alert.panel}` }, alert.title + (labels ? ` (${labels})` : "")),
       element("span", { class: "summary" }, alert.summary)),
-    element("td", { class: "right" }, format(alert.value, "none", null)),
+    element("td", { class: "right" }, format(alert.value, "none", null) + (alert.value === null || !alert.unit ? "" : ` ${alert.unit}`)),
     element("td", { class: "time" }, alert.since ? moment(Date.parse(alert.since), true) : "–"),
     element("td", {}, element("a", { href: alert.runbook, target: "_blank", rel: "noopener" }, "Runbook")));
 }
