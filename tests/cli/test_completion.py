@@ -47,7 +47,7 @@ def test_complete_nothing_typed_returns_every_command() -> None:
 def test_completion_prints_a_script_that_the_shell_accepts(
     shell: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the shell is installed, it checks the syntax."""
+    """The shell itself checks the syntax, if it is installed."""
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
     assert "marquee completion words" in script
