@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from marquee.registry.manifest import Metric
 
 Floats = NDArray[np.float64]
-# Resamples computed at once: memory stays at 64 numbers a user.
-_CHUNK = 64
+# Maximum of resamples computed at once, and of cells of an array [resamples, n_users] (32 MB of float64).
+_CHUNK, _CHUNK_CELLS = 64, 1 << 22
 
 
 class EvaluationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,9 +46,10 @@ def resample_ratios(numerators: Sequence[Floats], counts: Floats, resamples: int
     All ``numerators`` [n_users] share the draws, so that their ratios can be compared in pairs.
     """
     rng, n = np.random.default_rng(seed), len(counts)
-    chunks = []
-    for start in range(0, resamples, _CHUNK):
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=min(_CHUNK, resamples - start))
+    chunks, size = [], max(1, min(_CHUNK, _CHUNK_CELLS // n))
+    for start in range(0, resamples, size):
+        draws = rng.multinomial(n, np.full(n, 1 / n), size=min(size, resamples - start))
+        weights = draws.astype(np.float64)
         totals = weights @ counts
         chunks.append(np.stack([(weights @ sums) / totals for sums in numerators]))
     return np.hstack(chunks)

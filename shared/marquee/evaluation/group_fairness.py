@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from marquee.data.splits import Split
 from marquee.evaluation.baselines import model_candidate
@@ -66,16 +67,23 @@ def evaluate_groups(
         "activity": [_band(int(n), _ACTIVITY, "over 150 ratings") for n in activity],
     }
 
-    def measure(members: np.ndarray) -> GroupMetric:
+    def measure(members: NDArray[np.bool_]) -> GroupMetric:
         rmse = ratio_of_sums(squared[members], counts[members], evaluation, seed, root=True)
         return GroupMetric(rmse, int(members.sum()))
 
     groups = {
-        kind: {group: measure(np.array(names) == group) for group in sorted(set(names))}
-        for kind, names in kinds.items()
+        kind: {group: measure(rows) for group, rows in _members(names)} for kind, names in kinds.items()
     }
     gap = {kind: _gap(by_group, params.min_users) for kind, by_group in groups.items()}
     return Fairness(groups, gap, seed, data)
+
+
+def _members(names: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield each group in order of its name, with a mask of its users. ``names`` holds the group of each user."""
+    number_by_name = {name: number for number, name in enumerate(sorted(set(names)))}
+    numbers = np.fromiter((number_by_name[name] for name in names), np.int32, len(names))
+    for name, number in number_by_name.items():
+        yield name, numbers == number
 
 
 def _gap(groups: Mapping[str, GroupMetric], min_users: int) -> float:

@@ -12,10 +12,21 @@ Flags = NDArray[np.bool_]
 def top_unseen(scores: Floats, seen: Flags, length: int) -> NDArray[np.int64]:
     """Return the ``length`` best unseen items of each user, best first: [n_users, length].
 
-    Of equal scores the lower row comes first.
+    Of equal scores the lower row comes first. The result owns its memory, so that it keeps no array of all
+    items alive (issue 13).
     """
-    ranked: NDArray[np.int64] = np.argsort(np.where(seen, np.inf, -scores), axis=1, kind="stable")
-    return ranked[:, :length]
+    length = min(length, scores.shape[1])
+    best = np.empty((len(scores), length), np.int64)
+    for user in range(len(scores) if length else 0):
+        best[user] = _smallest(np.where(seen[user], np.inf, -scores[user]), length)
+    return best
+
+
+def _smallest(keys: Floats, length: int) -> NDArray[np.int64]:
+    """Return the first ``length`` entries of a stable ``argsort`` of ``keys``, without sorting all of them."""
+    limit = np.partition(keys, length - 1)[length - 1]
+    candidates = np.flatnonzero(~(keys > limit))  # NaN is no reason to leave a key out: it sorts last.
+    return candidates[np.argsort(keys[candidates], kind="stable")[:length]]
 
 
 def ndcg(hits: Flags, n_relevant: NDArray[np.int64]) -> Floats:

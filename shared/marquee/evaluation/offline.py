@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from marquee.data.dataset import Dataset, Interactions
 from marquee.data.interactions import like_threshold
@@ -19,7 +20,10 @@ from marquee.registry.manifest import Metric, ResidualInterval
 from marquee.registry.trained_model import TrainedModel
 
 CUTOFFS = (10, 20)
-_USER_CHUNK = 512
+# Maximum of users ranked at once, and of cells of an array [users, n_items] (32 MB of float64).
+_USER_CHUNK, _CHUNK_CELLS = 512, 1 << 22
+# Ratings predicted at once, each with the vectors of its user and its item.
+_RATING_CHUNK = 1 << 16
 Floats = NDArray[np.float64]
 
 
@@ -85,16 +89,24 @@ def compute_metrics(
 
 def residuals(candidate: Candidate, split: Split) -> tuple[Floats, NDArray[np.int64]]:
     """Return, for each test rating, rating - prediction and the number of training ratings of its user."""
-    assert candidate.rate
     test = split.test
     known = np.bincount(split.train.ratings.users, minlength=split.train.n_users)[test.users]
-    return test.values - candidate.rate(test.users, test.items), known
+    return test.values - predict(candidate, test), known
+
+
+def predict(candidate: Candidate, test: Interactions) -> Floats:
+    """Return the candidate's rating of each pair in ``test``, computed in chunks."""
+    assert candidate.rate
+    ratings = np.empty(len(test))
+    for start in range(0, len(test), _RATING_CHUNK):
+        rows = slice(start, start + _RATING_CHUNK)
+        ratings[rows] = candidate.rate(test.users[rows], test.items[rows])
+    return ratings
 
 
 def errors_by_user(candidate: Candidate, test: Interactions) -> tuple[Floats, Floats, Floats]:
     """Return the sums of squared and absolute errors and the number of ratings of each user in the test set."""
-    assert candidate.rate
-    errors = candidate.rate(test.users, test.items) - test.values
+    errors = predict(candidate, test) - test.values
     _, user_index, counts = np.unique(test.users, return_inverse=True, return_counts=True)
     squared, absolute = (
         np.bincount(user_index, weights=e).astype(np.float64) for e in (errors**2, np.abs(errors))
@@ -118,13 +130,17 @@ class Ranking(NamedTuple):
 
 
 def rank(candidate: Candidate, split: Split) -> Ranking:
-    """Return the candidate's lists, without seen items, for the users with a liked item in the test set."""
+    """Return the candidate's lists for the users with a liked item in the test set, without items that they have seen.
+
+    The users are ranked in chunks, whose arrays [users, n_items] have at most ``_CHUNK_CELLS`` cells.
+    """
     assert candidate.score
-    liked = _liked(split)
+    train, liked = split.train, _liked(split)
+    liked_pairs = _pair_matrix(train, liked)
+    seen_pairs = _pair_matrix(train, train.ratings, train.watch_sessions)
     parts = []
-    for users in _chunks(np.unique(liked.users)):
-        relevant = _pair_matrix(users, [liked], split.train)
-        seen = _pair_matrix(users, [split.train.ratings, split.train.watch_sessions], split.train)
+    for users in _chunks(np.unique(liked.users), train.n_items):
+        relevant, seen = liked_pairs[users].toarray(), seen_pairs[users].toarray()
         best = metrics.top_unseen(candidate.score(users), seen, max(CUTOFFS))
         parts.append((users, best, np.take_along_axis(relevant, best, axis=1), relevant.sum(1)))
     if not parts:
@@ -151,17 +167,13 @@ def _liked(split: Split) -> Interactions:
     return split.test.where(split.test.values >= like_threshold(split.train))
 
 
-def _chunks(users: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
-    for start in range(0, len(users), _USER_CHUNK):
-        yield users[start : start + _USER_CHUNK]
+def _chunks(users: NDArray[np.int32], n_items: int) -> Iterator[NDArray[np.int32]]:
+    size = max(1, min(_USER_CHUNK, _CHUNK_CELLS // max(1, n_items)))
+    for start in range(0, len(users), size):
+        yield users[start : start + size]
 
 
-def _pair_matrix(
-    users: NDArray[np.int32], parts: Sequence[Interactions], dataset: Dataset
-) -> NDArray[np.bool_]:
-    """Return [len(users), n_items], true for the pairs in any of ``parts``. ``users`` is sorted."""
-    matrix = np.zeros((len(users), dataset.n_items), bool)
-    for part in parts:
-        rows = part.where(np.isin(part.users, users))
-        matrix[np.searchsorted(users, rows.users), rows.items] = True
-    return matrix
+def _pair_matrix(dataset: Dataset, *parts: Interactions) -> csr_array:
+    """Return a sparse array [n_users, n_items], true for the pairs in any of ``parts``."""
+    users, items = (np.concatenate([getattr(part, axis) for part in parts]) for axis in ("users", "items"))
+    return csr_array((np.ones(len(users), bool), (users, items)), shape=(dataset.n_users, dataset.n_items))
