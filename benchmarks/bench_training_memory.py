@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from benchmarks.large_data import large_dataset, large_model
 from benchmarks.registry import BenchmarkResult, at_most, benchmark, is_full_run
+from marquee.config.base_data import RATINGS_FILE
 from marquee.data import splits
+from marquee.data.sources import read_base
 from marquee.evaluation import group_fairness, offline
 from marquee.evaluation.bootstrap import EvaluationParams
 from marquee.evaluation.group_fairness import FairnessParams
@@ -32,6 +36,30 @@ def evaluation_mb() -> Iterator[BenchmarkResult]:
     goal = 1000 if is_full_run() else 400
     yield at_most(
         "evaluation_mb", results["peak"], "MB", goal, reference=reference, reference_value=results["before"]
+    )
+
+
+@benchmark("snapshot_bytes_per_rating")
+def snapshot_bytes_per_rating() -> Iterator[BenchmarkResult]:
+    """Measure the frame of 500,000 base ratings of 10,000 users and 5,000 movies."""
+    ratings = 500_000
+    with tempfile.TemporaryDirectory() as directory:
+        with (Path(directory) / RATINGS_FILE).open("w") as file:
+            file.write("user_id,movie_id,rating,time\n")
+            file.writelines(
+                f"{k % 10_000},the+movie+{k // 100:04}+1990,{k % 5 + 1},{k}\n" for k in range(ratings)
+            )
+        frame = read_base(Path(directory), datetime.now(UTC)).ratings
+    text = frame.astype({"user_id": object, "movie_id": object})
+    value, reference_value = (f.memory_usage(deep=True).sum() / ratings for f in (frame, text))
+    reference = f"the same frame with ids as text objects: {reference_value:.0f} bytes"
+    yield at_most(
+        "snapshot_bytes_per_rating",
+        float(value),
+        "bytes",
+        26,
+        reference=reference,
+        reference_value=float(reference_value),
     )
 
 

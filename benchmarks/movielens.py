@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.data import movielens, sources, splits
+from marquee.data import interaction_frames, movielens, sources, splits
 from marquee.data.dataset import Dataset
 from marquee.training.params import Params
 
@@ -47,7 +47,7 @@ def load() -> MovieLens:
     base = sources.read_base(BASE, datetime.now(UTC))
     low, high = PARAMS.data.rating_min, PARAMS.data.base_rating_max
     dataset = Dataset.from_frames(
-        base.ratings, sources.empty_interactions(), low, high, base.side_information
+        base.ratings, interaction_frames.empty_interactions(), low, high, base.side_information
     )
     return MovieLens(dataset, _load_file_rows(dataset))
 

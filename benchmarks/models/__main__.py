@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 def _compare(args: argparse.Namespace) -> ModelReport:
     from benchmarks.models.algorithms import ALGORITHMS
     from benchmarks.models.compare import compare
-    from marquee.data import movielens, sources
+    from marquee.data import interaction_frames, movielens, sources
     from marquee.data.dataset import Dataset
     from marquee.errors import SettingsError
     from marquee.training.params import Params
@@ -82,7 +82,7 @@ def _compare(args: argparse.Namespace) -> ModelReport:
     base = sources.read_base(args.base or _BASE, datetime.now(UTC))
     low, high = params.data.rating_min, params.data.base_rating_max
     dataset = Dataset.from_frames(
-        base.ratings, sources.empty_interactions(), low, high, base.side_information
+        base.ratings, interaction_frames.empty_interactions(), low, high, base.side_information
     )
     with progress_bar() as progress:
         return compare(

@@ -119,7 +119,7 @@ def _cohort_candidate(model: TrainedModel, side_information: SideInformation) ->
         attributes = side_information.users.get(model.user_ids[user], {})
         age = attributes.get("age", "")
         names = demographic_cohorts(
-            int(age) if age.isdigit() else None,
+            int(age) if age.isdecimal() else None,
             attributes.get("gender", ""),
             attributes.get("occupation", ""),
         )

@@ -1,4 +1,7 @@
-"""Retraining job: one run of the pipeline (``marquee model retrain``); exit code 0 released, 3 refused, 1 failed."""
+"""Retraining job: one run of the pipeline (``marquee model retrain``); exit code 0 released, 3 refused, 1 failed.
+
+It is 0 while there is nothing to learn from yet, because Cloud Run takes every other code for a failure.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import sys
 
 from marquee.cli.main import main
+from marquee.cli.model_retrain import EXIT_WAITING
 from marquee.config.settings import Settings
 
 MODULES = ("marquee.cli.model_retrain", "marquee.training.retrain")
@@ -15,4 +19,5 @@ MODULES = ("marquee.cli.model_retrain", "marquee.training.retrain")
 if __name__ == "__main__":
     level = Settings.from_mapping(os.environ).log_level
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    raise SystemExit(main(["retrain", *sys.argv[1:]]))
+    code = main(["retrain", *sys.argv[1:]])
+    raise SystemExit(0 if code == EXIT_WAITING else code)

@@ -13,7 +13,8 @@
     │   ├── NothingToRecommend   there is neither a release nor a popular movie
     │   ├── ObjectStoreUnavailable
     │   ├── RequestFailed
-    │   └── PushUnverifiable     the certificates for a push's token are unavailable
+    │   ├── PushUnverifiable     the certificates for a push's token are unavailable
+    │   └── WorkingDirectoryUnwritable   the disk of a retraining's files is full
     └── TerminalError            a retry fails again
         ├── InvalidBatch         the request is not a CloudEvent of Marquee
         ├── InvalidUserId
@@ -30,6 +31,7 @@
         ├── PipelineFailed       `dvc repro` failed
         ├── ReleaseError
         └── TrainingDataError
+            └── TooFewRatings    more ratings are needed; of a new database, nothing to learn from yet
 
 Errors of other libraries are translated where they enter, with ``raise ... from``. The type of an error, never its
 text, tells a caller whether a retry may succeed.
@@ -96,6 +98,10 @@ class PushUnverifiable(TransientError):
     """The certificates that verify a push's token are unavailable."""
 
 
+class WorkingDirectoryUnwritable(TransientError):
+    """The files of a retraining cannot be written: the disk is full."""
+
+
 class PushRefused(TerminalError):
     """A push without a valid token."""
 
@@ -158,3 +164,7 @@ class ReleaseError(TerminalError):
 
 class TrainingDataError(TerminalError):
     """Ratings that cannot be trained on; the message describes them."""
+
+
+class TooFewRatings(TrainingDataError):
+    """Ratings that are too few, or too alike, to learn from."""

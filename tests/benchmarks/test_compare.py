@@ -28,7 +28,7 @@ from benchmarks.models.split_metrics import Arrays, measure_split
 from tests.support.killed import Killed
 from tests.support.synthetic_data import SECOND, blocks
 
-from marquee.data import sources
+from marquee.data import interaction_frames, sources
 from marquee.data.dataset import Dataset
 from marquee.data.side_information import SideInformation
 from marquee.data.splits import Split
@@ -109,7 +109,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load_dataset(base: Path) -> tuple[Dataset, SideInformation]:
     source = sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC))
-    empty = sources.empty_interactions()
+    empty = interaction_frames.empty_interactions()
     dataset = Dataset.from_frames(source.ratings, empty, 1.0, 5.0, source.side_information)
     return dataset, source.side_information
 

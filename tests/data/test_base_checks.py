@@ -62,7 +62,7 @@ def test_read_base_time_and_fraction_limit_the_ratings(base_data: Path) -> None:
     split_time = datetime.fromtimestamp(full.ratings["time"].iloc[500] // SECOND, UTC)
     assert sources.read_base(base_data, split_time).ratings["time"].max() < full.ratings["time"].iloc[500]
     assert [name for name, _ in full.hashes] == ["ratings.csv", "users.csv", "movies.csv"]
-    assert sorted(full.on_scale(1, 5, 10).ratings["value"].unique()) == [1, 3.25, 5.5, 7.75, 10]
+    assert sorted(full.on_scale(1, 5, 1, 10).ratings["value"].unique()) == [1, 3.25, 5.5, 7.75, 10]
 
 
 def test_read_base_missing_or_malformed_file_is_refused(tmp_path: Path) -> None:

@@ -178,8 +178,8 @@ def test_split_base_data_missing_data_names_the_command(tmp_path: Path) -> None:
     [
         ("user_id,movie_id,rating,time\n", "holds no rating"),
         ("user_id,movie_id,time\n1,a+1999,3\n", "no column rating"),
-        ("user_id,movie_id,rating,time\n1,a+1999,good,3\n", "is not a rating"),
-        ("user_id,movie_id,rating,time\n1,a+1999\n", "is not a rating"),
+        ("user_id,movie_id,rating,time\n1,a+1999,good,3\n", "1 of 1 ratings are unreadable"),
+        ("user_id,movie_id,rating,time\n1,a+1999\n", "1 of 1 ratings are unreadable"),
     ],
 )
 def test_split_base_data_malformed_ratings_are_refused(tmp_path: Path, text: str, message: str) -> None:

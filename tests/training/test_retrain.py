@@ -180,7 +180,7 @@ def test_retrain_every_outcome_is_recorded(
     assert rows[0].metrics["rmse"] < rows[0].metrics["bias_only.rmse"]
     assert "is worse than" in rows[2].reason
     assert (rows[2].version, rows[2].trained_through) == (refused.version, refused.trained_through)
-    assert rows[3].reason.startswith("TrainingDataError: there are no ratings")
+    assert rows[3].reason.startswith("TooFewRatings: there are no ratings")
     assert rows[3].version is None
     assert all(row.started <= row.finished for row in rows)
 

@@ -38,6 +38,20 @@ def bounded_float(low: float, high: float | None = None, *, open_low: bool = Fal
     return parse
 
 
+def rating_scale(text: str) -> tuple[float, float]:
+    """Parse a rating scale such as ``0.5-5``; an argparse type."""
+    low, _, high = text.partition("-")
+    try:
+        scale = float(low), float(high)
+    except ValueError:
+        scale = (math.nan, math.nan)
+    if not (math.isfinite(scale[0]) and math.isfinite(scale[1]) and scale[0] < scale[1]):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected the lowest and highest rating, such as 1-10 or 0.5-5"
+        )
+    return scale
+
+
 def _range(low: float, high: float | None, open_low: bool = False) -> str:
     if high is None:
         return f"above {low:g}" if open_low else f"of at least {low:g}"

@@ -89,7 +89,7 @@ COMMANDS: dict[str, Group | Verb] = {
             "retention": _RETENTION,
         },
     ),
-    "data": Verb("marquee.cli.data_import", "download the base data", actions="fetch"),
+    "data": Verb("marquee.cli.data_import", "download or check base data", actions="fetch|check"),
     "local": Verb(
         "marquee.cli.local_commands",
         "run the whole system on this machine",

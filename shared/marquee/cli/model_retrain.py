@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marquee.cli.argument_types import bounded_float
+from marquee.cli.argument_types import bounded_float, rating_scale
 from marquee.cli.progress_bar import progress_bar
 from marquee.cli.retrain_report import print_result
 from marquee.config.blas_threads import limit_blas_threads
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from marquee.training.params import Params
 
 EXIT_RELEASED, EXIT_REFUSED = 0, 3
+EXIT_WAITING = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``marquee retrain``."""
     parser.epilog = (
         "Exit code: 0 released, trained only (--no-release) or held (an experiment is running); "
-        "3 refused; 1 failed."
+        "3 refused; 4 nothing to learn from yet; 1 failed."
     )
     parser.add_argument(
         "--until",
@@ -49,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=bounded_float(0, 1),
         metavar="FRACTION",
         help="only the oldest FRACTION of it, such as .8",
+    )
+    parser.add_argument(
+        "--scale",
+        type=rating_scale,
+        metavar="LOW-HIGH",
+        help="rating scale of the base data, such as 1-10 or 0.5-5 (default: that of params.yaml)",
     )
     parser.add_argument("--no-database", action="store_true", help="train on the base data alone")
     parser.add_argument(
@@ -79,7 +86,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from marquee.data import deterministic_io
     from marquee.training.params import Params
     from marquee.training.release_policy import REFUSED
-    from marquee.training.retrain import retrain
+    from marquee.training.retrain import WAITING, retrain
 
     store = connect(settings.require("objects_url").objects_url)
     params = Params.read(args.params)
@@ -106,7 +113,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.report and result.evaluation:
         deterministic_io.write_json(args.report, result.evaluation)
     print_result(result)
-    return EXIT_REFUSED if result.outcome == REFUSED else EXIT_RELEASED
+    return {REFUSED: EXIT_REFUSED, WAITING: EXIT_WAITING}.get(result.outcome, EXIT_RELEASED)
 
 
 def _is_requested(settings: Settings) -> bool:
@@ -117,11 +124,11 @@ def _is_requested(settings: Settings) -> bool:
 
 def _run_dvc(args: argparse.Namespace, settings: Settings) -> Path:
     """Let DVC bring all steps but ``publish`` up to date; return the directory of params.yaml."""
-    given = [name for name in ("until", "base", "base_fraction") if getattr(args, name) is not None]
+    given = [name for name in ("until", "base", "base_fraction", "scale") if getattr(args, name) is not None]
     if given or args.no_database:
         raise SettingsError(
             "--pipeline takes the snapshot from the snapshot section of params.yaml: edit it there, "
-            "and omit --until, --base, --base-fraction and --no-database"
+            "and omit --until, --base, --base-fraction, --scale and --no-database"
         )
     root: Path = args.params.resolve().parent
     environment = {**os.environ, **settings.environment()}
@@ -144,4 +151,5 @@ def _request(args: argparse.Namespace, settings: Settings, params: Params) -> Sn
     base = settings.base_data if args.base is None else args.base
     fraction = settings.base_fraction if args.base_fraction is None else args.base_fraction
     until = with_default_zone(args.until, settings.time_zone) if args.until else datetime.now(UTC)
-    return SnapshotRequest(until, Path(base) if base else None, fraction, float(settings.rating_max))
+    rating_max = float(settings.rating_max)
+    return SnapshotRequest(until, Path(base) if base else None, fraction, rating_max, args.scale)

@@ -20,4 +20,5 @@ def print_result(result: RetrainResult) -> None:
             print(f"  {candidate:<11}{'  '.join(columns)}")
     for finding in result.findings:
         print(f"  {finding}")
-    print(f"{result.version}: {result.outcome}: {result.reason}")
+    version = f"{result.version}: " if result.version else ""
+    print(f"{version}{result.outcome}: {result.reason}")

@@ -1,9 +1,13 @@
-"""Timestamps on the command line."""
+"""Timestamps: on the command line, and the range in which a time of an event is plausible."""
 
 from __future__ import annotations
 
 import argparse
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
+
+# The years that nanoseconds since 1970 in 64 bits can represent. A time outside is a placeholder or an error, such as
+# the zero of Go and .NET (year 1) and of Windows (1601).
+EARLIEST, LATEST = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 
 
 def timestamp(text: str) -> datetime:

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from marquee.errors import TrainingDataError
-
-COLUMNS = ("user_id", "movie_id", "value", "time")
+from marquee.data import interaction_frames
+from marquee.errors import TooFewRatings, TrainingDataError
 
 
 def validate_ratings(ratings: pd.DataFrame, rating_min: float, rating_max: float) -> None:
@@ -26,19 +25,19 @@ def validate_ratings(ratings: pd.DataFrame, rating_min: float, rating_max: float
     _refuse(ratings, without_id.to_numpy(), "lack a user or a movie")
 
 
-def drop_duplicate_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Return the newest rating of each pair.
+def drop_duplicate_ratings(ratings: pd.DataFrame, dropped: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the newest rating of each pair. ``dropped`` says why other ratings were dropped before.
 
-    Raises :class:`TrainingDataError` if there are no ratings, or if all are equal.
+    Raises :class:`TooFewRatings` if there are no ratings, or if all are equal.
     """
     if ratings.empty:
-        raise TrainingDataError(
-            "there are no ratings to learn from: give base data (--base; `marquee data fetch` downloads some), "
-            "or a database that holds ratings"
+        raise TooFewRatings(
+            f"there are no ratings to learn from: {'; '.join(dropped) or 'none were found'}. "
+            "Give base data (--base; `marquee data fetch` downloads some), or a database that holds more ratings"
         )
     latest = latest_per_pair(ratings)
     if latest["value"].nunique() == 1:
-        raise TrainingDataError(
+        raise TooFewRatings(
             f"all {len(latest)} ratings are {latest['value'].iloc[0]:g}: nothing can be learnt from a constant"
         )
     return latest
@@ -55,7 +54,7 @@ def known_movies(frames: Sequence[pd.DataFrame], listed: Set[str], min_users: in
 
     A corrupted record can name a movie that does not exist. Such an id occurs once and must not be recommended.
     """
-    pairs = pd.concat([frame[["user_id", "movie_id"]] for frame in frames]).drop_duplicates()
+    pairs = interaction_frames.concatenate(*frames)[list(interaction_frames.IDS)].drop_duplicates()
     users = pairs["movie_id"].value_counts()
     return {*listed, *users.index[users >= min_users]}
 
@@ -66,5 +65,6 @@ def _refuse(ratings: pd.DataFrame, invalid: NDArray[np.bool_], problem: str) -> 
         listed = "; ".join(f"user {r.user_id}, movie {r.movie_id}: {r.value}" for r in examples.itertuples())
         raise TrainingDataError(
             f"{invalid.sum()} of {len(ratings)} ratings {problem} (the first: {listed}). "
-            "Fix or remove them; MARQUEE_RATING_MAX and params.yaml set the scales"
+            "Fix or remove them, or name the scale of the base data (--scale 0.5-5); MARQUEE_RATING_MAX and "
+            "params.yaml set the other scales"
         )

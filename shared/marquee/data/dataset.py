@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from marquee.data import interaction_frames
 from marquee.data.side_information import Blocks, SideInformation
 
 Rows = NDArray[np.bool_]
@@ -61,8 +62,10 @@ class Dataset:
         side_information: SideInformation | None = None,
     ) -> Dataset:
         """Build from checked frames of user_id, movie_id, value, time. Ids are sorted as text."""
-        user_ids = sorted({*ratings["user_id"], *watch_sessions["user_id"]})
-        movie_ids = sorted({*ratings["movie_id"], *watch_sessions["movie_id"]})
+        user_ids, movie_ids = (
+            interaction_frames.distinct_ids([ratings, watch_sessions], name)
+            for name in interaction_frames.IDS
+        )
         side_information = side_information or SideInformation()
         return cls(
             user_ids,
@@ -120,8 +123,10 @@ class Dataset:
 
 
 def _to_interactions(frame: pd.DataFrame, user_ids: Sequence[str], movie_ids: Sequence[str]) -> Interactions:
-    users = pd.Index(user_ids).get_indexer(pd.Index(frame["user_id"])).astype(np.int32)
-    items = pd.Index(movie_ids).get_indexer(pd.Index(frame["movie_id"])).astype(np.int32)
+    users, items = (
+        interaction_frames.row_numbers(interaction_frames.id_column(frame, name), ids)
+        for name, ids in zip(interaction_frames.IDS, (user_ids, movie_ids), strict=True)
+    )
     times = frame["time"].to_numpy(np.int64)
     order = np.lexsort((items, users, times))
     values = frame["value"].to_numpy(np.float64)

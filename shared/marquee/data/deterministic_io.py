@@ -17,9 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marquee.config.atomic_file import atomic_path
+from marquee.data.interaction_frames import IDS, to_categories
 from marquee.errors import TrainingDataError
 
 Document = TypeVar("Document", bound=msgspec.Struct)
+
+_ROW_GROUP = 1 << 20
 
 INTERACTIONS = pa.schema(
     [
@@ -32,21 +35,29 @@ INTERACTIONS = pa.schema(
 
 
 def write_interactions(path: Path, frame: pd.DataFrame) -> None:
-    """Write a frame of user_id, movie_id, value and time."""
-    columns = {name: frame[name].to_numpy() for name in INTERACTIONS.names}
-    _write_table(path, pa.table(columns, schema=INTERACTIONS))
+    """Write a frame of user_id, movie_id, value and time. The ids become text a row group at a time."""
+    ids = {name: pa.array(pd.Categorical(frame[name])) for name in IDS}
+    numbers = {name: pa.array(frame[name].to_numpy()) for name in ("value", "time")}
+    with pq.ParquetWriter(path, INTERACTIONS, compression="zstd", write_statistics=False) as writer:
+        for start in range(0, max(1, len(frame)), _ROW_GROUP):
+            columns = [column.slice(start, _ROW_GROUP).cast(pa.string()) for column in ids.values()]
+            columns += [column.slice(start, _ROW_GROUP) for column in numbers.values()]
+            writer.write_table(pa.table(columns, schema=INTERACTIONS), _ROW_GROUP)
 
 
 def read_interactions(path: Path) -> pd.DataFrame:
-    """Read a frame of user_id, movie_id, value and time. Raises :class:`TrainingDataError` for another schema."""
-    table = _read_table(path)
-    if not table.schema.equals(INTERACTIONS):
-        raise TrainingDataError(
-            f"{path} should have the columns {_format_schema(INTERACTIONS)}; it has "
-            f"{_format_schema(table.schema)}"
-        )
-    frame: pd.DataFrame = table.to_pandas()
-    return frame.astype({"user_id": "object", "movie_id": "object", "value": "float64", "time": "int64"})
+    """Read a frame of user_id, movie_id, value and time; raises :class:`TrainingDataError` for another schema."""
+    try:
+        schema = pq.read_schema(path)
+        if not schema.equals(INTERACTIONS):
+            raise TrainingDataError(
+                f"{path} should have the columns {_format_schema(INTERACTIONS)}; it has {_format_schema(schema)}"
+            )
+        table = pq.read_table(path, memory_map=False, read_dictionary=list(IDS))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise TrainingDataError(f"{path} cannot be read as a Parquet table: {error}") from error
+    ids = {name: _to_categories(table.column(name)) for name in IDS}
+    return pd.DataFrame({**ids, **{name: table.column(name).to_numpy() for name in ("value", "time")}})
 
 
 def write_texts(path: Path, key: str, rows: Mapping[str, Mapping[str, str]]) -> None:
@@ -98,6 +109,13 @@ def _nulls_to_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_nulls_to_nan(part) for part in value]
     return float("nan") if value is None else value
+
+
+def _to_categories(column: pa.ChunkedArray) -> pd.Categorical:
+    if not len(column):
+        return to_categories(np.empty(0, np.int32), [])
+    encoded = column.unify_dictionaries().combine_chunks()
+    return to_categories(encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist())
 
 
 def _write_table(path: Path, table: pa.Table) -> None:

@@ -74,11 +74,11 @@ def _combine(*columns: NDArray[np.float64]) -> Blocks:
 
 
 def _age_band(age: str) -> str:
-    return f"{int(age) // 5 * 5}" if age.isdigit() else ""
+    return f"{int(age) // 5 * 5}" if age.isdecimal() else ""
 
 
 def _release_period(year: str) -> str:
     """Return the period of a release year: five years, and ten before 1985, where movies are fewer."""
-    if not year.isdigit():
+    if not year.isdecimal():
         return ""
     return f"{int(year) // 5 * 5}" if int(year) >= 1985 else f"{int(year) // 10 * 10}s"

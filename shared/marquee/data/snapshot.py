@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,13 +11,16 @@ import msgspec
 
 from marquee.config import atomic_file
 from marquee.data import deterministic_io
+from marquee.data.interaction_frames import empty_interactions
 from marquee.data.side_information import SideInformation
-from marquee.data.sources import SourceData, empty_interactions, read_base, read_database
+from marquee.data.sources import SourceData, read_base, read_database
 from marquee.db.pool import Database
 from marquee.errors import TrainingDataError
 
 BASE, LIVE, WATCH_SESSIONS = "base.parquet", "live.parquet", "watch_sessions.parquet"
 USERS, MOVIES, ABOUT = "users.parquet", "movies.parquet", "snapshot.json"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +29,30 @@ class SnapshotRequest:
 
     ``until``: only events before this time. ``base``: directory of the base data, None for none. ``base_fraction``:
     only this fraction of the base data, the oldest. ``rating_max``: maximum of the event log's rating scale, on which
-    the model predicts.
+    the model predicts. ``scale``: minimum and maximum of the base data's ratings, None for that of ``params.yaml``.
     """
 
     until: datetime
     base: Path | None
     base_fraction: float
     rating_max: float
+    scale: tuple[float, float] | None = None
 
 
 class SnapshotInfo(msgspec.Struct, frozen=True):
-    """Content of ``snapshot.json``. ``files``: SHA-256 of each base data file, by name."""
+    """Content of ``snapshot.json``.
+
+    ``files``: SHA-256 of each base data file, by name. ``left_out``: number of rows that were left out, by table and
+    cause. ``scale``: minimum and maximum of the base data's ratings, None for that of ``params.yaml``.
+    """
 
     until: datetime
     base_fraction: float
     rating_max: float
     database: bool
     files: dict[str, str]
+    left_out: dict[str, int] = {}
+    scale: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +72,17 @@ def write_snapshot(request: SnapshotRequest, database: Database | None, director
     nothing = SourceData(empty_interactions(), empty_interactions())
     base = read_base(request.base, request.until, request.base_fraction) if request.base else nothing
     live = read_database(database, request.until) if database else nothing
+    left_out = base.left_out | live.left_out
+    for cause, rows in left_out.items():
+        _log.warning("%d rows are left out of the snapshot (%s); docs/retraining.md says why", rows, cause)
     about = SnapshotInfo(
-        request.until, request.base_fraction, request.rating_max, database is not None, dict(base.hashes)
+        request.until,
+        request.base_fraction,
+        request.rating_max,
+        database is not None,
+        dict(base.hashes),
+        left_out,
+        request.scale,
     )
     known = base.side_information
     with atomic_file.atomic_directory(directory) as out:

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
-from marquee.config.base_data import (
-    MOVIES_FILE,
-    RATING_COLUMNS,
-    RATINGS_FILE,
-    USERS_FILE,
-    earliest_fraction_end,
-)
-from marquee.config.csv_file import check_columns, read_optional_csv, unreadable
-from marquee.data.base_checks import COLUMNS
-from marquee.data.side_information import SideInformation, index_rows
+from marquee.config import base_data
+from marquee.config.base_data import MOVIES_FILE, RATINGS_FILE, USERS_FILE, earliest_fraction_end
+from marquee.config.opaque_ids import is_valid_id
+from marquee.data.interaction_frames import IDS, FrameBuilder, concatenate, empty_interactions, id_column
+from marquee.data.side_information import SideInformation
+from marquee.data.splits import to_microseconds
 from marquee.db import user_history
 from marquee.db.pool import Database
-from marquee.errors import TrainingDataError
 
-_CHUNK_ROWS = 100_000
+_CHUNK_ROWS = 20_000
 _MICROSECONDS = 1_000_000
-_DTYPES = {"user_id": "object", "movie_id": "object", "value": "float64", "time": "int64"}
 
 
 @dataclass(frozen=True, slots=True)
 class SourceData:
-    """Frames of user_id, movie_id, value and time (microseconds since 1970, UTC), and their origin.
+    """Frames of interactions (:mod:`marquee.data.interaction_frames`), and their origin.
 
     ``movies``: the catalog, as far as the source lists one. ``hashes``: name and SHA-256 of each file read.
+    ``left_out``: number of rows that were left out, by table and cause, such as ``ratings.csv: time``.
     """
 
     ratings: pd.DataFrame
@@ -42,93 +38,93 @@ class SourceData:
     movies: frozenset[str] = frozenset()
     hashes: tuple[tuple[str, str], ...] = ()
     side_information: SideInformation = SideInformation()
+    left_out: dict[str, int] = field(default_factory=dict)
 
-    def on_scale(self, low: float, high: float, new_high: float) -> SourceData:
-        """Map ratings linearly from ``low..high`` to ``low..new_high``."""
-        if high == new_high:
+    def on_scale(self, low: float, high: float, new_low: float, new_high: float) -> SourceData:
+        """Map ratings linearly from ``low..high`` to ``new_low..new_high``."""
+        if (low, high) == (new_low, new_high):
             return self
-        values = low + (self.ratings["value"] - low) * (new_high - low) / (high - low)
+        values = new_low + (self.ratings["value"] - low) * (new_high - new_low) / (high - low)
         return replace(self, ratings=self.ratings.assign(value=values))
 
 
-def empty_interactions() -> pd.DataFrame:
-    """Return a frame with the columns and no rows."""
-    return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in _DTYPES.items()})
-
-
 def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> SourceData:
-    """Read base data: ``ratings.csv`` (user_id, movie_id, rating, time in seconds).
+    """Read base data: ``ratings.csv`` (user_id, movie_id, rating, time).
 
     ``users.csv`` and ``movies.csv`` are optional side information. Only the oldest ``fraction`` of the ratings is
-    read, and of those the ratings before ``until``. Raises :class:`TrainingDataError` if ratings.csv is absent or
-    has other columns.
+    read, and of those the ratings before ``until``. Raises :class:`TrainingDataError` as
+    :func:`marquee.config.base_data.read_ratings`.
     """
     path = directory / RATINGS_FILE
-    ratings = _read_ratings(path, fraction)
-    ratings = ratings[ratings["time"] < _to_microseconds(until)].reset_index(drop=True)
-    side_paths = (directory / USERS_FILE, directory / MOVIES_FILE)
-    users, movies = (read_optional_csv(path) for path in side_paths)
-    side_files = [path for path in side_paths if path.is_file()]
-    hashes = tuple((f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in (path, *side_files))
-    side_information = SideInformation(index_rows(users, "user_id"), index_rows(movies, "movie_id"))
-    catalogue = frozenset(side_information.movies) | set(ratings["movie_id"])
-    return SourceData(ratings, empty_interactions(), catalogue, hashes, side_information)
+    left_out: dict[str, Counter[str]] = {name: Counter() for name in (RATINGS_FILE, USERS_FILE, MOVIES_FILE)}
+    ratings = _read_ratings(path, fraction, left_out[RATINGS_FILE])
+    ratings = ratings[ratings["time"] < to_microseconds(until)].reset_index(drop=True)
+    users = base_data.read_side_table(directory / USERS_FILE, "user_id", left_out[USERS_FILE])
+    movies = base_data.read_side_table(directory / MOVIES_FILE, "movie_id", left_out[MOVIES_FILE])
+    side_files = [f for f in (directory / USERS_FILE, directory / MOVIES_FILE) if f.is_file()]
+    return SourceData(
+        ratings,
+        empty_interactions(),
+        frozenset(movies) | set(id_column(ratings, "movie_id").categories),
+        tuple((f.name, _sha256(f)) for f in (path, *side_files)),
+        SideInformation(users, movies),
+        {f"{name}: {cause}": n for name, causes in left_out.items() for cause, n in causes.items()},
+    )
 
 
 def read_database(database: Database, until: datetime) -> SourceData:
-    """Read all ratings and watch sessions before ``until``, in chunks."""
-    return SourceData(
-        _collect(user_history.ratings_until(database, until)),
-        _collect(user_history.watch_sessions_until(database, until)),
-    )
+    """Read all ratings and watch sessions before ``until``, in chunks.
+
+    Rows with an implausible time or an invalid id are left out and counted.
+    """
+    left_out = user_history.count_implausible_times(database)
+    frames = []
+    for table, rows in (
+        ("ratings", user_history.ratings_until(database, until)),
+        ("watch_sessions", user_history.watch_sessions_until(database, until)),
+    ):
+        frame = _collect((user, movie, value, to_microseconds(time)) for user, movie, value, time in rows)
+        frames.append(_drop_invalid_ids(frame))
+        left_out[f"{table}: {base_data.INVALID_ID}"] = len(frame) - len(frames[-1])
+    ratings, watch_sessions = frames
+    return SourceData(ratings, watch_sessions, left_out={cause: n for cause, n in left_out.items() if n})
 
 
 def merge_sources(first: SourceData, second: SourceData) -> SourceData:
     """Return the rows of both, ``first`` before ``second``."""
     return SourceData(
-        _concat(first.ratings, second.ratings),
-        _concat(first.watch_sessions, second.watch_sessions),
+        concatenate(first.ratings, second.ratings),
+        concatenate(first.watch_sessions, second.watch_sessions),
         first.movies | second.movies,
         first.hashes + second.hashes,
         first.side_information.merge(second.side_information),
+        {**first.left_out, **second.left_out},
     )
 
 
-def _read_ratings(path: Path, fraction: float) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path, dtype={"user_id": str, "movie_id": str}, keep_default_na=False)
-        check_columns(path, frame.columns, RATING_COLUMNS)
-        frame = frame.sort_values("time", kind="stable")
-        if fraction < 1 and len(frame):
-            frame = frame[frame["time"] < earliest_fraction_end(frame["time"].tolist(), fraction)]
-        return pd.DataFrame(
-            {
-                "user_id": frame["user_id"],
-                "movie_id": frame["movie_id"],
-                "value": frame["rating"].astype("float64"),
-                "time": frame["time"].astype("int64") * _MICROSECONDS,
-            }
-        )
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except ValueError as error:
-        raise TrainingDataError(f"{path}: rating and time must be numbers: {error}") from error
+def _read_ratings(path: Path, fraction: float, left_out: Counter[str]) -> pd.DataFrame:
+    rows = base_data.read_ratings(path, left_out)
+    frame = _collect((row.user_id, row.movie_id, row.rating, row.time * _MICROSECONDS) for row in rows)
+    frame = frame.sort_values("time", kind="stable")
+    if fraction < 1 and len(frame):
+        frame = frame[frame["time"] < earliest_fraction_end(frame["time"].array, fraction)]
+    return frame
 
 
-def _concat(*frames: pd.DataFrame) -> pd.DataFrame:
-    filled = [frame for frame in frames if not frame.empty]
-    return pd.concat(filled, ignore_index=True) if filled else empty_interactions()
+def _drop_invalid_ids(frame: pd.DataFrame) -> pd.DataFrame:
+    valid = pd.Series(True, frame.index)
+    for name in IDS:
+        valid &= frame[name].isin([id_ for id_ in id_column(frame, name).categories if is_valid_id(id_)])
+    return frame if valid.all() else frame[valid].reset_index(drop=True)
 
 
-def _collect(rows: Iterator[tuple[str, str, int, datetime]]) -> pd.DataFrame:
-    chunks = []
-    while chunk := list(islice(rows, _CHUNK_ROWS)):
-        frame = pd.DataFrame(chunk, columns=list(COLUMNS))
-        frame["time"] = pd.to_datetime(frame["time"], utc=True).map(_to_microseconds).astype("int64")
-        chunks.append(frame.astype(_DTYPES))
-    return _concat(*chunks)
+def _collect(rows: Iterable[tuple[str, str, float, int]]) -> pd.DataFrame:
+    builder, remaining = FrameBuilder(), iter(rows)
+    while chunk := list(islice(remaining, _CHUNK_ROWS)):
+        builder.add(chunk)
+    return builder.build()
 
 
-def _to_microseconds(time: datetime) -> int:
-    """Return the exact microseconds since 1970; ``timestamp()`` rounds."""
-    return pd.Timestamp(time).value // 1000
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

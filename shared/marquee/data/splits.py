@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from marquee.data.dataset import Dataset, Interactions
-from marquee.errors import TrainingDataError
+from marquee.errors import TooFewRatings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ def temporal_holdout(dataset: Dataset, fraction: float) -> Split:
     """Hold out the newest ``fraction`` of the ratings, with one split time for all users.
 
     Every training event, watch sessions included, is older than every test rating. Ratings at the split time are in
-    the test set. Raises :class:`TrainingDataError` if one side would be empty.
+    the test set. Raises :class:`TooFewRatings` if one side would be empty.
     """
     times = dataset.ratings.times
     split_time = int(times[int(len(times) * (1 - fraction))]) if len(times) else 0
     if not len(times) or split_time == times[0]:
-        raise TrainingDataError(
+        raise TooFewRatings(
             f"{len(times)} ratings at {len(np.unique(times))} distinct times cannot be split by time: "
             "more ratings, spread over time, are needed"
         )

@@ -27,8 +27,9 @@ class RetrainRun:
     """One run.
 
     ``outcome`` is "released", "trained" (without intent to release), "held" (good enough, but an
-    experiment is running), "refused" or "failed"; ``reason`` explains it. ``trained_through`` is the
-    latest event time in the training data. ``version`` is None if the run made no artifact.
+    experiment is running), "refused", "waiting" (too few ratings yet) or "failed"; ``reason`` explains it.
+    ``trained_through`` is the latest event time in the training data. ``version`` is None if the run made
+    no artifact.
     """
 
     run: str

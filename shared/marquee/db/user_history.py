@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 
+from marquee.config.timestamps import EARLIEST, LATEST
 from marquee.db.pool import Database
 
 
@@ -77,12 +78,17 @@ FROM buckets GROUP BY movie_id ORDER BY score DESC, movie_id LIMIT %(limit)s"""
 _MAX_ROWS = 20_000
 
 _RATINGS_UNTIL = """
-SELECT user_id, movie_id, rating, time FROM ratings WHERE time < %s
+SELECT user_id, movie_id, rating, time FROM ratings WHERE time >= %s AND time < %s
 ORDER BY time, topic_key, partition, "offset\""""
 
 _WATCH_SESSIONS_UNTIL = """
-SELECT user_id, movie_id, last_minute, started FROM watch_sessions WHERE started < %s
+SELECT user_id, movie_id, last_minute, started FROM watch_sessions WHERE started >= %s AND started < %s
 ORDER BY started, user_id, movie_id"""
+
+_IMPLAUSIBLE_TIMES = """
+SELECT 'ratings', count(*) FROM ratings WHERE NOT (time >= %(earliest)s AND time < %(latest)s)
+UNION ALL
+SELECT 'watch_sessions', count(*) FROM watch_sessions WHERE NOT (started >= %(earliest)s AND started < %(latest)s)"""
 
 
 def user_history(database: Database, user_id: str, since: datetime | None, deadline_ms: int) -> History:
@@ -123,6 +129,7 @@ def ratings_until(
 ) -> Generator[tuple[str, str, int, datetime], None, None]:
     """Yield every rating before ``until`` as (user_id, movie_id, rating, time), oldest first.
 
+    Ratings of an implausible time are left out (:func:`count_implausible_times`): Python cannot represent all of them.
     The rows are fetched in batches from one snapshot, which uses a connection of ``database`` until the end.
     """
     yield from _stream_rows(database, _RATINGS_UNTIL, until)
@@ -135,11 +142,18 @@ def watch_sessions_until(
     yield from _stream_rows(database, _WATCH_SESSIONS_UNTIL, until)
 
 
+def count_implausible_times(database: Database) -> dict[str, int]:
+    """Return the number of rows before ``EARLIEST`` or from ``LATEST`` on, by table and the cause ``time``."""
+    bounds = {"earliest": EARLIEST, "latest": LATEST}
+    rows = database.read(_IMPLAUSIBLE_TIMES, bounds, deadline_ms=_EXPORT_DEADLINE_MS)
+    return {f"{table}: time": count for table, count in rows}
+
+
 def _stream_rows(
     database: Database, query: str, until: datetime
 ) -> Generator[tuple[str, str, int, datetime], None, None]:
     with database.transaction(deadline_ms=_EXPORT_DEADLINE_MS) as cursor:
-        cursor.execute("DECLARE rows NO SCROLL CURSOR FOR " + query, (until,))
+        cursor.execute("DECLARE rows NO SCROLL CURSOR FOR " + query, (EARLIEST, min(until, LATEST)))
         while True:
             cursor.execute("FETCH %s FROM rows", (_FETCH_SIZE,))
             rows = cursor.fetchall()

@@ -93,7 +93,7 @@ def _gap(groups: Mapping[str, GroupMetric], min_users: int) -> float:
 
 
 def _age_band(age: str) -> str:
-    return _band(int(age), _AGES, "56 and over") if age.isdigit() else UNKNOWN
+    return _band(int(age), _AGES, "56 and over") if age.isdecimal() else UNKNOWN
 
 
 def _band(number: int, bands: Sequence[tuple[int, str]], last: str) -> str:

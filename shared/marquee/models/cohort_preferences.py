@@ -66,7 +66,7 @@ def _members(model: TrainedModel, side_information: SideInformation) -> dict[str
         row = side_information.users.get(user_id, {})
         age = row.get("age", "")
         for name in demographic_cohorts(
-            int(age) if age.isdigit() else None, row.get("gender", ""), row.get("occupation", "")
+            int(age) if age.isdecimal() else None, row.get("gender", ""), row.get("occupation", "")
         ):
             members[name].append(user)
     return dict(members)

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from marquee.config.csv_file import read_optional_csv
+from marquee.config.base_data import read_side_table
 from marquee.simulate.catalogue import SyntheticCatalogue, runtime_minutes
 from marquee.simulate.hashed_rng import derive_seed
 
@@ -215,9 +215,9 @@ class MovieService:
         return True
 
 
-def read_table(path: Path, key: str) -> dict[str, Mapping[str, str]]:
-    """Read the CSV file ``path`` as rows by their ``key``; empty if there is no such file."""
-    return {row[key]: row for row in read_optional_csv(path)}
+def read_table(path: Path, key: str) -> Mapping[str, Mapping[str, str]]:
+    """Read a side table of the base data as rows by their ``key``; empty if there is no such file."""
+    return read_side_table(path, key)
 
 
 def _describe_genres(opening: str, draw: int) -> str | None:

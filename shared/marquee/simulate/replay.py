@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from marquee.config.base_data import MOVIES_FILE, RATING_COLUMNS, RATINGS_FILE, earliest_fraction_end
+from marquee.config.base_data import (
+    MOVIES_FILE,
+    RATINGS_FILE,
+    earliest_fraction_end,
+    read_ratings,
+    read_side_table,
+)
 from marquee.config.csv_file import read_csv
 from marquee.errors import TrainingDataError
 from marquee.simulate.catalogue import runtime_minutes
@@ -64,7 +70,7 @@ def split_base_data(
     return ReplaySplit(
         later=remaining or later,
         known_users=known | {user_id for user_id, _ in replayed},
-        movie_ids=frozenset(row["movie_id"] for row in read_csv(directory / MOVIES_FILE, ["movie_id"])),
+        movie_ids=frozenset(_read_movies(directory / MOVIES_FILE)),
     )
 
 
@@ -74,11 +80,16 @@ def read_replayed(path: Path) -> frozenset[tuple[str, str]]:
 
 
 def _read_ratings(path: Path) -> Iterator[ReplayedRating]:
-    for row in read_csv(path, RATING_COLUMNS):
-        try:
-            yield ReplayedRating(row["user_id"], row["movie_id"], int(float(row["rating"])), int(row["time"]))
-        except (TypeError, ValueError) as error:
-            raise TrainingDataError(f"{path}: {row} is not a rating") from error
+    for row in read_ratings(path):
+        yield ReplayedRating(row.user_id, row.movie_id, int(row.rating), row.time)
+
+
+def _read_movies(path: Path) -> Iterable[str]:
+    if not path.is_file():
+        raise TrainingDataError(
+            f"{path} is missing: the replay needs the catalog; `marquee data fetch` writes it"
+        )
+    return read_side_table(path, "movie_id")
 
 
 class Replay:

@@ -33,7 +33,7 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``until``: only events before this time, ISO 8601 with a time zone. ``base``: directory with
     ratings.csv, "" for none. ``base_fraction``: only this fraction of the base data, the oldest.
     ``database``: also the events in MARQUEE_DATABASE_URL. ``rating_max``: maximum of the event log's rating
-    scale.
+    scale. ``scale``: minimum and maximum of the base data's ratings, None for those of the section ``data``.
     """
 
     until: str
@@ -41,6 +41,7 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_fraction: float
     database: bool
     rating_max: float
+    scale: tuple[float, float] | None = None
 
     @property
     def until_time(self) -> datetime:
@@ -60,14 +61,14 @@ class SnapshotParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def to_request(self) -> SnapshotRequest:
         """Return the request for this snapshot."""
         base = Path(self.base) if self.base else None
-        return SnapshotRequest(self.until_time, base, self.base_fraction, self.rating_max)
+        return SnapshotRequest(self.until_time, base, self.base_fraction, self.rating_max, self.scale)
 
     @classmethod
     def from_request(cls, request: SnapshotRequest, *, database: bool) -> SnapshotParams:
         """Return the parameters to record for ``request``, with only the last part of the base path."""
         base = request.base.name if request.base else ""
         until = request.until.astimezone(UTC).isoformat()
-        return cls(until, base, request.base_fraction, database, request.rating_max)
+        return cls(until, base, request.base_fraction, database, request.rating_max, request.scale)
 
 
 class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import isfinite
@@ -16,7 +16,7 @@ from marquee.data.snapshot import SnapshotRequest
 from marquee.db import retrain_queue
 from marquee.db.pool import Database
 from marquee.db.retrain_runs import RetrainRun, record_run
-from marquee.errors import MarqueeError
+from marquee.errors import MarqueeError, TooFewRatings, WorkingDirectoryUnwritable
 from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
@@ -29,7 +29,7 @@ from marquee.training.pipeline.publish_step import (
     store_artifact,
 )
 
-FAILED = "failed"
+FAILED, WAITING = "failed", "waiting"
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ def retrain(
     already run the steps. ``commit`` identifies the program if it does not run in its repository.
     Concurrent retrainings are safe.
 
-    A refusal is a result. Any exception is recorded as a failure and raised again.
+    A refusal is a result, and so is :data:`WAITING`: there are no base data, and the database holds too few ratings
+    to learn from. Any exception is recorded as a failure and raised again.
     """
     started = clock()
     name = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
@@ -65,7 +66,7 @@ def retrain(
         with _working_directory(prepared) as root:
             run = PipelineRun(root, params, request, progress, database, store)
             if prepared is None:
-                steps.run_all(run)
+                _run_steps(run)
             result = store_artifact(run, store, remote, commit)
             result = publish_artifact(
                 run,
@@ -76,6 +77,12 @@ def retrain(
                 reason=reason or requested or f"retraining {name}",
                 releasing=releasing,
             )
+        return result
+    except TooFewRatings as error:
+        if request.base is not None:
+            result = replace(result, outcome=FAILED, reason=f"{type(error).__name__}: {error}")
+            raise
+        result = RetrainResult(WAITING, f"nothing to learn from yet: {error}")
         return result
     except Exception as error:
         result = replace(result, outcome=FAILED, reason=f"{type(error).__name__}: {error}")
@@ -90,8 +97,28 @@ def _working_directory(prepared: Path | None) -> Iterator[Path]:
     if prepared is not None:
         yield prepared
         return
-    with tempfile.TemporaryDirectory(prefix="marquee-retrain-") as directory:
+    with ExitStack() as stack:
+        try:
+            temporary = tempfile.TemporaryDirectory(prefix="marquee-retrain-")
+            directory = stack.enter_context(temporary)
+        except OSError as error:
+            raise _unwritable(tempfile.gettempdir() if tempfile.tempdir else "TMPDIR", error) from error
         yield Path(directory)
+
+
+def _run_steps(run: PipelineRun) -> None:
+    """Run the steps in this process. Other errors of files than a full disk are translated where they enter."""
+    try:
+        steps.run_all(run)
+    except OSError as error:
+        raise _unwritable(str(run.root), error) from error
+
+
+def _unwritable(directory: str, error: OSError) -> WorkingDirectoryUnwritable:
+    return WorkingDirectoryUnwritable(
+        f"the files of the retraining cannot be written to {directory} ({error}): free some space, or set TMPDIR to "
+        "a directory on a larger disk (about 100 bytes a rating are needed)"
+    )
 
 
 def _record_run(

@@ -27,12 +27,14 @@ class CheckReport(msgspec.Struct, frozen=True):
 
     ``duplicate_ratings`` counts ratings replaced by a newer one of the same user and movie.
     ``unlisted_ratings`` counts ratings of movies that the base data do not list and too few users know.
+    ``left_out`` counts the rows that the snapshot leaves out, by table and cause.
     """
 
     profile: DataProfile
     duplicate_ratings: int
     unlisted_ratings: int
     drift: list[str]
+    left_out: dict[str, int] = {}
 
 
 def check_snapshot(run: PipelineRun) -> None:
@@ -45,11 +47,14 @@ def check_snapshot(run: PipelineRun) -> None:
     """
     stored, params = snapshot.read_snapshot(run.path(SNAPSHOT)), run.params.data
     low, high = params.rating_min, stored.about.rating_max
-    base_checks.validate_ratings(stored.base.ratings, low, params.base_rating_max)
+    base_scale = stored.about.scale or (low, params.base_rating_max)
+    base_checks.validate_ratings(stored.base.ratings, *base_scale)
     base_checks.validate_ratings(stored.live.ratings, low, high)
-    data = merge_sources(stored.base.on_scale(low, params.base_rating_max, high), stored.live)
+    data = merge_sources(stored.base.on_scale(*base_scale, low, high), stored.live)
     listed = _drop_unlisted_movies(data, params.min_users_for_unlisted_movie)
-    ratings = base_checks.drop_duplicate_ratings(listed.ratings)
+    ratings = base_checks.drop_duplicate_ratings(
+        listed.ratings, _describe_dropped(stored, data, listed, params.min_users_for_unlisted_movie)
+    )
     watch_sessions = base_checks.latest_per_pair(listed.watch_sessions)
     serving_profile = _read_profile(run.path(SERVING_PROFILE))
     profile = snapshot_drift.profile_dataset(Dataset.from_frames(ratings, watch_sessions, low, high))
@@ -61,6 +66,7 @@ def check_snapshot(run: PipelineRun) -> None:
         duplicate_ratings=len(listed.ratings) - len(ratings),
         unlisted_ratings=len(data.ratings) - len(listed.ratings),
         drift=snapshot_drift.find_drift(serving_profile, profile, run.params.drift),
+        left_out=stored.about.left_out,
     )
     deterministic_io.write_json(run.path(CHECKS_REPORT), report)
 
@@ -78,6 +84,20 @@ def _drop_unlisted_movies(data: SourceData, min_users: int) -> SourceData:
         ratings=data.ratings[data.ratings["movie_id"].isin(movies)],
         watch_sessions=data.watch_sessions[data.watch_sessions["movie_id"].isin(movies)],
     )
+
+
+def _describe_dropped(
+    stored: snapshot.Snapshot, data: SourceData, listed: SourceData, min_users: int
+) -> list[str]:
+    """Return a sentence for each reason for which ratings are missing."""
+    unlisted = len(data.ratings) - len(listed.ratings)
+    reasons = [f"{rows} rows were left out ({cause})" for cause, rows in stored.about.left_out.items()]
+    if unlisted:
+        reasons.append(
+            f"{unlisted} of {len(data.ratings)} ratings are of movies that the base data do not list and fewer than "
+            f"{min_users} users rated or watched (data.min_users_for_unlisted_movie)"
+        )
+    return reasons
 
 
 def _read_profile(path: Path) -> DataProfile | None:
