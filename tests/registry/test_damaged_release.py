@@ -20,6 +20,7 @@ from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import (
     CURRENT,
     MAX_NUMBER,
+    PAUSED,
     Release,
     UnusableRelease,
     find_serving_release,
@@ -111,7 +112,7 @@ def test_release_commands_beside_damaged_document_work(
     assert read_current_release(file_store)[0].number == 2
     assert run("repair")[1] == f"{CURRENT} needs no repair: release 2 serves {versions[1]}\n"
     damage_current(file_store, kind)
-    assert run("rollback", "--to", "1")[1] == f"release 3 serves {versions[0]}\n"
+    assert run("rollback", "--to", "1")[1] == f"release 3 serves {versions[0]}\n{PAUSED}\n"
 
 
 def test_rollback_to_newest_beside_damaged_document_restores_it(

@@ -14,6 +14,7 @@ from marquee.cli.main import main
 from marquee.registry.artifact import write_artifact
 from marquee.registry.manifest import Metric, Provenance
 from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.release import PAUSED
 
 Call = Callable[..., str]
 
@@ -62,14 +63,14 @@ def test_release_promote_list_and_rollback_print_what_serves(call: Call, version
     assert (
         call("promote", other, "--author", "bob", "--reason", "better RMSE") == f"release 2 serves {other}\n"
     )
-    assert call("rollback", "--author", "ann") == f"release 3 serves {one}\n"
+    assert call("rollback", "--author", "ann") == f"release 3 serves {one}\n{PAUSED}\n"
     head, *rows = call("list").splitlines()
     assert head.split() == ["RELEASE", "CREATED", "(UTC)", "ARMS", "AUTHOR", "REASON"]
     assert [row.split()[0] for row in rows] == ["*", "2", "1"]
     assert rows[1].endswith(f"{other}  bob     better RMSE")
     assert len({row.index(v) for row, v in zip(rows, (one, other, one), strict=True)}) == 1
     assert len(call("list", "--limit", "1").splitlines()) == 2
-    assert call("rollback", "--to", "2") == f"release 4 serves {other}\n"
+    assert call("rollback", "--to", "2") == f"release 4 serves {other}\n{PAUSED}\n"
 
 
 def test_release_json_option_prints_documents(call: Call, versions: list[str]) -> None:
@@ -179,7 +180,7 @@ def test_release_documented_commands_exist(capsys: pytest.CaptureFixture[str]) -
     # Actions are indented by four blanks, continued help texts by more.
     shown = [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "]
     assert documented == shown
-    assert len(documented) == 7
+    assert len(documented) == 8
 
 
 def test_artifact_files_are_documented(file_store: ObjectStore) -> None:

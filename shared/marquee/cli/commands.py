@@ -65,7 +65,7 @@ COMMANDS: dict[str, Group | Verb] = {
     "release": Verb(
         "marquee.cli.release_commands",
         "show or change the model that serves",
-        actions="list|show|promote|canary|split|rollback",
+        actions="list|show|promote|canary|split|rollback|resume",
     ),
     "db": Group(
         "maintain the database",

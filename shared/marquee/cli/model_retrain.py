@@ -62,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-release", action="store_true", help="store and evaluate the model, but do not release it"
     )
     parser.add_argument(
+        "--force", action="store_true", help="release even while a rollback has paused automatic releases"
+    )
+    parser.add_argument(
         "--pipeline",
         action="store_true",
         help="run the steps through DVC, with the snapshot section of params.yaml",
@@ -104,6 +107,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 prepared=prepared,
                 reason=args.reason,
                 releasing=not args.no_release,
+                force=args.force,
                 commit=settings.commit,
                 progress=progress,
             )

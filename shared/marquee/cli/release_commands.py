@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     back = _change(actions, "rollback", "restore the previous release; repeated calls go further back")
     back.add_argument("--to", type=_NUMBER, metavar="N", help="restore release N")
+    _change(actions, "resume", "allow automatic releases again after a rollback")
     _action(actions, "repair", "restore a damaged releases/current.json from the newest whole release")
 
 
@@ -108,6 +109,8 @@ def _change_release(store: ObjectStore, args: argparse.Namespace) -> Release:
         if len(arms) < len(args.arms):
             raise ReleaseError("each arm needs a name of its own")
         return rollout.split(store, arms, **signed)
+    if args.action == "resume":
+        return rollout.resume(store, **signed)
     return rollout.rollback(store, to=args.to, **signed)
 
 
@@ -119,7 +122,11 @@ def _login() -> str:
 
 
 def _print_change(changed: Release, as_json: bool) -> None:
-    print(_json(changed) if as_json else f"release {changed.number} serves {_arms(changed)}")
+    print(_json(changed) if as_json else f"release {changed.number} serves {_arms(changed)}{_pause(changed)}")
+
+
+def _pause(shown: Release) -> str:
+    return f"\n{release.PAUSED}" if shown.paused else ""
 
 
 def _repair(store: ObjectStore, as_json: bool) -> None:
@@ -177,6 +184,8 @@ def _show(store: ObjectStore, number: int | None, as_json: bool) -> None:
     print(f"release   {shown.number}\ncreated   {shown.created:%Y-%m-%d %H:%M:%S} UTC by {shown.author}")
     print(f"reason    {shown.reason or '-'}\nsalt      {shown.salt}")
     print(f"previous  {shown.previous or '-'}" + (f" (restores {shown.restores})" if shown.restores else ""))
+    if shown.paused:
+        print(release.PAUSED)
     for arm in shown.arms:
         print(f"\narm {arm.name}: {arm.weight:.2%} of the users\n{_describe(arm.version, manifests)}")
 

@@ -27,6 +27,7 @@ FORMAT = 1
 ATTEMPTS = 100
 MAX_NUMBER = 2**31 - 1
 """Impressions hold the number of their release, which the database stores as a 4-byte integer."""
+PAUSED = "automatic releases are paused until `marquee release resume`"
 
 _PREFIX = "releases/"
 _NUMBERED = re.compile(r"releases/([1-9][0-9]{0,9})\.json")
@@ -49,6 +50,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     previous: int | None = None  # Release that a rollback returns to.
     manifests: dict[str, str] = {}  # Version -> SHA-256 of its manifest. Empty in releases of older programs.
     restores: int | None = None  # Release whose arms this rollback restored.
+    paused: bool = False  # Since a rollback: retraining releases nothing until `marquee release resume`.
 
 
 def new_release(
@@ -62,6 +64,7 @@ def new_release(
         salt=salt or new_salt(),
         arms=arms,
         previous=after.number if after else None,
+        paused=after.paused if after else False,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -54,8 +55,9 @@ def split(
 def rollback(store: ObjectStore, *, author: str, reason: str = "", to: int | None = None) -> Release:
     """Restore the arms of the previous release, or of release ``to``. Repeated calls go further back.
 
-    Users get the arms that they had then. Raises :class:`ReleaseError` if there is no such release,
-    ``ArtifactRefused`` if one of its artifacts must not serve any more.
+    Automatic releases are paused until :func:`resume`. Users get the arms that they had then. Raises
+    :class:`ReleaseError` if there is no such release, ``ArtifactRefused`` if one of its artifacts must not serve
+    any more.
     """
 
     def change(before: Release | None) -> Release:
@@ -69,6 +71,33 @@ def rollback(store: ObjectStore, *, author: str, reason: str = "", to: int | Non
         )
         return msgspec.structs.replace(
             restored, previous=target.previous, restores=target.number, manifests=target.manifests
+        )
+
+    def change_and_pause(before: Release | None) -> Release:
+        changed = change(before)
+        return changed if changed is before else msgspec.structs.replace(changed, paused=True)
+
+    return publish_release(store, change_and_pause)
+
+
+def resume(store: ObjectStore, *, author: str, reason: str = "") -> Release:
+    """Allow automatic releases again after a rollback; does nothing if they are allowed.
+
+    What serves does not change. Raises :class:`ReleaseError` before the first release.
+    """
+
+    def change(before: Release | None) -> Release:
+        if before is None:
+            raise ReleaseError("there is no release yet: promote a version first")
+        if not before.paused:
+            return before
+        return msgspec.structs.replace(
+            before,
+            created=datetime.now(UTC),
+            author=author,
+            reason=reason or "automatic releases resumed",
+            restores=None,
+            paused=False,
         )
 
     return publish_release(store, change)

@@ -13,7 +13,7 @@ from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.evaluation.paired_test import PairedComparison, Significance
 from marquee.registry.artifact import verify_artifact
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Release
+from marquee.registry.release import PAUSED, Release
 
 RELEASED, HELD, TRAINED, REFUSED = "released", "held", "trained", "refused"
 _EVENT_TIME_LENGTH = len("20261123T160000")  # A version begins with the event time of its newest event.
@@ -45,7 +45,12 @@ class Decision:
 
 
 def decide_release(
-    version: str, current: Release | None, collect_evidence: Callable[[], Evidence], *, releasing: bool
+    version: str,
+    current: Release | None,
+    collect_evidence: Callable[[], Evidence],
+    *,
+    releasing: bool,
+    force: bool = False,
 ) -> Decision:
     """Decide whether the artifact ``version`` replaces the release ``current``.
 
@@ -57,7 +62,8 @@ def decide_release(
        serves, or its data have drifted: refused.
     3. The model is not meant to be released (``releasing`` is false): trained.
     4. Several arms serve: held. A new model in one of them would end the experiment without a result.
-    5. Otherwise: released.
+    5. A rollback has paused automatic releases, and this one is not forced: refused.
+    6. Otherwise: released.
 
     A comparison without a clear result is no objection.
     """
@@ -78,6 +84,13 @@ def decide_release(
             HELD,
             f"release {current.number} is an experiment ({arms}), which goes on; {version} is stored, and "
             f"`marquee release promote {version}` ends the experiment and serves it",
+            evidence,
+        )
+    if current and current.paused and not force:
+        return Decision(
+            REFUSED,
+            f"{PAUSED} (release {current.number}: {current.reason or 'no reason'}); {version} is stored, and "
+            f"`marquee release promote {version}` or `marquee retrain --force` releases nevertheless",
             evidence,
         )
     return Decision(RELEASED, "no objections", evidence)

@@ -44,15 +44,16 @@ def retrain(
     prepared: Path | None = None,
     reason: str = "",
     releasing: bool = True,
+    force: bool = False,
     commit: str = "",
     progress: ProgressCallback = no_progress,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RetrainResult:
     """Run the pipeline, release the model if the policy allows it, and record the run in the database.
 
-    ``remote`` is a DVC remote for the snapshot. ``prepared`` is a directory in which ``dvc repro`` has
-    already run the steps. ``commit`` identifies the program if it does not run in its repository.
-    Concurrent retrainings are safe.
+    ``force`` releases although a rollback has paused automatic releases. ``remote`` is a DVC remote for the
+    snapshot. ``prepared`` is a directory in which ``dvc repro`` has already run the steps. ``commit`` identifies
+    the program if it does not run in its repository. Concurrent retrainings are safe.
 
     A refusal is a result, and so is :data:`WAITING`: there are no base data, and the database holds too few ratings
     to learn from. Any exception is recorded as a failure and raised again.
@@ -76,6 +77,7 @@ def retrain(
                 time=started,
                 reason=reason or requested or f"retraining {name}",
                 releasing=releasing,
+                force=force,
             )
         return result
     except TooFewRatings as error:

@@ -94,14 +94,18 @@ def publish_artifact(
     time: datetime,
     reason: str,
     releasing: bool,
+    force: bool = False,
 ) -> RetrainResult:
     """Decide on the stored artifact, release it if the decision says so, and write the gate report.
 
-    ``run_name`` and ``time`` identify the report; ``reason`` is recorded in the release. With ``releasing`` false, the
-    model is evaluated and not released.
+    ``run_name`` and ``time`` identify the report; ``reason`` is recorded in the release. With ``releasing`` false,
+    the model is evaluated and not released. ``force`` releases although a rollback has paused
+    automatic releases.
     """
     assert stored.version
-    decision = _decide_and_release(run, store, stored.version, reason=reason, releasing=releasing)
+    decision = _decide_and_release(
+        run, store, stored.version, reason=reason, releasing=releasing, force=force
+    )
     evidence = decision.evidence
     result = replace(
         stored,
@@ -157,14 +161,14 @@ def manifest_metrics(evaluation: OfflineEvaluation) -> dict[str, Metric]:
 
 
 def _decide_and_release(
-    run: PipelineRun, store: ObjectStore, version: str, *, reason: str, releasing: bool
+    run: PipelineRun, store: ObjectStore, version: str, *, reason: str, releasing: bool, force: bool
 ) -> Decision:
     """Decide and release, and decide again if another release was published in between."""
     fault = release_policy.find_fault(store, version)
     for _ in range(_MAX_DECISIONS):
         current = find_last_release(store)
         collect = partial(_collect_evidence, run, store, version, current, fault)
-        decision = release_policy.decide_release(version, current, collect, releasing=releasing)
+        decision = release_policy.decide_release(version, current, collect, releasing=releasing, force=force)
         if decision.outcome != RELEASED:
             return decision
         try:
