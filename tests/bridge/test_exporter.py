@@ -12,7 +12,7 @@ from tests.bridge.bridge_harness import LIMITS, BridgeHarness, numbered_records
 from tests.support.waiting import wait_until
 
 from marquee.bridge.bridge_stats import BridgeStats, PartitionState
-from marquee.bridge.exporter import serve_metrics
+from marquee.bridge.exporter import BridgeCollector, serve_metrics
 from marquee.cli.run_bridge import forward
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
@@ -125,3 +125,21 @@ def test_serve_metrics_running_bridge_exports_lag(harness: BridgeHarness) -> Non
     assert samples["delivery_seconds_count", ""] == samples["batches_accepted_total", ""]
     stop.set()
     thread.join(60)
+
+
+@pytest.mark.parametrize(
+    ("oldest_ms", "known"), [(-1, False), (-2, False), (1_790_000_000_000_000, False), (None, True)]
+)
+def test_collect_odd_timestamp_has_no_lag(oldest_ms: int | None, known: bool) -> None:
+    """An unknown timestamp is neither an age of decades nor of zero."""
+
+    class Stub:
+        stats = BridgeStats()
+
+        def partitions(self) -> list[PartitionState]:
+            return [PartitionState(0, 0, 0, False, oldest_ms, None)]
+
+    families = {family.name: family for family in BridgeCollector(Stub()).collect()}
+    assert [sample.value for sample in families["marquee_bridge_lag_seconds"].samples] == (
+        [0.0] if known else []
+    )

@@ -74,8 +74,13 @@ def _partition_gauges(partitions: list[PartitionState]) -> Iterator[Metric]:
     yield _gauge("paused", "1 while the partition is not read.", paused)
     behind = {p.partition: p.behind for p in partitions if p.behind is not None}
     yield _gauge("lag_records", "Records in Kafka that are not accepted yet, as of the last fetch.", behind)
-    ages = {p.partition: _age_s(p.oldest_ms, now_ms) for p in partitions if p.oldest_ms != -1}
+    ages = {p.partition: _age_s(p.oldest_ms, now_ms) for p in partitions if _is_known(p.oldest_ms, now_ms)}
     yield _gauge("lag_seconds", "Age of the oldest record that was read and not accepted; 0 if none.", ages)
+
+
+def _is_known(oldest_ms: int | None, now_ms: float) -> bool:
+    """Return False for a timestamp that is no clock's: before 1970, or over a day ahead."""
+    return oldest_ms is None or 0 <= oldest_ms <= now_ms + 86_400_000
 
 
 def _age_s(oldest_ms: int | None, now_ms: float) -> float:
