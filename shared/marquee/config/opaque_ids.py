@@ -6,8 +6,8 @@ import re
 
 VALID_ID = "1 to 128 characters without a control character, a comma or a slash"
 
-# U+2028 and U+2029 end a line too, and a lone surrogate has no UTF-8.
-_ID = re.compile("[^,/\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,128}")
+# The rule of marquee.serving.user_id. A lone surrogate has no UTF-8, and U+FFFD replaces bytes that are none.
+_ID = re.compile("[^,/\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]{1,128}")
 
 
 def is_valid_id(text: str) -> bool:
