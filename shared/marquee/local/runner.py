@@ -74,6 +74,8 @@ def stop_running(state_dir: StateDir, timeout_s: float = 90.0) -> None:
     state = state_dir.read_state()
     if not state_dir.in_use or state is None:
         raise NotRunning(f"nothing runs in {state_dir.directory}: start it with `marquee local up`")
+    # The runner ends after it has released its lock: it waits for its orphan reaper.
+    runner = (state.pid, process_created_at(state.pid))
     _send_signal(state.pid, signal.SIGTERM)
     if not _wait_unlocked(state_dir, timeout_s):
         _send_signal(state.pid, signal.SIGKILL)
@@ -81,7 +83,10 @@ def stop_running(state_dir: StateDir, timeout_s: float = 90.0) -> None:
     family = {
         (pid, created) for part in state.parts for pid, created in zip(part.pids, part.created, strict=True)
     }
-    remaining = [psutil.Process(pid) for pid, created in family if process_created_at(pid) == created]
+    family.add(runner)
+    remaining = [
+        psutil.Process(pid) for pid, created in family if created and process_created_at(pid) == created
+    ]
     psutil.wait_procs(remaining, timeout=10)
 
 
