@@ -70,9 +70,7 @@ def _run(known: Benchmark, console: Console) -> list[BenchmarkResult]:
 
 
 def _describe_run(results: list[BenchmarkResult]) -> BenchmarkRun:
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     return BenchmarkRun(
         date=datetime.now(UTC).date().isoformat(),
         machine=f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
@@ -94,9 +92,7 @@ def _table(results: list[BenchmarkResult]) -> Table:
     for result in results:
         ratio = "" if result.ratio is None else f"{result.ratio:.3g}"
         holds = "yes" if result.holds else "NO"
-        table.add_row(
-            result.name, f"{result.value:.5g}", result.unit, ratio, result.reference, result.goal, holds
-        )
+        table.add_row(result.name, f"{result.value:.5g}", result.unit, ratio, result.reference, result.goal, holds)
     return table
 
 

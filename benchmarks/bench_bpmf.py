@@ -28,9 +28,7 @@ def accuracy() -> Iterator[BenchmarkResult]:
     results = _run_in_process("accuracy", "1")
     biases = results["bias_only"]
     folds = f"bias-only, the same five folds: {biases:.4f}"
-    yield at_most(
-        "rmse_5fold_served", results["rmse"], "stars", 0.8690, reference=folds, reference_value=biases
-    )
+    yield at_most("rmse_5fold_served", results["rmse"], "stars", 0.8690, reference=folds, reference_value=biases)
     for name, goal, seconds in (("880", 0.880, 1.0), ("871", 0.871, 2.6)):
         rmse = results[f"rmse_{name}"]
         value = results[f"cpu_s_{name}"] if rmse <= goal else float("inf")
@@ -38,9 +36,7 @@ def accuracy() -> Iterator[BenchmarkResult]:
         yield at_most(f"cpu_s_to_{name}", value, "CPU s", seconds, reference=reference)
     biases = results["bias_only_last20"]
     reference = f"bias-only, the same split: {biases:.4f}"
-    yield at_most(
-        "rmse_last20_served", results["last20"], "stars", 0.914, reference=reference, reference_value=biases
-    )
+    yield at_most("rmse_last20_served", results["last20"], "stars", 0.914, reference=reference, reference_value=biases)
 
 
 @benchmark("sweep_20m_s", "sweep_20m_gb")
@@ -48,14 +44,10 @@ def twenty_million() -> Iterator[BenchmarkResult]:
     """Measure 138,493 users, 26,744 items, 20 million ratings, K = 31, two threads; memory of the process."""
     results = _run_in_process("large", "2")
     cpu, mean = results["cpu_s"], results["mean_s"]
-    reference = (
-        f"fastest of {_LARGE_SWEEPS}; mean {mean:.2f} s, smallest CPU time of both threads {cpu:.2f} s"
-    )
+    reference = f"fastest of {_LARGE_SWEEPS}; mean {mean:.2f} s, smallest CPU time of both threads {cpu:.2f} s"
     yield at_most("sweep_20m_s", results["best_s"], "s", 2.4, reference=reference)
     reference = f"peak resident, data and features included; the ratings alone take {results['data_gb']:.2f}"
-    yield at_most(
-        "sweep_20m_gb", results["gb"], "GB", 2.5, reference=reference, reference_value=results["data_gb"]
-    )
+    yield at_most("sweep_20m_gb", results["gb"], "GB", 2.5, reference=reference, reference_value=results["data_gb"])
 
 
 def _run_in_process(name: str, threads: str) -> dict[str, float]:

@@ -113,9 +113,7 @@ def bridge_memory() -> Iterable[BenchmarkResult]:
         def follow(written: int) -> None:  # The broker keeps all unread records in memory.
             receiver.wait_for(WARM_UP + written - 200_000)
 
-        sizes = _sizes_during(
-            bridge, lambda report: produce(kafka.bootstrap, log_records(count), report), follow
-        )
+        sizes = _sizes_during(bridge, lambda report: produce(kafka.bootstrap, log_records(count), report), follow)
         receiver.wait_for(WARM_UP + count)
     yield _compare_memory("bridge_rss_mb", sizes, count)
 

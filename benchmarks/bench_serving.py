@@ -210,9 +210,7 @@ def user_count() -> Iterable[BenchmarkResult]:
         instance.first_answer_ms("/recommend/1")
         load(instance.port, _any_user_path, connections=CONNECTIONS, seconds=5.0)
         mb = instance.resident_mb()
-    reference = (
-        f"PSS of both processes after 5 s of load; {FULL_SIZE:,} users x {MOVIES:,} movies x 32 factors"
-    )
+    reference = f"PSS of both processes after 5 s of load; {FULL_SIZE:,} users x {MOVIES:,} movies x 32 factors"
     yield at_most("rss_1m_users_mb", mb, "MB", 200, reference=reference)
 
 
@@ -220,9 +218,7 @@ def _any_user_path(number: int) -> str:
     return f"/recommend/{number * 7919 % FULL_SIZE}"
 
 
-def _time_starts(
-    start_one: StartInstance, start_other: StartInstance, rounds: int
-) -> tuple[StartTimes, StartTimes]:
+def _time_starts(start_one: StartInstance, start_other: StartInstance, rounds: int) -> tuple[StartTimes, StartTimes]:
     """Start one, the other, the other, one in each round, so that a steady drift affects both alike."""
     one, other = StartTimes([], []), StartTimes([], [])
     for number in range(rounds + 1):
@@ -267,9 +263,7 @@ def overload() -> Iterable[BenchmarkResult]:
         f"answers within 600 ms at twice the capacity of {statistics.median(rates):.0f} requests/s, "
         "as a fraction of it; the client needs a processor of its own"
     )
-    yield at_least(
-        "overload_goodput", goodput.median, "ratio", 0.9, reference=reference, interval=goodput.interval
-    )
+    yield at_least("overload_goodput", goodput.median, "ratio", 0.9, reference=reference, interval=goodput.interval)
 
 
 @benchmark("swap_failures")
@@ -282,9 +276,7 @@ def swaps() -> Iterable[BenchmarkResult]:
         instance.first_answer_ms("/recommend/1")
         loads: list[LoadResult] = []
         client = threading.Thread(
-            target=lambda: loads.append(
-                load(instance.port, _user_path, connections=CONNECTIONS, seconds=SWAPS * 0.12)
-            )
+            target=lambda: loads.append(load(instance.port, _user_path, connections=CONNECTIONS, seconds=SWAPS * 0.12))
         )
         client.start()
         releases = set()

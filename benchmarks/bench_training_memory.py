@@ -34,9 +34,7 @@ def evaluation_mb() -> Iterator[BenchmarkResult]:
     results = msgspec.json.decode(output, type=dict[str, float])
     reference = f"the process with data and model only: {results['before']:.0f} MB; {users:,} users x {_ITEMS:,} movies"
     goal = 1000 if is_full_run() else 400
-    yield at_most(
-        "evaluation_mb", results["peak"], "MB", goal, reference=reference, reference_value=results["before"]
-    )
+    yield at_most("evaluation_mb", results["peak"], "MB", goal, reference=reference, reference_value=results["before"])
 
 
 @benchmark("snapshot_bytes_per_rating")
@@ -46,9 +44,7 @@ def snapshot_bytes_per_rating() -> Iterator[BenchmarkResult]:
     with tempfile.TemporaryDirectory() as directory:
         with (Path(directory) / RATINGS_FILE).open("w") as file:
             file.write("user_id,movie_id,rating,time\n")
-            file.writelines(
-                f"{k % 10_000},the+movie+{k // 100:04}+1990,{k % 5 + 1},{k}\n" for k in range(ratings)
-            )
+            file.writelines(f"{k % 10_000},the+movie+{k // 100:04}+1990,{k % 5 + 1},{k}\n" for k in range(ratings))
         frame = read_base(Path(directory), datetime.now(UTC)).ratings
     text = frame.astype({"user_id": object, "movie_id": object})
     value, reference_value = (f.memory_usage(deep=True).sum() / ratings for f in (frame, text))

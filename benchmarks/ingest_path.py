@@ -38,9 +38,7 @@ _START = datetime(2026, 11, 14, 12, 0)
 def log_records(count: int, seed: int = 1) -> Iterator[bytes]:
     """Yield records as the streaming service writes them: one per watching user and minute, 98 % of them watches."""
     rng = random.Random(seed)
-    watching = [
-        (rng.randrange(1, 1_000_000), _movie_id(rng), rng.randrange(60)) for _ in range(WATCHING_USERS)
-    ]
+    watching = [(rng.randrange(1, 1_000_000), _movie_id(rng), rng.randrange(60)) for _ in range(WATCHING_USERS)]
     for number in range(count):
         at = _START + timedelta(seconds=number / STREAM_RECORDS_PER_S)
         stamp = at.isoformat(timespec="milliseconds")
@@ -94,9 +92,7 @@ class IngestPath:
         deadline = time.monotonic() + timeout_s
         while self.written() < count:
             if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"{self.written()} of {count} records are visible. {self.bridge.log_end()}"
-                )
+                raise TimeoutError(f"{self.written()} of {count} records are visible. {self.bridge.log_end()}")
             time.sleep(0.02)
 
 
@@ -105,9 +101,7 @@ def produce(bootstrap: str, values: Iterable[bytes], report: Callable[[int], Non
 
     ``report`` is called with the number so far, every 5,000 records.
     """
-    producer = Producer(
-        {"bootstrap.servers": bootstrap, "linger.ms": 50, "batch.size": 500_000, "log_level": 0}
-    )
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, "batch.size": 500_000, "log_level": 0})
     count = 0
     for value in values:
         producer.produce(TOPIC, value, partition=count % PARTITIONS)
@@ -158,9 +152,7 @@ def bridge_process(directory: Path, bootstrap: str, delivery_url: str) -> Proces
         delivery_url=delivery_url,
     )
     main = str(ROOT / "jobs" / "bridge" / "main.py")
-    return Process(
-        "bridge", [sys.executable, main], directory / "bridge.log", settings.environment() | _library_path()
-    )
+    return Process("bridge", [sys.executable, main], directory / "bridge.log", settings.environment() | _library_path())
 
 
 def rss_mb(process: Process) -> float:

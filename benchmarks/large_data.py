@@ -52,9 +52,7 @@ def large_model(split: Split, rank: int = 8) -> TrainedModel:
         rank_items=draw(train.n_items, rank),
         rank_history=draw(train.n_items, rank),
         popularity=np.abs(draw(train.n_items)),
-        histories=Histories.from_entries(
-            train.n_users, known.users, known.items, known.ratings, known.weights
-        ),
+        histories=Histories.from_entries(train.n_users, known.users, known.items, known.ratings, known.weights),
         rating_min=1.0,
         rating_max=5.0,
         prior_mean=draw(rank + 1),

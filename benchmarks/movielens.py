@@ -76,6 +76,4 @@ def _read_pairs(wheel: Path) -> list[tuple[str, str]]:
 def _match_rows(dataset: Dataset, pairs: list[tuple[str, str]]) -> NDArray[np.int64]:
     row_by_pair = {pair: row for row, pair in enumerate(pairs)}
     users, items = dataset.ratings.users.tolist(), dataset.ratings.items.tolist()
-    return np.array(
-        [row_by_pair[dataset.user_ids[u], dataset.movie_ids[i]] for u, i in zip(users, items, strict=True)]
-    )
+    return np.array([row_by_pair[dataset.user_ids[u], dataset.movie_ids[i]] for u, i in zip(users, items, strict=True)])

@@ -55,9 +55,7 @@ def random_model(users: int, factors: int, *, movies: int = MOVIES, seed: int = 
         rank_items=normal(movies, factors),
         rank_history=normal(movies, factors),
         popularity=np.abs(normal(movies)),
-        histories=Histories.from_entries(
-            users, np.repeat(np.arange(users), HISTORY), seen, np.full(len(seen), 4.0)
-        ),
+        histories=Histories.from_entries(users, np.repeat(np.arange(users), HISTORY), seen, np.full(len(seen), 4.0)),
         rating_min=1.0,
         rating_max=5.0,
         prior_mean=np.zeros(factors + 1, np.float32),
@@ -79,9 +77,7 @@ _scratch = tempfile.TemporaryDirectory(prefix="marquee-bench-")
 def store(users: int, factors: int) -> FileStore:
     """Return a store with one released model of that size."""
     objects = FileStore(scratch() / f"objects-{users}-{factors}")
-    version = write_artifact(
-        objects, random_model(users, factors), trained_through=datetime(2026, 1, 1, tzinfo=UTC)
-    )
+    version = write_artifact(objects, random_model(users, factors), trained_through=datetime(2026, 1, 1, tzinfo=UTC))
     promote(objects, version, author="benchmark")
     return objects
 

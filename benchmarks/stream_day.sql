@@ -49,7 +49,7 @@ BEGIN
 END
 $$;
 
--- What the monitor and `ingest` have written each minute of the day that ends at `now`.
+-- Write the rows that the monitor and `ingest` have written for each minute of the day that ends at `now`.
 CREATE PROCEDURE write_monitored(now timestamptz) LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deliveries_per_minute

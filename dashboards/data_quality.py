@@ -112,9 +112,7 @@ QUARANTINE = Panel(
     "Records that could not be parsed, by their first invalid part.",
     "a few, of varying categories; a burst of one category means a change of the log's format.",
     Kind.SERIES,
-    series_sql(
-        "sum(records) * 60000.0 / $__interval_ms AS records", "quarantine_per_minute WHERE", by="category"
-    ),
+    series_sql("sum(records) * 60000.0 / $__interval_ms AS records", "quarantine_per_minute WHERE", by="category"),
     "cpm",
     info(),
     stacked=True,
@@ -141,9 +139,7 @@ MEAN = Panel(
     "Mean of the ratings at each point.",
     "constant; a jump means a change of the scale or of the users.",
     Kind.SERIES,
-    series_sql(
-        'sum(rating_sum)::float8 / nullif(sum(ratings), 0) AS "mean rating"', "ratings_per_minute WHERE"
-    ),
+    series_sql('sum(rating_sum)::float8 / nullif(sum(ratings), 0) AS "mean rating"', "ratings_per_minute WHERE"),
     "none",
     info(),
     width=8,

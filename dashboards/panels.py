@@ -142,11 +142,7 @@ def create_builder(panel: Panel, runbooks: str) -> Any:
     """Return the builder of a Grafana panel. ``runbooks`` is the URL of docs/runbooks."""
     builder = _BUILDERS[panel.kind](panel)
     form = "time_series" if panel.kind is Kind.SERIES else "table"
-    sql = (
-        panel.sql.strip()
-        .replace("COMPLETE_POINTS", _COMPLETE_POINTS)
-        .replace("HOURS_IN_RANGE", _HOURS_IN_RANGE)
-    )
+    sql = panel.sql.strip().replace("COMPLETE_POINTS", _COMPLETE_POINTS).replace("HOURS_IN_RANGE", _HOURS_IN_RANGE)
     (
         builder.id(panel.id)
         .title(panel.title)
@@ -197,11 +193,7 @@ def _build_stat(_panel: Panel) -> stat.Panel:
 
 
 def _build_gauge(_panel: Panel) -> gauge.Panel:
-    return (
-        gauge.Panel()
-        .reduce_options(_last_value())
-        .color_scheme(_color_scheme(dm.FieldColorModeId.THRESHOLDS))
-    )
+    return gauge.Panel().reduce_options(_last_value()).color_scheme(_color_scheme(dm.FieldColorModeId.THRESHOLDS))
 
 
 def _build_series(panel: Panel) -> timeseries.Panel:
@@ -244,9 +236,7 @@ def _build_bars(_panel: Panel) -> barchart.Panel:
 def _build_table(panel: Panel) -> table.Panel:
     built = table.Panel().show_header(True).cell_height(cm.TableCellHeight.SM)
     if panel.value_colors:
-        texts = {
-            text: dm.ValueMappingResult(text=text, color=color) for text, color in panel.value_colors.items()
-        }
+        texts = {text: dm.ValueMappingResult(text=text, color=color) for text, color in panel.value_colors.items()}
         built.mappings([dm.ValueMap(options=texts)])
         for column in ("verdict", "outcome"):
             cell = dm.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-text"})

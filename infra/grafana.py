@@ -40,9 +40,7 @@ class Grafana:
             with urllib.request.urlopen(request, timeout=30) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            raise SystemExit(
-                f"Grafana: {method} {path}: {error.code} {error.read().decode()[:500]}"
-            ) from error
+            raise SystemExit(f"Grafana: {method} {path}: {error.code} {error.read().decode()[:500]}") from error
 
 
 def load_dashboards(grafana: Grafana, root: Path) -> int:

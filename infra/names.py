@@ -34,9 +34,7 @@ VAGUE_FUNCTIONS = frozenset(
         "joined",
     )
 )
-VAGUE_PARAMETERS = frozenset(
-    ("of", "whole", "gone", "theirs", "ours", "asked", "least", "most", "longest", "tally")
-)
+VAGUE_PARAMETERS = frozenset(("of", "whole", "gone", "theirs", "ours", "asked", "least", "most", "longest", "tally"))
 
 
 def repeated_stems(library: Path) -> dict[str, list[str]]:

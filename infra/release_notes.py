@@ -24,18 +24,14 @@ def release_notes(changelog: str, version: str) -> str:
     heading = re.compile(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", re.M)
     match = heading.search(changelog)
     if not match:
-        raise ValueError(
-            f"CHANGELOG.md needs a heading '## [{version}] - <date>'; move the unreleased entries there"
-        )
+        raise ValueError(f"CHANGELOG.md needs a heading '## [{version}] - <date>'; move the unreleased entries there")
     return re.split(r"^## ", changelog[match.end() :], maxsplit=1, flags=re.M)[0].strip() + "\n"
 
 
 def main(arguments: list[str]) -> int:
     """Print the version with ``--version``, else the notes."""
     version = project_version()
-    print(
-        version if "--version" in arguments else release_notes((ROOT / "CHANGELOG.md").read_text(), version)
-    )
+    print(version if "--version" in arguments else release_notes((ROOT / "CHANGELOG.md").read_text(), version))
     return 0
 
 

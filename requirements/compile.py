@@ -40,9 +40,7 @@ FLAGS = [
     "--no-emit-trusted-host",
 ]
 # pip-tools lists the project itself where one extra names another; it has a local path and no hash.
-PROJECT = re.compile(
-    r"^(# WARNING: pip install|# Consider using|# The following packages|marquee @ ).*\n", re.M
-)
+PROJECT = re.compile(r"^(# WARNING: pip install|# Consider using|# The following packages|marquee @ ).*\n", re.M)
 
 
 def compile_list(name: str) -> None:

@@ -15,9 +15,9 @@ from marquee.events.kinds import AccountCreated, Rating, RecommendationRequest, 
 from marquee.events.parser import EventParser
 
 ROOT = Path(__file__).parents[1]
-TRACKED = subprocess.run(
-    ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-).stdout.split("\0")[:-1]
+TRACKED = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+    "\0"
+)[:-1]
 PAGES = [name for name in TRACKED if name.endswith(".md")]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 RECIPES = re.split(r"^## ", (ROOT / "docs/extending.md").read_text(), flags=re.M)[1:]

@@ -48,20 +48,14 @@ def _parser() -> argparse.ArgumentParser:
             "code change, so that a killed run resumes."
         ),
     )
-    parser.add_argument(
-        "--base", type=Path, metavar="DIRECTORY", help="base data; default: download MovieLens 100K"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path(), metavar="DIRECTORY", help="root of the written files"
-    )
+    parser.add_argument("--base", type=Path, metavar="DIRECTORY", help="base data; default: download MovieLens 100K")
+    parser.add_argument("--out", type=Path, default=Path(), metavar="DIRECTORY", help="root of the written files")
     parser.add_argument("--cache", type=Path, default=Path("build/compare"), metavar="DIRECTORY")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
     parser.add_argument(
         "--only", action="append", metavar="ALGORITHM", help="such as EASE; may be repeated; default: all"
     )
-    parser.add_argument(
-        "--page-only", action="store_true", help="write the page from the existing reports/models.json"
-    )
+    parser.add_argument("--page-only", action="store_true", help="write the page from the existing reports/models.json")
     return parser
 
 

@@ -37,9 +37,7 @@ class AggregateSettings:
         return ratio_of_sums(sums, counts, self.evaluation, self.seed, root=root)
 
 
-def aggregate_splits(
-    name: str, parts: Sequence[Arrays], n_items: int, settings: AggregateSettings
-) -> AlgorithmResult:
+def aggregate_splits(name: str, parts: Sequence[Arrays], n_items: int, settings: AggregateSettings) -> AlgorithmResult:
     """Return one algorithm over all splits of a protocol. A user in several splits counts as one user."""
     metrics: dict[str, Metric] = {}
     if "squared" in parts[0]:

@@ -40,12 +40,8 @@ def _constant(values: Mapping[str, Any]) -> Section:
 
 
 ALGORITHMS = {
-    POPULARITY: Algorithm(
-        fitted_algorithms.fit_recent_popularity, "recent popularity; the same list for all users"
-    ),
-    BIAS_ONLY: Algorithm(
-        fitted_algorithms.fit_bias_only, "mean + user bias + item bias, without interaction"
-    ),
+    POPULARITY: Algorithm(fitted_algorithms.fit_recent_popularity, "recent popularity; the same list for all users"),
+    BIAS_ONLY: Algorithm(fitted_algorithms.fit_bias_only, "mean + user bias + item bias, without interaction"),
     "surprise SVD": Algorithm(
         fitted_algorithms.with_trainer(surprise_svd.fit, _constant(_SURPRISE_DEFAULTS)),
         "scikit-surprise with its defaults: 100 factors, 20 epochs",

@@ -164,8 +164,7 @@ def aggregate_cohorts(windows: Mapping[float, Arrays], params: Params) -> Cohort
     past = [arrays for start, arrays in windows.items() if start < last]
     served = _format(cohort_preferences.PRIOR_STRENGTH)
     by_strength = {
-        _format(strength): _compare_with_popular(past, _format(strength), params)
-        for strength in PRIOR_STRENGTHS
+        _format(strength): _compare_with_popular(past, _format(strength), params) for strength in PRIOR_STRENGTHS
     }
     return CohortResult(by_strength, _compare_with_popular([windows[last]], served, params), served)
 
@@ -176,9 +175,7 @@ def _compare_with_popular(windows: Sequence[Arrays], strength: str, params: Para
         return []
     comparisons = []
     for metric in _COHORT_METRICS:
-        cohort, popular = (
-            _concatenate(windows, f"{name}.{metric}").astype(float) for name in (strength, "popular")
-        )
+        cohort, popular = (_concatenate(windows, f"{name}.{metric}").astype(float) for name in (strength, "popular"))
         comparisons.append(
             paired_bootstrap(
                 metric,

@@ -59,9 +59,7 @@ def draw_charts(results: ModelReport) -> dict[str, str]:
     }
 
 
-def draw_intervals(
-    title: str, rows: Sequence[str], panels: Sequence[ChartPanel], bold: Sequence[str] = ()
-) -> str:
+def draw_intervals(title: str, rows: Sequence[str], panels: Sequence[ChartPanel], bold: Sequence[str] = ()) -> str:
     """Draw a point with its interval for each row, in panels side by side; ``bold`` rows are highlighted."""
     with plt.rc_context(_STYLE):
         size = (2.2 + 2.4 * len(panels), 1.0 + 0.28 * len(rows))
@@ -113,11 +111,7 @@ def _protocol_chart(results: ModelReport, metric: str, title: str) -> str:
 
 def _cost_chart(results: ModelReport) -> str:
     protocol = results.protocols[1]
-    points = {
-        a.name: (max(a.cpu_s, 1e-3), a.metrics["rmse"].value)
-        for a in protocol.algorithms
-        if "rmse" in a.metrics
-    }
+    points = {a.name: (max(a.cpu_s, 1e-3), a.metrics["rmse"].value) for a in protocol.algorithms if "rmse" in a.metrics}
     title = f"RMSE ({protocol.name}) by training time"
     return draw_scatter(title, points, ("CPU seconds of one training", "RMSE"), _BOLD)
 
@@ -125,9 +119,7 @@ def _cost_chart(results: ModelReport) -> str:
 def _coverage_chart(results: ModelReport) -> str:
     windows = {f"window from {window.start:.1f}": window.coverage for window in results.windows}
     panels = [
-        ChartPanel(
-            f"{group} users", {name: _point(c[group]) for name, c in windows.items() if group in c}, 0.8
-        )
+        ChartPanel(f"{group} users", {name: _point(c[group]) for name, c in windows.items() if group in c}, 0.8)
         for group in ("all", "known", "new")
     ]
     return draw_intervals("Fraction of the ratings within their 80 % interval", list(windows), panels)

@@ -109,9 +109,7 @@ def compare(
     array_cache = ArrayCache(cache, data, msgspec.json.encode(params).decode())
     settings = AggregateSettings.from_params(params)
     comparison = _Comparison(dataset, side_information, params, array_cache, settings, progress)
-    protocols = [
-        comparison.run_protocol(name, list(parts), algorithms) for name, parts in _protocols(dataset, params)
-    ]
+    protocols = [comparison.run_protocol(name, list(parts), algorithms) for name, parts in _protocols(dataset, params)]
     windows = comparison.measure_windows()
     return ModelReport(
         made=today.isoformat(),
@@ -140,6 +138,4 @@ def describe_machine() -> str:
     """Return the machine's class and its load before the comparison."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = os.getloadavg()[0]
-    return (
-        f"{os.cpu_count()} cores, {platform.machine()}, {memory:.0f} GB, {platform.system()}, load {load:.1f}"
-    )
+    return f"{os.cpu_count()} cores, {platform.machine()}, {memory:.0f} GB, {platform.system()}, load {load:.1f}"

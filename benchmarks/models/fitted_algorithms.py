@@ -76,9 +76,7 @@ def from_rating_factors(factors: RatingFactors, dataset: Dataset) -> FittedAlgor
         return scores
 
     memory = items.nbytes + item_biases.nbytes
-    return FittedAlgorithm(
-        Candidate("", rate, score), answer, memory, memory + users.nbytes + user_biases.nbytes
-    )
+    return FittedAlgorithm(Candidate("", rate, score), answer, memory, memory + users.nbytes + user_biases.nbytes)
 
 
 def fit_bias_only(dataset: Dataset, _: Params) -> FittedAlgorithm:
@@ -96,9 +94,7 @@ def fit_recent_popularity(dataset: Dataset, params: Params) -> FittedAlgorithm:
 
 def fit_svdpp(dataset: Dataset, params: Params) -> FittedAlgorithm:
     """Fit scikit-surprise's SVD++ with its defaults."""
-    return from_rating_factors(
-        to_rating_factors(surprise_svd.fit_svdpp(dataset, params.seed), dataset), dataset
-    )
+    return from_rating_factors(to_rating_factors(surprise_svd.fit_svdpp(dataset, params.seed), dataset), dataset)
 
 
 def fit_full_rank_ease(dataset: Dataset, params: Params) -> FittedAlgorithm:
@@ -119,9 +115,7 @@ def with_ranker(name: str, **changes: float) -> Fit:
         shape = (dataset.n_users, dataset.n_items)
         factors = load_ranker(name)(interactions, shape, popular, section, params.seed)
         history = _history_matrix(interactions, interactions.weights, dataset)
-        return _history_ranker(
-            history, _to_float32(factors.rank_history), _to_float32(factors.rank_items), popular
-        )
+        return _history_ranker(history, _to_float32(factors.rank_history), _to_float32(factors.rank_items), popular)
 
     return fit
 
@@ -164,9 +158,7 @@ def _history_ranker(
     return FittedAlgorithm(Candidate("", score=score), answer, memory, memory + values.nbytes + items.nbytes)
 
 
-def _history_matrix(
-    interactions: WeightedInteractions, values: NDArray[np.float64], dataset: Dataset
-) -> csr_array:
+def _history_matrix(interactions: WeightedInteractions, values: NDArray[np.float64], dataset: Dataset) -> csr_array:
     shape = (dataset.n_users, dataset.n_items)
     matrix = csr_array((values, (interactions.users, interactions.items)), shape=shape)
     matrix.eliminate_zeros()

@@ -151,8 +151,7 @@ def _window_table(results: ModelReport) -> str:
 
 def _list_table(results: ModelReport) -> str:
     rows = (
-        [name, *(_format(metric, 3) for metric in window.ndcg.values())]
-        for name, window in _named_windows(results)
+        [name, *(_format(metric, 3) for metric in window.ndcg.values())] for name, window in _named_windows(results)
     )
     return _table(["window from", *results.windows[0].ndcg], rows)
 

@@ -66,9 +66,7 @@ def ingest(request: flask.Request) -> flask.Response:
     if request.path == "/healthz":  # The process is alive, even if its settings are invalid.
         return _answer(200, "ok\n")
     if request.method != "POST":
-        return _answer(
-            405, f"{request.method} is not supported: POST a CloudEvent or a Pub/Sub push.\n", Allow="POST"
-        )
+        return _answer(405, f"{request.method} is not supported: POST a CloudEvent or a Pub/Sub push.\n", Allow="POST")
     with _lock:  # Concurrent first requests share one pool.
         handler, identity = _create()
     headers = dict(request.headers)

@@ -76,9 +76,7 @@ def create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("pubsub", "objects", "push"):
         parser.add_argument(f"--{name}", required=True, metavar="URL")
-    parser.add_argument(
-        "--every-s", type=float, metavar="S", help="look again every S seconds (default: once)"
-    )
+    parser.add_argument("--every-s", type=float, metavar="S", help="look again every S seconds (default: once)")
     parser.add_argument("--health-file", type=Path, metavar="FILE", help="touch FILE while everything exists")
     return parser
 

@@ -87,10 +87,7 @@ def test_committed_results_are_of_current_parameters(base_data: Path) -> None:
 def arriving_users() -> pd.DataFrame:
     """Return ratings of blocks in which one user arrives after the other, so that every window has new users."""
     ratings = blocks(users=15)
-    arrival = {
-        user: n
-        for n, user in enumerate(np.random.default_rng(0).permutation(sorted(set(ratings["user_id"]))))
-    }
+    arrival = {user: n for n, user in enumerate(np.random.default_rng(0).permutation(sorted(set(ratings["user_id"]))))}
     return ratings.assign(
         time=[arrival[u] * 1000 * SECOND + t for u, t in zip(ratings.user_id, ratings.time, strict=True)]
     )

@@ -85,9 +85,7 @@ def test_newest_file_picks_the_latest_date(tmp_path: Path) -> None:
 
 def test_add_earlier_fresh_result_replaces_earlier_one() -> None:
     """A result that is measured again loses its date; one whose benchmark is gone is dropped."""
-    earlier = make_run(
-        "2026-12-01", *(at_most(name, 1.0, "s", 2, reference="r") for name in ("a", "b", "withdrawn"))
-    )
+    earlier = make_run("2026-12-01", *(at_most(name, 1.0, "s", 2, reference="r") for name in ("a", "b", "withdrawn")))
     merged = add_earlier([at_most("a", 3.0, "s", 2, reference="r")], earlier, ["a", "b"])
     assert [(r.name, r.value, r.measured) for r in merged] == [("a", 3.0, ""), ("b", 1.0, "2026-12-01")]
 

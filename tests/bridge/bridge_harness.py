@@ -82,9 +82,7 @@ class BridgeHarness:
 
     def committed(self) -> list[int]:
         """Return the committed offset of each partition; 0 if there is none."""
-        consumer = Consumer(
-            {"bootstrap.servers": self.kafka.bootstrap, "group.id": self.topic, "log_level": 0}
-        )
+        consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap, "group.id": self.topic, "log_level": 0})
         partitions = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
         offsets = [max(0, position.offset) for position in consumer.committed(partitions, timeout=20)]
         consumer.close()

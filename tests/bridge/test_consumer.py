@@ -95,9 +95,7 @@ def test_bridge_slow_receiver_limits_reading(harness: BridgeHarness) -> None:
     assert harness.committed() == [10_000, 10_000]
 
 
-def test_bridge_delivers_through_pubsub_despite_faults(
-    harness: BridgeHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bridge_delivers_through_pubsub_despite_faults(harness: BridgeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kafka, bridge, topic, push to the function, with faults on both sides: every record arrives."""
     server = PubSubServer()
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.host)

@@ -58,9 +58,7 @@ class FakeTopicIds(TopicIds):
         return self.current
 
 
-def test_bridge_detects_new_topic_id_without_rebalance(
-    harness: BridgeHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bridge_detects_new_topic_id_without_rebalance(harness: BridgeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a lost partition or an error, the periodic check detects the new id."""
     monkeypatch.setattr("marquee.bridge.consumer.TOPIC_CHECK_INTERVAL_S", 0.1)
     harness.produce(numbered_records(100))

@@ -146,9 +146,7 @@ def test_submit_future_is_open_until_acceptance(destination: Destination, delive
     future.result(30)
 
 
-def test_submit_transient_refusal_raises_delivery_failed(
-    destination: Destination, delivery: Delivery
-) -> None:
+def test_submit_transient_refusal_raises_delivery_failed(destination: Destination, delivery: Delivery) -> None:
     """One submit is one attempt; the caller decides about the next."""
     destination.fail_next(terminal=False)
     with pytest.raises(DeliveryFailed):
@@ -286,9 +284,7 @@ def test_submit_above_pubsub_limit_raises_invalid_batch() -> None:
     destination.close()
 
 
-@pytest.mark.parametrize(
-    "url", ["", "kafka://a/b", "pubsub://project", "pubsub://p/a/b", "http://", "pubsub:///t"]
-)
+@pytest.mark.parametrize("url", ["", "kafka://a/b", "pubsub://project", "pubsub://p/a/b", "http://", "pubsub:///t"])
 def test_connect_delivery_invalid_url_raises_settings_error(url: str) -> None:
     """The message shows a valid URL."""
     with pytest.raises(SettingsError, match="pubsub://project/topic"):

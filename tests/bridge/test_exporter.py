@@ -51,9 +51,7 @@ def test_serve_metrics_exports_all_stats() -> None:
         samples = scrape(port)
     assert samples["records_read_total", ""] == 700
     assert samples["retries_total", ""] == 3
-    assert [
-        samples["batch_records_bucket", bound] for bound in ("1.0", "100.0", "500.0", "20000.0", "+Inf")
-    ] == [
+    assert [samples["batch_records_bucket", bound] for bound in ("1.0", "100.0", "500.0", "20000.0", "+Inf")] == [
         1,
         2,
         3,
@@ -140,6 +138,4 @@ def test_collect_odd_timestamp_has_no_lag(oldest_ms: int | None, known: bool) ->
             return [PartitionState(0, 0, 0, False, oldest_ms, None)]
 
     families = {family.name: family for family in BridgeCollector(Stub()).collect()}
-    assert [sample.value for sample in families["marquee_bridge_lag_seconds"].samples] == (
-        [0.0] if known else []
-    )
+    assert [sample.value for sample in families["marquee_bridge_lag_seconds"].samples] == ([0.0] if known else [])

@@ -95,9 +95,7 @@ def test_supervise_killed_parent_takes_child_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.servers
-def test_bridge_topic_deleted_while_consuming_reads_its_successor(
-    harness: BridgeHarness, tmp_path: Path
-) -> None:
+def test_bridge_topic_deleted_while_consuming_reads_its_successor(harness: BridgeHarness, tmp_path: Path) -> None:
     """The client may crash; the records of the recreated topic arrive exactly once, and a stop exits with 0."""
     health = tmp_path / "healthy"
     with separate_harness(tmp_path, harness.receiver, durable=False) as own:
@@ -122,9 +120,7 @@ def test_bridge_topic_deleted_while_consuming_reads_its_successor(
         finally:
             bridge.stop()
         assert bridge.returncode == 0
-    positions = [
-        (key, record.offset) for key, records in harness.receiver.records().items() for record in records
-    ]
+    positions = [(key, record.offset) for key, records in harness.receiver.records().items() for record in records]
     assert len(positions) == len(set(positions)) == 160
 
 
@@ -140,9 +136,5 @@ def test_check_health_file_missing_directory_raises(tmp_path: Path) -> None:
 def test_supervisor_imports_no_library_of_the_child() -> None:
     """The parent stays small."""
     code = "import sys, marquee.cli.run_bridge; print(*sorted(sys.modules))"
-    modules = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert {"confluent_kafka", "msgspec", "cloudevents", "prometheus_client", "google.api_core"}.isdisjoint(
-        modules
-    )
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"confluent_kafka", "msgspec", "cloudevents", "prometheus_client", "google.api_core"}.isdisjoint(modules)

@@ -46,9 +46,7 @@ def test_topic_ids_of_old_broker_differ_by_topic(old_kafka: tuple[EmbeddedKafka,
     ("expected", "offsets", "valid"),
     [(50, [50, 51], True), (-1, [0, 1], True), (50, [60], True), (50, [0, 1], False), (0, [5, 6, 0], False)],
 )
-def test_check_not_recreated_raises_below_expected_offset(
-    expected: int, offsets: list[int], valid: bool
-) -> None:
+def test_check_not_recreated_raises_below_expected_offset(expected: int, offsets: list[int], valid: bool) -> None:
     """New records at known offsets would be dropped as written; the message says what to do."""
     if valid:
         check_not_recreated("movielog", 0, expected, offsets)

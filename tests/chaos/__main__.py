@@ -22,20 +22,14 @@ def main() -> int:
     """Return 0 if every record was stored exactly once in every round, otherwise 1."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument(
-        "--seed", type=int, default=None, help="seed of the first round; later rounds add 1 each"
-    )
-    parser.add_argument(
-        "--outage", type=float, default=None, help="seconds of one database outage in the first round"
-    )
+    parser.add_argument("--seed", type=int, default=None, help="seed of the first round; later rounds add 1 each")
+    parser.add_argument("--outage", type=float, default=None, help="seconds of one database outage in the first round")
     args = parser.parse_args()
     first = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
     outage_s = args.outage if args.outage is not None else (60.0 if args.kills >= 100 else 5.0)
     console = Console()
     rounds = [min(KILLS_PER_ROUND, args.kills - done) for done in range(0, args.kills, KILLS_PER_ROUND)]
-    exact = [
-        _run_round(console, first + n, kills, outage_s if n == 0 else 5.0) for n, kills in enumerate(rounds)
-    ]
+    exact = [_run_round(console, first + n, kills, outage_s if n == 0 else 5.0) for n, kills in enumerate(rounds)]
     verdict = "every record exactly once" if all(exact) else "NOT every record exactly once"
     console.print(f"seeds {first}..{first + len(rounds) - 1}, kills {args.kills}: {verdict}")
     return 0 if all(exact) else 1

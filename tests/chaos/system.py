@@ -197,8 +197,7 @@ class ChaosSystem:
     def log_ends(self, lines: int = 15) -> str:
         """Return the last lines of each log, for the message of a failed test."""
         return "\n".join(
-            f"The end of {name}.log:\n" + "\n".join(text.splitlines()[-lines:])
-            for name, text in self.logs().items()
+            f"The end of {name}.log:\n" + "\n".join(text.splitlines()[-lines:]) for name, text in self.logs().items()
         )
 
     def _roots(self, part: str) -> Sequence[int]:
@@ -229,9 +228,7 @@ class ChaosSystem:
 
     def await_function(self) -> None:
         """Wait until the function answers."""
-        self._processes["function"].wait_healthy(
-            health_check(f"http://127.0.0.1:{self._function_port}/healthz")
-        )
+        self._processes["function"].wait_healthy(health_check(f"http://127.0.0.1:{self._function_port}/healthz"))
 
     def _bridge(self, name: str) -> Process:
         settings = Settings(
@@ -241,9 +238,7 @@ class ChaosSystem:
             kafka_options=tuple((option, str(value)) for option, value in CONSUMER_OPTIONS.items()),
             delivery_url=self.proxy.url,
         )
-        limits = BridgeLimits(
-            max_records=50, max_wait_s=0.05, drain_s=1.0, delivery_timeout_s=DELIVERY_TIMEOUT_S
-        )
+        limits = BridgeLimits(max_records=50, max_wait_s=0.05, drain_s=1.0, delivery_timeout_s=DELIVERY_TIMEOUT_S)
         environment = settings.environment() | _python_path()
         return bridge_process(name, self._directory / f"{name}.log", environment, limits)
 

@@ -28,9 +28,7 @@ def test_system_under_faults_stores_each_record_once(tmp_path: Path) -> None:
         injector = FaultInjector(system, SEED, outage_s=1.5)
         injector.inject(KILLS)
         result = system.settle()
-        assert result.exact, (
-            f"{result} after {injector.counts}, {system.group_repairs} repairs. {system.log_ends()}"
-        )
+        assert result.exact, f"{result} after {injector.counts}, {system.group_repairs} repairs. {system.log_ends()}"
         assert result.acknowledged >= system.produced.written > 0
         assert injector.counts.total >= KILLS
 

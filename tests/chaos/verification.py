@@ -38,9 +38,7 @@ class Verification:
     @property
     def exact(self) -> bool:
         """True if every record is in its table once, and running totals and watch sessions agree."""
-        return (
-            not (self.lost or self.doubled or self.wrong) and self.totals_agree and self.watch_sessions_agree
-        )
+        return not (self.lost or self.doubled or self.wrong) and self.totals_agree and self.watch_sessions_agree
 
     def __str__(self) -> str:
         agreement = "agree" if self.totals_agree and self.watch_sessions_agree else "DISAGREE"
@@ -57,9 +55,7 @@ Rows = Mapping[tuple[int, int], list[tuple[str, str]]]
 """(table, user id) of each row by (partition, offset)."""
 
 
-def verify(
-    database: Database, produced: ProducedRecords, in_kafka: UserByPosition | None = None
-) -> Verification:
+def verify(database: Database, produced: ProducedRecords, in_kafka: UserByPosition | None = None) -> Verification:
     """Compare the tables with what Kafka holds, or by default with what it acknowledged."""
     rows = _read_rows(database)
     expected = _acknowledged(produced) if in_kafka is None else in_kafka
@@ -68,9 +64,7 @@ def verify(
     return Verification(
         acknowledged=len(produced.acknowledged),
         rows=sum(len(at_position) for at_position in rows.values()),
-        lost_by_broker=sum(
-            known_record(number, produced.seed).user_id not in held for number in produced.acknowledged
-        ),
+        lost_by_broker=sum(known_record(number, produced.seed).user_id not in held for number in produced.acknowledged),
         lost=sum(position not in rows for position in expected),
         doubled=sum(len(at_position) - 1 for at_position in rows.values()),
         wrong=len(wrong),
@@ -87,10 +81,7 @@ def read_user_id(raw: bytes) -> str:
 
 
 def _acknowledged(produced: ProducedRecords) -> UserByPosition:
-    return {
-        position: known_record(number, produced.seed).user_id
-        for position, number in produced.positions.items()
-    }
+    return {position: known_record(number, produced.seed).user_id for position, number in produced.positions.items()}
 
 
 def _read_rows(database: Database) -> Rows:

@@ -56,9 +56,7 @@ class Writer:
                 for record in list(self._pending.values()):
                     self._send(producer, record)
             due = int((time.monotonic() - started) * self._records_per_s)
-            while (
-                self._writing.is_set() and self._produced.written < due and len(self._pending) < MAX_PENDING
-            ):
+            while self._writing.is_set() and self._produced.written < due and len(self._pending) < MAX_PENDING:
                 record = self._produced.next()
                 self._pending[record.number] = record
                 self._send(producer, record)
@@ -85,9 +83,7 @@ class Writer:
                 self._pending.pop(record.number, None)
                 self._produced.acknowledge(record.number, message.partition() or 0, message.offset() or 0)
 
-        producer.produce(
-            self._topic, record.raw, partition=record.number % self._partitions, on_delivery=delivered
-        )
+        producer.produce(self._topic, record.raw, partition=record.number % self._partitions, on_delivery=delivered)
 
     def _on_error(self, error: Any) -> None:
         if error.fatal():

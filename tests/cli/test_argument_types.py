@@ -57,9 +57,7 @@ def test_markdown_table_aligns_named_columns_to_the_right() -> None:
     assert markdown_table(("a", "b"), [("1", "2")], right=["b"]) == "| a | b |\n|---|---:|\n| 1 | 2 |"
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (999, "999"), (1_580, "1.58k"), (25.4e6, "25.4M"), (3e9, "3G")]
-)
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (999, "999"), (1_580, "1.58k"), (25.4e6, "25.4M"), (3e9, "3G")])
 def test_short_number_has_three_digits_and_prefix(value: float, text: str) -> None:
     """Thousands, millions and billions have an SI prefix."""
     assert short_number(value) == text

@@ -44,9 +44,7 @@ def test_complete_nothing_typed_returns_every_command() -> None:
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
-def test_completion_prints_a_script_that_the_shell_accepts(
-    shell: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_completion_prints_a_script_that_the_shell_accepts(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The shell itself checks the syntax, if it is installed."""
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out

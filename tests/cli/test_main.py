@@ -53,9 +53,7 @@ def test_main_version_prints_version(capsys: pytest.CaptureFixture[str]) -> None
         (["xyz"], "see `marquee`"),
     ],
 )
-def test_main_unknown_verb_suggests_another(
-    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_main_unknown_verb_suggests_another(words: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The exit code of a wrong call is 2."""
     assert main(words) == 2
     assert hint in capsys.readouterr().err
@@ -73,9 +71,7 @@ def test_verb_help_shows_usage_and_description(path: list[str], capsys: pytest.C
     assert len(shown.splitlines()) > 5
 
 
-@pytest.mark.parametrize(
-    "name", ["retrain", "migrate", "simulate", "bridge", "monitor", "lineage", "quarantine"]
-)
+@pytest.mark.parametrize("name", ["retrain", "migrate", "simulate", "bridge", "monitor", "lineage", "quarantine"])
 def test_find_verb_without_group_finds_it(name: str) -> None:
     """The short form names the same verb as the full one."""
     path, verb, rest = find_verb([name, "--flag"])
@@ -133,9 +129,7 @@ def test_exit_codes_are_documented() -> None:
 def test_main_closed_pipe_ends_without_traceback() -> None:
     """`marquee | head -0`: the reader has gone before the first line."""
     command = f"{sys.executable} -m marquee | (exec 0<&-; true); exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(
-        ["bash", "-c", f"set +o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT
-    )
+    done = subprocess.run(["bash", "-c", f"set +o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT)
     assert done.stderr == ""
     assert done.returncode in (0, 141)
 

@@ -11,9 +11,7 @@ from marquee.config.file_lock import FileLocked, file_lock
     ("first", "second", "granted"),
     [(False, False, False), (True, False, False), (False, True, False), (True, True, True)],
 )
-def test_file_lock_second_holder_needs_shared_locks(
-    tmp_path: Path, first: bool, second: bool, granted: bool
-) -> None:
+def test_file_lock_second_holder_needs_shared_locks(tmp_path: Path, first: bool, second: bool, granted: bool) -> None:
     """Two holders at once are possible only if both hold a shared lock."""
     path = tmp_path / "lock"
     with file_lock(path, shared=first):

@@ -67,9 +67,7 @@ def test_guard_page_of_this_machine_is_answered() -> None:
 def test_guard_cross_site_request_without_origin_is_403_but_links_work() -> None:
     """An image of another site sends no origin; a link that a person follows is answered."""
     assert status_of("GET", host="localhost", sec_fetch_site="cross-site", sec_fetch_mode="no-cors") == "403"
-    assert (
-        status_of("POST", host="localhost", sec_fetch_site="cross-site", sec_fetch_mode="navigate") == "403"
-    )
+    assert status_of("POST", host="localhost", sec_fetch_site="cross-site", sec_fetch_mode="navigate") == "403"
     assert status_of("GET", host="localhost", sec_fetch_site="cross-site", sec_fetch_mode="navigate") == "200"
     assert status_of("GET", host="localhost", sec_fetch_site="same-origin", sec_fetch_mode="cors") == "200"
 

@@ -54,8 +54,7 @@ def test_from_mapping_invalid_values_are_all_reported() -> None:
         )
     assert str(caught.value).splitlines() == [
         "MARQUEE_OBJECTS_URL is 'ftp://bucket': expected a URL that begins with file:// or gs:// or s3://",
-        "MARQUEE_TIME_ZONE is 'Mars/Olympus': expected a zone of the IANA database, "
-        "such as UTC or America/New_York",
+        "MARQUEE_TIME_ZONE is 'Mars/Olympus': expected a zone of the IANA database, such as UTC or America/New_York",
         "MARQUEE_RATING_MAX is '7': expected one of 5, 10",
         "MARQUEE_METRICS_PORT is 'many': expected an integer from 0 to 65535",
         "MARQUEE_HISTORY_DEADLINE_MS is '0': expected an integer from 1 to 10000",
@@ -109,9 +108,7 @@ def test_secrets_are_masked_everywhere(secret: str) -> None:
 
 def test_secret_in_malformed_url_is_masked_completely() -> None:
     with pytest.raises(SettingsError) as caught:
-        Settings.from_mapping(
-            {"MARQUEE_DATABASE_URL": "postgresql:app:hunter2@db", "MARQUEE_RATING_MAX": "x"}
-        )
+        Settings.from_mapping({"MARQUEE_DATABASE_URL": "postgresql:app:hunter2@db", "MARQUEE_RATING_MAX": "x"})
     assert "hunter2" not in str(caught.value)
 
 

@@ -28,8 +28,6 @@ def test_with_default_zone_naive_time_gets_the_zone(text: str, expected: datetim
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "14.2.2026"])
 def test_timestamp_invalid_text_is_refused(text: str) -> None:
     """The error shows the text and valid examples."""
-    with pytest.raises(
-        argparse.ArgumentTypeError, match=r"is not a time in ISO 8601, such as 2026-02-14,"
-    ) as error:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"is not a time in ISO 8601, such as 2026-02-14,") as error:
         timestamp(text)
     assert str(error.value).startswith(repr(text))

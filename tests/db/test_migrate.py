@@ -86,9 +86,7 @@ def test_migrate_failing_file_leaves_nothing_behind(empty: str, directory: Path)
     """Neither its first half nor a record stays; earlier files stay, and a fixed file is applied."""
     bad = directory / "0003_bad.sql"
     bad.write_text("CREATE TABLE half (a int); SELECT 1 / 0;")
-    with pytest.raises(
-        MigrationError, match=r"0003_bad\.sql failed and left nothing behind: division by zero"
-    ):
+    with pytest.raises(MigrationError, match=r"0003_bad\.sql failed and left nothing behind: division by zero"):
         migrate(empty, directory)
     assert table_names(empty) == ["migrations", "movies", "seen"]
     bad.write_text("CREATE TABLE half (a int);")
@@ -210,9 +208,7 @@ def test_migrate_timescale_watches_have_block_range_index_and_short_chunks(
     cursor: psycopg2.extensions.cursor,
 ) -> None:
     """A query over minutes does not read the whole chunk (issue 13)."""
-    cursor.execute(
-        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND indexname = 'watches_by_time'"
-    )
+    cursor.execute("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND indexname = 'watches_by_time'")
     ((definition,),) = cursor.fetchall()
     assert "USING brin" in definition
     assert "pages_per_range='32'" in definition
@@ -225,9 +221,7 @@ def test_migrate_timescale_watches_have_block_range_index_and_short_chunks(
 @pytest.mark.servers
 def test_migrate_timescale_aggregates_are_real_time_and_refreshed(cursor: psycopg2.extensions.cursor) -> None:
     """No refresh window reaches back to rows that retention has dropped."""
-    cursor.execute(
-        "SELECT view_name, materialized_only FROM timescaledb_information.continuous_aggregates ORDER BY 1"
-    )
+    cursor.execute("SELECT view_name, materialized_only FROM timescaledb_information.continuous_aggregates ORDER BY 1")
     views = dict(cursor.fetchall())
     assert set(views.values()) == {False}
     cursor.execute(

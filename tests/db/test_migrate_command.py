@@ -39,7 +39,5 @@ def test_migrate_job_without_database_fails_in_one_line() -> None:
     """The message masks the password."""
     done = run_job(MARQUEE_DATABASE_URL="postgresql://app:secret@127.0.0.1:1/marquee")
     assert done.returncode == 1
-    assert done.stderr.startswith(
-        "marquee db migrate: No connection to postgresql://app:***@127.0.0.1:1/marquee"
-    )
+    assert done.stderr.startswith("marquee db migrate: No connection to postgresql://app:***@127.0.0.1:1/marquee")
     assert "secret" not in done.stderr

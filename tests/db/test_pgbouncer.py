@@ -60,10 +60,7 @@ def test_pgbouncer_one_server_connection_serves_everything(
         function.start()
     many = [watch(user, 3) for user in range(SMALL_BATCH)]
     events = [to_http(encode_batch(batch(many, n * SMALL_BATCH))) for n in range(2)]
-    events += [
-        to_http(encode_batch(batch([rate(7, 4), watch(7, n), "broken"], 3 * n, partition=1)))
-        for n in range(20)
-    ]
+    events += [to_http(encode_batch(batch([rate(7, 4), watch(7, n), "broken"], 3 * n, partition=1))) for n in range(20)]
     statuses: list[int] = []
 
     def deliver(function: IngestProcess) -> None:

@@ -38,9 +38,7 @@ def own_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 def count_sessions(database: Database) -> int:
     """Return the number of Marquee's count_sessions."""
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
-    )
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
     return int(str(rows(database, query, "marquee")[0][0]))
 
 
@@ -113,9 +111,7 @@ def test_transaction_after_server_restart_reconnects(own_server: EmbeddedPostgre
         assert rows(database, "SELECT 1") == database.read("SELECT 1", deadline_ms=5_000) == [(1,)]
 
 
-def test_transaction_with_terminated_session_raises_unavailable(
-    database: Database, database_url: str
-) -> None:
+def test_transaction_with_terminated_session_raises_unavailable(database: Database, database_url: str) -> None:
     """The next transaction opens a new connection."""
     with pytest.raises(DatabaseUnavailable), database.transaction() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -209,9 +205,7 @@ def test_read_with_several_readers_uses_no_more_connections_than_needed(database
 
         def read() -> None:
             try:
-                results.append(
-                    database.read("SELECT pg_backend_pid() FROM pg_sleep(0.5)", deadline_ms=2_000)[0][0]
-                )
+                results.append(database.read("SELECT pg_backend_pid() FROM pg_sleep(0.5)", deadline_ms=2_000)[0][0])
             except DatabaseUnavailable as error:
                 results.append(error)
 

@@ -87,9 +87,7 @@ def test_popular_movies_record_dated_in_the_future_leaves_the_list_full(
 
 
 @pytest.mark.parametrize("year", [2099, 9022])
-def test_update_popularity_after_future_record_goes_on(
-    database: Database, parser: EventParser, year: int
-) -> None:
+def test_update_popularity_after_future_record_goes_on(database: Database, parser: EventParser, year: int) -> None:
     """Later records count; they are new by their offset, not by their time."""
     _execute(database, _FUTURE, (f"{year}-01-01T00:00:00Z", 5))
     update_popularity(database)

@@ -52,9 +52,7 @@ def test_claim_twice_returns_nothing(database: Database) -> None:
 @pytest.mark.parametrize(
     ("outcome", "reopened"), [(None, True), ("failed", True), ("refused", False), ("released", False)]
 )
-def test_claim_of_killed_or_failed_run_expires(
-    database: Database, outcome: str | None, reopened: bool
-) -> None:
+def test_claim_of_killed_or_failed_run_expires(database: Database, outcome: str | None, reopened: bool) -> None:
     """After the lease, the request is open again unless the run ended with a decision."""
     request_retrain(database, DRIFT, "v1", "drift", NOW)
     claim(database, "a", NOW)

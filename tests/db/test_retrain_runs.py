@@ -20,9 +20,7 @@ RUN = RetrainRun("r1", START, START + timedelta(minutes=2), START, "v1", "releas
 
 def test_latest_runs_returns_newest_first(database: Database) -> None:
     """The limit counts from the newest run."""
-    refused = RetrainRun(
-        "r2", START + timedelta(hours=1), START + timedelta(hours=2), None, None, "failed", "no data"
-    )
+    refused = RetrainRun("r2", START + timedelta(hours=1), START + timedelta(hours=2), None, None, "failed", "no data")
     retrain_runs.record_run(database, RUN)
     retrain_runs.record_run(database, refused)
     assert retrain_runs.latest_runs(database) == [refused, RUN]
@@ -36,9 +34,7 @@ def test_record_run_twice_replaces_record(database: Database) -> None:
     assert [(run.outcome, run.reason) for run in retrain_runs.latest_runs(database)] == [("refused", "worse")]
 
 
-def test_delete_expired_rows_keeps_aggregates_and_ratings(
-    plain_database: Database, parser: EventParser
-) -> None:
+def test_delete_expired_rows_keeps_aggregates_and_ratings(plain_database: Database, parser: EventParser) -> None:
     """Expired watches are deleted; watch sessions and ratings stay."""
     now = datetime.now(UTC)
     old, new = (f"{now - timedelta(days=days):%Y-%m-%dT%H:%M}" for days in (30, 1))

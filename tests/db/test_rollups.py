@@ -36,9 +36,7 @@ DIRECT = {
 
 def differences(database: Database) -> dict[str, object]:
     """Return the views that differ from a count of the rows, with both contents."""
-    pairs = {
-        view: (rows(database, f"TABLE {view}"), rows(database, direct)) for view, direct in DIRECT.items()
-    }
+    pairs = {view: (rows(database, f"TABLE {view}"), rows(database, direct)) for view, direct in DIRECT.items()}
     return {view: pair for view, pair in pairs.items() if sorted(pair[0]) != sorted(pair[1])}
 
 
@@ -125,9 +123,7 @@ def test_rollups_impressions_are_merged(postgres_database: Database) -> None:
         write_impressions(postgres_database, ImpressionBatch(f"b{number}", (impression,)))
     assert rows(postgres_database, "SELECT impressions FROM impressions_per_minute") == [(2,)]
     rollups.roll_up(postgres_database)
-    assert rows(postgres_database, "SELECT impressions, is_new FROM rollups.impressions_per_minute") == [
-        (2, False)
-    ]
+    assert rows(postgres_database, "SELECT impressions, is_new FROM rollups.impressions_per_minute") == [(2, False)]
     assert differences(postgres_database) == {}
 
 
@@ -142,7 +138,5 @@ def test_view_with_new_records_reads_only_new_offsets(postgres_database: Databas
     write_records(postgres_database, 0)
     rollups.roll_up(postgres_database)
     write_records(postgres_database, 1_000)
-    plan = rows(
-        postgres_database, "EXPLAIN SELECT * FROM watches_per_minute WHERE time > now() - INTERVAL '1 day'"
-    )
+    plan = rows(postgres_database, "EXPLAIN SELECT * FROM watches_per_minute WHERE time > now() - INTERVAL '1 day'")
     assert not [line for (line,) in plan if "Seq Scan on watches w" in line]

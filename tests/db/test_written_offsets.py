@@ -33,9 +33,7 @@ def test_write_batch_other_time_zone_writes_nothing_again(database: Database, pa
     assert record_counts.count_records(database).records == len(RECORDS)
 
 
-def test_write_batch_newer_parser_leaves_quarantine_unchanged(
-    database: Database, parser: EventParser
-) -> None:
+def test_write_batch_newer_parser_leaves_quarantine_unchanged(database: Database, parser: EventParser) -> None:
     """A redelivery is not a replay."""
     newer = StubParser({"broken": Rating(datetime(2026, 2, 14, tzinfo=UTC), "9", MOVIE, 4)})
     write_batch(database, batch(RECORDS), parser)
@@ -52,9 +50,7 @@ def test_write_batch_deleted_record_is_not_written_again(database: Database, par
 
 
 @pytest.mark.servers
-def test_write_batch_rows_missing_in_ledger_are_skipped(
-    plain_database: Database, parser: EventParser
-) -> None:
+def test_write_batch_rows_missing_in_ledger_are_skipped(plain_database: Database, parser: EventParser) -> None:
     """After a partial restore, COPY fails on an existing row, and the batch is written without COPY."""
     write_batch(plain_database, batch(RECORDS), parser)
     with plain_database.transaction() as cursor:
@@ -68,9 +64,7 @@ def test_write_batch_any_order_leaves_one_range(database: Database, parser: Even
     """Adjacent ranges are merged."""
     for first in (2, 0, 3, 1, 2):
         write_batch(database, batch([RECORDS[first]], first), parser)
-    assert rows(database, "SELECT written::text, unaggregated::text FROM written_offsets") == [
-        ("{[0,4)}", "{}")
-    ]
+    assert rows(database, "SELECT written::text, unaggregated::text FROM written_offsets") == [("{[0,4)}", "{}")]
 
 
 def _sparse_batch(offsets: list[int], since: int | None = None) -> StreamBatch:
@@ -91,9 +85,7 @@ def test_write_batch_missing_offsets_may_arrive_later(database: Database, parser
     assert write_batch(database, _sparse_batch([1, 2, 4, 5, 8, 9]), parser) == WriteCounts(watches=3)
     assert write_batch(database, batch([watch(0, 1)] * 10), parser) == WriteCounts(watches=3)
     assert rows(database, "SELECT written::text FROM written_offsets") == [("{[0,10)}",)]
-    assert rows(database, 'SELECT array_agg("offset"::int ORDER BY "offset") FROM watches') == [
-        (list(range(10)),)
-    ]
+    assert rows(database, 'SELECT array_agg("offset"::int ORDER BY "offset") FROM watches') == [(list(range(10)),)]
 
 
 def test_write_batch_since_covers_missing_offsets(database: Database, parser: EventParser) -> None:
@@ -115,9 +107,7 @@ def test_new_returns_records_outside_written_ranges(known: set[int], offsets: se
     assert [record.offset for record in found] == sorted(offsets - known)
 
 
-def test_write_batch_large_batch_is_aggregated_by_next_small_one(
-    database: Database, parser: EventParser
-) -> None:
+def test_write_batch_large_batch_is_aggregated_by_next_small_one(database: Database, parser: EventParser) -> None:
     """A large batch leaves its watches unaggregated."""
     many = [watch(user, 3) for user in range(SMALL_BATCH)]
     write_batch(database, batch(many), parser)
@@ -135,9 +125,7 @@ def test_aggregate_remaining_aggregates_all_partitions_once(database: Database, 
     assert [aggregate_remaining(database), aggregate_remaining(database)] == [2 * SMALL_BATCH, 0]
     query = "SELECT first_minute, last_minute FROM watch_sessions WHERE user_id = '7'"
     assert rows(database, query) == [(3, 9)]
-    assert rows(database, "SELECT count(*) FROM watch_sessions WHERE movie_id = %s", MOVIE) == [
-        (SMALL_BATCH,)
-    ]
+    assert rows(database, "SELECT count(*) FROM watch_sessions WHERE movie_id = %s", MOVIE) == [(SMALL_BATCH,)]
 
 
 def test_record_delivery_counts_per_minute(database: Database, parser: EventParser) -> None:

@@ -39,9 +39,7 @@ def ends(metric: Metric) -> tuple[float, float]:
 
 def test_compute_metrics_constant_prediction_has_its_errors() -> None:
     """A candidate that always predicts 3 has exactly the errors of 3."""
-    data = dataset(
-        frame(("u", "a+1", 3.0, 1), ("u", "b+1", 5.0, 2), ("v", "a+1", 1.0, 3), ("v", "c+1", 4.0, 4))
-    )
+    data = dataset(frame(("u", "a+1", 3.0, 1), ("u", "b+1", 5.0, 2), ("v", "a+1", 1.0, 3), ("v", "c+1", 4.0, 4)))
     split = splits.temporal_holdout(data, 0.6)
     computed = offline.compute_metrics(constant(3.0), split, QUICK, 7)
     assert len(split.test) == 3
@@ -154,9 +152,7 @@ def test_evaluate_twice_gives_equal_metrics() -> None:
     """Two fits and evaluations of one split are equal, metric by metric, with all candidates."""
     data = dataset(blocks())
     split: Split = splits.temporal_holdout(data, 0.2)
-    runs = [
-        offline.evaluate(train_model(split.train, PARAMS), split, QUICK, 5, data.sha256()) for _ in range(2)
-    ]
+    runs = [offline.evaluate(train_model(split.train, PARAMS), split, QUICK, 5, data.sha256()) for _ in range(2)]
     assert runs[0] == runs[1]
     assert set(runs[0].metrics) == {"model", "popularity", "bias_only"}
     assert {"rmse", "mae", "ndcg@10", "ndcg@20", "recall@10", "recall@20"} == set(runs[0].metrics["model"])

@@ -32,9 +32,7 @@ def test_calibrate_better_known_users_get_narrower_intervals() -> None:
     intervals = calibrate(rng.normal(0, np.repeat([4.0, 3.0, 2.0, 1.0], 20_000)), known)
     assert [interval.known for interval in intervals] == [0, 1, 20, 100]
     for interval, spread in zip(intervals, (4, 3, 2, 1), strict=True):
-        assert (interval.below, interval.above) == pytest.approx(
-            (-1.2816 * spread, 1.2816 * spread), rel=0.05
-        )
+        assert (interval.below, interval.above) == pytest.approx((-1.2816 * spread, 1.2816 * spread), rel=0.05)
 
 
 def test_calibrate_small_bins_are_merged() -> None:

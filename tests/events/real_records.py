@@ -12,10 +12,7 @@ UTC_ZONE = ZoneInfo("UTC")
 FIVE = EventParser(UTC_ZONE, 5)
 TEN = EventParser(UTC_ZONE, 10)
 
-TIMEOUT = (
-    "java.util.concurrent.TimeoutException: "
-    "Request timeout to team12.example.edu/192.0.2.130:8082 after 800 ms"
-)
+TIMEOUT = "java.util.concurrent.TimeoutException: Request timeout to team12.example.edu/192.0.2.130:8082 after 800 ms"
 # Records that the streaming service really wrote (host and address changed), and their events.
 REAL = {
     "2022-11-14T12:24,232596,GET /data/m/fight+club+1999/128.mpg": Watch(

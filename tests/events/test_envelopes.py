@@ -72,9 +72,7 @@ TRANSPORTS: dict[str, Callable[[Envelope], tuple[dict[str, str], bytes]]] = {
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("batch", [BATCH, IMPRESSIONS], ids=["stream", "impressions"])
-def test_open_envelope_after_any_transport_returns_batch(
-    transport: str, batch: StreamBatch | ImpressionBatch
-) -> None:
+def test_open_envelope_after_any_transport_returns_batch(transport: str, batch: StreamBatch | ImpressionBatch) -> None:
     """Binary, structured or pushed by Pub/Sub: envelope and batch equal those that were sent."""
     envelope = encode_batch(batch)
     received = from_http(*TRANSPORTS[transport](envelope))

@@ -247,9 +247,7 @@ def test_parse_malformed_record_has_category_of_first_fault(category: Category, 
     assert 0 < len(malformed.detail) < 1200
 
 
-@pytest.mark.parametrize(
-    ("text", "valid"), [("1", True), ("", False), ("1a", False), ("1\n", False), ("١", False)]
-)
+@pytest.mark.parametrize(("text", "valid"), [("1", True), ("", False), ("1a", False), ("1\n", False), ("١", False)])
 def test_is_user_id_accepts_decimal_digits_only(text: str, valid: bool) -> None:
     """A user id is 1 to 20 ASCII digits and nothing else."""
     assert is_user_id(text) is valid

@@ -62,9 +62,9 @@ failures = st.builds(
     response_times,
 )
 events = watches | ratings | answers | failures | st.builds(AccountCreated, any_time, user_ids)
-zones = st.sampled_from(
-    ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"]
-).map(ZoneInfo)
+zones = st.sampled_from(["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"]).map(
+    ZoneInfo
+)
 
 
 @given(events, zones)
@@ -115,9 +115,7 @@ BLANK_OR_CAPITAL = [" ", "Q"]
 
 
 @pytest.mark.parametrize("character", BLANK_OR_CAPITAL)
-@pytest.mark.parametrize(
-    "line", [line for line, event in REAL.items() if not isinstance(event, RecommendationRequest)]
-)
+@pytest.mark.parametrize("line", [line for line, event in REAL.items() if not isinstance(event, RecommendationRequest)])
 def test_parse_inserted_blank_or_capital_is_malformed(line: str, character: str) -> None:
     """No part of a watch, a rating or an account record contains either."""
     for place in range(len(line) + 1):

@@ -59,6 +59,4 @@ def make_push_body(data: bytes | None, attributes: Mapping[str, str] | None) -> 
         message["data"] = base64.b64encode(data).decode()
     if attributes is not None:
         message["attributes"] = dict(attributes)
-    return json.dumps(
-        {"message": message, "subscription": "projects/p/subscriptions/s", "deliveryAttempt": 2}
-    ).encode()
+    return json.dumps({"message": message, "subscription": "projects/p/subscriptions/s", "deliveryAttempt": 2}).encode()

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from marquee.ingest.push_identity import PushIdentity
 
-_spec = importlib.util.spec_from_file_location(
-    "ingest_main", Path(__file__).parents[2] / "functions/ingest/main.py"
-)
+_spec = importlib.util.spec_from_file_location("ingest_main", Path(__file__).parents[2] / "functions/ingest/main.py")
 assert _spec
 assert _spec.loader
 _main = importlib.util.module_from_spec(_spec)

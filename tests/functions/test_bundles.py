@@ -54,9 +54,7 @@ def test_bundle_starts_in_a_clean_environment(function: str, bundles: Path, tmp_
         if not name.startswith("MARQUEE_") and name not in ("PYTHONPATH", "VIRTUAL_ENV")
     }
     target = read_functions(ROOT)[function].source.split("/")[-1]
-    started = subprocess.run(
-        [python, "-c", START, target], cwd=source, env=environment, capture_output=True, text=True
-    )
+    started = subprocess.run([python, "-c", START, target], cwd=source, env=environment, capture_output=True, text=True)
     assert started.returncode == 0, started.stderr
     assert started.stdout.split()[-1] == "200", started.stderr
     checked = subprocess.run([*pip, "check"], capture_output=True, text=True)

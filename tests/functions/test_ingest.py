@@ -248,9 +248,7 @@ def test_ingest_database_killed_is_503_until_it_is_back(
     assert counts == record_counts.count_all(database)
 
 
-def test_ingest_concurrent_overlapping_batches_are_written_once(
-    function: IngestProcess, database: Database
-) -> None:
+def test_ingest_concurrent_overlapping_batches_are_written_once(function: IngestProcess, database: Database) -> None:
     """The same overlapping batches from eight clients at a time."""
     lines = LINES * 10
     events = [to_http(encode_batch(batch(lines[first : first + 9], first))) for first in range(0, 70, 5)]
@@ -264,11 +262,7 @@ def test_ingest_concurrent_overlapping_batches_are_written_once(
     for thread in threads:
         thread.join()
     assert statuses == [204] * (8 * len(events))
-    assert (
-        record_counts.count_records(database).records
-        == record_counts.count_all(database).records
-        == len(lines)
-    )
+    assert record_counts.count_records(database).records == record_counts.count_all(database).records == len(lines)
 
 
 def test_ingest_database_without_tables_is_503(server: EmbeddedPostgres, tmp_path: Path) -> None:

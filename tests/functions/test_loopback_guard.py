@@ -33,9 +33,7 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def answer(port: int, method: str, path: str, **headers: str) -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request(
-            method, path, headers={name.replace("_", "-"): text for name, text in headers.items()}
-        )
+        connection.request(method, path, headers={name.replace("_", "-"): text for name, text in headers.items()})
         response = connection.getresponse()
         return response.status, response.read().decode()
     finally:

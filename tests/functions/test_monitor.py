@@ -55,9 +55,7 @@ def test_monitor_post_runs_and_returns_the_result(server: EmbeddedPostgres, tmp_
 
 
 @pytest.mark.parametrize("url", ["gs://bucket/prefix", "s3://bucket/prefix"])
-def test_monitor_reads_cloud_storage_by_the_client_of_its_list(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_monitor_reads_cloud_storage_by_the_client_of_its_list(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """requirements/monitor.txt has obstore, and no client that can write."""
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", url)
     monkeypatch.setenv("MARQUEE_DATABASE_URL", "postgresql://app@127.0.0.1:1/marquee")

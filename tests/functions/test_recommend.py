@@ -102,9 +102,7 @@ def test_recommend_new_releases_under_load_fail_no_request(store: FileStore, sta
         asking = [pool.submit(ask) for _ in range(4)]
         for n in range(10):
             mean = 3.0 - (n + 1) / 16
-            version = release_model(
-                store, two_group_model(mean=mean), TRAINED_THROUGH + timedelta(days=n + 1)
-            )
+            version = release_model(store, two_group_model(mean=mean), TRAINED_THROUGH + timedelta(days=n + 1))
             expected[version] = mean
             wait_for_reply(lambda: function.get("/recommend/1001"), partial(has_version, version))
         stop.set()
@@ -121,9 +119,7 @@ def test_recommend_two_arms_are_served_by_one_instance(store: FileStore, start: 
     """Each user gets the arm that the release assigns, with the predictions of its model."""
     versions = {"control": store_model(store), "canary": store_model(store, two_group_model(mean=3.5), LATER)}
     arms = tuple(Arm(name, version, 0.5) for name, version in versions.items())
-    release = publish_release(
-        store, lambda before: new_release(arms, author="test", reason="two arms", after=before)
-    )
+    release = publish_release(store, lambda before: new_release(arms, author="test", reason="two arms", after=before))
     function = start()
     for user in (str(n) for n in range(1000, 1030)):
         reply = function.get(f"/recommend/{user}")

@@ -123,9 +123,7 @@ def test_recommend_hanging_database_costs_only_its_deadline(
     wait_for_reply(lambda: function.get("/recommend/1000"), lambda r: r.notes == "")
 
 
-def test_recommend_without_release_uses_the_databases_popular_movies(
-    start: Start, database: EventDatabase
-) -> None:
+def test_recommend_without_release_uses_the_databases_popular_movies(start: Start, database: EventDatabase) -> None:
     """The best rated movie comes first."""
     for user in range(3):
         database.rate(str(user), 5, 5)

@@ -29,9 +29,7 @@ def list_impressions(receiver: Receiver) -> list[Impression]:
     return [i for batch in batches if isinstance(batch, ImpressionBatch) for i in batch.impressions]
 
 
-def test_recommend_impressions_equal_the_served_lists(
-    store: FileStore, start: Start, receiver: Receiver
-) -> None:
+def test_recommend_impressions_equal_the_served_lists(store: FileStore, start: Start, receiver: Receiver) -> None:
     """Impressions of both workers arrive."""
     version = release_model(store)
     function = start(delivery_url=receiver.url, WORKERS="2")
@@ -60,9 +58,7 @@ def test_recommend_hanging_or_missing_receiver_fails_no_request(
     assert {function.get("/recommend/1000").status for _ in range(20)} == {200}
 
 
-def test_recommend_sigterm_sends_the_queued_impressions(
-    store: FileStore, start: Start, receiver: Receiver
-) -> None:
+def test_recommend_sigterm_sends_the_queued_impressions(store: FileStore, start: Start, receiver: Receiver) -> None:
     """Impressions that wait for their batch go out before the process ends, with code 0."""
     release_model(store)
     function = start(delivery_url=receiver.url)
@@ -73,9 +69,7 @@ def test_recommend_sigterm_sends_the_queued_impressions(
     assert {impression.id for impression in list_impressions(receiver)} == ids
 
 
-def test_recommend_sigterm_with_hanging_receiver_ends(
-    store: FileStore, start: Start, receiver: Receiver
-) -> None:
+def test_recommend_sigterm_with_hanging_receiver_ends(store: FileStore, start: Start, receiver: Receiver) -> None:
     """The process ends in time, with code 0."""
     release_model(store)
     receiver.hold.clear()

@@ -28,9 +28,7 @@ def test_recommend_bad_artifact_is_refused_and_reported(store: FileStore, start:
 
     bad = store_model(store, two_group_model(mean=3.5), TRAINED_THROUGH + timedelta(days=1))
     flip_last_bit(store, bad, "item_vectors.npy")
-    publish_release(
-        store, lambda r: new_release((Arm("control", bad, 1.0),), author="test", reason="", after=r)
-    )
+    publish_release(store, lambda r: new_release((Arm("control", bad, 1.0),), author="test", reason="", after=r))
     reply = wait_for_reply(lambda: function.get("/recommend/1000"), lambda r: r.notes == "release-refused")
     assert reply.headers["Marquee-Model-Version"] == good
     version = function.get("/version").document
@@ -57,9 +55,7 @@ def test_recommend_store_unavailable_then_back_loads_new_releases(store: FileSto
     assert reply.notes == ""
 
 
-def test_recommend_gcs_killed_fails_no_request(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recommend_gcs_killed_fails_no_request(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cached user is answered from memory, another one gets popular movies."""
     with GcsServer(tmp_path / "gcs") as server:
         server.make_bucket("models")

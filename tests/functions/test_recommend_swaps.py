@@ -78,9 +78,7 @@ def _damage_functions(store: FileStore, version: str) -> dict[str, Callable[[], 
     }
 
 
-def test_recommend_every_kind_of_bad_artifact_keeps_the_previous_release(
-    store: FileStore, function: Function
-) -> None:
+def test_recommend_every_kind_of_bad_artifact_keeps_the_previous_release(store: FileStore, function: Function) -> None:
     """A wrong hash, a truncated file, NaN, another shape, wrong predictions, a newer format: /version reports
     each with its reason, and no request fails.
     """
@@ -108,9 +106,7 @@ def test_recommend_memory_of_replaced_models_is_freed(store: FileStore, function
     models.
     """
     versions = [release_model(store, two_group_model(MOVIES))]
-    versions.append(
-        store_model(store, two_group_model(MOVIES, mean=3.5), TRAINED_THROUGH + timedelta(days=1))
-    )
+    versions.append(store_model(store, two_group_model(MOVIES, mean=3.5), TRAINED_THROUGH + timedelta(days=1)))
 
     def swap(number: int) -> float:
         promote(store, versions[number % 2], author="test")
@@ -127,9 +123,7 @@ def test_recommend_memory_of_replaced_models_is_freed(store: FileStore, function
     assert after - settled < 2 * MODEL_MB
 
 
-def test_recommend_first_request_after_a_freeze_gets_the_newest_release(
-    store: FileStore, function: Function
-) -> None:
+def test_recommend_first_request_after_a_freeze_gets_the_newest_release(store: FileStore, function: Function) -> None:
     """The process has no processor between requests (SIGSTOP), as an idle instance of Cloud Run."""
     old = release_model(store)
     other = store_model(store, two_group_model(mean=3.5), TRAINED_THROUGH + timedelta(days=1))

@@ -70,16 +70,12 @@ def mutated_records(count: int, seed: int) -> list[bytes]:
     """Return mutated records of all kinds; about one in seven is unchanged."""
     rng = random.Random(f"lines {seed}")
     known = [known_record(number, seed).raw for number in range(200)]
-    return [
-        mutate(rng.choice(known), rng) if rng.random() < 0.86 else rng.choice(known) for _ in range(count)
-    ]
+    return [mutate(rng.choice(known), rng) if rng.random() < 0.86 else rng.choice(known) for _ in range(count)]
 
 
 def malformed_request(number: int, rng: random.Random) -> Request:
     """Return a delivery with a fault in its bytes, fields, headers or wrapping."""
-    records = tuple(
-        make_record(number * 10 + n, 1_790_000_000_000, known_record(n, number).raw) for n in range(3)
-    )
+    records = tuple(make_record(number * 10 + n, 1_790_000_000_000, known_record(n, number).raw) for n in range(3))
     headers, body = to_http(encode_batch(StreamBatch("movielog", "fuzz", 0, records)))
     mutation: Callable[[dict[str, str], bytes, random.Random], Request] = rng.choice(_MUTATIONS)
     return mutation(headers, body, rng)
@@ -118,9 +114,7 @@ def _mutate_structured(headers: dict[str, str], body: bytes, rng: random.Random)
 
 
 def _mutate_push(headers: dict[str, str], body: bytes, rng: random.Random) -> Request:
-    attributes: Mapping[str, object] = {
-        name: value for name, value in headers.items() if name.startswith("ce-")
-    }
+    attributes: Mapping[str, object] = {name: value for name, value in headers.items() if name.startswith("ce-")}
     message: dict[str, object] = {"data": base64.b64encode(body).decode(), "attributes": attributes}
     document: dict[str, object] = {"message": message, "subscription": "projects/p/subscriptions/s"}
     owner = rng.choice([document, message, dict(attributes)])
@@ -133,9 +127,7 @@ def _mutate_push(headers: dict[str, str], body: bytes, rng: random.Random) -> Re
 
 def _foreign_request(_headers: dict[str, str], _body: bytes, rng: random.Random) -> Request:
     body = rng.choice([b"", rng.randbytes(50), b"[" * 5_000, b'{"a":' * 3_000, b"null", b"\xff\xfe{}"])
-    return {
-        "content-type": rng.choice(["application/json", "text/plain", "", "application/cloudevents+json"])
-    }, body
+    return {"content-type": rng.choice(["application/json", "text/plain", "", "application/cloudevents+json"])}, body
 
 
 _MUTATIONS = (

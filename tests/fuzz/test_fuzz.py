@@ -26,9 +26,7 @@ def test_parse_records_mutated_records_are_parsed_once(seed: int) -> None:
 
 
 @pytest.mark.servers
-def test_ingest_malformed_requests_are_acknowledged(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ingest_malformed_requests_are_acknowledged(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No exception and no 5xx: 204, stored in quarantine or in rejected_events."""
     monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
     app = create_ingest()

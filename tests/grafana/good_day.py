@@ -35,9 +35,7 @@ def write_good_day(database: Database, now: datetime | None = None) -> datetime:
     rng = random.Random(_SEED)
     _write_stream(database, now, rng)
     _write_impressions(database, now, rng)
-    store_rejected(
-        database, "not a StreamBatch: no field records", {"ce-type": "marquee.events.batches"}, b"{}"
-    )
+    store_rejected(database, "not a StreamBatch: no field records", {"ce-type": "marquee.events.batches"}, b"{}")
     for run in _retrain_runs(now):
         retrain_runs.record_run(database, run)
     with database.transaction() as cursor:

@@ -27,9 +27,7 @@ from marquee.grafana.panel_query import Table, run_panel_query
 ROOT = Path(__file__).parents[2]
 BOARDS = panel_files.read_boards(ROOT / "dashboards")
 PANELS = [
-    pytest.param(board, panel, id=f"{board.uid}-{panel.id}")
-    for board in BOARDS.values()
-    for panel in board.panels
+    pytest.param(board, panel, id=f"{board.uid}-{panel.id}") for board in BOARDS.values() for panel in board.panels
 ]
 _NUMBER = (int, float, Decimal)
 # Minimum number of columns with numbers for each panel type, besides the time.
@@ -99,9 +97,7 @@ def test_panels_link_to_existing_runbooks() -> None:
 
 
 @pytest.fixture
-def reader(
-    kind: str, database: Database, request: pytest.FixtureRequest
-) -> Iterator[tuple[Database, datetime]]:
+def reader(kind: str, database: Database, request: pytest.FixtureRequest) -> Iterator[tuple[Database, datetime]]:
     """Yield a database with a day of data and the end of that day; on PostgreSQL with Grafana's read-only role."""
     end = write_good_day(database)
     if kind == "timescale":  # The test server has one backend and one role.
@@ -167,11 +163,7 @@ def _find_series_problem(table: Table) -> str:
     times = [row[0] for row in table.rows]
     if times != sorted(times):
         return "not in order of time"
-    texts = {
-        name
-        for index, name in enumerate(table.columns)
-        if any(isinstance(row[index], str) for row in table.rows)
-    }
+    texts = {name for index, name in enumerate(table.columns) if any(isinstance(row[index], str) for row in table.rows)}
     return "" if texts <= {"metric"} else f"text columns {texts}"
 
 

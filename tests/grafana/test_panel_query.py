@@ -48,6 +48,4 @@ def test_run_panel_query_stops_at_deadline(plain_database: Database) -> None:
     """The connection can be used afterwards."""
     with pytest.raises(DatabaseUnavailable, match="timeout"):
         run_panel_query(plain_database, "SELECT pg_sleep(30)", HOUR, deadline_ms=50)
-    assert run_panel_query(plain_database, "SELECT 1 AS one", HOUR).rows == ((1,),), (
-        "the connection is good again"
-    )
+    assert run_panel_query(plain_database, "SELECT 1 AS one", HOUR).rows == ((1,),), "the connection is good again"

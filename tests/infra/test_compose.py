@@ -139,9 +139,7 @@ def test_scheduler_and_prepare_programs_exist() -> None:
 @service
 def test_service_hosts_are_services(name: str) -> None:
     """Each host:port names a service that listens on that port."""
-    text = yaml.safe_dump(
-        {k: v for k, v in SERVICES[name].items() if k in ("environment", "command", "entrypoint")}
-    )
+    text = yaml.safe_dump({k: v for k, v in SERVICES[name].items() if k in ("environment", "command", "entrypoint")})
     for host, port in re.findall(r"\b([a-z][a-z0-9-]*):(\d{4})\b", text):
         assert host in SERVICES, host
         assert int(port) in listening_ports(host), f"{host}:{port}"
@@ -253,9 +251,7 @@ def test_grafana_provisioning_matches_compose() -> None:
     (source,) = yaml.safe_load((folder / "datasources/marquee.yaml").read_text())["datasources"]
     url = urlsplit(COMPOSE["x-database"])
     assert source["url"] == f"{url.hostname}:{url.port}"
-    assert (
-        source["jsonData"]["database"] == url.path[1:] == SERVICES["database"]["environment"]["POSTGRES_DB"]
-    )
+    assert source["jsonData"]["database"] == url.path[1:] == SERVICES["database"]["environment"]["POSTGRES_DB"]
     sql = (ROOT / "infra/compose/reader.sql").read_text()
     assert f"ROLE {source['user']} LOGIN PASSWORD '{source['secureJsonData']['password']}'" in sql
     (provider,) = yaml.safe_load((folder / "dashboards/marquee.yaml").read_text())["providers"]

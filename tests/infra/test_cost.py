@@ -250,9 +250,7 @@ def test_measured_sizes_match_real_records() -> None:
     assert sum(map(len, texts)) / len(texts) == pytest.approx(MODEL.inputs["kafka_bytes_per_record"], rel=0.2)
     movie = ImpressionMovie("the+film+number+1234+1978", 1.2345678, 3.9876543, 0.9123456)
     version = "20260214T000921-1a2b3c4d"
-    shown = Impression(
-        "i" * 36, datetime.now(UTC), "12345", "control", version, 7, "personalised", (movie,) * 20
-    )
+    shown = Impression("i" * 36, datetime.now(UTC), "12345", "control", version, 7, "personalised", (movie,) * 20)
     assert len(msgspec.json.encode(shown)) == pytest.approx(MODEL.inputs["bytes_per_impression"], rel=0.1)
 
 
@@ -287,9 +285,7 @@ def test_main_prints_parts_for_load(capsys: pytest.CaptureFixture[str]) -> None:
     """Every part, both totals and the load."""
     cost.main(["--records-per-s", "500", "--requests-per-s", "4"])
     shown = capsys.readouterr().out
-    assert all(
-        f"| {name} |" in shown for name in ("ingest", "recommend", "bridge", "machine", "all, without load")
-    )
+    assert all(f"| {name} |" in shown for name in ("ingest", "recommend", "bridge", "machine", "all, without load"))
     assert "500 records/s and 4 requests/s" in shown
 
 

@@ -63,9 +63,7 @@ def test_dockerfile_last_stage_has_no_build_tools(path: Path) -> None:
 @dockerfile
 def test_dockerfile_pip_checks_hashes(path: Path) -> None:
     """Each pip install checks hashes or uses no index; each list exists and has a hash for each pin."""
-    commands = [
-        c for w, rest in instructions(path) if w == "RUN" for c in rest.split("&&") if "pip install" in c
-    ]
+    commands = [c for w, rest in instructions(path) if w == "RUN" for c in rest.split("&&") if "pip install" in c]
     assert commands
     assert all("--require-hashes" in c or "--no-index --no-deps" in c for c in commands)
     for name in re.findall(r"-r \"?(requirements/\S+?\.txt)", path.read_text()):

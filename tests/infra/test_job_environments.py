@@ -91,9 +91,7 @@ def run_in(environment: Path, folder: Path, script: str) -> subprocess.Completed
         "HOME": str(folder),
         "NUMBA_CACHE_DIR": str(folder),
     }
-    return subprocess.run(
-        ["sh", "-ec", script], cwd=folder, env=variables, capture_output=True, text=True, timeout=120
-    )
+    return subprocess.run(["sh", "-ec", script], cwd=folder, env=variables, capture_output=True, text=True, timeout=120)
 
 
 def image_check() -> str:
@@ -119,9 +117,7 @@ def jobs_by_size() -> list[str]:
 
 
 @pytest.mark.parametrize("job", jobs_by_size())
-def test_job_runs_from_exactly_its_list(
-    job: str, environment: Environment, wheel: Path, tmp_path: Path
-) -> None:
+def test_job_runs_from_exactly_its_list(job: str, environment: Environment, wheel: Path, tmp_path: Path) -> None:
     """The list is complete, the image's build would pass, and the entry point reads its settings."""
     installed = tmp_path / "venv"
     shutil.copytree(environment(job), installed, symlinks=True, copy_function=os.link)

@@ -34,9 +34,7 @@ def test_delivery_timeout_is_below_timeout_of_ingest() -> None:
     assert FUNCTIONS["ingest"].timeout_s > DELIVERY_TIMEOUT_S
 
 
-@pytest.mark.parametrize(
-    "record", [b"x" * 120, b"\x00" * 1000, b'"\\' * 500, b"\xff\xfe" * 600, "ü".encode() * 300]
-)
+@pytest.mark.parametrize("record", [b"x" * 120, b"\x00" * 1000, b'"\\' * 500, b"\xff\xfe" * 600, "ü".encode() * 300])
 def test_batch_of_any_records_fits_into_pubsub_message(record: bytes) -> None:
     """Escapes and base64 make records longer; even twice the limit of the bridge fits."""
     delivery, limits = FakeDelivery(), BridgeLimits(max_bytes=2 * BridgeLimits().max_bytes)

@@ -114,9 +114,7 @@ def test_subscription_matches_terraform() -> None:
     cloud = (TERRAFORM / "pubsub.tf").read_text()
     ours = subscription("http://ingest:8080/")
     assert re.findall(r'm\w+imum_backoff\s*= "(\w+)"', cloud) == list(ours["retryPolicy"].values())
-    assert str(ours["deadLetterPolicy"]["maxDeliveryAttempts"]) in re.findall(
-        r"max_delivery_attempts = (\d+)", cloud
-    )
+    assert str(ours["deadLetterPolicy"]["maxDeliveryAttempts"]) in re.findall(r"max_delivery_attempts = (\d+)", cloud)
 
 
 @pytest.mark.servers
@@ -125,8 +123,6 @@ def test_prepare_storage_emulator_has_bucket(emulator: Emulator, tmp_path: Path)
     with GcsServer(tmp_path) as objects:
         for _ in range(2):
             prepare(emulator.url, objects.url, "http://ingest:8080/")
-        (check,) = re.findall(
-            r"127\.0\.0\.1:4443(/\S+?)\"", (TERRAFORM.parents[1] / "compose.yaml").read_text()
-        )
+        (check,) = re.findall(r"127\.0\.0\.1:4443(/\S+?)\"", (TERRAFORM.parents[1] / "compose.yaml").read_text())
         assert urlopen(objects.url + check, timeout=10).status == 200
         assert urlopen(f"{objects.url}/storage/v1/b/marquee", timeout=10).status == 200

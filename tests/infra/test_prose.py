@@ -13,9 +13,7 @@ def messages(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("word", ["anew", "Nobody", "thrice", "in vain", "of late", "he", "his"])
-@pytest.mark.parametrize(
-    "form", ['"""Read the rows {}."""', "x = 1  # {}", 'raise ValueError("{}")', 'f"{} {x}"']
-)
+@pytest.mark.parametrize("form", ['"""Read the rows {}."""', "x = 1  # {}", 'raise ValueError("{}")', 'f"{} {x}"'])
 def test_check_python_banned_word_is_reported(word: str, form: str) -> None:
     """Docstrings, comments, messages and f-strings are all read."""
     assert messages(form.format(word, x="x")) == [f"banned word {word!r}"]
@@ -81,9 +79,7 @@ def test_check_python_test_name_with_clause_is_reported() -> None:
         ("a.py", "# What follows.\nx = 1\n", 1),
     ],
 )
-def test_check_file_comments_of_any_language_are_read(
-    tmp_path: Path, name: str, text: str, expected: int
-) -> None:
+def test_check_file_comments_of_any_language_are_read(tmp_path: Path, name: str, text: str, expected: int) -> None:
     """Only the first line of a block of comments can be its opening."""
     (tmp_path / name).write_text(text)
     assert len(list(check_file(tmp_path / name))) == expected

@@ -23,9 +23,7 @@ LISTS = sorted(path.stem for path in ROOT.glob("requirements/*.txt") if path.ste
 def read_pins(name: str) -> dict[str, str]:
     """Return version by package."""
     text = (ROOT / f"requirements/{name}.txt").read_text()
-    return {
-        canonicalize_name(package): version for package, version in re.findall(r"^(\S+?)==(\S+)", text, re.M)
-    }
+    return {canonicalize_name(package): version for package, version in re.findall(r"^(\S+?)==(\S+)", text, re.M)}
 
 
 def roots(name: str) -> list[Requirement]:

@@ -23,9 +23,7 @@ def test_write_impressions_stores_each_impression_once(database: Database) -> No
         (1, MOVIE, 1.5, 4.25, 1.0, "blue", "personalised"),
         (2, "m*a*s*h+1970", 0.5, None, 0.125, "blue", "personalised"),
     ]
-    assert rows(database, "SELECT time, tier, impressions FROM impressions_per_minute") == [
-        (at, "personalised", 3)
-    ]
+    assert rows(database, "SELECT time, tier, impressions FROM impressions_per_minute") == [(at, "personalised", 3)]
 
 
 def test_write_impressions_empty_batch_writes_nothing(database: Database) -> None:

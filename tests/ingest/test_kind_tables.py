@@ -18,9 +18,7 @@ from marquee.ingest.store import WriteCounts, write_batch
 from marquee.monitoring.batch_checks import check_batches
 
 EACH_KIND = pytest.mark.parametrize("kind_of_event", EVENT_KINDS, ids=lambda kind: kind.name)
-EXAMPLES = [
-    next(text for text, event in REAL.items() if isinstance(event, k.event_class)) for k in EVENT_KINDS
-]
+EXAMPLES = [next(text for text, event in REAL.items() if isinstance(event, k.event_class)) for k in EVENT_KINDS]
 _COLUMNS = """
 SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute
 WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"""

@@ -65,9 +65,7 @@ def test_accept_odd_kafka_timestamp_stores_all_records(
 
 def test_write_batch_only_unknown_timestamps_has_no_lag(database: Database, parser: EventParser) -> None:
     """An unknown timestamp is not an age of decades."""
-    records = StreamBatch(
-        "movielog", TOPIC_ID, 0, (Record(0, -2, watch(1, 1)), Record(1, 10**17, rate(1, 2)))
-    )
+    records = StreamBatch("movielog", TOPIC_ID, 0, (Record(0, -2, watch(1, 1)), Record(1, 10**17, rate(1, 2))))
     write_batch(database, records, parser)
     assert rows(database, "SELECT lag_ms_max FROM deliveries_per_minute") == [(None,)]
 
@@ -112,9 +110,7 @@ def test_accept_timestamp_of_another_type_stores_all_records(
     assert record_counts.count_records(plain_database).rejected_events == 0
 
 
-def test_accept_records_out_of_order_stores_each_once(
-    handler: IngestHandler, plain_database: Database
-) -> None:
+def test_accept_records_out_of_order_stores_each_once(handler: IngestHandler, plain_database: Database) -> None:
     """The order within a batch is not a condition, and an element that occurs twice is one record."""
     data = stream_data(record(2, watch(1, 1)), record(0, rate(1, 4)), record(2, watch(1, 1)))
     assert deliver(handler, data) == WriteCounts(watches=1, ratings=1)
@@ -122,9 +118,7 @@ def test_accept_records_out_of_order_stores_each_once(
 
 
 @pytest.mark.parametrize("since", [-1, 8, 2**62, "0", 1.5, True])
-def test_accept_invalid_since_is_ignored(
-    handler: IngestHandler, plain_database: Database, since: object
-) -> None:
+def test_accept_invalid_since_is_ignored(handler: IngestHandler, plain_database: Database, since: object) -> None:
     """It says which offsets need not be awaited; the records do not depend on it."""
     assert deliver(handler, stream_data(record(7, watch(1, 1)), since=since)) == WriteCounts(watches=1)
     assert rows(plain_database, "SELECT written::text FROM written_offsets") == [("{[7,8)}",)]
@@ -211,13 +205,9 @@ def test_write_batch_time_ahead_of_kafkas_is_quarantined(database: Database, par
 @pytest.mark.parametrize(
     "moment", ["0001-01-01T00:00", "1022-11-14T12:24", "1601-01-01T00:00", "1969-12-31T23:59:59.999"]
 )
-def test_write_batch_time_before_1970_is_quarantined(
-    database: Database, parser: EventParser, moment: str
-) -> None:
+def test_write_batch_time_before_1970_is_quarantined(database: Database, parser: EventParser, moment: str) -> None:
     """The zero times of other systems are no times of events."""
-    written = write_batch(
-        database, batch([watch(1, 1, time=moment), rate(1, 4, time=moment), rate(1, 4)]), parser
-    )
+    written = write_batch(database, batch([watch(1, 1, time=moment), rate(1, 4, time=moment), rate(1, 4)]), parser)
     assert written == WriteCounts(ratings=1, quarantine=2)
 
 
@@ -245,9 +235,7 @@ def test_rejected_command_lists_shows_and_replays(
     assert "70000 bytes, of which 65536 are kept" in out
     for accepted in (1, 0):
         assert main(["rejected", "replay"]) == 0
-        assert f"accepted: {accepted}; still rejected: 1; kept in part, so not replayed: 1" in (
-            capsys.readouterr().out
-        )
+        assert f"accepted: {accepted}; still rejected: 1; kept in part, so not replayed: 1" in (capsys.readouterr().out)
     counts = record_counts.count_records(plain_database)
     assert (counts.records, counts.rejected_events) == (2, 2)
 

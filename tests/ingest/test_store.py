@@ -43,9 +43,7 @@ def test_write_batch_stores_each_kind_in_its_table(database: Database, parser: E
     """Every field is stored unchanged, including free text that needs quoting."""
     assert write_batch(database, batch(RECORDS, 10), parser) == EXPECTED_COUNTS
     at = datetime(2026, 2, 14, 0, 9, 20, 426000, tzinfo=UTC)
-    assert rows(
-        database, 'SELECT time, partition, "offset", user_id, movie_id, minute FROM watches ORDER BY 3'
-    ) == [
+    assert rows(database, 'SELECT time, partition, "offset", user_id, movie_id, minute FROM watches ORDER BY 3') == [
         (at, 0, 10, "1", MOVIE, 0),
         (datetime(2026, 2, 14, 0, 10, tzinfo=UTC), 0, 11, "1", MOVIE, 1),
     ]
@@ -215,9 +213,7 @@ def test_write_batch_concurrent_redeliveries_store_each_record_once(
     assert counts == record_counts.count_all(plain_database)
     assert counts.records == 400
     assert counts.by_table == Counter(_table(parser.parse(record)) for record in records)
-    assert _watch_sessions(plain_database) == _expected_watch_sessions(
-        [parser.parse(record) for record in records]
-    )
+    assert _watch_sessions(plain_database) == _expected_watch_sessions([parser.parse(record) for record in records])
 
 
 def _random_record(chance: random.Random) -> str:
@@ -237,9 +233,7 @@ def _table(event: Event | MalformedRecord) -> str:
 
 
 def _watch_sessions(database: Database) -> list[tuple[object, ...]]:
-    return rows(
-        database, "SELECT user_id, movie_id, first_minute, last_minute FROM watch_sessions ORDER BY 1, 2"
-    )
+    return rows(database, "SELECT user_id, movie_id, first_minute, last_minute FROM watch_sessions ORDER BY 1, 2")
 
 
 def _expected_watch_sessions(events: list[Event | MalformedRecord]) -> list[tuple[object, ...]]:
@@ -251,19 +245,11 @@ def _expected_watch_sessions(events: list[Event | MalformedRecord]) -> list[tupl
 
 @pytest.mark.servers
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    values=st.lists(
-        st.one_of(st.binary(max_size=80), st.text(max_size=80).map(str.encode)), min_size=1, max_size=8
-    )
-)
-def test_write_batch_any_bytes_are_stored(
-    plain_database: Database, parser: EventParser, values: list[bytes]
-) -> None:
+@given(values=st.lists(st.one_of(st.binary(max_size=80), st.text(max_size=80).map(str.encode)), min_size=1, max_size=8))
+def test_write_batch_any_bytes_are_stored(plain_database: Database, parser: EventParser, values: list[bytes]) -> None:
     """No content of a record makes a write fail, and each is stored unchanged."""
     with plain_database.transaction() as cursor:
-        cursor.execute(
-            "TRUNCATE quarantine, watches, ratings, recommendation_requests, accounts, written_offsets"
-        )
+        cursor.execute("TRUNCATE quarantine, watches, ratings, recommendation_requests, accounts, written_offsets")
     assert write_batch(plain_database, batch(values), parser).records == len(values)
     stored = dict(rows(plain_database, 'SELECT "offset", raw FROM quarantine'))
     assert all(bytes(raw) == values[offset] for offset, raw in stored.items())

@@ -62,9 +62,7 @@ def count_compressed_chunks(database: Database) -> int:
     return int(str(rows(database, query)[0][0]))
 
 
-def test_write_batch_after_compression_skips_redelivered_records(
-    database: Database, parser: EventParser
-) -> None:
+def test_write_batch_after_compression_skips_redelivered_records(database: Database, parser: EventParser) -> None:
     """A redelivered record is recognized in a compressed chunk."""
     old = old_batch(days=4)
     write_batch(database, old, parser)
@@ -75,9 +73,7 @@ def test_write_batch_after_compression_skips_redelivered_records(
     assert record_counts.count_records(database) == before
 
 
-def test_write_batch_late_record_is_stored_in_compressed_chunk(
-    database: Database, parser: EventParser
-) -> None:
+def test_write_batch_late_record_is_stored_in_compressed_chunk(database: Database, parser: EventParser) -> None:
     """A late record is inserted into a chunk that is already compressed."""
     write_batch(database, old_batch(days=4), parser)
     run_policies(database, "policy_compression")
@@ -90,9 +86,7 @@ def test_retention_drops_watches_and_keeps_aggregates(database: Database, parser
     """Watch sessions, ratings and counts per minute outlive the dropped rows."""
     write_batch(database, old_batch(days=2), parser)
     refresh(database, "watches_per_minute", "1 day")
-    execute_without_transaction(
-        database, "SELECT drop_chunks('watches', older_than => now() - INTERVAL '1 hour')"
-    )
+    execute_without_transaction(database, "SELECT drop_chunks('watches', older_than => now() - INTERVAL '1 hour')")
     assert rows(database, "SELECT count(*) FROM watches WHERE time < now() - INTERVAL '1 day'") == [(0,)]
     assert rows(database, "SELECT count(*) FROM watch_sessions") == [(50,)]
     assert rows(database, "SELECT count(*) FROM ratings") == [(1,)]

@@ -37,7 +37,5 @@ def write_base_data(folder: Path, seconds: list[int]) -> dict[str, int]:
             [["user_id", "movie_id", "rating", "time"], *((1, m, 3, s) for m, s in times.items())]
         )
     with (folder / "movies.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(
-            [["movie_id", "title", "year", "genres"], *((m, m, 1999, "") for m in times)]
-        )
+        csv.writer(file).writerows([["movie_id", "title", "year", "genres"], *((m, m, 1999, "") for m in times)])
     return times

@@ -53,9 +53,7 @@ def make_stats(**changes: object) -> LiveStats:
     return replace(stats, **changes)  # type: ignore[arg-type]
 
 
-EXACT = Reconciliation(
-    {0: PartitionReconciliation(1_500, 1_500, 1_500), 1: PartitionReconciliation(500, 500, 500)}
-)
+EXACT = Reconciliation({0: PartitionReconciliation(1_500, 1_500, 1_500), 1: PartitionReconciliation(500, 500, 500)})
 
 
 UNWRITTEN = Reconciliation({0: PartitionReconciliation(1_500, 1_491, 1_491, 9)})
@@ -81,10 +79,7 @@ def test_format_line_all_stats_are_on_one_line() -> None:
 
 def test_format_line_before_first_report_shows_zeros() -> None:
     """Without a report the counts are zero, and there is no error."""
-    assert (
-        format_line(LiveStats(), 0)
-        == "    0 s | records in 0 | rows written 0 | lag 0 | responses 0 | retrained 0x"
-    )
+    assert format_line(LiveStats(), 0) == "    0 s | records in 0 | rows written 0 | lag 0 | responses 0 | retrained 0x"
 
 
 @pytest.mark.parametrize("terminal", [True, False])

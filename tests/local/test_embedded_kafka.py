@@ -131,9 +131,7 @@ def test_start_behind_a_proxy_variable_creates_its_topic(
         produce(kafka, "log", [b"one"])
 
 
-def test_create_topic_without_an_answer_is_reported(
-    kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_create_topic_without_an_answer_is_reported(kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that does not answer the request in time is named in a sentence."""
 
     def create_topics(_client: AdminClient, topics: list[Any], **_: Any) -> dict[str, Future[None]]:

@@ -57,9 +57,7 @@ def test_function_instance_has_its_settings_and_workers(root: Path, workers: int
     """The function gets the given settings and runs in the given number of workers."""
     port = free_port()
     function = hello_spec()
-    process = function_instance(
-        "hello", function, root, root, root, port, {"MARQUEE_LOG_LEVEL": "DEBUG"}, workers
-    )
+    process = function_instance("hello", function, root, root, root, port, {"MARQUEE_LOG_LEVEL": "DEBUG"}, workers)
     start_process(process, port)
     try:
         pids = {get(port)[0] for _ in range(200)}
@@ -103,9 +101,7 @@ def test_health_check_only_status_200_is_healthy(root: Path) -> None:
 def test_function_instance_leaves_home_directory_unchanged(root: Path, tmp_path: Path) -> None:
     """The server's control socket is in the given directory, not in ~/.gunicorn."""
     port = free_port()
-    process = function_instance(
-        "hello", hello_spec(), root, root, root / "run", port, {"HOME": str(tmp_path / "home")}
-    )
+    process = function_instance("hello", hello_spec(), root, root, root / "run", port, {"HOME": str(tmp_path / "home")})
     start_process(process, port)
     process.stop()
     assert not (tmp_path / "home").exists()

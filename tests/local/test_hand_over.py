@@ -32,9 +32,7 @@ class FakeSystem:
     """A system whose simulator writes four records per topic at once, of which ``written`` reach the tables."""
 
     def __init__(self, database: Database, state_dir: StateDir, written: int) -> None:
-        self.settings = SimpleNamespace(
-            database_url=database.url, kafka_topic="log", objects_url="file:///none"
-        )
+        self.settings = SimpleNamespace(database_url=database.url, kafka_topic="log", objects_url="file:///none")
         self.state_dir, self.shape, self.schedules = state_dir, Shape(), read_schedules(ROOT)
         self.supervisor = SimpleNamespace(stop=lambda *_: None, states=tuple)
         self.kafka_restarts = self.hand_overs = self.starts = 0

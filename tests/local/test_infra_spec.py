@@ -30,9 +30,7 @@ def test_read_schedules_jobs_exist() -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("functions", FunctionSpecs), ("schedules", ScheduleSpecs)])
-def test_json_schema_committed_file_is_current(
-    name: str, kind: type[FunctionSpecs] | type[ScheduleSpecs]
-) -> None:
+def test_json_schema_committed_file_is_current(name: str, kind: type[FunctionSpecs] | type[ScheduleSpecs]) -> None:
     """The committed schema is that of the code; `make docs` writes it."""
     assert json.loads((ROOT / f"infra/{name}.schema.json").read_text()) == json_schema(kind)
 

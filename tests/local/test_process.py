@@ -183,9 +183,7 @@ def test_start_proxy_of_the_environment_is_not_for_loopback(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", exceptions)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    code = (
-        "import urllib.request as u, os; print(os.environ['http_proxy'], *map(bool, map(u.proxy_bypass, %r)))"
-    )
+    code = "import urllib.request as u, os; print(os.environ['http_proxy'], *map(bool, map(u.proxy_bypass, %r)))"
     hosts = ["127.0.0.1", "localhost", "::1", "example.org", "example.edu"]
     child = python_process("child", code % hosts, tmp_path)
     child.start()

@@ -48,9 +48,7 @@ def start_scheduler(tmp_path: Path, state_dir: StateDir) -> Iterator[StartSchedu
 
     def start(code: str, every_s: float = 0.4, timeout_s: int = 60, **env: str) -> Process:
         (tmp_path / "infra").mkdir()
-        (tmp_path / "infra/schedules.yaml").write_text(
-            YAML.format(name="work", every_s=every_s, timeout_s=timeout_s)
-        )
+        (tmp_path / "infra/schedules.yaml").write_text(YAML.format(name="work", every_s=every_s, timeout_s=timeout_s))
         (tmp_path / "jobs/migrate").mkdir(parents=True)
         (tmp_path / "jobs/migrate/main.py").write_text(code)
         argv = [*MODULE, "--root", str(tmp_path), "--state-dir", str(state_dir.directory)]
@@ -75,13 +73,9 @@ def test_scheduler_interval_runs_job_repeatedly(start_scheduler: StartScheduler,
     assert all(run.started < run.finished for run in runs)
 
 
-def test_scheduler_job_gets_its_settings_at_low_priority(
-    start_scheduler: StartScheduler, state_dir: StateDir
-) -> None:
+def test_scheduler_job_gets_its_settings_at_low_priority(start_scheduler: StartScheduler, state_dir: StateDir) -> None:
     """The job gets only the settings that its folder declares (config/needs.py), and runs at low priority."""
-    code = (
-        "import os; print(sorted(k for k in os.environ if k.startswith('MARQUEE_')), os.nice(0), flush=True)"
-    )
+    code = "import os; print(sorted(k for k in os.environ if k.startswith('MARQUEE_')), os.nice(0), flush=True)"
     start_scheduler(code, MARQUEE_OBJECTS_URL="file:///x", MARQUEE_DATABASE_URL="postgresql://a:b@c/d")
     wait_until(lambda: bool(read_runs(state_dir, "work")))
     output = (state_dir.logs / "work.log").read_text().splitlines()[0]
@@ -96,9 +90,7 @@ def test_scheduler_long_run_is_not_overlapped(start_scheduler: StartScheduler, s
     assert first.finished <= second.started
 
 
-def test_scheduler_job_over_time_limit_is_stopped(
-    start_scheduler: StartScheduler, state_dir: StateDir
-) -> None:
+def test_scheduler_job_over_time_limit_is_stopped(start_scheduler: StartScheduler, state_dir: StateDir) -> None:
     """The job is stopped at its time limit, and the run has the code of the signal."""
     start_scheduler("import time; time.sleep(100)", timeout_s=1)
     wait_until(lambda: bool(read_runs(state_dir, "work")))
@@ -188,9 +180,7 @@ def test_check_urls_function_without_url_is_refused(tmp_path: Path, state_dir: S
 def test_job_runner_job_gets_its_arguments(tmp_path: Path, state_dir: StateDir) -> None:
     """The arguments of the schedule are those of the job's command."""
     (tmp_path / "jobs/migrate").mkdir(parents=True)
-    (tmp_path / "jobs/migrate/main.py").write_text(
-        "import sys; raise SystemExit(sys.argv[1:] != ['--if-requested'])"
-    )
+    (tmp_path / "jobs/migrate/main.py").write_text("import sys; raise SystemExit(sys.argv[1:] != ['--if-requested'])")
     schedule = ScheduleSpec("A job.", "jobs/migrate", "15 4 * * *", "UTC", 60, arguments=("--if-requested",))
     JobRunner(tmp_path, state_dir, Settings()).run("work", schedule)
     assert [run.code for run in read_runs(state_dir, "work")] == [0]

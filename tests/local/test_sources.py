@@ -50,9 +50,7 @@ def test_overridden_settings_are_all_named() -> None:
 def test_system_other_kafka_keeps_the_options_of_the_environment(tmp_path: Path) -> None:
     """The embedded broker's session timeout is shorter than a real Kafka admits."""
     settings = Settings(kafka_options=(("fetch.min.bytes", "1"),))
-    assert (
-        system(tmp_path, settings, Shape(kafka="kafka:9092")).settings.kafka_options == settings.kafka_options
-    )
+    assert system(tmp_path, settings, Shape(kafka="kafka:9092")).settings.kafka_options == settings.kafka_options
     assert dict(system(tmp_path, settings, Shape()).settings.kafka_options)["session.timeout.ms"] == "2000"
 
 

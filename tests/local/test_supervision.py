@@ -56,14 +56,10 @@ def test_supervisor_stop_is_in_reverse_order() -> None:
 def test_supervisor_start_waits_until_part_is_healthy(tmp_path: Path) -> None:
     """The port of the part accepts connections when ``start`` returns."""
     port = free_port()
-    slow = (
-        f"import socket,time; time.sleep(.5); s = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"
-    )
+    slow = f"import socket,time; time.sleep(.5); s = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"
     eager = f"import socket; socket.create_connection(('127.0.0.1', {port})); print('reached')"
     supervisor = Supervisor(lambda _: None)
-    supervisor.start(
-        Part("slow", ProcessProgram(python_process("slow", slow, tmp_path), lambda: port_open(port)))
-    )
+    supervisor.start(Part("slow", ProcessProgram(python_process("slow", slow, tmp_path), lambda: port_open(port))))
     process = python_process("eager", eager, tmp_path)
     process.start()
     assert process.wait(10) == 0
@@ -88,14 +84,10 @@ def test_supervisor_killed_process_restarts(tmp_path: Path) -> None:
     events: list[str] = []
     states: list[tuple[PartState, ...]] = []
     supervisor = Supervisor(events.append, states.append)
-    supervisor.start(
-        Part("victim", ProcessProgram(python_process("victim", "import time; time.sleep(60)", tmp_path)))
-    )
+    supervisor.start(Part("victim", ProcessProgram(python_process("victim", "import time; time.sleep(60)", tmp_path))))
     (first,) = supervisor.states()[0].pids
     os.kill(first, signal.SIGKILL)
-    wait_until(
-        lambda: supervisor.states()[0].restarts == 1 and supervisor.states()[0].pids not in ((), (first,))
-    )
+    wait_until(lambda: supervisor.states()[0].restarts == 1 and supervisor.states()[0].pids not in ((), (first,)))
     supervisor.stop()
     assert events == [f"victim ended; it restarts in {FIRST_DELAY_S:g} s", "victim restarted"]
     assert states[-1] == ()

@@ -34,9 +34,7 @@ def write_old(kafka: EmbeddedKafka, topic: str, partition: int, age_s: float) ->
 
 
 def commit(kafka: EmbeddedKafka, settings: Settings, partition: int, offset: int) -> None:
-    consumer = Consumer(
-        {"bootstrap.servers": kafka.bootstrap, "group.id": settings.kafka_group, "log_level": 0}
-    )
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": settings.kafka_group, "log_level": 0})
     consumer.commit(offsets=[TopicPartition(settings.kafka_topic, partition, offset)], asynchronous=False)
     consumer.close()
 
@@ -46,9 +44,7 @@ def test_unread_age_empty_topic_is_zero(kafka: EmbeddedKafka, settings: Settings
     assert unread_age_s(settings) == 0
 
 
-def test_unread_age_nothing_committed_is_that_of_the_oldest_record(
-    kafka: EmbeddedKafka, settings: Settings
-) -> None:
+def test_unread_age_nothing_committed_is_that_of_the_oldest_record(kafka: EmbeddedKafka, settings: Settings) -> None:
     """The lag grows although nothing is written, and is that of the partition that is furthest behind."""
     write_old(kafka, settings.kafka_topic, 0, 120)
     produce(kafka, settings.kafka_topic, [b"new"])

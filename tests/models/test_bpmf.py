@@ -67,8 +67,7 @@ def test_fit_bpmf_features_predict_users_without_ratings() -> None:
         seed=1,
     )
     mean = [
-        float(np.mean(result.mean + result.factors.predict(np.full(30, u), np.arange(30))))
-        for u in (200, 201, 202)
+        float(np.mean(result.mean + result.factors.predict(np.full(30, u), np.arange(30)))) for u in (200, 201, 202)
     ]
     assert mean[0] < 2.2
     assert mean[1] > 3.8

@@ -83,20 +83,14 @@ def test_truncate_svd_gives_best_approximation() -> None:
 
 
 @pytest.mark.parametrize(("factors", "samples"), [(15, 80), (31, 80)])
-def test_posterior_movielens_factors_are_as_good_as_all_samples(
-    base_data: Path, factors: int, samples: int
-) -> None:
+def test_posterior_movielens_factors_are_as_good_as_all_samples(base_data: Path, factors: int, samples: int) -> None:
     """On a fold of MovieLens each reduction loses at most .001 of RMSE to the mean prediction of all samples."""
     base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
-    data = Dataset.from_frames(
-        base.ratings, interaction_frames.empty_interactions(), 1.0, 5.0, base.side_information
-    )
+    data = Dataset.from_frames(base.ratings, interaction_frames.empty_interactions(), 1.0, 5.0, base.side_information)
     split = next(splits.k_folds(data, 5, 0))
     test, train, shape = split.test, split.train.ratings, (data.n_users, data.n_items)
     features = (split.train.user_features, split.train.item_features)
-    chain = create_sampler(
-        train.users, train.items, train.values, shape, *features, ModelShape(factors, 48, 20), 1
-    )
+    chain = create_sampler(train.users, train.items, train.values, shape, *features, ModelShape(factors, 48, 20), 1)
     exported = (MeanPrediction(*shape, 48, 1), CompressedMean(*shape, 48))
     total, pairs = np.zeros(len(test)), (test.users, test.items)
     with threadpool_limits(1, user_api="blas"):  # As in training.

@@ -108,9 +108,7 @@ def test_ease_movielens_fold_beats_full_rank_ease(base_data: Path) -> None:
 
 
 @EACH_RANKER
-def test_ranker_popularity_terms_prefer_popular_and_growing_items(
-    fit: Ranker, params: dict[str, Any]
-) -> None:
+def test_ranker_popularity_terms_prefer_popular_and_growing_items(fit: Ranker, params: dict[str, Any]) -> None:
     """Of items equally near to the history, the one that grows comes first, or the most popular recently."""
     data = dataset(blocks(2, 20, 4))
     interactions = WeightedInteractions.from_dataset(data)

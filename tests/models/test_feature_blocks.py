@@ -10,9 +10,7 @@ from marquee.models.bpmf.feature_blocks import build_implicit_block, leading_dir
 
 def test_rotate_columns_are_orthogonal_and_keep_inner_products() -> None:
     """A rotation keeps the inner products of the centered rows."""
-    block = np.hstack(
-        [one_hot(["a", "b", "", "a", "c"]), many_hot([["x", "y"], [], [], ["y"], ["x", "z", "w"]])]
-    )
+    block = np.hstack([one_hot(["a", "b", "", "a", "c"]), many_hot([["x", "y"], [], [], ["y"], ["x", "z", "w"]])])
     known = [0, 1, 3, 4]
     expected = block - block[known].mean(axis=0)
     expected[2] = 0.0

@@ -13,9 +13,7 @@ from marquee.scoring.interaction_weights import interaction_weight
 
 def test_fit_popularity_older_likes_count_less() -> None:
     """A like halves with the half-life, and each item has the fraction that the decayed counts give."""
-    data = dataset(
-        frame(("u", "old+1", 5.0, 0), ("v", "new+1", 5.0, 10 * DAY), ("v", "bad+1", 1.0, 10 * DAY))
-    )
+    data = dataset(frame(("u", "old+1", 5.0, 0), ("v", "new+1", 5.0, 10 * DAY), ("v", "bad+1", 1.0, 10 * DAY)))
     interactions = WeightedInteractions.from_dataset(data)
     result = fit_popularity(interactions, 3, PopularityParams(half_life_days=10, prior_likes=0))
     fractions = {movie_id: result.recent[i] for i, movie_id in enumerate(data.movie_ids)}

@@ -51,9 +51,7 @@ def fit_by_row(
     return RankingFactors(np.ones_like(items), items)
 
 
-def test_ranker_added_to_registry_is_trained_and_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ranker_added_to_registry_is_trained_and_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new module and one line in the registry suffice: the served list is in the order of the new ranker."""
     module = ModuleType("ranker_by_row")
     vars(module)["fit"] = fit_by_row
@@ -94,9 +92,7 @@ def test_train_model_large_catalogue_uses_pure_svd_and_logs_it(
         ("other", 5001, "other"),
     ],
 )
-def test_choose_ranker_returns_pure_svd_above_the_limit_of_ease(
-    name: str, n_items: int, expected: str
-) -> None:
+def test_choose_ranker_returns_pure_svd_above_the_limit_of_ease(name: str, n_items: int, expected: str) -> None:
     """Only EASE has a largest catalog."""
     assert choose_ranker(name, PARAMS.rankers, n_items) == expected
 

@@ -99,9 +99,7 @@ def test_horizontal_sum_register_width_does_not_change_bits(tmp_path: Path) -> N
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     narrow = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
     outputs = [
-        subprocess.run(
-            [sys.executable, "-c", SUMS], env=environment | settings, capture_output=True, check=True
-        ).stdout
+        subprocess.run([sys.executable, "-c", SUMS], env=environment | settings, capture_output=True, check=True).stdout
         for settings in ({}, narrow)
     ]
     assert outputs[0] == outputs[1]

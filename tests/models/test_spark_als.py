@@ -47,9 +47,7 @@ def _params_with_spark(directory: Path) -> Path:
 @pytest.mark.servers
 @pytest.mark.long
 @pytest.mark.timeout(420)  # Half a minute; a JVM on a machine that does much else can take minutes.
-@pytest.mark.skipif(
-    find_spec("pyspark") is None, reason="NOT TESTED: no pyspark here; `make .venv/.spark` installs it"
-)
+@pytest.mark.skipif(find_spec("pyspark") is None, reason="NOT TESTED: no pyspark here; `make .venv/.spark` installs it")
 @pytest.mark.skipif(
     shutil.which("java") is None and "JAVA_HOME" not in os.environ,
     reason="NOT TESTED: Spark needs Java 17 or 21",

@@ -52,16 +52,12 @@ def test_train_model_surprise_equals_surprise_predictions(base_data: Path) -> No
         }
     )
     reference = surprise.SVD(n_factors=16, n_epochs=10, lr_all=0.005, reg_all=0.02, random_state=params.seed)
-    reference.fit(
-        surprise.Dataset.load_from_df(ids, surprise.Reader(rating_scale=(1, 5))).build_full_trainset()
-    )
+    reference.fit(surprise.Dataset.load_from_df(ids, surprise.Reader(rating_scale=(1, 5))).build_full_trainset())
     rng = np.random.default_rng(1)
     users, items = rng.integers(0, data.n_users, 2000), rng.integers(0, data.n_items, 2000)
     predicted = model.mean + model.user_biases[users] + model.item_biases[items]
     predicted = np.clip(predicted + (model.user_vectors[users] * model.item_vectors[items]).sum(1), 1, 5)
-    expected = [
-        reference.predict(data.user_ids[u], data.movie_ids[i]).est for u, i in zip(users, items, strict=True)
-    ]
+    expected = [reference.predict(data.user_ids[u], data.movie_ids[i]).est for u, i in zip(users, items, strict=True)]
     np.testing.assert_allclose(predicted, expected, atol=1e-5, rtol=0)
 
 
@@ -71,9 +67,7 @@ def test_fit_svdpp_linear_factors_equal_surprise_predictions() -> None:
     factors = to_rating_factors(surprise_svd.fit_svdpp(data, 3), data)
     reference = surprise.SVDpp(random_state=3).fit(surprise_svd.build_trainset(data))
     users, items = np.indices((12, 9)).reshape(2, -1).astype(np.int32)
-    expected = [
-        reference.predict(u, i, clip=False).est for u, i in zip(users.tolist(), items.tolist(), strict=True)
-    ]
+    expected = [reference.predict(u, i, clip=False).est for u, i in zip(users.tolist(), items.tolist(), strict=True)]
     np.testing.assert_allclose(factors.predict(users, items), expected, atol=1e-9)
 
 

@@ -35,9 +35,7 @@ class LiveStream:
         self._database = database
         self._offsets = {0: 0, 1: 0}
         with database.transaction() as cursor:
-            cursor.execute(
-                "INSERT INTO topics (topic, topic_id) VALUES ('movielog', 'a') RETURNING topic_key"
-            )
+            cursor.execute("INSERT INTO topics (topic, topic_id) VALUES ('movielog', 'a') RETURNING topic_key")
             self._topic_key = cursor.fetchone()[0]
             for partition in self._offsets:
                 cursor.execute(

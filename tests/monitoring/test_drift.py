@@ -51,9 +51,7 @@ def test_expected_stability_index_matches_simulation() -> None:
     """The mean index of pairs of samples of one distribution is near the formula."""
     rng, p = np.random.default_rng(1), np.array([0.1, 0.2, 0.3, 0.3, 0.1])
     indexes = [
-        stability_index(
-            (rng.multinomial(1_000, p) / 1_000).tolist(), (rng.multinomial(2_000, p) / 2_000).tolist()
-        )
+        stability_index((rng.multinomial(1_000, p) / 1_000).tolist(), (rng.multinomial(2_000, p) / 2_000).tolist())
         for _ in range(500)
     ]
     assert np.mean(indexes) == pytest.approx(expected_stability_index(5, 1_000, 2_000), rel=0.1)

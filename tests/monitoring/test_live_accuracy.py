@@ -164,9 +164,7 @@ class RequestWriter:
         )
 
 
-AVAILABILITY = (
-    "SELECT server, requests, answered, late, failed, p50_ms, p99_ms FROM availability ORDER BY time, server"
-)
+AVAILABILITY = "SELECT server, requests, answered, late, failed, p50_ms, p99_ms FROM availability ORDER BY time, server"
 
 
 def test_update_availability_counts_outcomes_by_server(database: Database) -> None:

@@ -33,14 +33,11 @@ def test_follow_second_run_changes_nothing(each_database: Database, store: FileS
     stream.rate(2, 8, 20, 3)
     assert follow(each_database, store) == 1
     assert (
-        rows(each_database, 'SELECT * FROM predictions WHERE time < %s ORDER BY partition, "offset"', at(2))
-        == before
+        rows(each_database, 'SELECT * FROM predictions WHERE time < %s ORDER BY partition, "offset"', at(2)) == before
     )
 
 
-def test_follow_late_rating_is_evaluated_within_limit(
-    database: Database, store: FileStore, stream: LiveStream
-) -> None:
+def test_follow_late_rating_is_evaluated_within_limit(database: Database, store: FileStore, stream: LiveStream) -> None:
     """Lateness is measured within a partition: one that was held up for a day is evaluated in full."""
     release_at(store, 0, control=store_model(store))
     stream.rate(20, 1, 20, 4)
@@ -61,9 +58,7 @@ def test_follow_waits_for_ratings_to_settle(database: Database, store: FileStore
     assert follow(database, store, at(1) + timedelta(seconds=11)) == 1
 
 
-def test_follow_same_process_sees_new_release(
-    database: Database, store: FileStore, stream: LiveStream
-) -> None:
+def test_follow_same_process_sees_new_release(database: Database, store: FileStore, stream: LiveStream) -> None:
     """A process uses releases that are published between its runs."""
     live_predictions = LivePredictions(Predictor(store))
     release_at(store, 0, control=(first := store_model(store)))

@@ -38,9 +38,7 @@ def test_follow_predictions_match_hand_calculation(each_database: Database, stor
     assert accuracy.rmse.value == pytest.approx((2 / 3) ** 0.5)
 
 
-def test_follow_uses_version_that_served_at_the_time(
-    database: Database, store: FileStore, stream: LiveStream
-) -> None:
+def test_follow_uses_version_that_served_at_the_time(database: Database, store: FileStore, stream: LiveStream) -> None:
     """The second model predicts half a point less, and a rollback brings the first one back."""
     first = store_model(store)
     second = store_model(store, two_group_model(mean=2.5), TRAINED_THROUGH + timedelta(minutes=5))
@@ -94,9 +92,7 @@ def test_follow_only_earlier_ratings_of_the_user_count(
     assert sizes[-1] < 0.2
 
 
-def test_follow_without_prediction_has_reason(
-    database: Database, store: FileStore, stream: LiveStream
-) -> None:
+def test_follow_without_prediction_has_reason(database: Database, store: FileStore, stream: LiveStream) -> None:
     """Unknown movies and movies rated before have no prediction."""
     release_at(store, 2, control=store_model(store))
     release_at(
@@ -112,9 +108,7 @@ def test_follow_without_prediction_has_reason(
     assert [row[5] for row in read_predictions(database)] == [UNKNOWN_MOVIE, "", RATED_BEFORE, RATED_BEFORE]
 
 
-def test_follow_before_first_release_does_nothing(
-    database: Database, store: FileStore, stream: LiveStream
-) -> None:
+def test_follow_before_first_release_does_nothing(database: Database, store: FileStore, stream: LiveStream) -> None:
     """Ratings before the first release are not evaluated, then or later."""
     stream.rate(1, 1000, 20, 4)
     assert follow(database, store) == 0
@@ -123,9 +117,7 @@ def test_follow_before_first_release_does_nothing(
     assert follow(database, store) == 1
 
 
-def test_follow_refused_release_did_not_serve(
-    database: Database, store: FileStore, stream: LiveStream
-) -> None:
+def test_follow_refused_release_did_not_serve(database: Database, store: FileStore, stream: LiveStream) -> None:
     """If an artifact is damaged, the release before it served."""
     good = store_model(store)
     bad = store_model(store, two_group_model(mean=2.5), TRAINED_THROUGH + timedelta(minutes=5))

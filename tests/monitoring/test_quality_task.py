@@ -43,9 +43,7 @@ def insert_rows(database: Database, table: str, count: int, ago: timedelta, **co
         )
 
 
-def insert_watches(
-    database: Database, count: int, ago: timedelta = timedelta(minutes=1), minute: str = "5"
-) -> None:
+def insert_watches(database: Database, count: int, ago: timedelta = timedelta(minutes=1), minute: str = "5") -> None:
     """Insert watch events of one movie by as many users."""
     insert_rows(database, "watches", count, ago, user_id="n::text", movie_id="'a+1990'", minute=minute)
 
@@ -182,9 +180,7 @@ def test_check_batches_volume_without_history_is_good(postgres_database: Databas
     assert (checks.verdict, checks.detail) == (GOOD, "no usual range yet: 2 of 3 days")
 
 
-def insert_ratings(
-    database: Database, count: int, ago: timedelta, *, rating: str, user: str, movie: str
-) -> None:
+def insert_ratings(database: Database, count: int, ago: timedelta, *, rating: str, user: str, movie: str) -> None:
     """Insert ratings; rating, user and movie are SQL expressions of the row number."""
     insert_rows(database, "ratings", count, ago, user_id=user, movie_id=movie, rating=rating)
 

@@ -54,9 +54,7 @@ THREE_ROWS = Task("three", lambda database, store, now: 3)
 
 def test_run_monitor_failing_task_does_not_stop_others(database: Database, store: ObjectStore) -> None:
     """The failure is in the summary and in the table."""
-    summary = run_monitor(
-        database, store, [create_failing_task(ValueError("no")), THREE_ROWS], clock=lambda: NOW
-    )
+    summary = run_monitor(database, store, [create_failing_task(ValueError("no")), THREE_ROWS], clock=lambda: NOW)
     assert [(result.task, result.rows, result.error) for result in summary.tasks] == [
         ("failing", 0, "ValueError: no"),
         ("three", 3, ""),
@@ -75,9 +73,7 @@ def test_run_monitor_transient_failure_is_marked(database: Database, store: Obje
     assert not run_monitor(database, store, [THREE_ROWS]).failed
 
 
-def test_run_monitor_second_run_at_once_does_nothing(
-    database: Database, store: ObjectStore, database_url: str
-) -> None:
+def test_run_monitor_second_run_at_once_does_nothing(database: Database, store: ObjectStore, database_url: str) -> None:
     """While a run holds the lock another one returns at once. Afterwards it runs."""
     started, finish = threading.Event(), threading.Event()
 
@@ -87,9 +83,7 @@ def test_run_monitor_second_run_at_once_does_nothing(
         return 1
 
     summaries: list[RunSummary] = []
-    first = threading.Thread(
-        target=lambda: summaries.append(run_monitor(database, store, [Task("slow", wait)]))
-    )
+    first = threading.Thread(target=lambda: summaries.append(run_monitor(database, store, [Task("slow", wait)])))
     first.start()
     assert started.wait(30)
     with closing(Database(database_url, connections=2)) as other:

@@ -66,9 +66,7 @@ def no_alerts() -> Sequence[Alert]:
 @pytest.fixture(scope="module")
 def day_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[Database]:
     """A database with the events of one day."""
-    with closing(
-        Database(postgres.create_database("day", migrated_template), connections=MAX_QUERIES)
-    ) as database:
+    with closing(Database(postgres.create_database("day", migrated_template), connections=MAX_QUERIES)) as database:
         write_good_day(database)
         yield database
     postgres.drop_database("day")

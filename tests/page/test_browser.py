@@ -204,14 +204,9 @@ def _contrast(first: str, second: str) -> float:
 def test_themes_text_contrast_is_sufficient() -> None:
     """The contrast is at least 4.5:1 (WCAG AA) in all themes."""
     css = (STATIC / "page.css").read_text()
-    themes = [
-        dict(re.findall(r"--(\w+): (#\w{6})", block))
-        for block in re.findall(r"\{([^{}]*--ink:[^{}]*)\}", css)
-    ]
+    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r"\{([^{}]*--ink:[^{}]*)\}", css)]
     assert len(themes) == 3
-    for theme, text, background in product(
-        themes, ("ink", "muted", "green", "orange", "red", "blue"), ("surface",)
-    ):
+    for theme, text, background in product(themes, ("ink", "muted", "green", "orange", "red", "blue"), ("surface",)):
         assert _contrast(theme[text], theme[background]) >= 4.5, (text, theme[text], theme[background])
 
 
@@ -267,9 +262,7 @@ def test_alert_firing_is_shown_in_an_open_list(tab: Tab, day_page: server.Dashbo
         expect(row).to_be_visible()
         expect(row).to_contain_text("firing")
         expect(row).to_contain_text("3.1% of the lines could not be read <b>now</b>.")
-        expect(row.get_by_role("link", name="Runbook")).to_have_attribute(
-            "href", "/runbooks/quarantine-burst"
-        )
+        expect(row.get_by_role("link", name="Runbook")).to_have_attribute("href", "/runbooks/quarantine-burst")
         row.get_by_role("link", name="Quarantine burst").click()
         expect(tab.page.locator("h1")).to_have_text("Data quality")
         expect(tab.page.locator("#p2 .number")).to_be_visible()

@@ -108,9 +108,7 @@ def test_every_response_has_the_security_headers(day_url: str, path: str) -> Non
     """All responses, errors included, forbid foreign resources, inline scripts and framing."""
     _, _, headers = send(day_url, path)
     policy = headers["Content-Security-Policy"].split("; ")
-    assert {"default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"} <= set(
-        policy
-    )
+    assert {"default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"} <= set(policy)
     assert "unsafe-eval" not in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
 
@@ -134,9 +132,7 @@ def broken_page(day_page: DashboardPage) -> DashboardPage:
     board = day_page.boards["marquee-stream"]
     first, second = board.panels[:2]
     failing = _with_sql(first, "SELECT nothing FROM nowhere")
-    special = _with_sql(
-        second, "SELECT 'NaN'::float8 AS a, 1.50::numeric AS b, INTERVAL '90 s' AS c, NULL AS d"
-    )
+    special = _with_sql(second, "SELECT 'NaN'::float8 AS a, 1.50::numeric AS b, INTERVAL '90 s' AS c, NULL AS d")
     return _with_board(day_page, msgspec.structs.replace(board, panels=(failing, special)))
 
 
@@ -171,9 +167,7 @@ def unavailable_database() -> Iterator[Database]:
     database.close()
 
 
-def test_panel_unavailable_database_returns_503(
-    day_page: DashboardPage, unavailable_database: Database
-) -> None:
+def test_panel_unavailable_database_returns_503(day_page: DashboardPage, unavailable_database: Database) -> None:
     """The panel has a message instead of rows; the page itself is served."""
     with serve_page(DashboardPage(unavailable_database, day_page.boards, no_alerts)) as url:
         status, document, _ = send(url, "/api/boards/marquee-stream/panels/1")

@@ -70,9 +70,7 @@ def test_assign_arm_other_salt_is_independent() -> None:
 
     Chi-square with 3 degrees of freedom: below 16.27 in 99.9 % of cases.
     """
-    groups = Counter(
-        (assign(str(n), 0.5, 0.5, salt="a"), assign(str(n), 0.5, 0.5, salt="b")) for n in range(N_USERS)
-    )
+    groups = Counter((assign(str(n), 0.5, 0.5, salt="a"), assign(str(n), 0.5, 0.5, salt="b")) for n in range(N_USERS))
     assert len(groups) == 4
     assert sum((count - N_USERS / 4) ** 2 / (N_USERS / 4) for count in groups.values()) < 16.27
 

@@ -80,9 +80,7 @@ def test_write_artifact_twice_changes_nothing(file_store: ObjectStore) -> None:
     """The first manifest stays, because an artifact never changes."""
     version = store_model(file_store)
     before = {name: file_store.get(name).version for name in file_store.list("")}
-    assert (
-        write_artifact(file_store, make_model(), trained_through=THROUGH, metrics={"a": Metric(1)}) == version
-    )
+    assert write_artifact(file_store, make_model(), trained_through=THROUGH, metrics={"a": Metric(1)}) == version
     assert {name: file_store.get(name).version for name in file_store.list("")} == before
 
 

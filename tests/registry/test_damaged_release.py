@@ -77,9 +77,7 @@ def test_read_current_release_damaged_document_is_unusable(
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_publish_over_damaged_document_replaces_it(
-    file_store: ObjectStore, versions: list[str], kind: str
-) -> None:
+def test_publish_over_damaged_document_replaces_it(file_store: ObjectStore, versions: list[str], kind: str) -> None:
     """The next number follows the newest whole release."""
     damage_current(file_store, kind)
     published = promote(file_store, versions[0], **AUTHOR)
@@ -115,9 +113,7 @@ def test_release_commands_beside_damaged_document_work(
     assert run("rollback", "--to", "1")[1] == f"release 3 serves {versions[0]}\n{PAUSED}\n"
 
 
-def test_rollback_to_newest_beside_damaged_document_restores_it(
-    file_store: ObjectStore, versions: list[str]
-) -> None:
+def test_rollback_to_newest_beside_damaged_document_restores_it(file_store: ObjectStore, versions: list[str]) -> None:
     """It is not current, so it may be restored; nothing new is published."""
     damage_current(file_store, "truncated")
     assert rollback(file_store, to=2, **AUTHOR).number == 2
@@ -145,9 +141,7 @@ def test_list_with_damaged_or_missing_numbers_leaves_them_out(
     assert [r.number for r in history.at(read_current_release(file_store)[0].created)] == [4, 3, 1]
 
 
-def test_read_current_release_without_own_number_is_valid(
-    file_store: ObjectStore, versions: list[str]
-) -> None:
+def test_read_current_release_without_own_number_is_valid(file_store: ObjectStore, versions: list[str]) -> None:
     """The current document is whole, whatever was deleted of the others."""
     file_store.delete("releases/2.json")
     assert read_current_release(file_store)[0].number == 2
@@ -156,9 +150,7 @@ def test_read_current_release_without_own_number_is_valid(
     assert promote(file_store, versions[0], **AUTHOR).number == 3
 
 
-def test_release_history_beside_damaged_document_has_all_numbers(
-    file_store: ObjectStore, versions: list[str]
-) -> None:
+def test_release_history_beside_damaged_document_has_all_numbers(file_store: ObjectStore, versions: list[str]) -> None:
     """The monitor goes on, and follows the document once it is repaired."""
     damage_current(file_store, "Latin-1 byte")
     history = ReleaseHistory(file_store)
@@ -201,9 +193,7 @@ def test_publish_refused_beside_damaged_document_changes_nothing(
     assert file_store.get(CURRENT).data == damaged
 
 
-def test_publish_unchanged_beside_damaged_document_restores_it(
-    file_store: ObjectStore, versions: list[str]
-) -> None:
+def test_publish_unchanged_beside_damaged_document_restores_it(file_store: ObjectStore, versions: list[str]) -> None:
     """Promoting what the newest whole release serves makes that release current again."""
     damage_current(file_store, "comma appended")
     assert promote(file_store, versions[1], **AUTHOR).number == 2
@@ -219,9 +209,7 @@ def test_publish_newer_format_is_not_replaced(file_store: ObjectStore, versions:
     assert file_store.get(CURRENT).data == b'{"format":2}'
 
 
-def test_publish_with_damaged_number_takes_the_one_after(
-    file_store: ObjectStore, versions: list[str]
-) -> None:
+def test_publish_with_damaged_number_takes_the_one_after(file_store: ObjectStore, versions: list[str]) -> None:
     """A claimed number whose document is damaged does not stop publishers."""
     file_store.put_new("releases/3.json", b"{")
     assert promote(file_store, versions[0], **AUTHOR).number == 4

@@ -33,9 +33,7 @@ from marquee.registry.rollout import promote
 
 
 def _serving(version: str) -> Callable[[Release | None], Release]:
-    return lambda before: new_release(
-        (Arm("control", version, 1.0),), author="test", reason=version, after=before
-    )
+    return lambda before: new_release((Arm("control", version, 1.0),), author="test", reason=version, after=before)
 
 
 def _reasons(store: ObjectStore) -> list[str]:
@@ -98,9 +96,7 @@ def test_publish_concurrent_publishers_get_consecutive_numbers(location: StoreLo
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_publish_killed_before_claiming_a_number_changes_nothing(
-    file_store: ObjectStore, first: bool
-) -> None:
+def test_publish_killed_before_claiming_a_number_changes_nothing(file_store: ObjectStore, first: bool) -> None:
     """The number goes to the next publisher."""
     if not first:
         publish_release(file_store, _serving("v1"))

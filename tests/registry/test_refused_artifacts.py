@@ -61,9 +61,7 @@ def test_verify_artifact_missing_file_is_refused(file_store: ObjectStore, file: 
 
 @pytest.mark.parametrize("file", USER_FILES)
 @pytest.mark.parametrize("damage", ["cut short", "empty", "too long"])
-def test_verify_artifact_user_store_of_wrong_size_is_refused(
-    file_store: ObjectStore, file: str, damage: str
-) -> None:
+def test_verify_artifact_user_store_of_wrong_size_is_refused(file_store: ObjectStore, file: str, damage: str) -> None:
     """The user store is not read completely, but its length is checked."""
     version = store_model(file_store)
     name = object_name(version, file)
@@ -122,9 +120,7 @@ def test_read_items_other_format_is_refused_with_advice(file_store: ObjectStore)
     document = msgspec.json.decode(file_store.get(name).data)
     for found, advice in ((2, "update the program"), (0, "train a new model")):
         overwrite(file_store, version, "manifest.json", msgspec.json.encode({**document, "format": found}))
-        with pytest.raises(
-            ArtifactRefused, match=f"format {found} and this program reads format 1: {advice}"
-        ):
+        with pytest.raises(ArtifactRefused, match=f"format {found} and this program reads format 1: {advice}"):
             read_items(file_store, version)
     overwrite(file_store, version, "manifest.json", msgspec.json.encode({"format": 2, "all": "new"}))
     with pytest.raises(ArtifactRefused, match="format 2"):

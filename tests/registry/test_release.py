@@ -42,9 +42,7 @@ def test_check_release_without_salt_raises() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b'{"format":1}', b"\xff\xfe"])
-def test_read_current_release_malformed_document_raises_with_its_name(
-    file_store: ObjectStore, data: bytes
-) -> None:
+def test_read_current_release_malformed_document_raises_with_its_name(file_store: ObjectStore, data: bytes) -> None:
     """The error names the document."""
     file_store.put_new(CURRENT, data)
     with pytest.raises(ReleaseError, match=CURRENT):

@@ -20,9 +20,7 @@ Call = Callable[..., str]
 
 
 @pytest.fixture
-def call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Return a function that runs ``marquee release`` on the store of ``file_store`` and returns its output."""
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", (tmp_path / "objects").as_uri())
 
@@ -60,9 +58,7 @@ def test_release_promote_list_and_rollback_print_what_serves(call: Call, version
     """The list has the newest release first and marks it."""
     one, other = versions
     assert call("promote", one, "--author", "ann") == f"release 1 serves {one}\n"
-    assert (
-        call("promote", other, "--author", "bob", "--reason", "better RMSE") == f"release 2 serves {other}\n"
-    )
+    assert call("promote", other, "--author", "bob", "--reason", "better RMSE") == f"release 2 serves {other}\n"
     assert call("rollback", "--author", "ann") == f"release 3 serves {one}\n{PAUSED}\n"
     head, *rows = call("list").splitlines()
     assert head.split() == ["RELEASE", "CREATED", "(UTC)", "ARMS", "AUTHOR", "REASON"]
@@ -128,9 +124,7 @@ def test_split_malformed_arm_is_refused_with_the_form(arm: str, capsys: pytest.C
     assert "use ARM=VERSION:WEIGHT" in capsys.readouterr().err
 
 
-def test_release_refused_change_exits_with_1(
-    call: Call, versions: list[str], file_store: ObjectStore
-) -> None:
+def test_release_refused_change_exits_with_1(call: Call, versions: list[str], file_store: ObjectStore) -> None:
     """One sentence, and nothing changes."""
     call("promote", versions[0])
     assert "no artifact 'nonsense'" in call("promote", "nonsense", code=1)
@@ -141,9 +135,7 @@ def test_release_refused_change_exits_with_1(
     assert len(json.loads(call("list", "--json"))) == 1
 
 
-def test_release_show_with_unusable_artifact_says_why(
-    call: Call, versions: list[str], file_store: ObjectStore
-) -> None:
+def test_release_show_with_unusable_artifact_says_why(call: Call, versions: list[str], file_store: ObjectStore) -> None:
     """The release is shown with the reason."""
     call("promote", versions[0])
     call("promote", versions[1])
@@ -151,9 +143,7 @@ def test_release_show_with_unusable_artifact_says_why(
     assert "not usable       the manifest of artifact" in call("show", "1")
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["nothing"], ["list", "--limit", "0"], ["rollback", "--to", "-1"], ["promote"]]
-)
+@pytest.mark.parametrize("words", [[], ["nothing"], ["list", "--limit", "0"], ["rollback", "--to", "-1"], ["promote"]])
 def test_release_wrong_arguments_exit_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The exit code and the usage of argparse."""
     with pytest.raises(SystemExit, match="2"):

@@ -72,9 +72,7 @@ def test_canary_larger_weight_keeps_the_salt(file_store: ObjectStore, versions: 
 
 
 @pytest.mark.parametrize("weight", [0, 1, -0.1, 1.1, float("nan"), float("inf")])
-def test_canary_weight_outside_0_to_1_is_refused(
-    file_store: ObjectStore, versions: list[str], weight: float
-) -> None:
+def test_canary_weight_outside_0_to_1_is_refused(file_store: ObjectStore, versions: list[str], weight: float) -> None:
     """Neither none nor all of the users are a canary."""
     promote(file_store, versions[0], **AUTHOR)
     with pytest.raises(ReleaseError, match="between 0 and 1"):
@@ -90,9 +88,7 @@ def test_split_serves_all_arms(file_store: ObjectStore, versions: list[str]) -> 
         split(file_store, {"a": (a, 0.5), "b": (b, 0.4)}, **AUTHOR)
 
 
-def test_rollback_repeated_goes_back_to_the_first_release(
-    file_store: ObjectStore, versions: list[str]
-) -> None:
+def test_rollback_repeated_goes_back_to_the_first_release(file_store: ObjectStore, versions: list[str]) -> None:
     """Each rollback is a release of its own that goes one release further back."""
     for version in versions:
         promote(file_store, version, **AUTHOR)
@@ -105,9 +101,7 @@ def test_rollback_repeated_goes_back_to_the_first_release(
     assert (newest.number, newest.restores, newest.reason) == (7, 1, "rolled back to 1")
 
 
-def test_rollback_after_promotion_skips_rolled_back_releases(
-    file_store: ObjectStore, versions: list[str]
-) -> None:
+def test_rollback_after_promotion_skips_rolled_back_releases(file_store: ObjectStore, versions: list[str]) -> None:
     """A release that was rolled back is not restored; the ones that served before it are."""
     for version in versions[:3]:
         promote(file_store, version, **AUTHOR)
@@ -133,9 +127,7 @@ def test_rollback_to_a_number_restores_that_release(file_store: ObjectStore, ver
             rollback(file_store, to=wrong, **AUTHOR)
 
 
-def test_rollback_to_an_experiment_restores_each_users_arm(
-    file_store: ObjectStore, versions: list[str]
-) -> None:
+def test_rollback_to_an_experiment_restores_each_users_arm(file_store: ObjectStore, versions: list[str]) -> None:
     """Each user gets the arm they had."""
     promote(file_store, versions[0], **AUTHOR)
     experiment = canary(file_store, versions[1], weight=0.5, **AUTHOR)

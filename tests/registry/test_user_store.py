@@ -99,9 +99,7 @@ def test_read_flipped_bit_is_refused_in_one_bucket(file_store: ObjectStore, mapp
     for file in ("users.bin", "users.index"):
         content = file_store.get(object_name(version, file)).data
         for at in range(0, len(content), 17 if file == "users.bin" else 1):
-            overwrite(
-                file_store, version, file, content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :]
-            )
+            overwrite(file_store, version, file, content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :])
             users = UserStore(file_store if mapped else _RemoteStore(file_store), manifest)  # type: ignore[arg-type]
             refused = {user_bucket(i, manifest.buckets) for i in ids if _is_refused(users, i)}
             assert len(refused) == 1, (file, at)

@@ -34,9 +34,7 @@ class Authority:
         paths = self._directory / f"{name}.crt", self._directory / f"{name}.key"
         paths[0].write_bytes(_pem(certificate.sign(self._key, hashes.SHA256())))
         private = serialization.PrivateFormat.PKCS8
-        paths[1].write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption())
-        )
+        paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption()))
         paths[1].chmod(0o600)  # PostgreSQL and PgBouncer refuse a key that others may read.
         return paths
 

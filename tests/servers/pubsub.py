@@ -158,9 +158,7 @@ class PubSubServer:
                     subscription.add(Message(message_id, message.data, dict(message.attributes)))
             return message_id
 
-    def _create_subscription(
-        self, spec: types.Subscription, context: grpc.ServicerContext
-    ) -> types.Subscription:
+    def _create_subscription(self, spec: types.Subscription, context: grpc.ServicerContext) -> types.Subscription:
         self._require(spec.topic, self.topics, context)
         if spec.name in self._subscriptions:
             context.abort(grpc.StatusCode.ALREADY_EXISTS, spec.name)
@@ -178,9 +176,7 @@ class PubSubServer:
         self._require(name, self._subscriptions, context)
         return self._subscriptions[name]
 
-    def _delete_subscription(
-        self, request: types.DeleteSubscriptionRequest, context: grpc.ServicerContext
-    ) -> Empty:
+    def _delete_subscription(self, request: types.DeleteSubscriptionRequest, context: grpc.ServicerContext) -> Empty:
         self._find(request.subscription, context).closed.set()
         with self._lock:
             del self._subscriptions[request.subscription]

@@ -116,9 +116,7 @@ class Subscription:
     def _push(self, message: Message) -> bool:
         endpoint = urlsplit(self.spec.push_config.push_endpoint)
         # Pub/Sub's push timeout is the acknowledge deadline.
-        connection = http.client.HTTPConnection(
-            endpoint.hostname or "", endpoint.port, timeout=self._deadline_s
-        )
+        connection = http.client.HTTPConnection(endpoint.hostname or "", endpoint.port, timeout=self._deadline_s)
         try:
             headers = {"Content-Type": "application/json"}
             connection.request("POST", endpoint.path or "/", self._push_body(message), headers)

@@ -136,9 +136,7 @@ def test_delivery_message_is_the_cloudevent(
 
 def _publish(*numbers: int) -> list[Envelope]:
     delivery = connect_delivery("pubsub://project/events", timeout_s=30)
-    envelopes = [
-        encode_batch(StreamBatch("log", "s", 0, (make_record(number, 0, b"a"),))) for number in numbers
-    ]
+    envelopes = [encode_batch(StreamBatch("log", "s", 0, (make_record(number, 0, b"a"),))) for number in numbers]
     for envelope in envelopes:
         delivery.submit(envelope).result(30)
     delivery.close()

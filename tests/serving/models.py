@@ -62,16 +62,12 @@ def two_group_model(
     )
 
 
-def store_model(
-    store: ObjectStore, model: TrainedModel | None = None, through: datetime = TRAINED_THROUGH
-) -> str:
+def store_model(store: ObjectStore, model: TrainedModel | None = None, through: datetime = TRAINED_THROUGH) -> str:
     """Store a model and return its version."""
     return write_artifact(store, model or two_group_model(), trained_through=through)
 
 
-def release_model(
-    store: ObjectStore, model: TrainedModel | None = None, through: datetime = TRAINED_THROUGH
-) -> str:
+def release_model(store: ObjectStore, model: TrainedModel | None = None, through: datetime = TRAINED_THROUGH) -> str:
     """Store a model, promote it and return its version."""
     version = store_model(store, model, through)
     promote(store, version, author="test")

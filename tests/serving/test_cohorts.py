@@ -36,9 +36,7 @@ def make_cohort_model(n_items: int = 60) -> TrainedModel:
     """Return a model whose writers prefer movies of group 1, and whose comedies are those of group 0."""
     group = np.arange(n_items) % 2
     scores = np.stack([4.0 * group, 4.0 * (1 - group)]).astype(np.float32)
-    return replace(
-        two_group_model(n_items), cohort_names=["occupation:writer", "genre:comedy"], cohort_scores=scores
-    )
+    return replace(two_group_model(n_items), cohort_names=["occupation:writer", "genre:comedy"], cohort_scores=scores)
 
 
 @pytest.fixture
@@ -57,9 +55,7 @@ def test_explore_cohort_returns_preferred_movies_popular_first(cohort_engine: En
     """Writers get group 1 and fans of comedies group 0."""
     assert recommend_groups(cohort_engine, [("occupation:writer", 1.0)]) == (Tier.COHORT, [1] * 20)
     assert recommend_groups(cohort_engine, [("genre:comedy", 1.0)]) == (Tier.COHORT, [0] * 20)
-    assert cohort_engine.explore(EMPTY, 2, NO_EXPLORATION, [("genre:comedy", 1.0)])[1][
-        0
-    ].movie_id == make_movie_id(0)
+    assert cohort_engine.explore(EMPTY, 2, NO_EXPLORATION, [("genre:comedy", 1.0)])[1][0].movie_id == make_movie_id(0)
 
 
 def test_explore_negative_weight_avoids_the_genre(cohort_engine: Engine) -> None:
@@ -144,9 +140,7 @@ def test_find_cohorts_combines_demographics_and_interests() -> None:
     assert find_cohorts(Customer(7)) == ()
 
 
-@pytest.mark.parametrize(
-    ("age", "band"), [(0, "0-17"), (17, "0-17"), (18, "18-24"), (54, "45-54"), (90, "55-")]
-)
+@pytest.mark.parametrize(("age", "band"), [(0, "0-17"), (17, "0-17"), (18, "18-24"), (54, "45-54"), (90, "55-")])
 def test_demographic_cohorts_age_is_in_its_band(age: int, band: str) -> None:
     """The bounds of the bands."""
     assert demographic_cohorts(age, "", "") == (f"age:{band}",)

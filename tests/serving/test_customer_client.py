@@ -69,9 +69,7 @@ def test_get_unknown_user_is_cached_for_a_shorter_time(
     assert client.calls == [["1"], ["1"]]
 
 
-def test_get_during_a_call_is_batched_into_the_next(
-    customers: CustomerLookup, client: FakeCustomerClient
-) -> None:
+def test_get_during_a_call_is_batched_into_the_next(customers: CustomerLookup, client: FakeCustomerClient) -> None:
     """Six lookups that wait behind a first one take two calls of three, and each gets its own result."""
     client.gate.clear()
     with ThreadPoolExecutor(7) as pool:
@@ -98,9 +96,7 @@ def test_get_after_deadline_raises_and_caches_the_late_result(
     assert client.calls == [["2"]]
 
 
-def test_get_on_error_raises_and_caches_nothing(
-    customers: CustomerLookup, client: FakeCustomerClient
-) -> None:
+def test_get_on_error_raises_and_caches_nothing(customers: CustomerLookup, client: FakeCustomerClient) -> None:
     """An error of the service reaches the caller, and the next lookup calls again."""
     client.down = True
     with pytest.raises(CustomersUnavailable, match="down in this test"):

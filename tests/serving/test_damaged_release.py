@@ -59,9 +59,7 @@ def test_warm_instance_beside_damaged_document_keeps_its_release(
     assert (_number(cache), cache.release_refused, cache.store_error) == (2, True, "")
 
 
-def test_cold_instance_steps_over_damaged_numbers_and_artifacts(
-    store: FileStore, releases: list[str]
-) -> None:
+def test_cold_instance_steps_over_damaged_numbers_and_artifacts(store: FileStore, releases: list[str]) -> None:
     """Documents and artifacts both have to be whole."""
     third = release_model(store, two_group_model(mean=4.0), LATER)
     flip_last_bit(store, third, "popularity.npy")

@@ -40,9 +40,7 @@ def make_history(
     )
 
 
-def recommend_ids(
-    engine: Engine, user_id: str, history: History | None = None, n: int = 20
-) -> tuple[Tier, list[str]]:
+def recommend_ids(engine: Engine, user_id: str, history: History | None = None, n: int = 20) -> tuple[Tier, list[str]]:
     """Return the tier and the movie ids for a user with a history."""
     state = build_user_state(engine.item_factors, engine.read_record(user_id), history)
     tier, movies = engine.recommend(state, n)
@@ -115,9 +113,7 @@ def test_user_state_changed_rating_is_new(engine: Engine) -> None:
 
 def test_user_state_watched_again_keeps_the_rating(engine: Engine) -> None:
     """Only a movie that the record lacks is added."""
-    state = build_user_state(
-        engine.item_factors, engine.read_record("1000"), make_history(watched=[(0, 100), (9, 5)])
-    )
+    state = build_user_state(engine.item_factors, engine.read_record("1000"), make_history(watched=[(0, 100), (9, 5)]))
     assert dict(zip(state.items.tolist(), state.weights.tolist(), strict=True)) == {
         0: 1.0,
         2: 1.0,
@@ -128,9 +124,7 @@ def test_user_state_watched_again_keeps_the_rating(engine: Engine) -> None:
 
 def test_recommend_unknown_movie_in_history_is_ignored(engine: Engine) -> None:
     """The user is treated as one without a history."""
-    assert recommend_ids(engine, "77", make_history([("unknown+movie+2031", 5)])) == recommend_ids(
-        engine, "77"
-    )
+    assert recommend_ids(engine, "77", make_history([("unknown+movie+2031", 5)])) == recommend_ids(engine, "77")
 
 
 def test_recommend_few_unseen_movies_fills_the_list_with_seen_ones(engine: Engine) -> None:
@@ -206,9 +200,7 @@ def test_residual_interval_depends_on_the_number_of_ratings(engine: Engine) -> N
     not count.
     """
     prediction_intervals = tuple(ResidualInterval(known, -0.1 * known - 0.1, 0.2) for known in (0, 1, 3))
-    manifest = msgspec.structs.replace(
-        engine.item_factors.manifest, prediction_intervals=prediction_intervals
-    )
+    manifest = msgspec.structs.replace(engine.item_factors.manifest, prediction_intervals=prediction_intervals)
     measured = Engine(msgspec.structs.replace(engine.item_factors, manifest=manifest), engine.users)
     for ratings, expected in (([], 0), ([np.nan], 0), ([5.0], 1), ([5.0, 1.0, np.nan], 1), ([1.0] * 9, 3)):
         values = np.array(ratings, np.float32)

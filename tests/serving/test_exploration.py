@@ -49,9 +49,7 @@ def test_choose_inverse_propensity_estimate_is_unbiased() -> None:
 
     From 40,000 explored lists the value of another ranker's list is estimated within five standard errors.
     """
-    reward = {
-        (position, movie): (movie + 1) / (position + 1) for position in range(N) for movie in range(N_ITEMS)
-    }
+    reward = {(position, movie): (movie + 1) / (position + 1) for position in range(N) for movie in range(N_ITEMS)}
     other = [0, 9, 3, 10, 11]
     true_value = sum(reward[position, movie] for position, movie in enumerate(other))
     exploration, estimates = make_exploration(epsilon=0.5), []
@@ -102,9 +100,7 @@ def test_choose_epsilon_zero_randomises_only_the_slots() -> None:
         assert propensities == [1, 1, 1, 0.25, 0.25]
 
 
-@pytest.mark.parametrize(
-    ("epsilon", "slots", "candidates"), [(-0.1, 0, 0), (1.1, 0, 0), (0, 3, 2), (0, -1, 0)]
-)
+@pytest.mark.parametrize(("epsilon", "slots", "candidates"), [(-0.1, 0, 0), (1.1, 0, 0), (0, 3, 2), (0, -1, 0)])
 def test_exploration_invalid_settings_raise(epsilon: float, slots: int, candidates: int) -> None:
     """Epsilon outside 0 to 1, more slots than candidates, or a negative number."""
     with pytest.raises(ValueError, match="invalid exploration"):

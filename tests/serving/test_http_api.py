@@ -148,9 +148,7 @@ def test_check_user_id_other_text_raises_with_what_is_valid(raw: str) -> None:
     assert "1 to 128 characters without control characters, comma and slash" in message
 
 
-@pytest.mark.parametrize(
-    "raw", ["", "12\n", "1/2", "1,2", "\x00", "\x85", "\ufffd", "x" * 129, "x" * 4_000_000]
-)
+@pytest.mark.parametrize("raw", ["", "12\n", "1/2", "1,2", "\x00", "\x85", "\ufffd", "x" * 129, "x" * 4_000_000])
 def test_reply_malformed_user_id_is_400(http: RecommendHttp, raw: str) -> None:
     """Also without a release."""
     reply = http.reply("GET", f"/recommend/{raw}")
@@ -193,9 +191,7 @@ def test_reply_nothing_to_recommend_is_503_with_retry_after(http: RecommendHttp)
     assert b"no release yet" in reply.body
 
 
-def test_version_lists_release_arms_and_refusals(
-    store: FileStore, cache: ReleaseCache, http: RecommendHttp
-) -> None:
+def test_version_lists_release_arms_and_refusals(store: FileStore, cache: ReleaseCache, http: RecommendHttp) -> None:
     """A refused release is also noted in the answer."""
     version = release_model(store)
     http.reply("GET", "/readyz")
@@ -229,9 +225,7 @@ def test_reply_sends_an_impression_for_a_shown_list_only(store: FileStore, cache
 def test_reply_json_has_prediction_intervals(store: FileStore, http: RecommendHttp) -> None:
     """The interval is that of users with as many ratings, around the prediction, clipped to the scale."""
     prediction_intervals = (ResidualInterval(0, -9.0, 9.0), ResidualInterval(1, -0.5, 1.5))
-    version = write_artifact(
-        store, two_group_model(), trained_through=NOW, prediction_intervals=prediction_intervals
-    )
+    version = write_artifact(store, two_group_model(), trained_through=NOW, prediction_intervals=prediction_intervals)
     promote(store, version, author="test")
     known = msgspec.json.decode(http.reply("GET", "/recommend/1000", "application/json").body)["movies"][0]
     assert (known["rating"], known["interval"]) == (4.0, [3.5, 5.0])

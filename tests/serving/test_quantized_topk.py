@@ -147,9 +147,7 @@ def make_large_model() -> TrainedModel:
 
 
 @pytest.mark.parametrize("slots", [(0.0, 0, 0), (0.0, 3, 9), (1.0, 0, 0)])
-def test_engine_with_index_returns_the_same_movies_as_without(
-    store: FileStore, slots: tuple[float, int, int]
-) -> None:
+def test_engine_with_index_returns_the_same_movies_as_without(store: FileStore, slots: tuple[float, int, int]) -> None:
     """Movies, order and propensities are equal with equal seeds; scores are equal up to float32 rounding."""
     version = store_model(store, make_large_model())
     plain, prepared = Engine.load(store, version), Engine.load(store, version)

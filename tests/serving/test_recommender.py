@@ -68,9 +68,7 @@ def cache(flaky: FlakyStore) -> ReleaseCache:
 @pytest.fixture
 def recommender(cache: ReleaseCache, database: FakeDatabase) -> Recommender:
     popular = PopularMovies(database.popular, refresh_s=0)
-    objects = DeadlineExecutor(
-        "object store", deadline_ms=10_000, threads=1, breaker=CircuitBreaker(failures=1_000)
-    )
+    objects = DeadlineExecutor("object store", deadline_ms=10_000, threads=1, breaker=CircuitBreaker(failures=1_000))
     return Recommender(cache, objects=objects, history=database.history_of, popular=popular)
 
 
@@ -175,9 +173,7 @@ def test_answer_store_and_database_unavailable_is_a_full_list(
     assert set(answer.notes) == {"object-store-unavailable", "database-unavailable"}
 
 
-def test_answer_refused_release_is_noted(
-    store: FileStore, cache: ReleaseCache, recommender: Recommender
-) -> None:
+def test_answer_refused_release_is_noted(store: FileStore, cache: ReleaseCache, recommender: Recommender) -> None:
     """The previous version answers."""
     old = release_model(store)
     recommender.answer("1000", NOW)
@@ -216,8 +212,7 @@ def test_answer_uses_the_users_arm(store: FileStore, recommender: Recommender) -
     answers = [recommender.answer(str(user), NOW) for user in range(50)]
     assert {answer.arm for answer in answers} == {"control", "canary"}
     assert all(
-        a.arm == assign_arm(release.arms, release.salt, a.user_id).name and a.version == by_arm[a.arm]
-        for a in answers
+        a.arm == assign_arm(release.arms, release.salt, a.user_id).name and a.version == by_arm[a.arm] for a in answers
     )
 
 
@@ -271,9 +266,7 @@ def test_answer_with_nothing_to_recommend_raises_with_the_reason(
         recommender.answer("7", NOW)
 
 
-def test_answer_later_release_is_used(
-    store: FileStore, cache: ReleaseCache, recommender: Recommender
-) -> None:
+def test_answer_later_release_is_used(store: FileStore, cache: ReleaseCache, recommender: Recommender) -> None:
     """The first release is found by the next refresh."""
     with pytest.raises(NothingToRecommend):
         recommender.answer("7", NOW)
@@ -282,9 +275,7 @@ def test_answer_later_release_is_used(
     assert recommender.answer("7", NOW).tier == Tier.POPULAR
 
 
-def test_answer_hanging_store_costs_only_the_deadline(
-    store: FileStore, cache: ReleaseCache, flaky: FlakyStore
-) -> None:
+def test_answer_hanging_store_costs_only_the_deadline(store: FileStore, cache: ReleaseCache, flaky: FlakyStore) -> None:
     """The record is given up, and the user gets popular movies."""
     import threading
 

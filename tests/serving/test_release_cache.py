@@ -107,9 +107,7 @@ def test_refresh_two_arms_loads_each_version_once(store: FileStore, cache: Relea
     assert loaded.engines["control"] is before.engines["control"]
 
 
-def test_refresh_store_unavailable_keeps_the_release(
-    store: FileStore, flaky: FlakyStore, cache: ReleaseCache
-) -> None:
+def test_refresh_store_unavailable_keeps_the_release(store: FileStore, flaky: FlakyStore, cache: ReleaseCache) -> None:
     """The error is reported until a refresh succeeds."""
     version = release_model(store)
     cache.refresh()
@@ -140,9 +138,7 @@ def test_refresh_after_interrupted_load_loads_the_release(store: FileStore, flak
 
 
 @pytest.mark.parametrize("file", ["item_vectors.npy", "manifest.json", "movie_ids.json"])
-def test_refresh_corrupt_artifact_keeps_the_previous_release(
-    store: FileStore, cache: ReleaseCache, file: str
-) -> None:
+def test_refresh_corrupt_artifact_keeps_the_previous_release(store: FileStore, cache: ReleaseCache, file: str) -> None:
     """The refusal has the number and the version."""
     old = release_model(store)
     cache.refresh()
@@ -157,9 +153,7 @@ def test_refresh_corrupt_artifact_keeps_the_previous_release(
     assert cache.store_error == ""
 
 
-def test_refresh_refused_release_is_not_loaded_again(
-    store: FileStore, flaky: FlakyStore, cache: ReleaseCache
-) -> None:
+def test_refresh_refused_release_is_not_loaded_again(store: FileStore, flaky: FlakyStore, cache: ReleaseCache) -> None:
     """The next refresh only reads the document."""
     flip_last_bit(store, release_model(store), "popularity.npy")
     cache.refresh()

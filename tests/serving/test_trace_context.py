@@ -21,9 +21,7 @@ def test_parse_trace_traceparent_returns_its_ids() -> None:
 
 def test_parse_trace_cloud_header_returns_hexadecimal_span() -> None:
     """The span is decimal in the header and hexadecimal in the log."""
-    assert parse_trace({"HTTP_X_CLOUD_TRACE_CONTEXT": f"{ID}/255;o=1"}) == TraceContext(
-        ID, f"{255:016x}", True
-    )
+    assert parse_trace({"HTTP_X_CLOUD_TRACE_CONTEXT": f"{ID}/255;o=1"}) == TraceContext(ID, f"{255:016x}", True)
     assert parse_trace({"HTTP_X_CLOUD_TRACE_CONTEXT": ID.upper()}) == TraceContext(ID, "", False)
 
 
@@ -33,9 +31,7 @@ def test_parse_trace_both_headers_prefers_traceparent() -> None:
     assert parse_trace(both) == TraceContext(ID, SPAN, True)
 
 
-@pytest.mark.parametrize(
-    "header", ["", "00", f"00-{'0' * 32}-{SPAN}-01", f"00-{ID}-{'0' * 16}-01", f"00-{ID}"]
-)
+@pytest.mark.parametrize("header", ["", "00", f"00-{'0' * 32}-{SPAN}-01", f"00-{ID}-{'0' * 16}-01", f"00-{ID}"])
 def test_parse_trace_malformed_header_returns_none(header: str) -> None:
     """Missing parts and ids of zeros are not valid."""
     assert parse_trace({"HTTP_TRACEPARENT": header}) is None

@@ -62,12 +62,8 @@ def write_base_data(directory: Path, rows: Iterable[ReplayedRating]) -> Path:
     """Write base data in the form that ``marquee data fetch`` writes."""
     rows = list(rows)
     directory.mkdir(parents=True, exist_ok=True)
-    ratings = ["user_id,movie_id,rating,time"] + [
-        f"{r.user_id},{r.movie_id},{r.rating},{r.time}" for r in rows
-    ]
-    movies = ["movie_id,title,year,genres"] + [
-        f"{m},Title,1999,Drama" for m in sorted({r.movie_id for r in rows})
-    ]
+    ratings = ["user_id,movie_id,rating,time"] + [f"{r.user_id},{r.movie_id},{r.rating},{r.time}" for r in rows]
+    movies = ["movie_id,title,year,genres"] + [f"{m},Title,1999,Drama" for m in sorted({r.movie_id for r in rows})]
     (directory / "ratings.csv").write_text("\n".join(ratings) + "\n")
     (directory / "movies.csv").write_text("\n".join(movies) + "\n")
     return directory

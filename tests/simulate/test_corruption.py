@@ -20,9 +20,7 @@ TIMEOUT = (
     "2023-04-23T23:46:18.872015,698809,recommendation request team12.example.edu:8082, status 0, result: "
     "java.util.concurrent.TimeoutException: Request timeout to x/192.0.2.130:8082 after 800 ms, 832 ms"
 )
-RECOMMENDATION = (
-    "2026-02-14T00:09:21,1,recommendation request a:80, status 200, result: a+1999, endeavour+, 12 ms"
-)
+RECOMMENDATION = "2026-02-14T00:09:21,1,recommendation request a:80, status 200, result: a+1999, endeavour+, 12 ms"
 ACCOUNT = "2026-02-14T00:09:21,130276,GET /create_account"
 RECORDS = st.sampled_from([WATCH, RATING, TIMEOUT, RECOMMENDATION, ACCOUNT])
 
@@ -32,9 +30,7 @@ def make_corrupter(rate: float = 1.0, seed: int = 1) -> Corrupter:
 
 
 @given(RECORDS, st.sampled_from(CorruptionKind), st.integers())
-def test_corrupt_as_any_kind_has_the_category_of_the_parser(
-    text: str, kind: CorruptionKind, seed: int
-) -> None:
+def test_corrupt_as_any_kind_has_the_category_of_the_parser(text: str, kind: CorruptionKind, seed: int) -> None:
     """A corrupted record differs from the original and has the category that the parser gives it."""
     corrupted = make_corrupter(seed=seed).corrupt_as(kind, text)
     assert corrupted.raw != text.encode()

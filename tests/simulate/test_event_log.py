@@ -28,9 +28,7 @@ def make_event_log(
     rate: float = 0.0, *, zone: ZoneInfo = UTC_ZONE, rating_max: int = 5, disorder: bool = False
 ) -> EventLog:
     parser = EventParser(zone, rating_max)
-    user_corrupter, request_corrupter = (
-        Corrupter(rate, parser, lambda movie_id: False, seed) for seed in (1, 2)
-    )
+    user_corrupter, request_corrupter = (Corrupter(rate, parser, lambda movie_id: False, seed) for seed in (1, 2))
     return EventLog(ListProducer(), zone, parser, user_corrupter, request_corrupter, disorder=disorder)
 
 
@@ -89,9 +87,7 @@ def test_write_requests_do_not_change_corruption_of_user_records() -> None:
     ("movie_ids", "category"),
     [(("a+1999", "endeavour+"), None), ((), None), (("<html>", "no"), "recommendation")],
 )
-def test_write_invalid_response_is_counted_by_category(
-    movie_ids: tuple[str, ...], category: str | None
-) -> None:
+def test_write_invalid_response_is_counted_by_category(movie_ids: tuple[str, ...], category: str | None) -> None:
     """A response that makes its record malformed is counted as malformed."""
     event_log = make_event_log()
     event_log.write(RecommendationRequest(NOON, "1", "a:80", 200, movie_ids, "", 12))

@@ -30,9 +30,7 @@ def request_all(
     return asyncio.run(run())
 
 
-def request_stub(
-    response: StubResponse, timeout_ms: int = 5_000
-) -> tuple[RecommendationRequest, RecommendClient]:
+def request_stub(response: StubResponse, timeout_ms: int = 5_000) -> tuple[RecommendationRequest, RecommendClient]:
     with RecommenderServer(lambda user_id: response) as server:
         (request,), client = request_all(server.url, "42", timeout_ms=timeout_ms)
     return request, client

@@ -66,9 +66,7 @@ def consume(kafka: EmbeddedKafka, topic: str, count: int) -> Records:
     """Return ``count`` records of a topic by partition, and any that follow within a moment."""
     from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-    consumer = Consumer(
-        {"bootstrap.servers": kafka.bootstrap, "group.id": "none", "enable.auto.commit": False}
-    )
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "none", "enable.auto.commit": False})
     records: Records = {}
     try:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
@@ -171,9 +169,7 @@ def test_simulate_signal_ends_with_a_complete_report(
         *("signalled", tmp_path, *SYNTHETIC, "--kafka", kafka.bootstrap, "--topic", topic, "--report", path)
     )
     try:
-        wait_until(
-            lambda: (report := read_report(path)) is not None and report.acknowledged > 500, timeout_s=30
-        )
+        wait_until(lambda: (report := read_report(path)) is not None and report.acknowledged > 500, timeout_s=30)
         process.kill(number)
         assert process.wait(30) == 0
     finally:
@@ -210,8 +206,7 @@ def test_simulate_same_seed_writes_the_same_records() -> None:
     """But for the times, processes with one seed write the same records, corrupted ones included."""
     arguments = (*SYNTHETIC, "--stdout", "--records", 3_000, "--records-per-second", 100_000)
     texts = [
-        [line.partition(b",")[2] for line in run(*arguments, "--seed", seed).stdout.splitlines()]
-        for seed in (4, 4, 5)
+        [line.partition(b",")[2] for line in run(*arguments, "--seed", seed).stdout.splitlines()] for seed in (4, 4, 5)
     ]
     assert len(texts[0]) == 3_000
     assert texts[0] == texts[1] != texts[2]
@@ -254,9 +249,7 @@ def test_simulate_closed_pipe_ends_without_error() -> None:
         ((*SYNTHETIC, "--stdout", "--url", "127.0.0.1:80"), 1, b"http://host:port"),
     ],
 )
-def test_simulate_invalid_arguments_say_what_is_valid(
-    arguments: tuple[str, ...], code: int, message: bytes
-) -> None:
+def test_simulate_invalid_arguments_say_what_is_valid(arguments: tuple[str, ...], code: int, message: bytes) -> None:
     """The error names the problem and what is valid, without a traceback; 2 is the code of a wrong call."""
     done = run(*arguments)
     assert done.returncode == code

@@ -17,9 +17,7 @@ from marquee.simulate.watch_plan import PlannedSession
 
 def test_active_sessions_same_seed_gives_same_events() -> None:
     """The same seed gives the same events, another seed gives others."""
-    events = [
-        take_events(ActiveSessions(synthetic_users(seed=seed), 50, midway=True), 3_000) for seed in (7, 7, 8)
-    ]
+    events = [take_events(ActiveSessions(synthetic_users(seed=seed), 50, midway=True), 3_000) for seed in (7, 7, 8)]
     assert events[0] == events[1]
     assert events[0] != events[2]
 

@@ -64,9 +64,7 @@ class FakeDelivery:
     @property
     def batches(self) -> list[ImpressionBatch]:
         """The impression batches that were accepted."""
-        accepted = [
-            envelope for envelope, future in self.submitted if future.done() and not future.exception()
-        ]
+        accepted = [envelope for envelope, future in self.submitted if future.done() and not future.exception()]
         opened = [open_envelope(envelope) for envelope in accepted]
         return [batch for batch in opened if isinstance(batch, ImpressionBatch)]
 

@@ -17,9 +17,7 @@ def batch(
 ) -> StreamBatch:
     """Return a batch of the values, at consecutive offsets from ``first`` on."""
     raw = [value.encode() if isinstance(value, str) else value for value in values]
-    records = [
-        make_record(offset, 1_790_000_000_000 + offset, value) for offset, value in enumerate(raw, first)
-    ]
+    records = [make_record(offset, 1_790_000_000_000 + offset, value) for offset, value in enumerate(raw, first)]
     return StreamBatch("movielog", topic_id, partition, tuple(records))
 
 

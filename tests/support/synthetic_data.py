@@ -46,9 +46,7 @@ def checkerboard_rating(user: int, item: int) -> int:
     return 5 if (user + item) % 2 == 0 else 1
 
 
-def blocks(
-    n_blocks: int = 4, users: int = 25, items: int = 12, seen: float = 0.6, seed: int = 0
-) -> pd.DataFrame:
+def blocks(n_blocks: int = 4, users: int = 25, items: int = 12, seen: float = 0.6, seed: int = 0) -> pd.DataFrame:
     """Return ratings of blocks of users who rate the items of their own block 5, at random times.
 
     A user has seen the fraction ``seen`` of their own block. Of each other block they have seen a quarter of that, and

@@ -72,9 +72,7 @@ class RunningSystem:
 
     def version(self, user_id: str = "1") -> str:
         """Return the model version that serves at present."""
-        request = urllib.request.Request(
-            self.url(f"/recommend/{user_id}"), headers={"Accept": "application/json"}
-        )
+        request = urllib.request.Request(self.url(f"/recommend/{user_id}"), headers={"Accept": "application/json"})
         with urllib.request.urlopen(request, timeout=10) as response:
             return str(json.load(response)["model_version"])
 
@@ -94,9 +92,7 @@ class RunningSystem:
         return state is not None and state.ready
 
     def stop(self) -> None:
-        family = (
-            psutil.Process(self.runner.pid).children(recursive=True) if self.runner.poll() is None else []
-        )
+        family = psutil.Process(self.runner.pid).children(recursive=True) if self.runner.poll() is None else []
         self.database.close()
         self.run("local", "--state-dir", str(self.state_dir.directory), "down")
         assert self.runner.wait(60) == 0
@@ -156,9 +152,7 @@ def test_system_malformed_records_are_in_quarantine(system: RunningSystem, repor
     assert counts.rejected_events == 0
 
 
-def test_system_during_release_changes_answers_every_request(
-    system: RunningSystem, report: SimulationReport
-) -> None:
+def test_system_during_release_changes_answers_every_request(system: RunningSystem, report: SimulationReport) -> None:
     """The event log has status 200 only, while a model was trained, released and rolled back."""
     reconcile_when_drained(system.database, system.topic_id, report.partitions)
     assert set(report.requests) == {"200"}
@@ -172,17 +166,13 @@ def test_system_during_release_changes_answers_every_request(
 def test_system_rollback_serves_two_versions(system: RunningSystem, report: SimulationReport) -> None:
     """Two model versions served impressions: the first, the retrained one, and the first again."""
     reconcile_when_drained(system.database, system.topic_id, report.partitions)
-    served = system.database.read(
-        "SELECT model_version, count(*) FROM impressions GROUP BY 1", deadline_ms=5_000
-    )
+    served = system.database.read("SELECT model_version, count(*) FROM impressions GROUP BY 1", deadline_ms=5_000)
     assert len(served) == 2
     retrained = system.database.read("SELECT outcome FROM retrain_runs ORDER BY started", deadline_ms=5_000)
     assert [outcome for (outcome,) in retrained][:2] == ["released", "released"]
 
 
-def test_system_monitor_evaluates_ratings_and_requests(
-    system: RunningSystem, report: SimulationReport
-) -> None:
+def test_system_monitor_evaluates_ratings_and_requests(system: RunningSystem, report: SimulationReport) -> None:
     """The scheduled monitor has a prediction, or the reason for none, for each rating older than a minute, and counts
     every logged request."""
     reconcile_when_drained(system.database, system.topic_id, report.partitions)
@@ -190,9 +180,7 @@ def test_system_monitor_evaluates_ratings_and_requests(
     logged = "SELECT count(*) FROM recommendation_requests"
 
     def all_requests_counted() -> bool:
-        (counted, _), (total,) = (
-            system.database.read(query, deadline_ms=5_000)[0] for query in (evaluated, logged)
-        )
+        (counted, _), (total,) = (system.database.read(query, deadline_ms=5_000)[0] for query in (evaluated, logged))
         return bool(counted == total > 0)
 
     wait_until(all_requests_counted, 60)

@@ -49,9 +49,7 @@ def snapshot_request(base: Path, second: int) -> SnapshotRequest:
     return SnapshotRequest(datetime.fromtimestamp(second, UTC), base, 1.0, 5.0)
 
 
-def retrain_until(
-    store: ObjectStore, base: Path, second: int, params: Params = GOOD, **options: Any
-) -> RetrainResult:
+def retrain_until(store: ObjectStore, base: Path, second: int, params: Params = GOOD, **options: Any) -> RetrainResult:
     """Retrain on the events before ``second``."""
     return retrain(snapshot_request(base, second), params, store, commit="abc", **options)
 

@@ -184,9 +184,7 @@ def test_fingerprint_type_checking_import_is_ignored(tmp_path: Path) -> None:
 def test_step_modules_agree_with_steps() -> None:
     """The fingerprint of each step begins at the module of the step's function."""
     assert list(STEP_MODULES) == ["fetch", *STEPS, "publish"]
-    assert {name: step.run.__module__ for name, step in STEPS.items()} == {
-        name: STEP_MODULES[name] for name in STEPS
-    }
+    assert {name: step.run.__module__ for name, step in STEPS.items()} == {name: STEP_MODULES[name] for name in STEPS}
 
 
 @pytest.mark.parametrize("step", STEP_MODULES)

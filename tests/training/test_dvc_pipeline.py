@@ -177,9 +177,7 @@ def test_retrain_without_dvc_gives_same_version(checkout: Checkout, manifest: Ma
     assert f"{manifest.version}: trained" in output
 
 
-def test_reproduce_fresh_checkout_is_identical(
-    checkout: Checkout, manifest: Manifest, tmp_path: Path
-) -> None:
+def test_reproduce_fresh_checkout_is_identical(checkout: Checkout, manifest: Manifest, tmp_path: Path) -> None:
     """Without workspace and cache the commit, the manifest and the remote give the same model, bit for bit.
 
     A change in the working tree is named as a difference of the environment.
@@ -205,9 +203,7 @@ def test_dvc_pull_finds_snapshot_of_retrain(checkout: Checkout, manifest: Manife
     remote = connect((checkout.path.parent / "remote").as_uri())
     assert dvc_remote.contains(remote, manifest.provenance.snapshot)
     checkout.run("dvc", "remote", "add", "--local", "--default", "--force", "snapshots", str(tmp_path.parent))
-    checkout.run(
-        "dvc", "remote", "modify", "--local", "snapshots", "url", str(checkout.path.parent / "remote")
-    )
+    checkout.run("dvc", "remote", "modify", "--local", "snapshots", "url", str(checkout.path.parent / "remote"))
     shutil.rmtree(checkout.path / ".dvc/cache", ignore_errors=True)
     shutil.rmtree(checkout.path / SNAPSHOT, ignore_errors=True)
     checkout.run("dvc", "pull", SNAPSHOT)
@@ -253,9 +249,7 @@ class RecordingParams:
 def test_dvc_yaml_params_are_those_that_steps_read(tmp_path: Path) -> None:
     """Each stage names the sections of params.yaml that its step reads; every section is in some stage."""
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]
-    declared = {
-        name: {param.split(".")[0] for param in stage.get("params", ())} for name, stage in stages.items()
-    }
+    declared = {name: {param.split(".")[0] for param in stage.get("params", ())} for name, stage in stages.items()}
     params = Params.read(ROOT / "params.yaml")
     write_base_data(tmp_path / BASE)
     for name, step in STEPS.items():

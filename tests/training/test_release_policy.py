@@ -34,9 +34,7 @@ TOO_FEW = msgspec.structs.replace(EQUAL, verdict=Significance.TOO_FEW)
 def release_of(*versions: str) -> Release:
     """Return release 7 with an arm of equal weight for each version."""
     arms = tuple(Arm(f"arm-{n}", version, 1 / len(versions)) for n, version in enumerate(versions))
-    return Release(
-        number=7, created=datetime(2026, 1, 1, tzinfo=UTC), author="t", reason="", salt="s", arms=arms
-    )
+    return Release(number=7, created=datetime(2026, 1, 1, tzinfo=UTC), author="t", reason="", salt="s", arms=arms)
 
 
 @pytest.fixture
@@ -127,9 +125,7 @@ def test_retrain_equal_model_is_released(store: ObjectStore, base: Path) -> None
     first, second = retrain_until(store, base, 850), retrain_until(store, base, 1000)
     assert (first.outcome, second.outcome) == ("released", "released"), second.reason
     verdicts = {
-        f"{c.metric} {c.baseline}": c.verdict
-        for c in second.comparisons
-        if c.baseline == artifact_candidate.SERVING
+        f"{c.metric} {c.baseline}": c.verdict for c in second.comparisons if c.baseline == artifact_candidate.SERVING
     }
     assert set(verdicts) == {"rmse serving", "ndcg@10 serving"}
     assert Significance.WORSE not in verdicts.values()
@@ -140,9 +136,7 @@ def test_retrain_better_model_is_released(store: ObjectStore, base: Path) -> Non
     rollout.promote(store, str(retrain_until(store, base, 600, UNTRAINED).version), author="t")
     better = retrain_until(store, base, 1000)
     assert better.outcome == "released", better.reason
-    (comparison,) = (
-        c for c in better.comparisons if (c.metric, c.baseline) == ("rmse", artifact_candidate.SERVING)
-    )
+    (comparison,) = (c for c in better.comparisons if (c.metric, c.baseline) == ("rmse", artifact_candidate.SERVING))
     assert comparison.verdict is Significance.BETTER
 
 

@@ -19,9 +19,7 @@ from marquee.training.reproduce import environment_differences
 BPMF = {**PARAMS.trainers["bpmf"], "sweeps": 60}
 TRAINERS = {
     "surprise_svd": GOOD,
-    "bpmf": msgspec.structs.replace(
-        PARAMS, trainer="bpmf", trainers={**PARAMS.trainers, "bayesian_svd": BPMF}
-    ),
+    "bpmf": msgspec.structs.replace(PARAMS, trainer="bpmf", trainers={**PARAMS.trainers, "bayesian_svd": BPMF}),
 }
 
 
@@ -54,9 +52,7 @@ def rewrite_provenance(store: FileStore, manifest: Manifest, **changes: Any) -> 
     """Store the manifest with ``changes`` of its provenance."""
     name = object_name(manifest.version, "manifest.json")
     origin = msgspec.structs.replace(manifest.provenance, **changes)
-    store.replace(
-        name, encode_manifest(msgspec.structs.replace(manifest, provenance=origin)), store.get(name).version
-    )
+    store.replace(name, encode_manifest(msgspec.structs.replace(manifest, provenance=origin)), store.get(name).version)
 
 
 def reproduce(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -132,9 +128,7 @@ def test_lineage_shows_if_snapshot_is_in_remote(
     assert "release 1" in outputs[0]
 
 
-def test_lineage_and_reproduce_unknown_version_fail(
-    store: FileStore, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lineage_and_reproduce_unknown_version_fail(store: FileStore, capsys: pytest.CaptureFixture[str]) -> None:
     """Both commands exit with 1 and name the version."""
     for verb in ("lineage", "reproduce"):
         assert main([verb, "20260101T000000-00000000"]) == 1
@@ -167,9 +161,7 @@ def test_environment_differences_lists_each_difference(manifest: Manifest) -> No
     assert differences(commit="") == ["commit unknown is recorded, abc is here"]
 
 
-def test_retrain_pipeline_with_snapshot_option_fails(
-    store: FileStore, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_retrain_pipeline_with_snapshot_option_fails(store: FileStore, capsys: pytest.CaptureFixture[str]) -> None:
     """With --pipeline an option of the snapshot is an error, because it would be ignored."""
     assert GOOD.snapshot.base
     command = ["retrain", "--pipeline", "--until", "2026-02-14T00:09Z", "--params", str(PARAMS_FILE)]

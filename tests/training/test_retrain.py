@@ -113,9 +113,7 @@ def test_retrain_same_data_and_seed_gives_identical_files(tmp_path: Path, base: 
 
 
 @pytest.mark.servers
-def test_retrain_database_adds_events_before_until(
-    store: ObjectStore, base: Path, database: Database
-) -> None:
+def test_retrain_database_adds_events_before_until(store: ObjectStore, base: Path, database: Database) -> None:
     """Newer ratings replace older ones, new users and watch sessions are in the model, later events are not.
 
     A movie that only one user rated and the base data do not list is dropped.
@@ -148,9 +146,7 @@ def test_retrain_database_adds_events_before_until(
 
 
 @pytest.mark.servers
-def test_retrain_other_rating_scale_rescales_base_data(
-    store: ObjectStore, base: Path, database: Database
-) -> None:
+def test_retrain_other_rating_scale_rescales_base_data(store: ObjectStore, base: Path, database: Database) -> None:
     """With a scale of 1 to 10 the base data are rescaled, and the model predicts from 1 to 10."""
     insert_ratings(database, (LIVE_TIME, "u0-001", "b0+0001", 10))
     result = retrain(request(base, rating_max=10.0), PARAMS, store, database)
@@ -161,17 +157,13 @@ def test_retrain_other_rating_scale_rescales_base_data(
 
 
 @pytest.mark.servers
-def test_retrain_every_outcome_is_recorded(
-    store: ObjectStore, base: Path, tmp_path: Path, database: Database
-) -> None:
+def test_retrain_every_outcome_is_recorded(store: ObjectStore, base: Path, tmp_path: Path, database: Database) -> None:
     """Released, trained, refused and failed runs each have a row with the reason and the metrics."""
     retrain(request(base), PARAMS, store, database, reason="on time")
     retrain(request(base), PARAMS, store, database, releasing=False)
     noise = write_base(tmp_path / "noise", random_ratings())
     # On noise this trainer is worse than the bias baseline; BPMF is not.
-    refused = retrain(
-        request(noise), msgspec.structs.replace(PARAMS, trainer="surprise_svd"), store, database
-    )
+    refused = retrain(request(noise), msgspec.structs.replace(PARAMS, trainer="surprise_svd"), store, database)
     with pytest.raises(TrainingDataError):
         retrain(request(base, until=datetime(1970, 1, 1, tzinfo=UTC)), PARAMS, store, database)
     rows = retrain_runs.latest_runs(database)[::-1]
@@ -194,9 +186,7 @@ def random_ratings() -> pd.DataFrame:
     return shuffled.drop_duplicates(["user_id", "movie_id"])
 
 
-def test_retrain_refused_model_is_stored_and_not_served(
-    store: ObjectStore, base: Path, tmp_path: Path
-) -> None:
+def test_retrain_refused_model_is_stored_and_not_served(store: ObjectStore, base: Path, tmp_path: Path) -> None:
     """A model worse than the baselines is stored for analysis, and the release stays."""
     before = retrain(request(base), PARAMS, store)
     refused = retrain(request(write_base(tmp_path / "noise", random_ratings())), PARAMS, store)
@@ -247,9 +237,7 @@ def test_retrain_same_data_publishes_no_second_release(store: ObjectStore, base:
 
 
 @pytest.mark.servers
-def test_retrain_claims_open_request_and_its_reason(
-    store: ObjectStore, base: Path, database: Database
-) -> None:
+def test_retrain_claims_open_request_and_its_reason(store: ObjectStore, base: Path, database: Database) -> None:
     """A retraining claims the open request, and the release has the reason of the request."""
     now = datetime.now(UTC)
     retrain_queue.request_retrain(database, "drift.rating_psi", "v1", "the ratings have drifted", now)

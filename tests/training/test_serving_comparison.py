@@ -30,9 +30,7 @@ def base(tmp_path: Path) -> Path:
     return write_block_ratings(tmp_path / "base", users=25, items=30)
 
 
-def test_compare_with_serving_uses_ratings_unseen_by_both(
-    store: ObjectStore, base: Path, tmp_path: Path
-) -> None:
+def test_compare_with_serving_uses_ratings_unseen_by_both(store: ObjectStore, base: Path, tmp_path: Path) -> None:
     """A serving model that has learned from most of the holdout is compared on later ratings only.
 
     Its rival is trained on the same data with the same parameters, so both are the same model to the bit.

@@ -38,9 +38,7 @@ def test_write_interactions_round_trip_is_exact(
 def test_read_interactions_other_schema_fails(tmp_path: Path) -> None:
     """A table with other columns and a file that is no table are errors that say what was expected."""
     deterministic_io.write_texts(tmp_path / "users.parquet", "user_id", {"1": {"age": "24"}})
-    with pytest.raises(
-        TrainingDataError, match=r"should have the columns user_id string.*it has user_id string, age"
-    ):
+    with pytest.raises(TrainingDataError, match=r"should have the columns user_id string.*it has user_id string, age"):
         deterministic_io.read_interactions(tmp_path / "users.parquet")
     (tmp_path / "truncated.parquet").write_bytes(b"PAR1")
     with pytest.raises(TrainingDataError, match="cannot be read as a Parquet table"):
@@ -49,9 +47,7 @@ def test_read_interactions_other_schema_fails(tmp_path: Path) -> None:
 
 def test_write_texts_missing_value_becomes_empty(tmp_path: Path) -> None:
     """A column that a row lacks is read as the empty text."""
-    deterministic_io.write_texts(
-        tmp_path / "t", "user_id", {"2": {"user_id": "2", "age": "24"}, "1": {"zip": "02139"}}
-    )
+    deterministic_io.write_texts(tmp_path / "t", "user_id", {"2": {"user_id": "2", "age": "24"}, "1": {"zip": "02139"}})
     assert deterministic_io.read_texts(tmp_path / "t", "user_id") == {
         "1": {"user_id": "1", "age": "", "zip": "02139"},
         "2": {"user_id": "2", "age": "24", "zip": ""},

@@ -50,9 +50,7 @@ def run_checks(directory: Path, ratings: str) -> PipelineRun:
 
 def test_check_snapshot_repeated_rating_keeps_newest(tmp_path: Path) -> None:
     """Of two ratings of one user and movie the newer is kept, and the report counts the other."""
-    run = run_checks(
-        tmp_path, "user_id,movie_id,rating,time\n1,a+1,4,10\n2,a+1,2,11\n1,b+2,5,12\n1,a+1,1,13\n"
-    )
+    run = run_checks(tmp_path, "user_id,movie_id,rating,time\n1,a+1,4,10\n2,a+1,2,11\n1,b+2,5,12\n1,a+1,1,13\n")
     report = read_checks(run)
     assert (report.duplicate_ratings, report.unlisted_ratings, report.drift) == (1, 0, [])
     assert (report.profile.ratings, report.profile.users, report.profile.movies) == (3, 2, 2)
@@ -186,7 +184,4 @@ def test_pipeline_unknown_step_fails_with_list(
     (tmp_path / "params.yaml").write_text(PARAMS_FILE.read_text())
     monkeypatch.chdir(tmp_path)
     assert main(["pipeline", "deploy"]) == 1
-    assert (
-        "use one of code, snapshot, check, features, train, evaluate, fairness, publish"
-        in capsys.readouterr().err
-    )
+    assert "use one of code, snapshot, check, features, train, evaluate, fairness, publish" in capsys.readouterr().err

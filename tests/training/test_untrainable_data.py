@@ -49,9 +49,7 @@ def request(base: Path | None) -> SnapshotRequest:
 
 def insert_rating(database: Database, time: str, user_id: str = "u0-000", movie_id: str = "b0+0001") -> None:
     with database.transaction() as cursor:
-        cursor.execute(
-            "INSERT INTO topics (topic, topic_id) VALUES ('t', %s) RETURNING topic_key", (time + user_id,)
-        )
+        cursor.execute("INSERT INTO topics (topic, topic_id) VALUES ('t', %s) RETURNING topic_key", (time + user_id,))
         (topic_key,) = cursor.fetchone()
         cursor.execute(
             'INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating)'
@@ -104,9 +102,7 @@ def test_check_snapshot_stored_row_of_an_implausible_year_is_left_out(
 
 
 @pytest.mark.servers
-def test_retrain_one_implausible_row_releases_a_model(
-    store: ObjectStore, base: Path, database: Database
-) -> None:
+def test_retrain_one_implausible_row_releases_a_model(store: ObjectStore, base: Path, database: Database) -> None:
     """Such a row, or an id that no request can name, does not stop a retraining."""
     for time in ("1022-11-14T12:24Z", "0001-01-01T00:00Z"):
         insert_rating(database, time)
@@ -140,9 +136,7 @@ def test_retrain_base_data_without_ratings_fails(store: ObjectStore, tmp_path: P
     """Base data were given, so that too few ratings are an error."""
     (tmp_path / "base").mkdir()
     (tmp_path / "base/ratings.csv").write_text("user_id,movie_id,rating,time\n1,a/b,4,1000\n")
-    with pytest.raises(
-        TooFewRatings, match=r"no ratings to learn from: 1 rows were left out \(ratings\.csv: id\)"
-    ):
+    with pytest.raises(TooFewRatings, match=r"no ratings to learn from: 1 rows were left out \(ratings\.csv: id\)"):
         retrain(request(tmp_path / "base"), GOOD, store)
 
 
@@ -173,9 +167,7 @@ def test_retrain_command_wrong_scale_is_refused(scale: str) -> None:
         main(["retrain", "--scale", scale])
 
 
-def test_retrain_full_disk_is_a_sentence(
-    store: ObjectStore, base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retrain_full_disk_is_a_sentence(store: ObjectStore, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full temporary directory is an error that names it and TMPDIR."""
 
     def fail(path: Path, _: object) -> None:
@@ -211,9 +203,7 @@ def test_data_check_reports_what_was_read_and_refused(
     (base / "ratings.csv").write_text(rows.replace(",5.0,", ",9,"))
     assert main(["data", "check", str(base)]) == 1
     output = capsys.readouterr().out
-    assert (
-        "ratings are outside the scale of 1 to 5; name the scale of the data, such as --scale 1-9" in output
-    )
+    assert "ratings are outside the scale of 1 to 5; name the scale of the data, such as --scale 1-9" in output
     assert "users.csv: 1 of 1 rows are unreadable (the first: line 2: age '²' is not a number" in output
     assert main(["data", "check", str(base), "--scale", "1-9"]) == 1
     assert "outside" not in capsys.readouterr().out

@@ -195,9 +195,7 @@ class Bridge:
         self._check_topic_at = time.monotonic() + (TOPIC_CHECK_INTERVAL_S if topic_id else 1.0)
         if topic_id is None or topic_id == self._topic_id:
             return False
-        log.warning(
-            "topic %s was replaced: %s is now %s", self._settings.kafka_topic, self._topic_id, topic_id
-        )
+        log.warning("topic %s was replaced: %s is now %s", self._settings.kafka_topic, self._topic_id, topic_id)
         self._topic_id = topic_id
         return True
 
@@ -234,11 +232,7 @@ class Bridge:
             if not buffer.paused and now - buffer.full_since > PAUSE_AFTER_S:
                 self._consumer.pause([self._partition(partition)])
                 buffer.paused = True
-            elif (
-                buffer.paused
-                and not over_limit
-                and buffer.batches_in_flight <= self._limits.max_in_flight // 2
-            ):
+            elif buffer.paused and not over_limit and buffer.batches_in_flight <= self._limits.max_in_flight // 2:
                 self._consumer.resume([self._partition(partition)])
                 buffer.paused = False
 
@@ -283,9 +277,7 @@ class Bridge:
         log.info("reading %s, partitions %s", self._settings.kafka_topic, sorted(self._buffers))
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._hand_over(
-            [assignment.partition for assignment in partitions if assignment.partition in self._buffers]
-        )
+        self._hand_over([assignment.partition for assignment in partitions if assignment.partition in self._buffers])
 
     def _on_lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Another member reads them already, so this bridge must not commit them.
@@ -319,6 +311,4 @@ class Bridge:
     def _partition(self, partition: int, offset: int | None = None) -> TopicPartition:
         from confluent_kafka import OFFSET_INVALID, TopicPartition
 
-        return TopicPartition(
-            self._settings.kafka_topic, partition, OFFSET_INVALID if offset is None else offset
-        )
+        return TopicPartition(self._settings.kafka_topic, partition, OFFSET_INVALID if offset is None else offset)

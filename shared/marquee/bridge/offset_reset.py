@@ -81,15 +81,11 @@ def reset_offsets(settings: Settings, database: Database, *, apply: bool = True)
         client.close()
 
 
-def _reset(
-    client: Consumer, topic: str, written: Mapping[int, OffsetRanges], apply: bool
-) -> list[OffsetReset]:
+def _reset(client: Consumer, topic: str, written: Mapping[int, OffsetRanges], apply: bool) -> list[OffsetReset]:
     from confluent_kafka import KafkaException, TopicPartition
 
     partitions = sorted(client.list_topics(topic, timeout=DEADLINE_S).topics[topic].partitions)
-    committed_offsets = client.committed(
-        [TopicPartition(topic, number) for number in partitions], timeout=DEADLINE_S
-    )
+    committed_offsets = client.committed([TopicPartition(topic, number) for number in partitions], timeout=DEADLINE_S)
     resets = []
     for position in committed_offsets:
         ranges = written.get(position.partition, ())

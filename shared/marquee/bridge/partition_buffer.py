@@ -160,9 +160,7 @@ class PartitionBuffer:
             future = self._delivery.submit(envelope)
             next_offset, oldest_ms = records[-1].offset + 1, records[0].timestamp_ms
             submitted = time.monotonic()
-            self._submitted.append(
-                _SubmittedBatch(envelope, len(records), next_offset, oldest_ms, submitted, future)
-            )
+            self._submitted.append(_SubmittedBatch(envelope, len(records), next_offset, oldest_ms, submitted, future))
 
     def _make_batch(self, records: tuple[Record, ...]) -> StreamBatch:
         since = records[0].offset if self._batched_until is None else self._batched_until

@@ -46,9 +46,7 @@ def rating_scale(text: str) -> tuple[float, float]:
     except ValueError:
         scale = (math.nan, math.nan)
     if not (math.isfinite(scale[0]) and math.isfinite(scale[1]) and scale[0] < scale[1]):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: expected the lowest and highest rating, such as 1-10 or 0.5-5"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r}: expected the lowest and highest rating, such as 1-10 or 0.5-5")
     return scale
 
 

@@ -29,20 +29,14 @@ class Group(NamedTuple):
     verbs: dict[str, Verb]
 
 
-_RETENTION = Verb(
-    "marquee.cli.db_retention", "aggregate watch sessions and delete expired rows", part="retention"
-)
+_RETENTION = Verb("marquee.cli.db_retention", "aggregate watch sessions and delete expired rows", part="retention")
 
 COMMANDS: dict[str, Group | Verb] = {
     "run": Group(
         "run a part of the system",
         {
-            "bridge": Verb(
-                "marquee.cli.run_bridge", "forward records from Kafka to the functions", part="bridge"
-            ),
-            "monitor": Verb(
-                "marquee.cli.run_monitor", "evaluate live accuracy and data quality once", part="monitor"
-            ),
+            "bridge": Verb("marquee.cli.run_bridge", "forward records from Kafka to the functions", part="bridge"),
+            "monitor": Verb("marquee.cli.run_monitor", "evaluate live accuracy and data quality once", part="monitor"),
             "retention": _RETENTION,
             "alerts": Verb("marquee.cli.run_alerts", "evaluate the alert rules, once or continuously"),
             "dashboards": Verb("marquee.cli.run_page", "serve the dashboards as a local web page"),
@@ -54,9 +48,7 @@ COMMANDS: dict[str, Group | Verb] = {
     "model": Group(
         "train and trace models",
         {
-            "retrain": Verb(
-                "marquee.cli.model_retrain", "train, evaluate and release a model", part="retrain"
-            ),
+            "retrain": Verb("marquee.cli.model_retrain", "train, evaluate and release a model", part="retrain"),
             "pipeline": Verb("marquee.cli.model_pipeline", "run one step of the pipeline, as DVC does"),
             "lineage": Verb("marquee.cli.model_lineage", "show the origin and the releases of a model"),
             "reproduce": Verb("marquee.cli.model_reproduce", "train a stored model again and compare it"),

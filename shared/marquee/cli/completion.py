@@ -39,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'bash: eval "$(marquee completion bash)"; zsh: eval "$(marquee completion zsh)" after compinit; '
         "fish: marquee completion fish | source"
     )
-    parser.add_argument(
-        "shell", choices=(*SCRIPTS, "words"), help="the shell, or `words`, which the scripts call"
-    )
+    parser.add_argument("shell", choices=(*SCRIPTS, "words"), help="the shell, or `words`, which the scripts call")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="WORD", help=argparse.SUPPRESS)
 
 
@@ -64,9 +62,7 @@ def complete(words: list[str]) -> list[str]:
 
 def _candidates(before: list[str], typed: str) -> Iterable[str]:
     if not before:
-        verbs = (
-            verb for command in COMMANDS.values() if isinstance(command, Group) for verb in command.verbs
-        )
+        verbs = (verb for command in COMMANDS.values() if isinstance(command, Group) for verb in command.verbs)
         return ["--help", "--version"] if typed.startswith("-") else [*COMMANDS, *verbs]
     try:
         _, command, rest = find_verb(before)

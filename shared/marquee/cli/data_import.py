@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fetch = actions.add_parser("fetch", help="download MovieLens 100K unless it is there")
     fetch.add_argument("--to", type=Path, default=Path("data/movielens-100k"), metavar="DIRECTORY")
     fetch.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
-    fetch.add_argument(
-        "--requirements", type=Path, default=Path("requirements/movielens.txt"), metavar="FILE"
-    )
+    fetch.add_argument("--requirements", type=Path, default=Path("requirements/movielens.txt"), metavar="FILE")
     check = actions.add_parser("check", help="report what training reads of base data, and what it refuses")
     check.add_argument("directory", type=Path, help="directory with ratings.csv, users.csv and movies.csv")
     check.add_argument(

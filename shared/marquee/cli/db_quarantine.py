@@ -24,9 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _action(actions, "list", "count the records of each category")
     showing = _action(actions, "show", "show the newest records and their errors")
-    showing.add_argument(
-        "--limit", type=bounded_int(1), default=20, metavar="N", help="number of records (20)"
-    )
+    showing.add_argument("--limit", type=bounded_int(1), default=20, metavar="N", help="number of records (20)")
     _action(actions, "replay", "parse the records again and move those that succeed to their tables")
 
 
@@ -46,9 +44,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + "."
-    )
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.add_argument("--category", help="only this category, such as movie_id")
     parser.add_argument(
         "--since", type=timestamp, metavar="TIME", help="only records with a Kafka timestamp at or after TIME"

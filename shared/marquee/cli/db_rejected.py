@@ -23,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _action(actions, "list", "count the events of each reason")
     showing = _action(actions, "show", "show the newest events")
-    showing.add_argument(
-        "--limit", type=bounded_int(1), default=20, metavar="N", help="number of events (20)"
-    )
+    showing.add_argument("--limit", type=bounded_int(1), default=20, metavar="N", help="number of events (20)")
     _action(actions, "replay", "deliver the events again and remove those that are accepted")
 
 
@@ -50,13 +48,9 @@ def _accepts(handler: IngestHandler, event: StoredEvent) -> bool:
 
 
 def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + "."
-    )
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.add_argument("--id", type=bounded_int(1), metavar="ID", help="only the event with this id")
-    parser.add_argument(
-        "--since", type=timestamp, metavar="TIME", help="only events received at or after TIME"
-    )
+    parser.add_argument("--since", type=timestamp, metavar="TIME", help="only events received at or after TIME")
     parser.add_argument("--until", type=timestamp, metavar="TIME", help="only events received before TIME")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
@@ -85,8 +79,7 @@ def _replayed(result: rejected.RejectedReplay, as_json: bool) -> None:
     if as_json:
         return _print_json(result)
     print(
-        f"accepted: {result.accepted}; still rejected: {result.rejected}; "
-        f"kept in part, so not replayed: {result.cut}"
+        f"accepted: {result.accepted}; still rejected: {result.rejected}; kept in part, so not replayed: {result.cut}"
     )
 
 

@@ -33,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``marquee local``."""
     parser.description = _DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--state-dir", type=Path, metavar="DIR", help="directory of data, logs and state (.local)"
-    )
+    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="directory of data, logs and state (.local)")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     up = actions.add_parser("up", help="start the system without the simulator, until Ctrl-C")
     _add_sources(up)
@@ -43,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_demo_options(demo_parser)
     for action in (up, demo_parser):
         _add_shape(action)
-    show_status = actions.add_parser(
-        "status", help="show process, port, uptime, restarts and health of each part"
-    )
+    show_status = actions.add_parser("status", help="show process, port, uptime, restarts and health of each part")
     show_status.add_argument("--json", action="store_true", help="print the status as one JSON document")
     show_logs = actions.add_parser("logs", help="show the logs of the parts")
     show_logs.add_argument("part", nargs="?", help="one part; default: all")
@@ -66,9 +62,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--topic", metavar="T", help="topic of the event log (MARQUEE_KAFKA_TOPIC)")
     base = parser.add_mutually_exclusive_group()
-    base.add_argument(
-        "--ratings", type=Path, metavar="DIR", help="train on DIR/ratings.csv instead of MovieLens"
-    )
+    base.add_argument("--ratings", type=Path, metavar="DIR", help="train on DIR/ratings.csv instead of MovieLens")
     base.add_argument("--no-base", action="store_true", help="train on the event log alone")
 
 
@@ -95,9 +89,7 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"rate of the users' records ({defaults.records_per_second:g})",
     )
-    parser.add_argument(
-        "--seed", type=int, default=defaults.seed, help="random seed of the users' behavior (1)"
-    )
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="random seed of the users' behavior (1)")
 
 
 def _add_shape(parser: argparse.ArgumentParser) -> None:
@@ -140,9 +132,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             print("Stopped. The data remain; `marquee local up` continues with them.")
             return 0
     for name in overridden_settings(settings, args):
-        console.print(
-            f"MARQUEE_{name.upper()} is set, but ignored: the local system uses its own.", soft_wrap=True
-        )
+        console.print(f"MARQUEE_{name.upper()} is set, but ignored: the local system uses its own.", soft_wrap=True)
     if getattr(args, "topic", None):
         settings = replace(settings, kafka_topic=args.topic)
     shape = _create_shape(args)
@@ -194,9 +184,7 @@ def project_root(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / "infra/functions.yaml").is_file():
             return folder
-    raise MarqueeError(
-        f"{start} is not inside the Marquee project: no parent directory holds infra/functions.yaml"
-    )
+    raise MarqueeError(f"{start} is not inside the Marquee project: no parent directory holds infra/functions.yaml")
 
 
 def _keep_memory_bounded(system: LocalSystem) -> Callable[[], None]:

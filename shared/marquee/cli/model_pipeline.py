@@ -56,9 +56,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _run(
-    params: Params, settings: Settings, database: Database | None, progress: ProgressCallback
-) -> PipelineRun:
+def _run(params: Params, settings: Settings, database: Database | None, progress: ProgressCallback) -> PipelineRun:
     from marquee.training.pipeline.pipeline_run import PipelineRun
 
     store = connect(settings.objects_url) if settings.objects_url else None

@@ -25,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Exit code: 0 identical, bit for bit; 3 a different model; 1 failed."
     parser.add_argument("version", help="version of the artifact, such as 20260214T000921-1a2b3c4d")
     parser.add_argument("--remote", metavar="URL", help="DVC remote (default: MARQUEE_DVC_REMOTE)")
-    parser.add_argument(
-        "--into", type=Path, metavar="DIRECTORY", help="keep the files here; must be empty or new"
-    )
+    parser.add_argument("--into", type=Path, metavar="DIRECTORY", help="keep the files here; must be empty or new")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -42,9 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="train on events before TIME, such as 2026-02-14T00:09[:20][Z] (default: now)",
     )
-    parser.add_argument(
-        "--base", metavar="DIRECTORY", help="directory with ratings.csv (default: MARQUEE_BASE_DATA)"
-    )
+    parser.add_argument("--base", metavar="DIRECTORY", help="directory with ratings.csv (default: MARQUEE_BASE_DATA)")
     parser.add_argument(
         "--base-fraction",
         type=bounded_float(0, 1),
@@ -58,9 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rating scale of the base data, such as 1-10 or 0.5-5 (default: that of params.yaml)",
     )
     parser.add_argument("--no-database", action="store_true", help="train on the base data alone")
-    parser.add_argument(
-        "--no-release", action="store_true", help="store and evaluate the model, but do not release it"
-    )
+    parser.add_argument("--no-release", action="store_true", help="store and evaluate the model, but do not release it")
     parser.add_argument(
         "--force", action="store_true", help="release even while a rollback has paused automatic releases"
     )

@@ -29,9 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = _action(actions, "list", "list the releases, the current one first")
-    listing.add_argument(
-        "--limit", type=bounded_int(1), default=20, metavar="N", help="number of releases (20)"
-    )
+    listing.add_argument("--limit", type=bounded_int(1), default=20, metavar="N", help="number of releases (20)")
     showing = _action(actions, "show", "show a release and its artifacts")
     showing.add_argument("number", type=_NUMBER, nargs="?", help="number of the release (the current one)")
     promoting = _change(actions, "promote", "serve a version to all users")

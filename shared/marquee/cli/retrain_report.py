@@ -12,9 +12,7 @@ def print_result(result: RetrainResult) -> None:
     """Print metrics, findings and outcome."""
     if result.evaluation:
         e = result.evaluation
-        print(
-            f"{e.split}: {e.ratings} ratings of {e.users} users, {e.known_users} of them in the training data"
-        )
+        print(f"{e.split}: {e.ratings} ratings of {e.users} users, {e.known_users} of them in the training data")
         for candidate, metrics in e.metrics.items():
             columns = (f"{name} {m.value:.4f} [{m.low:.4f}, {m.high:.4f}]" for name, m in metrics.items())
             print(f"  {candidate:<11}{'  '.join(columns)}")

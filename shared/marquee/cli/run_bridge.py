@@ -52,11 +52,7 @@ def check_health_file(name: str) -> None:
     if not name:
         return
     path = Path(name)
-    if (
-        path.is_dir()
-        or not path.parent.is_dir()
-        or not os.access(path if path.exists() else path.parent, os.W_OK)
-    ):
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SettingsError(
             f"MARQUEE_HEALTH_FILE is {name!r}: expected a file that the bridge may write, in a directory that exists"
         )

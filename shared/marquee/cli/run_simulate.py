@@ -57,9 +57,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if report.unacknowledged else 0
 
 
-async def _run_until_stopped(
-    service: StreamingService, movie_service: MovieService | None
-) -> SimulationReport:
+async def _run_until_stopped(service: StreamingService, movie_service: MovieService | None) -> SimulationReport:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -117,9 +115,7 @@ def _population(args: argparse.Namespace, rating_max: int) -> UserPopulation:
             extra_sessions=args.extra_sessions,
         )
     catalogue = SyntheticCatalogue(args.movies, args.seed)
-    return SyntheticUsers(
-        args.users, catalogue, seed=args.seed, rating_max=rating_max, influence=args.influence
-    )
+    return SyntheticUsers(args.users, catalogue, seed=args.seed, rating_max=rating_max, influence=args.influence)
 
 
 def _concurrent_sessions(args: argparse.Namespace) -> int:
@@ -131,9 +127,7 @@ def _concurrent_sessions(args: argparse.Namespace) -> int:
     return max(1, sessions)
 
 
-def _event_log(
-    args: argparse.Namespace, settings: Settings, population: UserPopulation, rating_max: int
-) -> EventLog:
+def _event_log(args: argparse.Namespace, settings: Settings, population: UserPopulation, rating_max: int) -> EventLog:
     parser = EventParser(settings.time_zone, rating_max)
     user_corrupter, request_corrupter = (
         Corrupter(args.corrupt, parser, population.has_movie, args.seed * 2 + number) for number in (0, 1)
@@ -157,8 +151,7 @@ def _producer(args: argparse.Namespace, settings: Settings) -> RecordProducer:
     if args.records_per_second == 0:
         return NullProducer()
     raise SettingsError(
-        "there is no destination for the records: give --kafka HOST:PORT, set MARQUEE_KAFKA_BOOTSTRAP, "
-        "or give --stdout"
+        "there is no destination for the records: give --kafka HOST:PORT, set MARQUEE_KAFKA_BOOTSTRAP, or give --stdout"
     )
 
 

@@ -88,12 +88,8 @@ def _add_population(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="replay: also start recommended movies that the user did not rate in the base data",
     )
-    add(
-        "--users", type=bounded_int(1), default=10_000, metavar="N", help="synthetic: number of users [10000]"
-    )
-    add(
-        "--movies", type=bounded_int(1), default=2_000, metavar="N", help="synthetic: number of movies [2000]"
-    )
+    add("--users", type=bounded_int(1), default=10_000, metavar="N", help="synthetic: number of users [10000]")
+    add("--movies", type=bounded_int(1), default=2_000, metavar="N", help="synthetic: number of movies [2000]")
     add(
         "--influence",
         type=bounded_float(0, 1),

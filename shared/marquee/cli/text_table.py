@@ -18,9 +18,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: 
     """Return a Markdown table; the columns named in ``right`` are aligned to the right."""
     numbers = set(right)
     rule = ["---:" if name in numbers else "---" for name in header]
-    return "\n".join(
-        [f"| {' | '.join(header)} |", f"|{'|'.join(rule)}|", *(f"| {' | '.join(row)} |" for row in rows)]
-    )
+    return "\n".join([f"| {' | '.join(header)} |", f"|{'|'.join(rule)}|", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def short_number(value: float) -> str:

@@ -62,9 +62,7 @@ class Settings:
         group="required",
         example="pubsub://project/topic or http://127.0.0.1:8081",
     )
-    kafka_bootstrap: str = setting(
-        text, "Bootstrap servers of Kafka.", "", group="required", example="127.0.0.1:9092"
-    )
+    kafka_bootstrap: str = setting(text, "Bootstrap servers of Kafka.", "", group="required", example="127.0.0.1:9092")
 
     # Event log.
     kafka_topic: str = setting(text, "Topic of the event log.", "movielog")
@@ -81,9 +79,7 @@ class Settings:
         text, "File of the certificate authority for TLS. If empty, the system's authorities are used.", ""
     )
     time_zone: tzinfo = setting(time_zone, "Time zone of the event log, whose times name none.", UTC)
-    rating_max: int = setting(
-        rating_max, "Highest rating of the event log's scale: 5, or 10 from 2026 on.", 5
-    )
+    rating_max: int = setting(rating_max, "Highest rating of the event log's scale: 5, or 10 from 2026 on.", 5)
 
     # Delivery and monitoring of the bridge.
     push_audience: str = setting(
@@ -120,9 +116,7 @@ class Settings:
         "",
         example="http://customers.internal:8080",
     )
-    trace_project: str = setting(
-        text, "Google Cloud project of the traces, which links log lines to their traces.", ""
-    )
+    trace_project: str = setting(text, "Google Cloud project of the traces, which links log lines to their traces.", "")
 
     # Training.
     base_data: str = setting(
@@ -140,9 +134,7 @@ class Settings:
         "",
         example="gs://bucket/dvc, s3://bucket/dvc or file:///var/lib/marquee/dvc",
     )
-    commit: str = setting(
-        text, "Git commit of the build, for a program that does not run in its repository.", ""
-    )
+    commit: str = setting(text, "Git commit of the build, for a program that does not run in its repository.", "")
 
     # Alerts and logs.
     slack_webhook: str = setting(
@@ -158,9 +150,7 @@ class Settings:
         "",
         example="https://example.grafana.net",
     )
-    log_level: str = setting(
-        one_of("DEBUG", "INFO", "WARNING", "ERROR"), "Lowest level that is logged.", "INFO"
-    )
+    log_level: str = setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "Lowest level that is logged.", "INFO")
 
     # Tuning.
     caller_timeout_ms: int = setting(

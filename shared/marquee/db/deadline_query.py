@@ -40,9 +40,7 @@ class DeadlineConnections:
         if not self._free.acquire(timeout=deadline_ms / 1000):
             raise DatabaseBusy(_deadline_message(deadline_ms, "other reads were running"))
         try:
-            connection = (
-                self._idle.pop()
-            )  # The one used last: the others are opened only when they are needed.
+            connection = self._idle.pop()  # The one used last: the others are opened only when they are needed.
             try:
                 return connection.read(query, parameters, deadline, deadline_ms)
             finally:
@@ -96,9 +94,7 @@ class DeadlineConnection:
                 raise translate(error) from error
             except (ValueError, OverflowError) as error:  # Of the driver's conversion to Python's types.
                 self._drop()
-                raise DataRefused(
-                    f"the database returned a value that Python cannot hold: {error}"
-                ) from error
+                raise DataRefused(f"the database returned a value that Python cannot hold: {error}") from error
             except BaseException:
                 self._drop_unless_connecting()
                 raise

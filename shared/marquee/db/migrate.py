@@ -159,9 +159,7 @@ def _check_forward(recorded: Mapping[str, str], migration: Migration) -> None:
     last = max((int(name[:4]) for name in recorded), default=-1)
     if migration.number <= last:
         new = [name for name in migration.files if name not in recorded]
-        raise MigrationError(
-            f"{', '.join(new)} came after number {last:04d} was applied: give it a higher number."
-        )
+        raise MigrationError(f"{', '.join(new)} came after number {last:04d} was applied: give it a higher number.")
 
 
 def _execute(cursor: Any, name: str, text: str) -> None:

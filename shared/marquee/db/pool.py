@@ -84,9 +84,7 @@ class Database:
                 raise
             cursor.execute("COMMIT")
 
-    def read(
-        self, query: str, parameters: Mapping[str, object] | Sequence[object] = (), *, deadline_ms: int
-    ) -> Rows:
+    def read(self, query: str, parameters: Mapping[str, object] | Sequence[object] = (), *, deadline_ms: int) -> Rows:
         """Return the rows of one query, in one round trip.
 
         The deadline holds even if the database hangs, and includes the time to connect. Raises
@@ -135,9 +133,7 @@ class Database:
     @contextmanager
     def _borrowed(self) -> Iterator[Any]:
         if not self._free.acquire(timeout=self._wait_s):
-            raise DatabaseUnavailable(
-                f"All {self.connections} connections were in use for {self._wait_s:g} s"
-            )
+            raise DatabaseUnavailable(f"All {self.connections} connections were in use for {self._wait_s:g} s")
         try:
             connection = self._open()
             try:

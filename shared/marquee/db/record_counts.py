@@ -77,9 +77,7 @@ def _count(database: Database, by_table: str) -> RecordCounts:
         return RecordCounts(
             by_table=dict(zip(RECORD_TABLES, counts, strict=True)),
             quarantine_by_category=dict(_rows(cursor, _CATEGORIES)),
-            next_offsets={
-                (topic, partition): offset for topic, partition, offset in _rows(cursor, _NEXT_OFFSETS)
-            },
+            next_offsets={(topic, partition): offset for topic, partition, offset in _rows(cursor, _NEXT_OFFSETS)},
             impressions=impressions,
             rejected_events=rejected,
         )

@@ -124,9 +124,7 @@ def popular_movies(database: Database, limit: int, deadline_ms: int = 5_000) -> 
     return popular[:limit]
 
 
-def ratings_until(
-    database: Database, until: datetime
-) -> Generator[tuple[str, str, int, datetime], None, None]:
+def ratings_until(database: Database, until: datetime) -> Generator[tuple[str, str, int, datetime], None, None]:
     """Yield every rating before ``until`` as (user_id, movie_id, rating, time), oldest first.
 
     Ratings of an implausible time are left out (:func:`count_implausible_times`): Python cannot represent all of them.
@@ -135,9 +133,7 @@ def ratings_until(
     yield from _stream_rows(database, _RATINGS_UNTIL, until)
 
 
-def watch_sessions_until(
-    database: Database, until: datetime
-) -> Generator[tuple[str, str, int, datetime], None, None]:
+def watch_sessions_until(database: Database, until: datetime) -> Generator[tuple[str, str, int, datetime], None, None]:
     """Yield every watch session that began before ``until`` as (user_id, movie_id, last_minute, started)."""
     yield from _stream_rows(database, _WATCH_SESSIONS_UNTIL, until)
 

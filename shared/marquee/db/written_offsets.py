@@ -160,9 +160,7 @@ def save(cursor: Any, entry: WrittenOffsets, counts: Mapping[str, int], unaggreg
     cursor.execute(_UPDATE, {**counts, **parameters})
 
 
-def record_delivery(
-    cursor: Any, entry: WrittenOffsets, records: int, new: int, oldest_ms: int | None
-) -> None:
+def record_delivery(cursor: Any, entry: WrittenOffsets, records: int, new: int, oldest_ms: int | None) -> None:
     """Count the arrival of a batch in its minute; ``new`` of its records had not been written before.
 
     ``oldest_ms`` is the first known Kafka timestamp of the batch.
@@ -195,9 +193,7 @@ def adjust_counts(cursor: Any, topic_key: int, partition: int, changes: Mapping[
 def claim_unaggregated(cursor: Any, topic_key: int, partition: int) -> OffsetRanges:
     """Return the unaggregated offsets of a partition, and mark them as aggregated by this transaction."""
     key = (topic_key, partition)
-    cursor.execute(
-        "SELECT unaggregated FROM written_offsets WHERE topic_key = %s AND partition = %s FOR UPDATE", key
-    )
+    cursor.execute("SELECT unaggregated FROM written_offsets WHERE topic_key = %s AND partition = %s FOR UPDATE", key)
     (unaggregated,) = cursor.fetchone()
     cursor.execute(
         "UPDATE written_offsets SET unaggregated = '{}', aggregated_at = clock_timestamp() "

@@ -48,9 +48,7 @@ class _ArtifactCandidate:
         unknown = len(self._items.movie_ids)
         self._rows = np.array([self._items.items.get(m, unknown) for m in dataset.movie_ids])
         self._biases = np.append(self._items.item_biases, np.float32(0))
-        self._vectors = np.vstack(
-            [self._items.item_vectors, np.zeros((1, self._items.manifest.rating_rank), "f4")]
-        )
+        self._vectors = np.vstack([self._items.item_vectors, np.zeros((1, self._items.manifest.rating_rank), "f4")])
 
     def rate(self, users: Ints, items: Ints) -> Floats:
         rows, manifest = self._rows[items], self._items.manifest

@@ -53,9 +53,7 @@ def model_candidate(model: TrainedModel) -> Candidate:
 
 def popularity_baseline(model: TrainedModel) -> Candidate:
     """Return a candidate that ranks by recent popularity: the same list for all users."""
-    return Candidate(
-        "popularity", score=lambda users: np.tile(model.popularity.astype(float), (len(users), 1))
-    )
+    return Candidate("popularity", score=lambda users: np.tile(model.popularity.astype(float), (len(users), 1)))
 
 
 def bias_baseline(dataset: Dataset, *, shrinkage: float = biases.SHRINKAGE) -> Candidate:

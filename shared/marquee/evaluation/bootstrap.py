@@ -25,9 +25,7 @@ class EvaluationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval: float
 
 
-def ratio_of_sums(
-    sums: Floats, counts: Floats, params: EvaluationParams, seed: int, *, root: bool = False
-) -> Metric:
+def ratio_of_sums(sums: Floats, counts: Floats, params: EvaluationParams, seed: int, *, root: bool = False) -> Metric:
     """Return ``sum(sums) / sum(counts)`` over users [n_users], or its square root, with its percentile interval.
 
     For a mean over users, ``counts`` is all 1. For the RMSE, ``sums`` are squared errors, ``counts`` numbers of

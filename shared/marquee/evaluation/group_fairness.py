@@ -71,9 +71,7 @@ def evaluate_groups(
         rmse = ratio_of_sums(squared[members], counts[members], evaluation, seed, root=True)
         return GroupMetric(rmse, int(members.sum()))
 
-    groups = {
-        kind: {group: measure(rows) for group, rows in _members(names)} for kind, names in kinds.items()
-    }
+    groups = {kind: {group: measure(rows) for group, rows in _members(names)} for kind, names in kinds.items()}
     gap = {kind: _gap(by_group, params.min_users) for kind, by_group in groups.items()}
     return Fairness(groups, gap, seed, data)
 

@@ -48,9 +48,7 @@ class OfflineEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     prediction_intervals: tuple[ResidualInterval, ...] = ()
 
 
-def evaluate(
-    model: TrainedModel, split: Split, params: EvaluationParams, seed: int, data: str
-) -> OfflineEvaluation:
+def evaluate(model: TrainedModel, split: Split, params: EvaluationParams, seed: int, data: str) -> OfflineEvaluation:
     """Evaluate ``model``, fitted on ``split.train``, and the baselines on ``split.test``.
 
     ``data`` is the SHA-256 of the dataset that was split. Accuracy metrics cover every test rating. Ranking metrics
@@ -72,9 +70,7 @@ def evaluate(
     )
 
 
-def compute_metrics(
-    candidate: Candidate, split: Split, params: EvaluationParams, seed: int
-) -> dict[str, Metric]:
+def compute_metrics(candidate: Candidate, split: Split, params: EvaluationParams, seed: int) -> dict[str, Metric]:
     """Return all metrics of one candidate, by name."""
     computed: dict[str, Metric] = {}
     if candidate.rate:
@@ -108,9 +104,7 @@ def errors_by_user(candidate: Candidate, test: Interactions) -> tuple[Floats, Fl
     """Return the sums of squared and absolute errors and the number of ratings of each user in the test set."""
     errors = predict(candidate, test) - test.values
     _, user_index, counts = np.unique(test.users, return_inverse=True, return_counts=True)
-    squared, absolute = (
-        np.bincount(user_index, weights=e).astype(np.float64) for e in (errors**2, np.abs(errors))
-    )
+    squared, absolute = (np.bincount(user_index, weights=e).astype(np.float64) for e in (errors**2, np.abs(errors)))
     return squared, absolute, counts.astype(np.float64)
 
 

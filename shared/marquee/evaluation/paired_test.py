@@ -80,9 +80,7 @@ def compare_rmse(
     """Compare the RMSE on the ratings of ``split.test``; lower is better."""
     candidate_sums, _, counts = errors_by_user(candidate, split.test)
     baseline_sums, _, _ = errors_by_user(baseline, split.test)
-    return paired_bootstrap(
-        RMSE, baseline.name, (candidate_sums, baseline_sums), counts, test, evaluation, seed
-    )
+    return paired_bootstrap(RMSE, baseline.name, (candidate_sums, baseline_sums), counts, test, evaluation, seed)
 
 
 def compare_ndcg(

@@ -35,22 +35,14 @@ def calibrate(
         return ()
     starts = _bin_starts(known)
     ends = [*starts[1:], np.inf]
-    bins = (
-        (start, errors[(known >= start) & (known < end)]) for start, end in zip(starts, ends, strict=True)
-    )
-    return tuple(
-        ResidualInterval(start, *_conformal_quantiles(in_bin, nominal_coverage)) for start, in_bin in bins
-    )
+    bins = ((start, errors[(known >= start) & (known < end)]) for start, end in zip(starts, ends, strict=True))
+    return tuple(ResidualInterval(start, *_conformal_quantiles(in_bin, nominal_coverage)) for start, in_bin in bins)
 
 
-def is_covered(
-    intervals: Sequence[ResidualInterval], errors: Floats, known: NDArray[np.integer]
-) -> NDArray[np.bool_]:
+def is_covered(intervals: Sequence[ResidualInterval], errors: Floats, known: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Return, for each rating [n], True if its error lies in the interval of its bin."""
     index = np.searchsorted([interval.known for interval in intervals], known, side="right") - 1
-    below, above = (
-        np.array([getattr(interval, side) for interval in intervals]) for side in ("below", "above")
-    )
+    below, above = (np.array([getattr(interval, side) for interval in intervals]) for side in ("below", "above"))
     covered: NDArray[np.bool_] = (errors >= below[index]) & (errors <= above[index])
     return covered
 

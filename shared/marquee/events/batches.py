@@ -40,9 +40,7 @@ def make_record(offset: int, timestamp_ms: int, value: bytes | None) -> Record:
         return Record(offset, timestamp_ms, base64=b64encode(value or b"").decode())
 
 
-def make_records(
-    offsets: Sequence[int], timestamps_ms: Sequence[int], values: Sequence[bytes | None]
-) -> list[Record]:
+def make_records(offsets: Sequence[int], timestamps_ms: Sequence[int], values: Sequence[bytes | None]) -> list[Record]:
     """Return the records of many values, without a Python call for each if all are UTF-8."""
     try:
         texts = [(value or b"").decode() for value in values]

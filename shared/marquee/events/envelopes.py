@@ -73,9 +73,7 @@ def open_envelope(envelope: Envelope) -> StreamBatch | ImpressionBatch:
         _check(batch)
     # msgspec reports bytes that are not UTF-8 as a UnicodeDecodeError, and deep nesting as a RecursionError.
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise InvalidBatch(
-            f"event {envelope.id!r} is not a valid {envelope.type}: {error}", envelope.data
-        ) from error
+        raise InvalidBatch(f"event {envelope.id!r} is not a valid {envelope.type}: {error}", envelope.data) from error
     return batch
 
 

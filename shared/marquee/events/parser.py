@@ -33,9 +33,7 @@ from marquee.events.record_syntax import TIME, USER_ID, is_time, is_user_id
 # One alternative for each kind. An empty group ends it, so that the number of the last group that matched
 # identifies the kind.
 _RECORD = re.compile(
-    rf"({TIME}),({USER_ID}),(?:"
-    + "|".join(rf"{re.escape(kind.prefix)}{kind.pattern}()" for kind in EVENT_KINDS)
-    + ")",
+    rf"({TIME}),({USER_ID}),(?:" + "|".join(rf"{re.escape(kind.prefix)}{kind.pattern}()" for kind in EVENT_KINDS) + ")",
     re.DOTALL,
 )
 

@@ -48,9 +48,7 @@ def run_panel_query(
     """
     with database.transaction(deadline_ms=deadline_ms) as cursor:
         cursor.execute("SET TRANSACTION READ ONLY")
-        statement = _check_single_statement(
-            expand_macros(sql, time, timescale=_is_timescale(cursor, timescale))
-        )
+        statement = _check_single_statement(expand_macros(sql, time, timescale=_is_timescale(cursor, timescale)))
         # Plan for fetching all rows, not for a fast first row.
         cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
         cursor.execute(f"DECLARE panel NO SCROLL CURSOR FOR {statement}")

@@ -72,9 +72,7 @@ class IngestHandler:
         lowered = {name.lower(): value for name, value in headers.items()}
         stored = {name: value for name, value in lowered.items() if _is_stored(name)}
         store_rejected(self._database, reason, stored, body)
-        _log.error(
-            "rejected an event of %d bytes, stored in rejected_events: %s", len(body), _printable(reason)
-        )
+        _log.error("rejected an event of %d bytes, stored in rejected_events: %s", len(body), _printable(reason))
         return RejectedEvent(reason)
 
 

@@ -140,18 +140,14 @@ def _partitions(database: Database, selection: Selection) -> list[tuple[int, int
         return [(topic_key, partition) for topic_key, partition in cursor.fetchall()]
 
 
-def _end_of_chunk(
-    database: Database, selection: Selection, topic_key: int, partition: int, after: int
-) -> int | None:
+def _end_of_chunk(database: Database, selection: Selection, topic_key: int, partition: int, after: int) -> int | None:
     with database.transaction() as cursor:
         chunk = _Chunk(topic_key, partition, after, 2**63 - 1)
         records = _select_records(cursor, selection, chunk, CHUNK_SIZE)
     return records[-1].offset if records else None
 
 
-def _replay_chunk(
-    database: Database, selection: Selection, parser: EventParser, chunk: _Chunk
-) -> ReplayResult:
+def _replay_chunk(database: Database, selection: Selection, parser: EventParser, chunk: _Chunk) -> ReplayResult:
     """Replay a chunk in one transaction; divide it down to the record that the database refuses."""
     try:
         with database.transaction() as cursor:

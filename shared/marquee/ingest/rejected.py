@@ -90,9 +90,7 @@ def newest(database: Database, selection: RejectedSelection, limit: int) -> list
         return [_stored_event(row) for row in cursor.fetchall()]
 
 
-def replay(
-    database: Database, selection: RejectedSelection, accept: Callable[[StoredEvent], bool]
-) -> RejectedReplay:
+def replay(database: Database, selection: RejectedSelection, accept: Callable[[StoredEvent], bool]) -> RejectedReplay:
     """Handle the selected events again with ``accept``; remove those that it accepts.
 
     An event is removed after its rows were committed. A replay can be interrupted and repeated, because the

@@ -17,9 +17,7 @@ def aggregate_remaining(database: Database) -> int:
     As many partitions are processed in parallel as ``database`` may open connections.
     """
     with database.transaction() as cursor:
-        cursor.execute(
-            "SELECT topic_key, partition FROM written_offsets WHERE unaggregated <> '{}' ORDER BY 1, 2"
-        )
+        cursor.execute("SELECT topic_key, partition FROM written_offsets WHERE unaggregated <> '{}' ORDER BY 1, 2")
         partitions = cursor.fetchall()
     with ThreadPoolExecutor(database.connections) as threads:
         return sum(threads.map(lambda key: _aggregate_partition(database, *key), partitions))

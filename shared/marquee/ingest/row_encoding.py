@@ -95,9 +95,7 @@ class ParsedBatch:
         )
 
 
-def parse_records(
-    records: Sequence[Record], parser: EventParser, bounds: TimeBounds | None = None
-) -> ParsedBatch:
+def parse_records(records: Sequence[Record], parser: EventParser, bounds: TimeBounds | None = None) -> ParsedBatch:
     """Parse the records, and group the events by kind in the order of the records.
 
     With ``bounds``, a record whose time is too far ahead is malformed.
@@ -137,9 +135,7 @@ def _add_record(parsed: ParsedBatch, record: Record, parser: EventParser, bounds
 def _check_time(event: Event, latest: datetime) -> Event | MalformedRecord:
     if event.time <= latest:
         return event
-    detail = (
-        f"{event.time:%Y-%m-%dT%H:%M:%SZ} is after {latest:%Y-%m-%dT%H:%M:%SZ}, the latest plausible time"
-    )
+    detail = f"{event.time:%Y-%m-%dT%H:%M:%SZ} is after {latest:%Y-%m-%dT%H:%M:%SZ}, the latest plausible time"
     return MalformedRecord(Category.TIME, detail)
 
 

@@ -153,8 +153,6 @@ def _refused_events(
         yield Refused(_with_elements(envelope, head, name, group), reason)
 
 
-def _with_elements(
-    envelope: Envelope, head: dict[str, object], name: str, elements: list[msgspec.Raw]
-) -> Envelope:
+def _with_elements(envelope: Envelope, head: dict[str, object], name: str, elements: list[msgspec.Raw]) -> Envelope:
     data = msgspec.json.encode(head | {name: elements})
     return Envelope(envelope.id, envelope.type, envelope.source, envelope.time, data)

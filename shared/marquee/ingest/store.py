@@ -123,9 +123,7 @@ def write_batch(database: Database, batch: StreamBatch, parser: EventParser) -> 
         return _write_by_halves(database, batch, parsed, parsing)
 
 
-def _write_by_halves(
-    database: Database, batch: StreamBatch, parsed: ParsedBatch, parsing: _Parsing
-) -> WriteCounts:
+def _write_by_halves(database: Database, batch: StreamBatch, parsed: ParsedBatch, parsing: _Parsing) -> WriteCounts:
     """Write without COPY, which fails on a row that exists; divide the batch down to the refused record."""
     try:
         return _write(database, batch, parsed, parsing, copy=False)
@@ -176,9 +174,7 @@ def write_rows(
         if kind is WATCH and copy:
             written[kind.table] = _copy_watches(cursor, topic_key, partition, parsed.watches)
         elif parsed.count(kind):
-            written[kind.table] = _execute(
-                cursor, _INSERT[kind], (topic_key, partition, *parsed.columns(kind))
-            )
+            written[kind.table] = _execute(cursor, _INSERT[kind], (topic_key, partition, *parsed.columns(kind)))
     if parsed.malformed:
         values = (topic_key, partition, *parsed.quarantine_columns(bounds))
         written[QUARANTINE] = _execute(cursor, _INSERT_QUARANTINE, values)

@@ -181,9 +181,7 @@ class Demo:
     def _reconcile(self, collector: LiveStatsCollector, retrain_due: bool) -> DemoOutcome:
         self._console.print("The simulator has stopped; waiting for the last records ...")
         last = self._read_last_report(is_first=collector.earlier is None)
-        reconciliation = self._written + reconcile_when_drained(
-            self._database, self._topic_id, last.partitions
-        )
+        reconciliation = self._written + reconcile_when_drained(self._database, self._topic_id, last.partitions)
         report = collector.earlier.followed_by(last) if collector.earlier else last
         broker = BrokerMemory(not self._system.shape.durable_kafka, self._system.kafka_restarts)
         return DemoOutcome(collector.collect(), reconciliation, report, retrain_due, broker)

@@ -70,8 +70,7 @@ class DemoOutcome:
             )
         if self.broker.in_memory:
             return (
-                "not yet written: the broker held them in memory until this stop "
-                "(`--durable-kafka` keeps them on disk)"
+                "not yet written: the broker held them in memory until this stop (`--durable-kafka` keeps them on disk)"
             )
         return "not yet written: Kafka keeps them, and the next start writes them"
 
@@ -94,9 +93,7 @@ def format_summary(outcome: DemoOutcome) -> str:
     reconciliation = outcome.reconciliation
     rows = [(label, text) for label, text in stat_texts(outcome.stats).items() if text]
     rows.append(("models", _format_versions(outcome.stats)))
-    rows.append(
-        ("records", f"{reconciliation.acknowledged:,} acknowledged by Kafka, {reconciliation.rows:,} rows")
-    )
+    rows.append(("records", f"{reconciliation.acknowledged:,} acknowledged by Kafka, {reconciliation.rows:,} rows"))
     rows += [
         ("", f"partition {number}: {p.acknowledged:,} records, {p.rows:,} rows, {p.offsets:,} offsets")
         for number, p in sorted(reconciliation.partitions.items())

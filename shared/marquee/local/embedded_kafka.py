@@ -156,8 +156,7 @@ class EmbeddedKafka:
             self.create_topic(topic)
         except (KafkaException, KafkaUnavailable) as error:
             raise ProcessFailed(
-                f"kafka runs at {self.bootstrap}, but topic {topic} cannot be created: {error}. "
-                f"{self.broker.log_end()}"
+                f"kafka runs at {self.bootstrap}, but topic {topic} cannot be created: {error}. {self.broker.log_end()}"
             ) from error
 
     def _start_storage(self) -> dict[str, str]:

@@ -41,9 +41,7 @@ def function_parts(
         yield _part(instance, function, process, port, own_port, shape)
 
 
-def _part(
-    name: str, function: FunctionSpec, process: Process, port: int, own_port: int, shape: Shape
-) -> Part:
+def _part(name: str, function: FunctionSpec, process: Process, port: int, own_port: int, shape: Shape) -> Part:
     url = f"http://127.0.0.1:{own_port}"
     # Without base data there is no release, and `recommend` is not ready before the first one.
     ready = function.ready if function.ready and shape.base else function.health

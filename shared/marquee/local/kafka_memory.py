@@ -37,6 +37,5 @@ def wait_until_read(settings: Settings, notify: Callable[[str], None]) -> None:
         return
     if age_s:
         notify(
-            f"unread records end with the broker in memory, the oldest {age_s:.0f} s old: "
-            "`--durable-kafka` keeps them"
+            f"unread records end with the broker in memory, the oldest {age_s:.0f} s old: `--durable-kafka` keeps them"
         )

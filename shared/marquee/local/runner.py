@@ -80,13 +80,9 @@ def stop_running(state_dir: StateDir, timeout_s: float = 90.0) -> None:
     if not _wait_unlocked(state_dir, timeout_s):
         _send_signal(state.pid, signal.SIGKILL)
         _wait_unlocked(state_dir, 10.0)
-    family = {
-        (pid, created) for part in state.parts for pid, created in zip(part.pids, part.created, strict=True)
-    }
+    family = {(pid, created) for part in state.parts for pid, created in zip(part.pids, part.created, strict=True)}
     family.add(runner)
-    remaining = [
-        psutil.Process(pid) for pid, created in family if created and process_created_at(pid) == created
-    ]
+    remaining = [psutil.Process(pid) for pid, created in family if created and process_created_at(pid) == created]
     psutil.wait_procs(remaining, timeout=10)
 
 

@@ -86,9 +86,7 @@ class Part:
         pids = self.program.pids
         created = tuple(process_created_at(pid) for pid in pids)
         heartbeat = str(self.heartbeat) if self.heartbeat else None
-        return PartState(
-            self.name, pids, created, self.started, self.restarts, self.port, self.health_url, heartbeat
-        )
+        return PartState(self.name, pids, created, self.started, self.restarts, self.port, self.health_url, heartbeat)
 
     def restart_if_due(self, now: float, notify: Callable[[str], None]) -> bool:
         """Restart the part if it has ended and its delay has passed; return True if its state changed.

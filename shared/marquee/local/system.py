@@ -115,9 +115,7 @@ class LocalSystem:
         process.start()
         try:
             if code := process.wait():
-                raise ProcessFailed(
-                    f"`marquee {' '.join(arguments)}` ended with code {code}. {process.log_end()}"
-                )
+                raise ProcessFailed(f"`marquee {' '.join(arguments)}` ended with code {code}. {process.log_end()}")
         finally:
             process.stop()
 
@@ -153,9 +151,7 @@ class LocalSystem:
         topic = self.settings.kafka_topic
         if found := TopicIds(self.settings).id(topic):
             return found
-        raise KafkaUnavailable(
-            f"Kafka at {self.settings.kafka_bootstrap} does not tell the id of topic {topic}"
-        )
+        raise KafkaUnavailable(f"Kafka at {self.settings.kafka_bootstrap} does not tell the id of topic {topic}")
 
     def hand_over(self) -> None:
         """Replace the topic by an empty one, which frees the broker's memory. All its records must be written.
@@ -187,9 +183,7 @@ class LocalSystem:
         """Set base data and the consumer's options: the system's own ones, or those of the shape."""
         own = self.shape.ratings
         base_data = str(own.resolve() if own else self.root / BASE_DATA) if self.shape.base else ""
-        self.settings = replace(
-            self.settings, base_data=base_data, base_fraction=1.0 if own else 1 - REPLAY_FRACTION
-        )
+        self.settings = replace(self.settings, base_data=base_data, base_fraction=1.0 if own else 1 - REPLAY_FRACTION)
         if not self.shape.kafka:
             options = tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items())
             self.settings = replace(self.settings, kafka_options=options)

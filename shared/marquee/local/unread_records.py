@@ -40,9 +40,7 @@ def unread_age_s(settings: Settings) -> float:
     try:
         oldest = _oldest_timestamps(consumer, settings.kafka_topic)
     except KafkaException as error:
-        raise KafkaUnavailable(
-            f"Kafka at {settings.kafka_bootstrap} does not answer: {error.args[0].str()}"
-        ) from error
+        raise KafkaUnavailable(f"Kafka at {settings.kafka_bootstrap} does not answer: {error.args[0].str()}") from error
     finally:
         consumer.close()
     return max((max(0.0, time.time() - timestamp / 1000) for timestamp in oldest), default=0.0)

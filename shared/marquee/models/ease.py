@@ -97,9 +97,7 @@ def reduce_rank(history: csr_array, weights: Floats, rank: int, seed: int) -> Ra
     return RankingFactors(_pad_columns(weights @ directions, rank), _pad_columns(directions, rank))
 
 
-def _leading_score_directions(
-    history: csr_array, weights: Floats, rank: int, seed: int, passes: int = 6
-) -> Floats:
+def _leading_score_directions(history: csr_array, weights: Floats, rank: int, seed: int, passes: int = 6) -> Floats:
     """Return the leading right singular vectors [n_items, rank] of ``history @ weights``, without forming it.
 
     Subspace iteration (Halko, Martinsson and Tropp, 2011) on the Gram matrix of the scores. Signs are fixed.

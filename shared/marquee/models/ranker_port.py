@@ -96,6 +96,4 @@ def add_popularity_terms(
     items = factors.rank_items * popularity.growth[:, None] ** trend_exponent
     if recent is None:
         return RankingFactors(factors.rank_history, items)
-    return RankingFactors(
-        np.hstack([factors.rank_history, np.ones(recent.shape)]), np.hstack([items, recent])
-    )
+    return RankingFactors(np.hstack([factors.rank_history, np.ones(recent.shape)]), np.hstack([items, recent]))

@@ -104,22 +104,16 @@ def _default_settings(master: str) -> dict[str, str]:
 
 def _check_installation() -> None:
     if find_spec("pyspark") is None:
-        raise SettingsError(
-            "engine: spark needs pyspark: install requirements/spark.txt (`make .venv/.spark`)"
-        )
+        raise SettingsError("engine: spark needs pyspark: install requirements/spark.txt (`make .venv/.spark`)")
     if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
-        raise SettingsError(
-            "engine: spark needs Java 17 or 21: install it, or set JAVA_HOME to its directory"
-        )
+        raise SettingsError("engine: spark needs Java 17 or 21: install it, or set JAVA_HOME to its directory")
 
 
 def _residuals(spark: SparkSession, dataset: Dataset, biases: Biases, partitions: int) -> DataFrame:
     """Return rows of user, item and the residual of the bias model."""
     ratings = dataset.ratings
     residuals = ratings.values - biases.predict(ratings.users, ratings.items)
-    frame = pd.DataFrame(
-        {"user": ratings.users, "item": ratings.items, "rating": residuals.astype(np.float32)}
-    )
+    frame = pd.DataFrame({"user": ratings.users, "item": ratings.items, "rating": residuals.astype(np.float32)})
     return spark.createDataFrame(frame).repartition(partitions, "user").sortWithinPartitions("user", "item")
 
 

@@ -111,9 +111,7 @@ ON CONFLICT (time, arm, model_version, tier, position) DO UPDATE SET
     rating_sum = excluded.rating_sum, computed = excluded.computed"""
 
 
-def update_attribution(
-    database: Database, now: datetime, *, budget_s: float = BUDGET_S, chunk: int = CHUNK
-) -> int:
+def update_attribution(database: Database, now: datetime, *, budget_s: float = BUDGET_S, chunk: int = CHUNK) -> int:
     """Attribute what is queued and sum up the hours that are due, oldest first; return the number of rows written."""
     ends = time.monotonic() + budget_s
     while _attribute_chunk(database, now, chunk) == chunk:
@@ -133,9 +131,7 @@ def _attribute_chunk(database: Database, now: datetime, chunk: int) -> int:
 def _due_hours(database: Database, now: datetime) -> list[datetime]:
     """Return the hours with impressions whose outcomes may have changed since they were computed."""
     last = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    computed: dict[datetime, datetime] = dict(
-        database.read(_COMPUTED, (last - MAX_LOOKBACK,), deadline_ms=DEADLINE_MS)
-    )
+    computed: dict[datetime, datetime] = dict(database.read(_COMPUTED, (last - MAX_LOOKBACK,), deadline_ms=DEADLINE_MS))
     hours = [last - n * _HOUR for n in range(int(MAX_LOOKBACK / _HOUR), -1, -1)]
     due = [hour for hour in hours if _is_due(hour, computed.get(hour), now)]
     return [hour for (hour,) in database.read(_WITH_IMPRESSIONS, (due,), deadline_ms=DEADLINE_MS)]

@@ -94,9 +94,7 @@ def _check_volume(database: Database, name: str, records: int, end: datetime) ->
     """Compare a volume with those of the last two weeks within half an hour of the same time of day."""
     days, median, low, high = database.read(_HISTORY, {"name": name, "end": end}, deadline_ms=DEADLINE_MS)[0]
     if days < MIN_HISTORY_DAYS:
-        return Check(
-            name, records, "records", detail=f"no usual range yet: {days} of {MIN_HISTORY_DAYS} days"
-        )
+        return Check(name, records, "records", detail=f"no usual range yet: {days} of {MIN_HISTORY_DAYS} days")
     low, high = max(low - _MARGIN * median, 0.0), high + _MARGIN * median
     silent = records == 0 and median > 0
     verdict = Verdict.GOOD if low <= records <= high and not silent else Verdict.WARNING

@@ -47,9 +47,7 @@ def check_at_most(name: str, value: float, unit: str, *, usual: float, bad: floa
 
 def write_checks(database: Database, time: datetime, checks: Iterable[Check]) -> int:
     """Write the checks of one moment, replacing those of an earlier run; return their number."""
-    rows = [
-        (time, c.name, c.value, c.usual_low, c.usual_high, c.unit, c.verdict.value, c.detail) for c in checks
-    ]
+    rows = [(time, c.name, c.value, c.usual_low, c.usual_high, c.unit, c.verdict.value, c.detail) for c in checks]
     with database.transaction() as cursor:
         cursor.executemany(_WRITE, rows)
     return len(rows)

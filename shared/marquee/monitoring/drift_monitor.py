@@ -95,9 +95,7 @@ class DriftMonitor:
         return self._references[version]
 
 
-def _count_ratings(
-    database: Database, side: ItemFactors, since: datetime, until: datetime
-) -> tuple[int, ...]:
+def _count_ratings(database: Database, side: ItemFactors, since: datetime, until: datetime) -> tuple[int, ...]:
     counts = database.read(_RATINGS, (since, until), deadline_ms=DEADLINE_MS)
     return count_rating_bins(counts, side.manifest.rating_min, side.manifest.rating_max)
 
@@ -144,9 +142,7 @@ def _check_movies(side: ItemFactors, movies: dict[str, int]) -> list[Check]:
     np.add.at(current, deciles[list(known)], list(known.values()))
     # The sampling error of the popularity in the artifact is negligible.
     return [
-        check_at_most(
-            name, unknown, "fraction", usual=0.02, bad=0.1, detail=f"of {seen:,} ratings and watch sessions"
-        ),
+        check_at_most(name, unknown, "fraction", usual=0.02, bad=0.1, detail=f"of {seen:,} ratings and watch sessions"),
         _check_fractions("drift.movie_psi", expected, 10**9, current.tolist(), "ratings and watch sessions"),
     ]
 

@@ -153,10 +153,7 @@ class _PredictionCounts:
 
     def between(self, start: int, end: int) -> int:
         """Return the number of predictions in [start, end)."""
-        return (
-            self._prefix_sums[(end - self._first) // _GRID_S]
-            - self._prefix_sums[(start - self._first) // _GRID_S]
-        )
+        return self._prefix_sums[(end - self._first) // _GRID_S] - self._prefix_sums[(start - self._first) // _GRID_S]
 
 
 def _compute_window(database: Database, window: Window, end: datetime) -> int:
@@ -167,9 +164,7 @@ def _compute_window(database: Database, window: Window, end: datetime) -> int:
     return len(rows)
 
 
-def _read_groups(
-    database: Database, start: datetime, end: datetime
-) -> defaultdict[tuple[str, str], _ErrorGroup]:
+def _read_groups(database: Database, start: datetime, end: datetime) -> defaultdict[tuple[str, str], _ErrorGroup]:
     """Return the errors of all ratings, of each arm, of each version, and of each pair of them."""
     groups: defaultdict[tuple[str, str], _ErrorGroup] = defaultdict(_ErrorGroup)
     for user_id, arm, version, *sums in database.read(_SUMS, (start, end), deadline_ms=DEADLINE_MS):

@@ -145,9 +145,7 @@ class LivePredictions:
         parameters = {"late": LATE, "first": first}
         return [
             (topic_key, partition, since)
-            for topic_key, partition, since in database.read(
-                _CURSORS, parameters, deadline_ms=self._deadline_ms
-            )
+            for topic_key, partition, since in database.read(_CURSORS, parameters, deadline_ms=self._deadline_ms)
         ]
 
     def _read_page(
@@ -173,16 +171,13 @@ class LivePredictions:
         earlier, shown = self._read_earlier(database, page), self._read_shown(database, page)
         self._predictor.warm(page)
         predictions = [
-            self._predictor.predict(event, earlier[event.user_id], shown.get(n))
-            for n, event in enumerate(page)
+            self._predictor.predict(event, earlier[event.user_id], shown.get(n)) for n, event in enumerate(page)
         ]
         self._write(database, page, predictions)
         result.ratings += len(page)
         result.reasons.update(p.reason for p in predictions if p.reason)
 
-    def _read_earlier(
-        self, database: Database, page: Sequence[LiveRating]
-    ) -> defaultdict[str, list[RatedMovie]]:
+    def _read_earlier(self, database: Database, page: Sequence[LiveRating]) -> defaultdict[str, list[RatedMovie]]:
         """Return the ratings of the page's users before the end of the page, newest first."""
         users = list({event.user_id for event in page})
         ratings: defaultdict[str, list[RatedMovie]] = defaultdict(list)
@@ -204,9 +199,7 @@ class LivePredictions:
         rows = database.read(_SHOWN, parameters, deadline_ms=self._deadline_ms)
         return {n: ShownPrediction(*shown) for n, *shown in rows}
 
-    def _write(
-        self, database: Database, page: Sequence[LiveRating], predictions: Sequence[Prediction]
-    ) -> None:
+    def _write(self, database: Database, page: Sequence[LiveRating], predictions: Sequence[Prediction]) -> None:
         rows = [
             (
                 r.time, r.topic_key, r.partition, r.offset, r.user_id, r.movie_id, r.rating,

@@ -82,9 +82,7 @@ def update_popularity(database: Database) -> int:
     """Count the new records of every partition; return the number of rows that changed."""
     partitions = database.read(_PARTITIONS, deadline_ms=DEADLINE_MS)
     changed = sum(
-        _count_new(database, source, topic_key, partition)
-        for source in _WEIGHT
-        for topic_key, partition in partitions
+        _count_new(database, source, topic_key, partition) for source in _WEIGHT for topic_key, partition in partitions
     )
     if changed:
         with database.transaction(deadline_ms=DEADLINE_MS) as cursor:

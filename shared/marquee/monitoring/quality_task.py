@@ -57,7 +57,5 @@ class QualityChecks:
         bad = [c for c in checks if c.verdict is Verdict.BAD and c.name.startswith(RETRAIN_CHECKS)]
         if bad:
             worst = bad[0]
-            reason = (
-                f"{worst.name} is {worst.value:.3g} {worst.unit}, the usual maximum is {worst.usual_high:.3g}"
-            )
+            reason = f"{worst.name} is {worst.value:.3g} {worst.unit}, the usual maximum is {worst.usual_high:.3g}"
             retrain_queue.request_retrain(database, worst.name, version, reason, now)

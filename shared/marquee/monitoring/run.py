@@ -118,6 +118,4 @@ def _run_task(database: Database, store: ObjectStore, task: Task, now: datetime)
     _log.info("%s: %d rows in %.1f s", task.name, rows, seconds)
     if error is None:
         return TaskResult(task.name, rows, seconds)
-    return TaskResult(
-        task.name, rows, seconds, f"{type(error).__name__}: {error}", isinstance(error, TransientError)
-    )
+    return TaskResult(task.name, rows, seconds, f"{type(error).__name__}: {error}", isinstance(error, TransientError))

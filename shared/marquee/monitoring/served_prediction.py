@@ -101,17 +101,13 @@ class Predictor:
 
     def warm(self, page: Iterable[LiveRating]) -> None:
         """Read the user records of the models that served the page's users, in parallel."""
-        pairs = {
-            (engine, event.user_id) for event in page if (engine := self._find_serving(event)[0]) is not None
-        }
+        pairs = {(engine, event.user_id) for event in page if (engine := self._find_serving(event)[0]) is not None}
         missing = [(engine, user_id) for engine, user_id in pairs if not engine.get_cached_record(user_id)[0]]
         if missing:
             with ThreadPoolExecutor(READ_THREADS) as readers:
                 list(readers.map(lambda pair: pair[0].read_record(pair[1]), missing))
 
-    def predict(
-        self, event: LiveRating, earlier: Sequence[RatedMovie], shown: ShownPrediction | None
-    ) -> Prediction:
+    def predict(self, event: LiveRating, earlier: Sequence[RatedMovie], shown: ShownPrediction | None) -> Prediction:
         """Return the prediction for ``event`` as of the moment before it.
 
         Args:
@@ -207,9 +203,7 @@ def _build_state(engine: Engine, user_id: str, earlier: Sequence[RatedMovie], ti
     )
 
 
-def _interval(
-    engine: Engine, state: UserState, predicted: float
-) -> tuple[float | None, float | None, float | None]:
+def _interval(engine: Engine, state: UserState, predicted: float) -> tuple[float | None, float | None, float | None]:
     interval = rating_interval(engine, state)
     if interval is None:
         return None, None, None

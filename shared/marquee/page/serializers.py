@@ -38,9 +38,7 @@ def _serialize_panel(panel: PanelFile) -> dict[str, Any]:
         "grid": {"w": panel.grid_pos.w, "h": panel.grid_pos.h},
         "unit": defaults.unit,
         "units": {name: column["unit"] for name, column in columns.items() if "unit" in column},
-        "series": {
-            name: column["color"]["fixedColor"] for name, column in columns.items() if "color" in column
-        },
+        "series": {name: column["color"]["fixedColor"] for name, column in columns.items() if "color" in column},
         "decimals": defaults.decimals,
         "min": defaults.min,
         "max": defaults.max,
@@ -76,10 +74,7 @@ def serialize_table(panel: PanelFile, table: Table) -> dict[str, Any]:
     kinds = [_column_kind(panel, name, table.rows, index) for index, name in enumerate(table.columns)]
     return {
         "columns": [{"name": name, "kind": kind} for name, kind in zip(table.columns, kinds, strict=True)],
-        "rows": [
-            [_serialize_value(value, kind) for value, kind in zip(row, kinds, strict=True)]
-            for row in table.rows
-        ],
+        "rows": [[_serialize_value(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in table.rows],
         "complete": table.is_complete,
     }
 

@@ -103,9 +103,7 @@ class _Server:
         uid = request.match_info.get("uid")
         if uid is not None and uid not in self._page.boards:
             raise web.HTTPNotFound(reason="There is no such dashboard")
-        return web.Response(
-            body=(STATIC / "index.html").read_bytes(), content_type="text/html", charset="utf-8"
-        )
+        return web.Response(body=(STATIC / "index.html").read_bytes(), content_type="text/html", charset="utf-8")
 
     async def static(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -152,9 +150,7 @@ class _Server:
         return {"alerts": [serialize_alert(alert) for alert in self._page.alerts()]}
 
     def _query_panel(self, panel: PanelFile, span: str) -> dict[str, Any]:
-        time = TimeRange.last(
-            durations.parse_duration(span), points=panel.max_data_points, min_interval=panel.interval
-        )
+        time = TimeRange.last(durations.parse_duration(span), points=panel.max_data_points, min_interval=panel.interval)
         table = run_panel_query(self._page.database, panel.sql, time)
         limits = {"from": time.start.timestamp() * 1000, "to": time.end.timestamp() * 1000}
         return {

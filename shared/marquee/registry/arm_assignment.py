@@ -58,9 +58,7 @@ def check_arms(arms: Sequence[Arm]) -> None:
     """Raise :class:`ReleaseError` unless names are distinct and well formed and weights are positive and sum to 1."""
     names = [arm.name for arm in arms]
     if not names or len(set(names)) != len(names) or not all(_ARM_NAME.fullmatch(n) for n in names):
-        raise ReleaseError(
-            f"a release needs at least one arm, with distinct names of a-z, 0-9, - and _; got {names}"
-        )
+        raise ReleaseError(f"a release needs at least one arm, with distinct names of a-z, 0-9, - and _; got {names}")
     weights = [arm.weight for arm in arms]
     if not all(0 < w <= 1 for w in weights) or not math.isclose(math.fsum(weights), 1, abs_tol=1e-9):
         raise ReleaseError(f"arm weights must each be above 0 and sum to 1; got {weights}")

@@ -35,9 +35,7 @@ class ItemFactors(msgspec.Struct, frozen=True, eq=False):
     cohort_scores: Floats = msgspec.field(default_factory=no_cohorts)  # [n_cohorts, n_items]
 
 
-def predict_ratings(
-    factors: ItemFactors, vector: Floats, bias: float, rows: Sequence[int] | slice = _ALL
-) -> Floats:
+def predict_ratings(factors: ItemFactors, vector: Floats, bias: float, rows: Sequence[int] | slice = _ALL) -> Floats:
     """Return the predicted rating of every item, [n_items], or of those in ``rows``; not clipped to the scale."""
     ratings: Floats = factors.item_vectors[rows] @ vector
     ratings += factors.item_biases[rows]

@@ -71,9 +71,7 @@ def _add_cohorts(factors: ItemFactors, read: FileReader) -> ItemFactors:
     names = _parse_strings(COHORTS, read)
     shape = (len(names), factors.manifest.n_items)
     scores = _parse_array(COHORT_SCORES, read(npy_name(COHORT_SCORES)), shape)
-    return msgspec.structs.replace(
-        factors, cohorts={name: row for row, name in enumerate(names)}, cohort_scores=scores
-    )
+    return msgspec.structs.replace(factors, cohorts={name: row for row, name in enumerate(names)}, cohort_scores=scores)
 
 
 def array_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
@@ -86,9 +84,7 @@ def npy_name(array: str) -> str:
     return f"{array}.npy"
 
 
-def make_item_factors(
-    manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str, Floats]
-) -> ItemFactors:
+def make_item_factors(manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str, Floats]) -> ItemFactors:
     """Return item factors of arrays in memory. Raises :class:`ArtifactRefused` if a movie id is repeated."""
     items = _index_movies(manifest, movie_ids)
     return ItemFactors(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All are arrays.
@@ -111,9 +107,7 @@ def _read_verified(store: ObjectStore, manifest: Manifest, file: str) -> memoryv
         # A copy: a local file that is changed or cut later must not change what was verified. One byte more than the
         # manifest says shows a longer file.
         local = get_mapper(store) is not None
-        data = (
-            _align(store.read_range(name, 0, entry.size + 1)) if local else memoryview(store.get(name).data)
-        )
+        data = _align(store.read_range(name, 0, entry.size + 1)) if local else memoryview(store.get(name).data)
     except ObjectNotFound as error:
         raise ArtifactRefused(f"{name} is missing") from error
     if len(data) != entry.size:

@@ -101,9 +101,7 @@ def list_numbers(store: ObjectStore) -> list[int]:
     return sorted(n for match in matches if match and (n := int(match[1])) <= MAX_NUMBER)
 
 
-def iter_whole_releases(
-    store: ObjectStore, *, above: int = 0, below: int = MAX_NUMBER + 1
-) -> Iterator[Release]:
+def iter_whole_releases(store: ObjectStore, *, above: int = 0, below: int = MAX_NUMBER + 1) -> Iterator[Release]:
     """Yield the releases between two numbers, newest first, from their numbered documents alone.
 
     Numbers whose document is missing or damaged are left out.
@@ -155,9 +153,7 @@ def publish_release(store: ObjectStore, change: Callable[[Release | None], Relea
             return release
         number = max([current.number if current else 0, *numbers]) + 1
         check_release(release)
-        release = msgspec.structs.replace(
-            release, number=number, manifests=_hash_manifests(store, release, last)
-        )
+        release = msgspec.structs.replace(release, number=number, manifests=_hash_manifests(store, release, last))
         check_release(release)
         try:
             store.put_new(_object_name(number), _encode(release))

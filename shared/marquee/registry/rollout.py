@@ -42,9 +42,7 @@ def canary(store: ObjectStore, version: str, *, weight: float, author: str, reas
     return publish_release(store, change)
 
 
-def split(
-    store: ObjectStore, arms: Mapping[str, tuple[str, float]], *, author: str, reason: str = ""
-) -> Release:
+def split(store: ObjectStore, arms: Mapping[str, tuple[str, float]], *, author: str, reason: str = "") -> Release:
     """Serve several versions side by side: ``arms`` maps the name of an arm to its version and weight."""
     for version in {v for v, _ in arms.values()}:
         _verify_or_refuse(store, version)

@@ -50,9 +50,7 @@ def _make_case(factors: ItemFactors, user: UserRecord) -> SmokeCase:
     best = np.argsort(-scores, kind="stable")[:TOP_MOVIES]
     n_items = len(factors.movie_ids)
     sample = np.linspace(0, n_items - 1, min(TOP_MOVIES, n_items)).astype(int)
-    return SmokeCase(
-        user.user_id, _pair_with_ids(factors, sample, ratings), _pair_with_ids(factors, best, scores)
-    )
+    return SmokeCase(user.user_id, _pair_with_ids(factors, sample, ratings), _pair_with_ids(factors, best, scores))
 
 
 def _pair_with_ids(factors: ItemFactors, items: np.ndarray, values: Floats) -> tuple[tuple[str, float], ...]:
@@ -64,9 +62,7 @@ def _check_ratings(factors: ItemFactors, case: SmokeCase, user: UserRecord) -> N
     ratings = predict_ratings(factors, user.vector, user.bias, rows)
     for (movie_id, expected), actual in zip(case.ratings, ratings.tolist(), strict=True):
         if not isclose(actual, expected, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE):
-            raise _make_refusal(
-                factors, case, f"has predicted rating {actual:.4f} for {movie_id}, not {expected:.4f}"
-            )
+            raise _make_refusal(factors, case, f"has predicted rating {actual:.4f} for {movie_id}, not {expected:.4f}")
 
 
 def _check_top(factors: ItemFactors, case: SmokeCase, scores: Floats) -> None:
@@ -87,6 +83,4 @@ def _get_row(factors: ItemFactors, case: SmokeCase, movie_id: str) -> int:
 
 
 def _make_refusal(factors: ItemFactors, case: SmokeCase, problem: str) -> ArtifactRefused:
-    return ArtifactRefused(
-        f"artifact {factors.manifest.version} fails its smoke test: user {case.user_id} {problem}"
-    )
+    return ArtifactRefused(f"artifact {factors.manifest.version} fails its smoke test: user {case.user_id} {problem}")

@@ -94,9 +94,7 @@ class TrainedModel:
 
     def _check_scalars(self) -> None:
         scalars = (self.mean, self.rating_min, self.rating_max, self.noise_precision)
-        if not (
-            np.isfinite(scalars).all() and self.rating_min < self.rating_max and self.noise_precision > 0
-        ):
+        if not (np.isfinite(scalars).all() and self.rating_min < self.rating_max and self.noise_precision > 0):
             raise ArtifactRefused(
                 f"mean {self.mean}, rating_min {self.rating_min}, rating_max {self.rating_max} and "
                 f"noise_precision {self.noise_precision} must be finite, with rating_min below rating_max and "

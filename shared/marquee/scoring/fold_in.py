@@ -47,9 +47,7 @@ class FoldIn:
         prior_predictions = item_vectors @ self._prior_mean[:k] + item_biases
         self._prior_predictions = (prior_predictions + (mean + prior.mean[k])).astype(np.float32)
 
-    def posterior_mean(
-        self, items: NDArray[np.integer], ratings: NDArray[np.floating]
-    ) -> tuple[Vector, float]:
+    def posterior_mean(self, items: NDArray[np.integer], ratings: NDArray[np.floating]) -> tuple[Vector, float]:
         """Return the posterior mean of the user's vector [k] and bias; without ratings, the prior mean.
 
         ``items`` and ``ratings`` [n] have one entry per rated item.

@@ -83,9 +83,7 @@ class QuantizedTopK:
         codes = np.rint(units)
         units -= codes
         max_distance = (
-            self._max_error * self._query_length
-            + self._max_length * math.sqrt(units @ units)
-            + self._float_error
+            self._max_error * self._query_length + self._max_length * math.sqrt(units @ units) + self._float_error
         )
         with self._lock:
             rows = self._find_candidates(2 * max_distance, codes.astype(np.int16), n, seen)
@@ -95,9 +93,7 @@ class QuantizedTopK:
             order = (-scores).argsort(kind="stable")[:n]
         return rows[order], scores[order]
 
-    def _find_candidates(
-        self, slack: float, query: NDArray[np.int16], n: int, seen: NDArray[np.integer]
-    ) -> Items:
+    def _find_candidates(self, slack: float, query: NDArray[np.int16], n: int, seen: NDArray[np.integer]) -> Items:
         """Return the rows at most ``slack`` units below the ``n``-th best, in ascending order."""
         scores = self._scores
         np.einsum("ji,j->i", self._codes, query, out=scores)

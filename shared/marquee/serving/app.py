@@ -112,9 +112,7 @@ def _create_cohort_reader(settings: Settings) -> CohortReader | None:
 
 def _create_exploration(settings: Settings) -> Exploration:
     slots = min(settings.explore_slots, LIST_LENGTH)
-    return Exploration(
-        settings.explore_epsilon, slots, max(settings.explore_candidates, slots) if slots else 0
-    )
+    return Exploration(settings.explore_epsilon, slots, max(settings.explore_candidates, slots) if slots else 0)
 
 
 def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, PopularMovies | None]:

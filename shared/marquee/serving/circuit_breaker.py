@@ -10,9 +10,7 @@ from collections.abc import Callable
 class CircuitBreaker:
     """Opens after ``failures`` consecutive failures, and allows one trial call every ``open_s`` seconds while open."""
 
-    def __init__(
-        self, failures: int = 3, open_s: float = 2.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, failures: int = 3, open_s: float = 2.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_failures = failures
         self._open_s = open_s
         self._clock = clock

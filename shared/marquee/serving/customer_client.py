@@ -62,9 +62,7 @@ class CustomerClient:
             entries = document if isinstance(document, list) else [document]
             customers = [msgspec.convert(entry, Customer) for entry in entries if "user_id" in entry]
         except (msgspec.MsgspecError, TypeError) as error:
-            raise CustomersUnavailable(
-                f"{mask_password(self._url)} did not return customers: {error}"
-            ) from error
+            raise CustomersUnavailable(f"{mask_password(self._url)} did not return customers: {error}") from error
         return {str(customer.user_id): customer for customer in customers}
 
     def close(self) -> None:

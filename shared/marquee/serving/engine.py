@@ -53,9 +53,7 @@ class Tier(StrEnum):
     LAST_RESORT = "last-resort"  # A non-personalized list, because ranking or the database failed.
 
 
-class ScoredMovie(
-    msgspec.Struct, frozen=True, gc=False
-):  # Creating a dataclass instance takes four times as long.
+class ScoredMovie(msgspec.Struct, frozen=True, gc=False):  # Creating a dataclass instance takes four times as long.
     """One movie of a list: ``score`` orders the list, ``rating`` is the predicted rating."""
 
     movie_id: str
@@ -74,12 +72,8 @@ class Engine:
         self.maps_users = maps_users  # The user store is a mapped local file.
         self.version = item_factors.manifest.version
         self.trained_through: datetime = item_factors.manifest.trained_through
-        prior = Prior(
-            item_factors.prior_mean, item_factors.prior_precision, item_factors.manifest.noise_precision
-        )
-        self._fold_in = FoldIn(
-            item_factors.item_vectors, item_factors.item_biases, item_factors.manifest.mean, prior
-        )
+        prior = Prior(item_factors.prior_mean, item_factors.prior_precision, item_factors.manifest.noise_precision)
+        self._fold_in = FoldIn(item_factors.item_vectors, item_factors.item_biases, item_factors.manifest.mean, prior)
         self._records: OrderedDict[str, UserRecord | None] = OrderedDict()
         self._damaged: set[str] = set()
         self._records_lock = threading.Lock()
@@ -152,9 +146,7 @@ class Engine:
         """
         n_ranked = n + exploration.extra_candidates
         factors = self.item_factors
-        cohort_weights = [
-            (factors.cohorts[name], weight) for name, weight in cohorts if name in factors.cohorts
-        ]
+        cohort_weights = [(factors.cohorts[name], weight) for name, weight in cohorts if name in factors.cohorts]
         score_rows = _lookup(factors.popularity)
         if len(state.items):
             tier = Tier.FOLDED_IN if state.has_new_items else Tier.PERSONALISED
@@ -190,9 +182,7 @@ class Engine:
 
     def _score_cohorts(self, cohort_weights: list[tuple[int, float]]) -> NDArray[np.float32]:
         rows, weights = zip(*cohort_weights, strict=True)
-        return score_cohorts(
-            self.item_factors.popularity, self.item_factors.cohort_scores[list(rows)], weights
-        )
+        return score_cohorts(self.item_factors.popularity, self.item_factors.cohort_scores[list(rows)], weights)
 
     def _rank_by_popularity(self, n: int) -> list[int]:
         if len(self._popular_rows) < n:
@@ -247,6 +237,4 @@ def _check_prior(item_factors: ItemFactors) -> None:
     try:
         np.linalg.cholesky(item_factors.prior_precision.astype(np.float64))
     except np.linalg.LinAlgError as error:
-        raise ArtifactRefused(
-            f"prior_precision of {item_factors.manifest.version} is not positive definite"
-        ) from error
+        raise ArtifactRefused(f"prior_precision of {item_factors.manifest.version} is not positive definite") from error

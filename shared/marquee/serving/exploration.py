@@ -64,9 +64,7 @@ class Exploration(msgspec.Struct, frozen=True, eq=False):
             return rows, [p_uniform + p_fixed] * n_fixed + [p_uniform + p_slot] * (n - n_fixed), False
         rows = _sample_unseen(self.rng.random, n, seen, n_items)
         # A uniform draw may put a movie where the ranking has it: both ways add to its propensity.
-        fixed = [
-            p_uniform + p_fixed * (row == best) for row, best in zip(rows, ranked[:n_fixed], strict=False)
-        ]
+        fixed = [p_uniform + p_fixed * (row == best) for row, best in zip(rows, ranked[:n_fixed], strict=False)]
         return rows, fixed + [p_uniform + p_slot * (row in pool) for row in rows[n_fixed:]], True
 
 

@@ -162,8 +162,7 @@ def _describe_version(cache: ReleaseCache) -> dict[str, object]:
         "version": marquee.__version__,
         "release": loaded.release.number if loaded else None,
         "arms": [
-            {"name": a.name, "version": a.version, "weight": a.weight}
-            for a in (loaded.release.arms if loaded else ())
+            {"name": a.name, "version": a.version, "weight": a.weight} for a in (loaded.release.arms if loaded else ())
         ],
         "refusals": cache.refusals,
         "object_store": cache.store_error or "ok",

@@ -82,9 +82,7 @@ class ImpressionSender:
         with self._changed:
             self.dropped += len(self._queue)
             if self.dropped or self.refused:
-                log.warning(
-                    "impressions: %d sent, %d dropped, %d refused", self.sent, self.dropped, self.refused
-                )
+                log.warning("impressions: %d sent, %d dropped, %d refused", self.sent, self.dropped, self.refused)
             self._queue.clear()
 
     def _run(self) -> None:

@@ -78,9 +78,7 @@ class Metrics:
         yield f"{_PREFIX}seconds_count {sum(self._buckets)}"
 
 
-def _format_family(
-    name: str, kind: str, rows: Iterable[tuple[Labels, float]], suffix: str = ""
-) -> Iterator[str]:
+def _format_family(name: str, kind: str, rows: Iterable[tuple[Labels, float]], suffix: str = "") -> Iterator[str]:
     yield f"# TYPE {_PREFIX}{name} {kind}"
     for labels, value in rows:
         pairs = ",".join(f'{label}="{_escape(text)}"' for label, text in labels)

@@ -172,9 +172,7 @@ class Recommender:
             raise NothingToRecommend(self._explain_nothing())
         return self._answer_from_release(loaded, user_id, now, timer)
 
-    def _answer_from_release(
-        self, loaded: LoadedRelease, user_id: str, now: datetime, timer: StepTimer
-    ) -> Answer:
+    def _answer_from_release(self, loaded: LoadedRelease, user_id: str, now: datetime, timer: StepTimer) -> Answer:
         arm = assign_arm(loaded.release.arms, loaded.release.salt, user_id)
         engine = loaded.engines[arm.name]
         notes: list[str] = []
@@ -189,9 +187,7 @@ class Recommender:
             notes.append(SCORING_FAILED)
             tier, movies = Tier.LAST_RESORT, engine.list_popular(self._n)
         timer.end("rank")
-        return self._make_answer(
-            user_id, now, (loaded, arm.name), tier, movies, notes, timer, explored, interval
-        )
+        return self._make_answer(user_id, now, (loaded, arm.name), tier, movies, notes, timer, explored, interval)
 
     def _read_state(self, engine: Engine, user_id: str, notes: list[str], timer: StepTimer) -> UserState:
         record = self._read_record(engine, user_id, notes)

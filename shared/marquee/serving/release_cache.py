@@ -130,9 +130,7 @@ class ReleaseCache:
             self.store_error = ""
         except MarqueeError as error:
             self._record_store_error(f"{type(error).__name__}: {error}")
-        except (
-            Exception
-        ) as error:  # The thread must survive: without it the instance would never refresh again.
+        except Exception as error:  # The thread must survive: without it the instance would never refresh again.
             log.exception("unexpected error while refreshing the release")
             self._record_store_error(f"{type(error).__name__}: {error}")
 
@@ -156,9 +154,7 @@ class ReleaseCache:
         with self._looked:
             now = time.monotonic()
             self._wait_until = self._wait_until or now + _OVERDUE_WAIT_S
-            self._looked.wait_for(
-                lambda: time.monotonic() <= self._overdue_at, max(self._wait_until - now, 0)
-            )
+            self._looked.wait_for(lambda: time.monotonic() <= self._overdue_at, max(self._wait_until - now, 0))
 
     def _prepare_engines(self) -> None:
         """Build the top-k indexes, which the first request does not need. Never raises."""

@@ -17,9 +17,7 @@ class RecordGroup:
 
     __slots__ = ("acknowledged", "category", "corruption", "counts", "kind", "refused", "written")
 
-    def __init__(
-        self, counts: DeliveryCounts, kind: str, corruption: str | None, category: str | None
-    ) -> None:
+    def __init__(self, counts: DeliveryCounts, kind: str, corruption: str | None, category: str | None) -> None:
         self.counts, self.kind, self.corruption, self.category = counts, kind, corruption, category
         self.written = self.acknowledged = self.refused = 0
 

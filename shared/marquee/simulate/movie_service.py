@@ -189,9 +189,7 @@ class MovieService:
         self.requests += 1
         if not self._take_token():
             self.refused += 1
-            return web.json_response(
-                {"message": "too many requests"}, status=429, headers={"Retry-After": "1"}
-            )
+            return web.json_response({"message": "too many requests"}, status=429, headers={"Retry-After": "1"})
         kind, ids = request.match_info["kind"], request.match_info["ids"].split(",")
         if len(ids) > MAX_IDS:
             return web.json_response({"message": f"at most {MAX_IDS} ids"}, status=400)

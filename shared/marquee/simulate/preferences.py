@@ -34,9 +34,7 @@ class Preferences:
 
     def _factors(self, kind: str, name: str) -> _LatentFactors:
         rng = generator_for(self._seed, kind, name)
-        return _LatentFactors(
-            rng.gauss(0, _BIAS_STD), tuple(rng.gauss(0, _FACTOR_STD) for _ in range(FACTORS))
-        )
+        return _LatentFactors(rng.gauss(0, _BIAS_STD), tuple(rng.gauss(0, _FACTOR_STD) for _ in range(FACTORS)))
 
     def expected_rating(self, user_id: str, movie_id: str) -> float:
         """Return the rating without noise and rounding; mostly from 1 to 5, not clipped."""

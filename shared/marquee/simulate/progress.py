@@ -17,9 +17,7 @@ class LiveDisplay:
     """A display that is redrawn in place on a terminal and removed at the end; nothing if not a terminal."""
 
     def __init__(self, console: Console) -> None:
-        self._live = (
-            Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
-        )
+        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -68,9 +66,7 @@ def summary_rows(report: SimulationReport) -> list[tuple[str, str]]:
         corrupted = sum(sum(kinds.values()) for kinds in report.corrupted.values())
         rows.append(("corrupted", f"{corrupted:,}, {sum(report.malformed.values()):,} of them malformed"))
     if report.requests:
-        rows.append(
-            ("requests", f"{_format_statuses(report.requests)} ({report.requests_per_second:,.1f}/s)")
-        )
+        rows.append(("requests", f"{_format_statuses(report.requests)} ({report.requests_per_second:,.1f}/s)"))
         ms = report.response_ms
         rows.append(("response", f"p50 {ms.p50:g}, p90 {ms.p90:g}, p99 {ms.p99:g}, max {ms.max:g} ms"))
         rows.append(("followed", f"{report.sessions_recommended:,} of {report.sessions:,} watch sessions"))

@@ -27,9 +27,7 @@ class RecommendClient:
     def __init__(self, url: str, timeout_ms: int) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingsError(
-                f"{url!r} is not the URL of a recommendation service, such as http://host:port"
-            )
+            raise SettingsError(f"{url!r} is not the URL of a recommendation service, such as http://host:port")
         self._url, self._timeout_ms = url.rstrip("/"), timeout_ms
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -60,9 +60,7 @@ def split_base_data(
     """
     ratings = sorted(_read_ratings(directory / RATINGS_FILE), key=lambda row: row.time)
     if not ratings:
-        raise TrainingDataError(
-            f"{directory / RATINGS_FILE} holds no ratings: fetch them with `marquee data fetch`"
-        )
+        raise TrainingDataError(f"{directory / RATINGS_FILE} holds no ratings: fetch them with `marquee data fetch`")
     end = earliest_fraction_end([row.time for row in ratings], 1 - fraction)
     later = tuple(row for row in ratings if row.time >= end)
     remaining = tuple(row for row in later if (row.user_id, row.movie_id) not in replayed)
@@ -86,9 +84,7 @@ def _read_ratings(path: Path) -> Iterator[ReplayedRating]:
 
 def _read_movies(path: Path) -> Iterable[str]:
     if not path.is_file():
-        raise TrainingDataError(
-            f"{path} is missing: the replay needs the catalog; `marquee data fetch` writes it"
-        )
+        raise TrainingDataError(f"{path} is missing: the replay needs the catalog; `marquee data fetch` writes it")
     return read_side_table(path, "movie_id")
 
 
@@ -200,9 +196,7 @@ class Replay:
         """See :class:`UserPopulation`."""
         return movie_id in self._split.movie_ids
 
-    def _plan(
-        self, user_id: str, movie_id: str, rating: int | None, *, recommended: bool = False
-    ) -> PlannedSession:
+    def _plan(self, user_id: str, movie_id: str, rating: int | None, *, recommended: bool = False) -> PlannedSession:
         account = user_id in self._new_users
         self._new_users.discard(user_id)
         self._watching.add(user_id)

@@ -81,8 +81,7 @@ class SimulationReport(msgspec.Struct):
             total[name] = dict(Counter(getattr(self, name)) + Counter(getattr(later, name)))
         kinds = self.corrupted.keys() | later.corrupted.keys()
         total["corrupted"] = {
-            kind: dict(Counter(self.corrupted.get(kind)) + Counter(later.corrupted.get(kind)))
-            for kind in kinds
+            kind: dict(Counter(self.corrupted.get(kind)) + Counter(later.corrupted.get(kind))) for kind in kinds
         }
         finished = self.finished and later.finished
         return msgspec.structs.replace(later, started=self.started, finished=finished, **total)

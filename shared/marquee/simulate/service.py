@@ -120,9 +120,7 @@ class StreamingService:
 
     async def _wait_for_topic(self, stop: asyncio.Event) -> bool:
         producer = self.event_log.producer
-        while isinstance(producer, KafkaRecordProducer) and not await asyncio.to_thread(
-            producer.ensure_topic
-        ):
+        while isinstance(producer, KafkaRecordProducer) and not await asyncio.to_thread(producer.ensure_topic):
             self._write_report()
             try:
                 await asyncio.wait_for(stop.wait(), 0.5)

@@ -102,14 +102,9 @@ class SyntheticUsers:
 
     def _choose_movie(self, rng: Random, user_id: str) -> str:
         """Choose the preferred one of a few popular movies, so that watch sessions also reveal preferences."""
-        ranks = (
-            zipf_rank(rng.random(), self._catalogue.movies, exponent=1.0, offset=20)
-            for _ in range(_CANDIDATES)
-        )
+        ranks = (zipf_rank(rng.random(), self._catalogue.movies, exponent=1.0, offset=20) for _ in range(_CANDIDATES))
         ids = map(self._catalogue.movie_id, ranks)
-        return max(
-            ids, key=lambda movie_id: self.preferences.expected_rating(user_id, movie_id) + rng.gauss(0, 0.7)
-        )
+        return max(ids, key=lambda movie_id: self.preferences.expected_rating(user_id, movie_id) + rng.gauss(0, 0.7))
 
     def _plan(
         self, rng: Random, user_id: str, movie_id: str, *, account: bool = False, recommended: bool = False

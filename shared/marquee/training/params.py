@@ -119,9 +119,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if params.engine not in _ENGINES:
             raise SettingsError(f"{path}: engine is {params.engine!r}; use one of {', '.join(_ENGINES)}")
         if params.rating_trainer not in params.trainers:
-            raise SettingsError(
-                f"{path}: the trainer {params.rating_trainer!r} has no section under trainers; add one"
-            )
+            raise SettingsError(f"{path}: the trainer {params.rating_trainer!r} has no section under trainers; add one")
         if params.ranker not in params.rankers:
             raise SettingsError(f"{path}: the ranker {params.ranker!r} has no section under rankers; add one")
         return params

@@ -59,9 +59,7 @@ def collect_provenance(run: PipelineRun, commit: str = "") -> Provenance:
 
 def _hash_files(run: PipelineRun, step: steps.PipelineStep) -> Stage:
     """Hash the inputs and outputs of a step, as in dvc.lock."""
-    deps, outs = (
-        {name: dvc_hash.hash_path(run.path(name)) for name in names} for names in (step.reads, step.writes)
-    )
+    deps, outs = ({name: dvc_hash.hash_path(run.path(name)) for name in names} for names in (step.reads, step.writes))
     return Stage(deps, outs)
 
 
@@ -91,9 +89,7 @@ def _git(*arguments: str) -> str:
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        completed = subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False, timeout=10
-        )
+        completed = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return completed.stdout.strip() if completed.returncode == 0 else ""

@@ -52,9 +52,7 @@ def _fit_ranker(
 ) -> RankingFactors:
     name = choose_ranker(params.ranker, params.rankers, dataset.n_items)
     if name != params.ranker:
-        _log.warning(
-            "%d movies are too many for ranker %s: using %s instead", dataset.n_items, params.ranker, name
-        )
+        _log.warning("%d movies are too many for ranker %s: using %s instead", dataset.n_items, params.ranker, name)
     shape = (dataset.n_users, dataset.n_items)
     return load_ranker(name)(interactions, shape, popular, params.rankers[name], params.seed)
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from marquee.db.pool import Database
 
 TABLES = (
-    "deliveries_per_minute, availability, quarantine, live_accuracy, impression_outcomes, quality_checks, "
-    "monitor_runs"
+    "deliveries_per_minute, availability, quarantine, live_accuracy, impression_outcomes, quality_checks, monitor_runs"
 )
 OLD_VERSION, NEW_VERSION = "20260213T020000Z-aaaaaaaa", "20260214T020000Z-bbbbbbbb"
 
@@ -69,9 +68,7 @@ def insert_accuracy(
 
 def insert_check(cursor: Any, time: datetime, name: str, value: float | None) -> None:
     """Insert the result of a data quality check."""
-    cursor.execute(
-        "INSERT INTO quality_checks VALUES (%s, %s, %s, 0, 1, '', 'good', '')", (time, name, value)
-    )
+    cursor.execute("INSERT INTO quality_checks VALUES (%s, %s, %s, 0, 1, '', 'good', '')", (time, name, value))
 
 
 def insert_watches(cursor: Any, now: datetime, arm: str, version: str, shown: int, watched: int) -> None:

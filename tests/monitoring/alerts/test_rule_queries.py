@@ -23,9 +23,7 @@ def current_alerts(database: Database, now: datetime = NOW) -> list[Alert]:
     return AlertWatcher(database, GROUPS).evaluate(now)
 
 
-def values_above(
-    database: Database, name: str, now: datetime = NOW
-) -> list[tuple[dict[str, str], float | None]]:
+def values_above(database: Database, name: str, now: datetime = NOW) -> list[tuple[dict[str, str], float | None]]:
     """Return the labels and values above the rule's threshold; fail if the query fails."""
     evaluation = evaluate_rule(database, RULES[name], now)
     assert evaluation.problem in ("", NO_DATA)
@@ -105,9 +103,7 @@ def test_quarantine_burst_few_records_is_quiet(module_database: Database) -> Non
     rule_faults.clear_tables(module_database)
     with module_database.transaction() as cursor:
         rule_faults.insert_delivery(cursor, NOW - timedelta(minutes=2), 99)
-        cursor.execute(
-            "INSERT INTO quarantine VALUES (%s, 1, 0, 1, 'x', '', '')", (NOW - timedelta(minutes=2),)
-        )
+        cursor.execute("INSERT INTO quarantine VALUES (%s, 1, 0, 1, 'x', '', '')", (NOW - timedelta(minutes=2),))
     assert evaluate_rule(module_database, RULES["quarantine-burst"], NOW).problem == NO_DATA
 
 

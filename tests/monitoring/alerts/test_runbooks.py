@@ -71,9 +71,7 @@ def test_runbook_has_title_and_sections(name: str) -> None:
 
 def test_runbook_list_is_complete() -> None:
     """The list has each alert with title and severity, and docs/operations.md links to it."""
-    rows = re.findall(
-        r"^\| \[(.*?)\]\((.*?)\.md\) \| .* \| (\w+) \|$", (RUNBOOKS / "README.md").read_text(), re.M
-    )
+    rows = re.findall(r"^\| \[(.*?)\]\((.*?)\.md\) \| .* \| (\w+) \|$", (RUNBOOKS / "README.md").read_text(), re.M)
     assert sorted(rows) == sorted((r.title, name, r.labels["severity"]) for name, r in RULES.items())
     assert "(runbooks/README.md)" in (ROOT / "docs/operations.md").read_text()
 
@@ -129,9 +127,7 @@ def test_runbook_command_is_valid(command: str) -> None:
     """Our commands are parsed by their own parsers; others must be known programs."""
     words = shlex.split(command, comments=True)
     if words[0] != "marquee":
-        assert (
-            words[0] in ("gcloud", "curl", "terraform", "make", "docker", "export") or "$(marquee" in command
-        )
+        assert words[0] in ("gcloud", "curl", "terraform", "make", "docker", "export") or "$(marquee" in command
         return
     parser = argparse.ArgumentParser(exit_on_error=False)
     _, verb, rest = find_verb(words[1:])
@@ -139,10 +135,7 @@ def test_runbook_command_is_valid(command: str) -> None:
     importlib.import_module(verb.module).add_arguments(parser)
     parsed = parser.parse_args(rest)
     if words[1:3] == ["local", "logs"] and len(words) > 3:
-        assert (
-            f'"{parsed.part}"'
-            in Path(str(importlib.import_module(LocalSystem.__module__).__file__)).read_text()
-        )
+        assert f'"{parsed.part}"' in Path(str(importlib.import_module(LocalSystem.__module__).__file__)).read_text()
 
 
 def test_runbooks_name_existing_settings() -> None:

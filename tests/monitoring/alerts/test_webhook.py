@@ -108,9 +108,7 @@ def test_post_delivers_json(receiver: Webhook, webhook: AlertWebhook) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_post_temporary_failure_is_to_be_repeated(
-    receiver: Webhook, webhook: AlertWebhook, status: int
-) -> None:
+def test_post_temporary_failure_is_to_be_repeated(receiver: Webhook, webhook: AlertWebhook, status: int) -> None:
     """The caller is told to try again, and the next try is delivered."""
     receiver.statuses.append(status)
     assert not webhook.post([firing_alert()], resolved=False)
@@ -131,9 +129,7 @@ def test_post_retry_after_pauses(receiver: Webhook, webhook: AlertWebhook, clock
     assert len(receiver.posted) == 2
 
 
-def test_post_refusal_is_final(
-    receiver: Webhook, webhook: AlertWebhook, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_post_refusal_is_final(receiver: Webhook, webhook: AlertWebhook, caplog: pytest.LogCaptureFixture) -> None:
     """A status that a retry cannot change is logged, without the secret URL, and not repeated."""
     receiver.statuses.append(404)
     with caplog.at_level(logging.DEBUG):

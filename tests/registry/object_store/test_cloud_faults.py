@@ -254,9 +254,7 @@ def test_s3_multipart_upload_is_conditional(
             store.put_new("large", tmp_path / "file")
         assert [r.method for r in proxy.requests].count("DELETE") == 1
         lost = [LOST]
-        proxy.fault = lambda r: (
-            lost.pop() if lost and r.method == "POST" and "uploads" not in r.path else None
-        )
+        proxy.fault = lambda r: lost.pop() if lost and r.method == "POST" and "uploads" not in r.path else None
         assert store.put_new("again", tmp_path / "file") == store.get("again").version
 
 

@@ -47,7 +47,5 @@ def test_connect_file_store_imports_no_cloud_client(tmp_path: Path) -> None:
         "slow = {'google.auth', 'google.cloud.storage', 'boto3', 'botocore', 'requests', 'urllib3', 'pandas'}\n"
         "print(*slow & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path.as_uri()], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path.as_uri()], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -259,9 +259,7 @@ def test_put_new_without_space_leaves_no_file(tmp_path: Path, monkeypatch: pytes
     assert list((tmp_path / ".writing").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("umask", "file_mode", "directory_mode"), [(0o077, 0o400, 0o700), (0o022, 0o444, 0o755)]
-)
+@pytest.mark.parametrize(("umask", "file_mode", "directory_mode"), [(0o077, 0o400, 0o700), (0o022, 0o444, 0o755)])
 def test_put_new_files_are_read_only_within_the_umask(
     tmp_path: Path, umask: int, file_mode: int, directory_mode: int
 ) -> None:

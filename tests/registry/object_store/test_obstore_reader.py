@@ -45,9 +45,7 @@ def test_reader_reads_what_a_writer_wrote(location: StoreLocation) -> None:
     ("start", "length", "expected"),
     [(0, 4, b"0123"), (8, 100, b"89"), (9, 1, b"9"), (10, 1, b""), (2**62, 5, b""), (4, 0, b"")],
 )
-def test_reader_range_returns_what_exists(
-    location: StoreLocation, start: int, length: int, expected: bytes
-) -> None:
+def test_reader_range_returns_what_exists(location: StoreLocation, start: int, length: int, expected: bytes) -> None:
     """Less at the end, nothing past it."""
     location.connect().put_new("a", b"0123456789")
     assert connect_reader(location).read_range("a", start, length) == expected

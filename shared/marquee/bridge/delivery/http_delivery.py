@@ -30,9 +30,7 @@ class HttpDelivery(PooledDelivery):
             raise DeliveryFailed(f"{self.url} cannot be reached: {error}") from error
         if 200 <= status < 300:
             return
-        message = (
-            f"{self.url} answered {status} to event {envelope.id}: {answer.decode(errors='replace')[:300]!r}"
-        )
+        message = f"{self.url} answered {status} to event {envelope.id}: {answer.decode(errors='replace')[:300]!r}"
         if status in _REFUSED:
             raise InvalidBatch(message, envelope.data)
         raise DeliveryFailed(message)

@@ -41,9 +41,7 @@ def load_checkpoint(path: Path, key: str, chain: Sampler, posterior: Posterior) 
     chain.rng.bit_generator.state = json.loads(str(arrays["rng"]))
     for name, side in (("users", chain.users), ("items", chain.items)):
         _restore_side(name, side, arrays)
-    state = {
-        name.removeprefix("posterior."): a for name, a in arrays.items() if name.startswith("posterior.")
-    }
+    state = {name.removeprefix("posterior."): a for name, a in arrays.items() if name.startswith("posterior.")}
     if state:
         posterior.restore(state)
     return True

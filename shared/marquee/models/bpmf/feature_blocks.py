@@ -13,9 +13,7 @@ from scipy import linalg, sparse
 Float32 = NDArray[np.float32]
 
 
-def build_implicit_block(
-    start: NDArray[np.int64], column: NDArray[np.int32], columns: int
-) -> sparse.csr_array:
+def build_implicit_block(start: NDArray[np.int64], column: NDArray[np.int32], columns: int) -> sparse.csr_array:
     """Return the 0/1 "has rated" matrix [rows, columns] of the training pairs, each row divided by its norm.
 
     ``start`` [rows + 1] and ``column`` [ratings] list the rated columns by row.

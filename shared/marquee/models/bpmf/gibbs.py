@@ -132,9 +132,7 @@ def check_ratings(
     if bad.any():
         raise TrainingDataError(f"{int(bad.sum())} of {len(rating)} ratings are not finite numbers")
     if float(np.ptp(rating)) == 0.0:
-        raise TrainingDataError(
-            f"all {len(rating)} ratings are {float(rating[0]):g}: nothing can be learnt from them"
-        )
+        raise TrainingDataError(f"all {len(rating)} ratings are {float(rating[0]):g}: nothing can be learnt from them")
     for name, rows, count in (("user", user, size[0]), ("item", item, size[1])):
         if len(rows) != len(rating) or int(rows.min()) < 0 or int(rows.max()) >= count:
             raise TrainingDataError(f"each rating needs one {name} of 0 to {count - 1}")

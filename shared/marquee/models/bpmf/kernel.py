@@ -119,16 +119,12 @@ def _solve(width: Any, gram: Any, moment: Any, normal: Any) -> None:
     for k in range(w):
         m = simd.load(moment, k * LANES)
         for j in range(k):
-            m = simd.fused_negate_multiply_add(
-                m, simd.load(gram, (j * w + k) * LANES), simd.load(moment, j * LANES)
-            )
+            m = simd.fused_negate_multiply_add(m, simd.load(gram, (j * w + k) * LANES), simd.load(moment, j * LANES))
         simd.store(moment, k * LANES, simd.multiply(m, simd.load(gram, (k * w + k) * LANES)))
     for k in range(w - 1, -1, -1):
         m = simd.add(simd.load(moment, k * LANES), simd.load(normal, k * LANES))
         for b in range(k + 1, w):
-            m = simd.fused_negate_multiply_add(
-                m, simd.load(gram, (k * w + b) * LANES), simd.load(moment, b * LANES)
-            )
+            m = simd.fused_negate_multiply_add(m, simd.load(gram, (k * w + b) * LANES), simd.load(moment, b * LANES))
         simd.store(moment, k * LANES, simd.multiply(m, simd.load(gram, (k * w + k) * LANES)))
 
 
@@ -229,9 +225,7 @@ def squared_residuals(
                 j = simd.load_scalar(column, position)
                 products = simd.multiply(simd.load(vector, 0), simd.load(flat, j * w))
                 for b in range(LANES, w, LANES):
-                    products = simd.fused_multiply_add(
-                        products, simd.load(vector, b), simd.load(flat, j * w + b)
-                    )
+                    products = simd.fused_multiply_add(products, simd.load(vector, b), simd.load(flat, j * w + b))
                 residual = simd.load_scalar(rating, position) - bias - simd.horizontal_sum(products)
                 square = residual * residual
                 out[position] = square

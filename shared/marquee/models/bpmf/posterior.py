@@ -97,9 +97,7 @@ class _BatchedPosterior:
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
         self.samples = int(state["count"])
         pairs = zip(state["left"], state["right"], strict=True)
-        self._pending = [
-            (np.asarray(left, np.float32), np.asarray(right, np.float32)) for left, right in pairs
-        ]
+        self._pending = [(np.asarray(left, np.float32), np.asarray(right, np.float32)) for left, right in pairs]
 
     def _flush(self) -> None:
         if self._pending:

@@ -213,9 +213,7 @@ def _group_by_side(
     users, items = np.asarray(user, np.int32), np.asarray(item, np.int32)
     by_item = Side(*_group(items, users, rating, shape[1]), width)
     by_user = Side(*_group(by_item.column, by_item.rating_rows(), by_item.rating, shape[0]), width)
-    by_item.column, by_item.rating = _group(by_user.column, by_user.rating_rows(), by_user.rating, shape[1])[
-        1:
-    ]
+    by_item.column, by_item.rating = _group(by_user.column, by_user.rating_rows(), by_user.rating, shape[1])[1:]
     return by_user, by_item
 
 

@@ -109,9 +109,7 @@ add = _binary(lambda builder, x, y: builder.fadd(x, y))
 """``add(x, y)`` returns x + y."""
 fused_multiply_add = _ternary(lambda builder, z, x, y: _call_llvm(builder, "fma", x, y, z))
 """``fused_multiply_add(z, x, y)`` returns z + x * y, rounded once."""
-fused_negate_multiply_add = _ternary(
-    lambda builder, z, x, y: _call_llvm(builder, "fma", builder.fneg(x), y, z)
-)
+fused_negate_multiply_add = _ternary(lambda builder, z, x, y: _call_llvm(builder, "fma", builder.fneg(x), y, z))
 """``fused_negate_multiply_add(z, x, y)`` returns z - x * y, rounded once."""
 
 
@@ -182,9 +180,7 @@ def add_block_product(typing: Any, width: Any, x: Any, y: Any, count: Any, out: 
             vector = builder.load(_register_pointer(builder, right, first), align=4)
             for row, partial in enumerate(sums):
                 number = builder.load(builder.gep(left, [builder.add(first, ir.Constant(_INDEX, row))]))
-                updated = _call_llvm(
-                    builder, "fma", _broadcast(builder, number), vector, builder.load(partial)
-                )
+                updated = _call_llvm(builder, "fma", _broadcast(builder, number), vector, builder.load(partial))
                 builder.store(updated, partial)
         for pointer, partial in zip(pointers, sums, strict=True):
             builder.store(builder.load(partial), pointer, align=4)

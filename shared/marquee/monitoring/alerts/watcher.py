@@ -25,9 +25,7 @@ class AlertWatcher:
     fires is posted at the start. The next evaluation repeats a post that was not delivered.
     """
 
-    def __init__(
-        self, database: Database, groups: Sequence[RuleGroup], webhook: AlertWebhook | None = None
-    ) -> None:
+    def __init__(self, database: Database, groups: Sequence[RuleGroup], webhook: AlertWebhook | None = None) -> None:
         self._database = database
         self._groups = groups
         self._webhook = webhook

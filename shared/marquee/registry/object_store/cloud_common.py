@@ -120,9 +120,7 @@ class CloudStore(ABC):
                 f"{name!r} in {self._location()} was not written: it does not exist any more"
             ) from error
         except PreconditionFailed:
-            written = (
-                self._with_retries(name, lambda: self._find_own_write(key, data)) if attempts > 1 else None
-            )
+            written = self._with_retries(name, lambda: self._find_own_write(key, data)) if attempts > 1 else None
             if written is None:
                 raise
             return written

@@ -52,7 +52,5 @@ def _parse_directory(url: str) -> Path:
     parts = urlsplit(url)
     path = Path(unquote(parts.path))
     if parts.netloc not in ("", "localhost") or not path.is_absolute() or parts.query or parts.fragment:
-        raise ObjectStoreError(
-            f"{mask_password(url)!r} is not a local directory: use file:///absolute/directory"
-        )
+        raise ObjectStoreError(f"{mask_password(url)!r} is not a local directory: use file:///absolute/directory")
     return path

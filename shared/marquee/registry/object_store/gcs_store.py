@@ -138,9 +138,7 @@ class GcsStore(CloudStore):
                 f"roles/storage.objectUser, or roles/storage.objectViewer to read only"
             )
         if status == 412:
-            return PreconditionFailed(
-                f"{name!r} in {self._location()} was not written: it exists, or has changed"
-            )
+            return PreconditionFailed(f"{name!r} in {self._location()} was not written: it exists, or has changed")
         if status == 404 and self._bucket_is_missing():
             return ObjectStoreError(f"there is no bucket gs://{self.bucket}: create it, or correct the URL")
         if status == 404:

@@ -107,9 +107,7 @@ class S3Store(CloudStore):
         upload["UploadId"] = self._client().create_multipart_upload(**upload)["UploadId"]
         try:
             parts = list(self._upload_parts(upload, path))
-            answer = self._client().complete_multipart_upload(
-                **upload, MultipartUpload={"Parts": parts}, **condition
-            )
+            answer = self._client().complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **condition)
         except BaseException:
             # Parts of an incomplete upload cost money until it is aborted. Report the first error; a lifecycle rule
             # of the bucket cleans up where the abort fails too.
@@ -163,9 +161,7 @@ class S3Store(CloudStore):
         if code == "NoSuchBucket":
             return ObjectStoreError(f"there is no bucket s3://{self.bucket}: create it, or correct the URL")
         if status == 412:
-            return PreconditionFailed(
-                f"{name!r} in {self._location()} was not written: it exists, or has changed"
-            )
+            return PreconditionFailed(f"{name!r} in {self._location()} was not written: it exists, or has changed")
         if code == "NoSuchKey" or status == 404:
             return ObjectNotFound(f"there is no object {name!r} in {self._location()}")
         if code in _CREDENTIAL_CODES:

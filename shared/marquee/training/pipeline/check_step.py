@@ -86,9 +86,7 @@ def _drop_unlisted_movies(data: SourceData, min_users: int) -> SourceData:
     )
 
 
-def _describe_dropped(
-    stored: snapshot.Snapshot, data: SourceData, listed: SourceData, min_users: int
-) -> list[str]:
+def _describe_dropped(stored: snapshot.Snapshot, data: SourceData, listed: SourceData, min_users: int) -> list[str]:
     """Return a sentence for each reason for which ratings are missing."""
     unlisted = len(data.ratings) - len(listed.ratings)
     reasons = [f"{rows} rows were left out ({cause})" for cause, rows in stored.about.left_out.items()]

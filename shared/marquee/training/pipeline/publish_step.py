@@ -62,9 +62,7 @@ def load_full_model(run: PipelineRun) -> TrainedModel:
     return cohort_preferences.with_cohorts(read_model(run.path(FULL_MODEL)), side_information)
 
 
-def store_artifact(
-    run: PipelineRun, store: ObjectStore, remote: ObjectStore | None, commit: str
-) -> RetrainResult:
+def store_artifact(run: PipelineRun, store: ObjectStore, remote: ObjectStore | None, commit: str) -> RetrainResult:
     """Push the snapshot to the DVC remote, if there is one, then write the full model as an artifact.
 
     The order guarantees that every stored artifact can be reproduced.
@@ -103,9 +101,7 @@ def publish_artifact(
     automatic releases.
     """
     assert stored.version
-    decision = _decide_and_release(
-        run, store, stored.version, reason=reason, releasing=releasing, force=force
-    )
+    decision = _decide_and_release(run, store, stored.version, reason=reason, releasing=releasing, force=force)
     evidence = decision.evidence
     result = replace(
         stored,
@@ -205,6 +201,5 @@ def _describe(release: Release | None) -> str:
 
 def _group_metrics(run: PipelineRun) -> dict[str, dict[str, Metric]]:
     return {
-        kind: {name: group.rmse for name, group in groups.items()}
-        for kind, groups in read_fairness(run).groups.items()
+        kind: {name: group.rmse for name, group in groups.items()} for kind, groups in read_fairness(run).groups.items()
     }
