@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+from marquee.bridge.kafka_client import TopicIds
 from marquee.cli.argument_types import bounded_int
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
@@ -58,7 +59,10 @@ def run(settings: Settings, records: int, work: Path) -> int:
             raise SystemExit(f"The simulator ended with code {code}. {simulate.log_end()}")
         bridge.start()
         account = reconcile_when_drained(
-            Database(settings.database_url), topic, SimulationReport.read(report).partitions, timeout_s=300
+            Database(settings.database_url),
+            TopicIds(settings).id(topic) or "",
+            SimulationReport.read(report).partitions,
+            timeout_s=300,
         )
     finally:
         for process in reversed(processes):

@@ -127,6 +127,7 @@ def test_recommend_first_request_after_a_freeze_gets_the_newest_release(store: F
     """The process has no processor between requests (SIGSTOP), as an idle instance of Cloud Run."""
     old = release_model(store)
     other = store_model(store, two_group_model(mean=3.5), TRAINED_THROUGH + timedelta(days=1))
+    wait_until(lambda: function.get("/recommend/1000").status == 200)
     assert function.get("/recommend/1000").headers["Marquee-Model-Version"] == old
     processes = [*psutil.Process(function.process.pid).children(recursive=True)]
     for version in (other, old, other):

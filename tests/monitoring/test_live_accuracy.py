@@ -10,6 +10,7 @@ import msgspec
 import psycopg2
 import pytest
 from tests.support.records import rows
+from tests.support.waiting import wait_until
 
 from marquee.db.pool import Database
 from marquee.monitoring import attribution, availability, live_accuracy
@@ -339,6 +340,9 @@ def test_update_attribution_killed_chunk_is_repeated(database: Database) -> None
     with closing(psycopg2.connect(database.url)) as killed, killed.cursor() as cursor:
         cursor.execute(attribution._ATTRIBUTE, parameters)
         assert cursor.fetchone() == (2,)
+        backend = killed.info.backend_pid
+    # Its locks last until the server notices.
+    wait_until(lambda: rows(database, f"SELECT FROM pg_stat_activity WHERE pid = {backend}") == [])
     attribution.update_attribution(database, NOON)
     assert read_outcomes(database) == [(1, 0)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 # The years that nanoseconds since 1970 in 64 bits can represent. A time outside is a placeholder or an error, such as
 # the zero of Go and .NET (year 1) and of Windows (1601).
@@ -27,3 +27,8 @@ def timestamp(text: str) -> datetime:
 def with_default_zone(time: datetime, zone: tzinfo) -> datetime:
     """Return ``time`` in its own zone, or in ``zone`` if it is naive."""
     return time if time.tzinfo else time.replace(tzinfo=zone)
+
+
+def to_microseconds(time: datetime) -> int:
+    """Return the exact microseconds since 1970, UTC; ``timestamp()`` rounds."""
+    return (time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

@@ -17,7 +17,7 @@ from marquee.config.base_data import MOVIES_FILE, RATINGS_FILE, USERS_FILE, earl
 from marquee.config.opaque_ids import is_valid_id
 from marquee.data.interaction_frames import IDS, FrameBuilder, concatenate, empty_interactions, id_column
 from marquee.data.side_information import SideInformation
-from marquee.data.splits import to_microseconds
+from marquee.config.timestamps import to_microseconds
 from marquee.db import user_history
 from marquee.db.pool import Database
 

@@ -45,11 +45,6 @@ def split_at_time(dataset: Dataset, time: int) -> Split:
     return Split("ratings since the serving model was trained", train, dataset.ratings.where(later))
 
 
-def to_microseconds(time: datetime) -> int:
-    """Return the exact microseconds since 1970, UTC; ``timestamp()`` rounds."""
-    return (time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-
-
 def per_user_holdout(dataset: Dataset, fraction: float) -> Split:
     """Hold out each user's newest ``fraction`` of ratings, rounded down."""
     ratings = dataset.ratings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from marquee.config.timestamps import to_microseconds
 from marquee.data import splits
 from marquee.data.dataset_files import read_dataset, read_model
 from marquee.evaluation import artifact_candidate, paired_test
@@ -26,7 +27,7 @@ def compare_with_serving(run: PipelineRun, store: ObjectStore, version: str) -> 
     Raises as ``item_store.read_items`` if the artifact cannot be read.
     """
     dataset = read_dataset(run.path(FEATURES))
-    trained_through = splits.to_microseconds(read_manifest(store, version).trained_through)
+    trained_through = to_microseconds(read_manifest(store, version).trained_through)
     split = splits.temporal_holdout(dataset, run.params.holdout_fraction)
     if trained_through < int(split.test.times.min()):
         model = read_model(run.path(HOLDOUT_MODEL))
