@@ -9,13 +9,16 @@ STREAM_SILENT = AlertRule(
     "stream-silent",
     "Stream silent",
     """
-SELECT extract(epoch FROM $__timeTo()::timestamptz - max(time))::float8 AS seconds
-FROM deliveries_per_minute WHERE time <= $__timeTo()::timestamptz HAVING max(time) IS NOT NULL""",
+SELECT topic, extract(epoch FROM $__timeTo()::timestamptz - max(time))::float8 AS seconds
+FROM deliveries_per_minute JOIN topics USING (topic_key)
+WHERE time <= $__timeTo()::timestamptz
+  AND time > (SELECT max(time) FROM deliveries_per_minute WHERE time <= $__timeTo()::timestamptz) - INTERVAL '1 day'
+GROUP BY topic""",
     300,
     "s",
     "2m",
     "critical",
-    "No record of the event log has been written to the database for several minutes.",
+    "No record of a topic of the event log has been written to the database for several minutes.",
     "stream",
     stream.SILENCE,
     no_data="Alerting",

@@ -27,10 +27,16 @@ WHERE time = (SELECT max(time) FROM deliveries_per_minute
 SILENCE = Tile(
     2,
     "Time since the last record",
-    "Time since a record was last written to the database.",
+    "Time since a record was last written to the database, of the topic that has been silent for longest. A topic "
+    "without records in the day before the newest record is left out.",
     "a few seconds.",
     Kind.STAT,
-    "SELECT extract(epoch FROM $__timeTo()::timestamptz - max(updated)) AS ago FROM written_offsets",
+    """
+WITH newest AS (
+    SELECT topic, max(updated) AS time FROM written_offsets JOIN topics USING (topic_key) GROUP BY topic
+)
+SELECT extract(epoch FROM $__timeTo()::timestamptz - min(time)) AS ago FROM newest
+WHERE time > (SELECT max(time) FROM newest) - INTERVAL '1 day'""",
     "s",
     below(60, 300),
     decimals=0,

@@ -11,6 +11,7 @@ from marquee.db.pool import Database
 TABLES = (
     "deliveries_per_minute, availability, quarantine, live_accuracy, impression_outcomes, quality_checks, monitor_runs"
 )
+TOPIC = "movielog1"
 OLD_VERSION, NEW_VERSION = "20260213T020000Z-aaaaaaaa", "20260214T020000Z-bbbbbbbb"
 
 
@@ -29,11 +30,12 @@ def clear_tables(database: Database) -> None:
         cursor.execute(f"TRUNCATE {TABLES}")
 
 
-def insert_delivery(cursor: Any, time: datetime, records: int, lag_ms: float = 400) -> None:
+def insert_delivery(cursor: Any, time: datetime, records: int, lag_ms: float = 400, topic: str = TOPIC) -> None:
     """Insert one minute of deliveries."""
+    cursor.execute("INSERT INTO topics (topic, topic_id) VALUES (%s, %s) ON CONFLICT DO NOTHING", (topic, topic))
     cursor.execute(
-        "INSERT INTO deliveries_per_minute VALUES (%s, 1, 0, 10, %s, 0, 100, %s)",
-        (time, records, round(lag_ms)),
+        "INSERT INTO deliveries_per_minute SELECT %s, topic_key, 0, 10, %s, 0, 100, %s FROM topics WHERE topic_id = %s",
+        (time, records, round(lag_ms), topic),
     )
 
 
@@ -153,7 +155,7 @@ def _monitor_silent(cursor: Any, now: datetime, seconds: float) -> None:
 
 
 FAULTS = {
-    "stream-silent": Fault(_stream_silent, 300, 301, {}),
+    "stream-silent": Fault(_stream_silent, 300, 301, {"topic": TOPIC}),
     "lag": Fault(_lag, 60, 60.001, {}),
     "error-rate": Fault(_error_rate, 1, 1.1, {}),
     "slow-answers": Fault(_slow_answers, 300, 300.1, {}),

@@ -89,6 +89,32 @@ def test_silence_rules_empty_tables_fire(module_database: Database) -> None:
     assert {alert.state for alert in alerts} == {"firing", "normal"}
 
 
+def write_deliveries(database: Database, ages: dict[str, timedelta]) -> None:
+    """Make one minute of deliveries of each topic, of the given age, the only rows in the database."""
+    rule_faults.clear_tables(database)
+    with database.transaction() as cursor:
+        for topic, age in ages.items():
+            rule_faults.insert_delivery(cursor, NOW - age, 1_000, topic=topic)
+
+
+def test_stream_silent_one_of_two_topics_fires(module_database: Database) -> None:
+    """A topic that is written does not hide another one that is silent (issue 13)."""
+    write_deliveries(module_database, {"movielog1": timedelta(seconds=20), "movielog2": timedelta(minutes=10)})
+    assert values_above(module_database, "stream-silent") == [({"topic": "movielog2"}, 600.0)]
+
+
+def test_stream_silent_topic_given_up_is_quiet_after_a_day(module_database: Database) -> None:
+    """A topic without records in the day before the newest record is not expected to be written again."""
+    write_deliveries(module_database, {"movielog1": timedelta(seconds=20), "old": timedelta(days=1, minutes=1)})
+    assert values_above(module_database, "stream-silent") == []
+
+
+def test_stream_silent_all_topics_for_days_fires(module_database: Database) -> None:
+    """The day is counted back from the newest record, not from now."""
+    write_deliveries(module_database, {"movielog1": timedelta(days=3)})
+    assert values_above(module_database, "stream-silent") == [({"topic": "movielog1"}, 3 * 86_400.0)]
+
+
 def test_error_rate_few_requests_is_quiet(module_database: Database) -> None:
     """99 failed requests in ten minutes are too few to judge, 100 are enough."""
     for requests, count in ((99, 0), (100, 1)):

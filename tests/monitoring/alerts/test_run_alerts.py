@@ -51,7 +51,7 @@ def test_alerts_one_firing_exits_3(postgres_database: Database, capsys: pytest.C
     write_good_minutes(postgres_database, datetime.now(UTC) - timedelta(minutes=20))
     assert main(["alerts"]) == FIRING
     first, summary, runbook, *_ = capsys.readouterr().out.splitlines()
-    assert first.startswith("FIRING   Stream silent: 12")
+    assert first.startswith("FIRING   Stream silent (movielog1): 12")
     assert " s since " in first
     assert summary.strip() == RULES["stream-silent"].annotations.summary
     assert runbook.strip().endswith("docs/runbooks/stream-silent.md")
