@@ -23,7 +23,7 @@ NAMES = ("__proto__", "constructor", "<a href='https://example.com'>free</a>", "
 def with_query(page: DashboardPage, kind: str, sql: str) -> DashboardPage:
     """Return the page with one panel of this type and query."""
     board = page.boards[BOARD]
-    panel = next(panel for panel in board.panels if panel.type == kind or kind == "table")
+    panel = next(panel for panel in board.panels if panel.type == kind or kind in ("table", "barchart"))
     target = msgspec.structs.replace(panel.targets[0], raw_sql=sql)
     only = msgspec.structs.replace(panel, id=1, type=kind, targets=(target,))
     return replace(page, boards={BOARD: msgspec.structs.replace(board, panels=(only,))})

@@ -160,6 +160,15 @@ def test_panel_special_values_are_json(broken_page: DashboardPage) -> None:
         assert document["rows"] == [[None, 1.5, 90, None]]
 
 
+def test_alerts_response_has_the_age_of_the_newest_record(day_page: DashboardPage, plain_database: Database) -> None:
+    """An age in seconds, or none on an empty database."""
+    with serve_page(day_page) as url:
+        age = send(url, "/api/alerts")[1]["newest_record_s"]
+        assert 0 <= age < 600
+    with serve_page(DashboardPage(plain_database, day_page.boards, no_alerts)) as url:
+        assert send(url, "/api/alerts")[1] == {"alerts": [], "newest_record_s": None}
+
+
 @pytest.fixture
 def unavailable_database() -> Iterator[Database]:
     database = Database(f"postgresql://app@127.0.0.1:{free_port()}/unknown", connect_timeout_s=2)

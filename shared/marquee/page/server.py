@@ -45,6 +45,7 @@ _FILES = {
     "page.css": "text/css",
     "icon.svg": "image/svg+xml",
 }
+_NEWEST_RECORD = "SELECT extract(epoch FROM now() - max(updated)) AS age FROM written_offsets"
 
 T = TypeVar("T")
 
@@ -147,7 +148,16 @@ class _Server:
         return await self._run_in_thread(self._alerts)
 
     def _alerts(self) -> dict[str, Any]:
-        return {"alerts": [serialize_alert(alert) for alert in self._page.alerts()]}
+        alerts = [serialize_alert(alert) for alert in self._page.alerts()]
+        return {"alerts": alerts, "newest_record_s": self._newest_record_age_s()}
+
+    def _newest_record_age_s(self) -> float | None:
+        """Return how long ago a record was last written, None if never or if the database does not answer."""
+        try:
+            ((age,),) = run_panel_query(self._page.database, _NEWEST_RECORD, TimeRange.last(timedelta(hours=1))).rows
+        except MarqueeError:
+            return None  # An alert names a database that cannot be queried.
+        return None if age is None else max(0.0, float(age))
 
     def _query_panel(self, panel: PanelFile, span: str) -> dict[str, Any]:
         time = TimeRange.last(durations.parse_duration(span), points=panel.max_data_points, min_interval=panel.interval)

@@ -17,6 +17,7 @@ export function message(body, kind, text) {
   if (body.plotted) Plotly.purge(body);
   body.plotted = false;
   body.removeAttribute("role");
+  markCut(body, false);
   body.replaceChildren(element("p", { class: "message " + kind }, text));
 }
 
@@ -26,6 +27,14 @@ export function draw(body, panel, data) {
   const drawn = { stat, gauge, table, timeseries, barchart }[panel.type];
   if (!drawn) return message(body, "failed", `This page cannot draw a ${panel.type}`);
   drawn(body, panel, data);
+  markCut(body, !data.complete, `Only the first ${format(data.rows.length, "none", 0)} rows are shown. Choose a shorter time range.`);
+}
+
+// Say below the panel that its query had more rows than the server's limit.
+function markCut(body, cut, text = "") {
+  const note = body.parentElement.querySelector(".cut");
+  note.hidden = !cut;
+  note.textContent = cut ? text : "";
 }
 
 function replaceContent(body, ...children) {
@@ -108,7 +117,7 @@ function table(body, panel, data) {
   })));
   const shown = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": panel.title },
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
-  replaceContent(body, shown, ...(data.complete ? [] : [element("p", { class: "message" }, "Only the first rows are shown.")]));
+  replaceContent(body, shown);
 }
 
 // Convert rows of (time, metric, value) or (time, value, value, ...) to name -> [[time, value], ...], as Grafana does.

@@ -3,6 +3,7 @@ import { draw, element, message } from "./draw.js";
 import { format, moment } from "./units.js";
 
 const REFRESH_MS = 10_000, MAX_QUERIES = 4;
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const at = (id) => document.getElementById(id);
 const state = { boards: [], board: null, range: null, live: true, round: 0, busy: false };
 
@@ -40,6 +41,7 @@ function frame(panel) {
   const section = element("section", { class: `panel ${panel.type}`, "aria-labelledby": name, id: `p${panel.id}` },
     element("div", { class: "head" }, element("h2", { id: name }, panel.title), help),
     element("div", { class: "body" }, element("p", { class: "message" }, "Loading …")),
+    element("p", { class: "cut", hidden: "" }),
     element("div", { class: "foot" }, element("p", {}, element("span", { class: "good" }, "Good: "), good ?? ""), ...links));
   section.style.setProperty("--w", panel.grid.w);
   section.dataset.w = panel.grid.w <= 6 ? "s" : panel.grid.w <= 8 ? "m" : "l";
@@ -60,7 +62,7 @@ async function fill(panel, round) {
 }
 
 async function refreshAlerts() {
-  const { alerts: list } = await get("/api/alerts");
+  const { alerts: list, newest_record_s: age } = await get("/api/alerts");
   const firing = list.filter((alert) => alert.state === "firing");
   const pending = list.filter((alert) => alert.state === "pending");
   const titles = (alerts) => alerts.map((alert) => alert.title).join(", ");
@@ -68,9 +70,11 @@ async function refreshAlerts() {
   section.hidden = list.length === 0;
   section.className = firing.length ? "firing" : pending.length ? "pending" : "resting";
   const parts = [
-    firing.length ? `${firing.length} firing: ${titles(firing)}` : `none of ${list.length} firing`,
+    firing.length ? `${firing.length} firing: ${titles(firing)}`
+      : (pending.length ? "" : "all is well: ") + `none of ${list.length} firing`,
     pending.length ? `${pending.length} pending: ${titles(pending)}` : "",
   ];
+  at("newest-record").textContent = age === null ? "" : `newest record ${format(age, "s", 0)} ago`;
   at("alerts-short").textContent = parts.filter(Boolean).join("; ");
   if (firing.length && !details.dataset.seen) details.open = true;
   if (firing.length) details.dataset.seen = "yes";
@@ -98,14 +102,16 @@ async function refresh() {
   };
   const alertList = refreshAlerts().catch(() => {
     at("alerts").hidden = false;
+    at("alerts").className = "pending";
     at("alerts-short").textContent = "the alerts could not be read";
+    at("newest-record").textContent = "";
   });
   await Promise.all([alertList, ...Array.from({ length: MAX_QUERIES }, worker)]);
   if (round !== state.round) return;
   const failed = results.filter((succeeded) => !succeeded).length;
   at("status").textContent = failed
     ? `${failed} of ${results.length} panels could not be read at ${moment(Date.now())}`
-    : `Updated ${moment(Date.now())}`;
+    : `Updated ${moment(Date.now())}, times in ${zone}`;
   at("status").className = failed ? "failed" : "";
 }
 

@@ -1,0 +1,45 @@
+"""Notes of the page beside its panels: whether all is well, the time zone, and where rows are missing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from playwright.sync_api import Browser, expect
+from tests.page.conftest import serve_page
+from tests.page.test_browser import Tab, tab
+from tests.page.test_series_names import with_query
+
+from marquee.monitoring.alerts.evaluate import Alert
+from marquee.page.server import DashboardPage
+
+__all__ = ["tab"]
+pytestmark = pytest.mark.servers
+CUT = "Only the first 10,000 rows are shown. Choose a shorter time range."
+SERIES = "SELECT $__timeTo()::timestamptz - n * INTERVAL '1 s' AS time, n AS value FROM generate_series({}, 1, -1) AS n"
+BARS = "SELECT 'partition ' || n AS name, n AS value FROM generate_series({}, 1, -1) AS n"
+
+
+def test_page_all_well_is_answered_in_the_head(browser: Browser, day_page: DashboardPage) -> None:
+    """The head says that no alert fires and how old the newest record is; the page names its time zone (issue 13)."""
+    alerts = [Alert("uid", title, "warning", "", "marquee-stream", 2, "s", {}, 0.1) for title in ("Lag", "Drift")]
+    context = browser.new_context(timezone_id="Asia/Tokyo")
+    with serve_page(replace(day_page, alerts=lambda: alerts)) as url:
+        tab = Tab(context.new_page()).open(f"{url}/d/marquee-stream")
+        expect(tab.page.locator("#alerts-short")).to_have_text("all is well: none of 2 firing")
+        expect(tab.page.locator("#newest-record")).to_have_text(re.compile(r"^newest record \d+ (ms|s|min) ago$"))
+        expect(tab.page.locator("#status")).to_contain_text("times in Asia/Tokyo")
+        assert tab.console_errors == []
+    context.close()
+
+
+@pytest.mark.parametrize(("kind", "sql"), [("timeseries", SERIES), ("barchart", BARS), ("table", BARS)])
+def test_panel_cut_at_the_row_limit_says_so(tab: Tab, day_page: DashboardPage, kind: str, sql: str) -> None:
+    """A chart says, like a table, that rows beyond the limit are missing; at the limit there is no note (issue 13)."""
+    for rows, note in ((10_001, CUT), (10_000, "")):
+        with serve_page(with_query(day_page, kind, sql.format(rows))) as url:
+            tab.open(url)
+            expect(tab.page.locator("#p1 .cut")).to_have_text(note)
+            expect(tab.page.locator("#p1 .cut")).to_be_visible(visible=bool(note))
+            assert tab.console_errors == []
