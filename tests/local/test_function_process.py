@@ -1,7 +1,9 @@
 """Functions as processes of functions-framework: one instance, or several on one port."""
 
 import signal
+import socket
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,31 @@ def test_shared_port_instance_killed_leaves_the_others(root: Path) -> None:
         for process in processes:
             process.stop()
     assert not port_open(shared)
+
+
+def test_shared_port_instance_long_request_line_is_refused(root: Path) -> None:
+    """A request line of more than gunicorn's maximum is 414, whatever the function sets (issue 13)."""
+    shared, own = free_port(), free_port()
+    process = start_process(shared_port_instance("hello", hello_spec(), root, root, (shared, own), {}), own)
+    try:
+        statuses = []
+        for length in (8_000, 9_000, 1_000_000):
+            with socket.create_connection(("127.0.0.1", shared), 10) as connection:
+                with suppress(OSError):  # The server may close before it has read all.
+                    connection.sendall(b"GET /" + b"a" * length + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                statuses.append(_read_status(connection))
+    finally:
+        process.stop()
+    assert statuses[0] == "200"
+    assert all(status in ("400", "414", "closed") for status in statuses[1:]), statuses
+
+
+def _read_status(connection: socket.socket) -> str:
+    try:
+        answer = connection.recv(4_096).decode()
+    except ConnectionError:
+        return "closed"
+    return answer.split()[1] if answer else "closed"
 
 
 def test_health_check_only_status_200_is_healthy(root: Path) -> None:

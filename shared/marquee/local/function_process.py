@@ -11,6 +11,7 @@ from typing import Any
 
 from marquee.local.infra_spec import FunctionSpec
 from marquee.local.process import Process
+from marquee.serving.request_limits import MAX_REQUEST_LINE
 
 HOST = "127.0.0.1"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -55,14 +56,14 @@ def shared_port_instance(
 ) -> Process:
     """Return one of several instances that share a port; the kernel distributes connections (SO_REUSEPORT).
 
-    functions-framework's command cannot share a port, so gunicorn runs the same app with the same options.
-    ``ports`` are the shared port, and the instance's own port for its health check.
+    functions-framework's command cannot share a port, so gunicorn runs the same app with the same options, except that
+    the request line has a limit. ``ports`` are the shared port, and the instance's own port for its health check.
     """
     app = f"functions_framework:create_app({_target(function)!r}, {_source(function, root)!r}, 'http')"
     argv = [_script("gunicorn"), "--reuse-port", "--no-control-socket", "--log-level", "error"]
     argv += ["--bind", f"{HOST}:{ports[0]}", "--bind", f"{HOST}:{ports[1]}", "--timeout", "0"]
     argv += ["--workers", str(workers or function.workers), "--threads", str(function.threads)]
-    argv += ["--limit-request-line", "0", app]
+    argv += ["--limit-request-line", str(MAX_REQUEST_LINE), app]
     return Process(name, argv, logs / f"{name}.log", env=settings, cwd=root)
 
 
