@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from marquee.cli.argument_types import bounded_int
+from marquee.cli.selection_arguments import add_selection_action, selected_times
 from marquee.cli.text_table import text_table
 from marquee.config.settings import Settings
-from marquee.config.timestamps import timestamp, with_default_zone
 from marquee.db.pool import Database
 from marquee.events.parser import EventParser
 from marquee.ingest import quarantine
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the action."""
-    since, until = (time and with_default_zone(time, settings.time_zone) for time in (args.since, args.until))
+    since, until = selected_times(args, settings)
     chosen = Selection(args.category, since, until)
     with closing(Database(settings.require("database_url").database_url)) as database:
         if args.action == "list":
@@ -44,15 +44,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser = add_selection_action(actions, name, text, "records with a Kafka timestamp")
     parser.add_argument("--category", help="only this category, such as movie_id")
-    parser.add_argument(
-        "--since", type=timestamp, metavar="TIME", help="only records with a Kafka timestamp at or after TIME"
-    )
-    parser.add_argument(
-        "--until", type=timestamp, metavar="TIME", help="only records with a Kafka timestamp before TIME"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from marquee.cli.argument_types import bounded_int
+from marquee.cli.selection_arguments import add_selection_action, selected_times
 from marquee.config.settings import Settings
-from marquee.config.timestamps import timestamp, with_default_zone
 from marquee.db.pool import Database
 from marquee.events.parser import EventParser
 from marquee.ingest import rejected
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the action."""
-    since, until = (time and with_default_zone(time, settings.time_zone) for time in (args.since, args.until))
+    since, until = selected_times(args, settings)
     selection = RejectedSelection(args.id, since, until)
     with closing(Database(settings.require("database_url").database_url)) as database:
         if args.action == "list":
@@ -48,11 +48,8 @@ def _accepts(handler: IngestHandler, event: StoredEvent) -> bool:
 
 
 def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser = add_selection_action(actions, name, text, "events received")
     parser.add_argument("--id", type=bounded_int(1), metavar="ID", help="only the event with this id")
-    parser.add_argument("--since", type=timestamp, metavar="TIME", help="only events received at or after TIME")
-    parser.add_argument("--until", type=timestamp, metavar="TIME", help="only events received before TIME")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
 
 
