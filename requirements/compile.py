@@ -25,6 +25,8 @@ EXTRAS = (
     "spark",
     "scheduler",
     "simulate",
+    "app",
+    "client",
 )
 # Environments of their own, which dev.txt does not constrain.
 TOOLS = ("infra", "audit")
