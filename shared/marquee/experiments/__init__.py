@@ -1,0 +1,1 @@
+"""Experiments: declarations, always-valid statistics, the decision of the controller, and off-policy estimates."""

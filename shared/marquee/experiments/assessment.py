@@ -1,0 +1,247 @@
+"""The assessment of a look: each metric's estimate, sequence and e-value, and the soundness of the sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from marquee.experiments.declaration import Declaration, Margin
+from marquee.experiments.exact_tests import SAMPLE_RATIO_LIMIT, log_e_coin, log_e_sample_ratio
+from marquee.experiments.harm_metrics import METRICS, HarmMetric
+from marquee.experiments.look import Counts, Look
+from marquee.experiments.ratio_estimates import Estimate, estimate_difference, ratio
+from marquee.experiments.sequences import (
+    ALPHA,
+    half_and_end,
+    log_e_harm_mixed,
+    log_mean_exp,
+    one_sided_radius,
+    two_sided_radius,
+)
+
+MAX_CROSSED = 0.01
+"""Fraction of the users in two arms above which the assignment is broken."""
+_MAX_LOG = 690.0
+# One failed request of one user of one request: without it, an arm without failures would have no variance.
+_ONE_FAILURE = np.ones(6)
+_NO_DATA = (0.0,) * 6
+
+
+class MetricAssessment(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric of one arm compared with control, in the units of the metric; a row of ``experiment_looks``.
+
+    ``low`` and ``high`` are the two-sided sequence. ``harm`` is the estimate with the sign that makes more worse,
+    ``harm_high`` its upper bound at every look, at most ``worst``. ``verdict`` of a guardrail: `harmed` is of all
+    guardrails together (:class:`ArmAssessment`), `fine` if ``harm_high < margin``, else `open`; of the primary metric
+    `better`, `worse` or `open`. Bounds are None where there is no information yet.
+    """
+
+    metric: str
+    arm: str
+    users: tuple[float, float]  # Control, arm.
+    values: tuple[float, float]  # Control, arm; of a paired metric, (0, difference).
+    estimate: float
+    error: float | None  # Standard error.
+    information: float
+    low: float | None
+    high: float | None
+    margin: float | None
+    worst: float
+    harm: float
+    harm_high: float
+    e: float
+    verdict: str
+
+
+class ArmAssessment(msgspec.Struct, frozen=True, kw_only=True):
+    """All metrics of one arm: mean e-value of harm, and ``room``, the share that the harm not excluded allows."""
+
+    arm: str
+    guardrails: tuple[MetricAssessment, ...]
+    primary: MetricAssessment | None
+    e: float
+    room: float
+    waits_for: str
+
+    @property
+    def fine(self) -> bool:
+        """Return True if every guardrail excludes a harm of its margin."""
+        return all(one.verdict in ("fine", "silent") for one in self.guardrails)
+
+
+class SampleAssessment(msgspec.Struct, frozen=True, kw_only=True):
+    """Soundness of the split: e-values of the users by requests and by impressions, and the fraction in two arms."""
+
+    e_requests: float
+    e_impressions: float
+    crossed: float
+
+    @property
+    def sound(self) -> bool:
+        """Return True if no metric is to be distrusted."""
+        return max(self.e_requests, self.e_impressions) < SAMPLE_RATIO_LIMIT and self.crossed <= MAX_CROSSED
+
+
+def assess_sample(declaration: Declaration, look: Look) -> SampleAssessment:
+    """Return the soundness of the split into arms of equal weight."""
+    total = sum(look.users.values())
+    return SampleAssessment(
+        e_requests=_sample_ratio(declaration, look.users),
+        e_impressions=_sample_ratio(declaration, look.impressed),
+        crossed=look.crossed / total if total else 0.0,
+    )
+
+
+def assess_arm(declaration: Declaration, look: Look, arm: str, *, at_end: bool) -> ArmAssessment:
+    """Return the assessment of one arm. The error of several arms is bounded together (Bonferroni)."""
+    alpha = ALPHA / len(declaration.treatments)
+    guardrails = tuple(
+        _assess_guardrail(declaration, look, arm, metric, rail.margin, alpha)
+        for metric, rail in declaration.guardrails.items()
+    )
+    log_e = float(log_mean_exp([math.log(max(one.e, 1e-300)) for one in guardrails]))
+    rooms = {one.metric: _room(one) for one in guardrails if one.verdict != "silent"}
+    tightest = min(rooms, key=rooms.__getitem__, default="")
+    return ArmAssessment(
+        arm=arm,
+        guardrails=guardrails,
+        primary=_assess_primary(declaration, look, arm, alpha, at_end=at_end),
+        e=_exp(log_e),
+        room=rooms.get(tightest, math.inf),
+        waits_for=tightest,
+    )
+
+
+def resolve_margin(margin: Margin, metric: str, look: Look, control_value: float) -> float | None:
+    """Return the margin in the units of the metric; None if it is relative and there is no baseline.
+
+    A fraction f of RMSE is ``(1 + f)^2 - 1`` of the mean squared error.
+    """
+    if not margin.relative:
+        return margin.value
+    baseline = look.baselines.get(metric, 0.0) or control_value
+    if baseline <= 0:
+        return None
+    return baseline * ((1 + margin.value) ** 2 - 1 if metric == "rates" else margin.value)
+
+
+def _sample_ratio(declaration: Declaration, counts: Counts) -> float:
+    users = [counts.get(arm, 0) for arm in declaration.arms]
+    return _exp(float(log_e_sample_ratio(users, np.full(len(users), 1 / len(users)))))
+
+
+def _assess_guardrail(
+    declaration: Declaration, look: Look, arm: str, name: str, margin: Margin, alpha: float
+) -> MetricAssessment:
+    metric = METRICS[name]
+    samples = _samples(declaration, look, arm, name)
+    estimate, values = _estimate(metric, samples)
+    size = resolve_margin(margin, name, look, values[0])
+    worst = _worst(name, look, values[0])
+    harm = Estimate(estimate.value * metric.harm, estimate.variance)
+    if size is None:
+        return _describe(name, arm, samples, estimate, values, None, worst, harm, worst, 1.0, "open", alpha)
+    high = min(float(harm.value + one_sided_radius(harm.information, size, alpha)), worst)
+    if metric.kind == "coin":
+        log_e = log_e_coin(look.failed.get(arm, 0), look.failed.get(declaration.control, 0))
+    else:
+        log_e = log_e_harm_mixed(harm, size, worst)
+    silent = metric.silent and not float(harm.information)
+    verdict = "silent" if silent else "fine" if high < size else "open"
+    return _describe(name, arm, samples, estimate, values, size, worst, harm, high, _exp(float(log_e)), verdict, alpha)
+
+
+def _assess_primary(
+    declaration: Declaration, look: Look, arm: str, alpha: float, *, at_end: bool
+) -> MetricAssessment | None:
+    if declaration.primary is None:
+        return None
+    name = declaration.primary.metric
+    metric = METRICS[name]
+    samples = _samples(declaration, look, arm, name)
+    estimate, values = _estimate(metric, samples)
+    size = resolve_margin(declaration.primary.effect, name, look, values[0])
+    worst = _worst(name, look, values[0])
+    harm = Estimate(estimate.value * metric.harm, estimate.variance)
+    if size is None:
+        return _describe(name, arm, samples, estimate, values, None, worst, harm, worst, 1.0, "open", alpha)
+    sign = int(half_and_end(harm, size, at_end=at_end, alpha=alpha))
+    verdict = {-1: "better", 0: "open", 1: "worse"}[sign]
+    high = min(float(harm.value + one_sided_radius(harm.information, size, alpha)), worst)
+    e = _exp(float(log_e_harm_mixed(harm, size, worst)))
+    return _describe(name, arm, samples, estimate, values, size, worst, harm, high, e, verdict, alpha)
+
+
+def _describe(
+    name: str,
+    arm: str,
+    samples: Sequence[Sequence[float]],
+    estimate: Estimate,
+    values: tuple[float, float],
+    margin: float | None,
+    worst: float,
+    harm: Estimate,
+    harm_high: float,
+    e: float,
+    verdict: str,
+    alpha: float,
+) -> MetricAssessment:
+    information = float(estimate.information)
+    radius = float(two_sided_radius(information, margin, alpha)) if margin and information else None
+    value = float(estimate.value)
+    return MetricAssessment(
+        metric=name,
+        arm=arm,
+        users=(samples[0][0], samples[-1][0]),
+        values=values,
+        estimate=value,
+        error=information**-0.5 if information else None,
+        information=information,
+        low=None if radius is None else value - radius,
+        high=None if radius is None else value + radius,
+        margin=margin,
+        worst=worst,
+        harm=float(harm.value),
+        harm_high=harm_high,
+        e=e,
+        verdict=verdict,
+    )
+
+
+def _samples(declaration: Declaration, look: Look, arm: str, name: str) -> list[tuple[float, ...]]:
+    """Return the sums of control and of the arm, or of the arm alone if the metric is paired."""
+    by_arm = look.sums.get(name, {})
+    arms = (arm,) if METRICS[name].kind == "paired" else (declaration.control, arm)
+    return [by_arm.get(one, _NO_DATA) for one in arms]
+
+
+def _estimate(metric: HarmMetric, samples: Sequence[tuple[float, ...]]) -> tuple[Estimate, tuple[float, float]]:
+    """Return the estimate, and the values of control and of the arm."""
+    if metric.kind == "paired":
+        estimate = ratio(samples[0])
+        return estimate, (0.0, float(estimate.value))
+    smoothed = _ONE_FAILURE if metric.kind == "coin" else np.zeros(len(samples[0]))
+    control, treatment = (np.asarray(sums)[: len(smoothed)] for sums in samples)
+    estimate = estimate_difference(control + smoothed, treatment + smoothed)
+    return estimate, (float(ratio(control).value), float(ratio(treatment).value))
+
+
+def _worst(name: str, look: Look, control_value: float) -> float:
+    if name == "rates":
+        return look.rating_range**2
+    worst = METRICS[name].worst
+    return worst if worst is not None else look.baselines.get(name, 0.0) or control_value or math.inf
+
+
+def _room(guardrail: MetricAssessment) -> float:
+    """Return the share at which the average user is harmed by at most the margin."""
+    if guardrail.margin is None:
+        return 0.0
+    return guardrail.margin / guardrail.harm_high if guardrail.harm_high > 0 else math.inf
+
+
+def _exp(log_e: float) -> float:
+    return math.exp(min(log_e, _MAX_LOG))

@@ -1,0 +1,221 @@
+"""The decision of the controller: a pure function of declaration, look, release and clock.
+
+The controller holds no state of its own. A run that is killed, repeated, or run beside another decides the same again,
+and the compare-and-swap on the number of the release lets one of them act.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from marquee.experiments.assessment import ArmAssessment, SampleAssessment, assess_arm, assess_sample
+from marquee.experiments.declaration import Declaration
+from marquee.experiments.evidence import describe_evidence
+from marquee.experiments.look import Look, ReleaseState
+from marquee.experiments.sequences import ALPHA
+
+HARM_LIMIT = 1 / ALPHA
+"""Mean e-value from which an arm is harmed, with one arm beside control; times the number of arms with several."""
+BLIND_AFTER = timedelta(minutes=30)
+BACK_AFTER = timedelta(hours=6)
+_SILENT_USERS = 10  # An arm as large as control has none of 10 users with probability 1 / 1024.
+_SLACK = 1e-9
+
+Action = Literal["none", "hold", "wait", "step", "promote", "end", "back"]
+"""`none`: the controller has no say; `hold`: the data cannot be believed; `wait`: nothing is due; `step`: raise the
+share; `promote`: ``arm`` serves everyone; `end`: control serves everyone again; `back`: the same, because of harm."""
+
+
+class ExperimentDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """An action with its reason. ``share`` is that of each new arm afterwards, ``arm`` the one that stays at an end.
+
+    ``evidence`` is one line for the release document, ``alert`` the condition to report, "" for none.
+    """
+
+    action: Action
+    share: float
+    arm: str = ""
+    reason: str
+    alert: Literal["", "harmed", "invalid", "blind"] = ""
+    evidence: str
+    arms: tuple[ArmAssessment, ...]
+    sample: SampleAssessment
+
+
+def decide(declaration: Declaration, look: Look, state: ReleaseState, now: datetime) -> ExperimentDecision:
+    """Return the action that is due at ``now``: the first row of the table of docs/experiments.md that applies."""
+    ended = now >= state.started + _minutes(declaration.schedule.after_min)
+    arms = tuple(assess_arm(declaration, look, arm, at_end=ended) for arm in declaration.treatments)
+    view = _View(declaration, look, state, now, ended, arms, assess_sample(declaration, look))
+    action = _not_ours(view) or _harm(view) or _unsound(view) or _blind(view) or _verdict(view) or _step(view)
+    return view.complete(action or _end(view) or _Outcome("wait", view.describe_wait()))
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    action: Action
+    reason: str
+    alert: Literal["", "harmed", "invalid", "blind"] = ""
+    arm: str = ""
+    share: float | None = None  # None: unchanged.
+
+
+class _View(msgspec.Struct, frozen=True):
+    """All that the rows of the table look at."""
+
+    declaration: Declaration
+    look: Look
+    state: ReleaseState
+    now: datetime
+    ended: bool
+    arms: tuple[ArmAssessment, ...]
+    sample: SampleAssessment
+
+    @property
+    def harmed(self) -> tuple[str, ...]:
+        """Return the arms whose mean e-value reaches the limit."""
+        limit = HARM_LIMIT * len(self.arms)
+        return tuple(one.arm for one in self.arms if one.e >= limit)
+
+    @property
+    def dwelled(self) -> bool:
+        return self.now >= self.state.since + _minutes(self.declaration.schedule.dwell_min)
+
+    @property
+    def next_share(self) -> float | None:
+        """Return the next share of the ladder; None at its top."""
+        return next((share for share in self.declaration.ladder if share > self.state.share + _SLACK), None)
+
+    @property
+    def room(self) -> float:
+        return min(one.room for one in self.arms)
+
+    def blind_since(self) -> datetime | None:
+        """Return the time since which an arm, or the whole stream, is unseen; None if all is seen."""
+        if self.look.as_of is None:
+            return self.state.started
+        times = [self.look.as_of] if self.now - self.look.as_of > BLIND_AFTER else []
+        busiest = max(self.look.recent.values(), default=0)
+        for arm in self.declaration.arms:
+            if not self.look.recent.get(arm) and busiest >= _SILENT_USERS:
+                times.append(self.look.newest.get(arm, self.state.started))
+        return min(times, default=None)
+
+    def complete(self, outcome: _Outcome) -> ExperimentDecision:
+        return ExperimentDecision(
+            action=outcome.action,
+            share=self.state.share if outcome.share is None else outcome.share,
+            arm=outcome.arm,
+            reason=outcome.reason,
+            alert=outcome.alert,
+            evidence=describe_evidence(self.declaration, self.look, self.arms, self.sample, outcome.reason),
+            arms=self.arms,
+            sample=self.sample,
+        )
+
+    def describe_wait(self) -> str:
+        """Return the condition that the next step waits for."""
+        target = 1.0 if self.next_share is None else self.next_share
+        if not self.dwelled:
+            return f"share {self.state.share:g} for at least {self.declaration.schedule.dwell_min:g} minutes"
+        tightest = min(self.arms, key=lambda one: one.room)
+        if tightest.room < target or not all(one.fine for one in self.arms):
+            return f"{tightest.waits_for} of {tightest.arm} allows a share of {tightest.room:.3g}, not yet {target:g}"
+        return f"a verdict on {self.declaration.primary.metric if self.declaration.primary else 'the guardrails'}"
+
+
+def _not_ours(view: _View) -> _Outcome | None:
+    """Leave the release alone if a person stopped the controller, or another release serves."""
+    if view.state.experiment != view.declaration.name or view.state.number != view.look.release:
+        return _Outcome("none", f"release {view.state.number} serves, not {view.look.release} of the look")
+    if view.state.held:
+        # A person may keep a harmful arm; the alert says what the controller would have done.
+        return _Outcome("none", "held by a person", "harmed" if view.harmed else "")
+    return None
+
+
+def _harm(view: _View) -> _Outcome | None:
+    if not view.harmed:
+        return None
+    # Equal arms cannot harm: the data or the pipeline is at fault.
+    alert: Literal["harmed", "invalid"] = "invalid" if view.declaration.kind == "aa" else "harmed"
+    worst = max(view.arms, key=lambda one: one.e)
+    return _stop("back", view, f"{worst.arm} harms: mean e-value {worst.e:.3g}", alert)
+
+
+def _unsound(view: _View) -> _Outcome | None:
+    sample = view.sample
+    if sample.sound:
+        return None
+    reason = (
+        f"invalid split: e-values {sample.e_requests:.3g} and {sample.e_impressions:.3g} of the sample ratio, "
+        f"{sample.crossed:.2%} of the users in two arms"
+    )
+    return _stop("end", view, reason, "invalid") if view.ended else _Outcome("hold", reason, "invalid")
+
+
+def _blind(view: _View) -> _Outcome | None:
+    since = view.blind_since()
+    if since is None:
+        return None
+    age = view.now - since
+    reason = f"blind: nothing is known of an arm since {since:%Y-%m-%dT%H:%M:%SZ}"
+    return _stop("back", view, reason, "blind") if age > BACK_AFTER else _Outcome("hold", reason, "blind")
+
+
+def _verdict(view: _View) -> _Outcome | None:
+    """Promote at the top of the ladder, or keep control when the primary metric lost."""
+    declaration, schedule = view.declaration, view.declaration.schedule
+    if declaration.kind == "canary":
+        done = view.dwelled and view.next_share is None and all(one.fine for one in view.arms)
+        return _promote(view.arms[0].arm, "every guardrail excludes its margin") if done else None
+    if view.now < view.state.started + _minutes(schedule.at_least_min):
+        return None
+    if declaration.kind == "aa":
+        return None
+    better = [one for one in view.arms if one.primary and one.primary.verdict == "better"]
+    if declaration.kind == "interleaving":
+        decided = better or [one for one in view.arms if one.primary and one.primary.verdict == "worse"]
+        return _stop("end", view, f"interleaving prefers {_preferred(view)}") if decided else None
+    if all(one.primary and one.primary.verdict == "worse" for one in view.arms):
+        return _stop("end", view, "the primary metric is worse than that of control")
+    winners = [one for one in better if one.fine]
+    if not winners or not view.dwelled or (view.next_share is not None and not view.ended):
+        return None
+    best = max(winners, key=lambda one: -one.primary.harm if one.primary else 0.0)
+    return _promote(best.arm, "the primary metric is better, and every guardrail excludes its margin")
+
+
+def _step(view: _View) -> _Outcome | None:
+    """Raise the share if share times harm not excluded stays within each margin."""
+    share = view.next_share
+    if view.ended or share is None or not view.dwelled or view.room < share:
+        return None
+    return _Outcome("step", f"harm not excluded allows a share of {view.room:.3g}", share=share)
+
+
+def _end(view: _View) -> _Outcome | None:
+    if not view.ended:
+        return None
+    if view.declaration.undecided == "promote" and view.declaration.kind == "canary":
+        return _promote(view.arms[0].arm, "planned end: nothing was proved, and no harm was found")
+    return _stop("end", view, "planned end without a verdict")
+
+
+def _preferred(view: _View) -> str:
+    primary = view.arms[0].primary
+    return view.arms[0].arm if primary and primary.verdict == "better" else view.declaration.control
+
+
+def _promote(arm: str, reason: str) -> _Outcome:
+    return _Outcome("promote", reason, arm=arm, share=1.0)
+
+
+def _stop(action: Action, view: _View, reason: str, alert: Literal["", "harmed", "invalid", "blind"] = "") -> _Outcome:
+    return _Outcome(action, reason, alert, view.declaration.control, 0.0)
+
+
+def _minutes(value: float) -> timedelta:
+    return timedelta(minutes=value)

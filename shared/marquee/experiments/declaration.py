@@ -1,0 +1,264 @@
+"""The declaration of an experiment: what is compared, by which metrics, and when it ends.
+
+People write YAML; :func:`parse_declaration` checks what a YAML reader returns. The object store holds the checked
+declaration as JSON, of which :func:`decode_declaration` is the reader. A declaration does not change while its
+experiment runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Literal
+
+import msgspec
+
+from marquee.errors import TerminalError
+from marquee.experiments.harm_metrics import METRICS
+
+KINDS = ("canary", "experiment", "aa", "interleaving")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_PERCENT = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*%\s*")
+_SLACK = 1e-9
+
+
+class InvalidDeclaration(TerminalError):
+    """A declaration with a field that is missing, unknown or impossible."""
+
+
+class Margin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A size of an effect: absolute, or a fraction of the baseline if ``relative``. Of `rates`, a fraction of RMSE."""
+
+    value: float
+    relative: bool = False
+
+
+class Guardrail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A metric that must not be harmed by more than ``margin``; ``window_min`` after a list is when it counts."""
+
+    margin: Margin
+    window_min: float = 60.0
+
+
+class Primary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The metric that decides, and the least effect worth having, to which the sequence is tuned."""
+
+    metric: str
+    effect: Margin
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Times in minutes: least stay at each share, least length before a promotion, and the planned end."""
+
+    dwell_min: float
+    at_least_min: float
+    after_min: float
+
+
+class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A checked declaration. The first arm is control; ``ladder`` are shares of the users that get each other arm.
+
+    ``arms``: name -> version, or file of a recipe; "" for the version that serves, or that the verb names.
+    ``undecided``: the arm that stays at the planned end without a verdict, or `promote` for the one new arm.
+    ``local``: the schedule on one machine.
+    """
+
+    name: str
+    kind: Literal["canary", "experiment", "aa", "interleaving"]
+    arms: dict[str, str]
+    ladder: tuple[float, ...]
+    guardrails: dict[str, Guardrail]
+    primary: Primary | None = None
+    schedule: Schedule
+    local: Schedule
+    undecided: Literal["promote", "control"]
+
+    @property
+    def control(self) -> str:
+        """Return the name of the arm that the others are compared with."""
+        return next(iter(self.arms))
+
+    @property
+    def treatments(self) -> tuple[str, ...]:
+        """Return the names of the arms beside control."""
+        return tuple(self.arms)[1:]
+
+    def on_one_machine(self) -> Declaration:
+        """Return the declaration with the schedule of a local system."""
+        return msgspec.structs.replace(self, schedule=self.local)
+
+    def encode(self) -> bytes:
+        """Return the document to store."""
+        return msgspec.json.encode(self)
+
+    def digest(self) -> str:
+        """Return the first 12 digits of the SHA-256 of the document, for the evidence of a release."""
+        return hashlib.sha256(self.encode()).hexdigest()[:12]
+
+
+def decode_declaration(data: bytes) -> Declaration:
+    """Read a stored declaration. Raises :class:`InvalidDeclaration` if it is malformed or impossible."""
+    try:
+        declaration = msgspec.json.decode(data, type=Declaration)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidDeclaration(f"the stored declaration is malformed: {error}") from error
+    _check(declaration)
+    return declaration
+
+
+def parse_declaration(name: str, fields: object) -> Declaration:
+    """Return the declaration of a YAML file's ``fields`` with the defaults of its kind.
+
+    Raises :class:`InvalidDeclaration` with the field, what arrived and what is valid.
+    """
+    if not isinstance(fields, Mapping) or not all(isinstance(key, str) for key in fields):
+        raise InvalidDeclaration(f"{name}: a declaration is a mapping that begins with `kind: canary`; got {fields!r}")
+    kind = fields.get("kind")
+    if kind not in KINDS:
+        raise InvalidDeclaration(f"{name}: kind must be one of {', '.join(KINDS)}; got {kind!r}")
+    merged = _DEFAULTS[kind] | dict(fields)
+    unknown = sorted(merged.keys() - _FIELDS)
+    if unknown:
+        raise InvalidDeclaration(f"{name}: unknown fields {', '.join(unknown)}; valid are {', '.join(sorted(_FIELDS))}")
+    dwell = _number(f"{name}: dwell_min", merged["dwell_min"])
+    schedule = _parse_schedule(f"{name}: ends", merged["ends"], dwell)
+    local = _parse_schedule(f"{name}: local", _mapping(f"{name}: local", merged["local"]), dwell)
+    document = {
+        "name": name,
+        "kind": kind,
+        "arms": merged["arms"],
+        "ladder": merged["ladder"],
+        "guardrails": {
+            metric: _parse_guardrail(f"{name}: guardrails.{metric}", value)
+            for metric, value in _mapping(f"{name}: guardrails", merged["guardrails"]).items()
+        },
+        "primary": _parse_primary(f"{name}: primary", merged["primary"]),
+        "schedule": schedule,
+        "local": local,
+        "undecided": _mapping(f"{name}: ends", merged["ends"]).get("undecided", "control"),
+    }
+    try:
+        declaration = msgspec.convert(document, Declaration)
+    except msgspec.ValidationError as error:
+        raise InvalidDeclaration(f"{name}: {error}") from error
+    _check(declaration)
+    return declaration
+
+
+_CANARY: dict[str, Any] = {
+    "arms": {"control": "", "canary": ""},
+    "ladder": [0.02, 0.20, 0.50],
+    "dwell_min": 10,
+    "guardrails": {
+        "answered": 0.005,
+        "rates": "2 %",
+        "ranks": 0.02,
+        "watched": {"margin": "20 %", "window_min": 60},
+    },
+    "primary": None,
+    "ends": {"after_h": 12, "undecided": "promote"},
+    "local": {"dwell_min": 0.25, "after_min": 3},
+}
+_LONG: dict[str, Any] = {
+    "dwell_min": 60,
+    "ends": {"after_days": 14, "at_least_days": 7, "undecided": "control"},
+    "guardrails": {"answered": 0.005, "rates": "2 %", "watched": "3 %"},
+    "local": {"dwell_min": 0.25, "after_min": 10},
+}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "canary": _CANARY,
+    "experiment": _CANARY | _LONG | {"arms": None, "primary": {"metric": "minutes", "effect": "2 %"}},
+    "aa": _CANARY | _LONG | {"arms": {"control": "", "same": ""}, "primary": {"metric": "minutes", "effect": "2 %"}},
+    "interleaving": _CANARY
+    | _LONG
+    | {"arms": None, "guardrails": {"answered": 0.005}, "ends": {"after_days": 7}}
+    | {"primary": {"metric": "preferred", "effect": "5 %"}},
+}
+_FIELDS = frozenset({"kind", *_CANARY})
+_UNITS = {"min": 1.0, "h": 60.0, "days": 1440.0}
+
+
+def _parse_schedule(where: str, value: object, dwell: float) -> dict[str, float]:
+    """Return a schedule of ``after_*`` and ``at_least_*`` in any unit; the end is required."""
+    fields = _mapping(where, value)
+    valid = {f"{stem}_{unit}": (stem, scale) for stem in ("after", "at_least") for unit, scale in _UNITS.items()}
+    times = {"dwell_min": dwell, "at_least_min": 0.0}
+    for key, raw in fields.items():
+        if key in valid:
+            stem, scale = valid[key]
+            times[f"{stem}_min"] = _number(f"{where}.{key}", raw) * scale
+        elif key == "dwell_min":
+            times[key] = _number(f"{where}.{key}", raw)
+        elif key != "undecided":
+            raise InvalidDeclaration(f"{where}: unknown field {key}; valid are undecided, {', '.join(valid)}")
+    if "after_min" not in times:
+        raise InvalidDeclaration(f"{where}: the planned end is missing; write after_h: 12, after_days or after_min")
+    return times
+
+
+def _parse_guardrail(where: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {"margin": _parse_margin(where, value)}
+    if unknown := sorted(value.keys() - {"margin", "window_min"}):
+        raise InvalidDeclaration(f"{where}: unknown fields {', '.join(unknown)}; valid are margin and window_min")
+    window = _number(f"{where}.window_min", value.get("window_min", 60))
+    return {"margin": _parse_margin(f"{where}.margin", value.get("margin")), "window_min": window}
+
+
+def _parse_primary(where: str, value: object) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    fields = _mapping(where, value)
+    if set(fields) != {"metric", "effect"}:
+        raise InvalidDeclaration(f"{where}: write metric and effect, such as {{metric: minutes, effect: 2 %}}")
+    return {"metric": fields["metric"], "effect": _parse_margin(f"{where}.effect", fields["effect"])}
+
+
+def _parse_margin(where: str, value: object) -> dict[str, Any]:
+    if isinstance(value, str) and (match := _PERCENT.fullmatch(value)):
+        return {"value": float(match[1]) / 100, "relative": True}
+    if isinstance(value, str):
+        raise InvalidDeclaration(f"{where}: a size is a number, or a percentage such as 2 %; got {value!r}")
+    return {"value": _number(where, value)}
+
+
+def _number(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InvalidDeclaration(f"{where}: a number above 0 is needed; got {value!r}")
+    return float(value)
+
+
+def _mapping(where: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidDeclaration(f"{where}: a mapping is needed; got {value!r}")
+    return value
+
+
+def _check(declaration: Declaration) -> None:
+    """Raise :class:`InvalidDeclaration` if the fields contradict each other."""
+    name, arms = declaration.name, declaration.arms
+    if not all(_NAME.fullmatch(text) for text in (name, *arms)):
+        raise InvalidDeclaration(f"{name}: names of experiments and arms consist of a-z, 0-9, - and _; got {[*arms]}")
+    if len(arms) < 2 or (len(arms) > 2 and declaration.kind != "experiment"):
+        raise InvalidDeclaration(
+            f"{name}: a {declaration.kind} has two arms, an experiment at least two; got {[*arms]}"
+        )
+    top, ladder = 1 / len(arms), declaration.ladder
+    rising = all(a < b for a, b in pairwise(ladder))
+    if not ladder or not rising or ladder[0] <= 0 or ladder[-1] > top + _SLACK:
+        raise InvalidDeclaration(
+            f"{name}: ladder holds rising shares of one arm, each above 0 and at most {top:.3g}, because control is as "
+            f"large; got {list(ladder)}"
+        )
+    used = [*declaration.guardrails, *([declaration.primary.metric] if declaration.primary else [])]
+    if unknown := [metric for metric in used if metric not in METRICS]:
+        raise InvalidDeclaration(f"{name}: unknown metrics {', '.join(unknown)}; valid are {', '.join(METRICS)}")
+    if not declaration.guardrails:
+        raise InvalidDeclaration(f"{name}: at least one guardrail is needed; valid are {', '.join(METRICS)}")
+    if (declaration.primary is None) != (declaration.kind == "canary"):
+        raise InvalidDeclaration(f"{name}: every kind but canary has a primary metric, and a canary has none")
+    for schedule in (declaration.schedule, declaration.local):
+        if schedule.at_least_min > schedule.after_min:
+            raise InvalidDeclaration(f"{name}: the least length is after the planned end")

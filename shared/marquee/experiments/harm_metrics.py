@@ -1,0 +1,40 @@
+"""The metrics of an experiment: their units, the direction of harm, and the worst that each can be."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["coin", "paired", "ratio"]
+
+
+class HarmMetric(NamedTuple):
+    """A metric ``sum y / sum x``.
+
+    ``kind``: `paired` compares two models on the same data of all users, so it has one sample; `ratio` compares two
+    arms; `coin` compares two arms, and its e-value is that of users with a failed request. ``harm``: 1 if more is
+    worse, else -1. ``worst``: the largest possible harm; None for the whole baseline. ``silent``: without data the
+    metric does not delay a step.
+    """
+
+    kind: Kind
+    harm: Literal[1, -1]
+    y: str
+    x: str
+    worst: float | None = 1.0
+    silent: bool = False
+
+
+METRICS = {
+    "answered": HarmMetric("coin", 1, "failed or late requests", "requests"),
+    "rates": HarmMetric("paired", 1, "squared error of the new model minus that of the old", "ratings", worst=16.0),
+    "ranks": HarmMetric(
+        "paired", 1, "hits of the old list minus those of the new", "views without a list", silent=True
+    ),
+    "watched": HarmMetric("ratio", -1, "movies begun within the window", "lists whose window is over", worst=None),
+    "minutes": HarmMetric("ratio", -1, "minutes of movies shown", "user-days since enrollment", worst=None),
+    "all_minutes": HarmMetric("ratio", -1, "minutes of all movies", "user-days since enrollment", worst=None),
+    "asks": HarmMetric("ratio", -1, "requests", "user-days since enrollment", worst=None),
+    "late": HarmMetric("ratio", 1, "late requests", "requests"),
+    "preferred": HarmMetric("paired", -1, "begun of the new team minus begun of control's", "interleaved lists"),
+}
+"""All metrics by name. The worst squared error is that of the scale from 1 to 5."""

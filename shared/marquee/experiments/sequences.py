@@ -1,0 +1,108 @@
+"""Confidence sequences and e-values in information time: statements that hold at every look at once.
+
+An estimate D of the true value d with variance V has the information I = 1/V. With more users and more data of each
+user, D * I behaves like Brownian motion with drift d at time I, lasting differences between users included (Jennison
+and Turnbull, *Group Sequential Methods*, 1999, chapter 11). A boundary that Brownian motion never crosses with
+probability 1 - alpha is therefore valid whenever anyone looks. All functions work elementwise.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from marquee.experiments.ratio_estimates import Estimate, Floats
+
+ALPHA = 0.05
+_LOG_2 = math.log(2)
+_erfc = np.frompyfunc(math.erfc, 1, 1)
+# Below, exp(s^2/2) Phi(s) has the asymptotic series of Mills' ratio; erfc underflows further down.
+_FAR = -12.0
+
+
+def two_sided_radius(information: ArrayLike, tau: float, alpha: float = ALPHA) -> Floats:
+    """Return the half-width of the confidence sequence around the estimate; infinite without information.
+
+    It is the normal mixture, tightest for effects of about ``tau``: Robbins, *Ann. Math. Statist.* 41, 1970; Howard et
+    al., *Ann. Statist.* 49, 2021; with an estimated variance, Waudby-Smith et al., *Ann. Statist.* 52, 2024.
+    """
+    info = _positive(information)
+    scaled = 1 + tau**2 * info
+    radius = np.sqrt(scaled / (tau * info) ** 2 * (2 * math.log(1 / alpha) + np.log(scaled)))
+    return np.where(np.asarray(information) > 0, radius, np.inf)
+
+
+def one_sided_radius(information: ArrayLike, tau: float, alpha: float = ALPHA) -> Floats:
+    """Return the distance of the estimate from its upper bound; infinite without information.
+
+    It is the half-normal mixture of Howard et al., *Ann. Statist.* 49, 2021, proposition 6.
+    """
+    info, rho = _positive(information), tau**-2
+    radius = np.sqrt(2 * (info + rho) * np.log(np.sqrt((info + rho) / rho) / (2 * alpha) + 1)) / info
+    return np.where(np.asarray(information) > 0, radius, np.inf)
+
+
+def log_e_harm(estimate: Estimate, tau: float) -> Floats:
+    """Return the logarithm of the e-value against "the harm is at most 0", tuned to a harm of ``tau``.
+
+    It is the mixture of the likelihood ratio over a half-normal prior; 0 without information.
+    """
+    info, rho = estimate.information, tau**-2
+    s = np.where(info > 0, estimate.value, 0.0) * info / np.sqrt(info + rho)
+    return _LOG_2 + 0.5 * np.log(rho / (info + rho)) + _log_exp_phi(s)
+
+
+def log_e_harm_mixed(estimate: Estimate, margin: float, worst: float) -> Floats:
+    """Return the log e-value averaged over tau = m, 4m, 16m ... up to ``worst``, so that disasters show at once."""
+    taus = [margin]
+    while taus[-1] * 4 <= worst:
+        taus.append(taus[-1] * 4)
+    return log_mean_exp([log_e_harm(estimate, tau) for tau in taus])
+
+
+def log_mean_exp(logs: ArrayLike) -> Floats:
+    """Return the logarithm of the mean of ``exp(logs)`` over the first axis: the mean of e-values is an e-value."""
+    values = np.asarray(logs, float)
+    highest = values.max(0)
+    return np.asarray(highest + np.log(np.exp(values - highest).mean(0)))
+
+
+def z_score(estimate: Estimate) -> Floats:
+    """Return the estimate in standard errors: the fixed test, valid at one look that was planned before."""
+    return np.where(estimate.information > 0, estimate.value, 0.0) * np.sqrt(estimate.information)
+
+
+def half_and_end(estimate: Estimate, effect: float, *, at_end: bool, alpha: float = ALPHA) -> NDArray[np.int_]:
+    """Return 1 if the value is above 0, -1 if below, 0 if undecided.
+
+    Half of ``alpha`` is spent on the sequence at every look, half on one fixed test at the planned end; the union
+    bound keeps the sum. Most of the power of a fixed test remains, and the experiment can stop at any time.
+    """
+    excluded = np.abs(estimate.value) > two_sided_radius(estimate.information, effect, alpha / 2)
+    if at_end:
+        excluded = excluded | (np.abs(z_score(estimate)) > normal_quantile(1 - alpha / 4))
+    return np.where(excluded, np.sign(estimate.value), 0).astype(int)
+
+
+@lru_cache(64)
+def normal_quantile(probability: float) -> float:
+    """Return the quantile of the standard normal distribution."""
+    return NormalDist().inv_cdf(probability)
+
+
+def _log_exp_phi(s: Floats) -> Floats:
+    """Return ``log(exp(s^2/2) Phi(s))`` without overflow or underflow."""
+    near = np.maximum(s, _FAR)
+    direct = near**2 / 2 + np.log(np.asarray(_erfc(-near / math.sqrt(2)), float)) - _LOG_2
+    far = -np.minimum(s, _FAR)
+    tail = np.log((1 - far**-2.0 + 3 * far**-4.0) / (far * math.sqrt(2 * math.pi)))
+    return np.where(s > _FAR, direct, tail)
+
+
+def _positive(information: ArrayLike) -> Floats:
+    info = np.asarray(information, float)
+    return np.where(info > 0, info, 1.0)
