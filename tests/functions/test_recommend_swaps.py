@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 from marquee.registry.arm_assignment import Arm
 from marquee.registry.manifest import object_name
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import Release, new_release, publish_release
+from marquee.registry.release import CURRENT, FORMAT, Release, new_release, publish_release
 from marquee.registry.rollout import promote
 
 pytestmark = pytest.mark.servers
@@ -99,6 +99,19 @@ def test_recommend_every_kind_of_bad_artifact_keeps_the_previous_release(store: 
     better = release_model(store, two_group_model(mean=3.2), TRAINED_THROUGH + timedelta(days=30))
     wait_briefly(lambda: function.get("/recommend/1000").headers["Marquee-Model-Version"] == better)
     assert function.get("/recommend/1000").notes == ""
+
+
+def test_recommend_release_of_a_newer_format_keeps_the_previous(store: FileStore, function: Function) -> None:
+    """A running instance that is older than the format of the release goes on with what it has."""
+    good = release_model(store)
+    wait_briefly(lambda: function.get("/readyz").status == 200)
+    document = msgspec.json.decode(store.get(CURRENT).data)
+    newer = msgspec.json.encode({**document, "format": FORMAT + 1, "number": 2})
+    store.replace(CURRENT, newer, store.get(CURRENT).version)
+    wait_briefly(partial(_has_refusals, function, 1))
+    reply = function.get("/recommend/1000")
+    assert (reply.status, reply.headers["Marquee-Model-Version"], reply.notes) == (200, good, "release-refused")
+    assert f"format {FORMAT + 1}" in _refusals(function)[0]["reason"]
 
 
 def test_recommend_memory_of_replaced_models_is_freed(store: FileStore, function: Function) -> None:

@@ -7,13 +7,13 @@ import sys
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marquee.errors import ReleaseError
-from marquee.registry.arm_assignment import Arm, assign_arm, check_arms, choose_salt
+from marquee.registry.arm_assignment import OUTSIDE, Arm, assign_arm, check_arms
 
-N_USERS = 20_000
+N_USERS = ENROL_USERS = 20_000
 
 
 def make_arms(*weights: float) -> tuple[Arm, ...]:
@@ -75,11 +75,49 @@ def test_assign_arm_other_salt_is_independent() -> None:
     assert sum((count - N_USERS / 4) ** 2 / (N_USERS / 4) for count in groups.values()) < 16.27
 
 
-@given(st.text(), st.floats(0.01, 0.98), st.floats(0.001, 0.01))
-def test_assign_arm_growing_last_arm_keeps_its_users(user_id: str, weight: float, growth: float) -> None:
-    """A user of the canary stays there when its weight grows."""
-    if assign(user_id, 1 - weight, weight) == "arm1":
-        assert assign(user_id, 1 - weight - growth, weight + growth) == "arm1"
+@settings(max_examples=12, deadline=None)
+@given(
+    st.text(min_size=1, max_size=20),
+    st.lists(st.floats(0.05, 1), min_size=2, max_size=5),
+    st.lists(st.floats(0.001, 1), min_size=2, max_size=4),
+)
+def test_enrol_growing_share_only_moves_users_from_outside(salt: str, raw: list[float], shares: list[float]) -> None:
+    """No user changes arms while the enrolled share rises, and shares and arms have their sizes (5 standard errors).
+
+    Enrolment and arm are independent: chi-square of a table of arm by enrolled, at p = 1e-6 for up to 4 degrees of
+    freedom (33.4).
+    """
+    weights = [w / sum(raw) for w in raw]
+    arms = make_arms(*weights)
+    dealt = [assign_arm(arms, salt, str(n)).name for n in range(ENROL_USERS)]
+    before = [OUTSIDE] * ENROL_USERS
+    for share in sorted(shares):
+        now = [assign_arm(arms, salt, str(n), share).name for n in range(ENROL_USERS)]
+        assert all(b in (OUTSIDE, a) for b, a in zip(before, now, strict=True))
+        inside = [name for name in now if name != OUTSIDE]
+        assert abs(len(inside) - share * ENROL_USERS) <= 5 * (ENROL_USERS * share * (1 - share)) ** 0.5 + 1
+        counts = Counter(inside)
+        for arm in arms:
+            spread = 5 * (len(inside) * arm.weight * (1 - arm.weight)) ** 0.5 + 1
+            assert abs(counts[arm.name] - len(inside) * arm.weight) <= spread
+        assert _chi_square(Counter(dealt), counts, len(inside)) < 33.4
+        before = now
+
+
+def _chi_square(dealt: Counter[str], counts: Counter[str], enrolled: int) -> float:
+    """Return the statistic of independence of enrolment and arm."""
+    total = 0.0
+    for arm, users in dealt.items():
+        for observed, part in ((counts[arm], enrolled), (users - counts[arm], ENROL_USERS - enrolled)):
+            expected = users * part / ENROL_USERS
+            total += (observed - expected) ** 2 / expected if expected else 0.0
+    return total
+
+
+def test_assign_arm_not_enrolled_gets_the_first_version() -> None:
+    """A user outside the experiment is served as before, under the name of no arm."""
+    outside = [assign_arm(make_arms(0.5, 0.5), "salt", str(n), 1e-6) for n in range(20)]
+    assert {(arm.name, arm.version) for arm in outside} == {(OUTSIDE, "v0")}
 
 
 @given(st.text(st.characters()), st.lists(st.floats(0.001, 1), min_size=1, max_size=6))
@@ -115,11 +153,3 @@ def test_assign_arm_known_digest_returns_the_arm_computed_by_hand() -> None:
     """
     assert assign("1", 0.1704, 0.8296) == "arm0"
     assert assign("1", 0.1703, 0.8297) == "arm1"
-
-
-def test_choose_salt_same_arms_with_other_weights_keeps_the_salt() -> None:
-    """A ramp keeps the experiment's salt; another version, name or order gets a new one."""
-    before = make_arms(0.9, 0.1)
-    assert choose_salt(make_arms(0.5, 0.5), before, "salt") == "salt"
-    for arms in (make_arms(1.0), make_arms(0.9, 0.1)[::-1], (before[0], Arm("arm1", "other", 0.1))):
-        assert choose_salt(arms, before, "salt") != "salt"

@@ -19,7 +19,6 @@ from marquee.registry.arm_assignment import Arm
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import (
     CURRENT,
-    MAX_NUMBER,
     PAUSED,
     Release,
     UnusableRelease,
@@ -33,6 +32,7 @@ from marquee.registry.release import (
     repair_current_release,
 )
 from marquee.registry.release_history import ReleaseHistory
+from marquee.registry.release_rules import MAX_NUMBER
 from marquee.registry.rollout import promote, rollback
 
 Run = Callable[..., tuple[int, str, str]]
@@ -203,10 +203,10 @@ def test_publish_unchanged_beside_damaged_document_restores_it(file_store: Objec
 def test_publish_newer_format_is_not_replaced(file_store: ObjectStore, versions: list[str]) -> None:
     """An old program must not undo the release of a newer one."""
     document = file_store.get(CURRENT)
-    file_store.replace(CURRENT, b'{"format":2}', document.version)
-    with pytest.raises(ReleaseError, match="format 2; this program reads format 1"):
+    file_store.replace(CURRENT, b'{"format":3}', document.version)
+    with pytest.raises(ReleaseError, match="format 3; this program reads format 2"):
         promote(file_store, versions[0], **AUTHOR)
-    assert file_store.get(CURRENT).data == b'{"format":2}'
+    assert file_store.get(CURRENT).data == b'{"format":3}'
 
 
 def test_publish_with_damaged_number_takes_the_one_after(file_store: ObjectStore, versions: list[str]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from tests.registry.models import AUTHOR, forge, make_model, overwrite, store_model
 
 from marquee.errors import ArtifactRefused, ReleaseError
 from marquee.registry.arm_assignment import Arm, assign_arm
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import iter_releases, read_current_release
+from marquee.registry.release import Release, iter_releases, new_release, publish_release, read_current_release
 from marquee.registry.rollout import canary, promote, rollback, split
 
 
@@ -62,16 +64,28 @@ def test_canary_larger_weight_keeps_the_salt(file_store: ObjectStore, versions: 
         canary(file_store, versions[1], weight=0.1, **AUTHOR)
     promote(file_store, versions[0], **AUTHOR)
     first = canary(file_store, versions[1], weight=0.1, **AUTHOR)
-    assert first.arms == (Arm("control", versions[0], 0.9), Arm("canary", versions[1], 0.1))
+    assert first.arms == (Arm("control", versions[0], 0.5), Arm("canary", versions[1], 0.5))
+    assert first.enrolled == 0.2
     more = canary(file_store, versions[1], weight=0.3, **AUTHOR)
-    assert more.arms == (Arm("control", versions[0], 0.7), Arm("canary", versions[1], 0.3))
-    assert more.salt == first.salt
+    assert (more.arms, more.enrolled) == (first.arms, 0.6)
+    assert (more.salt, more.experiment) == (first.salt, first.experiment)
+    with pytest.raises(ReleaseError, match="may only grow"):
+        canary(file_store, versions[1], weight=0.1, **AUTHOR)
     another = canary(file_store, versions[2], weight=0.3, **AUTHOR)
     assert another.salt != first.salt
     assert promote(file_store, versions[1], **AUTHOR).arms == (Arm("control", versions[1], 1.0),)
 
 
-@pytest.mark.parametrize("weight", [0, 1, -0.1, 1.1, float("nan"), float("inf")])
+def test_split_other_weights_deal_all_users_again(file_store: ObjectStore, versions: list[str]) -> None:
+    """Within one salt .8/.1/.1 -> .6/.2/.2 would move every user of the second arm into the third."""
+    arms = dict(zip("abc", versions, strict=False))
+    first = split(file_store, {n: (v, w) for (n, v), w in zip(arms.items(), (0.8, 0.1, 0.1), strict=True)}, **AUTHOR)
+    second = split(file_store, {n: (v, w) for (n, v), w in zip(arms.items(), (0.6, 0.2, 0.2), strict=True)}, **AUTHOR)
+    assert second.salt != first.salt
+    assert second.experiment != first.experiment
+
+
+@pytest.mark.parametrize("weight", [0, 1, 0.6, -0.1, 1.1, float("nan"), float("inf")])
 def test_canary_weight_outside_0_to_1_is_refused(file_store: ObjectStore, versions: list[str], weight: float) -> None:
     """Neither none nor all of the users are a canary."""
     promote(file_store, versions[0], **AUTHOR)
@@ -138,6 +152,40 @@ def test_rollback_to_an_experiment_restores_each_users_arm(file_store: ObjectSto
     ]
     rollback(file_store, **AUTHOR)
     assert _current_versions(file_store) == [versions[0]]
+
+
+def test_rollback_after_a_ramp_restores_what_served_before(file_store: ObjectStore, versions: list[str]) -> None:
+    """Canary 10 % -> 50 %: one rollback serves control to all, not the canary of 10 %."""
+    promote(file_store, versions[0], **AUTHOR)
+    for weight in (0.1, 0.2, 0.5):
+        canary(file_store, versions[1], weight=weight, **AUTHOR)
+    assert rollback(file_store, **AUTHOR).arms == (Arm("control", versions[0], 1.0),)
+    with pytest.raises(ReleaseError, match="no previous release"):
+        rollback(file_store, **AUTHOR)
+
+
+def test_rollback_from_the_middle_of_a_ramp_restores_control(file_store: ObjectStore, versions: list[str]) -> None:
+    """Also after ``rollback --to`` a step of the ramp, which then is held."""
+    promote(file_store, versions[0], **AUTHOR)
+    for weight in (0.01, 0.1):
+        canary(file_store, versions[1], weight=weight, **AUTHOR)
+    assert rollback(file_store, **AUTHOR).arms == (Arm("control", versions[0], 1.0),)
+    again = rollback(file_store, to=3, **AUTHOR)
+    assert (again.enrolled, again.on_hold, len(again.arms)) == (0.2, True, 2)
+    assert rollback(file_store, **AUTHOR).arms == (Arm("control", versions[0], 1.0),)
+
+
+def test_rollback_after_a_ramp_of_format_1_restores_control(file_store: ObjectStore, versions: list[str]) -> None:
+    """An older program's ramp has one salt, other weights, and each step as the previous release of the next."""
+    promote(file_store, versions[0], **AUTHOR)
+    for weight in (0.1, 0.5):
+        arms = (Arm("control", versions[0], 1 - weight), Arm("canary", versions[1], weight))
+        publish_release(file_store, partial(_new_step, arms))
+    assert rollback(file_store, **AUTHOR).arms == (Arm("control", versions[0], 1.0),)
+
+
+def _new_step(arms: tuple[Arm, ...], before: Release | None) -> Release:
+    return new_release(arms, author="old", reason="", salt="same", after=before)
 
 
 def test_rollback_to_unusable_artifact_is_refused(file_store: ObjectStore, versions: list[str]) -> None:

@@ -19,7 +19,6 @@ from tests.serving.models import (
 
 from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.errors import DatabaseUnavailable, NothingToRecommend
-from marquee.registry.arm_assignment import assign_arm
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.rollout import canary
 from marquee.serving.circuit_breaker import CircuitBreaker
@@ -211,9 +210,17 @@ def test_answer_uses_the_users_arm(store: FileStore, recommender: Recommender) -
     by_arm = {arm.name: arm.version for arm in release.arms}
     answers = [recommender.answer(str(user), NOW) for user in range(50)]
     assert {answer.arm for answer in answers} == {"control", "canary"}
-    assert all(
-        a.arm == assign_arm(release.arms, release.salt, a.user_id).name and a.version == by_arm[a.arm] for a in answers
-    )
+    assert all(a.arm == release.assign(a.user_id).name and a.version == by_arm[a.arm] for a in answers)
+
+
+def test_answer_outside_the_experiment_is_of_the_first_arms_version(store: FileStore, recommender: Recommender) -> None:
+    """Users who are not enrolled get an answer of the arm ``outside`` with the version that served before."""
+    before = release_model(store)
+    release = canary(store, store_model(store, two_group_model(mean=3.5), NOW), weight=0.2, author="test")
+    answers = [recommender.answer(str(user), NOW) for user in range(60)]
+    assert {answer.arm for answer in answers} == {"outside", "control", "canary"}
+    assert {a.version for a in answers if a.arm == "outside"} == {before}
+    assert all(a.arm == release.assign(a.user_id).name for a in answers)
 
 
 def test_answer_without_release_uses_the_databases_popular_movies(

@@ -107,6 +107,24 @@ def test_refresh_two_arms_loads_each_version_once(store: FileStore, cache: Relea
     assert loaded.engines["control"] is before.engines["control"]
 
 
+def test_refresh_program_of_format_1_keeps_its_release(
+    store: FileStore, cache: ReleaseCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance that reads format 1 alone meets an experiment: it serves on with what it has, and says so."""
+    old = release_model(store)
+    cache.refresh()
+    new = store_model(store, two_group_model(mean=3.5), LATER)
+    canary(store, new, weight=0.1, author="test")
+    with monkeypatch.context() as old_program:
+        old_program.setattr("marquee.registry.release.FORMAT", 1)
+        cache.refresh()
+    assert (current_version(cache), cache.release_refused) == (old, True)
+    assert "format 2; this program reads format 1" in cache.refusals[-1].reason
+    promote(store, new, author="test")
+    cache.refresh()
+    assert (current_version(cache), cache.release_refused) == (new, False)
+
+
 def test_refresh_store_unavailable_keeps_the_release(store: FileStore, flaky: FlakyStore, cache: ReleaseCache) -> None:
     """The error is reported until a refresh succeeds."""
     version = release_model(store)

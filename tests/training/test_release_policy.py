@@ -160,7 +160,7 @@ def test_retrain_experiment_runs_holds_good_model(store: ObjectStore, base: Path
     before = read_current_release(store)
     held = retrain_until(store, base, 1000)
     assert (held.outcome, held.serving) == ("held", control.version)
-    assert "is an experiment (control 0.9, canary 0.1)" in held.reason
+    assert "is an experiment (control 0.1, canary 0.1)" in held.reason
     assert f"marquee release promote {held.version}" in held.reason
     assert retrain_until(store, base, 1000, UNTRAINED).outcome == "refused"
     assert read_current_release(store) == before

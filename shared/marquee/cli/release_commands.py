@@ -16,13 +16,15 @@ from marquee.cli.text_table import text_table
 from marquee.config.settings import Settings
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
 from marquee.registry import gate_report, release, rollout
+from marquee.registry.arm_assignment import OUTSIDE
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release
+from marquee.registry.release_rules import MAX_NUMBER
 
 _REMEDY = "instances serve the newest whole release, and `marquee release repair` makes it current"
-_NUMBER = bounded_int(1, release.MAX_NUMBER)
+_NUMBER = bounded_int(1, MAX_NUMBER)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     promoting.add_argument("version", help="version of the artifact, such as 20260214T000921-1a2b3c4d")
     canary = _change(actions, "canary", "serve a version to a fraction of the users")
     canary.add_argument("version", help="version of the artifact")
-    canary.add_argument("--weight", type=bounded_float(0, 1), required=True, help="fraction, such as 0.1")
+    canary.add_argument("--weight", type=bounded_float(0, 1), required=True, help="fraction, such as 0.1, at most 0.5")
     splitting = _change(actions, "split", "serve several versions side by side")
     splitting.add_argument(
         "arms",
@@ -44,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_parse_arm,
         metavar="ARM=VERSION:WEIGHT",
         help="name, version and fraction of the users of each arm; the weights sum to 1",
+    )
+    splitting.add_argument(
+        "--enrolled",
+        type=bounded_float(0, 1),
+        default=1.0,
+        metavar="SHARE",
+        help="fraction of the users who take part (1); the others get the first version",
     )
     back = _change(actions, "rollback", "restore the previous release; repeated calls go further back")
     back.add_argument("--to", type=_NUMBER, metavar="N", help="restore release N")
@@ -106,7 +115,7 @@ def _change_release(store: ObjectStore, args: argparse.Namespace) -> Release:
         arms = {name: (version, weight) for name, version, weight in args.arms}
         if len(arms) < len(args.arms):
             raise ReleaseError("each arm needs a name of its own")
-        return rollout.split(store, arms, **signed)
+        return rollout.split(store, arms, enrolled=args.enrolled, **signed)
     if args.action == "resume":
         return rollout.resume(store, **signed)
     return rollout.rollback(store, to=args.to, **signed)
@@ -170,7 +179,10 @@ def _row(each: Release, current: int) -> Sequence[str]:
 def _arms(shown: Release) -> str:
     if len(shown.arms) == 1:
         return shown.arms[0].version
-    return ", ".join(f"{arm.name} {arm.weight:.4g} {arm.version}" for arm in shown.arms)
+    shares = [(arm.name, arm.weight * shown.enrolled, arm.version) for arm in shown.arms]
+    if shown.enrolled < 1:
+        shares.append((OUTSIDE, 1 - shown.enrolled, shown.arms[0].version))
+    return ", ".join(f"{name} {share:.4g} {version}" for name, share, version in shares)
 
 
 def _show(store: ObjectStore, number: int | None, as_json: bool) -> None:
@@ -184,8 +196,12 @@ def _show(store: ObjectStore, number: int | None, as_json: bool) -> None:
     print(f"previous  {shown.previous or '-'}" + (f" (restores {shown.restores})" if shown.restores else ""))
     if shown.paused:
         print(release.PAUSED)
+    if shown.experiment:
+        print(f"experiment {shown.experiment}, {shown.enrolled:.2%} of the users take part")
+    if shown.evidence:
+        print(f"evidence  {shown.evidence}")
     for arm in shown.arms:
-        print(f"\narm {arm.name}: {arm.weight:.2%} of the users\n{_describe(arm.version, manifests)}")
+        print(f"\narm {arm.name}: {arm.weight * shown.enrolled:.2%} of the users\n{_describe(arm.version, manifests)}")
 
 
 def _current(store: ObjectStore) -> Release:

@@ -18,7 +18,6 @@ import numpy as np
 
 from marquee.db.user_history import History, RatedMovie
 from marquee.errors import ArtifactRefused
-from marquee.registry.arm_assignment import assign_arm
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release
 from marquee.registry.release_history import ReleaseHistory
@@ -152,7 +151,7 @@ class Predictor:
         """Return what served the user at that time. If an artifact is refused, the release before it served."""
         releases = self._history.at(event.time)
         for release in releases:
-            arm = assign_arm(release.arms, release.salt, event.user_id)
+            arm = release.assign(event.user_id)
             engine = self._load_engine(arm.version)
             if engine is not None:
                 return engine, release, arm.name

@@ -1,9 +1,9 @@
 """Arms of an experiment and the assignment of users to them.
 
-The assignment is a pure function of salt, weights and user id (hash-based bucketing), so it needs no stored state and
-is the same in every process. It is sticky: a user's arm changes only when the salt or the weights change.
-:func:`choose_salt` keeps the salt while the same arms are compared. An arm that grows at the end of the list then
-takes users from the other arms and gives none back. A new salt reshuffles all users.
+The assignment is a pure function of salt, weights, enrolled share and user id (hash-based bucketing), so it needs no
+stored state and is the same in every process. One hash decides whether a user takes part, another one deals the arm.
+A growing enrolled share therefore only moves users from outside the experiment into an arm, never from arm to arm.
+A new salt reshuffles all users.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ import msgspec
 from marquee.errors import ReleaseError
 
 _ARM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+OUTSIDE = "outside"
+"""Name of the arm of users who take no part. It serves the version of the first arm."""
+
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -30,12 +33,16 @@ class Arm(msgspec.Struct, frozen=True):
     weight: float
 
 
-def assign_arm(arms: Sequence[Arm], salt: str, user_id: str) -> Arm:
-    """Return the user's arm: the same in every process, until salt or weights change."""
+def assign_arm(arms: Sequence[Arm], salt: str, user_id: str, enrolled: float = 1.0) -> Arm:
+    """Return the user's arm: the same in every process, until salt or weights change or the user is enrolled.
+
+    A user who is not enrolled gets the first arm under the name :data:`OUTSIDE`.
+    """
     if len(arms) == 1:
         return arms[0]
-    digest = hashlib.sha256(f"{salt}\0{user_id}".encode("utf-8", "surrogatepass")).digest()
-    point = (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # Uniform in [0, 1), exact in float64.
+    if enrolled < 1 and _hash_to_unit(f"{salt}\0enrol\0{user_id}") >= enrolled:
+        return msgspec.structs.replace(arms[0], name=OUTSIDE)
+    point = _hash_to_unit(f"{salt}\0{user_id}")
     for arm in arms:
         point -= arm.weight
         if point < 0:
@@ -43,15 +50,15 @@ def assign_arm(arms: Sequence[Arm], salt: str, user_id: str) -> Arm:
     return arms[-1]  # The weights may sum to slightly less than 1.
 
 
+def _hash_to_unit(text: str) -> float:
+    """Return a point that is uniform in [0, 1) and exact in float64."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+
+
 def new_salt() -> str:
     """Return a random salt."""
     return secrets.token_hex(8)
-
-
-def choose_salt(arms: Sequence[Arm], previous_arms: Sequence[Arm], previous_salt: str) -> str:
-    """Return the previous salt if the same arms are compared with other weights, and a new one otherwise."""
-    same = [(arm.name, arm.version) for arm in arms] == [(arm.name, arm.version) for arm in previous_arms]
-    return previous_salt if same else new_salt()
 
 
 def check_arms(arms: Sequence[Arm]) -> None:

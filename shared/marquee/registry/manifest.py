@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from marquee.errors import ArtifactRefused
+from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.object_store.object_store import ObjectStore
 
@@ -118,6 +120,17 @@ def read_manifest(store: ObjectStore, version: str) -> Manifest:
 def read_manifest_bytes(store: ObjectStore, version: str) -> bytes:
     """Return the manifest as it is stored; raises ``ObjectNotFound``."""
     return store.get(object_name(version, MANIFEST)).data
+
+
+def hash_manifests(store: ObjectStore, versions: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
+    """Return the SHA-256 of the manifest of each version; a ``known`` one stays, a missing one is left out."""
+    hashes: dict[str, str] = {}
+    for version in versions:
+        try:
+            hashes[version] = known.get(version) or hashlib.sha256(read_manifest_bytes(store, version)).hexdigest()
+        except ObjectNotFound:
+            continue  # Instances refuse the release.
+    return hashes
 
 
 def decode_manifest(data: bytes, version: str) -> Manifest:

@@ -9,7 +9,6 @@ document that is whole.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -17,16 +16,16 @@ from datetime import UTC, datetime
 import msgspec
 
 from marquee.errors import ObjectNotFound, PreconditionFailed, ReleaseError
-from marquee.registry.arm_assignment import Arm, check_arms, new_salt
+from marquee.registry.arm_assignment import Arm, assign_arm, new_salt
 from marquee.registry.json_document import MalformedDocument, decode_json
-from marquee.registry.manifest import read_manifest_bytes
+from marquee.registry.manifest import hash_manifests
 from marquee.registry.object_store.object_store import ObjectStore, Version
+from marquee.registry.release_rules import MAX_NUMBER, check_ramp, check_release
 
 CURRENT = "releases/current.json"
-FORMAT = 1
+FORMAT = 2
+"""Newest format. Releases without an experiment are written in format 1, which older programs read."""
 ATTEMPTS = 100
-MAX_NUMBER = 2**31 - 1
-"""Impressions hold the number of their release, which the database stores as a 4-byte integer."""
 PAUSED = "automatic releases are paused until `marquee release resume`"
 
 _PREFIX = "releases/"
@@ -40,7 +39,7 @@ class UnusableRelease(ReleaseError):
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """The arms in service. Their weights sum to 1."""
 
-    format: int = FORMAT
+    format: int = 1
     number: int = 0  # Assigned by publish_release.
     created: datetime
     author: str
@@ -51,6 +50,14 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     manifests: dict[str, str] = {}  # Version -> SHA-256 of its manifest. Empty in releases of older programs.
     restores: int | None = None  # Release whose arms this rollback restored.
     paused: bool = False  # Since a rollback: retraining releases nothing until `marquee release resume`.
+    evidence: str = ""  # Why an automatic step was taken: the time of the look and its numbers.
+    experiment: str = ""  # Its name. Salt, weights, names and order of the arms stay for its life.
+    enrolled: float = 1.0  # Share of the users who take part. The others get the first arm's version.
+    on_hold: bool = False  # A person has stopped the automatic steps.
+
+    def assign(self, user_id: str) -> Arm:
+        """Return the user's arm."""
+        return assign_arm(self.arms, self.salt, user_id, self.enrolled)
 
 
 def new_release(
@@ -153,7 +160,10 @@ def publish_release(store: ObjectStore, change: Callable[[Release | None], Relea
             return release
         number = max([current.number if current else 0, *numbers]) + 1
         check_release(release)
-        release = msgspec.structs.replace(release, number=number, manifests=_hash_manifests(store, release, last))
+        check_ramp(last, release)
+        known = {**(last.manifests if last else {}), **release.manifests}
+        manifests = hash_manifests(store, (arm.version for arm in release.arms), known)
+        release = msgspec.structs.replace(release, number=number, manifests=manifests)
         check_release(release)
         try:
             store.put_new(_object_name(number), _encode(release))
@@ -180,28 +190,13 @@ def repair_current_release(store: ObjectStore) -> Release | None:
     return newest
 
 
-def check_release(release: Release) -> None:
-    """Raise :class:`ReleaseError` unless arms, salt, time and numbers are valid."""
-    check_arms(release.arms)
-    if not release.salt:
-        raise ReleaseError("a release needs a salt")
-    if release.created.tzinfo is None:
-        raise ReleaseError(f"the time of a release needs a zone; got {release.created.isoformat()}")
-    if not 0 <= release.number <= MAX_NUMBER:  # 0: not published yet.
-        raise ReleaseError(f"the number of a release lies between 1 and {MAX_NUMBER}; got {release.number}")
-    if not all(n is None or 0 < n <= MAX_NUMBER for n in (release.previous, release.restores)):
-        raise ReleaseError(
-            f"previous and restores lie between 1 and {MAX_NUMBER}; got {release.previous} and {release.restores}"
-        )
-
-
 def decode_release(data: bytes, name: str) -> Release:
     """Parse and check a release. Raises :class:`ReleaseError` if it is not valid."""
     try:
         version = decode_json(data, _ReleaseHeader).format
         if version > FORMAT:
             raise ReleaseError(f"{name} has format {version}; this program reads format {FORMAT}: update it")
-        if version != FORMAT:
+        if version < 1:
             raise UnusableRelease(f"{name} has format {version}, which no program has written")
         release = decode_json(data, Release)
     except MalformedDocument as error:
@@ -215,6 +210,9 @@ def decode_release(data: bytes, name: str) -> Release:
     return release
 
 
+_NEW_IN_FORMAT_2 = {"experiment": "", "enrolled": 1.0, "evidence": "", "on_hold": False}
+
+
 class _ReleaseHeader(msgspec.Struct):
     format: int
 
@@ -224,7 +222,10 @@ def _object_name(number: int) -> str:
 
 
 def _encode(release: Release) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(release), indent=1)
+    document = msgspec.to_builtins(release)
+    if release.format == 1:  # Byte for byte as older programs wrote it.
+        document = {name: value for name, value in document.items() if value != _NEW_IN_FORMAT_2.get(name, ...)}
+    return msgspec.json.format(msgspec.json.encode(document), indent=1)
 
 
 def _decode_current(store: ObjectStore, data: bytes) -> Release:
@@ -270,17 +271,6 @@ def _iter_whole(store: ObjectStore, numbers: Sequence[int]) -> Iterator[Release]
             yield read_release(store, number)
         except ReleaseError:
             continue
-
-
-def _hash_manifests(store: ObjectStore, release: Release, last: Release | None) -> dict[str, str]:
-    """Return the hashes of the manifests: those that are known from an earlier release stay as they are."""
-    hashes = {**(last.manifests if last else {}), **release.manifests}
-    for version in {arm.version for arm in release.arms} - hashes.keys():
-        try:
-            hashes[version] = hashlib.sha256(read_manifest_bytes(store, version)).hexdigest()
-        except ObjectNotFound:
-            continue  # Instances refuse the release.
-    return {arm.version: hashes[arm.version] for arm in release.arms if arm.version in hashes}
 
 
 def _swap_in(store: ObjectStore, release: Release) -> None:

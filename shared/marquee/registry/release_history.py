@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from marquee.errors import ObjectNotFound, ReleaseError
 from marquee.registry.object_store.object_store import ObjectStore, Version
 from marquee.registry.release import (
-    MAX_NUMBER,
     Release,
     iter_whole_releases,
     read_current_release,
     read_if_changed,
 )
+from marquee.registry.release_rules import MAX_NUMBER
 
 log = logging.getLogger(__name__)
 

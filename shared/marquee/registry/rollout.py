@@ -1,4 +1,4 @@
-"""Changes of the release: promote, canary, split and roll back. Each is one write of one document."""
+"""Changes of the release by a person: promote, canary, split and roll back. Each is one write of one document."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
-from marquee.registry.arm_assignment import Arm, choose_salt
+from marquee.registry.arm_assignment import Arm
 from marquee.registry.artifact import verify_artifact
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release, new_release, publish_release, read_current_release, read_release
+from marquee.registry.release_rules import is_same_experiment
 
 CONTROL, CANARY = "control", "canary"
 
@@ -27,35 +28,59 @@ def promote(store: ObjectStore, version: str, *, author: str, reason: str = "") 
 def canary(store: ObjectStore, version: str, *, weight: float, author: str, reason: str = "") -> Release:
     """Serve ``version`` to the fraction ``weight`` of the users, and the current version to the others.
 
-    A second call with a larger weight keeps the users who have the canary already.
+    As many users are the control arm, so ``weight`` is at most a half. A second call with a larger weight keeps the
+    users who have the canary already; a smaller one is refused.
     """
-    if not 0 < weight < 1:
-        raise ReleaseError(f"the weight of a canary must lie between 0 and 1; got {weight}")
-    _verify_or_refuse(store, version)
+    if not 0 < weight <= 0.5:
+        raise ReleaseError(
+            f"the weight of a canary must lie between 0 and 1, and be at most 0.5, since as many users are its "
+            f"control arm; got {weight}"
+        )
+    verify_or_refuse(store, version)
 
     def change(before: Release | None) -> Release:
         if before is None:
             raise ReleaseError("there is no release to compare a canary with: promote a version first")
-        arms = (Arm(CONTROL, before.arms[0].version, 1 - weight), Arm(CANARY, version, weight))
-        return _replace_arms(before, arms, author, reason)
+        arms = (Arm(CONTROL, before.arms[0].version, 0.5), Arm(CANARY, version, 0.5))
+        return _enrol(before, arms, 2 * weight, author, reason)
 
     return publish_release(store, change)
 
 
-def split(store: ObjectStore, arms: Mapping[str, tuple[str, float]], *, author: str, reason: str = "") -> Release:
-    """Serve several versions side by side: ``arms`` maps the name of an arm to its version and weight."""
+def split(
+    store: ObjectStore,
+    arms: Mapping[str, tuple[str, float]],
+    *,
+    author: str,
+    reason: str = "",
+    enrolled: float = 1.0,
+) -> Release:
+    """Serve several versions side by side: ``arms`` maps the name of an arm to its version and weight.
+
+    The fraction ``enrolled`` of the users takes part; the others get the first version. Other weights or names are
+    another experiment, which deals all users again.
+    """
     for version in {v for v, _ in arms.values()}:
-        _verify_or_refuse(store, version)
+        verify_or_refuse(store, version)
     new_arms = tuple(Arm(name, version, weight) for name, (version, weight) in arms.items())
-    return publish_release(store, lambda before: _replace_arms(before, new_arms, author, reason))
+
+    def change(before: Release | None) -> Release:
+        if len(new_arms) > 1:
+            return _enrol(before, new_arms, enrolled, author, reason)
+        if before and before.arms == new_arms:
+            return before
+        return new_release(new_arms, author=author, reason=reason, after=before)
+
+    return publish_release(store, change)
 
 
 def rollback(store: ObjectStore, *, author: str, reason: str = "", to: int | None = None) -> Release:
     """Restore the arms of the previous release, or of release ``to``. Repeated calls go further back.
 
-    Automatic releases are paused until :func:`resume`. Users get the arms that they had then. Raises
-    :class:`ReleaseError` if there is no such release, ``ArtifactRefused`` if one of its artifacts must not serve
-    any more.
+    Out of an experiment it goes to the release before the experiment, however many steps that had. An experiment that
+    is restored is on hold: no automatic step follows. Automatic releases are paused until :func:`resume`. Users get the
+    arms that they had then. Raises :class:`ReleaseError` if there is no such release, ``ArtifactRefused`` if one of
+    its artifacts must not serve any more.
     """
 
     def change(before: Release | None) -> Release:
@@ -63,12 +88,19 @@ def rollback(store: ObjectStore, *, author: str, reason: str = "", to: int | Non
         if target is before:
             return before  # Its document is whole; publishing makes it current.
         for arm in target.arms:
-            _verify_or_refuse(store, arm.version)
+            verify_or_refuse(store, arm.version)
         restored = new_release(
             target.arms, author=author, reason=reason or f"rolled back to {target.number}", salt=target.salt
         )
         return msgspec.structs.replace(
-            restored, previous=target.previous, restores=target.number, manifests=target.manifests
+            restored,
+            previous=target.previous,
+            restores=target.number,
+            manifests=target.manifests,
+            format=target.format,
+            experiment=target.experiment,
+            enrolled=target.enrolled,
+            on_hold=target.format > 1,
         )
 
     def change_and_pause(before: Release | None) -> Release:
@@ -101,11 +133,16 @@ def resume(store: ObjectStore, *, author: str, reason: str = "") -> Release:
     return publish_release(store, change)
 
 
-def _replace_arms(before: Release | None, arms: tuple[Arm, ...], author: str, reason: str) -> Release:
-    if before and before.arms == arms:
+def _enrol(before: Release | None, arms: tuple[Arm, ...], enrolled: float, author: str, reason: str) -> Release:
+    """Return a release with more users in the experiment that ``before`` runs with these arms, or a new experiment."""
+    if before and before.arms == arms and before.enrolled == enrolled:
         return before
-    salt = choose_salt(arms, before.arms, before.salt) if before else None
-    return new_release(arms, author=author, reason=reason, salt=salt, after=before)
+    changed = new_release(arms, author=author, reason=reason, after=before)
+    name = f"by-hand-{changed.salt}"
+    if before and before.experiment and before.arms == arms:
+        changed = msgspec.structs.replace(changed, salt=before.salt, previous=before.previous, on_hold=before.on_hold)
+        name = before.experiment
+    return msgspec.structs.replace(changed, format=2, experiment=name, enrolled=enrolled)
 
 
 def _find_target(store: ObjectStore, before: Release | None, to: int | None) -> Release:
@@ -115,10 +152,18 @@ def _find_target(store: ObjectStore, before: Release | None, to: int | None) -> 
         if _is_current(store, to):
             raise ReleaseError(f"release {to} is the current one")
         return before
-    number = before.previous if to is None else to
-    if number is None:
-        raise ReleaseError(f"release {before.number} has no previous release to roll back to")
-    return read_release(store, number)
+    if to is not None:
+        return read_release(store, to)
+    target = _find_previous(store, before)
+    while is_same_experiment(target, before):  # Steps of a ramp by an older program.
+        target = _find_previous(store, target)
+    return target
+
+
+def _find_previous(store: ObjectStore, release: Release) -> Release:
+    if release.previous is None:
+        raise ReleaseError(f"release {release.number} has no previous release to roll back to")
+    return read_release(store, release.previous)
 
 
 def _is_current(store: ObjectStore, number: int) -> bool:
@@ -128,7 +173,8 @@ def _is_current(store: ObjectStore, number: int) -> bool:
         return False
 
 
-def _verify_or_refuse(store: ObjectStore, version: str) -> None:
+def verify_or_refuse(store: ObjectStore, version: str) -> None:
+    """Verify an artifact. Raises :class:`ReleaseError` if there is none, ``ArtifactRefused`` if it must not serve."""
     try:
         verify_artifact(store, version)
     except ObjectNotFound as error:

@@ -16,7 +16,6 @@ from uuid import uuid4
 import msgspec
 
 from marquee.errors import NothingToRecommend
-from marquee.registry.arm_assignment import assign_arm
 from marquee.registry.manifest import ResidualInterval
 from marquee.registry.user_store import UserRecord
 from marquee.serving.deadline import DeadlineExecutor, Unavailable
@@ -173,7 +172,7 @@ class Recommender:
         return self._answer_from_release(loaded, user_id, now, timer)
 
     def _answer_from_release(self, loaded: LoadedRelease, user_id: str, now: datetime, timer: StepTimer) -> Answer:
-        arm = assign_arm(loaded.release.arms, loaded.release.salt, user_id)
+        arm = loaded.release.assign(user_id)
         engine = loaded.engines[arm.name]
         notes: list[str] = []
         explored, interval = False, None

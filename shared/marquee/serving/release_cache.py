@@ -22,14 +22,15 @@ from itertools import islice
 import msgspec
 
 from marquee.errors import ArtifactRefused, MarqueeError, ObjectNotFound, ReleaseError
+from marquee.registry.arm_assignment import OUTSIDE
 from marquee.registry.object_store.object_store import ObjectStore, Version
 from marquee.registry.release import (
-    MAX_NUMBER,
     Release,
     iter_whole_releases,
     read_current_release,
     read_if_changed,
 )
+from marquee.registry.release_rules import MAX_NUMBER
 from marquee.serving.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class LoadedRelease(msgspec.Struct, frozen=True):
     """A release and the engine of each of its arms."""
 
     release: Release
-    engines: dict[str, Engine]  # Name of the arm -> engine; arms of one version share an engine.
+    engines: dict[str, Engine]  # Name of the arm, or OUTSIDE -> engine; arms of one version share an engine.
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -213,7 +214,10 @@ class ReleaseCache:
         except ArtifactRefused as error:
             self._refuse(release.number, error)
             return False
-        self._loaded = LoadedRelease(release, {arm.name: engines[arm.version] for arm in release.arms})
+        by_arm = {arm.name: engines[arm.version] for arm in release.arms}
+        if release.enrolled < 1:
+            by_arm[OUTSIDE] = engines[release.arms[0].version]
+        self._loaded = LoadedRelease(release, by_arm)
         log.info("loaded release %d: %s", release.number, [(a.name, a.version) for a in release.arms])
         return True
 

@@ -79,7 +79,7 @@ def decide_release(
     if not releasing:
         return Decision(TRAINED, "not to be released", evidence)
     if current and len(current.arms) > 1:
-        arms = ", ".join(f"{arm.name} {arm.weight:.4g}" for arm in current.arms)
+        arms = ", ".join(f"{arm.name} {arm.weight * current.enrolled:.4g}" for arm in current.arms)
         return Decision(
             HELD,
             f"release {current.number} is an experiment ({arms}), which goes on; {version} is stored, and "
