@@ -155,7 +155,8 @@ def test_evaluate_twice_gives_equal_metrics() -> None:
     runs = [offline.evaluate(train_model(split.train, PARAMS), split, QUICK, 5, data.sha256()) for _ in range(2)]
     assert runs[0] == runs[1]
     assert set(runs[0].metrics) == {"model", "popularity", "bias_only"}
-    assert {"rmse", "mae", "ndcg@10", "ndcg@20", "recall@10", "recall@20"} == set(runs[0].metrics["model"])
+    ranking = {"ndcg@10", "ndcg@20", "recall@10", "recall@20", "exposure_gini@10", "tail_exposure@10"}
+    assert {"rmse", "mae", *ranking} == set(runs[0].metrics["model"])
     assert (runs[0].data, runs[0].seed) == (data.sha256(), 5)
     for by_name in runs[0].metrics.values():
         for metric in by_name.values():

@@ -127,7 +127,8 @@ def test_retrain_equal_model_is_released(store: ObjectStore, base: Path) -> None
     verdicts = {
         f"{c.metric} {c.baseline}": c.verdict for c in second.comparisons if c.baseline == artifact_candidate.SERVING
     }
-    assert set(verdicts) == {"rmse serving", "ndcg@10 serving"}
+    gaps = {f"{metric}_gap.{kind} serving" for metric in ("rmse", "ndcg") for kind in ("gender", "age", "activity")}
+    assert set(verdicts) == {"rmse serving", "ndcg@10 serving", "exposure_gini serving", *gaps}
     assert Significance.WORSE not in verdicts.values()
 
 

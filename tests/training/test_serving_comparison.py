@@ -41,7 +41,7 @@ def test_compare_with_serving_uses_ratings_unseen_by_both(store: ObjectStore, ba
     run = run_steps(base, tmp_path / "run", 1000)
     ratings = read_dataset(run.path(FEATURES)).ratings
     later = ratings.times > serving.trained_through.timestamp() * SECOND
-    rmse, _ = compare_with_serving(run, store, serving.version)
+    rmse, *_ = compare_with_serving(run, store, serving.version)
     assert rmse.users == len(np.unique(ratings.users[later])) >= 20
     assert rmse.difference == pytest.approx(0, abs=1e-6)
 

@@ -5,7 +5,7 @@ Users are resampled, not ratings, because the ratings of one user are not indepe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -43,14 +43,22 @@ def resample_ratios(numerators: Sequence[Floats], counts: Floats, resamples: int
 
     All ``numerators`` [n_users] share the draws, so that their ratios can be compared in pairs.
     """
-    rng, n = np.random.default_rng(seed), len(counts)
-    chunks, size = [], max(1, min(_CHUNK, _CHUNK_CELLS // n))
-    for start in range(0, resamples, size):
-        draws = rng.multinomial(n, np.full(n, 1 / n), size=min(size, resamples - start))
-        weights = draws.astype(np.float64)
+    chunks = []
+    for weights in draw_weights(len(counts), resamples, seed):
         totals = weights @ counts
         chunks.append(np.stack([(weights @ sums) / totals for sums in numerators]))
     return np.hstack(chunks)
+
+
+def draw_weights(n: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each of ``n`` users is drawn in each resample, in chunks [some resamples, n].
+
+    The draws do not depend on the size of the chunks.
+    """
+    rng, size = np.random.default_rng(seed), max(1, min(_CHUNK, _CHUNK_CELLS // n))
+    for start in range(0, resamples, size):
+        draws = rng.multinomial(n, np.full(n, 1 / n), size=min(size, resamples - start))
+        yield draws.astype(np.float64)
 
 
 def percentile_interval(samples: Floats, interval: float) -> tuple[float, float]:

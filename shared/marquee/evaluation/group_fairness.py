@@ -1,24 +1,21 @@
-"""Group fairness: the model's error on each group of users in the temporal holdout."""
+"""Group fairness: error and ranking quality for each group of users in the temporal holdout, and unequal exposure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from marquee.data.splits import Split
+from marquee.evaluation import exposure, user_groups
 from marquee.evaluation.baselines import model_candidate
 from marquee.evaluation.bootstrap import EvaluationParams, ratio_of_sums
-from marquee.evaluation.offline import errors_by_user
+from marquee.evaluation.user_groups import UNKNOWN
+from marquee.evaluation.user_measures import UserMeasures, measure_users
 from marquee.registry.manifest import Metric
 from marquee.registry.trained_model import TrainedModel
-
-UNKNOWN = "unknown"
-# Exclusive upper limit and name of each band.
-_AGES = ((18, "under 18"), (25, "18-24"), (35, "25-34"), (45, "35-44"), (50, "45-49"), (56, "50-55"))
-_ACTIVITY = ((1, "no rating before"), (51, "1-50 ratings"), (151, "51-150 ratings"))
 
 
 class FairnessParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,16 +25,19 @@ class FairnessParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GroupMetric(msgspec.Struct, frozen=True):
-    """RMSE of a group, over ``users``."""
+    """RMSE of a group, over ``users``, and NDCG@10 over the ``ranked_users`` of them with a liked item in the test."""
 
     rmse: Metric
     users: int
+    ndcg: Metric | None = None
+    ranked_users: int = 0
 
 
 class Fairness(msgspec.Struct, frozen=True):
     """Metrics by kind of group (gender, age, activity), then by group.
 
-    ``gap``: by kind, the difference of RMSE between the worst and the best group with enough users. ``seed`` of the
+    ``gap`` and ``ndcg_gap``: by kind, the difference of RMSE and of NDCG@10 between the worst and the best group with
+    enough users. ``exposure_gini``: Gini coefficient of the exposure of all movies, None without lists. ``seed`` of the
     bootstrap; ``data``: SHA-256 of the dataset.
     """
 
@@ -45,6 +45,8 @@ class Fairness(msgspec.Struct, frozen=True):
     gap: dict[str, float]
     seed: int
     data: str
+    ndcg_gap: dict[str, float] = {}
+    exposure_gini: Metric | None = None
 
 
 def evaluate_groups(
@@ -56,43 +58,61 @@ def evaluate_groups(
     seed: int,
     data: str,
 ) -> Fairness:
-    """Return the RMSE by gender, age band and activity. ``users`` holds the users' attributes by id."""
-    squared, _, counts = errors_by_user(model_candidate(model), split.test)
-    rows = np.unique(split.test.users)
+    """Return the metrics by gender, age band and activity. ``users`` holds the users' attributes by id."""
+    measures = measure_users(model_candidate(model), split)
+    labels = label_test_users(split, measures.users, users)
+    groups = {
+        kind: {
+            group: _measure_group(measures, members, evaluation, seed)
+            for group, members in user_groups.split_members(names)
+        }
+        for kind, names in labels.items()
+    }
+    lists = measures.lists
+    gini = exposure.exposure_gini(lists, split.train.n_items, evaluation, seed) if len(lists) else None
+    return Fairness(
+        groups,
+        {kind: _rmse_gap(by_group, params.min_users) for kind, by_group in groups.items()},
+        seed,
+        data,
+        {kind: _ndcg_gap(by_group, params.min_users) for kind, by_group in groups.items()},
+        gini,
+    )
+
+
+def label_test_users(
+    split: Split, rows: NDArray[np.integer], users: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[str]]:
+    """Return the groups of the users ``rows`` of a split, by kind."""
     activity = np.bincount(split.train.ratings.users, minlength=split.train.n_users)[rows]
     attributes = [users.get(split.train.user_ids[user], {}) for user in rows]
-    kinds = {
-        "gender": [row.get("gender") or UNKNOWN for row in attributes],
-        "age": [_age_band(row.get("age", "")) for row in attributes],
-        "activity": [_band(int(n), _ACTIVITY, "over 150 ratings") for n in activity],
-    }
-
-    def measure(members: NDArray[np.bool_]) -> GroupMetric:
-        rmse = ratio_of_sums(squared[members], counts[members], evaluation, seed, root=True)
-        return GroupMetric(rmse, int(members.sum()))
-
-    groups = {kind: {group: measure(rows) for group, rows in _members(names)} for kind, names in kinds.items()}
-    gap = {kind: _gap(by_group, params.min_users) for kind, by_group in groups.items()}
-    return Fairness(groups, gap, seed, data)
+    return user_groups.label_users(attributes, activity.tolist())
 
 
-def _members(names: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Yield each group in order of its name, with a mask of its users. ``names`` holds the group of each user."""
-    number_by_name = {name: number for number, name in enumerate(sorted(set(names)))}
-    numbers = np.fromiter((number_by_name[name] for name in names), np.int32, len(names))
-    for name, number in number_by_name.items():
-        yield name, numbers == number
+def manifest_values(fairness: Fairness) -> dict[str, Metric]:
+    """Return the gaps and the Gini coefficient by the manifest's names, such as ``rmse_gap.age``."""
+    values = {f"rmse_gap.{kind}": Metric(gap) for kind, gap in fairness.gap.items()}
+    return values | {f"ndcg_gap.{kind}": Metric(gap) for kind, gap in fairness.ndcg_gap.items()}
 
 
-def _gap(groups: Mapping[str, GroupMetric], min_users: int) -> float:
-    """Return the gap; 0 unless two groups have enough users."""
-    values = [g.rmse.value for name, g in groups.items() if g.users >= min_users and name != UNKNOWN]
+def _measure_group(
+    measures: UserMeasures, members: NDArray[np.bool_], evaluation: EvaluationParams, seed: int
+) -> GroupMetric:
+    rmse = ratio_of_sums(measures.squared[members], measures.counts[members], evaluation, seed, root=True)
+    ndcg = measures.ndcg[members[measures.ranked]]
+    n = len(ndcg)
+    return GroupMetric(rmse, int(members.sum()), ratio_of_sums(ndcg, np.ones(n), evaluation, seed) if n else None, n)
+
+
+def _rmse_gap(groups: Mapping[str, GroupMetric], min_users: int) -> float:
+    return _gap([g.rmse.value for name, g in groups.items() if g.users >= min_users and name != UNKNOWN])
+
+
+def _ndcg_gap(groups: Mapping[str, GroupMetric], min_users: int) -> float:
+    enough = (g.ndcg for name, g in groups.items() if g.ranked_users >= min_users and name != UNKNOWN)
+    return _gap([ndcg.value for ndcg in enough if ndcg])
+
+
+def _gap(values: Sequence[float]) -> float:
+    """Return the difference between the largest and the smallest value; 0 for fewer than two."""
     return max(values) - min(values) if values else 0.0
-
-
-def _age_band(age: str) -> str:
-    return _band(int(age), _AGES, "56 and over") if age.isdecimal() else UNKNOWN
-
-
-def _band(number: int, bands: Sequence[tuple[int, str]], last: str) -> str:
-    return next((name for end, name in bands if number < end), last)

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from marquee.data.dataset import Dataset, Interactions
 from marquee.data.interactions import like_threshold
 from marquee.data.splits import Split
-from marquee.evaluation import metrics, prediction_intervals
+from marquee.evaluation import exposure, metrics, movie_groups, prediction_intervals
 from marquee.evaluation.baselines import Candidate, bias_baseline, model_candidate, popularity_baseline
 from marquee.evaluation.bootstrap import EvaluationParams, ratio_of_sums
 from marquee.registry.manifest import Metric, ResidualInterval
@@ -33,7 +33,7 @@ class OfflineEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     - ``ratings``: predicted ratings, of ``users``; ``known_users`` of them have ratings in the training set
     - ``ranked_users``: users with a liked item in the test set, over whom ranking metrics are averaged
     - ``seed`` of the bootstrap; ``data``: SHA-256 of the dataset that was split
-    - ``metrics``: by candidate, then by name: rmse, mae, ndcg@10, recall@20 ...
+    - ``metrics``: by candidate, then by name: rmse, mae, ndcg@10, recall@20, exposure_gini@10 ...
     - ``prediction_intervals``: calibrated on the model's errors
     """
 
@@ -78,9 +78,24 @@ def compute_metrics(candidate: Candidate, split: Split, params: EvaluationParams
         computed["rmse"] = ratio_of_sums(squared, counts, params, seed, root=True)
         computed["mae"] = ratio_of_sums(absolute, counts, params, seed)
     if candidate.score:
-        for name, values in ranking_by_user(candidate, split).items():
+        ranking = rank(candidate, split)
+        for name, values in ranking_metrics(ranking).items():
             computed[name] = ratio_of_sums(values, np.ones(len(values)), params, seed)
+        computed |= _exposure_metrics(ranking, split, params, seed)
     return computed
+
+
+def _exposure_metrics(ranking: Ranking, split: Split, params: EvaluationParams, seed: int) -> dict[str, Metric]:
+    """Return how unequal the exposure of the items is, and the fraction of it that the least popular ones get."""
+    train = split.train
+    tail = movie_groups.group_by_popularity(np.bincount(train.ratings.items, minlength=train.n_items))
+    lists = ranking.recommended[:, : exposure.LENGTH]
+    discounts = exposure.position_discounts(lists.shape[1])
+    in_tail = tail.parts[tail.names.index(movie_groups.TAIL)][lists] @ discounts
+    return {
+        f"exposure_gini@{exposure.LENGTH}": exposure.exposure_gini(lists, train.n_items, params, seed),
+        f"tail_exposure@{exposure.LENGTH}": ratio_of_sums(in_tail, np.full(len(lists), discounts.sum()), params, seed),
+    }
 
 
 def residuals(candidate: Candidate, split: Split) -> tuple[Floats, NDArray[np.int64]]:

@@ -18,6 +18,7 @@ from marquee.evaluation.bootstrap import EvaluationParams, percentile_interval, 
 from marquee.evaluation.offline import errors_by_user, ranking_by_user
 
 RMSE, NDCG = "rmse", "ndcg@10"
+HIGHER_IS_BETTER = (NDCG, "ndcg@20")
 Floats = NDArray[np.float64]
 
 
@@ -119,20 +120,27 @@ def paired_bootstrap(
     if not users:
         return too_few(metric, baseline, users)
     transform = np.sqrt if metric == RMSE else np.asarray
-    candidate_value, baseline_value = (float(transform(s.sum() / counts.sum())) for s in sums)
-    candidate_samples, baseline_samples = transform(resample_ratios(sums, counts, evaluation.resamples, seed))
-    low, high = percentile_interval(candidate_samples - baseline_samples, evaluation.interval)
-    result = PairedComparison(
-        metric,
-        baseline,
-        candidate_value,
-        baseline_value,
-        candidate_value - baseline_value,
-        low,
-        high,
-        users,
-        Significance.EQUAL,
-    )
+    values = tuple(float(transform(s.sum() / counts.sum())) for s in sums)
+    candidate, base = transform(resample_ratios(sums, counts, evaluation.resamples, seed))
+    return compare_samples(metric, baseline, (values[0], values[1]), candidate - base, users, test, evaluation)
+
+
+def compare_samples(
+    metric: str,
+    baseline: str,
+    values: tuple[float, float],
+    differences: Floats,
+    users: int,
+    test: PairedTestParams,
+    evaluation: EvaluationParams,
+) -> PairedComparison:
+    """Return the result for the ``values`` of candidate and baseline, whose paired ``differences`` were resampled.
+
+    For all metrics but :data:`HIGHER_IS_BETTER` lower is better.
+    """
+    low, high = percentile_interval(differences, evaluation.interval)
+    difference = values[0] - values[1]
+    result = PairedComparison(metric, baseline, *values, difference, low, high, users, Significance.EQUAL)
     return msgspec.structs.replace(result, verdict=_verdict(result, test))
 
 
@@ -142,7 +150,7 @@ def _verdict(result: PairedComparison, test: PairedTestParams) -> Significance:
         return Significance.WORSE
     if result.users < test.min_users:
         return Significance.TOO_FEW
-    higher_is_better = result.metric != RMSE
+    higher_is_better = result.metric in HIGHER_IS_BETTER
     if result.low > test.margin:
         return Significance.BETTER if higher_is_better else Significance.WORSE
     if result.high < -test.margin:

@@ -13,6 +13,7 @@ import msgspec
 
 from marquee.errors import ObjectNotFound, PreconditionFailed
 from marquee.registry.json_document import MalformedDocument, decode_json
+from marquee.registry.manifest import Metric
 from marquee.registry.object_store.object_store import ObjectStore
 
 REFUSED = "refused"
@@ -24,6 +25,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ``outcome`` and ``reason`` are those of the run's record. ``findings`` describes each comparison in one sentence.
     ``serving`` is the version that the artifact was compared with, empty for none.
+    ``differences``: difference from each baseline with its interval, such as ``serving.rmse_gap.age``.
     """
 
     version: str
@@ -33,6 +35,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     serving: str = ""
     findings: tuple[str, ...] = ()
+    differences: dict[str, Metric] = {}
 
 
 def store_report(store: ObjectStore, report: GateReport) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from marquee.config.timestamps import to_microseconds
-from marquee.data import splits
+from marquee.data import snapshot, splits
 from marquee.data.dataset_files import read_dataset, read_model
+from marquee.data.splits import Split
 from marquee.evaluation import artifact_candidate, paired_test
 from marquee.evaluation.baselines import model_candidate
-from marquee.evaluation.paired_test import PairedComparison
+from marquee.evaluation.fairness_comparison import compare_fairness
+from marquee.evaluation.group_fairness import label_test_users
+from marquee.evaluation.paired_test import PairedComparison, PairedTestParams
+from marquee.evaluation.user_measures import UserMeasures, measure_users
 from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.training.pipeline.pipeline_run import FEATURES, HOLDOUT_MODEL, PipelineRun
+from marquee.training.pipeline.pipeline_run import FEATURES, HOLDOUT_MODEL, SNAPSHOT, PipelineRun
 from marquee.training.train_model import train_model
 
 
@@ -22,7 +26,8 @@ def compare_with_serving(run: PipelineRun, store: ObjectStore, version: str) -> 
     Only ratings later than every event that the serving model has learned from count. If the serving model is
     older than the temporal holdout, the holdout model is compared on the whole holdout. Otherwise a model is
     trained with the new parameters on the data up to the serving model's last event: both have then seen the
-    same data. With fewer than ``release_policy.min_users`` users in the test, the result is "too few".
+    same data. Error and NDCG are compared, the gaps between groups of users in both, and the Gini coefficient of
+    exposure. With fewer than ``release_policy.min_users`` users in the test, the result is "too few".
 
     Raises as ``item_store.read_items`` if the artifact cannot be read.
     """
@@ -38,10 +43,27 @@ def compare_with_serving(run: PipelineRun, store: ObjectStore, version: str) -> 
             metrics = (paired_test.RMSE, paired_test.NDCG)
             return [paired_test.too_few(metric, artifact_candidate.SERVING, users) for metric in metrics]
         model = train_model(split.train, run.params, run.progress)
-    candidate = model_candidate(model)
     baseline = artifact_candidate.load_candidate(store, version, dataset)
-    options = (split, run.params.release_policy, run.params.evaluation, run.params.seed)
+    return _compare(run, measure_users(model_candidate(model), split), measure_users(baseline, split), split)
+
+
+def _compare(run: PipelineRun, model: UserMeasures, serving: UserMeasures, split: Split) -> list[PairedComparison]:
+    """Compare error, ranking quality and fairness."""
+    params, name = run.params, artifact_candidate.SERVING
+    options = (params.release_policy, params.evaluation, params.seed)
+    errors, ndcg = (model.squared, serving.squared), (model.ndcg, serving.ndcg)
+    users = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information.users
+    test = PairedTestParams(params.fairness.min_users, params.release_policy.margin)
     return [
-        paired_test.compare_rmse(candidate, baseline, *options),
-        paired_test.compare_ndcg(candidate, baseline, *options),
+        paired_test.paired_bootstrap(paired_test.RMSE, name, errors, model.counts, *options),
+        paired_test.paired_bootstrap(paired_test.NDCG, name, ndcg, np.ones(len(model.ndcg)), *options),
+        *compare_fairness(
+            (model, serving),
+            label_test_users(split, model.users, users),
+            split.train.n_items,
+            name,
+            test,
+            params.evaluation,
+            params.seed,
+        ),
     ]

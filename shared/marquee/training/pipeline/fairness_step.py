@@ -1,4 +1,4 @@
-"""Pipeline step ``fairness``: the holdout model's error for each group of users."""
+"""Pipeline step ``fairness``: the holdout model's quality for each group of users, and the exposure of movies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marquee.training.pipeline.pipeline_run import (
 
 
 def evaluate_fairness(run: PipelineRun) -> None:
-    """Compute the RMSE by gender, age band and activity on the temporal holdout."""
+    """Compute RMSE and NDCG by gender, age band and activity, and the Gini of exposure, on the temporal holdout."""
     dataset, params = read_dataset(run.path(FEATURES)), run.params
     fairness = group_fairness.evaluate_groups(
         read_model(run.path(HOLDOUT_MODEL)),

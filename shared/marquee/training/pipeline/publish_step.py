@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from math import isfinite
 
 from marquee.data import dvc_remote, snapshot
 from marquee.data.dataset_files import read_model
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
+from marquee.evaluation.group_fairness import manifest_values
 from marquee.evaluation.offline import OfflineEvaluation
 from marquee.evaluation.paired_test import PairedComparison
 from marquee.models import cohort_preferences
@@ -74,7 +76,7 @@ def store_artifact(run: PipelineRun, store: ObjectStore, remote: ObjectStore | N
         store,
         load_full_model(run),
         trained_through=read_checks(run).profile.newest,
-        metrics=manifest_metrics(evaluation),
+        metrics=manifest_metrics(evaluation) | manifest_values(read_fairness(run)),
         groups=_group_metrics(run),
         prediction_intervals=evaluation.prediction_intervals,
         provenance=provenance.collect_provenance(run, commit),
@@ -119,6 +121,7 @@ def publish_artifact(
         reason=result.reason,
         serving=result.serving,
         findings=result.findings,
+        differences={f"{c.baseline}.{c.metric}": Metric(c.difference, c.low, c.high) for c in _decided(evidence)},
     )
     store_report(store, report)
     return result
@@ -189,6 +192,11 @@ def _collect_evidence(
             notes.append(f"not compared with {serving}, which cannot serve: {error}")
     drift = tuple(read_checks(run).drift)
     return Evidence(fault, tuple(comparisons), drift, serving, tuple(notes))
+
+
+def _decided(evidence: Evidence) -> list[PairedComparison]:
+    """Return the comparisons with a difference; JSON has no other numbers than finite ones."""
+    return [c for c in evidence.comparisons if isfinite(c.difference)]
 
 
 def _arms(release: Release | None) -> tuple[Arm, ...]:

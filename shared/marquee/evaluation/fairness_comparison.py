@@ -1,0 +1,125 @@
+"""Paired comparison of two models' fairness: gaps between groups of users, and the Gini coefficient of exposure.
+
+Users are resampled, each with their results under both models, as in :mod:`marquee.evaluation.paired_test`. The
+intervals hold for all comparisons at once (Bonferroni): seven intervals of 95 % would refuse every sixth model that is
+as fair as the serving one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.evaluation import exposure, user_groups
+from marquee.evaluation.bootstrap import EvaluationParams, draw_weights
+from marquee.evaluation.paired_test import PairedComparison, PairedTestParams, compare_samples, too_few
+from marquee.evaluation.user_groups import UNKNOWN
+from marquee.evaluation.user_measures import UserMeasures
+
+RMSE_GAP, NDCG_GAP, EXPOSURE_GINI = "rmse_gap", "ndcg_gap", "exposure_gini"
+Floats = NDArray[np.float64]
+Members = list[NDArray[np.bool_]]
+
+
+class _Compared(msgspec.Struct, frozen=True):
+    """Values and samples of both models, the candidate first, over ``users``."""
+
+    metric: str
+    values: tuple[float, float]
+    samples: Floats  # [2, resamples]
+    users: int
+
+
+def compare_fairness(
+    pair: tuple[UserMeasures, UserMeasures],
+    labels: Mapping[str, Sequence[str]],
+    n_items: int,
+    baseline: str,
+    test: PairedTestParams,
+    evaluation: EvaluationParams,
+    seed: int,
+) -> list[PairedComparison]:
+    """Compare the candidate, the first of ``pair``, with the second: lower is better for each metric.
+
+    ``labels`` holds the group of each user by kind. A gap is the difference between the worst and the best group of at
+    least ``test.min_users`` users; with fewer than two such groups the result is "too few".
+    """
+    measured = [*_compare_gaps(pair, labels, test.min_users, evaluation.resamples, seed)]
+    measured.append(_compare_ginis(pair, n_items, test.min_users, evaluation.resamples, seed))
+    found = [m for m in measured if isinstance(m, _Compared)]
+    joint = msgspec.structs.replace(evaluation, interval=1 - (1 - evaluation.interval) / max(1, len(found)))
+    return [
+        compare_samples(m.metric, baseline, m.values, m.samples[0] - m.samples[1], m.users, test, joint)
+        if isinstance(m, _Compared)
+        else too_few(m[0], baseline, m[1])
+        for m in measured
+    ]
+
+
+def _compare_gaps(
+    pair: tuple[UserMeasures, UserMeasures],
+    labels: Mapping[str, Sequence[str]],
+    min_users: int,
+    resamples: int,
+    seed: int,
+) -> chain[_Compared | tuple[str, int]]:
+    first, ranked = pair[0], pair[0].ranked
+    squared = (pair[0].squared, pair[1].squared)
+    ndcg, ones = (pair[0].ndcg, pair[1].ndcg), np.ones(len(ranked))
+    return chain(
+        (
+            _compare_gap(f"{RMSE_GAP}.{kind}", squared, first.counts, names, min_users, resamples, seed, root=True)
+            for kind, names in labels.items()
+        ),
+        (
+            _compare_gap(f"{NDCG_GAP}.{kind}", ndcg, ones, [names[row] for row in ranked], min_users, resamples, seed)
+            for kind, names in labels.items()
+        ),
+    )
+
+
+def _compare_gap(
+    metric: str,
+    sums: tuple[Floats, Floats],
+    counts: Floats,
+    labels: Sequence[str],
+    min_users: int,
+    resamples: int,
+    seed: int,
+    *,
+    root: bool = False,
+) -> _Compared | tuple[str, int]:
+    """Return both models' gaps; only the name and the number of users if fewer than two groups are large enough."""
+    members = [rows for name, rows in user_groups.split_members(labels) if name != UNKNOWN and rows.sum() >= min_users]
+    users = int(sum(rows.sum() for rows in members))
+    if len(members) < 2:
+        return metric, users
+    chunks = list(draw_weights(len(counts), resamples, seed))
+    samples = [np.hstack([_gaps(one, counts, members, weights, root) for weights in chunks]) for one in sums]
+    once = np.ones((1, len(counts)))
+    first, second = (float(_gaps(one, counts, members, once, root)[0]) for one in sums)
+    return _Compared(metric, (first, second), np.array(samples), users)
+
+
+def _gaps(sums: Floats, counts: Floats, members: Members, weights: Floats, root: bool) -> Floats:
+    """Return the gap in each resample; a group of which none was drawn does not count. ``weights`` [resamples, n]."""
+    with np.errstate(invalid="ignore"):
+        ratios = np.stack([(weights[:, rows] @ sums[rows]) / (weights[:, rows] @ counts[rows]) for rows in members])
+    values = np.sqrt(ratios) if root else ratios
+    gaps: Floats = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
+    return gaps
+
+
+def _compare_ginis(
+    pair: tuple[UserMeasures, UserMeasures], n_items: int, min_users: int, resamples: int, seed: int
+) -> _Compared | tuple[str, int]:
+    lists = [measures.lists[:, : exposure.LENGTH] for measures in pair]
+    users = len(lists[0])
+    if users < max(1, min_users):
+        return EXPOSURE_GINI, users
+    first, second = (exposure.gini(exposure.total_exposure(one, n_items)) for one in lists)
+    return _Compared(EXPOSURE_GINI, (first, second), exposure.resample_ginis(lists, n_items, resamples, seed), users)
