@@ -84,7 +84,7 @@ INVALID: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("fields", "message"), INVALID)
 def test_parse_declaration_invalid_field_raises_with_the_valid_values(fields: Any, message: str) -> None:
     """The error names the file, what arrived and what is valid."""
-    with pytest.raises(InvalidDeclaration, match="^trial: ") as raised:
+    with pytest.raises(InvalidDeclaration, match=r"^trial: ") as raised:
         parse_declaration("trial", fields)
     assert message in str(raised.value)
 
