@@ -50,6 +50,7 @@ COMMANDS: dict[str, Group | Verb] = {
         {
             "retrain": Verb("marquee.cli.model_retrain", "train, evaluate and release a model", part="retrain"),
             "pipeline": Verb("marquee.cli.model_pipeline", "run one step of the pipeline, as DVC does"),
+            "show": Verb("marquee.cli.model_show", "show how a model was trained and what it measured"),
             "lineage": Verb("marquee.cli.model_lineage", "show the origin and the releases of a model"),
             "fairness": Verb("marquee.cli.model_fairness", "show gaps between groups and exposure, by release"),
             "reproduce": Verb("marquee.cli.model_reproduce", "train a stored model again and compare it"),
