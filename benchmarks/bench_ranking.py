@@ -14,6 +14,7 @@ from marquee.data.splits import Split
 from marquee.evaluation import offline
 from marquee.evaluation.baselines import Candidate
 from marquee.models import ease, popularity
+from marquee.models.item_regression import solve_regression
 
 
 @benchmark("ndcg10_served")
@@ -40,7 +41,7 @@ def _full_rank_ease(
     interactions: WeightedInteractions, shape: tuple[int, int]
 ) -> tuple[csr_array, Callable[[csr_array], np.ndarray]]:
     likes = _matrix(interactions, (interactions.ratings >= 4).astype(float), shape)
-    weights = ease.solve_regression(likes, likes, 300)
+    weights = solve_regression(likes, likes, 300)
     return likes, lambda rows: rows @ weights
 
 

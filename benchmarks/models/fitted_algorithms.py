@@ -14,7 +14,8 @@ from marquee.data.dataset import Dataset
 from marquee.data.interactions import WeightedInteractions, like_threshold
 from marquee.evaluation import baselines
 from marquee.evaluation.baselines import Candidate
-from marquee.models import biases, ease, surprise_svd
+from marquee.models import biases, surprise_svd
+from marquee.models.item_regression import solve_regression
 from marquee.models.matrix_factorization import to_rating_factors
 from marquee.models.popularity import Popularity, fit_popularity
 from marquee.models.ranker_port import load_ranker
@@ -102,7 +103,7 @@ def fit_full_rank_ease(dataset: Dataset, params: Params) -> FittedAlgorithm:
     interactions = WeightedInteractions.from_dataset(dataset)
     liked = (interactions.ratings >= like_threshold(dataset)).astype(float)
     likes = _history_matrix(interactions, liked, dataset)
-    weights = _to_float32(ease.solve_regression(likes, likes, _EASE_RIDGE))
+    weights = _to_float32(solve_regression(likes, likes, _EASE_RIDGE))
     return _history_ranker(likes, weights, None, _popularity(dataset, params))
 
 

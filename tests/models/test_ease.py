@@ -17,6 +17,7 @@ from marquee.data.interactions import WeightedInteractions
 from marquee.evaluation import offline
 from marquee.evaluation.baselines import Candidate, model_candidate, popularity_baseline
 from marquee.models import ease, pure_svd
+from marquee.models.item_regression import solve_regression
 from marquee.models.popularity import Popularity
 from marquee.models.ranker_port import Ranker, RankingFactors
 from marquee.training.params import Params
@@ -24,9 +25,12 @@ from marquee.training.train_model import train_model
 
 PARAMS = Params.read(Path(__file__).parents[2] / "params.yaml")
 WITHOUT_TIME = {"trend_exponent": 0.0, "popularity_weight": 0.0}
-EASE: dict[str, Any] = {"rank": 12, "ridge": 100, "dropout": 0.3, "dense_max_items": 1000, **WITHOUT_TIME}
+EASE: dict[str, Any] = {"rank": 12, "ridge": 100, "dropout": 0.3, "dense_gb": 1, "head_items": 9, **WITHOUT_TIME}
+ITERATIVE = {**EASE, "dense_gb": 0}
 PURE_SVD: dict[str, Any] = {"rank": 4, **WITHOUT_TIME}
-EACH_RANKER = pytest.mark.parametrize(("fit", "params"), [(ease.fit, EASE), (pure_svd.fit, PURE_SVD)])
+EACH_RANKER = pytest.mark.parametrize(
+    ("fit", "params"), [(ease.fit, EASE), (ease.fit, ITERATIVE), (pure_svd.fit, PURE_SVD)]
+)
 
 
 def uniform_popularity(n_items: int) -> Popularity:
@@ -53,40 +57,6 @@ def test_ranker_history_of_one_item_recommends_its_block(fit: Ranker, params: di
         assert set(ranked[ranked != items[0]][:11]) == set(items[1:])
 
 
-def test_solve_regression_minimises_its_loss() -> None:
-    """The gradient of the loss is zero off the diagonal, and the diagonal is zero.
-
-    The loss is ||Y - XB||^2 + ridge ||B||^2 + dropout ||diag(X^T X)^(1/2) B||^2.
-    """
-    rng = np.random.default_rng(0)
-    x, y = rng.random((30, 6)), rng.random((30, 6))
-    b = ease.solve_regression(csr_array(x), csr_array(y), 2.0, 0.3)
-    gradient = x.T @ (x @ b - y) + (2.0 + 0.3 * np.diag(x.T @ x))[:, None] * b
-    np.testing.assert_allclose(gradient - np.diag(np.diag(gradient)), 0, atol=1e-9)
-    np.testing.assert_array_equal(np.diag(b), 0)
-
-
-def test_solve_regression_history_as_target_equals_ease() -> None:
-    """With targets equal to the history and no dropout the closed form is Steck's: -P / diag(P)."""
-    x = np.random.default_rng(0).random((30, 6))
-    inverse = np.linalg.inv(x.T @ x + 2.0 * np.eye(6))
-    expected = -inverse / np.diag(inverse)
-    np.fill_diagonal(expected, 0)
-    np.testing.assert_allclose(ease.solve_regression(csr_array(x), csr_array(x), 2.0), expected, atol=1e-9)
-
-
-@pytest.mark.parametrize("rank", [1, 4, 30])
-def test_reduce_rank_gives_best_approximation(rank: int) -> None:
-    """The scores are the best approximation of their rank to the full scores (Eckart and Young)."""
-    rng = np.random.default_rng(1)
-    x, b = rng.random((50, 30)) ** 4, rng.normal(0, 1, (30, 30))
-    factors = ease.reduce_rank(csr_array(x), b, rank, 0)
-    left, scale, right = np.linalg.svd(x @ b, full_matrices=False)
-    best = (left[:, :rank] * scale[:rank]) @ right[:rank]
-    error = np.linalg.norm(x @ b - scores(factors, x))
-    assert error == pytest.approx(np.linalg.norm(x @ b - best), rel=1e-3, abs=1e-6)
-
-
 def test_ease_movielens_fold_beats_full_rank_ease(base_data: Path) -> None:
     """On a random fold, where time is no information, rank 64 ranks better than plain EASE at full rank."""
     data = dataset(sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC)).ratings)
@@ -97,7 +67,7 @@ def test_ease_movielens_fold_beats_full_rank_ease(base_data: Path) -> None:
     positions = (interactions.users, interactions.items)
     history = csr_array((interactions.weights, positions), shape=shape)
     liked = csr_array((1.0 * (interactions.ratings >= 4), positions), shape=shape)
-    full_rank = ease.solve_regression(liked, liked, 300)
+    full_rank = solve_regression(liked, liked, 300)
 
     def ndcg(score: Callable[[np.ndarray], np.ndarray]) -> float:
         return float(offline.ranking_by_user(Candidate("ranker", score=score), split)["ndcg@10"].mean())

@@ -19,7 +19,7 @@ from marquee.data.interactions import WeightedInteractions
 from marquee.errors import SettingsError
 from marquee.models import ranker_port
 from marquee.models.popularity import Popularity
-from marquee.models.ranker_port import RankingFactors, choose_ranker, load_ranker
+from marquee.models.ranker_port import RankingFactors, describe_method, load_ranker
 from marquee.registry.artifact import write_artifact
 from marquee.registry.object_store.connect import connect
 from marquee.serving.engine import Engine
@@ -70,37 +70,28 @@ def test_ranker_added_to_registry_is_trained_and_served(tmp_path: Path, monkeypa
     assert [item.movie_id for item in recommended] == expected
 
 
-def test_train_model_large_catalogue_uses_pure_svd_and_logs_it(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Above ``dense_max_items`` the result is PureSVD's, and a warning names it."""
-    data = dataset(blocks())
-    sections = {**PARAMS.rankers, "ease": {**PARAMS.rankers["ease"], "dense_max_items": data.n_items - 1}}
-    with caplog.at_level(logging.WARNING, "marquee"):
-        model = train_model(data, msgspec.structs.replace(QUICK, ranker="ease", rankers=sections))
-    assert "too many for ranker ease: using pure_svd" in caplog.text
-    explicit = train_model(data, msgspec.structs.replace(QUICK, ranker="pure_svd"))
-    assert model.rank_items.tobytes() == explicit.rank_items.tobytes()
-
-
 @pytest.mark.parametrize(
-    ("name", "n_items", "expected"),
+    ("dense_gb", "method"),
     [
-        ("ease", 5000, "ease"),
-        ("ease", 5001, "pure_svd"),
-        ("pure_svd", 5, "pure_svd"),
-        ("other", 5001, "other"),
+        (4.0, "ease: dense float32 inverse, rank 64"),
+        (0.0, "ease: conjugate gradients with a dense head of 5000 movies, rank 64"),
     ],
 )
-def test_choose_ranker_returns_pure_svd_above_the_limit_of_ease(name: str, n_items: int, expected: str) -> None:
-    """Only EASE has a largest catalog."""
-    assert choose_ranker(name, PARAMS.rankers, n_items) == expected
+def test_train_model_logs_the_method(caplog: pytest.LogCaptureFixture, dense_gb: float, method: str) -> None:
+    """The log says how the ranking model was fitted, in the words of the manifest."""
+    data = dataset(blocks())
+    section = {**PARAMS.rankers["ease"], "dense_gb": dense_gb}
+    assert describe_method("ease", section, data.n_items) == method
+    with caplog.at_level(logging.INFO, "marquee"):
+        train_model(data, msgspec.structs.replace(QUICK, ranker="ease", rankers={"ease": section}))
+    assert f"ranking {data.n_items} movies with {method}" in caplog.text
 
 
-def test_choose_ranker_large_catalogue_without_pure_svd_section_is_refused() -> None:
-    """The error names the limit and the missing section."""
-    with pytest.raises(SettingsError, match=r"dense_max_items \(5000\), and pure_svd has no section"):
-        choose_ranker("ease", {"ease": PARAMS.rankers["ease"]}, 5001)
+@pytest.mark.parametrize(("n_items", "dense"), [(27_000, True), (31_622, True), (31_623, False), (100_000, False)])
+def test_describe_method_depends_on_the_memory_bound(n_items: int, dense: bool) -> None:
+    """As configured, catalogs of up to 31,622 movies have a dense inverse; no catalog gets another ranker."""
+    assert describe_method("ease", PARAMS.rankers["ease"], n_items).startswith("ease: dense" if dense else "ease: conj")
+    assert describe_method("pure_svd", PARAMS.rankers["pure_svd"], n_items) == "pure_svd"
 
 
 def test_load_ranker_unknown_name_lists_known_names() -> None:

@@ -6,7 +6,7 @@ and holds its parameters (``rankers.<name>:``). :data:`RANKERS` lists its module
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ import numpy as np
 from marquee.data.interactions import WeightedInteractions
 from marquee.errors import SettingsError
 from marquee.models.popularity import Popularity
-from marquee.models.trainer_port import Floats, read_section
+from marquee.models.trainer_port import Floats
 
 RANKERS = {
     "ease": "marquee.models.ease",
@@ -62,26 +62,15 @@ def load_ranker(name: str) -> Ranker:
     return fit
 
 
-def choose_ranker(name: str, sections: Mapping[str, Mapping[str, Any]], n_items: int) -> str:
-    """Return the name of the ranker for a catalog of ``n_items``.
+def describe_method(name: str, params: Mapping[str, Any], n_items: int) -> str:
+    """Return how the ranker ``name`` fits a catalog of ``n_items``: its own words, or its name if it has one way.
 
-    EASE inverts a dense matrix [n_items, n_items]. Above ``dense_max_items`` of its section, PureSVD replaces it,
-    with the parameters of its own section. Every other name is returned unchanged. Raises :class:`SettingsError`
-    for wrong parameters of EASE, and if PureSVD is needed and has no section.
+    A ranker whose way depends on the catalog has a function ``describe_method(params, n_items)``. Raises
+    :class:`SettingsError` if the ranker is not known, or its parameters are wrong.
     """
-    from marquee.models.ease import EaseParams
-
-    if name != "ease":
-        return name
-    limit = read_section(sections["ease"], EaseParams, "rankers.ease").dense_max_items
-    if n_items <= limit:
-        return name
-    if "pure_svd" not in sections:
-        raise SettingsError(
-            f"params.yaml: {n_items} movies are more than rankers.ease.dense_max_items ({limit}), and pure_svd has "
-            "no section under rankers; add one"
-        )
-    return "pure_svd"
+    load_ranker(name)
+    own: Callable[[Mapping[str, Any], int], str] | None = getattr(import_module(RANKERS[name]), "describe_method", None)
+    return f"{name}: {own(params, n_items)}" if own else name
 
 
 def add_popularity_terms(

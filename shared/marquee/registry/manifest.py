@@ -43,8 +43,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is needed to reproduce the model."""
 
     trainer: str = ""
-    ranker: str = ""  # the one that was fitted
+    ranker: str = ""
+    ranking_method: str = ""  # How the ranker was fitted, which can depend on the number of items.
     parameters: dict[str, Any] = {}
+    tuning: dict[str, Any] = {}  # Parameters that were chosen on past cuts, instead of those in ``parameters``.
     seed: int | None = None
     libraries: dict[str, str] = {}  # Name -> version.
     commit: str = ""  # Of this repository.

@@ -12,7 +12,7 @@ import msgspec
 
 from marquee.data import dvc_hash, snapshot
 from marquee.data.dataset_files import read_dataset
-from marquee.models.ranker_port import choose_ranker
+from marquee.models.ranker_port import describe_method
 from marquee.registry.manifest import Provenance, Stage
 from marquee.training.params import SnapshotParams
 from marquee.training.pipeline import steps
@@ -45,7 +45,8 @@ def collect_provenance(run: PipelineRun, commit: str = "") -> Provenance:
     stages = {name: _hash_files(run, step) for name, step in steps.STEPS.items()}
     return Provenance(
         trainer=run.params.rating_trainer,
-        ranker=choose_ranker(run.params.ranker, run.params.rankers, dataset.n_items),
+        ranker=run.params.ranker,
+        ranking_method=describe_method(run.params.ranker, run.params.rankers[run.params.ranker], dataset.n_items),
         parameters=msgspec.structs.replace(run.params, snapshot=snapshot_params).as_dict(),
         seed=run.params.seed,
         libraries=library_versions(),

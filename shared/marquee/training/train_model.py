@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from marquee.data.dataset import Dataset
 from marquee.data.interactions import WeightedInteractions
 from marquee.models import popularity
-from marquee.models.ranker_port import RankingFactors, choose_ranker, load_ranker
+from marquee.models.ranker_port import RankingFactors, describe_method, load_ranker
 from marquee.models.trainer_port import ProgressCallback, RatingFactors, load_trainer, no_progress
 from marquee.registry.trained_model import Histories, TrainedModel
 
@@ -50,11 +50,10 @@ def _fit(dataset: Dataset, params: Params, progress: ProgressCallback) -> Traine
 def _fit_ranker(
     dataset: Dataset, interactions: WeightedInteractions, popular: popularity.Popularity, params: Params
 ) -> RankingFactors:
-    name = choose_ranker(params.ranker, params.rankers, dataset.n_items)
-    if name != params.ranker:
-        _log.warning("%d movies are too many for ranker %s: using %s instead", dataset.n_items, params.ranker, name)
+    name, section = params.ranker, params.rankers[params.ranker]
+    _log.info("ranking %d movies with %s", dataset.n_items, describe_method(name, section, dataset.n_items))
     shape = (dataset.n_users, dataset.n_items)
-    return load_ranker(name)(interactions, shape, popular, params.rankers[name], params.seed)
+    return load_ranker(name)(interactions, shape, popular, section, params.seed)
 
 
 def _assemble(

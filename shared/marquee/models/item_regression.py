@@ -1,0 +1,137 @@
+"""Item-to-item ridge regression with a zero diagonal: the objective of the EASE ranker, and its exact solution.
+
+For histories X and targets T, both [n_users, n_items], the weights B minimize
+
+    ||T - X B||^2 + ||D^(1/2) B||^2   with   diag(B) = 0   and   D = ridge + dropout * diag(X'X)
+
+With G = X'X + D, P = G^-1 and C = X'T the solution is B = P (C - diag(multipliers)), where multiplier j is
+(P C)_jj / P_jj. B is never formed for large catalogs: :class:`InverseGram` applies P, and everything else is sparse.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from marquee.data.interactions import WeightedInteractions
+
+Floats = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+# Rows of a product of two sparse matrices that are held as a dense block.
+BLOCK_ROWS = 512
+
+
+class InverseGram(Protocol):
+    """P = G^-1, exact or approximate, and the multipliers that keep the diagonal of B at 0."""
+
+    @property
+    def multipliers(self) -> Float32:
+        """Multiplier of each item, [n_items]."""
+        ...
+
+    def apply(self, columns: Float32) -> Float32:
+        """Return P @ ``columns``, [n_items, k]."""
+        ...
+
+
+class ItemRegression:
+    """The data of the regression as sparse float32 matrices, by user and by item."""
+
+    def __init__(self, history: csr_array, targets: csr_array, ridge: float, dropout: float) -> None:
+        """Take X and T, [n_users, n_items]."""
+        self.history = csr_array(history, dtype=np.float32)
+        self.targets = csr_array(targets, dtype=np.float32)
+        self.history_by_item = self.history.T.tocsr()
+        self.targets_by_item = self.targets.T.tocsr()
+        self.n_items = self.history.shape[1]
+        self.squared_weights = np.asarray(self.history.power(2).sum(0), np.float32).ravel()
+        self.penalty = np.float32(ridge) + np.float32(dropout) * self.squared_weights
+
+    @classmethod
+    def from_interactions(
+        cls, interactions: WeightedInteractions, shape: tuple[int, int], ridge: float, dropout: float
+    ) -> ItemRegression:
+        """Build X from the weights of the interactions, and T from their targets."""
+        history, targets = (
+            _sparse(interactions, values, shape) for values in (interactions.weights, interactions.targets)
+        )
+        return cls(history, targets, ridge, dropout)
+
+    def with_penalty(self, ridge: float, dropout: float) -> ItemRegression:
+        """Return the regression on the same matrices with another penalty."""
+        other = object.__new__(ItemRegression)
+        other.__dict__.update(self.__dict__)
+        other.penalty = np.float32(ridge) + np.float32(dropout) * self.squared_weights
+        return other
+
+    def cross(self, columns: Float32) -> Float32:
+        """Return C @ ``columns`` with C = X'T."""
+        product: Float32 = self.history_by_item @ (self.targets @ columns)
+        return product
+
+    def cross_transposed(self, columns: Float32) -> Float32:
+        """Return C' @ ``columns``."""
+        product: Float32 = self.targets_by_item @ (self.history @ columns)
+        return product
+
+    def gram(self, columns: Float32) -> Float32:
+        """Return G @ ``columns``."""
+        product: Float32 = self.history_by_item @ (self.history @ columns)
+        product += self.penalty[:, None] * columns
+        return product
+
+
+class ScoreOperator:
+    """The weights B, and the Gram matrix of the scores X B, as operators on columns [n_items, k]."""
+
+    def __init__(self, regression: ItemRegression, inverse: InverseGram) -> None:
+        self._regression = regression
+        self._inverse = inverse
+        self.n_items = regression.n_items
+
+    def weigh(self, columns: Float32) -> Float32:
+        """Return B @ ``columns``."""
+        return self._inverse.apply(self._constrained(columns))
+
+    def score_gram(self, columns: Float32) -> Float32:
+        """Return B'X'X B @ ``columns``.
+
+        G v = z for v = P z, so X'X v is z - D v, without another pass over the histories.
+        """
+        right = self._constrained(columns)
+        weighed = self._inverse.apply(right)
+        weighed = self._inverse.apply(right - self._regression.penalty[:, None] * weighed)
+        product: Float32 = self._regression.cross_transposed(weighed)
+        product -= self._inverse.multipliers[:, None] * weighed
+        return product
+
+    def _constrained(self, columns: Float32) -> Float32:
+        product = self._regression.cross(columns)
+        product -= self._inverse.multipliers[:, None] * columns
+        return product
+
+
+def _sparse(interactions: WeightedInteractions, values: Floats, shape: tuple[int, int]) -> csr_array:
+    """Return the values that are not 0 as a matrix [n_users, n_items]."""
+    rows = np.flatnonzero(values)
+    positions = (interactions.users[rows], interactions.items[rows])
+    return csr_array((values[rows].astype(np.float32), positions), shape=shape)
+
+
+def solve_regression(history: csr_array, targets: csr_array, ridge: float, dropout: float = 0.0) -> Floats:
+    """Return B [n_items, n_items] in float64: the exact solution, for small catalogs.
+
+    With ``targets`` equal to ``history`` and no ``dropout`` this is EASE (Steck, WWW 2019).
+    """
+    gram = (history.T @ history).toarray()
+    gram[np.diag_indices_from(gram)] += ridge + dropout * np.diag(gram)
+    inverse = np.linalg.inv(gram)
+    weights: Floats = inverse @ (history.T @ targets).toarray()
+    # One Lagrange multiplier a column keeps the diagonal at 0.
+    weights -= inverse * (np.diag(weights) / np.diag(inverse))
+    np.fill_diagonal(weights, 0)
+    return weights
