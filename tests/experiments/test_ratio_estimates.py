@@ -38,7 +38,7 @@ def covariates(y0: np.ndarray, x0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_ratio_equals_the_linearized_variance_of_the_data() -> None:
-    """From six sums, the same as from the users themselves."""
+    """The variance of six sums equals that of the users themselves."""
     y, x = draw_users(np.random.default_rng(0))[:2]
     estimate = ratio(sum_users(y, x))
     assert float(estimate.value) == pytest.approx(y.sum() / x.sum())
