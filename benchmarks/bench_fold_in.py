@@ -1,4 +1,4 @@
-"""Time to fold in a user with 100 ratings at request time, with NumPy alone."""
+"""Time to fold in a user with 100 ratings at request time, with drift and implicit feedback, with NumPy alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.movielens import PARAMS
 from benchmarks.registry import BenchmarkResult, at_most, benchmark
+from marquee.models.user_prior import DRIFT
 from marquee.scoring.fold_in import FoldIn, Prior
 
 _RATINGS, _ITEMS = 100, 27_000
@@ -22,7 +23,8 @@ def fold_in_us() -> Iterator[BenchmarkResult]:
     rng = np.random.default_rng(0)
     vectors = rng.normal(0, 0.3, (_ITEMS, k)).astype(np.float32)
     biases = rng.normal(0, 0.3, _ITEMS).astype(np.float32)
-    prior = Prior(np.zeros(k + 1), np.eye(k + 1) * 20, 1.4)
+    implicit = rng.normal(0, 0.02, (_ITEMS, k + 1)).astype(np.float32)
+    prior = Prior(np.zeros(k + 1), np.eye(k + 1) * 20, 1.4, DRIFT, implicit)
     fold_in = FoldIn(vectors, biases, 3.5, prior)
     items = rng.permutation(_ITEMS)[:_RATINGS].astype(np.uint32)
     ratings = rng.integers(1, 6, _RATINGS).astype(np.float32)

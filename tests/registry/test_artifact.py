@@ -20,6 +20,7 @@ from marquee.registry.manifest import Metric, Provenance, object_name, read_mani
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.registry.user_store import UserStore
+from marquee.scoring.level_drift import Drift
 
 
 def test_write_artifact_reads_back_identical(store: ObjectStore) -> None:
@@ -134,6 +135,8 @@ def _bad_models() -> dict[str, TrainedModel]:
         "user_vectors": replace(model, user_vectors=model.user_vectors[:-1]),
         "rank_history": replace(model, rank_history=model.rank_history[:, :-1]),
         "prior_mean": replace(model, prior_mean=model.prior_mean[:-1]),
+        "prior_implicit": replace(model, prior_implicit=np.zeros((1, 2), np.float32)),
+        "the drift": replace(model, drift=Drift(1.0, 1.0)),
         "movie_ids": replace(model, movie_ids=[*model.movie_ids[:-1], model.movie_ids[0]]),
         "mean": replace(model, mean=float("nan")),
         "rating_min": replace(model, rating_min=5, rating_max=1),
@@ -145,6 +148,21 @@ def _bad_models() -> dict[str, TrainedModel]:
         "twice": replace(model, user_ids=["ann", *model.user_ids[:-1]]),
         "UTF-8": replace(model, user_ids=["\ud800", *model.user_ids[1:]]),
     }
+
+
+def test_artifact_keeps_drift_and_implicit_feedback(file_store: ObjectStore) -> None:
+    """Both change the version, because they change the predictions; an artifact without them stays as it was."""
+    model = make_model()
+    implicit = np.ones((len(model.movie_ids), len(model.prior_mean)), np.float32)
+    drifting = dataclasses.replace(model, drift=Drift(0.1, 0.9), prior_implicit=implicit)
+    drift_only = dataclasses.replace(model, drift=Drift(0.1, 0.9))
+    versions = [write_artifact(file_store, m, trained_through=THROUGH) for m in (model, drift_only, drifting)]
+    assert len(set(versions)) == 3
+    plain, _, stored = (read_items(file_store, version) for version in versions)
+    assert plain.manifest.drift == Drift()
+    assert not plain.prior_implicit.size
+    assert stored.manifest.drift == Drift(0.1, 0.9)
+    np.testing.assert_array_equal(stored.prior_implicit, implicit)
 
 
 @pytest.mark.parametrize("what", _bad_models())

@@ -16,6 +16,7 @@ from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.errors import ArtifactRefused
 from marquee.registry.manifest import ResidualInterval
 from marquee.registry.object_store.file_store import FileStore
+from marquee.scoring.level_drift import NO_DRIFT, Drift
 from marquee.serving.engine import Engine, Tier
 from marquee.serving.user_state import EMPTY, UserState, build_user_state
 
@@ -96,6 +97,18 @@ def test_predict_new_ratings_are_added_to_the_record(engine: Engine) -> None:
     (after,) = engine.predict(fresh, np.array([20]))
     assert fresh.items.tolist() == [0, 2, 8, 6, 4]
     assert after < before - 1
+
+
+def test_predict_drift_of_the_artifact_follows_the_newest_ratings(store: FileStore) -> None:
+    """The same ratings of a new user, oldest high or oldest low; without drift their order does not matter."""
+    for drift, matters in ((NO_DRIFT, False), (Drift(0.3, 0.9), True)):
+        engine = Engine.load(store, store_model(store, replace(two_group_model(), drift=drift)))
+        newest_first = [(0, 1), (2, 1), (4, 5), (6, 5)]
+        stricter, milder = (
+            engine.predict(build_user_state(engine.item_factors, None, make_history(list(history))), [20])[0]
+            for history in (newest_first, newest_first[::-1])
+        )
+        assert (stricter < milder - 0.05) is matters
 
 
 def test_recommend_recorded_history_stays_personalised(engine: Engine) -> None:

@@ -13,6 +13,7 @@ from marquee.config.atomic_file import atomic_directory
 from marquee.data.dataset import Dataset, Interactions
 from marquee.data.deterministic_io import read_array, write_array
 from marquee.registry.trained_model import Histories, TrainedModel
+from marquee.scoring.level_drift import Drift
 
 _SCALARS = "scalars.json"
 _PARTS = ("ratings", "watch_sessions")
@@ -50,11 +51,13 @@ def read_dataset(directory: Path) -> Dataset:
 def write_model(directory: Path, model: TrainedModel) -> None:
     """Write ``model`` to ``directory`` atomically; arrays keep every bit, scalars are JSON numbers."""
     with atomic_directory(directory) as out:
-        scalars = {}
+        scalars: dict[str, Any] = {}
         for name in (field.name for field in fields(TrainedModel)):
             value = getattr(model, name)
             if isinstance(value, Histories):
                 _write_arrays(out, name, value)
+            elif isinstance(value, Drift):
+                scalars[name] = value
             elif isinstance(value, np.ndarray):
                 write_array(out / f"{name}.npy", value)
             else:
@@ -68,6 +71,7 @@ def read_model(directory: Path) -> TrainedModel:
     for name in (field.name for field in fields(TrainedModel)):
         if (directory / f"{name}.npy").exists():
             values[name] = read_array(directory / f"{name}.npy")
+    values["drift"] = msgspec.convert(values["drift"], Drift)
     values["histories"] = Histories(**_read_arrays(directory, "histories", Histories))
     return TrainedModel(**values)
 

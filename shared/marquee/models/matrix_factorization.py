@@ -41,7 +41,9 @@ def to_rating_factors(factorization: MatrixFactorization, dataset: Dataset) -> R
     user_biases = _scatter_rows(factorization.user_biases, factorization.users, dataset.n_users)
     fitted = np.einsum("nk,nk->n", user_vectors[ratings.users], item_vectors[ratings.items])
     fitted += factorization.mean + user_biases[ratings.users] + item_biases[ratings.items]
-    prior = user_prior.fit_user_prior(factorization.user_vectors, factorization.user_biases, ratings.values - fitted)
+    rated = user_prior.rated_items(ratings, factorization.users, (dataset.n_users, dataset.n_items))
+    residuals = ratings.values - fitted
+    prior = user_prior.fit_user_prior(factorization.user_vectors, factorization.user_biases, rated, residuals)
     unknown = np.setdiff1d(np.arange(dataset.n_users), factorization.users)
     user_vectors[unknown], user_biases[unknown] = prior.mean[:-1], prior.mean[-1]
     return RatingFactors(factorization.mean, user_biases, user_vectors, item_biases, item_vectors, prior)

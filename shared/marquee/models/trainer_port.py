@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from marquee.data.dataset import Dataset
 from marquee.errors import SettingsError
+from marquee.scoring.level_drift import NO_DRIFT, Drift
 
 TRAINERS = {
     "bpmf": "marquee.models.bpmf.trainer",
@@ -44,12 +45,14 @@ class UserPrior:
     """Gaussian prior of a user's ``[vector, bias]``, and the noise of a rating.
 
     ``mean`` [k + 1], ``precision`` [k + 1, k + 1]. ``noise_precision`` is the inverse variance of a rating about
-    its prediction.
+    its prediction. ``implicit`` [n_items, k + 1]: implicit feedback of :mod:`marquee.scoring.fold_in`, None for none.
     """
 
     mean: Floats
     precision: Floats
     noise_precision: float
+    implicit: Floats | None = None
+    drift: Drift = NO_DRIFT
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from marquee.registry.item_store import (
     COHORT_SCORES,
     COHORTS,
     MOVIE_IDS,
+    PRIOR_IMPLICIT,
     array_shapes,
     make_item_factors,
     npy_name,
@@ -80,6 +81,7 @@ def write_artifact(
             rating_min=float(model.rating_min),
             rating_max=float(model.rating_max),
             noise_precision=float(model.noise_precision),
+            drift=model.drift,
             files=files,
             metrics=dict(metrics),
             groups=dict(groups),
@@ -118,7 +120,11 @@ def _write_items(model: TrainedModel, directory: Path) -> None:
     (directory / MOVIE_IDS).write_bytes(msgspec.json.encode(list(model.movie_ids)))
     if model.cohort_names:
         (directory / COHORTS).write_bytes(msgspec.json.encode(list(model.cohort_names)))
-    for name in (*item_shapes(0, 0, 0), *([COHORT_SCORES] if model.cohort_names else [])):
+    optional = [
+        *([COHORT_SCORES] if model.cohort_names else []),
+        *([PRIOR_IMPLICIT] if model.prior_implicit.size else []),
+    ]
+    for name in (*item_shapes(0, 0, 0), *optional):
         with (directory / npy_name(name)).open("wb") as out:
             np.save(out, np.ascontiguousarray(getattr(model, name)), allow_pickle=False)
 
@@ -132,6 +138,8 @@ def _make_version(model: TrainedModel, trained_through: datetime, files: dict[st
     if trained_through.tzinfo is None:
         raise ValueError("trained_through needs a time zone")
     scalars = [float(x) for x in (model.mean, model.rating_min, model.rating_max, model.noise_precision)]
+    if model.drift.variance:  # Otherwise the version is the one of a program that did not know drift.
+        scalars += [model.drift.variance, model.drift.correlation]
     content = msgspec.json.encode((scalars, {name: files[name].sha256 for name in sorted(files)}))
     timestamp = trained_through.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
     return f"{timestamp}-{hashlib.sha256(content).hexdigest()[:8]}"

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from marquee.registry.manifest import Manifest
-from marquee.scoring.arrays import Floats, no_cohorts
+from marquee.scoring.arrays import Floats, empty_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,8 @@ class ItemFactors(msgspec.Struct, frozen=True, eq=False):
     prior_precision: Floats  # [k + 1, k + 1]
     manifest_sha256: str = ""  # Of the bytes that were read; empty for a model in memory.
     cohorts: Mapping[str, int] = {}  # Name of a cohort -> row of ``cohort_scores``; may be empty.
-    cohort_scores: Floats = msgspec.field(default_factory=no_cohorts)  # [n_cohorts, n_items]
+    cohort_scores: Floats = msgspec.field(default_factory=empty_matrix)  # [n_cohorts, n_items]
+    prior_implicit: Floats = msgspec.field(default_factory=empty_matrix)  # [n_items, k + 1]; may be empty.
 
 
 def predict_ratings(factors: ItemFactors, vector: Floats, bias: float, rows: Sequence[int] | slice = _ALL) -> Floats:

@@ -25,6 +25,7 @@ from marquee.scoring.arrays import Floats, check_array, item_shapes
 
 MOVIE_IDS = "movie_ids.json"
 COHORTS, COHORT_SCORES = "cohorts.json", "cohort_scores"
+PRIOR_IMPLICIT = "prior_implicit"
 _READERS = 4
 _CACHE_LINE = 64  # The header of an npy file has a multiple of that.
 
@@ -39,7 +40,7 @@ def read_items(store: ObjectStore, version: str) -> ItemFactors:
     """
     document = read_manifest_bytes(store, version)
     manifest = decode_manifest(document, version)
-    optional = (COHORTS, npy_name(COHORT_SCORES)) if COHORTS in manifest.files else ()
+    optional = (file for file in _OPTIONAL_FILES if file in manifest.files)
     names = (MOVIE_IDS, *map(npy_name, array_shapes(manifest)), *optional)
     if get_mapper(store):
         # There is no network to wait for, and hashing local files in parallel is slower than one by one.
@@ -64,7 +65,13 @@ def _assemble(manifest: Manifest, read: FileReader) -> ItemFactors:
     shapes = array_shapes(manifest).items()
     arrays = {name: _parse_array(name, read(npy_name(name)), shape) for name, shape in shapes}
     factors = ItemFactors(manifest, movie_ids, items, **arrays)  # type: ignore[arg-type]  # All are arrays.
-    return _add_cohorts(factors, read) if COHORTS in manifest.files else factors
+    if COHORTS in manifest.files:
+        factors = _add_cohorts(factors, read)
+    if npy_name(PRIOR_IMPLICIT) in manifest.files:
+        shape = (manifest.n_items, manifest.rating_rank + 1)
+        implicit = _parse_array(PRIOR_IMPLICIT, read(npy_name(PRIOR_IMPLICIT)), shape)
+        factors = msgspec.structs.replace(factors, prior_implicit=implicit)
+    return factors
 
 
 def _add_cohorts(factors: ItemFactors, read: FileReader) -> ItemFactors:
@@ -82,6 +89,9 @@ def array_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
 def npy_name(array: str) -> str:
     """Return the name of the file that holds an array."""
     return f"{array}.npy"
+
+
+_OPTIONAL_FILES = (COHORTS, npy_name(COHORT_SCORES), npy_name(PRIOR_IMPLICIT))
 
 
 def make_item_factors(manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str, Floats]) -> ItemFactors:

@@ -12,6 +12,7 @@ import msgspec
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.object_store.object_store import ObjectStore
+from marquee.scoring.level_drift import NO_DRIFT, Drift
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -91,6 +92,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rating_min: float
     rating_max: float
     noise_precision: float  # One over the variance of a rating around its prediction.
+    drift: Drift = NO_DRIFT  # Of a user's level, in fold-in.
     files: dict[str, FileEntry]
     smoke: tuple[SmokeCase, ...] = ()
     metrics: dict[str, Metric] = {}
@@ -156,6 +158,7 @@ class _ManifestHeader(msgspec.Struct):
 
 
 def _check(manifest: Manifest, version: str) -> None:
+    manifest.drift.check()
     if manifest.version != version:
         raise ArtifactRefused(f"artifact {version} holds the manifest of {manifest.version}")
     sizes = (manifest.n_items, manifest.rating_rank, manifest.ranking_rank, manifest.buckets)

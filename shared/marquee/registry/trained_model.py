@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marquee.errors import ArtifactRefused
-from marquee.scoring.arrays import Floats, check_array, item_shapes, no_cohorts
+from marquee.scoring.arrays import Floats, check_array, empty_matrix, item_shapes
+from marquee.scoring.level_drift import NO_DRIFT, Drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,11 @@ class TrainedModel:
     prior_precision: Floats  # [k + 1, k + 1], symmetric and positive definite
     noise_precision: float  # One over the variance of a rating around its prediction.
     cohort_names: Sequence[str] = ()  # See marquee.scoring.cohort_scores.
-    cohort_scores: Floats = field(default_factory=no_cohorts)
+    cohort_scores: Floats = field(default_factory=empty_matrix)
     """[n_cohorts, n_items], added to the log popularity for a user of the cohort."""
+    prior_implicit: Floats = field(default_factory=empty_matrix)
+    """[n_items, k + 1], implicit feedback of :mod:`marquee.scoring.fold_in`; empty for none."""
+    drift: Drift = NO_DRIFT
 
     def check(self) -> None:
         """Raise :class:`ArtifactRefused` unless shapes, types and values are valid."""
@@ -79,6 +83,8 @@ class TrainedModel:
         if self.cohort_names:
             shape = (len(self.cohort_names), len(self.movie_ids))
             check_array("cohort_scores", self.cohort_scores, shape)
+        if self.prior_implicit.size:
+            check_array("prior_implicit", self.prior_implicit, (len(self.movie_ids), len(self.prior_mean)))
         self._check_scalars()
         self._check_histories()
         if len(set(self.movie_ids)) != len(self.movie_ids) or not self.movie_ids or "" in self.movie_ids:
@@ -100,6 +106,8 @@ class TrainedModel:
                 f"noise_precision {self.noise_precision} must be finite, with rating_min below rating_max and "
                 "noise_precision above 0"
             )
+
+        self.drift.check()
 
     def _check_histories(self) -> None:
         h, n_users = self.histories, len(self.user_ids)

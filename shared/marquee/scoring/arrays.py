@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # Importing it costs 2 ms at the start of an instance.
 Floats: TypeAlias = "NDArray[np.float32]"
 
 
-def no_cohorts() -> Floats:
-    """Return the cohort scores of an artifact without cohorts, [0, 0]."""
+def empty_matrix() -> Floats:
+    """Return what an artifact without an optional array has, [0, 0]."""
     return np.empty((0, 0), np.float32)
 
 

@@ -72,8 +72,7 @@ class Engine:
         self.maps_users = maps_users  # The user store is a mapped local file.
         self.version = item_factors.manifest.version
         self.trained_through: datetime = item_factors.manifest.trained_through
-        prior = Prior(item_factors.prior_mean, item_factors.prior_precision, item_factors.manifest.noise_precision)
-        self._fold_in = FoldIn(item_factors.item_vectors, item_factors.item_biases, item_factors.manifest.mean, prior)
+        self._fold_in = _make_fold_in(item_factors)
         self._records: OrderedDict[str, UserRecord | None] = OrderedDict()
         self._damaged: set[str] = set()
         self._records_lock = threading.Lock()
@@ -230,6 +229,18 @@ class Engine:
 def _lookup(scores: NDArray[np.float32]) -> RowScorer:
     """Return a scorer that looks up ``scores`` [n_items]."""
     return lambda rows: scores[rows].tolist()
+
+
+def _make_fold_in(factors: ItemFactors) -> FoldIn:
+    manifest, implicit = factors.manifest, factors.prior_implicit
+    prior = Prior(
+        factors.prior_mean,
+        factors.prior_precision,
+        manifest.noise_precision,
+        manifest.drift,
+        implicit if len(implicit) else None,
+    )
+    return FoldIn(factors.item_vectors, factors.item_biases, manifest.mean, prior)
 
 
 def _check_prior(item_factors: ItemFactors) -> None:

@@ -15,6 +15,7 @@ from marquee.models import popularity
 from marquee.models.ranker_port import RankingFactors, describe_method, load_ranker
 from marquee.models.trainer_port import ProgressCallback, RatingFactors, load_trainer, no_progress
 from marquee.registry.trained_model import Histories, TrainedModel
+from marquee.scoring.arrays import empty_matrix
 
 if TYPE_CHECKING:
     from marquee.training.params import Params
@@ -80,6 +81,8 @@ def _assemble(
         prior_mean=_to_float32(rating.prior.mean),
         prior_precision=_to_float32(rating.prior.precision),
         noise_precision=rating.prior.noise_precision,
+        prior_implicit=empty_matrix() if rating.prior.implicit is None else _to_float32(rating.prior.implicit),
+        drift=rating.prior.drift,
     )
 
 

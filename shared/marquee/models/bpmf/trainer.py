@@ -12,7 +12,7 @@ import numpy as np
 from marquee.data.dataset import Dataset, Interactions
 from marquee.models.bpmf.gibbs import BpmfFit, Budget, ModelShape, fit_bpmf
 from marquee.models.trainer_port import Floats, ProgressCallback, RatingFactors, read_section
-from marquee.models.user_prior import fit_user_prior
+from marquee.models.user_prior import fit_user_prior, rated_items
 
 SIDE_INFORMATION_WEIGHT = 0.25
 """Weight of the side information in the factors of a user without ratings; the rest is the average user's.
@@ -76,7 +76,8 @@ def _to_rating_factors(result: BpmfFit, dataset: Dataset) -> RatingFactors:
         )
     )
     residuals = ratings.values - result.mean - factors.predict(ratings.users, ratings.items)
-    prior = fit_user_prior(user_vectors[rated], user_biases[rated], residuals)
+    items = rated_items(ratings, np.flatnonzero(rated), (dataset.n_users, dataset.n_items))
+    prior = fit_user_prior(user_vectors[rated], user_biases[rated], items, residuals)
     offset = _selection_offset(ratings, result.mean, prior.mean, item_vectors, item_biases)
     prior.mean[-1] += offset
     user_vectors[~rated] = _shrink(user_vectors[~rated], prior.mean[:-1])
