@@ -16,6 +16,7 @@ from marquee.cli.text_table import markdown_table
 from marquee.config.fields import field_meta
 from marquee.config.needs import NEEDS, PROVIDED
 from marquee.config.settings import PREFIX, Settings
+from marquee.events.json_records import event_schema
 from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, json_schema, read_functions, read_schedules
 
 ROOT = Path(__file__).parents[1]
@@ -100,6 +101,7 @@ def cost_page() -> str:
 if __name__ == "__main__":
     (ROOT / "docs/configuration.md").write_text(configuration_page())
     (ROOT / "infra/needs.json").write_text(needs_file())
+    (ROOT / "docs/events.schema.json").write_text(json.dumps(event_schema(), indent=2) + "\n")
     for name, kind in (("functions", FunctionSpecs), ("schedules", ScheduleSpecs)):
         (ROOT / f"infra/{name}.schema.json").write_text(json.dumps(json_schema(kind), indent=2) + "\n")
     (ROOT / "docs/cost.md").write_text(cost_page())

@@ -17,6 +17,7 @@ EXTRAS = (
     "local",
     "recommend",
     "ingest",
+    "events",
     "monitor",
     "bridge",
     "migrate",

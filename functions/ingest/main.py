@@ -16,9 +16,7 @@ import gc
 import logging
 import os
 import threading
-import time
 from functools import cache
-from io import BytesIO
 
 import flask
 import functions_framework
@@ -31,13 +29,12 @@ from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, DatabaseUnavailable, PushRefused, PushUnverifiable
 from marquee.events.envelopes import MAX_BODY_BYTES
 from marquee.events.parser import EventParser
+from marquee.ingest.discarded_body import discard_body
 from marquee.ingest.handler import IngestHandler
 from marquee.ingest.push_identity import PushIdentity
 
 CONNECTIONS = 2
 """Database connections: one batch is written while the next one is parsed. infra/functions.yaml counts them."""
-
-_MAX_DISCARDED_BYTES = 256 * 2**20
 
 _log = logging.getLogger("marquee.ingest")
 _lock = threading.Lock()
@@ -76,34 +73,21 @@ def ingest(request: flask.Request) -> flask.Response:
         request.max_content_length = MAX_BODY_BYTES
         handler.accept(headers, request.get_data())
     except RequestEntityTooLarge:
-        _discard(request)
+        discard_body(request)
         _log.warning("refused: a body of more than %d bytes", MAX_BODY_BYTES)
         return _answer(413, f"The body has more than {MAX_BODY_BYTES} bytes: send smaller batches.\n")
     except PushRefused as error:
-        _discard(request)
+        discard_body(request)
         _log.warning("refused: %s", error)
         return _answer(401, f"{error}\n", **{"WWW-Authenticate": "Bearer"})
     except PushUnverifiable as error:
-        _discard(request)
+        discard_body(request)
         _log.error("answered 503: %s", error)
         return _answer(503, "The sender cannot be verified now: send it again.\n", **{"Retry-After": "1"})
     except (DatabaseUnavailable, DatabaseRefused) as error:
         _log.error("answered 503: %s", error)
         return _answer(503, "The database is unavailable: send it again.\n", **{"Retry-After": "1"})
     return _answer(204, "")
-
-
-def _discard(request: flask.Request) -> None:
-    """Read a body without keeping it: most clients read the answer only after they have sent all.
-
-    functions-framework reads every body to its end after the function, so it is given an empty one.
-    """
-    deadline, remaining = time.monotonic() + 10, _MAX_DISCARDED_BYTES
-    stream = request.environ["wsgi.input"]
-    while remaining > 0 and time.monotonic() < deadline and (chunk := stream.read(65_536)):
-        remaining -= len(chunk)
-    request.max_content_length = None
-    request.environ |= {"wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
 
 
 def _answer(status: int, text: str, **headers: str) -> flask.Response:

@@ -29,13 +29,13 @@ module "function" {
   ]
 }
 
-# Callers: those of `recommend_callers` may call public functions, Pub/Sub only `ingest`, and the scheduler only the
-# functions it starts.
+# Callers: those of `recommend_callers` and `events_callers` may call these functions, Pub/Sub only `ingest`, and the
+# scheduler only the functions it starts.
 locals {
   scheduled_functions = { for name, schedule in local.schedules : name => basename(schedule.job) if startswith(schedule.job, "functions/") }
   invokers = merge(
     merge([for name, function in local.functions : {
-      for member in var.recommend_callers : "${name}-${member}" => { function = name, member = member }
+      for member in local.callers[name] : "${name}-${member}" => { function = name, member = member }
     } if function.public]...),
     { ingest-push = { function = "ingest", member = google_service_account.part["push"].member } },
     { for name, function in local.scheduled_functions : "${name}-schedule" => { function = function, member = google_service_account.part["scheduler"].member } },

@@ -35,8 +35,18 @@ locals {
     push_audience        = local.ingest_url
     push_service_account = google_service_account.part["push"].email
   }
-  values          = merge(var.settings, local.provided)
-  secret_settings = { database_url = "database-url", kafka_password = "kafka-password" }
+  # Callers of the public functions. Cloud Run authenticates them, except allUsers, who need a key.
+  callers = { recommend = var.recommend_callers, events = var.events_callers }
+  open    = contains(flatten(values(local.callers)), "allUsers")
+  access  = local.open ? "private" : "platform"
+
+  values = merge({ access = local.access }, var.settings, local.provided)
+  secret_settings = {
+    database_url   = "database-url"
+    kafka_password = "kafka-password"
+    api_keys       = "api-keys"
+    token_secret   = "token-secret"
+  }
 
   # Settings that var.settings must not contain. The keys of local.provided would make its validation depend on resources.
   reserved = local.declared.provided

@@ -5,6 +5,11 @@ output "recommend_url" {
   value       = module.function["recommend"].url
 }
 
+output "events_url" {
+  description = "URL to which apps and services send events: POST <url>/events."
+  value       = module.function["events"].url
+}
+
 output "ingest_url" {
   description = "URL of `ingest`, and the audience that a token must name."
   value       = local.ingest_url

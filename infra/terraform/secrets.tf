@@ -13,6 +13,9 @@ locals {
     database-url = local.database_url
     # A version cannot be empty. With kafka.security = SSL there is no password, and the bridge ignores this one.
     kafka-password = coalesce(var.secrets.kafka_password, "unused")
+    # A hyphen stands for none.
+    api-keys     = coalesce(var.secrets.api_keys, "-")
+    token-secret = coalesce(var.secrets.token_secret, "-")
   }
   secret_readers = merge([for part, secrets in local.secrets_of : {
     for secret in values(secrets) : "${part}-${secret}" => { part = part, secret = secret }

@@ -46,6 +46,10 @@ variable "settings" {
     condition     = length(setintersection(keys(var.settings), local.reserved)) == 0
     error_message = "Terraform determines these settings itself: ${join(", ", local.reserved)}."
   }
+  validation {
+    condition     = lookup(var.settings, "access", "") != "platform" || !contains(concat(var.recommend_callers, var.events_callers), "allUsers")
+    error_message = "settings.access is platform, but allUsers may call, whom the platform does not authenticate: give secrets.api_keys, or set access to public."
+  }
 }
 
 variable "kafka" {
@@ -92,12 +96,22 @@ variable "min_instances" {
 }
 
 variable "recommend_callers" {
-  description = "Who may call `recommend`, as IAM members: serviceAccount:NAME@PROJECT.iam.gserviceaccount.com, or allUsers for callers without credentials, which an organization's policy may refuse."
+  description = "Who may call `recommend`, as IAM members: serviceAccount:NAME@PROJECT.iam.gserviceaccount.com, or allUsers for callers without credentials, which an organization's policy may refuse; they need a key of secrets.api_keys, unless settings.access is public."
   type        = list(string)
   default     = []
   validation {
     condition     = alltrue([for member in var.recommend_callers : can(regex("^(allUsers|allAuthenticatedUsers|(user|group|domain|serviceAccount|principal|principalSet):\\S+)$", member))])
     error_message = "recommend_callers must be IAM members: allUsers, or serviceAccount:..., user:..., group:..."
+  }
+}
+
+variable "events_callers" {
+  description = "Who may call `events`, as IAM members like those of `recommend_callers`. With allUsers, callers need a key of secrets.api_keys."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for member in var.events_callers : can(regex("^(allUsers|allAuthenticatedUsers|(user|group|domain|serviceAccount|principal|principalSet):\\S+)$", member))])
+    error_message = "events_callers must be IAM members: allUsers, or serviceAccount:..., user:..., group:..."
   }
 }
 
@@ -128,6 +142,8 @@ variable "secrets" {
     grafana_token        = optional(string)
     confluent_key        = optional(string)
     confluent_secret     = optional(string)
+    api_keys             = optional(string) # entries that `marquee keys create` makes, separated by commas
+    token_secret         = optional(string)
   })
   ephemeral = true
   sensitive = true

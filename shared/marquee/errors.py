@@ -16,7 +16,9 @@
     │   ├── PushUnverifiable     the certificates for a push's token are unavailable
     │   └── WorkingDirectoryUnwritable   the disk of a retraining's files is full
     └── TerminalError            a retry fails again
+        ├── CallRefused          the caller of an HTTP API may not do this, or not so often
         ├── InvalidBatch         the request is not a CloudEvent of Marquee
+        ├── InvalidEvents        the body is not a list of events
         ├── InvalidUserId
         ├── PushRefused          the push has no valid token
         ├── DatabaseRefused          the database rejected the statement
@@ -36,6 +38,8 @@
 Errors of other libraries are translated where they enter, with ``raise ... from``. The type of an error, never its
 text, tells a caller whether a retry may succeed.
 """
+
+from collections.abc import Mapping
 
 
 class MarqueeError(Exception):
@@ -112,6 +116,18 @@ class InvalidBatch(TerminalError):
     def __init__(self, message: str, body: bytes = b"") -> None:
         super().__init__(message)
         self.body = body
+
+
+class CallRefused(TerminalError):
+    """A call that is answered with ``status``: 401, 403 or 429, with ``headers``."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.status, self.headers = status, headers
+
+
+class InvalidEvents(TerminalError):
+    """A body that is neither an event nor a list of events."""
 
 
 class InvalidUserId(TerminalError):

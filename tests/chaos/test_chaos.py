@@ -10,7 +10,7 @@ from tests.chaos.known_records import known_record
 from tests.chaos.system import ChaosSystem
 
 from marquee.config.settings import Settings
-from marquee.events.kinds import KIND_OF_EVENT, QUARANTINE, RECORD_TABLES, MalformedRecord
+from marquee.events.kinds import KIND_OF_EVENT, LOG_KINDS, QUARANTINE, MalformedRecord
 from marquee.events.parser import EventParser
 
 KILLS, SEED = 7, 1
@@ -48,4 +48,4 @@ def test_known_record_table_agrees_with_parser() -> None:
             assert record.table == QUARANTINE
         else:
             assert record.table == KIND_OF_EVENT[type(event)].table
-    assert tables == set(RECORD_TABLES)
+    assert tables == {QUARANTINE, *(kind.table for kind in LOG_KINDS)}

@@ -38,7 +38,7 @@ from marquee.registry.object_store.file_store import FileStore
 pytestmark = pytest.mark.servers
 NOW = datetime.now(UTC)
 ROOT = Path(__file__).parents[2]
-ROLES = ("ingest", "recommend", "monitor", "retrain", "retention", "grafana")
+ROLES = ("ingest", "events", "recommend", "monitor", "retrain", "retention", "grafana")
 OWNER_ONLY = {"migrations", "retention_terms", "role_grants"}
 
 Login = Callable[[str], Database]

@@ -5,20 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from tests.events.real_records import REAL
+from tests.events.json_examples import EXAMPLES
 from tests.support.records import batch, rows
 
 from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.db.record_counts import union_of_record_tables
+from marquee.events.json_records import JsonRecordParser
 from marquee.events.kinds import EVENT_KINDS, QUARANTINE, RECORD_TABLES, EventKind
-from marquee.events.parser import EventParser
 from marquee.ingest.row_encoding import parse_records
 from marquee.ingest.store import WriteCounts, write_batch
 from marquee.monitoring.batch_checks import check_batches
 
 EACH_KIND = pytest.mark.parametrize("kind_of_event", EVENT_KINDS, ids=lambda kind: kind.name)
-EXAMPLES = [next(text for text, event in REAL.items() if isinstance(event, k.event_class)) for k in EVENT_KINDS]
 _COLUMNS = """
 SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute
 WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"""
@@ -44,7 +43,7 @@ def test_written_offsets_has_a_counter_for_each_record_table(database: Database)
 
 def test_parse_records_groups_each_kind() -> None:
     """One record of each kind becomes one event of each kind."""
-    parsed = parse_records(batch(EXAMPLES).records, EventParser(UTC, 10))
+    parsed = parse_records(batch([*EXAMPLES]).records, JsonRecordParser(10))
     assert [parsed.count(kind) for kind in EVENT_KINDS] == [1] * len(EVENT_KINDS)
     assert parsed.malformed == []
 
@@ -52,7 +51,7 @@ def test_parse_records_groups_each_kind() -> None:
 def test_consumers_of_tables_know_each_kind(database: Database) -> None:
     """Counts, running totals, the view per minute, the union of tables and the volume checks include each kind."""
     one_each = WriteCounts(dict.fromkeys(RECORD_TABLES, 1))
-    assert write_batch(database, batch([*EXAMPLES, "malformed"]), EventParser(UTC, 10)) == one_each
+    assert write_batch(database, batch([*EXAMPLES, "malformed"]), JsonRecordParser(10)) == one_each
     for counts in (record_counts.count_records(database), record_counts.count_all(database)):
         assert counts.by_table == one_each
     names = {kind.name for kind in EVENT_KINDS}

@@ -159,7 +159,7 @@ def test_count_all_after_redelivery_equals_count_records(database: Database, par
         write_batch(database, batch(RECORDS[first:], first), parser)
     assert record_counts.count_all(database) == record_counts.count_records(database)
     assert record_counts.count_records(database) == record_counts.RecordCounts(
-        by_table=dict(EXPECTED_COUNTS),
+        by_table=EXPECTED_COUNTS.by_record_table,
         quarantine_by_category={"request": 1},
         next_offsets={("movielog", 0): 7},
         impressions=0,
@@ -212,7 +212,7 @@ def test_write_batch_concurrent_redeliveries_store_each_record_once(
     counts = record_counts.count_records(plain_database)
     assert counts == record_counts.count_all(plain_database)
     assert counts.records == 400
-    assert counts.by_table == Counter(_table(parser.parse(record)) for record in records)
+    assert Counter(counts.by_table) == Counter(_table(parser.parse(record)) for record in records)
     assert _watch_sessions(plain_database) == _expected_watch_sessions([parser.parse(record) for record in records])
 
 

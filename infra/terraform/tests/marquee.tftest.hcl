@@ -205,6 +205,42 @@ run "failed_jobs_are_counted" {
   }
 }
 
+run "callers_are_authenticated" {
+  command = plan
+  variables {
+    recommend_callers = ["serviceAccount:stream@example.iam.gserviceaccount.com"]
+  }
+  assert {
+    condition     = module.function["recommend"].config.environment_variables.MARQUEE_ACCESS == "platform" && module.function["events"].config.environment_variables.MARQUEE_ACCESS == "platform"
+    error_message = "Without allUsers, Cloud Run authenticates every caller."
+  }
+  assert {
+    condition     = toset([for s in module.function["events"].config.secret_environment_variables : s.key]) == toset(["MARQUEE_DATABASE_URL", "MARQUEE_API_KEYS", "MARQUEE_TOKEN_SECRET"])
+    error_message = "events does not have its keys, or has other secrets."
+  }
+}
+
+run "open_functions_need_keys" {
+  command = plan
+  variables {
+    recommend_callers = []
+    events_callers    = ["allUsers"]
+  }
+  assert {
+    condition     = module.function["events"].config.environment_variables.MARQUEE_ACCESS == "private"
+    error_message = "A function that the internet may call answers without a key."
+  }
+}
+
+run "platform_does_not_authenticate_all_users" {
+  command = plan
+  variables {
+    recommend_callers = ["allUsers"]
+    settings          = { access = "platform" }
+  }
+  expect_failures = [var.settings]
+}
+
 run "only_recommend_is_public" {
   command = apply
   assert {

@@ -220,6 +220,7 @@ class Bridge:
                 self._limits,
                 self._delivery,
                 self.stats,
+                self._settings.record_format,
             )
 
     def _pause_or_resume(self, now: float) -> None:

@@ -83,6 +83,9 @@ COMMANDS: dict[str, Group | Verb] = {
             "retention": _RETENTION,
         },
     ),
+    "keys": Verb(
+        "marquee.cli.key_commands", "create keys of the HTTP APIs, and tokens of users", actions="create|token"
+    ),
     "data": Verb("marquee.cli.data_import", "download or check base data", actions="fetch|check"),
     "local": Verb(
         "marquee.cli.local_commands",

@@ -7,7 +7,7 @@ is refused. On any other address, such as in a container, the guard does nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -28,7 +28,7 @@ class LoopbackGuard:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one WSGI request."""
-        if environ.get("SERVER_NAME") not in _LISTENERS or not (refusal := find_refusal(environ)):
+        if not listens_on_loopback(environ) or not (refusal := find_refusal(environ)):
             return self._app(environ, start_response)
         status, message = refusal
         body = f"{message}\n".encode()
@@ -40,6 +40,11 @@ class LoopbackGuard:
 def guard_loopback(app: Any) -> None:
     """Put the guard in front of the Flask application ``app``."""
     app.wsgi_app = LoopbackGuard(app.wsgi_app)
+
+
+def listens_on_loopback(environ: Mapping[str, Any]) -> bool:
+    """Return True if the server of a WSGI request listens on loopback only."""
+    return environ.get("SERVER_NAME") in _LISTENERS
 
 
 def find_refusal(environ: Environ) -> tuple[str, str] | None:

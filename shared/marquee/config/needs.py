@@ -17,6 +17,8 @@ _KAFKA = (
     "kafka_ca_file",
 )
 
+_ACCESS = ("access", "api_keys", "token_secret", "key_requests_per_s", "address_requests_per_s")
+
 NEEDS: dict[str, tuple[str, ...]] = {
     "ingest": (
         "database_url",
@@ -26,7 +28,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "push_service_account",
         "log_level",
     ),
+    "events": ("database_url", "rating_max", *_ACCESS, "log_level"),
     "recommend": (
+        *_ACCESS,
         "database_url",
         "objects_url",
         "delivery_url",
@@ -47,6 +51,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         *_KAFKA,
         "kafka_group",
         "kafka_options",
+        "record_format",
         "delivery_url",
         "metrics_port",
         "metrics_address",
@@ -84,5 +89,7 @@ PROVIDED = (
     "trace_project",
     "push_audience",
     "push_service_account",
+    "api_keys",
+    "token_secret",
 )
 """Settings that Terraform sets itself; its variable ``settings`` takes none of them."""

@@ -11,6 +11,7 @@ from dataclasses import fields
 from datetime import UTC, tzinfo
 from typing import Any
 
+from marquee.config.api_keys import api_keys_text, token_secret
 from marquee.config.fields import (
     field_meta,
     integer,
@@ -107,6 +108,40 @@ class Settings:
         text,
         "Address on which the bridge serves its metrics. In a container, 0.0.0.0 lets Prometheus reach it.",
         "127.0.0.1",
+    )
+
+    # Access to the HTTP APIs (docs/access.md).
+    access: str = setting(
+        one_of("private", "platform", "public"),
+        "Who may call `recommend` and `events` without a key: `private`, only this machine, where no keys are set;"
+        " `platform`, whom the platform in front lets through; `public`, everyone, for reading.",
+        "private",
+    )
+    api_keys: str = setting(
+        api_keys_text,
+        "Keys of the callers of `recommend` and `events`: name, scopes and SHA-256. `marquee keys create` makes one.",
+        "",
+        secret=True,
+        example="movie-service:read+write:" + "0" * 64,
+    )
+    token_secret: str = setting(
+        token_secret,
+        "Secret that signs the tokens with which an app reads for one user. If empty, no token is valid.",
+        "",
+        secret=True,
+    )
+    key_requests_per_s: float = setting(
+        number(0, 100_000), "Requests a second of one key to one instance; more are refused. 0: no limit.", 100.0
+    )
+    address_requests_per_s: float = setting(
+        number(0, 100_000),
+        "Requests a second of one address without a key to one instance, where access is `public`. 0: no limit.",
+        10.0,
+    )
+    record_format: str = setting(
+        one_of("text", "json"),
+        "Format of the records that the bridge forwards: the event log's text, or JSON of the published schema.",
+        "text",
     )
 
     # Recommendations.

@@ -11,7 +11,7 @@ import logging
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -29,6 +29,12 @@ OffsetRanges = tuple[tuple[int, int], ...]
 _SELECT = """
 SELECT topic_key, written * int8multirange(int8range(%(first)s, %(after)s)), unaggregated,
        extract(epoch FROM clock_timestamp() - aggregated_at)::float8
+FROM written_offsets
+WHERE topic_key = (SELECT topic_key FROM topics WHERE topic_id = %(topic_id)s) AND partition = %(partition)s
+FOR UPDATE"""
+
+_SELECT_END = """
+SELECT topic_key, next_offset, unaggregated, extract(epoch FROM clock_timestamp() - aggregated_at)::float8
 FROM written_offsets
 WHERE topic_key = (SELECT topic_key FROM topics WHERE topic_id = %(topic_id)s) AND partition = %(partition)s
 FOR UPDATE"""
@@ -88,6 +94,11 @@ class WrittenOffsets:
     unaggregated_s: float
     """Seconds since the partition last had no unaggregated offsets."""
 
+    def extended(self, records: int) -> WrittenOffsets:
+        """Return the row with that many new offsets after ``first``."""
+        after = self.first + records
+        return replace(self, after=after, covered=((self.first, after),))
+
     def new(self, records: Sequence[Record]) -> list[Record]:
         """Return the records that have not been written yet."""
         # Only the last range that begins at or before an offset can contain it.
@@ -146,6 +157,23 @@ def _covered_offsets(batch: StreamBatch) -> OffsetRanges:
     starts = [offset for before, offset in pairwise(offsets) if offset > before + 1]
     ends = [before + 1 for before, offset in pairwise(offsets) if offset > before + 1]
     return tuple(zip([offsets[0], *starts], [*ends, offsets[-1] + 1], strict=True))
+
+
+def load_for_append(cursor: Any, topic: str, partition: int) -> WrittenOffsets:
+    """Return the row of a partition whose offsets the writer assigns, locked until the transaction ends.
+
+    It covers no offset yet (:meth:`WrittenOffsets.extended`); it is created if needed. ``topic`` is also the topic's
+    id.
+    """
+    parameters = {"topic": topic, "topic_id": topic, "partition": partition}
+    cursor.execute(_SELECT_END, parameters)
+    row = cursor.fetchone()
+    if row is None:
+        cursor.execute(_INSERT, parameters)
+        cursor.execute(_SELECT_END, parameters)
+        row = cursor.fetchone()
+    topic_key, first, unaggregated, unaggregated_s = row
+    return WrittenOffsets(topic_key, partition, first, first, (), (), read_ranges(unaggregated), unaggregated_s)
 
 
 def save(cursor: Any, entry: WrittenOffsets, counts: Mapping[str, int], unaggregated: OffsetRanges) -> None:

@@ -12,6 +12,10 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+TEXT, JSON = "text", "json"
+RECORD_FORMATS = (TEXT, JSON)
+"""Formats of records: the text of the event log, or one JSON object of the published schema a record."""
+
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One record of a partition: its bytes as ``text`` if they are UTF-8, otherwise as ``base64``.
@@ -63,6 +67,8 @@ class StreamBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     since: int | None = None
     """If set, the batch holds every record of Kafka from this offset to the last one. Missing offsets are transaction
     markers or were removed by compaction. None: nothing is known about missing offsets."""
+    format: str = TEXT
+    """Format of the records, one of RECORD_FORMATS."""
 
     @property
     def id(self) -> str:

@@ -1,9 +1,7 @@
 """Event kinds: the one table from which parser, row encoding, INSERT statements, counts and checks derive.
 
-A new kind also needs the union ``Event``, a migration, and records in the simulator, the tests and the docs;
-docs/extending.md has the steps.
-
-Times are aware, in UTC, with microseconds. Ids are opaque text from outside.
+A new kind also needs its class in :mod:`marquee.events.event`, a migration, and records in the tests and the docs;
+docs/extending.md has the steps. Every kind is written as JSON; those of ``LOG_KINDS`` also as text of the event log.
 """
 
 from __future__ import annotations
@@ -14,56 +12,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from marquee.events.event import AccountCreated as AccountCreated
+from marquee.events.event import Click as Click
+from marquee.events.event import Event as Event
+from marquee.events.event import ImpressionShown as ImpressionShown
+from marquee.events.event import Rating as Rating
+from marquee.events.event import RecommendationRequest as RecommendationRequest
+from marquee.events.event import Watch as Watch
 from marquee.events.record_syntax import MOVIE_ID, is_movie_id, is_movie_list, is_storable
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """One minute of one movie watched by one user; ``minute`` counts from 0."""
-
-    time: datetime
-    user_id: str
-    movie_id: str
-    minute: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rating:
-    """A user's rating of a movie, from 1 to the top of the scale."""
-
-    time: datetime
-    user_id: str
-    movie_id: str
-    rating: int
-
-
-@dataclass(frozen=True, slots=True)
-class RecommendationRequest:
-    """A request for recommendations, as the streaming service logged it.
-
-    ``time`` is when the request was sent, ``response_ms`` the time until the answer. With status 200,
-    ``movie_ids`` is the answer and ``result`` is empty. With any other status, ``movie_ids`` is empty and
-    ``result`` is the error text. Status 0 means that no answer came.
-    """
-
-    time: datetime
-    user_id: str
-    server: str
-    status: int
-    movie_ids: tuple[str, ...]
-    result: str
-    response_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class AccountCreated:
-    """A new user's account."""
-
-    time: datetime
-    user_id: str
-
-
-Event = Watch | Rating | RecommendationRequest | AccountCreated
 
 
 class Category(StrEnum):
@@ -78,6 +34,8 @@ class Category(StrEnum):
     MINUTE = "minute"
     RATING = "rating"
     RECOMMENDATION = "recommendation"  # Server, status, result or response time of a recommendation request.
+    JSON = "json"  # Of a JSON record: not an object, or no such schema version.
+    EVENT_ID = "event_id"  # Of a JSON record: its id, or that of a recommendation.
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +65,33 @@ class Column:
     """text, integer, smallint or text[]."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class EventKind:
-    """Everything that is specific to one kind of event.
+    """Everything that is specific to one kind of event; its JSON form is that of ``event_class``."""
+
+    name: str
+    """The kind in views, checks, reports and the ``type`` of JSON records."""
+    event_class: type[Event]
+    table: str
+    """Also the name of the counter in ``written_offsets``."""
+    columns: tuple[Column, ...]
+    """The columns after those of every table: time, topic_key, partition, offset."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LogKind(EventKind):
+    """A kind of event that the event log has as text.
 
     The request of a record, the text after ``<time>,<user id>,``, is ``prefix`` and then ``pattern``, a
     regular expression. ``parse`` makes the event from the fields that matched; ``diagnose`` explains a request that
     has the prefix and does not match; ``format_request`` writes the request of an event.
     """
 
-    name: str
-    """The kind in views, checks and reports."""
-    event_class: type[Event]
     prefix: str
     pattern: str
     parse: Callable[[ParsedFields], Event | MalformedRecord]
     diagnose: Callable[[str], MalformedRecord]
     format_request: Callable[[Any], str]
-    table: str
-    """Also the name of the counter in ``written_offsets``."""
-    columns: tuple[Column, ...]
-    """The columns after those of every table: time, topic_key, partition, offset."""
 
 
 def malformed(category: Category, text: str, valid: str) -> MalformedRecord:
@@ -210,7 +174,7 @@ def diagnose_unknown(request: str) -> MalformedRecord:
 
 _SERVER = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):[0-9]{1,5}"
 
-WATCH = EventKind(
+WATCH = LogKind(
     name="watch",
     event_class=Watch,
     prefix="GET /data/m/",
@@ -221,7 +185,7 @@ WATCH = EventKind(
     table="watches",
     columns=(Column("user_id", "text"), Column("movie_id", "text"), Column("minute", "integer")),
 )
-RATING = EventKind(
+RATING = LogKind(
     name="rating",
     event_class=Rating,
     prefix="GET /rate/",
@@ -232,7 +196,7 @@ RATING = EventKind(
     table="ratings",
     columns=(Column("user_id", "text"), Column("movie_id", "text"), Column("rating", "smallint")),
 )
-RECOMMENDATION_REQUEST = EventKind(
+RECOMMENDATION_REQUEST = LogKind(
     name="recommendation_request",
     event_class=RecommendationRequest,
     prefix="recommendation request ",
@@ -250,7 +214,7 @@ RECOMMENDATION_REQUEST = EventKind(
         Column("response_ms", "integer"),
     ),
 )
-ACCOUNT = EventKind(
+ACCOUNT = LogKind(
     name="account",
     event_class=AccountCreated,
     prefix="GET /create_account",
@@ -262,9 +226,25 @@ ACCOUNT = EventKind(
     columns=(Column("user_id", "text"),),
 )
 
-EVENT_KINDS = (WATCH, RATING, RECOMMENDATION_REQUEST, ACCOUNT)
+IMPRESSION_SHOWN = EventKind(
+    name="impression_shown",
+    event_class=ImpressionShown,
+    table="impressions_shown",
+    columns=(Column("user_id", "text"), Column("recommendation_id", "text"), Column("movie_ids", "text[]")),
+)
+CLICK = EventKind(
+    name="click",
+    event_class=Click,
+    table="clicks",
+    columns=(Column("user_id", "text"), Column("recommendation_id", "text"), Column("movie_id", "text")),
+)
+
+LOG_KINDS: tuple[LogKind, ...] = (WATCH, RATING, RECOMMENDATION_REQUEST, ACCOUNT)
+"""The kinds of the event log's text."""
+EVENT_KINDS: tuple[EventKind, ...] = (*LOG_KINDS, IMPRESSION_SHOWN, CLICK)
 """All kinds, in the order in which every writer writes their tables."""
 KIND_OF_EVENT: dict[type[Event], EventKind] = {kind.event_class: kind for kind in EVENT_KINDS}
+LOG_KIND_OF_EVENT: dict[type[Event], LogKind] = {kind.event_class: kind for kind in LOG_KINDS}
 QUARANTINE = "quarantine"
 RECORD_TABLES = (*(kind.table for kind in EVENT_KINDS), QUARANTINE)
 """Every record of the log is one row in one of these tables."""

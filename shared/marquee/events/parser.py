@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from marquee.events.kinds import (
-    EVENT_KINDS,
-    KIND_OF_EVENT,
+    LOG_KIND_OF_EVENT,
+    LOG_KINDS,
     WATCH,
     Category,
     Event,
-    EventKind,
+    LogKind,
     MalformedRecord,
     ParsedFields,
     diagnose_unknown,
@@ -33,16 +33,16 @@ from marquee.events.record_syntax import TIME, USER_ID, is_time, is_user_id
 # One alternative for each kind. An empty group ends it, so that the number of the last group that matched
 # identifies the kind.
 _RECORD = re.compile(
-    rf"({TIME}),({USER_ID}),(?:" + "|".join(rf"{re.escape(kind.prefix)}{kind.pattern}()" for kind in EVENT_KINDS) + ")",
+    rf"({TIME}),({USER_ID}),(?:" + "|".join(rf"{re.escape(kind.prefix)}{kind.pattern}()" for kind in LOG_KINDS) + ")",
     re.DOTALL,
 )
 
 
-def _index_kinds() -> dict[int, tuple[EventKind, slice]]:
+def _index_kinds() -> dict[int, tuple[LogKind, slice]]:
     """Return, by the number of each kind's last group, the kind and its slice of ``Match.groups()``."""
-    kinds: dict[int, tuple[EventKind, slice]] = {}
+    kinds: dict[int, tuple[LogKind, slice]] = {}
     first = 2
-    for kind in EVENT_KINDS:
+    for kind in LOG_KINDS:
         after = first + re.compile(kind.pattern).groups
         kinds[after + 1] = (kind, slice(first, after))
         first = after + 1
@@ -80,7 +80,7 @@ class EventParser:
 
     def __init__(self, zone: tzinfo, rating_max: int) -> None:
         self._zone = zone
-        self._rating_max = rating_max
+        self.rating_max = rating_max
         self._always_utc = str(zone) in ("UTC", "Etc/UTC")
         self._offsets: dict[str, timedelta] = {}
         self._match = _RECORD.fullmatch
@@ -96,7 +96,7 @@ class EventParser:
         if time < EARLIEST:
             return MalformedRecord(Category.TIME, f"{match[1]} is before 1970-01-01 in UTC")
         kind, groups = _KIND_BY_LAST_GROUP[match.lastindex or 0]
-        return kind.parse(ParsedFields(time, match[2], match.groups()[groups], self._rating_max))
+        return kind.parse(ParsedFields(time, match[2], match.groups()[groups], self.rating_max))
 
     def match_watches(self, texts: Sequence[str]) -> list[WatchFields]:
         """Return the fields of each text that is a watch record; leave all other texts to ``parse``.
@@ -154,7 +154,7 @@ def _diagnose(text: str) -> MalformedRecord:
         return malformed(Category.TIME, time, "YYYY-MM-DDTHH:MM[:SS[.fff[fff[fff]]]]")
     if not is_user_id(user_id):
         return malformed(Category.USER_ID, user_id, "1 to 20 digits")
-    for kind in EVENT_KINDS:
+    for kind in LOG_KINDS:
         if request.startswith(kind.prefix):
             return kind.diagnose(request)
     return diagnose_unknown(request)
@@ -162,7 +162,7 @@ def _diagnose(text: str) -> MalformedRecord:
 
 def format_event(event: Event, zone: tzinfo) -> str:
     """Return the record of ``event`` as the streaming service writes it: without seconds if they are 0."""
-    request = KIND_OF_EVENT[type(event)].format_request(event)
+    request = LOG_KIND_OF_EVENT[type(event)].format_request(event)
     return f"{_format_time(event.time, zone)},{event.user_id},{request}"
 
 

@@ -12,6 +12,7 @@ from marquee.errors import DataRefused, InvalidBatch
 from marquee.events.batches import ImpressionBatch, StreamBatch
 from marquee.events.envelopes import BATCH_TYPES, Envelope, from_http, open_envelope, to_http
 from marquee.events.parser import EventParser
+from marquee.events.record_parser import parsers_with
 from marquee.ingest.salvage import salvage
 from marquee.ingest.storable import find_batch_problem, find_impression_problem
 from marquee.ingest.store import WriteCounts, store_rejected, write_batch, write_impressions
@@ -41,7 +42,7 @@ class IngestHandler:
 
     def __init__(self, database: Database, parser: EventParser) -> None:
         self._database = database
-        self._parser = parser
+        self._parsers = parsers_with(parser)
 
     def accept(self, headers: Mapping[str, str], body: bytes) -> WriteCounts | RejectedEvent:
         """Write the batch of a request, and store its invalid elements as rejected events.
@@ -58,7 +59,7 @@ class IngestHandler:
     def _write(self, batch: StreamBatch | ImpressionBatch) -> WriteCounts:
         if isinstance(batch, ImpressionBatch):
             return write_impressions(self._database, batch)
-        return write_batch(self._database, batch, self._parser)
+        return write_batch(self._database, batch, self._parsers[batch.format])
 
     def _write_valid(self, envelope: Envelope) -> WriteCounts:
         """Write the valid elements first: a request that fails in between is repeated as a whole."""

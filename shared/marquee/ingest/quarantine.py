@@ -14,6 +14,7 @@ from marquee.errors import DataRefused
 from marquee.events.batches import Record, make_record
 from marquee.events.kinds import QUARANTINE
 from marquee.events.parser import EventParser
+from marquee.events.record_parser import EitherFormatParser, RecordParser
 from marquee.ingest import watch_sessions
 from marquee.ingest.row_encoding import parse_records
 from marquee.ingest.store import write_rows
@@ -115,15 +116,18 @@ def _quarantined_record(row: tuple[Any, ...]) -> QuarantinedRecord:
 def replay(database: Database, selection: Selection, parser: EventParser) -> ReplayResult:
     """Parse the selected records again, and move those that are events now to their tables.
 
+    ``parser`` is that of text; a record that begins with a brace is parsed as JSON.
+
     A record leaves quarantine in the transaction that writes its row. A replay can be interrupted and
     repeated, and two replays can run at the same time.
     """
     moved: Counter[str] = Counter()
     remaining = 0
+    either = EitherFormatParser(parser)
     for topic_key, partition in _partitions(database, selection):
         after = -1
         while (last := _end_of_chunk(database, selection, topic_key, partition, after)) is not None:
-            result = _replay_chunk(database, selection, parser, _Chunk(topic_key, partition, after, last))
+            result = _replay_chunk(database, selection, either, _Chunk(topic_key, partition, after, last))
             moved.update(result.moved)
             remaining += result.remaining
             after = last
@@ -147,7 +151,7 @@ def _end_of_chunk(database: Database, selection: Selection, topic_key: int, part
     return records[-1].offset if records else None
 
 
-def _replay_chunk(database: Database, selection: Selection, parser: EventParser, chunk: _Chunk) -> ReplayResult:
+def _replay_chunk(database: Database, selection: Selection, parser: RecordParser, chunk: _Chunk) -> ReplayResult:
     """Replay a chunk in one transaction; divide it down to the record that the database refuses."""
     try:
         with database.transaction() as cursor:
@@ -164,7 +168,7 @@ def _replay_chunk(database: Database, selection: Selection, parser: EventParser,
         return ReplayResult(Counter(first.moved) + Counter(second.moved), first.remaining + second.remaining)
 
 
-def _move(cursor: Any, selection: Selection, parser: EventParser, chunk: _Chunk) -> ReplayResult:
+def _move(cursor: Any, selection: Selection, parser: RecordParser, chunk: _Chunk) -> ReplayResult:
     topic_key, partition = chunk.topic_key, chunk.partition
     written_offsets.lock_partition(cursor, topic_key, partition)
     records, bounds = _select_records(cursor, selection, chunk, None), current_bounds()

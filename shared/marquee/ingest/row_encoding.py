@@ -23,6 +23,7 @@ from marquee.events.kinds import (
     Watch,
 )
 from marquee.events.parser import EventParser
+from marquee.events.record_parser import RecordParser
 from marquee.ingest.time_bounds import TimeBounds
 
 Columns = tuple[str, ...]
@@ -95,12 +96,16 @@ class ParsedBatch:
         )
 
 
-def parse_records(records: Sequence[Record], parser: EventParser, bounds: TimeBounds | None = None) -> ParsedBatch:
+def parse_records(records: Sequence[Record], parser: RecordParser, bounds: TimeBounds | None = None) -> ParsedBatch:
     """Parse the records, and group the events by kind in the order of the records.
 
     With ``bounds``, a record whose time is too far ahead is malformed.
     """
     parsed = ParsedBatch()
+    if not isinstance(parser, EventParser):
+        for record in records:
+            _add_record(parsed, record, parser, bounds)
+        return parsed
     fields = parser.match_watches([record.text or "" for record in records])
     minutes = {minute: parser.utc_minute(minute) for minute in {watch[0] for watch in fields}}
     if bounds and records:
@@ -117,7 +122,7 @@ def parse_records(records: Sequence[Record], parser: EventParser, bounds: TimeBo
     return parsed
 
 
-def _add_record(parsed: ParsedBatch, record: Record, parser: EventParser, bounds: TimeBounds | None) -> None:
+def _add_record(parsed: ParsedBatch, record: Record, parser: RecordParser, bounds: TimeBounds | None) -> None:
     event = _NOT_UTF8 if record.text is None else parser.parse(record.text)
     if bounds and not isinstance(event, MalformedRecord):
         event = _check_time(event, bounds.latest([record.timestamp_ms]))

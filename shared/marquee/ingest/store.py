@@ -23,7 +23,7 @@ from marquee.db.written_offsets import WrittenOffsets
 from marquee.errors import DataRefused
 from marquee.events.batches import ImpressionBatch, Record, StreamBatch
 from marquee.events.kinds import EVENT_KINDS, QUARANTINE, RECORD_TABLES, WATCH, EventKind
-from marquee.events.parser import EventParser
+from marquee.events.record_parser import RecordParser
 from marquee.ingest import watch_sessions
 from marquee.ingest.row_encoding import ParsedBatch, escape_unstorable, parse_records
 from marquee.ingest.time_bounds import TimeBounds, current_bounds
@@ -97,7 +97,7 @@ class WriteCounts(Counter[str]):
 class _Parsing:
     """The parser of a batch, and the bounds of its times."""
 
-    parser: EventParser
+    parser: RecordParser
     bounds: TimeBounds
 
     def parse(self, records: Sequence[Record]) -> ParsedBatch:
@@ -109,7 +109,7 @@ class _Parsing:
         return next((time_ms for time_ms in known if time_ms is not None), None)
 
 
-def write_batch(database: Database, batch: StreamBatch, parser: EventParser) -> WriteCounts:
+def write_batch(database: Database, batch: StreamBatch, parser: RecordParser) -> WriteCounts:
     """Write each record of ``batch`` that is not stored yet, as its event or into quarantine.
 
     On an error nothing is written, or complete parts of the batch. Raises :class:`DatabaseUnavailable`, or
@@ -151,14 +151,15 @@ def _write(
                 written_offsets.record_delivery(cursor, entry, len(batch.records), 0, oldest_ms)
                 return WriteCounts()
             parsed = parsing.parse(new)
-        written = _write_parsed(cursor, entry, parsed, parsing.bounds, len(batch.records), copy=copy)
+        written = write_parsed(cursor, entry, parsed, parsing.bounds, len(batch.records), copy=copy)
         written_offsets.record_delivery(cursor, entry, len(batch.records), written.records, oldest_ms)
         return written
 
 
-def _write_parsed(
+def write_parsed(
     cursor: Any, entry: WrittenOffsets, parsed: ParsedBatch, bounds: TimeBounds, records: int, *, copy: bool
 ) -> WriteCounts:
+    """Write the new rows of a batch of ``records``, their watch sessions, and the ledger."""
     written = write_rows(cursor, entry.topic_key, entry.partition, parsed, bounds, copy=copy)
     unaggregated = watch_sessions.aggregate_when_due(cursor, entry, records, written[WATCH.table])
     written_offsets.save(cursor, entry, written.by_record_table, unaggregated)
@@ -174,10 +175,10 @@ def write_rows(
         if kind is WATCH and copy:
             written[kind.table] = _copy_watches(cursor, topic_key, partition, parsed.watches)
         elif parsed.count(kind):
-            written[kind.table] = _execute(cursor, _INSERT[kind], (topic_key, partition, *parsed.columns(kind)))
+            written[kind.table] = execute(cursor, _INSERT[kind], (topic_key, partition, *parsed.columns(kind)))
     if parsed.malformed:
         values = (topic_key, partition, *parsed.quarantine_columns(bounds))
-        written[QUARANTINE] = _execute(cursor, _INSERT_QUARANTINE, values)
+        written[QUARANTINE] = execute(cursor, _INSERT_QUARANTINE, values)
     return written
 
 
@@ -203,7 +204,7 @@ def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts
         pg_arrays.text_array([msgspec.json.encode(row.movies).decode() for row in rows]),
     )
     with database.transaction() as cursor:
-        return WriteCounts(impressions=_execute(cursor, _INSERT_IMPRESSIONS, literals))
+        return WriteCounts(impressions=execute(cursor, _INSERT_IMPRESSIONS, literals))
 
 
 def store_rejected(database: Database, reason: str, headers: Mapping[str, str], body: bytes) -> None:
@@ -213,10 +214,11 @@ def store_rejected(database: Database, reason: str, headers: Mapping[str, str], 
     digest = hashlib.sha256(body).digest()
     values = (escape_unstorable(reason[:_MAX_REASON]), document, body[:MAX_BODY_BYTES], len(body), digest)
     with database.transaction() as cursor:
-        _execute(cursor, _INSERT_REJECTED, values)
+        execute(cursor, _INSERT_REJECTED, values)
 
 
-def _execute(cursor: Any, statement: str, parameters: tuple[object, ...]) -> int:
+def execute(cursor: Any, statement: str, parameters: tuple[object, ...]) -> int:
+    """Execute one statement and return its rows; raises :class:`DataRefused` for a value that cannot be sent."""
     try:
         cursor.execute(statement, parameters)
     except ValueError as error:  # psycopg2 itself refuses NUL and lone surrogates.

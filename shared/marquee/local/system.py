@@ -87,6 +87,8 @@ class LocalSystem:
             self.run_command("migrate", "migrate")
         with self._step("ingest, which writes the event log to the database"):
             self._start_function("ingest", self._functions["ingest"])
+        with self._step("events, which takes events of apps over HTTP"):
+            self._start_function("events", self._functions["events"])
         self._train_first_model()
         if self.shape.customer_service:
             port = self._ports.choose("customer service", CUSTOMER_SERVICE_PORT)

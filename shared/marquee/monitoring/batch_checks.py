@@ -39,7 +39,7 @@ _REJECTED = "SELECT count(*) FROM rejected_events WHERE received >= %(since)s AN
 
 _INVALID_RATINGS = """
 SELECT count(*) FILTER (WHERE rating NOT BETWEEN 1 AND %(rating_max)s),
-       count(*) FILTER (WHERE user_id !~ '^[0-9]{1,20}$' OR movie_id !~ '^[a-z0-9+_.*-]*[+]([0-9]{4})?$')
+       count(*) FILTER (WHERE user_id !~ '^[^,/[:cntrl:]]{1,128}$' OR movie_id !~ '^[^,/[:cntrl:]]+$')
 FROM ratings WHERE time >= %(since)s AND time < %(until)s"""
 
 _INVALID_MINUTES = """

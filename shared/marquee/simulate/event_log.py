@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from marquee.events.kinds import (
-    EVENT_KINDS,
     KIND_OF_EVENT,
+    LOG_KINDS,
     RECOMMENDATION_REQUEST,
     Event,
     MalformedRecord,
@@ -46,7 +46,7 @@ class EventLog:
         self._user_corrupter, self._request_corrupter = user_corrupter, request_corrupter
         self._disorder = int(_DISORDER * (1 << 32)) if disorder else 0
         self._state = 1
-        self._groups = {kind.event_class: self.counts.group(kind.name) for kind in EVENT_KINDS}
+        self._groups = {kind.event_class: self.counts.group(kind.name) for kind in LOG_KINDS}
 
     def current_time(self) -> datetime:
         """Return the wall-clock time in milliseconds; with disorder, occasionally an earlier time."""

@@ -1,0 +1,67 @@
+"""The ``events`` function: JSON events of apps in, rows of the database out. See :mod:`marquee.ingest.events_http`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from functools import cache
+
+import flask
+import functions_framework
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from marquee.config.access import create_access
+from marquee.config.loopback_guard import guard_loopback
+from marquee.config.needs import NEEDS
+from marquee.config.settings import Settings
+from marquee.db.pool import Database
+from marquee.events.json_records import JsonRecordParser
+from marquee.ingest.discarded_body import discard_body
+from marquee.ingest.events_http import MAX_EVENTS_BYTES, EventsHttp, EventsReply, text_reply
+
+CONNECTIONS = 2
+"""Database connections of a process; infra/functions.yaml counts them."""
+
+_lock = threading.Lock()
+
+
+@cache
+def _create() -> EventsHttp:
+    settings = Settings.from_mapping(os.environ, NEEDS["events"]).require("database_url")
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    database = Database(settings.database_url, connections=CONNECTIONS)
+    return EventsHttp(database, JsonRecordParser(settings.rating_max), create_access(settings))
+
+
+@functions_framework.http
+def events(request: flask.Request) -> flask.Response:
+    """Answer one request."""
+    return _answer(request)
+
+
+def _answer(request: flask.Request) -> flask.Response:
+    if request.path == "/healthz":  # The process is alive, even if its settings are invalid.
+        return _respond(text_reply(200, "ok"))
+    with _lock:  # Concurrent first requests share one pool.
+        http = _create()
+    request.max_content_length = MAX_EVENTS_BYTES
+    try:
+        return _respond(http.reply(request.environ, request.path, request.get_data))
+    except RequestEntityTooLarge:
+        discard_body(request)
+        return _respond(text_reply(413, f"The body has more than {MAX_EVENTS_BYTES} bytes: send fewer events at once."))
+
+
+@functions_framework.errorhandler(404)  # type: ignore[untyped-decorator]
+def handle_unrouted(_: Exception) -> flask.Response:
+    """Answer a path that the framework cannot route, such as one with a line break."""
+    return _answer(flask.request)
+
+
+def _respond(reply: EventsReply) -> flask.Response:
+    return flask.Response(reply.body, reply.status, dict(reply.headers), content_type=reply.content_type)
+
+
+if flask.has_app_context():  # The framework loads a function within its application.
+    guard_loopback(flask.current_app)

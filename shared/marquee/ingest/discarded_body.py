@@ -1,0 +1,23 @@
+"""Reading of a request's body without keeping it."""
+
+from __future__ import annotations
+
+import time
+from io import BytesIO
+from typing import Any
+
+_MAX_BYTES = 256 * 2**20
+_MAX_S = 10
+
+
+def discard_body(request: Any) -> None:
+    """Read the body of a Flask request: most clients read the answer only after they have sent all.
+
+    functions-framework reads every body to its end after the function, so it is given an empty one.
+    """
+    deadline, remaining = time.monotonic() + _MAX_S, _MAX_BYTES
+    stream = request.environ["wsgi.input"]
+    while remaining > 0 and time.monotonic() < deadline and (chunk := stream.read(65_536)):
+        remaining -= len(chunk)
+    request.max_content_length = None
+    request.environ |= {"wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
