@@ -20,6 +20,7 @@
         ├── InvalidBatch         the request is not a CloudEvent of Marquee
         ├── InvalidEvents        the body is not a list of events
         ├── InvalidUserId
+        ├── InvalidRequest       a parameter of a request is unknown or invalid
         ├── PushRefused          the push has no valid token
         ├── DatabaseRefused          the database rejected the statement
         │   └── DataRefused          a value does not fit its column
@@ -132,6 +133,10 @@ class InvalidEvents(TerminalError):
 
 class InvalidUserId(TerminalError):
     """A malformed user id."""
+
+
+class InvalidRequest(TerminalError):
+    """An unknown or invalid parameter of a request; the message says what is valid."""
 
 
 class DatabaseRefused(TerminalError):

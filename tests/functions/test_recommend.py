@@ -79,7 +79,9 @@ def test_recommend_protocol_survives_the_framework(store: FileStore, start: Star
     assert function.get("/recommend/1000", method="POST").status == 405
     head = function.get("/recommend/1000", method="HEAD")
     assert (head.status, head.body, head.headers["Marquee-Tier"]) == (200, b"", "personalised")
-    as_json = function.get("/recommend/1000?why=not", Accept="application/json")
+    unknown = function.get("/recommend/1000?why=not", Accept="application/json")
+    assert (unknown.status, b"'why' is not a parameter here" in unknown.body) == (400, True)
+    as_json = function.get("/recommend/1000?n=20", Accept="application/json")
     assert as_json.headers["Content-Type"] == "application/json"
     assert as_json.document["tier"] == "personalised"
     assert function.get("/healthz").status == function.get("/readyz").status == 200

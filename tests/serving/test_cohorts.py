@@ -22,11 +22,14 @@ from marquee.registry.trained_model import TrainedModel
 from marquee.scoring.cohort_scores import demographic_cohorts
 from marquee.serving.customer_client import Customer
 from marquee.serving.deadline import DeadlineExecutor, Unavailable
-from marquee.serving.engine import Cohorts, Engine, Tier
-from marquee.serving.exploration import NO_EXPLORATION
-from marquee.serving.recommender import CUSTOMERS_UNAVAILABLE, Recommender
+from marquee.serving.engine import Engine
+from marquee.serving.list_builder import ListContext
+from marquee.serving.list_request import PLAIN
+from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
+from marquee.serving.scored_movie import Cohorts, Tier
 from marquee.serving.stated_interests import find_cohorts, find_genres
+from marquee.serving.user_readers import CUSTOMERS_UNAVAILABLE
 from marquee.serving.user_state import EMPTY
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -46,7 +49,8 @@ def cohort_engine(store: FileStore) -> Engine:
 
 def recommend_groups(engine: Engine, cohorts: Cohorts) -> tuple[Tier, list[int]]:
     """Return the tier and the group of each movie."""
-    tier, movies, _ = engine.explore(EMPTY, 20, NO_EXPLORATION, cohorts)
+    result = engine.make_list(EMPTY, PLAIN, ListContext(cohorts=cohorts))
+    tier, movies = result.tier, result.movies
     assert len({f.movie_id for f in movies}) == 20
     return tier, [get_group(f.movie_id) for f in movies]
 
@@ -55,7 +59,8 @@ def test_explore_cohort_returns_preferred_movies_popular_first(cohort_engine: En
     """Writers get group 1 and fans of comedies group 0."""
     assert recommend_groups(cohort_engine, [("occupation:writer", 1.0)]) == (Tier.COHORT, [1] * 20)
     assert recommend_groups(cohort_engine, [("genre:comedy", 1.0)]) == (Tier.COHORT, [0] * 20)
-    assert cohort_engine.explore(EMPTY, 2, NO_EXPLORATION, [("genre:comedy", 1.0)])[1][0].movie_id == make_movie_id(0)
+    comedies = cohort_engine.make_list(EMPTY, PLAIN, ListContext(cohorts=[("genre:comedy", 1.0)]))
+    assert comedies.movies[0].movie_id == make_movie_id(0)
 
 
 def test_explore_negative_weight_avoids_the_genre(cohort_engine: Engine) -> None:

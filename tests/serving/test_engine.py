@@ -17,7 +17,8 @@ from marquee.errors import ArtifactRefused
 from marquee.registry.manifest import ResidualInterval
 from marquee.registry.object_store.file_store import FileStore
 from marquee.scoring.level_drift import NO_DRIFT, Drift
-from marquee.serving.engine import Engine, Tier
+from marquee.serving.engine import Engine
+from marquee.serving.scored_movie import Tier
 from marquee.serving.user_state import EMPTY, UserState, build_user_state
 
 

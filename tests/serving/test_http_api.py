@@ -66,8 +66,10 @@ def test_reply_json_has_scores_ratings_and_propensities(store: FileStore, http: 
         "arm",
         "model_version",
         "release",
+        "policy",
         "tier",
         "notes",
+        "next_page",
         "movies",
     ]
     assert document["recommendation_id"] == reply.headers["Marquee-Recommendation-Id"]
@@ -75,6 +77,9 @@ def test_reply_json_has_scores_ratings_and_propensities(store: FileStore, http: 
     assert len(document["movies"]) == 20
     assert document["movies"][0] == {
         "movie_id": make_movie_id(4),
+        "title": None,
+        "year": None,
+        "genres": [],
         "score": pytest.approx(2.0, rel=0.01),
         "rating": 4.0,
         "propensity": 1.0,

@@ -13,15 +13,16 @@ from tests.serving.models import release_model
 
 from marquee.config.settings import Settings
 from marquee.registry.object_store.file_store import FileStore
+from marquee.serving.answer import Answer
 from marquee.serving.app import create_service
 from marquee.serving.deadline import DeadlineExecutor
-from marquee.serving.engine import Tier
 from marquee.serving.http_api import RecommendHttp, Reply
 from marquee.serving.instrumentation import InstrumentedApp
 from marquee.serving.prometheus_text import Metrics
-from marquee.serving.recommender import Answer, Recommender
+from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.request_log import RequestLog
+from marquee.serving.scored_movie import Tier
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -29,7 +30,7 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 class BrokenHttp(RecommendHttp):
     """Handler with a bug."""
 
-    def reply(self, method: str, path: str, accept: str = "") -> Reply:
+    def reply(self, method: str, path: str, accept: str = "", query: str = "") -> Reply:
         raise ZeroDivisionError
 
 

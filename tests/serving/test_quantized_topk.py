@@ -19,6 +19,8 @@ from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk, 
 from marquee.scoring.topk import top_n
 from marquee.serving.engine import Engine
 from marquee.serving.exploration import Exploration
+from marquee.serving.list_builder import ListContext
+from marquee.serving.list_request import PLAIN
 from marquee.serving.user_state import build_user_state
 
 NO_ITEMS = np.empty(0, np.uint32)
@@ -156,11 +158,12 @@ def test_engine_with_index_returns_the_same_movies_as_without(store: FileStore, 
     assert not plain.topk_index
     for user in range(1000, 1006):
         state = build_user_state(plain.item_factors, plain.read_record(str(user)), None)
-        (_, movies, uniform), (_, expected, expected_uniform) = (
-            engine.explore(state, 20, Exploration(*slots, Random(user))) for engine in (prepared, plain)
+        result, expected = (
+            engine.make_list(state, PLAIN, ListContext(Exploration(*slots), Random(user).random))
+            for engine in (prepared, plain)
         )
-        assert uniform is expected_uniform
-        for movie, other in zip(movies, expected, strict=True):
+        assert result.explored is expected.explored
+        for movie, other in zip(result.movies, expected.movies, strict=True):
             assert (movie.movie_id, movie.rating, movie.propensity) == (
                 other.movie_id,
                 other.rating,

@@ -21,12 +21,13 @@ from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.errors import DatabaseUnavailable, NothingToRecommend
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.rollout import canary
+from marquee.serving.answer import Answer
 from marquee.serving.circuit_breaker import CircuitBreaker
 from marquee.serving.deadline import DeadlineExecutor, Unavailable
-from marquee.serving.engine import Tier
 from marquee.serving.popular_movies import PopularMovies
-from marquee.serving.recommender import Answer, Recommender
+from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
+from marquee.serving.scored_movie import Tier
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NONE = History((), ())

@@ -12,6 +12,7 @@ import numpy as np
 from marquee.config.atomic_file import atomic_directory
 from marquee.data.dataset import Dataset, Interactions
 from marquee.data.deterministic_io import read_array, write_array
+from marquee.registry.movie_metadata import MovieMetadata
 from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.scoring.level_drift import Drift
 
@@ -54,6 +55,8 @@ def write_model(directory: Path, model: TrainedModel) -> None:
         scalars: dict[str, Any] = {}
         for name in (field.name for field in fields(TrainedModel)):
             value = getattr(model, name)
+            if value is None or isinstance(value, MovieMetadata):
+                continue  # Metadata are added where the artifact is written.
             if isinstance(value, Histories):
                 _write_arrays(out, name, value)
             elif isinstance(value, Drift):
@@ -62,6 +65,7 @@ def write_model(directory: Path, model: TrainedModel) -> None:
                 write_array(out / f"{name}.npy", value)
             else:
                 scalars[name] = float(value) if isinstance(value, int | float) else list(value)
+        scalars["popularity_columns"] = model.popularity_columns
         (out / _SCALARS).write_bytes(msgspec.json.encode(scalars))
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 
-def number_array(values: Iterable[int | str]) -> str:
-    """Return the literal of an integer array."""
+def number_array(values: Iterable[int | float | str]) -> str:
+    """Return the literal of an array of numbers."""
     return "{" + ",".join(map(str, values)) + "}"
 
 

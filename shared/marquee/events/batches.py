@@ -88,17 +88,26 @@ class ImpressionMovie(msgspec.Struct, frozen=True):
     """One movie of an impression.
 
     ``score`` is its ranking score, ``rating`` the predicted rating, and ``propensity`` the probability with
-    which it was shown in this position.
+    which it was shown in this position. ``rank`` is the position that it would have without exploration, 0 if it was
+    not ranked. ``reason`` is what added most to the score: the id of a movie of the user's history, or ``popularity``,
+    ``cohort``, ``exploration``, ``pin`` or ``quota``.
     """
 
     movie_id: str
     score: float
     rating: float | None
     propensity: float
+    rank: int = 0
+    reason: str = ""
 
 
 class Impression(msgspec.Struct, frozen=True):
-    """One list that ``recommend`` served, best movie first."""
+    """One list that ``recommend`` served, best movie first.
+
+    ``explored``: the whole list was drawn uniformly. ``eligible``: number of movies that could have been shown.
+    ``policy``: number of the arm's policy. ``notes``: those of the answer. ``page``: of the list, from 1. ``took_ms``:
+    time that the answer took, in milliseconds.
+    """
 
     id: str
     time: datetime
@@ -108,6 +117,12 @@ class Impression(msgspec.Struct, frozen=True):
     release: int
     tier: str
     movies: tuple[ImpressionMovie, ...]
+    explored: bool = False
+    eligible: int = 0
+    policy: int = 0
+    notes: tuple[str, ...] = ()
+    page: int = 1
+    took_ms: float = 0.0
 
 
 class ImpressionBatch(msgspec.Struct, frozen=True):

@@ -42,9 +42,14 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bytea[])
 ON CONFLICT DO NOTHING"""
 
 _INSERT_IMPRESSIONS = """
-INSERT INTO impressions (time, id, user_id, arm, model_version, release, tier, movies)
-SELECT * FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::integer[],
-                     %s::text[], %s::jsonb[])
+INSERT INTO impressions (time, id, user_id, arm, model_version, release, tier, movies, explored, eligible, policy,
+                         notes, page, took_ms)
+SELECT time, id, user_id, arm, model_version, release, tier, movies, explored, eligible, policy,
+       string_to_array(notes, ','), page, took_ms
+FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::jsonb[],
+            %s::boolean[], %s::integer[], %s::integer[], %s::text[], %s::smallint[], %s::real[])
+     AS row (time, id, user_id, arm, model_version, release, tier, movies, explored, eligible, policy, notes, page,
+             took_ms)
 ON CONFLICT DO NOTHING"""
 
 MAX_BODY_BYTES = 65_536
@@ -202,6 +207,12 @@ def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts
         pg_arrays.number_array([row.release for row in rows]),
         pg_arrays.text_array([row.tier for row in rows]),
         pg_arrays.text_array([msgspec.json.encode(row.movies).decode() for row in rows]),
+        pg_arrays.number_array([int(row.explored) for row in rows]),
+        pg_arrays.number_array([row.eligible for row in rows]),
+        pg_arrays.number_array([row.policy for row in rows]),
+        pg_arrays.text_array([",".join(row.notes) for row in rows]),
+        pg_arrays.number_array([row.page for row in rows]),
+        pg_arrays.number_array([row.took_ms for row in rows]),
     )
     with database.transaction() as cursor:
         return WriteCounts(impressions=execute(cursor, _INSERT_IMPRESSIONS, literals))

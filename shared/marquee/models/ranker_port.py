@@ -30,10 +30,16 @@ class RankingFactors:
 
     Both arrays are [n_items, rank]. The score is linear in the history: there is no stored user vector, and an
     item counts as soon as it is watched.
+
+    ``trend`` [n_items] is the factor by which growth in popularity multiplies the rows of ``rank_items``, None if there
+    is none. The last ``popularity_columns`` columns score recent popularity. Both serve to tell the parts of a score
+    apart.
     """
 
     rank_history: Floats
     rank_items: Floats
+    trend: Floats | None = None
+    popularity_columns: int = 0
 
 
 class Ranker(Protocol):
@@ -82,7 +88,9 @@ def add_popularity_terms(
     the weights in the user's history. The second term is one more column of both arrays; a weight of 0 adds none.
     """
     recent = popularity.recent[:, None] * popularity_weight if popularity_weight else None
-    items = factors.rank_items * popularity.growth[:, None] ** trend_exponent
+    trend = popularity.growth**trend_exponent
+    items = factors.rank_items * trend[:, None]
     if recent is None:
-        return RankingFactors(factors.rank_history, items)
-    return RankingFactors(np.hstack([factors.rank_history, np.ones(recent.shape)]), np.hstack([items, recent]))
+        return RankingFactors(factors.rank_history, items, trend)
+    history = np.hstack([factors.rank_history, np.ones(recent.shape)])
+    return RankingFactors(history, np.hstack([items, recent]), trend, recent.shape[1])

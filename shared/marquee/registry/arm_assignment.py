@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from marquee.errors import ReleaseError
+from marquee.registry.policy import NO_POLICY, Policy, check_policy
 
 _ARM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 OUTSIDE = "outside"
@@ -25,12 +26,13 @@ OUTSIDE = "outside"
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-class Arm(msgspec.Struct, frozen=True):
-    """One side of an experiment: an artifact and its fraction of the users, above 0 and up to 1."""
+class Arm(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One side of an experiment: an artifact, its fraction of the users, above 0 and up to 1, and its policy."""
 
     name: str
     version: str
     weight: float
+    policy: Policy = NO_POLICY
 
 
 def assign_arm(arms: Sequence[Arm], salt: str, user_id: str, enrolled: float = 1.0) -> Arm:
@@ -66,6 +68,8 @@ def check_arms(arms: Sequence[Arm]) -> None:
     names = [arm.name for arm in arms]
     if not names or len(set(names)) != len(names) or not all(_ARM_NAME.fullmatch(n) for n in names):
         raise ReleaseError(f"a release needs at least one arm, with distinct names of a-z, 0-9, - and _; got {names}")
+    for arm in arms:
+        check_policy(arm.policy)
     weights = [arm.weight for arm in arms]
     if not all(0 < w <= 1 for w in weights) or not math.isclose(math.fsum(weights), 1, abs_tol=1e-9):
         raise ReleaseError(f"arm weights must each be above 0 and sum to 1; got {weights}")

@@ -22,6 +22,7 @@ from marquee.registry.item_store import (
     COHORTS,
     MOVIE_IDS,
     PRIOR_IMPLICIT,
+    TREND,
     array_shapes,
     make_item_factors,
     npy_name,
@@ -38,6 +39,7 @@ from marquee.registry.manifest import (
     encode_manifest,
     object_name,
 )
+from marquee.registry.movie_metadata import METADATA, NO_METADATA
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.smoke_test import MAX_CASES, make_smoke_cases, run_smoke_test
 from marquee.registry.trained_model import TrainedModel
@@ -82,6 +84,7 @@ def write_artifact(
             rating_max=float(model.rating_max),
             noise_precision=float(model.noise_precision),
             drift=model.drift,
+            popularity_columns=model.popularity_columns,
             files=files,
             metrics=dict(metrics),
             groups=dict(groups),
@@ -123,7 +126,10 @@ def _write_items(model: TrainedModel, directory: Path) -> None:
     optional = [
         *([COHORT_SCORES] if model.cohort_names else []),
         *([PRIOR_IMPLICIT] if model.prior_implicit.size else []),
+        *([TREND] if model.trend is not None else []),
     ]
+    if model.metadata is not NO_METADATA:
+        (directory / METADATA).write_bytes(msgspec.json.encode(model.metadata))
     for name in (*item_shapes(0, 0, 0), *optional):
         with (directory / npy_name(name)).open("wb") as out:
             np.save(out, np.ascontiguousarray(getattr(model, name)), allow_pickle=False)
@@ -140,6 +146,7 @@ def _make_version(model: TrainedModel, trained_through: datetime, files: dict[st
     scalars = [float(x) for x in (model.mean, model.rating_min, model.rating_max, model.noise_precision)]
     if model.drift.variance:  # Otherwise the version is the one of a program that did not know drift.
         scalars += [model.drift.variance, model.drift.correlation]
+    scalars += [float(model.popularity_columns)] if model.popularity_columns else []
     content = msgspec.json.encode((scalars, {name: files[name].sha256 for name in sorted(files)}))
     timestamp = trained_through.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
     return f"{timestamp}-{hashlib.sha256(content).hexdigest()[:8]}"

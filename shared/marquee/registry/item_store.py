@@ -20,12 +20,14 @@ from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.registry.item_factors import ItemFactors
 from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.manifest import Manifest, decode_manifest, object_name, read_manifest_bytes
+from marquee.registry.movie_metadata import METADATA, MovieMetadata
 from marquee.registry.object_store.object_store import ObjectStore, get_mapper
 from marquee.scoring.arrays import Floats, check_array, item_shapes
 
 MOVIE_IDS = "movie_ids.json"
 COHORTS, COHORT_SCORES = "cohorts.json", "cohort_scores"
 PRIOR_IMPLICIT = "prior_implicit"
+TREND = "trend"
 _READERS = 4
 _CACHE_LINE = 64  # The header of an npy file has a multiple of that.
 
@@ -71,7 +73,27 @@ def _assemble(manifest: Manifest, read: FileReader) -> ItemFactors:
         shape = (manifest.n_items, manifest.rating_rank + 1)
         implicit = _parse_array(PRIOR_IMPLICIT, read(npy_name(PRIOR_IMPLICIT)), shape)
         factors = msgspec.structs.replace(factors, prior_implicit=implicit)
+    if METADATA in manifest.files:
+        factors = msgspec.structs.replace(factors, metadata=_parse_metadata(read, manifest.n_items))
+    if npy_name(TREND) in manifest.files:
+        factors = msgspec.structs.replace(factors, trend=_parse_trend(read, manifest.n_items))
     return factors
+
+
+def _parse_metadata(read: FileReader, n_items: int) -> MovieMetadata:
+    try:
+        metadata = decode_json(read(METADATA), MovieMetadata)
+    except MalformedDocument as error:
+        raise ArtifactRefused(f"{METADATA} cannot be read: {error}") from error
+    metadata.check(n_items)
+    return metadata
+
+
+def _parse_trend(read: FileReader, n_items: int) -> Floats:
+    trend = _parse_array(TREND, read(npy_name(TREND)), (n_items,))
+    if not (trend > 0).all():
+        raise ArtifactRefused(f"{TREND} must be above 0")
+    return trend
 
 
 def _add_cohorts(factors: ItemFactors, read: FileReader) -> ItemFactors:
@@ -91,7 +113,7 @@ def npy_name(array: str) -> str:
     return f"{array}.npy"
 
 
-_OPTIONAL_FILES = (COHORTS, npy_name(COHORT_SCORES), npy_name(PRIOR_IMPLICIT))
+_OPTIONAL_FILES = (COHORTS, npy_name(COHORT_SCORES), npy_name(PRIOR_IMPLICIT), METADATA, npy_name(TREND))
 
 
 def make_item_factors(manifest: Manifest, movie_ids: tuple[str, ...], arrays: dict[str, Floats]) -> ItemFactors:

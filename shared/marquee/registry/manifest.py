@@ -93,6 +93,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rating_max: float
     noise_precision: float  # One over the variance of a rating around its prediction.
     drift: Drift = NO_DRIFT  # Of a user's level, in fold-in.
+    popularity_columns: int = 0  # The last columns of the ranking model, which score recent popularity.
     files: dict[str, FileEntry]
     smoke: tuple[SmokeCase, ...] = ()
     metrics: dict[str, Metric] = {}
@@ -166,4 +167,9 @@ def _check(manifest: Manifest, version: str) -> None:
         raise ArtifactRefused(
             f"the manifest of artifact {version} has invalid sizes: n_items, rating_rank, ranking_rank and buckets "
             f"are {sizes} and must be at least 1; n_users is {manifest.n_users} and must not be negative"
+        )
+    if not 0 <= manifest.popularity_columns <= manifest.ranking_rank:
+        raise ArtifactRefused(
+            f"the manifest of artifact {version} has {manifest.popularity_columns} popularity_columns; it must lie "
+            f"between 0 and ranking_rank, {manifest.ranking_rank}"
         )

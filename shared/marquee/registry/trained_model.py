@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marquee.errors import ArtifactRefused
+from marquee.registry.movie_metadata import NO_METADATA, MovieMetadata
 from marquee.scoring.arrays import Floats, check_array, empty_matrix, item_shapes
 from marquee.scoring.level_drift import NO_DRIFT, Drift
 
@@ -75,6 +76,11 @@ class TrainedModel:
     prior_implicit: Floats = field(default_factory=empty_matrix)
     """[n_items, k + 1], implicit feedback of :mod:`marquee.scoring.fold_in`; empty for none."""
     drift: Drift = NO_DRIFT
+    metadata: MovieMetadata = NO_METADATA
+    trend: Floats | None = None
+    """[n_items], above 0: the factor that growth in popularity has in each row of ``rank_items``; None: unknown."""
+    popularity_columns: int = 0
+    """Number of the last columns of the ranking model that score recent popularity."""
 
     def check(self) -> None:
         """Raise :class:`ArtifactRefused` unless shapes, types and values are valid."""
@@ -85,6 +91,8 @@ class TrainedModel:
             check_array("cohort_scores", self.cohort_scores, shape)
         if self.prior_implicit.size:
             check_array("prior_implicit", self.prior_implicit, (len(self.movie_ids), len(self.prior_mean)))
+        self.metadata.check(len(self.movie_ids))
+        self._check_trend()
         self._check_scalars()
         self._check_histories()
         if len(set(self.movie_ids)) != len(self.movie_ids) or not self.movie_ids or "" in self.movie_ids:
@@ -97,6 +105,16 @@ class TrainedModel:
             "user_vectors": (n_users, k),
             **item_shapes(n_items, k, self.rank_items.shape[-1]),
         }
+
+    def _check_trend(self) -> None:
+        if self.trend is not None:
+            check_array("trend", self.trend, (len(self.movie_ids),))
+            if not (self.trend > 0).all():
+                raise ArtifactRefused("trend must be above 0")
+        if not 0 <= self.popularity_columns <= self.rank_items.shape[-1]:
+            raise ArtifactRefused(
+                f"popularity_columns is {self.popularity_columns}; the ranking model has {self.rank_items.shape[-1]}"
+            )
 
     def _check_scalars(self) -> None:
         scalars = (self.mean, self.rating_min, self.rating_max, self.noise_precision)

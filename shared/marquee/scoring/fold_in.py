@@ -83,3 +83,35 @@ class FoldIn:
         drift = self._drift.predict(x[-WINDOW:], theta) if self._drift is not None else 0.0
         theta += mean
         return theta[:k], float(theta[k]) + drift
+
+    def shares(
+        self, items: NDArray[np.integer], ratings: NDArray[np.floating], targets: NDArray[np.integer]
+    ) -> tuple[Vector, Vector]:
+        """Return the predictions for ``targets`` [m] without the ratings, and the share of each rating in them, [m, n].
+
+        Their sum is the prediction by :meth:`posterior_mean`, which is linear in the ratings. What a rating says by its
+        mere existence, the implicit feedback, is in the first part.
+        """
+        k, n = self._vectors.shape[1], len(items)
+        wanted = np.ones((len(targets), k + 1), np.float32)
+        wanted[:, :k] = self._vectors.take(targets, axis=0)
+        baseline = self._prior_predictions.take(targets)
+        if not n:
+            return baseline, np.zeros((len(targets), 0), np.float32)
+        x = np.ones((n, k + 1), np.float32)
+        x[:, :k] = self._vectors.take(items, axis=0)
+        residuals = ratings - self._prior_predictions.take(items)
+        if self._implicit is not None:
+            shift = self._implicit.take(items, axis=0).sum(axis=0) * np.float32(n**-0.5)
+            residuals = residuals - x @ shift
+            baseline = baseline + wanted @ shift
+        # Column k + 1 + j holds the residual of rating j alone.
+        x = np.hstack([x, np.diag(residuals.astype(np.float32))])
+        if self._drift is not None:
+            x = self._drift.whiten(x)
+        products = x[:, : k + 1].T @ x
+        thetas = np.linalg.solve(products[:, : k + 1] + self._precision, products[:, k + 1 :])
+        shares: Vector = wanted @ thetas
+        if self._drift is not None:
+            shares += self._drift.predict_each(x[-WINDOW:], thetas)
+        return baseline, shares

@@ -73,3 +73,9 @@ class DriftFilter:
     def predict(self, x: Rows, theta: Rows) -> float:
         """Return the expected drift at the next rating; ``x`` [n, k + 2] are the whitened rows of the last window."""
         return float(self._next[len(x) - 1, : len(x)] @ (x[:, -1] - x[:, :-1] @ theta))
+
+    def predict_each(self, x: Rows, thetas: Rows) -> Rows:
+        """Return the expected drift for each of m columns of residuals: ``x`` [n, k + 1 + m], ``thetas`` [k + 1, m]."""
+        k1 = len(thetas)
+        drifts: Rows = self._next[len(x) - 1, : len(x)] @ (x[:, k1:] - x[:, :k1] @ thetas)
+        return drifts

@@ -69,15 +69,20 @@ class QuantizedTopK:
         # lose more time than they gain. One shared score buffer also stays in the cache; eight would not.
         self._lock = threading.Lock()
 
-    def search(self, query: Floats, n: int, seen: NDArray[np.integer]) -> tuple[Items, Floats] | None:
+    def search(
+        self, query: Floats, n: int, seen: NDArray[np.integer], flags: NDArray[np.bool_] | None = None
+    ) -> tuple[Items, Floats] | None:
         """Return rows and scores, each [n], of the ``n`` best items for ``query`` [r] outside ``seen``, best first.
 
+        With ``flags`` [n_items], only the items that are flagged count, and ``seen`` is not used; at least ``n`` are.
         Scores are float32, ties go to the lower row. Returns None where pruning leaves too many candidates or fewer
         than ``n`` items are unseen; the caller then has to score all items.
         """
         exact = query.astype(np.float64)
         length = math.sqrt(exact @ exact)
-        if not _is_representable(length) or self._groups < 2 * n or len(self._vectors) - len(seen) < n:
+        if not _is_representable(length) or self._groups < 2 * n or not n:
+            return None
+        if flags is None and len(self._vectors) - len(seen) < n:
             return None
         units = query * np.float32(self._query_length / length)
         codes = np.rint(units)
@@ -86,19 +91,29 @@ class QuantizedTopK:
             self._max_error * self._query_length + self._max_length * math.sqrt(units @ units) + self._float_error
         )
         with self._lock:
-            rows = self._find_candidates(2 * max_distance, codes.astype(np.int16), n, seen)
+            rows = self._find_candidates(2 * max_distance, codes.astype(np.int16), n, seen, flags)
             if len(rows) * _MIN_ITEMS_PER_CANDIDATE > len(self._vectors):
                 return None
             scores = score_items(self._vectors, rows, query)
             order = (-scores).argsort(kind="stable")[:n]
         return rows[order], scores[order]
 
-    def _find_candidates(self, slack: float, query: NDArray[np.int16], n: int, seen: NDArray[np.integer]) -> Items:
+    def _find_candidates(
+        self,
+        slack: float,
+        query: NDArray[np.int16],
+        n: int,
+        seen: NDArray[np.integer],
+        flags: NDArray[np.bool_] | None,
+    ) -> Items:
         """Return the rows at most ``slack`` units below the ``n``-th best, in ascending order."""
         scores = self._scores
         np.einsum("ji,j->i", self._codes, query, out=scores)
         scores[len(self._vectors) :] = _LOWEST
-        scores.put(seen, _LOWEST)
+        if flags is None:
+            scores.put(seen, _LOWEST)
+        else:
+            np.copyto(scores[: len(flags)], _LOWEST, where=~flags)
         # The n-th best of the maxima of disjoint groups is a lower bound of the n-th best of all.
         maxima = np.maximum.reduce(scores.reshape(_PER_GROUP, self._groups))
         maxima.partition(self._groups - n)

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from marquee.config.settings import Settings
 from marquee.registry.object_store.connect import connect
 from marquee.serving.deadline import DeadlineExecutor
-from marquee.serving.engine import Cohorts
 from marquee.serving.exploration import Exploration
 from marquee.serving.http_api import RecommendHttp
 from marquee.serving.instrumentation import InstrumentedApp
-from marquee.serving.recommender import LIST_LENGTH, CohortReader, HistoryReader, Recommender
+from marquee.serving.list_request import LIST_LENGTH
+from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.request_log import RequestLog
+from marquee.serving.scored_movie import Cohorts
+from marquee.serving.user_readers import AgeReader, CohortReader, HistoryReader
 
 if TYPE_CHECKING:
     from marquee.bridge.delivery.delivery import Delivery
@@ -48,6 +50,7 @@ def create_service(settings: Settings) -> InstrumentedApp:
     budget_ms = settings.caller_timeout_ms
     store = connect(settings.objects_url, timeout_s=_STORE_TIMEOUT_S, read_only=True)
     history, popular = _create_database_readers(settings)
+    cohorts, ages = _create_account_readers(settings)
     cache = ReleaseCache(store, settings.release_refresh_s)
     recommender = Recommender(
         cache,
@@ -56,7 +59,9 @@ def create_service(settings: Settings) -> InstrumentedApp:
         ),
         history=history,
         popular=popular,
-        cohorts=_create_cohort_reader(settings),
+        cohorts=cohorts,
+        ages=ages,
+        logs_reasons=bool(settings.delivery_url),
         exploration=_create_exploration(settings),
         wait_s=budget_ms / 2000,
     )
@@ -91,23 +96,30 @@ def _read_counters(sender: ImpressionSender | None) -> dict[str, float]:
     }
 
 
-def _create_cohort_reader(settings: Settings) -> CohortReader | None:
+def _create_account_readers(settings: Settings) -> tuple[CohortReader | None, AgeReader | None]:
+    """Return the readers of a user's cohorts and age, which share a cache; None without a customer service."""
     if not settings.customers_url:
-        return None
-    from marquee.serving.customer_client import CustomerClient, CustomerLookup
+        return None, None
+    from marquee.serving.customer_client import Customer, CustomerClient, CustomerLookup
     from marquee.serving.stated_interests import find_cohorts
 
     timeout_s = settings.caller_timeout_ms / 1000
     customers = CustomerLookup(lambda: CustomerClient(settings.customers_url, timeout_s=timeout_s))
     executor = DeadlineExecutor("customer service", deadline_ms=settings.customers_deadline_ms)
 
-    def read_cohorts(user_id: str) -> Cohorts:
+    def read(user_id: str) -> Customer | None:
         is_cached, customer = customers.cached(user_id)  # The cache also serves while the breaker is open.
-        if not is_cached:
-            customer = executor.run(lambda ms: customers.get(user_id, ms))
+        return customer if is_cached else executor.run(lambda ms: customers.get(user_id, ms))
+
+    def read_cohorts(user_id: str) -> Cohorts:
+        customer = read(user_id)
         return find_cohorts(customer) if customer else ()
 
-    return read_cohorts
+    def read_age(user_id: str) -> int | None:
+        customer = read(user_id)
+        return customer.age if customer else None
+
+    return read_cohorts, read_age
 
 
 def _create_exploration(settings: Settings) -> Exploration:

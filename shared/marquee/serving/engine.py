@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from marquee.errors import ArtifactRefused, ObjectNotFound
@@ -18,13 +16,18 @@ from marquee.registry.item_factors import ItemFactors, query_vector
 from marquee.registry.item_store import read_items
 from marquee.registry.manifest import ResidualInterval
 from marquee.registry.object_store.object_store import ObjectStore, get_mapper
+from marquee.registry.policy import Policy
 from marquee.registry.smoke_test import run_smoke_test
 from marquee.registry.user_store import UserRecord, UserStore
 from marquee.scoring.cohort_scores import score_cohorts
 from marquee.scoring.fold_in import FoldIn, Prior
-from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk, score_items
-from marquee.scoring.topk import top_n
-from marquee.serving.exploration import NO_EXPLORATION, Exploration
+from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk
+from marquee.serving.list_builder import ListContext, MovieList, build_list
+from marquee.serving.list_request import ListRequest
+from marquee.serving.movie_rules import MovieRules
+from marquee.serving.page_token import Page, checksum_ids, find_shown
+from marquee.serving.rankings import HistoryRanking, MovieRanking, ScoreRanking
+from marquee.serving.scored_movie import Cohorts, ScoredMovie, Tier
 from marquee.serving.user_state import EMPTY, UserState
 
 if TYPE_CHECKING:
@@ -35,32 +38,8 @@ log = logging.getLogger(__name__)
 MAX_CACHED_RECORDS = 2_000
 """User records in memory, a few kilobytes each. They never expire, because an artifact never changes."""
 
-
-Cohorts = Sequence[tuple[str, float]]
-"""Names of cohorts with their weights."""
-
-RowScorer: TypeAlias = Callable[[list[int]], list[float]]
-"""Function that returns the scores of item rows."""
-
-
-class Tier(StrEnum):
-    """Fallback level of a list."""
-
-    PERSONALISED = "personalised"  # From the artifact's record of the user.
-    FOLDED_IN = "folded-in"  # From interactions that the artifact lacks, or a user that it lacks.
-    COHORT = "cohort"  # No history: from demographics and stated interests.
-    POPULAR = "popular"  # Nothing is known of the user.
-    LAST_RESORT = "last-resort"  # A non-personalized list, because ranking or the database failed.
-
-
-class ScoredMovie(msgspec.Struct, frozen=True, gc=False):  # Creating a dataclass instance takes four times as long.
-    """One movie of a list: ``score`` orders the list, ``rating`` is the predicted rating."""
-
-    movie_id: str
-    score: float
-    rating: float | None
-    propensity: float = 1.0
-    """Probability with which the movie was shown in this position."""
+_HIDDEN_POLICIES = 7
+"""Policies of which the hidden rows are kept, beside the current one."""
 
 
 class Engine:
@@ -78,7 +57,10 @@ class Engine:
         self._records_lock = threading.Lock()
         self.topk_index: QuantizedTopK | None = None
         self.prepared = False
-        self._popular_rows: list[int] = []
+        self.rules = MovieRules(item_factors.metadata, len(item_factors.movie_ids))
+        self._popular_order: NDArray[np.intp] | None = None
+        self._checksums: NDArray[np.uint32] | None = None
+        self._hidden: dict[int, tuple[Policy, datetime, datetime | None, NDArray[np.intp]]] = {}
 
     @classmethod
     def load(cls, store: ObjectStore, version: str) -> Engine:
@@ -134,63 +116,60 @@ class Engine:
 
     def recommend(self, state: UserState, n: int) -> tuple[Tier, list[ScoredMovie]]:
         """Return the tier and the ``n`` best movies for the user, best first, without those they have seen."""
-        return self.explore(state, n, NO_EXPLORATION)[:2]
-
-    def explore(
-        self, state: UserState, n: int, exploration: Exploration, cohorts: Cohorts = ()
-    ) -> tuple[Tier, list[ScoredMovie], bool]:
-        """Return a list like :meth:`recommend`, with exploration, and whether all of it was drawn uniformly.
-
-        ``cohorts`` are used for a user without a history; cohorts that the artifact does not have are ignored.
-        """
-        n_ranked = n + exploration.extra_candidates
-        factors = self.item_factors
-        cohort_weights = [(factors.cohorts[name], weight) for name, weight in cohorts if name in factors.cohorts]
-        score_rows = _lookup(factors.popularity)
-        if len(state.items):
-            tier = Tier.FOLDED_IN if state.has_new_items else Tier.PERSONALISED
-            ranked, score_rows = self._rank_by_history(state, n_ranked)
-        elif cohort_weights:
-            scores = self._score_cohorts(cohort_weights)
-            tier, ranked, score_rows = Tier.COHORT, top_n(scores, n_ranked).tolist(), _lookup(scores)
-        else:
-            tier, ranked = Tier.POPULAR, self._rank_by_popularity(n_ranked)
-        seen = set(state.items.tolist())
-        rows, propensities, uniform = exploration.choose(ranked, n, seen, len(factors.movie_ids))
-        return tier, self._make_movies(state, rows, score_rows(rows), propensities), uniform
-
-    def _rank_by_history(self, state: UserState, n: int) -> tuple[list[int], RowScorer]:
-        """Return the ``n`` best rows for a user with a history, best first, and a scorer of any rows."""
-        vectors = self.item_factors.rank_items
-        query = query_vector(self.item_factors, state.items, state.weights)
-        best = self.topk_index.search(query, n, state.items) if self.topk_index else None
-        if best is None:
-            scores: NDArray[np.float32] = vectors @ query
-            return top_n(scores, n, state.items).tolist(), _lookup(scores)
-        ranked = best[0].tolist()
-        known_scores = dict(zip(ranked, best[1].tolist(), strict=True))
-
-        def score_rows(rows: list[int]) -> list[float]:
-            try:
-                return [known_scores[row] for row in rows]
-            except KeyError:  # A list drawn uniformly.
-                scores: list[float] = score_items(vectors, np.array(rows), query).tolist()
-                return scores
-
-        return ranked, score_rows
-
-    def _score_cohorts(self, cohort_weights: list[tuple[int, float]]) -> NDArray[np.float32]:
-        rows, weights = zip(*cohort_weights, strict=True)
-        return score_cohorts(self.item_factors.popularity, self.item_factors.cohort_scores[list(rows)], weights)
-
-    def _rank_by_popularity(self, n: int) -> list[int]:
-        if len(self._popular_rows) < n:
-            self._popular_rows = top_n(self.item_factors.popularity, n).tolist()
-        return self._popular_rows[:n]
+        result = self.make_list(state, ListRequest(n=n), ListContext())
+        return result.tier, result.movies
 
     def list_popular(self, n: int) -> list[ScoredMovie]:
         """Return the ``n`` most popular movies, not personalized."""
         return self.recommend(EMPTY, n)[1]
+
+    def make_list(self, state: UserState, request: ListRequest, context: ListContext) -> MovieList:
+        """Return the list for the user, with the rules, the reranking and the exploration that are asked for.
+
+        Cohorts of the context are used for a user without a history; those that the artifact lacks are ignored.
+        """
+        return build_list(self, state, request, context)
+
+    def rank(self, state: UserState, cohorts: Cohorts) -> tuple[Tier, MovieRanking, list[tuple[int, float]]]:
+        """Return the tier, the ranking of the movies, and the rows and weights of the cohorts that it uses."""
+        factors = self.item_factors
+        if len(state.items):
+            tier = Tier.FOLDED_IN if state.has_new_items else Tier.PERSONALISED
+            query = query_vector(factors, state.items, state.weights)
+            return tier, HistoryRanking(factors.rank_items, query, self.topk_index), []
+        cohort_rows = [(factors.cohorts[name], weight) for name, weight in cohorts if name in factors.cohorts]
+        if cohort_rows:
+            rows, weights = zip(*cohort_rows, strict=True)
+            scores = score_cohorts(factors.popularity, factors.cohort_scores[list(rows)], weights)
+            return Tier.COHORT, ScoreRanking(scores), cohort_rows
+        if self._popular_order is None:
+            self._popular_order = (-factors.popularity).argsort(kind="stable")
+        return Tier.POPULAR, ScoreRanking(factors.popularity, self._popular_order), []
+
+    def find_rows(self, movie_ids: Iterable[str]) -> NDArray[np.intp]:
+        """Return the rows of the movies that the artifact knows."""
+        items = self.item_factors.items
+        return np.array([items[movie_id] for movie_id in movie_ids if movie_id in items], np.intp)
+
+    def find_hidden(self, policy: Policy, now: datetime) -> NDArray[np.intp]:
+        """Return the rows that the policy hides at ``now``; they are kept until the next one changes."""
+        found = self._hidden.get(id(policy))
+        if found is None or found[0] is not policy or not found[1] <= now or (found[2] is not None and now >= found[2]):
+            rows = self.find_rows(set(policy.hidden_ids(now)))
+            found = policy, now, policy.next_change(now), rows
+            self._hidden = {**dict(list(self._hidden.items())[-_HIDDEN_POLICIES:]), id(policy): found}
+        return found[3]
+
+    def find_shown(self, page: Page) -> NDArray[np.intp]:
+        """Return the rows that earlier pages showed."""
+        if self._checksums is None:
+            self._checksums = checksum_ids(self.item_factors.movie_ids)
+        return find_shown(self._checksums, page)
+
+    def taste_vectors(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """Return the ranking vectors of ``rows`` without the columns of popularity, [len(rows), r']."""
+        n_taste = self.item_factors.manifest.ranking_rank - self.item_factors.manifest.popularity_columns
+        return self.item_factors.rank_items[list(rows), :n_taste]
 
     def predict(self, state: UserState, rows: Sequence[int] | NDArray[np.integer]) -> list[float]:
         """Return the predicted ratings of some items, [len(rows)], clipped to the scale.
@@ -204,6 +183,15 @@ class Engine:
         # Python numbers from here: for the few movies of one list, three more NumPy calls take longer.
         base, low, high = manifest.mean + bias, manifest.rating_min, manifest.rating_max
         return [min(max(own + base, low), high) for own in raw.tolist()]
+
+    def explain_ratings(
+        self, items: NDArray[np.integer], ratings: NDArray[np.floating], rows: Sequence[int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the predicted ratings of ``rows`` without any rating, and the share that each rating adds by fold-in.
+
+        ``items`` and ``ratings`` [n] are the user's. Returns [len(rows)] and [len(rows), n].
+        """
+        return self._fold_in.shares(items, ratings, np.array(rows, np.intp))
 
     def residual_interval(self, state: UserState) -> ResidualInterval | None:
         """Return the interval of the residuals of the user's ratings; None if it was not calibrated."""
@@ -219,16 +207,17 @@ class Engine:
         rated = ~np.isnan(state.ratings)
         return self._fold_in.posterior_mean(state.items[rated], state.ratings[rated])
 
-    def _make_movies(
-        self, state: UserState, rows: list[int], scores: list[float], propensities: Sequence[float]
+    def make_movies(
+        self,
+        state: UserState,
+        rows: list[int],
+        scores: list[float],
+        propensities: Sequence[float],
+        ranks: Sequence[int],
     ) -> list[ScoredMovie]:
+        """Return the movies of ``rows`` with their predicted ratings."""
         movie_ids = map(self.item_factors.movie_ids.__getitem__, rows)
-        return list(map(ScoredMovie, movie_ids, scores, self.predict(state, rows), propensities))
-
-
-def _lookup(scores: NDArray[np.float32]) -> RowScorer:
-    """Return a scorer that looks up ``scores`` [n_items]."""
-    return lambda rows: scores[rows].tolist()
+        return list(map(ScoredMovie, movie_ids, scores, self.predict(state, rows), propensities, ranks))
 
 
 def _make_fold_in(factors: ItemFactors) -> FoldIn:

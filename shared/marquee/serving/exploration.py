@@ -4,32 +4,38 @@ An off-policy estimate of another ranker weights each outcome by the inverse pro
 be logged, and positive for every movie that the other ranker would show: Bottou et al., *Counterfactual Reasoning and
 Learning Systems*, 2013. There are two sources of randomness:
 
-- Epsilon-greedy: a small fraction of the lists is drawn uniformly from all unseen movies. This supports estimates of
+- Epsilon-greedy: a small fraction of the lists is drawn uniformly from all candidates. This supports estimates of
   any ranker, at a cost to few users.
 - In the other lists the last slots are drawn from a few more candidates of the ranking. This compares movies of
   nearly equal rank at almost no cost.
+
+The candidates are what the user's history, the request's rules and the policy leave, so nothing else can be drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
-from random import Random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from marquee.serving.list_request import LIST_LENGTH
+
+if TYPE_CHECKING:
+    from marquee.serving.candidates import Candidates
+
 
 # A Struct, because creating a dataclass adds a millisecond to each start.
-class Exploration(msgspec.Struct, frozen=True, eq=False):
+class Exploration(msgspec.Struct, frozen=True):
     """Draws a fraction ``epsilon`` of the lists uniformly, and the last ``slots`` positions of the others.
 
     The slots are filled from ``candidates`` movies, beginning with those that would be shown there. For example, 3
-    slots and 9 candidates in a list of 20 draw from ranks 18 to 26. Safe to share between threads.
+    slots and 9 candidates in a list of 20 draw from ranks 18 to 26.
     """
 
     epsilon: float = 0.0
     slots: int = 0
     candidates: int = 0
-    rng: Random = msgspec.field(default_factory=Random)
 
     def __post_init__(self) -> None:
         if not (0 <= self.epsilon <= 1 and 0 <= self.slots <= self.candidates):
@@ -43,26 +49,33 @@ class Exploration(msgspec.Struct, frozen=True, eq=False):
         """Number of movies to rank beyond the end of the list."""
         return self.candidates - self.slots
 
+    def scale(self, n: int) -> Exploration:
+        """Return the exploration of a list of ``n`` movies: a shorter one than usual has fewer random slots."""
+        if n >= LIST_LENGTH or not self.slots:
+            return self
+        slots = self.slots * n // LIST_LENGTH
+        return Exploration(self.epsilon, slots, self.candidates * slots // self.slots)
+
     def choose(
-        self, ranked: Sequence[int], n: int, seen: Set[int], n_items: int
+        self, ranked: Sequence[int], n: int, candidates: Candidates, random: Callable[[], float]
     ) -> tuple[list[int], list[float], bool]:
         """Return the rows to show, the propensity of each in its position, and whether they were drawn uniformly.
 
-        ``ranked`` holds up to ``n + extra_candidates`` rows of ``n_items``, best first, with those of ``seen`` last.
-        If fewer than ``n`` rows are unseen, the result is the ranking.
+        ``ranked`` holds up to ``n + extra_candidates`` rows, best first; rows that only fill the list come last. With
+        fewer than ``n`` candidates, the result is the ranking. ``random`` returns numbers in [0, 1).
         """
-        n = min(n, n_items)
-        n_unseen = n_items - len(seen)
-        if n_unseen < n or not (self.epsilon or self.slots):
-            return list(ranked[:n]), [1.0] * n, False
+        n_candidates = candidates.count
+        if n_candidates < n or not n or not (self.epsilon or self.slots):
+            shown = list(ranked[:n])
+            return shown, [1.0] * len(shown), False
         n_fixed = max(n - self.slots, 0)
-        pool = ranked[n_fixed : min(n_fixed + self.candidates, n_unseen)]
-        p_uniform, p_fixed = self.epsilon / n_unseen, 1 - self.epsilon
+        pool = ranked[n_fixed : min(n_fixed + self.candidates, n_candidates)]
+        p_uniform, p_fixed = self.epsilon / n_candidates, 1 - self.epsilon
         p_slot = p_fixed / len(pool) if pool else 0.0
-        if self.rng.random() >= self.epsilon:
-            rows = [*ranked[:n_fixed], *_sample_from(self.rng.random, list(pool), n - n_fixed)]
+        if random() >= self.epsilon:
+            rows = [*ranked[:n_fixed], *_sample_from(random, list(pool), n - n_fixed)]
             return rows, [p_uniform + p_fixed] * n_fixed + [p_uniform + p_slot] * (n - n_fixed), False
-        rows = _sample_unseen(self.rng.random, n, seen, n_items)
+        rows = _sample_rows(random, n, candidates.rows.tolist())
         # A uniform draw may put a movie where the ranking has it: both ways add to its propensity.
         fixed = [p_uniform + p_fixed * (row == best) for row, best in zip(rows, ranked[:n_fixed], strict=False)]
         return rows, fixed + [p_uniform + p_slot * (row in pool) for row in rows[n_fixed:]], True
@@ -72,18 +85,19 @@ NO_EXPLORATION = Exploration()
 
 
 def _sample_from(random: Callable[[], float], pool: list[int], count: int) -> list[int]:
-    """Sample ``count`` of ``pool`` without replacement (Fisher-Yates); ``Random.sample`` takes four times as long."""
+    """Sample ``count`` of ``pool`` without replacement (Fisher-Yates)."""
     for position in range(count):
         other = position + int(random() * (len(pool) - position))
         pool[position], pool[other] = pool[other], pool[position]
     return pool[:count]
 
 
-def _sample_unseen(random: Callable[[], float], n: int, seen: Set[int], n_items: int) -> list[int]:
-    """Sample ``n`` distinct rows outside ``seen``, uniformly over all ordered lists (rejection sampling)."""
-    rows: dict[int, None] = {}
-    while len(rows) < n:
-        row = int(random() * n_items)
-        if row not in seen:
-            rows[row] = None
-    return list(rows)
+def _sample_rows(random: Callable[[], float], n: int, rows: Sequence[int]) -> list[int]:
+    """Sample ``n`` distinct of ``rows``, uniformly over all ordered lists (Fisher-Yates on the swapped places)."""
+    moved: dict[int, int] = {}
+    drawn = []
+    for position in range(n):
+        other = position + int(random() * (len(rows) - position))
+        drawn.append(rows[moved.get(other, other)])
+        moved[other] = moved.get(position, position)
+    return drawn

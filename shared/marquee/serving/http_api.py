@@ -1,6 +1,6 @@
 """HTTP API of the recommendation service, independent of any framework.
 
-GET /recommend/<user_id>   200 one line of movie ids, or JSON; 400 malformed id; 503 nothing to recommend yet
+GET /recommend/<user_id>   200 one line of movie ids, or JSON; 400 malformed id or parameter; 503 nothing yet
 GET /healthz               200 while the process lives
 GET /readyz                200 if a recommendation can be made, else 503
 GET /version               200 program version, release, arms and refusals
@@ -18,10 +18,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import marquee
-from marquee.errors import InvalidUserId, NothingToRecommend
-from marquee.serving.engine import ScoredMovie
-from marquee.serving.recommender import Answer, RatingInterval, Recommender
+from marquee.errors import InvalidRequest, InvalidUserId, NothingToRecommend
+from marquee.serving.answer import Answer
+from marquee.serving.answer_document import AnswerDocument, MovieDocument
+from marquee.serving.list_request import PLAIN
+from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
+from marquee.serving.request_parameters import parse_list_request
+from marquee.serving.scored_movie import ScoredMovie
 from marquee.serving.user_id import check_user_id
 
 if TYPE_CHECKING:  # Imported only where impressions are sent.
@@ -63,8 +67,8 @@ class RecommendHttp:
         self._impressions = impressions
         self._now = now
 
-    def reply(self, method: str, path: str, accept: str = "") -> Reply:
-        """Answer one request. ``path`` is decoded and has no query string."""
+    def reply(self, method: str, path: str, accept: str = "", query: str = "") -> Reply:
+        """Answer one request. ``path`` is decoded and has no query string; ``query`` is that, not decoded."""
         if not (path.startswith(RECOMMEND) or path in ("/healthz", "/readyz", "/version")):
             return _make_text_reply(404, f"There is nothing at {path[:80]!a}. Use {_ENDPOINTS}.")
         if method not in ("GET", "HEAD"):
@@ -76,16 +80,17 @@ class RecommendHttp:
             return Reply(200, _encode(_describe_version(self.recommender.cache)), JSON)
         if path == "/readyz":
             return self._check_ready()
-        return self._recommend(path.removeprefix(RECOMMEND), accept, shown=method == "GET")
+        return self._recommend(path.removeprefix(RECOMMEND), accept, query, shown=method == "GET")
 
-    def _recommend(self, raw_user_id: str, accept: str, *, shown: bool) -> Reply:
+    def _recommend(self, raw_user_id: str, accept: str, query: str, *, shown: bool) -> Reply:
         try:
-            answer = self.recommender.answer(check_user_id(raw_user_id), self._now())
-        except InvalidUserId as error:
+            user_id = check_user_id(raw_user_id)
+            answer = self.recommender.answer(user_id, self._now(), parse_list_request(query))
+        except (InvalidUserId, InvalidRequest) as error:
             return _make_text_reply(400, str(error))
         except NothingToRecommend as error:
             return _make_unready_reply(str(error))
-        if shown and self._impressions is not None:
+        if shown and self._impressions is not None and answer.request.profile:
             self._impressions.send(answer.impression())
         return _make_reply(answer, as_json=prefers_json(accept))
 
@@ -123,37 +128,55 @@ def _parse_quality(parameters: list[str]) -> float:
 
 def _make_reply(answer: Answer, *, as_json: bool) -> Reply:
     headers = {
-        "Marquee-Recommendation-Id": answer.recommendation_id,
         "Marquee-Arm": answer.arm,
         "Marquee-Model-Version": answer.version,
         "Marquee-Tier": answer.tier.value,
         "Cache-Control": "no-store",
         "Vary": "Accept",
     }
+    if answer.recommendation_id:
+        headers["Marquee-Recommendation-Id"] = answer.recommendation_id
+    next_page = answer.next_page if as_json or answer.request is not PLAIN else ""
+    if next_page:
+        headers["Marquee-Next-Page"] = next_page
     if answer.notes:
         headers["Marquee-Notes"] = ", ".join(answer.notes)
     if as_json:
-        return Reply(200, _encode(_serialize(answer)), JSON, headers, answer)
+        return Reply(200, _encode(_make_document(answer, next_page)), JSON, headers, answer)
     return Reply(200, ",".join(movie.movie_id for movie in answer.movies).encode(), TEXT, headers, answer)
 
 
-def _serialize(answer: Answer) -> dict[str, object]:
-    interval = answer.interval
-    return {
-        "recommendation_id": answer.recommendation_id,
-        "user_id": answer.user_id,
-        "arm": answer.arm,
-        "model_version": answer.version,
-        "release": answer.release,
-        "tier": answer.tier.value,
-        "notes": answer.notes,
-        "movies": [_add_interval(movie, interval) for movie in answer.movies] if interval else answer.movies,
-    }
+def _make_document(answer: Answer, next_page: str) -> AnswerDocument:
+    return AnswerDocument(
+        recommendation_id=answer.recommendation_id,
+        user_id=answer.user_id,
+        arm=answer.arm,
+        model_version=answer.version,
+        release=answer.release,
+        policy=answer.policy,
+        tier=answer.tier.value,
+        notes=answer.notes,
+        next_page=next_page or None,
+        movies=tuple(_make_movie(answer, at, movie) for at, movie in enumerate(answer.movies)),
+    )
 
 
-def _add_interval(movie: ScoredMovie, interval: RatingInterval) -> dict[str, object]:
-    bounds = None if movie.rating is None else interval.around(movie.rating)
-    return {**msgspec.structs.asdict(movie), "interval": bounds}
+def _make_movie(answer: Answer, at: int, movie: ScoredMovie) -> MovieDocument:
+    metadata, row = answer.metadata, answer.rows.get(movie.movie_id)
+    interval: tuple[float, float] | msgspec.UnsetType | None = msgspec.UNSET
+    if answer.interval is not None:
+        interval = None if movie.rating is None else answer.interval.around(movie.rating)
+    return MovieDocument(
+        movie.movie_id,
+        None if row is None else metadata.title(row),
+        None if row is None else metadata.year(row),
+        () if row is None else metadata.genre_names(row),
+        movie.score,
+        movie.rating,
+        movie.propensity,
+        interval,
+        answer.explanations[at] if answer.explanations else msgspec.UNSET,
+    )
 
 
 def _describe_version(cache: ReleaseCache) -> dict[str, object]:

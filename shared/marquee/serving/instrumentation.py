@@ -64,7 +64,7 @@ class InstrumentedApp:
 
     def _reply(self, method: str, path: str, environ: Mapping[str, Any]) -> Reply:
         try:
-            return self.http.reply(method, path, environ.get("HTTP_ACCEPT", ""))
+            return self.http.reply(method, path, environ.get("HTTP_ACCEPT", ""), environ.get("QUERY_STRING", ""))
         except Exception:  # A bug: the caller gets a response, and the log a traceback.
             log.exception("%s %s failed", method, path[:80])
             return Reply(500, b"Internal error; the details are in the log.\n")

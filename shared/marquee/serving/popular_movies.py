@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from marquee.serving.deadline import Unavailable
-from marquee.serving.engine import ScoredMovie
+from marquee.serving.scored_movie import ScoredMovie
 
 MOVIES = 200
 """Enough that almost every list stays full once seen movies are excluded."""

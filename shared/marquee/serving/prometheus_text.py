@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 
-from marquee.serving.recommender import Answer
+from marquee.serving.answer import Answer
 
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.6, 1.0, 2.5)
 """Upper bounds of the histogram's buckets; the streaming service gives up after 0.6 s."""

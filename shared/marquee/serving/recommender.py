@@ -7,125 +7,57 @@ each within a deadline. Unavailable services are named in the notes of the answe
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
-from uuid import uuid4
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
 import msgspec
 
 from marquee.errors import NothingToRecommend
-from marquee.registry.manifest import ResidualInterval
-from marquee.registry.user_store import UserRecord
-from marquee.serving.deadline import DeadlineExecutor, Unavailable
-from marquee.serving.engine import Cohorts, Engine, ScoredMovie, Tier
+from marquee.registry.arm_assignment import Arm
+from marquee.registry.policy import Policy
+from marquee.scoring.list_random import ListRandom
+from marquee.serving.answer import Answer, RatingInterval
+from marquee.serving.answer_document import Explanation
+from marquee.serving.deadline import DeadlineExecutor
+from marquee.serving.engine import Engine
+from marquee.serving.explanations import explain_list, find_first_reasons
 from marquee.serving.exploration import NO_EXPLORATION, Exploration
+from marquee.serving.list_builder import ListContext, MovieList
+from marquee.serving.list_request import PLAIN, ListRequest
+from marquee.serving.page_token import read_page
+from marquee.serving.policy_rules import choose_exploration, limit_age, select_popular
 from marquee.serving.release_cache import LoadedRelease, ReleaseCache
-from marquee.serving.user_state import UserState, build_user_state
+from marquee.serving.scored_movie import Tier
+from marquee.serving.user_readers import (
+    DATABASE_UNAVAILABLE,
+    OBJECT_STORE_UNAVAILABLE,
+    AgeReader,
+    CohortReader,
+    HistoryReader,
+    UserReaders,
+    UserTask,
+)
+from marquee.serving.user_state import EMPTY, UserState
 
 if TYPE_CHECKING:
-    from marquee.db.user_history import History
-    from marquee.events.batches import Impression
     from marquee.serving.popular_movies import PopularMovies
 
 log = logging.getLogger(__name__)
 
-# Notes of an answer.
-OBJECT_STORE_UNAVAILABLE = "object-store-unavailable"
-DATABASE_UNAVAILABLE = "database-unavailable"
+# Notes of an answer; others are in user_readers.
 RELEASE_REFUSED = "release-refused"
-RECORD_DAMAGED = "user-record-damaged"
 SCORING_FAILED = "scoring-failed"
-CUSTOMERS_UNAVAILABLE = "customer-service-unavailable"
+NO_MATCH = "no-match"
 
-LIST_LENGTH = 20
-"""Movies in an answer."""
-
-_OVERLAP = timedelta(minutes=10)
-"""Records of the event log may arrive after a model was trained through their time. Duplicates are ignored."""
-
-
-HistoryReader: TypeAlias = "Callable[[str, datetime | None], History]"
-"""Function that returns a user's history since a time (None: all of it). Raises :class:`Unavailable` on failure."""
-
-CohortReader: TypeAlias = "Callable[[str], Cohorts]"
-"""Function that returns a user's cohorts, empty for an unknown user. Raises :class:`Unavailable` on failure."""
-
-
-class RatingInterval(msgspec.Struct, frozen=True):
-    """Prediction interval that contains a rating with probability ``coverage``, clipped to the scale."""
-
-    coverage: float
-    residuals: ResidualInterval
-    rating_min: float
-    rating_max: float
-
-    def around(self, prediction: float) -> tuple[float, float]:
-        """Return the lower and the upper bound of the rating."""
-        low, high = prediction + self.residuals.below, prediction + self.residuals.above
-        return max(low, self.rating_min), min(high, self.rating_max)
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """One list of movies, best first, with its provenance."""
-
-    recommendation_id: str
-    user_id: str
-    time: datetime
-    arm: str
-    version: str
-    release: int
-    tier: Tier
-    movies: tuple[ScoredMovie, ...]
-    notes: tuple[str, ...] = ()
-    explored: bool = False
-    """True if the whole list was drawn uniformly."""
-    interval: RatingInterval | None = None
-    """Prediction interval of the ratings; None if it was not calibrated."""
-    seconds: dict[str, float] = {}
-    """Duration of each step."""
-
-    def impression(self) -> Impression:
-        """Return the impression to log."""
-        from marquee.events.batches import (  # Needed only where impressions are sent.
-            Impression,
-            ImpressionMovie,
-        )
-
-        movies = tuple(ImpressionMovie(m.movie_id, m.score, m.rating, m.propensity) for m in self.movies)
-        return Impression(
-            self.recommendation_id,
-            self.time,
-            self.user_id,
-            self.arm,
-            self.version,
-            self.release,
-            self.tier,
-            movies,
-        )
-
-
-class StepTimer:
-    """Stopwatch of consecutive steps: each lasts from the end of the one before."""
-
-    __slots__ = ("_last", "seconds")
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def end(self, step: str) -> None:
-        """Record the end of a step; repeated steps add up."""
-        now = time.perf_counter()
-        self.seconds[step] = self.seconds.get(step, 0.0) + now - self._last
-        self._last = now
+_NO_ID = UUID(int=0)
 
 
 class Recommender:
     """Recommender of movies from the current release, with fallbacks.
 
-    ``history`` and ``popular`` are None without a database, ``cohorts`` without a customer service.
+    ``history`` and ``popular`` are None without a database, ``cohorts`` and ``ages`` without a customer service.
+    ``logs_reasons``: whether answers have the first reason of each movie, for their impressions.
 
     The first requests wait ``wait_s`` for a model if popular movies can be shown instead, and ``cold_wait_s`` if there
     is nothing else to show.
@@ -139,143 +71,155 @@ class Recommender:
         history: HistoryReader | None = None,
         popular: PopularMovies | None = None,
         cohorts: CohortReader | None = None,
-        n: int = LIST_LENGTH,
+        ages: AgeReader | None = None,
+        logs_reasons: bool = False,
         exploration: Exploration = NO_EXPLORATION,
         wait_s: float = 0.3,
         cold_wait_s: float = 10.0,
     ) -> None:
         self.cache = cache
-        self._objects = objects
-        self._history = history
+        self._readers = UserReaders(objects, history, cohorts, ages)
         self._popular = popular
-        self._cohorts = cohorts
-        self._n = n
+        self._logs_reasons = logs_reasons
         self._exploration = exploration
         self._wait_s = wait_s
         self._cold_wait_s = cold_wait_s
 
-    def answer(self, user_id: str, now: datetime) -> Answer:
-        """Return a list for the user, known or not. Raises :class:`NothingToRecommend` if there is no list."""
-        timer = StepTimer()
+    def answer(self, user_id: str, now: datetime, request: ListRequest = PLAIN) -> Answer:
+        """Return a list for the user, known or not.
+
+        Raises :class:`NothingToRecommend` if there is no list, :class:`InvalidRequest` for a page of another list.
+        """
+        task = UserTask(user_id, now, request, read_page(request), uuid4() if request.profile else _NO_ID)
         loaded = self.cache.get(self._wait_s)
-        timer.end("release")
+        task.timer.end("release")
         if loaded is not None:
-            return self._answer_from_release(loaded, user_id, now, timer)
-        movies, tier, notes = self._list_popular(user_id)
-        timer.end("popular")
-        if movies:
-            return self._make_answer(user_id, now, None, tier, movies, notes, timer)
+            return self._answer_from_release(loaded, task)
+        answer = self._answer_from_database(task)
+        if answer is not None:
+            return answer
         loaded = self.cache.get(self._cold_wait_s)
-        timer.end("release")
+        task.timer.end("release")
         if loaded is None:
             raise NothingToRecommend(self._explain_nothing())
-        return self._answer_from_release(loaded, user_id, now, timer)
+        return self._answer_from_release(loaded, task)
 
-    def _answer_from_release(self, loaded: LoadedRelease, user_id: str, now: datetime, timer: StepTimer) -> Answer:
-        arm = loaded.release.assign(user_id)
+    def _answer_from_release(self, loaded: LoadedRelease, task: UserTask) -> Answer:
+        arms, request = loaded.release.arms, task.request
+        arm = loaded.release.assign(task.user_id) if request.profile else arms[0]
         engine = loaded.engines[arm.name]
-        notes: list[str] = []
-        explored, interval = False, None
+        explanations: tuple[Explanation, ...] = ()
+        reasons: tuple[str, ...] = ()
+        interval = None
         try:
-            state = self._read_state(engine, user_id, notes, timer)
-            cohorts = () if len(state.items) else self._read_cohorts(engine, user_id, notes, timer)
-            tier, movies, explored = engine.explore(state, self._n, self._exploration, cohorts)
+            state = self._readers.read_state(engine, task) if request.profile else EMPTY
+            context = self._make_context(engine, arm.policy, state, task)
+            result = engine.make_list(state, request, context)
             interval = rating_interval(engine, state)
+            if request.explain:
+                explanations = explain_list(engine, state, result, request.explain)
+            if self._logs_reasons and request.profile:
+                reasons = find_first_reasons(engine, state, result)
         except Exception:  # On any error a non-personalized list is better than none.
-            log.exception("scoring failed for user %s with %s", user_id, engine.version)
-            notes.append(SCORING_FAILED)
-            tier, movies = Tier.LAST_RESORT, engine.list_popular(self._n)
-        timer.end("rank")
-        return self._make_answer(user_id, now, (loaded, arm.name), tier, movies, notes, timer, explored, interval)
+            log.exception("scoring failed for user %s with %s", task.user_id, engine.version)
+            task.notes.append(SCORING_FAILED)
+            explanations, reasons, interval = (), (), None
+            result = self._list_last_resort(engine, arm.policy, task)
+        if not result.movies:
+            task.notes.append(NO_MATCH)
+        task.timer.end("rank")
+        tier = result.tier if request.profile or result.tier is Tier.LAST_RESORT else Tier.NOT_PROFILED
+        return self._make_answer(task, tier, result, (loaded, arm), explanations, reasons, interval)
 
-    def _read_state(self, engine: Engine, user_id: str, notes: list[str], timer: StepTimer) -> UserState:
-        record = self._read_record(engine, user_id, notes)
-        if record is None and engine.is_damaged(user_id):
-            notes.append(RECORD_DAMAGED)
-        timer.end("record")
-        since = engine.trained_through - _OVERLAP if record else None
-        history = self._read_history(user_id, since, notes)
-        timer.end("history")
-        return build_user_state(engine.item_factors, record, history)
+    def _make_context(self, engine: Engine, policy: Policy, state: UserState, task: UserTask) -> ListContext:
+        profile = task.request.profile
+        cohorts = self._readers.read_cohorts(engine, task) if profile and not len(state.items) else ()
+        rules = task.request.rules
+        if policy.age_from_account:
+            age = self._readers.read_age(task) if profile else None
+            rules = limit_age(rules, policy.assumed_age if age is None else age)
+        exploration = choose_exploration(policy, self._exploration) if profile else NO_EXPLORATION
+        random = ListRandom(task.recommendation_id.int).random
+        return ListContext(exploration, random, cohorts, policy, rules, task.page, task.now)
 
-    def _read_record(self, engine: Engine, user_id: str, notes: list[str]) -> UserRecord | None:
-        is_cached, record = engine.get_cached_record(user_id)
-        if is_cached:
-            return record
-        try:
-            if engine.maps_users:  # Reading mapped memory needs no deadline.
-                return engine.read_record(user_id)
-            return self._objects.run(lambda _: engine.read_record(user_id))
-        except Unavailable:
-            notes.append(OBJECT_STORE_UNAVAILABLE)
-            return None
+    def _list_last_resort(self, engine: Engine, policy: Policy, task: UserTask) -> MovieList:
+        """Return popular movies within the rules: what is forbidden is not shown on an error either."""
+        rules = task.request.rules
+        if policy.age_from_account:
+            rules = limit_age(rules, policy.assumed_age)
+        request = msgspec.structs.replace(task.request, diversity=0.0, calibrated=False)
+        context = ListContext(policy=policy, rules=rules, page=task.page, now=task.now)
+        return msgspec.structs.replace(engine.make_list(EMPTY, request, context), tier=Tier.LAST_RESORT)
 
-    def _read_history(self, user_id: str, since: datetime | None, notes: list[str]) -> History | None:
-        if self._history is None:
-            return None
-        try:
-            return self._history(user_id, since)
-        except Unavailable:
-            notes.append(DATABASE_UNAVAILABLE)
-            return None
-
-    def _read_cohorts(self, engine: Engine, user_id: str, notes: list[str], timer: StepTimer) -> Cohorts:
-        if self._cohorts is None or not engine.item_factors.cohorts:
-            return ()
-        try:
-            return self._cohorts(user_id)
-        except Unavailable:
-            notes.append(CUSTOMERS_UNAVAILABLE)
-            return ()
-        finally:
-            timer.end("customer")
-
-    def _list_popular(self, user_id: str) -> tuple[list[ScoredMovie], Tier, list[str]]:
-        """Return the database's popular movies, for the time before the first release."""
+    def _answer_from_database(self, task: UserTask) -> Answer | None:
+        """Return the database's popular movies, for the time before the first release; None if there are none."""
         if self._popular is None:
-            return [], Tier.POPULAR, []
+            return None
         movies, fresh = self._popular.read()
+        if not movies:
+            task.timer.end("popular")
+            return None
+        request, seen, tier = task.request, set[str](), Tier.POPULAR
         if not fresh:
-            return movies[: self._n], Tier.LAST_RESORT, [DATABASE_UNAVAILABLE]
-        notes: list[str] = []
-        history = self._read_history(user_id, None, notes)
-        seen: set[str] = set()
-        if history is not None:
-            seen = {r.movie_id for r in history.ratings} | {w.movie_id for w in history.watched}
-        # A stable sort: unseen movies first, seen ones only to fill the list.
-        return sorted(movies, key=lambda m: m.movie_id in seen)[: self._n], Tier.POPULAR, notes
+            tier = Tier.LAST_RESORT
+            task.notes.append(DATABASE_UNAVAILABLE)
+        elif not request.profile:
+            tier = Tier.NOT_PROFILED
+        else:
+            history = self._readers.read_history(None, task)
+            if history is not None:
+                seen = {r.movie_id for r in history.ratings} | {w.movie_id for w in history.watched}
+        passing = select_popular(movies, seen, request, task.page)
+        task.timer.end("popular")
+        result = MovieList(tier, passing[: request.n], eligible=len(passing))
+        if not result.movies:
+            task.notes.append(NO_MATCH)
+        return self._make_answer(task, tier, result)
 
     def _make_answer(
         self,
-        user_id: str,
-        now: datetime,
-        source: tuple[LoadedRelease, str] | None,
+        task: UserTask,
         tier: Tier,
-        movies: list[ScoredMovie],
-        notes: list[str],
-        timer: StepTimer,
-        explored: bool = False,
+        result: MovieList,
+        source: tuple[LoadedRelease, Arm] | None = None,
+        explanations: tuple[Explanation, ...] = (),
+        reasons: tuple[str, ...] = (),
         interval: RatingInterval | None = None,
     ) -> Answer:
-        """Return the answer; ``source`` is the release and the name of its arm, or None without a release."""
+        """Return the answer; ``source`` is the release and its arm, or None without a release."""
         if self.cache.store_error:
-            notes.append(OBJECT_STORE_UNAVAILABLE)
+            task.notes.append(OBJECT_STORE_UNAVAILABLE)
         if self.cache.release_refused:
-            notes.append(RELEASE_REFUSED)
-        loaded, arm = source or (None, "")
+            task.notes.append(RELEASE_REFUSED)
+        profile = task.request.profile
+        provenance: dict[str, Any] = {"arm": "", "version": "", "release": 0}
+        if source is not None:
+            loaded, arm = source
+            factors = loaded.engines[arm.name].item_factors
+            provenance = {
+                "arm": arm.name,
+                "version": factors.manifest.version,
+                "release": loaded.release.number,
+                "policy": arm.policy.number,
+                "metadata": factors.metadata,
+                "rows": factors.items,
+            }
         return Answer(
-            recommendation_id=str(uuid4()),
-            user_id=user_id,
-            time=now,
-            arm=arm,
-            version=loaded.engines[arm].version if loaded else "",
-            release=loaded.release.number if loaded else 0,
+            recommendation_id=str(task.recommendation_id) if profile else "",
+            user_id=task.user_id if profile else "",
+            time=task.now,
+            **provenance,
             tier=tier,
-            movies=tuple(movies),
-            notes=tuple(dict.fromkeys(notes)),
-            explored=explored,
+            movies=tuple(result.movies),
+            notes=tuple(dict.fromkeys(task.notes)),
+            explored=result.explored,
             interval=interval,
-            seconds=timer.seconds,
+            seconds=task.timer.seconds,
+            eligible=result.eligible,
+            request=task.request,
+            page=task.page,
+            explanations=explanations,
+            reasons=reasons,
         )
 
     def _explain_nothing(self) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from marquee.serving.recommender import Answer
+from marquee.serving.answer import Answer
 from marquee.serving.trace_context import TraceContext
 
 _encode = msgspec.json.Encoder().encode

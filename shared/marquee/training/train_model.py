@@ -83,7 +83,14 @@ def _assemble(
         noise_precision=rating.prior.noise_precision,
         prior_implicit=empty_matrix() if rating.prior.implicit is None else _to_float32(rating.prior.implicit),
         drift=rating.prior.drift,
+        trend=_to_trend(ranking),
+        popularity_columns=ranking.popularity_columns,
     )
+
+
+def _to_trend(ranking: RankingFactors) -> np.ndarray | None:
+    """Return the trend as float32, above 0, so that scores can be divided by it; None if there is none."""
+    return None if ranking.trend is None else np.maximum(_to_float32(ranking.trend), np.finfo(np.float32).tiny)
 
 
 def _to_float32(array: np.ndarray) -> np.ndarray:

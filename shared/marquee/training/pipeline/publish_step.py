@@ -21,6 +21,7 @@ from marquee.registry.arm_assignment import Arm
 from marquee.registry.artifact import write_artifact
 from marquee.registry.gate_report import GateReport, store_report
 from marquee.registry.manifest import Metric, read_manifest
+from marquee.registry.movie_metadata import collect_metadata
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release, find_last_release, new_release, publish_release
 from marquee.registry.rollout import CONTROL
@@ -59,9 +60,10 @@ class RetrainResult:
 
 
 def load_full_model(run: PipelineRun) -> TrainedModel:
-    """Load the model of all data, with the cohorts that the snapshot's side information defines."""
+    """Load the model of all data, with the cohorts and the metadata of the snapshot's side information."""
     side_information = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information
-    return cohort_preferences.with_cohorts(read_model(run.path(FULL_MODEL)), side_information)
+    model = cohort_preferences.with_cohorts(read_model(run.path(FULL_MODEL)), side_information)
+    return replace(model, metadata=collect_metadata(model.movie_ids, side_information.movies))
 
 
 def store_artifact(run: PipelineRun, store: ObjectStore, remote: ObjectStore | None, commit: str) -> RetrainResult:

@@ -1,0 +1,110 @@
+"""Rules over a catalog: which of its movies pass, as masks that are kept for equal rules."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from marquee.registry.movie_metadata import MovieMetadata
+from marquee.serving.list_request import NO_RULES, Rules
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from marquee.registry.policy import Quota
+
+Mask: TypeAlias = "NDArray[np.bool_]"
+
+MAX_MASKS = 64
+
+
+class MovieRules:
+    """Masks of the movies of an artifact that pass rules. Built when first asked; safe to share between threads.
+
+    A movie whose attribute is unknown fails a rule that asks for a value, and passes one that excludes a genre.
+    """
+
+    def __init__(self, metadata: MovieMetadata, n_items: int) -> None:
+        self._metadata = metadata
+        self._n_items = n_items
+        self._masks: OrderedDict[tuple[object, ...], Mask] = OrderedDict()
+        self._names: dict[str, dict[str, Mask]] = {}
+        self._lock = threading.Lock()
+
+    def passing(self, rules: Rules, unknown_age_passes: bool) -> Mask | None:
+        """Return the movies that pass, [n_items], read-only; None if all do."""
+        if rules == NO_RULES:
+            return None
+        return self._cached((rules, unknown_age_passes), lambda: self._evaluate(rules, unknown_age_passes))
+
+    def members(self, quota: Quota) -> Mask:
+        """Return the movies that a quota counts, [n_items], read-only."""
+        column = {"country": "countries", "language": "languages", "genre": "genres"}[quota.attribute]
+        return self._cached(("quota", quota.attribute, quota.values), lambda: self._any_of(column, quota.values))
+
+    def costs(self) -> NDArray[np.float32] | None:
+        """Return the license fees, [n_items], with the mean of the known ones where unknown; None if all are."""
+        if not self._metadata.costs:
+            return None
+        costs = np.array(self._metadata.costs, np.float32)
+        costs[costs < 0] = costs[costs >= 0].mean()
+        return costs
+
+    def _cached(self, key: tuple[object, ...], make: object) -> Mask:
+        with self._lock:
+            mask = self._masks.get(key)
+            if mask is not None:
+                self._masks.move_to_end(key)
+                return mask
+            assert callable(make)
+            new: Mask = make()
+            new.flags.writeable = False
+            self._masks[key] = new
+            if len(self._masks) > MAX_MASKS:
+                self._masks.popitem(last=False)
+            return new
+
+    def _evaluate(self, rules: Rules, unknown_age_passes: bool) -> Mask:
+        metadata, passing = self._metadata, np.ones(self._n_items, np.bool_)
+        if rules.genres:
+            passing &= self._any_of("genres", rules.genres)
+        if rules.genres_excluded:
+            passing &= ~self._any_of("genres", rules.genres_excluded)
+        if rules.year_min is not None or rules.year_max is not None:
+            years = self._numbers(metadata.years, 0)
+            passing &= (years >= max(rules.year_min or 1, 1)) & (years <= (rules.year_max or 10_000))
+        if rules.languages:
+            passing &= self._any_of("languages", rules.languages)
+        if rules.max_age is not None:
+            ages = self._numbers(metadata.ages, -1)
+            passing &= (ages <= rules.max_age) & ((ages >= 0) | unknown_age_passes)
+        if rules.max_cost is not None:
+            costs = self._numbers(metadata.costs, -1)
+            passing &= (costs >= 0) & (costs <= np.float32(rules.max_cost))
+        return passing
+
+    def _numbers(self, column: Sequence[float], unknown: int) -> NDArray[np.float32]:
+        return np.array(column, np.float32) if column else np.full(self._n_items, unknown, np.float32)
+
+    def _any_of(self, column: str, names: Sequence[str]) -> Mask:
+        """Return the movies that have one of ``names`` in a column of texts."""
+        if column not in self._names:
+            self._names[column] = self._index(getattr(self._metadata, column))
+        masks = [self._names[column][name] for name in names if name in self._names[column]]
+        return np.logical_or.reduce(masks) if masks else np.zeros(self._n_items, np.bool_)
+
+    def _index(self, texts: Sequence[str]) -> dict[str, Mask]:
+        rows: dict[str, list[int]] = {}
+        for row, text in enumerate(texts):
+            if text:
+                for name in text.lower().split("|"):
+                    rows.setdefault(name, []).append(row)
+        masks = {}
+        for name, members in rows.items():
+            masks[name] = np.zeros(self._n_items, np.bool_)
+            masks[name][members] = True
+        return masks

@@ -1,0 +1,47 @@
+"""Effects of a policy on the rules and the exploration of a request, and rules without a release."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from zlib import crc32
+
+import msgspec
+import numpy as np
+
+from marquee.registry.policy import Policy
+from marquee.serving.exploration import Exploration
+from marquee.serving.list_request import NO_RULES, ListRequest, Rules
+from marquee.serving.page_token import Page
+from marquee.serving.scored_movie import ScoredMovie
+
+
+def limit_age(rules: Rules, age: int) -> Rules:
+    """Return the rules with an age rating of at most ``age``."""
+    return msgspec.structs.replace(rules, max_age=age if rules.max_age is None else min(age, rules.max_age))
+
+
+def choose_exploration(policy: Policy, default: Exploration) -> Exploration:
+    """Return the exploration of the policy, with the constants of ``default`` where it has none."""
+    epsilon, slots, candidates = policy.explore_epsilon, policy.explore_slots, policy.explore_candidates
+    if epsilon is None and slots is None and candidates is None:
+        return default
+    slots = default.slots if slots is None else slots
+    candidates = default.candidates if candidates is None else candidates
+    return Exploration(default.epsilon if epsilon is None else epsilon, slots, max(candidates, slots) if slots else 0)
+
+
+def select_popular(
+    movies: Sequence[ScoredMovie], seen: Collection[str], request: ListRequest, page: Page
+) -> list[ScoredMovie]:
+    """Return the database's popular movies that pass, unseen ones first; seen ones only fill a list without rules.
+
+    The database does not know the attributes of movies: no movie passes a rule that asks for one.
+    """
+    if request.rules not in (NO_RULES, Rules(genres_excluded=request.rules.genres_excluded)):
+        return []
+    excluded = set(request.exclude)
+    shown = set(np.frombuffer(page.shown, "<u4").tolist())
+    passing = [m for m in movies if m.movie_id not in excluded and crc32(m.movie_id.encode()) not in shown]
+    if not request.may_be_filled:
+        return [m for m in passing if m.movie_id not in seen]
+    return sorted(passing, key=lambda m: m.movie_id in seen)  # Stable: the order within both parts stays.

@@ -1,0 +1,120 @@
+"""Readers of one user's data, each within a deadline: record, history, cohorts and age."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
+from uuid import UUID
+
+from marquee.registry.user_store import UserRecord
+from marquee.serving.answer import StepTimer
+from marquee.serving.deadline import DeadlineExecutor, Unavailable
+from marquee.serving.engine import Engine
+from marquee.serving.list_request import ListRequest
+from marquee.serving.page_token import Page
+from marquee.serving.scored_movie import Cohorts
+from marquee.serving.user_state import UserState, build_user_state
+
+if TYPE_CHECKING:
+    from marquee.db.user_history import History
+
+# Notes of an answer.
+OBJECT_STORE_UNAVAILABLE = "object-store-unavailable"
+DATABASE_UNAVAILABLE = "database-unavailable"
+RECORD_DAMAGED = "user-record-damaged"
+CUSTOMERS_UNAVAILABLE = "customer-service-unavailable"
+
+_OVERLAP = timedelta(minutes=10)
+"""Records of the event log may arrive after a model was trained through their time. Duplicates are ignored."""
+
+HistoryReader: TypeAlias = "Callable[[str, datetime | None], History]"
+"""Function that returns a user's history since a time (None: all of it). Raises :class:`Unavailable` on failure."""
+
+CohortReader: TypeAlias = "Callable[[str], Cohorts]"
+"""Function that returns a user's cohorts, empty for an unknown user. Raises :class:`Unavailable` on failure."""
+
+AgeReader: TypeAlias = "Callable[[str], int | None]"
+"""Function that returns the age of a user's account. Raises :class:`Unavailable` on failure."""
+
+
+class UserTask:
+    """One request under way."""
+
+    __slots__ = ("notes", "now", "page", "recommendation_id", "request", "timer", "user_id")
+
+    def __init__(self, user_id: str, now: datetime, request: ListRequest, page: Page, recommendation_id: UUID) -> None:
+        self.user_id, self.now, self.request, self.page = user_id, now, request, page
+        self.recommendation_id = recommendation_id
+        self.notes: list[str] = []
+        self.timer = StepTimer()
+
+
+class UserReaders:
+    """Readers of the data of one user. What is unavailable is named in the notes of the task."""
+
+    def __init__(
+        self,
+        objects: DeadlineExecutor,
+        history: HistoryReader | None,
+        cohorts: CohortReader | None,
+        ages: AgeReader | None,
+    ) -> None:
+        self._objects, self._history, self._cohorts, self._ages = objects, history, cohorts, ages
+
+    def read_state(self, engine: Engine, task: UserTask) -> UserState:
+        """Return the user's state from their record and their recent history."""
+        record = self._read_record(engine, task)
+        if record is None and engine.is_damaged(task.user_id):
+            task.notes.append(RECORD_DAMAGED)
+        task.timer.end("record")
+        since = engine.trained_through - _OVERLAP if record else None
+        history = self.read_history(since, task)
+        task.timer.end("history")
+        return build_user_state(engine.item_factors, record, history)
+
+    def _read_record(self, engine: Engine, task: UserTask) -> UserRecord | None:
+        is_cached, record = engine.get_cached_record(task.user_id)
+        if is_cached:
+            return record
+        try:
+            if engine.maps_users:  # Reading mapped memory needs no deadline.
+                return engine.read_record(task.user_id)
+            return self._objects.run(lambda _: engine.read_record(task.user_id))
+        except Unavailable:
+            task.notes.append(OBJECT_STORE_UNAVAILABLE)
+            return None
+
+    def read_history(self, since: datetime | None, task: UserTask) -> History | None:
+        """Return the user's history since a time; None if it is unavailable."""
+        if self._history is None:
+            return None
+        try:
+            return self._history(task.user_id, since)
+        except Unavailable:
+            task.notes.append(DATABASE_UNAVAILABLE)
+            return None
+
+    def read_cohorts(self, engine: Engine, task: UserTask) -> Cohorts:
+        """Return the user's cohorts; empty if they are unknown or unavailable."""
+        if self._cohorts is None or not engine.item_factors.cohorts:
+            return ()
+        try:
+            return self._cohorts(task.user_id)
+        except Unavailable:
+            task.notes.append(CUSTOMERS_UNAVAILABLE)
+            return ()
+        finally:
+            task.timer.end("customer")
+
+    def read_age(self, task: UserTask) -> int | None:
+        """Return the age of the account, None if it is unknown or cannot be read in time."""
+        if self._ages is None:
+            return None
+        try:
+            return self._ages(task.user_id)
+        except Unavailable:
+            task.notes.append(CUSTOMERS_UNAVAILABLE)
+            return None
+        finally:
+            task.timer.end("customer")
