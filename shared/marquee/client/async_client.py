@@ -1,0 +1,119 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from marquee.client.answers import AnsweredList, AnsweredReceipt, AnsweredSimilar
+from marquee.client.calls import (
+    ApiUnavailable,
+    Call,
+    RetryPolicy,
+    events_calls,
+    is_retried,
+    make_headers,
+    read_answer,
+    recommend_call,
+    similar_call,
+)
+from marquee.client.outgoing_events import OutgoingEvent
+
+
+class AsyncMarqueeClient:
+    """Client of ``recommend`` at ``url`` and of ``events`` at ``events_url``; close it, or use it in an ``async with``.
+
+    ``key`` is a key or a token (docs/access.md). A request that fails on the way, or with 429, 502, 503 or 504, is
+    repeated as ``retries`` says; events have ids, so that none is stored twice. Tasks of
+    one event loop may share it.
+
+    Each call raises ``ApiRefused`` for a response that a retry cannot change, and ``ApiUnavailable`` after the last
+    attempt.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        events_url: str | None = None,
+        key: str | None = None,
+        retries: RetryPolicy = RetryPolicy(),  # noqa: B008
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._url, self._events_url, self._retries = url.rstrip("/"), (events_url or url).rstrip("/"), retries
+        self._http = httpx.AsyncClient(headers=make_headers(key), timeout=retries.timeout_s, transport=transport)
+
+    async def recommend(
+        self,
+        user_id: str,
+        *,
+        n: int | None = None,
+        exclude: Sequence[str] | None = None,
+        genre: Sequence[str] | None = None,
+        year: str | None = None,
+        language: Sequence[str] | None = None,
+        max_age: int | None = None,
+        max_cost: float | None = None,
+        diversity: float | None = None,
+        calibrated: bool | None = None,
+        page: str | None = None,
+        profile: bool | None = None,
+        explain: int | None = None,
+    ) -> AnsweredList:
+        """Return movies for a user, best first; docs/recommend.md describes the parameters."""
+        parameters = {name: value for name, value in locals().items() if name not in ("self", "user_id")}
+        answer: AnsweredList = await self._answer(self._url, recommend_call(user_id, parameters))
+        return answer
+
+    async def similar(self, movie_id: str, *, n: int | None = None, user: str | None = None) -> AnsweredSimilar:
+        """Return the movies that are most similar to a movie; with ``user``, mixed with that user's scores."""
+        call = similar_call(movie_id, {"n": n, "user": user})
+        answer: AnsweredSimilar = await self._answer(self._url, call)
+        return answer
+
+    async def send(self, events: Iterable[OutgoingEvent]) -> AnsweredReceipt:
+        """Send events, in requests of at most 1,000, and return the totals; ``index`` counts all events."""
+        total: AnsweredReceipt = {"accepted": 0, "repeated": 0, "refused": []}
+        for number, call in enumerate(events_calls(events)):
+            receipt: AnsweredReceipt = await self._answer(self._events_url, call)
+            total["accepted"] += receipt["accepted"]
+            total["repeated"] += receipt["repeated"]
+            total["refused"] += [
+                {**refused, "index": refused["index"] + number * 1_000} for refused in receipt["refused"]
+            ]
+        return total
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncMarqueeClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _answer(self, url: str, call: Call) -> Any:
+        attempt = 0
+        while True:
+            response, problem = None, ""
+            try:
+                response = await self._http.request(
+                    call.method, url + call.path, params=call.parameters, content=call.content
+                )
+                if not is_retried(response):
+                    return read_answer(response)
+                problem = f"{response.status_code}: {response.text.strip()[:200]}"
+            except httpx.TransportError as error:
+                problem = f"{type(error).__name__}: {error}"
+            pause_s = self._retries.pause_s(attempt, response)
+            if pause_s is None:
+                raise ApiUnavailable(f"{call.method} {call.path} failed {attempt + 1} times; at last {problem}")
+            await asyncio.sleep(pause_s)
+            attempt += 1

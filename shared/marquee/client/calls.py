@@ -1,0 +1,123 @@
+"""Requests of the client, and what it does with the responses: shared by both clients, without input or output."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+import httpx
+
+from marquee.client.outgoing_events import OutgoingEvent
+
+MAX_EVENTS = 1_000
+"""Events of one request."""
+
+_RETRIED = (429, 502, 503, 504)
+_KEY_HEADER = "Marquee-Key"
+
+Parameter: TypeAlias = str | int | float | bool | Sequence[str] | None
+
+
+class ApiRefused(Exception):
+    """A response that a retry cannot change; ``status`` is its HTTP status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text}")
+        self.status = status
+
+
+class ApiUnavailable(Exception):
+    """No answer after all attempts; the message is about the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and when a request is repeated.
+
+    Each attempt may take ``timeout_s``. Between attempts the client waits a random time (full jitter) of at most
+    ``base_s`` times two to the number of the attempt, at most ``max_pause_s``, and at least what ``Retry-After`` says.
+    """
+
+    attempts: int = 4
+    timeout_s: float = 2.0
+    base_s: float = 0.1
+    max_pause_s: float = 5.0
+    uniform: Callable[[float, float], float] = random.uniform
+
+    def pause_s(self, attempt: int, response: httpx.Response | None) -> float | None:
+        """Return the seconds to wait after a failed attempt, counted from 0; None if it was the last."""
+        if attempt + 1 >= self.attempts:
+            return None
+        asked = _retry_after_s(response)
+        if asked > self.max_pause_s:
+            return None
+        return max(asked, self.uniform(0.0, min(self.max_pause_s, self.base_s * 2**attempt)))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, relative to the URL of its function."""
+
+    method: str
+    path: str
+    parameters: dict[str, str]
+    content: bytes | None = None
+
+
+def make_headers(key: str | None) -> dict[str, str]:
+    """Return the headers of every request; ``key`` is a key or a token."""
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    return {**headers, _KEY_HEADER: key} if key else headers
+
+
+def recommend_call(user_id: str, parameters: dict[str, Parameter]) -> Call:
+    """Return the request for a list."""
+    return Call("GET", f"/recommend/{quote(user_id, safe='')}", _encode_parameters(parameters))
+
+
+def similar_call(movie_id: str, parameters: dict[str, Parameter]) -> Call:
+    """Return the request for similar movies."""
+    return Call("GET", f"/similar/{quote(movie_id, safe='')}", _encode_parameters(parameters))
+
+
+def events_calls(events: Iterable[OutgoingEvent]) -> Iterator[Call]:
+    """Yield the requests that send events, at most MAX_EVENTS at once. Repeating one is safe: events have ids."""
+    listed = list(events)
+    for first in range(0, len(listed), MAX_EVENTS):
+        content = json.dumps(listed[first : first + MAX_EVENTS]).encode()
+        yield Call("POST", "/events", {}, content)
+
+
+def read_answer(response: httpx.Response) -> Any:
+    """Return the document of a successful response. Raises :class:`ApiRefused` for another one."""
+    if response.is_success:
+        return response.json()
+    raise ApiRefused(response.status_code, response.text.strip()[:500])
+
+
+def is_retried(response: httpx.Response) -> bool:
+    """Return True if the same request may succeed later."""
+    return response.status_code in _RETRIED
+
+
+def _retry_after_s(response: httpx.Response | None) -> float:
+    try:
+        return max(0.0, float(response.headers.get("Retry-After", 0))) if response is not None else 0.0
+    except ValueError:  # A date: the client does not compare clocks.
+        return 0.0
+
+
+def _encode_parameters(parameters: dict[str, Parameter]) -> dict[str, str]:
+    return {name: _encode(value) for name, value in parameters.items() if value is not None}
+
+
+def _encode(value: Parameter) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, str | int | float):
+        return str(value)
+    return ",".join(value or ())
