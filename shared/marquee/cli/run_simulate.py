@@ -31,6 +31,7 @@ from marquee.simulate.report import SimulationReport
 from marquee.simulate.service import SimulationPlan, StreamingService
 from marquee.simulate.sessions import ActiveSessions
 from marquee.simulate.synthetic_users import SyntheticUsers
+from marquee.simulate.user_requests import UserRequests
 from marquee.simulate.watch_plan import UserPopulation
 
 __all__ = ["add_arguments", "build", "run"]
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with LiveProgress() as progress:
         service = build(args, settings, progress)
         try:
-            report = asyncio.run(_run_until_stopped(service, _movie_service(args)))
+            report = asyncio.run(_run_until_stopped(service, _movie_service(args, settings, service)))
         except PipeClosed:
             return 0
     for label, text in summary_rows(report):
@@ -65,7 +66,7 @@ async def _run_until_stopped(service: StreamingService, movie_service: MovieServ
         return await service.run(stop)
 
 
-def _movie_service(args: argparse.Namespace) -> MovieService | None:
+def _movie_service(args: argparse.Namespace, settings: Settings, service: StreamingService) -> MovieService | None:
     """Create the service for ``--customer-service-port``; customers beyond those of the data are synthetic."""
     if args.customer_service_port is None:
         return None
@@ -73,9 +74,12 @@ def _movie_service(args: argparse.Namespace) -> MovieService | None:
     users = {} if synthetic else read_table(args.data / USERS_FILE, "user_id")
     movies = {} if synthetic else read_table(args.data / MOVIES_FILE, "movie_id")
     catalogue = SyntheticCatalogue(args.movies, args.seed) if synthetic else None
+    table = MovieTable(args.seed, catalogue, movies)
     return MovieService(
         CustomerTable(args.seed, 2 * max(args.users, len(users)), users),
-        MovieTable(args.seed, catalogue, movies),
+        table,
+        users=UserRequests(table, service.write_from_outside, args.rating_max or settings.rating_max),
+        host=args.customer_service_host,
         port=args.customer_service_port,
         requests_per_second=args.customer_service_limit,
     )

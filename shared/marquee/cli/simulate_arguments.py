@@ -49,7 +49,14 @@ def _add_destinations(group: argparse._ArgumentGroup) -> None:
         "--customer-service-port",
         type=bounded_int(1, 65_535),
         metavar="PORT",
-        help="also serve customers and movies on 127.0.0.1: GET /user/<id>, /movie/<id>",
+        help="also serve customers and movies: GET /user/<id>, /movie/<id>; and log the requests of real "
+        "users: /create_account, /data/m/<movie>/<minute>.mpg, /rate/<movie>=<rating>, with the header User-Id",
+    )
+    add(
+        "--customer-service-host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address of that service; 0.0.0.0 in a container [127.0.0.1]",
     )
     add(
         "--customer-service-limit",

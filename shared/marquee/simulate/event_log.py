@@ -71,6 +71,10 @@ class EventLog:
         else:
             self.producer.write(text.encode(), self._groups[type(event)])
 
+    def write_unchanged(self, event: Event) -> None:
+        """Write ``event`` as a clean record: the request of a real user is not corrupted."""
+        self.producer.write(format_event(event, self._zone).encode(), self._groups[type(event)])
+
     def _write_request(self, text: str) -> None:
         # The response is foreign text. It may make the record malformed, and the counts must show that.
         parsed = self._parser.parse(text)

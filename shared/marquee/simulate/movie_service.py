@@ -1,14 +1,15 @@
-"""A simulation of the external customer and movie service: read-only and rate-limited.
+"""A simulation of the external customer and movie service, with a rate limit.
 
 ``GET /user/<id>`` and ``GET /movie/<id>`` accept one id, or up to 200 ids joined with commas, in the formats
 of the real service. The response to one id is an object, or 404 if the id is unknown. The response to several
 is a list of the known ones. Above the rate limit the response is 429 with ``Retry-After``.
+The requests of users are in :mod:`marquee.simulate.user_requests`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from aiohttp import web
 from marquee.config.base_data import read_side_table
 from marquee.simulate.catalogue import SyntheticCatalogue, runtime_minutes
 from marquee.simulate.hashed_rng import derive_seed
+from marquee.simulate.user_requests import UserRequests
 
 MAX_IDS = 200
 OCCUPATIONS = [
@@ -65,6 +67,7 @@ GENRES = [
 
 Row = Mapping[str, Any]
 Lookup = Callable[[str], Row | None]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class CustomerTable:
@@ -148,7 +151,7 @@ _UNUSED_FIELDS: Row = {
 class MovieService:
     """An asynchronous context manager that serves both tables over HTTP.
 
-    ``requests_per_second`` is the rate limit; 0: none.
+    ``requests_per_second`` is the rate limit; 0: none. Without ``users`` it is read-only.
     """
 
     def __init__(
@@ -156,12 +159,14 @@ class MovieService:
         customers: Lookup,
         movies: Lookup,
         *,
+        users: UserRequests | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         requests_per_second: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tables: dict[str, Lookup] = {"user": customers, "movie": movies}
+        self._users = users
         self._host, self._port = host, port
         self._rate_limit, self._clock = requests_per_second, clock
         self._tokens, self._refilled = requests_per_second, clock()
@@ -169,8 +174,10 @@ class MovieService:
         self.refused = 0
 
     async def __aenter__(self) -> MovieService:
-        app = web.Application()
+        app = web.Application(middlewares=[self._limit])
         app.router.add_get("/{kind:user|movie}/{ids}", self._answer)
+        if self._users:
+            self._users.add_routes(app.router)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
@@ -185,11 +192,15 @@ class MovieService:
         """The base URL."""
         return f"http://{self._host}:{self._port}"
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    @web.middleware
+    async def _limit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.requests += 1
         if not self._take_token():
             self.refused += 1
             return web.json_response({"message": "too many requests"}, status=429, headers={"Retry-After": "1"})
+        return await handler(request)
+
+    async def _answer(self, request: web.Request) -> web.Response:
         kind, ids = request.match_info["kind"], request.match_info["ids"].split(",")
         if len(ids) > MAX_IDS:
             return web.json_response({"message": f"at most {MAX_IDS} ids"}, status=400)

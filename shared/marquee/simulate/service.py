@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from marquee.events.kinds import Event
 from marquee.simulate.event_log import EventLog
 from marquee.simulate.hashed_rng import uniform
 from marquee.simulate.producer import KafkaRecordProducer
@@ -87,6 +88,17 @@ class StreamingService:
         self._records = 0
         self._requests: set[asyncio.Task[None]] = set()
         self._finished = asyncio.Event()
+        self._accepting = False
+
+    def write_from_outside(self, event: Event) -> bool:
+        """Write the event of a real user; return False if the log does not accept records now.
+
+        Records are accepted only while the simulation runs, so that the last report counts all of them.
+        """
+        if not (self._accepting and self.event_log.producer.has_room()):
+            return False
+        self.event_log.write_unchanged(event)
+        return True
 
     async def run(self, stop: asyncio.Event) -> SimulationReport:
         """Serve until the plan is done or ``stop`` is set; return the last report."""
@@ -102,7 +114,7 @@ class StreamingService:
     async def _serve(self, stop: asyncio.Event) -> None:
         if not await self._wait_for_topic(stop):
             return
-        self._started = time.monotonic()
+        self._started, self._accepting = time.monotonic(), True
         work = [self._write_user_records(), self._write_reports(), stop.wait(), self._finished.wait()]
         if self.client and self.plan.requests_per_second:
             work.append(self._send_requests(self.client))
@@ -114,6 +126,7 @@ class StreamingService:
             for task in done:
                 task.result()
         finally:
+            self._accepting = False
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
