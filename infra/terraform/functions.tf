@@ -37,6 +37,7 @@ locals {
     merge([for name, function in local.functions : {
       for member in local.callers[name] : "${name}-${member}" => { function = name, member = member }
     } if function.public]...),
+    var.app == null ? {} : { recommend-app = { function = "recommend", member = google_service_account.part["app"].member } },
     { ingest-push = { function = "ingest", member = google_service_account.part["push"].member } },
     { for name, function in local.scheduled_functions : "${name}-schedule" => { function = function, member = google_service_account.part["scheduler"].member } },
   )

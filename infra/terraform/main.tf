@@ -3,7 +3,7 @@
 locals {
   functions = { for name, function in yamldecode(file("${path.module}/../functions.yaml")).functions : name => merge(function, {
     instances = merge(function.instances, { min = lookup(var.min_instances, name, function.instances.min) })
-  }) }
+  }) if name != "app" || var.app != null }
   schedules = yamldecode(file("${path.module}/../schedules.yaml")).schedules
   declared  = jsondecode(file("${path.module}/../needs.json"))
 
@@ -19,6 +19,8 @@ locals {
   # Cloud Run derives this address from the function's name, so `ingest` can be given its own. A push names it as the
   # audience. Cloud Run checks the audience first, the function checks it again.
   ingest_url = "https://marquee-ingest-${data.google_project.this.number}.${var.region}.run.app"
+
+  recommend_url = "https://marquee-recommend-${data.google_project.this.number}.${var.region}.run.app"
 
   # Settings that the configuration determines.
   provided = {
@@ -36,17 +38,28 @@ locals {
     push_service_account = google_service_account.part["push"].email
   }
   # Callers of the public functions. Cloud Run authenticates them, except allUsers, who need a key.
-  callers = { recommend = var.recommend_callers, events = var.events_callers }
-  open    = contains(flatten(values(local.callers)), "allUsers")
-  access  = local.open ? "private" : "platform"
+  callers = {
+    recommend = var.recommend_callers
+    events    = var.events_callers
+    app       = ["allUsers"] # Its own devices are known by their tokens.
+  }
+  open   = contains(concat(var.recommend_callers, var.events_callers), "allUsers")
+  access = local.open ? "private" : "platform"
 
-  values = merge({ access = local.access }, var.settings, local.provided)
-  secret_settings = {
+  values = merge({ access = local.access }, var.app == null ? {} : {
+    recommend_url        = local.recommend_url
+    movies_url           = var.app.movies_url
+    android_certificates = join(",", var.app.android_certificates)
+  }, var.settings, local.provided)
+  secret_settings = merge({
     database_url   = "database-url"
     kafka_password = "kafka-password"
     api_keys       = "api-keys"
     token_secret   = "token-secret"
-  }
+    }, var.app == null ? {} : {
+    documents_url = "documents-url"
+    recommend_key = "recommend-key"
+  })
 
   # Settings that var.settings must not contain. The keys of local.provided would make its validation depend on resources.
   reserved = local.declared.provided

@@ -10,6 +10,11 @@ output "events_url" {
   value       = module.function["events"].url
 }
 
+output "app_url" {
+  description = "URL of the app, if it is deployed."
+  value       = var.app == null ? null : module.function["app"].url
+}
+
 output "ingest_url" {
   description = "URL of `ingest`, and the audience that a token must name."
   value       = local.ingest_url

@@ -16,6 +16,9 @@ locals {
     # A hyphen stands for none.
     api-keys     = coalesce(var.secrets.api_keys, "-")
     token-secret = coalesce(var.secrets.token_secret, "-")
+    # Written only with the app.
+    documents-url = local.documents_url
+    recommend-key = coalesce(var.secrets.recommend_key, "-")
   }
   secret_readers = merge([for part, secrets in local.secrets_of : {
     for secret in values(secrets) : "${part}-${secret}" => { part = part, secret = secret }

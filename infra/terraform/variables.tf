@@ -144,6 +144,11 @@ variable "secrets" {
     confluent_secret     = optional(string)
     api_keys             = optional(string) # entries that `marquee keys create` makes, separated by commas
     token_secret         = optional(string)
+    documents_url        = optional(string) # of the app's MongoDB, unless app.atlas is given
+    recommend_key        = optional(string) # with which the app calls recommend, unless Cloud Run knows it
+    atlas_password       = optional(string)
+    atlas_public_key     = optional(string)
+    atlas_private_key    = optional(string)
   })
   ephemeral = true
   sensitive = true
@@ -158,6 +163,31 @@ variable "secrets" {
   validation {
     condition     = var.timescale == null || alltrue([for secret in [var.secrets.timescale_password, var.secrets.timescale_access_key, var.secrets.timescale_secret_key] : try(length(secret), 0) > 0])
     error_message = "secrets must have timescale_password, timescale_access_key and timescale_secret_key, because timescale creates the database."
+  }
+  validation {
+    condition     = try(var.app.atlas, null) == null || alltrue([for secret in [var.secrets.atlas_password, var.secrets.atlas_public_key, var.secrets.atlas_private_key] : try(length(secret), 0) > 0])
+    error_message = "secrets must have atlas_password, atlas_public_key and atlas_private_key, because app.atlas creates the MongoDB."
+  }
+  validation {
+    condition     = var.app == null || try(var.app.atlas, null) != null || can(regex("^mongodb(\\+srv)?://", var.secrets.documents_url))
+    error_message = "secrets.documents_url must be mongodb+srv://user:password@host/marquee, unless app.atlas creates the MongoDB."
+  }
+}
+
+variable "app" {
+  description = "Deploys the app, open to everybody. movies_url is the movie service that plays and rates. With atlas, its MongoDB is created at MongoDB Atlas; without, secrets.documents_url is its address."
+  type = object({
+    movies_url           = string
+    android_certificates = optional(list(string), [])
+    atlas = optional(object({
+      org_id = string
+      region = optional(string, "EASTERN_US")
+    }))
+  })
+  default = null
+  validation {
+    condition     = var.app == null || can(regex("^https?://", var.app.movies_url))
+    error_message = "app.movies_url must begin with https:// or http://."
   }
 }
 

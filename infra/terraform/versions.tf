@@ -17,6 +17,10 @@ terraform {
       source  = "grafana/grafana"
       version = "~> 4.45"
     }
+    mongodbatlas = {
+      source  = "mongodb/mongodbatlas"
+      version = "~> 2.16"
+    }
     confluent = {
       source  = "confluentinc/confluent"
       version = "~> 2.83"
@@ -48,6 +52,11 @@ provider "timescale" {
 provider "grafana" {
   url  = var.grafana == null ? "https://unused.example.edu" : var.grafana.url
   auth = var.grafana == null ? "unused" : var.secrets.grafana_token
+}
+
+provider "mongodbatlas" {
+  public_key  = try(var.app.atlas, null) == null ? "unused" : var.secrets.atlas_public_key
+  private_key = try(var.app.atlas, null) == null ? "unused" : var.secrets.atlas_private_key
 }
 
 provider "confluent" {

@@ -8,10 +8,13 @@
     │   ├── DatabaseUnavailable
     │   │   └── DatabaseBusy     all connections of this process are in use
     │   ├── DeliveryFailed
+    │   ├── DocumentsUnavailable     MongoDB is unreachable or too slow
     │   ├── GroupInUse           a bridge uses the consumer group whose offsets are to be reset
     │   ├── KafkaUnavailable
+    │   ├── MovieServiceUnavailable  the movie service is unreachable or overloaded
     │   ├── NothingToRecommend   there is neither a release nor a popular movie
     │   ├── ObjectStoreUnavailable
+    │   ├── RecommendationsUnavailable   `recommend` did not answer the app with a list
     │   ├── RequestFailed
     │   ├── PushUnverifiable     the certificates for a push's token are unavailable
     │   └── WorkingDirectoryUnwritable   the disk of a retraining's files is full
@@ -22,6 +25,7 @@
         ├── InvalidUserId
         ├── InvalidRequest       a parameter of a request is unknown or invalid
         ├── PushRefused          the push has no valid token
+        ├── DocumentsRefused     MongoDB rejected a command or a document
         ├── DatabaseRefused          the database rejected the statement
         │   └── DataRefused          a value does not fit its column
         ├── TopicRecreated       a topic without an id holds other records than those written
@@ -77,6 +81,18 @@ class DatabaseBusy(DatabaseUnavailable):
 
 class DeliveryFailed(TransientError):
     """The receiver did not accept an envelope."""
+
+
+class DocumentsUnavailable(TransientError):
+    """MongoDB is unreachable, or did not answer within the deadline."""
+
+
+class MovieServiceUnavailable(TransientError):
+    """The movie service is unreachable or overloaded."""
+
+
+class RecommendationsUnavailable(TransientError):
+    """``recommend`` did not answer with a list."""
 
 
 class GroupInUse(TransientError):
@@ -137,6 +153,10 @@ class InvalidUserId(TerminalError):
 
 class InvalidRequest(TerminalError):
     """An unknown or invalid parameter of a request; the message says what is valid."""
+
+
+class DocumentsRefused(TerminalError):
+    """MongoDB rejected a command or a document: a privilege is missing, or a validator does not accept it."""
 
 
 class DatabaseRefused(TerminalError):

@@ -1,4 +1,4 @@
-"""The three functions on loopback refuse what pages of other sites send, over HTTP."""
+"""The functions on loopback refuse what pages of other sites send, over HTTP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.servers
 
 
-@pytest.fixture(scope="module", params=["ingest", "recommend", "monitor"])
+@pytest.fixture(scope="module", params=["ingest", "recommend", "monitor", "app"])
 def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Start a function without settings; return its port."""
     port, folder = free_port(), tmp_path_factory.mktemp("function")

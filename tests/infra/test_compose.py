@@ -140,7 +140,7 @@ def test_scheduler_and_prepare_programs_exist() -> None:
 def test_service_hosts_are_services(name: str) -> None:
     """Each host:port names a service that listens on that port."""
     text = yaml.safe_dump({k: v for k, v in SERVICES[name].items() if k in ("environment", "command", "entrypoint")})
-    for host, port in re.findall(r"\b([a-z][a-z0-9-]*):(\d{4})\b", text):
+    for host, port in re.findall(r"\b([a-z][a-z0-9-]*):(\d{4,5})\b", text):
         assert host in SERVICES, host
         assert int(port) in listening_ports(host), f"{host}:{port}"
 
@@ -148,12 +148,13 @@ def test_service_hosts_are_services(name: str) -> None:
 def listening_ports(name: str) -> set[int]:
     """Return the ports on which a service listens, by its image or configuration."""
     if name in OURS:
-        return {int(port) for port in re.findall(r"PORT=(\d+)", dockerfile(name))}
+        named = {words[n + 1] for words in [argv(name)] for n, word in enumerate(words) if word.endswith("-port")}
+        return {int(port) for port in [*re.findall(r"PORT=(\d+)", dockerfile(name)), *named]}
     if name == "balancer":
         return {int(port) for port in re.findall(r"bind :(\d+)", HAPROXY)}
     own = yaml.safe_dump(SERVICES[name])
     found = {int(port) for port in re.findall(r"(?::|-port'?,? ?'?\n?- ')(\d{4})\b", own)}
-    return found | ({5432} if name == "database" else set())
+    return found | {"database": {5432}, "documents": {27017}}.get(name, set())
 
 
 @service

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Self
 
 from marquee.simulate.movie_service import CustomerTable, MovieService, MovieTable
 
@@ -23,7 +24,7 @@ class CustomerServer:
     def url(self) -> str:
         return self.service.url
 
-    def __enter__(self) -> CustomerServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(10)
         return self

@@ -11,6 +11,11 @@ mock_provider "timescale" {
   }
 }
 mock_provider "grafana" {}
+mock_provider "mongodbatlas" {
+  mock_resource "mongodbatlas_flex_cluster" {
+    defaults = { connection_strings = { standard = "", standard_srv = "mongodb+srv://marquee.example.mongodb.net" } }
+  }
+}
 mock_provider "confluent" {
   mock_resource "confluent_kafka_cluster" {
     defaults = { bootstrap_endpoint = "SASL_SSL://kafka.example.edu:9092", rbac_crn = "crn://example" }
@@ -195,4 +200,48 @@ run "refuses_more_instances_than_connections" {
     database_connections = 10
   }
   expect_failures = [output.connections]
+}
+
+run "app_with_its_own_mongodb" {
+  command = apply
+  variables {
+    app     = { movies_url = "https://movies.example.edu", android_certificates = ["AA:BB"] }
+    secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", documents_url = "mongodb+srv://app:x@cluster.example.edu/marquee" }
+  }
+  assert {
+    condition     = toset([for s in module.function["app"].config.secret_environment_variables : s.key]) == toset(["MARQUEE_DOCUMENTS_URL", "MARQUEE_RECOMMEND_KEY"])
+    error_message = "The app has no documents, or secrets that it does not need."
+  }
+  assert {
+    condition     = module.function["app"].config.environment_variables.MARQUEE_MOVIES_URL == "https://movies.example.edu" && startswith(module.function["app"].config.environment_variables.MARQUEE_RECOMMEND_URL, "https://marquee-recommend-")
+    error_message = "The app does not know what it calls."
+  }
+  assert {
+    condition     = google_cloud_run_v2_service_iam_member.invoker["app-allUsers"].member == "allUsers" && !contains(keys(google_cloud_run_v2_service_iam_member.invoker), "recommend-allUsers")
+    error_message = "The app is not open, or it opened recommend."
+  }
+  assert {
+    condition     = length(mongodbatlas_flex_cluster.app) == 0
+    error_message = "A cluster was created although the MongoDB is given."
+  }
+}
+
+run "app_on_atlas" {
+  command = apply
+  variables {
+    app     = { movies_url = "https://movies.example.edu", atlas = { org_id = "0123456789abcdef01234567" } }
+    secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", atlas_password = "x", atlas_public_key = "x", atlas_private_key = "x" }
+  }
+  assert {
+    condition     = mongodbatlas_flex_cluster.app["app"].termination_protection_enabled && mongodbatlas_database_user.app["app"].password_wo == null
+    error_message = "The cluster can be destroyed, or its password is in the state."
+  }
+}
+
+run "refuses_an_app_without_documents" {
+  command = plan
+  variables {
+    app = { movies_url = "https://movies.example.edu" }
+  }
+  expect_failures = [var.secrets]
 }

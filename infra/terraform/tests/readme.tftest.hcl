@@ -3,6 +3,7 @@
 mock_provider "google" {}
 mock_provider "timescale" {}
 mock_provider "grafana" {}
+mock_provider "mongodbatlas" {}
 mock_provider "confluent" {}
 
 variables {

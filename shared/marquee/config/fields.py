@@ -120,6 +120,8 @@ def url(*schemes: str) -> Callable[[str], str]:
 def _is_valid(raw: str) -> bool:
     if raw.lower().startswith("postgres"):
         return True  # libpq has its own rules, and is asked when it connects.
+    if raw.lower().startswith("mongodb"):
+        return True  # It may name several servers; pymongo is asked when it connects.
     try:
         parts = urlsplit(raw)
         return parts.port is None or parts.scheme in ("http", "https")

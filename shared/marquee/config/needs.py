@@ -46,7 +46,17 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "trace_project",
         "log_level",
     ),
-    "monitor": ("database_url", "objects_url", "caller_timeout_ms", "rating_max", "log_level"),
+    "app": (
+        "documents_url",
+        "recommend_url",
+        "recommend_key",
+        "movies_url",
+        "rating_max",
+        "event_days",
+        "android_certificates",
+        "log_level",
+    ),
+    "monitor": ("database_url", "objects_url", "documents_url", "caller_timeout_ms", "rating_max", "log_level"),
     "bridge": (
         *_KAFKA,
         "kafka_group",
@@ -58,7 +68,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "health_file",
         "log_level",
     ),
-    "migrate": ("database_url", "log_level"),
+    "migrate": ("database_url", "documents_url", "event_days", "log_level"),
     "retention": ("database_url", "log_level"),
     "retrain": (
         "database_url",

@@ -153,6 +153,32 @@ class Settings:
     )
     trace_project: str = setting(text, "Google Cloud project of the traces, which links log lines to their traces.", "")
 
+    # The app.
+    documents_url: str = setting(
+        url("mongodb", "mongodb+srv"),
+        "URL of MongoDB, for the app and for the reports on its use.",
+        "",
+        secret=True,
+        example="mongodb+srv://app:secret@cluster.example.mongodb.net/marquee",
+    )
+    recommend_url: str = setting(
+        url("http", "https"), "The function `recommend`, for the app.", "", example="https://recommend-abc123.a.run.app"
+    )
+    recommend_key: str = setting(text, "Key with which the app calls `recommend`, if it requires one.", "", secret=True)
+    movies_url: str = setting(
+        url("http", "https"),
+        "Movie service, which plays and rates movies for the app's users and logs that.",
+        "",
+        example="http://movies.internal:8080",
+    )
+    event_days: int = setting(integer(1, 3_650), "Days after which the app's analytics events are deleted.", 90)
+    android_certificates: str = setting(
+        text,
+        "SHA-256 fingerprints of the certificates of the Android package, separated by commas.",
+        "",
+        example="14:6D:E9:83:C5:73:06:50:D8:EE:B9:95:2F:34:FC:64:16:A0:83:42:E6:1D:BE:A8:8A:04:96:B2:3F:CF:44:E5",
+    )
+
     # Training.
     base_data: str = setting(
         text,

@@ -1,0 +1,62 @@
+"""The ``app`` function: the pages of the app, its events, and its files. See :mod:`marquee.app.app_site`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from functools import cache
+
+import flask
+import functions_framework
+
+from marquee.app.app_site import AppSite
+from marquee.app.page_request import MAX_BODY_BYTES, PageReply, PageRequest
+from marquee.app.services import create_services
+from marquee.config.loopback_guard import guard_loopback
+from marquee.config.needs import NEEDS
+from marquee.config.settings import Settings
+
+_lock = threading.Lock()
+
+
+@cache
+def _site() -> AppSite:
+    settings = Settings.from_mapping(os.environ, NEEDS["app"])
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return AppSite(create_services(settings))
+
+
+@functions_framework.http
+def app(request: flask.Request) -> flask.Response:
+    """Answer one request."""
+    if request.path == "/healthz":  # Independent of the settings, which may be wrong.
+        return flask.Response("ok\n", content_type="text/plain")
+    with _lock:  # Concurrent first requests share the clients.
+        site = _site()
+    asked = _read(request)
+    reply = site.reply(asked)
+    return _respond(reply, asked)
+
+
+def _read(request: flask.Request) -> PageRequest:
+    # One more byte than is accepted, so that the site can refuse it.
+    body = request.stream.read(MAX_BODY_BYTES + 1) if request.method == "POST" else b""
+    secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
+    return PageRequest(
+        request.method,
+        request.path,
+        request.query_string.decode("utf-8", "replace"),
+        {name.lower(): value for name, value in request.headers.items()},
+        body,
+        request.remote_addr or "",
+        secure,
+    )
+
+
+def _respond(reply: PageReply, asked: PageRequest) -> flask.Response:
+    return flask.Response(reply.body, reply.status, reply.headers_for(asked))
+
+
+if flask.has_app_context():  # The framework loads a function within its application.
+    guard_loopback(flask.current_app)

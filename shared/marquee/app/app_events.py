@@ -1,0 +1,140 @@
+"""Analytics events: what a device may report, and the batches in which it reports it.
+
+An event has an id that the device made, so a batch that arrives twice counts once. ``seq`` numbers the events of a
+session without gaps, so gaps are losses. Times are those of the device's clock, corrected by the difference between
+the time at which the device sent the batch and the time at which it arrived.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from pymongo.errors import BulkWriteError
+
+from marquee.app.documents import Document, Documents
+from marquee.errors import DocumentsRefused
+
+EVENT_NAMES = (
+    "screen_viewed",
+    "movies_seen",
+    "movie_opened",
+    "play_started",
+    "play_finished",
+    "movie_rated",
+    "list_changed",
+    "searched",
+    "app_installed",
+    "app_exited",
+    "error",
+)
+MAX_EVENTS, MAX_BATCH_BYTES = 100, 64_000
+MAX_AGE = timedelta(days=30)
+"""Older events are refused: a device deletes what waits for longer than a week."""
+_DUPLICATE = 11_000
+
+Uuid = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")]
+Word = Annotated[str, Meta(pattern=r"\A[a-z0-9_]{1,40}\Z")]
+MovieId = Annotated[str, Meta(pattern=r"\A[^,/\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]{1,128}\Z")]
+Value = Annotated[str, Meta(max_length=200)] | bool | Annotated[int, Meta(ge=-(2**53), le=2**53)] | float
+Time = Annotated[datetime, Meta(tz=True)]
+
+
+class AppEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One event. ``recommendation``, ``movie`` and ``position`` (from 1) say where a movie was shown."""
+
+    id: Uuid
+    session: Uuid
+    seq: Annotated[int, Meta(ge=1, le=10**9)]
+    name: Literal[EVENT_NAMES]  # type: ignore[valid-type]
+    at: Time
+    screen: Word = "unknown"
+    props: Annotated[dict[Word, Value], Meta(max_length=12)] = {}
+    recommendation: Uuid | None = None
+    movie: MovieId | None = None
+    position: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+
+
+class EventBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Events that a device sends together. Each is decoded on its own, so that one invalid one spoils no other."""
+
+    sent: Time
+    app: Annotated[str, Meta(pattern=r"\A(browser|installed|android [0-9.]{1,16})\Z")]
+    events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_EVENTS)]
+
+
+class RefusedAppEvent(msgspec.Struct, frozen=True):
+    """An event that was not stored: its index in the batch, and the reason."""
+
+    index: int
+    reason: str
+
+
+class BatchReceipt(msgspec.Struct, frozen=True):
+    """The answer to a batch: events stored now, events stored before, and refused ones."""
+
+    kept: int
+    known: int
+    refused: tuple[RefusedAppEvent, ...] = ()
+
+
+_decode_batch = msgspec.json.Decoder(EventBatch).decode
+_decode_event = msgspec.json.Decoder(AppEvent).decode
+
+
+def decode_batch(body: bytes) -> EventBatch:
+    """Decode a batch. Raises ``msgspec.DecodeError``, whose message names the field."""
+    return _decode_batch(body)
+
+
+def store_batch(documents: Documents, user_id: str, batch: EventBatch, received: datetime) -> BatchReceipt:
+    """Store the events of a batch, each once.
+
+    Raises :class:`DocumentsUnavailable`; the device keeps the batch and sends it again.
+    """
+    rows: list[Document] = []
+    refused: list[RefusedAppEvent] = []
+    skew = received - batch.sent
+    for index, raw in enumerate(batch.events):
+        try:
+            event = _decode_event(raw)
+            rows.append(_to_document(event, user_id, batch.app, skew, received))
+        except (msgspec.DecodeError, OverflowError, ValueError) as error:
+            refused.append(RefusedAppEvent(index, str(error)))
+    kept = _insert(documents, rows)
+    return BatchReceipt(kept, len(rows) - kept, tuple(refused))
+
+
+def _to_document(event: AppEvent, user_id: str, app: str, skew: timedelta, received: datetime) -> Document:
+    at = min(event.at + skew, received)
+    if received - at > MAX_AGE:
+        raise ValueError(f"the event is older than {MAX_AGE.days} days")
+    document = {
+        "_id": event.id,
+        "user_id": user_id,
+        "session": event.session,
+        "seq": event.seq,
+        "name": event.name,
+        "at": at,
+        "received": received,
+        "screen": event.screen,
+        "app": app,
+        "props": event.props,
+    }
+    where = {"recommendation": event.recommendation, "movie": event.movie, "position": event.position}
+    return document | {name: value for name, value in where.items() if value is not None}
+
+
+def _insert(documents: Documents, rows: list[Document]) -> int:
+    if not rows:
+        return 0
+    with documents.collection("events") as events:
+        try:
+            return len(events.insert_many(rows, ordered=False).inserted_ids)
+        except BulkWriteError as error:
+            failed = [e for e in error.details["writeErrors"] if e["code"] != _DUPLICATE]
+            if failed or error.details.get("writeConcernErrors"):
+                raise DocumentsRefused(f"MongoDB refused {len(failed)} events of a batch") from error
+            return int(error.details["nInserted"])

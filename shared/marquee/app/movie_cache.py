@@ -1,0 +1,142 @@
+"""Movies as the movie service described them, kept in memory and in MongoDB, and the search among them."""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+from pymongo import DESCENDING, UpdateOne
+
+from marquee.app.devices import utc_now
+from marquee.app.documents import Document, Documents
+from marquee.app.movie_service_client import MAX_IDS, Movie, MovieServiceClient
+from marquee.config.opaque_ids import is_valid_id
+from marquee.errors import DocumentsRefused, DocumentsUnavailable, MovieServiceUnavailable
+
+IN_MEMORY = 5_000
+"""Movies that a process holds, the most recently used."""
+_MAX_WORDS = 6
+_FIELDS = dict.fromkeys(Movie.__struct_fields__, 1)
+
+
+class MovieCache:
+    """The catalog as far as it was asked for. What is away is done without."""
+
+    def __init__(self, documents: Documents, service: MovieServiceClient) -> None:
+        self._documents, self._service = documents, service
+        self._lock = threading.Lock()
+        self._memory: OrderedDict[str, Movie] = OrderedDict()
+
+    def find(self, movie_ids: Iterable[str]) -> dict[str, Movie]:
+        """Return the known movies by id: from memory, then from MongoDB, then from the movie service."""
+        wanted = [movie_id for movie_id in dict.fromkeys(movie_ids) if is_valid_id(movie_id)]
+        found = self._recall(wanted)
+        for read in (self._read_documents, self._ask_service):
+            missing = [movie_id for movie_id in wanted if movie_id not in found]
+            if missing:
+                found |= self._remember(read(missing))
+        return found
+
+    def find_one(self, movie_id: str) -> Movie | None:
+        """Return one movie, or None if there is no such movie.
+
+        Raises :class:`MovieServiceUnavailable` if that is unknown now.
+        """
+        if movie := self.find([movie_id]).get(movie_id):
+            return movie
+        if is_valid_id(movie_id):
+            for told in self._service.read_movies([movie_id]):
+                return told
+        return None
+
+    def search(self, text: str, limit: int = 30) -> list[Movie]:
+        """Return movies whose titles have words that begin with the words of ``text``.
+
+        Raises :class:`DocumentsUnavailable`.
+        """
+        wanted = split_words(text)[:_MAX_WORDS]
+        if not wanted:
+            return []
+        clauses = [{"words": {"$regex": "^" + re.escape(word)}} for word in wanted]
+        with self._documents.collection("movies") as movies:
+            return [_decode(row) for row in movies.find({"$and": clauses}, _FIELDS).limit(limit)]
+
+    def newest(self, limit: int) -> list[Movie]:
+        """Return the movies that were released last. Raises :class:`DocumentsUnavailable`."""
+        with self._documents.collection("movies") as movies:
+            query = movies.find({"release_date": {"$type": "string"}}, _FIELDS)
+            return [_decode(row) for row in query.sort("release_date", DESCENDING).limit(limit)]
+
+    def recall_any(self, limit: int) -> list[Movie]:
+        """Return the movies that this process used last."""
+        with self._lock:
+            return list(reversed(self._memory.values()))[:limit]
+
+    def _recall(self, movie_ids: Sequence[str]) -> dict[str, Movie]:
+        with self._lock:
+            found = {movie_id: self._memory[movie_id] for movie_id in movie_ids if movie_id in self._memory}
+            for movie_id in found:
+                self._memory.move_to_end(movie_id)
+        return found
+
+    def _remember(self, movies: Iterable[Movie]) -> dict[str, Movie]:
+        by_id = {movie.id: movie for movie in movies}
+        with self._lock:
+            self._memory.update(by_id)
+            while len(self._memory) > IN_MEMORY:
+                self._memory.popitem(last=False)
+        return by_id
+
+    def _read_documents(self, movie_ids: list[str]) -> list[Movie]:
+        try:
+            with self._documents.collection("movies") as movies:
+                return [_decode(row) for row in movies.find({"_id": {"$in": movie_ids}}, _FIELDS)]
+        except (DocumentsUnavailable, DocumentsRefused):
+            return []
+
+    def _ask_service(self, movie_ids: list[str]) -> list[Movie]:
+        try:
+            return fetch_movies(self._documents, self._service, movie_ids)
+        except MovieServiceUnavailable:
+            return []
+
+
+def fetch_movies(documents: Documents, service: MovieServiceClient, movie_ids: Sequence[str]) -> list[Movie]:
+    """Return movies from the movie service, and keep them in MongoDB if it is there.
+
+    Raises :class:`MovieServiceUnavailable`.
+    """
+    told: list[Movie] = []
+    for start in range(0, len(movie_ids), MAX_IDS):
+        told += service.read_movies(list(movie_ids[start : start + MAX_IDS]))
+    if told:
+        now = utc_now()
+        try:
+            with documents.collection("movies") as movies:
+                movies.bulk_write([_upsert(movie, now) for movie in told], ordered=False)
+        except (DocumentsUnavailable, DocumentsRefused):
+            pass  # The movie service is asked again later.
+    return told
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of ``text`` in lower case and without accents."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
+    return re.findall(r"[^\W_]+", plain)
+
+
+def _upsert(movie: Movie, now: datetime) -> UpdateOne:
+    values: Document = msgspec.to_builtins(movie)
+    del values["id"]
+    return UpdateOne(
+        {"_id": movie.id}, {"$set": values | {"words": split_words(movie.title), "told": now}}, upsert=True
+    )
+
+
+def _decode(row: Document) -> Movie:
+    return msgspec.convert(row | {"id": row["_id"]}, Movie)

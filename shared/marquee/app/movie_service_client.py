@@ -1,0 +1,120 @@
+"""Client of the movie service: its catalog, and the requests that it logs as users' events.
+
+| request | event of the log |
+|---|---|
+| ``GET /create_account`` | account |
+| ``GET /data/m/<movie_id>/<minute>.mpg`` | watch |
+| ``GET /rate/<movie_id>=<rating>`` | rating |
+
+The header ``User-Id`` names the user of a watch or a rating.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from marquee.config.http_client import HttpClient, HttpResponse
+from marquee.errors import MovieServiceUnavailable, RequestFailed
+
+T = TypeVar("T")
+
+MAX_IDS = 200
+TIMEOUT_S = 0.8
+
+
+class Genre(msgspec.Struct, frozen=True):
+    """A genre of a movie."""
+
+    name: str
+
+
+class Movie(msgspec.Struct, frozen=True):
+    """What the app shows of a movie."""
+
+    id: str
+    title: str
+    genres: tuple[Genre, ...] = ()
+    release_date: str | None = None
+    runtime: int | None = None
+    overview: str = ""
+
+    @property
+    def year(self) -> str:
+        """The year of release; empty if unknown."""
+        return (self.release_date or "")[:4]
+
+    @property
+    def minutes(self) -> int:
+        """The length in minutes; that of a usual movie if unknown."""
+        return self.runtime or 90
+
+    @property
+    def genre_names(self) -> tuple[str, ...]:
+        """The names of the genres."""
+        return tuple(genre.name for genre in self.genres)
+
+
+class _Account(msgspec.Struct, frozen=True):
+    user_id: int
+
+
+_decode_movies = msgspec.json.Decoder(list[Movie]).decode
+_decode_movie = msgspec.json.Decoder(Movie).decode
+_decode_account = msgspec.json.Decoder(_Account).decode
+
+
+class MovieServiceClient:
+    """The movie service at ``url``. All methods raise :class:`MovieServiceUnavailable`."""
+
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._http = HttpClient(url, timeout_s=timeout_s)
+
+    def read_movies(self, movie_ids: list[str]) -> list[Movie]:
+        """Return the movies that the service knows among at most :data:`MAX_IDS`."""
+        if not movie_ids:
+            return []
+        response = self._get("/movie/" + ",".join(quote(movie_id, safe="") for movie_id in movie_ids))
+        if response.status == 404:
+            return []
+        body = self._check(response).body
+        return self._decoded(_decode_movies, body) if len(movie_ids) > 1 else [self._decoded(_decode_movie, body)]
+
+    def create_account(self) -> str:
+        """Create an account; return its user id."""
+        return str(self._decoded(_decode_account, self._check(self._get("/create_account")).body).user_id)
+
+    def watch(self, user_id: str, movie_id: str, minute: int) -> bool:
+        """Request one minute of a movie; return False if there is no such minute."""
+        return self._log(user_id, f"/data/m/{quote(movie_id, safe='')}/{minute}.mpg")
+
+    def rate(self, user_id: str, movie_id: str, rating: int) -> bool:
+        """Rate a movie; return False if the movie or the rating is invalid."""
+        return self._log(user_id, f"/rate/{quote(movie_id, safe='')}={rating}")
+
+    def _log(self, user_id: str, path: str) -> bool:
+        response = self._get(path, user_id)
+        if response.status in (400, 404):
+            return False
+        self._check(response)
+        return True
+
+    def _get(self, path: str, user_id: str = "") -> HttpResponse:
+        try:
+            return self._http.request("GET", path, headers={"User-Id": user_id} if user_id else {})
+        except RequestFailed as error:
+            raise MovieServiceUnavailable(f"The movie service did not answer: {error}") from error
+
+    def _check(self, response: HttpResponse) -> HttpResponse:
+        if response.status != 200:
+            raise MovieServiceUnavailable(f"The movie service answered with status {response.status}")
+        return response
+
+    def _decoded(self, decode: Callable[[bytes], T], body: bytes) -> T:
+        try:
+            return decode(body)
+        except msgspec.MsgspecError as error:
+            raise MovieServiceUnavailable(f"The movie service answered with something else: {error}") from error

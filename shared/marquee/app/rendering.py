@@ -1,0 +1,79 @@
+"""Templates of the app, and its static files with their hashes as versions."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from marquee.app.page_request import HTML, PageReply
+from marquee.app.texts import TEXTS
+
+_HERE = Path(__file__).parent
+_STATIC = _HERE / "static"
+_TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webmanifest": "application/manifest+json",
+}
+_FOREVER = "public, max-age=31536000, immutable"
+
+
+def render(template: str, status: int = 200, *, token: str | None = None, **values: Any) -> PageReply:
+    """Return a page from one of the templates."""
+    text = _templates().get_template(template).render(version=assets_version(), **values)
+    return PageReply(status, text.encode("utf-8", "replace"), HTML, token=token)
+
+
+def static_reply(name: str) -> PageReply | None:
+    """Return a static file, or None if there is none of that name."""
+    body = _static_files().get(name)
+    if body is None:
+        return None
+    if name.endswith(".js"):  # Imports name the version too, since files are cached for ever.
+        body = body.replace(b"VERSION", assets_version().encode())
+    return PageReply(200, body, _TYPES[Path(name).suffix], {"Cache-Control": _FOREVER})
+
+
+def worker_reply() -> PageReply:
+    """Return the service worker, whose content changes with any static file."""
+    body = _static_files()["sw.js"].replace(b"VERSION", assets_version().encode())
+    headers = {"Cache-Control": "no-cache", "Service-Worker-Allowed": "/"}
+    return PageReply(200, body, _TYPES[".js"], headers)
+
+
+def manifest_reply() -> PageReply:
+    """Return the manifest of the installable app."""
+    body = _static_files()["app.webmanifest"]
+    return PageReply(200, body, _TYPES[".webmanifest"], {"Cache-Control": "public, max-age=3600"})
+
+
+@cache
+def assets_version() -> str:
+    """Return the hash of the static files, their version in URLs."""
+    joined = b"".join(name.encode() + body for name, body in sorted(_static_files().items()))
+    return hashlib.sha256(joined).hexdigest()[:12]
+
+
+@cache
+def _static_files() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in _STATIC.iterdir() if path.suffix in _TYPES}
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals["t"] = TEXTS
+    return environment

@@ -1,0 +1,51 @@
+"""What the app's pages use: documents, the movie service, ``recommend``, and the options of the deployment."""
+
+from __future__ import annotations
+
+import msgspec
+
+from marquee.app.documents import Documents
+from marquee.app.movie_cache import MovieCache
+from marquee.app.movie_service_client import MovieServiceClient
+from marquee.app.positions import Positions
+from marquee.app.recommendations import Recommendations
+from marquee.app.visitors import Visitors
+from marquee.app.write_limits import WriteLimits
+from marquee.config.settings import Settings
+
+
+class AppOptions(msgspec.Struct, frozen=True):
+    """Options of the deployment. ``certificates`` are those of the Android package."""
+
+    rating_max: int = 5
+    event_days: int = 90
+    certificates: tuple[str, ...] = ()
+
+
+class Services:
+    """The parts behind the pages, shared by all requests of a process."""
+
+    def __init__(
+        self,
+        documents: Documents,
+        movie_service: MovieServiceClient,
+        recommendations: Recommendations,
+        options: AppOptions,
+    ) -> None:
+        self.documents, self.movie_service = documents, movie_service
+        self.recommendations, self.options = recommendations, options
+        self.limits = WriteLimits(documents)
+        self.visitors = Visitors(documents, movie_service, self.limits)
+        self.positions, self.movies = Positions(documents), MovieCache(documents, movie_service)
+
+
+def create_services(settings: Settings) -> Services:
+    """Create the parts from the settings. Raises :class:`SettingsError` if one is missing."""
+    settings.require("documents_url", "recommend_url", "movies_url")
+    certificates = tuple(text.strip() for text in settings.android_certificates.split(",") if text.strip())
+    return Services(
+        Documents(settings.documents_url),
+        MovieServiceClient(settings.movies_url),
+        Recommendations(settings.recommend_url, settings.recommend_key),
+        AppOptions(settings.rating_max, settings.event_days, certificates),
+    )

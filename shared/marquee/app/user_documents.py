@@ -1,0 +1,43 @@
+"""All documents of one user: export and deletion, for the user and for ``marquee privacy``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from marquee.app.documents import Document, Documents
+from marquee.app.profiles import delete_events
+
+# Collections with a field user_id. The _id of a device or code is a hash that nobody can use.
+_OF_USER = ("devices", "join_codes", "positions", "events")
+
+
+def export_user(documents: Documents, user_id: str) -> Document:
+    """Return everything that MongoDB holds of a user, by collection.
+
+    Raises :class:`DocumentsUnavailable`.
+    """
+    exported: Document = {}
+    for name in _OF_USER:
+        with documents.collection(name) as collection:
+            hidden = {"_id": 0} if name in ("devices", "join_codes") else None
+            exported[name] = list(collection.find({"user_id": user_id}, hidden))
+    with documents.collection("profiles") as profiles:
+        exported["profile"] = profiles.find_one({"_id": user_id})
+    return exported
+
+
+def forget_user(documents: Documents, user_id: str, now: datetime) -> dict[str, int]:
+    """Delete everything that MongoDB holds of a user; return the number of deleted documents by collection.
+
+    It may be killed and repeated: the devices go last, so that the user can ask again. The monitor deletes the rows
+    of ``app_outcomes``. Raises :class:`DocumentsUnavailable`.
+    """
+    with documents.collection("events") as events:
+        deleted = {"events": events.count_documents({"user_id": user_id})}
+    delete_events(documents, user_id, now)
+    with documents.collection("profiles") as profiles:
+        deleted["profiles"] = profiles.delete_many({"_id": user_id}).deleted_count
+    for name in ("positions", "join_codes", "devices"):
+        with documents.collection(name) as collection:
+            deleted[name] = collection.delete_many({"user_id": user_id}).deleted_count
+    return deleted

@@ -1,0 +1,67 @@
+"""Limits of writes by user and by address, counted in MongoDB, so that all instances count together."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+from pymongo.errors import DuplicateKeyError
+
+from marquee.app.documents import Documents
+from marquee.errors import DocumentsRefused, DocumentsUnavailable
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At most ``times`` writes of one kind in ``seconds``, in a moving window."""
+
+    kind: str
+    times: int
+    seconds: int
+
+
+WRITES = Limit("write", 60, 60)
+MINUTES = Limit("minute", 180, 60)
+"""Minutes that a user plays; the demo plays one a second."""
+BATCHES = Limit("batch", 60, 60)
+ACCOUNTS = Limit("account", 60, 3_600)
+"""New accounts of one address, which many users may share."""
+CODES = Limit("code", 10, 600)
+"""Attempts of one address to join with a code, of which there are 31**8."""
+
+
+class WriteLimits:
+    """Moving windows in the collection ``limits``.
+
+    Without MongoDB nothing is limited: then the app can write nothing of its own, and the movie service has a limit.
+    """
+
+    def __init__(self, documents: Documents, clock: Callable[[], float] = time.time) -> None:
+        self._documents, self._clock = documents, clock
+
+    def allow(self, limit: Limit, who: str) -> bool:
+        """Count one write by ``who``, a user id or an address; return False if the limit is reached.
+
+        The document of a window has the times of its writes, the newest first. The update matches unless the oldest
+        of them is within the window; then the insertion of the upsert fails, because the document exists.
+        """
+        now = self._clock()
+        expire = datetime.fromtimestamp(now + limit.seconds, UTC)
+        key = hashlib.sha256(f"{limit.kind}:{who}".encode("utf-8", "surrogatepass")).hexdigest()
+        free = {"_id": key, f"times.{limit.times - 1}": {"$not": {"$gte": now - limit.seconds}}}
+        push = {"times": {"$each": [now], "$position": 0, "$slice": limit.times}}
+        try:
+            with self._documents.collection("limits") as windows:
+                for attempt in (1, 2):
+                    try:
+                        windows.update_one(free, {"$push": push, "$set": {"expire": expire}}, upsert=True)
+                        return True
+                    except DuplicateKeyError:
+                        # Two first writes at once also collide, and the second attempt tells them from a full window.
+                        if attempt == 2:
+                            return False
+        except (DocumentsUnavailable, DocumentsRefused):
+            return True
+        return False

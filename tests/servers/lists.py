@@ -1,0 +1,64 @@
+"""A stand-in for ``recommend`` that answers with known lists, for tests of the app alone."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+class ListServer:
+    """An HTTP server of the lists of ``movie_ids``; :attr:`requests` are the paths with queries that were asked."""
+
+    def __init__(self, movie_ids: Sequence[str], port: int = 0) -> None:
+        self.movie_ids = list(movie_ids)
+        self.requests: list[str] = []
+        self.recommendation_ids: list[str] = []
+        self.status = 200
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                server.requests.append(self.path)
+                body = json.dumps(server.answer(self.path)).encode()
+                self.send_response(server.status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._http.daemon_threads = True
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def answer(self, path: str) -> dict[str, Any]:
+        """Return the document of a path: twenty movies, each because of the movie after it."""
+        parts = urlsplit(path)
+        recommendation_id = str(uuid.uuid4())
+        self.recommendation_ids.append(recommendation_id)
+        movies = [
+            {"movie_id": movie_id, "score": 1.0, "rating": 4.2, "propensity": 0.9} for movie_id in self.movie_ids[:20]
+        ]
+        user_id = unquote(parts.path.rpartition("/")[2])
+        return {"recommendation_id": recommendation_id, "user_id": user_id, "tier": "popular", "movies": movies}
+
+    def __enter__(self) -> ListServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
