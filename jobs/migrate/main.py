@@ -7,7 +7,7 @@ import sys
 
 from marquee.cli.main import main
 
-MODULES = ("marquee.cli.db_migrate",)
+MODULES = ("marquee.cli.db_migrate", "marquee.app.document_schema")
 """Modules that the command imports when it needs them; the image's build imports each."""
 
 if __name__ == "__main__":

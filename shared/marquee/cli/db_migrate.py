@@ -1,4 +1,4 @@
-"""``marquee db migrate``: apply the missing migrations."""
+"""``marquee db migrate``: apply the missing migrations, and prepare MongoDB if there is one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,33 @@ import argparse
 from marquee.config.settings import Settings
 from marquee.db.migrate import migrate
 
+# An index of many documents takes longer than a request of the app may.
+_DEADLINE_MS, _SELECTION_MS = 600_000, 10_000
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add no arguments: the database is a setting."""
+    """Add no arguments: the databases are settings."""
 
 
 def run(_: argparse.Namespace, settings: Settings) -> int:
-    """Apply the missing migrations and print their names."""
+    """Apply the missing migrations, make the collections of the app, and print what was changed."""
     settings.require("database_url")
     applied = migrate(settings.database_url)
+    if settings.documents_url:
+        applied += _prepare_documents(settings)
     for name in applied:
         print(f"applied {name}")
     if not applied:
         print("nothing to do: the database is up to date")
     return 0
+
+
+def _prepare_documents(settings: Settings) -> list[str]:
+    from marquee.app.document_schema import prepare_documents
+    from marquee.app.documents import Documents
+
+    documents = Documents(settings.documents_url, deadline_ms=_DEADLINE_MS, selection_ms=_SELECTION_MS, pause_s=0)
+    try:
+        return prepare_documents(documents, settings.event_days)
+    finally:
+        documents.close()

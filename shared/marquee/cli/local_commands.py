@@ -155,7 +155,7 @@ def overridden_settings(settings: Settings, args: argparse.Namespace) -> list[st
 
 def _create_shape(args: argparse.Namespace) -> Shape:
     if args.action == "demo":
-        return Shape(args.instances, args.workers, customer_service=True, durable_kafka=args.durable_kafka)
+        return Shape(args.instances, args.workers, customer_service=True, app=True, durable_kafka=args.durable_kafka)
     if args.ratings and not (args.ratings / "ratings.csv").is_file():
         raise MarqueeError(f"{args.ratings} has no ratings.csv: give the directory that holds it")
     return Shape(

@@ -74,7 +74,7 @@ def format_hints(system: LocalSystem) -> str:
     recommend = system.url("recommend")
     marquee = f"{Path(sys.executable).parent / 'marquee'} local --state-dir {system.state_dir.directory}"
     return f"""Dashboards: {system.url("dashboards")}/
-Try:
+{_format_app_hint(system)}Try:
   curl {recommend}/recommend/1
   curl -H 'Accept: application/json' {recommend}/recommend/1
   curl {recommend}/version
@@ -82,6 +82,18 @@ Try:
   {marquee} logs bridge -f
   eval "$({marquee} env)"   # settings for the other commands of marquee: release list, retrain, ...
   psql "$MARQUEE_DATABASE_URL" -c 'TABLE records_per_minute'
+"""
+
+
+def _format_app_hint(system: LocalSystem) -> str:
+    """Return the address of the app, and how a phone reaches it; empty without the app."""
+    if not system.shape.app:
+        return ""
+    url = system.url("app")
+    port = url.rpartition(":")[2]
+    return f"""App:        {url}/
+  On an Android phone, connected by USB with debugging on: adb reverse tcp:{port} tcp:{port}, then open that address
+  in Chrome and choose "Install app" (docs/app.md).
 """
 
 

@@ -18,6 +18,8 @@ class Shape:
         Workers of each function; None: as in `infra/functions.yaml`.
     customer_service
         The simulator will run the customer service, and `recommend` uses it.
+    app
+        Run the app with a MongoDB. The simulator must run the movie service.
     durable_kafka
         Keep Kafka's log on disk instead of in memory; slower with a backlog.
     kafka
@@ -31,6 +33,7 @@ class Shape:
     instances: int = 1
     workers: int | None = None
     customer_service: bool = False
+    app: bool = False
     durable_kafka: bool = False
     kafka: str = ""
     ratings: Path | None = None

@@ -15,6 +15,7 @@ from marquee.bridge.kafka_client import TopicIds
 from marquee.config.settings import PREFIX, Settings
 from marquee.errors import KafkaUnavailable
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
+from marquee.local.embedded_mongo import EmbeddedMongo
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.function_parts import function_parts
 from marquee.local.function_process import health_check
@@ -31,6 +32,7 @@ from marquee.registry.object_store.connect import connect
 
 KAFKA_PORT = 9092
 POSTGRES_PORT = 54320
+MONGO_PORT = 27017
 CUSTOMER_SERVICE_PORT = 8090
 DASHBOARDS_PORT = 3001
 # A demo is short, so the page shows the newest minutes first.
@@ -42,7 +44,16 @@ BASE_DATA = "data/movielens-100k"
 REPLAY_FRACTION = 0.2
 RETRAIN = "retrain"
 # The locations of the local system's own parts, which override the environment.
-LOCATION_SETTINGS = ("database_url", "objects_url", "delivery_url", "dvc_remote", "kafka_bootstrap")
+LOCATION_SETTINGS = (
+    "database_url",
+    "objects_url",
+    "delivery_url",
+    "dvc_remote",
+    "kafka_bootstrap",
+    "documents_url",
+    "recommend_url",
+    "movies_url",
+)
 # Settings with which other processes find and use them.
 _ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_group")
 
@@ -84,6 +95,8 @@ class LocalSystem:
             self._start_kafka()
         with self._step("the database: PostgreSQL and its tables"):
             self._start_postgres()
+            if self.shape.app:
+                self._start_mongo()
             self.run_command("migrate", "migrate")
         with self._step("ingest, which writes the event log to the database"):
             self._start_function("ingest", self._functions["ingest"])
@@ -95,6 +108,9 @@ class LocalSystem:
             self.settings = replace(self.settings, customers_url=f"http://127.0.0.1:{port}")
         with self._step("recommend, which answers with movies"):
             self._start_function("recommend", self._functions["recommend"], self.shape.instances)
+        if self.shape.app:
+            with self._step("the app"):
+                self._start_app()
         with self._step("the bridge, monitor, scheduler and dashboards"):
             self._start_bridge()
             self._start_function("monitor", self._functions["monitor"])
@@ -215,6 +231,17 @@ class LocalSystem:
         postgres = EmbeddedPostgres(self.state_dir.data / "postgres", port, logs=self.state_dir.logs)
         self.supervisor.start(Part("postgres", postgres, port))
         self.settings = replace(self.settings, database_url=postgres.url)
+
+    def _start_mongo(self) -> None:
+        port = self._ports.choose("mongo", MONGO_PORT)
+        mongo = EmbeddedMongo(self.state_dir.data / "mongo", port, logs=self.state_dir.logs)
+        self.supervisor.start(Part("mongo", mongo, port))
+        self.settings = replace(self.settings, documents_url=mongo.url)
+
+    def _start_app(self) -> None:
+        recommend, movies = self.url("recommend"), self.settings.customers_url
+        self.settings = replace(self.settings, recommend_url=recommend, movies_url=movies)
+        self._start_function("app", self._functions["app"])
 
     def _train_first_model(self) -> None:
         """Train a model of the earlier base data, unless a release exists."""

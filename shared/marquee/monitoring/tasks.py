@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 from marquee.config.settings import Settings
 from marquee.db import rollups
 from marquee.db.pool import Database
 from marquee.monitoring import attribution, availability, live_accuracy, movie_counts
-from marquee.monitoring.controller import Controller
 from marquee.monitoring.live_predictions import LivePredictions
 from marquee.monitoring.quality_task import QualityChecks
 from marquee.monitoring.run import Task
@@ -17,21 +15,9 @@ from marquee.monitoring.served_prediction import Predictor
 from marquee.registry.object_store.object_store import ObjectStore
 
 
-def create_tasks(
-    store: ObjectStore, settings: Settings, open_writer: Callable[[], ObjectStore] | None = None
-) -> tuple[Task, ...]:
-    """Return the tasks of one process. They cache models between runs.
-
-    ``open_writer`` returns a store that can publish releases, if ``store`` cannot.
-    """
-    predictor = Predictor(store)
-    predictions = LivePredictions(predictor)
-    controller = Controller(
-        predictor,
-        open_writer or (lambda: store),
-        rating_max=settings.rating_max,
-        caller_timeout_ms=settings.caller_timeout_ms,
-    )
+def create_tasks(store: ObjectStore, settings: Settings) -> tuple[Task, ...]:
+    """Return the tasks of one process. They cache models between runs."""
+    predictions = LivePredictions(Predictor(store))
     quality = QualityChecks(settings.rating_max)
 
     def predict(database: Database, _: ObjectStore, now: datetime) -> int:
@@ -47,6 +33,5 @@ def create_tasks(
         Task("availability", measure_availability),
         Task("popular_movies", lambda database, _store, _now: movie_counts.update_popularity(database)),
         Task("quality_checks", quality.run),
-        Task("experiments", controller.run),
         Task("impression_outcomes", lambda database, _, now: attribution.update_attribution(database, now)),
     )
