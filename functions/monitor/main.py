@@ -36,7 +36,8 @@ def _assemble() -> tuple[Database, ObjectStore, tuple[Task, ...]]:
     settings.require("database_url", "objects_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     store = connect(settings.objects_url, read_only=True)
-    return Database(settings.database_url, connections=2), store, create_tasks(store, settings)
+    tasks = create_tasks(store, settings, cache(lambda: connect(settings.objects_url)))
+    return Database(settings.database_url, connections=2), store, tasks
 
 
 @functions_framework.http

@@ -44,6 +44,30 @@ resource "google_storage_bucket_iam_member" "adder" {
   member   = google_service_account.part[each.key].member
 }
 
+# The monitor steers experiments: it publishes releases, and keeps its judgement of a harmful version with the reports of
+# the release gate.
+resource "google_storage_bucket_iam_member" "controller" {
+  bucket = google_storage_bucket.artifacts.name
+  role   = "roles/storage.objectUser"
+  member = google_service_account.part["monitor"].member
+  condition {
+    title       = "releases"
+    description = "The numbered releases and the release document."
+    expression  = "resource.name.startsWith(\"${local.bucket}releases/\")"
+  }
+}
+
+resource "google_storage_bucket_iam_member" "judge" {
+  bucket = google_storage_bucket.artifacts.name
+  role   = "roles/storage.objectCreator"
+  member = google_service_account.part["monitor"].member
+  condition {
+    title       = "gate reports"
+    description = "A report is written once."
+    expression  = "resource.name.startsWith(\"${local.bucket}gate_reports/\")"
+  }
+}
+
 resource "google_storage_bucket_iam_member" "releaser" {
   for_each = toset(local.writers)
   bucket   = google_storage_bucket.artifacts.name

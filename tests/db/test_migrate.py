@@ -188,6 +188,10 @@ def test_migrate_timescale_has_retention_and_columnstore_policies(cursor: psycop
     )
     assert cursor.fetchall() == [
         ("availability", "policy_retention", "400 days"),
+        ("experiment_decisions", "policy_retention", "400 days"),
+        ("experiment_hours", "policy_retention", "180 days"),
+        ("experiment_looks", "policy_retention", "400 days"),
+        ("experiment_pairs", "policy_retention", "180 days"),
         ("impression_outcomes", "policy_retention", "400 days"),
         ("impressions", "policy_compression", "14 days"),
         ("impressions", "policy_retention", "180 days"),

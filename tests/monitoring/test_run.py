@@ -141,6 +141,7 @@ def test_run_monitor_all_tasks_succeed_on_empty_system(database: Database, store
         "availability",
         "popular_movies",
         "quality_checks",
+        "experiments",
         "impression_outcomes",
     ]
     assert not summary.failed

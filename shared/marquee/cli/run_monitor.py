@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the tasks once and print a summary."""
     settings.require("database_url", "objects_url")
     store = connect(settings.objects_url, read_only=True)
-    tasks = create_tasks(store, settings)
+    tasks = create_tasks(store, settings, lambda: connect(settings.objects_url))
     chosen = [task for task in tasks if args.only in (None, task.name)]
     if not chosen:
         print(f"Unknown task {args.only!r}: expected one of {', '.join(task.name for task in tasks)}")

@@ -65,7 +65,7 @@ class AccessPolicy:
         self._now_s = now_s
 
     def admit(self, environ: Mapping[str, Any], scope: str, user_id: str | None = None) -> Caller:
-        """Return the caller of a WSGI request that needs ``scope``, for one user if ``user_id`` is not None.
+        """Return the caller of a WSGI request that needs ``scope``, about one user if ``user_id`` is not None.
 
         Raises :class:`CallRefused` with 401, 403 or 429.
         """
@@ -78,7 +78,7 @@ class AccessPolicy:
             if not caller.trusted:
                 raise _unauthorized("Writing needs a key.")
             raise CallRefused(403, f"{caller.name} may not {scope}: it may {', '.join(sorted(caller.scopes))}.", {})
-        if caller.user_id is not None and caller.user_id != user_id:
+        if caller.user_id is not None and user_id is not None and caller.user_id != user_id:
             raise CallRefused(403, "This token is for another user.", {})
         return caller
 

@@ -90,6 +90,11 @@ class Predictor:
         self._engines: OrderedDict[str, Engine | None] = OrderedDict()
 
     @property
+    def history(self) -> ReleaseHistory:
+        """Return the releases, as of the last :meth:`refresh`."""
+        return self._history
+
+    @property
     def first_release(self) -> datetime | None:
         """Return the publication time of the first release, or None if there is none."""
         return self._history.first
@@ -117,7 +122,7 @@ class Predictor:
         if any(movie.movie_id == event.movie_id and movie.time < event.time for movie in earlier):
             return Prediction(reason=RATED_BEFORE)  # The rating was known, and perhaps trained on.
         if shown is not None:
-            engine = self._load_engine(shown.version)
+            engine = self.load_engine(shown.version)
             if engine is None or engine.trained_through < event.time:
                 return _from_impression(shown, engine, event.user_id, earlier)
         return self._compute(event, earlier)
@@ -131,7 +136,7 @@ class Predictor:
         item = engine.item_factors.items.get(event.movie_id)
         if item is None:
             return Prediction(arm=arm, version=engine.version, release=release.number, reason=UNKNOWN_MOVIE)
-        state = _build_state(engine, event.user_id, earlier, event.time)
+        state = build_state_before(engine, event.user_id, earlier, event.time)
         if not np.isnan(state.ratings[state.items == item]).all():
             return Prediction(arm=arm, version=engine.version, release=release.number, reason=RATED_BEFORE)
         predicted = engine.predict(state, np.array([item]))[0]
@@ -152,13 +157,13 @@ class Predictor:
         releases = self._history.at(event.time)
         for release in releases:
             arm = release.assign(event.user_id)
-            engine = self._load_engine(arm.version)
+            engine = self.load_engine(arm.version)
             if engine is not None:
                 return engine, release, arm.name
         return None, releases[0] if releases else None, ""
 
-    def _load_engine(self, version: str) -> Engine | None:
-        """Return the engine of a version, or None if its artifact is refused."""
+    def load_engine(self, version: str) -> Engine | None:
+        """Return the engine of a version, or None if its artifact is refused. Raises the store's errors."""
         if version not in self._engines:
             try:
                 self._engines[version] = Engine.load(self._store, version)
@@ -176,7 +181,7 @@ def _from_impression(
     """Return the prediction of an impression, with the prediction interval at the time of the impression."""
     low = high = coverage = None
     if engine is not None:
-        state = _build_state(engine, user_id, earlier, shown.time)
+        state = build_state_before(engine, user_id, earlier, shown.time)
         low, high, coverage = _interval(engine, state, shown.rating)
     return Prediction(
         arm=shown.arm,
@@ -192,7 +197,7 @@ def _from_impression(
     )
 
 
-def _build_state(engine: Engine, user_id: str, earlier: Sequence[RatedMovie], time: datetime) -> UserState:
+def build_state_before(engine: Engine, user_id: str, earlier: Sequence[RatedMovie], time: datetime) -> UserState:
     """Return the user state that the model had at ``time``."""
     is_known, record = engine.get_cached_record(user_id)
     if not is_known:

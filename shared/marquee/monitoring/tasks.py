@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from marquee.config.settings import Settings
 from marquee.db import rollups
 from marquee.db.pool import Database
 from marquee.monitoring import attribution, availability, live_accuracy, movie_counts
+from marquee.monitoring.controller import Controller
 from marquee.monitoring.live_predictions import LivePredictions
 from marquee.monitoring.quality_task import QualityChecks
 from marquee.monitoring.run import Task
@@ -15,9 +17,21 @@ from marquee.monitoring.served_prediction import Predictor
 from marquee.registry.object_store.object_store import ObjectStore
 
 
-def create_tasks(store: ObjectStore, settings: Settings) -> tuple[Task, ...]:
-    """Return the tasks of one process. They cache models between runs."""
-    predictions = LivePredictions(Predictor(store))
+def create_tasks(
+    store: ObjectStore, settings: Settings, open_writer: Callable[[], ObjectStore] | None = None
+) -> tuple[Task, ...]:
+    """Return the tasks of one process. They cache models between runs.
+
+    ``open_writer`` returns a store that can publish releases, if ``store`` cannot.
+    """
+    predictor = Predictor(store)
+    predictions = LivePredictions(predictor)
+    controller = Controller(
+        predictor,
+        open_writer or (lambda: store),
+        rating_max=settings.rating_max,
+        caller_timeout_ms=settings.caller_timeout_ms,
+    )
     quality = QualityChecks(settings.rating_max)
 
     def predict(database: Database, _: ObjectStore, now: datetime) -> int:
@@ -33,5 +47,6 @@ def create_tasks(store: ObjectStore, settings: Settings) -> tuple[Task, ...]:
         Task("availability", measure_availability),
         Task("popular_movies", lambda database, _store, _now: movie_counts.update_popularity(database)),
         Task("quality_checks", quality.run),
+        Task("experiments", controller.run),
         Task("impression_outcomes", lambda database, _, now: attribution.update_attribution(database, now)),
     )

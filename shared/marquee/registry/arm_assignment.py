@@ -42,7 +42,7 @@ def assign_arm(arms: Sequence[Arm], salt: str, user_id: str, enrolled: float = 1
     """
     if len(arms) == 1:
         return arms[0]
-    if enrolled < 1 and _hash_to_unit(f"{salt}\0enrol\0{user_id}") >= enrolled:
+    if enrolled < 1 and enrolment_point(salt, user_id) >= enrolled:
         return msgspec.structs.replace(arms[0], name=OUTSIDE)
     point = _hash_to_unit(f"{salt}\0{user_id}")
     for arm in arms:
@@ -50,6 +50,11 @@ def assign_arm(arms: Sequence[Arm], salt: str, user_id: str, enrolled: float = 1
         if point < 0:
             return arm
     return arms[-1]  # The weights may sum to slightly less than 1.
+
+
+def enrolment_point(salt: str, user_id: str) -> float:
+    """Return the point in [0, 1) of the user, who takes part once the enrolled share is above it."""
+    return _hash_to_unit(f"{salt}\0enrol\0{user_id}")
 
 
 def _hash_to_unit(text: str) -> float:

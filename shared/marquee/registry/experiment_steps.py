@@ -89,8 +89,8 @@ def end_experiment(
     """
 
     def change(before: Release | None) -> Release:
+        _check_expected(before, expected)
         running = require_running(before, name)
-        _check_expected(running, expected)
         kept = next((arm for arm in running.arms if arm.name == keep), None)
         if kept is None:
             raise ReleaseError(f"experiment {name} has no arm {keep!r}; its arms: {[a.name for a in running.arms]}")
@@ -124,8 +124,8 @@ def enrol_more(
     """
 
     def change(before: Release | None) -> Release:
+        _check_expected(before, expected)
         running = require_running(before, name)
-        _check_expected(running, expected)
         return msgspec.structs.replace(
             running,
             created=datetime.now(UTC),
@@ -147,6 +147,7 @@ def require_running(release: Release | None, name: str) -> Release:
     return release
 
 
-def _check_expected(current: Release, expected: Release | None) -> None:
-    if expected is not None and current.number != expected.number:
-        raise ReleaseChanged(f"release {current.number} serves now, not release {expected.number}")
+def _check_expected(current: Release | None, expected: Release | None) -> None:
+    number = current.number if current else 0
+    if expected is not None and number != expected.number:
+        raise ReleaseChanged(f"release {number} serves now, not release {expected.number}")

@@ -57,6 +57,16 @@ class ReleaseHistory:
         """Return the releases published by ``time``, newest (the one in service) first."""
         return self._releases[: bisect_right(self._start_times, time)][::-1]
 
+    def list_steps(self, experiment: str) -> list[tuple[datetime, Release]]:
+        """Return the releases of an experiment with the times at which they began to serve, oldest first."""
+        timed = zip(self._start_times, self._releases, strict=True)
+        return [(start, release) for start, release in timed if release.experiment == experiment]
+
+    @property
+    def newest(self) -> Release | None:
+        """Return the newest release; None before the first."""
+        return self._releases[-1] if self._releases else None
+
     @property
     def _last_number(self) -> int:
         return self._releases[-1].number if self._releases else 0

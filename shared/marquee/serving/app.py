@@ -9,8 +9,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from marquee.config.access import create_access
 from marquee.config.settings import Settings
 from marquee.registry.object_store.connect import connect
+from marquee.serving.caller_check import CallerCheck
 from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.exploration import Exploration
 from marquee.serving.http_api import RecommendHttp
@@ -67,12 +69,14 @@ def create_service(settings: Settings) -> InstrumentedApp:
     )
     sender = _create_impression_sender(settings)
     logs_requests = settings.log_level in ("DEBUG", "INFO")
+    http, anonymous = RecommendHttp(recommender, sender), RecommendHttp(recommender)
     return InstrumentedApp(
-        RecommendHttp(recommender, sender),
+        http,
         RequestLog(settings.trace_project) if logs_requests else None,
         gauges=lambda: _read_gauges(cache, sender),
         counters=lambda: _read_counters(sender),
         max_wait_ms=budget_ms * 2 // 3,
+        callers=CallerCheck(create_access(settings), http, anonymous),
     )
 
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from marquee.errors import CallRefused
+from marquee.serving.caller_check import CallerCheck, refuse
 from marquee.serving.http_api import RECOMMEND, RecommendHttp, Reply
 from marquee.serving.load_shedding import OVERLOADED, LoadShedder
 from marquee.serving.prometheus_text import CONTENT_TYPE, Metrics
@@ -23,7 +25,7 @@ class InstrumentedApp:
 
     ``requests`` is None where requests are not logged. ``gauges`` and ``counters`` return metrics of other parts; each
     ``GET /metrics`` calls them. Requests for recommendations that have waited for more than ``max_wait_ms`` are refused
-    while others are being answered; 0 refuses none.
+    while others are being answered; 0 refuses none. ``callers`` is None where everyone may read.
     """
 
     def __init__(
@@ -33,8 +35,10 @@ class InstrumentedApp:
         gauges: Callable[[], Mapping[str, float]] = dict,
         counters: Callable[[], Mapping[str, float]] = dict,
         max_wait_ms: int = 0,
+        callers: CallerCheck | None = None,
     ) -> None:
         self.http = http
+        self._callers = callers
         self.metrics = Metrics()
         self._requests = requests
         self._gauges, self._counters = gauges, counters
@@ -64,7 +68,10 @@ class InstrumentedApp:
 
     def _reply(self, method: str, path: str, environ: Mapping[str, Any]) -> Reply:
         try:
-            return self.http.reply(method, path, environ.get("HTTP_ACCEPT", ""), environ.get("QUERY_STRING", ""))
+            http = self._callers.choose(path, environ) if self._callers else self.http
+            return http.reply(method, path, environ.get("HTTP_ACCEPT", ""), environ.get("QUERY_STRING", ""))
+        except CallRefused as error:
+            return refuse(error)
         except Exception:  # A bug: the caller gets a response, and the log a traceback.
             log.exception("%s %s failed", method, path[:80])
             return Reply(500, b"Internal error; the details are in the log.\n")

@@ -1,0 +1,167 @@
+"""Monitor task ``experiments``: looks at the running experiment, and takes the step that is due.
+
+The task holds no state. What is due is a pure function of the declaration, the stored data and the release
+(:mod:`marquee.experiments.decision`). The step is one compare-and-swap of the release document, on the number of the
+release that was looked at. Of two runs at once one acts; a run that is killed before its write leaves the step to the
+next one, and a run that is killed after it has nothing left to do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from marquee.db.pool import Database
+from marquee.experiments.decision import ExperimentDecision, decide
+from marquee.experiments.declaration import Declaration
+from marquee.experiments.lifecycle import read_declaration
+from marquee.experiments.look import Look
+from marquee.monitoring import experiment_rows
+from marquee.monitoring.experiment_sums import read_as_of, read_baselines, read_look
+from marquee.monitoring.experiment_timeline import Timeline
+from marquee.monitoring.exposures import ExposureRules, update_exposures
+from marquee.monitoring.paired_losses import PairedLosses
+from marquee.monitoring.served_prediction import Predictor
+from marquee.registry.experiment_steps import ReleaseChanged, end_experiment, enrol_more
+from marquee.registry.gate_report import REFUSED, GateReport, store_report
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.release import Release
+
+_log = logging.getLogger(__name__)
+AUTHOR = "monitor"
+DEFAULT_WINDOW = timedelta(minutes=60)
+SETTLE = timedelta(seconds=10)
+"""Delay before a rating is compared, as in ``live_predictions``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """A look at the running experiment, and what is due."""
+
+    declaration: Declaration
+    timeline: Timeline
+    look: Look
+    decision: ExperimentDecision
+
+
+class Controller:
+    """Controller of the running experiment. Not safe to share between threads.
+
+    ``open_writer`` returns a store that can publish releases; it is called at the first step.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        open_writer: Callable[[], ObjectStore],
+        *,
+        rating_max: int,
+        caller_timeout_ms: int,
+    ) -> None:
+        self._predictor = predictor
+        self._losses = PairedLosses(predictor)
+        self._open_writer = open_writer
+        self._rating_range = float(rating_max - 1)
+        self._caller_timeout_ms = caller_timeout_ms
+
+    def run(self, database: Database, store: ObjectStore, now: datetime) -> int:
+        """Update the tables of the running experiment, decide and act; return the number of rows written.
+
+        Raises the errors of the database and the object store.
+        """
+        assessed, rows = self.assess(database, store, now)
+        if assessed is None:
+            return rows
+        rows += experiment_rows.write_look(database, assessed.timeline, assessed.look, assessed.decision, now)
+        act(self._open_writer, assessed, now)
+        return rows
+
+    def assess(self, database: Database, store: ObjectStore, now: datetime) -> tuple[Assessment | None, int]:
+        """Update the tables and decide, without a step; return the assessment and the number of rows written.
+
+        The assessment is None if no experiment runs, or if a person runs one without a declaration.
+        """
+        self._predictor.refresh()
+        timeline = Timeline.of_running(self._predictor.history)
+        declaration = read_declaration(store, timeline.name) if timeline else None
+        if timeline is None or declaration is None:
+            return None, 0
+        window = get_window(declaration)
+        as_of = read_as_of(database, now)
+        rows = 0
+        if as_of is not None and as_of > timeline.started:
+            rules = ExposureRules(window, self._caller_timeout_ms)
+            rows += update_exposures(database, timeline, rules, as_of, now)
+            rows += self._losses.update(database, timeline, min(as_of, now - SETTLE))
+        baselines = read_baselines(database, timeline, window, self._caller_timeout_ms, now)
+        look = read_look(database, timeline, as_of, self._rating_range, baselines)
+        decision = decide(declaration, look, timeline.describe_state(), now)
+        return Assessment(declaration, timeline, look, decision), rows
+
+
+def get_window(declaration: Declaration) -> timedelta:
+    """Return the time after a list within which a movie counts as begun."""
+    guardrail = declaration.guardrails.get("watched")
+    return DEFAULT_WINDOW if guardrail is None else timedelta(minutes=guardrail.window_min)
+
+
+def act(open_writer: Callable[[], ObjectStore], assessed: Assessment, now: datetime) -> Release | None:
+    """Take the step that is due in one write; return its release, None if none is due or another publisher won."""
+    decision, release = assessed.decision, assessed.timeline.release
+    if decision.action in ("none", "hold", "wait"):
+        return None
+    store = open_writer()
+    name, evidence = assessed.timeline.name, decision.evidence
+    try:
+        if decision.action == "step":
+            return enrol_more(
+                store,
+                name,
+                enrolled=min(decision.share * len(release.arms), 1.0),
+                author=AUTHOR,
+                reason=f"{name}: {decision.reason}",
+                evidence=evidence,
+                expected=release,
+            )
+        if decision.action == "back" and decision.alert == "harmed":
+            _mark_harmful(store, assessed, now)
+        return end_experiment(
+            store,
+            name,
+            keep=decision.arm,
+            author=AUTHOR,
+            reason=f"{name}: {decision.reason}",
+            evidence=evidence,
+            expected=release,
+        )
+    except ReleaseChanged as error:
+        _log.info("another publisher was first: %s", error)
+        return None
+
+
+def _mark_harmful(store: ObjectStore, assessed: Assessment, now: datetime) -> None:
+    """Write a report on each harmful version, which a retraining that makes it again refuses to release."""
+    limit = max(arm.e for arm in assessed.decision.arms)
+    for arm in assessed.decision.arms:
+        if arm.e < limit:
+            continue
+        version = next(a.version for a in assessed.timeline.treatments if a.name == arm.arm)
+        store_report(
+            store,
+            GateReport(
+                version=version,
+                run=experiment_run(assessed.timeline.name),
+                time=now,
+                outcome=REFUSED,
+                reason=f"experiment {assessed.timeline.name}: {assessed.decision.reason}",
+                serving=assessed.timeline.control.version,
+                findings=(assessed.decision.evidence,),
+            ),
+        )
+
+
+def experiment_run(name: str) -> str:
+    """Return the name under which a gate report of experiment ``name`` is stored."""
+    return f"experiment-{name}"
