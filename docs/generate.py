@@ -7,7 +7,9 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from docs.api_page import api_page
 from docs.marked_sections import replace_section
+from docs.openapi import openapi_document, openapi_file
 from infra.compose.prepare import ACK_DEADLINE_S
 
 from infra import cost
@@ -20,6 +22,8 @@ from marquee.events.json_records import event_schema
 from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, json_schema, read_functions, read_schedules
 
 ROOT = Path(__file__).parents[1]
+CONTRACT = ROOT / "shared/marquee/serving/contract"
+"""Folder of the files that ``recommend`` serves."""
 
 
 # Sections of docs/configuration.md.
@@ -101,6 +105,9 @@ def cost_page() -> str:
 if __name__ == "__main__":
     (ROOT / "docs/configuration.md").write_text(configuration_page())
     (ROOT / "infra/needs.json").write_text(needs_file())
+    document = openapi_document()
+    for name, text in (("openapi.json", openapi_file(document)), ("api.html", api_page(document))):
+        (CONTRACT / name).write_text(text)
     (ROOT / "docs/events.schema.json").write_text(json.dumps(event_schema(), indent=2) + "\n")
     for name, kind in (("functions", FunctionSpecs), ("schedules", ScheduleSpecs)):
         (ROOT / f"infra/{name}.schema.json").write_text(json.dumps(json_schema(kind), indent=2) + "\n")

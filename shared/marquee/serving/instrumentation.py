@@ -9,6 +9,7 @@ from typing import Any
 
 from marquee.errors import CallRefused
 from marquee.serving.caller_check import CallerCheck, refuse
+from marquee.serving.contract_files import find_contract
 from marquee.serving.http_api import RECOMMEND, RecommendHttp, Reply
 from marquee.serving.load_shedding import OVERLOADED, LoadShedder
 from marquee.serving.prometheus_text import CONTENT_TYPE, Metrics
@@ -48,6 +49,8 @@ class InstrumentedApp:
         """Answer one request. ``path`` is decoded and has no query string; ``environ`` is WSGI's."""
         if path == METRICS and method in ("GET", "HEAD"):
             return Reply(200, self.metrics.format(self._gauges(), self._read_counters()), CONTENT_TYPE)
+        if contract := find_contract(method, path):
+            return contract
         started = time.perf_counter()
         if not path.startswith(RECOMMEND):
             return self._reply(method, path, environ)  # Health checks are frequent and concern no user.
