@@ -101,7 +101,8 @@ def _draw_visits(world: World, rng: np.random.Generator) -> tuple[NDArray[np.int
     users = np.repeat(np.arange(world.n_users, dtype=np.int32), counts)
     arrival = rng.uniform(-90, _DAYS, world.n_users)
     times = np.abs(arrival[users] + rng.exponential(45, len(users)))
-    return users, np.where(times < _DAYS, times, rng.uniform(0, _DAYS, len(users)))
+    # Those who arrive near the end have less time, and no rating is before the arrival.
+    return users, np.where(times < _DAYS, times, rng.uniform(np.maximum(arrival[users], 0), _DAYS))
 
 
 def _choose_items(

@@ -123,9 +123,9 @@ def g(n):
     ("module", "steps"),
     [
         ("marquee.data.movielens", {"fetch"}),
-        ("marquee.data.splits", {"train", "evaluate", "fairness", "publish"}),
+        ("marquee.data.splits", {"tune", "train", "evaluate", "fairness", "publish"}),
         ("marquee.evaluation.group_fairness", {"fairness", "publish"}),
-        ("marquee.models.ease", {"train", "publish"}),
+        ("marquee.models.ease", {"tune", "train", "publish"}),
         ("marquee.training.pipeline.pipeline_run", set(STEPS) | {"publish"}),
         ("marquee.training.release_policy", {"publish"}),
         ("marquee.serving.engine", set()),

@@ -184,4 +184,7 @@ def test_pipeline_unknown_step_fails_with_list(
     (tmp_path / "params.yaml").write_text(PARAMS_FILE.read_text())
     monkeypatch.chdir(tmp_path)
     assert main(["pipeline", "deploy"]) == 1
-    assert "use one of code, snapshot, check, features, train, evaluate, fairness, publish" in capsys.readouterr().err
+    assert (
+        "use one of code, snapshot, check, features, tune, train, evaluate, fairness, publish"
+        in capsys.readouterr().err
+    )

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Reads params.yaml and works on the files in the working directory; `dvc repro` runs all steps. "
         "`code` writes the fingerprints of the steps' code."
     )
-    parser.add_argument("step", help="code, snapshot, check, features, train, evaluate, fairness or publish")
+    parser.add_argument("step", help="code, snapshot, check, features, tune, train, evaluate, fairness or publish")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

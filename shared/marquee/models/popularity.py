@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from marquee.data.interactions import WeightedInteractions
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
+Floats = NDArray[np.float64]
 
 
 class PopularityParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,8 +34,8 @@ class Popularity:
     distribution, and 1 for an item without interactions.
     """
 
-    recent: NDArray[np.float64]
-    growth: NDArray[np.float64]
+    recent: Floats
+    growth: Floats
 
 
 def fit_popularity(interactions: WeightedInteractions, n_items: int, params: PopularityParams) -> Popularity:
@@ -45,10 +46,27 @@ def fit_popularity(interactions: WeightedInteractions, n_items: int, params: Pop
 
     ``recent`` is ``count`` divided by its sum. The age is in days before the newest interaction.
     """
-    all_time = np.bincount(interactions.items, interactions.weights, n_items) / interactions.weights.sum()
+    return smooth_counts(
+        count_all(interactions, n_items), decay_counts(interactions, n_items, params.half_life_days), params.prior_likes
+    )
+
+
+def count_all(interactions: WeightedInteractions, n_items: int) -> Floats:
+    """Return the sum of the weights of each item, [n_items]."""
+    return np.bincount(interactions.items, interactions.weights, n_items).astype(np.float64)
+
+
+def decay_counts(interactions: WeightedInteractions, n_items: int, half_life_days: float) -> Floats:
+    """Return the sum of weight * 0.5 ** (age / ``half_life_days``) of each item, [n_items]."""
     age_days = (interactions.times.max() - interactions.times) / _MICROSECONDS_PER_DAY
-    decayed = interactions.weights * 0.5 ** (age_days / params.half_life_days)
-    counts = np.bincount(interactions.items, decayed, n_items) + params.prior_likes * all_time
+    decayed = interactions.weights * 0.5 ** (age_days / half_life_days)
+    return np.bincount(interactions.items, decayed, n_items).astype(np.float64)
+
+
+def smooth_counts(all_time_counts: Floats, decayed_counts: Floats, prior_likes: float) -> Popularity:
+    """Return the popularity from the counts of each item, [n_items]."""
+    all_time = all_time_counts / all_time_counts.sum()
+    counts = decayed_counts + prior_likes * all_time
     recent = counts / counts.sum()
-    growth = np.divide(recent, all_time, out=np.ones(n_items), where=all_time > 0)
+    growth = np.divide(recent, all_time, out=np.ones(len(all_time)), where=all_time > 0)
     return Popularity(recent, growth)

@@ -15,6 +15,7 @@ from marquee.evaluation.group_fairness import FairnessParams
 from marquee.evaluation.paired_test import PairedTestParams
 from marquee.models.popularity import PopularityParams
 from marquee.training.snapshot_drift import DriftParams
+from marquee.training.tuning import TuningParams
 
 _EXAMPLE_TIME = "2000-01-01T00:00:00Z"
 # Engine -> trainer of the rating model; None: the one that ``trainer`` names.
@@ -103,6 +104,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ranker: str
     rankers: dict[str, dict[str, Any]]
     popularity: PopularityParams
+    tuning: TuningParams
     evaluation: EvaluationParams
     fairness: FairnessParams
     release_policy: PairedTestParams

@@ -18,6 +18,7 @@ from marquee.training.params import SnapshotParams
 from marquee.training.pipeline import steps
 from marquee.training.pipeline.check_step import read_checks
 from marquee.training.pipeline.pipeline_run import FEATURES, SNAPSHOT, PipelineRun
+from marquee.training.pipeline.tune_step import read_choice
 
 _LIBRARIES = (
     "marquee",
@@ -48,6 +49,7 @@ def collect_provenance(run: PipelineRun, commit: str = "") -> Provenance:
         ranker=run.params.ranker,
         ranking_method=describe_method(run.params.ranker, run.params.rankers[run.params.ranker], dataset.n_items),
         parameters=msgspec.structs.replace(run.params, snapshot=snapshot_params).as_dict(),
+        tuning=msgspec.to_builtins(read_choice(run)),
         seed=run.params.seed,
         libraries=library_versions(),
         commit=commit or git_commit(),

@@ -19,7 +19,7 @@ from marquee.training import provenance
 from marquee.training.params import Params
 from marquee.training.pipeline import steps
 from marquee.training.pipeline.check_step import read_checks
-from marquee.training.pipeline.pipeline_run import SERVING_PROFILE, SNAPSHOT, PipelineRun
+from marquee.training.pipeline.pipeline_run import SERVING_PROFILE, SNAPSHOT, TUNING_REPORT, PipelineRun
 from marquee.training.pipeline.publish_step import load_full_model
 
 
@@ -121,5 +121,7 @@ def _fetch_snapshot(remote: ObjectStore, manifest: Manifest, run: PipelineRun) -
             f"the snapshot {content} of {manifest.version} is not in this remote: was MARQUEE_DVC_REMOTE "
             "set, or `dvc push` run, when the model was trained?"
         ) from error
-    # The profile of the serving model affects the release, not the model.
+    # The profile of the serving model affects the release, not the model. Its chosen parameters do: they were the
+    # start of the search, so the search is not run again, and its result is taken from the manifest.
     deterministic_io.write_json(run.path(SERVING_PROFILE), None)
+    deterministic_io.write_json(run.path(TUNING_REPORT), manifest.provenance.tuning)

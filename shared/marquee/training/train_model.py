@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -16,6 +18,7 @@ from marquee.models.ranker_port import RankingFactors, describe_method, load_ran
 from marquee.models.trainer_port import ProgressCallback, RatingFactors, load_trainer, no_progress
 from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.scoring.arrays import empty_matrix
+from marquee.training.tuning import NOTHING_CHOSEN, select_section
 
 if TYPE_CHECKING:
     from marquee.training.params import Params
@@ -24,23 +27,35 @@ _log = logging.getLogger(__name__)
 _ONE_FIT_AT_A_TIME = threading.Lock()
 
 
-def train_model(dataset: Dataset, params: Params, progress: ProgressCallback = no_progress) -> TrainedModel:
+def train_model(
+    dataset: Dataset,
+    params: Params,
+    progress: ProgressCallback = no_progress,
+    chosen: Mapping[str, float] = NOTHING_CHOSEN.chosen,
+) -> TrainedModel:
     """Fit all parts of a model. Equal data, parameters and seed give equal bits.
+
+    ``chosen`` are parameters by their path that replace those of ``params``
+    (:class:`~marquee.training.tuning.TuningChoice`).
 
     Fits in one process run one after the other, because the limit of one BLAS thread holds for the process.
     """
     # BLAS splits a product by its number of threads, which changes the last bits.
     with _ONE_FIT_AT_A_TIME, threadpool_limits(1, user_api="blas"):
-        return _fit(dataset, params, progress)
+        return _fit(dataset, params, progress, chosen)
 
 
-def _fit(dataset: Dataset, params: Params, progress: ProgressCallback) -> TrainedModel:
+def _fit(dataset: Dataset, params: Params, progress: ProgressCallback, chosen: Mapping[str, float]) -> TrainedModel:
     trainer = params.rating_trainer
     rating = load_trainer(trainer)(dataset, params.trainers[trainer], params.seed, progress)
     progress("rank", 0.0)
     interactions = WeightedInteractions.from_dataset(dataset)
-    popular = popularity.fit_popularity(interactions, dataset.n_items, params.popularity)
-    ranking = _fit_ranker(dataset, interactions, popular, params)
+    popular = popularity.fit_popularity(
+        interactions,
+        dataset.n_items,
+        msgspec.structs.replace(params.popularity, **select_section(chosen, "popularity")),
+    )
+    ranking = _fit_ranker(dataset, interactions, popular, params, chosen)
     progress("rank", 1.0)
     histories = Histories.from_entries(
         dataset.n_users, interactions.users, interactions.items, interactions.ratings, interactions.weights
@@ -49,9 +64,14 @@ def _fit(dataset: Dataset, params: Params, progress: ProgressCallback) -> Traine
 
 
 def _fit_ranker(
-    dataset: Dataset, interactions: WeightedInteractions, popular: popularity.Popularity, params: Params
+    dataset: Dataset,
+    interactions: WeightedInteractions,
+    popular: popularity.Popularity,
+    params: Params,
+    chosen: Mapping[str, float],
 ) -> RankingFactors:
-    name, section = params.ranker, params.rankers[params.ranker]
+    name = params.ranker
+    section = {**params.rankers[name], **select_section(chosen, f"rankers.{name}")}
     _log.info("ranking %d movies with %s", dataset.n_items, describe_method(name, section, dataset.n_items))
     shape = (dataset.n_users, dataset.n_items)
     return load_ranker(name)(interactions, shape, popular, section, params.seed)

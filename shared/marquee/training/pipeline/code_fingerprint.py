@@ -29,6 +29,7 @@ STEP_MODULES = {
     "snapshot": "marquee.training.pipeline.snapshot_step",
     "check": "marquee.training.pipeline.check_step",
     "features": "marquee.training.pipeline.features_step",
+    "tune": "marquee.training.pipeline.tune_step",
     "train": "marquee.training.pipeline.train_step",
     "evaluate": "marquee.training.pipeline.evaluate_step",
     "fairness": "marquee.training.pipeline.fairness_step",

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 # Outputs of the steps, relative to the directory of the run. dvc.yaml has the same paths.
 SNAPSHOT = "data/pipeline/snapshot"
 SERVING_PROFILE = "data/pipeline/serving_profile.json"
+SERVING_TUNING = "data/pipeline/serving_tuning.json"
 CHECKED = "data/pipeline/checked"
 CHECKS_REPORT = "reports/checks.json"
 FEATURES = "data/pipeline/features"
+TUNING_REPORT = "reports/tuning.json"
 HOLDOUT_MODEL = "data/pipeline/holdout_model"
 FULL_MODEL = "data/pipeline/full_model"
 HOLDOUT_REPORT = "reports/holdout.json"
@@ -34,8 +36,8 @@ FAIRNESS_REPORT = "reports/fairness.json"
 class PipelineRun:
     """Inputs of every step. ``root`` is the directory of the files.
 
-    Only the step ``snapshot`` uses ``request``, ``database`` and ``store``. It writes the data and the
-    profile of the serving model's snapshot to files, which the later steps read.
+    Only the step ``snapshot`` uses ``request``, ``database`` and ``store``. It writes the data, and
+    profile and chosen parameters of the serving model, to files, which the later steps read.
     """
 
     root: Path

@@ -27,11 +27,14 @@ from marquee.training.pipeline.pipeline_run import (
     HOLDOUT_MODEL,
     HOLDOUT_REPORT,
     SERVING_PROFILE,
+    SERVING_TUNING,
     SNAPSHOT,
+    TUNING_REPORT,
     PipelineRun,
 )
 from marquee.training.pipeline.snapshot_step import take_snapshot
 from marquee.training.pipeline.train_step import train_models
+from marquee.training.pipeline.tune_step import choose_ranking_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,11 @@ class PipelineStep:
 
 
 STEPS = {
-    "snapshot": PipelineStep(take_snapshot, (), (SNAPSHOT, SERVING_PROFILE)),
+    "snapshot": PipelineStep(take_snapshot, (), (SNAPSHOT, SERVING_PROFILE, SERVING_TUNING)),
     "check": PipelineStep(check_snapshot, (SNAPSHOT, SERVING_PROFILE), (CHECKED, CHECKS_REPORT)),
     "features": PipelineStep(build_features, (SNAPSHOT, CHECKED), (FEATURES,)),
-    "train": PipelineStep(train_models, (FEATURES,), (HOLDOUT_MODEL, FULL_MODEL)),
+    "tune": PipelineStep(choose_ranking_parameters, (FEATURES, SERVING_TUNING), (TUNING_REPORT,)),
+    "train": PipelineStep(train_models, (FEATURES, TUNING_REPORT), (HOLDOUT_MODEL, FULL_MODEL)),
     "evaluate": PipelineStep(evaluate_model, (FEATURES, HOLDOUT_MODEL), (HOLDOUT_REPORT, COMPARISONS_REPORT)),
     "fairness": PipelineStep(evaluate_fairness, (SNAPSHOT, FEATURES, HOLDOUT_MODEL), (FAIRNESS_REPORT,)),
 }

@@ -1,0 +1,48 @@
+"""Pipeline step ``tune``: parameters of the ranking model, chosen on cuts before the temporal holdout."""
+
+from __future__ import annotations
+
+import logging
+
+from marquee.data import deterministic_io, splits
+from marquee.data.dataset_files import read_dataset
+from marquee.models.ease import EaseParams
+from marquee.models.trainer_port import read_section
+from marquee.training.pipeline.pipeline_run import FEATURES, SERVING_TUNING, TUNING_REPORT, PipelineRun
+from marquee.training.tuning import TuningChoice, choose_parameters
+
+_log = logging.getLogger(__name__)
+_TUNED_RANKER = "ease"
+
+
+def choose_ranking_parameters(run: PipelineRun) -> None:
+    """Choose the parameters on the training part of the temporal holdout, which both models then use."""
+    run.progress("tune", 0.0)
+    params = run.params
+    if params.ranker == _TUNED_RANKER:
+        choice = _choose(run)
+    else:
+        choice = TuningChoice(note=f"the ranker {params.ranker} has the parameters of params.yaml")
+    _log.info("parameters of the ranking model: %s", choice.note)
+    deterministic_io.write_json(run.path(TUNING_REPORT), choice)
+    run.progress("tune", 1.0)
+
+
+def read_choice(run: PipelineRun) -> TuningChoice:
+    """Return the choice that the step wrote."""
+    return deterministic_io.read_json(run.path(TUNING_REPORT), TuningChoice)
+
+
+def _choose(run: PipelineRun) -> TuningChoice:
+    params = run.params
+    previous = deterministic_io.read_json(run.path(SERVING_TUNING), TuningChoice)
+    train = splits.temporal_holdout(read_dataset(run.path(FEATURES)), params.holdout_fraction).train
+    return choose_parameters(
+        train,
+        read_section(params.rankers[_TUNED_RANKER], EaseParams, "rankers.ease"),
+        params.popularity,
+        params.tuning,
+        params.holdout_fraction,
+        params.seed,
+        previous,
+    )
