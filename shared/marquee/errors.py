@@ -24,6 +24,7 @@
         ├── InvalidEvents        the body is not a list of events
         ├── InvalidUserId
         ├── InvalidRequest       a parameter of a request is unknown or invalid
+        ├── UnknownMovie         the release does not know the movie
         ├── PushRefused          the push has no valid token
         ├── DocumentsRefused     MongoDB rejected a command or a document
         ├── DatabaseRefused          the database rejected the statement
@@ -157,6 +158,10 @@ class InvalidRequest(TerminalError):
 
 class DocumentsRefused(TerminalError):
     """MongoDB rejected a command or a document: a privilege is missing, or a validator does not accept it."""
+
+
+class UnknownMovie(TerminalError):
+    """A movie that the release does not know."""
 
 
 class DatabaseRefused(TerminalError):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.serving.fakes import FlakyStore
-from tests.serving.models import release_model
+from tests.serving.models import catalog_model, release_model
 
 from marquee.registry.object_store.file_store import FileStore
 from marquee.serving.engine import Engine
@@ -34,3 +34,10 @@ def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """The same engine, once for all examples of a property test."""
     store = FileStore(tmp_path_factory.mktemp("store"))
     return Engine.load(store, release_model(store))
+
+
+@pytest.fixture(scope="session")
+def catalog_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """The engine of :func:`tests.serving.models.catalog_model`, whose movies have attributes."""
+    store = FileStore(tmp_path_factory.mktemp("store"))
+    return Engine.load(store, release_model(store, catalog_model()))

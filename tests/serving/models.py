@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from marquee.registry.artifact import write_artifact
+from marquee.registry.movie_metadata import MovieMetadata
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.rollout import promote
@@ -87,3 +88,59 @@ def current_version(cache: ReleaseCache) -> str | None:
     """Return the version of the first arm of the loaded release."""
     loaded = cache.get()
     return loaded.release.arms[0].version if loaded else None
+
+
+GENRES = ("drama", "comedy", "horror", "war")
+
+
+def catalog_model(n_items: int = 120, n_users: int = 8, seed: int = 1) -> TrainedModel:
+    """Return a model of random vectors, whose movies have random attributes, some of them unknown.
+
+    Its ranking model has a trend and a column of popularity, as a fitted one. User ``1000 + u`` has seen ten movies.
+    """
+    rng = np.random.default_rng(seed)
+    rank, k = 6, 4
+    trend = np.exp(rng.normal(0, 0.3, n_items)).astype(np.float32)
+    taste = rng.normal(0, 0.3, (n_items, rank - 1)) * trend[:, None]
+    popularity = rng.gamma(1.0, 0.1, n_items)
+    users = np.repeat(np.arange(n_users), 10)
+    seen = np.concatenate([rng.choice(n_items, 10, replace=False) for _ in range(n_users)])
+    ratings = rng.integers(1, 6, len(seen)).astype(np.float32)
+    ratings[::4] = np.nan
+    names = [rng.choice(GENRES, rng.integers(0, 3), replace=False) for _ in range(n_items)]
+    metadata = MovieMetadata(
+        titles=tuple(f"Movie {i}" for i in range(n_items)),
+        years=tuple(int(rng.choice([0, *range(1970, 2000)])) for _ in range(n_items)),
+        genres=tuple("|".join(own) for own in names),
+        languages=tuple(rng.choice(["", "en", "fr", "de"], n_items).tolist()),
+        countries=tuple(rng.choice(["", "us", "fr|de", "us|gb"], n_items).tolist()),
+        ages=tuple(rng.choice([-1, 0, 6, 12, 17, 18], n_items).tolist()),
+        costs=tuple(rng.choice([-1.0, 0.1, 0.5, 0.9], n_items).tolist()),
+    )
+
+    def to_float32(array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(array, np.float32)
+
+    return TrainedModel(
+        user_ids=[str(1000 + u) for u in range(n_users)],
+        movie_ids=[make_movie_id(i) for i in range(n_items)],
+        mean=MEAN,
+        user_biases=np.zeros(n_users, np.float32),
+        user_vectors=to_float32(rng.normal(0, 0.3, (n_users, k))),
+        item_biases=to_float32(rng.normal(0, 0.1, n_items)),
+        item_vectors=to_float32(rng.normal(0, 0.3, (n_items, k))),
+        rank_items=to_float32(np.hstack([taste, popularity[:, None]])),
+        rank_history=to_float32(np.hstack([rng.normal(0, 0.3, (n_items, rank - 1)), np.ones((n_items, 1))])),
+        popularity=to_float32(popularity),
+        histories=Histories.from_entries(n_users, users, seen, ratings, rng.uniform(0.1, 1.2, len(seen))),
+        rating_min=1.0,
+        rating_max=5.0,
+        prior_mean=np.zeros(k + 1, np.float32),
+        prior_precision=np.eye(k + 1, dtype=np.float32),
+        noise_precision=2.0,
+        cohort_names=["gender:f", "genre:comedy"],
+        cohort_scores=to_float32(rng.normal(0, 0.3, (2, n_items))),
+        metadata=metadata,
+        trend=trend,
+        popularity_columns=1,
+    )

@@ -61,6 +61,11 @@ COMMANDS: dict[str, Group | Verb] = {
         "show or change the model that serves",
         actions="list|show|promote|canary|split|rollback|resume",
     ),
+    "policy": Verb(
+        "marquee.cli.policy_commands",
+        "show, check or set the rules that hold for every list",
+        actions="show|check|set",
+    ),
     "db": Group(
         "maintain the database",
         {

@@ -26,13 +26,32 @@ OUTSIDE = "outside"
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-class Arm(msgspec.Struct, frozen=True, omit_defaults=True):
+class Arm(msgspec.Struct, frozen=True):
     """One side of an experiment: an artifact, its fraction of the users, above 0 and up to 1, and its policy."""
 
     name: str
     version: str
     weight: float
     policy: Policy = NO_POLICY
+
+
+def inherit_policies(arms: Sequence[Arm], before: Sequence[Arm]) -> tuple[Arm, ...]:
+    """Return the arms with the policies of the arms before them: of the same name, otherwise of the first.
+
+    A new model keeps the rules that hold.
+    """
+    by_name = {arm.name: arm.policy for arm in before}
+    default = before[0].policy if before else NO_POLICY
+    return tuple(msgspec.structs.replace(arm, policy=by_name.get(arm.name, default)) for arm in arms)
+
+
+def number_policies(arms: Sequence[Arm], number: int) -> tuple[Arm, ...]:
+    """Return the arms with ``number``, that of their release, in the policies that have none yet."""
+    return tuple(msgspec.structs.replace(arm, policy=_number_policy(arm.policy, number)) for arm in arms)
+
+
+def _number_policy(policy: Policy, number: int) -> Policy:
+    return policy if policy.number or policy == NO_POLICY else msgspec.structs.replace(policy, number=number)
 
 
 def assign_arm(arms: Sequence[Arm], salt: str, user_id: str, enrolled: float = 1.0) -> Arm:

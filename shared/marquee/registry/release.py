@@ -16,15 +16,16 @@ from datetime import UTC, datetime
 import msgspec
 
 from marquee.errors import ObjectNotFound, PreconditionFailed, ReleaseError
-from marquee.registry.arm_assignment import Arm, assign_arm, new_salt
+from marquee.registry.arm_assignment import Arm, assign_arm, new_salt, number_policies
 from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.manifest import hash_manifests
 from marquee.registry.object_store.object_store import ObjectStore, Version
+from marquee.registry.policy import NO_POLICY
 from marquee.registry.release_rules import MAX_NUMBER, check_ramp, check_release
 
 CURRENT = "releases/current.json"
-FORMAT = 2
-"""Newest format. Releases without an experiment are written in format 1, which older programs read."""
+FORMAT = 3
+"""Newest format, of releases with a policy; without an experiment too, a release is in format 1, as of old."""
 ATTEMPTS = 100
 PAUSED = "automatic releases are paused until `marquee release resume`"
 
@@ -159,6 +160,7 @@ def publish_release(store: ObjectStore, change: Callable[[Release | None], Relea
                 _swap_in(store, release)
             return release
         number = max([current.number if current else 0, *numbers]) + 1
+        release = _choose_format(release, number)
         check_release(release)
         check_ramp(last, release)
         known = {**(last.manifests if last else {}), **release.manifests}
@@ -210,6 +212,14 @@ def decode_release(data: bytes, name: str) -> Release:
     return release
 
 
+def _choose_format(release: Release, number: int) -> Release:
+    """Return the release in the oldest format that can express it, with the numbers of its new policies."""
+    arms = number_policies(release.arms, number)
+    if any(arm.policy != NO_POLICY for arm in arms):
+        return msgspec.structs.replace(release, arms=arms, format=FORMAT)
+    return msgspec.structs.replace(release, format=2 if release.experiment else 1) if release.format > 2 else release
+
+
 _NEW_IN_FORMAT_2 = {"experiment": "", "enrolled": 1.0, "evidence": "", "on_hold": False}
 
 
@@ -225,6 +235,8 @@ def _encode(release: Release) -> bytes:
     document = msgspec.to_builtins(release)
     if release.format == 1:  # Byte for byte as older programs wrote it.
         document = {name: value for name, value in document.items() if value != _NEW_IN_FORMAT_2.get(name, ...)}
+    for arm in document["arms"] if release.format < FORMAT else ():
+        del arm["policy"]
     return msgspec.json.format(msgspec.json.encode(document), indent=1)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from marquee.errors import ReleaseError
 from marquee.registry.arm_assignment import OUTSIDE, check_arms
+from marquee.registry.policy import NO_POLICY
 
 if TYPE_CHECKING:
     from marquee.registry.release import Release
@@ -29,7 +30,9 @@ def check_release(release: Release) -> None:
             f"number, previous and restores lie between 1 and {MAX_NUMBER}; "
             f"got {release.number}, {release.previous} and {release.restores}"
         )
-    if release.format == 1:
+    if release.format < 3 and any(arm.policy != NO_POLICY for arm in release.arms):
+        raise ReleaseError(f"a release of format {release.format} has no policy; one of format 3 has")
+    if release.format == 1 or (release.format == 3 and not release.experiment):
         _check_no_experiment(release)
     else:
         _check_experiment(release)
@@ -48,11 +51,19 @@ def check_ramp(before: Release | None, release: Release) -> None:
             f"experiment {before.experiment} runs: its salt and the names, order and weights of its arms stay as they "
             "are; end it, and start another one"
         )
+    if _compare_policies(before) and [arm.policy for arm in release.arms] != [arm.policy for arm in before.arms]:
+        raise ReleaseError(f"experiment {before.experiment} compares policies, which stay as they are; end it first")
+    if not _compare_policies(before) and _compare_policies(release):
+        raise ReleaseError(f"experiment {before.experiment} compares versions: its arms have one policy")
     if release.enrolled < before.enrolled:
         raise ReleaseError(
             f"experiment {before.experiment} has enrolled {before.enrolled:.4g} of the users, which may only grow; "
             f"got {release.enrolled:.4g}"
         )
+
+
+def _compare_policies(release: Release) -> bool:
+    return any(arm.policy != release.arms[0].policy for arm in release.arms)
 
 
 def is_same_experiment(one: Release, other: Release) -> bool:
@@ -64,7 +75,9 @@ def is_same_experiment(one: Release, other: Release) -> bool:
 
 def _check_no_experiment(release: Release) -> None:
     if release.experiment or release.enrolled != 1.0 or release.on_hold:
-        raise ReleaseError("a release of format 1 has no experiment; one of format 2 has")
+        raise ReleaseError(
+            "a release of format 1 or without its name has no experiment: no share and no hold"
+        )
 
 
 def _check_experiment(release: Release) -> None:

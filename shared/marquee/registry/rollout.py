@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
-from marquee.registry.arm_assignment import Arm
+from marquee.registry.arm_assignment import Arm, inherit_policies
 from marquee.registry.artifact import verify_artifact
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release, new_release, publish_release, read_current_release, read_release
@@ -41,7 +41,8 @@ def canary(store: ObjectStore, version: str, *, weight: float, author: str, reas
     def change(before: Release | None) -> Release:
         if before is None:
             raise ReleaseError("there is no release to compare a canary with: promote a version first")
-        arms = (Arm(CONTROL, before.arms[0].version, 0.5), Arm(CANARY, version, 0.5))
+        first = before.arms[0]
+        arms = (Arm(CONTROL, first.version, 0.5, first.policy), Arm(CANARY, version, 0.5, first.policy))
         return _enrol(before, arms, 2 * weight, author, reason)
 
     return publish_release(store, change)
@@ -62,9 +63,10 @@ def split(
     """
     for version in {v for v, _ in arms.values()}:
         verify_or_refuse(store, version)
-    new_arms = tuple(Arm(name, version, weight) for name, (version, weight) in arms.items())
+    plain_arms = tuple(Arm(name, version, weight) for name, (version, weight) in arms.items())
 
     def change(before: Release | None) -> Release:
+        new_arms = inherit_policies(plain_arms, before.arms) if before else plain_arms
         if len(new_arms) > 1:
             return _enrol(before, new_arms, enrolled, author, reason)
         if before and before.arms == new_arms:
@@ -100,7 +102,7 @@ def rollback(store: ObjectStore, *, author: str, reason: str = "", to: int | Non
             format=target.format,
             experiment=target.experiment,
             enrolled=target.enrolled,
-            on_hold=target.format > 1,
+            on_hold=bool(target.experiment),
         )
 
     def change_and_pause(before: Release | None) -> Release:

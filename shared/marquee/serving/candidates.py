@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -62,7 +63,7 @@ class Candidates:
 
 
 def select_candidates(
-    n_items: int, seen: Rows, passing: Mask | None, removed: list[Rows], *, may_be_filled: bool
+    n_items: int, seen: Rows, passing: Mask | None, removed: Sequence[Rows], *, may_be_filled: bool
 ) -> Candidates:
     """Return the movies of ``passing`` (None: all) without ``seen`` and without the rows of ``removed``."""
     removed = [rows for rows in removed if len(rows)]

@@ -111,7 +111,7 @@ def _split_scores(engine: Engine, state: UserState, result: MovieList) -> list[S
     cost = np.zeros(len(rows), np.float32) if result.deductions is None else result.deductions[rows]
     columns = (history, taste - history, popularity, cost)
     return [
-        ScoreParts(history=h, trend=t, popularity=p, cost=-c)
+        ScoreParts(history=h, trend=t, popularity=p, cost=-c if c else 0.0)
         for h, t, p, c in zip(*(column.tolist() for column in columns), strict=True)
     ]
 
@@ -128,7 +128,7 @@ def _split_popularity(engine: Engine, result: MovieList) -> list[ScoreParts]:
     cost = np.zeros(len(rows), np.float32) if result.deductions is None else result.deductions[rows]
     columns = (popularity[rows], cohort, cost)
     return [
-        ScoreParts(popularity=p, cohort=c, cost=-d)
+        ScoreParts(popularity=p, cohort=c, cost=-d if d else 0.0)
         for p, c, d in zip(*(column.tolist() for column in columns), strict=True)
     ]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from marquee.serving.http_api import RECOMMEND, Reply
+from marquee.serving.http_api import RECOMMEND, SIMILAR, Reply
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = "WsgiStartResponse"
@@ -24,7 +24,7 @@ _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in H
 
 
 class FastPath:
-    """WSGI application that answers ``/recommend/...`` with ``reply`` and passes other paths to ``app``."""
+    """WSGI application that answers lists and similar movies with ``reply`` and passes other paths to ``app``."""
 
     def __init__(self, app: Application, reply: Callable[[str, str, Environ], Reply]) -> None:
         self._app = app
@@ -33,7 +33,7 @@ class FastPath:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one WSGI request."""
         raw: str = environ["PATH_INFO"]
-        if not raw.startswith(RECOMMEND):
+        if not raw.startswith((RECOMMEND, SIMILAR)):
             return self._app(environ, start_response)
         # WSGI passes the bytes of the path as Latin-1 (PEP 3333).
         path = raw if raw.isascii() else raw.encode("latin-1").decode(errors="replace")

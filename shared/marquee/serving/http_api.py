@@ -1,6 +1,7 @@
 """HTTP API of the recommendation service, independent of any framework.
 
 GET /recommend/<user_id>   200 one line of movie ids, or JSON; 400 malformed id or parameter; 503 nothing yet
+GET /similar/<movie_id>    200 one line of movie ids, or JSON; 400; 404 unknown movie; 503 no release yet
 GET /healthz               200 while the process lives
 GET /readyz                200 if a recommendation can be made, else 503
 GET /version               200 program version, release, arms and refusals
@@ -18,13 +19,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import marquee
-from marquee.errors import InvalidRequest, InvalidUserId, NothingToRecommend
+from marquee.errors import InvalidRequest, InvalidUserId, NothingToRecommend, UnknownMovie
 from marquee.serving.answer import Answer
-from marquee.serving.answer_document import AnswerDocument, MovieDocument
+from marquee.serving.answer_document import AnswerDocument, MovieDocument, SimilarDocument
 from marquee.serving.list_request import PLAIN
 from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
-from marquee.serving.request_parameters import parse_list_request
+from marquee.serving.request_parameters import SIMILAR_PARAMETERS, parse_list_request
 from marquee.serving.scored_movie import ScoredMovie
 from marquee.serving.user_id import check_user_id
 
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 RETRY_AFTER_S = 2
-RECOMMEND = "/recommend/"
-_ENDPOINTS = "GET /recommend/<user_id>, /healthz, /readyz, /version or /metrics"
+RECOMMEND, SIMILAR = "/recommend/", "/similar/"
+_ENDPOINTS = "GET /recommend/<user_id>, /similar/<movie_id>, /healthz, /readyz, /version or /metrics"
 _READINESS_USER = "0"
 _TEXT_RANGES = ("text/plain", "text/*", "*/*")
 """Media ranges that include our text, the most specific first."""
@@ -69,7 +70,7 @@ class RecommendHttp:
 
     def reply(self, method: str, path: str, accept: str = "", query: str = "") -> Reply:
         """Answer one request. ``path`` is decoded and has no query string; ``query`` is that, not decoded."""
-        if not (path.startswith(RECOMMEND) or path in ("/healthz", "/readyz", "/version")):
+        if not (path.startswith((RECOMMEND, SIMILAR)) or path in ("/healthz", "/readyz", "/version")):
             return _make_text_reply(404, f"There is nothing at {path[:80]!a}. Use {_ENDPOINTS}.")
         if method not in ("GET", "HEAD"):
             reply = _make_text_reply(405, f"{method[:20]} is not allowed here. Use GET or HEAD.")
@@ -80,6 +81,8 @@ class RecommendHttp:
             return Reply(200, _encode(_describe_version(self.recommender.cache)), JSON)
         if path == "/readyz":
             return self._check_ready()
+        if path.startswith(SIMILAR):
+            return self._find_similar(path.removeprefix(SIMILAR), accept, query)
         return self._recommend(path.removeprefix(RECOMMEND), accept, query, shown=method == "GET")
 
     def _recommend(self, raw_user_id: str, accept: str, query: str, *, shown: bool) -> Reply:
@@ -93,6 +96,18 @@ class RecommendHttp:
         if shown and self._impressions is not None and answer.request.profile:
             self._impressions.send(answer.impression())
         return _make_reply(answer, as_json=prefers_json(accept))
+
+    def _find_similar(self, movie_id: str, accept: str, query: str) -> Reply:
+        try:
+            request = parse_list_request(query, SIMILAR_PARAMETERS)
+            answer = self.recommender.find_similar(movie_id, self._now(), request)
+        except InvalidRequest as error:
+            return _make_text_reply(400, str(error))
+        except UnknownMovie as error:
+            return _make_text_reply(404, f"{error}. Ids are those of the event log, such as fargo+1996.")
+        except NothingToRecommend as error:
+            return _make_unready_reply(str(error))
+        return _make_similar_reply(movie_id, answer, as_json=prefers_json(accept))
 
     def _check_ready(self) -> Reply:
         try:
@@ -144,6 +159,31 @@ def _make_reply(answer: Answer, *, as_json: bool) -> Reply:
     if as_json:
         return Reply(200, _encode(_make_document(answer, next_page)), JSON, headers, answer)
     return Reply(200, ",".join(movie.movie_id for movie in answer.movies).encode(), TEXT, headers, answer)
+
+
+def _make_similar_reply(movie_id: str, answer: Answer, *, as_json: bool) -> Reply:
+    headers = {
+        "Marquee-Arm": answer.arm,
+        "Marquee-Model-Version": answer.version,
+        "Cache-Control": "no-store",
+        "Vary": "Accept",
+    }
+    if answer.notes:
+        headers["Marquee-Notes"] = ", ".join(answer.notes)
+    if not as_json:
+        return Reply(200, ",".join(movie.movie_id for movie in answer.movies).encode(), TEXT, headers)
+    document = SimilarDocument(
+        movie_id=movie_id,
+        title=answer.metadata.title(answer.rows[movie_id]),
+        user_id=answer.user_id,
+        arm=answer.arm,
+        model_version=answer.version,
+        release=answer.release,
+        policy=answer.policy,
+        notes=answer.notes,
+        movies=tuple(_make_movie(answer, at, movie) for at, movie in enumerate(answer.movies)),
+    )
+    return Reply(200, _encode(document), JSON, headers)
 
 
 def _make_document(answer: Answer, next_page: str) -> AnswerDocument:

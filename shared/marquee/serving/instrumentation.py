@@ -10,7 +10,7 @@ from typing import Any
 from marquee.errors import CallRefused
 from marquee.serving.caller_check import CallerCheck, refuse
 from marquee.serving.contract_files import find_contract
-from marquee.serving.http_api import RECOMMEND, RecommendHttp, Reply
+from marquee.serving.http_api import RECOMMEND, SIMILAR, RecommendHttp, Reply
 from marquee.serving.load_shedding import OVERLOADED, LoadShedder
 from marquee.serving.prometheus_text import CONTENT_TYPE, Metrics
 from marquee.serving.request_log import RequestLog
@@ -52,7 +52,8 @@ class InstrumentedApp:
         if contract := find_contract(method, path):
             return contract
         started = time.perf_counter()
-        if not path.startswith(RECOMMEND):
+        endpoint = next((prefix for prefix in (RECOMMEND, SIMILAR) if path.startswith(prefix)), "")
+        if not endpoint:
             return self._reply(method, path, environ)  # Health checks are frequent and concern no user.
         with self._shedder.admit(environ) as admitted:
             if not admitted:
@@ -62,7 +63,7 @@ class InstrumentedApp:
         seconds = time.perf_counter() - started
         self.metrics.record(reply.status, seconds, reply.answer)
         if self._requests is not None:
-            message = f"{method[:20]} {RECOMMEND} {reply.status}"
+            message = f"{method[:20]} {endpoint} {reply.status}"
             self._requests.write(message, reply.status, seconds, reply.answer, parse_trace(environ))
         return _add_server_timing(reply, seconds)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -44,7 +44,8 @@ class MovieRules:
     def members(self, quota: Quota) -> Mask:
         """Return the movies that a quota counts, [n_items], read-only."""
         column = {"country": "countries", "language": "languages", "genre": "genres"}[quota.attribute]
-        return self._cached(("quota", quota.attribute, quota.values), lambda: self._any_of(column, quota.values))
+        values = tuple(value.lower() for value in quota.values)
+        return self._cached(("quota", column, values), lambda: self._any_of(column, values))
 
     def costs(self) -> NDArray[np.float32] | None:
         """Return the license fees, [n_items], with the mean of the known ones where unknown; None if all are."""
@@ -54,14 +55,13 @@ class MovieRules:
         costs[costs < 0] = costs[costs >= 0].mean()
         return costs
 
-    def _cached(self, key: tuple[object, ...], make: object) -> Mask:
+    def _cached(self, key: tuple[object, ...], make: Callable[[], Mask]) -> Mask:
         with self._lock:
             mask = self._masks.get(key)
             if mask is not None:
                 self._masks.move_to_end(key)
                 return mask
-            assert callable(make)
-            new: Mask = make()
+            new = make()
             new.flags.writeable = False
             self._masks[key] = new
             if len(self._masks) > MAX_MASKS:

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from marquee.errors import NothingToRecommend
+from marquee.errors import NothingToRecommend, UnknownMovie
 from marquee.registry.arm_assignment import Arm
 from marquee.registry.policy import Policy
 from marquee.scoring.list_random import ListRandom
@@ -24,11 +24,12 @@ from marquee.serving.engine import Engine
 from marquee.serving.explanations import explain_list, find_first_reasons
 from marquee.serving.exploration import NO_EXPLORATION, Exploration
 from marquee.serving.list_builder import ListContext, MovieList
-from marquee.serving.list_request import PLAIN, ListRequest
-from marquee.serving.page_token import read_page
+from marquee.serving.list_request import PLAIN, ListRequest, Rules
+from marquee.serving.page_token import FIRST_PAGE, read_page
 from marquee.serving.policy_rules import choose_exploration, limit_age, select_popular
 from marquee.serving.release_cache import LoadedRelease, ReleaseCache
 from marquee.serving.scored_movie import Tier
+from marquee.serving.similar_movies import find_similar
 from marquee.serving.user_readers import (
     DATABASE_UNAVAILABLE,
     OBJECT_STORE_UNAVAILABLE,
@@ -104,6 +105,28 @@ class Recommender:
             raise NothingToRecommend(self._explain_nothing())
         return self._answer_from_release(loaded, task)
 
+    def find_similar(self, movie_id: str, now: datetime, request: ListRequest) -> Answer:
+        """Return the movies most similar to one, in the release that the request's user gets.
+
+        Raises :class:`UnknownMovie`, and :class:`NothingToRecommend` without a release.
+        """
+        loaded = self.cache.get(self._wait_s) or self.cache.get(self._cold_wait_s)
+        if loaded is None:
+            raise NothingToRecommend(self._explain_nothing())
+        task = UserTask(request.user, now, request, FIRST_PAGE, _NO_ID)
+        arm = loaded.release.assign(request.user) if request.user else loaded.release.arms[0]
+        engine = loaded.engines[arm.name]
+        row = engine.item_factors.items.get(movie_id)
+        if row is None:
+            raise UnknownMovie(f"{movie_id[:80]!a} is not a movie of model {engine.version}")
+        state = self._readers.read_state(engine, task) if request.user else EMPTY
+        rules = self._limit_age(arm.policy, task, known=bool(request.user))
+        result = find_similar(engine, row, state, request, ListContext(policy=arm.policy, rules=rules, now=now))
+        if not result.movies:
+            task.notes.append(NO_MATCH)
+        task.timer.end("rank")
+        return self._make_answer(task, result.tier, result, (loaded, arm), interval=rating_interval(engine, state))
+
     def _answer_from_release(self, loaded: LoadedRelease, task: UserTask) -> Answer:
         arms, request = loaded.release.arms, task.request
         arm = loaded.release.assign(task.user_id) if request.profile else arms[0]
@@ -134,19 +157,22 @@ class Recommender:
     def _make_context(self, engine: Engine, policy: Policy, state: UserState, task: UserTask) -> ListContext:
         profile = task.request.profile
         cohorts = self._readers.read_cohorts(engine, task) if profile and not len(state.items) else ()
-        rules = task.request.rules
-        if policy.age_from_account:
-            age = self._readers.read_age(task) if profile else None
-            rules = limit_age(rules, policy.assumed_age if age is None else age)
+        rules = self._limit_age(policy, task, known=profile)
         exploration = choose_exploration(policy, self._exploration) if profile else NO_EXPLORATION
         random = ListRandom(task.recommendation_id.int).random
         return ListContext(exploration, random, cohorts, policy, rules, task.page, task.now)
 
+    def _limit_age(self, policy: Policy, task: UserTask, *, known: bool) -> Rules:
+        """Return the request's rules with the policy's age rule; ``known``: the account may be read."""
+        rules = task.request.rules
+        if not policy.age_from_account:
+            return rules
+        age = self._readers.read_age(task) if known else None
+        return limit_age(rules, policy.assumed_age if age is None else age)
+
     def _list_last_resort(self, engine: Engine, policy: Policy, task: UserTask) -> MovieList:
         """Return popular movies within the rules: what is forbidden is not shown on an error either."""
-        rules = task.request.rules
-        if policy.age_from_account:
-            rules = limit_age(rules, policy.assumed_age)
+        rules = self._limit_age(policy, task, known=False)
         request = msgspec.structs.replace(task.request, diversity=0.0, calibrated=False)
         context = ListContext(policy=policy, rules=rules, page=task.page, now=task.now)
         return msgspec.structs.replace(engine.make_list(EMPTY, request, context), tier=Tier.LAST_RESORT)

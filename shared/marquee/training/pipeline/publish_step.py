@@ -17,7 +17,7 @@ from marquee.evaluation.group_fairness import manifest_values
 from marquee.evaluation.offline import OfflineEvaluation
 from marquee.evaluation.paired_test import PairedComparison
 from marquee.models import cohort_preferences
-from marquee.registry.arm_assignment import Arm
+from marquee.registry.arm_assignment import Arm, inherit_policies
 from marquee.registry.artifact import write_artifact
 from marquee.registry.gate_report import GateReport, store_report
 from marquee.registry.manifest import Metric, read_manifest
@@ -137,7 +137,7 @@ def release_instead_of(
     If ``version`` serves all users already, nothing is published. Raises :class:`ServingChanged` if other
     arms serve than those of ``expected``.
     """
-    arms = (Arm(CONTROL, version, 1.0),)
+    plain_arms = (Arm(CONTROL, version, 1.0),)
 
     def change(current: Release | None) -> Release:
         if _arms(current) != _arms(expected):
@@ -145,6 +145,7 @@ def release_instead_of(
                 f"{_describe(current)} serves, not {_describe(expected)}, for which {version} was evaluated; "
                 "evaluate it again"
             )
+        arms = inherit_policies(plain_arms, current.arms) if current else plain_arms
         if current is not None and current.arms == arms:
             return current
         return new_release(arms, author=author, reason=reason, after=current)

@@ -1,0 +1,64 @@
+"""Movies that are similar to one: what the ranking model would recommend to someone who has seen only that movie.
+
+Trend and popularity are left out of the score, because they say nothing about the movie that was asked for. For a user,
+the scores are mixed with their own, both in units of their standard deviation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from marquee.registry.item_factors import ItemFactors, query_vector
+from marquee.serving.candidates import select_candidates
+from marquee.serving.list_builder import ListContext, MovieList
+from marquee.serving.list_request import ListRequest
+from marquee.serving.rankings import ScoreRanking
+from marquee.serving.user_state import UserState
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from marquee.serving.engine import Engine
+
+Floats: TypeAlias = "NDArray[np.float32]"
+
+OWN_WEIGHT = 0.5
+"""Weight of the user's own scores beside the similarity."""
+
+
+def score_similar(factors: ItemFactors, row: int) -> Floats:
+    """Return the similarity of every movie to that of ``row``, [n_items], without trend and popularity."""
+    query = factors.rank_history[row].copy()
+    n_taste = len(query) - factors.manifest.popularity_columns
+    query[n_taste:] = 0
+    scores: Floats = factors.rank_items @ query
+    if factors.trend is not None:
+        scores /= factors.trend
+    return scores
+
+
+def find_similar(engine: Engine, row: int, state: UserState, request: ListRequest, context: ListContext) -> MovieList:
+    """Return the movies most similar to that of ``row`` that pass the rules, without those that the user has seen."""
+    factors = engine.item_factors
+    scores = score_similar(factors, row)
+    if len(state.items):
+        own = factors.rank_items @ query_vector(factors, state.items, state.weights)
+        scores = scores / _spread(scores) + np.float32(OWN_WEIGHT) * own / _spread(own)
+    removed = [np.array([row], np.intp), engine.find_rows(request.exclude)]
+    if context.policy.unavailable or context.policy.windows:
+        removed.append(engine.find_hidden(context.policy, context.now))
+    rules = request.rules if context.rules is None else context.rules
+    passing = engine.rules.passing(rules, context.policy.unknown_age_passes)
+    candidates = select_candidates(len(factors.movie_ids), state.items, passing, removed, may_be_filled=False)
+    ranking = ScoreRanking(scores)
+    rows = ranking.top(request.n, candidates)
+    tier = engine.rank(state, ())[0]
+    ranks = range(1, len(rows) + 1)
+    movies = engine.make_movies(state, rows, ranking.scores_of(rows), [1.0] * len(rows), ranks)
+    return MovieList(tier, movies, eligible=candidates.count, rows=rows)
+
+
+def _spread(scores: Floats) -> np.float32:
+    return np.float32(float(scores.std()) or 1.0)
