@@ -137,6 +137,27 @@ def test_personal_off_asks_for_no_profiled_list(app: App) -> None:
     assert all("profile=off" in path for path in asked)
 
 
+def test_reason_of_a_recommendation_is_shown_on_both_screens(app: App) -> None:
+    """Home names the past movie that contributed most, and so does the movie's screen that it opens."""
+    visitor = Visit(app)
+    home = visitor.open("/").body.decode()
+    link = re.search(r'href="(/movie/[^"]*\?because=[^"]*)"', home)
+    assert link
+    title = MOVIES[50].replace("+", " ").title()
+    assert f"Because of {title}" in home
+    assert f"Because of {title}" in visitor.open(link[1]).body.decode()
+    assert "Because of" not in visitor.open(movie_path(MOVIE, "?because=none%2B1900")).body.decode()
+
+
+def test_similar_movies_are_on_the_movie_and_for_the_last_watched(app: App) -> None:
+    """The movie's screen has a row of similar movies, and home one for the movie that was watched last."""
+    visitor = Visit(app, consent=False)
+    assert MOVIES[20] in visitor.open(movie_path(MOVIE)).body.decode().partition("Similar movies")[2]
+    visitor.post(f"/watch/{MOVIE}/0")
+    title = MOVIE.replace("+", " ").title()
+    assert MOVIES[20] in visitor.open("/").body.decode().partition(f"Because you watched {title}")[2]
+
+
 def test_second_device_joins_by_a_code_once(app: App) -> None:
     """The other device becomes the same user; the code is spent."""
     first, second, third = Visit(app, consent=False), Visit(app), Visit(app)

@@ -46,11 +46,15 @@ class ListServer:
     def answer(self, path: str) -> dict[str, Any]:
         """Return the document of a path: twenty movies, each because of the movie after it."""
         parts = urlsplit(path)
+        if parts.path.startswith("/similar/"):
+            return {"movies": [{"movie_id": movie_id} for movie_id in self.movie_ids[20:30]]}
         recommendation_id = str(uuid.uuid4())
         self.recommendation_ids.append(recommendation_id)
-        movies = [
+        movies: list[dict[str, Any]] = [
             {"movie_id": movie_id, "score": 1.0, "rating": 4.2, "propensity": 0.9} for movie_id in self.movie_ids[:20]
         ]
+        if "explain=1" in parts.query:
+            movies[0]["reason"] = {"source": "score", "because": [{"movie_id": self.movie_ids[50], "share": 0.7}]}
         user_id = unquote(parts.path.rpartition("/")[2])
         return {"recommendation_id": recommendation_id, "user_id": user_id, "tier": "popular", "movies": movies}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from marquee.app.movie_service_client import Movie
+from marquee.app.recommendations import ShownList
 from marquee.app.services import Services
 from marquee.app.texts import TEXTS
 from marquee.app.visitors import Visitor
@@ -22,7 +23,7 @@ class Card(msgspec.Struct, frozen=True):
     movie: Movie
     position: int | None = None
     rating: float | None = None
-    because: str = ""
+    because: Movie | None = None
     minute: int | None = None
 
 
@@ -48,7 +49,7 @@ def build_rows(services: Services, visitor: Visitor) -> HomeRows:
     rows: list[HomeRow] = []
     makers: list[Callable[[Services, Visitor], HomeRow | None]] = [_for_you, _kept]
     if visitor.stored and visitor.known:
-        makers = [_continued, _for_you, _newest, _kept]
+        makers = [_continued, _for_you, _because_watched, _newest, _kept]
     for make in makers:
         try:
             row = make(services, visitor)
@@ -66,22 +67,43 @@ def build_rows(services: Services, visitor: Visitor) -> HomeRows:
 
 
 def _for_you(services: Services, visitor: Visitor) -> HomeRow | None:
-    if not (visitor.known and visitor.profile.personal):
+    if not visitor.known:
         return None
-    answer = services.recommendations.read_list(visitor.user_id)
+    personal = visitor.profile.personal
+    answer = services.recommendations.read_list(visitor.user_id, personal=personal)
+    title = TEXTS["row_for_you" if personal else "row_popular"]
+    return HomeRow("for_you", title, list_cards(services, answer), answer.recommendation_id)
+
+
+def _because_watched(services: Services, visitor: Visitor) -> HomeRow | None:
+    """Return movies similar to the one that the user watched last."""
+    watched = services.positions.read_newest(visitor.user_id, 1) if visitor.profile.personal else []
+    if not watched:
+        return None
+    movie = services.movies.find([watched[0].movie_id]).get(watched[0].movie_id)
+    row = similar_row(services, movie) if movie else None
+    return msgspec.structs.replace(row, title=TEXTS["row_because"].format(title=movie.title)) if row and movie else None
+
+
+def similar_row(services: Services, movie: Movie) -> HomeRow | None:
+    """Return the row of movies similar to one; None if ``recommend`` has none now."""
+    try:
+        answer = services.recommendations.read_similar(movie.id, ROW_LENGTH)
+    except RecommendationsUnavailable:
+        return None  # A model may not know the movie.
+    cards = tuple(msgspec.structs.replace(card, position=None) for card in list_cards(services, answer))
+    return HomeRow("similar", TEXTS["row_similar"], cards)
+
+
+def list_cards(services: Services, answer: ShownList) -> tuple[Card, ...]:
+    """Return the known movies of a list; their positions are those of the list."""
     reasons = [movie.because for movie in answer.movies if movie.because]
     movies = services.movies.find([*(movie.movie_id for movie in answer.movies), *reasons])
-    cards = tuple(
-        Card(
-            movies[listed.movie_id],
-            position,
-            listed.rating,
-            movies[listed.because].title if listed.because in movies else "",
-        )
+    return tuple(
+        Card(movies[listed.movie_id], position, listed.rating, movies.get(listed.because))
         for position, listed in enumerate(answer.movies, 1)
         if listed.movie_id in movies
     )
-    return HomeRow("for_you", TEXTS["row_for_you"], cards, answer.recommendation_id)
 
 
 def _continued(services: Services, visitor: Visitor) -> HomeRow | None:

@@ -51,7 +51,7 @@ def draw_poster(movie: Movie) -> str:
 
 def _title(title: str) -> str:
     lines = _wrap(title)
-    size = 34 if len(lines) <= 3 else 26
+    size = 26 if len(lines) <= 3 else 22
     return "".join(
         f'<text x="24" y="{330 - (len(lines) - 1 - number) * (size + 6)}" font-size="{size}">{escape(line)}</text>'
         for number, line in enumerate(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
 from urllib.parse import quote
 
 import msgspec
@@ -10,46 +10,84 @@ import msgspec
 from marquee.config.http_client import HttpClient
 from marquee.errors import RecommendationsUnavailable, RequestFailed
 
-T = TypeVar("T")
-
 TIMEOUT_S = 0.8
+KEY_HEADER = "Marquee-Key"
+
+
+class PastMovie(msgspec.Struct, frozen=True):
+    """A movie of the user's history that contributed to a score."""
+
+    movie_id: str
+
+
+class ListReason(msgspec.Struct, frozen=True):
+    """Why a movie is in a list: the past movies that contributed most."""
+
+    because: tuple[PastMovie, ...] = ()
 
 
 class RecommendedMovie(msgspec.Struct, frozen=True):
-    """A movie of a list. ``rating`` is the predicted one, ``because`` the movie that contributed most."""
+    """A movie of a list with its predicted rating."""
 
     movie_id: str
     rating: float | None = None
-    because: str | None = None
+    reason: ListReason = ListReason()
+
+    @property
+    def because(self) -> str:
+        """The past movie that contributed most; empty if there is none."""
+        return self.reason.because[0].movie_id if self.reason.because else ""
 
 
-class AnsweredList(msgspec.Struct, frozen=True):
-    """A recommendation. ``recommendation_id`` is empty where no impression is logged."""
+class ShownList(msgspec.Struct, frozen=True):
+    """A list of movies. ``recommendation_id`` is empty where no impression is logged."""
 
-    recommendation_id: str
-    tier: str
-    movies: tuple[RecommendedMovie, ...] = ()
+    movies: tuple[RecommendedMovie, ...]
+    recommendation_id: str = ""
+    tier: str = ""
 
 
 class Recommendations:
-    """The function ``recommend`` at ``url``; ``key`` is the key that it requires, if any."""
+    """The function ``recommend`` at ``url``.
 
-    def __init__(self, url: str, key: str = "", *, timeout_s: float = TIMEOUT_S) -> None:
+    ``key`` is the key that it requires, if any. ``authorize`` returns the headers with which the platform in front of
+    it knows this caller; it may raise :class:`RequestFailed`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str = "",
+        *,
+        timeout_s: float = TIMEOUT_S,
+        authorize: Callable[[], dict[str, str]] | None = None,
+    ) -> None:
         self._http = HttpClient(url, timeout_s=timeout_s)
-        self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._authorize = authorize or dict
+        self._headers = {"Accept": "application/json"} | ({KEY_HEADER: key} if key else {})
 
-    def read_list(self, user_id: str) -> AnsweredList:
-        """Return the list of a user. Raises :class:`RecommendationsUnavailable`."""
-        return self._read(f"/recommend/{quote(user_id, safe='')}", AnsweredList)
+    def read_list(self, user_id: str, *, personal: bool = True) -> ShownList:
+        """Return the list of a user with reasons; if not ``personal``, one that reads no history.
 
-    def _read(self, path: str, kind: type[T]) -> T:
+        Raises :class:`RecommendationsUnavailable`.
+        """
+        return self._read(f"/recommend/{quote(user_id, safe='')}?" + ("explain=1" if personal else "profile=off"))
+
+    def read_similar(self, movie_id: str, count: int) -> ShownList:
+        """Return the movies most similar to a movie. Raises :class:`RecommendationsUnavailable`."""
+        return self._read(f"/similar/{quote(movie_id, safe='')}?n={count}")
+
+    def _read(self, path: str) -> ShownList:
         try:
-            response = self._http.request("GET", path, headers=self._headers)
+            response = self._http.request("GET", path, headers=self._headers | self._authorize())
         except RequestFailed as error:
             raise RecommendationsUnavailable(f"recommend did not answer: {error}") from error
         if response.status != 200:
             raise RecommendationsUnavailable(f"recommend answered with status {response.status}")
         try:
-            return msgspec.json.decode(response.body, type=kind)
+            return _decode(response.body)
         except msgspec.MsgspecError as error:
             raise RecommendationsUnavailable(f"recommend answered with something else: {error}") from error
+
+
+_decode = msgspec.json.Decoder(ShownList).decode

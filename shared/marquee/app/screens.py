@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marquee.app.home_rows import build_rows
+from marquee.app.home_rows import build_rows, similar_row
 from marquee.app.movie_service_client import Movie
 from marquee.app.page_request import PageReply, PageRequest, json_reply, text_reply
 from marquee.app.rendering import render
@@ -35,8 +35,17 @@ class Screens:
         if movie is None:
             return sorry(404, TEXTS["no_movie"])
         visitor = self._services.visitors.welcome(request)
-        rated = request.query.get("rated") == "1"
-        return self._page("movie.html", visitor, movie=movie, minute=self._minute(visitor, movie_id), rated=rated)
+        query = request.query
+        because = self._services.movies.find([query["because"]]) if "because" in query else {}
+        return self._page(
+            "movie.html",
+            visitor,
+            movie=movie,
+            minute=self._minute(visitor, movie_id),
+            rated=query.get("rated") == "1",
+            because=next(iter(because.values()), None),
+            similar=similar_row(self._services, movie),
+        )
 
     def watch(self, request: PageRequest, movie_id: str) -> PageReply:
         """Return the player."""

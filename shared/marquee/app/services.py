@@ -9,6 +9,7 @@ from marquee.app.movie_cache import MovieCache
 from marquee.app.movie_service_client import MovieServiceClient
 from marquee.app.positions import Positions
 from marquee.app.recommendations import Recommendations
+from marquee.app.service_identity import create_identity
 from marquee.app.visitors import Visitors
 from marquee.app.write_limits import WriteLimits
 from marquee.config.settings import Settings
@@ -43,9 +44,15 @@ def create_services(settings: Settings) -> Services:
     """Create the parts from the settings. Raises :class:`SettingsError` if one is missing."""
     settings.require("documents_url", "recommend_url", "movies_url")
     certificates = tuple(text.strip() for text in settings.android_certificates.split(",") if text.strip())
+    identity = create_identity(settings.recommend_url)
     return Services(
         Documents(settings.documents_url),
         MovieServiceClient(settings.movies_url),
-        Recommendations(settings.recommend_url, settings.recommend_key),
+        Recommendations(
+            settings.recommend_url,
+            # Terraform writes a hyphen for none.
+            settings.recommend_key.strip("-"),
+            authorize=identity.headers if identity else None,
+        ),
         AppOptions(settings.rating_max, settings.event_days, certificates),
     )
