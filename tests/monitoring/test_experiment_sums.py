@@ -123,7 +123,7 @@ def test_read_baselines_are_those_of_before_the_start(database: Database, timeli
             (before,),
         )
     window = timedelta(minutes=60)
-    assert read_baselines(database, timeline, window, 600, NOW) == {"rates": 1.0}
+    assert read_baselines(database, timeline, window, 600, NOW, store=True) == {"rates": 1.0}
     with database.transaction() as cursor:
         cursor.execute("DELETE FROM predictions")
-    assert read_baselines(database, timeline, window, 600, NOW) == {"rates": 1.0}
+    assert read_baselines(database, timeline, window, 600, NOW, store=True) == {"rates": 1.0}

@@ -66,6 +66,11 @@ COMMANDS: dict[str, Group | Verb] = {
         "show, check or set the rules that hold for every list",
         actions="show|check|set",
     ),
+    "experiment": Verb(
+        "marquee.cli.experiment_commands",
+        "plan, start, watch and end an experiment",
+        actions="plan|start|status|hold|resume|end",
+    ),
     "db": Group(
         "maintain the database",
         {

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marquee.cli.argument_types import bounded_float, rating_scale
+from marquee.cli.declaration_files import CANARY_FILE, read_declaration_file
 from marquee.cli.progress_bar import progress_bar
 from marquee.cli.retrain_report import print_result
 from marquee.config.blas_threads import limit_blas_threads
@@ -24,6 +25,7 @@ from marquee.registry.object_store.connect import connect
 
 if TYPE_CHECKING:
     from marquee.data.snapshot import SnapshotRequest
+    from marquee.experiments.declaration import Declaration
     from marquee.training.params import Params
 
 EXIT_RELEASED, EXIT_REFUSED = 0, 3
@@ -59,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-release", action="store_true", help="store and evaluate the model, but do not release it")
     parser.add_argument(
         "--force", action="store_true", help="release even while a rollback has paused automatic releases"
+    )
+    parser.add_argument(
+        "--now", action="store_true", help="release to all users at once, whatever MARQUEE_RELEASE_POLICY is"
     )
     parser.add_argument(
         "--pipeline",
@@ -104,6 +109,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 reason=args.reason,
                 releasing=not args.no_release,
                 force=args.force,
+                canary=_canary_declaration(args, settings),
                 commit=settings.commit,
                 progress=progress,
             )
@@ -114,6 +120,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         deterministic_io.write_json(args.report, result.evaluation)
     print_result(result)
     return {REFUSED: EXIT_REFUSED, WAITING: EXIT_WAITING}.get(result.outcome, EXIT_RELEASED)
+
+
+def _canary_declaration(args: argparse.Namespace, settings: Settings) -> Declaration | None:
+    """Return the declaration of the canary that releases the model; None to release it directly."""
+    if args.now or settings.release_policy == "direct":
+        return None
+    path: Path = args.params.resolve().parent / CANARY_FILE
+    return read_declaration_file(path if path.exists() else None, settings)
 
 
 def _is_requested(settings: Settings) -> bool:

@@ -7,14 +7,17 @@ import getpass
 import sys
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from marquee.cli.argument_types import bounded_float, bounded_int
+from marquee.cli.declaration_files import CANARY_FILE, read_declaration_file
 from marquee.cli.text_table import text_table
 from marquee.config.settings import Settings
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
+from marquee.experiments.lifecycle import start
 from marquee.registry import gate_report, release, rollout
 from marquee.registry.arm_assignment import OUTSIDE
 from marquee.registry.manifest import Manifest, read_manifest
@@ -36,9 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     showing.add_argument("number", type=_NUMBER, nargs="?", help="number of the release (the current one)")
     promoting = _change(actions, "promote", "serve a version to all users")
     promoting.add_argument("version", help="version of the artifact, such as 20260214T000921-1a2b3c4d")
-    canary = _change(actions, "canary", "serve a version to a fraction of the users")
+    canary = _change(actions, "canary", "release a version as a canary, which grows or ends by itself")
     canary.add_argument("version", help="version of the artifact")
-    canary.add_argument("--weight", type=bounded_float(0, 1), required=True, help="fraction, such as 0.1, at most 0.5")
+    canary.add_argument(
+        "--file", type=Path, default=CANARY_FILE, help=f"declaration ({CANARY_FILE}, or the defaults without that file)"
+    )
+    canary.add_argument(
+        "--weight", type=bounded_float(0, 1), help="fixed fraction, at most 0.5, without automatic steps"
+    )
     splitting = _change(actions, "split", "serve several versions side by side")
     splitting.add_argument(
         "arms",
@@ -70,7 +78,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     elif args.action == "repair":
         _repair(store, args.json)
     else:
-        _print_change(_change_release(store, args), args.json)
+        _print_change(_change_release(store, args, settings), args.json)
     return 0
 
 
@@ -105,10 +113,13 @@ def _parse_arm(raw: str) -> tuple[str, str, float]:
         ) from None
 
 
-def _change_release(store: ObjectStore, args: argparse.Namespace) -> Release:
-    signed = {"author": args.author or _login(), "reason": args.reason}
+def _change_release(store: ObjectStore, args: argparse.Namespace, settings: Settings) -> Release:
+    signed = {"author": get_author(args), "reason": args.reason}
     if args.action == "promote":
         return rollout.promote(store, args.version, **signed)
+    if args.action == "canary" and args.weight is None:
+        file = None if args.file == CANARY_FILE and not args.file.exists() else args.file
+        return start(store, read_declaration_file(file, settings), version=args.version, **signed)
     if args.action == "canary":
         return rollout.canary(store, args.version, weight=args.weight, **signed)
     if args.action == "split":
@@ -121,7 +132,10 @@ def _change_release(store: ObjectStore, args: argparse.Namespace) -> Release:
     return rollout.rollback(store, to=args.to, **signed)
 
 
-def _login() -> str:
+def get_author(args: argparse.Namespace) -> str:
+    """Return the author of a change: the option, or the login name."""
+    if args.author:
+        return str(args.author)
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # A container's user id that has no name.
@@ -129,7 +143,7 @@ def _login() -> str:
 
 
 def _print_change(changed: Release, as_json: bool) -> None:
-    print(_json(changed) if as_json else f"release {changed.number} serves {_arms(changed)}{_pause(changed)}")
+    print(_json(changed) if as_json else f"release {changed.number} serves {describe_arms(changed)}{_pause(changed)}")
 
 
 def _pause(shown: Release) -> str:
@@ -142,9 +156,9 @@ def _repair(store: ObjectStore, as_json: bool) -> None:
     if as_json:
         print(_json(current))
     elif repaired:
-        print(f"{release.CURRENT} was restored: release {current.number} serves {_arms(current)}")
+        print(f"{release.CURRENT} was restored: release {current.number} serves {describe_arms(current)}")
     else:
-        print(f"{release.CURRENT} needs no repair: release {current.number} serves {_arms(current)}")
+        print(f"{release.CURRENT} needs no repair: release {current.number} serves {describe_arms(current)}")
 
 
 def _list(store: ObjectStore, limit: int, as_json: bool) -> None:
@@ -173,10 +187,11 @@ def _current_number(store: ObjectStore) -> int:
 def _row(each: Release, current: int) -> Sequence[str]:
     created = each.created.strftime("%Y-%m-%d %H:%M:%S")
     mark = "*" if each.number == current else ""
-    return mark, str(each.number), created, _arms(each), each.author, each.reason
+    return mark, str(each.number), created, describe_arms(each), each.author, each.reason
 
 
-def _arms(shown: Release) -> str:
+def describe_arms(shown: Release) -> str:
+    """Return the version that serves, or each arm with its fraction of all users and its version."""
     if len(shown.arms) == 1:
         return shown.arms[0].version
     shares = [(arm.name, arm.weight * shown.enrolled, arm.version) for arm in shown.arms]

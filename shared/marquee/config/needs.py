@@ -77,6 +77,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "base_data",
         "base_fraction",
         "commit",
+        "release_policy",
+        "experiment_schedule",
         "rating_max",
         "time_zone",
         "log_level",

@@ -195,6 +195,17 @@ class Settings:
         "",
         example="gs://bucket/dvc, s3://bucket/dvc or file:///var/lib/marquee/dvc",
     )
+    release_policy: str = setting(
+        one_of("canary", "direct"),
+        "How `marquee retrain` releases a model: as a canary, which the monitor ramps, promotes or rolls back, or to "
+        "all users at once. The first model is released directly, and so is every model of a run without a database.",
+        "canary",
+    )
+    experiment_schedule: str = setting(
+        one_of("declared", "local"),
+        "Which times of a declaration hold for an experiment that is started: those of its `ends`, or of its `local`.",
+        "declared",
+    )
     commit: str = setting(text, "Git commit of the build, for a program that does not run in its repository.", "")
 
     # Alerts and logs.

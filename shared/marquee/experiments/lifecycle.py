@@ -1,7 +1,7 @@
 """Start of an experiment: the stored declaration, and its first release.
 
-``experiments/<name>.json`` is written once, before the first release, and never changes. A start that is killed in
-between leaves a declaration that no release names; the next start of the same declaration completes it.
+``experiments/<name>.json`` is written before the first release, and does not change once a release names it. A start
+that is killed in between leaves a declaration that no release names; the next start of this name replaces it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ def start(
     serving = find_last_release(store)
     if serving is None:
         raise ReleaseError("there is no release to start an experiment from: promote a version first")
+    if len(serving.arms) > 1:
+        raise ReleaseError(
+            f"release {serving.number} runs an experiment, {serving.experiment or 'a split'}: end it first"
+        )
     versions = _resolve_versions(declaration, serving.arms[0].version, version)
     named = msgspec.structs.replace(declaration, arms=versions)
     if named.kind == "canary":
@@ -107,14 +111,22 @@ def _store(store: ObjectStore, declaration: Declaration) -> Declaration:
             store.put_new(f"{PREFIX}{named.name}.json", named.encode())
             return named
         except PreconditionFailed:
-            if not _has_run(store, named.name) and read_declaration(store, named.name) == named:
-                return named  # A start that was killed.
+            if not _has_run(store, named.name):  # A start that was killed or refused.
+                return _replace(store, named)
         if declaration.kind != "canary":
             break
     raise ReleaseError(
         f"experiment {declaration.name} exists already, and a declaration does not change: copy the file under another "
         "name"
     )
+
+
+def _replace(store: ObjectStore, declaration: Declaration) -> Declaration:
+    """Replace a declaration that no release names."""
+    document = store.get(f"{PREFIX}{declaration.name}.json")
+    if document.data != declaration.encode():
+        store.replace(f"{PREFIX}{declaration.name}.json", declaration.encode(), document.version)
+    return declaration
 
 
 def _has_run(store: ObjectStore, name: str) -> bool:

@@ -74,6 +74,7 @@ class LocalSystem:
         self.settings = replace(
             settings,
             release_refresh_s=RELEASE_REFRESH_S,
+            experiment_schedule="local",
             objects_url=(state_dir.data / "objects").resolve().as_uri(),
             dvc_remote=(state_dir.data / "dvc").resolve().as_uri(),
         )

@@ -25,7 +25,7 @@ from marquee.monitoring.exposures import ExposureRules, update_exposures
 from marquee.monitoring.paired_losses import PairedLosses
 from marquee.monitoring.served_prediction import Predictor
 from marquee.registry.experiment_steps import ReleaseChanged, end_experiment, enrol_more
-from marquee.registry.gate_report import REFUSED, GateReport, store_report
+from marquee.registry.gate_report import EXPERIMENT_RUN, REFUSED, GateReport, store_report
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release
 
@@ -78,10 +78,13 @@ class Controller:
         act(self._open_writer, assessed, now)
         return rows
 
-    def assess(self, database: Database, store: ObjectStore, now: datetime) -> tuple[Assessment | None, int]:
+    def assess(
+        self, database: Database, store: ObjectStore, now: datetime, *, update: bool = True
+    ) -> tuple[Assessment | None, int]:
         """Update the tables and decide, without a step; return the assessment and the number of rows written.
 
-        The assessment is None if no experiment runs, or if a person runs one without a declaration.
+        Without ``update`` it looks at the tables as they are, and writes nothing. The assessment is None if no
+        experiment runs, or if a person runs one without a declaration.
         """
         self._predictor.refresh()
         timeline = Timeline.of_running(self._predictor.history)
@@ -91,11 +94,11 @@ class Controller:
         window = get_window(declaration)
         as_of = read_as_of(database, now)
         rows = 0
-        if as_of is not None and as_of > timeline.started:
+        if update and as_of is not None and as_of > timeline.started:
             rules = ExposureRules(window, self._caller_timeout_ms)
             rows += update_exposures(database, timeline, rules, as_of, now)
             rows += self._losses.update(database, timeline, min(as_of, now - SETTLE))
-        baselines = read_baselines(database, timeline, window, self._caller_timeout_ms, now)
+        baselines = read_baselines(database, timeline, window, self._caller_timeout_ms, now, store=update)
         look = read_look(database, timeline, as_of, self._rating_range, baselines)
         decision = decide(declaration, look, timeline.describe_state(), now)
         return Assessment(declaration, timeline, look, decision), rows
@@ -152,7 +155,7 @@ def _mark_harmful(store: ObjectStore, assessed: Assessment, now: datetime) -> No
             store,
             GateReport(
                 version=version,
-                run=experiment_run(assessed.timeline.name),
+                run=f"{EXPERIMENT_RUN}{assessed.timeline.name}",
                 time=now,
                 outcome=REFUSED,
                 reason=f"experiment {assessed.timeline.name}: {assessed.decision.reason}",
@@ -160,8 +163,3 @@ def _mark_harmful(store: ObjectStore, assessed: Assessment, now: datetime) -> No
                 findings=(assessed.decision.evidence,),
             ),
         )
-
-
-def experiment_run(name: str) -> str:
-    """Return the name under which a gate report of experiment ``name`` is stored."""
-    return f"experiment-{name}"

@@ -137,9 +137,9 @@ def read_look(
 
 
 def read_baselines(
-    database: Database, timeline: Timeline, window: timedelta, caller_timeout_ms: int, now: datetime
+    database: Database, timeline: Timeline, window: timedelta, caller_timeout_ms: int, now: datetime, *, store: bool
 ) -> dict[str, float]:
-    """Return control's values before the start; compute and store them at the first call.
+    """Return control's values before the start; compute them at the first call, and ``store`` them.
 
     Without enough ratings before the start, `rates` takes control's loss since then: a new site has no past.
     """
@@ -157,9 +157,10 @@ def read_baselines(
         for metric, query in (("rates", _RATES_BASELINE), ("watched", _WATCHED_BASELINE)):
             ((count, value),) = database.read(query, parameters, deadline_ms=DEADLINE_MS)
             found[metric] = float(value) if count >= MIN_BASELINE else 0.0  # 0: there is none.
-        with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
-            for metric, value in found.items():
-                cursor.execute(_STORE_BASELINE, (timeline.name, metric, value, now))
+        if store:
+            with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
+                for metric, value in found.items():
+                    cursor.execute(_STORE_BASELINE, (timeline.name, metric, value, now))
     if not found.get("rates"):
         ((count, value),) = database.read(_RATES_SO_FAR, parameters, deadline_ms=DEADLINE_MS)
         found["rates"] = float(value) if count >= MIN_BASELINE else 0.0

@@ -17,6 +17,8 @@ from marquee.registry.manifest import Metric
 from marquee.registry.object_store.object_store import ObjectStore
 
 REFUSED = "refused"
+EXPERIMENT_RUN = "experiment-"
+"""Beginning of the run's name in the report of an experiment that found the artifact harmful."""
 _PREFIX = "gate_reports/"
 
 

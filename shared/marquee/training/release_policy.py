@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.evaluation.paired_test import PairedComparison, Significance
 from marquee.registry.artifact import verify_artifact
+from marquee.registry.gate_report import EXPERIMENT_RUN, load_reports
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import PAUSED, Release
 
@@ -103,7 +104,13 @@ def list_objections(evidence: Evidence) -> list[str]:
 
 
 def find_fault(store: ObjectStore, version: str) -> str:
-    """Verify hashes, shapes and smoke test of a stored artifact; return its fault, or "" for none."""
+    """Verify hashes, shapes and smoke test of a stored artifact; return its fault, or "" for none.
+
+    A version that an experiment has found harmful has that fault for good.
+    """
+    for report in load_reports(store, version):
+        if report.outcome == REFUSED and report.run.startswith(EXPERIMENT_RUN):
+            return report.reason
     try:
         verify_artifact(store, version)
     except (ArtifactRefused, ObjectNotFound) as error:

@@ -17,6 +17,7 @@ from marquee.db import retrain_queue
 from marquee.db.pool import Database
 from marquee.db.retrain_runs import RetrainRun, record_run
 from marquee.errors import MarqueeError, TooFewRatings, WorkingDirectoryUnwritable
+from marquee.experiments.declaration import Declaration
 from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
@@ -45,15 +46,17 @@ def retrain(
     reason: str = "",
     releasing: bool = True,
     force: bool = False,
+    canary: Declaration | None = None,
     commit: str = "",
     progress: ProgressCallback = no_progress,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RetrainResult:
     """Run the pipeline, release the model if the policy allows it, and record the run in the database.
 
-    ``force`` releases although a rollback has paused automatic releases. ``remote`` is a DVC remote for the
-    snapshot. ``prepared`` is a directory in which ``dvc repro`` has already run the steps. ``commit`` identifies
-    the program if it does not run in its repository. Concurrent retrainings are safe.
+    ``force`` releases although a rollback has paused automatic releases. ``canary`` declares how the model is
+    released; without it or without ``database``, whose rows steer a canary, all users get it at once. ``remote`` is a
+    DVC remote for the snapshot. ``prepared`` is a directory in which ``dvc repro`` has already run the steps.
+    ``commit`` identifies the program if it does not run in its repository. Concurrent retrainings are safe.
 
     A refusal is a result, and so is :data:`WAITING`: there are no base data, and the database holds too few ratings
     to learn from. Any exception is recorded as a failure and raised again.
@@ -78,6 +81,7 @@ def retrain(
                 reason=reason or requested or f"retraining {name}",
                 releasing=releasing,
                 force=force,
+                canary=canary if database else None,
             )
         return result
     except TooFewRatings as error:

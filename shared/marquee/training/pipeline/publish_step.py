@@ -16,9 +16,12 @@ from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
 from marquee.evaluation.group_fairness import manifest_values
 from marquee.evaluation.offline import OfflineEvaluation
 from marquee.evaluation.paired_test import PairedComparison
+from marquee.experiments.declaration import Declaration
+from marquee.experiments.lifecycle import start
 from marquee.models import cohort_preferences
 from marquee.registry.arm_assignment import Arm, inherit_policies
 from marquee.registry.artifact import write_artifact
+from marquee.registry.experiment_steps import ReleaseChanged
 from marquee.registry.gate_report import GateReport, store_report
 from marquee.registry.manifest import Metric, read_manifest
 from marquee.registry.movie_metadata import collect_metadata
@@ -97,15 +100,18 @@ def publish_artifact(
     reason: str,
     releasing: bool,
     force: bool = False,
+    canary: Declaration | None = None,
 ) -> RetrainResult:
     """Decide on the stored artifact, release it if the decision says so, and write the gate report.
 
     ``run_name`` and ``time`` identify the report; ``reason`` is recorded in the release. With ``releasing`` false,
     the model is evaluated and not released. ``force`` releases although a rollback has paused
-    automatic releases.
+    automatic releases. ``canary`` is the experiment that releases it, if a model serves already.
     """
     assert stored.version
-    decision = _decide_and_release(run, store, stored.version, reason=reason, releasing=releasing, force=force)
+    decision = _decide_and_release(
+        run, store, stored.version, reason=reason, releasing=releasing, force=force, canary=canary
+    )
     evidence = decision.evidence
     result = replace(
         stored,
@@ -163,7 +169,14 @@ def manifest_metrics(evaluation: OfflineEvaluation) -> dict[str, Metric]:
 
 
 def _decide_and_release(
-    run: PipelineRun, store: ObjectStore, version: str, *, reason: str, releasing: bool, force: bool
+    run: PipelineRun,
+    store: ObjectStore,
+    version: str,
+    *,
+    reason: str,
+    releasing: bool,
+    force: bool,
+    canary: Declaration | None,
 ) -> Decision:
     """Decide and release, and decide again if another release was published in between."""
     fault = release_policy.find_fault(store, version)
@@ -174,12 +187,21 @@ def _decide_and_release(
         if decision.outcome != RELEASED:
             return decision
         try:
-            release = release_instead_of(store, version, current, author="retrain", reason=reason)
-        except ServingChanged:
+            return replace(decision, reason=_release(store, version, current, reason, canary))
+        except (ServingChanged, ReleaseChanged):
             continue
-        return replace(decision, reason=f"release {release.number}: {release.reason}")
     changed = f"what serves changed {_MAX_DECISIONS} times while {version} was evaluated; retrain again"
     return replace(decision, outcome=REFUSED, reason=changed)
+
+
+def _release(store: ObjectStore, version: str, current: Release | None, reason: str, canary: Declaration | None) -> str:
+    """Release the model, or start its canary; return what was released in one sentence."""
+    if canary is None or current is None or current.arms[0].version == version:
+        release = release_instead_of(store, version, current, author="retrain", reason=reason)
+        return f"release {release.number}: {release.reason}"
+    started = start(store, canary, version=version, author="retrain", reason=reason, expected=current)
+    share = started.enrolled / len(started.arms)
+    return f"release {started.number}, canary {started.experiment} for {share:.4g} of the users: {started.reason}"
 
 
 def _collect_evidence(

@@ -1,0 +1,34 @@
+"""Files of declarations: YAML that people write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from marquee.config.settings import Settings
+from marquee.errors import SettingsError
+from marquee.experiments.declaration import Declaration, parse_declaration
+
+CANARY_FILE = Path("experiments/canary.yaml")
+
+
+def read_declaration_file(path: Path | None, settings: Settings) -> Declaration:
+    """Read a declaration, which is named after its file; without a file, return that of a canary with the defaults.
+
+    Raises :class:`SettingsError` if the file cannot be read, ``InvalidDeclaration`` if a field is wrong.
+    """
+    if path is None:
+        declaration = parse_declaration("canary", {"kind": "canary"})
+    else:
+        declaration = parse_declaration(path.name.split(".")[0], _read(path))
+    return declaration.on_one_machine() if settings.experiment_schedule == "local" else declaration
+
+
+def _read(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not YAML: {error}") from error

@@ -1,0 +1,187 @@
+"""Plan of an experiment from the past: what it can find in how long, and an A/A test of the metrics.
+
+The past gives the variance of each metric over users. At the top share of the ladder, an estimate reaches after some
+days the information with which its sequence excludes the margin (if there is no harm), or finds the declared effect.
+The ramp to the top share comes on top of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.db.pool import Database
+from marquee.experiments.declaration import Declaration, Margin
+from marquee.experiments.harm_metrics import METRICS
+from marquee.experiments.ratio_estimates import MIN_USERS, difference, ratio, sum_users
+from marquee.experiments.sequences import one_sided_radius, two_sided_radius, z_score
+from marquee.monitoring.exposures import SESSION_GAP, SHOWN_WINDOW
+
+DEADLINE_MS = 120_000
+DEFAULT_WINDOW = timedelta(minutes=60)
+MAX_USERS = 200_000
+SPLITS = 200
+_SEED = 20260302
+_FIXED_Z = 1.96
+
+_PAST = """
+WITH asked AS (
+    SELECT user_id, time, movie_ids, status = 200 AND response_ms <= %(timeout_ms)s AS answered,
+           response_ms > %(timeout_ms)s OR status <> 200 AND response_ms = %(timeout_ms)s AS late
+    FROM recommendation_requests WHERE time >= %(since)s AND time < %(until)s
+), lists AS (
+    SELECT user_id, time, movie_ids FROM (
+        SELECT *, time - lag(time) OVER (PARTITION BY user_id ORDER BY time) AS pause FROM asked WHERE answered) AS a
+    WHERE pause IS NULL OR pause > %(gap)s
+), begun AS (
+    SELECT l.user_id, count(*) AS lists, sum(w.watched) AS watched FROM lists AS l CROSS JOIN LATERAL (
+        SELECT count(*) AS watched FROM watch_sessions AS s
+        WHERE s.user_id = l.user_id AND s.movie_id = ANY (l.movie_ids)
+          AND s.started >= l.time AND s.started < l.time + %(window)s) AS w
+    GROUP BY l.user_id
+), users AS (
+    SELECT user_id, count(*) AS asks, count(*) FILTER (WHERE NOT answered) AS bad, count(*) FILTER (WHERE late) AS late,
+           min(time) AS first
+    FROM asked GROUP BY user_id ORDER BY md5(user_id) LIMIT %(most)s
+)
+SELECT u.asks::float8, u.bad::float8, u.late::float8, coalesce(b.lists, 0)::float8, coalesce(b.watched, 0)::float8,
+       coalesce(m.minutes, 0)::float8, coalesce(m.all_minutes, 0)::float8,
+       extract(epoch FROM %(until)s - u.first)::float8 / 86400
+FROM users AS u LEFT JOIN begun AS b USING (user_id) CROSS JOIN LATERAL (
+    SELECT sum(s.last_minute - s.first_minute + 1) AS all_minutes,
+           sum(s.last_minute - s.first_minute + 1) FILTER (WHERE s.started <= shown.first + %(shown_window)s) AS minutes
+    FROM watch_sessions AS s CROSS JOIN LATERAL (
+        SELECT min(time) AS first FROM recommendation_requests AS r
+        WHERE r.user_id = s.user_id AND r.time >= %(since)s AND r.time <= s.started
+          AND r.movie_ids @> ARRAY[s.movie_id]) AS shown
+    WHERE s.user_id = u.user_id AND s.started >= u.first AND s.started < %(until)s) AS m"""
+_COLUMNS = ("asks", "bad", "late", "lists", "watched", "minutes", "all_minutes", "days")
+_RATIOS = {
+    "answered": ("bad", "asks"),
+    "late": ("late", "asks"),
+    "watched": ("watched", "lists"),
+    "minutes": ("minutes", "days"),
+    "all_minutes": ("all_minutes", "days"),
+    "asks": ("asks", "days"),
+}
+
+_RATINGS = "SELECT count(*) FROM ratings WHERE time >= %(since)s AND time < %(until)s"
+
+
+class MetricPlan(msgspec.Struct, frozen=True):
+    """A metric of the past, and the days at the top share after which it is decided; None if the past tells nothing.
+
+    ``beyond`` and ``largest`` are of an A/A test on the past: the fraction of random halves beyond 1.96 standard
+    errors, which is 0.05 of a sound metric, and the largest number of standard errors.
+    """
+
+    metric: str
+    role: str
+    value: float | None
+    size: float | None
+    days: float | None
+    beyond: float | None
+    largest: float | None
+
+
+class ExperimentPlan(msgspec.Struct, frozen=True):
+    """Plan of an experiment: its users and its metrics."""
+
+    experiment: str
+    days_of_past: int
+    users: int
+    share: float
+    ratings_a_day: float
+    metrics: tuple[MetricPlan, ...]
+
+    def lines(self) -> Iterator[str]:
+        """Yield the plan as text."""
+        yield f"{self.experiment}: {self.users:,} users asked in the last {self.days_of_past} days"
+        yield f"at a share of {self.share:g} of each new arm:"
+        for one in self.metrics:
+            yield f"  {one.metric:11} {one.role}: {_describe(one)}"
+        yield f"paired metrics use all users: {self.ratings_a_day:,.0f} ratings a day"
+        tested = [one for one in self.metrics if one.beyond is not None]
+        for one in tested:
+            yield f"A/A of {SPLITS} halves of the past, {one.metric}: {one.beyond:.1%} beyond {_FIXED_Z} errors"
+
+
+def plan_experiment(
+    database: Database, declaration: Declaration, now: datetime, days: int, caller_timeout_ms: int
+) -> ExperimentPlan:
+    """Return the plan from the last ``days`` days before ``now``."""
+    rail = declaration.guardrails.get("watched")
+    window = timedelta(minutes=rail.window_min) if rail else DEFAULT_WINDOW
+    parameters = {
+        "since": now - timedelta(days=days),
+        "until": now,
+        "window": window,
+        "shown_window": SHOWN_WINDOW,
+        "gap": SESSION_GAP,
+        "timeout_ms": caller_timeout_ms,
+        "most": MAX_USERS,
+    }
+    rows = database.read(_PAST, parameters, deadline_ms=DEADLINE_MS)
+    past = dict(zip(_COLUMNS, np.array(rows, float).reshape(-1, len(_COLUMNS)).T, strict=True))
+    ((ratings,),) = database.read(_RATINGS, parameters, deadline_ms=DEADLINE_MS)
+    share = declaration.ladder[-1]
+    sizes = [(name, "guardrail", rail.margin) for name, rail in declaration.guardrails.items()]
+    if declaration.primary:
+        sizes.append((declaration.primary.metric, "primary", declaration.primary.effect))
+    return ExperimentPlan(
+        experiment=declaration.name,
+        days_of_past=days,
+        users=len(rows),
+        share=share,
+        ratings_a_day=ratings / days,
+        metrics=tuple(_plan_metric(past, name, role, size, days, share) for name, role, size in sizes),
+    )
+
+
+def _plan_metric(
+    past: dict[str, NDArray[np.float64]], name: str, role: str, size: Margin, days: int, share: float
+) -> MetricPlan:
+    if METRICS[name].kind == "paired" or name not in _RATIOS:
+        return MetricPlan(name, role, None, size.value if not size.relative else None, None, None, None)
+    y, x = (past[column] for column in _RATIOS[name])
+    sums = sum_users(y, x) + (1.0 if METRICS[name].kind == "coin" else 0.0)  # As in an assessment: one failure.
+    estimate = ratio(sums)
+    value = float(estimate.value)
+    absolute = size.value * value if size.relative else size.value
+    if not np.isfinite(estimate.variance) or absolute <= 0 or np.count_nonzero(x > 0) < 2 * MIN_USERS:
+        return MetricPlan(name, role, value, absolute or None, None, None, None)
+    # Both arms have `share` of the users; the variance falls with the days.
+    variance_a_day = 2 * float(estimate.variance) * days / share
+    needed = _needed_information(two_sided=role == "primary") / absolute**2
+    beyond, largest = _test_equal_arms(y, x)
+    return MetricPlan(name, role, value, absolute, needed * variance_a_day, beyond, largest)
+
+
+def _needed_information(*, two_sided: bool) -> float:
+    """Return the information, in units of 1 / size^2, at which the sequence tuned to the size is as wide as it."""
+    grid = np.geomspace(1, 1000, 4000)
+    radius = two_sided_radius(grid, 1.0) if two_sided else one_sided_radius(grid, 1.0)
+    return float(grid[np.argmax(radius <= 1)])
+
+
+def _test_equal_arms(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the fraction of random halves beyond 1.96 standard errors, and the largest difference in these."""
+    rng = np.random.default_rng(_SEED)
+    scores = []
+    for _ in range(SPLITS):
+        half = rng.random(len(y)) < 0.5
+        scores.append(abs(float(z_score(difference(sum_users(y[half], x[half]), sum_users(y[~half], x[~half]))))))
+    return float(np.mean(np.array(scores) > _FIXED_Z)), max(scores)
+
+
+def _describe(one: MetricPlan) -> str:
+    if one.value is None:
+        return "paired, both models on every event; no estimate before both exist"
+    if one.days is None or one.size is None:
+        return f"{one.value:.4g}; the past has too little data for an estimate"
+    verb = "finds an effect" if one.role == "primary" else "excludes a harm"
+    return f"{one.value:.4g}, {verb} of {one.size:.4g} after about {one.days:.3g} days"

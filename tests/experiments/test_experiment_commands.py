@@ -1,0 +1,161 @@
+"""Tests of the ``marquee experiment`` command, on a database and an object store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.monitoring.experiment_stream import (
+    ExperimentStream,
+    backdate,
+    declare,
+    make_controller,
+    start_canary,
+)
+from tests.serving.models import release_model, store_model, two_group_model
+
+from marquee.cli.main import main
+from marquee.db.pool import Database
+from marquee.experiments.lifecycle import read_declaration
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.release import read_current_release
+
+pytestmark = pytest.mark.servers
+Call = Callable[..., str]
+AA = "kind: aa\nladder: [0.1, 0.5]\nends: {after_days: 2}\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    return FileStore(tmp_path / "objects")
+
+
+@pytest.fixture
+def call(
+    store: FileStore,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Call:
+    """Return a function that runs ``marquee WORDS`` and returns its output."""
+    monkeypatch.setenv("MARQUEE_OBJECTS_URL", store.root.as_uri())
+    monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str, code: int = 0) -> str:
+        assert main(list(words)) == code
+        out, err = capsys.readouterr()
+        return err if code == 1 else out
+
+    return run
+
+
+@pytest.fixture
+def serving(store: FileStore) -> str:
+    """Release a model an hour ago; return its version."""
+    version = release_model(store, through=datetime.now(UTC) - timedelta(days=9))
+    backdate(store, datetime.now(UTC) - timedelta(hours=1))
+    return version
+
+
+def test_experiment_runs_from_start_to_end(call: Call, store: FileStore, serving: str, tmp_path: Path) -> None:
+    """An A/A test has one version in both arms; it is put on hold, goes on and ends, each by one release."""
+    file = tmp_path / "same.yaml"
+    file.write_text(AA)
+    assert "no experiment runs" in call("experiment", "status")
+    assert "experiment same: release 2 serves control 0.1" in call("experiment", "start", str(file), "--author", "ann")
+    started = read_current_release(store)[0]
+    assert {arm.version for arm in started.arms} == {serving}
+    assert (started.experiment, started.enrolled, started.author) == ("same", 0.2, "ann")
+    assert "on hold" in call("experiment", "hold")
+    assert "on hold" in call("experiment", "status", "same")
+    assert "on hold" not in call("experiment", "resume", "same")
+    assert "due now: hold: blind" in call("experiment", "status")
+    assert "no arm 'treatment'" in call("experiment", "end", "--keep", "treatment", code=1)
+    assert f"release 5 serves {serving}" in call("experiment", "end", "same", "--keep", "control")
+    assert "experiment same has ended" in call("experiment", "status", "same")
+    assert "does not run" in call("experiment", "hold", "same", code=1)
+    assert "exists already" in call("experiment", "start", str(file), code=1)
+
+
+def test_experiment_start_refuses_what_cannot_run(call: Call, store: FileStore, serving: str, tmp_path: Path) -> None:
+    """A missing file, a wrong field, a canary without a version, a recipe, and a second experiment."""
+    file = tmp_path / "trial.yaml"
+    assert "cannot be read" in call("experiment", "start", str(file), code=1)
+    for text, message in (
+        ("kind: bandit\n", "kind must be one of"),
+        ("kind: canary\n", "needs the version"),
+        ("kind: [\n", "is not YAML"),
+        ("kind: experiment\narms: {control: '', trend: trend.params.yaml}\n", "--no-release --params FILE"),
+        (f"kind: experiment\narms: {{control: '', other: {serving}}}\n", "differ"),
+    ):
+        file.write_text(text)
+        assert message in call("experiment", "start", str(file), code=1)
+    assert list(store.list("experiments/")) == []
+    file.write_text(AA)
+    call("experiment", "start", str(file))
+    (tmp_path / "second.yaml").write_text(AA)
+    assert "runs an experiment, trial: end it first" in call("experiment", "start", "second.yaml", code=1)
+
+
+def test_release_canary_starts_the_declaration(call: Call, store: FileStore, serving: str) -> None:
+    """Without a file the defaults hold; the experiment is named after the version, and its declaration is stored."""
+    new = store_model(store, two_group_model(mean=3.5), datetime.now(UTC) - timedelta(days=1))
+    printed = call("release", "canary", new)
+    assert f"control 0.02 {serving}, canary 0.02 {new}, outside 0.96 {serving}" in printed
+    name = f"canary-{new.lower()}"
+    release = read_current_release(store)[0]
+    declaration = read_declaration(store, name)
+    assert declaration
+    assert (release.experiment, declaration.arms) == (name, {"control": serving, "canary": new})
+    assert declaration.schedule.after_min == 720
+    call("experiment", "end", "--keep", "control")
+    call("release", "canary", new)
+    assert read_current_release(store)[0].experiment == f"{name}-2"
+
+
+def test_experiment_status_of_a_harmful_arm_exits_with_3(
+    call: Call, store: FileStore, postgres_database: Database
+) -> None:
+    """The numbers of the look, the decision that is due, and a document for programs; nothing is changed."""
+    start_canary(store, declare(), age=timedelta(hours=1), mean=1.5)
+    stream, now = ExperimentStream(postgres_database), datetime.now(UTC)
+    for number in range(60):
+        stream.rate(now - timedelta(minutes=20 + number % 30), str(50_000 + number), number % 50, 3 + number % 2)
+    stream.ask(now - timedelta(seconds=20), "50000")
+    make_controller(store).assess(postgres_database, store, now)
+    before = read_current_release(store)[0]
+    shown = call("experiment", "status", code=3)
+    for text in ("mean e-value of harm", "rates ", "margin", "due now: back: canary harms", "alert: harmed"):
+        assert text in shown
+    document = json.loads(call("experiment", "status", "--json", code=3))
+    assert (document["kind"], document["decision"]["action"]) == ("canary", "back")
+    assert document["look"]["sums"]["rates"]["canary"][0] == 60
+    assert read_current_release(store)[0] == before
+
+
+def test_experiment_plan_tells_what_the_past_tells(
+    call: Call, postgres_database: Database, serving: str, tmp_path: Path
+) -> None:
+    """Days until a harm of each margin is excluded, and an A/A test of the metric; little data yield no estimate."""
+    file = tmp_path / "canary.yaml"
+    file.write_text("kind: canary\nguardrails: {answered: 0.005, rates: 2 %, watched: 20 %}\n")
+    assert "too little data" in call("experiment", "plan", str(file))
+    stream, now = ExperimentStream(postgres_database), datetime.now(UTC)
+    for user in range(120):
+        stream.ask(now - timedelta(hours=3 + user % 50), str(user), (1, 2))
+        if user % 3:
+            stream.watch(now - timedelta(hours=3 + user % 50) + timedelta(minutes=5), str(user), 1 + user % 2)
+    plan = json.loads(call("experiment", "plan", str(file), "--json"))
+    metrics = {metric["metric"]: metric for metric in plan["metrics"]}
+    assert plan["users"] == 120
+    assert metrics["watched"]["value"] == pytest.approx(2 / 3)
+    assert metrics["watched"]["size"] == pytest.approx(0.2 * 2 / 3)
+    assert 0 < metrics["watched"]["days"] < 1_000
+    assert 0.005 < metrics["watched"]["beyond"] < 0.12
+    assert metrics["rates"]["days"] is None
+    assert "excludes a harm" in call("experiment", "plan", str(file))
