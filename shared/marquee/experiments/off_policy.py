@@ -46,7 +46,7 @@ class LoggedLists(NamedTuple):
 
     def take_first(self, count: int) -> LoggedLists:
         """Return the first ``count`` lists: the data of an earlier look."""
-        return self._make(field[:count] for field in self)
+        return LoggedLists._make(field[:count] for field in self)
 
 
 class OffPolicyEstimate(msgspec.Struct, frozen=True, kw_only=True):

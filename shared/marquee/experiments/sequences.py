@@ -57,18 +57,26 @@ def log_e_harm(estimate: Estimate, tau: float) -> Floats:
 
 
 def log_e_harm_mixed(estimate: Estimate, margin: float, worst: float) -> Floats:
-    """Return the log e-value averaged over tau = m, 4m, 16m ... up to ``worst``, so that disasters show at once."""
+    """Return the log e-value mixed over tau = m, 4m, 16m ... up to ``worst``, so that disasters show at once.
+
+    Each has a quarter of the weight of the one before: a harm of 4m needs a sixteenth of the data, so that the smallest
+    alone is slow and should lose least.
+    """
     taus = [margin]
     while taus[-1] * 4 <= worst:
         taus.append(taus[-1] * 4)
-    return log_mean_exp([log_e_harm(estimate, tau) for tau in taus])
+    weights = 0.25 ** np.arange(len(taus))
+    return log_mean_exp([log_e_harm(estimate, tau) for tau in taus], weights)
 
 
-def log_mean_exp(logs: ArrayLike) -> Floats:
-    """Return the logarithm of the mean of ``exp(logs)`` over the first axis: the mean of e-values is an e-value."""
+def log_mean_exp(logs: ArrayLike, weights: Floats | None = None) -> Floats:
+    """Return the logarithm of the weighted mean of ``exp(logs)`` over the first axis.
+
+    The mean of e-values is an e-value, whatever their dependence.
+    """
     values = np.asarray(logs, float)
     highest = values.max(0)
-    return np.asarray(highest + np.log(np.exp(values - highest).mean(0)))
+    return np.asarray(highest + np.log(np.average(np.exp(values - highest), axis=0, weights=weights)))
 
 
 def z_score(estimate: Estimate) -> Floats:
