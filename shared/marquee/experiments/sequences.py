@@ -65,7 +65,7 @@ def log_e_harm_mixed(estimate: Estimate, margin: float, worst: float) -> Floats:
     taus = [margin]
     while taus[-1] * 4 <= worst:
         taus.append(taus[-1] * 4)
-    weights = 0.25 ** np.arange(len(taus))
+    weights: Floats = 0.25 ** np.arange(len(taus), dtype=float)
     return log_mean_exp([log_e_harm(estimate, tau) for tau in taus], weights)
 
 
