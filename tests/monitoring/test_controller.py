@@ -173,3 +173,19 @@ def test_run_experiment_of_a_person_is_left_alone(
     _rate_much(experiment_stream, datetime.now(UTC))
     assert make_controller(store).run(database, store, datetime.now(UTC)) == 0
     assert read_current_release(store)[0] == by_hand
+
+
+def test_run_ratings_shortly_before_the_start_count_and_older_ones_do_not(
+    database: Database, experiment_stream: ExperimentStream, store: FileStore
+) -> None:
+    """Both models were trained before them, so that a bad model shows in the first minutes."""
+    age = timedelta(minutes=5)
+    start_canary(store, declare(), age=age, mean=4.8)
+    now = datetime.now(UTC)
+    for number, before in enumerate((timedelta(minutes=50), timedelta(minutes=10), timedelta(hours=2))):
+        experiment_stream.rate(now - age - before, str(7_000 + number), 0, 3)
+    experiment_stream.rate(now - timedelta(minutes=1), "7009", 0, 3)
+    experiment_stream.ask(now - timedelta(seconds=20), "7009")
+    make_controller(store).run(database, store, now)
+    pairs = rows(database, "SELECT user_id FROM experiment_pairs WHERE old IS NOT NULL ORDER BY user_id")
+    assert [user for (user,) in pairs] == ["7000", "7001", "7009"]

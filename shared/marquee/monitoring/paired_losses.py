@@ -27,6 +27,9 @@ LIST_LENGTH = 20
 PAGE, MAX_VIEWS = 500, 300
 MAX_EARLIER = 50_000
 LATE = timedelta(hours=2)
+BACKLOG = timedelta(hours=1)
+"""Time before the start whose ratings count, too, if both models were trained before them: new ones came in while the
+new model was trained, evaluated and released."""
 UNSHOWN = timedelta(hours=24)
 """Time before a viewing without a list."""
 DEADLINE_MS = 30_000
@@ -166,10 +169,12 @@ def _read_events(
     database: Database, query: str, timeline: Timeline, arm: str, kind: str, until: datetime, page: int
 ) -> list[_Event]:
     ((newest,),) = database.read(_NEWEST, (timeline.name, arm, kind), deadline_ms=DEADLINE_MS)
+    # A viewing before the start is left out: the old model's lists may have led to it.
+    since = timeline.started - (BACKLOG if kind == RATING else timedelta())
     parameters = {
         "experiment": timeline.name,
         "arm": arm,
-        "since": timeline.started if newest is None else max(timeline.started, newest - LATE),
+        "since": since if newest is None else max(since, newest - LATE),
         "until": until,
         "unshown": UNSHOWN,
         "page": page,
