@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dashboards import alert_rules, data_quality, experiments, model_quality, service_health, stream
+from dashboards import alert_rules, app_usage, data_quality, experiments, model_quality, service_health, stream
 from dashboards.panels import Panel, create_builder
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -40,6 +40,7 @@ BOARDS = tuple(
         "data-quality": data_quality,
         "experiments": experiments,
         "stream": stream,
+        "app-usage": app_usage,
     }.items()
 )
 

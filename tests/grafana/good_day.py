@@ -182,4 +182,28 @@ VALUES (%(now)s - INTERVAL '9 hours', 'drift.movie_psi', (%(versions)s::text[])[
 INSERT INTO monitor_runs (time, task, rows, seconds)
 SELECT moment, task, 12, 0.4 FROM {_MINUTES}, unnest(ARRAY['accuracy', 'availability', 'quality']) AS task
 WHERE ago %% 5 = 0""",
+    # The app: every second movie of a list is seen, every sixth of these is opened, every third of these is played.
+    """
+INSERT INTO app_outcomes (recommendation_id, movie_id, user_id, position, seen, opened, played, finished, at)
+SELECT id, movie_id, user_id, position, true, draw %% 6 = 0, draw %% 18 = 0, draw %% 36 = 0, time
+FROM (SELECT *, abs(hashtext(id || movie_id)) / 2 AS draw FROM impression_movies
+      WHERE abs(hashtext(id || movie_id)) %% 2 = 0) AS seen""",
+    """
+INSERT INTO app_days (time, events, lost, users, sessions, failed_sessions)
+SELECT date_trunc('day', %(now)s AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - day * INTERVAL '1 day', 9000 - 40 * day, 0,
+       320 - day, 540 - 2 * day, 1
+FROM generate_series(0, 6) AS day""",
+    """
+INSERT INTO app_funnel (time, step, name, users)
+SELECT time, step, (ARRAY['movies_seen', 'movie_opened', 'play_started', 'play_finished'])[step], users / step
+FROM app_days, generate_series(1, 4) AS step""",
+    """
+INSERT INTO app_screens (time, screen, views, users, p50_s, p95_s)
+SELECT time, screen, 1000, 200, 8, 60
+FROM app_days, unnest(ARRAY['home', 'movie', 'watch', 'search', 'you']) AS screen""",
+    """
+INSERT INTO app_retention (time, weeks, users, computed)
+SELECT date_trunc('week', %(now)s AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - week * INTERVAL '7 days', weeks,
+       (100 * power(0.7, weeks))::integer, %(now)s
+FROM generate_series(0, 4) AS week, generate_series(0, 4) AS weeks WHERE weeks <= week""",
 )

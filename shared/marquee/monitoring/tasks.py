@@ -16,6 +16,9 @@ from marquee.monitoring.run import Task
 from marquee.monitoring.served_prediction import Predictor
 from marquee.registry.object_store.object_store import ObjectStore
 
+REPORT_MS = 60_000
+"""Deadline of a report in MongoDB."""
+
 
 def create_tasks(
     store: ObjectStore, settings: Settings, open_writer: Callable[[], ObjectStore] | None = None
@@ -49,4 +52,16 @@ def create_tasks(
         Task("quality_checks", quality.run),
         Task("experiments", controller.run),
         Task("impression_outcomes", lambda database, _, now: attribution.update_attribution(database, now)),
+        *_app_tasks(settings),
     )
+
+
+def _app_tasks(settings: Settings) -> tuple[Task, ...]:
+    """Return the tasks of the app, where there is one; only they import pymongo."""
+    if not settings.documents_url:
+        return ()
+    from marquee.app.documents import Documents
+    from marquee.monitoring.app_usage import update_usage
+
+    documents = Documents(settings.documents_url, deadline_ms=REPORT_MS, connections=1)
+    return (Task("app_usage", lambda database, _, now: update_usage(database, documents, now)),)
