@@ -4,7 +4,8 @@ The query of a rule returns rows of one number, and text columns that become lab
 its threshold. No query returns a row without a number, because Grafana treats that as no data.
 
 Each fault fires one rule. So only "Stream silent" fires if the database cannot be queried, and it and "Monitor silent"
-fire if there are no rows. For the other rules no rows are good (no requests, no canary) and an error keeps the state.
+fire if there are no rows. For the other rules no rows are good (no requests, no experiment), and an error keeps the
+state.
 
 Summaries hold no templates: the notification adds labels, value and unit. A dollar sign is not allowed in them,
 because Grafana's provisioning expands environment variables.
@@ -18,7 +19,15 @@ import yaml
 from dashboards.alert_rule import AlertRule
 from dashboards.operation_alerts import ERROR_RATE, LAG, MONITOR_SILENT, SLOW_ANSWERS, STREAM_SILENT
 from dashboards.panels import SOURCE
-from dashboards.quality_alerts import CANARY_REGRESSED, DRIFT, LIVE_RMSE, MODEL_STALE, QUARANTINE_BURST
+from dashboards.quality_alerts import (
+    DRIFT,
+    EXPERIMENT_BLIND,
+    EXPERIMENT_HARMED,
+    EXPERIMENT_INVALID,
+    LIVE_RMSE,
+    MODEL_STALE,
+    QUARANTINE_BURST,
+)
 
 FOLDER, PREFIX = "Marquee", "marquee-"
 
@@ -30,8 +39,11 @@ GROUPS = {
         SLOW_ANSWERS,
         QUARANTINE_BURST,
         MONITOR_SILENT,
+        EXPERIMENT_HARMED,
+        EXPERIMENT_INVALID,
+        EXPERIMENT_BLIND,
     ),
-    ("marquee-every-five-minutes", "5m"): (LIVE_RMSE, MODEL_STALE, DRIFT, CANARY_REGRESSED),
+    ("marquee-every-five-minutes", "5m"): (LIVE_RMSE, MODEL_STALE, DRIFT),
 }
 RULES = tuple(rule for rules in GROUPS.values() for rule in rules)
 _HEAD = """\

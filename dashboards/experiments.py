@@ -1,13 +1,14 @@
-"""Dashboard of experiments and releases: arms and their results."""
+"""Dashboard of experiments and releases: the running experiment, its evidence and decisions, and the releases."""
 
 from __future__ import annotations
 
 from dashboards.panels import BLUE, GREEN, RED, YELLOW, Kind, Panel, Tile, below, info
 
 TITLE = "Experiments and releases"
-QUESTION = "Which models serve now, and which arm serves users better?"
+QUESTION = "Which models serve now, what is known of the new one, and what happens next?"
 
 _NO_OUTCOMES = "No hour of impressions is complete yet"
+_NO_EXPERIMENT = "No experiment ran in this time range"
 
 RELEASE = Tile(
     1,
@@ -33,19 +34,18 @@ WHERE time > $__timeTo()::timestamptz - INTERVAL '10 minutes' AND $__timeFilter(
     info(),
     decimals=0,
 )
-WATCHED = Tile(
-    3,
-    "Watch rate",
-    "Fraction of recommended movies that the user started within the watch window.",
-    "constant or rising from release to release.",
+HARM_NOW = Tile(
+    11,
+    "Evidence of harm",
+    "Largest mean e-value of harm of an arm at the newest look. It holds however often anyone looks.",
+    "below 1. At 20 the monitor rolls the experiment back.",
     Kind.STAT,
-    """
-SELECT sum(watched)::float8 / nullif(sum(shown), 0) AS watched FROM impression_outcomes WHERE HOURS_IN_RANGE""",
-    "percentunit",
-    info(),
+    "SELECT least(e, 1e6) AS e FROM experiment_decisions WHERE $__timeFilter(time) ORDER BY time DESC LIMIT 1",
+    "none",
+    below(1, 20),
     decimals=2,
-    no_rows=_NO_OUTCOMES,
-    runbook="canary-regressed",
+    no_rows="No experiment",
+    runbook="experiment-harmed",
 )
 FAILED = Tile(
     4,
@@ -88,33 +88,7 @@ FROM impression_outcomes WHERE HOURS_IN_RANGE GROUP BY time, arm ORDER BY time""
     decimals=2,
     min_value=0,
     no_rows=_NO_OUTCOMES,
-    runbook="canary-regressed",
-)
-# Wilson score interval of a proportion, at 95 %.
-OUTCOMES = Panel(
-    7,
-    "Impression outcomes by arm",
-    "Recommended movies, the watch rate with its 95 % interval (Wilson), minutes watched per recommended movie, and "
-    "the ratings of recommended movies.",
-    "the interval of a new arm is not below that of control.",
-    Kind.TABLE,
-    """
-SELECT arm, model_version AS version, shown, p AS watched,
-       (p + 1.92 / shown - 1.96 * sqrt((p * (1 - p) + 0.96 / shown) / shown)) / (1 + 3.84 / shown) AS low,
-       (p + 1.92 / shown + 1.96 * sqrt((p * (1 - p) + 0.96 / shown) / shown)) / (1 + 3.84 / shown) AS high,
-       minutes / shown AS "minutes a movie", rated, rating_sum / nullif(rated, 0) AS "mean rating"
-FROM (SELECT arm, model_version, sum(shown)::float8 AS shown, sum(watched)::float8 / nullif(sum(shown), 0) AS p,
-             sum(minutes)::float8 AS minutes, sum(rated)::float8 AS rated, sum(rating_sum)::float8 AS rating_sum
-      FROM impression_outcomes WHERE HOURS_IN_RANGE GROUP BY arm, model_version) AS arms
-WHERE shown > 0 ORDER BY arm, version""",
-    "short",
-    info(),
-    width=24,
-    height=6,
-    decimals=2,
-    units={"watched": "percentunit", "low": "percentunit", "high": "percentunit"},
-    no_rows=_NO_OUTCOMES,
-    runbook="canary-regressed",
+    runbook="experiment-harmed",
 )
 POSITIONS = Panel(
     8,
@@ -149,7 +123,7 @@ ORDER BY arm, model_version, window_s DESC, time DESC""",
     decimals=3,
     units={"window": "s", "ratings": "short"},
     no_rows="No prediction was evaluated yet",
-    runbook="canary-regressed",
+    runbook="experiment-harmed",
 )
 RETRAIN_RUNS = Panel(
     10,
@@ -168,10 +142,164 @@ FROM retrain_runs WHERE $__timeFilter(started) ORDER BY started DESC LIMIT 15"""
     no_rows="No model was trained in this time range",
 )
 
+SHARE = Panel(
+    12,
+    "Share of a new arm",
+    "Share of the users that each new arm serves, at each look. Decisions other than to wait are marks of their name.",
+    "grows step by step, as far as the harm that is not excluded allows.",
+    Kind.SERIES,
+    """
+SELECT time AS "time", experiment AS metric, share FROM experiment_decisions WHERE $__timeFilter(time)
+UNION ALL
+SELECT time, action, share FROM experiment_decisions
+WHERE $__timeFilter(time) AND action IN ('step', 'promote', 'end', 'back', 'hold')
+ORDER BY 1""",
+    "percentunit",
+    info(),
+    min_value=0,
+    no_rows=_NO_EXPERIMENT,
+    series_colors={"back": RED, "hold": YELLOW, "promote": GREEN},
+)
+ESTIMATES = Panel(
+    13,
+    "Metrics of the experiment",
+    "Newest look: the estimate with its confidence sequence, the harm that is not excluded, and the margin. Users are "
+    "the unit; the sequence holds at all looks at once.",
+    "every guardrail is fine: the harm that is not excluded is below the margin.",
+    Kind.TABLE,
+    """
+SELECT arm, metric, users0 + users1 AS users, value0 AS control, value1 AS "new", estimate, low, high,
+       harm_high AS "harm up to", margin, e, verdict
+FROM experiment_looks AS looks
+WHERE (experiment, time) = (SELECT experiment, time FROM experiment_looks WHERE $__timeFilter(time)
+                            ORDER BY time DESC LIMIT 1)
+ORDER BY looks.arm, looks.metric""",
+    "none",
+    info(),
+    width=24,
+    height=6,
+    decimals=4,
+    value_colors={"fine": GREEN, "better": GREEN, "open": BLUE, "silent": BLUE, "worse": RED},
+    no_rows=_NO_EXPERIMENT,
+    runbook="experiment-harmed",
+)
+HARM = Panel(
+    14,
+    "Harm that is not excluded",
+    "Upper bound of the harm of each metric, in margins.",
+    "falls below 1. The next step needs it below 1 / its share.",
+    Kind.SERIES,
+    """
+SELECT time AS "time", arm || ' ' || metric AS metric, least(greatest(harm_high / margin, 0), 1000) AS margins
+FROM experiment_looks AS looks WHERE $__timeFilter(time) AND margin > 0 AND harm_high IS NOT NULL ORDER BY time""",
+    "none",
+    below(1, 50),
+    decimals=2,
+    min_value=0,
+    no_rows=_NO_EXPERIMENT,
+)
+E_VALUES = Panel(
+    15,
+    "Evidence of harm by metric",
+    "E-value of harm of each metric, and their mean, in powers of ten.",
+    "below 1.3, which is an e-value of 20.",
+    Kind.SERIES,
+    """
+SELECT time AS "time", arm || ' ' || metric AS metric, log(greatest(e, 0.01)) AS powers
+FROM experiment_looks AS looks WHERE $__timeFilter(time)
+UNION ALL
+SELECT time, 'mean', log(greatest(e, 0.01)) FROM experiment_decisions WHERE $__timeFilter(time) ORDER BY 1""",
+    "none",
+    below(0.5, 1.3),
+    decimals=2,
+    show_thresholds=True,
+    no_rows=_NO_EXPERIMENT,
+    runbook="experiment-harmed",
+)
+SEQUENCES = Panel(
+    16,
+    "Estimates with their sequences",
+    "Estimate of each metric and the ends of its confidence sequence, in margins of the metric.",
+    "the sequence narrows; for a guardrail it ends below 1 margin of harm.",
+    Kind.SERIES,
+    """
+SELECT time AS "time", arm || ' ' || metric || ends.name AS metric, ends.value / margin AS margins
+FROM experiment_looks AS looks
+CROSS JOIN LATERAL (VALUES ('', estimate), (' low', low), (' high', high)) AS ends (name, value)
+WHERE $__timeFilter(time) AND margin > 0 AND ends.value IS NOT NULL AND abs(ends.value) < 20 * margin ORDER BY time""",
+    "none",
+    info(),
+    decimals=2,
+    no_rows=_NO_EXPERIMENT,
+)
+SAMPLE = Panel(
+    17,
+    "Sample ratio",
+    "E-values against the split into arms of equal size, by requests and by impressions, in powers of ten; users who "
+    "were served by two arms, in percent.",
+    "below 3, which is an e-value of 1,000; no user in two arms.",
+    Kind.SERIES,
+    """
+SELECT time AS "time", ends.name AS metric, ends.value FROM experiment_decisions
+CROSS JOIN LATERAL (VALUES ('requests', log(greatest(e_requests, 0.01))),
+    ('impressions', log(greatest(e_impressions, 0.01))), ('two arms %', 100 * crossed)) AS ends (name, value)
+WHERE $__timeFilter(time) ORDER BY time""",
+    "none",
+    below(1, 3),
+    decimals=2,
+    no_rows=_NO_EXPERIMENT,
+    runbook="experiment-invalid",
+)
+DECISIONS = Panel(
+    18,
+    "Decisions",
+    "The newest looks: what the monitor decided and why, or what the next step waits for.",
+    "wait, step, promote.",
+    Kind.TABLE,
+    """
+SELECT time, experiment, action, share, reason, alert FROM experiment_decisions
+WHERE $__timeFilter(time) ORDER BY time DESC LIMIT 15""",
+    "none",
+    info(),
+    width=24,
+    height=7,
+    units={"share": "percentunit"},
+    value_colors={"step": GREEN, "promote": GREEN, "hold": YELLOW, "back": RED, "wait": BLUE},
+    no_rows=_NO_EXPERIMENT,
+    runbook="experiment-blind",
+)
+NOVELTY = Panel(
+    19,
+    "Movies begun by day since the first request",
+    "Movies begun within the window per list of the newest experiment, by the days since a user's first request.",
+    "the arms do not drift together: an effect that fades is novelty.",
+    Kind.BARS,
+    """
+SELECT lpad(day::text, 3, ' ') AS day,
+       sum(watched) FILTER (WHERE is_control)::float8 / nullif(sum(lists) FILTER (WHERE is_control), 0) AS control,
+       sum(watched) FILTER (WHERE NOT is_control)::float8
+           / nullif(sum(lists) FILTER (WHERE NOT is_control), 0) AS "new"
+FROM (SELECT h.arm = 'control' AS is_control, h.watched, h.lists,
+             greatest(floor(extract(epoch FROM h.time - e.first_asked) / 86400), 0)::int AS day
+      FROM experiment_hours AS h JOIN experiment_users AS e USING (experiment, user_id)
+      WHERE h.experiment = (SELECT experiment FROM experiment_decisions WHERE $__timeFilter(time)
+                            ORDER BY time DESC LIMIT 1)) AS days
+GROUP BY days.day ORDER BY days.day LIMIT 30""",
+    "none",
+    info(),
+    height=9,
+    decimals=3,
+    no_rows=_NO_EXPERIMENT,
+)
+
 ROWS = (
-    (RELEASE, ARMS, WATCHED, FAILED),
-    (BY_ARM, WATCH_RATE),
-    (OUTCOMES,),
+    (RELEASE, ARMS, HARM_NOW, FAILED),
+    (SHARE, BY_ARM),
+    (ESTIMATES,),
+    (HARM, E_VALUES),
+    (SEQUENCES, SAMPLE),
+    (DECISIONS,),
+    (WATCH_RATE, NOVELTY),
     (POSITIONS, ACCURACY),
     (RETRAIN_RUNS,),
 )

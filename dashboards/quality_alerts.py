@@ -21,20 +21,20 @@ WHERE delivered >= 100""",
     "data-quality",
     data_quality.QUARANTINE_RATE,
 )
-# The version that serves most now, compared with the version seen last before it. Only the control arm counts, because
-# a canary has its own rule.
+# The version that serves most now, compared with the version seen last before it. Only control and the users outside an
+# experiment count, because an experiment has its own rules.
 LIVE_RMSE = AlertRule(
     "live-rmse",
     "Live RMSE worse",
     """
 WITH newest AS (
     SELECT DISTINCT ON (model_version) model_version, time, ratings, rmse_low, rmse_high FROM live_accuracy
-    WHERE window_s = 86400 AND arm = 'control' AND model_version <> '' AND ratings >= 100 AND rmse_low IS NOT NULL
-      AND $__timeFilter(time)
-    ORDER BY model_version, time DESC),
+    WHERE window_s = 86400 AND arm IN ('control', 'outside') AND model_version <> '' AND ratings >= 100
+      AND rmse_low IS NOT NULL AND $__timeFilter(time)
+    ORDER BY model_version, time DESC, ratings DESC),
 serving AS (
     SELECT model_version FROM live_accuracy
-    WHERE window_s = 3600 AND arm = 'control' AND model_version <> ''
+    WHERE window_s = 3600 AND arm IN ('control', 'outside') AND model_version <> ''
       AND time BETWEEN $__timeTo()::timestamptz - INTERVAL '2 hours' AND $__timeTo()::timestamptz
     ORDER BY time DESC, ratings DESC LIMIT 1)
 SELECT current.model_version AS version, current.rmse_low - previous.rmse_high AS points
@@ -82,40 +82,57 @@ ORDER BY name, time DESC""",
     data_quality.DRIFT_NOW,
     span_s=6 * 3_600,
 )
-# Difference from control in standard errors. For RMSE they follow from the 95 % interval of a bootstrap over users. For
-# the watch rate it is the binomial standard error times two, because movies of one list and one user are correlated.
-CANARY_REGRESSED = AlertRule(
-    "canary-regressed",
-    "Canary regressed",
+# What the monitor decided about the running experiment, on always-valid e-values: looking often costs nothing.
+EXPERIMENT_HARMED = AlertRule(
+    "experiment-harmed",
+    "Experiment harmed",
     """
-WITH serving AS (
-    SELECT DISTINCT arm FROM live_accuracy
-    WHERE window_s = 3600 AND arm NOT IN ('', 'control') AND model_version <> ''
-      AND time BETWEEN $__timeTo()::timestamptz - INTERVAL '2 hours' AND $__timeTo()::timestamptz),
-accuracy AS (
-    SELECT DISTINCT ON (arm) arm, rmse, (rmse_high - rmse_low) / 3.92 AS error FROM live_accuracy
-    WHERE window_s = 86400 AND arm <> '' AND model_version <> '' AND rmse_low IS NOT NULL AND ratings >= 100
-      AND time BETWEEN $__timeTo()::timestamptz - INTERVAL '3 hours' AND $__timeTo()::timestamptz
-    ORDER BY arm, time DESC, ratings DESC),
-watches AS (
-    SELECT arm, sum(watched)::float8 / sum(shown) AS rate, sum(shown)::float8 AS shown FROM impression_outcomes
-    WHERE $__timeFilter(time) GROUP BY arm HAVING sum(shown) >= 1000)
-SELECT canary.arm, 'RMSE' AS metric,
-       (canary.rmse - control.rmse) / nullif(sqrt(canary.error ^ 2 + control.error ^ 2), 0) AS errors
-FROM accuracy AS canary JOIN serving USING (arm), accuracy AS control
-WHERE control.arm = 'control' AND canary.error + control.error > 0
-UNION ALL
-SELECT canary.arm, 'watch rate',
-       (control.rate - canary.rate) / (2 * sqrt(
-           control.rate * (1 - control.rate) / control.shown + canary.rate * (1 - canary.rate) / canary.shown))
-FROM watches AS canary JOIN serving USING (arm), watches AS control
-WHERE control.arm = 'control' AND control.rate BETWEEN 1e-9 AND 1 - 1e-9""",
-    3,
-    "standard errors",
-    "15m",
+SELECT DISTINCT ON (experiment) experiment, e FROM experiment_decisions
+WHERE alert = 'harmed' AND $__timeFilter(time) ORDER BY experiment, time DESC""",
+    20,
+    "(e-value)",
+    "1m",
     "critical",
-    "An arm is worse than control.",
+    "An arm harms its users. The monitor has rolled the experiment back, unless it is on hold.",
     "experiments",
-    experiments.OUTCOMES,
+    experiments.E_VALUES,
+    span_s=6 * 3_600,
+)
+# In units of the limit: an e-value of 1,000 of the sample ratio, 1 % of the users in two arms, harm between equal arms.
+EXPERIMENT_INVALID = AlertRule(
+    "experiment-invalid",
+    "Experiment invalid",
+    """
+SELECT DISTINCT ON (experiment) experiment, CASE WHEN alert = 'invalid' THEN greatest(
+    ln(greatest(e_requests, e_impressions, 1)) / ln(1000), crossed / 0.01, e / 20) ELSE 0 END AS "limit"
+FROM experiment_decisions WHERE $__timeFilter(time) ORDER BY experiment, time DESC""",
+    1,
+    "times the limit",
+    "1m",
+    "critical",
+    "Users are not split as the experiment says. None of its metrics is believed.",
+    "experiments",
+    experiments.SAMPLE,
+    span_s=3_600,
+)
+EXPERIMENT_BLIND = AlertRule(
+    "experiment-blind",
+    "Experiment blind",
+    """
+SELECT newest.experiment, CASE WHEN newest.alert = 'blind' THEN
+    extract(epoch FROM newest.time - coalesce(seen.time, $__timeFrom()::timestamptz))::float8 / 60 ELSE 0 END AS minutes
+FROM (SELECT DISTINCT ON (experiment) experiment, time, alert FROM experiment_decisions
+      WHERE time > $__timeTo()::timestamptz - INTERVAL '1 hour' AND time <= $__timeTo()::timestamptz
+      ORDER BY experiment, time DESC) AS newest
+LEFT JOIN LATERAL (
+    SELECT max(time) AS time FROM experiment_decisions AS d
+    WHERE d.experiment = newest.experiment AND d.alert <> 'blind' AND $__timeFilter(d.time)) AS seen ON true""",
+    10,
+    "minutes",
+    "1m",
+    "warning",
+    "Nothing is known of an arm of the running experiment. It goes back to control after six hours.",
+    "experiments",
+    experiments.DECISIONS,
     span_s=86_400,
 )

@@ -39,7 +39,7 @@ def write_good_day(database: Database, now: datetime | None = None) -> datetime:
     for run in _retrain_runs(now):
         retrain_runs.record_run(database, run)
     with database.transaction() as cursor:
-        for statement in _MONITORED:
+        for statement in (*_MONITORED, *_EXPERIMENT):
             cursor.execute(statement, {"now": now, "versions": list(VERSIONS), "arms": list(ARMS)})
     return now
 
@@ -113,6 +113,29 @@ def _retrain_runs(now: datetime) -> Iterator[retrain_runs.RetrainRun]:
 
 
 _MINUTES = "generate_series(1, 1440) AS ago, LATERAL (SELECT %(now)s - ago * INTERVAL '1 minute') AS moments (moment)"
+# An experiment that runs since the beginning of the day, as the monitor's looks every five minutes tell of it.
+_EXPERIMENT = (
+    """
+INSERT INTO experiment_users (experiment, user_id, arm, enrolled, first_asked, shown_arm)
+SELECT 'candidate', n::text, (ARRAY['control', 'candidate'])[1 + n %% 2], %(now)s - INTERVAL '1 day',
+       %(now)s - INTERVAL '1 day', (ARRAY['control', 'candidate'])[1 + n %% 2] FROM generate_series(1, 60) AS n""",
+    """
+INSERT INTO experiment_hours
+SELECT date_trunc('hour', %(now)s) - h * INTERVAL '1 hour', 'candidate', n::text,
+       (ARRAY['control', 'candidate'])[1 + n %% 2], 3, 0, 0, 2, n %% 2, 90, 120, %(now)s
+FROM generate_series(1, 23) AS h, generate_series(1, 60) AS n""",
+    """
+INSERT INTO experiment_looks
+SELECT %(now)s - look * INTERVAL '5 minutes', 'candidate', 'candidate', metric, 30, 30, value, value, 0, 0.01, 1e4,
+       -0.02, 0.02, 0.05, 0, 0.06, 0.4, 'open'
+FROM generate_series(0, 287) AS look, (VALUES ('watched', 0.5), ('rates', 0)) AS metrics (metric, value)""",
+    """
+INSERT INTO experiment_decisions
+SELECT %(now)s - look * INTERVAL '5 minutes', 'candidate', 12, %(now)s - look * INTERVAL '5 minutes',
+       CASE look WHEN 200 THEN 'step' ELSE 'wait' END, CASE WHEN look > 200 THEN 0.02 ELSE 0.2 END, '',
+       'watched of candidate allows a share of 0.21, not yet 0.5', '', 0.4, 0.21, 'watched', 1, 1, 0, ''
+FROM generate_series(0, 287) AS look""",
+)
 _MONITORED = (
     # The records were written just now; replace the deliveries by those of a whole day.
     "DELETE FROM deliveries_per_minute",

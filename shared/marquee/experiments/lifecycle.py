@@ -10,7 +10,7 @@ import msgspec
 
 from marquee.errors import ObjectNotFound, PreconditionFailed, ReleaseError
 from marquee.experiments.declaration import Declaration, InvalidDeclaration, decode_declaration
-from marquee.registry.arm_assignment import Arm
+from marquee.registry.arm_assignment import Arm, inherit_policies
 from marquee.registry.experiment_steps import start_experiment
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release, find_last_release, iter_releases
@@ -47,11 +47,11 @@ def start(
     if named.kind == "canary":
         named = msgspec.structs.replace(named, name=_name_canary(declaration.name, version))
     stored = _store(store, named)
-    weight = 1 / len(versions)
+    arms = tuple(Arm(name, arm_version, 1 / len(versions)) for name, arm_version in versions.items())
     return start_experiment(
         store,
         stored.name,
-        tuple(Arm(name, arm_version, weight) for name, arm_version in versions.items()),
+        inherit_policies(arms, serving.arms),
         enrolled=stored.ladder[0] * len(versions),
         author=author,
         reason=reason or f"{stored.kind} {stored.name}",

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from marquee.db.pool import Database
 
 TABLES = (
-    "deliveries_per_minute, availability, quarantine, live_accuracy, impression_outcomes, quality_checks, monitor_runs"
+    "deliveries_per_minute, availability, quarantine, live_accuracy, impression_outcomes, quality_checks, "
+    "monitor_runs, experiment_decisions"
 )
 TOPIC = "movielog1"
 OLD_VERSION, NEW_VERSION = "20260213T020000Z-aaaaaaaa", "20260214T020000Z-bbbbbbbb"
@@ -137,14 +138,33 @@ def _drift(cursor: Any, now: datetime, psi: float) -> None:
     insert_check(cursor, now - timedelta(minutes=5), "drift.rating_wasserstein", 0.9)
 
 
-def _canary_regressed(cursor: Any, now: datetime, errors: float) -> None:
-    """The RMSE of the canary is ``errors`` standard errors of the difference above that of control."""
-    half, error = 0.098, 0.098 * 2 / 3.92
-    rmse = 1 + errors * error * 2**0.5
-    for arm, version, center in (("control", OLD_VERSION, 1.0), ("canary", NEW_VERSION, rmse)):
-        time = now - timedelta(minutes=30)
-        insert_accuracy(cursor, time, 86_400, arm, version, center - half, center + half)
-        insert_accuracy(cursor, now - timedelta(minutes=5), 3_600, arm, version, 0.9, 1.1)
+def insert_decision(cursor: Any, time: datetime, alert: str, e: float = 1, crossed: float = 0) -> None:
+    """Insert the decision of a look at an experiment."""
+    cursor.execute(
+        "INSERT INTO experiment_decisions VALUES (%s, 'trial', 7, %s, 'hold', .02, '', 'a reason', %s, %s, 1, 'rates',"
+        " 1, 1, %s, '')",
+        (time, time, alert, e, crossed),
+    )
+
+
+def _experiment_harmed(cursor: Any, now: datetime, e: float) -> None:
+    """The alert outlives the look that ended the experiment."""
+    insert_decision(cursor, now - timedelta(hours=2), "harmed", e)
+    insert_decision(cursor, now - timedelta(hours=3), "", 1e9)
+
+
+def _experiment_invalid(cursor: Any, now: datetime, limits: float) -> None:
+    """The newest look counts."""
+    insert_decision(cursor, now - timedelta(minutes=4), "invalid", crossed=limits / 100)
+    insert_decision(cursor, now - timedelta(minutes=9), "")
+
+
+def _experiment_blind(cursor: Any, now: datetime, minutes: float) -> None:
+    """Nothing was seen since a look ``minutes`` before the newest one."""
+    newest = now - timedelta(minutes=2)
+    insert_decision(cursor, newest, "blind")
+    insert_decision(cursor, newest - timedelta(minutes=minutes / 2), "blind")
+    insert_decision(cursor, newest - timedelta(minutes=minutes), "")
 
 
 def _monitor_silent(cursor: Any, now: datetime, seconds: float) -> None:
@@ -164,6 +184,8 @@ FAULTS = {
     "live-rmse": Fault(_live_rmse, 0, 0.001, {"version": NEW_VERSION}),
     "model-stale": Fault(_model_stale, 48, 48.1, {}),
     "drift": Fault(_drift, 0.25, 0.251, {"check": "movie_psi"}),
-    "canary-regressed": Fault(_canary_regressed, 2.99, 3.01, {"arm": "canary", "metric": "RMSE"}),
+    "experiment-harmed": Fault(_experiment_harmed, 20, 20.1, {"experiment": "trial"}),
+    "experiment-invalid": Fault(_experiment_invalid, 1, 1.01, {"experiment": "trial"}),
+    "experiment-blind": Fault(_experiment_blind, 10, 10.1, {"experiment": "trial"}),
 }
 """By the rule's name, which is its uid without the prefix."""

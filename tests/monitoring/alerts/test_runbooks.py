@@ -50,7 +50,9 @@ THRESHOLDS: dict[str, tuple[float, str]] = {
     "live-rmse": (0, "lies above the upper end"),
     "model-stale": (48, "two days"),
     "drift": (0.25, "above .25"),
-    "canary-regressed": (3, "three standard errors"),
+    "experiment-harmed": (20, "20"),
+    "experiment-invalid": (1, "1,000"),
+    "experiment-blind": (10, "ten minutes"),
 }
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Resolution"]
 
