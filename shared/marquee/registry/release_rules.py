@@ -75,9 +75,7 @@ def is_same_experiment(one: Release, other: Release) -> bool:
 
 def _check_no_experiment(release: Release) -> None:
     if release.experiment or release.enrolled != 1.0 or release.on_hold:
-        raise ReleaseError(
-            "a release of format 1 or without its name has no experiment: no share and no hold"
-        )
+        raise ReleaseError("a release of format 1 or without its name has no experiment: no share and no hold")
 
 
 def _check_experiment(release: Release) -> None:
