@@ -40,7 +40,7 @@ from marquee.experiments.sequences import half_and_end, log_e_harm, normal_quant
 AA_RUNS, AA_USERS = 1000, 400
 POWER_RUNS, POWER_PARTS, POWER_USERS, POWER_LIFT = 2000, 4, 800, 0.245
 CANARIES, EQUAL_CANARIES = 40, 200
-REPLAYS, REPLAYS_FULL, REPLAY_LISTS, REPLAY_LOOKS = 25, 50, 100_000, 12
+REPLAYS, REPLAYS_FULL, REPLAY_LISTS, REPLAY_LOOKS = 16, 50, 100_000, 12
 _FIXED = normal_quantile(0.975)
 # Standard errors between 0 and an effect that a fixed test finds with 80 %.
 _PLANNED = _FIXED + normal_quantile(0.8)

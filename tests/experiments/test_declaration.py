@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from marquee.experiments.declaration import (
     Declaration,
@@ -109,3 +111,10 @@ def test_declaration_three_arms_bounds_the_ladder_by_equal_arms() -> None:
         parse_declaration("x", fields)
     declaration: Declaration = parse_declaration("x", fields | {"ladder": [0.1, 1 / 3]})
     assert declaration.treatments == ("b", "c")
+
+
+def test_parse_declaration_documented_file_is_the_default_canary() -> None:
+    """The page shows the defaults themselves."""
+    page = (Path(__file__).parents[2] / "docs/experiments.md").read_text()
+    fields = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    assert parse_declaration("canary", fields) == parse_declaration("canary", {"kind": "canary"})

@@ -174,7 +174,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "interleaving": _CANARY
     | _LONG
     | {"arms": None, "guardrails": {"answered": 0.005}, "ends": {"after_days": 7}}
-    | {"primary": {"metric": "preferred", "effect": "5 %"}},
+    | {"primary": {"metric": "preferred", "effect": 0.02}},
 }
 _FIELDS = frozenset({"kind", *_CANARY})
 _UNITS = {"min": 1.0, "h": 60.0, "days": 1440.0}

@@ -56,6 +56,16 @@ def log_e_harm(estimate: Estimate, tau: float) -> Floats:
     return _LOG_2 + 0.5 * np.log(rho / (info + rho)) + _log_exp_phi(s)
 
 
+def log_e_difference(estimate: Estimate, tau: float) -> Floats:
+    """Return the log e-value against "there is no difference", tuned to one of ``tau`` in either direction.
+
+    The two-sided sequence holds the values that this e-value does not refute at 1 / alpha.
+    """
+    info, rho = estimate.information, tau**-2
+    s = np.where(info > 0, estimate.value, 0.0) * info / np.sqrt(info + rho)
+    return np.asarray(0.5 * np.log(rho / (info + rho)) + s**2 / 2)
+
+
 def log_e_harm_mixed(estimate: Estimate, margin: float, worst: float) -> Floats:
     """Return the log e-value mixed over tau = m, 4m, 16m ... up to ``worst``, so that disasters show at once.
 
