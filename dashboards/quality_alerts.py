@@ -82,7 +82,7 @@ ORDER BY name, time DESC""",
     data_quality.DRIFT_NOW,
     span_s=6 * 3_600,
 )
-# What the monitor decided about the running experiment, on always-valid e-values: looking often costs nothing.
+# The monitor's decisions about the running experiment rest on always-valid e-values: looking often costs nothing.
 EXPERIMENT_HARMED = AlertRule(
     "experiment-harmed",
     "Experiment harmed",

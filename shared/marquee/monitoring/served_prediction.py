@@ -121,11 +121,20 @@ class Predictor:
         """
         if any(movie.movie_id == event.movie_id and movie.time < event.time for movie in earlier):
             return Prediction(reason=RATED_BEFORE)  # The rating was known, and perhaps trained on.
-        if shown is not None:
+        if shown is not None and self._is_of_one_experiment(shown, event.time):
             engine = self.load_engine(shown.version)
             if engine is None or engine.trained_through < event.time:
                 return _from_impression(shown, engine, event.user_id, earlier)
         return self._compute(event, earlier)
+
+    def _is_of_one_experiment(self, shown: ShownPrediction, time: datetime) -> bool:
+        """Return whether the impression is of the experiment that runs at ``time``, or of none while none runs.
+
+        The arm of an earlier experiment must not appear among the arms of this one, whose names may be the same.
+        """
+        releases = self._history.at(time)
+        of_shown = next((release.experiment for release in releases if release.number == shown.release), None)
+        return of_shown is None or of_shown == releases[0].experiment
 
     def _compute(self, event: LiveRating, earlier: Sequence[RatedMovie]) -> Prediction:
         engine, release, arm = self._find_serving(event)
