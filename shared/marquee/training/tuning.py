@@ -39,7 +39,7 @@ GRID: dict[str, tuple[float, ...]] = {
 }
 MIN_USERS = 50
 """Ranked users, of all cuts together, with which a choice can be made."""
-MARGIN = 0.5
+MARGIN = 1.0
 """Standard errors by which a candidate must be better than what it replaces."""
 _ROUNDS = 3
 _OPERATIONS_PER_SECOND = 2e10  # Of matrix products in one thread.
