@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,20 +49,32 @@ def _demographic_scores(
     totals = np.bincount(h.items, h.weights, n_items)
     if not totals.any():
         return {}
+    members = find_members(model.user_ids, side_information)
+    counts = np.empty((len(members), n_items))
+    for row, users in enumerate(members.values()):
+        entries = np.concatenate([np.arange(h.indptr[u], h.indptr[u + 1]) for u in users])
+        counts[row] = np.bincount(h.items[entries], h.weights[entries], n_items)
+    return dict(zip(members, compare_with_population(counts, totals.astype(float), prior_strength), strict=True))
+
+
+def compare_with_population(
+    counts: NDArray[np.float64], totals: NDArray[np.float64], prior_strength: float
+) -> NDArray[np.float64]:
+    """Return the log ratio of each cohort's preference to that of all users, [n_cohorts, n_items].
+
+    ``counts`` [n_cohorts, n_items] and ``totals`` [n_items] are sums of the interactions' weights.
+    """
     population = totals / totals.sum()
-    scores: dict[str, NDArray[np.float64]] = {}
-    for name, users in _members(model, side_information).items():
-        rows = np.concatenate([np.arange(h.indptr[u], h.indptr[u + 1]) for u in users])
-        counts = np.bincount(h.items[rows], h.weights[rows], n_items)
-        smoothed = (counts + prior_strength * population) / (counts.sum() + prior_strength)
-        scores[name] = np.log(np.divide(smoothed, population, out=np.ones(n_items), where=population > 0))
-    return scores
+    smoothed = (counts + prior_strength * population) / (counts.sum(1, keepdims=True) + prior_strength)
+    ratios = np.divide(smoothed, population, out=np.ones_like(smoothed), where=population > 0)
+    logs: NDArray[np.float64] = np.log(ratios)
+    return logs
 
 
-def _members(model: TrainedModel, side_information: SideInformation) -> dict[str, list[int]]:
+def find_members(user_ids: Sequence[str], side_information: SideInformation) -> dict[str, list[int]]:
     """Return the user rows of each demographic cohort."""
     members: defaultdict[str, list[int]] = defaultdict(list)
-    for user, user_id in enumerate(model.user_ids):
+    for user, user_id in enumerate(user_ids):
         row = side_information.users.get(user_id, {})
         age = row.get("age", "")
         for name in demographic_cohorts(

@@ -112,7 +112,8 @@ def _choose(
 ) -> TuningChoice:
     if not params.budget_s:
         return TuningChoice(configured=configured, note="tuning.budget_s is 0")
-    start = previous.chosen if previous.chosen and previous.configured == configured else configured
+    is_same = all(previous.configured.get(name) == value for name, value in configured.items())
+    start = {name: previous.chosen[name] for name in configured} if is_same and previous.chosen else configured
     half_lives = sorted({*GRID[HALF_LIFE], start[HALF_LIFE]})
     cuts = list(_cut(dataset, params, fraction, half_lives, seed))
     users = sum(len(cut.users) for cut in cuts)
@@ -192,7 +193,7 @@ class _Search:
             ndcg = self._measure(candidate, self._scores)
             if ndcg.mean() > found_ndcg.mean():
                 found, found_ndcg = candidate, ndcg
-        if _is_better(found_ndcg, self._ndcg):
+        if is_better(found_ndcg, self._ndcg):
             self.best, self._ndcg = found, found_ndcg
 
     def _walk(self, name: str) -> None:
@@ -202,7 +203,7 @@ class _Search:
             while (candidate := self._step(name, direction)) and self._spend(self._fit_cost()):
                 scores = self._fit(candidate)
                 ndcg = self._measure(candidate, scores)
-                if not _is_better(ndcg, self._ndcg):
+                if not is_better(ndcg, self._ndcg):
                     break
                 self.best, self._scores, self._ndcg, moved = candidate, scores, ndcg, True
             if moved:
@@ -236,7 +237,7 @@ class _Search:
         )
 
 
-def _is_better(candidate: Floats, incumbent: Floats) -> bool:
+def is_better(candidate: Floats, incumbent: Floats) -> bool:
     """Return True if the mean is higher by more than :data:`MARGIN` standard errors of the paired difference."""
     difference = candidate - incumbent
     return bool(difference.mean() > MARGIN * difference.std() / np.sqrt(len(difference)))
@@ -251,24 +252,29 @@ def _configured(ease: EaseParams, popularity: PopularityParams) -> Values:
 def _cut(
     dataset: Dataset, params: TuningParams, fraction: float, half_lives: Sequence[float], seed: int
 ) -> Iterator[Cut]:
-    """Yield the cuts, the newest first; fewer if the data have too few distinct times."""
-    interactions = WeightedInteractions.from_dataset(dataset)
+    """Yield the cuts, the newest first."""
     size = CutSize(params.max_movies, params.max_ratings, params.max_users)
+    shape = (dataset.n_users, dataset.n_items)
+    for number, (before, liked) in enumerate(split_past(dataset, params.cuts, fraction), start=1):
+        yield Cut(before, liked, shape, half_lives, size, seed + number)
+
+
+def split_past(
+    dataset: Dataset, cuts: int, fraction: float
+) -> Iterator[tuple[WeightedInteractions, WeightedInteractions]]:
+    """Yield, the newest cut first, the interactions before it and the likes in the slice after it.
+
+    A slice has the ``fraction`` of the ratings. There are fewer cuts if the data have too few distinct times.
+    """
+    interactions = WeightedInteractions.from_dataset(dataset)
     times = dataset.ratings.times
     threshold = like_threshold(dataset)
     end = int(times[-1]) + 1 if len(times) else 0
-    for number in range(1, params.cuts + 1):
+    for number in range(1, cuts + 1):
         start = int(times[max(0, int(len(times) * (1 - number * fraction)))]) if len(times) else 0
         before = interactions.times < start
         if start >= end or not before.any() or not interactions.weights[before].any():
             return
         liked = (interactions.times >= start) & (interactions.times < end) & (interactions.ratings >= threshold)
-        yield Cut(
-            take(interactions, before),
-            take(interactions, liked),
-            (dataset.n_users, dataset.n_items),
-            half_lives,
-            size,
-            seed + number,
-        )
+        yield take(interactions, before), take(interactions, liked)
         end = start

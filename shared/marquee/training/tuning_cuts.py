@@ -59,15 +59,14 @@ class Cut:
         column = np.full(n_items, -1)
         column[self.items] = np.arange(len(self.items))
         liked = take(liked, column[liked.items] >= 0)
-        self.users = _sample(np.unique(liked.users), size.max_users, rng)
+        self.users = sample_users(np.unique(liked.users), size.max_users, rng)
         self._all_time = count_all(before, n_items)
         self._decayed = {days: decay_counts(before, n_items, days) for days in half_lives}
         row = np.full(n_users, -1)
         row[self.users] = np.arange(len(self.users))
-        self.relevant = _mark(row, column, liked, (len(self.users), len(self.items)))
-        self.n_relevant = self.relevant.sum(1)
+        self.relevant = mark_pairs(row, column, liked, (len(self.users), len(self.items)))
         inside = take(before, column[before.items] >= 0)
-        self.seen = _mark(row, column, inside, self.relevant.shape)
+        self.seen = mark_pairs(row, column, inside, self.relevant.shape)
         self.history = _weigh(row, column, inside, self.relevant.shape)
         self.history_weights = np.bincount(before.users, before.weights, n_users)[self.users].astype(np.float32)
         self.is_new = np.bincount(before.users, minlength=n_users)[self.users] == 0
@@ -97,19 +96,19 @@ class Cut:
         blended = scores * growth
         blended += (weight * self.history_weights)[:, None] * recent
         blended[self.is_new] = recent
-        return self.measure_scores(blended)
+        blended[self.seen] = -np.inf
+        return ndcg_of_lists(blended, self.relevant)
 
-    def measure_scores(self, scores: Float32) -> Floats:
-        """Return the NDCG@10 [n] of the lists by ``scores`` [n, m], which are overwritten."""
-        scores[self.seen] = -np.inf
-        length = min(_LENGTH, scores.shape[1])
-        best = np.argpartition(-scores, length - 1, axis=1)[:, :length]
-        order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
-        best = np.take_along_axis(best, order, 1)
-        gains = np.take_along_axis(self.relevant, best, 1) @ _DISCOUNTS[:length]
-        ideal = np.cumsum(_DISCOUNTS)[np.minimum(self.n_relevant, _LENGTH) - 1]
-        ndcg: Floats = gains / ideal
-        return ndcg
+
+def ndcg_of_lists(scores: Float32, relevant: Rows) -> Floats:
+    """Return the NDCG@10 [n] of the lists by ``scores`` [n, m]; each user has a ``relevant`` item."""
+    length = min(_LENGTH, scores.shape[1])
+    best = np.argpartition(-scores, length - 1, axis=1)[:, :length]
+    order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
+    gains = np.take_along_axis(relevant, np.take_along_axis(best, order, 1), 1) @ _DISCOUNTS[:length]
+    ideal = np.cumsum(_DISCOUNTS)[np.minimum(relevant.sum(1), _LENGTH) - 1]
+    ndcg: Floats = gains / ideal
+    return ndcg
 
 
 def take(interactions: WeightedInteractions, rows: Rows) -> WeightedInteractions:
@@ -122,7 +121,8 @@ def _replace_items(interactions: WeightedInteractions, column: NDArray[np.int64]
     return WeightedInteractions(**{**columns, "items": column[interactions.items].astype(np.int32)})
 
 
-def _sample(users: NDArray[np.int32], limit: int, rng: np.random.Generator) -> NDArray[np.int32]:
+def sample_users(users: NDArray[np.int32], limit: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Return at most ``limit`` of the users, in order."""
     return users if len(users) <= limit else np.sort(rng.choice(users, limit, replace=False))
 
 
@@ -136,7 +136,7 @@ def _sample_interactions(
     return take(interactions, chosen[interactions.users])
 
 
-def _mark(
+def mark_pairs(
     row: NDArray[np.int64], column: NDArray[np.int64], pairs: WeightedInteractions, shape: tuple[int, int]
 ) -> Rows:
     """Return [n, m], true for the pairs of ranked users."""

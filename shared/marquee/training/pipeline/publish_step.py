@@ -34,8 +34,10 @@ from marquee.training.pipeline.check_step import read_checks
 from marquee.training.pipeline.evaluate_step import read_comparisons, read_evaluation
 from marquee.training.pipeline.fairness_step import read_fairness
 from marquee.training.pipeline.pipeline_run import FULL_MODEL, SNAPSHOT, PipelineRun
+from marquee.training.pipeline.tune_step import read_choice
 from marquee.training.release_policy import REFUSED, RELEASED, TRAINED, Decision, Evidence
 from marquee.training.serving_comparison import compare_with_serving
+from marquee.training.tuning import select_section
 
 _MAX_DECISIONS = 5
 
@@ -65,7 +67,8 @@ class RetrainResult:
 def load_full_model(run: PipelineRun) -> TrainedModel:
     """Load the model of all data, with the cohorts and the metadata of the snapshot's side information."""
     side_information = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information
-    model = cohort_preferences.with_cohorts(read_model(run.path(FULL_MODEL)), side_information)
+    chosen = select_section(read_choice(run).chosen, "cohorts")
+    model = cohort_preferences.with_cohorts(read_model(run.path(FULL_MODEL)), side_information, **chosen)
     return replace(model, metadata=collect_metadata(model.movie_ids, side_information.movies))
 
 

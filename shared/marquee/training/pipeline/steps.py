@@ -53,7 +53,7 @@ STEPS = {
     "snapshot": PipelineStep(take_snapshot, (), (SNAPSHOT, SERVING_PROFILE, SERVING_TUNING)),
     "check": PipelineStep(check_snapshot, (SNAPSHOT, SERVING_PROFILE), (CHECKED, CHECKS_REPORT)),
     "features": PipelineStep(build_features, (SNAPSHOT, CHECKED), (FEATURES,)),
-    "tune": PipelineStep(choose_ranking_parameters, (FEATURES, SERVING_TUNING), (TUNING_REPORT,)),
+    "tune": PipelineStep(choose_ranking_parameters, (SNAPSHOT, FEATURES, SERVING_TUNING), (TUNING_REPORT,)),
     "train": PipelineStep(train_models, (FEATURES, TUNING_REPORT), (HOLDOUT_MODEL, FULL_MODEL)),
     "evaluate": PipelineStep(evaluate_model, (FEATURES, HOLDOUT_MODEL), (HOLDOUT_REPORT, COMPARISONS_REPORT)),
     "fairness": PipelineStep(evaluate_fairness, (SNAPSHOT, FEATURES, HOLDOUT_MODEL), (FAIRNESS_REPORT,)),

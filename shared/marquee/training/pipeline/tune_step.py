@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from marquee.data import deterministic_io, splits
+from marquee.data import deterministic_io, snapshot, splits
 from marquee.data.dataset_files import read_dataset
 from marquee.models.ease import EaseParams
 from marquee.models.trainer_port import read_section
-from marquee.training.pipeline.pipeline_run import FEATURES, SERVING_TUNING, TUNING_REPORT, PipelineRun
+from marquee.training.pipeline.pipeline_run import FEATURES, SERVING_TUNING, SNAPSHOT, TUNING_REPORT, PipelineRun
 from marquee.training.tuning import TuningChoice, choose_parameters
+from marquee.training.tuning_cohorts import choose_cohort_strength
 
 _log = logging.getLogger(__name__)
 _TUNED_RANKER = "ease"
@@ -37,7 +38,7 @@ def _choose(run: PipelineRun) -> TuningChoice:
     params = run.params
     previous = deterministic_io.read_json(run.path(SERVING_TUNING), TuningChoice)
     train = splits.temporal_holdout(read_dataset(run.path(FEATURES)), params.holdout_fraction).train
-    return choose_parameters(
+    choice = choose_parameters(
         train,
         read_section(params.rankers[_TUNED_RANKER], EaseParams, "rankers.ease"),
         params.popularity,
@@ -45,4 +46,8 @@ def _choose(run: PipelineRun) -> TuningChoice:
         params.holdout_fraction,
         params.seed,
         previous,
+    )
+    side_information = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information
+    return choose_cohort_strength(
+        train, side_information, choice, params.tuning, params.holdout_fraction, params.seed, previous
     )
