@@ -47,7 +47,12 @@ def load() -> MovieLens:
     base = sources.read_base(BASE, datetime.now(UTC))
     low, high = PARAMS.data.rating_min, PARAMS.data.base_rating_max
     dataset = Dataset.from_frames(
-        base.ratings, interaction_frames.empty_interactions(), low, high, base.side_information
+        base.ratings,
+        interaction_frames.empty_interactions(),
+        low,
+        high,
+        base.side_information,
+        PARAMS.data.user_attributes,
     )
     return MovieLens(dataset, _load_file_rows(dataset))
 

@@ -60,3 +60,15 @@ def test_with_cohorts_no_side_information_returns_same_model() -> None:
     """The model is returned unchanged."""
     model = model_of_two_groups(1.0)
     assert with_cohorts(model, SideInformation()) is model
+
+
+def test_with_cohorts_only_named_attributes_have_cohorts() -> None:
+    """Age and sex are no cohorts unless they are named; the genres of the movies always are."""
+    model = two_group_model()
+    users = {user_id: {"age": "30", "gender": "F", "occupation": "writer"} for user_id in model.user_ids}
+    side_information = SideInformation(users, {movie_id: {"genres": "Drama"} for movie_id in model.movie_ids})
+    for attributes, expected in (
+        (["genres", "occupation"], ["genre:drama", "occupation:writer"]),
+        (["genres"], ["genre:drama"]),
+    ):
+        assert list(with_cohorts(model, side_information.limited_to(attributes)).cohort_names) == expected

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from marquee.data import interaction_frames
-from marquee.data.side_information import Blocks, SideInformation
+from marquee.data.side_information import USER_ATTRIBUTES, Blocks, SideInformation
 
 Rows = NDArray[np.bool_]
 
@@ -60,8 +60,12 @@ class Dataset:
         rating_min: float,
         rating_max: float,
         side_information: SideInformation | None = None,
+        user_attributes: Sequence[str] = USER_ATTRIBUTES,
     ) -> Dataset:
-        """Build from checked frames of user_id, movie_id, value, time. Ids are sorted as text."""
+        """Build from checked frames of user_id, movie_id, value, time. Ids are sorted as text.
+
+        Of the users' side information only ``user_attributes`` become features.
+        """
         user_ids, movie_ids = (
             interaction_frames.distinct_ids([ratings, watch_sessions], name)
             for name in interaction_frames.IDS
@@ -74,7 +78,7 @@ class Dataset:
             _to_interactions(watch_sessions, user_ids, movie_ids),
             rating_min,
             rating_max,
-            side_information.user_blocks(user_ids),
+            side_information.user_blocks(user_ids, user_attributes),
             side_information.item_blocks(movie_ids),
         )
 

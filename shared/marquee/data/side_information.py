@@ -10,34 +10,40 @@ from numpy.typing import NDArray
 
 Blocks = tuple[NDArray[np.float64], ...]
 
+USER_ATTRIBUTES = ("genres", "age", "gender", "occupation", "zip")
+"""Attributes of users that can be features, those that a user declares for this purpose first."""
+
 
 @dataclass(frozen=True, slots=True)
 class SideInformation:
     """Attributes by id. Every value is text; "" and a missing id mean unknown.
 
-    ``users``: age, gender, occupation and zip. ``movies``: year, and genres separated by ``|``.
+    ``users``: age, gender, occupation, zip, and declared genres separated by ``|``. ``movies``: year, and genres separated by ``|``.
     """
 
     users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     movies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def user_blocks(self, user_ids: Sequence[str]) -> Blocks:
-        """Return one block [n_users, values] of the users' attributes, or none if all are unknown."""
+    def user_blocks(self, user_ids: Sequence[str], attributes: Sequence[str] = USER_ATTRIBUTES) -> Blocks:
+        """Return one block [n_users, values] of some of the users' attributes, or none if all are unknown."""
         rows = [self.users.get(user_id, {}) for user_id in user_ids]
-        return _combine(
-            one_hot([_age_band(row.get("age", "")) for row in rows]),
-            one_hot([row.get("gender", "") for row in rows]),
-            one_hot([row.get("occupation", "") for row in rows]),
-            one_hot([row.get("zip", "")[:1] for row in rows]),
-        )
+        return _combine(*(_encode_attribute(name, rows) for name in USER_ATTRIBUTES if name in attributes))
 
     def item_blocks(self, movie_ids: Sequence[str]) -> Blocks:
         """Return one block [n_movies, values] of the movies' attributes, or none if all are unknown."""
         rows = [self.movies.get(movie_id, {}) for movie_id in movie_ids]
         return _combine(
-            many_hot([[genre for genre in row.get("genres", "").split("|") if genre] for row in rows]),
+            many_hot([_split_genres(row.get("genres", "")) for row in rows]),
             one_hot([_release_period(row.get("year", "")) for row in rows]),
         )
+
+    def limited_to(self, attributes: Sequence[str]) -> SideInformation:
+        """Return the side information with only some of the users' attributes."""
+        users = {
+            user_id: {name: value for name, value in row.items() if name in attributes}
+            for user_id, row in self.users.items()
+        }
+        return SideInformation(users, self.movies)
 
     def merge(self, newer: SideInformation) -> SideInformation:
         """Return the union; ``newer`` wins where both know an id."""
@@ -69,8 +75,23 @@ def many_hot(values: Sequence[Sequence[str]]) -> NDArray[np.float64]:
 
 
 def _combine(*columns: NDArray[np.float64]) -> Blocks:
-    block = np.hstack(columns)
+    block = np.hstack(columns) if columns else np.zeros((0, 0))
     return (block,) if block.any() else ()
+
+
+def _encode_attribute(name: str, rows: Sequence[Mapping[str, str]]) -> NDArray[np.float64]:
+    """Return the columns of one attribute; a zip code by its first digit, an age by five years."""
+    values = [row.get(name, "") for row in rows]
+    if name == "genres":
+        return many_hot([_split_genres(value) for value in values])
+    if name == "age":
+        return one_hot([_age_band(value) for value in values])
+    return one_hot([value[:1] if name == "zip" else value for value in values])
+
+
+def _split_genres(genres: str) -> list[str]:
+    """Return the genres of a list separated by ``|``."""
+    return [genre for genre in genres.split("|") if genre]
 
 
 def _age_band(age: str) -> str:

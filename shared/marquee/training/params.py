@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from marquee.data.side_information import USER_ATTRIBUTES
 from marquee.data.snapshot import SnapshotRequest
 from marquee.errors import SettingsError
 from marquee.evaluation.bootstrap import EvaluationParams
@@ -77,12 +78,14 @@ class DataParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``rating_min``: minimum of every rating scale. ``base_rating_max``: maximum of the base data's scale.
     ``min_users_for_unlisted_movie``: users who must know a movie that the base data do not list; movies with
-    fewer are dropped.
+    fewer are dropped. ``user_attributes``: attributes of users that are features of the rating model and cohorts of
+    the lists, of :data:`~marquee.data.side_information.USER_ATTRIBUTES`; by default all, as before it was a choice.
     """
 
     rating_min: float
     base_rating_max: float
     min_users_for_unlisted_movie: int
+    user_attributes: list[str] = msgspec.field(default_factory=lambda: [*USER_ATTRIBUTES])
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,6 +123,11 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise SettingsError(f"{path}: {error}") from error
         if params.engine not in _ENGINES:
             raise SettingsError(f"{path}: engine is {params.engine!r}; use one of {', '.join(_ENGINES)}")
+        if unknown := set(params.data.user_attributes) - set(USER_ATTRIBUTES):
+            raise SettingsError(
+                f"{path}: data.user_attributes names {', '.join(sorted(unknown))}; "
+                f"use some of {', '.join(USER_ATTRIBUTES)}"
+            )
         if params.rating_trainer not in params.trainers:
             raise SettingsError(f"{path}: the trainer {params.rating_trainer!r} has no section under trainers; add one")
         if params.ranker not in params.rankers:

@@ -18,5 +18,12 @@ def build_features(run: PipelineRun) -> None:
     low, high = run.params.data.rating_min, stored.about.rating_max
     write_dataset(
         run.path(FEATURES),
-        Dataset.from_frames(ratings, watch_sessions, low, high, stored.base.side_information),
+        Dataset.from_frames(
+            ratings,
+            watch_sessions,
+            low,
+            high,
+            stored.base.side_information,
+            run.params.data.user_attributes,
+        ),
     )

@@ -68,7 +68,8 @@ def load_full_model(run: PipelineRun) -> TrainedModel:
     """Load the model of all data, with the cohorts and the metadata of the snapshot's side information."""
     side_information = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information
     chosen = select_section(read_choice(run).chosen, "cohorts")
-    model = cohort_preferences.with_cohorts(read_model(run.path(FULL_MODEL)), side_information, **chosen)
+    allowed = side_information.limited_to(run.params.data.user_attributes)
+    model = cohort_preferences.with_cohorts(read_model(run.path(FULL_MODEL)), allowed, **chosen)
     return replace(model, metadata=collect_metadata(model.movie_ids, side_information.movies))
 
 

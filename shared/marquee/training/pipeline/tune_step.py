@@ -48,6 +48,7 @@ def _choose(run: PipelineRun) -> TuningChoice:
         previous,
     )
     side_information = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information
+    allowed = side_information.limited_to(params.data.user_attributes)
     return choose_cohort_strength(
-        train, side_information, choice, params.tuning, params.holdout_fraction, params.seed, previous
+        train, allowed, choice, params.tuning, params.holdout_fraction, params.seed, previous
     )
