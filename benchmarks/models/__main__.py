@@ -16,6 +16,10 @@ from marquee.errors import MarqueeError
 
 if TYPE_CHECKING:
     from benchmarks.models.report_model import ModelReport
+    from marquee.backtest.backtest_jobs import BacktestInputs
+    from marquee.data.dataset import Dataset
+    from marquee.data.side_information import SideInformation
+    from marquee.training.params import Params
 
 _BASE, _REQUIREMENTS = Path("data/movielens-100k"), Path("requirements/movielens.txt")
 
@@ -55,15 +59,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", action="append", metavar="ALGORITHM", help="such as EASE; may be repeated; default: all"
     )
+    parser.add_argument("--cuts", type=int, default=16, metavar="N", help="retrainings of the backtest (default: 16)")
+    parser.add_argument(
+        "--backtest-only", action="store_true", help="replace the backtest in the existing reports/models.json"
+    )
     parser.add_argument("--page-only", action="store_true", help="write the page from the existing reports/models.json")
     return parser
 
 
 def _compare(args: argparse.Namespace) -> ModelReport:
+    import msgspec
+
     from benchmarks.models.algorithms import ALGORITHMS
     from benchmarks.models.compare import compare
-    from marquee.data import interaction_frames, movielens, sources
-    from marquee.data.dataset import Dataset
+    from benchmarks.models.report import read_results
+    from marquee.backtest.backtest_summary import backtest
     from marquee.errors import SettingsError
     from marquee.training.params import Params
 
@@ -71,23 +81,50 @@ def _compare(args: argparse.Namespace) -> ModelReport:
     if unknown := [name for name in algorithms if name not in ALGORITHMS]:
         raise SettingsError(f"there is no algorithm {unknown[0]!r}; there is {', '.join(ALGORITHMS)}")
     params = Params.read(args.params)
+    dataset, side_information = _load_dataset(args, params)
+    with progress_bar() as progress:
+        if args.backtest_only:
+            results = read_results(args.out)
+        else:
+            results = compare(
+                dataset,
+                side_information,
+                params,
+                cache=args.cache,
+                algorithms=algorithms,
+                today=datetime.now(UTC).date(),
+                progress=progress,
+            )
+        inputs = _backtest_inputs(dataset, params, args.cuts)
+        return msgspec.structs.replace(results, backtest=backtest(inputs, args.cache / "backtest", progress=progress))
+
+
+def _load_dataset(args: argparse.Namespace, params: Params) -> tuple[Dataset, SideInformation]:
+    from marquee.data import interaction_frames, movielens, sources
+    from marquee.data.dataset import Dataset
+
     if args.base is None:
         movielens.fetch(_BASE, _REQUIREMENTS, params.movielens.sha256)
     base = sources.read_base(args.base or _BASE, datetime.now(UTC))
-    low, high = params.data.rating_min, params.data.base_rating_max
     dataset = Dataset.from_frames(
-        base.ratings, interaction_frames.empty_interactions(), low, high, base.side_information
+        base.ratings,
+        interaction_frames.empty_interactions(),
+        params.data.rating_min,
+        params.data.base_rating_max,
+        base.side_information,
+        params.data.user_attributes,
     )
-    with progress_bar() as progress:
-        return compare(
-            dataset,
-            base.side_information,
-            params,
-            cache=args.cache,
-            algorithms=algorithms,
-            today=datetime.now(UTC).date(),
-            progress=progress,
-        )
+    return dataset, base.side_information
+
+
+def _backtest_inputs(dataset: Dataset, params: Params, cuts: int) -> BacktestInputs:
+    """Return the backtest of the served models."""
+    from marquee.backtest.backtest_jobs import BacktestInputs
+    from marquee.backtest.backtest_plan import BacktestPlan, ServedModel
+    from marquee.backtest.event_stream import EventStream
+
+    plan = BacktestPlan(models=(ServedModel(params.rating_trainer, params.ranker),), cuts=cuts)
+    return BacktestInputs(EventStream.from_dataset(dataset), plan, params, frozenset(dataset.movie_ids))
 
 
 if __name__ == "__main__":

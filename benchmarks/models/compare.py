@@ -124,6 +124,7 @@ def compare(
         windows=[comparison.aggregate_windows([start], windows) for start in WINDOW_STARTS[1:]],
         pooled=comparison.aggregate_windows(WINDOW_STARTS[1:-1], windows),
         cohorts=backtest_windows.aggregate_cohorts(windows, params),
+        user_attributes=tuple(params.data.user_attributes),
     )
 
 

@@ -17,6 +17,11 @@ from benchmarks.models.algorithms import (
     SERVED_RATING,
 )
 from benchmarks.models.report_model import AlgorithmResult, ModelReport, ProtocolResult, WindowResult
+from marquee.backtest import backtest_charts, backtest_tables
+from marquee.backtest.backtest_jobs import SURPRISE
+from marquee.backtest.backtest_summary import BacktestReport
+from marquee.backtest.running_models import BIASES, RIVER
+from marquee.backtest.running_models import POPULARITY as POPULARITY_LIST
 from marquee.config import atomic_file
 from marquee.evaluation.paired_test import PairedComparison
 from marquee.registry.manifest import Metric
@@ -33,6 +38,12 @@ _RANKING_METRICS = {
     "coverage": "coverage",
     "novelty": "novelty, bits",
 }
+_BACKTEST_CHARTS = {
+    "backtest_rmse.svg": "RMSE between retrainings",
+    "backtest_ndcg.svg": "NDCG@10 between retrainings",
+    "backtest_known.svg": "RMSE by the number of ratings known of the user",
+    "backtest_staleness.svg": "Cost of a stale model",
+}
 _DIGITS = {"rmse": 4, "mae": 4, "novelty": 2}
 
 
@@ -42,9 +53,14 @@ def write_results(root: Path, results: ModelReport) -> None:
     atomic_file.write_atomically(root / RESULTS, content)
 
 
+def read_results(root: Path) -> ModelReport:
+    """Read the results below ``root``."""
+    return msgspec.json.decode((root / RESULTS).read_bytes(), type=ModelReport)
+
+
 def write_page(root: Path) -> list[Path]:
     """Write the page and the charts from the results below ``root``; return their paths."""
-    results = msgspec.json.decode((root / RESULTS).read_bytes(), type=ModelReport)
+    results = read_results(root)
     contents = render_files(results)
     for path, content in contents.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +71,8 @@ def write_page(root: Path) -> list[Path]:
 def render_files(results: ModelReport) -> dict[Path, str]:
     """Return the content of the page and of each chart, by path."""
     svgs = charts.draw_charts(results)
+    if results.backtest is not None:
+        svgs |= backtest_charts.draw_charts(results.backtest)
     return {PAGE: render_page(results)} | {CHARTS / name: svg for name, svg in svgs.items()}
 
 
@@ -67,6 +85,8 @@ def render_page(results: ModelReport) -> str:
         data=results.data,
         interval=f"{100 * results.interval:g} %",
         resamples=f"{results.resamples:,}",
+        **_backtest_parts(results.backtest),
+        attributes=", ".join(results.user_attributes) or "none",
         rating=SERVED_RATING,
         ranking=SERVED_RANKING,
         rating_summary=_summary(results, "rmse", (SERVED_RATING, REFERENCE, BIAS_ONLY)),
@@ -82,6 +102,26 @@ def render_page(results: ModelReport) -> str:
         cohorts=_cohort_table(results),
         versions=", ".join(f"{name} {version}" for name, version in results.versions.items()),
     )
+
+
+def _backtest_parts(found: BacktestReport | None) -> dict[str, str]:
+    """Return what the page says of the backtest: why these models serve, in one clause, and its tables."""
+    if found is None:
+        return {
+            "backtest_reason": "they are the best of the comparison below",
+            "backtest": "The backtest was not run.\n",
+        }
+    metrics, main = found.overall.metrics, found.plan.models[0].name
+    rivals = [name for name in (SURPRISE, BIASES, RIVER) if name in metrics]
+    errors = ", ".join(f"{_number(metrics[name]['rmse'].value, 4)} ({name})" for name in rivals)
+    lists = [f"{_number(metrics[name]['ndcg@10'].value, 3)}" for name in (main, POPULARITY_LIST)]
+    rmse = _number(metrics[main]["rmse"].value, 4)
+    reason = (
+        f"in a replay through the serving code their RMSE is {rmse} against {errors}, "
+        f"and their NDCG@10 is {lists[0]} against {lists[1]} ({POPULARITY_LIST})"
+    )
+    images = "\n".join(f"![{title}](models/{file})\n" for file, title in _BACKTEST_CHARTS.items())
+    return {"backtest_reason": reason, "backtest": f"{backtest_tables.render_tables(found)}\n{images}"}
 
 
 def _summary(results: ModelReport, metric: str, names: Sequence[str]) -> str:

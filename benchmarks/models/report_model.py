@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from marquee.backtest.backtest_summary import BacktestReport
+from marquee.data.side_information import USER_ATTRIBUTES
 from marquee.evaluation.paired_test import PairedComparison
 from marquee.registry.manifest import Metric
 
@@ -71,7 +73,9 @@ class ModelReport(msgspec.Struct, frozen=True):
     - ``made``: date; ``machine``: its class; ``versions``: of the libraries
     - ``data``: SHA-256 of the dataset; ``seed``, ``interval`` and ``resamples``: of the bootstrap
     - ``notes``: description of each algorithm
-    - ``windows``: of the backtest, the temporal holdout last; ``pooled``: all but the last together
+    - ``windows``: of the evaluation by windows, the temporal holdout last; ``pooled``: all but the last together
+    - ``user_attributes``: side information of users that was used, but for ``backtest``
+    - ``backtest``: replay through the serving code, with the parameters and attributes of ``params.yaml``
     """
 
     made: str
@@ -86,3 +90,5 @@ class ModelReport(msgspec.Struct, frozen=True):
     windows: list[WindowResult]
     pooled: WindowResult
     cohorts: CohortResult
+    user_attributes: tuple[str, ...] = USER_ATTRIBUTES
+    backtest: BacktestReport | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +31,7 @@ from tests.support.synthetic_data import SECOND, blocks
 
 from marquee.data import interaction_frames, sources
 from marquee.data.dataset import Dataset
-from marquee.data.side_information import SideInformation
+from marquee.data.side_information import USER_ATTRIBUTES, SideInformation
 from marquee.data.splits import Split
 from marquee.models.cohort_preferences import PRIOR_STRENGTH
 from marquee.models.numba_cache import numba
@@ -75,7 +76,9 @@ def test_committed_results_are_of_current_parameters(base_data: Path) -> None:
     results = committed_results()
     assert results.seed == PARAMS.seed
     assert results.cohorts.served_strength == f"{PRIOR_STRENGTH:,.0f}"
-    assert results.data == load_dataset(base_data)[0].sha256()
+    assert results.data == load_dataset(base_data, results.user_attributes)[0].sha256()
+    if results.backtest is not None:
+        assert results.backtest.data == load_dataset(base_data, PARAMS.data.user_attributes)[0].sha256()
     rmse = {
         algorithm.name: algorithm.metrics["rmse"].value
         for algorithm in results.protocols[1].algorithms
@@ -104,10 +107,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def load_dataset(base: Path) -> tuple[Dataset, SideInformation]:
+def load_dataset(base: Path, attributes: Sequence[str] = USER_ATTRIBUTES) -> tuple[Dataset, SideInformation]:
     source = sources.read_base(base, datetime(2000, 1, 1, tzinfo=UTC))
     empty = interaction_frames.empty_interactions()
-    dataset = Dataset.from_frames(source.ratings, empty, 1.0, 5.0, source.side_information)
+    dataset = Dataset.from_frames(source.ratings, empty, 1.0, 5.0, source.side_information, attributes)
     return dataset, source.side_information
 
 
@@ -133,11 +136,13 @@ def test_main_synthetic_data_writes_page_and_results(
     params.write_bytes(msgspec.yaml.encode(QUICK))
     options = {"--base": base, "--out": tmp_path, "--cache": tmp_path / "cache", "--params": params}
     arguments = [word for name, value in options.items() for word in (name, str(value))]
-    arguments += [word for name in ALL_BUT_LARGE for word in ("--only", name)]
+    arguments += ["--cuts", "2", *(word for name in ALL_BUT_LARGE for word in ("--only", name))]
     assert main(arguments) == 0
     assert (tmp_path / "docs/models.md").read_text().count("docs") == 0
     assert capsys.readouterr().out.splitlines()[0] == "docs/models.md"
     results = msgspec.json.decode((tmp_path / report.RESULTS).read_bytes(), type=ModelReport)
+    assert results.backtest is not None
+    assert len(results.backtest.cuts) == 2
     for protocol in results.protocols:
         assert [algorithm.name for algorithm in protocol.algorithms] == ALL_BUT_LARGE
         for algorithm in protocol.algorithms:

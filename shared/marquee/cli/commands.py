@@ -49,6 +49,9 @@ COMMANDS: dict[str, Group | Verb] = {
         "train and trace models",
         {
             "retrain": Verb("marquee.cli.model_retrain", "train, evaluate and release a model", part="retrain"),
+            "backtest": Verb(
+                "marquee.cli.model_backtest", "replay past ratings through the serving code and compare models"
+            ),
             "pipeline": Verb("marquee.cli.model_pipeline", "run one step of the pipeline, as DVC does"),
             "show": Verb("marquee.cli.model_show", "show how a model was trained and what it measured"),
             "lineage": Verb("marquee.cli.model_lineage", "show the origin and the releases of a model"),

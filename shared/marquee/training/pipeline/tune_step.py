@@ -13,14 +13,14 @@ from marquee.training.tuning import TuningChoice, choose_parameters
 from marquee.training.tuning_cohorts import choose_cohort_strength
 
 _log = logging.getLogger(__name__)
-_TUNED_RANKER = "ease"
+TUNED_RANKER = "ease"
 
 
 def choose_ranking_parameters(run: PipelineRun) -> None:
     """Choose the parameters on the training part of the temporal holdout, which both models then use."""
     run.progress("tune", 0.0)
     params = run.params
-    if params.ranker == _TUNED_RANKER:
+    if params.ranker == TUNED_RANKER:
         choice = _choose(run)
     else:
         choice = TuningChoice(note=f"the ranker {params.ranker} has the parameters of params.yaml")
@@ -40,7 +40,7 @@ def _choose(run: PipelineRun) -> TuningChoice:
     train = splits.temporal_holdout(read_dataset(run.path(FEATURES)), params.holdout_fraction).train
     choice = choose_parameters(
         train,
-        read_section(params.rankers[_TUNED_RANKER], EaseParams, "rankers.ease"),
+        read_section(params.rankers[TUNED_RANKER], EaseParams, "rankers.ease"),
         params.popularity,
         params.tuning,
         params.holdout_fraction,
@@ -49,6 +49,4 @@ def _choose(run: PipelineRun) -> TuningChoice:
     )
     side_information = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information
     allowed = side_information.limited_to(params.data.user_attributes)
-    return choose_cohort_strength(
-        train, allowed, choice, params.tuning, params.holdout_fraction, params.seed, previous
-    )
+    return choose_cohort_strength(train, allowed, choice, params.tuning, params.holdout_fraction, params.seed, previous)

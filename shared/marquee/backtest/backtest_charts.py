@@ -1,0 +1,91 @@
+"""Charts of a backtest, as SVG: metrics over time, error by known ratings, and the cost of a stale model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import datetime
+from importlib.util import find_spec
+from typing import Any
+
+from marquee.backtest.backtest_summary import BacktestReport
+
+_STYLE: Any = {
+    "svg.hashsalt": "marquee",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
+
+
+def can_draw() -> bool:
+    """Return whether matplotlib is installed; it is a development dependency."""
+    return find_spec("matplotlib") is not None
+
+
+def draw_charts(report: BacktestReport) -> dict[str, str]:
+    """Return the SVG of each chart by file name. Equal reports give equal bytes."""
+    charts: dict[str, Callable[[Any], None]] = {
+        "backtest_rmse.svg": lambda axis: _over_time(axis, report, "rmse", "RMSE until the next retraining"),
+        "backtest_ndcg.svg": lambda axis: _over_time(axis, report, "ndcg@10", "NDCG@10 until the next retraining"),
+        "backtest_known.svg": lambda axis: _by_known(axis, report),
+        "backtest_staleness.svg": lambda axis: _staleness(axis, report),
+    }
+    return {name: _draw(fill) for name, fill in charts.items()}
+
+
+def _draw(fill: Callable[[Any], None]) -> str:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    with plt.rc_context(_STYLE):
+        figure, axis = plt.subplots(figsize=(7.5, 3.6))
+        fill(axis)
+        svg = io.StringIO()
+        figure.tight_layout()
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        plt.close(figure)
+    return "\n".join(line.rstrip() for line in svg.getvalue().splitlines()) + "\n"
+
+
+def _over_time(axis: Any, report: BacktestReport, metric: str, title: str) -> None:
+    times = [datetime.fromisoformat(cut.time) for cut in report.cuts]
+    for number, name in enumerate(report.overall.metrics):
+        values = [cut.metrics.get(name, {}).get(metric) for cut in report.cuts]
+        if any(value is not None for value in values):
+            axis.plot(times, values, "o-", label=name, linewidth=2.4 if number == 0 else 1.2, markersize=3)
+    axis.set_title(title)
+    axis.tick_params("x", rotation=30)
+    axis.legend(fontsize=7)
+
+
+def _by_known(axis: Any, report: BacktestReport) -> None:
+    groups = list(report.by_known)
+    for number, name in enumerate(report.overall.metrics):
+        metrics = [report.by_known[group].metrics[name].get("rmse") for group in groups]
+        if all(metric is None for metric in metrics):
+            continue
+        points = [(x, m) for x, m in enumerate(metrics) if m and m.low is not None and m.high is not None]
+        below = [m.value - (m.low or 0) for _, m in points]
+        above = [(m.high or 0) - m.value for _, m in points]
+        positions = [x + 0.1 * (number - 2) for x, _ in points]
+        axis.errorbar(positions, [m.value for _, m in points], yerr=[below, above], fmt="o", label=name, markersize=4)
+    axis.set_xticks(range(len(groups)), groups)
+    axis.set_xlabel("ratings known of the user")
+    axis.set_title("RMSE with interval")
+    axis.legend(fontsize=7)
+
+
+def _staleness(axis: Any, report: BacktestReport) -> None:
+    found = [(delay, metrics["rmse"]) for delay, metrics in report.staleness.items() if "rmse" in metrics]
+    for x, (_, cost) in enumerate(found):
+        axis.errorbar(x, cost.value, yerr=[[cost.value - cost.low], [cost.high - cost.value]], fmt="o", color="#c44e52")
+    axis.axhline(0, color="gray", linestyle="--")
+    axis.set_xticks(range(len(found)), [delay for delay, _ in found])
+    axis.set_xlabel("delay of each new model")
+    axis.set_title("RMSE more than without the delay")

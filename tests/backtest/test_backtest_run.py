@@ -1,0 +1,119 @@
+"""Tests of whole backtests through the command line: no look into the future, and a killed run resumes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from marquee.backtest import backtest_jobs
+from marquee.backtest.backtest_jobs import SURPRISE, BacktestInputs, Job, list_jobs, run_job
+from marquee.backtest.backtest_plan import BacktestPlan, Block, ServedModel
+from marquee.backtest.backtest_summary import BacktestReport
+from marquee.backtest.engine_replay import Arrays
+from marquee.backtest.event_stream import EventStream
+from marquee.backtest.running_models import BIASES, POPULARITY
+from marquee.cli.main import main
+from marquee.data.dataset import Dataset
+from marquee.training.params import Params
+
+SERVED = ServedModel("bpmf", "ease")
+
+
+@pytest.fixture
+def arguments(base: Path, params_file: Path, tmp_path: Path) -> list[str]:
+    out = str(tmp_path / "out")
+    return [
+        "backtest",
+        "--base",
+        str(base),
+        "--params",
+        str(params_file),
+        "--cuts",
+        "3",
+        "--delay",
+        "30m",
+        "--out",
+        out,
+    ]
+
+
+def read_report(arguments: list[str]) -> BacktestReport:
+    return msgspec.json.decode((Path(arguments[-1]) / "backtest.json").read_bytes(), type=BacktestReport)
+
+
+def without_costs(report: BacktestReport) -> BacktestReport:
+    return msgspec.structs.replace(report, cost={})
+
+
+def test_backtest_killed_run_resumes_to_the_same_report(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when some parts are stored, the second run computes only the others; the figures are the same."""
+    parts = Path(arguments[-1]) / "parts"
+    process = subprocess.Popen([sys.executable, "-m", "marquee", *arguments], stdout=subprocess.DEVNULL)
+    while process.poll() is None and len(list(parts.glob("*.npz"))) < 4:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    stored = len(list(parts.glob("*.npz")))
+    assert stored >= 4
+    computed: list[Job] = []
+
+    def count(inputs: BacktestInputs, job: Job) -> Arrays:
+        computed.append(job)
+        return run_job(inputs, job)
+
+    monkeypatch.setattr(backtest_jobs, "run_job", count)
+    assert main(arguments) == 0
+    resumed = read_report(arguments)
+    assert len(computed) + stored == len(list(parts.glob("*.npz")))
+    next(parts.glob("*.npz")).write_bytes(b"cut")
+    capsys.readouterr()
+    assert main(arguments) == 0, "a damaged part is computed again"
+    assert without_costs(read_report(arguments)) == without_costs(resumed)
+    printed = capsys.readouterr().out
+    assert "480 ratings of 40 users" in printed
+    assert {SURPRISE, BIASES, POPULARITY, SERVED.name} <= set(resumed.overall.metrics)
+    assert resumed.overall.differences[BIASES]["rmse"].value < 0, "the planted groups are found"
+    assert {"first week"} == set(resumed.by_movie_age)
+    assert set(resumed.staleness) == {"0.5 h"}
+
+
+def make_inputs(stream: EventStream, params_file: Path, model: ServedModel = SERVED) -> BacktestInputs:
+    return BacktestInputs(stream, BacktestPlan(models=(model,), cuts=1, delays=()), Params.read(params_file))
+
+
+def change_ratings(stream: EventStream, first: int) -> EventStream:
+    """Return the stream with the ratings from event ``first`` on turned around."""
+    values = stream.dataset.ratings.values.copy()
+    values[first:] = 6 - values[first:]
+    ratings = replace(stream.dataset.ratings, values=values)
+    dataset: Dataset = replace(stream.dataset, ratings=ratings)
+    return EventStream.from_dataset(dataset)
+
+
+@pytest.mark.parametrize("model", [SERVED, ServedModel("bpmf", "ease", fold_in=False)], ids=lambda model: model.name)
+def test_replay_later_ratings_change_no_prediction(stream: EventStream, params_file: Path, model: ServedModel) -> None:
+    """Up to and including the changed rating, whose prediction comes before it; without fold-in no later one either."""
+    results = []
+    for events in (stream, change_ratings(stream, 400)):
+        inputs = make_inputs(events, params_file, model)
+        job = next(job for job in list_jobs(inputs) if job.model)
+        results.append(run_job(inputs, msgspec.structs.replace(job, block=Block(300, 500, 500)))["predicted"])
+    np.testing.assert_array_equal(results[0][:101], results[1][:101])
+    assert (results[0][101:] == results[1][101:]).all() != model.fold_in
+
+
+def test_backtest_unknown_trainer_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the trainers that there are."""
+    assert main([*arguments[:-2], "--trainer", "nope", *arguments[-2:]]) == 1
+    assert "bpmf" in capsys.readouterr().err
