@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +16,18 @@ from marquee.db.pool import Database
 from marquee.errors import MarqueeError
 from marquee.grafana import panel_files
 from marquee.monitoring.alerts.watcher import create_watcher, watch_in_background
+from marquee.page.playground import Playground, PlaygroundSettings
 from marquee.page.server import MAX_QUERIES, RANGES, DashboardPage, create_application
 
 PORT = 3001
+KEY_VARIABLE = "PLAYGROUND_KEY"
+"""Variable with a key of `recommend` and `events`, where they need one."""
 _DESCRIPTION = """\
 Serve the dashboards of dashboards/*.json without Grafana: the same files, the same queries and the alerts' states.
-The server listens on 127.0.0.1 only, only reads, and loads nothing from other hosts.
+The server listens on 127.0.0.1 only, reads only, apart from the playground, and loads nothing from other hosts.
 The database is MARQUEE_DATABASE_URL. A read-only role is enough (infra/compose/reader.sql).
+With --recommend and --events, /play is a playground that sends ratings to `events` and shows what `recommend` answers;
+the releases are those of MARQUEE_OBJECTS_URL. PLAYGROUND_KEY is a key of both functions, where they need one.
 """
 
 
@@ -34,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--files", type=Path, default=Path("dashboards"), metavar="DIR", help="dashboards (dashboards)")
     add("--runbooks", type=Path, default=Path("docs/runbooks"), metavar="DIR", help="(docs/runbooks)")
     add("--tell", action="store_true", help="post alerts to MARQUEE_SLACK_WEBHOOK if it is set")
+    add("--recommend", default="", metavar="URL", help="URL of `recommend`, for the playground at /play")
+    add("--events", default="", metavar="URL", help="URL of `events`, for the playground")
     add("--range", choices=tuple(RANGES), default="1h", help="initial time range (1h)")
 
 
@@ -49,8 +57,18 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         watch_in_background(create_watcher(alert_database, rules, alert_settings)) as alerts,
     ):
         print(f"http://127.0.0.1:{args.port}/  (Ctrl-C stops it)", flush=True)
-        _serve(DashboardPage(database, boards, alerts, args.range, args.runbooks), args.port)
+        playground = _create_playground(args, settings, database)
+        _serve(DashboardPage(database, boards, alerts, args.range, args.runbooks, playground), args.port)
     return 0
+
+
+def _create_playground(args: argparse.Namespace, settings: Settings, database: Database) -> Playground | None:
+    if not (args.recommend and args.events):
+        return None
+    settings.require("objects_url")
+    key = os.environ.get(KEY_VARIABLE, "")
+    addresses = PlaygroundSettings(args.recommend, args.events, settings.objects_url, key, settings.rating_max)
+    return Playground(addresses, database)
 
 
 def _serve(page: DashboardPage, port: int) -> None:

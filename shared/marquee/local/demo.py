@@ -73,7 +73,8 @@ def format_hints(system: LocalSystem) -> str:
     """Return URLs and commands to try while the system runs."""
     recommend = system.url("recommend")
     marquee = f"{Path(sys.executable).parent / 'marquee'} local --state-dir {system.state_dir.directory}"
-    return f"""Dashboards: {system.url("dashboards")}/
+    return f"""Playground: {system.url("dashboards")}/play
+Dashboards: {system.url("dashboards")}/
 {_format_app_hint(system)}Try:
   curl {recommend}/recommend/1
   curl -H 'Accept: application/json' {recommend}/recommend/1

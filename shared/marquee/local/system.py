@@ -292,7 +292,8 @@ class LocalSystem:
         # If the URL is set, it is a Grafana's.
         if not self.settings.dashboards_url:
             self.settings = replace(self.settings, dashboards_url=f"http://127.0.0.1:{port}")
-        arguments = ("--port", str(port), "--range", DASHBOARDS_SPAN, "--tell")
+        arguments = ["--port", str(port), "--range", DASHBOARDS_SPAN, "--tell"]
+        arguments += ["--recommend", self.url("recommend"), "--events", self.url("events")]
         process = self._command("dashboards", "dashboards", *arguments)
         health = f"http://127.0.0.1:{port}/healthz"
         self.supervisor.start(Part("dashboards", ProcessProgram(process, health_check(health)), port, health))

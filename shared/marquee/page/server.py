@@ -24,6 +24,8 @@ from marquee.grafana.macros import TimeRange
 from marquee.grafana.panel_files import BoardFile, PanelFile
 from marquee.grafana.panel_query import run_panel_query
 from marquee.monitoring.alerts.evaluate import Alert
+from marquee.page.playground import Playground
+from marquee.page.playground_routes import PlaygroundRoutes
 from marquee.page.security_headers import restrict_access
 from marquee.page.serializers import serialize_alert, serialize_board, serialize_table
 
@@ -44,6 +46,10 @@ _FILES = {
     "units.js": "text/javascript",
     "page.css": "text/css",
     "icon.svg": "image/svg+xml",
+    "play.js": "text/javascript",
+    "play_cards.js": "text/javascript",
+    "play_posters.js": "text/javascript",
+    "play.css": "text/css",
 }
 _NEWEST_RECORD = "SELECT extract(epoch FROM now() - max(updated)) AS age FROM written_offsets"
 
@@ -66,6 +72,8 @@ class DashboardPage:
         The initial time range, a key of :data:`RANGES`.
     runbooks
         The folder of the runbooks, if any.
+    playground
+        The playground, if there is a `recommend` to play with.
     """
 
     database: Database
@@ -73,6 +81,7 @@ class DashboardPage:
     alerts: Callable[[], Sequence[Alert]]
     span: str = "1h"
     runbooks: Path | None = None
+    playground: Playground | None = None
 
 
 def create_application(page: DashboardPage) -> web.Application:
@@ -89,6 +98,8 @@ def create_application(page: DashboardPage) -> web.Application:
     app.router.add_get("/api/alerts", server.alerts)
     app.router.add_get("/healthz", server.health)
     app.on_cleanup.append(server.close)
+    if page.playground:
+        PlaygroundRoutes(page.playground).add_to(app)
     return app
 
 
@@ -132,7 +143,8 @@ class _Server:
 
     async def boards(self, _request: web.Request) -> web.Response:
         boards = [serialize_board(board) for board in self._page.boards.values()]
-        return _json({"boards": boards, "ranges": RANGES, "range": self._page.span})
+        play = self._page.playground is not None
+        return _json({"boards": boards, "ranges": RANGES, "range": self._page.span, "playground": play})
 
     async def panel(self, request: web.Request) -> web.Response:
         try:

@@ -86,6 +86,13 @@ class Recommender:
         self._wait_s = wait_s
         self._cold_wait_s = cold_wait_s
 
+    @classmethod
+    def load(cls, url: str, **options: Any) -> Recommender:
+        """Return a recommender of a stored release, for notebooks; see :func:`fixed_release.load_recommender`."""
+        from marquee.serving.fixed_release import load_recommender
+
+        return load_recommender(url, **options)
+
     def answer(self, user_id: str, now: datetime, request: ListRequest = PLAIN) -> Answer:
         """Return a list for the user, known or not.
 

@@ -178,6 +178,7 @@ async function start() {
   if (chosen) document.documentElement.dataset.theme = chosen;
   const config = await get("/api/boards");
   state.boards = config.boards;
+  at("playground").hidden = !config.playground;
   at("boards").replaceChildren(...config.boards.map((board) => {
     const link = element("a", { title: board.question }, board.title);
     link.dataset.uid = board.uid;

@@ -1,0 +1,113 @@
+"""Routes of the playground."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from aiohttp import web
+
+from marquee.config.http_client import HttpResponse
+from marquee.config.loopback_guard import is_local_host
+from marquee.config.opaque_ids import is_valid_id
+from marquee.errors import MarqueeError, RequestFailed, TransientError
+from marquee.page.playground import Playground
+
+_INDEX = Path(__file__).with_name("static") / "play.html"
+_THREADS = 4
+
+
+class PlaygroundRoutes:
+    """The handlers of ``/play`` and ``/api/play``."""
+
+    def __init__(self, playground: Playground) -> None:
+        self._playground = playground
+        self._threads = ThreadPoolExecutor(_THREADS, "play")
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes to the page's application."""
+        app.router.add_get("/play", self.index)
+        app.router.add_get("/api/play", self.describe)
+        app.router.add_get("/api/play/movies", self.movies)
+        app.router.add_get("/api/play/recommend/{id}", self.recommend)
+        app.router.add_get("/api/play/similar/{id}", self.similar)
+        app.router.add_get("/api/play/compare/{release:[0-9]{1,9}}/{arm}/{id}", self.compare)
+        app.router.add_get("/api/play/users/{id}", self.user)
+        app.router.add_post("/api/play/events", self.events)
+        app.on_cleanup.append(self.close)
+
+    async def close(self, _app: web.Application) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def index(self, _request: web.Request) -> web.Response:
+        """Serve the page."""
+        return web.Response(body=_INDEX.read_bytes(), content_type="text/html", charset="utf-8")
+
+    async def describe(self, _request: web.Request) -> web.Response:
+        """Serve the releases and the rating scale."""
+        return await self._run(self._playground.describe)
+
+    async def movies(self, _request: web.Request) -> web.Response:
+        """Serve the movies of the current release."""
+        return await self._run(self._playground.list_movies)
+
+    async def recommend(self, request: web.Request) -> web.Response:
+        """Serve a list of `recommend`."""
+        path = f"/recommend/{quote(_read_id(request), safe='')}?{request.rel_url.raw_query_string}"
+        return await self._run(lambda: self._playground.ask(path))
+
+    async def similar(self, request: web.Request) -> web.Response:
+        """Serve similar movies of `recommend`."""
+        path = f"/similar/{quote(_read_id(request), safe='')}?{request.rel_url.raw_query_string}"
+        return await self._run(lambda: self._playground.ask(path))
+
+    async def compare(self, request: web.Request) -> web.Response:
+        """Serve the list of one arm of a stored release."""
+        release, arm, user_id = int(request.match_info["release"]), request.match_info["arm"], _read_id(request)
+        query = request.rel_url.raw_query_string
+        return await self._run(lambda: self._playground.compare(release, arm, user_id, query))
+
+    async def user(self, request: web.Request) -> web.Response:
+        """Serve a user's history."""
+        user_id = _read_id(request)
+        return await self._run(lambda: self._playground.read_user(user_id))
+
+    async def events(self, request: web.Request) -> web.Response:
+        """Send events, which only pages of this machine may do."""
+        origin = request.headers.get("Origin", "")
+        if not is_local_host(urlsplit(origin).netloc) or request.content_type != "application/json":
+            raise web.HTTPForbidden(reason="Only the page itself may send events")
+        body = await request.read()
+        return await self._run(lambda: self._playground.send(body))
+
+    async def _run(self, work: Callable[[], Any]) -> web.Response:
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (TransientError, RequestFailed) as error:
+            return _make_json({"error": str(error)}, 503)
+        except MarqueeError as error:
+            return _make_json({"error": str(error)}, 400)
+        if not isinstance(result, HttpResponse):
+            return _make_json(result)
+        if result.headers.get("content-type", "").startswith("application/json"):
+            return web.Response(body=result.body, status=result.status, content_type="application/json")
+        return _make_json({"error": result.body.decode(errors="replace").strip()}, result.status)
+
+
+def _read_id(request: web.Request) -> str:
+    text = request.match_info["id"]
+    if not is_valid_id(text):
+        raise web.HTTPBadRequest(reason="This is not an id")
+    return text
+
+
+def _make_json(document: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(document), status=status, content_type="application/json", charset="utf-8"
+    )

@@ -1,0 +1,82 @@
+// Cards of movies: poster, title, rating by stars, and reasons.
+import { element } from "./draw.js";
+import { poster } from "./play_posters.js";
+
+export function titleOf(movie) {
+  if (movie.title) return movie.title;
+  return movie.movie_id.replace(/\+\d{4}$/, "").replaceAll("+", " ").trim() || movie.movie_id;
+}
+
+function facts(movie) {
+  return [movie.year, (movie.genres ?? []).join(", ")].filter(Boolean).join(" · ");
+}
+
+// A movie may be in several places of the page: `place` keeps names and ids apart.
+function stars(place, movie, max, rating, rate) {
+  const name = `${place}-${movie.movie_id}`;
+  const group = element("fieldset", { class: "stars" }, element("legend", { class: "unseen" }, `Rate ${titleOf(movie)}`));
+  for (let value = 1; value <= max; value++) {
+    const input = element("input", { type: "radio", name, value: String(value), id: `${name}-${value}` });
+    input.checked = value === rating;
+    input.addEventListener("change", () => rate(movie, value));
+    const label = element("label", { for: input.id, class: value <= (rating ?? 0) ? "on" : "" },
+      element("span", { "aria-hidden": "true" }, "★"), element("span", { class: "unseen" }, `${value} of ${max}`));
+    group.append(input, label);
+  }
+  return group;
+}
+
+export function shelfCard(movie, max, rating, rate) {
+  return element("li", { class: rating ? "card rated" : "card" }, poster(movie),
+    element("div", { class: "about" }, element("h3", {}, titleOf(movie)), element("p", { class: "facts" }, facts(movie)),
+      stars("shelf", movie, max, rating, rate)));
+}
+
+function percent(share, total) {
+  return total > 0 ? ` ${Math.round((100 * share) / total)} %` : "";
+}
+
+function reasonText(reason) {
+  const verb = reason.rating == null ? "you watched" : `you gave ${reason.rating}`;
+  return `${titleOf(reason)} (${verb})`;
+}
+
+const SOURCES = { exploration: "Drawn at random, to learn what you may like", pin: "Pinned by the policy", quota: "From a quota of the policy" };
+const PARTS = { trend: "its growing audience", popularity: "its popularity", cohort: "what people like you watch" };
+
+export function reasons(movie) {
+  const why = movie.reason;
+  if (!why) return "";
+  const list = element("ul", { class: "reasons" });
+  if (SOURCES[why.source]) list.append(element("li", {}, SOURCES[why.source]));
+  const parts = why.score ?? {};
+  // Movies that speak against this one have negative shares, so the parts shown may exceed the score.
+  const positive = (values) => values.reduce((sum, value) => sum + Math.max(value, 0), 0);
+  const others = Object.keys(PARTS).map((part) => parts[part] ?? 0);
+  const total = Math.max(positive(Object.values(parts)), positive([...(why.because ?? []).map((reason) => reason.share), ...others]));
+  for (const reason of why.because ?? []) {
+    if (reason.share > 0) list.append(element("li", {}, `Because of ${reasonText(reason)}:`, element("strong", {}, percent(reason.share, total))));
+  }
+  for (const [part, text] of Object.entries(PARTS)) {
+    if (parts[part] > 0) list.append(element("li", {}, `Because of ${text}:`, element("strong", {}, percent(parts[part], total))));
+  }
+  return list.children.length ? list : "";
+}
+
+function predicted(movie) {
+  if (movie.rating == null) return "";
+  const interval = movie.interval ? ` (${movie.interval.map((bound) => bound.toFixed(1)).join(" to ")})` : "";
+  return element("p", { class: "predicted" }, `Predicted rating ${movie.rating.toFixed(1)}${interval}`);
+}
+
+export function listCard(movie, max, rate, showSimilar) {
+  const parts = [element("h3", {}, titleOf(movie)), element("p", { class: "facts" }, facts(movie)), predicted(movie), reasons(movie)];
+  const tools = element("div", { class: "actions" });
+  if (rate) tools.append(stars("list", movie, max, null, rate));
+  if (showSimilar) {
+    const button = element("button", { type: "button" }, "Similar", element("span", { class: "unseen" }, ` to ${titleOf(movie)}`));
+    button.addEventListener("click", () => showSimilar(movie));
+    tools.append(button);
+  }
+  return element("li", { class: "card wide" }, poster(movie), element("div", { class: "about" }, ...parts.filter(Boolean), tools));
+}
