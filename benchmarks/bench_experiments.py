@@ -40,7 +40,7 @@ from marquee.experiments.sequences import half_and_end, log_e_harm, normal_quant
 AA_RUNS, AA_USERS = 1000, 400
 POWER_RUNS, POWER_PARTS, POWER_USERS, POWER_LIFT = 2000, 4, 800, 0.245
 CANARIES, EQUAL_CANARIES = 40, 200
-REPLAYS, REPLAYS_FULL, REPLAY_LISTS, REPLAY_LOOKS = 16, 50, 100_000, 12
+REPLAYS, REPLAYS_FULL, REPLAY_LISTS, REPLAY_LOOKS = 12, 50, 100_000, 12
 _FIXED = normal_quantile(0.975)
 # Standard errors between 0 and an effect that a fixed test finds with 80 %.
 _PLANNED = _FIXED + normal_quantile(0.8)
@@ -217,7 +217,8 @@ def _describe_unpaired() -> str:
 
 def _replay(people: RankedUsers, target: str, run: int) -> list[OffPolicyEstimate]:
     rng = np.random.default_rng([run, target == RECIPE])
-    examination = fit_curve(people, rng, REPLAY_LISTS // 5).at_positions(LENGTH)
+    curve = fit_curve(people, rng, REPLAY_LISTS // 5)
     lists = draw_lists(people, rng, REPLAY_LISTS, target, RECOMMENDED)
     sizes = np.linspace(REPLAY_LISTS / REPLAY_LOOKS, REPLAY_LISTS, REPLAY_LOOKS).astype(int)
-    return [estimate_target(lists.take_first(size), examination) for size in sizes.tolist()]
+    fitted, deviations = curve.at_positions(LENGTH), curve.deviate(LENGTH)
+    return [estimate_target(lists.take_first(size), fitted, deviations) for size in sizes.tolist()]

@@ -109,6 +109,16 @@ def test_estimate_target_of_the_logging_ranker_agrees_with_what_was_seen() -> No
     assert found.largest < 10
 
 
+def test_estimate_target_unsure_curve_widens_the_interval() -> None:
+    """The error of the fitted examination adds to that of the outcomes; the value stays."""
+    lists = draw_lists(np.random.default_rng(6), [3, 4, 1, 2], 4000)
+    sure = estimate_target(lists, EXAMINATION)
+    unsure = estimate_target(lists, EXAMINATION, [EXAMINATION**1.3])
+    assert unsure.value == sure.value
+    assert unsure.high - unsure.low > sure.high - sure.low
+    assert unsure.error > sure.error
+
+
 def test_estimate_target_outside_the_support_refuses() -> None:
     """Rank 7 is shown by uniform lists alone: a quarter of the examination of X is unknown."""
     found = estimate_target(draw_lists(np.random.default_rng(4), [1, 7, 2, 3], 2000), EXAMINATION)

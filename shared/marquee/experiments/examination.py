@@ -1,8 +1,9 @@
 """The position-based model: a user begins a movie if they examine its position and the movie suits them.
 
-The probability of examination falls with the position k as ``k ** -exponent``: Joachims, Swaminathan and Schnabel,
-*Unbiased Learning-to-Rank with Biased Feedback*, WSDM 2017. The exponent is fitted to movies that chance put in one of
-several positions, where the movie itself cannot explain the outcome.
+The probability of examination falls with the position k as a power of k: Joachims, Swaminathan and Schnabel, *Unbiased
+Learning-to-Rank with Biased Feedback*, WSDM 2017. A second coefficient bends the power law, since real lists need not
+follow it. Both are fitted to movies that chance put in one of several positions, where the movie itself cannot explain
+the outcome.
 """
 
 from __future__ import annotations
@@ -13,43 +14,70 @@ from numpy.typing import NDArray
 
 from marquee.experiments.ratio_estimates import Floats
 
-_PRIOR_MEAN, _PRIOR_ERROR = 1.0, 1.0  # Joachims et al. simulate with 1.
-_HIGHEST = 4.0
+_PRIOR_MEAN = np.array([1.0, 0.0])  # Joachims et al. simulate with the exponent 1.
+_PRIOR_PRECISION = np.diag([1.0, 0.25**-2])
 _STEPS = 30
 
 
 class ExaminationCurve(msgspec.Struct, frozen=True):
-    """The fitted exponent with its standard error, and the number of outcomes behind it."""
+    """The curve ``k ** -(exponent + bend * log k)``, with the covariance of both and the outcomes behind it.
+
+    ``covariance`` holds the variance of the exponent, the covariance, and the variance of the bend.
+    """
 
     exponent: float
-    error: float
+    bend: float
+    covariance: tuple[float, float, float]
     outcomes: int
 
     def at_positions(self, n: int) -> Floats:
-        """Return the relative probability of examination of positions 1 to ``n`` [n]; that of the first is 1."""
-        return np.arange(1, n + 1, dtype=float) ** -self.exponent
+        """Return the relative probability of examination of positions 1 to ``n`` [n]; it never rises."""
+        return _examine(np.array([self.exponent, self.bend]), n)
+
+    def deviate(self, n: int) -> list[Floats]:
+        """Return the curves [n] that are one standard deviation away, in two independent directions.
+
+        The squared effects of both on an estimate add up to its variance from the fit.
+        """
+        a, b, c = self.covariance
+        root = np.linalg.cholesky(np.array([[a, b], [b, c]]))
+        return [_examine(np.array([self.exponent, self.bend]) + root[:, k], n) for k in range(2)]
 
 
 def fit_examination(position: NDArray[np.int_], chances: Floats) -> ExaminationCurve:
-    """Fit the exponent to begun movies: where each was shown, and where chance could have put it.
+    """Fit the curve to begun movies: where each was shown, and where chance could have put it.
 
     ``position`` [n_begun] counts from 1. ``chances`` [n_begun, n] is the probability of each position for that movie,
     up to a factor. Whatever the movie, it was then begun at k with probability proportional to ``chances[k]`` times
-    the examination of k. The prior of the exponent has mean 1 and standard deviation 1.
+    the examination of k. The prior of the exponent has mean 1 and standard deviation 1, that of the bend 0 and 1/4.
     """
-    logs = np.log(np.arange(1, chances.shape[1] + 1))
-    exponent, precision = _PRIOR_MEAN, _PRIOR_ERROR**-2
+    features = _features(chances.shape[1])
+    shown = features[position - 1].sum(0)
+    coefficients, precision = _PRIOR_MEAN, _PRIOR_PRECISION
     for _ in range(_STEPS):  # Newton's method; the log posterior is concave.
-        weights = chances * np.exp(-exponent * logs)
+        weights = chances * np.exp(features @ coefficients)
         weights /= weights.sum(1, keepdims=True)
-        mean = weights @ logs
-        slope = (mean - logs[position - 1]).sum() - (exponent - _PRIOR_MEAN) * _PRIOR_ERROR**-2
-        precision = float((weights @ logs**2 - mean**2).sum() + _PRIOR_ERROR**-2)
-        step = float(np.clip(slope / precision, -1, 1))
-        exponent = float(np.clip(exponent + step, 0, _HIGHEST))
-        if abs(step) < 1e-9:
+        mean = weights @ features
+        slope = shown - mean.sum(0) - _PRIOR_PRECISION @ (coefficients - _PRIOR_MEAN)
+        precision = (features.T * weights.sum(0)) @ features - mean.T @ mean + _PRIOR_PRECISION
+        step = np.linalg.solve(precision, slope)
+        coefficients = coefficients + step / max(float(np.abs(step).max()), 1.0)
+        if np.abs(step).max() < 1e-9:
             break
-    return ExaminationCurve(exponent, precision**-0.5, len(position))
+    covariance = np.linalg.inv(precision)
+    exponent, bend = coefficients.tolist()
+    variances = (float(covariance[0, 0]), float(covariance[0, 1]), float(covariance[1, 1]))
+    return ExaminationCurve(exponent, bend, variances, len(position))
+
+
+def _features(n: int) -> Floats:
+    """Return what the coefficients multiply in the logarithm of the curve [n, 2]."""
+    logs = np.log(np.arange(1, n + 1))
+    return np.stack([-logs, -(logs**2)], 1)
+
+
+def _examine(coefficients: Floats, n: int) -> Floats:
+    return np.minimum.accumulate(np.exp(_features(n) @ coefficients))
 
 
 def chances_of_exploration(explored: NDArray[np.bool_], tail: NDArray[np.int_], n: int) -> Floats:

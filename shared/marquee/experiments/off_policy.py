@@ -9,6 +9,7 @@ that the logged lists do not support is refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -74,13 +75,21 @@ class OffPolicyEstimate(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
 
 
-def estimate_target(lists: LoggedLists, examination: Floats, alpha: float = ALPHA) -> OffPolicyEstimate:
-    """Return the estimate of X's lists without chance. ``examination`` [n] is that of each position."""
+def estimate_target(
+    lists: LoggedLists, examination: Floats, deviations: Sequence[Floats] = (), alpha: float = ALPHA
+) -> OffPolicyEstimate:
+    """Return the estimate of X's lists without chance. ``examination`` [n] is that of each position.
+
+    ``deviations`` are curves one standard deviation away, of ``ExaminationCurve.deviate``: the error of the fit widens
+    the interval.
+    """
     weights = weigh_movies(lists, examination)
     flat = np.ones_like(examination)
     inclusion = weigh_movies(lists, flat)
     support = measure_support(lists, examination)
     mean = _cluster(lists, (weights * lists.outcome).sum(1))
+    moved = [float((weigh_movies(lists, curve) * lists.outcome).sum(1).mean()) for curve in deviations]
+    mean = Estimate(mean.value, mean.variance + sum((one - float(mean.value)) ** 2 for one in moved))
     observed = float(lists.outcome.sum(1).mean())
     # Whatever users do, the inclusion weights of a list add up to the supported movies of X's list, on average.
     included = _cluster(lists, inclusion.sum(1))
