@@ -19,7 +19,7 @@ KILLS ?= 50
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check chaos fuzz bench models cost dashboards docs requirements wheel bundle infra-check clean
+.PHONY: help demo test lint format types imports check chaos fuzz bench models fairness cost dashboards docs requirements wheel bundle infra-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ dashboards: .venv/.dev ## generate the dashboard files from dashboards/*.py
 
 models: .venv/.dev ## compare all models on MovieLens 100K: docs/models.md with its plots (minutes)
 	$(BIN)/python -m benchmarks.models
+
+fairness: .venv/.dev ## analyze fairness on MovieLens 100K: docs/fairness.md with its plots (minutes)
+	$(BIN)/python -m benchmarks.fairness
 
 cost: .venv/.local ## print the monthly cost on Google Cloud (COST="--records-per-s 500")
 	$(BIN)/python -m infra.cost $(COST)

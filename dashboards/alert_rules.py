@@ -24,6 +24,7 @@ from dashboards.quality_alerts import (
     EXPERIMENT_BLIND,
     EXPERIMENT_HARMED,
     EXPERIMENT_INVALID,
+    FAIRNESS_WORSE,
     LIVE_RMSE,
     MODEL_STALE,
     QUARANTINE_BURST,
@@ -43,7 +44,7 @@ GROUPS = {
         EXPERIMENT_INVALID,
         EXPERIMENT_BLIND,
     ),
-    ("marquee-every-five-minutes", "5m"): (LIVE_RMSE, MODEL_STALE, DRIFT),
+    ("marquee-every-five-minutes", "5m"): (LIVE_RMSE, MODEL_STALE, DRIFT, FAIRNESS_WORSE),
 }
 RULES = tuple(rule for rules in GROUPS.values() for rule in rules)
 _HEAD = """\

@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dashboards import alert_rules, app_usage, data_quality, experiments, model_quality, service_health, stream
+from dashboards import (
+    alert_rules,
+    app_usage,
+    data_quality,
+    experiments,
+    fairness,
+    model_quality,
+    service_health,
+    stream,
+)
 from dashboards.panels import Panel, create_builder
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -39,6 +48,7 @@ BOARDS = tuple(
         "model-quality": model_quality,
         "data-quality": data_quality,
         "experiments": experiments,
+        "fairness": fairness,
         "stream": stream,
         "app-usage": app_usage,
     }.items()

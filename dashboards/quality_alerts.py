@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards import data_quality, experiments, model_quality
+from dashboards import data_quality, experiments, fairness, model_quality
 from dashboards.alert_rule import AlertRule
 
 QUARANTINE_BURST = AlertRule(
@@ -135,4 +135,31 @@ LEFT JOIN LATERAL (
     "experiments",
     experiments.DECISIONS,
     span_s=86_400,
+)
+# The newest release, compared with the one before it. With fewer users a Gini coefficient is higher, so a day counts
+# only with about as many users as the other.
+FAIRNESS_WORSE = AlertRule(
+    "fairness-worse",
+    "Fairness worse",
+    """
+WITH newest AS (
+    SELECT DISTINCT ON (release, metric, kind) release, metric, kind, time, users, low, high FROM live_fairness
+    WHERE metric IN ('rmse_gap', 'exposure_gini') AND arm = 'control' AND users >= 100 AND low IS NOT NULL
+      AND $__timeFilter(time)
+    ORDER BY release, metric, kind, time DESC)
+SELECT current.metric, current.kind, current.low - previous.high AS points
+FROM newest AS current,
+     LATERAL (SELECT high, users FROM newest AS older
+              WHERE older.metric = current.metric AND older.kind = current.kind AND older.release < current.release
+              ORDER BY older.release DESC LIMIT 1) AS previous
+WHERE current.release = (SELECT max(release) FROM newest) AND current.users >= 0.8 * previous.users
+  AND current.time >= $__timeTo()::timestamptz - INTERVAL '3 hours'""",
+    0,
+    "points",
+    "15m",
+    "warning",
+    "A release is less fair to users or movies than the release before it. The intervals do not overlap.",
+    "fairness",
+    fairness.HISTORY,
+    span_s=7 * 86_400,
 )

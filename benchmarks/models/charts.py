@@ -20,7 +20,7 @@ from benchmarks.models.report_model import ModelReport
 from marquee.registry.manifest import Metric
 
 _BOLD = (SERVED_RATING, SERVED_RANKING)
-_STYLE: Any = {
+CHART_STYLE: Any = {
     "svg.hashsalt": "marquee",
     "svg.fonttype": "none",
     "font.size": 9,
@@ -61,7 +61,7 @@ def draw_charts(results: ModelReport) -> dict[str, str]:
 
 def draw_intervals(title: str, rows: Sequence[str], panels: Sequence[ChartPanel], bold: Sequence[str] = ()) -> str:
     """Draw a point with its interval for each row, in panels side by side; ``bold`` rows are highlighted."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(CHART_STYLE):
         size = (2.2 + 2.4 * len(panels), 1.0 + 0.28 * len(rows))
         figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False, figsize=size)
         for axis, panel in zip(axes[0], panels, strict=True):
@@ -78,14 +78,14 @@ def draw_intervals(title: str, rows: Sequence[str], panels: Sequence[ChartPanel]
         for label in axes[0][0].get_yticklabels():
             label.set_fontweight("bold" if label.get_text() in bold else "normal")
         figure.suptitle(title, fontsize=10)
-        return _to_svg(figure)
+        return to_svg(figure)
 
 
 def draw_scatter(
     title: str, points: Mapping[str, tuple[float, float]], labels: tuple[str, str], bold: Sequence[str] = ()
 ) -> str:
     """Draw named points with a logarithmic x axis; ``labels`` names the axes."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(CHART_STYLE):
         figure, axis = plt.subplots(figsize=(7, 4))
         for name, (x, y) in points.items():
             is_bold = name in bold
@@ -97,7 +97,7 @@ def draw_scatter(
         axis.set_ylabel(labels[1])
         axis.margins(x=0.2)
         axis.set_title(title, fontsize=10)
-        return _to_svg(figure)
+        return to_svg(figure)
 
 
 def _protocol_chart(results: ModelReport, metric: str, title: str) -> str:
@@ -147,7 +147,8 @@ def _point(metric: Metric) -> Point:
     return Point(metric.value, low, high)
 
 
-def _to_svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
+    """Return ``figure`` as SVG, and close it."""
     out = io.StringIO()
     figure.tight_layout()
     figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})

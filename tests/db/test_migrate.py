@@ -196,6 +196,7 @@ def test_migrate_timescale_has_retention_and_columnstore_policies(cursor: psycop
         ("impressions", "policy_compression", "14 days"),
         ("impressions", "policy_retention", "180 days"),
         ("live_accuracy", "policy_retention", "400 days"),
+        ("live_fairness", "policy_retention", "400 days"),
         ("predictions", "policy_compression", "14 days"),
         ("predictions", "policy_retention", "180 days"),
         ("quality_checks", "policy_retention", "400 days"),

@@ -198,6 +198,16 @@ FROM {_MINUTES}, (VALUES
     ('model.age_h', 9, 0, 36, 'h')) AS checks (name, value, low, high, unit)
 WHERE ago %% 5 = 0""",
     """
+INSERT INTO live_fairness (time, release, arm, model_version, metric, kind, group_name, sample, users, value, low, high)
+SELECT date_trunc('hour', %(now)s - hours * INTERVAL '1 hour'), CASE WHEN hours < 17 THEN 12 ELSE 11 END,
+       (%(arms)s::text[])[side],
+       (%(versions)s::text[])[side], metric, kind, group_name, 4000, 300, value, value - 0.02, value + 0.02
+FROM generate_series(0, 23) AS hours, generate_series(1, 2) AS side, (VALUES
+    ('rmse', '', '', 0.96), ('rmse', 'activity', '1-50 ratings', 1.01), ('rmse', 'activity', '51-150 ratings', 0.93),
+    ('rmse_gap', 'activity', '', 0.08), ('unknown_share', 'activity', '', 0), ('exposure_gini', '', '', 0.91),
+    ('exposure_share', 'popularity', 'head', 0.5), ('exposure_share', 'popularity', 'middle', 0.4),
+    ('exposure_share', 'popularity', 'tail', 0.1)) AS metrics (metric, kind, group_name, value)""",
+    """
 INSERT INTO retrain_requests (time, check_name, model_version, reason, claimed, run)
 VALUES (%(now)s - INTERVAL '9 hours', 'drift.movie_psi', (%(versions)s::text[])[1], 'PSI of movies 0.27',
         %(now)s - INTERVAL '9 hours' + INTERVAL '40 seconds', 'run-9')""",

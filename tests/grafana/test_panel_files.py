@@ -49,8 +49,8 @@ def test_dashboard_round_trip_through_sdk_is_identical(name: str) -> None:
 
 
 def test_dashboards_have_a_question_and_link_to_each_other() -> None:
-    """There are six dashboards, each with a question and links to the others."""
-    assert len(BOARDS) == 6
+    """There are seven dashboards, each with a question and links to the others."""
+    assert len(BOARDS) == 7
     assert all(board.description.endswith("?") for board in BOARDS.values())
     urls = {f"/d/{uid}" for uid in BOARDS}
     assert all({link.url for link in board.links} == urls - {f"/d/{board.uid}"} for board in BOARDS.values())

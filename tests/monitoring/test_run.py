@@ -137,6 +137,7 @@ def test_run_monitor_all_tasks_succeed_on_empty_system(database: Database, store
     assert [result.task for result in summary.tasks] == [
         "predictions",
         "live_accuracy",
+        "fairness",
         "rollups",
         "availability",
         "popular_movies",

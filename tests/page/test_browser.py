@@ -23,7 +23,7 @@ from marquee.page import server
 from marquee.page.server import STATIC
 
 pytestmark = pytest.mark.servers
-BOARDS = ("service-health", "model-quality", "data-quality", "experiments", "stream", "app-usage")
+BOARDS = ("service-health", "model-quality", "data-quality", "experiments", "fairness", "stream", "app-usage")
 WIDTHS = (1440, 800, 390)
 UPDATED = re.compile("Updated")
 

@@ -56,7 +56,15 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "android_certificates",
         "log_level",
     ),
-    "monitor": ("database_url", "objects_url", "documents_url", "caller_timeout_ms", "rating_max", "log_level"),
+    "monitor": (
+        "database_url",
+        "objects_url",
+        "documents_url",
+        "customers_url",
+        "caller_timeout_ms",
+        "rating_max",
+        "log_level",
+    ),
     "bridge": (
         *_KAFKA,
         "kafka_group",

@@ -21,8 +21,10 @@ def bootstrap_p_value(value: float, samples: Floats) -> float:
     It is that of the normal distribution with the standard deviation of the bootstrap ``samples`` [resamples]. A count
     of samples could not be below 1 / resamples, which is too coarse for a family of many tests.
     """
+    if len(samples) < 2 or not np.isfinite(value):
+        return 1.0
     error = float(np.std(samples, ddof=1))
-    if not np.isfinite(error) or not np.isfinite(value):
+    if not np.isfinite(error):
         return 1.0
     if not error:
         return 1.0 if not value else 0.0

@@ -18,7 +18,7 @@ from marquee.evaluation.bootstrap import percentile_interval
 from marquee.registry.manifest import Metric
 
 RESAMPLES = 200
-_INTERVAL = 0.95
+INTERVAL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class StreamingErrors:
     def add(self, user_id: str, ratings: int, squared_errors: float, absolute_errors: float) -> None:
         """Add predictions for one user: the number of ratings, and the sums of their errors in rating points."""
         sums = np.array([squared_errors, absolute_errors])
-        weights = _poisson_weights(user_id).astype(np.float64)
+        weights = poisson_weights(user_id).astype(np.float64)
         self._n += ratings
         self._sums += sums
         self._weights += ratings * weights
@@ -59,7 +59,8 @@ class StreamingErrors:
 
 
 @lru_cache(maxsize=50_000)  # 200 bytes a user.
-def _poisson_weights(user_id: str) -> NDArray[np.uint8]:
+def poisson_weights(user_id: str) -> NDArray[np.uint8]:
+    """Return how often the user counts in each resample, [RESAMPLES]."""
     seed = int.from_bytes(hashlib.sha256(user_id.encode()).digest()[:8], "big")
     return np.random.Generator(np.random.PCG64(seed)).poisson(1.0, RESAMPLES).astype(np.uint8)
 
@@ -67,4 +68,4 @@ def _poisson_weights(user_id: str) -> NDArray[np.uint8]:
 def _metric(value: float, resampled: NDArray[np.float64]) -> Metric:
     if not len(resampled):
         return Metric(value)
-    return Metric(value, *percentile_interval(resampled, _INTERVAL))
+    return Metric(value, *percentile_interval(resampled, INTERVAL))

@@ -12,7 +12,7 @@ from marquee.errors import PanelRefused
 
 SOURCE = "marquee"
 # From symptoms to causes. Other dashboards come after these.
-_ORDER = ("service-health", "model-quality", "data-quality", "experiments", "stream", "app-usage")
+_ORDER = ("service-health", "model-quality", "data-quality", "experiments", "fairness", "stream", "app-usage")
 
 
 class Threshold(msgspec.Struct, frozen=True):

@@ -10,11 +10,16 @@ from marquee.db import rollups
 from marquee.db.pool import Database
 from marquee.monitoring import attribution, availability, live_accuracy, movie_counts
 from marquee.monitoring.controller import Controller
+from marquee.monitoring.live_fairness import LiveFairness
 from marquee.monitoring.live_predictions import LivePredictions
 from marquee.monitoring.quality_task import QualityChecks
 from marquee.monitoring.run import Task
 from marquee.monitoring.served_prediction import Predictor
+from marquee.monitoring.user_demographics import UserDemographics
 from marquee.registry.object_store.object_store import ObjectStore
+from marquee.serving.customer_client import CustomerClient
+
+CUSTOMERS_TIMEOUT_S = 5.0
 
 REPORT_MS = 60_000
 """Deadline of a report in MongoDB."""
@@ -36,6 +41,7 @@ def create_tasks(
         caller_timeout_ms=settings.caller_timeout_ms,
     )
     quality = QualityChecks(settings.rating_max)
+    fairness = LiveFairness(predictor.load_engine, _open_demographics(settings))
 
     def predict(database: Database, _: ObjectStore, now: datetime) -> int:
         return predictions.follow(database, now).ratings
@@ -46,6 +52,7 @@ def create_tasks(
     return (
         Task("predictions", predict),
         Task("live_accuracy", lambda database, _, now: live_accuracy.update_accuracy(database, now)),
+        Task("fairness", lambda database, _, now: fairness.update(database, now)),
         Task("rollups", lambda database, _store, _now: rollups.roll_up(database)),
         Task("availability", measure_availability),
         Task("popular_movies", lambda database, _store, _now: movie_counts.update_popularity(database)),
@@ -65,3 +72,9 @@ def _app_tasks(settings: Settings) -> tuple[Task, ...]:
 
     documents = Documents(settings.documents_url, deadline_ms=REPORT_MS, connections=1)
     return (Task("app_usage", lambda database, _, now: update_usage(database, documents, now)),)
+
+
+def _open_demographics(settings: Settings) -> UserDemographics | None:
+    """Return the demographics of users, None without a customer service."""
+    url = settings.customers_url
+    return UserDemographics(lambda: CustomerClient(url, timeout_s=CUSTOMERS_TIMEOUT_S)) if url else None

@@ -12,6 +12,7 @@ import numpy as np
 
 from marquee.scoring.arrays import Floats
 
+GENRE_PREFIX = "genre:"
 AGES = ((0, "0-17"), (18, "18-24"), (25, "25-34"), (35, "35-44"), (45, "45-54"), (55, "55-"))
 
 
@@ -29,7 +30,7 @@ def demographic_cohorts(age: int | None, gender: str, occupation: str) -> tuple[
 
 def genre_cohort(name: str) -> str:
     """Return the name of the cohort of users who like a genre."""
-    return "genre:" + name.strip().lower()
+    return GENRE_PREFIX + name.strip().lower()
 
 
 def score_cohorts(popularity: Floats, scores: Floats, weights: Sequence[float] | Floats) -> Floats:

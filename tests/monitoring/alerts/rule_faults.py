@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from marquee.db.pool import Database
 
 TABLES = (
-    "deliveries_per_minute, availability, quarantine, live_accuracy, impression_outcomes, quality_checks, "
-    "monitor_runs, experiment_decisions"
+    "deliveries_per_minute, availability, quarantine, live_accuracy, live_fairness, impression_outcomes, "
+    "quality_checks, monitor_runs, experiment_decisions"
 )
 TOPIC = "movielog1"
 OLD_VERSION, NEW_VERSION = "20260213T020000Z-aaaaaaaa", "20260214T020000Z-bbbbbbbb"
@@ -167,6 +167,19 @@ def _experiment_blind(cursor: Any, now: datetime, minutes: float) -> None:
     insert_decision(cursor, newest - timedelta(minutes=minutes), "")
 
 
+def _fairness_worse(cursor: Any, now: datetime, points: float) -> None:
+    """The old interval ends at .2, the new one begins ``points`` above it; a day of few users does not count."""
+    for hours, release, version, users, low, high in (
+        (6, 1, OLD_VERSION, 400, 0.1, 0.2),
+        (1, 2, NEW_VERSION, 350, 0.2 + points, 0.5),
+        (0.5, 2, NEW_VERSION, 99, 0.9, 1.0),
+    ):
+        cursor.execute(
+            "INSERT INTO live_fairness VALUES (%s, %s, 'control', %s, 'rmse_gap', 'age', '', 900, %s, %s, %s, %s)",
+            (now - timedelta(hours=hours), release, version, users, low, low, high),
+        )
+
+
 def _monitor_silent(cursor: Any, now: datetime, seconds: float) -> None:
     """One task succeeded ``seconds`` ago and has failed since; another one succeeds."""
     insert_monitor_run(cursor, now - timedelta(seconds=seconds), "quality")
@@ -187,5 +200,6 @@ FAULTS = {
     "experiment-harmed": Fault(_experiment_harmed, 20, 20.1, {"experiment": "trial"}),
     "experiment-invalid": Fault(_experiment_invalid, 1, 1.01, {"experiment": "trial"}),
     "experiment-blind": Fault(_experiment_blind, 10, 10.1, {"experiment": "trial"}),
+    "fairness-worse": Fault(_fairness_worse, 0, 0.001, {"metric": "rmse_gap", "kind": "age"}),
 }
 """By the rule's name, which is its uid without the prefix."""

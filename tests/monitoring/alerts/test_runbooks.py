@@ -53,6 +53,7 @@ THRESHOLDS: dict[str, tuple[float, str]] = {
     "experiment-harmed": (20, "20"),
     "experiment-invalid": (1, "1,000"),
     "experiment-blind": (10, "ten minutes"),
+    "fairness-worse": (0, "lies above the upper end"),
 }
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Resolution"]
 

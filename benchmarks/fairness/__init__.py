@@ -1,0 +1,1 @@
+"""Analysis of fairness on MovieLens 100K."""

@@ -1,0 +1,123 @@
+"""Fairness of one release and arm from live sums: error of groups of users, and exposure of groups of movies.
+
+Intervals are those of a bootstrap over users whose weights follow from the user id, as those of the live accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.evaluation import exposure
+from marquee.evaluation.bootstrap import percentile_interval
+from marquee.evaluation.movie_groups import MovieGroups
+from marquee.evaluation.streaming_bootstrap import INTERVAL, RESAMPLES, poisson_weights
+from marquee.evaluation.user_groups import UNKNOWN, split_members
+
+RMSE, RMSE_GAP, UNKNOWN_SHARE = "rmse", "rmse_gap", "unknown_share"
+EXPOSURE_GINI, EXPOSURE_SHARE = "exposure_gini", "exposure_share"
+MIN_USERS = 20
+"""A group with fewer users has no row: its value would be noise, and could be that of a person."""
+Floats = NDArray[np.float64]
+
+
+class FairnessValue(NamedTuple):
+    """Value of a metric, with its 95 % interval where there is one."""
+
+    metric: str
+    kind: str
+    group: str
+    users: int
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserErrors:
+    """Sums of squared errors and numbers of ratings of n users."""
+
+    user_ids: Sequence[str]
+    squared: Floats
+    counts: Floats
+
+
+def measure_all(errors: UserErrors) -> FairnessValue:
+    """Return the RMSE of all users."""
+    weights = _draw(errors.user_ids)
+    value = float(np.sqrt(errors.squared.sum() / errors.counts.sum()))
+    return _describe(RMSE, "", "", len(errors.user_ids), value, _rmse_samples(errors, weights, slice(None)))
+
+
+def measure_groups(errors: UserErrors, kind: str, labels: Sequence[str]) -> Iterator[FairnessValue]:
+    """Yield the RMSE of each group of at least :data:`MIN_USERS` users, their gap, and the share of unknown users."""
+    weights, samples, values = _draw(errors.user_ids), [], []
+    users = 0
+    for group, rows in split_members(labels):
+        n = int(rows.sum())
+        if group == UNKNOWN or n < MIN_USERS:
+            continue
+        found = _rmse_samples(errors, weights, rows)
+        value = float(np.sqrt(errors.squared[rows].sum() / errors.counts[rows].sum()))
+        samples.append(found)
+        values.append(value)
+        users += n
+        yield _describe(RMSE, kind, group, n, value, found)
+    if len(values) > 1:
+        gaps = np.nanmax(samples, axis=0) - np.nanmin(samples, axis=0)
+        yield _describe(RMSE_GAP, kind, "", users, max(values) - min(values), gaps)
+    unknown = sum(label == UNKNOWN for label in labels)
+    yield FairnessValue(UNKNOWN_SHARE, kind, "", len(labels), unknown / len(labels))
+
+
+def measure_exposure(
+    shown: Iterable[tuple[str, str, float]], items: Mapping[str, int], groups: Mapping[str, MovieGroups]
+) -> Iterator[FairnessValue]:
+    """Yield the Gini coefficient of exposure over the items, and the share of each group of movies by kind.
+
+    ``shown`` has the exposure of each user and movie; ``items`` the row of each movie of the model. Movies that the
+    model does not know are left out.
+    """
+    rows = [(user, items[movie], value) for user, movie, value in shown if movie in items]
+    user_ids = sorted({user for user, _, _ in rows})
+    if len(user_ids) < MIN_USERS:
+        return
+    index = {user: number for number, user in enumerate(user_ids)}
+    users = np.array([index[user] for user, _, _ in rows])
+    movies, values = np.array([movie for _, movie, _ in rows]), np.array([value for _, _, value in rows])
+    weights, n_items = _draw(user_ids), len(items)
+    total = np.bincount(movies, values, n_items).astype(np.float64)
+    samples = np.stack([np.bincount(movies, values * once[users], n_items) for once in weights])
+    ginis = np.array([exposure.gini(sample) for sample in samples])
+    gini = exposure.gini(total)
+    # A resample has fewer distinct users, which makes it more unequal.
+    yield _describe(EXPOSURE_GINI, "", "", len(user_ids), gini, np.minimum(ginis - np.nanmean(ginis) + gini, 1.0))
+    for kind, grouped in groups.items():
+        shares, resampled = grouped.parts @ total / total.sum(), samples @ grouped.parts.T
+        resampled /= np.maximum(resampled.sum(1, keepdims=True), 1e-12)
+        for number, name in enumerate(grouped.names):
+            yield _describe(EXPOSURE_SHARE, kind, name, len(user_ids), float(shares[number]), resampled[:, number])
+
+
+def _draw(user_ids: Sequence[str]) -> Floats:
+    """Return the weights of the users in each resample, [RESAMPLES, n_users]."""
+    if not len(user_ids):
+        return np.empty((RESAMPLES, 0))
+    return np.stack([poisson_weights(user_id) for user_id in user_ids], axis=1).astype(np.float64)
+
+
+def _rmse_samples(errors: UserErrors, weights: Floats, rows: NDArray[np.bool_] | slice) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = (weights[:, rows] @ errors.squared[rows]) / (weights[:, rows] @ errors.counts[rows])
+    samples: Floats = np.sqrt(ratios)
+    return samples
+
+
+def _describe(metric: str, kind: str, group: str, users: int, value: float, samples: Floats) -> FairnessValue:
+    finite = samples[np.isfinite(samples)]
+    low, high = percentile_interval(finite, INTERVAL) if len(finite) else (None, None)
+    return FairnessValue(metric, kind, group, users, value, low, high)

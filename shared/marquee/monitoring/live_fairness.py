@@ -1,0 +1,204 @@
+"""Live fairness by release and arm, in table ``live_fairness``: a day that ends at each full hour.
+
+Errors are those of ``predictions``, exposure that of ``impressions``. Groups of users come from what the system knows
+already: the length of the history in the artifact, and sex and age from the customer service, which are kept in memory
+only. Rows hold groups, never users.
+
+A day is computed again if its number of ratings or impressions differs from the stored one. Users are sampled by a hash
+of their id, so that the cost is bounded and the row is a function of the data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from marquee.db.pool import Database
+from marquee.evaluation import movie_groups, user_groups
+from marquee.evaluation.movie_groups import MovieGroups
+from marquee.monitoring.fairness_measures import (
+    FairnessValue,
+    UserErrors,
+    measure_all,
+    measure_exposure,
+    measure_groups,
+)
+from marquee.monitoring.user_demographics import UserDemographics
+from marquee.scoring.cohort_scores import GENRE_PREFIX
+from marquee.serving.engine import Engine
+
+DAY, STEP = timedelta(days=1), timedelta(hours=1)
+LOOKBACK = timedelta(days=1)
+"""Days that ended this long ago are checked for late records."""
+MAX_USERS = 5_000
+"""Users of a release and arm whose data are read."""
+DEADLINE_MS, BUDGET_S = 60_000, 60.0
+
+_ARMS = """
+SELECT release, arm, model_version, sum(ratings)::bigint, sum(impressions)::bigint
+FROM (SELECT release, arm, model_version, count(*) AS ratings, 0 AS impressions FROM predictions
+      WHERE time >= %(since)s AND time < %(until)s AND predicted IS NOT NULL GROUP BY 1, 2, 3
+      UNION ALL
+      SELECT release, arm, model_version, 0, count(*) FROM impressions
+      WHERE time >= %(since)s AND time < %(until)s GROUP BY 1, 2, 3) AS counted
+WHERE model_version <> '' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
+
+_STORED = """
+SELECT release, arm, model_version,
+       coalesce(max(sample) FILTER (WHERE metric = 'rmse' AND kind = ''), 0),
+       coalesce(max(sample) FILTER (WHERE metric = 'exposure_gini'), 0),
+       coalesce(max(sample) FILTER (WHERE metric = 'unknown_share' AND kind = 'gender'), 0)
+FROM live_fairness WHERE time = %s GROUP BY 1, 2, 3"""
+
+_ERRORS = """
+WITH rated AS (
+    SELECT user_id, sum((predicted - rating) ^ 2) AS squared, count(*)::float8 AS ratings FROM predictions
+    WHERE time >= %(since)s AND time < %(until)s AND predicted IS NOT NULL
+      AND release = %(release)s AND arm = %(arm)s AND model_version = %(version)s
+    GROUP BY user_id)
+SELECT user_id, squared, ratings FROM rated ORDER BY hashtextextended(user_id, 0), user_id LIMIT %(users)s"""
+
+# The exposure of a position is 1 / log2(position + 1); ten positions count (marquee.evaluation.exposure).
+_EXPOSURE = """
+WITH chosen AS (
+    SELECT user_id FROM impressions
+    WHERE time >= %(since)s AND time < %(until)s
+      AND release = %(release)s AND arm = %(arm)s AND model_version = %(version)s
+    GROUP BY user_id ORDER BY hashtextextended(user_id, 0), user_id LIMIT %(users)s)
+SELECT user_id, movie_id, sum(ln(2.0::float8) / ln(position + 1.0::float8)) FROM impression_movies
+JOIN chosen USING (user_id)
+WHERE time >= %(since)s AND time < %(until)s AND position <= 10
+  AND release = %(release)s AND arm = %(arm)s AND model_version = %(version)s
+GROUP BY user_id, movie_id ORDER BY user_id, movie_id"""
+
+_DELETE = """
+DELETE FROM live_fairness WHERE time = %s AND release = %s AND arm = %s AND model_version = %s AND metric = ANY(%s)"""
+_WRITE = """
+INSERT INTO live_fairness (time, release, arm, model_version, metric, kind, group_name, sample, users, value, low, high)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (time, release, arm, model_version, metric, kind, group_name) DO UPDATE SET
+    sample = excluded.sample, users = excluded.users, value = excluded.value, low = excluded.low,
+    high = excluded.high"""
+
+_ERROR_METRICS, _EXPOSURE_METRICS = ["rmse", "rmse_gap", "unknown_share"], ["exposure_gini", "exposure_share"]
+Arm = tuple[int, str, str]
+
+
+class LiveFairness:
+    """Task of the monitor. ``load_engine`` returns the engine of a version, None if its artifact is refused.
+
+    ``demographics`` is None without a customer service: there are then no groups by sex and age.
+    """
+
+    def __init__(
+        self, load_engine: Callable[[str], Engine | None], demographics: UserDemographics | None = None
+    ) -> None:
+        self._load_engine = load_engine
+        self._demographics = demographics
+
+    def update(self, database: Database, now: datetime, budget_s: float = BUDGET_S) -> int:
+        """Compute the changed days that end by ``now``, newest first; return the number of rows written.
+
+        After ``budget_s`` seconds the other days are left to the next call.
+        """
+        rows, ends = 0, time.monotonic() + budget_s
+        newest = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        for number in range(LOOKBACK // STEP):
+            rows += self._update_day(database, newest - number * STEP)
+            if time.monotonic() > ends:
+                break
+        return rows
+
+    def _update_day(self, database: Database, end: datetime) -> int:
+        window = {"since": end - DAY, "until": end}
+        stored = {
+            (release, arm, version): counts
+            for release, arm, version, *counts in database.read(_STORED, (end,), deadline_ms=DEADLINE_MS)
+        }
+        rows = 0
+        for release, arm, version, ratings, shown in database.read(_ARMS, window, deadline_ms=DEADLINE_MS):
+            arm_key = (release, arm, version)
+            old_ratings, old_shown, old_demographic = stored.get(arm_key, (0, 0, 0))
+            engine = None
+            parameters = {**window, "release": release, "arm": arm, "version": version, "users": MAX_USERS}
+            is_open = self._demographics is not None and old_demographic != ratings
+            if ratings and (old_ratings != ratings or is_open):
+                engine = self._load_engine(version)
+                found = self._measure_errors(database, engine, parameters)
+                rows += _write(database, end, arm_key, ratings, found, _ERROR_METRICS)
+            if shown and old_shown != shown:
+                engine = engine or self._load_engine(version)
+                found = list(_measure_shown(database, engine, parameters))
+                rows += _write(database, end, arm_key, shown, found, _EXPOSURE_METRICS)
+        return rows
+
+    def _measure_errors(
+        self, database: Database, engine: Engine | None, parameters: Mapping[str, object]
+    ) -> list[FairnessValue]:
+        columns = database.read(_ERRORS, parameters, deadline_ms=DEADLINE_MS)
+        user_ids = [user_id for user_id, _, _ in columns]
+        errors = UserErrors(
+            user_ids, np.array([row[1] for row in columns]), np.array([row[2] for row in columns], np.float64)
+        )
+        labels = {user_groups.ACTIVITY: label_activity(engine, user_ids)} if engine else {}
+        known = self._demographics.label(user_ids) if self._demographics else None
+        return [
+            measure_all(errors),
+            *(
+                value
+                for kind, names in (labels | (known or {})).items()
+                for value in measure_groups(errors, kind, names)
+            ),
+        ]
+
+
+def label_activity(engine: Engine, user_ids: Sequence[str]) -> list[str]:
+    """Return the band of each user by the length of their history in the artifact."""
+    labels = []
+    for user_id in user_ids:
+        is_known, record = engine.get_cached_record(user_id)
+        if not is_known:
+            record = engine.read_record(user_id)
+        labels.append(user_groups.activity_band(len(record.items) if record else 0))
+    return labels
+
+
+def group_items(engine: Engine) -> dict[str, MovieGroups]:
+    """Return the groups of an artifact's movies: by popularity, and by genre if it has genres."""
+    factors = engine.item_factors
+    groups = {"popularity": movie_groups.group_by_popularity(factors.popularity.astype(np.float64))}
+    names: defaultdict[int, list[str]] = defaultdict(list)
+    for cohort, row in sorted(factors.cohorts.items()):
+        if cohort.startswith(GENRE_PREFIX):
+            for item in np.flatnonzero(factors.cohort_scores[row] > 0).tolist():
+                names[item].append(cohort.removeprefix(GENRE_PREFIX))
+    if names:
+        groups["genre"] = movie_groups.group_by_names([names[item] for item in range(len(factors.movie_ids))])
+    return groups
+
+
+def _measure_shown(
+    database: Database, engine: Engine | None, parameters: Mapping[str, object]
+) -> Iterator[FairnessValue]:
+    if engine is not None:
+        shown = database.read(_EXPOSURE, parameters, deadline_ms=DEADLINE_MS)
+        yield from measure_exposure(shown, engine.item_factors.items, group_items(engine))
+
+
+def _write(
+    database: Database, end: datetime, arm: Arm, sample: int, found: Iterable[FairnessValue], metrics: list[str]
+) -> int:
+    """Replace the rows of ``metrics`` in one transaction; return their number."""
+    rows = [
+        (end, *arm, v.metric, v.kind, v.group, sample, v.users, v.value, v.low, v.high)
+        for v in found
+        if np.isfinite(v.value)
+    ]
+    with database.transaction() as cursor:
+        cursor.execute(_DELETE, (end, *arm, metrics))
+        cursor.executemany(_WRITE, rows)
+    return len(rows)
