@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import psutil
 import pytest
 
 from marquee.backtest import backtest_jobs
@@ -86,6 +87,26 @@ def test_backtest_killed_run_resumes_to_the_same_report(
     assert resumed.overall.differences[BIASES]["rmse"].value < 0, "the planted groups are found"
     assert {"first week"} == set(resumed.by_movie_age)
     assert set(resumed.staleness) == {"0.5 h"}
+
+
+def find_workers(parent: int) -> list[psutil.Process]:
+    """Return the living processes that the parent has started."""
+    return [child for child in psutil.Process(parent).children(recursive=True) if child.is_running()]
+
+
+def test_backtest_killed_with_workers_leaves_no_process(arguments: list[str]) -> None:
+    """Workers end with the process that reads their results."""
+    parts = Path(arguments[-1]) / "parts"
+    command = [sys.executable, "-m", "marquee", *arguments[:-2], "--workers", "2", *arguments[-2:]]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(parts.glob("*.npz")):
+        time.sleep(0.02)
+    workers = find_workers(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert workers
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
 
 
 def make_inputs(stream: EventStream, params_file: Path, model: ServedModel = SERVED) -> BacktestInputs:

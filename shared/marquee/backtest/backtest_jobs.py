@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 import zipfile
 from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import msgspec
@@ -96,6 +98,15 @@ _worker_inputs: BacktestInputs | None = None
 def _start_worker(inputs: BacktestInputs) -> None:
     global _worker_inputs  # Sent once for all jobs of the process.
     _worker_inputs = inputs
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, killed for example: nobody would read the result."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_in_worker(job: Job, path: Path) -> None:
