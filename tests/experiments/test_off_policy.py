@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from random import Random
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from marquee.experiments.off_policy import (
     weigh_movies,
 )
 from marquee.experiments.ratio_estimates import Floats
+from marquee.serving.candidates import Candidates
+from marquee.serving.exploration import Exploration
 
 N = 4
 MOVIES, TAIL, POOL, SHARE = 7, 2, 4, 0.3
@@ -143,3 +146,28 @@ def test_estimate_target_without_exploration_supports_the_same_movies_only() -> 
     assert found.value == pytest.approx(float(EXAMINATION @ SUITS[[1, 0, 2, 3]]))
     refused = estimate_target(plain._replace(support=np.tile([5, 1, 3, 4], (300, 1))), EXAMINATION)
     assert refused.refusal
+
+
+@pytest.mark.parametrize("exploration", [Exploration(0.2, 2, 5), Exploration(0.001, 1, 6), Exploration(0.1, 0, 0)])
+def test_expected_examination_agrees_with_the_propensities_of_serving(exploration: Exploration) -> None:
+    """For one examined position, it is the probability that serving logs for the movie there, in every list."""
+    random, n = Random(7).random, 5
+    unseen = np.arange(2, 14)
+    candidates = Candidates(14, np.array([0, 1]))
+    ranking = unseen[::-1].tolist()
+    for _ in range(300):
+        rows, propensities, _ = exploration.choose(ranking[: n + exploration.extra_candidates], n, candidates, random)
+        lists = LoggedLists(
+            user=np.zeros(1, int),
+            rank=np.array([[ranking.index(row) + 1 for row in rows]]),
+            outcome=np.zeros((1, n)),
+            eligible=np.array([len(unseen)]),
+            share=np.array([exploration.epsilon]),
+            tail=np.array([exploration.slots]),
+            pool=np.array([exploration.candidates]),
+            target=np.zeros((1, n), int),
+            support=np.ones((1, n), int),
+        )
+        for position, propensity in enumerate(propensities):
+            stated = expected_examination(lists, np.eye(n)[position])
+            assert stated[0, position] == pytest.approx(propensity)

@@ -38,6 +38,15 @@ def test_equal_arms_looked_at_hourly_raise_few_false_alarms(equal_arms: dict[str
         assert (np.abs(z_score(looks)) > 1.96).any(1).mean() > 0.15
 
 
+def test_adjusted_difference_of_streams_has_less_variance(equal_arms: dict[str, Floats]) -> None:
+    """Two weeks of the past explain a third of the variance and more, at the last look."""
+    sums = equal_arms["begun"][:, :, -1]
+    plain, adjusted = (estimate(sums[:, 0], sums[:, 1]) for estimate in (difference, adjusted_difference))
+    assert adjusted.variance.mean() <= 0.7 * plain.variance.mean()
+    assert adjusted.value.var() <= 0.75 * plain.value.var()
+    assert abs(adjusted.value.mean()) <= 3 * adjusted.value.std() / sqrt(RUNS)
+
+
 def test_simulate_streams_sums_of_squares_are_those_of_users(equal_arms: dict[str, Floats]) -> None:
     """Variances from the sums agree with the spread over runs."""
     looks = difference(equal_arms["minutes"][:, 0], equal_arms["minutes"][:, 1])

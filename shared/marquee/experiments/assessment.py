@@ -25,8 +25,8 @@ from marquee.experiments.sequences import (
 MAX_CROSSED = 0.01
 """Fraction of the users in two arms above which the assignment is broken."""
 _MAX_LOG = 690.0
-# One failed request of one user of one request: without it, an arm without failures would have no variance.
-_ONE_FAILURE = np.ones(6)
+ONE_FAILURE = np.ones(6)
+"""Sums of one user with one request, which failed: without it, an arm without failures would have no variance."""
 _NO_DATA = (0.0,) * 6
 
 
@@ -223,7 +223,7 @@ def _estimate(metric: HarmMetric, samples: Sequence[tuple[float, ...]]) -> tuple
     if metric.kind == "paired":
         estimate = ratio(samples[0])
         return estimate, (0.0, float(estimate.value))
-    smoothed = _ONE_FAILURE if metric.kind == "coin" else np.zeros(len(samples[0]))
+    smoothed = ONE_FAILURE if metric.kind == "coin" else np.zeros(len(samples[0]))
     control, treatment = (np.asarray(sums)[: len(smoothed)] for sums in samples)
     estimate = estimate_difference(control + smoothed, treatment + smoothed)
     return estimate, (float(ratio(control).value), float(ratio(treatment).value))
