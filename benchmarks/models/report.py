@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,10 +18,7 @@ from benchmarks.models.algorithms import (
 )
 from benchmarks.models.report_model import AlgorithmResult, ModelReport, ProtocolResult, WindowResult
 from marquee.backtest import backtest_charts, backtest_tables
-from marquee.backtest.backtest_jobs import SURPRISE
 from marquee.backtest.backtest_summary import BacktestReport
-from marquee.backtest.running_models import BIASES, RIVER
-from marquee.backtest.running_models import POPULARITY as POPULARITY_LIST
 from marquee.config import atomic_file
 from marquee.evaluation.paired_test import PairedComparison
 from marquee.registry.manifest import Metric
@@ -112,16 +109,23 @@ def _backtest_parts(found: BacktestReport | None) -> dict[str, str]:
             "backtest": "The backtest was not run.\n",
         }
     metrics, main = found.overall.metrics, found.plan.models[0].name
-    rivals = [name for name in (SURPRISE, BIASES, RIVER) if name in metrics]
-    errors = ", ".join(f"{_number(metrics[name]['rmse'].value, 4)} ({name})" for name in rivals)
-    lists = [f"{_number(metrics[name]['ndcg@10'].value, 3)}" for name in (main, POPULARITY_LIST)]
-    rmse = _number(metrics[main]["rmse"].value, 4)
+    errors, gains = ({name: m[kind].value for name, m in metrics.items() if kind in m} for kind in ("rmse", "ndcg@10"))
+    best = errors[main] == min(errors.values()) and gains[main] == max(gains.values())
+    verdict = (
+        "they have the lowest error and the best lists" if best else "they were chosen before; they are not the best"
+    )
     reason = (
-        f"in a replay through the serving code their RMSE is {rmse} against {errors}, "
-        f"and their NDCG@10 is {lists[0]} against {lists[1]} ({POPULARITY_LIST})"
+        f"{verdict} in a replay through the serving code.\n"
+        f"RMSE of predicted ratings: {_against(errors, main, 4)}.\n"
+        f"NDCG@10 of the lists: {_against(gains, main, 3)}"
     )
     images = "\n".join(f"![{title}](models/{file})\n" for file, title in _BACKTEST_CHARTS.items())
     return {"backtest_reason": reason, "backtest": f"{backtest_tables.render_tables(found)}\n{images}"}
+
+
+def _against(values: Mapping[str, float], main: str, digits: int) -> str:
+    others = (f"{_number(value, digits)} ({name})" for name, value in values.items() if name != main)
+    return f"{_number(values[main], digits)}; {', '.join(others)}"
 
 
 def _summary(results: ModelReport, metric: str, names: Sequence[str]) -> str:

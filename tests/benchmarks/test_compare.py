@@ -29,6 +29,7 @@ from benchmarks.models.split_metrics import Arrays, measure_split
 from tests.support.killed import Killed
 from tests.support.synthetic_data import SECOND, blocks
 
+from marquee.backtest.backtest_jobs import SURPRISE
 from marquee.data import interaction_frames, sources
 from marquee.data.dataset import Dataset
 from marquee.data.side_information import USER_ATTRIBUTES, SideInformation
@@ -77,8 +78,9 @@ def test_committed_results_are_of_current_parameters(base_data: Path) -> None:
     assert results.seed == PARAMS.seed
     assert results.cohorts.served_strength == f"{PRIOR_STRENGTH:,.0f}"
     assert results.data == load_dataset(base_data, results.user_attributes)[0].sha256()
-    if results.backtest is not None:
-        assert results.backtest.data == load_dataset(base_data, PARAMS.data.user_attributes)[0].sha256()
+    assert results.backtest is not None
+    assert results.backtest.data == load_dataset(base_data, results.backtest.user_attributes)[0].sha256()
+    assert results.backtest.overall.differences[SURPRISE]["rmse"].high < 0
     rmse = {
         algorithm.name: algorithm.metrics["rmse"].value
         for algorithm in results.protocols[1].algorithms

@@ -16,6 +16,7 @@ from marquee.backtest.backtest_plan import BacktestPlan, Block, make_blocks
 from marquee.backtest.engine_replay import NOT_RELEVANT, Arrays
 from marquee.backtest.event_stream import EventStream
 from marquee.backtest.live_metrics import Cells, Difference
+from marquee.data.side_information import USER_ATTRIBUTES
 from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.manifest import Metric
 
@@ -61,7 +62,7 @@ class BacktestReport(msgspec.Struct, frozen=True, kw_only=True):
     - ``overall``, ``by_known``, ``by_movie_age``: metrics and paired differences
     - ``coverage``, ``gini``: fraction of the catalog that was shown, and inequality of exposure, by candidate
     - ``staleness``: metrics of the first model if each retraining served later, less those of today
-    - ``notes``: what was not measured
+    - ``notes``: what was not measured; ``user_attributes``: side information of users that was used
     """
 
     plan: BacktestPlan
@@ -82,6 +83,7 @@ class BacktestReport(msgspec.Struct, frozen=True, kw_only=True):
     cuts: list[CutResult]
     staleness: dict[str, dict[str, Difference]]
     notes: list[str]
+    user_attributes: tuple[str, ...] = USER_ATTRIBUTES
 
 
 def backtest(
@@ -157,6 +159,7 @@ def summarize(inputs: BacktestInputs, results: list[tuple[Job, Arrays]]) -> Back
         cuts=[_cut(stream, block, values, is_counted, first) for block in blocks],
         staleness=_staleness(inputs, blocks, main, ratings, cells),
         notes=_notes(),
+        user_attributes=tuple(params.data.user_attributes),
     )
 
 

@@ -16,9 +16,10 @@ def render_tables(report: BacktestReport) -> str:
     """Return all tables with a line on each."""
     main = report.plan.models[0].name
     left_out = f"; {report.left_out:,} left out, of movies that a model did not know" if report.left_out else ""
+    attributes = ", ".join(report.user_attributes) or "none"
     parts = [
         f"{report.ratings:,} ratings of {report.users:,} users and {report.lists:,} lists, "
-        f"{len(report.cuts)} retrainings{left_out}.",
+        f"{len(report.cuts)} retrainings{left_out}. Side information of users: {attributes}.",
         overall_table(report),
         f"{main} less each other, with paired {100 * report.interval:g} % intervals over users and cuts. "
         "An interval with 0 in it shows no difference:",
