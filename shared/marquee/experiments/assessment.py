@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -133,82 +134,92 @@ def _sample_ratio(declaration: Declaration, counts: Counts) -> float:
     return _exp(float(log_e_sample_ratio(users, np.full(len(users), 1 / len(users)))))
 
 
-def _assess_guardrail(
-    declaration: Declaration, look: Look, arm: str, name: str, margin: Margin, alpha: float
-) -> MetricAssessment:
+class _Measured(NamedTuple):
+    """A metric of one arm before it is judged. ``margin`` is None without a baseline."""
+
+    name: str
+    arm: str
+    users: tuple[float, float]
+    values: tuple[float, float]
+    estimate: Estimate
+    harm: Estimate
+    margin: float | None
+    worst: float
+
+    def bound_harm(self, alpha: float) -> float:
+        """Return the upper bound of the harm, at most the worst."""
+        if self.margin is None:
+            return self.worst
+        radius = one_sided_radius(self.harm.information, self.margin, alpha)
+        return min(float(self.harm.value + radius), self.worst)
+
+    def judge(self, alpha: float, e: float, verdict: str) -> MetricAssessment:
+        """Return the assessment with its sequence."""
+        value, information = float(self.estimate.value), float(self.estimate.information)
+        known = self.margin is not None and information > 0
+        radius = float(two_sided_radius(information, self.margin or 1.0, alpha))
+        return MetricAssessment(
+            metric=self.name,
+            arm=self.arm,
+            users=self.users,
+            values=self.values,
+            estimate=value,
+            error=information**-0.5 if information else None,
+            information=information,
+            low=value - radius if known else None,
+            high=value + radius if known else None,
+            margin=self.margin,
+            worst=self.worst,
+            harm=float(self.harm.value),
+            harm_high=self.bound_harm(alpha),
+            e=e,
+            verdict=verdict,
+        )
+
+
+def _measure(declaration: Declaration, look: Look, arm: str, name: str, margin: Margin) -> _Measured:
     metric = METRICS[name]
     samples = _samples(declaration, look, arm, name)
     estimate, values = _estimate(metric, samples)
-    size = resolve_margin(margin, name, look, values[0])
-    worst = _worst(name, look, values[0])
-    harm = Estimate(estimate.value * metric.harm, estimate.variance)
-    if size is None:
-        return _describe(name, arm, samples, estimate, values, None, worst, harm, worst, 1.0, "open", alpha)
-    high = min(float(harm.value + one_sided_radius(harm.information, size, alpha)), worst)
+    return _Measured(
+        name=name,
+        arm=arm,
+        users=(samples[0][0], samples[-1][0]),
+        values=values,
+        estimate=estimate,
+        harm=Estimate(estimate.value * metric.harm, estimate.variance),
+        margin=resolve_margin(margin, name, look, values[0]),
+        worst=_worst(name, look, values[0]),
+    )
+
+
+def _assess_guardrail(
+    declaration: Declaration, look: Look, arm: str, name: str, margin: Margin, alpha: float
+) -> MetricAssessment:
+    found, metric = _measure(declaration, look, arm, name, margin), METRICS[name]
+    if found.margin is None:
+        return found.judge(alpha, 1.0, "open")
     if metric.kind == "coin":
         log_e = log_e_coin(look.failed.get(arm, 0), look.failed.get(declaration.control, 0))
     else:
-        log_e = log_e_harm_mixed(harm, size, worst)
-    silent = metric.silent and not float(harm.information)
-    verdict = "silent" if silent else "fine" if high < size else "open"
-    return _describe(name, arm, samples, estimate, values, size, worst, harm, high, _exp(float(log_e)), verdict, alpha)
+        log_e = log_e_harm_mixed(found.harm, found.margin, found.worst)
+    silent = metric.silent and not float(found.harm.information)
+    verdict = "silent" if silent else "fine" if found.bound_harm(alpha) < found.margin else "open"
+    return found.judge(alpha, _exp(float(log_e)), verdict)
 
 
 def _assess_primary(
     declaration: Declaration, look: Look, arm: str, alpha: float, *, at_end: bool
 ) -> MetricAssessment | None:
-    if declaration.primary is None:
+    primary = declaration.primary
+    if primary is None:
         return None
-    name = declaration.primary.metric
-    metric = METRICS[name]
-    samples = _samples(declaration, look, arm, name)
-    estimate, values = _estimate(metric, samples)
-    size = resolve_margin(declaration.primary.effect, name, look, values[0])
-    worst = _worst(name, look, values[0])
-    harm = Estimate(estimate.value * metric.harm, estimate.variance)
-    if size is None:
-        return _describe(name, arm, samples, estimate, values, None, worst, harm, worst, 1.0, "open", alpha)
-    sign = int(half_and_end(harm, size, at_end=at_end, alpha=alpha))
-    verdict = {-1: "better", 0: "open", 1: "worse"}[sign]
-    high = min(float(harm.value + one_sided_radius(harm.information, size, alpha)), worst)
-    e = _exp(float(log_e_harm_mixed(harm, size, worst)))
-    return _describe(name, arm, samples, estimate, values, size, worst, harm, high, e, verdict, alpha)
-
-
-def _describe(
-    name: str,
-    arm: str,
-    samples: Sequence[Sequence[float]],
-    estimate: Estimate,
-    values: tuple[float, float],
-    margin: float | None,
-    worst: float,
-    harm: Estimate,
-    harm_high: float,
-    e: float,
-    verdict: str,
-    alpha: float,
-) -> MetricAssessment:
-    information = float(estimate.information)
-    radius = float(two_sided_radius(information, margin, alpha)) if margin and information else None
-    value = float(estimate.value)
-    return MetricAssessment(
-        metric=name,
-        arm=arm,
-        users=(samples[0][0], samples[-1][0]),
-        values=values,
-        estimate=value,
-        error=information**-0.5 if information else None,
-        information=information,
-        low=None if radius is None else value - radius,
-        high=None if radius is None else value + radius,
-        margin=margin,
-        worst=worst,
-        harm=float(harm.value),
-        harm_high=harm_high,
-        e=e,
-        verdict=verdict,
-    )
+    found = _measure(declaration, look, arm, primary.metric, primary.effect)
+    if found.margin is None:
+        return found.judge(alpha, 1.0, "open")
+    sign = int(half_and_end(found.harm, found.margin, at_end=at_end, alpha=alpha))
+    e = _exp(float(log_e_harm_mixed(found.harm, found.margin, found.worst)))
+    return found.judge(alpha, e, {-1: "better", 0: "open", 1: "worse"}[sign])
 
 
 def _samples(declaration: Declaration, look: Look, arm: str, name: str) -> list[tuple[float, ...]]:
