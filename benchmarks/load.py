@@ -38,19 +38,20 @@ class _Connection:
     sent_at: float = 0.0
 
 
-def load(port: int, path: Callable[[int], str], *, connections: int, seconds: float) -> LoadResult:
+def load(port: int, path: Callable[[int], str], *, connections: int, seconds: float, accept: str = "*/*") -> LoadResult:
     """Request ``path(0)``, ``path(1)`` ... for some seconds; each connection sends its next request after an answer.
 
     Raises ``ConnectionError`` if the server closes a connection.
     """
     result, number = LoadResult(), 0
+    head = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n\r\n".encode()
     with selectors.DefaultSelector() as selector:
         opened = [_Connection(socket.create_connection(("127.0.0.1", port))) for _ in range(connections)]
         started = time.perf_counter()
         for connection in opened:
             connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             selector.register(connection.socket, selectors.EVENT_READ, connection)
-            number = _send_request(connection, path, number)
+            number = _send_request(connection, path, number, head)
         while (now := time.perf_counter()) - started < seconds:
             for key, _ in selector.select(1.0):
                 connection = key.data
@@ -59,17 +60,17 @@ def load(port: int, path: Callable[[int], str], *, connections: int, seconds: fl
                     continue
                 result.ms.append((time.perf_counter() - connection.sent_at) * 1000)
                 result.failed += status != 200
-                number = _send_request(connection, path, number)
+                number = _send_request(connection, path, number, head)
         result.seconds = now - started
         for connection in opened:
             connection.socket.close()
     return result
 
 
-def _send_request(connection: _Connection, path: Callable[[int], str], number: int) -> int:
-    """Send request ``number``; return the number of the next one."""
+def _send_request(connection: _Connection, path: Callable[[int], str], number: int, head: bytes) -> int:
+    """Send request ``number`` with ``head`` after its path; return the number of the next one."""
     connection.sent_at = time.perf_counter()
-    connection.socket.sendall(b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path(number).encode())
+    connection.socket.sendall(b"GET %s %s" % (path(number).encode(), head))
     return number + 1
 
 

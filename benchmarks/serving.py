@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 
 from marquee.registry.artifact import write_artifact
+from marquee.registry.movie_metadata import MovieMetadata
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.rollout import promote
 from marquee.registry.trained_model import Histories, TrainedModel
@@ -61,6 +62,25 @@ def random_model(users: int, factors: int, *, movies: int = MOVIES, seed: int = 
         prior_mean=np.zeros(factors + 1, np.float32),
         prior_precision=np.eye(factors + 1, dtype=np.float32),
         noise_precision=1.0,
+        metadata=_random_metadata(movies, rng),
+        trend=np.exp(normal(movies)),
+        popularity_columns=1,
+    )
+
+
+def _random_metadata(movies: int, rng: np.random.Generator) -> MovieMetadata:
+    """Return titles, and attributes in about the proportions of MovieLens."""
+    genres = [f"genre {number}" for number in range(19)]
+    drawn = rng.geometric(0.15, (movies, 3)) % 19
+    many = rng.integers(1, 4, movies)
+    return MovieMetadata(
+        titles=tuple(f"Movie number {i}" for i in range(movies)),
+        years=tuple((1950 + np.minimum(rng.gamma(6, 6, movies), 70)).astype(int).tolist()),
+        genres=tuple("|".join(dict.fromkeys(genres[g] for g in row[:n])) for row, n in zip(drawn, many, strict=True)),
+        languages=tuple(rng.choice(["en", "en", "en", "fr", "de", "hi"], movies).tolist()),
+        countries=tuple(rng.choice(["us", "us", "fr", "gb|us", "de|fr", "in"], movies).tolist()),
+        ages=tuple(rng.choice([-1, 0, 6, 12, 16, 17, 18], movies).tolist()),
+        costs=tuple(np.round(rng.uniform(0.01, 1.0, movies), 2).tolist()),
     )
 
 

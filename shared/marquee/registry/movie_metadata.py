@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from math import isfinite
 from typing import TypeVar
 
@@ -58,7 +59,12 @@ class MovieMetadata(msgspec.Struct, frozen=True, eq=False):
 
     def genre_names(self, row: int) -> tuple[str, ...]:
         """Return the genres of a row, empty if they are unknown."""
-        return tuple(self.genres[row].split("|")) if self.genres and self.genres[row] else ()
+        return _split_genres(self.genres[row]) if self.genres else ()
+
+
+@lru_cache(4_096)
+def _split_genres(text: str) -> tuple[str, ...]:
+    return tuple(text.split("|")) if text else ()
 
 
 NO_METADATA = MovieMetadata()

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 
-class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One past movie and its share of a score: without the movie, the score would be lower by the share.
 
     ``rating`` is the user's own rating of the movie, None if it was only watched.
@@ -18,7 +18,7 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     rating: float | None = None
 
 
-class ScoreParts(msgspec.Struct, frozen=True, omit_defaults=True):
+class ScoreParts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Parts of a score, whose sum it is. A part that is 0 is missing.
 
     ``history``: what the past movies say of this one. ``trend``: what its growth in popularity adds to that.
@@ -34,7 +34,7 @@ class ScoreParts(msgspec.Struct, frozen=True, omit_defaults=True):
     other: float = 0.0
 
 
-class RatingParts(msgspec.Struct, frozen=True, omit_defaults=True):
+class RatingParts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Parts of a predicted rating, before it is clipped to the scale; their sum is the prediction.
 
     ``baseline``: the prediction for a user without ratings. ``ratings``: the sum of the shares of the user's ratings;
@@ -47,7 +47,7 @@ class RatingParts(msgspec.Struct, frozen=True, omit_defaults=True):
     because: tuple[Reason, ...] = ()
 
 
-class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
+class Explanation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why a movie is in the list.
 
     ``source``: ``score`` if its rank put it there, ``exploration`` if it was drawn at random, ``pin`` or ``quota`` if

@@ -37,66 +37,82 @@ def compute_shares(engine: Engine, state: UserState, rows: Sequence[int]) -> Flo
     return shares
 
 
+def read_first_reasons(explanations: Sequence[Explanation], result: MovieList) -> tuple[str, ...]:
+    """Return what :func:`find_first_reasons` does, from explanations with at least one reason for each movie."""
+    nothing = "cohort" if result.tier is Tier.COHORT else "popularity"
+    return tuple(
+        explanation.source
+        if explanation.source != SCORE
+        else (explanation.because[0].movie_id if explanation.because else nothing)
+        for explanation in explanations
+    )
+
+
 def find_first_reasons(engine: Engine, state: UserState, result: MovieList) -> tuple[str, ...]:
     """Return the first reason of each movie: a movie id of the history, or the name of what decided instead."""
-    rows = result.rows
-    if not rows:
+    if not result.rows:
         return ()
     if result.tier in _HISTORY_TIERS:
         movie_ids = engine.item_factors.movie_ids
-        firsts = state.items[compute_shares(engine, state, rows).argmax(axis=1)].tolist()
+        firsts = state.items[compute_shares(engine, state, result.rows).argmax(axis=1)].tolist()
         reasons = [movie_ids[first] for first in firsts]
     else:
-        reasons = ["cohort" if result.tier is Tier.COHORT else "popularity"] * len(rows)
-    length = len(rows)
-    for position, (row, movie) in enumerate(zip(rows, result.movies, strict=True)):
-        if row in result.sources:
-            reasons[position] = result.sources[row]
-        elif movie.rank > length:
-            reasons[position] = EXPLORATION
-    return tuple(reasons)
+        reasons = ["cohort" if result.tier is Tier.COHORT else "popularity"] * len(result.rows)
+    sources = _find_sources(result)
+    return tuple(reason if source == SCORE else source for source, reason in zip(sources, reasons, strict=True))
 
 
 def explain_list(engine: Engine, state: UserState, result: MovieList, n: int) -> tuple[Explanation, ...]:
     """Return the explanation of each movie, with its ``n`` largest positive reasons."""
-    rows = result.rows
-    if not rows:
+    if not result.rows:
         return ()
     ratings = _explain_ratings(engine, state, result, n)
+    because: list[tuple[Reason, ...]] = [()] * len(result.rows)
     if result.tier in _HISTORY_TIERS:
-        shares = compute_shares(engine, state, rows)
-        because = [_name_reasons(engine, state.items, state.ratings, own, n) for own in shares]
+        shares = compute_shares(engine, state, result.rows)
+        because = _name_reasons(_describe_history(engine, state.items, state.ratings), shares, n)
         parts = _split_scores(engine, state, result)
     else:
-        because = [()] * len(rows)
         parts = _split_popularity(engine, result)
-    return tuple(
-        Explanation(_find_source(result, position), own_because, own_parts, rating)
-        for position, (own_because, own_parts, rating) in enumerate(zip(because, parts, ratings, strict=True))
-    )
+    return tuple(map(Explanation, _find_sources(result), because, parts, ratings))
 
 
-def _find_source(result: MovieList, position: int) -> str:
-    row = result.rows[position]
-    if row in result.sources:
-        return result.sources[row]
-    return EXPLORATION if result.movies[position].rank > len(result.rows) else SCORE
+def _find_sources(result: MovieList) -> list[str]:
+    """Return what put each movie into the list."""
+    length = len(result.rows)
+    sources = [EXPLORATION if movie.rank > length else SCORE for movie in result.movies]
+    if result.sources:
+        sources = [result.sources.get(row, source) for row, source in zip(result.rows, sources, strict=True)]
+    return sources
 
 
-def _name_reasons(
-    engine: Engine, items: NDArray[np.integer], ratings: Floats, shares: Floats, n: int
-) -> tuple[Reason, ...]:
+_Past: TypeAlias = tuple[str, str | None, float | None]
+"""Movie id, title and rating of a past movie."""
+
+
+def _describe_history(engine: Engine, items: NDArray[np.integer], ratings: Floats) -> list[_Past]:
     factors = engine.item_factors
-    best = [at for at in (-shares).argsort(kind="stable")[:n].tolist() if shares[at] > 0]
-    return tuple(
-        Reason(
-            factors.movie_ids[items[at]],
-            float(shares[at]),
-            factors.metadata.title(int(items[at])),
-            None if np.isnan(ratings[at]) else float(ratings[at]),
+    movie_ids, titles = factors.movie_ids, factors.metadata.titles
+    return [
+        (movie_ids[item], (titles[item] or None) if titles else None, rating if rating == rating else None)
+        for item, rating in zip(items.tolist(), ratings.tolist(), strict=True)
+    ]
+
+
+def _name_reasons(past: Sequence[_Past], shares: Floats, n: int) -> list[tuple[Reason, ...]]:
+    """Return the ``n`` largest positive ``shares`` [m, n_past] of each movie, largest first."""
+    order = (-shares).argsort(axis=1, kind="stable")[:, :n]
+    best = shares[np.arange(len(shares))[:, None], order]
+    return [
+        tuple(
+            [
+                Reason(past[at][0], share, past[at][1], past[at][2])
+                for at, share in zip(own_order, own_shares, strict=True)
+                if share > 0
+            ]
         )
-        for at in best
-    )
+        for own_order, own_shares in zip(order.tolist(), best.tolist(), strict=True)
+    ]
 
 
 def _split_scores(engine: Engine, state: UserState, result: MovieList) -> list[ScoreParts]:
@@ -108,12 +124,19 @@ def _split_scores(engine: Engine, state: UserState, result: MovieList) -> list[S
     taste = vectors[:, :n_taste] @ query[:n_taste]
     popularity = vectors[:, n_taste:] @ query[n_taste:]
     history = taste if factors.trend is None else taste / factors.trend[rows]
-    cost = np.zeros(len(rows), np.float32) if result.deductions is None else result.deductions[rows]
-    columns = (history, taste - history, popularity, cost)
     return [
-        ScoreParts(history=h, trend=t, popularity=p, cost=-c if c else 0.0)
-        for h, t, p, c in zip(*(column.tolist() for column in columns), strict=True)
+        ScoreParts(h, t, p, 0.0, cost)
+        for h, t, p, cost in zip(
+            history.tolist(), (taste - history).tolist(), popularity.tolist(), _list_costs(result), strict=True
+        )
     ]
+
+
+def _list_costs(result: MovieList) -> list[float]:
+    if result.deductions is None:
+        return [0.0] * len(result.rows)
+    costs: list[float] = (-result.deductions[result.rows]).tolist()
+    return costs
 
 
 def _split_popularity(engine: Engine, result: MovieList) -> list[ScoreParts]:
@@ -125,25 +148,20 @@ def _split_popularity(engine: Engine, result: MovieList) -> list[ScoreParts]:
         popularity = score_cohorts(popularity, factors.cohort_scores[:0], ())
         own, weights = zip(*result.cohort_rows, strict=True)
         cohort = np.asarray(weights, np.float32) @ factors.cohort_scores[list(own)][:, rows]
-    cost = np.zeros(len(rows), np.float32) if result.deductions is None else result.deductions[rows]
-    columns = (popularity[rows], cohort, cost)
     return [
-        ScoreParts(popularity=p, cohort=c, cost=-d if d else 0.0)
-        for p, c, d in zip(*(column.tolist() for column in columns), strict=True)
+        ScoreParts(0.0, 0.0, p, c, cost)
+        for p, c, cost in zip(popularity[rows].tolist(), cohort.tolist(), _list_costs(result), strict=True)
     ]
 
 
 def _explain_ratings(engine: Engine, state: UserState, result: MovieList, n: int) -> list[RatingParts | None]:
-    """Split predicted ratings: the prior's prediction, the shares of the user's ratings, and the rest."""
-    rated = ~np.isnan(state.ratings)
+    """Split predicted ratings: the prediction without ratings, the shares of the user's ratings, and the rest."""
+    rated = state.ratings == state.ratings  # Not NaN.
     items, ratings = state.items[rated], state.ratings[rated]
     baseline, shares = engine.explain_ratings(items, ratings, result.rows)
-    parts: list[RatingParts | None] = []
-    for movie, base, own in zip(result.movies, baseline.tolist(), shares, strict=True):
-        if movie.rating is None:
-            parts.append(None)
-            continue
-        total = float(own.sum())
-        because = _name_reasons(engine, items, ratings, own, n)
-        parts.append(RatingParts(base, total, movie.rating - base - total, because))
-    return parts
+    because = _name_reasons(_describe_history(engine, items, ratings), shares, n)
+    totals = shares.sum(axis=1).tolist()
+    return [
+        None if movie.rating is None else RatingParts(base, total, movie.rating - base - total, own)
+        for movie, base, total, own in zip(result.movies, baseline.tolist(), totals, because, strict=True)
+    ]

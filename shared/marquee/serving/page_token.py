@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from marquee.errors import InvalidRequest
-from marquee.serving.list_request import ListRequest
+from marquee.serving.list_request import PLAIN, ListRequest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +64,7 @@ def write_token(request: ListRequest, page: Page, recommendation_id: str, movie_
 
     The last page is the one with which :data:`MAX_SHOWN` movies have been shown.
     """
-    shown = page.shown + b"".join(_CHECKSUM.pack(crc32(movie_id.encode())) for movie_id in movie_ids)
+    shown = page.shown + struct.pack(f"<{len(movie_ids)}I", *[crc32(movie_id.encode()) for movie_id in movie_ids])
     if not movie_ids or len(shown) >= MAX_SHOWN * _CHECKSUM.size or page.number > 254:
         return ""
     identity = UUID(recommendation_id).bytes if recommendation_id else bytes(16)
@@ -84,4 +84,11 @@ def checksum_ids(movie_ids: Sequence[str]) -> NDArray[np.uint32]:
 
 
 def _hash_parameters(request: ListRequest) -> int:
+    return _PLAIN_HASH if request is PLAIN else _compute_hash(request)
+
+
+def _compute_hash(request: ListRequest) -> int:
     return crc32(_encode(msgspec.structs.replace(request, page="", explain=0)))
+
+
+_PLAIN_HASH = _compute_hash(PLAIN)

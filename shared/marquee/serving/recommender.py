@@ -21,7 +21,7 @@ from marquee.serving.answer import Answer, RatingInterval
 from marquee.serving.answer_document import Explanation
 from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.engine import Engine
-from marquee.serving.explanations import explain_list, find_first_reasons
+from marquee.serving.explanations import explain_list, find_first_reasons, read_first_reasons
 from marquee.serving.exploration import NO_EXPLORATION, Exploration
 from marquee.serving.list_builder import ListContext, MovieList
 from marquee.serving.list_request import PLAIN, ListRequest, Rules
@@ -149,7 +149,11 @@ class Recommender:
             if request.explain:
                 explanations = explain_list(engine, state, result, request.explain)
             if self._logs_reasons and request.profile:
-                reasons = find_first_reasons(engine, state, result)
+                reasons = (
+                    read_first_reasons(explanations, result)
+                    if explanations
+                    else find_first_reasons(engine, state, result)
+                )
         except Exception:  # On any error a non-personalized list is better than none.
             log.exception("scoring failed for user %s with %s", task.user_id, engine.version)
             task.notes.append(SCORING_FAILED)
