@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 from dashboards.alert_rule import AlertRule
-from dashboards.operation_alerts import ERROR_RATE, LAG, MONITOR_SILENT, SLOW_ANSWERS, STREAM_SILENT
+from dashboards.operation_alerts import AGE_RULE, ERROR_RATE, LAG, MONITOR_SILENT, SLOW_ANSWERS, STREAM_SILENT
 from dashboards.panels import SOURCE
 from dashboards.quality_alerts import (
     DRIFT,
@@ -38,6 +38,7 @@ GROUPS = {
         LAG,
         ERROR_RATE,
         SLOW_ANSWERS,
+        AGE_RULE,
         QUARANTINE_BURST,
         MONITOR_SILENT,
         EXPERIMENT_HARMED,

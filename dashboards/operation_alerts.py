@@ -67,6 +67,20 @@ WHERE $__timeFilter(time) AND requests >= 20 HAVING count(*) > 0""",
     "service-health",
     service_health.P99,
 )
+AGE_RULE = AlertRule(
+    "age-rule",
+    "Age rule",
+    """
+SELECT model_version AS version, count(*)::float8 AS lists FROM impressions
+WHERE $__timeFilter(time) AND 'age-rule-broken' = ANY (notes) GROUP BY model_version""",
+    0,
+    "short",
+    "1m",
+    "critical",
+    "A movie above the age of an account was in a list, and was removed at the last moment: a rule has failed.",
+    "service-health",
+    service_health.AGE_RULE,
+)
 MONITOR_SILENT = AlertRule(
     "monitor-silent",
     "Monitor silent",

@@ -104,9 +104,25 @@ TIERS = Panel(
     ),
     "reqps",
     info(),
-    width=24,
     stacked=True,
     min_value=0,
+)
+AGE_RULE = Panel(
+    10,
+    "Lists with a movie above the age",
+    "Lists of which a movie above the age of the account was removed at the last moment, because a rule had failed.",
+    "zero.",
+    Kind.SERIES,
+    series_sql(
+        "count(*) AS lists",
+        "impressions WHERE 'age-rule-broken' = ANY (notes) AND",
+        by="model_version",
+    ),
+    "short",
+    below(1, 1),
+    min_value=0,
+    runbook="age-rule",
+    no_rows="No such list in this time range",
 )
 FAILURES = Panel(
     8,
@@ -149,4 +165,4 @@ FROM named GROUP BY name ORDER BY requests DESC LIMIT 20""",
     no_rows=_NO_REQUESTS,
 )
 
-ROWS = ((ANSWERED, P99, REQUESTS), (LATENCY, OUTCOMES), (TIERS,), (FAILURES, SERVERS))
+ROWS = ((ANSWERED, P99, REQUESTS), (LATENCY, OUTCOMES), (TIERS, AGE_RULE), (FAILURES, SERVERS))

@@ -21,6 +21,7 @@ from marquee.serving.deadline import DeadlineExecutor, Unavailable
 from marquee.serving.exploration import Exploration
 from marquee.serving.http_api import RecommendHttp, Reply
 from marquee.serving.impressions import ImpressionSender
+from marquee.serving.movie_rules import MovieRules
 from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
 
@@ -189,6 +190,18 @@ def test_reply_age_rule_of_the_account_holds_at_every_tier(api: Api) -> None:
     assert oldest("/recommend/child", "n=100") == 6  # The last resort.
     api.customers_away = True
     assert oldest("/recommend/adult", "n=100") == 6
+
+
+def test_reply_broken_age_rule_is_removed_and_noted(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the masks fail, a second check removes what is above the age, and the note raises the alert."""
+    monkeypatch.setattr(MovieRules, "passing", lambda *_: None)
+    ages = dict(zip(map(make_movie_id, range(120)), catalog_model().metadata.ages, strict=True))
+    for path in ("/recommend/1000", f"/similar/{make_movie_id(5)}"):
+        reply = api.get(path, "n=100&max_age=12")
+        assert reply.headers["Marquee-Notes"] == "age-rule-broken"
+        assert {ages[movie_id] for movie_id in reply.body.decode().split(",")} == {0, 6, 12}
+    api.sender.close()
+    assert [impression.notes for impression in api.delivery.impressions] == [("age-rule-broken",)]
 
 
 def test_reply_similar_is_the_model_without_trend_and_popularity(api: Api) -> None:

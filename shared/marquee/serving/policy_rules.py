@@ -8,8 +8,10 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
+from marquee.registry.movie_metadata import UNKNOWN_AGE, MovieMetadata
 from marquee.registry.policy import Policy
 from marquee.serving.exploration import Exploration
+from marquee.serving.list_builder import MovieList
 from marquee.serving.list_request import NO_RULES, ListRequest, Rules
 from marquee.serving.page_token import Page
 from marquee.serving.scored_movie import ScoredMovie
@@ -18,6 +20,23 @@ from marquee.serving.scored_movie import ScoredMovie
 def limit_age(rules: Rules, age: int) -> Rules:
     """Return the rules with an age rating of at most ``age``."""
     return msgspec.structs.replace(rules, max_age=age if rules.max_age is None else min(age, rules.max_age))
+
+
+def remove_restricted(
+    result: MovieList, metadata: MovieMetadata, max_age: int | None, unknown_age_passes: bool
+) -> MovieList:
+    """Return the list without movies above an age limit; the same list if there are none, as there should be.
+
+    A second check, independent of the rules that chose the candidates.
+    """
+    if max_age is None:
+        return result
+    ages = [metadata.ages[row] if metadata.ages else UNKNOWN_AGE for row in result.rows]
+    allowed = [at for at, age in enumerate(ages) if (unknown_age_passes if age == UNKNOWN_AGE else age <= max_age)]
+    if len(allowed) == len(result.rows):
+        return result
+    movies, rows = [result.movies[at] for at in allowed], [result.rows[at] for at in allowed]
+    return msgspec.structs.replace(result, movies=movies, rows=rows)
 
 
 def choose_exploration(policy: Policy, default: Exploration) -> Exploration:

@@ -26,7 +26,7 @@ from marquee.serving.exploration import NO_EXPLORATION, Exploration
 from marquee.serving.list_builder import ListContext, MovieList
 from marquee.serving.list_request import PLAIN, ListRequest, Rules
 from marquee.serving.page_token import FIRST_PAGE, read_page
-from marquee.serving.policy_rules import choose_exploration, limit_age, select_popular
+from marquee.serving.policy_rules import choose_exploration, limit_age, remove_restricted, select_popular
 from marquee.serving.release_cache import LoadedRelease, ReleaseCache
 from marquee.serving.scored_movie import Tier
 from marquee.serving.similar_movies import find_similar
@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 RELEASE_REFUSED = "release-refused"
 SCORING_FAILED = "scoring-failed"
 NO_MATCH = "no-match"
+AGE_RULE_BROKEN = "age-rule-broken"
 
 _NO_ID = UUID(int=0)
 
@@ -128,7 +129,8 @@ class Recommender:
             raise UnknownMovie(f"{movie_id[:80]!a} is not a movie of model {engine.version}")
         state = self._readers.read_state(engine, task) if request.user else EMPTY
         rules = self._limit_age(arm.policy, task, known=bool(request.user))
-        result = find_similar(engine, row, state, request, ListContext(policy=arm.policy, rules=rules, now=now))
+        context = ListContext(policy=arm.policy, rules=rules, now=now)
+        result = self._check_ages(find_similar(engine, row, state, request, context), engine, context, task)
         if not result.movies:
             task.notes.append(NO_MATCH)
         task.timer.end("rank")
@@ -144,7 +146,7 @@ class Recommender:
         try:
             state = self._readers.read_state(engine, task) if request.profile else EMPTY
             context = self._make_context(engine, arm.policy, state, task)
-            result = engine.make_list(state, request, context)
+            result = self._check_ages(engine.make_list(state, request, context), engine, context, task)
             interval = rating_interval(engine, state)
             if request.explain:
                 explanations = explain_list(engine, state, result, request.explain)
@@ -186,7 +188,18 @@ class Recommender:
         rules = self._limit_age(policy, task, known=False)
         request = msgspec.structs.replace(task.request, diversity=0.0, calibrated=False)
         context = ListContext(policy=policy, rules=rules, page=task.page, now=task.now)
-        return msgspec.structs.replace(engine.make_list(EMPTY, request, context), tier=Tier.LAST_RESORT)
+        result = self._check_ages(engine.make_list(EMPTY, request, context), engine, context, task)
+        return msgspec.structs.replace(result, tier=Tier.LAST_RESORT)
+
+    def _check_ages(self, result: MovieList, engine: Engine, context: ListContext, task: UserTask) -> MovieList:
+        """Return the list without movies above the age limit, and say so: the rules should have left none."""
+        rules = task.request.rules if context.rules is None else context.rules
+        metadata, policy = engine.item_factors.metadata, context.policy
+        checked = remove_restricted(result, metadata, rules.max_age, policy.unknown_age_passes)
+        if checked is not result:
+            log.error("list %s of %s held movies above the age limit", task.recommendation_id, engine.version)
+            task.notes.append(AGE_RULE_BROKEN)
+        return checked
 
     def _answer_from_database(self, task: UserTask) -> Answer | None:
         """Return the database's popular movies, for the time before the first release; None if there are none."""

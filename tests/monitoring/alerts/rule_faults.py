@@ -10,7 +10,7 @@ from marquee.db.pool import Database
 
 TABLES = (
     "deliveries_per_minute, availability, quarantine, live_accuracy, live_fairness, impression_outcomes, "
-    "quality_checks, monitor_runs, experiment_decisions"
+    "quality_checks, monitor_runs, experiment_decisions, impressions"
 )
 TOPIC = "movielog1"
 OLD_VERSION, NEW_VERSION = "20260213T020000Z-aaaaaaaa", "20260214T020000Z-bbbbbbbb"
@@ -108,6 +108,17 @@ def _slow_answers(cursor: Any, now: datetime, ms: float) -> None:
     insert_requests(cursor, now - timedelta(minutes=6), 19, 19, 9_000, 1)
 
 
+def _age_rule(cursor: Any, now: datetime, lists: float) -> None:
+    """Each list has another note; of the bad ones also that of the broken rule. An older one does not count."""
+    rows = [(1, "no-match"), (60, "age-rule-broken"), *[(2, "age-rule-broken")] * int(lists)]
+    for number, (age_min, note) in enumerate(rows):
+        cursor.execute(
+            "INSERT INTO impressions (time, id, user_id, arm, model_version, release, tier, movies, notes) "
+            "VALUES (%s, %s, '1', 'control', %s, 1, 'popular', '[]', %s)",
+            (now - timedelta(minutes=age_min), f"age-rule-{number}", NEW_VERSION, [note]),
+        )
+
+
 def _quarantine_burst(cursor: Any, now: datetime, percent: float) -> None:
     insert_delivery(cursor, now - timedelta(minutes=3), 1_000)
     cursor.execute(
@@ -192,6 +203,7 @@ FAULTS = {
     "lag": Fault(_lag, 60, 60.001, {}),
     "error-rate": Fault(_error_rate, 1, 1.1, {}),
     "slow-answers": Fault(_slow_answers, 300, 300.1, {}),
+    "age-rule": Fault(_age_rule, 0, 1, {"version": NEW_VERSION}),
     "quarantine-burst": Fault(_quarantine_burst, 2, 2.1, {}),
     "monitor-silent": Fault(_monitor_silent, 3_600, 3_601, {"task": "quality"}),
     "live-rmse": Fault(_live_rmse, 0, 0.001, {"version": NEW_VERSION}),

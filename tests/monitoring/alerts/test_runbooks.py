@@ -45,6 +45,7 @@ THRESHOLDS: dict[str, tuple[float, str]] = {
     "lag": (60, "more than a minute"),
     "error-rate": (1, "1 %"),
     "slow-answers": (300, "300 ms"),
+    "age-rule": (0, "above 0 lists"),
     "quarantine-burst": (2, "2 %"),
     "monitor-silent": (3_600, "an hour"),
     "live-rmse": (0, "lies above the upper end"),
