@@ -58,7 +58,7 @@ def _analyze(args: argparse.Namespace) -> FairnessAnalysis:
     base = sources.read_base(args.base or _BASE, datetime.now(UTC))
     low, high = params.data.rating_min, params.data.base_rating_max
     watched = interaction_frames.empty_interactions()
-    dataset = Dataset.from_frames(base.ratings, watched, low, high, base.side_information)
+    dataset = Dataset.from_frames(base.ratings, watched, low, high, base.side_information, params.data.user_attributes)
     with progress_bar() as progress:
         return analyze(Data(dataset, base.side_information, params), datetime.now(UTC).date(), progress)
 

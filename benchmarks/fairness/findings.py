@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.fairness.fairness_results import FairnessAnalysis, GroupRow, MitigationRow, VariantRow
 from benchmarks.fairness.mitigations import CALIBRATED, LISTS, NONE, QUOTA, RATINGS
 from benchmarks.fairness.user_metrics import BIAS, COVERAGE, LIFT, MISCALIBRATION, NDCG, RMSE
-from benchmarks.fairness.variants import FEWER_MEN, NO_FEATURES
+from benchmarks.fairness.variants import FEATURES, FEWER_MEN
 from marquee.registry.manifest import Metric
 
 LEVEL = 0.05
@@ -39,9 +39,15 @@ def describe_metric(rows: Sequence[GroupRow], metric: str) -> str:
     name = _NAMES[metric]
     if not found:
         tested = sum(metric in row.p_values for row in rows)
-        return f"**{name}**: no group differs from all other users ({tested} differences tested, none significant)."
-    parts = (f"{row.kind} *{row.group}* {_signed(row.differences[metric])}" for row in found)
-    return f"**{name}** differs for: {'; '.join(parts)}."
+        text = f"**{name}**: no group differs from all other users ({tested} differences tested, none significant)."
+    else:
+        text = f"**{name}** differs for: {_list_rows(found, metric)}."
+    doubtful = [row for row in rows if row not in found and _excludes_zero(row.differences.get(metric))]
+    if not doubtful:
+        return text
+    return (
+        f"{text} Not significant after the adjustment, though the interval excludes 0: {_list_rows(doubtful, metric)}."
+    )
 
 
 def find_significant(rows: Sequence[GroupRow], metric: str) -> list[GroupRow]:
@@ -65,13 +71,34 @@ def describe_causes(results: FairnessAnalysis) -> list[str]:
 
 
 def _user_summary(rows: Sequence[GroupRow]) -> str:
-    harmed = find_harmed(rows)
-    if not harmed:
-        return "**Users.** No group of users is significantly worse off in error, lists, coverage or calibration."
-    parts = (
-        f"{row.kind} *{row.group}* ({_NAMES[metric]} {_signed(row.differences[metric])})" for row, metric in harmed
+    harmed, doubtful = find_harmed(rows), _find_doubtful(rows)
+    text = (
+        f"**Users.** Worse off than all other users: {_list_harmed(harmed)}."
+        if harmed
+        else "**Users.** No group of users is significantly worse off in error, lists, coverage or calibration."
     )
-    return f"**Users.** Worse off than all other users: {'; '.join(parts)}."
+    if doubtful:
+        text += f" In doubt, because the interval excludes 0 and the adjusted test does not: {_list_harmed(doubtful)}."
+    return text
+
+
+def _find_doubtful(rows: Sequence[GroupRow]) -> list[tuple[GroupRow, str]]:
+    """Return the groups by gender and age that are worse off by the interval and not by the adjusted test."""
+    return [
+        (row, metric)
+        for metric in (RMSE, NDCG)
+        for row in rows
+        if row.kind in ("gender", "age")
+        and row.p_values.get(metric, 0.0) >= LEVEL
+        and _excludes_zero(row.differences.get(metric))
+        and row.differences[metric].value * _WORSE[metric] > 0
+    ]
+
+
+def _list_harmed(found: Sequence[tuple[GroupRow, str]]) -> str:
+    return "; ".join(
+        f"{row.kind} *{row.group}* ({_NAMES[metric]} {_signed(row.differences[metric])})" for row, metric in found
+    )
 
 
 def _provider_summary(results: FairnessAnalysis) -> str:
@@ -100,8 +127,8 @@ def _cause_summary(results: FairnessAnalysis) -> str:
     if changed:
         return f"**Why.** Training changes these gaps: {_join(changed)}. The other gaps stay under every ablation."
     return (
-        "**Why.** No ablation changes a gap significantly: neither the group features nor the imbalance of the data "
-        "are shown to cause one. What is left is how predictable a group's ratings are, below."
+        "**Why.** No ablation changes a gap significantly: neither features that name a group nor the imbalance of the "
+        "data are shown to cause one. What is left is how predictable a group's ratings are, below."
     )
 
 
@@ -151,9 +178,9 @@ def _describe_variant(row: VariantRow) -> str:
     changed = [f"{name} {_signed(row.differences[name])}" for name, p in row.p_values.items() if p < LEVEL]
     result = f"changes {_join(changed)}" if changed else "changes nothing significantly"
     reading = {
-        NO_FEATURES: "The features that name a group are not shown to treat it differently."
+        FEATURES: "Features that name a group are not shown to widen or to close a gap."
         if not any(" gap, " in name for name in changed)
-        else "The features that name a group have a part in its gap.",
+        else "Features that name a group would have a part in its gap.",
         FEWER_MEN: "Fewer men are not shown to help or harm women."
         if not changed
         else "How many men are in the data matters to women.",
@@ -199,6 +226,14 @@ def _describe_gains(results: FairnessAnalysis) -> list[str]:
                 f"{_plain(row.popular_ndcg)} for it, the served ones differ by {_signed(gain)}: {reading}."
             )
     return sentences
+
+
+def _list_rows(rows: Sequence[GroupRow], metric: str) -> str:
+    return "; ".join(f"{row.kind} *{row.group}* {_signed(row.differences[metric])}" for row in rows)
+
+
+def _excludes_zero(metric: Metric | None) -> bool:
+    return metric is not None and metric.low is not None and metric.high is not None and metric.low * metric.high > 0
 
 
 def _join(parts: Sequence[str]) -> str:

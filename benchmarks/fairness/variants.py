@@ -1,4 +1,4 @@
-"""Variants of training that tell data imbalance from the model: features off, users reweighted, men subsampled."""
+"""Variants of training that tell data imbalance from the model: features on, users reweighted, men subsampled."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from marquee.data.dataset import Dataset, Interactions
 from marquee.evaluation import user_groups
 
 Ints = NDArray[np.integer]
-SERVED, NO_FEATURES, BY_GENDER, BY_AGE, FEWER_MEN = (
+SERVED, FEATURES, BY_GENDER, BY_AGE, FEWER_MEN = (
     "served",
-    "group features off",
+    "group features on",
     "reweighted by gender",
     "reweighted by age",
     "men subsampled",
@@ -40,9 +40,9 @@ def list_variants(data: Data) -> list[Variant]:
     return [
         Variant(SERVED, "the model of `params.yaml`", lambda train: train),
         Variant(
-            NO_FEATURES,
-            "without age, gender, occupation and zip code of the users",
-            lambda train: replace(train, user_features=()),
+            FEATURES,
+            "with age, gender, occupation and zip code of the users as features, which what serves does not use",
+            lambda train: replace(train, user_features=data.side.user_blocks(data.dataset.user_ids)),
         ),
         Variant(
             BY_GENDER,

@@ -56,6 +56,18 @@ def test_compare_groups_without_difference_prints_a_null_result() -> None:
     assert "no group differs from all other users (6 differences" in findings.describe_metric(rows, RMSE)
 
 
+def test_describe_metric_names_what_the_adjustment_leaves_in_doubt() -> None:
+    """A difference whose interval excludes 0 but that is not significant is named as such, and one around 0 is not."""
+    rows = [
+        GroupRow("age", group, {RMSE: 50}, {}, {RMSE: Metric(low + 0.1, low, low + 0.2)}, {RMSE: 0.2})
+        for group, low in (("young", 0.01), ("old", -0.1))
+    ]
+    text = findings.describe_metric(rows, RMSE)
+    assert "none significant" in text
+    assert "excludes 0: age *young*" in text
+    assert "old" not in text
+
+
 def test_compare_groups_small_group_is_not_tested() -> None:
     """A group with fewer users than the threshold has a value and no difference."""
     observed = observe(0.5)
