@@ -16,8 +16,10 @@ from marquee.app.services import create_services
 from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
+from marquee.errors import SettingsError
 
 _lock = threading.Lock()
+_log = logging.getLogger("marquee.app")
 
 
 @cache
@@ -32,8 +34,12 @@ def app(request: flask.Request) -> flask.Response:
     """Answer one request."""
     if request.path == "/healthz":  # Independent of the settings, which may be wrong.
         return flask.Response("ok\n", content_type="text/plain")
-    with _lock:  # Concurrent first requests share the clients.
-        site = _site()
+    try:
+        with _lock:  # Concurrent first requests share the clients.
+            site = _site()
+    except SettingsError as error:
+        _log.error("Nothing can be served: %s", error)
+        return flask.Response("The app is not configured.\n", 503, {"Retry-After": "60"}, content_type="text/plain")
     asked = _read(request)
     reply = site.reply(asked)
     return _respond(reply, asked)

@@ -33,7 +33,8 @@ class EmbeddedMongo:
         self.directory = directory.resolve()
         self.port = port or free_port()
         self._log = (logs or self.directory) / "mongo.log"
-        self._process: Process | None = None
+        self.process: Process | None = None
+        """The server's process; None before the first start."""
 
     @property
     def url(self) -> str:
@@ -47,7 +48,7 @@ class EmbeddedMongo:
     @property
     def pids(self) -> tuple[int, ...]:
         """The process id as a tuple; empty when the server does not run."""
-        pid = self._process.pid if self._process else None
+        pid = self.process.pid if self.process else None
         return () if pid is None else (pid,)
 
     def start(self) -> EmbeddedMongo:
@@ -56,7 +57,7 @@ class EmbeddedMongo:
         script = Path(sys.executable).parent / "secantusd-py"
         argv = [str(script), "--host", "127.0.0.1", "--port", str(self.port)]
         argv += ["--storage-path", str(self.directory / "mongo-data"), "--log-level", "WARNING"]
-        self._process = process = Process("mongo", argv, self._log, cwd=self.directory)
+        self.process = process = Process("mongo", argv, self._log, cwd=self.directory)
         process.start()
         # The server accepts connections a moment before it answers.
         process.wait_healthy(self.is_healthy, 60)
@@ -75,14 +76,14 @@ class EmbeddedMongo:
 
     def stop(self) -> None:
         """Stop the server."""
-        if self._process:
-            self._process.stop()
+        if self.process:
+            self.process.stop()
 
     def kill(self) -> None:
         """Kill the server with SIGKILL."""
-        if self._process:
-            self._process.kill()
-            self._process.stop()
+        if self.process:
+            self.process.kill()
+            self.process.stop()
 
     def __enter__(self) -> EmbeddedMongo:
         return self.start()
