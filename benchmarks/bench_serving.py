@@ -195,8 +195,8 @@ def cold_start() -> Iterable[BenchmarkResult]:
     """Start `recommend` with a thousand users and hello-world in turn."""
     objects = store(USERS, 32)
     os.sync()  # Write the model to disk before any start is timed.
-    recommend, hello = _time_starts(lambda: run_recommend(objects), run_hello_world, COLD_ROUNDS)
-    yield _start_ratio("cold_start_ratio", 1.5, recommend, hello, "hello-world")
+    recommend, hello = time_starts(lambda: run_recommend(objects), run_hello_world, COLD_ROUNDS)
+    yield start_ratio("cold_start_ratio", 1.5, recommend, hello, "hello-world")
 
 
 @benchmark("cold_start_users_ratio", "rss_1m_users_mb")
@@ -204,8 +204,8 @@ def user_count() -> Iterable[BenchmarkResult]:
     """Start `recommend` with a million and with a thousand users in turn; then load the larger instance."""
     small, large = store(USERS, 32), store(FULL_SIZE, 32)
     os.sync()
-    many, few = _time_starts(lambda: run_recommend(large), lambda: run_recommend(small), USER_COUNT_ROUNDS)
-    yield _start_ratio("cold_start_users_ratio", 1.05, many, few, f"{USERS:,} users")
+    many, few = time_starts(lambda: run_recommend(large), lambda: run_recommend(small), USER_COUNT_ROUNDS)
+    yield start_ratio("cold_start_users_ratio", 1.05, many, few, f"{USERS:,} users")
     with run_recommend(large) as instance:
         instance.first_answer_ms("/recommend/1")
         load(instance.port, _any_user_path, connections=CONNECTIONS, seconds=5.0)
@@ -218,11 +218,14 @@ def _any_user_path(number: int) -> str:
     return f"/recommend/{number * 7919 % FULL_SIZE}"
 
 
-def _time_starts(start_one: StartInstance, start_other: StartInstance, rounds: int) -> tuple[StartTimes, StartTimes]:
+def time_starts(
+    start_one: StartInstance, start_other: StartInstance, rounds: int, path: str = "/recommend/1"
+) -> tuple[StartTimes, StartTimes]:
     """Start one, the other, the other, one in each round, so that a steady drift affects both alike."""
     one, other = StartTimes([], []), StartTimes([], [])
     for number in range(rounds + 1):
-        first, second, third, last = map(_first_ms, (start_one, start_other, start_other, start_one))
+        starts = (start_one, start_other, start_other, start_one)
+        first, second, third, last = (_first_ms(start, path) for start in starts)
         if number == 0:  # The first round compiles bytecode.
             continue
         for times, pair in ((one, (first, last)), (other, (second, third))):
@@ -231,12 +234,12 @@ def _time_starts(start_one: StartInstance, start_other: StartInstance, rounds: i
     return one, other
 
 
-def _first_ms(start: StartInstance, path: str = "/recommend/1") -> tuple[float, float]:
+def _first_ms(start: StartInstance, path: str) -> tuple[float, float]:
     with start() as instance:
         return instance.first_answer_ms(path), instance.processor_ms()
 
 
-def _start_ratio(
+def start_ratio(
     name: str, goal: float, times: StartTimes, reference_times: StartTimes, reference_name: str
 ) -> BenchmarkResult:
     wall, cpu = (_compare_rounds(*pair) for pair in zip(times, reference_times, strict=True))
