@@ -1,6 +1,12 @@
 """The ``app`` function: the pages of the app, its events, and its files. See :mod:`marquee.app.app_site`."""
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+import gc
+
+# A cold start creates many objects and frees almost none; garbage collection would take a fifth of its time.
+gc.disable()  # Until the first answer.
 
 import logging
 import os
@@ -42,6 +48,9 @@ def app(request: flask.Request) -> flask.Response:
         return flask.Response("The app is not configured.\n", 503, {"Retry-After": "60"}, content_type="text/plain")
     asked = _read(request)
     reply = site.reply(asked)
+    if not gc.isenabled():
+        gc.freeze()  # Long-lived objects need not be scanned again.
+        gc.enable()
     return _respond(reply, asked)
 
 
@@ -64,5 +73,16 @@ def _respond(reply: PageReply, asked: PageRequest) -> flask.Response:
     return flask.Response(reply.body, reply.status, reply.headers_for(asked))
 
 
+def _start() -> None:
+    """Connect in a new worker while the server gets ready for its first request."""
+    try:
+        with _lock:
+            site = _site()
+        site.warm_up()
+    except SettingsError:
+        pass  # Each request reports the error.
+
+
 if flask.has_app_context():  # The framework loads a function within its application.
     guard_loopback(flask.current_app)
+    os.register_at_fork(after_in_child=lambda: threading.Thread(target=_start, daemon=True).start())

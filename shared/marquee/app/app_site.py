@@ -9,7 +9,7 @@ from collections.abc import Callable
 from marquee.app.actions import Actions
 from marquee.app.page_request import MAX_BODY_BYTES, PageReply, PageRequest, json_reply, text_reply
 from marquee.app.posters import draw_poster
-from marquee.app.rendering import manifest_reply, static_reply, worker_reply
+from marquee.app.rendering import manifest_reply, read_templates, static_reply, worker_reply
 from marquee.app.screens import Screens, sorry
 from marquee.app.services import Services
 from marquee.app.texts import TEXTS
@@ -69,6 +69,14 @@ class AppSite:
         except (DocumentsUnavailable, DocumentsRefused) as error:
             log.warning("%s", error)
             return sorry(503, TEXTS["away_documents"])
+
+    def warm_up(self) -> None:
+        """Connect to MongoDB and read the templates, in a new process that waits for its first request."""
+        try:
+            self._services.documents.ping()
+        except (DocumentsUnavailable, DocumentsRefused) as error:
+            log.warning("%s", error)
+        read_templates()
 
     def _reply(self, request: PageRequest) -> PageReply:
         reading = request.method in ("GET", "HEAD")

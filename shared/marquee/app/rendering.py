@@ -30,6 +30,13 @@ def render(template: str, status: int = 200, *, token: str | None = None, **valu
     return PageReply(status, text.encode("utf-8", "replace"), HTML, token=token)
 
 
+def read_templates() -> None:
+    """Compile the templates of the first screen, and read the static files."""
+    for name in ("base.html", "cards.html", "home.html"):
+        _templates().get_template(name)
+    assets_version()
+
+
 def static_reply(name: str) -> PageReply | None:
     """Return a static file, or None if there is none of that name."""
     body = _static_files().get(name)

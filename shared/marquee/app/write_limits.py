@@ -26,7 +26,7 @@ WRITES = Limit("write", 60, 60)
 MINUTES = Limit("minute", 180, 60)
 """Minutes that a user plays; the demo plays one a second."""
 BATCHES = Limit("batch", 60, 60)
-ACCOUNTS = Limit("account", 60, 3_600)
+ACCOUNTS = Limit("account", 120, 3_600)
 """New accounts of one address, which many users may share."""
 CODES = Limit("code", 10, 600)
 """Attempts of one address to join with a code, of which there are 31**8."""
