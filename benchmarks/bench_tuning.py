@@ -25,7 +25,7 @@ def tuning() -> Iterator[BenchmarkResult]:
 
 def _against_popularity(comparison: Comparison) -> BenchmarkResult:
     difference = comparison.chosen - comparison.popular
-    error = 1.96 * difference.std() / np.sqrt(len(difference))
+    error = float(1.96 * difference.std() / np.sqrt(len(difference)))
     mean = float(difference.mean())
     reference = f"recent popularity: {comparison.popular.mean():.4f}; interval of 95 %, upper end above 0"
     # Not worse beyond its interval: the upper end is what has the goal.

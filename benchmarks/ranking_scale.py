@@ -84,7 +84,8 @@ def _measure_here(request: Request) -> Outcome:
     world = msgspec.convert(request.world, World, strict=False)
     params = Params.read(Path("params.yaml"))
     without_time = {"trend_exponent": 0.0, "popularity_weight": 0.0}
-    section = msgspec.convert({**params.rankers["ease"], **without_time, **request.changes}, EaseParams)
+    ease_params = {**params.rankers["ease"], **without_time, **request.changes}
+    section = msgspec.convert(ease_params, EaseParams, strict=False)  # The request has floats.
     split = sample_holdout(planted_dataset(world), _TEST_USERS)
     interactions, shape = WeightedInteractions.from_dataset(split.train), (world.n_users, world.n_items)
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts again at the present size.
