@@ -17,6 +17,7 @@ from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import ReleaseError
 from marquee.experiments.lifecycle import PREFIX, read_declaration, start
+from marquee.experiments.secondary_metrics import assess_secondary
 from marquee.registry.experiment_steps import end_experiment, hold
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
@@ -153,6 +154,7 @@ def _document(serving: Release, assessed: Assessment) -> dict[str, Any]:
         "release": serving,
         "look": assessed.look,
         "decision": assessed.decision,
+        "secondary": assess_secondary(assessed.declaration, assessed.look),
     }
 
 
@@ -174,6 +176,10 @@ def _status_lines(serving: Release, assessed: Assessment) -> list[str]:
         if primary := arm.primary:
             interval = "" if primary.low is None else f" [{primary.low:.4g}, {primary.high:.4g}]"
             lines.append(f"  primary {primary.metric} {primary.estimate:.4g}{interval}: {primary.verdict}")
+    for secondary in assess_secondary(assessed.declaration, look):
+        interval = "" if secondary.low is None else f" [{secondary.low:.4g}, {secondary.high:.4g}]"
+        found = ", differs (e-BH)" if secondary.selected else ""
+        lines.append(f"  secondary {secondary.arm} {secondary.metric} {secondary.estimate:.4g}{interval}{found}")
     counts = ", ".join(f"{arm} {users:,}" for arm, users in sorted(look.users.items())) or "none yet"
     lines.append(f"users {counts}; sample ratio e-values {sample.e_requests:.3g} and {sample.e_impressions:.3g}")
     lines.append(f"{sample.crossed:.2%} of the users were served by two arms")

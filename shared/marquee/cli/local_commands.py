@@ -90,6 +90,9 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
         help=f"rate of the users' records ({defaults.records_per_second:g})",
     )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="random seed of the users' behavior (1)")
+    parser.add_argument(
+        "--bad-canary", action="store_true", help="release a bad model as a canary, which the monitor rolls back"
+    )
 
 
 def _add_shape(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +141,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     shape = _create_shape(args)
     system = LocalSystem(root, state_dir, settings, _create_notifier(state_dir, console), shape)
     if args.action == "demo":
-        options = demo.DemoOptions(args.duration_s, args.records_per_second, args.corrupt, args.seed)
+        options = demo.DemoOptions(args.duration_s, args.records_per_second, args.corrupt, args.seed, args.bad_canary)
         return demo.run(system, console, options)
     return _run_until_interrupted(system, state_dir, console)
 
@@ -146,7 +149,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def overridden_settings(settings: Settings, args: argparse.Namespace) -> list[str]:
     """Return the settings of the environment that the local system replaces."""
     own_kafka = bool(getattr(args, "kafka", ""))
-    names = [*LOCATION_SETTINGS, "base_data", "base_fraction", "release_refresh_s"]
+    names = [*LOCATION_SETTINGS, "base_data", "base_fraction", "release_refresh_s", "experiment_schedule"]
     names += [] if own_kafka else ["kafka_options"]
     names += ["kafka_topic"] if getattr(args, "topic", None) else []
     defaults = Settings()

@@ -19,6 +19,7 @@ from marquee.local.display import DemoDisplay
 from marquee.local.live_stats import LiveStats, LiveStatsCollector
 from marquee.local.reconciliation import Reconciliation, reconcile_when_drained
 from marquee.local.runner import running
+from marquee.local.staged_canary import stage_bad_canary
 from marquee.local.system import RETRAIN, LocalSystem
 from marquee.registry.object_store.connect import connect
 from marquee.simulate.report import SimulationReport
@@ -50,12 +51,15 @@ class DemoOptions:
         Fraction of records to corrupt.
     seed
         Random seed of the users' behavior.
+    bad_canary
+        Release a bad model as a canary, which the monitor rolls back.
     """
 
     duration_s: float | None = None
     records_per_second: float = 1580.0
     corrupt: float = CORRUPT_FRACTION
     seed: int = 1
+    bad_canary: bool = False
 
 
 def run(system: LocalSystem, console: Console, options: DemoOptions) -> int:
@@ -116,6 +120,12 @@ class Demo:
         """Run until the time limit or Ctrl-C, then wait for the last records and reconcile."""
         collector = self._create_collector()
         self._start_simulator()
+        if self._options.bad_canary:
+            staged = stage_bad_canary(connect(self._system.settings.objects_url))
+            self._console.print(
+                f"Staged a bad model as canary {staged.experiment}: the monitor rolls it back.\n"
+                f"Watch it: {self._system.url('dashboards')}/d/marquee-experiments"
+            )
         try:
             self._display_stats(collector)
             duration_s = self._options.duration_s or 0.0
