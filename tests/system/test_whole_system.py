@@ -25,7 +25,12 @@ from marquee.config.settings import Settings
 from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.local.reconciliation import reconcile, reconcile_when_drained
+from marquee.local.staged_canary import stage_bad_canary
 from marquee.local.state_dir import PartState, StateDir, SystemState
+from marquee.registry.gate_report import load_reports
+from marquee.registry.object_store.connect import connect
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.release import Release, iter_releases, read_current_release
 from marquee.simulate.report import SimulationReport
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +45,7 @@ class RunningSystem:
     """`marquee local up` in a state directory of its own, and other commands of `marquee` on it."""
 
     def __init__(self, state_dir: StateDir) -> None:
+        self.staged: Release | None = None
         self.state_dir = state_dir
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("MARQUEE_")}
         self.runner = self.marquee("local", "--state-dir", str(state_dir.directory), "up")
@@ -75,6 +81,10 @@ class RunningSystem:
         request = urllib.request.Request(self.url(f"/recommend/{user_id}"), headers={"Accept": "application/json"})
         with urllib.request.urlopen(request, timeout=10) as response:
             return str(json.load(response)["model_version"])
+
+    @property
+    def store(self) -> ObjectStore:
+        return connect(self.state.environment["MARQUEE_OBJECTS_URL"])
 
     def arm_versions(self) -> set[str]:
         """Return the versions of the arms that an instance serves."""
@@ -132,6 +142,9 @@ def report(system: RunningSystem) -> SimulationReport:
     wait_until(lambda: len(system.served_versions()) == 2, 120)
     system.run("release", "rollback", "--reason", "test of the rollback")
     wait_until(lambda: system.arm_versions() == {first}, 30)
+    system.staged = stage_bad_canary(system.store)
+    wait_until(lambda: read_current_release(system.store)[0].author == "monitor", 120)
+    wait_until(lambda: system.arm_versions() == {first}, 30)
     for part in KILLED:
         system.kill(part)
     wait_until(lambda: SimulationReport.read(path).acknowledged > 20_000, 60)
@@ -174,11 +187,25 @@ def test_system_during_release_changes_answers_every_request(system: RunningSyst
 
 
 def test_system_rollback_serves_two_versions(system: RunningSystem, report: SimulationReport) -> None:
-    """Two model versions served impressions: the first, the retrained one, and the first again."""
+    """The first version, the retrained one, and the first again served impressions; perhaps the bad one did, too."""
     reconcile_when_drained(system.database, system.topic_id, report.partitions)
-    assert len(system.served_versions()) == 2
+    assert system.staged is not None
+    assert len({*system.served_versions()} - {system.staged.arms[1].version}) == 2
     retrained = system.database.read("SELECT outcome FROM retrain_runs ORDER BY started", deadline_ms=5_000)
     assert [outcome for (outcome,) in retrained][:2] == ["released", "released"]
+
+
+def test_system_bad_canary_is_rolled_back_by_the_monitor(system: RunningSystem, report: SimulationReport) -> None:
+    """A model with shuffled item vectors: one release with the evidence ends it, and a report marks the version."""
+    staged = system.staged
+    assert staged is not None
+    ended = next(release for release in iter_releases(system.store) if release.number == staged.number + 1)
+    assert (ended.author, ended.arms[0].version) == ("monitor", staged.arms[0].version)
+    assert "canary harms" in ended.evidence
+    (marked,) = load_reports(system.store, staged.arms[1].version)
+    assert marked.outcome == "refused"
+    decided = "SELECT action, alert FROM experiment_decisions WHERE experiment = %s ORDER BY time DESC LIMIT 1"
+    assert system.database.read(decided, (staged.experiment,), deadline_ms=5_000) == [("back", "harmed")]
 
 
 def test_system_monitor_evaluates_ratings_and_requests(system: RunningSystem, report: SimulationReport) -> None:
