@@ -13,9 +13,11 @@ from tests.monitoring.experiment_stream import (
     read_timeline,
     start_canary,
 )
+from tests.support.dying_store import DyingStore
 from tests.support.records import rows
 
 from marquee.db.pool import Database
+from marquee.errors import ObjectStoreUnavailable
 from marquee.monitoring.controller import act
 from marquee.registry import rollout
 from marquee.registry.experiment_steps import hold
@@ -96,6 +98,27 @@ def test_run_twice_at_once_takes_one_step(
     first.run(database, store, now)
     assert act(lambda: store, assessed, now) is None
     assert [release.enrolled for release in iter_releases(store)] == [0.4, 0.04, 1.0]
+
+
+@pytest.mark.parametrize("mean", [1.5, 3.01])
+def test_run_killed_at_any_write_takes_one_step(
+    database: Database, experiment_stream: ExperimentStream, store: FileStore, mean: float
+) -> None:
+    """Killed before the first write of a rollback or a step, between any two, or after the last: the next run is as
+    if nothing had happened, and there is exactly one step."""
+    start = start_canary(store, declare(dwell_min=5), age=HOUR, mean=mean)
+    now = datetime.now(UTC)
+    _rate_much(experiment_stream, now)
+    for writes in range(4):
+        dying = DyingStore(store, max_writes=writes)
+        try:
+            make_controller(store, dying).run(database, store, now + timedelta(seconds=writes))
+        except ObjectStoreUnavailable:
+            assert len(dying.names) == writes
+    (step,) = [release for release in iter_releases(store) if release.number > start.number]
+    assert read_current_release(store)[0] == step
+    assert (step.author, step.arms[0].version) == ("monitor", start.arms[0].version)
+    assert (len(step.arms), step.enrolled) == ((1, 1.0) if mean == 1.5 else (2, 0.4))
 
 
 def test_run_after_another_publisher_leaves_its_release(

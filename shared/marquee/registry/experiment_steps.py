@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -43,11 +44,10 @@ def start_experiment(
             raise ReleaseError(
                 f"release {before.number} is an experiment ({before.experiment or 'split'}): end it first"
             )
-        _check_expected(before, expected)
         first = new_release(arms, author=author, reason=reason, after=before)
         return msgspec.structs.replace(first, format=2, experiment=name, enrolled=enrolled, evidence=evidence)
 
-    return publish_release(store, change)
+    return _publish(store, change, expected)
 
 
 def hold(store: ObjectStore, name: str, *, on_hold: bool, author: str, reason: str = "") -> Release:
@@ -89,7 +89,6 @@ def end_experiment(
     """
 
     def change(before: Release | None) -> Release:
-        _check_expected(before, expected)
         running = require_running(before, name)
         kept = next((arm for arm in running.arms if arm.name == keep), None)
         if kept is None:
@@ -104,7 +103,7 @@ def end_experiment(
             )
         return msgspec.structs.replace(ended, evidence=evidence, previous=running.previous)
 
-    return publish_release(store, change)
+    return _publish(store, change, expected)
 
 
 def find_before(store: ObjectStore, running: Release) -> Release | None:
@@ -124,7 +123,6 @@ def enrol_more(
     """
 
     def change(before: Release | None) -> Release:
-        _check_expected(before, expected)
         running = require_running(before, name)
         return msgspec.structs.replace(
             running,
@@ -136,7 +134,7 @@ def enrol_more(
             enrolled=enrolled,
         )
 
-    return publish_release(store, change)
+    return _publish(store, change, expected)
 
 
 def require_running(release: Release | None, name: str) -> Release:
@@ -147,7 +145,22 @@ def require_running(release: Release | None, name: str) -> Release:
     return release
 
 
-def _check_expected(current: Release | None, expected: Release | None) -> None:
-    number = current.number if current else 0
-    if expected is not None and number != expected.number:
-        raise ReleaseChanged(f"release {number} serves now, not release {expected.number}")
+def _publish(store: ObjectStore, change: Callable[[Release | None], Release], expected: Release | None) -> Release:
+    """Publish ``change(last)`` if ``expected`` is the last release, or None.
+
+    Otherwise make sure that the last release serves, and raise :class:`ReleaseChanged`. Its publisher may have been
+    killed before the swap, and a step that is only refused would wait for it for ever.
+    """
+    superseded: list[Release] = []
+
+    def guarded(last: Release | None) -> Release:
+        superseded.clear()
+        if last is not None and expected is not None and last.number != expected.number:
+            superseded.append(last)
+            return last
+        return change(last)
+
+    published = publish_release(store, guarded)
+    if superseded and expected is not None:
+        raise ReleaseChanged(f"release {published.number} serves now, not release {expected.number}")
+    return published

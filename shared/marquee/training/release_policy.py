@@ -64,7 +64,7 @@ def decide_release(
     3. The model is not meant to be released (``releasing`` is false): trained.
     4. Several arms serve: held. A new model in one of them would end the experiment without a result.
     5. A rollback has paused automatic releases, and this one is not forced: refused.
-    6. Otherwise: released.
+    6. Otherwise: released, by a canary if one was declared and a model serves.
 
     A comparison without a clear result is no objection.
     """
