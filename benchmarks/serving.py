@@ -174,6 +174,14 @@ def run_recommend(objects: FileStore, **settings: str) -> Iterator[Instance]:
 
 
 @contextmanager
+def run_function(name: str, **settings: str) -> Iterator[Instance]:
+    """Run a function of functions/ with these settings."""
+    env = {f"MARQUEE_{setting.upper()}": value for setting, value in settings.items()}
+    with _running(Instance(name, ROOT / f"functions/{name}/main.py", env)) as instance:
+        yield instance
+
+
+@contextmanager
 def _running(instance: Instance) -> Iterator[Instance]:
     try:
         yield instance
