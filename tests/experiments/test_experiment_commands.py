@@ -71,6 +71,9 @@ def test_experiment_runs_from_start_to_end(call: Call, store: FileStore, serving
     started = read_current_release(store)[0]
     assert {arm.version for arm in started.arms} == {serving}
     assert (started.experiment, started.enrolled, started.author) == ("same", 0.2, "ann")
+    declaration = read_declaration(store, "same")
+    assert declaration
+    assert set(declaration.guardrails) == {"answered", "watched"}  # A model does not differ from itself.
     assert "on hold" in call("experiment", "hold")
     assert "on hold" in call("experiment", "status", "same")
     assert "on hold" not in call("experiment", "resume", "same")
@@ -90,6 +93,7 @@ def test_experiment_start_refuses_what_cannot_run(call: Call, store: FileStore, 
         ("kind: bandit\n", "kind must be one of"),
         ("kind: canary\n", "needs the version"),
         ("kind: [\n", "is not YAML"),
+        ("kind: aa\nguardrails: {rates: 2 %}\n", "that is not paired"),
         ("kind: experiment\narms: {control: '', trend: trend.params.yaml}\n", "--no-release --params FILE"),
         (f"kind: experiment\narms: {{control: '', other: {serving}}}\n", "differ"),
     ):

@@ -155,7 +155,7 @@ def test_monitor_command_runs_one_task(
     monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", tmp_path.as_uri())
     assert main(["monitor", "--only", "quality_checks"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["quality_checks", "12"]
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["quality_checks", "14"]
     assert main(["monitor", "--only", "quality_checks", "--json"]) == 0
     assert [task["task"] for task in json.loads(capsys.readouterr().out)["tasks"]] == ["quality_checks"]
     assert main(["monitor", "--only", "nonsense"]) == 2

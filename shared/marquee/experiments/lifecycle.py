@@ -10,6 +10,7 @@ import msgspec
 
 from marquee.errors import ObjectNotFound, PreconditionFailed, ReleaseError
 from marquee.experiments.declaration import Declaration, InvalidDeclaration, decode_declaration
+from marquee.experiments.harm_metrics import METRICS
 from marquee.registry.arm_assignment import Arm, inherit_policies
 from marquee.registry.experiment_steps import start_experiment
 from marquee.registry.object_store.object_store import ObjectStore
@@ -44,6 +45,8 @@ def start(
         )
     versions = _resolve_versions(declaration, serving.arms[0].version, version)
     named = msgspec.structs.replace(declaration, arms=versions)
+    if named.kind == "aa":
+        named = _without_paired(named)
     if named.kind == "canary":
         named = msgspec.structs.replace(named, name=_name_canary(declaration.name, version))
     stored = _store(store, named)
@@ -94,6 +97,14 @@ def _resolve_versions(declaration: Declaration, serving: str, version: str) -> d
             f"got {', '.join(f'{name} {text}' for name, text in resolved.items())}"
         )
     return resolved
+
+
+def _without_paired(declaration: Declaration) -> Declaration:
+    """Return the declaration without paired guardrails: a model does not differ from itself, so they never decide."""
+    kept = {name: rail for name, rail in declaration.guardrails.items() if METRICS[name].kind != "paired"}
+    if not kept:
+        raise InvalidDeclaration(f"{declaration.name}: an A/A test needs a guardrail that is not paired, as answered")
+    return msgspec.structs.replace(declaration, guardrails=kept)
 
 
 def _name_canary(stem: str, version: str) -> str:
