@@ -104,6 +104,7 @@ def verify_artifact(store: ObjectStore, version: str) -> Manifest:
     users = UserStore(store, factors.manifest)
     users.check_sizes()
     run_smoke_test(factors, users)
+    factors.metadata_file.read()
     return factors.manifest
 
 

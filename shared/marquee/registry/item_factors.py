@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from marquee.registry.manifest import Manifest
-from marquee.registry.movie_metadata import NO_METADATA, MovieMetadata
+from marquee.registry.movie_metadata import NO_FILE, MetadataFile, MovieMetadata
 from marquee.scoring.arrays import Floats, empty_matrix
 
 if TYPE_CHECKING:
@@ -35,8 +35,13 @@ class ItemFactors(msgspec.Struct, frozen=True, eq=False):
     cohorts: Mapping[str, int] = {}  # Name of a cohort -> row of ``cohort_scores``; may be empty.
     cohort_scores: Floats = msgspec.field(default_factory=empty_matrix)  # [n_cohorts, n_items]
     prior_implicit: Floats = msgspec.field(default_factory=empty_matrix)  # [n_items, k + 1]; may be empty.
-    metadata: MovieMetadata = NO_METADATA
+    metadata_file: MetadataFile = NO_FILE
     trend: Floats | None = None  # [n_items], the factor of growth in popularity in each row of ``rank_items``.
+
+    @property
+    def metadata(self) -> MovieMetadata:
+        """The metadata of the movies. Raises :class:`ArtifactRefused` if they are not valid."""
+        return self.metadata_file.read()
 
 
 def predict_ratings(factors: ItemFactors, vector: Floats, bias: float, rows: Sequence[int] | slice = _ALL) -> Floats:

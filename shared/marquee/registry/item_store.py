@@ -20,7 +20,7 @@ from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.registry.item_factors import ItemFactors
 from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.manifest import Manifest, decode_manifest, object_name, read_manifest_bytes
-from marquee.registry.movie_metadata import METADATA, MovieMetadata
+from marquee.registry.movie_metadata import METADATA, MetadataFile
 from marquee.registry.object_store.object_store import ObjectStore, get_mapper
 from marquee.scoring.arrays import Floats, check_array, item_shapes
 
@@ -74,19 +74,10 @@ def _assemble(manifest: Manifest, read: FileReader) -> ItemFactors:
         implicit = _parse_array(PRIOR_IMPLICIT, read(npy_name(PRIOR_IMPLICIT)), shape)
         factors = msgspec.structs.replace(factors, prior_implicit=implicit)
     if METADATA in manifest.files:
-        factors = msgspec.structs.replace(factors, metadata=_parse_metadata(read, manifest.n_items))
+        factors = msgspec.structs.replace(factors, metadata_file=MetadataFile(read(METADATA), manifest.n_items))
     if npy_name(TREND) in manifest.files:
         factors = msgspec.structs.replace(factors, trend=_parse_trend(read, manifest.n_items))
     return factors
-
-
-def _parse_metadata(read: FileReader, n_items: int) -> MovieMetadata:
-    try:
-        metadata = decode_json(read(METADATA), MovieMetadata)
-    except MalformedDocument as error:
-        raise ArtifactRefused(f"{METADATA} cannot be read: {error}") from error
-    metadata.check(n_items)
-    return metadata
 
 
 def _parse_trend(read: FileReader, n_items: int) -> Floats:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from marquee.registry.manifest import ResidualInterval
-from marquee.registry.movie_metadata import NO_METADATA, MovieMetadata
-from marquee.serving.answer_document import Explanation
+from marquee.registry.movie_metadata import NO_FILE, MetadataFile, MovieMetadata
 from marquee.serving.list_request import PLAIN, ListRequest
 from marquee.serving.page_token import FIRST_PAGE, Page, write_token
 from marquee.serving.scored_movie import ScoredMovie, Tier
 
 if TYPE_CHECKING:
     from marquee.events.batches import Impression
+    from marquee.serving.answer_document import Explanation
 
 
 class RatingInterval(msgspec.Struct, frozen=True):
@@ -57,13 +57,18 @@ class Answer(msgspec.Struct, frozen=True):
     """Number of movies that could have been shown."""
     request: ListRequest = PLAIN
     page: Page = FIRST_PAGE
-    metadata: MovieMetadata = NO_METADATA
+    metadata_file: MetadataFile = NO_FILE
     rows: Mapping[str, int] = {}
     """Row of each movie in ``metadata``."""
     explanations: tuple[Explanation, ...] = ()
     """One for each movie, if the request asks for reasons."""
     reasons: tuple[str, ...] = ()
     """First reason of each movie, for the impression."""
+
+    @property
+    def metadata(self) -> MovieMetadata:
+        """Metadata of the movies of the model."""
+        return self.metadata_file.read()
 
     @property
     def next_page(self) -> str:

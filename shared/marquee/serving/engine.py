@@ -57,7 +57,7 @@ class Engine:
         self._records_lock = threading.Lock()
         self.topk_index: QuantizedTopK | None = None
         self.prepared = False
-        self.rules = MovieRules(item_factors.metadata, len(item_factors.movie_ids))
+        self.rules = MovieRules(item_factors.metadata_file, len(item_factors.movie_ids))
         self._popular_order: NDArray[np.intp] | None = None
         self._checksums: NDArray[np.uint32] | None = None
         self._hidden: dict[int, tuple[Policy, datetime, datetime | None, NDArray[np.intp]]] = {}
@@ -81,6 +81,7 @@ class Engine:
     def prepare(self) -> None:
         """Build the top-k index. It takes as long as a few requests, and makes all later ones faster."""
         self.topk_index = build_quantized_topk(self.item_factors.rank_items)
+        self.item_factors.metadata_file.read()
         self.prepared = True
 
     def get_cached_record(self, user_id: str) -> tuple[bool, UserRecord | None]:

@@ -21,15 +21,14 @@ import msgspec
 import marquee
 from marquee.errors import InvalidRequest, InvalidUserId, NothingToRecommend, UnknownMovie
 from marquee.serving.answer import Answer
-from marquee.serving.answer_document import AnswerDocument, MovieDocument, SimilarDocument
-from marquee.serving.list_request import PLAIN
+from marquee.serving.list_request import PLAIN, ListRequest
 from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
-from marquee.serving.request_parameters import SIMILAR_PARAMETERS, parse_list_request
 from marquee.serving.scored_movie import ScoredMovie
 from marquee.serving.user_id import check_user_id
 
 if TYPE_CHECKING:  # Imported only where impressions are sent.
+    from marquee.serving.answer_document import AnswerDocument, MovieDocument
     from marquee.serving.impressions import ImpressionSender
 
 log = logging.getLogger(__name__)
@@ -88,7 +87,7 @@ class RecommendHttp:
     def _recommend(self, raw_user_id: str, accept: str, query: str, *, shown: bool) -> Reply:
         try:
             user_id = check_user_id(raw_user_id)
-            answer = self.recommender.answer(user_id, self._now(), parse_list_request(query))
+            answer = self.recommender.answer(user_id, self._now(), _parse_query(query))
         except (InvalidUserId, InvalidRequest) as error:
             return _make_text_reply(400, str(error))
         except NothingToRecommend as error:
@@ -99,7 +98,7 @@ class RecommendHttp:
 
     def _find_similar(self, movie_id: str, accept: str, query: str) -> Reply:
         try:
-            request = parse_list_request(query, SIMILAR_PARAMETERS)
+            request = _parse_query(query, for_similar=True)
             answer = self.recommender.find_similar(movie_id, self._now(), request)
         except InvalidRequest as error:
             return _make_text_reply(400, str(error))
@@ -161,6 +160,17 @@ def _make_reply(answer: Answer, *, as_json: bool) -> Reply:
     return Reply(200, ",".join(movie.movie_id for movie in answer.movies).encode(), TEXT, headers, answer)
 
 
+# Parameters and JSON are not imported before they are needed: a cold start pays for every module.
+
+
+def _parse_query(query: str, *, for_similar: bool = False) -> ListRequest:
+    if not query:
+        return PLAIN
+    from marquee.serving.request_parameters import SIMILAR_PARAMETERS, parse_list_request
+
+    return parse_list_request(query, SIMILAR_PARAMETERS if for_similar else ())
+
+
 def _make_similar_reply(movie_id: str, answer: Answer, *, as_json: bool) -> Reply:
     headers = {
         "Marquee-Arm": answer.arm,
@@ -172,6 +182,8 @@ def _make_similar_reply(movie_id: str, answer: Answer, *, as_json: bool) -> Repl
         headers["Marquee-Notes"] = ", ".join(answer.notes)
     if not as_json:
         return Reply(200, ",".join(movie.movie_id for movie in answer.movies).encode(), TEXT, headers)
+    from marquee.serving.answer_document import SimilarDocument
+
     document = SimilarDocument(
         movie_id=movie_id,
         title=answer.metadata.title(answer.rows[movie_id]),
@@ -187,6 +199,8 @@ def _make_similar_reply(movie_id: str, answer: Answer, *, as_json: bool) -> Repl
 
 
 def _make_document(answer: Answer, next_page: str) -> AnswerDocument:
+    from marquee.serving.answer_document import AnswerDocument
+
     return AnswerDocument(
         recommendation_id=answer.recommendation_id,
         user_id=answer.user_id,
@@ -202,6 +216,8 @@ def _make_document(answer: Answer, next_page: str) -> AnswerDocument:
 
 
 def _make_movie(answer: Answer, at: int, movie: ScoredMovie) -> MovieDocument:
+    from marquee.serving.answer_document import MovieDocument
+
     metadata, row = answer.metadata, answer.rows.get(movie.movie_id)
     interval: tuple[float, float] | msgspec.UnsetType | None = msgspec.UNSET
     if answer.interval is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from marquee.registry.movie_metadata import MovieMetadata
+from marquee.registry.movie_metadata import MetadataFile, MovieMetadata
 from marquee.serving.list_request import NO_RULES, Rules
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class MovieRules:
     A movie whose attribute is unknown fails a rule that asks for a value, and passes one that excludes a genre.
     """
 
-    def __init__(self, metadata: MovieMetadata, n_items: int) -> None:
-        self._metadata = metadata
+    def __init__(self, file: MetadataFile, n_items: int) -> None:
+        self._file = file
         self._n_items = n_items
         self._masks: OrderedDict[tuple[object, ...], Mask] = OrderedDict()
         self._names: dict[str, dict[str, Mask]] = {}
@@ -54,6 +54,10 @@ class MovieRules:
         costs = np.array(self._metadata.costs, np.float32)
         costs[costs < 0] = costs[costs >= 0].mean()
         return costs
+
+    @property
+    def _metadata(self) -> MovieMetadata:
+        return self._file.read()
 
     def _cached(self, key: tuple[object, ...], make: Callable[[], Mask]) -> Mask:
         with self._lock:

@@ -22,15 +22,11 @@ def limit_age(rules: Rules, age: int) -> Rules:
     return msgspec.structs.replace(rules, max_age=age if rules.max_age is None else min(age, rules.max_age))
 
 
-def remove_restricted(
-    result: MovieList, metadata: MovieMetadata, max_age: int | None, unknown_age_passes: bool
-) -> MovieList:
+def remove_restricted(result: MovieList, metadata: MovieMetadata, max_age: int, unknown_age_passes: bool) -> MovieList:
     """Return the list without movies above an age limit; the same list if there are none, as there should be.
 
     A second check, independent of the rules that chose the candidates.
     """
-    if max_age is None:
-        return result
     ages = [metadata.ages[row] if metadata.ages else UNKNOWN_AGE for row in result.rows]
     allowed = [at for at, age in enumerate(ages) if (unknown_age_passes if age == UNKNOWN_AGE else age <= max_age)]
     if len(allowed) == len(result.rows):

@@ -18,10 +18,8 @@ from marquee.registry.arm_assignment import Arm
 from marquee.registry.policy import Policy
 from marquee.scoring.list_random import ListRandom
 from marquee.serving.answer import Answer, RatingInterval
-from marquee.serving.answer_document import Explanation
 from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.engine import Engine
-from marquee.serving.explanations import explain_list, find_first_reasons, read_first_reasons
 from marquee.serving.exploration import NO_EXPLORATION, Exploration
 from marquee.serving.list_builder import ListContext, MovieList
 from marquee.serving.list_request import PLAIN, ListRequest, Rules
@@ -29,7 +27,6 @@ from marquee.serving.page_token import FIRST_PAGE, read_page
 from marquee.serving.policy_rules import choose_exploration, limit_age, remove_restricted, select_popular
 from marquee.serving.release_cache import LoadedRelease, ReleaseCache
 from marquee.serving.scored_movie import Tier
-from marquee.serving.similar_movies import find_similar
 from marquee.serving.user_readers import (
     DATABASE_UNAVAILABLE,
     OBJECT_STORE_UNAVAILABLE,
@@ -42,6 +39,7 @@ from marquee.serving.user_readers import (
 from marquee.serving.user_state import EMPTY, UserState
 
 if TYPE_CHECKING:
+    from marquee.serving.answer_document import Explanation
     from marquee.serving.popular_movies import PopularMovies
 
 log = logging.getLogger(__name__)
@@ -118,6 +116,8 @@ class Recommender:
 
         Raises :class:`UnknownMovie`, and :class:`NothingToRecommend` without a release.
         """
+        from marquee.serving.similar_movies import find_similar
+
         loaded = self.cache.get(self._wait_s) or self.cache.get(self._cold_wait_s)
         if loaded is None:
             raise NothingToRecommend(self._explain_nothing())
@@ -148,14 +148,7 @@ class Recommender:
             context = self._make_context(engine, arm.policy, state, task)
             result = self._check_ages(engine.make_list(state, request, context), engine, context, task)
             interval = rating_interval(engine, state)
-            if request.explain:
-                explanations = explain_list(engine, state, result, request.explain)
-            if self._logs_reasons and request.profile:
-                reasons = (
-                    read_first_reasons(explanations, result)
-                    if explanations
-                    else find_first_reasons(engine, state, result)
-                )
+            explanations, reasons = self._explain(engine, state, result, request)
         except Exception:  # On any error a non-personalized list is better than none.
             log.exception("scoring failed for user %s with %s", task.user_id, engine.version)
             task.notes.append(SCORING_FAILED)
@@ -166,6 +159,20 @@ class Recommender:
         task.timer.end("rank")
         tier = result.tier if request.profile or result.tier is Tier.LAST_RESORT else Tier.NOT_PROFILED
         return self._make_answer(task, tier, result, (loaded, arm), explanations, reasons, interval)
+
+    def _explain(
+        self, engine: Engine, state: UserState, result: MovieList, request: ListRequest
+    ) -> tuple[tuple[Explanation, ...], tuple[str, ...]]:
+        """Return the explanations that the request asks for, and the first reasons if they are logged."""
+        logs_reasons = self._logs_reasons and request.profile
+        if not (request.explain or logs_reasons):
+            return (), ()
+        from marquee.serving.explanations import explain_list, find_first_reasons, read_first_reasons
+
+        if not request.explain:
+            return (), find_first_reasons(engine, state, result)
+        explanations = explain_list(engine, state, result, request.explain)
+        return explanations, read_first_reasons(explanations, result) if logs_reasons else ()
 
     def _make_context(self, engine: Engine, policy: Policy, state: UserState, task: UserTask) -> ListContext:
         profile = task.request.profile
@@ -194,8 +201,10 @@ class Recommender:
     def _check_ages(self, result: MovieList, engine: Engine, context: ListContext, task: UserTask) -> MovieList:
         """Return the list without movies above the age limit, and say so: the rules should have left none."""
         rules = task.request.rules if context.rules is None else context.rules
-        metadata, policy = engine.item_factors.metadata, context.policy
-        checked = remove_restricted(result, metadata, rules.max_age, policy.unknown_age_passes)
+        if rules.max_age is None:
+            return result
+        unknown_passes = context.policy.unknown_age_passes
+        checked = remove_restricted(result, engine.item_factors.metadata, rules.max_age, unknown_passes)
         if checked is not result:
             log.error("list %s of %s held movies above the age limit", task.recommendation_id, engine.version)
             task.notes.append(AGE_RULE_BROKEN)
@@ -251,7 +260,7 @@ class Recommender:
                 "version": factors.manifest.version,
                 "release": loaded.release.number,
                 "policy": arm.policy.number,
-                "metadata": factors.metadata,
+                "metadata_file": factors.metadata_file,
                 "rows": factors.items,
             }
         return Answer(
