@@ -113,7 +113,7 @@ def _change_page(page: Page, url: str, rng: random.Random) -> None:
 
 def _wait_until_sent(page: Page, url: str) -> None:
     page.goto(f"{url}/")
-    for _ in range(60):
+    for _ in range(240):  # The limit of batches holds back what was sent twice for a minute.
         page.evaluate(_FLUSH)
         if not page.evaluate(_WAITING):
             return

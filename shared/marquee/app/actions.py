@@ -125,6 +125,8 @@ class Actions:
         visitor = self._allowed(request, BATCHES)
         if isinstance(visitor, PageReply):
             return visitor
+        if not visitor.stored:  # Whether the user consents is not known now: the device keeps the batch.
+            return text_reply(503, TEXTS["away_documents"], Retry_After="5")
         if not visitor.profile.analytics:
             return json_reply(403, {"message": "the user does not consent to analytics"})
         try:
