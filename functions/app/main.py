@@ -19,6 +19,7 @@ import functions_framework
 from marquee.app.app_site import AppSite
 from marquee.app.page_request import MAX_BODY_BYTES, PageReply, PageRequest
 from marquee.app.services import create_services
+from marquee.config.access import find_address
 from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
@@ -64,7 +65,7 @@ def _read(request: flask.Request) -> PageRequest:
         request.query_string.decode("utf-8", "replace"),
         {name.lower(): value for name, value in request.headers.items()},
         body,
-        request.remote_addr or "",
+        find_address(request.environ),
         secure,
     )
 

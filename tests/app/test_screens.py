@@ -173,6 +173,18 @@ def test_second_device_joins_by_a_code_once(app: App) -> None:
     assert b"unknown, used or expired" in wrong.body
 
 
+def test_attempts_to_join_are_limited_by_address(app: App) -> None:
+    """One address has ten attempts in ten minutes, of all its devices; another address has its own."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+
+    def attempt(address: str) -> int:
+        forwarded = headers | {"X-Forwarded-For": f"198.51.100.9, {address}", "Cookie": Visit(app).cookie}
+        return app.function.get("/you/join", "POST", b"code=AAAABBBB", **forwarded).status
+
+    assert [attempt("203.0.113.1") for _ in range(11)] == [400] * 10 + [429]
+    assert attempt("203.0.113.2") == 400
+
+
 def test_export_has_all_and_forget_leaves_nothing(app: App) -> None:
     """The file has every document; afterwards there is none, and the browser deletes cookie and storage."""
     visitor = Visit(app, consent=True)

@@ -44,7 +44,7 @@ class Documents:
         pause_s: float = PAUSE_S,
         connections: int = 8,
     ) -> None:
-        self._url, self._deadline_ms, self._selection_ms = url, deadline_ms, selection_ms
+        self.url, self._deadline_ms, self._selection_ms = url, deadline_ms, selection_ms
         self._pause_s, self._connections = pause_s, connections
         self._lock = threading.Lock()
         self._client: MongoClient[Document] | None = None
@@ -103,7 +103,7 @@ class Documents:
     def _connect(self) -> MongoClient[Document]:
         try:
             return MongoClient(
-                self._url,
+                self.url,
                 appname="marquee",
                 maxPoolSize=self._connections,
                 maxIdleTimeMS=30_000,
