@@ -6,10 +6,13 @@ import http.client
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from datetime import UTC, datetime
 
 import pytest
 from tests.app.visit import App, Visit, movie_path
 from tests.servers.movie_service import MOVIES
+
+from marquee.app.movie_cache import MovieTitle, keep_titles
 
 pytestmark = pytest.mark.servers
 MOVIE = MOVIES[3]
@@ -117,6 +120,19 @@ def test_search_finds_beginnings_of_words(app: App) -> None:
         reply = visitor.open(f"/search?{query}")
         assert reply.status == 200
         assert "data-movie" not in reply.body.decode()
+
+
+def test_search_finds_movies_that_only_a_model_knows(app: App) -> None:
+    """A title of the served model is found; its screen asks the movie service, and keeps the answer."""
+    movie = MOVIES[59]
+    title = MovieTitle(movie, "Zanzibar Quartet", 1959, ("Drama",))
+    assert [keep_titles(app.documents, [title], datetime.now(UTC)) for _ in range(2)] == [1, 0]
+    visitor = Visit(app)
+    assert f'data-movie="{movie}"' in visitor.open("/search?q=zanz").body.decode()
+    assert visitor.open(movie_path(movie)).status == 200
+    stored = app.documents.database["movies"].find_one({"_id": movie})
+    assert stored is not None
+    assert "title_only" not in stored
 
 
 def test_page_escapes_what_came_from_outside(app: App) -> None:

@@ -6,10 +6,13 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.serving.models import two_group_model
 
 from marquee.app.document_schema import prepare_documents
 from marquee.app.documents import Document, Documents
@@ -19,7 +22,12 @@ from marquee.db.pool import Database
 from marquee.errors import DocumentsUnavailable
 from marquee.local.embedded_mongo import EmbeddedMongo
 from marquee.local.process import free_port
+from marquee.monitoring.app_catalog import update_catalog
 from marquee.monitoring.app_usage import update_usage
+from marquee.registry.artifact import write_artifact
+from marquee.registry.movie_metadata import MovieMetadata
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.rollout import promote
 
 pytestmark = pytest.mark.servers
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -147,3 +155,23 @@ def test_usage_without_mongodb_keeps_the_watermark(postgres_database: Database, 
     write_event(documents, "1", "searched")
     update_usage(postgres_database, documents, NOON + MINUTE)
     assert read(postgres_database, "SELECT events FROM app_days") == [(1,)]
+
+
+def test_catalog_of_the_serving_model_is_written_once(
+    postgres_database: Database, documents: Documents, tmp_path: Path
+) -> None:
+    """The titles of the released model are kept once; what the movie service described stays as it is."""
+    store = FileStore(tmp_path)
+    assert update_catalog(postgres_database, store, documents, NOON) == 0
+    model = two_group_model()
+    count = len(model.movie_ids)
+    titles = MovieMetadata(titles=tuple(f"Title {n}" for n in range(count)), years=(1999,) * count)
+    named = replace(model, metadata=titles)
+    promote(store, write_artifact(store, named, trained_through=NOON), author="test")
+    with documents.collection("movies") as movies:
+        movies.insert_one({"_id": model.movie_ids[0], "title": "Described", "words": ["described"], "told": NOON})
+    assert update_catalog(postgres_database, store, documents, NOON) == count - 1
+    assert update_catalog(postgres_database, store, documents, NOON) == 0
+    with documents.collection("movies") as movies:
+        assert movies.count_documents({"title_only": True}) == count - 1
+        assert movies.count_documents({"title": "Described"}) == 1

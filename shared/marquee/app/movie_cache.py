@@ -24,6 +24,15 @@ _MAX_WORDS = 6
 _FIELDS = dict.fromkeys(Movie.__struct_fields__, 1)
 
 
+class MovieTitle(msgspec.Struct, frozen=True):
+    """What a model knows of a movie."""
+
+    movie_id: str
+    title: str
+    year: int | None = None
+    genres: tuple[str, ...] = ()
+
+
 class MovieCache:
     """The catalog as far as it was asked for. What is away is done without."""
 
@@ -95,7 +104,8 @@ class MovieCache:
     def _read_documents(self, movie_ids: list[str]) -> list[Movie]:
         try:
             with self._documents.collection("movies") as movies:
-                return [_decode(row) for row in movies.find({"_id": {"$in": movie_ids}}, _FIELDS)]
+                described = {"_id": {"$in": movie_ids}, "title_only": {"$exists": False}}
+                return [_decode(row) for row in movies.find(described, _FIELDS)]
         except (DocumentsUnavailable, DocumentsRefused):
             return []
 
@@ -124,6 +134,28 @@ def fetch_movies(documents: Documents, service: MovieServiceClient, movie_ids: S
     return told
 
 
+def keep_titles(documents: Documents, titles: Sequence[MovieTitle], now: datetime) -> int:
+    """Keep the titles of movies that MongoDB does not have yet, for the search; return the number of new ones.
+
+    Raises :class:`DocumentsUnavailable`.
+    """
+    updates = []
+    for movie in titles:
+        values: Document = {
+            "title": movie.title,
+            "words": split_words(movie.title),
+            "genres": [{"name": name} for name in movie.genres],
+            "release_date": f"{movie.year:04}-01-01" if movie.year else None,
+            "title_only": True,
+            "told": now,
+        }
+        updates.append(UpdateOne({"_id": movie.movie_id}, {"$setOnInsert": values}, upsert=True))
+    if not updates:
+        return 0
+    with documents.collection("movies") as movies:
+        return int(movies.bulk_write(updates, ordered=False).upserted_count)
+
+
 def split_words(text: str) -> list[str]:
     """Return the words of ``text`` in lower case and without accents."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
@@ -133,9 +165,8 @@ def split_words(text: str) -> list[str]:
 def _upsert(movie: Movie, now: datetime) -> UpdateOne:
     values: Document = msgspec.to_builtins(movie)
     del values["id"]
-    return UpdateOne(
-        {"_id": movie.id}, {"$set": values | {"words": split_words(movie.title), "told": now}}, upsert=True
-    )
+    values |= {"words": split_words(movie.title), "told": now}
+    return UpdateOne({"_id": movie.id}, {"$set": values, "$unset": {"title_only": ""}}, upsert=True)
 
 
 def _decode(row: Document) -> Movie:

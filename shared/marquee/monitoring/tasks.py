@@ -68,10 +68,14 @@ def _app_tasks(settings: Settings) -> tuple[Task, ...]:
     if not settings.documents_url:
         return ()
     from marquee.app.documents import Documents
+    from marquee.monitoring.app_catalog import update_catalog
     from marquee.monitoring.app_usage import update_usage
 
     documents = Documents(settings.documents_url, deadline_ms=REPORT_MS, connections=1)
-    return (Task("app_usage", lambda database, _, now: update_usage(database, documents, now)),)
+    return (
+        Task("app_usage", lambda database, _, now: update_usage(database, documents, now)),
+        Task("app_catalog", lambda database, store, now: update_catalog(database, store, documents, now)),
+    )
 
 
 def _open_demographics(settings: Settings) -> UserDemographics | None:
