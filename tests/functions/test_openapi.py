@@ -7,6 +7,7 @@ import re
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NotRequired, get_origin, get_type_hints
 
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation import GenerationMode
 from tests.servers.function import Function
-from tests.serving.models import release_model
+from tests.serving.models import catalog_model, release_model
 
 from marquee.client.answers import AnsweredList, AnsweredMovie, AnsweredReceipt, AnsweredSimilar
 from marquee.config.api_keys import create_key
@@ -47,7 +48,8 @@ def urls(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
     database_url = postgres.create_database("contract")
     migrate(database_url)
     store = FileStore(directory / "objects")
-    release_model(store)
+    model = catalog_model()
+    release_model(store, replace(model, movie_ids=["fargo+1996", *model.movie_ids[1:]]))  # The pages' movie.
     env = {
         "MARQUEE_DATABASE_URL": database_url,
         "MARQUEE_API_KEYS": str(ENTRY),
