@@ -27,7 +27,6 @@ EXTRAS = (
     "scheduler",
     "simulate",
     "app",
-    "client",
 )
 # Environments of their own, which dev.txt does not constrain.
 TOOLS = ("infra", "audit")
