@@ -1,4 +1,4 @@
-"""A realistic day of data without faults, up to now.
+"""A realistic day of data that raises no alert at its end, up to now.
 
 Records are written by the ingest code, the monitor's tables directly. Every run writes the same day, except for its
 end.
@@ -91,6 +91,8 @@ def _write_impressions(database: Database, now: datetime, rng: random.Random) ->
             12 if number < 700 else 11,
             rng.choices(TIERS, (60, 20, 15, 5))[0],
             movies,
+            # Long before the end: a panel shows it, and its alert has ended.
+            notes=("age-rule-broken",) if number == 800 else (),
         )
         for number in range(1_000)
     )

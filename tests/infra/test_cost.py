@@ -248,7 +248,8 @@ def test_measured_sizes_match_real_records() -> None:
     size = len(encode_batch(batch).data) / len(texts)
     assert size == pytest.approx(MODEL.inputs["batch_bytes_per_record"], rel=0.1)
     assert sum(map(len, texts)) / len(texts) == pytest.approx(MODEL.inputs["kafka_bytes_per_record"], rel=0.2)
-    movie = ImpressionMovie("the+film+number+1234+1978", 1.2345678, 3.9876543, 0.9123456)
+    because = "the+film+number+567+1987"
+    movie = ImpressionMovie("the+film+number+1234+1978", 1.2345678, 3.9876543, 0.9123456, 12, because)
     version = "20260214T000921-1a2b3c4d"
     shown = Impression("i" * 36, datetime.now(UTC), "12345", "control", version, 7, "personalised", (movie,) * 20)
     assert len(msgspec.json.encode(shown)) == pytest.approx(MODEL.inputs["bytes_per_impression"], rel=0.1)

@@ -19,7 +19,7 @@ README = (TERRAFORM / "README.md").read_text()
 
 def test_readme_example_is_planned_by_terraform_test() -> None:
     """The example of the README is the variables of readme.tftest.hcl, word for word."""
-    (example,) = re.findall(r"```hcl\n(.*?)```", README, re.S)
+    example = re.findall(r"```hcl\n(.*?)```", README, re.S)[0]
     tested = (TERRAFORM / "tests/readme.tftest.hcl").read_text()
     (variables,) = re.findall(r"^variables \{\n(.*?)^\}", tested, re.M | re.S)
     assert [line.strip() for line in variables.splitlines()] == example.splitlines()
