@@ -47,8 +47,8 @@ help: ## list the targets
 	$(INSTALL) --quiet --no-build-isolation -r requirements/spark.txt
 	@touch $@
 
-demo: .venv/.local ## run the whole system live on MovieLens (FOR=60 stops after 60 s, DEMO=canary stages a bad model)
-	$(BIN)/marquee local demo $(if $(FOR),--for $(FOR)) $(if $(filter canary,$(DEMO)),--bad-canary)
+demo: .venv/.local ## run the whole system live on MovieLens (FOR=60 stops after 60 s, DEMO=canary stages a bad model, DATA=DIR replays imported data)
+	$(BIN)/marquee local demo$(if $(DATA), --ratings $(DATA)) $(if $(FOR),--for $(FOR)) $(if $(filter canary,$(DEMO)),--bad-canary)
 
 test: .venv/.dev ## run all tests with branch coverage (TESTS=tests/bridge for some, without)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 12 $(if $(TESTS),$(TESTS),$(COVERAGE))

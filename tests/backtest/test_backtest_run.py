@@ -138,3 +138,25 @@ def test_backtest_unknown_trainer_is_refused(arguments: list[str], capsys: pytes
     """The message names the trainers that there are."""
     assert main([*arguments[:-2], "--trainer", "nope", *arguments[-2:]]) == 1
     assert "bpmf" in capsys.readouterr().err
+
+
+def test_backtest_imported_half_stars_equal_the_same_ratings_in_whole_stars(
+    base: Path, params_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Imported ratings need no --scale: the figures are those of the same preferences on 1 to 5."""
+    table = [line.split(",") for line in (base / "ratings.csv").read_text().splitlines()]
+    rows = [f"{user};{movie};{0.5 + (float(rating) - 1) * 4.5 / 4};{time}" for user, movie, rating, time in table[1:]]
+    (tmp_path / "mine.csv").write_text("\n".join(["user;movie;stars;when", *rows, ""]))
+    source = [str(tmp_path / "mine.csv"), "--to", str(tmp_path / "half"), "--columns", "time=when", "--scale", "0.5-5"]
+    assert main(["data", "import", *source, "--movies", str(base / "movies.csv")]) == 0
+    reports = []
+    for data in (base, tmp_path / "half"):
+        options = ["--params", str(params_file), "--cuts", "1", "--delay", "30m", "--out", str(tmp_path / data.name)]
+        assert main(["backtest", "--base", str(data), *options]) == 0
+        reports.append(read_report(options))
+    assert "ratings of 0.5 to 5 are replayed and measured on the scale 1 to 5" in capsys.readouterr().out
+    whole, half = (report.overall.metrics for report in reports)
+    assert set(whole) == set(half)
+    for model, metrics in whole.items():
+        if "rmse" in metrics:
+            assert half[model]["rmse"].value == pytest.approx(metrics["rmse"].value, abs=1e-5)

@@ -121,10 +121,23 @@ def test_replay_new_user_creates_account_first() -> None:
     assert sorted(created) == ["102", "103", "104"]
 
 
-def test_replay_scale_of_ten_doubles_the_ratings() -> None:
-    """On the scale of ten each rating is twice the one of the base data."""
-    ratings = ratings_by_user(replay_all(Replay(make_split(sample_ratings()), seed=1, rating_max=10)))
-    assert {rating for rated in ratings.values() for _, rating in rated} == {2, 4, 6, 8, 10}
+@pytest.mark.parametrize(
+    ("scale", "ratings", "logged"),
+    [
+        ((1.0, 5.0), (1, 2, 3, 4, 5), [1, 3, 6, 8, 10]),
+        ((0.5, 5.0), (0.5, 1, 2.5, 4.5, 5), [1, 2, 5, 9, 10]),
+        ((0.0, 10.0), (0, 1, 5, 9, 10), [1, 2, 6, 9, 10]),
+        ((0.0, 1.0), (0, 1), [1, 10]),
+    ],
+    ids=["stars", "half stars", "0 to 10", "likes"],
+)
+def test_replay_scale_of_ten_is_that_of_training(
+    scale: tuple[float, float], ratings: tuple[float, ...], logged: list[int]
+) -> None:
+    """The log has each rating where training maps it to, rounded: half stars without loss."""
+    rows = [ReplayedRating("1", f"film+{n}+1999", rating, n) for n, rating in enumerate(ratings)]
+    events = replay_all(Replay(make_split(rows)._replace(scale=scale), seed=1, rating_max=10))
+    assert sorted(rating for _, rating in ratings_by_user(events)["1"]) == logged
 
 
 def test_receive_recommendation_remaining_movie_comes_next() -> None:

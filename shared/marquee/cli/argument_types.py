@@ -6,6 +6,9 @@ import argparse
 import math
 from collections.abc import Callable
 
+LIKES = "likes"
+"""In place of a rating scale: the ratings are likes and dislikes."""
+
 
 def bounded_int(low: int, high: int | None = None) -> Callable[[str], int]:
     """Return an argparse type for an integer from ``low`` to ``high``, both included; None is no upper bound."""
@@ -48,6 +51,11 @@ def rating_scale(text: str) -> tuple[float, float]:
     if not (math.isfinite(scale[0]) and math.isfinite(scale[1]) and scale[0] < scale[1]):
         raise argparse.ArgumentTypeError(f"{text!r}: expected the lowest and highest rating, such as 1-10 or 0.5-5")
     return scale
+
+
+def scale_or_likes(text: str) -> tuple[float, float] | str:
+    """Parse a rating scale, or the word ``likes``; an argparse type."""
+    return LIKES if text == LIKES else rating_scale(text)
 
 
 def _range(low: float, high: float | None, open_low: bool = False) -> str:

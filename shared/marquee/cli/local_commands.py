@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from marquee.cli.argument_types import bounded_float, bounded_int
+from marquee.config.base_data import read_scale
 from marquee.config.settings import Settings
 from marquee.errors import KafkaUnavailable, MarqueeError
 from marquee.local import demo, logs, status
@@ -19,7 +20,9 @@ from marquee.local.runner import running, stop_running, wait_for_signal
 from marquee.local.shape import Shape
 from marquee.local.state_dir import StateDir
 from marquee.local.system import LOCATION_SETTINGS, LocalSystem
+from marquee.simulate.replay import check_log_ids
 
+_FIVE_STARS, _FINE_RATING_MAX = (1.0, 5.0), 10
 _DESCRIPTION = """\
 Run the whole system as processes of this machine: Kafka, PostgreSQL, the functions, the bridge, the scheduler.
 
@@ -68,6 +71,12 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 def _add_demo_options(parser: argparse.ArgumentParser) -> None:
     defaults = demo.DemoOptions()
+    parser.add_argument(
+        "--ratings",
+        type=Path,
+        metavar="DIR",
+        help="replay DIR, written by `marquee data import`, instead of MovieLens 100K, in a state directory of its own",
+    )
     parser.add_argument(
         "--for",
         dest="duration_s",
@@ -121,7 +130,7 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run one action of ``marquee local``; return the exit code."""
     root = project_root(Path.cwd())
-    state_dir = StateDir((args.state_dir or root / ".local").resolve())
+    state_dir = StateDir((args.state_dir or _default_state_dir(root, args)).resolve())
     console = Console(highlight=False, markup=False)
     match args.action:
         case "status":
@@ -139,11 +148,29 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if getattr(args, "topic", None):
         settings = replace(settings, kafka_topic=args.topic)
     shape = _create_shape(args)
+    if shape.replayed and shape.ratings:
+        check_log_ids(shape.ratings)
+        settings = _fit_scale(settings, shape.ratings, console)
     system = LocalSystem(root, state_dir, settings, _create_notifier(state_dir, console), shape)
     if args.action == "demo":
         options = demo.DemoOptions(args.duration_s, args.records_per_second, args.corrupt, args.seed, args.bad_canary)
         return demo.run(system, console, options)
     return _run_until_interrupted(system, state_dir, console)
+
+
+def _default_state_dir(root: Path, args: argparse.Namespace) -> Path:
+    """Return ``.local``, or a directory in it for a demo of other data, whose events must not mix."""
+    own: Path | None = args.ratings if args.action == "demo" else None
+    return root / ".local" / f"demo-{own.resolve().name}" if own else root / ".local"
+
+
+def _fit_scale(settings: Settings, base: Path, console: Console) -> Settings:
+    """Return the settings with an event log of 1 to 10 where 1 to 5 would round the ratings of ``base``."""
+    scale = read_scale(base)
+    if scale in (None, _FIVE_STARS) or settings.rating_max != Settings().rating_max:
+        return settings
+    console.print(f"The ratings are {scale[0]:g} to {scale[1]:g}: the event log has 1 to {_FINE_RATING_MAX}.")
+    return replace(settings, rating_max=_FINE_RATING_MAX)
 
 
 def overridden_settings(settings: Settings, args: argparse.Namespace) -> list[str]:
@@ -157,10 +184,18 @@ def overridden_settings(settings: Settings, args: argparse.Namespace) -> list[st
 
 
 def _create_shape(args: argparse.Namespace) -> Shape:
-    if args.action == "demo":
-        return Shape(args.instances, args.workers, customer_service=True, app=True, durable_kafka=args.durable_kafka)
     if args.ratings and not (args.ratings / "ratings.csv").is_file():
         raise MarqueeError(f"{args.ratings} has no ratings.csv: give the directory that holds it")
+    if args.action == "demo":
+        return Shape(
+            args.instances,
+            args.workers,
+            customer_service=True,
+            app=True,
+            durable_kafka=args.durable_kafka,
+            ratings=args.ratings,
+            replayed=True,
+        )
     return Shape(
         args.instances,
         args.workers,

@@ -12,6 +12,7 @@ import msgspec
 
 from marquee.cli.argument_types import rating_scale
 from marquee.cli.progress_bar import progress_bar
+from marquee.config import base_data
 from marquee.config.blas_threads import limit_blas_threads
 from marquee.config.settings import Settings
 from marquee.config.timestamps import timestamp, with_default_zone
@@ -109,7 +110,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _read_data(args: argparse.Namespace, settings: Settings, params: Params) -> SourceData:
-    from marquee.data import sources
+    from marquee.data import base_checks, sources
 
     until = datetime.now(UTC)
     base = args.base or (Path(settings.base_data) if settings.base_data else None)
@@ -118,8 +119,11 @@ def _read_data(args: argparse.Namespace, settings: Settings, params: Params) -> 
     low, high = params.data.rating_min, params.data.base_rating_max
     found = None
     if base is not None:
-        own_low, own_high = args.scale or (low, high)
-        found = sources.read_base(base, until).on_scale(own_low, own_high, low, high)
+        own_low, own_high = args.scale or base_data.read_scale(base) or (low, high)
+        base_checks.validate_ratings((read := sources.read_base(base, until)).ratings, own_low, own_high)
+        found = read.on_scale(own_low, own_high, low, high)
+        if (own_low, own_high) != (low, high):
+            print(f"ratings of {own_low:g} to {own_high:g} are replayed and measured on the scale {low:g} to {high:g}")
     if args.database:
         url = settings.require("database_url").database_url
         with closing(Database(url)) as database:

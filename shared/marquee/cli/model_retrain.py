@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scale",
         type=rating_scale,
         metavar="LOW-HIGH",
-        help="rating scale of the base data, such as 1-10 or 0.5-5 (default: that of params.yaml)",
+        help="rating scale of the base data, such as 1-10 or 0.5-5 (default: that of the import, or params.yaml)",
     )
     parser.add_argument("--no-database", action="store_true", help="train on the base data alone")
     parser.add_argument("--no-release", action="store_true", help="store and evaluate the model, but do not release it")

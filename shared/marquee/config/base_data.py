@@ -9,12 +9,16 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from marquee.config.csv_file import Row, Synonyms, parse_csv
 from marquee.config.opaque_ids import VALID_ID, is_valid_id
 from marquee.config.timestamps import EARLIEST, LATEST
 from marquee.errors import TrainingDataError
 
 RATINGS_FILE, USERS_FILE, MOVIES_FILE = "ratings.csv", "users.csv", "movies.csv"
+IMPORT_FILE = "import.json"
+"""Report of the import that wrote the directory, with the rating scale; hand-made base data have none."""
 RATING_COLUMNS = ("user_id", "movie_id", "rating", "time")
 # Causes for which a row is left out.
 INVALID_ID, IMPLAUSIBLE_TIME = "id", "time"
@@ -31,7 +35,7 @@ RATING_SYNONYMS: Synonyms = {
     "rating": ("stars", "score", "ratingvalue", "userrating", "value"),
     "time": ("timestamp", "unixtimestamp", "datetime", "date", "ts", "ratedat", "createdat"),
 }
-_SIDE_SYNONYMS: dict[str, Synonyms] = {
+SIDE_SYNONYMS: dict[str, Synonyms] = {
     "user_id": {
         "user_id": (*_USER_ID, "id"),
         "gender": ("sex",),
@@ -59,6 +63,34 @@ class BaseRating(NamedTuple):
     movie_id: str
     rating: float
     time: int
+
+
+class _Imported(msgspec.Struct):
+    """The part of ``import.json`` that says how to read the ratings."""
+
+    scale: tuple[float, float]
+
+
+def read_scale(directory: Path) -> tuple[float, float] | None:
+    """Return the rating scale of imported base data; None if they were not imported.
+
+    Raises :class:`TrainingDataError` for a damaged report of the import.
+    """
+    path = directory / IMPORT_FILE
+    if not path.is_file():
+        return None
+    try:
+        low, high = msgspec.json.decode(path.read_bytes(), type=_Imported).scale
+    except (OSError, msgspec.MsgspecError) as error:
+        raise TrainingDataError(f"{path} is no report of an import ({error}): import the data again") from error
+    if not low < high:
+        raise TrainingDataError(f"{path}: the scale {low:g} to {high:g} is none; import the data again")
+    return low, high
+
+
+def is_plausible(time: int) -> bool:
+    """Return whether ``time``, in seconds since 1970, is a time that the tables and pandas can hold."""
+    return _EARLIEST_S <= time < _LATEST_S
 
 
 def read_ratings(
@@ -115,7 +147,7 @@ def read_side_table(path: Path, key: str, left_out: Counter[str] | None = None) 
     if not path.is_file() or not path.stat().st_size:
         return {}
     rows = {}
-    for row in parse_csv(path, _parse_attributes, [key], _SIDE_SYNONYMS[key]):
+    for row in parse_csv(path, _parse_attributes, [key], SIDE_SYNONYMS[key]):
         if is_valid_id(row[key]):
             rows[row[key]] = row
         elif left_out is not None:
@@ -170,7 +202,7 @@ def earliest_fraction_end(times: Sequence[int], fraction: float) -> int:
 def _cause_to_leave_out(rating: BaseRating) -> str:
     if not (is_valid_id(rating.user_id) and is_valid_id(rating.movie_id)):
         return INVALID_ID
-    return "" if _EARLIEST_S <= rating.time < _LATEST_S else IMPLAUSIBLE_TIME
+    return "" if is_plausible(rating.time) else IMPLAUSIBLE_TIME
 
 
 def _parse_attributes(row: Row) -> Row:

@@ -86,7 +86,7 @@ def parse_csv(
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter=_delimiter(file), strict=False)
-            names = _rename(next(reader, []), synonyms or {})
+            names = rename(next(reader, []), synonyms or {})
             check_columns(path, names, columns)
             for fields in filter(None, reader):
                 total += 1
@@ -125,7 +125,7 @@ def _delimiter(file: TextIO) -> str:
     return next((sign for sign in ",;\t" if sign in header), ",")
 
 
-def _rename(header: Sequence[str], synonyms: Synonyms) -> list[str]:
+def rename(header: Sequence[str], synonyms: Synonyms) -> list[str]:
     """Return the header with the names of ``synonyms`` where it has no column of that name itself."""
     names = [name.strip() for name in header]
     plain = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]

@@ -25,10 +25,13 @@ def validate_ratings(ratings: pd.DataFrame, rating_min: float, rating_max: float
     _refuse(ratings, without_id.to_numpy(), "lack a user or a movie")
 
 
-def drop_duplicate_ratings(ratings: pd.DataFrame, dropped: Sequence[str] = ()) -> pd.DataFrame:
+def drop_duplicate_ratings(
+    ratings: pd.DataFrame, dropped: Sequence[str] = (), *, likes: bool = False
+) -> pd.DataFrame:
     """Return the newest rating of each pair. ``dropped`` says why other ratings were dropped before.
 
-    Raises :class:`TooFewRatings` if there are no ratings, or if all are equal.
+    Raises :class:`TooFewRatings` if there are no ratings, or if all are equal. All may be equal if they are ``likes``,
+    of which the ranking model learns which movies go together.
     """
     if ratings.empty:
         raise TooFewRatings(
@@ -36,7 +39,7 @@ def drop_duplicate_ratings(ratings: pd.DataFrame, dropped: Sequence[str] = ()) -
             "Give base data (--base; `marquee data fetch` downloads some), or a database that holds more ratings"
         )
     latest = latest_per_pair(ratings)
-    if latest["value"].nunique() == 1:
+    if not likes and latest["value"].nunique() == 1:
         raise TooFewRatings(
             f"all {len(latest)} ratings are {latest['value'].iloc[0]:g}: nothing can be learnt from a constant"
         )

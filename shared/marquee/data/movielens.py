@@ -26,6 +26,7 @@ _INSIDE = "recbole/dataset_example/ml-100k/ml-100k."
 _ARTICLES = "The|A|An|La|Le|Les|L'|El|Il|Das|Der|Die|O"
 # "Godfather, The" and "Postman, The (Il Postino)": titles with the article at the end.
 _INVERTED = re.compile(rf"^(?P<rest>.+?), (?P<article>{_ARTICLES})(?P<more> \(.*)?$")
+_MAX_TITLE = 100
 
 Table = list[list[str]]
 Download = Callable[[Path, Path], Path]
@@ -122,8 +123,11 @@ def build_catalogue(item_rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
 
 
 def movie_id_of(title: str, year: str) -> str:
-    """Return the id as in the event log: lower case, ``+`` for a space, only ``[a-z0-9+_.*-]``, then ``+year``."""
-    return re.sub(r"[^a-z0-9+_.*-]", "", title.lower().replace(" ", "+")) + f"+{year}"
+    """Return the id as in the event log: lower case, ``+`` for a space, only ``[a-z0-9+_.*-]``, then ``+year``.
+
+    Of a long title only the beginning is kept, because an id has at most 128 characters.
+    """
+    return re.sub(r"[^a-z0-9+_.*-]", "", title.lower().replace(" ", "+"))[:_MAX_TITLE] + f"+{year}"
 
 
 def _title_and_year(title: str, released: str) -> tuple[str, str]:

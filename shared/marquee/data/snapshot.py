@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from marquee.config import atomic_file
+from marquee.config import atomic_file, base_data
 from marquee.data import deterministic_io
 from marquee.data.interaction_frames import empty_interactions
 from marquee.data.side_information import SideInformation
@@ -29,7 +29,8 @@ class SnapshotRequest:
 
     ``until``: only events before this time. ``base``: directory of the base data, None for none. ``base_fraction``:
     only this fraction of the base data, the oldest. ``rating_max``: maximum of the event log's rating scale, on which
-    the model predicts. ``scale``: minimum and maximum of the base data's ratings, None for that of ``params.yaml``.
+    the model predicts. ``scale``: minimum and maximum of the base data's ratings, None for that of the import, or else
+    of ``params.yaml``.
     """
 
     until: datetime
@@ -82,7 +83,7 @@ def write_snapshot(request: SnapshotRequest, database: Database | None, director
         database is not None,
         dict(base.hashes),
         left_out,
-        request.scale,
+        request.scale or (base_data.read_scale(request.base) if request.base else None),
     )
     known = base.side_information
     with atomic_file.atomic_directory(directory) as out:

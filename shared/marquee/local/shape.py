@@ -26,6 +26,8 @@ class Shape:
         Bootstrap servers of another Kafka to read from; empty: the embedded broker.
     ratings
         Directory with ratings.csv to train on; None: MovieLens 100K.
+    replayed
+        The simulator replays the newest part of the base data, which is therefore not trained on.
     base
         False: train on the database alone, without any base data.
     """
@@ -37,4 +39,5 @@ class Shape:
     durable_kafka: bool = False
     kafka: str = ""
     ratings: Path | None = None
+    replayed: bool = False
     base: bool = True

@@ -55,7 +55,7 @@ LOCATION_SETTINGS = (
     "movies_url",
 )
 # Settings with which other processes find and use them.
-_ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_group")
+_ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_group", "rating_max")
 
 
 class LocalSystem:
@@ -139,7 +139,7 @@ class LocalSystem:
             process.stop()
 
     def start_simulator(self, report: Path, *arguments: str) -> None:
-        """Replay MovieLens's later ratings and request recommendations; write the report to ``report``."""
+        """Replay the later ratings of the base data and request recommendations; write the report to ``report``."""
         replay = ["--mode", "replay", "--data", self.settings.base_data, "--fraction", str(REPLAY_FRACTION)]
         replay += ["--keep-running", "--url", self.url("recommend"), "--report", str(report)]
         if self.shape.customer_service:
@@ -202,7 +202,10 @@ class LocalSystem:
         """Set base data and the consumer's options: the system's own ones, or those of the shape."""
         own = self.shape.ratings
         base_data = str(own.resolve() if own else self.root / BASE_DATA) if self.shape.base else ""
-        self.settings = replace(self.settings, base_data=base_data, base_fraction=1.0 if own else 1 - REPLAY_FRACTION)
+        is_whole = own is not None and not self.shape.replayed
+        self.settings = replace(
+            self.settings, base_data=base_data, base_fraction=1.0 if is_whole else 1 - REPLAY_FRACTION
+        )
         if not self.shape.kafka:
             options = tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items())
             self.settings = replace(self.settings, kafka_options=options)

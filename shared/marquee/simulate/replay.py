@@ -1,9 +1,10 @@
-"""Replay of MovieLens's later ratings: each becomes a watch session of its user, then the actual rating."""
+"""Replay of the later ratings of base data: each becomes a watch session of its user, then the actual rating."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from math import floor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +13,12 @@ from marquee.config.base_data import (
     RATINGS_FILE,
     earliest_fraction_end,
     read_ratings,
+    read_scale,
     read_side_table,
 )
 from marquee.config.csv_file import read_csv
 from marquee.errors import TrainingDataError
+from marquee.events.record_syntax import is_movie_id, is_user_id
 from marquee.simulate.catalogue import runtime_minutes
 from marquee.simulate.hashed_rng import derive_seed, generator_for, uniform
 from marquee.simulate.watch_plan import PlannedSession
@@ -26,16 +29,17 @@ class ReplayedRating(NamedTuple):
 
     user_id: str
     movie_id: str
-    rating: int
+    rating: float
     time: int
 
 
 class ReplaySplit(NamedTuple):
-    """The ratings to replay in order of time, the users who rated before, and the catalog."""
+    """The ratings to replay in order of time, the users who rated before, the catalog, and the rating scale."""
 
     later: tuple[ReplayedRating, ...]
     known_users: frozenset[str]
     movie_ids: frozenset[str]
+    scale: tuple[float, float] = (1.0, 5.0)
 
 
 def split_base_data(
@@ -69,7 +73,20 @@ def split_base_data(
         later=remaining or later,
         known_users=known | {user_id for user_id, _ in replayed},
         movie_ids=frozenset(_read_movies(directory / MOVIES_FILE)),
+        scale=read_scale(directory) or (1.0, 5.0),
     )
+
+
+def check_log_ids(directory: Path) -> None:
+    """Raise :class:`TrainingDataError` if the text of the event log cannot have an id of the ratings."""
+    for row in read_ratings(directory / RATINGS_FILE):
+        for kind, id_, is_valid in (("user", row.user_id, is_user_id), ("movie", row.movie_id, is_movie_id)):
+            if not is_valid(id_):
+                raise TrainingDataError(
+                    f"{directory / RATINGS_FILE} has the {kind} {id_!r}, which the text of the event log cannot have: "
+                    "users are numbers, and movies are [a-z0-9+_.*-] with + or + and a year at the end. "
+                    "`marquee data import --log-ids` writes such ids"
+                )
 
 
 def read_replayed(path: Path) -> frozenset[tuple[str, str]]:
@@ -79,7 +96,7 @@ def read_replayed(path: Path) -> frozenset[tuple[str, str]]:
 
 def _read_ratings(path: Path) -> Iterator[ReplayedRating]:
     for row in read_ratings(path):
-        yield ReplayedRating(row.user_id, row.movie_id, int(row.rating), row.time)
+        yield ReplayedRating(row.user_id, row.movie_id, row.rating, row.time)
 
 
 def _read_movies(path: Path) -> Iterable[str]:
@@ -118,7 +135,7 @@ class Replay:
     ) -> None:
         self._split, self._seed, self._influence = split, seed, influence
         self._extra_sessions = extra_sessions
-        self._scale = rating_max // 5
+        self._rating_max = rating_max
         self._remaining: dict[str, deque[ReplayedRating]] = {}
         for row in split.later:
             self._remaining.setdefault(row.user_id, deque()).append(row)
@@ -147,7 +164,13 @@ class Replay:
             return None
         row = self._remaining[next_user].popleft()
         followed = (next_user, row.movie_id) in self._followed
-        return self._plan(next_user, row.movie_id, row.rating * self._scale, recommended=followed)
+        return self._plan(next_user, row.movie_id, self._to_log(row.rating), recommended=followed)
+
+    def _to_log(self, rating: float) -> int:
+        """Return a rating on the scale of the event log; training maps the base data in the same way."""
+        low, high = self._split.scale
+        exact = 1 + (rating - low) * (self._rating_max - 1) / (high - low)
+        return min(self._rating_max, max(1, floor(exact + 0.5)))
 
     def _next_user(self) -> str | None:
         """Return the next user in the order of the base data; turns of a busy user wait until they are free."""

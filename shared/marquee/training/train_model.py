@@ -15,6 +15,7 @@ from marquee.data.dataset import Dataset
 from marquee.data.interactions import WeightedInteractions
 from marquee.models import popularity
 from marquee.models.ranker_port import RankingFactors, describe_method, load_ranker
+from marquee.models.rating_scale import fit_on_five_points
 from marquee.models.trainer_port import ProgressCallback, RatingFactors, load_trainer, no_progress
 from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.scoring.arrays import empty_matrix
@@ -47,7 +48,7 @@ def train_model(
 
 def _fit(dataset: Dataset, params: Params, progress: ProgressCallback, chosen: Mapping[str, float]) -> TrainedModel:
     trainer = params.rating_trainer
-    rating = load_trainer(trainer)(dataset, params.trainers[trainer], params.seed, progress)
+    rating = fit_on_five_points(load_trainer(trainer), dataset, params.trainers[trainer], params.seed, progress)
     progress("rank", 0.0)
     interactions = WeightedInteractions.from_dataset(dataset)
     popular = popularity.fit_popularity(

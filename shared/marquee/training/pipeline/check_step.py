@@ -11,6 +11,7 @@ from marquee.config import atomic_file
 from marquee.data import base_checks, deterministic_io, snapshot
 from marquee.data.dataset import Dataset
 from marquee.data.sources import SourceData, merge_sources
+from marquee.data.table_mapping import LIKES_SCALE
 from marquee.monitoring.drift import DataProfile
 from marquee.training import snapshot_drift
 from marquee.training.pipeline.pipeline_run import (
@@ -53,7 +54,9 @@ def check_snapshot(run: PipelineRun) -> None:
     data = merge_sources(stored.base.on_scale(*base_scale, low, high), stored.live)
     listed = _drop_unlisted_movies(data, params.min_users_for_unlisted_movie)
     ratings = base_checks.drop_duplicate_ratings(
-        listed.ratings, _describe_dropped(stored, data, listed, params.min_users_for_unlisted_movie)
+        listed.ratings,
+        _describe_dropped(stored, data, listed, params.min_users_for_unlisted_movie),
+        likes=tuple(base_scale) == LIKES_SCALE,
     )
     watch_sessions = base_checks.latest_per_pair(listed.watch_sessions)
     serving_profile = _read_profile(run.path(SERVING_PROFILE))
