@@ -20,6 +20,7 @@ from dashboards.alert_rule import AlertRule
 from dashboards.operation_alerts import AGE_RULE, ERROR_RATE, LAG, MONITOR_SILENT, SLOW_ANSWERS, STREAM_SILENT
 from dashboards.panels import SOURCE
 from dashboards.quality_alerts import (
+    CONCENTRATION,
     DRIFT,
     EXPERIMENT_BLIND,
     EXPERIMENT_HARMED,
@@ -45,7 +46,7 @@ GROUPS = {
         EXPERIMENT_INVALID,
         EXPERIMENT_BLIND,
     ),
-    ("marquee-every-five-minutes", "5m"): (LIVE_RMSE, MODEL_STALE, DRIFT, FAIRNESS_WORSE),
+    ("marquee-every-five-minutes", "5m"): (LIVE_RMSE, MODEL_STALE, DRIFT, FAIRNESS_WORSE, CONCENTRATION),
 }
 RULES = tuple(rule for rules in GROUPS.values() for rule in rules)
 _HEAD = """\

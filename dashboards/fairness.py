@@ -138,7 +138,7 @@ HISTORY = Panel(
 SELECT release, arm, model_version AS version, metric || CASE kind WHEN '' THEN '' ELSE ', ' || kind END
        || CASE group_name WHEN '' THEN '' ELSE ', ' || group_name END AS metric, users, value, low, high,
        time AS "day to"
-{_NEWEST} WHERE metric IN ('rmse_gap', 'exposure_gini') OR group_name = 'tail'
+{_NEWEST} WHERE metric IN ('rmse_gap', 'exposure_gini', 'exposure_top') OR group_name = 'tail'
 ORDER BY release DESC, arm, metric LIMIT 200""",
     "none",
     info(),
@@ -150,4 +150,22 @@ ORDER BY release DESC, arm, metric LIMIT 200""",
     runbook="fairness-worse",
 )
 
-ROWS = ((GAP, GINI, TAIL), (GAP_OVER_TIME, GINI_OVER_TIME), (GROUPS, EXPOSURE), (HISTORY,))
+CONCENTRATION = Panel(
+    9,
+    "Exposure of the top 1 %",
+    "Share of the exposure that the most exposed hundredth of the movies has, over the day before each point, by "
+    "release and arm, with its 95 % interval.",
+    "no steady rise: a rise from day to day is a feedback loop.",
+    Kind.SERIES,
+    """
+SELECT time AS "time", 'release ' || release || ' ' || arm AS metric, low, value AS share, high
+FROM live_fairness WHERE metric = 'exposure_top' AND HOURS_IN_RANGE ORDER BY time, release, arm""",
+    "percentunit",
+    below(0.3, 0.5),
+    width=24,
+    decimals=1,
+    no_rows=_NO_ROWS,
+    runbook="concentration",
+)
+
+ROWS = ((GAP, GINI, TAIL), (GAP_OVER_TIME, GINI_OVER_TIME), (CONCENTRATION,), (GROUPS, EXPOSURE), (HISTORY,))

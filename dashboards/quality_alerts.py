@@ -163,3 +163,32 @@ WHERE current.release = (SELECT max(release) FROM newest) AND current.users >= 0
     fairness.HISTORY,
     span_s=7 * 86_400,
 )
+# Over all releases, because a feedback loop is the work of many. The median of the upper ends of the days before is the
+# baseline. With fewer users a day is more concentrated, so only days with about as many users are compared.
+CONCENTRATION = AlertRule(
+    "concentration",
+    "Concentration",
+    """
+WITH days AS (
+    SELECT time, metric, users, low, high FROM live_fairness
+    WHERE metric IN ('exposure_gini', 'exposure_top') AND arm = 'control' AND users >= 100 AND low IS NOT NULL
+      AND $__timeFilter(time)),
+newest AS (
+    SELECT DISTINCT ON (metric) * FROM days WHERE time >= $__timeTo()::timestamptz - INTERVAL '3 hours'
+    ORDER BY metric, time DESC, users DESC)
+SELECT metric, current.low - before.high AS points
+FROM newest AS current,
+     LATERAL (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY older.high) AS high, count(*) AS days
+              FROM days AS older
+              WHERE older.metric = current.metric AND older.time <= current.time - INTERVAL '1 day'
+                AND older.users BETWEEN current.users / 1.25 AND current.users * 1.25) AS before
+WHERE before.days >= 3""",
+    0,
+    "points",
+    "30m",
+    "warning",
+    "A few movies have more of the exposure than in the week before: a feedback loop or an attack.",
+    "fairness",
+    fairness.CONCENTRATION,
+    span_s=8 * 86_400,
+)

@@ -117,6 +117,7 @@ def test_update_exposure_matches_hand_calculation(database: Database, version: s
     expected = np.zeros(60)
     expected[:3] = discounts
     assert values["exposure_gini", "", ""] == pytest.approx(exposure.gini(expected))
+    assert values["exposure_top", "", ""] == pytest.approx(expected.max() / expected.sum())
     comedies = (discounts[0] + discounts[2]) / discounts.sum()
     assert values["exposure_share", "genre", "comedy"] == pytest.approx(comedies)
     assert values["exposure_share", "genre", "unknown"] == pytest.approx(1 - comedies)

@@ -19,7 +19,9 @@ from marquee.evaluation.streaming_bootstrap import INTERVAL, RESAMPLES, poisson_
 from marquee.evaluation.user_groups import UNKNOWN, split_members
 
 RMSE, RMSE_GAP, UNKNOWN_SHARE = "rmse", "rmse_gap", "unknown_share"
-EXPOSURE_GINI, EXPOSURE_SHARE = "exposure_gini", "exposure_share"
+EXPOSURE_GINI, EXPOSURE_SHARE, EXPOSURE_TOP = "exposure_gini", "exposure_share", "exposure_top"
+TOP_FRACTION = 0.01
+"""Of the movies, the most exposed, whose share is :data:`EXPOSURE_TOP`."""
 MIN_USERS = 20
 """A group with fewer users has no row: its value would be noise, and could be that of a person."""
 Floats = NDArray[np.float64]
@@ -77,7 +79,7 @@ def measure_groups(errors: UserErrors, kind: str, labels: Sequence[str]) -> Iter
 def measure_exposure(
     shown: Iterable[tuple[str, str, float]], items: Mapping[str, int], groups: Mapping[str, MovieGroups]
 ) -> Iterator[FairnessValue]:
-    """Yield the Gini coefficient of exposure over the items, and the share of each group of movies by kind.
+    """Yield the Gini coefficient of exposure over the items, the share of the top, and that of each group by kind.
 
     ``shown`` has the exposure of each user and movie; ``items`` the row of each movie of the model. Movies that the
     model does not know are left out.
@@ -96,11 +98,19 @@ def measure_exposure(
     gini = exposure.gini(total)
     # A resample has fewer distinct users, which makes it more unequal.
     yield _describe(EXPOSURE_GINI, "", "", len(user_ids), gini, np.minimum(ginis - np.nanmean(ginis) + gini, 1.0))
+    top, tops = _share_of_top(total), np.array([_share_of_top(sample) for sample in samples])
+    yield _describe(EXPOSURE_TOP, "", "", len(user_ids), top, np.minimum(tops - np.nanmean(tops) + top, 1.0))
     for kind, grouped in groups.items():
         shares, resampled = grouped.parts @ total / total.sum(), samples @ grouped.parts.T
         resampled /= np.maximum(resampled.sum(1, keepdims=True), 1e-12)
         for number, name in enumerate(grouped.names):
             yield _describe(EXPOSURE_SHARE, kind, name, len(user_ids), float(shares[number]), resampled[:, number])
+
+
+def _share_of_top(total: Floats) -> float:
+    """Return the share of the most exposed hundredth of the items, of one at least; NaN without exposure."""
+    n = max(1, round(TOP_FRACTION * len(total)))
+    return float(np.sort(total)[-n:].sum() / total.sum()) if total.sum() else float("nan")
 
 
 def _draw(user_ids: Sequence[str]) -> Floats:

@@ -191,6 +191,17 @@ def _fairness_worse(cursor: Any, now: datetime, points: float) -> None:
         )
 
 
+def _concentration(cursor: Any, now: datetime, points: float) -> None:
+    """Three days end at .4, the newest begins ``points`` above it; days of other numbers of users do not count."""
+    rows = [(24 * day + 2, 400, 0.3, 0.4) for day in (1, 2, 3)]
+    rows += [(1, 420, 0.4 + points, 0.8), *[(24 * day, 120, 0.8, 0.9) for day in (2, 3, 4)]]
+    for hours, users, low, high in rows:
+        cursor.execute(
+            "INSERT INTO live_fairness VALUES (%s, 1, 'control', %s, 'exposure_top', '', '', 900, %s, %s, %s, %s)",
+            (now - timedelta(hours=hours), NEW_VERSION, users, low, low, high),
+        )
+
+
 def _monitor_silent(cursor: Any, now: datetime, seconds: float) -> None:
     """One task succeeded ``seconds`` ago and has failed since; another one succeeds."""
     insert_monitor_run(cursor, now - timedelta(seconds=seconds), "quality")
@@ -213,5 +224,6 @@ FAULTS = {
     "experiment-invalid": Fault(_experiment_invalid, 1, 1.01, {"experiment": "trial"}),
     "experiment-blind": Fault(_experiment_blind, 10, 10.1, {"experiment": "trial"}),
     "fairness-worse": Fault(_fairness_worse, 0, 0.001, {"metric": "rmse_gap", "kind": "age"}),
+    "concentration": Fault(_concentration, 0, 0.001, {"metric": "exposure_top"}),
 }
 """By the rule's name, which is its uid without the prefix."""

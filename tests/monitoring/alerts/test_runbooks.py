@@ -55,6 +55,7 @@ THRESHOLDS: dict[str, tuple[float, str]] = {
     "experiment-invalid": (1, "1,000"),
     "experiment-blind": (10, "ten minutes"),
     "fairness-worse": (0, "lies above the upper end"),
+    "concentration": (0, "lies above the median of the upper ends"),
 }
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Resolution"]
 

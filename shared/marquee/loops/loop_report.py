@@ -1,0 +1,134 @@
+"""All variants and seeds of a simulation, compared in pairs of equal seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from scipy import stats
+
+from marquee.config.atomic_file import write_atomically
+from marquee.evaluation.exposure import Floats
+from marquee.loops.loop_days import make_start, simulate_days
+from marquee.loops.loop_measures import LoopRun
+from marquee.loops.loop_variants import PLAIN, LoopVariant
+from marquee.loops.loop_world import WorldSize
+from marquee.registry.manifest import Metric
+from marquee.training.params import Params
+
+Report = Callable[[str, float], None]
+INTERVAL = 0.95
+_LIBRARY = Path(__file__).parent.parent
+_CODE = ("loops/loop_*.py", "models/**/*.py", "scoring/*.py", "serving/*.py", "training/*.py")
+"""Code on which a run depends; after a change of it, stored runs are computed again."""
+
+
+class LoopReport(msgspec.Struct, frozen=True):
+    """Runs by variant, in the order of ``seeds``, with what they were made from."""
+
+    size: WorldSize
+    seeds: list[int]
+    runs: dict[str, list[LoopRun]]
+    made: str = ""
+    machine: str = ""
+
+    def mean(self, variant: str, measure: str) -> Metric:
+        """Return the mean of a measure over the last days, with its interval over seeds."""
+        return mean_with_interval(np.array([run.at_end()[measure] for run in self.runs[variant]]))
+
+    def difference(self, variant: str, measure: str, baseline: str = PLAIN) -> Metric:
+        """Return the mean difference from ``baseline`` in pairs of equal seeds, with its interval."""
+        pairs = zip(self.runs[variant], self.runs[baseline], strict=True)
+        return mean_with_interval(np.array([one.at_end()[measure] - other.at_end()[measure] for one, other in pairs]))
+
+    def curve(self, variant: str, measure: str) -> tuple[Floats, Floats]:
+        """Return the mean of a measure on each day over seeds, and half the width of its interval, [days]."""
+        values = np.array([run.days[measure] for run in self.runs[variant]])
+        n = len(values)
+        if n < 2:
+            return values[0], np.zeros(values.shape[1])
+        return values.mean(0), stats.t.ppf((1 + INTERVAL) / 2, n - 1) * values.std(0, ddof=1) / np.sqrt(n)
+
+
+def mean_with_interval(values: Floats) -> Metric:
+    """Return the mean of ``values`` [n] with the interval of Student's t; without an interval if n is 1."""
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Metric(mean)
+    half = float(stats.t.ppf((1 + INTERVAL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return Metric(mean, mean - half, mean + half)
+
+
+def simulate_loops(
+    size: WorldSize,
+    seeds: Sequence[int],
+    variants: Sequence[LoopVariant],
+    params: Params,
+    directory: Path,
+    report: Report | None = None,
+) -> LoopReport:
+    """Simulate each variant with each seed. Runs of equal inputs and code in ``directory`` are not computed again.
+
+    ``report`` gets the name of a variant and the fraction of the runs that are done.
+    """
+    runs: dict[str, list[LoopRun]] = {variant.name: [] for variant in variants}
+    total, done = len(seeds) * len(variants), 0
+    for seed in seeds:
+        start = None
+        for variant in variants:
+            if report:
+                report(variant.name, done / total)
+            path = directory / f"{_key(size, seed, variant, params)}.json"
+            run = _read(path)
+            if run is None:
+                start = start or make_start(size, seed, params)
+                run = simulate_days(start, variant, params)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, msgspec.json.encode(run))
+            runs[variant.name].append(run)
+            done += 1
+    return LoopReport(size, list(seeds), runs)
+
+
+def summarize(report: LoopReport, measures: Sequence[str]) -> list[list[str]]:
+    """Return one row of text for each variant: its name, and each measure with half the width of its interval."""
+    return [[name, *(format_metric(report.mean(name, measure)) for measure in measures)] for name in report.runs]
+
+
+def format_metric(metric: Metric, *, signed: bool = False) -> str:
+    """Return a value with half the width of its interval, as in ``.615 ± .004``."""
+    text = f"{metric.value:+.3f}" if signed else f"{metric.value:.3f}"
+    return text if metric.high is None else f"{text} ± {metric.high - metric.value:.3f}"
+
+
+def _read(path: Path) -> LoopRun | None:
+    """Return a stored run; None if there is none, or it is damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=LoopRun)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _key(size: WorldSize, seed: int, variant: LoopVariant, params: Params) -> str:
+    digest = hashlib.sha256(_hash_code().encode())
+    exploration = variant.exploration
+    shown: Mapping[str, object] = {
+        "exploration": [exploration.epsilon, exploration.slots, exploration.candidates],
+        "diversity": variant.diversity,
+        "parameters": dict(variant.parameters),
+    }
+    digest.update(msgspec.json.encode((size, seed, variant.name, shown, params.as_dict())))
+    return digest.hexdigest()[:32]
+
+
+@cache
+def _hash_code() -> str:
+    digest = hashlib.sha256()
+    for pattern in _CODE:
+        for path in sorted(_LIBRARY.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

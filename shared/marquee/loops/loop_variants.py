@@ -1,0 +1,41 @@
+"""Variants of the system that a feedback loop is simulated with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from marquee.serving.exploration import NO_EXPLORATION, Exploration
+from marquee.training.tuning import TREND, WEIGHT
+
+NO_LISTS = "uniform lists"
+"""The reference without a recommender: what a list shows is chance."""
+PLAIN = "no exploration"
+FORMER, CONFIRMED = "share .01, tail 3, pool 9", "share .001, tail 1, pool 40"
+"""Exploration until 2026-11, and since then."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopVariant:
+    """A variant: exploration and diversity of the lists, and parameters of training that replace the chosen ones."""
+
+    name: str
+    exploration: Exploration = NO_EXPLORATION
+    diversity: float = 0.0
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+
+_NARROW, _WIDE = Exploration(0.01, 3, 9), Exploration(0.001, 1, 40)
+VARIANTS: tuple[LoopVariant, ...] = (
+    LoopVariant(PLAIN),
+    LoopVariant(FORMER, _NARROW),
+    LoopVariant(CONFIRMED, _WIDE),
+    LoopVariant("share .05, tail 3, pool 100", Exploration(0.05, 3, 100)),
+    LoopVariant("diversity .3", diversity=0.3),
+    LoopVariant("diversity .7", diversity=0.7),
+    LoopVariant(f"diversity .3, {CONFIRMED}", _WIDE, 0.3),
+    LoopVariant("no popularity terms", parameters={TREND: 0.0, WEIGHT: 0.0}),
+    LoopVariant("popularity penalty 5", parameters={TREND: 0.0, WEIGHT: -5.0}),
+    LoopVariant(NO_LISTS, Exploration(1.0, 0, 0)),
+)
+"""Without a popularity correction, the score has the popularity terms that tuning chose."""
