@@ -214,7 +214,14 @@ def test_from_http_gzip_and_byte_order_mark_are_decoded() -> None:
         assert open_envelope(from_http(headers | changed, data)) == IMPRESSIONS
 
 
-@pytest.mark.parametrize("data", [b"x", gzip.compress(b"x" * 100)[:-9], gzip.compress(bytes(17 * 2**20))])
+INVALID_GZIP = {
+    "no gzip": b"x",
+    "cut off": gzip.compress(b"x" * 100)[:-9],
+    "too large": gzip.compress(bytes(17 * 2**20)),
+}
+
+
+@pytest.mark.parametrize("data", INVALID_GZIP.values(), ids=INVALID_GZIP)
 def test_from_http_invalid_gzip_raises_with_body(data: bytes) -> None:
     """Not gzip, cut, or a body that decompresses to more than the limit."""
     headers, _ = to_http(encode_batch(IMPRESSIONS))
