@@ -101,7 +101,7 @@ def test_event_in_the_future_has_the_time_of_arrival(documents: Documents) -> No
 
 
 def test_event_of_another_user_with_the_same_id_changes_nothing(documents: Documents) -> None:
-    """An id that is taken is known, whoever sends it."""
+    """An id that is taken is known, whichever user sends it."""
     event = make_event()
     for user_id in ("1", "2"):
         store_batch(documents, user_id, decode_batch(make_batch(event)), NOW)

@@ -1,4 +1,4 @@
-"""What the app needs of MongoDB: the contract that the embedded server and a real one must keep."""
+"""Queries and indexes of MongoDB that the app needs: the contract that the embedded server and a real one must keep."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _FIELDS = dict.fromkeys(Movie.__struct_fields__, 1)
 
 
 class MovieTitle(msgspec.Struct, frozen=True):
-    """What a model knows of a movie."""
+    """Title, year and other attributes of a movie, as a model has them."""
 
     movie_id: str
     title: str

@@ -33,7 +33,7 @@ class Genre(msgspec.Struct, frozen=True):
 
 
 class Movie(msgspec.Struct, frozen=True):
-    """What the app shows of a movie."""
+    """A movie as the app shows it."""
 
     id: str
     title: str

@@ -70,7 +70,7 @@ class PageRequest(msgspec.Struct, frozen=True):
 
     @property
     def is_same_origin(self) -> bool:
-        """Whether a page of the app, or the person directly, caused the request.
+        """True if a page of the app, or the person directly, caused the request.
 
         Browsers send ``Sec-Fetch-Site``, which pages cannot change, or at least ``Origin`` with every POST. A program
         sends neither, and no cookie that it does not have.

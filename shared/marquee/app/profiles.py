@@ -10,12 +10,12 @@ import msgspec
 from marquee.app.documents import Documents
 
 CONSENT_TEXT = 1
-"""Version of the text that a user consents to; a new text is asked anew."""
+"""Version of the text that a user consents to; after a new text each user is asked again."""
 MAX_LIST = 500
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """What is kept of a user. ``analytics`` is None until the user has answered the present text."""
+    """The stored choices of a user. ``analytics`` is None until the user has answered the present text."""
 
     user_id: str
     analytics: bool | None = None

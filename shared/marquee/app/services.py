@@ -1,4 +1,4 @@
-"""What the app's pages use: documents, the movie service, ``recommend``, and the options of the deployment."""
+"""Services behind the app's pages: documents, the movie service, ``recommend``, and the options of the deployment."""
 
 from __future__ import annotations
 

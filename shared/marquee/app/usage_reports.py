@@ -60,7 +60,7 @@ class CohortWeek(msgspec.Struct, frozen=True):
 
 
 class ListOutcome(msgspec.Struct, frozen=True):
-    """What became of one movie of one recommendation, as far as its user reported it."""
+    """The outcome of one movie of one recommendation, as far as its user's device reported it."""
 
     recommendation_id: str
     movie_id: str

@@ -7,7 +7,7 @@ from datetime import datetime
 from marquee.app.documents import Document, Documents
 from marquee.app.profiles import delete_events
 
-# Collections with a field user_id. The _id of a device or code is a hash that nobody can use.
+# Collections with a field user_id. The _id of a device or code is a hash, which gives no access.
 _OF_USER = ("devices", "join_codes", "positions", "events")
 
 

@@ -35,7 +35,7 @@ class Visitor(msgspec.Struct, frozen=True):
 
     @property
     def known(self) -> bool:
-        """Whether the user is known."""
+        """True if the user is known."""
         return bool(self.user_id)
 
 
@@ -95,5 +95,5 @@ class Visitors:
     def _recall(self, token: str) -> Visitor:
         with self._lock:
             user_id = self._remembered.get(digest(token), "")
-        # Without the profile nobody knows if the user allows recommendations from their history: none are shown.
+        # Without the profile it is unknown if the user allows recommendations from their history: none are shown.
         return Visitor(user_id, Profile(user_id, personal=False), stored=False)

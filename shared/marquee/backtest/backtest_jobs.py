@@ -102,7 +102,7 @@ def _start_worker(inputs: BacktestInputs) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, killed for example: nobody would read the result."""
+    """End this process when the one that started it is gone, for example killed: its result would not be read."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -36,7 +36,7 @@ class ApiUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and when a request is repeated.
+    """Number and times of the repetitions of a request.
 
     Each attempt may take ``timeout_s``. Between attempts the client waits a random time (full jitter) of at most
     ``base_s`` times two to the number of the attempt, at most ``max_pause_s``, and at least what ``Retry-After`` says.

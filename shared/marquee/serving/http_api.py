@@ -36,7 +36,9 @@ log = logging.getLogger(__name__)
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 RETRY_AFTER_S = 2
 RECOMMEND, SIMILAR = "/recommend/", "/similar/"
-_ENDPOINTS = "GET /recommend/<user_id>, /similar/<movie_id>, /healthz, /readyz, /version or /metrics"
+_ENDPOINTS = (
+    "GET /recommend/<user_id>, /similar/<movie_id>, /docs, /openapi.json, /healthz, /readyz, /version or /metrics"
+)
 _READINESS_USER = "0"
 _TEXT_RANGES = ("text/plain", "text/*", "*/*")
 """Media ranges that include our text, the most specific first."""

@@ -30,7 +30,7 @@ document.addEventListener("click", (event) => {
   sessionStorage.setItem("from", JSON.stringify(place(card.dataset)));
   track("movie_opened", place(card.dataset));
 });
-// What a user does on a movie's screen belongs to the list in which they opened it.
+// Events of a movie's screen belong to the list in which the user opened the movie.
 const from = () => {
   try {
     const last = JSON.parse(sessionStorage.getItem("from"));

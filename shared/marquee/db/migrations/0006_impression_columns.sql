@@ -1,4 +1,4 @@
--- What experiments and replays need of an impression, beside its movies: null in rows of earlier programs. In `movies`
+-- Columns of an impression that experiments and replays need; null in rows of earlier programs. In `movies`
 -- each movie also has its rank without exploration and its first reason.
 
 ALTER TABLE impressions

@@ -1,7 +1,7 @@
 -- Use of the app (docs/app.md). The monitor computes every row from the analytics events in MongoDB. Groups of fewer
 -- than five users are left out, or have no numbers of users.
 
--- What became of each movie of each recommendation, as its user's device reported it: half of its poster was visible
+-- The outcome of each movie of each recommendation, as its user's device reported it: half of its poster was visible
 -- for a second, its screen was opened, it was played, and played to the end. `position` counts from 1.
 CREATE TABLE app_outcomes (
     recommendation_id text        NOT NULL,
