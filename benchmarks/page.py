@@ -13,6 +13,7 @@ from docs.marked_sections import replace_section
 from benchmarks.models.report_model import ModelReport
 from benchmarks.registry import BenchmarkResult
 from benchmarks.results_file import HISTORY, BenchmarkRun, newest_file, read_run
+from marquee.backtest.backtest_summary import BacktestReport
 
 ROOT = Path(__file__).parents[1]
 PAGE, README = ROOT / "docs/benchmarks.md", ROOT / "README.md"
@@ -64,11 +65,30 @@ def accuracy_table(report: ModelReport) -> str:
     rows = [
         "| metric | default model | compared with |",
         "|---|---|---|",
+        *_backtest_rows(report.backtest),
         f"| RMSE, five random folds | {folds} | {surprise}, scikit-surprise's SVD; {large}, the larger BPMF |",
         f"| RMSE, temporal holdout | {rmse(_HOLDOUT, 'BPMF')} | {biases}, biases only |",
         f"| NDCG@10, temporal holdout | {ndcg('EASE ranker')} | {ndcg('popularity')}, popularity |",
     ]
     return "\n".join(rows)
+
+
+def _backtest_rows(backtest: BacktestReport | None) -> list[str]:
+    """Return RMSE and NDCG@10 of the replay beside the best other candidate."""
+    if backtest is None:
+        return []
+    metrics, served, rows = backtest.overall.metrics, backtest.plan.models[0].name, []
+    for metric, title, digits, best in (("rmse", "RMSE", 4, min), ("ndcg@10", "NDCG@10", 3, max)):
+        values = {name: found[metric].value for name, found in metrics.items() if metric in found}
+        others = {name: value for name, value in values.items() if name != served}
+        name = best(others, key=others.__getitem__)
+        compared = (
+            f"{others[name]:.{digits}f}, {name}, the best of {len(others)}"
+            if len(others) > 1
+            else (f"{others[name]:.{digits}f}, {name}")
+        )
+        rows.append(f"| {title}, backtest | {values[served]:.{digits}f} | {compared} |")
+    return rows
 
 
 def _row(result: BenchmarkResult) -> str:
