@@ -236,3 +236,13 @@ def test_system_killed_parts_restarted_once(system: RunningSystem, report: Simul
     """Each killed part restarted once, all others never."""
     restarts = {part.name: part.restarts for part in system.state.parts if part.restarts}
     assert restarts == dict.fromkeys(("kafka", *KILLED), 1)
+
+
+def test_system_every_list_can_be_made_again(system: RunningSystem, report: SimulationReport) -> None:
+    """Byte for byte, through a retraining, a canary, a rollback and killed parts; without the events of the users."""
+    reconcile_when_drained(system.database, system.topic_id, report.partitions)
+    command = [sys.executable, "-m", "marquee", "replay", "--last", "100000", "--json"]
+    made = json.loads(subprocess.run(command, env=system.environment, cwd=ROOT, stdout=subprocess.PIPE).stdout)
+    assert made["lists"] > 500
+    assert (made["equal"], made["differences"]) == (made["lists"], {})
+    assert {"personalised", "folded-in"} <= set(made["equal_by_tier"])

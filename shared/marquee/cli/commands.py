@@ -75,6 +75,9 @@ COMMANDS: dict[str, Group | Verb] = {
         "plan, start, watch and end an experiment",
         actions="plan|start|status|hold|resume|end",
     ),
+    "replay": Verb(
+        "marquee.cli.replay_lists", "make a list that was shown again, or show what another model had shown"
+    ),
     "db": Group(
         "maintain the database",
         {

@@ -101,12 +101,35 @@ class ImpressionMovie(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class ListInputs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The inputs of a list beside its release and its id, from which it can be made again.
+
+    ``request``: its parameters but the page, as base64 of JSON, which may hold any character; empty if there were none.
+    ``shown``: base64 of the checksums of the movies that earlier pages showed. ``record``: whether the artifact's
+    record of the user was used. ``rated`` and ``watched``: the later history, newest first, as (movie id, rating or
+    last minute, time); ``left_out`` counts older events that were used and are not kept. ``cohorts``: those used, with
+    their weights. ``max_age``: the highest age rating that the age of the account allowed. ``explore``: epsilon, slots
+    and candidates of the settings. ``popular``: the database's popular movies, of a list without a release.
+    """
+
+    request: str = ""
+    shown: str = ""
+    record: bool = False
+    rated: tuple[tuple[str, int, datetime], ...] = ()
+    watched: tuple[tuple[str, int, datetime], ...] = ()
+    left_out: int = 0
+    cohorts: tuple[tuple[str, float], ...] = ()
+    max_age: int | None = None
+    explore: tuple[float, int, int] = (0.0, 0, 0)
+    popular: tuple[tuple[str, float], ...] = ()
+
+
 class Impression(msgspec.Struct, frozen=True):
     """One list that ``recommend`` served, best movie first.
 
     ``explored``: the whole list was drawn uniformly. ``eligible``: number of movies that could have been shown.
     ``policy``: number of the arm's policy. ``notes``: those of the answer. ``page``: of the list, from 1. ``took_ms``:
-    time that the answer took, in milliseconds.
+    time that the answer took, in milliseconds. ``inputs``: None in impressions of earlier programs.
     """
 
     id: str
@@ -123,6 +146,7 @@ class Impression(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     page: int = 1
     took_ms: float = 0.0
+    inputs: ListInputs | None = None
 
 
 class ImpressionBatch(msgspec.Struct, frozen=True):

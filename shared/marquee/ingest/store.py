@@ -43,13 +43,14 @@ ON CONFLICT DO NOTHING"""
 
 _INSERT_IMPRESSIONS = """
 INSERT INTO impressions (time, id, user_id, arm, model_version, release, tier, movies, explored, eligible, policy,
-                         notes, page, took_ms)
+                         notes, page, took_ms, inputs)
 SELECT time, id, user_id, arm, model_version, release, tier, movies, explored, eligible, policy,
-       string_to_array(notes, ','), page, took_ms
+       string_to_array(notes, ','), page, took_ms, nullif(inputs, 'null')
 FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::jsonb[],
-            %s::boolean[], %s::integer[], %s::integer[], %s::text[], %s::smallint[], %s::real[])
+            %s::boolean[], %s::integer[], %s::integer[], %s::text[], %s::smallint[], %s::real[],
+            %s::jsonb[])
      AS row (time, id, user_id, arm, model_version, release, tier, movies, explored, eligible, policy, notes, page,
-             took_ms)
+             took_ms, inputs)
 ON CONFLICT DO NOTHING"""
 
 MAX_BODY_BYTES = 65_536
@@ -213,6 +214,7 @@ def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts
         pg_arrays.text_array([",".join(row.notes) for row in rows]),
         pg_arrays.number_array([row.page for row in rows]),
         pg_arrays.number_array([row.took_ms for row in rows]),
+        pg_arrays.text_array([msgspec.json.encode(row.inputs).decode() for row in rows]),
     )
     with database.transaction() as cursor:
         return WriteCounts(impressions=execute(cursor, _INSERT_IMPRESSIONS, literals))

@@ -21,8 +21,8 @@ from marquee.errors import ArtifactRefused
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release
 from marquee.registry.release_history import ReleaseHistory
+from marquee.serving.answer import rating_interval
 from marquee.serving.engine import Engine
-from marquee.serving.recommender import rating_interval
 from marquee.serving.user_state import UserState, build_user_state
 
 CACHED_ENGINES = 4

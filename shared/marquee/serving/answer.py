@@ -16,8 +16,10 @@ from marquee.serving.page_token import FIRST_PAGE, Page, write_token
 from marquee.serving.scored_movie import ScoredMovie, Tier
 
 if TYPE_CHECKING:
-    from marquee.events.batches import Impression
+    from marquee.events.batches import Impression, ListInputs
     from marquee.serving.answer_document import Explanation
+    from marquee.serving.engine import Engine
+    from marquee.serving.user_state import UserState
 
 
 class RatingInterval(msgspec.Struct, frozen=True):
@@ -32,6 +34,14 @@ class RatingInterval(msgspec.Struct, frozen=True):
         """Return the lower and the upper bound of the rating."""
         low, high = prediction + self.residuals.below, prediction + self.residuals.above
         return max(low, self.rating_min), min(high, self.rating_max)
+
+
+def rating_interval(engine: Engine, state: UserState) -> RatingInterval | None:
+    """Return the prediction interval of the user's ratings; None if it was not calibrated."""
+    residuals, manifest = engine.residual_interval(state), engine.item_factors.manifest
+    if residuals is None:
+        return None
+    return RatingInterval(manifest.coverage, residuals, manifest.rating_min, manifest.rating_max)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -64,6 +74,8 @@ class Answer(msgspec.Struct, frozen=True):
     """One for each movie, if the request asks for reasons."""
     reasons: tuple[str, ...] = ()
     """First reason of each movie, for the impression."""
+    inputs: ListInputs | None = None
+    """Inputs of the list, for the impression."""
 
     @property
     def metadata(self) -> MovieMetadata:
@@ -104,6 +116,7 @@ class Answer(msgspec.Struct, frozen=True):
             self.notes,
             self.page.number,
             round(sum(self.seconds.values()) * 1000, 3),
+            self.inputs,
         )
 
 

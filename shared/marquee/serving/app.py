@@ -64,7 +64,7 @@ def create_service(settings: Settings) -> InstrumentedApp:
         cohorts=cohorts,
         ages=ages,
         logs_reasons=bool(settings.delivery_url),
-        exploration=_create_exploration(settings),
+        exploration=create_exploration(settings),
         wait_s=budget_ms / 2000,
     )
     sender = _create_impression_sender(settings)
@@ -126,7 +126,8 @@ def _create_account_readers(settings: Settings) -> tuple[CohortReader | None, Ag
     return read_cohorts, read_age
 
 
-def _create_exploration(settings: Settings) -> Exploration:
+def create_exploration(settings: Settings) -> Exploration:
+    """Return the exploration of the settings, which holds where a policy has none."""
     slots = min(settings.explore_slots, LIST_LENGTH)
     return Exploration(settings.explore_epsilon, slots, max(settings.explore_candidates, slots) if slots else 0)
 

@@ -34,6 +34,7 @@ class MovieRules:
         self._masks: OrderedDict[tuple[object, ...], Mask] = OrderedDict()
         self._names: dict[str, dict[str, Mask]] = {}
         self._lock = threading.Lock()
+        self._age_ratings: NDArray[np.integer] | None = None
 
     def passing(self, rules: Rules, unknown_age_passes: bool) -> Mask | None:
         """Return the movies that pass, [n_items], read-only; None if all do."""
@@ -54,6 +55,13 @@ class MovieRules:
         costs = np.array(self._metadata.costs, np.float32)
         costs[costs < 0] = costs[costs >= 0].mean()
         return costs
+
+    def lower_age(self, age: int) -> int:
+        """Return the highest age rating of the catalog up to ``age``: it rules out the same movies, and tells less."""
+        if self._age_ratings is None:
+            self._age_ratings = np.unique(np.array([0, *self._metadata.ages]))
+        ratings = self._age_ratings
+        return int(ratings[ratings <= max(age, 0)].max())
 
     @property
     def _metadata(self) -> MovieMetadata:

@@ -17,7 +17,7 @@ from marquee.errors import NothingToRecommend, UnknownMovie
 from marquee.registry.arm_assignment import Arm
 from marquee.registry.policy import Policy
 from marquee.scoring.list_random import ListRandom
-from marquee.serving.answer import Answer, RatingInterval
+from marquee.serving.answer import Answer, RatingInterval, rating_interval
 from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.engine import Engine
 from marquee.serving.exploration import NO_EXPLORATION, Exploration
@@ -39,6 +39,7 @@ from marquee.serving.user_readers import (
 from marquee.serving.user_state import EMPTY, UserState
 
 if TYPE_CHECKING:
+    from marquee.events.batches import ListInputs
     from marquee.serving.answer_document import Explanation
     from marquee.serving.popular_movies import PopularMovies
 
@@ -57,7 +58,8 @@ class Recommender:
     """Recommender of movies from the current release, with fallbacks.
 
     ``history`` and ``popular`` are None without a database, ``cohorts`` and ``ages`` without a customer service.
-    ``logs_reasons``: whether answers have the first reason of each movie, for their impressions.
+    ``logs_reasons``: whether answers have the first reason of each movie and their inputs, for their impressions.
+    ``readers`` replaces those of the other parameters.
 
     The first requests wait ``wait_s`` for a model if popular movies can be shown instead, and ``cold_wait_s`` if there
     is nothing else to show.
@@ -76,9 +78,10 @@ class Recommender:
         exploration: Exploration = NO_EXPLORATION,
         wait_s: float = 0.3,
         cold_wait_s: float = 10.0,
+        readers: UserReaders | None = None,
     ) -> None:
         self.cache = cache
-        self._readers = UserReaders(objects, history, cohorts, ages)
+        self._readers = readers or UserReaders(objects, history, cohorts, ages)
         self._popular = popular
         self._logs_reasons = logs_reasons
         self._exploration = exploration
@@ -97,7 +100,11 @@ class Recommender:
 
         Raises :class:`NothingToRecommend` if there is no list, :class:`InvalidRequest` for a page of another list.
         """
-        task = UserTask(user_id, now, request, read_page(request), uuid4() if request.profile else _NO_ID)
+        identity = uuid4() if request.profile else _NO_ID
+        return self.answer_task(UserTask(user_id, now, request, read_page(request), identity))
+
+    def answer_task(self, task: UserTask) -> Answer:
+        """Return the list of a request whose id and page are known. Raises :class:`NothingToRecommend`."""
         loaded = self.cache.get(self._wait_s)
         task.timer.end("release")
         if loaded is not None:
@@ -108,7 +115,7 @@ class Recommender:
         loaded = self.cache.get(self._cold_wait_s)
         task.timer.end("release")
         if loaded is None:
-            raise NothingToRecommend(self._explain_nothing())
+            raise NothingToRecommend(self.cache.explain_nothing())
         return self._answer_from_release(loaded, task)
 
     def find_similar(self, movie_id: str, now: datetime, request: ListRequest) -> Answer:
@@ -120,7 +127,7 @@ class Recommender:
 
         loaded = self.cache.get(self._wait_s) or self.cache.get(self._cold_wait_s)
         if loaded is None:
-            raise NothingToRecommend(self._explain_nothing())
+            raise NothingToRecommend(self.cache.explain_nothing())
         task = UserTask(request.user, now, request, FIRST_PAGE, _NO_ID)
         arm = loaded.release.assign(request.user) if request.user else loaded.release.arms[0]
         engine = loaded.engines[arm.name]
@@ -152,6 +159,7 @@ class Recommender:
         except Exception:  # On any error a non-personalized list is better than none.
             log.exception("scoring failed for user %s with %s", task.user_id, engine.version)
             task.notes.append(SCORING_FAILED)
+            task.history = None  # The list does not depend on it.
             explanations, reasons, interval = (), (), None
             result = self._list_last_resort(engine, arm.policy, task)
         if not result.movies:
@@ -218,6 +226,7 @@ class Recommender:
         if not movies:
             task.timer.end("popular")
             return None
+        task.popular = movies
         request, seen, tier = task.request, set[str](), Tier.POPULAR
         if not fresh:
             tier = Tier.LAST_RESORT
@@ -279,19 +288,13 @@ class Recommender:
             page=task.page,
             explanations=explanations,
             reasons=reasons,
+            inputs=self._keep_inputs(task, source),
         )
 
-    def _explain_nothing(self) -> str:
-        if self.cache.store_error:
-            return f"No release could be loaded, and there are no popular movies: {self.cache.store_error}"
-        if self.cache.refusals:
-            return f"The release was refused, and there is no other: {self.cache.refusals[-1].reason}"
-        return "There is no release yet, and nothing has been watched so far: train a model with `marquee retrain`."
+    def _keep_inputs(self, task: UserTask, source: tuple[LoadedRelease, Arm] | None) -> ListInputs | None:
+        if not (self._logs_reasons and task.request.profile):
+            return None
+        from marquee.serving.list_inputs import keep_inputs
 
-
-def rating_interval(engine: Engine, state: UserState) -> RatingInterval | None:
-    """Return the prediction interval of the user's ratings; None if it was not calibrated."""
-    residuals, manifest = engine.residual_interval(state), engine.item_factors.manifest
-    if residuals is None:
-        return None
-    return RatingInterval(manifest.coverage, residuals, manifest.rating_min, manifest.rating_max)
+        engine = source[0].engines[source[1].name] if source else None
+        return keep_inputs(task, engine, self._exploration)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
@@ -13,7 +13,7 @@ from marquee.serving.deadline import DeadlineExecutor, Unavailable
 from marquee.serving.engine import Engine
 from marquee.serving.list_request import ListRequest
 from marquee.serving.page_token import Page
-from marquee.serving.scored_movie import Cohorts
+from marquee.serving.scored_movie import Cohorts, ScoredMovie
 from marquee.serving.user_state import UserState, build_user_state
 
 if TYPE_CHECKING:
@@ -38,16 +38,30 @@ AgeReader: TypeAlias = "Callable[[str], int | None]"
 """Function that returns the age of a user's account. Raises :class:`Unavailable` on failure."""
 
 
+def history_start(engine: Engine, record: UserRecord | None) -> datetime | None:
+    """Return the time from which a user's history is read: all of it without a record."""
+    return engine.trained_through - _OVERLAP if record else None
+
+
 class UserTask:
     """One request under way."""
 
-    __slots__ = ("notes", "now", "page", "recommendation_id", "request", "timer", "user_id")
+    __slots__ = (
+        "age", "cohorts", "has_record", "history", "notes", "now", "page", "popular", "recommendation_id", "request",
+        "timer", "user_id",
+    )  # fmt: skip
 
     def __init__(self, user_id: str, now: datetime, request: ListRequest, page: Page, recommendation_id: UUID) -> None:
         self.user_id, self.now, self.request, self.page = user_id, now, request, page
         self.recommendation_id = recommendation_id
         self.notes: list[str] = []
         self.timer = StepTimer()
+        # The data that were read, for the impression.
+        self.has_record = False
+        self.history: History | None = None
+        self.cohorts: Cohorts = ()
+        self.age: int | None = None
+        self.popular: Sequence[ScoredMovie] = ()
 
 
 class UserReaders:
@@ -67,9 +81,9 @@ class UserReaders:
         record = self._read_record(engine, task)
         if record is None and engine.is_damaged(task.user_id):
             task.notes.append(RECORD_DAMAGED)
+        task.has_record = record is not None
         task.timer.end("record")
-        since = engine.trained_through - _OVERLAP if record else None
-        history = self.read_history(since, task)
+        history = self.read_history(history_start(engine, record), task)
         task.timer.end("history")
         return build_user_state(engine.item_factors, record, history)
 
@@ -90,7 +104,8 @@ class UserReaders:
         if self._history is None:
             return None
         try:
-            return self._history(task.user_id, since)
+            task.history = self._history(task.user_id, since)
+            return task.history
         except Unavailable:
             task.notes.append(DATABASE_UNAVAILABLE)
             return None
@@ -100,7 +115,8 @@ class UserReaders:
         if self._cohorts is None or not engine.item_factors.cohorts:
             return ()
         try:
-            return self._cohorts(task.user_id)
+            task.cohorts = self._cohorts(task.user_id)
+            return task.cohorts
         except Unavailable:
             task.notes.append(CUSTOMERS_UNAVAILABLE)
             return ()
@@ -112,7 +128,8 @@ class UserReaders:
         if self._ages is None:
             return None
         try:
-            return self._ages(task.user_id)
+            task.age = self._ages(task.user_id)
+            return task.age
         except Unavailable:
             task.notes.append(CUSTOMERS_UNAVAILABLE)
             return None

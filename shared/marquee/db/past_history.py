@@ -1,0 +1,82 @@
+"""History of one user as it was at an earlier time, and the impressions of that time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import msgspec
+
+from marquee.db.pool import Database
+from marquee.db.user_history import History, RatedMovie, WatchedMovie
+from marquee.events.batches import Impression, ImpressionMovie, ListInputs
+
+_DEADLINE_MS = 60_000
+_MAX_HISTORY = 1_000
+
+# A session that went on after `until` is cut there: one minute of the movie for one of the clock.
+_HISTORY_UNTIL = """
+(SELECT true, movie_id, rating::integer, time AS at FROM ratings
+ WHERE user_id = %(user_id)s AND time >= %(since)s AND time <= %(until)s ORDER BY time DESC LIMIT %(limit)s)
+UNION ALL
+(SELECT false, movie_id, greatest(first_minute, last_minute
+     - ceil(extract(epoch FROM greatest(ended - %(until)s, INTERVAL '0')) / 60)::integer), least(ended, %(until)s) AS at
+ FROM watch_sessions WHERE user_id = %(user_id)s AND ended >= %(since)s AND started <= %(until)s
+ ORDER BY ended DESC LIMIT %(limit)s)
+ORDER BY at DESC, movie_id"""
+
+_COLUMNS = """
+SELECT id, time, user_id, arm, model_version, release, tier, movies::text, coalesce(explored, false),
+       coalesce(eligible, 0), coalesce(policy, 0), coalesce(notes, '{}'), coalesce(page, 1), coalesce(took_ms, 0),
+       inputs::text
+FROM impressions """
+_BY_ID = _COLUMNS + "WHERE id = %s ORDER BY time LIMIT 1"
+_BEFORE = _COLUMNS + "WHERE (time, id) < (%s, %s) ORDER BY time DESC, id DESC LIMIT %s"
+_LATEST = "infinity"
+_CHUNK = 500
+
+_movies = msgspec.json.Decoder(tuple[ImpressionMovie, ...])
+_inputs = msgspec.json.Decoder(ListInputs)
+
+
+def user_history_until(database: Database, user_id: str, since: datetime | None, until: datetime) -> History:
+    """Return the movies that a user rated and watched from ``since`` (None: ever) to ``until``, newest first.
+
+    Records that arrived late count, although they were not known at ``until``.
+    """
+    parameters = {"user_id": user_id, "since": since or "-infinity", "until": until, "limit": _MAX_HISTORY}
+    ratings: dict[str, RatedMovie] = {}
+    watched: list[WatchedMovie] = []
+    for is_rating, movie_id, value, time in database.read(_HISTORY_UNTIL, parameters, deadline_ms=_DEADLINE_MS):
+        if is_rating:
+            ratings.setdefault(movie_id, RatedMovie(movie_id, value, time))
+        else:
+            watched.append(WatchedMovie(movie_id, value, time))
+    return History(tuple(ratings.values()), tuple(watched))
+
+
+def find_impression(database: Database, recommendation_id: str) -> Impression | None:
+    """Return the impression of a recommendation; None if there is none."""
+    rows = database.read(_BY_ID, (recommendation_id,), deadline_ms=_DEADLINE_MS)
+    return _make_impression(rows[0]) if rows else None
+
+
+def iter_last_impressions(database: Database, limit: int) -> Iterator[Impression]:
+    """Yield up to ``limit`` impressions, newest first."""
+    time: object = _LATEST
+    identity = ""
+    while limit > 0:
+        rows = database.read(_BEFORE, (time, identity, min(limit, _CHUNK)), deadline_ms=_DEADLINE_MS)
+        if not rows:
+            return
+        yield from map(_make_impression, rows)
+        limit -= len(rows)
+        identity, time = rows[-1][0], rows[-1][1]
+
+
+def _make_impression(row: tuple[object, ...]) -> Impression:
+    fields = list(row)
+    fields[7] = _movies.decode(str(row[7]))
+    fields[11] = tuple(row[11])  # type: ignore[arg-type]
+    fields[14] = None if row[14] is None else _inputs.decode(str(row[14]))
+    return Impression(*fields)  # type: ignore[arg-type]

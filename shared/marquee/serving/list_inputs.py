@@ -1,0 +1,77 @@
+"""Inputs of a list, as its impression keeps them (decision 0040).
+
+They are the user's later history, the cohorts and the constants that were used, so that the list can be made again when
+the rows are gone. Nothing of an account is kept that the list itself does not tell.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from marquee.events.batches import ListInputs
+from marquee.serving.engine import Engine
+from marquee.serving.exploration import Exploration
+from marquee.serving.list_request import PLAIN, ListRequest
+from marquee.serving.user_readers import UserTask
+
+if TYPE_CHECKING:
+    from marquee.db.user_history import History
+
+MAX_EVENTS = 250
+"""Ratings, and watch sessions, that are kept: the newest. 200 impressions of such users stay below six megabytes."""
+
+Event: TypeAlias = tuple[str, int, datetime]
+
+
+def keep_inputs(task: UserTask, engine: Engine | None, exploration: Exploration) -> ListInputs:
+    """Return what the list of ``task`` was made from; ``engine`` is None without a release."""
+    rated, watched, left_out = _keep_history(task.history)
+    known = engine.item_factors.cohorts if engine else {}
+    return ListInputs(
+        request=_keep_request(task, engine),
+        shown=b64encode(task.page.shown).decode(),
+        record=task.has_record,
+        rated=rated,
+        watched=watched,
+        left_out=left_out,
+        cohorts=tuple((name, weight) for name, weight in task.cohorts if name in known),
+        max_age=None if task.age is None or engine is None else engine.rules.lower_age(task.age),
+        explore=(exploration.epsilon, exploration.slots, exploration.candidates),
+        popular=tuple((movie.movie_id, movie.score) for movie in task.popular),
+    )
+
+
+def read_request(inputs: ListInputs) -> ListRequest:
+    """Return the request of a list, without its page."""
+    return msgspec.json.decode(b64decode(inputs.request), type=ListRequest) if inputs.request else PLAIN
+
+
+def read_history(inputs: ListInputs) -> History:
+    """Return the history that is kept."""
+    from marquee.db.user_history import History, RatedMovie, WatchedMovie
+
+    return History(tuple(RatedMovie(*event) for event in inputs.rated), tuple(WatchedMovie(*e) for e in inputs.watched))
+
+
+def _keep_request(task: UserTask, engine: Engine | None) -> str:
+    """Return the request without excluded movies that the model does not know: they change no list, and may be long."""
+    if task.request is PLAIN:
+        return ""
+    known = engine.item_factors.items if engine else {movie.movie_id for movie in task.popular}
+    exclude = tuple(movie_id for movie_id in task.request.exclude if movie_id in known)
+    exclude = exclude or task.request.exclude[:1]  # A list with exclusions is not filled with seen movies.
+    request = msgspec.structs.replace(task.request, exclude=exclude, page="", explain=0)
+    return b64encode(msgspec.json.encode(request)).decode()
+
+
+def _keep_history(history: History | None) -> tuple[tuple[Event, ...], tuple[Event, ...], int]:
+    """Return the newest ratings and watch sessions, and how many others there were."""
+    if history is None:
+        return (), (), 0
+    rated = tuple((r.movie_id, r.rating, r.time) for r in history.ratings[:MAX_EVENTS])
+    watched = tuple((w.movie_id, w.last_minute, w.time) for w in history.watched[:MAX_EVENTS])
+    return rated, watched, len(history.ratings) + len(history.watched) - len(rated) - len(watched)

@@ -1,0 +1,194 @@
+"""Replay of an answer: the very list again, from the release, the kept inputs and the recommendation's id.
+
+The recommender is the one that serves. Only its readers differ: they return what the impression kept of the user. The
+same readers answer what another model, or another policy, would have shown at that moment.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections import OrderedDict
+from uuid import UUID
+
+import msgspec
+
+from marquee.errors import ArtifactRefused, MarqueeError, ReleaseError
+from marquee.events.batches import Impression, ListInputs
+from marquee.registry.arm_assignment import OUTSIDE, Arm
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.policy import Policy
+from marquee.registry.release import Release, read_release
+from marquee.serving.answer import Answer
+from marquee.serving.deadline import DeadlineExecutor
+from marquee.serving.engine import Engine
+from marquee.serving.exploration import Exploration
+from marquee.serving.list_inputs import read_request
+from marquee.serving.page_token import Page
+from marquee.serving.recommender import Recommender
+from marquee.serving.recorded_user import PastHistory, RecordedCache, RecordedReaders, recall_popular
+from marquee.serving.release_cache import LoadedRelease
+from marquee.serving.scored_movie import ScoredMovie
+from marquee.serving.user_readers import UserTask
+from marquee.serving.user_state import UserState
+
+_MAX_ENGINES = 4
+_SAME_ERROR = 1e-4
+"""Relative difference of scores that another processor, or the ranking without the index, may make."""
+
+
+class ReplayedList(msgspec.Struct, frozen=True, kw_only=True):
+    """A list that was made again. ``difference`` names the first one to what was shown; empty if it is equal.
+
+    ``approximate`` says what was not known of that moment; empty if everything was.
+    """
+
+    movies: tuple[ScoredMovie, ...]
+    model_version: str
+    policy: int
+    tier: str
+    explored: bool
+    difference: str = ""
+    approximate: str = ""
+
+
+class Replayer:
+    """Maker of past lists, from the releases and artifacts of ``store``.
+
+    ``past``: the tables, for what the impressions do not hold; None without them. ``exploration``: that of the
+    settings, for impressions of programs that did not keep theirs.
+    """
+
+    def __init__(self, store: ObjectStore, exploration: Exploration, past: PastHistory | None = None) -> None:
+        self._store = store
+        self._exploration = exploration
+        self._past = past
+        self._releases: dict[int, Release] = {}
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+
+    def replay(self, shown: Impression) -> ReplayedList:
+        """Make the list of an impression again, and compare.
+
+        Raises :class:`ReleaseError` or :class:`ArtifactRefused` if the release or the artifact is gone or damaged.
+        """
+        answer, approximate = self._answer(shown, self._find_arm(shown))
+        return _describe(answer, approximate, find_difference(shown, answer))
+
+    def ask(self, shown: Impression, *, version: str = "", policy: Policy | None = None) -> ReplayedList:
+        """Return the list that another model or another policy would have shown. Raises as :meth:`replay` does."""
+        arm = self._find_arm(shown)
+        if arm is None:
+            raise ReleaseError(
+                "the list was made before the first release, so that no model or policy replaces its own"
+            )
+        other = msgspec.structs.replace(arm, version=version or arm.version, policy=policy or arm.policy)
+        answer, approximate = self._answer(shown, other)
+        return _describe(answer, approximate)
+
+    def load_engine(self, version: str) -> Engine:
+        """Return the engine of an artifact. Raises :class:`ArtifactRefused`."""
+        engine = self._engines.get(version)
+        if engine is None:
+            engine = Engine.load(self._store, version)
+            engine.prepare()
+            self._engines[version] = engine
+            if len(self._engines) > _MAX_ENGINES:
+                self._engines.popitem(last=False)
+        self._engines.move_to_end(version)
+        return engine
+
+    def find_policy(self, shown: Impression) -> Policy | None:
+        """Return the policy of an impression; None without a release. Raises :class:`ReleaseError`."""
+        arm = self._find_arm(shown)
+        return arm.policy if arm else None
+
+    def read_state(self, engine: Engine, shown: Impression) -> UserState:
+        """Return the user's state of that moment, for an engine."""
+        return RecordedReaders(shown, self._past).read_state(engine, _make_task(shown))
+
+    def _answer(self, shown: Impression, arm: Arm | None) -> tuple[Answer, str]:
+        inputs = shown.inputs
+        loaded = self._load(shown.release, arm) if arm else None
+        readers = RecordedReaders(shown, self._past)
+        exploration = Exploration(*inputs.explore) if inputs else self._exploration
+        recommender = Recommender(
+            RecordedCache(self._store, loaded),
+            objects=DeadlineExecutor("object store", deadline_ms=1, threads=0),
+            popular=recall_popular(shown),
+            exploration=exploration,
+            readers=readers,
+        )
+        answer = recommender.answer_task(_make_task(shown))
+        return answer, "; ".join(dict.fromkeys(readers.approximate))
+
+    def _find_arm(self, shown: Impression) -> Arm | None:
+        """Return the arm of an impression, None if there was no release."""
+        if not shown.release:
+            return None
+        release = self._read_release(shown.release)
+        name = release.arms[0].name if shown.arm == OUTSIDE else shown.arm
+        arm = next((arm for arm in release.arms if arm.name == name), None)
+        if arm is None or arm.version != shown.model_version:
+            raise ReleaseError(f"release {shown.release} has no arm {shown.arm!a} with model {shown.model_version}")
+        return arm
+
+    def _read_release(self, number: int) -> Release:
+        if number not in self._releases:
+            self._releases[number] = read_release(self._store, number)
+        return self._releases[number]
+
+    def _load(self, number: int, arm: Arm) -> LoadedRelease:
+        whole = msgspec.structs.replace(arm, weight=1.0)
+        release = msgspec.structs.replace(self._read_release(number), arms=(whole,), enrolled=1.0)
+        return LoadedRelease(release, {arm.name: self.load_engine(arm.version)})
+
+
+def find_difference(shown: Impression, answer: Answer) -> str:
+    """Return the first difference of a list to what was shown; empty if every byte of the answer is equal."""
+    if answer.tier.value != shown.tier:
+        return f"the tier is {answer.tier.value}, it was {shown.tier}"
+    if len(answer.movies) != len(shown.movies):
+        return f"{len(answer.movies)} movies, there were {len(shown.movies)}"
+    for position, (made, was) in enumerate(zip(answer.movies, shown.movies, strict=True), 1):
+        if made.movie_id != was.movie_id:
+            return f"position {position} has {made.movie_id}, it had {was.movie_id}"
+    for position, (made, was) in enumerate(zip(answer.movies, shown.movies, strict=True), 1):
+        for name in ("score", "rating", "propensity", "rank"):
+            new, old = getattr(made, name), getattr(was, name)
+            if new != old:
+                size = "in the last bits" if _is_close(new, old) else f"is {new}, it was {old}"
+                return f"the movies are equal; {name} of position {position} differs {size}"
+    return ""
+
+
+def has_same_movies(difference: str) -> bool:
+    """Return whether a list is the same text: at most scores differ."""
+    return not difference or difference.startswith("the movies are equal")
+
+
+def name_failure(error: MarqueeError) -> str:
+    """Return why a list cannot be made again, without what is special to it."""
+    if isinstance(error, ArtifactRefused):
+        return "its artifact is gone or damaged"
+    return "its release is gone or damaged" if isinstance(error, ReleaseError) else type(error).__name__
+
+
+def _is_close(new: float | None, old: float | None) -> bool:
+    return new is not None and old is not None and abs(new - old) <= _SAME_ERROR * max(abs(old), 1.0)
+
+
+def _make_task(shown: Impression) -> UserTask:
+    inputs = shown.inputs or ListInputs()
+    page = Page(shown.page, "", b64decode(inputs.shown))
+    return UserTask(shown.user_id, shown.time, read_request(inputs), page, UUID(shown.id))
+
+
+def _describe(answer: Answer, approximate: str, difference: str = "") -> ReplayedList:
+    return ReplayedList(
+        movies=answer.movies,
+        model_version=answer.version,
+        policy=answer.policy,
+        tier=answer.tier.value,
+        explored=answer.explored,
+        difference=difference,
+        approximate=approximate,
+    )
