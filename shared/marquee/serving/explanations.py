@@ -8,7 +8,7 @@ linear in the ratings in the same way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -86,33 +86,35 @@ def _find_sources(result: MovieList) -> list[str]:
     return sources
 
 
-_Past: TypeAlias = tuple[str, str | None, float | None]
-"""Movie id, title and rating of a past movie."""
+class _Past(NamedTuple):
+    """Columns of the past movies: ids, titles and ratings."""
+
+    movie_ids: list[str]
+    titles: list[str | None]
+    ratings: list[float | None]
 
 
-def _describe_history(engine: Engine, items: NDArray[np.integer], ratings: Floats) -> list[_Past]:
-    factors = engine.item_factors
+def _describe_history(engine: Engine, items: NDArray[np.integer], ratings: Floats) -> _Past:
+    factors, rows = engine.item_factors, items.tolist()
     movie_ids, titles = factors.movie_ids, factors.metadata.titles
-    return [
-        (movie_ids[item], (titles[item] or None) if titles else None, rating if rating == rating else None)
-        for item, rating in zip(items.tolist(), ratings.tolist(), strict=True)
-    ]
+    return _Past(
+        [movie_ids[row] for row in rows],
+        [titles[row] or None for row in rows] if titles else [None] * len(rows),
+        [rating if rating == rating else None for rating in ratings.tolist()],
+    )
 
 
-def _name_reasons(past: Sequence[_Past], shares: Floats, n: int) -> list[tuple[Reason, ...]]:
+def _name_reasons(past: _Past, shares: Floats, n: int) -> list[tuple[Reason, ...]]:
     """Return the ``n`` largest positive ``shares`` [m, n_past] of each movie, largest first."""
     order = (-shares).argsort(axis=1, kind="stable")[:, :n]
     best = shares[np.arange(len(shares))[:, None], order]
-    return [
-        tuple(
-            [
-                Reason(past[at][0], share, past[at][1], past[at][2])
-                for at, share in zip(own_order, own_shares, strict=True)
-                if share > 0
-            ]
-        )
-        for own_order, own_shares in zip(order.tolist(), best.tolist(), strict=True)
-    ]
+    # One pass over all movies: sixty comprehensions of a few elements take twice as long.
+    places = order.ravel().tolist()
+    ids, titles = [past.movie_ids[at] for at in places], [past.titles[at] for at in places]
+    ratings = [past.ratings[at] for at in places]
+    reasons = list(map(Reason, ids, best.ravel().tolist(), titles, ratings))
+    n, counts = order.shape[1], np.count_nonzero(best > 0, axis=1).tolist()
+    return [tuple(reasons[at * n : at * n + count]) for at, count in enumerate(counts)]
 
 
 def _split_scores(engine: Engine, state: UserState, result: MovieList) -> list[ScoreParts]:

@@ -12,7 +12,7 @@ GET /version               200 program version, release, arms and refusals
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,15 +20,15 @@ import msgspec
 
 import marquee
 from marquee.errors import InvalidRequest, InvalidUserId, NothingToRecommend, UnknownMovie
+from marquee.registry.movie_metadata import NO_METADATA
 from marquee.serving.answer import Answer
 from marquee.serving.list_request import PLAIN, ListRequest
 from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
-from marquee.serving.scored_movie import ScoredMovie
 from marquee.serving.user_id import check_user_id
 
 if TYPE_CHECKING:  # Imported only where impressions are sent.
-    from marquee.serving.answer_document import AnswerDocument, MovieDocument
+    from marquee.serving.answer_document import AnswerDocument, Explanation, MovieDocument
     from marquee.serving.impressions import ImpressionSender
 
 log = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ def _make_similar_reply(movie_id: str, answer: Answer, *, as_json: bool) -> Repl
         release=answer.release,
         policy=answer.policy,
         notes=answer.notes,
-        movies=tuple(_make_movie(answer, at, movie) for at, movie in enumerate(answer.movies)),
+        movies=_make_movies(answer),
     )
     return Reply(200, _encode(document), JSON, headers)
 
@@ -213,27 +213,32 @@ def _make_document(answer: Answer, next_page: str) -> AnswerDocument:
         tier=answer.tier.value,
         notes=answer.notes,
         next_page=next_page or None,
-        movies=tuple(_make_movie(answer, at, movie) for at, movie in enumerate(answer.movies)),
+        movies=_make_movies(answer),
     )
 
 
-def _make_movie(answer: Answer, at: int, movie: ScoredMovie) -> MovieDocument:
+def _make_movies(answer: Answer) -> tuple[MovieDocument, ...]:
     from marquee.serving.answer_document import MovieDocument
 
-    metadata, row = answer.metadata, answer.rows.get(movie.movie_id)
-    interval: tuple[float, float] | msgspec.UnsetType | None = msgspec.UNSET
-    if answer.interval is not None:
-        interval = None if movie.rating is None else answer.interval.around(movie.rating)
-    return MovieDocument(
-        movie.movie_id,
-        None if row is None else metadata.title(row),
-        None if row is None else metadata.year(row),
-        () if row is None else metadata.genre_names(row),
-        movie.score,
-        movie.rating,
-        movie.propensity,
-        interval,
-        answer.explanations[at] if answer.explanations else msgspec.UNSET,
+    rows = [answer.rows.get(movie.movie_id) for movie in answer.movies]
+    metadata = answer.metadata if any(row is not None for row in rows) else NO_METADATA
+    around = None if answer.interval is None else answer.interval.around
+    explanations: Sequence[Explanation | msgspec.UnsetType] = answer.explanations or (msgspec.UNSET,) * len(rows)
+    return tuple(
+        [
+            MovieDocument(
+                movie.movie_id,
+                None if row is None else metadata.title(row),
+                None if row is None else metadata.year(row),
+                () if row is None else metadata.genre_names(row),
+                movie.score,
+                movie.rating,
+                movie.propensity,
+                msgspec.UNSET if around is None else None if movie.rating is None else around(movie.rating),
+                explanation,
+            )
+            for movie, row, explanation in zip(answer.movies, rows, explanations, strict=True)
+        ]
     )
 
 

@@ -216,6 +216,8 @@ def _find_replaceable(head: list[int], members: list[np.ndarray], needed: list[i
 
 def _find_ranks(ranked: list[int], rows: list[int], ranking: MovieRanking, candidates: Candidates) -> list[int]:
     """Return the rank of each row without exploration, from 1."""
+    if rows == ranked[: len(rows)]:  # Nothing was drawn at random.
+        return list(range(1, len(rows) + 1))
     known = {row: rank for rank, row in enumerate(ranked, 1)}
     try:
         return [known[row] for row in rows]
