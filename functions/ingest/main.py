@@ -4,6 +4,7 @@
 |---|---|
 | 204 | written, now or before; or not a valid event, and stored as rejected because a retry cannot help |
 | 401 | no valid token, where one is required; the body is not read |
+| 409 | records of a topic that was created again under its name, on a broker without topic ids; nothing is written |
 | 413 | more than 16 MB; the body is discarded |
 | 503 | the database is unavailable; send it again |
 
@@ -26,7 +27,7 @@ from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
-from marquee.errors import DatabaseRefused, DatabaseUnavailable, PushRefused, PushUnverifiable
+from marquee.errors import DatabaseRefused, DatabaseUnavailable, PushRefused, PushUnverifiable, TopicRecreated
 from marquee.events.envelopes import MAX_BODY_BYTES
 from marquee.events.parser import EventParser
 from marquee.ingest.discarded_body import discard_body
@@ -84,6 +85,9 @@ def ingest(request: flask.Request) -> flask.Response:
         discard_body(request)
         _log.error("answered 503: %s", error)
         return _answer(503, "The sender cannot be verified now: send it again.\n", **{"Retry-After": "1"})
+    except TopicRecreated as error:
+        _log.error("answered 409: %s", error)
+        return _answer(409, f"{error}\n")
     except (DatabaseUnavailable, DatabaseRefused) as error:
         _log.error("answered 503: %s", error)
         return _answer(503, "The database is unavailable: send it again.\n", **{"Retry-After": "1"})

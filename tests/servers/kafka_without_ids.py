@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from tests.servers.kafka_front import _receive, _send
 
-_FETCH, _METADATA, _API_VERSIONS = 1, 3, 18
+_FETCH, _METADATA, _OFFSET_COMMIT, _API_VERSIONS = 1, 3, 8, 18
 _HIGHEST = {_METADATA: 9, _FETCH: 12}
 
 
@@ -22,6 +22,8 @@ class KafkaWithoutIds:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self.commits: list[bytes] = []
+        """The OffsetCommit requests: the embedded broker forgets the metadata of a commit."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -46,6 +48,8 @@ class KafkaWithoutIds:
                 while True:
                     request = _receive(client)
                     key, version, correlation = struct.unpack(">hhi", request[:8])
+                    if key == _OFFSET_COMMIT:
+                        self.commits.append(request)
                     if key == _API_VERSIONS:
                         versions[correlation] = version
                     _send(broker, request)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from marquee.bridge.bridge_limits import DEFAULT_LIMITS, BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats, PartitionState
 from marquee.bridge.delivery.delivery import Delivery
-from marquee.bridge.kafka_client import TopicIds, consumer, end_offsets, is_named, strictly_increasing
+from marquee.bridge.kafka_client import TopicIds, consumer, end_offsets, strictly_increasing
 from marquee.bridge.partition_buffer import PartitionBuffer
-from marquee.bridge.recreated_topic import check_not_recreated
+from marquee.bridge.recreated_topic import check_committed_record, check_not_recreated
 from marquee.config.settings import Settings
+from marquee.events.batches import is_named
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message, TopicPartition
@@ -188,6 +189,8 @@ class Bridge:
             return
         for position in self._consumer.committed(partitions, timeout=10.0):
             self._floors[position.partition] = position.offset
+            if position.offset > 0 and position.metadata:
+                check_committed_record(consumer(self._settings), position, position.metadata)
 
     def _topic_was_replaced(self) -> bool:
         """Query the topic's id, use a new one for later batches, and return whether it is new."""
@@ -239,7 +242,7 @@ class Bridge:
 
     def _commit(self, partitions: Iterable[int], *, asynchronous: bool) -> None:
         offsets = [
-            self._partition(partition, buffer.committable)
+            self._partition(partition, buffer.committable, str(buffer.committable_ms))
             for partition in partitions
             if (buffer := self._buffers[partition]).committable is not None
             and buffer.committable != self._committed.get(partition)
@@ -309,7 +312,11 @@ class Bridge:
                 # librdkafka keeps the pause, and would read nothing if the partition is assigned again.
                 self._consumer.resume([self._partition(partition)])
 
-    def _partition(self, partition: int, offset: int | None = None) -> TopicPartition:
+    def _partition(self, partition: int, offset: int | None = None, metadata: str = "") -> TopicPartition:
+        """Return a position of the topic. The metadata of a commit is the time of the last record before it."""
         from confluent_kafka import OFFSET_INVALID, TopicPartition
 
-        return TopicPartition(self._settings.kafka_topic, partition, OFFSET_INVALID if offset is None else offset)
+        position = OFFSET_INVALID if offset is None else offset
+        if metadata and is_named(self._topic_id):
+            return TopicPartition(self._settings.kafka_topic, partition, position, metadata)
+        return TopicPartition(self._settings.kafka_topic, partition, position)

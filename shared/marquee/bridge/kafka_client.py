@@ -11,6 +11,7 @@ import msgspec
 from marquee.config.kafka_options import client_options
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
+from marquee.events.batches import NAMED_TOPIC
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
@@ -98,13 +99,7 @@ class _LastMessage:
 
 # The zero UUID: the broker does not know the id, as Kafka before 2.8.
 _UNKNOWN_ID = "AAAAAAAAAAAAAAAAAAAAAA"
-_NAMED = "name:"
 _MAX_ID_LENGTH = 250
-
-
-def is_named(topic_id: str) -> bool:
-    """Return whether an id of ``TopicIds`` is made of names, and thus the same after a topic is recreated."""
-    return topic_id.startswith(_NAMED)
 
 
 def _named_id(cluster_id: str | None, topic: str) -> str:
@@ -113,9 +108,9 @@ def _named_id(cluster_id: str | None, topic: str) -> str:
             f"the broker reports neither an id of the topic {topic} nor a cluster id, so its records have no identity: "
             "use a broker with topic ids (Kafka 2.8 or newer)"
         )
-    topic_id = f"{_NAMED}{cluster_id}/{topic}"
+    topic_id = f"{NAMED_TOPIC}{cluster_id}/{topic}"
     if len(topic_id) > _MAX_ID_LENGTH:
-        topic_id = _NAMED + hashlib.sha256(topic_id.encode()).hexdigest()
+        topic_id = NAMED_TOPIC + hashlib.sha256(topic_id.encode()).hexdigest()
     return topic_id
 
 
@@ -130,8 +125,9 @@ class TopicIds:
     def id(self, topic: str, *, timeout_s: float = 3.0) -> str | None:
         """Return the id of the current incarnation of ``topic``, in Kafka's URL-safe base64.
 
-        If the broker has no topic ids, the id is made of the cluster's id and the topic's name; ``is_named``
-        recognizes it. Returns None, and logs the reason, while Kafka is unavailable or has no such topic.
+        If the broker has no topic ids, the id is made of the cluster's id and the topic's name;
+        :func:`marquee.events.batches.is_named` recognizes it. Returns None, and logs the reason, while Kafka is
+        unavailable or has no such topic.
         Raises ``SettingsError``, also if there is neither a topic id nor a cluster id.
         """
         from confluent_kafka import KafkaException, TopicCollection

@@ -39,6 +39,7 @@ class _SubmittedBatch:
     records: int
     next_offset: int
     oldest_ms: int
+    last_ms: int
     submitted: float
     future: Future[None]
     failures: int = 0
@@ -84,6 +85,8 @@ class PartitionBuffer:
         """One more than the last offset that was added; -1 before the first."""
         self.committable: int | None = None
         """The offset that may be committed, or None before the first acceptance."""
+        self.committable_ms = -1
+        """Kafka's timestamp of the record before ``committable``."""
 
     @property
     def batches_in_flight(self) -> int:
@@ -149,7 +152,8 @@ class PartitionBuffer:
             elif not batch.accepted and batch.future.done():
                 self._process_answer(batch, now)
         while self._submitted and self._submitted[0].accepted:
-            self.committable = self._submitted.popleft().next_offset
+            accepted = self._submitted.popleft()
+            self.committable, self.committable_ms = accepted.next_offset, accepted.last_ms
 
     def flush(self) -> None:
         """Submit the pending records, even if they do not fill a batch."""
@@ -160,9 +164,12 @@ class PartitionBuffer:
         self._pending_bytes, self._flush_at = 0, float("inf")
         for records, envelope in _encode(self._make_batch(pending), self._limits.max_bytes):
             future = self._delivery.submit(envelope)
-            next_offset, oldest_ms = records[-1].offset + 1, records[0].timestamp_ms
-            submitted = time.monotonic()
-            self._submitted.append(_SubmittedBatch(envelope, len(records), next_offset, oldest_ms, submitted, future))
+            first, last, submitted = records[0], records[-1], time.monotonic()
+            self._submitted.append(
+                _SubmittedBatch(
+                    envelope, len(records), last.offset + 1, first.timestamp_ms, last.timestamp_ms, submitted, future
+                )
+            )
 
     def _make_batch(self, records: tuple[Record, ...]) -> StreamBatch:
         since = records[0].offset if self._batched_until is None else self._batched_until

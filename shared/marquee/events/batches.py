@@ -17,6 +17,15 @@ RECORD_FORMATS = (TEXT, JSON)
 """Formats of records: the text of the event log, or one JSON object of the published schema a record."""
 
 
+NAMED_TOPIC = "name:"
+"""Begin of a topic id that is made of names, because the broker has no topic ids. A recreated topic has the same."""
+
+
+def is_named(topic_id: str) -> bool:
+    """Return whether a topic id is made of names, and thus the same after the topic is recreated."""
+    return topic_id.startswith(NAMED_TOPIC)
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One record of a partition: its bytes as ``text`` if they are UTF-8, otherwise as ``base64``.
 

@@ -47,7 +47,8 @@ class IngestHandler:
     def accept(self, headers: Mapping[str, str], body: bytes) -> WriteCounts | RejectedEvent:
         """Write the batch of a request, and store its invalid elements as rejected events.
 
-        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused` if the request has to be sent again.
+        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused` if the request has to be sent again, and
+        :class:`TopicRecreated` for records that must not be taken for those that are written.
         """
         try:
             envelope = from_http(headers, body)

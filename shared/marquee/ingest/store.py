@@ -21,10 +21,11 @@ from marquee.db import pg_arrays, written_offsets
 from marquee.db.pool import Database
 from marquee.db.written_offsets import WrittenOffsets
 from marquee.errors import DataRefused
-from marquee.events.batches import ImpressionBatch, Record, StreamBatch
+from marquee.events.batches import ImpressionBatch, Record, StreamBatch, is_named
 from marquee.events.kinds import EVENT_KINDS, QUARANTINE, RECORD_TABLES, WATCH, EventKind
 from marquee.events.record_parser import RecordParser
 from marquee.ingest import watch_sessions
+from marquee.ingest.known_records import check_same_records
 from marquee.ingest.row_encoding import ParsedBatch, escape_unstorable, parse_records
 from marquee.ingest.time_bounds import TimeBounds, current_bounds
 
@@ -118,8 +119,8 @@ class _Parsing:
 def write_batch(database: Database, batch: StreamBatch, parser: RecordParser) -> WriteCounts:
     """Write each record of ``batch`` that is not stored yet, as its event or into quarantine.
 
-    On an error nothing is written, or complete parts of the batch. Raises :class:`DatabaseUnavailable`, or
-    :class:`DatabaseRefused` if the tables are missing.
+    On an error nothing is written, or complete parts of the batch. Raises :class:`DatabaseUnavailable`,
+    :class:`DatabaseRefused` if the tables are missing, or :class:`TopicRecreated`.
     """
     parsing = _Parsing(parser, current_bounds())
     parsed = parsing.parse(batch.records)
@@ -153,6 +154,8 @@ def _write(
         entry = written_offsets.load_for_batch(cursor, batch)
         if entry.written:
             new = entry.new(batch.records)
+            if is_named(batch.topic_id) and len(new) < len(batch.records):
+                check_same_records(cursor, entry, batch, parsing.parse)
             if not new:
                 written_offsets.record_delivery(cursor, entry, len(batch.records), 0, oldest_ms)
                 return WriteCounts()
