@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import json
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
+
+from marquee.config.http_client import HttpClient
+from marquee.errors import RequestFailed
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +26,8 @@ class Grafana:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._url = f"{parts.scheme}://{parts.hostname}:{parts.port}"
+        # Connects to the address itself: a proxy of the environment cannot reach a Grafana of this machine.
+        self._client = HttpClient(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", timeout_s=30)
         credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
         self._headers = {
             "Authorization": f"Basic {base64.b64encode(credentials).decode()}",
@@ -35,12 +37,13 @@ class Grafana:
     def call(self, method: str, path: str, document: Any = None) -> Any:
         """Send a request and return the JSON response; raise SystemExit with Grafana's error message."""
         body = None if document is None else json.dumps(document).encode()
-        request = urllib.request.Request(self._url + path, body, self._headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            raise SystemExit(f"Grafana: {method} {path}: {error.code} {error.read().decode()[:500]}") from error
+            status, _, answer = self._client.request(method, path, body, self._headers)
+        except RequestFailed as error:
+            raise SystemExit(f"Grafana: {method} {path}: no answer: {error}") from error
+        if not 200 <= status < 300:
+            raise SystemExit(f"Grafana: {method} {path}: {status} {answer.decode(errors='replace')[:500]}")
+        return json.loads(answer)
 
 
 def load_dashboards(grafana: Grafana, root: Path) -> int:
