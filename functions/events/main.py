@@ -16,6 +16,7 @@ from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader
 from marquee.events.json_records import JsonRecordParser
 from marquee.ingest.discarded_body import discard_body
 from marquee.ingest.events_http import MAX_EVENTS_BYTES, EventsHttp, EventsReply, text_reply
@@ -31,7 +32,8 @@ def _create() -> EventsHttp:
     settings = Settings.from_mapping(os.environ, NEEDS["events"]).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     database = Database(settings.database_url, connections=CONNECTIONS)
-    return EventsHttp(database, JsonRecordParser(settings.rating_max), create_access(settings))
+    parser, reader = JsonRecordParser(settings.rating_max), MarkReader(settings.privacy_key)
+    return EventsHttp(database, parser, create_access(settings), reader)
 
 
 @functions_framework.http

@@ -27,6 +27,7 @@ from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader
 from marquee.errors import DatabaseRefused, DatabaseUnavailable, PushRefused, PushUnverifiable, TopicRecreated
 from marquee.events.envelopes import MAX_BODY_BYTES
 from marquee.events.parser import EventParser
@@ -48,7 +49,8 @@ def _create() -> tuple[IngestHandler, PushIdentity | None]:
     # A batch is tens of thousands of tuples without reference cycles, freed together.
     gc.set_threshold(100_000)
     database = Database(settings.database_url, connections=CONNECTIONS)
-    return IngestHandler(database, EventParser(settings.time_zone, settings.rating_max)), _identity(settings)
+    parser, reader = EventParser(settings.time_zone, settings.rating_max), MarkReader(settings.privacy_key)
+    return IngestHandler(database, parser, reader), _identity(settings)
 
 
 def _identity(settings: Settings) -> PushIdentity | None:

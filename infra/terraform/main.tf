@@ -56,6 +56,7 @@ locals {
     kafka_password = "kafka-password"
     api_keys       = "api-keys"
     token_secret   = "token-secret"
+    privacy_key    = "privacy-key"
     }, var.app == null ? {} : {
     documents_url = "documents-url"
     recommend_key = "recommend-key"

@@ -16,6 +16,7 @@ locals {
     # A hyphen stands for none.
     api-keys     = coalesce(var.secrets.api_keys, "-")
     token-secret = coalesce(var.secrets.token_secret, "-")
+    privacy-key  = coalesce(var.secrets.privacy_key, "-")
     # Written only with the app.
     documents-url = local.documents_url
     recommend-key = coalesce(var.secrets.recommend_key, "-")

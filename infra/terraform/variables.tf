@@ -144,6 +144,7 @@ variable "secrets" {
     confluent_secret     = optional(string)
     api_keys             = optional(string) # entries that `marquee keys create` makes, separated by commas
     token_secret         = optional(string)
+    privacy_key          = optional(string) # of forgotten users; it never changes
     documents_url        = optional(string) # of the app's MongoDB, unless app.atlas is given
     recommend_key        = optional(string) # with which the app calls recommend, unless Cloud Run knows it
     atlas_password       = optional(string)

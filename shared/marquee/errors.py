@@ -28,12 +28,15 @@
         ├── PushRefused          the push has no valid token
         ├── DocumentsRefused     MongoDB rejected a command or a document
         ├── DatabaseRefused          the database rejected the statement
-        │   └── DataRefused          a value does not fit its column
+        │   ├── DataRefused          a value does not fit its column
+        │   └── PrivacyKeyWrong      users are marked, and the key of their digests is missing or another one
         ├── TopicRecreated       a topic without an id holds other records than those written
         ├── MigrationError
         ├── ObjectStoreError     credentials, permissions, bucket or URL are wrong
         │   ├── ObjectNotFound
         │   └── PreconditionFailed
+        ├── ForgetIncomplete     a request to be forgotten cannot be finished now
+        ├── ReceiptRefused       a receipt was changed, or signed by another key
         ├── ArtifactRefused      hash, shape, format or smoke test failed
         ├── PanelRefused         a dashboard's file or a panel's query is invalid
         ├── PipelineFailed       `dvc repro` failed
@@ -172,6 +175,10 @@ class DataRefused(DatabaseRefused):
     """A value that a column cannot hold."""
 
 
+class PrivacyKeyWrong(DatabaseRefused):
+    """Users are marked in the database, and the key of their digests is missing or another one."""
+
+
 class TopicRecreated(TerminalError):
     """A topic of a broker without topic ids, whose records are not those that were committed."""
 
@@ -198,6 +205,14 @@ class ArtifactRefused(TerminalError):
 
 class PanelRefused(TerminalError):
     """An invalid dashboard file or panel query; the message gives the reason."""
+
+
+class ForgetIncomplete(TerminalError):
+    """A request to be forgotten that cannot be finished until a person has acted."""
+
+
+class ReceiptRefused(TerminalError):
+    """A receipt that was changed, or that another key has signed."""
 
 
 class PipelineFailed(TerminalError):

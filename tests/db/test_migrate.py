@@ -201,6 +201,7 @@ def test_migrate_timescale_has_retention_and_columnstore_policies(cursor: psycop
         ("predictions", "policy_retention", "180 days"),
         ("quality_checks", "policy_retention", "400 days"),
         ("quarantine", "policy_retention", "180 days"),
+        ("ratings", "policy_retention", "1095 days"),
         ("recommendation_requests", "policy_compression", "14 days"),
         ("recommendation_requests", "policy_retention", "90 days"),
         ("watches", "policy_compression", "12:00:00"),

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.servers
 NOW = datetime.now(UTC)
 ROOT = Path(__file__).parents[2]
 ROLES = ("ingest", "events", "recommend", "monitor", "retrain", "retention", "grafana")
-OWNER_ONLY = {"migrations", "retention_terms", "role_grants"}
+OWNER_ONLY = {"forget_requests", "migrations", "retention_terms", "role_grants"}
 
 Login = Callable[[str], Database]
 

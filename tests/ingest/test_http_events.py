@@ -15,7 +15,7 @@ from marquee.db import record_counts
 from marquee.db.pool import Database
 from marquee.events.envelopes import encode_batch, to_http
 from marquee.events.json_records import JsonRecordParser
-from marquee.events.kinds import EVENT_KINDS, QUARANTINE
+from marquee.events.kinds import DROPPED, EVENT_KINDS, QUARANTINE
 from marquee.events.parser import EventParser
 from marquee.ingest.handler import IngestHandler, RejectedEvent
 from marquee.ingest.http_events import PARTITIONS, EventsOutcome, write_events
@@ -33,7 +33,7 @@ def test_write_events_each_kind_is_in_its_table(database: Database) -> None:
     """One row in each table, the counters and the deliveries agree, and the watch has its session."""
     assert write(database, *EACH) == EventsOutcome(len(EACH), 0, ())
     counts = record_counts.count_records(database)
-    assert counts.by_table == {**{kind.table: 1 for kind in EVENT_KINDS}, QUARANTINE: 0}
+    assert counts.by_table == {**{kind.table: 1 for kind in EVENT_KINDS}, QUARANTINE: 0, DROPPED: 0}
     assert record_counts.count_all(database).by_table == counts.by_table
     assert rows(database, "SELECT user_id, last_minute FROM watch_sessions") == [("7", 17)]
     assert rows(database, "SELECT topic FROM topics") == [("http/app",)]

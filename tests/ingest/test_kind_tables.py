@@ -10,6 +10,7 @@ from tests.support.records import batch, rows
 
 from marquee.db import record_counts
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import FORGOTTEN, MarkReader, change_mark
 from marquee.db.record_counts import union_of_record_tables
 from marquee.events.json_records import JsonRecordParser
 from marquee.events.kinds import EVENT_KINDS, QUARANTINE, RECORD_TABLES, EventKind
@@ -17,6 +18,7 @@ from marquee.ingest.row_encoding import parse_records
 from marquee.ingest.store import WriteCounts, write_batch
 from marquee.monitoring.batch_checks import check_batches
 
+KEY = "k" * 32
 EACH_KIND = pytest.mark.parametrize("kind_of_event", EVENT_KINDS, ids=lambda kind: kind.name)
 _COLUMNS = """
 SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute
@@ -51,7 +53,10 @@ def test_parse_records_groups_each_kind() -> None:
 def test_consumers_of_tables_know_each_kind(database: Database) -> None:
     """Counts, running totals, the view per minute, the union of tables and the volume checks include each kind."""
     one_each = WriteCounts(dict.fromkeys(RECORD_TABLES, 1))
-    assert write_batch(database, batch([*EXAMPLES, "malformed"]), JsonRecordParser(10)) == one_each
+    with database.transaction() as cursor:
+        change_mark(cursor, KEY, ["forgotten"], FORGOTTEN)
+    values, reader = [*EXAMPLES, "malformed", "2026-02-14T00:09:20,forgotten,"], MarkReader(KEY)
+    assert write_batch(database, batch(values), JsonRecordParser(10), reader) == one_each
     for counts in (record_counts.count_records(database), record_counts.count_all(database)):
         assert counts.by_table == one_each
     names = {kind.name for kind in EVENT_KINDS}

@@ -100,6 +100,11 @@ COMMANDS: dict[str, Group | Verb] = {
             "retention": _RETENTION,
         },
     ),
+    "privacy": Verb(
+        "marquee.cli.privacy_commands",
+        "forget, export or stop profiling a user, and verify receipts",
+        actions="forget|resume|status|export|profile|receipt|verify|public-key",
+    ),
     "keys": Verb(
         "marquee.cli.key_commands", "create keys of the HTTP APIs, and tokens of users", actions="create|token"
     ),

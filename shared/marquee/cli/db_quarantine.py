@@ -14,6 +14,7 @@ from marquee.cli.selection_arguments import add_selection_action, selected_times
 from marquee.cli.text_table import text_table
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader
 from marquee.events.parser import EventParser
 from marquee.ingest import quarantine
 from marquee.ingest.quarantine import Selection
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             _show(quarantine.newest(database, chosen, args.limit), args.json)
         else:
             parser = EventParser(settings.time_zone, settings.rating_max)
-            _print_replay(quarantine.replay(database, chosen, parser), args.json)
+            _print_replay(quarantine.replay(database, chosen, parser, MarkReader(settings.privacy_key)), args.json)
     return 0
 
 

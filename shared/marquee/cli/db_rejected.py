@@ -12,6 +12,7 @@ from marquee.cli.argument_types import bounded_int
 from marquee.cli.selection_arguments import add_selection_action, selected_times
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader
 from marquee.events.parser import EventParser
 from marquee.ingest import rejected
 from marquee.ingest.handler import IngestHandler, RejectedEvent
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         elif args.action == "show":
             _show(rejected.newest(database, selection, args.limit), args.json)
         else:
-            handler = IngestHandler(database, EventParser(settings.time_zone, settings.rating_max))
+            parser = EventParser(settings.time_zone, settings.rating_max)
+            handler = IngestHandler(database, parser, MarkReader(settings.privacy_key))
             _replayed(rejected.replay(database, selection, lambda event: _accepts(handler, event)), args.json)
     return 0
 

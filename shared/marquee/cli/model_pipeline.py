@@ -60,7 +60,7 @@ def _run(params: Params, settings: Settings, database: Database | None, progress
     from marquee.training.pipeline.pipeline_run import PipelineRun
 
     store = connect(settings.objects_url) if settings.objects_url else None
-    return PipelineRun(Path(), params, params.snapshot.to_request(), progress, database, store)
+    return PipelineRun(Path(), params, params.snapshot.to_request(), progress, database, store, settings.privacy_key)
 
 
 def _publish(params: Params, settings: Settings) -> int:

@@ -111,6 +111,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 force=args.force,
                 canary=_canary_declaration(args, settings),
                 commit=settings.commit,
+                privacy_key=settings.privacy_key,
                 progress=progress,
             )
     finally:

@@ -22,16 +22,18 @@ _ACCESS = ("access", "api_keys", "token_secret", "key_requests_per_s", "address_
 NEEDS: dict[str, tuple[str, ...]] = {
     "ingest": (
         "database_url",
+        "privacy_key",
         "time_zone",
         "rating_max",
         "push_audience",
         "push_service_account",
         "log_level",
     ),
-    "events": ("database_url", "rating_max", *_ACCESS, "log_level"),
+    "events": ("database_url", "privacy_key", "rating_max", *_ACCESS, "log_level"),
     "recommend": (
         *_ACCESS,
         "database_url",
+        "privacy_key",
         "objects_url",
         "delivery_url",
         "customers_url",
@@ -80,6 +82,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "retention": ("database_url", "log_level"),
     "retrain": (
         "database_url",
+        "privacy_key",
         "objects_url",
         "dvc_remote",
         "base_data",
@@ -111,5 +114,6 @@ PROVIDED = (
     "push_service_account",
     "api_keys",
     "token_secret",
+    "privacy_key",
 )
 """Settings that Terraform sets itself; its variable ``settings`` takes none of them."""

@@ -124,6 +124,13 @@ class Settings:
         secret=True,
         example="movie-service:read+write:" + "0" * 64,
     )
+    privacy_key: str = setting(
+        token_secret,
+        "Secret of the keyed hashes by which forgotten users are recognized; at least 32 characters. Every part needs"
+        " the same, and it never changes. If empty, nobody can be forgotten.",
+        "",
+        secret=True,
+    )
     token_secret: str = setting(
         token_secret,
         "Secret that signs the tokens with which an app reads for one user. If empty, no token is valid.",

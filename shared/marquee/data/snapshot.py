@@ -15,6 +15,7 @@ from marquee.data.interaction_frames import empty_interactions
 from marquee.data.side_information import SideInformation
 from marquee.data.sources import SourceData, read_base, read_database
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import NO_MARKS, MarkSet
 from marquee.errors import TrainingDataError
 
 BASE, LIVE, WATCH_SESSIONS = "base.parquet", "live.parquet", "watch_sessions.parquet"
@@ -65,14 +66,17 @@ class Snapshot:
     live: SourceData
 
 
-def write_snapshot(request: SnapshotRequest, database: Database | None, directory: Path) -> None:
+def write_snapshot(
+    request: SnapshotRequest, database: Database | None, directory: Path, excluded: MarkSet = NO_MARKS
+) -> None:
     """Read base data and database, and write the snapshot to ``directory`` atomically.
 
+    It is that of data in which no ``excluded`` user ever was.
     The base data are in a file of their own, which stays the same while the live part grows.
     """
     nothing = SourceData(empty_interactions(), empty_interactions())
-    base = read_base(request.base, request.until, request.base_fraction) if request.base else nothing
-    live = read_database(database, request.until) if database else nothing
+    base = read_base(request.base, request.until, request.base_fraction, excluded) if request.base else nothing
+    live = read_database(database, request.until, excluded) if database else nothing
     left_out = base.left_out | live.left_out
     for cause, rows in left_out.items():
         _log.warning("%d rows are left out of the snapshot (%s); docs/retraining.md says why", rows, cause)

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -20,6 +22,9 @@ from marquee.data.side_information import SideInformation
 from marquee.config.timestamps import to_microseconds
 from marquee.db import user_history
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import NO_MARKS, MarkSet
+
+Row = TypeVar("Row", bound=tuple[str, str, float, Any])
 
 _CHUNK_ROWS = 20_000
 _MICROSECONDS = 1_000_000
@@ -48,8 +53,10 @@ class SourceData:
         return replace(self, ratings=self.ratings.assign(value=values))
 
 
-def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> SourceData:
-    """Read base data: ``ratings.csv`` (user_id, movie_id, rating, time).
+def read_base(
+    directory: Path, until: datetime, fraction: float = 1.0, excluded: MarkSet = NO_MARKS
+) -> SourceData:
+    """Read base data: ``ratings.csv`` (user_id, movie_id, rating, time), as if ``excluded`` users were not in it.
 
     ``users.csv`` and ``movies.csv`` are optional side information. Only the oldest ``fraction`` of the ratings is
     read, and of those the ratings before ``until``. Raises :class:`TrainingDataError` as
@@ -57,10 +64,11 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source
     """
     path = directory / RATINGS_FILE
     left_out: dict[str, Counter[str]] = {name: Counter() for name in (RATINGS_FILE, USERS_FILE, MOVIES_FILE)}
-    ratings = _read_ratings(path, fraction, left_out[RATINGS_FILE])
+    ratings = _read_ratings(path, fraction, left_out[RATINGS_FILE], excluded)
     ratings = ratings[ratings["time"] < to_microseconds(until)].reset_index(drop=True)
     users = base_data.read_side_table(directory / USERS_FILE, "user_id", left_out[USERS_FILE])
     movies = base_data.read_side_table(directory / MOVIES_FILE, "movie_id", left_out[MOVIES_FILE])
+    users = {user_id: row for user_id, row in users.items() if not excluded.holds(user_id)}
     side_files = [f for f in (directory / USERS_FILE, directory / MOVIES_FILE) if f.is_file()]
     return SourceData(
         ratings,
@@ -72,8 +80,8 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0) -> Source
     )
 
 
-def read_database(database: Database, until: datetime) -> SourceData:
-    """Read all ratings and watch sessions before ``until``, in chunks.
+def read_database(database: Database, until: datetime, excluded: MarkSet = NO_MARKS) -> SourceData:
+    """Read all ratings and watch sessions before ``until`` but those of ``excluded`` users, in chunks.
 
     Rows with an implausible time or an invalid id are left out and counted.
     """
@@ -83,7 +91,8 @@ def read_database(database: Database, until: datetime) -> SourceData:
         ("ratings", user_history.ratings_until(database, until)),
         ("watch_sessions", user_history.watch_sessions_until(database, until)),
     ):
-        frame = _collect((user, movie, value, to_microseconds(time)) for user, movie, value, time in rows)
+        kept = _without(rows, excluded)
+        frame = _collect((user, movie, value, to_microseconds(time)) for user, movie, value, time in kept)
         frames.append(_drop_invalid_ids(frame))
         left_out[f"{table}: {base_data.INVALID_ID}"] = len(frame) - len(frames[-1])
     ratings, watch_sessions = frames
@@ -102,13 +111,22 @@ def merge_sources(first: SourceData, second: SourceData) -> SourceData:
     )
 
 
-def _read_ratings(path: Path, fraction: float, left_out: Counter[str]) -> pd.DataFrame:
+def _read_ratings(path: Path, fraction: float, left_out: Counter[str], excluded: MarkSet) -> pd.DataFrame:
     rows = base_data.read_ratings(path, left_out)
-    frame = _collect((row.user_id, row.movie_id, row.rating, row.time * _MICROSECONDS) for row in rows)
+    tuples = ((row.user_id, row.movie_id, row.rating, row.time * _MICROSECONDS) for row in rows)
+    frame = _collect(_without(tuples, excluded))
     frame = frame.sort_values("time", kind="stable")
     if fraction < 1 and len(frame):
         frame = frame[frame["time"] < earliest_fraction_end(frame["time"].array, fraction)]
     return frame
+
+
+def _without(rows: Iterable[Row], excluded: MarkSet) -> Iterable[Row]:
+    """Return the rows whose first field is not a user of ``excluded``; each user is hashed once."""
+    if not excluded:
+        return rows
+    holds = cache(excluded.holds)
+    return (row for row in rows if not holds(row[0]))
 
 
 def _drop_invalid_ids(frame: pd.DataFrame) -> pd.DataFrame:

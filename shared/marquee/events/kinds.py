@@ -246,5 +246,7 @@ EVENT_KINDS: tuple[EventKind, ...] = (*LOG_KINDS, IMPRESSION_SHOWN, CLICK)
 KIND_OF_EVENT: dict[type[Event], EventKind] = {kind.event_class: kind for kind in EVENT_KINDS}
 LOG_KIND_OF_EVENT: dict[type[Event], LogKind] = {kind.event_class: kind for kind in LOG_KINDS}
 QUARANTINE = "quarantine"
-RECORD_TABLES = (*(kind.table for kind in EVENT_KINDS), QUARANTINE)
+DROPPED = "dropped_records"
+"""Table of the positions of records whose user is not to be known (:mod:`marquee.db.privacy_marks`)."""
+RECORD_TABLES = (*(kind.table for kind in EVENT_KINDS), QUARANTINE, DROPPED)
 """Every record of the log is one row in one of these tables."""

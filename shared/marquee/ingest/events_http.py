@@ -18,6 +18,7 @@ from marquee.config.access import AccessPolicy
 from marquee.config.api_keys import WRITE
 from marquee.config.request_wait import LoadShedder
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader
 from marquee.errors import CallRefused, DatabaseRefused, DatabaseUnavailable, InvalidEvents
 from marquee.events.json_records import JsonRecordParser, event_schema
 from marquee.ingest.http_events import RefusedEvent, write_events
@@ -57,8 +58,11 @@ class EventsReply(msgspec.Struct, frozen=True):
 class EventsHttp:
     """Handler of requests; safe to share between threads. ``read_body`` of a request raises if it is too large."""
 
-    def __init__(self, database: Database, parser: JsonRecordParser, access: AccessPolicy) -> None:
+    def __init__(
+        self, database: Database, parser: JsonRecordParser, access: AccessPolicy, reader: MarkReader | None = None
+    ) -> None:
         self._database, self._parser, self._access = database, parser, access
+        self._reader = reader or MarkReader()
         self._shedder = LoadShedder(MAX_WAIT_MS)
 
     def reply(self, environ: Mapping[str, Any], path: str, read_body: Callable[[], bytes]) -> EventsReply:
@@ -82,7 +86,7 @@ class EventsHttp:
 
     def _write(self, source: str, read_body: Callable[[], bytes]) -> EventsReply:
         try:
-            outcome = write_events(self._database, source, split_events(read_body()), self._parser)
+            outcome = write_events(self._database, source, split_events(read_body()), self._parser, self._reader)
         except InvalidEvents as error:
             return text_reply(400, str(error))
         except (DatabaseUnavailable, DatabaseRefused) as error:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader
 from marquee.errors import DataRefused, InvalidBatch
 from marquee.events.batches import ImpressionBatch, StreamBatch
 from marquee.events.envelopes import BATCH_TYPES, Envelope, from_http, open_envelope, to_http
@@ -38,10 +39,11 @@ class RejectedEvent:
 
 
 class IngestHandler:
-    """Handler of requests; safe to share between threads."""
+    """Handler of requests; safe to share between threads. ``reader`` finds the marked users."""
 
-    def __init__(self, database: Database, parser: EventParser) -> None:
+    def __init__(self, database: Database, parser: EventParser, reader: MarkReader | None = None) -> None:
         self._database = database
+        self._reader = reader or MarkReader()
         self._parsers = parsers_with(parser)
 
     def accept(self, headers: Mapping[str, str], body: bytes) -> WriteCounts | RejectedEvent:
@@ -59,8 +61,8 @@ class IngestHandler:
 
     def _write(self, batch: StreamBatch | ImpressionBatch) -> WriteCounts:
         if isinstance(batch, ImpressionBatch):
-            return write_impressions(self._database, batch)
-        return write_batch(self._database, batch, self._parsers[batch.format])
+            return write_impressions(self._database, batch, self._reader)
+        return write_batch(self._database, batch, self._parsers[batch.format], self._reader)
 
     def _write_valid(self, envelope: Envelope) -> WriteCounts:
         """Write the valid elements first: a request that fails in between is repeated as a whole."""
@@ -73,7 +75,7 @@ class IngestHandler:
     def _reject(self, reason: str, headers: Mapping[str, str], body: bytes) -> RejectedEvent:
         lowered = {name.lower(): value for name, value in headers.items()}
         stored = {name: value for name, value in lowered.items() if _is_stored(name)}
-        store_rejected(self._database, reason, stored, body)
+        store_rejected(self._database, reason, stored, body, self._reader)
         _log.error("rejected an event of %d bytes, stored in rejected_events: %s", len(body), _printable(reason))
         return RejectedEvent(reason)
 

@@ -17,9 +17,11 @@ import msgspec
 
 from marquee.db import pg_arrays, written_offsets
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader
 from marquee.errors import DataRefused
 from marquee.events.batches import Record, make_record
 from marquee.events.json_records import JsonRecordParser, read_event_id
+from marquee.ingest.marked_users import drop_marked
 from marquee.ingest.row_encoding import ParsedBatch, parse_records
 from marquee.ingest.store import UNSTORABLE, execute, write_parsed
 from marquee.ingest.time_bounds import TimeBounds, current_bounds
@@ -72,9 +74,16 @@ class _Written:
         return _Written(self.new | other.new, {**self.unstorable, **other.unstorable})
 
 
-def write_events(database: Database, source: str, events: Sequence[bytes], parser: JsonRecordParser) -> EventsOutcome:
+def write_events(
+    database: Database,
+    source: str,
+    events: Sequence[bytes],
+    parser: JsonRecordParser,
+    reader: MarkReader | None = None,
+) -> EventsOutcome:
     """Write each of ``events``, JSON objects, that is not stored yet; a malformed one goes into quarantine.
 
+    An event of a user whom ``reader`` finds marked is accepted and dropped, so that its sender learns nothing.
     On an error nothing is written, or complete parts; sending the same events again completes them. Raises
     :class:`DatabaseUnavailable`, or :class:`DatabaseRefused` if the tables are missing.
     """
@@ -88,7 +97,9 @@ def write_events(database: Database, source: str, events: Sequence[bytes], parse
     elements = [_Element(i, raw, _identify(raw, malformed=i in refused)) for i, raw in enumerate(events)]
     # Repetitions of a request meet in one partition, where the second waits for the first.
     partition = UUID(elements[0].identity).int % PARTITIONS
-    written = _Writer(database, TOPIC_PREFIX + source, partition, parser, bounds).write(elements)
+    written = _Writer(database, TOPIC_PREFIX + source, partition, parser, bounds, reader or MarkReader()).write(
+        elements
+    )
     for index, reason in written.unstorable.items():
         refused[index] = RefusedEvent(index, read_event_id(events[index]), UNSTORABLE, reason)
     accepted = len(written.new - refused.keys())
@@ -111,6 +122,7 @@ class _Writer:
     partition: int
     parser: JsonRecordParser
     bounds: TimeBounds
+    reader: MarkReader
 
     def write(self, elements: Sequence[_Element]) -> _Written:
         """Write the elements in one transaction; divide them down to the one that the database refuses."""
@@ -134,10 +146,12 @@ class _Writer:
             ]
             if new:
                 entry = entry.extended(len(new))
+                parsed = self._parse(records, refusal)
+                drop_marked(parsed, self.reader.load(cursor))
                 write_parsed(
                     cursor,
                     entry,
-                    self._parse(records, refusal),
+                    parsed,
                     self.bounds,
                     len(elements),
                     copy=self.database.copies,

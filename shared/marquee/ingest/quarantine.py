@@ -10,12 +10,14 @@ from typing import Any
 
 from marquee.db import written_offsets
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader
 from marquee.errors import DataRefused
 from marquee.events.batches import Record, make_record
 from marquee.events.kinds import QUARANTINE
 from marquee.events.parser import EventParser
 from marquee.events.record_parser import EitherFormatParser, RecordParser
 from marquee.ingest import watch_sessions
+from marquee.ingest.marked_users import drop_marked
 from marquee.ingest.row_encoding import parse_records
 from marquee.ingest.store import write_rows
 from marquee.ingest.time_bounds import current_bounds
@@ -77,6 +79,14 @@ class ReplayResult:
 
 
 @dataclass(frozen=True, slots=True)
+class _Replaying:
+    database: Database
+    selection: Selection
+    parser: RecordParser
+    reader: MarkReader
+
+
+@dataclass(frozen=True, slots=True)
 class _Chunk:
     """Offsets of one partition, after ``after`` up to and including ``last``."""
 
@@ -113,21 +123,23 @@ def _quarantined_record(row: tuple[Any, ...]) -> QuarantinedRecord:
     return QuarantinedRecord(topic, partition, offset, time, category, detail, bytes(raw))
 
 
-def replay(database: Database, selection: Selection, parser: EventParser) -> ReplayResult:
+def replay(
+    database: Database, selection: Selection, parser: EventParser, reader: MarkReader | None = None
+) -> ReplayResult:
     """Parse the selected records again, and move those that are events now to their tables.
 
     ``parser`` is that of text; a record that begins with a brace is parsed as JSON.
 
-    A record leaves quarantine in the transaction that writes its row. A replay can be interrupted and
-    repeated, and two replays can run at the same time.
+    Records of users whom ``reader`` finds marked are dropped. A record leaves quarantine in the transaction that
+    writes its row. A replay can be interrupted and repeated, and two replays can run at the same time.
     """
     moved: Counter[str] = Counter()
     remaining = 0
-    either = EitherFormatParser(parser)
+    replaying = _Replaying(database, selection, EitherFormatParser(parser), reader or MarkReader())
     for topic_key, partition in _partitions(database, selection):
         after = -1
         while (last := _end_of_chunk(database, selection, topic_key, partition, after)) is not None:
-            result = _replay_chunk(database, selection, either, _Chunk(topic_key, partition, after, last))
+            result = _replay_chunk(replaying, _Chunk(topic_key, partition, after, last))
             moved.update(result.moved)
             remaining += result.remaining
             after = last
@@ -151,28 +163,26 @@ def _end_of_chunk(database: Database, selection: Selection, topic_key: int, part
     return records[-1].offset if records else None
 
 
-def _replay_chunk(database: Database, selection: Selection, parser: RecordParser, chunk: _Chunk) -> ReplayResult:
+def _replay_chunk(replaying: _Replaying, chunk: _Chunk) -> ReplayResult:
     """Replay a chunk in one transaction; divide it down to the record that the database refuses."""
     try:
-        with database.transaction() as cursor:
-            return _move(cursor, selection, parser, chunk)
+        with replaying.database.transaction() as cursor:
+            return _move(cursor, replaying, chunk)
     except DataRefused:
         if chunk.last == chunk.after + 1:
             return ReplayResult({}, 1)
         middle = (chunk.after + chunk.last) // 2
         halves = ((chunk.after, middle), (middle, chunk.last))
-        first, second = (
-            _replay_chunk(database, selection, parser, _Chunk(chunk.topic_key, chunk.partition, *half))
-            for half in halves
-        )
+        first, second = (_replay_chunk(replaying, _Chunk(chunk.topic_key, chunk.partition, *half)) for half in halves)
         return ReplayResult(Counter(first.moved) + Counter(second.moved), first.remaining + second.remaining)
 
 
-def _move(cursor: Any, selection: Selection, parser: RecordParser, chunk: _Chunk) -> ReplayResult:
+def _move(cursor: Any, replaying: _Replaying, chunk: _Chunk) -> ReplayResult:
     topic_key, partition = chunk.topic_key, chunk.partition
     written_offsets.lock_partition(cursor, topic_key, partition)
-    records, bounds = _select_records(cursor, selection, chunk, None), current_bounds()
-    parsed = parse_records(records, parser, bounds)
+    records, bounds = _select_records(cursor, replaying.selection, chunk, None), current_bounds()
+    parsed = parse_records(records, replaying.parser, bounds)
+    drop_marked(parsed, replaying.reader.load(cursor))
     remaining = {record.offset for record, _, _ in parsed.malformed}
     parsed.malformed = []
     offsets = [record.offset for record in records if record.offset not in remaining]

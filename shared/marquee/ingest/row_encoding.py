@@ -62,6 +62,8 @@ class ParsedBatch:
     """The events of all other kinds."""
     malformed: list[tuple[Record, str, str]] = field(default_factory=list)
     """Record, category, detail."""
+    dropped: list[int] = field(default_factory=list)
+    """Offsets of records that are not to be stored (:mod:`marquee.ingest.marked_users`)."""
 
     def count(self, kind: EventKind) -> int:
         """Return the number of events of one kind."""

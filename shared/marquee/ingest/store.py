@@ -19,13 +19,15 @@ import msgspec
 
 from marquee.db import pg_arrays, written_offsets
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader
 from marquee.db.written_offsets import WrittenOffsets
 from marquee.errors import DataRefused
-from marquee.events.batches import ImpressionBatch, Record, StreamBatch, is_named
-from marquee.events.kinds import EVENT_KINDS, QUARANTINE, RECORD_TABLES, WATCH, EventKind
+from marquee.events.batches import Impression, ImpressionBatch, Record, StreamBatch, is_named
+from marquee.events.kinds import DROPPED, EVENT_KINDS, QUARANTINE, RECORD_TABLES, WATCH, EventKind
 from marquee.events.record_parser import RecordParser
 from marquee.ingest import watch_sessions
 from marquee.ingest.known_records import check_same_records
+from marquee.ingest.marked_users import drop_marked, find_user_ids
 from marquee.ingest.row_encoding import ParsedBatch, escape_unstorable, parse_records
 from marquee.ingest.time_bounds import TimeBounds, current_bounds
 
@@ -40,6 +42,10 @@ INSERT INTO quarantine (time, topic_key, partition, "offset", category, detail, 
 SELECT to_timestamp(time_ms / 1000.0), %s, %s, "offset", category, detail, raw
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bytea[])
      AS record (time_ms, "offset", category, detail, raw)
+ON CONFLICT DO NOTHING"""
+
+_INSERT_DROPPED = """
+INSERT INTO dropped_records (topic_key, partition, "offset") SELECT %s, %s, unnest(%s::bigint[])
 ON CONFLICT DO NOTHING"""
 
 _INSERT_IMPRESSIONS = """
@@ -102,10 +108,11 @@ class WriteCounts(Counter[str]):
 
 @dataclass(frozen=True, slots=True)
 class _Parsing:
-    """The parser of a batch, and the bounds of its times."""
+    """The parser of a batch, the bounds of its times, and the reader of the marked users."""
 
     parser: RecordParser
     bounds: TimeBounds
+    reader: MarkReader
 
     def parse(self, records: Sequence[Record]) -> ParsedBatch:
         return parse_records(records, self.parser, self.bounds)
@@ -116,13 +123,16 @@ class _Parsing:
         return next((time_ms for time_ms in known if time_ms is not None), None)
 
 
-def write_batch(database: Database, batch: StreamBatch, parser: RecordParser) -> WriteCounts:
+def write_batch(
+    database: Database, batch: StreamBatch, parser: RecordParser, reader: MarkReader | None = None
+) -> WriteCounts:
     """Write each record of ``batch`` that is not stored yet, as its event or into quarantine.
 
-    On an error nothing is written, or complete parts of the batch. Raises :class:`DatabaseUnavailable`,
-    :class:`DatabaseRefused` if the tables are missing, or :class:`TopicRecreated`.
+    Records of users whom ``reader`` finds marked are dropped, and counted as such. On an error nothing is written, or
+    complete parts of the batch. Raises :class:`DatabaseUnavailable`, :class:`DatabaseRefused` if the tables are
+    missing, or :class:`TopicRecreated`.
     """
-    parsing = _Parsing(parser, current_bounds())
+    parsing = _Parsing(parser, current_bounds(), reader or MarkReader())
     parsed = parsing.parse(batch.records)
     try:
         return _write(database, batch, parsed, parsing, copy=database.copies)
@@ -160,6 +170,7 @@ def _write(
                 written_offsets.record_delivery(cursor, entry, len(batch.records), 0, oldest_ms)
                 return WriteCounts()
             parsed = parsing.parse(new)
+        drop_marked(parsed, parsing.reader.load(cursor))
         written = write_parsed(cursor, entry, parsed, parsing.bounds, len(batch.records), copy=copy)
         written_offsets.record_delivery(cursor, entry, len(batch.records), written.records, oldest_ms)
         return written
@@ -188,6 +199,9 @@ def write_rows(
     if parsed.malformed:
         values = (topic_key, partition, *parsed.quarantine_columns(bounds))
         written[QUARANTINE] = execute(cursor, _INSERT_QUARANTINE, values)
+    if parsed.dropped:
+        values = (topic_key, partition, pg_arrays.number_array(parsed.dropped))
+        written[DROPPED] = execute(cursor, _INSERT_DROPPED, values)
     return written
 
 
@@ -199,10 +213,17 @@ def _copy_watches(cursor: Any, topic_key: int, partition: int, watches: list[str
     return len(watches)
 
 
-def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts:
-    """Write the impressions of ``batch`` that are not stored yet."""
+def write_impressions(database: Database, batch: ImpressionBatch, reader: MarkReader | None = None) -> WriteCounts:
+    """Write the impressions of ``batch`` that are not stored yet, but none of a marked user."""
     rows = sorted(batch.impressions, key=lambda impression: impression.id)
-    literals = (
+    with database.transaction() as cursor:
+        marks = (reader or MarkReader()).load(cursor)
+        kept = [row for row in rows if not marks.holds(row.user_id)]
+        return WriteCounts(impressions=execute(cursor, _INSERT_IMPRESSIONS, _impression_columns(kept)) if kept else 0)
+
+
+def _impression_columns(rows: Sequence[Impression]) -> tuple[str, ...]:
+    return (
         pg_arrays.time_array([row.time for row in rows]),
         pg_arrays.text_array([row.id for row in rows]),
         pg_arrays.text_array([row.user_id for row in rows]),
@@ -219,18 +240,23 @@ def write_impressions(database: Database, batch: ImpressionBatch) -> WriteCounts
         pg_arrays.number_array([row.took_ms for row in rows]),
         pg_arrays.text_array([msgspec.json.encode(row.inputs).decode() for row in rows]),
     )
-    with database.transaction() as cursor:
-        return WriteCounts(impressions=execute(cursor, _INSERT_IMPRESSIONS, literals))
 
 
-def store_rejected(database: Database, reason: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Store a request that is not a valid CloudEvent, once for each body; a long body is cut."""
+def store_rejected(
+    database: Database, reason: str, headers: Mapping[str, str], body: bytes, reader: MarkReader | None = None
+) -> None:
+    """Store a request that is not a valid CloudEvent, once for each body; a long body is cut.
+
+    A body that names a marked user is not stored.
+    """
     escaped = {name: escape_unstorable(value) for name, value in headers.items()}
     document = escape_unstorable(msgspec.json.encode(escaped).decode())
     digest = hashlib.sha256(body).digest()
     values = (escape_unstorable(reason[:_MAX_REASON]), document, body[:MAX_BODY_BYTES], len(body), digest)
     with database.transaction() as cursor:
-        execute(cursor, _INSERT_REJECTED, values)
+        marks = (reader or MarkReader()).load(cursor)
+        if not (marks and marks.find(find_user_ids(body))):
+            execute(cursor, _INSERT_REJECTED, values)
 
 
 def execute(cursor: Any, statement: str, parameters: tuple[object, ...]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -69,6 +70,15 @@ class StateDir:
     def data(self) -> Path:
         """Kafka's log, the database and the objects, which a later start continues with."""
         return self.directory / "data"
+
+    def read_privacy_key(self) -> str:
+        """Return the secret of the keyed hashes of this system, made with its data and kept with them."""
+        path = self.data / "privacy.key"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, secrets.token_hex(32).encode())
+            path.chmod(0o600)
+        return path.read_text().strip()
 
     @property
     def runs(self) -> Path:

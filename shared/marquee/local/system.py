@@ -55,7 +55,7 @@ LOCATION_SETTINGS = (
     "movies_url",
 )
 # Settings with which other processes find and use them.
-_ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_group", "rating_max")
+_ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_group", "rating_max", "privacy_key")
 
 
 class LocalSystem:
@@ -77,6 +77,7 @@ class LocalSystem:
             experiment_schedule="local",
             objects_url=(state_dir.data / "objects").resolve().as_uri(),
             dvc_remote=(state_dir.data / "dvc").resolve().as_uri(),
+            privacy_key=settings.privacy_key or state_dir.read_privacy_key(),
         )
         self.shape = shape or Shape()
         self._use_sources()

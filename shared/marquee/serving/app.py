@@ -63,6 +63,7 @@ def create_service(settings: Settings) -> InstrumentedApp:
         popular=popular,
         cohorts=cohorts,
         ages=ages,
+        is_restricted=_create_restriction(settings),
         logs_reasons=bool(settings.delivery_url),
         exploration=create_exploration(settings),
         wait_s=budget_ms / 2000,
@@ -153,6 +154,24 @@ def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, 
         return popular_executor.run(lambda ms: popular_movies(database, limit, ms))
 
     return read_history, PopularMovies(query_popular, refresh_s=max(settings.release_refresh_s, 1.0))
+
+
+def _create_restriction(settings: Settings) -> Callable[[str], bool]:
+    """Return the check of marked users; without a key or a database nobody is marked."""
+    if not (settings.database_url and settings.privacy_key):
+        return lambda _: False
+    from marquee.db.pool import Database
+    from marquee.db.privacy_marks import MarkReader, MarkSet
+    from marquee.serving.restricted_users import RestrictedUsers
+
+    database = Database(settings.database_url, connect_timeout_s=2.0)
+    executor = DeadlineExecutor("marked users", deadline_ms=settings.caller_timeout_ms // 4, threads=1)
+    reader = MarkReader(settings.privacy_key)
+
+    def read() -> MarkSet:
+        return executor.run(lambda ms: reader.read(database, ms))
+
+    return RestrictedUsers(read)
 
 
 def _create_impression_sender(settings: Settings) -> ImpressionSender | None:

@@ -7,6 +7,7 @@ each within a deadline. Unavailable services are named in the notes of the answe
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -58,6 +59,7 @@ class Recommender:
     """Recommender of movies from the current release, with fallbacks.
 
     ``history`` and ``popular`` are None without a database, ``cohorts`` and ``ages`` without a customer service.
+    ``is_restricted`` tells whether nothing of a user may be read.
     ``logs_reasons``: whether answers have the first reason of each movie and their inputs, for their impressions.
     ``readers`` replaces those of the other parameters.
 
@@ -74,6 +76,7 @@ class Recommender:
         popular: PopularMovies | None = None,
         cohorts: CohortReader | None = None,
         ages: AgeReader | None = None,
+        is_restricted: Callable[[str], bool] = lambda _: False,
         logs_reasons: bool = False,
         exploration: Exploration = NO_EXPLORATION,
         wait_s: float = 0.3,
@@ -83,6 +86,7 @@ class Recommender:
         self.cache = cache
         self._readers = readers or UserReaders(objects, history, cohorts, ages)
         self._popular = popular
+        self._is_restricted = is_restricted
         self._logs_reasons = logs_reasons
         self._exploration = exploration
         self._wait_s = wait_s
@@ -100,6 +104,8 @@ class Recommender:
 
         Raises :class:`NothingToRecommend` if there is no list, :class:`InvalidRequest` for a page of another list.
         """
+        if request.profile and self._is_restricted(user_id):
+            request = msgspec.structs.replace(request, profile=False)
         identity = uuid4() if request.profile else _NO_ID
         return self.answer_task(UserTask(user_id, now, request, read_page(request), identity))
 
@@ -128,6 +134,8 @@ class Recommender:
         loaded = self.cache.get(self._wait_s) or self.cache.get(self._cold_wait_s)
         if loaded is None:
             raise NothingToRecommend(self.cache.explain_nothing())
+        if request.user and self._is_restricted(request.user):
+            request = msgspec.structs.replace(request, user="")
         task = UserTask(request.user, now, request, FIRST_PAGE, _NO_ID)
         arm = loaded.release.assign(request.user) if request.user else loaded.release.arms[0]
         engine = loaded.engines[arm.name]

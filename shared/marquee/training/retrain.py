@@ -12,17 +12,19 @@ from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 
-from marquee.data.snapshot import SnapshotRequest
+from marquee.data.interaction_frames import distinct_ids
+from marquee.data.snapshot import SnapshotRequest, read_snapshot
 from marquee.db import retrain_queue
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import NO_MARKS, MarkReader
 from marquee.db.retrain_runs import RetrainRun, record_run
-from marquee.errors import MarqueeError, TooFewRatings, WorkingDirectoryUnwritable
+from marquee.errors import MarqueeError, TooFewRatings, TrainingDataError, WorkingDirectoryUnwritable
 from marquee.experiments.declaration import Declaration
 from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
 from marquee.training.pipeline import steps
-from marquee.training.pipeline.pipeline_run import PipelineRun
+from marquee.training.pipeline.pipeline_run import SNAPSHOT, PipelineRun
 from marquee.training.pipeline.publish_step import (
     RetrainResult,
     manifest_metrics,
@@ -48,6 +50,7 @@ def retrain(
     force: bool = False,
     canary: Declaration | None = None,
     commit: str = "",
+    privacy_key: str = "",
     progress: ProgressCallback = no_progress,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RetrainResult:
@@ -56,7 +59,8 @@ def retrain(
     ``force`` releases although a rollback has paused automatic releases. ``canary`` declares how the model is
     released; without it or without ``database``, whose rows steer a canary, all users get it at once. ``remote`` is a
     DVC remote for the snapshot. ``prepared`` is a directory in which ``dvc repro`` has already run the steps.
-    ``commit`` identifies the program if it does not run in its repository. Concurrent retrainings are safe.
+    ``commit`` identifies the program if it does not run in its repository. ``privacy_key`` recognizes the users whom
+    the model must not learn from; one who is forgotten meanwhile fails the run. Concurrent retrainings are safe.
 
     A refusal is a result, and so is :data:`WAITING`: there are no base data, and the database holds too few ratings
     to learn from. Any exception is recorded as a failure and raised again.
@@ -68,9 +72,10 @@ def retrain(
         # A request of a run that is killed is open again after its lease.
         requested = "; ".join(retrain_queue.claim(database, name, started)) if database else ""
         with _working_directory(prepared) as root:
-            run = PipelineRun(root, params, request, progress, database, store)
+            run = PipelineRun(root, params, request, progress, database, store, privacy_key)
             if prepared is None:
                 _run_steps(run)
+            _check_marks(run)
             result = store_artifact(run, store, remote, commit)
             result = publish_artifact(
                 run,
@@ -118,6 +123,17 @@ def _run_steps(run: PipelineRun) -> None:
         steps.run_all(run)
     except OSError as error:
         raise _unwritable(str(run.root), error) from error
+
+
+def _check_marks(run: PipelineRun) -> None:
+    """Raise :class:`TrainingDataError` if a user of the snapshot was marked after it was taken."""
+    marks = MarkReader(run.privacy_key).read(run.database) if run.database else NO_MARKS
+    if not marks:
+        return
+    taken = read_snapshot(run.path(SNAPSHOT))
+    frames = (taken.base.ratings, taken.live.ratings, taken.live.watch_sessions)
+    if marks.find([*distinct_ids(frames, "user_id"), *taken.base.side_information.users]):
+        raise TrainingDataError("a user of the snapshot was forgotten while the model was trained: train again")
 
 
 def _unwritable(directory: str, error: OSError) -> WorkingDirectoryUnwritable:

@@ -6,7 +6,7 @@ changed module makes every step that imports it stale (:mod:`marquee.training.pi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ FAIRNESS_REPORT = "reports/fairness.json"
 class PipelineRun:
     """Inputs of every step. ``root`` is the directory of the files.
 
-    Only the step ``snapshot`` uses ``request``, ``database`` and ``store``. It writes the data, and
+    Only the step ``snapshot`` uses ``request``, ``database``, ``store`` and ``privacy_key``. It writes the data, and
     profile and chosen parameters of the serving model, to files, which the later steps read.
     """
 
@@ -46,6 +46,7 @@ class PipelineRun:
     progress: ProgressCallback
     database: Database | None = None
     store: ObjectStore | None = None
+    privacy_key: str = field(default="", repr=False)
 
     def path(self, name: str) -> Path:
         """Return the path of a step's file or directory."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from marquee.data import deterministic_io, snapshot
+from marquee.db.privacy_marks import NO_MARKS, MarkReader
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.monitoring.drift import DataProfile
 from marquee.registry import release
@@ -14,8 +15,9 @@ from marquee.training.pipeline.pipeline_run import SERVING_PROFILE, SERVING_TUNI
 
 
 def take_snapshot(run: PipelineRun) -> None:
-    """Write the snapshot, and the data profile and the chosen parameters of the model that serves."""
-    snapshot.write_snapshot(run.request, run.database, run.path(SNAPSHOT))
+    """Write the snapshot without marked users, and the serving model's data profile and chosen parameters."""
+    marks = MarkReader(run.privacy_key).read(run.database) if run.database else NO_MARKS
+    snapshot.write_snapshot(run.request, run.database, run.path(SNAPSHOT), marks)
     serving = _serving_provenance(run.store)
     deterministic_io.write_json(run.path(SERVING_PROFILE), _profile(serving))
     deterministic_io.write_json(run.path(SERVING_TUNING), serving.tuning)

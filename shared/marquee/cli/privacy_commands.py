@@ -1,0 +1,229 @@
+"""``marquee privacy``: forget, export or stop profiling a user, and verify receipts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from marquee.config.opaque_ids import VALID_ID, is_valid_id
+from marquee.config.settings import Settings
+from marquee.db.pool import Database
+from marquee.errors import ReceiptRefused, SettingsError
+from marquee.registry.object_store.connect import connect
+
+if TYPE_CHECKING:
+    from marquee.privacy.app_data import AppData
+    from marquee.privacy.forget import Places
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    forgetting = _add(actions, "forget", "remove all that is held of users, and print their receipts", "users")
+    _add_forget_options(forgetting)
+    _add_forget_options(_add(actions, "resume", "go on with the requests that are not finished"))
+    _add(actions, "status", "show the requests that are not finished")
+    exporting = _add(actions, "export", "print all that is held of a user, as JSON", "user")
+    exporting.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead")
+    profile = _add(actions, "profile", "let a user be profiled, or not any more", "user")
+    profile.add_argument("state", choices=("on", "off"), help="off: nothing of them is read, stored or learned")
+    _add(actions, "receipt", "print the receipt of a finished request", "user")
+    verifying = _add(actions, "verify", "verify a receipt")
+    verifying.add_argument("file", type=Path, help="file with the receipt; - is standard input")
+    verifying.add_argument("--public-key", metavar="HEX", help="expected signer (default: that of MARQUEE_PRIVACY_KEY)")
+    _add(actions, "public-key", "print the public key of the receipts")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Run the action."""
+    if args.action in ("verify", "public-key"):
+        return _verify(args, settings)
+    settings.require("database_url", "privacy_key")
+    for user in args.users if args.action == "forget" else [args.user] if hasattr(args, "user") else []:
+        if not is_valid_id(user):
+            raise SettingsError(f"{user[:80]!a} is not a user id: it should be {VALID_ID}")
+    with closing(Database(settings.database_url)) as database:
+        if args.action in ("forget", "resume"):
+            return _forget(args, settings, database)
+        if args.action == "export":
+            return _export(args, settings, database)
+        if args.action == "profile":
+            return _set_profile(database, settings.privacy_key, args.user, marked=args.state == "off")
+        return _show(args, settings, database)
+
+
+def _add(actions: Any, name: str, text: str, users: str = "") -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    if users == "users":
+        parser.add_argument("users", nargs="+", metavar="USER", help="id of a user")
+    elif users:
+        parser.add_argument("user", metavar="USER", help="id of the user")
+    return parser
+
+
+def _add_forget_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--logs", type=Path, action="append", default=[], metavar="DIRECTORY", help="redact log files; repeatable"
+    )
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    parser.add_argument(
+        "--despite-gate", action="store_true", help="release the model without the users even if the gate refuses it"
+    )
+    if parser.prog.endswith("forget"):
+        parser.add_argument("--mark-only", action="store_true", help="stop after the mark; `resume` does the rest")
+
+
+def _forget(args: argparse.Namespace, settings: Settings, database: Database) -> int:
+    from marquee.privacy import forget_journal
+    from marquee.privacy.forget import Forgetting
+
+    settings.require("objects_url")
+    if args.action == "forget":
+        forget_journal.open_requests(database, settings.privacy_key, args.users)
+        if args.mark_only:
+            return 0
+    with _places(args, settings, database) as places:
+        for receipt in Forgetting(places, settings.privacy_key).run():
+            print(receipt, flush=True)
+    return 0
+
+
+@contextmanager
+def _places(args: argparse.Namespace, settings: Settings, database: Database) -> Iterator[Places]:
+    from marquee.privacy.forget import Places
+    from marquee.privacy.user_export import read_base_rows
+
+    base = Path(settings.base_data) if settings.base_data else None
+
+    def remains(users: Sequence[str]) -> tuple[str, ...]:
+        found = ["Kafka and dead letters keep old records until their own retention; they are dropped at ingestion"]
+        if base and read_base_rows(base, list(users)):
+            found.append(f"the base data ({base.name}) hold the user; every training leaves them out")
+        return tuple(found)
+
+    app = _connect_app(settings)
+    try:
+        yield Places(
+            database=database,
+            store=connect(settings.objects_url),
+            retrain=lambda: _retrain(args, settings, database),
+            remote=connect(settings.dvc_remote) if settings.dvc_remote else None,
+            erase_documents=app.erase if app else None,
+            logs=tuple(args.logs),
+            grace_s=2 * settings.release_refresh_s,
+            remains=remains,
+        )
+    finally:
+        if app:
+            app.close()
+
+
+def _connect_app(settings: Settings) -> AppData | None:
+    if not settings.documents_url:
+        return None
+    from marquee.privacy.app_data import AppData
+
+    return AppData.connect(settings.documents_url)
+
+
+def _retrain(args: argparse.Namespace, settings: Settings, database: Database) -> str:
+    """Train on what is held now, and release the model to all users."""
+    from marquee.config.blas_threads import limit_blas_threads
+
+    limit_blas_threads()
+    from datetime import UTC, datetime
+
+    from marquee.data.snapshot import SnapshotRequest
+    from marquee.registry.rollout import promote
+    from marquee.training.params import Params
+    from marquee.training.release_policy import REFUSED
+    from marquee.training.retrain import retrain
+
+    base = Path(settings.base_data) if settings.base_data else None
+    request = SnapshotRequest(datetime.now(UTC), base, settings.base_fraction, float(settings.rating_max))
+    store, reason = connect(settings.objects_url), "users were forgotten"
+    result = retrain(
+        request,
+        Params.read(args.params),
+        store,
+        database,
+        remote=connect(settings.dvc_remote) if settings.dvc_remote else None,
+        reason=reason,
+        force=True,
+        commit=settings.commit,
+        privacy_key=settings.privacy_key,
+    )
+    if result.outcome == REFUSED and result.version and args.despite_gate:
+        promote(store, result.version, author="privacy", reason=f"{reason}, despite the gate: {result.reason}")
+    return f"{result.outcome}: {result.reason}"
+
+
+def _export(args: argparse.Namespace, settings: Settings, database: Database) -> int:
+    from marquee.privacy.user_export import export_held
+
+    app = _connect_app(settings)
+    try:
+        document = export_held(
+            database,
+            connect(settings.objects_url) if settings.objects_url else None,
+            settings.privacy_key,
+            args.user,
+            export_documents=app.export if app else None,
+            remote=connect(settings.dvc_remote) if settings.dvc_remote else None,
+            base=Path(settings.base_data) if settings.base_data else None,
+        )
+    finally:
+        if app:
+            app.close()
+    text = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=1)
+    if args.output:
+        args.output.write_bytes(text + b"\n")
+    else:
+        print(text.decode())
+    return 0
+
+
+def _set_profile(database: Database, key: str, user: str, *, marked: bool) -> int:
+    from marquee.db.privacy_marks import NOT_PROFILED, change_mark
+
+    with database.transaction() as cursor:
+        change_mark(cursor, key, [user], NOT_PROFILED, marked=marked)
+    print(f"the user is {'not profiled any more' if marked else 'profiled again'}")
+    return 0
+
+
+def _show(args: argparse.Namespace, settings: Settings, database: Database) -> int:
+    from marquee.privacy import forget_journal
+
+    if args.action == "status":
+        for request in forget_journal.list_open(database):
+            done = ", ".join(request.done) or "marked"
+            print(f"{request.requested:%Y-%m-%d %H:%M:%S}  {request.digest.hex()}  {done}")
+        return 0
+    found = forget_journal.find_request(database, settings.privacy_key, args.user)
+    if found is None or found.receipt is None:
+        raise ReceiptRefused("there is no finished request of this user; see `marquee privacy status`")
+    print(found.receipt)
+    return 0
+
+
+def _verify(args: argparse.Namespace, settings: Settings) -> int:
+    from marquee.privacy.receipts import public_key, verify_receipt
+
+    expected = getattr(args, "public_key", None) or public_key(settings.require("privacy_key").privacy_key)
+    if args.action == "public-key":
+        print(expected)
+        return 0
+    try:
+        text = sys.stdin.buffer.read() if str(args.file) == "-" else args.file.read_bytes()
+    except OSError as error:
+        raise ReceiptRefused(f"{args.file} cannot be read: {error.strerror}") from error
+    receipt = verify_receipt(text, expected)
+    print(f"valid: user {receipt.user} was forgotten at {receipt.finished:%Y-%m-%d %H:%M:%S} UTC")
+    return 0

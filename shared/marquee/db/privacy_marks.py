@@ -1,0 +1,138 @@
+"""Marks of users who are not to be known: the forgotten, and those who chose not to be profiled.
+
+The tables hold a keyed hash of each user id, so that they name no user. A writer reads the marks in its own
+transaction, under a shared lock that a change of the marks takes exclusively. What commits after a user was marked
+therefore holds nothing of them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from marquee.db.pool import Database
+from marquee.errors import PrivacyKeyWrong
+
+FORGOTTEN, NOT_PROFILED = "forgotten", "not-profiled"
+DIGEST_BYTES = 16
+
+_LOCK = 0x6D61_726B  # Any number that no other advisory lock has.
+_DEADLINE_MS = 60_000
+_SELECT_STATE = "SELECT version, key_id FROM privacy_state"
+# Two statements of one message: the second sees what was committed while the first waited.
+_LOCK_AND_SELECT_STATE = f"SELECT pg_advisory_xact_lock_shared({_LOCK}); {_SELECT_STATE}"
+_SELECT_DIGESTS = "SELECT DISTINCT digest FROM privacy_marks"
+
+
+class MarkSet:
+    """The marked users as of one version; without a mark every question is answered at once."""
+
+    __slots__ = ("_digests", "_key", "version")
+
+    def __init__(self, version: int = 0, key: str = "", digests: Iterable[bytes] = ()) -> None:
+        self.version = version
+        self._key = key
+        self._digests = frozenset(digests)
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def holds(self, user_id: str) -> bool:
+        """Return whether the user is marked."""
+        return bool(self._digests) and digest_user(self._key, user_id) in self._digests
+
+    def find(self, user_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of ``user_ids`` that are marked."""
+        return frozenset(user_id for user_id in set(user_ids) if self.holds(user_id)) if self else frozenset()
+
+
+NO_MARKS = MarkSet()
+
+
+class MarkReader:
+    """Reader of the marks of one database with the secret ``key``; safe to share between threads.
+
+    Without a key it refuses to work as soon as a user is marked, because it could not recognize them.
+    """
+
+    def __init__(self, key: str = "") -> None:
+        self._key = key
+        self._lock = threading.Lock()
+        self._marks = NO_MARKS
+
+    def load(self, cursor: Any) -> MarkSet:
+        """Return the marks, which stay as they are until the transaction of ``cursor`` ends.
+
+        Raises :class:`PrivacyKeyWrong` if the digests were made with another key.
+        """
+        cursor.execute(_LOCK_AND_SELECT_STATE)
+        state = cursor.fetchone()
+        check_key(self._key, state[1])
+        if state[0] != self._marks.version:
+            cursor.execute(_SELECT_DIGESTS)
+            self._set(state[0], cursor.fetchall())
+        return self._marks
+
+    def read(self, database: Database, deadline_ms: int = _DEADLINE_MS) -> MarkSet:
+        """Return the marks as of now, within a deadline.
+
+        Raises :class:`DatabaseUnavailable`, and :class:`PrivacyKeyWrong` as :meth:`load`.
+        """
+        ((version, key_id),) = database.read(_SELECT_STATE, deadline_ms=deadline_ms)
+        check_key(self._key, key_id)
+        if version != self._marks.version:
+            self._set(version, database.read(_SELECT_DIGESTS, deadline_ms=deadline_ms))
+        return self._marks
+
+    def _set(self, version: int, rows: Iterable[tuple[Any, ...]]) -> None:
+        marks = MarkSet(version, self._key, (bytes(digest) for (digest,) in rows))
+        with self._lock:
+            if marks.version > self._marks.version:
+                self._marks = marks
+
+
+def digest_user(key: str, user_id: str) -> bytes:
+    """Return the keyed hash of a user id: the first 16 bytes of its HMAC-SHA-256."""
+    message = b"user\0" + user_id.encode("utf-8", "surrogatepass")
+    return hmac.digest(key.encode(), message, "sha256")[:DIGEST_BYTES]
+
+
+def identify_key(key: str) -> bytes:
+    """Return what tells one key from another without revealing it."""
+    return hmac.digest(key.encode(), b"key id", "sha256")[:8] if key else b""
+
+
+def check_key(key: str, key_id: bytes | memoryview | None) -> None:
+    """Raise :class:`PrivacyKeyWrong` if ``key_id`` is that of another key; None: no user was ever marked."""
+    if key_id is None or bytes(key_id) == identify_key(key):
+        return
+    problem = "is not the one with which users were marked" if key else "is not set, and users are marked"
+    raise PrivacyKeyWrong(
+        f"MARQUEE_PRIVACY_KEY {problem}: nothing is written or read until it is right, so that no forgotten user "
+        "comes back (docs/privacy.md)"
+    )
+
+
+def change_mark(cursor: Any, key: str, user_ids: Iterable[str], mark: str, *, marked: bool = True) -> None:
+    """Add or remove ``mark`` of the users, after the writes that are under way.
+
+    Raises :class:`PrivacyKeyWrong` if other users were marked with another key.
+    """
+    cursor.execute(f"SELECT pg_advisory_xact_lock({_LOCK}); {_SELECT_STATE}")
+    check_key(key, cursor.fetchone()[1])
+    for user_id in user_ids:
+        digest = digest_user(key, user_id)
+        if marked:
+            cursor.execute("INSERT INTO privacy_marks VALUES (%s, %s) ON CONFLICT DO NOTHING", (digest, mark))
+        else:
+            cursor.execute("DELETE FROM privacy_marks WHERE digest = %s AND mark = %s", (digest, mark))
+    cursor.execute("UPDATE privacy_state SET version = version + 1, key_id = %s", (identify_key(key),))
+
+
+def list_marks(cursor: Any, key: str, user_id: str) -> list[tuple[str, str]]:
+    """Return the marks of one user with their times as ISO 8601."""
+    query = "SELECT mark, since FROM privacy_marks WHERE digest = %s ORDER BY mark"
+    cursor.execute(query, (digest_user(key, user_id),))
+    return [(mark, since.isoformat()) for mark, since in cursor.fetchall()]

@@ -1,0 +1,75 @@
+"""Signed receipts of finished requests to be forgotten.
+
+A receipt is one line of JSON. Its signature is Ed25519 over the JSON without the signature, by a key that derives from
+the secret ``privacy_key``; the public key is enough to verify it. It names the user by the keyed hash only.
+"""
+
+from __future__ import annotations
+
+import hmac
+from datetime import datetime
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from marquee.errors import ReceiptRefused
+
+FORMAT = 1
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Record of what was removed of one user, and of the times of the steps.
+
+    ``user``: keyed hash of the user id. ``removed``: numbers by table, collection or kind of object. ``deleted``: the
+    models that had learned from the user. ``serving``: the models in service at the end. ``remains``: places that the
+    request did not reach, with the reason.
+    """
+
+    format: int = FORMAT
+    user: str
+    requested: datetime
+    finished: datetime
+    steps: dict[str, str]
+    removed: dict[str, int]
+    deleted: tuple[str, ...] = ()
+    serving: tuple[str, ...] = ()
+    remains: tuple[str, ...] = ()
+    public_key: str = ""
+    signature: str = ""
+
+
+def sign_receipt(receipt: Receipt, key: str) -> str:
+    """Return the receipt with its signature, as one line of JSON."""
+    private = Ed25519PrivateKey.from_private_bytes(hmac.digest(key.encode(), b"receipts", "sha256"))
+    public = private.public_key().public_bytes_raw().hex()
+    unsigned = msgspec.structs.replace(receipt, public_key=public, signature="")
+    signature = private.sign(msgspec.json.encode(unsigned, order="deterministic")).hex()
+    return msgspec.json.encode(msgspec.structs.replace(unsigned, signature=signature), order="deterministic").decode()
+
+
+def public_key(key: str) -> str:
+    """Return the public key of the receipts that ``key`` signs, in hexadecimal."""
+    private = Ed25519PrivateKey.from_private_bytes(hmac.digest(key.encode(), b"receipts", "sha256"))
+    return private.public_key().public_bytes_raw().hex()
+
+
+def verify_receipt(text: str | bytes, expected_public_key: str) -> Receipt:
+    """Return a receipt whose signature is that of ``expected_public_key``.
+
+    Raises :class:`ReceiptRefused` if it is no receipt, was changed, or was signed by another key.
+    """
+    try:
+        receipt = msgspec.json.decode(text, type=Receipt)
+        if receipt.public_key != expected_public_key:
+            raise ReceiptRefused(
+                f"the receipt was signed by {receipt.public_key[:64]!a}, not by {expected_public_key[:64]!a}"
+            )
+        unsigned = msgspec.json.encode(msgspec.structs.replace(receipt, signature=""), order="deterministic")
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(expected_public_key))
+        public.verify(bytes.fromhex(receipt.signature), unsigned)
+    except InvalidSignature as error:
+        raise ReceiptRefused("the signature does not belong to the content: the receipt was changed") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ReceiptRefused(f"it is not a receipt of `marquee privacy forget`: {error}") from error
+    return receipt

@@ -1,0 +1,79 @@
+"""Export of all that is held of one user, as one JSON document."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from marquee.config import base_data
+from marquee.db.pool import Database
+from marquee.db.privacy_marks import list_marks
+from marquee.errors import ArtifactRefused, ObjectNotFound
+from marquee.privacy import learned_models, personal_tables
+from marquee.registry.item_store import read_items
+from marquee.registry.manifest import read_manifest
+from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.user_store import UserStore
+
+
+def export_held(
+    database: Database,
+    store: ObjectStore | None,
+    key: str,
+    user: str,
+    *,
+    export_documents: Callable[[str], dict[str, Any]] | None = None,
+    remote: ObjectStore | None = None,
+    base: Path | None = None,
+) -> dict[str, Any]:
+    """Return the rows by table, the marks, the documents of the app, the models' records and the snapshots."""
+    with database.transaction() as cursor:
+        marks = dict(list_marks(cursor, key, user)) if key else {}
+    return {
+        "user_id": user,
+        "marks": marks,
+        "tables": personal_tables.export_rows(database, user),
+        "app": export_documents(user) if export_documents else None,
+        "models": _export_records(store, user) if store else {},
+        "snapshots": _find_snapshots(remote, user) if remote else [],
+        "base_data": read_base_rows(base, [user]) if base else [],
+    }
+
+
+def read_base_rows(base: Path, users: list[str]) -> list[dict[str, Any]]:
+    """Return the ratings and the row of ``users.csv`` of the users in the base data."""
+    wanted = frozenset(users)
+    ratings = base_data.read_ratings(base / base_data.RATINGS_FILE, Counter())
+    found: list[dict[str, Any]] = [
+        {"movie_id": row.movie_id, "rating": row.rating, "time": row.time} for row in ratings if row.user_id in wanted
+    ]
+    known = base_data.read_side_table(base / base_data.USERS_FILE, "user_id", Counter())
+    return found + [dict(row) for user_id, row in known.items() if user_id in wanted]
+
+
+def _export_records(store: ObjectStore, user: str) -> dict[str, Any]:
+    """Return what each artifact holds of the user: history, bias and vector."""
+    exported: dict[str, Any] = {}
+    for version in learned_models.find_learned(store, [user]):
+        try:
+            manifest = read_manifest(store, version)
+            record = UserStore(store, manifest).read(user)
+            movie_ids = list(read_items(store, version).items)
+        except (ArtifactRefused, ObjectNotFound) as error:
+            exported[version] = {"error": str(error)}
+            continue
+        if record is not None:
+            exported[version] = {
+                "bias": record.bias,
+                "vector": record.vector.tolist(),
+                "movies": [movie_ids[item] for item in record.items.tolist()],
+                "ratings": [None if rating != rating else rating for rating in record.ratings.tolist()],
+            }
+    return exported
+
+
+def _find_snapshots(remote: ObjectStore, user: str) -> list[str]:
+    listed = learned_models.list_snapshots(remote)
+    return [digest for digest in listed if learned_models.snapshot_holds_any(remote, digest, [user])]
