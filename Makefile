@@ -17,9 +17,10 @@ ONLY ?=
 FULL ?=
 KILLS ?= 50
 SEED ?=
+USERS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check chaos fuzz bench models fairness cost dashboards docs requirements wheel bundle infra-check clean
+.PHONY: help demo test lint format types imports check forget chaos fuzz bench models fairness cost dashboards docs requirements wheel bundle infra-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -76,6 +77,9 @@ fuzz: .venv/.dev ## parse ten million mutated records and a hundred thousand mal
 
 bench: .venv/.dev ## measure speed, memory and accuracy (ONLY=name for one, FULL=1 for the long ones, too)
 	FULL=$(FULL) $(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+forget: .venv/.dev ## forget USERS=100 users of a system under load, kill the command 20 times, search for traces
+	$(BIN)/python -m tests.privacy --users $(USERS) --kills 20 $(if $(SEED),--seed $(SEED))
 
 chaos: .venv/.dev ## kill everything between Kafka and the tables KILLS=50 times and count the records (SEED=1)
 	$(BIN)/python -m tests.chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.events.json_examples import rating
 from tests.privacy.held_data import FORGET, KEEP, KEY, write_held_data
 from tests.support.records import batch, rate, rows
 from tests.support.synthetic_data import blocks, write_base
@@ -16,6 +17,7 @@ from marquee.data.snapshot import SnapshotRequest
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
 from marquee.errors import ForgetIncomplete, TrainingDataError
+from marquee.events.json_records import JsonRecordParser
 from marquee.events.parser import EventParser
 from marquee.ingest.store import write_batch
 from marquee.privacy import forget_journal, learned_models, personal_tables
@@ -83,8 +85,8 @@ def test_forget_removes_every_trace_and_serves_a_model_that_never_saw_the_user(
 ) -> None:
     """Rows, models, snapshots and logs are clean; the model equals, bit for bit, that of data without the user."""
     write_held_data(plain_database, parser)
-    ratings = [f"2026-02-14T00:0{i}:21,{BASE_USER},GET /rate/b0+000{i}=5" for i in range(4)]
-    write_batch(plain_database, batch(ratings, partition=1), parser)
+    ratings = [rating(f"e{i}", BASE_USER, 5, movie_id=f"b0+000{i}") for i in range(4)]
+    write_batch(plain_database, batch(ratings, partition=1), JsonRecordParser(5))
     train(store, base, plain_database, remote)
     (old,) = learned_models.list_versions(store)
     where = places(store, base, plain_database, remote, tmp_path / "logs")

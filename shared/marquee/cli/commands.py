@@ -103,7 +103,7 @@ COMMANDS: dict[str, Group | Verb] = {
     "privacy": Verb(
         "marquee.cli.privacy_commands",
         "forget, export or stop profiling a user, and verify receipts",
-        actions="forget|resume|status|export|profile|receipt|verify|public-key",
+        actions="forget|resume|status|export|profile|receipt|verify|public-key|transparency",
     ),
     "keys": Verb(
         "marquee.cli.key_commands", "create keys of the HTTP APIs, and tokens of users", actions="create|token"

@@ -14,7 +14,7 @@ import msgspec
 from marquee.config.opaque_ids import VALID_ID, is_valid_id
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
-from marquee.errors import ReceiptRefused, SettingsError
+from marquee.errors import ReceiptRefused, ReleaseError, SettingsError
 from marquee.registry.object_store.connect import connect
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verifying = _add(actions, "verify", "verify a receipt")
     verifying.add_argument("file", type=Path, help="file with the receipt; - is standard input")
     verifying.add_argument("--public-key", metavar="HEX", help="expected signer (default: that of MARQUEE_PRIVACY_KEY)")
+    page = _add(actions, "transparency", "write the page that explains the recommender in service")
+    page.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of the screen")
     _add(actions, "public-key", "print the public key of the receipts")
 
 
@@ -44,6 +46,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the action."""
     if args.action in ("verify", "public-key"):
         return _verify(args, settings)
+    if args.action == "transparency":
+        return _write_page(args, settings)
     settings.require("database_url", "privacy_key")
     for user in args.users if args.action == "forget" else [args.user] if hasattr(args, "user") else []:
         if not is_valid_id(user):
@@ -181,11 +185,29 @@ def _export(args: argparse.Namespace, settings: Settings, database: Database) ->
     finally:
         if app:
             app.close()
-    text = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=1)
-    if args.output:
-        args.output.write_bytes(text + b"\n")
+    return _write(args.output, msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=1).decode())
+
+
+def _write_page(args: argparse.Namespace, settings: Settings) -> int:
+    from marquee.privacy.transparency import measure_weights, render_page
+    from marquee.registry.manifest import read_manifest
+    from marquee.registry.release import find_last_release
+
+    store = connect(settings.require("objects_url", "database_url").objects_url)
+    release = find_last_release(store)
+    if release is None:
+        raise ReleaseError("nothing serves yet: there is nothing to explain")
+    with closing(Database(settings.database_url)) as database:
+        weights, users = measure_weights(database)
+    manifests = {arm.version: read_manifest(store, arm.version) for arm in release.arms}
+    return _write(args.output, render_page(release, manifests, weights, users))
+
+
+def _write(path: Path | None, text: str) -> int:
+    if path:
+        path.write_text(text + "\n")
     else:
-        print(text.decode())
+        print(text)
     return 0
 
 

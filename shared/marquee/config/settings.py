@@ -127,7 +127,7 @@ class Settings:
     privacy_key: str = setting(
         token_secret,
         "Secret of the keyed hashes by which forgotten users are recognized; at least 32 characters. Every part needs"
-        " the same, and it never changes. If empty, nobody can be forgotten.",
+        " the same, and it never changes. If empty, no user can be forgotten.",
         "",
         secret=True,
     )

@@ -157,7 +157,7 @@ def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, 
 
 
 def _create_restriction(settings: Settings) -> Callable[[str], bool]:
-    """Return the check of marked users; without a key or a database nobody is marked."""
+    """Return the check of marked users; without a key or a database no user is marked."""
     if not (settings.database_url and settings.privacy_key):
         return lambda _: False
     from marquee.db.pool import Database

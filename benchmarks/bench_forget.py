@@ -1,0 +1,51 @@
+"""Forgetting of a hundred users on a system under load: the time to the last trace, and to the clean model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.forget_system import KEY, ROOT, forget_system
+from benchmarks.registry import BenchmarkResult, at_most, benchmark
+from marquee.errors import MarqueeError
+from marquee.privacy.receipts import public_key, verify_receipt
+
+USERS, FORGOTTEN, RECORDS = 600, 100, 30_000
+TRACE_GOAL_S, MODEL_GOAL_S = 30.0, 600.0
+_TRACE_STEPS = ("documents", "rows", "logs")
+
+
+@benchmark("forget_trace_s", "forget_model_s")
+def forget() -> Iterable[BenchmarkResult]:
+    """Forget 100 of 600 users with 30,000 records, while records and requests arrive without a pause.
+
+    ``forget_trace_s`` ends when rows, app data and logs are clean; ``forget_model_s`` when a model without the users
+    serves and the old models and snapshots are deleted. Both begin with the request. The default trainer trains.
+    """
+    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as directory:
+        root = Path(directory)
+        root.chmod(0o755)
+        with forget_system(root, USERS, RECORDS, ROOT / "params.yaml") as system:
+            with system.load():
+                receipts = system.forget(system.users[:FORGOTTEN], kills=0, seed=1, longest_s=1)
+            found = system.search(system.users[:FORGOTTEN])
+    if len(receipts) != FORGOTTEN or any(found.values()):
+        raise MarqueeError(f"{len(receipts)} of {FORGOTTEN} users have a receipt, and a search found {found}")
+    receipt = verify_receipt(receipts[0], public_key(KEY))
+    trace = max(datetime.fromisoformat(receipt.steps[step]) for step in _TRACE_STEPS)
+    yield at_most(
+        "forget_trace_s",
+        (trace - receipt.requested).total_seconds(),
+        "s",
+        TRACE_GOAL_S,
+        reference="none; rows, documents and logs of 100 users",
+    )
+    yield at_most(
+        "forget_model_s",
+        (receipt.finished - receipt.requested).total_seconds(),
+        "s",
+        MODEL_GOAL_S,
+        reference="none; with the training of the default model",
+    )
