@@ -1,0 +1,42 @@
+"""The Android package, built once for all tests of this folder, from packages alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from infra.android.package_build import BuiltPackage, build_packages
+from infra.android.toolchain import ROOT, Toolchain, ToolUnavailable, fetch_toolchain, read_toolchain
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The tools, the folder of the build, and its variants."""
+
+    tools: Toolchain
+    folder: Path
+    variants: dict[str, BuiltPackage]
+
+    @property
+    def apk(self) -> Path:
+        return self.variants["release"].apk
+
+
+@pytest.fixture(scope="session")
+def tools() -> Toolchain:
+    """The tools that `make android` fetches. Without them the tests are skipped, or fetch them with REQUIRE_ANDROID."""
+    folder = ROOT / "build/android/tools"
+    if os.environ.get("REQUIRE_ANDROID"):
+        return fetch_toolchain(folder)
+    try:
+        return read_toolchain(folder)
+    except ToolUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def build(tools: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    folder = tmp_path_factory.mktemp("android") / "out"
+    return Build(tools, folder, build_packages(tools, folder))
