@@ -14,13 +14,14 @@ COVERAGE := --cov --cov-report=xml:build/coverage.xml
 FOR ?=
 COST ?=
 ONLY ?=
+ORIGIN ?=
 FULL ?=
 KILLS ?= 50
 SEED ?=
 USERS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check forget chaos fuzz bench models fairness cost dashboards docs requirements wheel bundle infra-check clean
+.PHONY: help demo test lint format types imports check forget chaos fuzz bench models fairness cost dashboards docs requirements wheel bundle android infra-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -106,6 +107,9 @@ wheel: .venv/.dev ## build the library's wheel into dist/
 
 bundle: .venv/.dev ## build each function's source archive into dist/bundles/
 	$(BIN)/python -m infra.bundle
+
+android: .venv/.dev ## build the Android package without an SDK into build/android/out (ORIGIN=https://... is its site)
+	$(BIN)/python -m infra.android $(if $(ORIGIN),--origin $(ORIGIN))
 
 infra-check: ## check Terraform, Dockerfiles, Compose and workflows
 	@PYTHON=$(PYTHON) infra/check.sh

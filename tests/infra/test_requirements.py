@@ -16,7 +16,8 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-# infra.txt and audit.txt have environments of their own, in which `pip check` runs; movielens.txt is never installed.
+# infra.txt and audit.txt have environments of their own, in which `pip check` runs; movielens.txt and
+# android.txt are never installed.
 LISTS = sorted(path.stem for path in ROOT.glob("requirements/*.txt") if path.stem in {*EXTRAS, "build"})
 
 
