@@ -105,6 +105,23 @@ def test_walk_records_each_step_with_its_recommendation(app: App, page: Page) ->
     assert minutes == [f"GET /data/m/{MOVIES[0]}/{minute}.mpg" for minute in range(len(minutes))]
 
 
+def test_failed_runs_of_the_package_are_reported_with_consent_only(app: App, page: Page) -> None:
+    """The Android package hands them to any page; before consent they are dropped, afterwards stored as events."""
+    hand_over = "trackExits([{reason: 'crash', exited: 1700000000000}])"
+    page.goto(f"{app.url}/you")
+    page.wait_for_function("globalThis.trackExits !== undefined")
+    assert page.evaluate(hand_over) is False
+    assert page.evaluate(WAITING) == 0
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("button", name="Stop, and delete the records")).to_be_visible()
+    user_id = page.locator("[data-user]").get_attribute("data-user")
+    page.wait_for_function("globalThis.trackExits !== undefined")
+    assert page.evaluate(hand_over) is True
+    wait_for(lambda: page.evaluate(WAITING) == 0)
+    (row,) = app.documents.database["events"].find({"user_id": user_id, "name": "app_exited"})
+    assert row["props"] == {"reason": "crash", "exited": 1_700_000_000_000}
+
+
 def test_offline_pages_and_events_wait_for_the_network(app: App, phone: BrowserContext, page: Page) -> None:
     """Home and posters are there without a network, an unknown page says why, and no event is lost."""
     user_id = allow(app, page)

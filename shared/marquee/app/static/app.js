@@ -1,4 +1,4 @@
-import { track, flush } from "./events.js?v=VERSION";
+import { consented, track, flush } from "./events.js?v=VERSION";
 const policy = globalThis.trustedTypes?.createPolicy("marquee", { createScriptURL: (url) => (url === "/sw.js" ? url : "") });
 if ("serviceWorker" in navigator) navigator.serviceWorker.register(policy ? policy.createScriptURL("/sw.js") : "/sw.js");
 const subject = document.querySelector("[data-subject]")?.dataset.subject;
@@ -11,6 +11,9 @@ addEventListener("appinstalled", () => track("app_installed"));
 const report = (kind, text) => track("error", { kind, text: String(text).slice(0, 200) });
 addEventListener("error", (event) => report("script", event.message));
 addEventListener("unhandledrejection", (event) => report("promise", event.reason));
+// The Android package hands over the failures of its earlier runs, which ended the page, too. It keeps them for the next
+// page unless this one answers.
+globalThis.trackExits = (exits) => { if (consented()) exits.forEach((exit) => track("app_exited", exit)); return consented(); };
 
 // Where a movie was shown: in which recommendation, at which position.
 const place = ({ movie, recommendation, position }) => ({ movie, recommendation, position: position ? +position : undefined });
