@@ -49,7 +49,7 @@ def test_workflow_targets_and_files_exist(path: Path) -> None:
         assert all(re.search(rf"^{re.escape(word)}:", makefile, re.M) for word in words.split())
     for file in re.findall(r"requirements/[\w.-]+\.txt", text):
         assert (ROOT / file).is_file()
-    for module in re.findall(r"-m (infra\.\w+)", text):
+    for module in re.findall(r"-m (infra(?:\.\w+)+)", text):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
 
 
@@ -62,6 +62,7 @@ def test_workflow_has_no_keys(path: Path) -> None:
         if "{{ secrets." in json.dumps(job):
             assert (path.stem, job["environment"]) in {
                 ("apply", "production"),
+                ("android-release", "android-release"),
                 ("apply", "plan"),
                 ("plan", "plan"),
             }
@@ -70,9 +71,9 @@ def test_workflow_has_no_keys(path: Path) -> None:
 
 
 def test_workflow_variables_are_terraform_outputs() -> None:
-    """`terraform output github` has each variable except TFVARS."""
+    """`terraform output github` has each variable except TFVARS and the site of the Android package."""
     names = {name for path in FILES for name in re.findall(r"vars\.(\w+)", path.read_text())}
-    assert names - {"TFVARS"} <= set(re.findall(r"^\s+([A-Z_]+)\s+=", TERRAFORM, re.M))
+    assert names - {"TFVARS", "APP_ORIGIN"} <= set(re.findall(r"^\s+([A-Z_]+)\s+=", TERRAFORM, re.M))
 
 
 def test_apply_workflow_is_manual() -> None:
@@ -130,3 +131,29 @@ def test_integration_servers_are_those_of_compose() -> None:
     for name, service in job["services"].items():
         assert service["image"] == compose[name]["image"]
         assert "@sha256:" in service["image"]
+
+
+def test_android_release_workflow_is_reviewed_and_has_no_cache() -> None:
+    """A package is signed by hand, from main, after approval, with nothing from a cache that other runs can write."""
+    text = (ROOT / ".github/workflows/android-release.yml").read_text()
+    release = read(ROOT / ".github/workflows/android-release.yml")
+    assert set(release["on"]) == {"workflow_dispatch"}
+    (job,) = release["jobs"].values()
+    assert job["environment"] == "android-release"
+    assert "refs/heads/main" in job["if"]
+    assert "cache" not in json.dumps(release).replace("--no-build-cache", "").replace("--no-configuration-cache", "")
+    assert [line for line in text.splitlines() if "assetlinks.json" in line]
+    assert "attest-build-provenance" in text
+    assert "assembleRelease bundleRelease" in text
+
+
+def test_android_workflow_checks_pull_requests() -> None:
+    """Lint, unit tests and a debug package need no secret; emulators of the oldest and the newest Android run it."""
+    android = read(ROOT / ".github/workflows/android.yml")
+    assert "pull_request" in android["on"]
+    commands = " ".join(step.get("run", "") for job in android["jobs"].values() for step in job["steps"])
+    for task in ("lintDebug", "testDebugUnitTest", "assembleDebug", "infra.android.emulator_smoke"):
+        assert task in commands
+    levels = android["jobs"]["emulator"]["strategy"]["matrix"]["api"]
+    gradle = (ROOT / "android/app/build.gradle.kts").read_text()
+    assert levels == [re.findall(rf"{name} = (\d+)", gradle)[0] for name in ("minSdk", "targetSdk")]

@@ -1,0 +1,60 @@
+"""Comparison of a package's certificate with those that its site vouches for.
+
+``python -m infra.android.certificate CERTIFICATES ASSETLINKS`` reads the output of ``apksigner verify --print-certs``
+and the site's ``/.well-known/assetlinks.json``. Android opens the site's links in the app only if they agree.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+PACKAGE = "app.marquee"
+
+
+def read_fingerprint(output: str) -> str:
+    """Return the SHA-256 of the signer's certificate, as assetlinks.json writes it. Raises ``ValueError``."""
+    found = re.findall(r"^(?:V[\d.]+ )?Signer.* certificate SHA-256 digest: ([0-9a-f]{64})$", output, re.M)
+    if len(set(found)) != 1:
+        raise ValueError(f"apksigner names {len(set(found))} certificates; a package must have one:\n{output}")
+    return ":".join(re.findall("..", found[0].upper()))
+
+
+def list_trusted(statements: str) -> set[str]:
+    """Return the fingerprints that a site vouches for. Raises ``ValueError`` for another document."""
+    try:
+        return {
+            fingerprint
+            for statement in json.loads(statements)
+            if statement["target"]["package_name"] == PACKAGE
+            and "delegate_permission/common.handle_all_urls" in statement["relation"]
+            for fingerprint in statement["target"]["sha256_cert_fingerprints"]
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the site's assetlinks.json is not a list of statements: {error!r}") from error
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the outcome; return 1 if the site does not vouch for the package."""
+    try:
+        certificates, statements = (Path(argument).read_text() for argument in arguments)
+        fingerprint, trusted = read_fingerprint(certificates), list_trusted(statements)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if fingerprint in trusted:
+        print(f"the site vouches for {fingerprint}")
+        return 0
+    print(
+        f"the package is signed with {fingerprint}, and the site vouches for {sorted(trusted) or 'none'}; "
+        "set MARQUEE_ANDROID_CERTIFICATES of the app, or sign with the other key",
+        file=sys.stderr,
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
