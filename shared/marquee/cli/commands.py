@@ -73,7 +73,7 @@ COMMANDS: dict[str, Group | Verb] = {
     "experiment": Verb(
         "marquee.cli.experiment_commands",
         "plan, start, watch and end an experiment",
-        actions="plan|start|status|hold|resume|end",
+        actions="plan|start|replay|status|hold|resume|end",
     ),
     "replay": Verb(
         "marquee.cli.replay_lists", "make a list that was shown again, or show what another model had shown"

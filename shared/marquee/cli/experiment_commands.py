@@ -12,6 +12,7 @@ import msgspec
 
 from marquee.cli.argument_types import bounded_int
 from marquee.cli.declaration_files import read_declaration_file
+from marquee.cli.experiment_replay import add_replay_arguments, replay_experiment
 from marquee.cli.release_commands import describe_arms, get_author
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     starting = _change(actions, "start", "store a declaration and publish its first release")
     starting.add_argument("file", type=Path, help="declaration, such as experiments/canary.yaml")
     starting.add_argument("version", nargs="?", default="", help="version that a canary releases")
+    add_replay_arguments(_action(actions, "replay", "estimate what another model or policy would have got"))
     status = _action(actions, "status", "show the running experiment, or the decisions of an earlier one")
     status.add_argument("name", nargs="?", default="", help="name of the experiment (the running one)")
     for name, text in (
@@ -58,6 +60,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     store = connect(settings.require("objects_url").objects_url)
     if args.action == "plan":
         return _plan(args, settings)
+    if args.action == "replay":
+        return replay_experiment(args, settings)
     if args.action == "status":
         return _status(store, settings, args.name, args.json)
     signed = {"author": get_author(args), "reason": args.reason}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
@@ -34,6 +35,24 @@ _BY_ID = _COLUMNS + "WHERE id = %s ORDER BY time LIMIT 1"
 _BEFORE = _COLUMNS + "WHERE (time, id) < (%s, %s) ORDER BY time DESC, id DESC LIMIT %s"
 _LATEST = "infinity"
 _CHUNK = 500
+
+# A list counts if the user's list before it is half an hour older. A user may ask again and again.
+_OUTCOMES = f"""
+WITH asked AS MATERIALIZED (
+    SELECT id, time, lag(time) OVER (PARTITION BY user_id ORDER BY time) AS before FROM impressions
+    WHERE time >= %(since)s - INTERVAL '30 minutes' AND time < %(until)s
+), counted AS (
+    SELECT id, time FROM asked
+    WHERE time >= %(since)s AND (before IS NULL OR time - before > INTERVAL '30 minutes')
+), lists AS (
+    {_COLUMNS} JOIN counted USING (id, time)
+    WHERE release > 0 AND tier <> 'last-resort' AND jsonb_array_length(movies) = %(length)s
+      AND inputs IS NOT NULL AND NOT inputs ? 'request'
+    ORDER BY time DESC LIMIT %(limit)s
+)
+SELECT lists.*, ARRAY(SELECT s.movie_id FROM watch_sessions AS s WHERE s.user_id = lists.user_id
+                      AND s.started > lists.time AND s.started <= lists.time + %(window)s)
+FROM lists"""  # noqa: S608
 
 _movies = msgspec.json.Decoder(tuple[ImpressionMovie, ...])
 _inputs = msgspec.json.Decoder(ListInputs)
@@ -72,6 +91,25 @@ def iter_last_impressions(database: Database, limit: int) -> Iterator[Impression
         yield from map(_make_impression, rows)
         limit -= len(rows)
         identity, time = rows[-1][0], rows[-1][1]
+
+
+class LoggedOutcome(NamedTuple):
+    """An impression, and the movies that its user began within a window after it."""
+
+    shown: Impression
+    begun: frozenset[str]
+
+
+def read_outcomes(
+    database: Database, since: datetime, until: datetime, window: timedelta, *, length: int, limit: int
+) -> Iterator[LoggedOutcome]:
+    """Yield up to ``limit`` lists of ``length`` movies with their outcomes, newest first.
+
+    A list counts if it had no parameters, was made with a release, and was the user's first within half an hour.
+    """
+    parameters = {"since": since, "until": until, "window": window, "length": length, "limit": limit}
+    for row in database.read(_OUTCOMES, parameters, deadline_ms=_DEADLINE_MS):
+        yield LoggedOutcome(_make_impression(row[:15]), frozenset(row[-1]))
 
 
 def _make_impression(row: tuple[object, ...]) -> Impression:

@@ -96,6 +96,24 @@ class Replayer:
         self._engines.move_to_end(version)
         return engine
 
+    def rank(self, shown: Impression, n: int, *, version: str = "", policy: Policy | None = None) -> list[str]:
+        """Return the first ``n`` movies of an impression's user without chance. Raises as :meth:`ask` does."""
+        arm = self._find_arm(shown)
+        if arm is None:
+            raise ReleaseError("the list was made before the first release")
+        plain = msgspec.structs.replace(policy or arm.policy, explore_epsilon=0.0, explore_slots=0)
+        other = msgspec.structs.replace(arm, version=version or arm.version, policy=plain)
+        answer, _ = self._answer(shown, other, n)
+        return [movie.movie_id for movie in answer.movies]
+
+    def is_other_arm(self, shown: Impression, version: str) -> bool:
+        """Return whether ``version`` was the only other arm of the impression's release, of as many users."""
+        arms = self._read_release(shown.release).arms
+        others = [arm for arm in arms if arm.name != shown.arm]
+        return (
+            len(arms) == 2 and others[0].version == version != shown.model_version and arms[0].weight == arms[1].weight
+        )
+
     def find_policy(self, shown: Impression) -> Policy | None:
         """Return the policy of an impression; None without a release. Raises :class:`ReleaseError`."""
         arm = self._find_arm(shown)
@@ -105,7 +123,8 @@ class Replayer:
         """Return the user's state of that moment, for an engine."""
         return RecordedReaders(shown, self._past).read_state(engine, _make_task(shown))
 
-    def _answer(self, shown: Impression, arm: Arm | None) -> tuple[Answer, str]:
+    def _answer(self, shown: Impression, arm: Arm | None, n: int = 0) -> tuple[Answer, str]:
+        """Return the answer and what was not known; ``n`` replaces the length of the list."""
         inputs = shown.inputs
         loaded = self._load(shown.release, arm) if arm else None
         readers = RecordedReaders(shown, self._past)
@@ -117,7 +136,7 @@ class Replayer:
             exploration=exploration,
             readers=readers,
         )
-        answer = recommender.answer_task(_make_task(shown))
+        answer = recommender.answer_task(_make_task(shown, n))
         return answer, "; ".join(dict.fromkeys(readers.approximate))
 
     def _find_arm(self, shown: Impression) -> Arm | None:
@@ -176,10 +195,12 @@ def _is_close(new: float | None, old: float | None) -> bool:
     return new is not None and old is not None and abs(new - old) <= _SAME_ERROR * max(abs(old), 1.0)
 
 
-def _make_task(shown: Impression) -> UserTask:
+def _make_task(shown: Impression, n: int = 0) -> UserTask:
     inputs = shown.inputs or ListInputs()
-    page = Page(shown.page, "", b64decode(inputs.shown))
-    return UserTask(shown.user_id, shown.time, read_request(inputs), page, UUID(shown.id))
+    page, request = Page(shown.page, "", b64decode(inputs.shown)), read_request(inputs)
+    if n:  # Nothing may fill a ranking.
+        request = msgspec.structs.replace(request, n=n, exclude=request.exclude or ("?",))
+    return UserTask(shown.user_id, shown.time, request, page, UUID(shown.id))
 
 
 def _describe(answer: Answer, approximate: str, difference: str = "") -> ReplayedList:
