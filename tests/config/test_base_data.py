@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marquee.config.base_data import earliest_fraction_end
-from marquee.config.csv_file import read_csv, read_optional_csv
+from marquee.config.csv_file import read_csv
 from marquee.errors import TrainingDataError
 
 
@@ -29,8 +29,7 @@ def test_read_csv_missing_column_is_named(tmp_path: Path) -> None:
         list(read_csv(path, ["a", "c"]))
 
 
-def test_read_csv_missing_file_is_an_error_unless_optional(tmp_path: Path) -> None:
-    """The error tells how to get the file; an optional table without a file is empty."""
+def test_read_csv_missing_file_is_an_error(tmp_path: Path) -> None:
+    """The error tells how to get the file."""
     with pytest.raises(TrainingDataError, match="marquee data fetch"):
         list(read_csv(tmp_path / "table.csv"))
-    assert read_optional_csv(tmp_path / "table.csv") == []

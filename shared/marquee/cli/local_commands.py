@@ -16,10 +16,11 @@ from marquee.config.base_data import read_scale
 from marquee.config.settings import Settings
 from marquee.errors import KafkaUnavailable, MarqueeError
 from marquee.local import demo, logs, status
+from marquee.local.local_settings import LOCATION_SETTINGS
 from marquee.local.runner import running, stop_running, wait_for_signal
 from marquee.local.shape import Shape
 from marquee.local.state_dir import StateDir
-from marquee.local.system import LOCATION_SETTINGS, LocalSystem
+from marquee.local.system import LocalSystem
 from marquee.simulate.replay import check_log_ids
 
 _FIVE_STARS, _FINE_RATING_MAX = (1.0, 5.0), 10

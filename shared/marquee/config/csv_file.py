@@ -50,11 +50,6 @@ def read_csv(path: Path, columns: Iterable[str] = (), synonyms: Synonyms | None 
     return parse_csv(path, lambda row: row, columns, synonyms)
 
 
-def read_optional_csv(path: Path, columns: Iterable[str] = (), synonyms: Synonyms | None = None) -> list[Row]:
-    """Return the rows of ``path`` by column name, or an empty list if there is no such file or it is empty."""
-    return list(read_csv(path, columns, synonyms)) if path.is_file() and path.stat().st_size else []
-
-
 def parse_csv(
     path: Path,
     parse: Callable[[Row], Parsed],

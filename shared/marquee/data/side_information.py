@@ -50,11 +50,6 @@ class SideInformation:
         return SideInformation({**self.users, **newer.users}, {**self.movies, **newer.movies})
 
 
-def index_rows(rows: Iterable[Mapping[str, str]], key: str) -> dict[str, Mapping[str, str]]:
-    """Return the rows of a table by their column ``key``."""
-    return {row[key]: row for row in rows}
-
-
 def one_hot(values: Sequence[str]) -> NDArray[np.float64]:
     """Return a column for each distinct value; the row of "" (unknown) is zero."""
     return many_hot([[value] if value else [] for value in values])

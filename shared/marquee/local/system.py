@@ -22,6 +22,7 @@ from marquee.local.function_process import health_check
 from marquee.local.infra_spec import FunctionSpec, read_functions, read_schedules
 from marquee.local.kafka_memory import KAFKA_MEMORY_MB, is_idle, wait_until_read
 from marquee.local.kafka_retention import KafkaRetention
+from marquee.local.local_settings import ENVIRONMENT_SETTINGS, localize
 from marquee.local.ports import Ports
 from marquee.local.process import Process, ProcessFailed
 from marquee.local.shape import Shape
@@ -37,25 +38,10 @@ CUSTOMER_SERVICE_PORT = 8090
 DASHBOARDS_PORT = 3001
 # A demo is short, so the page shows the newest minutes first.
 DASHBOARDS_SPAN = "15m"
-# More often than in the cloud, where each check costs money.
-RELEASE_REFRESH_S = 2.0
 BASE_DATA = "data/movielens-100k"
 # The simulator replays the latest fraction of the ratings, so the models are trained without it.
 REPLAY_FRACTION = 0.2
 RETRAIN = "retrain"
-# The locations of the local system's own parts, which override the environment.
-LOCATION_SETTINGS = (
-    "database_url",
-    "objects_url",
-    "delivery_url",
-    "dvc_remote",
-    "kafka_bootstrap",
-    "documents_url",
-    "recommend_url",
-    "movies_url",
-)
-# Settings with which other processes find and use them.
-_ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_group", "rating_max", "privacy_key")
 
 
 class LocalSystem:
@@ -71,14 +57,7 @@ class LocalSystem:
     ) -> None:
         self.root = root
         self.state_dir = state_dir
-        self.settings = replace(
-            settings,
-            release_refresh_s=RELEASE_REFRESH_S,
-            experiment_schedule="local",
-            objects_url=(state_dir.data / "objects").resolve().as_uri(),
-            dvc_remote=(state_dir.data / "dvc").resolve().as_uri(),
-            privacy_key=settings.privacy_key or state_dir.read_privacy_key(),
-        )
+        self.settings = localize(settings, state_dir)
         self.shape = shape or Shape()
         self._use_sources()
         self._notify = notify
@@ -310,7 +289,7 @@ class LocalSystem:
         return Process(name, argv, self.state_dir.logs / f"{name}.log", env=environment, cwd=self.root)
 
     def _write_state(self, parts: tuple[PartState, ...] = ()) -> None:
-        environment = self.settings.environment(_ENVIRONMENT_SETTINGS)
+        environment = self.settings.environment(ENVIRONMENT_SETTINGS)
         in_memory = self._kafka is not None and not self._kafka.durable
         state = SystemState(os.getpid(), self._ready, parts, environment, in_memory)
         self.state_dir.write_state(state)

@@ -7,7 +7,7 @@ Its number is that of the release that introduced it; 0 is the policy that rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -156,9 +156,3 @@ def decode_policy(data: bytes, name: str) -> Policy:
         raise ReleaseError(f"{name} is not a policy: {error}; docs/recommend.md lists its fields") from error
     check_policy(policy)
     return policy
-
-
-def describe_times(policy: Policy, now: datetime | None = None) -> dict[str, int]:
-    """Return the numbers of hidden movies and of pins that hold now, for the command line."""
-    now = now or datetime.now(UTC)
-    return {"hidden": len(set(policy.hidden_ids(now))), "pins": len(policy.active_pins(now))}
