@@ -47,9 +47,17 @@ def drop_duplicate_ratings(
 
 
 def latest_per_pair(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the newest row of each (user, movie); at equal times the one with the highest value."""
-    in_order = frame.sort_values(["time", "user_id", "movie_id", "value"], kind="stable")
-    return in_order.drop_duplicates(["user_id", "movie_id"], keep="last")
+    """Return the newest row of each (user, movie), in order of time, user and movie.
+
+    At equal times it is the row with the highest value.
+    """
+    (pairs,), _ = interaction_frames.pair_numbers([frame])
+    times, values = frame["time"].to_numpy(np.int64), frame["value"].to_numpy(np.float64)
+    order = np.lexsort((values, times, pairs))
+    last = np.ones(len(order), bool)
+    last[:-1] = np.diff(pairs[order]) != 0
+    kept = order[last]
+    return frame.iloc[kept[np.lexsort((pairs[kept], times[kept]))]]
 
 
 def known_movies(frames: Sequence[pd.DataFrame], listed: Set[str], min_users: int) -> set[str]:
@@ -57,9 +65,11 @@ def known_movies(frames: Sequence[pd.DataFrame], listed: Set[str], min_users: in
 
     A corrupted record can name a movie that does not exist. Such an id occurs once and must not be recommended.
     """
-    pairs = interaction_frames.concatenate(*frames)[list(interaction_frames.IDS)].drop_duplicates()
-    users = pairs["movie_id"].value_counts()
-    return {*listed, *users.index[users >= min_users]}
+    pairs, movies = interaction_frames.pair_numbers(frames)
+    distinct = np.unique(np.concatenate(pairs))
+    distinct %= max(1, len(movies))
+    users = np.bincount(distinct, minlength=len(movies))
+    return {*listed, *(movies[i] for i in np.flatnonzero(users >= min_users))}
 
 
 def _refuse(ratings: pd.DataFrame, invalid: NDArray[np.bool_], problem: str) -> None:

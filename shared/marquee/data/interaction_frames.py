@@ -32,15 +32,17 @@ class FrameBuilder:
         encoded = (_encode(column, codes) for column, codes in zip(ids, self._codes, strict=True))
         self._chunks.append((*encoded, np.array(values, np.float64), np.array(times, np.int64)))
 
+    def add_columns(self, ids: Sequence[tuple[Codes, Sequence[str]]], values: np.ndarray, times: np.ndarray) -> None:
+        """Add rows as columns; ``ids`` has the codes and the distinct ids of the users, then of the movies."""
+        encoded = (_encode(known, codes)[rows] for (rows, known), codes in zip(ids, self._codes, strict=True))
+        self._chunks.append((*encoded, values, times))
+
     def build(self) -> pd.DataFrame:
         """Return the frame of all rows, in the order in which they were added."""
         if not self._chunks:
             return empty_interactions()
         users, items, values, times = (np.concatenate(parts) for parts in zip(*self._chunks, strict=True))
-        ids = (
-            to_categories(codes, list(known))
-            for codes, known in zip((users, items), self._codes, strict=True)
-        )
+        ids = (to_categories(codes, list(known)) for codes, known in zip((users, items), self._codes, strict=True))
         return pd.DataFrame(dict(zip(COLUMNS, (*ids, values, times), strict=True)), copy=False)
 
 
@@ -81,6 +83,8 @@ def concatenate(*frames: pd.DataFrame) -> pd.DataFrame:
     filled = [frame for frame in frames if not frame.empty]
     if not filled:
         return empty_interactions()
+    if len(filled) == 1:
+        return filled[0].reset_index(drop=True)
     columns: dict[str, ArrayLike | pd.Categorical] = {}
     for name in IDS:
         ids = distinct_ids(filled, name)
@@ -89,6 +93,20 @@ def concatenate(*frames: pd.DataFrame) -> pd.DataFrame:
     for name, kind in (("value", np.float64), ("time", np.int64)):
         columns[name] = np.concatenate([frame[name].to_numpy(kind) for frame in filled])
     return pd.DataFrame(columns, copy=False)
+
+
+def pair_numbers(frames: Sequence[pd.DataFrame]) -> tuple[list[NDArray[np.int64]], list[str]]:
+    """Return a number for each row's pair of ids, by frame, and the movies in order of their text.
+
+    The numbers increase with the text of the user, then of the movie; modulo the number of movies they are the movie.
+    """
+    users, movies = (distinct_ids(frames, name) for name in IDS)
+    pairs = []
+    for frame in frames:
+        numbers = row_numbers(id_column(frame, "user_id"), users).astype(np.int64) * len(movies)
+        numbers += row_numbers(id_column(frame, "movie_id"), movies)
+        pairs.append(numbers)
+    return pairs, movies
 
 
 def _encode(ids: Sequence[str], codes: dict[str, int]) -> Codes:

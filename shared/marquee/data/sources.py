@@ -12,12 +12,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from marquee.config import base_data
 from marquee.config.base_data import MOVIES_FILE, RATINGS_FILE, USERS_FILE, earliest_fraction_end
 from marquee.config.opaque_ids import is_valid_id
 from marquee.data.interaction_frames import IDS, FrameBuilder, concatenate, empty_interactions, id_column
+from marquee.data.interaction_csv import CsvReader
 from marquee.data.side_information import SideInformation
 from marquee.config.timestamps import to_microseconds
 from marquee.db import user_history
@@ -53,9 +55,7 @@ class SourceData:
         return replace(self, ratings=self.ratings.assign(value=values))
 
 
-def read_base(
-    directory: Path, until: datetime, fraction: float = 1.0, excluded: MarkSet = NO_MARKS
-) -> SourceData:
+def read_base(directory: Path, until: datetime, fraction: float = 1.0, excluded: MarkSet = NO_MARKS) -> SourceData:
     """Read base data: ``ratings.csv`` (user_id, movie_id, rating, time), as if ``excluded`` users were not in it.
 
     ``users.csv`` and ``movies.csv`` are optional side information. Only the oldest ``fraction`` of the ratings is
@@ -81,18 +81,14 @@ def read_base(
 
 
 def read_database(database: Database, until: datetime, excluded: MarkSet = NO_MARKS) -> SourceData:
-    """Read all ratings and watch sessions before ``until`` but those of ``excluded`` users, in chunks.
+    """Read all ratings and watch sessions before ``until`` but those of ``excluded`` users, by columns, in chunks.
 
     Rows with an implausible time or an invalid id are left out and counted.
     """
     left_out = user_history.count_implausible_times(database)
     frames = []
-    for table, rows in (
-        ("ratings", user_history.ratings_until(database, until)),
-        ("watch_sessions", user_history.watch_sessions_until(database, until)),
-    ):
-        kept = _without(rows, excluded)
-        frame = _collect((user, movie, value, to_microseconds(time)) for user, movie, value, time in kept)
+    for table in ("ratings", "watch_sessions"):
+        frame = _without_users(_read_table(database, table, until), excluded)
         frames.append(_drop_invalid_ids(frame))
         left_out[f"{table}: {base_data.INVALID_ID}"] = len(frame) - len(frames[-1])
     ratings, watch_sessions = frames
@@ -127,6 +123,25 @@ def _without(rows: Iterable[Row], excluded: MarkSet) -> Iterable[Row]:
         return rows
     holds = cache(excluded.holds)
     return (row for row in rows if not holds(row[0]))
+
+
+def _without_users(frame: pd.DataFrame, excluded: MarkSet) -> pd.DataFrame:
+    """Return the rows that are not of a user of ``excluded``; each user is hashed once."""
+    if not excluded or frame.empty:
+        return frame
+    users = id_column(frame, "user_id")
+    kept = ~np.array([excluded.holds(user) for user in users.categories], bool)[users.codes]
+    return frame if kept.all() else frame[kept].reset_index(drop=True)
+
+
+def _read_table(database: Database, table: str, until: datetime) -> pd.DataFrame:
+    if database.copies:
+        reader = CsvReader()
+        user_history.copy_until(database, table, until, reader)
+        return reader.finish()
+    read = user_history.ratings_until if table == "ratings" else user_history.watch_sessions_until
+    rows = read(database, until)
+    return _collect((user, movie, value, to_microseconds(time)) for user, movie, value, time in rows)
 
 
 def _drop_invalid_ids(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,9 +6,18 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
+from typing import Protocol
 
 from marquee.config.timestamps import EARLIEST, LATEST
 from marquee.db.pool import Database
+
+
+class ByteWriter(Protocol):
+    """Anything that bytes can be written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take ``data``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,12 @@ _WATCH_SESSIONS_UNTIL = """
 SELECT user_id, movie_id, last_minute, started FROM watch_sessions WHERE started >= %s AND started < %s
 ORDER BY started, user_id, movie_id"""
 
+_MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
+_COPIES = {
+    "ratings": _RATINGS_UNTIL.replace("rating, time FROM", f"rating, {_MICROSECONDS.format('time')} FROM"),
+    "watch_sessions": _WATCH_SESSIONS_UNTIL.replace("started FROM", f"{_MICROSECONDS.format('started')} FROM"),
+}
+
 _IMPLAUSIBLE_TIMES = """
 SELECT 'ratings', count(*) FROM ratings WHERE NOT (time >= %(earliest)s AND time < %(latest)s)
 UNION ALL
@@ -136,6 +151,17 @@ def ratings_until(database: Database, until: datetime) -> Generator[tuple[str, s
 def watch_sessions_until(database: Database, until: datetime) -> Generator[tuple[str, str, int, datetime], None, None]:
     """Yield every watch session that began before ``until`` as (user_id, movie_id, last_minute, started)."""
     yield from _stream_rows(database, _WATCH_SESSIONS_UNTIL, until)
+
+
+def copy_until(database: Database, table: str, until: datetime, out: ByteWriter) -> None:
+    """Write ``ratings`` or ``watch_sessions`` before ``until`` to ``out`` as CSV, whole rows a call, oldest first.
+
+    The columns are user_id, movie_id, value and time in microseconds since 1970. No row becomes Python objects. The
+    server needs COPY (``database.copies``).
+    """
+    with database.transaction(deadline_ms=_EXPORT_DEADLINE_MS) as cursor:
+        query = cursor.mogrify(_COPIES[table], (EARLIEST, min(until, LATEST))).decode()
+        cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", out)
 
 
 def count_implausible_times(database: Database) -> dict[str, int]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 
 from marquee.config import atomic_file
 from marquee.data import base_checks, deterministic_io, snapshot
@@ -83,10 +84,14 @@ def _drop_unlisted_movies(data: SourceData, min_users: int) -> SourceData:
     """Drop the rows of movies that the base data do not list and fewer than ``min_users`` users know."""
     movies = base_checks.known_movies([data.ratings, data.watch_sessions], data.movies, min_users)
     return replace(
-        data,
-        ratings=data.ratings[data.ratings["movie_id"].isin(movies)],
-        watch_sessions=data.watch_sessions[data.watch_sessions["movie_id"].isin(movies)],
+        data, ratings=_of_movies(data.ratings, movies), watch_sessions=_of_movies(data.watch_sessions, movies)
     )
+
+
+def _of_movies(frame: pd.DataFrame, movies: set[str]) -> pd.DataFrame:
+    """Return the rows of ``movies``; the frame itself, not a copy, if it has no others."""
+    rows = frame["movie_id"].isin(movies)
+    return frame if rows.all() else frame[rows]
 
 
 def _describe_dropped(stored: snapshot.Snapshot, data: SourceData, listed: SourceData, min_users: int) -> list[str]:
