@@ -77,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--reason", default="", help="reason, for the release and the record of the run")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the evaluation as JSON")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIRECTORY",
+        help="keep the files of the steps in DIRECTORY until the run ends: the next run resumes one that was killed",
+    )
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
 
 
@@ -106,6 +112,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 database,
                 remote=connect(settings.dvc_remote) if settings.dvc_remote else None,
                 prepared=prepared,
+                work=args.work,
                 reason=args.reason,
                 releasing=not args.no_release,
                 force=args.force,
@@ -139,11 +146,11 @@ def _is_requested(settings: Settings) -> bool:
 
 def _run_dvc(args: argparse.Namespace, settings: Settings) -> Path:
     """Let DVC bring all steps but ``publish`` up to date; return the directory of params.yaml."""
-    given = [name for name in ("until", "base", "base_fraction", "scale") if getattr(args, name) is not None]
+    given = [name for name in ("until", "base", "base_fraction", "scale", "work") if getattr(args, name) is not None]
     if given or args.no_database:
         raise SettingsError(
             "--pipeline takes the snapshot from the snapshot section of params.yaml: edit it there, "
-            "and omit --until, --base, --base-fraction, --scale and --no-database"
+            "and omit --until, --base, --base-fraction, --scale, --no-database and --work"
         )
     root: Path = args.params.resolve().parent
     environment = {**os.environ, **settings.environment()}
@@ -158,6 +165,14 @@ def _run_dvc(args: argparse.Namespace, settings: Settings) -> Path:
     return root
 
 
+def _default_until(work: Path | None) -> datetime:
+    """Return the present time, or that of the run that was killed in ``work``."""
+    from marquee.training.retrain import resumable_until
+
+    now = datetime.now(UTC)
+    return (resumable_until(work, now) if work else None) or now
+
+
 def _request(args: argparse.Namespace, settings: Settings, params: Params) -> SnapshotRequest:
     from marquee.data.snapshot import SnapshotRequest
 
@@ -165,6 +180,6 @@ def _request(args: argparse.Namespace, settings: Settings, params: Params) -> Sn
         return params.snapshot.to_request()
     base = settings.base_data if args.base is None else args.base
     fraction = settings.base_fraction if args.base_fraction is None else args.base_fraction
-    until = with_default_zone(args.until, settings.time_zone) if args.until else datetime.now(UTC)
+    until = with_default_zone(args.until, settings.time_zone) if args.until else _default_until(args.work)
     rating_max = float(settings.rating_max)
     return SnapshotRequest(until, Path(base) if base else None, fraction, rating_max, args.scale)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def print_result(result: RetrainResult) -> None:
-    """Print metrics, findings and outcome."""
+    """Print metrics, findings, what each step took, and the outcome."""
     if result.evaluation:
         e = result.evaluation
         print(f"{e.split}: {e.ratings} ratings of {e.users} users, {e.known_users} of them in the training data")
@@ -18,5 +18,7 @@ def print_result(result: RetrainResult) -> None:
             print(f"  {candidate:<11}{'  '.join(columns)}")
     for finding in result.findings:
         print(f"  {finding}")
+    for name, usage in result.usage.items():
+        print(f"  step {name:<9}{usage}")
     version = f"{result.version}: " if result.version else ""
     print(f"{version}{result.outcome}: {result.reason}")

@@ -18,10 +18,10 @@ import pandas as pd
 from marquee.config import base_data
 from marquee.config.base_data import MOVIES_FILE, RATINGS_FILE, USERS_FILE, earliest_fraction_end
 from marquee.config.opaque_ids import is_valid_id
-from marquee.data.interaction_frames import IDS, FrameBuilder, concatenate, empty_interactions, id_column
-from marquee.data.interaction_csv import CsvReader
-from marquee.data.side_information import SideInformation
 from marquee.config.timestamps import to_microseconds
+from marquee.data.interaction_csv import CsvReader
+from marquee.data.interaction_frames import IDS, FrameBuilder, concatenate, empty_interactions, id_column
+from marquee.data.side_information import SideInformation
 from marquee.db import user_history
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import NO_MARKS, MarkSet

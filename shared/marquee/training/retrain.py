@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,13 +13,20 @@ from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 
+from marquee.config.file_lock import file_lock
 from marquee.data.interaction_frames import distinct_ids
 from marquee.data.snapshot import SnapshotRequest, read_snapshot
 from marquee.db import retrain_queue
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import NO_MARKS, MarkReader
 from marquee.db.retrain_runs import RetrainRun, record_run
-from marquee.errors import MarqueeError, TooFewRatings, TrainingDataError, WorkingDirectoryUnwritable
+from marquee.errors import (
+    MarqueeError,
+    TooFewRatings,
+    TrainingDataError,
+    TransientError,
+    WorkingDirectoryUnwritable,
+)
 from marquee.experiments.declaration import Declaration
 from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.object_store.object_store import ObjectStore
@@ -31,8 +39,10 @@ from marquee.training.pipeline.publish_step import (
     publish_artifact,
     store_artifact,
 )
+from marquee.training.pipeline.step_journal import StepJournal, StepUsage, measure_usage, unfinished_until
 
 FAILED, WAITING = "failed", "waiting"
+_RUN = "run"
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +55,7 @@ def retrain(
     *,
     remote: ObjectStore | None = None,
     prepared: Path | None = None,
+    work: Path | None = None,
     reason: str = "",
     releasing: bool = True,
     force: bool = False,
@@ -59,8 +70,10 @@ def retrain(
     ``force`` releases although a rollback has paused automatic releases. ``canary`` declares how the model is
     released; without it or without ``database``, whose rows steer a canary, all users get it at once. ``remote`` is a
     DVC remote for the snapshot. ``prepared`` is a directory in which ``dvc repro`` has already run the steps.
-    ``commit`` identifies the program if it does not run in its repository. ``privacy_key`` recognizes the users whom
-    the model must not learn from; one who is forgotten meanwhile fails the run. Concurrent retrainings are safe.
+    ``work`` is a directory that keeps the steps' files until the run ends, so that the next run with the same inputs
+    resumes one that was killed. ``commit`` identifies the program if it does not run in its repository.
+    ``privacy_key`` recognizes the users whom the model must not learn from; one who is forgotten meanwhile fails the
+    run. Concurrent retrainings are safe.
 
     A refusal is a result, and so is :data:`WAITING`: there are no base data, and the database holds too few ratings
     to learn from. Any exception is recorded as a failure and raised again.
@@ -68,27 +81,34 @@ def retrain(
     started = clock()
     name = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
     result = RetrainResult(FAILED, "it was stopped")
+    usage: dict[str, StepUsage] = {}
+    resumable = prepared is None and work is not None
     try:
         # A request of a run that is killed is open again after its lease.
         requested = "; ".join(retrain_queue.claim(database, name, started)) if database else ""
-        with _working_directory(prepared) as root:
-            run = PipelineRun(root, params, request, progress, database, store, privacy_key)
+        with _working_directory(prepared, work) as root:
+            run = PipelineRun(root, params, request, progress, database, store, privacy_key, resumable)
             if prepared is None:
-                _run_steps(run)
+                usage |= _run_steps(run).steps
             _check_marks(run)
-            result = store_artifact(run, store, remote, commit)
-            result = publish_artifact(
-                run,
-                store,
-                result,
-                run_name=name,
-                time=started,
-                reason=reason or requested or f"retraining {name}",
-                releasing=releasing,
-                force=force,
-                canary=canary if database else None,
-            )
-        return result
+
+            def publish() -> None:
+                nonlocal result
+                result = store_artifact(run, store, remote, commit)
+                result = publish_artifact(
+                    run,
+                    store,
+                    result,
+                    run_name=name,
+                    time=started,
+                    reason=reason or requested or f"retraining {name}",
+                    releasing=releasing,
+                    force=force,
+                    canary=canary if database else None,
+                )
+
+            usage["publish"] = measure_usage(publish)
+        return replace(result, usage=usage)
     except TooFewRatings as error:
         if request.base is not None:
             result = replace(result, outcome=FAILED, reason=f"{type(error).__name__}: {error}")
@@ -99,14 +119,26 @@ def retrain(
         result = replace(result, outcome=FAILED, reason=f"{type(error).__name__}: {error}")
         raise
     finally:
-        _record_run(database, name, started, clock(), result)
+        _record_run(database, name, started, clock(), replace(result, usage=usage))
+
+
+def resumable_until(work: Path, now: datetime) -> datetime | None:
+    """Return the ``until`` of the run that was killed in ``work`` within the last day; None without one."""
+    return unfinished_until(work / _RUN, now)
 
 
 @contextmanager
-def _working_directory(prepared: Path | None) -> Iterator[Path]:
-    """Yield ``prepared``, or a temporary directory that is deleted afterwards."""
+def _working_directory(prepared: Path | None, work: Path | None) -> Iterator[Path]:
+    """Yield ``prepared``, or ``work``, or a temporary directory that is deleted afterwards.
+
+    The content of ``work`` is deleted as well, unless the process was stopped or a retry may help.
+    """
     if prepared is not None:
         yield prepared
+        return
+    if work is not None:
+        with _exclusive(work) as root:
+            yield root
         return
     with ExitStack() as stack:
         try:
@@ -117,10 +149,29 @@ def _working_directory(prepared: Path | None) -> Iterator[Path]:
         yield Path(directory)
 
 
-def _run_steps(run: PipelineRun) -> None:
+@contextmanager
+def _exclusive(work: Path) -> Iterator[Path]:
+    """Yield the directory of the steps' files in ``work``, for one run at a time."""
+    root = work / _RUN
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(str(work), error) from error
+    with file_lock(work / ".lock"):
+        try:
+            yield root
+        except TransientError:
+            raise
+        except Exception:
+            shutil.rmtree(root, ignore_errors=True)
+            raise
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _run_steps(run: PipelineRun) -> StepJournal:
     """Run the steps in this process. Other errors of files than a full disk are translated where they enter."""
     try:
-        steps.run_all(run)
+        return steps.run_all(run)
     except OSError as error:
         raise _unwritable(str(run.root), error) from error
 
@@ -166,16 +217,22 @@ def _record_run(
 
 
 def _run_metrics(result: RetrainResult) -> dict[str, float]:
-    """Return all finite metrics: ``rmse``, ``rmse.low``, ``bias_only.rmse``, ``difference.serving.rmse``..."""
+    """Return all finite metrics: ``rmse``, ``rmse.low``, ``bias_only.rmse``, ``difference.serving.rmse``...
+
+    ``step.train.seconds``, ``step.train.peak_mb`` and so on are what each step took.
+    """
     estimates: dict[str, tuple[float | None, ...]] = {}
     if result.evaluation:
         for name, metric in manifest_metrics(result.evaluation).items():
             estimates[name] = (metric.value, metric.low, metric.high)
     for c in result.comparisons:
         estimates[f"difference.{c.baseline}.{c.metric}"] = (c.difference, c.low, c.high)
+    for name, usage in result.usage.items():
+        estimates[f"step.{name}.seconds"] = (usage.seconds,)
+        estimates[f"step.{name}.peak_mb"] = (usage.peak_mb,)
     return {
         name + end: value
         for name, values in estimates.items()
-        for end, value in zip(("", ".low", ".high"), values, strict=True)
+        for end, value in zip(("", ".low", ".high"), values, strict=False)
         if value is not None and isfinite(value)
     }

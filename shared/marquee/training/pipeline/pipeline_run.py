@@ -37,7 +37,8 @@ class PipelineRun:
     """Inputs of every step. ``root`` is the directory of the files.
 
     Only the step ``snapshot`` uses ``request``, ``database``, ``store`` and ``privacy_key``. It writes the data, and
-    profile and chosen parameters of the serving model, to files, which the later steps read.
+    profile and chosen parameters of the serving model, to files, which the later steps read. ``resumable``: ``root``
+    outlives the process, and what a killed run of the same inputs has completed there is used.
     """
 
     root: Path
@@ -47,6 +48,7 @@ class PipelineRun:
     database: Database | None = None
     store: ObjectStore | None = None
     privacy_key: str = field(default="", repr=False)
+    resumable: bool = False
 
     def path(self, name: str) -> Path:
         """Return the path of a step's file or directory."""

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from marquee.data import dvc_remote, snapshot
 from marquee.data.dataset_files import read_model
@@ -39,6 +41,9 @@ from marquee.training.release_policy import REFUSED, RELEASED, TRAINED, Decision
 from marquee.training.serving_comparison import compare_with_serving
 from marquee.training.tuning import select_section
 
+if TYPE_CHECKING:
+    from marquee.training.pipeline.step_journal import StepUsage
+
 _MAX_DECISIONS = 5
 
 
@@ -51,7 +56,7 @@ class RetrainResult:
     """Result of a retraining. ``outcome`` and ``reason`` are those of ``db.retrain_runs.RetrainRun``.
 
     ``serving``: the version that the model was compared with, "" for none. ``findings``: comparisons, drift
-    and notes, as sentences.
+    and notes, as sentences. ``usage``: time and memory of each step that ran.
     """
 
     outcome: str
@@ -62,6 +67,7 @@ class RetrainResult:
     serving: str = ""
     comparisons: tuple[PairedComparison, ...] = ()
     findings: tuple[str, ...] = ()
+    usage: Mapping[str, StepUsage] = field(default_factory=dict)
 
 
 def load_full_model(run: PipelineRun) -> TrainedModel:

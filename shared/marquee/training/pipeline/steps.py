@@ -10,8 +10,10 @@ twice (:mod:`marquee.training.pipeline.publish_step`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from marquee.training.pipeline.check_step import check_snapshot
 from marquee.training.pipeline.evaluate_step import evaluate_model
@@ -33,8 +35,11 @@ from marquee.training.pipeline.pipeline_run import (
     PipelineRun,
 )
 from marquee.training.pipeline.snapshot_step import take_snapshot
+from marquee.training.pipeline.step_journal import StepJournal, measure_usage, open_journal, record_step
 from marquee.training.pipeline.train_step import train_models
 from marquee.training.pipeline.tune_step import choose_ranking_parameters
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,19 @@ STEPS = {
 }
 
 
-def run_all(run: PipelineRun) -> None:
-    """Run every step in order in this process."""
+def run_all(run: PipelineRun) -> StepJournal:
+    """Run every step in order in this process, and return what each took.
+
+    In a resumable run the steps that were complete before a kill are left out.
+    """
+    journal = open_journal(run, [name for step in STEPS.values() for name in step.writes])
     for name, step in STEPS.items():
+        if name in journal.steps:
+            _log.info("step %s was complete when the run was stopped", name)
+            continue
         run.progress(name, 0.0)
-        step.run(run)
+        usage = measure_usage(partial(step.run, run))
+        journal = record_step(run, journal, name, usage)
+        _log.info("step %s took %s", name, usage)
         run.progress(name, 1.0)
+    return journal
