@@ -3,7 +3,7 @@
 | status | meaning |
 |---|---|
 | 204 | written, now or before; or not a valid event, and stored as rejected because a retry cannot help |
-| 401 | no valid token, where one is required; the body is not read |
+| 401 | no valid token, or no shared secret, where one is required; the body is not read |
 | 409 | records of a topic that was created again under its name, on a broker without topic ids; nothing is written |
 | 413 | more than 16 MB; the body is discarded |
 | 503 | the database is unavailable; send it again |
@@ -23,8 +23,10 @@ import flask
 import functions_framework
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from marquee.config.delivery_secret import check_delivery_secret
 from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
+from marquee.config.request_limits import limit_request_line
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
@@ -43,14 +45,14 @@ _lock = threading.Lock()
 
 
 @cache
-def _create() -> tuple[IngestHandler, PushIdentity | None]:
+def _create() -> tuple[IngestHandler, PushIdentity | None, str]:
     settings = Settings.from_mapping(os.environ, NEEDS["ingest"]).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # A batch is tens of thousands of tuples without reference cycles, freed together.
     gc.set_threshold(100_000)
     database = Database(settings.database_url, connections=CONNECTIONS)
     parser, reader = EventParser(settings.time_zone, settings.rating_max), MarkReader(settings.privacy_key)
-    return IngestHandler(database, parser, reader), _identity(settings)
+    return IngestHandler(database, parser, reader), _identity(settings), settings.delivery_secret
 
 
 def _identity(settings: Settings) -> PushIdentity | None:
@@ -68,11 +70,13 @@ def ingest(request: flask.Request) -> flask.Response:
     if request.method != "POST":
         return _answer(405, f"{request.method} is not supported: POST a CloudEvent or a Pub/Sub push.\n", Allow="POST")
     with _lock:  # Concurrent first requests share one pool.
-        handler, identity = _create()
+        handler, identity, secret = _create()
     headers = dict(request.headers)
     try:
         if identity:
             identity.check(headers)
+        if secret:
+            check_delivery_secret(secret, headers)
         request.max_content_length = MAX_BODY_BYTES
         handler.accept(headers, request.get_data())
     except RequestEntityTooLarge:
@@ -101,4 +105,5 @@ def _answer(status: int, text: str, **headers: str) -> flask.Response:
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
+    limit_request_line()
     guard_loopback(flask.current_app)

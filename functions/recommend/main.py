@@ -20,13 +20,13 @@ import functions_framework
 
 from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
+from marquee.config.request_limits import limit_request_line
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
 from marquee.serving.app import LazyService, create_service
 from marquee.serving.fast_path import Environ, FastPath
 from marquee.serving.http_api import Reply
 from marquee.serving.instrumentation import InstrumentedApp
-from marquee.serving.request_limits import limit_request_line
 
 
 def _create_from_environment() -> InstrumentedApp:

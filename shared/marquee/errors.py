@@ -87,6 +87,10 @@ class DeliveryFailed(TransientError):
     """The receiver did not accept an envelope."""
 
 
+class DeliveryUnauthorized(DeliveryFailed):
+    """The receiver does not accept the sender's credentials; the same envelope is accepted once they are right."""
+
+
 class DocumentsUnavailable(TransientError):
     """MongoDB is unreachable, or did not answer within the deadline."""
 

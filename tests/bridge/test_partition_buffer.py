@@ -9,7 +9,7 @@ from tests.support.fake_delivery import FakeDelivery
 from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats
 from marquee.bridge.partition_buffer import INVALID_BACKOFF_S, MAX_BACKOFF_S, PartitionBuffer
-from marquee.errors import DeliveryFailed, InvalidBatch
+from marquee.errors import DeliveryFailed, DeliveryUnauthorized, InvalidBatch
 
 
 def _buffer(
@@ -223,3 +223,16 @@ def test_buffer_stamps_the_format_of_its_records() -> None:
         ((envelope, _),) = delivery.submitted
         assert (b'"format"' in envelope.data) == (record_format == "json")
         assert delivery.stream_batches[0].format == record_format
+
+
+def test_pump_refused_credentials_wait_and_are_counted() -> None:
+    """The batch is kept and retried as slowly as an invalid one, because a person has to act."""
+    delivery = FakeDelivery(manual=True)
+    buffer = _buffer(delivery)
+    _fill(buffer, 2)
+    delivery.fail(0, DeliveryUnauthorized("401"))
+    buffer.pump(0.0)
+    buffer.pump(INVALID_BACKOFF_S - 0.1)
+    assert (len(delivery.submitted), buffer._stats.deliveries_refused) == (1, 1)
+    buffer.pump(INVALID_BACKOFF_S)
+    assert len(delivery.submitted) == 2

@@ -18,7 +18,7 @@ from itertools import accumulate
 from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats
 from marquee.bridge.delivery.delivery import Delivery
-from marquee.errors import TransientError
+from marquee.errors import DeliveryUnauthorized, TransientError
 from marquee.events.batches import TEXT, Record, StreamBatch, make_records
 from marquee.events.envelopes import Envelope, encode_batch
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 MIN_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
 # A batch that the receiver calls invalid is retried too, because giving up would lose its records: the receiver may
-# be a wrong version, or the address that of another service.
+# be a wrong version, or the address that of another service. So is one that is refused for wrong credentials.
 INVALID_BACKOFF_S = 30.0
 
 
@@ -187,13 +187,14 @@ class PartitionBuffer:
             return
         batch.failures += 1
         self._stats.deliveries_failed += 1
-        self._stats.deliveries_refused += not isinstance(error, TransientError)
+        is_refused = not isinstance(error, TransientError) or isinstance(error, DeliveryUnauthorized)
+        self._stats.deliveries_refused += is_refused
         batch.retry_at = now + self._backoff_s(batch, error)
 
     def _backoff_s(self, batch: _SubmittedBatch, error: BaseException) -> float:
-        if not isinstance(error, TransientError):
+        if not isinstance(error, TransientError) or isinstance(error, DeliveryUnauthorized):
             log.error(
-                "batch %s was called invalid; retried every %g s: %s",
+                "batch %s was refused; retried every %g s: %s",
                 batch.envelope.id,
                 INVALID_BACKOFF_S,
                 error,

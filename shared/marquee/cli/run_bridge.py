@@ -70,6 +70,7 @@ def forward(settings: Settings, stop: Event, limits: BridgeLimits = DEFAULT_LIMI
         settings.delivery_url,
         timeout_s=limits.delivery_timeout_s,
         concurrency=limits.delivery_concurrency,
+        secret=settings.delivery_secret,
     )
     bridge = Bridge(settings, delivery, limits=limits)
     try:

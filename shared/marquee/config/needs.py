@@ -27,6 +27,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "rating_max",
         "push_audience",
         "push_service_account",
+        "delivery_secret",
         "log_level",
     ),
     "events": ("database_url", "privacy_key", "rating_max", *_ACCESS, "log_level"),
@@ -36,6 +37,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "privacy_key",
         "objects_url",
         "delivery_url",
+        "delivery_secret",
         "customers_url",
         "customers_deadline_ms",
         "history_deadline_ms",
@@ -73,6 +75,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "kafka_options",
         "record_format",
         "delivery_url",
+        "delivery_secret",
         "metrics_port",
         "metrics_address",
         "health_file",
@@ -115,5 +118,6 @@ PROVIDED = (
     "api_keys",
     "token_secret",
     "privacy_key",
+    "delivery_secret",
 )
 """Settings that Terraform sets itself; its variable ``settings`` takes none of them."""

@@ -123,6 +123,13 @@ class Settings(EnvironmentSettings):
         "",
         secret=True,
     )
+    delivery_secret: str = setting(
+        token_secret,
+        "Secret that the bridge and `recommend` send to `ingest` over HTTP; set alike for all three, where no platform "
+        "authenticates the sender. If empty, `ingest` does not ask for it.",
+        "",
+        secret=True,
+    )
     token_secret: str = setting(
         token_secret,
         "Secret that signs the tokens with which an app reads for one user. If empty, no token is valid.",

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from marquee.config.request_limits import MAX_REQUEST_LINE
 from marquee.local.infra_spec import FunctionSpec
 from marquee.local.process import Process
-from marquee.serving.request_limits import MAX_REQUEST_LINE
 
 HOST = "127.0.0.1"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

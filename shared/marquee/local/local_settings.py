@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 
 from marquee.config.settings import Settings
@@ -31,6 +32,8 @@ def localize(settings: Settings, state_dir: StateDir) -> Settings:
         settings,
         release_refresh_s=RELEASE_REFRESH_S,
         experiment_schedule="local",
+        # Other users of this machine can reach `ingest`, too. The secret is known to the parts alone.
+        delivery_secret=settings.delivery_secret or secrets.token_urlsafe(32),
         objects_url=(data / "objects").resolve().as_uri(),
         dvc_remote=(data / "dvc").resolve().as_uri(),
         privacy_key=settings.privacy_key or state_dir.read_privacy_key(),

@@ -182,7 +182,12 @@ def _create_impression_sender(settings: Settings) -> ImpressionSender | None:
     def connect() -> Delivery:
         from marquee.bridge.delivery.delivery_factory import connect_delivery
 
-        return connect_delivery(settings.delivery_url, timeout_s=_IMPRESSION_TIMEOUT_S, concurrency=1)
+        return connect_delivery(
+            settings.delivery_url,
+            timeout_s=_IMPRESSION_TIMEOUT_S,
+            concurrency=1,
+            secret=settings.delivery_secret,
+        )
 
     sender = ImpressionSender(connect)
     _run_before_thread_pools_end(lambda: sender.close(_FLUSH_S))

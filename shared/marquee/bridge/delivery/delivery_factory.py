@@ -9,11 +9,12 @@ from marquee.config.masking import mask_password
 from marquee.errors import SettingsError
 
 
-def connect_delivery(url: str, *, timeout_s: float, concurrency: int = 4) -> Delivery:
+def connect_delivery(url: str, *, timeout_s: float, concurrency: int = 4, secret: str = "") -> Delivery:
     """Return the delivery for ``http(s)://host/path`` or ``pubsub://project/topic``.
 
     ``timeout_s`` limits each wait for the receiver, in seconds. ``concurrency`` limits the envelopes in
-    flight; further ones wait in a queue. The delivery connects when it sends the first envelope.
+    flight; further ones wait in a queue. ``secret`` is sent over HTTP only. The delivery connects
+    when it sends the first envelope.
     """
     try:
         parts = urlsplit(url)
@@ -22,7 +23,7 @@ def connect_delivery(url: str, *, timeout_s: float, concurrency: int = 4) -> Del
     if parts.scheme in ("http", "https") and parts.hostname:
         from marquee.bridge.delivery.http_delivery import HttpDelivery
 
-        return HttpDelivery(url, timeout_s=timeout_s, concurrency=concurrency)
+        return HttpDelivery(url, timeout_s=timeout_s, concurrency=concurrency, secret=secret)
     topic = parts.path.strip("/")
     if parts.scheme == "pubsub" and parts.netloc and topic and "/" not in topic:
         from marquee.bridge.delivery.pubsub_delivery import PubSubDelivery
