@@ -138,3 +138,10 @@ def test_explore_uniform_list_has_the_movies_own_scores_and_ratings(engine: Engi
         own = everything[movie.movie_id]
         assert (movie.score, movie.rating) == (own.score, own.rating)
         assert movie.propensity == pytest.approx(1 / 58)
+
+
+@pytest.mark.parametrize(("n", "slots"), [(20, 1), (19, 1), (10, 1), (9, 0), (100, 1)])
+def test_scale_single_slot_stays_in_lists_of_half_the_length(n: int, slots: int) -> None:
+    """The default has one slot, which a share would round to none."""
+    scaled = Exploration(0.001, 1, 40).scale(n)
+    assert (scaled.slots, scaled.candidates) == (slots, 40 * slots)

@@ -255,19 +255,19 @@ class Settings(EnvironmentSettings):
     explore_epsilon: float = setting(
         number(0, 1),
         "Fraction of answers drawn at random from all unseen movies, for off-policy estimates.",
-        0.01,
+        0.001,
         group="tuning",
     )
     explore_slots: int = setting(
         integer(0, 20),
         "Number of positions at the end of a list that are drawn at random from `explore_candidates`.",
-        3,
+        1,
         group="tuning",
     )
     explore_candidates: int = setting(
         integer(0, 1_000),
         "Number of movies that those positions are drawn from. At least `explore_slots`.",
-        9,
+        40,
         group="tuning",
     )
     kafka_options: tuple[tuple[str, str], ...] = setting(

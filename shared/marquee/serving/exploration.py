@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Exploration(msgspec.Struct, frozen=True):
     """Draws a fraction ``epsilon`` of the lists uniformly, and the last ``slots`` positions of the others.
 
-    The slots are filled from ``candidates`` movies, beginning with those that would be shown there. For example, 3
-    slots and 9 candidates in a list of 20 draw from ranks 18 to 26.
+    The slots are filled from ``candidates`` movies, beginning with those that would be shown there. For example, 1
+    slot and 40 candidates in a list of 20 draw from ranks 20 to 59.
     """
 
     epsilon: float = 0.0
@@ -50,10 +50,13 @@ class Exploration(msgspec.Struct, frozen=True):
         return self.candidates - self.slots
 
     def scale(self, n: int) -> Exploration:
-        """Return the exploration of a list of ``n`` movies: a shorter one than usual has fewer random slots."""
+        """Return the exploration of a list of ``n`` movies: a shorter one than usual has fewer random slots.
+
+        One of at least half the length keeps one.
+        """
         if n >= LIST_LENGTH or not self.slots:
             return self
-        slots = self.slots * n // LIST_LENGTH
+        slots = max(self.slots * n // LIST_LENGTH, int(2 * n >= LIST_LENGTH))
         return Exploration(self.epsilon, slots, self.candidates * slots // self.slots)
 
     def choose(
