@@ -29,7 +29,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     for variant, site in (("release", options.origin), ("debug", DEBUG_ORIGIN)):
-        for path in filter(None, (built[variant].apk, built[variant].bundle)):
+        for path in filter(Path.exists, (built[variant].apk, built[variant].bundle)):
             print(f"{path}  {path.stat().st_size / 1000:.1f} kB, for {site}")
     return 0
 

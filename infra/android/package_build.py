@@ -26,11 +26,11 @@ _KEYSTORE_PASSWORD = "android"  # Gradle's, for keys that protect nothing.
 
 @dataclass(frozen=True, slots=True)
 class BuiltPackage:
-    """The files of one variant."""
+    """The files of one variant; only that for a release has a bundle."""
 
     unsigned: Path
     apk: Path
-    bundle: Path | None = None
+    bundle: Path
 
 
 def build_packages(
@@ -47,9 +47,20 @@ def build_packages(
         raise RuntimeError("the variants have different resources, so they cannot share the compiled code")
     dex = _compile_code(tools, folder)
     key = _make_key(folder)
-    built = {variant: _package(folder / variant, variant, apk, dex, key) for variant, apk in linked.items()}
-    bundle = _build_bundle(tools, folder / "release", dex, key) if with_bundle else None
-    return built | {"release": BuiltPackage(built["release"].unsigned, built["release"].apk, bundle)}
+    built = locate_packages(folder)
+    for variant, resources in linked.items():
+        _package(built[variant], resources, dex, key)
+    if with_bundle:
+        _build_bundle(tools, built["release"].bundle, dex, key)
+    return built
+
+
+def locate_packages(folder: Path) -> dict[str, BuiltPackage]:
+    """Return the files that a build in ``folder`` writes, by variant."""
+    return {
+        variant: BuiltPackage(work / "aligned.apk", work / f"marquee-{variant}.apk", work / f"marquee-{variant}.aab")
+        for variant, work in (("release", folder / "release"), ("debug", folder / "debug"))
+    }
 
 
 def read_version() -> tuple[str, int]:
@@ -150,21 +161,22 @@ def _make_key(folder: Path) -> Path:
     return key
 
 
-def _package(work: Path, variant: str, resources: Path, dex: Path, key: Path) -> BuiltPackage:
-    unsigned, aligned, apk = work / "unsigned.apk", work / "aligned.apk", work / f"marquee-{variant}.apk"
+def _package(target: BuiltPackage, resources: Path, dex: Path, key: Path) -> None:
+    work = target.apk.parent
+    joined = work / "joined.apk"
     parts = work / "parts"
     shutil.unpack_archive(resources, parts, "zip")
-    write_archive(unsigned, list_files(parts) | {"classes.dex": dex})
-    run_tool("zipalign", "-f", "-p", "4", unsigned, aligned)
+    write_archive(joined, list_files(parts) | {"classes.dex": dex})
+    run_tool("zipalign", "-f", "-p", "4", joined, target.unsigned)
     versions = ("--min-sdk-version", str(MIN_SDK), "--v1-signing-enabled", "false", "--v4-signing-enabled", "false")
     password = ("--ks-pass", f"pass:{_KEYSTORE_PASSWORD}")
-    run_tool("apksigner", "sign", "--ks", key, *password, *versions, "--out", apk, aligned)
-    return BuiltPackage(aligned, apk)
+    run_tool("apksigner", "sign", "--ks", key, *password, *versions, "--out", target.apk, target.unsigned)
 
 
-def _build_bundle(tools: Toolchain, work: Path, dex: Path, key: Path) -> Path:
+def _build_bundle(tools: Toolchain, bundle: Path, dex: Path, key: Path) -> None:
     """Build the bundle, from which a store makes a package for each kind of phone."""
-    parts, module, bundle = work / "bundle", work / "base.zip", work / "marquee-release.aab"
+    work = bundle.parent
+    parts, module = work / "bundle", work / "base.zip"
     shutil.unpack_archive(work / "proto.apk", parts, "zip")
     files = list_files(parts)
     manifest = {"manifest/AndroidManifest.xml": files.pop("AndroidManifest.xml")}
@@ -173,4 +185,3 @@ def _build_bundle(tools: Toolchain, work: Path, dex: Path, key: Path) -> Path:
     bundletool = "com.android.tools.build.bundletool.BundleToolMain"
     tools.run_java([tools / "bundletool.jar"], bundletool, "build-bundle", *arguments)
     run_tool("jarsigner", "-keystore", key, "-storepass", _KEYSTORE_PASSWORD, bundle, "marquee")
-    return bundle

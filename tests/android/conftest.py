@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from infra.android.package_build import BuiltPackage, build_packages
+from infra.android.package_build import BuiltPackage, build_packages, locate_packages
 from infra.android.toolchain import ROOT, Toolchain, ToolUnavailable, fetch_toolchain, read_toolchain
 
 
@@ -38,5 +39,14 @@ def tools() -> Toolchain:
 
 @pytest.fixture(scope="session")
 def build(tools: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    folder = tmp_path_factory.mktemp("android") / "out"
-    return Build(tools, folder, build_packages(tools, folder))
+    """Build the variants once, also for several workers of pytest-xdist: the first one builds, the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "android"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp = folder / "built"
+        if not stamp.exists():
+            build_packages(tools, folder / "out")
+            stamp.touch()
+    return Build(tools, folder / "out", locate_packages(folder / "out"))

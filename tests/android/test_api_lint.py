@@ -8,6 +8,7 @@ from infra.android.package_build import MIN_SDK
 from infra.android.public_api import PublicApi, find_level, read_public_api
 from tests.android.conftest import Build
 
+pytestmark = pytest.mark.timeout(600)  # The first test builds the package, or waits for its build.
 NEWER = {
     "android.app.Activity.getOnBackInvokedDispatcher": 33,
     "android.app.ActivityManager.getHistoricalProcessExitReasons": 30,

@@ -9,6 +9,7 @@ import pytest
 from infra.android.package_build import SOURCES, compile_kotlin
 from tests.android.conftest import Build
 
+pytestmark = pytest.mark.timeout(600)  # The first test builds the package, or waits for its build.
 JARS = [Path("/usr/share/java") / name for name in ("junit4.jar", "hamcrest-core.jar")]
 
 

@@ -7,12 +7,14 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
 from infra.android.package_build import MIN_SDK, TARGET_SDK, build_packages
 from infra.android.toolchain import ROOT, run_tool
 from tests.android.conftest import Build
 
 from marquee.app.app_site import ANDROID_PACKAGE
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 MAX_BYTES = 64_000
 
 
@@ -134,7 +136,6 @@ def test_package_has_one_origin_and_no_secret(build: Build) -> None:
 def test_bundle_is_valid(build: Build) -> None:
     """A store accepts its structure, and its signature holds."""
     bundle = build.variants["release"].bundle
-    assert bundle is not None
     main = "com.android.tools.build.bundletool.BundleToolMain"
     assert "base" in build.tools.run_java([build.tools / "bundletool.jar"], main, "validate", f"--bundle={bundle}")
     assert "jar verified" in run_tool("jarsigner", "-verify", bundle)
