@@ -142,6 +142,7 @@ def test_run_monitor_all_tasks_succeed_on_empty_system(database: Database, store
         "availability",
         "popular_movies",
         "quality_checks",
+        "suspect_accounts",
         "experiments",
         "impression_outcomes",
     ]

@@ -30,6 +30,8 @@ Row = TypeVar("Row", bound=tuple[str, str, float, Any])
 
 _CHUNK_ROWS = 20_000
 _MICROSECONDS = 1_000_000
+SUSPECT = "suspect account"
+"""Cause for which rows are left out: the monitor has marked their user (docs/safety.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,17 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0, excluded:
 def read_database(database: Database, until: datetime, excluded: MarkSet = NO_MARKS) -> SourceData:
     """Read all ratings and watch sessions before ``until`` but those of ``excluded`` users, by columns, in chunks.
 
-    Rows with an implausible time or an invalid id are left out and counted.
+    Rows with an implausible time or an invalid id, and those of suspect accounts, are left out and counted.
     """
     left_out = user_history.count_implausible_times(database)
+    suspects = user_history.suspect_accounts(database)
     frames = []
     for table in ("ratings", "watch_sessions"):
         frame = _without_users(_read_table(database, table, until), excluded)
-        frames.append(_drop_invalid_ids(frame))
-        left_out[f"{table}: {base_data.INVALID_ID}"] = len(frame) - len(frames[-1])
+        valid = _drop_invalid_ids(frame)
+        frames.append(_drop_users(valid, suspects))
+        left_out[f"{table}: {base_data.INVALID_ID}"] = len(frame) - len(valid)
+        left_out[f"{table}: {SUSPECT}"] = len(valid) - len(frames[-1])
     ratings, watch_sessions = frames
     return SourceData(ratings, watch_sessions, left_out={cause: n for cause, n in left_out.items() if n})
 
@@ -149,6 +154,11 @@ def _drop_invalid_ids(frame: pd.DataFrame) -> pd.DataFrame:
     for name in IDS:
         valid &= frame[name].isin([id_ for id_ in id_column(frame, name).categories if is_valid_id(id_)])
     return frame if valid.all() else frame[valid].reset_index(drop=True)
+
+
+def _drop_users(frame: pd.DataFrame, users: set[str]) -> pd.DataFrame:
+    dropped = frame["user_id"].isin(users)
+    return frame[~dropped].reset_index(drop=True) if dropped.any() else frame
 
 
 def _collect(rows: Iterable[tuple[str, str, float, int]]) -> pd.DataFrame:

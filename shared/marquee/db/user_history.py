@@ -99,6 +99,8 @@ _COPIES = {
     "ratings": _RATINGS_UNTIL.replace("rating, time FROM", f"rating, {_MICROSECONDS.format('time')} FROM"),
     "watch_sessions": _WATCH_SESSIONS_UNTIL.replace("started FROM", f"{_MICROSECONDS.format('started')} FROM"),
 }
+_SUSPECTS = """
+SELECT user_id FROM suspect_accounts GROUP BY user_id HAVING count(*) > count(cleared) ORDER BY user_id"""
 
 _IMPLAUSIBLE_TIMES = """
 SELECT 'ratings', count(*) FROM ratings WHERE NOT (time >= %(earliest)s AND time < %(latest)s)
@@ -162,6 +164,11 @@ def copy_until(database: Database, table: str, until: datetime, out: ByteWriter)
     with database.transaction(deadline_ms=_EXPORT_DEADLINE_MS) as cursor:
         query = cursor.mogrify(_COPIES[table], (EARLIEST, min(until, LATEST))).decode()
         cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", out)
+
+
+def suspect_accounts(database: Database) -> set[str]:
+    """Return the accounts that training leaves out (docs/safety.md), without those that a person has cleared."""
+    return {user_id for (user_id,) in database.read(_SUSPECTS, deadline_ms=_EXPORT_DEADLINE_MS)}
 
 
 def count_implausible_times(database: Database) -> dict[str, int]:

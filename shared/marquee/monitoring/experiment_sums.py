@@ -32,7 +32,8 @@ WITH newest AS (
 )
 SELECT min(time) FROM newest WHERE time >= (SELECT max(time) FROM newest) - %(idle)s"""
 
-# x of the metrics per user-day: days since the first request.
+# x of the metrics per user-day: days since the first request. A user counts with at most four times the median of
+# lists, and movies begun are scaled alike: fake accounts that ask for thousands of lists must not decide `watched`.
 _RATIOS = """
 WITH users AS (
     SELECT h.arm, h.user_id, e.pre_minutes AS c1, e.pre_asks AS c2,
@@ -42,12 +43,15 @@ WITH users AS (
            greatest(extract(epoch FROM %(as_of)s - e.first_asked)::float8 / 86400, 0) AS days
     FROM experiment_hours AS h JOIN experiment_users AS e USING (experiment, user_id)
     WHERE h.experiment = %(experiment)s GROUP BY h.arm, h.user_id, e.pre_minutes, e.pre_asks, e.first_asked
+), usual AS (
+    SELECT greatest(4 * percentile_cont(0.5) WITHIN GROUP (ORDER BY lists), 20) AS lists FROM users WHERE lists > 0
 )
 SELECT metric, arm, count(*) FILTER (WHERE x > 0), sum(y), sum(x), sum(y * y), sum(x * y), sum(x * x),
        sum(c1), sum(c2), sum(c1 * c1), sum(c1 * c2), sum(c2 * c2), sum(y * c1), sum(y * c2), sum(x * c1), sum(x * c2)
-FROM users CROSS JOIN LATERAL (VALUES
-    ('answered', bad, asks), ('late', late, asks), ('watched', watched, lists), ('minutes', minutes, days),
-    ('all_minutes', all_minutes, days), ('asks', asks, days)) AS m (metric, y, x)
+FROM (SELECT users.*, CASE WHEN users.lists > usual.lists THEN usual.lists / users.lists ELSE 1 END AS share
+      FROM users CROSS JOIN usual) AS users CROSS JOIN LATERAL (VALUES
+    ('answered', bad, asks), ('late', late, asks), ('watched', watched * share, lists * share),
+    ('minutes', minutes, days), ('all_minutes', all_minutes, days), ('asks', asks, days)) AS m (metric, y, x)
 WHERE x > 0 GROUP BY metric, arm"""
 
 # y of ratings is the loss that the new model adds, y of viewings the hits that it loses.

@@ -15,6 +15,7 @@ from marquee.monitoring.live_predictions import LivePredictions
 from marquee.monitoring.quality_task import QualityChecks
 from marquee.monitoring.run import Task
 from marquee.monitoring.served_prediction import Predictor
+from marquee.monitoring.suspect_accounts import SuspectAccounts
 from marquee.monitoring.user_demographics import UserDemographics
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.serving.customer_client import CustomerClient
@@ -41,6 +42,7 @@ def create_tasks(
         caller_timeout_ms=settings.caller_timeout_ms,
     )
     quality = QualityChecks(settings.rating_max)
+    suspects = SuspectAccounts(settings.rating_max)
     fairness = LiveFairness(predictor.load_engine, _open_demographics(settings))
 
     def predict(database: Database, _: ObjectStore, now: datetime) -> int:
@@ -57,6 +59,7 @@ def create_tasks(
         Task("availability", measure_availability),
         Task("popular_movies", lambda database, _store, _now: movie_counts.update_popularity(database)),
         Task("quality_checks", quality.run),
+        Task("suspect_accounts", suspects.run),
         Task("experiments", controller.run),
         Task("impression_outcomes", lambda database, _, now: attribution.update_attribution(database, now)),
         *_app_tasks(settings),

@@ -38,6 +38,7 @@ PURPOSES = {
     "ratings": Purpose("ratings, for lists and models", SERVICE),
     "recommendation_requests": Purpose("requests as the service logged them", INTEREST),
     "rejected_events": Purpose("deliveries that could not be read", INTEREST),
+    "suspect_accounts": Purpose("accounts that seem to attack a movie, left out of training", INTEREST),
     "watch_sessions": Purpose("what was watched and how far, for lists and models", SERVICE),
     "watches": Purpose("minutes watched", SERVICE),
 }

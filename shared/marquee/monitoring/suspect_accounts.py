@@ -1,0 +1,90 @@
+"""Suspect accounts, in table ``suspect_accounts``: new accounts that seem to attack a movie together.
+
+The check is :mod:`marquee.monitoring.account_anomalies`. Training leaves out all ratings and watch sessions of a
+suspect until a person clears them, so that the next model is free of the attack. Lists are still served to them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from marquee.db.pool import Database
+from marquee.monitoring.account_anomalies import LEVELS, MovieRatings, find_targets, level_bounds
+from marquee.registry.object_store.object_store import ObjectStore
+
+WINDOW, BASELINE = timedelta(days=7), timedelta(days=180)
+"""Age up to which an account is new, and time from which the ratings of established accounts are compared."""
+STEP = timedelta(hours=1)
+_RATING_MIN = 1.0
+DEADLINE_MS = 60_000
+
+# An account is new if it has no rating before the window, known from one indexed look-up each.
+_NEW_RATINGS = """
+WITH recent AS (
+    SELECT DISTINCT ON (user_id, movie_id) user_id, movie_id, rating FROM ratings
+    WHERE time >= %(begin)s AND time < %(now)s ORDER BY user_id, movie_id, time DESC),
+accounts AS (
+    SELECT user_id, NOT EXISTS (
+        SELECT 1 FROM ratings AS r WHERE r.user_id = u.user_id AND r.time < %(begin)s) AS is_new
+    FROM (SELECT DISTINCT user_id FROM recent) AS u)"""
+_COUNTS = """RECENT,
+counted AS (
+    SELECT movie_id, is_new, rating FROM recent JOIN accounts USING (user_id)
+    UNION ALL
+    SELECT movie_id, false, rating FROM ratings WHERE time >= %(since)s AND time < %(begin)s)
+SELECT movie_id, count(*) FILTER (WHERE is_new),
+       ARRAY[LEVELS_NEW], count(*) FILTER (WHERE NOT is_new), ARRAY[LEVELS_OLD]
+FROM counted GROUP BY movie_id ORDER BY movie_id"""
+_MARK = """
+INSERT INTO suspect_accounts (user_id, movie_id, level, time, log_p)
+RECENT
+SELECT user_id, movie_id, %(level)s, %(now)s, %(log_p)s FROM recent JOIN accounts USING (user_id)
+WHERE is_new AND movie_id = %(movie_id)s AND rating BETWEEN %(least)s AND %(greatest)s ORDER BY user_id
+ON CONFLICT (user_id, movie_id) DO NOTHING"""
+
+
+class SuspectAccounts:
+    """Task of the monitor: checks once an hour, for ratings up to ``rating_max``."""
+
+    def __init__(self, rating_max: float) -> None:
+        self._rating_max = rating_max
+        self._checked: datetime | None = None
+
+    def run(self, database: Database, _: ObjectStore, now: datetime) -> int:
+        """Mark the suspects of the week before ``now``; return their number."""
+        if self._checked is not None and now - self._checked < STEP:
+            return 0
+        marked = mark_suspects(database, now, self._rating_max)
+        self._checked = now
+        return marked
+
+
+def mark_suspects(database: Database, now: datetime, rating_max: float) -> int:
+    """Write a row for each suspect and movie of the week before ``now``; return the number of new rows."""
+    times: dict[str, Any] = {"begin": now - WINDOW, "since": now - BASELINE, "now": now}
+    bounds = {level: level_bounds(level, _RATING_MIN, rating_max) for level in LEVELS}
+    query = (
+        _COUNTS.replace("RECENT", _NEW_RATINGS)
+        .replace("LEVELS_NEW", _count_levels(bounds, "is_new"))
+        .replace("LEVELS_OLD", _count_levels(bounds, "NOT is_new"))
+    )
+    rows = database.read(query, times, deadline_ms=DEADLINE_MS)
+    movies = [MovieRatings(movie, new, tuple(fresh), old, tuple(known)) for movie, new, fresh, old, known in rows]
+    marked = 0
+    for target in find_targets(movies):
+        least, greatest = bounds[target.level]
+        values = {"movie_id": target.movie_id, "level": target.level, "log_p": target.log_p}
+        with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
+            cursor.execute(
+                _MARK.replace("RECENT", _NEW_RATINGS), {**times, **values, "least": least, "greatest": greatest}
+            )
+            marked += cursor.rowcount
+    return marked
+
+
+def _count_levels(bounds: dict[str, tuple[float, float]], who: str) -> str:
+    return ", ".join(
+        f"count(*) FILTER (WHERE {who} AND rating BETWEEN {least:g} AND {greatest:g})"
+        for least, greatest in bounds.values()
+    )
