@@ -31,6 +31,7 @@ from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.rollout import promote
 from marquee.training.pipeline import steps
 from marquee.training.pipeline.pipeline_run import PipelineRun
+from marquee.training.pipeline.step_journal import StepJournal
 from marquee.training.retrain import retrain
 
 BASE_USER = "u0-000"
@@ -196,11 +197,12 @@ def test_retrain_user_marked_meanwhile_fails(
     plain_database: Database, store: FileStore, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model of a snapshot from before the mark is never stored."""
-    run_all: Callable[[PipelineRun], None] = steps.run_all
+    run_all: Callable[[PipelineRun], StepJournal] = steps.run_all
 
-    def mark_after(run: PipelineRun) -> None:
-        run_all(run)
+    def mark_after(run: PipelineRun) -> StepJournal:
+        journal = run_all(run)
         forget_journal.open_requests(plain_database, KEY, [BASE_USER])
+        return journal
 
     monkeypatch.setattr(steps, "run_all", mark_after)
     with pytest.raises(TrainingDataError, match="train again"):
