@@ -16,7 +16,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.load import LoadResult, load
-from benchmarks.open_load import open_load
 from benchmarks.registry import BenchmarkResult, at_least, at_most, benchmark
 from benchmarks.serving import MOVIES, Instance, random_model, run_hello_world, run_recommend, store
 from marquee.registry.artifact import write_artifact
@@ -37,7 +36,6 @@ COPIES_MB = 200
 ROUNDS, ROUND_S, CONNECTIONS = 15, 0.5, 8
 COLD_ROUNDS, USER_COUNT_ROUNDS = 30, 40
 SWAPS, FULL_SIZE = 100, 1_000_000
-OVERLOAD_ROUNDS = 5
 
 StartInstance: TypeAlias = "Callable[[], AbstractContextManager[Instance]]"
 
@@ -248,25 +246,6 @@ def start_ratio(
         f"this {statistics.median(times.wall):.0f} ms; ratio of CPU time {cpu.median:.2f}"
     )
     return at_most(name, wall.median, "ratio", goal, reference=reference, interval=wall.interval)
-
-
-@benchmark("overload_goodput")
-def overload() -> Iterable[BenchmarkResult]:
-    """Send twice the requests that the instance can answer, at a steady rate; count the answers within 600 ms."""
-    with run_recommend(store(USERS, 32)) as instance:
-        instance.first_answer_ms("/recommend/1")
-        _load(instance, _user_path)
-        ratios, rates = [], []
-        for _ in range(OVERLOAD_ROUNDS):
-            rate = load(instance.port, _user_path, connections=CONNECTIONS, seconds=3.0).per_second
-            ratios.append(open_load(instance.port, _user_path, rate=2 * rate, seconds=5.0).goodput / rate)
-            rates.append(rate)
-    goodput = RatioQuartiles(*statistics.quantiles(ratios, n=4))
-    reference = (
-        f"answers within 600 ms at twice the capacity of {statistics.median(rates):.0f} requests/s, "
-        "as a fraction of it; the client needs a processor of its own"
-    )
-    yield at_least("overload_goodput", goodput.median, "ratio", 0.9, reference=reference, interval=goodput.interval)
 
 
 @benchmark("swap_failures")

@@ -1,0 +1,69 @@
+"""Overload: answers in time at twice the capacity of one instance, with and without the load balancer."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from benchmarks.balancer import find_haproxy, run_balancer
+from benchmarks.load import load
+from benchmarks.open_load import open_load
+from benchmarks.registry import BenchmarkResult, at_least, benchmark
+from benchmarks.serving import Instance, run_recommend, store
+
+USERS = 1_000
+ROUNDS, ROUND_S = 9, 1.5
+# As many as the balancer gives one instance at a time.
+CONNECTIONS = 7
+
+
+def _user_path(number: int) -> str:
+    return f"/recommend/{number * 7919 % USERS}"
+
+
+@benchmark("overload_goodput", "overload_goodput_direct")
+def overload() -> Iterable[BenchmarkResult]:
+    """Send twice the requests that one instance can answer, at a steady rate; count the answers within 600 ms."""
+    with run_recommend(store(USERS, 32)) as instance:
+        instance.first_answer_ms("/recommend/1")
+        if find_haproxy():  # Without it, the goal cannot be measured.
+            with run_balancer(instance) as port:
+                yield _measure_overload("overload_goodput", instance, port, "behind the load balancer of Compose")
+        yield _measure_overload("overload_goodput_direct", instance, instance.port, "without a load balancer")
+
+
+def _measure_overload(name: str, instance: Instance, port: int, where: str) -> BenchmarkResult:
+    """Compare rounds at capacity with rounds at twice the capacity, between which they lie."""
+    before, ratios, per_cpu, rates = _measure_capacity(instance, port), [], [], []
+    for _ in range(ROUNDS):
+        cpu = instance.processor_ms()
+        answers = open_load(port, _user_path, rate=2 * before.per_s, seconds=ROUND_S).in_time
+        cpu = instance.processor_ms() - cpu
+        after = _measure_capacity(instance, port)
+        rates.append((before.per_s + after.per_s) / 2)
+        ratios.append(answers / ROUND_S / rates[-1])
+        per_cpu.append(answers / cpu / ((before.per_cpu_ms + after.per_cpu_ms) / 2))
+        before = after
+    low, goodput, high = statistics.quantiles(ratios, n=4)
+    reference = (
+        f"{where}: answers within 600 ms at twice the capacity of {statistics.median(rates):.0f} requests/s, as a "
+        f"fraction of it; per processor second of the instance {statistics.median(per_cpu):.2f}. Client and balancer "
+        "need a processor of their own"
+    )
+    goal = 0.9 if name == "overload_goodput" else 0.5
+    return at_least(name, goodput, "ratio", goal, reference=reference, interval=(low, high))
+
+
+class _Capacity(NamedTuple):
+    """Answers per second, and per millisecond of the instance's processor time."""
+
+    per_s: float
+    per_cpu_ms: float
+
+
+def _measure_capacity(instance: Instance, port: int) -> _Capacity:
+    cpu = instance.processor_ms()
+    result = load(port, _user_path, connections=CONNECTIONS, seconds=ROUND_S)
+    answers = len(result.ms) - result.failed
+    return _Capacity(answers / result.seconds, answers / (instance.processor_ms() - cpu))
