@@ -31,7 +31,7 @@ PURPOSES = {
     "experiment_pairs": Purpose("predictions of both models in an experiment", INTEREST),
     "experiment_users": Purpose("arm of an experiment", INTEREST),
     JOURNAL: Purpose("requests to be forgotten; the id only until the request is finished", DUTY),
-    "impressions": Purpose("lists that were served", INTEREST),
+    "impressions": Purpose("lists that were served, with what they were made from", INTEREST),
     "impressions_shown": Purpose("lists that an app has shown", INTEREST),
     "predictions": Purpose("predictions beside ratings, for live accuracy", INTEREST),
     "quarantine": Purpose("malformed records, byte for byte", INTEREST),
