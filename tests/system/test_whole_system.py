@@ -244,5 +244,7 @@ def test_system_every_list_can_be_made_again(system: RunningSystem, report: Simu
     command = [sys.executable, "-m", "marquee", "replay", "--last", "100000", "--json"]
     made = json.loads(subprocess.run(command, env=system.environment, cwd=ROOT, stdout=subprocess.PIPE).stdout)
     assert made["lists"] > 500
-    assert (made["equal"], made["differences"]) == (made["lists"], {})
+    # The number of BLAS threads of another process may change the last bits of a score.
+    assert set(made["differences"]) <= {"scores differ in the last bits"}
+    assert made["equal"] == made["lists"]
     assert {"personalised", "folded-in"} <= set(made["equal_by_tier"])
