@@ -19,7 +19,7 @@ from benchmarks.load import load
 from benchmarks.registry import BenchmarkResult, at_most, benchmark, is_full_run
 from benchmarks.serving import run_hello_world
 from marquee.local.process import Process, free_port, port_open
-from marquee.simulate.catalogue import SyntheticCatalogue
+from marquee.simulate.catalog import SyntheticCatalog
 
 COLD_ROUNDS, CONNECTIONS = 10, 8
 CHANGES, KILLS = 200, 4
@@ -111,8 +111,8 @@ def _simulator(folder: Path, bootstrap: str, port: int) -> Process:
 
 def _tap_and_play(path: IngestPath, phone: Phone) -> list[float]:
     """Return the seconds from each tap to its row. Raises ``RuntimeError`` if a played minute is not one row."""
-    catalogue = SyntheticCatalogue(SIMULATED_MOVIES, 1)
-    movies = [urllib.parse.quote(catalogue.movie_id(number), safe="") for number in range(TAPS)]
+    catalog = SyntheticCatalog(SIMULATED_MOVIES, 1)
+    movies = [urllib.parse.quote(catalog.movie_id(number), safe="") for number in range(TAPS)]
     times = []
     for movie in movies:
         before = path.written()

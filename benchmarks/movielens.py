@@ -74,7 +74,7 @@ def _read_pairs(wheel: Path) -> list[tuple[str, str]]:
             [line.split("\t") for line in archive.read(name).decode().splitlines()[1:]]
             for name in (f"recbole/dataset_example/ml-100k/ml-100k.{kind}" for kind in ("inter", "item"))
         )
-    movies = movielens.build_catalogue(item_rows)
+    movies = movielens.build_catalog(item_rows)
     return [(user, movies[item][0]) for user, item, _, _ in ratings]
 
 

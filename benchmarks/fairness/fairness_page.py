@@ -57,7 +57,7 @@ def render_page(results: FairnessAnalysis) -> str:
         ratings=f"{results.ratings:,}",
         n_users=results.n_users,
         lists=results.lists,
-        conclusion="\n".join(f"- {sentence}" for sentence in findings.summarise(results)),
+        conclusion="\n".join(f"- {sentence}" for sentence in findings.summarize(results)),
         user_findings=_describe(results.users, (*_METRICS, *_LIST_METRICS)),
         users=_group_table(results.users, _METRICS),
         list_users=_group_table(results.users, _LIST_METRICS),

@@ -23,7 +23,7 @@ _NAMES = {
 }
 
 
-def summarise(results: FairnessAnalysis) -> list[str]:
+def summarize(results: FairnessAnalysis) -> list[str]:
     """Return the conclusion, one sentence or two for each question."""
     return [
         _user_summary(results.users),

@@ -48,7 +48,7 @@ def aggregate_splits(name: str, parts: Sequence[Arrays], n_items: int, settings:
         counts = sum_by_user(parts, "ranked_users", None)
         for metric in USER_METRICS:
             metrics[metric] = settings.ratio(sum_by_user(parts, "ranked_users", metric), counts)
-        metrics["coverage"] = catalogue_coverage(parts, n_items, settings)
+        metrics["coverage"] = catalog_coverage(parts, n_items, settings)
     cost = {key: np.array([float(part[key]) for part in parts]) for key in ("cpu_s", "answer_us")}
     memory, storage = (int(parts[0][key]) for key in ("memory_bytes", "storage_bytes"))
     return AlgorithmResult(
@@ -64,7 +64,7 @@ def sum_by_user(parts: Sequence[Arrays], users: str, values: str | None) -> Floa
     return sums[np.bincount(rows) > 0]
 
 
-def catalogue_coverage(parts: Sequence[Arrays], n_items: int, settings: AggregateSettings) -> Metric:
+def catalog_coverage(parts: Sequence[Arrays], n_items: int, settings: AggregateSettings) -> Metric:
     """Return the fraction of the catalog that is in any user's list, the mean over splits.
 
     The interval is +- 1.96 bootstrap standard errors. A resample has fewer distinct users, so that its percentiles lie

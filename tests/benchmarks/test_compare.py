@@ -206,17 +206,17 @@ def test_sum_by_user_user_in_several_splits_counts_once() -> None:
     assert aggregate.sum_by_user(parts, "users", None).tolist() == [1.0, 2.0, 1.0]
 
 
-def test_catalogue_coverage_is_the_fraction_in_any_list() -> None:
+def test_catalog_coverage_is_the_fraction_in_any_list() -> None:
     """Two users with the same three of ten items, and two users with disjoint lists."""
     same: Arrays = {"ranked_users": np.array([0, 1]), "recommended": np.array([[0, 1, 2], [2, 1, 0]])}
     disjoint: Arrays = {"ranked_users": np.array([0, 1]), "recommended": np.array([[0, 1, 2], [3, 4, 5]])}
-    one, two = (aggregate.catalogue_coverage([part], 10, SETTINGS) for part in (same, disjoint))
+    one, two = (aggregate.catalog_coverage([part], 10, SETTINGS) for part in (same, disjoint))
     assert (one.value, one.low, one.high) == pytest.approx((0.3, 0.3, 0.3))
     assert two.value == pytest.approx(0.6)
     assert two.low is not None
     assert two.high is not None
     assert two.low < 0.6 < two.high
-    assert aggregate.catalogue_coverage([same, disjoint], 10, SETTINGS).value == pytest.approx(0.45)
+    assert aggregate.catalog_coverage([same, disjoint], 10, SETTINGS).value == pytest.approx(0.45)
 
 
 def test_split_window_windows_are_consecutive_and_disjoint_from_training(base: Path) -> None:

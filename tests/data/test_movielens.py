@@ -63,9 +63,9 @@ def test_tables_from_wheel_ratings_are_in_time_order_with_log_ids(tmp_path: Path
         ("Sex, Lies, and Videotape", "1989", "sex+lies+and+videotape+1989"),
     ],
 )
-def test_build_catalogue_ids_have_the_form_of_the_log(title: str, released: str, movie_id: str) -> None:
+def test_build_catalog_ids_have_the_form_of_the_log(title: str, released: str, movie_id: str) -> None:
     """Titles become ids by the rules of the event log."""
-    assert movielens.build_catalogue([("1", title, released, "Drama")])["1"][0] == movie_id
+    assert movielens.build_catalog([("1", title, released, "Drama")])["1"][0] == movie_id
 
 
 def test_tables_from_wheel_without_the_data_is_refused(tmp_path: Path) -> None:

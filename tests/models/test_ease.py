@@ -99,7 +99,7 @@ def test_ranker_popularity_terms_prefer_popular_and_growing_items(fit: Ranker, p
 
 @EACH_RANKER
 @pytest.mark.parametrize("n_items", [1, 2, 3])
-def test_ranker_tiny_catalogue_keeps_its_rank(fit: Ranker, params: dict[str, Any], n_items: int) -> None:
+def test_ranker_tiny_catalog_keeps_its_rank(fit: Ranker, params: dict[str, Any], n_items: int) -> None:
     """A catalog of one to three items gives finite factors of the usual rank."""
     rows = [(f"u{u}", f"f{f}+1", 1.0 + (u + f) % 5, u * 10 + f) for u in range(4) for f in range(n_items)]
     interactions = WeightedInteractions.from_dataset(dataset(frame(*rows)))

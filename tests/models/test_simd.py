@@ -39,8 +39,8 @@ def _round(number: Fraction, kind: np.dtype) -> float:
     if kind == np.float64:
         return number.numerator / number.denominator
     near = np.float32(number.numerator / number.denominator)
-    neighbours = [near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))]
-    return float(min(neighbours, key=lambda value: abs(Fraction(float(value)) - number)))
+    neighbors = [near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))]
+    return float(min(neighbors, key=lambda value: abs(Fraction(float(value)) - number)))
 
 
 @numba.njit

@@ -15,7 +15,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-def make_catalogue(rng: np.random.Generator, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+def make_catalog(rng: np.random.Generator, n_items: int) -> tuple[np.ndarray, np.ndarray]:
     vectors = rng.normal(0, 1, (n_items, K)).astype(np.float32)
     return vectors, rng.normal(0, 0.3, n_items).astype(np.float32)
 
@@ -27,7 +27,7 @@ def make_prior(rng: np.random.Generator, noise_precision: float = 2.0) -> Prior:
 
 def test_posterior_mean_without_ratings_is_the_prior_mean(rng: np.random.Generator) -> None:
     """There is nothing to update."""
-    vectors, biases = make_catalogue(rng, 5)
+    vectors, biases = make_catalog(rng, 5)
     prior = make_prior(rng)
     vector, bias = FoldIn(vectors, biases, 3.5, prior).posterior_mean(np.array([], dtype=int), np.array([]))
     assert [*vector, bias] == pytest.approx(prior.mean, rel=1e-5)
@@ -49,7 +49,7 @@ def test_posterior_mean_one_rating_equals_hand_calculation() -> None:
 
 def test_posterior_mean_equals_the_conditional_gaussian(rng: np.random.Generator) -> None:
     """The same posterior by another formula: cov(theta, y) cov(y)^-1 (y - E y)."""
-    vectors, biases = make_catalogue(rng, 30)
+    vectors, biases = make_catalog(rng, 30)
     prior = make_prior(rng)
     items = rng.permutation(30)[:12]
     ratings = rng.integers(1, 6, 12).astype(float)
@@ -63,7 +63,7 @@ def test_posterior_mean_equals_the_conditional_gaussian(rng: np.random.Generator
 
 def test_posterior_mean_many_ratings_converges_to_the_true_user(rng: np.random.Generator) -> None:
     """Known theta, noisy ratings: the error falls toward zero with the number of ratings."""
-    vectors, biases = make_catalogue(rng, 20_000)
+    vectors, biases = make_catalog(rng, 20_000)
     truth, truth_bias = np.array([0.5, -1.0, 0.25, 0.8]), -0.4
     ratings = 3.5 + truth_bias + biases + vectors @ truth + rng.normal(0, 0.5, 20_000)
     prior = Prior(np.zeros(K + 1), np.eye(K + 1), 4.0)
@@ -77,7 +77,7 @@ def test_posterior_mean_many_ratings_converges_to_the_true_user(rng: np.random.G
 
 def test_posterior_mean_narrow_prior_resists_one_rating(rng: np.random.Generator) -> None:
     """One rating does not move a user that the prior places near the mean."""
-    vectors, biases = make_catalogue(rng, 3)
+    vectors, biases = make_catalog(rng, 3)
     prior = Prior(np.full(K + 1, 0.1), np.eye(K + 1) * 1e8, 1.0)
     vector, bias = FoldIn(vectors, biases, 3.0, prior).posterior_mean(np.array([0]), np.array([5.0]))
     assert [*vector, bias] == pytest.approx([0.1] * (K + 1), abs=1e-5)

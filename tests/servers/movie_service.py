@@ -10,11 +10,11 @@ from tests.servers.customers import CustomerServer
 
 from marquee.events.kinds import Event
 from marquee.events.parser import format_event
-from marquee.simulate.catalogue import SyntheticCatalogue
+from marquee.simulate.catalog import SyntheticCatalog
 from marquee.simulate.movie_service import CustomerTable, MovieService, MovieTable
 from marquee.simulate.user_requests import UserRequests
 
-CATALOGUE = SyntheticCatalogue(60, 1)
+CATALOGUE = SyntheticCatalog(60, 1)
 MOVIES = tuple(CATALOGUE.movie_id(number) for number in range(60))
 
 

@@ -181,7 +181,7 @@ def test_predict_result_is_clipped_to_the_scale(store: FileStore) -> None:
     assert list(engine.predict(record, np.array([20, 21]))) == [5.0, 3.5]
 
 
-def test_list_popular_small_catalogue_returns_all_movies(store: FileStore) -> None:
+def test_list_popular_small_catalog_returns_all_movies(store: FileStore) -> None:
     """Seven movies make a list of seven."""
     engine = Engine.load(store, store_model(store, two_group_model(n_items=7)))
     assert len(engine.list_popular(20)) == 7

@@ -98,7 +98,7 @@ def test_choose_too_few_unseen_movies_is_the_ranking() -> None:
     assert chosen == ([3, 0, 1], [1.0] * 3, False)
 
 
-def test_choose_epsilon_zero_randomises_only_the_slots() -> None:
+def test_choose_epsilon_zero_randomizes_only_the_slots() -> None:
     """The first positions are fixed, the slots are drawn from the candidates."""
     random = Random(1).random
     for _ in range(200):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from marquee.simulate.catalogue import SyntheticCatalogue
+from marquee.simulate.catalog import SyntheticCatalog
 from marquee.simulate.delivery_counts import RecordGroup
 from marquee.simulate.replay import ReplayedRating
 from marquee.simulate.report import SimulationReport, utc_now
@@ -44,8 +44,8 @@ def synthetic_users(
     users: int = 1_000, movies: int = 500, seed: int = 1, rating_max: int = 5, influence: float = 1.0
 ) -> SyntheticUsers:
     """Return synthetic users of a synthetic catalog of the same seed."""
-    catalogue = SyntheticCatalogue(movies, seed)
-    return SyntheticUsers(users, catalogue, seed=seed, rating_max=rating_max, influence=influence)
+    catalog = SyntheticCatalog(movies, seed)
+    return SyntheticUsers(users, catalog, seed=seed, rating_max=rating_max, influence=influence)
 
 
 def take_events(sessions: ActiveSessions, count: int) -> list[UserEvent]:

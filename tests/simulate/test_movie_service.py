@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from marquee.simulate.catalogue import SyntheticCatalogue
+from marquee.simulate.catalog import SyntheticCatalog
 from marquee.simulate.movie_service import GENRES, CustomerTable, MovieService, MovieTable
 
-CATALOGUE = SyntheticCatalogue(50, 1)
+CATALOGUE = SyntheticCatalog(50, 1)
 CUSTOMERS = {"7": {"user_id": "7", "age": "31", "gender": "F", "occupation": "writer", "zip": "1"}}
 MOVIES = {"heat+1995": {"title": "Heat", "year": "1995", "genres": "Action|Crime|Thriller"}}
 

@@ -13,7 +13,7 @@ from marquee.config.base_data import MOVIES_FILE, USERS_FILE
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 from marquee.events.parser import EventParser
-from marquee.simulate.catalogue import SyntheticCatalogue
+from marquee.simulate.catalog import SyntheticCatalog
 from marquee.simulate.corruption import Corrupter
 from marquee.simulate.event_log import EventLog
 from marquee.simulate.movie_service import CustomerTable, MovieService, MovieTable, read_table
@@ -73,8 +73,8 @@ def _movie_service(args: argparse.Namespace, settings: Settings, service: Stream
     synthetic = args.mode == "synthetic"
     users = {} if synthetic else read_table(args.data / USERS_FILE, "user_id")
     movies = {} if synthetic else read_table(args.data / MOVIES_FILE, "movie_id")
-    catalogue = SyntheticCatalogue(args.movies, args.seed) if synthetic else None
-    table = MovieTable(args.seed, catalogue, movies)
+    catalog = SyntheticCatalog(args.movies, args.seed) if synthetic else None
+    table = MovieTable(args.seed, catalog, movies)
     return MovieService(
         CustomerTable(args.seed, 2 * max(args.users, len(users)), users),
         table,
@@ -118,8 +118,8 @@ def _population(args: argparse.Namespace, rating_max: int) -> UserPopulation:
             influence=args.influence,
             extra_sessions=args.extra_sessions,
         )
-    catalogue = SyntheticCatalogue(args.movies, args.seed)
-    return SyntheticUsers(args.users, catalogue, seed=args.seed, rating_max=rating_max, influence=args.influence)
+    catalog = SyntheticCatalog(args.movies, args.seed)
+    return SyntheticUsers(args.users, catalog, seed=args.seed, rating_max=rating_max, influence=args.influence)
 
 
 def _concurrent_sessions(args: argparse.Namespace) -> int:

@@ -95,7 +95,7 @@ def tables_from_wheel(wheel: Path) -> dict[str, bytes]:
             ratings, users, item_rows = (_table(archive, kind) for kind in ("inter", "user", "item"))
     except (KeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise TrainingDataError(f"{wheel.name} does not hold MovieLens 100K as expected: {error}") from error
-    movies = build_catalogue(item_rows)
+    movies = build_catalog(item_rows)
     movie_ids = {number: movie[0] for number, movie in movies.items()}
     rated = sorted(([u, movie_ids[i], r, t] for u, i, r, t in ratings), key=lambda x: (int(x[3]), x[:2]))
     return {
@@ -105,7 +105,7 @@ def tables_from_wheel(wheel: Path) -> dict[str, bytes]:
     }
 
 
-def build_catalogue(item_rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+def build_catalog(item_rows: Sequence[Sequence[str]]) -> dict[str, list[str]]:
     """Return movie_id, title, year ("" if unknown) and genres (separated by ``|``) by MovieLens' item number.
 
     Ids are distinct: if two movies share title and year, the second has the year twice, as in the real event log.

@@ -151,10 +151,10 @@ def _source(
     items: Sequence[tuple[str, str, str, str]],
     users: Side,
 ) -> RatingSource:
-    catalogue = movielens.build_catalogue(items)
+    catalog = movielens.build_catalog(items)
     movies = {
         number: {"title": title, "year": year, "genres": genres, "source_id": number}
-        for number, (_, title, year, genres) in catalogue.items()
+        for number, (_, title, year, genres) in catalog.items()
     }
     return RatingSource(
         name,
@@ -163,7 +163,7 @@ def _source(
         lambda: read_separated(ratings, separator, _COLUMNS, len(_COLUMNS), skipped),
         movies,
         users,
-        {number: row[0] for number, row in catalogue.items()},
+        {number: row[0] for number, row in catalog.items()},
     )
 
 
@@ -194,7 +194,7 @@ def _decode(path: Location) -> str:
 
 
 def _genres(text: str) -> str:
-    """Return genres separated by spaces, as :func:`~marquee.data.movielens.build_catalogue` takes them."""
+    """Return genres separated by spaces, as :func:`~marquee.data.movielens.build_catalog` takes them."""
     return "" if text.strip() == _NO_GENRES else text.strip().replace("|", " ")
 
 

@@ -71,7 +71,7 @@ class EmbeddedPostgres:
 
     def start(self) -> EmbeddedPostgres:
         """Start the server, with ``initdb`` on a new directory; return when it accepts connections."""
-        self._cluster.initialise()
+        self._cluster.initialize()
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
                 self._launch()

@@ -45,10 +45,10 @@ class PostgresCluster:
         return self._directory / f"{role}.pgpass"
 
     def password(self, role: str) -> str:
-        """Return the password of ``role``; only after :meth:`initialise`."""
+        """Return the password of ``role``; only after :meth:`initialize`."""
         return self.pass_file(role).read_text().strip().rsplit(":", 1)[1]
 
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Create the data directory and its roles unless they exist.
 
         Raises :class:`ProcessFailed` if a program of PostgreSQL fails.

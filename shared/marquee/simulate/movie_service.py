@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from marquee.config.base_data import read_side_table
-from marquee.simulate.catalogue import SyntheticCatalogue, runtime_minutes
+from marquee.simulate.catalog import SyntheticCatalog, runtime_minutes
 from marquee.simulate.hashed_rng import derive_seed
 from marquee.simulate.user_requests import UserRequests
 
@@ -101,15 +101,15 @@ class MovieTable:
     def __init__(
         self,
         seed: int,
-        catalogue: SyntheticCatalogue | None,
+        catalog: SyntheticCatalog | None,
         known: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        self._seed, self._catalogue, self._known = seed, catalogue, known or {}
+        self._seed, self._catalog, self._known = seed, catalog, known or {}
 
     def __call__(self, movie_id: str) -> Row | None:
         """Return the movie, or None if the id is unknown."""
         row = self._known.get(movie_id)
-        if row is None and (self._catalogue is None or self._catalogue.movie_number(movie_id) is None):
+        if row is None and (self._catalog is None or self._catalog.movie_number(movie_id) is None):
             return None
         draw = derive_seed(self._seed, "movie", movie_id)
         title = row["title"] if row else movie_id.replace("+", " ").strip().title()

@@ -19,7 +19,7 @@ from marquee.config.base_data import (
 from marquee.config.csv_file import read_csv
 from marquee.errors import TrainingDataError
 from marquee.events.record_syntax import is_movie_id, is_user_id
-from marquee.simulate.catalogue import runtime_minutes
+from marquee.simulate.catalog import runtime_minutes
 from marquee.simulate.hashed_rng import derive_seed, generator_for, uniform
 from marquee.simulate.watch_plan import PlannedSession
 

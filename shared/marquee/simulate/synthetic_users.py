@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from random import Random
 
-from marquee.simulate.catalogue import SyntheticCatalogue, runtime_minutes
+from marquee.simulate.catalog import SyntheticCatalog, runtime_minutes
 from marquee.simulate.hashed_rng import coprime_stride, derive_seed, generator_for, zipf_rank
 from marquee.simulate.preferences import Preferences
 from marquee.simulate.watch_plan import PlannedSession
@@ -31,12 +31,10 @@ class SyntheticUsers:
 
     finished = False
 
-    def __init__(
-        self, users: int, catalogue: SyntheticCatalogue, *, seed: int, rating_max: int, influence: float
-    ) -> None:
+    def __init__(self, users: int, catalog: SyntheticCatalog, *, seed: int, rating_max: int, influence: float) -> None:
         if users < 1:
             raise ValueError(f"a population of {users} users: at least one is required")
-        self._users, self._catalogue, self._seed = users, catalogue, seed
+        self._users, self._catalog, self._seed = users, catalog, seed
         self._rating_max, self._influence = rating_max, influence
         self.preferences = Preferences(seed)
         self._stride = coprime_stride(derive_seed(seed, "stride"), users)
@@ -83,7 +81,7 @@ class SyntheticUsers:
 
     def has_movie(self, movie_id: str) -> bool:
         """See :class:`UserPopulation`."""
-        return self._catalogue.movie_number(movie_id) is not None
+        return self._catalog.movie_number(movie_id) is not None
 
     def _new_user(self) -> str:
         self._accounts += 1
@@ -102,8 +100,8 @@ class SyntheticUsers:
 
     def _choose_movie(self, rng: Random, user_id: str) -> str:
         """Choose the preferred one of a few popular movies, so that watch sessions also reveal preferences."""
-        ranks = (zipf_rank(rng.random(), self._catalogue.movies, exponent=1.0, offset=20) for _ in range(_CANDIDATES))
-        ids = map(self._catalogue.movie_id, ranks)
+        ranks = (zipf_rank(rng.random(), self._catalog.movies, exponent=1.0, offset=20) for _ in range(_CANDIDATES))
+        ids = map(self._catalog.movie_id, ranks)
         return max(ids, key=lambda movie_id: self.preferences.expected_rating(user_id, movie_id) + rng.gauss(0, 0.7))
 
     def _plan(

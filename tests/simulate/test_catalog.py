@@ -9,31 +9,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marquee.events.record_syntax import is_movie_id
-from marquee.simulate.catalogue import MAX_MOVIES, SyntheticCatalogue, runtime_minutes
+from marquee.simulate.catalog import MAX_MOVIES, SyntheticCatalog, runtime_minutes
 from marquee.simulate.hashed_rng import coprime_stride, zipf_rank
 
 
 @pytest.mark.parametrize("movies", [1, 500, 27_000])
 def test_movie_id_all_movies_are_distinct_and_reversible(movies: int) -> None:
     """No two movies share an id, and each id maps back to its number."""
-    catalogue = SyntheticCatalogue(movies, seed=3)
-    ids = [catalogue.movie_id(movie) for movie in range(movies)]
+    catalog = SyntheticCatalog(movies, seed=3)
+    ids = [catalog.movie_id(movie) for movie in range(movies)]
     assert len(set(ids)) == movies
-    assert [catalogue.movie_number(movie_id) for movie_id in ids] == list(range(movies))
+    assert [catalog.movie_number(movie_id) for movie_id in ids] == list(range(movies))
 
 
 @given(st.integers(0, MAX_MOVIES - 1), st.integers(0, 2**70))
 def test_movie_id_any_movie_is_valid_in_the_event_log(movie: int, seed: int) -> None:
     """The parser of the event log accepts every id, for any seed."""
-    catalogue = SyntheticCatalogue(MAX_MOVIES, seed)
-    assert is_movie_id(catalogue.movie_id(movie))
-    assert catalogue.movie_number(catalogue.movie_id(movie)) == movie
+    catalog = SyntheticCatalog(MAX_MOVIES, seed)
+    assert is_movie_id(catalog.movie_id(movie))
+    assert catalog.movie_number(catalog.movie_id(movie)) == movie
 
 
-def test_movie_id_ordinary_catalogue_has_all_irregular_forms() -> None:
+def test_movie_id_ordinary_catalog_has_all_irregular_forms() -> None:
     """A catalog of 2,000 movies has every irregularity of the real event log's ids."""
-    catalogue = SyntheticCatalogue(2_000, seed=1)
-    ids = " ".join(catalogue.movie_id(movie) for movie in range(2_000))
+    catalog = SyntheticCatalog(2_000, seed=1)
+    ids = " ".join(catalog.movie_id(movie) for movie in range(2_000))
     forms = [r" \+[a-z]", r"[a-z]\* ?", r"(\w\*){3}", r"_\+", r"[a-z]\+\+[a-z]", r"[a-z]-[a-z]", r"\.\+"]
     forms += [r"[a-z]\+ ", r"(\+\d{4})\1 ", r"\*\+\d{4}"]
     assert [form for form in forms if not re.search(form, ids)] == []
@@ -42,22 +42,22 @@ def test_movie_id_ordinary_catalogue_has_all_irregular_forms() -> None:
 @given(st.text("abcdefghij+*_.-0123456789", max_size=40))
 def test_movie_number_arbitrary_text_is_unknown_unless_an_id(text: str) -> None:
     """A number is returned only for the exact id of that movie."""
-    catalogue = SyntheticCatalogue(100, seed=1)
-    number = catalogue.movie_number(text)
-    assert number is None or catalogue.movie_id(number) == text
+    catalog = SyntheticCatalog(100, seed=1)
+    number = catalog.movie_number(text)
+    assert number is None or catalog.movie_id(number) == text
 
 
-def test_movie_number_movie_beyond_catalogue_is_unknown() -> None:
+def test_movie_number_movie_beyond_catalog_is_unknown() -> None:
     """A smaller catalog of the same seed does not have the additional movies of a larger one."""
-    large, small = SyntheticCatalogue(10_000, seed=1), SyntheticCatalogue(10, seed=1)
+    large, small = SyntheticCatalog(10_000, seed=1), SyntheticCatalog(10, seed=1)
     assert small.movie_number(large.movie_id(9_999)) is None
 
 
 @pytest.mark.parametrize("movies", [0, MAX_MOVIES + 1])
-def test_catalogue_impossible_size_is_refused(movies: int) -> None:
+def test_catalog_impossible_size_is_refused(movies: int) -> None:
     """The error names the valid range."""
     with pytest.raises(ValueError, match="must be from 1 to"):
-        SyntheticCatalogue(movies, seed=1)
+        SyntheticCatalog(movies, seed=1)
 
 
 def test_runtime_minutes_many_movies_are_plausible() -> None:

@@ -19,7 +19,7 @@ _FIRST_INDEX, _SECOND_INDEX, _THIRD_INDEX = (
 MAX_MOVIES = len(FIRST) * len(SECOND) * (len(THIRD) + 1)
 
 
-class SyntheticCatalogue:
+class SyntheticCatalog:
     """A catalog of ``movies`` movies, numbered from 0 in order of popularity, determined by ``seed``."""
 
     def __init__(self, movies: int, seed: int) -> None:
