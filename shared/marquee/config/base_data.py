@@ -16,6 +16,8 @@ from marquee.config.opaque_ids import VALID_ID, is_valid_id
 from marquee.config.timestamps import EARLIEST, LATEST
 from marquee.errors import TrainingDataError
 
+LIKES_SCALE = (0.0, 1.0)
+"""Rating scale of likes: 0 for a dislike, 1 for a like."""
 RATINGS_FILE, USERS_FILE, MOVIES_FILE = "ratings.csv", "users.csv", "movies.csv"
 IMPORT_FILE = "import.json"
 """Report of the import that wrote the directory, with the rating scale; hand-made base data have none."""

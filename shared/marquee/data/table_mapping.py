@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from marquee.config.base_data import RATING_SYNONYMS, SIDE_SYNONYMS
+from marquee.config.base_data import LIKES_SCALE, RATING_SYNONYMS, SIDE_SYNONYMS
 from marquee.config.csv_file import check_columns, read_csv, rename
 from marquee.data.movielens_formats import RatingSource, Side
 from marquee.data.rating_rows import PARQUET_SUFFIXES, Columns, read_header, read_parquet, read_separated, to_text
@@ -15,7 +15,6 @@ from marquee.errors import TrainingDataError
 
 FIELDS = {"user_id": "user", "movie_id": "movie", "rating": "rating", "time": "time"}
 _SEPARATORS = ("::", "\t", ";", "|", ",")
-LIKES_SCALE = (0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 import shutil
@@ -32,6 +33,7 @@ from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.params import Params
 from marquee.training.pipeline import steps
+from marquee.training.pipeline.code_fingerprint import encode_fingerprint, fingerprint_steps
 from marquee.training.pipeline.pipeline_run import SNAPSHOT, PipelineRun
 from marquee.training.pipeline.publish_step import (
     RetrainResult,
@@ -171,7 +173,7 @@ def _exclusive(work: Path) -> Iterator[Path]:
 def _run_steps(run: PipelineRun) -> StepJournal:
     """Run the steps in this process. Other errors of files than a full disk are translated where they enter."""
     try:
-        return steps.run_all(run)
+        return steps.run_all(run, _digest_code() if run.resumable else "")
     except OSError as error:
         raise _unwritable(str(run.root), error) from error
 
@@ -185,6 +187,13 @@ def _check_marks(run: PipelineRun) -> None:
     frames = (taken.base.ratings, taken.live.ratings, taken.live.watch_sessions)
     if marks.find([*distinct_ids(frames, "user_id"), *taken.base.side_information.users]):
         raise TrainingDataError("a user of the snapshot was forgotten while the model was trained: train again")
+
+
+def _digest_code() -> str:
+    digest = hashlib.sha256()
+    for fingerprint in fingerprint_steps().values():
+        digest.update(encode_fingerprint(fingerprint))
+    return digest.hexdigest()
 
 
 def _unwritable(directory: str, error: OSError) -> WorkingDirectoryUnwritable:

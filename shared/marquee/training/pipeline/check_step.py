@@ -9,10 +9,10 @@ import msgspec
 import pandas as pd
 
 from marquee.config import atomic_file
+from marquee.config.base_data import LIKES_SCALE
 from marquee.data import base_checks, deterministic_io, snapshot
 from marquee.data.dataset import Dataset
 from marquee.data.sources import SourceData, merge_sources
-from marquee.data.table_mapping import LIKES_SCALE
 from marquee.monitoring.drift import DataProfile
 from marquee.training import snapshot_drift
 from marquee.training.pipeline.pipeline_run import (

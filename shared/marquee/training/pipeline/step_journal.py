@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from marquee.config.atomic_file import write_atomically
-from marquee.training.pipeline.code_fingerprint import encode_fingerprint, fingerprint_steps
 
 if TYPE_CHECKING:
     from marquee.training.pipeline.pipeline_run import PipelineRun
@@ -49,12 +48,12 @@ class StepJournal(msgspec.Struct, frozen=True):
     steps: dict[str, StepUsage] = {}
 
 
-def open_journal(run: PipelineRun, outputs: Iterable[str]) -> StepJournal:
+def open_journal(run: PipelineRun, outputs: Iterable[str], code: str) -> StepJournal:
     """Return the journal of the run that was killed in the same directory, or an empty one.
 
-    If that run had other inputs, its files (``outputs``) are removed.
+    If that run had other inputs, its files (``outputs``) are removed. ``code`` is a digest of the code of the steps.
     """
-    empty = StepJournal(_digest_inputs(run) if run.resumable else "", run.request.until)
+    empty = StepJournal(_digest_inputs(run, code) if run.resumable else "", run.request.until)
     if not run.resumable:
         return empty
     known = read_journal(run.root)
@@ -100,9 +99,8 @@ def measure_usage(action: Callable[[], object]) -> StepUsage:
     )
 
 
-def _digest_inputs(run: PipelineRun) -> str:
+def _digest_inputs(run: PipelineRun, code: str) -> str:
     """Return a digest of parameters, selection of the data, and code of the steps."""
-    code = {name: encode_fingerprint(fingerprint).decode() for name, fingerprint in fingerprint_steps().items()}
     request = {
         name: str(getattr(run.request, name)) for name in ("until", "base", "base_fraction", "rating_max", "scale")
     }

@@ -65,12 +65,13 @@ STEPS = {
 }
 
 
-def run_all(run: PipelineRun) -> StepJournal:
+def run_all(run: PipelineRun, code: str = "") -> StepJournal:
     """Run every step in order in this process, and return what each took.
 
-    In a resumable run the steps that were complete before a kill are left out.
+    In a resumable run the steps that were complete before a kill are left out, if ``code``, a digest of the code of the
+    steps, is the same.
     """
-    journal = open_journal(run, [name for step in STEPS.values() for name in step.writes])
+    journal = open_journal(run, [name for step in STEPS.values() for name in step.writes], code)
     for name, step in STEPS.items():
         if name in journal.steps:
             _log.info("step %s was complete when the run was stopped", name)
