@@ -106,7 +106,7 @@ def _live_day(
     _begin(world, log, tastes, (users[rows], lists[rows, positions]), day, world.size.drift)
     _begin_outside(world, log, tastes, day, world.size.drift)
     measured[BEGUN] = float(begun.sum() / len(users))
-    by_group = {name: float(quality[members[users]].mean()) for name, members in world.groups().items()}
+    by_group = {name: float(np.nanmean(quality[members[users]])) for name, members in world.groups().items()}
     return measured | judge_tastes(world.tastes, tastes), by_group
 
 

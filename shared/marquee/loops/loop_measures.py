@@ -13,6 +13,7 @@ COVERAGE, GINI, TOP, QUALITY, NEW = "coverage", "gini", "top 1 %", "quality", "n
 DRIFT, ALIKE, BEGUN = "taste drift", "alikeness", "begun"
 MEASURES = (QUALITY, COVERAGE, GINI, TOP, NEW, DRIFT, ALIKE, BEGUN)
 _NEW_DAYS = 7
+_LEAST = 0.1  # Expected movies begun from the best list, below which its quality is not defined.
 LAST_DAYS = 10
 """Days at the end of a run whose mean is compared."""
 
@@ -47,13 +48,15 @@ def judge_lists(
     is_released = world.released <= day
     possible = np.where(seen | ~is_released, 0.0, odds)[users]
     best = -np.sort(-possible, axis=1)[:, :LENGTH] @ looks
-    quality: Floats = (np.take_along_axis(odds[users], lists, 1) @ looks) / np.maximum(best, 1e-12)
+    # A seen movie that fills a list cannot be begun. Who has seen nearly all movies has no best list to compare with.
+    gained = np.take_along_axis(possible, lists, 1) @ looks
+    quality: Floats = np.where(best >= _LEAST, gained / np.maximum(best, _LEAST), np.nan)
     exposure = total_exposure(lists, world.size.movies)[is_released]
     n_top = max(1, round(len(exposure) / 100))
     is_new = (world.released > max(0, day - _NEW_DAYS))[is_released]
     share = exposure[is_new].sum() / exposure.sum()
     return {
-        QUALITY: float(quality.mean()),
+        QUALITY: float(np.nanmean(quality)),
         COVERAGE: float((exposure > 0).mean()),
         GINI: gini(exposure),
         TOP: float(np.sort(exposure)[-n_top:].sum() / exposure.sum()),

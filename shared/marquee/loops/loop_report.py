@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -105,10 +106,31 @@ def format_metric(metric: Metric, *, signed: bool = False) -> str:
     return text if metric.high is None else f"{text} ± {metric.high - metric.value:.3f}"
 
 
+def restore_run(plain: Any) -> LoopRun:
+    """Return the run of its plain values; JSON has null where a day has no value.
+
+    Raises :class:`msgspec.ValidationError` if they are not those of a run.
+    """
+    run = msgspec.convert(plain, _StoredRun)
+    days, groups = (
+        {name: [float("nan") if value is None else value for value in values] for name, values in part.items()}
+        for part in (run.days, run.groups)
+    )
+    return LoopRun(run.variant, run.seed, days, groups, run.data)
+
+
+class _StoredRun(msgspec.Struct, frozen=True):
+    variant: str
+    seed: int
+    days: dict[str, list[float | None]]
+    groups: dict[str, list[float | None]]
+    data: str = ""
+
+
 def _read(path: Path) -> LoopRun | None:
     """Return a stored run; None if there is none, or it is damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=LoopRun)
+        return restore_run(msgspec.json.decode(path.read_bytes()))
     except (OSError, msgspec.MsgspecError):
         return None
 

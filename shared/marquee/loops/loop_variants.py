@@ -12,7 +12,7 @@ NO_LISTS = "uniform lists"
 """The reference without a recommender: what a list shows is chance."""
 PLAIN = "no exploration"
 FORMER, CONFIRMED = "share .01, tail 3, pool 9", "share .001, tail 1, pool 40"
-"""Exploration until 2026-11, and since then."""
+"""The default exploration until 2026-11, and the one since then."""
 
 
 @dataclass(frozen=True, slots=True)
