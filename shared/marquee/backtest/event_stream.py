@@ -70,6 +70,7 @@ class EventStream:
         users = np.unique(self.users[before])
         is_listed = np.isin(np.array(self.dataset.movie_ids, dtype=object), list(catalog))
         items = np.union1d(np.unique(self.items[before]), np.flatnonzero(is_listed))
+        content = self.dataset.content_features
         rows = {kind: np.sort(self.position[before & (self.is_rating == kind)]) for kind in (True, False)}
         return replace(
             self.dataset,
@@ -79,6 +80,7 @@ class EventStream:
             watch_sessions=_select(self.dataset.watch_sessions, rows[False], users, items),
             user_features=tuple(block[users] for block in self.dataset.user_features),
             item_features=tuple(block[items] for block in self.dataset.item_features),
+            content_features=None if content is None else content[items],
         )
 
     def count_known_ratings(self) -> Ints:

@@ -47,6 +47,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "explore_epsilon",
         "explore_slots",
         "explore_candidates",
+        "explore_new",
         "trace_project",
         "log_level",
     ),

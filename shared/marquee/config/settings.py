@@ -270,6 +270,12 @@ class Settings(EnvironmentSettings):
         40,
         group="tuning",
     )
+    explore_new: int = setting(
+        integer(0, 1_000),
+        "Number of those movies that no one has rated or watched, as far as there are any. 0: none are preferred.",
+        4,
+        group="tuning",
+    )
     kafka_options: tuple[tuple[str, str], ...] = setting(
         name_value_pairs,
         "Options of librdkafka for the bridge's consumer. They override those that Marquee sets.",

@@ -26,16 +26,15 @@ from marquee.config.base_data import (
     USERS_FILE,
     is_plausible,
     parse_rating,
-    parse_time,
 )
 from marquee.config.opaque_ids import is_valid_id
 from marquee.data.movielens_formats import RatingSource, Side
 from marquee.data.rating_rows import RatingRow
+from marquee.data.source_times import create_time_parser
 from marquee.data.table_mapping import log_movie_id
 from marquee.errors import TrainingDataError
 
 REFUSED_FILE = "refused.csv"
-_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _LIKES = {"1", "true", "yes", "like", "liked", "up", "+", "+1"}
 _DISLIKES = {"0", "false", "no", "dislike", "disliked", "down", "-", "-1"}
 _USER_COLUMNS = ("age", "gender", "occupation", "zip", "genres")
@@ -158,7 +157,7 @@ class _ImportWriter:
         numbered = (lambda text, number: text if _is_number(text) else f"9{number:09}") if log_ids else None
         named = (lambda text, _: log_movie_id(text)) if log_ids or source.movie_ids else None
         self._users, self._movies = _Ids({}, numbered), _Ids(source.movie_ids, named)
-        self._parse_time = _time_parser(source.time_format)
+        self._parse_time = create_time_parser(source.time_format)
         # Eight bytes a rating, where a set of pairs would take a hundred.
         self._pairs = array("q")
         self._first, self._last = sys.maxsize, -sys.maxsize
@@ -266,22 +265,6 @@ class _ImportWriter:
             values={f"{value:g}": count for value, count in sorted(self._values.items())},
             sha256={path.name: _sha256(path) for path in sorted(self._out.iterdir())},
         )
-
-
-def _time_parser(time_format: str) -> Callable[[str], int]:
-    """Return a function from a text to whole seconds since 1970; a time without a zone is in UTC."""
-    if time_format == "auto":
-        return lambda text: parse_time(text)[0]
-    if time_format in _UNITS:
-        unit = _UNITS[time_format]
-        return lambda text: int(text) // unit if text.lstrip("-").isdecimal() else int(float(text) // unit)
-
-    def parse(text: str) -> int:
-        iso = time_format == "iso"
-        time = datetime.fromisoformat(text) if iso else datetime.strptime(text, time_format)  # noqa: DTZ007
-        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
-
-    return parse
 
 
 def _parse_like(text: str) -> float:

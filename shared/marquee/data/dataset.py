@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from marquee.data import interaction_frames
+from marquee.data.content_features import encode_content
 from marquee.data.side_information import USER_ATTRIBUTES, Blocks, SideInformation
 
 Rows = NDArray[np.bool_]
@@ -51,6 +52,7 @@ class Dataset:
     rating_max: float
     user_features: Blocks = ()  # each [n_users, values]; zeros where unknown
     item_features: Blocks = ()  # each [n_items, values]
+    content_features: NDArray[np.float64] | None = None  # [n_items, values], of the metadata; None: nothing is known
 
     @classmethod
     def from_frames(
@@ -64,13 +66,16 @@ class Dataset:
     ) -> Dataset:
         """Build from checked frames of user_id, movie_id, value, time. Ids are sorted as text.
 
-        Of the users' side information only ``user_attributes`` become features.
+        Of the users' side information only ``user_attributes`` become features. A movie with metadata is an item
+        although no one has rated or watched it.
         """
         user_ids, movie_ids = (
             interaction_frames.distinct_ids([ratings, watch_sessions], name)
             for name in interaction_frames.IDS
         )
         side_information = side_information or SideInformation()
+        movie_ids = sorted({*movie_ids, *side_information.described_movies()})
+        content = encode_content(movie_ids, side_information.movies)
         return cls(
             user_ids,
             movie_ids,
@@ -80,6 +85,7 @@ class Dataset:
             rating_max,
             side_information.user_blocks(user_ids, user_attributes),
             side_information.item_blocks(movie_ids),
+            content if content.any() else None,
         )
 
     @property
@@ -110,7 +116,10 @@ class Dataset:
         return replace(self, watch_sessions=self.watch_sessions.where(self.watch_sessions.times < time))
 
     def sha256(self) -> str:
-        """Return a digest of all ids, numbers and times; equal data have equal digests on any machine."""
+        """Return a digest of all ids, numbers and times; equal data have equal digests on any machine.
+
+        The content features are left out: the file of the metadata that they follow from has a digest of its own.
+        """
         digest = hashlib.sha256()
         digest.update("\n".join((*self.user_ids, "", *self.movie_ids)).encode())
         for part in (self.ratings, self.watch_sessions):

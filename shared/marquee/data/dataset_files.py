@@ -18,6 +18,7 @@ from marquee.scoring.level_drift import Drift
 
 _SCALARS = "scalars.json"
 _PARTS = ("ratings", "watch_sessions")
+_CONTENT = "content_features.npy"
 _BLOCKS = ("user_features", "item_features")
 
 
@@ -37,6 +38,8 @@ def write_dataset(directory: Path, dataset: Dataset) -> None:
         for name in _BLOCKS:
             for number, block in enumerate(getattr(dataset, name)):
                 write_array(out / f"{name}.{number}.npy", block)
+        if dataset.content_features is not None:
+            write_array(out / _CONTENT, dataset.content_features)
 
 
 def read_dataset(directory: Path) -> Dataset:
@@ -46,7 +49,8 @@ def read_dataset(directory: Path) -> Dataset:
         scalars[part] = Interactions(**_read_arrays(directory, part, Interactions))
     for name in _BLOCKS:
         scalars[name] = tuple(read_array(directory / f"{name}.{n}.npy") for n in range(scalars[name]))
-    return Dataset(**scalars)
+    content = read_array(directory / _CONTENT) if (directory / _CONTENT).exists() else None
+    return Dataset(**scalars, content_features=content)
 
 
 def write_model(directory: Path, model: TrainedModel) -> None:

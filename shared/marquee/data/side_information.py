@@ -13,6 +13,9 @@ Blocks = tuple[NDArray[np.float64], ...]
 USER_ATTRIBUTES = ("genres", "age", "gender", "occupation", "zip")
 """Attributes of users that can be features, those that a user declares for this purpose first."""
 
+# Attributes of a movie that say what it is; a number in another catalog does not.
+_DESCRIBING = ("title", "year", "genres")
+
 
 @dataclass(frozen=True, slots=True)
 class SideInformation:
@@ -33,9 +36,13 @@ class SideInformation:
         """Return one block [n_movies, values] of the movies' attributes, or none if all are unknown."""
         rows = [self.movies.get(movie_id, {}) for movie_id in movie_ids]
         return _combine(
-            many_hot([_split_genres(row.get("genres", "")) for row in rows]),
-            one_hot([_release_period(row.get("year", "")) for row in rows]),
+            many_hot([split_genres(row.get("genres", "")) for row in rows]),
+            one_hot([release_period(row.get("year", "")) for row in rows]),
         )
+
+    def described_movies(self) -> Iterable[str]:
+        """Return the ids of the movies of which an attribute beside their ids is known."""
+        return (movie_id for movie_id, row in self.movies.items() if any(row.get(name) for name in _DESCRIBING))
 
     def limited_to(self, attributes: Sequence[str]) -> SideInformation:
         """Return the side information with only some of the users' attributes."""
@@ -78,13 +85,13 @@ def _encode_attribute(name: str, rows: Sequence[Mapping[str, str]]) -> NDArray[n
     """Return the columns of one attribute; a zip code by its first digit, an age by five years."""
     values = [row.get(name, "") for row in rows]
     if name == "genres":
-        return many_hot([_split_genres(value) for value in values])
+        return many_hot([split_genres(value) for value in values])
     if name == "age":
         return one_hot([_age_band(value) for value in values])
     return one_hot([value[:1] if name == "zip" else value for value in values])
 
 
-def _split_genres(genres: str) -> list[str]:
+def split_genres(genres: str) -> list[str]:
     """Return the genres of a list separated by ``|``."""
     return [genre for genre in genres.split("|") if genre]
 
@@ -93,7 +100,7 @@ def _age_band(age: str) -> str:
     return f"{int(age) // 5 * 5}" if age.isdecimal() else ""
 
 
-def _release_period(year: str) -> str:
+def release_period(year: str) -> str:
     """Return the period of a release year: five years, and ten before 1985, where movies are fewer."""
     if not year.isdecimal():
         return ""

@@ -130,7 +130,8 @@ def _create_account_readers(settings: Settings) -> tuple[CohortReader | None, Ag
 def create_exploration(settings: Settings) -> Exploration:
     """Return the exploration of the settings, which holds where a policy has none."""
     slots = min(settings.explore_slots, LIST_LENGTH)
-    return Exploration(settings.explore_epsilon, slots, max(settings.explore_candidates, slots) if slots else 0)
+    candidates = max(settings.explore_candidates, slots) if slots else 0
+    return Exploration(settings.explore_epsilon, slots, candidates, min(settings.explore_new, candidates))
 
 
 def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, PopularMovies | None]:

@@ -25,6 +25,7 @@ from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk
 from marquee.serving.list_builder import ListContext, MovieList, build_list
 from marquee.serving.list_request import ListRequest
 from marquee.serving.movie_rules import MovieRules
+from marquee.serving.new_movies import find_new
 from marquee.serving.page_token import Page, checksum_ids, find_shown
 from marquee.serving.rankings import HistoryRanking, MovieRanking, ScoreRanking
 from marquee.serving.scored_movie import Cohorts, ScoredMovie, Tier
@@ -58,6 +59,7 @@ class Engine:
         self.topk_index: QuantizedTopK | None = None
         self.prepared = False
         self.rules = MovieRules(item_factors.metadata_file, len(item_factors.movie_ids))
+        self.new_movies = find_new(item_factors.popularity)
         self._popular_order: NDArray[np.intp] | None = None
         self._checksums: NDArray[np.uint32] | None = None
         self._hidden: dict[int, tuple[Policy, datetime, datetime | None, NDArray[np.intp]]] = {}

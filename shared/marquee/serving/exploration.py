@@ -30,18 +30,20 @@ class Exploration(msgspec.Struct, frozen=True):
     """Draws a fraction ``epsilon`` of the lists uniformly, and the last ``slots`` positions of the others.
 
     The slots are filled from ``candidates`` movies, beginning with those that would be shown there. For example, 1
-    slot and 40 candidates in a list of 20 draw from ranks 20 to 59.
+    slot and 40 candidates in a list of 20 draw from ranks 20 to 59. The last ``new`` of the candidates are movies that
+    no one has rated or watched, as far as there are any (:mod:`marquee.serving.new_movies`).
     """
 
     epsilon: float = 0.0
     slots: int = 0
     candidates: int = 0
+    new: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.epsilon <= 1 and 0 <= self.slots <= self.candidates):
+        if not (0 <= self.epsilon <= 1 and 0 <= self.slots <= self.candidates and 0 <= self.new <= self.candidates):
             raise ValueError(
-                f"invalid exploration: epsilon {self.epsilon} must lie within 0 and 1, and slots {self.slots} "
-                f"within 0 and candidates {self.candidates}"
+                f"invalid exploration: epsilon {self.epsilon} must lie within 0 and 1, and slots {self.slots} and new "
+                f"movies {self.new} within 0 and candidates {self.candidates}"
             )
 
     @property
@@ -57,7 +59,8 @@ class Exploration(msgspec.Struct, frozen=True):
         if n >= LIST_LENGTH or not self.slots:
             return self
         slots = max(self.slots * n // LIST_LENGTH, int(2 * n >= LIST_LENGTH))
-        return Exploration(self.epsilon, slots, self.candidates * slots // self.slots)
+        candidates = self.candidates * slots // self.slots
+        return Exploration(self.epsilon, slots, candidates, min(self.new, candidates))
 
     def choose(
         self, ranked: Sequence[int], n: int, candidates: Candidates, random: Callable[[], float]

@@ -19,6 +19,7 @@ from marquee.scoring.reranking import Calibration, rerank
 from marquee.serving.candidates import Candidates, select_candidates
 from marquee.serving.exploration import NO_EXPLORATION, Exploration
 from marquee.serving.list_request import ListRequest, Rules
+from marquee.serving.new_movies import promote_new
 from marquee.serving.page_token import FIRST_PAGE, Page
 from marquee.serving.rankings import MovieRanking, ScoreRanking
 from marquee.serving.scored_movie import Cohorts, ScoredMovie, Tier
@@ -87,6 +88,8 @@ def build_list(engine: Engine, state: UserState, request: ListRequest, context: 
             engine, policy, ranking, candidates, list(pins.values()), ranked, n_open, exploration
         )
         sources |= dict.fromkeys(added, QUOTA)
+    elif engine.new_movies is not None:
+        ranked = promote_new(ranked, n_open, ranking, candidates, engine.new_movies, exploration)
     if candidates.count < n_open:
         ranked = ranked + candidates.fill(n_open - len(ranked))
     rows, propensities, uniform = exploration.choose(ranked, n_open, candidates, context.random)

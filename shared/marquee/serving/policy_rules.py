@@ -42,7 +42,8 @@ def choose_exploration(policy: Policy, default: Exploration) -> Exploration:
         return default
     slots = default.slots if slots is None else slots
     candidates = default.candidates if candidates is None else candidates
-    return Exploration(default.epsilon if epsilon is None else epsilon, slots, max(candidates, slots) if slots else 0)
+    candidates = max(candidates, slots) if slots else 0
+    return Exploration(default.epsilon if epsilon is None else epsilon, slots, candidates, min(default.new, candidates))
 
 
 def select_popular(

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from marquee.data.dataset import Dataset
 from marquee.data.interactions import WeightedInteractions
-from marquee.models import popularity
+from marquee.models import content, popularity
 from marquee.models.ranker_port import RankingFactors, describe_method, load_ranker
 from marquee.models.rating_scale import fit_on_five_points
 from marquee.models.trainer_port import ProgressCallback, RatingFactors, load_trainer, no_progress
@@ -57,6 +57,9 @@ def _fit(dataset: Dataset, params: Params, progress: ProgressCallback, chosen: M
         msgspec.structs.replace(params.popularity, **select_section(chosen, "popularity")),
     )
     ranking = _fit_ranker(dataset, interactions, popular, params, chosen)
+    rating, ranking = content.complete(
+        dataset, rating, ranking, content.interaction_counts(interactions.items, dataset.n_items)
+    )
     progress("rank", 1.0)
     histories = Histories.from_entries(
         dataset.n_users, interactions.users, interactions.items, interactions.ratings, interactions.weights

@@ -1,0 +1,117 @@
+"""Content model: factors of a movie from its metadata, for movies that few or none have rated.
+
+A ridge regression predicts the factors of rated movies from their features, for both heads: attribute-to-factor
+mapping, Gantner et al., *Learning Attribute-to-Feature Mappings for Cold-Start Recommendations* (ICDM 2010). Its
+ridge is chosen by the error of leaving each movie out, in closed form. The prediction is the prior of what is learned,
+and gives way as interactions come in: with n of them it counts :data:`STRENGTH` / (n + :data:`STRENGTH`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marquee.data.dataset import Dataset
+from marquee.models.ranker_port import RankingFactors
+from marquee.models.trainer_port import Floats, RatingFactors
+
+STRENGTH = 3.0
+"""Interactions of a movie after which its metadata count half."""
+
+_RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+_MIN_MOVIES = 20
+_SHORTEST = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRegression:
+    """Ridge regression on the features of all movies, in the eigenvectors of their weighted Gram matrix.
+
+    - ``rotated`` [n_items, f]: features times the eigenvectors
+    - ``eigenvalues`` [f]; ``weights`` [n_items]: how much is known of each movie, from 0 to 1
+    """
+
+    rotated: Floats
+    eigenvalues: Floats
+    weights: Floats
+
+    @classmethod
+    def from_features(cls, features: Floats, counts: Floats) -> ContentRegression:
+        """Prepare the regression on ``features`` [n_items, f], with a constant; ``counts`` [n_items]."""
+        weights = counts / (counts + STRENGTH)
+        # A constant of unit length, so that a movie of unknown attributes gets about the average.
+        columns = np.column_stack([features, np.ones(len(features))])
+        eigenvalues, vectors = np.linalg.eigh(columns.T @ (columns * weights[:, None]))
+        return cls(columns @ vectors, np.maximum(eigenvalues, 0.0), weights)
+
+    def predict(self, targets: Floats) -> Floats:
+        """Return the prediction [n_items, k] of ``targets`` [n_items, k], with the best ridge."""
+        return min((self._fit(targets, ridge) for ridge in _RIDGES), key=lambda fit: fit[0])[1]
+
+    def _fit(self, targets: Floats, ridge: float) -> tuple[float, Floats]:
+        """Return the weighted mean squared error of leaving each movie out, and the predictions."""
+        inverse = 1 / (self.eigenvalues + ridge)
+        predictions = self.rotated @ ((self.rotated.T @ (targets * self.weights[:, None])) * inverse[:, None])
+        leverage = self.weights * (self.rotated**2 @ inverse)
+        left_out = (targets - predictions) / np.maximum(1 - leverage, 1e-6)[:, None]
+        return float(self.weights @ (left_out**2).sum(1)), predictions
+
+
+def complete(
+    dataset: Dataset, rating: RatingFactors, ranking: RankingFactors, counts: Floats
+) -> tuple[RatingFactors, RankingFactors]:
+    """Return both heads with the factors of movies with few interactions mixed with those of their metadata.
+
+    ``counts`` [n_items]: interactions of each movie. The rating head changes for movies without ratings alone: a
+    trainer shrinks the others itself, and BPMF toward their genres and years. Without features, or with too few
+    movies to learn from, both heads stay as they are.
+    """
+    features = dataset.content_features
+    rated = np.bincount(dataset.ratings.items, minlength=dataset.n_items).astype(np.float64)
+    if features is None or np.count_nonzero(counts) < _MIN_MOVIES:
+        return rating, ranking
+    return _complete_rating(rating, features, rated), _complete_ranking(ranking, features, counts)
+
+
+def _complete_rating(rating: RatingFactors, features: Floats, rated: Floats) -> RatingFactors:
+    unknown = (rated == 0) & features.any(axis=1)
+    if not unknown.any() or not rated.any():
+        return rating
+    theta = np.column_stack([rating.item_vectors, rating.item_biases])
+    predicted = ContentRegression.from_features(features, rated).predict(theta)
+    theta[unknown] = predicted[unknown]
+    return replace(rating, item_vectors=theta[:, :-1], item_biases=theta[:, -1])
+
+
+def _complete_ranking(ranking: RankingFactors, features: Floats, counts: Floats) -> RankingFactors:
+    n_learned = ranking.rank_items.shape[1] - ranking.popularity_columns
+    trend = np.ones(len(counts)) if ranking.trend is None else ranking.trend
+    regression = ContentRegression.from_features(features, counts)
+    prior = np.where(features.any(axis=1), STRENGTH / (counts + STRENGTH), 0.0)[:, None]
+    items, history = ranking.rank_items.copy(), ranking.rank_history.copy()
+    learned = items[:, :n_learned] / trend[:, None]
+    predicted = regression.predict(learned)
+    prior_items = prior * _few_to_average(learned, predicted, counts)
+    items[:, :n_learned] = (learned + prior_items * predicted) * trend[:, None]
+    history[:, :n_learned] += prior * regression.predict(history[:, :n_learned])
+    return replace(ranking, rank_items=items, rank_history=history)
+
+
+def _few_to_average(learned: Floats, predicted: Floats, counts: Floats) -> float:
+    """Return the length of the learned factors of movies with few interactions, relative to the predicted ones.
+
+    A movie that few have seen is rarely the next one, and its factors are short. Predicted factors have the length of
+    the average movie, which would put new movies before well-known ones.
+    """
+    few = (counts > 0) & (counts <= STRENGTH)
+    if not few.any():
+        return _SHORTEST
+    lengths = [float(np.linalg.norm(factors[few], axis=1).mean()) for factors in (learned, predicted)]
+    return min(lengths[0] / max(lengths[1], 1e-12), 1.0)
+
+
+def interaction_counts(items: NDArray[np.integer], n_items: int) -> Floats:
+    """Return the number of interactions of each movie, [n_items]."""
+    return np.bincount(items, minlength=n_items).astype(np.float64)
