@@ -21,7 +21,7 @@ SEED ?=
 USERS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports check forget chaos fuzz bench models fairness cost dashboards docs requirements wheel bundle android infra-check clean
+.PHONY: help demo test lint format types imports check forget chaos fuzz bench models fairness loops cost dashboards docs requirements wheel bundle android infra-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -90,6 +90,9 @@ dashboards: .venv/.dev ## generate the dashboard files from dashboards/*.py
 
 models: .venv/.dev ## compare all models on MovieLens 100K: docs/models.md with its plots (minutes)
 	$(BIN)/python -m benchmarks.models
+
+loops: .venv/.dev ## simulate feedback loops: docs/feedback-loops.md with its plots (minutes)
+	$(BIN)/python -m benchmarks.loops
 
 fairness: .venv/.dev ## analyze fairness on MovieLens 100K: docs/fairness.md with its plots (minutes)
 	$(BIN)/python -m benchmarks.fairness

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Users with known tastes get lists from the engine that answers requests; what they watch is trained on each "
         "night. Variants with and without exploration, diversity and popularity terms are compared in pairs of equal "
-        "seeds. Nothing outside the directory is written."
+        "seeds. Nothing outside the directory is written. docs/feedback-loops.md explains the measures."
     )
     parser.add_argument("--users", type=bounded_int(1), default=400, metavar="N")
     parser.add_argument("--movies", type=bounded_int(1), default=400, metavar="N")

@@ -1,0 +1,1 @@
+"""Long-run simulation of feedback loops, and the page docs/feedback-loops.md."""
