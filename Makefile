@@ -104,6 +104,7 @@ docs: .venv/.dev ## write the generated pages and sections
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m docs.code_map
 	$(BIN)/python -m benchmarks.page
+	$(BIN)/python -m docs.privacy_table
 
 wheel: .venv/.dev ## build the library's wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
