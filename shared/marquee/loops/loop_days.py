@@ -1,4 +1,4 @@
-"""The simulated days: lists by the engine that serves, choices by known tastes, and a retraining each night."""
+"""Simulated days: lists from the serving engine, choices from known tastes, and a retraining each night."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from marquee.training.pipeline.tune_step import TUNED_RANKER
 from marquee.training.train_model import train_model
 from marquee.training.tuning import NOTHING_CHOSEN, choose_parameters
 
-_MAX_SHARE = 0.95  # Largest probability of a visit in one day.
+_MAX_SHARE = 0.95  # Upper limit of the probability that a user visits on one day.
 _SHORT_FIT = {"sweeps": 4, "burn_in": 1, "factors": 15, "served_rank": 8, "feature_rank": 4}
-"""Of the rating model, which no list depends on."""
+"""Parameters of a short fit of the rating model, because lists do not depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopStart:
-    """A world with its history, and the parameters that tuning chose on it; the same for all variants of a seed."""
+    """A world and the ranker parameters tuned on its history; all variants of a seed start from it."""
 
     world: LoopWorld
     chosen: Mapping[str, float]
 
 
 def make_start(size: WorldSize, seed: int, params: Params) -> LoopStart:
-    """Draw the users and movies of ``seed`` and choose the ranker's parameters on its history, as a retraining does."""
+    """Draw users and movies from ``seed``, and tune the ranker on its history as a retraining does."""
     world = make_world(size, seed)
     if params.ranker != TUNED_RANKER:
         return LoopStart(world, {})
@@ -61,7 +61,7 @@ def make_start(size: WorldSize, seed: int, params: Params) -> LoopStart:
 def simulate_days(start: LoopStart, variant: LoopVariant, params: Params) -> LoopRun:
     """Simulate the days of one variant; equal arguments give equal runs.
 
-    The watches of a user do not change their lists of the same day: each user has at most one list a day.
+    A user gets at most one list a day, so what they watch changes their list on the next day at the earliest.
     """
     world = start.world
     log, tastes = _open_log(world), world.tastes.copy()
@@ -84,7 +84,7 @@ def simulate_days(start: LoopStart, variant: LoopVariant, params: Params) -> Loo
 
 
 def _open_log(world: LoopWorld) -> LoopLog:
-    """Return the history before the first day: movies that were found without lists."""
+    """Return the log before the first day: movies that users found without recommendations."""
     log = LoopLog(world)
     for day in range(-world.size.history_days, 1):
         _begin_outside(world, log, world.tastes.copy(), day, drift=0.0)
@@ -117,7 +117,7 @@ def _begin_outside(world: LoopWorld, log: LoopLog, tastes: Floats, day: int, dri
 
 
 def _begin(world: LoopWorld, log: LoopLog, tastes: Floats, pairs: tuple[Ints, Ints], day: int, drift: float) -> None:
-    """Log the begun movies, and move the tastes of their users in place."""
+    """Log the movies begun, given as ``pairs`` of user and item rows, and move their users' ``tastes`` in place."""
     users, items = pairs
     if not len(users):
         return
@@ -130,7 +130,7 @@ def _begin(world: LoopWorld, log: LoopLog, tastes: Floats, pairs: tuple[Ints, In
 
 
 class _NightlyModel:
-    """The model of a night, behind the engine."""
+    """The model trained in one night, served by the engine."""
 
     def __init__(
         self, data: Dataset, start: LoopStart, variant: LoopVariant, params: Params, day: int, store: FileStore
@@ -144,7 +144,7 @@ class _NightlyModel:
         self._variant, self._seed, self._day = variant, start.world.seed, day
 
     def make_list(self, user: int) -> Ints:
-        """Return the rows of the user's list, [LENGTH]."""
+        """Return the items of the list of ``user``, best first, [LENGTH]."""
         engine = self._engine
         state = build_user_state(engine.item_factors, engine.read_record(str(user)), None)
         random = ListRandom((self._seed << 80) | (self._day << 40) | user).random

@@ -1,4 +1,4 @@
-"""Ratings and watch sessions of simulated users, as the training data of a day."""
+"""Log of the ratings and watch sessions of simulated users, from which training data are made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from marquee.loops.loop_world import DAY_US, Ints, LoopWorld
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RATING_MIN, RATING_MAX = 1.0, 5.0
 _EPOCH_US = int(START.timestamp()) * 1_000_000
-_RATED = 0.5  # Share of the begun movies that are rated.
+_RATED = 0.5  # Share of the movies begun that the user rates.
 _TO_THE_END, _LEFT_EARLY = 95.0, 8.0  # Minutes.
 
 
@@ -23,7 +23,7 @@ def day_time(day: int) -> datetime:
 
 
 class LoopLog:
-    """All begun movies so far; ``seen`` [users, movies] are those of each user."""
+    """All movies begun so far; ``seen`` [users, movies] is true for the movies that a user has begun."""
 
     def __init__(self, world: LoopWorld) -> None:
         self._world = world
@@ -31,10 +31,10 @@ class LoopLog:
         self._rows: list[tuple[Ints, Ints, NDArray[np.float64], NDArray[np.float64], Ints]] = []
 
     def add(self, users: Ints, items: Ints, day: int, odds: NDArray[np.float64]) -> None:
-        """Add movies begun on ``day``; ``odds`` [n] are the probabilities that they suit their users.
+        """Add the movies ``items`` [n] that ``users`` [n] began on ``day``.
 
-        The rating follows from seed, user, movie and odds: the same movie gets the same rating in every variant, as
-        long as the user's taste is the same.
+        ``odds`` [n] is the probability that each movie suits its user. The rating is a function of seed, user, movie
+        and odds, so a movie gets the same rating in every variant if the user's taste is the same.
         """
         noise = self._noise(users, items)
         liking = np.log(odds / (1 - odds))
@@ -46,14 +46,14 @@ class LoopLog:
         self._rows.append((users, items, ratings, minutes, times))
 
     def _noise(self, users: Ints, items: Ints) -> tuple[NDArray[np.float64], ...]:
-        """Return a normal and two uniform numbers for each pair, whatever was drawn before."""
+        """Return one normal and two uniform random numbers for each pair, [n] each, independent of earlier draws."""
         keys = (users * self._world.size.movies + items).astype(np.uint64)
         salt = np.uint64(self._world.seed * 4)
         first, second, third, fourth = (_hash(keys, salt + np.uint64(stream)) for stream in range(4))
         return np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second), third, fourth
 
     def to_dataset(self) -> Dataset:
-        """Return what training reads; movies without events are in the catalog, too."""
+        """Return the log as training data. The catalog also holds movies without events."""
         users, items, ratings, minutes, times = (np.concatenate(column) for column in zip(*self._rows, strict=True))
         is_rated = ~np.isnan(ratings)
         return Dataset(
@@ -67,7 +67,7 @@ class LoopLog:
 
 
 def movie_id(item: int) -> str:
-    """Return the id of a movie."""
+    """Return the movie id of row ``item``."""
     return f"movie-{item:05}+2026"
 
 
@@ -79,7 +79,7 @@ def _order(users: Ints, items: Ints, values: NDArray[np.float64], times: Ints) -
 
 
 def _hash(keys: NDArray[np.uint64], salt: np.uint64) -> NDArray[np.float64]:
-    """Return numbers in (0, 1) that follow from the keys (SplitMix64)."""
+    """Return a uniform number in (0, 1) for each of ``keys`` [n], by hashing with SplitMix64."""
     with np.errstate(over="ignore"):
         z = (keys * np.uint64(4) + salt + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

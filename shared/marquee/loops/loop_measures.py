@@ -13,13 +13,13 @@ COVERAGE, GINI, TOP, QUALITY, NEW = "coverage", "gini", "top 1 %", "quality", "n
 DRIFT, ALIKE, BEGUN = "taste drift", "alikeness", "begun"
 MEASURES = (QUALITY, COVERAGE, GINI, TOP, NEW, DRIFT, ALIKE, BEGUN)
 _NEW_DAYS = 7
-_LEAST = 0.1  # Expected movies begun from the best list, below which its quality is not defined.
+_LEAST = 0.1  # Expected movies begun from the best possible list; below it, quality is undefined.
 LAST_DAYS = 10
-"""Days at the end of a run whose mean is compared."""
+"""Number of days at the end of a run over which measures are averaged for a comparison."""
 
 
 class LoopRun(msgspec.Struct, frozen=True):
-    """Measures of one variant and seed: by name, one value for each day; ``groups``: quality of each group of users."""
+    """Daily values of each measure for one variant and seed; ``groups`` holds the quality for each group of users."""
 
     variant: str
     seed: int
@@ -28,7 +28,7 @@ class LoopRun(msgspec.Struct, frozen=True):
     data: str = ""
 
     def at_end(self) -> dict[str, float]:
-        """Return the mean of the last days of each measure, and of each group's quality."""
+        """Return the mean over the last days of each measure and of the quality for each group."""
         groups = {f"{QUALITY}, {name}": values for name, values in self.groups.items()}
         return {name: float(np.nanmean(values[-LAST_DAYS:])) for name, values in (self.days | groups).items()}
 
@@ -38,17 +38,18 @@ def judge_lists(
 ) -> tuple[dict[str, float], Floats]:
     """Return the measures of the lists [n, LENGTH] of ``users`` [n], and the quality of each list [n].
 
-    - quality: expected movies begun from the list, divided by those from the best possible list of unseen movies,
-      with the user's present taste
-    - coverage: share of the released movies that at least one list has
-    - gini, top 1 %: inequality of exposure over the released movies, and the exposure of the most exposed hundredth
-    - new movies: exposure of movies of the last week, divided by their share of the released movies
+    - quality: expected number of movies begun from the list, divided by that of the best possible list of unseen
+      movies under the user's current taste
+    - coverage: share of the released movies that are in at least one list
+    - gini: Gini coefficient of exposure over the released movies
+    - top 1 %: share of exposure of the most exposed 1 % of the released movies
+    - new movies: share of exposure of movies released in the last week, divided by their share of the released movies
     """
     looks, odds = examine(world.size), world.suit(tastes)
     is_released = world.released <= day
     possible = np.where(seen | ~is_released, 0.0, odds)[users]
     best = -np.sort(-possible, axis=1)[:, :LENGTH] @ looks
-    # A seen movie that fills a list cannot be begun. Who has seen nearly all movies has no best list to compare with.
+    # Seen movies that fill up a list cannot be begun. For a user who has seen nearly everything, quality is undefined.
     gained = np.take_along_axis(possible, lists, 1) @ looks
     quality: Floats = np.where(best >= _LEAST, gained / np.maximum(best, _LEAST), np.nan)
     exposure = total_exposure(lists, world.size.movies)[is_released]
@@ -65,7 +66,11 @@ def judge_lists(
 
 
 def judge_tastes(first: Floats, tastes: Floats) -> dict[str, float]:
-    """Return how far the tastes have moved, 1 - cosine, and how alike those of two users are on average, a cosine."""
+    """Return the drift of tastes and their similarity between users; both arguments are [users, 8].
+
+    The drift is 1 minus the mean cosine between first and current taste. The similarity is the mean cosine between two
+    users.
+    """
     n = len(tastes)
     mean = tastes.sum(0)
     return {

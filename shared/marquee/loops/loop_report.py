@@ -1,4 +1,4 @@
-"""All variants and seeds of a simulation, compared in pairs of equal seeds."""
+"""Report of a simulation: runs by variant and seed, and comparisons paired by seed."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Report = Callable[[str, float], None]
 INTERVAL = 0.95
 _LIBRARY = Path(__file__).parent.parent
 _CODE = ("loops/loop_*.py", "models/**/*.py", "scoring/*.py", "serving/*.py", "training/*.py")
-"""Code on which a run depends; after a change of it, stored runs are computed again."""
+"""Glob patterns of the code that a run depends on. When that code changes, stored runs are recomputed."""
 
 
 class LoopReport(msgspec.Struct, frozen=True):
-    """Runs by variant, in the order of ``seeds``, with what they were made from."""
+    """Runs by variant, in the order of ``seeds``, with the inputs of the simulation."""
 
     size: WorldSize
     seeds: list[int]
@@ -38,16 +38,16 @@ class LoopReport(msgspec.Struct, frozen=True):
     machine: str = ""
 
     def mean(self, variant: str, measure: str) -> Metric:
-        """Return the mean of a measure over the last days, with its interval over seeds."""
+        """Return the mean of a measure over the last days, with its 95 % interval over seeds."""
         return mean_with_interval(np.array([run.at_end()[measure] for run in self.runs[variant]]))
 
     def difference(self, variant: str, measure: str, baseline: str = PLAIN) -> Metric:
-        """Return the mean difference from ``baseline`` in pairs of equal seeds, with its interval."""
+        """Return the mean difference from ``baseline``, paired by seed, with its 95 % interval."""
         pairs = zip(self.runs[variant], self.runs[baseline], strict=True)
         return mean_with_interval(np.array([one.at_end()[measure] - other.at_end()[measure] for one, other in pairs]))
 
     def curve(self, variant: str, measure: str) -> tuple[Floats, Floats]:
-        """Return the mean of a measure on each day over seeds, and half the width of its interval, [days]."""
+        """Return the daily mean of a measure over seeds, and half the width of its interval, [days] each."""
         values = np.array([run.days[measure] for run in self.runs[variant]])
         n = len(values)
         if n < 2:
@@ -56,7 +56,7 @@ class LoopReport(msgspec.Struct, frozen=True):
 
 
 def mean_with_interval(values: Floats) -> Metric:
-    """Return the mean of ``values`` [n] with the interval of Student's t; without an interval if n is 1."""
+    """Return the mean of ``values`` [n] with the 95 % interval of Student's t; for n = 1 there is no interval."""
     mean = float(values.mean())
     if len(values) < 2:
         return Metric(mean)
@@ -72,9 +72,9 @@ def simulate_loops(
     directory: Path,
     report: Report | None = None,
 ) -> LoopReport:
-    """Simulate each variant with each seed. Runs of equal inputs and code in ``directory`` are not computed again.
+    """Simulate each variant with each seed, and reuse runs in ``directory`` that have the same inputs and code.
 
-    ``report`` gets the name of a variant and the fraction of the runs that are done.
+    ``report`` is called with the name of a variant and the fraction of the runs that are finished.
     """
     runs: dict[str, list[LoopRun]] = {variant.name: [] for variant in variants}
     total, done = len(seeds) * len(variants), 0
@@ -96,7 +96,7 @@ def simulate_loops(
 
 
 def summarize(report: LoopReport, measures: Sequence[str]) -> list[list[str]]:
-    """Return one row of text for each variant: its name, and each measure with half the width of its interval."""
+    """Return a table row for each variant: its name, then each measure with half the width of its interval."""
     return [[name, *(format_metric(report.mean(name, measure)) for measure in measures)] for name in report.runs]
 
 
@@ -107,9 +107,9 @@ def format_metric(metric: Metric, *, signed: bool = False) -> str:
 
 
 def restore_run(plain: Any) -> LoopRun:
-    """Return the run of its plain values; JSON has null where a day has no value.
+    """Return the run decoded from JSON values; null stands for a day without a value.
 
-    Raises :class:`msgspec.ValidationError` if they are not those of a run.
+    Raises :class:`msgspec.ValidationError` if ``plain`` does not describe a run.
     """
     run = msgspec.convert(plain, _StoredRun)
     days, groups = (
@@ -128,7 +128,7 @@ class _StoredRun(msgspec.Struct, frozen=True):
 
 
 def _read(path: Path) -> LoopRun | None:
-    """Return a stored run; None if there is none, or it is damaged."""
+    """Return the stored run at ``path``; None if the file is missing or damaged."""
     try:
         return restore_run(msgspec.json.decode(path.read_bytes()))
     except (OSError, msgspec.MsgspecError):

@@ -1,4 +1,4 @@
-"""Variants of the system that a feedback loop is simulated with."""
+"""Variants of the system that the simulation compares."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from marquee.serving.exploration import NO_EXPLORATION, Exploration
 from marquee.training.tuning import TREND, WEIGHT
 
 NO_LISTS = "uniform lists"
-"""The reference without a recommender: what a list shows is chance."""
+"""The reference without a recommender: lists are drawn uniformly at random."""
 PLAIN = "no exploration"
 FORMER, CONFIRMED = "share .01, tail 3, pool 9", "share .001, tail 1, pool 40"
-"""The default exploration until 2026-11, and the one since then."""
+"""Names of the default exploration until 2026-11 and of the one since then."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopVariant:
-    """A variant: exploration and diversity of the lists, and parameters of training that replace the chosen ones."""
+    """Exploration and diversity of the lists, and training parameters that override the tuned ones."""
 
     name: str
     exploration: Exploration = NO_EXPLORATION
@@ -38,4 +38,4 @@ VARIANTS: tuple[LoopVariant, ...] = (
     LoopVariant("popularity penalty 5", parameters={TREND: 0.0, WEIGHT: -5.0}),
     LoopVariant(NO_LISTS, Exploration(1.0, 0, 0)),
 )
-"""Without a popularity correction, the score has the popularity terms that tuning chose."""
+"""All variants. One that does not override the popularity terms uses those that tuning chose."""

@@ -1,8 +1,9 @@
-"""A world with known tastes: users, movies and their history before the first simulated day.
+"""Simulated world with known tastes: users, movies, and the history before the first simulated day.
 
 A user watches a shown movie if they examine its position and the movie suits them, as in the position-based model of
-:mod:`marquee.experiments.examination`. What a user watches moves their taste (Jiang et al., *Degenerate Feedback Loops
-in Recommender Systems*, AIES 2019). Movies are also found without a list, by their fame and the user's taste.
+:mod:`marquee.experiments.examination`. Watching a movie moves the user's taste toward it (Jiang et al., *Degenerate
+Feedback Loops in Recommender Systems*, AIES 2019). Users also find movies without a list, with a probability that
+depends on the movie's fame and on their taste.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 
 DAY_US = 86_400_000_000
 LENGTH = 20
-"""Movies of a list."""
+"""Number of movies in a list."""
 MAJORITY, MINORITY, LIGHT, HEAVY = "majority taste", "minority taste", "light users", "heavy users"
-_TASTE_WEIGHT, _THRESHOLD = 2.2, 2.2  # Of the log odds that a movie suits a user.
-_CONCENTRATION = 0.8  # Of tastes and movies around the centers of the two groups.
-_MAX_POPULARITY = 5.0  # Of the log of an external weight, so that one movie does not have all.
+_TASTE_WEIGHT, _THRESHOLD = 2.2, 2.2  # Terms of the log odds that a movie suits a user.
+_CONCENTRATION = 0.8  # Concentration of tastes and styles around the centers of the two groups.
+_MAX_POPULARITY = 5.0  # Upper limit of a log weight, so that one movie does not take all views outside lists.
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,13 +29,13 @@ Ints = NDArray[np.int64]
 class WorldSize(msgspec.Struct, frozen=True):
     """Size and behavior of a world.
 
-    - ``history_days``: days before the first simulated one, without recommendations
-    - ``minority``: share of the users with another taste; as many of the movies suit it
-    - ``new_movies``: share of the movies that are released within the simulated days
-    - ``visits``: mean number of lists of a user and day, at most 1
-    - ``outside``: mean number of movies that a user finds without a list and begins in a day
-    - ``drift``: part of the way to a watched movie by which a taste moves
-    - ``examination``: exponent by which the probability of looking at a position falls
+    - ``history_days``: number of days without recommendations before the first simulated day
+    - ``minority``: share of the users in the minority group, and of the movies in its style
+    - ``new_movies``: share of the movies that are released during the simulated days
+    - ``visits``: mean number of lists per user and day, at most 1
+    - ``outside``: mean number of movies per user and day that are begun without a list
+    - ``drift``: fraction of the distance to a watched movie by which a taste moves
+    - ``examination``: exponent of the power law by which examination falls with the position
     """
 
     users: int = 400
@@ -54,8 +55,11 @@ class LoopWorld:
     """The true tastes of users and properties of movies.
 
     - ``tastes`` [users, 8] and ``styles`` [movies, 8]: vectors of length 1
-    - ``quality``, ``fame``, ``released`` [movies]: log odds, log of the weight outside lists, and day of release
-    - ``activity`` [users]: mean 1; ``is_minority`` [users]
+    - ``quality`` [movies]: offset of the log odds that a movie suits a user
+    - ``fame`` [movies]: log of the weight with which a movie is found without a list
+    - ``released`` [movies]: day of release
+    - ``activity`` [users]: relative number of visits, with mean 1
+    - ``is_minority`` [users]
     """
 
     size: WorldSize
@@ -69,22 +73,23 @@ class LoopWorld:
     is_minority: NDArray[np.bool_]
 
     def suit(self, tastes: Floats) -> Floats:
-        """Return the probability that each movie suits each of ``tastes``, [n, movies]."""
+        """Return the probability that each movie suits each of ``tastes`` [n, 8], [n, movies]."""
         return 1 / (1 + np.exp(_THRESHOLD - _TASTE_WEIGHT * (tastes @ self.styles.T) - self.quality))
 
     def groups(self) -> dict[str, NDArray[np.bool_]]:
-        """Return the users of each group, [users]."""
+        """Return the mask of the users in each group, by name, [users]."""
         is_heavy = self.activity > np.median(self.activity)
         return {MAJORITY: ~self.is_minority, MINORITY: self.is_minority, LIGHT: ~is_heavy, HEAVY: is_heavy}
 
     def draw_outside(self, tastes: Floats, seen: NDArray[np.bool_], day: int, mean: float, tag: int) -> list[Ints]:
-        """Return the movies that each user begins without a list; equal arguments give equal draws.
+        """Return the unseen movies that each user begins on ``day`` without a list, one array for each user.
 
-        The random numbers follow from seed, day and ``tag`` alone: two variants differ by what they do, not by chance.
+        ``mean`` is the mean number of movies. The random numbers are a function of seed, ``day`` and ``tag``, so two
+        variants differ by their actions and not by chance.
         """
         rng = np.random.default_rng([self.seed, day + 10_000, tag])
         counts = rng.poisson(mean * self.activity)
-        # The largest of log weight + Gumbel noise is a draw in proportion to the weight.
+        # Gumbel trick: the item with the largest log weight + Gumbel noise is a draw in proportion to the weights.
         noise = rng.gumbel(size=seen.shape)
         value = noise + self.fame + np.log(self.suit(tastes))
         value[seen | (self.released > day)] = -np.inf
@@ -103,7 +108,7 @@ def examine(size: WorldSize) -> Floats:
 
 
 def make_world(size: WorldSize, seed: int) -> LoopWorld:
-    """Draw a world."""
+    """Draw the users and movies of a world of ``size`` from ``seed``."""
     rng = np.random.default_rng([seed, 1])
     centers = _unit(rng.normal(size=(2, 8)))
     is_minority = rng.random(size.users) < size.minority

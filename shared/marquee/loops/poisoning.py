@@ -1,8 +1,8 @@
-"""Attacks by fake accounts on the rank of a movie, on a known dataset.
+"""Simulated poisoning attacks: fake accounts that try to change the rank of a movie.
 
-The profiles are those of the literature: a target, and fillers that make the account similar to many users (bandwagon
-attack: Mobasher et al., *Toward Trustworthy Recommender Systems*, ACM TOIT 2007). A flood is one account that rates
-the target and as many movies as it can.
+A profile rates a target, and popular filler movies that make the account similar to many users (bandwagon attack:
+Mobasher et al., *Toward Trustworthy Recommender Systems*, ACM TOIT 2007). A flood is one account that rates the target
+and as many other movies as possible.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ from marquee.training.params import Params
 PUSH, NUKE = "push", "nuke"
 FAKE = "fake-"
 SHOWN = 20
-"""Positions in which a movie counts as shown."""
+"""Number of positions of a list that count as shown."""
 _HOUR_US = 3_600_000_000
 WINDOW_US = 7 * 24 * _HOUR_US
-"""Age up to which an account is new, as in :mod:`marquee.monitoring.suspect_accounts`."""
+"""Age up to which an account counts as new, as in :mod:`marquee.monitoring.suspect_accounts`."""
 
 Ints = NDArray[np.int64]
 
 
 class Attack(NamedTuple):
-    """``accounts`` fake users rate item ``target`` highest (push) or lowest (nuke), and ``fillers`` popular movies.
+    """Attack by ``accounts`` fake users, who rate item ``target`` and ``fillers`` popular movies.
 
-    ``step``: the rating lies this much inside the scale, to look less extreme.
+    The target gets the highest rating (push) or the lowest (nuke). ``step`` moves it toward the middle of the scale, to
+    look less extreme.
     """
 
     kind: str
@@ -47,14 +48,14 @@ class Attack(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """Share of the users who have not seen the target and get it in their list, and the median of its ranks."""
+    """Share of the users without the target in their history who get it in their list, and its median rank."""
 
     shown: float
     rank: float
 
 
 def add_attack(dataset: Dataset, attack: Attack, seed: int) -> Dataset:
-    """Return the dataset with the ratings of the fake accounts, all within the hour after its newest rating."""
+    """Return the dataset with the ratings of the fake accounts added, within an hour after the newest rating."""
     rng = np.random.default_rng([seed, attack.target, attack.accounts])
     counts = np.bincount(dataset.ratings.items, minlength=dataset.n_items).astype(float)
     counts[attack.target] = 0
@@ -83,7 +84,7 @@ def add_attack(dataset: Dataset, attack: Attack, seed: int) -> Dataset:
 
 
 def find_suspects(dataset: Dataset) -> list[str]:
-    """Return the new accounts of the newest week that the monitor's check reports on ``dataset``."""
+    """Return the ids of new accounts that the monitor's check reports for the last week of ``dataset``."""
     ratings = dataset.ratings
     begin = int(ratings.times.max()) - WINDOW_US
     first = np.full(dataset.n_users, np.iinfo(np.int64).max)
@@ -112,7 +113,7 @@ def find_suspects(dataset: Dataset) -> list[str]:
 
 
 def without_users(dataset: Dataset, suspects: Sequence[str]) -> Dataset:
-    """Return the dataset without the events of ``suspects``; the ids stay."""
+    """Return the dataset without the events of ``suspects``; their ids stay as rows without events."""
     rows = {user_id: row for row, user_id in enumerate(dataset.user_ids)}
     removed = np.array([rows[user_id] for user_id in suspects if user_id in rows], np.int64)
     ratings, watched = dataset.ratings, dataset.watch_sessions
@@ -124,7 +125,7 @@ def without_users(dataset: Dataset, suspects: Sequence[str]) -> Dataset:
 
 
 def measure_reach(dataset: Dataset, honest: int, target: int, params: Params) -> Reach:
-    """Fit the served ranker on ``dataset`` and rank ``target`` for the first ``honest`` users, who lack it."""
+    """Fit the served ranker on ``dataset``, and rank ``target`` for those of the first ``honest`` users without it."""
     interactions = WeightedInteractions.from_dataset(dataset)
     popular = fit_popularity(interactions, dataset.n_items, params.popularity)
     section = params.rankers[params.ranker]
@@ -141,7 +142,7 @@ def measure_reach(dataset: Dataset, honest: int, target: int, params: Params) ->
 
 
 def choose_targets(dataset: Dataset, kind: str, n: int, seed: int) -> list[int]:
-    """Return movies that an attacker would choose: rarely rated ones to push, the most rated ones to nuke."""
+    """Return ``n`` items for attacks of ``kind``: rarely rated ones for a push, the most rated ones for a nuke."""
     counts = np.bincount(dataset.ratings.items, minlength=dataset.n_items)
     if kind == NUKE:
         return [int(item) for item in top_n(counts.astype(np.float32), n)]
@@ -152,7 +153,7 @@ def choose_targets(dataset: Dataset, kind: str, n: int, seed: int) -> list[int]:
 
 
 def _join(first: Interactions, second: Interactions) -> Interactions:
-    """Return both, of which ``second`` is later."""
+    """Return both parts as one; every row of ``second`` is later than those of ``first``."""
     return Interactions(
         np.concatenate([first.users, second.users]),
         np.concatenate([first.items, second.items]),

@@ -1,1 +1,1 @@
-"""Privacy: what is held of a user is exported, erased from every place, and proved to be erased."""
+"""Privacy: export of a user's data, erasure from every place that holds them, and signed proof of the erasure."""

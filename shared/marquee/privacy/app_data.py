@@ -1,4 +1,4 @@
-"""The app's documents of a user. Only this module of the package knows the app, and so MongoDB."""
+"""Documents that the app stores about a user. No other module of the package depends on the app and MongoDB."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from marquee.app.user_documents import export_user, forget_user
 
 
 class AppData:
-    """The documents of the app, of all users."""
+    """The app's documents of all users."""
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
 
     @classmethod
     def connect(cls, url: str) -> AppData:
-        """Return the documents at ``url``; the deadline is that of a job."""
+        """Connect to the database at ``url``, with the longer deadline of a job."""
         return cls(Documents(url, deadline_ms=20_000))
 
     def erase(self, user_id: str) -> dict[str, int]:
-        """Delete the documents of a user, and return their numbers by collection.
+        """Delete the documents of a user, and return the number deleted by collection.
 
-        The note that asks the monitor to delete what it derived goes as well: the rows are deleted with the others.
+        The withdrawal that asks the monitor to delete derived rows is deleted as well, because
+        :mod:`marquee.privacy.personal_tables` deletes these rows.
         """
         deleted = forget_user(self._documents, user_id, datetime.now(UTC))
         with self._documents.collection("withdrawals") as withdrawals:

@@ -1,8 +1,8 @@
-"""Execution of the requests to be forgotten, step by step, resumable after a kill at any moment.
+"""Execution of erasure requests in steps, which resumes after a kill at any moment.
 
-The mark comes first: from its commit on nothing new of the users is stored, and within a second nothing of them is
-served. Each step may be repeated; the journal says which are done. All open requests share their steps, so that a
-hundred users need one retraining.
+The mark comes first. Once it is committed, no new data of the users are stored; within a second, none are read for a
+list. Every step is idempotent, and the journal records the finished ones. All open requests share their steps, so that
+a hundred users need only one retraining.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Places that hold users.
+    """Places that hold personal data, and the actions that remove them.
 
-    ``retrain`` releases a model without the marked users, and returns what happened in a sentence. ``erase_documents``
-    deletes the documents of the app, and returns their numbers by collection. ``logs`` are directories of log files.
-    ``grace_s``: time for which instances may still read the artifact of the release before. ``remains``: what is known
-    to remain elsewhere.
+    - ``retrain``: releases a model without the marked users, and returns the outcome as a sentence
+    - ``remote``: DVC remote with the snapshots, if there is one
+    - ``erase_documents``: deletes a user's documents of the app, and returns the number deleted by collection
+    - ``logs``: directories of log files
+    - ``grace_s``: seconds for which instances may still read the artifact of the previous release
+    - ``remains``: returns the places that are known to keep data of the given users, with the reasons
     """
 
     database: Database
@@ -48,7 +50,7 @@ class Places:
 
 
 class Forgetting:
-    """One run over all open requests. ``key`` is the secret of the marks and of the receipts."""
+    """One run over all open requests. ``key`` is the secret ``privacy_key`` of the marks and the receipts."""
 
     def __init__(self, places: Places, key: str, wait: Callable[[float], None] = time.sleep) -> None:
         self._places, self._key, self._wait = places, key, wait
@@ -64,7 +66,7 @@ class Forgetting:
     def run(self) -> list[str]:
         """Finish all open requests, and return their receipts, each one line of JSON.
 
-        Raises :class:`ForgetIncomplete` if a step cannot be done now; the same call goes on where it stopped.
+        Raises :class:`ForgetIncomplete` if a step cannot finish now. Calling it again resumes at that step.
         """
         receipts: list[str] = []
         while forget_journal.list_open(self._places.database):
@@ -93,7 +95,7 @@ class Forgetting:
             forget_journal.add_counts(self._places.database, user, {"logs": n})
 
     def _replace_models(self, due: Sequence[ForgetRequest]) -> None:
-        """Release a model without the users, then delete those that learned from them."""
+        """Release a model without the users, then delete the artifacts of models that were trained on their data."""
         store = self._places.store
         planned = {version for request in due for version in request.plan.get("versions", ())}
         versions = planned | set(learned_models.find_learned(store, _users(due)))
@@ -104,8 +106,8 @@ class Forgetting:
             outcome = self._places.retrain()
             if still := learned_models.find_serving(store) & versions:
                 raise ForgetIncomplete(
-                    f"{', '.join(sorted(still))} learned from a forgotten user and still serves ({outcome}); "
-                    "end a running experiment, or use --despite-gate, and call `marquee privacy resume`"
+                    f"{', '.join(sorted(still))} was trained on data of a forgotten user and still serves: {outcome}. "
+                    "End the running experiment, or pass --despite-gate, then run `marquee privacy resume`"
                 )
         self._wait_for_instances()
         learned_models.delete_artifacts(store, sorted(versions))
@@ -122,7 +124,7 @@ class Forgetting:
             learned_models.delete_snapshots(self._places.remote, _users(due))
 
     def _sweep(self, due: Sequence[ForgetRequest]) -> None:
-        """Search every place again: what was under way when the users were marked may have ended since."""
+        """Search every place again, because writes under way when the users were marked may have finished since."""
         users, places = _users(due), self._places
         for _ in range(_MAX_SWEEPS):
             self._erase_documents(due)
@@ -135,10 +137,13 @@ class Forgetting:
                 personal_tables.count_rows(places.database, users) or learned_models.find_learned(places.store, users)
             ):
                 return
-        raise ForgetIncomplete("rows of forgotten users keep appearing; is a writer older than this program?")
+        raise ForgetIncomplete(
+            f"data of forgotten users reappeared in each of {_MAX_SWEEPS} sweeps: a writer ignores the marks. "
+            "Stop writers of an earlier version, then run `marquee privacy resume`"
+        )
 
     def _finish(self, request: ForgetRequest) -> str:
-        """Sign the receipt, store it, and remove the user id from the journal itself."""
+        """Sign and store the receipt, and remove the user id from the journal; return the receipt."""
         assert request.user_id is not None
         finished = datetime.now(UTC)
         receipt = Receipt(

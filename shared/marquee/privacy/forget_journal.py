@@ -1,4 +1,4 @@
-"""Journal of the requests to be forgotten: which steps are done, and what each removed."""
+"""Journal of erasure requests: the finished steps of each, and the number of rows and objects removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JOURNAL = "forget_requests"
 
 @dataclass(frozen=True, slots=True)
 class ForgetRequest:
-    """One request as it is stored. ``user_id`` is None once it is finished."""
+    """One request as it is stored. ``user_id`` is None once the request is finished."""
 
     digest: bytes
     user_id: str | None
@@ -34,7 +34,8 @@ _COLUMNS = "digest, user_id, requested, finished, done, counts, plan, receipt"
 def open_requests(database: Database, key: str, users: Iterable[str]) -> None:
     """Mark the users as forgotten and write their requests, in one transaction.
 
-    A request that is open stays as it is; one that is finished starts again. Raises :class:`PrivacyKeyWrong`.
+    An open request is unchanged; a finished one starts again. Raises :class:`PrivacyKeyWrong` if the marks in the
+    database were made with another key.
     """
     distinct = sorted(set(users))
     with database.transaction() as cursor:
@@ -51,18 +52,18 @@ def open_requests(database: Database, key: str, users: Iterable[str]) -> None:
 
 
 def list_open(database: Database) -> list[ForgetRequest]:
-    """Return the requests that are not finished, the oldest first."""
+    """Return the open requests, the oldest first."""
     return _select(database, "finished IS NULL", ())
 
 
 def find_request(database: Database, key: str, user: str) -> ForgetRequest | None:
-    """Return the request of a user, finished or not."""
+    """Return the request of a user, open or finished; None if there is none."""
     found = _select(database, "digest = %s", (digest_user(key, user),))
     return found[0] if found else None
 
 
 def add_count(cursor: Any, user: str, place: str, n: int) -> None:
-    """Add to what was removed of ``user`` in a place, in the transaction that removes it."""
+    """Add ``n`` to the number removed of ``user`` in ``place``, within the transaction that removes them."""
     cursor.execute(
         "UPDATE forget_requests SET counts = jsonb_set(counts, ARRAY[%s], "
         "to_jsonb(coalesce((counts ->> %s)::bigint, 0) + %s)) WHERE user_id = %s",
@@ -71,7 +72,7 @@ def add_count(cursor: Any, user: str, place: str, n: int) -> None:
 
 
 def add_counts(database: Database, user: str, counts: dict[str, int]) -> None:
-    """Add to what was removed of ``user`` by place."""
+    """Add to the numbers removed of ``user``, by place."""
     with database.transaction() as cursor:
         for place, n in counts.items():
             if n:
@@ -79,7 +80,7 @@ def add_counts(database: Database, user: str, counts: dict[str, int]) -> None:
 
 
 def set_plan(database: Database, requests: Sequence[ForgetRequest], name: str, value: object) -> None:
-    """Store what a step has decided, before it acts."""
+    """Store the decision of a step before the step acts on it."""
     with database.transaction() as cursor:
         cursor.execute(
             "UPDATE forget_requests SET plan = plan || jsonb_build_object(%s, %s::jsonb) WHERE digest = ANY (%s)",
@@ -88,7 +89,7 @@ def set_plan(database: Database, requests: Sequence[ForgetRequest], name: str, v
 
 
 def end_step(database: Database, requests: Sequence[ForgetRequest], step: str) -> None:
-    """Record that a step of the requests is done."""
+    """Record a step of the requests as finished."""
     with database.transaction() as cursor:
         cursor.execute(
             "UPDATE forget_requests SET done = done || jsonb_build_object(%s, now()) WHERE digest = ANY (%s)",
@@ -97,7 +98,7 @@ def end_step(database: Database, requests: Sequence[ForgetRequest], step: str) -
 
 
 def finish(database: Database, request: ForgetRequest, receipt: str, finished: datetime) -> None:
-    """Store the receipt, and remove the user id from the journal itself."""
+    """Store the receipt, and remove the user id from the journal."""
     with database.transaction() as cursor:
         cursor.execute(
             "UPDATE forget_requests SET user_id = NULL, plan = '{}', receipt = %s, finished = %s WHERE digest = %s",

@@ -1,4 +1,4 @@
-"""Models and snapshots that hold users: which they are, and their deletion."""
+"""Search for models and snapshots that hold data of given users, and their deletion."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def list_versions(store: ObjectStore) -> list[str]:
 
 
 def find_learned(store: ObjectStore, users: Sequence[str]) -> list[str]:
-    """Return the artifacts that learned from one of the users, and those that cannot be read."""
+    """Return the versions of artifacts that hold data of one of the users, or that cannot be read."""
     return [version for version in list_versions(store) if holds_any(store, version, users)]
 
 
 def holds_any(store: ObjectStore, version: str, users: Sequence[str]) -> bool:
-    """Return whether an artifact holds a record of one of the users, or cannot tell."""
+    """Return True if an artifact holds a record of one of the users, or if that cannot be determined."""
     try:
         records = UserStore(store, read_manifest(store, version))
         return any(records.read(user) is not None for user in users)
@@ -44,13 +44,13 @@ def holds_any(store: ObjectStore, version: str, users: Sequence[str]) -> bool:
 
 
 def find_serving(store: ObjectStore) -> set[str]:
-    """Return the versions of the arms in service."""
+    """Return the versions of the arms of the current release."""
     release = find_last_release(store)
     return {arm.version for arm in release.arms} if release else set()
 
 
 def delete_artifacts(store: ObjectStore, versions: Iterable[str]) -> None:
-    """Delete the artifacts with all their files, the manifest first; it may be killed and repeated."""
+    """Delete the files of the artifacts, the manifest first, so that the call can be repeated after a kill."""
     for version in versions:
         names = sorted(store.list(f"{MODELS}{version}/"), key=lambda name: not name.endswith(_MANIFEST))
         for name in names:
@@ -58,9 +58,10 @@ def delete_artifacts(store: ObjectStore, versions: Iterable[str]) -> None:
 
 
 def delete_snapshots(remote: ObjectStore, users: Sequence[str]) -> int:
-    """Delete every snapshot of the DVC remote that holds one of the users; return their number.
+    """Delete every snapshot of the DVC remote that holds one of the users; return the number of snapshots deleted.
 
-    Files that another snapshot shares stay. It may be killed and repeated: the listing of a snapshot goes last.
+    Files that another snapshot shares are kept. The listing of a snapshot is deleted last, so that the call can be
+    repeated after a kill.
     """
     listings = list_snapshots(remote)
     tainted = {digest for digest in listings if snapshot_holds_any(remote, digest, users)}
@@ -85,7 +86,7 @@ def list_snapshots(remote: ObjectStore) -> dict[str, list[str]]:
 
 
 def snapshot_holds_any(remote: ObjectStore, digest: str, users: Sequence[str]) -> bool:
-    """Return whether a snapshot names one of the users, or cannot be read as a whole."""
+    """Return True if a snapshot names one of the users, or if it cannot be read completely."""
     with tempfile.TemporaryDirectory(prefix="marquee-forget-") as directory:
         path = Path(directory) / "snapshot"
         try:

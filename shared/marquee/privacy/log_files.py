@@ -1,6 +1,6 @@
-"""Redaction of a user's id in log files.
+"""Redaction of user ids in log files.
 
-A file is overwritten in place, sign by sign, because its writer has it open and appends to it.
+A file is overwritten in place and keeps its length, because its writer has it open and appends to it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def redact_logs(directories: Iterable[Path], users: Sequence[str]) -> dict[str, int]:
-    """Overwrite the ids of the users by asterisks in every file ``*.log*``; return the number by user."""
+    """Overwrite the ids of the users with asterisks in every file ``*.log*``; return the number redacted by user."""
     counts = dict.fromkeys(users, 0)
     if not users:
         return counts
@@ -27,7 +27,7 @@ def redact_logs(directories: Iterable[Path], users: Sequence[str]) -> dict[str, 
 
 
 def count_in_logs(directories: Iterable[Path], users: Sequence[str]) -> int:
-    """Return how often log files name one of the users."""
+    """Return the number of times that log files name one of the users."""
     pattern, found = _pattern(users), 0
     for path in _files(directories):
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -41,7 +41,7 @@ def _files(directories: Iterable[Path]) -> list[Path]:
 
 
 def _pattern(users: Sequence[str]) -> re.Pattern[bytes]:
-    """Match an id where a log names a user: a number such as 42 also occurs as a duration or a port."""
+    """Return a pattern of the ids where a log names a user; a bare 42 could also be a duration or a port."""
     ids = b"|".join(re.escape(user.encode("utf-8", "surrogatepass")) for user in sorted(users, key=len, reverse=True))
     before = rb"""(?:/recommend/|/users?/|\buser(?:_id)?['"]?\s?[:=]?\s?['"]?|[0-9],)"""
     return re.compile(before + rb"(?P<id>" + ids + rb""")(?=[\s'"?&/,.;:)\]}]|$)""", re.MULTILINE)

@@ -1,7 +1,7 @@
-"""The tables that hold user ids, found in the schema: export and deletion of a user's rows.
+"""Export and deletion of a user's rows in all tables with user ids, which are found from the schema.
 
-Each table is emptied in a transaction of its own, which also writes to the journal what it removed. The record of an
-event leaves its position in ``dropped_records``, so that the reconciliation with Kafka stays exact.
+The rows of each table are deleted in a separate transaction, which also adds their number to the journal. The position
+of a deleted event record is kept in ``dropped_records``, so that the reconciliation with Kafka stays exact.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _REJECTED = "SELECT id, body FROM rejected_events"
 
 
 def find_personal_tables(database: Database) -> list[str]:
-    """Return the names of all tables with a column ``user_id``, but the journal of the requests."""
+    """Return the names of all tables with a column ``user_id``, except the journal of erasure requests."""
     with database.transaction() as cursor:
         cursor.execute(_FIND_TABLES)
         return [name for (name,) in cursor.fetchall() if name != JOURNAL]
 
 
 def delete_rows(database: Database, users: Sequence[str]) -> None:
-    """Delete the rows of the users in every table, quarantine and rejected events included."""
+    """Delete the rows of the users in every table, including the quarantine and rejected events."""
     for table in find_personal_tables(database):
         if table in RECORD_TABLES:
             _delete_records(database, table, users)
@@ -59,7 +59,7 @@ def delete_rows(database: Database, users: Sequence[str]) -> None:
 
 
 def export_rows(database: Database, user: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of a user by table, each as PostgreSQL writes it in JSON."""
+    """Return the rows of a user by table, each as the object that PostgreSQL's ``to_jsonb`` returns."""
     exported: dict[str, list[dict[str, Any]]] = {}
     for table in find_personal_tables(database):
         with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
@@ -73,7 +73,7 @@ def export_rows(database: Database, user: str) -> dict[str, list[dict[str, Any]]
 
 
 def count_rows(database: Database, users: Sequence[str]) -> dict[str, int]:
-    """Return the number of rows that name one of the users, by table, without the tables that have none."""
+    """Return the number of rows that name one of the users, by table; tables without such rows are omitted."""
     counts = {}
     for table in find_personal_tables(database):
         with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
@@ -124,7 +124,7 @@ def _delete_rejected(database: Database, users: Sequence[str]) -> None:
 
 
 def _scan(database: Database, query: str, users: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Return the rows of a query whose last column, bytes of any form, names one of the users."""
+    """Return the rows of a query whose last column, arbitrary bytes, names one of the users."""
     wanted = frozenset(users)
     found: list[tuple[Any, ...]] = []
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:

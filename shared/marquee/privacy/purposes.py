@@ -1,4 +1,4 @@
-"""Purpose, legal ground and term of each table with user ids: the table of docs/privacy.md."""
+"""Purpose, legal basis and retention term of each table with user ids, as listed in docs/privacy.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DUTY = "proof of an erasure, art. 5 (2)"
 
 
 class Purpose(NamedTuple):
-    """Use of a table, and the legal ground that this project proposes; the controller decides."""
+    """Purpose of a table, and the legal basis that the project proposes; the data controller decides."""
 
     use: str
     ground: str
@@ -51,9 +51,9 @@ _HAS_POLICIES = "SELECT to_regclass('timescaledb_information.jobs') IS NOT NULL"
 
 
 def list_held(database: Database) -> list[tuple[str, str, str, str]]:
-    """Return table, use, days that a row is kept, and ground, for each table that may name a user.
+    """Return table, purpose, retention in days and legal basis of each table that may name a user.
 
-    Raises ``KeyError`` for a table without a purpose or a term.
+    Raises ``KeyError`` for a table without a purpose or a retention term.
     """
     with database.transaction() as cursor:
         cursor.execute(_TERMS)

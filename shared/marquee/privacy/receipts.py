@@ -1,7 +1,7 @@
-"""Signed receipts of finished requests to be forgotten.
+"""Signed receipts of finished erasure requests.
 
-A receipt is one line of JSON. Its signature is Ed25519 over the JSON without the signature, by a key that derives from
-the secret ``privacy_key``; the public key is enough to verify it. It names the user by the keyed hash only.
+A receipt is one line of JSON. It is signed with Ed25519 over the JSON without the signature, with a key derived from
+the secret ``privacy_key``. The public key suffices to verify it. The user appears only as a keyed hash.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ FORMAT = 1
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """Record of what was removed of one user, and of the times of the steps.
+    """Receipt for one user.
 
-    ``user``: keyed hash of the user id. ``removed``: numbers by table, collection or kind of object. ``deleted``: the
-    models that had learned from the user. ``serving``: the models in service at the end. ``remains``: places that the
-    request did not reach, with the reason.
+    - ``user``: keyed hash of the user id, in hexadecimal
+    - ``steps``: time at which each step finished
+    - ``removed``: number of rows or objects removed, by table, collection or kind
+    - ``deleted``: versions of deleted models, which were trained on data of the user
+    - ``serving``: versions of the models in service at the end
+    - ``remains``: places that the request did not reach, with the reasons
     """
 
     format: int = FORMAT
@@ -49,15 +52,15 @@ def sign_receipt(receipt: Receipt, key: str) -> str:
 
 
 def public_key(key: str) -> str:
-    """Return the public key of the receipts that ``key`` signs, in hexadecimal."""
+    """Return the public key, in hexadecimal, that verifies receipts signed with ``key``."""
     private = Ed25519PrivateKey.from_private_bytes(hmac.digest(key.encode(), b"receipts", "sha256"))
     return private.public_key().public_bytes_raw().hex()
 
 
 def verify_receipt(text: str | bytes, expected_public_key: str) -> Receipt:
-    """Return a receipt whose signature is that of ``expected_public_key``.
+    """Return the receipt in ``text`` after verifying its signature with ``expected_public_key`` (hexadecimal).
 
-    Raises :class:`ReceiptRefused` if it is no receipt, was changed, or was signed by another key.
+    Raises :class:`ReceiptRefused` if ``text`` is not a receipt, was modified, or was signed with another key.
     """
     try:
         receipt = msgspec.json.decode(text, type=Receipt)

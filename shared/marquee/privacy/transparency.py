@@ -1,7 +1,7 @@
-"""Transparency page of the recommender in service: its main parameters, their measured weight, how to change them.
+"""Transparency page of the recommender in service: its main parameters, their measured weights, and user controls.
 
-The EU Digital Services Act, article 27, requires it of platforms in plain language. Everything on the page comes from
-the release, its manifests and policies, and from the impressions of the last weeks.
+Article 27 of the EU Digital Services Act requires platforms to publish this information in plain language. The page is
+generated from the release, its manifests and policies, and the impressions of the last weeks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from marquee.registry.policy import Policy
 from marquee.registry.release import Release
 
 DAYS = 28
-"""Days of impressions from which the weights are measured."""
+"""Number of days of impressions over which the weights are measured."""
 _DEADLINE_MS = 600_000
 _Z = 1.96
 
@@ -31,7 +31,7 @@ REASONS = {
     "other": "no reason recorded, such as a list without a history",
 }
 
-# The first reason of a movie is what added most to its score; the id of a movie is one of the user's history.
+# The first reason of a movie contributed most to its score. A reason that is a movie id refers to the user's history.
 _COUNTS = """
 SELECT user_id, CASE WHEN reason = ANY (%(kinds)s) THEN reason WHEN reason IS NULL OR reason = '' THEN 'other'
                      ELSE 'history' END AS kind, count(*)
@@ -40,7 +40,7 @@ FROM impression_movies WHERE time >= now() - make_interval(days => %(days)s) GRO
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """Share of the movies of all lists whose main reason is of one kind, with its 95 % interval over users."""
+    """Share of listed movies whose main reason is of one kind, with its 95 % interval over users."""
 
     kind: str
     share: float
@@ -49,9 +49,10 @@ class Weight:
 
 
 def measure_weights(database: Database) -> tuple[list[Weight], int]:
-    """Return the weights of the kinds of reasons, the largest first, and the number of users they were measured on.
+    """Return the weight of each kind of reason, the largest first, and the number of users in the sample.
 
-    The interval is that of a ratio of sums, with users as clusters (Cochran, 1977, section 6.5).
+    The interval is that of a ratio estimator with users as clusters (Cochran, *Sampling Techniques*, 1977, section
+    6.5).
     """
     kinds = [kind for kind in REASONS if kind not in ("history", "other")]
     rows = database.read(_COUNTS, {"kinds": kinds, "days": DAYS}, deadline_ms=_DEADLINE_MS)
@@ -72,7 +73,7 @@ def _estimate(kind: str, users: Sequence[Mapping[str, int]]) -> Weight:
 
 
 def render_page(release: Release, manifests: Mapping[str, Manifest], weights: Sequence[Weight], users: int) -> str:
-    """Return the page as Markdown; ``manifests`` are those of the arms' versions."""
+    """Return the page as Markdown; ``manifests`` maps each arm's version to its manifest."""
     lines = [
         "# How your recommendations are made",
         "",

@@ -1,4 +1,4 @@
-"""Export of all that is held of one user, as one JSON document."""
+"""Export of all data held about one user, as one JSON document."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def export_held(
     remote: ObjectStore | None = None,
     base: Path | None = None,
 ) -> dict[str, Any]:
-    """Return the rows by table, the marks, the documents of the app, the models' records and the snapshots."""
+    """Return table rows, marks, documents of the app, model records and snapshots of ``user``.
+
+    ``key`` is the secret ``privacy_key`` of the marks. Places that are None are omitted.
+    """
     with database.transaction() as cursor:
         marks = dict(list_marks(cursor, key, user)) if key else {}
     return {
@@ -54,7 +57,7 @@ def read_base_rows(base: Path, users: list[str]) -> list[dict[str, Any]]:
 
 
 def _export_records(store: ObjectStore, user: str) -> dict[str, Any]:
-    """Return what each artifact holds of the user: history, bias and vector."""
+    """Return the history, bias and vector of the user in each artifact, by version."""
     exported: dict[str, Any] = {}
     for version in learned_models.find_learned(store, [user]):
         try:
