@@ -1,4 +1,4 @@
-"""Actions: what the app's forms and its script do by POST."""
+"""Actions: the POST requests of the app's forms and its script."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _MAX_CLOCK_MS = 8 * 10**12
 
 
 class Actions:
-    """The writes of the app."""
+    """Handlers of the app's POST requests."""
 
     def __init__(self, services: Services, screens: Screens) -> None:
         self._services, self._screens = services, screens
 
     def rate(self, request: PageRequest, movie_id: str) -> PageReply:
-        """Rate a movie: a request to the movie service, which logs it."""
+        """Rate a movie by a request to the movie service, which logs the rating."""
         visitor = self._allowed(request, WRITES)
         if isinstance(visitor, PageReply):
             return visitor
@@ -43,7 +43,7 @@ class Actions:
         return redirect(f"/movie/{quote(movie_id, safe='')}?rated=1")
 
     def change_list(self, request: PageRequest, movie_id: str) -> PageReply:
-        """Put a movie on the list, or take it off."""
+        """Add a movie to the user's list, or remove it."""
         visitor = self._allowed(request, WRITES)
         if isinstance(visitor, PageReply):
             return visitor
@@ -57,9 +57,10 @@ class Actions:
         return redirect(f"/movie/{quote(movie_id, safe='')}")
 
     def play(self, request: PageRequest, movie_id: str, minute: int) -> PageReply:
-        """Request a minute from the movie service, which logs it, and keep the position.
+        """Request a minute from the movie service, which logs it, and store the position.
 
-        The form field ``at`` is the time of the device, ``sent`` that at which it sent the request, in milliseconds.
+        The form field ``at`` is the time of watching and ``sent`` the time of the request. Both are milliseconds since
+        1970 by the device's clock.
         """
         visitor = self._allowed(request, MINUTES)
         if isinstance(visitor, PageReply):
@@ -73,13 +74,13 @@ class Actions:
         try:
             self._services.positions.write(visitor.user_id, movie_id, minute + 1, _watched_at(form, utc_now()))
         except (DocumentsUnavailable, DocumentsRefused):
-            pass  # The minute is in the log; the next one brings the position.
-        if form.get("page") == "1":  # Without the script.
+            pass  # The minute is in the log; the next minute stores the position.
+        if form.get("page") == "1":  # A form sent without the script.
             return redirect(f"/watch/{quote(movie_id, safe='')}")
         return PageReply(204)
 
     def consent(self, request: PageRequest) -> PageReply:
-        """Record the answer to the question for consent."""
+        """Record the answer to the consent question."""
         visitor = self._allowed(request, WRITES)
         if isinstance(visitor, PageReply):
             return visitor
@@ -87,7 +88,7 @@ class Actions:
         return redirect("/" if request.form.get("next") == "home" else "/you")
 
     def personal(self, request: PageRequest) -> PageReply:
-        """Turn personal recommendations on or off."""
+        """Turn personalized recommendations on or off."""
         visitor = self._allowed(request, WRITES)
         if isinstance(visitor, PageReply):
             return visitor
@@ -103,7 +104,7 @@ class Actions:
         return self._screens.you(request, code=f"{code[:4]}-{code[4:]}")
 
     def join(self, request: PageRequest) -> PageReply:
-        """Let this device join the user of a code."""
+        """Assign this device to the user of a code."""
         if not self._services.limits.allow(CODES, request.address):
             return sorry(429, TEXTS["too_many"])
         devices = self._services.visitors.devices
@@ -113,7 +114,7 @@ class Actions:
         return redirect("/", devices.add(user_id, utc_now()))
 
     def forget(self, request: PageRequest) -> PageReply:
-        """Delete everything that MongoDB holds of the user, and what the browser holds of the app."""
+        """Delete the user's documents in MongoDB and the app's data in the browser."""
         visitor = self._allowed(request, WRITES)
         if isinstance(visitor, PageReply):
             return visitor
@@ -125,7 +126,7 @@ class Actions:
         visitor = self._allowed(request, BATCHES)
         if isinstance(visitor, PageReply):
             return visitor
-        if not visitor.stored:  # Whether the user consents is not known now: the device keeps the batch.
+        if not visitor.stored:  # The consent cannot be read now, so the device keeps the batch.
             return text_reply(503, TEXTS["away_documents"], Retry_After="5")
         if not visitor.profile.analytics:
             return json_reply(403, {"message": "the user does not consent to analytics"})
@@ -136,7 +137,7 @@ class Actions:
         return json_reply(202, store_batch(self._services.documents, visitor.user_id, batch, utc_now()))
 
     def _allowed(self, request: PageRequest, limit: Limit) -> Visitor | PageReply:
-        """Return the visitor if they may write, else the reply that says why not."""
+        """Return the visitor if the write is allowed, otherwise the reply that gives the reason."""
         visitor = self._services.visitors.identify(request)
         if not visitor.known:
             if not visitor.stored:
@@ -148,7 +149,7 @@ class Actions:
 
 
 def _watched_at(form: dict[str, str], received: datetime) -> datetime:
-    """Return when a minute was watched: the device's time, corrected by its clock's error; never in the future."""
+    """Return the time of watching: the device's time corrected for its clock error, at most ``received``."""
     at, sent = (_read_number(form.get(name, "")) for name in ("at", "sent"))
     if at is None or sent is None or not at <= sent <= _MAX_CLOCK_MS:
         return received

@@ -1,8 +1,8 @@
-"""Analytics events: what a device may report, and the batches in which it reports it.
+"""Analytics events, and the batches in which a device reports them.
 
-An event has an id that the device made, so a batch that arrives twice counts once. ``seq`` numbers the events of a
-session without gaps, so gaps are losses. Times are those of the device's clock, corrected by the difference between
-the time at which the device sent the batch and the time at which it arrived.
+The device assigns each event an id, so that a batch that arrives twice counts once. ``seq`` numbers the events of a
+session consecutively, so that a gap is a lost event. Times are from the device's clock, corrected by the difference
+between the sending time in the batch and the time of arrival.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EVENT_NAMES = (
 )
 MAX_EVENTS, MAX_BATCH_BYTES = 100, 64_000
 MAX_AGE = timedelta(days=30)
-"""Older events are refused: a device deletes what waits for longer than a week."""
+"""Age from which events are refused. A device deletes events that wait for longer than a week."""
 _DUPLICATE = 11_000
 
 Uuid = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")]
@@ -43,7 +43,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 
 
 class AppEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One event. ``recommendation``, ``movie`` and ``position`` (from 1) say where a movie was shown."""
+    """One event. ``recommendation``, ``movie`` and ``position`` (from 1) identify an entry of a list."""
 
     id: Uuid
     session: Uuid
@@ -58,7 +58,7 @@ class AppEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class EventBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Events that a device sends together. Each is decoded on its own, so that one invalid one spoils no other."""
+    """Events that a device sends together. Each is decoded separately, so an invalid one does not affect the others."""
 
     sent: Time
     app: Annotated[str, Meta(pattern=r"\A(browser|installed|android [0-9.]{1,16})\Z")]
@@ -73,7 +73,7 @@ class RefusedAppEvent(msgspec.Struct, frozen=True):
 
 
 class BatchReceipt(msgspec.Struct, frozen=True):
-    """The answer to a batch: events stored now, events stored before, and refused ones."""
+    """The answer to a batch: number of new events, number of events stored before, and the refused events."""
 
     kept: int
     known: int
@@ -110,7 +110,7 @@ def store_batch(documents: Documents, user_id: str, batch: EventBatch, received:
 def _to_document(event: AppEvent, user_id: str, app: str, skew: timedelta, received: datetime) -> Document:
     at = min(event.at + skew, received)
     if received - at > MAX_AGE:
-        raise ValueError(f"the event is older than {MAX_AGE.days} days")
+        raise ValueError(f"the event is older than the {MAX_AGE.days} days that are accepted; delete it")
     document = {
         "_id": event.id,
         "user_id": user_id,
@@ -136,5 +136,8 @@ def _insert(documents: Documents, rows: list[Document]) -> int:
         except BulkWriteError as error:
             failed = [e for e in error.details["writeErrors"] if e["code"] != _DUPLICATE]
             if failed or error.details.get("writeConcernErrors"):
-                raise DocumentsRefused(f"MongoDB refused {len(failed)} events of a batch") from error
+                raise DocumentsRefused(
+                    f"MongoDB refused {len(failed)} of {len(rows)} events of a batch; check the validator of `events`, "
+                    "which `marquee db migrate` updates"
+                ) from error
             return int(error.details["nInserted"])

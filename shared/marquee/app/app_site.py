@@ -1,4 +1,4 @@
-"""The app's routes: which screen, action or file answers a request, and what is answered when something is away."""
+"""Routes of the app to screens, actions and files, and the replies when a dependency is unavailable."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class AppSite:
         movie = self._services.movies.find_one(movie_id)
         if movie is None:
             return text_reply(404, TEXTS["no_movie"])
-        # An image that is opened as a page runs no script.
+        # A poster opened as a page must not run scripts.
         headers = {"Cache-Control": _POSTER_AGE, "Content-Security-Policy": "default-src 'none'"}
         return PageReply(200, draw_poster(movie).encode(), "image/svg+xml", headers)
 
@@ -107,7 +107,7 @@ class AppSite:
         return static_reply(name) or text_reply(404, TEXTS["not_found"])
 
     def _asset_links(self, _: PageRequest) -> PageReply:
-        """Return the statement that the Android package may open the links of this site."""
+        """Return ``assetlinks.json``, which lets the Android package open links of this site."""
         target = {
             "namespace": "android_app",
             "package_name": ANDROID_PACKAGE,

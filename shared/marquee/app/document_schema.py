@@ -1,6 +1,6 @@
 """Collections of the app with their validators, indexes and retention terms, made by ``marquee db migrate``.
 
-A validator is the second line of defense: requests are checked by types before. Retention terms are TTL indexes.
+A validator is the second check of a document, after the typed decoding of the request. Retention terms are TTL indexes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DEVICE_DAYS = 400
 MOVIE_DAYS = 30
 """Days after which a cached movie is deleted."""
 CODE_MINUTES = 10
-"""Minutes in which a code joins a second device."""
+"""Minutes for which a code is valid."""
 _DAY_S = 86_400
 
 _TEXT, _DATE, _BOOL = {"bsonType": "string"}, {"bsonType": "date"}, {"bsonType": "bool"}
@@ -43,7 +43,7 @@ class CollectionSchema(msgspec.Struct, frozen=True):
 
 
 def _object(required: str, **properties: Any) -> dict[str, Any]:
-    """Return the schema of a document of ``properties`` and no other ones."""
+    """Return the JSON schema of a document with these ``properties`` only; ``required`` is split at spaces."""
     return {
         "bsonType": "object",
         "required": ["_id", *required.split()],

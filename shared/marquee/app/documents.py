@@ -1,8 +1,8 @@
 """Connection to MongoDB, made by the process that first uses it, with deadlines and durable writes.
 
 The client of pymongo is not safe across a fork, and its defaults (100 connections, no deadline) exhaust a server that
-many short-lived instances use. After a failure the next calls fail at once for a moment, so that a page that reads
-several documents waits for one deadline at most.
+many short-lived instances use. After a failure, calls fail immediately for a short time, so that a page that
+reads several documents waits for at most one deadline.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Document: TypeAlias = "dict[str, Any]"
 DEFAULT_DATABASE = "marquee"
 """Name of the database, if the URL names none."""
 SELECTION_MS, DEADLINE_MS = 1_000, 1_500
-"""Deadline for finding a server, and of a whole operation."""
+"""Deadlines in milliseconds for finding a server, and for a whole operation."""
 PAUSE_S = 2.0
-"""Time after a failure during which no operation is tried."""
+"""Seconds after a failure during which operations fail immediately."""
 
 
 class Documents:
@@ -75,9 +75,9 @@ class Documents:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Translate pymongo's errors of an operation; refuse at once for a moment after a failure."""
+        """Translate pymongo's errors of an operation; fail immediately for ``pause_s`` after a failure."""
         if time.monotonic() < self._paused_until:
-            raise DocumentsUnavailable("MongoDB did not answer a moment ago")
+            raise DocumentsUnavailable(f"MongoDB was unavailable within the last {self._pause_s:g} s; try again later")
         try:
             yield
         except PyMongoError as error:
@@ -86,10 +86,10 @@ class Documents:
                 raise DocumentsUnavailable(f"MongoDB is unavailable: {type(error).__name__}") from error
             raise DocumentsRefused(f"MongoDB refused: {type(error).__name__}: {str(error)[:300]}") from error
         except BSONError as error:
-            raise DocumentsRefused(f"No valid document: {error}") from error
+            raise DocumentsRefused(f"the value cannot be stored as a document: {error}") from error
 
     def ping(self) -> None:
-        """Make a round trip. Raises :class:`DocumentsUnavailable` or :class:`DocumentsRefused`."""
+        """Ping the server. Raises :class:`DocumentsUnavailable` or :class:`DocumentsRefused`."""
         with self.translated():
             self.client.admin.command("ping")
 
@@ -115,4 +115,7 @@ class Documents:
             )
         except (InvalidURI, ConfigurationError, ValueError) as error:
             # The message of pymongo may contain the URL, which has a password.
-            raise SettingsError(f"MARQUEE_DOCUMENTS_URL is not a URL of MongoDB ({type(error).__name__})") from error
+            raise SettingsError(
+                f"MARQUEE_DOCUMENTS_URL is not a URL of MongoDB ({type(error).__name__}); "
+                "write mongodb://HOST:PORT/DATABASE or mongodb+srv://HOST/DATABASE"
+            ) from error

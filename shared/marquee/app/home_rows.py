@@ -1,4 +1,4 @@
-"""The rows of the home screen. A row whose source is away, or that is empty, is left out."""
+"""The rows of the home screen. A row is omitted if it is empty or its source is unavailable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONTINUED = 10
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A movie in a row. ``position`` counts from 1 in a recommendation; ``minute`` is where the user stopped."""
+    """A movie in a row. ``position`` counts from 1 in a recommendation; ``minute`` is the last minute watched."""
 
     movie: Movie
     position: int | None = None
@@ -28,7 +28,7 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class HomeRow(msgspec.Struct, frozen=True):
-    """A row of the home screen. ``recommendation_id`` is empty for a row that is no recommendation."""
+    """A row of the home screen. ``recommendation_id`` is empty if the row is not a recommendation."""
 
     kind: str
     title: str
@@ -37,7 +37,7 @@ class HomeRow(msgspec.Struct, frozen=True):
 
 
 class HomeRows(msgspec.Struct, frozen=True):
-    """The rows of the home screen, and sentences on what is missing."""
+    """The rows of the home screen, and a notice for each missing source."""
 
     rows: tuple[HomeRow, ...]
     notes: tuple[str, ...]
@@ -86,7 +86,7 @@ def _because_watched(services: Services, visitor: Visitor) -> HomeRow | None:
 
 
 def similar_row(services: Services, movie: Movie) -> HomeRow | None:
-    """Return the row of movies similar to one; None if ``recommend`` has none now."""
+    """Return the row of movies similar to ``movie``; None if ``recommend`` has none or is unavailable."""
     try:
         answer = services.recommendations.read_similar(movie.id, ROW_LENGTH)
     except RecommendationsUnavailable:
@@ -96,7 +96,7 @@ def similar_row(services: Services, movie: Movie) -> HomeRow | None:
 
 
 def list_cards(services: Services, answer: ShownList) -> tuple[Card, ...]:
-    """Return the known movies of a list; their positions are those of the list."""
+    """Return the known movies of a list, with their positions in the list."""
     reasons = [movie.because for movie in answer.movies if movie.because]
     movies = services.movies.find([*(movie.movie_id for movie in answer.movies), *reasons])
     return tuple(

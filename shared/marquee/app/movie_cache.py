@@ -1,4 +1,4 @@
-"""Movies as the movie service described them, kept in memory and in MongoDB, and the search among them."""
+"""Cache of movie descriptions from the movie service, in memory and in MongoDB, and the search in it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from marquee.config.opaque_ids import is_valid_id
 from marquee.errors import DocumentsRefused, DocumentsUnavailable, MovieServiceUnavailable
 
 IN_MEMORY = 5_000
-"""Movies that a process holds, the most recently used."""
+"""Number of most recently used movies that a process keeps in memory."""
 _MAX_WORDS = 6
 _FIELDS = dict.fromkeys(Movie.__struct_fields__, 1)
 
 
 class MovieTitle(msgspec.Struct, frozen=True):
-    """Title, year and other attributes of a movie, as a model has them."""
+    """Title, year and other attributes of a movie, from the metadata of a model."""
 
     movie_id: str
     title: str
@@ -34,7 +34,7 @@ class MovieTitle(msgspec.Struct, frozen=True):
 
 
 class MovieCache:
-    """The catalog as far as it was asked for. What is away is done without."""
+    """The movies requested so far. Levels of the cache that are unavailable are skipped."""
 
     def __init__(self, documents: Documents, service: MovieServiceClient) -> None:
         self._documents, self._service = documents, service
@@ -54,7 +54,7 @@ class MovieCache:
     def find_one(self, movie_id: str) -> Movie | None:
         """Return one movie, or None if there is no such movie.
 
-        Raises :class:`MovieServiceUnavailable` if that is unknown now.
+        Raises :class:`MovieServiceUnavailable` if this cannot be determined now.
         """
         if movie := self.find([movie_id]).get(movie_id):
             return movie
@@ -76,13 +76,13 @@ class MovieCache:
             return [_decode(row) for row in movies.find({"$and": clauses}, _FIELDS).limit(limit)]
 
     def newest(self, limit: int) -> list[Movie]:
-        """Return the movies that were released last. Raises :class:`DocumentsUnavailable`."""
+        """Return the ``limit`` movies released most recently. Raises :class:`DocumentsUnavailable`."""
         with self._documents.collection("movies") as movies:
             query = movies.find({"release_date": {"$type": "string"}}, _FIELDS)
             return [_decode(row) for row in query.sort("release_date", DESCENDING).limit(limit)]
 
     def recall_any(self, limit: int) -> list[Movie]:
-        """Return the movies that this process used last."""
+        """Return up to ``limit`` movies that this process used most recently."""
         with self._lock:
             return list(reversed(self._memory.values()))[:limit]
 
@@ -117,7 +117,7 @@ class MovieCache:
 
 
 def fetch_movies(documents: Documents, service: MovieServiceClient, movie_ids: Sequence[str]) -> list[Movie]:
-    """Return movies from the movie service, and keep them in MongoDB if it is there.
+    """Return movies from the movie service, and store them in MongoDB if it is available.
 
     Raises :class:`MovieServiceUnavailable`.
     """
@@ -130,12 +130,12 @@ def fetch_movies(documents: Documents, service: MovieServiceClient, movie_ids: S
             with documents.collection("movies") as movies:
                 movies.bulk_write([_upsert(movie, now) for movie in told], ordered=False)
         except (DocumentsUnavailable, DocumentsRefused):
-            pass  # The movie service is asked again later.
+            pass  # The next process requests them again.
     return told
 
 
 def keep_titles(documents: Documents, titles: Sequence[MovieTitle], now: datetime) -> int:
-    """Keep the titles of movies that MongoDB does not have yet, for the search; return the number of new ones.
+    """Store the titles that MongoDB lacks, for the search; return the number of new ones.
 
     Raises :class:`DocumentsUnavailable`.
     """

@@ -49,7 +49,7 @@ class Movie(msgspec.Struct, frozen=True):
 
     @property
     def minutes(self) -> int:
-        """The length in minutes; that of a usual movie if unknown."""
+        """The length in minutes; a typical length if unknown."""
         return self.runtime or 90
 
     @property
@@ -106,15 +106,15 @@ class MovieServiceClient:
         try:
             return self._http.request("GET", path, headers={"User-Id": user_id} if user_id else {})
         except RequestFailed as error:
-            raise MovieServiceUnavailable(f"The movie service did not answer: {error}") from error
+            raise MovieServiceUnavailable(f"the movie service did not answer: {error}") from error
 
     def _check(self, response: HttpResponse) -> HttpResponse:
         if response.status != 200:
-            raise MovieServiceUnavailable(f"The movie service answered with status {response.status}")
+            raise MovieServiceUnavailable(f"the movie service answered with status {response.status}, not 200")
         return response
 
     def _decoded(self, decode: Callable[[bytes], T], body: bytes) -> T:
         try:
             return decode(body)
         except msgspec.MsgspecError as error:
-            raise MovieServiceUnavailable(f"The movie service answered with something else: {error}") from error
+            raise MovieServiceUnavailable(f"the movie service answered with an unexpected document: {error}") from error

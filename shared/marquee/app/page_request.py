@@ -49,12 +49,12 @@ class PageRequest(msgspec.Struct, frozen=True):
 
     @property
     def query(self) -> dict[str, str]:
-        """The parameters of the query; of repeated ones the last."""
+        """The query parameters; if one is repeated, the last value."""
         return _parse_pairs(self.query_string)
 
     @property
     def form(self) -> dict[str, str]:
-        """The fields of a form; of repeated ones the last."""
+        """The form fields; if one is repeated, the last value."""
         return _parse_pairs(self.body.decode("utf-8", "replace"))
 
     @property
@@ -70,10 +70,10 @@ class PageRequest(msgspec.Struct, frozen=True):
 
     @property
     def is_same_origin(self) -> bool:
-        """True if a page of the app, or the person directly, caused the request.
+        """True if the request came from a page of the app or directly from the person.
 
-        Browsers send ``Sec-Fetch-Site``, which pages cannot change, or at least ``Origin`` with every POST. A program
-        sends neither, and no cookie that it does not have.
+        Browsers send ``Sec-Fetch-Site``, which pages cannot change, or at least ``Origin`` with every POST. A request
+        with neither comes from a program, which cannot send another person's cookie.
         """
         if site := self.headers.get("sec-fetch-site"):
             return site in ("same-origin", "none")
@@ -91,7 +91,7 @@ class PageReply(msgspec.Struct, frozen=True):
     token: str | None = None
 
     def headers_for(self, request: PageRequest) -> list[tuple[str, str]]:
-        """Return all headers, with those of security and the cookie."""
+        """Return all headers, including the security headers and the cookie."""
         headers = _SECURITY | {"Content-Type": self.content_type, "Cache-Control": "private, no-cache"} | self.headers
         if request.secure:
             headers["Strict-Transport-Security"] = "max-age=31536000"
@@ -100,7 +100,7 @@ class PageReply(msgspec.Struct, frozen=True):
 
 
 def text_reply(status: int, text: str, **headers: str) -> PageReply:
-    """Return a sentence as plain text; ``_`` in names of headers stands for ``-``."""
+    """Return ``text`` as plain text; ``_`` in a header's name stands for ``-``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return PageReply(status, f"{text}\n".encode("utf-8", "replace"), headers=named)
 
@@ -112,7 +112,7 @@ def json_reply(status: int, document: object, **headers: str) -> PageReply:
 
 
 def redirect(path: str, token: str | None = None, **headers: str) -> PageReply:
-    """Return a redirection to a page of the app after a form (status 303)."""
+    """Return a redirect (303) to a page of the app, as the reply to a form."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return PageReply(303, headers={"Location": path} | named, token=token)
 

@@ -1,4 +1,4 @@
-"""Positions: the minute at which each user stopped each movie."""
+"""Playback positions: the last minute that each user watched of each movie."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Positions:
         self._documents = documents
 
     def write(self, user_id: str, movie_id: str, minute: int, at: datetime) -> None:
-        """Record a watched minute. The latest by the time of watching wins, in whatever order they arrive."""
+        """Record a watched minute. The minute with the latest time ``at`` wins, regardless of the order of arrival."""
         newer = {"$gt": [at, {"$ifNull": ["$at", _LONG_AGO]}]}
         fields = {
             "user_id": {"$literal": user_id},
@@ -40,7 +40,7 @@ class Positions:
         with self._documents.collection("positions") as positions:
             try:
                 positions.update_one(key, [{"$set": fields}], upsert=True)
-            except DuplicateKeyError:  # Two first minutes at once: the document exists now.
+            except DuplicateKeyError:  # Another request has just created the document.
                 positions.update_one(key, [{"$set": fields}])
 
     def read(self, user_id: str, movie_id: str) -> int:

@@ -1,4 +1,4 @@
-"""Posters drawn from a movie's id, title, year and first genre: no picture of anyone else's is needed."""
+"""Generated posters: drawings from a movie's id, title, year and first genre, free of third-party rights."""
 
 from __future__ import annotations
 

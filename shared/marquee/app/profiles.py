@@ -1,4 +1,4 @@
-"""Profiles: consent, personal recommendations on or off, and the list of movies to watch, one document a user."""
+"""Profiles: one document for each user with consent, choice of personalized lists, and movies to watch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 from marquee.app.documents import Documents
 
 CONSENT_TEXT = 1
-"""Version of the text that a user consents to; after a new text each user is asked again."""
+"""Version of the consent text. After a change each user is asked again."""
 MAX_LIST = 500
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """The stored choices of a user. ``analytics`` is None until the user has answered the present text."""
+    """The stored choices of a user. ``analytics`` is None until the user has answered the current consent text."""
 
     user_id: str
     analytics: bool | None = None
@@ -30,7 +30,7 @@ class Profiles:
         self._documents = documents
 
     def read(self, user_id: str) -> Profile:
-        """Return the profile of ``user_id``; that of a new user if there is none."""
+        """Return the profile of ``user_id``; the default profile if none is stored."""
         with self._documents.collection("profiles") as profiles:
             found = profiles.find_one({"_id": user_id}) or {}
         consent = found.get("consent") or {}
@@ -39,20 +39,20 @@ class Profiles:
         return Profile(user_id, analytics, bool(found.get("personal", True)), tuple(found.get("list", ())))
 
     def set_consent(self, user_id: str, analytics: bool, now: datetime) -> None:
-        """Record the answer to the question for consent. A refusal deletes the events of ``user_id``.
+        """Record the answer to the consent question. A refusal deletes the events of ``user_id``.
 
-        The withdrawal is kept until the monitor has deleted what it derived from these events.
+        The withdrawal is kept until the monitor has deleted the rows derived from these events.
         """
         self._change(user_id, now, {"consent": {"analytics": analytics, "text": CONSENT_TEXT, "at": now}})
         if not analytics:
             delete_events(self._documents, user_id, now)
 
     def set_personal(self, user_id: str, personal: bool, now: datetime) -> None:
-        """Turn recommendations from the user's history on or off."""
+        """Turn recommendations based on the user's history on or off."""
         self._change(user_id, now, {"personal": personal})
 
     def put_on_list(self, user_id: str, movie_id: str, now: datetime) -> bool:
-        """Put a movie on the list, as its last; return False if the list is full."""
+        """Append a movie to the list; return False if the list is full."""
         with self._documents.collection("profiles") as profiles:
             profiles.update_one({"_id": user_id}, {"$setOnInsert": {"made": now}}, upsert=True)
             full = {f"list.{MAX_LIST - 1}": {"$exists": True}}
@@ -60,7 +60,7 @@ class Profiles:
         return changed.matched_count == 1
 
     def take_off_list(self, user_id: str, movie_id: str) -> None:
-        """Take a movie off the list."""
+        """Remove a movie from the list."""
         with self._documents.collection("profiles") as profiles:
             profiles.update_one({"_id": user_id}, {"$pull": {"list": movie_id}})
 
@@ -71,7 +71,7 @@ class Profiles:
 
 
 def delete_events(documents: Documents, user_id: str, now: datetime) -> None:
-    """Delete the analytics events of a user, and ask the monitor to delete what it derived from them."""
+    """Delete the analytics events of a user, and request the deletion of derived rows from the monitor."""
     with documents.collection("withdrawals") as withdrawals:
         withdrawals.replace_one({"_id": user_id}, {"_id": user_id, "at": now}, upsert=True)
     with documents.collection("events") as events:

@@ -1,4 +1,4 @@
-"""Client of ``recommend``: the list of a user with reasons, and movies similar to one."""
+"""Client of ``recommend``: the list of a user with reasons, and the movies similar to a movie."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PastMovie(msgspec.Struct, frozen=True):
 
 
 class ListReason(msgspec.Struct, frozen=True):
-    """Why a movie is in a list: the past movies that contributed most."""
+    """Explanation of a movie in a list: the past movies that contributed most to its score."""
 
     because: tuple[PastMovie, ...] = ()
 
@@ -40,7 +40,7 @@ class RecommendedMovie(msgspec.Struct, frozen=True):
 
 
 class ShownList(msgspec.Struct, frozen=True):
-    """A list of movies. ``recommendation_id`` is empty where no impression is logged."""
+    """A list of movies. ``recommendation_id`` is empty if no impression is logged."""
 
     movies: tuple[RecommendedMovie, ...]
     recommendation_id: str = ""
@@ -50,8 +50,8 @@ class ShownList(msgspec.Struct, frozen=True):
 class Recommendations:
     """The function ``recommend`` at ``url``.
 
-    ``key`` is the key that it requires, if any. ``authorize`` returns the headers with which the platform in front of
-    it knows this caller; it may raise :class:`RequestFailed`.
+    ``key`` is the API key, empty if none is required. ``authorize`` returns the headers that identify this service to
+    the platform in front of the function; it may raise :class:`RequestFailed`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Recommendations:
         self._headers = {"Accept": "application/json"} | ({KEY_HEADER: key} if key else {})
 
     def read_list(self, user_id: str, *, personal: bool = True) -> ShownList:
-        """Return the list of a user with reasons; if not ``personal``, one that reads no history.
+        """Return the list of a user with reasons; unless ``personal``, a list that does not use the history.
 
         Raises :class:`RecommendationsUnavailable`.
         """
@@ -83,11 +83,11 @@ class Recommendations:
         except RequestFailed as error:
             raise RecommendationsUnavailable(f"recommend did not answer: {error}") from error
         if response.status != 200:
-            raise RecommendationsUnavailable(f"recommend answered with status {response.status}")
+            raise RecommendationsUnavailable(f"recommend answered with status {response.status}, not 200")
         try:
             return _decode(response.body)
         except msgspec.MsgspecError as error:
-            raise RecommendationsUnavailable(f"recommend answered with something else: {error}") from error
+            raise RecommendationsUnavailable(f"recommend answered with an unexpected document: {error}") from error
 
 
 _decode = msgspec.json.Decoder(ShownList).decode

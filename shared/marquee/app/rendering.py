@@ -1,4 +1,4 @@
-"""Templates of the app, and its static files with their hashes as versions."""
+"""Templates of the app, and its static files, which are versioned by a hash."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def static_reply(name: str) -> PageReply | None:
     body = _static_files().get(name)
     if body is None:
         return None
-    if name.endswith(".js"):  # Imports name the version too, since files are cached for ever.
+    if name.endswith(".js"):  # Imports also carry the version, because files are cached indefinitely.
         body = body.replace(b"VERSION", assets_version().encode())
     return PageReply(200, body, _TYPES[Path(name).suffix], {"Cache-Control": _FOREVER})
 
 
 def worker_reply() -> PageReply:
-    """Return the service worker, whose content changes with any static file."""
+    """Return the service worker. Its content includes the version, so a change of any file updates it."""
     body = _static_files()["sw.js"].replace(b"VERSION", assets_version().encode())
     headers = {"Cache-Control": "no-cache", "Service-Worker-Allowed": "/"}
     return PageReply(200, body, _TYPES[".js"], headers)
@@ -62,7 +62,7 @@ def manifest_reply() -> PageReply:
 
 @cache
 def assets_version() -> str:
-    """Return the hash of the static files, their version in URLs."""
+    """Return the hash of all static files, which URLs carry as the version."""
     joined = b"".join(name.encode() + body for name, body in sorted(_static_files().items()))
     return hashlib.sha256(joined).hexdigest()[:12]
 

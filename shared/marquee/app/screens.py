@@ -1,4 +1,4 @@
-"""Screens: the pages that a GET returns."""
+"""Screens: the pages that answer GET requests."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Screens:
         return self._page("watch.html", visitor, movie=movie, minute=self._minute(visitor, movie_id))
 
     def search(self, request: PageRequest) -> PageReply:
-        """Return the search and what it found."""
+        """Return the search form with its results."""
         query = request.query.get("q", "")[:MAX_QUERY].strip()
         visitor = self._services.visitors.identify(request)
         try:
@@ -66,16 +66,16 @@ class Screens:
         return self._page("search.html", visitor, query=query, movies=found)
 
     def you(self, request: PageRequest, *, code: str = "", wrong_code: bool = False) -> PageReply:
-        """Return what is kept of the user, with the switches."""
+        """Return the page of the user's stored data and choices."""
         visitor = self._services.visitors.welcome(request)
         return self._page("you.html", visitor, 400 if wrong_code else 200, code=code, wrong_code=wrong_code)
 
     def offline(self, _: PageRequest) -> PageReply:
-        """Return the page that a device keeps for the time without a network."""
+        """Return the page that a device caches and shows without a network."""
         return sorry(200, TEXTS["offline"])
 
     def show_gone(self, _: PageRequest) -> PageReply:
-        """Return the page after the deletion."""
+        """Return the page that confirms the deletion."""
         return sorry(200, TEXTS["gone"])
 
     def export(self, request: PageRequest) -> PageReply:
@@ -113,7 +113,7 @@ class Screens:
 
 
 def sorry(status: int, text: str) -> PageReply:
-    """Return a page of one sentence, which knows no visitor."""
+    """Return an error page with one sentence, independent of the visitor."""
     reply = render("sorry.html", status, text=text, visitor=None)
     if status == 503:
         reply.headers["Retry-After"] = "5"

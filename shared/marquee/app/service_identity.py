@@ -1,4 +1,4 @@
-"""Identity of this service at Google Cloud: the token with which Cloud Run knows the caller of a private function."""
+"""Identity tokens of this service, with which Cloud Run authorizes calls of a private function."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Claims(msgspec.Struct):
 
 
 class ServiceIdentity:
-    """Tokens for ``audience`` from the metadata server at ``url``, each used until five minutes before its end."""
+    """Tokens for ``audience`` from the metadata server at ``url``, each used until five minutes before it expires."""
 
     def __init__(self, url: str, audience: str, clock: Callable[[], float] = time.time) -> None:
         self._http = HttpClient(url, timeout_s=TIMEOUT_S)
@@ -43,7 +43,9 @@ class ServiceIdentity:
     def _fetch(self) -> str:
         response = self._http.request("GET", self._path, headers={"Metadata-Flavor": "Google"})
         if response.status != 200:
-            raise RequestFailed(f"the metadata server answered with status {response.status}")
+            raise RequestFailed(
+                f"the metadata server answered with status {response.status}, not 200; check the service account"
+            )
         return response.body.decode("ascii", "replace").strip()
 
 
@@ -56,7 +58,7 @@ def create_identity(url: str, environment: Mapping[str, str] = os.environ) -> Se
 
 
 def _read_end(token: str) -> float:
-    """Return when a JSON web token ends, from its claims; 0 if they cannot be read."""
+    """Return the expiry of a JSON web token in seconds since 1970; 0 if its claims cannot be read."""
     payload = token.split(".")[1] if token.count(".") == 2 else ""
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims).exp

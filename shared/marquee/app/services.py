@@ -16,7 +16,7 @@ from marquee.config.settings import Settings
 
 
 class AppOptions(msgspec.Struct, frozen=True):
-    """Options of the deployment. ``certificates`` are those of the Android package."""
+    """Options of the deployment. ``certificates`` are the SHA-256 fingerprints of the Android package's signers."""
 
     rating_max: int = 5
     event_days: int = 90
@@ -24,7 +24,7 @@ class AppOptions(msgspec.Struct, frozen=True):
 
 
 class Services:
-    """The parts behind the pages, shared by all requests of a process."""
+    """Clients and options that all requests of a process share."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Services:
 
 
 def create_services(settings: Settings) -> Services:
-    """Create the parts from the settings. Raises :class:`SettingsError` if one is missing."""
+    """Create the services from the settings. Raises :class:`SettingsError` if a setting is missing."""
     settings.require("documents_url", "recommend_url", "movies_url")
     certificates = tuple(text.strip() for text in settings.android_certificates.split(",") if text.strip())
     identity = create_identity(settings.recommend_url)
@@ -50,7 +50,7 @@ def create_services(settings: Settings) -> Services:
         MovieServiceClient(settings.movies_url),
         Recommendations(
             settings.recommend_url,
-            # Terraform writes a hyphen for none.
+            # Terraform writes a hyphen for an empty list.
             settings.recommend_key.strip("-"),
             authorize=identity.headers if identity else None,
         ),

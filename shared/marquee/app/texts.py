@@ -1,4 +1,4 @@
-"""Texts of the app in English, the only place with words that a user reads. Templates name them as ``t.<name>``."""
+"""All user-visible texts of the app, in English. Templates refer to them as ``t.<name>``."""
 
 from __future__ import annotations
 

@@ -16,16 +16,16 @@ from marquee.app.documents import Document, Documents
 Pipeline: TypeAlias = "list[dict[str, Any]]"
 
 FEW = 5
-"""Smallest group that is shown."""
+"""Minimum number of users of a group that is shown."""
 FUNNEL = ("movies_seen", "movie_opened", "play_started", "play_finished")
 LONGEST_SCREEN_S = 1_800
-"""A screen that is looked at for longer was left open."""
+"""Upper limit of a view's duration; after it the screen counts as left open."""
 _FAILED = ("error", "app_exited")
 _DAY = timedelta(days=1)
 
 
 class DayReport(msgspec.Struct, frozen=True):
-    """One day. ``lost`` events are gaps in the numbers of sessions. Without enough users the rest is None."""
+    """One day. ``lost`` counts gaps in the event numbers of sessions. With too few users the other fields are None."""
 
     events: int
     lost: int
@@ -35,14 +35,14 @@ class DayReport(msgspec.Struct, frozen=True):
 
 
 class FunnelStep(msgspec.Struct, frozen=True):
-    """Users who came at least as far as ``name``, in the order of :data:`FUNNEL`."""
+    """Number of users who reached the step ``name``, in the order of :data:`FUNNEL`."""
 
     name: str
     users: int
 
 
 class ScreenTime(msgspec.Struct, frozen=True):
-    """Views of a screen until the next event of the session, with their duration in seconds."""
+    """Views of a screen and their duration in seconds, until the next event of the session."""
 
     screen: str
     views: int
@@ -52,7 +52,7 @@ class ScreenTime(msgspec.Struct, frozen=True):
 
 
 class CohortWeek(msgspec.Struct, frozen=True):
-    """Users first seen in the week of ``cohort`` (a Monday) who were there ``weeks`` later."""
+    """Users first seen in the week that begins on ``cohort`` (a Monday) who returned ``weeks`` later."""
 
     cohort: datetime
     weeks: int
@@ -102,7 +102,7 @@ def report_day(documents: Documents, day: datetime) -> DayReport | None:
 
 
 def report_funnel(documents: Documents, since: datetime, until: datetime) -> list[FunnelStep]:
-    """Return how far users came between two times, each step after the one before it; [] if they are too few."""
+    """Return the number of users who reached each step in order between two times; [] if they are too few."""
     next_name = {"$arrayElemAt": [list(FUNNEL), "$$value"]}
     advance = {"$cond": [{"$eq": ["$$this", next_name]}, {"$add": ["$$value", 1]}, "$$value"]}
     pipeline: Pipeline = [
@@ -118,7 +118,7 @@ def report_funnel(documents: Documents, since: datetime, until: datetime) -> lis
 
 
 def report_screens(documents: Documents, since: datetime, until: datetime) -> list[ScreenTime]:
-    """Return how long each screen was looked at between two times, by its number of views."""
+    """Return views and durations of each screen between two times, sorted by the number of views."""
     following = {"$shift": {"output": "$at", "by": 1}}
     milliseconds = {"$dateDiff": {"startDate": "$at", "endDate": "$next", "unit": "millisecond"}}
     screen = {
@@ -143,7 +143,7 @@ def report_screens(documents: Documents, since: datetime, until: datetime) -> li
 
 
 def report_retention(documents: Documents, since: datetime, until: datetime) -> list[CohortWeek]:
-    """Return the users of each weekly cohort since ``since`` who were there in each later week.
+    """Return the number of users of each weekly cohort since ``since`` who returned in each later week.
 
     A user's cohort is the week of their first event that is still kept.
     """
@@ -163,7 +163,7 @@ def report_retention(documents: Documents, since: datetime, until: datetime) -> 
 
 
 def read_outcomes(documents: Documents, since: datetime, until: datetime) -> Iterator[ListOutcome]:
-    """Yield the outcomes of which events arrived between two times, folded from these events alone."""
+    """Yield the outcomes of listed movies, from the events that arrived between two times alone."""
     fold = {
         "_id": {"recommendation": "$recommendation", "movie": "$movie", "user": "$user_id"},
         "position": {"$min": "$position"},
@@ -191,7 +191,7 @@ def read_outcomes(documents: Documents, since: datetime, until: datetime) -> Ite
 
 
 def find_days(documents: Documents, since: datetime, until: datetime) -> list[datetime]:
-    """Return the days of the events that arrived between two times."""
+    """Return the days on which events happened that arrived between two times."""
     day = {"$dateTrunc": {"date": "$at", "unit": "day"}}
     rows = _aggregate(documents, [{"$match": {"received": {"$gte": since, "$lt": until}}}, {"$group": {"_id": day}}])
     return sorted(row["_id"] for row in rows)

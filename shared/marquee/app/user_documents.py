@@ -1,4 +1,4 @@
-"""All documents of one user: export and deletion, for the user and for ``marquee privacy``."""
+"""Export and deletion of all documents of one user, for the app and for ``marquee privacy``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import datetime
 from marquee.app.documents import Document, Documents
 from marquee.app.profiles import delete_events
 
-# Collections with a field user_id. The _id of a device or code is a hash, which gives no access.
+# Collections with a field user_id. The _id of a device or code is a hash and cannot be used to sign in.
 _OF_USER = ("devices", "join_codes", "positions", "events")
 
 
 def export_user(documents: Documents, user_id: str) -> Document:
-    """Return everything that MongoDB holds of a user, by collection.
+    """Return all documents of a user, by collection.
 
     Raises :class:`DocumentsUnavailable`.
     """
@@ -27,9 +27,9 @@ def export_user(documents: Documents, user_id: str) -> Document:
 
 
 def forget_user(documents: Documents, user_id: str, now: datetime) -> dict[str, int]:
-    """Delete everything that MongoDB holds of a user; return the number of deleted documents by collection.
+    """Delete all documents of a user; return the number deleted by collection.
 
-    It may be killed and repeated: the devices go last, so that the user can ask again. The monitor deletes the rows
+    The devices are deleted last, so that the user can repeat the request after a failure. The monitor deletes the rows
     of ``app_outcomes``. Raises :class:`DocumentsUnavailable`.
     """
     with documents.collection("events") as events:

@@ -1,4 +1,4 @@
-"""Visitors: the user of a request's device, with a new account on the first visit."""
+"""Visitors: users identified by the device of a request, who get an account on the first visit."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ _REMEMBERED = 10_000
 
 
 class TooManyAccounts(TransientError):
-    """An address has asked for more accounts than it may."""
+    """An address has reached the limit of new accounts."""
 
 
 class Visitor(msgspec.Struct, frozen=True):
-    """The user of a request. ``token`` is that of a new device, ``stored`` False while MongoDB is away.
+    """The user of a request.
 
-    ``user_id`` is empty if the user is unknown: MongoDB or the movie service is away.
+    ``token`` is the token of a new device. ``stored`` is False while MongoDB is unavailable. ``user_id`` is empty if
+    the user is unknown, for example while MongoDB or the movie service is unavailable.
     """
 
     user_id: str = ""
@@ -40,7 +41,7 @@ class Visitor(msgspec.Struct, frozen=True):
 
 
 class Visitors:
-    """The users of requests' devices."""
+    """Lookup and creation of visitors."""
 
     def __init__(self, documents: Documents, movie_service: MovieServiceClient, limits: WriteLimits) -> None:
         self.devices, self.profiles = Devices(documents), Profiles(documents)
@@ -49,7 +50,7 @@ class Visitors:
         self._remembered: OrderedDict[str, str] = OrderedDict()
 
     def identify(self, request: PageRequest) -> Visitor:
-        """Return the visitor of a known device; an unknown one, without a user, for any other request."""
+        """Return the visitor of a known device; for any other request, a visitor without a user."""
         token = request.token
         if not token:
             return Visitor()
@@ -64,20 +65,21 @@ class Visitors:
         return Visitor(user_id, profile)
 
     def welcome(self, request: PageRequest) -> Visitor:
-        """Return the visitor; a new one gets an account of the movie service and a device.
+        """Return the visitor; create an account of the movie service and a device for a new one.
 
-        Raises :class:`MovieServiceUnavailable` if that is impossible now, and :class:`TooManyAccounts`.
+        Raises :class:`MovieServiceUnavailable` if no account can be created now, and :class:`TooManyAccounts` if the
+        address has reached its limit.
         """
         visitor = self.identify(request)
         if visitor.known or not visitor.stored:
             return visitor
         try:
-            # Before the account: one that no device knows would be a user for ever.
+            # Checked before the account is created, because an account without a device could never be used.
             self.devices.check()
         except (DocumentsUnavailable, DocumentsRefused):
             return Visitor(stored=False)
         if not self._limits.allow(ACCOUNTS, request.address):
-            raise TooManyAccounts(f"more than {ACCOUNTS.times} new accounts an hour of one address")
+            raise TooManyAccounts(f"one address may create {ACCOUNTS.times} accounts an hour; try again later")
         user_id = self._movie_service.create_account()
         try:
             token = self.devices.add(user_id, utc_now())
@@ -86,7 +88,7 @@ class Visitors:
         return Visitor(user_id, Profile(user_id), token)
 
     def _remember(self, token: str, user_id: str) -> None:
-        """Keep the user of a device for the time in which MongoDB may be away."""
+        """Keep the user of a device in memory, for the time during which MongoDB is unavailable."""
         with self._lock:
             self._remembered[digest(token)] = user_id
             while len(self._remembered) > _REMEMBERED:
@@ -95,5 +97,5 @@ class Visitors:
     def _recall(self, token: str) -> Visitor:
         with self._lock:
             user_id = self._remembered.get(digest(token), "")
-        # Without the profile it is unknown if the user allows recommendations from their history: none are shown.
+        # Without the profile, consent to the use of the history is unknown, so personalized lists are off.
         return Visitor(user_id, Profile(user_id, personal=False), stored=False)

@@ -1,4 +1,4 @@
-"""Limits of writes by user and by address, counted in MongoDB, so that all instances count together."""
+"""Rate limits of writes by user and by address, counted in MongoDB for all instances together."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ class Limit(msgspec.Struct, frozen=True):
 
 WRITES = Limit("write", 60, 60)
 MINUTES = Limit("minute", 180, 60)
-"""Minutes that a user plays; the demo plays one a second."""
+"""Limit of played minutes by user; the demo plays one a second."""
 BATCHES = Limit("batch", 60, 60)
 ACCOUNTS = Limit("account", 120, 3_600)
-"""New accounts of one address, which many users may share."""
+"""Limit of new accounts by address; many users may share an address."""
 CODES = Limit("code", 10, 600)
-"""Attempts of one address to join with a code, of which there are 31**8."""
+"""Limit of attempts to enter a device code by address; there are 31**8 codes."""
 
 
 class WriteLimits:
     """Moving windows in the collection ``limits``.
 
-    Without MongoDB nothing is limited: then the app can write nothing of its own, and the movie service has a limit.
+    While MongoDB is unavailable all writes are allowed: the app cannot store anything then, and the movie service has
+    its own limit.
     """
 
     def __init__(self, documents: Documents, clock: Callable[[], float] = time.time) -> None:
@@ -44,8 +45,9 @@ class WriteLimits:
     def allow(self, limit: Limit, who: str) -> bool:
         """Count one write by ``who``, a user id or an address; return False if the limit is reached.
 
-        The document of a window has the times of its writes, the newest first. The update matches unless the oldest
-        of them is within the window; then the insertion of the upsert fails, because the document exists.
+        The document of a window holds the times of its writes, the newest first. The update matches unless the oldest
+        of ``limit.times`` writes is within the window. In that case the upsert fails with a duplicate key, because the
+        document exists.
         """
         now = self._clock()
         expire = datetime.fromtimestamp(now + limit.seconds, UTC)
@@ -59,7 +61,7 @@ class WriteLimits:
                         windows.update_one(free, {"$push": push, "$set": {"expire": expire}}, upsert=True)
                         return True
                     except DuplicateKeyError:
-                        # Two first writes at once also collide, and the second attempt tells them from a full window.
+                        # Two concurrent first writes also collide; the second attempt rules that out.
                         if attempt == 2:
                             return False
         except (DocumentsUnavailable, DocumentsRefused):
