@@ -63,7 +63,7 @@ COMMANDS: dict[str, Group | Verb] = {
     "release": Verb(
         "marquee.cli.release_commands",
         "show or change the model that serves",
-        actions="list|show|promote|canary|split|rollback|resume",
+        actions="list|show|promote|canary|split|rollback|resume|repair",
     ),
     "policy": Verb(
         "marquee.cli.policy_commands",
@@ -76,7 +76,7 @@ COMMANDS: dict[str, Group | Verb] = {
         actions="plan|start|replay|status|hold|resume|end",
     ),
     "replay": Verb(
-        "marquee.cli.replay_lists", "make a list that was shown again, or show what another model had shown"
+        "marquee.cli.replay_lists", "make a list that was shown again, or one that another model would have shown"
     ),
     "db": Group(
         "maintain the database",
@@ -108,7 +108,7 @@ COMMANDS: dict[str, Group | Verb] = {
     "keys": Verb(
         "marquee.cli.key_commands", "create keys of the HTTP APIs, and tokens of users", actions="create|token"
     ),
-    "data": Verb("marquee.cli.data_import", "download or check base data", actions="fetch|check"),
+    "data": Verb("marquee.cli.data_import", "download, import or check base data", actions="fetch|import|check"),
     "local": Verb(
         "marquee.cli.local_commands",
         "run the whole system on this machine",
