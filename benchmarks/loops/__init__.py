@@ -1,1 +1,1 @@
-"""Long-run simulation of feedback loops, and the page docs/feedback-loops.md."""
+"""Simulation of feedback loops over many retrainings, and generation of docs/feedback-loops.md."""

@@ -1,4 +1,4 @@
-"""The conclusion of docs/feedback-loops.md in words, drawn from intervals alone."""
+"""Conclusions of docs/feedback-loops.md, generated from the intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from marquee.registry.manifest import Metric
 
 
 def is_clear(metric: Metric) -> bool:
-    """Return whether the interval of a difference excludes 0."""
+    """Return True if the interval of a difference excludes 0."""
     return metric.low is not None and metric.high is not None and (metric.low > 0 or metric.high < 0)
 
 
@@ -21,7 +21,7 @@ def format_difference(metric: Metric) -> str:
 
 
 def conclude(report: LoopReport) -> list[str]:
-    """Return the conclusion, a sentence or two for each question."""
+    """Return the conclusions, one or two sentences for each question."""
     return [
         _recommending(report),
         _exploring(report, CONFIRMED),

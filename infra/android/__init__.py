@@ -1,1 +1,1 @@
-"""The build of the Android package from packages alone, without an Android SDK, and the checks that read it back."""
+"""Build of the Android package from registry packages, without an Android SDK, and checks of the result."""

@@ -16,10 +16,10 @@ def main() -> int:
     """Fetch the tools, build both variants and print their paths; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.android", description=__doc__)
     parser.add_argument("--origin", default=EXAMPLE_ORIGIN, help="site of the release variant (default: %(default)s)")
-    parser.add_argument("--tools-only", action="store_true", help="only fetch the tools, 160 MB, which are kept")
+    parser.add_argument("--tools-only", action="store_true", help="only download the tools (160 MB) into the cache")
     options = parser.parse_args()
     if not options.origin.startswith("https://"):
-        parser.error(f"--origin is {options.origin!r}; it must start with https://, as phones refuse other sites")
+        parser.error(f"--origin is {options.origin!r}; it must start with https://: Android refuses other sites")
     try:
         tools = fetch_toolchain(FOLDER / "tools")
         if options.tools_only:

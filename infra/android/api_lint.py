@@ -1,4 +1,4 @@
-"""Lint of a package's calls: each member of Android that its bytecode names is public, and newer ones are guarded."""
+"""Lint of a package's bytecode: it uses only public Android members, and guards those above its minimum level."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHECK = ("Landroid/os/Build$VERSION;", "SDK_INT")
 
 @dataclass(frozen=True, slots=True, order=True)
 class ApiCall:
-    """A member of Android or Java that a method of the package names. ``guarded``: after a look at the API level."""
+    """Use of an Android or Java member by a method of the package. ``guarded``: after a check of the API level."""
 
     caller: str
     owner: str
@@ -32,7 +32,7 @@ class ApiCall:
 
 @dataclass(frozen=True, slots=True)
 class ApiFindings:
-    """All members that a package names, those that are not public, and those newer than its minimum, by name."""
+    """Names of all members that a package uses, of those that are not public, and of unguarded newer ones."""
 
     calls: tuple[ApiCall, ...]
     unknown: tuple[str, ...]
@@ -41,14 +41,14 @@ class ApiFindings:
 
 
 def disassemble(package: Path) -> str:
-    """Return the instructions of a package's or file's bytecode, as dexdump prints them."""
+    """Return the instructions of a package or dex file, as dexdump prints them."""
     return run_tool("dexdump", "-d", package)
 
 
 def list_calls(disassembly: str) -> list[ApiCall]:
-    """Return the members of Android and Java that the instructions name, in order.
+    """Return the uses of Android and Java members in ``disassembly``, in order.
 
-    An inherited member that an instruction names by an own class counts as one of the nearest superclass of Android.
+    A member inherited by a class of the package is attributed to the nearest superclass outside the package.
     """
     defined = set(re.findall(r"\(in (L\S+;)\)\n +name +: '(.*)'\n +type +: '(.*)'", disassembly))
     parents = dict(re.findall(r"Class descriptor  : '(\S+)'\n.*\n  Superclass        : '(\S+)'", disassembly))
@@ -70,7 +70,7 @@ def list_calls(disassembly: str) -> list[ApiCall]:
 
 
 def lint_calls(api: PublicApi, calls: list[ApiCall], minimum: int) -> ApiFindings:
-    """Compare calls with the public API, for a package that installs from level ``minimum`` on."""
+    """Compare ``calls`` with the public API, for a package whose minimum API level is ``minimum``."""
     unknown, unguarded, newer = set[str](), set[str](), dict[str, int]()
     for call in calls:
         level = find_level(api, call.owner, call.member, call.descriptor)

@@ -1,7 +1,7 @@
-"""Comparison of a package's certificate with those that its site vouches for.
+"""Comparison of a package's certificate with the certificates that its site trusts.
 
 ``python -m infra.android.certificate CERTIFICATES ASSETLINKS`` reads the output of ``apksigner verify --print-certs``
-and the site's ``/.well-known/assetlinks.json``. Android opens the site's links in the app only if they agree.
+and the site's ``/.well-known/assetlinks.json``. Android opens the site's links in the app only if they match.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ PACKAGE = "app.marquee"
 
 
 def read_fingerprint(output: str) -> str:
-    """Return the SHA-256 of the signer's certificate, as assetlinks.json writes it. Raises ``ValueError``."""
+    """Return the SHA-256 of the signer's certificate in the format of assetlinks.json.
+
+    Raises ``ValueError`` unless ``output`` names exactly one certificate.
+    """
     found = re.findall(r"^(?:V[\d.]+ )?Signer.* certificate SHA-256 digest: ([0-9a-f]{64})$", output, re.M)
     if len(set(found)) != 1:
         raise ValueError(f"apksigner names {len(set(found))} certificates; a package must have one:\n{output}")
@@ -24,7 +27,10 @@ def read_fingerprint(output: str) -> str:
 
 
 def list_trusted(statements: str) -> set[str]:
-    """Return the fingerprints that a site vouches for. Raises ``ValueError`` for another document."""
+    """Return the fingerprints in ``statements``, the content of assetlinks.json.
+
+    Raises ``ValueError`` if it is not a list of statements.
+    """
     try:
         return {
             fingerprint
@@ -38,7 +44,7 @@ def list_trusted(statements: str) -> set[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the outcome; return 1 if the site does not vouch for the package."""
+    """Print the result, and return 0 if the site trusts the package's certificate, otherwise 1."""
     try:
         certificates, statements = (Path(argument).read_text() for argument in arguments)
         fingerprint, trusted = read_fingerprint(certificates), list_trusted(statements)
@@ -46,11 +52,11 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     if fingerprint in trusted:
-        print(f"the site vouches for {fingerprint}")
+        print(f"the site trusts the package's certificate {fingerprint}")
         return 0
     print(
-        f"the package is signed with {fingerprint}, and the site vouches for {sorted(trusted) or 'none'}; "
-        "set MARQUEE_ANDROID_CERTIFICATES of the app, or sign with the other key",
+        f"the package is signed with {fingerprint}, but the site trusts {sorted(trusted) or 'no certificate'}; "
+        "add the fingerprint to the app's MARQUEE_ANDROID_CERTIFICATES, or sign with a trusted key",
         file=sys.stderr,
     )
     return 1

@@ -1,7 +1,7 @@
-"""A walk through the installed app on an emulator or phone: ``python -m infra.android.emulator_smoke APK``.
+"""Smoke test of the installed app on an emulator or phone: ``python -m infra.android.emulator_smoke APK``.
 
-It reads the screen with uiautomator, as accessibility services do, so it needs no test library in the package. The
-demo must be running; adb forwards the device's port to it.
+The test reads the screen with uiautomator, so the package contains no test library. The demo must be running on this
+machine; adb forwards a port of the device to it.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from infra.android.package_build import DEBUG_ORIGIN, PACKAGE
 Adb = Callable[[Sequence[str]], str]
 _DUMP = "/sdcard/marquee.xml"
 WAIT_S = 120.0
-# A text that one screen has and the others do not; the navigation with its names is on all of them.
+# Texts that occur on one screen only. The names in the navigation bar are on every screen.
 HOME, SEARCH, YOU = "^(For you|Popular|New)$", "^Title$", "^You are user"
 
 
 class SmokeFailure(AssertionError):
-    """A screen that did not appear, or a crash; the message has what was on the screen."""
+    """A missing screen or a crash. The message lists the texts on the screen."""
 
 
 def run_adb(arguments: Sequence[str]) -> str:
-    """Run adb; return its output, and nothing for a command that fails."""
+    """Run adb and return its output; return "" if the command fails."""
     done = subprocess.run(["adb", *arguments], capture_output=True, text=True, check=False, timeout=120)
     return done.stdout if done.returncode == 0 else ""
 
 
 def find_texts(dump: str) -> dict[str, tuple[int, int]]:
-    """Return the center of each text on the screen in pixels; the first one counts if a text occurs twice."""
+    """Return the center (x, y) in pixels of each text of a uiautomator dump; of equal texts, the first."""
     found: dict[str, tuple[int, int]] = {}
     try:
         nodes = list(ElementTree.fromstring(dump[dump.index("<hierarchy") :]).iter("node"))
@@ -49,7 +49,7 @@ def find_texts(dump: str) -> dict[str, tuple[int, int]]:
 
 
 class Device:
-    """A device behind adb."""
+    """A device that is controlled through adb."""
 
     def __init__(self, adb: Adb, wait_s: float = WAIT_S, pause_s: float = 1.0) -> None:
         self._adb, self._wait_s, self._pause_s = adb, wait_s, pause_s
@@ -62,16 +62,19 @@ class Device:
         self._adb(["logcat", "--clear"])
 
     def start(self, link: str = "") -> None:
-        """Start the app, at a link if one is given."""
+        """Start the app, with ``link`` if it is not empty."""
         data = ["-a", "android.intent.action.VIEW", "-d", link] if link else []
         self._adb(["shell", "am", "start", "-W", *data, "-n", f"{PACKAGE}/{PACKAGE}.MainActivity"])
 
     def stop(self) -> None:
-        """End the app's process as a user does who swipes it away."""
+        """End the app's process, as swiping it away does."""
         self._adb(["shell", "am", "force-stop", PACKAGE])
 
     def wait_for(self, pattern: str) -> tuple[int, int]:
-        """Wait until a text matches; return its center. Raises :class:`SmokeFailure`."""
+        """Wait until a text on the screen matches ``pattern``; return its center (x, y) in pixels.
+
+        Raises :class:`SmokeFailure` after the waiting time.
+        """
         deadline, texts = time.monotonic() + self._wait_s, dict[str, tuple[int, int]]()
         while time.monotonic() < deadline:
             self._adb(["shell", "uiautomator", "dump", _DUMP])
@@ -83,7 +86,7 @@ class Device:
         raise SmokeFailure(f"no text matches {pattern!r}; on the screen are {sorted(texts)}")
 
     def tap(self, pattern: str) -> None:
-        """Tap on a text."""
+        """Tap on the text that matches ``pattern``."""
         x, y = self.wait_for(pattern)
         self._adb(["shell", "input", "tap", str(x), str(y)])
 
@@ -96,12 +99,12 @@ class Device:
         return PACKAGE in "".join(re.findall(r"m\w*Resumed\w*: .*", self._adb(["shell", "dumpsys", "activity"])))
 
     def read_crashes(self) -> str:
-        """Return what the system logged of crashes of the app."""
+        """Return the system's log entries of crashes of the app."""
         return self._adb(["logcat", "-d", "-b", "crash"])
 
 
 def walk(phone: Device, origin: str) -> None:
-    """Open the app, a shortcut, an own link and a foreign one; search, go back, leave and return."""
+    """Test start, shortcut, links of the app's site and of another site, search, back, leaving and returning."""
     phone.start()
     phone.wait_for(HOME)
     phone.start("marquee:/search")
@@ -112,7 +115,7 @@ def walk(phone: Device, origin: str) -> None:
     phone.wait_for(SEARCH)
     phone.go_back()
     phone.wait_for(YOU)
-    phone.start("https://example.org/elsewhere")  # Only links of the own site are followed.
+    phone.start("https://example.org/elsewhere")  # The app must not follow links of other sites.
     phone.wait_for(HOME)
     phone.stop()
     phone.start()
@@ -124,7 +127,7 @@ def walk(phone: Device, origin: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install the package that ``arguments`` name and walk through the app; return the exit code."""
+    """Install the package in ``arguments`` and test the app; return the exit code."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2

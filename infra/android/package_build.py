@@ -1,4 +1,4 @@
-"""The build: Kotlin and resources of ``android/`` to a signed package (APK) and bundle (AAB), as Gradle does it.
+"""Build of a signed package (APK) and bundle (AAB) from Kotlin and resources of ``android/``, without Gradle.
 
 The steps are those of the Android Gradle plugin: aapt2 compiles and links resources, kotlinc and javac compile, R8
 shrinks and converts to Android's bytecode, zipalign aligns, apksigner signs. Equal sources give equal bytes up to
@@ -21,12 +21,12 @@ PACKAGE, MIN_SDK, TARGET_SDK = "app.marquee", 26, 36
 DEBUG_ORIGIN, EXAMPLE_ORIGIN = "http://localhost:8085", "https://marquee.example.com"
 # Attributes that are newer than Debian's framework resources (API 29).
 _NEW_ATTRIBUTES = {"dataExtractionRules": "reference", "enableOnBackInvokedCallback": "boolean"}
-_KEYSTORE_PASSWORD = "android"  # Gradle's, for keys that protect nothing.
+_KEYSTORE_PASSWORD = "android"  # The password of Gradle's debug keys, which protect nothing.
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltPackage:
-    """The files of one variant; only that for a release has a bundle."""
+    """Paths of the files of one variant. Only the release variant has a bundle."""
 
     unsigned: Path
     apk: Path
@@ -36,7 +36,10 @@ class BuiltPackage:
 def build_packages(
     tools: Toolchain, folder: Path, origin: str = EXAMPLE_ORIGIN, *, with_bundle: bool = True
 ) -> dict[str, BuiltPackage]:
-    """Build the variants ``release`` and ``debug`` in the new ``folder``. Raises ``RuntimeError``."""
+    """Build the variants ``release`` and ``debug`` in the new ``folder``; return the paths by variant.
+
+    Raises ``RuntimeError`` if a tool fails.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _write_new_attributes(tools, folder / "framework_new.apk")
@@ -44,7 +47,10 @@ def build_packages(
     linked = {variant: _link_resources(tools, folder, variant, url) for variant, url in origins.items()}
     names = {(folder / variant / "java" / PACKAGE.replace(".", "/") / "R.java").read_bytes() for variant in linked}
     if len(names) != 1:
-        raise RuntimeError("the variants have different resources, so they cannot share the compiled code")
+        raise RuntimeError(
+            "the resource ids of the variants release and debug differ, so they cannot share compiled code; define the "
+            "same resources in both"
+        )
     dex = _compile_code(tools, folder)
     key = _make_key(folder)
     built = locate_packages(folder)
@@ -64,7 +70,7 @@ def locate_packages(folder: Path) -> dict[str, BuiltPackage]:
 
 
 def read_version() -> tuple[str, int]:
-    """Return the version of pyproject.toml as name and code of the package."""
+    """Return the package's version name and version code, both derived from pyproject.toml."""
     name = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     major, minor, patch = map(int, name.split("."))
     return name, major * 1_000_000 + minor * 1_000 + patch
@@ -132,7 +138,7 @@ def _compile_code(tools: Toolchain, folder: Path) -> Path:
     jar = folder / "app.jar"
     write_archive(jar, list_files(classes))
     rules = folder / "rules.pro"
-    # In place of Gradle's default rules and those that aapt2 derives from the manifest.
+    # Replaces Gradle's default rules and the rules that aapt2 derives from the manifest.
     keep = f"-keep class {PACKAGE}.MainActivity {{ <init>(); }}\n-dontwarn **\n"
     rules.write_text(keep + (SOURCES.parent / "proguard-rules.pro").read_text())
     dex = folder / "dex"
@@ -153,7 +159,7 @@ def compile_kotlin(tools: Toolchain, target: Path, classpath: list[Path], source
 
 
 def _make_key(folder: Path) -> Path:
-    """Make a key that installs on a phone for development and is worth nothing in a store."""
+    """Create a signing key for development; a store does not accept packages signed with it."""
     key = folder / "debug.keystore"
     options = f"-storepass {_KEYSTORE_PASSWORD} -keypass {_KEYSTORE_PASSWORD} -alias marquee -validity 10000"
     algorithm = "-keyalg EC -groupname secp256r1 -storetype PKCS12"
@@ -174,7 +180,7 @@ def _package(target: BuiltPackage, resources: Path, dex: Path, key: Path) -> Non
 
 
 def _build_bundle(tools: Toolchain, bundle: Path, dex: Path, key: Path) -> None:
-    """Build the bundle, from which a store makes a package for each kind of phone."""
+    """Build the bundle, from which a store generates packages for each device configuration."""
     work = bundle.parent
     parts, module = work / "bundle", work / "base.zip"
     shutil.unpack_archive(work / "proto.apk", parts, "zip")

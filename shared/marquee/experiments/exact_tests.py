@@ -1,4 +1,4 @@
-"""Exact tests of counts that hold at every look: sample ratio, failed requests; and the selection by e-values."""
+"""Always-valid exact tests of counts (sample ratio, failed requests), and selection by e-values."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from marquee.experiments.ratio_estimates import Floats
 from marquee.experiments.sequences import ALPHA, log_mean_exp
 
 SAMPLE_RATIO_LIMIT = 1000.0
-"""E-value from which the users of the arms contradict the weights; a sound experiment reaches it once in 1,000."""
+"""E-value from which the split contradicts the weights; at most one valid experiment in 1,000 ever reaches it."""
 _CONCENTRATION = 1000.0
 _BIASES = np.arange(0.55, 0.96, 0.05)
 _lgamma = np.frompyfunc(math.lgamma, 1, 1)
 
 
 def log_e_sample_ratio(counts: ArrayLike, weights: ArrayLike) -> Floats:
-    """Return the log e-value against "users [..., arms] fall into the arms by the weights".
+    """Return the log e-value [...] against the hypothesis that ``counts`` [..., arms] follow ``weights`` [arms].
 
     It is the Dirichlet-multinomial mixture of Lindon and Malek, *Anytime-Valid Inference for Multinomial Count Data*,
     NeurIPS 2022.
@@ -31,9 +31,9 @@ def log_e_sample_ratio(counts: ArrayLike, weights: ArrayLike) -> Floats:
 
 
 def log_e_coin(heads: ArrayLike, tails: ArrayLike) -> Floats:
-    """Return the log e-value against "heads are at most as likely as tails"; the metric `answered` asks it.
+    """Return the log e-value against the hypothesis that heads are at most as likely as tails, for `answered`.
 
-    A user with a failed request counts once, at the first, so that under equal arms each is one toss of a fair coin.
+    A user counts once, at their first failed request, so that with equal arms each user is one toss of a fair coin.
     The e-value is the mean over p = .55 ... .95 of ``(2p)^heads (2 - 2p)^tails``.
     """
     h, t = np.asarray(heads, float), np.asarray(tails, float)
@@ -41,9 +41,9 @@ def log_e_coin(heads: ArrayLike, tails: ArrayLike) -> Floats:
 
 
 def select_by_e_values(log_e: Mapping[str, float], alpha: float = ALPHA) -> list[str]:
-    """Return the names that e-BH selects: at most ``alpha`` of them are false, on average, under any dependence.
+    """Return the names selected by e-BH, with a false discovery rate of at most ``alpha`` under any dependence.
 
-    The e-values must be those of one moment: Wang and Ramdas, *False Discovery Rate Control with E-values*, JRSS B 84,
+    All e-values must be of the same time: Wang and Ramdas, *False Discovery Rate Control with E-values*, JRSS B 84,
     2022.
     """
     ordered = sorted(log_e, key=lambda name: -log_e[name])

@@ -2,7 +2,7 @@
 
 The probability of examination falls with the position k as a power of k: Joachims, Swaminathan and Schnabel, *Unbiased
 Learning-to-Rank with Biased Feedback*, WSDM 2017. A second coefficient bends the power law, since real lists need not
-follow it. Both are fitted to movies that chance put in one of several positions, where the movie itself cannot explain
+follow it. Both are fitted to movies whose position was randomized, so that the movie itself cannot explain
 the outcome.
 """
 
@@ -35,9 +35,9 @@ class ExaminationCurve(msgspec.Struct, frozen=True):
         return _examine(np.array([self.exponent, self.bend]), n)
 
     def deviate(self, n: int) -> list[Floats]:
-        """Return the curves [n] that are one standard deviation away, in two independent directions.
+        """Return two curves [n], each one standard deviation away in one of two independent directions.
 
-        The squared effects of both on an estimate add up to its variance from the fit.
+        The sum of their squared effects on an estimate is its variance due to the fit.
         """
         a, b, c = self.covariance
         root = np.linalg.cholesky(np.array([[a, b], [b, c]]))
@@ -45,10 +45,10 @@ class ExaminationCurve(msgspec.Struct, frozen=True):
 
 
 def fit_examination(position: NDArray[np.int_], chances: Floats) -> ExaminationCurve:
-    """Fit the curve to begun movies: where each was shown, and where chance could have put it.
+    """Fit the curve to movies begun, given the position of each and the probabilities of its other positions.
 
     ``position`` [n_begun] counts from 1. ``chances`` [n_begun, n] is the probability of each position for that movie,
-    up to a factor. Whatever the movie, it was then begun at k with probability proportional to ``chances[k]`` times
+    up to a factor. Given that a movie was begun, the probability of position k is proportional to ``chances[k]`` times
     the examination of k. The prior of the exponent has mean 1 and standard deviation 1, that of the bend 0 and 1/4.
     """
     features = _features(chances.shape[1])
@@ -71,7 +71,7 @@ def fit_examination(position: NDArray[np.int_], chances: Floats) -> ExaminationC
 
 
 def _features(n: int) -> Floats:
-    """Return what the coefficients multiply in the logarithm of the curve [n, 2]."""
+    """Return the features of the logarithm of the curve, [n, 2]."""
     logs = np.log(np.arange(1, n + 1))
     return np.stack([-logs, -(logs**2)], 1)
 
@@ -83,7 +83,8 @@ def _examine(coefficients: Floats, n: int) -> Floats:
 def chances_of_exploration(explored: NDArray[np.bool_], tail: NDArray[np.int_], n: int) -> Floats:
     """Return the relative chances [n_lists, n, n] of the positions of the movie at each position of a list.
 
-    In a list drawn uniformly every position was possible. In the others only the last ``tail`` were drawn.
+    ``explored`` [n_lists] marks uniformly drawn lists, in which every position was possible. In the others only the
+    last ``tail`` [n_lists] positions were drawn.
     """
     positions = np.arange(n)
     in_tail = positions >= n - tail[:, None]

@@ -1,4 +1,4 @@
-"""The metrics of an experiment: their units, the direction of harm, and the worst that each can be."""
+"""Metrics of an experiment: units, direction of harm, and the largest possible harm of each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ Kind = Literal["coin", "paired", "ratio"]
 class HarmMetric(NamedTuple):
     """A metric ``sum y / sum x``.
 
-    ``kind``: `paired` compares two models on the same data of all users, so it has one sample; `ratio` compares two
-    arms; `coin` compares two arms, and its e-value is that of users with a failed request. ``harm``: 1 if more is
-    worse, else -1. ``worst``: the largest possible harm; None for the whole baseline. ``silent``: without data the
-    metric does not delay a step.
+    - ``kind``: `paired` compares two models on the same data of all users, so it has one sample; `ratio` compares two
+      arms; `coin` compares two arms by the number of users with a failed request
+    - ``harm``: 1 if larger values are worse, else -1
+    - ``worst``: largest possible harm; None for the whole baseline
+    - ``silent``: the metric does not delay a step while it has no data
     """
 
     kind: Kind

@@ -1,7 +1,7 @@
-"""Start of an experiment: the stored declaration, and its first release.
+"""Start of an experiment: storage of the declaration, and publication of the first release.
 
 ``experiments/<name>.json`` is written before the first release, and does not change once a release names it. A start
-that is killed in between leaves a declaration that no release names; the next start of this name replaces it.
+that is killed between the two leaves a declaration that no release names; the next start with this name replaces it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def start(
     reason: str = "",
     expected: Release | None = None,
 ) -> Release:
-    """Store the declaration and publish its first release: the first share of the ladder.
+    """Store the declaration and publish its first release, with the first share of the ladder.
 
-    ``version`` is what a canary compares with the serving one. A canary's experiment is named after its version, so
-    that each one has a name of its own. With ``expected``, raises ``ReleaseChanged`` if another release serves.
+    ``version`` is the new version of a canary. A canary's experiment is named after this version, so that names are
+    unique. With ``expected``, raises ``ReleaseChanged`` if another release serves.
     Raises :class:`ReleaseError` if the experiment cannot start, :class:`InvalidDeclaration` if an arm has no version.
     """
     serving = find_last_release(store)
@@ -75,7 +75,7 @@ def read_declaration(store: ObjectStore, name: str) -> Declaration | None:
 
 
 def _resolve_versions(declaration: Declaration, serving: str, version: str) -> dict[str, str]:
-    """Return the version of each arm: "" stands for the serving version, of a canary's new arm for ``version``."""
+    """Return the version of each arm; replace "" by ``serving``, or by ``version`` for a canary's new arm."""
     if declaration.kind == "interleaving":
         raise InvalidDeclaration(f"{declaration.name}: `recommend` serves no interleaved lists yet")
     if declaration.kind == "canary" and not version:
@@ -100,7 +100,7 @@ def _resolve_versions(declaration: Declaration, serving: str, version: str) -> d
 
 
 def _without_paired(declaration: Declaration) -> Declaration:
-    """Return the declaration without paired guardrails: a model does not differ from itself, so they never decide."""
+    """Return the declaration of an A/A test without paired guardrails, which are always 0 for equal models."""
     kept = {name: rail for name, rail in declaration.guardrails.items() if METRICS[name].kind != "paired"}
     if not kept:
         raise InvalidDeclaration(f"{declaration.name}: an A/A test needs a guardrail that is not paired, as answered")
@@ -113,7 +113,7 @@ def _name_canary(stem: str, version: str) -> str:
 
 
 def _store(store: ObjectStore, declaration: Declaration) -> Declaration:
-    """Store the declaration under its name, or a canary's under the next free one; return it with that name."""
+    """Store the declaration under its name, or for a canary the next free name; return it with that name."""
     for run in range(1, _MAX_RUNS_OF_A_NAME):
         named = declaration
         if run > 1:

@@ -1,4 +1,4 @@
-"""One look at an experiment: all that a decision depends on beside the declaration and the release."""
+"""Looks at an experiment: the data on which a decision depends, besides the declaration and the release."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Counts = dict[str, int]
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums of the data up to a moment, as SQL yields them.
+    """Sums of the data up to ``as_of``, as SQL returns them.
 
     ``release``: number of the release that was read before the sums. ``as_of``: the event time through which every
     partition is stored; None before the first record. ``newest``: arm -> time of the newest request of its users, and

@@ -1,10 +1,10 @@
-"""Off-policy estimates: the outcomes that another ranker's lists would have had, from logged lists.
+"""Off-policy estimates: expected outcomes of another ranker's lists, estimated from logged lists.
 
-The estimator weighs movie by movie, under the position-based model of Li et al., *Offline Evaluation of Ranking
-Policies with Click Models*, KDD 2018. A movie that the other ranker X puts at position k gets the weight
-``examination(k) / sum over j of examination(j) P(movie at j)``. The probabilities P follow from what is logged: the
-movie's rank without chance, the number of movies that could have been drawn, and the exploration policy. An estimate
-that the logged lists do not support is refused.
+The estimator weights each shown movie separately, under the position-based model of Li et al., *Offline Evaluation of
+Ranking Policies with Click Models*, KDD 2018. A movie that the target ranker X puts at position k gets the weight
+``examination(k) / sum over j of examination(j) P(movie at j)``. The probabilities P follow from the log: the movie's
+rank before exploration, the number of movies that could have been drawn, and the exploration policy. An estimate that
+the logged lists do not support is refused.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ from marquee.experiments.ratio_estimates import Estimate, Floats, ratio, sum_use
 from marquee.experiments.sequences import ALPHA, two_sided_radius
 
 MIN_SUPPORT = 0.95
-"""Share of the other ranker's examination that must lie on movies which exploration can show."""
+"""Minimum share of the target's examination on movies that exploration can show."""
 EFFECT = 0.05
-"""Fraction of the observed rate that the sequence is tuned to."""
+"""Effect to which the confidence sequence is tuned, as a fraction of the observed rate."""
 Ints = NDArray[np.int_]
 
 
 class LoggedLists(NamedTuple):
-    """Lists of n movies as they were shown, with the other ranker's view of them. Ranks and positions count from 1.
+    """Lists of n movies as they were shown, and the target ranker X's positions. Ranks and positions count from 1.
 
-    ``rank``: rank without chance of the movie shown at each position, 0 for an empty position. ``outcome``: such as
-    1 if it was begun. ``eligible``: movies that a uniform draw could show. ``share``, ``tail``, ``pool``: the
-    exploration policy. ``target``: X's position of each shown movie, 0 if X does not show it. ``support``: rank
-    without chance of the movie that X puts at each position.
+    - ``rank``: rank before exploration of the movie shown at each position, 0 for an empty position
+    - ``outcome``: outcome of each shown movie, for example 1 if it was begun
+    - ``eligible``: number of movies that a uniform draw could show
+    - ``share``, ``tail``, ``pool``: exploration policy (fraction of uniform lists, random positions, candidates)
+    - ``target``: X's position of each shown movie, 0 if X does not show it
+    - ``support``: rank before exploration of the movie that X puts at each position
     """
 
     user: Ints  # [n_lists]
@@ -46,17 +48,18 @@ class LoggedLists(NamedTuple):
     support: Ints  # [n_lists, n]
 
     def take_first(self, count: int) -> LoggedLists:
-        """Return the first ``count`` lists: the data of an earlier look."""
+        """Return the first ``count`` lists, which are the data of an earlier look."""
         return LoggedLists._make(field[:count] for field in self)
 
 
 class OffPolicyEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """Outcomes per list that X would have had, with a confidence sequence; or a refusal.
+    """Estimated outcomes per list of the target ranker, with a confidence sequence; or a refusal.
 
-    ``low`` and ``high`` cover the part without support, too, if its movies suit users at most as well as the others.
-    ``inclusion`` is the estimate if all positions are examined alike: a check of the model. ``balance`` should be
-    1: the mean weight of the movies shown, whatever their outcomes. ``effective`` is the number of movies of equal
-    weight that would have the same variance, ``largest`` the largest weight.
+    - ``low``, ``high``: bounds that include the part without support, if its movies suit users at most as well as
+      the others
+    - ``inclusion``: estimate under equal examination of all positions, as a check of the model
+    - ``balance``: mean weight of the shown movies, which should be 1
+    - ``effective``: effective sample size, in movies; ``largest``: largest weight
     """
 
     value: float
@@ -78,10 +81,9 @@ class OffPolicyEstimate(msgspec.Struct, frozen=True, kw_only=True):
 def estimate_target(
     lists: LoggedLists, examination: Floats, deviations: Sequence[Floats] = (), alpha: float = ALPHA
 ) -> OffPolicyEstimate:
-    """Return the estimate of X's lists without chance. ``examination`` [n] is that of each position.
+    """Return the estimate for the target's lists without exploration; ``examination`` [n] is relative, by position.
 
-    ``deviations`` are curves one standard deviation away, of ``ExaminationCurve.deviate``: the error of the fit widens
-    the interval.
+    ``deviations`` are the curves of ``ExaminationCurve.deviate``, by which the error of the fit widens the interval.
     """
     weights = weigh_movies(lists, examination)
     flat = np.ones_like(examination)
@@ -91,7 +93,7 @@ def estimate_target(
     moved = [float((weigh_movies(lists, curve) * lists.outcome).sum(1).mean()) for curve in deviations]
     mean = Estimate(mean.value, mean.variance + sum((one - float(mean.value)) ** 2 for one in moved))
     observed = float(lists.outcome.sum(1).mean())
-    # Whatever users do, the inclusion weights of a list add up to the supported movies of X's list, on average.
+    # The expected sum of a list's inclusion weights is the number of supported movies in X's list, whatever users do.
     included = _cluster(lists, inclusion.sum(1))
     expected = measure_support(lists, flat) * lists.rank.shape[1]
     value, radius = float(mean.value), float(two_sided_radius(mean.information, EFFECT * max(observed, 1e-12), alpha))
@@ -117,8 +119,8 @@ def estimate_target(
 def weigh_movies(lists: LoggedLists, examination: Floats) -> Floats:
     """Return the weight of each shown movie [n_lists, n]; 0 if X does not show it, or outside the support.
 
-    Outside, only uniform lists show a movie. Its weight would be the number of movies over ``share``, so that a single
-    list could decide the estimate.
+    Only uniform lists show movies outside the support. Their weight would be the number of movies divided by ``share``,
+    so that a single list could dominate the estimate.
     """
     shown = expected_examination(lists, examination)
     wanted = np.append(0.0, examination)[lists.target]
@@ -127,7 +129,7 @@ def weigh_movies(lists: LoggedLists, examination: Floats) -> Floats:
 
 
 def expected_examination(lists: LoggedLists, examination: Floats) -> Floats:
-    """Return ``sum over j of examination(j) P(movie at j)`` under the logging policy, of each shown movie."""
+    """Return ``sum over j of examination(j) P(movie at j)`` under the logging policy, [n_lists, n]."""
     n = len(examination)
     total = np.append(0.0, np.cumsum(examination))
     fixed = n - lists.tail[:, None]
@@ -139,15 +141,15 @@ def expected_examination(lists: LoggedLists, examination: Floats) -> Floats:
 
 
 def measure_support(lists: LoggedLists, examination: Floats) -> float:
-    """Return the share of X's examination that lies on movies which the ranked lists can show."""
+    """Return the share of the target's examination on movies that non-uniform lists can show."""
     inside = (lists.support > 0) & (lists.support <= _reach(lists, len(examination)))
     return float((inside * examination).sum() / (len(inside) * examination.sum())) if len(inside) else 0.0
 
 
 def observe_rate(lists: LoggedLists) -> Estimate:
-    """Return the outcomes per list as they were, clustered by user.
+    """Return the observed outcomes per list, clustered by user.
 
-    The estimate of the logging ranker's own lists must agree with it, but for the effect of chance.
+    The estimate for the logging ranker's own lists must agree with it, up to the effect of exploration.
     """
     return _cluster(lists, lists.outcome.sum(1))
 

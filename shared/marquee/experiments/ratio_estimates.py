@@ -1,9 +1,9 @@
-"""Estimates of ratios of sums over users, from sums that one ``GROUP BY`` yields.
+"""Estimates of ratios of sums over users, computed from sums that one ``GROUP BY`` returns.
 
 The unit of randomization is the user, so it is also the unit of variance. A metric is a ratio of two sums over users,
 ``R = sum y / sum x``, such as movies begun per list. Its variance follows from the delta method: Deng, Knoblich and Lu,
 *Applying the Delta Method in Metric Analytics*, KDD 2018. Every function works elementwise on leading axes, so that one
-call can serve one look or thousands of simulated ones.
+call can evaluate one look or thousands of simulated looks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 MIN_USERS = 50
-"""Users with x > 0 that each arm needs before its estimate counts."""
+"""Minimum number of users with x > 0 in each arm for an estimate."""
 SUMS = ("n", "y", "x", "yy", "xy", "xx")
 """Order of the sums of one arm: users with x > 0, then the sums of y, x, y*y, x*y and x*x."""
 COVARIATE_SUMS = ("c1", "c2", "c1c1", "c1c2", "c2c2", "yc1", "yc2", "xc1", "xc2")
@@ -24,20 +24,23 @@ COVARIATE_SUMS = ("c1", "c2", "c1c1", "c1c2", "c2c2", "yc1", "yc2", "xc1", "xc2"
 
 
 class Estimate(NamedTuple):
-    """A value with its variance. The information is the inverse of the variance, and 0 if there is none yet."""
+    """A value with its variance, which is infinite while there is no information."""
 
     value: Floats
     variance: Floats
 
     @property
     def information(self) -> Floats:
-        """Return the inverse of the variance: the clock of all sequences."""
+        """Return the inverse of the variance, in which all sequences measure time."""
         usable = np.isfinite(self.variance) & (self.variance > 0)
         return np.where(usable, 1 / np.where(usable, self.variance, 1.0), 0.0)
 
 
 def sum_users(y: ArrayLike, x: ArrayLike, c1: ArrayLike | None = None, c2: ArrayLike | None = None) -> Floats:
-    """Return the sums of users [users]: 6, or 15 with covariates. The reference of the SQL that computes them."""
+    """Return the sums over users, [6] or with covariates [15]; the arguments are [users] each.
+
+    This is the reference implementation of the sums in SQL.
+    """
     y, x = np.asarray(y, float), np.asarray(x, float)
     sums = [np.count_nonzero(x > 0), y.sum(), x.sum(), y @ y, x @ y, x @ x]
     if c1 is not None and c2 is not None:
@@ -49,7 +52,7 @@ def sum_users(y: ArrayLike, x: ArrayLike, c1: ArrayLike | None = None, c2: Array
 def ratio(sums: ArrayLike, min_users: int = MIN_USERS) -> Estimate:
     """Return ``sum y / sum x`` of sums [..., 6 or more]; the variance is infinite below ``min_users``.
 
-    It is the estimate of a paired metric, too: y is then the difference of two models on the same data.
+    For a paired metric, y is the difference of two models on the same data.
     """
     n, y, x, yy, xy, xx = np.moveaxis(np.asarray(sums, float)[..., :6], -1, 0)
     value = _divide(y, x)
@@ -67,9 +70,9 @@ def difference(control: ArrayLike, treatment: ArrayLike, min_users: int = MIN_US
 def adjusted_difference(control: ArrayLike, treatment: ArrayLike, min_users: int = MIN_USERS) -> Estimate:
     """Return the difference adjusted by covariates from before the start (CUPED), of sums [..., 15] each.
 
-    The covariates of a user are ``c1 = y0 - R0 x0`` and ``c2 = x0`` of the 14 days before the start; of users without a
-    past, 0. The coefficients are those of the least squares of the linearized metric, pooled within the arms: Deng, Xu,
-    Kohavi and Walker, *Improving the Sensitivity of Online Controlled Experiments*, WSDM 2013, appendix B.
+    The covariates of a user are ``c1 = y0 - R0 x0`` and ``c2 = x0`` of the 14 days before the start; for users without
+    earlier data, 0. The coefficients are the least-squares fit of the linearized metric, pooled within the arms: Deng,
+    Xu, Kohavi and Walker, *Improving the Sensitivity of Online Controlled Experiments*, WSDM 2013, appendix B.
     """
     plain = difference(control, treatment, min_users)
     arms = [_Linearized.from_sums(np.asarray(sums, float)) for sums in (control, treatment)]
@@ -115,6 +118,6 @@ class _Linearized(NamedTuple):
 
 
 def _divide(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
-    """Divide, with 0 where the denominator is 0."""
+    """Divide elementwise; the result is 0 where the denominator is 0."""
     divisor = np.asarray(denominator, float)
     return np.where(divisor != 0, np.asarray(numerator, float) / np.where(divisor != 0, divisor, 1.0), 0.0)

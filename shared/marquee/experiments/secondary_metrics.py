@@ -1,4 +1,4 @@
-"""Secondary metrics: all that was measured beside guardrails and the primary metric, and those that e-BH selects."""
+"""Secondary metrics: measured metrics other than guardrails and the primary metric, and their selection by e-BH."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from marquee.experiments.ratio_estimates import estimate_difference, ratio
 from marquee.experiments.sequences import log_e_difference, two_sided_radius
 
 EFFECT = 0.05
-"""Fraction of control's value that their sequences are tuned to; they have no declared effect."""
+"""Effect to which the sequences are tuned, as a fraction of control's value; none is declared."""
 _MAX_LOG = 690.0
 
 
 class SecondaryMetric(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric of one arm compared with control. ``selected``: e-BH tells it from no difference.
+    """A metric of one arm compared with control. ``selected``: e-BH rejects equality.
 
-    ``low`` and ``high`` are its sequence, None without information.
+    ``low`` and ``high`` are the bounds of the confidence sequence, None without information.
     """
 
     metric: str
@@ -35,7 +35,7 @@ class SecondaryMetric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def assess_secondary(declaration: Declaration, look: Look) -> list[SecondaryMetric]:
-    """Return the secondary metrics of all arms, of this moment. At most 5 % of the selected are false, on average."""
+    """Return the secondary metrics of all arms at this look, selected at a false discovery rate of 5 %."""
     used = {*declaration.guardrails, *([declaration.primary.metric] if declaration.primary else [])}
     names = [name for name, metric in METRICS.items() if metric.kind == "ratio" and name not in used]
     found = {

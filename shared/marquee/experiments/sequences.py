@@ -1,7 +1,7 @@
-"""Confidence sequences and e-values in information time: statements that hold at every look at once.
+"""Confidence sequences and e-values in information time, which are valid at all looks simultaneously.
 
 An estimate D of the true value d with variance V has the information I = 1/V. With more users and more data of each
-user, D * I behaves like Brownian motion with drift d at time I, lasting differences between users included (Jennison
+user, D * I behaves like Brownian motion with drift d at time I, including lasting differences between users (Jennison
 and Turnbull, *Group Sequential Methods*, 1999, chapter 11). A boundary that Brownian motion never crosses with
 probability 1 - alpha is therefore valid whenever anyone looks. All functions work elementwise.
 """
@@ -20,7 +20,7 @@ from marquee.experiments.ratio_estimates import Estimate, Floats
 ALPHA = 0.05
 _LOG_2 = math.log(2)
 _erfc = np.frompyfunc(math.erfc, 1, 1)
-# Below, exp(s^2/2) Phi(s) has the asymptotic series of Mills' ratio; erfc underflows further down.
+# Below this s, the asymptotic series of Mills' ratio replaces erfc, which underflows.
 _FAR = -12.0
 
 
@@ -47,7 +47,7 @@ def one_sided_radius(information: ArrayLike, tau: float, alpha: float = ALPHA) -
 
 
 def log_e_harm(estimate: Estimate, tau: float) -> Floats:
-    """Return the logarithm of the e-value against "the harm is at most 0", tuned to a harm of ``tau``.
+    """Return the logarithm of the e-value against the hypothesis of harm <= 0, tuned to a harm of ``tau``.
 
     It is the mixture of the likelihood ratio over a half-normal prior; 0 without information.
     """
@@ -57,9 +57,9 @@ def log_e_harm(estimate: Estimate, tau: float) -> Floats:
 
 
 def log_e_difference(estimate: Estimate, tau: float) -> Floats:
-    """Return the log e-value against "there is no difference", tuned to one of ``tau`` in either direction.
+    """Return the log e-value against the hypothesis of no difference, tuned to one of ``tau`` in either direction.
 
-    The two-sided sequence holds the values that this e-value does not refute at 1 / alpha.
+    The two-sided sequence contains the values that this e-value does not reject at 1 / alpha.
     """
     info, rho = estimate.information, tau**-2
     s = np.where(info > 0, estimate.value, 0.0) * info / np.sqrt(info + rho)
@@ -67,10 +67,10 @@ def log_e_difference(estimate: Estimate, tau: float) -> Floats:
 
 
 def log_e_harm_mixed(estimate: Estimate, margin: float, worst: float) -> Floats:
-    """Return the log e-value mixed over tau = m, 4m, 16m ... up to ``worst``, so that disasters show at once.
+    """Return the log e-value mixed over tau = m, 4m, 16m ... up to ``worst``, to detect large harm early.
 
-    Each has a quarter of the weight of the one before: a harm of 4m needs a sixteenth of the data, so that the smallest
-    alone is slow and should lose least.
+    Each has a quarter of the weight of the one before. A harm of 4m needs a sixteenth of the data, so the weights
+    favor the smallest harm, which is the slowest to detect.
     """
     taus = [margin]
     while taus[-1] * 4 <= worst:
@@ -90,15 +90,15 @@ def log_mean_exp(logs: ArrayLike, weights: Floats | None = None) -> Floats:
 
 
 def z_score(estimate: Estimate) -> Floats:
-    """Return the estimate in standard errors: the fixed test, valid at one look that was planned before."""
+    """Return the estimate in standard errors, for a fixed-sample test that is valid at one planned look only."""
     return np.where(estimate.information > 0, estimate.value, 0.0) * np.sqrt(estimate.information)
 
 
 def half_and_end(estimate: Estimate, effect: float, *, at_end: bool, alpha: float = ALPHA) -> NDArray[np.int_]:
     """Return 1 if the value is above 0, -1 if below, 0 if undecided.
 
-    Half of ``alpha`` is spent on the sequence at every look, half on one fixed test at the planned end; the union
-    bound keeps the sum. Most of the power of a fixed test remains, and the experiment can stop at any time.
+    Half of ``alpha`` is spent on the sequence at every look, and half on one fixed test at the planned end; the union
+    bound limits the total. Most of the power of a fixed test remains, and the experiment can stop at any time.
     """
     excluded = np.abs(estimate.value) > two_sided_radius(estimate.information, effect, alpha / 2)
     if at_end:
