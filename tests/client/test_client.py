@@ -100,7 +100,7 @@ def test_client_transient_failure_is_retried(call: Callable[..., Any], fail: Cal
 def test_client_gives_up_after_its_attempts(call: Callable[..., Any]) -> None:
     """The error has the number of attempts and the last answer; a long Retry-After ends at once."""
     server = Server(httpx.Response(503, text="busy"))
-    with pytest.raises(ApiUnavailable, match="failed 4 times; at last 503: busy"):
+    with pytest.raises(ApiUnavailable, match="failed 4 times, finally with 503: busy"):
         call(server, lambda c: c.recommend("7"), retries=NO_PAUSE)
     server = Server(httpx.Response(429, headers={"Retry-After": "60"}))
     with pytest.raises(ApiUnavailable, match="failed 1 times"):

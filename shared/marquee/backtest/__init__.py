@@ -1,7 +1,7 @@
 """Backtest through the serving code: past events are replayed in time order.
 
-At each cut the pipeline trains. Until the next cut the engine that answers requests predicts each rating before it
-learns it, and makes each list before the movie is rated or watched.
+The pipeline trains a model at each cut. Until the next cut the serving engine predicts each rating before it learns
+from it, and makes each list before the movie is rated or watched.
 
 - ``backtest_plan``: options and cuts; ``event_stream``: the events in order
 - ``engine_replay``: the served model from one cut on; ``running_models``: baselines that learn from each event

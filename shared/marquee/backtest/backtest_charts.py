@@ -22,7 +22,7 @@ _STYLE: Any = {
 
 
 def can_draw() -> bool:
-    """Return whether matplotlib is installed; it is a development dependency."""
+    """Return True if matplotlib, a development dependency, is installed."""
     return find_spec("matplotlib") is not None
 
 

@@ -40,7 +40,7 @@ class Job(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class BacktestInputs:
-    """Everything that the results depend on. ``catalog``: ids of the movies that need no event to be known."""
+    """All inputs of the results. ``catalog``: ids of movies that are part of the data without an event."""
 
     stream: EventStream
     plan: BacktestPlan
@@ -66,7 +66,7 @@ def list_jobs(inputs: BacktestInputs) -> list[Job]:
 def run_jobs(
     inputs: BacktestInputs, directory: Path, *, workers: int = 1, progress: ProgressCallback = no_progress
 ) -> list[tuple[Job, Arrays]]:
-    """Return each job with its result. Results in ``directory`` of equal inputs and code are not computed again."""
+    """Return each job with its result; reuse results in ``directory`` that have the same inputs and code."""
     jobs, digest = list_jobs(inputs), _hash_inputs(inputs)
     paths = [directory / f"{_job_key(digest, job)}.npz" for job in jobs]
     missing = [number for number, path in enumerate(paths) if _read(path) is None]
@@ -96,13 +96,13 @@ _worker_inputs: BacktestInputs | None = None
 
 
 def _start_worker(inputs: BacktestInputs) -> None:
-    global _worker_inputs  # Sent once for all jobs of the process.
+    global _worker_inputs  # Sent once to each process, for all its jobs.
     _worker_inputs = inputs
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, for example killed: its result would not be read."""
+    """End this process when its parent has ended, because no one would read the result."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -115,7 +115,7 @@ def _run_in_worker(job: Job, path: Path) -> None:
 
 
 def run_job(inputs: BacktestInputs, job: Job) -> Arrays:
-    """Compute one job."""
+    """Compute one job; return its arrays by name."""
     stream, plan, params = inputs.stream, inputs.plan, inputs.params
     if job.model is not None:
         return engine_replay.replay_served_model(job.model, stream, job.block, params, inputs.catalog, plan.list_length)
@@ -145,7 +145,7 @@ def _read(path: Path) -> Arrays | None:
 def _read_stored(path: Path) -> Arrays:
     arrays = _read(path)
     if arrays is None:
-        raise OSError(f"{path} was stored and cannot be read")
+        raise OSError(f"{path} was just stored, but cannot be read; check the disk and run the backtest again")
     return arrays
 
 

@@ -13,7 +13,7 @@ from marquee.config.timestamps import to_microseconds
 from marquee.errors import SettingsError, TooFewRatings
 
 MIN_TRAINING_RATINGS = 20
-"""Ratings before the first cut; with fewer there is nothing to learn from."""
+"""Minimum number of ratings before the first cut."""
 
 
 class ServedModel(msgspec.Struct, frozen=True):
@@ -33,10 +33,11 @@ class BacktestPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Options of a backtest.
 
     - ``models``: served models; the first is compared with all others
-    - ``cuts``: number of retrainings, at equal numbers of events; or ``every``, the time between two
-    - ``begin``, ``end``: fraction of the events, or a time, from and until which events are predicted
-    - ``delays``: how much later than at the cut a model begins to serve, to measure the cost of a stale model
-    - ``list_length``: movies in a list
+    - ``cuts``: number of retrainings, with equal numbers of events between them
+    - ``every``: time between two retrainings, in place of ``cuts``
+    - ``begin``, ``end``: first and last event to predict, as a fraction of the events or as a time
+    - ``delays``: delays between a cut and the first use of its model, for the cost of a stale model
+    - ``list_length``: number of movies in a list
     """
 
     models: tuple[ServedModel, ...]
@@ -51,7 +52,7 @@ class BacktestPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Block(msgspec.Struct, frozen=True):
     """Events ``first`` to ``last`` (exclusive), which the model trained before ``first`` predicts.
 
-    It also predicts those up to ``late``, to show what serving it for longer would cost.
+    The model also predicts the events up to ``late``, to measure the cost of serving it for longer.
     """
 
     first: int
@@ -94,5 +95,5 @@ def _find_row(bound: float | datetime, stream: EventStream) -> int:
     if isinstance(bound, datetime):
         return int(np.searchsorted(stream.times, to_microseconds(bound.astimezone(UTC))))
     if not 0 <= bound <= 1:
-        raise SettingsError(f"{bound:g} is no fraction of the events; use 0 to 1, or a time such as 2026-02-14T00:00Z")
+        raise SettingsError(f"{bound:g} is not a fraction of the events: use 0 to 1 or a time, as in 2026-02-14T00:00Z")
     return round(bound * len(stream))

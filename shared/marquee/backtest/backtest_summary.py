@@ -1,4 +1,4 @@
-"""Report of a backtest: every candidate, the first against all others, by group and over time."""
+"""Summary of a backtest: metrics of every candidate, and paired differences of the first from the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BY_AGE_DAYS = {"first week": (0, 7), "first month": (7, 30), "first quarter": (3
 
 
 class GroupResult(msgspec.Struct, frozen=True):
-    """One group of events: metrics by candidate, and the first candidate less each other."""
+    """One group of events: metrics by candidate, and differences of the first candidate from each other one."""
 
     ratings: int
     metrics: dict[str, dict[str, Metric]]
@@ -169,7 +169,7 @@ def _order(plan: BacktestPlan, found: Mapping[str, object]) -> list[str]:
 
 
 def _predicted_by_all(candidates: Mapping[str, _Candidate]) -> NDArray[np.bool_]:
-    """Return which ratings every candidate that predicts ratings has predicted."""
+    """Return the mask of ratings that all candidates with a rating model have predicted, [n events]."""
     predictions = [c.predicted for c in candidates.values() if np.isfinite(c.predicted).any()]
     return np.asarray(np.logical_and.reduce([np.isfinite(predicted) for predicted in predictions]), np.bool_)
 
@@ -213,7 +213,7 @@ def _cut(
 def _staleness(
     inputs: BacktestInputs, blocks: list[Block], main: _Candidate, ratings: Floats, cells: Cells
 ) -> dict[str, dict[str, Difference]]:
-    """Return what each delay costs: a block's first events are predicted by the model before."""
+    """Return the cost of each delay, during which the previous model predicts the first events of a block."""
     stream, first = inputs.stream, blocks[0].first
     now = live_metrics.event_metrics(main.predicted, ratings, main.position)
     costs = {}

@@ -13,7 +13,7 @@ _HEADS = {"rmse": "RMSE", "mae": "MAE", "ndcg@10": "NDCG@10", "recall@10": "reca
 
 
 def render_tables(report: BacktestReport) -> str:
-    """Return all tables with a line on each."""
+    """Return all tables, each with one line of introduction."""
     main = report.plan.models[0].name
     left_out = f"; {report.left_out:,} left out, of movies that a model did not know" if report.left_out else ""
     attributes = ", ".join(report.user_attributes) or "none"
@@ -58,7 +58,7 @@ def overall_table(report: BacktestReport) -> str:
 
 
 def difference_table(report: BacktestReport) -> str:
-    """Return the first candidate less each other."""
+    """Return the differences of the first candidate from each other one."""
     rows = (
         [name, *(_difference(found.get(metric), metric) for metric in _HEADS)]
         for name, found in report.overall.differences.items()

@@ -1,4 +1,4 @@
-"""Replay of events through the engine that answers requests."""
+"""Replay of events through the serving engine."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from marquee.training.tuning import NOTHING_CHOSEN, choose_parameters
 Arrays = dict[str, NDArray[np.generic]]
 
 SHOWN = 10
-"""Positions of a list that count as shown, for coverage and exposure."""
+"""Number of positions of a list that count as shown, for coverage and exposure."""
 NOT_RELEVANT = -1
 """Position of an event for which no list was made."""
-_HISTORY_LIMIT = 1_000  # As marquee.db.user_history reads for an answer.
+_HISTORY_LIMIT = 1_000  # The limit of marquee.db.user_history.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def replay_served_model(
     model: ServedModel, stream: EventStream, block: Block, params: Params, catalog: Collection[str], list_length: int
 ) -> Arrays:
-    """Train on the events before the block, then predict each of its events before the engine learns it.
+    """Train on the events before the block, then predict each of its events before the engine learns from it.
 
     - ``rows`` [m]: the events, up to ``block.late``
     - ``predicted`` [m]: ratings, NaN for a watch session and for a movie that the model does not know
-    - ``position`` [m]: that of the movie in the list, 0 if it is not there, ``NOT_RELEVANT`` without a list
+    - ``position`` [m]: position of the movie in the list, 0 if it is absent, ``NOT_RELEVANT`` without a list
     - ``shown`` [n_items]: how often each movie was among the first ``SHOWN``, up to ``block.last``
     - ``cpu_s`` [2]: CPU seconds of the training and of the replay
     """
@@ -67,7 +67,7 @@ def replay_served_model(
 
 
 def _train(dataset: Dataset, params: Params) -> TrainedModel:
-    """Train as the pipeline does, the choice of the ranker's parameters included, but without a model to start from."""
+    """Train as the pipeline does, including the tuning of the ranker, but without a previous model."""
     choice = NOTHING_CHOSEN
     if params.ranker == TUNED_RANKER:
         section = read_section(params.rankers[TUNED_RANKER], EaseParams, f"rankers.{TUNED_RANKER}")
@@ -79,7 +79,7 @@ def _train(dataset: Dataset, params: Params) -> TrainedModel:
 
 
 class _Replay:
-    """State of a replay: what users have done since the model was trained."""
+    """State of a replay: the users' histories since the model was trained."""
 
     def __init__(self, engine: Engine, stream: EventStream, fold_in: bool, list_length: int) -> None:
         self._engine = engine
@@ -133,7 +133,8 @@ class _Replay:
 def replay_surprise(stream: EventStream, block: Block, params: Params, catalog: Collection[str]) -> Arrays:
     """Predict the ratings of the block with scikit-surprise's SVD, trained on the events before it and never updated.
 
-    Unknown users are predicted as the mean user. Returns ``rows``, ``predicted`` and ``cpu_s``.
+    Unknown users get the prediction of the mean user. Returns ``rows`` [m], ``predicted`` [m] and ``cpu_s`` [2], as
+    :func:`replay_served_model` does.
     """
     started = time.process_time()
     train = stream.dataset_before(block.first, catalog)

@@ -1,4 +1,4 @@
-"""Ratings and watch sessions in one order of time, and the training data before a cut."""
+"""Ratings and watch sessions merged in time order, and the training data before a cut."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EventStream:
 
     - ``users``, ``items``, ``times`` [n]: rows of the dataset; microseconds since 1970, UTC
     - ``values`` [n]: rating, or last minute watched
-    - ``is_rating`` [n]; ``is_relevant`` [n]: liked or watched for some time, so that a list should have the movie
+    - ``is_rating`` [n]; ``is_relevant`` [n]: liked or watched long enough that a list should contain the movie
     - ``position`` [n]: row in the dataset's ratings or watch sessions
     """
 
@@ -64,7 +64,7 @@ class EventStream:
     def dataset_before(self, row: int, catalog: Collection[str] = ()) -> Dataset:
         """Return the training data of a retraining before event ``row``.
 
-        It has the users and movies with events before, and the movies of ``catalog``, which need no event.
+        It has the users and movies with earlier events, and the movies of ``catalog`` even without events.
         """
         before = np.arange(len(self)) < row
         users = np.unique(self.users[before])
@@ -84,18 +84,18 @@ class EventStream:
         )
 
     def count_known_ratings(self) -> Ints:
-        """Return, for each event, the number of earlier ratings of its user."""
+        """Return the number of earlier ratings of the user of each event, [n]."""
         return _count_earlier(self.users, self.is_rating)
 
     def movie_age_days(self) -> NDArray[np.float64]:
-        """Return, for each event, the days since the first event of its movie."""
+        """Return the time since the first event of the movie of each event, in days, [n]."""
         _, first, inverse = np.unique(self.items, return_index=True, return_inverse=True)
         ages: NDArray[np.float64] = (self.times - self.times[first][inverse]) / _MICROSECONDS_PER_DAY
         return ages
 
 
 def _select(part: Interactions, rows: Ints, users: Ints, items: Ints) -> Interactions:
-    """Return some rows of ``part`` in the row numbers of ``users`` and ``items``."""
+    """Return ``rows`` of ``part``, renumbered to positions in ``users`` and ``items``."""
     return Interactions(
         np.searchsorted(users, part.users[rows]).astype(np.int32),
         np.searchsorted(items, part.items[rows]).astype(np.int32),

@@ -1,7 +1,8 @@
 """Metrics of replayed events with intervals over users and cuts.
 
-The ratings of one user are not independent, nor are those that one trained model predicts. So users and cuts are
-resampled, each on its own: the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1, 2007). It is conservative.
+The ratings of one user are dependent, and so are the ratings predicted by one model. Users and cuts are therefore
+resampled independently, by the pigeonhole bootstrap (Owen, *Annals of Applied Statistics* 1, 2007), which is
+conservative.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from marquee.registry.manifest import Metric
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-# Cells of an array [resamples, cells] that is held at once (32 MB).
+# Maximum number of elements of an array [resamples, cells] in memory (32 MB).
 _CHUNK_CELLS = 1 << 22
 
 ACCURACY, RANKING = ("rmse", "mae"), ("ndcg@10", "recall@10", "recall@20")
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Metric of a candidate less that of another on the same events, with its paired interval."""
+    """Difference of a metric between two candidates on the same events, with its paired interval."""
 
     value: float
     low: float
@@ -32,7 +33,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     @property
     def excludes_zero(self) -> bool:
-        """Return whether the interval tells the two apart."""
+        """Return True if the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
@@ -52,7 +53,7 @@ class Cells:
     def compare(self, values: Floats, others: Floats | None = None, *, root: bool = False) -> Metric:
         """Return the mean of ``values`` [events] with its interval, or its difference from that of ``others``.
 
-        With ``root`` the square root of each mean. NaN marks events without a value; they are left out of both.
+        With ``root``, the square root of each mean is used. NaN marks events without a value, which both sides omit.
         """
         columns = [values] if others is None else [values, others]
         known = np.logical_and.reduce([np.isfinite(column) for column in columns])
@@ -82,8 +83,9 @@ class Cells:
 def event_metrics(predicted: Floats, ratings: Floats, position: Ints) -> dict[str, Floats]:
     """Return each metric's value by event, NaN where it has none.
 
-    ``predicted`` and ``ratings`` are NaN without a prediction; ``position`` is that of the movie in the list: 0 if
-    it is not there, negative without a list. An event has one relevant movie: NDCG is the discount of its position.
+    The arguments are [events]. ``predicted`` and ``ratings`` are NaN without a prediction. ``position`` is the position
+    of the movie in the list, 0 if it is absent, negative without a list. An event has one relevant movie, so its NDCG
+    is the discount of that position.
     """
     error = predicted - ratings
     is_listed = position >= 0
@@ -128,7 +130,7 @@ def _each(
 
 
 def exposure_gini(shown: Ints) -> float:
-    """Return the Gini coefficient of how often each item was shown, [n_items]: 0 equally, near 1 only one."""
+    """Return the Gini coefficient of the counts ``shown`` [n_items]: 0 if equal, near 1 if one item dominates."""
     counts = np.sort(shown.astype(np.float64))
     if not counts.sum():
         return float("nan")

@@ -19,14 +19,14 @@ from marquee.scoring.topk import top_n
 
 BIASES, POPULARITY, RIVER = "running biases", "running popularity", "river BiasedMF"
 _MICROSECONDS_PER_DAY = 86_400_000_000
-# Growth of the newest weight before all are divided by it, so that they stay finite.
+# Limit of the newest weight, at which all weights are rescaled to stay finite.
 _MAX_GROWTH = 1e20
 # Mean of a rating scale before the first rating, between its ends.
 _FIRST_GUESS = 0.5
 
 
 def has_river() -> bool:
-    """Return whether river is installed; it is a development dependency."""
+    """Return True if river, a development dependency, is installed."""
     return find_spec("river") is not None
 
 
@@ -104,7 +104,7 @@ class RunningPopularity:
         return self._scores
 
     def learn(self, item: int, weight: float, moment: int) -> None:
-        """Add an interaction at ``moment`` (microseconds); later ones weigh more instead of earlier ones less."""
+        """Add an interaction at ``moment`` (microseconds). Instead of a decay, later ones get larger weights."""
         if self._origin is None:
             self._origin = moment
         growth = 2.0 ** min((moment - self._origin) / self._half_life, 1000)
@@ -115,7 +115,10 @@ class RunningPopularity:
 
 
 def run_rating_model(name: str, stream: EventStream, first: int, last: int, seed: int) -> Arrays:
-    """Learn all events before ``first``, then predict each rating before it is learned: ``rows``, ``predicted``."""
+    """Learn the events before ``first``, then predict each rating before learning it.
+
+    Returns ``rows`` [m] and ``predicted`` [m].
+    """
     started, data = time.process_time(), stream.dataset
     first_guess = data.rating_min + _FIRST_GUESS * (data.rating_max - data.rating_min)
     model: _RatingModel = _River(seed) if name == RIVER else RunningBiases(first_guess)
@@ -132,7 +135,10 @@ def run_rating_model(name: str, stream: EventStream, first: int, last: int, seed
 
 
 def run_popularity(stream: EventStream, first: int, last: int, list_length: int, params: PopularityParams) -> Arrays:
-    """Make the list of popular, unseen movies before each relevant event: ``rows``, ``position`` and ``shown``."""
+    """Make the list of popular unseen movies before each relevant event.
+
+    Returns ``rows`` [m], ``position`` [m] and ``shown`` [n_items].
+    """
     started, data = time.process_time(), stream.dataset
     model = RunningPopularity(data.n_items, params.half_life_days)
     seen: defaultdict[int, list[int]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Types of the JSON answers. A test compares them with the structs that the functions encode."""
+"""Types of the JSON responses. A test compares them with the structs that the functions encode."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class AnsweredSimilar(TypedDict):
 
 
 class AnsweredRefusal(TypedDict):
-    """An event that is in quarantine."""
+    """An event of a request that was put in quarantine."""
 
     index: int
     id: str | None

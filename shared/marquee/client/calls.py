@@ -1,4 +1,4 @@
-"""Requests of the client, and what it does with the responses: shared by both clients, without input or output."""
+"""Construction of requests and interpretation of responses, without I/O, for both clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import httpx
 from marquee.client.outgoing_events import OutgoingEvent
 
 MAX_EVENTS = 1_000
-"""Events of one request."""
+"""Maximum number of events in one request."""
 
 _RETRIED = (429, 502, 503, 504)
 _KEY_HEADER = "Marquee-Key"
@@ -31,15 +31,15 @@ class ApiRefused(Exception):
 
 
 class ApiUnavailable(Exception):
-    """No answer after all attempts; the message is about the last one."""
+    """No successful response after all attempts. The message describes the last failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Number and times of the repetitions of a request.
+    """Number of attempts for a request, and the pauses between them.
 
-    Each attempt may take ``timeout_s``. Between attempts the client waits a random time (full jitter) of at most
-    ``base_s`` times two to the number of the attempt, at most ``max_pause_s``, and at least what ``Retry-After`` says.
+    Each attempt may take ``timeout_s`` seconds. The pause is random (full jitter), at most ``base_s`` times two to the
+    number of the attempt and at most ``max_pause_s``. It is at least the value of ``Retry-After``.
     """
 
     attempts: int = 4
@@ -85,7 +85,7 @@ def similar_call(movie_id: str, parameters: dict[str, Parameter]) -> Call:
 
 
 def events_calls(events: Iterable[OutgoingEvent]) -> Iterator[Call]:
-    """Yield the requests that send events, at most MAX_EVENTS at once. Repeating one is safe: events have ids."""
+    """Yield requests with at most ``MAX_EVENTS`` events each. Repeating one is safe, because events have ids."""
     listed = list(events)
     for first in range(0, len(listed), MAX_EVENTS):
         content = json.dumps(listed[first : first + MAX_EVENTS]).encode()
@@ -93,7 +93,7 @@ def events_calls(events: Iterable[OutgoingEvent]) -> Iterator[Call]:
 
 
 def read_answer(response: httpx.Response) -> Any:
-    """Return the document of a successful response. Raises :class:`ApiRefused` for another one."""
+    """Return the decoded JSON of a successful response. Raises :class:`ApiRefused` for any other status."""
     if response.is_success:
         return response.json()
     raise ApiRefused(response.status_code, response.text.strip()[:500])
@@ -107,7 +107,7 @@ def is_retried(response: httpx.Response) -> bool:
 def _retry_after_s(response: httpx.Response | None) -> float:
     try:
         return max(0.0, float(response.headers.get("Retry-After", 0))) if response is not None else 0.0
-    except ValueError:  # A date: the client does not compare clocks.
+    except ValueError:  # Retry-After with a date is ignored, because the clocks may differ.
         return 0.0
 
 

@@ -1,4 +1,4 @@
-"""Events as a caller sends them: JSON objects of docs/events.schema.json, each with a new id."""
+"""Constructors of events for the HTTP API: JSON objects of docs/events.schema.json, each with a new id."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ OutgoingEvent: TypeAlias = dict[str, Any]
 
 
 def make_rating(user_id: str, movie_id: str, rating: int, *, time: datetime | None = None) -> OutgoingEvent:
-    """Return a rating, from 1 to the top of the scale."""
+    """Return a rating event; ``rating`` is at least 1 and at most the maximum of the scale."""
     return _make("rating", user_id, time, movie_id=movie_id, rating=rating)
 
 
 def make_watch(user_id: str, movie_id: str, minute: int, *, time: datetime | None = None) -> OutgoingEvent:
-    """Return one watched minute of a movie; ``minute`` counts from 0."""
+    """Return a watch event for one minute of a movie; ``minute`` counts from 0."""
     return _make("watch", user_id, time, movie_id=movie_id, minute=minute)
 
 
 def make_shown(
     user_id: str, recommendation_id: str, movie_ids: Sequence[str], *, time: datetime | None = None
 ) -> OutgoingEvent:
-    """Return the movies of an answer that the user has had on the screen."""
+    """Return an event for the movies of a list that were visible to the user."""
     return _make("impression_shown", user_id, time, recommendation_id=recommendation_id, movie_ids=list(movie_ids))
 
 
 def make_click(user_id: str, recommendation_id: str, movie_id: str, *, time: datetime | None = None) -> OutgoingEvent:
-    """Return the movie of an answer that the user has opened."""
+    """Return an event for a movie of a list that the user opened."""
     return _make("click", user_id, time, recommendation_id=recommendation_id, movie_id=movie_id)
 
 

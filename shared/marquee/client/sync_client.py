@@ -27,8 +27,8 @@ from marquee.client.outgoing_events import OutgoingEvent
 class MarqueeClient:
     """Client of ``recommend`` at ``url`` and of ``events`` at ``events_url``; close it, or use it in a ``with``.
 
-    ``key`` is a key or a token (docs/access.md). A request that fails on the way, or with 429, 502, 503 or 504, is
-    repeated as ``retries`` says; events have ids, so that none is stored twice. Safe to share between threads.
+    ``key`` is an API key or a token (docs/access.md). ``retries`` governs the repetition of requests that fail in
+    transit or with 429, 502, 503 or 504. Events have ids, so a repeated event is stored once. Thread-safe.
 
     Each call raises ``ApiRefused`` for a response that a retry cannot change, and ``ApiUnavailable`` after the last
     attempt.
@@ -113,6 +113,6 @@ class MarqueeClient:
                 problem = f"{type(error).__name__}: {error}"
             pause_s = self._retries.pause_s(attempt, response)
             if pause_s is None:
-                raise ApiUnavailable(f"{call.method} {call.path} failed {attempt + 1} times; at last {problem}")
+                raise ApiUnavailable(f"{call.method} {call.path} failed {attempt + 1} times, finally with {problem}")
             time.sleep(pause_s)
             attempt += 1

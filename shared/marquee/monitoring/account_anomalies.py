@@ -1,10 +1,9 @@
-"""Groups of new accounts that agree on one movie against all that was known of it: a statistical check.
+"""Statistical tests for groups of new accounts whose ratings of a movie deviate from those of established accounts.
 
-Two tests of each movie and level of rating compare the ratings of new accounts with those of established ones.
-The *shift* test is binomial: how many new accounts gave such a rating, if they rate as the others do. The *burst*
-test is Poisson: how many of them rated the movie at all, if they choose as the others do. Both p-values are bounded by
-Chernoff, and the shift is adjusted for the number of tests (Bonferroni). A hit is rated often by new accounts, but as
-others rate it; so it passes.
+Two tests are made for each movie and rating level. The *shift* test (binomial) asks if too many of the new accounts'
+ratings are of that level. The *burst* test (Poisson) asks if too many new accounts rated the movie. P-values are
+Chernoff bounds, and those of the shift are adjusted for the number of tests (Bonferroni). A hit is not reported,
+because new accounts rate it often but like the others do.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ import msgspec
 from marquee.scoring.interaction_weights import LIKED_FRACTION
 
 ALPHA = 0.01
-"""Probability of a false alarm among all movies, if new accounts rate as established ones do."""
+"""Probability of any false alarm over all movies, if new accounts rate like established ones."""
 _BURST_ALPHA = 0.01
 _PRIOR_RATINGS = 5.0
-"""Weight of the mean movie in the share of a level of one movie, in ratings."""
+"""Prior weight, in ratings, of the mean movie in the estimated share of a level."""
 _MIN_ACCOUNTS = 5
-"""Fewer accounts are never reported, whatever the movie."""
+"""Minimum number of accounts that is reported."""
 MIN_ESTABLISHED = 1_000
-"""Ratings of established accounts without which there is nothing to compare with."""
+"""Minimum number of ratings of established accounts for a comparison."""
 LEVELS = ("highest", "liked", "disliked", "lowest")
-"""Sets of ratings that are tested; accounts that attack must agree on one of them."""
+"""Rating levels that are tested. Attacking accounts are detected if they agree on one of them."""
 
 
 class MovieRatings(msgspec.Struct, frozen=True):
-    """Numbers of ratings of one movie by new and by established accounts: all, and those of each of :data:`LEVELS`."""
+    """Numbers of ratings of one movie by new and by established accounts, in total and by level of :data:`LEVELS`."""
 
     movie_id: str
     new: int
@@ -40,7 +39,7 @@ class MovieRatings(msgspec.Struct, frozen=True):
 
 
 class AttackedMovie(msgspec.Struct, frozen=True):
-    """A movie that new accounts seem to attack with ratings of ``level``, and the log of the adjusted p-value."""
+    """A movie that new accounts seem to attack with ratings of ``level``, and the logarithm of the adjusted p-value."""
 
     movie_id: str
     level: str
@@ -48,13 +47,13 @@ class AttackedMovie(msgspec.Struct, frozen=True):
 
 
 def level_bounds(level: str, low: float, high: float) -> tuple[float, float]:
-    """Return the least and the greatest rating of ``level`` on the scale ``low`` to ``high``."""
+    """Return the lowest and highest rating of ``level`` on the scale ``low`` to ``high``."""
     liked, disliked = (low + fraction * (high - low) for fraction in (LIKED_FRACTION, 1 - LIKED_FRACTION))
     return {"highest": (high, high), "liked": (liked, high), "disliked": (low, disliked), "lowest": (low, low)}[level]
 
 
 def find_targets(movies: Sequence[MovieRatings], alpha: float = ALPHA) -> list[AttackedMovie]:
-    """Return the movies under attack; none if too little is known of established accounts."""
+    """Return the movies under attack; [] if established accounts have too few ratings for a comparison."""
     old, new = sum(m.old for m in movies), sum(m.new for m in movies)
     if old < MIN_ESTABLISHED or not new:
         return []
@@ -74,7 +73,7 @@ def find_targets(movies: Sequence[MovieRatings], alpha: float = ALPHA) -> list[A
 
 
 def log_binomial_tail(successes: int, n: int, p: float) -> float:
-    """Return Chernoff's bound of the log probability of at least ``successes`` of ``n``; 0 at or below the mean."""
+    """Return the Chernoff bound of log P(X >= ``successes``) for X ~ Binomial(``n``, ``p``); 0 at or below the mean."""
     if not n or successes <= n * p:
         return 0.0
     q = successes / n
@@ -83,5 +82,5 @@ def log_binomial_tail(successes: int, n: int, p: float) -> float:
 
 
 def log_poisson_tail(count: int, mean: float) -> float:
-    """Return Chernoff's bound of the log probability of at least ``count``; 0 at or below the mean."""
+    """Return the Chernoff bound of log P(X >= ``count``) for X ~ Poisson(``mean``); 0 at or below the mean."""
     return 0.0 if count <= mean else count - mean - count * log(count / mean)

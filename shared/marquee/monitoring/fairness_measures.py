@@ -1,6 +1,6 @@
-"""Fairness of one release and arm from live sums: error of groups of users, and exposure of groups of movies.
+"""Fairness measures of one release and arm: error by user group, and exposure by movie group.
 
-Intervals are those of a bootstrap over users whose weights follow from the user id, as those of the live accuracy.
+Intervals come from a bootstrap over users. Its weights are a function of the user id, as for the live accuracy.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from marquee.evaluation.user_groups import UNKNOWN, split_members
 RMSE, RMSE_GAP, UNKNOWN_SHARE = "rmse", "rmse_gap", "unknown_share"
 EXPOSURE_GINI, EXPOSURE_SHARE, EXPOSURE_TOP = "exposure_gini", "exposure_share", "exposure_top"
 TOP_FRACTION = 0.01
-"""Of the movies, the most exposed, whose share is :data:`EXPOSURE_TOP`."""
+"""Fraction of the movies, the most exposed ones, whose share of exposure is :data:`EXPOSURE_TOP`."""
 MIN_USERS = 20
-"""A group with fewer users has no row: its value would be noise, and could be that of a person."""
+"""Minimum number of users of a group. A smaller group's value would be noise, and could reveal a person."""
 Floats = NDArray[np.float64]
 
 
@@ -96,7 +96,7 @@ def measure_exposure(
     samples = np.stack([np.bincount(movies, values * once[users], n_items) for once in weights])
     ginis = np.array([exposure.gini(sample) for sample in samples])
     gini = exposure.gini(total)
-    # A resample has fewer distinct users, which makes it more unequal.
+    # Resamples have fewer distinct users, which biases their inequality upward.
     yield _describe(EXPOSURE_GINI, "", "", len(user_ids), gini, np.minimum(ginis - np.nanmean(ginis) + gini, 1.0))
     top, tops = _share_of_top(total), np.array([_share_of_top(sample) for sample in samples])
     yield _describe(EXPOSURE_TOP, "", "", len(user_ids), top, np.minimum(tops - np.nanmean(tops) + top, 1.0))
@@ -108,7 +108,7 @@ def measure_exposure(
 
 
 def _share_of_top(total: Floats) -> float:
-    """Return the share of the most exposed hundredth of the items, of one at least; NaN without exposure."""
+    """Return the share of exposure of the most exposed 1 % of the items, at least one; NaN without exposure."""
     n = max(1, round(TOP_FRACTION * len(total)))
     return float(np.sort(total)[-n:].sum() / total.sum()) if total.sum() else float("nan")
 

@@ -33,9 +33,9 @@ from marquee.serving.engine import Engine
 
 DAY, STEP = timedelta(days=1), timedelta(hours=1)
 LOOKBACK = timedelta(days=1)
-"""Days that ended this long ago are checked for late records."""
+"""Period before now in which the ends of days lie that are checked for late records."""
 MAX_USERS = 5_000
-"""Users of a release and arm whose data are read."""
+"""Maximum number of users of a release and arm whose data are read."""
 DEADLINE_MS, BUDGET_S = 60_000, 60.0
 
 _ARMS = """
@@ -91,7 +91,7 @@ Arm = tuple[int, str, str]
 class LiveFairness:
     """Task of the monitor. ``load_engine`` returns the engine of a version, None if its artifact is refused.
 
-    ``demographics`` is None without a customer service: there are then no groups by sex and age.
+    ``demographics`` is None without a customer service; then there are no groups by sex and age.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class LiveFairness:
     def update(self, database: Database, now: datetime, budget_s: float = BUDGET_S) -> int:
         """Compute the changed days that end by ``now``, newest first; return the number of rows written.
 
-        After ``budget_s`` seconds the other days are left to the next call.
+        After ``budget_s`` seconds the remaining days are left to the next call.
         """
         rows, ends = 0, time.monotonic() + budget_s
         newest = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -1,8 +1,8 @@
-"""Off-policy estimate of a model or a policy from the lists that were logged.
+"""Off-policy estimate of a model or a policy from logged lists.
 
-Each list is made again twice without chance: by the model that served, which must give the logged ranks, and by the
-other one. Outcomes are movies begun within a window after the list. :mod:`marquee.experiments.off_policy` has the
-estimator.
+Each list is replayed twice without exploration: by the model that served, which must reproduce the logged ranks, and
+by the target. Outcomes are movies begun within a window after the list. The estimator is in
+:mod:`marquee.experiments.off_policy`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ from marquee.serving.list_request import LIST_LENGTH
 from marquee.serving.policy_rules import choose_exploration
 
 MAX_OTHER = 0.01
-"""Share of lists that may not be made again; above it the logged ranks are in doubt."""
+"""Maximum share of lists whose replay may differ; above it, the logged ranks are not trusted."""
 _OUT_OF_REACH = 0
 
 
 class OffPolicyReport(msgspec.Struct, frozen=True, kw_only=True):
     """The estimate of the other model, and as a check that of the models that served, beside the observed rate.
 
-    ``consistent``: the check's interval holds the observed rate. ``left_out`` counts lists by the reason. ``exponent``
-    and ``bend`` are those of the examination curve. ``refusal`` says why there is no estimate; empty if there is one.
+    - ``consistent``: the check's interval contains the observed rate
+    - ``left_out``: number of unusable lists by reason
+    - ``exponent``, ``bend``: coefficients of the examination curve
+    - ``refusal``: reason why there is no estimate; empty if there is one
     """
 
     version: str
@@ -77,9 +79,9 @@ def estimate_other(
     until: datetime,
     window: timedelta,
 ) -> OffPolicyReport:
-    """Return the estimate for the lists of ``version``, or of the models that served, under ``policy``.
+    """Return the estimate for ``version`` under ``policy``.
 
-    Without ``policy``, that of each list holds.
+    Without ``version``, each list uses the model that served it; without ``policy``, the policy of the list.
     """
     left_out: Counter[str] = Counter()
     rows = list[_Row]()
@@ -126,7 +128,7 @@ def estimate_other(
 
 
 def _doubt(left_out: Counter[str], used: int, check: OffPolicyEstimate, consistent: bool) -> str:
-    """Return why the log itself cannot be trusted; empty if it can."""
+    """Return the reason why the log is not consistent with its models; empty if it is."""
     other = sum(left_out.values())
     if left_out[_DIFFERENT] > MAX_OTHER * (used + other):
         return f"no estimate: {left_out[_DIFFERENT]} of {used + other} lists have other ranks than their model gives"
@@ -144,7 +146,7 @@ _DIFFERENT = "the ranks are not those of its model"
 def _compare(
     replayer: Replayer, shown: Impression, begun: frozenset[str], version: str, policy: Policy | None
 ) -> _Row | str:
-    """Return the list with the other ranking's view of it, or why it cannot be used."""
+    """Return the list with the target's positions, or the reason why it cannot be used."""
     own, inputs = replayer.find_policy(shown), shown.inputs
     if own is None or inputs is None:
         return "made without a release"

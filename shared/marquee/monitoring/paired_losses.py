@@ -1,9 +1,10 @@
-"""Paired losses of an experiment: both models on the same events of all users, each from what was known before.
+"""Paired losses of an experiment: both models on the same events of all users, given the earlier events.
 
 Artifacts never change and fold-in is deterministic, so what a model would have predicted can be computed for any user
 at any time, whichever model served. One rating then yields a difference of two squared errors, which varies far less
 than the difference between the users of two arms. A viewing yields a difference of hits: was the movie among the 20
-that the model would have shown? Only viewings count before which the user got no list for a day, so no arm had a say.
+that the model would have shown? Only viewings by users without a list in the day before count, so that no arm
+influenced them.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ PAGE, MAX_VIEWS = 500, 300
 MAX_EARLIER = 50_000
 LATE = timedelta(hours=2)
 BACKLOG = timedelta(hours=1)
-"""Time before the start whose ratings count, too, if both models were trained before them: new ones came in while the
-new model was trained, evaluated and released."""
+"""Period before the start whose ratings also count, if both models were trained before them. They arrived while the new
+model was trained, evaluated and released."""
 UNSHOWN = timedelta(hours=24)
-"""Time before a viewing without a list."""
+"""Required time without a list before a viewing."""
 DEADLINE_MS = 30_000
 BUDGET_S = 60.0
 
@@ -82,7 +83,7 @@ class PairedLosses:
         self._budget_s = budget_s
 
     def update(self, database: Database, timeline: Timeline, until: datetime) -> int:
-        """Write both models' losses on the new ratings and viewings before ``until``; return the rows written."""
+        """Write both models' losses on new ratings and viewings before ``until``; return the number of rows."""
         ends = time.monotonic() + self._budget_s
         old = self._predictor.load_engine(timeline.control.version)
         rows = 0

@@ -1,7 +1,7 @@
 """Suspect accounts, in table ``suspect_accounts``: new accounts that seem to attack a movie together.
 
 The check is :mod:`marquee.monitoring.account_anomalies`. Training leaves out all ratings and watch sessions of a
-suspect until a person clears them, so that the next model is free of the attack. Lists are still served to them.
+suspect until a person clears them, so that the next model is free of the attack. Suspects still get lists.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from marquee.monitoring.account_anomalies import LEVELS, MovieRatings, find_targ
 from marquee.registry.object_store.object_store import ObjectStore
 
 WINDOW, BASELINE = timedelta(days=7), timedelta(days=180)
-"""Age up to which an account is new, and time from which the ratings of established accounts are compared."""
+"""Age up to which an account is new, and period of the established accounts' ratings in the comparison."""
 STEP = timedelta(hours=1)
 _RATING_MIN = 1.0
 DEADLINE_MS = 60_000
 
-# An account is new if it has no rating before the window, known from one indexed look-up each.
+# An account is new if it has no rating before the window. This takes one index lookup for each account.
 _NEW_RATINGS = """
 WITH recent AS (
     SELECT DISTINCT ON (user_id, movie_id) user_id, movie_id, rating FROM ratings
@@ -45,14 +45,14 @@ ON CONFLICT (user_id, movie_id) DO NOTHING"""
 
 
 class SuspectAccounts:
-    """Task of the monitor: checks once an hour, for ratings up to ``rating_max``."""
+    """Task of the monitor that runs once an hour. ``rating_max`` is the maximum of the rating scale."""
 
     def __init__(self, rating_max: float) -> None:
         self._rating_max = rating_max
         self._checked: datetime | None = None
 
     def run(self, database: Database, _: ObjectStore, now: datetime) -> int:
-        """Mark the suspects of the week before ``now``; return their number."""
+        """Mark the suspects of the week before ``now``; return the number of new rows."""
         if self._checked is not None and now - self._checked < STEP:
             return 0
         marked = mark_suspects(database, now, self._rating_max)

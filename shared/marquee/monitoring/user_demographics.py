@@ -15,14 +15,14 @@ _log = logging.getLogger(__name__)
 
 
 class UserDemographics:
-    """Groups of users by sex and age. Nothing is stored: the cache ends with the process. Not safe for threads."""
+    """Groups of users by sex and age. Nothing is stored: the cache ends with the process. Not thread-safe."""
 
     def __init__(self, connect: Callable[[], CustomerClient]) -> None:
         self._connect = connect
         self._cache: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     def label(self, user_ids: Sequence[str]) -> dict[str, list[str]] | None:
-        """Return the groups of the users by kind; None if the service cannot be asked for all of them."""
+        """Return the groups of the users by kind, in order; None if the service did not answer for all of them."""
         missing = [user_id for user_id in user_ids if user_id not in self._cache]
         if missing and not self._look_up_all(missing):
             return None
@@ -35,7 +35,7 @@ class UserDemographics:
         }
 
     def _look_up_all(self, user_ids: Sequence[str]) -> bool:
-        """Ask for the users, and return whether the service has answered all calls."""
+        """Look up the users, and return True if the service answered all calls."""
         client = self._connect()
         try:
             for start in range(0, len(user_ids), BULK):
