@@ -66,7 +66,7 @@ def test_privacy_profile_marks_an_account_and_removes_the_mark(
         assert main(["privacy", "profile", "42", "on"]) == 0
         assert rows(database, "SELECT mark FROM privacy_marks") == []
         assert rows(database, "SELECT count(*) FROM ratings") == [(2,)]
-    assert "profiled again" in capsys.readouterr().out
+    assert "profiling of the user is on" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

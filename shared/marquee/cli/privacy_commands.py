@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    forgetting = _add(actions, "forget", "remove all that is held of users, and print their receipts", "users")
+    forgetting = _add(actions, "forget", "erase all data of users, and print signed receipts", "users")
     _add_forget_options(forgetting)
-    _add_forget_options(_add(actions, "resume", "go on with the requests that are not finished"))
-    _add(actions, "status", "show the requests that are not finished")
-    exporting = _add(actions, "export", "print all that is held of a user, as JSON", "user")
+    _add_forget_options(_add(actions, "resume", "resume open requests"))
+    _add(actions, "status", "show open requests")
+    exporting = _add(actions, "export", "print all data of a user as JSON", "user")
     exporting.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead")
-    profile = _add(actions, "profile", "let a user be profiled, or not any more", "user")
-    profile.add_argument("state", choices=("on", "off"), help="off: nothing of them is read, stored or learned")
+    profile = _add(actions, "profile", "allow or forbid the profiling of a user", "user")
+    profile.add_argument(
+        "state", choices=("on", "off"), help="off: their data are neither read, stored nor learned from"
+    )
     _add(actions, "receipt", "print the receipt of a finished request", "user")
     verifying = _add(actions, "verify", "verify a receipt")
     verifying.add_argument("file", type=Path, help="file with the receipt; - is standard input")
@@ -137,7 +139,7 @@ def _connect_app(settings: Settings) -> AppData | None:
 
 
 def _retrain(args: argparse.Namespace, settings: Settings, database: Database) -> str:
-    """Train on what is held now, and release the model to all users."""
+    """Train on the remaining data, and release the model to all users; return the outcome as a sentence."""
     from marquee.config.blas_threads import limit_blas_threads
 
     limit_blas_threads()
@@ -216,7 +218,7 @@ def _set_profile(database: Database, key: str, user: str, *, marked: bool) -> in
 
     with database.transaction() as cursor:
         change_mark(cursor, key, [user], NOT_PROFILED, marked=marked)
-    print(f"the user is {'not profiled any more' if marked else 'profiled again'}")
+    print(f"profiling of the user is {'off' if marked else 'on'}")
     return 0
 
 

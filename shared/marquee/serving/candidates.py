@@ -1,4 +1,4 @@
-"""Candidates of a list: the movies that the user's history, the request's rules and the policy leave."""
+"""Candidates of a list: movies that are unseen and pass the request's rules and the policy."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Candidates:
         return Candidates(self.n_items, self.seen, flags, self._allowed)
 
     def within(self, mask: Mask) -> Candidates:
-        """Return the candidates that ``mask`` [n_items] has too."""
+        """Return the candidates within ``mask`` [n_items]."""
         return Candidates(self.n_items, self.seen, self.as_flags() & mask)
 
     def fill(self, n: int) -> list[int]:

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_CACHED_RECORDS = 2_000
-"""User records in memory, a few kilobytes each. They never expire, because an artifact never changes."""
+"""Maximum number of user records in memory, a few kilobytes each. They do not expire, as artifacts never change."""
 
 _HIDDEN_POLICIES = 7
-"""Policies of which the hidden rows are kept, beside the current one."""
+"""Number of policies whose hidden rows are cached, in addition to the current one."""
 
 
 class Engine:
@@ -127,7 +127,7 @@ class Engine:
         return self.recommend(EMPTY, n)[1]
 
     def make_list(self, state: UserState, request: ListRequest, context: ListContext) -> MovieList:
-        """Return the list for the user, with the rules, the reranking and the exploration that are asked for.
+        """Return the list for the user, with the requested rules, reranking and exploration.
 
         Cohorts of the context are used for a user without a history; those that the artifact lacks are ignored.
         """
@@ -155,7 +155,7 @@ class Engine:
         return np.array([items[movie_id] for movie_id in movie_ids if movie_id in items], np.intp)
 
     def find_hidden(self, policy: Policy, now: datetime) -> NDArray[np.intp]:
-        """Return the rows that the policy hides at ``now``; they are kept until the next one changes."""
+        """Return the rows that the policy hides at ``now``; they are cached until a window or pin begins or ends."""
         found = self._hidden.get(id(policy))
         if found is None or found[0] is not policy or not found[1] <= now or (found[2] is not None and now >= found[2]):
             rows = self.find_rows(set(policy.hidden_ids(now)))
@@ -183,16 +183,16 @@ class Engine:
         factors, manifest, positions = self.item_factors, self.item_factors.manifest, np.array(rows, np.intp)
         raw = np.vecdot(factors.item_vectors.take(positions, axis=0), vector)
         raw += factors.item_biases.take(positions)
-        # Python numbers from here: for the few movies of one list, three more NumPy calls take longer.
+        # Python numbers from here on, which are faster than three more NumPy calls for a few movies.
         base, low, high = manifest.mean + bias, manifest.rating_min, manifest.rating_max
         return [min(max(own + base, low), high) for own in raw.tolist()]
 
     def explain_ratings(
         self, items: NDArray[np.integer], ratings: NDArray[np.floating], rows: Sequence[int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the predicted ratings of ``rows`` without any rating, and the share that each rating adds by fold-in.
+        """Return the predictions for ``rows`` without any rating, and the contribution of each rating by fold-in.
 
-        ``items`` and ``ratings`` [n] are the user's. Returns [len(rows)] and [len(rows), n].
+        ``items`` [n] and ``ratings`` [n] are the user's ratings. Returns [len(rows)] and [len(rows), n].
         """
         return self._fold_in.shares(items, ratings, np.array(rows, np.intp))
 

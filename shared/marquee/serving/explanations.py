@@ -1,8 +1,8 @@
-"""Explanations of a list: the share that each past movie has in a score, exactly.
+"""Explanations of a list: the exact share of each past movie in a score.
 
 The ranking score of a movie is a sum over the user's history, ``weight * rank_history[j] . rank_items[i]``. Each term
-is the share of one past movie: without it the score would be lower by the share. A predicted rating by fold-in is
-linear in the ratings in the same way.
+is the share of one past movie, by which the score would be lower without it. A rating predicted by fold-in is linear
+in the ratings in the same way.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def compute_shares(engine: Engine, state: UserState, rows: Sequence[int]) -> Flo
 
 
 def read_first_reasons(explanations: Sequence[Explanation], result: MovieList) -> tuple[str, ...]:
-    """Return what :func:`find_first_reasons` does, from explanations with at least one reason for each movie."""
+    """Return the first reasons as :func:`find_first_reasons` does, from explanations with at least one reason each."""
     nothing = "cohort" if result.tier is Tier.COHORT else "popularity"
     return tuple(
         explanation.source
@@ -49,7 +49,7 @@ def read_first_reasons(explanations: Sequence[Explanation], result: MovieList) -
 
 
 def find_first_reasons(engine: Engine, state: UserState, result: MovieList) -> tuple[str, ...]:
-    """Return the first reason of each movie: a movie id of the history, or the name of what decided instead."""
+    """Return the first reason of each movie: a movie id of the history, or the name of another source."""
     if not result.rows:
         return ()
     if result.tier in _HISTORY_TIERS:
@@ -78,7 +78,7 @@ def explain_list(engine: Engine, state: UserState, result: MovieList, n: int) ->
 
 
 def _find_sources(result: MovieList) -> list[str]:
-    """Return what put each movie into the list."""
+    """Return the source of each movie of the list, such as score, exploration or pin."""
     length = len(result.rows)
     sources = [EXPLORATION if movie.rank > length else SCORE for movie in result.movies]
     if result.sources:
@@ -108,7 +108,7 @@ def _name_reasons(past: _Past, shares: Floats, n: int) -> list[tuple[Reason, ...
     """Return the ``n`` largest positive ``shares`` [m, n_past] of each movie, largest first."""
     order = (-shares).argsort(axis=1, kind="stable")[:, :n]
     best = shares[np.arange(len(shares))[:, None], order]
-    # One pass over all movies: sixty comprehensions of a few elements take twice as long.
+    # One pass over all movies takes half as long as sixty comprehensions of a few elements.
     places = order.ravel().tolist()
     ids, titles = [past.movie_ids[at] for at in places], [past.titles[at] for at in places]
     ratings = [past.ratings[at] for at in places]
@@ -118,7 +118,7 @@ def _name_reasons(past: _Past, shares: Floats, n: int) -> list[tuple[Reason, ...
 
 
 def _split_scores(engine: Engine, state: UserState, result: MovieList) -> list[ScoreParts]:
-    """Split ranking scores: what the history says, trend, popularity, and the deduction for license fees."""
+    """Split ranking scores into history, trend, popularity and the deduction for license fees."""
     factors, rows = engine.item_factors, np.array(result.rows, np.intp)
     query = state.weights @ factors.rank_history.take(state.items, axis=0)
     vectors = factors.rank_items.take(rows, axis=0)
@@ -142,7 +142,7 @@ def _list_costs(result: MovieList) -> list[float]:
 
 
 def _split_popularity(engine: Engine, result: MovieList) -> list[ScoreParts]:
-    """Split the scores of a list without a history: popularity, cohorts, and the deduction for license fees."""
+    """Split scores without a history into popularity, cohorts and the deduction for license fees."""
     factors, rows = engine.item_factors, np.array(result.rows, np.intp)
     popularity = factors.popularity
     cohort = np.zeros(len(rows), np.float32)
@@ -157,7 +157,7 @@ def _split_popularity(engine: Engine, result: MovieList) -> list[ScoreParts]:
 
 
 def _explain_ratings(engine: Engine, state: UserState, result: MovieList, n: int) -> list[RatingParts | None]:
-    """Split predicted ratings: the prediction without ratings, the shares of the user's ratings, and the rest."""
+    """Split predicted ratings into the prediction without ratings, the shares of the ratings, and the rest."""
     rated = state.ratings == state.ratings  # Not NaN.
     items, ratings = state.items[rated], state.ratings[rated]
     baseline, shares = engine.explain_ratings(items, ratings, result.rows)

@@ -9,7 +9,7 @@ Learning Systems*, 2013. There are two sources of randomness:
 - In the other lists the last slots are drawn from a few more candidates of the ranking. This compares movies of
   nearly equal rank at almost no cost.
 
-The candidates are what the user's history, the request's rules and the policy leave, so nothing else can be drawn.
+Only candidates can be drawn: movies that remain after the user's history, the request's rules and the policy.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 # A Struct, because creating a dataclass adds a millisecond to each start.
 class Exploration(msgspec.Struct, frozen=True):
-    """Draws a fraction ``epsilon`` of the lists uniformly, and the last ``slots`` positions of the others.
+    """Exploration policy: a fraction ``epsilon`` of uniform lists, and ``slots`` random positions at the end of others.
 
-    The slots are filled from ``candidates`` movies, beginning with those that would be shown there. For example, 1
-    slot and 40 candidates in a list of 20 draw from ranks 20 to 59. The last ``new`` of the candidates are movies that
-    no one has rated or watched, as far as there are any (:mod:`marquee.serving.new_movies`).
+    The slots are drawn from ``candidates`` movies, beginning with those that would be shown there. For example, 1 slot
+    and 40 candidates in a list of 20 draw from ranks 20 to 59. The last ``new`` candidates are movies without ratings
+    or views, if there are enough (:mod:`marquee.serving.new_movies`).
     """
 
     epsilon: float = 0.0
@@ -52,9 +52,9 @@ class Exploration(msgspec.Struct, frozen=True):
         return self.candidates - self.slots
 
     def scale(self, n: int) -> Exploration:
-        """Return the exploration of a list of ``n`` movies: a shorter one than usual has fewer random slots.
+        """Return the exploration of a list of ``n`` movies. A list shorter than the default has fewer random slots.
 
-        One of at least half the length keeps one.
+        A list of at least half the default length keeps one slot.
         """
         if n >= LIST_LENGTH or not self.slots:
             return self
@@ -67,8 +67,8 @@ class Exploration(msgspec.Struct, frozen=True):
     ) -> tuple[list[int], list[float], bool]:
         """Return the rows to show, the propensity of each in its position, and whether they were drawn uniformly.
 
-        ``ranked`` holds up to ``n + extra_candidates`` rows, best first; rows that only fill the list come last. With
-        fewer than ``n`` candidates, the result is the ranking. ``random`` returns numbers in [0, 1).
+        ``ranked`` holds up to ``n + extra_candidates`` rows, best first; rows that only fill up the list come last.
+        With fewer than ``n`` candidates, the result is the ranking. ``random`` returns uniform numbers in [0, 1).
         """
         n_candidates = candidates.count
         if n_candidates < n or not n or not (self.epsilon or self.slots):
@@ -82,7 +82,7 @@ class Exploration(msgspec.Struct, frozen=True):
             rows = [*ranked[:n_fixed], *_sample_from(random, list(pool), n - n_fixed)]
             return rows, [p_uniform + p_fixed] * n_fixed + [p_uniform + p_slot] * (n - n_fixed), False
         rows = _sample_rows(random, n, candidates.rows.tolist())
-        # A uniform draw may put a movie where the ranking has it: both ways add to its propensity.
+        # A uniform draw can put a movie in its ranked position, so both cases add to its propensity.
         fixed = [p_uniform + p_fixed * (row == best) for row, best in zip(rows, ranked[:n_fixed], strict=False)]
         return rows, fixed + [p_uniform + p_slot * (row in pool) for row in rows[n_fixed:]], True
 

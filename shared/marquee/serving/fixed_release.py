@@ -20,7 +20,7 @@ from marquee.serving.user_readers import HistoryReader
 
 _NO_DEADLINE_MS = 600_000
 _WHOLE_MINUTES = 600
-"""Minute up to which a watched movie counts as watched to its end."""
+"""Last minute that is recorded for a movie watched to its end."""
 NO_HISTORY = History((), ())
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PIN, QUOTA = "pin", "quota"
 _MIN_POOL, _POOL_FACTOR = 100, 5
-"""Movies that are reranked: five times the list, at least a hundred."""
+"""Number of movies to rerank: this multiple of the list's length, and this minimum."""
 
 
 class ListContext(msgspec.Struct, frozen=True):
@@ -50,11 +50,13 @@ class ListContext(msgspec.Struct, frozen=True):
 
 
 class MovieList(msgspec.Struct, frozen=True):
-    """A list, with what its impression and its explanation need.
+    """A list, with the data for its impression and its explanation.
 
-    ``explored``: drawn uniformly. ``eligible``: number of candidates, pinned ones included. ``rows``: those of
-    ``movies``. ``sources``: what put a row into the list, if it was neither its score nor exploration. ``deductions``
-    [n_items]: what license fees take off the scores, None if nothing.
+    - ``explored``: True if the list was drawn uniformly
+    - ``eligible``: number of candidates, including pinned movies
+    - ``rows``: item rows of ``movies``
+    - ``sources``: reason for the presence of a row, if it is neither the score nor exploration
+    - ``deductions`` [n_items]: deductions from the scores for license fees; None if there are none
     """
 
     tier: Tier
@@ -180,10 +182,10 @@ def _fill_quotas(
     n: int,
     exploration: Exploration,
 ) -> tuple[list[int], Exploration, list[int]]:
-    """Replace the last movies of the list that no quota needs by the best ones that a quota lacks.
+    """Replace the last movies that no quota needs by the best movies of a quota that is not met.
 
-    The random slots come after the part that fulfils the quotas, and no list is drawn uniformly, so that every list
-    fulfils them. Returns the new ranking, the exploration that is left, and the rows that were added.
+    The random slots follow the part that meets the quotas, and no list is drawn uniformly, so that every list meets
+    them. Returns the new ranking, the remaining exploration, and the rows that were added.
     """
     length = min(n, candidates.count) + len(pinned)
     members = [engine.rules.members(quota) for quota in policy.quotas]

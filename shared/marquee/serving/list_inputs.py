@@ -1,7 +1,7 @@
-"""Inputs of a list, as its impression keeps them (decision 0040).
+"""Inputs of a list that its impression logs (decision 0040).
 
-They are the user's later history, the cohorts and the constants that were used, so that the list can be made again when
-the rows are gone. Nothing of an account is kept that the list itself does not tell.
+These are the user's history since the artifact, the cohorts and the constants of the list, so that it can be replayed
+after the rows are deleted. No account data are logged that the list itself does not reveal.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from marquee.db.user_history import History
 
 MAX_EVENTS = 250
-"""Ratings, and watch sessions, that are kept: the newest. 200 impressions of such users stay below six megabytes."""
+"""Number of newest ratings, and of watch sessions, that are logged. 200 such impressions need at most 6 MB."""
 
 Event: TypeAlias = tuple[str, int, datetime]
 
 
 def keep_inputs(task: UserTask, engine: Engine | None, exploration: Exploration) -> ListInputs:
-    """Return what the list of ``task`` was made from; ``engine`` is None without a release."""
+    """Return the inputs of the list of ``task``; ``engine`` is None without a release."""
     rated, watched, left_out = _keep_history(task.history)
     known = engine.item_factors.cohorts if engine else {}
     return ListInputs(
@@ -51,14 +51,14 @@ def read_request(inputs: ListInputs) -> ListRequest:
 
 
 def read_history(inputs: ListInputs) -> History:
-    """Return the history that is kept."""
+    """Return the logged history."""
     from marquee.db.user_history import History, RatedMovie, WatchedMovie
 
     return History(tuple(RatedMovie(*event) for event in inputs.rated), tuple(WatchedMovie(*e) for e in inputs.watched))
 
 
 def _keep_request(task: UserTask, engine: Engine | None) -> str:
-    """Return the request without excluded movies that the model does not know: they change no list, and may be long."""
+    """Return the request without excluded movies unknown to the model, which have no effect and may be long."""
     if task.request is PLAIN:
         return ""
     known = engine.item_factors.items if engine else {movie.movie_id for movie in task.popular}
@@ -69,7 +69,7 @@ def _keep_request(task: UserTask, engine: Engine | None) -> str:
 
 
 def _keep_history(history: History | None) -> tuple[tuple[Event, ...], tuple[Event, ...], int]:
-    """Return the newest ratings and watch sessions, and how many others there were."""
+    """Return the newest ratings and watch sessions, and the number of older ones."""
     if history is None:
         return (), (), 0
     rated = tuple((r.movie_id, r.rating, r.time) for r in history.ratings[:MAX_EVENTS])

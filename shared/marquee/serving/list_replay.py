@@ -1,7 +1,7 @@
-"""Replay of an answer: the very list again, from the release, the kept inputs and the recommendation's id.
+"""Replay of an answer: the same list again, from the release, the logged inputs and the recommendation id.
 
-The recommender is the one that serves. Only its readers differ: they return what the impression kept of the user. The
-same readers answer what another model, or another policy, would have shown at that moment.
+The replay uses the serving recommender with other readers, which return the user's data as the impression logged them.
+With the same readers, another model or policy can be replayed for that time.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ from marquee.serving.user_state import UserState
 
 _MAX_ENGINES = 4
 _SAME_ERROR = 1e-4
-"""Relative difference of scores that another processor, or the ranking without the index, may make."""
+"""Tolerated relative difference of scores, due to another processor or a ranking without the index."""
 
 
 class ReplayedList(msgspec.Struct, frozen=True, kw_only=True):
-    """A list that was made again. ``difference`` names the first one to what was shown; empty if it is equal.
+    """A replayed list.
 
-    ``approximate`` says what was not known of that moment; empty if everything was.
+    ``difference`` describes the first difference from the shown list; empty if they are equal. ``approximate`` names
+    the inputs that were not logged; empty if all were.
     """
 
     movies: tuple[ScoredMovie, ...]
@@ -52,10 +53,10 @@ class ReplayedList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replayer:
-    """Maker of past lists, from the releases and artifacts of ``store``.
+    """Replayer of past lists, from the releases and artifacts of ``store``.
 
-    ``past``: the tables, for what the impressions do not hold; None without them. ``exploration``: that of the
-    settings, for impressions of programs that did not keep theirs.
+    ``past`` reads from tables what the impressions do not hold; None without a database. ``exploration`` is that of the
+    settings, for impressions of earlier programs that did not log it.
     """
 
     def __init__(self, store: ObjectStore, exploration: Exploration, past: PastHistory | None = None) -> None:
@@ -66,7 +67,7 @@ class Replayer:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
 
     def replay(self, shown: Impression) -> ReplayedList:
-        """Make the list of an impression again, and compare.
+        """Replay the list of an impression, and compare it with the shown list.
 
         Raises :class:`ReleaseError` or :class:`ArtifactRefused` if the release or the artifact is gone or damaged.
         """
@@ -74,7 +75,7 @@ class Replayer:
         return _describe(answer, approximate, find_difference(shown, answer))
 
     def ask(self, shown: Impression, *, version: str = "", policy: Policy | None = None) -> ReplayedList:
-        """Return the list that another model or another policy would have shown. Raises as :meth:`replay` does."""
+        """Return the list that model ``version`` under ``policy`` would have shown. Raises as :meth:`replay` does."""
         arm = self._find_arm(shown)
         if arm is None:
             raise ReleaseError(
@@ -97,7 +98,7 @@ class Replayer:
         return engine
 
     def rank(self, shown: Impression, n: int, *, version: str = "", policy: Policy | None = None) -> list[str]:
-        """Return the first ``n`` movies of an impression's user without chance. Raises as :meth:`ask` does."""
+        """Return the best ``n`` movie ids for an impression's user without exploration. Raises as :meth:`ask`."""
         arm = self._find_arm(shown)
         if arm is None:
             raise ReleaseError("the list was made before the first release")
@@ -107,7 +108,7 @@ class Replayer:
         return [movie.movie_id for movie in answer.movies]
 
     def is_other_arm(self, shown: Impression, version: str) -> bool:
-        """Return whether ``version`` was the only other arm of the impression's release, of as many users."""
+        """Return True if ``version`` was the only other arm of the impression's release, with the same weight."""
         arms = self._read_release(shown.release).arms
         others = [arm for arm in arms if arm.name != shown.arm]
         return (
@@ -120,11 +121,11 @@ class Replayer:
         return arm.policy if arm else None
 
     def read_state(self, engine: Engine, shown: Impression) -> UserState:
-        """Return the user's state of that moment, for an engine."""
+        """Return the state of the impression's user at that time, for ``engine``."""
         return RecordedReaders(shown, self._past).read_state(engine, _make_task(shown))
 
     def _answer(self, shown: Impression, arm: Arm | None, n: int = 0) -> tuple[Answer, str]:
-        """Return the answer and what was not known; ``n`` replaces the length of the list."""
+        """Return the answer, and the inputs that were not logged; ``n`` replaces the length of the list."""
         inputs = shown.inputs
         loaded = self._load(shown.release, arm) if arm else None
         readers = RecordedReaders(shown, self._past)
@@ -162,7 +163,7 @@ class Replayer:
 
 
 def find_difference(shown: Impression, answer: Answer) -> str:
-    """Return the first difference of a list to what was shown; empty if every byte of the answer is equal."""
+    """Return the first difference from the shown list; empty if the answers are equal byte for byte."""
     if answer.tier.value != shown.tier:
         return f"the tier is {answer.tier.value}, it was {shown.tier}"
     if len(answer.movies) != len(shown.movies):
@@ -180,12 +181,12 @@ def find_difference(shown: Impression, answer: Answer) -> str:
 
 
 def has_same_movies(difference: str) -> bool:
-    """Return whether a list is the same text: at most scores differ."""
+    """Return True if the lists have the same movies, so that at most scores differ."""
     return not difference or difference.startswith("the movies are equal")
 
 
 def name_failure(error: MarqueeError) -> str:
-    """Return why a list cannot be made again, without what is special to it."""
+    """Return the kind of failure of a replay, without details of the list, to count failures by kind."""
     if isinstance(error, ArtifactRefused):
         return "its artifact is gone or damaged"
     return "its release is gone or damaged" if isinstance(error, ReleaseError) else type(error).__name__
@@ -198,7 +199,7 @@ def _is_close(new: float | None, old: float | None) -> bool:
 def _make_task(shown: Impression, n: int = 0) -> UserTask:
     inputs = shown.inputs or ListInputs()
     page, request = Page(shown.page, "", b64decode(inputs.shown)), read_request(inputs)
-    if n:  # Nothing may fill a ranking.
+    if n:  # A ranking must not be filled up with seen movies.
         request = msgspec.structs.replace(request, n=n, exclude=request.exclude or ("?",))
     return UserTask(shown.user_id, shown.time, request, page, UUID(shown.id))
 

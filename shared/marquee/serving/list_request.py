@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 LIST_LENGTH = 20
-"""Movies in a list whose request does not say how many."""
+"""Default number of movies in a list."""
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class ListRequest(msgspec.Struct, frozen=True):
 
     @property
     def may_be_filled(self) -> bool:
-        """True if seen movies fill a list for which too few unseen ones remain: only if the caller asks for nothing."""
+        """True if seen movies may fill up a list with too few unseen ones, that is, for a request without rules."""
         return self.rules is NO_RULES and not (self.exclude or self.page)
 
 

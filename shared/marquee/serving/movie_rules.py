@@ -1,4 +1,4 @@
-"""Rules over a catalog: which of its movies pass, as masks that are kept for equal rules."""
+"""Evaluation of rules over a catalog, as cached masks of the movies that pass."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class MovieRules:
         return self._cached(("quota", column, values), lambda: self._any_of(column, values))
 
     def costs(self) -> NDArray[np.float32] | None:
-        """Return the license fees, [n_items], with the mean of the known ones where unknown; None if all are."""
+        """Return the license fees, [n_items], with the mean in place of unknown ones; None if all are unknown."""
         if not self._metadata.costs:
             return None
         costs = np.array(self._metadata.costs, np.float32)
@@ -57,7 +57,7 @@ class MovieRules:
         return costs
 
     def lower_age(self, age: int) -> int:
-        """Return the highest age rating of the catalog up to ``age``: it rules out the same movies, and tells less."""
+        """Return the highest age rating of the catalog up to ``age``, which has the same effect and reveals less."""
         if self._age_ratings is None:
             self._age_ratings = np.unique(np.array([0, *self._metadata.ages]))
         ratings = self._age_ratings

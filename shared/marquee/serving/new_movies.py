@@ -1,8 +1,8 @@
-"""New movies in a list: some candidates of the random slots are movies that no one has rated or watched.
+"""New movies in a list: movies without ratings or views among the candidates of the random slots.
 
-They are ranked by their metadata, through the factors that training gives them. They take the last places from which
-the slots are drawn, so that the number of candidates and every propensity stay as they are, and their rank is the
-one that is logged. With 1 slot, 40 candidates and 4 new movies, one list in ten shows a new movie.
+They are ranked by the factors that training derives from their metadata. They replace the last candidates of the slots,
+so that the number of candidates and all propensities are unchanged; the rank after the replacement is logged. With 1
+slot, 40 candidates and 4 new movies, one list in ten shows a new movie.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def find_new(popularity: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-    """Return which movies have no interactions [n_items], None if all have some."""
+    """Return the mask of movies without interactions, [n_items]; None if all movies have some."""
     is_new = popularity == 0
     return is_new if is_new.any() and not is_new.all() else None
 
@@ -35,9 +35,9 @@ def promote_new(
     is_new: NDArray[np.bool_],
     exploration: Exploration,
 ) -> list[int]:
-    """Return ``ranked`` with the best new movies in the last places that the random slots of ``n`` are drawn from.
+    """Return ``ranked`` with the best new movies as the last candidates of the random slots of a list of ``n``.
 
-    A new movie that its score puts before these places keeps its rank.
+    A new movie that already ranks before these places keeps its rank. ``is_new`` is [n_items].
     """
     end = max(n - exploration.slots, 0) + exploration.candidates
     if not (exploration.slots and exploration.new) or len(ranked) < end or candidates.count < end:

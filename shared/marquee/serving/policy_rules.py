@@ -1,4 +1,4 @@
-"""Effects of a policy on the rules and the exploration of a request, and rules without a release."""
+"""Application of a policy to the rules and the exploration of a request, and of rules without a release."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def limit_age(rules: Rules, age: int) -> Rules:
 
 
 def remove_restricted(result: MovieList, metadata: MovieMetadata, max_age: int, unknown_age_passes: bool) -> MovieList:
-    """Return the list without movies above an age limit; the same list if there are none, as there should be.
+    """Return the list without movies above an age limit.
 
-    A second check, independent of the rules that chose the candidates.
+    This is a second check, independent of the rules that chose the candidates. It should not find any movie; then the
+    same object is returned.
     """
     ages = [metadata.ages[row] if metadata.ages else UNKNOWN_AGE for row in result.rows]
     allowed = [at for at, age in enumerate(ages) if (unknown_age_passes if age == UNKNOWN_AGE else age <= max_age)]
@@ -36,7 +37,7 @@ def remove_restricted(result: MovieList, metadata: MovieMetadata, max_age: int, 
 
 
 def choose_exploration(policy: Policy, default: Exploration) -> Exploration:
-    """Return the exploration of the policy, with the constants of ``default`` where it has none."""
+    """Return the exploration of the policy; values that it does not set come from ``default``."""
     epsilon, slots, candidates = policy.explore_epsilon, policy.explore_slots, policy.explore_candidates
     if epsilon is None and slots is None and candidates is None:
         return default
@@ -49,9 +50,10 @@ def choose_exploration(policy: Policy, default: Exploration) -> Exploration:
 def select_popular(
     movies: Sequence[ScoredMovie], seen: Collection[str], request: ListRequest, page: Page
 ) -> list[ScoredMovie]:
-    """Return the database's popular movies that pass, unseen ones first; seen ones only fill a list without rules.
+    """Return the database's popular movies that pass the rules, unseen ones first.
 
-    The database does not know the attributes of movies: no movie passes a rule that asks for one.
+    Seen movies only fill up a list without rules. The database has no attributes of movies, so no movie passes a rule
+    that requires one.
     """
     if request.rules not in (NO_RULES, Rules(genres_excluded=request.rules.genres_excluded)):
         return []
@@ -60,4 +62,4 @@ def select_popular(
     passing = [m for m in movies if m.movie_id not in excluded and crc32(m.movie_id.encode()) not in shown]
     if not request.may_be_filled:
         return [m for m in passing if m.movie_id not in seen]
-    return sorted(passing, key=lambda m: m.movie_id in seen)  # Stable: the order within both parts stays.
+    return sorted(passing, key=lambda m: m.movie_id in seen)  # A stable sort keeps the order within both groups.

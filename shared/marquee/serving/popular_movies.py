@@ -10,7 +10,7 @@ from marquee.serving.deadline import Unavailable
 from marquee.serving.scored_movie import ScoredMovie
 
 MOVIES = 200
-"""Enough that almost every list stays full once seen movies are excluded."""
+"""Number of movies that keeps almost every list full after seen movies are excluded."""
 
 
 class PopularMovies:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = "NDArray[np.float32]"
 
 _DIRECT_FRACTION = 8
-"""Up to one candidate in this many movies, scoring the candidates alone is as fast as the index."""
+"""Ratio of movies to candidates from which scoring only the candidates is as fast as the index."""
 
 
 class MovieRanking(Protocol):
@@ -102,7 +102,7 @@ class HistoryRanking:
         if self._scores is None:
             try:
                 return [self._known[row] for row in rows]
-            except KeyError:  # A movie that was drawn at random, or filled in.
+            except KeyError:  # The movie was drawn at random, or fills up the list.
                 scores = score_items(self._vectors, np.array(rows, np.intp), self.query).tolist()
                 return scores
         scores = self._scores[rows].tolist()

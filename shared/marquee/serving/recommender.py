@@ -1,7 +1,7 @@
-"""Recommendations for every user, known or not, from the best tier that is available.
+"""Recommendations for every user, known or unknown, from the best available tier.
 
-Only data of the one user is read per request: their record in the artifact, their recent history and their cohorts,
-each within a deadline. Unavailable services are named in the notes of the answer.
+A request reads data of one user only: their record in the artifact, their recent history and their cohorts, each
+within a deadline. Unavailable services are named in the notes of the answer.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Recommender:
     """Recommender of movies from the current release, with fallbacks.
 
     ``history`` and ``popular`` are None without a database, ``cohorts`` and ``ages`` without a customer service.
-    ``is_restricted`` tells whether nothing of a user may be read.
-    ``logs_reasons``: whether answers have the first reason of each movie and their inputs, for their impressions.
-    ``readers`` replaces those of the other parameters.
+    ``is_restricted`` returns True for a user whose data must not be read. ``logs_reasons``: answers carry the inputs
+    and the first reason of each movie, for their impressions. ``readers`` replaces the readers made from the other
+    parameters.
 
     The first requests wait ``wait_s`` for a model if popular movies can be shown instead, and ``cold_wait_s`` if there
     is nothing else to show.
@@ -100,7 +100,7 @@ class Recommender:
         return load_recommender(url, **options)
 
     def answer(self, user_id: str, now: datetime, request: ListRequest = PLAIN) -> Answer:
-        """Return a list for the user, known or not.
+        """Return a list for the user, known or unknown.
 
         Raises :class:`NothingToRecommend` if there is no list, :class:`InvalidRequest` for a page of another list.
         """
@@ -199,7 +199,7 @@ class Recommender:
         return ListContext(exploration, random, cohorts, policy, rules, task.page, task.now)
 
     def _limit_age(self, policy: Policy, task: UserTask, *, known: bool) -> Rules:
-        """Return the request's rules with the policy's age rule; ``known``: the account may be read."""
+        """Return the request's rules with the policy's age rule; ``known`` allows reading the account."""
         rules = task.request.rules
         if not policy.age_from_account:
             return rules
@@ -207,7 +207,7 @@ class Recommender:
         return limit_age(rules, policy.assumed_age if age is None else age)
 
     def _list_last_resort(self, engine: Engine, policy: Policy, task: UserTask) -> MovieList:
-        """Return popular movies within the rules: what is forbidden is not shown on an error either."""
+        """Return popular movies within the rules, which also hold after an error."""
         rules = self._limit_age(policy, task, known=False)
         request = msgspec.structs.replace(task.request, diversity=0.0, calibrated=False)
         context = ListContext(policy=policy, rules=rules, page=task.page, now=task.now)
@@ -215,7 +215,7 @@ class Recommender:
         return msgspec.structs.replace(result, tier=Tier.LAST_RESORT)
 
     def _check_ages(self, result: MovieList, engine: Engine, context: ListContext, task: UserTask) -> MovieList:
-        """Return the list without movies above the age limit, and say so: the rules should have left none."""
+        """Return the list without movies above the age limit, and log an error if there were any."""
         rules = task.request.rules if context.rules is None else context.rules
         if rules.max_age is None:
             return result

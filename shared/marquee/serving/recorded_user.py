@@ -1,4 +1,4 @@
-"""Readers of one user's data as an impression kept them, and the state of the caches of that moment."""
+"""Readers of one user's data as an impression logged them, and caches with the state of that time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from marquee.serving.user_readers import UserReaders, UserTask, history_start
 from marquee.serving.user_state import UserState, build_user_state
 
 PastHistory: TypeAlias = Callable[[str, "datetime | None", datetime], History]
-"""Function that returns a user's history between two times, from the tables."""
+"""Function that reads a user's history between two times from the tables."""
 
 _SCORING_FAILED = "scoring-failed"
 
 
 class RecordedCache(ReleaseCache):
-    """Cache that holds what is given to it, and never looks at the store."""
+    """Cache of one given release, which never reads the store."""
 
     def __init__(self, store: ObjectStore, loaded: LoadedRelease | None) -> None:
         super().__init__(store, refresh_s=0.0, background=False)
@@ -37,7 +37,7 @@ class RecordedCache(ReleaseCache):
 
 
 class RecordedReaders(UserReaders):
-    """Readers that return what an impression kept of the user. ``approximate`` collects what was not kept."""
+    """Readers of the user data in an impression. ``approximate`` collects descriptions of data that were not logged."""
 
     def __init__(self, shown: Impression, past: PastHistory | None) -> None:
         super().__init__(DeadlineExecutor("object store", deadline_ms=1, threads=0), None, None, None)
@@ -47,7 +47,7 @@ class RecordedReaders(UserReaders):
         self.approximate: list[str] = [] if shown.inputs else ["the impression has no inputs: an earlier program"]
 
     def read_state(self, engine: Engine, task: UserTask) -> UserState:
-        """Return the user's state of that moment. Raises :class:`Unavailable` if scoring failed then."""
+        """Return the user's state at that time. Raises :class:`Unavailable` if scoring failed then."""
         if _SCORING_FAILED in self._shown.notes and engine.version == self._shown.model_version:
             raise Unavailable("scoring failed when the list was made")
         record = engine.read_record(task.user_id) if self._inputs.record else None
@@ -59,7 +59,7 @@ class RecordedReaders(UserReaders):
         return build_user_state(engine.item_factors, record, history)
 
     def read_history(self, since: datetime | None, task: UserTask) -> History | None:  # noqa: ARG002
-        """Return the history of that moment."""
+        """Return the history as of that time."""
         return self._complete(since)
 
     def read_cohorts(self, engine: Engine, task: UserTask) -> Cohorts:  # noqa: ARG002
@@ -71,7 +71,7 @@ class RecordedReaders(UserReaders):
         return self._inputs.max_age
 
     def _complete(self, since: datetime | None) -> History:
-        """Return the history that was used; what was not kept comes from the tables."""
+        """Return the history that was used; events that were not logged come from the tables."""
         if self._shown.inputs is None:
             return self._read_past(since)
         kept = read_history(self._inputs)
@@ -86,7 +86,7 @@ class RecordedReaders(UserReaders):
         )
 
     def _history_of_other(self, engine: Engine, since: datetime | None) -> History:
-        """Return the history that another model would have read: it may begin earlier than the one that was kept."""
+        """Return the history that another model would have read, which may begin before the logged one."""
         if engine.trained_through > self._shown.time:
             self.approximate.append(f"model {engine.version} was trained after the list, and knows what came later")
         kept = self._complete(since)
@@ -118,7 +118,7 @@ class RecordedReaders(UserReaders):
 
 
 def recall_popular(shown: Impression) -> PopularMovies | None:
-    """Return the popular movies of the database, in the state in which they were read."""
+    """Return the database's popular movies as they were read for the impression."""
     if shown.release or shown.inputs is None:
         return None
     movies: Sequence[tuple[str, float]] = shown.inputs.popular

@@ -1,4 +1,4 @@
-"""Users of whom nothing may be read: the forgotten, and those who chose not to be profiled."""
+"""Restricted users, whose data must not be read: forgotten users, and users who opted out of profiling."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from marquee.db.privacy_marks import MarkSet
 
 REFRESH_S = 1.0
-"""Age of the marks at which the next request reads them again."""
+"""Age of the marks, in seconds, from which the next request reads them again."""
 
 _log = logging.getLogger(__name__)
 
 
 class RestrictedUsers:
-    """The marked users, read again by a request once a second.
+    """The set of marked users, which requests refresh once a second.
 
-    While the database is unavailable the last marks hold. Before they were read for the first time every user is
-    restricted: a list without a profile is better than that of a forgotten user.
+    While the database is unavailable, the last marks are used. Until the first successful read every user is treated as
+    restricted, so that no forgotten user is profiled.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class RestrictedUsers:
         self._due_s = float("-inf")
 
     def __call__(self, user_id: str) -> bool:
-        """Return whether nothing of the user may be read."""
+        """Return True if the data of the user must not be read."""
         if self._now_s() >= self._due_s:
             self._refresh()
         return self._marks is None or self._marks.holds(user_id)
 
     def _refresh(self) -> None:
-        # The first requests wait for the marks; later ones use the old marks while one of them reads.
+        # The first requests wait for the marks. Later ones use the old marks while one request reads new ones.
         if not self._lock.acquire(blocking=self._marks is None):
             return
         try:
@@ -54,7 +54,7 @@ class RestrictedUsers:
         except Unavailable:
             pass
         except DatabaseRefused as error:
-            _log.error("the marks of users cannot be read: %s", error)
+            _log.error("the marks of restricted users cannot be read; the last ones are used: %s", error)
         finally:
             self._due_s = self._now_s() + self._refresh_s
             self._lock.release()

@@ -1,7 +1,7 @@
-"""Movies that are similar to one: what the ranking model would recommend to someone who has seen only that movie.
+"""Similar movies: the recommendations of the ranking model for a history of one movie.
 
-Trend and popularity are left out of the score, because they say nothing about the movie that was asked for. For a user,
-the scores are mixed with their own, both in units of their standard deviation.
+The score omits trend and popularity, because they do not depend on that movie. For a user, the scores are mixed with
+the user's own scores, both in units of their standard deviation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = "NDArray[np.float32]"
 
 OWN_WEIGHT = 0.5
-"""Weight of the user's own scores beside the similarity."""
+"""Weight of the user's own scores, relative to the similarity."""
 
 
 def score_similar(factors: ItemFactors, row: int) -> Floats:

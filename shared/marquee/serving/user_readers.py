@@ -39,12 +39,12 @@ AgeReader: TypeAlias = "Callable[[str], int | None]"
 
 
 def history_start(engine: Engine, record: UserRecord | None) -> datetime | None:
-    """Return the time from which a user's history is read: all of it without a record."""
+    """Return the time from which a user's history is read; None, for the whole history, without a record."""
     return engine.trained_through - _OVERLAP if record else None
 
 
 class UserTask:
-    """One request under way."""
+    """State of one request."""
 
     __slots__ = (
         "age", "cohorts", "has_record", "history", "notes", "now", "page", "popular", "recommendation_id", "request",
@@ -65,7 +65,7 @@ class UserTask:
 
 
 class UserReaders:
-    """Readers of the data of one user. What is unavailable is named in the notes of the task."""
+    """Readers of the data of one user. They add a note to the task for each unavailable source."""
 
     def __init__(
         self,
