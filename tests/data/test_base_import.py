@@ -101,7 +101,11 @@ def test_import_incomplete_movielens_is_refused(tmp_path: Path, capsys: pytest.C
     root = write_movielens(tmp_path, "ml-1m")
     (root / "movies.dat").unlink()
     damaged = write(tmp_path / "ml-25m.zip", "PK is no archive")
-    for source, message in ((root, "movies.dat is missing"), (damaged, "no whole ZIP archive"), (tmp_path / "x", "no ")):
+    for source, message in (
+        (root, "movies.dat is missing"),
+        (damaged, "not a complete ZIP archive"),
+        (tmp_path / "x", "no "),
+    ):
         assert main(["data", "import", str(source), "--to", str(tmp_path / "out")]) == 1
         assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -137,9 +141,7 @@ def test_import_mapped_table_reads_names_separator_time_and_scale(
 def test_import_table_without_header_takes_numbers_of_columns(tmp_path: Path) -> None:
     """Columns are counted from 1."""
     table = write(tmp_path / "mine.tsv", "881250949\t3\tm1\tu1\n881250950\t4\tm2\tu1\n")
-    report = import_to(
-        tmp_path / "out", table, "--no-header", "--columns", "user_id=4,movie_id=3,rating=2,time=1"
-    )
+    report = import_to(tmp_path / "out", table, "--no-header", "--columns", "user_id=4,movie_id=3,rating=2,time=1")
     assert (report.ratings, report.users, report.movies) == (2, 1, 2)
 
 
@@ -154,7 +156,9 @@ def test_import_parquet_with_typed_columns_equals_the_csv(tmp_path: Path) -> Non
         }
     )
     table.to_parquet(tmp_path / "mine.parquet")
-    movies = write(tmp_path / "movies.csv", "id,title,year,genres,language\na,Solaris,1972,Drama|Sci-Fi,ru\nc,New,2026,,\n")
+    movies = write(
+        tmp_path / "movies.csv", "id,title,year,genres,language\na,Solaris,1972,Drama|Sci-Fi,ru\nc,New,2026,,\n"
+    )
     options = ("--scale", "0.5-5", "--movies", str(movies))
     report = import_to(tmp_path / "out", tmp_path / "mine.parquet", *options)
     assert [tuple(row.values()) for row in rows(tmp_path / "out/ratings.csv")] == [
@@ -167,9 +171,7 @@ def test_import_parquet_with_typed_columns_equals_the_csv(tmp_path: Path) -> Non
     assert set(found) == {"a", "b", "c"}
 
 
-def test_import_refused_rows_are_kept_with_line_and_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_import_refused_rows_are_kept_with_line_and_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each malformed row is refused for its own reason; written and refused rows add up to all rows."""
     bad = {
         "u1,m1,six,881250949": "rating",
@@ -222,7 +224,9 @@ def test_import_wrong_mapping_is_explained(
 
 def test_import_likes_with_and_without_dislikes(tmp_path: Path) -> None:
     """Likes are 1 and dislikes 0 on a scale of 0 to 1; without a rating column each row is a like."""
-    both = write(tmp_path / "both.csv", "user,movie,rating,time\na,x,like,1771100100\na,y,down,1771100101\nb,x,maybe,1\n")
+    both = write(
+        tmp_path / "both.csv", "user,movie,rating,time\na,x,like,1771100100\na,y,down,1771100101\nb,x,maybe,1\n"
+    )
     report = import_to(tmp_path / "out", both, "--scale", "likes")
     assert (report.values, report.refused, report.scale) == ({"0": 1, "1": 1}, {"rating": 1}, (0.0, 1.0))
     alone = write(tmp_path / "alone.csv", "user,movie,time\na,x,1771100100\nb,y,1771100101\n")

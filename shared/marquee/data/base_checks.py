@@ -1,4 +1,4 @@
-"""Validation of the training data, before time is spent on training."""
+"""Validation of the training data before a training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from marquee.errors import TooFewRatings, TrainingDataError
 
 
 def validate_ratings(ratings: pd.DataFrame, rating_min: float, rating_max: float) -> None:
-    """Raise :class:`TrainingDataError` for ratings that are invalid.
-
-    Invalid is a rating that is not finite, outside ``[rating_min, rating_max]``, or without an id.
-    """
+    """Raise :class:`TrainingDataError` for a rating without an id, or not finite in ``[rating_min, rating_max]``."""
     values = ratings["value"].to_numpy(np.float64)
     _refuse(ratings, ~np.isfinite(values), "are not finite numbers")
     outside = (values < rating_min) | (values > rating_max)
@@ -25,13 +22,11 @@ def validate_ratings(ratings: pd.DataFrame, rating_min: float, rating_max: float
     _refuse(ratings, without_id.to_numpy(), "lack a user or a movie")
 
 
-def drop_duplicate_ratings(
-    ratings: pd.DataFrame, dropped: Sequence[str] = (), *, likes: bool = False
-) -> pd.DataFrame:
-    """Return the newest rating of each pair. ``dropped`` says why other ratings were dropped before.
+def drop_duplicate_ratings(ratings: pd.DataFrame, dropped: Sequence[str] = (), *, likes: bool = False) -> pd.DataFrame:
+    """Return the newest rating of each (user, movie). ``dropped`` lists reasons why other ratings were dropped before.
 
-    Raises :class:`TooFewRatings` if there are no ratings, or if all are equal. All may be equal if they are ``likes``,
-    of which the ranking model learns which movies go together.
+    Raises :class:`TooFewRatings` if there are no ratings, or if all are equal. ``likes`` may all be equal, because the
+    ranking model learns from co-occurrence.
     """
     if ratings.empty:
         raise TooFewRatings(
@@ -63,7 +58,7 @@ def latest_per_pair(frame: pd.DataFrame) -> pd.DataFrame:
 def known_movies(frames: Sequence[pd.DataFrame], listed: Set[str], min_users: int) -> set[str]:
     """Return the movies in ``listed``, and those that at least ``min_users`` users rated or watched.
 
-    A corrupted record can name a movie that does not exist. Such an id occurs once and must not be recommended.
+    A corrupted record can name a movie that does not exist. Such an id usually occurs once and must not be recommended.
     """
     pairs, movies = interaction_frames.pair_numbers(frames)
     distinct = np.unique(np.concatenate(pairs))

@@ -1,4 +1,4 @@
-"""Import of ratings as base data: every row is written or refused with its reason, and a report counts both."""
+"""Import of ratings as base data. Each row is either written or refused with a reason, and a report counts both."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _MOVIE_COLUMNS = ("title", "year", "genres")
 # Reasons for which a row is refused.
 FIELDS, RATING, SCALE, TIME = "fields", "rating", "scale", "unreadable time"
 REASONS = {
-    FIELDS: "another number of fields than the table has",
-    RATING: "the rating is no number, and neither a like nor a dislike",
+    FIELDS: "the number of fields differs from that of the table",
+    RATING: "the rating is not a number, a like or a dislike",
     SCALE: "the rating is outside the scale",
-    TIME: "the time has another format",
+    TIME: "the time does not have the format of the table",
     **CAUSES,
 }
 
@@ -53,9 +53,13 @@ REASONS = {
 class ImportReport(msgspec.Struct, frozen=True):
     """Content of ``import.json``.
 
-    ``rows``: rows of the source, each of which was written or refused. ``refused``: number of rows by reason
-    (:data:`REASONS`). ``repeated``: ratings of a pair that another row rates too; training takes the newest. ``movies``: with a
-    rating; ``listed``: of the catalog. ``first`` and ``last``: times of the ratings. ``values``: number of ratings by value. ``sha256``: of the files written.
+    - ``rows``: number of rows in the source; each was either written or refused
+    - ``refused``: number of rows by reason (:data:`REASONS`)
+    - ``repeated``: number of ratings whose pair has another rating; training takes the newest
+    - ``movies``: number of movies with a rating; ``listed``: number of movies in the catalog
+    - ``first``, ``last``: times of the oldest and the newest rating
+    - ``values``: number of ratings by value
+    - ``sha256``: digests of the written files, by name
     """
 
     format: str
@@ -76,7 +80,7 @@ class ImportReport(msgspec.Struct, frozen=True):
 
 
 class _Refused(Exception):
-    """A row that cannot be imported; the reason and what is wrong."""
+    """A row that cannot be imported: the reason, and a description of the invalid value."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -121,7 +125,7 @@ def import_ratings(source: RatingSource, name: str, target: Path, *, log_ids: bo
 
 
 class _Ids:
-    """Ids of users or movies as they are written, and those of the source that they stand for."""
+    """Mapping of the source's ids of users or movies to the ids that are written."""
 
     def __init__(self, known: Mapping[str, str], convert: Callable[[str, int], str] | None) -> None:
         self.written: dict[str, str] = {}
@@ -145,7 +149,7 @@ class _Ids:
         return written
 
     def number(self, source_id: str) -> int:
-        """Return the number, from 0, of an id that was written."""
+        """Return the number of a written id, from 0."""
         return self._numbers[source_id]
 
 
@@ -158,7 +162,7 @@ class _ImportWriter:
         named = (lambda text, _: log_movie_id(text)) if log_ids or source.movie_ids else None
         self._users, self._movies = _Ids({}, numbered), _Ids(source.movie_ids, named)
         self._parse_time = create_time_parser(source.time_format)
-        # Eight bytes a rating, where a set of pairs would take a hundred.
+        # Eight bytes for each rating; a set of pairs would take a hundred.
         self._pairs = array("q")
         self._first, self._last = sys.maxsize, -sys.maxsize
         self._values: Counter[float] = Counter()
@@ -170,7 +174,7 @@ class _ImportWriter:
         """Write ``ratings.csv`` and ``refused.csv``."""
         with (
             (self._out / RATINGS_FILE).open("w", newline="", encoding="utf-8") as kept,
-            # A row may hold bytes that are no text.
+            # A row may hold bytes that are not valid text.
             (self._out / REFUSED_FILE).open("w", newline="", encoding="utf-8", errors="backslashreplace") as refused,
         ):
             ratings, problems = (csv.writer(file, lineterminator="\n") for file in (kept, refused))
@@ -227,7 +231,9 @@ class _ImportWriter:
         # A listed movie without ratings is part of the catalog.
         listed = [*self._source.movies, *(movie for movie in self._movies.written if movie not in self._source.movies)]
         movies = {self._movies[movie]: self._source.movies.get(movie, {}) for movie in listed if is_valid_id(movie)}
-        users = {self._users.written[user]: row for user, row in self._source.users.items() if user in self._users.written}
+        users = {
+            self._users.written[user]: row for user, row in self._source.users.items() if user in self._users.written
+        }
         self._write_side(MOVIES_FILE, "movie_id", movies, _MOVIE_COLUMNS)
         self._write_side(USERS_FILE, "user_id", users, _USER_COLUMNS)
         if self._log_ids:
@@ -268,7 +274,7 @@ class _ImportWriter:
 
 
 def _parse_like(text: str) -> float:
-    """Return 1 for a like or for no text, 0 for a dislike."""
+    """Return 1 for a like or an empty text, 0 for a dislike."""
     word = text.lower().removesuffix(".0")
     if word in _DISLIKES:
         return 0.0

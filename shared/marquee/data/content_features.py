@@ -1,7 +1,8 @@
 """Features of a movie's metadata: genres, release period, language, words of the title and credits.
 
-Each group is a row of length 1, or of zeros where nothing is known (:func:`~marquee.data.side_information.many_hot`). Words
-and names that occur once say nothing about another movie, so only the most frequent of the others are columns.
+In each group the features of a movie have length 1, or are zeros if nothing is known
+(:func:`~marquee.data.side_information.many_hot`). Words and names that occur only once carry no information about other
+movies, so only the most frequent ones of the rest become columns.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _names(row: Mapping[str, str]) -> list[str]:
 
 
 def _frequent(values: Sequence[Sequence[str]], count: int) -> list[list[str]]:
-    """Return the lists with only the ``count`` values that most lists have, of those in two lists at least."""
+    """Return the lists limited to the ``count`` most frequent values, each of which is in at least two lists."""
     lists = Counter(value for row in values for value in set(row))
     by_frequency = sorted((value for value, n in lists.items() if n > 1), key=lambda value: (-lists[value], value))
     kept = set(by_frequency[:count])

@@ -1,4 +1,4 @@
-"""Training data: ratings and watch sessions as columns of row numbers, with the ids of the rows."""
+"""Training data: ratings and watch sessions as arrays of row numbers, with the ids of the rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Interactions:
 class Dataset:
     """Training data of a model. ``user_ids[u]`` and ``movie_ids[i]`` are the ids of the rows.
 
-    An id may have no ratings, because a split keeps the ids of the full dataset.
+    An id may be without ratings, because a split keeps the ids of the full dataset.
     """
 
     user_ids: Sequence[str]
@@ -66,12 +66,11 @@ class Dataset:
     ) -> Dataset:
         """Build from checked frames of user_id, movie_id, value, time. Ids are sorted as text.
 
-        Of the users' side information only ``user_attributes`` become features. A movie with metadata is an item
-        although no one has rated or watched it.
+        Only ``user_attributes`` of the users' side information become features. A movie with metadata is an item even
+        if no one has rated or watched it.
         """
         user_ids, movie_ids = (
-            interaction_frames.distinct_ids([ratings, watch_sessions], name)
-            for name in interaction_frames.IDS
+            interaction_frames.distinct_ids([ratings, watch_sessions], name) for name in interaction_frames.IDS
         )
         side_information = side_information or SideInformation()
         movie_ids = sorted({*movie_ids, *side_information.described_movies()})
@@ -118,7 +117,7 @@ class Dataset:
     def sha256(self) -> str:
         """Return a digest of all ids, numbers and times; equal data have equal digests on any machine.
 
-        The content features are left out: the file of the metadata that they follow from has a digest of its own.
+        The content features are excluded, because the metadata file that they derive from has its own digest.
         """
         digest = hashlib.sha256()
         digest.update("\n".join((*self.user_ids, "", *self.movie_ids)).encode())

@@ -1,4 +1,4 @@
-"""Interactions from the CSV that a database copies out, read by columns."""
+"""Reader of interactions from the CSV of a database's COPY command, by columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
 class CsvReader:
-    """Writer of CSV rows, which keeps their encoded columns: 24 bytes a row, and the text of each id once."""
+    """File-like sink of CSV rows that keeps encoded columns: 24 bytes for each row, and each distinct id once."""
 
     def __init__(self, chunk_bytes: int = _CHUNK_BYTES) -> None:
         self._builder = FrameBuilder()
@@ -23,7 +23,7 @@ class CsvReader:
         self._bytes = 0
 
     def write(self, data: bytes) -> None:
-        """Take whole rows of user_id, movie_id, value and time in microseconds since 1970."""
+        """Add complete rows of user_id, movie_id, value, and time in microseconds since 1970."""
         self._rows.append(data)
         self._bytes += len(data)
         if self._bytes >= self._chunk_bytes:

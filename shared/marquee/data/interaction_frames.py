@@ -1,7 +1,7 @@
 """Frames of interactions, with encoded ids.
 
 The columns are user_id and movie_id (categories in order of their text), value (float64) and time (int64, microseconds
-since 1970, UTC): 24 bytes a row, and the text of each id once.
+since 1970, UTC). A frame takes 24 bytes for each row, plus the text of each distinct id.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def to_categories(codes: Codes, ids: Sequence[str]) -> pd.Categorical:
 
 
 def id_column(frame: pd.DataFrame, name: str) -> pd.Categorical:
-    """Return a column of ids as categories, without those that no row has. Text is encoded."""
+    """Return a column of ids as categories, without unused ones. A column of text is encoded."""
     return pd.Categorical(frame[name]).remove_unused_categories()
 
 
@@ -72,7 +72,7 @@ def distinct_ids(frames: Iterable[pd.DataFrame], name: str) -> list[str]:
 
 
 def row_numbers(column: pd.Categorical, ids: Sequence[str]) -> Codes:
-    """Return the position in ``ids`` of each row's id. ``ids`` holds them all."""
+    """Return the position in ``ids`` of each row's id, [n]. ``ids`` must contain all of them."""
     position = pd.Index(list(ids), dtype=object).get_indexer(column.categories).astype(np.int32)
     numbers: Codes = position[column.codes]
     return numbers

@@ -1,4 +1,4 @@
-"""The formats in which GroupLens publishes MovieLens, as directories or as the ZIP archives that are downloaded.
+"""Readers of the formats in which GroupLens publishes MovieLens, as directories or ZIP archives.
 
 100K has tables ``u.data``, ``u.item`` and ``u.user``; 1M and 10M have ``.dat`` files with ``::`` between the fields;
 20M, 25M, 32M and the latest releases have CSV files (Harper and Konstan, 2015, and the README of each).
@@ -59,7 +59,7 @@ class RatingSource:
 
 
 def recognize(path: Path) -> RatingSource | None:
-    """Return the MovieLens data set at ``path``, a directory or a ZIP archive; None if it is none.
+    """Return the MovieLens data set at ``path``, a directory or a ZIP archive; None if it is another file.
 
     Raises :class:`TrainingDataError` for a damaged archive, or one without MovieLens.
     """
@@ -76,14 +76,14 @@ def recognize(path: Path) -> RatingSource | None:
 
 
 def _find_root(path: Path) -> Location | None:
-    """Return the directory with the tables: ``path`` itself, or the only one in it."""
+    """Return the directory with the tables: ``path`` itself, or its only subdirectory."""
     if path.is_dir():
         top: Location = path
     elif zipfile.is_zipfile(path):
         top = zipfile.Path(path)
     else:
         if path.suffix.lower() == ".zip":
-            raise TrainingDataError(f"{path} is no whole ZIP archive: download it again")
+            raise TrainingDataError(f"{path} is not a complete ZIP archive: download it again")
         return None
     candidates = [top, *(child for child in top.iterdir() if child.is_dir())]
     found = next((place for place in candidates if any((place / name).is_file() for name in _READERS)), None)
@@ -125,7 +125,7 @@ def _read_dat(root: Location) -> RatingSource:
 
 
 def _read_csv(root: Location) -> RatingSource | None:
-    """Read 20M, 25M, 32M or a latest release; None if the headers are others."""
+    """Read 20M, 25M, 32M or a latest release; None if the headers differ."""
     ratings, movies = root / "ratings.csv", root / "movies.csv"
     if read_header(ratings, ",") != CSV_RATINGS or not movies.is_file() or read_header(movies, ",") != CSV_MOVIES:
         return None
@@ -168,7 +168,7 @@ def _source(
 
 
 def _rows(root: Location, name: str, separator: str, count: int) -> list[list[str]]:
-    """Return the rows of a side table. Raises ``KeyError`` that says what is wrong."""
+    """Return the rows of a side table. Raises ``KeyError``, whose message describes the problem."""
     path = root / name
     if not path.is_file():
         raise KeyError(f"{name} is missing: the data set is not complete; unpack the archive again")

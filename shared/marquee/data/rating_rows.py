@@ -1,4 +1,4 @@
-"""Rows of ratings as they stand in a file of others, and the readers of separated text and Parquet."""
+"""Readers of rating rows from delimiter-separated text and Parquet files of other systems."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_SHOWN = 100
 class RatingRow(NamedTuple):
     """One row of a source, as text.
 
-    ``problem`` says why the row has no fields; ``text`` is the row as it was read.
+    ``problem`` is the reason why the row could not be split into fields; ``text`` is the row as it was read.
     """
 
     line: int
@@ -44,11 +44,13 @@ class Columns(NamedTuple):
     time: int
 
 
-def read_separated(path: Location, separator: str, columns: Columns, count: int | None, skipped: int = 0) -> Iterator[RatingRow]:
+def read_separated(
+    path: Location, separator: str, columns: Columns, count: int | None, skipped: int = 0
+) -> Iterator[RatingRow]:
     """Yield the rows of a table in UTF-8, after ``skipped`` rows of header.
 
-    ``separator`` has one character, and then fields may be quoted, or several, such as ``::``. A row with another
-    number of fields than ``count`` has a problem; None asks only for the fields of ``columns``.
+    With a ``separator`` of one character, fields may be quoted; it may also be longer, such as ``::``. A row has a
+    problem unless it has ``count`` fields, or with None at least the fields of ``columns``.
     """
     needed = count or max(number for number in columns if number is not None) + 1
     # Bytes that are not UTF-8 become lone surrogates, which no valid id has.
@@ -79,7 +81,7 @@ def read_header(path: Location, separator: str) -> list[str]:
 def read_parquet(path: Path, names: Mapping[str, str]) -> Iterator[RatingRow]:
     """Yield the rows of a Parquet file. ``names``: column of user, movie, time and perhaps rating.
 
-    Raises :class:`TrainingDataError` if the file is no Parquet table or lacks a column.
+    Raises :class:`TrainingDataError` if the file is not a Parquet table or lacks a column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -99,7 +101,7 @@ def read_parquet(path: Path, names: Mapping[str, str]) -> Iterator[RatingRow]:
 
 
 def to_text(value: Any) -> str:
-    """Return a value of a Parquet column as text; whole numbers without a fraction, nothing for null."""
+    """Return a value of a Parquet column as text: whole numbers without a fraction, null as an empty text."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():
@@ -108,7 +110,7 @@ def to_text(value: Any) -> str:
 
 
 def _split(file: Any, separator: str) -> Iterator[tuple[int, Sequence[str] | str]]:
-    """Yield number and fields of each row that is not blank, or the problem of a row that is no CSV."""
+    """Yield the line number and the fields of each row that is not blank, or the problem of an invalid row."""
     if len(separator) > 1:
         for line, text in enumerate(file, 1):
             if text.strip():

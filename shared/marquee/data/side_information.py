@@ -1,4 +1,4 @@
-"""Side information of users and movies, as feature blocks: one column a value, zeros where unknown."""
+"""Side information of users and movies, encoded as feature blocks: one column for each value, zeros if unknown."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 Blocks = tuple[NDArray[np.float64], ...]
 
 USER_ATTRIBUTES = ("genres", "age", "gender", "occupation", "zip")
-"""Attributes of users that can be features, those that a user declares for this purpose first."""
+"""Attributes of users that can be features. Those that users declare for this purpose come first."""
 
-# Attributes of a movie that say what it is; a number in another catalog does not.
+# Attributes that describe a movie, unlike its number in another catalog.
 _DESCRIBING = ("title", "year", "genres")
 
 
@@ -21,19 +21,20 @@ _DESCRIBING = ("title", "year", "genres")
 class SideInformation:
     """Attributes by id. Every value is text; "" and a missing id mean unknown.
 
-    ``users``: age, gender, occupation, zip, and declared genres separated by ``|``. ``movies``: year, and genres separated by ``|``.
+    ``users``: age, gender, occupation, zip, and declared genres separated by ``|``. ``movies``: year, and genres
+    separated by ``|``.
     """
 
     users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     movies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def user_blocks(self, user_ids: Sequence[str], attributes: Sequence[str] = USER_ATTRIBUTES) -> Blocks:
-        """Return one block [n_users, values] of some of the users' attributes, or none if all are unknown."""
+        """Return one block [n_users, values] of the given user attributes; no block if all are unknown."""
         rows = [self.users.get(user_id, {}) for user_id in user_ids]
         return _combine(*(_encode_attribute(name, rows) for name in USER_ATTRIBUTES if name in attributes))
 
     def item_blocks(self, movie_ids: Sequence[str]) -> Blocks:
-        """Return one block [n_movies, values] of the movies' attributes, or none if all are unknown."""
+        """Return one block [n_movies, values] of the movies' attributes; no block if all are unknown."""
         rows = [self.movies.get(movie_id, {}) for movie_id in movie_ids]
         return _combine(
             many_hot([split_genres(row.get("genres", "")) for row in rows]),
@@ -41,7 +42,7 @@ class SideInformation:
         )
 
     def described_movies(self) -> Iterable[str]:
-        """Return the ids of the movies of which an attribute beside their ids is known."""
+        """Return the ids of movies with at least one known descriptive attribute."""
         return (movie_id for movie_id, row in self.movies.items() if any(row.get(name) for name in _DESCRIBING))
 
     def limited_to(self, attributes: Sequence[str]) -> SideInformation:
@@ -53,17 +54,17 @@ class SideInformation:
         return SideInformation(users, self.movies)
 
     def merge(self, newer: SideInformation) -> SideInformation:
-        """Return the union; ``newer`` wins where both know an id."""
+        """Return the union; for an id in both, ``newer`` takes precedence."""
         return SideInformation({**self.users, **newer.users}, {**self.movies, **newer.movies})
 
 
 def one_hot(values: Sequence[str]) -> NDArray[np.float64]:
-    """Return a column for each distinct value; the row of "" (unknown) is zero."""
+    """Return the one-hot encoding [n, distinct values]; the row of "" (unknown) is zero."""
     return many_hot([[value] if value else [] for value in values])
 
 
 def many_hot(values: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """Return a column for each distinct value of lists such as genres.
+    """Return the encoding [n, distinct values] of lists such as genres.
 
     A row's entries are 1 / sqrt(number of its distinct values), so that every known row has length 1.
     """
@@ -82,7 +83,7 @@ def _combine(*columns: NDArray[np.float64]) -> Blocks:
 
 
 def _encode_attribute(name: str, rows: Sequence[Mapping[str, str]]) -> NDArray[np.float64]:
-    """Return the columns of one attribute; a zip code by its first digit, an age by five years."""
+    """Return the columns of one attribute. A zip code is encoded by its first digit, an age by bands of five years."""
     values = [row.get(name, "") for row in rows]
     if name == "genres":
         return many_hot([split_genres(value) for value in values])
@@ -101,7 +102,7 @@ def _age_band(age: str) -> str:
 
 
 def release_period(year: str) -> str:
-    """Return the period of a release year: five years, and ten before 1985, where movies are fewer."""
+    """Return the period of a release year: five years, or ten before 1985, because fewer movies are older."""
     if not year.isdecimal():
         return ""
     return f"{int(year) // 5 * 5}" if int(year) >= 1985 else f"{int(year) // 10 * 10}s"

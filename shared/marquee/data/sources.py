@@ -31,7 +31,7 @@ Row = TypeVar("Row", bound=tuple[str, str, float, Any])
 _CHUNK_ROWS = 20_000
 _MICROSECONDS = 1_000_000
 SUSPECT = "suspect account"
-"""Cause for which rows are left out: the monitor has marked their user (docs/safety.md)."""
+"""Cause of rows left out because the monitor has marked their user (docs/safety.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Ratings of other systems as a source of base data: a CSV or Parquet table, and a mapping of its columns."""
+"""Import of a CSV or Parquet table of ratings from another system, with a mapping of its columns."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def open_table(path: Path, mapping: TableMapping, movies: Path | None, users: Pa
 
 
 def _find_separator(path: Path) -> str:
-    """Return the separator that the first row has most of."""
+    """Return the separator that occurs most often in the first row."""
     fields = {separator: len(read_header(path, separator)) for separator in _SEPARATORS}
     return max(fields, key=lambda separator: fields[separator])
 
@@ -116,7 +116,9 @@ def _read_side(path: Path | None, key: str) -> Side:
         table = pq.read_table(path)
         names = rename(table.column_names, SIDE_SYNONYMS[key])
         check_columns(path, names, [key])
-        rows = ({name: to_text(value) for name, value in zip(names, row.values(), strict=True)} for row in table.to_pylist())
+        rows = (
+            {name: to_text(value) for name, value in zip(names, row.values(), strict=True)} for row in table.to_pylist()
+        )
     else:
         rows = read_csv(path, [key], SIDE_SYNONYMS[key])
     side: Side = {}

@@ -1,4 +1,4 @@
-"""Exposure of items in recommended lists, and how unequal it is.
+"""Exposure of items in recommended lists, and its inequality.
 
 The exposure of a position is that of the logarithmic user model, 1 / log2(position + 1) (Järvelin and Kekäläinen, 2002;
 Singh and Joachims, 2018). The Gini coefficient of the items' total exposure is LensKit's ``ExposureGini`` with this
@@ -33,7 +33,7 @@ def position_discounts(length: int) -> Floats:
 def total_exposure(lists: Ints, n_items: int, weights: Floats | None = None) -> Floats:
     """Return the exposure of each item, [n_items], in ``lists`` [n_users, length].
 
-    ``weights`` [n_users] says how often each list counts; by default each counts once.
+    ``weights`` [n_users] are the weights of the lists, by default 1.
     """
     by_list = np.ones(len(lists)) if weights is None else weights
     cells = np.multiply.outer(by_list, position_discounts(lists.shape[1]))
@@ -56,8 +56,8 @@ def gini(values: Floats) -> float:
 def exposure_gini(lists: Ints, n_items: int, params: EvaluationParams, seed: int) -> Metric:
     """Return the Gini coefficient of exposure at :data:`LENGTH`, with its interval over users; NaN without lists.
 
-    A resample has fewer distinct lists, which makes it more unequal. So the interval is the percentile interval of the
-    resamples, moved by their mean difference from the value.
+    Resamples have fewer distinct lists, which biases the coefficient upward. The percentile interval is therefore
+    shifted by the mean difference of the resamples from the value.
     """
     if not len(lists):
         return Metric(float("nan"), float("nan"), float("nan"))

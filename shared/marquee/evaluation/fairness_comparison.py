@@ -1,8 +1,8 @@
 """Paired comparison of two models' fairness: gaps between groups of users, and the Gini coefficient of exposure.
 
 Users are resampled, each with their results under both models, as in :mod:`marquee.evaluation.paired_test`. The
-intervals hold for all comparisons at once (Bonferroni): seven intervals of 95 % would refuse every sixth model that is
-as fair as the serving one.
+intervals hold simultaneously for all comparisons (Bonferroni). Seven separate 95 % intervals would refuse one in six
+models that are as fair as the serving one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from marquee.evaluation.user_measures import UserMeasures
 RMSE_GAP, NDCG_GAP, EXPOSURE_GINI = "rmse_gap", "ndcg_gap", "exposure_gini"
 Floats = NDArray[np.float64]
 GINI_MARGIN = 0.01
-"""Smallest difference of Gini coefficients that counts. At ten positions they are about .97. A retraining of the demo
-moved them by .008, so that the margin of RMSE and NDCG refused it."""
+"""Margin for the difference of Gini coefficients, which are about .97 at ten positions. A retraining of the demo moved
+them by .008, so the margin of RMSE and NDCG would refuse it."""
 Members = list[NDArray[np.bool_]]
 
 
@@ -104,7 +104,7 @@ def _compare_gap(
     *,
     root: bool = False,
 ) -> _Compared | tuple[str, int]:
-    """Return both models' gaps; only the name and the number of users if fewer than two groups are large enough."""
+    """Return both models' gaps; with fewer than two groups that are large enough, the metric and number of users."""
     members = [rows for name, rows in user_groups.split_members(labels) if name != UNKNOWN and rows.sum() >= min_users]
     users = int(sum(rows.sum() for rows in members))
     if len(members) < 2:
@@ -117,7 +117,7 @@ def _compare_gap(
 
 
 def _gaps(sums: Floats, counts: Floats, members: Members, weights: Floats, root: bool) -> Floats:
-    """Return the gap in each resample; a group of which none was drawn does not count. ``weights`` [resamples, n]."""
+    """Return the gap in each resample of ``weights`` [resamples, n]; groups without a drawn user are ignored."""
     with np.errstate(invalid="ignore"):
         ratios = np.stack([(weights[:, rows] @ sums[rows]) / (weights[:, rows] @ counts[rows]) for rows in members])
     values = np.sqrt(ratios) if root else ratios

@@ -1,7 +1,7 @@
-"""Significance of many differences at once: Holm's step-down procedure (Holm, 1979).
+"""Multiple testing: p-values from bootstrap samples, and Holm's step-down procedure (Holm, 1979).
 
-Of twenty groups that are all alike, one differs at the level of 5 % by chance. Holm's procedure keeps the probability
-of any false finding of a family below the level, whatever the dependence between the tests.
+Among twenty equal groups, one is expected to differ at the 5 % level by chance. Holm's procedure controls the
+probability of any false positive in a family of tests, under any dependence between them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Floats = NDArray[np.float64]
 
 
 def bootstrap_p_value(value: float, samples: Floats) -> float:
-    """Return the two-sided probability of a difference as large as ``value`` if there is none.
+    """Return the two-sided p-value of the difference ``value`` under the hypothesis of no difference.
 
-    It is that of the normal distribution with the standard deviation of the bootstrap ``samples`` [resamples]. A count
-    of samples could not be below 1 / resamples, which is too coarse for a family of many tests.
+    It uses a normal distribution with the standard deviation of the bootstrap ``samples`` [resamples]. A fraction of
+    samples could not be below 1 / resamples, which is too coarse for a family of many tests.
     """
     if len(samples) < 2 or not np.isfinite(value):
         return 1.0
@@ -32,7 +32,7 @@ def bootstrap_p_value(value: float, samples: Floats) -> float:
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
-    """Return the adjusted p-value of each test of the family: it is significant if this is below the level."""
+    """Return the adjusted p-value of each test; a test is significant if it is below the level of the family."""
     n, adjusted, highest = len(p_values), [1.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(n), key=lambda i: p_values[i])):
         highest = max(highest, min(1.0, (n - rank) * p_values[index]))

@@ -1,7 +1,7 @@
-"""Streaming errors with bootstrap intervals, in memory independent of the number of ratings and users.
+"""Streaming RMSE and MAE with bootstrap intervals, in memory independent of the number of ratings and users.
 
-The bootstrap resamples users, because the ratings of one user are not independent. In each resample a user counts as
-often as a Poisson variable of mean 1. It is seeded by the user id, so that a user always has the same weights. See
+The bootstrap resamples users, because the ratings of one user are not independent. The weight of a user in a resample
+is a Poisson variable with mean 1. It is seeded with the user id, so that a user always has the same weights. See
 Chamandy et al., "Estimating Uncertainty for Massive Data Streams" (2012).
 """
 
@@ -60,7 +60,7 @@ class StreamingErrors:
 
 @lru_cache(maxsize=50_000)  # 200 bytes a user.
 def poisson_weights(user_id: str) -> NDArray[np.uint8]:
-    """Return how often the user counts in each resample, [RESAMPLES]."""
+    """Return the weight of the user in each resample, [RESAMPLES]."""
     seed = int.from_bytes(hashlib.sha256(user_id.encode()).digest()[:8], "big")
     return np.random.Generator(np.random.PCG64(seed)).poisson(1.0, RESAMPLES).astype(np.uint8)
 

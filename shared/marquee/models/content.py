@@ -1,9 +1,9 @@
-"""Content model: factors of a movie from its metadata, for movies that few or none have rated.
+"""Content model: factors predicted from metadata, for movies with few or no ratings.
 
 A ridge regression predicts the factors of rated movies from their features, for both heads: attribute-to-factor
-mapping, Gantner et al., *Learning Attribute-to-Feature Mappings for Cold-Start Recommendations* (ICDM 2010). Its
-ridge is chosen by the error of leaving each movie out, in closed form. The prediction is the prior of what is learned,
-and gives way as interactions come in: with n of them it counts :data:`STRENGTH` / (n + :data:`STRENGTH`).
+mapping, Gantner et al., *Learning Attribute-to-Feature Mappings for Cold-Start Recommendations* (ICDM 2010). The
+ridge minimizes the leave-one-out error, which has a closed form. The prediction acts as a prior of the learned factors:
+with n interactions its weight is :data:`STRENGTH` / (n + :data:`STRENGTH`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from marquee.models.ranker_port import RankingFactors
 from marquee.models.trainer_port import Floats, RatingFactors
 
 STRENGTH = 3.0
-"""Interactions of a movie after which its metadata count half."""
+"""Number of interactions of a movie at which its metadata have the weight 1/2."""
 
 _RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _MIN_MOVIES = 20
@@ -30,7 +30,7 @@ class ContentRegression:
     """Ridge regression on the features of all movies, in the eigenvectors of their weighted Gram matrix.
 
     - ``rotated`` [n_items, f]: features times the eigenvectors
-    - ``eigenvalues`` [f]; ``weights`` [n_items]: how much is known of each movie, from 0 to 1
+    - ``eigenvalues`` [f]; ``weights`` [n_items]: reliability of each movie's learned factors, from 0 to 1
     """
 
     rotated: Floats
@@ -39,9 +39,9 @@ class ContentRegression:
 
     @classmethod
     def from_features(cls, features: Floats, counts: Floats) -> ContentRegression:
-        """Prepare the regression on ``features`` [n_items, f], with a constant; ``counts`` [n_items]."""
+        """Prepare the regression on ``features`` [n_items, f] and a constant; ``counts`` [n_items] are interactions."""
         weights = counts / (counts + STRENGTH)
-        # A constant of unit length, so that a movie of unknown attributes gets about the average.
+        # A constant of unit length, so that a movie without known attributes gets about the mean.
         columns = np.column_stack([features, np.ones(len(features))])
         eigenvalues, vectors = np.linalg.eigh(columns.T @ (columns * weights[:, None]))
         return cls(columns @ vectors, np.maximum(eigenvalues, 0.0), weights)
@@ -51,7 +51,7 @@ class ContentRegression:
         return min((self._fit(targets, ridge) for ridge in _RIDGES), key=lambda fit: fit[0])[1]
 
     def _fit(self, targets: Floats, ridge: float) -> tuple[float, Floats]:
-        """Return the weighted mean squared error of leaving each movie out, and the predictions."""
+        """Return the weighted mean squared leave-one-out error, and the predictions [n_items, k]."""
         inverse = 1 / (self.eigenvalues + ridge)
         predictions = self.rotated @ ((self.rotated.T @ (targets * self.weights[:, None])) * inverse[:, None])
         leverage = self.weights * (self.rotated**2 @ inverse)
@@ -62,11 +62,11 @@ class ContentRegression:
 def complete(
     dataset: Dataset, rating: RatingFactors, ranking: RankingFactors, counts: Floats
 ) -> tuple[RatingFactors, RankingFactors]:
-    """Return both heads with the factors of movies with few interactions mixed with those of their metadata.
+    """Return both heads, with the factors of movies with few interactions shrunk toward the predictions from metadata.
 
-    ``counts`` [n_items]: interactions of each movie. The rating head changes for movies without ratings alone: a
-    trainer shrinks the others itself, and BPMF toward their genres and years. Without features, or with too few
-    movies to learn from, both heads stay as they are.
+    ``counts`` [n_items]: number of interactions. The rating head changes only for movies without ratings, because
+    trainers shrink the others themselves (BPMF toward genres and years). Without features, or with too few movies to
+    learn from, both heads are returned unchanged.
     """
     features = dataset.content_features
     rated = np.bincount(dataset.ratings.items, minlength=dataset.n_items).astype(np.float64)
@@ -102,8 +102,8 @@ def _complete_ranking(ranking: RankingFactors, features: Floats, counts: Floats)
 def _few_to_average(learned: Floats, predicted: Floats, counts: Floats) -> float:
     """Return the length of the learned factors of movies with few interactions, relative to the predicted ones.
 
-    A movie that few have seen is rarely the next one, and its factors are short. Predicted factors have the length of
-    the average movie, which would put new movies before well-known ones.
+    A movie with few views is rarely chosen next, so its factors are short. Predicted factors have the length of an
+    average movie, which would rank new movies above well-known ones.
     """
     few = (counts > 0) & (counts <= STRENGTH)
     if not few.any():

@@ -1,7 +1,7 @@
-"""Fit of a rating model on any rating scale, through the five-point scale that the trainers' parameters assume.
+"""Fit of a rating model on any rating scale, by a linear map to the five-point scale.
 
-Priors, regularization and learning rates are chosen on ratings of 1 to 5. On a scale of 1 to 10 the same numbers would
-mean less shrinkage. So every trainer sees 1 to 5, and its factors are brought back by a linear map, which is exact.
+Priors, regularization and learning rates were chosen for ratings of 1 to 5. On a scale of 1 to 10 the same values would
+shrink less. Trainers therefore get ratings of 1 to 5, and an exact linear map converts the factors back.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _LOW, _HIGH = 1.0, 5.0
 def fit_on_five_points(
     trainer: Trainer, dataset: Dataset, params: Mapping[str, Any], seed: int, progress: ProgressCallback
 ) -> RatingFactors:
-    """Return the factors of ``trainer`` on the scale of ``dataset``; on 1 to 5 they are the trainer's own bits.
+    """Return the factors of ``trainer`` on the scale of ``dataset``; on a scale of 1 to 5 they are not converted.
 
-    If all ratings are equal, as likes are, there is nothing to fit: every prediction is that rating.
+    If all ratings are equal, as with likes, nothing is fitted, and every prediction is that rating.
     """
     if len(dataset.ratings) and np.ptp(dataset.ratings.values) == 0:
         return _constant_factors(dataset)

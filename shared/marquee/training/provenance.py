@@ -1,4 +1,4 @@
-"""Provenance of a model: all that is needed to reproduce it."""
+"""Provenance of a model: everything that is needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MODEL_SOURCES = (":(top)shared", ":(top)params.yaml", ":(top)dvc.yaml")
 
 
 def collect_provenance(run: PipelineRun, commit: str = "") -> Provenance:
-    """Collect the provenance of a run whose steps are done.
+    """Collect the provenance of a run with finished steps.
 
     ``commit`` identifies the program if it does not run in its repository.
     """

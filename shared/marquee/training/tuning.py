@@ -1,8 +1,8 @@
-"""Choice of the ranking model's parameters on the data itself, in each retraining.
+"""Tuning of the ranking model's parameters on the training data, in each retraining.
 
-Popularity terms, half-life and ridge that suit one data set cost another a quarter of its NDCG. So they are
-chosen on cuts in time that end before the evaluated slice. The search starts from the choice of the model that
-serves. Its effort is counted in operations, not by a clock: equal data give equal choices.
+Popularity terms, half-life and ridge that are best for one data set reduced the NDCG of another by a quarter. They are
+therefore tuned on temporal cuts that end before the evaluated slice. The search starts from the choice of the serving
+model. Its budget is counted in operations instead of time, so that equal data give equal choices.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ GRID: dict[str, tuple[float, ...]] = {
     DROPOUT: (0, 0.1, 0.3, 0.6, 1),
 }
 MIN_USERS = 50
-"""Ranked users, of all cuts together, with which a choice can be made."""
+"""Minimum number of ranked users over all cuts for a choice."""
 MARGIN = 1.0
-"""Standard errors by which a candidate must be better than what it replaces."""
+"""Number of standard errors by which a candidate must be better than the incumbent."""
 _ROUNDS = 3
 _OPERATIONS_PER_SECOND = 2e10  # Of matrix products in one thread.
 _CELLS_PER_SECOND = 3e8  # Of arrays that are scored and sorted.
@@ -97,7 +97,7 @@ def choose_parameters(
     values, so that a change of params.yaml takes effect.
     """
     configured = _configured(ease, popularity)
-    with threadpool_limits(1, user_api="blas"):  # Another number of threads changes the last bits.
+    with threadpool_limits(1, user_api="blas"):  # The number of threads affects the last bits.
         return _choose(dataset, configured, ease.rank - 1, params, fraction, seed, previous)
 
 
@@ -181,7 +181,7 @@ class _Search:
         )
 
     def _try_all(self, *names: str) -> None:
-        """Compare all combinations of the values of ``names``, which need no fit."""
+        """Compare all combinations of the values of ``names``; these parameters need no fit."""
         cost = sum(cut.relevant.size for cut in self._cuts) / _CELLS_PER_SECOND
         found, found_ndcg = self.best, self._ndcg
         for values in product(*(GRID[name] for name in names)):
@@ -197,7 +197,7 @@ class _Search:
             self.best, self._ndcg = found, found_ndcg
 
     def _walk(self, name: str) -> None:
-        """Move along the values of ``name`` while the lists become better; each step needs a fit."""
+        """Move along the values of ``name`` while the lists improve; each step needs a fit."""
         for direction in (1, -1):
             moved = False
             while (candidate := self._step(name, direction)) and self._spend(self._fit_cost()):

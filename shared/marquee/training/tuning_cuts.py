@@ -1,4 +1,4 @@
-"""Cuts in time on which parameters of the ranking model are compared.
+"""Temporal cuts on which parameters of the ranking model are compared.
 
 A cut trains on the interactions before a time, and ranks for the users who liked an item in the slice after it. For
 large data the regression is fitted on the most popular items and a sample of the users. Popularity is that of
@@ -38,7 +38,7 @@ class CutSize:
 
 
 class Cut:
-    """One cut: what was known before it, and what was liked after it.
+    """One cut: the interactions before it, and the likes in the slice after it.
 
     ``users`` are the rows of the n ranked users, ``items`` the m rows of the regression's items.
     """
@@ -129,7 +129,7 @@ def sample_users(users: NDArray[np.int32], limit: int, rng: np.random.Generator)
 def _sample_interactions(
     interactions: WeightedInteractions, n_users: int, limit: int, rng: np.random.Generator
 ) -> WeightedInteractions:
-    """Return the interactions of as many random users as have about ``limit``."""
+    """Return the interactions of random users, as many users as have about ``limit`` interactions together."""
     if len(interactions.users) <= limit:
         return interactions
     chosen = rng.random(n_users) < limit / len(interactions.users)

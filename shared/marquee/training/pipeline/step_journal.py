@@ -1,7 +1,7 @@
-"""Journal of a run: the steps that are complete, with the time and memory that each took.
+"""Journal of a run: completed steps, with the time and memory that each used.
 
-A run in a directory of its own that outlives it (``marquee retrain --work``) reads the journal when it starts again
-after a kill, and runs the remaining steps only. Each entry is written after the files of its step.
+A run in a persistent directory (``marquee retrain --work``) reads the journal when it restarts after a kill, and runs
+only the remaining steps. Each entry is written after the files of its step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STEPS_REPORT = "reports/steps.json"
 RESUMABLE_FOR = timedelta(days=1)
-"""Age of a run's events beyond which it starts again instead: a run that is killed each time must not last forever."""
+"""Age of ``until`` from which a killed run is not resumed, so that repeated kills do not keep an old run alive."""
 
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -41,7 +41,7 @@ class StepUsage(msgspec.Struct, frozen=True):
 
 
 class StepJournal(msgspec.Struct, frozen=True):
-    """Steps that are complete, by name. ``key`` is the digest of the run's inputs, "" if it cannot resume."""
+    """Completed steps by name. ``key`` is the digest of the run's inputs, empty if the run cannot be resumed."""
 
     key: str
     until: datetime
@@ -87,9 +87,9 @@ def unfinished_until(root: Path, now: datetime) -> datetime | None:
 
 
 def measure_usage(action: Callable[[], object]) -> StepUsage:
-    """Run ``action`` and return what it took.
+    """Run ``action`` and return the time and memory that it used.
 
-    Where the kernel cannot reset the peak (only Linux can), it is that of the process so far.
+    Only Linux can reset the peak memory. Elsewhere it is the peak of the process so far.
     """
     _reset_peak()
     started, cpu_started = time.monotonic(), time.process_time()

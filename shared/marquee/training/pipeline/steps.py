@@ -66,10 +66,10 @@ STEPS = {
 
 
 def run_all(run: PipelineRun, code: str = "") -> StepJournal:
-    """Run every step in order in this process, and return what each took.
+    """Run every step in order in this process, and return the time and memory of each.
 
-    In a resumable run the steps that were complete before a kill are left out, if ``code``, a digest of the code of the
-    steps, is the same.
+    A resumable run skips steps that were completed before a kill, if ``code``, a digest of the code of the steps, is
+    unchanged.
     """
     journal = open_journal(run, [name for step in STEPS.values() for name in step.writes], code)
     for name, step in STEPS.items():
