@@ -1,4 +1,4 @@
-"""A phone with the app in headless Chromium: the size of a first visit, and analytics through failures."""
+"""App in headless Chromium as on a phone: size of a first visit, and analytics under failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FLUSH = "import('/assets/events.js?v=' + document.body.dataset.version).then((e
 
 
 class EventCounts(NamedTuple):
-    """Events that the device numbered, documents in MongoDB, and different events among them."""
+    """Numbers of events that the device numbered, of documents in MongoDB, and of distinct events among them."""
 
     numbered: int
     stored: int
@@ -31,7 +31,7 @@ class EventCounts(NamedTuple):
 
 @contextmanager
 def run_phone() -> Iterator[BrowserContext]:
-    """Run Chromium as a phone."""
+    """Run Chromium with the screen and user agent of a phone."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS.split())
@@ -113,7 +113,7 @@ def _change_page(page: Page, url: str, rng: random.Random) -> None:
 
 def _wait_until_sent(page: Page, url: str) -> None:
     page.goto(f"{url}/")
-    for _ in range(240):  # The limit of batches holds back what was sent twice for a minute.
+    for _ in range(240):  # Batches sent twice exhaust the rate limit, which delays the rest by up to a minute.
         page.evaluate(_FLUSH)
         if not page.evaluate(_WAITING):
             return

@@ -1,4 +1,4 @@
-"""The app as a process with a MongoDB, and stand-ins of the services it calls, for benchmarks of the app alone."""
+"""App as a process with MongoDB and stubs of the services that it calls, for benchmarks of the app alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEADLINE_MS = 20_000
 
 
 class ServiceStub:
-    """A movie service of :data:`MOVIES`, and a ``recommend`` whose list is the first twenty of them."""
+    """Stub of a movie service with :data:`MOVIES`, and of ``recommend``, whose list is the first twenty of them."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -93,7 +93,7 @@ class AppParts:
 
     @contextmanager
     def run_app(self, movies_url: str = "") -> Iterator[Instance]:
-        """Run one instance of the app, on another movie service if one is given."""
+        """Run one instance of the app; ``movies_url`` replaces the stub of the movie service."""
         env = {
             "MARQUEE_DOCUMENTS_URL": self.mongo.url,
             "MARQUEE_RECOMMEND_URL": self.service.url,

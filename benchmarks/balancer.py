@@ -1,4 +1,4 @@
-"""The load balancer of Compose in front of one instance, for the benchmark of overload."""
+"""Load balancer of the Compose deployment in front of one instance, for the overload benchmark."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_haproxy() -> str | None:
 def run_balancer(instance: Instance) -> Iterator[int]:
     """Run haproxy with Compose's configuration in front of one instance, and provide its port.
 
-    Raises ``RuntimeError`` if haproxy is not installed or does not get ready.
+    Raises ``RuntimeError`` if haproxy is not installed or does not become ready.
     """
     haproxy, port = find_haproxy(), free_port()
     if haproxy is None:
@@ -53,4 +53,4 @@ def _wait_until_ready(port: int) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
-    raise RuntimeError(f"haproxy gave no answer within {_READY_S} s")
+    raise RuntimeError(f"haproxy did not answer on port {port} within {_READY_S} s; check its configuration")

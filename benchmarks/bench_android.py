@@ -1,4 +1,4 @@
-"""The size of the Android package."""
+"""Size of the Android package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.registry import BenchmarkResult, at_most, benchmark
 
 @benchmark("apk_kb")
 def package() -> Iterable[BenchmarkResult]:
-    """Build the package from packages alone; measure the signed file that a phone downloads."""
+    """Build the Android package, and measure the size of the signed file that a phone downloads."""
     tools = fetch_toolchain(Path("build/android/tools"))
     with tempfile.TemporaryDirectory() as folder:
         apk = build_packages(tools, Path(folder) / "out", with_bundle=False)["release"].apk

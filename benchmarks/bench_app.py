@@ -1,4 +1,4 @@
-"""The app: cold start, memory, first visit, analytics through failures, and the way of a tap to its row."""
+"""App: cold start, memory, size of a first visit, analytics under failures, and latency from tap to row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIMULATED_MOVIES = 60
 
 @benchmark("app_cold_ratio", "app_rss_mb")
 def start() -> Iterable[BenchmarkResult]:
-    """Start the app and hello-world in turn, each to its first page; then load one instance."""
+    """Start the app and hello-world alternately, each until its first page; then load one instance."""
     with run_parts() as parts:
         app, hello = time_starts(parts.run_app, run_hello_world, COLD_ROUNDS, "/")
         yield start_ratio("app_cold_ratio", 1.6, app, hello, "hello-world")
@@ -47,7 +47,7 @@ def _any_path(number: int) -> str:
 
 @benchmark("app_first_visit_kb", "app_events_lost", "app_events_doubled", full=True)
 def browser() -> Iterable[BenchmarkResult]:
-    """Visit the app in Chromium; then change pages through failures of the network and of MongoDB."""
+    """Visit the app in Chromium; then change pages during failures of the network and of MongoDB."""
     with run_parts() as parts, parts.run_app() as instance, run_phone() as context:
         instance.first_answer_ms("/healthz")
         url = f"http://127.0.0.1:{instance.port}"
@@ -62,7 +62,7 @@ def browser() -> Iterable[BenchmarkResult]:
 
 @benchmark("tap_to_row_s")
 def tap() -> Iterable[BenchmarkResult]:
-    """Rate movies in the app; measure from the tap until a query sees the row, through the movie service and Kafka."""
+    """Rate movies in the app; measure the time until a query sees the row, via movie service and Kafka."""
     with ingest_path() as path, run_parts() as parts, tempfile.TemporaryDirectory() as folder:
         path.bridge.start()
         port = free_port()
@@ -80,7 +80,7 @@ def tap() -> Iterable[BenchmarkResult]:
 
 
 class Phone:
-    """A visitor of the app on ``port``, without a browser; a movie service that is not ready is asked again."""
+    """A visitor of the app on ``port`` without a browser, who retries until the movie service is ready."""
 
     def __init__(self, port: int) -> None:
         self._port, self._cookie = port, ""
@@ -89,7 +89,9 @@ class Phone:
             status, headers = self.send("GET", "/")
             self._cookie = headers.get("Set-Cookie", "").split(";")[0]
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the app answers {status} and gives no cookie")
+                raise TimeoutError(
+                    f"the app on port {port} answered {status} without a cookie: check the movie service"
+                )
 
     def send(self, method: str, path: str, body: str = "") -> tuple[int, dict[str, str]]:
         """Send a request; return status and headers."""
@@ -102,7 +104,7 @@ class Phone:
 
 
 def _simulator(folder: Path, bootstrap: str, port: int) -> Process:
-    """Return a simulator that writes no records but those of the app's users."""
+    """Return a simulator that writes only records of the app's users."""
     argv = [sys.executable, "-m", "marquee", "simulate", "--mode", "synthetic", "--movies", str(SIMULATED_MOVIES)]
     argv += ["--kafka", bootstrap, "--topic", TOPIC, "--records-per-second", "0", "--customer-service-port", str(port)]
     env = {"PYTHONPATH": str(ROOT / "shared")}
@@ -110,7 +112,10 @@ def _simulator(folder: Path, bootstrap: str, port: int) -> Process:
 
 
 def _tap_and_play(path: IngestPath, phone: Phone) -> list[float]:
-    """Return the seconds from each tap to its row. Raises ``RuntimeError`` if a played minute is not one row."""
+    """Return the seconds from each tap to its row.
+
+    Raises ``RuntimeError`` if a rating fails, or if the played minutes are not one row each.
+    """
     catalog = SyntheticCatalog(SIMULATED_MOVIES, 1)
     movies = [urllib.parse.quote(catalog.movie_id(number), safe="") for number in range(TAPS)]
     times = []
@@ -129,5 +134,5 @@ def _tap_and_play(path: IngestPath, phone: Phone) -> list[float]:
     watched = path.database.read("SELECT count(*), count(DISTINCT minute) FROM watches", deadline_ms=10_000)
     sessions = path.database.read("SELECT count(*) FROM watch_sessions", deadline_ms=10_000)
     if watched != [(PLAYED, PLAYED)] or sessions != [(1,)]:
-        raise RuntimeError(f"{PLAYED} played minutes are {watched} watches and {sessions} sessions")
+        raise RuntimeError(f"{PLAYED} minutes were played, but there are {watched} watches and {sessions} sessions")
     return times

@@ -1,4 +1,4 @@
-"""Movies that no one has rated: content scores against random, genre mean and popularity, and ratings."""
+"""Movies without ratings: ranking by metadata against random, genre mean and popularity, and rating error."""
 
 from __future__ import annotations
 

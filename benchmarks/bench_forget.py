@@ -1,4 +1,4 @@
-"""Forgetting of a hundred users on a system under load: the time to the last trace, and to the clean model."""
+"""Erasure of a hundred users in a system under load: time until no trace is left, and until a clean model serves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRACE_STEPS = ("documents", "rows", "logs")
 
 @benchmark("forget_trace_s", "forget_model_s")
 def forget() -> Iterable[BenchmarkResult]:
-    """Forget 100 of 600 users with 30,000 records, while records and requests arrive without a pause.
+    """Forget 100 of 600 users with 30,000 records, while records and requests arrive continuously.
 
     ``forget_trace_s`` ends when rows, app data and logs are clean; ``forget_model_s`` when a model without the users
     serves and the old models and snapshots are deleted. Both begin with the request. The default trainer trains.

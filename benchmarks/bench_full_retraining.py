@@ -1,4 +1,4 @@
-"""A whole retraining at full size, from snapshot to release."""
+"""Complete retraining at full size, from snapshot to release."""
 
 from __future__ import annotations
 

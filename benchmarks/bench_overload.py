@@ -1,4 +1,4 @@
-"""Overload: answers in time at twice the capacity of one instance, with and without the load balancer."""
+"""Goodput at twice the capacity of one instance, with and without the load balancer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.serving import Instance, run_recommend, store
 
 USERS = 1_000
 ROUNDS, ROUND_S = 9, 1.5
-# As many as the balancer gives one instance at a time.
+# The number of concurrent requests that the balancer sends to one instance.
 CONNECTIONS = 7
 
 
@@ -27,14 +27,14 @@ def overload() -> Iterable[BenchmarkResult]:
     """Send twice the requests that one instance can answer, at a steady rate; count the answers within 600 ms."""
     with run_recommend(store(USERS, 32)) as instance:
         instance.first_answer_ms("/recommend/1")
-        if find_haproxy():  # Without it, the goal cannot be measured.
+        if find_haproxy():  # The goal is defined behind the load balancer.
             with run_balancer(instance) as port:
                 yield _measure_overload("overload_goodput", instance, port, "behind the load balancer of Compose")
         yield _measure_overload("overload_goodput_direct", instance, instance.port, "without a load balancer")
 
 
 def _measure_overload(name: str, instance: Instance, port: int, where: str) -> BenchmarkResult:
-    """Compare rounds at capacity with rounds at twice the capacity, between which they lie."""
+    """Compare rounds at twice the capacity with the rounds at capacity before and after each."""
     before, ratios, per_cpu, rates = _measure_capacity(instance, port), [], [], []
     for _ in range(ROUNDS):
         cpu = instance.processor_ms()
@@ -56,7 +56,7 @@ def _measure_overload(name: str, instance: Instance, port: int, where: str) -> B
 
 
 class _Capacity(NamedTuple):
-    """Answers per second, and per millisecond of the instance's processor time."""
+    """Answers per second, and answers per millisecond of the instance's processor time."""
 
     per_s: float
     per_cpu_ms: float

@@ -1,4 +1,4 @@
-"""Attacks by fake accounts on MovieLens 100K, with and without the check that leaves suspects out of training."""
+"""Poisoning attacks on MovieLens 100K, with and without the exclusion of suspect accounts from training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CUTS = 40
 
 
 class PoisonRow(NamedTuple):
-    """Mean over targets, with intervals: share of the users who get the target in their list, and accounts found."""
+    """Means over targets with intervals: share of users with the target in their list, and detected accounts."""
 
     kind: str
     size: str
@@ -49,7 +49,7 @@ class PoisonRow(NamedTuple):
 
 @cache
 def measure_attacks(kind: str, accounts: int, size: str, step: float = 0.0) -> PoisonRow:
-    """Attack each target alone, and train without the accounts that the check finds."""
+    """Attack each target separately, and train with and without the accounts that the check finds."""
     data, params = movielens.load().dataset, movielens.PARAMS
     shown: list[tuple[float, float, float]] = []
     found: list[tuple[float, float]] = []
@@ -75,7 +75,7 @@ def _measure_clean(target: int) -> float:
 
 
 def count_honest_suspects() -> tuple[int, int]:
-    """Return the suspects and the new accounts of all weeks that end at one of the cuts; no account is fake."""
+    """Return the numbers of suspects and of new accounts over all weeks that end at a cut; no account is fake."""
     data = movielens.load().dataset
     suspects = new = 0
     for share in np.linspace(0.1, 1, _CUTS):
@@ -113,7 +113,7 @@ def push() -> Iterator[BenchmarkResult]:
 
 @benchmark("poison_nuke_100", "poison_honest_suspects")
 def nuke() -> Iterator[BenchmarkResult]:
-    """Nuke the most rated movies; check real weeks without an attack."""
+    """Nuke the most rated movies, and count false alarms in real weeks without an attack."""
     row = measure_attacks(NUKE, 100, "100 accounts")
     value = abs(row.left.value)
     yield at_most("poison_nuke_100", value, "% of users", 1, reference=_describe(row), interval=_bounds(row.left))
@@ -124,7 +124,7 @@ def nuke() -> Iterator[BenchmarkResult]:
 
 @benchmark("poison_experiment_1", "poison_experiment_1pct", "poison_experiment_1pct_uncapped")
 def experiment() -> Iterator[BenchmarkResult]:
-    """Ask for 1,000 lists with each fake account of the new arm; both arms are equal, so no one should roll back."""
+    """Request 1,000 lists with each fake account of the new arm; the arms are equal, so a rollback is an error."""
     for name, accounts in (("poison_experiment_1", 1), ("poison_experiment_1pct", USERS // 100)):
         share = 100 * share_rolled_back(accounts, 1_000, RUNS, SEED, capped=True)
         reference = f"{accounts} accounts beside {USERS:,} honest ones, capped at four times the median of lists"

@@ -58,7 +58,7 @@ def _co_counts(history: Floats) -> tuple[Floats, Floats]:
 
 
 def _similarity(factors: RankingFactors) -> Floats:
-    """Return what ``GET /similar`` ranks by, [n_items, n_items]: row j for the movie j."""
+    """Return the similarity by which ``GET /similar`` ranks, [n_items, n_items]; row j is for movie j."""
     n_taste = factors.rank_items.shape[1] - factors.popularity_columns
     items = factors.rank_items[:, :n_taste]
     if factors.trend is not None:
@@ -69,7 +69,7 @@ def _similarity(factors: RankingFactors) -> Floats:
 
 @benchmark("similar_hit10_gain")
 def similar() -> Iterator[BenchmarkResult]:
-    """Count how often the next movie that a user rated is among the ten most similar to the one before."""
+    """Measure how often the next movie that a user rates is among the ten most similar to the previous one."""
     split = _read_split()
     interactions, factors = _fit(split.train)
     history = _matrix(interactions, split.train)
@@ -91,7 +91,7 @@ def similar() -> Iterator[BenchmarkResult]:
 
 
 def _count_hits(split: Split, seen: NDArray[np.bool_], methods: tuple[Floats, ...]) -> tuple[list[Floats], Floats]:
-    """Return the hits of each method and the pairs, by user; a movie that the user has rated before is no candidate."""
+    """Return the hits of each method and the pairs, by user; movies rated before are excluded."""
     last: dict[int, int] = {}
     for user, item in zip(split.train.ratings.users.tolist(), split.train.ratings.items.tolist(), strict=True):
         last[user] = item
@@ -110,7 +110,7 @@ def _count_hits(split: Split, seen: NDArray[np.bool_], methods: tuple[Floats, ..
 
 @benchmark("reasons_deletion_ratio")
 def reasons() -> Iterator[BenchmarkResult]:
-    """Delete the named movies from the history, and see how much of the score of the first movie is left."""
+    """Delete the named movies from the history, and measure the remaining share of the first movie's score."""
     split = _read_split()
     interactions, factors = _fit(split.train)
     history = _matrix(interactions, split.train)

@@ -1,7 +1,7 @@
-"""Movies held out entirely: how well metadata rank and rate them, on MovieLens 100K.
+"""Evaluation of metadata for movies without ratings: ranking and rating error on MovieLens 100K.
 
 All ratings of a tenth of the movies are removed, both heads are trained on the others, and the held-out movies are
-ranked among themselves for each user who liked one of them. Relevant is a rating of 4 or 5.
+ranked among themselves for each user who liked one of them. A rating of 4 or 5 is relevant.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LENGTHS = {"ndcg": 10, "recall": 20}
 
 @dataclass(frozen=True, slots=True)
 class ColdMovies:
-    """One value for each user by scores and metric, [n_users]; errors of all held-out ratings by rating model."""
+    """Values by user, [n_users], for each kind of score and metric, and errors of held-out ratings by rating model."""
 
     ranking: Mapping[str, Mapping[str, Floats]]
     squared_errors: Mapping[str, Floats]
@@ -84,7 +84,7 @@ def _scores(
 
 
 def _genre_matrix(texts: list[str]) -> Floats:
-    """Return the genres of each movie [n_items, genres], of length 1."""
+    """Return the genre vector of each movie, [n_items, genres], with length 1."""
     lists = [split_genres(text) for text in texts]
     names = {name: column for column, name in enumerate(sorted({name for row in lists for name in row}))}
     matrix = np.zeros((len(lists), len(names)))

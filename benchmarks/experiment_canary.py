@@ -1,7 +1,7 @@
-"""A simulated canary: customers, the looks that their data give, and the controller's own decisions.
+"""Simulated canary: users, looks at their data, and the decisions of the real controller.
 
-The share of each run follows :func:`marquee.experiments.decision.decide`, which looks every five minutes. Customers
-enter the experiment by a hash and the arms by another, as in production, and count from then on.
+The share of each run follows :func:`marquee.experiments.decision.decide`, which is called every five minutes. As in
+production, one hash decides if a user takes part and another one selects the arm.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Fault:
 class CanaryOutcome:
     """The end of a run: its action, minutes from the start, and the fraction of customers who saw the new arm.
 
-    ``within_margin``: at every step up, share times harm not excluded was within each margin.
+    ``within_margin``: at every step up, the share times the upper bound of harm was within each margin.
     """
 
     action: str
@@ -127,7 +127,7 @@ class CanaryTraffic:
 
     @property
     def exposed(self) -> float:
-        """Return the fraction of the customers who asked while the new arm was theirs."""
+        """Return the fraction of the users who requested a list while assigned to the new arm."""
         return float((self._asked & self._new).mean())
 
     def advance(self, share: float) -> None:
@@ -147,7 +147,7 @@ class CanaryTraffic:
         self._rate_movies(LOOK_MIN)
 
     def take_look(self, declaration: Declaration, release: int, now: datetime) -> Look:
-        """Return the look at what was seen so far."""
+        """Return the look at the data so far."""
         arms = (_CONTROL, _NEW)
         users = self._count(self._asked)
         return Look(

@@ -1,4 +1,4 @@
-"""Simulated logs for off-policy estimates: real rankers on MovieLens 100K, and customers whose taste is known.
+"""Simulated logs for off-policy estimates: real rankers on MovieLens 100K, and customers with known tastes.
 
 Each customer is a MovieLens user with part of their history. The probability that they begin a movie they examine
 follows a model of all their ratings, the later ones included. Positions are examined by ``1 / log2(k + 1)``, which is
@@ -48,7 +48,7 @@ RECOMMENDED = Chance(0.001, 1, 40)
 
 @dataclass(frozen=True, slots=True)
 class RankedUsers:
-    """Real users: the order of the unseen movies by ranker, and the truth.
+    """Real users: the ranking of unseen movies by each ranker, and the true probabilities.
 
     ``orders``: ranker -> movies, best first [n_users, n_movies]; those seen come last. ``suits``: probability that an
     examined movie is begun. ``activity``: lists per user, mean 1.
@@ -60,12 +60,12 @@ class RankedUsers:
     activity: Floats
 
     def list_value(self, ranker: str) -> float:
-        """Return the movies begun per list of a ranker without chance."""
+        """Return the expected movies begun per list of a ranker without exploration."""
         top = np.take_along_axis(self.suits, self.orders[ranker][:, :LENGTH], 1)
         return float(self.activity @ (top @ EXAMINATION) / self.activity.sum())
 
     def exploration_cost(self, chance: Chance) -> float:
-        """Return the fraction of the movies begun that the logging ranker loses by chance: exact."""
+        """Return the exact fraction of movies begun that the logging ranker loses by exploration."""
         order = self.orders[LOGGING]
         fixed = LENGTH - chance.tail
         ranked = np.take_along_axis(self.suits, order[:, : fixed + chance.pool], 1)

@@ -39,7 +39,7 @@ class _Population:
         size = runs * users
         real = rng.integers(0, len(pool.activity), size)
         taste = rng.gamma(_TASTE_SHAPE, 1 / _TASTE_SHAPE, size)
-        # Half of the users are there at once, the others appear within ten days.
+        # Half of the users are present at the start; the others arrive within ten days.
         entry = np.where(rng.random(size) < 0.5, 0, rng.integers(0, 240, size))
         return cls(runs, users, real, rng.integers(0, 2, size), pool.activity[real], taste, entry)
 

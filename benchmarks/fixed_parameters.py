@@ -1,4 +1,4 @@
-"""The parameters that a retraining chooses, compared with all fixed ones on the evaluated slice of a planted world."""
+"""Tuned parameters of a retraining compared with fixed ones, on the evaluated slice of a synthetic data set."""
 
 from __future__ import annotations
 

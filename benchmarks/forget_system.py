@@ -1,7 +1,7 @@
-"""A small system under load in which users are forgotten, and an independent search for what is left of them.
+"""Small system under load for the erasure of users, and an independent search for remaining data.
 
-Database, MongoDB, `ingest` and `recommend` are processes. A thread delivers records of all users without a pause, old
-ones again and again, and asks for lists. `marquee privacy` runs as a process too, so that it can be killed.
+Database, MongoDB, `ingest` and `recommend` are processes. A thread continuously delivers records of all users, repeats
+old records, and requests lists. `marquee privacy` runs as a process as well, so that it can be killed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from marquee.registry.object_store.connect import connect
 ROOT = Path(__file__).parents[1]
 KEY = "secret of the benchmark of forgetting"
 FIRST_USER = 910_000_001
-"""Ids of nine digits, which a search for their bytes finds and nothing else contains."""
+"""First user id. Ids have nine digits, so that a search for their bytes has no false positives."""
 MOVIES = [f"film+number+{n}+{1950 + n % 70}" for n in range(60)]
 BATCH = 200
 _TABLES = """
@@ -49,7 +49,7 @@ WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'informat
 
 
 class ForgetSystem:
-    """The running system; ``users`` are its users, of whom a part will be forgotten."""
+    """The running system with ``users``, some of whom will be forgotten."""
 
     def __init__(self, root: Path, settings: Settings, users: Sequence[int], stack: ExitStack) -> None:
         self.root, self.settings, self.users = root, settings, users
@@ -71,7 +71,7 @@ class ForgetSystem:
         self._rng = random.Random(1)
 
     def fill(self, records: int) -> None:
-        """Deliver records and write documents and a log line of every user."""
+        """Deliver ``records`` records, and write documents and a log line for every user."""
         prepare_documents(self.documents, 90)
         for user in self.users:
             Positions(self.documents).write(str(user), MOVIES[0], 3, datetime.now(UTC))
@@ -91,7 +91,7 @@ class ForgetSystem:
 
     @contextmanager
     def load(self) -> Iterator[None]:
-        """Deliver and ask without a pause until the end, old batches as well."""
+        """Deliver new and old batches and request lists continuously within the context."""
         ending = threading.Event()
         thread = threading.Thread(target=self._load, args=(ending,), daemon=True)
         thread.start()
@@ -102,21 +102,21 @@ class ForgetSystem:
             thread.join()
 
     def command(self, *words: str) -> subprocess.Popen[str]:
-        """Start `marquee privacy` with these words."""
+        """Start `marquee privacy` with the arguments ``words``; return the process."""
         environment = {**os.environ, **self.settings.environment(), "PYTHONPATH": str(ROOT / "shared")}
         argv = [sys.executable, "-m", "marquee", "privacy", *words, "--logs", str(self.logs), "--despite-gate"]
         argv += ["--params", str(self.root / "params.yaml")]
         return subprocess.Popen(argv, env=environment, cwd=self.root, stdout=subprocess.PIPE, text=True)
 
     def forget(self, users: Sequence[int], kills: int, seed: int, longest_s: float) -> list[str]:
-        """Forget the users; kill the command at random moments, and resume it. Return the receipts.
+        """Forget the users, while the command is killed ``kills`` times and resumed; return the receipts.
 
-        Raises :class:`MarqueeError` if the command fails by itself.
+        Kills follow after at most ``longest_s`` seconds. Raises :class:`MarqueeError` if the command itself fails.
         """
         rng = random.Random(seed)
         marking = self.command("forget", *map(str, users), "--mark-only")
         if marking.wait():
-            raise MarqueeError("the users could not be marked")
+            raise MarqueeError("`marquee privacy forget --mark-only` failed; see its output above")
         for _ in range(kills):
             process = self.command("resume")
             try:
@@ -134,7 +134,7 @@ class ForgetSystem:
             return [receipt for (receipt,) in cursor.fetchall()]
 
     def search(self, users: Sequence[int]) -> dict[str, int]:
-        """Count what still names one of the users, by place: rows of any table as text, bytes of files, documents."""
+        """Count occurrences of the users by place: table rows as text, bytes of files, and documents."""
         wanted = [str(user).encode() for user in users]
         return {
             "database": sum(_count(text, wanted) for text in self._read_tables()),
@@ -145,7 +145,7 @@ class ForgetSystem:
         }
 
     def count_records(self) -> tuple[int, int]:
-        """Return the records that were delivered, and the positions in all tables of records."""
+        """Return the number of delivered records, and the number of positions in all tables of records."""
         from marquee.db.record_counts import count_records
 
         return len(self.delivered) * BATCH, count_records(self.database).records

@@ -1,4 +1,4 @@
-"""A database of planted ratings and watch sessions, and the retraining from it in a process of its own."""
+"""Database of synthetic ratings and watch sessions, and a retraining from it in a separate process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Size(msgspec.Struct, frozen=True):
 
 
 class RetrainMeasure(msgspec.Struct, frozen=True):
-    """Minutes and peak memory of a retraining: of the whole, and the metrics of its record."""
+    """Minutes and peak memory of a retraining, and the metrics in its record."""
 
     minutes: float
     gb: float
@@ -67,7 +67,7 @@ def measure_retraining(size: Size) -> RetrainMeasure:
 
 @contextmanager
 def filled_database(size: Size, directory: Path) -> Iterator[str]:
-    """Yield the URL of a database with planted ratings, and watch sessions of other pairs of the same users."""
+    """Yield the URL of a database with synthetic ratings, and with watch sessions of other pairs of the same users."""
     with EmbeddedPostgres(directory / "postgres") as server:
         migrate(server.url)
         world = World(size.users, size.movies, size.ratings + size.watch_sessions)

@@ -55,7 +55,7 @@ def planted_dataset(world: World, seed: int = 0) -> Dataset:
     rows = _distinct_pairs(users, chosen, world.n_items)
     users, chosen, times, liked = users[rows], chosen[rows], times[rows], liked[rows]
     values = _rate(items, chosen, liked, rng)
-    shuffled = rng.permutation(world.n_items).astype(np.int32)  # Row numbers tell nothing of cluster or popularity.
+    shuffled = rng.permutation(world.n_items).astype(np.int32)  # Row numbers must not reveal cluster or popularity.
     microseconds = (times * _DAY).astype(np.int64)
     order = np.argsort(microseconds, kind="stable")
     ratings = Interactions(users[order], shuffled[chosen[order]], values[order], microseconds[order])
@@ -101,7 +101,7 @@ def _draw_visits(world: World, rng: np.random.Generator) -> tuple[NDArray[np.int
     users = np.repeat(np.arange(world.n_users, dtype=np.int32), counts)
     arrival = rng.uniform(-90, _DAYS, world.n_users)
     times = np.abs(arrival[users] + rng.exponential(45, len(users)))
-    # Those who arrive near the end have less time, and no rating is before the arrival.
+    # Users who arrive near the end have less time, and no rating precedes the arrival.
     return users, np.where(times < _DAYS, times, rng.uniform(np.maximum(arrival[users], 0), _DAYS))
 
 

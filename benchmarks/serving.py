@@ -38,7 +38,7 @@ def hello(request):
 
 
 def random_model(users: int, factors: int, *, movies: int = MOVIES, seed: int = 1) -> TrainedModel:
-    """Return a model of random vectors: the cost of an answer does not depend on its contents."""
+    """Return a model of random vectors, because the cost of an answer does not depend on their values."""
     rng = np.random.default_rng(seed)
 
     def normal(*shape: int) -> np.ndarray:
@@ -137,7 +137,7 @@ class Instance:
                 time.sleep(0.001)
 
     def processor_ms(self) -> float:
-        """Return the processor time of the process and its worker: other load affects it less than wall time."""
+        """Return the processor time of the process and its worker in ms; other load affects it less than wall time."""
         parent = psutil.Process(self.process.pid)
         # clock_getcpuclockid(3)
         clocks = [((~process.pid) << 3) | 2 for process in (parent, *parent.children(recursive=True))]

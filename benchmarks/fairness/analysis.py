@@ -1,4 +1,4 @@
-"""The whole analysis, from training to the results that the page is written from."""
+"""Complete fairness analysis, from training to the results for docs/fairness.md."""
 
 from __future__ import annotations
 

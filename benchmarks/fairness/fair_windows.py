@@ -30,7 +30,8 @@ Prepare = Callable[[Dataset], Dataset]
 class FairWindow:
     """One variant on one window of n ratings and m users with a liked item.
 
-    - ``predicted`` [n], ``covered`` [n]: predicted rating, and if the 80 % interval of the window before has the rating
+    - ``predicted`` [n]: predicted ratings; ``covered`` [n]: the 80 % interval, calibrated on the previous window,
+      contains the rating
     - ``ranked`` [m]: user rows; ``scores`` [m, n_items]: scores, -inf for items that the user has seen
     - ``lists`` [m, 20], ``ndcg`` [m]; ``popular_ndcg`` [m]: of the list that is the same for all users
     """
@@ -64,7 +65,7 @@ class Data:
 
 
 def measure_variant(data: Data, prepare: Prepare, progress: Callable[[float], None]) -> list[FairWindow]:
-    """Train on what precedes each window, as ``prepare`` changes it, and measure the window.
+    """Train on the data before each window, modified by ``prepare``, and measure the window.
 
     The first window only calibrates the intervals of the next, and is included.
     """

@@ -1,4 +1,4 @@
-"""docs/fairness.md and its charts, generated from the results alone: equal results give equal bytes."""
+"""Generation of docs/fairness.md and its charts; equal results give equal bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conclusions in words, drawn from intervals and p-values alone; what is not significant is printed as no result."""
+"""Conclusions in words, generated from intervals and p-values. Results that are not significant are stated as such."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMES = {
 
 
 def summarize(results: FairnessAnalysis) -> list[str]:
-    """Return the conclusion, one sentence or two for each question."""
+    """Return the conclusions, one or two sentences for each question."""
     return [
         _user_summary(results.users),
         _provider_summary(results),

@@ -1,4 +1,4 @@
-"""Variants of training that tell data imbalance from the model: features on, users reweighted, men subsampled."""
+"""Training variants that separate data imbalance from the model: group features, reweighting, and subsampling."""
 
 from __future__ import annotations
 

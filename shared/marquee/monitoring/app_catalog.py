@@ -1,4 +1,4 @@
-"""Titles of the served model's movies for the app's search, before the movie service has described each of them."""
+"""Copy of the served model's movie titles for the app's search, until the movie service has described each movie."""
 
 from __future__ import annotations
 

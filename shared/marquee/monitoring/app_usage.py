@@ -25,12 +25,12 @@ from marquee.app.usage_reports import (
 from marquee.db.pool import Database
 
 OVERLAP = timedelta(minutes=10)
-"""Events that arrived shortly before the watermark are read again."""
+"""Time before the watermark from which events are read again."""
 FIRST_READ = timedelta(days=30)
-"""The first run reads this far back."""
+"""Period of events that the first run reads."""
 COHORTS = timedelta(weeks=12)
 RETENTION_INTERVAL = timedelta(hours=1)
-"""Retention reads all events, so it is computed at this interval."""
+"""Interval at which retention is computed, because it reads all events."""
 DEADLINE_MS, CHUNK = 60_000, 1_000
 _DAY = timedelta(days=1)
 _NAME = "events"
@@ -66,9 +66,9 @@ _FORGET = "DELETE FROM app_outcomes WHERE user_id = %s"
 
 
 def update_usage(database: Database, documents: Documents, now: datetime) -> int:
-    """Write what the events since the last run change; return the number of rows written.
+    """Update the tables from the events since the last run; return the number of rows written.
 
-    Raises :class:`DocumentsUnavailable` if MongoDB is away; the next run continues from the same watermark.
+    Raises :class:`DocumentsUnavailable`; the next run continues from the same watermark.
     """
     since = _read_watermark(database, now) - OVERLAP
     written = sum(_write_outcomes(database, chunk) for chunk in _chunks(read_outcomes(documents, since, now)))

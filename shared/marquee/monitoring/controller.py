@@ -1,9 +1,9 @@
-"""Monitor task ``experiments``: looks at the running experiment, and takes the step that is due.
+"""Monitor task ``experiments``: assessment of the running experiment, and execution of the step that is due.
 
-The task holds no state. What is due is a pure function of the declaration, the stored data and the release
-(:mod:`marquee.experiments.decision`). The step is one compare-and-swap of the release document, on the number of the
-release that was looked at. Of two runs at once one acts; a run that is killed before its write leaves the step to the
-next one, and a run that is killed after it has nothing left to do.
+The task keeps no state. The step is a pure function of the declaration, the stored data and the release
+(:mod:`marquee.experiments.decision`). It is executed by one compare-and-swap of the release document, on the number of
+the assessed release. Of two concurrent runs only one acts. A run that is killed before its write leaves the step to the
+next run, and a run that is killed after it has nothing left to do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SETTLE = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """A look at the running experiment, and what is due."""
+    """A look at the running experiment, and the decision that follows."""
 
     declaration: Declaration
     timeline: Timeline

@@ -1,4 +1,4 @@
-"""Plan of an experiment from the past: what it can find in how long, and an A/A test of the metrics.
+"""Plan of an experiment from past data: time to detect each effect, and an A/A test of the metrics.
 
 The past gives the variance of each metric over users. At the top share of the ladder, an estimate reaches after some
 days the information with which its sequence excludes the margin (if there is no harm), or finds the declared effect.
@@ -73,7 +73,7 @@ _RATINGS = "SELECT count(*) FROM ratings WHERE time >= %(since)s AND time < %(un
 
 
 class MetricPlan(msgspec.Struct, frozen=True):
-    """A metric of the past, and the days at the top share after which it is decided; None if the past tells nothing.
+    """A metric on past data, and the days at the top share until its decision; None if the data do not suffice.
 
     ``beyond`` and ``largest`` are of an A/A test on the past: the fraction of random halves beyond 1.96 standard
     errors, which is 0.05 of a sound metric, and the largest number of standard errors.

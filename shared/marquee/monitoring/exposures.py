@@ -1,8 +1,8 @@
-"""Exposures of an experiment: its users, and what each of them asked, got and watched, by the hour.
+"""Exposures of an experiment: its users, with their requests, lists and viewings by hour.
 
-The source is the streaming service's own line of each request, which is there when an answer failed, was late, or its
-impression was lost. The arm is computed from the releases (:mod:`marquee.monitoring.experiment_timeline`). Impressions
-tell only whether a user was served by another arm.
+The source is the streaming service's log line of each request, which exists even if an answer failed or was late, or
+if its impression was lost. The arm is computed from the releases (:mod:`marquee.monitoring.experiment_timeline`).
+Impressions only show if another arm has served a user.
 
 An hour is computed as a whole. It is final once all windows of its lists are over and late records have arrived, so a
 run that is killed, repeated, or run beside another one writes the same rows.

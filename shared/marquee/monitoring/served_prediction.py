@@ -1,8 +1,8 @@
-"""Prediction for a rating as of the moment before it, and the model that made it: prequential (Dawid, 1984).
+"""Prequential predictions (Dawid, 1984) of ratings: the prediction before each rating, and the model that made it.
 
-If a recommendation with the movie was served before the rating, its own prediction counts. Otherwise the prediction is
-the one that would have been served at that moment: by the version that served this user, from the user's earlier
-ratings, and never by a model trained on that moment or a later one. A release counts as serving from its publication;
+If a list with the movie was served before the rating, the prediction of that list counts. Otherwise the prediction is
+the one that would have been served at that time, by the version that served this user, from the user's earlier
+ratings. A model trained on that time or later is never used. A release counts as serving from its publication;
 instances pick it up within ``release_refresh_s``.
 """
 
@@ -27,7 +27,7 @@ from marquee.serving.user_state import UserState, build_user_state
 
 CACHED_ENGINES = 4
 READ_THREADS = 8
-"""Threads that read user records. Each read is two round trips to the object store and hardly any computation."""
+"""Number of threads that read user records. A read is two round trips to the object store with little computation."""
 
 IMPRESSION, COMPUTED = "impression", "computed"
 NO_RELEASE, NO_MODEL, UNKNOWN_MOVIE = "no release yet", "no model that was trained before", "unknown movie"
@@ -62,7 +62,7 @@ class ShownPrediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Prediction of a rating. ``predicted`` is None if none could be made; ``reason`` says why.
+    """Prediction of a rating. ``predicted`` is None if there is none, for the ``reason``.
 
     The interval from ``low`` to ``high`` has the nominal coverage ``coverage``. All three are None if the artifact has
     no prediction intervals.
@@ -162,7 +162,10 @@ class Predictor:
         )
 
     def _find_serving(self, event: LiveRating) -> tuple[Engine | None, Release | None, str]:
-        """Return what served the user at that time. If an artifact is refused, the release before it served."""
+        """Return engine and release that served the user at that time, or the reason why there are none.
+
+        If an artifact is refused, the previous release served.
+        """
         releases = self._history.at(event.time)
         for release in releases:
             arm = release.assign(event.user_id)
