@@ -172,4 +172,4 @@ def test_model_loops_command_resumes(
     monkeypatch.setattr("marquee.loops.loop_report.simulate_days", None)
     assert main(arguments) == 0
     assert main([*command.split(), "--variant", "none such"]) != 0
-    assert "there is no variant 'none such'" in capsys.readouterr().err
+    assert "unknown variant 'none such'" in capsys.readouterr().err

@@ -40,8 +40,8 @@ def add_replay_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def replay_experiment(args: argparse.Namespace, settings: Settings) -> int:
-    """Print the estimate, or why there is none."""
-    # Imported late: the models' engine is not needed by the other actions.
+    """Print the estimate, or the reason why there is none."""
+    # Imported late, because the other actions do not need the engine.
     from marquee.db.past_history import read_outcomes, user_history_until
     from marquee.monitoring.logged_lists import estimate_other
     from marquee.serving.app import create_exploration

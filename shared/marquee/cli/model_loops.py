@@ -1,4 +1,4 @@
-"""``marquee model loops``: simulate weeks of retraining on what was recommended."""
+"""``marquee model loops``: simulate weeks of retraining on the outcomes of recommendations."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, _settings: Settings) -> int:
         raise SettingsError(f"--movies is {args.movies}; a list has {LENGTH} movies, so use at least {5 * LENGTH}")
     by_name = {variant.name: variant for variant in VARIANTS}
     if unknown := [name for name in args.variant or () if name not in by_name]:
-        raise SettingsError(f"there is no variant {unknown[0]!r}; there is: {'; '.join(by_name)}")
+        raise SettingsError(f"unknown variant {unknown[0]!r}; valid variants are: {'; '.join(by_name)}")
     size = WorldSize(users=args.users, movies=args.movies, days=args.days)
     variants = [by_name[name] for name in args.variant or by_name]
     with progress_bar() as progress:

@@ -1,4 +1,4 @@
-"""``marquee replay``: a list that was shown, made again, beside what another model or policy would have shown."""
+"""``marquee replay``: replay of a shown list, and the list that another model or policy would have shown."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Make one list again, or many."""
+    """Replay one list or the last ones; return the exit code."""
     if bool(args.id) == bool(args.last):
         raise InvalidRequest("give a recommendation id, or --last N")
     if args.last and (args.model or args.policy):
@@ -103,7 +103,7 @@ def _judge(made: ReplayedList) -> str:
 
 
 def _check(replayer: Replayer, impressions: Iterable[Impression], *, as_json: bool) -> int:
-    """Make lists again; print how many are equal, and what differs in the others."""
+    """Replay lists; print the number of equal ones and the kinds of differences; return the exit code."""
     total, equal = 0, 0
     tiers: Counter[str] = Counter()
     differences: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""History of one user as it was at an earlier time, and the impressions of that time."""
+"""History of one user as of an earlier time, and stored impressions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from marquee.events.batches import Impression, ImpressionMovie, ListInputs
 _DEADLINE_MS = 60_000
 _MAX_HISTORY = 1_000
 
-# A session that went on after `until` is cut there: one minute of the movie for one of the clock.
+# A session that continued after `until` is cut there, assuming one minute of the movie per minute of time.
 _HISTORY_UNTIL = """
 (SELECT true, movie_id, rating::integer, time AS at FROM ratings
  WHERE user_id = %(user_id)s AND time >= %(since)s AND time <= %(until)s ORDER BY time DESC LIMIT %(limit)s)
@@ -36,7 +36,7 @@ _BEFORE = _COLUMNS + "WHERE (time, id) < (%s, %s) ORDER BY time DESC, id DESC LI
 _LATEST = "infinity"
 _CHUNK = 500
 
-# A list counts if the user's list before it is half an hour older. A user may ask again and again.
+# A list counts if the user's previous list is at least half an hour older, as users repeat requests.
 _OUTCOMES = f"""
 WITH asked AS MATERIALIZED (
     SELECT id, time, lag(time) OVER (PARTITION BY user_id ORDER BY time) AS before FROM impressions

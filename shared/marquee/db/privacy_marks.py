@@ -1,8 +1,8 @@
-"""Marks of users who are not to be known: the forgotten, and those who chose not to be profiled.
+"""Marks of restricted users: forgotten users, and users who opted out of profiling.
 
-The tables hold a keyed hash of each user id, so that they name no user. A writer reads the marks in its own
-transaction, under a shared lock that a change of the marks takes exclusively. What commits after a user was marked
-therefore holds nothing of them.
+The tables hold a keyed hash of each user id instead of the id. A writer reads the marks in its own transaction, under a
+shared lock that a change of the marks takes exclusively. A transaction that commits after a user was marked therefore
+stores no data of that user.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SELECT_DIGESTS = "SELECT DISTINCT digest FROM privacy_marks"
 
 
 class MarkSet:
-    """The marked users as of one version; without a mark every question is answered at once."""
+    """The marked users as of one version. Without marks, lookups do not hash the user id."""
 
     __slots__ = ("_digests", "_key", "version")
 
@@ -40,7 +40,7 @@ class MarkSet:
         return bool(self._digests)
 
     def holds(self, user_id: str) -> bool:
-        """Return whether the user is marked."""
+        """Return True if the user is marked."""
         return bool(self._digests) and digest_user(self._key, user_id) in self._digests
 
     def find(self, user_ids: Iterable[str]) -> frozenset[str]:

@@ -11,9 +11,9 @@ _MAX_S = 10
 
 
 def discard_body(request: Any) -> None:
-    """Read the body of a Flask request: most clients read the answer only after they have sent all.
+    """Read and discard the body of a Flask request, because most clients read the answer only after sending it all.
 
-    functions-framework reads every body to its end after the function, so it is given an empty one.
+    functions-framework reads the body to its end after the function returns, so the request gets an empty one.
     """
     deadline, remaining = time.monotonic() + _MAX_S, _MAX_BYTES
     stream = request.environ["wsgi.input"]

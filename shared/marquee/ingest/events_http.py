@@ -26,7 +26,7 @@ from marquee.ingest.http_events import RefusedEvent, write_events
 MAX_EVENTS = 1_000
 MAX_EVENTS_BYTES = 4 * 2**20
 MAX_WAIT_MS = 2_000
-"""A request that has waited longer is refused while others are being written: its caller may have given up."""
+"""Waiting time after which a request is refused while others are written, as its caller may have given up."""
 EVENTS, SCHEMA = "/events", "/events/schema"
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 
@@ -36,7 +36,7 @@ _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class EventsReceipt(msgspec.Struct, frozen=True):
-    """The outcome of the events of a request; each of them is counted once.
+    """Outcome of the events of a request, each of which is counted once.
 
     ``accepted`` were written now; ``repeated`` had been written before, or occur twice; ``refused`` are in quarantine.
     """

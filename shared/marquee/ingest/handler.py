@@ -1,4 +1,4 @@
-"""Handling of requests to ``ingest``: each is written, stored as rejected, or to be sent again."""
+"""Handling of requests to ``ingest``, which are written, stored as rejected events, or refused for a retry."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _STORED_HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class RejectedEvent:
-    """A request that is not a valid CloudEvent; sending it again cannot help."""
+    """A request that is not a valid CloudEvent, so that a retry cannot succeed."""
 
     reason: str
 
@@ -49,8 +49,8 @@ class IngestHandler:
     def accept(self, headers: Mapping[str, str], body: bytes) -> WriteCounts | RejectedEvent:
         """Write the batch of a request, and store its invalid elements as rejected events.
 
-        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused` if the request has to be sent again, and
-        :class:`TopicRecreated` for records that must not be taken for those that are written.
+        Raises :class:`DatabaseUnavailable` or :class:`DatabaseRefused` if the request must be sent again, and
+        :class:`TopicRecreated` for records of a recreated topic, whose offsets are already in use.
         """
         try:
             envelope = from_http(headers, body)
@@ -65,7 +65,7 @@ class IngestHandler:
         return write_batch(self._database, batch, self._parsers[batch.format], self._reader)
 
     def _write_valid(self, envelope: Envelope) -> WriteCounts:
-        """Write the valid elements first: a request that fails in between is repeated as a whole."""
+        """Write the valid elements, then the rejected ones; a failed request is repeated as a whole."""
         salvaged = salvage(envelope)
         written = self._write(salvaged.batch)
         for refused in salvaged.refused:

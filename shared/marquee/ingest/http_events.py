@@ -1,4 +1,4 @@
-"""Writes of events that arrive over HTTP: each is stored once, by its source and the id that the sender gave it.
+"""Writes of events that arrive over HTTP. Each is stored once, identified by its source and the sender's id.
 
 The key of a source is a topic ``http/<source>`` whose offsets the writer assigns, so that rows, counts, watch sessions
 and the monitor's progress work as for the event log. Ids, rows and ledger are one transaction. All writers lock in one
@@ -27,9 +27,9 @@ from marquee.ingest.store import UNSTORABLE, execute, write_parsed
 from marquee.ingest.time_bounds import TimeBounds, current_bounds
 
 TOPIC_PREFIX = "http/"
-"""No name of a Kafka topic has a slash."""
+"""Prefix of the topics of HTTP sources. The slash distinguishes them from topics of Kafka."""
 PARTITIONS = 8
-"""Partitions of a source, so that its writers seldom wait for each other."""
+"""Number of partitions of a source, so that its writers rarely wait for each other."""
 
 _INSERT_IDS = """
 INSERT INTO event_ids (topic_key, id) SELECT %s, id FROM unnest(%s::uuid[]) AS id ORDER BY id
@@ -84,7 +84,7 @@ def write_events(
     """Write each of ``events``, JSON objects, that is not stored yet; a malformed one goes into quarantine.
 
     An event of a user whom ``reader`` finds marked is accepted and dropped, so that its sender learns nothing.
-    On an error nothing is written, or complete parts; sending the same events again completes them. Raises
+    After an error, none or some of the events are written; sending the same events again writes the rest. Raises
     :class:`DatabaseUnavailable`, or :class:`DatabaseRefused` if the tables are missing.
     """
     bounds = current_bounds()
@@ -109,7 +109,7 @@ def write_events(
 
 
 def _identify(raw: bytes, *, malformed: bool) -> str:
-    """Return the identity of an event as a UUID: a malformed event may be sent again, corrected, with its id."""
+    """Return the identity of an event as a UUID; a malformed event is identified by its bytes, not by its id."""
     event_id = None if malformed else read_event_id(raw)
     content = b"raw\0" + raw if event_id is None else b"id\0" + event_id.encode()
     return str(UUID(bytes=hashlib.sha256(content).digest()[:16]))
@@ -125,7 +125,7 @@ class _Writer:
     reader: MarkReader
 
     def write(self, elements: Sequence[_Element]) -> _Written:
-        """Write the elements in one transaction; divide them down to the one that the database refuses."""
+        """Write the elements in one transaction; if the database refuses it, bisect to find the refused element."""
         try:
             return self._write(elements, "")
         except DataRefused as error:

@@ -1,4 +1,4 @@
-"""Records of marked users in a parsed batch, and the user ids in what could not be parsed."""
+"""Removal of marked users' records from parsed batches, and search for user ids in unparsed data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from marquee.ingest.row_encoding import ParsedBatch
 _USER_COLUMN = 2
 """Column of the user id in the rows of watches."""
 _MAX_DEPTH = 3
-"""A Pub/Sub push holds a batch in base64, which holds records as text."""
+"""Maximum nesting: a Pub/Sub push contains a batch in base64, which contains records as text."""
 
 _STRING = r'"((?:[^"\\]|\\.)*)"'
 _find_user_fields = re.compile(rf'"user(?:_id)?"\s*:\s*(?:{_STRING}|(-?\d+))').findall
@@ -40,10 +40,10 @@ def drop_marked(parsed: ParsedBatch, marks: MarkSet) -> None:
 
 
 def find_user_ids(raw: bytes, depth: int = _MAX_DEPTH) -> set[str]:
-    """Return what may be a user id in a record, a delivery or a request of any kind, well-formed or not.
+    """Return all possible user ids in a record, a delivery or a request, which may be malformed.
 
-    These are the second field of a record of the event log, and every field ``user_id`` or ``user`` of JSON, also
-    within texts and base64 that the JSON holds.
+    These are the second field of a record of the event log, and every field ``user_id`` or ``user`` of JSON, including
+    JSON nested in strings and base64.
     """
     text = raw.decode("utf-8", "replace")
     found = {parts[1].strip() for line in text.splitlines() if len(parts := line.split(",", 2)) > 1}

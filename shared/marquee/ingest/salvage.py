@@ -1,7 +1,7 @@
-"""Salvage of the valid elements of a delivery that has invalid ones.
+"""Salvage of the valid elements of a delivery that also has invalid ones.
 
-One bad record or impression must not condemn its batch: the others are written, and the bad ones are stored as
-rejected events of their own.
+An invalid record or impression must not block its batch. The valid ones are written, and the invalid ones are stored as
+separate rejected events.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from marquee.ingest.storable import find_batch_problem, find_impression_problem,
 B = TypeVar("B")
 
 MAX_REFUSED_BYTES = 60_000
-"""Size of one rejected event of refused elements, less than what is kept of its body."""
+"""Maximum size of a rejected event of refused elements, below the size at which stored bodies are truncated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _decode(data: bytes, kind: type[B], name: str) -> B:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        # Half a surrogate pair in one element is an error of the whole document for msgspec, not for json.
+        # For msgspec, unlike json, a lone surrogate in one element invalidates the whole document.
         document = json.loads(data)
         elements = [msgspec.Raw(json.dumps(element).encode()) for element in document[name]]
         return msgspec.convert(document | {name: elements}, kind)

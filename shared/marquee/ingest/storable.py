@@ -1,4 +1,4 @@
-"""Checks that the tables can hold a batch; each returns a problem, or None."""
+"""Checks that the tables can hold a batch. Each returns a description of the problem, or None."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from marquee.ingest.time_bounds import MAX_AHEAD_OF_CLOCK
 
 _INT4 = 2**31
 MAX_OFFSET = 2**53
-"""No partition reaches it: a million records a second would take 285 years. Larger numbers are inexact in JSON."""
+"""Largest offset that JSON numbers represent exactly; a million records a second would take 285 years."""
 MAX_KEY_LENGTH = 250
-"""An index entry has at most 2,704 bytes, and the name of a Kafka topic at most 249 characters."""
+"""Maximum length of a key. An index entry has at most 2,704 bytes, and a Kafka topic name at most 249 characters."""
 
 
 def find_batch_problem(batch: StreamBatch) -> str | None:
