@@ -7,17 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from marquee.config.access import AccessPolicy, find_address
-from marquee.config.api_keys import (
-    READ,
-    WRITE,
-    UserToken,
-    api_keys_text,
-    create_key,
-    parse_api_keys,
-    sign_token,
-    token_secret,
-)
+from marquee.config.api_keys import READ, WRITE, api_keys_text, create_key, parse_api_keys, token_secret
 from marquee.config.rate_limit import MAX_BUCKETS, CallLimiter
+from marquee.config.user_tokens import UserToken, sign_token
 from marquee.errors import CallRefused
 
 LOOPBACK = {"SERVER_NAME": "127.0.0.1", "REMOTE_ADDR": "127.0.0.1"}

@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from marquee.config.access import AccessPolicy
-from marquee.config.api_keys import UserToken, create_key, sign_token
+from marquee.config.api_keys import create_key
+from marquee.config.user_tokens import UserToken, sign_token
 from marquee.serving.caller_check import CallerCheck
 from marquee.serving.http_api import RecommendHttp, Reply
 from marquee.serving.instrumentation import InstrumentedApp

@@ -6,9 +6,10 @@ import argparse
 import time
 
 from marquee.cli.argument_types import bounded_int
-from marquee.config.api_keys import MAX_TOKEN_S, SCOPES, UserToken, create_key, sign_token
+from marquee.config.api_keys import SCOPES, create_key
 from marquee.config.opaque_ids import VALID_ID, is_valid_id
 from marquee.config.settings import Settings
+from marquee.config.user_tokens import MAX_TOKEN_S, UserToken, sign_token
 from marquee.errors import SettingsError
 
 

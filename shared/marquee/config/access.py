@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from marquee.config.api_keys import KEY_PREFIX, READ, SCOPES, TOKEN_PREFIX, ApiKey, find_key, parse_api_keys, read_token
+from marquee.config.api_keys import KEY_PREFIX, READ, SCOPES, ApiKey, find_key, parse_api_keys
 from marquee.config.loopback_guard import listens_on_loopback
 from marquee.config.rate_limit import CallLimiter
 from marquee.config.settings import Settings
+from marquee.config.user_tokens import TOKEN_PREFIX, read_token
 from marquee.errors import CallRefused
 
 PRIVATE, PLATFORM, PUBLIC = "private", "platform", "public"

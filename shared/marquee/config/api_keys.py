@@ -1,9 +1,7 @@
-"""Keys of callers, and tokens that apps hold.
+"""Keys of callers.
 
 A key is a random text that begins with ``mk_``. The setting ``api_keys`` has its SHA-256 only, as
-``<name>:<scopes>:<SHA-256>``. A token begins with ``mt1.`` and lets its holder read for one user until it expires:
-
-    mt1.<base64url of {"user_id": "42", "expires": 1796040000}>.<base64url of the HMAC-SHA-256 of the text before>
+``<name>:<scopes>:<SHA-256>``.
 """
 
 from __future__ import annotations
@@ -11,22 +9,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 READ, WRITE = "read", "write"
 SCOPES = (READ, WRITE)
-KEY_PREFIX, TOKEN_PREFIX = "mk_", "mt1."
+KEY_PREFIX = "mk_"
 NONE = "-"
 """Text of a setting without keys or without a secret, for secret stores that keep no empty text."""
 MIN_SECRET = 32
 """Characters of the secret of tokens, at least."""
-MAX_TOKEN_S = 86_400
-"""Longest life of a token in seconds: a token cannot be withdrawn."""
 
 _ENTRY = re.compile(r"([a-z0-9][a-z0-9-]{0,63}):((?:read|write)(?:\+(?:read|write))*):([0-9a-f]{64})")
 
@@ -41,13 +33,6 @@ class ApiKey:
 
     def __str__(self) -> str:
         return f"{self.name}:{'+'.join(s for s in SCOPES if s in self.scopes)}:{self.digest}"
-
-
-class UserToken(msgspec.Struct, frozen=True):
-    """The content of a token: the user whose lists its holder may read, until ``expires`` (seconds since 1970)."""
-
-    user_id: str
-    expires: int
 
 
 def parse_api_keys(raw: str) -> tuple[ApiKey, ...]:
@@ -102,33 +87,3 @@ def find_key(keys: Sequence[ApiKey], key: str) -> ApiKey | None:
         if hmac.compare_digest(entry.digest, presented):
             found = entry
     return found
-
-
-def sign_token(secret: str, token: UserToken) -> str:
-    """Return the text of a token."""
-    payload = TOKEN_PREFIX + _to_base64(msgspec.json.encode(token))
-    return f"{payload}.{_to_base64(_mac(secret, payload))}"
-
-
-def read_token(secret: str, text: str, now_s: float) -> UserToken | None:
-    """Return a token that is signed with ``secret`` and has not expired, else None."""
-    payload, _, signature = text.rpartition(".")
-    try:
-        if not secret or not hmac.compare_digest(_from_base64(signature), _mac(secret, payload)):
-            return None
-        token = msgspec.json.decode(_from_base64(payload.removeprefix(TOKEN_PREFIX)), type=UserToken)
-    except (ValueError, Error, msgspec.MsgspecError):
-        return None
-    return token if now_s < token.expires <= now_s + MAX_TOKEN_S else None
-
-
-def _mac(secret: str, payload: str) -> bytes:
-    return hmac.digest(secret.encode(), payload.encode(), "sha256")
-
-
-def _to_base64(content: bytes) -> str:
-    return urlsafe_b64encode(content).decode().rstrip("=")
-
-
-def _from_base64(text: str) -> bytes:
-    return urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))
