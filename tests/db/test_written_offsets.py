@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -147,11 +147,9 @@ def test_retention_command_aggregates_before_deleting(
     plain_database: Database, parser: EventParser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Expired watches are deleted only after they are aggregated."""
-    write_batch(
-        plain_database,
-        batch([watch(user, 3, time="2020-01-01T00:00") for user in range(SMALL_BATCH)]),
-        parser,
-    )
+    # Older than the term of watches, younger than that of watch sessions.
+    time = f"{datetime.now(UTC) - timedelta(days=30):%Y-%m-%dT%H:%M}"
+    write_batch(plain_database, batch([watch(user, 3, time=time) for user in range(SMALL_BATCH)]), parser)
     monkeypatch.setenv("MARQUEE_DATABASE_URL", plain_database.url)
     assert main(["retention"]) == 0
     assert rows(plain_database, "SELECT count(*) FROM watches") == [(0,)]

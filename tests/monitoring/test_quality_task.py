@@ -96,7 +96,7 @@ def test_check_batches_empty_tables_have_no_rates(database: Database) -> None:
 
 def test_check_batches_invalid_values_are_bad(database: Database) -> None:
     """One rating in ten is off the scale, one id in fifty is invalid, a minute is too high, a time is ahead."""
-    insert_rows(database, "ratings", 50, timedelta(minutes=2), user_id="CASE n WHEN 1 THEN 'x' ELSE n::text END",
+    insert_rows(database, "ratings", 50, timedelta(minutes=2), user_id="CASE n WHEN 1 THEN 'x,y' ELSE n::text END",
           movie_id="'a+1990'", rating="CASE WHEN mod(n, 10) = 0 THEN 9 ELSE 3 END")  # fmt: skip
     insert_watches(database, 1_000, minute="CASE n WHEN 1 THEN 5000 ELSE 5 END")
     insert_watches(database, 1, -timedelta(days=1))
@@ -279,5 +279,5 @@ def test_quality_checks_strong_drift_requests_one_retraining(database: Database,
 def test_quality_checks_without_release_check_records(postgres_database: Database, tmp_path: Path) -> None:
     """Without a release there are batch checks and no request."""
     insert_watches(postgres_database, 10)
-    assert QualityChecks(5).run(postgres_database, FileStore(tmp_path), NOON) == 12
+    assert QualityChecks(5).run(postgres_database, FileStore(tmp_path), NOON) == 14
     assert rows(postgres_database, "SELECT count(*) FROM retrain_requests") == [(0,)]

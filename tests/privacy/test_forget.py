@@ -197,10 +197,10 @@ def test_retrain_user_marked_meanwhile_fails(
     plain_database: Database, store: FileStore, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model of a snapshot from before the mark is never stored."""
-    run_all: Callable[[PipelineRun], StepJournal] = steps.run_all
+    run_all: Callable[[PipelineRun, str], StepJournal] = steps.run_all
 
-    def mark_after(run: PipelineRun) -> StepJournal:
-        journal = run_all(run)
+    def mark_after(run: PipelineRun, code: str) -> StepJournal:
+        journal = run_all(run, code)
         forget_journal.open_requests(plain_database, KEY, [BASE_USER])
         return journal
 

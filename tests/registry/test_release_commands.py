@@ -73,7 +73,7 @@ def test_release_json_option_prints_documents(call: Call, versions: list[str]) -
     """Every action prints a document for programs."""
     published = json.loads(call("promote", versions[0], "--json"))
     assert published["number"] == 1
-    assert published["arms"] == [{"name": "control", "version": versions[0], "weight": 1.0}]
+    assert published["arms"] == [{"name": "control", "version": versions[0], "weight": 1.0, "policy": {}}]
     assert datetime.fromisoformat(published["created"]).tzinfo is not None
     assert published["author"]
     assert json.loads(call("list", "--json")) == [published]
