@@ -18,9 +18,7 @@ LATE = datetime(2100, 1, 1, tzinfo=UTC)
 PAIRS = [(u, i, 5 if (u + i) % 2 else 1, 1_000_000_000 + 7 * u + i) for u in range(1, 9) for i in range(1, 9)]
 
 
-def ratings(
-    head: str = "user_id,movie_id,rating,time", separator: str = ",", shift: float = 0, unit: int = 1
-) -> str:
+def ratings(head: str = "user_id,movie_id,rating,time", separator: str = ",", shift: float = 0, unit: int = 1) -> str:
     """Return ``ratings.csv``, ordered by time."""
     rows = [f"{u},film+{i}+1990,{r + shift:g},{t * unit}" for u, i, r, t in sorted(PAIRS, key=lambda p: p[3])]
     return "\n".join([head, *rows, ""]).replace(",", separator)
@@ -29,9 +27,7 @@ def ratings(
 USERS = "user_id,age,gender,occupation,zip\n" + "".join(
     f"{u},{20 + u},{'MF'[u % 2]},student,1{u:04}\n" for u in range(1, 9)
 )
-MOVIES = "movie_id,title,year,genres\n" + "".join(
-    f"film+{i}+1990,Film {i},1990,Drama|Comedy\n" for i in range(1, 9)
-)
+MOVIES = "movie_id,title,year,genres\n" + "".join(f"film+{i}+1990,Film {i},1990,Drama|Comedy\n" for i in range(1, 9))
 BOM = "\ufeff"
 
 READ: dict[str, dict[str, str | bytes]] = {
@@ -55,9 +51,7 @@ READ: dict[str, dict[str, str | bytes]] = {
 
 
 @pytest.mark.parametrize("files", READ.values(), ids=READ)
-def test_read_base_usual_variants_equal_the_sound_files(
-    tmp_path: Path, files: dict[str, str | bytes]
-) -> None:
+def test_read_base_usual_variants_equal_the_sound_files(tmp_path: Path, files: dict[str, str | bytes]) -> None:
     """Byte order marks, separators, header synonyms and units of time change nothing."""
     sound, variant = read(tmp_path / "sound", {}), read(tmp_path / "variant", files)
     assert variant.ratings.equals(sound.ratings)
@@ -202,9 +196,7 @@ def test_read_ratings_counts_units(tmp_path: Path) -> None:
 def test_read_base_takes_24_bytes_a_rating(tmp_path: Path) -> None:
     """Ids are encoded, so that a rating takes 24 bytes, and 120 at the peak of reading 200,000."""
     n = 200_000
-    rows = "".join(
-        f"{k % 1000},film+with+a+long+title+{k // 1000:04}+1990,{k % 5 + 1},{k}\n" for k in range(n)
-    )
+    rows = "".join(f"{k % 1000},film+with+a+long+title+{k // 1000:04}+1990,{k % 5 + 1},{k}\n" for k in range(n))
     (tmp_path / "ratings.csv").write_text("user_id,movie_id,rating,time\n" + rows)
     tracemalloc.start()
     try:
@@ -221,8 +213,6 @@ def test_read_base_takes_24_bytes_a_rating(tmp_path: Path) -> None:
 def read(directory: Path, files: dict[str, str | bytes]) -> sources.SourceData:
     """Write base data with these files instead of the sound ones, and read them."""
     directory.mkdir()
-    for name, content in (
-        {"ratings.csv": ratings(), "users.csv": USERS, "movies.csv": MOVIES} | files
-    ).items():
+    for name, content in ({"ratings.csv": ratings(), "users.csv": USERS, "movies.csv": MOVIES} | files).items():
         (directory / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return sources.read_base(directory, LATE)

@@ -23,9 +23,7 @@ def test_weighted_interactions_rating_replaces_watch_session() -> None:
         (0, 2, None, interaction_weight(None, 90, 1, 5)),
         (1, 2, None, interaction_weight(None, 2, 1, 5)),
     ]
-    rows = zip(
-        interactions.users, interactions.items, interactions.ratings, interactions.weights, strict=True
-    )
+    rows = zip(interactions.users, interactions.items, interactions.ratings, interactions.weights, strict=True)
     assert [(u, i, None if np.isnan(r) else r, w) for u, i, r, w in rows] == expected
 
 

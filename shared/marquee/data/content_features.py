@@ -18,7 +18,33 @@ from marquee.data.side_information import many_hot, one_hot, release_period, spl
 
 _MAX_WORDS, _MAX_NAMES = 256, 256
 _CREDITS = ("directors", "cast", "credits")
-_STOP_WORDS = frozenset("a an and at by de des du el for from in into is la le les of on or the to with".split())
+_STOP_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "at",
+        "by",
+        "de",
+        "des",
+        "du",
+        "el",
+        "for",
+        "from",
+        "in",
+        "into",
+        "is",
+        "la",
+        "le",
+        "les",
+        "of",
+        "on",
+        "or",
+        "the",
+        "to",
+        "with",
+    ]
+)
 
 
 def encode_content(movie_ids: Sequence[str], rows: Mapping[str, Mapping[str, str]]) -> NDArray[np.float64]:

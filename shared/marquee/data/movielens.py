@@ -32,9 +32,7 @@ Table = list[list[str]]
 Download = Callable[[Path, Path], Path]
 
 
-def fetch(
-    target: Path, requirements: Path, sha256: Mapping[str, str], download: Download | None = None
-) -> bool:
+def fetch(target: Path, requirements: Path, sha256: Mapping[str, str], download: Download | None = None) -> bool:
     """Ensure that ``target`` holds :data:`FILES`; return True if they were downloaded.
 
     ``sha256``: expected hex digest of each file, by name. A kill leaves each file complete or absent, and
@@ -58,9 +56,7 @@ def fetch(
 
 def is_complete(target: Path, sha256: Mapping[str, str]) -> bool:
     """Return True if every file exists with its expected digest."""
-    return all(
-        (target / name).is_file() and _digest((target / name).read_bytes()) == sha256[name] for name in FILES
-    )
+    return all((target / name).is_file() and _digest((target / name).read_bytes()) == sha256[name] for name in FILES)
 
 
 def download_wheel(requirements: Path, scratch: Path) -> Path:

@@ -25,17 +25,52 @@ WHOLE_STARS, HALF_STARS = (1.0, 5.0), (0.5, 5.0)
 CSV_RATINGS, CSV_MOVIES = ["userId", "movieId", "rating", "timestamp"], ["movieId", "title", "genres"]
 _COLUMNS = Columns(0, 1, 2, 3)
 _CSV_RELEASES = re.compile(r"ml-(20m|25m|32m|latest-small|latest)\b", re.IGNORECASE)
-_GENRES = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical "
-    "Mystery Romance Sci-Fi Thriller War Western"
-).split()
+_GENRES = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
 _NO_GENRES = "(no genres listed)"
 # Codes of the file users.dat of 1M, from its README. Ages are the lower ends of bands; the first band ends at 17.
-_OCCUPATIONS = (
-    "other|educator|artist|clerical/admin|college/grad student|customer service|doctor/health care|"
-    "executive/managerial|farmer|homemaker|K-12 student|lawyer|programmer|retired|sales/marketing|scientist|"
-    "self-employed|technician/engineer|tradesman/craftsman|unemployed|writer"
-).split("|")
+_OCCUPATIONS = [
+    "other",
+    "educator",
+    "artist",
+    "clerical/admin",
+    "college/grad student",
+    "customer service",
+    "doctor/health care",
+    "executive/managerial",
+    "farmer",
+    "homemaker",
+    "K-12 student",
+    "lawyer",
+    "programmer",
+    "retired",
+    "sales/marketing",
+    "scientist",
+    "self-employed",
+    "technician/engineer",
+    "tradesman/craftsman",
+    "unemployed",
+    "writer",
+]
 _YOUNGEST, _UNDER_18 = "1", "17"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -53,9 +52,7 @@ def per_user_holdout(dataset: Dataset, fraction: float) -> Split:
     rank = np.arange(len(ratings)) - np.repeat(np.cumsum(counts) - counts, counts)
     held_out = np.zeros(len(ratings), bool)
     held_out[order] = rank >= np.repeat(counts - np.floor(counts * fraction), counts)
-    return Split(
-        f"each user's last {fraction:.0%}", dataset.without_ratings(held_out), ratings.where(held_out)
-    )
+    return Split(f"each user's last {fraction:.0%}", dataset.without_ratings(held_out), ratings.where(held_out))
 
 
 def k_folds(dataset: Dataset, n_folds: int, seed: int) -> Iterator[Split]:
