@@ -40,7 +40,7 @@ NONE = History((), ())
 class Service:
     """A recommender that logs, over fakes of the database and the customer service."""
 
-    def __init__(self, store: FileStore) -> None:
+    def __init__(self, store: FileStore, new: int = 0) -> None:
         self.store = FlakyStore(store)
         self.histories = {
             "1001": History(
@@ -59,7 +59,7 @@ class Service:
             cohorts=lambda user: (("genre:comedy", 1.0), ("age:60", 0.5)) if user == "stated" else (),
             ages=self.read_age,
             logs_reasons=True,
-            exploration=Exploration(0.3, 3, 9),
+            exploration=Exploration(0.3, 3, 9, new),
             cold_wait_s=0.0,
         )
 
@@ -119,6 +119,43 @@ def test_replay_every_tier_gives_the_list(service: Service, replayer: Replayer) 
     assert {impression.tier for impression in shown} == {"personalised", "folded-in", "cohort", "popular"}
     assert {impression.explored for impression in shown} == {False, True}
     assert_equal(replayer, *shown)
+
+
+def test_replay_new_movies_in_random_slots_gives_the_list(store: FileStore, replayer: Replayer) -> None:
+    """The number of new candidates is logged; without it, as in impressions of earlier programs, it is 0."""
+    model = catalog_model()
+    model.popularity[::3] = 0
+    release_model(store, model)
+    service = Service(store, new=6)
+    shown = [service.show(user, ListRequest(n=n)) for user in USERS for n in (20, 12) for _ in range(8)]
+    assert_equal(replayer, *shown)
+    earlier = [_forget_new(impression) for impression in shown]
+    assert any(replayer.replay(impression).difference for impression in earlier)
+    service = Service(store, new=0)
+    assert_equal(replayer, *(_forget_new(service.show(user)) for user in USERS for _ in range(4)))
+
+
+def _forget_new(shown: Impression) -> Impression:
+    """Return the impression as earlier programs stored it, without the number of new candidates."""
+    document = msgspec.to_builtins(shown)
+    document["inputs"].pop("explore_new", None)
+    return msgspec.convert(document, Impression)
+
+
+def test_rank_candidates_new_movies_has_the_logged_ranks(store: FileStore, replayer: Replayer) -> None:
+    """Each movie of a random slot is at its rank, and some are new movies that the ranking alone puts further down."""
+    model = catalog_model()
+    model.popularity[::3] = 0
+    release_model(store, model)
+    service, exploration = Service(store, new=6), Exploration(0.0, 3, 9, 6)
+    promoted = 0
+    for shown in [shown for user in USERS for _ in range(8) if not (shown := service.show(user)).explored]:
+        ranked = replayer.rank_candidates(shown, exploration)
+        assert len(set(ranked)) == 26
+        assert [ranked[movie.rank - 1] for movie in shown.movies] == [movie.movie_id for movie in shown.movies]
+        plain = replayer.rank_candidates(_forget_new(shown), exploration)
+        promoted += any(movie.movie_id not in plain for movie in shown.movies)
+    assert promoted
 
 
 @pytest.mark.parametrize(

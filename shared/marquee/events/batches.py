@@ -118,7 +118,8 @@ class ListInputs(msgspec.Struct, frozen=True, omit_defaults=True):
     record of the user was used. ``rated`` and ``watched``: the later history, newest first, as (movie id, rating or
     last minute, time); ``left_out`` counts older events that were used and are not kept. ``cohorts``: those used, with
     their weights. ``max_age``: the highest age rating that the age of the account allowed. ``explore``: epsilon, slots
-    and candidates of the settings. ``popular``: the database's popular movies, of a list without a release.
+    and candidates of the settings; ``explore_new``: how many of the candidates are new movies, 0 in impressions of
+    earlier programs. ``popular``: the database's popular movies, of a list without a release.
     """
 
     request: str = ""
@@ -130,6 +131,7 @@ class ListInputs(msgspec.Struct, frozen=True, omit_defaults=True):
     cohorts: tuple[tuple[str, float], ...] = ()
     max_age: int | None = None
     explore: tuple[float, int, int] = (0.0, 0, 0)
+    explore_new: int = 0
     popular: tuple[tuple[str, float], ...] = ()
 
 

@@ -24,6 +24,7 @@ from marquee.experiments.ratio_estimates import Floats
 from marquee.registry.arm_assignment import OUTSIDE
 from marquee.registry.policy import Policy
 from marquee.serving.exploration import Exploration
+from marquee.serving.list_inputs import read_exploration
 from marquee.serving.list_replay import Replayer, name_failure
 from marquee.serving.list_request import LIST_LENGTH
 from marquee.serving.policy_rules import choose_exploration
@@ -152,13 +153,13 @@ def _compare(
         return "made without a release"
     if own.pins or own.quotas:
         return "the policy has pins or quotas"
-    exploration = choose_exploration(own, Exploration(*inputs.explore))
+    exploration = choose_exploration(own, read_exploration(inputs))
     if shown.eligible < LIST_LENGTH + exploration.extra_candidates:
         return "too few eligible movies"
-    ranked = replayer.rank(shown, LIST_LENGTH + exploration.extra_candidates)
+    ranked = replayer.rank_candidates(shown, exploration)
     if any(m.rank < 1 or (m.rank <= len(ranked) and ranked[m.rank - 1] != m.movie_id) for m in shown.movies):
         return _DIFFERENT
-    other = replayer.rank(shown, LIST_LENGTH, version=version, policy=policy)
+    other = replayer.rank(shown, version=version, policy=policy)
     position = {movie_id: at for at, movie_id in enumerate(other, 1)}
     rank = {movie_id: at for at, movie_id in enumerate(ranked, 1)}
     support = [rank.get(movie_id, _OUT_OF_REACH) for movie_id in other]

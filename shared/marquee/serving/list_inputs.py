@@ -41,6 +41,7 @@ def keep_inputs(task: UserTask, engine: Engine | None, exploration: Exploration)
         cohorts=tuple((name, weight) for name, weight in task.cohorts if name in known),
         max_age=None if task.age is None or engine is None else engine.rules.lower_age(task.age),
         explore=(exploration.epsilon, exploration.slots, exploration.candidates),
+        explore_new=exploration.new,
         popular=tuple((movie.movie_id, movie.score) for movie in task.popular),
     )
 
@@ -48,6 +49,11 @@ def keep_inputs(task: UserTask, engine: Engine | None, exploration: Exploration)
 def read_request(inputs: ListInputs) -> ListRequest:
     """Return the request of a list, without its page."""
     return msgspec.json.decode(b64decode(inputs.request), type=ListRequest) if inputs.request else PLAIN
+
+
+def read_exploration(inputs: ListInputs) -> Exploration:
+    """Return the logged exploration of the settings, which a policy may change."""
+    return Exploration(*inputs.explore, inputs.explore_new)
 
 
 def read_history(inputs: ListInputs) -> History:

@@ -22,7 +22,8 @@ from marquee.serving.answer import Answer
 from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.engine import Engine
 from marquee.serving.exploration import Exploration
-from marquee.serving.list_inputs import read_request
+from marquee.serving.list_inputs import read_exploration, read_request
+from marquee.serving.list_request import LIST_LENGTH
 from marquee.serving.page_token import Page
 from marquee.serving.recommender import Recommender
 from marquee.serving.recorded_user import PastHistory, RecordedCache, RecordedReaders, recall_popular
@@ -97,15 +98,32 @@ class Replayer:
         self._engines.move_to_end(version)
         return engine
 
-    def rank(self, shown: Impression, n: int, *, version: str = "", policy: Policy | None = None) -> list[str]:
-        """Return the best ``n`` movie ids for an impression's user without exploration. Raises as :meth:`ask`."""
+    def rank(self, shown: Impression, *, version: str = "", policy: Policy | None = None) -> list[str]:
+        """Return the list for an impression's user without exploration, best first. Raises as :meth:`ask`."""
+        return [movie.movie_id for movie in self._rank(shown, LIST_LENGTH, 0, version, policy)]
+
+    def rank_candidates(self, shown: Impression, exploration: Exploration) -> list[str]:
+        """Return the list and the other candidates of its random slots, by logged rank, new movies included.
+
+        ``exploration`` is that of the list. A longer list, whose random slots are all of the candidates, has the same
+        ranking and shows all of it, in a random order. Raises as :meth:`ask`.
+        """
+        movies = self._rank(shown, LIST_LENGTH + exploration.extra_candidates, exploration.candidates)
+        return [movie.movie_id for movie in sorted(movies, key=lambda movie: movie.rank)]
+
+    def _rank(
+        self, shown: Impression, n: int, slots: int, version: str = "", policy: Policy | None = None
+    ) -> tuple[ScoredMovie, ...]:
+        """Return ``n`` movies, the last ``slots`` of them in a random order."""
         arm = self._find_arm(shown)
         if arm is None:
             raise ReleaseError("the list was made before the first release")
-        plain = msgspec.structs.replace(policy or arm.policy, explore_epsilon=0.0, explore_slots=0)
+        plain = msgspec.structs.replace(
+            policy or arm.policy, explore_epsilon=0.0, explore_slots=slots, explore_candidates=slots
+        )
         other = msgspec.structs.replace(arm, version=version or arm.version, policy=plain)
         answer, _ = self._answer(shown, other, n)
-        return [movie.movie_id for movie in answer.movies]
+        return answer.movies
 
     def is_other_arm(self, shown: Impression, version: str) -> bool:
         """Return True if ``version`` was the only other arm of the impression's release, with the same weight."""
@@ -129,7 +147,7 @@ class Replayer:
         inputs = shown.inputs
         loaded = self._load(shown.release, arm) if arm else None
         readers = RecordedReaders(shown, self._past)
-        exploration = Exploration(*inputs.explore) if inputs else self._exploration
+        exploration = read_exploration(inputs) if inputs else self._exploration
         recommender = Recommender(
             RecordedCache(self._store, loaded),
             objects=DeadlineExecutor("object store", deadline_ms=1, threads=0),
