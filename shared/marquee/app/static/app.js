@@ -10,7 +10,10 @@ document.addEventListener("visibilitychange", () => document.visibilityState ===
 addEventListener("appinstalled", () => track("app_installed"));
 const report = (kind, text) => track("error", { kind, text: String(text).slice(0, 200) });
 addEventListener("error", (event) => report("script", event.message));
-addEventListener("unhandledrejection", (event) => report("promise", event.reason));
+// The browser skips the animation between two pages when the next navigation begins first, and rejects a promise that no
+// script asked for. The page is complete, so this is no error.
+const skipped = (reason) => reason instanceof DOMException && reason.name === "AbortError" && reason.message === "Transition was skipped";
+addEventListener("unhandledrejection", (event) => skipped(event.reason) ? event.preventDefault() : report("promise", event.reason));
 // The Android package hands over the failures of its earlier runs, which ended the page, too. It keeps them for the next
 // page unless this one answers.
 globalThis.trackExits = (exits) => { if (consented()) exits.forEach((exit) => track("app_exited", exit)); return consented(); };
