@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,59 +11,81 @@ from tests.app.visit import App, Visit, movie_path
 from tests.servers.function import Function
 from tests.servers.lists import ListServer
 from tests.servers.movie_service import MOVIES, MovieServer
+from tests.support.waiting import wait_until
 
 from marquee.app.document_schema import prepare_documents
-from marquee.app.documents import PAUSE_S, Documents
+from marquee.app.documents import Documents
+from marquee.app.texts import TEXTS
 from marquee.local.embedded_mongo import EmbeddedMongo
 from marquee.local.process import free_port
 
 pytestmark = pytest.mark.servers
+YOUR_LIST = f"<h2>{TEXTS['row_list']}</h2>"
+"""The heading of the row: the note that it is away has the same words."""
 PAGES = ("/", movie_path(MOVIES[0]), "/search?q=a", "/you", "/offline")
 
 
 @pytest.fixture(scope="module")
-def mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongo]:
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongo]:
     """Start a MongoDB that the tests may kill."""
     with EmbeddedMongo(tmp_path_factory.mktemp("mongo")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def parts(mongo: EmbeddedMongo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def all_parts(mongo_server: EmbeddedMongo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """Start the app on that MongoDB."""
-    documents = Documents(mongo.url, deadline_ms=20_000, pause_s=0)
+    documents = Documents(mongo_server.url, deadline_ms=20_000, pause_s=0)
     prepare_documents(documents, 90)
     directory = tmp_path_factory.mktemp("app")
     with (
         MovieServer() as movies,
         ListServer(MOVIES) as lists,
-        Function("app", directory, app_environment(mongo.url, movies, lists)) as function,
+        Function("app", directory, app_environment(mongo_server.url, movies, lists)) as function,
     ):
         yield App(function, movies, lists, documents)
     documents.close()
 
 
-def wait_until_back(visitor: Visit, text: str) -> None:
-    """Open home until it contains ``text`` again."""
-    deadline = time.monotonic() + 30
-    while text not in visitor.open("/").body.decode():
-        assert time.monotonic() < deadline, f"home has no {text!r}"
-        time.sleep(0.1)
+@pytest.fixture
+def mongo(mongo_server: EmbeddedMongo) -> EmbeddedMongo:
+    """Return a MongoDB that runs and answers, whatever the previous test did to it."""
+    if mongo_server.process is not None:
+        mongo_server.process.kill(signal.SIGCONT)
+    if not mongo_server.pids:
+        mongo_server.start()
+    wait_until(mongo_server.is_healthy)
+    return mongo_server
+
+
+@pytest.fixture
+def parts(all_parts: App, mongo: EmbeddedMongo) -> App:  # MongoDB first.
+    """Return the app when all its parts answer and it accepts writes, whatever the previous test did to them."""
+    all_parts.lists.status = 200
+    visitor = Visit(all_parts)
+    wait_until(lambda: visitor.open("/you").status == 200 and bool(visitor.cookie))
+    wait_until(lambda: visitor.post("/you/consent", analytics=0).status == 303)
+    return all_parts
+
+
+def open_home(visitor: Visit) -> str:
+    return visitor.open("/").body.decode()
 
 
 def test_app_without_mongodb_shows_what_it_can(parts: App, mongo: EmbeddedMongo) -> None:
     """A known device sees pages without what MongoDB holds, a new one too; writes are 503; then all is back."""
     visitor = Visit(parts, consent=True)
-    visitor.post(movie_path(MOVIES[1], "/list"), wanted=1)
-    assert "Your list" in visitor.open("/").body.decode()
+    wait_until(lambda: visitor.post(movie_path(MOVIES[1], "/list"), wanted=1).status == 303)
+    assert YOUR_LIST in open_home(visitor)
     event = visitor.event()
     mongo.kill()
     try:
         for known in (visitor, Visit(parts)):
             for path in PAGES:
                 assert known.open(path).status == 200, path
-        home = visitor.open("/").body.decode()
-        assert "not available" in home
+        home = open_home(visitor)
+        assert TEXTS["away_documents"] in home
+        assert YOUR_LIST not in home
         assert "data-movie=" in home
         for reply in (visitor.post(movie_path(MOVIES[1], "/list"), wanted=1), visitor.post("/you/forget")):
             assert reply.status == 503
@@ -74,8 +95,10 @@ def test_app_without_mongodb_shows_what_it_can(parts: App, mongo: EmbeddedMongo)
         assert visitor.send(event).status == 503
     finally:
         mongo.start()
-    wait_until_back(visitor, "Your list")
-    assert visitor.send(event).status == 202
+    # Writes return by themselves: no page has to be read first.
+    wait_until(lambda: visitor.send(event).status == 202)
+    wait_until(lambda: YOUR_LIST in open_home(visitor))
+    assert parts.count("events", _id=event["id"]) == 1
 
 
 def test_app_with_a_hung_mongodb_waits_for_one_deadline(parts: App, mongo: EmbeddedMongo) -> None:
@@ -85,26 +108,26 @@ def test_app_with_a_hung_mongodb_waits_for_one_deadline(parts: App, mongo: Embed
     mongo.process.kill(signal.SIGSTOP)
     try:
         assert visitor.open("/").status == 200
-        assert "not available" in visitor.open("/").body.decode()
+        assert TEXTS["away_documents"] in open_home(visitor)
     finally:
         mongo.process.kill(signal.SIGCONT)
-    time.sleep(PAUSE_S / 10)
-    wait_until_back(visitor, "For you")
+    wait_until(lambda: TEXTS["away_documents"] not in open_home(visitor))
+    assert TEXTS["row_for_you"] in open_home(visitor)
 
 
 def test_app_without_recommend_shows_the_other_rows(parts: App) -> None:
     """A status, a wrong answer or no answer leave out the list and say so."""
     visitor = Visit(parts, consent=False)
-    visitor.post(movie_path(MOVIES[1], "/list"), wanted=1)
+    wait_until(lambda: visitor.post(movie_path(MOVIES[1], "/list"), wanted=1).status == 303)
     parts.lists.status = 503
     try:
-        home = visitor.open("/").body.decode()
-        assert "Recommendations are not available" in home
-        assert "Your list" in home
+        home = open_home(visitor)
+        assert TEXTS["away_lists"] in home
+        assert YOUR_LIST in home
         assert visitor.open(movie_path(MOVIES[1])).status == 200
     finally:
         parts.lists.status = 200
-    assert "For you" in visitor.open("/").body.decode()
+    assert TEXTS["row_for_you"] in open_home(visitor)
 
 
 def test_app_without_movie_service_shows_known_movies(
