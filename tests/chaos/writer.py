@@ -11,13 +11,16 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 from tests.chaos.known_records import KnownRecord, ProducedRecords
 
 MAX_PENDING = 20_000
+STALL_S = 15.0
+"""Seconds without an acknowledgement after which the producer is replaced, longer than any outage that is injected."""
 
 
 class Writer:
     """A thread that writes known records to ``topic`` and notes the position of each.
 
-    A producer with a fatal error, after a restart of the embedded broker, is replaced. Records that were not
-    acknowledged are written again, and may be in Kafka at two offsets. Those count as two records.
+    A producer with an error that it does not retry, or without an acknowledgement for :data:`STALL_S`, is replaced:
+    the embedded broker forgets producers at a restart. Records that were not acknowledged are written again, and may be
+    in Kafka at two offsets. Those count as two records.
     """
 
     def __init__(
@@ -28,7 +31,8 @@ class Writer:
         self._pending: dict[int, KnownRecord] = {}
         self._writing, self._stopped = threading.Event(), threading.Event()
         self._writing.set()
-        self._fatal_error: KafkaError | None = None
+        self._final_error: KafkaError | None = None
+        self._acknowledged_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self) -> None:
@@ -50,7 +54,8 @@ class Writer:
     def _run(self) -> None:
         producer, started = self._connect(), time.monotonic()
         while not self._stopped.is_set() and (self._writing.is_set() or self._pending):
-            if self._fatal_error:
+            stalled = self._pending and time.monotonic() - self._acknowledged_at > STALL_S
+            if self._final_error or stalled:
                 producer.purge()
                 producer = self._connect()
                 for record in list(self._pending.values()):
@@ -64,7 +69,7 @@ class Writer:
         producer.purge()
 
     def _connect(self) -> Producer:
-        self._fatal_error = None
+        self._final_error, self._acknowledged_at = None, time.monotonic()
         return Producer(
             {
                 "bootstrap.servers": self._bootstrap,
@@ -80,14 +85,17 @@ class Writer:
     def _send(self, producer: Producer, record: KnownRecord) -> None:
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is None:
+                self._acknowledged_at = time.monotonic()
                 self._pending.pop(record.number, None)
                 self._produced.acknowledge(record.number, message.partition() or 0, message.offset() or 0)
+            elif error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+                self._final_error = error
 
         producer.produce(self._topic, record.raw, partition=record.number % self._partitions, on_delivery=delivered)
 
     def _on_error(self, error: Any) -> None:
         if error.fatal():
-            self._fatal_error = error
+            self._final_error = error
 
 
 def read_topic(bootstrap: str, topic: str, ends: Mapping[int, int]) -> dict[tuple[int, int], bytes]:
