@@ -27,7 +27,7 @@ from marquee.events.parser import EventParser
 from marquee.local.embedded_postgres import EmbeddedPostgres
 
 BATCH, SENDERS, ROUNDS, ROUND_S = 100, 4, 5, 4.0
-BATCHES = 3_000
+BATCHES = 9_000
 MIXED_PER_S, MIXED_S = 50, 20.0
 OVERLOAD_ROUNDS = 3
 
