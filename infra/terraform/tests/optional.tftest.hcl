@@ -149,7 +149,7 @@ run "accepts_kafka_with_certificates_only" {
     secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require" }
   }
   assert {
-    condition     = length(google_secret_manager_secret_version.this) == 4
+    condition     = length(google_secret_manager_secret_version.this) == 5
     error_message = "A secret has no version, so the parts cannot start."
   }
 }
