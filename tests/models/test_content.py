@@ -85,6 +85,20 @@ def test_complete_ranking_own_part_grows_with_the_interactions() -> None:
     np.testing.assert_allclose(mixed.rank_items[30:], learned[30:], atol=1e-6)
 
 
+def test_complete_ranking_trend_multiplies_the_learned_part_only() -> None:
+    """A high trend of movies with few interactions, which is noise, adds nothing to the part of the metadata."""
+    rng = np.random.default_rng(2)
+    features, learned = rng.random((60, 3)), rng.standard_normal((60, 4))
+    counts = np.r_[np.full(30, 2.0), np.full(30, 1e9)]
+    added = []
+    for trend in (np.ones(60), np.where(counts < 3, 20.0, 1.0)):
+        items = np.column_stack([learned[:, :3] * trend[:, None], learned[:, 3]])
+        mixed = content._complete_ranking(RankingFactors(items, learned, trend, 1), features, counts)
+        added.append(mixed.rank_items - items)
+    assert np.abs(added[0][:30, :3]).min() > 1e-4
+    np.testing.assert_allclose(added[1], added[0], atol=1e-9)
+
+
 def test_content_regression_left_out_error_is_that_of_refits() -> None:
     """The closed form of leaving a movie out equals the fit without it."""
     rng = np.random.default_rng(1)

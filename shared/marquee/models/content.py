@@ -94,7 +94,8 @@ def _complete_ranking(ranking: RankingFactors, features: Floats, counts: Floats)
     learned = items[:, :n_learned] / trend[:, None]
     predicted = regression.predict(learned)
     prior_items = prior * _few_to_average(learned, predicted, counts)
-    items[:, :n_learned] = (learned + prior_items * predicted) * trend[:, None]
+    # Without the trend: metadata tell nothing of growth, and the growth of a movie with few interactions is noise.
+    items[:, :n_learned] += prior_items * predicted
     history[:, :n_learned] += prior * regression.predict(history[:, :n_learned])
     return replace(ranking, rank_items=items, rank_history=history)
 
