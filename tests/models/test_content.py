@@ -93,7 +93,7 @@ def test_complete_ranking_trend_multiplies_the_learned_part_only() -> None:
     added = []
     for trend in (np.ones(60), np.where(counts < 3, 20.0, 1.0)):
         items = np.column_stack([learned[:, :3] * trend[:, None], learned[:, 3]])
-        mixed = content._complete_ranking(RankingFactors(items, learned, trend, 1), features, counts)
+        mixed = content._complete_ranking(RankingFactors(learned, items, trend, 1), features, counts)
         added.append(mixed.rank_items - items)
     assert np.abs(added[0][:30, :3]).min() > 1e-4
     np.testing.assert_allclose(added[1], added[0], atol=1e-9)
