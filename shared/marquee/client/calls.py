@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
+from marquee.client.answers import AnsweredReceipt
 from marquee.client.outgoing_events import OutgoingEvent
 
 MAX_EVENTS = 1_000
@@ -90,6 +91,28 @@ def events_calls(events: Iterable[OutgoingEvent]) -> Iterator[Call]:
     for first in range(0, len(listed), MAX_EVENTS):
         content = json.dumps(listed[first : first + MAX_EVENTS]).encode()
         yield Call("POST", "/events", {}, content)
+
+
+def add_receipt(total: AnsweredReceipt, receipt: AnsweredReceipt, number: int) -> None:
+    """Add the receipt of request ``number``, from 0, to the total; its indexes are of the events of that request."""
+    total["accepted"] += receipt["accepted"]
+    total["repeated"] += receipt["repeated"]
+    first = number * MAX_EVENTS
+    total["refused"] += [{**refused, "index": refused["index"] + first} for refused in receipt["refused"]]
+
+
+def pause_or_raise(retries: RetryPolicy, call: Call, attempt: int, failure: httpx.Response | str) -> float:
+    """Return the seconds to wait after a failed attempt, counted from 0.
+
+    ``failure`` is the response, or the description of the error if there is none. Raises :class:`ApiUnavailable` after
+    the last attempt.
+    """
+    response = None if isinstance(failure, str) else failure
+    pause_s = retries.pause_s(attempt, response)
+    if pause_s is None:
+        problem = failure if response is None else f"{response.status_code}: {response.text.strip()[:200]}"
+        raise ApiUnavailable(f"{call.method} {call.path} failed {attempt + 1} times, finally with {problem}")
+    return pause_s
 
 
 def read_answer(response: httpx.Response) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -11,12 +12,13 @@ import httpx
 
 from marquee.client.answers import AnsweredList, AnsweredReceipt, AnsweredSimilar
 from marquee.client.calls import (
-    ApiUnavailable,
     Call,
     RetryPolicy,
+    add_receipt,
     events_calls,
     is_retried,
     make_headers,
+    pause_or_raise,
     read_answer,
     recommend_call,
     similar_call,
@@ -79,11 +81,7 @@ class MarqueeClient:
         total: AnsweredReceipt = {"accepted": 0, "repeated": 0, "refused": []}
         for number, call in enumerate(events_calls(events)):
             receipt: AnsweredReceipt = self._answer(self._events_url, call)
-            total["accepted"] += receipt["accepted"]
-            total["repeated"] += receipt["repeated"]
-            total["refused"] += [
-                {**refused, "index": refused["index"] + number * 1_000} for refused in receipt["refused"]
-            ]
+            add_receipt(total, receipt, number)
         return total
 
     def close(self) -> None:
@@ -99,20 +97,14 @@ class MarqueeClient:
         self.close()
 
     def _answer(self, url: str, call: Call) -> Any:
-        attempt = 0
-        while True:
-            response, problem = None, ""
+        for attempt in itertools.count():
+            failure: httpx.Response | str
             try:
-                response = self._http.request(
+                failure = response = self._http.request(
                     call.method, url + call.path, params=call.parameters, content=call.content
                 )
                 if not is_retried(response):
                     return read_answer(response)
-                problem = f"{response.status_code}: {response.text.strip()[:200]}"
             except httpx.TransportError as error:
-                problem = f"{type(error).__name__}: {error}"
-            pause_s = self._retries.pause_s(attempt, response)
-            if pause_s is None:
-                raise ApiUnavailable(f"{call.method} {call.path} failed {attempt + 1} times, finally with {problem}")
-            time.sleep(pause_s)
-            attempt += 1
+                failure = f"{type(error).__name__}: {error}"
+            time.sleep(pause_or_raise(self._retries, call, attempt, failure))
