@@ -48,6 +48,10 @@ class ListContext(msgspec.Struct, frozen=True):
     page: Page = FIRST_PAGE
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
+    def choose_rules(self, request: ListRequest) -> Rules:
+        """Return the rules of this context, or those of the request if it has none."""
+        return request.rules if self.rules is None else self.rules
+
 
 class MovieList(msgspec.Struct, frozen=True):
     """A list, with the data for its impression and its explanation.
@@ -72,7 +76,7 @@ class MovieList(msgspec.Struct, frozen=True):
 def build_list(engine: Engine, state: UserState, request: ListRequest, context: ListContext) -> MovieList:
     """Return the list for a user; it may be short, or empty, if rules leave fewer movies."""
     policy = context.policy
-    candidates = _select(engine, state, request, context)
+    candidates = find_candidates(engine, state, request, context, may_be_filled=request.may_be_filled)
     eligible = candidates.count
     tier, ranking, cohort_rows = engine.rank(state, context.cohorts)
     deductions = None
@@ -103,18 +107,26 @@ def build_list(engine: Engine, state: UserState, request: ListRequest, context: 
     return MovieList(tier, movies, uniform, eligible, rows, sources, cohort_rows, deductions)
 
 
-def _select(engine: Engine, state: UserState, request: ListRequest, context: ListContext) -> Candidates:
-    factors, policy = engine.item_factors, context.policy
-    rules = request.rules if context.rules is None else context.rules
-    removed: list[np.ndarray] = []
+def find_candidates(
+    engine: Engine,
+    state: UserState,
+    request: ListRequest,
+    context: ListContext,
+    *,
+    may_be_filled: bool,
+    removed: Sequence[np.ndarray] = (),
+) -> Candidates:
+    """Return the unseen movies without the rows of ``removed`` that pass the rules, the policy and the page."""
+    policy, removed = context.policy, list(removed)
     if request.exclude:
         removed.append(engine.find_rows(request.exclude))
     if policy.unavailable or policy.windows:
         removed.append(engine.find_hidden(policy, context.now))
     if context.page.shown:
         removed.append(engine.find_shown(context.page))
-    passing = engine.rules.passing(rules, policy.unknown_age_passes)
-    return select_candidates(len(factors.movie_ids), state.items, passing, removed, may_be_filled=request.may_be_filled)
+    passing = engine.rules.passing(context.choose_rules(request), policy.unknown_age_passes)
+    n_items = len(engine.item_factors.movie_ids)
+    return select_candidates(n_items, state.items, passing, removed, may_be_filled=may_be_filled)
 
 
 def _rank(

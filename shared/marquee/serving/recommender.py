@@ -216,11 +216,11 @@ class Recommender:
 
     def _check_ages(self, result: MovieList, engine: Engine, context: ListContext, task: UserTask) -> MovieList:
         """Return the list without movies above the age limit, and log an error if there were any."""
-        rules = task.request.rules if context.rules is None else context.rules
-        if rules.max_age is None:
+        max_age = context.choose_rules(task.request).max_age
+        if max_age is None:
             return result
         unknown_passes = context.policy.unknown_age_passes
-        checked = remove_restricted(result, engine.item_factors.metadata, rules.max_age, unknown_passes)
+        checked = remove_restricted(result, engine.item_factors.metadata, max_age, unknown_passes)
         if checked is not result:
             log.error("list %s of %s held movies above the age limit", task.recommendation_id, engine.version)
             task.notes.append(AGE_RULE_BROKEN)

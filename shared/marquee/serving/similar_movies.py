@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from marquee.registry.item_factors import ItemFactors, query_vector
-from marquee.serving.candidates import select_candidates
-from marquee.serving.list_builder import ListContext, MovieList
+from marquee.registry.item_factors import ItemFactors
+from marquee.serving.list_builder import ListContext, MovieList, find_candidates
 from marquee.serving.list_request import ListRequest
 from marquee.serving.rankings import ScoreRanking
 from marquee.serving.user_state import UserState
@@ -41,20 +40,15 @@ def score_similar(factors: ItemFactors, row: int) -> Floats:
 
 def find_similar(engine: Engine, row: int, state: UserState, request: ListRequest, context: ListContext) -> MovieList:
     """Return the movies most similar to that of ``row`` that pass the rules, without those that the user has seen."""
-    factors = engine.item_factors
-    scores = score_similar(factors, row)
+    tier, own_ranking, _ = engine.rank(state, ())
+    scores = score_similar(engine.item_factors, row)
     if len(state.items):
-        own = factors.rank_items @ query_vector(factors, state.items, state.weights)
+        own = own_ranking.scores()
         scores = scores / _spread(scores) + np.float32(OWN_WEIGHT) * own / _spread(own)
-    removed = [np.array([row], np.intp), engine.find_rows(request.exclude)]
-    if context.policy.unavailable or context.policy.windows:
-        removed.append(engine.find_hidden(context.policy, context.now))
-    rules = request.rules if context.rules is None else context.rules
-    passing = engine.rules.passing(rules, context.policy.unknown_age_passes)
-    candidates = select_candidates(len(factors.movie_ids), state.items, passing, removed, may_be_filled=False)
+    removed = [np.array([row], np.intp)]
+    candidates = find_candidates(engine, state, request, context, may_be_filled=False, removed=removed)
     ranking = ScoreRanking(scores)
     rows = ranking.top(request.n, candidates)
-    tier = engine.rank(state, ())[0]
     ranks = range(1, len(rows) + 1)
     movies = engine.make_movies(state, rows, ranking.scores_of(rows), [1.0] * len(rows), ranks)
     return MovieList(tier, movies, eligible=candidates.count, rows=rows)
