@@ -163,7 +163,7 @@ def _calibrate(engine: Engine, state: UserState, pool: Sequence[int]) -> Calibra
 
 
 def _deduct_costs(engine: Engine, ranking: MovieRanking, weight: float) -> tuple[MovieRanking, np.ndarray | None]:
-    costs = engine.rules.costs()
+    costs = engine.rules.costs
     if costs is None:
         return ranking, None
     scores = ranking.scores()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -34,7 +35,6 @@ class MovieRules:
         self._masks: OrderedDict[tuple[object, ...], Mask] = OrderedDict()
         self._names: dict[str, dict[str, Mask]] = {}
         self._lock = threading.Lock()
-        self._age_ratings: NDArray[np.integer] | None = None
 
     def passing(self, rules: Rules, unknown_age_passes: bool) -> Mask | None:
         """Return the movies that pass, [n_items], read-only; None if all do."""
@@ -48,20 +48,24 @@ class MovieRules:
         values = tuple(value.lower() for value in quota.values)
         return self._cached(("quota", column, values), lambda: self._any_of(column, values))
 
+    @cached_property
     def costs(self) -> NDArray[np.float32] | None:
-        """Return the license fees, [n_items], with the mean in place of unknown ones; None if all are unknown."""
+        """The license fees, [n_items], read-only, with the mean in place of unknown ones; None if all are unknown."""
         if not self._metadata.costs:
             return None
         costs = np.array(self._metadata.costs, np.float32)
         costs[costs < 0] = costs[costs >= 0].mean()
+        costs.flags.writeable = False
         return costs
 
     def lower_age(self, age: int) -> int:
         """Return the highest age rating of the catalog up to ``age``, which has the same effect and reveals less."""
-        if self._age_ratings is None:
-            self._age_ratings = np.unique(np.array([0, *self._metadata.ages]))
         ratings = self._age_ratings
         return int(ratings[ratings <= max(age, 0)].max())
+
+    @cached_property
+    def _age_ratings(self) -> NDArray[np.integer]:
+        return np.unique(np.array([0, *self._metadata.ages]))
 
     @property
     def _metadata(self) -> MovieMetadata:
