@@ -14,7 +14,7 @@ from marquee.config.settings import Settings
 from marquee.registry.object_store.connect import connect
 from marquee.serving.caller_check import CallerCheck
 from marquee.serving.deadline import DeadlineExecutor
-from marquee.serving.exploration import Exploration
+from marquee.serving.exploration import Exploration, limit_exploration
 from marquee.serving.http_api import RecommendHttp
 from marquee.serving.instrumentation import InstrumentedApp
 from marquee.serving.list_request import LIST_LENGTH
@@ -130,8 +130,7 @@ def _create_account_readers(settings: Settings) -> tuple[CohortReader | None, Ag
 def create_exploration(settings: Settings) -> Exploration:
     """Return the exploration of the settings, which holds where a policy has none."""
     slots = min(settings.explore_slots, LIST_LENGTH)
-    candidates = max(settings.explore_candidates, slots) if slots else 0
-    return Exploration(settings.explore_epsilon, slots, candidates, min(settings.explore_new, candidates))
+    return limit_exploration(settings.explore_epsilon, slots, settings.explore_candidates, settings.explore_new)
 
 
 def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, PopularMovies | None]:

@@ -90,6 +90,12 @@ class Exploration(msgspec.Struct, frozen=True):
 NO_EXPLORATION = Exploration()
 
 
+def limit_exploration(epsilon: float, slots: int, candidates: int, new: int) -> Exploration:
+    """Return an exploration with at least one candidate for each slot, and none without slots."""
+    candidates = max(candidates, slots) if slots else 0
+    return Exploration(epsilon, slots, candidates, min(new, candidates))
+
+
 def _sample_from(random: Callable[[], float], pool: list[int], count: int) -> list[int]:
     """Sample ``count`` of ``pool`` without replacement (Fisher-Yates)."""
     for position in range(count):

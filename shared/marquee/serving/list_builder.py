@@ -17,7 +17,7 @@ import numpy as np
 from marquee.registry.policy import NO_POLICY, Policy
 from marquee.scoring.reranking import Calibration, rerank
 from marquee.serving.candidates import Candidates, select_candidates
-from marquee.serving.exploration import NO_EXPLORATION, Exploration
+from marquee.serving.exploration import NO_EXPLORATION, Exploration, limit_exploration
 from marquee.serving.list_request import ListRequest, Rules
 from marquee.serving.new_movies import promote_new
 from marquee.serving.page_token import FIRST_PAGE, Page
@@ -218,8 +218,7 @@ def _fill_quotas(
             head.append(row)
             added.append(row)
     rest = [row for row in ranked if row not in set(head)]
-    slots = Exploration(0.0, n_slots, max(exploration.candidates, n_slots)) if n_slots else NO_EXPLORATION
-    return head + rest, slots, added
+    return head + rest, limit_exploration(0.0, n_slots, exploration.candidates, 0), added
 
 
 def _find_replaceable(head: list[int], members: list[np.ndarray], needed: list[int], pinned: list[int]) -> int | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from marquee.registry.movie_metadata import UNKNOWN_AGE, MovieMetadata
 from marquee.registry.policy import Policy
-from marquee.serving.exploration import Exploration
+from marquee.serving.exploration import Exploration, limit_exploration
 from marquee.serving.list_builder import MovieList
 from marquee.serving.list_request import NO_RULES, ListRequest, Rules
 from marquee.serving.page_token import Page
@@ -41,10 +41,12 @@ def choose_exploration(policy: Policy, default: Exploration) -> Exploration:
     epsilon, slots, candidates = policy.explore_epsilon, policy.explore_slots, policy.explore_candidates
     if epsilon is None and slots is None and candidates is None:
         return default
-    slots = default.slots if slots is None else slots
-    candidates = default.candidates if candidates is None else candidates
-    candidates = max(candidates, slots) if slots else 0
-    return Exploration(default.epsilon if epsilon is None else epsilon, slots, candidates, min(default.new, candidates))
+    return limit_exploration(
+        default.epsilon if epsilon is None else epsilon,
+        default.slots if slots is None else slots,
+        default.candidates if candidates is None else candidates,
+        default.new,
+    )
 
 
 def select_popular(
