@@ -176,15 +176,15 @@ def test_recommend_any_history_returns_twenty_distinct_movies_best_first(
 def test_predict_result_is_clipped_to_the_scale(store: FileStore) -> None:
     """Predictions above the highest rating are the highest rating."""
     engine = Engine.load(store, store_model(store, two_group_model(mean=4.5)))
-    assert max(f.rating or 0 for f in engine.list_popular(60)) <= 5
+    assert max(f.rating or 0 for f in engine.recommend(EMPTY, 60)[1]) <= 5
     record = build_user_state(engine.item_factors, engine.read_record("1000"), None)
     assert list(engine.predict(record, np.array([20, 21]))) == [5.0, 3.5]
 
 
-def test_list_popular_small_catalog_returns_all_movies(store: FileStore) -> None:
+def test_recommend_small_catalog_returns_all_movies(store: FileStore) -> None:
     """Seven movies make a list of seven."""
     engine = Engine.load(store, store_model(store, two_group_model(n_items=7)))
-    assert len(engine.list_popular(20)) == 7
+    assert len(engine.recommend(EMPTY, 20)[1]) == 7
 
 
 def test_load_missing_artifact_is_refused(store: FileStore) -> None:

@@ -27,6 +27,7 @@ from marquee.registry.release import CURRENT, new_release, publish_release
 from marquee.registry.rollout import canary, promote
 from marquee.serving.engine import Engine
 from marquee.serving.release_cache import ReleaseCache
+from marquee.serving.user_state import EMPTY
 
 LATER = TRAINED_THROUGH + timedelta(days=1)
 
@@ -86,7 +87,7 @@ def test_refresh_newer_release_leaves_requests_their_own(store: FileStore, cache
     assert current_version(cache) == new
     assert under_way is not None
     assert under_way.release.arms[0].version == old
-    assert under_way.engines["control"].list_popular(1)[0].rating == 3.0
+    assert under_way.engines["control"].recommend(EMPTY, 1)[1][0].rating == 3.0
 
 
 def test_refresh_two_arms_loads_each_version_once(store: FileStore, cache: ReleaseCache) -> None:

@@ -29,7 +29,7 @@ from marquee.serving.new_movies import find_new
 from marquee.serving.page_token import Page, checksum_ids, find_shown
 from marquee.serving.rankings import HistoryRanking, MovieRanking, ScoreRanking
 from marquee.serving.scored_movie import Cohorts, ScoredMovie, Tier
-from marquee.serving.user_state import EMPTY, UserState
+from marquee.serving.user_state import UserState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,10 +121,6 @@ class Engine:
         """Return the tier and the ``n`` best movies for the user, best first, without those they have seen."""
         result = self.make_list(state, ListRequest(n=n), ListContext())
         return result.tier, result.movies
-
-    def list_popular(self, n: int) -> list[ScoredMovie]:
-        """Return the ``n`` most popular movies, not personalized."""
-        return self.recommend(EMPTY, n)[1]
 
     def make_list(self, state: UserState, request: ListRequest, context: ListContext) -> MovieList:
         """Return the list for the user, with the requested rules, reranking and exploration.
