@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from marquee.serving.load_shedding import OVERLOADED, LoadShedder, measure_wait_ms
+from marquee.config.request_wait import LoadShedder, measure_wait_ms
+from marquee.serving.instrumentation import OVERLOADED
 
 
 @pytest.fixture

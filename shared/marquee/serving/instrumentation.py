@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from marquee.config.request_wait import LoadShedder
 from marquee.errors import CallRefused
 from marquee.serving.caller_check import CallerCheck, refuse
 from marquee.serving.contract_files import find_contract
 from marquee.serving.http_api import RECOMMEND, SIMILAR, RecommendHttp, Reply
-from marquee.serving.load_shedding import OVERLOADED, LoadShedder
 from marquee.serving.prometheus_text import CONTENT_TYPE, Metrics
 from marquee.serving.request_log import RequestLog
 from marquee.serving.trace_context import parse_trace
@@ -19,6 +19,11 @@ from marquee.serving.trace_context import parse_trace
 log = logging.getLogger(__name__)
 
 METRICS = "/metrics"
+OVERLOADED = Reply(
+    503,
+    b"More requests arrive than can be answered in time. Try again later.\n",
+    headers={"Retry-After": "1", "Cache-Control": "no-store"},
+)
 
 
 class InstrumentedApp:
