@@ -13,6 +13,7 @@ from marquee.serving.deadline import DeadlineExecutor, Unavailable
 from marquee.serving.engine import Engine
 from marquee.serving.list_inputs import read_history
 from marquee.serving.popular_movies import PopularMovies
+from marquee.serving.recommender import SCORING_FAILED
 from marquee.serving.release_cache import LoadedRelease, ReleaseCache
 from marquee.serving.scored_movie import Cohorts, Tier
 from marquee.serving.user_readers import UserReaders, UserTask, history_start
@@ -20,8 +21,6 @@ from marquee.serving.user_state import UserState, build_user_state
 
 PastHistory: TypeAlias = Callable[[str, "datetime | None", datetime], History]
 """Function that reads a user's history between two times from the tables."""
-
-_SCORING_FAILED = "scoring-failed"
 
 
 class RecordedCache(ReleaseCache):
@@ -48,7 +47,7 @@ class RecordedReaders(UserReaders):
 
     def read_state(self, engine: Engine, task: UserTask) -> UserState:
         """Return the user's state at that time. Raises :class:`Unavailable` if scoring failed then."""
-        if _SCORING_FAILED in self._shown.notes and engine.version == self._shown.model_version:
+        if SCORING_FAILED in self._shown.notes and engine.version == self._shown.model_version:
             raise Unavailable("scoring failed when the list was made")
         record = engine.read_record(task.user_id) if self._inputs.record else None
         since = history_start(engine, record)
