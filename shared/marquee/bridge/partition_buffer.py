@@ -189,10 +189,10 @@ class PartitionBuffer:
         self._stats.deliveries_failed += 1
         is_refused = not isinstance(error, TransientError) or isinstance(error, DeliveryUnauthorized)
         self._stats.deliveries_refused += is_refused
-        batch.retry_at = now + self._backoff_s(batch, error)
+        batch.retry_at = now + self._backoff_s(batch, error, is_refused=is_refused)
 
-    def _backoff_s(self, batch: _SubmittedBatch, error: BaseException) -> float:
-        if not isinstance(error, TransientError) or isinstance(error, DeliveryUnauthorized):
+    def _backoff_s(self, batch: _SubmittedBatch, error: BaseException, *, is_refused: bool) -> float:
+        if is_refused:
             log.error(
                 "batch %s was refused; retried every %g s: %s",
                 batch.envelope.id,
