@@ -104,10 +104,9 @@ def split_events(body: bytes) -> list[bytes]:
     valid = f"one event, or a list of 1 to {MAX_EVENTS} events, as JSON in UTF-8 (GET {SCHEMA})"
     start = body.lstrip()[:1]
     try:
-        if start == b"{":
-            body.decode()
-            return [bytes(msgspec.json.decode(body, type=msgspec.Raw))]
         body.decode()
+        if start == b"{":
+            return [bytes(msgspec.json.decode(body, type=msgspec.Raw))]
         events = [bytes(event) for event in _decode_list(body)]
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise InvalidEvents(f"The body is not {valid}: {ascii(str(error))[1:-1][:120]}") from error
