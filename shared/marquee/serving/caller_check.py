@@ -9,9 +9,9 @@ from urllib.parse import unquote
 from marquee.config.access import AccessPolicy
 from marquee.config.api_keys import READ
 from marquee.errors import CallRefused
-from marquee.serving.http_api import RECOMMEND, RecommendHttp, Reply
+from marquee.serving.http_api import RECOMMEND, SIMILAR, RecommendHttp, Reply, make_text_reply
 
-GUARDED = (RECOMMEND, "/similar/")
+GUARDED = (RECOMMEND, SIMILAR)
 """Paths that need the scope ``read``; the others tell nothing about users."""
 
 
@@ -31,8 +31,7 @@ class CallerCheck:
 
 def refuse(error: CallRefused) -> Reply:
     """Return the reply to a caller that is refused."""
-    text = str(error).encode("ascii", "backslashreplace") + b"\n"
-    return Reply(error.status, text, headers={**error.headers, "Cache-Control": "no-store"})
+    return make_text_reply(error.status, str(error), {**error.headers, "Cache-Control": "no-store"})
 
 
 def _find_user(environ: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,7 @@ GET /version               200 program version, release, arms and refusals
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -72,12 +72,12 @@ class RecommendHttp:
     def reply(self, method: str, path: str, accept: str = "", query: str = "") -> Reply:
         """Answer one request. ``path`` is decoded and has no query string; ``query`` is that, not decoded."""
         if not (path.startswith((RECOMMEND, SIMILAR)) or path in ("/healthz", "/readyz", "/version")):
-            return _make_text_reply(404, f"There is nothing at {path[:80]!a}. Use {_ENDPOINTS}.")
+            return make_text_reply(404, f"There is nothing at {path[:80]!a}. Use {_ENDPOINTS}.")
         if method not in ("GET", "HEAD"):
-            reply = _make_text_reply(405, f"{method[:20]} is not allowed here. Use GET or HEAD.")
-            return Reply(reply.status, reply.body, headers={"Allow": "GET, HEAD"})
+            text = f"{method[:20]} is not allowed here. Use GET or HEAD."
+            return make_text_reply(405, text, {"Allow": "GET, HEAD"})
         if path == "/healthz":
-            return _make_text_reply(200, "ok")
+            return make_text_reply(200, "ok")
         if path == "/version":
             return Reply(200, _encode(_describe_version(self.recommender.cache)), JSON)
         if path == "/readyz":
@@ -91,7 +91,7 @@ class RecommendHttp:
             user_id = check_user_id(raw_user_id)
             answer = self.recommender.answer(user_id, self._now(), _parse_query(query))
         except (InvalidUserId, InvalidRequest) as error:
-            return _make_text_reply(400, str(error))
+            return make_text_reply(400, str(error))
         except NothingToRecommend as error:
             return _make_unready_reply(str(error))
         if shown and self._impressions is not None and answer.request.profile:
@@ -103,9 +103,9 @@ class RecommendHttp:
             request = _parse_query(query, for_similar=True)
             answer = self.recommender.find_similar(movie_id, self._now(), request)
         except InvalidRequest as error:
-            return _make_text_reply(400, str(error))
+            return make_text_reply(400, str(error))
         except UnknownMovie as error:
-            return _make_text_reply(404, f"{error}. Ids are those of the event log, such as fargo+1996.")
+            return make_text_reply(404, f"{error}. Ids are those of the event log, such as fargo+1996.")
         except NothingToRecommend as error:
             return _make_unready_reply(str(error))
         return _make_similar_reply(movie_id, answer, as_json=prefers_json(accept))
@@ -115,7 +115,7 @@ class RecommendHttp:
             answer = self.recommender.answer(_READINESS_USER, self._now())
         except NothingToRecommend as error:
             return _make_unready_reply(str(error))
-        return _make_text_reply(200, f"ready: {len(answer.movies)} movies, {answer.tier}")
+        return make_text_reply(200, f"ready: {len(answer.movies)} movies, {answer.tier}")
 
 
 def prefers_json(accept: str) -> bool:
@@ -255,10 +255,11 @@ def _describe_version(cache: ReleaseCache) -> dict[str, object]:
     }
 
 
-def _make_text_reply(status: int, text: str) -> Reply:
-    return Reply(status, text.encode("ascii", "backslashreplace") + b"\n")
+def make_text_reply(status: int, text: str, headers: Mapping[str, str] = {}) -> Reply:
+    """Return a reply with one sentence in ASCII."""
+    return Reply(status, text.encode("ascii", "backslashreplace") + b"\n", headers=dict(headers))
 
 
 def _make_unready_reply(reason: str) -> Reply:
-    reply = _make_text_reply(503, f"Nothing can be recommended yet. {reason}")
-    return Reply(reply.status, reply.body, headers={"Retry-After": str(RETRY_AFTER_S)})
+    text = f"Nothing can be recommended yet. {reason}"
+    return make_text_reply(503, text, {"Retry-After": str(RETRY_AFTER_S)})
