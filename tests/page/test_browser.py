@@ -20,7 +20,7 @@ from marquee.monitoring.alerts.evaluate import Alert
 from marquee.monitoring.alerts.rules_file import read_rules
 from marquee.monitoring.alerts.watcher import AlertWatcher
 from marquee.page import server
-from marquee.page.server import STATIC
+from marquee.page.responses import STATIC
 
 pytestmark = pytest.mark.servers
 BOARDS = ("service-health", "model-quality", "data-quality", "experiments", "fairness", "stream", "app-usage")

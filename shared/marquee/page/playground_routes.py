@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import msgspec
 from aiohttp import web
 
 from marquee.config.http_client import HttpResponse
 from marquee.config.loopback_guard import is_local_host
 from marquee.config.opaque_ids import is_valid_id
-from marquee.errors import MarqueeError, RequestFailed, TransientError
 from marquee.page.playground import Playground
+from marquee.page.responses import make_html, make_json, run_in_thread
 
-_INDEX = Path(__file__).with_name("static") / "play.html"
 _THREADS = 4
 
 
@@ -47,7 +43,7 @@ class PlaygroundRoutes:
 
     async def index(self, _request: web.Request) -> web.Response:
         """Serve the page."""
-        return web.Response(body=_INDEX.read_bytes(), content_type="text/html", charset="utf-8")
+        return make_html("play.html")
 
     async def describe(self, _request: web.Request) -> web.Response:
         """Serve the releases and the rating scale."""
@@ -87,17 +83,16 @@ class PlaygroundRoutes:
         return await self._run(lambda: self._playground.send(body))
 
     async def _run(self, work: Callable[[], Any]) -> web.Response:
-        try:
-            result = await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except (TransientError, RequestFailed) as error:
-            return _make_json({"error": str(error)}, 503)
-        except MarqueeError as error:
-            return _make_json({"error": str(error)}, 400)
-        if not isinstance(result, HttpResponse):
-            return _make_json(result)
-        if result.headers.get("content-type", "").startswith("application/json"):
-            return web.Response(body=result.body, status=result.status, content_type="application/json")
-        return _make_json({"error": result.body.decode(errors="replace").strip()}, result.status)
+        return await run_in_thread(self._threads, work, error_status=400, make_response=_make_response)
+
+
+def _make_response(result: Any) -> web.Response:
+    """Return the response for a document, or for the response of a function."""
+    if not isinstance(result, HttpResponse):
+        return make_json(result)
+    if result.headers.get("content-type", "").startswith("application/json"):
+        return web.Response(body=result.body, status=result.status, content_type="application/json")
+    return make_json({"error": result.body.decode(errors="replace").strip()}, result.status)
 
 
 def _read_id(request: web.Request) -> str:
@@ -105,9 +100,3 @@ def _read_id(request: web.Request) -> str:
     if not is_valid_id(text):
         raise web.HTTPBadRequest(reason="This is not an id")
     return text
-
-
-def _make_json(document: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(document), status=status, content_type="application/json", charset="utf-8"
-    )

@@ -5,20 +5,18 @@ Requests name a dashboard by uid, a panel by id and a time range from a list; th
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from marquee.db.pool import Database
-from marquee.errors import MarqueeError, TransientError
+from marquee.errors import MarqueeError
 from marquee.grafana import durations
 from marquee.grafana.macros import TimeRange
 from marquee.grafana.panel_files import BoardFile, PanelFile
@@ -26,10 +24,10 @@ from marquee.grafana.panel_query import run_panel_query
 from marquee.monitoring.alerts.evaluate import Alert
 from marquee.page.playground import Playground
 from marquee.page.playground_routes import PlaygroundRoutes
+from marquee.page.responses import STATIC, make_html, make_json, run_in_thread
 from marquee.page.security_headers import restrict_access
 from marquee.page.serializers import serialize_alert, serialize_board, serialize_table
 
-STATIC = Path(__file__).with_name("static")
 RANGES = {
     "15m": "15 minutes",
     "1h": "hour",
@@ -52,8 +50,6 @@ _FILES = {
     "play.css": "text/css",
 }
 _NEWEST_RECORD = "SELECT extract(epoch FROM now() - max(updated)) AS age FROM written_offsets"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ class _Server:
         uid = request.match_info.get("uid")
         if uid is not None and uid not in self._page.boards:
             raise web.HTTPNotFound(reason="There is no such dashboard")
-        return web.Response(body=(STATIC / "index.html").read_bytes(), content_type="text/html", charset="utf-8")
+        return make_html("index.html")
 
     async def static(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -144,16 +140,16 @@ class _Server:
     async def boards(self, _request: web.Request) -> web.Response:
         boards = [serialize_board(board) for board in self._page.boards.values()]
         play = self._page.playground is not None
-        return _json({"boards": boards, "ranges": RANGES, "range": self._page.span, "playground": play})
+        return make_json({"boards": boards, "ranges": RANGES, "range": self._page.span, "playground": play})
 
     async def panel(self, request: web.Request) -> web.Response:
         try:
             panel = self._page.boards[request.match_info["uid"]].panel(int(request.match_info["id"]))
         except KeyError:
-            return _json({"error": "There is no such panel"}, 404)
+            return make_json({"error": "There is no such panel"}, 404)
         span = request.query.get("range", self._page.span)
         if span not in RANGES:
-            return _json({"error": f"range is one of {', '.join(RANGES)}"}, 400)
+            return make_json({"error": f"range is one of {', '.join(RANGES)}"}, 400)
         return await self._run_in_thread(lambda: self._query_panel(panel, span))
 
     async def alerts(self, _request: web.Request) -> web.Response:
@@ -182,12 +178,7 @@ class _Server:
         }
 
     async def _run_in_thread(self, work: Callable[[], dict[str, Any]]) -> web.Response:
-        try:
-            return _json(await asyncio.get_running_loop().run_in_executor(self._threads, work))
-        except TransientError as error:
-            return _json({"error": str(error)}, 503)
-        except MarqueeError as error:
-            return _json({"error": str(error)}, 500)
+        return await run_in_thread(self._threads, work, error_status=500)
 
 
 def plotly_js() -> Path:
@@ -196,9 +187,3 @@ def plotly_js() -> Path:
     if spec is None or spec.origin is None:
         raise MarqueeError("The package plotly is not installed: pip install 'marquee[page]'")
     return Path(spec.origin).parent / "package_data/plotly.min.js"
-
-
-def _json(document: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(document), status=status, content_type="application/json", charset="utf-8"
-    )
