@@ -9,11 +9,10 @@ from typing import NamedTuple
 import msgspec
 
 from marquee.db.pool import Database
-from marquee.db.user_history import History, RatedMovie, WatchedMovie
+from marquee.db.user_history import MAX_HISTORY, History, build_history
 from marquee.events.batches import Impression, ImpressionMovie, ListInputs
 
 _DEADLINE_MS = 60_000
-_MAX_HISTORY = 1_000
 
 # A session that continued after `until` is cut there, assuming one minute of the movie per minute of time.
 _HISTORY_UNTIL = """
@@ -63,15 +62,8 @@ def user_history_until(database: Database, user_id: str, since: datetime | None,
 
     Records that arrived late count, although they were not known at ``until``.
     """
-    parameters = {"user_id": user_id, "since": since or "-infinity", "until": until, "limit": _MAX_HISTORY}
-    ratings: dict[str, RatedMovie] = {}
-    watched: list[WatchedMovie] = []
-    for is_rating, movie_id, value, time in database.read(_HISTORY_UNTIL, parameters, deadline_ms=_DEADLINE_MS):
-        if is_rating:
-            ratings.setdefault(movie_id, RatedMovie(movie_id, value, time))
-        else:
-            watched.append(WatchedMovie(movie_id, value, time))
-    return History(tuple(ratings.values()), tuple(watched))
+    parameters = {"user_id": user_id, "since": since or "-infinity", "until": until, "limit": MAX_HISTORY}
+    return build_history(database.read(_HISTORY_UNTIL, parameters, deadline_ms=_DEADLINE_MS))
 
 
 def find_impression(database: Database, recommendation_id: str) -> Impression | None:

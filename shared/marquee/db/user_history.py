@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -47,7 +47,7 @@ class History:
 
 
 # Maximum of ratings and of watch sessions that are read for an answer: the newest.
-_MAX_HISTORY = 1_000
+MAX_HISTORY = 1_000
 # Rows fetched at a time from a server-side cursor.
 _FETCH_SIZE = 10_000
 _EXPORT_DEADLINE_MS = 600_000
@@ -114,10 +114,18 @@ def user_history(database: Database, user_id: str, since: datetime | None, deadl
     At most the newest thousand of each; if a movie was rated twice, the newer rating. Raises
     :class:`DatabaseUnavailable` after ``deadline_ms``.
     """
-    parameters = {"user_id": user_id, "since": since or "-infinity", "limit": _MAX_HISTORY}
+    parameters = {"user_id": user_id, "since": since or "-infinity", "limit": MAX_HISTORY}
+    return build_history(database.read(_HISTORY, parameters, deadline_ms=deadline_ms))
+
+
+def build_history(rows: Iterable[tuple[bool, str, int, datetime]]) -> History:
+    """Return the history of one user from rows of (is a rating, movie_id, value, time), newest first.
+
+    If a movie was rated twice, the newer rating counts.
+    """
     ratings: dict[str, RatedMovie] = {}
     watched: list[WatchedMovie] = []
-    for is_rating, movie_id, value, time in database.read(_HISTORY, parameters, deadline_ms=deadline_ms):
+    for is_rating, movie_id, value, time in rows:
         if is_rating:
             ratings.setdefault(movie_id, RatedMovie(movie_id, value, time))
         else:

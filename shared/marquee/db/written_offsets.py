@@ -117,13 +117,7 @@ def load_for_batch(cursor: Any, batch: StreamBatch) -> WrittenOffsets:
         "first": first,
         "after": after,
     }
-    cursor.execute(_SELECT, parameters)
-    row = cursor.fetchone()
-    if row is None:
-        cursor.execute(_INSERT, parameters)
-        cursor.execute(_SELECT, parameters)
-        row = cursor.fetchone()
-    topic_key, written, unaggregated, unaggregated_s = row
+    topic_key, written, unaggregated, unaggregated_s = _select_or_insert(cursor, _SELECT, parameters)
     return WrittenOffsets(
         topic_key,
         batch.partition,
@@ -166,14 +160,19 @@ def load_for_append(cursor: Any, topic: str, partition: int) -> WrittenOffsets:
     id.
     """
     parameters = {"topic": topic, "topic_id": topic, "partition": partition}
-    cursor.execute(_SELECT_END, parameters)
+    topic_key, first, unaggregated, unaggregated_s = _select_or_insert(cursor, _SELECT_END, parameters)
+    return WrittenOffsets(topic_key, partition, first, first, (), (), read_ranges(unaggregated), unaggregated_s)
+
+
+def _select_or_insert(cursor: Any, select: str, parameters: Mapping[str, object]) -> Any:
+    """Return the row of a partition, locked until the transaction ends; create it if needed."""
+    cursor.execute(select, parameters)
     row = cursor.fetchone()
     if row is None:
         cursor.execute(_INSERT, parameters)
-        cursor.execute(_SELECT_END, parameters)
+        cursor.execute(select, parameters)
         row = cursor.fetchone()
-    topic_key, first, unaggregated, unaggregated_s = row
-    return WrittenOffsets(topic_key, partition, first, first, (), (), read_ranges(unaggregated), unaggregated_s)
+    return row
 
 
 def save(cursor: Any, entry: WrittenOffsets, counts: Mapping[str, int], unaggregated: OffsetRanges) -> None:
