@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import numpy as np
 
 from marquee.db.pool import Database
-from marquee.db.user_history import History, RatedMovie, WatchedMovie
+from marquee.db.user_history import RatedMovie, WatchedMovie
 from marquee.monitoring.experiment_timeline import Timeline
-from marquee.monitoring.served_prediction import Predictor
+from marquee.monitoring.served_prediction import Predictor, build_state_before
 from marquee.serving.engine import Engine
-from marquee.serving.user_state import UserState, build_user_state
 
 RATING, VIEW = "rating", "view"
 LIST_LENGTH = 20
@@ -72,6 +72,7 @@ ON CONFLICT DO NOTHING"""
 
 _Event = tuple[datetime, str, str, int]
 _Pair = tuple[float, float] | None
+_Movie = TypeVar("_Movie", RatedMovie, WatchedMovie)
 
 
 class PairedLosses:
@@ -135,7 +136,7 @@ def _squared_error(engine: Engine, event: _Event, earlier: Sequence[RatedMovie],
     item = engine.item_factors.items.get(movie_id)
     if item is None or engine.trained_through >= at:
         return None
-    state = _build_state(engine, user_id, at, earlier, ())
+    state = build_state_before(engine, user_id, at, earlier)
     if not np.isnan(state.ratings[state.items == item]).all():
         return None
     return float((engine.predict(state, np.array([item]))[0] - rating) ** 2)
@@ -150,20 +151,9 @@ def _compare_hits(
     for engine in (old, new):
         if movie_id not in engine.item_factors.items or engine.trained_through >= at:
             return None
-        _, movies = engine.recommend(_build_state(engine, user_id, at, ratings, sessions), LIST_LENGTH)
+        _, movies = engine.recommend(build_state_before(engine, user_id, at, ratings, sessions), LIST_LENGTH)
         hits.append(float(any(movie.movie_id == movie_id for movie in movies)))
     return hits[0], hits[1]
-
-
-def _build_state(
-    engine: Engine, user_id: str, at: datetime, ratings: Sequence[RatedMovie], sessions: Sequence[WatchedMovie]
-) -> UserState:
-    is_known, record = engine.get_cached_record(user_id)
-    if not is_known:
-        record = engine.read_record(user_id)
-    rated = tuple(movie for movie in ratings if movie.time < at)
-    watched = tuple(movie for movie in sessions if movie.time < at)
-    return build_user_state(engine.item_factors, record, History(rated, watched))
 
 
 def _read_events(
@@ -184,18 +174,21 @@ def _read_events(
 
 
 def _read_ratings(database: Database, events: Sequence[_Event]) -> defaultdict[str, list[RatedMovie]]:
-    found: defaultdict[str, list[RatedMovie]] = defaultdict(list)
-    parameters = (list({user for _, user, _, _ in events}), max(at for at, *_ in events), MAX_EARLIER)
-    for user_id, movie_id, rating, at in database.read(_EARLIER_RATINGS, parameters, deadline_ms=DEADLINE_MS):
-        found[user_id].append(RatedMovie(movie_id, rating, at))
-    return found
+    return _read_earlier(database, _EARLIER_RATINGS, RatedMovie, events)
 
 
 def _read_sessions(database: Database, events: Sequence[_Event]) -> defaultdict[str, list[WatchedMovie]]:
-    found: defaultdict[str, list[WatchedMovie]] = defaultdict(list)
+    return _read_earlier(database, _EARLIER_SESSIONS, WatchedMovie, events)
+
+
+def _read_earlier(
+    database: Database, query: str, kind: Callable[[str, int, datetime], _Movie], events: Sequence[_Event]
+) -> defaultdict[str, list[_Movie]]:
+    """Return the movies of the events' users before the newest event by user, newest first."""
+    found: defaultdict[str, list[_Movie]] = defaultdict(list)
     parameters = (list({user for _, user, _, _ in events}), max(at for at, *_ in events), MAX_EARLIER)
-    for user_id, movie_id, minute, at in database.read(_EARLIER_SESSIONS, parameters, deadline_ms=DEADLINE_MS):
-        found[user_id].append(WatchedMovie(movie_id, minute, at))
+    for user_id, movie_id, value, at in database.read(query, parameters, deadline_ms=DEADLINE_MS):
+        found[user_id].append(kind(movie_id, value, at))
     return found
 
 

@@ -16,7 +16,7 @@ from datetime import datetime
 
 import numpy as np
 
-from marquee.db.user_history import History, RatedMovie
+from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.errors import ArtifactRefused
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release
@@ -145,7 +145,7 @@ class Predictor:
         item = engine.item_factors.items.get(event.movie_id)
         if item is None:
             return Prediction(arm=arm, version=engine.version, release=release.number, reason=UNKNOWN_MOVIE)
-        state = build_state_before(engine, event.user_id, earlier, event.time)
+        state = build_state_before(engine, event.user_id, event.time, earlier)
         if not np.isnan(state.ratings[state.items == item]).all():
             return Prediction(arm=arm, version=engine.version, release=release.number, reason=RATED_BEFORE)
         predicted = engine.predict(state, np.array([item]))[0]
@@ -193,7 +193,7 @@ def _from_impression(
     """Return the prediction of an impression, with the prediction interval at the time of the impression."""
     low = high = coverage = None
     if engine is not None:
-        state = build_state_before(engine, user_id, earlier, shown.time)
+        state = build_state_before(engine, user_id, shown.time, earlier)
         low, high, coverage = _interval(engine, state, shown.rating)
     return Prediction(
         arm=shown.arm,
@@ -209,14 +209,20 @@ def _from_impression(
     )
 
 
-def build_state_before(engine: Engine, user_id: str, earlier: Sequence[RatedMovie], time: datetime) -> UserState:
-    """Return the user state that the model had at ``time``."""
+def build_state_before(
+    engine: Engine,
+    user_id: str,
+    time: datetime,
+    ratings: Sequence[RatedMovie],
+    watched: Sequence[WatchedMovie] = (),
+) -> UserState:
+    """Return the user state that the model had at ``time``: later ones of ``ratings`` and ``watched`` are ignored."""
     is_known, record = engine.get_cached_record(user_id)
     if not is_known:
         record = engine.read_record(user_id)
-    return build_user_state(
-        engine.item_factors, record, History(tuple(movie for movie in earlier if movie.time < time), ())
-    )
+    rated_before = tuple(movie for movie in ratings if movie.time < time)
+    watched_before = tuple(movie for movie in watched if movie.time < time)
+    return build_user_state(engine.item_factors, record, History(rated_before, watched_before))
 
 
 def _interval(engine: Engine, state: UserState, predicted: float) -> tuple[float | None, float | None, float | None]:
