@@ -9,8 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from marquee.config.movielens_names import GENRES
 from marquee.simulate.catalog import SyntheticCatalog
-from marquee.simulate.movie_service import GENRES, CustomerTable, MovieService, MovieTable
+from marquee.simulate.movie_service import CustomerTable, MovieService, MovieTable
 
 CATALOGUE = SyntheticCatalog(50, 1)
 CUSTOMERS = {"7": {"user_id": "7", "age": "31", "gender": "F", "occupation": "writer", "zip": "1"}}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from marquee.config.movielens_names import GENRES, OCCUPATIONS
 from marquee.data import movielens
 from marquee.data.rating_rows import Columns, Location, RatingRow, read_header, read_separated
 from marquee.errors import TrainingDataError
@@ -25,52 +26,9 @@ WHOLE_STARS, HALF_STARS = (1.0, 5.0), (0.5, 5.0)
 CSV_RATINGS, CSV_MOVIES = ["userId", "movieId", "rating", "timestamp"], ["movieId", "title", "genres"]
 _COLUMNS = Columns(0, 1, 2, 3)
 _CSV_RELEASES = re.compile(r"ml-(20m|25m|32m|latest-small|latest)\b", re.IGNORECASE)
-_GENRES = [
-    "unknown",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children's",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
-]
+_GENRES = ("unknown", *GENRES)  # The order of the flags in u.item.
 _NO_GENRES = "(no genres listed)"
-# Codes of the file users.dat of 1M, from its README. Ages are the lower ends of bands; the first band ends at 17.
-_OCCUPATIONS = [
-    "other",
-    "educator",
-    "artist",
-    "clerical/admin",
-    "college/grad student",
-    "customer service",
-    "doctor/health care",
-    "executive/managerial",
-    "farmer",
-    "homemaker",
-    "K-12 student",
-    "lawyer",
-    "programmer",
-    "retired",
-    "sales/marketing",
-    "scientist",
-    "self-employed",
-    "technician/engineer",
-    "tradesman/craftsman",
-    "unemployed",
-    "writer",
-]
+# Ages of users.dat are the lower ends of bands; the first band ends at 17.
 _YOUNGEST, _UNDER_18 = "1", "17"
 
 
@@ -148,11 +106,11 @@ def _read_dat(root: Location) -> RatingSource:
     is_1m = (root / "users.dat").is_file()
     if is_1m:
         for user, gender, age, occupation, code in _rows(root, "users.dat", "::", 5):
-            known = occupation.isdecimal() and int(occupation) < len(_OCCUPATIONS)
+            known = occupation.isdecimal() and int(occupation) < len(OCCUPATIONS)
             users[user] = {
                 "age": _UNDER_18 if age == _YOUNGEST else age,
                 "gender": gender,
-                "occupation": _OCCUPATIONS[int(occupation)] if known else "",
+                "occupation": OCCUPATIONS[int(occupation)] if known else "",
                 "zip": code,
             }
     name, scale = ("MovieLens 1M", WHOLE_STARS) if is_1m else ("MovieLens 10M", HALF_STARS)

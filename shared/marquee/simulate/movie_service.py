@@ -16,54 +16,13 @@ from typing import Any
 from aiohttp import web
 
 from marquee.config.base_data import read_side_table
+from marquee.config.movielens_names import GENRES, OCCUPATIONS
 from marquee.simulate.catalog import SyntheticCatalog, runtime_minutes
 from marquee.simulate.hashed_rng import derive_seed
 from marquee.simulate.user_requests import UserRequests
 
 MAX_IDS = 200
-OCCUPATIONS = [
-    "other",
-    "academic/educator",
-    "artist",
-    "clerical/admin",
-    "college/grad+student",
-    "customer+service",
-    "doctor/health+care",
-    "executive/managerial",
-    "farmer",
-    "homemaker",
-    "K-12+student",
-    "lawyer",
-    "programmer",
-    "retired",
-    "sales/marketing",
-    "scientist",
-    "self-employed",
-    "technician/engineer",
-    "tradesman/craftsman",
-    "unemployed",
-    "writer",
-]
-GENRES = [
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children's",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
-]
+_OCCUPATIONS = tuple("academic/educator" if name == "educator" else name for name in OCCUPATIONS)
 
 Row = Mapping[str, Any]
 Lookup = Callable[[str], Row | None]
@@ -84,7 +43,7 @@ class CustomerTable:
         customer = {
             "user_id": int(user_id),
             "age": 8 + draw % 83,
-            "occupation": OCCUPATIONS[(draw >> 8) % len(OCCUPATIONS)].replace("+", " "),
+            "occupation": _OCCUPATIONS[(draw >> 8) % len(_OCCUPATIONS)],
             "gender": "FM"[(draw >> 16) & 1],
             "self_description_likes": _describe_genres("I enjoy", draw >> 24),
             "self_description_dislikes": _describe_genres("I cannot stand", draw >> 40),
