@@ -14,8 +14,8 @@ from benchmarks.fairness.fairness_results import FairnessAnalysis, GroupRow, Mit
 from benchmarks.fairness.findings import LEVEL
 from benchmarks.fairness.mitigations import LISTS, RATINGS
 from benchmarks.fairness.user_metrics import BIAS, COVERAGE, LIFT, MISCALIBRATION, NDCG, RMSE
-from benchmarks.models.charts import CHART_STYLE, ChartPanel, Point, draw_intervals, to_svg
-from marquee.registry.manifest import Metric
+from benchmarks.models.charts import ChartPanel, Point, draw_intervals
+from marquee.evaluation.chart_style import CHART_STYLE, to_svg
 
 _MARKS = {"none": "*", "calibrated re-ranking": "o", "exposure quota": "s", "group correction": "D"}
 
@@ -37,7 +37,7 @@ def _draw_groups(rows: Sequence[GroupRow], metrics: Sequence[str], title: str) -
     """Draw the difference of each tested group; significant groups are bold."""
     tested = [row for row in rows if any(metric in row.differences for metric in metrics)]
     panels = [
-        ChartPanel(metric, {_name(r): _point(r.differences[metric]) for r in tested if metric in r.differences}, 0.0)
+        ChartPanel(metric, {_name(r): Point.of(r.differences[metric]) for r in tested if metric in r.differences}, 0.0)
         for metric in metrics
     ]
     bold = [_name(r) for r in tested if any(r.p_values.get(metric, 1.0) < LEVEL for metric in metrics)]
@@ -49,7 +49,7 @@ def _draw_providers(rows: Sequence[ProviderRow]) -> str:
         ChartPanel(
             title,
             {
-                f"{r.kind}: {r.group}": _point(ratio)
+                f"{r.kind}: {r.group}": Point.of(ratio)
                 for r in rows
                 if (ratio := getattr(r, field)) is not None and ratio.value < 6
             },
@@ -115,9 +115,3 @@ def _draw_front(axis: Axes, rows: Sequence[MitigationRow], labels: tuple[str, st
 
 def _name(row: GroupRow) -> str:
     return f"{row.kind}: {row.group}"
-
-
-def _point(metric: Metric) -> Point:
-    low = metric.value if metric.low is None else metric.low
-    high = metric.value if metric.high is None else metric.high
-    return Point(metric.value, low, high)

@@ -1,34 +1,21 @@
-"""Charts of docs/models.md, as SVG.
-
-Equal results give equal bytes: element ids have a fixed salt, there is no date, and text stays text.
-"""
+"""Charts of docs/models.md, as SVG."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 
 from benchmarks.models.algorithms import SERVED_RANKING, SERVED_RATING
 from benchmarks.models.report_model import ModelReport
+from marquee.evaluation.chart_style import CHART_STYLE, to_svg
 from marquee.registry.manifest import Metric
 
 _BOLD = (SERVED_RATING, SERVED_RANKING)
-CHART_STYLE: Any = {
-    "svg.hashsalt": "marquee",
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-}
 _COLOR, _BOLD_COLOR = "#4878a8", "#c44e52"
 
 
@@ -38,6 +25,13 @@ class Point(NamedTuple):
     value: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, metric: Metric) -> Point:
+        """Return the point of ``metric``; without an interval, both ends are the value."""
+        low = metric.value if metric.low is None else metric.low
+        high = metric.value if metric.high is None else metric.high
+        return cls(metric.value, low, high)
 
 
 class ChartPanel(NamedTuple):
@@ -102,7 +96,7 @@ def draw_scatter(
 
 def _protocol_chart(results: ModelReport, metric: str, title: str) -> str:
     panels = [
-        ChartPanel(p.name, {a.name: _point(a.metrics[metric]) for a in p.algorithms if metric in a.metrics})
+        ChartPanel(p.name, {a.name: Point.of(a.metrics[metric]) for a in p.algorithms if metric in a.metrics})
         for p in results.protocols
     ]
     rows = [name for name in results.notes if any(name in panel.points for panel in panels)]
@@ -119,7 +113,7 @@ def _cost_chart(results: ModelReport) -> str:
 def _coverage_chart(results: ModelReport) -> str:
     windows = {f"window from {window.start:.1f}": window.coverage for window in results.windows}
     panels = [
-        ChartPanel(f"{group} users", {name: _point(c[group]) for name, c in windows.items() if group in c}, 0.8)
+        ChartPanel(f"{group} users", {name: Point.of(c[group]) for name, c in windows.items() if group in c}, 0.8)
         for group in ("all", "known", "new")
     ]
     return draw_intervals("Fraction of the ratings within their 80 % interval", list(windows), panels)
@@ -139,18 +133,3 @@ def _cohort_chart(results: ModelReport) -> str:
     ]
     bold = [f"{name}, {cohorts.served_strength}" for name in ("past windows", "temporal holdout")]
     return draw_intervals("Cohort lists less the popular list, new users", list(rows), panels, bold)
-
-
-def _point(metric: Metric) -> Point:
-    low = metric.value if metric.low is None else metric.low
-    high = metric.value if metric.high is None else metric.high
-    return Point(metric.value, low, high)
-
-
-def to_svg(figure: Figure) -> str:
-    """Return ``figure`` as SVG, and close it."""
-    out = io.StringIO()
-    figure.tight_layout()
-    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
-    return out.getvalue()

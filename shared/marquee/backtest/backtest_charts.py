@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
 from marquee.backtest.backtest_summary import BacktestReport
-
-_STYLE: Any = {
-    "svg.hashsalt": "marquee",
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-}
+from marquee.evaluation.chart_style import CHART_STYLE, to_svg
 
 
 def can_draw() -> bool:
@@ -43,14 +33,10 @@ def _draw(fill: Callable[[Any], None]) -> str:
     mpl.use("svg")
     from matplotlib import pyplot as plt
 
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(CHART_STYLE):
         figure, axis = plt.subplots(figsize=(7.5, 3.6))
         fill(axis)
-        svg = io.StringIO()
-        figure.tight_layout()
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        plt.close(figure)
-    return "\n".join(line.rstrip() for line in svg.getvalue().splitlines()) + "\n"
+        return to_svg(figure, crops=False)
 
 
 def _over_time(axis: Any, report: BacktestReport, metric: str, title: str) -> None:
