@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.training.runs import retrain_until, write_block_ratings
+from tests.training.runs import retrain_until
 
 from marquee.db.pool import Database
 from marquee.experiments.declaration import Declaration, parse_declaration
 from marquee.experiments.lifecycle import read_declaration
 from marquee.registry.gate_report import EXPERIMENT_RUN, REFUSED, GateReport, store_report
-from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import read_current_release
 from marquee.registry.rollout import rollback
@@ -22,27 +19,11 @@ pytestmark = pytest.mark.servers
 CANARY = parse_declaration("canary", {"kind": "canary"})
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return connect(f"file://{tmp_path}/objects")
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return write_block_ratings(tmp_path / "base", users=25, items=30)
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with closing(Database(database_url)) as database:
-        yield database
-
-
-def test_retrain_with_a_database_releases_by_canary(store: ObjectStore, base: Path, database: Database) -> None:
+def test_retrain_with_a_database_releases_by_canary(store: ObjectStore, block_base: Path, database: Database) -> None:
     """The first model serves all users at once, the second 2 % of them; a third is held while the canary runs."""
-    first = retrain_until(store, base, 800, database=database, canary=CANARY)
+    first = retrain_until(store, block_base, 800, database=database, canary=CANARY)
     assert len(read_current_release(store)[0].arms) == 1
-    second = retrain_until(store, base, 900, database=database, canary=CANARY)
+    second = retrain_until(store, block_base, 900, database=database, canary=CANARY)
     release = read_current_release(store)[0]
     assert (second.outcome, first.outcome) == ("released", "released")
     assert "for 0.02 of the users" in second.reason
@@ -51,23 +32,25 @@ def test_retrain_with_a_database_releases_by_canary(store: ObjectStore, base: Pa
     declaration = read_declaration(store, release.experiment)
     assert isinstance(declaration, Declaration)
     assert declaration.arms == {"control": first.version, "canary": second.version}
-    assert retrain_until(store, base, 1000, database=database, canary=CANARY).outcome == "held"
+    assert retrain_until(store, block_base, 1000, database=database, canary=CANARY).outcome == "held"
     assert [arm.version for arm in rollback(store, author="t").arms] == [first.version]
 
 
-def test_retrain_without_database_or_canary_releases_to_all(store: ObjectStore, base: Path, database: Database) -> None:
+def test_retrain_without_database_or_canary_releases_to_all(
+    store: ObjectStore, block_base: Path, database: Database
+) -> None:
     """Nothing would steer a canary without rows; ``--now`` and the policy ``direct`` pass no declaration."""
-    retrain_until(store, base, 800)
-    second = retrain_until(store, base, 900, canary=CANARY)
-    third = retrain_until(store, base, 1000, database=database)
+    retrain_until(store, block_base, 800)
+    second = retrain_until(store, block_base, 900, canary=CANARY)
+    third = retrain_until(store, block_base, 1000, database=database)
     assert (second.outcome, third.outcome) == ("released", "released")
     assert [arm.version for arm in read_current_release(store)[0].arms] == [third.version]
 
 
-def test_retrain_harmful_version_is_refused(store: ObjectStore, base: Path) -> None:
+def test_retrain_harmful_version_is_refused(store: ObjectStore, block_base: Path) -> None:
     """A version that an experiment rolled back is not released again, however often it is trained."""
-    retrain_until(store, base, 800)
-    trained = retrain_until(store, base, 900, releasing=False)
+    retrain_until(store, block_base, 800)
+    trained = retrain_until(store, block_base, 900, releasing=False)
     assert trained.version
     assert trained.trained_through
     reason = "experiment canary-x: canary harms"
@@ -81,6 +64,6 @@ def test_retrain_harmful_version_is_refused(store: ObjectStore, base: Path) -> N
             reason=reason,
         ),
     )
-    again = retrain_until(store, base, 900)
+    again = retrain_until(store, block_base, 900)
     assert again.version == trained.version
     assert (again.outcome, again.reason) == ("refused", reason)

@@ -40,11 +40,6 @@ def base(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> FileStore:
-    return FileStore(tmp_path / "objects")
-
-
 def spoil_women(model: TrainedModel) -> TrainedModel:
     """Return the model with ratings of women that are off by one and a half."""
     women = np.array([number % 2 == 0 for number in range(len(model.user_ids))])

@@ -5,35 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.training.runs import PARAMS_FILE, retrain_until, write_block_ratings
+from tests.training.runs import PARAMS_FILE, retrain_until
 
 from marquee.cli.main import main
 from marquee.errors import ReleaseError
 from marquee.registry import rollout
-from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import read_current_release
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return connect(f"file://{tmp_path}/objects")
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """About 3,300 ratings of 100 users, spread over 999 s from 1970 on."""
-    return write_block_ratings(tmp_path / "base", users=25, items=30)
-
-
-def test_retrain_after_rollback_is_refused_until_resumed(store: ObjectStore, base: Path) -> None:
+def test_retrain_after_rollback_is_refused_until_resumed(store: ObjectStore, block_base: Path) -> None:
     """A scheduled retraining does not undo a rollback, however often it runs, until automatic releases resume."""
-    first = retrain_until(store, base, 800)
-    assert retrain_until(store, base, 900).outcome == "released"
+    first = retrain_until(store, block_base, 800)
+    assert retrain_until(store, block_base, 900).outcome == "released"
     rolled_back = rollout.rollback(store, author="amy", reason="odd lists")
     assert rolled_back.paused
     for second in (950, 980):
-        refused = retrain_until(store, base, second)
+        refused = retrain_until(store, block_base, second)
         assert refused.outcome == "refused"
         assert "paused until `marquee release resume` (release 3: odd lists)" in refused.reason
         assert refused.comparisons
@@ -45,19 +33,19 @@ def test_retrain_after_rollback_is_refused_until_resumed(store: ObjectStore, bas
         rolled_back.previous,
     )
     assert rollout.resume(store, author="amy") == resumed
-    assert retrain_until(store, base, 1000).outcome == "released"
+    assert retrain_until(store, block_base, 1000).outcome == "released"
 
 
-def test_retrain_forced_releases_while_paused(store: ObjectStore, base: Path) -> None:
+def test_retrain_forced_releases_while_paused(store: ObjectStore, block_base: Path) -> None:
     """A forced release is published, and later ones still wait; so they do after a promotion."""
-    first = retrain_until(store, base, 800)
-    retrain_until(store, base, 900)
+    first = retrain_until(store, block_base, 800)
+    retrain_until(store, block_base, 900)
     rollout.rollback(store, author="amy")
-    assert retrain_until(store, base, 950, force=True).outcome == "released"
-    assert retrain_until(store, base, 980).outcome == "refused"
+    assert retrain_until(store, block_base, 950, force=True).outcome == "released"
+    assert retrain_until(store, block_base, 980).outcome == "refused"
     assert first.version is not None
     assert rollout.promote(store, first.version, author="amy").paused
-    assert retrain_until(store, base, 1000).outcome == "refused"
+    assert retrain_until(store, block_base, 1000).outcome == "refused"
 
 
 def test_resume_without_release_is_refused(store: ObjectStore) -> None:
@@ -68,7 +56,7 @@ def test_resume_without_release_is_refused(store: ObjectStore) -> None:
 
 def test_release_commands_tell_and_lift_the_pause(
     store: ObjectStore,
-    base: Path,
+    block_base: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -77,12 +65,12 @@ def test_release_commands_tell_and_lift_the_pause(
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", f"file://{tmp_path}/objects")
     monkeypatch.delenv("MARQUEE_DATABASE_URL", raising=False)
     for second in (800, 900):
-        retrain_until(store, base, second)
+        retrain_until(store, block_base, second)
     assert main(["release", "rollback"]) == 0
     assert "paused until `marquee release resume`" in capsys.readouterr().out
     assert main(["release", "show"]) == 0
     assert "paused until `marquee release resume`" in capsys.readouterr().out
-    retrain = ["retrain", "--base", str(base), "--params", str(PARAMS_FILE)]
+    retrain = ["retrain", "--base", str(block_base), "--params", str(PARAMS_FILE)]
     assert main(retrain) == 3
     assert main([*retrain, "--force"]) == 0
     capsys.readouterr()

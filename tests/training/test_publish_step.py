@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.dying_store import DyingStore
-from tests.training.runs import GOOD, UNTRAINED, retrain_until, run_steps, write_block_ratings
+from tests.training.runs import GOOD, UNTRAINED, retrain_until, run_steps
 
 from marquee.cli.main import main
 from marquee.data import dvc_remote
@@ -16,17 +16,6 @@ from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.object_store.object_store import Content, ObjectStore, Version
 from marquee.training.pipeline.publish_step import ServingChanged, release_instead_of
 from marquee.training.retrain import retrain
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return FileStore(tmp_path / "objects")
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """About 3,300 ratings of 100 users, spread over 999 s from 1970 on."""
-    return write_block_ratings(tmp_path / "base", users=25, items=30)
 
 
 class OvertakenStore(FileStore):
@@ -41,14 +30,14 @@ class OvertakenStore(FileStore):
         return super().put_new(name, data)
 
 
-def test_publish_other_release_in_between_decides_again(tmp_path: Path, base: Path) -> None:
+def test_publish_other_release_in_between_decides_again(tmp_path: Path, block_base: Path) -> None:
     """If what serves changes during the evaluation, the model is compared with what serves then."""
     store = OvertakenStore(tmp_path / "objects")
-    retrain_until(store, base, 600)
+    retrain_until(store, block_base, 600)
     before = release.read_current_release(store)[0]
-    other = retrain_until(store, base, 700, releasing=False)
+    other = retrain_until(store, block_base, 700, releasing=False)
     store.version = str(other.version)
-    result = retrain_until(store, base, 1000)
+    result = retrain_until(store, block_base, 1000)
     assert (result.outcome, result.serving) == ("released", other.version)
     assert release.read_current_release(store)[0].number == 3
     with pytest.raises(ServingChanged):
@@ -60,10 +49,10 @@ class Killed(BaseException):
     """End of the process; no program catches it."""
 
 
-def test_retrain_killed_at_any_write_leaves_store_consistent(tmp_path: Path, base: Path) -> None:
+def test_retrain_killed_at_any_write_leaves_store_consistent(tmp_path: Path, block_base: Path) -> None:
     """After a kill at any write every artifact is complete, its snapshot is in the remote, and the next
     retraining releases the model as release 1."""
-    run = run_steps(base, tmp_path / "run", 1000)
+    run = run_steps(block_base, tmp_path / "run", 1000)
     unharmed = DyingStore(FileStore(tmp_path / "counted"))
     retrain(run.request, GOOD, unharmed, prepared=run.root, remote=unharmed, commit="abc")
     total = len(unharmed.names)
@@ -93,10 +82,10 @@ class CorruptingStore(FileStore):
         return super().put_new(name, data)
 
 
-def test_publish_corrupted_artifact_is_refused(tmp_path: Path, base: Path) -> None:
+def test_publish_corrupted_artifact_is_refused(tmp_path: Path, block_base: Path) -> None:
     """An artifact that differs from what was written is refused with the file's name, and nothing serves."""
     store = CorruptingStore(tmp_path / "objects")
-    result = retrain_until(store, base, 1000)
+    result = retrain_until(store, block_base, 1000)
     assert result.outcome == "refused"
     assert "item_vectors.npy" in result.reason
     assert "hash" in result.reason
@@ -104,7 +93,7 @@ def test_publish_corrupted_artifact_is_refused(tmp_path: Path, base: Path) -> No
 
 
 def test_publish_verifies_artifact_once(
-    store: ObjectStore, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ObjectStore, block_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A released artifact is read and verified a single time."""
     versions: list[str] = []
@@ -115,20 +104,20 @@ def test_publish_verifies_artifact_once(
 
     monkeypatch.setattr("marquee.training.release_policy.verify_artifact", counting_verify)
     monkeypatch.setattr("marquee.registry.rollout.verify_artifact", counting_verify)
-    result = retrain_until(store, base, 1000)
+    result = retrain_until(store, block_base, 1000)
     assert (result.outcome, versions) == ("released", [result.version])
 
 
 def test_publish_refused_model_is_listed_with_reason(
     store: ObjectStore,
-    base: Path,
+    block_base: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """``marquee release list`` and ``marquee lineage`` show a refused artifact with its reason."""
-    retrain_until(store, base, 600)
-    refused = retrain_until(store, base, 1000, UNTRAINED)
+    retrain_until(store, block_base, 600)
+    refused = retrain_until(store, block_base, 1000, UNTRAINED)
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", (tmp_path / "objects").as_uri())
     assert main(["release", "list"]) == 0
     assert f"refused {refused.version}" in capsys.readouterr().out

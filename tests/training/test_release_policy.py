@@ -12,14 +12,12 @@ from tests.training.runs import (
     UNTRAINED,
     reference_params,
     retrain_until,
-    write_block_ratings,
 )
 
 from marquee.evaluation import artifact_candidate
 from marquee.evaluation.paired_test import PairedComparison, Significance
 from marquee.registry import gate_report, rollout
 from marquee.registry.arm_assignment import Arm
-from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release, read_current_release
 from marquee.training import release_policy
@@ -35,17 +33,6 @@ def release_of(*versions: str) -> Release:
     """Return release 7 with an arm of equal weight for each version."""
     arms = tuple(Arm(f"arm-{n}", version, 1 / len(versions)) for n, version in enumerate(versions))
     return Release(number=7, created=datetime(2026, 1, 1, tzinfo=UTC), author="t", reason="", salt="s", arms=arms)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return FileStore(tmp_path / "objects")
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """About 3,300 ratings of 100 users, spread over 999 s from 1970 on."""
-    return write_block_ratings(tmp_path / "base", users=25, items=30)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +89,13 @@ def test_find_fault_unknown_version_is_reported(store: ObjectStore) -> None:
     assert decide_release(VERSION, None, lambda: Evidence(fault), releasing=True).outcome == "refused"
 
 
-def test_retrain_untrained_model_is_refused(store: ObjectStore, base: Path) -> None:
+def test_retrain_untrained_model_is_refused(store: ObjectStore, block_base: Path) -> None:
     """A model worse than the serving one is refused and kept with the reason, and the release stays.
 
     An operator can still promote it.
     """
-    good = retrain_until(store, base, 600)
-    bad = retrain_until(store, base, 1000, UNTRAINED)
+    good = retrain_until(store, block_base, 600)
+    bad = retrain_until(store, block_base, 1000, UNTRAINED)
     assert (good.outcome, bad.outcome) == ("released", "refused")
     assert bad.serving == good.version
     assert "is worse than serving's" in bad.reason
@@ -120,9 +107,9 @@ def test_retrain_untrained_model_is_refused(store: ObjectStore, base: Path) -> N
     assert read_current_release(store)[0].arms[0].version == bad.version
 
 
-def test_retrain_equal_model_is_released(store: ObjectStore, base: Path) -> None:
+def test_retrain_equal_model_is_released(store: ObjectStore, block_base: Path) -> None:
     """The same trainer with more recent data is no worse, so it is released."""
-    first, second = retrain_until(store, base, 850), retrain_until(store, base, 1000)
+    first, second = retrain_until(store, block_base, 850), retrain_until(store, block_base, 1000)
     assert (first.outcome, second.outcome) == ("released", "released"), second.reason
     verdicts = {
         f"{c.metric} {c.baseline}": c.verdict for c in second.comparisons if c.baseline == artifact_candidate.SERVING
@@ -132,19 +119,19 @@ def test_retrain_equal_model_is_released(store: ObjectStore, base: Path) -> None
     assert Significance.WORSE not in verdicts.values()
 
 
-def test_retrain_better_model_is_released(store: ObjectStore, base: Path) -> None:
+def test_retrain_better_model_is_released(store: ObjectStore, block_base: Path) -> None:
     """A trained model is better than an untrained one that serves, beyond the interval."""
-    rollout.promote(store, str(retrain_until(store, base, 600, UNTRAINED).version), author="t")
-    better = retrain_until(store, base, 1000)
+    rollout.promote(store, str(retrain_until(store, block_base, 600, UNTRAINED).version), author="t")
+    better = retrain_until(store, block_base, 1000)
     assert better.outcome == "released", better.reason
     (comparison,) = (c for c in better.comparisons if (c.metric, c.baseline) == ("rmse", artifact_candidate.SERVING))
     assert comparison.verdict is Significance.BETTER
 
 
-def test_retrain_too_few_new_ratings_releases_without_verdict(store: ObjectStore, base: Path) -> None:
+def test_retrain_too_few_new_ratings_releases_without_verdict(store: ObjectStore, block_base: Path) -> None:
     """A second after the serving model hardly any rating is new: no verdict, which is recorded and passes."""
-    retrain_until(store, base, 998)
-    result = retrain_until(store, base, 1000, reference_params(n_factors=9))
+    retrain_until(store, block_base, 998)
+    result = retrain_until(store, block_base, 1000, reference_params(n_factors=9))
     assert result.outcome == "released", result.reason
     verdicts = [c.verdict for c in result.comparisons if c.baseline == artifact_candidate.SERVING]
     assert verdicts == [Significance.TOO_FEW] * 2
@@ -153,26 +140,26 @@ def test_retrain_too_few_new_ratings_releases_without_verdict(store: ObjectStore
     assert any("too few to tell" in finding for finding in report.findings)
 
 
-def test_retrain_experiment_runs_holds_good_model(store: ObjectStore, base: Path) -> None:
+def test_retrain_experiment_runs_holds_good_model(store: ObjectStore, block_base: Path) -> None:
     """While two arms serve, a good model is stored and held, a bad one refused, and the release stays."""
-    control = retrain_until(store, base, 600)
-    canary = retrain_until(store, base, 700, reference_params(n_factors=9), releasing=False)
+    control = retrain_until(store, block_base, 600)
+    canary = retrain_until(store, block_base, 700, reference_params(n_factors=9), releasing=False)
     rollout.canary(store, str(canary.version), weight=0.1, author="t")
     before = read_current_release(store)
-    held = retrain_until(store, base, 1000)
+    held = retrain_until(store, block_base, 1000)
     assert (held.outcome, held.serving) == ("held", control.version)
     assert "is an experiment (control 0.1, canary 0.1)" in held.reason
     assert f"marquee release promote {held.version}" in held.reason
-    assert retrain_until(store, base, 1000, UNTRAINED).outcome == "refused"
+    assert retrain_until(store, block_base, 1000, UNTRAINED).outcome == "refused"
     assert read_current_release(store) == before
     assert held.version is not None
     assert [report.outcome for report in gate_report.load_reports(store, held.version)] == ["held"]
 
 
-def test_retrain_drifted_data_is_refused(store: ObjectStore, base: Path, tmp_path: Path) -> None:
+def test_retrain_drifted_data_is_refused(store: ObjectStore, block_base: Path, tmp_path: Path) -> None:
     """If half of the ratings are missing although time went on, the model is refused, with the count."""
-    retrain_until(store, base, 990)
-    lines = (base / "ratings.csv").read_text().splitlines()
+    retrain_until(store, block_base, 990)
+    lines = (block_base / "ratings.csv").read_text().splitlines()
     thinned = tmp_path / "thinned"
     thinned.mkdir()
     (thinned / "ratings.csv").write_text("\n".join([lines[0], *lines[1::2], lines[-1]]) + "\n")
@@ -181,18 +168,18 @@ def test_retrain_drifted_data_is_refused(store: ObjectStore, base: Path, tmp_pat
     assert "ratings of the serving model's snapshot are missing" in result.reason
 
 
-def test_retrain_serving_artifact_missing_is_released(store: ObjectStore, base: Path) -> None:
+def test_retrain_serving_artifact_missing_is_released(store: ObjectStore, block_base: Path) -> None:
     """If the serving artifact cannot be read, there is no comparison, and a sound model is released."""
-    first = retrain_until(store, base, 600)
+    first = retrain_until(store, block_base, 600)
     store.delete(f"models/{first.version}/item_vectors.npy")
-    second = retrain_until(store, base, 1000)
+    second = retrain_until(store, block_base, 1000)
     assert second.outcome == "released", second.reason
     assert any("cannot serve" in finding for finding in second.findings)
 
 
-def test_list_objections_counts_each_worse_baseline(store: ObjectStore, base: Path) -> None:
+def test_list_objections_counts_each_worse_baseline(store: ObjectStore, block_base: Path) -> None:
     """A model is compared with both baselines; each that is better is one objection, an equal one none."""
-    result = retrain_until(store, base, 1000, releasing=False)
+    result = retrain_until(store, block_base, 1000, releasing=False)
     assert {(c.metric, c.baseline) for c in result.comparisons} == {
         ("rmse", "bias_only"),
         ("ndcg@10", "popularity"),

@@ -51,11 +51,6 @@ def ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_block_ratings(tmp_path_factory.mktemp("resumed") / "base")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return connect(f"file://{tmp_path}/objects")
-
-
 def test_retrain_stopped_at_a_step_resumes_there(store: ObjectStore, ratings: Path, tmp_path: Path) -> None:
     """The next run begins with the first step that was not complete, gives the same model and empties its directory."""
     work, names = tmp_path / "work", list(STEPS)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,23 +35,12 @@ AFTER_ALL_EVENTS = datetime(2100, 1, 1, tzinfo=UTC)
 LIVE_TIME = datetime(2026, 2, 14, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return connect(f"file://{tmp_path}/objects")
-
-
 def request(base: Path | None, **changes: object) -> SnapshotRequest:
     return replace(SnapshotRequest(AFTER_ALL_EVENTS, base, 1.0, 5.0), **changes)  # type: ignore[arg-type]
 
 
 def query_rows(database: Database, query: str) -> list[tuple[object, ...]]:
     return database.read(query, deadline_ms=5_000)
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with closing(Database(database_url)) as database:
-        yield database
 
 
 def insert_ratings(database: Database, *rows: tuple[datetime, str, str, int]) -> None:

@@ -7,38 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.synthetic_data import SECOND
-from tests.training.runs import retrain_until, run_steps, write_block_ratings
+from tests.training.runs import retrain_until, run_steps
 
 from marquee.data.dataset_files import read_dataset, read_model
 from marquee.evaluation import artifact_candidate
 from marquee.evaluation.baselines import model_candidate
 from marquee.registry.item_store import read_items
-from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.pipeline.pipeline_run import FEATURES, FULL_MODEL
 from marquee.training.serving_comparison import compare_with_serving
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return FileStore(tmp_path / "objects")
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """About 3,300 ratings of 100 users, spread over 999 s from 1970 on."""
-    return write_block_ratings(tmp_path / "base", users=25, items=30)
-
-
-def test_compare_with_serving_uses_ratings_unseen_by_both(store: ObjectStore, base: Path, tmp_path: Path) -> None:
+def test_compare_with_serving_uses_ratings_unseen_by_both(store: ObjectStore, block_base: Path, tmp_path: Path) -> None:
     """A serving model that has learned from most of the holdout is compared on later ratings only.
 
     Its rival is trained on the same data with the same parameters, so both are the same model to the bit.
     """
-    serving = retrain_until(store, base, 970)
+    serving = retrain_until(store, block_base, 970)
     assert serving.version is not None
     assert serving.trained_through is not None
-    run = run_steps(base, tmp_path / "run", 1000)
+    run = run_steps(block_base, tmp_path / "run", 1000)
     ratings = read_dataset(run.path(FEATURES)).ratings
     later = ratings.times > serving.trained_through.timestamp() * SECOND
     rmse, *_ = compare_with_serving(run, store, serving.version)
@@ -46,10 +34,10 @@ def test_compare_with_serving_uses_ratings_unseen_by_both(store: ObjectStore, ba
     assert rmse.difference == pytest.approx(0, abs=1e-6)
 
 
-def test_artifact_candidate_predicts_as_its_model(store: ObjectStore, base: Path, tmp_path: Path) -> None:
+def test_artifact_candidate_predicts_as_its_model(store: ObjectStore, block_base: Path, tmp_path: Path) -> None:
     """An artifact read from its files gives every rating and ranking score that its model gave."""
-    version = retrain_until(store, base, 1000).version
-    run = run_steps(base, tmp_path / "run", 1000)
+    version = retrain_until(store, block_base, 1000).version
+    run = run_steps(block_base, tmp_path / "run", 1000)
     data = read_dataset(run.path(FEATURES))
     assert version is not None
     stored = artifact_candidate.load_candidate(store, version, data)
@@ -65,11 +53,11 @@ def test_artifact_candidate_predicts_as_its_model(store: ObjectStore, base: Path
 
 
 def test_artifact_candidate_unknown_users_and_movies_get_valid_scores(
-    store: ObjectStore, base: Path, tmp_path: Path
+    store: ObjectStore, block_base: Path, tmp_path: Path
 ) -> None:
     """Unknown users and movies get finite ratings on the scale, and unknown movies are ranked last."""
-    version = retrain_until(store, base, 60).version  # Some users and movies have no event by then.
-    data = read_dataset(run_steps(base, tmp_path / "run", 1000).path(FEATURES))
+    version = retrain_until(store, block_base, 60).version  # Some users and movies have no event by then.
+    data = read_dataset(run_steps(block_base, tmp_path / "run", 1000).path(FEATURES))
     assert version is not None
     stored = artifact_candidate.load_candidate(store, version, data)
     assert stored.rate is not None

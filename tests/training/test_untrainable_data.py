@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,17 +29,6 @@ from marquee.training.retrain import retrain
 
 AFTER_ALL_EVENTS = datetime(2100, 1, 1, tzinfo=UTC)
 LIVE_TIME = datetime(2026, 2, 14, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return connect(f"file://{tmp_path}/objects")
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    with closing(Database(database_url)) as database:
-        yield database
 
 
 def request(base: Path | None) -> SnapshotRequest:
