@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.serving.models import catalog_model, make_movie_id, release_model, store_model
+from tests.support.commands import Call, call_on
 
-from marquee.cli.main import main
 from marquee.db.pool import Database
 from marquee.events.batches import Impression, ImpressionBatch
 from marquee.ingest.store import write_impressions
@@ -22,7 +21,6 @@ from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
 
 pytestmark = pytest.mark.servers
-Call = Callable[..., str]
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
@@ -48,15 +46,7 @@ def call(
     store: FileStore, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Call:
     """Return a function that runs ``marquee replay WORDS`` and returns its output."""
-    monkeypatch.setenv("MARQUEE_OBJECTS_URL", store.root.as_uri())
-    monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
-
-    def run(*words: str, code: int = 0) -> str:
-        assert main(["replay", *words]) == code
-        out, err = capsys.readouterr()
-        return err if code == 1 else out
-
-    return run
+    return call_on(store, database_url, monkeypatch, capsys, "replay")
 
 
 def test_replay_command_shows_the_list_beside_another_model_and_policy(

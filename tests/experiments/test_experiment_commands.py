@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,15 +15,14 @@ from tests.monitoring.experiment_stream import (
     start_canary,
 )
 from tests.serving.models import release_model, store_model, two_group_model
+from tests.support.commands import Call, call_on
 
-from marquee.cli.main import main
 from marquee.db.pool import Database
 from marquee.experiments.lifecycle import read_declaration
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.release import read_current_release
 
 pytestmark = pytest.mark.servers
-Call = Callable[..., str]
 AA = "kind: aa\nladder: [0.1, 0.5]\nends: {after_days: 2}\n"
 
 
@@ -42,16 +40,8 @@ def call(
     capsys: pytest.CaptureFixture[str],
 ) -> Call:
     """Return a function that runs ``marquee WORDS`` and returns its output."""
-    monkeypatch.setenv("MARQUEE_OBJECTS_URL", store.root.as_uri())
-    monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
     monkeypatch.chdir(tmp_path)
-
-    def run(*words: str, code: int = 0) -> str:
-        assert main(list(words)) == code
-        out, err = capsys.readouterr()
-        return err if code == 1 else out
-
-    return run
+    return call_on(store, database_url, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from tests.serving.models import catalog_model, release_model, store_model
+from tests.support.commands import Call, call_on
 
-from marquee.cli.main import main
 from marquee.db.pool import Database
 from marquee.events.batches import Impression, ImpressionBatch
 from marquee.ingest.store import write_impressions
@@ -26,7 +25,6 @@ from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
 
 pytestmark = pytest.mark.servers
-Call = Callable[..., str]
 USERS, LENGTH = 1500, 20
 EXAMINED = 1 / np.arange(1, LENGTH + 1)
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)
@@ -111,15 +109,7 @@ def call(
     store: FileStore, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Call:
     """Return a function that runs ``marquee experiment replay WORDS`` and returns its output."""
-    monkeypatch.setenv("MARQUEE_OBJECTS_URL", store.root.as_uri())
-    monkeypatch.setenv("MARQUEE_DATABASE_URL", database_url)
-
-    def run(*words: str, code: int = 0) -> str:
-        assert main(["experiment", "replay", *words]) == code
-        out, err = capsys.readouterr()
-        return err if code == 1 else out
-
-    return run
+    return call_on(store, database_url, monkeypatch, capsys, "experiment", "replay")
 
 
 def test_experiment_replay_estimates_what_the_simulated_users_do(call: Call, log: Log, tmp_path: Path) -> None:
