@@ -12,7 +12,6 @@ from marquee.experiments.off_policy import (
     LoggedLists,
     estimate_target,
     expected_examination,
-    observe_rate,
     weigh_movies,
 )
 from marquee.experiments.ratio_estimates import Floats
@@ -107,7 +106,7 @@ def test_estimate_target_of_the_logging_ranker_agrees_with_what_was_seen() -> No
     plain = float(EXAMINATION @ SUITS[:N])
     with_chance = float(probability @ (EXAMINATION * SUITS[ranks - 1]).sum(1))
     assert found.value / found.observed == pytest.approx(plain / with_chance, abs=0.03)
-    assert found.observed == pytest.approx(float(observe_rate(lists).value))
+    assert found.observed == pytest.approx(lists.outcome.sum() / len(lists.user))
     assert found.effective > 10_000
     assert found.largest < 10
 

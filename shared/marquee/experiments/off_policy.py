@@ -146,14 +146,6 @@ def measure_support(lists: LoggedLists, examination: Floats) -> float:
     return float((inside * examination).sum() / (len(inside) * examination.sum())) if len(inside) else 0.0
 
 
-def observe_rate(lists: LoggedLists) -> Estimate:
-    """Return the observed outcomes per list, clustered by user.
-
-    The estimate for the logging ranker's own lists must agree with it, up to the effect of exploration.
-    """
-    return _cluster(lists, lists.outcome.sum(1))
-
-
 def _reach(lists: LoggedLists, n: int) -> Ints:
     """Return the lowest rank that exploration can show [n_lists, 1]."""
     reach = np.where(lists.tail > 0, n - lists.tail + lists.pool, n)
