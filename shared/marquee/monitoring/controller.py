@@ -21,7 +21,7 @@ from marquee.experiments.look import Look
 from marquee.monitoring import experiment_rows
 from marquee.monitoring.experiment_sums import read_as_of, read_baselines, read_look
 from marquee.monitoring.experiment_timeline import Timeline
-from marquee.monitoring.exposures import ExposureRules, update_exposures
+from marquee.monitoring.exposures import ExposureRules, begun_window, update_exposures
 from marquee.monitoring.paired_losses import PairedLosses
 from marquee.monitoring.served_prediction import Predictor
 from marquee.registry.experiment_steps import ReleaseChanged, end_experiment, enrol_more
@@ -31,7 +31,6 @@ from marquee.registry.release import Release
 
 _log = logging.getLogger(__name__)
 AUTHOR = "monitor"
-DEFAULT_WINDOW = timedelta(minutes=60)
 SETTLE = timedelta(seconds=10)
 """Delay before a rating is compared, as in ``live_predictions``."""
 
@@ -91,7 +90,7 @@ class Controller:
         declaration = read_declaration(store, timeline.name) if timeline else None
         if timeline is None or declaration is None:
             return None, 0
-        window = get_window(declaration)
+        window = begun_window(declaration)
         as_of = read_as_of(database, now)
         rows = 0
         if update and as_of is not None and as_of > timeline.started:
@@ -102,12 +101,6 @@ class Controller:
         look = read_look(database, timeline, as_of, self._rating_range, baselines)
         decision = decide(declaration, look, timeline.describe_state(), now)
         return Assessment(declaration, timeline, look, decision), rows
-
-
-def get_window(declaration: Declaration) -> timedelta:
-    """Return the time after a list within which a movie counts as begun."""
-    guardrail = declaration.guardrails.get("watched")
-    return DEFAULT_WINDOW if guardrail is None else timedelta(minutes=guardrail.window_min)
 
 
 def act(open_writer: Callable[[], ObjectStore], assessed: Assessment, now: datetime) -> Release | None:

@@ -19,10 +19,9 @@ from marquee.experiments.declaration import Declaration, Margin
 from marquee.experiments.harm_metrics import METRICS
 from marquee.experiments.ratio_estimates import MIN_USERS, difference, ratio, sum_users
 from marquee.experiments.sequences import one_sided_radius, two_sided_radius, z_score
-from marquee.monitoring.exposures import SESSION_GAP, SHOWN_WINDOW
+from marquee.monitoring.exposures import SESSION_GAP, SHOWN_WINDOW, begun_window
 
 DEADLINE_MS = 120_000
-DEFAULT_WINDOW = timedelta(minutes=60)
 MAX_USERS = 200_000
 SPLITS = 200
 _SEED = 20260302
@@ -114,12 +113,10 @@ def plan_experiment(
     database: Database, declaration: Declaration, now: datetime, days: int, caller_timeout_ms: int
 ) -> ExperimentPlan:
     """Return the plan from the last ``days`` days before ``now``."""
-    rail = declaration.guardrails.get("watched")
-    window = timedelta(minutes=rail.window_min) if rail else DEFAULT_WINDOW
     parameters = {
         "since": now - timedelta(days=days),
         "until": now,
-        "window": window,
+        "window": begun_window(declaration),
         "shown_window": SHOWN_WINDOW,
         "gap": SESSION_GAP,
         "timeout_ms": caller_timeout_ms,

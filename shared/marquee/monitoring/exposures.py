@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from marquee.db.pool import Database
+from marquee.experiments.declaration import Declaration
 from marquee.monitoring.experiment_timeline import Timeline
 
 DEADLINE_MS = 60_000
+DEFAULT_WINDOW = timedelta(minutes=60)
 SESSION_GAP = timedelta(minutes=30)
 """Lists of one user within this time of the one before are one list."""
 SHOWN_WINDOW = timedelta(hours=24)
@@ -120,6 +122,12 @@ class ExposureRules:
 
     window: timedelta
     caller_timeout_ms: int
+
+
+def begun_window(declaration: Declaration) -> timedelta:
+    """Return the time after a list within which a movie counts as begun."""
+    guardrail = declaration.guardrails.get("watched")
+    return DEFAULT_WINDOW if guardrail is None else timedelta(minutes=guardrail.window_min)
 
 
 def update_exposures(
