@@ -7,10 +7,9 @@ and the numbers of a day are replaced.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
 
 from marquee.app.documents import Documents
 from marquee.app.usage_reports import (
@@ -115,9 +114,9 @@ def _write_day(database: Database, documents: Documents, day: datetime) -> int:
         cursor.execute(_INSERT_DAY, (day, *numbers))
         cursor.execute(_DELETE_FUNNEL, (day,))
         steps = [(day, number, step.name, step.users) for number, step in enumerate(funnel, 1)]
-        _insert(cursor, _INSERT_FUNNEL, steps)
+        cursor.executemany(_INSERT_FUNNEL, steps)
         cursor.execute(_DELETE_SCREENS, (day,))
-        _insert(cursor, _INSERT_SCREEN, [(day, s.screen, s.views, s.users, s.p50_s, s.p95_s) for s in screens])
+        cursor.executemany(_INSERT_SCREEN, [(day, s.screen, s.views, s.users, s.p50_s, s.p95_s) for s in screens])
     return 1 + len(funnel) + len(screens)
 
 
@@ -132,7 +131,7 @@ def _write_retention(database: Database, documents: Documents, now: datetime) ->
     cohorts = report_retention(documents, since, now)
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
         cursor.execute(_DELETE_RETENTION, (since,))
-        _insert(cursor, _INSERT_RETENTION, [(c.cohort, c.weeks, c.users, now) for c in cohorts])
+        cursor.executemany(_INSERT_RETENTION, [(c.cohort, c.weeks, c.users, now) for c in cohorts])
     return len(cohorts)
 
 
@@ -148,7 +147,3 @@ def _forget_withdrawn(database: Database, documents: Documents) -> int:
         with documents.collection("withdrawals") as withdrawals:
             withdrawals.delete_one(row)
     return deleted
-
-
-def _insert(cursor: Any, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-    cursor.executemany(statement, list(rows))
