@@ -112,13 +112,10 @@ class _Replay:
     def _make_state(self, row: int) -> UserState:
         user = int(self._stream.users[row])
         user_id = self._stream.dataset.user_ids[user]
-        is_cached, record = self._engine.get_cached_record(user_id)
-        if not is_cached:
-            record = self._engine.read_record(user_id)
         history = None
         if self._fold_in and (user in self._ratings or user in self._watched):
             history = History(tuple(self._ratings[user][:_HISTORY_LIMIT]), tuple(self._watched[user][:_HISTORY_LIMIT]))
-        return build_user_state(self._engine.item_factors, record, history)
+        return build_user_state(self._engine.item_factors, self._engine.find_record(user_id), history)
 
     def _learn(self, row: int) -> None:
         stream, user = self._stream, int(self._stream.users[row])

@@ -160,9 +160,7 @@ def label_activity(engine: Engine, user_ids: Sequence[str]) -> list[str]:
     """Return the band of each user by the length of their history in the artifact."""
     labels = []
     for user_id in user_ids:
-        is_known, record = engine.get_cached_record(user_id)
-        if not is_known:
-            record = engine.read_record(user_id)
+        record = engine.find_record(user_id)
         labels.append(user_groups.activity_band(len(record.items) if record else 0))
     return labels
 

@@ -217,12 +217,9 @@ def build_state_before(
     watched: Sequence[WatchedMovie] = (),
 ) -> UserState:
     """Return the user state that the model had at ``time``: later ones of ``ratings`` and ``watched`` are ignored."""
-    is_known, record = engine.get_cached_record(user_id)
-    if not is_known:
-        record = engine.read_record(user_id)
     rated_before = tuple(movie for movie in ratings if movie.time < time)
     watched_before = tuple(movie for movie in watched if movie.time < time)
-    return build_user_state(engine.item_factors, record, History(rated_before, watched_before))
+    return build_user_state(engine.item_factors, engine.find_record(user_id), History(rated_before, watched_before))
 
 
 def _interval(engine: Engine, state: UserState, predicted: float) -> tuple[float | None, float | None, float | None]:

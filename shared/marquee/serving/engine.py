@@ -113,6 +113,11 @@ class Engine:
                 self._damaged.discard(self._records.popitem(last=False)[0])
         return record
 
+    def find_record(self, user_id: str) -> UserRecord | None:
+        """Return the user's record from the cache, or else read it (:meth:`read_record`)."""
+        is_cached, record = self.get_cached_record(user_id)
+        return record if is_cached else self.read_record(user_id)
+
     def is_damaged(self, user_id: str) -> bool:
         """Return whether the user's cached record is missing because it is corrupt."""
         return user_id in self._damaged
