@@ -126,6 +126,18 @@ def test_update_exposure_matches_hand_calculation(database: Database, version: s
     assert values["exposure_share", "popularity", "head"] == pytest.approx(1)
 
 
+def test_update_too_few_users_left_removes_every_exposure(
+    database: Database, version: str, fairness: LiveFairness
+) -> None:
+    """After the lists of eleven of thirty users were deleted, no figure of their exposure is left."""
+    insert_impressions(database, version, KNOWN, [0, 1, 2])
+    fairness.update(database, NOON)
+    with database.transaction() as cursor:
+        cursor.execute("DELETE FROM impressions WHERE user_id::integer >= %s", (KNOWN[19],))
+    fairness.update(database, NOON)
+    assert [metric for metric, _, _ in read_values(database) if metric.startswith("exposure")] == []
+
+
 def test_update_second_run_writes_nothing_and_late_data_change_their_days(
     database: Database, version: str, fairness: LiveFairness
 ) -> None:

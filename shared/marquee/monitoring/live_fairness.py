@@ -21,6 +21,12 @@ from marquee.db.pool import Database
 from marquee.evaluation import movie_groups, user_groups
 from marquee.evaluation.movie_groups import MovieGroups
 from marquee.monitoring.fairness_measures import (
+    EXPOSURE_GINI,
+    EXPOSURE_SHARE,
+    EXPOSURE_TOP,
+    RMSE,
+    RMSE_GAP,
+    UNKNOWN_SHARE,
     FairnessValue,
     UserErrors,
     measure_all,
@@ -84,7 +90,8 @@ ON CONFLICT (time, release, arm, model_version, metric, kind, group_name) DO UPD
     sample = excluded.sample, users = excluded.users, value = excluded.value, low = excluded.low,
     high = excluded.high"""
 
-_ERROR_METRICS, _EXPOSURE_METRICS = ["rmse", "rmse_gap", "unknown_share"], ["exposure_gini", "exposure_share"]
+_ERROR_METRICS = [RMSE, RMSE_GAP, UNKNOWN_SHARE]
+_EXPOSURE_METRICS = [EXPOSURE_GINI, EXPOSURE_SHARE, EXPOSURE_TOP]
 Arm = tuple[int, str, str]
 
 
