@@ -1,10 +1,13 @@
-"""Number types for argparse: a value out of range is refused with the range in the message."""
+"""Checks of arguments: number types for argparse, with the range in the message, and user ids."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from collections.abc import Callable
+
+from marquee.config.opaque_ids import VALID_ID, is_valid_id
+from marquee.errors import SettingsError
 
 LIKES = "likes"
 """In place of a rating scale: the ratings are likes and dislikes."""
@@ -56,6 +59,12 @@ def rating_scale(text: str) -> tuple[float, float]:
 def scale_or_likes(text: str) -> tuple[float, float] | str:
     """Parse a rating scale, or the word ``likes``; an argparse type."""
     return LIKES if text == LIKES else rating_scale(text)
+
+
+def check_user_id(text: str) -> None:
+    """Raise :class:`SettingsError` if ``text`` is not a user id."""
+    if not is_valid_id(text):
+        raise SettingsError(f"{text[:80]!a} is not a user id: it should be {VALID_ID}")
 
 
 def _range(low: float, high: float | None, open_low: bool = False) -> str:

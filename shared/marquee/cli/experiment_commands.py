@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from marquee.cli.action_arguments import add_change_action, add_json_action, get_author
 from marquee.cli.argument_types import bounded_int
 from marquee.cli.declaration_files import read_declaration_file
 from marquee.cli.experiment_replay import add_replay_arguments, replay_experiment
-from marquee.cli.release_commands import describe_arms, get_author
+from marquee.cli.release_commands import describe_arms
+from marquee.cli.text_table import json_text
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import ReleaseError
@@ -34,21 +34,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
     parser.epilog = "Exit code of status: 3 if an arm harms or the split is invalid."
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    planning = _action(actions, "plan", "estimate from the past how long an experiment takes to find what it declares")
+    planning = add_json_action(
+        actions, "plan", "estimate from the past how long an experiment takes to find what it declares"
+    )
     planning.add_argument("file", type=Path, help="declaration, such as experiments/canary.yaml")
     planning.add_argument("--days", type=bounded_int(1), default=14, metavar="N", help="days of the past to read (14)")
-    starting = _change(actions, "start", "store a declaration and publish its first release")
+    starting = add_change_action(actions, "start", "store a declaration and publish its first release")
     starting.add_argument("file", type=Path, help="declaration, such as experiments/canary.yaml")
     starting.add_argument("version", nargs="?", default="", help="version that a canary releases")
-    add_replay_arguments(_action(actions, "replay", "estimate what another model or policy would have got"))
-    status = _action(actions, "status", "show the running experiment, or the decisions of an earlier one")
+    add_replay_arguments(add_json_action(actions, "replay", "estimate what another model or policy would have got"))
+    status = add_json_action(actions, "status", "show the running experiment, or the decisions of an earlier one")
     status.add_argument("name", nargs="?", default="", help="name of the experiment (the running one)")
     for name, text in (
         ("hold", "stop the automatic steps of the running experiment"),
         ("resume", "let the automatic steps of the running experiment go on"),
     ):
-        _change(actions, name, text).add_argument("name", nargs="?", default="", help="name (the running one)")
-    ending = _change(actions, "end", "end the running experiment")
+        add_change_action(actions, name, text).add_argument(
+            "name", nargs="?", default="", help="name (the running one)"
+        )
+    ending = add_change_action(actions, "end", "end the running experiment")
     ending.add_argument("name", nargs="?", default="", help="name of the experiment (the running one)")
     ending.add_argument(
         "--keep", required=True, metavar="ARM", help="arm whose version serves all users, such as control"
@@ -79,7 +83,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def print_step(release: Release, *, as_json: bool) -> None:
     """Print the release of a step."""
     if as_json:
-        print(_json(release))
+        print(json_text(release))
         return
     state = f"experiment {release.experiment}: " if release.experiment else ""
     on_hold = ", on hold" if release.on_hold else ""
@@ -93,7 +97,7 @@ def _plan(args: argparse.Namespace, settings: Settings) -> int:
     declaration = read_declaration_file(args.file, settings)
     with closing(Database(settings.database_url)) as database:
         plan = plan_experiment(database, declaration, datetime.now(UTC), args.days, settings.caller_timeout_ms)
-    print(_json(plan) if args.json else "\n".join(plan.lines()))
+    print(json_text(plan) if args.json else "\n".join(plan.lines()))
     return 0
 
 
@@ -102,12 +106,14 @@ def _status(store: ObjectStore, settings: Settings, name: str, as_json: bool) ->
     if serving is None or not serving.experiment or name not in ("", serving.experiment):
         return _past_status(store, name, as_json)
     if read_declaration(store, serving.experiment) is None:
-        print(_json(serving) if as_json else f"{_head(serving)}\nit has no declaration: nothing is decided about it")
+        print(
+            json_text(serving) if as_json else f"{_head(serving)}\nit has no declaration: nothing is decided about it"
+        )
         return 0
     assessed = _assess(store, settings)
     if assessed is None:
         raise ReleaseError("the experiment ended meanwhile; call `marquee experiment status` again")
-    print(_json(_document(serving, assessed)) if as_json else "\n".join(_status_lines(serving, assessed)))
+    print(json_text(_document(serving, assessed)) if as_json else "\n".join(_status_lines(serving, assessed)))
     return EXIT_HARMED if assessed.decision.alert in ("harmed", "invalid") else 0
 
 
@@ -136,7 +142,7 @@ def _past_status(store: ObjectStore, name: str, as_json: bool) -> int:
     if not steps:
         raise ReleaseError(f"there was no experiment {name!r}; see {PREFIX} in the object store")
     if as_json:
-        print(_json(steps))
+        print(json_text(steps))
         return 0
     print(f"experiment {name} has ended")
     for release in steps:
@@ -199,20 +205,3 @@ def _range(harm: float, high: float, margin: float | None) -> str:
     if margin is None:
         return "no baseline yet"
     return f"harm {harm:.4g}, at most {high:.4g}, margin {margin:.4g}"
-
-
-def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    return parser
-
-
-def _change(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser = _action(actions, name, text)
-    parser.add_argument("--reason", default="", help="stored in the release")
-    parser.add_argument("--author", default=None, help="stored in the release (default: your login name)")
-    return parser
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

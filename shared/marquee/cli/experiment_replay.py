@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from marquee.cli.argument_types import bounded_int
+from marquee.cli.text_table import json_text
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import InvalidRequest
@@ -73,7 +72,7 @@ def replay_experiment(args: argparse.Namespace, settings: Settings) -> int:
             window=window,
         )
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        print(json_text(report))
     else:
         print("\n".join(_describe(report)))
     return EXIT_REFUSED if report.refusal else 0

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from marquee.cli.argument_types import bounded_int
+from marquee.cli.argument_types import bounded_int, check_user_id
 from marquee.config.api_keys import SCOPES, create_key
-from marquee.config.opaque_ids import VALID_ID, is_valid_id
 from marquee.config.settings import Settings
 from marquee.config.user_tokens import MAX_TOKEN_S, UserToken, sign_token
 from marquee.errors import SettingsError
@@ -44,8 +43,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the action."""
     if args.action == "token":
         secret = settings.require("token_secret").token_secret
-        if not is_valid_id(args.user_id):
-            raise SettingsError(f"{args.user_id[:80]!a} is not a user id: it should be {VALID_ID}")
+        check_user_id(args.user_id)
         print(sign_token(secret, UserToken(args.user_id, int(time.time()) + args.seconds)))
         return 0
     try:

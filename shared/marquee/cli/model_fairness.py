@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-import msgspec
-
+from marquee.cli.action_arguments import add_json_option
 from marquee.cli.argument_types import bounded_int
-from marquee.cli.text_table import text_table
+from marquee.cli.text_table import interval_text, json_text, text_table
 from marquee.config.settings import Settings
 from marquee.registry import fairness_history
 from marquee.registry.fairness_history import ReleaseFairness
@@ -19,7 +18,7 @@ _HEADER = ("release", "arm", "version", "metric", "holdout", "difference from th
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the number of releases and the output format."""
     parser.add_argument("--limit", type=bounded_int(1), default=10, metavar="N", help="number of releases (10)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -27,7 +26,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     store = connect(settings.require("objects_url").objects_url, read_only=True)
     found = fairness_history.list_fairness(store, args.limit)
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        print(json_text(found))
     elif not found:
         print("there is no release yet")
     else:
@@ -47,4 +46,4 @@ def _difference(release: ReleaseFairness, name: str) -> str:
     found = release.differences.get(f"serving.{name.partition('@')[0]}")
     if found is None or found.low is None or found.high is None:
         return "-"
-    return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+    return interval_text(found, 4, signed=True)

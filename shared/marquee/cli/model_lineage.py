@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import msgspec
 
+from marquee.cli.action_arguments import add_json_option
+from marquee.cli.text_table import interval_text, json_text
 from marquee.config.settings import Settings
 from marquee.data import dvc_remote
 from marquee.registry import lineage
-from marquee.registry.manifest import Metric
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 
@@ -18,7 +19,7 @@ from marquee.registry.object_store.object_store import ObjectStore
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the version and the output format."""
     parser.add_argument("version", help="version of the artifact, such as 20260214T000921-1a2b3c4d")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     result = lineage.load_lineage(connect(settings.require("objects_url").objects_url), args.version)
     remote = connect(settings.dvc_remote) if settings.dvc_remote else None
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
+        print(json_text(result))
     else:
         snapshot = _describe_snapshot(result, remote)
         lines = (*_origin(result, snapshot), *_metrics(result), *_steps(result), *_history(result))
@@ -66,10 +67,10 @@ def _origin(result: lineage.Lineage, snapshot: str) -> Iterator[str]:
 
 def _metrics(result: lineage.Lineage) -> Iterator[str]:
     yield "metrics"
-    yield from (f"  {name:22} {_format(metric)}" for name, metric in result.manifest.metrics.items())
+    yield from (f"  {name:22} {interval_text(metric, 4)}" for name, metric in result.manifest.metrics.items())
     for kind, groups in result.manifest.groups.items():
         yield f"rmse by {kind}"
-        yield from (f"  {group:22} {_format(metric)}" for group, metric in groups.items())
+        yield from (f"  {group:22} {interval_text(metric, 4)}" for group, metric in groups.items())
 
 
 def _steps(result: lineage.Lineage) -> Iterator[str]:
@@ -92,8 +93,3 @@ def _history(result: lineage.Lineage) -> Iterator[str]:
     for report in result.gate_reports:
         yield f"  {report.time:%Y-%m-%d %H:%M:%S} {report.outcome}: {report.reason}"
         yield from (f"    {finding}" for finding in report.findings)
-
-
-def _format(metric: Metric) -> str:
-    interval = "" if metric.low is None or metric.high is None else f" [{metric.low:.4f}, {metric.high:.4f}]"
-    return f"{metric.value:.4f}{interval}"

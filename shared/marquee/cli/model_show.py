@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
+from marquee.cli.action_arguments import add_json_option
+from marquee.cli.text_table import interval_text, json_text
 from marquee.config.settings import Settings
 from marquee.errors import ObjectNotFound, ReleaseError
-from marquee.registry.manifest import Manifest, Metric, read_manifest
+from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import find_serving_release
@@ -19,7 +19,7 @@ from marquee.registry.release import find_serving_release
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the version and the output format."""
     parser.add_argument("version", nargs="?", help="version of the artifact (default: the one that serves)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except ObjectNotFound as error:
         raise ReleaseError(f"there is no artifact {version!r}; see `marquee release list`") from error
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode(manifest), indent=2).decode())
+        print(json_text(manifest))
     else:
         print("\n".join(_describe(manifest)))
     return 0
@@ -55,7 +55,7 @@ def _describe(manifest: Manifest) -> Iterator[str]:
     yield "chosen parameters"
     yield from _describe_tuning(origin.tuning)
     yield "metrics"
-    yield from (f"  {name:22} {_format(metric)}" for name, metric in manifest.metrics.items())
+    yield from (f"  {name:22} {interval_text(metric, 4)}" for name, metric in manifest.metrics.items())
 
 
 def _describe_tuning(tuning: Mapping[str, Any]) -> Iterator[str]:
@@ -65,8 +65,3 @@ def _describe_tuning(tuning: Mapping[str, Any]) -> Iterator[str]:
     for name, value in tuning["chosen"].items():
         yield f"  {name:28} {value:g} (started from {tuning['start'][name]:g})"
     yield f"  {tuning['note']}"
-
-
-def _format(metric: Metric) -> str:
-    interval = "" if metric.low is None or metric.high is None else f" [{metric.low:.4f}, {metric.high:.4f}]"
-    return f"{metric.value:.4f}{interval}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import secrets
 import sys
 from collections import Counter
@@ -12,7 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from marquee.cli.action_arguments import add_signature_options, get_author
 from marquee.cli.argument_types import bounded_float, bounded_int
+from marquee.cli.text_table import json_text
 from marquee.config.settings import Settings
 from marquee.errors import ArtifactRefused, ReleaseError
 from marquee.registry import policy_rollout
@@ -54,8 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WEIGHT",
         help="only for this fraction of the users, as an experiment beside the current policy",
     )
-    setting.add_argument("--reason", default="", help="stored in the release")
-    setting.add_argument("--author", default=None, help="stored in the release (default: your login name)")
+    add_signature_options(setting)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.action == "check":
         _check(store, policy)
         return 0
-    author, reason = args.author or getpass.getuser(), args.reason
+    author, reason = get_author(args), args.reason
     if args.canary:
         name = f"policy-{secrets.token_hex(4)}"
         release = policy_rollout.start_policy_canary(
@@ -99,7 +99,7 @@ def _require_release(store: ObjectStore) -> Release:
 def _show(release: Release) -> None:
     policies = {arm.name: arm.policy for arm in release.arms}
     document = {"release": release.number, "policies": policies}
-    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    print(json_text(document))
 
 
 def _check(store: ObjectStore, policy: Policy) -> None:

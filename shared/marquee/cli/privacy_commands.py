@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from marquee.config.opaque_ids import VALID_ID, is_valid_id
+from marquee.cli.action_arguments import add_action
+from marquee.cli.argument_types import check_user_id
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
-from marquee.errors import ReceiptRefused, ReleaseError, SettingsError
+from marquee.errors import ReceiptRefused, ReleaseError
 from marquee.registry.object_store.connect import connect
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return _write_page(args, settings)
     settings.require("database_url", "privacy_key")
     for user in args.users if args.action == "forget" else [args.user] if hasattr(args, "user") else []:
-        if not is_valid_id(user):
-            raise SettingsError(f"{user[:80]!a} is not a user id: it should be {VALID_ID}")
+        check_user_id(user)
     with closing(Database(settings.database_url)) as database:
         if args.action in ("forget", "resume"):
             return _forget(args, settings, database)
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _add(actions: Any, name: str, text: str, users: str = "") -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser = add_action(actions, name, text)
     if users == "users":
         parser.add_argument("users", nargs="+", metavar="USER", help="id of a user")
     elif users:

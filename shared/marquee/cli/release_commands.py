@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
+from marquee.cli.action_arguments import add_change_action, add_json_action, get_author
 from marquee.cli.argument_types import bounded_float, bounded_int
 from marquee.cli.declaration_files import CANARY_FILE, read_declaration_file
-from marquee.cli.text_table import text_table
+from marquee.cli.text_table import interval_text, json_text, text_table
 from marquee.config.settings import Settings
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
 from marquee.experiments.lifecycle import start
@@ -33,13 +30,13 @@ _NUMBER = bounded_int(1, MAX_NUMBER)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = _action(actions, "list", "list the releases, the current one first")
+    listing = add_json_action(actions, "list", "list the releases, the current one first")
     listing.add_argument("--limit", type=bounded_int(1), default=20, metavar="N", help="number of releases (20)")
-    showing = _action(actions, "show", "show a release and its artifacts")
+    showing = add_json_action(actions, "show", "show a release and its artifacts")
     showing.add_argument("number", type=_NUMBER, nargs="?", help="number of the release (the current one)")
-    promoting = _change(actions, "promote", "serve a version to all users")
+    promoting = add_change_action(actions, "promote", "serve a version to all users")
     promoting.add_argument("version", help="version of the artifact, such as 20260214T000921-1a2b3c4d")
-    canary = _change(actions, "canary", "release a version as a canary, which grows or ends by itself")
+    canary = add_change_action(actions, "canary", "release a version as a canary, which grows or ends by itself")
     canary.add_argument("version", help="version of the artifact")
     canary.add_argument(
         "--file", type=Path, default=CANARY_FILE, help=f"declaration ({CANARY_FILE}, or the defaults without that file)"
@@ -47,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     canary.add_argument(
         "--weight", type=bounded_float(0, 1), help="fixed fraction, at most 0.5, without automatic steps"
     )
-    splitting = _change(actions, "split", "serve several versions side by side")
+    splitting = add_change_action(actions, "split", "serve several versions side by side")
     splitting.add_argument(
         "arms",
         nargs="+",
@@ -62,10 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="fraction of the users who take part (1); the others get the first version",
     )
-    back = _change(actions, "rollback", "restore the previous release; repeated calls go further back")
+    back = add_change_action(actions, "rollback", "restore the previous release; repeated calls go further back")
     back.add_argument("--to", type=_NUMBER, metavar="N", help="restore release N")
-    _change(actions, "resume", "allow automatic releases again after a rollback")
-    _action(actions, "repair", "restore a damaged releases/current.json from the newest whole release")
+    add_change_action(actions, "resume", "allow automatic releases again after a rollback")
+    add_json_action(actions, "repair", "restore a damaged releases/current.json from the newest whole release")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -80,23 +77,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     else:
         _print_change(_change_release(store, args, settings), args.json)
     return 0
-
-
-def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=_sentence(text))
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    return parser
-
-
-def _change(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser = _action(actions, name, text)
-    parser.add_argument("--reason", default="", help="stored in the release")
-    parser.add_argument("--author", default=None, help="stored in the release (default: your login name)")
-    return parser
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + "."
 
 
 def _parse_arm(raw: str) -> tuple[str, str, float]:
@@ -132,18 +112,10 @@ def _change_release(store: ObjectStore, args: argparse.Namespace, settings: Sett
     return rollout.rollback(store, to=args.to, **signed)
 
 
-def get_author(args: argparse.Namespace) -> str:
-    """Return the author of a change: the option, or the login name."""
-    if args.author:
-        return str(args.author)
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # A container's user id that has no name.
-        return "unknown"
-
-
 def _print_change(changed: Release, as_json: bool) -> None:
-    print(_json(changed) if as_json else f"release {changed.number} serves {describe_arms(changed)}{_pause(changed)}")
+    print(
+        json_text(changed) if as_json else f"release {changed.number} serves {describe_arms(changed)}{_pause(changed)}"
+    )
 
 
 def _pause(shown: Release) -> str:
@@ -154,7 +126,7 @@ def _repair(store: ObjectStore, as_json: bool) -> None:
     repaired = release.repair_current_release(store)
     current = repaired or _current(store)
     if as_json:
-        print(_json(current))
+        print(json_text(current))
     elif repaired:
         print(f"{release.CURRENT} was restored: release {current.number} serves {describe_arms(current)}")
     else:
@@ -164,7 +136,7 @@ def _repair(store: ObjectStore, as_json: bool) -> None:
 def _list(store: ObjectStore, limit: int, as_json: bool) -> None:
     releases = list(islice(release.iter_releases(store), limit))
     if as_json:
-        print(_json(releases))
+        print(json_text(releases))
     elif not releases:
         print("there is no release yet: `marquee retrain` makes one, or `marquee release promote VERSION`")
     else:
@@ -204,7 +176,7 @@ def _show(store: ObjectStore, number: int | None, as_json: bool) -> None:
     shown = release.read_release(store, number) if number else _current(store)
     manifests = {arm.version: _manifest(store, arm.version) for arm in shown.arms}
     if as_json:
-        print(_json({"release": shown, "artifacts": manifests}))
+        print(json_text({"release": shown, "artifacts": manifests}))
         return
     print(f"release   {shown.number}\ncreated   {shown.created:%Y-%m-%d %H:%M:%S} UTC by {shown.author}")
     print(f"reason    {shown.reason or '-'}\nsalt      {shown.salt}")
@@ -248,19 +220,10 @@ def _describe(version: str, manifests: dict[str, Manifest | str]) -> str:
         ("written", f"{manifest.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("trainer", manifest.provenance.trainer or "-"),
         ("size", f"{manifest.n_users:,} users, {manifest.n_items:,} movies, {_megabytes(manifest)} MB"),
-        *((name, _interval(metric)) for name, metric in manifest.metrics.items()),
+        *((name, interval_text(metric, 4)) for name, metric in manifest.metrics.items()),
     ]
     return "\n".join(f"  {name:16} {text}" for name, text in lines)
 
 
 def _megabytes(manifest: Manifest) -> str:
     return f"{sum(entry.size for entry in manifest.files.values()) / 1e6:,.1f}"
-
-
-def _interval(metric: Any) -> str:
-    ends = "" if metric.low is None or metric.high is None else f" [{metric.low:.4f}, {metric.high:.4f}]"
-    return f"{metric.value:.4f}{ends}"
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
+from marquee.cli.action_arguments import add_json_option
 from marquee.cli.argument_types import bounded_int
-from marquee.cli.text_table import text_table
+from marquee.cli.text_table import json_text, text_table
 from marquee.config.settings import Settings
 from marquee.db.past_history import find_impression, iter_last_impressions, user_history_until
 from marquee.db.pool import Database
@@ -41,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="make the last N lists again and count the equal ones",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -66,7 +64,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         made = replayer.replay(shown)
         other = replayer.ask(shown, version=args.model, policy=policy) if args.model or policy is not None else None
     if args.json:
-        print(_json({"shown": shown, "replay": made, "other": other}))
+        print(json_text({"shown": shown, "replay": made, "other": other}))
     else:
         print("\n".join(_describe(shown, made, other, policy)))
     return 0 if has_same_movies(made.difference) else EXIT_DIFFERENT
@@ -121,14 +119,10 @@ def _check(replayer: Replayer, impressions: Iterable[Impression], *, as_json: bo
             differences.setdefault(reason if not same else "scores differ in the last bits", []).append(shown.id)
     if as_json:
         report = {"lists": total, "equal": equal, "equal_by_tier": tiers, "differences": differences}
-        print(_json(report))
+        print(json_text(report))
     else:
         by_tier = ", ".join(f"{tier} {count:,}" for tier, count in sorted(tiers.items()))
         print(f"{equal:,} of {total:,} lists are equal ({by_tier})")
         for reason, ids in sorted(differences.items(), key=lambda item: -len(item[1])):
             print(f"  {len(ids):,} lists: {reason}; such as {ids[0]}")
     return 0 if equal == total else EXIT_DIFFERENT
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from marquee.cli.action_arguments import add_json_option
 from marquee.cli.argument_types import bounded_float
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
@@ -27,7 +28,7 @@ FIRING = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``marquee run alerts``."""
     parser.add_argument("--rules", type=Path, default=RULES, metavar="FILE", help=f"rules file ({RULES})")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_json_option(parser)
     parser.add_argument(
         "--watch",
         action="store_true",

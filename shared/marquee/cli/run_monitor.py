@@ -7,6 +7,7 @@ from contextlib import closing
 
 import msgspec
 
+from marquee.cli.action_arguments import add_json_option
 from marquee.cli.text_table import text_table
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
@@ -18,7 +19,7 @@ from marquee.registry.object_store.connect import connect
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``marquee run monitor``."""
     parser.epilog = "Exit codes: 0 done, or another run is active; 1 a task failed."
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_json_option(parser)
     parser.add_argument("--only", metavar="TASK", help="run only this task, such as quality_checks")
 
 

@@ -6,16 +6,17 @@ import argparse
 from datetime import datetime
 from typing import Any
 
+from marquee.cli.action_arguments import add_action, add_json_option
 from marquee.config.settings import Settings
 from marquee.config.timestamps import timestamp, with_default_zone
 
 
 def add_selection_action(actions: Any, name: str, text: str, selected: str) -> argparse.ArgumentParser:
     """Add an action with ``--since``, ``--until`` and ``--json``. ``selected`` names what the times limit."""
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser = add_action(actions, name, text)
     parser.add_argument("--since", type=timestamp, metavar="TIME", help=f"only {selected} at or after TIME")
     parser.add_argument("--until", type=timestamp, metavar="TIME", help=f"only {selected} before TIME")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_json_option(parser)
     return parser
 
 

@@ -1,8 +1,14 @@
-"""Tables and numbers as text for terminals and Markdown pages."""
+"""Tables, numbers and JSON documents as text for terminals and Markdown pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from marquee.registry.manifest import Metric
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -25,3 +31,21 @@ def short_number(value: float) -> str:
     """Return ``value`` with three significant digits and the SI prefix k, M or G."""
     size, prefix = next(((size, prefix) for size, prefix in _PREFIXES if value >= size), (1.0, ""))
     return f"{value / size:.3g}{prefix}"
+
+
+def interval_text(metric: Metric | None, digits: int = 3, *, signed: bool = False) -> str:
+    """Return the value with its interval if it has one, such as ``0.951 [0.940, 0.962]``; "-" without a metric.
+
+    ``signed`` also writes the plus of a positive number.
+    """
+    if metric is None:
+        return "-"
+    form = f"{'+' if signed else ''}.{digits}f"
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:{form}}"
+    return f"{metric.value:{form}} [{metric.low:{form}}, {metric.high:{form}}]"
+
+
+def json_text(document: Any) -> str:
+    """Return a document as JSON with indentation."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
