@@ -138,6 +138,8 @@ def test_policy_commands_show_check_and_set(
     assert main(["policy", "show"]) == 0
     shown = msgspec.json.decode(capsys.readouterr().out)
     assert shown["policies"]["control"]["unavailable"] == ["no+such+2000"]
+    assert main(["policy", "set", str(file), "--canary", "0"]) == 1
+    assert "must be above 0 and at most 0.5; got 0.0" in capsys.readouterr().err
     file.write_bytes(b'{"cost_weight": -1}')
     assert main(["policy", "set", str(file)]) != 0
     assert "cost_weight is -1" in capsys.readouterr().err

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         _check(store, policy)
         return 0
     author, reason = get_author(args), args.reason
-    if args.canary:
+    if args.canary is not None:
         name = f"policy-{secrets.token_hex(4)}"
         release = policy_rollout.start_policy_canary(
             store, policy, weight=args.canary, name=name, author=author, reason=reason
