@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from benchmarks.movielens import BASE, PARAMS
+from benchmarks.base_dataset import MOVIELENS
+from benchmarks.movielens import PARAMS
 from benchmarks.registry import BenchmarkResult, at_least, benchmark
 from marquee.data import interaction_frames, sources
 from marquee.data.dataset import Dataset
@@ -25,7 +26,7 @@ TOP, LIST, DELETED, RESAMPLES, SEED = 10, 20, 3, 1_000, 1
 
 def _read_split() -> Split:
     """Return MovieLens with its newest tenth held out, by time."""
-    base = sources.read_base(BASE, datetime.now(UTC))
+    base = sources.read_base(MOVIELENS, datetime.now(UTC))
     low, high = PARAMS.data.rating_min, PARAMS.data.base_rating_max
     dataset = Dataset.from_frames(base.ratings, interaction_frames.empty_interactions(), low, high)
     return temporal_holdout(dataset, 0.1)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from benchmarks.movielens import BASE, PARAMS, load
+from benchmarks.base_dataset import MOVIELENS
+from benchmarks.movielens import PARAMS, load
 from marquee.config.base_data import MOVIES_FILE, read_side_table
 from marquee.data.dataset import Dataset, Interactions
 from marquee.data.interactions import WeightedInteractions, like_threshold
@@ -40,7 +41,7 @@ class ColdMovies:
 def measure() -> ColdMovies:
     """Hold out a tenth of the movies, train, and measure."""
     dataset = load().dataset
-    rows = read_side_table(BASE / MOVIES_FILE, "movie_id")
+    rows = read_side_table(MOVIELENS / MOVIES_FILE, "movie_id")
     rng = np.random.default_rng(SEED)
     is_new = np.zeros(dataset.n_items, bool)
     is_new[rng.permutation(dataset.n_items)[: round(FRACTION * dataset.n_items)]] = True

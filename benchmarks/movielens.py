@@ -6,20 +6,18 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.data import interaction_frames, movielens, sources, splits
+from benchmarks.base_dataset import REQUIREMENTS, read_dataset
+from marquee.data import movielens, splits
 from marquee.data.dataset import Dataset
 from marquee.training.params import Params
 
 PARAMS = Params.read(Path("params.yaml"))
-BASE = Path("data/movielens-100k")
-_REQUIREMENTS = Path("requirements/movielens.txt")
 _ORDER = Path("build/movielens-order.npy")
 
 
@@ -43,24 +41,14 @@ class MovieLens:
 @cache
 def load() -> MovieLens:
     """Load the data set; download it if it does not exist."""
-    movielens.fetch(BASE, _REQUIREMENTS, PARAMS.movielens.sha256)
-    base = sources.read_base(BASE, datetime.now(UTC))
-    low, high = PARAMS.data.rating_min, PARAMS.data.base_rating_max
-    dataset = Dataset.from_frames(
-        base.ratings,
-        interaction_frames.empty_interactions(),
-        low,
-        high,
-        base.side_information,
-        PARAMS.data.user_attributes,
-    )
+    dataset, _ = read_dataset(PARAMS)
     return MovieLens(dataset, _load_file_rows(dataset))
 
 
 def _load_file_rows(dataset: Dataset) -> NDArray[np.int64]:
     if not _ORDER.exists():
         with tempfile.TemporaryDirectory() as scratch:
-            pairs = _read_pairs(movielens.download_wheel(_REQUIREMENTS, Path(scratch)))
+            pairs = _read_pairs(movielens.download_wheel(REQUIREMENTS, Path(scratch)))
         _ORDER.parent.mkdir(exist_ok=True)
         np.save(_ORDER, _match_rows(dataset, pairs))
     rows: NDArray[np.int64] = np.load(_ORDER)

@@ -16,8 +16,6 @@ from marquee.errors import MarqueeError
 if TYPE_CHECKING:
     from benchmarks.fairness.fairness_results import FairnessAnalysis
 
-_BASE, _REQUIREMENTS = Path("data/movielens-100k"), Path("requirements/movielens.txt")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the analysis and return the exit code."""
@@ -46,21 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _analyze(args: argparse.Namespace) -> FairnessAnalysis:
+    from benchmarks.base_dataset import read_dataset
     from benchmarks.fairness.analysis import analyze
     from benchmarks.fairness.fair_windows import Data
-    from marquee.data import interaction_frames, movielens, sources
-    from marquee.data.dataset import Dataset
     from marquee.training.params import Params
 
     params = Params.read(args.params)
-    if args.base is None:
-        movielens.fetch(_BASE, _REQUIREMENTS, params.movielens.sha256)
-    base = sources.read_base(args.base or _BASE, datetime.now(UTC))
-    low, high = params.data.rating_min, params.data.base_rating_max
-    watched = interaction_frames.empty_interactions()
-    dataset = Dataset.from_frames(base.ratings, watched, low, high, base.side_information, params.data.user_attributes)
+    dataset, side_information = read_dataset(params, args.base)
     with progress_bar() as progress:
-        return analyze(Data(dataset, base.side_information, params), datetime.now(UTC).date(), progress)
+        return analyze(Data(dataset, side_information, params), datetime.now(UTC).date(), progress)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks import report_files
 from benchmarks.fairness import fairness_charts, findings
 from benchmarks.fairness.fairness_results import FairnessAnalysis, GroupRow, MitigationRow, ProviderRow
 from benchmarks.fairness.mitigations import LISTS, RATINGS
 from benchmarks.fairness.user_metrics import BIAS, COVERAGE, LIFT, MISCALIBRATION, NDCG, RMSE
-from marquee.cli.text_table import markdown_table
-from marquee.config import atomic_file
+from marquee.cli.text_table import difference_text, interval_text, markdown_table
 from marquee.registry.manifest import Metric
 
 RESULTS, PAGE, CHARTS = Path("reports/fairness_analysis.json"), Path("docs/fairness.md"), Path("docs/fairness")
@@ -23,18 +23,13 @@ _LIST_METRICS = (LIFT, MISCALIBRATION)
 
 def write_results(root: Path, results: FairnessAnalysis) -> None:
     """Write the results below ``root``, where :func:`write_page` reads them."""
-    content = msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
-    atomic_file.write_atomically(root / RESULTS, content)
+    report_files.write_results(root / RESULTS, results)
 
 
 def write_page(root: Path) -> list[Path]:
     """Write the page and the charts from the results below ``root``; return their paths."""
     results = msgspec.json.decode((root / RESULTS).read_bytes(), type=FairnessAnalysis)
-    contents = render_files(results)
-    for path, content in contents.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(content)
-    return list(contents)
+    return report_files.write_files(root, render_files(results))
 
 
 def render_files(results: FairnessAnalysis) -> dict[Path, str]:
@@ -66,7 +61,7 @@ def render_page(results: FairnessAnalysis) -> str:
         intersections=_group_table(_large(results.intersections, results.min_users), (RMSE, NDCG)),
         small=_list_small(results),
         intersection_findings=_describe(results.intersections, (RMSE, NDCG)),
-        ginis="\n".join(f"| {name} | {_format(metric)} |" for name, metric in results.ginis.items()),
+        ginis="\n".join(f"| {name} | {interval_text(metric)} |" for name, metric in results.ginis.items()),
         coverage=f"{100 * results.coverage:.1f} %",
         parity="\n".join(f"| {kind} | {value:.3f} |" for kind, value in results.parity.items()),
         providers=_provider_table(results.providers),
@@ -92,8 +87,8 @@ def _group_table(rows: Sequence[GroupRow], metrics: Sequence[str]) -> str:
         line = [row.kind, row.group, str(row.users.get(metrics[0], 0))]
         for metric in metrics:
             line += [
-                _format(row.values.get(metric)),
-                _signed(row.differences.get(metric)),
+                interval_text(row.values.get(metric)),
+                difference_text(row.differences.get(metric)),
                 _p(row.p_values.get(metric)),
             ]
         cells.append(line)
@@ -114,9 +109,10 @@ def _provider_table(rows: Sequence[ProviderRow]) -> str:
               "exposure / consumption", "p")  # fmt: skip
     cells = (
         [
-            row.kind, row.group, f"{row.movies:.0f}", _format(row.exposure), _format(row.merit),
+            row.kind, row.group, f"{row.movies:.0f}", interval_text(row.exposure), interval_text(row.merit),
             f"{row.consumption:.3f}",
-            _format(row.by_merit, 2), _p(row.p_merit), _format(row.by_consumption, 2), _p(row.p_consumption),
+            interval_text(row.by_merit, 2), _p(row.p_merit),
+            interval_text(row.by_consumption, 2), _p(row.p_consumption),
         ]
         for row in rows
     )  # fmt: skip
@@ -146,8 +142,9 @@ def _noise_table(results: FairnessAnalysis) -> str:
     )
     cells = (
         [
-            row.kind, row.group, f"{row.ratings:,}", f"{100 * row.training_share:.1f} %", _format(row.spread),
-            _format(row.bias_only), _format(row.served), _format(row.popular_ndcg), _signed(row.ndcg_gain),
+            row.kind, row.group, f"{row.ratings:,}", f"{100 * row.training_share:.1f} %", interval_text(row.spread),
+            interval_text(row.bias_only), interval_text(row.served), interval_text(row.popular_ndcg),
+            difference_text(row.ndcg_gain),
         ]
         for row in results.noise
     )  # fmt: skip
@@ -159,7 +156,7 @@ def _mitigation_table(rows: Sequence[MitigationRow], plot: str, axes: tuple[str,
     others = list(chosen[0].others)
     cells = (
         [
-            row.family, row.name, _format(row.quality), _signed(row.cost), _format(row.unfairness),
+            row.family, row.name, interval_text(row.quality), difference_text(row.cost), interval_text(row.unfairness),
             *(f"{row.others[name]:.3f}" for name in others), "yes" if row.efficient else "",
         ]
         for row in chosen
@@ -168,25 +165,10 @@ def _mitigation_table(rows: Sequence[MitigationRow], plot: str, axes: tuple[str,
 
 
 def _with_star(metric: Metric | None, p_value: float) -> str:
-    return _signed(metric) + (" *" if metric is not None and p_value < findings.LEVEL else "")
+    return difference_text(metric) + (" *" if metric is not None and p_value < findings.LEVEL else "")
 
 
 def _p(value: float | None) -> str:
     if value is None:
         return "-"
     return "< .001" if value < 0.001 else f"{value:.3f}"
-
-
-def _format(metric: Metric | None, digits: int = 3) -> str:
-    """Return the value with its interval; "-" if there is none."""
-    if metric is None:
-        return "-"
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:.{digits}f}"
-    return f"{metric.value:.{digits}f} [{metric.low:.{digits}f}, {metric.high:.{digits}f}]"
-
-
-def _signed(metric: Metric | None) -> str:
-    if metric is None:
-        return "-"
-    return f"{metric.value:+.3f} [{metric.low:+.3f}, {metric.high:+.3f}]"

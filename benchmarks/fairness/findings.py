@@ -8,6 +8,7 @@ from benchmarks.fairness.fairness_results import FairnessAnalysis, GroupRow, Mit
 from benchmarks.fairness.mitigations import CALIBRATED, LISTS, NONE, QUOTA, RATINGS
 from benchmarks.fairness.user_metrics import BIAS, COVERAGE, LIFT, MISCALIBRATION, NDCG, RMSE
 from benchmarks.fairness.variants import FEATURES, FEWER_MEN
+from marquee.cli.text_table import difference_text, interval_text
 from marquee.registry.manifest import Metric
 
 LEVEL = 0.05
@@ -97,7 +98,8 @@ def _find_doubtful(rows: Sequence[GroupRow]) -> list[tuple[GroupRow, str]]:
 
 def _list_harmed(found: Sequence[tuple[GroupRow, str]]) -> str:
     return "; ".join(
-        f"{row.kind} *{row.group}* ({_NAMES[metric]} {_signed(row.differences[metric])})" for row, metric in found
+        f"{row.kind} *{row.group}* ({_NAMES[metric]} {difference_text(row.differences[metric])})"
+        for row, metric in found
     )
 
 
@@ -108,8 +110,8 @@ def _provider_summary(results: FairnessAnalysis) -> str:
     more = [f"*{r.group}*" for r in unequal if r.exposure.value > r.merit.value]
     is_more = gini.low is not None and gini.low > merit.value
     text = (
-        f"**Movies.** Exposure is {'' if is_more else 'not shown to be '}more concentrated (Gini {_plain(gini)}) than "
-        f"what users like ({merit.value:.3f}); "
+        f"**Movies.** Exposure is {'' if is_more else 'not shown to be '}more concentrated "
+        f"(Gini {interval_text(gini)}) than what users like ({merit.value:.3f}); "
     )
     text += f"{100 * results.coverage:.0f} % of the catalog is in any list. "
     if not unequal:
@@ -119,7 +121,7 @@ def _provider_summary(results: FairnessAnalysis) -> str:
 
 def _cause_summary(results: FairnessAnalysis) -> str:
     changed = [
-        f"{name} ({variant.name}, {_signed(variant.differences[name])})"
+        f"{name} ({variant.name}, {difference_text(variant.differences[name])})"
         for variant in results.variants
         for name, p_value in variant.p_values.items()
         if p_value < LEVEL and " gap, " in name
@@ -149,12 +151,12 @@ def describe_cheapest(rows: Sequence[MitigationRow], family: str, effect: str) -
         row = free[-1]
         return (
             f"{family.capitalize()} ({row.name}) changes the {effect} from {served.others[effect]:.3f} to "
-            f"{row.others[effect]:.3f} without a significant loss of NDCG@10: {_signed(row.cost)}."
+            f"{row.others[effect]:.3f} without a significant loss of NDCG@10: {difference_text(row.cost)}."
         )
     row = settings[0]
     return (
-        f"Every setting of the {family} costs NDCG@10; the weakest ({row.name}) {_signed(row.cost)}, for a change of "
-        f"the {effect} from {served.others[effect]:.3f} to {row.others[effect]:.3f}."
+        f"Every setting of the {family} costs NDCG@10; the weakest ({row.name}) {difference_text(row.cost)}, for a "
+        f"change of the {effect} from {served.others[effect]:.3f} to {row.others[effect]:.3f}."
     )
 
 
@@ -170,12 +172,12 @@ def _rating_cost(rows: Sequence[MitigationRow]) -> str:
     verdict = "" if separate else ", within the interval of the gap: no effect is shown"
     return (
         f"Of the group corrections, {best.name} has the smallest gap of RMSE: {best.unfairness.value:.3f} instead of "
-        f"{served.unfairness.value:.3f}{verdict}. It changes the RMSE by {_signed(best.cost, 4)}."
+        f"{served.unfairness.value:.3f}{verdict}. It changes the RMSE by {difference_text(best.cost, 4)}."
     )
 
 
 def _describe_variant(row: VariantRow) -> str:
-    changed = [f"{name} {_signed(row.differences[name])}" for name, p in row.p_values.items() if p < LEVEL]
+    changed = [f"{name} {difference_text(row.differences[name])}" for name, p in row.p_values.items() if p < LEVEL]
     result = f"changes {_join(changed)}" if changed else "changes nothing significantly"
     reading = {
         FEATURES: "Features that name a group are not shown to widen or to close a gap."
@@ -201,9 +203,9 @@ def _describe_noise(results: FairnessAnalysis) -> list[str]:
         worst, widest = max(rows, key=lambda r: r.served.value), max(rows, key=lambda r: r.bias_only.value)
         same = "also" if worst.group == widest.group else "not"
         sentences.append(
-            f"By {kind}, *{worst.group}* has the highest RMSE ({_plain(worst.served)}) with "
+            f"By {kind}, *{worst.group}* has the highest RMSE ({interval_text(worst.served)}) with "
             f"{100 * worst.training_share:.0f} % of the training ratings; it is {same} the group that the model "
-            f"without interaction predicts worst ({_plain(worst.bias_only)})."
+            f"without interaction predicts worst ({interval_text(worst.bias_only)})."
         )
     return [*sentences, *_describe_gains(results)]
 
@@ -223,13 +225,14 @@ def _describe_gains(results: FairnessAnalysis) -> list[str]:
                 reading = "the served lists are not shown to be better or worse for it than the popular list"
             sentences.append(
                 f"By {row.kind}, *{row.group}* has worse lists than others; the popular list has an NDCG@10 of "
-                f"{_plain(row.popular_ndcg)} for it, the served ones differ by {_signed(gain)}: {reading}."
+                f"{interval_text(row.popular_ndcg)} for it, the served ones differ by {difference_text(gain)}: "
+                f"{reading}."
             )
     return sentences
 
 
 def _list_rows(rows: Sequence[GroupRow], metric: str) -> str:
-    return "; ".join(f"{row.kind} *{row.group}* {_signed(row.differences[metric])}" for row in rows)
+    return "; ".join(f"{row.kind} *{row.group}* {difference_text(row.differences[metric])}" for row in rows)
 
 
 def _excludes_zero(metric: Metric | None) -> bool:
@@ -238,15 +241,3 @@ def _excludes_zero(metric: Metric | None) -> bool:
 
 def _join(parts: Sequence[str]) -> str:
     return ", ".join(parts) or "none"
-
-
-def _plain(metric: Metric) -> str:
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:.3f}"
-    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
-
-
-def _signed(metric: Metric, digits: int = 3) -> str:
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:+.{digits}f}"
-    return f"{metric.value:+.{digits}f} [{metric.low:+.{digits}f}, {metric.high:+.{digits}f}]"

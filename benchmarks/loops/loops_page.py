@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks import report_files
 from benchmarks.loops import loop_charts, loop_conclusion
 from marquee.cli.text_table import markdown_table
 from marquee.config import atomic_file
@@ -20,7 +21,6 @@ _TEMPLATE = Path(__file__).with_name("loops.md.template")
 
 def write_results(root: Path, report: LoopReport) -> None:
     """Write the results below ``root``, where :func:`write_page` reads them."""
-    (root / RESULTS).parent.mkdir(parents=True, exist_ok=True)
     rounded = msgspec.json.decode(msgspec.json.encode(report))
     for runs in rounded["runs"].values():
         for run in runs:
@@ -42,11 +42,7 @@ def read_results(root: Path) -> LoopReport:
 
 def write_page(root: Path) -> list[Path]:
     """Write the page and the charts from the results below ``root``; return their paths."""
-    contents = render_files(read_results(root))
-    for path, content in contents.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(content)
-    return list(contents)
+    return report_files.write_files(root, render_files(read_results(root)))
 
 
 def render_files(report: LoopReport) -> dict[Path, str]:

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.models.report_model import ModelReport
     from marquee.backtest.backtest_jobs import BacktestInputs
     from marquee.data.dataset import Dataset
-    from marquee.data.side_information import SideInformation
     from marquee.training.params import Params
-
-_BASE, _REQUIREMENTS = Path("data/movielens-100k"), Path("requirements/movielens.txt")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 def _compare(args: argparse.Namespace) -> ModelReport:
     import msgspec
 
+    from benchmarks.base_dataset import read_dataset
     from benchmarks.models.algorithms import ALGORITHMS
     from benchmarks.models.compare import compare
     from benchmarks.models.report import read_results
@@ -81,7 +79,7 @@ def _compare(args: argparse.Namespace) -> ModelReport:
     if unknown := [name for name in algorithms if name not in ALGORITHMS]:
         raise SettingsError(f"there is no algorithm {unknown[0]!r}; there is {', '.join(ALGORITHMS)}")
     params = Params.read(args.params)
-    dataset, side_information = _load_dataset(args, params)
+    dataset, side_information = read_dataset(params, args.base)
     with progress_bar() as progress:
         if args.backtest_only:
             results = read_results(args.out)
@@ -97,24 +95,6 @@ def _compare(args: argparse.Namespace) -> ModelReport:
             )
         inputs = _backtest_inputs(dataset, params, args.cuts)
         return msgspec.structs.replace(results, backtest=backtest(inputs, args.cache / "backtest", progress=progress))
-
-
-def _load_dataset(args: argparse.Namespace, params: Params) -> tuple[Dataset, SideInformation]:
-    from marquee.data import interaction_frames, movielens, sources
-    from marquee.data.dataset import Dataset
-
-    if args.base is None:
-        movielens.fetch(_BASE, _REQUIREMENTS, params.movielens.sha256)
-    base = sources.read_base(args.base or _BASE, datetime.now(UTC))
-    dataset = Dataset.from_frames(
-        base.ratings,
-        interaction_frames.empty_interactions(),
-        params.data.rating_min,
-        params.data.base_rating_max,
-        base.side_information,
-        params.data.user_attributes,
-    )
-    return dataset, base.side_information
 
 
 def _backtest_inputs(dataset: Dataset, params: Params, cuts: int) -> BacktestInputs:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks import report_files
 from benchmarks.models import charts
 from benchmarks.models.algorithms import (
     BIAS_ONLY,
@@ -17,11 +18,10 @@ from benchmarks.models.algorithms import (
     SERVED_RATING,
 )
 from benchmarks.models.report_model import AlgorithmResult, ModelReport, ProtocolResult, WindowResult
-from marquee.backtest import backtest_charts, backtest_tables
+from marquee.backtest import backtest_charts
 from marquee.backtest.backtest_summary import BacktestReport
-from marquee.config import atomic_file
+from marquee.backtest.backtest_tables import format_metric, format_number, markdown_table, render_tables
 from marquee.evaluation.paired_test import PairedComparison
-from marquee.registry.manifest import Metric
 
 RESULTS, PAGE, CHARTS = Path("reports/models.json"), Path("docs/models.md"), Path("docs/models")
 
@@ -46,8 +46,7 @@ _DIGITS = {"rmse": 4, "mae": 4, "novelty": 2}
 
 def write_results(root: Path, results: ModelReport) -> None:
     """Write the results below ``root``, where :func:`write_page` reads them."""
-    content = msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
-    atomic_file.write_atomically(root / RESULTS, content)
+    report_files.write_results(root / RESULTS, results)
 
 
 def read_results(root: Path) -> ModelReport:
@@ -57,12 +56,7 @@ def read_results(root: Path) -> ModelReport:
 
 def write_page(root: Path) -> list[Path]:
     """Write the page and the charts from the results below ``root``; return their paths."""
-    results = read_results(root)
-    contents = render_files(results)
-    for path, content in contents.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(content)
-    return list(contents)
+    return report_files.write_files(root, render_files(read_results(root)))
 
 
 def render_files(results: ModelReport) -> dict[Path, str]:
@@ -89,7 +83,7 @@ def render_page(results: ModelReport) -> str:
         rating_summary=_summary(results, "rmse", (SERVED_RATING, REFERENCE, BIAS_ONLY)),
         ranking_summary=_summary(results, "ndcg@10", (SERVED_RANKING, POPULARITY, EASE)),
         summary=_summary_table(results),
-        algorithms=_table(["algorithm", "description"], results.notes.items()),
+        algorithms=markdown_table(["algorithm", "description"], results.notes.items()),
         protocols="".join(_protocol(protocol) for protocol in results.protocols),
         costs=_cost_table(results.protocols[0].algorithms),
         windows=_window_table(results),
@@ -120,19 +114,19 @@ def _backtest_parts(found: BacktestReport | None) -> dict[str, str]:
         f"NDCG@10 of the lists: {_against(gains, main, 3)}"
     )
     images = "\n".join(f"![{title}](models/{file})\n" for file, title in _BACKTEST_CHARTS.items())
-    return {"backtest_reason": reason, "backtest": f"{backtest_tables.render_tables(found)}\n{images}"}
+    return {"backtest_reason": reason, "backtest": f"{render_tables(found)}\n{images}"}
 
 
 def _against(values: Mapping[str, float], main: str, digits: int) -> str:
-    others = (f"{_number(value, digits)} ({name})" for name, value in values.items() if name != main)
-    return f"{_number(values[main], digits)}; {', '.join(others)}"
+    others = (f"{format_number(value, digits)} ({name})" for name, value in values.items() if name != main)
+    return f"{format_number(values[main], digits)}; {', '.join(others)}"
 
 
 def _summary(results: ModelReport, metric: str, names: Sequence[str]) -> str:
     """Return the metric of three algorithms on the temporal holdout: the first against the others."""
     by_name = {a.name: a.metrics[metric] for a in results.protocols[-1].algorithms if metric in a.metrics}
     digits = _DIGITS.get(metric, 3)
-    first, *others = (f"{_number(by_name[name].value, digits)} ({name})" for name in names if name in by_name)
+    first, *others = (f"{format_number(by_name[name].value, digits)} ({name})" for name in names if name in by_name)
     return f"{first}; {', '.join(others)}"
 
 
@@ -143,14 +137,14 @@ def _summary_table(results: ModelReport) -> str:
     rows = (
         [
             f"**{a.name}**" if a.name in (SERVED_RATING, SERVED_RANKING) else a.name,
-            _format(a.metrics.get("rmse"), 4),
-            _format(by_name[a.name].metrics.get("rmse"), 4),
-            _format(a.metrics.get("ndcg@10"), 3),
+            format_metric(a.metrics.get("rmse"), 4),
+            format_metric(by_name[a.name].metrics.get("rmse"), 4),
+            format_metric(a.metrics.get("ndcg@10"), 3),
             f"{a.cpu_s:.2f}",
         ]
         for a in holdout.algorithms
     )
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _protocol(protocol: ProtocolResult) -> str:
@@ -162,8 +156,8 @@ def _protocol(protocol: ProtocolResult) -> str:
 
 def _metric_table(algorithms: Sequence[AlgorithmResult], names: dict[str, str]) -> str:
     measured = (a for a in algorithms if names.keys() <= a.metrics.keys())
-    cells = ([a.name, *(_format(a.metrics[m], _DIGITS.get(m, 3)) for m in names)] for a in measured)
-    return _table(["algorithm", *names.values()], cells)
+    cells = ([a.name, *(format_metric(a.metrics[m], _DIGITS.get(m, 3)) for m in names)] for a in measured)
+    return markdown_table(["algorithm", *names.values()], cells)
 
 
 def _cost_table(algorithms: Sequence[AlgorithmResult]) -> str:
@@ -178,7 +172,7 @@ def _cost_table(algorithms: Sequence[AlgorithmResult]) -> str:
         ]
         for a in algorithms
     )
-    return _table(head, cells)
+    return markdown_table(head, cells)
 
 
 def _window_table(results: ModelReport) -> str:
@@ -187,25 +181,26 @@ def _window_table(results: ModelReport) -> str:
     head = ["window from", "users", "new", *(f"{name}, {group}" for name in models for group in groups)]
     rows = (
         [name, str(window.users), str(window.new_users)]
-        + [_format(by_group.get(group), 3) for by_group in window.rmse.values() for group in groups]
+        + [format_metric(by_group.get(group), 3) for by_group in window.rmse.values() for group in groups]
         for name, window in _named_windows(results)
     )
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _list_table(results: ModelReport) -> str:
     rows = (
-        [name, *(_format(metric, 3) for metric in window.ndcg.values())] for name, window in _named_windows(results)
+        [name, *(format_metric(metric, 3) for metric in window.ndcg.values())]
+        for name, window in _named_windows(results)
     )
-    return _table(["window from", *results.windows[0].ndcg], rows)
+    return markdown_table(["window from", *results.windows[0].ndcg], rows)
 
 
 def _coverage_table(results: ModelReport) -> str:
     rows = (
-        [name, *(_format(window.coverage.get(group), 3) for group in ("all", "known", "new"))]
+        [name, *(format_metric(window.coverage.get(group), 3) for group in ("all", "known", "new"))]
         for name, window in _named_windows(results)
     )
-    return _table(["window from", "all users", "known users", "new users"], rows)
+    return markdown_table(["window from", "all users", "known users", "new users"], rows)
 
 
 def _named_windows(results: ModelReport) -> Iterable[tuple[str, WindowResult]]:
@@ -224,29 +219,9 @@ def _cohort_table(results: ModelReport) -> str:
         for name, compared in lists.items()
         if compared
     )
-    return _table(["prior strength", "users", *columns], rows)
+    return markdown_table(["prior strength", "users", *columns], rows)
 
 
 def _comparison_cells(result: PairedComparison) -> list[str]:
     difference = f"{result.difference:+.3f} [{result.low:+.3f}, {result.high:+.3f}]"
-    return [_number(result.candidate_value, 3), _number(result.baseline_value, 3), difference]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _format(metric: Metric | None, digits: int) -> str:
-    """Return the value with its interval; "-" if it was not measured."""
-    if metric is None:
-        return "-"
-    value = _number(metric.value, digits)
-    if metric.low is None or metric.high is None:
-        return value
-    return f"{value} [{_number(metric.low, digits)}, {_number(metric.high, digits)}]"
-
-
-def _number(number: float, digits: int) -> str:
-    text = f"{number:.{digits}f}"
-    return text[1:] if text.startswith("0.") else text
+    return [format_number(result.candidate_value, 3), format_number(result.baseline_value, 3), difference]

@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from marquee.cli.argument_types import bounded_float, bounded_int
-from marquee.cli.text_table import interval_text, markdown_table, short_number, text_table
+from marquee.cli.text_table import difference_text, interval_text, markdown_table, short_number, text_table
 from marquee.registry.manifest import Metric
 
 
@@ -67,6 +67,6 @@ def test_short_number_has_three_digits_and_prefix(value: float, text: str) -> No
 def test_interval_text_shows_what_was_measured() -> None:
     """A metric is shown with its interval, alone if it has none, and as a hyphen if it was not measured."""
     assert interval_text(Metric(0.9512, 0.94, 0.962)) == "0.951 [0.940, 0.962]"
-    assert interval_text(Metric(0.02, -0.01, 0.05), 2, signed=True) == "+0.02 [-0.01, +0.05]"
+    assert difference_text(Metric(0.02, -0.01, 0.05), 2) == "+0.02 [-0.01, +0.05]"
     assert interval_text(Metric(0.5)) == "0.500"
     assert interval_text(None) == "-"

@@ -47,9 +47,9 @@ def overall_table(report: BacktestReport) -> str:
         rows.append(
             [
                 f"**{name}**" if number == 0 else name,
-                *(_metric(metrics.get(metric), metric) for metric in _HEADS),
-                _number(report.coverage.get(name), 3),
-                _number(report.gini.get(name), 3),
+                *(format_metric(metrics.get(metric), _DIGITS.get(metric, 3)) for metric in _HEADS),
+                format_number(report.coverage.get(name), 3),
+                format_number(report.gini.get(name), 3),
                 f"{cost.train_cpu_s:.1f}",
                 f"{cost.replay_cpu_s:.1f}",
             ]
@@ -69,8 +69,9 @@ def difference_table(report: BacktestReport) -> str:
 def group_table(groups: Mapping[str, GroupResult], metric: str) -> str:
     """Return one metric by group, for the candidates that have it."""
     names = [name for name in _first(groups).metrics if any(metric in g.metrics[name] for g in groups.values())]
+    digits = _DIGITS.get(metric, 3)
     rows = (
-        [group, f"{result.ratings:,}", *(_metric(result.metrics[name].get(metric), metric) for name in names)]
+        [group, f"{result.ratings:,}", *(format_metric(result.metrics[name].get(metric), digits) for name in names)]
         for group, result in groups.items()
     )
     return markdown_table(["group", "ratings", *names], rows) if names else ""
@@ -105,13 +106,6 @@ def _first(groups: Mapping[str, GroupResult]) -> GroupResult:
     return next(iter(groups.values()))
 
 
-def _metric(metric: Metric | None, name: str) -> str:
-    if metric is None:
-        return "-"
-    digits = _DIGITS.get(name, 3)
-    return f"{_number(metric.value, digits)} [{_number(metric.low, digits)}, {_number(metric.high, digits)}]"
-
-
 def _difference(found: Difference | None, name: str, digits: int | None = None) -> str:
     if found is None:
         return "-"
@@ -120,7 +114,18 @@ def _difference(found: Difference | None, name: str, digits: int | None = None) 
     return text if found.excludes_zero else f"{text} (none)"
 
 
-def _number(number: float | None, digits: int) -> str:
+def format_metric(metric: Metric | None, digits: int) -> str:
+    """Return the value with its interval if it has one; "-" if it was not measured."""
+    if metric is None:
+        return "-"
+    value = format_number(metric.value, digits)
+    if metric.low is None or metric.high is None:
+        return value
+    return f"{value} [{format_number(metric.low, digits)}, {format_number(metric.high, digits)}]"
+
+
+def format_number(number: float | None, digits: int) -> str:
+    """Return the number without a zero before the point; "-" for None."""
     if number is None:
         return "-"
     text = f"{number:.{digits}f}"

@@ -6,7 +6,7 @@ import argparse
 
 from marquee.cli.action_arguments import add_json_option
 from marquee.cli.argument_types import bounded_int
-from marquee.cli.text_table import interval_text, json_text, text_table
+from marquee.cli.text_table import difference_text, json_text, text_table
 from marquee.config.settings import Settings
 from marquee.registry import fairness_history
 from marquee.registry.fairness_history import ReleaseFairness
@@ -46,4 +46,4 @@ def _difference(release: ReleaseFairness, name: str) -> str:
     found = release.differences.get(f"serving.{name.partition('@')[0]}")
     if found is None or found.low is None or found.high is None:
         return "-"
-    return interval_text(found, 4, signed=True)
+    return difference_text(found, 4)

@@ -33,19 +33,24 @@ def short_number(value: float) -> str:
     return f"{value / size:.3g}{prefix}"
 
 
-def interval_text(metric: Metric | None, digits: int = 3, *, signed: bool = False) -> str:
-    """Return the value with its interval if it has one, such as ``0.951 [0.940, 0.962]``; "-" without a metric.
+def interval_text(metric: Metric | None, digits: int = 3) -> str:
+    """Return a value with its interval if it has one, such as ``0.951 [0.940, 0.962]``; "-" without a metric."""
+    return _with_interval(metric, f".{digits}f")
 
-    ``signed`` also writes the plus of a positive number.
-    """
-    if metric is None:
-        return "-"
-    form = f"{'+' if signed else ''}.{digits}f"
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:{form}}"
-    return f"{metric.value:{form}} [{metric.low:{form}}, {metric.high:{form}}]"
+
+def difference_text(metric: Metric | None, digits: int = 3) -> str:
+    """Return a difference as :func:`interval_text` returns a value, with a sign on each number."""
+    return _with_interval(metric, f"+.{digits}f")
 
 
 def json_text(document: Any) -> str:
     """Return a document as JSON with indentation."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def _with_interval(metric: Metric | None, form: str) -> str:
+    if metric is None:
+        return "-"
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:{form}}"
+    return f"{metric.value:{form}} [{metric.low:{form}}, {metric.high:{form}}]"
