@@ -5,26 +5,23 @@ from __future__ import annotations
 import http.client
 import json
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from pathlib import Path
 
+from benchmarks.empty_database import empty_database
 from benchmarks.ingest_path import log_records
 from benchmarks.load import load
 from benchmarks.open_load import OpenLoadResult, open_load
 from benchmarks.registry import BenchmarkResult, at_least, at_most, benchmark
 from benchmarks.serving import Instance, run_function, run_recommend, store
 from marquee.config.settings import Settings
-from marquee.db.migrate import migrate
 from marquee.events.batches import StreamBatch, make_record
 from marquee.events.envelopes import encode_batch, to_http
 from marquee.events.kinds import KIND_OF_EVENT, MalformedRecord, Rating, RecommendationRequest, Watch
 from marquee.events.parser import EventParser
-from marquee.local.embedded_postgres import EmbeddedPostgres
 
 BATCH, SENDERS, ROUNDS, ROUND_S = 100, 4, 5, 4.0
 BATCHES = 9_000
@@ -64,10 +61,7 @@ def events() -> Iterable[BenchmarkResult]:
 def _functions() -> Iterator[tuple[Instance, Instance]]:
     """Run `ingest` and `events` on one empty database."""
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="marquee-bench-")))
-        directory.chmod(0o755)
-        postgres = stack.enter_context(EmbeddedPostgres(directory / "postgres"))
-        migrate(postgres.url)
+        postgres = stack.enter_context(empty_database())
         ingest, taker = (
             stack.enter_context(run_function(name, database_url=postgres.url)) for name in ("ingest", "events")
         )
@@ -156,10 +150,7 @@ _KINDS = (
 def mixed() -> Iterable[BenchmarkResult]:
     """Send lists, reasons, filters, similar movies and events in turn, at a steady rate, on one database."""
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="marquee-bench-")))
-        directory.chmod(0o755)
-        postgres = stack.enter_context(EmbeddedPostgres(directory / "postgres"))
-        migrate(postgres.url)
+        postgres = stack.enter_context(empty_database())
         taker = stack.enter_context(run_function("events", database_url=postgres.url))
         lists = stack.enter_context(run_recommend(store(1_000, 32), database_url=postgres.url))
         lists.first_answer_ms("/recommend/1")

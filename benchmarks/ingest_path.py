@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 from confluent_kafka import Producer
 
+from benchmarks.empty_database import empty_database
 from marquee.config.settings import Settings
-from marquee.db.migrate import migrate
 from marquee.db.pool import Database
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.embedded_postgres import EmbeddedPostgres
@@ -121,9 +121,7 @@ def ingest_path() -> Iterator[IngestPath]:
     """Start broker, database and function, empty and healthy; the bridge is made but not started."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="marquee-bench-")))
-        directory.chmod(0o755)
-        postgres = stack.enter_context(EmbeddedPostgres(directory / "postgres"))
-        migrate(postgres.url)
+        postgres = stack.enter_context(empty_database())
         kafka = stack.enter_context(EmbeddedKafka(directory / "kafka", durable=False))
         kafka.create_topic(TOPIC, PARTITIONS)
         database = stack.enter_context(closing(Database(postgres.url, connections=PARTITIONS)))

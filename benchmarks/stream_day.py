@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,10 +9,9 @@ from pathlib import Path
 
 import psycopg2
 
+from benchmarks.empty_database import empty_database
 from marquee.db import rollups
-from marquee.db.migrate import migrate
 from marquee.db.pool import Database
-from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.monitoring import attribution, availability, live_accuracy
 
 REAL_DAY = 136_000_000
@@ -29,8 +27,7 @@ _SQL = Path(__file__).with_suffix(".sql")
 def stream_day(watches: int) -> Iterator[tuple[Database, datetime]]:
     """Yield a database with ``watches`` watches of a day, evaluated, and five new minutes; and the end of that day."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
-    with tempfile.TemporaryDirectory() as directory, EmbeddedPostgres(Path(directory) / "postgres") as server:
-        migrate(server.url)
+    with empty_database() as server:
         _execute(server.url, _SQL.read_text())
         with closing(Database(server.url, connections=2)) as database:
             day = timedelta(days=1) - NEW
