@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,28 @@ from marquee.models.ranker_port import RankingFactors, load_ranker
 
 Floats = NDArray[np.float64]
 TOP, LIST, DELETED, RESAMPLES, SEED = 10, 20, 3, 1_000, 1
+
+
+class Fitted(NamedTuple):
+    """The ranker fitted on the training part, its history [n_users, n_items], and the baselines [n_items, n_items].
+
+    ``counts``: users who have seen both movies; ``cosine``: of the movies' users.
+    """
+
+    split: Split
+    factors: RankingFactors
+    history: Floats
+    counts: Floats
+    cosine: Floats
+
+
+@cache
+def _fit_once() -> Fitted:
+    """Fit for both benchmarks."""
+    split = _read_split()
+    interactions, factors = _fit(split.train)
+    history = _matrix(interactions, split.train)
+    return Fitted(split, factors, history, *_co_counts(history))
 
 
 def _read_split() -> Split:
@@ -71,10 +95,7 @@ def _similarity(factors: RankingFactors) -> Floats:
 @benchmark("similar_hit10_gain")
 def similar() -> Iterator[BenchmarkResult]:
     """Measure how often the next movie that a user rates is among the ten most similar to the previous one."""
-    split = _read_split()
-    interactions, factors = _fit(split.train)
-    history = _matrix(interactions, split.train)
-    counts, cosine = _co_counts(history)
+    split, factors, history, counts, cosine = _fit_once()
     methods = (_similarity(factors), cosine, counts)
     hits, pairs = _count_hits(split, history > 0, methods)
     users = pairs > 0
@@ -112,10 +133,7 @@ def _count_hits(split: Split, seen: NDArray[np.bool_], methods: tuple[Floats, ..
 @benchmark("reasons_deletion_ratio")
 def reasons() -> Iterator[BenchmarkResult]:
     """Delete the named movies from the history, and measure the remaining share of the first movie's score."""
-    split = _read_split()
-    interactions, factors = _fit(split.train)
-    history = _matrix(interactions, split.train)
-    _, cosine = _co_counts(history)
+    split, factors, history, _, cosine = _fit_once()
     rng = np.random.default_rng(SEED)
     left = {name: np.zeros((split.train.n_users, DELETED)) for name in ("shares", "neighbors", "chance")}
     out = {name: np.zeros(split.train.n_users) for name in left}
