@@ -9,9 +9,6 @@ QUESTION = "Do users come back, how far do they get, and which recommendations d
 
 _NO_DAYS = "The app has reported nothing in this time range"
 _FEW = "No group of five users or more in this time range"
-# A row for a day has the time at which the day starts.
-_DAYS = """time >= date_bin('1 day', $__timeFrom()::timestamptz, 'epoch'::timestamptz)
-  AND time <= $__timeTo()::timestamptz"""
 
 USERS = Tile(
     1,
@@ -19,7 +16,7 @@ USERS = Tile(
     "Mean number of users who consented to analytics, by day. Days with fewer than five have no number.",
     "constant or rising.",
     Kind.STAT,
-    f"SELECT avg(users) AS users FROM app_days WHERE {_DAYS}",  # noqa: S608
+    "SELECT avg(users) AS users FROM app_days WHERE DAYS_IN_RANGE",
     "short",
     info(),
     decimals=1,
@@ -31,8 +28,8 @@ LOST = Tile(
     "Fraction of analytics events whose number is missing in their session.",
     "zero: an event stays on the device until the server has it.",
     Kind.STAT,
-    f"""
-SELECT sum(lost)::float8 / nullif(sum(lost) + sum(events), 0) AS lost FROM app_days WHERE {_DAYS}""",  # noqa: S608
+    """
+SELECT sum(lost)::float8 / nullif(sum(lost) + sum(events), 0) AS lost FROM app_days WHERE DAYS_IN_RANGE""",
     "percentunit",
     below(0.001, 0.01),
     decimals=2,
@@ -44,8 +41,8 @@ ERROR_FREE = Tile(
     "Fraction of sessions without a script error or a crash.",
     "above 99 %.",
     Kind.STAT,
-    f"""
-SELECT 1 - sum(failed_sessions)::float8 / nullif(sum(sessions), 0) AS free FROM app_days WHERE {_DAYS}""",  # noqa: S608
+    """
+SELECT 1 - sum(failed_sessions)::float8 / nullif(sum(sessions), 0) AS free FROM app_days WHERE DAYS_IN_RANGE""",
     "percentunit",
     above(0.95, 0.99),
     decimals=1,
@@ -71,8 +68,8 @@ DAYS = Panel(
     "Users and sessions by day.",
     "follows the week, without a sudden drop.",
     Kind.SERIES,
-    f"""
-SELECT time AS "time", users, sessions FROM app_days WHERE {_DAYS} AND users IS NOT NULL ORDER BY time""",  # noqa: S608
+    """
+SELECT time AS "time", users, sessions FROM app_days WHERE DAYS_IN_RANGE AND users IS NOT NULL ORDER BY time""",
     "short",
     info(),
     min_value=0,
@@ -84,9 +81,9 @@ FUNNEL = Panel(
     "Users by day who came at least as far as each step, added up: seen, opened, played, played to the end.",
     "each step keeps a constant fraction of the one before it.",
     Kind.BARS,
-    f"""
+    """
 SELECT step || ' ' || replace(name, '_', ' ') AS step, sum(users) AS users
-FROM app_funnel AS funnel WHERE {_DAYS} GROUP BY funnel.step, name ORDER BY funnel.step""",  # noqa: S608
+FROM app_funnel AS funnel WHERE DAYS_IN_RANGE GROUP BY funnel.step, name ORDER BY funnel.step""",
     "short",
     info(),
     no_rows=_FEW,
@@ -139,9 +136,9 @@ SCREENS = Panel(
     "days.",
     "no screen takes longer than before.",
     Kind.TABLE,
-    f"""
+    """
 SELECT screen, sum(views) AS views, avg(p50_s) AS median, avg(p95_s) AS p95
-FROM app_screens WHERE {_DAYS} GROUP BY screen ORDER BY views DESC""",  # noqa: S608
+FROM app_screens WHERE DAYS_IN_RANGE GROUP BY screen ORDER BY views DESC""",
     "s",
     info(),
     decimals=1,

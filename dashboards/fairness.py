@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.panels import BLUE, Kind, Panel, Tile, below, info
+from dashboards.panels import Kind, Panel, Tile, below, info
 
 TITLE = "Fairness"
 QUESTION = "Are some users or movies served worse than others, and worse than by the release before?"
@@ -120,7 +120,7 @@ EXPOSURE = Panel(
 SELECT group_name AS "group", sum(value * users) / sum(users) AS exposure {_NEWEST}
 WHERE metric = 'exposure_share' AND kind = 'popularity' AND {_SERVING} GROUP BY 1 ORDER BY 2 DESC""",
     "percentunit",
-    ((None, BLUE),),
+    info(),
     width=12,
     height=10,
     decimals=1,

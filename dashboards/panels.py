@@ -22,13 +22,17 @@ POINTS, MIN_INTERVAL = 240, "1m"
 Thresholds = tuple[tuple[float | None, str], ...]
 GREEN, YELLOW, RED, BLUE = "green", "orange", "red", "blue"
 
-# Replaces COMPLETE_POINTS in a query. The current point is incomplete and would look like a drop.
 _COMPLETE_POINTS = """time >= date_bin('$__interval_ms milliseconds', $__timeFrom()::timestamptz, 'epoch'::timestamptz)
   AND time < date_bin('$__interval_ms milliseconds', $__timeTo()::timestamptz, 'epoch'::timestamptz)"""
-
-# Replaces HOURS_IN_RANGE in a query. A row for an hour has the time at which the hour starts.
-_HOURS_IN_RANGE = """time >= date_bin('1 hour', $__timeFrom()::timestamptz, 'epoch'::timestamptz)
+_ROWS_IN_RANGE = """time >= date_bin('1 {}', $__timeFrom()::timestamptz, 'epoch'::timestamptz)
   AND time <= $__timeTo()::timestamptz"""
+# Conditions by the word that stands for them in a query. The current point is incomplete and would look like a drop. A
+# row for an hour or a day has the time at which it starts.
+_CONDITIONS = {
+    "COMPLETE_POINTS": _COMPLETE_POINTS,
+    "HOURS_IN_RANGE": _ROWS_IN_RANGE.format("hour"),
+    "DAYS_IN_RANGE": _ROWS_IN_RANGE.format("day"),
+}
 
 
 class Kind(StrEnum):
@@ -142,7 +146,9 @@ def create_builder(panel: Panel, runbooks: str) -> Any:
     """Return the builder of a Grafana panel. ``runbooks`` is the URL of docs/runbooks."""
     builder = _BUILDERS[panel.kind](panel)
     form = "time_series" if panel.kind is Kind.SERIES else "table"
-    sql = panel.sql.strip().replace("COMPLETE_POINTS", _COMPLETE_POINTS).replace("HOURS_IN_RANGE", _HOURS_IN_RANGE)
+    sql = panel.sql.strip()
+    for word, condition in _CONDITIONS.items():
+        sql = sql.replace(word, condition)
     (
         builder.id(panel.id)
         .title(panel.title)
