@@ -151,7 +151,7 @@ class Demo:
         report = SimulationReport.read(self._report)
         written = reconcile_when_drained(self._database, self._topic_id, report.partitions)
         self._written += written
-        collector.earlier = collector.earlier.followed_by(report) if collector.earlier else report
+        collector.earlier = report.with_earlier(collector.earlier)
         if written.exact:
             self._system.hand_over()
         else:
@@ -205,7 +205,7 @@ class Demo:
         self._console.print("The simulator has stopped; waiting for the last records ...")
         last = self._read_last_report(is_first=collector.earlier is None)
         reconciliation = self._written + reconcile_when_drained(self._database, self._topic_id, last.partitions)
-        report = collector.earlier.followed_by(last) if collector.earlier else last
+        report = last.with_earlier(collector.earlier)
         broker = BrokerMemory(not self._system.shape.durable_kafka, self._system.kafka_restarts)
         return DemoOutcome(collector.collect(), reconciliation, report, retrain_due, broker)
 

@@ -105,8 +105,7 @@ class LiveStatsCollector:
     def _simulator(self) -> dict[str, Any]:
         if not self._report.exists():
             return {}
-        report = SimulationReport.read(self._report)
-        return {"report": self.earlier.followed_by(report) if self.earlier else report}
+        return {"report": SimulationReport.read(self._report).with_earlier(self.earlier)}
 
     def _tables(self) -> dict[str, Any]:
         totals = record_counts.count_all(self._database)

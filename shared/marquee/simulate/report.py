@@ -74,17 +74,19 @@ class SimulationReport(msgspec.Struct):
         """Acknowledged records that the parser accepts."""
         return self.acknowledged - sum(self.malformed.values())
 
-    def followed_by(self, later: SimulationReport) -> SimulationReport:
-        """Return the totals of this simulation and a ``later`` one of the same demo; states are those of ``later``."""
-        total = {name: getattr(self, name) + getattr(later, name) for name in _SUMS}
+    def with_earlier(self, earlier: SimulationReport | None) -> SimulationReport:
+        """Return the totals with an ``earlier`` simulation of the same demo, if there is one; states are this one's."""
+        if earlier is None:
+            return self
+        total = {name: getattr(earlier, name) + getattr(self, name) for name in _SUMS}
         for name in _COUNTS_BY_NAME:
-            total[name] = dict(Counter(getattr(self, name)) + Counter(getattr(later, name)))
-        kinds = self.corrupted.keys() | later.corrupted.keys()
+            total[name] = dict(Counter(getattr(earlier, name)) + Counter(getattr(self, name)))
+        kinds = earlier.corrupted.keys() | self.corrupted.keys()
         total["corrupted"] = {
-            kind: dict(Counter(self.corrupted.get(kind)) + Counter(later.corrupted.get(kind))) for kind in kinds
+            kind: dict(Counter(earlier.corrupted.get(kind)) + Counter(self.corrupted.get(kind))) for kind in kinds
         }
-        finished = self.finished and later.finished
-        return msgspec.structs.replace(later, started=self.started, finished=finished, **total)
+        finished = earlier.finished and self.finished
+        return msgspec.structs.replace(self, started=earlier.started, finished=finished, **total)
 
     def write(self, path: Path) -> None:
         """Replace ``path`` atomically."""
