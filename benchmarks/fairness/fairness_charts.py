@@ -37,7 +37,9 @@ def _draw_groups(rows: Sequence[GroupRow], metrics: Sequence[str], title: str) -
     """Draw the difference of each tested group; significant groups are bold."""
     tested = [row for row in rows if any(metric in row.differences for metric in metrics)]
     panels = [
-        ChartPanel(metric, {_name(r): Point.of(r.differences[metric]) for r in tested if metric in r.differences}, 0.0)
+        ChartPanel(
+            metric, {_name(r): Point.from_metric(r.differences[metric]) for r in tested if metric in r.differences}, 0.0
+        )
         for metric in metrics
     ]
     bold = [_name(r) for r in tested if any(r.p_values.get(metric, 1.0) < LEVEL for metric in metrics)]
@@ -49,7 +51,7 @@ def _draw_providers(rows: Sequence[ProviderRow]) -> str:
         ChartPanel(
             title,
             {
-                f"{r.kind}: {r.group}": Point.of(ratio)
+                f"{r.kind}: {r.group}": Point.from_metric(ratio)
                 for r in rows
                 if (ratio := getattr(r, field)) is not None and ratio.value < 6
             },

@@ -27,7 +27,7 @@ class Point(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, metric: Metric) -> Point:
+    def from_metric(cls, metric: Metric) -> Point:
         """Return the point of ``metric``; without an interval, both ends are the value."""
         low = metric.value if metric.low is None else metric.low
         high = metric.value if metric.high is None else metric.high
@@ -96,7 +96,7 @@ def draw_scatter(
 
 def _protocol_chart(results: ModelReport, metric: str, title: str) -> str:
     panels = [
-        ChartPanel(p.name, {a.name: Point.of(a.metrics[metric]) for a in p.algorithms if metric in a.metrics})
+        ChartPanel(p.name, {a.name: Point.from_metric(a.metrics[metric]) for a in p.algorithms if metric in a.metrics})
         for p in results.protocols
     ]
     rows = [name for name in results.notes if any(name in panel.points for panel in panels)]
@@ -113,7 +113,9 @@ def _cost_chart(results: ModelReport) -> str:
 def _coverage_chart(results: ModelReport) -> str:
     windows = {f"window from {window.start:.1f}": window.coverage for window in results.windows}
     panels = [
-        ChartPanel(f"{group} users", {name: Point.of(c[group]) for name, c in windows.items() if group in c}, 0.8)
+        ChartPanel(
+            f"{group} users", {name: Point.from_metric(c[group]) for name, c in windows.items() if group in c}, 0.8
+        )
         for group in ("all", "known", "new")
     ]
     return draw_intervals("Fraction of the ratings within their 80 % interval", list(windows), panels)
