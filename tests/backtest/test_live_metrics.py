@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from marquee.backtest.live_metrics import Cells, difference, event_metrics, exposure_gini, measure
+from marquee.backtest.live_metrics import Cells, difference, event_metrics, measure
 from marquee.evaluation.bootstrap import EvaluationParams
 
 PARAMS = EvaluationParams(300, 0.95)
@@ -53,9 +53,3 @@ def test_cells_few_cuts_widen_the_interval() -> None:
     users_only = Cells(users, np.zeros(8000, int), PARAMS, 1).compare(values)
     widths = [(m.high or 0) - (m.low or 0) for m in (with_cuts, users_only)]
     assert widths[0] > 5 * widths[1]
-
-
-def test_exposure_gini_known_distributions() -> None:
-    """0 if all are shown alike, 1 - 1/n if one alone is."""
-    assert exposure_gini(np.full(10, 7)) == pytest.approx(0)
-    assert exposure_gini(np.array([0] * 9 + [5])) == pytest.approx(0.9)

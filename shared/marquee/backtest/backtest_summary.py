@@ -17,6 +17,7 @@ from marquee.backtest.engine_replay import NOT_RELEVANT, Arrays
 from marquee.backtest.event_stream import EventStream
 from marquee.backtest.live_metrics import Cells, Difference
 from marquee.data.side_information import USER_ATTRIBUTES
+from marquee.evaluation.exposure import gini
 from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.manifest import Metric
 
@@ -154,7 +155,7 @@ def summarize(inputs: BacktestInputs, results: list[tuple[Job, Arrays]]) -> Back
         by_known=_groups(cells, values, known_masks, is_counted),
         by_movie_age=_groups(cells, values, age_masks, is_counted),
         coverage={name: float((c.shown > 0).mean()) for name, c in candidates.items() if c.shown.any()},
-        gini={name: live_metrics.exposure_gini(c.shown) for name, c in candidates.items() if c.shown.any()},
+        gini={name: gini(c.shown.astype(np.float64)) for name, c in candidates.items() if c.shown.any()},
         cost={name: CandidateCost(*c.cpu_s.tolist()) for name, c in candidates.items()},
         cuts=[_cut(stream, block, values, is_counted, first) for block in blocks],
         staleness=_staleness(inputs, blocks, main, ratings, cells),

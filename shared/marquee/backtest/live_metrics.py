@@ -127,12 +127,3 @@ def _each(
         (name, cells.compare(select(values[name]), None if others is None else others[name], root=name == "rmse"))
         for name in (*ACCURACY, *RANKING)
     ]
-
-
-def exposure_gini(shown: Ints) -> float:
-    """Return the Gini coefficient of the counts ``shown`` [n_items]: 0 if equal, near 1 if one item dominates."""
-    counts = np.sort(shown.astype(np.float64))
-    if not counts.sum():
-        return float("nan")
-    ranks = np.arange(1, len(counts) + 1)
-    return float((2 * ranks - len(counts) - 1) @ counts / (len(counts) * counts.sum()))
