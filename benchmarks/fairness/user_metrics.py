@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.fairness.fair_windows import Data, FairWindow, Floats, Ints, Labels, group_movies
 from benchmarks.fairness.group_statistics import Observations
+from marquee.evaluation import metrics
 from marquee.evaluation.exposure import LENGTH
 
 RMSE, BIAS, COVERAGE, NDCG = "RMSE", "mean error", "coverage", "NDCG@10"
@@ -68,10 +69,7 @@ def rate_lists(window: FairWindow, lists: Ints) -> Floats:
     """Return the NDCG@10 of ``lists`` [m, at least 10] for the window's ranked users, as the evaluation does."""
     liked = liked_matrix(window)
     hits = np.take_along_axis(liked, lists[:, :LENGTH], axis=1)
-    discounts = 1 / np.log2(np.arange(LENGTH) + 2)
-    ideal = np.cumsum(discounts)[np.minimum(liked.sum(1), LENGTH) - 1]
-    gains: Floats = (hits @ discounts) / ideal
-    return gains
+    return metrics.ndcg(hits, liked.sum(1))
 
 
 def liked_matrix(window: FairWindow) -> np.ndarray:

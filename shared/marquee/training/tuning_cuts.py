@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from marquee.data.interactions import WeightedInteractions
+from marquee.evaluation import metrics
 from marquee.models.dense_inverse import DenseInverse, dense_gram
 from marquee.models.item_regression import Float32, ItemRegression, ScoreOperator
 from marquee.models.popularity import Popularity, count_all, decay_counts, smooth_counts
@@ -25,7 +26,6 @@ Rows = NDArray[np.bool_]
 
 _LENGTH = 10  # Of the lists.
 _PASSES = 2  # Of the subspace iteration; comparisons need fewer than what serves.
-_DISCOUNTS = 1 / np.log2(np.arange(_LENGTH) + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,8 @@ def ndcg_of_lists(scores: Float32, relevant: Rows) -> Floats:
     length = min(_LENGTH, scores.shape[1])
     best = np.argpartition(-scores, length - 1, axis=1)[:, :length]
     order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
-    gains = np.take_along_axis(relevant, np.take_along_axis(best, order, 1), 1) @ _DISCOUNTS[:length]
-    ideal = np.cumsum(_DISCOUNTS)[np.minimum(relevant.sum(1), _LENGTH) - 1]
-    ndcg: Floats = gains / ideal
-    return ndcg
+    hits = np.take_along_axis(relevant, np.take_along_axis(best, order, 1), 1)
+    return metrics.ndcg(hits, relevant.sum(1))
 
 
 def take(interactions: WeightedInteractions, rows: Rows) -> WeightedInteractions:
