@@ -100,3 +100,10 @@ def test_bootstrap_p_value_follows_the_distance_in_standard_errors() -> None:
     assert multiplicity.bootstrap_p_value(0.0, np.zeros(9)) == 1.0
     assert multiplicity.bootstrap_p_value(0.1, np.zeros(9)) == 0.0
     assert multiplicity.bootstrap_p_value(float("nan"), samples) == 1.0
+
+
+def test_share_of_top_counts_one_item_in_a_hundred_and_at_least_one() -> None:
+    """The two largest of 200 values, the largest of three, and NaN without exposure."""
+    assert exposure.share_of_top(np.arange(200.0)) == pytest.approx((199 + 198) / np.arange(200).sum())
+    assert exposure.share_of_top(np.array([1.0, 3.0, 0.0])) == pytest.approx(3 / 4)
+    assert np.isnan(exposure.share_of_top(np.zeros(3)))

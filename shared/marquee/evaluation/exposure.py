@@ -17,6 +17,8 @@ from marquee.registry.manifest import Metric
 
 LENGTH = 10
 """Number of positions of a list that count."""
+TOP_FRACTION = 0.01
+"""Fraction of the items in :func:`share_of_top`, the most exposed ones."""
 # Cells of all lists, positions times resamples, that a bootstrap computes; at least _MIN_RESAMPLES are drawn.
 _MAX_CELLS, _MIN_RESAMPLES = 2_000_000_000, 100
 
@@ -51,6 +53,12 @@ def gini(values: Floats) -> float:
         return float("nan")
     ranks = 2 * np.arange(1, n + 1) - n - 1
     return float(ranks @ np.sort(values)) / (n * total)
+
+
+def share_of_top(values: Floats) -> float:
+    """Return the share of the largest 1 % of ``values`` [n], at least one of them; NaN if all are 0."""
+    n, total = max(1, round(TOP_FRACTION * len(values))), values.sum()
+    return float(np.sort(values)[-n:].sum() / total) if total else float("nan")
 
 
 def exposure_gini(lists: Ints, n_items: int, params: EvaluationParams, seed: int) -> Metric:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.evaluation.exposure import gini, total_exposure
+from marquee.evaluation.exposure import gini, share_of_top, total_exposure
 from marquee.loops.loop_world import LENGTH, Floats, Ints, LoopWorld, examine
 
 COVERAGE, GINI, TOP, QUALITY, NEW = "coverage", "gini", "top 1 %", "quality", "new movies"
@@ -53,14 +53,13 @@ def judge_lists(
     gained = np.take_along_axis(possible, lists, 1) @ looks
     quality: Floats = np.where(best >= _LEAST, gained / np.maximum(best, _LEAST), np.nan)
     exposure = total_exposure(lists, world.size.movies)[is_released]
-    n_top = max(1, round(len(exposure) / 100))
     is_new = (world.released > max(0, day - _NEW_DAYS))[is_released]
     share = exposure[is_new].sum() / exposure.sum()
     return {
         QUALITY: float(np.nanmean(quality)),
         COVERAGE: float((exposure > 0).mean()),
         GINI: gini(exposure),
-        TOP: float(np.sort(exposure)[-n_top:].sum() / exposure.sum()),
+        TOP: share_of_top(exposure),
         NEW: float(share / is_new.mean()) if is_new.any() else float("nan"),
     }, quality
 

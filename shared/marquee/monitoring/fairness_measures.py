@@ -20,8 +20,6 @@ from marquee.evaluation.user_groups import UNKNOWN, split_members
 
 RMSE, RMSE_GAP, UNKNOWN_SHARE = "rmse", "rmse_gap", "unknown_share"
 EXPOSURE_GINI, EXPOSURE_SHARE, EXPOSURE_TOP = "exposure_gini", "exposure_share", "exposure_top"
-TOP_FRACTION = 0.01
-"""Fraction of the movies, the most exposed ones, whose share of exposure is :data:`EXPOSURE_TOP`."""
 MIN_USERS = 20
 """Minimum number of users of a group. A smaller group's value would be noise, and could reveal a person."""
 Floats = NDArray[np.float64]
@@ -98,19 +96,13 @@ def measure_exposure(
     gini = exposure.gini(total)
     # Resamples have fewer distinct users, which biases their inequality upward.
     yield _describe(EXPOSURE_GINI, "", "", len(user_ids), gini, np.minimum(ginis - np.nanmean(ginis) + gini, 1.0))
-    top, tops = _share_of_top(total), np.array([_share_of_top(sample) for sample in samples])
+    top, tops = exposure.share_of_top(total), np.array([exposure.share_of_top(sample) for sample in samples])
     yield _describe(EXPOSURE_TOP, "", "", len(user_ids), top, np.minimum(tops - np.nanmean(tops) + top, 1.0))
     for kind, grouped in groups.items():
         shares, resampled = grouped.parts @ total / total.sum(), samples @ grouped.parts.T
         resampled /= np.maximum(resampled.sum(1, keepdims=True), 1e-12)
         for number, name in enumerate(grouped.names):
             yield _describe(EXPOSURE_SHARE, kind, name, len(user_ids), float(shares[number]), resampled[:, number])
-
-
-def _share_of_top(total: Floats) -> float:
-    """Return the share of exposure of the most exposed 1 % of the items, at least one; NaN without exposure."""
-    n = max(1, round(TOP_FRACTION * len(total)))
-    return float(np.sort(total)[-n:].sum() / total.sum()) if total.sum() else float("nan")
 
 
 def _draw(user_ids: Sequence[str]) -> Floats:
