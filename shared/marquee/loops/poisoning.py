@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from marquee.data.interactions import WeightedInteractions
 from marquee.models.popularity import fit_popularity
 from marquee.models.ranker_port import load_ranker
 from marquee.monitoring.account_anomalies import LEVELS, MovieRatings, find_targets, level_bounds
+from marquee.monitoring.suspect_accounts import WINDOW
 from marquee.scoring.topk import top_n
 from marquee.training.params import Params
 
@@ -27,7 +29,7 @@ FAKE = "fake-"
 SHOWN = 20
 """Number of positions of a list that count as shown."""
 _HOUR_US = 3_600_000_000
-WINDOW_US = 7 * 24 * _HOUR_US
+WINDOW_US = WINDOW // timedelta(microseconds=1)
 """Age up to which an account counts as new, as in :mod:`marquee.monitoring.suspect_accounts`."""
 
 Ints = NDArray[np.int64]
