@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import sys
 from array import array
 from collections import Counter
@@ -28,6 +27,7 @@ from marquee.config.base_data import (
     parse_rating,
 )
 from marquee.config.opaque_ids import is_valid_id
+from marquee.data.dvc_hash import hash_file
 from marquee.data.movielens_formats import RatingSource, Side
 from marquee.data.rating_rows import RatingRow
 from marquee.data.source_times import create_time_parser
@@ -269,7 +269,7 @@ class _ImportWriter:
             first=first,
             last=last,
             values={f"{value:g}": count for value, count in sorted(self._values.items())},
-            sha256={path.name: _sha256(path) for path in sorted(self._out.iterdir())},
+            sha256={path.name: hash_file(path, "sha256") for path in sorted(self._out.iterdir())},
         )
 
 
@@ -290,8 +290,3 @@ def _is_number(text: str) -> bool:
 def _clean(text: str) -> str:
     """Return a text without the characters that a CSV table of base data cannot hold."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,10 +15,10 @@ def hash_path(path: Path) -> str:
     return hashlib.md5(directory_listing(path)).hexdigest() + ".dir"
 
 
-def hash_file(path: Path) -> str:
-    """Return the MD5 of a file's bytes."""
+def hash_file(path: Path, algorithm: str = "md5") -> str:
+    """Return the hash of a file's bytes, by default the MD5 that DVC uses."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def directory_listing(directory: Path) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from marquee.config import base_data
 from marquee.config.base_data import MOVIES_FILE, RATINGS_FILE, USERS_FILE, earliest_fraction_end
 from marquee.config.opaque_ids import is_valid_id
 from marquee.config.timestamps import to_microseconds
+from marquee.data.dvc_hash import hash_file
 from marquee.data.interaction_csv import CsvReader
 from marquee.data.interaction_frames import IDS, FrameBuilder, concatenate, empty_interactions, id_column
 from marquee.data.side_information import SideInformation
@@ -76,7 +76,7 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0, excluded:
         ratings,
         empty_interactions(),
         frozenset(movies) | set(id_column(ratings, "movie_id").categories),
-        tuple((f.name, _sha256(f)) for f in (path, *side_files)),
+        tuple((f.name, hash_file(f, "sha256")) for f in (path, *side_files)),
         SideInformation(users, movies),
         {f"{name}: {cause}": n for name, causes in left_out.items() for cause, n in causes.items()},
     )
@@ -166,8 +166,3 @@ def _collect(rows: Iterable[tuple[str, str, float, int]]) -> pd.DataFrame:
     while chunk := list(islice(remaining, _CHUNK_ROWS)):
         builder.add(chunk)
     return builder.build()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
