@@ -16,6 +16,7 @@ from benchmarks.ingest_path import (
     IngestPath,
     ingest_path,
     log_records,
+    produce,
 )
 from benchmarks.registry import BenchmarkResult, at_least, benchmark, is_full_run
 
@@ -54,18 +55,8 @@ def backlog() -> Iterable[BenchmarkResult]:
 
 def _produce_in_small_batches(path: IngestPath, count: int) -> None:
     """Write the records in batches of the size that the simulator's are at the rate of the real stream."""
-    from confluent_kafka import Producer
-
-    options = {"linger.ms": 5, "batch.num.messages": BATCH_RECORDS, "compression.type": "zstd"}
-    producer = Producer({"bootstrap.servers": path.kafka.bootstrap, "log_level": 0, **options})
-    for number, record in enumerate(log_records(count)):
-        producer.produce(TOPIC, record, partition=number // BATCH_RECORDS % PARTITIONS)
-        if number % BATCH_RECORDS == 0:
-            producer.poll(0)
-            while len(producer) > 50_000:
-                producer.poll(0.01)
-    if unsent := producer.flush(60):
-        raise TimeoutError(f"Kafka did not accept {unsent} records within 60 s")
+    options: dict[str, str | int] = {"linger.ms": 5, "batch.num.messages": BATCH_RECORDS, "compression.type": "zstd"}
+    produce(path.kafka.bootstrap, log_records(count), options=options, in_a_row=BATCH_RECORDS)
 
 
 def _catch_up_rate(path: IngestPath, count: int) -> float:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +32,8 @@ STREAM_RECORDS_PER_S = 1_580
 # Each watching user sends one record a minute.
 WATCHING_USERS = STREAM_RECORDS_PER_S * 60
 MOVIES = 27_278
+LARGE_BATCHES: Mapping[str, str | int] = {"linger.ms": 50, "batch.size": 500_000}
+"""Options of a producer that writes as fast as it can."""
 _START = datetime(2026, 11, 14, 12, 0)
 
 
@@ -96,15 +98,22 @@ class IngestPath:
             time.sleep(0.02)
 
 
-def produce(bootstrap: str, values: Iterable[bytes], report: Callable[[int], None] = _ignore) -> int:
-    """Write records to the topic's partitions in turn; return their number.
+def produce(
+    bootstrap: str,
+    values: Iterable[bytes],
+    report: Callable[[int], None] = _ignore,
+    *,
+    options: Mapping[str, str | int] = LARGE_BATCHES,
+    in_a_row: int = 1,
+) -> int:
+    """Write records to the topic's partitions in turn, ``in_a_row`` to each; return their number.
 
     ``report`` is called with the number so far, every 5,000 records.
     """
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, "batch.size": 500_000, "log_level": 0})
+    producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0, **options})
     count = 0
     for value in values:
-        producer.produce(TOPIC, value, partition=count % PARTITIONS)
+        producer.produce(TOPIC, value, partition=count // in_a_row % PARTITIONS)
         count += 1
         if count % 5_000 == 0:
             producer.poll(0)
