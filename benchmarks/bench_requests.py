@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.load import load
 from benchmarks.registry import BenchmarkResult, at_most, benchmark
-from benchmarks.serving import MOVIES, Instance, run_recommend, store
+from benchmarks.serving import MOVIES, Instance, load_instance, run_recommend, store
 from marquee.registry.policy import Policy
 from marquee.scoring.list_random import ListRandom
 from marquee.serving.engine import Engine
@@ -60,10 +59,9 @@ def requests() -> Iterable[BenchmarkResult]:
 
 
 def _measure_us(instance: Instance, kind: _Kind) -> float:
-    before = instance.processor_ms()
-    result = load(instance.port, kind.path, connections=4, seconds=ROUND_S, accept=kind.accept)
+    result = load_instance(instance, kind.path, connections=4, seconds=ROUND_S, accept=kind.accept)
     assert not result.failed
-    return (instance.processor_ms() - before) * 1000 / len(result.ms)
+    return result.processor_us
 
 
 def _compare(times: dict[str, list[float]], kind: str, goal: float, text: str) -> BenchmarkResult:

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.load import LoadResult, load
 from benchmarks.registry import BenchmarkResult, at_least, at_most, benchmark
-from benchmarks.serving import MOVIES, Instance, random_model, run_hello_world, run_recommend, store
+from benchmarks.serving import MOVIES, Instance, load_instance, random_model, run_hello_world, run_recommend, store
 from marquee.registry.artifact import write_artifact
 from marquee.registry.item_store import read_items
 from marquee.registry.object_store.file_store import FileStore
@@ -182,10 +182,7 @@ def _user_path(number: int) -> str:
 
 
 def _load(instance: Instance, path: Callable[[int], str]) -> LoadResult:
-    before = instance.processor_ms()
-    result = load(instance.port, path, connections=CONNECTIONS, seconds=ROUND_S)
-    result.processor_us = (instance.processor_ms() - before) * 1000 / len(result.ms)
-    return result
+    return load_instance(instance, path, connections=CONNECTIONS, seconds=ROUND_S)
 
 
 @benchmark("cold_start_ratio")

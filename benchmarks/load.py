@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 class LoadResult:
     """Latencies in ``ms`` in the order of the answers; ``failed`` counts each status but 200.
 
-    ``processor_us`` is the server's processor time per request, where the caller measured it.
+    ``processor_us`` is the server's processor time per request, if it was measured.
     """
 
     seconds: float = 0.0

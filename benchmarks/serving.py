@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from benchmarks.load import LoadResult, load
 from marquee.registry.artifact import write_artifact
 from marquee.registry.movie_metadata import MovieMetadata
 from marquee.registry.object_store.file_store import FileStore
@@ -193,3 +194,13 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def load_instance(
+    instance: Instance, path: Callable[[int], str], *, connections: int, seconds: float, accept: str = "*/*"
+) -> LoadResult:
+    """Load an instance as :func:`load` does, and measure its processor time per request."""
+    before = instance.processor_ms()
+    result = load(instance.port, path, connections=connections, seconds=seconds, accept=accept)
+    result.processor_us = (instance.processor_ms() - before) * 1000 / len(result.ms)
+    return result
