@@ -9,7 +9,7 @@ import msgspec
 
 from marquee.app.app_events import decode_batch, store_batch
 from marquee.app.devices import utc_now
-from marquee.app.page_request import PageReply, PageRequest, json_reply, redirect, text_reply
+from marquee.app.page_request import PageReply, PageRequest, RequestDenied, json_reply, redirect, text_reply
 from marquee.app.profiles import MAX_LIST
 from marquee.app.screens import Screens, sorry
 from marquee.app.services import Services
@@ -31,8 +31,6 @@ class Actions:
     def rate(self, request: PageRequest, movie_id: str) -> PageReply:
         """Rate a movie by a request to the movie service, which logs the rating."""
         visitor = self._allowed(request, WRITES)
-        if isinstance(visitor, PageReply):
-            return visitor
         if self._services.movies.find_one(movie_id) is None:
             return sorry(404, TEXTS["no_movie"])
         most, rating = self._services.options.rating_max, _read_number(request.form.get("rating", ""))
@@ -45,8 +43,6 @@ class Actions:
     def change_list(self, request: PageRequest, movie_id: str) -> PageReply:
         """Add a movie to the user's list, or remove it."""
         visitor = self._allowed(request, WRITES)
-        if isinstance(visitor, PageReply):
-            return visitor
         profiles = self._services.visitors.profiles
         if request.form.get("wanted") != "1":
             profiles.take_off_list(visitor.user_id, movie_id)
@@ -63,8 +59,6 @@ class Actions:
         1970 by the device's clock.
         """
         visitor = self._allowed(request, MINUTES)
-        if isinstance(visitor, PageReply):
-            return visitor
         movie = self._services.movies.find_one(movie_id)
         if movie is None or minute > movie.minutes:
             return text_reply(404, TEXTS["no_movie"])
@@ -82,24 +76,18 @@ class Actions:
     def consent(self, request: PageRequest) -> PageReply:
         """Record the answer to the consent question."""
         visitor = self._allowed(request, WRITES)
-        if isinstance(visitor, PageReply):
-            return visitor
         self._services.visitors.profiles.set_consent(visitor.user_id, request.form.get("analytics") == "1", utc_now())
         return redirect("/" if request.form.get("next") == "home" else "/you")
 
     def personal(self, request: PageRequest) -> PageReply:
         """Turn personalized recommendations on or off."""
         visitor = self._allowed(request, WRITES)
-        if isinstance(visitor, PageReply):
-            return visitor
         self._services.visitors.profiles.set_personal(visitor.user_id, request.form.get("personal") == "1", utc_now())
         return redirect("/you")
 
     def make_code(self, request: PageRequest) -> PageReply:
         """Show a code for a second device."""
         visitor = self._allowed(request, WRITES)
-        if isinstance(visitor, PageReply):
-            return visitor
         code = self._services.visitors.devices.make_code(visitor.user_id, utc_now())
         return self._screens.you(request, code=f"{code[:4]}-{code[4:]}")
 
@@ -116,16 +104,12 @@ class Actions:
     def forget(self, request: PageRequest) -> PageReply:
         """Delete the user's documents in MongoDB and the app's data in the browser."""
         visitor = self._allowed(request, WRITES)
-        if isinstance(visitor, PageReply):
-            return visitor
         forget_user(self._services.documents, visitor.user_id, utc_now())
         return redirect("/you/gone", "", Clear_Site_Data='"cookies", "storage", "cache"')
 
     def events(self, request: PageRequest) -> PageReply:
         """Store a batch of analytics events, if the user consents."""
         visitor = self._allowed(request, BATCHES)
-        if isinstance(visitor, PageReply):
-            return visitor
         if not visitor.stored:  # The consent cannot be read now, so the device keeps the batch.
             return text_reply(503, TEXTS["away_documents"], Retry_After="5")
         if not visitor.profile.analytics:
@@ -136,15 +120,15 @@ class Actions:
             return json_reply(400, {"message": str(error)})
         return json_reply(202, store_batch(self._services.documents, visitor.user_id, batch, utc_now()))
 
-    def _allowed(self, request: PageRequest, limit: Limit) -> Visitor | PageReply:
-        """Return the visitor if the write is allowed, otherwise the reply that gives the reason."""
+    def _allowed(self, request: PageRequest, limit: Limit) -> Visitor:
+        """Return the visitor. Raises :class:`RequestDenied` if the write is not allowed."""
         visitor = self._services.visitors.identify(request)
         if not visitor.known:
             if not visitor.stored:
-                return text_reply(503, TEXTS["away_documents"], Retry_After="5")
-            return text_reply(401, TEXTS["no_device"])
+                raise RequestDenied(text_reply(503, TEXTS["away_documents"], Retry_After="5"))
+            raise RequestDenied(text_reply(401, TEXTS["no_device"]))
         if not self._services.limits.allow(limit, visitor.user_id):
-            return text_reply(429, TEXTS["too_many"], Retry_After="60")
+            raise RequestDenied(text_reply(429, TEXTS["too_many"], Retry_After="60"))
         return visitor
 
 

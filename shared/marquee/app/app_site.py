@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from marquee.app.actions import Actions
-from marquee.app.page_request import MAX_BODY_BYTES, PageReply, PageRequest, json_reply, text_reply
+from marquee.app.page_request import MAX_BODY_BYTES, PageReply, PageRequest, RequestDenied, json_reply, text_reply
 from marquee.app.posters import draw_poster
 from marquee.app.rendering import manifest_reply, read_templates, static_reply, worker_reply
 from marquee.app.screens import Screens, sorry
@@ -61,6 +61,8 @@ class AppSite:
         """Answer one request."""
         try:
             return self._reply(request)
+        except RequestDenied as denied:
+            return denied.reply
         except TooManyAccounts:
             return text_reply(429, TEXTS["too_many"], Retry_After="600")
         except MovieServiceUnavailable as error:

@@ -99,22 +99,32 @@ class PageReply(msgspec.Struct, frozen=True):
         return [*headers.items(), *cookies]
 
 
+class RequestDenied(Exception):
+    """A request that is not carried out, with the reply that gives the reason."""
+
+    def __init__(self, reply: PageReply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
+
+
 def text_reply(status: int, text: str, **headers: str) -> PageReply:
     """Return ``text`` as plain text; ``_`` in a header's name stands for ``-``."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return PageReply(status, f"{text}\n".encode("utf-8", "replace"), headers=named)
+    return PageReply(status, f"{text}\n".encode("utf-8", "replace"), headers=_with_hyphens(headers))
 
 
 def json_reply(status: int, document: object, **headers: str) -> PageReply:
     """Return a document as JSON."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return PageReply(status, msgspec.json.encode(document), JSON, {"Cache-Control": "no-store"} | named)
+    named = {"Cache-Control": "no-store"} | _with_hyphens(headers)
+    return PageReply(status, msgspec.json.encode(document), JSON, named)
 
 
 def redirect(path: str, token: str | None = None, **headers: str) -> PageReply:
     """Return a redirect (303) to a page of the app, as the reply to a form."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return PageReply(303, headers={"Location": path} | named, token=token)
+    return PageReply(303, headers={"Location": path} | _with_hyphens(headers), token=token)
+
+
+def _with_hyphens(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 def _parse_pairs(text: str) -> dict[str, str]:
