@@ -25,7 +25,7 @@ def flaky(store: FileStore) -> FlakyStore:
 
 @pytest.fixture
 def engine(store: FileStore) -> Engine:
-    """The engine of :func:`tests.serving.models.two_tastes`."""
+    """The engine of :func:`tests.serving.models.two_group_model`."""
     return Engine.load(store, release_model(store))
 
 

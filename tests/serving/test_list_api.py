@@ -68,7 +68,8 @@ class Api:
         return document
 
 
-USERS = {"red": 1, "blue": 50}
+USERS = {"first": 1, "second": 50}
+"""The row of the movie that each user has rated."""
 
 
 @pytest.fixture
@@ -120,18 +121,18 @@ def test_reply_json_pages_continue_as_text_pages(api: Api) -> None:
 
 def test_reply_without_a_profile_is_the_same_for_opposite_histories(api: Api) -> None:
     """Two users get equal bytes, as text and as JSON; the tier says so, and no impression is logged."""
-    assert api.list_ids("/recommend/red") != api.list_ids("/recommend/blue")
+    assert api.list_ids("/recommend/first") != api.list_ids("/recommend/second")
     for query in ("profile=off", "profile=off&genre=comedy&explain=2"):
         for accept in ("", "application/json"):
-            red, blue = (api.get(f"/recommend/{user}", query, accept) for user in USERS)
-            assert red.status == 200
-            assert red.body == blue.body
-            assert red.headers == blue.headers
-            assert b"red" not in red.body
-            assert red.headers["Marquee-Tier"] == "not-profiled"
+            first, second = (api.get(f"/recommend/{user}", query, accept) for user in USERS)
+            assert first.status == 200
+            assert first.body == second.body
+            assert first.headers == second.headers
+            assert b"first" not in first.body
+            assert first.headers["Marquee-Tier"] == "not-profiled"
     api.sender.close()
     logged = {impression.user_id for impression in api.delivery.impressions}
-    assert logged == {"red", "blue"}
+    assert logged == {"first", "second"}
     assert api.sender.sent == 2
 
 
@@ -139,8 +140,8 @@ def test_reply_impression_has_what_experiments_need(api: Api) -> None:
     """Ranks, first reasons, eligible movies, policy and page; reasons are movies of the history."""
     set_policy(api.store, Policy(unavailable=(make_movie_id(3),)), author="test")
     api.cache.refresh()
-    token = api.get("/recommend/red", "n=20").headers["Marquee-Next-Page"]
-    api.get("/recommend/red", f"n=20&page={token}")
+    token = api.get("/recommend/first", "n=20").headers["Marquee-Next-Page"]
+    api.get("/recommend/first", f"n=20&page={token}")
     api.sender.close()
     first, second = api.delivery.impressions
     assert (first.explored, first.eligible, first.page, first.notes) == (False, 118, 1, ())
@@ -221,10 +222,10 @@ def test_reply_similar_is_the_model_without_trend_and_popularity(api: Api) -> No
 
 def test_reply_similar_for_a_user_mixes_their_scores_and_leaves_out_what_they_saw(api: Api) -> None:
     """Two users get different orders, none with their own movie."""
-    red, blue = (api.list_ids(f"/similar/{make_movie_id(5)}", f"n=100&user={user}") for user in USERS)
-    assert red != blue
-    assert make_movie_id(USERS["red"]) not in red
-    assert make_movie_id(USERS["blue"]) not in blue
+    first, second = (api.list_ids(f"/similar/{make_movie_id(5)}", f"n=100&user={user}") for user in USERS)
+    assert first != second
+    assert make_movie_id(USERS["first"]) not in first
+    assert make_movie_id(USERS["second"]) not in second
 
 
 def test_reply_similar_unknown_movie_or_parameter_says_what_is_valid(api: Api) -> None:

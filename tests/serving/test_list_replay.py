@@ -33,7 +33,8 @@ from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.request_parameters import parse_list_request
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-USERS = ("1000", "1001", "red", "stated", "nobody")
+USERS = ("1000", "1001", "rated", "interests", "unknown")
+"""Two users of the model, and users that it lacks: with a rating, with stated interests, with nothing."""
 NONE = History((), ())
 
 
@@ -47,7 +48,7 @@ class Service:
                 (RatedMovie(make_movie_id(3), 5, NOW), RatedMovie("unknown+1990", 2, NOW)),
                 (WatchedMovie(make_movie_id(7), 55, NOW - timedelta(minutes=3)),),
             ),
-            "red": History((RatedMovie(make_movie_id(1), 5, NOW),), ()),
+            "rated": History((RatedMovie(make_movie_id(1), 5, NOW),), ()),
         }
         self.movies = [(make_movie_id(row), 90.5 - row) for row in range(40)]
         self.database_away = self.customers_away = False
@@ -56,7 +57,7 @@ class Service:
             objects=DeadlineExecutor("object store", deadline_ms=10_000),
             history=self.read_history,
             popular=PopularMovies(self.query_popular, refresh_s=-1.0),
-            cohorts=lambda user: (("genre:comedy", 1.0), ("age:60", 0.5)) if user == "stated" else (),
+            cohorts=lambda user: (("genre:comedy", 1.0), ("age:60", 0.5)) if user == "interests" else (),
             ages=self.read_age,
             logs_reasons=True,
             exploration=Exploration(0.3, 3, 9, new),
@@ -88,11 +89,6 @@ class Service:
         request = parse_list_request(query)
         token = self.recommender.answer(user_id, NOW, request).next_page
         return self.show(user_id, parse_list_request(f"{query}&page={token}"))
-
-
-@pytest.fixture
-def store(tmp_path: Any) -> FileStore:
-    return FileStore(tmp_path / "objects")
 
 
 @pytest.fixture
@@ -230,7 +226,7 @@ def test_replay_failed_scoring_gives_the_last_resort(
     """The bug need not be there any more."""
     with monkeypatch.context() as patched:
         patched.setattr(Engine, "rank", _fail_for_histories(Engine.rank))
-        shown = [service.show(user) for user in ("1000", "red")]
+        shown = [service.show(user) for user in ("1000", "rated")]
     assert {impression.tier for impression in shown} == {"last-resort"}
     assert_equal(replayer, *shown)
 
@@ -247,10 +243,10 @@ def _fail_for_histories(rank: Callable[..., Any]) -> Callable[..., Any]:
 def test_replay_without_a_release_gives_the_popular_movies(store: FileStore) -> None:
     """Before the first model, with the database there and away; the movies that were popular then are kept."""
     service, replayer = Service(store), Replayer(store, NO_EXPLORATION)
-    shown = [service.show(user, parse_list_request(f"exclude={make_movie_id(4)}")) for user in ("red", "nobody")]
-    shown.append(service.show("red"))
+    shown = [service.show(user, parse_list_request(f"exclude={make_movie_id(4)}")) for user in ("rated", "unknown")]
+    shown.append(service.show("rated"))
     service.database_away = True
-    shown.append(service.show("red"))
+    shown.append(service.show("rated"))
     service.movies = []
     assert [impression.tier for impression in shown] == ["popular", "popular", "popular", "last-resort"]
     assert_equal(replayer, *shown)
@@ -284,7 +280,7 @@ def test_replay_missing_artifact_or_release_says_so(service: Service, store: Fil
 def test_ask_other_model_and_policy_give_their_lists(service: Service, store: FileStore, replayer: Replayer) -> None:
     """The list that the other model would have made from the same history, with its own record and the same chance."""
     other = store_model(store, catalog_model(seed=2))
-    shown = next(shown for _ in range(99) if not (shown := service.show("red")).explored)
+    shown = next(shown for _ in range(99) if not (shown := service.show("rated")).explored)
     asked = replayer.ask(shown, version=other)
     assert asked.model_version == other
     assert [m.movie_id for m in asked.movies] != [m.movie_id for m in shown.movies]
@@ -302,12 +298,12 @@ def filled(postgres_database: Database) -> Database:
         cursor.execute("INSERT INTO topics (topic_id, topic) VALUES ('t', 't') ON CONFLICT DO NOTHING")
         cursor.execute(
             "INSERT INTO watch_sessions (user_id, movie_id, started, ended, first_minute, last_minute) "
-            "VALUES ('red', 'up+2009', %s, %s, 0, 60)",
+            "VALUES ('rated', 'up+2009', %s, %s, 0, 60)",
             (NOW - timedelta(minutes=20), NOW + timedelta(minutes=40)),
         )
         cursor.execute(
             'INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating) VALUES '
-            "(%s, 1, 0, 1, 'red', 'fargo+1996', 5), (%s, 1, 0, 2, 'red', 'fargo+1996', 1)",
+            "(%s, 1, 0, 1, 'rated', 'fargo+1996', 5), (%s, 1, 0, 2, 'rated', 'fargo+1996', 1)",
             (NOW - timedelta(minutes=1), NOW + timedelta(minutes=1)),
         )
     return postgres_database
@@ -315,7 +311,7 @@ def filled(postgres_database: Database) -> Database:
 
 def test_user_history_until_leaves_out_what_came_later(filled: Database) -> None:
     """The later rating is not there, and the session ends at the minute that had been reached."""
-    history = user_history_until(filled, "red", None, NOW)
+    history = user_history_until(filled, "rated", None, NOW)
     assert history == History(
         (RatedMovie("fargo+1996", 5, NOW - timedelta(minutes=1)),), (WatchedMovie("up+2009", 20, NOW),)
     )
@@ -341,8 +337,8 @@ def test_replay_more_events_than_are_kept_reads_the_tables(service: Service, sto
     """The newest are kept, and the rest is read as of the list's time; without a database this is named."""
     names = [f"x+{n}" for n in range(MAX_EVENTS)] + [make_movie_id(n) for n in range(30)]
     ratings = tuple(RatedMovie(name, 1 + n % 5, NOW - timedelta(minutes=n)) for n, name in enumerate(names))
-    service.histories["red"] = History(ratings, ())
-    shown = service.show("red")
+    service.histories["rated"] = History(ratings, ())
+    shown = service.show("rated")
     assert shown.inputs is not None
     assert (len(shown.inputs.rated), shown.inputs.left_out) == (MAX_EVENTS, 30)
     made = Replayer(store, NO_EXPLORATION, lambda *_: History(ratings, ())).replay(shown)
