@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 import uuid
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tests.servers.http_thread import HttpThread
 
-class ListServer:
+
+class ListServer(HttpThread):
     """An HTTP server of the lists of ``movie_ids``; :attr:`requests` are the paths with queries that were asked."""
 
     def __init__(self, movie_ids: Sequence[str], port: int = 0) -> None:
@@ -33,15 +34,9 @@ class ListServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: Any) -> None: ...
+            def log_message(self, *_: object) -> None: ...
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05})
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        super().__init__(Handler, port)
 
     def answer(self, path: str) -> dict[str, Any]:
         """Return the document of a path: twenty movies, each because of the movie after it."""
@@ -57,12 +52,3 @@ class ListServer:
             movies[0]["reason"] = {"source": "score", "because": [{"movie_id": self.movie_ids[50], "share": 0.7}]}
         user_id = unquote(parts.path.rpartition("/")[2])
         return {"recommendation_id": recommendation_id, "user_id": user_id, "tier": "popular", "movies": movies}
-
-    def __enter__(self) -> ListServer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()

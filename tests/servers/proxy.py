@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.client
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from tests.servers.http_thread import HttpThread
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ Fault = Callable[[Request], Answer | str | None]
 
 
 @dataclass
-class Proxy:
+class Proxy(HttpThread):
     """A proxy of ``upstream``.
 
     ``fault`` decides about each request: an :class:`Answer`, :data:`LOST`, :data:`CUT`, or None to forward it.
@@ -48,7 +49,7 @@ class Proxy:
     fault: Fault = lambda request: None
     requests: list[Request] = field(default_factory=list)
 
-    def __enter__(self) -> Proxy:
+    def __post_init__(self) -> None:
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -59,20 +60,9 @@ class Proxy:
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle  # noqa: N815
 
-            def log_message(self, *_: object) -> None:
-                pass
+            def log_message(self, *_: object) -> None: ...
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
     def _handle(self, client: BaseHTTPRequestHandler) -> None:
         body = client.rfile.read(int(client.headers.get("Content-Length", 0)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import NamedTuple
 from urllib.parse import unquote
+
+from tests.servers.http_thread import HttpThread
 
 
 class StubResponse(NamedTuple):
@@ -19,7 +19,7 @@ class StubResponse(NamedTuple):
     delay_s: float = 0.0
 
 
-class RecommenderServer:
+class RecommenderServer(HttpThread):
     """A server of ``respond(user_id)`` on a free port; :attr:`user_ids` has the requests in order."""
 
     def __init__(self, respond: Callable[[str], StubResponse]) -> None:
@@ -43,23 +43,6 @@ class RecommenderServer:
                 except ConnectionError:
                     pass  # The client's time limit has passed.
 
-            def log_message(self, *args: object) -> None: ...
+            def log_message(self, *_: object) -> None: ...
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> RecommenderServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+        super().__init__(Handler)
