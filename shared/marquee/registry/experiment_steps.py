@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -11,7 +10,7 @@ from marquee.errors import ReleaseError
 from marquee.registry.arm_assignment import Arm
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release, new_release, publish_release, read_release
-from marquee.registry.rollout import CONTROL, verify_or_refuse
+from marquee.registry.rollout import CONTROL, amend_release, verify_or_refuse
 
 
 class ReleaseChanged(ReleaseError):
@@ -60,15 +59,8 @@ def hold(store: ObjectStore, name: str, *, on_hold: bool, author: str, reason: s
         running = require_running(before, name)
         if running.on_hold == on_hold:
             return running
-        return msgspec.structs.replace(
-            running,
-            created=datetime.now(UTC),
-            author=author,
-            reason=reason or ("on hold" if on_hold else "goes on"),
-            restores=None,
-            evidence="",
-            on_hold=on_hold,
-        )
+        reason_given = reason or ("on hold" if on_hold else "goes on")
+        return amend_release(running, author=author, reason=reason_given, on_hold=on_hold)
 
     return publish_release(store, change)
 
@@ -124,15 +116,7 @@ def enrol_more(
 
     def change(before: Release | None) -> Release:
         running = require_running(before, name)
-        return msgspec.structs.replace(
-            running,
-            created=datetime.now(UTC),
-            author=author,
-            reason=reason,
-            restores=None,
-            evidence=evidence,
-            enrolled=enrolled,
-        )
+        return amend_release(running, author=author, reason=reason, evidence=evidence, enrolled=enrolled)
 
     return _publish(store, change, expected)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +12,7 @@ from marquee.registry.experiment_steps import start_experiment
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.policy import Policy, check_policy
 from marquee.registry.release import find_serving_release, publish_release
-from marquee.registry.rollout import CANARY, CONTROL
+from marquee.registry.rollout import CANARY, CONTROL, amend_release
 
 if TYPE_CHECKING:
     from marquee.registry.release import Release
@@ -38,15 +37,12 @@ def set_policy(store: ObjectStore, policy: Policy, *, author: str, reason: str =
             raise ReleaseError(
                 f"release {before.number} compares policies ({before.experiment or 'split'}): end the experiment first"
             )
-        return msgspec.structs.replace(
+        return amend_release(
             before,
-            created=datetime.now(UTC),
             author=author,
             reason=reason or "policy",
             arms=tuple(msgspec.structs.replace(arm, policy=policy) for arm in before.arms),
             previous=before.previous if before.experiment else before.number,
-            restores=None,
-            evidence="",
         )
 
     return publish_release(store, change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -123,16 +124,19 @@ def resume(store: ObjectStore, *, author: str, reason: str = "") -> Release:
             raise ReleaseError("there is no release yet: promote a version first")
         if not before.paused:
             return before
-        return msgspec.structs.replace(
-            before,
-            created=datetime.now(UTC),
-            author=author,
-            reason=reason or "automatic releases resumed",
-            restores=None,
-            paused=False,
-        )
+        reason_given = reason or "automatic releases resumed"
+        return amend_release(before, author=author, reason=reason_given, evidence=before.evidence, paused=False)
 
     return publish_release(store, change)
+
+
+def amend_release(before: Release, *, author: str, reason: str, evidence: str = "", **changes: Any) -> Release:
+    """Return ``before`` with other values of the fields ``changes``, to publish as the next release.
+
+    Its salt, arms and experiment go on; it restores no earlier release.
+    """
+    step = {"created": datetime.now(UTC), "author": author, "reason": reason, "evidence": evidence, "restores": None}
+    return msgspec.structs.replace(before, **(step | changes))
 
 
 def _enrol(before: Release | None, arms: tuple[Arm, ...], enrolled: float, author: str, reason: str) -> Release:
