@@ -20,12 +20,12 @@ from marquee.experiments.sequences import (
     log_e_harm_mixed,
     log_mean_exp,
     one_sided_radius,
+    to_e_value,
     two_sided_radius,
 )
 
 MAX_CROSSED = 0.01
 """Fraction of users seen in two arms above which the assignment counts as broken."""
-_MAX_LOG = 690.0
 ONE_FAILURE = np.ones(6)
 """Sums of one added user with one failed request, without which an arm without failures would have variance 0."""
 _NO_DATA = (0.0,) * 6
@@ -111,7 +111,7 @@ def assess_arm(declaration: Declaration, look: Look, arm: str, *, at_end: bool) 
         arm=arm,
         guardrails=guardrails,
         primary=_assess_primary(declaration, look, arm, alpha, at_end=at_end),
-        e=_exp(log_e),
+        e=to_e_value(log_e),
         room=rooms.get(tightest, math.inf),
         waits_for=tightest,
     )
@@ -132,7 +132,7 @@ def resolve_margin(margin: Margin, metric: str, look: Look, control_value: float
 
 def _sample_ratio(declaration: Declaration, counts: Counts) -> float:
     users = [counts.get(arm, 0) for arm in declaration.arms]
-    return _exp(float(log_e_sample_ratio(users, np.full(len(users), 1 / len(users)))))
+    return to_e_value(float(log_e_sample_ratio(users, np.full(len(users), 1 / len(users)))))
 
 
 class _Measured(NamedTuple):
@@ -206,7 +206,7 @@ def _assess_guardrail(
         log_e = log_e_harm_mixed(found.harm, found.margin, found.worst)
     silent = metric.silent and not float(found.harm.information)
     verdict = "silent" if silent else "fine" if found.bound_harm(alpha) < found.margin else "open"
-    return found.judge(alpha, _exp(float(log_e)), verdict)
+    return found.judge(alpha, to_e_value(float(log_e)), verdict)
 
 
 def _assess_primary(
@@ -219,7 +219,7 @@ def _assess_primary(
     if found.margin is None:
         return found.judge(alpha, 1.0, "open")
     sign = int(half_and_end(found.harm, found.margin, at_end=at_end, alpha=alpha))
-    e = _exp(float(log_e_harm_mixed(found.harm, found.margin, found.worst)))
+    e = to_e_value(float(log_e_harm_mixed(found.harm, found.margin, found.worst)))
     return found.judge(alpha, e, {-1: "better", 0: "open", 1: "worse"}[sign])
 
 
@@ -253,7 +253,3 @@ def _room(guardrail: MetricAssessment) -> float:
     if guardrail.margin is None:
         return 0.0
     return guardrail.margin / guardrail.harm_high if guardrail.harm_high > 0 else math.inf
-
-
-def _exp(log_e: float) -> float:
-    return math.exp(min(log_e, _MAX_LOG))

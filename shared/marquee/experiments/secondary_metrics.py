@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from marquee.experiments.declaration import Declaration
@@ -11,11 +9,10 @@ from marquee.experiments.exact_tests import select_by_e_values
 from marquee.experiments.harm_metrics import METRICS
 from marquee.experiments.look import Look
 from marquee.experiments.ratio_estimates import estimate_difference, ratio
-from marquee.experiments.sequences import log_e_difference, two_sided_radius
+from marquee.experiments.sequences import log_e_difference, to_e_value, two_sided_radius
 
 EFFECT = 0.05
 """Effect to which the sequences are tuned, as a fraction of control's value; none is declared."""
-_MAX_LOG = 690.0
 
 
 class SecondaryMetric(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +66,7 @@ def _assess(
         estimate=value,
         low=None if radius is None else value - radius,
         high=None if radius is None else value + radius,
-        e=math.exp(min(log_e, _MAX_LOG)),
+        e=to_e_value(log_e),
         selected=False,
     )
     return metric, log_e

@@ -19,6 +19,7 @@ from marquee.experiments.ratio_estimates import Estimate, Floats
 
 ALPHA = 0.05
 _LOG_2 = math.log(2)
+_MAX_LOG = 690.0
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 # Below this s, the asymptotic series of Mills' ratio replaces erfc, which underflows.
 _FAR = -12.0
@@ -87,6 +88,11 @@ def log_mean_exp(logs: ArrayLike, weights: Floats | None = None) -> Floats:
     values = np.asarray(logs, float)
     highest = values.max(0)
     return np.asarray(highest + np.log(np.average(np.exp(values - highest), axis=0, weights=weights)))
+
+
+def to_e_value(log_e: float) -> float:
+    """Return the e-value of its logarithm, at most e^690, which float64 can hold."""
+    return math.exp(min(log_e, _MAX_LOG))
 
 
 def z_score(estimate: Estimate) -> Floats:
