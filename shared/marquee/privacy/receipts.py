@@ -44,17 +44,14 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 def sign_receipt(receipt: Receipt, key: str) -> str:
     """Return the receipt with its signature, as one line of JSON."""
-    private = Ed25519PrivateKey.from_private_bytes(hmac.digest(key.encode(), b"receipts", "sha256"))
-    public = private.public_key().public_bytes_raw().hex()
-    unsigned = msgspec.structs.replace(receipt, public_key=public, signature="")
-    signature = private.sign(msgspec.json.encode(unsigned, order="deterministic")).hex()
+    unsigned = msgspec.structs.replace(receipt, public_key=public_key(key), signature="")
+    signature = _private_key(key).sign(msgspec.json.encode(unsigned, order="deterministic")).hex()
     return msgspec.json.encode(msgspec.structs.replace(unsigned, signature=signature), order="deterministic").decode()
 
 
 def public_key(key: str) -> str:
     """Return the public key, in hexadecimal, that verifies receipts signed with ``key``."""
-    private = Ed25519PrivateKey.from_private_bytes(hmac.digest(key.encode(), b"receipts", "sha256"))
-    return private.public_key().public_bytes_raw().hex()
+    return _private_key(key).public_key().public_bytes_raw().hex()
 
 
 def verify_receipt(text: str | bytes, expected_public_key: str) -> Receipt:
@@ -76,3 +73,7 @@ def verify_receipt(text: str | bytes, expected_public_key: str) -> Receipt:
     except (msgspec.MsgspecError, ValueError) as error:
         raise ReceiptRefused(f"it is not a receipt of `marquee privacy forget`: {error}") from error
     return receipt
+
+
+def _private_key(key: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(hmac.digest(key.encode(), b"receipts", "sha256"))
