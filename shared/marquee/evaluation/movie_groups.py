@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from marquee.data.side_information import split_genres
+
 UNKNOWN = "unknown"
 HEAD, MIDDLE, TAIL, NEW = "head", "middle", "tail", "no rating before"
 HEAD_SHARE, TAIL_SHARE = 0.2, 0.2
@@ -60,7 +62,7 @@ def group_by_names(names_by_item: Sequence[Sequence[str]]) -> MovieGroups:
 
 def group_by_genre(movies: Sequence[Mapping[str, str]]) -> MovieGroups:
     """Return the groups by genre. ``movies`` [n_items] holds the side information of each item."""
-    return group_by_names([[name for name in row.get("genres", "").split("|") if name] for row in movies])
+    return group_by_names([split_genres(row.get("genres", "")) for row in movies])
 
 
 def group_by_decade(movies: Sequence[Mapping[str, str]]) -> MovieGroups:

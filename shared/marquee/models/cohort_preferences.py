@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.data.side_information import SideInformation
+from marquee.data.side_information import SideInformation, split_genres
 from marquee.registry.trained_model import TrainedModel
 from marquee.scoring.cohort_scores import demographic_cohorts, genre_cohort
 
@@ -88,13 +88,9 @@ def _genre_scores(model: TrainedModel, side_information: SideInformation) -> dic
     """Return, by genre, :data:`GENRE_LOG_ODDS` for each of its items and 0 for all others, [n_items]."""
     items_by_genre: defaultdict[str, list[int]] = defaultdict(list)
     for item, movie_id in enumerate(model.movie_ids):
-        for name in _split_genres(side_information.movies.get(movie_id, {}).get("genres", "")):
+        for name in split_genres(side_information.movies.get(movie_id, {}).get("genres", "")):
             items_by_genre[genre_cohort(name)].append(item)
     scores = {name: np.zeros(len(model.movie_ids)) for name in items_by_genre}
     for name, items in items_by_genre.items():
         scores[name][items] = GENRE_LOG_ODDS
     return scores
-
-
-def _split_genres(genres: str) -> Iterable[str]:
-    return (name for name in genres.split("|") if name)
