@@ -10,6 +10,7 @@ With G = X'X + D, P = G^-1 and C = X'T the solution is B = P (C - diag(multiplie
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Protocol
 
 import numpy as np
@@ -49,7 +50,7 @@ class ItemRegression:
         self.targets_by_item = self.targets.T.tocsr()
         self.n_items = self.history.shape[1]
         self.squared_weights = np.asarray(self.history.power(2).sum(0), np.float32).ravel()
-        self.penalty = np.float32(ridge) + np.float32(dropout) * self.squared_weights
+        self.penalty = self._weigh_penalty(ridge, dropout)
 
     @classmethod
     def from_interactions(
@@ -63,10 +64,13 @@ class ItemRegression:
 
     def with_penalty(self, ridge: float, dropout: float) -> ItemRegression:
         """Return the regression on the same matrices with another penalty."""
-        other = object.__new__(ItemRegression)
-        other.__dict__.update(self.__dict__)
-        other.penalty = np.float32(ridge) + np.float32(dropout) * self.squared_weights
+        other = copy(self)
+        other.penalty = other._weigh_penalty(ridge, dropout)
         return other
+
+    def _weigh_penalty(self, ridge: float, dropout: float) -> Float32:
+        penalty: Float32 = np.float32(ridge) + np.float32(dropout) * self.squared_weights
+        return penalty
 
     def cross(self, columns: Float32) -> Float32:
         """Return C @ ``columns`` with C = X'T."""
