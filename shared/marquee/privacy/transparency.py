@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from marquee.db.pool import Database
+from marquee.experiments.ratio_estimates import ratio, sum_users
 from marquee.registry.arm_assignment import Arm
 from marquee.registry.manifest import Manifest
 from marquee.registry.policy import Policy
@@ -65,10 +66,8 @@ def measure_weights(database: Database) -> tuple[list[Weight], int]:
 
 def _estimate(kind: str, users: Sequence[Mapping[str, int]]) -> Weight:
     totals = [sum(counts.values()) for counts in users]
-    share = sum(counts.get(kind, 0) for counts in users) / sum(totals)
-    squares = sum((counts.get(kind, 0) - share * n) ** 2 for counts, n in zip(users, totals, strict=True))
-    n = len(users)
-    error = sqrt(squares * n / (n - 1)) / sum(totals) if n > 1 else 1.0
+    estimate = ratio(sum_users([counts.get(kind, 0) for counts in users], totals), min_users=2)
+    share, error = float(estimate.value), sqrt(estimate.variance)
     return Weight(kind, share, max(0.0, share - _Z * error), min(1.0, share + _Z * error))
 
 
