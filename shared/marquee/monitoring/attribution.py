@@ -14,18 +14,14 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from marquee.db.pool import Database
+from marquee.monitoring.open_hours import HOUR, is_due
 
 WATCH_WINDOW = timedelta(hours=24)
 """Time after an impression within which a watch or a rating is attributed to it."""
-LATE = timedelta(hours=2)
-"""Time after the end of its watch window at which an hour is computed for the last time."""
-RECENT, OLDER_INTERVAL = timedelta(hours=3), timedelta(hours=1)
-"""A recent hour is computed at every run, an older one at this interval."""
 MAX_LOOKBACK = timedelta(days=8)
 DEADLINE_MS = 120_000
 CHUNK, BUDGET_S = 5_000, 60.0
 """Number of queued rows of one transaction, and the time after which the rest is left to the next run."""
-_HOUR = timedelta(hours=1)
 
 _COMPUTED = "SELECT time, min(computed) FROM impression_outcomes WHERE time >= %s GROUP BY time"
 
@@ -132,20 +128,13 @@ def _due_hours(database: Database, now: datetime) -> list[datetime]:
     """Return the hours with impressions whose outcomes may have changed since they were computed."""
     last = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     computed: dict[datetime, datetime] = dict(database.read(_COMPUTED, (last - MAX_LOOKBACK,), deadline_ms=DEADLINE_MS))
-    hours = [last - n * _HOUR for n in range(int(MAX_LOOKBACK / _HOUR), -1, -1)]
-    due = [hour for hour in hours if _is_due(hour, computed.get(hour), now)]
+    hours = [last - n * HOUR for n in range(int(MAX_LOOKBACK / HOUR), -1, -1)]
+    due = [hour for hour in hours if is_due(hour, computed.get(hour), WATCH_WINDOW, now)]
     return [hour for (hour,) in database.read(_WITH_IMPRESSIONS, (due,), deadline_ms=DEADLINE_MS)]
 
 
-def _is_due(hour: datetime, computed: datetime | None, now: datetime) -> bool:
-    if computed is None or now - hour < RECENT:
-        return True
-    final = computed >= hour + _HOUR + WATCH_WINDOW + LATE
-    return not final and now - computed >= OLDER_INTERVAL
-
-
 def _compute_hour(database: Database, hour: datetime, now: datetime) -> int:
-    parameters = {"hour": hour, "hour_end": hour + _HOUR, "window": WATCH_WINDOW, "now": now}
+    parameters = {"hour": hour, "hour_end": hour + HOUR, "window": WATCH_WINDOW, "now": now}
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
         cursor.execute(_UPDATE, parameters)
         return int(cursor.rowcount)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from marquee.db.pool import Database
 from marquee.experiments.declaration import Declaration
 from marquee.monitoring.experiment_timeline import Timeline
+from marquee.monitoring.open_hours import HOUR, LATE, is_due
 
 DEADLINE_MS = 60_000
 DEFAULT_WINDOW = timedelta(minutes=60)
@@ -23,12 +24,8 @@ SESSION_GAP = timedelta(minutes=30)
 """Lists of one user within this time of the one before are one list."""
 SHOWN_WINDOW = timedelta(hours=24)
 """Time after the first list with a movie within which its viewing counts as minutes of movies shown."""
-LATE = timedelta(hours=2)
-RECENT, OLDER_INTERVAL = timedelta(hours=3), timedelta(hours=1)
-"""An hour is computed at every run while it is recent, later at this interval until it is final."""
 PAST = timedelta(days=14)
 """Time before the start from which covariates and baselines are taken."""
-_HOUR = timedelta(hours=1)
 _CHUNK = 20_000
 
 _ASKING = """
@@ -184,15 +181,8 @@ def _due_hours(
     """Return the hours since the start whose rows may have changed, oldest first."""
     first = timeline.started.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     computed: dict[datetime, datetime] = dict(database.read(_COMPUTED, (timeline.name, first), deadline_ms=DEADLINE_MS))
-    hours = [first + n * _HOUR for n in range(int((until - first) / _HOUR) + 1)] if until > first else []
-    return [hour for hour in hours if _is_due(hour, computed.get(hour), max(rules.window, SHOWN_WINDOW), now)]
-
-
-def _is_due(hour: datetime, computed: datetime | None, window: timedelta, now: datetime) -> bool:
-    if computed is None or now - hour < RECENT:
-        return True
-    final = computed >= hour + _HOUR + window + LATE
-    return not final and now - computed >= OLDER_INTERVAL
+    hours = [first + n * HOUR for n in range(int((until - first) / HOUR) + 1)] if until > first else []
+    return [hour for hour in hours if is_due(hour, computed.get(hour), max(rules.window, SHOWN_WINDOW), now)]
 
 
 def _compute_hour(
@@ -201,7 +191,7 @@ def _compute_hour(
     parameters = {
         "experiment": timeline.name,
         "hour": hour,
-        "hour_end": hour + _HOUR,
+        "hour_end": hour + HOUR,
         "until": until,
         "now": now,
         "gap": SESSION_GAP,
