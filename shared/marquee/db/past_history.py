@@ -1,18 +1,23 @@
-"""History of one user as of an earlier time, and stored impressions."""
+"""Histories of users as of an earlier time, and stored impressions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from marquee.db.pool import Database
-from marquee.db.user_history import MAX_HISTORY, History, build_history
+from marquee.db.user_history import MAX_HISTORY, History, RatedMovie, WatchedMovie, build_history
 from marquee.events.batches import Impression, ImpressionMovie, ListInputs
 
 _DEADLINE_MS = 60_000
+MAX_EARLIER = 50_000
+"""Maximum number of ratings, or of watch sessions, that are read for several users at once."""
+
+_Movie = TypeVar("_Movie", RatedMovie, WatchedMovie)
 
 # A session that continued after `until` is cut there, assuming one minute of the movie per minute of time.
 _HISTORY_UNTIL = """
@@ -24,6 +29,13 @@ UNION ALL
  FROM watch_sessions WHERE user_id = %(user_id)s AND ended >= %(since)s AND started <= %(until)s
  ORDER BY ended DESC LIMIT %(limit)s)
 ORDER BY at DESC, movie_id"""
+
+_RATINGS_BEFORE = """
+SELECT user_id, movie_id, rating, time FROM ratings WHERE user_id = ANY(%s) AND time < %s
+ORDER BY time DESC, topic_key DESC, partition DESC, "offset" DESC LIMIT %s"""
+_SESSIONS_BEFORE = """
+SELECT user_id, movie_id, last_minute, ended FROM watch_sessions WHERE user_id = ANY(%s) AND ended < %s
+ORDER BY ended DESC LIMIT %s"""
 
 _COLUMNS = """
 SELECT id, time, user_id, arm, model_version, release, tier, movies::text, coalesce(explored, false),
@@ -64,6 +76,36 @@ def user_history_until(database: Database, user_id: str, since: datetime | None,
     """
     parameters = {"user_id": user_id, "since": since or "-infinity", "until": until, "limit": MAX_HISTORY}
     return build_history(database.read(_HISTORY_UNTIL, parameters, deadline_ms=_DEADLINE_MS))
+
+
+def ratings_before(
+    database: Database, users: Collection[str], before: datetime, deadline_ms: int
+) -> defaultdict[str, list[RatedMovie]]:
+    """Return the ratings of several users before a time by user, newest first; at most :data:`MAX_EARLIER` in all."""
+    return _read_before(database, _RATINGS_BEFORE, RatedMovie, users, before, deadline_ms)
+
+
+def sessions_before(
+    database: Database, users: Collection[str], before: datetime, deadline_ms: int
+) -> defaultdict[str, list[WatchedMovie]]:
+    """Return the watch sessions of several users that ended before a time, as :func:`ratings_before`."""
+    return _read_before(database, _SESSIONS_BEFORE, WatchedMovie, users, before, deadline_ms)
+
+
+def _read_before(
+    database: Database,
+    query: str,
+    kind: Callable[[str, int, datetime], _Movie],
+    users: Collection[str],
+    before: datetime,
+    deadline_ms: int,
+) -> defaultdict[str, list[_Movie]]:
+    found: defaultdict[str, list[_Movie]] = defaultdict(list)
+    for user_id, movie_id, value, at in database.read(
+        query, (list(users), before, MAX_EARLIER), deadline_ms=deadline_ms
+    ):
+        found[user_id].append(kind(movie_id, value, at))
+    return found
 
 
 def find_impression(database: Database, recommendation_id: str) -> Impression | None:

@@ -14,18 +14,16 @@ delay the others, however short a run is.
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from marquee.db.past_history import ratings_before
 from marquee.db.pool import Database
-from marquee.db.user_history import RatedMovie
 from marquee.monitoring.served_prediction import LiveRating, Prediction, Predictor, ShownPrediction
 
 PAGE = 500
-MAX_EARLIER_RATINGS = 50_000
-"""Maximum number of earlier ratings read for the users of one page, newest first."""
 LATE = timedelta(hours=2)
 """A rating that arrives later than this after its partition's newest one is not evaluated."""
 BACKFILL = timedelta(days=7)
@@ -48,10 +46,6 @@ WHERE topic_key = %(topic_key)s AND partition = %(partition)s
   AND NOT EXISTS (SELECT FROM predictions AS p WHERE p.topic_key = r.topic_key AND p.partition = r.partition
                   AND p."offset" = r."offset" AND p.time = r.time)
 ORDER BY time, "offset" LIMIT %(page)s"""
-
-_EARLIER = """
-SELECT user_id, movie_id, rating, time FROM ratings WHERE user_id = ANY(%s) AND time < %s
-ORDER BY time DESC, topic_key DESC, partition DESC, "offset" DESC LIMIT %s"""
 
 _SHOWN = """
 SELECT r.n, i.id, i.time, i.arm, i.model_version, i.release, i.tier, i.rating
@@ -168,7 +162,9 @@ class LivePredictions:
         return [LiveRating(*row) for row in database.read(_PAGE, parameters, deadline_ms=self._deadline_ms)]
 
     def _evaluate(self, database: Database, page: Sequence[LiveRating], result: FollowResult) -> None:
-        earlier, shown = self._read_earlier(database, page), self._read_shown(database, page)
+        users = {event.user_id for event in page}
+        earlier = ratings_before(database, users, page[-1].time, self._deadline_ms)
+        shown = self._read_shown(database, page)
         self._predictor.warm(page)
         predictions = [
             self._predictor.predict(event, earlier[event.user_id], shown.get(n)) for n, event in enumerate(page)
@@ -176,16 +172,6 @@ class LivePredictions:
         self._write(database, page, predictions)
         result.ratings += len(page)
         result.reasons.update(p.reason for p in predictions if p.reason)
-
-    def _read_earlier(self, database: Database, page: Sequence[LiveRating]) -> defaultdict[str, list[RatedMovie]]:
-        """Return the ratings of the page's users before the end of the page, newest first."""
-        users = list({event.user_id for event in page})
-        ratings: defaultdict[str, list[RatedMovie]] = defaultdict(list)
-        for user_id, movie_id, rating, at in database.read(
-            _EARLIER, (users, page[-1].time, MAX_EARLIER_RATINGS), deadline_ms=self._deadline_ms
-        ):
-            ratings[user_id].append(RatedMovie(movie_id, rating, at))
-        return ratings
 
     def _read_shown(self, database: Database, page: Sequence[LiveRating]) -> dict[int, ShownPrediction]:
         """Return the newest earlier impression with the user and the movie, by index in ``page``."""

@@ -10,13 +10,12 @@ influenced them.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import numpy as np
 
+from marquee.db.past_history import ratings_before, sessions_before
 from marquee.db.pool import Database
 from marquee.db.user_history import RatedMovie, WatchedMovie
 from marquee.monitoring.experiment_timeline import Timeline
@@ -26,7 +25,6 @@ from marquee.serving.engine import Engine
 RATING, VIEW = "rating", "view"
 LIST_LENGTH = 20
 PAGE, MAX_VIEWS = 500, 300
-MAX_EARLIER = 50_000
 LATE = timedelta(hours=2)
 BACKLOG = timedelta(hours=1)
 """Period before the start whose ratings also count, if both models were trained before them. They arrived while the new
@@ -56,13 +54,6 @@ ORDER BY md5(s.user_id || ' ' || s.movie_id) LIMIT %(page)s"""
 
 _NEWEST = "SELECT max(time) FROM experiment_pairs WHERE experiment = %s AND arm = %s AND kind = %s"
 
-_EARLIER_RATINGS = """
-SELECT user_id, movie_id, rating, time FROM ratings WHERE user_id = ANY(%s) AND time < %s
-ORDER BY time DESC, topic_key DESC, partition DESC, "offset" DESC LIMIT %s"""
-_EARLIER_SESSIONS = """
-SELECT user_id, movie_id, last_minute, ended FROM watch_sessions WHERE user_id = ANY(%s) AND ended < %s
-ORDER BY ended DESC LIMIT %s"""
-
 _WRITE = """
 INSERT INTO experiment_pairs (time, experiment, arm, kind, user_id, movie_id, old, new)
 SELECT time, %(experiment)s, %(arm)s, %(kind)s, user_id, movie_id, old, new
@@ -72,7 +63,6 @@ ON CONFLICT DO NOTHING"""
 
 _Event = tuple[datetime, str, str, int]
 _Pair = tuple[float, float] | None
-_Movie = TypeVar("_Movie", RatedMovie, WatchedMovie)
 
 
 class PairedLosses:
@@ -105,7 +95,7 @@ class PairedLosses:
         events = _read_events(database, _NEW_RATINGS, timeline, arm, RATING, until, self._page)
         if not events:
             return 0
-        earlier = _read_ratings(database, events)
+        earlier = ratings_before(database, *_users_and_end(events), DEADLINE_MS)
         pairs = [_compare_ratings(old, new, event, earlier[event[1]]) for event in events]
         _write(database, timeline, arm, RATING, events, pairs)
         return len(events)
@@ -116,7 +106,9 @@ class PairedLosses:
         events = _read_events(database, _NEW_VIEWS, timeline, arm, VIEW, until, MAX_VIEWS)
         if not events:
             return 0
-        ratings, sessions = _read_ratings(database, events), _read_sessions(database, events)
+        users, end = _users_and_end(events)
+        ratings = ratings_before(database, users, end, DEADLINE_MS)
+        sessions = sessions_before(database, users, end, DEADLINE_MS)
         pairs = [_compare_hits(old, new, event, ratings[event[1]], sessions[event[1]]) for event in events]
         _write(database, timeline, arm, VIEW, events, pairs)
         return len(events)
@@ -173,23 +165,9 @@ def _read_events(
     return list(database.read(query, parameters, deadline_ms=DEADLINE_MS))
 
 
-def _read_ratings(database: Database, events: Sequence[_Event]) -> defaultdict[str, list[RatedMovie]]:
-    return _read_earlier(database, _EARLIER_RATINGS, RatedMovie, events)
-
-
-def _read_sessions(database: Database, events: Sequence[_Event]) -> defaultdict[str, list[WatchedMovie]]:
-    return _read_earlier(database, _EARLIER_SESSIONS, WatchedMovie, events)
-
-
-def _read_earlier(
-    database: Database, query: str, kind: Callable[[str, int, datetime], _Movie], events: Sequence[_Event]
-) -> defaultdict[str, list[_Movie]]:
-    """Return the movies of the events' users before the newest event by user, newest first."""
-    found: defaultdict[str, list[_Movie]] = defaultdict(list)
-    parameters = (list({user for _, user, _, _ in events}), max(at for at, *_ in events), MAX_EARLIER)
-    for user_id, movie_id, value, at in database.read(query, parameters, deadline_ms=DEADLINE_MS):
-        found[user_id].append(kind(movie_id, value, at))
-    return found
+def _users_and_end(events: Sequence[_Event]) -> tuple[set[str], datetime]:
+    """Return the users of the events, and the time of the newest one."""
+    return {user for _, user, _, _ in events}, max(at for at, *_ in events)
 
 
 def _write(
