@@ -19,17 +19,16 @@ from marquee.data import splits
 from marquee.data.dataset import Dataset
 from marquee.db.user_history import History, RatedMovie, WatchedMovie
 from marquee.models import surprise_svd
-from marquee.models.ease import EaseParams
-from marquee.models.trainer_port import no_progress, read_section
+from marquee.models.trainer_port import no_progress
 from marquee.registry.artifact import write_artifact
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.trained_model import TrainedModel
 from marquee.serving.engine import Engine
 from marquee.serving.user_state import UserState, build_user_state
 from marquee.training.params import Params
-from marquee.training.pipeline.tune_step import TUNED_RANKER
+from marquee.training.pipeline.tune_step import TUNED_RANKER, tune_ranker
 from marquee.training.train_model import train_model
-from marquee.training.tuning import NOTHING_CHOSEN, choose_parameters
+from marquee.training.tuning import NOTHING_CHOSEN
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -70,11 +69,7 @@ def _train(dataset: Dataset, params: Params) -> TrainedModel:
     """Train as the pipeline does, including the tuning of the ranker, but without a previous model."""
     choice = NOTHING_CHOSEN
     if params.ranker == TUNED_RANKER:
-        section = read_section(params.rankers[TUNED_RANKER], EaseParams, f"rankers.{TUNED_RANKER}")
-        train = splits.temporal_holdout(dataset, params.holdout_fraction).train
-        choice = choose_parameters(
-            train, section, params.popularity, params.tuning, params.holdout_fraction, params.seed
-        )
+        choice = tune_ranker(splits.temporal_holdout(dataset, params.holdout_fraction).train, params)
     return train_model(dataset, params, chosen=choice.chosen)
 
 

@@ -15,8 +15,6 @@ from marquee.loops.loop_log import LoopLog, day_time, movie_id
 from marquee.loops.loop_measures import BEGUN, LoopRun, judge_lists, judge_tastes
 from marquee.loops.loop_variants import LoopVariant
 from marquee.loops.loop_world import LENGTH, Floats, Ints, LoopWorld, WorldSize, examine, make_world
-from marquee.models.ease import EaseParams
-from marquee.models.trainer_port import read_section
 from marquee.registry.artifact import write_artifact
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.policy import Policy
@@ -26,9 +24,9 @@ from marquee.serving.list_builder import ListContext
 from marquee.serving.list_request import ListRequest
 from marquee.serving.user_state import build_user_state
 from marquee.training.params import Params
-from marquee.training.pipeline.tune_step import TUNED_RANKER
+from marquee.training.pipeline.tune_step import TUNED_RANKER, tune_ranker
 from marquee.training.train_model import train_model
-from marquee.training.tuning import NOTHING_CHOSEN, choose_parameters
+from marquee.training.tuning import NOTHING_CHOSEN
 
 _MAX_SHARE = 0.95  # Upper limit of the probability that a user visits on one day.
 _SHORT_FIT = {"sweeps": 4, "burn_in": 1, "factors": 15, "served_rank": 8, "feature_rank": 4}
@@ -48,13 +46,9 @@ def make_start(size: WorldSize, seed: int, params: Params) -> LoopStart:
     world = make_world(size, seed)
     if params.ranker != TUNED_RANKER:
         return LoopStart(world, {})
-    section = read_section(params.rankers[TUNED_RANKER], EaseParams, f"rankers.{TUNED_RANKER}")
     choice = NOTHING_CHOSEN
     if params.tuning.budget_s:
-        data = _open_log(world).to_dataset()
-        choice = choose_parameters(
-            data, section, params.popularity, params.tuning, params.holdout_fraction, params.seed
-        )
+        choice = tune_ranker(_open_log(world).to_dataset(), params)
     return LoopStart(world, choice.chosen)
 
 
