@@ -159,7 +159,11 @@ def _make_reply(answer: Answer, *, as_json: bool) -> Reply:
         headers["Marquee-Notes"] = ", ".join(answer.notes)
     if as_json:
         return Reply(200, _encode(_make_document(answer, next_page)), JSON, headers, answer)
-    return Reply(200, ",".join(movie.movie_id for movie in answer.movies).encode(), TEXT, headers, answer)
+    return Reply(200, _list_ids(answer), TEXT, headers, answer)
+
+
+def _list_ids(answer: Answer) -> bytes:
+    return ",".join(movie.movie_id for movie in answer.movies).encode()
 
 
 # Parameters and JSON are not imported before they are needed: a cold start pays for every module.
@@ -183,7 +187,7 @@ def _make_similar_reply(movie_id: str, answer: Answer, *, as_json: bool) -> Repl
     if answer.notes:
         headers["Marquee-Notes"] = ", ".join(answer.notes)
     if not as_json:
-        return Reply(200, ",".join(movie.movie_id for movie in answer.movies).encode(), TEXT, headers)
+        return Reply(200, _list_ids(answer), TEXT, headers)
     from marquee.serving.answer_document import SimilarDocument
 
     document = SimilarDocument(
