@@ -25,13 +25,19 @@ NO_HISTORY = History((), ())
 
 
 class FixedReleaseCache(ReleaseCache):
-    """Cache of one release, which never changes. Raises :class:`NothingToRecommend` if it cannot be loaded."""
+    """Cache of one release, which never changes; None if there is none."""
 
-    def __init__(self, store: ObjectStore, release: Release) -> None:
+    def __init__(self, store: ObjectStore, loaded: LoadedRelease | None) -> None:
         super().__init__(store, refresh_s=0.0, background=False)
-        self._release = release
-        if not self._load(release):
-            raise NothingToRecommend(f"release {release.number} is refused: {self.refusals[-1].reason}")
+        self._loaded = loaded
+
+    @classmethod
+    def load(cls, store: ObjectStore, release: Release) -> FixedReleaseCache:
+        """Return the cache of a stored release. Raises :class:`NothingToRecommend` if it cannot be loaded."""
+        cache = cls(store, None)
+        if not cache._load(release):
+            raise NothingToRecommend(f"release {release.number} is refused: {cache.refusals[-1].reason}")
+        return cache
 
     def get(self, wait_s: float = 0.0) -> LoadedRelease | None:  # noqa: ARG002
         """Return the release."""
@@ -58,7 +64,7 @@ def load_recommender(
             raise ReleaseError(f"release {found.number} has no arm {arm[:80]!a}; it has {valid}")
         found = msgspec.structs.replace(found, arms=tuple(chosen), enrolled=1.0)
     objects = DeadlineExecutor("object store", deadline_ms=_NO_DEADLINE_MS, threads=0)
-    return Recommender(FixedReleaseCache(store, found), objects=objects, history=history)
+    return Recommender(FixedReleaseCache.load(store, found), objects=objects, history=history)
 
 
 class WrittenHistories:

@@ -22,11 +22,12 @@ from marquee.serving.answer import Answer
 from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.engine import Engine
 from marquee.serving.exploration import Exploration
+from marquee.serving.fixed_release import FixedReleaseCache
 from marquee.serving.list_inputs import read_exploration, read_request
 from marquee.serving.list_request import LIST_LENGTH
 from marquee.serving.page_token import Page
 from marquee.serving.recommender import Recommender
-from marquee.serving.recorded_user import PastHistory, RecordedCache, RecordedReaders, recall_popular
+from marquee.serving.recorded_user import PastHistory, RecordedReaders, recall_popular
 from marquee.serving.release_cache import LoadedRelease
 from marquee.serving.scored_movie import ScoredMovie
 from marquee.serving.user_readers import UserTask
@@ -149,7 +150,7 @@ class Replayer:
         readers = RecordedReaders(shown, self._past)
         exploration = read_exploration(inputs) if inputs else self._exploration
         recommender = Recommender(
-            RecordedCache(self._store, loaded),
+            FixedReleaseCache(self._store, loaded),
             objects=DeadlineExecutor("object store", deadline_ms=1, threads=0),
             popular=recall_popular(shown),
             exploration=exploration,

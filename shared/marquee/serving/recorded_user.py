@@ -1,4 +1,4 @@
-"""Readers of one user's data as an impression logged them, and caches with the state of that time."""
+"""Readers of one user's data as an impression logged them, and the popular movies of that time."""
 
 from __future__ import annotations
 
@@ -8,31 +8,17 @@ from typing import TypeAlias
 
 from marquee.db.user_history import History
 from marquee.events.batches import Impression, ListInputs
-from marquee.registry.object_store.object_store import ObjectStore
 from marquee.serving.deadline import DeadlineExecutor, Unavailable
 from marquee.serving.engine import Engine
 from marquee.serving.list_inputs import read_history
 from marquee.serving.popular_movies import PopularMovies
 from marquee.serving.recommender import SCORING_FAILED
-from marquee.serving.release_cache import LoadedRelease, ReleaseCache
 from marquee.serving.scored_movie import Cohorts, Tier
 from marquee.serving.user_readers import UserReaders, UserTask, history_start
 from marquee.serving.user_state import UserState, build_user_state
 
 PastHistory: TypeAlias = Callable[[str, "datetime | None", datetime], History]
 """Function that reads a user's history between two times from the tables."""
-
-
-class RecordedCache(ReleaseCache):
-    """Cache of one given release, which never reads the store."""
-
-    def __init__(self, store: ObjectStore, loaded: LoadedRelease | None) -> None:
-        super().__init__(store, refresh_s=0.0, background=False)
-        self._recorded = loaded
-
-    def get(self, wait_s: float = 0.0) -> LoadedRelease | None:  # noqa: ARG002
-        """Return the release that served."""
-        return self._recorded
 
 
 class RecordedReaders(UserReaders):
