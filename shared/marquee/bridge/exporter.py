@@ -79,7 +79,7 @@ def _partition_gauges(partitions: list[PartitionState]) -> Iterator[Metric]:
 
 
 def _is_known(oldest_ms: int | None, now_ms: float) -> bool:
-    """Return False for a timestamp that is no clock's: before 1970, or over a day ahead."""
+    """Return False for an implausible timestamp: before 1970, or more than a day ahead."""
     return oldest_ms is None or 0 <= oldest_ms <= now_ms + 86_400_000
 
 

@@ -16,9 +16,9 @@ READ, WRITE = "read", "write"
 SCOPES = (READ, WRITE)
 KEY_PREFIX = "mk_"
 NONE = "-"
-"""Text of a setting without keys or without a secret, for secret stores that keep no empty text."""
+"""Value of a setting without keys or without a secret, for secret stores that do not accept empty values."""
 MIN_SECRET = 32
-"""Characters of the secret of tokens, at least."""
+"""Minimum length of a secret, in characters."""
 
 _ENTRY = re.compile(r"([a-z0-9][a-z0-9-]{0,63}):((?:read|write)(?:\+(?:read|write))*):([0-9a-f]{64})")
 

@@ -15,7 +15,7 @@ import msgspec
 
 TOKEN_PREFIX = "mt1."
 MAX_TOKEN_S = 86_400
-"""Longest life of a token in seconds: a token cannot be withdrawn."""
+"""Maximum lifetime of a token in seconds. It is short, because a token cannot be revoked."""
 
 
 class UserToken(msgspec.Struct, frozen=True):

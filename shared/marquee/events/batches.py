@@ -18,7 +18,7 @@ RECORD_FORMATS = (TEXT, JSON)
 
 
 NAMED_TOPIC = "name:"
-"""Begin of a topic id that is made of names, because the broker has no topic ids. A recreated topic has the same."""
+"""Prefix of a topic id that is made of names, because the broker has no topic ids. A recreated topic has the same."""
 
 
 def is_named(topic_id: str) -> bool:

@@ -20,7 +20,7 @@ _AGE_BY_CERTIFICATE = {
     "g": 0, "u": 0, "tv-y": 0, "tv-g": 0, "pg": 8, "tv-y7": 7, "tv-pg": 8, "pg-13": 13, "tv-14": 14,
     "r": 17, "tv-ma": 17, "nc-17": 18, "x": 18,
 }  # fmt: skip
-"""Least age by the certificates of the MPA and of television in the United States, and the British U."""
+"""Minimum age by certificate: those of the MPA and of television in the United States, and the British U."""
 
 T = TypeVar("T")
 

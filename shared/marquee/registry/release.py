@@ -25,7 +25,7 @@ from marquee.registry.release_rules import MAX_NUMBER, check_ramp, check_release
 
 CURRENT = "releases/current.json"
 FORMAT = 3
-"""Newest format, of releases with a policy; without an experiment too, a release is in format 1, as of old."""
+"""Newest format: that of releases with a policy. Other experiments are in format 2, other releases in format 1."""
 ATTEMPTS = 100
 PAUSED = "automatic releases are paused until `marquee release resume`"
 

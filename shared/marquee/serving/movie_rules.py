@@ -24,7 +24,7 @@ MAX_MASKS = 64
 
 
 class MovieRules:
-    """Masks of the movies of an artifact that pass rules. Built when first asked; safe to share between threads.
+    """Masks of the movies of an artifact that pass rules. Built on first use; safe to share between threads.
 
     A movie whose attribute is unknown fails a rule that asks for a value, and passes one that excludes a genre.
     """
