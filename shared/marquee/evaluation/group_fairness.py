@@ -90,7 +90,7 @@ def label_test_users(
 
 
 def manifest_values(fairness: Fairness) -> dict[str, Metric]:
-    """Return the gaps and the Gini coefficient by the manifest's names, such as ``rmse_gap.age``."""
+    """Return the gaps by the manifest's names, such as ``rmse_gap.age``."""
     values = {f"rmse_gap.{kind}": Metric(gap) for kind, gap in fairness.gap.items()}
     return values | {f"ndcg_gap.{kind}": Metric(gap) for kind, gap in fairness.ndcg_gap.items()}
 
