@@ -7,8 +7,7 @@ models that are as fair as the serving one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -51,8 +50,8 @@ def compare_fairness(
     ``labels`` holds the group of each user by kind. A gap is the difference between the worst and the best group of at
     least ``test.min_users`` users; with fewer than two such groups the result is "too few".
     """
-    measured = [*_compare_gaps(pair, labels, test.min_users, evaluation.resamples, seed)]
-    measured.append(_compare_ginis(pair, n_items, test.min_users, evaluation.resamples, seed))
+    options = test.min_users, evaluation.resamples, seed
+    measured = [*_compare_gaps(pair, labels, *options), _compare_ginis(pair, n_items, *options)]
     found = [m for m in measured if isinstance(m, _Compared)]
     joint = msgspec.structs.replace(evaluation, interval=1 - (1 - evaluation.interval) / max(1, len(found)))
     return [
@@ -77,20 +76,15 @@ def _compare_gaps(
     min_users: int,
     resamples: int,
     seed: int,
-) -> chain[_Compared | tuple[str, int]]:
-    first, ranked = pair[0], pair[0].ranked
-    squared = (pair[0].squared, pair[1].squared)
-    ndcg, ones = (pair[0].ndcg, pair[1].ndcg), np.ones(len(ranked))
-    return chain(
-        (
-            _compare_gap(f"{RMSE_GAP}.{kind}", squared, first.counts, names, min_users, resamples, seed, root=True)
-            for kind, names in labels.items()
-        ),
-        (
-            _compare_gap(f"{NDCG_GAP}.{kind}", ndcg, ones, [names[row] for row in ranked], min_users, resamples, seed)
-            for kind, names in labels.items()
-        ),
-    )
+) -> Iterator[_Compared | tuple[str, int]]:
+    model, serving = pair
+    options = min_users, resamples, seed
+    for kind, names in labels.items():
+        sums = model.squared, serving.squared
+        yield _compare_gap(f"{RMSE_GAP}.{kind}", sums, model.counts, names, *options, root=True)
+    for kind, names in labels.items():
+        sums, ranked = (model.ndcg, serving.ndcg), [names[row] for row in model.ranked]
+        yield _compare_gap(f"{NDCG_GAP}.{kind}", sums, np.ones(len(ranked)), ranked, *options)
 
 
 def _compare_gap(
