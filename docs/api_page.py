@@ -54,8 +54,15 @@ def _operation(path: str, method: str, operation: dict[str, Any], servers: Any, 
     text.append(f"<p>{_inline(operation['summary'])}. {_inline(operation.get('description', ''))}</p>")
     text.append(f'<p class="muted">{escape(servers[0]["description"])}: {escape(servers[0]["url"])}</p>')
     if parameters := operation.get("parameters"):
-        rows = [(p["name"], _inline(p["description"]), _inline(f"`{p.get('example', '')}`")) for p in parameters]
-        text.append(_table(("parameter", "meaning", "example"), [(_inline(f"`{n}`"), *rest) for n, *rest in rows]))
+        rows = [
+            (
+                _inline(f"`{p['name']}`"),
+                _inline(p["description"]),
+                _inline(f"`{p['example']}`") if "example" in p else "",
+            )
+            for p in parameters
+        ]
+        text.append(_table(("parameter", "meaning", "example"), rows))
     if body := operation.get("requestBody"):
         text.append(f"<p>Body: {_type(body['content']['application/json']['schema'])}</p>")
     rows = []
