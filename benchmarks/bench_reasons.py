@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.base_dataset import MOVIELENS
-from benchmarks.movielens import PARAMS
+from benchmarks.movielens import PARAMS, fit_ranker
 from benchmarks.registry import BenchmarkResult, at_least, benchmark
 from marquee.data import interaction_frames, sources
 from marquee.data.dataset import Dataset
 from marquee.data.interactions import WeightedInteractions
 from marquee.data.splits import Split, temporal_holdout
 from marquee.evaluation.bootstrap import percentile_interval, resample_ratios
-from marquee.models import popularity
-from marquee.models.ranker_port import RankingFactors, load_ranker
+from marquee.models.ranker_port import RankingFactors
 
 Floats = NDArray[np.float64]
 TOP, LIST, DELETED, RESAMPLES, SEED = 10, 20, 3, 1_000, 1
@@ -43,7 +42,8 @@ class Fitted(NamedTuple):
 def _fit_once() -> Fitted:
     """Fit for both benchmarks."""
     split = _read_split()
-    interactions, factors = _fit(split.train)
+    with threadpool_limits(1):
+        interactions, factors = fit_ranker(split.train, PARAMS.ranker)
     history = _matrix(interactions, split.train)
     return Fitted(split, factors, history, *_co_counts(history))
 
@@ -54,15 +54,6 @@ def _read_split() -> Split:
     low, high = PARAMS.data.rating_min, PARAMS.data.base_rating_max
     dataset = Dataset.from_frames(base.ratings, interaction_frames.empty_interactions(), low, high)
     return temporal_holdout(dataset, 0.1)
-
-
-def _fit(train: Dataset) -> tuple[WeightedInteractions, RankingFactors]:
-    interactions = WeightedInteractions.from_dataset(train)
-    popular = popularity.fit_popularity(interactions, train.n_items, PARAMS.popularity)
-    shape = (train.n_users, train.n_items)
-    with threadpool_limits(1):
-        section = PARAMS.rankers[PARAMS.ranker]
-        return interactions, load_ranker(PARAMS.ranker)(interactions, shape, popular, section, PARAMS.seed)
 
 
 def _matrix(interactions: WeightedInteractions, train: Dataset) -> Floats:

@@ -22,7 +22,6 @@ from marquee.experiments.examination import ExaminationCurve, chances_of_arms, f
 from marquee.experiments.off_policy import LoggedLists
 from marquee.experiments.ratio_estimates import Floats
 from marquee.models.popularity import fit_popularity
-from marquee.models.ranker_port import load_ranker
 
 LENGTH = 20
 EXAMINATION: Floats = 1 / np.log2(np.arange(1, LENGTH + 1) + 1)
@@ -150,11 +149,7 @@ def _draw_customers(people: RankedUsers, rng: np.random.Generator, size: int) ->
 
 
 def _score(ranker: str, dataset: Dataset, history: csr_array) -> Floats:
-    interactions = WeightedInteractions.from_dataset(dataset)
-    popular = fit_popularity(interactions, dataset.n_items, movielens.PARAMS.popularity)
-    section = movielens.PARAMS.rankers[ranker]
-    shape = (dataset.n_users, dataset.n_items)
-    factors = load_ranker(ranker)(interactions, shape, popular, section, movielens.PARAMS.seed)
+    _, factors = movielens.fit_ranker(dataset, ranker)
     return np.asarray((history @ factors.rank_history) @ factors.rank_items.T)
 
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from benchmarks.base_dataset import REQUIREMENTS, read_dataset
 from marquee.data import movielens, splits
 from marquee.data.dataset import Dataset
+from marquee.data.interactions import WeightedInteractions
+from marquee.models import popularity
+from marquee.models.ranker_port import RankingFactors, load_ranker
 from marquee.training.params import Params
 
 PARAMS = Params.read(Path("params.yaml"))
@@ -43,6 +46,14 @@ def load() -> MovieLens:
     """Load the data set; download it if it does not exist."""
     dataset, _ = read_dataset(PARAMS)
     return MovieLens(dataset, _load_file_rows(dataset))
+
+
+def fit_ranker(dataset: Dataset, name: str) -> tuple[WeightedInteractions, RankingFactors]:
+    """Fit a ranker with the parameters in params.yaml; return the interactions it learned from, and its factors."""
+    interactions = WeightedInteractions.from_dataset(dataset)
+    popular = popularity.fit_popularity(interactions, dataset.n_items, PARAMS.popularity)
+    shape = (dataset.n_users, dataset.n_items)
+    return interactions, load_ranker(name)(interactions, shape, popular, PARAMS.rankers[name], PARAMS.seed)
 
 
 def _load_file_rows(dataset: Dataset) -> NDArray[np.int64]:

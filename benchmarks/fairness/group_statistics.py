@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,10 +109,7 @@ def _adjust(rows: Sequence[GroupRow], names: Iterable[str]) -> list[GroupRow]:
             adjusted[index][name] = p_value
         for index, other in mirrored.items():
             adjusted[index][name] = adjusted[other][name]
-    return [
-        GroupRow(row.kind, row.group, row.users, row.values, row.differences, p_values)
-        for row, p_values in zip(rows, adjusted, strict=True)
-    ]
+    return [msgspec.structs.replace(row, p_values=p_values) for row, p_values in zip(rows, adjusted, strict=True)]
 
 
 def _tested(rows: Sequence[GroupRow], name: str) -> tuple[list[int], dict[int, int]]:

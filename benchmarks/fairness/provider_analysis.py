@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from benchmarks.fairness.fair_windows import Data, FairWindow, Floats, Ints, group_movies
@@ -36,12 +37,9 @@ def compare_providers(data: Data, windows: Sequence[FairWindow], resampling: Res
     by_consumption = multiplicity.adjust_holm([row.p_consumption for row in rows])
     movies = {kind: groups.parts.sum(1) for kind, groups in group_movies(data, windows[-1]).items()}
     return [
-        ProviderRow(
-            row.kind, row.group, float(movies[kind][number]), row.exposure, row.merit, row.consumption, row.by_merit,
-            row.by_consumption, merit, consumption,
-        )
+        msgspec.structs.replace(row, movies=float(movies[kind][number]), p_merit=merit, p_consumption=consumption)
         for row, (kind, number, _), merit, consumption in zip(rows, found, by_merit, by_consumption, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def measure_ginis(windows: Sequence[FairWindow], params: EvaluationParams, seed: int) -> dict[str, Metric]:
