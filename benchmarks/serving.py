@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 
 from benchmarks.load import LoadResult, load
+from marquee.local.process import free_port
 from marquee.registry.artifact import write_artifact
 from marquee.registry.movie_metadata import MovieMetadata
 from marquee.registry.object_store.file_store import FileStore
@@ -107,7 +108,7 @@ class Instance:
     """One function under functions-framework with one worker of eight threads, timed from its start."""
 
     def __init__(self, target: str, source: Path, env: Mapping[str, str]) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         argv = [str(Path(sys.executable).parent / "functions-framework"), "--source", str(source)]
         argv += ["--target", target, "--host", "127.0.0.1", "--port", str(self.port)]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")}
@@ -188,12 +189,6 @@ def _running(instance: Instance) -> Iterator[Instance]:
         yield instance
     finally:
         instance.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def load_instance(

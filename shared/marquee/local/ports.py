@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import psutil
 
-from marquee.local.process import can_bind, free_port
+from marquee.local.port_holds import hold_port, release_port
+from marquee.local.process import free_port
 
 
 class Ports:
-    """Distinct ports of 127.0.0.1.
+    """Ports of 127.0.0.1 that no other system of this user gets before :meth:`release`.
 
     ``notify`` is called with a sentence if a default port is in use; it names the program that has the port.
     """
@@ -22,14 +23,16 @@ class Ports:
     def choose(self, part: str, default: int) -> int:
         """Return ``default`` if it is free, else the next free port."""
         candidates = range(default, min(default + 50, 65_536))
-        port = next((p for p in candidates if self._is_free(p)), None) or free_port()
+        port = next((p for p in candidates if hold_port(p)), None) or free_port()
         if port != default and default not in self._assigned:
             self._notify(f"port {default} is in use{_describe_owner(default)}: {part} listens on {port}")
         self._assigned.add(port)
         return port
 
-    def _is_free(self, port: int) -> bool:
-        return port not in self._assigned and can_bind(port)
+    def release(self) -> None:
+        """Let other systems have the ports. A runner that is killed releases them, too."""
+        while self._assigned:
+            release_port(self._assigned.pop())
 
 
 def _describe_owner(port: int) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from marquee.config.settings import PREFIX
 from marquee.errors import MarqueeError
 from marquee.local.orphan_reaper import orphan_reaper
+from marquee.local.port_holds import hold_port
 
 
 class ProcessFailed(MarqueeError):
@@ -33,23 +34,11 @@ _FREE_PORTS = range(12_000, 32_000)
 
 
 def free_port() -> int:
-    """Return a random TCP port of 127.0.0.1 that is free at present."""
+    """Return a random free TCP port of 127.0.0.1, which this process then holds (:mod:`marquee.local.port_holds`)."""
     while True:
         port = secrets.choice(_FREE_PORTS)
-        if can_bind(port):
+        if hold_port(port):
             return port
-
-
-def can_bind(port: int) -> bool:
-    """Return True if a server could listen on ``port`` of 127.0.0.1 at present."""
-    with socket.socket() as probe:
-        # A port in TIME_WAIT is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def port_open(port: int) -> bool:

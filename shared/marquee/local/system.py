@@ -107,6 +107,7 @@ class LocalSystem:
         if self._retention:
             self._retention.stop()
         self.supervisor.stop()
+        self._ports.release()
 
     def run_command(self, name: str, *arguments: str) -> None:
         """Run one ``marquee`` command to its end, with its output in ``logs/<name>.log``."""
