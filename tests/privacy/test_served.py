@@ -12,7 +12,7 @@ from tests.support.waiting import wait_until
 
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
-from marquee.db.privacy_marks import FORGOTTEN, NOT_PROFILED, change_mark
+from marquee.db.privacy_marks import FORGOTTEN, NOT_PROFILED, change_mark, is_profiling_allowed, set_profiling
 from marquee.events.parser import EventParser
 from marquee.ingest.store import write_batch
 from marquee.registry.object_store.file_store import FileStore
@@ -32,6 +32,20 @@ def groups(document: dict[str, object]) -> set[int]:
     return {get_group(movie["movie_id"]) for movie in movies}
 
 
+def create(store: FileStore, database: Database, key: str) -> InstrumentedApp:
+    settings = Settings(
+        objects_url=f"file://{store.root}",
+        database_url=database.url,
+        privacy_key=key,
+        access="platform",
+        caller_timeout_ms=20_000,
+        history_deadline_ms=5_000,
+        explore_epsilon=0.0,
+        explore_slots=0,
+    )
+    return create_service(settings)
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize("mark", [FORGOTTEN, NOT_PROFILED])
 def test_recommend_serves_nothing_of_a_user_who_is_marked(
@@ -40,17 +54,7 @@ def test_recommend_serves_nothing_of_a_user_who_is_marked(
     """The user of the artifact and the user with recent ratings get one list without a profile, and no id in it."""
     release_model(store, two_group_model())
     write_batch(plain_database, batch([rate(3, 5, make_movie_id(i)) for i in (1, 3, 5)]), parser)
-    settings = Settings(
-        objects_url=f"file://{store.root}",
-        database_url=plain_database.url,
-        privacy_key=KEY,
-        access="platform",
-        caller_timeout_ms=20_000,
-        history_deadline_ms=5_000,
-        explore_epsilon=0.0,
-        explore_slots=0,
-    )
-    service = create_service(settings)
+    service = create(store, plain_database, KEY)
     wait_until(lambda: ask(service, "1000")["tier"] == "personalised")
     assert groups(ask(service, "1000")) == {0}
     assert groups(ask(service, "3")) == {1}
@@ -61,3 +65,18 @@ def test_recommend_serves_nothing_of_a_user_who_is_marked(
     assert one == other
     assert (one["user_id"], groups(one)) == ("", {0, 1})
     assert ask(service, "1002")["tier"] == "personalised"
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("key", ["", "another key" * 4])
+def test_recommend_without_key_of_marks_profiles_nobody(plain_database: Database, store: FileStore, key: str) -> None:
+    """The mark of any user ends all profiles, because the service cannot tell who it is; it says what is wrong."""
+    release_model(store, two_group_model())
+    service = create(store, plain_database, key)
+    wait_until(lambda: ask(service, "1000")["tier"] == "personalised")
+    assert service.reply("GET", "/readyz", {}).status == 200
+    set_profiling(plain_database, KEY, "7", allowed=False)
+    assert not is_profiling_allowed(plain_database, KEY, "7")
+    wait_until(lambda: ask(service, "1000")["tier"] == "not-profiled")
+    reply = service.reply("GET", "/readyz", {})
+    assert (reply.status, b"MARQUEE_PRIVACY_KEY" in reply.body) == (503, True)

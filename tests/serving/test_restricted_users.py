@@ -10,7 +10,7 @@ from tests.serving.models import get_group, make_movie_id, release_model, two_gr
 
 from marquee.db.privacy_marks import MarkSet, digest_user
 from marquee.db.user_history import History, RatedMovie
-from marquee.errors import DatabaseRefused
+from marquee.errors import DatabaseRefused, PrivacyKeyWrong
 from marquee.events.batches import Impression
 from marquee.registry.object_store.file_store import FileStore
 from marquee.serving.deadline import DeadlineExecutor, Unavailable
@@ -59,7 +59,7 @@ def serve(store: FileStore, read_users: list[str]) -> Callable[..., tuple[Recomm
             ReleaseCache(store, refresh_s=3_600, background=False),
             objects=DeadlineExecutor("objects", deadline_ms=5_000),
             history=history,
-            is_restricted=RestrictedUsers(lambda: marks(1, *users)),
+            restricted=RestrictedUsers(lambda: marks(1, *users)),
         )
         sink = Sink()
         return RecommendHttp(recommender, sink, now=lambda: NOW), sink
@@ -126,3 +126,22 @@ def test_restricted_users_database_away_keeps_the_last_marks_or_restricts_everyb
     now[0] = 2.0
     assert is_restricted("42")
     assert not is_restricted("7")
+
+
+def test_restricted_users_key_wrong_restricts_everybody_until_it_is_right() -> None:
+    """Marks that were read before do not hold: since then a user was marked whom the key cannot recognize."""
+    now, results = [0.0], [marks(0)]
+
+    def read() -> MarkSet:
+        if len(results) == 2:
+            raise PrivacyKeyWrong("the key is not set")
+        return results[-1]
+
+    restricted = RestrictedUsers(read, now_s=lambda: now[0])
+    assert (restricted("7"), restricted.problem) == (False, "")
+    results.append(marks(1, "42"))
+    now[0] = 1.0
+    assert (restricted("7"), restricted.problem) == (True, "the key is not set")
+    results.append(marks(1, "42"))
+    now[0] = 2.0
+    assert (restricted("7"), restricted("42"), restricted.problem) == (False, True, "")

@@ -15,6 +15,7 @@ from marquee.cli.action_arguments import add_action
 from marquee.cli.argument_types import check_user_id
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import set_profiling
 from marquee.errors import ReceiptRefused, ReleaseError
 from marquee.registry.object_store.connect import connect
 
@@ -60,7 +61,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if args.action == "export":
             return _export(args, settings, database)
         if args.action == "profile":
-            return _set_profile(database, settings.privacy_key, args.user, marked=args.state == "off")
+            set_profiling(database, settings.privacy_key, args.user, allowed=args.state == "on")
+            print(f"profiling of the user is {args.state}")
+            return 0
         return _show(args, settings, database)
 
 
@@ -210,15 +213,6 @@ def _write(path: Path | None, text: str) -> int:
         path.write_text(text + "\n")
     else:
         print(text)
-    return 0
-
-
-def _set_profile(database: Database, key: str, user: str, *, marked: bool) -> int:
-    from marquee.db.privacy_marks import NOT_PROFILED, change_mark
-
-    with database.transaction() as cursor:
-        change_mark(cursor, key, [user], NOT_PROFILED, marked=marked)
-    print(f"profiling of the user is {'off' if marked else 'on'}")
     return 0
 
 

@@ -131,6 +131,20 @@ def change_mark(cursor: Any, key: str, user_ids: Iterable[str], mark: str, *, ma
     cursor.execute("UPDATE privacy_state SET version = version + 1, key_id = %s", (identify_key(key),))
 
 
+def set_profiling(database: Database, key: str, user_id: str, *, allowed: bool) -> None:
+    """Allow or forbid the profiling of an account, for all parts.
+
+    Raises :class:`DatabaseUnavailable`, and :class:`PrivacyKeyWrong` as :func:`change_mark`.
+    """
+    with database.transaction() as cursor:
+        change_mark(cursor, key, [user_id], NOT_PROFILED, marked=not allowed)
+
+
+def is_profiling_allowed(database: Database, key: str, user_id: str) -> bool:
+    """Return False if the account must not be profiled: forgotten, or turned off. Raises as :func:`set_profiling`."""
+    return not MarkReader(key).read(database).holds(user_id)
+
+
 def list_marks(cursor: Any, key: str, user_id: str) -> list[tuple[str, str]]:
     """Return the marks of one user with their times as ISO 8601."""
     query = "SELECT mark, since FROM privacy_marks WHERE digest = %s ORDER BY mark"

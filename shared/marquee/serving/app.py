@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from marquee.config.access import create_access
 from marquee.config.settings import Settings
+from marquee.errors import PrivacyKeyWrong
 from marquee.registry.object_store.connect import connect
 from marquee.serving.caller_check import CallerCheck
 from marquee.serving.deadline import DeadlineExecutor
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from marquee.db.user_history import History
     from marquee.serving.impressions import ImpressionSender
     from marquee.serving.popular_movies import PopularMovies
+    from marquee.serving.restricted_users import RestrictedUsers
 
 _IMPRESSION_TIMEOUT_S = 3.0
 """Limit of one request with impressions. It is short, because a process that ends waits for it."""
@@ -63,7 +65,7 @@ def create_service(settings: Settings) -> InstrumentedApp:
         popular=popular,
         cohorts=cohorts,
         ages=ages,
-        is_restricted=_create_restriction(settings),
+        restricted=_create_restriction(settings),
         logs_reasons=bool(settings.delivery_url),
         exploration=create_exploration(settings),
         wait_s=budget_ms / 2000,
@@ -156,10 +158,13 @@ def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, 
     return read_history, PopularMovies(query_popular, refresh_s=max(settings.release_refresh_s, 1.0))
 
 
-def _create_restriction(settings: Settings) -> Callable[[str], bool]:
-    """Return the check of marked users; without a key or a database no user is marked."""
-    if not (settings.database_url and settings.privacy_key):
-        return lambda _: False
+def _create_restriction(settings: Settings) -> RestrictedUsers | None:
+    """Return the check of marked users; None without a database.
+
+    The marks are read even without a key, because a user may have been marked with one.
+    """
+    if not settings.database_url:
+        return None
     from marquee.db.pool import Database
     from marquee.db.privacy_marks import MarkReader, MarkSet
     from marquee.serving.restricted_users import RestrictedUsers
@@ -168,10 +173,19 @@ def _create_restriction(settings: Settings) -> Callable[[str], bool]:
     executor = DeadlineExecutor("marked users", deadline_ms=settings.caller_timeout_ms // 4, threads=1)
     reader = MarkReader(settings.privacy_key)
 
-    def read() -> MarkSet:
-        return executor.run(lambda ms: reader.read(database, ms))
+    def read(deadline_ms: int) -> MarkSet | PrivacyKeyWrong:
+        try:
+            return reader.read(database, deadline_ms)
+        except PrivacyKeyWrong as error:  # The database is well.
+            return error
 
-    return RestrictedUsers(read)
+    def read_or_raise() -> MarkSet:
+        found = executor.run(read)
+        if isinstance(found, PrivacyKeyWrong):
+            raise found
+        return found
+
+    return RestrictedUsers(read_or_raise)
 
 
 def _create_impression_sender(settings: Settings) -> ImpressionSender | None:

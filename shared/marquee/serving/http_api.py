@@ -3,7 +3,7 @@
 GET /recommend/<user_id>   200 one line of movie ids, or JSON; 400 malformed id or parameter; 503 nothing yet
 GET /similar/<movie_id>    200 one line of movie ids, or JSON; 400; 404 unknown movie; 503 no release yet
 GET /healthz               200 while the process lives
-GET /readyz                200 if a recommendation can be made, else 503
+GET /readyz                200 if a recommendation can be made, else 503; 503 without the key of the marked users
 GET /version               200 program version, release, arms and refusals
 
 :mod:`marquee.serving.instrumentation` adds ``GET /metrics``.
@@ -115,6 +115,9 @@ class RecommendHttp:
             answer = self.recommender.answer(_READINESS_USER, self._now())
         except NothingToRecommend as error:
             return _make_unready_reply(str(error))
+        if problem := self.recommender.privacy_problem:
+            text = f"Every list is made without a profile. {problem}"
+            return make_text_reply(503, text, {"Retry-After": str(RETRY_AFTER_S)})
         return make_text_reply(200, f"ready: {len(answer.movies)} movies, {answer.tier}")
 
 

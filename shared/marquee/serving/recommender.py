@@ -7,7 +7,6 @@ within a deadline. Unavailable services are named in the notes of the answer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from marquee.events.batches import ListInputs
     from marquee.serving.answer_document import Explanation
     from marquee.serving.popular_movies import PopularMovies
+    from marquee.serving.restricted_users import RestrictedUsers
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,9 @@ class Recommender:
     """Recommender of movies from the current release, with fallbacks.
 
     ``history`` and ``popular`` are None without a database, ``cohorts`` and ``ages`` without a customer service.
-    ``is_restricted`` returns True for a user whose data must not be read. ``logs_reasons``: answers carry the inputs
-    and the first reason of each movie, for their impressions. ``readers`` replaces the readers made from the other
-    parameters.
+    ``restricted`` holds the users whose data must not be read; it is None without a database. ``logs_reasons``: answers
+    carry the inputs and the first reason of each movie, for their impressions. ``readers`` replaces the readers made
+    from the other parameters.
 
     The first requests wait ``wait_s`` for a model if popular movies can be shown instead, and ``cold_wait_s`` if there
     is nothing else to show.
@@ -76,7 +76,7 @@ class Recommender:
         popular: PopularMovies | None = None,
         cohorts: CohortReader | None = None,
         ages: AgeReader | None = None,
-        is_restricted: Callable[[str], bool] = lambda _: False,
+        restricted: RestrictedUsers | None = None,
         logs_reasons: bool = False,
         exploration: Exploration = NO_EXPLORATION,
         wait_s: float = 0.3,
@@ -86,7 +86,7 @@ class Recommender:
         self.cache = cache
         self._readers = readers or UserReaders(objects, history, cohorts, ages)
         self._popular = popular
-        self._is_restricted = is_restricted
+        self._restricted = restricted
         self._logs_reasons = logs_reasons
         self._exploration = exploration
         self._wait_s = wait_s
@@ -98,6 +98,11 @@ class Recommender:
         from marquee.serving.fixed_release import load_recommender
 
         return load_recommender(url, **options)
+
+    @property
+    def privacy_problem(self) -> str:
+        """Why every list is made without a profile: the key of the marks is missing or wrong. Empty if it is right."""
+        return self._restricted.problem if self._restricted else ""
 
     def answer(self, user_id: str, now: datetime, request: ListRequest = PLAIN) -> Answer:
         """Return a list for the user, known or unknown.
@@ -150,6 +155,9 @@ class Recommender:
             task.notes.append(NO_MATCH)
         task.timer.end("rank")
         return self._make_answer(task, result.tier, result, (loaded, arm), interval=rating_interval(engine, state))
+
+    def _is_restricted(self, user_id: str) -> bool:
+        return self._restricted is not None and self._restricted(user_id)
 
     def _answer_from_release(self, loaded: LoadedRelease, task: UserTask) -> Answer:
         arms, request = loaded.release.arms, task.request

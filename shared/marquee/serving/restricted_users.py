@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from marquee.errors import DatabaseRefused
+from marquee.errors import DatabaseRefused, PrivacyKeyWrong
 from marquee.serving.deadline import Unavailable
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ _log = logging.getLogger(__name__)
 class RestrictedUsers:
     """The set of marked users, which requests refresh once a second.
 
-    While the database is unavailable, the last marks are used. Until the first successful read every user is treated as
-    restricted, so that no forgotten user is profiled.
+    While the database is unavailable, the last marks are used. Until the first successful read, and while the key of
+    the marks is missing or wrong, every user is treated as restricted, so that no forgotten user is profiled.
+    ``problem`` says what is wrong with the key; it is empty if nothing is.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class RestrictedUsers:
         self._lock = threading.Lock()
         self._marks: MarkSet | None = None
         self._due_s = float("-inf")
+        self.problem = ""
 
     def __call__(self, user_id: str) -> bool:
         """Return True if the data of the user must not be read."""
@@ -51,8 +53,12 @@ class RestrictedUsers:
         try:
             if self._now_s() >= self._due_s:
                 self._marks = self._read()
+                self.problem = ""
         except Unavailable:
             pass
+        except PrivacyKeyWrong as error:
+            _log.error("every list is made without a profile: %s", error)
+            self._marks, self.problem = None, str(error)
         except DatabaseRefused as error:
             _log.error("the marks of restricted users cannot be read; the last ones are used: %s", error)
         finally:
