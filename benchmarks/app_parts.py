@@ -5,18 +5,21 @@ from __future__ import annotations
 import tempfile
 import threading
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
+from infra.bundle import MIN_TIME_S, build_wheel
 
 from benchmarks.ingest_path import ROOT
-from benchmarks.serving import Instance
+from benchmarks.serving import Instance, scratch
 from marquee.app.document_schema import prepare_documents
 from marquee.app.documents import Documents
 from marquee.local.embedded_mongo import EmbeddedMongo
@@ -34,6 +37,8 @@ class ServiceStub:
 
         class StubHandler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Otherwise the body waits for the client's delayed acknowledgment of the headers, 40 ms.
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 body = msgspec.json.encode(stub.answer(unquote(self.path)))
@@ -98,12 +103,22 @@ class AppParts:
             "MARQUEE_DOCUMENTS_URL": self.mongo.url,
             "MARQUEE_RECOMMEND_URL": self.service.url,
             "MARQUEE_MOVIES_URL": movies_url or self.service.url,
+            "PYTHONPATH": str(_unpack_wheel()),
         }
         instance = Instance("app", ROOT / "functions/app/main.py", env)
         try:
             yield instance
         finally:
             instance.stop()
+
+
+@cache
+def _unpack_wheel() -> Path:
+    """Return a directory with the library as it is installed, which has the templates compiled."""
+    library = scratch() / "library"
+    with tempfile.TemporaryDirectory() as work, zipfile.ZipFile(build_wheel(ROOT, Path(work), MIN_TIME_S)) as wheel:
+        wheel.extractall(library)
+    return library
 
 
 @contextmanager

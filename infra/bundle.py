@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # Sources of the wheel.
 LIBRARY = ("pyproject.toml", "README.md", "LICENSE", "shared/marquee")
+COMPILE_TEMPLATES = "marquee.app.template_environment"
 # 1980, the earliest time that a zip file can hold.
 MIN_TIME_S = 315_532_800
 
@@ -36,8 +37,10 @@ def build_wheel(root: Path, out: Path, time_s: int, python: str = sys.executable
         for name in _git(root, "ls-files", "-z", "--", *LIBRARY).split("\0"):
             if name and (root / name).is_file():
                 _copy(root / name, Path(copy) / name)
-        command = [python, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out.resolve())]
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(time_s)}
+        sources = environment | {"PYTHONPATH": "shared", "PYTHONDONTWRITEBYTECODE": "1"}
+        subprocess.run([sys.executable, "-m", COMPILE_TEMPLATES], cwd=copy, env=sources, check=True)
+        command = [python, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out.resolve())]
         subprocess.run(command, cwd=copy, env=environment, check=True, stdout=subprocess.DEVNULL)
     (wheel,) = out.glob("marquee-*.whl")
     return wheel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra import bundle
+from marquee.app.template_environment import compile_templates
 from marquee.local.infra_spec import read_functions
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +85,17 @@ def test_bundle_has_only_deployed_files(bundles: Path) -> None:
         assert not [name for name in names if "__pycache__" in name]
         assert {entry.external_attr >> 16 for entry in entries} == {0o100644}
         assert len({entry.date_time for entry in entries}) == 1
+
+
+def test_bundle_wheel_has_the_compiled_templates(bundles: Path, tmp_path: Path) -> None:
+    """A cold start of the app loads modules instead of compiling templates; there is one for each template."""
+    compile_templates(tmp_path)
+    with zipfile.ZipFile(bundles / "app.zip") as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".whl")]
+        with zipfile.ZipFile(io.BytesIO(archive.read(name))) as wheel:
+            packed = {Path(name).name: wheel.read(name) for name in wheel.namelist() if "/compiled_templates/" in name}
+    assert packed == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(packed) == len(list((ROOT / "shared/marquee/app/templates").glob("*.html")))
 
 
 def test_bundle_exists_for_each_described_function(bundles: Path) -> None:

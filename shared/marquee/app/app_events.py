@@ -8,7 +8,8 @@ between the sending time in the batch and the time of arrival.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from functools import cache
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +17,8 @@ from pymongo.errors import BulkWriteError
 
 from marquee.app.documents import Document, Documents
 from marquee.errors import DocumentsRefused
+
+T = TypeVar("T")
 
 EVENT_NAMES = (
     "screen_viewed",
@@ -80,13 +83,16 @@ class BatchReceipt(msgspec.Struct, frozen=True):
     refused: tuple[RefusedAppEvent, ...] = ()
 
 
-_decode_batch = msgspec.json.Decoder(EventBatch).decode
-_decode_event = msgspec.json.Decoder(AppEvent).decode
+@cache
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """Return a decoder, made with the first batch because its patterns would delay a cold start."""
+    return msgspec.json.Decoder(kind)
 
 
 def decode_batch(body: bytes) -> EventBatch:
     """Decode a batch. Raises ``msgspec.DecodeError``, whose message names the field."""
-    return _decode_batch(body)
+    batch: EventBatch = _decoder(EventBatch).decode(body)
+    return batch
 
 
 def store_batch(documents: Documents, user_id: str, batch: EventBatch, received: datetime) -> BatchReceipt:
@@ -99,7 +105,7 @@ def store_batch(documents: Documents, user_id: str, batch: EventBatch, received:
     skew = received - batch.sent
     for index, raw in enumerate(batch.events):
         try:
-            event = _decode_event(raw)
+            event = _decoder(AppEvent).decode(raw)
             rows.append(_to_document(event, user_id, batch.app, skew, received))
         except (msgspec.DecodeError, OverflowError, ValueError) as error:
             refused.append(RefusedAppEvent(index, str(error)))

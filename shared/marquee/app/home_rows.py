@@ -48,7 +48,9 @@ def build_rows(services: Services, visitor: Visitor) -> HomeRows:
     notes: list[str] = [] if visitor.stored else [TEXTS["away_documents"]]
     rows: list[HomeRow] = []
     makers: list[Callable[[Services, Visitor], HomeRow | None]] = [_for_you, _kept]
-    if visitor.stored and visitor.known:
+    if visitor.token:  # A new user has neither positions nor a list.
+        makers = [_for_you, _newest]
+    elif visitor.stored and visitor.known:
         makers = [_continued, _for_you, _because_watched, _newest, _kept]
     for make in makers:
         try:

@@ -10,10 +10,9 @@ from typing import Any
 import jinja2
 
 from marquee.app.page_request import HTML, PageReply
-from marquee.app.texts import TEXTS
+from marquee.app.template_environment import create_environment
 
-_HERE = Path(__file__).parent
-_STATIC = _HERE / "static"
+_STATIC = Path(__file__).parent / "static"
 _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -31,7 +30,7 @@ def render(template: str, status: int = 200, *, token: str | None = None, **valu
 
 
 def read_templates() -> None:
-    """Compile the templates of the first screen, and read the static files."""
+    """Load the templates of the first screen, and read the static files."""
     for name in ("base.html", "cards.html", "home.html"):
         _templates().get_template(name)
     assets_version()
@@ -74,13 +73,4 @@ def _static_files() -> dict[str, bytes]:
 
 @cache
 def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.globals["t"] = TEXTS
-    return environment
+    return create_environment()
