@@ -46,6 +46,7 @@ class RunningSystem:
 
     def __init__(self, state_dir: StateDir) -> None:
         self.staged: Release | None = None
+        self.simulator: subprocess.Popen[bytes] | None = None
         self.state_dir = state_dir
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("MARQUEE_")}
         self.runner = self.marquee("local", "--state-dir", str(state_dir.directory), "up")
@@ -112,6 +113,9 @@ class RunningSystem:
         return state is not None and state.ready
 
     def stop(self) -> None:
+        if self.simulator and self.simulator.poll() is None:
+            self.simulator.kill()
+            self.simulator.wait()
         family = psutil.Process(self.runner.pid).children(recursive=True) if self.runner.poll() is None else []
         self.database.close()
         self.run("local", "--state-dir", str(self.state_dir.directory), "down")
@@ -130,11 +134,22 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
 def report(system: RunningSystem) -> SimulationReport:
     """Run the simulator for about forty seconds with failures; return its report."""
     path = system.state_dir.runs / "simulate.json"
+    try:
+        simulate_with_failures(system, path)
+    except BaseException as error:
+        for name in ("kafka", "bridge", "ingest", "recommend", "retrain"):
+            error.add_note(f"--- the end of the log of {name}\n{system.log(name)}")
+        error.add_note(f"--- the report of the simulator\n{path.read_text() if path.exists() else 'none'}")
+        raise
+    return SimulationReport.read(path)
+
+
+def simulate_with_failures(system: RunningSystem, path: Path) -> None:
     first = system.version()
     # Before the first record: a broker in memory loses what it holds. tests/chaos kills a durable one during writes,
     # and compares with the records that Kafka holds.
     system.kill("kafka")
-    simulator = system.marquee(
+    simulator = system.simulator = system.marquee(
         "simulate", "--url", system.url("").rstrip("/"), "--report", str(path), "--records-per-second", "1000",
         "--requests-per-second", "20", "--corrupt", "0.01", "--keep-running",
     )  # fmt: skip
@@ -150,7 +165,6 @@ def report(system: RunningSystem) -> SimulationReport:
     wait_until(lambda: SimulationReport.read(path).acknowledged > 20_000, 60)
     simulator.send_signal(signal.SIGTERM)
     assert simulator.wait(60) == 0
-    return SimulationReport.read(path)
 
 
 def test_system_after_failures_has_every_record_once(system: RunningSystem, report: SimulationReport) -> None:
