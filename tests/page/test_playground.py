@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.page.conftest import no_alerts, serve_page
 from tests.servers.function import Function
 from tests.serving.models import make_movie_id, release_model
+from tests.support.axe import find_violations
 
 from marquee.db.migrate import migrate
 from marquee.db.pool import Database
@@ -212,6 +213,7 @@ def test_page_is_accessible(play: Page, width: int, theme: str) -> None:
         ".filter((n) => n.checkVisibility() && (n.offsetWidth < 24 || n.offsetHeight < 24)).map((n) => n.outerHTML)"
     )
     assert small == []
+    assert find_violations(play) == []
 
 
 def test_events_of_other_pages_are_refused(play_url: str) -> None:

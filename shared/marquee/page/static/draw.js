@@ -115,7 +115,7 @@ function table(body, panel, data) {
     const color = own(panel.colors, value);
     return element("td", { class: color ? "state " + color : "text" }, value ?? "–");
   })));
-  const shown = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": panel.title },
+  const shown = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${panel.title}, table` },
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
   replaceContent(body, shown);
 }
