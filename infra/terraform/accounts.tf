@@ -75,8 +75,8 @@ resource "google_storage_bucket_iam_member" "releaser" {
   member   = google_service_account.part[each.key].member
   condition {
     title       = "the release document"
-    description = "The only object that may be replaced."
-    expression  = "resource.name == \"${local.bucket}releases/current.json\""
+    description = "The only objects that may be replaced: what serves, and the cache of the movie service."
+    expression  = "resource.name == \"${local.bucket}releases/current.json\" || resource.name == \"${local.bucket}catalog/movies.json\""
   }
 }
 

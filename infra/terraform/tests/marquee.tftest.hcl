@@ -265,7 +265,7 @@ run "parts_have_least_privilege" {
     error_message = "Only monitor, recommend and the retrainings may read artifacts, and only the retrainings add them."
   }
   assert {
-    condition     = toset(keys(google_storage_bucket_iam_member.releaser)) == toset(["retrain", "retrain-if-requested"]) && google_storage_bucket_iam_member.releaser["retrain"].condition[0].expression == "resource.name == \"projects/_/buckets/marquee-test-marquee-artifacts/objects/releases/current.json\""
+    condition     = toset(keys(google_storage_bucket_iam_member.releaser)) == toset(["retrain", "retrain-if-requested"]) && google_storage_bucket_iam_member.releaser["retrain"].condition[0].expression == "resource.name == \"projects/_/buckets/marquee-test-marquee-artifacts/objects/releases/current.json\" || resource.name == \"projects/_/buckets/marquee-test-marquee-artifacts/objects/catalog/movies.json\""
     error_message = "Another object than the release document may be replaced, or by another part than retrain."
   }
   assert {

@@ -119,6 +119,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 canary=_canary_declaration(args, settings),
                 commit=settings.commit,
                 privacy_key=settings.privacy_key,
+                movies_url=settings.movies_url,
                 progress=progress,
             )
     finally:

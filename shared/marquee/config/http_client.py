@@ -26,15 +26,15 @@ class HttpClient:
     """Client of one ``http`` or ``https`` URL. Safe to share between threads.
 
     Idle connections are reused. ``timeout_s`` bounds each connect, send and receive. Redirects are not followed,
-    and every status is returned, not raised.
+    and every status is returned, not raised. With ``max_bytes``, a larger body is a failure.
     """
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
+    def __init__(self, url: str, *, timeout_s: float, max_bytes: int | None = None) -> None:
         parts = urlsplit(url)
         self._connection_type = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._host, self._port = parts.hostname or "", parts.port
         self._path, self._query = parts.path, f"?{parts.query}" if parts.query else ""
-        self._timeout_s = timeout_s
+        self._timeout_s, self._max_bytes = timeout_s, max_bytes
         self._idle: LifoQueue[HTTPConnection] = LifoQueue()
 
     def request(
@@ -74,7 +74,9 @@ class HttpClient:
         try:
             connection.request(method, target, body, dict(headers))
             response = connection.getresponse()
-            content = response.read()
+            content = response.read(None if self._max_bytes is None else self._max_bytes + 1)
+            if self._max_bytes is not None and len(content) > self._max_bytes:
+                raise HTTPException(f"the body is larger than {self._max_bytes:,} bytes")
         except BaseException:
             connection.close()
             raise

@@ -92,6 +92,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "base_data",
         "base_fraction",
         "commit",
+        "movies_url",
         "release_policy",
         "experiment_schedule",
         "rating_max",

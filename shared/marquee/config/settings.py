@@ -173,7 +173,7 @@ class Settings(EnvironmentSettings):
     recommend_key: str = setting(text, "Key with which the app calls `recommend`, if it requires one.", "", secret=True)
     movies_url: str = setting(
         url("http", "https"),
-        "Movie service, which plays and rates movies for the app's users and logs that.",
+        "Movie service: plays and rates movies for the app's users and logs that; describes movies to retraining.",
         "",
         example="http://movies.internal:8080",
     )

@@ -53,6 +53,13 @@ class SideInformation:
         }
         return SideInformation(users, self.movies)
 
+    def fill_movies(self, rows: Mapping[str, Mapping[str, str]]) -> SideInformation:
+        """Return the side information with the attributes of ``rows`` where a movie has none."""
+        movies = {**self.movies}
+        for movie_id, row in rows.items():
+            movies[movie_id] = {**row, **{name: value for name, value in movies.get(movie_id, {}).items() if value}}
+        return SideInformation(self.users, movies)
+
     def merge(self, newer: SideInformation) -> SideInformation:
         """Return the union; for an id in both, ``newer`` takes precedence."""
         return SideInformation({**self.users, **newer.users}, {**self.movies, **newer.movies})

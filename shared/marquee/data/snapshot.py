@@ -11,7 +11,8 @@ import msgspec
 
 from marquee.config import atomic_file, base_data
 from marquee.data import deterministic_io
-from marquee.data.interaction_frames import empty_interactions
+from marquee.data.catalog_feed import CatalogAnswer, CatalogFeed
+from marquee.data.interaction_frames import distinct_ids, empty_interactions
 from marquee.data.side_information import SideInformation
 from marquee.data.sources import SourceData, read_base, read_database
 from marquee.db.pool import Database
@@ -45,7 +46,8 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
     """Content of ``snapshot.json``.
 
     ``files``: SHA-256 of each base data file, by name. ``left_out``: number of rows that were left out, by table and
-    cause. ``scale``: minimum and maximum of the base data's ratings, None for that of ``params.yaml``.
+    cause. ``scale``: minimum and maximum of the base data's ratings, None for that of ``params.yaml``. ``catalog``:
+    counts of the movie service's answer (:class:`~marquee.data.catalog_feed.CatalogAnswer`).
     """
 
     until: datetime
@@ -55,6 +57,7 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
     files: dict[str, str]
     left_out: dict[str, int] = {}
     scale: tuple[float, float] | None = None
+    catalog: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,17 @@ class Snapshot:
 
 
 def write_snapshot(
-    request: SnapshotRequest, database: Database | None, directory: Path, excluded: MarkSet = NO_MARKS
+    request: SnapshotRequest,
+    database: Database | None,
+    directory: Path,
+    excluded: MarkSet = NO_MARKS,
+    catalog: CatalogFeed | None = None,
 ) -> None:
     """Read base data and database, and write the snapshot to ``directory`` atomically.
 
     It is that of data in which no ``excluded`` user ever was.
-    The base data are in a file of their own, which stays the same while the live part grows.
+    The base data are in a file of their own, which stays the same while the live part grows. What ``catalog`` says of
+    the movies fills the attributes that the base data do not have, and its movies count as listed.
     """
     nothing = SourceData(empty_interactions(), empty_interactions())
     base = read_base(request.base, request.until, request.base_fraction, excluded) if request.base else nothing
@@ -80,6 +88,8 @@ def write_snapshot(
     left_out = base.left_out | live.left_out
     for cause, rows in left_out.items():
         _log.warning("%d rows are left out of the snapshot (%s); docs/retraining.md says why", rows, cause)
+    movie_ids = sorted({*base.movies, *distinct_ids((live.ratings, live.watch_sessions), "movie_id")})
+    described = catalog.read(movie_ids) if catalog else CatalogAnswer()
     about = SnapshotInfo(
         request.until,
         request.base_fraction,
@@ -88,14 +98,15 @@ def write_snapshot(
         dict(base.hashes),
         left_out,
         request.scale or (base_data.read_scale(request.base) if request.base else None),
+        described.counts,
     )
-    known = base.side_information
+    known = base.side_information.fill_movies(described.rows)
     with atomic_file.atomic_directory(directory) as out:
         deterministic_io.write_interactions(out / BASE, base.ratings)
         deterministic_io.write_interactions(out / LIVE, live.ratings)
         deterministic_io.write_interactions(out / WATCH_SESSIONS, live.watch_sessions)
         deterministic_io.write_texts(out / USERS, "user_id", known.users)
-        movies = {movie_id: known.movies.get(movie_id, {}) for movie_id in base.movies}
+        movies = {movie_id: known.movies.get(movie_id, {}) for movie_id in base.movies | described.rows.keys()}
         deterministic_io.write_texts(out / MOVIES, "movie_id", movies)
         (out / ABOUT).write_bytes(msgspec.json.encode(about))
 

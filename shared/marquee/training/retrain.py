@@ -64,6 +64,7 @@ def retrain(
     canary: Declaration | None = None,
     commit: str = "",
     privacy_key: str = "",
+    movies_url: str = "",
     progress: ProgressCallback = no_progress,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RetrainResult:
@@ -75,7 +76,8 @@ def retrain(
     ``work`` is a directory that keeps the steps' files until the run ends, so that the next run with the same inputs
     resumes one that was killed. ``commit`` identifies the program if it does not run in its repository.
     ``privacy_key`` recognizes the users whom the model must not learn from; one who is forgotten meanwhile fails the
-    run. Concurrent retrainings are safe.
+    run. ``movies_url`` is the movie service that describes movies (:mod:`marquee.data.catalog_feed`). Concurrent
+    retrainings are safe.
 
     A refusal is a result, and so is :data:`WAITING`: there are no base data, and the database holds too few ratings
     to learn from. Any exception is recorded as a failure and raised again.
@@ -89,7 +91,7 @@ def retrain(
         # A request of a run that is killed is open again after its lease.
         requested = "; ".join(retrain_queue.claim(database, name, started)) if database else ""
         with _working_directory(prepared, work) as root:
-            run = PipelineRun(root, params, request, progress, database, store, privacy_key, resumable)
+            run = PipelineRun(root, params, request, progress, database, store, privacy_key, resumable, movies_url)
             if prepared is None:
                 usage |= _run_steps(run).steps
             _check_marks(run)

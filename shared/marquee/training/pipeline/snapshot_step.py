@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from marquee.data import deterministic_io, snapshot
+from marquee.data.catalog_feed import CatalogFeed
 from marquee.db.privacy_marks import NO_MARKS, MarkReader
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.monitoring.drift import DataProfile
@@ -17,7 +18,8 @@ from marquee.training.pipeline.pipeline_run import SERVING_PROFILE, SERVING_TUNI
 def take_snapshot(run: PipelineRun) -> None:
     """Write the snapshot without marked users, and the serving model's data profile and chosen parameters."""
     marks = MarkReader(run.privacy_key).read(run.database) if run.database else NO_MARKS
-    snapshot.write_snapshot(run.request, run.database, run.path(SNAPSHOT), marks)
+    catalog = CatalogFeed(run.movies_url, run.store) if run.movies_url else None
+    snapshot.write_snapshot(run.request, run.database, run.path(SNAPSHOT), marks, catalog)
     serving = _serving_provenance(run.store)
     deterministic_io.write_json(run.path(SERVING_PROFILE), _profile(serving))
     deterministic_io.write_json(run.path(SERVING_TUNING), serving.tuning)
