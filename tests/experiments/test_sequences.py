@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy import integrate, special, stats
 from marquee.experiments.ratio_estimates import Estimate
 from marquee.experiments.sequences import (
     half_and_end,
+    log_e_difference,
     log_e_harm,
     log_e_harm_mixed,
     log_mean_exp,
@@ -22,6 +24,7 @@ from marquee.experiments.sequences import (
 )
 
 ALPHA, TAU = 0.05, 0.3
+LogE = Callable[[Estimate, float], NDArray[np.float64]]
 PATHS, LOOKS = 4000, 80
 ALLOWED = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / PATHS)
 
@@ -33,6 +36,13 @@ def brownian() -> Estimate:
     information = fixed * np.geomspace(1e-3, 1e2, LOOKS)
     steps = np.random.default_rng(7).standard_normal((PATHS, LOOKS)) * np.sqrt(np.diff(information, prepend=0.0))
     return Estimate(steps.cumsum(1) / information, np.broadcast_to(1 / information, steps.shape))
+
+
+def _log_e_half_normal(estimate: Estimate, tau: float) -> NDArray[np.float64]:
+    """Return the likelihood ratio averaged over a half-normal prior of harms, of which the upper bound is made."""
+    info, rho = estimate.information, tau**-2
+    s = estimate.value * info / np.sqrt(info + rho)
+    return np.asarray(math.log(2) + 0.5 * np.log(rho / (info + rho)) + s**2 / 2 + special.log_ndtr(s))
 
 
 def ever(crossed: NDArray[np.bool_]) -> float:
@@ -71,25 +81,49 @@ def test_half_and_end_on_brownian_motion_errs_in_five_percent_at_most(brownian: 
     assert 0.01 <= ever(verdicts) <= ALLOWED
 
 
-@pytest.mark.parametrize("value", [-2.0, 0.0, 0.4, 3.0])
-@pytest.mark.parametrize("information", [0.5, 40.0, 3000.0])
-def test_log_e_harm_equals_the_integral_over_its_prior(value: float, information: float) -> None:
-    """The e-value is the likelihood ratio averaged over a half-normal prior of harms."""
-    harms = np.linspace(0, 8, 400_001)
-    logs = information * (value * harms - harms**2 / 2) + stats.norm.logpdf(harms, scale=TAU)
-    expected = math.log(2 * integrate.simpson(np.exp(logs - logs.max()), x=harms)) + logs.max()
-    found = log_e_harm(Estimate(np.array(value), np.array(1 / information)), TAU)
-    assert float(found) == pytest.approx(expected, abs=1e-4)
+@pytest.mark.parametrize("information", [0.5, 4.0, 40.0])
+@pytest.mark.parametrize("log_e", [log_e_harm, lambda estimate, harm: log_e_harm_mixed(estimate, harm, 8 * harm)])
+def test_log_e_harm_expectation_without_harm_is_one(information: float, log_e: LogE) -> None:
+    """Integrated over the normal distribution of the estimate: 1 at no harm, less at a benefit, more at harm."""
+    error = information**-0.5
+    found = []
+    for harm in (0.0, -0.5 * TAU, TAU):
+        values = harm + error * np.linspace(-60, 60, 240_001)  # The mass of large harms' ratios is far out.
+        logs = log_e(Estimate(values, np.full_like(values, error**2)), TAU) + stats.norm.logpdf(values, harm, error)
+        found.append(float(integrate.simpson(np.exp(logs), x=values)))
+    assert found[0] == pytest.approx(1, abs=1e-6)
+    assert found[1] < 1 < found[2]
 
 
-def test_log_e_harm_extreme_values_stay_finite() -> None:
-    """Disasters and certainties neither overflow nor underflow; the tail equals SciPy's."""
-    s = np.array([-1e6, -300.0, -13.0, -11.9, 0.0, 30.0, 1e4])
-    info, rho = 1e12, TAU**-2
-    e = log_e_harm(Estimate(s * math.sqrt(info + rho) / info, np.full(7, 1 / info)), TAU)
-    expected = math.log(2) + 0.5 * math.log(rho / (info + rho)) + s**2 / 2 + special.log_ndtr(s)
-    assert e[1:] == pytest.approx(expected[1:], rel=1e-4)
-    assert np.isfinite(e).all()
+def test_log_e_difference_expectation_of_equal_arms_is_one() -> None:
+    """The e-value of secondary metrics, in both directions, at little and at much information."""
+    for information in (0.5, 40.0, 3000.0):
+        error = information**-0.5
+        values = error * np.linspace(-400, 400, 800_001)
+        logs = log_e_difference(Estimate(values, np.full_like(values, error**2)), TAU) + stats.norm.logpdf(
+            values, scale=error
+        )
+        assert float(integrate.simpson(np.exp(logs), x=values)) == pytest.approx(1, abs=1e-3)
+
+
+def test_log_e_harm_mixed_without_a_worst_harm_is_finite() -> None:
+    """Before the first list nothing bounds the harm of an absolute margin; the mixture then ends at the margin."""
+    estimate = Estimate(np.array([1.0, -1e6]), np.array([1e-9, 1e-9]))
+    assert np.isfinite(log_e_harm_mixed(estimate, TAU, math.inf)).all()
+    assert float(log_e_harm_mixed(Estimate(np.array(0.0), np.array(np.inf)), TAU, math.inf)) == 0
+
+
+def test_log_e_harm_mixed_finds_a_harm_of_the_margin_sooner_than_a_half_normal_mixture() -> None:
+    """At a harm of the margin, the mean information at the rollback of a canary with four guardrails is smaller."""
+    rng = np.random.default_rng(11)
+    information = np.arange(1, 401) * 0.1 / TAU**2
+    steps = rng.standard_normal((1000, 400)) * np.sqrt(0.1) / TAU
+    harmed = Estimate(TAU + steps.cumsum(1) / information, np.broadcast_to(1 / information, steps.shape))
+    stops = []
+    for log_e in (log_e_harm_mixed(harmed, TAU, TAU), _log_e_half_normal(harmed, TAU)):
+        reached = log_e >= math.log(4 / ALPHA)
+        stops.append(np.where(reached.any(1), reached.argmax(1), 400).mean())
+    assert stops[0] <= 0.95 * stops[1]
 
 
 @pytest.mark.parametrize("information", [1.0, 1e3, 1e6])
@@ -99,7 +133,7 @@ def test_two_sided_radius_is_where_the_mixture_reaches_one_over_alpha(informatio
     mixture = 0.5 * math.log(rho / (information + rho)) + (radius * information) ** 2 / (2 * (information + rho))
     assert mixture == pytest.approx(math.log(1 / ALPHA))
     bound = one_sided_radius(information, TAU)
-    at_bound = log_e_harm(Estimate(bound, np.array(1 / information)), TAU)
+    at_bound = _log_e_half_normal(Estimate(bound, np.array(1 / information)), TAU)
     assert math.log(1 / ALPHA) <= float(at_bound) < math.log(1.3 / ALPHA)
 
 

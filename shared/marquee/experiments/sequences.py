@@ -18,11 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from marquee.experiments.ratio_estimates import Estimate, Floats
 
 ALPHA = 0.05
-_LOG_2 = math.log(2)
 _MAX_LOG = 690.0
-_erfc = np.frompyfunc(math.erfc, 1, 1)
-# Below this s, the asymptotic series of Mills' ratio replaces erfc, which underflows.
-_FAR = -12.0
 
 
 def two_sided_radius(information: ArrayLike, tau: float, alpha: float = ALPHA) -> Floats:
@@ -47,14 +43,13 @@ def one_sided_radius(information: ArrayLike, tau: float, alpha: float = ALPHA) -
     return np.where(np.asarray(information) > 0, radius, np.inf)
 
 
-def log_e_harm(estimate: Estimate, tau: float) -> Floats:
-    """Return the logarithm of the e-value against the hypothesis of harm <= 0, tuned to a harm of ``tau``.
+def log_e_harm(estimate: Estimate, harm: float) -> Floats:
+    """Return the logarithm of the e-value against the hypothesis of harm <= 0, which is best for a harm of ``harm``.
 
-    It is the mixture of the likelihood ratio over a half-normal prior; 0 without information.
+    It is the likelihood ratio of the two (Wald, *Ann. Math. Statist.* 16, 1945); 0 without information.
     """
-    info, rho = estimate.information, tau**-2
-    s = np.where(info > 0, estimate.value, 0.0) * info / np.sqrt(info + rho)
-    return _LOG_2 + 0.5 * np.log(rho / (info + rho)) + _log_exp_phi(s)
+    info = estimate.information
+    return harm * info * (np.where(info > 0, estimate.value, 0.0) - harm / 2)
 
 
 def log_e_difference(estimate: Estimate, tau: float) -> Floats:
@@ -68,16 +63,18 @@ def log_e_difference(estimate: Estimate, tau: float) -> Floats:
 
 
 def log_e_harm_mixed(estimate: Estimate, margin: float, worst: float) -> Floats:
-    """Return the log e-value mixed over tau = m, 4m, 16m ... up to ``worst``, to detect large harm early.
+    """Return the log e-value mixed over harms of m/2, m, 4m, 16m ... up to ``worst``, to detect large harm early.
 
-    Each has a quarter of the weight of the one before. A harm of 4m needs a sixteenth of the data, so the weights
-    favor the smallest harm, which is the slowest to detect.
+    From m on, each has a quarter of the weight of the one before: a harm of 4m needs a sixteenth of the data, so the
+    weights favor the smallest harm, which is the slowest to detect. Half the margin, with half the weight of m, finds
+    harm from a quarter of the margin on.
     """
-    taus = [margin]
-    while taus[-1] * 4 <= worst:
-        taus.append(taus[-1] * 4)
-    weights: Floats = 0.25 ** np.arange(len(taus), dtype=float)
-    return log_mean_exp([log_e_harm(estimate, tau) for tau in taus], weights)
+    harms, weights = [margin], [1.0]
+    while harms[-1] * 4 <= worst < math.inf:  # Infinite without a baseline.
+        harms.append(harms[-1] * 4)
+        weights.append(weights[-1] / 4)
+    logs = [log_e_harm(estimate, harm) for harm in (margin / 2, *harms)]
+    return log_mean_exp(logs, np.array([0.5, *weights]))
 
 
 def log_mean_exp(logs: ArrayLike, weights: Floats | None = None) -> Floats:
@@ -116,15 +113,6 @@ def half_and_end(estimate: Estimate, effect: float, *, at_end: bool, alpha: floa
 def normal_quantile(probability: float) -> float:
     """Return the quantile of the standard normal distribution."""
     return NormalDist().inv_cdf(probability)
-
-
-def _log_exp_phi(s: Floats) -> Floats:
-    """Return ``log(exp(s^2/2) Phi(s))`` without overflow or underflow."""
-    near = np.maximum(s, _FAR)
-    direct = near**2 / 2 + np.log(np.asarray(_erfc(-near / math.sqrt(2)), float)) - _LOG_2
-    far = -np.minimum(s, _FAR)
-    tail = np.log((1 - far**-2.0 + 3 * far**-4.0) / (far * math.sqrt(2 * math.pi)))
-    return np.where(s > _FAR, direct, tail)
 
 
 def _positive(information: ArrayLike) -> Floats:
