@@ -1,14 +1,19 @@
 """Plan of an experiment from past data: time to detect each effect, and an A/A test of the metrics.
 
-The past gives the variance of each metric over users. At the top share of the ladder, an estimate reaches after some
-days the information with which its sequence excludes the margin (if there is no harm), or finds the declared effect.
-The ramp to the top share comes on top of it.
+The past gives the variance of each metric over users, and how it falls with time: from the whole past and its first
+half, quarter and eighth. Lasting differences between users do not average out, so that twice the days bring less than
+twice the information.
+At the top share of the ladder, an estimate reaches after some days the information with which half of all experiments
+exclude the margin (if there is no harm), or find the declared effect. The ramp to the top share comes on top of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -17,13 +22,18 @@ from numpy.typing import NDArray
 from marquee.db.pool import Database
 from marquee.experiments.declaration import Declaration, Margin
 from marquee.experiments.harm_metrics import METRICS
-from marquee.experiments.ratio_estimates import MIN_USERS, difference, ratio, sum_users
-from marquee.experiments.sequences import one_sided_radius, two_sided_radius, z_score
+from marquee.experiments.ratio_estimates import MIN_USERS, Estimate, difference, ratio, sum_users
+from marquee.experiments.sequences import ALPHA, one_sided_radius, two_sided_radius, z_score
 from marquee.monitoring.exposures import SESSION_GAP, SHOWN_WINDOW, begun_window
 
 DEADLINE_MS = 120_000
 MAX_USERS = 200_000
+PARTS = (0.125, 0.25, 0.5, 1.0)
+"""Fractions of the past, from its beginning, at whose ends the variance is known."""
 SPLITS = 200
+_PATHS = 2_000
+_MIN_FALL = 0.3
+"""Least exponent by which the variance falls with time within the past; without lasting differences it is 1."""
 _SEED = 20260302
 _FIXED_Z = 1.96
 
@@ -69,6 +79,10 @@ _RATIOS = {
 }
 
 _RATINGS = "SELECT count(*) FROM ratings WHERE time >= %(since)s AND time < %(until)s"
+
+
+Past = dict[str, NDArray[np.float64]]
+"""Column of the query -> values of the users [users]."""
 
 
 class MetricPlan(msgspec.Struct, frozen=True):
@@ -122,47 +136,81 @@ def plan_experiment(
         "timeout_ms": caller_timeout_ms,
         "most": MAX_USERS,
     }
-    rows = database.read(_PAST, parameters, deadline_ms=DEADLINE_MS)
-    past = dict(zip(_COLUMNS, np.array(rows, float).reshape(-1, len(_COLUMNS)).T, strict=True))
+    ends = [now - timedelta(days=days) * (1 - part) for part in PARTS]
+    pasts = [_read_past(database, parameters | {"until": end}) for end in ends]
     ((ratings,),) = database.read(_RATINGS, parameters, deadline_ms=DEADLINE_MS)
-    share = declaration.ladder[-1]
     sizes = [(name, "guardrail", rail.margin) for name, rail in declaration.guardrails.items()]
     if declaration.primary:
         sizes.append((declaration.primary.metric, "primary", declaration.primary.effect))
+    alpha, share = ALPHA / len(declaration.treatments), declaration.ladder[-1]
     return ExperimentPlan(
         experiment=declaration.name,
         days_of_past=days,
-        users=len(rows),
+        users=len(pasts[-1]["asks"]),
         share=share,
         ratings_a_day=ratings / days,
-        metrics=tuple(_plan_metric(past, name, role, size, days, share) for name, role, size in sizes),
+        metrics=tuple(plan_metric(pasts, name, role, size, days, share, alpha) for name, role, size in sizes),
     )
 
 
-def _plan_metric(
-    past: dict[str, NDArray[np.float64]], name: str, role: str, size: Margin, days: int, share: float
+def plan_metric(
+    pasts: Sequence[Past], name: str, role: str, size: Margin, days: float, share: float, alpha: float = ALPHA
 ) -> MetricPlan:
+    """Return the plan of one metric from the users of the first :data:`PARTS` of the past."""
     if METRICS[name].kind == "paired" or name not in _RATIOS:
         return MetricPlan(name, role, None, size.value if not size.relative else None, None, None, None)
-    y, x = (past[column] for column in _RATIOS[name])
-    sums = sum_users(y, x) + (1.0 if METRICS[name].kind == "coin" else 0.0)  # As in an assessment: one failure.
-    estimate = ratio(sums)
-    value = float(estimate.value)
+    past, estimates = pasts[-1], [_estimate(users, name) for users in pasts]
+    whole = estimates[-1]
+    value = float(whole.value)
     absolute = size.value * value if size.relative else size.value
-    if not np.isfinite(estimate.variance) or absolute <= 0 or np.count_nonzero(x > 0) < 2 * MIN_USERS:
+    y, x = (past[column] for column in _RATIOS[name])
+    if not np.isfinite(whole.variance) or absolute <= 0 or np.count_nonzero(x > 0) < 2 * MIN_USERS:
         return MetricPlan(name, role, value, absolute or None, None, None, None)
-    # Both arms have `share` of the users; the variance falls with the days.
-    variance_a_day = 2 * float(estimate.variance) * days / share
-    needed = _needed_information(two_sided=role == "primary") / absolute**2
+    # Half of alpha is spent on the sequence of the primary metric.
+    primary = role == "primary"
+    needed = _median_information(alpha / 2 if primary else alpha, two_sided=primary) / absolute**2
+    # Both arms have `share` of the users.
+    planned = days * _duration([float(one.variance) for one in estimates], share / (2 * needed))
     beyond, largest = _test_equal_arms(y, x)
-    return MetricPlan(name, role, value, absolute, needed * variance_a_day, beyond, largest)
+    return MetricPlan(name, role, value, absolute, planned, beyond, largest)
 
 
-def _needed_information(*, two_sided: bool) -> float:
-    """Return the information, in units of 1 / size^2, at which the sequence tuned to the size is as wide as it."""
-    grid = np.geomspace(1, 1000, 4000)
-    radius = two_sided_radius(grid, 1.0) if two_sided else one_sided_radius(grid, 1.0)
-    return float(grid[np.argmax(radius <= 1)])
+def _read_past(database: Database, parameters: Mapping[str, object]) -> Past:
+    rows = database.read(_PAST, parameters, deadline_ms=DEADLINE_MS)
+    return dict(zip(_COLUMNS, np.array(rows, float).reshape(-1, len(_COLUMNS)).T, strict=True))
+
+
+def _estimate(users: Past, name: str) -> Estimate:
+    y, x = (users[column] for column in _RATIOS[name])
+    return ratio(sum_users(y, x) + (1.0 if METRICS[name].kind == "coin" else 0.0))  # As in an assessment: one failure.
+
+
+def _duration(variances: Sequence[float], wanted: float) -> float:
+    """Return when the variance is ``wanted``, as a multiple of the past; infinite if these users never bring it.
+
+    Within the past, ``variances`` of its :data:`PARTS` are interpolated on logarithmic scales. After it the variance is
+    ``lasting + falling / time``, through the last two.
+    """
+    known = [(part, one) for part, one in zip(PARTS, variances, strict=True) if math.isfinite(one) and one > 0]
+    whole = known[-1][1]
+    if wanted < whole or len(known) == 1:
+        falling = min(max(known[-2][1] - whole, 0.0), whole) if len(known) > 1 else whole
+        lasting = whole - falling
+        return falling / (wanted - lasting) if wanted > lasting else math.inf
+    pairs = list(pairwise(known))
+    (early, high), (late, low) = next((pair for pair in reversed(pairs) if wanted <= pair[0][1]), pairs[0])
+    fall = min(max(-math.log(low / high) / math.log(late / early), _MIN_FALL), 1.0)
+    return late * math.exp(math.log(low / wanted) / fall)
+
+
+@lru_cache(16)
+def _median_information(alpha: float, *, two_sided: bool) -> float:
+    """Return the median information, in units of 1 / size^2, at which the sequence tuned to the size finds it."""
+    grid = np.geomspace(0.3, 300, 400)
+    steps = np.random.default_rng(_SEED).standard_normal((_PATHS, len(grid))) * np.sqrt(np.diff(grid, prepend=0))
+    radius = two_sided_radius(grid, 1.0, alpha) if two_sided else one_sided_radius(grid, 1.0, alpha)
+    found = 1 + steps.cumsum(1) / grid > radius
+    return float(np.median(grid[found.argmax(1)]))
 
 
 def _test_equal_arms(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[float, float]:
@@ -180,5 +228,7 @@ def _describe(one: MetricPlan) -> str:
         return "paired, both models on every event; no estimate before both exist"
     if one.days is None or one.size is None:
         return f"{one.value:.4g}; the past has too little data for an estimate"
+    if math.isinf(one.days):
+        return f"{one.value:.4g}, these users never decide about {one.size:.4g}, however long it runs"
     verb = "finds an effect" if one.role == "primary" else "excludes a harm"
     return f"{one.value:.4g}, {verb} of {one.size:.4g} after about {one.days:.3g} days"
