@@ -17,6 +17,7 @@ from benchmarks.experiment_canary import (
     other_errors,
     run_canary,
 )
+from benchmarks.experiment_growthbook import run_safe_rollout
 from benchmarks.experiment_replays import (
     BEFORE,
     EXAMINATION,
@@ -31,15 +32,15 @@ from benchmarks.experiment_replays import (
     load_ranked_users,
 )
 from benchmarks.experiment_streams import HOURS, METRICS, simulate_streams
-from benchmarks.experiment_users import load_pool
+from benchmarks.experiment_users import BEGUN_PER_LIST, load_pool
 from benchmarks.registry import BenchmarkResult, at_least, at_most, benchmark, is_full_run
 from marquee.experiments.off_policy import OffPolicyEstimate, estimate_target
 from marquee.experiments.ratio_estimates import Estimate, adjusted_difference, difference
 from marquee.experiments.sequences import half_and_end, log_e_harm, normal_quantile, two_sided_radius, z_score
 
 AA_RUNS, AA_USERS = 1000, 400
-POWER_RUNS, POWER_PARTS, POWER_USERS, POWER_LIFT = 2000, 4, 800, 0.245
-CANARIES, EQUAL_CANARIES = 40, 200
+POWER_RUNS, POWER_PARTS, POWER_USERS = 2000, 4, 800
+CANARIES, EQUAL_CANARIES, ROLLOUTS = 40, 200, 40
 REPLAYS, REPLAYS_FULL, REPLAY_LISTS, REPLAY_LOOKS = 12, 50, 100_000, 12
 _FIXED = normal_quantile(0.975)
 # Standard errors between 0 and an effect that a fixed test finds with 80 %.
@@ -67,22 +68,25 @@ def aa_false_alarm() -> Iterator[BenchmarkResult]:
 
 @benchmark("power_ratio", "power_information")
 def power() -> Iterator[BenchmarkResult]:
-    """Compare half-and-end with the fixed test at the planned end, where the effect is the declared one."""
+    """Compare half-and-end with the fixed test at the planned end, where the effect is the declared one.
+
+    It is the effect that the fixed test finds with a power of .8, by the variance of other experiments.
+    """
     runs = POWER_RUNS // POWER_PARTS  # At once, in memory.
+    lift = _plan_lift(runs)
     parts = [
-        simulate_streams(load_pool(), seed, runs=runs, users=POWER_USERS, lift=POWER_LIFT)["begun"]
+        simulate_streams(load_pool(), seed, runs=runs, users=POWER_USERS, lift=lift)["begun"]
         for seed in range(POWER_PARTS)
     ]
     sums = np.concatenate(parts)
     looks = difference(sums[:, 0], sums[:, 1])
-    end = _last(looks)
-    effect = _PLANNED * float(np.sqrt(end.variance.mean()))
+    end, effect = _last(looks), lift * BEGUN_PER_LIST
     early = half_and_end(looks, effect, at_end=False) != 0
     found = early.any(1) | (half_and_end(end, effect, at_end=True) != 0)
     fixed = float((np.abs(z_score(end)) > _FIXED).mean())
     stop = np.where(early.any(1), early.argmax(1), HOURS - 1)
     used = looks.information[np.arange(POWER_RUNS), stop] / end.information
-    reference = f"fixed test {fixed:.3f}, half-and-end {found.mean():.3f}; {POWER_RUNS:,} experiments"
+    reference = f"fixed test {fixed:.3f}, half-and-end {found.mean():.3f}; lift {lift:.1%}, {POWER_RUNS:,} experiments"
     yield at_least("power_ratio", float(found.mean()) / fixed, "ratio", 0.88, reference=reference)
     reference = "mean information at the stop / at the planned end"
     yield at_most("power_information", float(used.mean()), "ratio", 0.9, reference=reference)
@@ -94,10 +98,11 @@ def fast_faults() -> Iterator[BenchmarkResult]:
     runs = _run_canaries(Fault(rmse=1.02), EQUAL_CANARIES)
     reference = f"{_describe(runs)}; {RATINGS_PER_MIN} ratings/min, and those of {BACKLOG_MIN} min before the start"
     yield at_most("bad_rmse_minutes", _median(runs), "min", 20, reference=reference, interval=_deciles(runs))
-    reference = f"of {CUSTOMERS:,} customers; {_describe_unpaired()}"
+    reference = f"of {CUSTOMERS:,} customers; {_describe_unpaired()}; {_describe_rollouts(Fault(rmse=1.02))}"
     yield at_most("bad_rmse_exposed", _exposed(runs), "%", 0.1, reference=reference)
     runs = _run_canaries(Fault(failing=0.2), CANARIES)
-    yield at_most("failing_minutes", _median(runs), "min", 30, reference=_describe(runs), interval=_deciles(runs))
+    reference = f"{_describe(runs)}; {_describe_rollouts(Fault(failing=0.2))}"
+    yield at_most("failing_minutes", _median(runs), "min", 30, reference=reference, interval=_deciles(runs))
     yield at_most("failing_exposed", _exposed(runs), "%", 0.1, reference=f"of {CUSTOMERS:,} customers")
 
 
@@ -107,7 +112,8 @@ def bad_lists() -> Iterator[BenchmarkResult]:
     runs = _run_canaries(Fault(begun=0.7), CANARIES)
     low, high = _deciles(runs)
     hours = (low / 60, high / 60)
-    yield at_most("bad_lists_hours", _median(runs) / 60, "h", 7, reference=_describe(runs), interval=hours)
+    reference = f"{_describe(runs)}; {_describe_rollouts(Fault(begun=0.7))}"
+    yield at_most("bad_lists_hours", _median(runs) / 60, "h", 7, reference=reference, interval=hours)
     yield at_most("bad_lists_exposed", _exposed(runs), "%", 10, reference=f"of {CUSTOMERS:,} customers")
 
 
@@ -172,6 +178,19 @@ def _false_alarms(looks: Estimate) -> dict[str, float]:
     }
 
 
+def _plan_lift(runs: int) -> float:
+    """Return the lift of movies begun that a fixed test at the planned end finds with a power of .8.
+
+    The variance grows with the lift, so that it is planned three times.
+    """
+    lift = 0.0
+    for seed in (101, 102, 103):
+        sums = simulate_streams(load_pool(), seed, runs=runs, users=POWER_USERS, lift=lift)["begun"][:, :, -1]
+        variance = difference(sums[:, 0], sums[:, 1]).variance.mean()
+        lift = _PLANNED * float(np.sqrt(variance)) / BEGUN_PER_LIST
+    return lift
+
+
 def _last(looks: Estimate) -> Estimate:
     return Estimate(looks.value[:, -1], looks.variance[:, -1])
 
@@ -202,6 +221,12 @@ def _exposed(runs: Iterable[CanaryOutcome]) -> float:
 def _describe(runs: list[CanaryOutcome]) -> str:
     counts = {action: sum(run.action == action for run in runs) for action in ("back", "promote", "end")}
     return ", ".join(f"{action} {count} of {len(runs)}" for action, count in counts.items() if count)
+
+
+def _describe_rollouts(fault: Fault) -> str:
+    """Return what a safe rollout like GrowthBook's does with the fault."""
+    runs = [run_safe_rollout(load_pool(), fault, seed) for seed in range(ROLLOUTS)]
+    return f"GrowthBook's way: {_describe(runs)}, median {_median(runs):.0f} min, seen by {_exposed(runs):.2g} %"
 
 
 def _describe_unpaired() -> str:

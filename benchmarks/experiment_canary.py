@@ -123,6 +123,7 @@ class CanaryTraffic:
         self._requests, self._lists = ((RunningSums(size), RunningSums(size)) for _ in range(2))
         self._ratings = RunningSums(size)
         self._open: deque[tuple[Ints, Floats]] = deque()
+        self.share = 0.0
         self._rate_movies(BACKLOG_MIN)
 
     @property
@@ -132,7 +133,7 @@ class CanaryTraffic:
 
     def advance(self, share: float) -> None:
         """Serve for five minutes with ``share`` of the customers in the new arm."""
-        rng = self._rng
+        rng, self.share = self._rng, share
         asking = self._customers.draw_active(rng, int(rng.poisson(LISTS_PER_MIN * LOOK_MIN)))
         user = asking[self._enrolment[asking] < 2 * share]
         new = self._new[user]
@@ -168,11 +169,14 @@ class CanaryTraffic:
         )
 
     def _rate_movies(self, minutes: float) -> None:
-        """Predict the ratings of all customers with both models, and add the differences of squared errors."""
+        """Predict the ratings of all customers with both models."""
         rng = self._rng
         user = self._customers.draw_active(rng, int(rng.poisson(RATINGS_PER_MIN * minutes)))
         old = self._customers.pool.draw_errors(rng, self._customers.real[user])
-        new = other_errors(rng, old, self._fault.rmse)
+        self.record_errors(user, old, other_errors(rng, old, self._fault.rmse))
+
+    def record_errors(self, user: Ints, old: Floats, new: Floats) -> None:
+        """Add the differences of squared errors."""
         self._ratings.add(user, new**2 - old**2, np.ones(len(user)))
 
     def _add(self, sums: tuple[RunningSums, RunningSums], user: Ints, y: Floats) -> None:
