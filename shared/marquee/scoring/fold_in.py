@@ -52,6 +52,9 @@ class FoldIn:
         # Solve for the offset from the prior mean, which float32 resolves however narrow the prior is. Both sides are
         # divided by the noise precision.
         self._precision = (prior.precision / prior.noise_precision).astype(np.float32)
+        self._covariance = (np.linalg.inv(prior.precision.astype(np.float64)) * prior.noise_precision).astype(
+            np.float32
+        )
         prior_predictions = item_vectors @ self._prior_mean[:k] + item_biases
         self._prior_predictions = (prior_predictions + (mean + prior.mean[k])).astype(np.float32)
         self._implicit = None if prior.implicit is None else prior.implicit.astype(np.float32, copy=False)
@@ -93,25 +96,37 @@ class FoldIn:
         mere existence, the implicit feedback, is in the first part.
         """
         k, n = self._vectors.shape[1], len(items)
-        wanted = np.ones((len(targets), k + 1), np.float32)
-        wanted[:, :k] = self._vectors.take(targets, axis=0)
-        baseline = self._prior_predictions.take(targets)
+        both = np.concatenate([items, targets])  # One pass over the catalog's vectors for both.
+        x = np.ones((len(both), k + 1), np.float32)
+        x[:, :k] = self._vectors.take(both, axis=0)
+        predictions = self._prior_predictions.take(both)
+        rated, wanted, baseline = x[:n], x[n:], predictions[n:]
         if not n:
             return baseline, np.zeros((len(targets), 0), np.float32)
-        x = np.ones((n, k + 1), np.float32)
-        x[:, :k] = self._vectors.take(items, axis=0)
-        residuals = ratings - self._prior_predictions.take(items)
+        residuals = ratings - predictions[:n]
         if self._implicit is not None:
             shift = self._implicit.take(items, axis=0).sum(axis=0) * np.float32(n**-0.5)
-            residuals = residuals - x @ shift
+            residuals = residuals - rated @ shift
             baseline = baseline + wanted @ shift
+        if self._drift is None:
+            return baseline, self._weigh(rated, wanted) * residuals
         # Column k + 1 + j holds the residual of rating j alone.
-        x = np.hstack([x, np.diag(residuals.astype(np.float32))])
-        if self._drift is not None:
-            x = self._drift.whiten(x)
-        products = x[:, : k + 1].T @ x
-        thetas = np.linalg.solve(products[:, : k + 1] + self._precision, products[:, k + 1 :])
-        shares: Vector = wanted @ thetas
-        if self._drift is not None:
-            shares += self._drift.predict_each(x[-WINDOW:], thetas)
-        return baseline, shares
+        x = self._drift.whiten(np.hstack([rated, np.diag(residuals.astype(np.float32))]))
+        rated, errors = x[:, : k + 1], x[:, k + 1 :]
+        ahead = self._drift.next_weights(n)
+        window = slice(-len(ahead), None)
+        weights = self._weigh(rated, wanted - ahead @ rated[window])
+        weights[:, window] += ahead
+        return baseline, weights @ errors
+
+    def _weigh(self, rated: Vector, wanted: Vector) -> Vector:
+        """Return the weight of each residual in the prediction for each row of ``wanted``, [m, n]."""
+        if len(rated) >= rated.shape[1]:
+            weights: Vector = np.linalg.solve(rated.T @ rated + self._precision, wanted.T).T @ rated.T
+            return weights
+        # The same by the matrix inversion lemma, with one equation for each rating instead of each factor.
+        projected = rated @ self._covariance
+        products = projected @ rated.T
+        products.flat[:: len(rated) + 1] += 1.0
+        weights = wanted @ np.linalg.solve(products, projected).T
+        return weights

@@ -72,10 +72,9 @@ class DriftFilter:
 
     def predict(self, x: Rows, theta: Rows) -> float:
         """Return the expected drift at the next rating; ``x`` [n, k + 2] are the whitened rows of the last window."""
-        return float(self._next[len(x) - 1, : len(x)] @ (x[:, -1] - x[:, :-1] @ theta))
+        return float(self.next_weights(len(x)) @ (x[:, -1] - x[:, :-1] @ theta))
 
-    def predict_each(self, x: Rows, thetas: Rows) -> Rows:
-        """Return the expected drift for each of m columns of residuals: ``x`` [n, k + 1 + m], ``thetas`` [k + 1, m]."""
-        k1 = len(thetas)
-        drifts: Rows = self._next[len(x) - 1, : len(x)] @ (x[:, k1:] - x[:, :k1] @ thetas)
-        return drifts
+    def next_weights(self, n: int) -> Rows:
+        """Return the weights of the last whitened errors of ``n`` ratings in the drift at the next, [at most 32]."""
+        n = min(n, WINDOW)
+        return self._next[n - 1, :n]

@@ -189,13 +189,13 @@ class Engine:
         return [min(max(own + base, low), high) for own in raw.tolist()]
 
     def explain_ratings(
-        self, items: NDArray[np.integer], ratings: NDArray[np.floating], rows: Sequence[int]
+        self, items: NDArray[np.integer], ratings: NDArray[np.floating], rows: NDArray[np.intp]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the predictions for ``rows`` without any rating, and the contribution of each rating by fold-in.
 
         ``items`` [n] and ``ratings`` [n] are the user's ratings. Returns [len(rows)] and [len(rows), n].
         """
-        return self._fold_in.shares(items, ratings, np.array(rows, np.intp))
+        return self._fold_in.shares(items, ratings, rows)
 
     def residual_interval(self, state: UserState) -> ResidualInterval | None:
         """Return the interval of the residuals of the user's ratings; None if it was not calibrated."""

@@ -27,6 +27,8 @@ Floats: TypeAlias = "NDArray[np.float32]"
 
 SCORE, EXPLORATION = "score", "exploration"
 _HISTORY_TIERS = (Tier.PERSONALISED, Tier.FOLDED_IN)
+_FEW = 32
+"""Length of a history up to which sorting it is as fast as finding its largest shares first."""
 
 
 def compute_shares(engine: Engine, state: UserState, rows: Sequence[int]) -> Floats:
@@ -66,14 +68,17 @@ def explain_list(engine: Engine, state: UserState, result: MovieList, n: int) ->
     """Return the explanation of each movie, with its ``n`` largest positive reasons."""
     if not result.rows:
         return ()
-    ratings = _explain_ratings(engine, state, result, n)
-    because: list[tuple[Reason, ...]] = [()] * len(result.rows)
+    rows, length = np.array(result.rows, np.intp), len(result.rows)
+    baseline, rating_shares = _share_ratings(engine, state, rows)
     if result.tier in _HISTORY_TIERS:
-        shares = compute_shares(engine, state, result.rows)
-        because = _name_reasons(_describe_history(engine, state.items, state.ratings), shares, n)
-        parts = _split_scores(engine, state, result)
+        shares, parts = _split_scores(engine, state, result, rows)
+        # Both at once: most calls of NumPy cost more than what they compute here.
+        because = _name_reasons(_describe_history(engine, state), np.concatenate([shares, rating_shares]), n)
     else:
-        parts = _split_popularity(engine, result)
+        parts, because = _split_popularity(engine, result, rows), [()] * (2 * length)
+    totals = rating_shares.sum(axis=1)
+    rest = np.array([movie.rating for movie in result.movies]) - baseline - totals
+    ratings = map(RatingParts, baseline.tolist(), totals.tolist(), rest.tolist(), because[length:])
     return tuple(map(Explanation, _find_sources(result), because, parts, ratings))
 
 
@@ -94,76 +99,83 @@ class _Past(NamedTuple):
     ratings: list[float | None]
 
 
-def _describe_history(engine: Engine, items: NDArray[np.integer], ratings: Floats) -> _Past:
-    factors, rows = engine.item_factors, items.tolist()
+def _describe_history(engine: Engine, state: UserState) -> _Past:
+    factors, rows = engine.item_factors, state.items.tolist()
     movie_ids, titles = factors.movie_ids, factors.metadata.titles
     return _Past(
         [movie_ids[row] for row in rows],
         [titles[row] or None for row in rows] if titles else [None] * len(rows),
-        [rating if rating == rating else None for rating in ratings.tolist()],
+        [rating if rating == rating else None for rating in state.ratings.tolist()],
     )
 
 
 def _name_reasons(past: _Past, shares: Floats, n: int) -> list[tuple[Reason, ...]]:
-    """Return the ``n`` largest positive ``shares`` [m, n_past] of each movie, largest first."""
-    order = (-shares).argsort(axis=1, kind="stable")[:, :n]
+    """Return the ``n`` largest positive ``shares`` [m, n_past] of each row, largest first."""
+    order = _find_largest(shares, n)
     best = shares[np.arange(len(shares))[:, None], order]
-    # One pass over all movies takes half as long as sixty comprehensions of a few elements.
+    # One pass over all rows takes half as long as sixty comprehensions of a few elements.
     places = order.ravel().tolist()
-    ids, titles = [past.movie_ids[at] for at in places], [past.titles[at] for at in places]
-    ratings = [past.ratings[at] for at in places]
+    ids, titles = map(past.movie_ids.__getitem__, places), map(past.titles.__getitem__, places)
+    ratings = map(past.ratings.__getitem__, places)
     reasons = list(map(Reason, ids, best.ravel().tolist(), titles, ratings))
-    n, counts = order.shape[1], np.count_nonzero(best > 0, axis=1).tolist()
+    n, counts = order.shape[1], (best > 0).sum(axis=1).tolist()
     return [tuple(reasons[at * n : at * n + count]) for at, count in enumerate(counts)]
 
 
-def _split_scores(engine: Engine, state: UserState, result: MovieList) -> list[ScoreParts]:
-    """Split ranking scores into history, trend, popularity and the deduction for license fees."""
-    factors, rows = engine.item_factors, np.array(result.rows, np.intp)
-    query = state.weights @ factors.rank_history.take(state.items, axis=0)
+def _find_largest(shares: Floats, n: int) -> NDArray[np.intp]:
+    """Return the columns of the ``n`` largest ``shares`` of each row, largest first; ties go to the first column."""
+    if shares.shape[1] <= max(n, _FEW):
+        return (-shares).argsort(axis=1, kind="stable")[:, :n]
+    columns = np.argpartition(shares, -n, axis=1)[:, -n:]
+    columns.sort(axis=1)
+    order = (-np.take_along_axis(shares, columns, axis=1)).argsort(axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)
+
+
+def _split_scores(
+    engine: Engine, state: UserState, result: MovieList, rows: NDArray[np.intp]
+) -> tuple[Floats, list[ScoreParts]]:
+    """Return the share of each past movie in each score, [m, n_past], and the parts of the scores.
+
+    The parts are history, trend, popularity and the deduction for license fees.
+    """
+    factors = engine.item_factors
+    terms = factors.rank_history.take(state.items, axis=0) * state.weights[:, None]
     vectors = factors.rank_items.take(rows, axis=0)
-    n_taste = len(query) - factors.manifest.popularity_columns
-    taste = vectors[:, :n_taste] @ query[:n_taste]
-    popularity = vectors[:, n_taste:] @ query[n_taste:]
-    history = taste if factors.trend is None else taste / factors.trend[rows]
-    return [
-        ScoreParts(h, t, p, 0.0, cost)
-        for h, t, p, cost in zip(
-            history.tolist(), (taste - history).tolist(), popularity.tolist(), _list_costs(result), strict=True
-        )
-    ]
-
-
-def _list_costs(result: MovieList) -> list[float]:
+    shares: Floats = vectors @ terms.T
+    n_taste = terms.shape[1] - factors.manifest.popularity_columns
+    popularity = vectors[:, n_taste:] @ terms[:, n_taste:].sum(axis=0)
+    taste = shares.sum(axis=1) - popularity
+    history = taste if factors.trend is None else taste / factors.trend.take(rows)
     if result.deductions is None:
-        return [0.0] * len(result.rows)
-    costs: list[float] = (-result.deductions[result.rows]).tolist()
-    return costs
+        return shares, list(map(ScoreParts, history.tolist(), (taste - history).tolist(), popularity.tolist()))
+    return shares, _make_parts(result, rows, history=history, trend=taste - history, popularity=popularity)
 
 
-def _split_popularity(engine: Engine, result: MovieList) -> list[ScoreParts]:
+def _make_parts(result: MovieList, rows: NDArray[np.intp], **columns: Floats) -> list[ScoreParts]:
+    """Return the parts of each score from the columns that are not 0 throughout."""
+    if result.deductions is not None:
+        columns["cost"] = -result.deductions[rows]
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [ScoreParts(**dict(zip(columns, own, strict=True))) for own in values]
+
+
+def _split_popularity(engine: Engine, result: MovieList, rows: NDArray[np.intp]) -> list[ScoreParts]:
     """Split scores without a history into popularity, cohorts and the deduction for license fees."""
-    factors, rows = engine.item_factors, np.array(result.rows, np.intp)
-    popularity = factors.popularity
-    cohort = np.zeros(len(rows), np.float32)
+    factors = engine.item_factors
+    columns = {"popularity": factors.popularity[rows]}
     if result.cohort_rows:
-        popularity = score_cohorts(popularity, factors.cohort_scores[:0], ())
+        columns["popularity"] = score_cohorts(factors.popularity, factors.cohort_scores[:0], ())[rows]
         own, weights = zip(*result.cohort_rows, strict=True)
-        cohort = np.asarray(weights, np.float32) @ factors.cohort_scores[list(own)][:, rows]
-    return [
-        ScoreParts(0.0, 0.0, p, c, cost)
-        for p, c, cost in zip(popularity[rows].tolist(), cohort.tolist(), _list_costs(result), strict=True)
-    ]
+        columns["cohort"] = np.asarray(weights, np.float32) @ factors.cohort_scores[list(own)][:, rows]
+    return _make_parts(result, rows, **columns)
 
 
-def _explain_ratings(engine: Engine, state: UserState, result: MovieList, n: int) -> list[RatingParts | None]:
-    """Split predicted ratings into the prediction without ratings, the shares of the ratings, and the rest."""
+def _share_ratings(engine: Engine, state: UserState, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Return the predicted ratings without any rating [m], and the share of each past movie in them, [m, n_past]."""
     rated = state.ratings == state.ratings  # Not NaN.
-    items, ratings = state.items[rated], state.ratings[rated]
-    baseline, shares = engine.explain_ratings(items, ratings, result.rows)
-    because = _name_reasons(_describe_history(engine, items, ratings), shares, n)
-    totals = shares.sum(axis=1).tolist()
-    return [
-        None if movie.rating is None else RatingParts(base, total, movie.rating - base - total, own)
-        for movie, base, total, own in zip(result.movies, baseline.tolist(), totals, because, strict=True)
-    ]
+    if rated.all():
+        return engine.explain_ratings(state.items, state.ratings, rows)
+    shares = np.zeros((len(rows), len(rated)), np.float32)
+    baseline, shares[:, rated] = engine.explain_ratings(state.items[rated], state.ratings[rated], rows)
+    return baseline, shares

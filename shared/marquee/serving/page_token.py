@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 from zlib import crc32
@@ -87,6 +88,7 @@ def _hash_parameters(request: ListRequest) -> int:
     return _PLAIN_HASH if request is PLAIN else _compute_hash(request)
 
 
+@lru_cache(100)
 def _compute_hash(request: ListRequest) -> int:
     return crc32(_encode(msgspec.structs.replace(request, page="", explain=0)))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ MAX_EXCLUDED = 500
 MAX_REASONS = 10
 FIRST_YEAR, LAST_YEAR = 1870, 2200
 _MAX_SHOWN = 60
+_MAX_CACHED_LENGTH = 200
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -32,7 +34,7 @@ class Parameter(msgspec.Struct, frozen=True):
     example: str
 
 
-def parse_list_request(query: str, names: Collection[str] = ()) -> ListRequest:
+def parse_list_request(query: str, names: tuple[str, ...] = ()) -> ListRequest:
     """Return the request of a query string, which may be empty.
 
     ``names``: the parameters that the endpoint has; all of a list's by default. A ``+`` stands for itself, because
@@ -40,7 +42,12 @@ def parse_list_request(query: str, names: Collection[str] = ()) -> ListRequest:
     """
     if not query:
         return PLAIN
-    known = names or RECOMMEND_PARAMETERS
+    # An app asks with the same parameters again and again; those with a page or many movies are asked once.
+    parse = _parse_again if len(query) <= _MAX_CACHED_LENGTH else _parse
+    return parse(query, names or RECOMMEND_PARAMETERS)
+
+
+def _parse(query: str, known: tuple[str, ...]) -> ListRequest:
     values: dict[str, Any] = {}
     problems: list[str] = []
     for part in query.split("&"):
@@ -61,6 +68,9 @@ def parse_list_request(query: str, names: Collection[str] = ()) -> ListRequest:
     if problems:
         raise InvalidRequest("; ".join(problems[:5]) + ".")
     return _build(values)
+
+
+_parse_again = lru_cache(1_000)(_parse)
 
 
 def _build(values: dict[str, Any]) -> ListRequest:
