@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from marquee.config.api_keys import KEY_PREFIX, READ, SCOPES, ApiKey, find_key, parse_api_keys
 from marquee.config.loopback_guard import listens_on_loopback
@@ -26,8 +27,7 @@ PRIVATE, PLATFORM, PUBLIC = "private", "platform", "public"
 KEY_HEADER = "Marquee-Key"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """A caller of an API. ``user_id`` is the only user a token's holder may read for; None: all users.
 
     ``trusted``: authenticated, by a key or by where the function runs.

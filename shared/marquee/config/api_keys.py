@@ -10,7 +10,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 READ, WRITE = "read", "write"
 SCOPES = (READ, WRITE)
@@ -20,11 +21,10 @@ NONE = "-"
 MIN_SECRET = 32
 """Minimum length of a secret, in characters."""
 
-_ENTRY = re.compile(r"([a-z0-9][a-z0-9-]{0,63}):((?:read|write)(?:\+(?:read|write))*):([0-9a-f]{64})")
+_ENTRY = r"([a-z0-9][a-z0-9-]{0,63}):((?:read|write)(?:\+(?:read|write))*):([0-9a-f]{64})"
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKey(msgspec.Struct, frozen=True):
     """A caller's name, what it may do, and the SHA-256 of its key in hexadecimal."""
 
     name: str
@@ -41,7 +41,7 @@ def parse_api_keys(raw: str) -> tuple[ApiKey, ...]:
     if raw == NONE:
         return ()
     for entry in filter(None, (part.strip() for part in raw.split(","))):
-        match = _ENTRY.fullmatch(entry)
+        match = re.fullmatch(_ENTRY, entry)
         if match is None or match[1] in {key.name for key in keys}:
             raise ValueError(
                 "entries <name>:<scopes>:<SHA-256 of the key>, separated by commas; scopes are read, write or "

@@ -11,9 +11,8 @@ import re
 MASK = "***"
 
 _NAME = r"(?:[\w.+~-]|%[0-9A-Fa-f]{2})*"
-_is_name = re.compile(_NAME).fullmatch
 _HOST = r"(?:[\w.~%-]*|\[[0-9A-Fa-f:.%]*\])(?::\d{0,5})?"
-_is_authority = re.compile(rf"{_HOST}(?:,{_HOST})*").fullmatch
+_AUTHORITY = rf"{_HOST}(?:,{_HOST})*"
 _SHOWN_PARAMETERS = frozenset(
     {
         "sslmode",
@@ -40,7 +39,7 @@ def mask_password(url: str) -> str:
         return f"{scheme}://{MASK}"
     address, mark, query = _split_query(location)
     authority, slash, path = address.partition("/")
-    if not _is_authority(authority):
+    if not re.fullmatch(_AUTHORITY, authority):
         authority, slash, path = MASK, "", ""
     return f"{scheme}://{_mask_user(user_info)}{at}{authority}{slash}{path}{mark}{_mask_query(query)}"
 
@@ -60,7 +59,7 @@ def _split_query(location: str) -> tuple[str, str, str]:
 
 def _mask_user(user_info: str) -> str:
     user, colon, _ = user_info.partition(":")
-    if not _is_name(user):
+    if not re.fullmatch(_NAME, user):
         return MASK
     return f"{user}:{MASK}" if colon else user
 

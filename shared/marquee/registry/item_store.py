@@ -21,7 +21,7 @@ from marquee.registry.item_factors import ItemFactors
 from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.manifest import Manifest, decode_manifest, object_name, read_manifest_bytes
 from marquee.registry.movie_metadata import METADATA, MetadataFile
-from marquee.registry.object_store.object_store import ObjectStore, get_mapper
+from marquee.registry.object_store.object_store import BufferReader, ObjectStore, get_buffer_reader
 from marquee.scoring.arrays import Floats, check_array, item_shapes
 
 MOVIE_IDS = "movie_ids.json"
@@ -44,7 +44,7 @@ def read_items(store: ObjectStore, version: str) -> ItemFactors:
     manifest = decode_manifest(document, version)
     optional = (file for file in _OPTIONAL_FILES if file in manifest.files)
     names = (MOVIE_IDS, *map(npy_name, array_shapes(manifest)), *optional)
-    if get_mapper(store):
+    if get_buffer_reader(store):
         # There is no network to wait for, and hashing local files in parallel is slower than one by one.
         factors = _assemble(manifest, partial(_read_verified, store, manifest))
         return _name_manifest(factors, document)
@@ -127,10 +127,8 @@ def _read_verified(store: ObjectStore, manifest: Manifest, file: str) -> memoryv
     if entry is None:
         raise ArtifactRefused(f"the manifest of {manifest.version} does not name {file}")
     try:
-        # A copy: a local file that is changed or cut later must not change what was verified. One byte more than the
-        # manifest says shows a longer file.
-        local = get_mapper(store) is not None
-        data = _align(store.read_range(name, 0, entry.size + 1)) if local else memoryview(store.get(name).data)
+        read_into = get_buffer_reader(store)
+        data = _read_aligned(read_into, name, entry.size) if read_into else memoryview(store.get(name).data)
     except ObjectNotFound as error:
         raise ArtifactRefused(f"{name} is missing") from error
     if len(data) != entry.size:
@@ -140,12 +138,16 @@ def _read_verified(store: ObjectStore, manifest: Manifest, file: str) -> memoryv
     return data
 
 
-def _align(data: bytes) -> memoryview:
-    """Return a read-only copy that begins at a cache line, which products of vectors profit from."""
-    buffer = np.empty(len(data) + _CACHE_LINE, np.uint8)
+def _read_aligned(read_into: BufferReader, name: str, size: int) -> memoryview:
+    """Return a read-only copy that begins at a cache line, which products of vectors profit from.
+
+    A copy, because a local file that is changed or cut later must not change what was verified. It has one byte more
+    than ``size`` if the file is longer.
+    """
+    buffer = np.empty(size + 1 + _CACHE_LINE, np.uint8)
     start = -buffer.ctypes.data % _CACHE_LINE
-    aligned = buffer[start : start + len(data)]
-    aligned[:] = np.frombuffer(data, np.uint8)
+    length = read_into(name, buffer[start : start + size + 1].data)
+    aligned = buffer[start : start + length]
     aligned.flags.writeable = False
     return aligned.data
 

@@ -76,6 +76,11 @@ class FileStore:
                 return memoryview(b"")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
+    def read_into(self, name: str, buffer: memoryview) -> int:
+        """See :class:`Local`."""
+        with self._open(name) as file:
+            return file.readinto(buffer)  # type: ignore[attr-defined,no-any-return]  # BinaryIO lacks it.
+
     def put_new(self, name: str, data: Content) -> Version:
         """See :class:`ObjectStore`."""
         return self._write(name, data, None)

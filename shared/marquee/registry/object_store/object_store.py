@@ -78,6 +78,13 @@ class Mappable(Protocol):
         """Return the object's bytes, memory-mapped and read-only; only for objects that are never replaced."""
 
 
+class Local(Mappable, Protocol):
+    """Store in files of this machine, which are read without a copy in between."""
+
+    def read_into(self, name: str, buffer: memoryview) -> int:
+        """Read the object's first bytes into ``buffer``; return their number. Raises ``ObjectNotFound``."""
+
+
 class Timed(Protocol):
     """Store that knows when an object was written, by its own clock."""
 
@@ -86,11 +93,17 @@ class Timed(Protocol):
 
 
 Mapper: TypeAlias = "Callable[[str], memoryview]"
+BufferReader: TypeAlias = "Callable[[str, memoryview], int]"
 
 
 def get_mapper(store: ObjectStore | Mappable) -> Mapper | None:
     """Return :meth:`Mappable.map` of a store that has it, else None. ``isinstance`` with a protocol takes 10 us."""
     return getattr(store, "map", None)
+
+
+def get_buffer_reader(store: ObjectStore | Local) -> BufferReader | None:
+    """Return :meth:`Local.read_into` of a store that has it, else None."""
+    return getattr(store, "read_into", None)
 
 
 def check_name(name: str) -> str:
