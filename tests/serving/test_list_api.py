@@ -206,11 +206,13 @@ def test_reply_broken_age_rule_is_removed_and_noted(api: Api, monkeypatch: pytes
 
 
 def test_reply_similar_is_the_model_without_trend_and_popularity(api: Api) -> None:
-    """The order is that of the history vector's product with the movies' vectors, trend and popularity taken out."""
+    """Movies are compared in the directions that the model keeps of a history, trend and popularity taken out."""
     model = catalog_model()
     assert model.trend is not None
     taste = model.rank_items[:, :-1] / model.trend[:, None]
-    scores = taste @ model.rank_history[5, :-1]
+    gains = np.linalg.norm(model.rank_history[:, :-1], axis=0)
+    weighed = taste * (gains / gains.max()) ** 1.5
+    scores = weighed @ weighed[5] / np.linalg.norm(weighed, axis=1) ** 0.25
     scores[5] = -np.inf
     expected = [make_movie_id(row) for row in np.argsort(-scores)[:10]]
     assert api.list_ids(f"/similar/{make_movie_id(5)}", "n=10") == expected

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,8 @@ from marquee.serving.user_state import UserState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from marquee.scoring.item_similarity import ItemSimilarity
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +177,16 @@ class Engine:
         """Return the ranking vectors of ``rows`` without the columns of popularity, [len(rows), r']."""
         n_taste = self.item_factors.manifest.ranking_rank - self.item_factors.manifest.popularity_columns
         return self.item_factors.rank_items[list(rows), :n_taste]
+
+    @cached_property
+    def similarity(self) -> ItemSimilarity:
+        """The similarity of the movies, prepared when it is first asked for."""
+        from marquee.scoring.item_similarity import ItemSimilarity
+
+        factors = self.item_factors
+        return ItemSimilarity(
+            factors.rank_items, factors.rank_history, factors.manifest.popularity_columns, factors.trend
+        )
 
     def predict(self, state: UserState, rows: Sequence[int] | NDArray[np.integer]) -> list[float]:
         """Return the predicted ratings of some items, [len(rows)], clipped to the scale.

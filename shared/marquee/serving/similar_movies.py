@@ -1,7 +1,6 @@
-"""Similar movies: the recommendations of the ranking model for a history of one movie.
+"""Similar movies by the factors of the ranking model; see :mod:`marquee.scoring.item_similarity`.
 
-The score omits trend and popularity, because they do not depend on that movie. For a user, the scores are mixed with
-the user's own scores, both in units of their standard deviation.
+For a user, the similarities are mixed with the user's own scores, both in units of their standard deviation.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from marquee.registry.item_factors import ItemFactors
 from marquee.serving.list_builder import ListContext, MovieList, find_candidates
 from marquee.serving.list_request import ListRequest
 from marquee.serving.rankings import ScoreRanking
@@ -27,21 +25,10 @@ OWN_WEIGHT = 0.5
 """Weight of the user's own scores, relative to the similarity."""
 
 
-def score_similar(factors: ItemFactors, row: int) -> Floats:
-    """Return the similarity of every movie to that of ``row``, [n_items], without trend and popularity."""
-    query = factors.rank_history[row].copy()
-    n_taste = len(query) - factors.manifest.popularity_columns
-    query[n_taste:] = 0
-    scores: Floats = factors.rank_items @ query
-    if factors.trend is not None:
-        scores /= factors.trend
-    return scores
-
-
 def find_similar(engine: Engine, row: int, state: UserState, request: ListRequest, context: ListContext) -> MovieList:
     """Return the movies most similar to that of ``row`` that pass the rules, without those that the user has seen."""
     tier, own_ranking, _ = engine.rank(state, ())
-    scores = score_similar(engine.item_factors, row)
+    scores = engine.similarity.scores(row)
     if len(state.items):
         own = own_ranking.scores()
         scores = scores / _spread(scores) + np.float32(OWN_WEIGHT) * own / _spread(own)
