@@ -203,10 +203,10 @@ def test_publish_unchanged_beside_damaged_document_restores_it(file_store: Objec
 def test_publish_newer_format_is_not_replaced(file_store: ObjectStore, versions: list[str]) -> None:
     """An old program must not undo the release of a newer one."""
     document = file_store.get(CURRENT)
-    file_store.replace(CURRENT, b'{"format":4}', document.version)
-    with pytest.raises(ReleaseError, match="format 4; this program reads format 3"):
+    file_store.replace(CURRENT, b'{"format":5}', document.version)
+    with pytest.raises(ReleaseError, match="format 5; this program reads format 4"):
         promote(file_store, versions[0], **AUTHOR)
-    assert file_store.get(CURRENT).data == b'{"format":4}'
+    assert file_store.get(CURRENT).data == b'{"format":5}'
 
 
 def test_publish_with_damaged_number_takes_the_one_after(file_store: ObjectStore, versions: list[str]) -> None:

@@ -55,8 +55,8 @@ def test_read_current_release_malformed_document_raises_with_its_name(file_store
 
 def test_read_current_release_newer_format_raises(file_store: ObjectStore) -> None:
     """An old program does not guess at a newer document."""
-    file_store.put_new(CURRENT, b'{"format":4}')
-    with pytest.raises(ReleaseError, match="format 4; this program reads format 3"):
+    file_store.put_new(CURRENT, b'{"format":5}')
+    with pytest.raises(ReleaseError, match="format 5; this program reads format 4"):
         read_current_release(file_store)
 
 

@@ -21,8 +21,19 @@ def read_declaration_file(path: Path | None, settings: Settings) -> Declaration:
     if path is None:
         declaration = parse_declaration("canary", {"kind": "canary"})
     else:
-        declaration = parse_declaration(path.name.split(".")[0], _read(path))
+        declaration = parse_declaration(path.name.split(".")[0], _read_with_files(path))
     return declaration.on_one_machine() if settings.experiment_schedule == "local" else declaration
+
+
+def _read_with_files(path: Path) -> object:
+    """Return the document with the contents of the files that its arms name, relative to its directory."""
+    document = _read(path)
+    arms = document.get("arms") if isinstance(document, dict) else None
+    for arm in arms.values() if isinstance(arms, dict) else ():
+        for field in ("policy", "recipe") if isinstance(arm, dict) else ():
+            if isinstance(arm.get(field), str):
+                arm[field] = _read(path.parent / arm[field])
+    return document
 
 
 def _read(path: Path) -> object:

@@ -80,6 +80,10 @@ def _describe(shown: Impression, made: ReplayedList, other: ReplayedList | None,
     lines += [f"not exact: {made.approximate}"] if made.approximate else []
     columns = [[movie.movie_id for movie in shown.movies], [movie.movie_id for movie in made.movies]]
     headers = ["position", "shown", "made again"]
+    if shown.inputs and shown.inputs.teams:
+        lines.append("interleaved: each movie is of the team of control or of the new arm")
+        columns.append(["new" if team == "1" else "control" for team in shown.inputs.teams])
+        headers.append("team")
     if other is not None:
         lines.append(
             f"other: model {other.model_version}, tier {other.tier}{', with the policy given' if policy else ''}"

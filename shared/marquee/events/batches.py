@@ -97,9 +97,10 @@ class ImpressionMovie(msgspec.Struct, frozen=True):
     """One movie of an impression.
 
     ``score`` is its ranking score, ``rating`` the predicted rating, and ``propensity`` the probability with
-    which it was shown in this position. ``rank`` is the position that it would have without exploration, 0 if it was
-    not ranked. ``reason`` is what added most to the score: the id of a movie of the user's history, or ``popularity``,
-    ``cohort``, ``exploration``, ``pin`` or ``quota``.
+    which it was shown in this position; 0 in an interleaved list. ``rank`` is the position that it would have without
+    exploration, in an interleaved list that in its team's ranking; 0 if it was not ranked. ``reason`` is what added
+    most to the score: the id of a movie of the user's history, or ``popularity``, ``cohort``, ``exploration``, ``pin``
+    or ``quota``.
     """
 
     movie_id: str
@@ -119,7 +120,9 @@ class ListInputs(msgspec.Struct, frozen=True, omit_defaults=True):
     last minute, time); ``left_out`` counts older events that were used and are not kept. ``cohorts``: those used, with
     their weights. ``max_age``: the highest age rating that the age of the account allowed. ``explore``: epsilon, slots
     and candidates of the settings; ``explore_new``: how many of the candidates are new movies, 0 in impressions of
-    earlier programs. ``popular``: the database's popular movies, of a list without a release.
+    earlier programs. ``popular``: the database's popular movies, of a list without a release. ``teams``: of an
+    interleaved list, the team of each movie: 0 for control, 1 for the new arm; empty for other lists.
+    ``other_record``: whether the record of the other arm's artifact was used in such a list.
     """
 
     request: str = ""
@@ -133,6 +136,8 @@ class ListInputs(msgspec.Struct, frozen=True, omit_defaults=True):
     explore: tuple[float, int, int] = (0.0, 0, 0)
     explore_new: int = 0
     popular: tuple[tuple[str, float], ...] = ()
+    teams: str = ""
+    other_record: bool = False
 
 
 class Impression(msgspec.Struct, frozen=True):

@@ -15,17 +15,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from marquee.errors import TerminalError
+from marquee.experiments.declared_arms import InvalidDeclaration, parse_arms, require_mapping
 from marquee.experiments.harm_metrics import METRICS
+from marquee.registry.policy import Policy
 
 KINDS = ("canary", "experiment", "aa", "interleaving")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _PERCENT = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*%\s*")
 _SLACK = 1e-9
-
-
-class InvalidDeclaration(TerminalError):
-    """A declaration with a field that is missing, unknown or impossible."""
 
 
 class Margin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,10 +54,13 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_min: float
 
 
-class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A validated declaration. The first arm is control.
 
-    - ``arms``: version, or file of a recipe, by name; "" for the serving version or the one on the command line
+    - ``arms``: version by name; "" for the serving version or the one on the command line. An experiment of recipes
+      starts with these
+    - ``policies``: policies of the arms that do not have the serving one
+    - ``recipes``: of an experiment of recipes, the sections of params.yaml that differ for an arm
     - ``ladder``: rising shares of the users for each treatment
     - ``undecided``: arm that remains at the planned end without a verdict; `promote` for the only treatment
     - ``local``: schedule on one machine
@@ -69,6 +69,8 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     name: str
     kind: Literal["canary", "experiment", "aa", "interleaving"]
     arms: dict[str, str]
+    policies: dict[str, Policy] = {}
+    recipes: dict[str, dict[str, Any]] = {}
     ladder: tuple[float, ...]
     guardrails: dict[str, Guardrail]
     primary: Primary | None = None
@@ -126,25 +128,28 @@ def parse_declaration(name: str, fields: object) -> Declaration:
         raise InvalidDeclaration(f"{name}: unknown fields {', '.join(unknown)}; valid are {', '.join(sorted(_FIELDS))}")
     dwell = _number(f"{name}: dwell_min", merged["dwell_min"])
     schedule = _parse_schedule(f"{name}: ends", merged["ends"], dwell)
-    local = _parse_schedule(f"{name}: local", _mapping(f"{name}: local", merged["local"]), dwell)
+    local = _parse_schedule(f"{name}: local", require_mapping(f"{name}: local", merged["local"]), dwell)
+    arms = parse_arms(f"{name}: arms", merged["arms"])
     document = {
         "name": name,
         "kind": kind,
-        "arms": merged["arms"],
+        "arms": arms.versions,
+        "recipes": arms.recipes,
         "ladder": merged["ladder"],
         "guardrails": {
             metric: _parse_guardrail(f"{name}: guardrails.{metric}", value)
-            for metric, value in _mapping(f"{name}: guardrails", merged["guardrails"]).items()
+            for metric, value in require_mapping(f"{name}: guardrails", merged["guardrails"]).items()
         },
         "primary": _parse_primary(f"{name}: primary", merged["primary"]),
         "schedule": schedule,
         "local": local,
-        "undecided": _mapping(f"{name}: ends", merged["ends"]).get("undecided", "control"),
+        "undecided": require_mapping(f"{name}: ends", merged["ends"]).get("undecided", "control"),
     }
     try:
         declaration = msgspec.convert(document, Declaration)
     except msgspec.ValidationError as error:
         raise InvalidDeclaration(f"{name}: {error}") from error
+    declaration = msgspec.structs.replace(declaration, policies=arms.policies)
     _check(declaration)
     return declaration
 
@@ -184,7 +189,7 @@ _UNITS = {"min": 1.0, "h": 60.0, "days": 1440.0}
 
 def _parse_schedule(where: str, value: object, dwell: float) -> dict[str, float]:
     """Return a schedule of ``after_*`` and ``at_least_*`` in any unit; the end is required."""
-    fields = _mapping(where, value)
+    fields = require_mapping(where, value)
     valid = {f"{stem}_{unit}": (stem, scale) for stem in ("after", "at_least") for unit, scale in _UNITS.items()}
     times = {"dwell_min": dwell, "at_least_min": 0.0}
     for key, raw in fields.items():
@@ -212,7 +217,7 @@ def _parse_guardrail(where: str, value: object) -> dict[str, Any]:
 def _parse_primary(where: str, value: object) -> dict[str, Any] | None:
     if value is None:
         return None
-    fields = _mapping(where, value)
+    fields = require_mapping(where, value)
     if set(fields) != {"metric", "effect"}:
         raise InvalidDeclaration(f"{where}: write metric and effect, such as {{metric: minutes, effect: 2 %}}")
     return {"metric": fields["metric"], "effect": _parse_margin(f"{where}.effect", fields["effect"])}
@@ -230,12 +235,6 @@ def _number(where: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise InvalidDeclaration(f"{where}: a number above 0 is needed; got {value!r}")
     return float(value)
-
-
-def _mapping(where: str, value: object) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InvalidDeclaration(f"{where}: a mapping is needed; got {value!r}")
-    return value
 
 
 def _check(declaration: Declaration) -> None:
@@ -257,6 +256,12 @@ def _check(declaration: Declaration) -> None:
     used = [*declaration.guardrails, *([declaration.primary.metric] if declaration.primary else [])]
     if unknown := [metric for metric in used if metric not in METRICS]:
         raise InvalidDeclaration(f"{name}: unknown metrics {', '.join(unknown)}; valid are {', '.join(METRICS)}")
+    if declaration.kind == "interleaving":
+        _check_interleaving(declaration)
+    elif "preferred" in used:
+        raise InvalidDeclaration(f"{name}: preferred is a metric of kind interleaving alone")
+    if declaration.recipes and declaration.kind != "experiment":
+        raise InvalidDeclaration(f"{name}: only an experiment compares recipes; a {declaration.kind} compares versions")
     if not declaration.guardrails:
         raise InvalidDeclaration(f"{name}: at least one guardrail is needed; valid are {', '.join(METRICS)}")
     if (declaration.primary is None) != (declaration.kind == "canary"):
@@ -264,3 +269,15 @@ def _check(declaration: Declaration) -> None:
     for schedule in (declaration.schedule, declaration.local):
         if schedule.at_least_min > schedule.after_min:
             raise InvalidDeclaration(f"{name}: the least length is after the planned end")
+
+
+def _check_interleaving(declaration: Declaration) -> None:
+    """Raise unless the metrics can be measured on lists that both arms share."""
+    if declaration.primary is None or declaration.primary.metric != "preferred":
+        raise InvalidDeclaration(f"{declaration.name}: the primary metric of an interleaving is preferred")
+    valid = [name for name, metric in METRICS.items() if metric.kind != "ratio" and name != "preferred"]
+    if wrong := [metric for metric in declaration.guardrails if metric not in valid]:
+        raise InvalidDeclaration(
+            f"{declaration.name}: users of both arms get the same lists, so the guardrails of an interleaving are some "
+            f"of {', '.join(valid)}; got {', '.join(wrong)}"
+        )

@@ -9,11 +9,13 @@ from __future__ import annotations
 import msgspec
 
 from marquee.errors import ObjectNotFound, PreconditionFailed, ReleaseError
-from marquee.experiments.declaration import Declaration, InvalidDeclaration, decode_declaration
+from marquee.experiments.declaration import Declaration, decode_declaration
+from marquee.experiments.declared_arms import InvalidDeclaration
 from marquee.experiments.harm_metrics import METRICS
 from marquee.registry.arm_assignment import Arm, inherit_policies
 from marquee.registry.experiment_steps import start_experiment
 from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.policy import Policy
 from marquee.registry.release import Release, find_last_release, iter_releases
 
 PREFIX = "experiments/"
@@ -44,21 +46,23 @@ def start(
             f"release {serving.number} runs an experiment, {serving.experiment or 'a split'}: end it first"
         )
     versions = _resolve_versions(declaration, serving.arms[0].version, version)
+    arms = _make_arms(declaration, versions, serving.arms)
+    _check_contents(declaration, arms)
     named = msgspec.structs.replace(declaration, arms=versions)
-    if named.kind == "aa":
+    if versions[named.control] in [versions[arm] for arm in named.treatments] and not named.recipes:
         named = _without_paired(named)
-    if named.kind == "canary":
+    if named.kind == "canary" and version:
         named = msgspec.structs.replace(named, name=_name_canary(declaration.name, version))
     stored = _store(store, named)
-    arms = tuple(Arm(name, arm_version, 1 / len(versions)) for name, arm_version in versions.items())
     return start_experiment(
         store,
         stored.name,
-        inherit_policies(arms, serving.arms),
+        arms,
         enrolled=stored.ladder[0] * len(versions),
         author=author,
         reason=reason or f"{stored.kind} {stored.name}",
         evidence=f"declaration {stored.digest()}",
+        interleaved=stored.kind == "interleaving",
         expected=expected,
     )
 
@@ -76,34 +80,55 @@ def read_declaration(store: ObjectStore, name: str) -> Declaration | None:
 
 def _resolve_versions(declaration: Declaration, serving: str, version: str) -> dict[str, str]:
     """Return the version of each arm; replace "" by ``serving``, or by ``version`` for a canary's new arm."""
-    if declaration.kind == "interleaving":
-        raise InvalidDeclaration(f"{declaration.name}: `recommend` serves no interleaved lists yet")
-    if declaration.kind == "canary" and not version:
+    if declaration.kind == "canary" and not version and not declaration.policies:
         raise InvalidDeclaration(f"{declaration.name}: a canary needs the version to release; name it after the file")
     if declaration.kind != "canary" and version:
         raise InvalidDeclaration(f"{declaration.name}: the versions of a {declaration.kind} stand in its arms")
     resolved = {name: text or serving for name, text in declaration.arms.items()}
     if version:
         resolved[declaration.treatments[0]] = version
-    if recipes := [text for text in resolved.values() if text.endswith((".yaml", ".yml"))]:
+    if files := [text for text in resolved.values() if text.endswith((".yaml", ".yml", ".json"))]:
         raise InvalidDeclaration(
-            f"{declaration.name}: arms name versions of artifacts, which `marquee retrain --no-release --params FILE` "
-            f"makes from a recipe; got {', '.join(recipes)}"
-        )
-    same = len(set(resolved.values())) == 1
-    if same != (declaration.kind == "aa"):
-        raise InvalidDeclaration(
-            f"{declaration.name}: the arms of an A/A test have one version, and those of a {declaration.kind} differ; "
-            f"got {', '.join(f'{name} {text}' for name, text in resolved.items())}"
+            f"{declaration.name}: an arm is a version of an artifact, or a mapping such as "
+            f"{{version: VERSION, policy: FILE, recipe: FILE}}; got {', '.join(files)}"
         )
     return resolved
 
 
+def _make_arms(declaration: Declaration, versions: dict[str, str], serving: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    """Return the arms with equal weights, each with its policy, or with the serving one."""
+    plain = tuple(Arm(name, version, 1 / len(versions)) for name, version in versions.items())
+    return tuple(
+        msgspec.structs.replace(arm, policy=_choose_policy(declaration.policies.get(arm.name), arm.policy))
+        for arm in inherit_policies(plain, serving)
+    )
+
+
+def _choose_policy(declared: Policy | None, serving: Policy) -> Policy:
+    """Return the declared policy; the serving one, which has a number, if they are equal."""
+    if declared is None or declared == msgspec.structs.replace(serving, number=0):
+        return serving
+    return declared
+
+
+def _check_contents(declaration: Declaration, arms: tuple[Arm, ...]) -> None:
+    """Raise :class:`InvalidDeclaration` unless the arms of an A/A test are equal, and those of other kinds differ."""
+    recipes = [declaration.recipes.get(arm.name, {}) for arm in arms]
+    contents = [(arm.version, arm.policy, recipe) for arm, recipe in zip(arms, recipes, strict=True)]
+    if all(content == contents[0] for content in contents) != (declaration.kind == "aa"):
+        raise InvalidDeclaration(
+            f"{declaration.name}: the arms of an A/A test are equal, and those of a {declaration.kind} differ in "
+            f"version, policy or recipe; got {', '.join(f'{arm.name} {arm.version}' for arm in arms)}"
+        )
+
+
 def _without_paired(declaration: Declaration) -> Declaration:
-    """Return the declaration of an A/A test without paired guardrails, which are always 0 for equal models."""
+    """Return the declaration without paired guardrails, which are always 0 for an arm of control's version."""
     kept = {name: rail for name, rail in declaration.guardrails.items() if METRICS[name].kind != "paired"}
     if not kept:
-        raise InvalidDeclaration(f"{declaration.name}: an A/A test needs a guardrail that is not paired, as answered")
+        raise InvalidDeclaration(
+            f"{declaration.name}: arms of one version need a guardrail that is not paired, such as answered"
+        )
     return msgspec.structs.replace(declaration, guardrails=kept)
 
 

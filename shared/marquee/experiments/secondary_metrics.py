@@ -33,6 +33,8 @@ class SecondaryMetric(msgspec.Struct, frozen=True, kw_only=True):
 
 def assess_secondary(declaration: Declaration, look: Look) -> list[SecondaryMetric]:
     """Return the secondary metrics of all arms at this look, selected at a false discovery rate of 5 %."""
+    if declaration.kind == "interleaving":  # Users of both arms get the same lists.
+        return []
     used = {*declaration.guardrails, *([declaration.primary.metric] if declaration.primary else [])}
     names = [name for name, metric in METRICS.items() if metric.kind == "ratio" and name not in used]
     found = {

@@ -157,6 +157,8 @@ def plan_metric(
     pasts: Sequence[Past], name: str, role: str, size: Margin, days: float, share: float, alpha: float = ALPHA
 ) -> MetricPlan:
     """Return the plan of one metric from the users of the first :data:`PARTS` of the past."""
+    if name == "preferred":
+        return _plan_preference(pasts, size, days, share, alpha)
     if METRICS[name].kind == "paired" or name not in _RATIOS:
         return MetricPlan(name, role, None, size.value if not size.relative else None, None, None, None)
     past, estimates = pasts[-1], [_estimate(users, name) for users in pasts]
@@ -173,6 +175,22 @@ def plan_metric(
     planned = days * _duration([float(one.variance) for one in estimates], share / (2 * needed))
     beyond, largest = _test_equal_arms(y, x)
     return MetricPlan(name, role, value, absolute, planned, beyond, largest)
+
+
+def _plan_preference(pasts: Sequence[Past], size: Margin, days: float, share: float, alpha: float) -> MetricPlan:
+    """Plan the preference of an interleaving. Without one, each movie begun is of either team with equal chances."""
+    rng = np.random.default_rng(_SEED)
+    estimates = [
+        ratio(sum_users(2 * rng.binomial(p["watched"].astype(int), 0.5) - p["watched"], p["lists"])) for p in pasts
+    ]
+    per_list = float(ratio(sum_users(pasts[-1]["watched"], pasts[-1]["lists"])).value)
+    absolute = size.value * per_list if size.relative else size.value
+    if not np.isfinite(estimates[-1].variance) or absolute <= 0:
+        return MetricPlan("preferred", "primary", per_list, absolute or None, None, None, None)
+    # One sample of the users of both arms.
+    needed = _median_information(alpha / 2, two_sided=True) / absolute**2
+    planned = days * _duration([float(one.variance) for one in estimates], 2 * share / needed)
+    return MetricPlan("preferred", "primary", per_list, absolute, planned, None, None)
 
 
 def _read_past(database: Database, parameters: Mapping[str, object]) -> Past:

@@ -65,6 +65,19 @@ SELECT CASE kind WHEN 'rating' THEN 'rates' ELSE 'ranks' END, arm,
        count(*), sum(y), sum(x), sum(y * y), sum(x * y), sum(x * x)
 FROM users GROUP BY arm, kind"""
 
+# One sample of all users of an interleaving, whichever arm is theirs; the new arm is the one that is compared.
+_PREFERRED = """
+WITH users AS (
+    SELECT sum(drafted)::float8 AS lists, sum(begun_new - begun_old)::float8 AS begun
+    FROM experiment_hours WHERE experiment = %(experiment)s GROUP BY user_id HAVING sum(drafted) > 0
+), usual AS (
+    SELECT greatest(4 * percentile_cont(0.5) WITHIN GROUP (ORDER BY lists), 20) AS most FROM users
+), capped AS (
+    SELECT begun * least(most / lists, 1) AS y, lists * least(most / lists, 1) AS x FROM users CROSS JOIN usual
+)
+SELECT 'preferred', %(treatment)s, count(*), sum(y), sum(x), sum(y * y), sum(x * y), sum(x * x)
+FROM capped HAVING count(*) > 0"""
+
 _COUNTS = """
 WITH failed AS (
     SELECT arm, user_id FROM experiment_hours WHERE experiment = %(experiment)s
@@ -121,7 +134,12 @@ def read_look(
     database: Database, timeline: Timeline, as_of: datetime | None, rating_range: float, baselines: dict[str, float]
 ) -> Look:
     """Return the sums of the experiment as they are stored."""
-    parameters = {"experiment": timeline.name, "as_of": as_of, "recent": RECENT}
+    parameters = {
+        "experiment": timeline.name,
+        "as_of": as_of,
+        "recent": RECENT,
+        "treatment": timeline.treatments[0].name,
+    }
     counts = database.read(_COUNTS, parameters, deadline_ms=DEADLINE_MS)
     seen = database.read(_RECENT, parameters, deadline_ms=DEADLINE_MS) if as_of else []
     return Look(
@@ -168,12 +186,14 @@ def read_baselines(
     if not found.get("rates"):
         ((count, value),) = database.read(_RATES_SO_FAR, parameters, deadline_ms=DEADLINE_MS)
         found["rates"] = float(value) if count >= MIN_BASELINE else 0.0
+    if "watched" in found:  # `preferred` is a difference of movies begun per list.
+        found["preferred"] = found["watched"]
     return {metric: value for metric, value in found.items() if value > 0}
 
 
 def _read_sums(database: Database, parameters: Mapping[str, object]) -> dict[str, dict[str, tuple[float, ...]]]:
     sums: dict[str, dict[str, tuple[float, ...]]] = {}
-    for query in (_RATIOS, _PAIRS):
+    for query in (_RATIOS, _PAIRS, _PREFERRED):
         for metric, arm, *values in database.read(query, parameters, deadline_ms=DEADLINE_MS):
             sums.setdefault(metric, {})[arm] = tuple(map(float, values))
     return sums

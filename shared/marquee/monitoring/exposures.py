@@ -64,7 +64,8 @@ FROM shown WHERE e.experiment = %(experiment)s AND e.user_id = shown.user_id
 
 _COMPUTED = "SELECT time, min(computed) FROM experiment_hours WHERE experiment = %s AND time >= %s GROUP BY time"
 
-# answered: as in `availability`. `pause` is the time since the user's answered request before this one.
+# answered: as in `availability`. `pause` is the time since the user's answered request before this one. Teams are known
+# from impressions alone. One that is lost takes movies of both teams with it, so that it favors neither.
 _HOUR_ROWS = """
 WITH asked AS (
     SELECT r.user_id, e.arm, e.enrolled, r.time, r.movie_ids,
@@ -95,21 +96,41 @@ WITH asked AS (
     WHERE e.experiment = %(experiment)s AND s.started >= %(hour)s AND s.started < %(hour_end)s
       AND s.started < %(until)s AND s.started >= e.first_asked
     GROUP BY s.user_id
+), teams AS (
+    SELECT i.user_id, i.time, team.*
+    FROM (SELECT *, time - lag(time) OVER (PARTITION BY user_id ORDER BY time) AS pause FROM impressions
+          WHERE release = ANY (%(releases)s) AND time >= %(hour)s - %(gap)s AND time < %(hour_end)s
+            AND inputs ->> 'teams' <> '' AND page = 1) AS i
+    CROSS JOIN LATERAL (
+        SELECT substr(i.inputs ->> 'teams', position::integer, 1) = '1' AS is_new, movie ->> 'movie_id' AS movie_id
+        FROM jsonb_array_elements(i.movies) WITH ORDINALITY AS m (movie, position)) AS team
+    WHERE i.time >= %(hour)s AND (pause IS NULL OR pause > %(gap)s) AND i.time + %(window)s <= %(until)s
+), drafts AS (
+    SELECT user_id, count(DISTINCT time) AS drafted, count(*) FILTER (WHERE begun AND NOT is_new) AS begun_old,
+           count(*) FILTER (WHERE begun AND is_new) AS begun_new
+    FROM (SELECT t.*, EXISTS (
+              SELECT FROM watch_sessions AS s WHERE s.user_id = t.user_id AND s.movie_id = t.movie_id
+                AND s.started >= t.time AND s.started < t.time + %(window)s) OR EXISTS (
+              SELECT FROM ratings AS r WHERE r.user_id = t.user_id AND r.movie_id = t.movie_id
+                AND r.time >= t.time AND r.time < t.time + %(window)s) AS begun FROM teams AS t) AS shown
+    GROUP BY user_id
 ), counts AS (
     SELECT user_id, count(*) AS asks, count(*) FILTER (WHERE late) AS late,
            count(*) FILTER (WHERE NOT answered AND NOT late) AS failed
     FROM asked WHERE time >= %(hour)s GROUP BY user_id
 )
 INSERT INTO experiment_hours (time, experiment, user_id, arm, asks, failed, late, lists, watched, minutes, all_minutes,
-                              computed)
+                              drafted, begun_old, begun_new, computed)
 SELECT %(hour)s, %(experiment)s, user_id, e.arm, coalesce(asks, 0), coalesce(failed, 0), coalesce(late, 0),
-       coalesce(lists, 0), coalesce(watched, 0), coalesce(minutes, 0), coalesce(all_minutes, 0), %(now)s
-FROM counts FULL JOIN sessions USING (user_id) FULL JOIN begun USING (user_id)
+       coalesce(lists, 0), coalesce(watched, 0), coalesce(minutes, 0), coalesce(all_minutes, 0),
+       coalesce(drafted, 0), coalesce(begun_old, 0), coalesce(begun_new, 0), %(now)s
+FROM counts FULL JOIN sessions USING (user_id) FULL JOIN begun USING (user_id) FULL JOIN drafts USING (user_id)
 JOIN experiment_users AS e USING (user_id)
 WHERE e.experiment = %(experiment)s ORDER BY user_id
 ON CONFLICT (experiment, user_id, time) DO UPDATE SET
     asks = excluded.asks, failed = excluded.failed, late = excluded.late, lists = excluded.lists,
     watched = excluded.watched, minutes = excluded.minutes, all_minutes = excluded.all_minutes,
+    drafted = excluded.drafted, begun_old = excluded.begun_old, begun_new = excluded.begun_new,
     computed = excluded.computed"""
 
 
@@ -192,6 +213,7 @@ def _compute_hour(
         "experiment": timeline.name,
         "hour": hour,
         "hour_end": hour + HOUR,
+        "releases": timeline.numbers,
         "until": until,
         "now": now,
         "gap": SESSION_GAP,

@@ -153,6 +153,8 @@ def _compare(
         return "made without a release"
     if own.pins or own.quotas:
         return "the policy has pins or quotas"
+    if inputs.teams:
+        return "the list was interleaved"
     exploration = choose_exploration(own, read_exploration(inputs))
     if shown.eligible < LIST_LENGTH + exploration.extra_candidates:
         return "too few eligible movies"

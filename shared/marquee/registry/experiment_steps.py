@@ -26,6 +26,7 @@ def start_experiment(
     author: str,
     reason: str = "",
     evidence: str = "",
+    interleaved: bool = False,
     expected: Release | None = None,
 ) -> Release:
     """Publish the first release of experiment ``name``, with a salt of its own.
@@ -44,7 +45,9 @@ def start_experiment(
                 f"release {before.number} is an experiment ({before.experiment or 'split'}): end it first"
             )
         first = new_release(arms, author=author, reason=reason, after=before)
-        return msgspec.structs.replace(first, format=2, experiment=name, enrolled=enrolled, evidence=evidence)
+        return msgspec.structs.replace(
+            first, format=2, experiment=name, enrolled=enrolled, evidence=evidence, interleaved=interleaved
+        )
 
     return _publish(store, change, expected)
 

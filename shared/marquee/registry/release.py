@@ -24,8 +24,9 @@ from marquee.registry.policy import NO_POLICY
 from marquee.registry.release_rules import MAX_NUMBER, check_ramp, check_release
 
 CURRENT = "releases/current.json"
-FORMAT = 3
-"""Newest format: that of releases with a policy. Other experiments are in format 2, other releases in format 1."""
+FORMAT = 4
+"""Newest format: that of interleaved experiments. Other releases with a policy are in format 3, other experiments in
+format 2, other releases in format 1."""
 ATTEMPTS = 100
 PAUSED = "automatic releases are paused until `marquee release resume`"
 
@@ -55,6 +56,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     experiment: str = ""  # Its name. Salt, weights, names and order of the arms stay for its life.
     enrolled: float = 1.0  # Share of the users who take part. The others get the first arm's version.
     on_hold: bool = False  # A person has stopped the automatic steps.
+    interleaved: bool = False  # Lists of users who take part are drafted from both arms.
 
     def assign(self, user_id: str) -> Arm:
         """Return the user's arm."""
@@ -215,8 +217,8 @@ def decode_release(data: bytes, name: str) -> Release:
 def _choose_format(release: Release, number: int) -> Release:
     """Return the release in the oldest format that can express it, with the numbers of its new policies."""
     arms = number_policies(release.arms, number)
-    if any(arm.policy != NO_POLICY for arm in arms):
-        return msgspec.structs.replace(release, arms=arms, format=FORMAT)
+    if release.interleaved or any(arm.policy != NO_POLICY for arm in arms):
+        return msgspec.structs.replace(release, arms=arms, format=4 if release.interleaved else 3)
     return msgspec.structs.replace(release, format=2 if release.experiment else 1) if release.format > 2 else release
 
 
@@ -235,8 +237,10 @@ def _encode(release: Release) -> bytes:
     document = msgspec.to_builtins(release)
     if release.format == 1:  # Byte for byte as older programs wrote it.
         document = {name: value for name, value in document.items() if value != _NEW_IN_FORMAT_2.get(name, ...)}
-    for arm in document["arms"] if release.format < FORMAT else ():
+    for arm in document["arms"] if release.format < 3 else ():
         del arm["policy"]
+    if release.format < 4:
+        del document["interleaved"]
     return msgspec.json.format(msgspec.json.encode(document), indent=1)
 
 

@@ -32,6 +32,8 @@ def check_release(release: Release) -> None:
         )
     if release.format < 3 and any(arm.policy != NO_POLICY for arm in release.arms):
         raise ReleaseError(f"a release of format {release.format} has no policy; one of format 3 has")
+    if release.interleaved != (release.format == 4):
+        raise ReleaseError("the releases of an interleaved experiment, and no others, have format 4")
     if release.format == 1 or (release.format == 3 and not release.experiment):
         _check_no_experiment(release)
     else:
@@ -51,6 +53,8 @@ def check_ramp(before: Release | None, release: Release) -> None:
             f"experiment {before.experiment} runs: its salt and the names, order and weights of its arms stay as they "
             "are; end it, and start another one"
         )
+    if release.interleaved != before.interleaved:
+        raise ReleaseError(f"experiment {before.experiment} runs: whether its lists are interleaved stays as it is")
     if _compare_policies(before) and [arm.policy for arm in release.arms] != [arm.policy for arm in before.arms]:
         raise ReleaseError(f"experiment {before.experiment} compares policies, which stay as they are; end it first")
     if not _compare_policies(before) and _compare_policies(release):
@@ -88,3 +92,9 @@ def _check_experiment(release: Release) -> None:
     names = [arm.name for arm in release.arms]
     if len(names) < 2 or OUTSIDE in names:
         raise ReleaseError(f"an experiment needs two arms or more, none of them called {OUTSIDE}; got {names}")
+    if release.interleaved and len(names) != 2:
+        raise ReleaseError(f"lists are interleaved of two arms; got {names}")
+    if release.interleaved and any(arm.policy.pins or arm.policy.quotas for arm in release.arms):
+        raise ReleaseError(
+            "an interleaved list keeps no pins and no quotas: remove them from the policy, or compare by an experiment"
+        )

@@ -103,6 +103,7 @@ def rollback(store: ObjectStore, *, author: str, reason: str = "", to: int | Non
             format=target.format,
             experiment=target.experiment,
             enrolled=target.enrolled,
+            interleaved=target.interleaved,
             on_hold=bool(target.experiment),
         )
 

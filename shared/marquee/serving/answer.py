@@ -76,6 +76,8 @@ class Answer(msgspec.Struct, frozen=True):
     """First reason of each movie, for the impression."""
     inputs: ListInputs | None = None
     """Inputs of the list, for the impression."""
+    teams: str = ""
+    """Team of each movie of an interleaved list: 0 for control, 1 for the new arm."""
 
     @property
     def metadata(self) -> MovieMetadata:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -16,7 +15,7 @@ from marquee.registry.release import Release, read_current_release, read_release
 from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import LoadedRelease, ReleaseCache
-from marquee.serving.user_readers import HistoryReader
+from marquee.serving.user_readers import HistoryReader, cut_history
 
 _NO_DEADLINE_MS = 600_000
 _WHOLE_MINUTES = 600
@@ -62,7 +61,7 @@ def load_recommender(
         if not chosen:
             valid = ", ".join(known.name for known in found.arms)
             raise ReleaseError(f"release {found.number} has no arm {arm[:80]!a}; it has {valid}")
-        found = msgspec.structs.replace(found, arms=tuple(chosen), enrolled=1.0)
+        found = msgspec.structs.replace(found, arms=tuple(chosen), enrolled=1.0, interleaved=False)
     objects = DeadlineExecutor("object store", deadline_ms=_NO_DEADLINE_MS, threads=0)
     return Recommender(FixedReleaseCache.load(store, found), objects=objects, history=history)
 
@@ -75,14 +74,7 @@ class WrittenHistories:
 
     def __call__(self, user_id: str, since: datetime | None) -> History:
         """Return the history of a user since a time, as a ``HistoryReader``."""
-        history = self._histories.get(user_id, NO_HISTORY)
-        if since is None:
-            return history
-        return replace(
-            history,
-            ratings=tuple(rating for rating in history.ratings if rating.time >= since),
-            watched=tuple(watched for watched in history.watched if watched.time >= since),
-        )
+        return cut_history(self._histories.get(user_id, NO_HISTORY), since)
 
     def set(
         self,

@@ -7,6 +7,7 @@ after the rows are deleted. No account data are logged that the list itself does
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,22 +28,28 @@ MAX_EVENTS = 250
 Event: TypeAlias = tuple[str, int, datetime]
 
 
-def keep_inputs(task: UserTask, engine: Engine | None, exploration: Exploration) -> ListInputs:
-    """Return the inputs of the list of ``task``; ``engine`` is None without a release."""
+def keep_inputs(task: UserTask, engines: Sequence[Engine], exploration: Exploration) -> ListInputs:
+    """Return the inputs of the list of ``task``.
+
+    ``engines`` are those of its models: none without a release, two for an interleaved list.
+    """
     rated, watched, left_out = _keep_history(task.history)
-    known = engine.item_factors.cohorts if engine else {}
+    known = {name for engine in engines for name in engine.item_factors.cohorts}
+    age = task.age
     return ListInputs(
-        request=_keep_request(task, engine),
+        request=_keep_request(task, engines),
         shown=b64encode(task.page.shown).decode(),
         record=task.has_record,
         rated=rated,
         watched=watched,
         left_out=left_out,
         cohorts=tuple((name, weight) for name, weight in task.cohorts if name in known),
-        max_age=None if task.age is None or engine is None else engine.rules.lower_age(task.age),
+        max_age=None if age is None else max((engine.rules.lower_age(age) for engine in engines), default=None),
         explore=(exploration.epsilon, exploration.slots, exploration.candidates),
         explore_new=exploration.new,
         popular=tuple((movie.movie_id, movie.score) for movie in task.popular),
+        teams=task.teams,
+        other_record=bool(task.teams) and task.other_record,
     )
 
 
@@ -63,12 +70,12 @@ def read_history(inputs: ListInputs) -> History:
     return History(tuple(RatedMovie(*event) for event in inputs.rated), tuple(WatchedMovie(*e) for e in inputs.watched))
 
 
-def _keep_request(task: UserTask, engine: Engine | None) -> str:
+def _keep_request(task: UserTask, engines: Sequence[Engine]) -> str:
     """Return the request without excluded movies unknown to the model, which have no effect and may be long."""
     if task.request is PLAIN:
         return ""
-    known = engine.item_factors.items if engine else {movie.movie_id for movie in task.popular}
-    exclude = tuple(movie_id for movie_id in task.request.exclude if movie_id in known)
+    known = [engine.item_factors.items for engine in engines] or [{movie.movie_id: 0 for movie in task.popular}]
+    exclude = tuple(movie_id for movie_id in task.request.exclude if any(movie_id in items for items in known))
     exclude = exclude or task.request.exclude[:1]  # A list with exclusions is not filled with seen movies.
     request = msgspec.structs.replace(task.request, exclude=exclude, page="", explain=0)
     return b64encode(msgspec.json.encode(request)).decode()

@@ -73,7 +73,7 @@ class Replayer:
 
         Raises :class:`ReleaseError` or :class:`ArtifactRefused` if the release or the artifact is gone or damaged.
         """
-        answer, approximate = self._answer(shown, self._find_arm(shown))
+        answer, approximate = self._answer(shown, self._find_arm(shown), interleaved=bool(_read_teams(shown)))
         return _describe(answer, approximate, find_difference(shown, answer))
 
     def ask(self, shown: Impression, *, version: str = "", policy: Policy | None = None) -> ReplayedList:
@@ -143,10 +143,12 @@ class Replayer:
         """Return the state of the impression's user at that time, for ``engine``."""
         return RecordedReaders(shown, self._past).read_state(engine, _make_task(shown))
 
-    def _answer(self, shown: Impression, arm: Arm | None, n: int = 0) -> tuple[Answer, str]:
+    def _answer(
+        self, shown: Impression, arm: Arm | None, n: int = 0, *, interleaved: bool = False
+    ) -> tuple[Answer, str]:
         """Return the answer, and the inputs that were not logged; ``n`` replaces the length of the list."""
         inputs = shown.inputs
-        loaded = self._load(shown.release, arm) if arm else None
+        loaded = self._load(shown.release, arm, interleaved) if arm else None
         readers = RecordedReaders(shown, self._past)
         exploration = read_exploration(inputs) if inputs else self._exploration
         recommender = Recommender(
@@ -175,10 +177,13 @@ class Replayer:
             self._releases[number] = read_release(self._store, number)
         return self._releases[number]
 
-    def _load(self, number: int, arm: Arm) -> LoadedRelease:
-        whole = msgspec.structs.replace(arm, weight=1.0)
-        release = msgspec.structs.replace(self._read_release(number), arms=(whole,), enrolled=1.0)
-        return LoadedRelease(release, {arm.name: self.load_engine(arm.version)})
+    def _load(self, number: int, arm: Arm, interleaved: bool) -> LoadedRelease:
+        """Return the release as the user got it: with one arm, or with both arms of an interleaved list."""
+        release = msgspec.structs.replace(self._read_release(number), enrolled=1.0)
+        if not interleaved:
+            whole = msgspec.structs.replace(arm, weight=1.0)
+            release = msgspec.structs.replace(release, arms=(whole,), interleaved=False)
+        return LoadedRelease(release, {one.name: self.load_engine(one.version) for one in release.arms})
 
 
 def find_difference(shown: Impression, answer: Answer) -> str:
@@ -190,6 +195,8 @@ def find_difference(shown: Impression, answer: Answer) -> str:
     for position, (made, was) in enumerate(zip(answer.movies, shown.movies, strict=True), 1):
         if made.movie_id != was.movie_id:
             return f"position {position} has {made.movie_id}, it had {was.movie_id}"
+    if answer.teams != _read_teams(shown):
+        return f"the teams of the movies are {answer.teams or 'none'}, they were {_read_teams(shown) or 'none'}"
     for position, (made, was) in enumerate(zip(answer.movies, shown.movies, strict=True), 1):
         for name in ("score", "rating", "propensity", "rank"):
             new, old = getattr(made, name), getattr(was, name)
@@ -209,6 +216,10 @@ def name_failure(error: MarqueeError) -> str:
     if isinstance(error, ArtifactRefused):
         return "its artifact is gone or damaged"
     return "its release is gone or damaged" if isinstance(error, ReleaseError) else type(error).__name__
+
+
+def _read_teams(shown: Impression) -> str:
+    return shown.inputs.teams if shown.inputs else ""
 
 
 def _is_close(new: float | None, old: float | None) -> bool:

@@ -14,13 +14,14 @@ from uuid import UUID, uuid4
 import msgspec
 
 from marquee.errors import NothingToRecommend, UnknownMovie
-from marquee.registry.arm_assignment import Arm
+from marquee.registry.arm_assignment import OUTSIDE, Arm
 from marquee.registry.policy import Policy
 from marquee.scoring.list_random import ListRandom
-from marquee.serving.answer import Answer, RatingInterval, rating_interval
+from marquee.serving.answer import Answer, rating_interval
 from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.engine import Engine
 from marquee.serving.exploration import NO_EXPLORATION, Exploration
+from marquee.serving.interleaved_lists import Listed, draft_lists
 from marquee.serving.list_builder import ListContext, MovieList
 from marquee.serving.list_request import PLAIN, ListRequest, Rules
 from marquee.serving.page_token import FIRST_PAGE, read_page
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 RELEASE_REFUSED = "release-refused"
 SCORING_FAILED = "scoring-failed"
 NO_MATCH = "no-match"
+INTERLEAVING_FAILED = "interleaving-failed"
 AGE_RULE_BROKEN = "age-rule-broken"
 
 _NO_ID = UUID(int=0)
@@ -154,7 +156,8 @@ class Recommender:
         if not result.movies:
             task.notes.append(NO_MATCH)
         task.timer.end("rank")
-        return self._make_answer(task, result.tier, result, (loaded, arm), interval=rating_interval(engine, state))
+        listed = Listed(result, interval=rating_interval(engine, state))
+        return self._make_answer(task, result.tier, listed, (loaded, arm))
 
     def _is_restricted(self, user_id: str) -> bool:
         return self._restricted is not None and self._restricted(user_id)
@@ -163,26 +166,52 @@ class Recommender:
         arms, request = loaded.release.arms, task.request
         arm = loaded.release.assign(task.user_id) if request.profile else arms[0]
         engine = loaded.engines[arm.name]
-        explanations: tuple[Explanation, ...] = ()
-        reasons: tuple[str, ...] = ()
-        interval = None
         try:
-            state = self._readers.read_state(engine, task) if request.profile else EMPTY
-            context = self._make_context(engine, arm.policy, state, task)
-            result = self._check_ages(engine.make_list(state, request, context), engine, context, task)
-            interval = rating_interval(engine, state)
-            explanations, reasons = self._explain(engine, state, result, request)
+            interleaves = loaded.release.interleaved and request.profile and arm.name != OUTSIDE
+            listed = self._interleave(loaded, arm, task) if interleaves else None
+            if listed is None:
+                state = self._readers.read_state(engine, task) if request.profile else EMPTY
+                listed = self._list_movies(engine, arm.policy, state, task)
         except Exception:  # On any error a non-personalized list is better than none.
             log.exception("scoring failed for user %s with %s", task.user_id, engine.version)
             task.notes.append(SCORING_FAILED)
             task.history = None  # The list does not depend on it.
-            explanations, reasons, interval = (), (), None
-            result = self._list_last_resort(engine, arm.policy, task)
-        if not result.movies:
+            listed = Listed(self._list_last_resort(engine, arm.policy, task))
+        if not listed.result.movies:
             task.notes.append(NO_MATCH)
         task.timer.end("rank")
-        tier = result.tier if request.profile or result.tier is Tier.LAST_RESORT else Tier.NOT_PROFILED
-        return self._make_answer(task, tier, result, (loaded, arm), explanations, reasons, interval)
+        tier = listed.result.tier
+        if not request.profile and tier is not Tier.LAST_RESORT:
+            tier = Tier.NOT_PROFILED
+        return self._make_answer(task, tier, listed, (loaded, arm))
+
+    def _list_movies(
+        self, engine: Engine, policy: Policy, state: UserState, task: UserTask, *, explores: bool = True
+    ) -> Listed:
+        context = self._make_context(engine, policy, state, task)
+        if not explores:
+            context = msgspec.structs.replace(context, exploration=NO_EXPLORATION)
+        result = self._check_ages(engine.make_list(state, task.request, context), engine, context, task)
+        explanations, reasons = self._explain(engine, state, result, task.request)
+        return Listed(result, explanations, reasons, rating_interval(engine, state), engine, state)
+
+    def _interleave(self, loaded: LoadedRelease, arm: Arm, task: UserTask) -> Listed | None:
+        """Return a list drafted from both arms; None if an error of either one prevents it."""
+        arms = loaded.release.arms if loaded.release.arms[0] == arm else loaded.release.arms[::-1]  # The own arm first.
+        try:
+            engines = [loaded.engines[one.name] for one in arms]
+            states = self._readers.read_states(engines, task)
+            own, other = (
+                self._list_movies(engine, one.policy, state, task, explores=False)
+                for one, engine, state in zip(arms, engines, states, strict=True)
+            )
+            random = ListRandom(task.recommendation_id.int).random
+            listed, task.teams = draft_lists(own, other, arms is loaded.release.arms, task.request.n, random)
+            return listed
+        except Exception:  # The list of the user's own arm may still be possible.
+            log.exception("interleaving failed for user %s with release %d", task.user_id, loaded.release.number)
+            task.notes.append(INTERLEAVING_FAILED)
+            return None
 
     def _explain(
         self, engine: Engine, state: UserState, result: MovieList, request: ListRequest
@@ -258,24 +287,21 @@ class Recommender:
         result = MovieList(tier, passing[: request.n], eligible=len(passing))
         if not result.movies:
             task.notes.append(NO_MATCH)
-        return self._make_answer(task, tier, result)
+        return self._make_answer(task, tier, Listed(result))
 
     def _make_answer(
         self,
         task: UserTask,
         tier: Tier,
-        result: MovieList,
+        listed: Listed,
         source: tuple[LoadedRelease, Arm] | None = None,
-        explanations: tuple[Explanation, ...] = (),
-        reasons: tuple[str, ...] = (),
-        interval: RatingInterval | None = None,
     ) -> Answer:
         """Return the answer; ``source`` is the release and its arm, or None without a release."""
         if self.cache.store_error:
             task.notes.append(OBJECT_STORE_UNAVAILABLE)
         if self.cache.release_refused:
             task.notes.append(RELEASE_REFUSED)
-        profile = task.request.profile
+        profile, result = task.request.profile, listed.result
         provenance: dict[str, Any] = {"arm": "", "version": "", "release": 0}
         if source is not None:
             loaded, arm = source
@@ -297,13 +323,14 @@ class Recommender:
             movies=tuple(result.movies),
             notes=tuple(dict.fromkeys(task.notes)),
             explored=result.explored,
-            interval=interval,
+            interval=listed.interval,
             seconds=task.timer.seconds,
             eligible=result.eligible,
             request=task.request,
             page=task.page,
-            explanations=explanations,
-            reasons=reasons,
+            explanations=listed.explanations,
+            reasons=listed.reasons,
+            teams=task.teams,
             inputs=self._keep_inputs(task, source),
         )
 
@@ -312,5 +339,7 @@ class Recommender:
             return None
         from marquee.serving.list_inputs import keep_inputs
 
-        engine = source[0].engines[source[1].name] if source else None
-        return keep_inputs(task, engine, self._exploration)
+        loaded, arm = source or (None, None)
+        names = [one.name for one in loaded.release.arms] if loaded and task.teams else [arm.name] if arm else []
+        engines = [loaded.engines[name] for name in names] if loaded else []
+        return keep_inputs(task, engines, self._exploration)

@@ -8,13 +8,14 @@ from typing import TypeAlias
 
 from marquee.db.user_history import History
 from marquee.events.batches import Impression, ListInputs
+from marquee.registry.user_store import UserRecord
 from marquee.serving.deadline import DeadlineExecutor, Unavailable
 from marquee.serving.engine import Engine
 from marquee.serving.list_inputs import read_history
 from marquee.serving.popular_movies import PopularMovies
 from marquee.serving.recommender import SCORING_FAILED
 from marquee.serving.scored_movie import Cohorts, Tier
-from marquee.serving.user_readers import UserReaders, UserTask, history_start
+from marquee.serving.user_readers import UserReaders, UserTask, cut_history, history_start
 from marquee.serving.user_state import UserState, build_user_state
 
 PastHistory: TypeAlias = Callable[[str, "datetime | None", datetime], History]
@@ -42,6 +43,11 @@ class RecordedReaders(UserReaders):
         else:
             history = self._history_of_other(engine, since)
         return build_user_state(engine.item_factors, record, history)
+
+    def _read_record(self, engine: Engine, task: UserTask) -> UserRecord | None:
+        is_own = engine.version == self._shown.model_version
+        was_used = self._inputs.record if is_own else self._inputs.other_record
+        return engine.read_record(task.user_id) if was_used else None
 
     def read_history(self, since: datetime | None, task: UserTask) -> History | None:  # noqa: ARG002
         """Return the history as of that time."""
@@ -77,10 +83,7 @@ class RecordedReaders(UserReaders):
         kept = self._complete(since)
         if self._shown.inputs is None:
             return kept
-        if since is not None:
-            kept = History(
-                tuple(r for r in kept.ratings if r.time >= since), tuple(w for w in kept.watched if w.time >= since)
-            )
+        kept = cut_history(kept, since)
         past = self._read_past(since)
         known = {(r.movie_id, r.time) for r in kept.ratings}
         rated = sorted(

@@ -43,12 +43,22 @@ def history_start(engine: Engine, record: UserRecord | None) -> datetime | None:
     return engine.trained_through - _OVERLAP if record else None
 
 
+def cut_history(history: History, since: datetime | None) -> History:
+    """Return the part of the history from ``since`` on; all of it if that is None."""
+    if since is None:
+        return history
+    return type(history)(
+        tuple(rated for rated in history.ratings if rated.time >= since),
+        tuple(watched for watched in history.watched if watched.time >= since),
+    )
+
+
 class UserTask:
     """State of one request."""
 
     __slots__ = (
-        "age", "cohorts", "has_record", "history", "notes", "now", "page", "popular", "recommendation_id", "request",
-        "timer", "user_id",
+        "age", "cohorts", "has_record", "history", "notes", "now", "other_record", "page", "popular",
+        "recommendation_id", "request", "teams", "timer", "user_id",
     )  # fmt: skip
 
     def __init__(self, user_id: str, now: datetime, request: ListRequest, page: Page, recommendation_id: UUID) -> None:
@@ -57,7 +67,8 @@ class UserTask:
         self.notes: list[str] = []
         self.timer = StepTimer()
         # The data that were read, for the impression.
-        self.has_record = False
+        self.has_record = self.other_record = False
+        self.teams = ""
         self.history: History | None = None
         self.cohorts: Cohorts = ()
         self.age: int | None = None
@@ -86,6 +97,24 @@ class UserReaders:
         history = self.read_history(history_start(engine, record), task)
         task.timer.end("history")
         return build_user_state(engine.item_factors, record, history)
+
+    def read_states(self, engines: Sequence[Engine], task: UserTask) -> list[UserState]:
+        """Return the user's state for the engines of an interleaved list, from one read of the recent history.
+
+        The user's own arm comes first.
+        """
+        records = [self._read_record(engine, task) for engine in engines]
+        if any(engine.is_damaged(task.user_id) for engine in engines):
+            task.notes.append(RECORD_DAMAGED)
+        task.has_record, task.other_record = records[0] is not None, records[-1] is not None
+        task.timer.end("record")
+        starts = list(map(history_start, engines, records))
+        history = self.read_history(None if None in starts else min(filter(None, starts)), task)
+        task.timer.end("history")
+        return [
+            build_user_state(engine.item_factors, record, history and cut_history(history, start))
+            for engine, record, start in zip(engines, records, starts, strict=True)
+        ]
 
     def _read_record(self, engine: Engine, task: UserTask) -> UserRecord | None:
         is_cached, record = engine.get_cached_record(task.user_id)
