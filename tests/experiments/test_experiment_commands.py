@@ -11,16 +11,19 @@ from tests.monitoring.experiment_stream import (
     ExperimentStream,
     backdate,
     declare,
+    list_users,
     make_controller,
     start_canary,
 )
-from tests.serving.models import release_model, store_model, two_group_model
+from tests.serving.models import make_movie_id, release_model, store_model, two_group_model
 from tests.support.commands import Call, call_on
 
 from marquee.db.pool import Database
 from marquee.experiments.lifecycle import read_declaration
+from marquee.registry.gate_report import load_reports
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.release import read_current_release
+from marquee.serving.recommender import Recommender
 
 pytestmark = pytest.mark.servers
 AA = "kind: aa\nladder: [0.1, 0.5]\nends: {after_days: 2}\n"
@@ -84,7 +87,12 @@ def test_experiment_start_refuses_what_cannot_run(call: Call, store: FileStore, 
         ("kind: canary\n", "needs the version"),
         ("kind: [\n", "is not YAML"),
         ("kind: aa\nguardrails: {rates: 2 %}\n", "that is not paired"),
-        ("kind: experiment\narms: {control: '', trend: trend.params.yaml}\n", "--no-release --params FILE"),
+        ("kind: experiment\narms: {control: '', trend: trend.params.yaml}\n", "policy: FILE, recipe: FILE"),
+        ("kind: experiment\narms: {control: '', trend: {versions: a}}\n", "unknown fields versions"),
+        ("kind: experiment\narms: {control: '', rules: {policy: {unavailable: 3}}}\n", "arms.rules.policy: Expected"),
+        ("kind: experiment\narms: {control: '', rules: {policy: none.json}}\n", "none.json cannot be read"),
+        ("kind: interleaving\narms: {control: '', trend: v}\nguardrails: {watched: 3 %}\n", "get the same lists"),
+        ("kind: experiment\narms: {a: '', b: v}\nprimary: {metric: preferred, effect: .1}\n", "interleaving alone"),
         (f"kind: experiment\narms: {{control: '', other: {serving}}}\n", "differ"),
     ):
         file.write_text(text)
@@ -94,6 +102,46 @@ def test_experiment_start_refuses_what_cannot_run(call: Call, store: FileStore, 
     call("experiment", "start", str(file))
     (tmp_path / "second.yaml").write_text(AA)
     assert "runs an experiment, trial: end it first" in call("experiment", "start", "second.yaml", code=1)
+
+
+def test_experiment_of_policies_runs_from_plan_to_end(
+    call: Call, store: FileStore, serving: str, tmp_path: Path, postgres_database: Database
+) -> None:
+    """Two policies of one model: their numbers are in impressions, the harmful one goes, and the model stays good."""
+    file, hidden = tmp_path / "fewer.yaml", make_movie_id(0)
+    (tmp_path / "rules.json").write_text(json.dumps({"unavailable": [hidden]}))
+    file.write_text("kind: experiment\narms: {control: '', rules: {policy: rules.json}}\nladder: [0.5]\n")
+    assert "minutes" in call("experiment", "plan", str(file))
+    call("experiment", "start", str(file))
+    release = read_current_release(store)[0]
+    assert [(arm.version, arm.policy.number) for arm in release.arms] == [(serving, 0), (serving, 2)]
+    assert f"rules 0.5 {serving} with policy 2" in call("release", "list")
+    declaration = read_declaration(store, "fewer")
+    assert declaration
+    assert set(declaration.guardrails) == {"answered", "watched"}  # A model does not differ from itself.
+    backdate(store, datetime.now(UTC) - timedelta(hours=1))
+    recommender = Recommender.load(store.root.as_uri())
+    now, stream = datetime.now(UTC), ExperimentStream(postgres_database)
+    for number, user in enumerate(list_users(release, "rules", 14) + list_users(release, "control", 14)):
+        shown = recommender.answer(user, now).impression()
+        assert (shown.arm, shown.policy) == (("rules", 2) if number < 14 else ("control", 0))
+        assert shown.policy == 0 or hidden not in [movie.movie_id for movie in shown.movies]
+        stream.ask(now - timedelta(minutes=5), user, status=503 if shown.policy else 200)
+    stream.ask(now - timedelta(seconds=20), "someone")
+    assert "due now: back: rules harms" in _status_after_update(call, store, postgres_database)
+    make_controller(store).run(postgres_database, store, now)
+    back = read_current_release(store)[0]
+    assert [(arm.version, arm.policy.number) for arm in back.arms] == [(serving, 0)]
+    assert load_reports(store, serving) == []  # The policy was at fault, not the model.
+    (tmp_path / "again.yaml").write_text(file.read_text())
+    call("experiment", "start", "again.yaml")
+    call("experiment", "end", "--keep", "rules")
+    assert [arm.policy.number for arm in read_current_release(store)[0].arms] == [back.number + 1]
+
+
+def _status_after_update(call: Call, store: FileStore, database: Database) -> str:
+    make_controller(store).assess(database, store, datetime.now(UTC))
+    return call("experiment", "status", code=3)
 
 
 def test_release_canary_starts_the_declaration(call: Call, store: FileStore, serving: str) -> None:

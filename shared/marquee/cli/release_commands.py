@@ -16,7 +16,7 @@ from marquee.config.settings import Settings
 from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
 from marquee.experiments.lifecycle import start
 from marquee.registry import gate_report, release, rollout
-from marquee.registry.arm_assignment import OUTSIDE
+from marquee.registry.arm_assignment import OUTSIDE, Arm
 from marquee.registry.manifest import Manifest, read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
@@ -166,10 +166,16 @@ def describe_arms(shown: Release) -> str:
     """Return the version that serves, or each arm with its fraction of all users and its version."""
     if len(shown.arms) == 1:
         return shown.arms[0].version
-    shares = [(arm.name, arm.weight * shown.enrolled, arm.version) for arm in shown.arms]
+    shares = [(arm.name, arm.weight * shown.enrolled, arm.version + _name_policy(arm, shown)) for arm in shown.arms]
     if shown.enrolled < 1:
         shares.append((OUTSIDE, 1 - shown.enrolled, shown.arms[0].version))
     return ", ".join(f"{name} {share:.4g} {version}" for name, share, version in shares)
+
+
+def _name_policy(arm: Arm, shown: Release) -> str:
+    """Return the policy of the arm, where the arms have different ones."""
+    differ = len({one.policy.number for one in shown.arms}) > 1
+    return f" with policy {arm.policy.number}" if differ and arm.policy.number else ""
 
 
 def _show(store: ObjectStore, number: int | None, as_json: bool) -> None:

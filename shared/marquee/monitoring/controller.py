@@ -141,9 +141,9 @@ def _mark_harmful(store: ObjectStore, assessed: Assessment, now: datetime) -> No
     """Write a report on each harmful version, which a retraining that makes it again refuses to release."""
     limit = max(arm.e for arm in assessed.decision.arms)
     for arm in assessed.decision.arms:
-        if arm.e < limit:
-            continue
         version = next(a.version for a in assessed.timeline.treatments if a.name == arm.arm)
+        if arm.e < limit or version == assessed.timeline.control.version:  # Then the policy harms, not the model.
+            continue
         store_report(
             store,
             GateReport(
