@@ -19,7 +19,7 @@ class ListServer(HttpThread):
         self.movie_ids = list(movie_ids)
         self.requests: list[str] = []
         self.recommendation_ids: list[str] = []
-        self.status = 200
+        self.status, self.tier = 200, "popular"
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -51,4 +51,4 @@ class ListServer(HttpThread):
         if "explain=1" in parts.query:
             movies[0]["reason"] = {"source": "score", "because": [{"movie_id": self.movie_ids[50], "share": 0.7}]}
         user_id = unquote(parts.path.rpartition("/")[2])
-        return {"recommendation_id": recommendation_id, "user_id": user_id, "tier": "popular", "movies": movies}
+        return {"recommendation_id": recommendation_id, "user_id": user_id, "tier": self.tier, "movies": movies}

@@ -209,7 +209,7 @@ run "app_with_its_own_mongodb" {
     secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", documents_url = "mongodb+srv://app:x@cluster.example.edu/marquee" }
   }
   assert {
-    condition     = toset([for s in module.function["app"].config.secret_environment_variables : s.key]) == toset(["MARQUEE_DOCUMENTS_URL", "MARQUEE_RECOMMEND_KEY"])
+    condition     = toset([for s in module.function["app"].config.secret_environment_variables : s.key]) == toset(["MARQUEE_DATABASE_URL", "MARQUEE_DOCUMENTS_URL", "MARQUEE_PRIVACY_KEY", "MARQUEE_RECOMMEND_KEY"])
     error_message = "The app has no documents, or secrets that it does not need."
   }
   assert {

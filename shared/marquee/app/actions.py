@@ -80,9 +80,13 @@ class Actions:
         return redirect("/" if request.form.get("next") == "home" else "/you")
 
     def personal(self, request: PageRequest) -> PageReply:
-        """Turn personalized recommendations on or off."""
-        visitor = self._allowed(request, WRITES)
-        self._services.visitors.profiles.set_personal(visitor.user_id, request.form.get("personal") == "1", utc_now())
+        """Turn personalized recommendations on or off, in the app and for the account as a whole.
+
+        The account comes first: if that fails, nothing has changed.
+        """
+        visitor, personal = self._allowed(request, WRITES), request.form.get("personal") == "1"
+        self._services.profiling.set_allowed(visitor.user_id, personal)
+        self._services.visitors.profiles.set_personal(visitor.user_id, personal, utc_now())
         return redirect("/you")
 
     def make_code(self, request: PageRequest) -> PageReply:

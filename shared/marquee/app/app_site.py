@@ -14,7 +14,13 @@ from marquee.app.screens import Screens, sorry
 from marquee.app.services import Services
 from marquee.app.texts import TEXTS
 from marquee.app.visitors import TooManyAccounts
-from marquee.errors import DocumentsRefused, DocumentsUnavailable, MovieServiceUnavailable
+from marquee.errors import (
+    DatabaseRefused,
+    DatabaseUnavailable,
+    DocumentsRefused,
+    DocumentsUnavailable,
+    MovieServiceUnavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +77,9 @@ class AppSite:
         except (DocumentsUnavailable, DocumentsRefused) as error:
             log.warning("%s", error)
             return sorry(503, TEXTS["away_documents"])
+        except (DatabaseUnavailable, DatabaseRefused) as error:
+            log.warning("%s", error)
+            return sorry(503, TEXTS["away_profiling"])
 
     def warm_up(self) -> None:
         """Connect to MongoDB and read the templates, in a new process that waits for its first request."""

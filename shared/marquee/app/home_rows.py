@@ -14,6 +14,10 @@ from marquee.app.visitors import Visitor
 from marquee.errors import MarqueeError, RecommendationsUnavailable
 
 ROW_LENGTH = 20
+POPULAR = "popular"
+"""Kind of the row of a list that does not depend on the user."""
+NOT_PROFILED = "not-profiled"
+"""Tier of a list of ``recommend`` that was made without the user's history."""
 _CONTINUED = 10
 
 
@@ -53,6 +57,8 @@ def build_rows(services: Services, visitor: Visitor) -> HomeRows:
     elif visitor.stored and visitor.known:
         makers = [_continued, _for_you, _because_watched, _newest, _kept]
     for make in makers:
+        if make is _because_watched and any(row.kind == POPULAR for row in rows):
+            continue  # The account must not be profiled.
         try:
             row = make(services, visitor)
         except RecommendationsUnavailable:
@@ -73,8 +79,9 @@ def _for_you(services: Services, visitor: Visitor) -> HomeRow | None:
         return None
     personal = visitor.profile.personal
     answer = services.recommendations.read_list(visitor.user_id, personal=personal)
-    title = TEXTS["row_for_you" if personal else "row_popular"]
-    return HomeRow("for_you", title, list_cards(services, answer), answer.recommendation_id)
+    if not personal or answer.tier == NOT_PROFILED:
+        return HomeRow(POPULAR, TEXTS["row_popular"], list_cards(services, answer), answer.recommendation_id)
+    return HomeRow("for_you", TEXTS["row_for_you"], list_cards(services, answer), answer.recommendation_id)
 
 
 def _because_watched(services: Services, visitor: Visitor) -> HomeRow | None:

@@ -68,7 +68,11 @@ class Screens:
     def you(self, request: PageRequest, *, code: str = "", wrong_code: bool = False) -> PageReply:
         """Return the page of the user's stored data and choices."""
         visitor = self._services.visitors.welcome(request)
-        return self._page("you.html", visitor, 400 if wrong_code else 200, code=code, wrong_code=wrong_code)
+        personal = visitor.profile.personal
+        if personal and visitor.known:  # The account may have been marked elsewhere. If that is unknown, it is not.
+            personal = self._services.profiling.is_allowed(visitor.user_id) is not False
+        values = {"code": code, "wrong_code": wrong_code, "personal": personal}
+        return self._page("you.html", visitor, 400 if wrong_code else 200, **values)
 
     def offline(self, _: PageRequest) -> PageReply:
         """Return the page that a device caches and shows without a network."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from marquee.app.account_profiling import AccountProfiling
 from marquee.app.documents import Documents
 from marquee.app.movie_cache import MovieCache
 from marquee.app.movie_service_client import MovieServiceClient
@@ -32,9 +33,11 @@ class Services:
         movie_service: MovieServiceClient,
         recommendations: Recommendations,
         options: AppOptions,
+        profiling: AccountProfiling | None = None,
     ) -> None:
         self.documents, self.movie_service = documents, movie_service
         self.recommendations, self.options = recommendations, options
+        self.profiling = profiling or AccountProfiling()
         self.limits = WriteLimits(documents)
         self.visitors = Visitors(documents, movie_service, self.limits)
         self.positions, self.movies = Positions(documents), MovieCache(documents, movie_service)
@@ -55,4 +58,5 @@ def create_services(settings: Settings) -> Services:
             authorize=identity.headers if identity else None,
         ),
         AppOptions(settings.rating_max, settings.event_days, certificates),
+        AccountProfiling(settings.database_url, settings.privacy_key),
     )

@@ -79,6 +79,7 @@ TEXTS: dict[str, str] = {
     "to_home": "To the movies",
     "away_lists": "Recommendations are not available at the moment.",
     "away_documents": "Your list and the movies that you began are not available at the moment.",
+    "away_profiling": "Your choice cannot be stored at the moment, so nothing was changed. Try again in a few seconds.",
     "away_service": "The movie service is not available at the moment. Try again in a few seconds.",
     "not_found": "There is nothing here.",
     "no_movie": "There is no such movie.",

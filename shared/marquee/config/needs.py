@@ -52,6 +52,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "log_level",
     ),
     "app": (
+        "database_url",
+        "privacy_key",
         "documents_url",
         "recommend_url",
         "recommend_key",

@@ -1,0 +1,125 @@
+"""The switch of personal recommendations, which marks the account for all parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.app.conftest import app_environment
+from tests.app.visit import App, Visit
+from tests.privacy.held_data import KEY
+from tests.servers.function import Function
+from tests.servers.lists import ListServer
+from tests.servers.movie_service import MOVIES, MovieServer
+from tests.serving.models import release_model
+from tests.support.database_fixtures import empty, kind, plain_database, url
+from tests.support.logins import execute_as_admin, url_as
+from tests.support.waiting import wait_until
+
+from marquee.app.account_profiling import AccountProfiling
+from marquee.app.app_site import AppSite
+from marquee.app.documents import Documents
+from marquee.app.movie_service_client import MovieServiceClient
+from marquee.app.page_request import PageRequest
+from marquee.app.recommendations import Recommendations
+from marquee.app.services import AppOptions, Services
+from marquee.app.texts import TEXTS
+from marquee.db.pool import Database
+from marquee.db.privacy_marks import is_profiling_allowed, set_profiling
+from marquee.local.embedded_postgres import EmbeddedPostgres
+from marquee.registry.object_store.file_store import FileStore
+
+__all__ = ["empty", "kind", "plain_database", "url"]
+pytestmark = pytest.mark.servers
+ON, OFF = TEXTS["you_personal_on"], TEXTS["you_personal_off"]
+LOGIN = "CREATE ROLE login_of_app LOGIN PASSWORD 'secret' IN ROLE marquee_app"
+
+
+@pytest.fixture
+def system(
+    documents: Documents,
+    plain_database: Database,
+    postgres: EmbeddedPostgres,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[App, Function]]:
+    """Start the app as a member of its role, with the real ``recommend`` on the same database."""
+    directory = tmp_path_factory.mktemp("profiling")
+    store = FileStore(directory / "objects")
+    release_model(store)
+    execute_as_admin(postgres, "DROP ROLE IF EXISTS login_of_app")
+    execute_as_admin(postgres, LOGIN)
+    recommend = {
+        "MARQUEE_DATABASE_URL": plain_database.url,
+        "MARQUEE_OBJECTS_URL": f"file://{store.root}",
+        "MARQUEE_PRIVACY_KEY": KEY,
+        "MARQUEE_CALLER_TIMEOUT_MS": "20000",
+    }
+    with (
+        MovieServer() as movies,
+        ListServer(MOVIES) as unused,
+        Function("recommend", directory, recommend) as lists,
+    ):
+        environment = app_environment(documents.url, movies, unused) | {
+            "MARQUEE_RECOMMEND_URL": f"http://127.0.0.1:{lists.port}",
+            "MARQUEE_DATABASE_URL": url_as(plain_database.url, "login_of_app"),
+            "MARQUEE_PRIVACY_KEY": KEY,
+        }
+        with Function("app", directory, environment) as function:
+            yield App(function, movies, unused, documents), lists
+
+
+def test_personal_switch_marks_the_account_for_all_parts(
+    system: tuple[App, Function], plain_database: Database
+) -> None:
+    """Off and on again change what every part reads; a mark that an operator sets is shown, and can be removed."""
+    app, recommend = system
+    visitor = Visit(app, consent=False)
+
+    def shows(text: str) -> bool:
+        return text in visitor.open("/you").body.decode()
+
+    def is_allowed() -> bool:
+        return is_profiling_allowed(plain_database, KEY, visitor.user_id)
+
+    assert shows(ON)
+    assert visitor.post("/you/personal", personal=0).status == 303
+    assert shows(OFF)
+    assert not is_allowed()
+    assert visitor.post("/you/personal", personal=1).status == 303
+    assert shows(ON)
+    assert is_allowed()
+    set_profiling(plain_database, KEY, visitor.user_id, allowed=False)
+    assert shows(OFF)
+    path = f"/recommend/{visitor.user_id}"
+    wait_until(lambda: recommend.get(path, "GET", None, Accept="application/json").document["tier"] == "not-profiled")
+    assert visitor.post("/you/personal", personal=1).status == 303
+    assert is_allowed()
+
+
+def test_personal_switch_without_the_database_changes_nothing(documents: Documents) -> None:
+    """The answer is 503 and says so; the page shows the app's own state, and other pages need no database."""
+    with MovieServer() as movies, ListServer(MOVIES) as lists:
+        profiling = AccountProfiling("postgresql://login:secret@127.0.0.1:9/marquee", KEY)
+        service, recommendations = MovieServiceClient(movies.url), Recommendations(lists.url)
+        site = AppSite(Services(documents, service, recommendations, AppOptions(), profiling))
+        token = site.reply(PageRequest("GET", "/you")).token
+        headers = {"cookie": f"marquee={token}", "sec-fetch-site": "same-origin"}
+        reply = site.reply(PageRequest("POST", "/you/personal", headers=headers, body=b"personal=0"))
+        assert (reply.status, TEXTS["away_profiling"] in reply.body.decode()) == (503, True)
+        assert "Retry-After" in reply.headers
+        page = site.reply(PageRequest("GET", "/you", headers=headers))
+        assert (page.status, ON in page.body.decode()) == (200, True)
+
+
+@pytest.mark.parametrize(("tier", "title"), [("popular", "row_for_you"), ("not-profiled", "row_popular")])
+def test_home_names_a_list_without_a_profile(app: App, tier: str, title: str) -> None:
+    """If ``recommend`` must not profile the account, the row is not called personal, and no history is used."""
+    visitor = Visit(app, consent=False)
+    visitor.post(f"/watch/{MOVIES[4]}/7")
+    app.lists.tier = tier
+    try:
+        home = visitor.open("/").body.decode()
+    finally:
+        app.lists.tier = "popular"
+    assert f"<h2>{TEXTS[title]}</h2>" in home
+    assert ("Because you watched" in home) is (tier == "popular")
