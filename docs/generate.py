@@ -16,7 +16,7 @@ from infra import cost
 from marquee.bridge.bridge_limits import DELIVERY_TIMEOUT_S, MAX_BATCH_BYTES
 from marquee.cli.text_table import markdown_table
 from marquee.config.fields import field_meta
-from marquee.config.needs import NEEDS, PROVIDED
+from marquee.config.needs import DATABASE_PARTS, NEEDS, PROVIDED
 from marquee.config.settings import PREFIX, Settings
 from marquee.events.json_records import event_schema
 from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, json_schema, read_functions, read_schedules
@@ -66,7 +66,7 @@ def _setting_row(setting: Field[Any]) -> tuple[str, str, str, str]:
 
 def needs_file() -> str:
     """Return ``infra/needs.json``, from which Terraform reads each part's settings."""
-    return json.dumps({"needs": NEEDS, "provided": PROVIDED}, indent=2) + "\n"
+    return json.dumps({"needs": NEEDS, "provided": PROVIDED, "logins": DATABASE_PARTS}, indent=2) + "\n"
 
 
 def operations_page() -> str:

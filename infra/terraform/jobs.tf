@@ -14,7 +14,7 @@ locals {
   } }
 }
 
-# A new commit, or a higher `migrate_attempt`, replaces this job, and creating it runs it to its end. If the run fails, the
+# A new commit, or a higher `migrate_attempt` or `secrets_version`, replaces this job, and creating it runs it to its end. If the run fails, the
 # job is tainted, so the next apply replaces it and runs it again. It stores nothing, so it is not protected.
 module "migrate" {
   source = "./modules/job"
@@ -25,7 +25,7 @@ module "migrate" {
   account             = google_service_account.part["migrate"].email
   timeout_s           = 1500
   retries             = 1
-  run_now             = "${substr(var.commit, 0, 12)}-${var.migrate_attempt}"
+  run_now             = "${substr(var.commit, 0, 12)}-${var.migrate_attempt}-${var.secrets_version}"
   environment         = local.environment.migrate
   secrets             = local.versions_of.migrate
   network             = google_compute_network.marquee.id

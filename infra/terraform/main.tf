@@ -51,12 +51,14 @@ locals {
     movies_url           = var.app.movies_url
     android_certificates = join(",", var.app.android_certificates)
   }, var.settings, local.provided)
+  # `migrate` alone connects as the owner of the tables, and makes the logins of the other parts.
   secret_settings = merge({
-    database_url   = "database-url"
-    kafka_password = "kafka-password"
-    api_keys       = "api-keys"
-    token_secret   = "token-secret"
-    privacy_key    = "privacy-key"
+    database_url    = "database-url"
+    database_logins = "database-logins"
+    kafka_password  = "kafka-password"
+    api_keys        = "api-keys"
+    token_secret    = "token-secret"
+    privacy_key     = "privacy-key"
     }, var.app == null ? {} : {
     documents_url = "documents-url"
     recommend_key = "recommend-key"
@@ -69,9 +71,12 @@ locals {
   environment = { for part, needs in local.needs : part => {
     for need in needs : "MARQUEE_${upper(need)}" => local.values[need] if contains(keys(local.values), need)
   } }
-  secrets_of = { for part, needs in local.needs : part => {
-    for need in needs : "MARQUEE_${upper(need)}" => local.secret_settings[need] if contains(keys(local.secret_settings), need)
-  } }
+  logins = { for part in keys(local.needs) : part => try(basename(local.schedules[part].job), part) }
+  secrets_of = { for part, needs in local.needs : part => merge(
+    { for need in needs : "MARQUEE_${upper(need)}" => local.secret_settings[need] if contains(keys(local.secret_settings), need) },
+    contains(local.declared.logins, local.logins[part]) ? { MARQUEE_DATABASE_URL = "database-url-${local.logins[part]}" } : {},
+  ) }
+  secret_names = toset(concat(values(local.secret_settings), [for part in local.declared.logins : "database-url-${part}"]))
 
   images = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
 

@@ -9,8 +9,9 @@ locals {
     one(timescale_service.marquee).pooler_hostname,
     one(timescale_service.marquee).pooler_port,
   )
-  secret_values = {
-    database-url = local.database_url
+  secret_values = merge({
+    database-url    = local.database_url
+    database-logins = join(",", [for part, password in var.secrets.database_passwords : "${part}=${password}"])
     # A version cannot be empty. With kafka.security = SSL there is no password, and the bridge ignores this one.
     kafka-password = coalesce(var.secrets.kafka_password, "unused")
     # A hyphen stands for none.
@@ -20,7 +21,9 @@ locals {
     # Written only with the app.
     documents-url = local.documents_url
     recommend-key = coalesce(var.secrets.recommend_key, "-")
-  }
+    }, { for part in local.declared.logins : "database-url-${part}" =>
+    replace(local.database_url, "/^(postgres(?:ql)?://)(?:[^/?]*@)?/", "$${1}marquee_${part}_login:${var.secrets.database_passwords[part]}@")
+  })
   secret_readers = merge([for part, secrets in local.secrets_of : {
     for secret in values(secrets) : "${part}-${secret}" => { part = part, secret = secret }
   }]...)
@@ -28,7 +31,7 @@ locals {
 
 resource "google_secret_manager_secret" "this" {
   # checkov:skip=CKV_GCP_92:Google's keys encrypt it.
-  for_each            = toset(values(local.secret_settings))
+  for_each            = local.secret_names
   secret_id           = "marquee-${each.key}"
   deletion_protection = var.deletion_protection
   version_destroy_ttl = "604800s"
@@ -43,7 +46,7 @@ resource "google_secret_manager_secret" "this" {
 }
 
 resource "google_secret_manager_secret_version" "this" {
-  for_each               = toset(values(local.secret_settings))
+  for_each               = local.secret_names
   secret                 = google_secret_manager_secret.this[each.key].id
   secret_data_wo         = local.secret_values[each.key]
   secret_data_wo_version = var.secrets_version

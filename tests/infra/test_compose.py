@@ -18,7 +18,10 @@ import yaml
 from infra.compose import prepare
 
 from marquee.cli.commands import Verb, find_verb
+from marquee.config.fields import name_value_pairs
+from marquee.config.needs import DATABASE_PARTS
 from marquee.config.settings import PREFIX, Settings
+from marquee.db.logins import login_name
 from marquee.local.infra_spec import read_functions, read_schedules
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +101,7 @@ def test_services_run_every_function() -> None:
 def test_scheduler_options_name_called_functions() -> None:
     """The URL is that of the service, with the port of a function's container."""
     words = argv("scheduler")
-    options = {words[n + 1] for n, word in enumerate(words) if word == "--function"}
+    options = {word.removeprefix("--function=") for word in words if word.startswith("--function=")}
     called = {s.function for s in read_schedules(ROOT).values() if s.function}
     assert options == {f"{name}=http://{name}:8080" for name in called}
 
@@ -106,8 +109,29 @@ def test_scheduler_options_name_called_functions() -> None:
 def test_scheduler_variables_cover_its_jobs() -> None:
     """Database, objects and base data, as the jobs need them."""
     given = {key.removeprefix(PREFIX).lower() for key in environment("scheduler")}
-    for schedule in read_schedules(ROOT).values():
-        assert {"database_url", "objects_url", "base_data"} & set(schedule.needs) <= given
+    jobs = [schedule for schedule in read_schedules(ROOT).values() if not schedule.function]
+    for schedule in jobs:
+        assert {"objects_url", "base_data"} & set(schedule.needs) <= given
+    assert set(scheduled_databases()) == {schedule.part for schedule in jobs}
+
+
+def scheduled_databases() -> dict[str, str]:
+    """Return the database of each scheduled job."""
+    options = [word.removeprefix("--database=") for word in argv("scheduler") if word.startswith("--database=")]
+    return dict(option.split("=", 1) for option in options)
+
+
+def test_service_databases_have_the_login_of_their_part() -> None:
+    """`migrate` alone has the owner's address, and makes the logins with these passwords."""
+    urls = {BUILDS[s["image"]]["args"]["FUNCTION"]: environment(n)["MARQUEE_DATABASE_URL"]
+            for n, s in OURS.items() if "FUNCTION" in BUILDS[s["image"]]["args"] and n != "app"}  # fmt: skip
+    urls |= scheduled_databases()
+    assert set(urls) == set(DATABASE_PARTS)
+    passwords = dict(name_value_pairs(environment("migrate")["MARQUEE_DATABASE_LOGINS"]))
+    owner = COMPOSE["x-database"]
+    assert environment("migrate")["MARQUEE_DATABASE_URL"] == owner
+    for part, url in urls.items():
+        assert url == owner.replace("marquee:marquee@", f"{login_name(part)}:{passwords[part]}@")
 
 
 def test_service_commands_parse() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marquee.data import sources
-from marquee.local.system import REPLAY_FRACTION
+from marquee.local.local_settings import REPLAY_FRACTION
 from marquee.simulate import replay
 
 NEVER = datetime(2100, 1, 1, tzinfo=UTC)

@@ -186,6 +186,18 @@ def test_job_runner_job_gets_its_arguments(tmp_path: Path, state_dir: StateDir) 
     assert [run.code for run in read_runs(state_dir, "work")] == [0]
 
 
+def test_job_runner_job_has_its_own_database(tmp_path: Path, state_dir: StateDir) -> None:
+    """Each job has the login of its role; one without has the database of the settings."""
+    (tmp_path / "jobs/migrate").mkdir(parents=True)
+    code = "import os; print(os.environ['MARQUEE_DATABASE_URL'])"
+    (tmp_path / "jobs/migrate/main.py").write_text(code)
+    settings = Settings(database_url="postgresql://owner@h/d")
+    for databases in ({"migrate": "postgresql://job@h/d"}, {"other": "postgresql://other@h/d"}):
+        jobs = JobRunner(tmp_path, state_dir, settings, databases=databases)
+        jobs.run("work", ScheduleSpec("A job.", "jobs/migrate", "15 4 * * *", "UTC", 60))
+    assert (state_dir.logs / "work.log").read_text().split() == ["postgresql://job@h/d", "postgresql://owner@h/d"]
+
+
 def test_job_runner_stopped_ends_a_starting_job(tmp_path: Path, state_dir: StateDir) -> None:
     """A job that starts while the scheduler stops is stopped too."""
     (tmp_path / "jobs/migrate").mkdir(parents=True)

@@ -17,7 +17,7 @@ variables {
   project_id        = "marquee-test"
   commit            = "0123456789abcdef0123456789abcdef01234567"
   kafka             = { bootstrap = "kafka.example.edu:9093", username = "bridge" }
-  secrets           = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x" }
+  secrets           = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x" }
   github            = { repository_id = "1", owner_id = "2", state_bucket = "marquee-test-state" }
   recommend_callers = ["allUsers"]
   budget            = { billing_account = "012345-6789AB-CDEF01", amount = 50 }
@@ -174,7 +174,7 @@ run "higher_attempt_runs_the_migration_again" {
     migrate_attempt = 3
   }
   assert {
-    condition     = module.migrate.config.run_execution_token == "0123456789ab-3" && terraform_data.migrated.output
+    condition     = module.migrate.config.run_execution_token == "0123456789ab-3-1" && terraform_data.migrated.output
     error_message = "A higher migrate_attempt does not run the migration."
   }
 }
@@ -273,10 +273,20 @@ run "parts_have_least_privilege" {
     error_message = "Other parts than the bridge and recommend may publish."
   }
   assert {
-    condition = alltrue([for grant in local.secret_readers : contains(local.needs[grant.part], replace(grant.secret, "-", "_"))]) && alltrue([
+    condition = alltrue([
+      for grant in local.secret_readers : contains(local.needs[grant.part], replace(split("-url-", grant.secret)[0] == "database" ? "database_url" : grant.secret, "-", "_"))
+      ]) && alltrue([
       for key in ["bridge-database-url", "ingest-kafka-password", "recommend-kafka-password", "build-database-url"] : !contains(keys(google_secret_manager_secret_iam_member.reader), key)
     ])
     error_message = "A part may read a secret that it does not need."
+  }
+  assert {
+    condition = { for key, grant in local.secret_readers : grant.part => grant.secret... if startswith(grant.secret, "database-") } == {
+      events  = ["database-url-events"], ingest = ["database-url-ingest"], migrate = ["database-logins", "database-url"],
+      monitor = ["database-url-monitor"], recommend = ["database-url-recommend"], retention = ["database-url-retention"],
+      retrain = ["database-url-retrain"], retrain-if-requested = ["database-url-retrain"],
+    }
+    error_message = "A part has another login of the database than its own."
   }
   assert {
     condition     = alltrue([for grant in google_secret_manager_secret_iam_member.reader : grant.role == "roles/secretmanager.secretAccessor"])
@@ -357,7 +367,7 @@ run "parts_get_the_settings_they_read" {
     error_message = "A secret is in the state."
   }
   assert {
-    condition     = module.migrate.config.run_execution_token == "0123456789ab-1"
+    condition     = module.migrate.config.run_execution_token == "0123456789ab-1-1"
     error_message = "A new commit does not run the migrations."
   }
   assert {

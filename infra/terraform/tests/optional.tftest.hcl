@@ -26,14 +26,14 @@ variables {
   project_id = "marquee-test"
   commit     = "0123456789abcdef0123456789abcdef01234567"
   kafka      = { bootstrap = "kafka.example.edu:9093", username = "bridge" }
-  secrets    = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x" }
+  secrets    = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x" }
 }
 
 run "timescale_cloud" {
   command = apply
   variables {
     timescale = { project_id = "abc" }
-    secrets   = { kafka_password = "x", timescale_password = "x", timescale_access_key = "x", timescale_secret_key = "x" }
+    secrets   = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, kafka_password = "x", timescale_password = "x", timescale_access_key = "x", timescale_secret_key = "x" }
   }
   assert {
     condition     = timescale_service.marquee[0].connection_pooler_enabled && timescale_service.marquee[0].environment_tag == "PROD"
@@ -65,7 +65,7 @@ run "grafana_cloud" {
   command = apply
   variables {
     grafana         = { url = "https://grafana.example.edu", database_host = "db.example.edu:5432", database_name = "tsdb", database_username = "reader" }
-    grafana_secrets = { database_password = "x", slack_webhook = "https://hooks.example.edu/x" }
+    grafana_secrets = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_password = "x", slack_webhook = "https://hooks.example.edu/x" }
   }
   assert {
     condition     = grafana_data_source.database[0].uid == "marquee" && jsondecode(grafana_data_source.database[0].json_data_encoded).sslmode == "require"
@@ -120,7 +120,23 @@ run "refuses_provided_setting" {
 run "refuses_database_without_tls" {
   command = plan
   variables {
-    secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee" }
+    secrets = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee" }
+  }
+  expect_failures = [var.secrets]
+}
+
+run "refuses_missing_password_of_a_login" {
+  command = plan
+  variables {
+    secrets = { database_passwords = { ingest = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x" }
+  }
+  expect_failures = [var.secrets]
+}
+
+run "refuses_password_that_a_url_cannot_hold" {
+  command = plan
+  variables {
+    secrets = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcde@" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x" }
   }
   expect_failures = [var.secrets]
 }
@@ -128,7 +144,7 @@ run "refuses_database_without_tls" {
 run "refuses_missing_kafka_password" {
   command = plan
   variables {
-    secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require" }
+    secrets = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require" }
   }
   expect_failures = [var.secrets]
 }
@@ -137,7 +153,7 @@ run "refuses_timescale_without_its_secrets" {
   command = plan
   variables {
     timescale = { project_id = "abc" }
-    secrets   = { kafka_password = "x", timescale_password = "x" }
+    secrets   = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, kafka_password = "x", timescale_password = "x" }
   }
   expect_failures = [var.secrets]
 }
@@ -146,10 +162,10 @@ run "accepts_kafka_with_certificates_only" {
   command = plan
   variables {
     kafka   = { bootstrap = "kafka.example.edu:9093", username = "", security = "SSL" }
-    secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require" }
+    secrets = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require" }
   }
   assert {
-    condition     = length(google_secret_manager_secret_version.this) == 5
+    condition     = length(google_secret_manager_secret_version.this) == 12
     error_message = "A secret has no version, so the parts cannot start."
   }
 }
@@ -206,7 +222,7 @@ run "app_with_its_own_mongodb" {
   command = apply
   variables {
     app     = { movies_url = "https://movies.example.edu", android_certificates = ["AA:BB"] }
-    secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", documents_url = "mongodb+srv://app:x@cluster.example.edu/marquee" }
+    secrets = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", documents_url = "mongodb+srv://app:x@cluster.example.edu/marquee" }
   }
   assert {
     condition     = toset([for s in module.function["app"].config.secret_environment_variables : s.key]) == toset(["MARQUEE_DATABASE_URL", "MARQUEE_DOCUMENTS_URL", "MARQUEE_PRIVACY_KEY", "MARQUEE_RECOMMEND_KEY"])
@@ -230,7 +246,7 @@ run "app_on_atlas" {
   command = apply
   variables {
     app     = { movies_url = "https://movies.example.edu", atlas = { org_id = "0123456789abcdef01234567" } }
-    secrets = { database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", atlas_password = "x", atlas_public_key = "x", atlas_private_key = "x" }
+    secrets = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", atlas_password = "x", atlas_public_key = "x", atlas_private_key = "x" }
   }
   assert {
     condition     = mongodbatlas_flex_cluster.app["app"].termination_protection_enabled && mongodbatlas_database_user.app["app"].password_wo == null

@@ -22,7 +22,7 @@ variables {
 run "example" {
   command = plan
   variables {
-    secrets = { kafka_password = "x", timescale_password = "x", timescale_access_key = "x", timescale_secret_key = "x" }
+    secrets = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, kafka_password = "x", timescale_password = "x", timescale_access_key = "x", timescale_secret_key = "x" }
   }
   assert {
     condition     = length(timescale_service.marquee) == 1 && length(google_billing_budget.month) == 1

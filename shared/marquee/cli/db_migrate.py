@@ -1,10 +1,11 @@
-"""``marquee db migrate``: apply the missing migrations, and prepare MongoDB if there is one."""
+"""``marquee db migrate``: apply the missing migrations, set the parts' logins, and prepare MongoDB if there is one."""
 
 from __future__ import annotations
 
 import argparse
 
 from marquee.config.settings import Settings
+from marquee.db.logins import set_logins
 from marquee.db.migrate import migrate
 
 # An index of many documents takes longer than a request of the app may.
@@ -16,13 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_: argparse.Namespace, settings: Settings) -> int:
-    """Apply the missing migrations, make the collections of the app, and print what was changed."""
+    """Apply the missing migrations, set the logins, make the collections of the app, and print what was changed."""
     settings.require("database_url")
     applied = migrate(settings.database_url)
+    logins = set_logins(settings.database_url, dict(settings.database_logins))
     if settings.documents_url:
         applied += _prepare_documents(settings)
     for name in applied:
         print(f"applied {name}")
+    for name in logins:
+        print(f"set the password of {name}")
     if not applied:
         print("nothing to do: the database is up to date")
     return 0

@@ -84,7 +84,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "health_file",
         "log_level",
     ),
-    "migrate": ("database_url", "documents_url", "event_days", "log_level"),
+    "migrate": ("database_url", "database_logins", "documents_url", "event_days", "log_level"),
     "retention": ("database_url", "log_level"),
     "retrain": (
         "database_url",
@@ -104,8 +104,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "simulate": (*_KAFKA, "time_zone", "rating_max", "caller_timeout_ms", "log_level"),
 }
 
+DATABASE_PARTS = tuple(part for part, names in NEEDS.items() if "database_url" in names and part != "migrate")
+"""Parts with a login of their own in the database; ``migrate`` connects as the owner of the tables."""
+
 PROVIDED = (
     "database_url",
+    "database_logins",
     "objects_url",
     "dvc_remote",
     "delivery_url",

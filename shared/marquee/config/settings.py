@@ -41,6 +41,13 @@ class Settings(EnvironmentSettings):
         secret=True,
         example="postgresql://app:secret@db.internal:5432/marquee?sslmode=require",
     )
+    database_logins: tuple[tuple[str, str], ...] = setting(
+        name_value_pairs,
+        "Password of each part's own login, which `migrate` makes or changes (docs/operations.md).",
+        (),
+        secret=True,
+        example="ingest=secret,recommend=other",
+    )
     objects_url: str = setting(
         url("file", "gs", "s3"),
         "Object storage of artifacts and releases.",

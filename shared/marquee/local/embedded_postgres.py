@@ -14,6 +14,8 @@ import psutil
 import psycopg2
 from psycopg2 import sql
 
+from marquee.config.needs import DATABASE_PARTS
+from marquee.db.logins import login_name, set_logins
 from marquee.local.postgres_cluster import ADMIN, APP, PostgresCluster
 from marquee.local.process import Process, ProcessFailed, free_port
 
@@ -109,6 +111,19 @@ class EmbeddedPostgres:
                 command = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
                 cursor.execute(command.format(*map(sql.Identifier, (name, APP, template))))
         return self.database_url(name)
+
+    def create_logins(self) -> dict[str, str]:
+        """Create the login of each part in the migrated database ``marquee``; return their URLs by part.
+
+        The dashboards read what Grafana reads, and their playground what `recommend` reads.
+        """
+        names = {part: login_name(part) for part in (*DATABASE_PARTS, "grafana")}
+        set_logins(self.url, {part: self._cluster.make_password(name) for part, name in names.items()})
+        with self._admin_cursor() as cursor:
+            cursor.execute(sql.SQL("GRANT marquee_recommend TO {}").format(sql.Identifier(names["grafana"])))
+        urls = {part: self._url(name, "marquee") for part, name in names.items()}
+        urls["dashboards"] = urls.pop("grafana")
+        return urls
 
     def drop_database(self, name: str) -> None:
         """Drop the database ``name``, even if it has open connections."""

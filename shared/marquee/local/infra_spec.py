@@ -101,7 +101,12 @@ class ScheduleSpec(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def needs(self) -> tuple[str, ...]:
         """Return the settings that the job reads; none for a function, which has its own."""
-        return () if self.function else NEEDS.get(self.job.split("/")[1], ())
+        return () if self.function else NEEDS.get(self.part, ())
+
+    @property
+    def part(self) -> str:
+        """The name of the job or function, whose login the database knows."""
+        return self.job.split("/")[1]
 
     @property
     def function(self) -> str | None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from pathlib import Path
 
 from marquee.config.settings import Settings
+from marquee.local.embedded_kafka import CONSUMER_OPTIONS
+from marquee.local.shape import Shape
 from marquee.local.state_dir import StateDir
 
 # More often than in the cloud, where each check costs money.
 RELEASE_REFRESH_S = 2.0
+BASE_DATA = "data/movielens-100k"
+# The simulator replays the latest fraction of the ratings, so the models are trained without it.
+REPLAY_FRACTION = 0.2
 # The locations of the local system's own parts, which override the environment.
 LOCATION_SETTINGS = (
     "database_url",
@@ -38,3 +44,14 @@ def localize(settings: Settings, state_dir: StateDir) -> Settings:
         dvc_remote=(data / "dvc").resolve().as_uri(),
         privacy_key=settings.privacy_key or state_dir.read_privacy_key(),
     )
+
+
+def use_sources(settings: Settings, root: Path, shape: Shape) -> Settings:
+    """Return the settings with base data and the consumer's options: the system's own ones, or those of ``shape``."""
+    own = shape.ratings
+    base_data = str(own.resolve() if own else root / BASE_DATA) if shape.base else ""
+    is_whole = own is not None and not shape.replayed
+    settings = replace(settings, base_data=base_data, base_fraction=1.0 if is_whole else 1 - REPLAY_FRACTION)
+    if shape.kafka:
+        return settings
+    return replace(settings, kafka_options=tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items()))

@@ -48,6 +48,12 @@ class PostgresCluster:
         """Return the password of ``role``; only after :meth:`initialize`."""
         return self.pass_file(role).read_text().strip().rsplit(":", 1)[1]
 
+    def make_password(self, role: str) -> str:
+        """Return the password of ``role``, with a new password file if there is none."""
+        if not self.pass_file(role).exists():
+            _write_secret(self.pass_file(role), f"*:*:*:{role}:{secrets.token_urlsafe(32)}\n")
+        return self.password(role)
+
     def initialize(self) -> None:
         """Create the data directory and its roles unless they exist.
 
@@ -92,7 +98,8 @@ class PostgresCluster:
     def _create_roles(self, data: Path) -> None:
         """Create both roles in single-user mode, so that a password passes through a pipe only."""
         for role in (APP, ADMIN):
-            _write_secret(self.pass_file(role), f"*:*:*:{role}:{secrets.token_urlsafe(32)}\n")
+            self.pass_file(role).unlink(missing_ok=True)
+            self.make_password(role)
         # A migration may create roles; PostgreSQL limits this right to roles that `app` itself created.
         statements = (
             f"ALTER ROLE {ADMIN} PASSWORD '{self.password(ADMIN)}'",

@@ -15,6 +15,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -59,15 +60,24 @@ def read_runs(state_dir: StateDir, schedule: str) -> list[JobRun]:
 
 
 class JobRunner:
-    """Runner of jobs as child processes, and of functions by calls to their ``urls`` by name."""
+    """Runner of jobs as child processes, and of functions by calls to their ``urls`` by name.
+
+    ``databases`` has the database's URL of each job; a job without one has that of ``settings``.
+    """
 
     def __init__(
-        self, root: Path, state_dir: StateDir, settings: Settings, urls: Mapping[str, str] | None = None
+        self,
+        root: Path,
+        state_dir: StateDir,
+        settings: Settings,
+        urls: Mapping[str, str] | None = None,
+        databases: Mapping[str, str] | None = None,
     ) -> None:
         self._root = root
         self._state_dir = state_dir
         self._settings = settings
         self._urls = urls or {}
+        self._databases = databases or {}
         self._running: list[Process] = []
         self._stopping = False
 
@@ -100,11 +110,13 @@ class JobRunner:
 
     def _run(self, name: str, schedule: ScheduleSpec) -> None:
         """Run the job as a process; its output goes to ``logs/<name>.log``."""
+        database_url = self._databases.get(schedule.part, self._settings.database_url)
+        settings = replace(self._settings, database_url=database_url)
         job = Process(
             name,
             [sys.executable, str(self._root / schedule.job / "main.py"), *schedule.arguments],
             self._state_dir.logs / f"{name}.log",
-            env={**self._settings.environment(schedule.needs), **ONE_THREAD},
+            env={**settings.environment(schedule.needs), **ONE_THREAD},
             cwd=self._root,
             niceness=NICENESS,
         )
@@ -184,11 +196,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="NAME=URL",
         help="URL of a scheduled function",
     )
+    parser.add_argument(
+        "--database",
+        action="append",
+        default=[],
+        type=_name_and_url,
+        metavar="JOB=URL",
+        help="database of a job, with the login of its own role; without, MARQUEE_DATABASE_URL",
+    )
     args = parser.parse_args(argv)
     settings = Settings.from_mapping(os.environ)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     schedules = read_schedules(args.root)
-    jobs = JobRunner(args.root, StateDir(args.state_dir), settings, dict(args.function))
+    jobs = JobRunner(args.root, StateDir(args.state_dir), settings, dict(args.function), dict(args.database))
     try:
         jobs.check_urls(schedules)
     except SettingsError as error:
@@ -198,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _name_and_url(text: str) -> tuple[str, str]:
     name, equals, url = text.partition("=")
-    if not (name and equals and url.startswith("http")):
+    if not (name and equals and url.startswith(("http", "postgres"))):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=URL, such as monitor=http://127.0.0.1:8083")
     return name, url
 

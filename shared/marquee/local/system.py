@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from marquee.bridge.kafka_client import TopicIds
 from marquee.config.settings import PREFIX, Settings
 from marquee.errors import KafkaUnavailable
-from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
+from marquee.local.embedded_kafka import EmbeddedKafka
 from marquee.local.embedded_mongo import EmbeddedMongo
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.function_parts import function_parts
@@ -22,7 +22,7 @@ from marquee.local.function_process import health_check
 from marquee.local.infra_spec import FunctionSpec, read_functions, read_schedules
 from marquee.local.kafka_memory import KAFKA_MEMORY_MB, is_idle, wait_until_read
 from marquee.local.kafka_retention import KafkaRetention
-from marquee.local.local_settings import ENVIRONMENT_SETTINGS, localize
+from marquee.local.local_settings import ENVIRONMENT_SETTINGS, REPLAY_FRACTION, localize, use_sources
 from marquee.local.ports import Ports
 from marquee.local.process import Process, ProcessFailed
 from marquee.local.shape import Shape
@@ -38,10 +38,7 @@ CUSTOMER_SERVICE_PORT = 8090
 DASHBOARDS_PORT = 3001
 # A demo is short, so the page shows the newest minutes first.
 DASHBOARDS_SPAN = "15m"
-BASE_DATA = "data/movielens-100k"
-# The simulator replays the latest fraction of the ratings, so the models are trained without it.
-REPLAY_FRACTION = 0.2
-RETRAIN = "retrain"
+RETRAIN, MIGRATE = "retrain", "migrate"
 
 
 class LocalSystem:
@@ -57,9 +54,9 @@ class LocalSystem:
     ) -> None:
         self.root = root
         self.state_dir = state_dir
-        self.settings = localize(settings, state_dir)
         self.shape = shape or Shape()
-        self._use_sources()
+        self.settings = use_sources(localize(settings, state_dir), root, self.shape)
+        self._database_urls: dict[str, str] = {}
         self._notify = notify
         self._ports = Ports(notify)
         self._functions = read_functions(root)
@@ -78,7 +75,8 @@ class LocalSystem:
             self._start_postgres()
             if self.shape.app:
                 self._start_mongo()
-            self.run_command("migrate", "migrate")
+            self.run_command(MIGRATE, MIGRATE)
+            self._database_urls |= self._postgres.create_logins()
         with self._step("ingest, which writes the event log to the database"):
             self._start_function("ingest", self._functions["ingest"])
         with self._step("events, which takes events of apps over HTTP"):
@@ -179,18 +177,6 @@ class LocalSystem:
         yield
         self._notify(f"  done in {time.monotonic() - began:.1f} s")
 
-    def _use_sources(self) -> None:
-        """Set base data and the consumer's options: the system's own ones, or those of the shape."""
-        own = self.shape.ratings
-        base_data = str(own.resolve() if own else self.root / BASE_DATA) if self.shape.base else ""
-        is_whole = own is not None and not self.shape.replayed
-        self.settings = replace(
-            self.settings, base_data=base_data, base_fraction=1.0 if is_whole else 1 - REPLAY_FRACTION
-        )
-        if not self.shape.kafka:
-            options = tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items())
-            self.settings = replace(self.settings, kafka_options=options)
-
     def _start_kafka(self) -> None:
         if self.shape.kafka:
             self.settings = replace(self.settings, kafka_bootstrap=self.shape.kafka)
@@ -213,9 +199,10 @@ class LocalSystem:
 
     def _start_postgres(self) -> None:
         port = self._ports.choose("postgres", POSTGRES_PORT)
-        postgres = EmbeddedPostgres(self.state_dir.data / "postgres", port, logs=self.state_dir.logs)
-        self.supervisor.start(Part("postgres", postgres, port))
-        self.settings = replace(self.settings, database_url=postgres.url)
+        self._postgres = EmbeddedPostgres(self.state_dir.data / "postgres", port, logs=self.state_dir.logs)
+        self.supervisor.start(Part("postgres", self._postgres, port))
+        self.settings = replace(self.settings, database_url=self._postgres.url)
+        self._database_urls[MIGRATE] = self._postgres.url
 
     def _start_mongo(self) -> None:
         port = self._ports.choose("mongo", MONGO_PORT)
@@ -251,7 +238,7 @@ class LocalSystem:
             self.state_dir,
             port,
             self._ports,
-            self.settings.environment(function.needs),
+            self._settings_of(name).environment(function.needs),
             self.shape,
             instances,
         ):
@@ -269,6 +256,8 @@ class LocalSystem:
         argv += ["--root", str(self.root), "--state-dir", str(self.state_dir.directory)]
         for name in sorted({schedule.function for schedule in self.schedules.values() if schedule.function}):
             argv += ["--function", f"{name}={self.url(name)}"]
+        for name in sorted({schedule.part for schedule in self.schedules.values() if not schedule.function}):
+            argv += ["--database", f"{name}={self._database_urls[name]}"]
         self.supervisor.start(Part("scheduler", ProcessProgram(self._process("scheduler", argv))))
 
     def _start_dashboards(self) -> None:
@@ -286,8 +275,12 @@ class LocalSystem:
         return self._process(name, [sys.executable, "-m", "marquee", *arguments])
 
     def _process(self, name: str, argv: Sequence[str]) -> Process:
-        environment = self.settings.environment()
+        environment = self._settings_of(name).environment()
         return Process(name, argv, self.state_dir.logs / f"{name}.log", env=environment, cwd=self.root)
+
+    def _settings_of(self, part: str) -> Settings:
+        """Return the settings with the part's own address of the database; the owner's is for the operator."""
+        return replace(self.settings, database_url=self._database_urls.get(part, ""))
 
     def _write_state(self, parts: tuple[PartState, ...] = ()) -> None:
         environment = self.settings.environment(ENVIRONMENT_SETTINGS)
