@@ -15,6 +15,7 @@ from infra.compose.prepare import ACK_DEADLINE_S
 from infra import cost
 from marquee.bridge.bridge_limits import DELIVERY_TIMEOUT_S, MAX_BATCH_BYTES
 from marquee.cli.text_table import markdown_table
+from marquee.config.deadline_worker import BODY_S, HEADER_S
 from marquee.config.fields import field_meta
 from marquee.config.needs import DATABASE_PARTS, NEEDS, PROVIDED
 from marquee.config.settings import PREFIX, Settings
@@ -83,6 +84,8 @@ def operations_page() -> str:
             f"over the {ingest.timeout_s} s of `ingest`; at most 600 s",
         ),
         ("one request of the bridge", f"{DELIVERY_TIMEOUT_S:g} s", below_ingest),
+        ("headers of a request to a function", f"{HEADER_S:g} s", "to arrive; then the connection is closed"),
+        ("a request with a body", f"{BODY_S:g} s", f"to arrive and be answered; the {ingest.timeout_s} s of `ingest`"),
         (
             "data of one StreamBatch",
             f"{MAX_BATCH_BYTES / 1e6:g} MB",

@@ -22,6 +22,7 @@ from marquee.app.services import create_services
 from marquee.config.access import find_address
 from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
+from marquee.config.request_limits import limit_requests
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 
@@ -85,5 +86,6 @@ def _start() -> None:
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
+    limit_requests()
     guard_loopback(flask.current_app)
     os.register_at_fork(after_in_child=lambda: threading.Thread(target=_start, daemon=True).start())

@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from marquee.config.access import create_access
 from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
-from marquee.config.request_limits import limit_request_line
+from marquee.config.request_limits import limit_requests
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
@@ -67,5 +67,5 @@ def _respond(reply: EventsReply) -> flask.Response:
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
-    limit_request_line()
+    limit_requests()
     guard_loopback(flask.current_app)

@@ -17,7 +17,7 @@ import msgspec
 
 from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
-from marquee.config.request_limits import limit_request_line
+from marquee.config.request_limits import limit_requests
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, TransientError
@@ -63,5 +63,5 @@ def _respond(status: int, body: bytes, kind: str, **headers: str) -> flask.Respo
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
-    limit_request_line()
+    limit_requests()
     guard_loopback(flask.current_app)

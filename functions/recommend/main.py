@@ -20,7 +20,7 @@ import functions_framework
 
 from marquee.config.loopback_guard import guard_loopback
 from marquee.config.needs import NEEDS
-from marquee.config.request_limits import limit_request_line
+from marquee.config.request_limits import limit_requests
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
 from marquee.serving.app import LazyService, create_service
@@ -75,7 +75,7 @@ def _start_loading() -> None:
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
-    limit_request_line()
+    limit_requests()
     flask.current_app.wsgi_app = FastPath(flask.current_app.wsgi_app, _reply)  # type: ignore[method-assign]
     guard_loopback(flask.current_app)
     os.register_at_fork(after_in_child=lambda: threading.Thread(target=_start_loading, daemon=True).start())

@@ -57,6 +57,20 @@ def test_bridge_sigterm_finishes_deliveries_and_commits(harness: BridgeHarness, 
     assert all(offsets == Counter(range(3000)) for offsets in harness.offsets().values())
 
 
+def test_bridge_sigterm_receiver_that_never_answers_ends_within_the_grace(
+    harness: BridgeHarness, tmp_path: Path
+) -> None:
+    """The process ends by itself before Compose kills it, and what was not acknowledged is not committed."""
+    harness.receiver.hold.clear()
+    harness.produce(numbered_records(2000))
+    process = harness.process(tmp_path)
+    process.start()
+    harness.receiver.wait_for(lambda: len(harness.receiver.accepted) >= 4)
+    process.stop(20)
+    assert process.returncode == 0
+    assert harness.committed() == [0, 0]
+
+
 def test_bridge_joined_by_another_loses_nothing(harness: BridgeHarness) -> None:
     """A second bridge joins and leaves while the first is busy: two rebalances."""
     harness.receiver.delay_s = 0.01

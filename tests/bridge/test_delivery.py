@@ -14,6 +14,7 @@ import pytest
 from tests.servers.pubsub import PubSubServer
 from tests.servers.receiver import Receiver
 
+from marquee.bridge.delivery import delivery as delivery_module
 from marquee.bridge.delivery.delivery import Delivery
 from marquee.bridge.delivery.delivery_factory import connect_delivery
 from marquee.errors import DeliveryFailed, InvalidBatch, SettingsError
@@ -196,6 +197,18 @@ def test_close_waits_for_deliveries_in_flight(destination: Destination) -> None:
     assert all(future.done() and future.exception() is None for future in futures)
     with pytest.raises(DeliveryFailed, match="closed"):
         delivery.submit(_envelope(99)).result(30)
+
+
+def test_close_receiver_that_never_answers_returns(monkeypatch: pytest.MonkeyPatch, destination: Destination) -> None:
+    """The envelopes in flight and those that wait are given up; they will be sent again."""
+    monkeypatch.setattr(delivery_module, "CLOSE_S", 0.1)
+    destination.hold()
+    delivery = connect_delivery(destination.url, timeout_s=30, concurrency=1)
+    futures = [delivery.submit(_envelope(number)) for number in range(3)]
+    delivery.close()
+    assert not any(future.done() and not future.cancelled() for future in futures)
+    destination.release()
+    wait(futures, 30)
 
 
 def test_close_unused_delivery_has_made_no_connection(destination: Destination) -> None:

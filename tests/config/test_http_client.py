@@ -24,6 +24,7 @@ class EchoServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.connections = 0
         self.max_requests = 1_000
+        self.released = threading.Event()
         super().__init__(("127.0.0.1", 0), EchoHandler)
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -56,6 +57,17 @@ class EchoHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.do_GET()
 
+    def do_PUT(self) -> None:
+        """Begin an answer and never end it: headers, or a body, a byte at a time."""
+        try:
+            if self.path.endswith("body"):
+                self.send_response(200)
+                self.end_headers()
+            while not self.server.released.wait(0.02):
+                self.wfile.write(b"x")
+        except OSError:
+            self.close_connection = True
+
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing."""
 
@@ -64,6 +76,7 @@ class EchoHandler(BaseHTTPRequestHandler):
 def server() -> Iterator[EchoServer]:
     with EchoServer() as server:
         yield server
+        server.released.set()
         server.shutdown()
 
 
@@ -90,6 +103,22 @@ def test_request_on_connection_closed_by_server_is_sent_again(server: EchoServer
     with closing(HttpClient(server.url, timeout_s=10)) as client:
         assert [client.request("GET").status for _ in range(3)] == [418] * 3
     assert server.connections == 3
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_request_response_that_never_ends_fails(server: EchoServer, part: str) -> None:
+    """The timeout bounds the whole response, not each of its bytes (issue 13)."""
+    client = HttpClient(server.url.partition("?")[0], timeout_s=0.2)
+    with closing(client), pytest.raises(RequestFailed, match="TimeoutError"):
+        client.request("PUT", part)
+
+
+def test_request_after_slow_one_has_the_whole_timeout(server: EchoServer) -> None:
+    """A reused connection does not keep the time that an earlier response left."""
+    with closing(HttpClient(server.url, timeout_s=5)) as client:
+        client.request("GET")
+        (connection,) = client._idle.queue
+        assert connection.sock.gettimeout() == 5
 
 
 def test_request_without_listener_raises_request_failed() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from io import BufferedReader, RawIOBase
 from queue import Empty, LifoQueue
+from socket import socket
+from time import monotonic
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from marquee.errors import RequestFailed
@@ -22,11 +25,45 @@ class HttpResponse(NamedTuple):
     body: bytes
 
 
+class _DeadlineReader(RawIOBase):
+    """Reader of a socket with one time limit for all reads, however little each of them brings."""
+
+    def __init__(self, raw: RawIOBase, connection: socket) -> None:
+        self._raw, self._socket = raw, connection
+        self._timeout_s = connection.gettimeout() or 0.0
+        self._deadline = monotonic() + self._timeout_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        remaining = self._deadline - monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the response did not end in time")
+        self._socket.settimeout(remaining)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            if self._socket.fileno() >= 0:
+                self._socket.settimeout(self._timeout_s)  # For the next request.
+            self._raw.close()
+            super().close()
+
+
+class _BoundedResponse(HTTPResponse):
+    """A response that must end within the timeout of its connection."""
+
+    def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = BufferedReader(_DeadlineReader(self.fp.detach(), sock))
+
+
 class HttpClient:
     """Client of one ``http`` or ``https`` URL. Safe to share between threads.
 
-    Idle connections are reused. ``timeout_s`` bounds each connect, send and receive. Redirects are not followed,
-    and every status is returned, not raised. With ``max_bytes``, a larger body is a failure.
+    Idle connections are reused. ``timeout_s`` bounds the connect, the sending, and the whole response. Redirects are
+    not followed, and every status is returned, not raised. With ``max_bytes``, a larger body is a failure.
     """
 
     def __init__(self, url: str, *, timeout_s: float, max_bytes: int | None = None) -> None:
@@ -36,6 +73,7 @@ class HttpClient:
         self._path, self._query = parts.path, f"?{parts.query}" if parts.query else ""
         self._timeout_s, self._max_bytes = timeout_s, max_bytes
         self._idle: LifoQueue[HTTPConnection] = LifoQueue()
+        self._closed = False
 
     def request(
         self, method: str, path: str = "", body: bytes | None = None, headers: Mapping[str, str] = _NO_HEADERS
@@ -56,12 +94,15 @@ class HttpClient:
             raise RequestFailed(f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections, and each other one after its request."""
+        self._closed = True
         while not self._idle.empty():
             self._idle.get_nowait().close()
 
     def _connect(self) -> HTTPConnection:
-        return self._connection_type(self._host, self._port, timeout=self._timeout_s)
+        connection = self._connection_type(self._host, self._port, timeout=self._timeout_s)
+        connection.response_class = _BoundedResponse
+        return connection
 
     def _send(
         self,
@@ -80,5 +121,8 @@ class HttpClient:
         except BaseException:
             connection.close()
             raise
-        self._idle.put(connection)
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.put(connection)
         return HttpResponse(response.status, {k.lower(): v for k, v in response.getheaders()}, content)

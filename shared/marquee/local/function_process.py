@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from marquee.config.request_limits import MAX_REQUEST_LINE
+from marquee.config.request_limits import MAX_REQUEST_LINE, WORKER_CLASS
 from marquee.local.infra_spec import FunctionSpec
 from marquee.local.process import Process
 
@@ -56,14 +56,14 @@ def shared_port_instance(
 ) -> Process:
     """Return one of several instances that share a port; the kernel distributes connections (SO_REUSEPORT).
 
-    functions-framework's command cannot share a port, so gunicorn runs the same app with the same options, except that
-    the request line has a limit. ``ports`` are the shared port, and the instance's own port for its health check.
+    functions-framework's command cannot share a port, so gunicorn runs the same app with the same options.
+    ``ports`` are the shared port, and the instance's own port for its health check.
     """
     app = f"functions_framework:create_app({_target(function)!r}, {_source(function, root)!r}, 'http')"
     argv = [_script("gunicorn"), "--reuse-port", "--no-control-socket", "--log-level", "error"]
     argv += ["--bind", f"{HOST}:{ports[0]}", "--bind", f"{HOST}:{ports[1]}", "--timeout", "0"]
     argv += ["--workers", str(workers or function.workers), "--threads", str(function.threads)]
-    argv += ["--limit-request-line", str(MAX_REQUEST_LINE), app]
+    argv += ["--worker-class", WORKER_CLASS, "--limit-request-line", str(MAX_REQUEST_LINE), app]
     return Process(name, argv, logs / f"{name}.log", env=settings, cwd=root)
 
 

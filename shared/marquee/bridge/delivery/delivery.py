@@ -7,12 +7,15 @@ responsible for it from then on.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Protocol
 
 from marquee.config.masking import mask_password
 from marquee.errors import DeliveryFailed
 from marquee.events.envelopes import Envelope
+
+CLOSE_S = 5.0
+"""A receiver that never ends its answer must not keep the process; what was not accepted is sent again."""
 
 
 class Delivery(Protocol):
@@ -27,7 +30,7 @@ class Delivery(Protocol):
         """
 
     def close(self) -> None:
-        """Wait for the envelopes in flight, and close the connections."""
+        """Wait up to :data:`CLOSE_S` for the envelopes in flight, and close the connections."""
 
 
 class PooledDelivery(ABC):
@@ -37,19 +40,24 @@ class PooledDelivery(ABC):
         # For messages only.
         self.url = mask_password(url)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="delivery")
+        self._in_flight: set[Future[None]] = set()
 
     def submit(self, envelope: Envelope) -> Future[None]:
         """See :class:`Delivery`."""
         try:
-            return self._threads.submit(self._deliver, envelope)
+            future = self._threads.submit(self._deliver, envelope)
         except RuntimeError as error:
             failed: Future[None] = Future()
             failed.set_exception(DeliveryFailed(f"the delivery to {self.url} is closed: {error}"))
             return failed
+        self._in_flight.add(future)
+        future.add_done_callback(self._in_flight.discard)
+        return future
 
     def close(self) -> None:
         """See :class:`Delivery`."""
-        self._threads.shutdown(wait=True)
+        wait(list(self._in_flight), CLOSE_S)
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._disconnect()
 
     @abstractmethod

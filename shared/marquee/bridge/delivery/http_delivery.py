@@ -11,6 +11,7 @@ from marquee.events.envelopes import Envelope, to_http
 # Answers about the envelope itself. Any other 4xx is about the address, the credentials or the moment: once that is
 # fixed, the same envelope is accepted.
 _UNAUTHORIZED = frozenset({401, 403})
+_MAX_ANSWER = 1_000_000
 _REFUSED = frozenset({400, 405, 406, 409, 410, 411, 413, 414, 415, 422, 431})
 
 
@@ -19,7 +20,7 @@ class HttpDelivery(PooledDelivery):
 
     def __init__(self, url: str, *, timeout_s: float, concurrency: int, secret: str = "") -> None:
         super().__init__(url, concurrency)
-        self._client = HttpClient(url, timeout_s=timeout_s)
+        self._client = HttpClient(url, timeout_s=timeout_s, max_bytes=_MAX_ANSWER)
         self._credentials = {DELIVERY_HEADER: secret} if secret else {}
 
     def _disconnect(self) -> None:
