@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.monitoring.experiment_stream import (
     ExperimentStream,
+    backdate,
     declare,
     list_users,
     make_controller,
     read_timeline,
     start_canary,
 )
+from tests.serving.models import store_model, two_group_model
 from tests.support.dying_store import DyingStore
 from tests.support.records import rows
 
@@ -20,7 +22,7 @@ from marquee.db.pool import Database
 from marquee.errors import ObjectStoreUnavailable
 from marquee.monitoring.controller import act
 from marquee.registry import rollout
-from marquee.registry.experiment_steps import hold
+from marquee.registry.experiment_steps import hold, replace_versions
 from marquee.registry.gate_report import load_reports
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.release import iter_releases, read_current_release
@@ -196,6 +198,33 @@ def test_run_experiment_of_a_person_is_left_alone(
     _rate_much(experiment_stream, datetime.now(UTC))
     assert make_controller(store).run(database, store, datetime.now(UTC)) == 0
     assert read_current_release(store)[0] == by_hand
+
+
+def test_run_versions_replaced_by_a_retraining_keep_arms_and_sums(
+    database: Database, experiment_stream: ExperimentStream, store: FileStore
+) -> None:
+    """Each rating is compared by the models that served then; the sums of an arm go on, and the dwell time, too."""
+    start_canary(store, declare(dwell_min=600), age=HOUR)
+    now, before = datetime.now(UTC), read_timeline(store)
+    for number in range(4):
+        experiment_stream.rate(now - timedelta(minutes=40), str(60_000 + number), number, 4)
+    make_controller(store).assess(database, store, now)
+    new = {
+        arm: store_model(store, two_group_model(mean=mean), now - timedelta(minutes=35))
+        for arm, mean in (("control", 2.0), ("canary", 2.5))
+    }
+    replace_versions(store, before.release, new, author="retrain", reason="nightly")
+    backdate(store, now - timedelta(minutes=30))
+    experiment_stream.rate(now - timedelta(minutes=38), "60008", 0, 4)  # Late, of the earlier models.
+    for number in range(4, 8):
+        experiment_stream.rate(now - timedelta(minutes=20), str(60_000 + number), number, 4)
+    experiment_stream.ask(now - timedelta(seconds=20), "60000")
+    assessed, _ = make_controller(store).assess(database, store, now)
+    assert assessed
+    assert assessed.look.sums["rates"]["canary"][0] == 9
+    assert assessed.timeline.describe_state().since == before.describe_state().since
+    losses = rows(database, "SELECT old, new FROM experiment_pairs ORDER BY user_id")
+    assert [(round(old, 2), round(new, 2)) for old, new in losses] == [(1, 0.98)] * 4 + [(4, 2.25)] * 4 + [(1, 0.98)]
 
 
 def test_run_ratings_shortly_before_the_start_count_and_older_ones_do_not(

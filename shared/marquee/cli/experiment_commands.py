@@ -25,6 +25,7 @@ from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release, find_serving_release, iter_releases
 
 if TYPE_CHECKING:
+    from marquee.experiments.declaration import Declaration
     from marquee.monitoring.controller import Assessment
 
 EXIT_HARMED = 3
@@ -70,7 +71,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return _status(store, settings, args.name, args.json)
     signed = {"author": get_author(args), "reason": args.reason}
     if args.action == "start":
-        release = start(store, read_declaration_file(args.file, settings), version=args.version, **signed)
+        declaration = read_declaration_file(args.file, settings)
+        if declaration.recipes:
+            _check_recipes(declaration)
+        release = start(store, declaration, version=args.version, **signed)
     elif args.action == "end":
         release = end_experiment(store, args.name or _running_name(store), keep=args.keep, **signed)
     else:
@@ -78,6 +82,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         release = hold(store, args.name or _running_name(store), on_hold=on_hold, **signed)
     print_step(release, as_json=args.json)
     return 0
+
+
+def _check_recipes(declaration: Declaration) -> None:
+    """Raise ``SettingsError`` if a recipe and the params.yaml of this directory give no valid parameters."""
+    # Imported late, because the libraries of training take seconds.
+    from marquee.training.params import Params
+    from marquee.training.recipe_retraining import apply_recipe
+
+    params = Params.read(Path("params.yaml"))
+    for arm, recipe in declaration.recipes.items():
+        apply_recipe(params, recipe, arm)
 
 
 def print_step(release: Release, *, as_json: bool) -> None:
@@ -196,8 +211,8 @@ def _status_lines(serving: Release, assessed: Assessment) -> list[str]:
     lines.append(f"due now: {decision.action}: {decision.reason}")
     if decision.alert:
         lines.append(f"alert: {decision.alert}")
-    if assessed.declaration.kind == "experiment":
-        lines.append("models that are retrained on the data of both arms learn from both arms' users")
+    if assessed.declaration.recipes:
+        lines.append("recipes are retrained each night; their models learn from the users of all arms (symbiosis bias)")
     return lines
 
 

@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marquee.cli.argument_types import bounded_float, rating_scale
 from marquee.cli.declaration_files import CANARY_FILE, read_declaration_file
@@ -21,6 +21,7 @@ from marquee.config.timestamps import timestamp, with_default_zone
 from marquee.db.pool import Database
 from marquee.db.retrain_queue import pending
 from marquee.errors import PipelineFailed, SettingsError
+from marquee.experiments.lifecycle import find_recipes
 from marquee.registry.object_store.connect import connect
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     # Imported late: pandas and scipy take seconds to load, too long for `marquee retrain --help`.
     from marquee.data import deterministic_io
     from marquee.training.params import Params
+    from marquee.training.recipe_retraining import retrain_recipes
     from marquee.training.release_policy import REFUSED
     from marquee.training.retrain import WAITING, retrain
 
@@ -105,30 +107,40 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     database = Database(settings.database_url) if settings.database_url and not args.no_database else None
     try:
         with progress_bar() as progress:
-            result = retrain(
-                request,
-                params,
-                store,
-                database,
-                remote=connect(settings.dvc_remote) if settings.dvc_remote else None,
-                prepared=prepared,
-                work=args.work,
-                reason=args.reason,
-                releasing=not args.no_release,
-                force=args.force,
-                canary=_canary_declaration(args, settings),
-                commit=settings.commit,
-                privacy_key=settings.privacy_key,
-                movies_url=settings.movies_url,
-                progress=progress,
-            )
+            common: dict[str, Any] = {
+                "remote": connect(settings.dvc_remote) if settings.dvc_remote else None,
+                "reason": args.reason,
+                "commit": settings.commit,
+                "privacy_key": settings.privacy_key,
+                "movies_url": settings.movies_url,
+                "progress": progress,
+            }
+            recipes = None if args.no_release or args.pipeline else find_recipes(store)
+            if recipes:
+                results = list(retrain_recipes(request, params, store, database, *recipes, **common).values())
+            else:
+                result = retrain(
+                    request,
+                    params,
+                    store,
+                    database,
+                    prepared=prepared,
+                    work=args.work,
+                    releasing=not args.no_release,
+                    force=args.force,
+                    canary=_canary_declaration(args, settings),
+                    **common,
+                )
+                results = [result]
     finally:
         if database is not None:
             database.close()
-    if args.report and result.evaluation:
-        deterministic_io.write_json(args.report, result.evaluation)
-    print_result(result)
-    return {REFUSED: EXIT_REFUSED, WAITING: EXIT_WAITING}.get(result.outcome, EXIT_RELEASED)
+    if args.report and results[0].evaluation:
+        deterministic_io.write_json(args.report, results[0].evaluation)
+    for result in results:
+        print_result(result)
+    codes = {REFUSED: EXIT_REFUSED, WAITING: EXIT_WAITING}
+    return max(codes.get(result.outcome, EXIT_RELEASED) for result in results)
 
 
 def _canary_declaration(args: argparse.Namespace, settings: Settings) -> Declaration | None:

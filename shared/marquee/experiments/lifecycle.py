@@ -78,6 +78,13 @@ def read_declaration(store: ObjectStore, name: str) -> Declaration | None:
         return None
 
 
+def find_recipes(store: ObjectStore) -> tuple[Release, Declaration] | None:
+    """Return the running experiment of recipes with its declaration; None if none runs."""
+    serving = find_last_release(store)
+    declaration = read_declaration(store, serving.experiment) if serving and serving.experiment else None
+    return (serving, declaration) if serving and declaration and declaration.recipes else None
+
+
 def _resolve_versions(declaration: Declaration, serving: str, version: str) -> dict[str, str]:
     """Return the version of each arm; replace "" by ``serving``, or by ``version`` for a canary's new arm."""
     if declaration.kind == "canary" and not version and not declaration.policies:

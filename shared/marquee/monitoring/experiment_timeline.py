@@ -73,6 +73,11 @@ class Timeline:
             held=self.release.on_hold,
         )
 
+    def release_at(self, time: datetime) -> Release:
+        """Return the release that served at ``time``; the first one before the start."""
+        served = [release for start, release in self.steps if start <= time]
+        return served[-1] if served else self.steps[0][1]
+
     def enrol(self, user_id: str) -> tuple[str, datetime] | None:
         """Return the user's arm and the start of the step that enrolled the user; None if none has."""
         point = enrolment_point(self.release.salt, user_id)

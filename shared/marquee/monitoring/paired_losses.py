@@ -76,40 +76,51 @@ class PairedLosses:
     def update(self, database: Database, timeline: Timeline, until: datetime) -> int:
         """Write both models' losses on new ratings and viewings before ``until``; return the number of rows."""
         ends = time.monotonic() + self._budget_s
-        old = self._predictor.load_engine(timeline.control.version)
         rows = 0
         for arm in timeline.treatments:
-            new = self._predictor.load_engine(arm.version)
-            if old is None or new is None:
+            if self._load_engines(timeline, arm.name, until) is None:
                 continue  # Instances refuse the release as well.
-            while (written := self._write_ratings(database, timeline, arm.name, old, new, until)) == self._page:
+            while (written := self._write_ratings(database, timeline, arm.name, until)) == self._page:
                 rows += written
                 if time.monotonic() > ends:
                     break
-            rows += written + self._write_views(database, timeline, arm.name, old, new, until)
+            rows += written + self._write_views(database, timeline, arm.name, until)
         return rows
 
-    def _write_ratings(
-        self, database: Database, timeline: Timeline, arm: str, old: Engine, new: Engine, until: datetime
-    ) -> int:
+    def _load_engines(self, timeline: Timeline, arm: str, at: datetime) -> tuple[Engine, Engine] | None:
+        """Return control's and the arm's model at that time; None if one is refused."""
+        arms = {one.name: one.version for one in timeline.release_at(at).arms}
+        old = self._predictor.load_engine(arms[timeline.control.name])
+        new = self._predictor.load_engine(arms[arm])
+        return None if old is None or new is None else (old, new)
+
+    def _write_ratings(self, database: Database, timeline: Timeline, arm: str, until: datetime) -> int:
         events = _read_events(database, _NEW_RATINGS, timeline, arm, RATING, until, self._page)
         if not events:
             return 0
         earlier = ratings_before(database, *_users_and_end(events), DEADLINE_MS)
-        pairs = [_compare_ratings(old, new, event, earlier[event[1]]) for event in events]
+        pairs = [
+            _compare_ratings(*engines, event, earlier[event[1]])
+            if (engines := self._load_engines(timeline, arm, event[0]))
+            else None
+            for event in events
+        ]
         _write(database, timeline, arm, RATING, events, pairs)
         return len(events)
 
-    def _write_views(
-        self, database: Database, timeline: Timeline, arm: str, old: Engine, new: Engine, until: datetime
-    ) -> int:
+    def _write_views(self, database: Database, timeline: Timeline, arm: str, until: datetime) -> int:
         events = _read_events(database, _NEW_VIEWS, timeline, arm, VIEW, until, MAX_VIEWS)
         if not events:
             return 0
         users, end = _users_and_end(events)
         ratings = ratings_before(database, users, end, DEADLINE_MS)
         sessions = sessions_before(database, users, end, DEADLINE_MS)
-        pairs = [_compare_hits(old, new, event, ratings[event[1]], sessions[event[1]]) for event in events]
+        pairs = [
+            _compare_hits(*engines, event, ratings[event[1]], sessions[event[1]])
+            if (engines := self._load_engines(timeline, arm, event[0]))
+            else None
+            for event in events
+        ]
         _write(database, timeline, arm, VIEW, events, pairs)
         return len(events)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -122,6 +122,29 @@ def enrol_more(
         return amend_release(running, author=author, reason=reason, evidence=evidence, enrolled=enrolled)
 
     return _publish(store, change, expected)
+
+
+def replace_versions(
+    store: ObjectStore, running: Release, versions: Mapping[str, str], *, author: str, reason: str
+) -> Release:
+    """Serve other versions in the arms of the experiment that ``running`` runs, in one write; users keep their arms.
+
+    Raises :class:`ReleaseError` if the experiment has ended, is on hold, or has other versions than ``running``, and if
+    a version is missing; ``ArtifactRefused`` if one must not serve.
+    """
+    for version in {*versions.values()}:
+        verify_or_refuse(store, version)
+
+    def change(before: Release | None) -> Release:
+        last = require_running(before, running.experiment)
+        if last.on_hold:
+            raise ReleaseError(f"experiment {running.experiment} is on hold, so its arms keep their versions")
+        if [arm.version for arm in last.arms] != [arm.version for arm in running.arms]:
+            raise ReleaseError(f"the versions of experiment {running.experiment} have been replaced meanwhile")
+        arms = tuple(msgspec.structs.replace(arm, version=versions[arm.name]) for arm in last.arms)
+        return last if arms == last.arms else amend_release(last, author=author, reason=reason, arms=arms)
+
+    return publish_release(store, change)
 
 
 def require_running(release: Release | None, name: str) -> Release:

@@ -116,9 +116,15 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def read(cls, path: Path) -> Params:
         """Read ``path``. Raises :class:`SettingsError` if a value is not valid."""
         try:
-            params = msgspec.yaml.decode(path.read_bytes(), type=cls)
+            return cls.parse(path.read_bytes(), str(path))
         except OSError as error:
             raise SettingsError(f"{path} cannot be read: {error.strerror}; --params names another") from error
+
+    @classmethod
+    def parse(cls, data: bytes, path: str) -> Params:
+        """Return the parameters in YAML. Raises :class:`SettingsError`, naming ``path``, if a value is not valid."""
+        try:
+            params = msgspec.yaml.decode(data, type=cls)
         except msgspec.MsgspecError as error:
             raise SettingsError(f"{path}: {error}") from error
         if params.engine not in _ENGINES:

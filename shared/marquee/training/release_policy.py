@@ -122,7 +122,12 @@ def _newer_release(current: Release | None, version: str) -> Release | None:
     """Return ``current`` if its only arm serves a model of newer events than ``version``."""
     if current is None or len(current.arms) > 1:
         return None
-    return current if _event_time(current.arms[0].version) > _event_time(version) else None
+    return current if is_older(version, current.arms[0].version) else None
+
+
+def is_older(version: str, other: str) -> bool:
+    """Return whether the newest event of ``version`` is older than that of ``other``."""
+    return _event_time(version) < _event_time(other)
 
 
 def _event_time(version: str) -> str:

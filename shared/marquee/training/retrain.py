@@ -94,7 +94,7 @@ def retrain(
             run = PipelineRun(root, params, request, progress, database, store, privacy_key, resumable, movies_url)
             if prepared is None:
                 usage |= _run_steps(run).steps
-            _check_marks(run)
+            check_marks(run)
 
             def publish() -> None:
                 nonlocal result
@@ -123,7 +123,7 @@ def retrain(
         result = replace(result, outcome=FAILED, reason=f"{type(error).__name__}: {error}")
         raise
     finally:
-        _record_run(database, name, started, clock(), replace(result, usage=usage))
+        record_result(database, name, started, clock(), replace(result, usage=usage))
 
 
 def resumable_until(work: Path, now: datetime) -> datetime | None:
@@ -180,7 +180,7 @@ def _run_steps(run: PipelineRun) -> StepJournal:
         raise _unwritable(str(run.root), error) from error
 
 
-def _check_marks(run: PipelineRun) -> None:
+def check_marks(run: PipelineRun) -> None:
     """Raise :class:`TrainingDataError` if a user of the snapshot was marked after it was taken."""
     marks = MarkReader(run.privacy_key).read(run.database) if run.database else NO_MARKS
     if not marks:
@@ -205,7 +205,7 @@ def _unwritable(directory: str, error: OSError) -> WorkingDirectoryUnwritable:
     )
 
 
-def _record_run(
+def record_result(
     database: Database | None, name: str, started: datetime, finished: datetime, result: RetrainResult
 ) -> None:
     """Record the run. An error is only logged: the release is valid without the record."""

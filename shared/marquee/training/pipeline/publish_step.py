@@ -123,14 +123,7 @@ def publish_artifact(
         run, store, stored.version, reason=reason, releasing=releasing, force=force, canary=canary
     )
     evidence = decision.evidence
-    result = replace(
-        stored,
-        outcome=decision.outcome,
-        reason=decision.reason,
-        serving=evidence.serving,
-        comparisons=evidence.comparisons,
-        findings=(*map(str, evidence.comparisons), *evidence.drift, *evidence.notes),
-    )
+    result = replace(describe_evidence(stored, evidence), outcome=decision.outcome, reason=decision.reason)
     report = GateReport(
         version=stored.version,
         run=run_name,
@@ -143,6 +136,16 @@ def publish_artifact(
     )
     store_report(store, report)
     return result
+
+
+def describe_evidence(stored: RetrainResult, evidence: Evidence) -> RetrainResult:
+    """Return the result with the comparisons and findings of the evidence."""
+    return replace(
+        stored,
+        serving=evidence.serving,
+        comparisons=evidence.comparisons,
+        findings=(*map(str, evidence.comparisons), *evidence.drift, *evidence.notes),
+    )
 
 
 def release_instead_of(
@@ -192,7 +195,8 @@ def _decide_and_release(
     fault = release_policy.find_fault(store, version)
     for _ in range(_MAX_DECISIONS):
         current = find_last_release(store)
-        collect = partial(_collect_evidence, run, store, version, current, fault)
+        serving = current.arms[0].version if current else ""  # The control arm of an experiment.
+        collect = partial(collect_evidence, run, store, version, serving, fault)
         decision = release_policy.decide_release(version, current, collect, releasing=releasing, force=force)
         if decision.outcome != RELEASED:
             return decision
@@ -214,12 +218,9 @@ def _release(store: ObjectStore, version: str, current: Release | None, reason: 
     return f"release {started.number}, canary {started.experiment} for {share:.4g} of the users: {started.reason}"
 
 
-def _collect_evidence(
-    run: PipelineRun, store: ObjectStore, version: str, current: Release | None, fault: str
-) -> Evidence:
-    """Compare the model with the baselines, and with what serves: the control arm of an experiment."""
+def collect_evidence(run: PipelineRun, store: ObjectStore, version: str, serving: str, fault: str) -> Evidence:
+    """Compare the model with the baselines, and with the version ``serving``, "" for none."""
     comparisons, notes = read_comparisons(run), []
-    serving = current.arms[0].version if current else ""
     if serving and serving != version:
         try:
             comparisons += compare_with_serving(run, store, serving)

@@ -11,7 +11,7 @@ twice (:mod:`marquee.training.pipeline.publish_step`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -65,14 +65,16 @@ STEPS = {
 }
 
 
-def run_all(run: PipelineRun, code: str = "") -> StepJournal:
+def run_all(run: PipelineRun, code: str = "", done: Collection[str] = ()) -> StepJournal:
     """Run every step in order in this process, and return the time and memory of each.
 
     A resumable run skips steps that were completed before a kill, if ``code``, a digest of the code of the steps, is
-    unchanged.
+    unchanged. ``done`` are steps whose files are there already.
     """
     journal = open_journal(run, [name for step in STEPS.values() for name in step.writes], code)
     for name, step in STEPS.items():
+        if name in done:
+            continue
         if name in journal.steps:
             _log.info("step %s was complete when the run was stopped", name)
             continue
