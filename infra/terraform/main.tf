@@ -76,7 +76,8 @@ locals {
     { for need in needs : "MARQUEE_${upper(need)}" => local.secret_settings[need] if contains(keys(local.secret_settings), need) },
     contains(local.declared.logins, local.logins[part]) ? { MARQUEE_DATABASE_URL = "database-url-${local.logins[part]}" } : {},
   ) }
-  secret_names = toset(concat(values(local.secret_settings), [for part in local.declared.logins : "database-url-${part}"]))
+  login_parts  = toset([for part in values(local.logins) : part if contains(local.declared.logins, part)])
+  secret_names = toset(concat(values(local.secret_settings), [for part in local.login_parts : "database-url-${part}"]))
 
   images = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
 

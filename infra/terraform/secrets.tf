@@ -21,7 +21,7 @@ locals {
     # Written only with the app.
     documents-url = local.documents_url
     recommend-key = coalesce(var.secrets.recommend_key, "-")
-    }, { for part in local.declared.logins : "database-url-${part}" =>
+    }, { for part in local.login_parts : "database-url-${part}" =>
     replace(local.database_url, "/^(postgres(?:ql)?://)(?:[^/?]*@)?/", "$${1}marquee_${part}_login:${var.secrets.database_passwords[part]}@")
   })
   secret_readers = merge([for part, secrets in local.secrets_of : {

@@ -135,7 +135,7 @@ variable "secrets" {
   description = "Secrets, given as TF_VAR_secrets. They are in no plan and no state; increase secrets_version to send changed ones."
   type = object({
     database_url         = optional(string) # of the tables' owner, unless timescale is given
-    database_passwords   = map(string)      # of the logins that `migrate` makes for the parts
+    database_passwords   = map(string)      # by part, of the logins that `migrate` makes
     kafka_password       = optional(string)
     timescale_password   = optional(string)
     timescale_access_key = optional(string)
@@ -159,10 +159,11 @@ variable "secrets" {
     error_message = "secrets.database_url must be postgresql://user:password@host:port/name?sslmode=require, unless timescale creates the database."
   }
   validation {
-    condition = toset(keys(var.secrets.database_passwords)) == toset(jsondecode(file("${path.module}/../needs.json")).logins) && alltrue([
-      for password in values(var.secrets.database_passwords) : can(regex("^[0-9A-Za-z._~-]{16,}$", password))
+    condition = alltrue([
+      for part in jsondecode(file("${path.module}/../needs.json")).logins :
+      can(regex("^[0-9A-Za-z._~-]{16,}$", var.secrets.database_passwords[part])) || (part == "app" && var.app == null)
     ])
-    error_message = "secrets.database_passwords must have a password of at least 16 letters, digits, dots, hyphens, tildes or underscores for each of ${join(", ", jsondecode(file("${path.module}/../needs.json")).logins)}."
+    error_message = "secrets.database_passwords must have a password of at least 16 letters, digits, dots, hyphens, tildes or underscores for each of ${join(", ", jsondecode(file("${path.module}/../needs.json")).logins)}; that of app only with the app."
   }
   validation {
     condition     = var.kafka.security == "SSL" || try(length(var.secrets.kafka_password), 0) > 0

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.servers
 _FORBIDDEN = {
     "ingest": "SELECT user_id FROM accounts",
     "events": "INSERT INTO impressions DEFAULT VALUES",
+    "app": "SELECT user_id FROM ratings",
     "recommend": "INSERT INTO ratings DEFAULT VALUES",
     "monitor": "DELETE FROM ratings",
     "retention": "DELETE FROM watches",
@@ -79,7 +80,7 @@ def test_set_logins_again_changes_the_password(without_logins: Database) -> None
 
 def test_set_logins_unknown_part_names_the_known_ones(without_logins: Database) -> None:
     """A typing error does not make a login without rights."""
-    with pytest.raises(MigrationError, match=r"ingst has no role .* made for events, grafana, ingest, monitor, re"):
+    with pytest.raises(MigrationError, match=r"ingst has no role .* made for app, events, grafana, ingest, monitor, re"):
         set_logins(without_logins.url, {"ingst": "secret"})
 
 

@@ -222,7 +222,7 @@ run "app_with_its_own_mongodb" {
   command = apply
   variables {
     app     = { movies_url = "https://movies.example.edu", android_certificates = ["AA:BB"] }
-    secrets = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", documents_url = "mongodb+srv://app:x@cluster.example.edu/marquee" }
+    secrets = { database_passwords = { app = "0123456789abcdef", events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", documents_url = "mongodb+srv://app:x@cluster.example.edu/marquee" }
   }
   assert {
     condition     = toset([for s in module.function["app"].config.secret_environment_variables : s.key]) == toset(["MARQUEE_DATABASE_URL", "MARQUEE_DOCUMENTS_URL", "MARQUEE_PRIVACY_KEY", "MARQUEE_RECOMMEND_KEY"])
@@ -246,7 +246,7 @@ run "app_on_atlas" {
   command = apply
   variables {
     app     = { movies_url = "https://movies.example.edu", atlas = { org_id = "0123456789abcdef01234567" } }
-    secrets = { database_passwords = { events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", atlas_password = "x", atlas_public_key = "x", atlas_private_key = "x" }
+    secrets = { database_passwords = { app = "0123456789abcdef", events = "0123456789abcdef", ingest = "0123456789abcdef", monitor = "0123456789abcdef", recommend = "0123456789abcdef", retention = "0123456789abcdef", retrain = "0123456789abcdef" }, database_url = "postgresql://app:x@db.example.edu:5432/marquee?sslmode=require", kafka_password = "x", atlas_password = "x", atlas_public_key = "x", atlas_private_key = "x" }
   }
   assert {
     condition     = mongodbatlas_flex_cluster.app["app"].termination_protection_enabled && mongodbatlas_database_user.app["app"].password_wo == null
