@@ -50,7 +50,7 @@ def _create() -> tuple[IngestHandler, PushIdentity | None, str]:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # A batch is tens of thousands of tuples without reference cycles, freed together.
     gc.set_threshold(100_000)
-    database = Database(settings.database_url, connections=CONNECTIONS)
+    database = Database(settings.database_url, connections=CONNECTIONS, readers=0)
     parser, reader = EventParser(settings.time_zone, settings.rating_max), MarkReader(settings.privacy_key)
     return IngestHandler(database, parser, reader), _identity(settings), settings.delivery_secret
 

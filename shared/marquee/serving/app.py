@@ -142,7 +142,7 @@ def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, 
     from marquee.db.user_history import popular_movies, user_history
     from marquee.serving.popular_movies import PopularMovies
 
-    database = Database(settings.database_url, readers=_READERS, connect_timeout_s=2.0)
+    database = Database(settings.database_url, connections=0, readers=_READERS, connect_timeout_s=2.0)
     first_ms = settings.caller_timeout_ms // 4
     history_executor = DeadlineExecutor(
         "database", deadline_ms=settings.history_deadline_ms, first_deadline_ms=first_ms
@@ -169,7 +169,7 @@ def _create_restriction(settings: Settings) -> RestrictedUsers | None:
     from marquee.db.privacy_marks import MarkReader, MarkSet
     from marquee.serving.restricted_users import RestrictedUsers
 
-    database = Database(settings.database_url, connect_timeout_s=2.0)
+    database = Database(settings.database_url, connections=0, connect_timeout_s=2.0)
     executor = DeadlineExecutor("marked users", deadline_ms=settings.caller_timeout_ms // 4, threads=1)
     reader = MarkReader(settings.privacy_key)
 
