@@ -16,13 +16,7 @@ from tests.support.database_fixtures import empty, kind, plain_database, url
 from tests.support.logins import execute_as_admin, url_as
 from tests.support.waiting import wait_until
 
-from marquee.app.account_profiling import AccountProfiling
-from marquee.app.app_site import AppSite
 from marquee.app.documents import Documents
-from marquee.app.movie_service_client import MovieServiceClient
-from marquee.app.page_request import PageRequest
-from marquee.app.recommendations import Recommendations
-from marquee.app.services import AppOptions, Services
 from marquee.app.texts import TEXTS
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import is_profiling_allowed, set_profiling
@@ -96,19 +90,21 @@ def test_personal_switch_marks_the_account_for_all_parts(
     assert is_allowed()
 
 
-def test_personal_switch_without_the_database_changes_nothing(documents: Documents) -> None:
+def test_personal_switch_without_the_database_changes_nothing(
+    documents: Documents, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The answer is 503 and says so; the page shows the app's own state, and other pages need no database."""
+    database = {"MARQUEE_DATABASE_URL": "postgresql://login:secret@127.0.0.1:9/marquee", "MARQUEE_PRIVACY_KEY": KEY}
     with MovieServer() as movies, ListServer(MOVIES) as lists:
-        profiling = AccountProfiling("postgresql://login:secret@127.0.0.1:9/marquee", KEY)
-        service, recommendations = MovieServiceClient(movies.url), Recommendations(lists.url)
-        site = AppSite(Services(documents, service, recommendations, AppOptions(), profiling))
-        token = site.reply(PageRequest("GET", "/you")).token
-        headers = {"cookie": f"marquee={token}", "sec-fetch-site": "same-origin"}
-        reply = site.reply(PageRequest("POST", "/you/personal", headers=headers, body=b"personal=0"))
-        assert (reply.status, TEXTS["away_profiling"] in reply.body.decode()) == (503, True)
-        assert "Retry-After" in reply.headers
-        page = site.reply(PageRequest("GET", "/you", headers=headers))
-        assert (page.status, ON in page.body.decode()) == (200, True)
+        environment = app_environment(documents.url, movies, lists) | database
+        with Function("app", tmp_path_factory.mktemp("app"), environment) as function:
+            visitor = Visit(App(function, movies, lists, documents), consent=False)
+            reply = visitor.post("/you/personal", personal=0)
+            assert (reply.status, TEXTS["away_profiling"] in reply.body.decode()) == (503, True)
+            assert "Retry-After" in reply.headers
+            page = visitor.open("/you")
+            assert (page.status, ON in page.body.decode()) == (200, True)
+            assert TEXTS["row_for_you"] in visitor.open("/").body.decode()
 
 
 @pytest.mark.parametrize(("tier", "title"), [("popular", "row_for_you"), ("not-profiled", "row_popular")])
