@@ -69,7 +69,7 @@ def test_recommend_serves_nothing_of_a_user_who_is_marked(
 
 @pytest.mark.servers
 @pytest.mark.parametrize("key", ["", "another key" * 4])
-def test_recommend_without_key_of_marks_profiles_nobody(plain_database: Database, store: FileStore, key: str) -> None:
+def test_recommend_wrong_key_profiles_no_user(plain_database: Database, store: FileStore, key: str) -> None:
     """The mark of any user ends all profiles, because the service cannot tell who it is; it says what is wrong."""
     release_model(store, two_group_model())
     service = create(store, plain_database, key)
