@@ -34,7 +34,8 @@ from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.function_process import function_instance, health_check
 from marquee.local.infra_spec import read_functions
 from marquee.local.process import free_port
-from marquee.privacy import learned_models
+from marquee.privacy import forget_journal, learned_models
+from marquee.privacy.receipts import Receipt, public_key, verify_receipt
 from marquee.registry.object_store.connect import connect
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,7 @@ FIRST_USER = 910_000_001
 """First user id. Ids have nine digits, so that a search for their bytes has no false positives."""
 MOVIES = [f"film+number+{n}+{1950 + n % 70}" for n in range(60)]
 BATCH = 200
+_TRACE_STEPS = ("documents", "rows", "logs")
 _TABLES = """
 SELECT c.oid::regclass::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"""
@@ -108,30 +110,46 @@ class ForgetSystem:
         argv += ["--params", str(self.root / "params.yaml")]
         return subprocess.Popen(argv, env=environment, cwd=self.root, stdout=subprocess.PIPE, text=True)
 
-    def forget(self, users: Sequence[int], kills: int, seed: int, longest_s: float) -> list[str]:
-        """Forget the users, while the command is killed ``kills`` times and resumed; return the receipts.
+    def forget(self, users: Sequence[int], kills: int, seed: int, longest_s: float) -> list[Receipt]:
+        """Forget the users, while the command is killed ``kills`` times and resumed; return the verified receipts.
 
-        Kills follow after at most ``longest_s`` seconds. Raises :class:`MarqueeError` if the command itself fails.
+        The users request it in ``kills`` parts, a new part each time the command has finished before its kill. Kills
+        follow after at most ``longest_s`` seconds. Raises :class:`MarqueeError` if the command itself fails, or if it
+        finished so often that it could not be killed ``kills`` times.
         """
-        rng = random.Random(seed)
-        marking = self.command("forget", *map(str, users), "--mark-only")
-        if marking.wait():
-            raise MarqueeError("`marquee privacy forget --mark-only` failed; see its output above")
-        for _ in range(kills):
-            process = self.command("resume")
-            try:
-                process.communicate(timeout=rng.uniform(0.3, longest_s))
-                break
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.communicate()
+        rng, n_parts = random.Random(seed), max(1, kills)
+        parts = [part for first in range(n_parts) if (part := users[first::n_parts])]
+        while kills:
+            if not forget_journal.list_open(self.database):
+                if not parts:
+                    raise MarqueeError(f"all users were forgotten {kills} kills too early: choose a shorter --longest")
+                self._mark(parts.pop())
+            kills -= self._is_killed(rng.uniform(0.3, longest_s))
+        self._mark([user for part in parts for user in part])
         final = self.command("resume")
         final.communicate()
         if final.returncode:
             raise MarqueeError(f"`marquee privacy resume` failed with exit code {final.returncode}")
         with self.database.transaction() as cursor:
             cursor.execute("SELECT receipt FROM forget_requests WHERE receipt IS NOT NULL")
-            return [receipt for (receipt,) in cursor.fetchall()]
+            return [verify_receipt(text, public_key(KEY)) for (text,) in cursor.fetchall()]
+
+    def _mark(self, users: Sequence[int]) -> None:
+        if users and self.command("forget", *map(str, users), "--mark-only").wait():
+            raise MarqueeError("`marquee privacy forget --mark-only` failed; see its output above")
+
+    def _is_killed(self, after_s: float) -> bool:
+        """Resume the requests, and return True if the command had to be killed after ``after_s`` seconds."""
+        process = self.command("resume")
+        try:
+            process.communicate(timeout=after_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return True
+        if process.returncode:
+            raise MarqueeError(f"`marquee privacy resume` failed with exit code {process.returncode}")
+        return False
 
     def search(self, users: Sequence[int]) -> dict[str, int]:
         """Count occurrences of the users by place: table rows as text, bytes of files, and documents."""
@@ -228,6 +246,18 @@ def forget_system(root: Path, users: int, records: int, params: Path) -> Iterato
         argv = [sys.executable, "-m", "marquee", "retrain", "--params", str(root / "params.yaml")]
         subprocess.run(argv, env=environment, cwd=root, check=False, stdout=subprocess.DEVNULL)
         yield system
+
+
+def seconds_to_erasure(receipts: Sequence[Receipt]) -> tuple[float, float]:
+    """Return the longest time from a request until rows, app data and logs are clean, and until a clean model serves.
+
+    A step that a kill repeats counts when it has finished.
+    """
+    traces = [
+        (max(datetime.fromisoformat(receipt.steps[step]) for step in _TRACE_STEPS) - receipt.requested).total_seconds()
+        for receipt in receipts
+    ]
+    return max(traces), max((receipt.finished - receipt.requested).total_seconds() for receipt in receipts)
 
 
 def _count(text: bytes, wanted: Sequence[bytes]) -> int:

@@ -45,7 +45,7 @@ def test_delete_rows_knows_a_new_table(plain_database: Database) -> None:
     with plain_database.transaction() as cursor:
         cursor.execute("CREATE TABLE moods (user_id text, mood text); INSERT INTO moods VALUES ('42', 'x'), ('7', 'y')")
     assert "moods" in personal_tables.find_personal_tables(plain_database)
-    assert personal_tables.export_rows(plain_database, "42")["moods"] == [{"user_id": "42", "mood": "x"}]
+    assert personal_tables.export_rows(plain_database, ["42"])["moods"] == [{"user_id": "42", "mood": "x"}]
     personal_tables.delete_rows(plain_database, ["42"])
     assert rows(plain_database, "SELECT user_id FROM moods") == [("7",)]
 
@@ -53,7 +53,7 @@ def test_delete_rows_knows_a_new_table(plain_database: Database) -> None:
 def test_export_rows_has_every_row_of_the_user_alone(plain_database: Database, parser: EventParser) -> None:
     """The export has each table, with the rows of the user alone."""
     write_held_data(plain_database, parser)
-    exported = personal_tables.export_rows(plain_database, FORGET)
+    exported = personal_tables.export_rows(plain_database, [FORGET])
     assert {table for table, found in exported.items() if found} == exported.keys()
     named = {row["user_id"] for found in exported.values() for row in found if "user_id" in row}
     assert named == {FORGET}

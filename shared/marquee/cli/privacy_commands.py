@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     profile.add_argument(
         "state", choices=("on", "off"), help="off: their data are neither read, stored nor learned from"
     )
+    _add(actions, "pseudonymize", "store keyed hashes instead of user ids, in all rows and from now on")
     _add(actions, "receipt", "print the receipt of a finished request", "user")
     verifying = _add(actions, "verify", "verify a receipt")
     verifying.add_argument("file", type=Path, help="file with the receipt; - is standard input")
@@ -64,6 +65,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             set_profiling(database, settings.privacy_key, args.user, allowed=args.state == "on")
             print(f"profiling of the user is {args.state}")
             return 0
+        if args.action == "pseudonymize":
+            return _replace_user_ids(database, settings.privacy_key)
         return _show(args, settings, database)
 
 
@@ -213,6 +216,15 @@ def _write(path: Path | None, text: str) -> int:
         path.write_text(text + "\n")
     else:
         print(text)
+    return 0
+
+
+def _replace_user_ids(database: Database, key: str) -> int:
+    from marquee.privacy.pseudonyms import replace_user_ids
+
+    changed = replace_user_ids(database, key)
+    print(f"replaced user ids in {sum(changed.values()):,} rows of {len(changed)} tables; rows hold pseudonyms now")
+    print("`marquee retrain` makes a model with pseudonyms; artifacts and snapshots from before keep user ids")
     return 0
 
 

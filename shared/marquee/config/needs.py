@@ -65,6 +65,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "monitor": (
         "database_url",
+        "privacy_key",
         "objects_url",
         "documents_url",
         "customers_url",

@@ -125,8 +125,8 @@ class Settings(EnvironmentSettings):
     )
     privacy_key: str = setting(
         token_secret,
-        "Secret of the keyed hashes by which forgotten users are recognized; at least 32 characters. Every part needs"
-        " the same, and it never changes. If empty, no user can be forgotten.",
+        "Secret of the keyed hashes by which forgotten users are recognized, and of pseudonyms; at least 32 characters."
+        " Every part needs the same, and it never changes. If empty, no user can be forgotten.",
         "",
         secret=True,
     )

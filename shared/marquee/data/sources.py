@@ -60,6 +60,8 @@ class SourceData:
 def read_base(directory: Path, until: datetime, fraction: float = 1.0, excluded: MarkSet = NO_MARKS) -> SourceData:
     """Read base data: ``ratings.csv`` (user_id, movie_id, rating, time), as if ``excluded`` users were not in it.
 
+    Users get the ids under which the database stores them.
+
     ``users.csv`` and ``movies.csv`` are optional side information. Only the oldest ``fraction`` of the ratings is
     read, and of those the ratings before ``until``. Raises :class:`TrainingDataError` as
     :func:`marquee.config.base_data.read_ratings`.
@@ -70,6 +72,7 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0, excluded:
     ratings = ratings[ratings["time"] < to_microseconds(until)].reset_index(drop=True)
     users = base_data.read_side_table(directory / USERS_FILE, "user_id", left_out[USERS_FILE])
     movies = base_data.read_side_table(directory / MOVIES_FILE, "movie_id", left_out[MOVIES_FILE])
+    users = {excluded.stored_id(user_id): row for user_id, row in users.items()}
     users = {user_id: row for user_id, row in users.items() if not excluded.holds(user_id)}
     side_files = [f for f in (directory / USERS_FILE, directory / MOVIES_FILE) if f.is_file()]
     return SourceData(
@@ -114,7 +117,8 @@ def merge_sources(first: SourceData, second: SourceData) -> SourceData:
 
 def _read_ratings(path: Path, fraction: float, left_out: Counter[str], excluded: MarkSet) -> pd.DataFrame:
     rows = base_data.read_ratings(path, left_out)
-    tuples = ((row.user_id, row.movie_id, row.rating, row.time * _MICROSECONDS) for row in rows)
+    stored_id = cache(excluded.stored_id)
+    tuples = ((stored_id(row.user_id), row.movie_id, row.rating, row.time * _MICROSECONDS) for row in rows)
     frame = _collect(_without(tuples, excluded))
     frame = frame.sort_values("time", kind="stable")
     if fraction < 1 and len(frame):

@@ -1,4 +1,4 @@
-"""Marks of restricted users: forgotten users, and users who opted out of profiling.
+"""Marks of restricted users: forgotten users, and users who opted out of profiling; and pseudonyms of all users.
 
 The tables hold a keyed hash of each user id instead of the id. A writer reads the marks in its own transaction, under a
 shared lock that a change of the marks takes exclusively. A transaction that commits after a user was marked therefore
@@ -20,28 +20,42 @@ DIGEST_BYTES = 16
 
 _LOCK = 0x6D61_726B  # Any number that no other advisory lock has.
 _DEADLINE_MS = 60_000
-_SELECT_STATE = "SELECT version, key_id FROM privacy_state"
+PSEUDONYM_PREFIX = "~"
+_SELECT_STATE = "SELECT version, key_id, pseudonyms FROM privacy_state"
 # Two statements of one message: the second sees what was committed while the first waited.
 _LOCK_AND_SELECT_STATE = f"SELECT pg_advisory_xact_lock_shared({_LOCK}); {_SELECT_STATE}"
 _SELECT_DIGESTS = "SELECT DISTINCT digest FROM privacy_marks"
 
 
 class MarkSet:
-    """The marked users as of one version. Without marks, lookups do not hash the user id."""
+    """The marked users as of one version. Without marks, lookups do not hash the user id.
 
-    __slots__ = ("_digests", "_key", "version")
+    With ``pseudonyms`` a user is stored under :func:`make_pseudonym`. Lookups take the id or its pseudonym.
+    """
 
-    def __init__(self, version: int = 0, key: str = "", digests: Iterable[bytes] = ()) -> None:
+    __slots__ = ("_digests", "_key", "pseudonyms", "version")
+
+    def __init__(
+        self, version: int = 0, key: str = "", digests: Iterable[bytes] = (), *, pseudonyms: bool = False
+    ) -> None:
         self.version = version
+        self.pseudonyms = pseudonyms
         self._key = key
         self._digests = frozenset(digests)
 
     def __bool__(self) -> bool:
         return bool(self._digests)
 
+    def stored_id(self, user_id: str) -> str:
+        """Return the id under which the data of a user are stored: the id itself, or its pseudonym."""
+        return make_pseudonym(self._key, user_id) if self.pseudonyms else user_id
+
     def holds(self, user_id: str) -> bool:
         """Return True if the user is marked."""
-        return bool(self._digests) and digest_user(self._key, user_id) in self._digests
+        if not self._digests:
+            return False
+        digest = _read_pseudonym(user_id) if self.pseudonyms else None
+        return (digest or digest_user(self._key, user_id)) in self._digests
 
     def find(self, user_ids: Iterable[str]) -> frozenset[str]:
         """Return those of ``user_ids`` that are marked."""
@@ -72,7 +86,7 @@ class MarkReader:
         check_key(self._key, state[1])
         if state[0] != self._marks.version:
             cursor.execute(_SELECT_DIGESTS)
-            self._set(state[0], cursor.fetchall())
+            self._set(state, cursor.fetchall())
         return self._marks
 
     def read(self, database: Database, deadline_ms: int = _DEADLINE_MS) -> MarkSet:
@@ -80,14 +94,14 @@ class MarkReader:
 
         Raises :class:`DatabaseUnavailable`, and :class:`PrivacyKeyWrong` as :meth:`load`.
         """
-        ((version, key_id),) = database.read(_SELECT_STATE, deadline_ms=deadline_ms)
-        check_key(self._key, key_id)
-        if version != self._marks.version:
-            self._set(version, database.read(_SELECT_DIGESTS, deadline_ms=deadline_ms))
+        (state,) = database.read(_SELECT_STATE, deadline_ms=deadline_ms)
+        check_key(self._key, state[1])
+        if state[0] != self._marks.version:
+            self._set(state, database.read(_SELECT_DIGESTS, deadline_ms=deadline_ms))
         return self._marks
 
-    def _set(self, version: int, rows: Iterable[tuple[Any, ...]]) -> None:
-        marks = MarkSet(version, self._key, (bytes(digest) for (digest,) in rows))
+    def _set(self, state: tuple[Any, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+        marks = MarkSet(state[0], self._key, (bytes(digest) for (digest,) in rows), pseudonyms=state[2])
         with self._lock:
             if marks.version > self._marks.version:
                 self._marks = marks
@@ -97,6 +111,26 @@ def digest_user(key: str, user_id: str) -> bytes:
     """Return the keyed hash of a user id: the first 16 bytes of its HMAC-SHA-256."""
     message = b"user\0" + user_id.encode("utf-8", "surrogatepass")
     return hmac.digest(key.encode(), message, "sha256")[:DIGEST_BYTES]
+
+
+def make_pseudonym(key: str, user_id: str) -> str:
+    """Return the pseudonym of a user: a tilde and their keyed hash in hexadecimal."""
+    return PSEUDONYM_PREFIX + digest_user(key, user_id).hex()
+
+
+def is_pseudonym(stored_id: str) -> bool:
+    """Return True if a stored id has the form of a pseudonym."""
+    return _read_pseudonym(stored_id) is not None
+
+
+def _read_pseudonym(stored_id: str) -> bytes | None:
+    """Return the keyed hash in a pseudonym; None if ``stored_id`` is an id from before pseudonyms."""
+    if len(stored_id) != len(PSEUDONYM_PREFIX) + 2 * DIGEST_BYTES or not stored_id.startswith(PSEUDONYM_PREFIX):
+        return None
+    try:
+        return bytes.fromhex(stored_id[len(PSEUDONYM_PREFIX) :])
+    except ValueError:
+        return None
 
 
 def identify_key(key: str) -> bytes:
@@ -115,13 +149,21 @@ def check_key(key: str, key_id: bytes | memoryview | None) -> None:
     )
 
 
+def lock_marks(cursor: Any, key: str) -> None:
+    """Wait for the writes that are under way, and keep new ones waiting until the transaction ends.
+
+    Raises :class:`PrivacyKeyWrong` if users were marked with another key.
+    """
+    cursor.execute(f"SELECT pg_advisory_xact_lock({_LOCK}); {_SELECT_STATE}")
+    check_key(key, cursor.fetchone()[1])
+
+
 def change_mark(cursor: Any, key: str, user_ids: Iterable[str], mark: str, *, marked: bool = True) -> None:
     """Add or remove ``mark`` of the users, after the writes that are under way.
 
     Raises :class:`PrivacyKeyWrong` if other users were marked with another key.
     """
-    cursor.execute(f"SELECT pg_advisory_xact_lock({_LOCK}); {_SELECT_STATE}")
-    check_key(key, cursor.fetchone()[1])
+    lock_marks(cursor, key)
     for user_id in user_ids:
         digest = digest_user(key, user_id)
         if marked:
@@ -143,6 +185,12 @@ def set_profiling(database: Database, key: str, user_id: str, *, allowed: bool) 
 def is_profiling_allowed(database: Database, key: str, user_id: str) -> bool:
     """Return False if the account must not be profiled: forgotten, or turned off. Raises as :func:`set_profiling`."""
     return not MarkReader(key).read(database).holds(user_id)
+
+
+def uses_pseudonyms(database: Database) -> bool:
+    """Return True if rows hold pseudonyms instead of user ids. Raises :class:`DatabaseUnavailable`."""
+    ((_, _, pseudonyms),) = database.read(_SELECT_STATE, deadline_ms=_DEADLINE_MS)
+    return bool(pseudonyms)
 
 
 def list_marks(cursor: Any, key: str, user_id: str) -> list[tuple[str, str]]:

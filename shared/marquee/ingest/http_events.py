@@ -21,7 +21,7 @@ from marquee.db.privacy_marks import MarkReader
 from marquee.errors import DataRefused
 from marquee.events.batches import Record, make_record
 from marquee.events.json_records import JsonRecordParser, read_event_id
-from marquee.ingest.marked_users import drop_marked
+from marquee.ingest.marked_users import apply_marks
 from marquee.ingest.row_encoding import ParsedBatch, parse_records
 from marquee.ingest.store import UNSTORABLE, execute, write_parsed
 from marquee.ingest.time_bounds import TimeBounds, current_bounds
@@ -147,7 +147,7 @@ class _Writer:
             if new:
                 entry = entry.extended(len(new))
                 parsed = self._parse(records, refusal)
-                drop_marked(parsed, self.reader.load(cursor))
+                apply_marks(parsed, self.reader.load(cursor))
                 write_parsed(
                     cursor,
                     entry,

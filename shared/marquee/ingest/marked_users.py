@@ -1,11 +1,12 @@
-"""Removal of marked users' records from parsed batches, and search for user ids in unparsed data."""
+"""Marks and pseudonyms of users, applied to parsed batches; and search for user ids in unparsed data."""
 
 from __future__ import annotations
 
 import re
 from base64 import b64decode
 from binascii import Error
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import msgspec
 
@@ -22,8 +23,10 @@ _find_user_fields = re.compile(rf'"user(?:_id)?"\s*:\s*(?:{_STRING}|(-?\d+))').f
 _find_nested = re.compile(rf'"(text|base64|data)"\s*:\s*{_STRING}').findall
 
 
-def drop_marked(parsed: ParsedBatch, marks: MarkSet) -> None:
-    """Move the records of marked users to ``parsed.dropped``."""
+def apply_marks(parsed: ParsedBatch, marks: MarkSet) -> None:
+    """Move the records of marked users to ``parsed.dropped``, and replace ids by pseudonyms if these are on."""
+    if marks.pseudonyms:
+        _replace_ids(parsed, cache(marks.stored_id))
     if not marks:
         return
     users = {row.split("\t")[_USER_COLUMN] for row in parsed.watches}
@@ -71,6 +74,15 @@ def _read_string(string: str) -> str:
         return msgspec.json.decode(f'"{string}"'.encode("utf-8", "replace"), type=str)
     except msgspec.DecodeError:
         return string
+
+
+def _replace_ids(parsed: ParsedBatch, stored_id: Callable[[str], str]) -> None:
+    for number, row in enumerate(parsed.watches):
+        fields = row.split("\t", _USER_COLUMN + 1)
+        fields[_USER_COLUMN] = stored_id(fields[_USER_COLUMN])
+        parsed.watches[number] = "\t".join(fields)
+    for rows in parsed.others.values():
+        rows.events = [msgspec.structs.replace(event, user_id=stored_id(event.user_id)) for event in rows.events]
 
 
 def _drop_watches(parsed: ParsedBatch, marked: frozenset[str]) -> None:

@@ -17,7 +17,7 @@ from marquee.events.kinds import QUARANTINE
 from marquee.events.parser import EventParser
 from marquee.events.record_parser import EitherFormatParser, RecordParser
 from marquee.ingest import watch_sessions
-from marquee.ingest.marked_users import drop_marked
+from marquee.ingest.marked_users import apply_marks
 from marquee.ingest.row_encoding import parse_records
 from marquee.ingest.store import write_rows
 from marquee.ingest.time_bounds import current_bounds
@@ -182,7 +182,7 @@ def _move(cursor: Any, replaying: _Replaying, chunk: _Chunk) -> ReplayResult:
     written_offsets.lock_partition(cursor, topic_key, partition)
     records, bounds = _select_records(cursor, replaying.selection, chunk, None), current_bounds()
     parsed = parse_records(records, replaying.parser, bounds)
-    drop_marked(parsed, replaying.reader.load(cursor))
+    apply_marks(parsed, replaying.reader.load(cursor))
     remaining = {record.offset for record, _, _ in parsed.malformed}
     parsed.malformed = []
     offsets = [record.offset for record in records if record.offset not in remaining]

@@ -19,7 +19,7 @@ import msgspec
 
 from marquee.db import pg_arrays, written_offsets
 from marquee.db.pool import Database
-from marquee.db.privacy_marks import MarkReader
+from marquee.db.privacy_marks import MarkReader, MarkSet, is_pseudonym
 from marquee.db.written_offsets import WrittenOffsets
 from marquee.errors import DataRefused
 from marquee.events.batches import Impression, ImpressionBatch, Record, StreamBatch, is_named
@@ -27,7 +27,7 @@ from marquee.events.kinds import DROPPED, EVENT_KINDS, QUARANTINE, RECORD_TABLES
 from marquee.events.record_parser import RecordParser
 from marquee.ingest import watch_sessions
 from marquee.ingest.known_records import check_same_records
-from marquee.ingest.marked_users import drop_marked, find_user_ids
+from marquee.ingest.marked_users import apply_marks, find_user_ids
 from marquee.ingest.row_encoding import ParsedBatch, escape_unstorable, parse_records
 from marquee.ingest.time_bounds import TimeBounds, current_bounds
 
@@ -170,7 +170,7 @@ def _write(
                 written_offsets.record_delivery(cursor, entry, len(batch.records), 0, oldest_ms)
                 return WriteCounts()
             parsed = parsing.parse(new)
-        drop_marked(parsed, parsing.reader.load(cursor))
+        apply_marks(parsed, parsing.reader.load(cursor))
         written = write_parsed(cursor, entry, parsed, parsing.bounds, len(batch.records), copy=copy)
         written_offsets.record_delivery(cursor, entry, len(batch.records), written.records, oldest_ms)
         return written
@@ -214,12 +214,21 @@ def _copy_watches(cursor: Any, topic_key: int, partition: int, watches: list[str
 
 
 def write_impressions(database: Database, batch: ImpressionBatch, reader: MarkReader | None = None) -> WriteCounts:
-    """Write the impressions of ``batch`` that are not stored yet, but none of a marked user."""
+    """Write the impressions of ``batch`` that are not stored yet, but none of a marked user.
+
+    `recommend` names users by their stored ids. One that had not yet read that ids are pseudonyms sends plain ids.
+    """
     rows = sorted(batch.impressions, key=lambda impression: impression.id)
     with database.transaction() as cursor:
         marks = (reader or MarkReader()).load(cursor)
+        if marks.pseudonyms:
+            rows = [row if is_pseudonym(row.user_id) else _replace_user(row, marks) for row in rows]
         kept = [row for row in rows if not marks.holds(row.user_id)]
         return WriteCounts(impressions=execute(cursor, _INSERT_IMPRESSIONS, _impression_columns(kept)) if kept else 0)
+
+
+def _replace_user(row: Impression, marks: MarkSet) -> Impression:
+    return msgspec.structs.replace(row, user_id=marks.stored_id(row.user_id))
 
 
 def _impression_columns(rows: Sequence[Impression]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from marquee.app.usage_reports import (
     report_screens,
 )
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader, MarkSet
 
 OVERLAP = timedelta(minutes=10)
 """Time before the watermark from which events are read again."""
@@ -64,18 +65,19 @@ _INSERT_RETENTION = "INSERT INTO app_retention (time, weeks, users, computed) VA
 _FORGET = "DELETE FROM app_outcomes WHERE user_id = %s"
 
 
-def update_usage(database: Database, documents: Documents, now: datetime) -> int:
+def update_usage(database: Database, documents: Documents, now: datetime, reader: MarkReader | None = None) -> int:
     """Update the tables from the events since the last run; return the number of rows written.
 
-    Raises :class:`DocumentsUnavailable`; the next run continues from the same watermark.
+    Users whom ``reader`` finds marked have no rows. Raises :class:`DocumentsUnavailable`; the next run continues from
+    the same watermark.
     """
-    since = _read_watermark(database, now) - OVERLAP
-    written = sum(_write_outcomes(database, chunk) for chunk in _chunks(read_outcomes(documents, since, now)))
+    since, reader = _read_watermark(database, now) - OVERLAP, reader or MarkReader()
+    written = sum(_write_outcomes(database, chunk, reader) for chunk in _chunks(read_outcomes(documents, since, now)))
     days = find_days(documents, since, now)
     written += sum(_write_day(database, documents, day) for day in days)
     if days and _is_retention_due(database, now):
         written += _write_retention(database, documents, now)
-    written += _forget_withdrawn(database, documents)
+    written += _forget_withdrawn(database, documents, reader.read(database))
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
         cursor.execute(_ADVANCE, (_NAME, now))
     return written
@@ -92,14 +94,18 @@ def _chunks(outcomes: Iterator[ListOutcome]) -> Iterator[list[ListOutcome]]:
         yield chunk
 
 
-def _write_outcomes(database: Database, outcomes: Sequence[ListOutcome]) -> int:
+def _write_outcomes(database: Database, outcomes: Sequence[ListOutcome], reader: MarkReader) -> int:
     # The upsert takes a key once: a recommendation that two users report is written for the first of them.
     by_key = {(o.recommendation_id, o.movie_id): o for o in reversed(outcomes)}
-    rows = [
-        (o.recommendation_id, o.movie_id, o.user_id, o.position, o.seen, o.opened, o.played, o.finished, o.at)
-        for _, o in sorted(by_key.items())
-    ]
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
+        marks = reader.load(cursor)
+        rows = [
+            (id, movie, marks.stored_id(o.user_id), o.position, o.seen, o.opened, o.played, o.finished, o.at)
+            for (id, movie), o in sorted(by_key.items())
+            if not marks.holds(o.user_id)
+        ]
+        if not rows:
+            return 0
         cursor.execute(_OUTCOME, [list(column) for column in zip(*rows, strict=True)])
         return int(cursor.rowcount)
 
@@ -135,14 +141,14 @@ def _write_retention(database: Database, documents: Documents, now: datetime) ->
     return len(cohorts)
 
 
-def _forget_withdrawn(database: Database, documents: Documents) -> int:
+def _forget_withdrawn(database: Database, documents: Documents, marks: MarkSet) -> int:
     """Delete the outcomes of users who withdrew their consent or deleted their data; return the number of rows."""
     with documents.collection("withdrawals") as withdrawals:
         withdrawn = list(withdrawals.find())
     deleted = 0
     for row in withdrawn:
         with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
-            cursor.execute(_FORGET, (row["_id"],))
+            cursor.execute(_FORGET, (marks.stored_id(row["_id"]),))
             deleted += int(cursor.rowcount)
         with documents.collection("withdrawals") as withdrawals:
             withdrawals.delete_one(row)

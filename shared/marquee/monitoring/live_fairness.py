@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import uses_pseudonyms
 from marquee.evaluation import movie_groups, user_groups
 from marquee.evaluation.movie_groups import MovieGroups
 from marquee.monitoring.fairness_measures import (
@@ -98,13 +99,15 @@ Arm = tuple[int, str, str]
 class LiveFairness:
     """Task of the monitor. ``load_engine`` returns the engine of a version, None if its artifact is refused.
 
-    ``demographics`` is None without a customer service; then there are no groups by sex and age.
+    ``demographics`` is None without a customer service. Then there are no groups by sex and age, nor while rows hold
+    pseudonyms, which the service does not know.
     """
 
     def __init__(
         self, load_engine: Callable[[str], Engine | None], demographics: UserDemographics | None = None
     ) -> None:
         self._load_engine = load_engine
+        self._service = demographics
         self._demographics = demographics
 
     def update(self, database: Database, now: datetime, budget_s: float = BUDGET_S) -> int:
@@ -113,6 +116,7 @@ class LiveFairness:
         After ``budget_s`` seconds the remaining days are left to the next call.
         """
         rows, ends = 0, time.monotonic() + budget_s
+        self._demographics = self._service if self._service and not uses_pseudonyms(database) else None
         newest = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         for number in range(LOOKBACK // STEP):
             rows += self._update_day(database, newest - number * STEP)

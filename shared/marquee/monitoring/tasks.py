@@ -8,6 +8,7 @@ from datetime import datetime
 from marquee.config.settings import Settings
 from marquee.db import rollups
 from marquee.db.pool import Database
+from marquee.db.privacy_marks import MarkReader
 from marquee.monitoring import attribution, availability, live_accuracy, movie_counts
 from marquee.monitoring.controller import Controller
 from marquee.monitoring.live_fairness import LiveFairness
@@ -75,8 +76,9 @@ def _app_tasks(settings: Settings) -> tuple[Task, ...]:
     from marquee.monitoring.app_usage import update_usage
 
     documents = Documents(settings.documents_url, deadline_ms=REPORT_MS, connections=1)
+    reader = MarkReader(settings.privacy_key)
     return (
-        Task("app_usage", lambda database, _, now: update_usage(database, documents, now)),
+        Task("app_usage", lambda database, _, now: update_usage(database, documents, now, reader)),
         Task("app_catalog", lambda database, store, now: update_catalog(database, store, documents, now)),
     )
 

@@ -84,21 +84,21 @@ class Forgetting:
 
     def _erase_documents(self, due: Sequence[ForgetRequest]) -> None:
         if self._places.erase_documents is not None:
-            for user in _users(due):
+            for user in [request.user_id for request in due if request.user_id is not None]:
                 forget_journal.add_counts(self._places.database, user, self._places.erase_documents(user))
 
     def _delete_rows(self, due: Sequence[ForgetRequest]) -> None:
-        personal_tables.delete_rows(self._places.database, _users(due))
+        personal_tables.delete_rows(self._places.database, _names(due))
 
     def _redact_logs(self, due: Sequence[ForgetRequest]) -> None:
-        for user, n in log_files.redact_logs(self._places.logs, _users(due)).items():
+        for user, n in log_files.redact_logs(self._places.logs, _names(due)).items():
             forget_journal.add_counts(self._places.database, user, {"logs": n})
 
     def _replace_models(self, due: Sequence[ForgetRequest]) -> None:
         """Release a model without the users, then delete the artifacts of models that were trained on their data."""
         store = self._places.store
         planned = {version for request in due for version in request.plan.get("versions", ())}
-        versions = planned | set(learned_models.find_learned(store, _users(due)))
+        versions = planned | set(learned_models.find_learned(store, _names(due)))
         if not versions:
             return
         forget_journal.set_plan(self._places.database, due, "versions", sorted(versions))
@@ -121,11 +121,11 @@ class Forgetting:
 
     def _delete_snapshots(self, due: Sequence[ForgetRequest]) -> None:
         if self._places.remote is not None:
-            learned_models.delete_snapshots(self._places.remote, _users(due))
+            learned_models.delete_snapshots(self._places.remote, _names(due))
 
     def _sweep(self, due: Sequence[ForgetRequest]) -> None:
         """Search every place again, because writes under way when the users were marked may have finished since."""
-        users, places = _users(due), self._places
+        users, places = _names(due), self._places
         for _ in range(_MAX_SWEEPS):
             self._erase_documents(due)
             self._delete_rows(due)
@@ -161,5 +161,5 @@ class Forgetting:
         return text
 
 
-def _users(requests: Sequence[ForgetRequest]) -> list[str]:
-    return [request.user_id for request in requests if request.user_id is not None]
+def _names(requests: Sequence[ForgetRequest]) -> list[str]:
+    return [name for request in requests for name in request.names]

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from marquee.db.pool import Database
-from marquee.db.privacy_marks import FORGOTTEN, change_mark, digest_user
+from marquee.db.privacy_marks import FORGOTTEN, PSEUDONYM_PREFIX, change_mark, digest_user
 
 JOURNAL = "forget_requests"
 
@@ -26,6 +26,11 @@ class ForgetRequest:
     counts: dict[str, int]
     plan: dict[str, Any]
     receipt: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names of the user in rows, artifacts and logs: the id and the pseudonym; none once it is finished."""
+        return () if self.user_id is None else (self.user_id, PSEUDONYM_PREFIX + self.digest.hex())
 
 
 _COLUMNS = "digest, user_id, requested, finished, done, counts, plan, receipt"
@@ -63,11 +68,15 @@ def find_request(database: Database, key: str, user: str) -> ForgetRequest | Non
 
 
 def add_count(cursor: Any, user: str, place: str, n: int) -> None:
-    """Add ``n`` to the number removed of ``user`` in ``place``, within the transaction that removes them."""
+    """Add ``n`` to the number removed of ``user`` in ``place``, within the transaction that removes them.
+
+    ``user`` is the id or the pseudonym.
+    """
     cursor.execute(
         "UPDATE forget_requests SET counts = jsonb_set(counts, ARRAY[%s], "
-        "to_jsonb(coalesce((counts ->> %s)::bigint, 0) + %s)) WHERE user_id = %s",
-        (place, place, n, user),
+        "to_jsonb(coalesce((counts ->> %s)::bigint, 0) + %s)) "
+        "WHERE user_id = %s OR (user_id IS NOT NULL AND %s || encode(digest, 'hex') = %s)",
+        (place, place, n, user, PSEUDONYM_PREFIX, user),
     )
 
 

@@ -58,16 +58,19 @@ def delete_rows(database: Database, users: Sequence[str]) -> None:
     _delete_rejected(database, users)
 
 
-def export_rows(database: Database, user: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of a user by table, each as the object that PostgreSQL's ``to_jsonb`` returns."""
+def export_rows(database: Database, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a user by table, each as the object that PostgreSQL's ``to_jsonb`` returns.
+
+    ``names``: the id and the pseudonym of the user.
+    """
     exported: dict[str, list[dict[str, Any]]] = {}
     for table in find_personal_tables(database):
         with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
-            cursor.execute(f"SELECT to_jsonb(t) FROM {table} AS t WHERE user_id = %s", (user,))  # noqa: S608
+            cursor.execute(f"SELECT to_jsonb(t) FROM {table} AS t WHERE user_id = ANY (%s)", (list(names),))  # noqa: S608
             exported[table] = [row for (row,) in cursor.fetchall()]
-    exported[QUARANTINE] = [{"raw": raw.decode("utf-8", "replace")} for *_, raw in _scan(database, _QUARANTINE, [user])]
+    exported[QUARANTINE] = [{"raw": raw.decode("utf-8", "replace")} for *_, raw in _scan(database, _QUARANTINE, names)]
     exported["rejected_events"] = [
-        {"id": id, "body": body.decode("utf-8", "replace")} for id, body in _scan(database, _REJECTED, [user])
+        {"id": id, "body": body.decode("utf-8", "replace")} for id, body in _scan(database, _REJECTED, names)
     ]
     return exported
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from marquee.config import base_data
 from marquee.db.pool import Database
-from marquee.db.privacy_marks import list_marks
+from marquee.db.privacy_marks import MarkReader, list_marks
 from marquee.errors import ArtifactRefused, ObjectNotFound
 from marquee.privacy import learned_models, personal_tables
 from marquee.registry.item_store import read_items
@@ -34,13 +34,15 @@ def export_held(
     """
     with database.transaction() as cursor:
         marks = dict(list_marks(cursor, key, user)) if key else {}
+    stored_id = MarkReader(key).read(database).stored_id(user)
     return {
         "user_id": user,
+        "stored_id": stored_id,
         "marks": marks,
-        "tables": personal_tables.export_rows(database, user),
+        "tables": personal_tables.export_rows(database, [user, stored_id]),
         "app": export_documents(user) if export_documents else None,
-        "models": _export_records(store, user) if store else {},
-        "snapshots": _find_snapshots(remote, user) if remote else [],
+        "models": _export_records(store, stored_id) if store else {},
+        "snapshots": _find_snapshots(remote, stored_id) if remote else [],
         "base_data": read_base_rows(base, [user]) if base else [],
     }
 

@@ -78,6 +78,8 @@ class Answer(msgspec.Struct, frozen=True):
     """Inputs of the list, for the impression."""
     teams: str = ""
     """Team of each movie of an interleaved list: 0 for control, 1 for the new arm."""
+    stored_id: str | None = None
+    """Id of the user in the impression; None: ``user_id``."""
 
     @property
     def metadata(self) -> MovieMetadata:
@@ -106,7 +108,7 @@ class Answer(msgspec.Struct, frozen=True):
         return Impression(
             self.recommendation_id,
             self.time,
-            self.user_id,
+            self.user_id if self.stored_id is None else self.stored_id,
             self.arm,
             self.version,
             self.release,

@@ -114,7 +114,8 @@ class Recommender:
         if request.profile and self._is_restricted(user_id):
             request = msgspec.structs.replace(request, profile=False)
         identity = uuid4() if request.profile else _NO_ID
-        return self.answer_task(UserTask(user_id, now, request, read_page(request), identity))
+        stored_id = self._stored_id(user_id) if request.profile else ""
+        return self.answer_task(UserTask(stored_id, now, request, read_page(request), identity, user_id))
 
     def answer_task(self, task: UserTask) -> Answer:
         """Return the list of a request whose id and page are known. Raises :class:`NothingToRecommend`."""
@@ -143,8 +144,9 @@ class Recommender:
             raise NothingToRecommend(self.cache.explain_nothing())
         if request.user and self._is_restricted(request.user):
             request = msgspec.structs.replace(request, user="")
-        task = UserTask(request.user, now, request, FIRST_PAGE, _NO_ID)
-        arm = loaded.release.assign(request.user) if request.user else loaded.release.arms[0]
+        stored_id = self._stored_id(request.user)
+        task = UserTask(stored_id, now, request, FIRST_PAGE, _NO_ID, request.user)
+        arm = loaded.release.assign(stored_id) if request.user else loaded.release.arms[0]
         engine = loaded.engines[arm.name]
         row = engine.item_factors.items.get(movie_id)
         if row is None:
@@ -161,6 +163,9 @@ class Recommender:
 
     def _is_restricted(self, user_id: str) -> bool:
         return self._restricted is not None and self._restricted(user_id)
+
+    def _stored_id(self, user_id: str) -> str:
+        return self._restricted.stored_id(user_id) if self._restricted else user_id
 
     def _answer_from_release(self, loaded: LoadedRelease, task: UserTask) -> Answer:
         arms, request = loaded.release.arms, task.request
@@ -316,7 +321,8 @@ class Recommender:
             }
         return Answer(
             recommendation_id=str(task.recommendation_id) if profile else "",
-            user_id=task.user_id if profile else "",
+            user_id=task.account_id if profile else "",
+            stored_id=task.user_id if profile else "",
             time=task.now,
             **provenance,
             tier=tier,

@@ -46,6 +46,10 @@ class RestrictedUsers:
             self._refresh()
         return self._marks is None or self._marks.holds(user_id)
 
+    def stored_id(self, user_id: str) -> str:
+        """Return the id under which the data of a user are stored, as of the last call."""
+        return user_id if self._marks is None else self._marks.stored_id(user_id)
+
     def _refresh(self) -> None:
         # The first requests wait for the marks. Later ones use the old marks while one request reads new ones.
         if not self._lock.acquire(blocking=self._marks is None):

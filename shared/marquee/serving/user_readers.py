@@ -54,16 +54,29 @@ def cut_history(history: History, since: datetime | None) -> History:
 
 
 class UserTask:
-    """State of one request."""
+    """State of one request.
+
+    ``user_id`` is the id under which the user's data are stored, ``account_id`` that of the request; without pseudonyms
+    they are equal.
+    """
 
     __slots__ = (
-        "age", "cohorts", "has_record", "history", "notes", "now", "other_record", "page", "popular",
+        "account_id", "age", "cohorts", "has_record", "history", "notes", "now", "other_record", "page", "popular",
         "recommendation_id", "request", "teams", "timer", "user_id",
     )  # fmt: skip
 
-    def __init__(self, user_id: str, now: datetime, request: ListRequest, page: Page, recommendation_id: UUID) -> None:
+    def __init__(
+        self,
+        user_id: str,
+        now: datetime,
+        request: ListRequest,
+        page: Page,
+        recommendation_id: UUID,
+        account_id: str | None = None,
+    ) -> None:
         self.user_id, self.now, self.request, self.page = user_id, now, request, page
         self.recommendation_id = recommendation_id
+        self.account_id = user_id if account_id is None else account_id
         self.notes: list[str] = []
         self.timer = StepTimer()
         # The data that were read, for the impression.
@@ -144,7 +157,7 @@ class UserReaders:
         if self._cohorts is None or not engine.item_factors.cohorts:
             return ()
         try:
-            task.cohorts = self._cohorts(task.user_id)
+            task.cohorts = self._cohorts(task.account_id)
             return task.cohorts
         except Unavailable:
             task.notes.append(CUSTOMERS_UNAVAILABLE)
@@ -157,7 +170,7 @@ class UserReaders:
         if self._ages is None:
             return None
         try:
-            task.age = self._ages(task.user_id)
+            task.age = self._ages(task.account_id)
             return task.age
         except Unavailable:
             task.notes.append(CUSTOMERS_UNAVAILABLE)

@@ -19,7 +19,7 @@ from marquee.data.interaction_frames import distinct_ids
 from marquee.data.snapshot import SnapshotRequest, read_snapshot
 from marquee.db import retrain_queue
 from marquee.db.pool import Database
-from marquee.db.privacy_marks import NO_MARKS, MarkReader
+from marquee.db.privacy_marks import NO_MARKS, MarkReader, is_pseudonym
 from marquee.db.retrain_runs import RetrainRun, record_run
 from marquee.errors import (
     MarqueeError,
@@ -181,14 +181,17 @@ def _run_steps(run: PipelineRun) -> StepJournal:
 
 
 def check_marks(run: PipelineRun) -> None:
-    """Raise :class:`TrainingDataError` if a user of the snapshot was marked after it was taken."""
+    """Raise :class:`TrainingDataError` if the snapshot has a user who was marked since, or an id that was replaced."""
     marks = MarkReader(run.privacy_key).read(run.database) if run.database else NO_MARKS
-    if not marks:
+    if not (marks or marks.pseudonyms):
         return
     taken = read_snapshot(run.path(SNAPSHOT))
     frames = (taken.base.ratings, taken.live.ratings, taken.live.watch_sessions)
-    if marks.find([*distinct_ids(frames, "user_id"), *taken.base.side_information.users]):
+    users = [*distinct_ids(frames, "user_id"), *taken.base.side_information.users]
+    if marks.find(users):
         raise TrainingDataError("a user of the snapshot was forgotten while the model was trained: train again")
+    if marks.pseudonyms and not all(map(is_pseudonym, users)):
+        raise TrainingDataError("user ids were replaced by pseudonyms while the model was trained: train again")
 
 
 def _digest_code() -> str:
