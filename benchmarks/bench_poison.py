@@ -48,13 +48,13 @@ class PoisonRow(NamedTuple):
 
 
 @cache
-def measure_attacks(kind: str, accounts: int, size: str, step: float = 0.0) -> PoisonRow:
+def measure_attacks(kind: str, accounts: int, size: str, step: float = 0.0, *, watched: bool = False) -> PoisonRow:
     """Attack each target separately, and train with and without the accounts that the check finds."""
     data, params = movielens.load().dataset, movielens.PARAMS
     shown: list[tuple[float, float, float]] = []
     found: list[tuple[float, float]] = []
     for target in choose_targets(data, kind, TARGETS_FULL if is_full_run() else TARGETS, SEED):
-        attacked = add_attack(data, Attack(kind, accounts, target, step=step), SEED)
+        attacked = add_attack(data, Attack(kind, accounts, target, step=step, watched=watched), SEED)
         suspects = find_suspects(attacked)
         fakes = sum(user.startswith(FAKE) for user in suspects)
         found.append((fakes / accounts, len(suspects) - fakes))
@@ -109,6 +109,23 @@ def push() -> Iterator[BenchmarkResult]:
         interval=_bounds(row.change),
     )
     yield at_least("poison_found_100", 100 * row.found, "% of fakes", 99, reference=f"honest accounts: {row.honest:g}")
+
+
+@benchmark("poison_watch_1pct", "poison_watch_100", "poison_watch_100_unchecked")
+def push_by_watches() -> Iterator[BenchmarkResult]:
+    """Push rarely rated movies by watches alone. Each rating of an honest user counts as a watch, too."""
+    for name, size in (("poison_watch_1pct", "1 % of the accounts"), ("poison_watch_100", "100 accounts")):
+        row = measure_attacks(PUSH, SIZES[size], size, watched=True)
+        reference = f"{_describe(row)}; {100 * row.found:.0f} % of the fakes found, {row.honest:g} honest accounts"
+        yield at_most(name, row.left.value, "% of users", 1, reference=reference, interval=_bounds(row.left))
+    yield at_least(
+        "poison_watch_100_unchecked",
+        row.change.value,
+        "% of users",
+        0,
+        reference="what the check prevents: the same attack without it",
+        interval=_bounds(row.change),
+    )
 
 
 @benchmark("poison_nuke_100", "poison_honest_suspects")

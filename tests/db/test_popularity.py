@@ -60,6 +60,22 @@ def test_update_popularity_again_counts_nothing(database: Database, parser: Even
     assert popular_movies(database, 10) == before
 
 
+def test_update_popularity_counts_an_account_once(database: Database, parser: EventParser) -> None:
+    """One account that rates and watches a movie all day counts less than two others, in one run or in many."""
+    honest = [rate(user, 4, "heat+1995") for user in (1, 2)]
+    honest += [watch(user, minute, "heat+1995") for user in (1, 2) for minute in (1, 2)]
+    write_batch(database, batch(honest), parser)
+    for n in range(3):
+        pushed = [rate(9, 5, "pushed+1999", f"2026-02-14T0{n}:00:0{second}") for second in range(9)]
+        pushed += [watch(9, minute, "pushed+1999", f"2026-02-14T0{n}:1{minute}") for minute in range(9)]
+        write_batch(database, batch(pushed, 100 * (n + 1), partition=n % 2), parser)
+        of_rows = dict(popular_movies(database, 10)) if n == 0 else {}
+        update_popularity(database)
+        counted = dict(popular_movies(database, 10))
+        assert counted["heat+1995"] == pytest.approx(2 * counted["pushed+1999"], rel=0.01)
+        assert n or counted == pytest.approx(of_rows)
+
+
 def test_popular_movies_beside_short_table_is_filled_up(database: Database, parser: EventParser) -> None:
     """Movies that the monitor has not counted yet follow those that it has."""
     write_batch(database, batch([rate(1, 4, "alien+1979")]), parser)

@@ -100,15 +100,15 @@ def test_user_history_uses_indexes(plain_database: Database) -> None:
 
 
 def test_popular_movies_score_decays_by_half_a_week(filled: Database, parser: EventParser) -> None:
-    """A rating weighs as much as a hundred minutes."""
+    """An account counts once: a rating 1, a viewing 0.5."""
     ranked = popular_movies(filled, 10)
-    assert [movie_id for movie_id, _ in ranked] == ["alien+1979", "heat+1995"]
-    assert ranked[0][1] == pytest.approx(2.02)
+    assert [movie_id for movie_id, _ in ranked] == ["heat+1995", "alien+1979"]
+    assert [score for _, score in ranked] == pytest.approx([3.0, 1.5])
     old = [rate(3, 1, "old+1950", "2026-02-07T00:00")] * 3
     write_batch(filled, batch(old, 100), parser)
     movie_id, score = popular_movies(filled, 10)[-1]
     assert movie_id == "old+1950"
-    assert score == pytest.approx(1.5)
+    assert score == pytest.approx(0.5)
     assert len(popular_movies(filled, 1)) == 1
 
 

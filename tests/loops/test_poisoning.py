@@ -79,6 +79,18 @@ def test_push_is_found_and_left_out(data: Dataset, params: Params, target: int) 
     assert checked.shown == pytest.approx(before.shown, abs=0.05)
 
 
+def test_push_by_watches_is_found_and_left_out(data: Dataset, params: Params, target: int) -> None:
+    """Accounts that only watch push a rare movie as well; without the suspects its reach is as before."""
+    before = measure_reach(data, USERS, target, params)
+    attacked = add_attack(data, Attack(PUSH, 60, target, 4, watched=True), 1)
+    assert len(attacked.ratings) == len(data.ratings)
+    assert measure_reach(attacked, USERS, target, params).shown > before.shown + 0.3
+    suspects = find_suspects(attacked)
+    assert set(suspects) == {f"{FAKE}{number:06}" for number in range(60)}
+    checked = measure_reach(without_users(attacked, suspects), USERS, target, params)
+    assert checked.shown == pytest.approx(before.shown, abs=0.05)
+
+
 def test_find_suspects_without_an_attack_is_empty(data: Dataset) -> None:
     """No honest account is a suspect."""
     assert find_suspects(data) == []

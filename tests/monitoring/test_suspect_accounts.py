@@ -13,7 +13,9 @@ from marquee.db.pool import Database
 from marquee.monitoring.account_anomalies import (
     LEVELS,
     MovieRatings,
+    MovieWatches,
     find_targets,
+    find_watched_targets,
     level_bounds,
     log_binomial_tail,
     log_poisson_tail,
@@ -79,6 +81,35 @@ def test_mark_suspects_attack_is_marked_once(database: Database, rating: int) ->
     assert mark_suspects(database, NOW, 5) == 0
 
 
+def insert_sessions(database: Database, sessions: list[tuple[str, str]], days_ago: float) -> None:
+    """Insert watch sessions of (user, movie) at one time."""
+    at = NOW - timedelta(days=days_ago)
+    with database.transaction() as cursor:
+        cursor.executemany(
+            "INSERT INTO watch_sessions (user_id, movie_id, started, ended, first_minute, last_minute) "
+            "VALUES (%s, %s, %s, %s, 0, 90) ON CONFLICT DO NOTHING",
+            [(*session, at, at + timedelta(hours=2)) for session in sessions],
+        )
+
+
+@pytest.mark.parametrize("premiere", [False, True])
+def test_mark_suspects_watches_alone_are_an_attack_unless_all_watch(database: Database, premiere: bool) -> None:
+    """New accounts that watch a rare movie together are suspects; a premiere that the others watch too is not."""
+    rng = np.random.default_rng(0)
+    old = [(f"{user}", f"movie-{item}+2000") for user in range(60) for item in rng.choice(100, 20, replace=False)]
+    insert_sessions(database, old, 30)
+    target = "movie-premiere+2026"
+    new = [(f"9{n:03}", f"movie-{item}+2000") for n in range(20) for item in rng.choice(100, 5, replace=False)]
+    insert_sessions(database, [*new, *((f"9{n:03}", target) for n in range(20))], 1)
+    if premiere:
+        insert_sessions(database, [(f"{user}", target) for user in range(40)], 1)
+    marked = mark_suspects(database, NOW, 5)
+    expected = [] if premiere else [(f"9{n:03}", target, "watched") for n in range(20)]
+    assert rows(database, "SELECT user_id, movie_id, level FROM suspect_accounts ORDER BY user_id") == expected
+    assert marked == len(expected)
+    assert mark_suspects(database, NOW, 5) == 0
+
+
 def test_mark_suspects_repeated_ratings_of_one_account_count_once(database: Database) -> None:
     """One account that rates a movie a hundred times is one account."""
     insert_honest(database)
@@ -120,6 +151,15 @@ def test_find_targets_hit_that_all_rate_alike_is_no_target() -> None:
     assert find_targets([*others, hit]) == []
     unlike = MovieRatings("unlike", 80, (80, 80, 0, 0), 40, (4, 12, 20, 10))
     assert {target.movie_id for target in find_targets([*others, unlike])} == {"unlike"}
+
+
+def test_find_watched_targets_share_within_the_factor_is_no_target() -> None:
+    """New accounts may prefer a movie; five times its share among the others is still no attack, fifty times is."""
+    others = [MovieWatches(f"m{n}", 20, 20, 100) for n in range(100)]
+    assert find_watched_targets([*others, MovieWatches("liked", 100, 20, 100)]) == []
+    (target,) = find_watched_targets([*others, MovieWatches("pushed", 100, 1, 9)])
+    assert (target.movie_id, target.level) == ("pushed", "watched")
+    assert find_watched_targets([MovieWatches("m", 500, 9, 9)]) == []
 
 
 def test_find_targets_without_established_accounts_reports_nothing() -> None:

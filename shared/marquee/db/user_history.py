@@ -71,12 +71,12 @@ FROM popular_movies ORDER BY log_score DESC, movie_id LIMIT %s"""
 # Reads a limited number of rows, whatever the tables hold.
 _POPULAR_OF_ROWS = """
 WITH activity AS (
-    SELECT date_bin('1 hour', least(time, now()), TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, movie_id,
-           0.01 AS weight
-    FROM (SELECT time, movie_id FROM watches LIMIT %(rows)s) AS watches
+    SELECT date_bin('1 hour', least(min(time), now()), TIMESTAMPTZ '2000-01-03 00:00:00+00') AS time, movie_id,
+           0.5 AS weight
+    FROM (SELECT time, user_id, movie_id FROM watches LIMIT %(rows)s) AS watches GROUP BY user_id, movie_id
     UNION ALL
-    SELECT date_bin('1 day', least(time, now()), TIMESTAMPTZ '2000-01-03 00:00:00+00'), movie_id, 1
-    FROM (SELECT time, movie_id FROM ratings LIMIT %(rows)s) AS ratings
+    SELECT date_bin('1 day', least(min(time), now()), TIMESTAMPTZ '2000-01-03 00:00:00+00'), movie_id, 1
+    FROM (SELECT time, user_id, movie_id FROM ratings LIMIT %(rows)s) AS ratings GROUP BY user_id, movie_id
 ), buckets AS (
     SELECT movie_id, time, sum(weight)::double precision AS weight, max(max(time)) OVER () AS newest
     FROM activity GROUP BY movie_id, time

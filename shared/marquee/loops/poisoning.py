@@ -19,7 +19,14 @@ from marquee.data.dataset import Dataset, Interactions
 from marquee.data.interactions import WeightedInteractions
 from marquee.models.popularity import fit_popularity
 from marquee.models.ranker_port import load_ranker
-from marquee.monitoring.account_anomalies import LEVELS, MovieRatings, find_targets, level_bounds
+from marquee.monitoring.account_anomalies import (
+    LEVELS,
+    MovieRatings,
+    MovieWatches,
+    find_targets,
+    find_watched_targets,
+    level_bounds,
+)
 from marquee.monitoring.suspect_accounts import WINDOW
 from marquee.scoring.topk import top_n
 from marquee.training.params import Params
@@ -29,6 +36,7 @@ FAKE = "fake-"
 SHOWN = 20
 """Number of positions of a list that count as shown."""
 _HOUR_US = 3_600_000_000
+_LAST_MINUTE = 90.0
 WINDOW_US = WINDOW // timedelta(microseconds=1)
 """Age up to which an account counts as new, as in :mod:`marquee.monitoring.suspect_accounts`."""
 
@@ -39,7 +47,7 @@ class Attack(NamedTuple):
     """Attack by ``accounts`` fake users, who rate item ``target`` and ``fillers`` popular movies.
 
     The target gets the highest rating (push) or the lowest (nuke). ``step`` moves it toward the middle of the scale, to
-    look less extreme.
+    look less extreme. With ``watched`` the accounts watch all movies to the end and rate none.
     """
 
     kind: str
@@ -47,6 +55,7 @@ class Attack(NamedTuple):
     target: int
     fillers: int = 30
     step: float = 0.0
+    watched: bool = False
 
 
 class Reach(NamedTuple):
@@ -77,16 +86,39 @@ def add_attack(dataset: Dataset, attack: Attack, seed: int) -> Dataset:
     begin = int(dataset.ratings.times.max()) + 1
     times = begin + np.sort(rng.integers(0, _HOUR_US, len(users)))
     added = Interactions(users, items.ravel(), values.ravel(), times)
+    if attack.watched:
+        added = replace(added, values=np.full(len(users), _LAST_MINUTE))
     ids = [*dataset.user_ids, *(f"{FAKE}{number:06}" for number in range(attack.accounts))]
     features = tuple(
         np.concatenate([block, np.zeros((attack.accounts, block.shape[1]), block.dtype)])
         for block in dataset.user_features
     )
-    return replace(dataset, user_ids=ids, ratings=_join(dataset.ratings, added), user_features=features)
+    attacked = replace(dataset, user_ids=ids, user_features=features)
+    if attack.watched:
+        return replace(attacked, watch_sessions=_join(dataset.watch_sessions, added))
+    return replace(attacked, ratings=_join(dataset.ratings, added))
 
 
 def find_suspects(dataset: Dataset) -> list[str]:
-    """Return the ids of new accounts that the monitor's check reports for the last week of ``dataset``."""
+    """Return the ids of new accounts that the monitor's checks report for the last week of ``dataset``."""
+    return [dataset.user_ids[user] for user in sorted(_find_raters(dataset) | _find_watchers(dataset))]
+
+
+def _find_watchers(dataset: Dataset) -> set[int]:
+    """Return the rows of suspects by watches. Who rates a movie has watched it, also where sessions are unknown."""
+    watched = _join(dataset.ratings, dataset.watch_sessions)
+    begin = int(watched.times.max()) - WINDOW_US
+    first = np.full(dataset.n_users, np.iinfo(np.int64).max)
+    np.minimum.at(first, watched.users, watched.times)
+    is_new, is_recent = first[watched.users] >= begin, watched.times >= begin
+    parts = (is_new, ~is_new & is_recent, ~is_new & ~is_recent)
+    counts = (np.bincount(watched.items[rows], minlength=dataset.n_items).tolist() for rows in parts)
+    movies = [MovieWatches(str(item), *numbers) for item, numbers in enumerate(zip(*counts, strict=True))]
+    targets = [int(target.movie_id) for target in find_watched_targets(movies)]
+    return set(watched.users[is_new & np.isin(watched.items, targets)].tolist())
+
+
+def _find_raters(dataset: Dataset) -> set[int]:
     ratings = dataset.ratings
     begin = int(ratings.times.max()) - WINDOW_US
     first = np.full(dataset.n_users, np.iinfo(np.int64).max)
@@ -111,7 +143,7 @@ def find_suspects(dataset: Dataset) -> list[str]:
     for target in find_targets(movies):
         rows = is_new & of_level[target.level] & (ratings.items == row_by_movie[target.movie_id])
         found |= set(ratings.users[rows].tolist())
-    return [dataset.user_ids[user] for user in sorted(found)]
+    return found
 
 
 def without_users(dataset: Dataset, suspects: Sequence[str]) -> Dataset:

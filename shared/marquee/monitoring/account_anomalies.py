@@ -1,9 +1,13 @@
-"""Statistical tests for groups of new accounts whose ratings of a movie deviate from those of established accounts.
+"""Statistical tests for groups of new accounts whose ratings or watches deviate from those of established accounts.
 
 Two tests are made for each movie and rating level. The *shift* test (binomial) asks if too many of the new accounts'
 ratings are of that level. The *burst* test (Poisson) asks if too many new accounts rated the movie. P-values are
 Chernoff bounds, and those of the shift are adjusted for the number of tests (Bonferroni). A hit is not reported,
 because new accounts rate it often but like the others do.
+
+Watches have no level. Their burst test is therefore stricter: new accounts must watch a movie demonstrably more than
+:data:`BURST_FACTOR` times as often as established accounts do, in the same week and before. A premiere that everyone
+watches passes.
 """
 
 from __future__ import annotations
@@ -24,6 +28,10 @@ _MIN_ACCOUNTS = 5
 """Minimum number of accounts that is reported."""
 MIN_ESTABLISHED = 1_000
 """Minimum number of ratings of established accounts for a comparison."""
+BURST_FACTOR = 5.0
+"""Ratio of the shares of a movie among new and established accounts that is not reported yet."""
+WATCHED = "watched"
+"""Level of movies that are attacked by watches alone."""
 LEVELS = ("highest", "liked", "disliked", "lowest")
 """Rating levels that are tested. Attacking accounts are detected if they agree on one of them."""
 
@@ -36,6 +44,15 @@ class MovieRatings(msgspec.Struct, frozen=True):
     new_levels: tuple[int, ...]
     old: int
     old_levels: tuple[int, ...]
+
+
+class MovieWatches(msgspec.Struct, frozen=True):
+    """Numbers of accounts that first watched one movie: new ones, established ones in the same week, and before."""
+
+    movie_id: str
+    new: int
+    recent: int
+    old: int
 
 
 class AttackedMovie(msgspec.Struct, frozen=True):
@@ -69,6 +86,20 @@ def find_targets(movies: Sequence[MovieRatings], alpha: float = ALPHA) -> list[A
             burst = log_poisson_tail(movie.new, expected)
             if fresh >= _MIN_ACCOUNTS and shift <= log(alpha) and burst <= log(_BURST_ALPHA):
                 targets.append(AttackedMovie(movie.movie_id, level, shift))
+    return targets
+
+
+def find_watched_targets(movies: Sequence[MovieWatches], alpha: float = ALPHA) -> list[AttackedMovie]:
+    """Return the movies that new accounts attack by watches; [] if established accounts have too few watches."""
+    new, recent, old = sum(m.new for m in movies), sum(m.recent for m in movies), sum(m.old for m in movies)
+    if old < MIN_ESTABLISHED or not new:
+        return []
+    targets = []
+    for movie in movies:
+        usual = max((movie.old + 1) / (old + len(movies)), (movie.recent + 1) / (recent + len(movies)))
+        burst = log_poisson_tail(movie.new, BURST_FACTOR * new * usual) + log(len(movies))
+        if movie.new >= _MIN_ACCOUNTS and burst <= log(alpha):
+            targets.append(AttackedMovie(movie.movie_id, WATCHED, burst))
     return targets
 
 

@@ -10,7 +10,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from marquee.db.pool import Database
-from marquee.monitoring.account_anomalies import LEVELS, MovieRatings, find_targets, level_bounds
+from marquee.monitoring.account_anomalies import (
+    LEVELS,
+    WATCHED,
+    AttackedMovie,
+    MovieRatings,
+    MovieWatches,
+    find_targets,
+    find_watched_targets,
+    level_bounds,
+)
 from marquee.registry.object_store.object_store import ObjectStore
 
 WINDOW, BASELINE = timedelta(days=7), timedelta(days=180)
@@ -36,6 +45,28 @@ counted AS (
 SELECT movie_id, count(*) FILTER (WHERE is_new),
        ARRAY[LEVELS_NEW], count(*) FILTER (WHERE NOT is_new), ARRAY[LEVELS_OLD]
 FROM counted GROUP BY movie_id ORDER BY movie_id"""
+# A watch session begins when the user watches the movie for the first time.
+_NEW_WATCHES = """
+WITH recent AS (SELECT user_id, movie_id FROM watch_sessions WHERE started >= %(begin)s AND started < %(now)s),
+accounts AS (
+    SELECT user_id, NOT EXISTS (
+        SELECT 1 FROM watch_sessions AS s WHERE s.user_id = u.user_id AND s.started < %(begin)s) AND NOT EXISTS (
+        SELECT 1 FROM ratings AS r WHERE r.user_id = u.user_id AND r.time < %(begin)s) AS is_new
+    FROM (SELECT DISTINCT user_id FROM recent) AS u)"""
+_WATCH_COUNTS = """RECENT,
+counted AS (
+    SELECT movie_id, is_new, NOT is_new AS is_recent FROM recent JOIN accounts USING (user_id)
+    UNION ALL
+    SELECT movie_id, false, false FROM watch_sessions WHERE started >= %(since)s AND started < %(begin)s)
+SELECT movie_id, count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE is_recent),
+       count(*) FILTER (WHERE NOT is_new AND NOT is_recent)
+FROM counted GROUP BY movie_id ORDER BY movie_id"""
+_MARK_WATCHERS = """
+INSERT INTO suspect_accounts (user_id, movie_id, level, time, log_p)
+RECENT
+SELECT user_id, movie_id, %(level)s, %(now)s, %(log_p)s FROM recent JOIN accounts USING (user_id)
+WHERE is_new AND movie_id = %(movie_id)s ORDER BY user_id
+ON CONFLICT (user_id, movie_id) DO NOTHING"""
 _MARK = """
 INSERT INTO suspect_accounts (user_id, movie_id, level, time, log_p)
 RECENT
@@ -71,16 +102,22 @@ def mark_suspects(database: Database, now: datetime, rating_max: float) -> int:
     )
     rows = database.read(query, times, deadline_ms=DEADLINE_MS)
     movies = [MovieRatings(movie, new, tuple(fresh), old, tuple(known)) for movie, new, fresh, old, known in rows]
-    marked = 0
-    for target in find_targets(movies):
-        least, greatest = bounds[target.level]
-        values = {"movie_id": target.movie_id, "level": target.level, "log_p": target.log_p}
-        with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
-            cursor.execute(
-                _MARK.replace("RECENT", _NEW_RATINGS), {**times, **values, "least": least, "greatest": greatest}
-            )
-            marked += cursor.rowcount
-    return marked
+    watched = database.read(_WATCH_COUNTS.replace("RECENT", _NEW_WATCHES), times, deadline_ms=DEADLINE_MS)
+    targets = find_targets(movies) + find_watched_targets([MovieWatches(*row) for row in watched])
+    return sum(_mark(database, target, times, bounds.get(target.level, (0.0, 0.0))) for target in targets)
+
+
+def _mark(database: Database, target: AttackedMovie, times: dict[str, Any], bounds: tuple[float, float]) -> int:
+    """Write the accounts that attack a movie with ratings within ``bounds``, or by watches; return the new rows."""
+    values: dict[str, Any] = {"movie_id": target.movie_id, "level": target.level, "log_p": target.log_p}
+    values |= {"least": bounds[0], "greatest": bounds[1]}
+    if target.level == WATCHED:
+        statement = _MARK_WATCHERS.replace("RECENT", _NEW_WATCHES)
+    else:
+        statement = _MARK.replace("RECENT", _NEW_RATINGS)
+    with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
+        cursor.execute(statement, {**times, **values})
+        return int(cursor.rowcount)
 
 
 def _count_levels(bounds: dict[str, tuple[float, float]], who: str) -> str:
