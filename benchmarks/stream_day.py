@@ -33,6 +33,7 @@ def stream_day(watches: int) -> Iterator[tuple[Database, datetime]]:
             day = timedelta(days=1) - NEW
             _write(server.url, watches, now - NEW - day, day, 0)
             _execute(server.url, "CALL write_monitored(%s)", now)
+            _execute(server.url, "CALL write_uses(%s, %s)", watches // 100, now)
             _evaluate(database, now - NEW)
             _write(server.url, NEW_WATCHES, now - NEW, NEW, watches + 1_000)
             _execute(server.url, "VACUUM ANALYZE")

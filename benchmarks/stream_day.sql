@@ -66,3 +66,55 @@ BEGIN
     FROM generate_series(1, 288) AS m, unnest(ARRAY['rollups', 'availability', 'quality_checks']) AS task;
 END
 $$;
+
+-- Write the day of an experiment, of the app and of live fairness: `count` lists and users, seen over the day before `now`.
+CREATE PROCEDURE write_uses(count bigint, now timestamptz) LANGUAGE plpgsql AS $$
+DECLARE
+    pause interval := INTERVAL '1 day' / count;
+BEGIN
+    INSERT INTO experiment_users (experiment, user_id, arm, enrolled, first_asked, shown_arm)
+    SELECT 'candidate', n::text, CASE WHEN n % 10 = 0 THEN 'canary' ELSE 'control' END, now - INTERVAL '1 day',
+           now - n * pause, 'control'
+    FROM generate_series(0, count - 1) AS n;
+    INSERT INTO experiment_hours
+    SELECT date_trunc('hour', now) - h * INTERVAL '1 hour', 'candidate', (n * 24 + h)::text, CASE WHEN n % 10 = 0 THEN
+           'canary' ELSE 'control' END, 3, 0, 0, 2, n % 2, 90, 120, now
+    FROM generate_series(0, count / 24) AS n, generate_series(0, 23) AS h;
+    INSERT INTO experiment_pairs
+    SELECT now - n * pause, 'candidate', 'canary', CASE WHEN n % 2 = 0 THEN 'rating' ELSE 'view' END, n::text,
+           bench_movie(n), 1, 1
+    FROM generate_series(0, count - 1) AS n;
+    INSERT INTO experiment_looks
+    SELECT now - look * INTERVAL '5 minutes', 'candidate', 'canary', metric, 30, 30, 0.5, 0.5, 0, 0.01, 1e4, -0.02, 0.02,
+           0.05, 0, 0.06, 0.4, 'open'
+    FROM generate_series(0, 14 * 288) AS look, unnest(ARRAY['watched', 'rates', 'minutes', 'views']) AS metric;
+    INSERT INTO experiment_decisions
+    SELECT now - look * INTERVAL '5 minutes', 'candidate', 1, now - look * INTERVAL '5 minutes', 'wait', 0.1, '', '', '',
+           0.4, 0.21, 'watched', 1, 1, 0, ''
+    FROM generate_series(0, 14 * 288) AS look;
+    INSERT INTO impressions_shown
+    SELECT now - n * pause, 2, n % 8, n / 8, n::text, 'i' || n, ARRAY[bench_movie(n), bench_movie(n + 1)]
+    FROM generate_series(0, count - 1) AS n;
+    INSERT INTO clicks
+    SELECT now - n * pause, 2, n % 8, n / 8, n::text, 'i' || n, bench_movie(n) FROM generate_series(0, count - 1) AS n;
+    INSERT INTO event_ids SELECT 2, md5(n::text)::uuid, now - n * pause FROM generate_series(0, count - 1) AS n;
+    INSERT INTO dropped_records SELECT now - n * pause * 100, 1, 6, n FROM generate_series(0, count / 100) AS n;
+    INSERT INTO app_outcomes
+    SELECT id, movie_id, user_id, position, true, position % 6 = 0, position % 18 = 0, false, time
+    FROM impression_movies WHERE id IN (SELECT 'i' || n FROM generate_series(0, count / 10) AS n);
+    INSERT INTO app_days SELECT date_trunc('day', now) - d * INTERVAL '1 day', 900000, 0, 32000, 54000, 1
+    FROM generate_series(0, 399) AS d;
+    INSERT INTO app_funnel SELECT time, step, 'step ' || step, 1000 FROM app_days, generate_series(1, 4) AS step;
+    INSERT INTO app_screens SELECT time, screen, 1000, 200, 8, 60 FROM app_days, unnest(ARRAY['home', 'movie', 'you']) AS screen;
+    INSERT INTO app_retention SELECT date_trunc('week', now) - w * INTERVAL '7 days', weeks, 100, now
+    FROM generate_series(0, 52) AS w, generate_series(0, 52) AS weeks WHERE weeks <= w;
+    INSERT INTO live_fairness
+    SELECT date_trunc('hour', now) - h * INTERVAL '1 hour', 1, arm, 'v0', metric, kind, group_name, 4000, 300, 0.9, 0.8, 1.0
+    FROM generate_series(0, 14 * 24) AS h, unnest(ARRAY['control', 'canary']) AS arm, (VALUES
+        ('rmse', '', ''), ('rmse', 'activity', '1-50 ratings'), ('rmse', 'activity', '51-150 ratings'),
+        ('rmse_gap', 'activity', ''), ('exposure_gini', '', ''), ('exposure_top', '', ''),
+        ('exposure_share', 'popularity', 'head')) AS metrics (metric, kind, group_name);
+    INSERT INTO suspect_accounts
+    SELECT n::text, bench_movie(n % 10), 'high', now - n * pause, -20 FROM generate_series(0, count / 1000) AS n;
+END
+$$;

@@ -80,7 +80,9 @@ def test_set_logins_again_changes_the_password(without_logins: Database) -> None
 
 def test_set_logins_unknown_part_names_the_known_ones(without_logins: Database) -> None:
     """A typing error does not make a login without rights."""
-    with pytest.raises(MigrationError, match=r"ingst has no role .* made for app, events, grafana, ingest, monitor, re"):
+    with pytest.raises(
+        MigrationError, match=r"ingst has no role .* made for app, events, grafana, ingest, monitor, re"
+    ):
         set_logins(without_logins.url, {"ingst": "secret"})
 
 

@@ -15,7 +15,7 @@ from tests.support.stub_parser import StubParser
 from marquee.cli.main import main
 from marquee.db import record_counts
 from marquee.db.pool import Database
-from marquee.db.written_offsets import WrittenOffsets, count_offsets, to_multirange, union
+from marquee.db.written_offsets import MAX_RANGES, WrittenOffsets, count_offsets, to_multirange, union
 from marquee.events.batches import StreamBatch, make_record
 from marquee.events.kinds import Rating
 from marquee.events.parser import EventParser
@@ -172,3 +172,20 @@ def test_union_holds_all_offsets_in_minimal_ranges(spans: list[tuple[int, int]])
     assert list(ranges) == sorted(ranges)
     assert all(before[1] < after[0] for before, after in pairwise(ranges))
     assert to_multirange(ranges).count("[") == len(ranges)
+
+
+@pytest.mark.servers
+def test_write_batch_gaps_of_a_partition_are_bounded(plain_database: Database, parser: EventParser) -> None:
+    """The cost of a write grows with the gaps: beyond the bound those within a batch are believed not to exist."""
+    write_batch(plain_database, batch(RECORDS), parser)
+    for before, after in ((100, 105), (MAX_RANGES, MAX_RANGES + 1)):
+        with plain_database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE written_offsets SET written = "
+                "(SELECT range_agg(int8range(2 * n, 2 * n + 1)) FROM generate_series(1, %s) AS n)",
+                (before,),
+            )
+        offsets = range(1_000_000 + before, 1_000_010 + before, 2)
+        sparse = tuple(make_record(offset, 0, watch(1, 0).encode()) for offset in offsets)
+        assert write_batch(plain_database, StreamBatch("movielog", TOPIC_ID, 0, sparse), parser).records == 5
+        assert rows(plain_database, "SELECT count(*) FROM written_offsets, unnest(written)") == [(after,)]

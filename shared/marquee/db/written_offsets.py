@@ -23,12 +23,19 @@ log = logging.getLogger(__name__)
 MAX_MISSING = 1_000_000
 """Offsets of one batch that its sender may call missing: transaction markers, aborted and compacted records."""
 
+MAX_RANGES = 10_000
+"""Ranges of a partition up to which a gap within one batch is kept, for records that may still come.
+
+A write costs time in proportion to them. A consumer reads a partition in order, so offsets between two records of a
+batch do not exist in Kafka; beyond this number they are believed not to.
+"""
+
 OffsetRanges = tuple[tuple[int, int], ...]
 """Disjoint ranges of offsets in ascending order, each from its first offset to one after its last."""
 
 _SELECT = """
 SELECT topic_key, written * int8multirange(int8range(%(first)s, %(after)s)), unaggregated,
-       extract(epoch FROM clock_timestamp() - aggregated_at)::float8
+       extract(epoch FROM clock_timestamp() - aggregated_at)::float8, (SELECT count(*) FROM unnest(written))
 FROM written_offsets
 WHERE topic_key = (SELECT topic_key FROM topics WHERE topic_id = %(topic_id)s) AND partition = %(partition)s
 FOR UPDATE"""
@@ -117,13 +124,24 @@ def load_for_batch(cursor: Any, batch: StreamBatch) -> WrittenOffsets:
         "first": first,
         "after": after,
     }
-    topic_key, written, unaggregated, unaggregated_s = _select_or_insert(cursor, _SELECT, parameters)
+    topic_key, written, unaggregated, unaggregated_s, ranges = _select_or_insert(cursor, _SELECT, parameters)
+    covered = _covered_offsets(batch)
+    if ranges + len(covered) > MAX_RANGES and len(covered) > 1 and after - first - len(batch.records) <= MAX_MISSING:
+        log.warning(
+            "partition %d of %a has %d gaps: the %d in batch %a count as offsets that do not exist",
+            batch.partition,
+            batch.topic[:250],
+            ranges,
+            len(covered) - 1,
+            batch.id[:250],
+        )
+        covered = ((first, after),)
     return WrittenOffsets(
         topic_key,
         batch.partition,
         first,
         after,
-        _covered_offsets(batch),
+        covered,
         read_ranges(written),
         read_ranges(unaggregated),
         unaggregated_s,
