@@ -99,9 +99,9 @@ class ExperimentStream:
         movies = [make_movie_id(item) for item in items]
         self._insert("recommendation_requests", time, user_id, "s", status, movies, "", response_ms)
 
-    def rate(self, time: datetime, user_id: str, item: int, rating: int) -> None:
-        """Write a rating."""
-        self._insert("ratings", time, user_id, make_movie_id(item), rating)
+    def rate(self, time: datetime, user_id: str, item: int | str, rating: int) -> None:
+        """Write a rating of an item row of the test's models, or of a movie id."""
+        self._insert("ratings", time, user_id, make_movie_id(item) if isinstance(item, int) else item, rating)
 
     def watch(self, time: datetime, user_id: str, item: int, minutes: int = 90) -> None:
         """Write a viewing."""

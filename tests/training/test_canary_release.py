@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.monitoring.experiment_stream import ExperimentStream, declare, make_controller
 from tests.training.runs import retrain_until
 
 from marquee.db.pool import Database
@@ -34,6 +36,32 @@ def test_retrain_with_a_database_releases_by_canary(store: ObjectStore, block_ba
     assert declaration.arms == {"control": first.version, "canary": second.version}
     assert retrain_until(store, block_base, 1000, database=database, canary=CANARY).outcome == "held"
     assert [arm.version for arm in rollback(store, author="t").arms] == [first.version]
+
+
+def test_retrain_good_canary_is_promoted_by_the_monitor_and_the_next_follows(
+    store: ObjectStore, block_base: Path, database: Database
+) -> None:
+    """The ratings of all users promote it in steps; a retraining meanwhile is held, and one after it is a canary."""
+    canary = declare()
+    retrain_until(store, block_base, 800, database=database, canary=canary)
+    second = retrain_until(store, block_base, 900, database=database, canary=canary)
+    stream, now = ExperimentStream(database), datetime.now(UTC)
+    for number in range(60):
+        stream.rate(now - timedelta(minutes=10 + number % 30), f"new-{number}", f"b0+{number % 20:04}", 3 + number % 2)
+    stream.ask(now + timedelta(seconds=20), "new-0")
+    shares = []
+    for minute in range(1, 4):
+        if minute == 2:
+            assert retrain_until(store, block_base, 1000, database=database, canary=canary).outcome == "held"
+        make_controller(store).run(database, store, now + timedelta(minutes=minute))
+        shares.append(read_current_release(store)[0].enrolled)
+    promoted = read_current_release(store)[0]
+    assert shares == [0.4, 1.0, 1.0]
+    assert ([arm.version for arm in promoted.arms], promoted.author) == ([second.version], "monitor")
+    assert "every guardrail excludes its margin" in promoted.evidence
+    third = retrain_until(store, block_base, 1000, database=database, canary=canary)
+    assert third.outcome == "released"
+    assert [arm.version for arm in read_current_release(store)[0].arms] == [second.version, third.version]
 
 
 def test_retrain_without_database_or_canary_releases_to_all(
