@@ -210,9 +210,9 @@ def test_themes_text_contrast_is_sufficient() -> None:
         assert _contrast(theme[text], theme[background]) >= 4.5, (text, theme[text], theme[background])
 
 
-def _with_one_panel(page: server.DashboardPage, board: BoardFile, sql: str) -> server.DashboardPage:
-    """Return the page with one panel of ``board``, with the query ``sql``."""
-    panel = board.panels[0]
+def _with_one_panel(page: server.DashboardPage, board: BoardFile, sql: str, kind: str = "stat") -> server.DashboardPage:
+    """Return the page with the first panel of ``board`` of the type ``kind``, with the query ``sql``."""
+    panel = next(one for one in board.panels if one.type == kind)
     target = msgspec.structs.replace(panel.targets[0], raw_sql=sql)
     panel = msgspec.structs.replace(panel, targets=(target,))
     return replace(page, boards={board.uid: msgspec.structs.replace(board, panels=(panel,))})
@@ -249,6 +249,30 @@ def _alert(title: str, state: Literal["firing", "pending", "normal"], summary: s
     runbook, board = "https://example.com/docs/runbooks/quarantine-burst.md", "marquee-data-quality"
     links = (runbook, board, 2)
     return Alert("uid", title, "warning", *links, "", {}, 0.031, state, since, summary)
+
+
+@pytest.mark.parametrize(
+    ("values", "bars", "text"),
+    [
+        ("NULL::float8, NULL::float8", 0, "No values yet"),
+        ("0.5, NULL::float8", 2, "0 0.50"),
+        ("0.5, 0.7", 4, "0 control 0.500 new 0.700, 1 control 0.500 new 0.700"),
+    ],
+    ids=["none", "one", "two"],
+)
+def test_bars_draw_each_column_that_has_values(
+    tab: Tab, day_page: server.DashboardPage, values: str, bars: int, text: str
+) -> None:
+    """In the first hour of a canary neither arm has a value; later each day has a bar of both."""
+    sql = f'SELECT day::text AS day, v.* FROM generate_series(0, 1) AS day, (VALUES ({values})) AS v (control, "new")'
+    board = day_page.boards["marquee-experiments"]
+    with serve_page(_with_one_panel(day_page, board, sql, "barchart")) as url:
+        tab.open(url)
+        expect(tab.page.locator(".bars path")).to_have_count(bars)
+        body = tab.page.locator(".panel .body")
+        shown = body.get_attribute("aria-label") if bars else body.text_content()
+        assert text in (shown or "")
+        assert tab.console_errors == []
 
 
 def test_alert_firing_is_shown_in_an_open_list(tab: Tab, day_page: server.DashboardPage) -> None:

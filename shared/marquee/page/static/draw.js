@@ -209,23 +209,31 @@ function timeseries(body, panel, data) {
   plot(body, traces, shape, `${panel.title}. Now: ${labels.join(", ")}`);
 }
 
+// One group of bars for each column of numbers; a column without a value has none.
 function barchart(body, panel, data) {
   const color = theme();
-  const index = data.columns.findIndex((column) => column.kind === "number");
-  const unit = unitOf(panel, data.columns[index].name);
-  const rows = [...data.rows].reverse(), many = rows.length > 12;
-  const texts = rows.map((row) => format(row[index], unit, panel.decimals));
-  const bars = {
-    type: "bar", orientation: "h", x: rows.map((row) => row[index]), y: rows.map((row) => plainText(row[0])),
-    text: texts, textposition: many ? "none" : "auto", textangle: 0, hovertemplate: "%{y}: %{text}<extra></extra>",
-    marker: { color: rows.map((row) => color(level(row[index], panel.steps))) }, cliponaxis: false,
-    width: Math.min(0.7, 0.12 * rows.length), insidetextfont: { color: color("surface") }, outsidetextfont: { color: color("ink") },
-  };
-  const shape = layout(color), { by, ...tick } = axis(unit, Math.max(...rows.map((row) => Math.abs(row[index] ?? 0))));
-  if (by !== 1) bars.x = bars.x.map((value) => value / by);
+  const groups = data.columns.flatMap((column, index) => (column.kind === "number" ? [{ ...column, index }] : []));
+  if (groups.length === 0) return message(body, "empty", "No values yet");
+  const unit = unitOf(panel, groups[0].name);
+  const rows = [...data.rows].reverse(), many = rows.length * groups.length > 12;
+  const largest = Math.max(...groups.flatMap(({ index }) => rows.map((row) => Math.abs(row[index] ?? 0))));
+  const shape = layout(color), { by, ...tick } = axis(unit, largest);
+  const bars = groups.map(({ name, index }, at) => {
+    const texts = rows.map((row) => format(row[index], unit, panel.decimals));
+    return {
+      type: "bar", orientation: "h", name: plainText(name), text: texts, textposition: many ? "none" : "auto", textangle: 0,
+      x: rows.map((row) => (row[index] === null ? null : row[index] / by)), y: rows.map((row) => plainText(row[0])),
+      hovertemplate: groups.length > 1 ? "%{y}, %{fullData.name}: %{text}<extra></extra>" : "%{y}: %{text}<extra></extra>",
+      marker: { color: groups.length > 1 ? SERIES[at] : rows.map((row) => color(level(row[index], panel.steps))) }, cliponaxis: false,
+      width: Math.min(0.7, 0.12 * rows.length) / groups.length,
+      insidetextfont: { color: color("surface") }, outsidetextfont: { color: color("ink") },
+    };
+  });
+  if (groups.length > 1) Object.assign(shape, { showlegend: true, legend: { orientation: "h", font: { color: color("ink") } } });
   shape.xaxis = { ...shape.xaxis, ...tick, nticks: 5 };
   shape.yaxis = { ...shape.yaxis, type: "category", ticksuffix: "  ", tickfont: { color: color("ink"), size: many ? 10 : 12 } };
   if (many) shape.yaxis.dtick = 1;
-  const labels = data.rows.map((row, at) => `${row[0]} ${texts[texts.length - 1 - at]}`);
-  plot(body, [bars], shape, `${panel.title}. ${labels.join(", ")}`);
+  const labels = data.rows.map((row) =>
+    `${row[0]} ${groups.map(({ name, index }) => (groups.length > 1 ? `${name} ` : "") + format(row[index], unit, panel.decimals)).join(" ")}`);
+  plot(body, bars, shape, `${panel.title}. ${labels.join(", ")}`);
 }
