@@ -35,14 +35,15 @@ SELECT min(time) FROM newest WHERE time >= (SELECT max(time) FROM newest) - %(id
 # x of the metrics per user-day: days since the first request. A user counts with at most four times the median of
 # lists, and movies begun are scaled alike: fake accounts that ask for thousands of lists must not decide `watched`.
 _RATIOS = """
-WITH users AS (
-    SELECT h.arm, h.user_id, e.pre_minutes AS c1, e.pre_asks AS c2,
-           sum(h.failed + h.late)::float8 AS bad, sum(h.asks)::float8 AS asks, sum(h.late)::float8 AS late,
-           sum(h.lists)::float8 AS lists, sum(h.watched)::float8 AS watched, sum(h.minutes)::float8 AS minutes,
-           sum(h.all_minutes)::float8 AS all_minutes,
+WITH sums AS (
+    SELECT arm, user_id, sum(failed + late)::float8 AS bad, sum(asks)::float8 AS asks, sum(late)::float8 AS late,
+           sum(lists)::float8 AS lists, sum(watched)::float8 AS watched, sum(minutes)::float8 AS minutes,
+           sum(all_minutes)::float8 AS all_minutes
+    FROM experiment_hours WHERE experiment = %(experiment)s GROUP BY arm, user_id
+), users AS (
+    SELECT sums.*, e.pre_minutes AS c1, e.pre_asks AS c2,
            greatest(extract(epoch FROM %(as_of)s - e.first_asked)::float8 / 86400, 0) AS days
-    FROM experiment_hours AS h JOIN experiment_users AS e USING (experiment, user_id)
-    WHERE h.experiment = %(experiment)s GROUP BY h.arm, h.user_id, e.pre_minutes, e.pre_asks, e.first_asked
+    FROM sums JOIN experiment_users AS e USING (user_id) WHERE e.experiment = %(experiment)s
 ), usual AS (
     SELECT greatest(4 * percentile_cont(0.5) WITHIN GROUP (ORDER BY lists), 20) AS lists FROM users WHERE lists > 0
 )
@@ -80,11 +81,11 @@ FROM capped HAVING count(*) > 0"""
 
 _COUNTS = """
 WITH failed AS (
-    SELECT arm, user_id FROM experiment_hours WHERE experiment = %(experiment)s
-    GROUP BY arm, user_id HAVING sum(failed + late) > 0
+    SELECT arm, count(DISTINCT user_id) AS users FROM experiment_hours
+    WHERE experiment = %(experiment)s AND failed + late > 0 GROUP BY arm
 )
-SELECT arm, count(*), (SELECT count(*) FROM failed AS f WHERE f.arm = e.arm), count(*) FILTER (WHERE crossed)
-FROM experiment_users AS e WHERE experiment = %(experiment)s GROUP BY arm"""
+SELECT arm, count(*), coalesce(max(failed.users), 0), count(*) FILTER (WHERE crossed)
+FROM experiment_users LEFT JOIN failed USING (arm) WHERE experiment = %(experiment)s GROUP BY arm"""
 
 _IMPRESSED = """
 SELECT shown_arm, count(*) FROM experiment_users
