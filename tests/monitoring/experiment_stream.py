@@ -110,6 +110,10 @@ class ExperimentStream:
             (user_id, make_movie_id(item), time, time + timedelta(minutes=minutes), minutes - 1),
         )
 
+    def click(self, time: datetime, user_id: str, item: int) -> None:
+        """Write a click on a movie."""
+        self._insert("clicks", time, user_id, "shown", make_movie_id(item))
+
     def show(self, time: datetime, user_id: str, arm: str, release: int) -> None:
         """Write an impression without movies."""
         self._execute(

@@ -173,3 +173,34 @@ def test_update_attribution_killed_chunk_is_repeated(database: Database) -> None
     wait_until(lambda: rows(database, f"SELECT FROM pg_stat_activity WHERE pid = {backend}") == [])
     attribution.update_attribution(database, NOON)
     assert read_outcomes(database) == [(1, 0)]
+
+
+def insert_report(database: Database, table: str, hours_ago: float, user: str, shown: str, movie: object) -> None:
+    """Insert a click on a movie, or a display of several, of the impression ``shown``."""
+    column = "movie_id" if table == "clicks" else "movie_ids"
+    time, offset = NOON - timedelta(hours=hours_ago), len(rows(database, f"SELECT FROM {table}"))
+    insert(
+        database,
+        table,
+        **{"time": time, "user_id": user, "recommendation_id": shown, column: movie},
+        topic_key=1,
+        partition=0,
+        offset=offset,
+    )
+
+
+def test_update_attribution_counts_what_apps_report_by_position(database: Database) -> None:
+    """Displays and clicks count once, for the recommendation that they name, if it was this user's and showed it."""
+    insert_impression(database, 5, "u", ["a+1", "b+2", "c+3"])
+    insert_impression(database, 5, "w", ["b+2"])
+    insert_report(database, "impressions_shown", 4.9, "u", "u-5", ["a+1", "b+2"])
+    for hours_ago in (4.8, 4.7):
+        insert_report(database, "clicks", hours_ago, "u", "u-5", "b+2")  # Also seen; the second time changes nothing.
+    insert_report(database, "clicks", 4.8, "w", "u-5", "a+1")  # Another user's.
+    insert_report(database, "clicks", 4.8, "u", "u-5", "z+9")  # Not in the list.
+    insert_report(database, "clicks", 6, "w", "w-5", "b+2")  # An hour before the list.
+    app = {"recommendation_id": "w-5", "movie_id": "b+2", "user_id": "w", "seen": True, "opened": True}
+    insert(database, "app_outcomes", **app, played=False, finished=False, at=NOON - timedelta(hours=4))
+    attribution.update_attribution(database, NOON)
+    counts = "SELECT position, shown, seen, clicked FROM impression_outcomes ORDER BY position"
+    assert rows(database, counts) == [(1, 2, 2, 1), (2, 1, 1, 1), (3, 1, 0, 0)]

@@ -67,6 +67,19 @@ def test_update_exposures_counts_each_request_as_the_service_logged_it(
     assert rows(database, "SELECT arm FROM experiment_users") == [("canary",)]
 
 
+def test_update_exposures_clicks_count_once_within_the_window(
+    database: Database, writer: ExperimentStream, timeline: Timeline
+) -> None:
+    """A movie of a list that its user clicked counts once, and not after the window."""
+    (user,) = list_users(timeline.release, "canary", 1)
+    asked = timeline.started + _minutes(10)
+    writer.ask(asked, user, (1, 2, 3))
+    for minutes, movie in ((1, 1), (2, 1), (3, 9), (61, 2)):
+        writer.click(asked + _minutes(minutes), user, movie)
+    update_exposures(database, timeline, RULES, asked + 2 * WINDOW, asked + 2 * WINDOW)
+    assert rows(database, "SELECT sum(lists), sum(watched), sum(clicked) FROM experiment_hours") == [(1, 0, 1)]
+
+
 def test_update_exposures_open_window_does_not_count(
     database: Database, writer: ExperimentStream, timeline: Timeline
 ) -> None:

@@ -145,3 +145,15 @@ def test_experiment_replay_without_lists_or_model_says_so(call: Call, store: Fil
     assert "no list of this time can be used" in call(version, code=4)
     assert "there is no artifact" in call("20000101T000000-00000000", code=1)
     assert "give a version" in call(code=1)
+
+
+def test_experiment_replay_clicks_are_another_outcome(call: Call, log: Log, postgres_database: Database) -> None:
+    """With ``--clicks``, only what apps report as clicked counts: here of every other user, the first movie."""
+    refused = json.loads(call(log.served, "--clicks", "--json", code=4))
+    assert "different outcomes" in refused["refusal"]
+    with postgres_database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO clicks SELECT time + INTERVAL '1 minute', 1, 0, row_number() OVER (ORDER BY id), user_id, id, "
+            "movies -> 0 ->> 'movie_id' FROM impressions WHERE user_id::integer % 2 = 0"
+        )
+    assert json.loads(call(log.served, "--clicks", "--json"))["estimate"]["observed"] == pytest.approx(0.5)

@@ -34,8 +34,9 @@ def add_replay_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--window-min", type=bounded_int(1), default=60, metavar="N",
-        help="minutes after a list in which a movie that is begun counts (60)",
+        help="minutes after a list in which a movie that is begun, or clicked, counts (60)",
     )  # fmt: skip
+    parser.add_argument("--clicks", action="store_true", help="count movies clicked, as apps report them, not begun")
 
 
 def replay_experiment(args: argparse.Namespace, settings: Settings) -> int:
@@ -43,7 +44,7 @@ def replay_experiment(args: argparse.Namespace, settings: Settings) -> int:
     # Imported late, because the other actions do not need the engine.
     from marquee.db.past_history import read_outcomes, user_history_until
     from marquee.monitoring.logged_lists import estimate_other
-    from marquee.serving.app import create_exploration
+    from marquee.serving.exploration import DEFAULT_EXPLORATION
     from marquee.serving.list_replay import Replayer
     from marquee.serving.list_request import LIST_LENGTH
 
@@ -57,14 +58,14 @@ def replay_experiment(args: argparse.Namespace, settings: Settings) -> int:
     with closing(Database(settings.database_url)) as database:
         replayer = Replayer(
             connect(settings.objects_url, read_only=True),
-            create_exploration(settings),
+            DEFAULT_EXPLORATION,
             lambda *period: user_history_until(database, *period),
         )
         if args.version:
             replayer.load_engine(args.version)
         report = estimate_other(
             replayer,
-            read_outcomes(database, since, until, window, length=LIST_LENGTH, limit=args.lists),
+            read_outcomes(database, since, until, window, length=LIST_LENGTH, limit=args.lists, clicks=args.clicks),
             version=args.version,
             policy=policy,
             since=since,
@@ -74,18 +75,18 @@ def replay_experiment(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json_text(report))
     else:
-        print("\n".join(_describe(report)))
+        print("\n".join(_describe(report, "clicked" if args.clicks else "begun")))
     return EXIT_REFUSED if report.refusal else 0
 
 
-def _describe(report: OffPolicyReport) -> list[str]:
+def _describe(report: OffPolicyReport, outcome: str) -> list[str]:
     lines = [f"lists of {report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC"]
     if report.refusal:
         lines.append(report.refusal)
     elif report.estimate:
         estimate = report.estimate
         lines.append(
-            f"{report.version or 'the policy'} would have got {_interval(estimate)} movies begun a list, within "
+            f"{report.version or 'the policy'} would have got {_interval(estimate)} movies {outcome} a list, within "
             f"{report.window_min} minutes; observed {estimate.observed:.4g}"
         )
     if report.estimate:

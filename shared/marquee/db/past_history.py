@@ -61,8 +61,12 @@ WITH asked AS MATERIALIZED (
       AND inputs IS NOT NULL AND NOT inputs ? 'request'
     ORDER BY time DESC LIMIT %(limit)s
 )
-SELECT lists.*, ARRAY(SELECT s.movie_id FROM watch_sessions AS s WHERE s.user_id = lists.user_id
-                      AND s.started > lists.time AND s.started <= lists.time + %(window)s)
+SELECT lists.*, CASE WHEN %(clicks)s
+    THEN ARRAY(SELECT r.movie_id FROM reported_outcomes AS r
+               WHERE r.user_id = lists.user_id AND r.recommendation_id = lists.id AND r.clicked
+                 AND r.time <= lists.time + %(window)s)
+    ELSE ARRAY(SELECT s.movie_id FROM watch_sessions AS s WHERE s.user_id = lists.user_id
+               AND s.started > lists.time AND s.started <= lists.time + %(window)s) END
 FROM lists"""  # noqa: S608
 
 _movies = msgspec.json.Decoder(tuple[ImpressionMovie, ...])
@@ -128,20 +132,28 @@ def iter_last_impressions(database: Database, limit: int) -> Iterator[Impression
 
 
 class LoggedOutcome(NamedTuple):
-    """An impression, and the movies that its user began within a window after it."""
+    """An impression, and the movies that its user began, or clicked, within a window after it."""
 
     shown: Impression
     begun: frozenset[str]
 
 
 def read_outcomes(
-    database: Database, since: datetime, until: datetime, window: timedelta, *, length: int, limit: int
+    database: Database,
+    since: datetime,
+    until: datetime,
+    window: timedelta,
+    *,
+    length: int,
+    limit: int,
+    clicks: bool = False,
 ) -> Iterator[LoggedOutcome]:
     """Yield up to ``limit`` lists of ``length`` movies with their outcomes, newest first.
 
-    A list counts if it had no parameters, was made with a release, and was the user's first within half an hour.
+    A list counts if it had no parameters, was made with a release, and was the user's first within half an hour. With
+    ``clicks``, the outcomes are the movies of the list that its user clicked, instead of all movies begun.
     """
-    parameters = {"since": since, "until": until, "window": window, "length": length, "limit": limit}
+    parameters = {"since": since, "until": until, "window": window, "length": length, "limit": limit, "clicks": clicks}
     for row in database.read(_OUTCOMES, parameters, deadline_ms=_DEADLINE_MS):
         yield LoggedOutcome(_make_impression(row[:15]), frozenset(row[-1]))
 

@@ -32,6 +32,9 @@ METRICS = {
         "paired", 1, "hits of the old list minus those of the new", "views without a list", silent=True
     ),
     "watched": HarmMetric("ratio", -1, "movies begun within the window", "lists whose window is over", worst=None),
+    "clicked": HarmMetric(
+        "ratio", -1, "movies clicked within the window", "lists whose window is over", worst=None, silent=True
+    ),
     "minutes": HarmMetric("ratio", -1, "minutes of movies shown", "user-days since enrollment", worst=None),
     "all_minutes": HarmMetric("ratio", -1, "minutes of all movies", "user-days since enrollment", worst=None),
     "asks": HarmMetric("ratio", -1, "requests", "user-days since enrollment", worst=None),

@@ -5,7 +5,7 @@ the movie. Triggers queue new impressions, watch sessions and ratings (``attribu
 queued (``attributed_events``), so an event is looked up once and not at every run.
 
 An hour of impressions is summed up at every run while it is recent, then hourly until its watch window has ended and
-late records have arrived.
+late records have arrived. Displays and clicks, which apps report, name their recommendation and need no attribution.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from marquee.monitoring.open_hours import HOUR, is_due
 
 WATCH_WINDOW = timedelta(hours=24)
 """Time after an impression within which a watch or a rating is attributed to it."""
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far the clock of a device that reports a display or a click may be behind."""
 MAX_LOOKBACK = timedelta(days=8)
 DEADLINE_MS = 120_000
 CHUNK, BUDGET_S = 5_000, 60.0
@@ -95,16 +97,32 @@ WITH shown AS (
     FROM attributed_events AS e
     LEFT JOIN watch_sessions AS s ON e.topic_key = 0 AND s.user_id = e.user_id AND s.movie_id = e.movie_id
     WHERE e.shown >= %(hour)s AND e.shown < %(hour_end)s GROUP BY 1, 2, 3, 4
+), reported AS (
+    SELECT arm, model_version, tier, position::integer, count(*) AS seen, count(*) FILTER (WHERE clicked) AS clicked
+    FROM impressions AS i
+    CROSS JOIN LATERAL (
+        SELECT movie_id, bool_or(clicked) AS clicked FROM reported_outcomes AS r
+        WHERE r.user_id = i.user_id AND r.recommendation_id = i.id
+          AND r.time >= i.time - %(skew)s AND r.time < i.time + %(window)s
+        GROUP BY movie_id
+    ) AS r
+    CROSS JOIN LATERAL (
+        SELECT min(position) AS position FROM jsonb_array_elements(i.movies) WITH ORDINALITY AS m (movie, position)
+        WHERE movie ->> 'movie_id' = r.movie_id
+    ) AS m
+    WHERE i.time >= %(hour)s AND i.time < %(hour_end)s AND position IS NOT NULL GROUP BY 1, 2, 3, 4
 )
 INSERT INTO impression_outcomes (time, arm, model_version, tier, position, shown, watched, minutes, rated,
-                                 rating_sum, computed)
+                                 rating_sum, seen, clicked, computed)
 SELECT %(hour)s, arm, model_version, tier, position, shown, coalesce(watched, 0), coalesce(minutes, 0),
-       coalesce(rated, 0), coalesce(rating_sum, 0), %(now)s
+       coalesce(rated, 0), coalesce(rating_sum, 0), coalesce(seen, 0),
+       coalesce(clicked, 0), %(now)s
 FROM shown LEFT JOIN outcomes USING (arm, model_version, tier, position)
+LEFT JOIN reported USING (arm, model_version, tier, position)
 ORDER BY arm, model_version, tier, position
 ON CONFLICT (time, arm, model_version, tier, position) DO UPDATE SET
     shown = excluded.shown, watched = excluded.watched, minutes = excluded.minutes, rated = excluded.rated,
-    rating_sum = excluded.rating_sum, computed = excluded.computed"""
+    rating_sum = excluded.rating_sum, seen = excluded.seen, clicked = excluded.clicked, computed = excluded.computed"""
 
 
 def update_attribution(database: Database, now: datetime, *, budget_s: float = BUDGET_S, chunk: int = CHUNK) -> int:
@@ -134,7 +152,7 @@ def _due_hours(database: Database, now: datetime) -> list[datetime]:
 
 
 def _compute_hour(database: Database, hour: datetime, now: datetime) -> int:
-    parameters = {"hour": hour, "hour_end": hour + HOUR, "window": WATCH_WINDOW, "now": now}
+    parameters = {"hour": hour, "hour_end": hour + HOUR, "window": WATCH_WINDOW, "skew": CLOCK_SKEW, "now": now}
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
         cursor.execute(_UPDATE, parameters)
         return int(cursor.rowcount)

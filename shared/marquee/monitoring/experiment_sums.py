@@ -34,24 +34,27 @@ SELECT min(time) FROM newest WHERE time >= (SELECT max(time) FROM newest) - %(id
 
 # x of the metrics per user-day: days since the first request. A user counts with at most four times the median of
 # lists, and movies begun are scaled alike: fake accounts that ask for thousands of lists must not decide `watched`.
+# Without a click there is no `clicked`: no app reports them.
 _RATIOS = """
 WITH sums AS (
     SELECT arm, user_id, sum(failed + late)::float8 AS bad, sum(asks)::float8 AS asks, sum(late)::float8 AS late,
-           sum(lists)::float8 AS lists, sum(watched)::float8 AS watched, sum(minutes)::float8 AS minutes,
-           sum(all_minutes)::float8 AS all_minutes
+           sum(lists)::float8 AS lists, sum(watched)::float8 AS watched, sum(clicked)::float8 AS clicked,
+           sum(minutes)::float8 AS minutes, sum(all_minutes)::float8 AS all_minutes
     FROM experiment_hours WHERE experiment = %(experiment)s GROUP BY arm, user_id
 ), users AS (
     SELECT sums.*, e.pre_minutes AS c1, e.pre_asks AS c2,
            greatest(extract(epoch FROM %(as_of)s - e.first_asked)::float8 / 86400, 0) AS days
     FROM sums JOIN experiment_users AS e USING (user_id) WHERE e.experiment = %(experiment)s
 ), usual AS (
-    SELECT greatest(4 * percentile_cont(0.5) WITHIN GROUP (ORDER BY lists), 20) AS lists FROM users WHERE lists > 0
+    SELECT greatest(4 * percentile_cont(0.5) WITHIN GROUP (ORDER BY lists), 20) AS lists, sum(clicked) > 0 AS clicks
+    FROM users WHERE lists > 0
 )
 SELECT metric, arm, count(*) FILTER (WHERE x > 0), sum(y), sum(x), sum(y * y), sum(x * y), sum(x * x),
        sum(c1), sum(c2), sum(c1 * c1), sum(c1 * c2), sum(c2 * c2), sum(y * c1), sum(y * c2), sum(x * c1), sum(x * c2)
-FROM (SELECT users.*, CASE WHEN users.lists > usual.lists THEN usual.lists / users.lists ELSE 1 END AS share
+FROM (SELECT users.*, CASE WHEN users.lists > usual.lists THEN usual.lists / users.lists ELSE 1 END AS share, clicks
       FROM users CROSS JOIN usual) AS users CROSS JOIN LATERAL (VALUES
     ('answered', bad, asks), ('late', late, asks), ('watched', watched * share, lists * share),
+    ('clicked', clicked * share, CASE WHEN clicks THEN lists * share END),
     ('minutes', minutes, days), ('all_minutes', all_minutes, days), ('asks', asks, days)) AS m (metric, y, x)
 WHERE x > 0 GROUP BY metric, arm"""
 

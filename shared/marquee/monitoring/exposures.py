@@ -79,11 +79,16 @@ WITH asked AS (
         SELECT *, time - lag(time) OVER (PARTITION BY user_id ORDER BY time) AS pause FROM asked WHERE answered) AS a
     WHERE time >= %(hour)s AND (pause IS NULL OR pause > %(gap)s) AND time + %(window)s <= %(until)s
 ), begun AS (
-    SELECT l.user_id, count(*) AS lists, coalesce(sum(w.watched), 0) AS watched FROM lists AS l
+    SELECT l.user_id, count(*) AS lists, coalesce(sum(w.watched), 0) AS watched, sum(c.clicked) AS clicked
+    FROM lists AS l
     CROSS JOIN LATERAL (
         SELECT count(*) AS watched FROM watch_sessions AS s
         WHERE s.user_id = l.user_id AND s.movie_id = ANY (l.movie_ids)
           AND s.started >= l.time AND s.started < l.time + %(window)s) AS w
+    CROSS JOIN LATERAL (
+        SELECT count(DISTINCT movie_id) AS clicked FROM reported_outcomes AS r
+        WHERE r.user_id = l.user_id AND r.clicked AND r.movie_id = ANY (l.movie_ids)
+          AND r.time >= l.time AND r.time < l.time + %(window)s) AS c
     GROUP BY l.user_id
 ), sessions AS (
     SELECT s.user_id, sum(s.last_minute - s.first_minute + 1) AS all_minutes,
@@ -120,9 +125,10 @@ WITH asked AS (
     FROM asked WHERE time >= %(hour)s GROUP BY user_id
 )
 INSERT INTO experiment_hours (time, experiment, user_id, arm, asks, failed, late, lists, watched, minutes, all_minutes,
-                              drafted, begun_old, begun_new, computed)
+                              clicked, drafted, begun_old, begun_new, computed)
 SELECT %(hour)s, %(experiment)s, user_id, e.arm, coalesce(asks, 0), coalesce(failed, 0), coalesce(late, 0),
        coalesce(lists, 0), coalesce(watched, 0), coalesce(minutes, 0), coalesce(all_minutes, 0),
+       coalesce(clicked, 0),
        coalesce(drafted, 0), coalesce(begun_old, 0), coalesce(begun_new, 0), %(now)s
 FROM counts FULL JOIN sessions USING (user_id) FULL JOIN begun USING (user_id) FULL JOIN drafts USING (user_id)
 JOIN experiment_users AS e USING (user_id)
@@ -130,8 +136,8 @@ WHERE e.experiment = %(experiment)s ORDER BY user_id
 ON CONFLICT (experiment, user_id, time) DO UPDATE SET
     asks = excluded.asks, failed = excluded.failed, late = excluded.late, lists = excluded.lists,
     watched = excluded.watched, minutes = excluded.minutes, all_minutes = excluded.all_minutes,
-    drafted = excluded.drafted, begun_old = excluded.begun_old, begun_new = excluded.begun_new,
-    computed = excluded.computed"""
+    clicked = excluded.clicked, drafted = excluded.drafted, begun_old = excluded.begun_old,
+    begun_new = excluded.begun_new, computed = excluded.computed"""
 
 
 @dataclass(frozen=True, slots=True)
