@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.registry import BenchmarkResult, at_most, benchmark
-from benchmarks.serving import MOVIES, Instance, load_instance, run_recommend, store
-from marquee.registry.policy import Policy
+from benchmarks.serving import MOVIES, Instance, load_instance, random_model, run_recommend, scratch, store
+from marquee.registry.artifact import write_artifact
+from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.policy import Pin, Policy, Quota
 from marquee.scoring.list_random import ListRandom
 from marquee.serving.engine import Engine
 from marquee.serving.exploration import Exploration
@@ -19,12 +22,13 @@ from marquee.serving.http_api import JSON
 from marquee.serving.list_builder import ListContext
 from marquee.serving.list_request import ListRequest, Rules
 from marquee.serving.policy_rules import limit_age
-from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.user_state import EMPTY, build_user_state
 
 USERS, ROUNDS, ROUND_S = 1_000, 15, 0.4
 FILTERS = "genre=genre%200,genre%201,-genre%205&year=1980..1999&max_cost=0.5"
 LISTS = 1_000_000
+_NOW, _EXPLORATION = datetime(2026, 1, 1, tzinfo=UTC), Exploration(0.1, 3, 9, 1)
+_AGED_USERS, _AGED_MOVIES = 50, (300, 1_000, 7_000)
 
 
 class _Kind(NamedTuple):
@@ -79,37 +83,67 @@ def _compare(times: dict[str, list[float]], kind: str, goal: float, text: str, *
 
 @benchmark("under_age_movies", full=True)
 def age_rule() -> Iterable[BenchmarkResult]:
-    """Make lists for random ages, rules, users and policies, and count movies above the age or without a rating."""
-    engine = Engine.load(store(USERS, 32), _find_version())
-    engine.prepare()
-    ages = np.array(engine.item_factors.metadata.ages)
-    rng = np.random.default_rng(20260101)
-    languages, lists, shown, wrong = ("en", "fr", "de", "hi"), 0, 0, 0
-    while lists < LISTS:
-        age = int(rng.integers(0, 18))
-        rules = Rules(languages=(languages[rng.integers(4)],)) if rng.random() < 0.5 else Rules(max_age=99)
-        policy = Policy(
-            cost_weight=float(rng.integers(0, 2)), unavailable=(f"film+number+{rng.integers(MOVIES)}+1950",)
-        )
-        user = int(rng.integers(0, 2 * USERS))
-        state = build_user_state(engine.item_factors, engine.read_record(str(user)), None) if user < USERS else EMPTY
-        context = ListContext(
-            Exploration(0.1, 3, 9), ListRandom(lists).random, policy=policy, rules=limit_age(rules, age), now=_NOW
-        )
-        rows = engine.make_list(state, ListRequest(rules=rules), context).rows
-        restricted = ages[rows]
-        wrong += int(((restricted > age) | (restricted < 0)).sum())
-        shown += len(rows)
-        lists += 1
-    reference = f"movies above the age or unrated, among {shown:,} movies of {lists:,} lists of random rules and users"
+    """Make lists for random ages, rules, users and releases, and count movies above the age or without a rating."""
+    started = time.process_time()
+    engines = [load_release(movies, seed) for seed, movies in enumerate(_AGED_MOVIES)]
+    shown, wrong = count_under_age(engines, LISTS)
+    reference = (
+        f"movies above the age or unrated, among {shown:,} movies of {LISTS:,} lists of random rules, users and "
+        f"releases: policies, and models of {', '.join(f'{movies:,}' for movies in _AGED_MOVIES)} movies; "
+        f"{time.process_time() - started:.0f} s of processor time"
+    )
     yield at_most("under_age_movies", wrong, "movies", 0, reference=reference)
 
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+def load_release(movies: int, seed: int) -> Engine:
+    """Return the engine of a random model of a few users."""
+    objects = FileStore(scratch() / f"age-rule-{movies}-{seed}")
+    model = random_model(_AGED_USERS, 32, movies=movies, seed=seed)
+    engine = Engine.load(objects, write_artifact(objects, model, trained_through=_NOW))
+    engine.prepare()
+    return engine
 
 
-def _find_version() -> str:
-    cache = ReleaseCache(store(USERS, 32), 1e6)
-    loaded = cache.get(60)
-    assert loaded is not None
-    return loaded.release.arms[0].version
+def count_under_age(engines: Sequence[Engine], lists: int, seed: int = 20260101) -> tuple[int, int]:
+    """Return the number of movies of random lists, and of those among them that break the age rule."""
+    rng = np.random.default_rng(seed)
+    ages = [np.array(engine.item_factors.metadata.ages) for engine in engines]
+    states = [
+        [build_user_state(one.item_factors, one.read_record(str(user)), None) for user in range(_AGED_USERS)] + [EMPTY]
+        for one in engines
+    ]
+    shown = wrong = 0
+    for number in range(lists):
+        # Mostly the first, smallest release: the rule does not depend on the size, and the time does.
+        release, age = int(rng.random() ** 10 * len(engines)), int(rng.integers(0, 18))
+        request, policy = _draw_request(rng), _draw_policy(rng, engines[release].item_factors.movie_ids)
+        rules = limit_age(request.rules, age)
+        context = ListContext(_EXPLORATION, ListRandom(number).random, policy=policy, rules=rules, now=_NOW)
+        state = states[release][rng.integers(len(states[release]))]
+        own = ages[release][engines[release].make_list(state, request, context).rows]
+        wrong += int(np.count_nonzero((own > age) | (own < 0) & (not policy.unknown_age_passes)))
+        shown += len(own)
+    return shown, wrong
+
+
+def _draw_request(rng: np.random.Generator) -> ListRequest:
+    rules: dict[str, Any] = {
+        "max_age": int(rng.integers(0, 100)),
+        "languages": (("en", "fr", "de", "hi")[rng.integers(4)],),
+        "genres": (f"genre {rng.integers(19)}",),
+        "year_min": int(rng.integers(1950, 2000)),
+        "max_cost": float(rng.random()),
+    }
+    asked = Rules(**{name: value for name, value in rules.items() if rng.random() < 0.3})
+    return ListRequest(n=int(rng.integers(1, 101)), rules=asked, diversity=0.5 * (rng.random() < 0.1))
+
+
+def _draw_policy(rng: np.random.Generator, movie_ids: Sequence[str]) -> Policy:
+    one, other = (movie_ids[row] for row in rng.integers(len(movie_ids), size=2))
+    return Policy(
+        unknown_age_passes=bool(rng.random() < 0.2),
+        unavailable=(one,) if rng.random() < 0.3 else (),
+        pins=(Pin(other, int(rng.integers(1, 20))),) if rng.random() < 0.3 else (),
+        quotas=(Quota("country", ("fr",), 0.5),) if rng.random() < 0.2 else (),
+        cost_weight=float(rng.random() < 0.2),
+    )

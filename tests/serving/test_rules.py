@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import numpy as np
 import pytest
+from benchmarks.bench_requests import count_under_age, load_release
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.serving.models import GENRES, make_movie_id
@@ -19,7 +20,7 @@ from marquee.serving.exploration import Exploration
 from marquee.serving.list_builder import ListContext, MovieList
 from marquee.serving.list_request import ListRequest, Rules
 from marquee.serving.page_token import read_page, write_token
-from marquee.serving.policy_rules import limit_age
+from marquee.serving.policy_rules import choose_exploration
 from marquee.serving.user_state import EMPTY, UserState, build_user_state
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -166,14 +167,15 @@ def check_unbiased(results: list[MovieList], n_lists: int) -> None:
         (ListRequest(n=20, diversity=0.5, calibrated=True), Policy()),
         (ListRequest(n=20), Policy(pins=(Pin(make_movie_id(5), 2),), unavailable=(make_movie_id(9),))),
         (ListRequest(n=20), Policy(quotas=(Quota("country", ("fr",), 0.6),), cost_weight=0.3)),
+        (ListRequest(n=20), Policy(explore_epsilon=0.4, explore_slots=4, explore_candidates=12, explore_new=2)),
     ],
 )
 def test_make_list_rules_keep_the_propensities_true(
     catalog_engine: Engine, request_: ListRequest, policy: Policy
 ) -> None:
-    """With filters, diversity, calibration, pins and quotas, movies come as often as was logged."""
+    """With filters, diversity, calibration, pins, quotas and a policy's exploration, movies come as was logged."""
     state = get_state(catalog_engine, 3)
-    exploration = Exploration(0.3, 3, 6)
+    exploration = choose_exploration(policy, Exploration(0.3, 3, 6))
     results = [
         catalog_engine.make_list(
             state, request_, ListContext(exploration, ListRandom(hash((seed, 1))).random, policy=policy, now=NOW)
@@ -221,18 +223,12 @@ def test_make_list_shorter_list_explores_less(catalog_engine: Engine) -> None:
         assert catalog_engine.make_list(state, ListRequest(n=10), context).rows[:9] == best[:9]
 
 
-def test_make_list_restricted_movies_reach_no_account_under_the_age(catalog_engine: Engine) -> None:
-    """Over many random (rules, age, user): no movie rated above the age, and no unrated one, at every tier."""
-    rng = np.random.default_rng(3)
-    ages = np.array(catalog_engine.item_factors.metadata.ages)
-    shown = 0
-    for number in range(1_000):
-        age = int(rng.integers(0, 19))
-        asked = Rules(max_age=int(rng.integers(0, 100))) if number % 2 else Rules(languages=("en", "fr"))
-        request = ListRequest(n=int(rng.integers(1, 101)), rules=asked)
-        context = ListContext(Exploration(0.5, 3, 9), ListRandom(number).random, rules=limit_age(asked, age), now=NOW)
-        rows = catalog_engine.make_list(get_state(catalog_engine, number % 9), request, context).rows
-        assert (ages[rows] >= 0).all()
-        assert (ages[rows] <= age).all()
-        shown += len(rows)
-    assert shown > 5_000
+@pytest.mark.long
+def test_make_list_restricted_movies_reach_no_account_under_the_age() -> None:
+    """Over 30,000 random (rule, user, release): no movie rated above the age, and no unrated one unless it passes.
+
+    `make bench ONLY=under_age_movies FULL=1` makes a million.
+    """
+    shown, wrong = count_under_age([load_release(300, 1), load_release(1_000, 2)], 30_000)
+    assert wrong == 0
+    assert shown > 300_000
