@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tests.serving.models import catalog_model, make_movie_id, release_model
+from tests.serving.models import GENRES, catalog_model, make_movie_id, release_model
 from tests.support.fake_delivery import FakeDelivery
 
 from marquee.db.user_history import History, RatedMovie
@@ -235,6 +235,16 @@ def test_reply_similar_unknown_movie_or_parameter_says_what_is_valid(api: Api) -
     assert api.get("/similar/none+1990").status == 404
     reply = api.get(f"/similar/{make_movie_id(5)}", "page=1")
     assert (reply.status, b"use n, exclude, genre, year" in reply.body) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["/recommend/1000", f"/similar/{make_movie_id(5)}"])
+@pytest.mark.parametrize("genres", ["dramma", "drama,-dramma"])
+def test_reply_genre_that_no_movie_has_says_which_there_are(api: Api, path: str, genres: str) -> None:
+    """A typing error is no rule: 400, with the genres of the release; upper and lower case do not matter."""
+    reply = api.get(path, f"genre={genres}")
+    expected = f"genre has 'dramma', which no movie has: use {', '.join(sorted(GENRES))}."
+    assert (reply.status, reply.body.decode().strip()) == (400, expected)
+    assert api.get(path, "genre=DRAMA,-horror").status == 200
 
 
 def test_reply_filtered_list_without_a_release_is_empty_rather_than_wrong(store: FileStore) -> None:

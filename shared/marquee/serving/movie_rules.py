@@ -49,6 +49,11 @@ class MovieRules:
         return self._cached(("quota", column, values), lambda: self._any_of(column, values))
 
     @cached_property
+    def genres(self) -> frozenset[str]:
+        """The genres of the movies, in lower case."""
+        return frozenset(name for text in set(self._metadata.genres) for name in text.lower().split("|") if name)
+
+    @cached_property
     def costs(self) -> NDArray[np.float32] | None:
         """The license fees, [n_items], read-only, with the mean in place of unknown ones; None if all are unknown."""
         if not self._metadata.costs:

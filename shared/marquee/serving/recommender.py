@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from marquee.errors import NothingToRecommend, UnknownMovie
+from marquee.errors import InvalidRequest, NothingToRecommend, UnknownMovie
 from marquee.registry.arm_assignment import OUTSIDE, Arm
 from marquee.registry.policy import Policy
 from marquee.scoring.list_random import ListRandom
@@ -109,8 +109,10 @@ class Recommender:
     def answer(self, user_id: str, now: datetime, request: ListRequest = PLAIN) -> Answer:
         """Return a list for the user, known or unknown.
 
-        Raises :class:`NothingToRecommend` if there is no list, :class:`InvalidRequest` for a page of another list.
+        Raises :class:`NothingToRecommend` if there is no list, :class:`InvalidRequest` for a page of another list, or
+        a genre that no movie has.
         """
+        self._check_genres(request.rules)
         if request.profile and self._is_restricted(user_id):
             request = msgspec.structs.replace(request, profile=False)
         identity = uuid4() if request.profile else _NO_ID
@@ -135,10 +137,12 @@ class Recommender:
     def find_similar(self, movie_id: str, now: datetime, request: ListRequest) -> Answer:
         """Return the movies most similar to one, in the release that the request's user gets.
 
-        Raises :class:`UnknownMovie`, and :class:`NothingToRecommend` without a release.
+        Raises :class:`UnknownMovie`, :class:`InvalidRequest` for a genre that no movie has, and
+        :class:`NothingToRecommend` without a release.
         """
         from marquee.serving.similar_movies import find_similar
 
+        self._check_genres(request.rules)
         loaded = self.cache.get(self._wait_s) or self.cache.get(self._cold_wait_s)
         if loaded is None:
             raise NothingToRecommend(self.cache.explain_nothing())
@@ -166,6 +170,17 @@ class Recommender:
 
     def _stored_id(self, user_id: str) -> str:
         return self._restricted.stored_id(user_id) if self._restricted else user_id
+
+    def _check_genres(self, rules: Rules) -> None:
+        """Raise :class:`InvalidRequest` for a genre that no movie of the release has, if its movies have genres."""
+        wanted = (*rules.genres, *rules.genres_excluded)
+        loaded = self.cache.get(self._wait_s) if wanted else None
+        if loaded is None:
+            return
+        known = frozenset[str]().union(*(engine.rules.genres for engine in loaded.engines.values()))
+        unknown = [name for name in wanted if name not in known]
+        if unknown and known:
+            raise InvalidRequest(f"genre has {unknown[0]!a}, which no movie has: use {', '.join(sorted(known))}.")
 
     def _answer_from_release(self, loaded: LoadedRelease, task: UserTask) -> Answer:
         arms, request = loaded.release.arms, task.request
