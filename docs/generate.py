@@ -91,7 +91,7 @@ def operations_page() -> str:
             f"{MAX_BATCH_BYTES / 1e6:g} MB",
             "Pub/Sub accepts 10 MB, base64 included",
         ),
-        ("query for the recent history", f"{settings.history_deadline_ms} ms", below_caller),
+        ("query for the recent history", f"{settings.lookup_deadline_ms} ms", below_caller),
         ("concurrent requests of `recommend`", str(concurrent), "instances x workers x threads"),
         ("one retraining", f"{schedules['retrain'].timeout_s} s", "under the period of its schedule"),
     ]

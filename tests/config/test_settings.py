@@ -28,10 +28,10 @@ def test_from_mapping_values_are_parsed() -> None:
         {
             "MARQUEE_RATING_MAX": "10",
             "MARQUEE_TIME_ZONE": "America/New_York",
-            "MARQUEE_HISTORY_DEADLINE_MS": " 50 ",
+            "MARQUEE_LOOKUP_DEADLINE_MS": " 50 ",
         }
     )
-    assert (settings.rating_max, str(settings.time_zone), settings.history_deadline_ms) == (
+    assert (settings.rating_max, str(settings.time_zone), settings.lookup_deadline_ms) == (
         10,
         "America/New_York",
         50,
@@ -46,7 +46,7 @@ def test_from_mapping_invalid_values_are_all_reported() -> None:
                 "MARQUEE_RATING_MAX": "7",
                 "MARQUEE_TIME_ZONE": "Mars/Olympus",
                 "MARQUEE_METRICS_PORT": "many",
-                "MARQUEE_HISTORY_DEADLINE_MS": "0",
+                "MARQUEE_LOOKUP_DEADLINE_MS": "0",
                 "MARQUEE_OBJECTS_URL": "ftp://bucket",
                 "MARQUEE_RELEASE_REFRESH_S": "1e9",
                 "MARQUEE_KAFKA_TOPICS": "movielog7",
@@ -57,7 +57,7 @@ def test_from_mapping_invalid_values_are_all_reported() -> None:
         "MARQUEE_TIME_ZONE is 'Mars/Olympus': expected a zone of the IANA database, such as UTC or America/New_York",
         "MARQUEE_RATING_MAX is '7': expected one of 5, 10",
         "MARQUEE_METRICS_PORT is 'many': expected an integer from 0 to 65535",
-        "MARQUEE_HISTORY_DEADLINE_MS is '0': expected an integer from 1 to 10000",
+        "MARQUEE_LOOKUP_DEADLINE_MS is '0': expected an integer from 1 to 10000",
         "MARQUEE_RELEASE_REFRESH_S is '1e9': expected a number from 0.05 to 86400",
         "MARQUEE_KAFKA_TOPICS is not a setting: did you mean MARQUEE_KAFKA_TOPIC?",
     ]

@@ -30,10 +30,7 @@ def start(store: FileStore, tmp_path: Path) -> Iterator[Start]:
             "MARQUEE_RELEASE_REFRESH_S": "0.1",
             # Tests must not fail on a busy machine.
             "MARQUEE_CALLER_TIMEOUT_MS": "20000",
-            "MARQUEE_HISTORY_DEADLINE_MS": "2000",
-            # Deterministic lists.
-            "MARQUEE_EXPLORE_EPSILON": "0",
-            "MARQUEE_EXPLORE_SLOTS": "0",
+            "MARQUEE_LOOKUP_DEADLINE_MS": "2000",
             **{name if name.isupper() else f"MARQUEE_{name.upper()}": v for name, v in settings.items()},
         }
         started.append(Function("recommend", tmp_path, env))

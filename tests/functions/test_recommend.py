@@ -22,6 +22,7 @@ from tests.serving.models import (
     get_group,
     make_movie_id,
     release_model,
+    release_still_model,
     store_model,
     two_group_model,
 )
@@ -40,7 +41,7 @@ def has_version(version: str, reply: Reply) -> bool:
 
 def test_recommend_first_request_is_answered(store: FileStore, start: Start) -> None:
     """No warm-up is needed: the model is loaded while the first caller waits."""
-    version = release_model(store)
+    version = release_still_model(store)
     reply = start().get("/recommend/1000")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
     assert reply.movies == [make_movie_id(i) for i in range(4, 44, 2)]
@@ -89,7 +90,7 @@ def test_recommend_protocol_survives_the_framework(store: FileStore, start: Star
 
 def test_recommend_new_releases_under_load_fail_no_request(store: FileStore, start: Start) -> None:
     """Ten releases while four clients send requests without a pause; each answer is of one version only."""
-    expected = {release_model(store): 3.0}
+    expected = {release_still_model(store): 3.0}
     function = start()
     function.get("/readyz")
     stop = threading.Event()
@@ -157,9 +158,9 @@ def test_recommend_user_without_history_gets_the_cohort_tier(store: FileStore, s
     preferred = np.where(np.arange(60) % 2, 9.0, 0.0).astype(np.float32)
     names = ["gender:f", "gender:m"]
     scores = np.stack([preferred, preferred])
-    release_model(store, replace(two_group_model(), cohort_names=names, cohort_scores=scores))
+    release_still_model(store, replace(two_group_model(), cohort_names=names, cohort_scores=scores))
     with CustomerServer() as played:
-        function = start(customers_url=played.url, customers_deadline_ms="5000")
+        function = start(customers_url=played.url, lookup_deadline_ms="5000")
         known, unknown = function.get("/recommend/7"), function.get("/recommend/999")
     assert (known.headers["Marquee-Tier"], {get_group(f) for f in known.movies}) == ("cohort", {1})
     assert (unknown.headers["Marquee-Tier"], unknown.notes) == ("popular", "")

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from tests.functions.conftest import Start, wait_for_reply
 from tests.servers.function import Function
-from tests.serving.models import get_group, make_movie_id, release_model
+from tests.serving.models import get_group, make_movie_id, release_still_model
 
 from marquee.db.migrate import migrate
 from marquee.events.batches import Record, StreamBatch
@@ -73,7 +73,7 @@ def test_recommend_rating_counts_at_once_and_killed_database_fails_no_request(
     store: FileStore, start: Start, database: EventDatabase
 ) -> None:
     """The tier follows the database."""
-    release_model(store)
+    release_still_model(store)
     function = start(database_url=database.server.url)
     assert function.get("/recommend/77").headers["Marquee-Tier"] == "popular"
     database.rate("77", 9, 5)
@@ -96,7 +96,7 @@ def test_recommend_record_of_the_event_log_counts_in_the_next_answer(
     store: FileStore, start: Start, database: EventDatabase, tmp_path: Path
 ) -> None:
     """End to end: `ingest` takes a batch with one rating of a new user, and the next answer is folded in."""
-    release_model(store)
+    release_still_model(store)
     function = start(database_url=database.server.url)
     assert function.get("/recommend/78").headers["Marquee-Tier"] == "popular"
     line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S},78,GET /rate/{make_movie_id(9)}=5"
@@ -112,8 +112,8 @@ def test_recommend_hanging_database_costs_only_its_deadline(
     store: FileStore, start: Start, database: EventDatabase
 ) -> None:
     """Suspended, not killed: its port is open, and no response ever comes."""
-    release_model(store)
-    function = start(database_url=database.server.url, history_deadline_ms="50")
+    release_still_model(store)
+    function = start(database_url=database.server.url, lookup_deadline_ms="50")
     wait_for_reply(lambda: function.get("/recommend/77"), lambda r: r.notes == "")
     with database.suspended():
         replies = [function.get("/recommend/1000") for _ in range(30)]

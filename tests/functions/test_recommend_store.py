@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 from tests.functions.conftest import Start, wait_for_reply
 from tests.servers.gcs import GcsServer
-from tests.serving.models import TRAINED_THROUGH, flip_last_bit, release_model, store_model, two_group_model
+from tests.serving.models import (
+    TRAINED_THROUGH,
+    flip_last_bit,
+    release_model,
+    release_still_model,
+    store_model,
+    two_group_model,
+)
 from tests.support.waiting import wait_until
 
 from marquee.registry.arm_assignment import Arm
@@ -21,7 +28,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 def test_recommend_bad_artifact_is_refused_and_reported(store: FileStore, start: Start) -> None:
     """The previous release serves; /version and the log name the artifact."""
-    good = release_model(store)
+    good = release_still_model(store)
     function = start()
     function.get("/readyz")
     # Damaged before its release is published; promote would refuse it.
@@ -39,7 +46,7 @@ def test_recommend_bad_artifact_is_refused_and_reported(store: FileStore, start:
 
 def test_recommend_store_unavailable_then_back_loads_new_releases(store: FileStore, start: Start) -> None:
     """The loaded release serves meanwhile."""
-    release_model(store)
+    release_still_model(store)
     function = start()
     function.get("/readyz")
     away = store.root.rename(store.root.with_name("away"))
@@ -78,6 +85,6 @@ def test_recommend_without_release_is_503_until_one_comes(store: FileStore, star
     reply = function.get("/recommend/1000")
     assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
     assert (function.get("/readyz").status, function.get("/healthz").status) == (503, 200)
-    release_model(store)
+    release_still_model(store)
     wait_until(lambda: function.get("/readyz").status == 200, timeout_s=30)
     assert function.get("/recommend/1000").status == 200

@@ -49,7 +49,7 @@ def test_batch_of_any_records_fits_into_pubsub_message(record: bytes) -> None:
 def test_deadlines_of_answer_fit_into_caller_timeout(caller_timeout_ms: int) -> None:
     """History, customer service and a quarter for the object store."""
     settings = Settings(caller_timeout_ms=caller_timeout_ms)
-    deadlines = [settings.history_deadline_ms, settings.customers_deadline_ms, caller_timeout_ms // 4]
+    deadlines = [settings.lookup_deadline_ms, settings.lookup_deadline_ms, caller_timeout_ms // 4]
     assert sum(deadlines) < caller_timeout_ms
     assert FUNCTIONS["recommend"].timeout_s * 1000 > caller_timeout_ms
 

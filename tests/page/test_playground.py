@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from playwright.sync_api import Browser, Page, expect
 from tests.page.conftest import no_alerts, serve_page
 from tests.servers.function import Function
-from tests.serving.models import make_movie_id, release_model
+from tests.serving.models import make_movie_id, release_still_model
 from tests.support.axe import find_violations
 
 from marquee.db.migrate import migrate
@@ -23,7 +23,6 @@ from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.page.playground import Playground, PlaygroundSettings
 from marquee.page.server import DashboardPage
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.policy import Policy
 from marquee.registry.release import publish_release, read_current_release
 
 pytestmark = pytest.mark.servers
@@ -37,18 +36,16 @@ def play_url(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactor
     database_url = postgres.create_database("play")
     migrate(database_url)
     store = FileStore(directory / "objects")
-    release_model(store)
+    release_still_model(store)
     arm = read_current_release(store)[0].arms[0]
-    hiding = replace(arm, policy=Policy(unavailable=(make_movie_id(0),)))
+    hiding = replace(arm, policy=replace(arm.policy, unavailable=(make_movie_id(0),)))
     publish_release(store, lambda last: replace(last, arms=(hiding,)) if last else pytest.fail("no release"))
     env = {"MARQUEE_DATABASE_URL": database_url}
     recommend = {
         **env,
         "MARQUEE_OBJECTS_URL": f"file://{store.root}",
         "MARQUEE_CALLER_TIMEOUT_MS": "20000",
-        "MARQUEE_HISTORY_DEADLINE_MS": "5000",
-        "MARQUEE_EXPLORE_EPSILON": "0",
-        "MARQUEE_EXPLORE_SLOTS": "0",
+        "MARQUEE_LOOKUP_DEADLINE_MS": "5000",
     }
     with (
         Function("recommend", directory, recommend) as lists,

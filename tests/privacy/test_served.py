@@ -6,7 +6,7 @@ import json
 
 import pytest
 from tests.privacy.held_data import KEY
-from tests.serving.models import get_group, make_movie_id, release_model, two_group_model
+from tests.serving.models import get_group, make_movie_id, release_still_model, two_group_model
 from tests.support.records import batch, rate
 from tests.support.waiting import wait_until
 
@@ -39,9 +39,7 @@ def create(store: FileStore, database: Database, key: str) -> InstrumentedApp:
         privacy_key=key,
         access="platform",
         caller_timeout_ms=20_000,
-        history_deadline_ms=5_000,
-        explore_epsilon=0.0,
-        explore_slots=0,
+        lookup_deadline_ms=5_000,
     )
     return create_service(settings)
 
@@ -52,7 +50,7 @@ def test_recommend_serves_nothing_of_a_user_who_is_marked(
     plain_database: Database, parser: EventParser, store: FileStore, mark: str
 ) -> None:
     """The user of the artifact and the user with recent ratings get one list without a profile, and no id in it."""
-    release_model(store, two_group_model())
+    release_still_model(store, two_group_model())
     write_batch(plain_database, batch([rate(3, 5, make_movie_id(i)) for i in (1, 3, 5)]), parser)
     service = create(store, plain_database, KEY)
     wait_until(lambda: ask(service, "1000")["tier"] == "personalised")
@@ -71,7 +69,7 @@ def test_recommend_serves_nothing_of_a_user_who_is_marked(
 @pytest.mark.parametrize("key", ["", "another key" * 4])
 def test_recommend_wrong_key_profiles_no_user(plain_database: Database, store: FileStore, key: str) -> None:
     """The mark of any user ends all profiles, because the service cannot tell who it is; it says what is wrong."""
-    release_model(store, two_group_model())
+    release_still_model(store, two_group_model())
     service = create(store, plain_database, key)
     wait_until(lambda: ask(service, "1000")["tier"] == "personalised")
     assert service.reply("GET", "/readyz", {}).status == 200

@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from marquee.registry.arm_assignment import Arm
 from marquee.registry.artifact import write_artifact
 from marquee.registry.movie_metadata import MovieMetadata
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.object_store.object_store import ObjectStore
+from marquee.registry.policy import Policy
+from marquee.registry.release import new_release, publish_release
 from marquee.registry.rollout import promote
 from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.serving.release_cache import ReleaseCache
@@ -72,6 +75,14 @@ def release_model(store: ObjectStore, model: TrainedModel | None = None, through
     """Store a model, promote it and return its version."""
     version = store_model(store, model, through)
     promote(store, version, author="test")
+    return version
+
+
+def release_still_model(store: ObjectStore, model: TrainedModel | None = None) -> str:
+    """Store a model, release it as the first with a policy without exploration, and return its version."""
+    version = store_model(store, model)
+    arm = Arm("control", version, 1.0, Policy(explore_epsilon=0.0, explore_slots=0))
+    publish_release(store, lambda _: new_release((arm,), author="test", reason=""))
     return version
 
 

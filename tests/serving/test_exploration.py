@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marquee.registry.policy import NO_POLICY, Policy
 from marquee.serving.candidates import Candidates
 from marquee.serving.engine import Engine
-from marquee.serving.exploration import NO_EXPLORATION, Exploration
+from marquee.serving.exploration import DEFAULT_EXPLORATION, NO_EXPLORATION, Exploration
 from marquee.serving.list_builder import ListContext
 from marquee.serving.list_request import PLAIN
+from marquee.serving.policy_rules import choose_exploration
 from marquee.serving.user_state import build_user_state
 
 N_ITEMS, N = 12, 5
@@ -145,3 +147,12 @@ def test_scale_single_slot_stays_in_lists_of_half_the_length(n: int, slots: int)
     """The default has one slot, which a share would round to none."""
     scaled = Exploration(0.001, 1, 40).scale(n)
     assert (scaled.slots, scaled.candidates) == (slots, 40 * slots)
+
+
+def test_choose_exploration_of_a_policy_replaces_what_it_sets() -> None:
+    """Each field of the policy holds, 0 included, and others keep the default; without slots none are candidates."""
+    assert choose_exploration(NO_POLICY, DEFAULT_EXPLORATION) is DEFAULT_EXPLORATION
+    assert choose_exploration(Policy(explore_new=0), DEFAULT_EXPLORATION) == Exploration(0.001, 1, 40, 0)
+    assert choose_exploration(Policy(explore_slots=50), DEFAULT_EXPLORATION) == Exploration(0.001, 50, 50, 4)
+    still = Policy(explore_epsilon=0.0, explore_slots=0)
+    assert choose_exploration(still, DEFAULT_EXPLORATION) == Exploration()

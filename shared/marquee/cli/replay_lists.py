@@ -18,7 +18,7 @@ from marquee.errors import ArtifactRefused, InvalidRequest, ReleaseError
 from marquee.events.batches import Impression
 from marquee.registry.object_store.connect import connect
 from marquee.registry.policy import Policy, decode_policy
-from marquee.serving.app import create_exploration
+from marquee.serving.exploration import DEFAULT_EXPLORATION
 from marquee.serving.list_replay import ReplayedList, Replayer, has_same_movies, name_failure
 
 EXIT_DIFFERENT = 3
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     policy = decode_policy(args.policy.read_bytes(), str(args.policy)) if args.policy else None
     store = connect(settings.objects_url, read_only=True)
     with closing(Database(settings.database_url)) as database:
-        replayer = Replayer(store, create_exploration(settings), lambda *window: user_history_until(database, *window))
+        replayer = Replayer(store, DEFAULT_EXPLORATION, lambda *window: user_history_until(database, *window))
         if args.last:
             return _check(replayer, iter_last_impressions(database, args.last), as_json=args.json)
         shown = find_impression(database, args.id)

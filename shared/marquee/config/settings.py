@@ -244,44 +244,15 @@ class Settings(EnvironmentSettings):
         600,
         group="tuning",
     )
-    history_deadline_ms: int = setting(
+    lookup_deadline_ms: int = setting(
         integer(1, 10_000),
-        "Deadline of the query for the user's recent history. After it, the answer does without.",
-        60,
-        group="tuning",
-    )
-    customers_deadline_ms: int = setting(
-        integer(1, 10_000),
-        "Deadline of the request to the customer service, for a user without a history.",
+        "Deadline of each look-up for a list: the user's recent history, and their account at the customer service."
+        " After it, the answer does without.",
         60,
         group="tuning",
     )
     release_refresh_s: float = setting(
         number(0.05, 86_400), "Interval at which an instance looks for a newer release.", 15.0, group="tuning"
-    )
-    explore_epsilon: float = setting(
-        number(0, 1),
-        "Fraction of answers drawn at random from all unseen movies, for off-policy estimates.",
-        0.001,
-        group="tuning",
-    )
-    explore_slots: int = setting(
-        integer(0, 20),
-        "Number of positions at the end of a list that are drawn at random from `explore_candidates`.",
-        1,
-        group="tuning",
-    )
-    explore_candidates: int = setting(
-        integer(0, 1_000),
-        "Number of movies that those positions are drawn from. At least `explore_slots`.",
-        40,
-        group="tuning",
-    )
-    explore_new: int = setting(
-        integer(0, 1_000),
-        "Number of those movies that no one has rated or watched, as far as there are any. 0: none are preferred.",
-        4,
-        group="tuning",
     )
     kafka_options: tuple[tuple[str, str], ...] = setting(
         name_value_pairs,

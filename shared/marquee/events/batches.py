@@ -119,7 +119,7 @@ class ListInputs(msgspec.Struct, frozen=True, omit_defaults=True):
     record of the user was used. ``rated`` and ``watched``: the later history, newest first, as (movie id, rating or
     last minute, time); ``left_out`` counts older events that were used and are not kept. ``cohorts``: those used, with
     their weights. ``max_age``: the highest age rating that the age of the account allowed. ``explore``: epsilon, slots
-    and candidates of the settings; ``explore_new``: how many of the candidates are new movies, 0 in impressions of
+    and candidates of the default; ``explore_new``: how many of the candidates are new movies, 0 in impressions of
     earlier programs. ``popular``: the database's popular movies, of a list without a release. ``teams``: of an
     interleaved list, the team of each movie: 0 for control, 1 for the new arm; empty for other lists.
     ``other_record``: whether the record of the other arm's artifact was used in such a list.

@@ -57,8 +57,9 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     - ``pins``: movies at fixed positions
     - ``quotas``: least shares of each list
     - ``cost_weight``: deduction from a score for each unit of license fee, in standard deviations of the user's scores
-    - ``explore_epsilon``, ``explore_slots``, ``explore_candidates``: as the settings of these names, which hold where
-      the policy has none
+    - ``explore_epsilon``: fraction of the lists drawn at random from all candidates; None here and below: the default
+    - ``explore_slots``: positions at the end of the other lists that are drawn at random from ``explore_candidates``
+      movies, of which ``explore_new`` are movies that no one has rated or watched, as far as there are any
     """
 
     number: int = 0
@@ -73,6 +74,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     explore_epsilon: float | None = None
     explore_slots: int | None = None
     explore_candidates: int | None = None
+    explore_new: int | None = None
 
     def hidden_ids(self, now: datetime) -> Iterable[str]:
         """Yield the ids of the movies that may not be shown at ``now``."""
@@ -106,7 +108,7 @@ def _check_numbers(policy: Policy) -> Iterable[str]:
         yield f"cost_weight is {policy.cost_weight}; it must lie between 0 and 1000000"
     if policy.explore_epsilon is not None and not 0 <= policy.explore_epsilon <= 1:
         yield f"explore_epsilon is {policy.explore_epsilon}; it must lie between 0 and 1"
-    for name in ("explore_slots", "explore_candidates"):
+    for name in ("explore_slots", "explore_candidates", "explore_new"):
         value = getattr(policy, name)
         if value is not None and not 0 <= value <= 1_000:
             yield f"{name} is {value}; it must lie between 0 and 1000"

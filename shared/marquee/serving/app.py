@@ -15,10 +15,9 @@ from marquee.errors import PrivacyKeyWrong
 from marquee.registry.object_store.connect import connect
 from marquee.serving.caller_check import CallerCheck
 from marquee.serving.deadline import DeadlineExecutor
-from marquee.serving.exploration import Exploration, limit_exploration
+from marquee.serving.exploration import DEFAULT_EXPLORATION
 from marquee.serving.http_api import RecommendHttp
 from marquee.serving.instrumentation import InstrumentedApp
-from marquee.serving.list_request import LIST_LENGTH
 from marquee.serving.recommender import Recommender
 from marquee.serving.release_cache import ReleaseCache
 from marquee.serving.request_log import RequestLog
@@ -67,7 +66,7 @@ def create_service(settings: Settings) -> InstrumentedApp:
         ages=ages,
         restricted=_create_restriction(settings),
         logs_reasons=bool(settings.delivery_url),
-        exploration=create_exploration(settings),
+        exploration=DEFAULT_EXPLORATION,
         wait_s=budget_ms / 2000,
     )
     sender = _create_impression_sender(settings)
@@ -112,7 +111,7 @@ def _create_account_readers(settings: Settings) -> tuple[CohortReader | None, Ag
 
     timeout_s = settings.caller_timeout_ms / 1000
     customers = CustomerLookup(lambda: CustomerClient(settings.customers_url, timeout_s=timeout_s))
-    executor = DeadlineExecutor("customer service", deadline_ms=settings.customers_deadline_ms)
+    executor = DeadlineExecutor("customer service", deadline_ms=settings.lookup_deadline_ms)
 
     def read(user_id: str) -> Customer | None:
         is_cached, customer = customers.cached(user_id)  # The cache also serves while the breaker is open.
@@ -129,12 +128,6 @@ def _create_account_readers(settings: Settings) -> tuple[CohortReader | None, Ag
     return read_cohorts, read_age
 
 
-def create_exploration(settings: Settings) -> Exploration:
-    """Return the exploration of the settings, which holds where a policy has none."""
-    slots = min(settings.explore_slots, LIST_LENGTH)
-    return limit_exploration(settings.explore_epsilon, slots, settings.explore_candidates, settings.explore_new)
-
-
 def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, PopularMovies | None]:
     if not settings.database_url:
         return None, None
@@ -144,9 +137,7 @@ def _create_database_readers(settings: Settings) -> tuple[HistoryReader | None, 
 
     database = Database(settings.database_url, connections=0, readers=_READERS, connect_timeout_s=2.0)
     first_ms = settings.caller_timeout_ms // 4
-    history_executor = DeadlineExecutor(
-        "database", deadline_ms=settings.history_deadline_ms, first_deadline_ms=first_ms
-    )
+    history_executor = DeadlineExecutor("database", deadline_ms=settings.lookup_deadline_ms, first_deadline_ms=first_ms)
     popular_executor = DeadlineExecutor("popular movies", deadline_ms=first_ms)
 
     def read_history(user_id: str, since: datetime | None) -> History:

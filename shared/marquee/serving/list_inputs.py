@@ -59,7 +59,7 @@ def read_request(inputs: ListInputs) -> ListRequest:
 
 
 def read_exploration(inputs: ListInputs) -> Exploration:
-    """Return the logged exploration of the settings, which a policy may change."""
+    """Return the logged default exploration, which a policy may change."""
     return Exploration(*inputs.explore, inputs.explore_new)
 
 

@@ -38,15 +38,14 @@ def remove_restricted(result: MovieList, metadata: MovieMetadata, max_age: int, 
 
 def choose_exploration(policy: Policy, default: Exploration) -> Exploration:
     """Return the exploration of the policy; values that it does not set come from ``default``."""
-    epsilon, slots, candidates = policy.explore_epsilon, policy.explore_slots, policy.explore_candidates
-    if epsilon is None and slots is None and candidates is None:
+    own = (policy.explore_epsilon, policy.explore_slots, policy.explore_candidates, policy.explore_new)
+    if own == (None, None, None, None):
         return default
-    return limit_exploration(
-        default.epsilon if epsilon is None else epsilon,
-        default.slots if slots is None else slots,
-        default.candidates if candidates is None else candidates,
-        default.new,
+    known = (default.epsilon, default.slots, default.candidates, default.new)
+    epsilon, slots, candidates, new = (
+        mine if mine is not None else other for mine, other in zip(own, known, strict=True)
     )
+    return limit_exploration(epsilon, int(slots), int(candidates), int(new))
 
 
 def select_popular(
