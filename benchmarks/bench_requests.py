@@ -60,7 +60,7 @@ def requests() -> Iterable[BenchmarkResult]:
                     times[name].append(us)
     yield _compare(times, "filtered", 1.3, f"three filters, {FILTERS}")
     # Reasons exist in JSON only, so that their cost is the difference from the same answer in JSON.
-    yield _compare(times, "explained", 1.2, "JSON with explain=3", of="json")
+    yield _compare(times, "explained", 1.2, "JSON with explain=3", than="json")
     yield _compare(times, "similar", 1.0, "similar movies")
 
 
@@ -70,13 +70,15 @@ def _measure_us(instance: Instance, kind: _Kind) -> float:
     return result.processor_us
 
 
-def _compare(times: dict[str, list[float]], kind: str, goal: float, text: str, *, of: str = "plain") -> BenchmarkResult:
-    """Compare a kind of request with the kind ``of``, by the median over rounds with its quartiles."""
-    ratios = [value / own for value, own in zip(times[kind], times[of], strict=True)]
+def _compare(
+    times: dict[str, list[float]], kind: str, goal: float, text: str, *, than: str = "plain"
+) -> BenchmarkResult:
+    """Compare a kind of request with the kind ``than``, by the median over rounds with its quartiles."""
+    ratios = [value / own for value, own in zip(times[kind], times[than], strict=True)]
     low, median, high = statistics.quantiles(ratios, n=4)
-    us, own_us, plain_us = (statistics.median(times[name]) for name in (kind, of, "plain"))
+    us, own_us, plain_us = (statistics.median(times[name]) for name in (kind, than, "plain"))
     reference = f"processor time of a request, {text}: {us:.0f} us; of a plain one: {plain_us:.0f} us"
-    if of != "plain":
+    if than != "plain":
         reference += f"; of the same one in JSON without reasons: {own_us:.0f} us; the ratio is to the last"
     return at_most(f"{kind}_ratio", median, "ratio", goal, reference=reference, interval=(low, high))
 
