@@ -19,7 +19,7 @@ from marquee.monitoring.open_hours import HOUR, is_due
 WATCH_WINDOW = timedelta(hours=24)
 """Time after an impression within which a watch or a rating is attributed to it."""
 CLOCK_SKEW = timedelta(minutes=5)
-"""How far the clock of a device that reports a display or a click may be behind."""
+"""Time by which the clock of a device that reports a display or a click may be behind."""
 MAX_LOOKBACK = timedelta(days=8)
 DEADLINE_MS = 120_000
 CHUNK, BUDGET_S = 5_000, 60.0

@@ -89,7 +89,7 @@ class Exploration(msgspec.Struct, frozen=True):
 
 NO_EXPLORATION = Exploration()
 DEFAULT_EXPLORATION = Exploration(epsilon=0.001, slots=1, candidates=40, new=4)
-"""What holds where the policy of an arm sets nothing else."""
+"""Exploration of an arm whose policy sets nothing else."""
 
 
 def limit_exploration(epsilon: float, slots: int, candidates: int, new: int) -> Exploration:
