@@ -67,7 +67,7 @@ def test_recommend_gcs_killed_fails_no_request(start: Start, tmp_path: Path, mon
     with GcsServer(tmp_path / "gcs") as server:
         server.make_bucket("models")
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-        version = release_model(connect("gs://models/here"))
+        version = release_still_model(connect("gs://models/here"))
         function = start(objects_url="gs://models/here", STORAGE_EMULATOR_HOST=server.url)
         first = function.get("/recommend/1000")
         assert first.headers["Marquee-Model-Version"] == version
