@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from marquee.errors import InvalidRequest
 from marquee.registry.movie_metadata import MetadataFile, MovieMetadata
 from marquee.serving.list_request import NO_RULES, Rules
 
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 Mask: TypeAlias = "NDArray[np.bool_]"
 
 MAX_MASKS = 64
+
+
+def check_genres(rules: Rules, catalogs: Iterable[MovieRules]) -> None:
+    """Raise :class:`InvalidRequest` for a genre that no movie of the catalogs has, if their movies have genres."""
+    known = frozenset[str]().union(*(catalog.genres for catalog in catalogs))
+    unknown = [name for name in (*rules.genres, *rules.genres_excluded) if name not in known]
+    if unknown and known:
+        raise InvalidRequest(f"genre has {unknown[0]!a}, which no movie has: use {', '.join(sorted(known))}.")
 
 
 class MovieRules:

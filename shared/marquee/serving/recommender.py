@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from marquee.errors import InvalidRequest, NothingToRecommend, UnknownMovie
+from marquee.errors import NothingToRecommend, UnknownMovie
 from marquee.registry.arm_assignment import OUTSIDE, Arm
 from marquee.registry.policy import Policy
 from marquee.scoring.list_random import ListRandom
@@ -24,6 +24,7 @@ from marquee.serving.exploration import NO_EXPLORATION, Exploration
 from marquee.serving.interleaved_lists import Listed, draft_lists
 from marquee.serving.list_builder import ListContext, MovieList
 from marquee.serving.list_request import PLAIN, ListRequest, Rules
+from marquee.serving.movie_rules import check_genres
 from marquee.serving.page_token import FIRST_PAGE, read_page
 from marquee.serving.policy_rules import choose_exploration, limit_age, remove_restricted, select_popular
 from marquee.serving.release_cache import LoadedRelease, ReleaseCache
@@ -172,15 +173,9 @@ class Recommender:
         return self._restricted.stored_id(user_id) if self._restricted else user_id
 
     def _check_genres(self, rules: Rules) -> None:
-        """Raise :class:`InvalidRequest` for a genre that no movie of the release has, if its movies have genres."""
-        wanted = (*rules.genres, *rules.genres_excluded)
-        loaded = self.cache.get(self._wait_s) if wanted else None
-        if loaded is None:
-            return
-        known = frozenset[str]().union(*(engine.rules.genres for engine in loaded.engines.values()))
-        unknown = [name for name in wanted if name not in known]
-        if unknown and known:
-            raise InvalidRequest(f"genre has {unknown[0]!a}, which no movie has: use {', '.join(sorted(known))}.")
+        loaded = self.cache.get(self._wait_s) if rules.genres or rules.genres_excluded else None
+        if loaded is not None:
+            check_genres(rules, [engine.rules for engine in loaded.engines.values()])
 
     def _answer_from_release(self, loaded: LoadedRelease, task: UserTask) -> Answer:
         arms, request = loaded.release.arms, task.request
