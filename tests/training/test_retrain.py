@@ -23,6 +23,7 @@ from marquee.registry.artifact import verify_artifact
 from marquee.registry.item_store import read_items
 from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.connect import connect
+from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.rollout import promote
 from marquee.registry.user_store import UserStore
@@ -240,3 +241,29 @@ def test_retrain_database_unavailable_fails(store: ObjectStore, base: Path) -> N
     away = Database("postgresql://app@127.0.0.1:9/none", connect_timeout_s=1)
     with pytest.raises(DatabaseUnavailable):
         retrain(request(base), PARAMS, store, away)
+
+
+@pytest.mark.servers
+def test_retrain_with_remote_takes_unchanged_days_from_the_serving_snapshot(
+    store: ObjectStore, base: Path, database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second retraining takes over the days of the first; a damaged snapshot only makes it read everything."""
+    caplog.set_level("INFO", "marquee.data.sources")
+    remote = FileStore(tmp_path / "remote")
+    insert_ratings(database, (LIVE_TIME, "u0-001", "b0+0001", 5), (LIVE_TIME, "u0-002", "b0+0001", 4))
+    assert retrain(request(base), PARAMS, store, database, remote=remote).version
+    with database.transaction() as cursor:
+        cursor.execute(
+            'INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating)'
+            " SELECT time + interval '2 days', topic_key, partition, 99, 'u0-003', movie_id, 1 FROM ratings LIMIT 1"
+        )
+    second = retrain(request(base), PARAMS, store, database, remote=remote)
+    assert "ratings: 1 of 2 days are taken from the last snapshot" in caplog.text
+    assert second.version is not None
+    taken = read_manifest(store, second.version).provenance.data
+    for name in remote.list("files/md5/"):
+        remote.delete(name)
+    third = retrain(request(base), PARAMS, store, database, remote=remote)
+    assert "cannot be used, all rows are read again" in caplog.text
+    assert third.version is not None
+    assert read_manifest(store, third.version).provenance.data == taken

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from marquee.config.atomic_file import atomic_directory, atomic_path
@@ -41,8 +42,10 @@ def contains(store: ObjectStore, digest: str) -> bool:
     return True
 
 
-def fetch(store: ObjectStore, digest: str, path: Path) -> None:
+def fetch(store: ObjectStore, digest: str, path: Path, only: Collection[str] | None = None) -> None:
     """Write the content ``digest`` to ``path`` atomically, after checking every byte.
+
+    Of a directory, ``only`` names the files that are fetched.
 
     Raises ``ObjectNotFound``, and :class:`TrainingDataError` for content with another hash.
     """
@@ -52,6 +55,8 @@ def fetch(store: ObjectStore, digest: str, path: Path) -> None:
         return
     with atomic_directory(path) as out:
         for entry in json.loads(_read_listing(store, digest)):
+            if only is not None and entry["relpath"] not in only:
+                continue
             _download(store, entry["md5"], out / _check_relative(entry["relpath"], digest))
 
 

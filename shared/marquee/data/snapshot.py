@@ -12,15 +12,18 @@ import msgspec
 from marquee.config import atomic_file, base_data
 from marquee.data import deterministic_io
 from marquee.data.catalog_feed import CatalogAnswer, CatalogFeed
+from marquee.data.changed_days import LiveDays, LiveSnapshot
 from marquee.data.interaction_frames import distinct_ids, empty_interactions
 from marquee.data.side_information import SideInformation
-from marquee.data.sources import SourceData, read_base, read_database
+from marquee.data.sources import TABLES, SourceData, read_base, read_database
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import NO_MARKS, MarkSet
 from marquee.errors import TrainingDataError
 
 BASE, LIVE, WATCH_SESSIONS = "base.parquet", "live.parquet", "watch_sessions.parquet"
 USERS, MOVIES, ABOUT = "users.parquet", "movies.parquet", "snapshot.json"
+DAYS = "live_days.json"
+LIVE_FILES = (LIVE, WATCH_SESSIONS, DAYS)
 
 _log = logging.getLogger(__name__)
 
@@ -75,16 +78,18 @@ def write_snapshot(
     directory: Path,
     excluded: MarkSet = NO_MARKS,
     catalog: CatalogFeed | None = None,
+    previous: LiveSnapshot | None = None,
 ) -> None:
     """Read base data and database, and write the snapshot to ``directory`` atomically.
 
     It is that of data in which no ``excluded`` user ever was.
     The base data are in a file of their own, which stays the same while the live part grows. What ``catalog`` says of
-    the movies fills the attributes that the base data do not have, and its movies count as listed.
+    the movies fills the attributes that the base data do not have, and its movies count as listed. Days of the database
+    that are the same in ``previous`` are taken from it.
     """
     nothing = SourceData(empty_interactions(), empty_interactions())
     base = read_base(request.base, request.until, request.base_fraction, excluded) if request.base else nothing
-    live = read_database(database, request.until, excluded) if database else nothing
+    live = read_database(database, request.until, excluded, previous) if database else nothing
     left_out = base.left_out | live.left_out
     for cause, rows in left_out.items():
         _log.warning("%d rows are left out of the snapshot (%s); docs/retraining.md says why", rows, cause)
@@ -108,7 +113,21 @@ def write_snapshot(
         deterministic_io.write_texts(out / USERS, "user_id", known.users)
         movies = {movie_id: known.movies.get(movie_id, {}) for movie_id in base.movies | described.rows.keys()}
         deterministic_io.write_texts(out / MOVIES, "movie_id", movies)
+        (out / DAYS).write_bytes(msgspec.json.encode(live.days))
         (out / ABOUT).write_bytes(msgspec.json.encode(about))
+
+
+def read_live(directory: Path) -> LiveSnapshot:
+    """Read the part of the snapshot in ``directory`` that the next one can take over (:data:`LIVE_FILES`).
+
+    Raises :class:`TrainingDataError` if it has none.
+    """
+    try:
+        days = msgspec.json.decode((directory / DAYS).read_bytes(), type=LiveDays)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise TrainingDataError(f"{directory / DAYS} cannot be read: {error}") from error
+    frames = (deterministic_io.read_interactions(directory / name) for name in (LIVE, WATCH_SESSIONS))
+    return LiveSnapshot(days, dict(zip(TABLES, frames, strict=True)))
 
 
 def read_snapshot(directory: Path) -> Snapshot:

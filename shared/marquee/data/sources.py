@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -13,11 +14,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from marquee.config import base_data
 from marquee.config.base_data import MOVIES_FILE, RATINGS_FILE, USERS_FILE, earliest_fraction_end
 from marquee.config.opaque_ids import is_valid_id
 from marquee.config.timestamps import to_microseconds
+from marquee.data.changed_days import NOTHING_TAKEN, Day, LiveDays, LiveSnapshot, count_by_day, digest_ids, join
 from marquee.data.dvc_hash import hash_file
 from marquee.data.interaction_csv import CsvReader
 from marquee.data.interaction_frames import IDS, FrameBuilder, concatenate, empty_interactions, id_column
@@ -30,6 +33,8 @@ Row = TypeVar("Row", bound=tuple[str, str, float, Any])
 
 _CHUNK_ROWS = 20_000
 _MICROSECONDS = 1_000_000
+TABLES = ("ratings", "watch_sessions")
+_log = logging.getLogger(__name__)
 SUSPECT = "suspect account"
 """Cause of rows left out because the monitor has marked their user (docs/safety.md)."""
 
@@ -39,7 +44,8 @@ class SourceData:
     """Frames of interactions (:mod:`marquee.data.interaction_frames`), and their origin.
 
     ``movies``: the catalog, as far as the source lists one. ``hashes``: name and SHA-256 of each file read.
-    ``left_out``: number of rows that were left out, by table and cause, such as ``ratings.csv: time``.
+    ``left_out``: number of rows that were left out, by table and cause, such as ``ratings.csv: time``. ``days``: by
+    what the rows are recognized in the next snapshot.
     """
 
     ratings: pd.DataFrame
@@ -48,6 +54,7 @@ class SourceData:
     hashes: tuple[tuple[str, str], ...] = ()
     side_information: SideInformation = SideInformation()
     left_out: dict[str, int] = field(default_factory=dict)
+    days: LiveDays = LiveDays()
 
     def on_scale(self, low: float, high: float, new_low: float, new_high: float) -> SourceData:
         """Map ratings linearly from ``low..high`` to ``new_low..new_high``."""
@@ -85,22 +92,53 @@ def read_base(directory: Path, until: datetime, fraction: float = 1.0, excluded:
     )
 
 
-def read_database(database: Database, until: datetime, excluded: MarkSet = NO_MARKS) -> SourceData:
+def read_database(
+    database: Database, until: datetime, excluded: MarkSet = NO_MARKS, previous: LiveSnapshot | None = None
+) -> SourceData:
     """Read all ratings and watch sessions before ``until`` but those of ``excluded`` users, by columns, in chunks.
 
-    Rows with an implausible time or an invalid id, and those of suspect accounts, are left out and counted.
+    Rows with an implausible time or an invalid id, and those of suspect accounts, are left out and counted. With
+    ``previous``, the result has ``days``, and days that are the same in it are not read again: the result is the same.
     """
-    left_out = user_history.count_implausible_times(database)
+    left_out = Counter(user_history.count_implausible_times(database))
     suspects = user_history.suspect_accounts(database)
-    frames = []
-    for table in ("ratings", "watch_sessions"):
-        frame = _without_users(_read_table(database, table, until), excluded)
-        valid = _drop_invalid_ids(frame)
-        frames.append(_drop_users(valid, suspects))
-        left_out[f"{table}: {base_data.INVALID_ID}"] = len(frame) - len(valid)
-        left_out[f"{table}: {SUSPECT}"] = len(valid) - len(frames[-1])
+    hidden = digest_ids(suspects), excluded.fingerprints()
+    if not database.copies:
+        previous = None
+    if previous is not None and not previous.covers(*hidden):
+        previous = NOTHING_TAKEN
+    frames, tables = [], dict[str, dict[int, Day]]()
+    for table in TABLES:
+        digests = user_history.day_digests(database, table, until) if previous else {}
+        kept = previous.unchanged(table, digests) if previous else set()
+        changed = sorted(digests.keys() - kept) if previous else None
+        frame, causes = _filter(_read_table(database, table, until, changed), table, suspects, excluded)
+        if previous and kept:
+            causes |= {day: Counter(previous.days.tables[table][day].left_out) for day in kept}
+            frame = join(_without_users(previous.take(table, kept), excluded), frame)
+            _log.info("%s: %d of %d days are taken from the last snapshot", table, len(kept), len(digests))
+        frames.append(frame)
+        tables[table] = {day: Day(*digests[day], dict(sorted(causes.get(day, {}).items()))) for day in sorted(digests)}
+        left_out.update(sum(causes.values(), Counter[str]()))
     ratings, watch_sessions = frames
-    return SourceData(ratings, watch_sessions, left_out={cause: n for cause, n in left_out.items() if n})
+    days = LiveDays(*hidden, tables) if previous else LiveDays()
+    return SourceData(ratings, watch_sessions, left_out={cause: n for cause, n in left_out.items() if n}, days=days)
+
+
+def _filter(
+    frame: pd.DataFrame, table: str, suspects: set[str], excluded: MarkSet
+) -> tuple[pd.DataFrame, dict[int, Counter[str]]]:
+    """Return the rows that are valid and not of suspects or ``excluded``, and the others by day and cause."""
+    frame, causes = _without_users(frame, excluded), dict[int, Counter[str]]()
+    for cause, rows in (
+        (base_data.INVALID_ID, lambda frame: ~_have_valid_ids(frame)),
+        (SUSPECT, lambda frame: frame["user_id"].isin(suspects).to_numpy()),
+    ):
+        dropped = rows(frame)
+        if dropped.any():
+            count_by_day(frame[dropped], f"{table}: {cause}", causes)
+            frame = frame[~dropped].reset_index(drop=True)
+    return frame, causes
 
 
 def merge_sources(first: SourceData, second: SourceData) -> SourceData:
@@ -143,26 +181,22 @@ def _without_users(frame: pd.DataFrame, excluded: MarkSet) -> pd.DataFrame:
     return frame if kept.all() else frame[kept].reset_index(drop=True)
 
 
-def _read_table(database: Database, table: str, until: datetime) -> pd.DataFrame:
+def _read_table(database: Database, table: str, until: datetime, days: list[int] | None) -> pd.DataFrame:
     if database.copies:
         reader = CsvReader()
-        user_history.copy_until(database, table, until, reader)
+        user_history.copy_until(database, table, until, reader, days)
         return reader.finish()
     read = user_history.ratings_until if table == "ratings" else user_history.watch_sessions_until
     rows = read(database, until)
     return _collect((user, movie, value, to_microseconds(time)) for user, movie, value, time in rows)
 
 
-def _drop_invalid_ids(frame: pd.DataFrame) -> pd.DataFrame:
-    valid = pd.Series(True, frame.index)
+def _have_valid_ids(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    valid = np.ones(len(frame), bool)
     for name in IDS:
-        valid &= frame[name].isin([id_ for id_ in id_column(frame, name).categories if is_valid_id(id_)])
-    return frame if valid.all() else frame[valid].reset_index(drop=True)
-
-
-def _drop_users(frame: pd.DataFrame, users: set[str]) -> pd.DataFrame:
-    dropped = frame["user_id"].isin(users)
-    return frame[~dropped].reset_index(drop=True) if dropped.any() else frame
+        ids = [id_ for id_ in id_column(frame, name).categories if is_valid_id(id_)]
+        valid &= frame[name].isin(ids).to_numpy(bool)
+    return valid
 
 
 def _collect(rows: Iterable[tuple[str, str, float, int]]) -> pd.DataFrame:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Protocol
 
@@ -99,6 +99,15 @@ _COPIES = {
     "ratings": _RATINGS_UNTIL.replace("rating, time FROM", f"rating, {_MICROSECONDS.format('time')} FROM"),
     "watch_sessions": _WATCH_SESSIONS_UNTIL.replace("started FROM", f"{_MICROSECONDS.format('started')} FROM"),
 }
+_DAY = "floor(extract(epoch FROM {}) / 86400)::int"
+# The time column of each table, and the columns that its rows are compared by.
+_ROWS = {
+    "ratings": ("time", 'user_id, movie_id, rating, time, topic_key, partition, "offset"'),
+    "watch_sessions": ("started", "user_id, movie_id, last_minute, started"),
+}
+_DAY_DIGESTS = """
+SELECT {day}, count(*), sum(hash_record_extended(ROW({columns}), 0))::text
+FROM {table} WHERE {time} >= %s AND {time} < %s GROUP BY 1"""
 _SUSPECTS = """
 SELECT user_id FROM suspect_accounts GROUP BY user_id HAVING count(*) > count(cleared) ORDER BY user_id"""
 
@@ -163,15 +172,38 @@ def watch_sessions_until(database: Database, until: datetime) -> Generator[tuple
     yield from _stream_rows(database, _WATCH_SESSIONS_UNTIL, until)
 
 
-def copy_until(database: Database, table: str, until: datetime, out: ByteWriter) -> None:
+def copy_until(
+    database: Database, table: str, until: datetime, out: ByteWriter, days: Sequence[int] | None = None
+) -> None:
     """Write ``ratings`` or ``watch_sessions`` before ``until`` to ``out`` as CSV, whole rows a call, oldest first.
 
     The columns are user_id, movie_id, value and time in microseconds since 1970. No row becomes Python objects. The
-    server needs COPY (``database.copies``).
+    server needs COPY (``database.copies``). ``days`` since 1970 limits the rows to these days.
     """
+    query = _COPIES[table]
+    parameters: list[object] = [EARLIEST, min(until, LATEST)]
+    if days is not None:
+        if not days:
+            return
+        # The bounds let the server skip what is older; a late event may add an old day.
+        parameters = [max(EARLIEST, _day_start(min(days))), min(until, LATEST, _day_start(max(days) + 1))]
+        time = _ROWS[table][0]
+        query = query.replace("ORDER BY", f"AND {_DAY.format(time)} = ANY(%s) ORDER BY")
+        parameters.append(list(days))
     with database.transaction(deadline_ms=_EXPORT_DEADLINE_MS) as cursor:
-        query = cursor.mogrify(_COPIES[table], (EARLIEST, min(until, LATEST))).decode()
-        cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", out)
+        copied = cursor.mogrify(query, parameters).decode()
+        cursor.copy_expert(f"COPY ({copied}) TO STDOUT (FORMAT csv)", out)
+
+
+def day_digests(database: Database, table: str, until: datetime) -> dict[int, tuple[int, str]]:
+    """Return the number of rows before ``until`` and a digest of them, by day since 1970 in UTC.
+
+    Equal digests on one server mean equal rows. No row leaves the server.
+    """
+    time, columns = _ROWS[table]
+    query = _DAY_DIGESTS.format(day=_DAY.format(time), columns=columns, table=table, time=time)
+    rows = database.read(query, (EARLIEST, min(until, LATEST)), deadline_ms=_EXPORT_DEADLINE_MS)
+    return {day: (count, digest) for day, count, digest in rows}
 
 
 def suspect_accounts(database: Database) -> set[str]:
@@ -184,6 +216,10 @@ def count_implausible_times(database: Database) -> dict[str, int]:
     bounds = {"earliest": EARLIEST, "latest": LATEST}
     rows = database.read(_IMPLAUSIBLE_TIMES, bounds, deadline_ms=_EXPORT_DEADLINE_MS)
     return {f"{table}: time": count for table, count in rows}
+
+
+def _day_start(day: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
 
 
 def _stream_rows(

@@ -91,7 +91,9 @@ def retrain(
         # A request of a run that is killed is open again after its lease.
         requested = "; ".join(retrain_queue.claim(database, name, started)) if database else ""
         with _working_directory(prepared, work) as root:
-            run = PipelineRun(root, params, request, progress, database, store, privacy_key, resumable, movies_url)
+            run = PipelineRun(
+                root, params, request, progress, database, store, privacy_key, resumable, movies_url, remote
+            )
             if prepared is None:
                 usage |= _run_steps(run).steps
             check_marks(run)

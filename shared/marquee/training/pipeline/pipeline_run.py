@@ -36,8 +36,8 @@ FAIRNESS_REPORT = "reports/fairness.json"
 class PipelineRun:
     """Inputs of every step. ``root`` is the directory of the files.
 
-    Only the step ``snapshot`` uses ``request``, ``database``, ``store``, ``privacy_key`` and ``movies_url``, the
-    movie service that describes movies. It writes the data, and
+    Only the step ``snapshot`` uses ``request``, ``database``, ``store``, ``privacy_key``, ``movies_url``, the movie
+    service that describes movies, and ``remote``, the DVC remote with the last snapshot. It writes the data, and the
     profile and chosen parameters of the serving model, to files, which the later steps read. ``resumable``: ``root``
     outlives the process, and what a killed run of the same inputs has completed there is used.
     """
@@ -51,6 +51,7 @@ class PipelineRun:
     privacy_key: str = field(default="", repr=False)
     resumable: bool = False
     movies_url: str = ""
+    remote: ObjectStore | None = None
 
     def path(self, name: str) -> Path:
         """Return the path of a step's file or directory."""
