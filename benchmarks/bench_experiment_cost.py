@@ -55,7 +55,7 @@ FROM generate_series(0, %(users)s - 1) AS u, generate_series(0, %(hours)s - 1) A
 
 
 @benchmark("look_seconds")
-def look() -> Iterable[BenchmarkResult]:
+def read_sums() -> Iterable[BenchmarkResult]:
     """Read all sums of a look, and compare those of requests and lists with NumPy's."""
     users = USERS_FULL if is_full_run() else USERS
     timeline = _read_timeline(_start_canary("look", users=10, factors=8, movies=50))

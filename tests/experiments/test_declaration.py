@@ -10,11 +10,11 @@ import yaml
 
 from marquee.experiments.declaration import (
     Declaration,
-    InvalidDeclaration,
     Margin,
     decode_declaration,
     parse_declaration,
 )
+from marquee.experiments.declared_arms import InvalidDeclaration
 
 ARMS = {"arms": {"control": "params.yaml", "trend": "experiments/trend.params.yaml"}}
 
