@@ -96,15 +96,23 @@ class AppParts:
     documents: Documents
     service: ServiceStub
 
-    @contextmanager
-    def run_app(self, movies_url: str = "") -> Iterator[Instance]:
-        """Run one instance of the app; ``movies_url`` replaces the stub of the movie service."""
-        env = {
+    def settings(self, movies_url: str = "") -> dict[str, str]:
+        """Return the app's settings; ``movies_url`` replaces the stub of the movie service."""
+        return {
             "MARQUEE_DOCUMENTS_URL": self.mongo.url,
             "MARQUEE_RECOMMEND_URL": self.service.url,
             "MARQUEE_MOVIES_URL": movies_url or self.service.url,
-            "PYTHONPATH": str(_unpack_wheel()),
         }
+
+    def restart_mongo(self) -> None:
+        """Kill MongoDB, and start it again."""
+        self.mongo.kill()
+        self.mongo.start()
+
+    @contextmanager
+    def run_app(self, movies_url: str = "") -> Iterator[Instance]:
+        """Run one instance of the app; ``movies_url`` replaces the stub of the movie service."""
+        env = self.settings(movies_url) | {"PYTHONPATH": str(_unpack_wheel())}
         instance = Instance("app", ROOT / "functions/app/main.py", env)
         try:
             yield instance

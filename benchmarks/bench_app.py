@@ -11,7 +11,10 @@ import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from benchmarks.app_browser import measure_first_visit, run_phone, send_through_failures
+from benchmarks.app_kills import app_process, restart_function, use_through_kills
 from benchmarks.app_parts import MOVIES, run_parts
 from benchmarks.bench_serving import start_ratio, time_starts
 from benchmarks.ingest_path import ROOT, TOPIC, IngestPath, ingest_path
@@ -20,9 +23,10 @@ from benchmarks.registry import BenchmarkResult, at_most, benchmark, is_full_run
 from benchmarks.serving import run_hello_world
 from marquee.local.process import Process, free_port, port_open
 from marquee.simulate.catalog import SyntheticCatalog
+from marquee.simulate.report import SimulationReport
 
 COLD_ROUNDS, CONNECTIONS = 10, 8
-CHANGES, KILLS = 200, 4
+CHANGES, KILLS, SIGKILLS = 200, 4, 20
 TAPS, PLAYED = 15, 12
 SIMULATED_MOVIES = 60
 
@@ -79,6 +83,43 @@ def tap() -> Iterable[BenchmarkResult]:
     yield at_most("tap_to_row_s", statistics.median(times), "s", 2.0, reference=reference)
 
 
+@benchmark("app_kill_losses")
+def kills() -> Iterable[BenchmarkResult]:
+    """Use the app while the app, MongoDB and ``ingest`` are killed in turn; count events and rows exactly."""
+    with ingest_path() as path, run_parts() as parts, tempfile.TemporaryDirectory() as folder:
+        path.bridge.start()
+        port, movies = free_port(), free_port()
+        simulator = _simulator(Path(folder), path.kafka.bootstrap, movies)
+        app = app_process(Path(folder), port, parts.settings(f"http://127.0.0.1:{movies}"))
+        simulator.start()
+        app.start()
+        try:
+            simulator.wait_healthy(lambda: port_open(movies))
+            app.wait_healthy(lambda: port_open(port))
+            restarts = [lambda: restart_function(app, port), parts.restart_mongo, path.restart_function]
+            counts = use_through_kills(parts, port, _rating_paths(), restarts, SIGKILLS)
+            simulator.stop()  # Writes its last records, and counts them.
+            records = msgspec.json.decode(_report(Path(folder)).read_bytes(), type=SimulationReport).acknowledged
+            path.await_written(records)
+            rows = path.written()
+        finally:
+            app.stop()
+            simulator.stop()
+    lost, doubled = counts.numbered - counts.different, counts.stored - counts.different
+    reference = (
+        f"{counts.kills} SIGKILLs of the app, MongoDB and ingest in turn; of {counts.numbered} events {lost} are lost "
+        f"and {doubled} doubled; {counts.rated} confirmed ratings, {records} records in Kafka, {rows} rows"
+    )
+    losses = lost + doubled + abs(records - rows) + max(0, counts.rated - rows)
+    yield at_most("app_kill_losses", losses, "events", 0, reference=reference)
+
+
+def _rating_paths() -> list[str]:
+    catalog = SyntheticCatalog(SIMULATED_MOVIES, 1)
+    movie_ids = [catalog.movie_id(number) for number in range(SIMULATED_MOVIES)]
+    return [f"/movie/{urllib.parse.quote(movie_id, safe='')}/rating" for movie_id in movie_ids]
+
+
 class Phone:
     """A visitor of the app on ``port`` without a browser, who retries until the movie service is ready."""
 
@@ -107,8 +148,13 @@ def _simulator(folder: Path, bootstrap: str, port: int) -> Process:
     """Return a simulator that writes only records of the app's users."""
     argv = [sys.executable, "-m", "marquee", "simulate", "--mode", "synthetic", "--movies", str(SIMULATED_MOVIES)]
     argv += ["--kafka", bootstrap, "--topic", TOPIC, "--records-per-second", "0", "--customer-service-port", str(port)]
+    argv += ["--report", str(_report(folder))]
     env = {"PYTHONPATH": str(ROOT / "shared")}
     return Process("simulator", argv, folder / "simulator.log", env, cwd=ROOT)
+
+
+def _report(folder: Path) -> Path:
+    return folder / "report.json"
 
 
 def _tap_and_play(path: IngestPath, phone: Phone) -> list[float]:
@@ -116,20 +162,19 @@ def _tap_and_play(path: IngestPath, phone: Phone) -> list[float]:
 
     Raises ``RuntimeError`` if a rating fails, or if the played minutes are not one row each.
     """
-    catalog = SyntheticCatalog(SIMULATED_MOVIES, 1)
-    movies = [urllib.parse.quote(catalog.movie_id(number), safe="") for number in range(TAPS)]
+    paths = _rating_paths()[:TAPS]
     times = []
-    for movie in movies:
+    for rating in paths:
         before = path.written()
         began = time.monotonic()
-        status, _ = phone.send("POST", f"/movie/{movie}/rating", "rating=5")
+        status, _ = phone.send("POST", rating, "rating=5")
         if status != 303:
             raise RuntimeError(f"a rating was answered with {status}")
         path.await_written(before + 1)
         times.append(time.monotonic() - began)
     before = path.written()
     for minute in range(PLAYED):
-        phone.send("POST", f"/watch/{movies[0]}/{minute}")
+        phone.send("POST", f"{paths[0].replace('/movie/', '/watch/').removesuffix('/rating')}/{minute}")
     path.await_written(before + PLAYED)
     watched = path.database.read("SELECT count(*), count(DISTINCT minute) FROM watches", deadline_ms=10_000)
     sessions = path.database.read("SELECT count(*) FROM watch_sessions", deadline_ms=10_000)

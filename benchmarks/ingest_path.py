@@ -75,6 +75,7 @@ class IngestPath:
     database: Database
     function: Process
     bridge: Process
+    is_healthy: Callable[[], bool]
 
     def produce(self, values: Iterable[bytes], report: Callable[[int], None] = _ignore) -> int:
         """Write records to the topic as fast as it takes them; return their number."""
@@ -88,6 +89,12 @@ class IngestPath:
                 "FROM written_offsets"
             )
             return int(cursor.fetchone()[0])
+
+    def restart_function(self) -> None:
+        """Kill the function, and start it again."""
+        self.function.kill()
+        self.function.start()
+        self.function.wait_healthy(self.is_healthy)
 
     def await_written(self, count: int, timeout_s: float = 300.0) -> None:
         """Wait until ``count`` records are visible. Raises ``TimeoutError``."""
@@ -138,10 +145,11 @@ def ingest_path() -> Iterator[IngestPath]:
         function = _function(directory, port, postgres.url)
         stack.callback(function.stop)
         function.start()
-        function.wait_healthy(health_check(f"http://127.0.0.1:{port}/healthz"))
+        is_healthy = health_check(f"http://127.0.0.1:{port}/healthz")
+        function.wait_healthy(is_healthy)
         bridge = bridge_process(directory, kafka.bootstrap, f"http://127.0.0.1:{port}/")
         stack.callback(bridge.stop)
-        yield IngestPath(kafka, postgres, database, function, bridge)
+        yield IngestPath(kafka, postgres, database, function, bridge, is_healthy)
 
 
 def _function(directory: Path, port: int, url: str) -> Process:
