@@ -43,7 +43,7 @@ def restart_function(process: Process, port: int) -> None:
 
 
 @dataclass
-class Device:
+class RetryingDevice:
     """A device as the app's script behaves: an event stays until the server has confirmed it."""
 
     port: int
@@ -113,11 +113,11 @@ def use_through_kills(
     twice, as two taps would be. Raises ``TimeoutError`` if the app does not come back.
     """
     killer = _Killer(restarts, kills, random.Random(seed))
-    devices: list[Device] = []
+    devices: list[RetryingDevice] = []
     rated = 0
     killer.start()
     while killer.is_alive() or not devices:
-        devices.append(Device(port))
+        devices.append(RetryingDevice(port))
         devices[-1].join()
         for action in range(_ACTIONS):
             devices[-1].track()

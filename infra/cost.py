@@ -131,7 +131,18 @@ class CostModel:
         cpu_s = load.records_per_s * x["ingest_us_per_record"] / 1e6 / batches if batches else 0.0
         writes = [(batches, x["write_s"] + cpu_s, cpu_s), (impressions, x["write_s"], 0.0)]
         ingest = billed_instances(writes, self.functions["ingest"], busy)
-        return {"ingest": (batches + impressions, ingest), "recommend": (load.requests_per_s, recommend)}
+        return {
+            "ingest": (batches + impressions, ingest),
+            "recommend": (load.requests_per_s, recommend),
+            "events": self._flow("events", load.requests_per_s * x["event_batches_per_list"], x["write_s"]),
+            "app": self._flow("app", load.requests_per_s * x["app_share"] * x["app_requests_per_list"], x["page_s"]),
+        }
+
+    def _flow(self, name: str, per_s: float, wall_s: float) -> tuple[float, float]:
+        """Return requests per second and billed instances of a function with one kind of request."""
+        cpu_s = self.inputs[f"{name}_ms_per_request"] / 1e3
+        flow = (per_s, wall_s, cpu_s)
+        return per_s, billed_instances([flow], self.functions[name], self.inputs["busy_fraction"])
 
     def serverless(self, load: Load) -> list[Charge]:
         """Return the charges of the serverless deployment."""
@@ -149,8 +160,11 @@ class CostModel:
         """Return the smallest machine that holds the load and the largest job, and how many of them."""
         x = self.inputs
         cpu_s = load.records_per_s * (x["bridge_us_per_record"] + x["ingest_us_per_record"]) / 1e6
-        vcpu = (cpu_s + load.requests_per_s * x["recommend_ms_per_answer"] / 1e3) / x["busy_fraction"]
-        functions_gib = sum(self.functions[name].limits.memory_gib for name in ("ingest", "recommend"))
+        cpu_s += load.requests_per_s * x["recommend_ms_per_answer"] / 1e3
+        traffic = self.traffic(load)
+        cpu_s += sum(traffic[name][0] * x[f"{name}_ms_per_request"] / 1e3 for name in ("events", "app"))
+        vcpu = cpu_s / x["busy_fraction"]
+        functions_gib = sum(self.functions[name].limits.memory_gib for name in traffic)
         job_gib = max((schedule.limits.memory_gib for schedule in self.schedules.values()), default=0.0)
         memory_gib = x["system_gib"] + x["bridge_memory_gib"] + functions_gib + job_gib
         machines = self.price_list.machines
@@ -227,9 +241,10 @@ class CostModel:
     def _egress_gib(self, load: Load) -> tuple[float, float]:
         """Return the GiB a month sent to the database and to the callers."""
         x, answers = self.inputs, load.requests_per_s * self.inputs["bytes_per_answer"]
+        pages = load.requests_per_s * x["app_share"] * x["app_requests_per_list"] * x["bytes_per_page"]
         impressions = load.requests_per_s * x["bytes_per_impression"]
         rows = load.records_per_s * x["database_bytes_per_record"] + impressions
-        return (rows + answers) * MONTH_S / GIB, answers * MONTH_S / GIB
+        return (rows + answers) * MONTH_S / GIB, (answers + pages) * MONTH_S / GIB
 
     def _charges(self, uses: Iterable[tuple[str, str, float]]) -> list[Charge]:
         """Price the uses; parts share a resource's free units in proportion to their use."""

@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 TERRAFORM = ROOT / "infra/terraform"
 MODEL = cost.read_model()
 NO_LOAD = Load(0, 0)
+NO_APP: dict[str, float] = {"app_share": 0, "event_batches_per_list": 0}
+"""Inputs without requests of `app` and `events`."""
 records = st.floats(0, 1e6)
 requests = st.floats(0, 1e5)
 
@@ -55,7 +57,7 @@ def test_serverless_known_load_matches_hand_computation() -> None:
     """1,000 records and 10 requests a second, computed here from the prices alone."""
     inputs = {"batch_bytes_per_record": 100, "bytes_per_impression": 2_000, "retention_days": 1}
     waits = {"request_log_bytes": 1_000, "partitions": 1, "batch_s": 1.0, "impressions_wait_s": 1.0}
-    bill = replace(model(**inputs, **waits), schedules={}).serverless(Load(1_000, 10))
+    bill = replace(model(**inputs, **waits, **NO_APP), schedules={}).serverless(Load(1_000, 10))
     batches, impressions = 1_000 / 1_001, 10 / 11
     recommend_s = (1 - 2.718281828459045 ** (-10 * 0.1)) * 2_628_000
     ingest_s = (1 - 2.718281828459045 ** (-(batches + impressions) * 0.1)) * 2_628_000
@@ -69,6 +71,15 @@ def test_serverless_known_load_matches_hand_computation() -> None:
     assert part(bill, "Pub/Sub") == pytest.approx((2 * published - 10) * 40 / 1024 + retained * 0.27)
     assert part(bill, "bridge") == pytest.approx(2_628_000 * (11.244e-6 + 0.5 * 1.235e-6))
     assert part(bill, "logs") == pytest.approx(max(0, requests * 1_000 / GIB - 50) * 0.5)
+
+
+def test_app_and_events_are_charged_by_their_requests() -> None:
+    """They cost nothing without requests, and add requests, processor time and egress in proportion to the lists."""
+    with_both, without = MODEL.serverless(DESIGN_LOAD), model(**NO_APP).serverless(DESIGN_LOAD)
+    assert part(without, "app") == part(without, "events") == 0
+    assert min(part(with_both, "app"), part(with_both, "events")) > 0
+    assert MODEL.traffic(DESIGN_LOAD)["app"][0] == pytest.approx(12 * 0.1 * 10)
+    assert part(with_both, "network") > part(without, "network")
 
 
 def test_serverless_free_units_are_shared_by_all_parts() -> None:
@@ -172,7 +183,7 @@ def test_smallest_machine_holds_memory_and_processors() -> None:
         1,
     ]
     assert replace(MODEL, schedules={}).smallest_machine(NO_LOAD)[0].name == "e2-standard-2"
-    busy = model(recommend_ms_per_answer=1)
+    busy = model(recommend_ms_per_answer=1, **NO_APP)
     # 3,000 answers of 1 ms use three processors, five at 60 %.
     assert busy.smallest_machine(Load(0, 3_000))[0].name == "e2-standard-8"
     assert busy.smallest_machine(Load(0, 60_000)) == (MODEL.price_list.machines[-1], 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -15,6 +16,8 @@ from marquee.local.infra_spec import read_schedules
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 TERRAFORM = (ROOT / "infra/terraform/outputs.tf").read_text()
+GRADLE_WRAPPER = "55243ef57851f12b070ad14f7f5bb8302daceeebc5bce5ece5fa6edb23e1145c"
+"""SHA-256 of gradle-wrapper.jar, as Gradle publishes it for version 9.4.1."""
 workflow = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
@@ -50,7 +53,21 @@ def test_workflow_targets_and_files_exist(path: Path) -> None:
     for file in re.findall(r"requirements/[\w.-]+\.txt", text):
         assert (ROOT / file).is_file()
     for module in re.findall(r"-m (infra(?:\.\w+)+)", text):
-        assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+        file_or_folder = ROOT / module.replace(".", "/")
+        assert file_or_folder.with_suffix(".py").is_file() or (file_or_folder / "__main__.py").is_file()
+
+
+def test_workflows_build_the_android_package_with_a_pinned_gradle() -> None:
+    """The wrapper checks the distribution's hash; the wrapper itself is Gradle's of that version, and no other runs."""
+    wrapper = ROOT / "android/gradle/wrapper"
+    pinned = dict(line.split("=") for line in (wrapper / "gradle-wrapper.properties").read_text().splitlines())
+    assert pinned["distributionUrl"].endswith("/gradle-9.4.1-bin.zip")
+    assert re.fullmatch("[0-9a-f]{64}", pinned["distributionSha256Sum"])
+    assert hashlib.sha256((wrapper / "gradle-wrapper.jar").read_bytes()).hexdigest() == GRADLE_WRAPPER
+    commands = [line for path in FILES for line in re.findall(r"\S*gradlew? --.*", path.read_text())]
+    assert len(commands) == 4
+    assert all(command.startswith("android/gradlew ") for command in commands)
+    assert (ROOT / "android/gradlew").stat().st_mode & 0o111
 
 
 @workflow
