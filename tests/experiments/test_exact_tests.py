@@ -67,3 +67,19 @@ def test_select_by_e_values_false_selections_of_dependent_metrics_are_rare() -> 
     e = 2.5 * common - 2.5**2 / 2  # The likelihood ratio of N(2.5, 1) and N(0, 1): an e-value.
     selected = [select_by_e_values({str(k): float(one) for k in range(10)}) for one in e]
     assert 0 < np.mean([bool(names) for names in selected]) <= 0.05
+
+
+def test_select_by_e_values_false_discovery_rate_beside_real_effects_is_five_percent_at_most() -> None:
+    """Ten metrics that share half of their variance, four of them with an effect: the mean share of false selections,
+    and the power beside it, so that the test can fail."""
+    rng, runs, shift = np.random.default_rng(6), 2000, 3.5
+    common, own = rng.standard_normal((runs, 1)), rng.standard_normal((runs, 10))
+    scores = (common + own) / math.sqrt(2) + shift * (np.arange(10) < 4)
+    log_e = shift * scores - shift**2 / 2
+    false, found = [], []
+    for row in log_e:
+        selected = [int(name) for name in select_by_e_values({str(k): float(one) for k, one in enumerate(row)})]
+        false.append(sum(k >= 4 for k in selected) / max(len(selected), 1))
+        found.append(sum(k < 4 for k in selected) / 4)
+    assert 0 < np.mean(false) <= 0.05
+    assert np.mean(found) >= 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -153,3 +154,20 @@ def test_assign_arm_known_digest_returns_the_arm_computed_by_hand() -> None:
     """
     assert assign("1", 0.1704, 0.8296) == "arm0"
     assert assign("1", 0.1703, 0.8297) == "arm1"
+
+
+def test_assign_arm_of_enrolled_users_keeps_no_memory() -> None:
+    """An answer pays two hashes: nothing is kept of a user, and a call allocates less than 2 KB."""
+    arms = make_arms(0.5, 0.5)
+    assign_arm(arms, "salt", "first", 0.2)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for number in range(2_000):
+            assign_arm(arms, "salt", str(number), 0.2)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000
+    assert peak - before < 2_000
