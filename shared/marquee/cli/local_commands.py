@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 from rich.console import Console
@@ -18,12 +20,15 @@ from marquee.errors import KafkaUnavailable, MarqueeError
 from marquee.local import demo, logs, status
 from marquee.local.local_settings import LOCATION_SETTINGS
 from marquee.local.runner import running, stop_running, wait_for_signal
-from marquee.local.shape import Shape
+from marquee.local.shape import LOOPBACK_HOST, Shape
 from marquee.local.state_dir import StateDir
 from marquee.local.system import LocalSystem
 from marquee.simulate.replay import check_log_ids
 
 _FIVE_STARS, _FINE_RATING_MAX = (1.0, 5.0), 10
+_OPEN = """\
+Warning: recommend, events and the app listen on {host}, without encryption. Whoever reaches it can use the app and make
+accounts in it; callers of the APIs need a key of MARQUEE_API_KEYS. Do this in a network that you trust."""
 _DESCRIPTION = """\
 Run the whole system as processes of this machine: Kafka, PostgreSQL, the functions, the bridge, the scheduler.
 
@@ -122,6 +127,14 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
         help="workers of each function (variable WORKERS)",
     )
     parser.add_argument(
+        "--host",
+        type=_own_address,
+        default=LOOPBACK_HOST,
+        metavar="ADDRESS",
+        help="address of this machine on which recommend, events and the app listen, too, so that a phone reaches them;"
+        " beyond loopback, callers of the APIs need a key (MARQUEE_API_KEYS)",
+    )
+    parser.add_argument(
         "--durable-kafka",
         action="store_true",
         help="keep Kafka's log on disk instead of in memory; slower with a backlog",
@@ -153,6 +166,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         check_log_ids(shape.ratings)
         settings = _fit_scale(settings, shape.ratings, console)
     system = LocalSystem(root, state_dir, settings, _create_notifier(state_dir, console), shape)
+    if shape.is_open:
+        console.print(_OPEN.format(host=shape.host), soft_wrap=True)
     if args.action == "demo":
         options = demo.DemoOptions(args.duration_s, args.records_per_second, args.corrupt, args.seed, args.bad_canary)
         return demo.run(system, console, options)
@@ -196,6 +211,7 @@ def _create_shape(args: argparse.Namespace) -> Shape:
             durable_kafka=args.durable_kafka,
             ratings=args.ratings,
             replayed=True,
+            host=args.host,
         )
     return Shape(
         args.instances,
@@ -204,7 +220,21 @@ def _create_shape(args: argparse.Namespace) -> Shape:
         kafka=args.kafka,
         ratings=args.ratings,
         base=not args.no_base,
+        host=args.host,
     )
+
+
+def _own_address(raw: str) -> str:
+    """Parse an address on which this machine can listen."""
+    try:
+        address = ip_address(raw)
+        with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET) as probe:
+            probe.bind((raw, 0))
+    except (ValueError, OSError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{raw!r} is not an IP address of this machine: give one, such as that of its network, or 0.0.0.0 for all"
+        ) from error
+    return raw
 
 
 def _create_notifier(state_dir: StateDir, console: Console) -> Callable[[str], None]:

@@ -103,7 +103,7 @@ def build(args: argparse.Namespace, settings: Settings, progress: LiveProgress) 
         _plan(args),
         sessions,
         _event_log(args, settings, population, rating_max),
-        RecommendClient(args.url, timeout_ms) if args.url else None,
+        RecommendClient(args.url, timeout_ms, settings.recommend_key.strip("-")) if args.url else None,
         progress.show,
     )
 

@@ -97,7 +97,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "time_zone",
         "log_level",
     ),
-    "simulate": (*_KAFKA, "time_zone", "rating_max", "caller_timeout_ms", "log_level"),
+    "simulate": (*_KAFKA, "recommend_key", "time_zone", "rating_max", "caller_timeout_ms", "log_level"),
 }
 
 DATABASE_PARTS = tuple(part for part, names in NEEDS.items() if "database_url" in names and part != "migrate")

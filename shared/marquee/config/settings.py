@@ -177,7 +177,9 @@ class Settings(EnvironmentSettings):
     recommend_url: str = setting(
         url("http", "https"), "The function `recommend`, for the app.", "", example="https://recommend-abc123.a.run.app"
     )
-    recommend_key: str = setting(text, "Key with which the app calls `recommend`, if it requires one.", "", secret=True)
+    recommend_key: str = setting(
+        text, "Key with which the app and the simulator call `recommend`, if it requires one.", "", secret=True
+    )
     movies_url: str = setting(
         url("http", "https"),
         "Movie service: plays and rates movies for the app's users and logs that; describes movies to retraining.",

@@ -96,6 +96,8 @@ def _format_app_hint(system: LocalSystem) -> str:
         return ""
     url = system.url("app")
     port = url.rpartition(":")[2]
+    if system.shape.is_open:
+        url = f"http://{system.shape.host}:{port}"
     return f"""App:        {url}/
   On an Android phone, connected by USB with debugging on: adb reverse tcp:{port} tcp:{port}, then open that address
   in Chrome and choose "Install app" (docs/app.md).

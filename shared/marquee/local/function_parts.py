@@ -9,7 +9,7 @@ from marquee.local.function_process import function_instance, health_check, shar
 from marquee.local.infra_spec import FunctionSpec
 from marquee.local.ports import Ports
 from marquee.local.process import Process
-from marquee.local.shape import Shape
+from marquee.local.shape import LOOPBACK_HOST, Shape
 from marquee.local.state_dir import StateDir
 from marquee.local.supervision import Part, ProcessProgram
 
@@ -26,17 +26,18 @@ def function_parts(
     instances: int = 1,
 ) -> Iterator[Part]:
     """Yield the part of each instance of ``function``; several share ``port``, and have one more each."""
-    if instances == 1:
+    host = shape.host if function.public else LOOPBACK_HOST
+    if instances == 1 and host == LOOPBACK_HOST:
         process = function_instance(
             name, function, root, state_dir.logs, state_dir.sockets, port, settings, shape.workers
         )
         yield _part(name, function, process, port, port, shape)
         return
     for number in range(1, instances + 1):
-        instance = f"{name}-{number}"
-        own_port = ports.choose(f"{instance}'s health", port + number)
+        instance = f"{name}-{number}" if instances > 1 else name
+        own_port = ports.choose(f"{instance}'s health", port + number) if instances > 1 else port
         process = shared_port_instance(
-            instance, function, root, state_dir.logs, (port, own_port), settings, shape.workers
+            instance, function, root, state_dir.logs, (port, own_port), settings, shape.workers, host
         )
         yield _part(instance, function, process, port, own_port, shape)
 

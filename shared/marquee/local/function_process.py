@@ -53,15 +53,20 @@ def shared_port_instance(
     ports: tuple[int, int],
     settings: Mapping[str, str],
     workers: int | None = None,
+    host: str = HOST,
 ) -> Process:
     """Return one of several instances that share a port; the kernel distributes connections (SO_REUSEPORT).
 
     functions-framework's command cannot share a port, so gunicorn runs the same app with the same options.
-    ``ports`` are the shared port, and the instance's own port for its health check.
+    ``ports`` are the shared port, and the instance's own port for its health check. The shared port is that of
+    loopback, and of ``host``, too.
     """
     app = f"functions_framework:create_app({_target(function)!r}, {_source(function, root)!r}, 'http')"
     argv = [_script("gunicorn"), "--reuse-port", "--no-control-socket", "--log-level", "error"]
-    argv += ["--bind", f"{HOST}:{ports[0]}", "--bind", f"{HOST}:{ports[1]}", "--timeout", "0"]
+    address = f"[{host}]" if ":" in host else host
+    for bind in dict.fromkeys((f"{HOST}:{ports[0]}", f"{HOST}:{ports[1]}", f"{address}:{ports[0]}")):
+        argv += ["--bind", bind]
+    argv += ["--timeout", "0"]
     argv += ["--workers", str(workers or function.workers), "--threads", str(function.threads)]
     argv += ["--worker-class", WORKER_CLASS, "--limit-request-line", str(MAX_REQUEST_LINE), app]
     return Process(name, argv, logs / f"{name}.log", env=settings, cwd=root)

@@ -6,7 +6,9 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 
+from marquee.config.api_keys import NONE, SCOPES, create_key
 from marquee.config.settings import Settings
+from marquee.errors import SettingsError
 from marquee.local.embedded_kafka import CONSUMER_OPTIONS
 from marquee.local.shape import Shape
 from marquee.local.state_dir import StateDir
@@ -16,6 +18,7 @@ RELEASE_REFRESH_S = 2.0
 BASE_DATA = "data/movielens-100k"
 # The simulator replays the latest fraction of the ratings, so the models are trained without it.
 REPLAY_FRACTION = 0.2
+_OWN_KEY = "parts-of-this-system"
 # The locations of the local system's own parts, which override the environment.
 LOCATION_SETTINGS = (
     "database_url",
@@ -44,6 +47,23 @@ def localize(settings: Settings, state_dir: StateDir) -> Settings:
         dvc_remote=(data / "dvc").resolve().as_uri(),
         privacy_key=settings.privacy_key or state_dir.read_privacy_key(),
     )
+
+
+def admit_own_parts(settings: Settings, shape: Shape) -> Settings:
+    """Return the settings with a key for the system's own parts, if callers need one.
+
+    Raises :class:`SettingsError` if other machines could call the APIs and no caller has a key.
+    """
+    if settings.api_keys in ("", NONE):
+        if shape.is_open:
+            raise SettingsError(
+                f"with --host {shape.host} other machines can call `recommend` and `events`, so callers need keys, and "
+                "MARQUEE_API_KEYS is not set. Make one with `marquee keys create NAME --scope read`, and set what it "
+                "prints."
+            )
+        return settings
+    key, entry = create_key(_OWN_KEY, SCOPES)
+    return replace(settings, api_keys=f"{settings.api_keys},{entry}", recommend_key=key)
 
 
 def use_sources(settings: Settings, root: Path, shape: Shape) -> Settings:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+
+LOOPBACK_HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Shape:
         The simulator replays the newest part of the base data, which is therefore not trained on.
     base
         False: train on the database alone, without any base data.
+    host
+        Address on which the public functions listen as well as on loopback.
     """
 
     instances: int = 1
@@ -41,3 +46,9 @@ class Shape:
     ratings: Path | None = None
     replayed: bool = False
     base: bool = True
+    host: str = LOOPBACK_HOST
+
+    @property
+    def is_open(self) -> bool:
+        """True if other machines may reach the public functions."""
+        return not ip_address(self.host).is_loopback

@@ -22,7 +22,7 @@ from marquee.local.function_process import health_check
 from marquee.local.infra_spec import FunctionSpec, read_functions, read_schedules
 from marquee.local.kafka_memory import KAFKA_MEMORY_MB, is_idle, wait_until_read
 from marquee.local.kafka_retention import KafkaRetention
-from marquee.local.local_settings import ENVIRONMENT_SETTINGS, REPLAY_FRACTION, localize, use_sources
+from marquee.local.local_settings import ENVIRONMENT_SETTINGS, REPLAY_FRACTION, admit_own_parts, localize, use_sources
 from marquee.local.ports import Ports
 from marquee.local.process import Process, ProcessFailed
 from marquee.local.shape import Shape
@@ -55,7 +55,7 @@ class LocalSystem:
         self.root = root
         self.state_dir = state_dir
         self.shape = shape or Shape()
-        self.settings = use_sources(localize(settings, state_dir), root, self.shape)
+        self.settings = use_sources(admit_own_parts(localize(settings, state_dir), self.shape), root, self.shape)
         self._database_urls: dict[str, str] = {}
         self._notify = notify
         self._ports = Ports(notify)
@@ -268,6 +268,7 @@ class LocalSystem:
         arguments = ["--port", str(port), "--range", DASHBOARDS_SPAN, "--tell"]
         arguments += ["--recommend", self.url("recommend"), "--events", self.url("events")]
         process = self._command("dashboards", "dashboards", *arguments)
+        process.env = {**process.env, "PLAYGROUND_KEY": self.settings.recommend_key}
         health = f"http://127.0.0.1:{port}/healthz"
         self.supervisor.start(Part("dashboards", ProcessProgram(process, health_check(health)), port, health))
 

@@ -22,13 +22,16 @@ _MAX_RESULT_LENGTH = 500
 
 
 class RecommendClient:
-    """An asynchronous context manager that requests ``GET <url>/recommend/<user>`` with a time limit."""
+    """An asynchronous context manager that requests ``GET <url>/recommend/<user>`` with a time limit.
 
-    def __init__(self, url: str, timeout_ms: int) -> None:
+    ``key`` is that of the service, if it requires one.
+    """
+
+    def __init__(self, url: str, timeout_ms: int, key: str = "") -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(f"{url!r} is not the URL of a recommendation service, such as http://host:port")
-        self._url, self._timeout_ms = url.rstrip("/"), timeout_ms
+        self._url, self._timeout_ms, self._key = url.rstrip("/"), timeout_ms, key
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._address = self._host
@@ -46,7 +49,7 @@ class RecommendClient:
             # Requests leave when they are due, however many are in flight.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
             timeout=aiohttp.ClientTimeout(total=self._timeout_ms / 1000),
-            headers={"Accept": "text/plain"},
+            headers={"Accept": "text/plain"} | ({"Marquee-Key": self._key} if self._key else {}),
         )
         return self
 
