@@ -77,6 +77,24 @@ FROM live_fairness WHERE metric = 'rmse_gap' AND HOURS_IN_RANGE ORDER BY time, r
     no_rows=_NO_ROWS,
     runbook="fairness-worse",
 )
+NDCG_GAP = Panel(
+    10,
+    "Gap of NDCG over time",
+    "Gap of the NDCG@10 of users' first lists between groups, over the day before each point, by release, arm and kind "
+    "of group, with its 95 % interval.",
+    "a new release is not above the one before it.",
+    Kind.SERIES,
+    """
+SELECT time AS "time", 'release ' || release || ' ' || arm || ', ' || kind AS metric, low, value AS gap, high
+FROM live_fairness WHERE metric = 'ndcg_gap' AND HOURS_IN_RANGE ORDER BY time, release, arm, kind""",
+    "none",
+    below(0.2, 0.4),
+    width=24,
+    decimals=3,
+    min_value=0,
+    no_rows=_NO_ROWS,
+    runbook="fairness-worse",
+)
 GINI_OVER_TIME = Panel(
     5,
     "Gini of exposure over time",
@@ -130,15 +148,15 @@ WHERE metric = 'exposure_share' AND kind = 'popularity' AND {_SERVING} GROUP BY 
 HISTORY = Panel(
     8,
     "History by release",
-    "Newest day of each release and arm: gaps of RMSE by kind, Gini of exposure, and exposure of the tail, each with "
-    "its 95 % interval.",
+    "Newest day of each release and arm: gaps of RMSE and NDCG by kind, Gini of exposure, and exposure of the tail, "
+    "each with its 95 % interval.",
     "no release is worse than the one before it beyond the intervals.",
     Kind.TABLE,
     f"""
 SELECT release, arm, model_version AS version, metric || CASE kind WHEN '' THEN '' ELSE ', ' || kind END
        || CASE group_name WHEN '' THEN '' ELSE ', ' || group_name END AS metric, users, value, low, high,
        time AS "day to"
-{_NEWEST} WHERE metric IN ('rmse_gap', 'exposure_gini', 'exposure_top') OR group_name = 'tail'
+{_NEWEST} WHERE metric IN ('rmse_gap', 'ndcg_gap', 'exposure_gini', 'exposure_top') OR group_name = 'tail'
 ORDER BY release DESC, arm, metric LIMIT 200""",
     "none",
     info(),
@@ -168,4 +186,11 @@ FROM live_fairness WHERE metric = 'exposure_top' AND HOURS_IN_RANGE ORDER BY tim
     runbook="concentration",
 )
 
-ROWS = ((GAP, GINI, TAIL), (GAP_OVER_TIME, GINI_OVER_TIME), (CONCENTRATION,), (GROUPS, EXPOSURE), (HISTORY,))
+ROWS = (
+    (GAP, GINI, TAIL),
+    (GAP_OVER_TIME, GINI_OVER_TIME),
+    (NDCG_GAP,),
+    (CONCENTRATION,),
+    (GROUPS, EXPOSURE),
+    (HISTORY,),
+)

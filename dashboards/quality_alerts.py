@@ -144,7 +144,7 @@ FAIRNESS_WORSE = AlertRule(
     """
 WITH newest AS (
     SELECT DISTINCT ON (release, metric, kind) release, metric, kind, time, users, low, high FROM live_fairness
-    WHERE metric IN ('rmse_gap', 'exposure_gini') AND arm = 'control' AND users >= 100 AND low IS NOT NULL
+    WHERE metric IN ('rmse_gap', 'ndcg_gap', 'exposure_gini') AND arm = 'control' AND users >= 100 AND low IS NOT NULL
       AND $__timeFilter(time)
     ORDER BY release, metric, kind, time DESC)
 SELECT current.metric, current.kind, current.low - previous.high AS points

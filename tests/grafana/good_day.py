@@ -207,7 +207,7 @@ SELECT date_trunc('hour', %(now)s - hours * INTERVAL '1 hour'), CASE WHEN hours 
 FROM generate_series(0, 23) AS hours, generate_series(1, 2) AS side, (VALUES
     ('rmse', '', '', 0.96), ('rmse', 'activity', '1-50 ratings', 1.01), ('rmse', 'activity', '51-150 ratings', 0.93),
     ('rmse_gap', 'activity', '', 0.08), ('unknown_share', 'activity', '', 0), ('exposure_gini', '', '', 0.91),
-    ('exposure_top', '', '', 0.21),
+    ('exposure_top', '', '', 0.21), ('ndcg_gap', 'activity', '', 0.1),
     ('exposure_share', 'popularity', 'head', 0.5), ('exposure_share', 'popularity', 'middle', 0.4),
     ('exposure_share', 'popularity', 'tail', 0.1)) AS metrics (metric, kind, group_name, value)""",
     """

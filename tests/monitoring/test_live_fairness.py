@@ -14,7 +14,7 @@ from marquee.data.side_information import SideInformation
 from marquee.db.pool import Database
 from marquee.evaluation import exposure
 from marquee.models.cohort_preferences import with_cohorts
-from marquee.monitoring.fairness_measures import UserErrors, measure_groups
+from marquee.monitoring.fairness_measures import UserSums, measure_groups
 from marquee.monitoring.live_fairness import LiveFairness
 from marquee.monitoring.served_prediction import Predictor
 from marquee.monitoring.user_demographics import UserDemographics
@@ -126,6 +126,35 @@ def test_update_exposure_matches_hand_calculation(database: Database, version: s
     assert values["exposure_share", "popularity", "head"] == pytest.approx(1)
 
 
+def test_update_liked_movies_give_ndcg_and_gap(database: Database, version: str, fairness: LiveFairness) -> None:
+    """Users with a history like the first movie of their list, and new ones the second and one that is not listed."""
+    insert_impressions(database, version, range(1, 1031), [0, 1, 2])
+    liked = [(1.0, user, 0, 4) for user in KNOWN] + [(1.0, user, item, 4) for user in NEW for item in (1, 9)]
+    # Neither a low rating counts nor one of before the list.
+    liked += [(hours_ago, user, 2, rating) for user in KNOWN for hours_ago, rating in ((1.0, 3), (3.0, 5))]
+    with database.transaction() as cursor:
+        cursor.executemany(
+            'INSERT INTO ratings (time, topic_key, partition, "offset", user_id, movie_id, rating) '
+            "VALUES (%s, 1, 0, %s, %s, %s, %s)",
+            [
+                (NOON - timedelta(hours=hours_ago), at, str(user), make_movie_id(item), rating)
+                for at, (hours_ago, user, item, rating) in enumerate(liked)
+            ],
+        )
+    fairness.update(database, NOON)
+    discounts = 1 / np.log2([2, 3])
+    new = discounts[1] / discounts.sum()
+    values = read_values(database)
+    assert values["ndcg", "activity", "1-50 ratings"] == 1.0
+    assert values["ndcg", "activity", "no rating before"] == pytest.approx(new)
+    assert values["ndcg_gap", "activity", ""] == pytest.approx(1 - new)
+    assert values["ndcg", "", ""] == pytest.approx((1 + new) / 2)
+    assert values["liked_share", "", ""] == pytest.approx(60 / 1030)
+    (gap,) = (row for row in rows(database, VALUES, NOON) if row[0] == "ndcg_gap")
+    assert (gap[4], gap[6] <= gap[3] <= gap[7]) == (60, True)
+    assert fairness.update(database, NOON) == 0
+
+
 def test_update_too_few_users_left_removes_every_exposure(
     database: Database, version: str, fairness: LiveFairness
 ) -> None:
@@ -224,7 +253,7 @@ def test_measure_groups_interval_covers_the_value() -> None:
     """The interval of a gap contains it, and unknown users count for the share only."""
     rng = np.random.default_rng(0)
     users = [f"u{n}" for n in range(300)]
-    errors = UserErrors(users, rng.gamma(2.0, 1.0, 300), np.full(300, 2.0))
+    errors = UserSums(users, rng.gamma(2.0, 1.0, 300), np.full(300, 2.0))
     labels = ["unknown" if n < 30 else "ab"[n % 2] for n in range(300)]
     found = {(value.metric, value.group): value for value in measure_groups(errors, "gender", labels)}
     gap = found["rmse_gap", ""]

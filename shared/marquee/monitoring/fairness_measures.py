@@ -1,4 +1,4 @@
-"""Fairness measures of one release and arm: error by user group, and exposure by movie group.
+"""Fairness measures of one release and arm: error and NDCG by user group, and exposure by movie group.
 
 Intervals come from a bootstrap over users. Its weights are a function of the user id, as for the live accuracy.
 """
@@ -12,13 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.evaluation import exposure
+from marquee.evaluation import exposure, metrics
 from marquee.evaluation.bootstrap import percentile_interval
 from marquee.evaluation.movie_groups import MovieGroups
 from marquee.evaluation.streaming_bootstrap import INTERVAL, RESAMPLES, poisson_weights
 from marquee.evaluation.user_groups import UNKNOWN, split_members
 
 RMSE, RMSE_GAP, UNKNOWN_SHARE = "rmse", "rmse_gap", "unknown_share"
+NDCG, NDCG_GAP, LIKED_SHARE = "ndcg", "ndcg_gap", "liked_share"
 EXPOSURE_GINI, EXPOSURE_SHARE, EXPOSURE_TOP = "exposure_gini", "exposure_share", "exposure_top"
 MIN_USERS = 20
 """Minimum number of users of a group. A smaller group's value would be noise, and could reveal a person."""
@@ -38,38 +39,59 @@ class FairnessValue(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class UserErrors:
-    """Sums of squared errors and numbers of ratings of n users."""
+class UserSums:
+    """Sums of n users and their counts: squared errors of ratings (``metric`` RMSE), or the NDCG of a list."""
 
     user_ids: Sequence[str]
-    squared: Floats
+    sums: Floats
     counts: Floats
+    metric: str = RMSE
 
 
-def measure_all(errors: UserErrors) -> FairnessValue:
-    """Return the RMSE of all users."""
-    weights = _draw(errors.user_ids)
-    value = float(np.sqrt(errors.squared.sum() / errors.counts.sum()))
-    return _describe(RMSE, "", "", len(errors.user_ids), value, _rmse_samples(errors, weights, slice(None)))
+def measure_all(found: UserSums) -> FairnessValue:
+    """Return the metric over all users."""
+    weights = _draw(found.user_ids)
+    value = _ratio(found, found.sums.sum(), found.counts.sum())
+    return _describe(found.metric, "", "", len(found.user_ids), float(value), _sample(found, weights, slice(None)))
 
 
-def measure_groups(errors: UserErrors, kind: str, labels: Sequence[str]) -> Iterator[FairnessValue]:
-    """Yield the RMSE of each group of at least :data:`MIN_USERS` users, their gap, and the share of unknown users."""
+def measure_ndcg(liked: Iterable[tuple[str, int | None]]) -> UserSums:
+    """Return the NDCG@10 of each user's list. ``liked`` has the position of each liked movie; None: not listed."""
+    positions: dict[str, list[int | None]] = {}
+    for user_id, position in liked:
+        positions.setdefault(user_id, []).append(position)
+    hits = np.zeros((len(positions), exposure.LENGTH), bool)
+    for row, found in enumerate(positions.values()):
+        hits[row, [position - 1 for position in found if position is not None]] = True
+    counts = np.array([len(found) for found in positions.values()], np.int64)
+    ndcg = metrics.ndcg(hits, counts) if len(counts) else np.empty(0)
+    return UserSums(list(positions), ndcg, np.ones(len(counts)), NDCG)
+
+
+def measure_groups(errors: UserSums, kind: str, labels: Sequence[str]) -> Iterator[FairnessValue]:
+    """Yield the metric of each group of at least :data:`MIN_USERS` users, and their gap.
+
+    Beside errors, also yield the share of unknown users.
+    """
     weights, samples, values = _draw(errors.user_ids), [], []
     users = 0
     for group, rows in split_members(labels):
         n = int(rows.sum())
         if group == UNKNOWN or n < MIN_USERS:
             continue
-        found = _rmse_samples(errors, weights, rows)
-        value = float(np.sqrt(errors.squared[rows].sum() / errors.counts[rows].sum()))
+        found = _sample(errors, weights, rows)
+        value = float(_ratio(errors, errors.sums[rows].sum(), errors.counts[rows].sum()))
         samples.append(found)
         values.append(value)
         users += n
-        yield _describe(RMSE, kind, group, n, value, found)
+        yield _describe(errors.metric, kind, group, n, value, found)
     if len(values) > 1:
         gaps = np.nanmax(samples, axis=0) - np.nanmin(samples, axis=0)
-        yield _describe(RMSE_GAP, kind, "", users, max(values) - min(values), gaps)
+        yield _describe(
+            RMSE_GAP if errors.metric == RMSE else NDCG_GAP, kind, "", users, max(values) - min(values), gaps
+        )
+    if errors.metric != RMSE:
+        return
     unknown = sum(label == UNKNOWN for label in labels)
     yield FairnessValue(UNKNOWN_SHARE, kind, "", len(labels), unknown / len(labels))
 
@@ -112,11 +134,14 @@ def _draw(user_ids: Sequence[str]) -> Floats:
     return np.stack([poisson_weights(user_id) for user_id in user_ids], axis=1).astype(np.float64)
 
 
-def _rmse_samples(errors: UserErrors, weights: Floats, rows: NDArray[np.bool_] | slice) -> Floats:
+def _sample(found: UserSums, weights: Floats, rows: NDArray[np.bool_] | slice) -> Floats:
+    return _ratio(found, weights[:, rows] @ found.sums[rows], weights[:, rows] @ found.counts[rows])
+
+
+def _ratio(found: UserSums, sums: Floats, counts: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratios = (weights[:, rows] @ errors.squared[rows]) / (weights[:, rows] @ errors.counts[rows])
-    samples: Floats = np.sqrt(ratios)
-    return samples
+        ratios: Floats = sums / counts
+    return np.sqrt(ratios) if found.metric == RMSE else ratios
 
 
 def _describe(metric: str, kind: str, group: str, users: int, value: float, samples: Floats) -> FairnessValue:

@@ -1,8 +1,9 @@
 """Live fairness by release and arm, in table ``live_fairness``: a day that ends at each full hour.
 
-Errors are those of ``predictions``, exposure that of ``impressions``. Groups of users come from what the system knows
-already: the length of the history in the artifact, and sex and age from the customer service, which are kept in memory
-only. Rows hold groups, never users.
+Errors are those of ``predictions``, exposure that of ``impressions``. NDCG is that of each user's first list of the
+day: relevant are the movies that they rated well or watched for :data:`TRIED_MINUTES` from then to the end of the day.
+Groups of users come from what the system knows already: the length of the history in the artifact, and sex and age from
+the customer service, which are kept in memory only. Rows hold groups, never users.
 
 A day is computed again if its number of ratings or impressions differs from the stored one. Users are sampled by a hash
 of their id, so that the cost is bounded and the row is a function of the data.
@@ -25,17 +26,23 @@ from marquee.monitoring.fairness_measures import (
     EXPOSURE_GINI,
     EXPOSURE_SHARE,
     EXPOSURE_TOP,
+    LIKED_SHARE,
+    MIN_USERS,
+    NDCG,
+    NDCG_GAP,
     RMSE,
     RMSE_GAP,
     UNKNOWN_SHARE,
     FairnessValue,
-    UserErrors,
+    UserSums,
     measure_all,
     measure_exposure,
     measure_groups,
+    measure_ndcg,
 )
 from marquee.monitoring.user_demographics import UserDemographics
 from marquee.scoring.cohort_scores import GENRE_PREFIX
+from marquee.scoring.interaction_weights import LIKED_FRACTION, TRIED_MINUTES
 from marquee.serving.engine import Engine
 
 DAY, STEP = timedelta(days=1), timedelta(hours=1)
@@ -58,7 +65,8 @@ _STORED = """
 SELECT release, arm, model_version,
        coalesce(max(sample) FILTER (WHERE metric = 'rmse' AND kind = ''), 0),
        coalesce(max(sample) FILTER (WHERE metric = 'exposure_gini'), 0),
-       coalesce(max(sample) FILTER (WHERE metric = 'unknown_share' AND kind = 'gender'), 0)
+       coalesce(max(sample) FILTER (WHERE metric = 'unknown_share' AND kind = 'gender'), 0),
+       coalesce(max(sample) FILTER (WHERE metric = 'liked_share'), 0)
 FROM live_fairness WHERE time = %s GROUP BY 1, 2, 3"""
 
 _ERRORS = """
@@ -82,6 +90,29 @@ WHERE time >= %(since)s AND time < %(until)s AND position <= 10
   AND release = %(release)s AND arm = %(arm)s AND model_version = %(version)s
 GROUP BY user_id, movie_id ORDER BY user_id, movie_id"""
 
+# A row for each movie that a user liked after the list, and one with nulls for each list.
+_LIKED = """
+WITH chosen AS (
+    SELECT user_id FROM impressions
+    WHERE time >= %(since)s AND time < %(until)s
+      AND release = %(release)s AND arm = %(arm)s AND model_version = %(version)s
+    GROUP BY user_id ORDER BY hashtextextended(user_id, 0), user_id LIMIT %(users)s),
+lists AS (
+    SELECT DISTINCT ON (user_id) user_id, id, time, movies FROM impressions JOIN chosen USING (user_id)
+    WHERE time >= %(since)s AND time < %(until)s
+      AND release = %(release)s AND arm = %(arm)s AND model_version = %(version)s ORDER BY user_id, time, id),
+liked AS (
+    SELECT l.user_id, r.movie_id FROM lists AS l JOIN ratings AS r USING (user_id)
+    WHERE r.time >= l.time AND r.time < %(until)s AND r.rating >= %(liked)s
+    UNION
+    SELECT l.user_id, s.movie_id FROM lists AS l JOIN watch_sessions AS s USING (user_id)
+    WHERE s.started >= l.time AND s.started < %(until)s AND s.last_minute >= %(tried)s),
+listed AS (
+    SELECT l.user_id, m.movie ->> 'movie_id' AS movie_id, m.position
+    FROM lists AS l, jsonb_array_elements(l.movies) WITH ORDINALITY AS m (movie, position) WHERE m.position <= 10)
+SELECT l.user_id, liked.movie_id IS NOT NULL, listed.position
+FROM lists AS l LEFT JOIN liked USING (user_id) LEFT JOIN listed USING (user_id, movie_id) ORDER BY 1, 3"""
+
 _DELETE = """
 DELETE FROM live_fairness WHERE time = %s AND release = %s AND arm = %s AND model_version = %s AND metric = ANY(%s)"""
 _WRITE = """
@@ -92,6 +123,7 @@ ON CONFLICT (time, release, arm, model_version, metric, kind, group_name) DO UPD
     high = excluded.high"""
 
 _ERROR_METRICS = [RMSE, RMSE_GAP, UNKNOWN_SHARE]
+_LIST_METRICS = [NDCG, NDCG_GAP, LIKED_SHARE]
 _EXPOSURE_METRICS = [EXPOSURE_GINI, EXPOSURE_SHARE, EXPOSURE_TOP]
 Arm = tuple[int, str, str]
 
@@ -99,14 +131,20 @@ Arm = tuple[int, str, str]
 class LiveFairness:
     """Task of the monitor. ``load_engine`` returns the engine of a version, None if its artifact is refused.
 
+    ``rating_max`` is the maximum of the rating scale, which begins at 1.
+
     ``demographics`` is None without a customer service. Then there are no groups by sex and age, nor while rows hold
     pseudonyms, which the service does not know.
     """
 
     def __init__(
-        self, load_engine: Callable[[str], Engine | None], demographics: UserDemographics | None = None
+        self,
+        load_engine: Callable[[str], Engine | None],
+        demographics: UserDemographics | None = None,
+        rating_max: float = 5.0,
     ) -> None:
         self._load_engine = load_engine
+        self._liked = 1 + LIKED_FRACTION * (rating_max - 1)
         self._service = demographics
         self._demographics = demographics
 
@@ -133,7 +171,7 @@ class LiveFairness:
         rows = 0
         for release, arm, version, ratings, shown in database.read(_ARMS, window, deadline_ms=DEADLINE_MS):
             arm_key = (release, arm, version)
-            old_ratings, old_shown, old_demographic = stored.get(arm_key, (0, 0, 0))
+            old_ratings, old_shown, old_demographic, old_lists = stored.get(arm_key, (0, 0, 0, 0))
             engine = None
             parameters = {**window, "release": release, "arm": arm, "version": version, "users": MAX_USERS}
             is_open = self._demographics is not None and old_demographic != ratings
@@ -145,6 +183,10 @@ class LiveFairness:
                 engine = engine or self._load_engine(version)
                 found = list(_measure_shown(database, engine, parameters))
                 rows += _write(database, end, arm_key, shown, found, _EXPOSURE_METRICS)
+            if shown and old_lists != shown + ratings:
+                engine = engine or self._load_engine(version)
+                found = self._measure_lists(database, engine, parameters)
+                rows += _write(database, end, arm_key, shown + ratings, found, _LIST_METRICS)
         return rows
 
     def _measure_errors(
@@ -152,18 +194,29 @@ class LiveFairness:
     ) -> list[FairnessValue]:
         columns = database.read(_ERRORS, parameters, deadline_ms=DEADLINE_MS)
         user_ids = [user_id for user_id, _, _ in columns]
-        errors = UserErrors(
+        errors = UserSums(
             user_ids, np.array([row[1] for row in columns]), np.array([row[2] for row in columns], np.float64)
         )
-        labels = {user_groups.ACTIVITY: label_activity(engine, user_ids)} if engine else {}
-        known = self._demographics.label(user_ids) if self._demographics else None
+        return self._measure_sums(errors, engine)
+
+    def _measure_lists(
+        self, database: Database, engine: Engine | None, parameters: Mapping[str, object]
+    ) -> list[FairnessValue]:
+        """Return the NDCG by group, and the share of the users who liked any movie after their list."""
+        values = {**parameters, "liked": self._liked, "tried": TRIED_MINUTES}
+        found = database.read(_LIKED, values, deadline_ms=DEADLINE_MS)
+        ndcg = measure_ndcg((user_id, position) for user_id, liked, position in found if liked)
+        users = len({user_id for user_id, _, _ in found})
+        share = FairnessValue(LIKED_SHARE, "", "", users, len(ndcg.user_ids) / users)
+        return [share, *self._measure_sums(ndcg, engine)] if len(ndcg.user_ids) >= MIN_USERS else [share]
+
+    def _measure_sums(self, sums: UserSums, engine: Engine | None) -> list[FairnessValue]:
+        labels = {user_groups.ACTIVITY: label_activity(engine, sums.user_ids)} if engine else {}
+        known = self._demographics.label(sums.user_ids) if self._demographics else None
+        by_kind = labels | (known or {})
         return [
-            measure_all(errors),
-            *(
-                value
-                for kind, names in (labels | (known or {})).items()
-                for value in measure_groups(errors, kind, names)
-            ),
+            measure_all(sums),
+            *(value for kind, names in by_kind.items() for value in measure_groups(sums, kind, names)),
         ]
 
 

@@ -44,7 +44,7 @@ def create_tasks(
     )
     quality = QualityChecks(settings.rating_max)
     suspects = SuspectAccounts(settings.rating_max)
-    fairness = LiveFairness(predictor.load_engine, _open_demographics(settings))
+    fairness = LiveFairness(predictor.load_engine, _open_demographics(settings), settings.rating_max)
 
     def predict(database: Database, _: ObjectStore, now: datetime) -> int:
         return predictions.follow(database, now).ratings
