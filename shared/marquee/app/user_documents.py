@@ -8,7 +8,7 @@ from marquee.app.documents import Document, Documents
 from marquee.app.profiles import delete_events
 
 # Collections with a field user_id. The _id of a device or code is a hash and cannot be used to sign in.
-_OF_USER = ("devices", "join_codes", "positions", "events")
+OF_USER = ("devices", "join_codes", "positions", "events")
 
 
 def export_user(documents: Documents, user_id: str) -> Document:
@@ -17,7 +17,7 @@ def export_user(documents: Documents, user_id: str) -> Document:
     Raises :class:`DocumentsUnavailable`.
     """
     exported: Document = {}
-    for name in _OF_USER:
+    for name in OF_USER:
         with documents.collection(name) as collection:
             hidden = {"_id": 0} if name in ("devices", "join_codes") else None
             exported[name] = list(collection.find({"user_id": user_id}, hidden))
