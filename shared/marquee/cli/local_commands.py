@@ -27,8 +27,8 @@ from marquee.simulate.replay import check_log_ids
 
 _FIVE_STARS, _FINE_RATING_MAX = (1.0, 5.0), 10
 _OPEN = """\
-Warning: recommend, events and the app listen on {host}, without encryption. Everyone who reaches it can use the app and make
-accounts in it; callers of the APIs need a key of MARQUEE_API_KEYS. Do this in a network that you trust."""
+Warning: recommend, events and the app listen on {host}, without encryption. Everyone who reaches it can use the app
+and make accounts in it; callers of the APIs need a key of MARQUEE_API_KEYS. Do this in a network that you trust."""
 _DESCRIPTION = """\
 Run the whole system as processes of this machine: Kafka, PostgreSQL, the functions, the bridge, the scheduler.
 
