@@ -141,7 +141,7 @@ def test_decide_missing_data_waits_and_says_for_what() -> None:
         partial = change(look, sums={key: value for key, value in look.sums.items() if key != name})
         decision = decide(CANARY, partial, make_state(share=0.2), NOW)
         assert decision.action == "wait"
-        assert decision.reason.startswith(f"{name} of canary")
+        assert decision.reason == f"{name} of canary has no data of 50 users yet"
     assert "ranks" not in look.sums
     no_baseline = change(look, baselines={})
     assert decide(CANARY, no_baseline, make_state(share=0.2), NOW).reason.startswith("rates of canary")

@@ -15,6 +15,7 @@ from marquee.experiments.assessment import ArmAssessment, SampleAssessment, asse
 from marquee.experiments.declaration import Declaration
 from marquee.experiments.evidence import describe_evidence
 from marquee.experiments.look import Look, ReleaseState
+from marquee.experiments.ratio_estimates import MIN_USERS
 from marquee.experiments.sequences import ALPHA
 
 HARM_LIMIT = 1 / ALPHA
@@ -124,6 +125,8 @@ class _View(msgspec.Struct, frozen=True):
         if not self.dwelled:
             return f"share {self.state.share:g} for at least {self.declaration.schedule.dwell_min:g} minutes"
         tightest = min(self.arms, key=lambda one: one.room)
+        if any(one.metric == tightest.waits_for and not one.information for one in tightest.guardrails):
+            return f"{tightest.waits_for} of {tightest.arm} has no data of {MIN_USERS} users yet"
         if tightest.room < target or not all(one.fine for one in self.arms):
             return f"{tightest.waits_for} of {tightest.arm} allows a share of {tightest.room:.3g}, not yet {target:g}"
         return f"a verdict on {self.declaration.primary.metric if self.declaration.primary else 'the guardrails'}"
