@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from benchmarks.balancer import find_haproxy, run_balancer
@@ -25,12 +27,29 @@ def _user_path(number: int) -> str:
 @benchmark("overload_goodput", "overload_goodput_direct")
 def overload() -> Iterable[BenchmarkResult]:
     """Send twice the requests that one instance can answer, at a steady rate; count the answers within 600 ms."""
-    with run_recommend(store(USERS, 32)) as instance:
+    objects = store(USERS, 32)
+    with _first_processor() as leave_it, run_recommend(objects) as instance:
+        leave_it()
         instance.first_answer_ms("/recommend/1")
         if find_haproxy():  # The goal is defined behind the load balancer.
             with run_balancer(instance) as port:
                 yield _measure_overload("overload_goodput", instance, port, "behind the load balancer of Compose")
         yield _measure_overload("overload_goodput_direct", instance, instance.port, "without a load balancer")
+
+
+@contextmanager
+def _first_processor() -> Iterator[Callable[[], None]]:
+    """Run on the first processor, where what is started stays, until the yielded function leaves it to that.
+
+    At twice the capacity the client and the balancer work twice as much as at capacity. On a shared processor they would
+    take their time from the instance, which on a real deployment has its own.
+    """
+    processors = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, processors[:1])
+    try:
+        yield lambda: os.sched_setaffinity(0, processors[1:] or processors)
+    finally:
+        os.sched_setaffinity(0, processors)
 
 
 def _measure_overload(name: str, instance: Instance, port: int, where: str) -> BenchmarkResult:
@@ -48,8 +67,8 @@ def _measure_overload(name: str, instance: Instance, port: int, where: str) -> B
     low, goodput, high = statistics.quantiles(ratios, n=4)
     reference = (
         f"{where}: answers within 600 ms at twice the capacity of {statistics.median(rates):.0f} requests/s, as a "
-        f"fraction of it; per processor second of the instance {statistics.median(per_cpu):.2f}. Client and balancer "
-        "need a processor of their own"
+        f"fraction of it; per processor second of the instance {statistics.median(per_cpu):.2f}. The instance has a "
+        "processor of its own, client and balancer share the others"
     )
     goal = 0.9 if name == "overload_goodput" else 0.5
     return at_least(name, goodput, "ratio", goal, reference=reference, interval=(low, high))
