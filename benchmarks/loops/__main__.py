@@ -16,7 +16,7 @@ from benchmarks.registry import is_full_run
 from marquee.cli.progress_bar import progress_bar
 from marquee.config.blas_threads import limit_blas_threads
 
-SEEDS = 3
+SEEDS = 10
 _SMALL, _FULL = {"users": 100, "movies": 400}, {"users": 1_500, "movies": 1_500}
 
 
@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.loops",
         description="Simulate feedback loops and write docs/feedback-loops.md.",
-        epilog="Takes about two minutes, with one thread. FULL=1 simulates 1,500 users and movies (hours).",
+        epilog="Takes minutes, with one thread, and resumes if it was killed. FULL=1 simulates 1,500 users and movies "
+        "(hours).",
     )
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIRECTORY", help="root of the written files")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")

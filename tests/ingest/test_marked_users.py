@@ -8,12 +8,12 @@ from base64 import b64encode
 from datetime import UTC, datetime
 
 import pytest
-from tests.events.json_examples import EXAMPLES
+from tests.events.json_examples import EXAMPLES, rating
 from tests.support.records import account, ask, batch, rate, rows, watch
 
 from marquee.db import record_counts
 from marquee.db.pool import Database
-from marquee.db.privacy_marks import FORGOTTEN, NOT_PROFILED, MarkReader, change_mark
+from marquee.db.privacy_marks import FORGOTTEN, NOT_PROFILED, MarkReader, change_mark, make_pseudonym
 from marquee.errors import PrivacyKeyWrong
 from marquee.events.batches import Impression, ImpressionBatch
 from marquee.events.json_records import JsonRecordParser
@@ -40,6 +40,32 @@ RECORDS = [
 def mark(database: Database, *users: str, mark: str = FORGOTTEN, marked: bool = True) -> None:
     with database.transaction() as cursor:
         change_mark(cursor, KEY, users, mark, marked=marked)
+
+
+def test_pseudonyms_replace_ids_on_every_way_in(database: Database, parser: EventParser) -> None:
+    """Records, JSON events, impressions of an older `recommend`, and replayed records have pseudonyms; marks hold."""
+    write_batch(database, batch(["bad,7,GET /rate/up+2009=5"], partition=3), parser, MarkReader(KEY))
+    with database.transaction() as cursor:
+        cursor.execute("UPDATE privacy_state SET pseudonyms = true, version = version + 1")
+    mark(database, "42")
+    reader, seven = MarkReader(KEY), make_pseudonym(KEY, "7")
+    write_batch(database, batch(RECORDS), parser, reader)
+    write_events(database, "app", [rating("e1", "7", 5).encode(), rating("e2", "42", 5).encode()],
+                 JsonRecordParser(5), reader)  # fmt: skip
+    shown = [
+        Impression(id, datetime(2026, 3, 1, tzinfo=UTC), user, "control", "v", 1, "popular", ())
+        for id, user in (("a", "7"), ("b", seven), ("c", "42"), ("d", make_pseudonym(KEY, "42")))
+    ]
+    write_impressions(database, ImpressionBatch("i", tuple(shown)), reader)
+    with database.transaction() as cursor:
+        cursor.execute("UPDATE quarantine SET raw = %s WHERE partition = 3", (rate(7, 4).encode(),))
+    quarantine.replay(database, quarantine.Selection(), parser, reader)
+    for table, expected in (("watches", 1), ("watch_sessions", 1), ("impressions", 2)):
+        assert rows(database, f"SELECT user_id, count(*) FROM {table} GROUP BY 1") == [(seven, expected)], table
+    ratings = dict(rows(database, "SELECT user_id, count(*) FROM ratings GROUP BY 1"))
+    assert ratings == {seven: 2, make_pseudonym(KEY, "420"): 1}
+    counts = record_counts.count_records(database)
+    assert record_counts.count_all(database) == counts
 
 
 @pytest.mark.parametrize("kind_of_mark", [FORGOTTEN, NOT_PROFILED])
