@@ -43,7 +43,7 @@ class LiveStream:
                     (self._topic_key, partition),
                 )
 
-    def rate(self, hours: float, user_id: int, item: int | str, rating: int, partition: int = 0) -> None:
+    def rate(self, hours: float, user_id: int | str, item: int | str, rating: int, partition: int = 0) -> None:
         """Write a rating of an item of the test model, or of a movie id."""
         self._offsets[partition] += 1
         movie_id = item if isinstance(item, str) else make_movie_id(item)

@@ -165,6 +165,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if shape.replayed and shape.ratings:
         check_log_ids(shape.ratings)
         settings = _fit_scale(settings, shape.ratings, console)
+    elif shape.ratings and is_finer(read_scale(shape.ratings), settings):
+        console.print("The ratings have a finer scale than the event log of 1 to 5: MARQUEE_RATING_MAX=10 keeps it.")
     system = LocalSystem(root, state_dir, settings, _create_notifier(state_dir, console), shape)
     if shape.is_open:
         console.print(_OPEN.format(host=shape.host), soft_wrap=True)
@@ -183,10 +185,15 @@ def _default_state_dir(root: Path, args: argparse.Namespace) -> Path:
 def _fit_scale(settings: Settings, base: Path, console: Console) -> Settings:
     """Return the settings with an event log of 1 to 10 where 1 to 5 would round the ratings of ``base``."""
     scale = read_scale(base)
-    if scale in (None, _FIVE_STARS) or settings.rating_max != Settings().rating_max:
+    if scale is None or not is_finer(scale, settings):
         return settings
     console.print(f"The ratings are {scale[0]:g} to {scale[1]:g}: the event log has 1 to {_FINE_RATING_MAX}.")
     return replace(settings, rating_max=_FINE_RATING_MAX)
+
+
+def is_finer(scale: tuple[float, float] | None, settings: Settings) -> bool:
+    """Return True if an event log of 1 to 10 would round ratings of ``scale`` less than that of the settings."""
+    return scale not in (None, _FIVE_STARS) and settings.rating_max == Settings().rating_max
 
 
 def overridden_settings(settings: Settings, args: argparse.Namespace) -> list[str]:
