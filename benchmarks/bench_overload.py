@@ -41,8 +41,8 @@ def overload() -> Iterable[BenchmarkResult]:
 def _first_processor() -> Iterator[Callable[[], None]]:
     """Run on the first processor, where what is started stays, until the yielded function leaves it to that.
 
-    At twice the capacity the client and the balancer work twice as much as at capacity. On a shared processor they would
-    take their time from the instance, which on a real deployment has its own.
+    At twice the capacity the client and the balancer work twice as much as at capacity. On a shared processor they
+    would take their time from the instance, which on a real deployment has its own.
     """
     processors = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, processors[:1])
