@@ -21,6 +21,11 @@ SKIPPED = "Transition was skipped"
 MINIMUM = 48
 """Smallest side of a touch target in CSS pixels."""
 
+LAYOUT_SHIFT = """new Promise((done) => {
+    new PerformanceObserver((list) => done(list.getEntries())).observe({type: "layout-shift", buffered: true});
+    setTimeout(done, 300, []);
+}).then((entries) => entries.reduce((sum, entry) => sum + entry.value, 0))"""
+
 
 @pytest.fixture
 def phone(browser: Browser) -> Iterator[BrowserContext]:
@@ -57,6 +62,22 @@ def test_app_can_be_installed(app: App, phone: BrowserContext, page: Page) -> No
     errors = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
     assert [error["errorId"] for error in errors if error["errorId"] != "in-incognito"] == []
     assert session.send("Page.getAppManifest")["errors"] == []
+
+
+def test_first_visit_stays_within_its_budget(app: App, phone: BrowserContext, page: Page) -> None:
+    """At most 60 kB in 30 requests to the app alone, and nothing moves while the page loads (Lighthouse's limit)."""
+    session, received = phone.new_cdp_session(page), list[int]()
+    requests: list[str] = []
+    session.send("Network.enable")
+    session.on("Network.loadingFinished", lambda event: received.append(int(event["encodedDataLength"])))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(f"{app.url}/")
+    page.wait_for_load_state("networkidle")
+    assert len(received) >= 5
+    assert sum(received) <= 60_000
+    assert len(requests) <= 30
+    assert all(url.startswith(app.url) for url in requests)
+    assert page.evaluate(LAYOUT_SHIFT) < 0.1
 
 
 def test_nothing_is_recorded_before_consent(app: App, page: Page) -> None:
