@@ -3,73 +3,55 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.registry import BenchmarkResult, at_most, benchmark
-from benchmarks.serving import MOVIES, random_model
+from benchmarks.serving import MOVIES, Instance, load_instance, random_model, run_recommend, store
 from marquee.experiments.declaration import parse_declaration
 from marquee.experiments.lifecycle import start
 from marquee.registry.artifact import write_artifact
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.rollout import promote
-from marquee.serving.deadline import DeadlineExecutor
-from marquee.serving.recommender import Recommender
-from marquee.serving.release_cache import ReleaseCache
 
-USERS, FACTORS, ROUNDS, LISTS = 1_000, 128, 31, 20
+USERS, FACTORS, ROUNDS, ROUND_S, CONNECTIONS = 1_000, 128, 11, 0.5, 4
 
 
-def _load(store: FileStore) -> Recommender:
-    """Return a recommender that logs, with prepared models, as an instance has after its first seconds."""
-    objects = DeadlineExecutor("object store", deadline_ms=10_000)
-    recommender = Recommender(ReleaseCache(store, 3_600, background=False), objects=objects, logs_reasons=True)
-    recommender.answer("0", datetime.now(UTC))
-    loaded = recommender.cache.get()
-    for engine in set(loaded.engines.values()) if loaded else ():
-        engine.prepare()
-    return recommender
+def _store_interleaving(root: Path) -> FileStore:
+    """Return a store whose release interleaves two models for all users."""
+    objects = FileStore(root)
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    versions = [write_artifact(objects, random_model(USERS, FACTORS, seed=n), trained_through=time) for n in (1, 2)]
+    promote(objects, versions[0], author="benchmark")
+    fields = {"kind": "interleaving", "arms": {"control": "", "new": versions[1]}, "ladder": [0.5]}
+    start(objects, parse_declaration("draft", fields), author="benchmark")
+    return objects
 
 
-def _time_lists(recommender: Recommender, first: int) -> float:
-    """Return the seconds of the answers to users from ``first`` on, whose records are cached."""
-    now, users = datetime.now(UTC), [str((first + number) % USERS) for number in range(LISTS)]
-    for user in users:
-        recommender.answer(user, now)
-    started = time.perf_counter()
-    for user in users:
-        recommender.answer(user, now)
-    return time.perf_counter() - started
+def _measure_us(instance: Instance) -> float:
+    """Return the processor time of a request, HTTP included."""
+    result = load_instance(
+        instance, lambda number: f"/recommend/{number % USERS}", connections=CONNECTIONS, seconds=ROUND_S
+    )
+    assert not result.failed
+    return result.processor_us
 
 
 @benchmark("interleaved_cost")
 def interleaved_cost() -> Iterator[BenchmarkResult]:
-    """Answer the same users in turn from one model and from an interleaving of two; record nothing of the network."""
-    with TemporaryDirectory() as directory:
-        store = FileStore(Path(directory))
-        versions = [
-            write_artifact(store, random_model(USERS, FACTORS, seed=seed), trained_through=datetime.now(UTC))
-            for seed in (1, 2)
-        ]
-        promote(store, versions[0], author="benchmark")
-        plain = _load(store)
-        arms = {"control": "", "new": versions[1]}
-        start(store, parse_declaration("draft", {"kind": "interleaving", "arms": arms, "ladder": [0.5]}), author="b")
-        drafting = _load(store)
-        times = [
-            (_time_lists(plain, number * LISTS), _time_lists(drafting, number * LISTS)) for number in range(ROUNDS)
-        ]
-    ratios = [drafted / alone for alone, drafted in times]
-    low, median, high = statistics.quantiles(ratios, n=4)
-    alone = statistics.median(alone for alone, _ in times) / LISTS * 1e6
-    yield at_most(
-        "interleaved_cost",
-        median,
-        "plain answers",
-        2.0,
-        interval=(low, high),
-        reference=f"{MOVIES:,} movies, rank {FACTORS}: a plain answer takes {alone:,.0f} us",
-    )
+    """Load a function with one model and a function that interleaves two, in turn, in short rounds."""
+    with (
+        TemporaryDirectory() as directory,
+        run_recommend(store(USERS, FACTORS)) as plain,
+        run_recommend(_store_interleaving(Path(directory))) as drafting,
+    ):
+        for instance in (plain, drafting):
+            instance.first_answer_ms("/recommend/1")
+            _measure_us(instance)
+        times = [(_measure_us(plain), _measure_us(drafting)) for _ in range(ROUNDS)]
+    low, median, high = statistics.quantiles([drafted / alone for alone, drafted in times], n=4)
+    alone, drafted = (statistics.median(column) for column in zip(*times, strict=True))
+    reference = f"{MOVIES:,} movies, rank {FACTORS}; processor time of a request {drafted:,.0f} us, plain {alone:,.0f}"
+    yield at_most("interleaved_cost", median, "plain answers", 2.0, interval=(low, high), reference=reference)

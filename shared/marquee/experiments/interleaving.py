@@ -12,7 +12,6 @@ The serving path may import this module, which depends on the standard library o
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from itertools import islice
 from typing import TypeVar
 
 M = TypeVar("M", bound=Hashable)
@@ -28,16 +27,18 @@ def draft_teams(
     The team with fewer picks is next; a tie is broken at random. ``random`` returns uniform numbers in [0, 1).
     Seeded with the recommendation id, it makes the list reproducible.
     """
-    rankings = (iter(control), iter(treatment))
+    rankings, places, sizes = (control, treatment), [0, 0], [0, 0]
     picks: dict[M, int] = {}
-    sizes = [0, 0]
     while len(picks) < n:
         first = TREATMENT if sizes[0] > sizes[1] or (sizes[0] == sizes[1] and random() < 0.5) else CONTROL
         # A team with an exhausted ranking passes its turn to the other.
         for team in (first, 1 - first):
-            pick = list(islice((movie for movie in rankings[team] if movie not in picks), 1))
-            if pick:
-                picks[pick[0]] = team
+            ranking, at = rankings[team], places[team]
+            while at < len(ranking) and ranking[at] in picks:
+                at += 1
+            places[team] = at
+            if at < len(ranking):
+                picks[ranking[at]] = team
                 sizes[team] += 1
                 break
         else:

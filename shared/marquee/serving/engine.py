@@ -226,15 +226,16 @@ class Engine:
 
     def make_movies(
         self,
-        state: UserState,
+        state: UserState | None,
         rows: list[int],
         scores: list[float],
         propensities: Sequence[float],
         ranks: Sequence[int],
     ) -> list[ScoredMovie]:
-        """Return the movies of ``rows`` with their predicted ratings."""
+        """Return the movies of ``rows`` with their predicted ratings, or without ratings if ``state`` is None."""
         movie_ids = map(self.item_factors.movie_ids.__getitem__, rows)
-        return list(map(ScoredMovie, movie_ids, scores, self.predict(state, rows), propensities, ranks))
+        ratings = [None] * len(rows) if state is None else self.predict(state, rows)
+        return list(map(ScoredMovie, movie_ids, scores, ratings, propensities, ranks))
 
 
 def _make_fold_in(factors: ItemFactors) -> FoldIn:

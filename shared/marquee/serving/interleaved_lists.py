@@ -8,7 +8,7 @@ rules. See :mod:`marquee.experiments.interleaving`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ from marquee.serving.user_state import EMPTY, UserState
 
 if TYPE_CHECKING:
     from marquee.serving.answer_document import Explanation
+
+T = TypeVar("T")
 
 NO_PROPENSITY = 0.0
 """Propensity of a drafted movie. It depends on all flips of the draft, so estimates leave such lists out."""
@@ -46,29 +48,38 @@ def draft_lists(
     are predicted by the user's arm, whose accuracy is measured by them; a movie that it does not know has none.
     """
     sides = (own, other) if own_is_control else (other, own)
-    control, treatment = ([movie.movie_id for movie in side.result.movies] for side in sides)
-    places = [{movie_id: at for at, movie_id in enumerate(ids)} for ids in (control, treatment)]
-    drafted = [(team, places[team][movie_id]) for movie_id, team in draft_teams(control, treatment, n, random)]
-    ratings = _predict(own, [sides[team].result.movies[at].movie_id for team, at in drafted])
+    ids = [[movie.movie_id for movie in side.result.movies] for side in sides]
+    drafted = draft_teams(ids[0], ids[1], n, random)
+    places = [ids[team].index(movie_id) for movie_id, team in drafted]
+    teams = [team for _, team in drafted]
+    picked = [sides[team].result.movies[at] for team, at in zip(teams, places, strict=True)]
     movies = [
         ScoredMovie(movie.movie_id, movie.score, rating, NO_PROPENSITY, movie.rank)
-        for movie, rating in zip((sides[team].result.movies[at] for team, at in drafted), ratings, strict=True)
+        for movie, rating in zip(picked, _predict(own, drafted), strict=True)
     ]
-    explains, has_reasons = (all(getattr(side, name) for side in sides) for name in ("explanations", "reasons"))
     listed = msgspec.structs.replace(
         own,
         result=MovieList(own.result.tier, movies, eligible=own.result.eligible),
-        explanations=tuple(sides[team].explanations[at] for team, at in drafted) if explains else (),
-        reasons=tuple(sides[team].reasons[at] for team, at in drafted) if has_reasons else (),
+        explanations=_pick([side.explanations for side in sides], teams, places),
+        reasons=_pick([side.reasons for side in sides], teams, places),
     )
-    return listed, "".join(str(team) for team, _ in drafted)
+    return listed, "".join(map(str, teams))
 
 
-def _predict(side: Listed, movie_ids: Sequence[str]) -> list[float | None]:
+def _pick(columns: Sequence[tuple[T, ...]], teams: Sequence[int], places: Sequence[int]) -> tuple[T, ...]:
+    """Return the entry of each movie from its side's column; empty if the columns are."""
+    if not all(columns):
+        return ()
+    return tuple([columns[team][at] for team, at in zip(teams, places, strict=True)])
+
+
+def _predict(side: Listed, drafted: Sequence[tuple[str, int]]) -> list[float | None]:
     """Return the ratings that the side's model predicts; None for movies that it does not know."""
     if side.engine is None:
-        return [None] * len(movie_ids)
-    items = side.engine.item_factors.items
-    known = [items[movie_id] for movie_id in movie_ids if movie_id in items]
+        return [None] * len(drafted)
+    rows = [side.engine.item_factors.items.get(movie_id) for movie_id, _ in drafted]
+    known = [row for row in rows if row is not None]
+    if len(known) == len(rows):
+        return list(side.engine.predict(side.state, known))
     ratings = iter(side.engine.predict(side.state, known))
-    return [next(ratings) if movie_id in items else None for movie_id in movie_ids]
+    return [None if row is None else next(ratings) for row in rows]

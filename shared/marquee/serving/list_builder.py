@@ -37,7 +37,8 @@ class ListContext(msgspec.Struct, frozen=True):
     """Inputs of a list beside the artifact, the user's state and the request.
 
     ``rules`` are those of the request and of the policy together; None: those of the request. ``random`` returns
-    numbers in [0, 1); it follows from the recommendation id, so that a list can be made again.
+    numbers in [0, 1); it follows from the recommendation id, so that a list can be made again. ``rated``: ratings are
+    predicted.
     """
 
     exploration: Exploration = NO_EXPLORATION
@@ -47,6 +48,7 @@ class ListContext(msgspec.Struct, frozen=True):
     rules: Rules | None = None
     page: Page = FIRST_PAGE
     now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    rated: bool = True
 
     def choose_rules(self, request: ListRequest) -> Rules:
         """Return the rules of this context, or those of the request if it has none."""
@@ -103,7 +105,7 @@ def build_list(engine: Engine, state: UserState, request: ListRequest, context: 
     if pins:
         _insert_pins(pins, rows, propensities, ranks)
     scores = ranking.scores_of(rows)
-    movies = engine.make_movies(state, rows, scores, propensities, ranks)
+    movies = engine.make_movies(state if context.rated else None, rows, scores, propensities, ranks)
     return MovieList(tier, movies, uniform, eligible, rows, sources, cohort_rows, deductions)
 
 

@@ -201,11 +201,9 @@ class Recommender:
         return self._make_answer(task, tier, listed, (loaded, arm))
 
     def _list_movies(
-        self, engine: Engine, policy: Policy, state: UserState, task: UserTask, *, explores: bool = True
+        self, engine: Engine, policy: Policy, state: UserState, task: UserTask, *, is_drafted: bool = False
     ) -> Listed:
-        context = self._make_context(engine, policy, state, task)
-        if not explores:
-            context = msgspec.structs.replace(context, exploration=NO_EXPLORATION)
+        context = self._make_context(engine, policy, state, task, is_drafted=is_drafted)
         result = self._check_ages(engine.make_list(state, task.request, context), engine, context, task)
         explanations, reasons = self._explain(engine, state, result, task.request)
         return Listed(result, explanations, reasons, rating_interval(engine, state), engine, state)
@@ -217,7 +215,7 @@ class Recommender:
             engines = [loaded.engines[one.name] for one in arms]
             states = self._readers.read_states(engines, task)
             own, other = (
-                self._list_movies(engine, one.policy, state, task, explores=False)
+                self._list_movies(engine, one.policy, state, task, is_drafted=True)
                 for one, engine, state in zip(arms, engines, states, strict=True)
             )
             random = ListRandom(task.recommendation_id.int).random
@@ -242,10 +240,16 @@ class Recommender:
         explanations = explain_list(engine, state, result, request.explain)
         return explanations, read_first_reasons(explanations, result) if logs_reasons else ()
 
-    def _make_context(self, engine: Engine, policy: Policy, state: UserState, task: UserTask) -> ListContext:
+    def _make_context(
+        self, engine: Engine, policy: Policy, state: UserState, task: UserTask, *, is_drafted: bool
+    ) -> ListContext:
+        """Return the context of a list; a list to be drafted has no exploration, and ratings only to explain them."""
         profile = task.request.profile
         cohorts = self._readers.read_cohorts(engine, task) if profile and not len(state.items) else ()
         rules = self._limit_age(policy, task, known=profile)
+        if is_drafted:
+            rated = bool(task.request.explain)
+            return ListContext(cohorts=cohorts, policy=policy, rules=rules, page=task.page, now=task.now, rated=rated)
         exploration = choose_exploration(policy, self._exploration) if profile else NO_EXPLORATION
         random = ListRandom(task.recommendation_id.int).random
         return ListContext(exploration, random, cohorts, policy, rules, task.page, task.now)
