@@ -172,7 +172,7 @@ SELECT arm, metric, users0 + users1 AS users, value0 AS control, value1 AS "new"
        harm_high AS "harm up to", margin, e, verdict
 FROM experiment_looks AS looks
 WHERE (experiment, time) = (SELECT experiment, time FROM experiment_looks WHERE $__timeFilter(time)
-                            ORDER BY time DESC LIMIT 1)
+                            ORDER BY time DESC LIMIT 1) AND verdict NOT IN ('differs', 'undecided')
 ORDER BY looks.arm, looks.metric""",
     "none",
     info(),
@@ -182,6 +182,28 @@ ORDER BY looks.arm, looks.metric""",
     value_colors={"fine": GREEN, "better": GREEN, "open": BLUE, "silent": BLUE, "worse": RED},
     no_rows=_NO_EXPERIMENT,
     runbook="experiment-harmed",
+)
+SECONDARY = Panel(
+    20,
+    "Secondary metrics",
+    "Newest look: metrics that decide nothing, with their confidence sequences and the e-values of a difference. Of "
+    "those that e-BH selects (differs), at most 5 % are false on average.",
+    "no harmful difference is selected.",
+    Kind.TABLE,
+    """
+SELECT arm, metric, users0 + users1 AS users, value0 AS control, value1 AS "new", estimate, low, high,
+       least(e, 1e6) AS e, verdict
+FROM experiment_looks AS looks
+WHERE (experiment, time) = (SELECT experiment, time FROM experiment_looks WHERE $__timeFilter(time)
+                            ORDER BY time DESC LIMIT 1) AND verdict IN ('differs', 'undecided')
+ORDER BY looks.arm, looks.metric""",
+    "none",
+    info(),
+    width=24,
+    height=6,
+    decimals=4,
+    value_colors={"differs": YELLOW, "undecided": BLUE},
+    no_rows="No secondary metric was measured in this time range",
 )
 HARM = Panel(
     14,
@@ -206,7 +228,7 @@ E_VALUES = Panel(
     Kind.SERIES,
     """
 SELECT time AS "time", arm || ' ' || metric AS metric, log(greatest(e, 0.01)) AS powers
-FROM experiment_looks AS looks WHERE $__timeFilter(time)
+FROM experiment_looks AS looks WHERE $__timeFilter(time) AND verdict NOT IN ('differs', 'undecided')
 UNION ALL
 SELECT time, 'mean', log(greatest(e, 0.01)) FROM experiment_decisions WHERE $__timeFilter(time) ORDER BY 1""",
     "none",
@@ -271,15 +293,18 @@ WHERE $__timeFilter(time) ORDER BY time DESC LIMIT 15""",
 NOVELTY = Panel(
     19,
     "Movies begun by day since the first request",
-    "Movies begun within the window per list of the newest experiment, by the days since a user's first request.",
+    "Movies begun within the window per list of the newest experiment, by the days since a user's first request. Of an "
+    "interleaving, movies of either team.",
     "the arms do not drift together: an effect that fades is novelty.",
     Kind.BARS,
     """
 SELECT lpad(day::text, 3, ' ') AS day,
-       sum(watched) FILTER (WHERE is_control)::float8 / nullif(sum(lists) FILTER (WHERE is_control), 0) AS control,
-       sum(watched) FILTER (WHERE NOT is_control)::float8
-           / nullif(sum(lists) FILTER (WHERE NOT is_control), 0) AS "new"
-FROM (SELECT h.arm = 'control' AS is_control, h.watched, h.lists,
+       coalesce(sum(begun_old)::float8 / nullif(sum(drafted), 0),
+           sum(watched) FILTER (WHERE NOT is_new)::float8 / nullif(sum(lists) FILTER (WHERE NOT is_new), 0)) AS control,
+       coalesce(sum(begun_new)::float8 / nullif(sum(drafted), 0),
+           sum(watched) FILTER (WHERE is_new)::float8 / nullif(sum(lists) FILTER (WHERE is_new), 0)) AS "new"
+FROM (SELECT h.arm IN (SELECT arm FROM experiment_looks AS l WHERE l.experiment = h.experiment) AS is_new,
+             h.watched, h.lists, h.drafted, h.begun_old, h.begun_new,
              greatest(floor(extract(epoch FROM h.time - e.first_asked) / 86400), 0)::int AS day
       FROM experiment_hours AS h JOIN experiment_users AS e USING (experiment, user_id)
       WHERE h.experiment = (SELECT experiment FROM experiment_decisions WHERE $__timeFilter(time)
@@ -296,6 +321,7 @@ ROWS = (
     (RELEASE, ARMS, HARM_NOW, FAILED),
     (SHARE, BY_ARM),
     (ESTIMATES,),
+    (SECONDARY,),
     (HARM, E_VALUES),
     (SEQUENCES, SAMPLE),
     (DECISIONS,),

@@ -17,6 +17,7 @@ from tests.monitoring.experiment_stream import (
 )
 from tests.serving.models import make_movie_id, release_model, store_model, two_group_model
 from tests.support.commands import Call, call_on
+from tests.support.records import rows
 
 from marquee.db.pool import Database
 from marquee.experiments.lifecycle import read_declaration
@@ -132,6 +133,9 @@ def test_experiment_of_policies_runs_from_plan_to_end(
     make_controller(store).run(postgres_database, store, now)
     back = read_current_release(store)[0]
     assert [(arm.version, arm.policy.number) for arm in back.arms] == [(serving, 0)]
+    verdicts = dict(rows(postgres_database, "SELECT metric, verdict FROM experiment_looks"))
+    judged, secondary = ("answered", "watched", "minutes"), ("late", "asks", "all_minutes")
+    assert verdicts == dict.fromkeys(judged, "open") | dict.fromkeys(secondary, "undecided")
     assert load_reports(store, serving) == []  # The policy was at fault, not the model.
     (tmp_path / "again.yaml").write_text(file.read_text())
     call("experiment", "start", "again.yaml")

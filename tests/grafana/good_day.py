@@ -132,6 +132,12 @@ SELECT %(now)s - look * INTERVAL '5 minutes', 'candidate', 'candidate', metric, 
        -0.02, 0.02, 0.05, 0, 0.06, 0.4, 'open'
 FROM generate_series(0, 287) AS look, (VALUES ('watched', 0.5), ('rates', 0)) AS metrics (metric, value)""",
     """
+INSERT INTO experiment_looks
+SELECT %(now)s - look * INTERVAL '5 minutes', 'candidate', 'candidate', metric, 30, 30, value, value * 1.02,
+       value * 0.02, 0.01, 1e4, value * 0.01, value * 0.03, NULL, 0, NULL, e, verdict
+FROM generate_series(0, 287) AS look,
+     (VALUES ('asks', 2.5, 61.0, 'differs'), ('minutes', 31.0, 0.9, 'undecided')) AS m (metric, value, e, verdict)""",
+    """
 INSERT INTO experiment_decisions
 SELECT %(now)s - look * INTERVAL '5 minutes', 'candidate', 12, %(now)s - look * INTERVAL '5 minutes',
        CASE look WHEN 200 THEN 'step' ELSE 'wait' END, CASE WHEN look > 200 THEN 0.02 ELSE 0.2 END, '',

@@ -18,13 +18,16 @@ EFFECT = 0.05
 class SecondaryMetric(msgspec.Struct, frozen=True, kw_only=True):
     """A metric of one arm compared with control. ``selected``: e-BH rejects equality.
 
-    ``low`` and ``high`` are the bounds of the confidence sequence, None without information.
+    ``low`` and ``high`` are the bounds of the confidence sequence, None without information. ``users`` and ``values``
+    are of control and of the arm.
     """
 
     metric: str
     arm: str
+    users: tuple[float, float]
     values: tuple[float, float]
     estimate: float
+    information: float
     low: float | None
     high: float | None
     e: float
@@ -64,8 +67,10 @@ def _assess(
     metric = SecondaryMetric(
         metric=name,
         arm=arm,
+        users=(control[0], treatment[0]),
         values=(old, new),
         estimate=value,
+        information=information,
         low=None if radius is None else value - radius,
         high=None if radius is None else value + radius,
         e=to_e_value(log_e),

@@ -18,6 +18,7 @@ from marquee.experiments.decision import ExperimentDecision, decide
 from marquee.experiments.declaration import Declaration
 from marquee.experiments.lifecycle import read_declaration
 from marquee.experiments.look import Look
+from marquee.experiments.secondary_metrics import assess_secondary
 from marquee.monitoring import experiment_rows
 from marquee.monitoring.experiment_sums import read_as_of, read_baselines, read_look
 from marquee.monitoring.experiment_timeline import Timeline
@@ -73,7 +74,10 @@ class Controller:
         assessed, rows = self.assess(database, store, now)
         if assessed is None:
             return rows
-        rows += experiment_rows.write_look(database, assessed.timeline, assessed.look, assessed.decision, now)
+        secondary = assess_secondary(assessed.declaration, assessed.look)
+        rows += experiment_rows.write_look(
+            database, assessed.timeline, assessed.look, assessed.decision, secondary, now
+        )
         act(self._open_writer, assessed, now)
         return rows
 
