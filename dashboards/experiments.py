@@ -158,7 +158,7 @@ ORDER BY 1""",
     info(),
     min_value=0,
     no_rows=_NO_EXPERIMENT,
-    series_colors={"back": RED, "hold": YELLOW, "promote": GREEN},
+    series_colors={"step": BLUE, "back": RED, "hold": YELLOW, "promote": GREEN},
 )
 ESTIMATES = Panel(
     13,
@@ -295,10 +295,11 @@ NOVELTY = Panel(
     "Movies begun by day since the first request",
     "Movies begun within the window per list of the newest experiment, by the days since a user's first request. Of an "
     "interleaving, movies of either team.",
-    "the arms do not drift together: an effect that fades is novelty.",
-    Kind.BARS,
+    "the effect stays: one that fades is novelty.",
+    Kind.TABLE,
     """
-SELECT lpad(day::text, 3, ' ') AS day,
+SELECT day, lists, control, "new", "new" - control AS effect FROM (
+SELECT day, sum(greatest(lists, drafted)) AS lists,
        coalesce(sum(begun_old)::float8 / nullif(sum(drafted), 0),
            sum(watched) FILTER (WHERE NOT is_new)::float8 / nullif(sum(lists) FILTER (WHERE NOT is_new), 0)) AS control,
        coalesce(sum(begun_new)::float8 / nullif(sum(drafted), 0),
@@ -309,11 +310,12 @@ FROM (SELECT h.arm IN (SELECT arm FROM experiment_looks AS l WHERE l.experiment 
       FROM experiment_hours AS h JOIN experiment_users AS e USING (experiment, user_id)
       WHERE h.experiment = (SELECT experiment FROM experiment_decisions WHERE $__timeFilter(time)
                             ORDER BY time DESC LIMIT 1)) AS days
-GROUP BY days.day ORDER BY days.day LIMIT 30""",
+GROUP BY days.day) AS by_day ORDER BY by_day.day LIMIT 30""",
     "none",
     info(),
     height=9,
     decimals=3,
+    units={"day": "short", "lists": "short"},
     no_rows=_NO_EXPERIMENT,
 )
 

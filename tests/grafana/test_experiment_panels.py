@@ -63,10 +63,10 @@ def test_secondary_panel_has_what_e_bh_selects_and_no_guardrail(looked: Database
 def test_novelty_panel_compares_the_arms_by_day_whatever_their_names(looked: Database) -> None:
     """The effect by the days since the first request: of two arms, movies begun a list of each."""
     _write_hours(looked, {"old": (2, 2), "newer": (8, 3)}, drafted=0)
-    assert _read(looked, NOVELTY) == [("  0", 0.5, 2.0), ("  2", 0.5, 0.75)]
+    assert _read(looked, NOVELTY) == [(0, 8, 0.5, 2.0, 1.5), (2, 8, 0.5, 0.75, 0.25)]
 
 
 def test_novelty_panel_of_an_interleaving_compares_the_teams(looked: Database) -> None:
     """All users get the same lists, so the teams of the movies are compared."""
     _write_hours(looked, {"old": (2, 2), "newer": (8, 3)}, drafted=4)
-    assert _read(looked, NOVELTY) == [("  0", 0.25, 0.75), ("  2", 0.25, 0.75)]
+    assert _read(looked, NOVELTY) == [(0, 8, 0.25, 0.75, 0.5), (2, 8, 0.25, 0.75, 0.5)]
