@@ -80,6 +80,19 @@ resource "google_storage_bucket_iam_member" "releaser" {
   }
 }
 
+# Retraining deletes snapshots that have expired.
+resource "google_storage_bucket_iam_member" "expirer" {
+  for_each = toset(local.writers)
+  bucket   = google_storage_bucket.artifacts.name
+  role     = "roles/storage.objectUser"
+  member   = google_service_account.part[each.key].member
+  condition {
+    title       = "snapshots"
+    description = "Snapshots of the training data, which expire."
+    expression  = "resource.name.startsWith(\"${local.bucket}snapshots/\")"
+  }
+}
+
 resource "google_pubsub_topic_iam_member" "publisher" {
   for_each = toset(local.publishers)
   topic    = google_pubsub_topic.events.id

@@ -125,6 +125,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                     store,
                     database,
                     prepared=prepared,
+                    snapshot_days=settings.snapshot_days,
                     work=args.work,
                     releasing=not args.no_release,
                     force=args.force,

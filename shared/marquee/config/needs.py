@@ -87,6 +87,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "privacy_key",
         "objects_url",
         "dvc_remote",
+        "snapshot_days",
         "base_data",
         "base_fraction",
         "commit",

@@ -210,6 +210,11 @@ class Settings(EnvironmentSettings):
         "",
         example="gs://bucket/dvc, s3://bucket/dvc or file:///var/lib/marquee/dvc",
     )
+    snapshot_days: int = setting(
+        integer(1, 3_650),
+        "Days after which a snapshot of the database is deleted from the DVC remote, unless its model serves.",
+        90,
+    )
     release_policy: str = setting(
         one_of("canary", "direct"),
         "How `marquee retrain` releases a model: as a canary, which the monitor ramps, promotes or rolls back, or to "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from marquee.data import dvc_remote
+from marquee.data import dvc_remote, stored_snapshots
 from marquee.data.interaction_frames import distinct_ids
-from marquee.data.snapshot import ABOUT, read_snapshot
+from marquee.data.snapshot import read_snapshot
+from marquee.data.stored_snapshots import list_snapshots as list_snapshots
 from marquee.errors import ArtifactRefused, ObjectNotFound, TrainingDataError
 from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
@@ -18,7 +18,6 @@ from marquee.registry.user_store import UserStore
 
 MODELS = "models/"
 _MANIFEST = "manifest.json"
-_LISTINGS = "files/md5/"
 
 
 def list_versions(store: ObjectStore) -> list[str]:
@@ -65,24 +64,8 @@ def delete_snapshots(remote: ObjectStore, users: Sequence[str]) -> int:
     """
     listings = list_snapshots(remote)
     tainted = {digest for digest in listings if snapshot_holds_any(remote, digest, users)}
-    kept = {md5 for digest, files in listings.items() if digest not in tainted for md5 in files}
-    for digest in sorted(tainted):
-        for md5 in listings[digest]:
-            if md5 not in kept:
-                remote.delete(_name(md5))
-        remote.delete(_name(digest))
+    stored_snapshots.delete_snapshots(remote, tainted, listings)
     return len(tainted)
-
-
-def list_snapshots(remote: ObjectStore) -> dict[str, list[str]]:
-    """Return the hashes of the files of each snapshot in a DVC remote, by the hash of its listing."""
-    found = {}
-    for name in remote.list(_LISTINGS):
-        if name.endswith(".dir"):
-            entries = json.loads(remote.get(name).data)
-            if any(entry["relpath"] == ABOUT for entry in entries):
-                found[name.removeprefix(_LISTINGS).replace("/", "")] = [entry["md5"] for entry in entries]
-    return found
 
 
 def snapshot_holds_any(remote: ObjectStore, digest: str, users: Sequence[str]) -> bool:
@@ -97,7 +80,3 @@ def snapshot_holds_any(remote: ObjectStore, digest: str, users: Sequence[str]) -
     frames = (taken.base.ratings, taken.live.ratings, taken.live.watch_sessions)
     known = {*distinct_ids(frames, "user_id"), *taken.base.side_information.users}
     return not known.isdisjoint(users)
-
-
-def _name(digest: str) -> str:
-    return f"{_LISTINGS}{digest[:2]}/{digest[2:]}"

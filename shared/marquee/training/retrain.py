@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import isfinite
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from marquee.training.pipeline.code_fingerprint import encode_fingerprint, finge
 from marquee.training.pipeline.pipeline_run import SNAPSHOT, PipelineRun
 from marquee.training.pipeline.publish_step import (
     RetrainResult,
+    expire_snapshots,
     manifest_metrics,
     publish_artifact,
     store_artifact,
@@ -56,6 +57,7 @@ def retrain(
     database: Database | None = None,
     *,
     remote: ObjectStore | None = None,
+    snapshot_days: int | None = None,
     prepared: Path | None = None,
     work: Path | None = None,
     reason: str = "",
@@ -72,12 +74,12 @@ def retrain(
 
     ``force`` releases although a rollback has paused automatic releases. ``canary`` declares how the model is
     released; without it or without ``database``, whose rows steer a canary, all users get it at once. ``remote`` is a
-    DVC remote for the snapshot. ``prepared`` is a directory in which ``dvc repro`` has already run the steps.
-    ``work`` is a directory that keeps the steps' files until the run ends, so that the next run with the same inputs
-    resumes one that was killed. ``commit`` identifies the program if it does not run in its repository.
-    ``privacy_key`` recognizes the users whom the model must not learn from; one who is forgotten meanwhile fails the
-    run. ``movies_url`` is the movie service that describes movies (:mod:`marquee.data.catalog_feed`). Concurrent
-    retrainings are safe.
+    DVC remote for the snapshot, where it expires after ``snapshot_days`` (None: never). ``prepared`` is a directory
+    in which ``dvc repro`` has already run the steps. ``work`` is a directory that keeps the steps' files until the
+    run ends, so that the next run with the same inputs resumes one that was killed. ``commit`` identifies the program
+    if it does not run in its repository. ``privacy_key`` recognizes the users whom the model must not learn from; one
+    who is forgotten meanwhile fails the run. ``movies_url`` is the movie service that describes movies
+    (:mod:`marquee.data.catalog_feed`). Concurrent retrainings are safe.
 
     A refusal is a result, and so is :data:`WAITING`: there are no base data, and the database holds too few ratings
     to learn from. Any exception is recorded as a failure and raised again.
@@ -112,6 +114,8 @@ def retrain(
                     force=force,
                     canary=canary if database else None,
                 )
+                if remote is not None and snapshot_days is not None:
+                    expire_snapshots(store, remote, started - timedelta(days=snapshot_days))
 
             usage["publish"] = measure_usage(publish)
         return replace(result, usage=usage)

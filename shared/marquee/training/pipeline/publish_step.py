@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,9 +13,9 @@ from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from marquee.data import dvc_remote, snapshot
+from marquee.data import dvc_remote, snapshot, stored_snapshots
 from marquee.data.dataset_files import read_model
-from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
+from marquee.errors import ArtifactRefused, ObjectNotFound, ObjectStoreError, ReleaseError, TransientError
 from marquee.evaluation.group_fairness import manifest_values
 from marquee.evaluation.offline import OfflineEvaluation
 from marquee.evaluation.paired_test import PairedComparison
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from marquee.training.pipeline.step_journal import StepUsage
 
 _MAX_DECISIONS = 5
+_log = logging.getLogger(__name__)
 
 
 class ServingChanged(ReleaseError):
@@ -146,6 +148,22 @@ def describe_evidence(stored: RetrainResult, evidence: Evidence) -> RetrainResul
         comparisons=evidence.comparisons,
         findings=(*map(str, evidence.comparisons), *evidence.drift, *evidence.notes),
     )
+
+
+def expire_snapshots(store: ObjectStore, remote: ObjectStore, before: datetime) -> None:
+    """Delete old snapshots from the DVC remote (:mod:`marquee.data.stored_snapshots`), but those of serving models.
+
+    A failure is only logged: the next retraining tries again.
+    """
+    try:
+        release = find_last_release(store)
+        serving = {read_manifest(store, arm.version).provenance.snapshot for arm in _arms(release)}
+        expired = stored_snapshots.expire_snapshots(remote, before, serving)
+    except (ArtifactRefused, ObjectNotFound, ObjectStoreError, TransientError) as error:
+        _log.warning("old snapshots were not deleted: %s", error)
+        return
+    if expired:
+        _log.info("%d snapshots from before %s were deleted", expired, f"{before:%Y-%m-%d}")
 
 
 def release_instead_of(
