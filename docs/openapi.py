@@ -67,7 +67,6 @@ def openapi_file(document: dict[str, Any]) -> str:
 
 
 def _recommend() -> dict[str, Any]:
-    listed = {"schema": {"type": "string"}, "examples": {"list": {"value": "fargo+1996,brazil+1985"}}}
     return {
         "operationId": "recommend",
         "summary": "Movies for a user, best first",
@@ -80,7 +79,7 @@ def _recommend() -> dict[str, Any]:
                     name: {"schema": {"type": "string"}}
                     for name in ("Marquee-Recommendation-Id", "Marquee-Arm", "Marquee-Model-Version", "Marquee-Tier")
                 },
-                "content": {"application/json": {"schema": _ref("AnswerDocument")}, "text/plain": listed},
+                "content": _list("AnswerDocument"),
             },
             **_errors(),
             "414": {"description": "The path with its parameters has more than 8,190 bytes"},
@@ -92,9 +91,10 @@ def _similar() -> dict[str, Any]:
     return {
         "operationId": "similar",
         "summary": "The movies that are most similar to a movie",
+        "description": "A plain list of movie ids joined by commas or, if the request accepts it, JSON.",
         "parameters": [_path("movie_id", "The movie", "fargo+1996", 512), *_query(SIMILAR_PARAMETERS)],
         "responses": {
-            "200": {"description": "The movies", "content": {"application/json": {"schema": _ref("SimilarDocument")}}},
+            "200": {"description": "The movies", "content": _list("SimilarDocument")},
             "404": _text("There is no such movie"),
             "414": {"description": "The path with its parameters has more than 8,190 bytes"},
             **_errors(),
@@ -162,6 +162,12 @@ def _path(name: str, text: str, example: str, longest: int) -> dict[str, Any]:
 def _errors() -> dict[str, Any]:
     names = {"400": "Refused", "401": "Unauthorized", "403": "Forbidden", "429": "TooMany", "503": "Unavailable"}
     return {status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}
+
+
+def _list(document: str) -> dict[str, Any]:
+    """Return the content of an answer with movies: JSON, or their ids as text."""
+    listed = {"schema": {"type": "string"}, "examples": {"list": {"value": "fargo+1996,brazil+1985"}}}
+    return {"application/json": {"schema": _ref(document)}, "text/plain": listed}
 
 
 def _text(description: str, *headers: str) -> dict[str, Any]:

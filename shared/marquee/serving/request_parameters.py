@@ -185,7 +185,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "genre": Parameter(
         "up to 30 genres joined by commas, with a minus before each that is not wanted, as in drama,-horror",
-        "Each movie has one of the genres, and none of those with a minus.",
+        "Each movie has one of the genres, and none of those with a minus. Some movie of the release has each genre.",
         {"type": "string", "minLength": 1},
         _parse_genres,
         "drama,-horror",
