@@ -97,6 +97,7 @@ def test_secrets_are_masked_everywhere(secret: str) -> None:
         {
             "MARQUEE_DATABASE_URL": f"postgresql://app:{secret}@db:5432/marquee?sslmode=require",
             "MARQUEE_KAFKA_PASSWORD": secret,
+            "MARQUEE_DATABASE_LOGINS": f"ingest={secret}",
         }
     )
     assert secret not in repr(good)

@@ -162,7 +162,7 @@ def masked_repr(declared: Field[Any], value: object) -> str:
     settings may be URLs or pairs that hold a password.
     """
     if isinstance(value, tuple):
-        return repr(mask_pairs(value))
+        return repr(MASK if value and field_meta(declared).secret else mask_pairs(value))
     shown = str(value)
     if field_meta(declared).secret and shown:
         masked = mask_password(shown) if shown.startswith(("postgresql://", "postgres://")) else MASK
