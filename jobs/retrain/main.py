@@ -13,7 +13,7 @@ from marquee.cli.main import main
 from marquee.cli.model_retrain import EXIT_WAITING
 from marquee.config.settings import Settings
 
-MODULES = ("marquee.cli.model_retrain", "marquee.training.retrain")
+MODULES = ("marquee.cli.model_retrain", "marquee.training.recipe_retraining", "marquee.training.retrain")
 """Modules that the command imports when it needs them; the image's build imports each."""
 
 if __name__ == "__main__":

@@ -67,6 +67,23 @@ def test_update_exposures_counts_each_request_as_the_service_logged_it(
     assert rows(database, "SELECT arm FROM experiment_users") == [("canary",)]
 
 
+def test_update_exposures_later_list_changes_nothing_of_an_earlier_one(
+    database: Database, writer: ExperimentStream, timeline: Timeline
+) -> None:
+    """The reward of a list is what was begun within its own window, whatever is shown later: not of the policy."""
+    first, second = list_users(timeline.release, "canary", 2)
+    began = timeline.started + _minutes(10)
+    for user in (first, second):
+        writer.ask(began, user, (1, 2))
+        writer.watch(began + _minutes(50), user, 1, minutes=20)
+    writer.ask(began + _minutes(45), second, (1, 5))
+    until = timeline.started + timedelta(hours=6)
+    update_exposures(database, timeline, RULES, until, until)
+    totals = "SELECT sum(lists), sum(watched), sum(minutes) FROM experiment_hours WHERE user_id = %s"
+    assert rows(database, totals, first) == [(1, 1, 20)]
+    assert rows(database, totals, second) == [(2, 2, 20)]  # Each list has its own outcome; minutes count once.
+
+
 def test_update_exposures_clicks_count_once_within_the_window(
     database: Database, writer: ExperimentStream, timeline: Timeline
 ) -> None:

@@ -190,7 +190,8 @@ def _show(store: ObjectStore, number: int | None, as_json: bool) -> None:
     if shown.paused:
         print(release.PAUSED)
     if shown.experiment:
-        print(f"experiment {shown.experiment}, {shown.enrolled:.2%} of the users take part")
+        interleaved = ", lists are interleaved" if shown.interleaved else ""
+        print(f"experiment {shown.experiment}, {shown.enrolled:.2%} of the users take part{interleaved}")
     if shown.evidence:
         print(f"evidence  {shown.evidence}")
     for arm in shown.arms:
