@@ -260,6 +260,27 @@ def test_read_ends_of_the_calendar_raise_no_driver_error(plain_database: Databas
             assert cursor.fetchone() == expected
 
 
+@pytest.mark.parametrize("answer", [b"\x99" * 500, b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["bytes", "http"])
+def test_server_of_another_protocol_is_a_database_away(answer: bytes) -> None:
+    """A port that another program took is as good as no database: the request is tried again (issue 13)."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reply() -> None:
+            for _ in range(2):
+                peer, _ = listener.accept()
+                with peer:
+                    peer.recv(1_000)
+                    peer.sendall(answer)
+
+        threading.Thread(target=reply, daemon=True).start()
+        url = f"postgresql://app:secret@127.0.0.1:{listener.getsockname()[1]}/none?sslmode=disable"
+        with closing(Database(url, connect_timeout_s=2)) as database:
+            with pytest.raises(DatabaseUnavailable):
+                database.read("SELECT 1", deadline_ms=5_000)
+            with pytest.raises(DatabaseUnavailable), database.transaction():
+                pass
+
+
 def test_keyed_lock_forgets_keys_that_are_free() -> None:
     """The locks do not grow with the number of keys, and two threads with one key still exclude each other."""
     with closing(Database("postgresql://127.0.0.1:1/none", wait_s=0.05)) as database:

@@ -40,7 +40,7 @@ def connect(url: str, timeout_s: float, *, asynchronous: bool = False) -> Any:
             tcp_user_timeout=15_000,
             async_=asynchronous,
         )
-    except psycopg2.Error as error:
+    except (psycopg2.Error, UnicodeDecodeError) as error:
         reason = _one_line(error)
         for secret in secrets:
             reason = reason.replace(secret, MASK)
@@ -77,8 +77,13 @@ def is_alive(connection: Any) -> bool:
     return not waiter.poll(0)
 
 
-def translate(error: psycopg2.Error) -> DatabaseUnavailable | DatabaseRefused:
-    """Translate a psycopg2 error into the Marquee error whose type says whether a retry can help."""
+def translate(error: psycopg2.Error | UnicodeDecodeError) -> DatabaseUnavailable | DatabaseRefused:
+    """Translate a psycopg2 error into the Marquee error whose type says whether a retry can help.
+
+    PostgreSQL sends valid UTF-8, so that what cannot be decoded comes from another program.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return DatabaseUnavailable(f"What answers does not speak PostgreSQL's protocol: {_one_line(error)}")
     if (error.pgcode or "").startswith(_DATA_ERRORS):
         return DataRefused(f"The database cannot hold this: {_one_line(error)}")
     if isinstance(error, _PERMANENT):
@@ -87,5 +92,5 @@ def translate(error: psycopg2.Error) -> DatabaseUnavailable | DatabaseRefused:
     return DatabaseUnavailable(f"The database is unavailable: {_one_line(error)}")
 
 
-def _one_line(error: psycopg2.Error) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__

@@ -89,7 +89,7 @@ class DeadlineConnection:
         with self._lock:
             try:
                 return self._read(query, parameters, deadline, deadline_ms)
-            except psycopg2.Error as error:
+            except (psycopg2.Error, UnicodeDecodeError) as error:
                 self._drop()
                 raise translate(error) from error
             except (ValueError, OverflowError) as error:  # Of the driver's conversion to Python's types.

@@ -175,5 +175,5 @@ def _roll_back(connection: Any, cursor: Any) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except psycopg2.Error as error:
+    except (psycopg2.Error, UnicodeDecodeError) as error:
         raise translate(error) from error
