@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from marquee.cli import local_commands
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
+from marquee.local.process import inherited_environment
 from marquee.local.shape import Shape
 from marquee.local.state_dir import StateDir
 from marquee.local.system import LocalSystem
@@ -45,6 +47,19 @@ def test_overridden_settings_are_all_named() -> None:
     assert "kafka_topic" in names
     assert "kafka_options" not in names
     assert local_commands.overridden_settings(Settings(), parse("up")) == []
+
+
+def test_up_variables_of_libpq_are_ignored_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PGSSLMODE or PGHOSTADDR of the shell would send every part to another server, or to none."""
+    monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert not {"PGHOSTADDR", "PGSSLMODE"} & inherited_environment().keys()
+    monkeypatch.setattr(local_commands, "_run_until_interrupted", lambda *_: 0)
+    assert local_commands.run(parse("--state-dir", str(tmp_path), "up", "--no-base"), Settings()) == 0
+    assert not {"PGHOSTADDR", "PGSSLMODE"} & os.environ.keys()
+    assert "PGSSLMODE is set, but ignored" in capsys.readouterr().out
 
 
 def test_system_other_kafka_keeps_the_options_of_the_environment(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from marquee.config.settings import Settings
 from marquee.errors import KafkaUnavailable, MarqueeError
 from marquee.local import demo, logs, status
 from marquee.local.local_settings import LOCATION_SETTINGS
+from marquee.local.process import drop_libpq_variables
 from marquee.local.runner import running, stop_running, wait_for_signal
 from marquee.local.shape import LOOPBACK_HOST, Shape
 from marquee.local.state_dir import StateDir
@@ -159,6 +160,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             return 0
     for name in overridden_settings(settings, args):
         console.print(f"MARQUEE_{name.upper()} is set, but ignored: the local system uses its own.", soft_wrap=True)
+    for name in drop_libpq_variables():
+        console.print(f"{name} is set, but ignored: the local system has its own database.", soft_wrap=True)
     if getattr(args, "topic", None):
         settings = replace(settings, kafka_topic=args.topic)
     shape = _create_shape(args)

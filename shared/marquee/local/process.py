@@ -27,6 +27,8 @@ class ProcessFailed(MarqueeError):
     """A child ended, or did not become healthy in time; the message has the end of its log."""
 
 
+LIBPQ = "PG"
+"""Prefix of the variables of libpq, such as PGSSLMODE and PGHOSTADDR. They would change what a database's URL says."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Below the kernel's ephemeral range: an ephemeral port may be in use as the local end of a connection by the
 # time that the server binds it.
@@ -63,12 +65,20 @@ def _child_setup(user: str | None, niceness: int) -> Callable[[], None]:
     return prepare
 
 
+def drop_libpq_variables() -> list[str]:
+    """Remove libpq's variables from the environment of this process; return their names."""
+    names = sorted(name for name in os.environ if name.startswith(LIBPQ))
+    for name in names:
+        del os.environ[name]
+    return names
+
+
 def inherited_environment() -> dict[str, str]:
-    """Return the environment without settings (``MARQUEE_*``), so that a child gets only explicit ones.
+    """Return the environment without settings (``MARQUEE_*``) and libpq's, so that a child gets only explicit ones.
 
     A proxy of the environment is not for this machine: the parts speak to each other directly.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, LIBPQ))}
     if any(name.lower().endswith("_proxy") for name in inherited):
         exceptions = inherited.get("no_proxy") or inherited.get("NO_PROXY") or ""
         direct = ",".join(filter(None, (exceptions, *LOOPBACK)))
