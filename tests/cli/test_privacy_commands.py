@@ -56,6 +56,23 @@ def test_privacy_forget_prints_a_receipt_that_verifies(
 
 
 @pytest.mark.servers
+def test_privacy_pseudonymize_replaces_ids_that_commands_still_take(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows hold pseudonyms, export finds them by the id, and a second run has nothing to replace."""
+    with closing(database):
+        assert main(["privacy", "pseudonymize"]) == 0
+        assert "replaced user ids in 7 rows of 4 tables" in capsys.readouterr().out
+        assert {user[0] for (user,) in rows(database, "SELECT user_id FROM ratings")} == {"~"}
+        assert main(["privacy", "export", "42"]) == 0
+        exported = json.loads(capsys.readouterr().out)
+        assert [row["rating"] for row in exported["tables"]["ratings"]] == [5]
+        assert exported["stored_id"] == exported["tables"]["ratings"][0]["user_id"]
+        assert main(["privacy", "pseudonymize"]) == 0
+        assert "in 0 rows" in capsys.readouterr().out
+
+
+@pytest.mark.servers
 def test_privacy_profile_marks_an_account_and_removes_the_mark(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
