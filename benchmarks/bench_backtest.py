@@ -20,7 +20,7 @@ _PARTS = Path("build/backtest/benchmark")
 def live_rmse() -> Iterator[BenchmarkResult]:
     """Measure from 20 % on with 16 retrainings; each rating is predicted before it is learned."""
     params, dataset = movielens.PARAMS, movielens.load().dataset
-    plan = BacktestPlan(models=(ServedModel(params.rating_trainer, params.ranker),), delays=())
+    plan = BacktestPlan(models=(ServedModel(params.trainer, params.ranker),), delays=())
     inputs = BacktestInputs(EventStream.from_dataset(dataset), plan, params, frozenset(dataset.movie_ids))
     report = backtest(inputs, _PARTS)
     rmse = {name: metrics["rmse"] for name, metrics in report.overall.metrics.items() if "rmse" in metrics}

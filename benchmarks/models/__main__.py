@@ -103,7 +103,7 @@ def _backtest_inputs(dataset: Dataset, params: Params, cuts: int) -> BacktestInp
     from marquee.backtest.backtest_plan import BacktestPlan, ServedModel
     from marquee.backtest.event_stream import EventStream
 
-    plan = BacktestPlan(models=(ServedModel(params.rating_trainer, params.ranker),), cuts=cuts)
+    plan = BacktestPlan(models=(ServedModel(params.trainer, params.ranker),), cuts=cuts)
     return BacktestInputs(EventStream.from_dataset(dataset), plan, params, frozenset(dataset.movie_ids))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from tests.support.synthetic_data import blocks, frame
@@ -62,10 +60,9 @@ def test_complete_without_metadata_changes_nothing() -> None:
     assert bare.content_features is None
     assert "b0+new" not in bare.movie_ids
     dataset = planted()
-    without = replace(dataset, content_features=None)
     rating, ranking = object(), object()
     counts = np.ones(dataset.n_items)
-    assert content.complete(without, rating, ranking, counts) == (rating, ranking)  # type: ignore[arg-type]
+    assert content.complete(None, counts, rating, ranking, counts) == (rating, ranking)  # type: ignore[arg-type]
 
 
 def test_complete_ranking_own_part_grows_with_the_interactions() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from marquee.errors import SettingsError
-from marquee.models.dense_inverse import DenseInverse, invert_in_place
+from marquee.models.dense_inverse import DenseInverse, dense_gram, invert_in_place
 from marquee.models.item_regression import InverseGram, ItemRegression, ScoreOperator, solve_regression
 from marquee.models.iterative_inverse import IterativeInverse
 from marquee.models.reduced_rank import reduce_rank
@@ -56,7 +56,7 @@ def test_solve_regression_history_as_target_equals_ease() -> None:
 @pytest.mark.parametrize(
     ("invert", "tolerance"),
     [
-        (DenseInverse, 1e-4),
+        (lambda regression: DenseInverse(regression, dense_gram(regression.history_by_item)), 1e-4),
         (lambda regression: IterativeInverse(regression, N_ITEMS, 1e-5), 1e-3),
     ],
     ids=["dense", "iterative, all in the head"],
@@ -86,7 +86,10 @@ def test_iterative_inverse_scores_equal_those_of_the_dense_one(
     regression = ItemRegression(history, targets, RIDGE, DROPOUT)
     dense, iterative = (
         reduce_rank(ScoreOperator(regression, inverse), 20, 0)
-        for inverse in (DenseInverse(regression), IterativeInverse(regression, head_items))
+        for inverse in (
+            DenseInverse(regression, dense_gram(regression.history_by_item)),
+            IterativeInverse(regression, head_items),
+        )
     )
     unseen = history.toarray() == 0
     exact, scores = ((history @ f.rank_history @ f.rank_items.T)[unseen] for f in (dense, iterative))
@@ -100,7 +103,9 @@ def test_reduce_rank_gives_best_approximation(rank: int) -> None:
     x, t = csr_array(rng.random((50, 30)) ** 4), csr_array(rng.random((50, 30)))
     b = solve_regression(x, t, 2.0)
     regression = ItemRegression(x, t, 2.0, 0.0)
-    factors = reduce_rank(ScoreOperator(regression, DenseInverse(regression)), rank, 0)
+    factors = reduce_rank(
+        ScoreOperator(regression, DenseInverse(regression, dense_gram(regression.history_by_item))), rank, 0
+    )
     left, scale, right = np.linalg.svd(x @ b, full_matrices=False)
     best = (left[:, :rank] * scale[:rank]) @ right[:rank]
     error = np.linalg.norm(x @ b - (x @ factors.rank_history) @ factors.rank_items.T)

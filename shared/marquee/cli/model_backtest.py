@@ -149,7 +149,7 @@ def _make_plan(args: argparse.Namespace, params: Params) -> BacktestPlan:
     from marquee.models.ranker_port import load_ranker
     from marquee.models.trainer_port import load_trainer
 
-    trainers, rankers = args.trainer or [params.rating_trainer], args.ranker or [params.ranker]
+    trainers, rankers = args.trainer or [params.trainer], args.ranker or [params.ranker]
     for trainer in trainers:
         load_trainer(trainer)
     for ranker in rankers:

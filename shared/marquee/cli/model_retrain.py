@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from marquee.cli.argument_types import bounded_float, rating_scale
 from marquee.cli.declaration_files import CANARY_FILE, read_declaration_file
 from marquee.cli.progress_bar import progress_bar
@@ -84,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIRECTORY",
         help="keep the files of the steps in DIRECTORY until the run ends: the next run resumes one that was killed",
     )
+    parser.add_argument("--engine", choices=("local", "spark"), help="where to run (default: that of params.yaml)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
 
 
@@ -95,13 +98,19 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     limit_blas_threads()
     # Imported late: pandas and scipy take seconds to load, too long for `marquee retrain --help`.
     from marquee.data import deterministic_io
-    from marquee.training.params import Params
+    from marquee.training.params import LOCAL, Params
     from marquee.training.recipe_retraining import retrain_recipes
     from marquee.training.release_policy import REFUSED
     from marquee.training.retrain import WAITING, retrain
 
     store = connect(settings.require("objects_url").objects_url)
     params = Params.read(args.params)
+    if args.engine is not None:
+        params = msgspec.structs.replace(params, engine=args.engine)
+    if args.pipeline and params.engine != LOCAL:
+        raise SettingsError(
+            f"--pipeline runs the steps of engine: local through DVC; omit it with engine: {params.engine}"
+        )
     prepared = _run_dvc(args, settings) if args.pipeline else None
     request = _request(args, settings, params)
     database = Database(settings.database_url) if settings.database_url and not args.no_database else None
@@ -115,7 +124,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 "movies_url": settings.movies_url,
                 "progress": progress,
             }
-            recipes = None if args.no_release or args.pipeline else find_recipes(store)
+            recipes = None if args.no_release or args.pipeline or params.engine != LOCAL else find_recipes(store)
             if recipes:
                 results = list(retrain_recipes(request, params, store, database, *recipes, **common).values())
             else:
@@ -126,6 +135,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                     database,
                     prepared=prepared,
                     snapshot_days=settings.snapshot_days,
+                    objects_url=settings.objects_url,
                     work=args.work,
                     releasing=not args.no_release,
                     force=args.force,

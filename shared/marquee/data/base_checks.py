@@ -28,17 +28,20 @@ def drop_duplicate_ratings(ratings: pd.DataFrame, dropped: Sequence[str] = (), *
     Raises :class:`TooFewRatings` if there are no ratings, or if all are equal. ``likes`` may all be equal, because the
     ranking model learns from co-occurrence.
     """
-    if ratings.empty:
+    latest = latest_per_pair(ratings)
+    refuse_too_few(latest["value"].unique().tolist()[:2], len(latest), dropped, likes=likes)
+    return latest
+
+
+def refuse_too_few(values: Sequence[float], count: int, dropped: Sequence[str] = (), *, likes: bool = False) -> None:
+    """Raise :class:`TooFewRatings` as :func:`drop_duplicate_ratings`, for ``count`` ratings of distinct ``values``."""
+    if not count:
         raise TooFewRatings(
             f"there are no ratings to learn from: {'; '.join(dropped) or 'none were found'}. "
             "Give base data (--base; `marquee data fetch` downloads some), or a database that holds more ratings"
         )
-    latest = latest_per_pair(ratings)
-    if not likes and latest["value"].nunique() == 1:
-        raise TooFewRatings(
-            f"all {len(latest)} ratings are {latest['value'].iloc[0]:g}: nothing can be learnt from a constant"
-        )
-    return latest
+    if not likes and len(values) == 1:
+        raise TooFewRatings(f"all {count} ratings are {values[0]:g}: nothing can be learnt from a constant")
 
 
 def latest_per_pair(frame: pd.DataFrame) -> pd.DataFrame:

@@ -112,7 +112,7 @@ def read_database(
         digests = user_history.day_digests(database, table, until) if previous else {}
         kept = previous.unchanged(table, digests) if previous else set()
         changed = sorted(digests.keys() - kept) if previous else None
-        frame, causes = _filter(_read_table(database, table, until, changed), table, suspects, excluded)
+        frame, causes = filter_rows(_read_table(database, table, until, changed), table, suspects, excluded)
         if previous and kept:
             causes |= {day: Counter(previous.days.tables[table][day].left_out) for day in kept}
             frame = join(_without_users(previous.take(table, kept), excluded), frame)
@@ -125,7 +125,7 @@ def read_database(
     return SourceData(ratings, watch_sessions, left_out={cause: n for cause, n in left_out.items() if n}, days=days)
 
 
-def _filter(
+def filter_rows(
     frame: pd.DataFrame, table: str, suspects: set[str], excluded: MarkSet
 ) -> tuple[pd.DataFrame, dict[int, Counter[str]]]:
     """Return the rows that are valid and not of suspects or ``excluded``, and the others by day and cause."""

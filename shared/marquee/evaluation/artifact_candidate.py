@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +16,7 @@ from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.user_store import UserRecord, UserStore
 
 SERVING = "serving"
+_CHUNK = 8 << 20
 
 
 def load_candidate(store: ObjectStore, version: str, dataset: Dataset) -> Candidate:
@@ -27,7 +30,7 @@ def load_candidate(store: ObjectStore, version: str, dataset: Dataset) -> Candid
 
 
 class _CachedFiles:
-    """The files of an artifact, each fetched once instead of once per user."""
+    """The files of an artifact, each fetched once instead of once per user, into a temporary file."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -35,7 +38,14 @@ class _CachedFiles:
 
     def map(self, name: str) -> memoryview:
         if name not in self._files:
-            self._files[name] = memoryview(self._store.get(name).data)
+            with tempfile.TemporaryFile() as file:
+                start = 0
+                while part := self._store.read_range(name, start, _CHUNK):
+                    file.write(part)
+                    start += len(part)
+                file.flush()
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if start else b""
+            self._files[name] = memoryview(mapped)
         return self._files[name]
 
 

@@ -27,7 +27,7 @@ them by .008, so the margin of RMSE and NDCG would refuse it."""
 Members = list[NDArray[np.bool_]]
 
 
-class _Compared(msgspec.Struct, frozen=True):
+class ComparedMetric(msgspec.Struct, frozen=True):
     """Values and samples of both models, the candidate first, over ``users``."""
 
     metric: str
@@ -52,7 +52,20 @@ def compare_fairness(
     """
     options = test.min_users, evaluation.resamples, seed
     measured = [*_compare_gaps(pair, labels, *options), _compare_ginis(pair, n_items, *options)]
-    found = [m for m in measured if isinstance(m, _Compared)]
+    return compare_jointly(measured, baseline, test, evaluation)
+
+
+def compare_jointly(
+    measured: Sequence[ComparedMetric | tuple[str, int]],
+    baseline: str,
+    test: PairedTestParams,
+    evaluation: EvaluationParams,
+) -> list[PairedComparison]:
+    """Compare each metric; a metric and its number of users alone are too few users.
+
+    The intervals hold simultaneously for all of them.
+    """
+    found = [m for m in measured if isinstance(m, ComparedMetric)]
     joint = msgspec.structs.replace(evaluation, interval=1 - (1 - evaluation.interval) / max(1, len(found)))
     return [
         compare_samples(
@@ -64,7 +77,7 @@ def compare_fairness(
             msgspec.structs.replace(test, margin=GINI_MARGIN) if m.metric == EXPOSURE_GINI else test,
             joint,
         )
-        if isinstance(m, _Compared)
+        if isinstance(m, ComparedMetric)
         else too_few(m[0], baseline, m[1])
         for m in measured
     ]
@@ -76,7 +89,7 @@ def _compare_gaps(
     min_users: int,
     resamples: int,
     seed: int,
-) -> Iterator[_Compared | tuple[str, int]]:
+) -> Iterator[ComparedMetric | tuple[str, int]]:
     model, serving = pair
     options = min_users, resamples, seed
     for kind, names in labels.items():
@@ -97,7 +110,7 @@ def _compare_gap(
     seed: int,
     *,
     root: bool = False,
-) -> _Compared | tuple[str, int]:
+) -> ComparedMetric | tuple[str, int]:
     """Return both models' gaps; with fewer than two groups that are large enough, the metric and number of users."""
     members = [rows for name, rows in user_groups.split_members(labels) if name != UNKNOWN and rows.sum() >= min_users]
     users = int(sum(rows.sum() for rows in members))
@@ -107,7 +120,7 @@ def _compare_gap(
     samples = [np.hstack([_gaps(one, counts, members, weights, root) for weights in chunks]) for one in sums]
     once = np.ones((1, len(counts)))
     first, second = (float(_gaps(one, counts, members, once, root)[0]) for one in sums)
-    return _Compared(metric, (first, second), np.array(samples), users)
+    return ComparedMetric(metric, (first, second), np.array(samples), users)
 
 
 def _gaps(sums: Floats, counts: Floats, members: Members, weights: Floats, root: bool) -> Floats:
@@ -121,10 +134,12 @@ def _gaps(sums: Floats, counts: Floats, members: Members, weights: Floats, root:
 
 def _compare_ginis(
     pair: tuple[UserMeasures, UserMeasures], n_items: int, min_users: int, resamples: int, seed: int
-) -> _Compared | tuple[str, int]:
+) -> ComparedMetric | tuple[str, int]:
     lists = [measures.lists[:, : exposure.LENGTH] for measures in pair]
     users = len(lists[0])
     if users < max(1, min_users):
         return EXPOSURE_GINI, users
     first, second = (exposure.gini(exposure.total_exposure(one, n_items)) for one in lists)
-    return _Compared(EXPOSURE_GINI, (first, second), exposure.resample_ginis(lists, n_items, resamples, seed), users)
+    return ComparedMetric(
+        EXPOSURE_GINI, (first, second), exposure.resample_ginis(lists, n_items, resamples, seed), users
+    )

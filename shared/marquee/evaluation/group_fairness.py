@@ -72,10 +72,10 @@ def evaluate_groups(
     gini = exposure.exposure_gini(lists, split.train.n_items, evaluation, seed) if len(lists) else None
     return Fairness(
         groups,
-        {kind: _rmse_gap(by_group, params.min_users) for kind, by_group in groups.items()},
+        {kind: rmse_gap(by_group, params.min_users) for kind, by_group in groups.items()},
         seed,
         data,
-        {kind: _ndcg_gap(by_group, params.min_users) for kind, by_group in groups.items()},
+        {kind: ndcg_gap(by_group, params.min_users) for kind, by_group in groups.items()},
         gini,
     )
 
@@ -104,11 +104,13 @@ def _measure_group(
     return GroupMetric(rmse, int(members.sum()), ratio_of_sums(ndcg, np.ones(n), evaluation, seed) if n else None, n)
 
 
-def _rmse_gap(groups: Mapping[str, GroupMetric], min_users: int) -> float:
+def rmse_gap(groups: Mapping[str, GroupMetric], min_users: int) -> float:
+    """Return the difference of RMSE between the worst and the best group of at least ``min_users`` users."""
     return _gap([g.rmse.value for name, g in groups.items() if g.users >= min_users and name != UNKNOWN])
 
 
-def _ndcg_gap(groups: Mapping[str, GroupMetric], min_users: int) -> float:
+def ndcg_gap(groups: Mapping[str, GroupMetric], min_users: int) -> float:
+    """Return the difference of NDCG@10 between the best and the worst group of at least ``min_users`` ranked users."""
     enough = (g.ndcg for name, g in groups.items() if g.ranked_users >= min_users and name != UNKNOWN)
     return _gap([ndcg.value for ndcg in enough if ndcg])
 

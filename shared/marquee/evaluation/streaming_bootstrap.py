@@ -61,8 +61,13 @@ class StreamingErrors:
 @lru_cache(maxsize=50_000)  # 200 bytes a user.
 def poisson_weights(user_id: str) -> NDArray[np.uint8]:
     """Return the weight of the user in each resample, [RESAMPLES]."""
+    return draw_poisson_weights(user_id, RESAMPLES)
+
+
+def draw_poisson_weights(user_id: str, resamples: int) -> NDArray[np.uint8]:
+    """Return the weight of the user in each of ``resamples``, [resamples]."""
     seed = int.from_bytes(hashlib.sha256(user_id.encode()).digest()[:8], "big")
-    return np.random.Generator(np.random.PCG64(seed)).poisson(1.0, RESAMPLES).astype(np.uint8)
+    return np.random.Generator(np.random.PCG64(seed)).poisson(1.0, resamples).astype(np.uint8)
 
 
 def _metric(value: float, resampled: NDArray[np.float64]) -> Metric:

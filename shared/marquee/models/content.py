@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from marquee.data.dataset import Dataset
 from marquee.models.ranker_port import RankingFactors
 from marquee.models.trainer_port import Floats, RatingFactors
 
@@ -60,16 +59,15 @@ class ContentRegression:
 
 
 def complete(
-    dataset: Dataset, rating: RatingFactors, ranking: RankingFactors, counts: Floats
+    features: Floats | None, rated: Floats, rating: RatingFactors, ranking: RankingFactors, counts: Floats
 ) -> tuple[RatingFactors, RankingFactors]:
     """Return both heads, with the factors of movies with few interactions shrunk toward the predictions from metadata.
 
-    ``counts`` [n_items]: number of interactions. The rating head changes only for movies without ratings, because
+    ``features`` [n_items, f] are of the metadata; ``rated`` and ``counts`` [n_items] are the numbers of ratings and of
+    interactions. The rating head changes only for movies without ratings, because
     trainers shrink the others themselves (BPMF toward genres and years). Without features, or with too few movies to
     learn from, both heads are returned unchanged.
     """
-    features = dataset.content_features
-    rated = np.bincount(dataset.ratings.items, minlength=dataset.n_items).astype(np.float64)
     if features is None or np.count_nonzero(counts) < _MIN_MOVIES:
         return rating, ranking
     return _complete_rating(rating, features, rated), _complete_ranking(ranking, features, counts)

@@ -11,18 +11,18 @@ from scipy.linalg import lapack
 from scipy.sparse import csr_array
 
 from marquee.errors import SettingsError
-from marquee.models.item_regression import BLOCK_ROWS, Float32, ItemRegression
+from marquee.models.item_regression import BLOCK_ROWS, Float32, Regression
 
 
 class DenseInverse:
     """P = G^-1 [n_items, n_items], both triangles, and the exact multipliers."""
 
-    def __init__(self, regression: ItemRegression, gram: Float32 | None = None) -> None:
-        """Invert the Gram matrix. ``gram`` is a copy of :func:`dense_gram` that may be overwritten.
+    def __init__(self, regression: Regression, gram: Float32) -> None:
+        """Invert the Gram matrix. ``gram`` is X'X (:func:`dense_gram`) and is overwritten.
 
         Raises :class:`SettingsError` if the ridge is too small for float32.
         """
-        self.matrix = dense_gram(regression.history_by_item) if gram is None else gram
+        self.matrix = gram
         self.matrix[np.diag_indices_from(self.matrix)] += regression.penalty
         invert_in_place(self.matrix)
         numerators = _diagonal_of_product(self.matrix, regression)
@@ -70,10 +70,9 @@ def blocks(length: int, size: int = BLOCK_ROWS) -> list[slice]:
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
 
 
-def _diagonal_of_product(inverse: Float32, regression: ItemRegression) -> NDArray[np.float32]:
+def _diagonal_of_product(inverse: Float32, regression: Regression) -> NDArray[np.float32]:
     """Return the diagonal of P X'T."""
     diagonal = np.empty(len(inverse), np.float32)
     for rows in blocks(len(inverse)):
-        cross = (regression.targets_by_item[rows] @ regression.history).toarray()
-        diagonal[rows] = np.einsum("ij,ij->i", cross, inverse[rows])
+        diagonal[rows] = np.einsum("ij,ij->i", regression.cross_rows(rows), inverse[rows])
     return diagonal

@@ -24,8 +24,8 @@ from typing import Any
 import msgspec
 
 from marquee.data.interactions import WeightedInteractions
-from marquee.models.dense_inverse import DenseInverse
-from marquee.models.item_regression import InverseGram, ItemRegression, ScoreOperator
+from marquee.models.dense_inverse import DenseInverse, dense_gram
+from marquee.models.item_regression import InverseGram, ItemRegression, Regression, ScoreOperator
 from marquee.models.iterative_inverse import IterativeInverse
 from marquee.models.popularity import Popularity
 from marquee.models.ranker_port import RankingFactors, add_popularity_terms
@@ -77,15 +77,21 @@ def fit(
     """Fit the EASE ranker. The factors have ``rank`` columns whatever the data."""
     section = _read(params)
     regression = ItemRegression.from_interactions(interactions, shape, section.ridge, section.dropout)
-    weights = ScoreOperator(regression, invert(regression, section))
-    factors = reduce_rank(weights, section.regression_rank, seed)
+    return fit_factors(regression, invert(regression, section), popularity, section, seed)
+
+
+def fit_factors(
+    regression: Regression, inverse: InverseGram, popularity: Popularity, section: EaseParams, seed: int
+) -> RankingFactors:
+    """Return the factors of a regression whose Gram matrix is inverted."""
+    factors = reduce_rank(ScoreOperator(regression, inverse), section.regression_rank, seed)
     return add_popularity_terms(factors, popularity, section.trend_exponent, section.popularity_weight)
 
 
 def invert(regression: ItemRegression, section: EaseParams) -> InverseGram:
     """Return the inverse of the regression's Gram matrix: dense if it fits, by conjugate gradients otherwise."""
     if section.is_dense(regression.n_items):
-        return DenseInverse(regression)
+        return DenseInverse(regression, dense_gram(regression.history_by_item))
     return IterativeInverse(regression, section.head_items)
 
 

@@ -39,6 +39,50 @@ class InverseGram(Protocol):
         ...
 
 
+class Regression(Protocol):
+    """The part of the data that the inverse and the scores need; C = X'T."""
+
+    n_items: int
+    penalty: Float32
+
+    def cross(self, columns: Float32) -> Float32:
+        """Return C @ ``columns``, [n_items, k]."""
+        ...
+
+    def cross_transposed(self, columns: Float32) -> Float32:
+        """Return C' @ ``columns``, [n_items, k]."""
+        ...
+
+    def cross_rows(self, rows: slice) -> Float32:
+        """Return some rows of C', [rows, n_items]."""
+        ...
+
+
+class CollectedRegression:
+    """The data of the regression as two dense matrices, X'X and X'T, [n_items, n_items]."""
+
+    def __init__(self, gram: Float32, cross: Float32, ridge: float, dropout: float) -> None:
+        """Take both matrices; ``gram`` is only read here."""
+        self._cross = cross
+        self.n_items = len(gram)
+        self.penalty: Float32 = np.float32(ridge) + np.float32(dropout) * np.diagonal(gram)
+
+    def cross(self, columns: Float32) -> Float32:
+        """Return C @ ``columns`` with C = X'T."""
+        product: Float32 = self._cross @ columns
+        return product
+
+    def cross_transposed(self, columns: Float32) -> Float32:
+        """Return C' @ ``columns``."""
+        product: Float32 = self._cross.T @ columns
+        return product
+
+    def cross_rows(self, rows: slice) -> Float32:
+        """Return some rows of C'."""
+        part: Float32 = self._cross.T[rows]
+        return part
+
+
 class ItemRegression:
     """The data of the regression as sparse float32 matrices, by user and by item."""
 
@@ -82,6 +126,11 @@ class ItemRegression:
         product: Float32 = self.targets_by_item @ (self.history @ columns)
         return product
 
+    def cross_rows(self, rows: slice) -> Float32:
+        """Return some rows of C'."""
+        part: Float32 = (self.targets_by_item[rows] @ self.history).toarray()
+        return part
+
     def gram(self, columns: Float32) -> Float32:
         """Return G @ ``columns``."""
         product: Float32 = self.history_by_item @ (self.history @ columns)
@@ -92,7 +141,7 @@ class ItemRegression:
 class ScoreOperator:
     """The weights B, and the Gram matrix of the scores X B, as operators on columns [n_items, k]."""
 
-    def __init__(self, regression: ItemRegression, inverse: InverseGram) -> None:
+    def __init__(self, regression: Regression, inverse: InverseGram) -> None:
         self._regression = regression
         self._inverse = inverse
         self.n_items = regression.n_items

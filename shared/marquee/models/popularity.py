@@ -56,9 +56,15 @@ def count_all(interactions: WeightedInteractions, n_items: int) -> Floats:
     return np.bincount(interactions.items, interactions.weights, n_items).astype(np.float64)
 
 
-def decay_counts(interactions: WeightedInteractions, n_items: int, half_life_days: float) -> Floats:
-    """Return the sum of weight * 0.5 ** (age / ``half_life_days``) of each item, [n_items]."""
-    age_days = (interactions.times.max() - interactions.times) / _MICROSECONDS_PER_DAY
+def decay_counts(
+    interactions: WeightedInteractions, n_items: int, half_life_days: float, newest: int | None = None
+) -> Floats:
+    """Return the sum of weight * 0.5 ** (age / ``half_life_days``) of each item, [n_items].
+
+    The age is that at the time ``newest``, by default the time of the newest interaction.
+    """
+    end = interactions.times.max() if newest is None else newest
+    age_days = (end - interactions.times) / _MICROSECONDS_PER_DAY
     decayed = interactions.weights * 0.5 ** (age_days / half_life_days)
     return np.bincount(interactions.items, decayed, n_items).astype(np.float64)
 

@@ -21,7 +21,6 @@ from marquee.scoring.level_drift import NO_DRIFT, Drift
 
 TRAINERS = {
     "bpmf": "marquee.models.bpmf.trainer",
-    "spark_als": "marquee.models.spark_als",
     "surprise_svd": "marquee.models.surprise_svd",
 }
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -49,10 +50,25 @@ from marquee.scoring.arrays import item_shapes
 _CHUNK = 8 << 20
 
 
+class UserSource(Protocol):
+    """Users of an artifact whose model in memory has none, because they are elsewhere."""
+
+    n_users: int
+
+    def write(self, directory: Path) -> int:
+        """Write the files of the user store into ``directory`` and return the number of buckets."""
+        ...
+
+    def sample(self, count: int) -> list[UserRecord]:
+        """Return up to ``count`` users."""
+        ...
+
+
 def write_artifact(
     store: ObjectStore,
     model: TrainedModel,
     *,
+    users: UserSource | None = None,
     trained_through: datetime,
     metrics: Mapping[str, Metric] = MappingProxyType({}),
     groups: Mapping[str, dict[str, Metric]] = MappingProxyType({}),
@@ -62,19 +78,22 @@ def write_artifact(
 ) -> str:
     """Store ``model`` and return its version, ``<trained_through>-<hash of the content>``.
 
+    ``users`` replaces the users of ``model``.
+
     The call is idempotent. Files written before an error are not part of any artifact, and the next attempt reuses
     them. Raises :class:`ArtifactRefused` if the model is invalid, and the store's errors.
     """
     model.check()
     with tempfile.TemporaryDirectory(prefix="marquee-") as temporary:
         directory = Path(temporary)
-        buckets = _write_files(model, directory)
+        source = users or _ModelUsers(model)
+        buckets = _write_files(model, source, directory)
         files = {path.name: _make_entry(path) for path in sorted(directory.iterdir())}
         manifest = Manifest(
             version=_make_version(model, trained_through, files),
             created=(now or datetime.now(UTC)).astimezone(UTC),
             trained_through=trained_through.astimezone(UTC),
-            n_users=len(model.user_ids),
+            n_users=source.n_users,
             n_items=len(model.movie_ids),
             rating_rank=model.item_vectors.shape[1],
             ranking_rank=model.rank_items.shape[1],
@@ -91,7 +110,7 @@ def write_artifact(
             prediction_intervals=prediction_intervals,
             provenance=provenance or Provenance(),
         )
-        _upload(store, msgspec.structs.replace(manifest, smoke=_make_cases(model, manifest)), directory)
+        _upload(store, msgspec.structs.replace(manifest, smoke=_make_cases(model, source, manifest)), directory)
     return manifest.version
 
 
@@ -108,11 +127,11 @@ def verify_artifact(store: ObjectStore, version: str) -> Manifest:
     return factors.manifest
 
 
-def _write_files(model: TrainedModel, directory: Path) -> int:
+def _write_files(model: TrainedModel, users: UserSource, directory: Path) -> int:
     """Write the model's files and return the number of buckets of its users."""
     try:
         _write_items(model, directory)
-        return write_users(model, directory)
+        return users.write(directory)
     except OSError as error:
         raise ObjectStoreError(
             f"the artifact's files could not be written to {directory.parent}: {error.strerror}; free space there, or "
@@ -153,15 +172,29 @@ def _make_version(model: TrainedModel, trained_through: datetime, files: dict[st
     return f"{timestamp}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
-def _make_cases(model: TrainedModel, manifest: Manifest) -> tuple[SmokeCase, ...]:
+def _make_cases(model: TrainedModel, users: UserSource, manifest: Manifest) -> tuple[SmokeCase, ...]:
     arrays = {name: getattr(model, name) for name in array_shapes(manifest)}
     factors = make_item_factors(manifest, tuple(model.movie_ids), arrays)
-    n = len(model.user_ids)
-    users = np.unique(np.linspace(0, n - 1, min(MAX_CASES, n)).astype(int)).tolist()
-    return make_smoke_cases(factors, [_make_record(model, user) for user in users])
+    return make_smoke_cases(factors, users.sample(MAX_CASES))
 
 
-def _make_record(model: TrainedModel, user: int) -> UserRecord:
+class _ModelUsers:
+    """Users of a model in memory."""
+
+    def __init__(self, model: TrainedModel) -> None:
+        self._model = model
+        self.n_users = len(model.user_ids)
+
+    def write(self, directory: Path) -> int:
+        return write_users(self._model, directory)
+
+    def sample(self, count: int) -> list[UserRecord]:
+        rows = np.unique(np.linspace(0, self.n_users - 1, min(count, self.n_users)).astype(int)).tolist()
+        return [make_record(self._model, user) for user in rows]
+
+
+def make_record(model: TrainedModel, user: int) -> UserRecord:
+    """Return what an artifact stores of the user in row ``user``."""
     h = model.histories
     rows = slice(int(h.indptr[user]), int(h.indptr[user + 1]))
     return UserRecord(

@@ -18,7 +18,7 @@ import hashlib
 import mmap
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -169,16 +169,19 @@ def _checksum(body: bytes | memoryview, bucket: int) -> bytes:
     return zlib.crc32(body, bucket & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def write_users(model: TrainedModel, directory: Path) -> int:
+def write_users(model: TrainedModel, directory: Path, span: tuple[int, int, int] | None = None) -> int:
     """Write both files into ``directory`` and return the number of buckets.
 
-    Blocks are written one at a time, so the call needs only a few dozen bytes a user beside the model.
+    Blocks are written one at a time, so the call needs only a few dozen bytes a user beside the model. ``span`` says
+    that the users are those of some buckets only: the first, the one after the last, and the number of all.
     """
-    buckets = max(1, len(model.user_ids) // USERS_PER_BUCKET)
+    first_bucket, end, buckets = span or (0, *[count_buckets(len(model.user_ids))] * 2)
     bucket = np.fromiter((_bucket_or_refuse(u, buckets) for u in model.user_ids), np.int64)
     order = np.argsort(bucket, kind="stable")
-    edges = np.searchsorted(bucket[order], np.arange(buckets + 1))
-    index = np.zeros(buckets, _ENTRY)
+    edges = np.searchsorted(bucket[order], np.arange(first_bucket, end + 1))
+    if edges[-1] - edges[0] != len(bucket):
+        raise ValueError(f"there are users of other buckets than {first_bucket} to {end - 1} of {buckets}")
+    index = np.zeros(end - first_bucket, _ENTRY)
     offset, encoder = 0, _RecordEncoder(model)
     with (directory / BLOCKS).open("wb", buffering=1 << 20) as out:
         for b, (first, last) in enumerate(pairwise(edges.tolist())):
@@ -186,9 +189,25 @@ def write_users(model: TrainedModel, directory: Path) -> int:
             _check_distinct(model, users)
             body = b"".join(piece for user in users for piece in encoder.encode(user))
             index[b] = (offset, 4 + len(body))
-            offset += out.write(_checksum(body, b) + body)
+            offset += out.write(_checksum(body, first_bucket + b) + body)
     (directory / INDEX).write_bytes(index.tobytes())
     return buckets
+
+
+def count_buckets(n_users: int) -> int:
+    """Return the number of buckets of an artifact with ``n_users`` users."""
+    return max(1, n_users // USERS_PER_BUCKET)
+
+
+def append_users(directory: Path, index: bytes, blocks: Iterable[bytes]) -> None:
+    """Append the files of the next buckets to those in ``directory``; the first call writes them."""
+    path = directory / BLOCKS
+    entries = np.frombuffer(index, _ENTRY).copy()
+    entries["offset"] += np.uint64(path.stat().st_size if path.exists() else 0)
+    with path.open("ab") as out:
+        out.writelines(blocks)
+    with (directory / INDEX).open("ab") as out:
+        out.write(entries.tobytes())
 
 
 def _bucket_or_refuse(user_id: str, buckets: int) -> int:

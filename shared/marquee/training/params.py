@@ -15,12 +15,12 @@ from marquee.evaluation.bootstrap import EvaluationParams
 from marquee.evaluation.group_fairness import FairnessParams
 from marquee.evaluation.paired_test import PairedTestParams
 from marquee.models.popularity import PopularityParams
+from marquee.training.cluster.spark_session import SparkParams
 from marquee.training.snapshot_drift import DriftParams
 from marquee.training.tuning import TuningParams
 
 _EXAMPLE_TIME = "2000-01-01T00:00:00Z"
-# Engine -> trainer of the rating model; None: the one that ``trainer`` names.
-_ENGINES = {"local": None, "spark": "spark_als"}
+LOCAL, SPARK = ENGINES = ("local", "spark")
 
 
 class MovielensParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,7 +92,8 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All parameters.
 
     ``holdout_fraction``: fraction of the ratings, the newest, that models are evaluated on. ``engine``:
-    ``local`` trains the rating model with ``trainer``, ``spark`` with Spark's ALS.
+    ``local`` runs the pipeline in one process, ``spark`` on a cluster, with the rating model of
+    :mod:`marquee.training.cluster.shard_factorization` in place of ``trainer``.
     """
 
     seed: int
@@ -111,6 +112,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evaluation: EvaluationParams
     fairness: FairnessParams
     release_policy: PairedTestParams
+    spark: SparkParams = SparkParams("local[2]", 8, 15, 8)  # Absent in manifests before the cluster had it.
 
     @classmethod
     def read(cls, path: Path) -> Params:
@@ -127,23 +129,18 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             params = msgspec.yaml.decode(data, type=cls)
         except msgspec.MsgspecError as error:
             raise SettingsError(f"{path}: {error}") from error
-        if params.engine not in _ENGINES:
-            raise SettingsError(f"{path}: engine is {params.engine!r}; use one of {', '.join(_ENGINES)}")
+        if params.engine not in ENGINES:
+            raise SettingsError(f"{path}: engine is {params.engine!r}; use one of {', '.join(ENGINES)}")
         if unknown := set(params.data.user_attributes) - set(USER_ATTRIBUTES):
             raise SettingsError(
                 f"{path}: data.user_attributes names {', '.join(sorted(unknown))}; "
                 f"use some of {', '.join(USER_ATTRIBUTES)}"
             )
-        if params.rating_trainer not in params.trainers:
-            raise SettingsError(f"{path}: the trainer {params.rating_trainer!r} has no section under trainers; add one")
+        if params.trainer not in params.trainers:
+            raise SettingsError(f"{path}: the trainer {params.trainer!r} has no section under trainers; add one")
         if params.ranker not in params.rankers:
             raise SettingsError(f"{path}: the ranker {params.ranker!r} has no section under rankers; add one")
         return params
-
-    @property
-    def rating_trainer(self) -> str:
-        """Name of the rating model's trainer: the engine's own, or ``trainer``."""
-        return _ENGINES[self.engine] or self.trainer
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters as plain values, for the manifest."""

@@ -40,22 +40,37 @@ def collect_provenance(run: PipelineRun, commit: str = "") -> Provenance:
 
     ``commit`` identifies the program if it does not run in its repository.
     """
+    if run.engine is not None:
+        return run.engine.collect_provenance(run, commit)
     dataset = read_dataset(run.path(FEATURES))
     about = snapshot.read_snapshot(run.path(SNAPSHOT)).about
-    snapshot_params = SnapshotParams.from_request(run.request, database=about.database)
     stages = {name: _hash_files(run, step) for name, step in steps.STEPS.items()}
-    return Provenance(
-        trainer=run.params.rating_trainer,
-        ranker=run.params.ranker,
+    described = describe_run(
+        run,
+        commit,
+        trainer=run.params.trainer,
         ranking_method=describe_method(run.params.ranker, run.params.rankers[run.params.ranker], dataset.n_items),
+        data={**about.files, "dataset": dataset.sha256()},
+        database=about.database,
+    )
+    return msgspec.structs.replace(described, snapshot=stages["snapshot"].outs[SNAPSHOT], stages=stages)
+
+
+def describe_run(
+    run: PipelineRun, commit: str, *, trainer: str, ranking_method: str, data: dict[str, str], database: bool
+) -> Provenance:
+    """Return the provenance without hashes of the run's files. ``database``: whether the snapshot has its events."""
+    snapshot_params = SnapshotParams.from_request(run.request, database=database)
+    return Provenance(
+        trainer=trainer,
+        ranker=run.params.ranker,
+        ranking_method=ranking_method,
         parameters=msgspec.structs.replace(run.params, snapshot=snapshot_params).as_dict(),
         tuning=msgspec.to_builtins(read_choice(run)),
         seed=run.params.seed,
         libraries=library_versions(),
         commit=commit or git_commit(),
-        data={**about.files, "dataset": dataset.sha256()},
-        snapshot=stages["snapshot"].outs[SNAPSHOT],
-        stages=stages,
+        data=data,
         profile=msgspec.to_builtins(read_checks(run).profile),
     )
 

@@ -36,7 +36,7 @@ from marquee.training.pipeline.publish_step import RetrainResult, collect_eviden
 from marquee.training.release_policy import HELD, REFUSED, RELEASED
 from marquee.training.retrain import FAILED, check_marks, record_result
 
-SECTIONS = ("seed", "engine", "trainer", "trainers", "ranker", "rankers", "popularity", "tuning")
+SECTIONS = ("seed", "trainer", "trainers", "ranker", "rankers", "popularity", "tuning")
 """Sections of params.yaml that a recipe may change. All arms have the same data, holdout and gate."""
 _SNAPSHOT = "snapshot"
 _log = logging.getLogger(__name__)

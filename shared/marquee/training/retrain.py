@@ -8,11 +8,12 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from marquee.config.file_lock import file_lock
 from marquee.data.interaction_frames import distinct_ids
@@ -31,7 +32,7 @@ from marquee.errors import (
 from marquee.experiments.declaration import Declaration
 from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.training.params import Params
+from marquee.training.params import SPARK, Params
 from marquee.training.pipeline import steps
 from marquee.training.pipeline.code_fingerprint import encode_fingerprint, fingerprint_steps
 from marquee.training.pipeline.pipeline_run import SNAPSHOT, PipelineRun
@@ -43,6 +44,9 @@ from marquee.training.pipeline.publish_step import (
     store_artifact,
 )
 from marquee.training.pipeline.step_journal import StepJournal, StepUsage, measure_usage, unfinished_until
+
+if TYPE_CHECKING:
+    from marquee.training.cluster.spark_engine import SparkEngine
 
 FAILED, WAITING = "failed", "waiting"
 _RUN = "run"
@@ -67,6 +71,7 @@ def retrain(
     commit: str = "",
     privacy_key: str = "",
     movies_url: str = "",
+    objects_url: str = "",
     progress: ProgressCallback = no_progress,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RetrainResult:
@@ -79,7 +84,7 @@ def retrain(
     run ends, so that the next run with the same inputs resumes one that was killed. ``commit`` identifies the program
     if it does not run in its repository. ``privacy_key`` recognizes the users whom the model must not learn from; one
     who is forgotten meanwhile fails the run. ``movies_url`` is the movie service that describes movies
-    (:mod:`marquee.data.catalog_feed`). Concurrent retrainings are safe.
+    (:mod:`marquee.data.catalog_feed`), ``objects_url`` the URL of ``store``, for the workers of ``engine: spark``. Concurrent retrainings are safe.
 
     A refusal is a result, and so is :data:`WAITING`: there are no base data, and the database holds too few ratings
     to learn from. Any exception is recorded as a failure and raised again.
@@ -92,9 +97,9 @@ def retrain(
     try:
         # A request of a run that is killed is open again after its lease.
         requested = "; ".join(retrain_queue.claim(database, name, started)) if database else ""
-        with _working_directory(prepared, work) as root:
+        with _working_directory(prepared, work) as root, _engine(params, objects_url, root) as engine:
             run = PipelineRun(
-                root, params, request, progress, database, store, privacy_key, resumable, movies_url, remote
+                root, params, request, progress, database, store, privacy_key, resumable, movies_url, remote, engine
             )
             if prepared is None:
                 usage |= _run_steps(run).steps
@@ -159,6 +164,14 @@ def _working_directory(prepared: Path | None, work: Path | None) -> Iterator[Pat
         yield Path(directory)
 
 
+def _engine(params: Params, objects_url: str, root: Path) -> AbstractContextManager[SparkEngine | None]:
+    if params.engine != SPARK:
+        return nullcontext()
+    from marquee.training.cluster.spark_engine import open_engine
+
+    return open_engine(params, objects_url, root)
+
+
 @contextmanager
 def _exclusive(work: Path) -> Iterator[Path]:
     """Yield the directory of the steps' files in ``work``, for one run at a time."""
@@ -190,6 +203,9 @@ def check_marks(run: PipelineRun) -> None:
     """Raise :class:`TrainingDataError` if the snapshot has a user who was marked since, or an id that was replaced."""
     marks = MarkReader(run.privacy_key).read(run.database) if run.database else NO_MARKS
     if not (marks or marks.pseudonyms):
+        return
+    if run.engine is not None:
+        run.engine.refuse_marked(run, marks)
         return
     taken = read_snapshot(run.path(SNAPSHOT))
     frames = (taken.base.ratings, taken.live.ratings, taken.live.watch_sessions)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from marquee.data.dataset import Dataset
 from marquee.monitoring.drift import DataProfile, count_rating_bins, stability_index
@@ -27,20 +28,31 @@ def profile_dataset(dataset: Dataset) -> DataProfile:
 
     Ratings are normalized to [0, 1], so that the profile does not depend on the rating scale.
     """
-    span = dataset.rating_max - dataset.rating_min
-    normalized = (dataset.ratings.values - dataset.rating_min) / span
     values, counts = np.unique(dataset.ratings.values, return_counts=True)
-    histogram = zip(values.tolist(), counts.tolist(), strict=True)
-    counts_by_bin = np.array(count_rating_bins(histogram, dataset.rating_min, dataset.rating_max))
     newest = max(int(part.times.max()) for part in (dataset.ratings, dataset.watch_sessions) if len(part))
+    sizes = (len(dataset.watch_sessions), dataset.n_users, dataset.n_items)
+    return profile_counts(values, counts, sizes, newest, (dataset.rating_min, dataset.rating_max))
+
+
+def profile_counts(
+    values: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    sizes: tuple[int, int, int],
+    newest: int,
+    scale: tuple[float, float],
+) -> DataProfile:
+    """Return the profile of data with ``counts`` ratings of each of the ``values``.
+
+    ``sizes``: numbers of watch sessions, users and movies. ``newest``: microseconds since 1970.
+    """
+    n, (low, high) = int(counts.sum()), scale
+    counts_by_bin = np.array(count_rating_bins(zip(values.tolist(), counts.tolist(), strict=True), low, high))
     return DataProfile(
-        ratings=len(dataset.ratings),
-        watch_sessions=len(dataset.watch_sessions),
-        users=dataset.n_users,
-        movies=dataset.n_items,
+        n,
+        *sizes,
         newest=datetime.fromtimestamp(0, UTC) + timedelta(microseconds=newest),
-        mean=float(normalized.mean()),
-        fractions=tuple((counts_by_bin / len(normalized)).tolist()),
+        mean=float(((values - low) / (high - low)) @ counts / n),
+        fractions=tuple((counts_by_bin / n).tolist()),
     )
 
 

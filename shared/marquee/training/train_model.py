@@ -47,7 +47,7 @@ def train_model(
 
 
 def _fit(dataset: Dataset, params: Params, progress: ProgressCallback, chosen: Mapping[str, float]) -> TrainedModel:
-    trainer = params.rating_trainer
+    trainer = params.trainer
     rating = fit_on_five_points(load_trainer(trainer), dataset, params.trainers[trainer], params.seed, progress)
     progress("rank", 0.0)
     interactions = WeightedInteractions.from_dataset(dataset)
@@ -58,13 +58,17 @@ def _fit(dataset: Dataset, params: Params, progress: ProgressCallback, chosen: M
     )
     ranking = _fit_ranker(dataset, interactions, popular, params, chosen)
     rating, ranking = content.complete(
-        dataset, rating, ranking, content.interaction_counts(interactions.items, dataset.n_items)
+        dataset.content_features,
+        content.interaction_counts(dataset.ratings.items, dataset.n_items),
+        rating,
+        ranking,
+        content.interaction_counts(interactions.items, dataset.n_items),
     )
     progress("rank", 1.0)
     histories = Histories.from_entries(
         dataset.n_users, interactions.users, interactions.items, interactions.ratings, interactions.weights
     )
-    return _assemble(dataset, rating, ranking, popular.recent, histories)
+    return assemble(dataset, rating, ranking, popular.recent, histories)
 
 
 def _fit_ranker(
@@ -81,13 +85,14 @@ def _fit_ranker(
     return load_ranker(name)(interactions, shape, popular, section, params.seed)
 
 
-def _assemble(
+def assemble(
     dataset: Dataset,
     rating: RatingFactors,
     ranking: RankingFactors,
     recent_popularity: np.ndarray,
     histories: Histories,
 ) -> TrainedModel:
+    """Return the model of fitted parts, in float32."""
     return TrainedModel(
         user_ids=list(dataset.user_ids),
         movie_ids=list(dataset.movie_ids),

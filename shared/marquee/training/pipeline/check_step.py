@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,11 +57,16 @@ def check_snapshot(run: PipelineRun) -> None:
     listed = _drop_unlisted_movies(data, params.min_users_for_unlisted_movie)
     ratings = base_checks.drop_duplicate_ratings(
         listed.ratings,
-        _describe_dropped(stored, data, listed, params.min_users_for_unlisted_movie),
+        describe_dropped(
+            stored.about.left_out,
+            len(data.ratings),
+            len(data.ratings) - len(listed.ratings),
+            params.min_users_for_unlisted_movie,
+        ),
         likes=tuple(base_scale) == LIKES_SCALE,
     )
     watch_sessions = base_checks.latest_per_pair(listed.watch_sessions)
-    serving_profile = _read_profile(run.path(SERVING_PROFILE))
+    serving_profile = read_profile(run.path(SERVING_PROFILE))
     profile = snapshot_drift.profile_dataset(Dataset.from_frames(ratings, watch_sessions, low, high))
     with atomic_file.atomic_directory(run.path(CHECKED)) as directory:
         deterministic_io.write_interactions(directory / "ratings.parquet", ratings)
@@ -94,17 +100,17 @@ def _of_movies(frame: pd.DataFrame, movies: set[str]) -> pd.DataFrame:
     return frame if rows.all() else frame[rows]
 
 
-def _describe_dropped(stored: snapshot.Snapshot, data: SourceData, listed: SourceData, min_users: int) -> list[str]:
+def describe_dropped(left_out: Mapping[str, int], ratings: int, unlisted: int, min_users: int) -> list[str]:
     """Return a sentence for each reason for which ratings are missing."""
-    unlisted = len(data.ratings) - len(listed.ratings)
-    reasons = [f"{rows} rows were left out ({cause})" for cause, rows in stored.about.left_out.items()]
+    reasons = [f"{rows} rows were left out ({cause})" for cause, rows in left_out.items()]
     if unlisted:
         reasons.append(
-            f"{unlisted} of {len(data.ratings)} ratings are of movies that the base data do not list and fewer than "
+            f"{unlisted} of {ratings} ratings are of movies that the base data do not list and fewer than "
             f"{min_users} users rated or watched (data.min_users_for_unlisted_movie)"
         )
     return reasons
 
 
-def _read_profile(path: Path) -> DataProfile | None:
+def read_profile(path: Path) -> DataProfile | None:
+    """Read the data profile of the serving model; None if no model serves."""
     return deterministic_io.read_json(path, DataProfile) if path.read_bytes().strip() != b"null" else None

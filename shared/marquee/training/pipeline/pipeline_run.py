@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from marquee.db.pool import Database
     from marquee.models.trainer_port import ProgressCallback
     from marquee.registry.object_store.object_store import ObjectStore
+    from marquee.training.cluster.spark_engine import SparkEngine
     from marquee.training.params import Params
 
 # Outputs of the steps, relative to the directory of the run. dvc.yaml has the same paths.
@@ -39,7 +40,8 @@ class PipelineRun:
     Only the step ``snapshot`` uses ``request``, ``database``, ``store``, ``privacy_key``, ``movies_url``, the movie
     service that describes movies, and ``remote``, the DVC remote with the last snapshot. It writes the data, and the
     profile and chosen parameters of the serving model, to files, which the later steps read. ``resumable``: ``root``
-    outlives the process, and what a killed run of the same inputs has completed there is used.
+    outlives the process, and what a killed run of the same inputs has completed there is used. ``engine``: the cluster
+    of ``engine: spark``, None for this process.
     """
 
     root: Path
@@ -52,6 +54,7 @@ class PipelineRun:
     resumable: bool = False
     movies_url: str = ""
     remote: ObjectStore | None = None
+    engine: SparkEngine | None = None
 
     def path(self, name: str) -> Path:
         """Return the path of a step's file or directory."""

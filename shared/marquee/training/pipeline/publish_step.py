@@ -84,14 +84,17 @@ def load_full_model(run: PipelineRun) -> TrainedModel:
 def store_artifact(run: PipelineRun, store: ObjectStore, remote: ObjectStore | None, commit: str) -> RetrainResult:
     """Push the snapshot to the DVC remote, if there is one, then write the full model as an artifact.
 
-    The order guarantees that every stored artifact can be reproduced.
+    The order guarantees that every stored artifact can be reproduced, except those of ``engine: spark``, which keeps no
+    snapshot.
     """
-    if remote is not None:
+    if remote is not None and run.engine is None:
         dvc_remote.push(remote, run.path(SNAPSHOT))
     evaluation = read_evaluation(run)
+    model, users = (load_full_model(run), None) if run.engine is None else run.engine.load_full_model(run)
     version = write_artifact(
         store,
-        load_full_model(run),
+        model,
+        users=users,
         trained_through=read_checks(run).profile.newest,
         metrics=manifest_metrics(evaluation) | manifest_values(read_fairness(run)),
         groups=_group_metrics(run),
@@ -241,7 +244,8 @@ def collect_evidence(run: PipelineRun, store: ObjectStore, version: str, serving
     comparisons, notes = read_comparisons(run), []
     if serving and serving != version:
         try:
-            comparisons += compare_with_serving(run, store, serving)
+            compare = compare_with_serving if run.engine is None else run.engine.compare_with_serving
+            comparisons += compare(run, store, serving)
         except (ObjectNotFound, ArtifactRefused) as error:
             notes.append(f"not compared with {serving}, which cannot serve: {error}")
     drift = tuple(read_checks(run).drift)

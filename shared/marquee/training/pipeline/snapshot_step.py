@@ -29,6 +29,15 @@ def take_snapshot(run: PipelineRun) -> None:
     serving = _serving_provenance(run.store)
     previous = _find_live(run.remote, serving) if run.database else None
     snapshot.write_snapshot(run.request, run.database, run.path(SNAPSHOT), marks, catalog, previous)
+    _write_serving(run, serving)
+
+
+def write_serving(run: PipelineRun) -> None:
+    """Write the serving model's data profile and chosen parameters."""
+    _write_serving(run, _serving_provenance(run.store))
+
+
+def _write_serving(run: PipelineRun, serving: Provenance) -> None:
     deterministic_io.write_json(run.path(SERVING_PROFILE), _profile(serving))
     deterministic_io.write_json(run.path(SERVING_TUNING), serving.tuning)
 

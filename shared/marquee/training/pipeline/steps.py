@@ -71,8 +71,9 @@ def run_all(run: PipelineRun, code: str = "", done: Collection[str] = ()) -> Ste
     A resumable run skips steps that were completed before a kill, if ``code``, a digest of the code of the steps, is
     unchanged. ``done`` are steps whose files are there already.
     """
-    journal = open_journal(run, [name for step in STEPS.values() for name in step.writes], code)
-    for name, step in STEPS.items():
+    steps = STEPS if run.engine is None else run.engine.steps
+    journal = open_journal(run, [name for step in steps.values() for name in step.writes], code)
+    for name, step in steps.items():
         if name in done:
             continue
         if name in journal.steps:
