@@ -1,4 +1,5 @@
-# The schedules of infra/schedules.yaml: each starts a job through Cloud Run's API or calls a function.
+# The schedules of infra/schedules.yaml: each starts a job through Cloud Run's API, starts a batch of Spark (spark.tf)
+# or calls a function.
 
 locals {
   run_api = "https://run.googleapis.com/v2/projects/${var.project_id}/locations/${var.region}/jobs"
@@ -14,7 +15,9 @@ resource "google_cloud_scheduler_job" "job" {
   attempt_deadline = "180s" # for the start, not for the run
   http_target {
     http_method = "POST"
-    uri         = "${local.run_api}/${module.scheduled[each.key].name}:run"
+    uri         = contains(keys(local.batches), each.key) ? local.batch_api : "${local.run_api}/${module.scheduled[each.key].name}:run"
+    headers     = contains(keys(local.batches), each.key) ? { "Content-Type" = "application/json" } : null
+    body        = contains(keys(local.batches), each.key) ? base64encode(jsonencode(local.batch_body[each.key])) : null
     oauth_token {
       service_account_email = google_service_account.part["scheduler"].email
     }

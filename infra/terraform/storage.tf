@@ -31,6 +31,25 @@ resource "google_storage_bucket" "artifacts" {
       age = 7
     }
   }
+  # Rows that a killed batch of Spark has left, and their noncurrent versions.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age            = 1
+      matches_prefix = ["staging/"]
+    }
+  }
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = 1
+      matches_prefix             = ["staging/"]
+    }
+  }
   depends_on = [google_project_service.enabled]
 }
 

@@ -309,3 +309,16 @@ variable "grafana_secrets" {
     error_message = "Give both grafana and grafana_secrets, or neither."
   }
 }
+
+variable "spark" {
+  description = "Retrain on Dataproc Serverless instead of in one Cloud Run job: {executors = 4}. See docs/spark.md."
+  type = object({
+    executors = optional(number, 4)
+    driver_gb = optional(number, 16)
+  })
+  default = null
+  validation {
+    condition     = var.spark == null || try(var.spark.executors >= 2 && floor(var.spark.executors) == var.spark.executors, false)
+    error_message = "spark.executors must be an integer of at least 2, which Dataproc Serverless needs."
+  }
+}

@@ -96,5 +96,5 @@ def test_images_script_builds_every_deployed_job() -> None:
     jobs = {Path(s.job).name for s in read_schedules(ROOT).values() if s.job.startswith("jobs/")}
     (words,) = re.findall(r"set -- (.*)$", (ROOT / "infra/images.sh").read_text(), re.M)
     listed = subprocess.run(["bash", "-c", f"echo {words}"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(listed.stdout.split()) == jobs | {"bridge", "migrate"}
+    assert set(listed.stdout.split()) == jobs | {"bridge", "migrate", "spark"}
     assert all((ROOT / f"jobs/{job}/main.py").is_file() for job in jobs)

@@ -138,7 +138,7 @@ def test_build_workflow_builds_every_image() -> None:
     """The images are those that Terraform deploys."""
     build = read(ROOT / ".github/workflows/build.yml")
     jobs = {Path(s.job).name for s in read_schedules(ROOT).values() if s.job.startswith("jobs/")}
-    assert set(build["jobs"]["image"]["strategy"]["matrix"]["job"]) == jobs | {"bridge", "migrate"}
+    assert set(build["jobs"]["image"]["strategy"]["matrix"]["job"]) == jobs | {"bridge", "migrate", "spark"}
 
 
 def test_integration_servers_are_those_of_compose() -> None:

@@ -261,3 +261,34 @@ run "refuses_an_app_without_documents" {
   }
   expect_failures = [var.secrets]
 }
+
+run "spark" {
+  command = apply
+  variables {
+    spark = { executors = 3 }
+  }
+  assert {
+    condition     = endswith(google_cloud_scheduler_job.job["retrain"].http_target[0].uri, "/locations/us-east4/batches") && endswith(google_cloud_scheduler_job.job["retention"].http_target[0].uri, "/jobs/marquee-retention:run")
+    error_message = "The schedule of the retraining does not start a batch, or that of another job does."
+  }
+  assert {
+    condition     = local.batch_body["retrain"].pysparkBatch.mainPythonFileUri == "file:///app/main.py" && local.batch_body["retrain-if-requested"].pysparkBatch.args == ["--if-requested"] && local.batch_body["retrain"].runtimeConfig.properties["spark.executor.instances"] == "3"
+    error_message = "The batch does not run the job of the image, or on other executors than asked for."
+  }
+  assert {
+    condition     = !strcontains(jsonencode(local.batch_body), "postgresql://") && strcontains(local.batch_body["retrain"].runtimeConfig.properties["spark.dataproc.driverEnv.MARQUEE_SECRETS"], "MARQUEE_DATABASE_URL")
+    error_message = "A secret is in the schedule, or the batch does not know where to read it."
+  }
+  assert {
+    condition     = toset(keys(google_service_account_iam_member.spark_scheduler)) == toset(["retrain", "retrain-if-requested"]) && strcontains(google_storage_bucket_iam_member.spark_staging["retrain"].condition[0].expression, "objects/staging/")
+    error_message = "The clock may act as another account, or a batch may delete other objects than its rows."
+  }
+}
+
+run "spark_of_one_executor_is_refused" {
+  command = plan
+  variables {
+    spark = { executors = 1 }
+  }
+  expect_failures = [var.spark]
+}

@@ -100,9 +100,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "simulate": (*_KAFKA, "recommend_key", "time_zone", "rating_max", "caller_timeout_ms", "log_level"),
 }
+NEEDS["spark"] = NEEDS["retrain"]
 
-DATABASE_PARTS = tuple(part for part, names in NEEDS.items() if "database_url" in names and part != "migrate")
-"""Parts with a login of their own in the database; ``migrate`` connects as the owner of the tables."""
+DATABASE_PARTS = tuple(
+    part for part, names in NEEDS.items() if "database_url" in names and part not in ("migrate", "spark")
+)
+"""Parts with a login of their own in the database; ``migrate`` is the owner of the tables, ``spark`` is ``retrain``."""
 
 PROVIDED = (
     "database_url",

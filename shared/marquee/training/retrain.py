@@ -84,7 +84,8 @@ def retrain(
     run ends, so that the next run with the same inputs resumes one that was killed. ``commit`` identifies the program
     if it does not run in its repository. ``privacy_key`` recognizes the users whom the model must not learn from; one
     who is forgotten meanwhile fails the run. ``movies_url`` is the movie service that describes movies
-    (:mod:`marquee.data.catalog_feed`), ``objects_url`` the URL of ``store``, for the workers of ``engine: spark``. Concurrent retrainings are safe.
+    (:mod:`marquee.data.catalog_feed`), and ``objects_url`` the URL of ``store`` for the workers of ``engine: spark``.
+    Concurrent retrainings are safe.
 
     A refusal is a result, and so is :data:`WAITING`: there are no base data, and the database holds too few ratings
     to learn from. Any exception is recorded as a failure and raised again.

@@ -141,8 +141,8 @@ class SparkEngine:
         """Raise :class:`TrainingDataError` if a user of the snapshot is marked, or an id was replaced."""
         if self._shards(run).map(partial(_holds_marked, marks)).sum():
             raise TrainingDataError(
-                "a user of the snapshot was forgotten, or ids were replaced by pseudonyms, while the model was trained: "
-                "train again"
+                "a user of the snapshot was forgotten, or ids were replaced by pseudonyms, while the model was "
+                "trained: train again"
             )
 
     def clean_up(self) -> None:
