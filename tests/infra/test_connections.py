@@ -13,7 +13,7 @@ import pytest
 from marquee.app.account_profiling import AccountProfiling
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
-from marquee.local.infra_spec import read_functions
+from marquee.local.infra_spec import read_functions, read_schedules
 from marquee.serving.app import create_service
 
 ROOT = Path(__file__).parents[2]
@@ -55,3 +55,11 @@ def test_function_connections_are_those_of_its_code(name: str, monkeypatch: pyte
     monkeypatch.setattr(Database, "__init__", count)
     ASSEMBLE[name]()
     assert sum(opened) == read_functions(ROOT)[name].connections
+
+
+def test_all_parts_fit_into_the_default_of_postgresql() -> None:
+    """100 connections less three reserved ones: every instance, three jobs, the migration, and Grafana's pool of four."""
+    functions = read_functions(ROOT).values()
+    needed = sum(spec.instances.max * spec.workers * spec.connections for spec in functions)
+    jobs = sum(schedule.function is None for schedule in read_schedules(ROOT).values())
+    assert needed + jobs + 1 + 4 <= 97
