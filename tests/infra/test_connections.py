@@ -58,7 +58,7 @@ def test_function_connections_are_those_of_its_code(name: str, monkeypatch: pyte
 
 
 def test_all_parts_fit_into_the_default_of_postgresql() -> None:
-    """100 connections less three reserved ones: every instance, three jobs, the migration, and Grafana's pool of four."""
+    """Every instance, the jobs, the migration and Grafana's pool of four: 100 connections less three reserved ones."""
     functions = read_functions(ROOT).values()
     needed = sum(spec.instances.max * spec.workers * spec.connections for spec in functions)
     jobs = sum(schedule.function is None for schedule in read_schedules(ROOT).values())
