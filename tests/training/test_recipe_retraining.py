@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tests.support.records import rows
 from tests.training.runs import GOOD, SURPRISE_SVD, retrain_until, snapshot_request
 
 from marquee.cli.main import main
+from marquee.db.pool import Database
+from marquee.db.retrain_queue import pending, request_retrain
 from marquee.errors import SettingsError
 from marquee.experiments.declaration import parse_declaration
 from marquee.experiments.lifecycle import find_recipes, start
@@ -33,10 +37,10 @@ def _start(store: ObjectStore, base: Path, recipe: dict[str, Any]) -> str:
     return version
 
 
-def _retrain(store: ObjectStore, base: Path, second: int = 1000) -> dict[str, RetrainResult]:
+def _retrain(store: ObjectStore, base: Path, database: Database | None = None) -> dict[str, RetrainResult]:
     recipes = find_recipes(store)
     assert recipes
-    return retrain_recipes(snapshot_request(base, second), GOOD, store, None, *recipes, commit="abc")
+    return retrain_recipes(snapshot_request(base, 1000), GOOD, store, database, *recipes, commit="abc")
 
 
 def test_retrain_recipes_replaces_all_versions_in_one_release(store: ObjectStore, block_base: Path) -> None:
@@ -61,11 +65,20 @@ def test_retrain_recipes_replaces_all_versions_in_one_release(store: ObjectStore
     assert [arm.version for arm in kept.arms] == [results["other"].version]
 
 
-def test_retrain_recipes_one_bad_model_keeps_all_versions(store: ObjectStore, block_base: Path) -> None:
-    """The bad recipe's model is refused with its reason; the good one is held, and what serves does not change."""
+def test_retrain_recipes_one_bad_model_keeps_all_versions(
+    store: ObjectStore, block_base: Path, postgres_database: Database
+) -> None:
+    """The bad recipe's model is refused with its reason; the good one is held, and what serves does not change.
+
+    Both runs are recorded, and the monitor's request for a retraining is closed for good.
+    """
     _start(store, block_base, UNTRAINED)
-    before = read_current_release(store)[0]
-    results = _retrain(store, block_base)
+    before, now = read_current_release(store)[0], datetime.now(UTC)
+    request_retrain(postgres_database, "drift", "v", "strong drift", now)
+    results = _retrain(store, block_base, postgres_database)
+    assert pending(postgres_database, now + timedelta(hours=3)) == []
+    recorded = rows(postgres_database, "SELECT outcome, version FROM retrain_runs ORDER BY run")
+    assert recorded == [(result.outcome, result.version) for _, result in sorted(results.items())]
     assert {arm: result.outcome for arm, result in results.items()} == {"control": "held", "other": "refused"}
     assert "other has no good model" in results["control"].reason
     assert read_current_release(store)[0] == before

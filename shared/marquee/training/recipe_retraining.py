@@ -76,7 +76,8 @@ def retrain_recipes(
     recipes = {arm.name: apply_recipe(params, declaration.recipes.get(arm.name, {}), arm.name) for arm in running.arms}
     results = {arm: RetrainResult(FAILED, "it was stopped") for arm in recipes}
     try:
-        requested = "; ".join(retrain_queue.claim(database, name, started)) if database else ""
+        claimant = f"{name}-{running.arms[0].name}"  # A request is closed by the record of this name.
+        requested = "; ".join(retrain_queue.claim(database, claimant, started)) if database else ""
         with tempfile.TemporaryDirectory(prefix="marquee-retrain-") as directory:
             runs = {
                 arm: PipelineRun(
