@@ -31,6 +31,7 @@ def render_tables(report: BacktestReport) -> str:
         group_table(report.by_movie_age, "rmse"),
         "NDCG@10 by the number of ratings known of the user:",
         group_table(report.by_known, "ndcg@10"),
+        group_difference_table(report.by_known, "ndcg@10"),
         f"Cost of serving each new {main} later than at its cut:",
         staleness_table(report),
         *report.notes,

@@ -266,6 +266,7 @@ def _run_metrics(result: RetrainResult) -> dict[str, float]:
         estimates[f"difference.{c.baseline}.{c.metric}"] = (c.difference, c.low, c.high)
     for name, usage in result.usage.items():
         estimates[f"step.{name}.seconds"] = (usage.seconds,)
+        estimates[f"step.{name}.cpu_seconds"] = (usage.cpu_seconds,)
         estimates[f"step.{name}.peak_mb"] = (usage.peak_mb,)
     return {
         name + end: value
