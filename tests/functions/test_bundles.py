@@ -103,3 +103,17 @@ def test_bundle_exists_for_each_described_function(bundles: Path) -> None:
     described = read_functions(ROOT)
     assert {"ingest", "monitor", "recommend"} <= set(described)
     assert {path.stem for path in bundles.glob("*.zip")} == set(described)
+
+
+def test_app_starts_without_the_driver_of_the_database() -> None:
+    """Only the page of the user's choices needs it, and its import would delay each cold start."""
+    program = f"{START}print(*(name for name in ('psycopg2', 'numpy', 'marquee.db') if name in sys.modules))"
+    started = subprocess.run(
+        [sys.executable, "-c", program, "app"],
+        cwd=ROOT / "functions/app",
+        env={**os.environ, "PYTHONPATH": str(ROOT / "shared")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert started.stdout.split() == ["200"], started.stderr
