@@ -267,7 +267,12 @@ def test_system_every_list_can_be_made_again(system: RunningSystem, report: Simu
 def test_system_parts_connect_with_their_own_logins(system: RunningSystem, report: SimulationReport) -> None:
     """No part that answers requests or writes records has the rights of the tables' owner."""
     connected = "SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = current_database()"
-    names = {str(name) for (name,) in system.database.read(connected, deadline_ms=5_000)}
-    assert {f"marquee_{part}_login" for part in ("ingest", "recommend", "grafana")} <= names
+    expected = {f"marquee_{part}_login" for part in ("ingest", "recommend", "monitor", "grafana")}
+
+    def all_connected() -> bool:
+        system.version()  # It connects again after the server was killed.
+        return expected <= {str(name) for (name,) in system.database.read(connected, deadline_ms=5_000)}
+
+    wait_until(all_connected, 60)
     retrained = system.database.read("SELECT count(*) FROM retrain_runs WHERE outcome = 'released'", deadline_ms=5_000)
     assert retrained[0][0] >= 2
