@@ -105,6 +105,24 @@ def test_experiment_start_refuses_what_cannot_run(call: Call, store: FileStore, 
     assert "runs an experiment, trial: end it first" in call("experiment", "start", "second.yaml", code=1)
 
 
+def test_experiment_of_kind_interleaving_runs_from_plan_to_end(
+    call: Call, store: FileStore, serving: str, tmp_path: Path
+) -> None:
+    """Plan, start, status and end; the release says that lists are interleaved, and control serves afterwards."""
+    new = store_model(store, two_group_model(mean=3.5), datetime.now(UTC) - timedelta(days=1))
+    file = tmp_path / "draft.yaml"
+    file.write_text(f"kind: interleaving\narms: {{control: '', new: {new}}}\nladder: [0.1]\n")
+    assert "preferred" in call("experiment", "plan", str(file))
+    assert f"control 0.1 {serving}, new 0.1 {new}" in call("experiment", "start", str(file))
+    assert "lists are interleaved" in call("release", "show")
+    shown = call("experiment", "status")
+    assert "interleaving, data through" in shown
+    assert "primary preferred 0: open" in shown
+    assert "secondary" not in shown
+    assert f"serves {serving}" in call("experiment", "end", "--keep", "control")
+    assert read_current_release(store)[0].interleaved is False
+
+
 def test_experiment_of_policies_runs_from_plan_to_end(
     call: Call, store: FileStore, serving: str, tmp_path: Path, postgres_database: Database
 ) -> None:

@@ -65,6 +65,7 @@ def test_retrain_recipes_replaces_all_versions_in_one_release(store: ObjectStore
     assert [arm.version for arm in kept.arms] == [results["other"].version]
 
 
+@pytest.mark.servers
 def test_retrain_recipes_one_bad_model_keeps_all_versions(
     store: ObjectStore, block_base: Path, postgres_database: Database
 ) -> None:
