@@ -17,6 +17,7 @@ from tests.training.small_model import small_model
 from marquee.cli.main import main
 from marquee.data import deterministic_io, dvc_hash, snapshot
 from marquee.data.dataset import Dataset
+from marquee.data.dataset_files import read_dataset
 from marquee.data.splits import temporal_holdout
 from marquee.db.pool import Database
 from marquee.errors import SettingsError, TrainingDataError
@@ -27,7 +28,8 @@ from marquee.monitoring.drift import DataProfile, stability_index
 from marquee.training import snapshot_drift
 from marquee.training.params import Params
 from marquee.training.pipeline.check_step import check_snapshot, read_checks
-from marquee.training.pipeline.pipeline_run import CHECKED, SNAPSHOT, PipelineRun
+from marquee.training.pipeline.features_step import build_features
+from marquee.training.pipeline.pipeline_run import CHECKED, FEATURES, SNAPSHOT, PipelineRun
 from marquee.training.pipeline.snapshot_step import take_snapshot
 
 PARAMS = Params.read(PARAMS_FILE)
@@ -188,3 +190,12 @@ def test_pipeline_unknown_step_fails_with_list(
         "use one of code, snapshot, check, features, tune, train, evaluate, fairness, publish"
         in capsys.readouterr().err
     )
+
+
+def test_steps_after_the_check_do_not_read_the_snapshot_ratings(tmp_path: Path) -> None:
+    """Features and the manifest need the side information only: at full size the ratings take a gigabyte."""
+    run = run_checks(tmp_path, "user_id,movie_id,rating,time\n1,a+1,4,10\n2,a+1,2,11\n")
+    for name in (snapshot.BASE, snapshot.LIVE, snapshot.WATCH_SESSIONS):
+        (run.path(SNAPSHOT) / name).unlink()
+    build_features(run)
+    assert read_dataset(run.path(FEATURES)).n_users == 2

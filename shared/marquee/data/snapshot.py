@@ -93,8 +93,9 @@ def write_snapshot(
     left_out = base.left_out | live.left_out
     for cause, rows in left_out.items():
         _log.warning("%d rows are left out of the snapshot (%s); docs/retraining.md says why", rows, cause)
-    movie_ids = sorted({*base.movies, *distinct_ids((live.ratings, live.watch_sessions), "movie_id")})
-    described = catalog.read(movie_ids) if catalog else CatalogAnswer()
+    described = CatalogAnswer()
+    if catalog:
+        described = catalog.read(sorted({*base.movies, *distinct_ids((live.ratings, live.watch_sessions), "movie_id")}))
     about = SnapshotInfo(
         request.until,
         request.base_fraction,
@@ -130,16 +131,25 @@ def read_live(directory: Path) -> LiveSnapshot:
     return LiveSnapshot(days, dict(zip(TABLES, frames, strict=True)))
 
 
-def read_snapshot(directory: Path) -> Snapshot:
-    """Read the snapshot in ``directory``. Raises :class:`TrainingDataError` if it is not one."""
+def read_about(directory: Path) -> SnapshotInfo:
+    """Read the description of the snapshot in ``directory``. Raises :class:`TrainingDataError` if it is not one."""
     try:
-        about = msgspec.json.decode((directory / ABOUT).read_bytes(), type=SnapshotInfo)
+        return msgspec.json.decode((directory / ABOUT).read_bytes(), type=SnapshotInfo)
     except (OSError, msgspec.MsgspecError) as error:
         raise TrainingDataError(f"{directory} cannot be read as a snapshot: {error}") from error
-    side_information = SideInformation(
+
+
+def read_side_information(directory: Path) -> SideInformation:
+    """Read the side information of the snapshot in ``directory``, without its ratings; raises as :func:`read_about`."""
+    return SideInformation(
         deterministic_io.read_texts(directory / USERS, "user_id"),
         deterministic_io.read_texts(directory / MOVIES, "movie_id"),
     )
+
+
+def read_snapshot(directory: Path) -> Snapshot:
+    """Read the snapshot in ``directory``. Raises :class:`TrainingDataError` if it is not one."""
+    about, side_information = read_about(directory), read_side_information(directory)
     base, live, watch_sessions = (
         deterministic_io.read_interactions(directory / name) for name in (BASE, LIVE, WATCH_SESSIONS)
     )

@@ -43,7 +43,7 @@ def collect_provenance(run: PipelineRun, commit: str = "") -> Provenance:
     if run.engine is not None:
         return run.engine.collect_provenance(run, commit)
     dataset = read_dataset(run.path(FEATURES))
-    about = snapshot.read_snapshot(run.path(SNAPSHOT)).about
+    about = snapshot.read_about(run.path(SNAPSHOT))
     stages = {name: _hash_files(run, step) for name, step in steps.STEPS.items()}
     described = describe_run(
         run,

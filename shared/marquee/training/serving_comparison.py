@@ -52,7 +52,7 @@ def _compare(run: PipelineRun, model: UserMeasures, serving: UserMeasures, split
     params, name = run.params, artifact_candidate.SERVING
     options = (params.release_policy, params.evaluation, params.seed)
     errors, ndcg = (model.squared, serving.squared), (model.ndcg, serving.ndcg)
-    users = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information.users
+    users = snapshot.read_side_information(run.path(SNAPSHOT)).users
     test = PairedTestParams(params.fairness.min_users, params.release_policy.margin)
     return [
         paired_test.paired_bootstrap(paired_test.RMSE, name, errors, model.counts, *options),

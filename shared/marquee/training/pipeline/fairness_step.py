@@ -21,7 +21,7 @@ def evaluate_fairness(run: PipelineRun) -> None:
     fairness = group_fairness.evaluate_groups(
         read_model(run.path(HOLDOUT_MODEL)),
         splits.temporal_holdout(dataset, params.holdout_fraction),
-        snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information.users,
+        snapshot.read_side_information(run.path(SNAPSHOT)).users,
         params.fairness,
         params.evaluation,
         params.seed,

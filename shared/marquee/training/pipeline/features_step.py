@@ -10,12 +10,12 @@ from marquee.training.pipeline.pipeline_run import CHECKED, FEATURES, SNAPSHOT, 
 
 def build_features(run: PipelineRun) -> None:
     """Assign row numbers to users and movies, and encode their side information as feature blocks."""
-    stored = snapshot.read_snapshot(run.path(SNAPSHOT))
+    about = snapshot.read_about(run.path(SNAPSHOT))
     ratings, watch_sessions = (
         deterministic_io.read_interactions(run.path(CHECKED) / f"{name}.parquet")
         for name in ("ratings", "watch_sessions")
     )
-    low, high = run.params.data.rating_min, stored.about.rating_max
+    low, high = run.params.data.rating_min, about.rating_max
     write_dataset(
         run.path(FEATURES),
         Dataset.from_frames(
@@ -23,7 +23,7 @@ def build_features(run: PipelineRun) -> None:
             watch_sessions,
             low,
             high,
-            stored.base.side_information,
+            snapshot.read_side_information(run.path(SNAPSHOT)),
             run.params.data.user_attributes,
         ),
     )

@@ -74,7 +74,7 @@ class RetrainResult:
 
 def load_full_model(run: PipelineRun) -> TrainedModel:
     """Load the model of all data, with the cohorts and the metadata of the snapshot's side information."""
-    side_information = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information
+    side_information = snapshot.read_side_information(run.path(SNAPSHOT))
     chosen = select_section(read_choice(run).chosen, "cohorts")
     allowed = side_information.limited_to(run.params.data.user_attributes)
     model = cohort_preferences.with_cohorts(read_model(run.path(FULL_MODEL)), allowed, **chosen)

@@ -52,6 +52,6 @@ def _choose(run: PipelineRun) -> TuningChoice:
     previous = deterministic_io.read_json(run.path(SERVING_TUNING), TuningChoice)
     train = splits.temporal_holdout(read_dataset(run.path(FEATURES)), params.holdout_fraction).train
     choice = tune_ranker(train, params, previous)
-    side_information = snapshot.read_snapshot(run.path(SNAPSHOT)).base.side_information
+    side_information = snapshot.read_side_information(run.path(SNAPSHOT))
     allowed = side_information.limited_to(params.data.user_attributes)
     return choose_cohort_strength(train, allowed, choice, params.tuning, params.holdout_fraction, params.seed, previous)
