@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,13 +16,13 @@ import numpy as np
 import pytest
 from tests.training.runs import PARAMS, write_block_ratings
 
-from marquee.errors import SettingsError
+from marquee.errors import ObjectStoreUnavailable, SettingsError
 from marquee.registry import release
 from marquee.registry.artifact import verify_artifact
 from marquee.registry.object_store.connect import connect
 from marquee.serving.engine import Engine
 from marquee.serving.user_state import build_user_state
-from marquee.training.cluster import spark_session
+from marquee.training.cluster import spark_engine, spark_session
 from marquee.training.cluster.spark_engine import open_engine
 from marquee.training.params import Params
 
@@ -140,3 +141,28 @@ def test_params_unknown_engine_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("engine: local", "engine: steam"))
     with pytest.raises(SettingsError, match="engine is 'steam'; use one of local, spark"):
         Params.read(path)
+
+
+class _Session:
+    """A Spark session that no step uses."""
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_engine_after_an_outage_keeps_rows_that_a_resumed_run_needs(
+    resumable: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The next run with the same inputs finds the rows; a run that nobody resumes leaves none."""
+    monkeypatch.setattr(spark_engine, "open_session", lambda params: nullcontext(_Session()))
+    url = (tmp_path / "objects").as_uri()
+
+    def fail() -> None:
+        with open_engine(PARAMS, url, tmp_path / "run", resumable=resumable) as engine:
+            engine.staging.write("shards/00000.npz", b"rows")
+            raise ObjectStoreUnavailable("an outage")
+
+    with pytest.raises(ObjectStoreUnavailable):
+        fail()
+    assert len(list(connect(url).list("staging/"))) == int(resumable)
+    with open_engine(PARAMS, url, tmp_path / "run", resumable=resumable) as engine:
+        assert engine.staging.exists("shards/00000.npz") == resumable
+    assert not list(connect(url).list("staging/"))

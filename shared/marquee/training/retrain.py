@@ -98,7 +98,7 @@ def retrain(
     try:
         # A request of a run that is killed is open again after its lease.
         requested = "; ".join(retrain_queue.claim(database, name, started)) if database else ""
-        with _working_directory(prepared, work) as root, _engine(params, objects_url, root) as engine:
+        with _working_directory(prepared, work) as root, _engine(params, objects_url, root, resumable) as engine:
             run = PipelineRun(
                 root, params, request, progress, database, store, privacy_key, resumable, movies_url, remote, engine
             )
@@ -165,12 +165,14 @@ def _working_directory(prepared: Path | None, work: Path | None) -> Iterator[Pat
         yield Path(directory)
 
 
-def _engine(params: Params, objects_url: str, root: Path) -> AbstractContextManager[SparkEngine | None]:
+def _engine(
+    params: Params, objects_url: str, root: Path, resumable: bool
+) -> AbstractContextManager[SparkEngine | None]:
     if params.engine != SPARK:
         return nullcontext()
     from marquee.training.cluster.spark_engine import open_engine
 
-    return open_engine(params, objects_url, root)
+    return open_engine(params, objects_url, root, resumable=resumable)
 
 
 @contextmanager

@@ -71,6 +71,7 @@ def write_parts(context: SparkContext, staging: Staging, run: PipelineRun, parts
     It is that of data in which no marked user ever was. ``run.movies_url`` describes the movies, as in
     :func:`marquee.data.snapshot.write_snapshot`.
     """
+    staging.delete()  # A killed attempt may have divided the days in another way.
     marks, suspects, left_out = NO_MARKS, set[str](), dict[str, int]()
     request, database = run.request, run.database
     tasks = [_Part(BASE, 0)] if request.base else []

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from marquee.data import deterministic_io
 from marquee.data.dataset_files import read_model, write_model
 from marquee.data.side_information import SideInformation
 from marquee.db.privacy_marks import MarkSet, is_pseudonym
-from marquee.errors import SettingsError, TrainingDataError
+from marquee.errors import SettingsError, TrainingDataError, TransientError
 from marquee.evaluation.artifact_candidate import SERVING
 from marquee.evaluation.paired_test import NDCG, RMSE, PairedComparison, PairedTestParams, too_few
 from marquee.models import cohort_preferences
@@ -84,11 +84,12 @@ class SparkEngine:
     def __init__(self, spark: SparkSession, params: Params, objects_url: str, root: Path) -> None:
         self._spark = spark
         self._params = params
-        self._staging = _find_staging(objects_url, root / _STAGING)
+        self._objects_url = objects_url
+        self._name_file = root / _STAGING
         self._opened: RDD[Shard] | None = None
         self._found: dict[str, Any] = {}
         self.steps: Mapping[str, PipelineStep] = {
-            "snapshot": PipelineStep(self._take_snapshot, (), (SNAPSHOT, SERVING_PROFILE, SERVING_TUNING)),
+            "snapshot": PipelineStep(self._take_snapshot, (), (SNAPSHOT, SERVING_PROFILE, SERVING_TUNING, _STAGING)),
             "check": PipelineStep(self._check, (SNAPSHOT, SERVING_PROFILE), (FEATURES, CHECKS_REPORT)),
             "tune": PipelineStep(self._tune, (FEATURES, SERVING_TUNING), (TUNING_REPORT,)),
             "train": PipelineStep(self._train, (FEATURES, TUNING_REPORT), (HOLDOUT_MODEL, FULL_MODEL, _BASELINE)),
@@ -99,11 +100,16 @@ class SparkEngine:
             ),
         }
 
+    @cached_property
+    def staging(self) -> Staging:
+        """Rows of the run in the object store: those of a killed run with the same inputs, or new ones."""
+        return _find_staging(self._objects_url, self._name_file)
+
     def load_full_model(self, run: PipelineRun) -> tuple[TrainedModel, UserSource]:
         """Return the item side of the model of all data, and its users, whose blocks the workers write now."""
         movies = self._movies(run)
         model = read_model(run.path(FULL_MODEL))
-        users = StagedUsers(self._shards(run), read_catalog(run), self._staging, model)
+        users = StagedUsers(self._shards(run), read_catalog(run), self.staging, model)
         model = cohort_preferences.with_cohorts(model, SideInformation({}, movies))
         return replace(model, metadata=collect_metadata(model.movie_ids, movies)), users
 
@@ -120,7 +126,7 @@ class SparkEngine:
             if users < params.release_policy.min_users:
                 return [too_few(metric, SERVING, int(users)) for metric in (RMSE, NDCG)]
             items = fit_item_model(self._shards(run), catalog, cut, params, {}, self._movies(run), run.progress)
-        results = self._measure(run, cut, items, (self._staging.url, version))
+        results = self._measure(run, cut, items, (self.staging.url, version))
         test = PairedTestParams(params.fairness.min_users, params.release_policy.margin)
         return [
             results.compare(RMSE, SERVING, params.release_policy),
@@ -147,14 +153,15 @@ class SparkEngine:
 
     def clean_up(self) -> None:
         """Delete the rows of the run from the object store."""
-        self._staging.delete()
+        if self._name_file.exists():
+            self.staging.delete()
 
     def _take_snapshot(self, run: PipelineRun) -> None:
-        snapshot_parts.write_parts(self._spark.sparkContext, self._staging, run, self._params.spark.shards)
+        snapshot_parts.write_parts(self._spark.sparkContext, self.staging, run, self._params.spark.shards)
         write_serving(run)
 
     def _check(self, run: PipelineRun) -> None:
-        checked_shards.build_shards(self._spark, self._staging, run, self._params.spark.shards)
+        checked_shards.build_shards(self._spark, self.staging, run, self._params.spark.shards)
 
     def _tune(self, run: PipelineRun) -> None:
         params = run.params
@@ -200,7 +207,7 @@ class SparkEngine:
 
     def _shards(self, run: PipelineRun) -> RDD[Shard]:
         if self._opened is None:
-            self._opened = open_shards(self._spark.sparkContext, self._staging, read_catalog(run).shards)
+            self._opened = open_shards(self._spark.sparkContext, self.staging, read_catalog(run).shards)
         return self._opened
 
     def _split_time(self, run: PipelineRun) -> int:
@@ -217,18 +224,25 @@ class SparkEngine:
 
 
 @contextmanager
-def open_engine(params: Params, objects_url: str, root: Path) -> Iterator[SparkEngine]:
+def open_engine(params: Params, objects_url: str, root: Path, *, resumable: bool = False) -> Iterator[SparkEngine]:
     """Open the engine for the block. Its rows in the object store are deleted unless the process is killed.
 
-    Raises :class:`SettingsError` if it cannot run with ``params``.
+    A ``resumable`` run also keeps them if a retry may help. Raises :class:`SettingsError` if it cannot run with
+    ``params``.
     """
     _check_params(params)
     with open_session(params.spark) as spark:
         engine = SparkEngine(spark, params, objects_url, root)
         try:
             yield engine
-        finally:
+        except TransientError:
+            if not resumable:
+                engine.clean_up()
+            raise
+        except BaseException:
             engine.clean_up()
+            raise
+        engine.clean_up()
 
 
 def _check_params(params: Params) -> None:
