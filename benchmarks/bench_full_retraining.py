@@ -20,5 +20,7 @@ def retrain_full() -> Iterator[BenchmarkResult]:
         for kind, divisor in (("seconds", 60), ("peak_mb", 1000))
     )
     cpu = sum(result.metrics[f"step.{name}.cpu_seconds"] for name in steps) / 60
-    yield at_most("retrain_full_min", result.minutes, "min", 30, reference=f"{result.outcome}; {cpu:.1f} CPU min; {by_time}")
+    yield at_most(
+        "retrain_full_min", result.minutes, "min", 30, reference=f"{result.outcome}; {cpu:.1f} CPU min; {by_time}"
+    )
     yield at_most("retrain_full_gb", result.gb, "GB", 8, reference=f"peak of the steps: {by_memory}")
