@@ -151,7 +151,7 @@ class _Session:
 def test_engine_after_an_outage_keeps_rows_that_a_resumed_run_needs(
     resumable: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The next run with the same inputs finds the rows; a run that nobody resumes leaves none."""
+    """The next run with the same inputs finds the rows; one that is not resumed leaves none."""
     monkeypatch.setattr(spark_engine, "open_session", lambda params: nullcontext(_Session()))
     url = (tmp_path / "objects").as_uri()
 

@@ -272,7 +272,7 @@ run "spark" {
     error_message = "The schedule of the retraining does not start a batch, or that of another job does."
   }
   assert {
-    condition     = local.batch_body["retrain"].pysparkBatch.mainPythonFileUri == "file:///app/main.py" && local.batch_body["retrain-if-requested"].pysparkBatch.args == ["--if-requested"] && local.batch_body["retrain"].runtimeConfig.properties["spark.executor.instances"] == "3"
+    condition     = local.batch_body["retrain"].pysparkBatch.mainPythonFileUri == "file:///app/main.py" && jsonencode(local.batch_body["retrain-if-requested"].pysparkBatch.args) == jsonencode(["--if-requested"]) && local.batch_body["retrain"].runtimeConfig.properties["spark.executor.instances"] == "3"
     error_message = "The batch does not run the job of the image, or on other executors than asked for."
   }
   assert {
