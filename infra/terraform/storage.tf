@@ -31,6 +31,16 @@ resource "google_storage_bucket" "artifacts" {
       age = 7
     }
   }
+  # Expired snapshots, and models and snapshots that held a forgotten user, can be restored for a month, and then are gone.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = 30
+      matches_prefix             = ["snapshots/", "models/"]
+    }
+  }
   # Rows that a killed batch of Spark has left, and their noncurrent versions.
   lifecycle_rule {
     action {

@@ -36,7 +36,7 @@ run "buckets_are_private_and_versioned" {
   assert {
     condition = alltrue([for grant in flatten([
       values(google_storage_bucket_iam_member.reader), values(google_storage_bucket_iam_member.adder),
-      values(google_storage_bucket_iam_member.releaser), values(google_storage_bucket_iam_member.state), [google_storage_bucket_iam_member.build],
+      values(google_storage_bucket_iam_member.releaser), values(google_storage_bucket_iam_member.expirer), values(google_storage_bucket_iam_member.state), [google_storage_bucket_iam_member.build],
     ]) : !startswith(grant.member, "all")])
     error_message = "Everyone may read a bucket."
   }
