@@ -100,10 +100,11 @@ def test_reply_pages_show_every_movie_once(api: Api) -> None:
 
 
 def test_reply_page_that_is_not_of_this_list_is_refused(api: Api) -> None:
-    """A token with other parameters, and text that is no token: 400 with what to do."""
+    """A token with other parameters or of another user, and text that is no token: 400 with what to do."""
     token = api.get("/recommend/1000", "n=5").headers["Marquee-Next-Page"]
-    other = api.get("/recommend/1000", f"n=6&page={token}")
-    assert (other.status, b"repeat those of the first page" in other.body) == (400, True)
+    for user, n in (("1000", 6), ("1001", 5)):
+        other = api.get(f"/recommend/{user}", f"n={n}&page={token}")
+        assert (other.status, b"repeat the user and the parameters of the first page" in other.body) == (400, True)
     flipped = token[:-2] + ("AA" if token[-2:] != "AA" else "BB")
     for wrong in (flipped, "AAAA", token[:10]):
         reply = api.get("/recommend/1000", f"n=5&page={wrong}")

@@ -189,9 +189,9 @@ def test_make_list_second_page_keeps_the_propensities_true(catalog_engine: Engin
     """Given what the first page showed, the movies of the second come as often as was logged."""
     state, request = get_state(catalog_engine, 3), ListRequest(n=20)
     first = catalog_engine.make_list(state, request, ListContext(Exploration(0.3, 3, 6), ListRandom(7).random))
-    token = write_token(request, read_page(request), ID, [movie.movie_id for movie in first.movies])
+    token = write_token(request, "7", read_page(request, "7"), ID, [movie.movie_id for movie in first.movies])
     request = msgspec.structs.replace(request, page=token)
-    page = read_page(request)
+    page = read_page(request, "7")
     results = [
         catalog_engine.make_list(
             state, request, ListContext(Exploration(0.3, 3, 6), ListRandom(seed * 31 + 1).random, page=page)

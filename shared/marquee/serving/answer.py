@@ -91,7 +91,8 @@ class Answer(msgspec.Struct, frozen=True):
         """Token of the next page; empty if there is none."""
         if self.eligible <= len(self.movies):
             return ""
-        return write_token(self.request, self.page, self.recommendation_id, [m.movie_id for m in self.movies])
+        movie_ids = [movie.movie_id for movie in self.movies]
+        return write_token(self.request, self.user_id, self.page, self.recommendation_id, movie_ids)
 
     def impression(self) -> Impression:
         """Return the impression to log."""

@@ -1,8 +1,8 @@
 """Token of the next page: it holds what was shown before, so that no instance has to remember it.
 
-A token is base64url of: CRC-32 of the rest (4 bytes), number of the page (1), CRC-32 of the other parameters (4),
-recommendation id of the page before (16), and the CRC-32 of each movie id shown so far (4 each). A movie whose id has
-the same CRC-32 as one shown is left out too: with 27,000 movies and 100 shown, one list in 1,600.
+A token is base64url of: CRC-32 of the rest (4 bytes), number of the page (1), CRC-32 of the other parameters and the
+user (4), recommendation id of the page before (16), and the CRC-32 of each movie id shown so far (4 each). A movie
+whose id has the same CRC-32 as one shown is left out too: with 27,000 movies and 100 shown, one list in 1,600.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Page(msgspec.Struct, frozen=True):
 FIRST_PAGE = Page()
 
 
-def read_page(request: ListRequest) -> Page:
-    """Return the page that a request asks for. Raises :class:`InvalidRequest` for a token that is not its own."""
+def read_page(request: ListRequest, user_id: str) -> Page:
+    """Return the page that a user's request asks for. Raises :class:`InvalidRequest` for a token of another list."""
     if not request.page:
         return FIRST_PAGE
     try:
@@ -55,12 +55,14 @@ def read_page(request: ListRequest) -> Page:
         number, parameters, before = _HEAD.unpack_from(body)
     except (ValueError, struct.error) as error:
         raise InvalidRequest(_INVALID) from error
-    if parameters != _hash_parameters(request):
-        raise InvalidRequest("page belongs to a list with other parameters: repeat those of the first page")
+    if parameters != _hash_list(request, user_id):
+        raise InvalidRequest("page belongs to another list: repeat the user and the parameters of the first page")
     return Page(number, str(UUID(bytes=before)), body[_HEAD.size :])
 
 
-def write_token(request: ListRequest, page: Page, recommendation_id: str, movie_ids: Sequence[str]) -> str:
+def write_token(
+    request: ListRequest, user_id: str, page: Page, recommendation_id: str, movie_ids: Sequence[str]
+) -> str:
     """Return the token of the page after ``page``, which showed ``movie_ids``; empty after the last.
 
     The last page is the one with which :data:`MAX_SHOWN` movies have been shown.
@@ -69,7 +71,7 @@ def write_token(request: ListRequest, page: Page, recommendation_id: str, movie_
     if not movie_ids or len(shown) >= MAX_SHOWN * _CHECKSUM.size or page.number > 254:
         return ""
     identity = UUID(recommendation_id).bytes if recommendation_id else bytes(16)
-    body = _HEAD.pack(page.number + 1, _hash_parameters(request), identity) + shown
+    body = _HEAD.pack(page.number + 1, _hash_list(request, user_id), identity) + shown
     return urlsafe_b64encode(_CHECKSUM.pack(crc32(body)) + body).rstrip(b"=").decode()
 
 
@@ -84,8 +86,8 @@ def checksum_ids(movie_ids: Sequence[str]) -> NDArray[np.uint32]:
     return np.array([crc32(movie_id.encode()) for movie_id in movie_ids], np.uint32)
 
 
-def _hash_parameters(request: ListRequest) -> int:
-    return _PLAIN_HASH if request is PLAIN else _compute_hash(request)
+def _hash_list(request: ListRequest, user_id: str) -> int:
+    return crc32(user_id.encode(), _PLAIN_HASH if request is PLAIN else _compute_hash(request))
 
 
 @lru_cache(100)
