@@ -15,18 +15,16 @@ import msgspec
 
 from marquee.errors import NothingToRecommend, UnknownMovie
 from marquee.registry.arm_assignment import OUTSIDE, Arm
-from marquee.registry.policy import Policy
-from marquee.scoring.list_random import ListRandom
 from marquee.serving.answer import Answer, rating_interval
+from marquee.serving.arm_lists import ArmLists
 from marquee.serving.deadline import DeadlineExecutor
-from marquee.serving.engine import Engine
 from marquee.serving.exploration import NO_EXPLORATION, Exploration
-from marquee.serving.interleaved_lists import Listed, draft_lists
+from marquee.serving.interleaved_lists import Listed
 from marquee.serving.list_builder import ListContext, MovieList
 from marquee.serving.list_request import PLAIN, ListRequest, Rules
 from marquee.serving.movie_rules import check_genres
 from marquee.serving.page_token import FIRST_PAGE, read_page
-from marquee.serving.policy_rules import choose_exploration, limit_age, remove_restricted, select_popular
+from marquee.serving.policy_rules import select_popular
 from marquee.serving.release_cache import LoadedRelease, ReleaseCache
 from marquee.serving.scored_movie import Tier
 from marquee.serving.user_readers import (
@@ -38,22 +36,19 @@ from marquee.serving.user_readers import (
     UserReaders,
     UserTask,
 )
-from marquee.serving.user_state import EMPTY, UserState
+from marquee.serving.user_state import EMPTY
 
 if TYPE_CHECKING:
     from marquee.events.batches import ListInputs
-    from marquee.serving.answer_document import Explanation
     from marquee.serving.popular_movies import PopularMovies
     from marquee.serving.restricted_users import RestrictedUsers
 
 log = logging.getLogger(__name__)
 
-# Notes of an answer; others are in user_readers.
+# Notes of an answer; others are in arm_lists and user_readers.
 RELEASE_REFUSED = "release-refused"
 SCORING_FAILED = "scoring-failed"
 NO_MATCH = "no-match"
-INTERLEAVING_FAILED = "interleaving-failed"
-AGE_RULE_BROKEN = "age-rule-broken"
 
 _NO_ID = UUID(int=0)
 
@@ -92,6 +87,7 @@ class Recommender:
         self._restricted = restricted
         self._logs_reasons = logs_reasons
         self._exploration = exploration
+        self._lists = ArmLists(self._readers, exploration, logs_reasons=logs_reasons)
         self._wait_s = wait_s
         self._cold_wait_s = cold_wait_s
 
@@ -118,7 +114,8 @@ class Recommender:
             request = msgspec.structs.replace(request, profile=False)
         identity = uuid4() if request.profile else _NO_ID
         stored_id = self._stored_id(user_id) if request.profile else ""
-        return self.answer_task(UserTask(stored_id, now, request, read_page(request), identity, user_id))
+        page = read_page(request, user_id if request.profile else "")
+        return self.answer_task(UserTask(stored_id, now, request, page, identity, user_id))
 
     def answer_task(self, task: UserTask) -> Answer:
         """Return the list of a request whose id and page are known. Raises :class:`NothingToRecommend`."""
@@ -157,9 +154,9 @@ class Recommender:
         if row is None:
             raise UnknownMovie(f"{movie_id[:80]!a} is not a movie of model {engine.version}")
         state = self._readers.read_state(engine, task) if request.user else EMPTY
-        rules = self._limit_age(arm.policy, task, known=bool(request.user))
+        rules = self._lists.apply_age_rule(arm.policy, task, known=bool(request.user))
         context = ListContext(policy=arm.policy, rules=rules, now=now)
-        result = self._check_ages(find_similar(engine, row, state, request, context), engine, context, task)
+        result = self._lists.check_ages(find_similar(engine, row, state, request, context), engine, context, task)
         if not result.movies:
             task.notes.append(NO_MATCH)
         task.timer.end("rank")
@@ -183,15 +180,15 @@ class Recommender:
         engine = loaded.engines[arm.name]
         try:
             interleaves = loaded.release.interleaved and request.profile and arm.name != OUTSIDE
-            listed = self._interleave(loaded, arm, task) if interleaves else None
+            listed = self._lists.interleave(loaded, arm, task) if interleaves else None
             if listed is None:
                 state = self._readers.read_state(engine, task) if request.profile else EMPTY
-                listed = self._list_movies(engine, arm.policy, state, task)
+                listed = self._lists.list_movies(engine, arm.policy, state, task)
         except Exception:  # On any error a non-personalized list is better than none.
             log.exception("scoring failed for user %s with %s", task.user_id, engine.version)
             task.notes.append(SCORING_FAILED)
             task.history = None  # The list does not depend on it.
-            listed = Listed(self._list_last_resort(engine, arm.policy, task))
+            listed = Listed(self._lists.list_last_resort(engine, arm.policy, task))
         if not listed.result.movies:
             task.notes.append(NO_MATCH)
         task.timer.end("rank")
@@ -199,88 +196,6 @@ class Recommender:
         if not request.profile and tier is not Tier.LAST_RESORT:
             tier = Tier.NOT_PROFILED
         return self._make_answer(task, tier, listed, (loaded, arm))
-
-    def _list_movies(
-        self, engine: Engine, policy: Policy, state: UserState, task: UserTask, *, is_drafted: bool = False
-    ) -> Listed:
-        context = self._make_context(engine, policy, state, task, is_drafted=is_drafted)
-        result = self._check_ages(engine.make_list(state, task.request, context), engine, context, task)
-        explanations, reasons = self._explain(engine, state, result, task.request)
-        return Listed(result, explanations, reasons, rating_interval(engine, state), engine, state)
-
-    def _interleave(self, loaded: LoadedRelease, arm: Arm, task: UserTask) -> Listed | None:
-        """Return a list drafted from both arms; None if an error of either one prevents it."""
-        arms = loaded.release.arms if loaded.release.arms[0] == arm else loaded.release.arms[::-1]  # The own arm first.
-        try:
-            engines = [loaded.engines[one.name] for one in arms]
-            states = self._readers.read_states(engines, task)
-            own, other = (
-                self._list_movies(engine, one.policy, state, task, is_drafted=True)
-                for one, engine, state in zip(arms, engines, states, strict=True)
-            )
-            random = ListRandom(task.recommendation_id.int).random
-            listed, task.teams = draft_lists(own, other, arms is loaded.release.arms, task.request.n, random)
-            return listed
-        except Exception:  # The list of the user's own arm may still be possible.
-            log.exception("interleaving failed for user %s with release %d", task.user_id, loaded.release.number)
-            task.notes.append(INTERLEAVING_FAILED)
-            return None
-
-    def _explain(
-        self, engine: Engine, state: UserState, result: MovieList, request: ListRequest
-    ) -> tuple[tuple[Explanation, ...], tuple[str, ...]]:
-        """Return the explanations that the request asks for, and the first reasons if they are logged."""
-        logs_reasons = self._logs_reasons and request.profile
-        if not (request.explain or logs_reasons):
-            return (), ()
-        from marquee.serving.explanations import explain_list, find_first_reasons, read_first_reasons
-
-        if not request.explain:
-            return (), find_first_reasons(engine, state, result)
-        explanations = explain_list(engine, state, result, request.explain)
-        return explanations, read_first_reasons(explanations, result) if logs_reasons else ()
-
-    def _make_context(
-        self, engine: Engine, policy: Policy, state: UserState, task: UserTask, *, is_drafted: bool
-    ) -> ListContext:
-        """Return the context of a list; a list to be drafted has no exploration, and ratings only to explain them."""
-        profile = task.request.profile
-        cohorts = self._readers.read_cohorts(engine, task) if profile and not len(state.items) else ()
-        rules = self._limit_age(policy, task, known=profile)
-        if is_drafted:
-            rated = bool(task.request.explain)
-            return ListContext(cohorts=cohorts, policy=policy, rules=rules, page=task.page, now=task.now, rated=rated)
-        exploration = choose_exploration(policy, self._exploration) if profile else NO_EXPLORATION
-        random = ListRandom(task.recommendation_id.int).random
-        return ListContext(exploration, random, cohorts, policy, rules, task.page, task.now)
-
-    def _limit_age(self, policy: Policy, task: UserTask, *, known: bool) -> Rules:
-        """Return the request's rules with the policy's age rule; ``known`` allows reading the account."""
-        rules = task.request.rules
-        if not policy.age_from_account:
-            return rules
-        age = self._readers.read_age(task) if known else None
-        return limit_age(rules, policy.assumed_age if age is None else age)
-
-    def _list_last_resort(self, engine: Engine, policy: Policy, task: UserTask) -> MovieList:
-        """Return popular movies within the rules, which also hold after an error."""
-        rules = self._limit_age(policy, task, known=False)
-        request = msgspec.structs.replace(task.request, diversity=0.0, calibrated=False)
-        context = ListContext(policy=policy, rules=rules, page=task.page, now=task.now)
-        result = self._check_ages(engine.make_list(EMPTY, request, context), engine, context, task)
-        return msgspec.structs.replace(result, tier=Tier.LAST_RESORT)
-
-    def _check_ages(self, result: MovieList, engine: Engine, context: ListContext, task: UserTask) -> MovieList:
-        """Return the list without movies above the age limit, and log an error if there were any."""
-        max_age = context.choose_rules(task.request).max_age
-        if max_age is None:
-            return result
-        unknown_passes = context.policy.unknown_age_passes
-        checked = remove_restricted(result, engine.item_factors.metadata, max_age, unknown_passes)
-        if checked is not result:
-            log.error("list %s of %s held movies above the age limit", task.recommendation_id, engine.version)
-            task.notes.append(AGE_RULE_BROKEN)
-        return checked
 
     def _answer_from_database(self, task: UserTask) -> Answer | None:
         """Return the database's popular movies, for the time before the first release; None if there are none."""
