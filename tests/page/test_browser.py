@@ -255,8 +255,8 @@ def _alert(title: str, state: Literal["firing", "pending", "normal"], summary: s
     ("values", "bars", "text"),
     [
         ("NULL::float8, NULL::float8", 0, "No values yet"),
-        ("0.5, NULL::float8", 2, "0 0.50"),
-        ("0.5, 0.7", 4, "0 control 0.500 new 0.700, 1 control 0.500 new 0.700"),
+        ("0.5, NULL::float8", 2, "0 50.00 %"),
+        ("0.5, 0.7", 4, "0 control 50.00 % new 70.00 %, 1 control 50.00 % new 70.00 %"),
     ],
     ids=["none", "one", "two"],
 )

@@ -34,6 +34,8 @@ from marquee.privacy.forget import Forgetting, Places
 from marquee.privacy.pseudonyms import replace_user_ids
 from marquee.privacy.user_export import export_held
 from marquee.registry.object_store.file_store import FileStore
+from marquee.registry.policy import Policy
+from marquee.registry.policy_rollout import set_policy
 from marquee.registry.rollout import promote
 from marquee.training.retrain import retrain
 
@@ -122,8 +124,6 @@ def real_path(kafka: EmbeddedKafka, database: Database, root: Path) -> Iterator[
         "MARQUEE_OBJECTS_URL": f"file://{store.root}",
         "MARQUEE_DELIVERY_URL": url,
         "MARQUEE_PRIVACY_KEY": KEY,
-        "MARQUEE_EXPLORE_EPSILON": "0",
-        "MARQUEE_EXPLORE_SLOTS": "0",
         "MARQUEE_RELEASE_REFRESH_S": "0.2",
         "MARQUEE_CALLER_TIMEOUT_MS": "20000",
     }
@@ -135,6 +135,7 @@ def real_path(kafka: EmbeddedKafka, database: Database, root: Path) -> Iterator[
         with Function("recommend", root, environment) as recommend:
             running = RealPath(database, store, FileStore(root / "remote"), path, recommend)
             running.train()
+            set_policy(store, Policy(explore_epsilon=0.0, explore_slots=0), author="test")
             yield running
     finally:
         ingest.process.stop()
