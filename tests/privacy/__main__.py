@@ -19,7 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make forget", description=__doc__)
     parser.add_argument("--users", type=int, default=100, help="users to forget (100)")
     parser.add_argument("--kills", type=int, default=20, help="kills at random moments (20)")
-    parser.add_argument("--longest", type=float, default=15.0, help="seconds until a kill, at most (15)")
+    parser.add_argument("--longest", type=float, default=8.0, help="seconds until a kill, at most (8)")
     parser.add_argument("--seed", type=int, default=None)
     args = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
