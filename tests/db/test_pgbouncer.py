@@ -63,10 +63,13 @@ def test_pgbouncer_one_server_connection_serves_everything(
     events += [to_http(encode_batch(batch([rate(7, 4), watch(7, n), "broken"], 3 * n, partition=1))) for n in range(20)]
     statuses: list[int] = []
 
-    def deliver(function: IngestProcess) -> None:
-        statuses.extend(function.post(body, headers) for headers, body in events)
+    def deliver(function: IngestProcess, order: int) -> None:
+        statuses.extend(function.post(body, headers) for headers, body in events[::order])
 
-    threads = [threading.Thread(target=deliver, args=(function,)) for function in functions * 3]
+    # In both orders, so that each instance writes both partitions at one time.
+    threads = [
+        threading.Thread(target=deliver, args=(function, order)) for order in (1, -1, 1) for function in functions
+    ]
     with closing(Database(url)) as database:
         for thread in threads:
             thread.start()

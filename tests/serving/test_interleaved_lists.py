@@ -48,6 +48,7 @@ def test_answer_interleaved_list_has_movies_of_both_arms_and_is_made_again(store
     shown = [service.show(user, ListRequest(n=n)) for user in USERS for n in (20, 7) for _ in range(3)]
     shown += [service.show_page(user, "n=10") for user in USERS]
     shown += [service.show(user, parse_list_request("diversity=0.5&max_age=12&explain=2")) for user in USERS]
+    shown += [service.show(str(user), ListRequest()) for user in range(2_000, 2_030)]  # The salt is random.
     assert {one.arm for one in shown} == {"control", "new"}
     for one in shown:
         teams = read_teams(one)
