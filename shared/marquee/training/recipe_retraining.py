@@ -25,14 +25,19 @@ from marquee.errors import ReleaseError, SettingsError
 from marquee.experiments.declaration import Declaration
 from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.experiment_steps import replace_versions
-from marquee.registry.gate_report import GateReport, store_report
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.release import Release
 from marquee.training import release_policy
 from marquee.training.params import Params
 from marquee.training.pipeline import steps
 from marquee.training.pipeline.pipeline_run import PipelineRun
-from marquee.training.pipeline.publish_step import RetrainResult, collect_evidence, describe_evidence, store_artifact
+from marquee.training.pipeline.publish_step import (
+    RetrainResult,
+    collect_evidence,
+    describe_evidence,
+    store_artifact,
+    store_gate_report,
+)
 from marquee.training.release_policy import HELD, REFUSED, RELEASED
 from marquee.training.retrain import FAILED, check_marks, record_result
 
@@ -92,7 +97,7 @@ def retrain_recipes(
             why = reason or requested or f"retraining {name} of all recipes"
             results = _replace_all(store, running, results, why)
         for arm, result in results.items():
-            store_report(store, _make_report(f"{name}-{arm}", started, result))
+            store_gate_report(store, f"{name}-{arm}", started, result)
         return results
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
@@ -161,19 +166,6 @@ def _replace_all(
         arm: result if result.outcome == REFUSED else replace(result, outcome=outcome, reason=why)
         for arm, result in results.items()
     }
-
-
-def _make_report(run_name: str, time: datetime, result: RetrainResult) -> GateReport:
-    assert result.version
-    return GateReport(
-        version=result.version,
-        run=run_name,
-        time=time,
-        outcome=result.outcome,
-        reason=result.reason,
-        serving=result.serving,
-        findings=result.findings,
-    )
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

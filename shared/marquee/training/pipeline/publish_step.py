@@ -127,20 +127,28 @@ def publish_artifact(
     decision = _decide_and_release(
         run, store, stored.version, reason=reason, releasing=releasing, force=force, canary=canary
     )
-    evidence = decision.evidence
-    result = replace(describe_evidence(stored, evidence), outcome=decision.outcome, reason=decision.reason)
+    described = describe_evidence(stored, decision.evidence)
+    result = replace(described, outcome=decision.outcome, reason=decision.reason)
+    store_gate_report(store, run_name, time, result)
+    return result
+
+
+def store_gate_report(store: ObjectStore, run_name: str, time: datetime, result: RetrainResult) -> None:
+    """Write the gate report of a stored artifact, whose differences are the comparisons that have one."""
+    assert result.version
+    # JSON has no other numbers than finite ones.
+    decided = [c for c in result.comparisons if isfinite(c.difference)]
     report = GateReport(
-        version=stored.version,
+        version=result.version,
         run=run_name,
         time=time,
         outcome=result.outcome,
         reason=result.reason,
         serving=result.serving,
         findings=result.findings,
-        differences={f"{c.baseline}.{c.metric}": Metric(c.difference, c.low, c.high) for c in _decided(evidence)},
+        differences={f"{c.baseline}.{c.metric}": Metric(c.difference, c.low, c.high) for c in decided},
     )
     store_report(store, report)
-    return result
 
 
 def describe_evidence(stored: RetrainResult, evidence: Evidence) -> RetrainResult:
@@ -250,11 +258,6 @@ def collect_evidence(run: PipelineRun, store: ObjectStore, version: str, serving
             notes.append(f"not compared with {serving}, which cannot serve: {error}")
     drift = tuple(read_checks(run).drift)
     return Evidence(fault, tuple(comparisons), drift, serving, tuple(notes))
-
-
-def _decided(evidence: Evidence) -> list[PairedComparison]:
-    """Return the comparisons with a difference; JSON has no other numbers than finite ones."""
-    return [c for c in evidence.comparisons if isfinite(c.difference)]
 
 
 def _arms(release: Release | None) -> tuple[Arm, ...]:
