@@ -103,6 +103,12 @@ class ExperimentStream:
         """Write a rating of an item row of the test's models, or of a movie id."""
         self._insert("ratings", time, user_id, make_movie_id(item) if isinstance(item, int) else item, rating)
 
+    def rate_much(self, now: datetime, users: int = 60) -> None:
+        """Write ratings of 3 and 4 by users whom no model knows, and a request."""
+        for number in range(users):
+            self.rate(now - timedelta(minutes=20 + number % 30), str(50_000 + number), number % 50, 3 + number % 2)
+        self.ask(now - timedelta(seconds=20), "50000")
+
     def watch(self, time: datetime, user_id: str, item: int, minutes: int = 90) -> None:
         """Write a viewing."""
         self._execute(

@@ -37,20 +37,13 @@ def experiment_stream(database: Database) -> ExperimentStream:
     return ExperimentStream(database)
 
 
-def _rate_much(stream: ExperimentStream, now: datetime, users: int = 60) -> None:
-    """Write ratings of 3 and 4 by users whom no model knows."""
-    for number in range(users):
-        stream.rate(now - timedelta(minutes=20 + number % 30), str(50_000 + number), number % 50, 3 + number % 2)
-    stream.ask(now - timedelta(seconds=20), "50000")
-
-
 def test_run_model_that_predicts_badly_is_rolled_back_once(
     database: Database, experiment_stream: ExperimentStream, store: FileStore
 ) -> None:
     """Sixty ratings are enough: control serves alone, the release has the evidence, and the version is marked."""
     release = start_canary(store, declare(), age=HOUR, mean=1.5)
     now = datetime.now(UTC)
-    _rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     make_controller(store).run(database, store, now)
     back = read_current_release(store)[0]
     assert [arm.version for arm in back.arms] == [release.arms[0].version]
@@ -70,7 +63,7 @@ def test_run_model_as_good_steps_and_is_promoted(
     """The share grows by the ladder, a step at a run, and no user changes arms; a rollback returns to the old model."""
     start = start_canary(store, declare(), age=HOUR)
     now = datetime.now(UTC)
-    _rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     arms_before = {user: start.assign(user).name for user in map(str, range(2_000, 2_400))}
     shares = []
     for minute in range(4):
@@ -92,7 +85,7 @@ def test_run_twice_at_once_takes_one_step(
     """Two runs decide on the same release; the second finds another one and does nothing."""
     start_canary(store, declare(), age=HOUR)
     now = datetime.now(UTC)
-    _rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     first, second = make_controller(store), make_controller(store)
     assessed, _ = second.assess(database, store, now)
     assert assessed
@@ -110,7 +103,7 @@ def test_run_killed_at_any_write_takes_one_step(
     if nothing had happened, and there is exactly one step."""
     start = start_canary(store, declare(dwell_min=5), age=HOUR, mean=mean)
     now = datetime.now(UTC)
-    _rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     for writes in range(4):
         dying = DyingStore(store, max_writes=writes)
         try:
@@ -129,7 +122,7 @@ def test_run_after_another_publisher_leaves_its_release(
     """A person's promotion between look and write wins."""
     start = start_canary(store, declare(), age=HOUR, mean=1.5)
     now = datetime.now(UTC)
-    _rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     controller = make_controller(store)
     assessed, _ = controller.assess(database, store, now)
     assert assessed
@@ -143,7 +136,7 @@ def test_run_on_hold_takes_no_step(database: Database, experiment_stream: Experi
     start_canary(store, declare(), age=HOUR, mean=1.5)
     held = hold(store, read_timeline(store).name, on_hold=True, author="ann")
     now = datetime.now(UTC)
-    _rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     make_controller(store).run(database, store, now)
     assert read_current_release(store)[0] == held
     ((action, alert, _, reason),) = rows(database, DECISIONS)
@@ -157,7 +150,7 @@ def test_run_blind_holds_and_goes_back_after_six_hours(
     """A silent stream is neither harm nor proof: no step, no promotion, and after six hours control serves."""
     start = start_canary(store, declare(ends={"after_h": 48, "undecided": "promote"}), age=HOUR)
     now = datetime.now(UTC)
-    _rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     controller = make_controller(store)
     controller.run(database, store, now + timedelta(minutes=40))
     assert read_current_release(store)[0] == start
@@ -182,7 +175,7 @@ def test_run_lost_arm_is_an_invalid_split(
     for user in list_users(start, "canary", 3):
         experiment_stream.ask(now - timedelta(minutes=3), user)
         experiment_stream.show(now - timedelta(minutes=3), user, "control", start.number)
-    _rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     make_controller(store).run(database, store, now)
     assert read_current_release(store)[0] == start
     assert [(action, alert) for action, alert, *_ in rows(database, DECISIONS)] == [("hold", "invalid")]
@@ -195,7 +188,7 @@ def test_run_experiment_of_a_person_is_left_alone(
     start = start_canary(store, declare(), age=HOUR)
     rollout.rollback(store, author="t")
     by_hand = rollout.canary(store, start.arms[1].version, weight=0.1, author="t")
-    _rate_much(experiment_stream, datetime.now(UTC))
+    experiment_stream.rate_much(datetime.now(UTC))
     assert make_controller(store).run(database, store, datetime.now(UTC)) == 0
     assert read_current_release(store)[0] == by_hand
 

@@ -30,13 +30,6 @@ def experiment_stream(database: Database) -> ExperimentStream:
     return ExperimentStream(database)
 
 
-def rate_much(stream: ExperimentStream, now: datetime) -> None:
-    """Write ratings of 3 and 4 by 60 users whom no model knows."""
-    for number in range(60):
-        stream.rate(now - timedelta(minutes=20 + number % 30), str(50_000 + number), number % 50, 3 + number % 2)
-    stream.ask(now - timedelta(seconds=20), "50000")
-
-
 def list_steps(store: FileStore, start: Release) -> list[Release]:
     """Return the releases from ``start`` on, oldest first."""
     return [release for release in reversed(list(iter_releases(store))) if release.number >= start.number]
@@ -51,7 +44,7 @@ def test_run_killed_at_random_steps_takes_each_step_once(
     decision in the database, and the document that serves is the last one."""
     start = start_canary(store, declare(), age=HOUR, mean=mean)
     now = datetime.now(UTC)
-    rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     whole = count_steps(database, store, now)
     rng, killed = random.Random(seed), 0
     while killed < kills or read_current_release(store)[0].experiment:
@@ -87,7 +80,7 @@ def test_run_two_monitors_at_once_take_each_step_once(
     """Without the lock of a run, as if one monitor had lost it: the ramp has each share once, and no run fails."""
     start = start_canary(store, declare(), age=HOUR)
     now = datetime.now(UTC)
-    rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     other = Database(database.url, connections=2, readers=2)
     with ThreadPoolExecutor(2) as pool:
         for minute in range(4):
@@ -105,7 +98,7 @@ def test_run_clock_that_jumps_back_waits_and_goes_on(
     """Before the start of the experiment nothing is due; with the right time the ramp continues."""
     start = start_canary(store, declare(), age=HOUR)
     now = datetime.now(UTC)
-    rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     controller = make_controller(store)
     for jump in (-3 * HOUR, -30 * timedelta(days=1)):
         controller.run(database, store, now + jump)
@@ -120,7 +113,7 @@ def test_run_clock_that_jumps_ahead_promotes_nothing(
     """A day ahead the planned end is over, but the data are old: control serves, and the version is not marked."""
     start = start_canary(store, declare(), age=HOUR)
     now = datetime.now(UTC)
-    rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     make_controller(store).run(database, store, now + timedelta(days=1))
     assert [arm.version for arm in read_current_release(store)[0].arms] == [start.arms[0].version]
 
@@ -131,7 +124,7 @@ def test_run_without_a_database_takes_no_step(
     """A run of seven hours' outage fails as a transient error and writes no release; the next one goes on."""
     start = start_canary(store, declare(), age=HOUR)
     now = datetime.now(UTC)
-    rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     away = Database("postgresql://none@127.0.0.1:1/none", connect_timeout_s=1)
     controller = make_controller(store)
     with pytest.raises(DatabaseUnavailable):
@@ -159,7 +152,7 @@ def test_run_release_by_hand_between_reads_wins(
     """A person publishes while the monitor looks: its decision is void, and its next run starts from that release."""
     start = start_canary(store, declare(), age=HOUR, mean=1.5)
     now = datetime.now(UTC)
-    rate_much(experiment_stream, now)
+    experiment_stream.rate_much(now)
     written: list[Release] = []
 
     class Meddling(DyingProcess):
