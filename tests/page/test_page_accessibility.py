@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, expect
-from tests.support.axe import CONTRAST, find_violations
+from tests.support.axe import CONTRAST, find_in_both_schemes, find_violations
 
 pytestmark = pytest.mark.servers
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def test_axe_reports_what_breaks_a_rule(browser: Browser) -> None:
@@ -26,12 +24,8 @@ def test_axe_reports_what_breaks_a_rule(browser: Browser) -> None:
 def test_axe_finds_nothing_on_a_dashboard(browser: Browser, day_url: str, board: str, width: int) -> None:
     """Panels, tables and the head of the page, on a phone and a desktop, in both color schemes."""
     page = browser.new_page(viewport={"width": width, "height": 900})
-    found = []
     page.goto(f"{day_url}/d/marquee-{board}")
     expect(page.locator("#status")).to_have_text(re.compile("Updated"), timeout=60_000)
-    for scheme in SCHEMES:
-        page.emulate_media(color_scheme=scheme)
-        options = {} if scheme == "light" else CONTRAST
-        found += [f"{scheme}: {violation}" for violation in find_violations(page, options)]
+    found = find_in_both_schemes(page)
     page.close()
     assert found == [], "\n".join(found)
