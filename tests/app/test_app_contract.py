@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation import GenerationMode
 from tests.app.visit import App, Visit
 from tests.servers.movie_service import MOVIES
+from tests.support.contract_cases import SETTINGS, list_cases
 
 from marquee.app.app_events import AppEvent, BatchReceipt, EventBatch
 
@@ -99,26 +100,14 @@ _EXCLUDED = CHECKS.get_by_names(["positive_data_acceptance", "negative_data_reje
 
 @pytest.mark.parametrize(
     ("operation", "mode"),
-    [
-        pytest.param(operation, mode, id=f"{operation.label} {mode.value}")
-        for operation in OPERATIONS
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-        if mode is GenerationMode.POSITIVE or operation.path_parameters or operation.query or operation.body
-    ],
+    list_cases(OPERATIONS, lambda one: one.path_parameters or one.query or one.body),
 )
 def test_app_answers_as_the_document_states(app: App, operation: Any, mode: GenerationMode) -> None:
     """Valid and invalid paths, forms and batches; each example is a request of a user who consents."""
     visitor = Visit(app, consent=True)
     headers = {"Cookie": visitor.cookie, "Sec-Fetch-Site": "same-origin"}
 
-    @settings(
-        max_examples=12,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @SETTINGS
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
         case.call_and_validate(

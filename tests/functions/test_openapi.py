@@ -15,12 +15,13 @@ import schemathesis
 from docs.api_page import api_page
 from docs.generate import CONTRACT, ROOT
 from docs.openapi import openapi_document, openapi_file
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation import GenerationMode
 from tests.servers.function import Function
 from tests.serving.models import catalog_model, release_model
+from tests.support.contract_cases import SETTINGS, list_cases
 
 from marquee.client.answers import AnsweredList, AnsweredMovie, AnsweredReceipt, AnsweredSimilar
 from marquee.config.api_keys import create_key
@@ -63,26 +64,14 @@ def urls(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.parametrize(
     ("operation", "mode"),
-    [
-        pytest.param(operation, mode, id=f"{operation.label} {mode.value}")
-        for operation in OPERATIONS
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-        if mode is GenerationMode.POSITIVE or len(operation.path_parameters) or len(operation.body)
-    ],
+    list_cases(OPERATIONS, lambda one: len(one.path_parameters) or len(one.body)),
 )
 def test_operation_answers_as_the_document_states(urls: dict[str, str], operation: Any, mode: GenerationMode) -> None:
     """Status, content type, headers and JSON schema of each answer are in the document, and none is a 500."""
     port = DOCUMENT["paths"][operation.path].get("servers", DOCUMENT["servers"])[0]["url"][-4:]
     cases = operation.as_strategy(generation_mode=mode)
 
-    @settings(
-        max_examples=12,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @SETTINGS
     @given(case=cases, accept=st.sampled_from(["application/json", "*/*"]))
     def check(case: Any, accept: str) -> None:
         headers = {"Marquee-Key": KEY, "Accept": accept}
