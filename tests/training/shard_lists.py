@@ -66,7 +66,7 @@ def make_shards(dataset: Dataset, directory: Path, shards: int = 3) -> tuple[Sha
     ]
     rows = pd.concat([frame for frame in frames if len(frame)]).sample(frac=1, random_state=0)
     shard = np.array([user_bucket(user_id, buckets) * shards // buckets for user_id in rows["user_id"]])
-    users = pd.DataFrame({"user_id": ["nobody"], "attributes": ['{"gender":"F"}']})
+    users = pd.DataFrame({"user_id": ["without-events"], "attributes": ['{"gender":"F"}']})
     for number in range(shards):
         write_shard(staging, number, rows[shard == number], users)
     read: list[Shard] = [read_shard(staging, number) for number in range(shards)]

@@ -170,9 +170,9 @@ def _write_shards(spark: SparkSession, staging: Staging, catalog: Catalog, liste
 
     cogroups = rows.groupBy("shard").cogroup(users.groupBy("shard"))
     written = {row["shard"] for row in cogroups.applyInPandas(write, "shard int, users long").collect()}
-    nobody = pd.DataFrame(columns=["kind", "user_id", "item", "value", "time"])
+    no_events = pd.DataFrame(columns=["kind", "user_id", "item", "value", "time"])
     for empty in set(range(catalog.shards)) - written:
-        write_shard(staging, empty, nobody, pd.DataFrame(columns=["user_id", ATTRIBUTES]))
+        write_shard(staging, empty, no_events, pd.DataFrame(columns=["user_id", ATTRIBUTES]))
 
 
 def _profile(shards: RDD[Shard], catalog: Catalog, *, likes: bool) -> DataProfile:

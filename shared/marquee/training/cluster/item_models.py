@@ -60,9 +60,9 @@ def fit_item_model(
         features if features.any() else None, start["rated"], rating, ranking, start["interactions"]
     )
     progress("rank", 1.0)
-    nobody = Dataset((), catalog.movie_ids, _NOTHING, _NOTHING, catalog.rating_min, catalog.rating_max)
+    no_users = Dataset((), catalog.movie_ids, _NOTHING, _NOTHING, catalog.rating_min, catalog.rating_max)
     histories = Histories.from_entries(0, _NOTHING.users, _NOTHING.items, _NOTHING.values)
-    return ItemModel(assemble(nobody, rating, ranking, popular.recent, histories), state.bias_only, start["rated"])
+    return ItemModel(assemble(no_users, rating, ranking, popular.recent, histories), state.bias_only, start["rated"])
 
 
 def sample_users(shards: RDD[Shard], catalog: Catalog, cut: int, max_ratings: int) -> Dataset:
