@@ -7,15 +7,13 @@ infra/functions.yaml and infra/schedules.yaml. Amounts are US dollars a month; l
 from __future__ import annotations
 
 import argparse
-import datetime
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
-from msgspec import Meta, Struct
+from infra.price_list import Machine, PriceList
 
 from marquee.cli.argument_types import bounded_float
 from marquee.cli.text_table import markdown_table, short_number
@@ -32,42 +30,7 @@ NAT_MAX_INSTANCES = 32
 MAX_LOAD_FACTOR = 1_000.0
 HEADER = ("part", "use in a month", "serverless", "one machine")
 
-Positive = Annotated[float, Meta(gt=0)]
 Flow = tuple[float, float, float]  # requests per second, wall seconds, processor seconds
-
-
-class Price(Struct, frozen=True, forbid_unknown_fields=True):
-    """``usd`` for each ``per`` units a month; the first ``free`` units are not charged."""
-
-    usd: Positive
-    per: Positive
-    free: float
-    unit: str
-
-    def amount(self, quantity: float) -> float:
-        """Return the price of ``quantity`` units a month."""
-        return max(0.0, quantity - self.free) / self.per * self.usd
-
-
-class Machine(Struct, frozen=True, forbid_unknown_fields=True):
-    """A virtual machine that is always on."""
-
-    name: str
-    vcpu: Positive
-    memory_gib: Positive
-    usd_per_hour: Positive
-
-
-class PriceList(Struct, frozen=True, forbid_unknown_fields=True):
-    """``infra/prices.yaml``, which explains each assumption; ``machines`` are ordered, the smallest first."""
-
-    date: datetime.date
-    region: str
-    source: str
-    prices: dict[str, Price]
-    machines: Annotated[tuple[Machine, ...], Meta(min_length=1)]
-    runs: dict[str, dict[str, Positive]]
-    assumptions: dict[str, Positive]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +75,16 @@ def billed_instances(flows: Sequence[Flow], function: FunctionSpec, busy_fractio
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Cost of the deployment that ``infra/`` describes; ``inputs`` are the assumptions and measured numbers."""
+    """Cost of the deployment that ``infra/`` describes; ``inputs`` are the assumptions and measured numbers.
+
+    With ``on_spark``, both schedules of the retraining start a batch of Dataproc Serverless (docs/spark.md).
+    """
 
     price_list: PriceList
     inputs: Mapping[str, float]
     functions: Mapping[str, FunctionSpec]
     schedules: Mapping[str, ScheduleSpec]
+    on_spark: bool = False
 
     def traffic(self, load: Load) -> dict[str, tuple[float, float]]:
         """Return requests per second and billed instances of the functions that the load reaches."""
@@ -231,12 +198,23 @@ class CostModel:
         for name, schedule in self.schedules.items():
             runs = self.price_list.runs[name]["per_day"] * MONTH_H / 24
             seconds = runs * self.price_list.runs[name]["seconds"]
+            if self.on_spark and schedule.part == "retrain":
+                yield "jobs", "dcu_h", seconds / 3_600 * self._data_compute_units()
+                yield "jobs", "shuffle_gib_month", seconds / MONTH_S * self.inputs["spark_shuffle_gib"]
+                continue
             function = self.functions[schedule.function] if schedule.function else None
             kind, limits = ("request", function.limits) if function else ("job", schedule.limits)
             yield "jobs", f"{kind}_vcpu_s", seconds * limits.cpu
             yield "jobs", f"{kind}_gib_s", seconds * limits.memory_gib
             yield "jobs", "requests", runs if function else 0.0
         yield "jobs", "schedules", len(self.schedules)
+
+    def _data_compute_units(self) -> float:
+        """Return the Data Compute Units of a batch: 0.6 a processor, 0.1 a GB up to 8 GB a processor, 0.2 above."""
+        x = self.inputs
+        gib = [x["spark_driver_gib"], *[x["spark_executor_gib"]] * int(x["spark_executors"])]
+        gib, vcpu = [own * x["spark_memory_factor"] for own in gib], x["spark_vcpu"]
+        return sum(0.6 * vcpu + 0.1 * (own + max(0.0, own - 8 * vcpu)) for own in gib)
 
     def _egress_gib(self, load: Load) -> tuple[float, float]:
         """Return the GiB a month sent to the database and to the callers."""
@@ -273,6 +251,8 @@ def table(model: CostModel, load: Load) -> str:
     rows.append(("all", "", *map(_usd, columns)))
     idle = load.scaled(0)
     rows.append(("all, without load", "", _usd(model.serverless(idle)), _usd(model.one_machine(idle))))
+    spark = [charge for charge in replace(model, on_spark=True).serverless(load) if charge.part == "jobs"]
+    rows.append(("jobs, if retraining runs on Spark", _use(spark), _usd(spark), ""))
     at = f"{load.records_per_s:g} records/s and {load.requests_per_s:g} requests/s"
     price_list, even = model.price_list, model.break_even(load)
     note = f"US dollars a month in {price_list.region} at {at}, by list prices of {price_list.date}."

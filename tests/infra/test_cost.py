@@ -15,7 +15,8 @@ from benchmarks.ingest_path import STREAM_RECORDS_PER_S, log_records
 from docs import generate
 from hypothesis import given
 from hypothesis import strategies as st
-from infra.cost import DESIGN_LOAD, GIB, Charge, CostModel, Load, Price, PriceList, billed_instances
+from infra.cost import DESIGN_LOAD, GIB, Charge, CostModel, Load, billed_instances
+from infra.price_list import Price, PriceList
 
 from infra import cost
 from marquee.bridge.bridge_limits import BridgeLimits
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 TERRAFORM = ROOT / "infra/terraform"
 MODEL = cost.read_model()
 NO_LOAD = Load(0, 0)
+SPARK_ROW = "jobs, if retraining runs on Spark"
 NO_APP: dict[str, float] = {"app_share": 0, "event_batches_per_list": 0}
 """Inputs without requests of `app` and `events`."""
 records = st.floats(0, 1e6)
@@ -46,6 +48,10 @@ def total(charges: list[Charge]) -> float:
 
 def part(charges: list[Charge], name: str) -> float:
     return total([charge for charge in charges if charge.part == name])
+
+
+def on_spark(model: CostModel, load: Load) -> list[Charge]:
+    return replace(model, on_spark=True).serverless(load)
 
 
 def with_machine_price(usd_per_hour: float) -> CostModel:
@@ -146,7 +152,7 @@ def test_inputs_each_one_changes_a_bill(name: str) -> None:
         total(bill(changed, load)) != total(bill(MODEL, load))
         or changed.smallest_machine(load) != MODEL.smallest_machine(load)
         for load in loads
-        for bill in (CostModel.serverless, CostModel.one_machine)
+        for bill in (CostModel.serverless, CostModel.one_machine, on_spark)
     )
 
 
@@ -224,6 +230,18 @@ def test_job_charges_of_scheduled_function_are_billed_by_request() -> None:
     assert resources == {"request_vcpu_s", "request_gib_s", "requests", "schedules"}
 
 
+def test_spark_batch_is_billed_like_the_published_example() -> None:
+    """A driver and two executors of Google's defaults are 12 DCU: a day costs $17.28, and the storage of 25 GiB."""
+    schedules, runs = {"retrain": MODEL.schedules["retrain"]}, {"retrain": {"per_day": 1.0, "seconds": 86_400.0}}
+    prices = msgspec.structs.replace(MODEL.price_list, runs=runs)
+    example = model(spark_executors=2, spark_driver_gib=9.6, spark_memory_factor=16 / 9.6)
+    charges = on_spark(replace(example, price_list=prices, schedules=schedules), NO_LOAD)
+    usd = {charge.resource: charge.usd / (730 / 24) for charge in charges if charge.part == "jobs"}
+    assert usd["dcu_h"] == pytest.approx(12 * 24 * 0.06)
+    assert usd["shuffle_gib_month"] == pytest.approx(25 * 0.04 * 24 / 730)
+    assert usd.keys() == {"dcu_h", "shuffle_gib_month", "schedules"}, "no Cloud Run job beside the batch"
+
+
 def terraform_default(variable: str) -> str:
     """Return the default of a Terraform variable."""
     text = (TERRAFORM / "variables.tf").read_text()
@@ -236,6 +254,9 @@ def test_assumptions_match_terraform() -> None:
     """Region, bridges and retention are those of the Terraform configuration."""
     assert MODEL.price_list.region == terraform_default("region")
     assert MODEL.inputs["bridges"] == int(terraform_default("bridges"))
+    variables = (TERRAFORM / "variables.tf").read_text()
+    for name, attribute in (("spark_executors", "executors"), ("spark_driver_gib", "driver_gb")):
+        assert f"{attribute} = optional(number, {MODEL.inputs[name]:g})" in re.sub(" +", " ", variables)
     retention = re.search(r'message_retention_duration = "(\d+)s"', (TERRAFORM / "pubsub.tf").read_text())
     assert retention
     assert MODEL.inputs["retention_days"] * 86_400 == int(retention[1])
@@ -297,7 +318,9 @@ def test_main_prints_parts_for_load(capsys: pytest.CaptureFixture[str]) -> None:
     """Every part, both totals and the load."""
     cost.main(["--records-per-s", "500", "--requests-per-s", "4"])
     shown = capsys.readouterr().out
-    assert all(f"| {name} |" in shown for name in ("ingest", "recommend", "bridge", "machine", "all, without load"))
+    assert all(
+        f"| {name} |" in shown for name in ("ingest", "recommend", "bridge", "machine", "all, without load", SPARK_ROW)
+    )
     assert "500 records/s and 4 requests/s" in shown
 
 
