@@ -213,18 +213,6 @@ def test_window_full_until_a_batch_is_accepted() -> None:
     assert not buffer.window_full
 
 
-def test_buffer_stamps_the_format_of_its_records() -> None:
-    """`ingest` parses by it; text, the default, is left out of the batch, as older versions expect."""
-    for record_format in ("json", "text"):
-        delivery = FakeDelivery()
-        limits = BridgeLimits(2, 1000, max_wait_s=1.0, max_in_flight=2)
-        buffer = PartitionBuffer("log", "topic-id", 0, limits, delivery, BridgeStats(), record_format)
-        _fill(buffer, 2)
-        ((envelope, _),) = delivery.submitted
-        assert (b'"format"' in envelope.data) == (record_format == "json")
-        assert delivery.stream_batches[0].format == record_format
-
-
 def test_pump_refused_credentials_wait_and_are_counted() -> None:
     """The batch is kept and retried as slowly as an invalid one, because a person has to act."""
     delivery = FakeDelivery(manual=True)

@@ -15,7 +15,6 @@ from tests.events.json_examples import EXAMPLES, MOVIE, make_event, rating
 from marquee.events.json_records import JsonRecordParser, event_schema, read_event_id
 from marquee.events.kinds import Category, MalformedRecord, Rating
 from marquee.events.parser import EventParser
-from marquee.events.record_parser import EitherFormatParser
 
 ROOT = Path(__file__).parents[2]
 PARSER = JsonRecordParser(5)
@@ -85,9 +84,9 @@ def test_schema_file_is_current() -> None:
     assert json.loads((ROOT / "docs/events.schema.json").read_text()) == event_schema()
 
 
-def test_either_format_parser_recognizes_both() -> None:
-    """Text and JSON of the same rating give the same event, so a replay needs no setting."""
-    either = EitherFormatParser(EventParser(UTC, 5))
+def test_event_parser_recognizes_both_formats() -> None:
+    """Text and JSON of the same rating give the same event, so that a topic may hold both without a setting."""
+    either = EventParser(UTC, 5)
     from_text = either.parse(f"2026-02-14T12:00:02.250,7,GET /rate/{MOVIE}=4")
     assert isinstance(from_text, Rating)
     assert from_text == either.parse(" " + rating("1"))

@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.records import account, ask, batch, rate, watch
 
 from marquee.db.pool import Database
-from marquee.events.record_parser import RecordParser
+from marquee.events.parser import RecordParser
 from marquee.ingest.store import store_rejected, write_batch
 from marquee.privacy.personal_tables import find_personal_tables
 

@@ -223,7 +223,6 @@ class Bridge:
                 self._limits,
                 self._delivery,
                 self.stats,
-                self._settings.record_format,
             )
 
     def _pause_or_resume(self, now: float) -> None:

@@ -19,7 +19,7 @@ from marquee.bridge.bridge_limits import BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats
 from marquee.bridge.delivery.delivery import Delivery
 from marquee.errors import DeliveryUnauthorized, TransientError
-from marquee.events.batches import TEXT, Record, StreamBatch, make_records
+from marquee.events.batches import Record, StreamBatch, make_records
 from marquee.events.envelopes import Envelope, encode_batch
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,7 @@ class PartitionBuffer:
         limits: BridgeLimits,
         delivery: Delivery,
         stats: BridgeStats,
-        record_format: str = TEXT,
     ) -> None:
-        self._format = record_format
         self._topic, self._topic_id, self._partition = topic, topic_id, partition
         self._limits, self._delivery, self._stats = limits, delivery, stats
         self._pending: list[Record] = []
@@ -174,7 +172,7 @@ class PartitionBuffer:
     def _make_batch(self, records: tuple[Record, ...]) -> StreamBatch:
         since = records[0].offset if self._batched_until is None else self._batched_until
         self._batched_until = records[-1].offset + 1
-        return StreamBatch(self._topic, self._topic_id, self._partition, records, since, self._format)
+        return StreamBatch(self._topic, self._topic_id, self._partition, records, since)
 
     def _process_answer(self, batch: _SubmittedBatch, now: float) -> None:
         error = batch.future.exception()

@@ -72,7 +72,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
         *_KAFKA,
         "kafka_group",
         "kafka_options",
-        "record_format",
         "delivery_url",
         "delivery_secret",
         "metrics_port",

@@ -151,11 +151,6 @@ class Settings(EnvironmentSettings):
         "Requests a second of one address without a key to one instance, where access is `public`. 0: no limit.",
         10.0,
     )
-    record_format: str = setting(
-        one_of("text", "json"),
-        "Format of the records that the bridge forwards: the event log's text, or JSON of the published schema.",
-        "text",
-    )
 
     # Recommendations.
     customers_url: str = setting(

@@ -12,11 +12,6 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-TEXT, JSON = "text", "json"
-RECORD_FORMATS = (TEXT, JSON)
-"""Formats of records: the text of the event log, or one JSON object of the published schema a record."""
-
-
 NAMED_TOPIC = "name:"
 """Prefix of a topic id that is made of names, because the broker has no topic ids. A recreated topic has the same."""
 
@@ -76,8 +71,6 @@ class StreamBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     since: int | None = None
     """If set, the batch holds every record of Kafka from this offset to the last one. Missing offsets are transaction
     markers or were removed by compaction. None: nothing is known about missing offsets."""
-    format: str = TEXT
-    """Format of the records, one of RECORD_FORMATS."""
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""Parser of JSON records, the second format of events: one JSON object of the schema a record.
+"""Parser of JSON records, the second format: one JSON object of the schema a record.
 
     {"id": "9f2c", "time": "2026-11-30T12:00:02Z", "type": "rating", "user_id": "7", "movie_id": "up+2009", "rating": 5}
 
@@ -16,8 +16,7 @@ from msgspec import Meta
 
 from marquee.events.event import ID_RULE, Event, Rating, RecommendationRequest
 from marquee.events.kinds import Category, MalformedRecord, malformed
-from marquee.events.parser import EARLIEST
-from marquee.events.record_syntax import is_storable
+from marquee.events.record_syntax import EARLIEST, is_storable
 
 SCHEMA_VERSION = 1
 SCHEMA_ID = f"urn:marquee:events:{SCHEMA_VERSION}"

@@ -1,13 +1,13 @@
-"""Parser and formatter of the event log's records.
+"""Parser of the event log's records in both formats, and formatter of their text.
 
     <time>,<user id>,GET /data/m/<movie id>/<minute>.mpg
     <time>,<user id>,GET /rate/<movie id>=<rating>
     <time>,<user id>,recommendation request <host>:<port>, status <code>, result: <text>, <ms> ms
     <time>,<user id>,GET /create_account
 
-Parsing is total: every text becomes an event or a :class:`MalformedRecord`. The pattern is anchored at
-both ends and accepts only what the streaming service writes, because about one real record in a
-thousand has a character too many.
+A record that begins with a brace is JSON (:mod:`marquee.events.json_records`). Parsing is total: every text becomes an
+event or a :class:`MalformedRecord`. The pattern is anchored at both ends and accepts only what the streaming service
+writes, because about one real record in a thousand has a character too many.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TypeAlias
 
+from marquee.events.json_records import JsonRecordParser
 from marquee.events.kinds import (
     LOG_KIND_OF_EVENT,
     LOG_KINDS,
@@ -28,7 +30,7 @@ from marquee.events.kinds import (
     diagnose_unknown,
     malformed,
 )
-from marquee.events.record_syntax import TIME, USER_ID, is_time, is_user_id
+from marquee.events.record_syntax import EARLIEST, TIME, USER_ID, is_time, is_user_id
 
 # One alternative for each kind. An empty group ends it, so that the number of the last group that matched
 # identifies the kind.
@@ -63,8 +65,6 @@ WatchFields = tuple[str, str, str, str, str]
 """Local time to the minute, rest of the time, user id, movie id, minute of the movie; all empty if not a watch."""
 _NOT_A_WATCH: WatchFields = ("", "", "", "", "")
 
-# Times before 1970 are the zero times of other systems (year 1, 1601) or corrupt; pandas cannot represent some of them.
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_MINUTE = EARLIEST.isoformat()[:16]
 
 # Times are converted with the UTC offset of their minute; the records of a batch share few minutes.
@@ -72,7 +72,7 @@ _MAX_CACHED_MINUTES = 4096
 
 
 class EventParser:
-    """Parser of records whose times are in ``zone`` and whose ratings go from 1 to ``rating_max``.
+    """Parser of records whose ratings go from 1 to ``rating_max``, and whose times, as text, are in ``zone``.
 
     An hour that occurs twice, when clocks go back, is taken to be the first. A time that clocks skip is
     interpreted with the offset before the change. Nanoseconds are truncated to microseconds.
@@ -84,12 +84,13 @@ class EventParser:
         self._always_utc = str(zone) in ("UTC", "Etc/UTC")
         self._offsets: dict[str, timedelta] = {}
         self._match = _RECORD.fullmatch
+        self._json = JsonRecordParser(rating_max)
 
     def parse(self, text: str) -> Event | MalformedRecord:
         """Return the event in a record's text, or the reason why there is none. Never raises."""
         match = self._match(text)
-        if match is None:
-            return _diagnose(text)
+        if match is None:  # No valid text begins with a brace, and every JSON record does.
+            return self._json.parse(text) if text.lstrip().startswith("{") else _diagnose(text)
         time = self._parse_time(match[1])
         if time is None:
             return MalformedRecord(Category.TIME, f"no such time: {match[1]}")
@@ -142,6 +143,9 @@ class EventParser:
                 self._offsets.clear()
             self._offsets[minute] = offset
         return offset
+
+
+RecordParser: TypeAlias = EventParser | JsonRecordParser
 
 
 def _diagnose(text: str) -> MalformedRecord:

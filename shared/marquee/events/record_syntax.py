@@ -6,6 +6,7 @@ Lengths are bounded, so that every value that is accepted can be stored and inde
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 USER_ID = r"[0-9]{1,20}"
 MOVIE_ID = r"[a-z0-9+_.*-]{0,500}\+(?:[0-9]{4})?"
@@ -14,6 +15,9 @@ TIME = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}"
     r"(?::[0-9]{2}(?:\.(?:[0-9]{9}|[0-9]{6}|[0-9]{3}))?)?"
 )
+
+# Times before 1970 are the zero times of other systems (year 1, 1601) or corrupt; pandas cannot represent some of them.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 _match_time = re.compile(TIME).fullmatch
 _match_user_id = re.compile(USER_ID).fullmatch

@@ -13,7 +13,6 @@ from marquee.errors import DataRefused, InvalidBatch
 from marquee.events.batches import ImpressionBatch, StreamBatch
 from marquee.events.envelopes import BATCH_TYPES, Envelope, from_http, open_envelope, to_http
 from marquee.events.parser import EventParser
-from marquee.events.record_parser import parsers_with
 from marquee.ingest.salvage import salvage
 from marquee.ingest.storable import find_batch_problem, find_impression_problem
 from marquee.ingest.store import WriteCounts, store_rejected, write_batch, write_impressions
@@ -44,7 +43,7 @@ class IngestHandler:
     def __init__(self, database: Database, parser: EventParser, reader: MarkReader | None = None) -> None:
         self._database = database
         self._reader = reader or MarkReader()
-        self._parsers = parsers_with(parser)
+        self._parser = parser
 
     def accept(self, headers: Mapping[str, str], body: bytes) -> WriteCounts | RejectedEvent:
         """Write the batch of a request, and store its invalid elements as rejected events.
@@ -62,7 +61,7 @@ class IngestHandler:
     def _write(self, batch: StreamBatch | ImpressionBatch) -> WriteCounts:
         if isinstance(batch, ImpressionBatch):
             return write_impressions(self._database, batch, self._reader)
-        return write_batch(self._database, batch, self._parsers[batch.format], self._reader)
+        return write_batch(self._database, batch, self._parser, self._reader)
 
     def _write_valid(self, envelope: Envelope) -> WriteCounts:
         """Write the valid elements, then the rejected ones; a failed request is repeated as a whole."""

@@ -15,7 +15,6 @@ from marquee.errors import DataRefused
 from marquee.events.batches import Record, make_record
 from marquee.events.kinds import QUARANTINE
 from marquee.events.parser import EventParser
-from marquee.events.record_parser import EitherFormatParser, RecordParser
 from marquee.ingest import watch_sessions
 from marquee.ingest.marked_users import apply_marks
 from marquee.ingest.row_encoding import parse_records
@@ -82,7 +81,7 @@ class ReplayResult:
 class _Replaying:
     database: Database
     selection: Selection
-    parser: RecordParser
+    parser: EventParser
     reader: MarkReader
 
 
@@ -128,14 +127,12 @@ def replay(
 ) -> ReplayResult:
     """Parse the selected records again, and move those that are events now to their tables.
 
-    ``parser`` is that of text; a record that begins with a brace is parsed as JSON.
-
     Records of users whom ``reader`` finds marked are dropped. A record leaves quarantine in the transaction that
     writes its row. A replay can be interrupted and repeated, and two replays can run at the same time.
     """
     moved: Counter[str] = Counter()
     remaining = 0
-    replaying = _Replaying(database, selection, EitherFormatParser(parser), reader or MarkReader())
+    replaying = _Replaying(database, selection, parser, reader or MarkReader())
     for topic_key, partition in _partitions(database, selection):
         after = -1
         while (last := _end_of_chunk(database, selection, topic_key, partition, after)) is not None:

@@ -22,8 +22,7 @@ from marquee.events.kinds import (
     MalformedRecord,
     Watch,
 )
-from marquee.events.parser import EventParser
-from marquee.events.record_parser import RecordParser
+from marquee.events.parser import EventParser, RecordParser
 from marquee.ingest.time_bounds import TimeBounds
 
 Columns = tuple[str, ...]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from marquee.errors import InvalidBatch
-from marquee.events.batches import TEXT, Impression, ImpressionBatch, Record, StreamBatch
+from marquee.events.batches import Impression, ImpressionBatch, Record, StreamBatch
 from marquee.events.envelopes import STREAM_BATCH, Envelope
 from marquee.ingest.storable import find_batch_problem, find_impression_problem, find_record_problem
 
@@ -46,7 +46,6 @@ class _RawStreamBatch(msgspec.Struct):
     partition: int
     records: list[msgspec.Raw]
     since: Any = None
-    format: str = TEXT
 
 
 class _RawImpressionBatch(msgspec.Struct):
@@ -98,10 +97,10 @@ def _salvage_records(raw: _RawStreamBatch, envelope: Envelope) -> Salvage:
     records = tuple(valid[offset] for offset in sorted(valid))
     # Refused records are replayed later, so the batch does not account for their offsets.
     since = raw.since if records and not refused and _is_since(raw.since, records[0].offset) else None
-    batch = StreamBatch(raw.topic, raw.topic_id, raw.partition, records, since, raw.format)
+    batch = StreamBatch(raw.topic, raw.topic_id, raw.partition, records, since)
     if problem := find_batch_problem(batch):
         raise ValueError(problem)
-    head = {"topic": raw.topic, "topic_id": raw.topic_id, "partition": raw.partition, "format": raw.format}
+    head = {"topic": raw.topic, "topic_id": raw.topic_id, "partition": raw.partition}
     return Salvage(batch, tuple(_refused_events(envelope, head, "records", refused)))
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from marquee.events.batches import RECORD_FORMATS, Impression, Record, StreamBatch
-from marquee.events.parser import EARLIEST
+from marquee.events.batches import Impression, Record, StreamBatch
+from marquee.events.record_syntax import EARLIEST
 from marquee.ingest.time_bounds import MAX_AHEAD_OF_CLOCK
 
 _INT4 = 2**31
@@ -25,8 +25,6 @@ def find_batch_problem(batch: StreamBatch) -> str | None:
         return f"partition {batch.partition} is out of range"
     if not 0 <= batch.records[0].offset <= batch.records[-1].offset <= MAX_OFFSET:
         return f"an offset is not from 0 to {MAX_OFFSET}"
-    if batch.format not in RECORD_FORMATS:
-        return f"its format is {batch.format[:20]!a}: valid are {', '.join(RECORD_FORMATS)}"
     if "\0" in batch.topic + batch.topic_id or max(len(batch.topic), len(batch.topic_id)) > MAX_KEY_LENGTH:
         return f"its topic or topic id holds NUL, or is longer than {MAX_KEY_LENGTH} characters"
     return None

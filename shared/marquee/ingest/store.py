@@ -24,7 +24,7 @@ from marquee.db.written_offsets import WrittenOffsets
 from marquee.errors import DataRefused
 from marquee.events.batches import Impression, ImpressionBatch, Record, StreamBatch, is_named
 from marquee.events.kinds import DROPPED, EVENT_KINDS, QUARANTINE, RECORD_TABLES, WATCH, EventKind
-from marquee.events.record_parser import RecordParser
+from marquee.events.parser import RecordParser
 from marquee.ingest import watch_sessions
 from marquee.ingest.known_records import check_same_records
 from marquee.ingest.marked_users import apply_marks, find_user_ids
