@@ -13,6 +13,7 @@ from tests.support.synthetic_data import SECOND
 from marquee.config import base_data
 from marquee.data import sources
 from marquee.errors import TrainingDataError
+from marquee.registry.movie_metadata import collect_metadata
 
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 PAIRS = [(u, i, 5 if (u + i) % 2 else 1, 1_000_000_000 + 7 * u + i) for u in range(1, 9) for i in range(1, 9)]
@@ -89,6 +90,28 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], str]] = {
         {"users.csv": USERS.replace("4,24,", "4,²,")},
         r"users\.csv: 1 of 8.*line 5: age '²' is not a",
     ),
+    **{
+        f"age {age}": (
+            {"users.csv": USERS.replace("4,24,", f"4,{age},")},
+            rf"users\.csv: 1 of 8.*line 5: age '{age}' is {why}",
+        )
+        for age, why in (("-3", "not from 1 to 130"), ("0", "not from"), ("999", "not from"), ("2_4", "not a number"))
+    },
+    **{
+        f"{column} {value}": (
+            {"movies.csv": MOVIES.replace("genres", column).replace("Drama|Comedy", value)},
+            rf"movies\.csv: 8 of 8.*line 2: {column} '{value}' is {why}; leave it empty if it is unknown",
+        )
+        for column, value, why in (
+            ("age_rating", "-18", "not from 0 to 99"),
+            ("adult", "perhaps", "neither true nor false"),
+            ("cost", "-0.1", r"not a number from 0 to 1e\+06"),
+            ("cost", "nan", "not a number.*"),
+            ("cost", "1e300", "not a number.*"),
+        )
+    },
+    "year 19900": ({"movies.csv": MOVIES.replace(",1990,", ",19900,")}, "8 of 8.*'19900' is not from 1870 to 2200"),
+    "year 0": ({"movies.csv": MOVIES.replace(",1990,", ",0,")}, "8 of 8 .*year '0' is not from"),
     "no key in movies": (
         {"movies.csv": MOVIES.replace("movie_id", "code")},
         r"movies\.csv has no column movie_id; .*it has code, title, year, genres",
@@ -107,6 +130,7 @@ REFUSED: dict[str, tuple[dict[str, str | bytes], str]] = {
         r"line 66: rating '' is not",
     ),
     "text rating": ({"ratings.csv": ratings() + "3,film+1+1990,five,5\n"}, r"line 66: rating 'five' is not"),
+    "rating 1_0": ({"ratings.csv": ratings() + "3,film+1+1990,1_0,5\n"}, r"line 66: rating '1_0' is not a number"),
     "empty time": ({"ratings.csv": ratings() + "3,film+1+1990,4,\n"}, r"line 66: time '' is neither"),
     "two units": (
         {"ratings.csv": ratings() + "3,film+1+1990,4,2001-09-09T01:46:40\n"},
@@ -122,6 +146,24 @@ def test_read_base_unreadable_variants_are_refused_with_the_row(
     """The sentence names the file, the line and what is wrong with it."""
     with pytest.raises(TrainingDataError, match=message):
         read(tmp_path / "variant", files)
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "age"),
+    [
+        ("adult", "1.0", 18),
+        ("adult", "Yes", 18),
+        ("adult", "0", -1),
+        ("age_rating", "16.0", 16),
+        ("age_rating", "R", 17),
+    ],
+)
+def test_read_base_age_of_movies_is_read_as_tables_have_it(tmp_path: Path, column: str, text: str, age: int) -> None:
+    """A table with gaps has 16.0 for 16, and 1.0 for true: no movie loses its age rating by that."""
+    files: dict[str, str | bytes] = {"movies.csv": MOVIES.replace("genres", column).replace("Drama|Comedy", text)}
+    data = read(tmp_path / "variant", files)
+    found = collect_metadata(["film+1+1990"], data.side_information.movies).ages
+    assert (found or (-1,)) == (age,)
 
 
 def test_read_base_header_only_or_empty_movies_are_no_rows(tmp_path: Path) -> None:

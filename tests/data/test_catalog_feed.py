@@ -117,6 +117,35 @@ def test_read_cached_movies_are_not_asked_until_they_are_old(tmp_path: Path) -> 
     assert asked[3:] == [IDS]
 
 
+@pytest.mark.parametrize(
+    "cache",
+    [
+        b'{"a+1990": {"read": "2027-11-30T00:00:00Z", "row": {"title": "A"}}}',
+        b'{"a+1990": {"read": "2026-11-30T00:00:00", "row": {"title": "A"}}}',
+        b'{"a+1990": {"read": "2026-11-30T00:00:00Z", "row": {"title": "\xff"}}}',
+        b"[" * 100_000,
+    ],
+    ids=["a year ahead", "without a zone", "not UTF-8", "too deep"],
+)
+def test_read_cache_of_another_clock_or_damaged_is_made_again(tmp_path: Path, cache: bytes) -> None:
+    """An entry that a clock ahead has written is not believed for a year, and no damage ends a retraining."""
+    server, asked = serve(answer_all)
+    store = FileStore(tmp_path)
+    store.replace(CACHE, cache, None)
+    with server:
+        assert feed(server.url, store).read(IDS[:1]).rows["a+1990"]["language"] == "fr"
+        feed(server.url, store).read(IDS[:1])
+    assert asked == [IDS[:1]]
+
+
+@pytest.mark.parametrize("date", ["0001-01-01", "9999-12-31", "199-01-01"])
+def test_read_placeholder_date_gives_no_year(date: str) -> None:
+    """The zero and the end of calendars are placeholders."""
+    server, _ = serve(lambda ids: (200, json.dumps({**COMPLETE, "release_date": date}).encode()))
+    with server:
+        assert "year" not in feed(server.url).read(IDS[:1]).rows["a+1990"]
+
+
 def test_read_many_movies_requests_fit_a_server(tmp_path: Path) -> None:
     """A request has at most 200 ids and 6,000 bytes of path, which the web server of the simulator accepts."""
     ids = [f"m+{number:04}+1990" for number in range(450)] + [f"{'long+' * 24}{number:02}" for number in range(50)]

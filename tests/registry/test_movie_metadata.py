@@ -41,6 +41,13 @@ def test_collect_metadata_reads_the_usual_columns() -> None:
     assert (metadata.title(0), metadata.title(1), metadata.year(1)) == ("A", None, None)
 
 
+def test_collect_metadata_implausible_values_are_unknown() -> None:
+    """A placeholder is no year, and a fee that single precision cannot hold is none."""
+    rows = [{"year": "0001", "cost": "1e300"}, {"year": "9999", "cost": "-1"}, {"year": "1994", "cost": "2"}]
+    metadata = collect_metadata(["a", "b", "c"], dict(zip("abc", rows, strict=True)))
+    assert (metadata.years, metadata.costs) == ((0, 0, 1994), (-1, -1, 2))
+
+
 def test_collect_metadata_unknown_columns_are_empty() -> None:
     """A table without a column costs nothing in the artifact."""
     metadata = collect_metadata(["a"], {"a": {"title": "A"}})

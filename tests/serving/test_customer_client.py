@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from tests.servers.customers import CustomerServer
+from tests.servers.http_thread import HttpThread
 from tests.support.clock import FakeClock
 from tests.support.waiting import wait_until
 
@@ -158,3 +161,50 @@ def test_users_ids_are_percent_encoded() -> None:
     with pytest.raises(CustomersUnavailable):
         client.users(["u-42", "a b?c#d%e", "7"])
     assert paths == ["/user/u-42,a%20b%3Fc%23d%25e,7"]
+
+
+def serve_customers(answer: object) -> HttpThread:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Print nothing."""
+
+    return HttpThread(Handler)
+
+
+@pytest.mark.parametrize(
+    ("malformed", "known"),
+    [
+        ({"user_id": "1", "age": "old", "gender": None}, Customer("1")),
+        ({"user_id": "1", "age": -3, "occupation": ["x"], "gender": "F"}, Customer("1", gender="F")),
+        ({"user_id": "1", "age": 1e300}, Customer("1")),
+        ({"user_id": "1", "age": 31.0, "self_description_likes": 7}, Customer("1", age=31)),
+        ({"user_id": None, "age": 31}, None),
+        ("no customer", None),
+    ],
+)
+def test_users_one_malformed_customer_leaves_the_others(malformed: object, known: Customer | None) -> None:
+    """A malformed attribute is unknown, and an entry that is no customer costs the others nothing."""
+    with (
+        serve_customers([{"user_id": "2", "age": 40}, malformed, {"message": "unknown"}]) as served,
+        closing(CustomerClient(served.url, timeout_s=10)) as client,
+    ):
+        found = client.users(["1", "2", "3"])
+    assert found == {"2": Customer("2", age=40)} | ({"1": known} if known else {})
+
+
+@pytest.mark.parametrize("answer", [[7], "text", [{"user_id": []}]])
+def test_users_answer_without_any_customer_raises_customers_unavailable(answer: object) -> None:
+    """An answer of another kind is a failure, which is tried again, and not a list of unknown users."""
+    with (
+        serve_customers(answer) as served,
+        closing(CustomerClient(served.url, timeout_s=10)) as client,
+        pytest.raises(CustomersUnavailable, match="did not return customers"),
+    ):
+        client.users(["1"])

@@ -13,6 +13,7 @@ import msgspec
 
 from marquee.config.csv_file import Row, Synonyms, parse_csv
 from marquee.config.opaque_ids import VALID_ID, is_valid_id
+from marquee.config.plausible_values import AGE_RATINGS, AGES, MAX_COST, YEARS, is_within
 from marquee.config.timestamps import EARLIEST, LATEST
 from marquee.errors import TrainingDataError
 
@@ -50,11 +51,16 @@ SIDE_SYNONYMS: dict[str, Synonyms] = {
         "genres": ("genre",),
     },
 }
-_WHOLE_NUMBERS = ("age", "year")
+_WHOLE_NUMBERS = {"age": AGES, "year": YEARS}
+_BOOLEANS = {
+    "true": "true", "t": "true", "yes": "true", "y": "true", "1": "true", "1.0": "true",
+    "false": "", "f": "", "no": "", "n": "", "0": "", "0.0": "",
+}  # fmt: skip
 # Unit of a number that counts from 1970, its parts of a second, and the smallest magnitude that is read so. Numbers
 # below the first limit are seconds up to the year 5138, and those of each unit begin in 1973.
 _UNITS = (("ns", 10**9, 10**17), ("us", 10**6, 10**14), ("ms", 10**3, 10**11), ("s", 1, 0))
 ISO = "ISO 8601"
+_MAX_SHOWN = 40
 _EARLIEST_S, _LATEST_S = int(EARLIEST.timestamp()), int(LATEST.timestamp())
 
 
@@ -83,7 +89,7 @@ def read_scale(directory: Path) -> tuple[float, float] | None:
         return None
     try:
         low, high = msgspec.json.decode(path.read_bytes(), type=_Imported).scale
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise TrainingDataError(f"{path} is no report of an import ({error}): import the data again") from error
     if not low < high:
         raise TrainingDataError(f"{path}: the scale {low:g} to {high:g} is none; import the data again")
@@ -160,7 +166,7 @@ def read_side_table(path: Path, key: str, left_out: Counter[str] | None = None) 
 def parse_rating(text: str) -> float:
     """Return a rating; raises ``ValueError`` unless it is a finite number."""
     try:
-        rating = float(text)
+        rating = _to_float(text)
     except ValueError:
         rating = float("nan")
     if not isfinite(rating):
@@ -208,23 +214,63 @@ def _cause_to_leave_out(rating: BaseRating) -> str:
 
 
 def _parse_attributes(row: Row) -> Row:
-    for name in _WHOLE_NUMBERS:
+    """Normalize the attributes that are numbers or truth values; raise ``ValueError`` for an implausible one."""
+    for name, limits in _WHOLE_NUMBERS.items():
         if text := row.get(name, "").strip():
-            number = _to_whole(text)
-            if number is None:
-                raise ValueError(f"{name} {text!r} is not a number; leave it empty if it is unknown")
-            row[name] = str(number)
+            row[name] = _parse_whole(name, text, limits)
+    # An age rating may also be a certificate, such as PG-13.
+    text = row.get("age_rating", "").strip()
+    if text and _to_whole(text) is not None:
+        row["age_rating"] = _parse_whole("age_rating", text, AGE_RATINGS)
+    if text := row.get("adult", "").strip():
+        row["adult"] = _parse_boolean("adult", text)
+    if text := row.get("cost", "").strip():
+        row["cost"] = _parse_cost(text)
     return row
+
+
+def _parse_whole(name: str, text: str, limits: tuple[int, int]) -> str:
+    number = _to_whole(text)
+    if number is None:
+        raise ValueError(f"{name} {text[:_MAX_SHOWN]!r} is not a number; leave it empty if it is unknown")
+    if not is_within(number, limits):
+        raise ValueError(
+            f"{name} {text[:_MAX_SHOWN]!r} is not from {limits[0]} to {limits[1]}; leave it empty if it is unknown"
+        )
+    return str(number)
+
+
+def _parse_boolean(name: str, text: str) -> str:
+    if text.lower() not in _BOOLEANS:
+        raise ValueError(f"{name} {text[:_MAX_SHOWN]!r} is neither true nor false; leave it empty if it is unknown")
+    return _BOOLEANS[text.lower()]
+
+
+def _parse_cost(text: str) -> str:
+    try:
+        cost = _to_float(text)
+    except ValueError:
+        cost = -1.0
+    if not is_within(cost, (0, MAX_COST)):
+        raise ValueError(
+            f"cost {text[:_MAX_SHOWN]!r} is not a number from 0 to {MAX_COST:g}; leave it empty if it is unknown"
+        )
+    return text
 
 
 def _to_whole(text: str) -> int | None:
     """Return a number without its fraction, or None if ``text`` is none."""
     try:
-        return int(text)
+        return int(text.replace("_", "?"))
     except ValueError:
         pass
     try:
-        number = float(text)
+        number = _to_float(text)
     except ValueError:
         return None
     return int(number) if isfinite(number) else None
+
+
+def _to_float(text: str) -> float:
+    """Return a number; raises ``ValueError`` also for the underscores of Python's literals."""
+    return float(text.replace("_", "?"))

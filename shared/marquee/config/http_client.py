@@ -25,6 +25,12 @@ class HttpResponse(NamedTuple):
     body: bytes
 
 
+def retry_after_s(response: HttpResponse) -> float:
+    """Return the seconds of ``Retry-After``; 0 without one, or for a date, because clocks differ."""
+    value = response.headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdecimal() else 0.0
+
+
 class _DeadlineReader(RawIOBase):
     """Reader of a socket with one time limit for all reads, however little each of them brings."""
 

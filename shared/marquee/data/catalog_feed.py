@@ -12,14 +12,16 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 
-from marquee.config.http_client import HttpClient, HttpResponse
+from marquee.config.http_client import HttpClient, HttpResponse, retry_after_s
+from marquee.config.plausible_values import YEARS, is_within
 from marquee.config.rate_limit import CallLimiter
 from marquee.errors import MovieServiceUnavailable, ObjectNotFound, ObjectStoreError, PreconditionFailed, TransientError
+from marquee.registry.json_document import MalformedDocument, decode_json
 from marquee.registry.object_store.object_store import ObjectStore, Version
 
 CACHE = "catalog/movies.json"
@@ -32,6 +34,7 @@ _ATTEMPTS, _MAX_FAILURES = 3, 3
 _MAX_PAUSE_S = 10.0
 _MAX_TEXT = 500
 _FRESH, _FRESH_UNKNOWN = timedelta(days=7), timedelta(days=1)
+_CLOCKS_DIFFER = timedelta(hours=1)
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ _log = logging.getLogger(__name__)
 class CatalogEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Answer of the service about one movie at ``read``: columns of ``movies.csv``, or None for an unknown movie."""
 
-    read: datetime
+    read: Annotated[datetime, msgspec.Meta(tz=True)]
     row: dict[str, str] | None = None
 
 
@@ -138,8 +141,8 @@ class CatalogFeed:
         if stored is None:
             return {}, None
         try:
-            return msgspec.json.decode(stored.data, type=dict[str, CatalogEntry]), stored.version
-        except msgspec.MsgspecError as error:
+            return decode_json(stored.data, dict[str, CatalogEntry]), stored.version
+        except MalformedDocument as error:
             _log.warning("the cache %s is damaged and made again: %s", CACHE, error)
             return {}, stored.version
 
@@ -194,8 +197,8 @@ class _Requests:
         if response.status == 404:
             return dict.fromkeys(batch)
         try:
-            answer = msgspec.json.decode(response.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            answer = decode_json(response.body, Any)
+        except MalformedDocument as error:
             raise MovieServiceUnavailable(f"its answer is no JSON: {error}") from error
         documents = answer if isinstance(answer, list) else [answer]
         rows: dict[str, dict[str, str] | None] = {}
@@ -223,7 +226,7 @@ class _Requests:
                 if response.status in (200, 404):
                     return response
                 fault = f"status {response.status}"
-                pause_s = _retry_after(response) or pause_s
+                pause_s = retry_after_s(response) or pause_s
             except TransientError as error:
                 fault = str(error)
             if attempt == _ATTEMPTS or self.stopped.wait(min(pause_s, _MAX_PAUSE_S)):
@@ -232,7 +235,11 @@ class _Requests:
 
 
 def _is_due(entry: CatalogEntry | None, now: datetime) -> bool:
-    return entry is None or now - entry.read >= (_FRESH_UNKNOWN if entry.row is None else _FRESH)
+    if entry is None:
+        return True
+    age = now - entry.read
+    # A clock that was ahead wrote an entry from the future.
+    return age >= (_FRESH_UNKNOWN if entry.row is None else _FRESH) or age < -_CLOCKS_DIFFER
 
 
 def _batches(movie_ids: Sequence[str]) -> Iterator[list[str]]:
@@ -260,7 +267,7 @@ def _describe(movie: _ServiceMovie) -> dict[str, str]:
     year = (movie.release_date or "")[:4]
     row = {
         "title": _clean(movie.title or ""),
-        "year": year if year.isascii() and year.isdecimal() else "",
+        "year": year if year.isascii() and year.isdecimal() and is_within(int(year), YEARS) else "",
         "genres": "|".join(_clean(genre.name).replace("|", " ") for genre in movie.genres or () if genre.name),
         "language": _clean(movie.original_language or ""),
         "countries": "|".join(_clean(c.iso_3166_1) for c in movie.production_countries or () if c.iso_3166_1),
@@ -274,8 +281,3 @@ def _clean(text: str) -> str:
     """Return one line of printable text of bounded length."""
     printable = "".join(character if character.isprintable() else " " for character in text[:_MAX_TEXT])
     return " ".join(printable.split())
-
-
-def _retry_after(response: HttpResponse) -> float:
-    value = response.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdecimal() else 0.0

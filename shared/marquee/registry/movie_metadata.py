@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from marquee.config.plausible_values import MAX_COST, YEARS, is_within
 from marquee.errors import ArtifactRefused
 from marquee.registry.json_document import MalformedDocument, decode_json
 
@@ -48,6 +49,8 @@ class MovieMetadata(msgspec.Struct, frozen=True, eq=False):
                 raise ArtifactRefused(f"{METADATA}: {name} has {len(getattr(self, name))} values, not {n_items} or 0")
         if self.costs and not all(map(isfinite, self.costs)):
             raise ArtifactRefused(f"{METADATA}: costs contains numbers that are not finite")
+        if max(self.costs, default=0.0) > MAX_COST:
+            raise ArtifactRefused(f"{METADATA}: a cost lies beyond {MAX_COST:g}")
         if max(map(abs, (*self.years, *self.ages)), default=0) > 10_000:
             raise ArtifactRefused(f"{METADATA}: a year or an age lies beyond 10,000")
 
@@ -134,7 +137,8 @@ def _join(text: str) -> str:
 
 
 def _parse_year(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) == 4 else UNKNOWN_YEAR
+    is_year = text.isascii() and text.isdecimal() and len(text) == 4 and is_within(int(text), YEARS)
+    return int(text) if is_year else UNKNOWN_YEAR
 
 
 def _parse_age(row: Mapping[str, str]) -> int:
@@ -149,4 +153,4 @@ def _parse_cost(text: str) -> float:
         cost = float(text)
     except ValueError:
         return UNKNOWN_COST
-    return cost if isfinite(cost) and cost >= 0 else UNKNOWN_COST
+    return cost if is_within(cost, (0, MAX_COST)) else UNKNOWN_COST

@@ -11,13 +11,16 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from marquee.config.http_client import HttpClient
 from marquee.config.masking import mask_password
+from marquee.config.plausible_values import AGES, is_within
 from marquee.errors import CustomersUnavailable, RequestFailed
+from marquee.registry.json_document import MalformedDocument, decode_json
 
 BULK = 200
 """Maximum number of ids in one call, by the service's protocol."""
@@ -32,6 +35,29 @@ class Customer(msgspec.Struct, frozen=True):
     gender: str = ""
     self_description_likes: str | None = None
     self_description_dislikes: str | None = None
+
+
+class _Attributes(msgspec.Struct):
+    """A customer as the service describes it; each attribute may be malformed."""
+
+    user_id: int | str
+    age: Any = None
+    occupation: Any = ""
+    gender: Any = ""
+    self_description_likes: Any = None
+    self_description_dislikes: Any = None
+
+
+def _read_customer(entry: Any) -> Customer | None:
+    """Return the customer without malformed attributes, None if ``entry`` is no customer at all."""
+    try:
+        raw = msgspec.convert(entry, _Attributes)
+    except msgspec.ValidationError:
+        return None
+    age = raw.age if isinstance(raw.age, int | float) and is_within(raw.age, AGES) else None
+    texts = (raw.occupation, raw.gender, raw.self_description_likes, raw.self_description_dislikes)
+    occupation, gender, likes, dislikes = (text if isinstance(text, str) else None for text in texts)
+    return Customer(raw.user_id, None if age is None else int(age), occupation or "", gender or "", likes, dislikes)
 
 
 class CustomerClient:
@@ -57,13 +83,18 @@ class CustomerClient:
         if response.status not in (200, 404):
             raise CustomersUnavailable(f"{mask_password(self._url)} answered {response.status}")
         try:
-            document = msgspec.json.decode(response.body)
+            document = decode_json(response.body, Any)
             # The service returns an object for one id, and a list for several.
             entries = document if isinstance(document, list) else [document]
-            customers = [msgspec.convert(entry, Customer) for entry in entries if "user_id" in entry]
-        except (msgspec.MsgspecError, TypeError) as error:
+            customers = [
+                _read_customer(entry) for entry in entries if not isinstance(entry, dict) or "user_id" in entry
+            ]
+        except MalformedDocument as error:
             raise CustomersUnavailable(f"{mask_password(self._url)} did not return customers: {error}") from error
-        return {str(customer.user_id): customer for customer in customers}
+        known = {str(customer.user_id): customer for customer in customers if customer is not None}
+        if customers and not known:
+            raise CustomersUnavailable(f"{mask_password(self._url)} did not return customers, but {entries[0]!a:.80}")
+        return known
 
     def close(self) -> None:
         """Close the connections."""

@@ -129,6 +129,15 @@ def test_post_retry_after_pauses(receiver: Webhook, webhook: AlertWebhook, clock
     assert len(receiver.posted) == 2
 
 
+@pytest.mark.parametrize("pause", ["\u00b2", "1e3", "-5", "Mon, 30 Nov 2026 12:00:00 GMT"])
+def test_post_retry_after_no_number_is_repeated_at_once(receiver: Webhook, webhook: AlertWebhook, pause: str) -> None:
+    """A header that is no number of seconds is ignored, and never ends the watcher."""
+    receiver.statuses.append(429)
+    receiver.retry_after = pause
+    assert not webhook.post([firing_alert()], resolved=False)
+    assert webhook.post([firing_alert()], resolved=False)
+
+
 def test_post_refusal_is_final(receiver: Webhook, webhook: AlertWebhook, caplog: pytest.LogCaptureFixture) -> None:
     """A status that a retry cannot change is logged, without the secret URL, and not repeated."""
     receiver.statuses.append(404)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from marquee.config.http_client import HttpClient
+from marquee.config.http_client import HttpClient, retry_after_s
 from marquee.errors import RequestFailed
 from marquee.monitoring.alerts.evaluate import Alert
 
@@ -46,8 +46,7 @@ class AlertWebhook:
             log.warning("The webhook did not answer for %s: %s", title, error)
             return False
         if response.status == 429 or response.status >= 500:
-            pause = response.headers.get("retry-after", "")
-            self._paused_until = self._clock() + min(float(pause) if pause.isdigit() else 0.0, MAX_PAUSE_S)
+            self._paused_until = self._clock() + min(retry_after_s(response), MAX_PAUSE_S)
             log.warning("The webhook answered %d for %s; it is tried again", response.status, title)
             return False
         if response.status >= 300:
