@@ -14,8 +14,11 @@ from marquee.simulate.catalog import SyntheticCatalog
 from marquee.simulate.movie_service import CustomerTable, MovieService, MovieTable
 
 CATALOGUE = SyntheticCatalog(50, 1)
-CUSTOMERS = {"7": {"user_id": "7", "age": "31", "gender": "F", "occupation": "writer", "zip": "1"}}
-MOVIES = {"heat+1995": {"title": "Heat", "year": "1995", "genres": "Action|Crime|Thriller"}}
+CUSTOMERS = {
+    "7": {"user_id": "7", "age": "31", "gender": "F", "occupation": "writer", "zip": "1"},
+    "8": {"user_id": "8", "age": "", "gender": "M"},
+}
+MOVIES = {"heat+1995": {"title": "Heat", "year": "1995", "genres": "Action|Crime|Thriller"}, "own+1": {}}
 
 
 def get_all(*paths: str, **options: Any) -> list[tuple[int, Any]]:
@@ -45,6 +48,13 @@ def test_movie_service_known_customer_has_the_real_format() -> None:
         "writer",
     )
     assert {"self_description_likes", "self_description_dislikes"} <= set(customer)
+
+
+def test_movie_service_own_tables_without_attributes_are_served() -> None:
+    """Own base data may lack columns and values, and an unknown age is none."""
+    (status, customer), (found, movie) = get_all("/user/8", "/movie/own+1")
+    assert (status, customer["age"], customer["gender"], customer["occupation"]) == (200, None, "M", "")
+    assert (found, movie["title"], movie["genres"], movie["release_date"]) == (200, "Own 1", [], None)
 
 
 def test_movie_service_synthetic_customer_is_stable() -> None:

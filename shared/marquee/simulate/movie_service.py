@@ -50,7 +50,8 @@ class CustomerTable:
         }
         row = self._known.get(user_id)
         if row is not None:
-            customer |= {"age": int(row["age"]), "occupation": row["occupation"], "gender": row["gender"]}
+            customer["age"] = int(row["age"]) if row.get("age") else None
+            customer |= {name: row.get(name, "") for name in ("occupation", "gender")}
         return customer
 
 
@@ -71,9 +72,11 @@ class MovieTable:
         if row is None and (self._catalog is None or self._catalog.movie_number(movie_id) is None):
             return None
         draw = derive_seed(self._seed, "movie", movie_id)
-        title = row["title"] if row else movie_id.replace("+", " ").strip().title()
-        genres = row["genres"].split("|") if row else [GENRES[draw % len(GENRES)]]
-        year = row["year"] if row else movie_id[-4:]
+        if row is None:
+            row = {"genres": GENRES[draw % len(GENRES)], "year": movie_id[-4:]}
+        title = row.get("title") or movie_id.replace("+", " ").strip().title()
+        genres = row.get("genres", "").split("|")
+        year = row.get("year", "")
         return {
             **_UNUSED_FIELDS,
             "id": movie_id,
