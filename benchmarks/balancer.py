@@ -6,12 +6,11 @@ import re
 import shutil
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.serving import ROOT, Instance, scratch
+from marquee.local.function_process import open_directly
 from marquee.local.process import free_port
 
 CONFIG = ROOT / "infra/compose/haproxy.cfg"
@@ -49,8 +48,8 @@ def _wait_until_ready(port: int) -> None:
     ends = time.monotonic() + _READY_S
     while time.monotonic() < ends:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/recommend/1", timeout=5):
+            with open_directly(f"http://127.0.0.1:{port}/recommend/1", 5):
                 return
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"haproxy did not answer on port {port} within {_READY_S} s; check its configuration")

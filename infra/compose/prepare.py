@@ -20,6 +20,8 @@ PROJECT = "projects/marquee"
 ACK_DEADLINE_S = 90
 """30 s more than the timeout of `ingest`, as in infra/terraform/pubsub.tf."""
 EVENTS, DEAD_LETTERS = f"{PROJECT}/topics/marquee-events", f"{PROJECT}/topics/marquee-dead-letters"
+# Docker passes the proxy of its configuration to every container; the emulators are in the same network.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def create(method: str, url: str, document: dict[str, Any]) -> None:
@@ -27,7 +29,7 @@ def create(method: str, url: str, document: dict[str, Any]) -> None:
     body = json.dumps(document).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
     try:
-        urllib.request.urlopen(request, timeout=10).close()
+        _DIRECT.open(request, timeout=10).close()
     except urllib.error.HTTPError as error:
         if error.code != 409:
             raise

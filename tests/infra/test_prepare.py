@@ -77,6 +77,15 @@ def test_prepare_twice_creates_everything_once(emulator: Emulator) -> None:
     assert pushed["pushConfig"] == {"pushEndpoint": "http://ingest:8080/"}
 
 
+def test_prepare_proxy_in_the_environment_is_not_asked(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker passes the proxy of its configuration to containers; the emulators are beside them."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    prepare(emulator.url, emulator.url, "http://ingest:8080/")
+    assert len(emulator.documents) == 5
+
+
 @contextmanager
 def prepared_repeatedly(url: str, health: Path) -> Iterator[None]:
     """Run the loop in a thread, every 20 ms."""

@@ -176,6 +176,10 @@ def test_programs_in_a_private_directory_run_as_a_copy(tmp_path: Path) -> None:
             copy = reachable_program(private / "bin" / "initdb", Path(folder))
             assert copy.is_relative_to(folder)
             assert copy.read_bytes() == (package / "bin" / "initdb").read_bytes()
+        time_ns = private.stat().st_mtime_ns
+        (private / "bin" / "initdb").write_bytes(b"another version")
+        os.utime(private, ns=(time_ns, time_ns))
+        assert reachable_program(private / "bin" / "initdb", Path(folder)).read_bytes() == b"another version"
     assert reachable_program(Path("/bin/sh"), tmp_path) == Path("/bin/sh")
 
 

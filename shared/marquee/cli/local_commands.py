@@ -112,7 +112,8 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_shape(parser: argparse.ArgumentParser) -> None:
-    workers = int(os.environ["WORKERS"]) if os.environ.get("WORKERS", "").isdigit() else None
+    given = os.environ.get("WORKERS", "")
+    workers = int(given) if given.isascii() and given.isdecimal() else None
     parser.add_argument(
         "--instances",
         type=bounded_int(1),

@@ -153,7 +153,9 @@ def reachable_program(program: Path, cache: Path = _PROGRAM_CACHE) -> Path:
     if all(folder.stat().st_mode & 0o001 for folder in program.parents):
         return program
     package = program.parents[1]
-    copy = cache / f"postgres-{int(package.stat().st_mtime)}"
+    # Installers may give each version the same time, so the size distinguishes them too.
+    size = sum(file.stat().st_size for file in program.parent.iterdir())
+    copy = cache / f"postgres-{int(package.stat().st_mtime)}-{size}"
     if not copy.exists():
         try:
             with atomic_path(copy, staging=copy.with_name(f".{copy.name}.{os.getpid()}")) as new:

@@ -105,7 +105,9 @@ def git_commit() -> str:
 def _git(*arguments: str) -> str:
     """Return the output of a git command, or "" if it fails or git is missing."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    # Git hooks and `git rebase --exec` name their own repository in the environment, which would take precedence.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment = {**inherited, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         completed = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
