@@ -33,7 +33,7 @@ def _create() -> EventsHttp:
     settings = Settings.from_mapping(os.environ, NEEDS["events"]).require("database_url")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     database = Database(settings.database_url, connections=CONNECTIONS, readers=0)
-    parser, reader = JsonRecordParser(settings.rating_max), MarkReader(settings.privacy_key)
+    parser, reader = JsonRecordParser(settings.rating_max, by_id=True), MarkReader(settings.privacy_key)
     return EventsHttp(database, parser, create_access(settings), reader)
 
 

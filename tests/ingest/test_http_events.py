@@ -19,7 +19,7 @@ from marquee.ingest.handler import IngestHandler
 from marquee.ingest.http_events import PARTITIONS, EventsOutcome, write_events
 from marquee.ingest.quarantine import Selection, replay
 
-PARSER = JsonRecordParser(5)
+PARSER = JsonRecordParser(5, by_id=True)
 EACH = [text.encode() for text in EXAMPLES]
 
 
@@ -60,6 +60,16 @@ def test_write_events_malformed_event_is_quarantined(database: Database) -> None
     assert rows(database, "SELECT category FROM quarantine ORDER BY 1") == [("json",), ("rating",)]
     assert write(database, rating("a", rating=3)) == EventsOutcome(1, 0, ())
     assert record_counts.count_all(database) == record_counts.count_records(database)
+
+
+@pytest.mark.parametrize("id", ["null", "Undefined", "00000000-0000-0000-0000-000000000000", "F" * 32])
+def test_write_events_id_that_stands_for_none_loses_nothing(
+    plain_database: Database, parser: EventParser, id: str
+) -> None:
+    """Two events with it are refused and kept, not one event and its repetition; a replay stores both."""
+    outcome = write(plain_database, rating(id), rating(id, rating=2), rating("own"))
+    assert (outcome.accepted, outcome.repeated, [e.category for e in outcome.refused]) == (1, 0, ["event_id"] * 2)
+    assert replay(plain_database, Selection(), parser).moved == {"ratings": 2}
 
 
 def test_quarantine_replay_reads_json(database: Database, parser: EventParser) -> None:

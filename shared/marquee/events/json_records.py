@@ -57,18 +57,27 @@ _decode_event: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _decode_identity = msgspec.json.Decoder(_Identified)
 
 
-class JsonRecordParser:
-    """Parser of JSON records whose ratings go from 1 to ``rating_max``."""
+_PLACEHOLDERS = frozenset(["null", "none", "nil", "undefined", "nan", "[object object]"])
 
-    def __init__(self, rating_max: int) -> None:
-        self._rating_max = rating_max
+
+class JsonRecordParser:
+    """Parser of JSON records whose ratings go from 1 to ``rating_max``.
+
+    With ``by_id``, records are identified by their id, and an id that stands for a missing one is malformed: all
+    records but the first would count as repeated.
+    """
+
+    def __init__(self, rating_max: int, *, by_id: bool = False) -> None:
+        self._rating_max, self._by_id = rating_max, by_id
 
     def parse(self, text: str) -> Event | MalformedRecord:
         """Return the event in a record's text, or the reason why there is none. Never raises."""
         if not text.strip():
             return MalformedRecord(Category.EMPTY, "nothing but blanks")
         try:
-            _decode_identity.decode(text)
+            identity = _decode_identity.decode(text)
+            if self._by_id and _is_placeholder(identity.id):
+                return malformed(Category.EVENT_ID, identity.id, "an id of its own for each event")
             event = _decode_event.decode(text)
             if event.time.tzinfo is not UTC:
                 event = msgspec.structs.replace(event, time=event.time.astimezone(UTC))
@@ -90,6 +99,12 @@ class JsonRecordParser:
                 detail = "movie_ids belong to status 200, and a result to any other status"
                 return MalformedRecord(Category.RECOMMENDATION, detail)
         return event
+
+
+def _is_placeholder(event_id: str) -> bool:
+    """Return whether an id is a word for nothing, or the UUID of only zeros or ones."""
+    digits = event_id.replace("-", "").lower()
+    return event_id.lower() in _PLACEHOLDERS or digits in ("0" * 32, "f" * 32)
 
 
 def read_event_id(raw: bytes) -> str | None:
