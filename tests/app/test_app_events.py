@@ -16,6 +16,7 @@ from tests.app.visit import App, Visit
 from marquee.app.app_events import AppEvent, decode_batch, store_batch
 from marquee.app.documents import Documents
 from marquee.app.write_limits import BATCHES
+from marquee.errors import DocumentsRefused
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -108,11 +109,32 @@ def test_event_of_another_user_with_the_same_id_changes_nothing(documents: Docum
     assert [row["user_id"] for row in documents.database["events"].find()] == ["1"]
 
 
+@pytest.mark.parametrize("field", ["id", "session", "recommendation"])
+@pytest.mark.parametrize("digit", ["0", "f"])
+def test_event_uuid_that_stands_for_none_is_refused(documents: Documents, field: str, digit: str) -> None:
+    """A device that fills in no id must not lose all events but the first."""
+    none = str(uuid.UUID(digit * 32))
+    receipt = store_batch(documents, "1", decode_batch(make_batch(make_event(**{field: none}), make_event())), NOW)
+    assert (receipt.kept, receipt.known, [event.index for event in receipt.refused]) == (1, 0, [0])
+
+
+def test_event_that_only_the_validator_refuses_spoils_no_other(documents: Documents) -> None:
+    """It is named with its index; if the validator refuses all, the device keeps the batch."""
+    documents.database.command("collMod", "events", validator={"seq": {"$ne": 7}})
+    first, second = make_event(), make_event()
+    receipt = store_batch(documents, "1", decode_batch(make_batch(first, make_event(seq=7), first, second)), NOW)
+    assert (receipt.kept, receipt.known, [event.index for event in receipt.refused]) == (2, 1, [1])
+    with pytest.raises(DocumentsRefused, match="1 of 1 events"):
+        store_batch(documents, "1", decode_batch(make_batch(make_event(seq=7))), NOW)
+
+
 @pytest.mark.parametrize(
     "body",
     [
         b"",
         b"[]",
+        b"[" * 60_000,
+        make_batch().replace(b'"events": []', b'"events": [' + b"[" * 60_000),
         b"{",
         b"\xff\xfe",
         make_batch(),
@@ -123,7 +145,7 @@ def test_event_of_another_user_with_the_same_id_changes_nothing(documents: Docum
 )
 def test_batch_that_is_invalid_is_400(body: bytes) -> None:
     """The error names what is wrong."""
-    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)) as error:
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError, RecursionError)) as error:
         decode_batch(body)
     assert str(error.value)
 

@@ -120,7 +120,7 @@ class Actions:
             return json_reply(403, {"message": "the user does not consent to analytics"})
         try:
             batch = decode_batch(request.body)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             return json_reply(400, {"message": str(error)})
         return json_reply(202, store_batch(self._services.documents, visitor.user_id, batch, utc_now()))
 

@@ -36,9 +36,11 @@ EVENT_NAMES = (
 MAX_EVENTS, MAX_BATCH_BYTES = 100, 64_000
 MAX_AGE = timedelta(days=30)
 """Age from which events are refused. A device deletes events that wait for longer than a week."""
-_DUPLICATE = 11_000
+_DUPLICATE, _INVALID = 11_000, 121
 
-Uuid = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")]
+# The UUIDs of only zeros and only ones stand for a missing one, and would make all events the same.
+_NO_UUID = "(?!0{8}-(?:0{4}-){3}0{12}|f{8}-(?:f{4}-){3}f{12})"
+Uuid = Annotated[str, Meta(pattern=rf"\A{_NO_UUID}[0-9a-f]{{8}}-(?:[0-9a-f]{{4}}-){{3}}[0-9a-f]{{12}}\Z")]
 Word = Annotated[str, Meta(pattern=r"\A[a-z0-9_]{1,40}\Z")]
 MovieId = Annotated[str, Meta(pattern=r"\A[^,/\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]{1,128}\Z")]
 Value = Annotated[str, Meta(max_length=200)] | bool | Annotated[int, Meta(ge=-(2**53), le=2**53)] | float
@@ -100,17 +102,19 @@ def store_batch(documents: Documents, user_id: str, batch: EventBatch, received:
 
     Raises :class:`DocumentsUnavailable`; the device keeps the batch and sends it again.
     """
-    rows: list[Document] = []
+    rows: dict[int, Document] = {}
     refused: list[RefusedAppEvent] = []
     skew = received - batch.sent
     for index, raw in enumerate(batch.events):
         try:
             event = _decoder(AppEvent).decode(raw)
-            rows.append(_to_document(event, user_id, batch.app, skew, received))
-        except (msgspec.DecodeError, OverflowError, ValueError) as error:
+            rows[index] = _to_document(event, user_id, batch.app, skew, received)
+        except (msgspec.DecodeError, OverflowError, ValueError, RecursionError) as error:
             refused.append(RefusedAppEvent(index, str(error)))
-    kept = _insert(documents, rows)
-    return BatchReceipt(kept, len(rows) - kept, tuple(refused))
+    kept, invalid = _insert(documents, list(rows.values()))
+    indexes = list(rows)
+    refused += [RefusedAppEvent(indexes[row], "MongoDB's validator of `events` refuses it") for row in invalid]
+    return BatchReceipt(kept, len(rows) - kept - len(invalid), tuple(sorted(refused, key=lambda event: event.index)))
 
 
 def _to_document(event: AppEvent, user_id: str, app: str, skew: timedelta, received: datetime) -> Document:
@@ -133,17 +137,22 @@ def _to_document(event: AppEvent, user_id: str, app: str, skew: timedelta, recei
     return document | {name: value for name, value in where.items() if value is not None}
 
 
-def _insert(documents: Documents, rows: list[Document]) -> int:
+def _insert(documents: Documents, rows: list[Document]) -> tuple[int, list[int]]:
+    """Return the number of new rows, and the indexes of those that the validator refuses.
+
+    If it refuses all, it is not that of this program: the device keeps the batch.
+    """
     if not rows:
-        return 0
+        return 0, []
     with documents.collection("events") as events:
         try:
-            return len(events.insert_many(rows, ordered=False).inserted_ids)
+            return len(events.insert_many(rows, ordered=False).inserted_ids), []
         except BulkWriteError as error:
             failed = [e for e in error.details["writeErrors"] if e["code"] != _DUPLICATE]
-            if failed or error.details.get("writeConcernErrors"):
+            others = [e for e in failed if e["code"] != _INVALID]
+            if len(failed) == len(rows) or others or error.details.get("writeConcernErrors"):
                 raise DocumentsRefused(
                     f"MongoDB refused {len(failed)} of {len(rows)} events of a batch; check the validator of `events`, "
                     "which `marquee db migrate` updates"
                 ) from error
-            return int(error.details["nInserted"])
+            return int(error.details["nInserted"]), [int(e["index"]) for e in failed]

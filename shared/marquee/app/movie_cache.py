@@ -14,7 +14,7 @@ from pymongo import DESCENDING, UpdateOne
 
 from marquee.app.devices import utc_now
 from marquee.app.documents import Document, Documents
-from marquee.app.movie_service_client import MAX_IDS, Movie, MovieServiceClient
+from marquee.app.movie_service_client import MAX_IDS, Movie, MovieServiceClient, read_movie
 from marquee.config.opaque_ids import is_valid_id
 from marquee.errors import DocumentsRefused, DocumentsUnavailable, MovieServiceUnavailable
 
@@ -59,8 +59,7 @@ class MovieCache:
         if movie := self.find([movie_id]).get(movie_id):
             return movie
         if is_valid_id(movie_id):
-            for told in self._service.read_movies([movie_id]):
-                return told
+            return next((told for told in self._service.read_movies([movie_id]) if told.id == movie_id), None)
         return None
 
     def search(self, text: str, limit: int = 30) -> list[Movie]:
@@ -73,13 +72,14 @@ class MovieCache:
             return []
         clauses = [{"words": {"$regex": "^" + re.escape(word)}} for word in wanted]
         with self._documents.collection("movies") as movies:
-            return [_decode(row) for row in movies.find({"$and": clauses}, _FIELDS).limit(limit)]
+            return _decode_all(movies.find({"$and": clauses}, _FIELDS).limit(limit))
 
     def newest(self, limit: int) -> list[Movie]:
         """Return the ``limit`` movies released most recently. Raises :class:`DocumentsUnavailable`."""
+        # A date far ahead, such as 9999-12-31, is a placeholder.
+        dated = {"release_date": {"$type": "string", "$lte": f"{utc_now().year + 1}-12-31"}}
         with self._documents.collection("movies") as movies:
-            query = movies.find({"release_date": {"$type": "string"}}, _FIELDS)
-            return [_decode(row) for row in query.sort("release_date", DESCENDING).limit(limit)]
+            return _decode_all(movies.find(dated, _FIELDS).sort("release_date", DESCENDING).limit(limit))
 
     def recall_any(self, limit: int) -> list[Movie]:
         """Return up to ``limit`` movies that this process used most recently."""
@@ -105,7 +105,7 @@ class MovieCache:
         try:
             with self._documents.collection("movies") as movies:
                 described = {"_id": {"$in": movie_ids}, "title_only": {"$exists": False}}
-                return [_decode(row) for row in movies.find(described, _FIELDS)]
+                return _decode_all(movies.find(described, _FIELDS))
         except (DocumentsUnavailable, DocumentsRefused):
             return []
 
@@ -169,5 +169,6 @@ def _upsert(movie: Movie, now: datetime) -> UpdateOne:
     return UpdateOne({"_id": movie.id}, {"$set": values, "$unset": {"title_only": ""}}, upsert=True)
 
 
-def _decode(row: Document) -> Movie:
-    return msgspec.convert(row | {"id": row["_id"]}, Movie)
+def _decode_all(rows: Iterable[Document]) -> list[Movie]:
+    """Return the movies; a document that is none is left out, so that the movie service is asked again."""
+    return [movie for row in rows if (movie := read_movie(row | {"id": row["_id"]}))]

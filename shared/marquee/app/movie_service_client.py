@@ -12,12 +12,13 @@ The header ``User-Id`` names the user of a watch or a rating.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from marquee.config.http_client import HttpClient, HttpResponse
+from marquee.config.plausible_values import RUNTIMES, YEARS, is_within
 from marquee.errors import MovieServiceUnavailable, RequestFailed
 
 T = TypeVar("T")
@@ -44,13 +45,14 @@ class Movie(msgspec.Struct, frozen=True):
 
     @property
     def year(self) -> str:
-        """The year of release; empty if unknown."""
-        return (self.release_date or "")[:4]
+        """The year of release; empty if unknown or implausible."""
+        year = (self.release_date or "")[:4]
+        return year if year.isascii() and year.isdecimal() and is_within(int(year), YEARS) else ""
 
     @property
     def minutes(self) -> int:
-        """The length in minutes; a typical length if unknown."""
-        return self.runtime or 90
+        """The length in minutes; a typical length if unknown or implausible."""
+        return self.runtime if self.runtime is not None and is_within(self.runtime, RUNTIMES) else 90
 
     @property
     def genre_names(self) -> tuple[str, ...]:
@@ -58,12 +60,39 @@ class Movie(msgspec.Struct, frozen=True):
         return tuple(genre.name for genre in self.genres)
 
 
+class _MovieDocument(msgspec.Struct):
+    """A movie as it is written; all but its id and title may be malformed."""
+
+    id: str
+    title: str
+    genres: Any = None
+    release_date: Any = None
+    runtime: Any = None
+    overview: Any = None
+
+
+def read_movie(document: object) -> Movie | None:
+    """Return the movie without malformed attributes; None if ``document`` has no id and title."""
+    try:
+        raw = msgspec.convert(document, _MovieDocument)
+    except msgspec.ValidationError:
+        return None
+    genres = raw.genres if isinstance(raw.genres, list) else []
+    names = [genre.get("name") for genre in genres if isinstance(genre, dict)]
+    return Movie(
+        raw.id,
+        raw.title,
+        tuple(Genre(name) for name in names if isinstance(name, str) and name),
+        raw.release_date if isinstance(raw.release_date, str) else None,
+        int(raw.runtime) if isinstance(raw.runtime, int | float) and is_within(raw.runtime, RUNTIMES) else None,
+        raw.overview if isinstance(raw.overview, str) else "",
+    )
+
+
 class _Account(msgspec.Struct, frozen=True):
     user_id: int
 
 
-_decode_movies = msgspec.json.Decoder(list[Movie]).decode
-_decode_movie = msgspec.json.Decoder(Movie).decode
 _decode_account = msgspec.json.Decoder(_Account).decode
 
 
@@ -80,8 +109,12 @@ class MovieServiceClient:
         response = self._get("/movie/" + ",".join(quote(movie_id, safe="") for movie_id in movie_ids))
         if response.status == 404:
             return []
-        body = self._check(response).body
-        return self._decoded(_decode_movies, body) if len(movie_ids) > 1 else [self._decoded(_decode_movie, body)]
+        answer = self._decoded(msgspec.json.decode, self._check(response).body)
+        listed = answer if isinstance(answer, list) else [answer]
+        movies = [movie for document in listed if (movie := read_movie(document))]
+        if listed and not movies:
+            raise MovieServiceUnavailable(f"the movie service answered without a movie: {listed[0]!a:.80}")
+        return movies
 
     def create_account(self) -> str:
         """Create an account; return its user id."""
@@ -116,5 +149,5 @@ class MovieServiceClient:
     def _decoded(self, decode: Callable[[bytes], T], body: bytes) -> T:
         try:
             return decode(body)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise MovieServiceUnavailable(f"the movie service answered with an unexpected document: {error}") from error

@@ -8,6 +8,8 @@ YEARS = (1870, 2200)
 """Release years; the first films are of the 1870s."""
 AGE_RATINGS = (0, 99)
 """Least ages of viewers."""
+RUNTIMES = (1, 1_440)
+"""Lengths of movies in minutes."""
 MAX_COST = 1e6
 """Highest license fee per view. Fees are subtracted from scores in single precision."""
 
