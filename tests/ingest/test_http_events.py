@@ -6,6 +6,7 @@ import random
 import threading
 from datetime import UTC
 
+import pytest
 from tests.events.json_examples import EXAMPLES, make_event, rating
 from tests.support.records import batch, rows, watch
 
