@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import movielens
-from benchmarks.registry import BenchmarkResult, at_least, at_most, benchmark, is_full_run
-from marquee.loops.experiment_attack import USERS, share_rolled_back
-from marquee.loops.loop_report import mean_with_interval
-from marquee.loops.poisoning import (
+from benchmarks.loops.experiment_attack import USERS, share_rolled_back
+from benchmarks.loops.loop_report import mean_with_interval
+from benchmarks.loops.poisoning import (
     FAKE,
     NUKE,
     PUSH,
@@ -24,6 +23,7 @@ from marquee.loops.poisoning import (
     measure_reach,
     without_users,
 )
+from benchmarks.registry import BenchmarkResult, at_least, at_most, benchmark, is_full_run
 from marquee.registry.manifest import Metric
 
 TARGETS, TARGETS_FULL = 6, 30

@@ -1,1 +1,4 @@
-"""Simulation of feedback loops over many retrainings, and generation of docs/feedback-loops.md."""
+"""Feedback loops: simulated weeks of retraining on what was recommended, and attacks by fake accounts.
+
+The package also generates docs/feedback-loops.md.
+"""

@@ -8,10 +8,10 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from benchmarks.loops.loop_measures import ALIKE, BEGUN, COVERAGE, DRIFT, GINI, MEASURES, NEW, QUALITY, TOP
+from benchmarks.loops.loop_report import LoopReport
+from benchmarks.loops.loop_variants import PLAIN
 from marquee.evaluation.chart_style import CHART_STYLE, to_svg
-from marquee.loops.loop_measures import ALIKE, BEGUN, COVERAGE, DRIFT, GINI, MEASURES, NEW, QUALITY, TOP
-from marquee.loops.loop_report import LoopReport
-from marquee.loops.loop_variants import PLAIN
 
 LABELS = {
     QUALITY: "quality by truth",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from marquee.loops.loop_measures import ALIKE, COVERAGE, GINI, NEW, QUALITY
-from marquee.loops.loop_report import LoopReport, format_metric
-from marquee.loops.loop_variants import CONFIRMED, FORMER, NO_LISTS, PLAIN
-from marquee.loops.loop_world import MINORITY
+from benchmarks.loops.loop_measures import ALIKE, COVERAGE, GINI, NEW, QUALITY
+from benchmarks.loops.loop_report import LoopReport, format_metric
+from benchmarks.loops.loop_variants import CONFIRMED, FORMER, NO_LISTS, PLAIN
+from benchmarks.loops.loop_world import MINORITY
 from marquee.registry.manifest import Metric
 
 

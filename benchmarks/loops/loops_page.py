@@ -8,12 +8,12 @@ import msgspec
 
 from benchmarks import report_files
 from benchmarks.loops import loop_charts, loop_conclusion
+from benchmarks.loops.loop_measures import LAST_DAYS, MEASURES, QUALITY
+from benchmarks.loops.loop_report import LoopReport, format_metric, restore_run
+from benchmarks.loops.loop_variants import PLAIN
+from benchmarks.loops.loop_world import WorldSize
 from marquee.cli.text_table import markdown_table
 from marquee.config import atomic_file
-from marquee.loops.loop_measures import LAST_DAYS, MEASURES, QUALITY
-from marquee.loops.loop_report import LoopReport, format_metric, restore_run
-from marquee.loops.loop_variants import PLAIN
-from marquee.loops.loop_world import WorldSize
 
 RESULTS, PAGE, CHARTS = Path("reports/feedback_loops.json"), Path("docs/feedback-loops.md"), Path("docs/feedback-loops")
 _TEMPLATE = Path(__file__).with_name("loops.md.template")

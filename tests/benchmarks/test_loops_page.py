@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.loops import loop_conclusion, loops_page
-
-from marquee.loops.loop_measures import COVERAGE, MEASURES, QUALITY, LoopRun
-from marquee.loops.loop_report import LoopReport
-from marquee.loops.loop_variants import CONFIRMED, FORMER, NO_LISTS, PLAIN
-from marquee.loops.loop_world import HEAVY, LIGHT, MAJORITY, MINORITY, WorldSize
+from benchmarks.loops.loop_measures import COVERAGE, MEASURES, QUALITY, LoopRun
+from benchmarks.loops.loop_report import LoopReport
+from benchmarks.loops.loop_variants import CONFIRMED, FORMER, NO_LISTS, PLAIN
+from benchmarks.loops.loop_world import HEAVY, LIGHT, MAJORITY, MINORITY, WorldSize
 
 GROUPS = (MAJORITY, MINORITY, LIGHT, HEAVY)
 

@@ -52,7 +52,6 @@ COMMANDS: dict[str, Group | Verb] = {
             "backtest": Verb(
                 "marquee.cli.model_backtest", "replay past ratings through the serving code and compare models"
             ),
-            "loops": Verb("marquee.cli.model_loops", "simulate weeks of retraining on what was recommended"),
             "pipeline": Verb("marquee.cli.model_pipeline", "run one step of the pipeline, as DVC does"),
             "show": Verb("marquee.cli.model_show", "show how a model was trained and what it measured"),
             "lineage": Verb("marquee.cli.model_lineage", "show the origin and the releases of a model"),

@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.loops.loop_world import LENGTH, Floats, Ints, LoopWorld, examine
 from marquee.evaluation.exposure import gini, share_of_top, total_exposure
-from marquee.loops.loop_world import LENGTH, Floats, Ints, LoopWorld, examine
 
 COVERAGE, GINI, TOP, QUALITY, NEW = "coverage", "gini", "top 1 %", "quality", "new movies"
 DRIFT, ALIKE, BEGUN = "taste drift", "alikeness", "begun"

@@ -9,12 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-
-from marquee.cli.main import main
-from marquee.loops import loop_days
-from marquee.loops.loop_days import LoopStart, make_start, simulate_days
-from marquee.loops.loop_log import LoopLog
-from marquee.loops.loop_measures import (
+from benchmarks.loops import loop_days
+from benchmarks.loops.__main__ import main
+from benchmarks.loops.loop_days import LoopStart, make_start, simulate_days
+from benchmarks.loops.loop_log import LoopLog
+from benchmarks.loops.loop_measures import (
     ALIKE,
     COVERAGE,
     DRIFT,
@@ -25,9 +24,10 @@ from marquee.loops.loop_measures import (
     judge_lists,
     judge_tastes,
 )
-from marquee.loops.loop_report import LoopReport, mean_with_interval
-from marquee.loops.loop_variants import NO_LISTS, PLAIN, VARIANTS, LoopVariant
-from marquee.loops.loop_world import LENGTH, WorldSize, make_world
+from benchmarks.loops.loop_report import LoopReport, mean_with_interval
+from benchmarks.loops.loop_variants import NO_LISTS, PLAIN, VARIANTS, LoopVariant
+from benchmarks.loops.loop_world import LENGTH, WorldSize, make_world
+
 from marquee.serving.exploration import Exploration
 from marquee.training.params import Params
 
@@ -151,25 +151,24 @@ def test_mean_with_interval_known_values() -> None:
     assert mean_with_interval(np.array([2.0])).low is None
 
 
-def test_model_loops_command_resumes(
+def test_loops_main_with_a_size_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`marquee model loops` prints the table; a second call reads the stored runs, of which a damaged one is redone."""
+    """With a size it prints the table; a second call reads the stored runs, of which a damaged one is redone."""
     text = Path("params.yaml").read_text().replace("budget_s: 10", "budget_s: 0")
     (tmp_path / "params.yaml").write_text(text)
-    command = (
-        f"model loops --users 60 --movies 100 --days 1 --seeds 1 --params {tmp_path}/params.yaml --out {tmp_path}/out"
-    )
+    command = f"--users 60 --movies 100 --days 1 --seeds 1 --params {tmp_path}/params.yaml --out {tmp_path}/out"
     arguments = [*command.split(), "--variant", PLAIN, "--variant", NO_LISTS]
     assert main(arguments) == 0
     first = capsys.readouterr().out
     assert PLAIN in first
     assert NO_LISTS in first
-    damaged = sorted((tmp_path / "out/runs").glob("*.json"))[0]
+    damaged = sorted((tmp_path / "out/build/loops/runs").glob("*.json"))[0]
     damaged.write_text("{")
     assert main(arguments) == 0
     assert capsys.readouterr().out == first
-    monkeypatch.setattr("marquee.loops.loop_report.simulate_days", None)
+    monkeypatch.setattr("benchmarks.loops.loop_report.simulate_days", None)
     assert main(arguments) == 0
-    assert main([*command.split(), "--variant", "none such"]) != 0
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--variant", "none such"])
     assert "unknown variant 'none such'" in capsys.readouterr().err

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from marquee.data.dataset import Dataset
-from marquee.loops.experiment_attack import share_rolled_back
-from marquee.loops.loop_log import LoopLog
-from marquee.loops.loop_world import WorldSize, make_world
-from marquee.loops.poisoning import (
+from benchmarks.loops.experiment_attack import share_rolled_back
+from benchmarks.loops.loop_log import LoopLog
+from benchmarks.loops.loop_world import WorldSize, make_world
+from benchmarks.loops.poisoning import (
     FAKE,
     NUKE,
     PUSH,
@@ -22,6 +20,8 @@ from marquee.loops.poisoning import (
     measure_reach,
     without_users,
 )
+
+from marquee.data.dataset import Dataset
 from marquee.training.params import Params
 
 USERS = 150

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from benchmarks.loops.loop_log import LoopLog, day_time, movie_id
+from benchmarks.loops.loop_measures import BEGUN, LoopRun, judge_lists, judge_tastes
+from benchmarks.loops.loop_variants import LoopVariant
+from benchmarks.loops.loop_world import LENGTH, Floats, Ints, LoopWorld, WorldSize, examine, make_world
 from marquee.data.dataset import Dataset
-from marquee.loops.loop_log import LoopLog, day_time, movie_id
-from marquee.loops.loop_measures import BEGUN, LoopRun, judge_lists, judge_tastes
-from marquee.loops.loop_variants import LoopVariant
-from marquee.loops.loop_world import LENGTH, Floats, Ints, LoopWorld, WorldSize, examine, make_world
 from marquee.registry.artifact import write_artifact
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.policy import Policy

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.loops.loop_world import DAY_US, Ints, LoopWorld
 from marquee.data.dataset import Dataset, Interactions
-from marquee.loops.loop_world import DAY_US, Ints, LoopWorld
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RATING_MIN, RATING_MAX = 1.0, 5.0

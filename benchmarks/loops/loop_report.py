@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,21 @@ import msgspec
 import numpy as np
 from scipy import stats
 
+import marquee
+from benchmarks.loops.loop_days import make_start, simulate_days
+from benchmarks.loops.loop_measures import LoopRun
+from benchmarks.loops.loop_variants import PLAIN, LoopVariant
+from benchmarks.loops.loop_world import WorldSize
 from marquee.config.atomic_file import write_atomically
 from marquee.evaluation.exposure import Floats
-from marquee.loops.loop_days import make_start, simulate_days
-from marquee.loops.loop_measures import LoopRun
-from marquee.loops.loop_variants import PLAIN, LoopVariant
-from marquee.loops.loop_world import WorldSize
 from marquee.registry.manifest import Metric
 from marquee.training.params import Params
 
 Report = Callable[[str, float], None]
 INTERVAL = 0.95
-_LIBRARY = Path(__file__).parent.parent
-_CODE = ("loops/loop_*.py", "models/**/*.py", "scoring/*.py", "serving/*.py", "training/*.py")
-"""Glob patterns of the code that a run depends on. When that code changes, stored runs are recomputed."""
+_LIBRARY = Path(marquee.__file__).parent
+_CODE = ("models/**/*.py", "scoring/*.py", "serving/*.py", "training/*.py")
+"""Glob patterns of the code of the library that a run depends on. When it changes, stored runs are recomputed."""
 
 
 class LoopReport(msgspec.Struct, frozen=True):
@@ -150,7 +152,7 @@ def _key(size: WorldSize, seed: int, variant: LoopVariant, params: Params) -> st
 @cache
 def _hash_code() -> str:
     digest = hashlib.sha256()
-    for pattern in _CODE:
-        for path in sorted(_LIBRARY.glob(pattern)):
-            digest.update(path.read_bytes())
+    paths = [Path(__file__).parent.glob("loop_*.py"), *(_LIBRARY.glob(pattern) for pattern in _CODE)]
+    for path in chain.from_iterable(map(sorted, paths)):
+        digest.update(path.read_bytes())
     return digest.hexdigest()

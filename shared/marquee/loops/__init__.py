@@ -1,1 +1,0 @@
-"""Feedback loops: simulated weeks of retraining on what was recommended, and attacks by fake accounts."""
