@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import numpy as np
 
-from benchmarks import movielens
+from benchmarks import movielens, user_splits
 from benchmarks.registry import BenchmarkResult, at_most, benchmark
-from marquee.data import splits
 from marquee.data.splits import Split
 from marquee.evaluation.baselines import bias_baseline
 from marquee.models.bpmf.gibbs import BpmfFit, Budget, ModelShape, fit_bpmf
@@ -67,7 +66,7 @@ def _measure_accuracy() -> dict[str, float]:
         suffix = f"_{name}" if name else ""
         results[f"rmse{suffix}"] = float(np.mean([rmse for rmse, _ in runs]))
         results[f"cpu_s{suffix}"] = float(np.mean([seconds for _, seconds in runs]))
-    last = splits.per_user_holdout(data.dataset, 0.2)
+    last = user_splits.per_user_holdout(data.dataset, 0.2)
     results["last20"] = _fit(last, 31, 400)[0]
     results["bias_only"] = float(np.mean([_bias_only_rmse(split) for split in data.folds()]))
     results["bias_only_last20"] = _bias_only_rmse(last)

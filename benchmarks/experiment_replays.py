@@ -13,9 +13,8 @@ from functools import cache
 import numpy as np
 from scipy.sparse import csr_array
 
-from benchmarks import movielens
+from benchmarks import movielens, user_splits
 from benchmarks.experiment_users import Ints
-from marquee.data import splits
 from marquee.data.dataset import Dataset
 from marquee.data.interactions import WeightedInteractions
 from marquee.experiments.examination import ExaminationCurve, chances_of_arms, fit_examination
@@ -80,8 +79,8 @@ class RankedUsers:
 def load_ranked_users() -> RankedUsers:
     """Return the rankers' orders of MovieLens' users, and their tastes."""
     data = movielens.load().dataset
-    known = splits.per_user_holdout(data, _HISTORY).train
-    later = splits.per_user_holdout(data, _LATER).train
+    known = user_splits.per_user_holdout(data, _HISTORY).train
+    later = user_splits.per_user_holdout(data, _LATER).train
     history = _matrix(WeightedInteractions.from_dataset(known), known)
     seen = history.toarray() > 0
     scores = {

@@ -7,14 +7,14 @@ from datetime import date
 
 import numpy as np
 
-from benchmarks.fairness import fair_windows, mitigations, provider_analysis, user_metrics
+from benchmarks.fairness import fair_windows, mitigations, multiplicity, provider_analysis, user_metrics
 from benchmarks.fairness.fair_windows import Data, FairWindow, Floats
 from benchmarks.fairness.fairness_results import FairnessAnalysis, NoiseRow, Reliability, VariantRow
 from benchmarks.fairness.group_statistics import Observations, Resampling, Rows, compare_groups
 from benchmarks.fairness.mitigations import MIN_USERS
 from benchmarks.fairness.variants import FEWER_MEN, Variant, list_variants
 from benchmarks.models.compare import describe_machine
-from marquee.evaluation import multiplicity, offline
+from marquee.evaluation import offline
 from marquee.evaluation.baselines import bias_baseline
 from marquee.models.trainer_port import ProgressCallback
 from marquee.registry.manifest import Metric

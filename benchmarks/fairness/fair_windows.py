@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.models.backtest_windows import WINDOW_STARTS, split_window
 from marquee.data.dataset import Dataset
-from marquee.data.side_information import SideInformation
+from marquee.data.side_information import SideInformation, split_genres
 from marquee.data.splits import Split
 from marquee.evaluation import movie_groups, offline, prediction_intervals, user_groups
 from marquee.evaluation.baselines import model_candidate, popularity_baseline
@@ -129,8 +129,8 @@ def group_movies(data: Data, window: FairWindow) -> dict[str, MovieGroups]:
     movies, train = data.movie_attributes(), window.split.train
     return {
         POPULARITY: movie_groups.group_by_popularity(np.bincount(train.ratings.items, minlength=train.n_items)),
-        GENRE: movie_groups.group_by_genre(movies),
-        DECADE: movie_groups.group_by_decade(movies),
+        GENRE: group_by_genre(movies),
+        DECADE: group_by_decade(movies),
     }
 
 
@@ -142,3 +142,19 @@ def _wide_age(age: str) -> str:
 
 def _join(first: Sequence[str], second: Sequence[str]) -> list[str]:
     return [f"{one}, {other}" for one, other in zip(first, second, strict=True)]
+
+
+def group_by_genre(movies: Sequence[Mapping[str, str]]) -> MovieGroups:
+    """Return the groups by genre. ``movies`` [n_items] holds the side information of each item."""
+    return movie_groups.group_by_names([split_genres(row.get("genres", "")) for row in movies])
+
+
+def group_by_decade(movies: Sequence[Mapping[str, str]]) -> MovieGroups:
+    """Return the groups by decade of the release year; the few movies before 1950 are one group."""
+    return movie_groups.group_by_names([_decade(row.get("year", "")) for row in movies])
+
+
+def _decade(year: str) -> list[str]:
+    if not year.isdecimal():
+        return []
+    return ["before 1950"] if int(year) < 1950 else [f"{int(year) // 10 * 10}s"]

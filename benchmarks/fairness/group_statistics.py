@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.fairness import multiplicity
 from benchmarks.fairness.fairness_results import GroupRow
-from marquee.evaluation import multiplicity
 from marquee.evaluation.bootstrap import draw_weights, percentile_interval
 from marquee.registry.manifest import Metric
 

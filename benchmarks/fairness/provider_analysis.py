@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from benchmarks.fairness import multiplicity
 from benchmarks.fairness.fair_windows import Data, FairWindow, Floats, Ints, group_movies
 from benchmarks.fairness.fairness_results import ProviderRow
 from benchmarks.fairness.group_statistics import Observations, Resampling
 from benchmarks.fairness.user_metrics import liked_matrix
-from marquee.evaluation import exposure, multiplicity
+from marquee.evaluation import exposure
 from marquee.evaluation.bootstrap import EvaluationParams
 from marquee.evaluation.exposure import LENGTH
 from marquee.registry.manifest import Metric

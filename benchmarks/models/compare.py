@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from benchmarks import user_splits
 from benchmarks.models import backtest_windows
 from benchmarks.models.aggregate import AggregateSettings, aggregate_splits
 from benchmarks.models.algorithms import ALGORITHMS
@@ -129,8 +130,8 @@ def compare(
 
 
 def _protocols(dataset: Dataset, params: Params) -> Iterator[tuple[str, Iterator[Split]]]:
-    yield f"{FOLDS} random folds", splits.k_folds(dataset, FOLDS, FOLD_SEED)
-    yield "each user's last 20 % by time", iter([splits.per_user_holdout(dataset, 0.2)])
+    yield f"{FOLDS} random folds", user_splits.k_folds(dataset, FOLDS, FOLD_SEED)
+    yield "each user's last 20 % by time", iter([user_splits.per_user_holdout(dataset, 0.2)])
     holdout = splits.temporal_holdout(dataset, params.holdout_fraction)
     yield f"temporal holdout, the newest {100 * params.holdout_fraction:g} %", iter([holdout])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from marquee.evaluation import baselines
 from marquee.evaluation.baselines import Candidate
 from marquee.models import biases, surprise_svd
 from marquee.models.item_regression import solve_regression
-from marquee.models.matrix_factorization import to_rating_factors
+from marquee.models.matrix_factorization import MatrixFactorization, to_rating_factors
 from marquee.models.popularity import Popularity, fit_popularity
 from marquee.models.ranker_port import load_ranker
 from marquee.models.trainer_port import RatingFactors, Trainer, no_progress
@@ -95,7 +95,18 @@ def fit_recent_popularity(dataset: Dataset, params: Params) -> FittedAlgorithm:
 
 def fit_svdpp(dataset: Dataset, params: Params) -> FittedAlgorithm:
     """Fit scikit-surprise's SVD++ with its defaults."""
-    return from_rating_factors(to_rating_factors(surprise_svd.fit_svdpp(dataset, params.seed), dataset), dataset)
+    return from_rating_factors(to_rating_factors(factorize_svdpp(dataset, params.seed), dataset), dataset)
+
+
+def factorize_svdpp(dataset: Dataset, seed: int) -> MatrixFactorization:
+    """Return the factors of SVD++ with the implicit term added to each user's vector, which makes the model linear."""
+    import surprise
+
+    algorithm = surprise.SVDpp(random_state=seed).fit(surprise_svd.build_trainset(dataset))
+    vectors = algorithm.pu.copy()
+    for user, rated in algorithm.trainset.ur.items():
+        vectors[user] += algorithm.yj[[item for item, _ in rated]].sum(0) / np.sqrt(len(rated))
+    return replace(surprise_svd.to_factorization(algorithm), user_vectors=vectors)
 
 
 def fit_full_rank_ease(dataset: Dataset, params: Params) -> FittedAlgorithm:

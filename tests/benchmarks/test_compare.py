@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks.models import aggregate, backtest_windows, charts, compare, report
+import surprise
+from benchmarks.models import aggregate, backtest_windows, charts, compare, fitted_algorithms, report
 from benchmarks.models.__main__ import main
 from benchmarks.models.aggregate import AggregateSettings
 from benchmarks.models.algorithms import (
@@ -27,14 +28,16 @@ from benchmarks.models.charts import ChartPanel, Point
 from benchmarks.models.report_model import ModelReport
 from benchmarks.models.split_metrics import Arrays, measure_split
 from tests.support.killed import Killed
-from tests.support.synthetic_data import SECOND, blocks
+from tests.support.synthetic_data import SECOND, blocks, checkerboard, dataset
 
 from marquee.backtest.backtest_jobs import SURPRISE
 from marquee.data import interaction_frames, sources
 from marquee.data.dataset import Dataset
 from marquee.data.side_information import USER_ATTRIBUTES, SideInformation
 from marquee.data.splits import Split
+from marquee.models import surprise_svd
 from marquee.models.cohort_preferences import PRIOR_STRENGTH
+from marquee.models.matrix_factorization import to_rating_factors
 from marquee.models.numba_cache import numba
 from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.training.params import Params
@@ -248,3 +251,13 @@ def test_draw_charts_are_well_formed_text_with_equal_bytes() -> None:
         assert root.tag.endswith("svg")
         assert "x & y" in "".join(root.itertext())
         assert len(svg) < 30_000
+
+
+def test_factorize_svdpp_linear_factors_equal_surprise_predictions() -> None:
+    """With the implicit term added to the user's vector, the linear model predicts what surprise predicts."""
+    data = dataset(checkerboard(12, 9))
+    factors = to_rating_factors(fitted_algorithms.factorize_svdpp(data, 3), data)
+    reference = surprise.SVDpp(random_state=3).fit(surprise_svd.build_trainset(data))
+    users, items = np.indices((12, 9)).reshape(2, -1).astype(np.int32)
+    expected = [reference.predict(u, i, clip=False).est for u, i in zip(users.tolist(), items.tolist(), strict=True)]
+    np.testing.assert_allclose(factors.predict(users, items), expected, atol=1e-9)

@@ -7,13 +7,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from benchmarks.fairness import fairness_page, findings, mitigations, user_metrics, variants
+from benchmarks.fairness import fair_windows, fairness_page, findings, mitigations, user_metrics, variants
 from benchmarks.fairness.fairness_results import FairnessAnalysis, GroupRow, MitigationRow
 from benchmarks.fairness.group_statistics import Observations, Resampling, compare_groups
 from benchmarks.fairness.user_metrics import COVERAGE, MISCALIBRATION, NDCG, RMSE
 from tests.support.synthetic_data import blocks, dataset
 
 from marquee.data.dataset import Dataset
+from marquee.evaluation import exposure
 from marquee.registry.manifest import Metric
 
 ROOT = Path(__file__).parents[2]
@@ -173,3 +174,15 @@ def test_fairness_page_is_that_of_its_results() -> None:
         assert (ROOT / path).read_text() == content, f"{path}: run python -m benchmarks.fairness --page-only"
     assert results.seed
     assert f"{results.data}" in (ROOT / fairness_page.PAGE).read_text()
+
+
+def test_group_by_genre_parts_add_up_to_one() -> None:
+    """A movie of two genres counts half for each, one without genre is unknown; decades are single groups."""
+    movies = [{"genres": "Drama|War", "year": "1994"}, {"genres": "", "year": "1931"}, {"genres": "War"}]
+    genres, decades = fair_windows.group_by_genre(movies), fair_windows.group_by_decade(movies)
+    assert genres.names == ("Drama", "War", "unknown")
+    np.testing.assert_array_equal(genres.parts, [[0.5, 0, 0], [0.5, 0, 1], [0, 1, 0]])
+    assert decades.names == ("1990s", "before 1950", "unknown")
+    lists = np.array([[0, 2]])
+    exposed = exposure.total_exposure(lists, 3)
+    assert (genres.parts @ exposed).sum() == pytest.approx(exposed.sum())

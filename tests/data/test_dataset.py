@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.synthetic_data import dataset, frame
 
+from benchmarks import user_splits
 from marquee.data import splits
 from marquee.data.base_checks import latest_per_pair
 from marquee.data.dataset import Dataset
@@ -67,7 +68,7 @@ def test_temporal_holdout_training_part_is_older_than_test(data: Dataset, fracti
 @given(datasets(), st.sampled_from([0.2, 0.5]))
 def test_per_user_holdout_holds_out_each_users_newest_ratings(data: Dataset, fraction: float) -> None:
     """Of a user's n ratings the newest floor(n * fraction) are tested out."""
-    split = splits.per_user_holdout(data, fraction)
+    split = user_splits.per_user_holdout(data, fraction)
     for user in range(data.n_users):
         trained = split.train.ratings.times[split.train.ratings.users == user]
         tested = split.test.times[split.test.users == user]
@@ -79,7 +80,7 @@ def test_per_user_holdout_holds_out_each_users_newest_ratings(data: Dataset, fra
 def test_k_folds_test_each_rating_once(data: Dataset, n_folds: int, seed: int) -> None:
     """Each rating is in the test of exactly one fold and in the training part of all others."""
     tested = []
-    for split in splits.k_folds(data, n_folds, seed):
+    for split in user_splits.k_folds(data, n_folds, seed):
         tested += data.pairs(split.test).tolist()
         assert not set(data.pairs(split.test)) & set(data.pairs(split.train.ratings))
         assert len(split.test) + len(split.train.ratings) == len(data.ratings)

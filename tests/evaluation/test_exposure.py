@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from benchmarks.fairness import multiplicity
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
-from marquee.evaluation import exposure, multiplicity
+from marquee.evaluation import exposure
 from marquee.evaluation.bootstrap import EvaluationParams
 
 QUICK = EvaluationParams(resamples=200, interval=0.95)

@@ -13,7 +13,7 @@ from tests.evaluation.test_offline import PARAMS
 from tests.support.synthetic_data import blocks, dataset
 
 from marquee.data import splits
-from marquee.evaluation import exposure, group_fairness, movie_groups, user_groups
+from marquee.evaluation import group_fairness, movie_groups, user_groups
 from marquee.evaluation.baselines import Candidate, bias_baseline, model_candidate
 from marquee.evaluation.bootstrap import EvaluationParams
 from marquee.evaluation.fairness_comparison import compare_fairness
@@ -161,15 +161,3 @@ def test_group_by_popularity_shares_hold_the_stated_ratings() -> None:
     assert by_name["tail"].tolist() == [False, False, False, False, True, True, False]
     assert by_name["no rating before"].tolist() == [True, False, False, False, False, False, True]
     np.testing.assert_array_equal(groups.parts.sum(0), 1)
-
-
-def test_group_by_genre_parts_add_up_to_one() -> None:
-    """A movie of two genres counts half for each, one without genre is unknown; decades are single groups."""
-    movies = [{"genres": "Drama|War", "year": "1994"}, {"genres": "", "year": "1931"}, {"genres": "War"}]
-    genres, decades = movie_groups.group_by_genre(movies), movie_groups.group_by_decade(movies)
-    assert genres.names == ("Drama", "War", "unknown")
-    np.testing.assert_array_equal(genres.parts, [[0.5, 0, 0], [0.5, 0, 1], [0, 1, 0]])
-    assert decades.names == ("1990s", "before 1950", "unknown")
-    lists = np.array([[0, 2]])
-    exposed = exposure.total_exposure(lists, 3)
-    assert (genres.parts @ exposed).sum() == pytest.approx(exposed.sum())

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from marquee.data import interaction_frames, sources, splits
+from benchmarks import user_splits
+from marquee.data import interaction_frames, sources
 from marquee.data.dataset import Dataset
 from marquee.models.bpmf.gibbs import ModelShape, create_sampler
 from marquee.models.bpmf.posterior import CompressedMean, MeanPrediction, Posterior, truncate_svd
@@ -87,7 +88,7 @@ def test_posterior_movielens_factors_are_as_good_as_all_samples(base_data: Path,
     """On a fold of MovieLens each reduction loses at most .001 of RMSE to the mean prediction of all samples."""
     base = sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC))
     data = Dataset.from_frames(base.ratings, interaction_frames.empty_interactions(), 1.0, 5.0, base.side_information)
-    split = next(splits.k_folds(data, 5, 0))
+    split = next(user_splits.k_folds(data, 5, 0))
     test, train, shape = split.test, split.train.ratings, (data.n_users, data.n_items)
     features = (split.train.user_features, split.train.item_features)
     chain = create_sampler(train.users, train.items, train.values, shape, *features, ModelShape(factors, 48, 20), 1)

@@ -12,6 +12,7 @@ import pytest
 from scipy.sparse import csr_array
 from tests.support.synthetic_data import blocks, dataset, frame
 
+from benchmarks import user_splits
 from marquee.data import sources, splits
 from marquee.data.interactions import WeightedInteractions
 from marquee.evaluation import offline
@@ -60,7 +61,7 @@ def test_ranker_history_of_one_item_recommends_its_block(fit: Ranker, params: di
 def test_ease_movielens_fold_beats_full_rank_ease(base_data: Path) -> None:
     """On a random fold, where time is no information, rank 64 ranks better than plain EASE at full rank."""
     data = dataset(sources.read_base(base_data, datetime(2000, 1, 1, tzinfo=UTC)).ratings)
-    split = next(splits.k_folds(data, 5, 0))
+    split = next(user_splits.k_folds(data, 5, 0))
     interactions, shape = WeightedInteractions.from_dataset(split.train), (data.n_users, data.n_items)
     params = {**PARAMS.rankers["ease"], **WITHOUT_TIME}
     factors = ease.fit(interactions, shape, uniform_popularity(data.n_items), params, 0)
@@ -111,7 +112,7 @@ def test_ranker_tiny_catalog_keeps_its_rank(fit: Ranker, params: dict[str, Any],
 def test_ease_equally_popular_blocks_beats_popularity() -> None:
     """With equally popular blocks the ranker knows the user's block: a choice four times as narrow."""
     data = dataset(blocks())
-    split = splits.per_user_holdout(data, 0.3)
+    split = user_splits.per_user_holdout(data, 0.3)
     model = train_model(split.train, PARAMS)
     ranked = offline.ranking_by_user(model_candidate(model), split)["ndcg@10"].mean()
     popular = offline.ranking_by_user(popularity_baseline(model), split)["ndcg@10"].mean()

@@ -15,7 +15,6 @@ from tests.support.synthetic_data import checkerboard, checkerboard_rating, data
 from marquee.data import sources
 from marquee.errors import SettingsError
 from marquee.models import surprise_svd
-from marquee.models.matrix_factorization import to_rating_factors
 from marquee.models.trainer_port import load_trainer, no_progress
 from marquee.registry.trained_model import TrainedModel
 from marquee.training.params import Params
@@ -59,16 +58,6 @@ def test_train_model_surprise_equals_surprise_predictions(base_data: Path) -> No
     predicted = np.clip(predicted + (model.user_vectors[users] * model.item_vectors[items]).sum(1), 1, 5)
     expected = [reference.predict(data.user_ids[u], data.movie_ids[i]).est for u, i in zip(users, items, strict=True)]
     np.testing.assert_allclose(predicted, expected, atol=1e-5, rtol=0)
-
-
-def test_fit_svdpp_linear_factors_equal_surprise_predictions() -> None:
-    """With the implicit term added to the user's vector, the linear model predicts what surprise predicts."""
-    data = dataset(checkerboard(12, 9))
-    factors = to_rating_factors(surprise_svd.fit_svdpp(data, 3), data)
-    reference = surprise.SVDpp(random_state=3).fit(surprise_svd.build_trainset(data))
-    users, items = np.indices((12, 9)).reshape(2, -1).astype(np.int32)
-    expected = [reference.predict(u, i, clip=False).est for u, i in zip(users.tolist(), items.tolist(), strict=True)]
-    np.testing.assert_allclose(factors.predict(users, items), expected, atol=1e-9)
 
 
 def test_fit_checkerboard_predicts_hidden_pairs() -> None:

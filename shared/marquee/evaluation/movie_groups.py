@@ -5,13 +5,11 @@ A movie of several genres counts for each of them in equal parts, so that the pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from marquee.data.side_information import split_genres
 
 UNKNOWN = "unknown"
 HEAD, MIDDLE, TAIL, NEW = "head", "middle", "tail", "no rating before"
@@ -58,19 +56,3 @@ def group_by_names(names_by_item: Sequence[Sequence[str]]) -> MovieGroups:
         for name in names:
             parts[row[name], item] = 1 / len(names)
     return MovieGroups(tuple(groups), parts)
-
-
-def group_by_genre(movies: Sequence[Mapping[str, str]]) -> MovieGroups:
-    """Return the groups by genre. ``movies`` [n_items] holds the side information of each item."""
-    return group_by_names([split_genres(row.get("genres", "")) for row in movies])
-
-
-def group_by_decade(movies: Sequence[Mapping[str, str]]) -> MovieGroups:
-    """Return the groups by decade of the release year; the few movies before 1950 are one group."""
-    return group_by_names([_decade(row.get("year", "")) for row in movies])
-
-
-def _decade(year: str) -> list[str]:
-    if not year.isdecimal():
-        return []
-    return ["before 1950"] if int(year) < 1950 else [f"{int(year) // 10 * 10}s"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -35,19 +34,7 @@ def fit(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: Progre
     progress("fit", 0.0)
     algorithm = _fit_svd(dataset, read_section(params, SurpriseParams, "trainers.surprise_svd"), seed)
     progress("fit", 1.0)
-    return to_rating_factors(_to_factorization(algorithm), dataset)
-
-
-def fit_svdpp(dataset: Dataset, seed: int) -> MatrixFactorization:
-    """Fit surprise's SVD++ with its defaults.
-
-    The implicit term of each user is added to their vector, which makes the model linear.
-    """
-    algorithm = surprise.SVDpp(random_state=seed).fit(build_trainset(dataset))
-    vectors = algorithm.pu.copy()
-    for user, rated in algorithm.trainset.ur.items():
-        vectors[user] += algorithm.yj[[item for item, _ in rated]].sum(0) / np.sqrt(len(rated))
-    return replace(_to_factorization(algorithm), user_vectors=vectors)
+    return to_rating_factors(to_factorization(algorithm), dataset)
 
 
 def build_trainset(dataset: Dataset) -> surprise.Trainset:
@@ -69,7 +56,8 @@ def _fit_svd(dataset: Dataset, params: SurpriseParams, seed: int) -> surprise.SV
     return algorithm.fit(build_trainset(dataset))
 
 
-def _to_factorization(algorithm: surprise.SVD) -> MatrixFactorization:
+def to_factorization(algorithm: surprise.SVD) -> MatrixFactorization:
+    """Return the fitted factors of one of surprise's matrix factorizations."""
     trainset = algorithm.trainset
     return MatrixFactorization(
         mean=float(trainset.global_mean),
