@@ -16,7 +16,7 @@ from benchmarks import movielens, user_splits
 from benchmarks.registry import BenchmarkResult, at_most, benchmark
 from marquee.data.splits import Split
 from marquee.evaluation.baselines import bias_baseline
-from marquee.models.bpmf.gibbs import BpmfFit, Budget, ModelShape, fit_bpmf
+from marquee.models.bpmf.gibbs import BpmfFit, BpmfParams, fit_bpmf
 
 SERVED_RANK = 64
 
@@ -84,8 +84,7 @@ def _fit(split: Split, factors: int, sweeps: int) -> tuple[float, float]:
         (train.n_users, train.n_items),
         user_features=train.user_features,
         item_features=train.item_features,
-        shape=ModelShape(factors, SERVED_RANK),
-        budget=Budget(sweeps),
+        params=BpmfParams(factors=factors, served_rank=SERVED_RANK, sweeps=sweeps),
         seed=1,
     )
     return _rmse(result, split), time.process_time() - started
@@ -122,8 +121,9 @@ def _measure_large() -> dict[str, float]:
         item,
         rating,
         (_USERS, _ITEMS),
-        shape=ModelShape(31, SERVED_RANK, feature_rank=32),
-        budget=Budget(_LARGE_SWEEPS + 1, burn_in=_LARGE_SWEEPS),
+        params=BpmfParams(
+            factors=31, served_rank=SERVED_RANK, feature_rank=32, sweeps=_LARGE_SWEEPS + 1, burn_in=_LARGE_SWEEPS
+        ),
         progress=record_time,
     )
     # Without the first sweep, which compiles, and the last, which exports.

@@ -10,7 +10,7 @@ from marquee.data.dataset import Dataset
 from marquee.data.side_information import SideInformation
 from marquee.errors import TrainingDataError
 from marquee.models.bpmf import trainer as bpmf
-from marquee.models.bpmf.gibbs import Budget, ModelShape, fit_bpmf
+from marquee.models.bpmf.gibbs import BpmfParams, fit_bpmf
 from marquee.models.bpmf.sampler import Sampler
 from marquee.models.bpmf.trainer import SIDE_INFORMATION_WEIGHT
 from marquee.models.trainer_port import no_progress
@@ -25,8 +25,7 @@ def test_fit_bpmf_any_number_of_factors_fits_ratings(factors: int) -> None:
         item,
         two_group_ratings(user, item),
         (60, 50),
-        shape=ModelShape(factors, 8),
-        budget=Budget(40),
+        params=BpmfParams(factors=factors, served_rank=8, sweeps=40),
         seed=1,
     )
     predicted = result.mean + result.factors.predict(user, item)
@@ -41,8 +40,7 @@ def test_fit_bpmf_two_groups_predicts_hidden_pairs() -> None:
         item,
         two_group_ratings(user, item),
         (60, 50),
-        shape=ModelShape(15, 8),
-        budget=Budget(60),
+        params=BpmfParams(factors=15, served_rank=8, sweeps=60),
         seed=1,
     )
     hidden_user, hidden_item = np.indices((60, 50)).reshape(2, -1)
@@ -62,8 +60,7 @@ def test_fit_bpmf_features_predict_users_without_ratings() -> None:
         rating,
         (203, 30),
         user_features=[kind],
-        shape=ModelShape(15, 8),
-        budget=Budget(120),
+        params=BpmfParams(factors=15, served_rank=8, sweeps=120),
         seed=1,
     )
     mean = [
@@ -87,8 +84,7 @@ def test_fit_user_without_ratings_shrinks_side_information() -> None:
         data.ratings.values,
         (data.n_users, data.n_items),
         user_features=data.user_features,
-        shape=ModelShape(15, 8, 100),
-        budget=Budget(12, 4),
+        params=BpmfParams(factors=15, served_rank=8, feature_rank=100, sweeps=12, burn_in=4),
         seed=7,
     ).factors
     average = raw.user_vectors[:38].mean(axis=0)
@@ -109,8 +105,7 @@ def test_fit_bpmf_time_limit_ends_the_chain() -> None:
         item,
         two_group_ratings(user, item),
         (60, 50),
-        shape=ModelShape(15),
-        budget=Budget(10**6, burn_in=1, seconds=0.0),
+        params=BpmfParams(factors=15, served_rank=64, sweeps=10**6, burn_in=1, seconds=0.0),
     )
     assert result.sweeps == 2
 
@@ -127,13 +122,13 @@ def test_fit_bpmf_unusable_ratings_are_refused(rating: list[float], message: str
     """No ratings, constant ratings and non-finite ratings have an error each."""
     rows = np.arange(len(rating))
     with pytest.raises(TrainingDataError, match=message):
-        fit_bpmf(rows, rows, np.array(rating), (3, 3))
+        fit_bpmf(rows, rows, np.array(rating), (3, 3), BpmfParams())
 
 
 def test_fit_bpmf_row_out_of_range_is_refused() -> None:
     """The error names the valid rows."""
     with pytest.raises(TrainingDataError, match="one item of 0 to 1"):
-        fit_bpmf(np.array([0, 1]), np.array([0, 2]), np.array([1.0, 2.0]), (2, 2))
+        fit_bpmf(np.array([0, 1]), np.array([0, 2]), np.array([1.0, 2.0]), (2, 2), BpmfParams())
 
 
 def test_sampler_noisy_raters_get_low_weight() -> None:

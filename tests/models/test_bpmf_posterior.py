@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks import user_splits
 from marquee.data import interaction_frames, sources
 from marquee.data.dataset import Dataset
-from marquee.models.bpmf.gibbs import ModelShape, create_sampler
+from marquee.models.bpmf.gibbs import BpmfParams, create_sampler
 from marquee.models.bpmf.posterior import CompressedMean, MeanPrediction, Posterior, truncate_svd
 
 WIDTH = 16
@@ -91,7 +91,7 @@ def test_posterior_movielens_factors_are_as_good_as_all_samples(base_data: Path,
     split = next(user_splits.k_folds(data, 5, 0))
     test, train, shape = split.test, split.train.ratings, (data.n_users, data.n_items)
     features = (split.train.user_features, split.train.item_features)
-    chain = create_sampler(train.users, train.items, train.values, shape, *features, ModelShape(factors, 48, 20), 1)
+    chain = create_sampler(train.users, train.items, train.values, shape, *features, BpmfParams(factors, 48, 20), 1)
     exported = (MeanPrediction(*shape, 48, 1), CompressedMean(*shape, 48))
     total, pairs = np.zeros(len(test)), (test.users, test.items)
     with threadpool_limits(1, user_api="blas"):  # As in training.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,12 @@ from tests.support.killed import Killed
 from tests.support.synthetic_data import sample_pairs, two_group_ratings
 
 from marquee.models.bpmf import kernel
-from marquee.models.bpmf.gibbs import Budget, ModelShape, fit_bpmf
+from marquee.models.bpmf.gibbs import BpmfParams, fit_bpmf
 
 
-def chain(user: np.ndarray, item: np.ndarray, **more: object) -> np.ndarray:
-    options = {"shape": ModelShape(15, 8), "budget": Budget(12, burn_in=4), "seed": 7} | more
-    factors = fit_bpmf(user, item, two_group_ratings(user, item), (60, 50), **options).factors  # type: ignore[arg-type]
+def chain(user: np.ndarray, item: np.ndarray, checkpoint: Path | None = None, **options: Any) -> np.ndarray:
+    params = BpmfParams(15, 8, sweeps=12, burn_in=4, checkpoint=str(checkpoint) if checkpoint else None)
+    factors = fit_bpmf(user, item, two_group_ratings(user, item), (60, 50), params, seed=7, **options).factors
     return np.concatenate([factors.user_vectors.ravel(), factors.item_vectors.ravel(), factors.item_biases])
 
 
@@ -38,13 +39,13 @@ def test_fit_bpmf_resumed_from_checkpoint_gives_same_bits(tmp_path: Path) -> Non
 
     path = tmp_path / "chain.npz"
     with pytest.raises(Killed):
-        chain(user, item, progress=kill_at_nine, checkpoint_path=path, checkpoint_every_s=0.0)
+        chain(user, item, progress=kill_at_nine, checkpoint=path, checkpoint_every_s=0.0)
     seen.clear()
     resumed = chain(
         user,
         item,
         progress=lambda done, _: seen.append(done),
-        checkpoint_path=path,
+        checkpoint=path,
         checkpoint_every_s=0.0,
     )
     assert seen[0] == 9, "sweeps 1 to 8 were on disk"
@@ -55,10 +56,11 @@ def test_fit_bpmf_resumed_from_checkpoint_gives_same_bits(tmp_path: Path) -> Non
 CHECKPOINTED = """
 import hashlib, sys, time
 from pathlib import Path
+from typing import Any
 from tests.models.test_bpmf_same_bits import chain
 from tests.support.synthetic_data import sample_pairs
 slowly = lambda *_: time.sleep(0.05)
-more = {"checkpoint_path": Path(sys.argv[1]), "checkpoint_every_s": 0.0, "progress": slowly} if sys.argv[1:] else {}
+more = {"checkpoint": Path(sys.argv[1]), "checkpoint_every_s": 0.0, "progress": slowly} if sys.argv[1:] else {}
 print(hashlib.sha256(chain(*sample_pairs(60, 50, 0.3, 0), **more).tobytes()).hexdigest())
 """
 
@@ -92,7 +94,7 @@ def test_fit_bpmf_unreadable_checkpoint_is_ignored(tmp_path: Path, content: byte
     user, item = sample_pairs(60, 50, 0.3, 0)
     path = tmp_path / "chain.npz"
     path.write_bytes(content)
-    assert np.array_equal(chain(user, item, checkpoint_path=path), chain(user, item))
+    assert np.array_equal(chain(user, item, checkpoint=path), chain(user, item))
 
 
 CHAIN = """

@@ -7,7 +7,7 @@ import pytest
 from tests.support.synthetic_data import sample_pairs, two_group_ratings
 
 from marquee.models.bpmf import reference_sampler
-from marquee.models.bpmf.gibbs import ModelShape, create_sampler
+from marquee.models.bpmf.gibbs import BpmfParams, create_sampler
 from marquee.models.bpmf.reference_sampler import ReferenceSide
 from marquee.models.bpmf.sampler import Sampler, Side
 
@@ -21,7 +21,7 @@ def compiled_sampler(factors: int) -> Sampler:
     rating = two_group_ratings(user, item) + rng.normal(0, 0.5, len(user))
     user_features, item_features = rng.random((N_USERS, 3)) < 0.4, rng.random((N_ITEMS, 4)) < 0.4
     features = ([user_features.astype(float)], [item_features.astype(float)])
-    return create_sampler(user, item, rating, (N_USERS, N_ITEMS), *features, ModelShape(factors, 8, 10), 7)
+    return create_sampler(user, item, rating, (N_USERS, N_ITEMS), *features, BpmfParams(factors, 8, 10), 7)
 
 
 def to_reference(side: Side, n_columns: int) -> ReferenceSide:

@@ -5,35 +5,19 @@ It keeps the directions in which scores differ between users, not those of the w
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
+from marquee.models.item_regression import Float32, ScoreOperator
 from marquee.models.ranker_port import RankingFactors
 
 Floats = NDArray[np.float64]
-Float32 = NDArray[np.float32]
 
 PASSES = 6
 """Iterations of the subspace, which is 16 columns wider than the rank. More change no list."""
 
 
-class WeightOperator(Protocol):
-    """Weights B [n_items, n_items] that are applied and not formed."""
-
-    n_items: int
-
-    def weigh(self, columns: Float32) -> Float32:
-        """Return B @ ``columns``."""
-        ...
-
-    def score_gram(self, columns: Float32) -> Float32:
-        """Return B'X'X B @ ``columns``: the Gram matrix of the scores X B."""
-        ...
-
-
-def reduce_rank(weights: WeightOperator, rank: int, seed: int, passes: int = PASSES) -> RankingFactors:
+def reduce_rank(weights: ScoreOperator, rank: int, seed: int, passes: int = PASSES) -> RankingFactors:
     """Return the factors of ``rank`` columns whose scores are nearest to X B in least squares.
 
     Columns beyond the rank of B are 0.
@@ -43,7 +27,7 @@ def reduce_rank(weights: WeightOperator, rank: int, seed: int, passes: int = PAS
     return RankingFactors(_pad_columns(factors, rank), _pad_columns(directions, rank))
 
 
-def _leading_directions(weights: WeightOperator, rank: int, seed: int, passes: int) -> Float32:
+def _leading_directions(weights: ScoreOperator, rank: int, seed: int, passes: int) -> Float32:
     """Return the leading right singular vectors [n_items, rank] of X B; signs are fixed.
 
     Subspace iteration (Halko, Martinsson and Tropp, 2011) on the Gram matrix of the scores.

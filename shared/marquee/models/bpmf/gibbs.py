@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -15,35 +16,28 @@ from threadpoolctl import threadpool_limits
 from marquee.errors import TrainingDataError
 from marquee.models.bpmf import checkpoint
 from marquee.models.bpmf.feature_blocks import build_implicit_block, rotate
-from marquee.models.bpmf.posterior import Factors, Posterior, create_posterior
+from marquee.models.bpmf.posterior import Factors, create_posterior
 from marquee.models.bpmf.sampler import Float32, Sampler
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Length of the chain.
+class BpmfParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of BPMF.
 
-    ``seconds``: stop after about that time, if not all ``sweeps`` are done. Only a budget without ``seconds`` is
-    reproducible.
-    """
-
-    sweeps: int = 200
-    burn_in: int = 20
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """Ranks of the model.
-
-    - ``factors``: K of the sampler, rounded up to 15, 31, 47 ...
+    - ``factors``: of the sampler, rounded up to 15, 31, 47 ...
     - ``served_rank``: of the exported factors
     - ``feature_rank``: singular directions kept of each feature block
+    - ``sweeps``: Gibbs sweeps, of which the first ``burn_in`` are discarded
+    - ``seconds``: time limit; a fit that reaches it is not reproducible
+    - ``checkpoint``: file from which a killed fit resumes, with the same bits
     """
 
     factors: int = 31
-    served_rank: int = 64
+    served_rank: int = 48
     feature_rank: int = 100
+    sweeps: int = 200
+    burn_in: int = 20
+    seconds: float | None = None
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,65 +55,46 @@ def fit_bpmf(
     item: NDArray[np.integer],
     rating: NDArray[np.floating],
     size: tuple[int, int],
+    params: BpmfParams,
     *,
     user_features: Sequence[NDArray[np.float64]] = (),
     item_features: Sequence[NDArray[np.float64]] = (),
-    shape: ModelShape | None = None,
-    budget: Budget | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-    checkpoint_path: Path | None = None,
     checkpoint_every_s: float = 30.0,
 ) -> BpmfFit:
     """Fit ``rating`` [ratings] of the pairs ``user``, ``item`` in a matrix of ``size`` (users, items).
 
     ``user_features`` and ``item_features`` are blocks [rows, features]; a row of zeros is unknown. ``progress`` is
-    called with the number of sweeps done and their total. With
-    ``checkpoint_path`` a killed fit resumes and gives the same bits. Raises :class:`TrainingDataError` for ratings
-    that cannot be fitted.
+    called with the number of sweeps done and their total. Raises :class:`TrainingDataError` for ratings that cannot
+    be fitted.
     """
-    shape, budget = shape or ModelShape(), budget or Budget()
     check_ratings(user, item, rating, size)
+    path = Path(params.checkpoint) if params.checkpoint else None
     # BLAS splits a product by its number of threads, which changes the last bits. The compiled kernel uses all cores.
     with threadpool_limits(1, user_api="blas"):
-        return _run_chain(
-            create_sampler(user, item, rating, size, user_features, item_features, shape, seed),
-            create_posterior(*size, shape.served_rank, seed),
-            _checkpoint_key(user, item, rating, size, [*user_features, *item_features], shape, budget, seed),
-            budget,
-            progress,
-            checkpoint_path,
-            checkpoint_every_s,
-        )
-
-
-def _run_chain(
-    chain: Sampler,
-    posterior: Posterior,
-    key: str,
-    budget: Budget,
-    progress: Callable[[int, int], None] | None,
-    checkpoint_path: Path | None,
-    checkpoint_every_s: float,
-) -> BpmfFit:
-    if checkpoint_path:
-        checkpoint.load_checkpoint(checkpoint_path, key, chain, posterior)
-    started = saved = time.monotonic()
-    while chain.sweeps < budget.sweeps:
-        chain.sweep()
-        if chain.sweeps > min(budget.burn_in, budget.sweeps - 1):
-            posterior.add(chain.users.vectors, chain.items.vectors)
-        if progress:
-            progress(chain.sweeps, budget.sweeps)
-        now = time.monotonic()
-        if checkpoint_path and now - saved > checkpoint_every_s:
-            checkpoint.save_checkpoint(checkpoint_path, key, chain, posterior)
-            saved = now
-        if budget.seconds is not None and now - started > budget.seconds and posterior.samples:
-            break
-    if checkpoint_path:
-        checkpoint_path.unlink(missing_ok=True)
-    return BpmfFit(chain.mean, posterior.factors(), chain.alpha, chain.sweeps)
+        chain = create_sampler(user, item, rating, size, user_features, item_features, params, seed)
+        posterior = create_posterior(*size, params.served_rank, seed)
+        if path:
+            inputs = (size, params.factors, params.served_rank, params.feature_rank, params.burn_in, seed)
+            key = _digest(inputs, [user, item, rating, *user_features, *item_features])
+            checkpoint.load_checkpoint(path, key, chain, posterior)
+        started = saved = time.monotonic()
+        while chain.sweeps < params.sweeps:
+            chain.sweep()
+            if chain.sweeps > min(params.burn_in, params.sweeps - 1):
+                posterior.add(chain.users.vectors, chain.items.vectors)
+            if progress:
+                progress(chain.sweeps, params.sweeps)
+            now = time.monotonic()
+            if path and now - saved > checkpoint_every_s:
+                checkpoint.save_checkpoint(path, key, chain, posterior)
+                saved = now
+            if params.seconds is not None and now - started > params.seconds and posterior.samples:
+                break
+        if path:
+            path.unlink(missing_ok=True)
+        return BpmfFit(chain.mean, posterior.factors(), chain.alpha, chain.sweeps)
 
 
 def check_ratings(
@@ -145,34 +120,24 @@ def create_sampler(
     size: tuple[int, int],
     user_features: Sequence[NDArray[np.float64]],
     item_features: Sequence[NDArray[np.float64]],
-    shape: ModelShape,
+    params: BpmfParams,
     seed: int,
 ) -> Sampler:
     """Return a chain at its start, with implicit feedback and feature blocks in its priors."""
-    chain = Sampler(user, item, rating, size, factors=shape.factors, seed=seed)
+    chain = Sampler(user, item, rating, size, factors=params.factors, seed=seed)
     for side, other, features in (
         (chain.users, chain.items, user_features),
         (chain.items, chain.users, item_features),
     ):
         implicit = build_implicit_block(side.start, side.column, other.rows)
-        blocks: list[Float32] = [rotate(implicit, shape.feature_rank, seed)]
-        blocks += [rotate(block, shape.feature_rank, seed) for block in features if block.any()]
+        blocks: list[Float32] = [rotate(implicit, params.feature_rank, seed)]
+        blocks += [rotate(block, params.feature_rank, seed) for block in features if block.any()]
         side.set_features(blocks)
     return chain
 
 
-def _checkpoint_key(
-    user: NDArray[np.integer],
-    item: NDArray[np.integer],
-    rating: NDArray[np.floating],
-    size: tuple[int, int],
-    features: Sequence[NDArray[np.float64]],
-    shape: ModelShape,
-    budget: Budget,
-    seed: int,
-) -> str:
-    """Return a digest of everything that determines the chain."""
-    digest = hashlib.sha256(repr((size, astuple(shape), budget.burn_in, seed)).encode())
-    for array in (user, item, rating, *features):
+def _digest(inputs: object, arrays: Sequence[NDArray[np.generic]]) -> str:
+    digest = hashlib.sha256(repr(inputs).encode())
+    for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

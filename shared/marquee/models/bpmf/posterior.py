@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,38 +41,14 @@ class Factors:
         return dots
 
 
-class Posterior(Protocol):
-    """Accumulator of samples that returns one set of factors for all of them."""
+class Posterior:
+    """Accumulator of samples that returns one set of factors for all of them.
 
-    @property
-    def samples(self) -> int:
-        """Number of samples added."""
-
-    def add(self, users: Float32, items: Float32) -> None:
-        """Add one sample: vectors [n, K + 1] and [m, K + 1], the bias last."""
-
-    def factors(self) -> Factors:
-        """Return the factors of the mean prediction; needs at least one sample."""
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return everything that :meth:`restore` needs, as arrays."""
-
-    def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
-        """Continue from a :meth:`state`."""
-
-
-def create_posterior(n_users: int, n_items: int, rank: int, seed: int) -> Posterior:
-    """Return the most accurate accumulator that fits into memory; ``rank`` is that of the served factors."""
-    if n_users * n_items <= MAX_DENSE_CELLS:
-        return MeanPrediction(n_users, n_items, rank, seed)
-    return CompressedMean(n_users, n_items, rank)
-
-
-class _BatchedPosterior:
-    """Base of accumulators that take ``batch_size`` samples at a time.
-
-    Until then samples are pending, as pairs of factors.
+    It adds ``batch_size`` samples at a time. Until then they are pending, as pairs of factors.
     """
+
+    # Attributes that hold what was added, float32 arrays.
+    _SUMS: ClassVar[tuple[str, ...]]
 
     def __init__(self, batch_size: int) -> None:
         self.samples = 0
@@ -80,24 +56,31 @@ class _BatchedPosterior:
         self._pending: list[tuple[Float32, Float32]] = []
 
     def add(self, users: Float32, items: Float32) -> None:
+        """Add one sample: vectors [n, K + 1] and [m, K + 1], the bias last."""
         self._pending.append(_append_biases(users, items))
         self.samples += 1
         if len(self._pending) == self._batch_size:
             self._flush()
 
+    def factors(self) -> Factors:
+        """Return the factors of the mean prediction; needs at least one sample."""
+        assert self.samples, "no sample was added"
+        self._flush()
+        return self._export()
+
     def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return everything that :meth:`restore` needs, as arrays."""
         # Pending samples stay pending: another batching would change the last bits.
-        lefts, rights = ([pair[side] for pair in self._pending] for side in (0, 1))
-        return {
-            "count": np.array(self.samples),
-            "left": np.array(lefts, np.float32),
-            "right": np.array(rights, np.float32),
-        }
+        lefts, rights = (np.array([pair[side] for pair in self._pending], np.float32) for side in (0, 1))
+        sums = {name: getattr(self, name) for name in self._SUMS}
+        return {"count": np.array(self.samples), "left": lefts, "right": rights, **sums}
 
     def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
+        """Continue from a :meth:`state`."""
         self.samples = int(state["count"])
-        pairs = zip(state["left"], state["right"], strict=True)
-        self._pending = [(np.asarray(left, np.float32), np.asarray(right, np.float32)) for left, right in pairs]
+        self._pending = list(zip(*(np.asarray(state[side], np.float32) for side in ("left", "right")), strict=True))
+        for name in self._SUMS:
+            setattr(self, name, np.array(state[name], np.float32))
 
     def _flush(self) -> None:
         if self._pending:
@@ -108,9 +91,21 @@ class _BatchedPosterior:
     def _add_batch(self, lefts: Sequence[Float32], rights: Sequence[Float32]) -> None:
         raise NotImplementedError
 
+    def _export(self) -> Factors:
+        raise NotImplementedError
 
-class MeanPrediction(_BatchedPosterior):
+
+def create_posterior(n_users: int, n_items: int, rank: int, seed: int) -> Posterior:
+    """Return the most accurate accumulator that fits into memory; ``rank`` is that of the served factors."""
+    if n_users * n_items <= MAX_DENSE_CELLS:
+        return MeanPrediction(n_users, n_items, rank, seed)
+    return CompressedMean(n_users, n_items, rank)
+
+
+class MeanPrediction(Posterior):
     """Sum of the predictions of all pairs [n, m], factorized by a truncated SVD. Memory: 4 n m bytes."""
+
+    _SUMS = ("_total",)
 
     def __init__(self, n_users: int, n_items: int, rank: int, seed: int) -> None:
         super().__init__(batch_size=8)  # One pass over the matrix adds a whole batch.
@@ -121,10 +116,7 @@ class MeanPrediction(_BatchedPosterior):
     def _add_batch(self, lefts: Sequence[Float32], rights: Sequence[Float32]) -> None:
         self._total += np.hstack(lefts) @ np.hstack(rights).T
 
-    def factors(self) -> Factors:
-        """Return the factors of the mean prediction; needs at least one sample."""
-        assert self.samples, "no sample was added"
-        self._flush()
+    def _export(self) -> Factors:
         mean = self._total / np.float32(self.samples)
         grand_mean = float(mean.mean(dtype=np.float64))
         user_biases = mean.mean(axis=1, dtype=np.float64) - grand_mean / 2
@@ -140,23 +132,15 @@ class MeanPrediction(_BatchedPosterior):
             item_biases.astype(np.float32),
         )
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return everything that :meth:`restore` needs, as arrays."""
-        return {"total": self._total, **super().state()}
 
-    def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
-        """Continue from a :meth:`state`."""
-        super().restore(state)
-        self._total = np.array(state["total"], np.float32)
-
-
-class CompressedMean(_BatchedPosterior):
+class CompressedMean(Posterior):
     """Mean prediction as a product of two thin matrices, truncated again after each batch.
 
     Memory: about a hundred numbers a user and an item, whatever the number of samples. Each sample is a product of
     factors, and the sum of products is the product of the concatenated factors, so no alignment is needed.
     """
 
+    _SUMS = ("_left", "_right")
     # Directions kept beyond the served ones, because later samples can add to them.
     _SPARE_DIRECTIONS = 16
 
@@ -170,10 +154,7 @@ class CompressedMean(_BatchedPosterior):
         left, right = np.hstack([self._left, *lefts]), np.hstack([self._right, *rights])
         self._left, self._right = truncate_svd(left, right, self._rank + self._SPARE_DIRECTIONS)
 
-    def factors(self) -> Factors:
-        """Return the factors of the mean prediction; needs at least one sample."""
-        assert self.samples, "no sample was added"
-        self._flush()
+    def _export(self) -> Factors:
         left, right = self._left / np.float32(self.samples), self._right
         user_biases = (left @ right.mean(axis=0, dtype=np.float64)).astype(np.float32)
         item_biases = (right @ left.mean(axis=0, dtype=np.float64)).astype(np.float32)
@@ -186,16 +167,6 @@ class CompressedMean(_BatchedPosterior):
         right = np.column_stack([right, np.full_like(item_biases, minus_one), item_biases])
         left, right = truncate_svd(left, right, self._rank)
         return Factors(left, user_biases, right, item_biases)
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return everything that :meth:`restore` needs, as arrays."""
-        return {"mean_left": self._left, "mean_right": self._right, **super().state()}
-
-    def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
-        """Continue from a :meth:`state`."""
-        super().restore(state)
-        self._left = np.array(state["mean_left"], np.float32)
-        self._right = np.array(state["mean_right"], np.float32)
 
 
 def truncate_svd(left: Float32, right: Float32, rank: int) -> tuple[Float32, Float32]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from marquee.data.dataset import Dataset, Interactions
-from marquee.models.bpmf.gibbs import BpmfFit, Budget, ModelShape, fit_bpmf
+from marquee.models.bpmf.gibbs import BpmfFit, BpmfParams, fit_bpmf
 from marquee.models.trainer_port import Floats, ProgressCallback, RatingFactors, read_section
 from marquee.models.user_prior import fit_user_prior, rated_items
 
@@ -23,42 +21,19 @@ surprise's SVD 1.0506.
 """
 
 
-class BpmfParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of BPMF.
-
-    - ``factors``: of the sampler, rounded up to 15, 31, 47 ...
-    - ``served_rank``: of the exported factors
-    - ``feature_rank``: singular directions of the implicit feedback
-    - ``sweeps``: Gibbs sweeps, of which the first ``burn_in`` are discarded
-    - ``seconds``: time limit; a fit that reaches it is not reproducible
-    - ``checkpoint``: file from which a killed fit resumes
-    """
-
-    factors: int = 31
-    served_rank: int = 48
-    feature_rank: int = 100
-    sweeps: int = 200
-    burn_in: int = 20
-    seconds: float | None = None
-    checkpoint: str | None = None
-
-
 def fit(dataset: Dataset, params: Mapping[str, Any], seed: int, progress: ProgressCallback) -> RatingFactors:
     """Sample the posterior and export one set of factors."""
-    section = read_section(params, BpmfParams, "trainers.bpmf")
     ratings = dataset.ratings
     result = fit_bpmf(
         ratings.users,
         ratings.items,
         ratings.values,
         (dataset.n_users, dataset.n_items),
+        read_section(params, BpmfParams, "trainers.bpmf"),
         user_features=dataset.user_features,
         item_features=dataset.item_features,
-        shape=ModelShape(section.factors, section.served_rank, section.feature_rank),
-        budget=Budget(section.sweeps, section.burn_in, section.seconds),
         seed=seed,
         progress=lambda done, sweeps: progress("fit", done / sweeps),
-        checkpoint_path=Path(section.checkpoint) if section.checkpoint else None,
     )
     return _to_rating_factors(result, dataset)
 
@@ -68,12 +43,7 @@ def _to_rating_factors(result: BpmfFit, dataset: Dataset) -> RatingFactors:
     rated = np.bincount(ratings.users, minlength=dataset.n_users) > 0
     user_vectors, user_biases, item_vectors, item_biases = (
         array.astype(np.float64)
-        for array in (
-            factors.user_vectors,
-            factors.user_biases,
-            factors.item_vectors,
-            factors.item_biases,
-        )
+        for array in (factors.user_vectors, factors.user_biases, factors.item_vectors, factors.item_biases)
     )
     residuals = ratings.values - result.mean - factors.predict(ratings.users, ratings.items)
     items = rated_items(ratings, np.flatnonzero(rated), (dataset.n_users, dataset.n_items))
