@@ -9,7 +9,7 @@ import pytest
 from tests.experiments.looks import CANARY, TRIAL, change, make_look, make_sums
 
 from marquee.experiments.ratio_estimates import Estimate
-from marquee.experiments.secondary_metrics import assess_secondary
+from marquee.experiments.secondary_metrics import DIFFERS, UNDECIDED, assess_secondary
 from marquee.experiments.sequences import log_e_difference, two_sided_radius
 
 
@@ -18,11 +18,11 @@ def test_assess_secondary_selects_a_real_difference_and_leaves_out_guardrails() 
     found = {one.metric: one for one in assess_secondary(CANARY, make_look(minutes=28.0))}
     assert set(found) == {"minutes"}
     minutes = found["minutes"]
-    assert minutes.selected
+    assert minutes.verdict == DIFFERS
     assert minutes.high is not None
     assert minutes.high < 0
     assert minutes.values == pytest.approx((30.0, 28.0))
-    assert not assess_secondary(CANARY, make_look())[0].selected
+    assert assess_secondary(CANARY, make_look())[0].verdict == UNDECIDED
     assert assess_secondary(TRIAL, make_look(TRIAL)) == []
 
 
@@ -30,7 +30,7 @@ def test_assess_secondary_few_users_has_no_interval() -> None:
     """An arm of 40 users says nothing yet, and a metric of one arm is left out."""
     look = make_look(users=40, minutes=3.0)
     (minutes,) = assess_secondary(CANARY, look)
-    assert (minutes.low, minutes.high, minutes.e, minutes.selected) == (None, None, 1.0, False)
+    assert (minutes.low, minutes.high, minutes.e, minutes.verdict) == (None, None, 1.0, UNDECIDED)
     assert assess_secondary(CANARY, change(look, sums={"asks": {"control": make_sums(1, 1, 80, 1)}})) == []
 
 

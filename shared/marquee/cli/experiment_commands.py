@@ -18,7 +18,7 @@ from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import ReleaseError
 from marquee.experiments.lifecycle import PREFIX, read_declaration, start
-from marquee.experiments.secondary_metrics import assess_secondary
+from marquee.experiments.secondary_metrics import DIFFERS, assess_secondary
 from marquee.registry.experiment_steps import end_experiment, hold
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
@@ -203,7 +203,7 @@ def _status_lines(serving: Release, assessed: Assessment) -> list[str]:
             lines.append(f"  primary {primary.metric} {primary.estimate:.4g}{interval}: {primary.verdict}")
     for secondary in assess_secondary(assessed.declaration, look):
         interval = "" if secondary.low is None else f" [{secondary.low:.4g}, {secondary.high:.4g}]"
-        found = ", differs (e-BH)" if secondary.selected else ""
+        found = ", differs (e-BH)" if secondary.verdict == DIFFERS else ""
         lines.append(f"  secondary {secondary.arm} {secondary.metric} {secondary.estimate:.4g}{interval}{found}")
     counts = ", ".join(f"{arm} {users:,}" for arm, users in sorted(look.users.items())) or "none yet"
     lines.append(f"users {counts}; sample ratio e-values {sample.e_requests:.3g} and {sample.e_impressions:.3g}")

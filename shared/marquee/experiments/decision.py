@@ -6,14 +6,14 @@ compare-and-swap on the release number lets only one of them act.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
-from marquee.experiments.assessment import ArmAssessment, SampleAssessment, assess_arm, assess_sample
+from marquee.experiments.assessment import ArmAssessment, MetricAssessment, SampleAssessment, assess_arm, assess_sample
 from marquee.experiments.declaration import Declaration
-from marquee.experiments.evidence import describe_evidence
 from marquee.experiments.look import Look, ReleaseState
 from marquee.experiments.ratio_estimates import MIN_USERS
 from marquee.experiments.sequences import ALPHA
@@ -114,7 +114,7 @@ class _View(msgspec.Struct, frozen=True):
             arm=outcome.arm,
             reason=outcome.reason,
             alert=outcome.alert,
-            evidence=describe_evidence(self.declaration, self.look, self.arms, self.sample, outcome.reason),
+            evidence=_describe_evidence(self.declaration, self.look, self.arms, self.sample, outcome.reason),
             arms=self.arms,
             sample=self.sample,
         )
@@ -225,3 +225,35 @@ def _stop(action: Action, view: _View, reason: str, alert: Literal["", "harmed",
 
 def _minutes(value: float) -> timedelta:
     return timedelta(minutes=value)
+
+
+def _describe_evidence(
+    declaration: Declaration, look: Look, arms: Sequence[ArmAssessment], sample: SampleAssessment, reason: str
+) -> str:
+    """Return one line: the reason, the time of the look, and every number that the decision rests on."""
+    as_of = f"{look.as_of:%Y-%m-%dT%H:%M:%SZ}" if look.as_of else "no record"
+    parts = [
+        reason,
+        f"as of {as_of}, release {look.release}, declaration {declaration.digest()}",
+        *(_describe_arm(arm) for arm in arms),
+        f"sample ratio e {sample.e_requests:.3g} and {sample.e_impressions:.3g}, {sample.crossed:.2%} in two arms",
+    ]
+    return "; ".join(parts)
+
+
+def _describe_arm(arm: ArmAssessment) -> str:
+    metrics = [_describe_metric(one) for one in arm.guardrails]
+    if arm.primary:
+        metrics.append(f"primary {_describe_primary(arm.primary)}")
+    return f"{arm.arm}: {', '.join(metrics)}, mean e {arm.e:.3g}, room {arm.room:.3g}"
+
+
+def _describe_metric(one: MetricAssessment) -> str:
+    if one.margin is None:
+        return f"{one.metric} without a baseline"
+    return f"{one.metric} harm {one.harm:.3g} at most {one.harm_high:.3g} of {one.margin:.3g} (e {one.e:.3g})"
+
+
+def _describe_primary(one: MetricAssessment) -> str:
+    interval = "" if one.low is None or one.high is None else f" within {one.low:.3g} and {one.high:.3g}"
+    return f"{one.metric} {one.estimate:.3g}{interval} ({one.verdict})"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
+from marquee.experiments.assessment import MetricAssessment
 from marquee.experiments.declaration import Declaration
 from marquee.experiments.exact_tests import select_by_e_values
 from marquee.experiments.harm_metrics import METRICS
@@ -13,28 +16,11 @@ from marquee.experiments.sequences import log_e_difference, to_e_value, two_side
 
 EFFECT = 0.05
 """Effect to which the sequences are tuned, as a fraction of control's value; none is declared."""
+DIFFERS, UNDECIDED = "differs", "undecided"
+"""Verdicts: selected by e-BH, which rejects equality, or not."""
 
 
-class SecondaryMetric(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric of one arm compared with control. ``selected``: e-BH rejects equality.
-
-    ``low`` and ``high`` are the bounds of the confidence sequence, None without information. ``users`` and ``values``
-    are of control and of the arm.
-    """
-
-    metric: str
-    arm: str
-    users: tuple[float, float]
-    values: tuple[float, float]
-    estimate: float
-    information: float
-    low: float | None
-    high: float | None
-    e: float
-    selected: bool
-
-
-def assess_secondary(declaration: Declaration, look: Look) -> list[SecondaryMetric]:
+def assess_secondary(declaration: Declaration, look: Look) -> list[MetricAssessment]:
     """Return the secondary metrics of all arms at this look, selected at a false discovery rate of 5 %."""
     if declaration.kind == "interleaving":  # Users of both arms get the same lists.
         return []
@@ -49,31 +35,36 @@ def assess_secondary(declaration: Declaration, look: Look) -> list[SecondaryMetr
     log_e = {f"{name} {arm}": value for (name, arm), (_, value) in found.items()}
     selected = set(select_by_e_values(log_e))
     return [
-        msgspec.structs.replace(metric, selected=f"{name} {arm}" in selected)
+        msgspec.structs.replace(metric, verdict=DIFFERS if f"{name} {arm}" in selected else UNDECIDED)
         for (name, arm), (metric, _) in found.items()
     ]
 
 
 def _assess(
     control: tuple[float, ...], treatment: tuple[float, ...], name: str, arm: str
-) -> tuple[SecondaryMetric, float]:
-    """Return the metric, not yet selected, and the logarithm of its e-value."""
+) -> tuple[MetricAssessment, float]:
+    """Return the metric, not yet selected, and the logarithm of its e-value, which is that of any difference."""
     estimate = estimate_difference(control, treatment)
     old, new = float(ratio(control).value), float(ratio(treatment).value)
     tau = EFFECT * (abs(old) or 1.0)
     value, information = float(estimate.value), float(estimate.information)
     radius = float(two_sided_radius(information, tau)) if information else None
     log_e = float(log_e_difference(estimate, tau))
-    metric = SecondaryMetric(
+    metric = MetricAssessment(
         metric=name,
         arm=arm,
         users=(control[0], treatment[0]),
         values=(old, new),
         estimate=value,
+        error=information**-0.5 if information else None,
         information=information,
         low=None if radius is None else value - radius,
         high=None if radius is None else value + radius,
+        margin=None,
+        worst=math.inf,
+        harm=value * METRICS[name].harm,
+        harm_high=math.inf,
         e=to_e_value(log_e),
-        selected=False,
+        verdict=UNDECIDED,
     )
     return metric, log_e

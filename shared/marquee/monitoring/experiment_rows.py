@@ -9,15 +9,11 @@ from datetime import datetime
 from marquee.db.pool import Database
 from marquee.experiments.assessment import MetricAssessment
 from marquee.experiments.decision import ExperimentDecision
-from marquee.experiments.harm_metrics import METRICS
 from marquee.experiments.look import Look
-from marquee.experiments.secondary_metrics import SecondaryMetric
 from marquee.monitoring.experiment_timeline import Timeline
 
 DEADLINE_MS = 30_000
 _MAX_ROOM = 1e6
-DIFFERS, UNDECIDED = "differs", "undecided"
-"""Verdicts of secondary metrics: selected by e-BH, or not."""
 
 _WRITE_LOOK = """
 INSERT INTO experiment_looks (time, experiment, arm, metric, users0, users1, value0, value1, estimate, error,
@@ -37,34 +33,23 @@ def write_look(
     timeline: Timeline,
     look: Look,
     decision: ExperimentDecision,
-    secondary: Sequence[SecondaryMetric],
+    secondary: Sequence[MetricAssessment],
     now: datetime,
 ) -> int:
     """Write each metric of the look, and the decision, in one transaction; return the number of rows."""
     metrics = [metric for arm in decision.arms for metric in (*arm.guardrails, *([arm.primary] if arm.primary else []))]
+    metrics += secondary
     with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
         for metric in metrics:
             cursor.execute(_WRITE_LOOK, _look_row(timeline.name, metric, now))
-        for other in secondary:
-            cursor.execute(_WRITE_LOOK, _secondary_row(timeline.name, other, now))
         cursor.execute(_WRITE_DECISION, _decision_row(timeline, look, decision, now))
-    return len(metrics) + len(secondary) + 1
+    return len(metrics) + 1
 
 
 def _look_row(name: str, one: MetricAssessment, now: datetime) -> tuple[object, ...]:
     return (
         now, name, one.arm, one.metric, *one.users, *one.values, one.estimate, one.error, one.information,
         one.low, one.high, one.margin, one.harm, _finite(one.harm_high), one.e, one.verdict,
-    )  # fmt: skip
-
-
-def _secondary_row(name: str, one: SecondaryMetric, now: datetime) -> tuple[object, ...]:
-    """Return the row of a metric without a margin, whose e-value is that of any difference."""
-    error = one.information**-0.5 if one.information else None
-    return (
-        now, name, one.arm, one.metric, *one.users, *one.values, one.estimate, error, one.information,
-        one.low, one.high, None, one.estimate * METRICS[one.metric].harm, None, one.e,
-        DIFFERS if one.selected else UNDECIDED,
     )  # fmt: skip
 
 
