@@ -236,7 +236,7 @@ def _list_rows(rows: Sequence[GroupRow], metric: str) -> str:
 
 
 def _excludes_zero(metric: Metric | None) -> bool:
-    return metric is not None and metric.low is not None and metric.high is not None and metric.low * metric.high > 0
+    return metric is not None and metric.excludes_zero
 
 
 def _join(parts: Sequence[str]) -> str:

@@ -9,15 +9,10 @@ from benchmarks.loops.loop_world import MINORITY
 from marquee.registry.manifest import Metric
 
 
-def is_clear(metric: Metric) -> bool:
-    """Return True if the interval of a difference excludes 0."""
-    return metric.low is not None and metric.high is not None and (metric.low > 0 or metric.high < 0)
-
-
 def format_difference(metric: Metric) -> str:
     """Return a difference with half the width of its interval, bold if the interval excludes 0."""
     text = format_metric(metric, signed=True)
-    return f"**{text}**" if is_clear(metric) else text
+    return f"**{text}**" if metric.excludes_zero else text
 
 
 def conclude(report: LoopReport) -> list[str]:
@@ -48,8 +43,8 @@ def _describe(report: LoopReport, name: str, title: str = "") -> str:
     measures = {"quality": QUALITY, "coverage": COVERAGE, "Gini": GINI, "new movies": NEW, "alikeness": ALIKE}
     found = {label: report.difference(name, measure) for label, measure in measures.items()}
     found["quality of the minority"] = report.difference(name, f"{QUALITY}, {MINORITY}")
-    clear = [f"{label} {format_metric(metric, signed=True)}" for label, metric in found.items() if is_clear(metric)]
-    rest = [label for label, metric in found.items() if not is_clear(metric)]
+    clear = [f"{label} {format_metric(metric, signed=True)}" for label, metric in found.items() if metric.excludes_zero]
+    rest = [label for label, metric in found.items() if not metric.excludes_zero]
     text = f"{title or f'**{name}**'}: " + (", ".join(clear) if clear else "no measure differs")
     return f"{text}. Not distinguishable from no exploration: {', '.join(rest)}." if rest else f"{text}."
 
@@ -57,7 +52,7 @@ def _describe(report: LoopReport, name: str, title: str = "") -> str:
 def _choose(report: LoopReport) -> str:
     quality = report.difference(CONFIRMED, QUALITY, FORMER)
     coverage = report.difference(CONFIRMED, COVERAGE, FORMER)
-    if is_clear(quality) and quality.value < 0:
+    if quality.excludes_zero and quality.value < 0:
         verdict = "The former default is kept: the other one costs quality"
     else:
         verdict = "In the long run nothing speaks against the recommended exploration"
@@ -70,4 +65,4 @@ def _choose(report: LoopReport) -> str:
 
 def _change(metric: Metric) -> str:
     word = "more" if metric.value > 0 else "less"
-    return f"{abs(metric.value):.3f} {word}" if is_clear(metric) else "no distinguishable change"
+    return f"{abs(metric.value):.3f} {word}" if metric.excludes_zero else "no distinguishable change"

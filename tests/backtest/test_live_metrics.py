@@ -32,6 +32,8 @@ def test_difference_shared_difficulty_cancels() -> None:
     assert metric.low is not None
     assert metric.high is not None
     assert found.value == pytest.approx(-0.02 * np.sqrt(np.mean(error**2)))
+    assert found.low is not None
+    assert found.high is not None
     assert found.high < 0
     assert metric.high - metric.low > 5 * (found.high - found.low), "the interval of the metric itself is wide"
 

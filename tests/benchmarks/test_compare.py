@@ -83,7 +83,9 @@ def test_committed_results_are_of_current_parameters(base_data: Path) -> None:
     assert results.data == load_dataset(base_data, results.user_attributes)[0].sha256()
     assert results.backtest is not None
     assert results.backtest.data == load_dataset(base_data, results.backtest.user_attributes)[0].sha256()
-    assert results.backtest.overall.differences[SURPRISE]["rmse"].high < 0
+    difference = results.backtest.overall.differences[SURPRISE]["rmse"]
+    assert difference.excludes_zero
+    assert difference.value < 0
     rmse = {
         algorithm.name: algorithm.metrics["rmse"].value
         for algorithm in results.protocols[1].algorithms

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
 from marquee.backtest.backtest_summary import BacktestReport
 from marquee.evaluation.chart_style import CHART_STYLE, to_svg
+from marquee.registry.manifest import Metric
 
 
 def can_draw() -> bool:
@@ -57,10 +58,9 @@ def _by_known(axis: Any, report: BacktestReport) -> None:
         if all(metric is None for metric in metrics):
             continue
         points = [(x, m) for x, m in enumerate(metrics) if m and m.low is not None and m.high is not None]
-        below = [m.value - (m.low or 0) for _, m in points]
-        above = [(m.high or 0) - m.value for _, m in points]
+        errors = _error_bars([m for _, m in points])
         positions = [x + 0.1 * (number - 2) for x, _ in points]
-        axis.errorbar(positions, [m.value for _, m in points], yerr=[below, above], fmt="o", label=name, markersize=4)
+        axis.errorbar(positions, [m.value for _, m in points], yerr=errors, fmt="o", label=name, markersize=4)
     axis.set_xticks(range(len(groups)), groups)
     axis.set_xlabel("ratings known of the user")
     axis.set_title("RMSE with interval")
@@ -70,8 +70,12 @@ def _by_known(axis: Any, report: BacktestReport) -> None:
 def _staleness(axis: Any, report: BacktestReport) -> None:
     found = [(delay, metrics["rmse"]) for delay, metrics in report.staleness.items() if "rmse" in metrics]
     for x, (_, cost) in enumerate(found):
-        axis.errorbar(x, cost.value, yerr=[[cost.value - cost.low], [cost.high - cost.value]], fmt="o", color="#c44e52")
+        axis.errorbar(x, cost.value, yerr=_error_bars([cost]), fmt="o", color="#c44e52")
     axis.axhline(0, color="gray", linestyle="--")
     axis.set_xticks(range(len(found)), [delay for delay, _ in found])
     axis.set_xlabel("delay of each new model")
     axis.set_title("RMSE more than without the delay")
+
+
+def _error_bars(metrics: Sequence[Metric]) -> list[list[float]]:
+    return [[m.value - (m.low or 0) for m in metrics], [(m.high or 0) - m.value for m in metrics]]

@@ -15,7 +15,7 @@ from marquee.backtest.backtest_jobs import BacktestInputs, Job, run_jobs
 from marquee.backtest.backtest_plan import BacktestPlan, Block, make_blocks
 from marquee.backtest.engine_replay import NOT_RELEVANT, Arrays
 from marquee.backtest.event_stream import EventStream
-from marquee.backtest.live_metrics import Cells, Difference
+from marquee.backtest.live_metrics import Cells
 from marquee.data.side_information import USER_ATTRIBUTES
 from marquee.evaluation.exposure import gini
 from marquee.models.trainer_port import ProgressCallback, no_progress
@@ -36,7 +36,7 @@ class GroupResult(msgspec.Struct, frozen=True):
 
     ratings: int
     metrics: dict[str, dict[str, Metric]]
-    differences: dict[str, dict[str, Difference]]
+    differences: dict[str, dict[str, Metric]]
 
 
 class CandidateCost(msgspec.Struct, frozen=True):
@@ -82,7 +82,7 @@ class BacktestReport(msgspec.Struct, frozen=True, kw_only=True):
     gini: dict[str, float]
     cost: dict[str, CandidateCost]
     cuts: list[CutResult]
-    staleness: dict[str, dict[str, Difference]]
+    staleness: dict[str, dict[str, Metric]]
     notes: list[str]
     user_attributes: tuple[str, ...] = USER_ATTRIBUTES
 
@@ -213,7 +213,7 @@ def _cut(
 
 def _staleness(
     inputs: BacktestInputs, blocks: list[Block], main: _Candidate, ratings: Floats, cells: Cells
-) -> dict[str, dict[str, Difference]]:
+) -> dict[str, dict[str, Metric]]:
     """Return the cost of each delay, during which the previous model predicts the first events of a block."""
     stream, first = inputs.stream, blocks[0].first
     now = live_metrics.event_metrics(main.predicted, ratings, main.position)

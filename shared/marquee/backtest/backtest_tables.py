@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from marquee.backtest.backtest_summary import BacktestReport, GroupResult
-from marquee.backtest.live_metrics import Difference
 from marquee.registry.manifest import Metric
 
 _DIGITS = {"rmse": 4, "mae": 4}
@@ -107,7 +106,7 @@ def _first(groups: Mapping[str, GroupResult]) -> GroupResult:
     return next(iter(groups.values()))
 
 
-def _difference(found: Difference | None, name: str, digits: int | None = None) -> str:
+def _difference(found: Metric | None, name: str, digits: int | None = None) -> str:
     if found is None:
         return "-"
     digits = digits or _DIGITS.get(name, 3)

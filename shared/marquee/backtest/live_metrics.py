@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,19 +21,6 @@ Ints = NDArray[np.int64]
 _CHUNK_CELLS = 1 << 22
 
 ACCURACY, RANKING = ("rmse", "mae"), ("ndcg@10", "recall@10", "recall@20")
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """Difference of a metric between two candidates on the same events, with its paired interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Return True if the interval excludes 0."""
-        return self.low > 0 or self.high < 0
 
 
 class Cells:
@@ -99,7 +85,7 @@ def event_metrics(predicted: Floats, ratings: Floats, position: Ints) -> dict[st
 
 def measure(cells: Cells, values: Mapping[str, Floats], rows: NDArray[np.bool_] | None = None) -> dict[str, Metric]:
     """Return every metric of one candidate on some events; a metric without events is left out."""
-    return {name: metric for name, metric in _each(cells, values, None, rows) if np.isfinite(metric.value)}
+    return _compare_each(cells, values, None, rows)
 
 
 def difference(
@@ -107,23 +93,16 @@ def difference(
     values: Mapping[str, Floats],
     others: Mapping[str, Floats],
     rows: NDArray[np.bool_] | None = None,
-) -> dict[str, Difference]:
+) -> dict[str, Metric]:
     """Return the paired difference of every metric that both candidates have."""
-    found = _each(cells, values, others, rows)
-    return {
-        name: Difference(metric.value, metric.low, metric.high)
-        for name, metric in found
-        if metric.low is not None and metric.high is not None and np.isfinite(metric.value)
-    }
+    return _compare_each(cells, values, others, rows)
 
 
-def _each(
+def _compare_each(
     cells: Cells, values: Mapping[str, Floats], others: Mapping[str, Floats] | None, rows: NDArray[np.bool_] | None
-) -> list[tuple[str, Metric]]:
-    def select(column: Floats) -> Floats:
-        return column if rows is None else np.where(rows, column, np.nan)
-
-    return [
-        (name, cells.compare(select(values[name]), None if others is None else others[name], root=name == "rmse"))
-        for name in (*ACCURACY, *RANKING)
-    ]
+) -> dict[str, Metric]:
+    found = {}
+    for name in (*ACCURACY, *RANKING):
+        own = values[name] if rows is None else np.where(rows, values[name], np.nan)
+        found[name] = cells.compare(own, None if others is None else others[name], root=name == "rmse")
+    return {name: metric for name, metric in found.items() if np.isfinite(metric.value)}

@@ -32,6 +32,11 @@ class Metric(msgspec.Struct, frozen=True):
     low: float | None = None
     high: float | None = None
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Return True if there is an interval, and 0 is outside it."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
 
 class Stage(msgspec.Struct, frozen=True):
     """One stage of the DVC pipeline: name of each file or directory -> its MD5, as DVC writes it."""
