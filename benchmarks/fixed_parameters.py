@@ -28,7 +28,7 @@ from marquee.training.tuning import (
     TuningChoice,
     choose_parameters,
 )
-from marquee.training.tuning_cuts import Cut, CutSize, take
+from marquee.training.tuning_cuts import Cut, TuningParams, take
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ _FIXED = {
     PRIOR: (1000.0,),
 }
 _REGRESSIONS = ((30.0, 0.3), (300.0, 0.0), (300.0, 0.3), (1000.0, 0.3), (3000.0, 0.3))
-_EVERYTHING = CutSize(max_items=10**9, max_interactions=10**9, max_users=10**9)
+_EVERYTHING = TuningParams(0, 1, max_movies=10**9, max_ratings=10**9, max_users=10**9)
 
 
 class Comparison(msgspec.Struct, frozen=True):

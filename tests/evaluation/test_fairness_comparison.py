@@ -18,9 +18,8 @@ from marquee.evaluation.baselines import Candidate, bias_baseline, model_candida
 from marquee.evaluation.bootstrap import EvaluationParams
 from marquee.evaluation.fairness_comparison import compare_fairness
 from marquee.evaluation.group_fairness import FairnessParams
-from marquee.evaluation.offline import predict
+from marquee.evaluation.offline import UserMeasures, measure_users, predict
 from marquee.evaluation.paired_test import PairedComparison, PairedTestParams, Significance
-from marquee.evaluation.user_measures import UserMeasures, measure_users
 from marquee.training.train_model import train_model
 
 QUICK = EvaluationParams(resamples=200, interval=0.95)

@@ -35,7 +35,7 @@ from marquee.training.tuning import (
     choose_parameters,
     select_section,
 )
-from marquee.training.tuning_cuts import Cut, CutSize, take
+from marquee.training.tuning_cuts import Cut, TuningParams, take
 
 EASE = msgspec.convert(PARAMS.rankers["ease"], EaseParams)
 STILL = World(1500, 250, 40_000, clusters=20, trend=0.0)
@@ -127,7 +127,7 @@ def test_cut_measures_what_is_served() -> None:
     known = WeightedInteractions.from_dataset(split.train)
     later = WeightedInteractions.from_dataset(replace(split.train, ratings=split.test))
     liked = take(later, later.ratings >= like_threshold(split.train))
-    size = CutSize(max_items=10_000, max_interactions=10**9, max_users=10_000)
+    size = TuningParams(0, 1, max_movies=10_000, max_ratings=10**9, max_users=10_000)
     cut = Cut(known, liked, (DATA.n_users, DATA.n_items), [30.0], size, 0)
     scores = cut.score(chosen[RIDGE], chosen[DROPOUT], EASE.rank - 1, GOOD.seed)
     measured = cut.measure(scores, cut.popularity(30.0, 100.0), chosen[TREND], chosen[WEIGHT])

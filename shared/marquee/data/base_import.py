@@ -90,24 +90,9 @@ class _Refused(Exception):
 def import_ratings(source: RatingSource, name: str, target: Path, *, log_ids: bool = False) -> ImportReport:
     """Write ``source`` as base data to the directory ``target``, which is replaced as a whole.
 
-    A refused row is kept in ``refused.csv`` with its line and reason.
-
-    Parameters
-    ----------
-    source
-        The ratings and side information.
-    name
-        What was imported, for the report.
-    target
-        The directory.
-    log_ids
-        Write ids in the form that the text of the event log needs: users are numbered, and movies end in ``+``.
-        ``ids.csv`` has the original ones.
-
-    Raises
-    ------
-    TrainingDataError
-        No row could be imported.
+    A refused row is kept in ``refused.csv`` with its line and reason. ``name`` is what was imported, for the report.
+    With ``log_ids`` ids have the form that the text of the event log needs: users are numbered, movies end in ``+``,
+    and ``ids.csv`` has the original ones. Raises :class:`TrainingDataError` if no row could be imported.
     """
     with atomic_directory(target) as out:
         writer = _ImportWriter(source, out, log_ids)

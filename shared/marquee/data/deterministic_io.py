@@ -65,12 +65,17 @@ def write_texts(path: Path, key: str, rows: Mapping[str, Mapping[str, str]]) -> 
     names = sorted({name for row in rows.values() for name in row} - {key})
     ids = sorted(rows)
     columns = {key: ids, **{name: [rows[i].get(name, "") for i in ids] for name in names}}
-    _write_table(path, pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()}))
+    table = pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
+    pq.write_table(table, path, compression="zstd", write_statistics=False)
 
 
 def read_texts(path: Path, key: str) -> dict[str, dict[str, str]]:
-    """Read rows of text by ``key``."""
-    return {row[key]: row for row in _read_table(path).to_pylist()}
+    """Read rows of text by ``key``. Raises :class:`TrainingDataError` for an unreadable file."""
+    try:
+        table = pq.read_table(path, memory_map=False)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise TrainingDataError(f"{path} cannot be read as a Parquet table: {error}") from error
+    return {row[key]: row for row in table.to_pylist()}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -116,17 +121,6 @@ def _to_categories(column: pa.ChunkedArray) -> pd.Categorical:
         return to_categories(np.empty(0, np.int32), [])
     encoded = column.unify_dictionaries().combine_chunks()
     return to_categories(encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist())
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    pq.write_table(table, path, compression="zstd", write_statistics=False)
-
-
-def _read_table(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path, memory_map=False)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise TrainingDataError(f"{path} cannot be read as a Parquet table: {error}") from error
 
 
 def _format_schema(schema: pa.Schema) -> str:

@@ -17,6 +17,7 @@ from marquee.data import dvc_hash
 from marquee.errors import ObjectNotFound, PreconditionFailed, TrainingDataError
 from marquee.registry.object_store.object_store import ObjectStore
 
+FILES = "files/md5/"
 _CHUNK_BYTES = 8 << 20
 
 
@@ -36,7 +37,7 @@ def push(store: ObjectStore, path: Path) -> str:
 def contains(store: ObjectStore, digest: str) -> bool:
     """Return True if the remote holds the content ``digest``."""
     try:
-        store.read_range(_object_name(digest), 0, 1)
+        store.read_range(object_name(digest), 0, 1)
     except ObjectNotFound:
         return False
     return True
@@ -63,14 +64,14 @@ def fetch(store: ObjectStore, digest: str, path: Path, only: Collection[str] | N
 def _put(store: ObjectStore, digest: str, data: Path | bytes) -> str:
     if not contains(store, digest):
         try:
-            store.put_new(_object_name(digest), data)
+            store.put_new(object_name(digest), data)
         except PreconditionFailed:
             pass  # A concurrent run stored the same content.
     return digest
 
 
 def _read_listing(store: ObjectStore, digest: str) -> bytes:
-    data = store.get(_object_name(digest)).data
+    data = store.get(object_name(digest)).data
     if f"{hashlib.md5(data).hexdigest()}.dir" != digest:
         raise _corrupt(digest)
     return data
@@ -80,7 +81,7 @@ def _download(store: ObjectStore, digest: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     md5, start = hashlib.md5(), 0
     with path.open("wb") as out:
-        while chunk := store.read_range(_object_name(digest), start, _CHUNK_BYTES):
+        while chunk := store.read_range(object_name(digest), start, _CHUNK_BYTES):
             out.write(chunk)
             md5.update(chunk)
             start += len(chunk)
@@ -95,8 +96,9 @@ def _check_relative(relpath: str, digest: str) -> str:
     return relpath
 
 
-def _object_name(digest: str) -> str:
-    return f"files/md5/{digest[:2]}/{digest[2:]}"
+def object_name(digest: str) -> str:
+    """Return the name under which a remote holds the content ``digest``."""
+    return f"{FILES}{digest[:2]}/{digest[2:]}"
 
 
 def _corrupt(digest: str) -> TrainingDataError:

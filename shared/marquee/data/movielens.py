@@ -19,6 +19,7 @@ from pathlib import Path
 
 from marquee.config.atomic_file import write_atomically
 from marquee.config.file_lock import file_lock
+from marquee.data.dvc_hash import hash_file
 from marquee.errors import BaseDataUnavailable, TrainingDataError
 
 FILES = ("ratings.csv", "users.csv", "movies.csv")
@@ -56,7 +57,7 @@ def fetch(target: Path, requirements: Path, sha256: Mapping[str, str], download:
 
 def is_complete(target: Path, sha256: Mapping[str, str]) -> bool:
     """Return True if every file exists with its expected digest."""
-    return all((target / name).is_file() and _digest((target / name).read_bytes()) == sha256[name] for name in FILES)
+    return all((target / name).is_file() and hash_file(target / name, "sha256") == sha256[name] for name in FILES)
 
 
 def download_wheel(requirements: Path, scratch: Path) -> Path:
@@ -155,11 +156,6 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
 
 def _check(contents: Mapping[str, bytes], sha256: Mapping[str, str]) -> None:
     for name, content in contents.items():
-        if _digest(content) != sha256[name]:
-            raise TrainingDataError(
-                f"{name} has the SHA-256 {_digest(content)}, but params.yaml expects {sha256[name]}"
-            )
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != sha256[name]:
+            raise TrainingDataError(f"{name} has the SHA-256 {digest}, but params.yaml expects {sha256[name]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,6 +63,21 @@ class SnapshotInfo(msgspec.Struct, frozen=True):
     scale: tuple[float, float] | None = None
     catalog: dict[str, int] = {}
 
+    @classmethod
+    def describe(
+        cls,
+        request: SnapshotRequest,
+        files: Mapping[str, str],
+        left_out: Mapping[str, int],
+        catalog: CatalogAnswer,
+        *,
+        database: bool,
+    ) -> SnapshotInfo:
+        """Return the description of a snapshot that ``request`` selected."""
+        scale = request.scale or (base_data.read_scale(request.base) if request.base else None)
+        selected = (request.until, request.base_fraction, request.rating_max)
+        return cls(*selected, database, dict(files), dict(left_out), scale, catalog.counts)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -96,16 +112,7 @@ def write_snapshot(
     described = CatalogAnswer()
     if catalog:
         described = catalog.read(sorted({*base.movies, *distinct_ids((live.ratings, live.watch_sessions), "movie_id")}))
-    about = SnapshotInfo(
-        request.until,
-        request.base_fraction,
-        request.rating_max,
-        database is not None,
-        dict(base.hashes),
-        left_out,
-        request.scale or (base_data.read_scale(request.base) if request.base else None),
-        described.counts,
-    )
+    about = SnapshotInfo.describe(request, dict(base.hashes), left_out, described, database=database is not None)
     known = base.side_information.fill_movies(described.rows)
     with atomic_file.atomic_directory(directory) as out:
         deterministic_io.write_interactions(out / BASE, base.ratings)

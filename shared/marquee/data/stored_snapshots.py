@@ -8,11 +8,10 @@ from datetime import datetime
 
 import msgspec
 
+from marquee.data.dvc_remote import FILES, object_name
 from marquee.data.snapshot import ABOUT, SnapshotInfo
 from marquee.errors import ObjectNotFound
 from marquee.registry.object_store.object_store import ObjectStore
-
-_FILES = "files/md5/"
 
 Listing = dict[str, str]
 """MD5 of each file of a snapshot, by its name."""
@@ -21,11 +20,11 @@ Listing = dict[str, str]
 def list_snapshots(remote: ObjectStore) -> dict[str, Listing]:
     """Return the files of each snapshot in a DVC remote, by the hash of its listing."""
     found = {}
-    for name in remote.list(_FILES):
+    for name in remote.list(FILES):
         if name.endswith(".dir"):
             files = {entry["relpath"]: entry["md5"] for entry in json.loads(remote.get(name).data)}
             if ABOUT in files:
-                found[name.removeprefix(_FILES).replace("/", "")] = files
+                found[name.removeprefix(FILES).replace("/", "")] = files
     return found
 
 
@@ -39,8 +38,8 @@ def delete_snapshots(remote: ObjectStore, digests: Collection[str], listings: di
     for digest in sorted(digests):
         for md5 in listings[digest].values():
             if md5 not in kept:
-                remote.delete(_name(md5))
-        remote.delete(_name(digest))
+                remote.delete(object_name(md5))
+        remote.delete(object_name(digest))
 
 
 def expire_snapshots(remote: ObjectStore, before: datetime, kept: Collection[str]) -> int:
@@ -56,13 +55,9 @@ def expire_snapshots(remote: ObjectStore, before: datetime, kept: Collection[str
 
 def _is_due(remote: ObjectStore, md5: str, before: datetime) -> bool:
     try:
-        about = msgspec.json.decode(remote.get(_name(md5)).data, type=SnapshotInfo)
+        about = msgspec.json.decode(remote.get(object_name(md5)).data, type=SnapshotInfo)
     except ObjectNotFound:
         return True  # Its deletion was interrupted.
     except msgspec.MsgspecError:
         return False
     return about.database and about.until < before
-
-
-def _name(digest: str) -> str:
-    return f"{_FILES}{digest[:2]}/{digest[2:]}"

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from marquee.evaluation import exposure, user_groups
 from marquee.evaluation.bootstrap import EvaluationParams, draw_weights
+from marquee.evaluation.offline import UserMeasures
 from marquee.evaluation.paired_test import PairedComparison, PairedTestParams, compare_samples, too_few
 from marquee.evaluation.user_groups import UNKNOWN
-from marquee.evaluation.user_measures import UserMeasures
 
 RMSE_GAP, NDCG_GAP, EXPOSURE_GINI = "rmse_gap", "ndcg_gap", "exposure_gini"
 Floats = NDArray[np.float64]

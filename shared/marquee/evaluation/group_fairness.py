@@ -12,8 +12,8 @@ from marquee.data.splits import Split
 from marquee.evaluation import exposure, user_groups
 from marquee.evaluation.baselines import model_candidate
 from marquee.evaluation.bootstrap import EvaluationParams, ratio_of_sums
+from marquee.evaluation.offline import UserMeasures, measure_users
 from marquee.evaluation.user_groups import UNKNOWN
-from marquee.evaluation.user_measures import UserMeasures, measure_users
 from marquee.registry.manifest import Metric
 from marquee.registry.trained_model import TrainedModel
 

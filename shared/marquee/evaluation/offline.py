@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -170,6 +171,34 @@ def ranking_metrics(ranking: Ranking) -> dict[str, Floats]:
 def ranking_by_user(candidate: Candidate, split: Split) -> dict[str, Floats]:
     """Return the :func:`ranking_metrics` of the candidate's lists."""
     return ranking_metrics(rank(candidate, split))
+
+
+@dataclass(frozen=True, slots=True)
+class UserMeasures:
+    """Results for the n users with test ratings, of whom m have a liked item in the test set.
+
+    - ``users`` [n]: their rows
+    - ``squared`` [n], ``counts`` [n]: sum of squared errors, and number of ratings
+    - ``ranked`` [m]: index in ``users`` of those with a list
+    - ``ndcg`` [m]: NDCG@10
+    - ``lists`` [m, 20]: recommended items, best first
+    """
+
+    users: NDArray[np.integer]
+    squared: Floats
+    counts: Floats
+    ranked: NDArray[np.integer]
+    ndcg: Floats
+    lists: NDArray[np.integer]
+
+
+def measure_users(candidate: Candidate, split: Split) -> UserMeasures:
+    """Predict the test ratings and rank the items for each user of the test set."""
+    users = np.unique(split.test.users)
+    squared, _, counts = errors_by_user(candidate, split.test)
+    ranking = rank(candidate, split)
+    ndcg = ranking_metrics(ranking)["ndcg@10"]
+    return UserMeasures(users, squared, counts, np.searchsorted(users, ranking.users), ndcg, ranking.recommended)
 
 
 def _liked(split: Split) -> Interactions:

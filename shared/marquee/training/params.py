@@ -17,7 +17,7 @@ from marquee.evaluation.paired_test import PairedTestParams
 from marquee.models.popularity import PopularityParams
 from marquee.training.cluster.spark_session import SparkParams
 from marquee.training.snapshot_drift import DriftParams
-from marquee.training.tuning import TuningParams
+from marquee.training.tuning_cuts import TuningParams
 
 _EXAMPLE_TIME = "2000-01-01T00:00:00Z"
 LOCAL, SPARK = ENGINES = ("local", "spark")

@@ -12,8 +12,8 @@ from marquee.evaluation import artifact_candidate, paired_test
 from marquee.evaluation.baselines import model_candidate
 from marquee.evaluation.fairness_comparison import compare_fairness
 from marquee.evaluation.group_fairness import label_test_users
+from marquee.evaluation.offline import UserMeasures, measure_users
 from marquee.evaluation.paired_test import PairedComparison, PairedTestParams
-from marquee.evaluation.user_measures import UserMeasures, measure_users
 from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.pipeline.pipeline_run import FEATURES, HOLDOUT_MODEL, SNAPSHOT, PipelineRun

@@ -20,7 +20,7 @@ from marquee.data.interactions import WeightedInteractions, like_threshold
 from marquee.models.ease import EaseParams
 from marquee.models.item_regression import Float32
 from marquee.models.popularity import PopularityParams
-from marquee.training.tuning_cuts import Cut, CutSize, take
+from marquee.training.tuning_cuts import Cut, TuningParams, take
 
 Floats = NDArray[np.float64]
 Values = dict[str, float]
@@ -44,21 +44,6 @@ MARGIN = 1.0
 _ROUNDS = 3
 _OPERATIONS_PER_SECOND = 2e10  # Of matrix products in one thread.
 _CELLS_PER_SECOND = 3e8  # Of arrays that are scored and sorted.
-
-
-class TuningParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Effort of the search.
-
-    - ``budget_s``: seconds of CPU time on a nominal machine; 0 keeps the configured values
-    - ``cuts``: slices before the evaluated one
-    - ``max_movies``, ``max_ratings``, ``max_users``: limits of a cut (:class:`CutSize`)
-    """
-
-    budget_s: float
-    cuts: int
-    max_movies: int
-    max_ratings: int
-    max_users: int
 
 
 class TuningChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,10 +238,9 @@ def _cut(
     dataset: Dataset, params: TuningParams, fraction: float, half_lives: Sequence[float], seed: int
 ) -> Iterator[Cut]:
     """Yield the cuts, the newest first."""
-    size = CutSize(params.max_movies, params.max_ratings, params.max_users)
     shape = (dataset.n_users, dataset.n_items)
     for number, (before, liked) in enumerate(split_past(dataset, params.cuts, fraction), start=1):
-        yield Cut(before, liked, shape, half_lives, size, seed + number)
+        yield Cut(before, liked, shape, half_lives, params, seed + number)
 
 
 def split_past(

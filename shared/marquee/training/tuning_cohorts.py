@@ -20,11 +20,10 @@ from marquee.training.tuning import (
     MIN_USERS,
     PRIOR,
     TuningChoice,
-    TuningParams,
     is_better,
     split_past,
 )
-from marquee.training.tuning_cuts import mark_pairs, ndcg_of_lists, sample_users, take
+from marquee.training.tuning_cuts import TuningParams, mark_pairs, ndcg_of_lists, sample_users, take
 
 Floats = NDArray[np.float64]
 

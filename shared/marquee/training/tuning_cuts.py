@@ -8,8 +8,9 @@ all data.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -28,12 +29,19 @@ _LENGTH = 10  # Of the lists.
 _PASSES = 2  # Of the subspace iteration; comparisons need fewer than what serves.
 
 
-@dataclass(frozen=True, slots=True)
-class CutSize:
-    """Limits of a cut: items of the regression, its interactions, and users who are ranked."""
+class TuningParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Effort of the search.
 
-    max_items: int
-    max_interactions: int
+    - ``budget_s``: seconds of CPU time on a nominal machine; 0 keeps the configured values
+    - ``cuts``: slices before the evaluated one
+    - ``max_movies``, ``max_ratings``, ``max_users``: limits of a cut: items of the regression, its interactions, and
+      users who are ranked
+    """
+
+    budget_s: float
+    cuts: int
+    max_movies: int
+    max_ratings: int
     max_users: int
 
 
@@ -49,13 +57,13 @@ class Cut:
         liked: WeightedInteractions,
         shape: tuple[int, int],
         half_lives: Sequence[float],
-        size: CutSize,
+        size: TuningParams,
         seed: int,
     ) -> None:
         rng = np.random.default_rng(seed)
         n_users, n_items = shape
         counts = np.bincount(before.items, minlength=n_items)
-        self.items = np.sort(np.argsort(-counts, kind="stable")[: size.max_items])
+        self.items = np.sort(np.argsort(-counts, kind="stable")[: size.max_movies])
         column = np.full(n_items, -1)
         column[self.items] = np.arange(len(self.items))
         liked = take(liked, column[liked.items] >= 0)
@@ -70,8 +78,8 @@ class Cut:
         self.history = _weigh(row, column, inside, self.relevant.shape)
         self.history_weights = np.bincount(before.users, before.weights, n_users)[self.users].astype(np.float32)
         self.is_new = np.bincount(before.users, minlength=n_users)[self.users] == 0
-        sampled = _sample_interactions(inside, n_users, size.max_interactions, rng)
-        packed = _replace_items(sampled, column)
+        sampled = _sample_interactions(inside, n_users, size.max_ratings, rng)
+        packed = replace(sampled, items=column[sampled.items].astype(np.int32))
         self._regression = ItemRegression.from_interactions(packed, (n_users, len(self.items)), 1.0, 0.0)
         self.n_interactions = len(sampled.users)
         self._gram = dense_gram(self._regression.history_by_item)
@@ -112,11 +120,6 @@ def ndcg_of_lists(scores: Float32, relevant: Rows) -> Floats:
 def take(interactions: WeightedInteractions, rows: Rows) -> WeightedInteractions:
     """Return the rows for which the mask is true."""
     return WeightedInteractions(*(getattr(interactions, field.name)[rows] for field in fields(interactions)))
-
-
-def _replace_items(interactions: WeightedInteractions, column: NDArray[np.int64]) -> WeightedInteractions:
-    columns = {field.name: getattr(interactions, field.name) for field in fields(interactions)}
-    return WeightedInteractions(**{**columns, "items": column[interactions.items].astype(np.int32)})
 
 
 def sample_users(users: NDArray[np.int32], limit: int, rng: np.random.Generator) -> NDArray[np.int32]:

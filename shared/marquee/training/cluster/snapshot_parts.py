@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from marquee.config import base_data
 from marquee.config.atomic_file import atomic_directory
 from marquee.data import deterministic_io, snapshot
 from marquee.data.catalog_feed import CatalogAnswer, CatalogFeed
@@ -92,16 +91,8 @@ def write_parts(context: SparkContext, staging: Staging, run: PipelineRun, parts
     described = feed.read(sorted(seen)) if feed else CatalogAnswer()
     known = SideInformation({}, base.movies).fill_movies(described.rows).movies
     movies = {movie_id: known.get(movie_id, {}) for movie_id in base.movies.keys() | described.rows.keys()}
-    about = SnapshotInfo(
-        request.until,
-        request.base_fraction,
-        request.rating_max,
-        database is not None,
-        base.files,
-        {cause: rows for cause, rows in causes.items() if rows},
-        request.scale or (base_data.read_scale(request.base) if request.base else None),
-        described.counts,
-    )
+    causes_found = {cause: rows for cause, rows in causes.items() if rows}
+    about = SnapshotInfo.describe(request, base.files, causes_found, described, database=database is not None)
     with atomic_directory(run.path(SNAPSHOT)) as out:
         deterministic_io.write_texts(out / snapshot.MOVIES, "movie_id", movies)
         (out / snapshot.ABOUT).write_bytes(msgspec.json.encode(about))

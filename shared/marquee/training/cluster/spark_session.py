@@ -62,7 +62,7 @@ def open_session(params: SparkParams) -> Iterator[SparkSession]:
 
 def sum_partitions(values: RDD[Totals]) -> Totals:
     """Return the sum of the totals, added on the workers, so that the driver receives it once."""
-    return dict(values.map(_with_one_key).reduceByKey(add_totals, 1).collect()[0][1])
+    return dict(values.map(lambda totals: (0, totals)).reduceByKey(add_totals, 1).collect()[0][1])
 
 
 def add_totals(first: Totals, second: Totals) -> Totals:
@@ -71,10 +71,6 @@ def add_totals(first: Totals, second: Totals) -> Totals:
     for name, value in second.items():
         added[name] = added[name] + value if name in added else value
     return added
-
-
-def _with_one_key(totals: Totals) -> tuple[int, Totals]:
-    return 0, totals
 
 
 def _default_settings(params: SparkParams, submitted: bool) -> dict[str, str]:

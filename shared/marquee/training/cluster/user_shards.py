@@ -73,10 +73,6 @@ class Shard:
         train = self.to_dataset(catalog).without_ratings(later).watch_sessions_before(cut)
         return Split("held out", train, self.ratings.where(later))
 
-    def sha256(self, catalog: Catalog) -> str:
-        """Return the digest of the shard's data."""
-        return self.to_dataset(catalog).sha256()
-
 
 @dataclass(frozen=True, slots=True)
 class Staging:
@@ -169,7 +165,7 @@ def digest_shards(shards: RDD[Shard], catalog: Catalog) -> str:
 
 
 def _digest(catalog: Catalog, shard: Shard) -> str:
-    return shard.sha256(catalog)
+    return shard.to_dataset(catalog).sha256()
 
 
 def _file_name(shard: int) -> str:
