@@ -163,7 +163,7 @@ def bridge_process(directory: Path, bootstrap: str, delivery_url: str) -> Proces
     settings = Settings(
         kafka_bootstrap=bootstrap,
         kafka_topic=TOPIC,
-        kafka_options=tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items()),
+        kafka_options=CONSUMER_OPTIONS,
         delivery_url=delivery_url,
     )
     main = str(ROOT / "jobs" / "bridge" / "main.py")

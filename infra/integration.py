@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 from marquee.bridge.kafka_client import TopicIds
@@ -30,13 +31,9 @@ def run(settings: Settings, records: int, work: Path) -> int:
     """Produce records, forward them, reconcile them with the tables, and return the exit code."""
     function, port, topic = read_functions(ROOT)["ingest"], free_port(), f"integration-{uuid.uuid4().hex[:8]}"
     url, report = f"http://127.0.0.1:{port}", work / "report.json"
-    servers = settings.environment(["kafka_bootstrap", "kafka_options", "database_url"])
-    environment = {
-        **servers,
-        "MARQUEE_KAFKA_TOPIC": topic,
-        "MARQUEE_KAFKA_GROUP": topic,
-        "MARQUEE_DELIVERY_URL": url,
-    }
+    in_own_group = (*settings.kafka_options, ("group.id", topic))
+    own = replace(settings, kafka_topic=topic, kafka_options=in_own_group, delivery_url=url)
+    environment = own.environment(["kafka_bootstrap", "kafka_topic", "kafka_options", "delivery_url", "database_url"])
     options = [
         "--mode",
         "synthetic",

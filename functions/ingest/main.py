@@ -56,10 +56,9 @@ def _create() -> tuple[IngestHandler, PushIdentity | None, str]:
 
 
 def _identity(settings: Settings) -> PushIdentity | None:
-    if not settings.push_audience:
-        return None
-    settings.require("push_service_account")
-    return PushIdentity(settings.push_audience, settings.push_service_account)
+    for service_account, audience in settings.push_identity:
+        return PushIdentity(audience, service_account)
+    return None
 
 
 @functions_framework.http

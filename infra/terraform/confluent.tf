@@ -7,5 +7,5 @@ module "confluent" {
   cloud  = var.confluent.cloud
   region = var.confluent.region
   topic  = var.kafka.topic
-  group  = lookup(var.settings, "kafka_group", "marquee-bridge")
+  group  = lookup(var.kafka.options, "group.id", "marquee-bridge")
 }

@@ -24,18 +24,13 @@ locals {
 
   # Settings that the configuration determines.
   provided = {
-    objects_url          = "gs://${google_storage_bucket.artifacts.name}"
-    dvc_remote           = "gs://${google_storage_bucket.artifacts.name}/snapshots"
-    delivery_url         = "pubsub://${var.project_id}/${google_pubsub_topic.events.name}"
-    kafka_bootstrap      = one(module.confluent) == null ? var.kafka.bootstrap : one(module.confluent).bootstrap
-    kafka_topic          = var.kafka.topic
-    kafka_username       = var.kafka.username
-    kafka_security       = var.kafka.security
-    kafka_sasl_mechanism = var.kafka.sasl_mechanism
-    commit               = var.commit
-    trace_project        = var.project_id
-    push_audience        = local.ingest_url
-    push_service_account = google_service_account.part["push"].email
+    objects_url     = "gs://${google_storage_bucket.artifacts.name}"
+    dvc_remote      = "gs://${google_storage_bucket.artifacts.name}/snapshots"
+    delivery_url    = "pubsub://${var.project_id}/${google_pubsub_topic.events.name}"
+    kafka_bootstrap = one(module.confluent) == null ? var.kafka.bootstrap : one(module.confluent).bootstrap
+    kafka_topic     = var.kafka.topic
+    commit          = var.commit
+    push_identity   = "${google_service_account.part["push"].email}=${local.ingest_url}"
   }
   # Callers of the public functions. Cloud Run authenticates them, except allUsers, who need a key.
   callers = {
@@ -55,7 +50,7 @@ locals {
   secret_settings = merge({
     database_url    = "database-url"
     database_logins = "database-logins"
-    kafka_password  = "kafka-password"
+    kafka_options   = "kafka-options"
     api_keys        = "api-keys"
     token_secret    = "token-secret"
     privacy_key     = "privacy-key"

@@ -36,8 +36,8 @@ resource "google_pubsub_subscription" "ingest" {
   push_config {
     push_endpoint = local.ingest_url
     oidc_token {
-      service_account_email = local.provided.push_service_account
-      audience              = local.provided.push_audience
+      service_account_email = google_service_account.part["push"].email
+      audience              = local.ingest_url
     }
   }
   # With the maximum back-off, a hundred attempts take more than half a day.

@@ -12,8 +12,13 @@ locals {
   secret_values = merge({
     database-url    = local.database_url
     database-logins = join(",", [for part, password in var.secrets.database_passwords : "${part}=${password}"])
-    # A version cannot be empty. With kafka.security = SSL there is no password, and the bridge ignores this one.
-    kafka-password = coalesce(var.secrets.kafka_password, "unused")
+    kafka-options = join(",", [
+      for name, value in merge({ "security.protocol" = var.kafka.security }, var.kafka.security == "SSL" ? {} : {
+        "sasl.mechanism"                             = var.kafka.sasl_mechanism
+        "sasl.username"                              = var.kafka.username
+        "sasl.password"                              = coalesce(var.secrets.kafka_password, "missing")
+      }, var.kafka.options) : "${name}=${replace(value, ",", "\\,")}"
+    ])
     # A hyphen stands for none.
     api-keys     = coalesce(var.secrets.api_keys, "-")
     token-secret = coalesce(var.secrets.token_secret, "-")

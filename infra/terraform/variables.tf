@@ -60,6 +60,7 @@ variable "kafka" {
     topic          = optional(string, "movielog")
     security       = optional(string, "SASL_SSL")
     sasl_mechanism = optional(string, "PLAIN")
+    options        = optional(map(string), {}) # of librdkafka, such as group.id
   })
   validation {
     condition     = var.confluent != null || can(regex("^[^\\s,:]+:[0-9]+(,[^\\s,:]+:[0-9]+)*$", var.kafka.bootstrap))

@@ -23,6 +23,6 @@ def test_migrate_twice_makes_the_collections_once(
     assert "applied collection events" in capsys.readouterr().out
     assert main(["db", "migrate"]) == 0
     assert capsys.readouterr().out.startswith("nothing to do")
-    monkeypatch.setenv("MARQUEE_EVENT_DAYS", "30")
+    monkeypatch.setenv("MARQUEE_RETENTION_DAYS", "30")
     assert main(["db", "migrate"]) == 0
     assert capsys.readouterr().out == "applied index expiry of events\n"

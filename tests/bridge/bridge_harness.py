@@ -44,25 +44,24 @@ class BridgeHarness:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the settings of a bridge, with changes by name."""
-        options = ",".join(f"{name}={value}" for name, value in CONSUMER_OPTIONS.items())
+        options = ",".join(f"{name}={value}" for name, value in (*CONSUMER_OPTIONS, ("group.id", self.topic)))
         own = {
             "KAFKA_BOOTSTRAP": self.kafka.bootstrap,
             "KAFKA_TOPIC": self.topic,
-            "KAFKA_GROUP": self.topic,
             "KAFKA_OPTIONS": options,
             "DELIVERY_URL": self.receiver.url,
         }
         return {f"MARQUEE_{name}": value for name, value in (own | more).items()}
 
     @contextmanager
-    def bridge(self, limits: BridgeLimits = LIMITS, **more: str) -> Iterator[None]:
+    def bridge(self, limits: BridgeLimits = LIMITS, health_file: Path | None = None, **more: str) -> Iterator[None]:
         """Run a bridge in a thread, and stop it at the end."""
         stop = threading.Event()
         errors: list[BaseException] = []
 
         def run() -> None:
             try:
-                forward(Settings.from_mapping(self.environment(**more)), stop, limits)
+                forward(Settings.from_mapping(self.environment(**more)), stop, limits, health_file)
             except BaseException as error:
                 errors.append(error)
 
@@ -76,9 +75,9 @@ class BridgeHarness:
             assert not thread.is_alive()
             assert errors == []
 
-    def process(self, directory: Path, name: str = "bridge", **more: str) -> Process:
+    def process(self, directory: Path, name: str = "bridge", health_file: str = "", **more: str) -> Process:
         """Return a bridge as a process of its own."""
-        return bridge_process(name, directory / f"{name}.log", self.environment(**more), LIMITS)
+        return bridge_process(name, directory / f"{name}.log", self.environment(**more), LIMITS, health_file)
 
     def committed(self) -> list[int]:
         """Return the committed offset of each partition; 0 if there is none."""

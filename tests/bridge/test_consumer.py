@@ -116,5 +116,5 @@ def test_bridge_touches_health_file(harness: BridgeHarness, tmp_path: Path) -> N
     """A health check can use the file's modification time."""
     file = tmp_path / "healthy"
     harness.produce(numbered_records(4))
-    with harness.bridge(HEALTH_FILE=str(file)):
+    with harness.bridge(health_file=file):
         wait_until(file.exists)

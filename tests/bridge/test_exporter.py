@@ -47,7 +47,7 @@ class FakeBridge:
 def test_serve_metrics_exports_all_stats() -> None:
     """Counters, cumulative buckets, and gauges by partition; unknown values are left out."""
     port = free_port()
-    with serve_metrics(port, FakeBridge()):
+    with serve_metrics(f"127.0.0.1:{port}", FakeBridge()):
         samples = scrape(port)
     assert samples["records_read_total", ""] == 700
     assert samples["retries_total", ""] == 3
@@ -69,33 +69,33 @@ def test_serve_metrics_exports_all_stats() -> None:
     assert ("lag_records", "1") not in samples
 
 
-def test_serve_metrics_by_default_is_not_reachable_from_other_machines() -> None:
-    """It listens on the loopback address only; another address is a setting."""
-    assert Settings().metrics_address == "127.0.0.1"
+def test_serve_metrics_listens_on_its_address_only() -> None:
+    """It is reachable from other machines only if the setting says so; by default there are no metrics."""
+    assert Settings().metrics_address == ""
     for address in ("127.0.0.1", "0.0.0.0"):
         port = free_port()
-        with serve_metrics(port, FakeBridge(), address):
+        with serve_metrics(f"{address}:{port}", FakeBridge()):
             mine = psutil.Process().net_connections("tcp4")
             assert [c.laddr.ip for c in mine if c.status == "LISTEN" and c.laddr.port == port] == [address]
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "nowhere.invalid"])
 def test_serve_metrics_wrong_address_raises_settings_error(address: str) -> None:
-    """The message names both settings."""
+    """The message names the setting."""
     with (
         pytest.raises(SettingsError, match=f"MARQUEE_METRICS_ADDRESS is {address}"),
-        serve_metrics(free_port(), FakeBridge(), address),
+        serve_metrics(f"{address}:{free_port()}", FakeBridge()),
     ):
         pass
 
 
 def test_serve_metrics_used_port_raises_settings_error() -> None:
     """The message names the setting."""
-    port = free_port()
+    address = f"127.0.0.1:{free_port()}"
     with (
-        serve_metrics(port, FakeBridge()),
-        pytest.raises(SettingsError, match="MARQUEE_METRICS_PORT"),
-        serve_metrics(port, FakeBridge()),
+        serve_metrics(address, FakeBridge()),
+        pytest.raises(SettingsError, match="MARQUEE_METRICS_ADDRESS"),
+        serve_metrics(address, FakeBridge()),
     ):
         pass
 
@@ -106,7 +106,7 @@ def test_serve_metrics_running_bridge_exports_lag(harness: BridgeHarness) -> Non
     port, stop = free_port(), threading.Event()
     harness.receiver.always = 503
     harness.produce(numbered_records(400))
-    settings = Settings.from_mapping(harness.environment(METRICS_PORT=str(port)))
+    settings = Settings.from_mapping(harness.environment(METRICS_ADDRESS=f"127.0.0.1:{port}"))
     thread = threading.Thread(target=forward, args=(settings, stop, LIMITS), daemon=True)
     thread.start()
     harness.receiver.wait_for(lambda: len(harness.receiver.refused) >= 10)

@@ -20,7 +20,7 @@ from tests.servers.receiver import Receiver
 
 from marquee.config.kafka_options import client_options
 from marquee.config.settings import Settings
-from marquee.local.embedded_kafka import EmbeddedKafka
+from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.process import Process, free_port
 
 pytestmark = [pytest.mark.servers, pytest.mark.long]
@@ -34,12 +34,12 @@ class SecuredKafka:
 
     harness: BridgeHarness
     directory: Path
-    settings: dict[str, str]
+    bootstrap: str
+    options: dict[str, str]
 
     def produce(self) -> None:
         """Create the topic and write the records, with the settings of the bridge."""
-        environment = {f"MARQUEE_KAFKA_{name}": value for name, value in self.settings.items()}
-        config = client_options(Settings.from_mapping(environment))
+        config = client_options(Settings(kafka_bootstrap=self.bootstrap, kafka_options=tuple(self.options.items())))
         admin = AdminClient(config)
         admin.create_topics([NewTopic(self.harness.topic, 2, 1)])[self.harness.topic].result(20)
         producer = Producer(config)
@@ -58,9 +58,9 @@ class SecuredKafka:
         assert sorted(self.harness.receiver.texts()) == sorted(RECORDS)
         return bridge.log.read_text()
 
-    def await_refusal(self, reason: str, **other: str) -> str:
-        """Wait until a bridge with other settings logs ``reason``; return its log."""
-        bridge = self._bridge(f"refused-{len(reason)}", **other)
+    def await_refusal(self, reason: str, other: dict[str, str]) -> str:
+        """Wait until a bridge with other options logs ``reason``; return its log."""
+        bridge = self._bridge(f"refused-{len(reason)}", other)
         bridge.start()
         deadline = time.monotonic() + 60
         while reason not in bridge.log.read_text() and time.monotonic() < deadline:
@@ -71,9 +71,10 @@ class SecuredKafka:
         assert self.harness.receiver.accepted == []
         return log
 
-    def _bridge(self, name: str, **other: str) -> Process:
-        settings = {f"KAFKA_{setting}": value for setting, value in (self.settings | other).items()}
-        return self.harness.process(self.directory, name, **settings)
+    def _bridge(self, name: str, other: dict[str, str] | None = None) -> Process:
+        options = dict(CONSUMER_OPTIONS) | {"group.id": self.harness.topic} | self.options | (other or {})
+        texts = ",".join(f"{option}={value}" for option, value in options.items())
+        return self.harness.process(self.directory, name, KAFKA_BOOTSTRAP=self.bootstrap, KAFKA_OPTIONS=texts)
 
 
 @pytest.fixture(params=["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
@@ -84,26 +85,25 @@ def secured(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SecuredK
     context.load_cert_chain(*authority.issue("broker"))
     with closing(KafkaFront(port, context, {USER: PASSWORD})) as front, closing(Receiver()) as receiver:
         kafka = EmbeddedKafka(tmp_path / "kafka", durable=False, port=port, advertised=front.address)
-        settings = {
-            "BOOTSTRAP": front.address,
-            "SECURITY": "SASL_SSL",
-            "SASL_MECHANISM": request.param,
-            "USERNAME": USER,
-            "PASSWORD": PASSWORD,
-            "CA_FILE": str(authority.certificate),
+        options = {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": request.param,
+            "sasl.username": USER,
+            "sasl.password": PASSWORD,
+            "ssl.ca.location": str(authority.certificate),
         }
         with kafka:
-            yield SecuredKafka(BridgeHarness(kafka, receiver), tmp_path, settings)
+            yield SecuredKafka(BridgeHarness(kafka, receiver), tmp_path, front.address, options)
 
 
 def test_bridge_with_tls_and_sasl_delivers_and_logs_no_secret(secured: SecuredKafka, tmp_path: Path) -> None:
     """A wrong password, a certificate of another authority, or no TLS: the log names the cause."""
     secured.produce()
-    logs = secured.await_refusal("uthentication failed", PASSWORD=WRONG)
-    if secured.settings["SASL_MECHANISM"] == "PLAIN":
+    logs = secured.await_refusal("uthentication failed", {"sasl.password": WRONG})
+    if secured.options["sasl.mechanism"] == "PLAIN":
         other = str(Authority(tmp_path, "other").certificate)
-        logs += secured.await_refusal("certificate verify failed", CA_FILE=other)
-        logs += secured.await_refusal("Disconnected", SECURITY="PLAINTEXT")
+        logs += secured.await_refusal("certificate verify failed", {"ssl.ca.location": other})
+        logs += secured.await_refusal("Disconnected", {"security.protocol": "PLAINTEXT"})
     logs += secured.await_delivery()
     assert PASSWORD not in logs
     assert WRONG not in logs

@@ -100,7 +100,7 @@ def test_bridge_topic_deleted_while_consuming_reads_its_successor(harness: Bridg
     health = tmp_path / "healthy"
     with separate_harness(tmp_path, harness.receiver, durable=False) as own:
         own.produce(numbered_records(100))
-        bridge = own.process(tmp_path, HEALTH_FILE=str(health))
+        bridge = own.process(tmp_path, health_file=str(health))
         bridge.start()
         try:
             own.await_arrival(100)
@@ -125,12 +125,12 @@ def test_bridge_topic_deleted_while_consuming_reads_its_successor(harness: Bridg
 
 
 def test_check_health_file_missing_directory_raises(tmp_path: Path) -> None:
-    """At the start, with the setting's name; an empty name means no health file."""
-    for name in (tmp_path / "none" / "healthy", tmp_path):
-        with pytest.raises(SettingsError, match="MARQUEE_HEALTH_FILE"):
-            check_health_file(str(name))
-    check_health_file("")
-    check_health_file(str(tmp_path / "healthy"))
+    """At the start, with the option's name; without the option there is no health file."""
+    for path in (tmp_path / "none" / "healthy", tmp_path):
+        with pytest.raises(SettingsError, match="--health-file"):
+            check_health_file(path)
+    check_health_file(None)
+    check_health_file(tmp_path / "healthy")
 
 
 def test_supervisor_imports_no_library_of_the_child() -> None:

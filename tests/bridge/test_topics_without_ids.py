@@ -89,8 +89,7 @@ def test_commit_of_a_topic_without_id_finds_a_recreated_topic(old_kafka: tuple[E
     """A recreated topic has another record before the commit, or none; a bridge that went on would lose records."""
     broker, proxy = old_kafka
     address = proxy.address
-    options = tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items())
-    settings = Settings(kafka_bootstrap=address, kafka_topic="movielog", kafka_options=options)
+    settings = Settings(kafka_bootstrap=address, kafka_topic="movielog", kafka_options=CONSUMER_OPTIONS)
     broker.create_topic("movielog", 1)
     produce(address, 20, 1_700_000_000_000)
     run_until_accepted(settings, 20)

@@ -234,8 +234,7 @@ class ChaosSystem:
         settings = Settings(
             kafka_bootstrap=self.kafka.bootstrap,
             kafka_topic=TOPIC,
-            kafka_group=GROUP,
-            kafka_options=tuple((option, str(value)) for option, value in CONSUMER_OPTIONS.items()),
+            kafka_options=(*CONSUMER_OPTIONS, ("group.id", GROUP)),
             delivery_url=self.proxy.url,
         )
         limits = BridgeLimits(max_records=50, max_wait_s=0.05, drain_s=1.0, delivery_timeout_s=DELIVERY_TIMEOUT_S)

@@ -30,7 +30,7 @@ def test_needs_parts_are_functions_and_jobs() -> None:
 def test_needs_every_setting_is_read() -> None:
     """Settings that no part needs are those of the command line."""
     read = {name for names in NEEDS.values() for name in names}
-    assert {f.name for f in fields(Settings)} - read == {"slack_webhook", "dashboards_url"}
+    assert {f.name for f in fields(Settings)} - read == {"slack_webhook"}
 
 
 def test_provided_settings_are_needed() -> None:

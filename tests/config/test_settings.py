@@ -45,7 +45,7 @@ def test_from_mapping_invalid_values_are_all_reported() -> None:
             {
                 "MARQUEE_RATING_MAX": "7",
                 "MARQUEE_TIME_ZONE": "Mars/Olympus",
-                "MARQUEE_METRICS_PORT": "many",
+                "MARQUEE_METRICS_ADDRESS": "9464",
                 "MARQUEE_LOOKUP_DEADLINE_MS": "0",
                 "MARQUEE_OBJECTS_URL": "ftp://bucket",
                 "MARQUEE_RELEASE_REFRESH_S": "1e9",
@@ -56,7 +56,7 @@ def test_from_mapping_invalid_values_are_all_reported() -> None:
         "MARQUEE_OBJECTS_URL is 'ftp://bucket': expected a URL that begins with file:// or gs:// or s3://",
         "MARQUEE_TIME_ZONE is 'Mars/Olympus': expected a zone of the IANA database, such as UTC or America/New_York",
         "MARQUEE_RATING_MAX is '7': expected one of 5, 10",
-        "MARQUEE_METRICS_PORT is 'many': expected an integer from 0 to 65535",
+        "MARQUEE_METRICS_ADDRESS is '9464': expected a host and a port, such as 127.0.0.1:9464",
         "MARQUEE_LOOKUP_DEADLINE_MS is '0': expected an integer from 1 to 10000",
         "MARQUEE_RELEASE_REFRESH_S is '1e9': expected a number from 0.05 to 86400",
         "MARQUEE_KAFKA_TOPICS is not a setting: did you mean MARQUEE_KAFKA_TOPIC?",
@@ -71,7 +71,6 @@ def test_from_mapping_invalid_values_are_all_reported() -> None:
         ("SERVICE_PORT_HTTP", "8080"),
         ("PORT_8080_TCP_ADDR", "10.0.0.7"),
         ("KAFKA_PORT_9092_TCP", "tcp://10.0.0.7:9092"),
-        ("METRICS_PORT", "tcp://10.0.0.7:9100"),  # a service called marquee-metrics; the name is a setting's
     ],
 )
 def test_from_mapping_service_link_of_kubernetes_is_explained(name: str, value: str) -> None:
@@ -96,7 +95,7 @@ def test_secrets_are_masked_everywhere(secret: str) -> None:
     good = Settings.from_mapping(
         {
             "MARQUEE_DATABASE_URL": f"postgresql://app:{secret}@db:5432/marquee?sslmode=require",
-            "MARQUEE_KAFKA_PASSWORD": secret,
+            "MARQUEE_KAFKA_OPTIONS": f"sasl.password={secret}",
             "MARQUEE_DATABASE_LOGINS": f"ingest={secret}",
         }
     )
@@ -138,9 +137,11 @@ def test_environment_inverts_from_mapping() -> None:
         "MARQUEE_TIME_ZONE": "America/New_York",
         "MARQUEE_RATING_MAX": "10",
         "MARQUEE_RELEASE_REFRESH_S": "2.5",
+        "MARQUEE_KAFKA_OPTIONS": r"sasl.password=a\,b,group.id=c",
     }
     settings = Settings.from_mapping(environment)
     assert settings.environment() == environment
+    assert settings.kafka_options == (("sasl.password", "a,b"), ("group.id", "c"))
     assert settings.environment(["rating_max", "log_level"]) == {"MARQUEE_RATING_MAX": "10"}
     with pytest.raises(SettingsError, match="no such setting: ratings_max"):
         settings.environment(["ratings_max"])
@@ -156,14 +157,14 @@ SECRET = "s3cr3tX"
         ("SLACK_WEBHOOK", f"https://hooks.example.edu/{SECRET}?x=1"),
         ("SLACK_WEBHOOK", f"ftp://hooks.example.edu/{SECRET}"),
         ("SLACK_WEBHOOK", f"https://[hooks/{SECRET}"),
-        ("KAFKA_PASSWORD", f"postgres:/{SECRET}"),
-        ("KAFKA_PASSWORD", f"a@b://{SECRET}"),
+        ("KAFKA_OPTIONS", f"sasl.password=postgres:/{SECRET}"),
+        ("KAFKA_OPTIONS", f"sasl.password=a@b://{SECRET}"),
         ("DELIVERY_URL", f"http://app:{SECRET}@ingest:8081"),
         ("DELIVERY_URL", f"http://app:{SECRET}/x[@ingest:8081"),
         ("DELIVERY_URL", f"ftp://app:{SECRET}@ingest"),
         ("CUSTOMERS_URL", f"http://app:{SECRET}@[customers"),
         ("OBJECTS_URL", f"s3://key:{SECRET}@bucket/prefix"),
-        ("DASHBOARDS_URL", f"https://h/d?token={SECRET}"),
+        ("RECOMMEND_URL", f"https://h/d?token={SECRET}"),
         ("DVC_REMOTE", f"s3://key:{SECRET}@bucket"),
         ("KAFKA_OPTIONS", f"sasl.password={SECRET},a=b"),
         ("KAFKA_OPTIONS", f"ssl.key.password={SECRET},ab"),

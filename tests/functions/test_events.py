@@ -87,7 +87,7 @@ def test_events_function_answers_every_request(start, database_url: str) -> None
 def test_events_function_with_keys_admits_writers_only(start, key: tuple[str, str], database_url: str) -> None:  # type: ignore[no-untyped-def]
     """Without a valid key 401, with a reader's 403, beyond the rate 429; the key's name is the source."""
     reader, entry = create_key("reader", ["read"])
-    function = start(api_keys=f"{key[1]},{entry}", key_requests_per_s="2", address_requests_per_s="0")
+    function = start(api_keys=f"{key[1]},{entry}", requests_per_s="2")
     event = json.loads(rating("a"))
     assert post(function, event).status == 401
     assert post(function, event, **{"Marquee-Key": key[0] + "x"}).status == 401

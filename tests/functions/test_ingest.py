@@ -287,7 +287,7 @@ def test_ingest_push_without_valid_token_is_401(server: EmbeddedPostgres, tmp_pa
     issuer = Issuer(key)
     url = server.create_database("guarded").replace("app@", f"app:{server.app_password}@")
     migrate(url)
-    settings = {"PUSH_AUDIENCE": AUDIENCE, "PUSH_SERVICE_ACCOUNT": ACCOUNT}
+    settings = {"PUSH_IDENTITY": f"{ACCOUNT}={AUDIENCE}"}
     function = IngestProcess(tmp_path / "ingest.log", url, issuer.url, **settings)
     function.start()
     headers, body = to_http(encode_batch(batch(LINES)))

@@ -79,8 +79,7 @@ def test_pubsub_path_stores_each_record_once_through_faults(
         settings = Settings(
             kafka_bootstrap=kafka.bootstrap,
             kafka_topic=topic,
-            kafka_group=topic,
-            kafka_options=tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items()),
+            kafka_options=(*CONSUMER_OPTIONS, ("group.id", topic)),
             delivery_url="pubsub://project/lines",
         )
         stop = threading.Event()

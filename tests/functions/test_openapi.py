@@ -54,7 +54,7 @@ def urls(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
     env = {
         "MARQUEE_DATABASE_URL": database_url,
         "MARQUEE_API_KEYS": str(ENTRY),
-        "MARQUEE_KEY_REQUESTS_PER_S": "0",
+        "MARQUEE_REQUESTS_PER_S": "0",
     }
     recommend = {**env, "MARQUEE_OBJECTS_URL": f"file://{store.root}", "MARQUEE_CALLER_TIMEOUT_MS": "20000"}
     with Function("recommend", directory, recommend) as lists, Function("events", directory, env) as events:

@@ -140,7 +140,7 @@ def test_recommend_two_arms_are_served_by_one_instance(store: FileStore, start: 
 def test_recommend_requests_are_logged_timed_and_counted(store: FileStore, start: Start) -> None:
     """By the process as it is deployed: the line on its output, the header, the metrics."""
     release_model(store)
-    function = start(trace_project="movies")
+    function = start(delivery_url="pubsub://movies/events", PUBSUB_EMULATOR_HOST="127.0.0.1:1")
     reply = function.get("/recommend/1000", Traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
     function.get("/recommend/x,")
     lines = [json.loads(line) for line in function.log.read_text().splitlines() if line.startswith("{")]

@@ -24,8 +24,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.servers
 def test_run_embedded_servers_stores_every_record(kafka: EmbeddedKafka, database_url: str, tmp_path: Path) -> None:
     """The program of the workflow with fewer records."""
-    options = tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items())
-    settings = Settings(database_url=database_url, kafka_bootstrap=kafka.bootstrap, kafka_options=options)
+    settings = Settings(database_url=database_url, kafka_bootstrap=kafka.bootstrap, kafka_options=CONSUMER_OPTIONS)
     assert run(settings, 2_000, tmp_path) == 0
 
 

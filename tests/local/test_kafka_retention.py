@@ -29,7 +29,7 @@ def produce(broker: EmbeddedKafka, topic: str, first: int, count: int) -> None:
 def consume(broker: EmbeddedKafka, topic: str, count: int) -> list[str]:
     """Return the next records of the group, each committed."""
     options = {"group.id": "group", "auto.offset.reset": "earliest", "enable.auto.commit": False}
-    consumer = Consumer({"bootstrap.servers": broker.bootstrap, **CONSUMER_OPTIONS, **options})
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, **dict(CONSUMER_OPTIONS), **options})
     consumer.subscribe([topic])
     values: list[str] = []
     while len(values) < count:

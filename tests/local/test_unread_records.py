@@ -24,7 +24,7 @@ _topics = count()
 def settings(kafka: EmbeddedKafka) -> Settings:
     topic = f"unread-{next(_topics)}"
     kafka.create_topic(topic)
-    return Settings(kafka_bootstrap=kafka.bootstrap, kafka_topic=topic, kafka_group=topic)
+    return Settings(kafka_bootstrap=kafka.bootstrap, kafka_topic=topic, kafka_options=(("group.id", topic),))
 
 
 def write_old(kafka: EmbeddedKafka, topic: str, partition: int, age_s: float) -> None:
@@ -34,7 +34,7 @@ def write_old(kafka: EmbeddedKafka, topic: str, partition: int, age_s: float) ->
 
 
 def commit(kafka: EmbeddedKafka, settings: Settings, partition: int, offset: int) -> None:
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": settings.kafka_group, "log_level": 0})
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": settings.kafka_topic, "log_level": 0})
     consumer.commit(offsets=[TopicPartition(settings.kafka_topic, partition, offset)], asynchronous=False)
     consumer.close()
 

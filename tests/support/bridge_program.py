@@ -1,4 +1,4 @@
-"""The bridge's command with the limits of a test, given as one argument of JSON."""
+"""The bridge's command with the limits of a test, given as one argument of JSON, and its health file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from marquee.config.settings import Settings
 from marquee.local.process import Process
 
 
-def bridge_process(name: str, log: Path, environment: Mapping[str, str], limits: BridgeLimits) -> Process:
+def bridge_process(
+    name: str, log: Path, environment: Mapping[str, str], limits: BridgeLimits, health_file: str = ""
+) -> Process:
     """Return a bridge that runs as a process of its own, with these limits."""
     argument = msgspec.json.encode(asdict(limits)).decode()
-    return Process(name, [sys.executable, __file__, argument], log, environment)
+    return Process(name, [sys.executable, __file__, argument, health_file], log, environment)
 
 
 if __name__ == "__main__":
     limits = msgspec.json.decode(sys.argv[1], type=BridgeLimits)
-    raise SystemExit(run(argparse.Namespace(), Settings.from_mapping(os.environ), limits))
+    health_file = Path(sys.argv[2]) if sys.argv[2] else None
+    raise SystemExit(run(argparse.Namespace(health_file=health_file), Settings.from_mapping(os.environ), limits))

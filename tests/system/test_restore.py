@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 def reset_offsets(system: ChaosSystem, *words: str) -> subprocess.CompletedProcess[str]:
     """`marquee db offsets reset` with the settings of the bridges."""
-    settings = Settings(kafka_bootstrap=system.kafka.bootstrap, kafka_group="chaos", database_url=system.postgres.url)
+    options = (("group.id", "chaos"),)
+    settings = Settings(kafka_bootstrap=system.kafka.bootstrap, kafka_options=options, database_url=system.postgres.url)
     return subprocess.run(
         [sys.executable, "-m", "marquee", "db", "offsets", "reset", *words],
         env={**os.environ, **settings.environment()},

@@ -77,8 +77,7 @@ run "delivery_is_retried_before_dead_letter" {
     error_message = "The push endpoint is not the address that Cloud Run derives from the function's name."
   }
   assert {
-    condition = (module.function["ingest"].config.environment_variables.MARQUEE_PUSH_AUDIENCE == google_pubsub_subscription.ingest.push_config[0].oidc_token[0].audience
-    && module.function["ingest"].config.environment_variables.MARQUEE_PUSH_SERVICE_ACCOUNT == google_pubsub_subscription.ingest.push_config[0].oidc_token[0].service_account_email)
+    condition     = module.function["ingest"].config.environment_variables.MARQUEE_PUSH_IDENTITY == join("=", [google_pubsub_subscription.ingest.push_config[0].oidc_token[0].service_account_email, google_pubsub_subscription.ingest.push_config[0].oidc_token[0].audience])
     error_message = "ingest expects other tokens than those that are sent."
   }
   assert {
@@ -276,7 +275,7 @@ run "parts_have_least_privilege" {
     condition = alltrue([
       for grant in local.secret_readers : contains(local.needs[grant.part], replace(split("-url-", grant.secret)[0] == "database" ? "database_url" : grant.secret, "-", "_"))
       ]) && alltrue([
-      for key in ["bridge-database-url", "ingest-kafka-password", "recommend-kafka-password", "build-database-url"] : !contains(keys(google_secret_manager_secret_iam_member.reader), key)
+      for key in ["bridge-database-url", "ingest-kafka-options", "recommend-kafka-options", "build-database-url"] : !contains(keys(google_secret_manager_secret_iam_member.reader), key)
     ])
     error_message = "A part may read a secret that it does not need."
   }

@@ -60,8 +60,8 @@ _CONSENT = {
 _PROPERTIES = {"bsonType": "object", "maxProperties": 12}
 
 
-def collection_schemas(event_days: int) -> tuple[CollectionSchema, ...]:
-    """Return all collections; analytics events are kept for ``event_days``."""
+def collection_schemas(retention_days: int) -> tuple[CollectionSchema, ...]:
+    """Return all collections; analytics events are kept for ``retention_days``."""
     return (
         CollectionSchema(
             "devices",
@@ -126,7 +126,7 @@ def collection_schemas(event_days: int) -> tuple[CollectionSchema, ...]:
             (
                 Index("by_user", (("user_id", 1), ("at", 1))),
                 Index("by_time", (("at", 1), ("name", 1))),
-                Index("expiry", (("received", 1),), event_days * _DAY_S),
+                Index("expiry", (("received", 1),), retention_days * _DAY_S),
             ),
         ),
         CollectionSchema(
@@ -138,7 +138,7 @@ def collection_schemas(event_days: int) -> tuple[CollectionSchema, ...]:
     )
 
 
-def prepare_documents(documents: Documents, event_days: int) -> list[str]:
+def prepare_documents(documents: Documents, retention_days: int) -> list[str]:
     """Make the collections, validators and indexes that are missing or differ; return what was changed.
 
     Raises :class:`DocumentsUnavailable` or :class:`DocumentsRefused`.
@@ -147,7 +147,7 @@ def prepare_documents(documents: Documents, event_days: int) -> list[str]:
     with documents.translated():
         database = documents.database
         existing = {found["name"]: found for found in database.list_collections()}
-        for schema in collection_schemas(event_days):
+        for schema in collection_schemas(retention_days):
             changes += _prepare_collection(database, schema, existing.get(schema.name))
     return changes
 

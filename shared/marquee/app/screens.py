@@ -111,7 +111,7 @@ class Screens:
             token=visitor.token,
             visitor=visitor,
             rating_max=options.rating_max,
-            event_days=options.event_days,
+            retention_days=options.retention_days,
             **values,
         )
 

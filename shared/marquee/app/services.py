@@ -20,7 +20,7 @@ class AppOptions(msgspec.Struct, frozen=True):
     """Options of the deployment. ``certificates`` are the SHA-256 fingerprints of the Android package's signers."""
 
     rating_max: int = 5
-    event_days: int = 90
+    retention_days: int = 90
     certificates: tuple[str, ...] = ()
 
 
@@ -57,6 +57,6 @@ def create_services(settings: Settings) -> Services:
             settings.recommend_key.strip("-"),
             authorize=identity.headers if identity else None,
         ),
-        AppOptions(settings.rating_max, settings.event_days, certificates),
+        AppOptions(settings.rating_max, settings.retention_days, certificates),
         AccountProfiling(settings.database_url, settings.privacy_key),
     )

@@ -52,8 +52,9 @@ class Bridge:
         delivery: Delivery,
         topics: TopicIds | None = None,
         limits: BridgeLimits = DEFAULT_LIMITS,
+        health_file: Path | None = None,
     ) -> None:
-        self._settings, self._delivery, self._limits = settings, delivery, limits
+        self._settings, self._delivery, self._limits, self._health_file = settings, delivery, limits, health_file
         self._topics = topics or TopicIds(settings)
         self.stats = BridgeStats()
         self._topic_id = ""
@@ -140,10 +141,9 @@ class Bridge:
 
     def _touch_health_file(self) -> None:
         """Update the modification time of the health file: an old time means that the loop hangs."""
-        if not self._settings.health_file:
-            return
         try:
-            Path(self._settings.health_file).touch()
+            if self._health_file:
+                self._health_file.touch()
         except OSError as error:  # A full disk must not end the bridge: the file goes stale.
             log.warning("the health file cannot be touched: %s", error)
 

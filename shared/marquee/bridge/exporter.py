@@ -97,12 +97,12 @@ def _gauge(name: str, text: str, values: dict[int, Any]) -> Metric:
 
 
 @contextmanager
-def serve_metrics(port: int, bridge: HasStats, address: str = "127.0.0.1") -> Iterator[None]:
-    """Serve the metrics at ``port`` of ``address``; port 0 disables them.
+def serve_metrics(address: str, bridge: HasStats) -> Iterator[None]:
+    """Serve the metrics at ``address``, a host and a port; an empty one disables them.
 
     Raises ``SettingsError`` if nothing can listen there.
     """
-    if not port:
+    if not address:
         yield
         return
     from prometheus_client import CollectorRegistry, start_http_server
@@ -110,13 +110,11 @@ def serve_metrics(port: int, bridge: HasStats, address: str = "127.0.0.1") -> It
     registry = CollectorRegistry()
     registry.register(BridgeCollector(bridge))
     try:
-        server, thread = start_http_server(port, address, registry)
-    except OSError as error:
-        raise SettingsError(
-            f"MARQUEE_METRICS_PORT is {port} and MARQUEE_METRICS_ADDRESS is {address}, "
-            f"but nothing can listen there: {error}"
-        ) from error
-    log.info("metrics at http://%s:%d/metrics", address, port)
+        host, _, port = address.rpartition(":")
+        server, thread = start_http_server(int(port), host.strip("[]"), registry)
+    except (OSError, OverflowError) as error:
+        raise SettingsError(f"MARQUEE_METRICS_ADDRESS is {address}, but nothing can listen there: {error}") from error
+    log.info("metrics at http://%s/metrics", address)
     try:
         yield
     finally:

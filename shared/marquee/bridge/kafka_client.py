@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from marquee.config.kafka_options import client_options
+from marquee.config.kafka_options import client_options, consumer_group
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 from marquee.events.batches import NAMED_TOPIC
@@ -31,7 +31,7 @@ def consumer(settings: Settings, **callbacks: Any) -> Consumer:
 
     config = client_options(settings) | {
         "logger": log,
-        "group.id": settings.kafka_group,
+        "group.id": consumer_group(settings),
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from marquee.bridge.kafka_client import TopicIds, consumer
+from marquee.config.kafka_options import consumer_group
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.db.written_offsets import OffsetRanges, read_ranges
@@ -112,11 +113,10 @@ def _translate(error: Exception, settings: Settings) -> Exception:
     busy = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
     if code in busy:
         return GroupInUse(
-            f"a bridge of the group {settings.kafka_group} is running: stop all of its bridges, wait until their "
+            f"a bridge of the group {consumer_group(settings)} is running: stop all of its bridges, wait until their "
             "sessions have ended (up to 45 s), and try again"
         )
     if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
-        return SettingsError(
-            f"Kafka does not authorize {settings.kafka_username or 'this client'}: {error.args[0].str()}"
-        )
+        user = dict(settings.kafka_options).get("sasl.username", "this client")
+        return SettingsError(f"Kafka does not authorize {user}: {error.args[0].str()}")
     return KafkaUnavailable(f"Kafka at {settings.kafka_bootstrap}: {error}")

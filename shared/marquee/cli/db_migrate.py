@@ -38,6 +38,6 @@ def _prepare_documents(settings: Settings) -> list[str]:
 
     documents = Documents(settings.documents_url, deadline_ms=_DEADLINE_MS, selection_ms=_SELECTION_MS, pause_s=0)
     try:
-        return prepare_documents(documents, settings.event_days)
+        return prepare_documents(documents, settings.retention_days)
     finally:
         documents.close()

@@ -22,7 +22,7 @@ def read_declaration_file(path: Path | None, settings: Settings) -> Declaration:
         declaration = parse_declaration("canary", {"kind": "canary"})
     else:
         declaration = parse_declaration(path.name.split(".")[0], _read_with_files(path))
-    return declaration.on_one_machine() if settings.experiment_schedule == "local" else declaration
+    return declaration.on_one_machine() if settings.release_policy == "quick-canary" else declaration
 
 
 def _read_with_files(path: Path) -> object:

@@ -203,7 +203,7 @@ def is_finer(scale: tuple[float, float] | None, settings: Settings) -> bool:
 def overridden_settings(settings: Settings, args: argparse.Namespace) -> list[str]:
     """Return the settings of the environment that the local system replaces."""
     own_kafka = bool(getattr(args, "kafka", ""))
-    names = [*LOCATION_SETTINGS, "base_data", "base_fraction", "release_refresh_s", "experiment_schedule"]
+    names = [*LOCATION_SETTINGS, "base_data", "base_fraction", "release_refresh_s"]
     names += [] if own_kafka else ["kafka_options"]
     names += ["kafka_topic"] if getattr(args, "topic", None) else []
     defaults = Settings()

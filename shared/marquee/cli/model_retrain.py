@@ -134,7 +134,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                     store,
                     database,
                     prepared=prepared,
-                    snapshot_days=settings.snapshot_days,
+                    snapshot_days=settings.retention_days,
                     objects_url=settings.objects_url,
                     work=args.work,
                     releasing=not args.no_release,

@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rules", type=Path, default=RULES, metavar="FILE", help=f"rules file ({RULES})")
     add_json_option(parser)
     parser.add_argument(
+        "--dashboards", default="", metavar="URL", help="address of Grafana or the local page, for links in alerts"
+    )
+    parser.add_argument(
         "--watch",
         action="store_true",
         help="run until Ctrl-C, print changes, and post them to MARQUEE_SLACK_WEBHOOK if it is set",
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _watch(args: argparse.Namespace, settings: Settings, database: Database) -> int:
     stop, previous = threading.Event(), list[Alert]()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    watcher = create_watcher(database, args.rules, settings)
+    watcher = create_watcher(database, args.rules, settings.slack_webhook, args.dashboards)
     try:
         while not stop.is_set():
             alerts = watcher.evaluate(datetime.now(UTC))

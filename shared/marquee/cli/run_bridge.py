@@ -22,59 +22,63 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add no arguments: the bridge has settings only."""
+    """Add the file for a health check."""
+    parser.add_argument(
+        "--health-file", type=Path, metavar="FILE", help="touch FILE every second while the bridge works"
+    )
 
 
-def run(_: argparse.Namespace, settings: Settings, limits: BridgeLimits = DEFAULT_LIMITS) -> int:
+def run(args: argparse.Namespace, settings: Settings, limits: BridgeLimits = DEFAULT_LIMITS) -> int:
     """Forward records until SIGTERM or SIGINT, then wait for the batches in flight and commit."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings.require("kafka_bootstrap", "delivery_url")
-    check_health_file(settings.health_file)
-    return supervise(lambda: _run_child(settings, limits))
+    check_health_file(args.health_file)
+    return supervise(lambda: _run_child(settings, limits, args.health_file))
 
 
-def _run_child(settings: Settings, limits: BridgeLimits) -> int:
+def _run_child(settings: Settings, limits: BridgeLimits, health_file: Path | None) -> int:
     # A fetch makes ten thousand objects that live as long as their batch, so frequent collections find nothing.
     gc.set_threshold(100_000)
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        forward(settings, stop, limits)
+        forward(settings, stop, limits, health_file)
     except MarqueeError as error:
         log.error("%s", error)
         return 1
     return 0
 
 
-def check_health_file(name: str) -> None:
+def check_health_file(path: Path | None) -> None:
     """Raise ``SettingsError`` if the health file could not be touched."""
-    if not name:
+    if path is None:
         return
-    path = Path(name)
     if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SettingsError(
-            f"MARQUEE_HEALTH_FILE is {name!r}: expected a file that the bridge may write, in a directory that exists"
+            f"--health-file is {path}: expected a file that the bridge may write, in a directory that exists"
         )
 
 
-def forward(settings: Settings, stop: Event, limits: BridgeLimits = DEFAULT_LIMITS) -> None:
+def forward(
+    settings: Settings, stop: Event, limits: BridgeLimits = DEFAULT_LIMITS, health_file: Path | None = None
+) -> None:
     """Run one bridge in this process until ``stop`` is set."""
     from marquee.bridge.consumer import Bridge
     from marquee.bridge.delivery.delivery_factory import connect_delivery
     from marquee.bridge.exporter import serve_metrics
 
     settings.require("kafka_bootstrap", "delivery_url")
-    check_health_file(settings.health_file)
+    check_health_file(health_file)
     delivery = connect_delivery(
         settings.delivery_url,
         timeout_s=limits.delivery_timeout_s,
         concurrency=limits.delivery_concurrency,
         secret=settings.delivery_secret,
     )
-    bridge = Bridge(settings, delivery, limits=limits)
+    bridge = Bridge(settings, delivery, limits=limits, health_file=health_file)
     try:
-        with serve_metrics(settings.metrics_port, bridge, settings.metrics_address):
+        with serve_metrics(settings.metrics_address, bridge):
             bridge.run(stop)
     finally:
         delivery.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
@@ -40,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--files", type=Path, default=Path("dashboards"), metavar="DIR", help="dashboards (dashboards)")
     add("--runbooks", type=Path, default=Path("docs/runbooks"), metavar="DIR", help="(docs/runbooks)")
     add("--tell", action="store_true", help="post alerts to MARQUEE_SLACK_WEBHOOK if it is set")
+    add("--dashboards", default="", metavar="URL", help="address of Grafana, for links in alerts (this page)")
     add("--recommend", default="", metavar="URL", help="URL of `recommend`, for the playground at /play")
     add("--events", default="", metavar="URL", help="URL of `events`, for the playground")
     add("--range", choices=tuple(RANGES), default="1h", help="initial time range (1h)")
@@ -49,14 +49,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Serve until Ctrl-C."""
     settings.require("database_url")
     boards = panel_files.read_boards(args.files)
-    alert_settings = settings if args.tell else replace(settings, slack_webhook="")
-    rules = args.files / "alerts.yaml"
+    rules, webhook_url = args.files / "alerts.yaml", settings.slack_webhook if args.tell else ""
+    address = f"http://127.0.0.1:{args.port}"
     with (
         closing(Database(settings.database_url, connections=MAX_QUERIES, wait_s=10)) as database,
         closing(Database(settings.database_url)) as alert_database,
-        watch_in_background(create_watcher(alert_database, rules, alert_settings)) as alerts,
+        watch_in_background(create_watcher(alert_database, rules, webhook_url, args.dashboards or address)) as alerts,
     ):
-        print(f"http://127.0.0.1:{args.port}/  (Ctrl-C stops it)", flush=True)
+        print(f"{address}/  (Ctrl-C stops it)", flush=True)
         playground = _create_playground(args, settings, database)
         _serve(DashboardPage(database, boards, alerts, args.range, args.runbooks, playground), args.port)
     return 0

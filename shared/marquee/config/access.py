@@ -117,8 +117,8 @@ def create_access(settings: Settings) -> AccessPolicy:
         settings.access,
         parse_api_keys(settings.api_keys),
         settings.token_secret,
-        per_key=settings.key_requests_per_s,
-        per_address=settings.address_requests_per_s,
+        per_key=settings.requests_per_s,
+        per_address=settings.requests_per_s / 10,
     )
 
 

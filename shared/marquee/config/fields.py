@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from datetime import tzinfo
 from typing import Any, Literal, NamedTuple, TypeVar, dataclass_transform
 from urllib.parse import urlsplit
 
-from marquee.config.masking import MASK, mask_pairs, mask_password
+from marquee.config.masking import MASK, mask_password
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -93,11 +94,19 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def name_value_pairs(raw: str) -> tuple[tuple[str, str], ...]:
-    """Parse ``name=value`` pairs separated by commas."""
-    pairs = [pair.partition("=") for pair in raw.split(",") if pair.strip()]
+    r"""Parse ``name=value`` pairs separated by commas; ``\,`` is a comma within a value."""
+    texts = [text.replace(r"\,", ",") for text in re.split(r"(?<!\\),", raw)]
+    pairs = [text.partition("=") for text in texts if text.strip()]
     if any(not (name.strip() and equals) for name, equals, _ in pairs):
         raise ValueError("name=value pairs separated by commas")
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+
+
+def host_and_port(raw: str) -> str:
+    """Check ``HOST:PORT``; an empty text is accepted."""
+    if raw and not re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):[1-9]\d{0,4}", raw):
+        raise ValueError("a host and a port, such as 127.0.0.1:9464")
+    return raw
 
 
 def rating_max(raw: str) -> int:
@@ -145,7 +154,7 @@ def settings_class(cls: type[T]) -> type[T]:
 def to_text(value: object) -> str:
     """Return the text that parses to ``value``."""
     if isinstance(value, tuple):
-        return ",".join(f"{name}={text}" for name, text in value)
+        return ",".join(f"{name}={text}".replace(",", r"\,") for name, text in value)
     return str(value)
 
 
@@ -159,18 +168,10 @@ def masked_repr(declared: Field[Any], value: object) -> str:
     """Return the representation of a setting's value or text, without passwords.
 
     Of a secret that is a database's URL, the password is masked; of any other secret, the whole text. Other
-    settings may be URLs or pairs that hold a password.
+    settings may be URLs that hold a password.
     """
-    if isinstance(value, tuple):
-        return repr(MASK if value and field_meta(declared).secret else mask_pairs(value))
-    shown = str(value)
+    shown = to_text(value)
     if field_meta(declared).secret and shown:
         masked = mask_password(shown) if shown.startswith(("postgresql://", "postgres://")) else MASK
         return repr(MASK if masked == shown else masked)
-    if field_meta(declared).parse is name_value_pairs:
-        return repr(mask_pairs(tuple((name, text) for name, _, text in _partitions(shown))))
     return repr(mask_password(shown) if "://" in shown else shown)
-
-
-def _partitions(raw: str) -> list[tuple[str, str, str]]:
-    return [pair.partition("=") for pair in raw.split(",")]

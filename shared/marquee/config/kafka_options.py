@@ -13,19 +13,17 @@ _POLL_S = 0.02
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Return the librdkafka connection options that all clients share: address, client id and security."""
-    options: dict[str, Any] = {
+    """Return the options of librdkafka that all clients share: address, client id, and those of the settings."""
+    return {
         "bootstrap.servers": settings.kafka_bootstrap,
         "client.id": "marquee",
-        "security.protocol": settings.kafka_security,
+        **dict(settings.kafka_options),
     }
-    if settings.kafka_security.startswith("SASL"):
-        options["sasl.mechanism"] = settings.kafka_sasl_mechanism
-        options["sasl.username"] = settings.kafka_username
-        options["sasl.password"] = settings.kafka_password
-    if settings.kafka_ca_file:
-        options["ssl.ca.location"] = settings.kafka_ca_file
-    return options
+
+
+def consumer_group(settings: Settings) -> str:
+    """Return the consumer group of the bridge."""
+    return dict(settings.kafka_options).get("group.id", "marquee-bridge")
 
 
 def create_topic(options: Mapping[str, Any], topic: str, partitions: int, *, timeout_s: float) -> None:

@@ -44,12 +44,6 @@ def mask_password(url: str) -> str:
     return f"{scheme}://{_mask_user(user_info)}{at}{authority}{slash}{path}{mark}{_mask_query(query)}"
 
 
-def mask_pairs(pairs: tuple[tuple[str, str], ...]) -> str:
-    """Return ``name=value`` pairs; the values of names that sound like secrets are masked."""
-    secret = re.compile("password|secret|token|jaas|oauth|key.pem|credential", re.I).search
-    return ",".join(f"{name}={MASK if secret(name) else value}" for name, value in pairs)
-
-
 def _split_query(location: str) -> tuple[str, str, str]:
     match = re.search(r"[?#&;]", location)
     if match is None:

@@ -7,17 +7,9 @@ or jobs/.
 
 from __future__ import annotations
 
-_KAFKA = (
-    "kafka_bootstrap",
-    "kafka_topic",
-    "kafka_security",
-    "kafka_sasl_mechanism",
-    "kafka_username",
-    "kafka_password",
-    "kafka_ca_file",
-)
+_KAFKA = ("kafka_bootstrap", "kafka_topic", "kafka_options")
 
-_ACCESS = ("access", "api_keys", "token_secret", "key_requests_per_s", "address_requests_per_s")
+_ACCESS = ("access", "api_keys", "token_secret", "requests_per_s")
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "ingest": (
@@ -25,8 +17,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "privacy_key",
         "time_zone",
         "rating_max",
-        "push_audience",
-        "push_service_account",
+        "push_identity",
         "delivery_secret",
         "log_level",
     ),
@@ -43,7 +34,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "caller_timeout_ms",
         "release_refresh_s",
         "rating_max",
-        "trace_project",
         "log_level",
     ),
     "app": (
@@ -54,7 +44,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "recommend_key",
         "movies_url",
         "rating_max",
-        "event_days",
+        "retention_days",
         "android_certificates",
         "log_level",
     ),
@@ -70,29 +60,24 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "bridge": (
         *_KAFKA,
-        "kafka_group",
-        "kafka_options",
         "delivery_url",
         "delivery_secret",
-        "metrics_port",
         "metrics_address",
-        "health_file",
         "log_level",
     ),
-    "migrate": ("database_url", "database_logins", "documents_url", "event_days", "log_level"),
+    "migrate": ("database_url", "database_logins", "documents_url", "retention_days", "log_level"),
     "retention": ("database_url", "log_level"),
     "retrain": (
         "database_url",
         "privacy_key",
         "objects_url",
         "dvc_remote",
-        "snapshot_days",
+        "retention_days",
         "base_data",
         "base_fraction",
         "commit",
         "movies_url",
         "release_policy",
-        "experiment_schedule",
         "rating_max",
         "time_zone",
         "log_level",
@@ -114,14 +99,9 @@ PROVIDED = (
     "delivery_url",
     "kafka_bootstrap",
     "kafka_topic",
-    "kafka_username",
-    "kafka_password",
-    "kafka_security",
-    "kafka_sasl_mechanism",
+    "kafka_options",
     "commit",
-    "trace_project",
-    "push_audience",
-    "push_service_account",
+    "push_identity",
     "api_keys",
     "token_secret",
     "privacy_key",

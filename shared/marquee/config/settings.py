@@ -12,6 +12,7 @@ from marquee.config.api_keys import api_keys_text, token_secret
 from marquee.config.environment_settings import PREFIX as PREFIX
 from marquee.config.environment_settings import EnvironmentSettings
 from marquee.config.fields import (
+    host_and_port,
     integer,
     name_value_pairs,
     number,
@@ -66,47 +67,30 @@ class Settings(EnvironmentSettings):
 
     # Event log.
     kafka_topic: str = setting(text, "Topic of the event log.", "movielog")
-    kafka_group: str = setting(text, "Consumer group of the bridge.", "marquee-bridge")
-    kafka_security: str = setting(
-        one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"), "Security protocol of Kafka.", "PLAINTEXT"
-    )
-    kafka_sasl_mechanism: str = setting(
-        one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "Mechanism of the SASL protocols.", "PLAIN"
-    )
-    kafka_username: str = setting(text, "SASL user name or API key.", "")
-    kafka_password: str = setting(text, "SASL password or API secret.", "", secret=True)
-    kafka_ca_file: str = setting(
-        text, "File of the certificate authority for TLS. If empty, the system's authorities are used.", ""
+    kafka_options: tuple[tuple[str, str], ...] = setting(
+        name_value_pairs,
+        "Options of librdkafka for all Kafka clients, such as TLS, SASL and `group.id`, that of the bridge being"
+        " `marquee-bridge` otherwise. A comma within a value is written `\\,`.",
+        (),
+        secret=True,
+        example="security.protocol=SASL_SSL,sasl.mechanism=PLAIN,sasl.username=key,sasl.password=secret",
     )
     time_zone: tzinfo = setting(time_zone, "Time zone of the event log, whose times name none.", UTC)
     rating_max: int = setting(rating_max, "Highest rating of the event log's scale: 5, or 10 from 2026 on.", 5)
 
-    # Delivery and monitoring of the bridge.
-    push_audience: str = setting(
-        text,
-        "Audience of the OIDC token that `ingest` requires of each request. If empty, `ingest` requires no token.",
-        "",
-        example="https://ingest-abc123.a.run.app",
-    )
-    push_service_account: str = setting(
-        text,
-        "Service account that must have issued the token. Required with `push_audience`.",
-        "",
-        example="push@project.iam.gserviceaccount.com",
-    )
-    health_file: str = setting(
-        text,
-        "File that the bridge touches every second while it works, for a health check.",
-        "",
-        example="/tmp/healthy",
-    )
-    metrics_port: int = setting(
-        integer(0, 65_535), "Port of the bridge's Prometheus metrics (GET /metrics). 0 turns them off.", 0
+    # Delivery, and monitoring of the bridge.
+    push_identity: tuple[tuple[str, str], ...] = setting(
+        name_value_pairs,
+        "Service account and audience of the OIDC token that `ingest` requires of each request. If empty, `ingest` "
+        "requires no token.",
+        (),
+        example="push@project.iam.gserviceaccount.com=https://ingest-abc123.a.run.app",
     )
     metrics_address: str = setting(
-        text,
-        "Address on which the bridge serves its metrics. In a container, 0.0.0.0 lets Prometheus reach it.",
-        "127.0.0.1",
+        host_and_port,
+        "Host and port at which the bridge serves Prometheus metrics (GET /metrics). If empty, it serves none.",
+        "",
+        example="127.0.0.1:9464, or 0.0.0.0:9464 in a container",
     )
 
     # Access to the HTTP APIs (docs/access.md).
@@ -143,13 +127,11 @@ class Settings(EnvironmentSettings):
         "",
         secret=True,
     )
-    key_requests_per_s: float = setting(
-        number(0, 100_000), "Requests a second of one key to one instance; more are refused. 0: no limit.", 100.0
-    )
-    address_requests_per_s: float = setting(
+    requests_per_s: float = setting(
         number(0, 100_000),
-        "Requests a second of one address without a key to one instance, where access is `public`. 0: no limit.",
-        10.0,
+        "Requests a second of one key to one instance; more are refused. An address without a key, where access is "
+        "`public`, has a tenth of it. 0: no limit.",
+        100.0,
     )
 
     # Recommendations.
@@ -159,7 +141,6 @@ class Settings(EnvironmentSettings):
         "",
         example="http://customers.internal:8080",
     )
-    trace_project: str = setting(text, "Google Cloud project of the traces, which links log lines to their traces.", "")
 
     # The app.
     documents_url: str = setting(
@@ -181,7 +162,6 @@ class Settings(EnvironmentSettings):
         "",
         example="http://movies.internal:8080",
     )
-    event_days: int = setting(integer(1, 3_650), "Days after which the app's analytics events are deleted.", 90)
     android_certificates: str = setting(
         text,
         "SHA-256 fingerprints of the certificates of the Android package, separated by commas.",
@@ -205,25 +185,16 @@ class Settings(EnvironmentSettings):
         "",
         example="gs://bucket/dvc, s3://bucket/dvc or file:///var/lib/marquee/dvc",
     )
-    snapshot_days: int = setting(
-        integer(1, 3_650),
-        "Days after which a snapshot of the database is deleted from the DVC remote, unless its model serves.",
-        90,
-    )
     release_policy: str = setting(
-        one_of("canary", "direct"),
+        one_of("canary", "quick-canary", "direct"),
         "How `marquee retrain` releases a model: as a canary, which the monitor ramps, promotes or rolls back, or to "
-        "all users at once. The first model is released directly, and so is every model of a run without a database.",
+        "all users at once. `quick-canary` takes the times of a declaration's `local` instead of its `ends`. The first "
+        "model is released directly, and so is every model of a run without a database.",
         "canary",
-    )
-    experiment_schedule: str = setting(
-        one_of("declared", "local"),
-        "Which times of a declaration hold for an experiment that is started: those of its `ends`, or of its `local`.",
-        "declared",
     )
     commit: str = setting(text, "Git commit of the build, for a program that does not run in its repository.", "")
 
-    # Alerts and logs.
+    # Operation.
     slack_webhook: str = setting(
         url("https", "http"),
         "Incoming webhook of Slack that receives alerts. Messages never show it.",
@@ -231,11 +202,11 @@ class Settings(EnvironmentSettings):
         secret=True,
         example="https://hooks.slack.com/services/T000/B000/secret",
     )
-    dashboards_url: str = setting(
-        url("https", "http"),
-        "Address of the dashboards, for the links in alerts: a Grafana or the local page.",
-        "",
-        example="https://example.grafana.net",
+    retention_days: int = setting(
+        integer(1, 3_650),
+        "Days after which the app's analytics events are deleted, and snapshots of the database, unless their model "
+        "serves.",
+        90,
     )
     log_level: str = setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "Lowest level that is logged.", "INFO")
 
@@ -255,11 +226,4 @@ class Settings(EnvironmentSettings):
     )
     release_refresh_s: float = setting(
         number(0.05, 86_400), "Interval at which an instance looks for a newer release.", 15.0, group="tuning"
-    )
-    kafka_options: tuple[tuple[str, str], ...] = setting(
-        name_value_pairs,
-        "Options of librdkafka for the bridge's consumer. They override those that Marquee sets.",
-        (),
-        group="tuning",
-        example="session.timeout.ms=2000,heartbeat.interval.ms=300",
     )

@@ -19,7 +19,7 @@ from marquee.local.process import Process, ProcessFailed, free_port, port_open
 
 # Options of librdkafka for consumers in a group: tansu admits a member only after half of its session timeout,
 # so the default of 45 s would delay it by 23 s.
-CONSUMER_OPTIONS = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}
+CONSUMER_OPTIONS = (("session.timeout.ms", "2000"), ("heartbeat.interval.ms", "300"))
 
 _BUCKET = "tansu"
 

@@ -31,7 +31,7 @@ LOCATION_SETTINGS = (
     "movies_url",
 )
 # Settings with which other processes find and use them.
-ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_group", "rating_max", "privacy_key")
+ENVIRONMENT_SETTINGS = (*LOCATION_SETTINGS, "kafka_topic", "kafka_options", "rating_max", "privacy_key")
 
 
 def localize(settings: Settings, state_dir: StateDir) -> Settings:
@@ -40,7 +40,7 @@ def localize(settings: Settings, state_dir: StateDir) -> Settings:
     return replace(
         settings,
         release_refresh_s=RELEASE_REFRESH_S,
-        experiment_schedule="local",
+        release_policy="direct" if settings.release_policy == "direct" else "quick-canary",
         # Other users of this machine can reach `ingest`, too. The secret is known to the parts alone.
         delivery_secret=settings.delivery_secret or secrets.token_urlsafe(32),
         objects_url=(data / "objects").resolve().as_uri(),
@@ -74,4 +74,4 @@ def use_sources(settings: Settings, root: Path, shape: Shape) -> Settings:
     settings = replace(settings, base_data=base_data, base_fraction=1.0 if is_whole else 1 - REPLAY_FRACTION)
     if shape.kafka:
         return settings
-    return replace(settings, kafka_options=tuple((name, str(value)) for name, value in CONSUMER_OPTIONS.items()))
+    return replace(settings, kafka_options=CONSUMER_OPTIONS)

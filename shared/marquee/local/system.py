@@ -12,7 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from marquee.bridge.kafka_client import TopicIds
-from marquee.config.settings import PREFIX, Settings
+from marquee.config.kafka_options import consumer_group
+from marquee.config.settings import Settings
 from marquee.errors import KafkaUnavailable
 from marquee.local.embedded_kafka import EmbeddedKafka
 from marquee.local.embedded_mongo import EmbeddedMongo
@@ -193,7 +194,7 @@ class LocalSystem:
         )
         self.supervisor.start(Part("kafka", kafka, port))
         if kafka.durable:
-            self._retention = KafkaRetention(kafka.directory, topic, self.settings.kafka_group)
+            self._retention = KafkaRetention(kafka.directory, topic, consumer_group(self.settings))
             self._retention.start()
         self.settings = replace(self.settings, kafka_bootstrap=kafka.bootstrap)
 
@@ -247,8 +248,7 @@ class LocalSystem:
     def _start_bridge(self) -> None:
         heartbeat = self.state_dir.sockets / "bridge.heartbeat"
         heartbeat.unlink(missing_ok=True)
-        process = self._command("bridge", "bridge")
-        process.env = {**process.env, f"{PREFIX}HEALTH_FILE": str(heartbeat)}
+        process = self._command("bridge", "bridge", "--health-file", str(heartbeat))
         self.supervisor.start(Part("bridge", ProcessProgram(process), heartbeat=heartbeat))
 
     def _start_scheduler(self) -> None:
@@ -262,9 +262,6 @@ class LocalSystem:
 
     def _start_dashboards(self) -> None:
         port = self._ports.choose("dashboards", DASHBOARDS_PORT)
-        # If the URL is set, it is a Grafana's.
-        if not self.settings.dashboards_url:
-            self.settings = replace(self.settings, dashboards_url=f"http://127.0.0.1:{port}")
         arguments = ["--port", str(port), "--range", DASHBOARDS_SPAN, "--tell"]
         arguments += ["--recommend", self.url("recommend"), "--events", self.url("events")]
         process = self._command("dashboards", "dashboards", *arguments)

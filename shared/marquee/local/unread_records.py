@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from marquee.config.kafka_options import client_options
+from marquee.config.kafka_options import client_options, consumer_group
 from marquee.config.settings import Settings
 from marquee.errors import KafkaUnavailable
 
@@ -29,7 +29,7 @@ def unread_age_s(settings: Settings) -> float:
     from confluent_kafka import Consumer, KafkaException
 
     options = client_options(settings) | {
-        "group.id": settings.kafka_group,
+        "group.id": consumer_group(settings),
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",

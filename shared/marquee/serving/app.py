@@ -74,12 +74,18 @@ def create_service(settings: Settings) -> InstrumentedApp:
     http, anonymous = RecommendHttp(recommender, sender), RecommendHttp(recommender)
     return InstrumentedApp(
         http,
-        RequestLog(settings.trace_project) if logs_requests else None,
+        RequestLog(_find_project(settings.delivery_url)) if logs_requests else None,
         gauges=lambda: _read_gauges(cache, sender),
         counters=lambda: _read_counters(sender),
         max_wait_ms=budget_ms * 2 // 3,
         callers=CallerCheck(create_access(settings), http, anonymous),
     )
+
+
+def _find_project(delivery_url: str) -> str:
+    """Return the Google Cloud project of the deployment, which its Pub/Sub topic names; empty elsewhere."""
+    scheme, _, rest = delivery_url.partition("://")
+    return rest.partition("/")[0] if scheme == "pubsub" else ""
 
 
 def _read_gauges(cache: ReleaseCache, sender: ImpressionSender | None) -> dict[str, float]:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.grafana.durations import parse_duration
 from marquee.monitoring.alerts.evaluate import NO_DATA, Alert, advance_alerts, evaluate_rule
@@ -96,7 +95,7 @@ def replay_rule(database: Database, rule: Rule, now: datetime) -> tuple[Alert, .
     return advance_alerts(rule, alerts, last, now)
 
 
-def create_watcher(database: Database, rules: Path, settings: Settings) -> AlertWatcher:
-    """Return a watcher of the rules that posts to the webhook of the settings, if there is one."""
-    url, dashboards_url = settings.slack_webhook, settings.dashboards_url
-    return AlertWatcher(database, read_rules(rules), AlertWebhook(url, dashboards_url) if url else None)
+def create_watcher(database: Database, rules: Path, webhook_url: str, dashboards_url: str) -> AlertWatcher:
+    """Return a watcher of the rules that posts to the webhook, if there is one, with links to the dashboards."""
+    webhook = AlertWebhook(webhook_url, dashboards_url) if webhook_url else None
+    return AlertWatcher(database, read_rules(rules), webhook)
