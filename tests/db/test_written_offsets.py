@@ -13,7 +13,7 @@ from tests.support.records import MOVIE, TOPIC_ID, batch, rate, rows, watch
 from tests.support.stub_parser import StubParser
 
 from marquee.cli.main import main
-from marquee.db import record_counts
+from marquee.db import record_counts, written_offsets
 from marquee.db.pool import Database
 from marquee.db.written_offsets import MAX_RANGES, WrittenOffsets, count_offsets, to_multirange, union
 from marquee.events.batches import StreamBatch, make_record
@@ -176,9 +176,9 @@ def test_union_holds_all_offsets_in_minimal_ranges(spans: list[tuple[int, int]])
 
 @pytest.mark.servers
 def test_write_batch_gaps_of_a_partition_are_bounded(plain_database: Database, parser: EventParser) -> None:
-    """The cost of a write grows with the gaps: beyond the bound those within a batch are believed not to exist."""
+    """The cost of a write grows with the gaps: beyond the bound those within a batch and the oldest do not exist."""
     write_batch(plain_database, batch(RECORDS), parser)
-    for before, after in ((100, 105), (MAX_RANGES, MAX_RANGES + 1)):
+    for before, after in ((100, 105), (MAX_RANGES - 1, MAX_RANGES), (MAX_RANGES, MAX_RANGES // 2 + 5)):
         with plain_database.transaction() as cursor:
             cursor.execute(
                 "UPDATE written_offsets SET written = "
@@ -189,3 +189,30 @@ def test_write_batch_gaps_of_a_partition_are_bounded(plain_database: Database, p
         sparse = tuple(make_record(offset, 0, watch(1, 0).encode()) for offset in offsets)
         assert write_batch(plain_database, StreamBatch("movielog", TOPIC_ID, 0, sparse), parser).records == 5
         assert rows(plain_database, "SELECT count(*) FROM written_offsets, unnest(written)") == [(after,)]
+
+
+@pytest.mark.servers
+def test_write_batch_of_one_record_each_keeps_a_bounded_ledger(
+    plain_database: Database, parser: EventParser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adjacent batches are one range. Of batches with gaps the newest gaps stay open for their records."""
+    monkeypatch.setattr(written_offsets, "MAX_RANGES", 8)
+
+    def write(offset: int) -> int:
+        record = make_record(offset, 0, watch(1, offset % 60).encode())
+        return write_batch(plain_database, StreamBatch("movielog", TOPIC_ID, 0, (record,)), parser).records
+
+    def count_ranges() -> int:
+        ((ranges,),) = rows(plain_database, "SELECT count(*) FROM written_offsets, unnest(written)")
+        return int(ranges)
+
+    assert sum(write(offset) for offset in range(20)) == 20
+    assert count_ranges() == 1
+    for offset in range(100, 160, 2):
+        assert write(offset) == 1
+        assert count_ranges() <= 8
+    assert [write(offset) for offset in (157, 158, 101)] == [1, 0, 0]
+    monkeypatch.setattr(written_offsets, "MAX_MISSING", 1_000)
+    for offset in range(10_000, 70_000, 2_000):
+        assert write(offset) == 1
+    assert write(11_000) == 1

@@ -23,11 +23,12 @@ log = logging.getLogger(__name__)
 MAX_MISSING = 1_000_000
 """Offsets of one batch that its sender may call missing: transaction markers, aborted and compacted records."""
 
-MAX_RANGES = 10_000
-"""Ranges of a partition up to which a gap within one batch is kept, for records that may still come.
+MAX_RANGES = 1_000
+"""Ranges of a partition up to which gaps are kept, for records that may still come.
 
 A write costs time in proportion to them. A consumer reads a partition in order, so offsets between two records of a
-batch do not exist in Kafka; beyond this number they are believed not to.
+batch do not exist in Kafka; beyond this number they are believed not to, and the older half of the gaps between batches
+is, too.
 """
 
 OffsetRanges = tuple[tuple[int, int], ...]
@@ -65,6 +66,15 @@ UPDATE written_offsets SET
     aggregated_at = CASE WHEN %(unaggregated)s = '{{}}' THEN clock_timestamp() ELSE aggregated_at END,
     updated = clock_timestamp()
 WHERE topic_key = %(topic_key)s AND partition = %(partition)s"""  # noqa: S608
+
+# A gap of more than MAX_MISSING offsets stays: no sender is believed that far.
+_CLOSE_OLDEST = """
+UPDATE written_offsets SET written = written + (
+    SELECT coalesce(range_agg(int8range(upper(gap.before), gap.next)), '{}')
+    FROM (SELECT known AS before, lead(lower(known)) OVER (ORDER BY known) AS next FROM unnest(written) AS known
+          ORDER BY known LIMIT %(closed)s) AS gap
+    WHERE gap.next - upper(gap.before) <= %(missing)s)
+WHERE topic_key = (SELECT topic_key FROM topics WHERE topic_id = %(topic_id)s) AND partition = %(partition)s"""
 
 _COUNT_DELIVERY = """
 INSERT INTO deliveries_per_minute AS old
@@ -125,6 +135,17 @@ def load_for_batch(cursor: Any, batch: StreamBatch) -> WrittenOffsets:
         "after": after,
     }
     topic_key, written, unaggregated, unaggregated_s, ranges = _select_or_insert(cursor, _SELECT, parameters)
+    if ranges >= MAX_RANGES:
+        closed = MAX_RANGES // 2
+        log.warning(
+            "partition %d of %a has %d gaps: the oldest %d count as offsets that do not exist",
+            batch.partition,
+            batch.topic[:250],
+            ranges - 1,
+            closed,
+        )
+        cursor.execute(_CLOSE_OLDEST, {**parameters, "closed": closed, "missing": MAX_MISSING})
+        topic_key, written, unaggregated, unaggregated_s, ranges = _select_or_insert(cursor, _SELECT, parameters)
     covered = _covered_offsets(batch)
     if ranges + len(covered) > MAX_RANGES and len(covered) > 1 and after - first - len(batch.records) <= MAX_MISSING:
         log.warning(
