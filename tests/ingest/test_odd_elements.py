@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.support.records import TOPIC_ID, batch, rate, rows, watch
 
 from marquee.cli.main import main
@@ -16,7 +17,7 @@ from marquee.db.pool import Database
 from marquee.events.batches import Impression, ImpressionBatch, Record, StreamBatch
 from marquee.events.envelopes import encode_batch, to_http
 from marquee.events.parser import EventParser
-from marquee.ingest.handler import IngestHandler
+from marquee.ingest.handler import IngestHandler, RejectedEvent
 from marquee.ingest.store import WriteCounts, write_batch
 
 NOW_MS = int(time.time() * 1000)
@@ -145,7 +146,13 @@ def test_write_batch_text_with_nul_is_quarantined_alone(database: Database, pars
     "change",
     [
         {"id": "a\0b"},
+        {"id": ""},
+        {"user_id": ""},
         {"release": 2**40},
+        {"eligible": 2**31},
+        {"policy": -(2**40)},
+        {"page": 2**15},
+        {"took_ms": 1e300},
         {"time": "0001-01-01T00:00:00Z"},
         {"time": "9999-12-31T23:59:59Z"},
         {"movies": 7},
@@ -162,6 +169,19 @@ def test_accept_one_bad_impression_stores_the_others(
     assert handler.accept(headers, json.dumps(data).encode()) == WriteCounts(impressions=2)
     ((kept,),) = rows(plain_database, "SELECT body FROM rejected_events")
     assert json.loads(bytes(kept))["impressions"] == [data["impressions"][1]]
+
+
+@pytest.mark.parametrize("topic_id", ["", "AAAAAAAAAAAAAAAAAAAAAA", "00000000-0000-0000-0000-000000000000"])
+def test_accept_topic_id_that_stands_for_none_is_rejected(
+    handler: IngestHandler, plain_database: Database, topic_id: str
+) -> None:
+    """A sender that does not know the id must not make all topics the same; the batch is kept and named."""
+    for topic in ("movielog1", "movielog2"):
+        sent = replace(batch([watch(1, 0)], topic_id=topic_id), topic=topic)
+        answer = handler.accept(*to_http(encode_batch(sent)))
+        assert isinstance(answer, RejectedEvent)
+        assert "stands for a missing one" in answer.reason
+    assert rows(plain_database, "SELECT count(*) FROM rejected_events") == [(2,)]
 
 
 def ahead(days: float) -> str:

@@ -15,6 +15,8 @@ MAX_OFFSET = 2**53
 """Largest offset that JSON numbers represent exactly; a million records a second would take 285 years."""
 MAX_KEY_LENGTH = 250
 """Maximum length of a key. An index entry has at most 2,704 bytes, and a Kafka topic name at most 249 characters."""
+# Kafka's zero UUID is what clients get from a broker without topic ids.
+_NO_IDS = ("", "A" * 22, "00000000-0000-0000-0000-000000000000")
 
 
 def find_batch_problem(batch: StreamBatch) -> str | None:
@@ -27,6 +29,8 @@ def find_batch_problem(batch: StreamBatch) -> str | None:
         return f"an offset is not from 0 to {MAX_OFFSET}"
     if "\0" in batch.topic + batch.topic_id or max(len(batch.topic), len(batch.topic_id)) > MAX_KEY_LENGTH:
         return f"its topic or topic id holds NUL, or is longer than {MAX_KEY_LENGTH} characters"
+    if batch.topic_id in _NO_IDS:
+        return f"its topic id {batch.topic_id!a} stands for a missing one, so that all topics would be the same"
     return None
 
 
@@ -51,8 +55,9 @@ def find_impression_problem(impression: Impression) -> str | None:
         return f"the impression's time {impression.time.isoformat()} is before 1970 or over a day ahead"
     if b"\\u0000" in msgspec.json.encode(impression):
         return "it holds NUL"
-    if not -_INT4 <= impression.release < _INT4:
-        return f"release {impression.release} is out of range"
-    if max(len(impression.id), len(impression.user_id)) > MAX_KEY_LENGTH:
-        return f"an id is longer than {MAX_KEY_LENGTH} characters"
+    for name, limit in (("release", _INT4), ("eligible", _INT4), ("policy", _INT4), ("page", 2**15), ("took_ms", 3e38)):
+        if not -limit <= getattr(impression, name) < limit:
+            return f"{name} {str(getattr(impression, name))[:40]} is out of range"
+    if not 0 < min(lengths := (len(impression.id), len(impression.user_id))) <= max(lengths) <= MAX_KEY_LENGTH:
+        return f"an id does not have 1 to {MAX_KEY_LENGTH} characters"
     return None
