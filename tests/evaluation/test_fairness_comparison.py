@@ -23,7 +23,7 @@ from marquee.evaluation.paired_test import PairedComparison, PairedTestParams, S
 from marquee.training.train_model import train_model
 
 QUICK = EvaluationParams(resamples=200, interval=0.95)
-TEST = PairedTestParams(min_users=20, margin=0.001)
+TEST = PairedTestParams(min_users=20, margin=0.001, serving_margin=0.01)
 N = 200
 GENDERS = ["F" if user % 4 == 0 else "M" for user in range(N)]
 

@@ -25,7 +25,7 @@ Ints = np.ndarray
 
 
 def options(min_users: int = 20) -> tuple[PairedTestParams, EvaluationParams, int]:
-    return PairedTestParams(min_users, margin=0.001), EVALUATION, SEED
+    return PairedTestParams(min_users, margin=0.001, serving_margin=0.01), EVALUATION, SEED
 
 
 def with_error(data: Dataset, error: Callable[[Ints], np.ndarray]) -> Candidate:
@@ -75,6 +75,18 @@ def test_compare_rmse_difference_within_margin_is_no_difference(
     """A certain difference below the margin of .001 does not count; one above it does."""
     baseline, candidate = with_constant_error(data, 1.0), with_constant_error(data, 1.0 + excess)
     assert compare_rmse(candidate, baseline, split, *options()).verdict is verdict
+
+
+def test_compare_rmse_serving_margin_ignores_another_draw(data: Dataset, split: Split) -> None:
+    """Against the serving model a certain difference of .008 is noise of the sampler, and one of .02 is not."""
+    test, *rest = options()
+    baseline = with_constant_error(data, 1.0)
+    draw, worse = with_constant_error(data, 1.008), with_constant_error(data, 1.02)
+    against_serving = test.against_serving("rmse")
+    assert compare_rmse(draw, baseline, split, test, *rest).verdict is Significance.WORSE
+    assert compare_rmse(draw, baseline, split, against_serving, *rest).verdict is Significance.EQUAL
+    assert compare_rmse(worse, baseline, split, against_serving, *rest).verdict is Significance.WORSE
+    assert test.against_serving("ndcg@10") == test
 
 
 def test_compare_rmse_pairing_resolves_small_differences(data: Dataset, split: Split) -> None:

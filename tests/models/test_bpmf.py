@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.support.synthetic_data import checkerboard, frame, sample_pairs, two_group_ratings
 
@@ -95,6 +96,24 @@ def test_fit_user_without_ratings_shrinks_side_information() -> None:
     assert served.user_biases[38] - served.user_biases[39] == pytest.approx(
         SIDE_INFORMATION_WEIGHT * raw_difference, abs=1e-5
     )
+
+
+def test_fit_unknown_users_and_movies_leave_the_others_unchanged() -> None:
+    """Users and movies of which nothing is known change no bit of the others; such a user is the average user."""
+    params = {"factors": 15, "served_rank": 8, "sweeps": 12, "burn_in": 4}
+    unknown = frame(*((f"u{number:03}x", f"film+{number:03}x", 3.0, number) for number in range(0, 40, 3)))
+    data = Dataset.from_frames(pd.concat([checkerboard(), unknown]), frame(), 1.0, 5.0)
+    known_users, known_items = (
+        np.array([not name.endswith("x") for name in names]) for names in (data.user_ids, data.movie_ids)
+    )
+    data = data.without_ratings(~known_users[data.ratings.users])
+    alone = bpmf.fit(Dataset.from_frames(checkerboard(), frame(), 1.0, 5.0), params, 7, no_progress)
+    beside = bpmf.fit(data, params, 7, no_progress)
+    np.testing.assert_array_equal(beside.user_vectors[known_users], alone.user_vectors)
+    np.testing.assert_array_equal(beside.item_vectors[known_items], alone.item_vectors)
+    np.testing.assert_array_equal(beside.user_biases[known_users], alone.user_biases)
+    assert not beside.item_vectors[~known_items].any()
+    np.testing.assert_allclose(beside.user_vectors[~known_users], [alone.prior.mean[:-1]] * (~known_users).sum())
 
 
 def test_fit_bpmf_time_limit_ends_the_chain() -> None:

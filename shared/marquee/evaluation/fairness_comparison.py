@@ -74,7 +74,9 @@ def compare_jointly(
             m.values,
             m.samples[0] - m.samples[1],
             m.users,
-            msgspec.structs.replace(test, margin=GINI_MARGIN) if m.metric == EXPOSURE_GINI else test,
+            msgspec.structs.replace(test, margin=GINI_MARGIN)
+            if m.metric == EXPOSURE_GINI
+            else test.against_serving(m.metric),
             joint,
         )
         if isinstance(m, ComparedMetric)

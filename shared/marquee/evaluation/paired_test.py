@@ -28,10 +28,17 @@ class PairedTestParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - ``min_users``: with fewer users there is no verdict
     - ``margin``: smallest difference of RMSE or NDCG that counts. Float32 rounding biases small differences in one
       direction, so that even a certain difference may be noise.
+    - ``serving_margin``: the same for RMSE and its gaps against the serving model. Both models are draws of a sampler,
+      and the interval over users does not include the variance between draws (docs/decisions/0055).
     """
 
     min_users: int
     margin: float
+    serving_margin: float
+
+    def against_serving(self, metric: str) -> PairedTestParams:
+        """Return the parameters for a comparison of ``metric`` with the serving model."""
+        return msgspec.structs.replace(self, margin=self.serving_margin) if metric.startswith(RMSE) else self
 
 
 class Significance(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from marquee.config.timestamps import to_microseconds
@@ -13,10 +14,11 @@ from marquee.evaluation.baselines import model_candidate
 from marquee.evaluation.fairness_comparison import compare_fairness
 from marquee.evaluation.group_fairness import label_test_users
 from marquee.evaluation.offline import UserMeasures, measure_users
-from marquee.evaluation.paired_test import PairedComparison, PairedTestParams
+from marquee.evaluation.paired_test import PairedComparison
 from marquee.registry.manifest import read_manifest
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.training.pipeline.pipeline_run import FEATURES, HOLDOUT_MODEL, SNAPSHOT, PipelineRun
+from marquee.training.pipeline.tune_step import read_choice
 from marquee.training.train_model import train_model
 
 
@@ -42,7 +44,7 @@ def compare_with_serving(run: PipelineRun, store: ObjectStore, version: str) -> 
         if users < run.params.release_policy.min_users or not len(split.train.ratings):
             metrics = (paired_test.RMSE, paired_test.NDCG)
             return [paired_test.too_few(metric, artifact_candidate.SERVING, users) for metric in metrics]
-        model = train_model(split.train, run.params, run.progress)
+        model = train_model(split.train, run.params, run.progress, read_choice(run).chosen)
     baseline = artifact_candidate.load_candidate(store, version, dataset)
     return _compare(run, measure_users(model_candidate(model), split), measure_users(baseline, split), split)
 
@@ -50,20 +52,19 @@ def compare_with_serving(run: PipelineRun, store: ObjectStore, version: str) -> 
 def _compare(run: PipelineRun, model: UserMeasures, serving: UserMeasures, split: Split) -> list[PairedComparison]:
     """Compare error, ranking quality and fairness."""
     params, name = run.params, artifact_candidate.SERVING
-    options = (params.release_policy, params.evaluation, params.seed)
+    policy, options = params.release_policy, (params.evaluation, params.seed)
     errors, ndcg = (model.squared, serving.squared), (model.ndcg, serving.ndcg)
     users = snapshot.read_side_information(run.path(SNAPSHOT)).users
-    test = PairedTestParams(params.fairness.min_users, params.release_policy.margin)
+    error_test = policy.against_serving(paired_test.RMSE)
     return [
-        paired_test.paired_bootstrap(paired_test.RMSE, name, errors, model.counts, *options),
-        paired_test.paired_bootstrap(paired_test.NDCG, name, ndcg, np.ones(len(model.ndcg)), *options),
+        paired_test.paired_bootstrap(paired_test.RMSE, name, errors, model.counts, error_test, *options),
+        paired_test.paired_bootstrap(paired_test.NDCG, name, ndcg, np.ones(len(model.ndcg)), policy, *options),
         *compare_fairness(
             (model, serving),
             label_test_users(split, model.users, users),
             split.train.n_items,
             name,
-            test,
-            params.evaluation,
-            params.seed,
+            msgspec.structs.replace(policy, min_users=params.fairness.min_users),
+            *options,
         ),
     ]

@@ -24,7 +24,7 @@ from marquee.data.side_information import SideInformation
 from marquee.db.privacy_marks import MarkSet, is_pseudonym
 from marquee.errors import SettingsError, TrainingDataError, TransientError
 from marquee.evaluation.artifact_candidate import SERVING
-from marquee.evaluation.paired_test import NDCG, RMSE, PairedComparison, PairedTestParams, too_few
+from marquee.evaluation.paired_test import NDCG, RMSE, PairedComparison, too_few
 from marquee.models import cohort_preferences
 from marquee.models.ease import describe_method
 from marquee.registry.artifact import UserSource
@@ -127,9 +127,9 @@ class SparkEngine:
                 return [too_few(metric, SERVING, int(users)) for metric in (RMSE, NDCG)]
             items = fit_item_model(self._shards(run), catalog, cut, params, {}, self._movies(run), run.progress)
         results = self._measure(run, cut, items, (self.staging.url, version))
-        test = PairedTestParams(params.fairness.min_users, params.release_policy.margin)
+        test = msgspec.structs.replace(params.release_policy, min_users=params.fairness.min_users)
         return [
-            results.compare(RMSE, SERVING, params.release_policy),
+            results.compare(RMSE, SERVING, params.release_policy.against_serving(RMSE)),
             results.compare(NDCG, SERVING, params.release_policy),
             *results.compare_fairness(SERVING, test),
         ]
