@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from marquee.backtest.live_metrics import Cells, difference, event_metrics, measure
+from marquee.backtest.live_metrics import Cells, compare_each, event_metrics
 from marquee.evaluation.bootstrap import EvaluationParams
 
 PARAMS = EvaluationParams(300, 0.95)
@@ -20,15 +20,15 @@ def test_event_metrics_equal_hand_calculation() -> None:
     np.testing.assert_allclose(values["recall@20"], [1, 1, 1, np.nan])
 
 
-def test_difference_shared_difficulty_cancels() -> None:
+def test_compare_each_shared_difficulty_cancels() -> None:
     """Errors differ by users as much as by events; a candidate that is always a little better is told apart."""
     rng = np.random.default_rng(0)
     users, cuts = rng.integers(0, 50, 4000), rng.integers(0, 8, 4000)
     error = rng.normal(0, 1, 4000) * (0.3 + users / 25)
     cells, none = Cells(users, cuts, PARAMS, 1), np.full(4000, -1)
     own, other = (event_metrics(scale * error, np.zeros(4000), none) for scale in (0.98, 1.0))
-    found = difference(cells, own, other)["rmse"]
-    metric = measure(cells, own)["rmse"]
+    found = compare_each(cells, own, other)["rmse"]
+    metric = compare_each(cells, own)["rmse"]
     assert metric.low is not None
     assert metric.high is not None
     assert found.value == pytest.approx(-0.02 * np.sqrt(np.mean(error**2)))
@@ -38,12 +38,12 @@ def test_difference_shared_difficulty_cancels() -> None:
     assert metric.high - metric.low > 5 * (found.high - found.low), "the interval of the metric itself is wide"
 
 
-def test_difference_equal_candidates_contains_zero() -> None:
+def test_compare_each_equal_candidates_contains_zero() -> None:
     """Two candidates with independent errors of the same size are not told apart."""
     rng = np.random.default_rng(2)
     cells, none = Cells(rng.integers(0, 60, 3000), rng.integers(0, 6, 3000), PARAMS, 1), np.full(3000, -1)
     own, other = (event_metrics(rng.normal(0, 1, 3000), np.zeros(3000), none) for _ in range(2))
-    assert not difference(cells, own, other)["rmse"].excludes_zero
+    assert not compare_each(cells, own, other)["rmse"].excludes_zero
 
 
 def test_cells_few_cuts_widen_the_interval() -> None:

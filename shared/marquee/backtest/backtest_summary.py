@@ -21,9 +21,9 @@ from marquee.evaluation.exposure import gini
 from marquee.models.trainer_port import ProgressCallback, no_progress
 from marquee.registry.manifest import Metric
 
+_WITHOUT_RIVER = f"{running_models.RIVER} was not measured: river is not installed (`pip install river`)"
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Masks = Mapping[str, NDArray[np.bool_]]
 
 BY_KNOWN = {"0": (0, 0), "1-5": (1, 5), "6-20": (6, 20), "21-100": (21, 100), "more": (101, np.inf)}
 """Groups of events by the number of ratings known of the user."""
@@ -139,6 +139,7 @@ def summarize(inputs: BacktestInputs, results: list[tuple[Job, Arrays]]) -> Back
     is_counted = usable & np.isfinite(ratings)
     known_masks = {name: (known >= low) & (known <= high) for name, (low, high) in BY_KNOWN.items()}
     age_masks = {name: (age >= low) & (age < high) for name, (low, high) in BY_AGE_DAYS.items()}
+    known_masks, age_masks = ({n: m for n, m in masks.items() if m.any()} for masks in (known_masks, age_masks))
     everything = np.ones(last - first, bool)
     main = candidates[inputs.plan.models[0].name]
     return BacktestReport(
@@ -152,14 +153,14 @@ def summarize(inputs: BacktestInputs, results: list[tuple[Job, Arrays]]) -> Back
         left_out=int(np.isfinite(ratings).sum() - is_counted.sum()),
         lists=int((main.position >= 0).sum()),
         overall=_group(cells, values, everything, is_counted),
-        by_known=_groups(cells, values, known_masks, is_counted),
-        by_movie_age=_groups(cells, values, age_masks, is_counted),
+        by_known={name: _group(cells, values, rows, is_counted) for name, rows in known_masks.items()},
+        by_movie_age={name: _group(cells, values, rows, is_counted) for name, rows in age_masks.items()},
         coverage={name: float((c.shown > 0).mean()) for name, c in candidates.items() if c.shown.any()},
         gini={name: gini(c.shown.astype(np.float64)) for name, c in candidates.items() if c.shown.any()},
         cost={name: CandidateCost(*c.cpu_s.tolist()) for name, c in candidates.items()},
         cuts=[_cut(stream, block, values, is_counted, first) for block in blocks],
         staleness=_staleness(inputs, blocks, main, ratings, cells),
-        notes=_notes(),
+        notes=[] if running_models.has_river() else [_WITHOUT_RIVER],
         user_attributes=tuple(params.data.user_attributes),
     )
 
@@ -175,20 +176,14 @@ def _predicted_by_all(candidates: Mapping[str, _Candidate]) -> NDArray[np.bool_]
     return np.asarray(np.logical_and.reduce([np.isfinite(predicted) for predicted in predictions]), np.bool_)
 
 
-def _groups(
-    cells: Cells, values: Mapping[str, dict[str, Floats]], masks: Masks, is_counted: NDArray[np.bool_]
-) -> dict[str, GroupResult]:
-    return {name: _group(cells, values, mask, is_counted) for name, mask in masks.items() if mask.any()}
-
-
 def _group(
     cells: Cells, values: Mapping[str, dict[str, Floats]], mask: NDArray[np.bool_], is_counted: NDArray[np.bool_]
 ) -> GroupResult:
     main, *others = values
     return GroupResult(
         ratings=int((mask & is_counted).sum()),
-        metrics={name: live_metrics.measure(cells, own, mask) for name, own in values.items()},
-        differences={name: live_metrics.difference(cells, values[main], values[name], mask) for name in others},
+        metrics={name: live_metrics.compare_each(cells, own, rows=mask) for name, own in values.items()},
+        differences={name: live_metrics.compare_each(cells, values[main], values[name], mask) for name in others},
     )
 
 
@@ -228,7 +223,7 @@ def _staleness(
             late = (rows >= end) & (stream.times[rows] < stream.times[min(end, len(stream) - 1)] + microseconds)
             predicted[rows[late] - first] = arrays["predicted"][late]
             position[rows[late] - first] = arrays["position"][late]
-        costs[_describe(microseconds)] = live_metrics.difference(
+        costs[_describe(microseconds)] = live_metrics.compare_each(
             cells, live_metrics.event_metrics(predicted, ratings, position), now
         )
     return costs
@@ -237,9 +232,3 @@ def _staleness(
 def _describe(microseconds: int) -> str:
     hours = microseconds / 3.6e9
     return f"{hours / 24:g} d" if hours >= 24 else f"{hours:g} h"
-
-
-def _notes() -> list[str]:
-    if running_models.has_river():
-        return []
-    return [f"{running_models.RIVER} was not measured: river is not installed (`pip install river`)"]

@@ -83,24 +83,16 @@ def event_metrics(predicted: Floats, ratings: Floats, position: Ints) -> dict[st
     return values
 
 
-def measure(cells: Cells, values: Mapping[str, Floats], rows: NDArray[np.bool_] | None = None) -> dict[str, Metric]:
-    """Return every metric of one candidate on some events; a metric without events is left out."""
-    return _compare_each(cells, values, None, rows)
-
-
-def difference(
+def compare_each(
     cells: Cells,
     values: Mapping[str, Floats],
-    others: Mapping[str, Floats],
+    others: Mapping[str, Floats] | None = None,
     rows: NDArray[np.bool_] | None = None,
 ) -> dict[str, Metric]:
-    """Return the paired difference of every metric that both candidates have."""
-    return _compare_each(cells, values, others, rows)
+    """Return every metric of one candidate on some events, or its paired difference from another candidate's.
 
-
-def _compare_each(
-    cells: Cells, values: Mapping[str, Floats], others: Mapping[str, Floats] | None, rows: NDArray[np.bool_] | None
-) -> dict[str, Metric]:
+    A metric without events is left out.
+    """
     found = {}
     for name in (*ACCURACY, *RANKING):
         own = values[name] if rows is None else np.where(rows, values[name], np.nan)
