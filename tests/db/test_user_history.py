@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support.records import batch, rate, rows, watch
+from tests.support.records import batch, rate, watch
 
+from marquee.config.timestamps import to_microseconds
 from marquee.db.pool import Database
 from marquee.db.user_history import (
     _HISTORY,
     History,
     RatedMovie,
     WatchedMovie,
+    copy_until,
     popular_movies,
-    ratings_until,
     user_history,
-    watch_sessions_until,
 )
 from marquee.events.parser import EventParser
 from marquee.ingest.store import write_batch
@@ -42,9 +42,8 @@ def moment(minute: int) -> datetime:
     return DAY + timedelta(minutes=minute)
 
 
-@pytest.fixture
-def filled(database: Database, parser: EventParser) -> Database:
-    """Return a database with some ratings and watches of two users."""
+def fill(database: Database, parser: EventParser) -> None:
+    """Write some ratings and watches of two users."""
     lines = [
         rate(1, 4, "alien+1979", at(1)),
         rate(1, 2, "heat+1995", at(3)),
@@ -56,6 +55,12 @@ def filled(database: Database, parser: EventParser) -> Database:
         watch(2, 7, "heat+1995", at(8)),
     ]
     write_batch(database, batch(lines), parser)
+
+
+@pytest.fixture
+def filled(database: Database, parser: EventParser) -> Database:
+    """Return a database with the rows of :func:`fill`."""
+    fill(database, parser)
     return database
 
 
@@ -117,37 +122,24 @@ def test_popular_movies_empty_tables_return_nothing(database: Database) -> None:
     assert popular_movies(database, 20) == []
 
 
-def test_ratings_until_yields_oldest_first(filled: Database) -> None:
-    """Every rating, also those that were changed later; the upper bound is exclusive."""
-    assert list(ratings_until(filled, moment(5))) == [
-        ("1", "alien+1979", 4, moment(1)),
-        ("2", "heat+1995", 3, moment(2)),
-        ("1", "heat+1995", 2, moment(3)),
+def test_copy_until_writes_oldest_first(plain_database: Database, parser: EventParser) -> None:
+    """Every rating, also those that were changed later, and sessions that started before; the bound is exclusive."""
+    fill(plain_database, parser)
+
+    def copy(table: str, until: datetime) -> list[str]:
+        out = io.BytesIO()
+        copy_until(plain_database, table, until, out)
+        return out.getvalue().decode().splitlines()
+
+    def microseconds(minute: int) -> int:
+        return to_microseconds(moment(minute))
+
+    assert copy("ratings", moment(5)) == [
+        f"1,alien+1979,4,{microseconds(1)}",
+        f"2,heat+1995,3,{microseconds(2)}",
+        f"1,heat+1995,2,{microseconds(3)}",
     ]
-
-
-def test_watch_sessions_until_yields_oldest_first(filled: Database) -> None:
-    """Sessions that started before the upper bound."""
-    assert list(watch_sessions_until(filled, moment(8))) == [
-        ("1", "heat+1995", 0, moment(2)),
-        ("1", "alien+1979", 30, moment(4)),
+    assert copy("watch_sessions", moment(8)) == [
+        f"1,heat+1995,0,{microseconds(2)}",
+        f"1,alien+1979,30,{microseconds(4)}",
     ]
-
-
-def test_ratings_until_many_rows_are_fetched_in_batches(database: Database, parser: EventParser) -> None:
-    """More than one fetch, without duplicates or gaps."""
-    lines = [rate(n, 1 + n % 5, time="2026-02-14T00:00") for n in range(10_001)]
-    write_batch(database, batch(lines), parser)
-    read = [int(user_id) for user_id, _, _, _ in ratings_until(database, datetime.now(UTC))]
-    assert read == list(range(10_001))
-
-
-@pytest.mark.servers
-def test_ratings_until_closed_early_returns_connection(database_url: str, parser: EventParser) -> None:
-    """The pool's only connection is free again."""
-    with closing(Database(database_url, wait_s=0.1)) as database:
-        write_batch(database, batch([rate(1, 3), rate(2, 3)]), parser)
-        ratings = ratings_until(database, datetime.now(UTC))
-        next(ratings)
-        ratings.close()
-        assert rows(database, "SELECT 1") == [(1,)]

@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,8 +27,6 @@ from marquee.data.side_information import SideInformation
 from marquee.db import user_history
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import NO_MARKS, MarkSet
-
-Row = TypeVar("Row", bound=tuple[str, str, float, Any])
 
 _CHUNK_ROWS = 20_000
 _MICROSECONDS = 1_000_000
@@ -103,8 +100,6 @@ def read_database(
     left_out = Counter(user_history.count_implausible_times(database))
     suspects = user_history.suspect_accounts(database)
     hidden = digest_ids(suspects), excluded.fingerprints()
-    if not database.copies:
-        previous = None
     if previous is not None and not previous.covers(*hidden):
         previous = NOTHING_TAKEN
     frames, tables = [], dict[str, dict[int, Day]]()
@@ -157,19 +152,11 @@ def _read_ratings(path: Path, fraction: float, left_out: Counter[str], excluded:
     rows = base_data.read_ratings(path, left_out)
     stored_id = cache(excluded.stored_id)
     tuples = ((stored_id(row.user_id), row.movie_id, row.rating, row.time * _MICROSECONDS) for row in rows)
-    frame = _collect(_without(tuples, excluded))
+    frame = _without_users(_collect(tuples), excluded)
     frame = frame.sort_values("time", kind="stable")
     if fraction < 1 and len(frame):
         frame = frame[frame["time"] < earliest_fraction_end(frame["time"].array, fraction)]
     return frame
-
-
-def _without(rows: Iterable[Row], excluded: MarkSet) -> Iterable[Row]:
-    """Return the rows whose first field is not a user of ``excluded``; each user is hashed once."""
-    if not excluded:
-        return rows
-    holds = cache(excluded.holds)
-    return (row for row in rows if not holds(row[0]))
 
 
 def _without_users(frame: pd.DataFrame, excluded: MarkSet) -> pd.DataFrame:
@@ -182,13 +169,9 @@ def _without_users(frame: pd.DataFrame, excluded: MarkSet) -> pd.DataFrame:
 
 
 def _read_table(database: Database, table: str, until: datetime, days: list[int] | None) -> pd.DataFrame:
-    if database.copies:
-        reader = CsvReader()
-        user_history.copy_until(database, table, until, reader, days)
-        return reader.finish()
-    read = user_history.ratings_until if table == "ratings" else user_history.watch_sessions_until
-    rows = read(database, until)
-    return _collect((user, movie, value, to_microseconds(time)) for user, movie, value, time in rows)
+    reader = CsvReader()
+    user_history.copy_until(database, table, until, reader, days)
+    return reader.finish()
 
 
 def _have_valid_ids(frame: pd.DataFrame) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -49,7 +49,6 @@ class History:
 # Maximum of ratings and of watch sessions that are read for an answer: the newest.
 MAX_HISTORY = 1_000
 # Rows fetched at a time from a server-side cursor.
-_FETCH_SIZE = 10_000
 _EXPORT_DEADLINE_MS = 600_000
 
 # One statement for both, because each statement costs a round trip.
@@ -86,18 +85,13 @@ SELECT movie_id,
 FROM buckets GROUP BY movie_id ORDER BY score DESC, movie_id LIMIT %(limit)s"""
 _MAX_ROWS = 20_000
 
-_RATINGS_UNTIL = """
-SELECT user_id, movie_id, rating, time FROM ratings WHERE time >= %s AND time < %s
-ORDER BY time, topic_key, partition, "offset\""""
-
-_WATCH_SESSIONS_UNTIL = """
-SELECT user_id, movie_id, last_minute, started FROM watch_sessions WHERE started >= %s AND started < %s
-ORDER BY started, user_id, movie_id"""
-
-_MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
 _COPIES = {
-    "ratings": _RATINGS_UNTIL.replace("rating, time FROM", f"rating, {_MICROSECONDS.format('time')} FROM"),
-    "watch_sessions": _WATCH_SESSIONS_UNTIL.replace("started FROM", f"{_MICROSECONDS.format('started')} FROM"),
+    "ratings": """
+SELECT user_id, movie_id, rating, (extract(epoch FROM time) * 1000000)::bigint FROM ratings
+WHERE time >= %s AND time < %s ORDER BY time, topic_key, partition, "offset\"""",
+    "watch_sessions": """
+SELECT user_id, movie_id, last_minute, (extract(epoch FROM started) * 1000000)::bigint FROM watch_sessions
+WHERE started >= %s AND started < %s ORDER BY started, user_id, movie_id""",
 }
 _DAY = "floor(extract(epoch FROM {}) / 86400)::int"
 # The time column of each table, and the columns that its rows are compared by.
@@ -158,27 +152,13 @@ def popular_movies(database: Database, limit: int, deadline_ms: int = 5_000) -> 
     return popular[:limit]
 
 
-def ratings_until(database: Database, until: datetime) -> Generator[tuple[str, str, int, datetime], None, None]:
-    """Yield every rating before ``until`` as (user_id, movie_id, rating, time), oldest first.
-
-    Ratings of an implausible time are left out (:func:`count_implausible_times`): Python cannot represent all of them.
-    The rows are fetched in batches from one snapshot, which uses a connection of ``database`` until the end.
-    """
-    yield from _stream_rows(database, _RATINGS_UNTIL, until)
-
-
-def watch_sessions_until(database: Database, until: datetime) -> Generator[tuple[str, str, int, datetime], None, None]:
-    """Yield every watch session that began before ``until`` as (user_id, movie_id, last_minute, started)."""
-    yield from _stream_rows(database, _WATCH_SESSIONS_UNTIL, until)
-
-
 def copy_until(
     database: Database, table: str, until: datetime, out: ByteWriter, days: Sequence[int] | None = None
 ) -> None:
     """Write ``ratings`` or ``watch_sessions`` before ``until`` to ``out`` as CSV, whole rows a call, oldest first.
 
-    The columns are user_id, movie_id, value and time in microseconds since 1970. No row becomes Python objects. The
-    server needs COPY (``database.copies``). ``days`` since 1970 limits the rows to these days.
+    The columns are user_id, movie_id, value and time in microseconds since 1970. No row becomes Python objects.
+    Implausible times are left out (:func:`count_implausible_times`). ``days`` since 1970 limits the rows to these days.
     """
     query = _COPIES[table]
     parameters: list[object] = [EARLIEST, min(until, LATEST)]
@@ -220,16 +200,3 @@ def count_implausible_times(database: Database) -> dict[str, int]:
 
 def _day_start(day: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
-
-
-def _stream_rows(
-    database: Database, query: str, until: datetime
-) -> Generator[tuple[str, str, int, datetime], None, None]:
-    with database.transaction(deadline_ms=_EXPORT_DEADLINE_MS) as cursor:
-        cursor.execute("DECLARE rows NO SCROLL CURSOR FOR " + query, (EARLIEST, min(until, LATEST)))
-        while True:
-            cursor.execute("FETCH %s FROM rows", (_FETCH_SIZE,))
-            rows = cursor.fetchall()
-            if not rows:
-                return
-            yield from rows
