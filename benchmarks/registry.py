@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Required, TypedDict, Unpack
 
 import msgspec
 
@@ -68,34 +69,22 @@ def is_full_run() -> bool:
     return bool(os.environ.get("FULL"))
 
 
-def at_most(
-    name: str,
-    value: float,
-    unit: str,
-    goal: float,
-    *,
-    reference: str,
-    reference_value: float | None = None,
-    interval: tuple[float, float] | None = None,
-) -> BenchmarkResult:
+class ResultReference(TypedDict, total=False):
+    """What a value is compared with: in words, its own value, and the range of the value."""
+
+    reference: Required[str]
+    reference_value: float | None
+    interval: tuple[float, float] | None
+
+
+def at_most(name: str, value: float, unit: str, goal: float, **compared: Unpack[ResultReference]) -> BenchmarkResult:
     """Return a result that holds if ``value <= goal``."""
-    holds = value <= goal
-    return _result(name, value, unit, f"<= {goal:g}", holds, reference, reference_value, interval)
+    return _result(name, value, unit, f"<= {goal:g}", value <= goal, **compared)
 
 
-def at_least(
-    name: str,
-    value: float,
-    unit: str,
-    goal: float,
-    *,
-    reference: str,
-    reference_value: float | None = None,
-    interval: tuple[float, float] | None = None,
-) -> BenchmarkResult:
+def at_least(name: str, value: float, unit: str, goal: float, **compared: Unpack[ResultReference]) -> BenchmarkResult:
     """Return a result that holds if ``value >= goal``."""
-    holds = value >= goal
-    return _result(name, value, unit, f">= {goal:g}", holds, reference, reference_value, interval)
+    return _result(name, value, unit, f">= {goal:g}", value >= goal, **compared)
 
 
 def _result(
@@ -104,19 +93,13 @@ def _result(
     unit: str,
     goal: str,
     holds: bool,
+    *,
     reference: str,
-    reference_value: float | None,
-    interval: tuple[float, float] | None,
+    reference_value: float | None = None,
+    interval: tuple[float, float] | None = None,
 ) -> BenchmarkResult:
     low, high = interval or (None, None)
+    ratio = value / reference_value if reference_value else None
     return BenchmarkResult(
-        name=name,
-        value=value,
-        unit=unit,
-        reference=reference,
-        ratio=value / reference_value if reference_value else None,
-        goal=goal,
-        holds=holds,
-        low=low,
-        high=high,
+        name=name, value=value, unit=unit, reference=reference, ratio=ratio, goal=goal, holds=holds, low=low, high=high
     )

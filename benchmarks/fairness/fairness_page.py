@@ -41,13 +41,7 @@ def render_files(results: FairnessAnalysis) -> dict[Path, str]:
 def render_page(results: FairnessAnalysis) -> str:
     """Return the page as Markdown."""
     return _TEMPLATE.read_text().format(
-        made=results.made,
-        machine=results.machine,
-        seed=results.seed,
-        data=results.data,
-        interval=f"{100 * results.interval:g} %",
-        resamples=f"{results.resamples:,}",
-        versions=", ".join(f"{name} {version}" for name, version in results.versions.items()),
+        **results.describe(),
         min_users=results.min_users,
         ratings=f"{results.ratings:,}",
         n_users=results.n_users,

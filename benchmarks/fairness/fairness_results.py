@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from benchmarks.report_files import StoredReport
 from marquee.registry.manifest import Metric
 
 
@@ -91,11 +92,9 @@ class Reliability(msgspec.Struct, frozen=True):
     given: list[float]
 
 
-class FairnessAnalysis(msgspec.Struct, frozen=True, kw_only=True):
+class FairnessAnalysis(StoredReport, frozen=True, kw_only=True):
     """The complete analysis.
 
-    - ``made``: date; ``machine``: its class; ``versions``: of the libraries
-    - ``data``: SHA-256 of the dataset; ``seed``, ``resamples`` and ``interval`` of the bootstrap
     - ``min_users``: a group with fewer users is not tested
     - ``users`` and ``intersections`` on all windows together, ``holdout`` on the temporal holdout
     - ``ginis``: of exposure, merit and consumption; ``parity``: by kind, exposure a movie of the group that has least
@@ -103,13 +102,6 @@ class FairnessAnalysis(msgspec.Struct, frozen=True, kw_only=True):
     - ``lorenz``: by name, the cumulative shares of movies in order of their share
     """
 
-    made: str
-    machine: str
-    versions: dict[str, str]
-    seed: int
-    data: str
-    interval: float
-    resamples: int
     min_users: int
     ratings: int
     n_users: int

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import report_files
 from marquee.cli.progress_bar import progress_bar
 from marquee.config.blas_threads import limit_blas_threads
-from marquee.errors import MarqueeError
 
 if TYPE_CHECKING:
     from benchmarks.models.report_model import ModelReport
@@ -29,15 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("NUMBA_NUM_THREADS", "1")
     from benchmarks.models import report
 
-    try:
-        if not args.page_only:
-            report.write_results(args.out, _compare(args))
-    except MarqueeError as error:
-        print(error, file=sys.stderr)
-        return 1
-    for path in report.write_page(args.out):
-        print(path)
-    return 0
+    return report_files.run_report(args, lambda: report.write_results(args.out, _compare(args)), report.write_page)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,10 +41,8 @@ def _parser() -> argparse.ArgumentParser:
             "code change, so that a killed run resumes."
         ),
     )
-    parser.add_argument("--base", type=Path, metavar="DIRECTORY", help="base data; default: download MovieLens 100K")
-    parser.add_argument("--out", type=Path, default=Path(), metavar="DIRECTORY", help="root of the written files")
+    report_files.add_options(parser)
     parser.add_argument("--cache", type=Path, default=Path("build/compare"), metavar="DIRECTORY")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
     parser.add_argument(
         "--only", action="append", metavar="ALGORITHM", help="such as EASE; may be repeated; default: all"
     )
@@ -60,7 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--backtest-only", action="store_true", help="replace the backtest in the existing reports/models.json"
     )
-    parser.add_argument("--page-only", action="store_true", help="write the page from the existing reports/models.json")
     return parser
 
 

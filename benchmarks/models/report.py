@@ -70,12 +70,7 @@ def render_files(results: ModelReport) -> dict[Path, str]:
 def render_page(results: ModelReport) -> str:
     """Return the page as Markdown."""
     return _TEMPLATE.read_text().format(
-        made=results.made,
-        machine=results.machine,
-        seed=results.seed,
-        data=results.data,
-        interval=f"{100 * results.interval:g} %",
-        resamples=f"{results.resamples:,}",
+        **results.describe(),
         **_backtest_parts(results.backtest),
         attributes=", ".join(results.user_attributes) or "none",
         rating=SERVED_RATING,
@@ -91,7 +86,6 @@ def render_page(results: ModelReport) -> str:
         intervals=_coverage_table(results),
         prior_strength=results.cohorts.served_strength,
         cohorts=_cohort_table(results),
-        versions=", ".join(f"{name} {version}" for name, version in results.versions.items()),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from benchmarks.report_files import StoredReport
 from marquee.backtest.backtest_summary import BacktestReport
 from marquee.data.side_information import USER_ATTRIBUTES
 from marquee.evaluation.paired_test import PairedComparison
@@ -67,24 +68,15 @@ class CohortResult(msgspec.Struct, frozen=True):
     served_strength: str
 
 
-class ModelReport(msgspec.Struct, frozen=True):
+class ModelReport(StoredReport, frozen=True, kw_only=True):
     """The complete comparison.
 
-    - ``made``: date; ``machine``: its class; ``versions``: of the libraries
-    - ``data``: SHA-256 of the dataset; ``seed``, ``interval`` and ``resamples``: of the bootstrap
     - ``notes``: description of each algorithm
     - ``windows``: of the evaluation by windows, the temporal holdout last; ``pooled``: all but the last together
     - ``user_attributes``: side information of users that was used, but for ``backtest``
     - ``backtest``: replay through the serving code, with the parameters and attributes of ``params.yaml``
     """
 
-    made: str
-    machine: str
-    versions: dict[str, str]
-    seed: int
-    data: str
-    interval: float
-    resamples: int
     notes: dict[str, str]
     protocols: list[ProtocolResult]
     windows: list[WindowResult]

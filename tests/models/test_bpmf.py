@@ -11,24 +11,22 @@ from marquee.data.dataset import Dataset
 from marquee.data.side_information import SideInformation
 from marquee.errors import TrainingDataError
 from marquee.models.bpmf import trainer as bpmf
-from marquee.models.bpmf.gibbs import BpmfParams, fit_bpmf
+from marquee.models.bpmf.gibbs import BpmfFit, BpmfParams, fit_bpmf
 from marquee.models.bpmf.sampler import Sampler
 from marquee.models.bpmf.trainer import SIDE_INFORMATION_WEIGHT
 from marquee.models.trainer_port import no_progress
+
+
+def fit_groups(user: np.ndarray, item: np.ndarray, params: BpmfParams) -> BpmfFit:
+    """Fit the ratings of two groups of users and of items."""
+    return fit_bpmf(user, item, two_group_ratings(user, item), (60, 50), params, seed=1)
 
 
 @pytest.mark.parametrize("factors", [1, 15, 16, 31])
 def test_fit_bpmf_any_number_of_factors_fits_ratings(factors: int) -> None:
     """This holds for numbers that fill vector registers, and for numbers that are rounded up."""
     user, item = sample_pairs(60, 50, 0.3, 0)
-    result = fit_bpmf(
-        user,
-        item,
-        two_group_ratings(user, item),
-        (60, 50),
-        params=BpmfParams(factors=factors, served_rank=8, sweeps=40),
-        seed=1,
-    )
+    result = fit_groups(user, item, BpmfParams(factors=factors, served_rank=8, sweeps=40))
     predicted = result.mean + result.factors.predict(user, item)
     assert np.corrcoef(predicted, two_group_ratings(user, item))[0, 1] > 0.97
 
@@ -36,14 +34,7 @@ def test_fit_bpmf_any_number_of_factors_fits_ratings(factors: int) -> None:
 def test_fit_bpmf_two_groups_predicts_hidden_pairs() -> None:
     """With two groups of users and of items, pairs without a rating are predicted."""
     user, item = sample_pairs(60, 50, 0.3, 0)
-    result = fit_bpmf(
-        user,
-        item,
-        two_group_ratings(user, item),
-        (60, 50),
-        params=BpmfParams(factors=15, served_rank=8, sweeps=60),
-        seed=1,
-    )
+    result = fit_groups(user, item, BpmfParams(factors=15, served_rank=8, sweeps=60))
     hidden_user, hidden_item = np.indices((60, 50)).reshape(2, -1)
     predicted = result.mean + result.factors.predict(hidden_user, hidden_item)
     np.testing.assert_allclose(predicted, two_group_ratings(hidden_user, hidden_item), atol=0.5)
@@ -119,13 +110,7 @@ def test_fit_unknown_users_and_movies_leave_the_others_unchanged() -> None:
 def test_fit_bpmf_time_limit_ends_the_chain() -> None:
     """A chain stops at the first sample after the time limit."""
     user, item = sample_pairs(60, 50, 0.3, 0)
-    result = fit_bpmf(
-        user,
-        item,
-        two_group_ratings(user, item),
-        (60, 50),
-        params=BpmfParams(factors=15, served_rank=64, sweeps=10**6, burn_in=1, seconds=0.0),
-    )
+    result = fit_groups(user, item, BpmfParams(factors=15, served_rank=64, sweeps=10**6, burn_in=1, seconds=0.0))
     assert result.sweeps == 2
 
 

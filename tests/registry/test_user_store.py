@@ -16,7 +16,7 @@ from marquee.errors import ArtifactRefused
 from marquee.registry.manifest import object_name, read_manifest
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import Object, ObjectStore
-from marquee.registry.trained_model import Histories
+from marquee.registry.trained_model import Histories, TrainedModel
 from marquee.registry.user_store import UserStore, user_bucket, write_users
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -113,24 +113,24 @@ def _is_refused(users: UserStore, user_id: str) -> bool:
         return True
 
 
-def test_read_blocks_of_another_artifact_are_refused(file_store: ObjectStore) -> None:
-    """A manifest that does not fit the blocks raises an expected error."""
-    version = store_model(file_store)
-    other = store_model(file_store, make_model(k=9))
+def open_users_of(file_store: ObjectStore, model: TrainedModel) -> UserStore:
+    """Return the users of ``model`` under the manifest of another one."""
+    version, other = store_model(file_store), store_model(file_store, model)
     for file in ("users.index", "users.bin"):
         forge(file_store, version, file, file_store.get(object_name(other, file)).data)
-    users = UserStore(file_store, read_manifest(file_store, version))
+    return UserStore(file_store, read_manifest(file_store, version))
+
+
+def test_read_blocks_of_another_artifact_are_refused(file_store: ObjectStore) -> None:
+    """A manifest that does not fit the blocks raises an expected error."""
+    users = open_users_of(file_store, make_model(k=9))
     for user_id in make_model().user_ids:
         assert _is_refused(users, user_id)
 
 
 def test_read_item_row_out_of_range_is_refused(file_store: ObjectStore) -> None:
     """A history cannot point outside of the item factors."""
-    version = store_model(file_store)
-    other = store_model(file_store, make_model(n_items=3000))
-    for file in ("users.index", "users.bin"):
-        forge(file_store, version, file, file_store.get(object_name(other, file)).data)
-    users = UserStore(file_store, read_manifest(file_store, version))
+    users = open_users_of(file_store, make_model(n_items=3000))
     with pytest.raises(ArtifactRefused, match="movies that do not exist"):
         users.read("dora")
 
