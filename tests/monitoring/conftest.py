@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.monitoring.experiment_stream import ExperimentStream
 from tests.monitoring.live_stream import LiveStream
 
 from marquee.db.pool import Database
@@ -19,6 +20,11 @@ def database(postgres_database: Database) -> Database:
 @pytest.fixture
 def stream(database: Database) -> LiveStream:
     return LiveStream(database)
+
+
+@pytest.fixture
+def experiment_stream(database: Database) -> ExperimentStream:
+    return ExperimentStream(database)
 
 
 @pytest.fixture

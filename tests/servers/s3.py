@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import sys
 import urllib.request
-from pathlib import Path
 
-from marquee.local.process import Process, free_port, port_open
+from tests.servers.store_server import StoreServer
 
 
-class S3Server:
-    """Server on a free port of 127.0.0.1; ``directory`` holds its log."""
+class S3Server(StoreServer):
+    """Server of moto."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> S3Server:
-        argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        self._process = Process("moto_server", argv, self._directory / "s3.log")
-        self._process.start()
-        self._process.wait_healthy(lambda: port_open(self.port))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.stop()
+    def command(self) -> list[str]:
+        """Return the command of moto's server."""
+        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
 
     def make_bucket(self, name: str) -> None:
         """Create an empty bucket."""
