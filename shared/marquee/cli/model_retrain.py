@@ -191,10 +191,11 @@ def _run_dvc(args: argparse.Namespace, settings: Settings) -> Path:
 
 def _default_until(work: Path | None) -> datetime:
     """Return the present time, or that of the run that was killed in ``work``."""
-    from marquee.training.retrain import resumable_until
+    from marquee.training.pipeline.step_journal import unfinished_until
+    from marquee.training.retrain import RUN
 
     now = datetime.now(UTC)
-    return (resumable_until(work, now) if work else None) or now
+    return (unfinished_until(work / RUN, now) if work else None) or now
 
 
 def _request(args: argparse.Namespace, settings: Settings, params: Params) -> SnapshotRequest:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from marquee.models.ranker_port import RankingFactors
 from marquee.models.trainer_port import Floats, RatingFactors
@@ -109,8 +108,3 @@ def _few_to_average(learned: Floats, predicted: Floats, counts: Floats) -> float
         return _SHORTEST
     lengths = [float(np.linalg.norm(factors[few], axis=1).mean()) for factors in (learned, predicted)]
     return min(lengths[0] / max(lengths[1], 1e-12), 1.0)
-
-
-def interaction_counts(items: NDArray[np.integer], n_items: int) -> Floats:
-    """Return the number of interactions of each movie, [n_items]."""
-    return np.bincount(items, minlength=n_items).astype(np.float64)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
@@ -54,14 +52,6 @@ GROUP BY movie_id"""
 _FIRST_UNSEEN = "SELECT min(time) FROM ratings WHERE time > %s AND time <= %s"
 
 
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    """Counts of the reference window, by fifth of the rating scale and by activity bin."""
-
-    ratings: tuple[int, ...]
-    activity: tuple[int, ...]
-
-
 class DriftMonitor:
     """Comparison of recent data with the training data of a model. Not safe to share between threads.
 
@@ -70,28 +60,27 @@ class DriftMonitor:
     """
 
     def __init__(self) -> None:
-        self._references: OrderedDict[str, _Reference] = OrderedDict()
+        # By version: counts of the reference window by fifth of the rating scale, and by activity bin.
+        self._references: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
 
     def check(self, database: Database, side: ItemFactors, now: datetime) -> list[Check]:
         """Return all checks of the model with the item side ``side``, as of ``now``."""
-        reference, since = self._read_reference(database, side), now - CURRENT_WINDOW
+        (rated, usual), since = self._read_reference(database, side), now - CURRENT_WINDOW
         movies = _count_movies(database, since, now)
         ratings, activity = _count_ratings(database, side, since, now), _count_activity(database, since, now)
         return [
-            *_check_ratings(side, reference.ratings, ratings),
-            _check_counts("drift.activity_psi", reference.activity, activity, "user-days"),
+            *_check_ratings(side, rated, ratings),
+            _check_fractions("drift.activity_psi", _fractions(usual), sum(usual), activity, "user-days"),
             *_check_movies(side, movies),
             _check_age(database, side, now),
         ]
 
-    def _read_reference(self, database: Database, side: ItemFactors) -> _Reference:
+    def _read_reference(self, database: Database, side: ItemFactors) -> tuple[tuple[int, ...], tuple[int, ...]]:
         version, until = side.manifest.version, side.manifest.trained_through
         if version not in self._references:
-            since = until - REFERENCE_WINDOW
-            reference = _Reference(
-                _count_ratings(database, side, since, until), _count_activity(database, since, until)
-            )
-            self._references = OrderedDict({version: reference})
+            window = until - REFERENCE_WINDOW, until
+            counts = _count_ratings(database, side, *window), _count_activity(database, *window)
+            self._references = {version: counts}
         return self._references[version]
 
 
@@ -165,10 +154,6 @@ def _check_age(database: Database, side: ItemFactors, now: datetime) -> Check:
     hours = (now - oldest) / timedelta(hours=1) if oldest else 0.0
     detail = f"{side.manifest.version} is trained through {side.manifest.trained_through:%Y-%m-%d %H:%M} UTC"
     return check_at_most("model.age_h", hours, "h", usual=USUAL_AGE_H, bad=BAD_AGE_H, detail=detail)
-
-
-def _check_counts(name: str, reference: Sequence[int], current: Sequence[int], sample: str) -> Check:
-    return _check_fractions(name, _fractions(reference), sum(reference), current, sample)
 
 
 def _check_fractions(

@@ -115,13 +115,15 @@ class LivePredictions:
         """
         self._predictor.refresh()
         result = FollowResult()
-        first = self._predictor.first_release
+        first = self._predictor.history.first
         if first is None:
             return result  # Ratings before the first release are never evaluated.
         ends = time.monotonic() + self._budget_s
         waiting = deque(
             (topic_key, partition, (since, -1))
-            for topic_key, partition, since in self._read_cursors(database, max(first, now - BACKFILL))
+            for topic_key, partition, since in database.read(
+                _CURSORS, {"late": LATE, "first": max(first, now - BACKFILL)}, deadline_ms=self._deadline_ms
+            )
         )
         while waiting:
             if time.monotonic() > ends:
@@ -134,13 +136,6 @@ class LivePredictions:
             if len(page) == self._page:  # A shorter page is the last one.
                 waiting.append((topic_key, partition, (page[-1].time, page[-1].offset)))
         return result
-
-    def _read_cursors(self, database: Database, first: datetime) -> list[tuple[int, int, datetime]]:
-        parameters = {"late": LATE, "first": first}
-        return [
-            (topic_key, partition, since)
-            for topic_key, partition, since in database.read(_CURSORS, parameters, deadline_ms=self._deadline_ms)
-        ]
 
     def _read_page(
         self,

@@ -3,9 +3,8 @@
 Users are counted, not records: what one account repeats must not move a movie. An account that rates a movie counts 1,
 unless it has rated the movie in the week before; one that watches a movie counts 0.5, once. A score decays by half in a
 week. A time counts at most as now: one record that is dated in the future must not outweigh all others. A record is
-counted once, because the rows and the
-offset up to which they were counted change in one transaction. Offsets below that are never counted, such as those of
-replayed records: popularity needs no exactness.
+counted once, because the rows and the offset up to which they were counted change in one transaction. Offsets below
+that are never counted, such as those of replayed records: popularity needs no exactness.
 """
 
 from __future__ import annotations

@@ -94,11 +94,6 @@ class Predictor:
         """Return the releases, as of the last :meth:`refresh`."""
         return self._history
 
-    @property
-    def first_release(self) -> datetime | None:
-        """Return the publication time of the first release, or None if there is none."""
-        return self._history.first
-
     def refresh(self) -> None:
         """Read the releases published since the last call. Raises the errors of the object store."""
         self._history.refresh()
@@ -112,12 +107,9 @@ class Predictor:
                 list(readers.map(lambda pair: pair[0].read_record(pair[1]), missing))
 
     def predict(self, event: LiveRating, earlier: Sequence[RatedMovie], shown: ShownPrediction | None) -> Prediction:
-        """Return the prediction for ``event`` as of the moment before it.
+        """Return the prediction for ``event`` as of the moment before it, or that of the impression ``shown``.
 
-        Args:
-            event: Rating to predict.
-            earlier: Ratings of the user, newest first. Those that are not earlier than the prediction are ignored.
-            shown: Impression to take the prediction from, if there is one.
+        ``earlier`` are ratings of the user, newest first. Those that are not earlier than the prediction are ignored.
         """
         if any(movie.movie_id == event.movie_id and movie.time < event.time for movie in earlier):
             return Prediction(reason=RATED_BEFORE)  # The rating was known, and perhaps trained on.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 
 from marquee.config.settings import Settings
 from marquee.db import rollups
-from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
 from marquee.monitoring import attribution, availability, live_accuracy, movie_counts
 from marquee.monitoring.controller import Controller
@@ -34,30 +32,24 @@ def create_tasks(
 
     ``open_writer`` returns a store that can publish releases, if ``store`` cannot.
     """
-    predictor = Predictor(store)
+    predictor, timeout_ms = Predictor(store), settings.caller_timeout_ms
     predictions = LivePredictions(predictor)
     controller = Controller(
         predictor,
         open_writer or (lambda: store),
         rating_max=settings.rating_max,
-        caller_timeout_ms=settings.caller_timeout_ms,
+        caller_timeout_ms=timeout_ms,
     )
     quality = QualityChecks(settings.rating_max)
     suspects = SuspectAccounts(settings.rating_max)
     fairness = LiveFairness(predictor.load_engine, _open_demographics(settings), settings.rating_max)
 
-    def predict(database: Database, _: ObjectStore, now: datetime) -> int:
-        return predictions.follow(database, now).ratings
-
-    def measure_availability(database: Database, _: ObjectStore, now: datetime) -> int:
-        return availability.update_availability(database, now, settings.caller_timeout_ms)
-
     return (
-        Task("predictions", predict),
+        Task("predictions", lambda database, _, now: predictions.follow(database, now).ratings),
         Task("live_accuracy", lambda database, _, now: live_accuracy.update_accuracy(database, now)),
         Task("fairness", lambda database, _, now: fairness.update(database, now)),
         Task("rollups", lambda database, _store, _now: rollups.roll_up(database)),
-        Task("availability", measure_availability),
+        Task("availability", lambda database, _, now: availability.update_availability(database, now, timeout_ms)),
         Task("popular_movies", lambda database, _store, _now: movie_counts.update_popularity(database)),
         Task("quality_checks", quality.run),
         Task("suspect_accounts", suspects.run),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from marquee.errors import CustomersUnavailable
 from marquee.evaluation import user_groups
@@ -24,7 +25,7 @@ class UserDemographics:
     def label(self, user_ids: Sequence[str]) -> dict[str, list[str]] | None:
         """Return the groups of the users by kind, in order; None if the service did not answer for all of them."""
         missing = [user_id for user_id in user_ids if user_id not in self._cache]
-        if missing and not self._look_up_all(missing):
+        if missing and not self._look_up(missing):
             return None
         found = [self._cache[user_id] for user_id in user_ids]
         while len(self._cache) > MAX_CACHED:
@@ -34,23 +35,19 @@ class UserDemographics:
             user_groups.AGE: [age for _, age in found],
         }
 
-    def _look_up_all(self, user_ids: Sequence[str]) -> bool:
+    def _look_up(self, user_ids: Sequence[str]) -> bool:
         """Look up the users, and return True if the service answered all calls."""
-        client = self._connect()
-        try:
+        with closing(self._connect()) as client:
             for start in range(0, len(user_ids), BULK):
-                self._look_up(client, user_ids[start : start + BULK])
-        except CustomersUnavailable as error:
-            _log.warning("Groups by sex and age are left to a later run: %s", error)
-            return False
-        finally:
-            client.close()
+                part = user_ids[start : start + BULK]
+                try:
+                    customers = client.users(part)
+                except CustomersUnavailable as error:
+                    _log.warning("Groups by sex and age are left to a later run: %s", error)
+                    return False
+                for user_id in part:
+                    customer = customers.get(user_id)
+                    gender = customer.gender if customer and customer.gender else user_groups.UNKNOWN
+                    age = str(customer.age) if customer and customer.age is not None else ""
+                    self._cache[user_id] = (gender, user_groups.age_band(age))
         return True
-
-    def _look_up(self, client: CustomerClient, user_ids: Sequence[str]) -> None:
-        customers = client.users(user_ids)
-        for user_id in user_ids:
-            customer = customers.get(user_id)
-            gender = customer.gender if customer and customer.gender else user_groups.UNKNOWN
-            age = str(customer.age) if customer and customer.age is not None else ""
-            self._cache[user_id] = (gender, user_groups.age_band(age))

@@ -43,13 +43,14 @@ from marquee.training.pipeline.publish_step import (
     publish_artifact,
     store_artifact,
 )
-from marquee.training.pipeline.step_journal import StepJournal, StepUsage, measure_usage, unfinished_until
+from marquee.training.pipeline.step_journal import StepJournal, StepUsage, measure_usage
 
 if TYPE_CHECKING:
     from marquee.training.cluster.spark_engine import SparkEngine
 
 FAILED, WAITING = "failed", "waiting"
-_RUN = "run"
+RUN = "run"
+"""Directory of the steps' files in the working directory of a resumable run."""
 
 _log = logging.getLogger(__name__)
 
@@ -138,11 +139,6 @@ def retrain(
         record_result(database, name, started, clock(), replace(result, usage=usage))
 
 
-def resumable_until(work: Path, now: datetime) -> datetime | None:
-    """Return the ``until`` of the run that was killed in ``work`` within the last day; None without one."""
-    return unfinished_until(work / _RUN, now)
-
-
 @contextmanager
 def _working_directory(prepared: Path | None, work: Path | None) -> Iterator[Path]:
     """Yield ``prepared``, or ``work``, or a temporary directory that is deleted afterwards.
@@ -178,7 +174,7 @@ def _engine(
 @contextmanager
 def _exclusive(work: Path) -> Iterator[Path]:
     """Yield the directory of the steps' files in ``work``, for one run at a time."""
-    root = work / _RUN
+    root = work / RUN
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:

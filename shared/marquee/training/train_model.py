@@ -59,10 +59,10 @@ def _fit(dataset: Dataset, params: Params, progress: ProgressCallback, chosen: M
     ranking = _fit_ranker(dataset, interactions, popular, params, chosen)
     rating, ranking = content.complete(
         dataset.content_features,
-        content.interaction_counts(dataset.ratings.items, dataset.n_items),
+        np.bincount(dataset.ratings.items, minlength=dataset.n_items).astype(np.float64),
         rating,
         ranking,
-        content.interaction_counts(interactions.items, dataset.n_items),
+        np.bincount(interactions.items, minlength=dataset.n_items).astype(np.float64),
     )
     progress("rank", 1.0)
     histories = Histories.from_entries(

@@ -38,7 +38,7 @@ from marquee.training.pipeline.evaluate_step import read_comparisons, read_evalu
 from marquee.training.pipeline.fairness_step import read_fairness
 from marquee.training.pipeline.pipeline_run import FULL_MODEL, SNAPSHOT, PipelineRun
 from marquee.training.pipeline.tune_step import read_choice
-from marquee.training.release_policy import REFUSED, RELEASED, TRAINED, Decision, Evidence
+from marquee.training.release_policy import REFUSED, RELEASED, TRAINED, Evidence
 from marquee.training.serving_comparison import compare_with_serving
 from marquee.training.tuning import select_section
 
@@ -124,9 +124,24 @@ def publish_artifact(
     automatic releases. ``canary`` is the experiment that releases it, if a model serves already.
     """
     assert stored.version
-    decision = _decide_and_release(
-        run, store, stored.version, reason=reason, releasing=releasing, force=force, canary=canary
-    )
+    version, decision = stored.version, None
+    fault = release_policy.find_fault(store, version)
+    for _ in range(_MAX_DECISIONS):  # Again, if another release was published in between.
+        current = find_last_release(store)
+        serving = current.arms[0].version if current else ""  # The control arm of an experiment.
+        collect = partial(collect_evidence, run, store, version, serving, fault)
+        decision = release_policy.decide_release(version, current, collect, releasing=releasing, force=force)
+        if decision.outcome != RELEASED:
+            break
+        try:
+            decision = replace(decision, reason=_release(store, version, current, reason, canary))
+            break
+        except (ServingChanged, ReleaseChanged):
+            continue
+    else:
+        assert decision
+        changed = f"what serves changed {_MAX_DECISIONS} times while {version} was evaluated; retrain again"
+        decision = replace(decision, outcome=REFUSED, reason=changed)
     described = describe_evidence(stored, decision.evidence)
     result = replace(described, outcome=decision.outcome, reason=decision.reason)
     store_gate_report(store, run_name, time, result)
@@ -208,33 +223,6 @@ def manifest_metrics(evaluation: OfflineEvaluation) -> dict[str, Metric]:
         for candidate, metrics in evaluation.metrics.items()
         for name, metric in metrics.items()
     }
-
-
-def _decide_and_release(
-    run: PipelineRun,
-    store: ObjectStore,
-    version: str,
-    *,
-    reason: str,
-    releasing: bool,
-    force: bool,
-    canary: Declaration | None,
-) -> Decision:
-    """Decide and release, and decide again if another release was published in between."""
-    fault = release_policy.find_fault(store, version)
-    for _ in range(_MAX_DECISIONS):
-        current = find_last_release(store)
-        serving = current.arms[0].version if current else ""  # The control arm of an experiment.
-        collect = partial(collect_evidence, run, store, version, serving, fault)
-        decision = release_policy.decide_release(version, current, collect, releasing=releasing, force=force)
-        if decision.outcome != RELEASED:
-            return decision
-        try:
-            return replace(decision, reason=_release(store, version, current, reason, canary))
-        except (ServingChanged, ReleaseChanged):
-            continue
-    changed = f"what serves changed {_MAX_DECISIONS} times while {version} was evaluated; retrain again"
-    return replace(decision, outcome=REFUSED, reason=changed)
 
 
 def _release(store: ObjectStore, version: str, current: Release | None, reason: str, canary: Declaration | None) -> str:
