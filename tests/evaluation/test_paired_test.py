@@ -79,13 +79,13 @@ def test_compare_rmse_difference_within_margin_is_no_difference(
 
 def test_compare_rmse_serving_margin_ignores_another_draw(data: Dataset, split: Split) -> None:
     """Against the serving model a certain difference of .008 is noise of the sampler, and one of .02 is not."""
-    test, *rest = options()
+    test, evaluation, seed = options()
     baseline = with_constant_error(data, 1.0)
     draw, worse = with_constant_error(data, 1.008), with_constant_error(data, 1.02)
     against_serving = test.against_serving("rmse")
-    assert compare_rmse(draw, baseline, split, test, *rest).verdict is Significance.WORSE
-    assert compare_rmse(draw, baseline, split, against_serving, *rest).verdict is Significance.EQUAL
-    assert compare_rmse(worse, baseline, split, against_serving, *rest).verdict is Significance.WORSE
+    assert compare_rmse(draw, baseline, split, test, evaluation, seed).verdict is Significance.WORSE
+    assert compare_rmse(draw, baseline, split, against_serving, evaluation, seed).verdict is Significance.EQUAL
+    assert compare_rmse(worse, baseline, split, against_serving, evaluation, seed).verdict is Significance.WORSE
     assert test.against_serving("ndcg@10") == test
 
 
