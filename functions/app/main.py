@@ -20,14 +20,12 @@ from marquee.app.app_site import AppSite
 from marquee.app.page_request import MAX_BODY_BYTES, PageReply, PageRequest
 from marquee.app.services import create_services
 from marquee.config.access import find_address
-from marquee.config.loopback_guard import guard_loopback
+from marquee.config.function_server import prepare_server
 from marquee.config.needs import NEEDS
-from marquee.config.request_limits import limit_requests
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 
 _lock = threading.Lock()
-_log = logging.getLogger("marquee.app")
 
 
 @cache
@@ -42,12 +40,8 @@ def app(request: flask.Request) -> flask.Response:
     """Answer one request."""
     if request.path == "/healthz":  # Independent of the settings, which may be wrong.
         return flask.Response("ok\n", content_type="text/plain")
-    try:
-        with _lock:  # Concurrent first requests share the clients.
-            site = _site()
-    except SettingsError as error:
-        _log.error("Nothing can be served: %s", error)
-        return flask.Response("The app is not configured.\n", 503, {"Retry-After": "60"}, content_type="text/plain")
+    with _lock:  # Concurrent first requests share the clients.
+        site = _site()
     asked = _read(request)
     reply = site.reply(asked)
     if not gc.isenabled():
@@ -86,6 +80,5 @@ def _start() -> None:
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
-    limit_requests()
-    guard_loopback(flask.current_app)
+    prepare_server(flask.current_app)
     os.register_at_fork(after_in_child=lambda: threading.Thread(target=_start, daemon=True).start())

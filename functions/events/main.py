@@ -12,9 +12,8 @@ import functions_framework
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from marquee.config.access import create_access
-from marquee.config.loopback_guard import guard_loopback
+from marquee.config.function_server import prepare_server
 from marquee.config.needs import NEEDS
-from marquee.config.request_limits import limit_requests
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
@@ -67,5 +66,4 @@ def _respond(reply: EventsReply) -> flask.Response:
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
-    limit_requests()
-    guard_loopback(flask.current_app)
+    prepare_server(flask.current_app)

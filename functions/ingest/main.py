@@ -24,9 +24,8 @@ import functions_framework
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from marquee.config.delivery_secret import check_delivery_secret
-from marquee.config.loopback_guard import guard_loopback
+from marquee.config.function_server import prepare_server
 from marquee.config.needs import NEEDS
-from marquee.config.request_limits import limit_requests
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
@@ -104,5 +103,4 @@ def _answer(status: int, text: str, **headers: str) -> flask.Response:
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
-    limit_requests()
-    guard_loopback(flask.current_app)
+    prepare_server(flask.current_app)

@@ -15,9 +15,8 @@ import flask
 import functions_framework
 import msgspec
 
-from marquee.config.loopback_guard import guard_loopback
+from marquee.config.function_server import prepare_server
 from marquee.config.needs import NEEDS
-from marquee.config.request_limits import limit_requests
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
 from marquee.errors import DatabaseRefused, TransientError
@@ -63,5 +62,4 @@ def _respond(status: int, body: bytes, kind: str, **headers: str) -> flask.Respo
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
-    limit_requests()
-    guard_loopback(flask.current_app)
+    prepare_server(flask.current_app)

@@ -18,11 +18,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import flask
 import functions_framework
 
-from marquee.config.loopback_guard import guard_loopback
+from marquee.config.function_server import prepare_server, refuse_settings
 from marquee.config.needs import NEEDS
-from marquee.config.request_limits import limit_requests
 from marquee.config.settings import Settings
-from marquee.errors import MarqueeError
+from marquee.errors import MarqueeError, SettingsError
 from marquee.serving.app import LazyService, create_service
 from marquee.serving.fast_path import Environ, FastPath
 from marquee.serving.http_api import Reply
@@ -41,7 +40,11 @@ _service = LazyService(_create_from_environment)
 def _reply(method: str, path: str, environ: Environ) -> Reply:
     if path == "/healthz" and method in ("GET", "HEAD"):  # Independent of the settings, which may be wrong.
         return Reply(200, b"ok\n")
-    reply = _service().reply(method, path, environ)
+    try:
+        reply = _service().reply(method, path, environ)
+    except SettingsError as error:
+        text, status, headers = refuse_settings(error)
+        return Reply(status, text.encode(), headers.pop("Content-Type"), headers)
     if not gc.isenabled():
         gc.freeze()  # Long-lived objects need not be scanned again.
         gc.set_threshold(20_000, 20, 20)  # An answer creates no cycles, so frequent collections find nothing.
@@ -75,7 +78,6 @@ def _start_loading() -> None:
 
 
 if flask.has_app_context():  # The framework loads a function within its application.
-    limit_requests()
     flask.current_app.wsgi_app = FastPath(flask.current_app.wsgi_app, _reply)  # type: ignore[method-assign]
-    guard_loopback(flask.current_app)
+    prepare_server(flask.current_app)
     os.register_at_fork(after_in_child=lambda: threading.Thread(target=_start_loading, daemon=True).start())

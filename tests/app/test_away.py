@@ -156,11 +156,3 @@ def test_app_without_movie_service_shows_known_movies(
             with MovieServer(port):
                 assert visitor.post(movie_path(MOVIES[0], "/rating"), rating=5).status == 303
             app.documents.close()
-
-
-def test_app_without_settings_says_which_are_missing(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The process lives; each page is 503, and the log names the variables."""
-    with Function("app", tmp_path_factory.mktemp("app"), {}) as function:
-        assert function.get("/healthz").status == 200
-        assert function.get("/").status == 503
-        assert "MARQUEE_DOCUMENTS_URL" in function.log.read_text()

@@ -112,4 +112,4 @@ def test_limit_requests_sets_the_worker_of_functions_framework(monkeypatch: pyte
     assert config.worker_class is DeadlineWorker
     assert config.worker_class_str == WORKER_CLASS
     functions = sorted(ROOT.glob("functions/*/main.py"))
-    assert [path.parent.name for path in functions if "    limit_requests()\n" not in path.read_text()] == []
+    assert [path.parent.name for path in functions if "    prepare_server(flask" not in path.read_text()] == []

@@ -53,7 +53,7 @@ def test_from_mapping_invalid_values_are_all_reported() -> None:
             }
         )
     assert str(caught.value).splitlines() == [
-        "MARQUEE_OBJECTS_URL is 'ftp://bucket': expected a URL that begins with file:// or gs:// or s3://",
+        "MARQUEE_OBJECTS_URL is 'ftp://bucket': expected file:///absolute/directory, gs://bucket/prefix or s3://bucket/prefix",
         "MARQUEE_TIME_ZONE is 'Mars/Olympus': expected a zone of the IANA database, such as UTC or America/New_York",
         "MARQUEE_RATING_MAX is '7': expected one of 5, 10",
         "MARQUEE_METRICS_ADDRESS is '9464': expected a host and a port, such as 127.0.0.1:9464",

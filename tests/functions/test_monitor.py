@@ -62,11 +62,3 @@ def test_monitor_reads_cloud_storage_by_the_client_of_its_list(url: str, monkeyp
     _, store, tasks = runpy.run_path(str(ROOT / "functions/monitor/main.py"))["_assemble"]()
     assert isinstance(store, ObstoreReader)
     assert tasks
-
-
-def test_monitor_without_settings_logs_the_missing_variable(tmp_path: Path) -> None:
-    """The health check still succeeds."""
-    with Function("monitor", tmp_path, {}) as monitor:
-        assert monitor.get("/healthz").status == 200
-        assert monitor.get("/", "POST").status == 500
-    assert "MARQUEE_DATABASE_URL is not set" in monitor.log.read_text()

@@ -126,6 +126,16 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def object_store_url(raw: str) -> str:
+    """Parse the URL of an object store; an empty text is accepted."""
+    parts = urlsplit(raw if _is_valid(raw) else "")
+    is_directory = parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/")
+    is_bucket = parts.scheme in ("gs", "s3") and bool(parts.netloc)
+    if raw and (not (is_directory or is_bucket) or parts.query or parts.fragment):
+        raise ValueError("file:///absolute/directory, gs://bucket/prefix or s3://bucket/prefix")
+    return raw
+
+
 def _is_valid(raw: str) -> bool:
     if raw.lower().startswith("postgres"):
         return True  # libpq has its own rules, and is asked when it connects.

@@ -16,6 +16,7 @@ from marquee.config.fields import (
     integer,
     name_value_pairs,
     number,
+    object_store_url,
     one_of,
     rating_max,
     setting,
@@ -50,7 +51,7 @@ class Settings(EnvironmentSettings):
         example="ingest=secret,recommend=other",
     )
     objects_url: str = setting(
-        url("file", "gs", "s3"),
+        object_store_url,
         "Object storage of artifacts and releases.",
         "",
         group="required",
@@ -180,7 +181,7 @@ class Settings(EnvironmentSettings):
         number(0, 1), "Fraction of the base data to train on, the earliest ratings first.", 1.0
     )
     dvc_remote: str = setting(
-        url("file", "gs", "s3"),
+        object_store_url,
         "DVC remote that stores each training snapshot, so that its model can be reproduced.",
         "",
         example="gs://bucket/dvc, s3://bucket/dvc or file:///var/lib/marquee/dvc",
