@@ -15,7 +15,7 @@ from benchmarks.fairness.findings import LEVEL
 from benchmarks.fairness.mitigations import LISTS, RATINGS
 from benchmarks.fairness.user_metrics import BIAS, COVERAGE, LIFT, MISCALIBRATION, NDCG, RMSE
 from benchmarks.models.charts import ChartPanel, Point, draw_intervals
-from marquee.evaluation.chart_style import CHART_STYLE, to_svg
+from marquee.backtest.backtest_charts import CHART_STYLE, to_svg
 
 _MARKS = {"none": "*", "calibrated re-ranking": "o", "exposure quota": "s", "group correction": "D"}
 

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.loops.loop_measures import ALIKE, BEGUN, COVERAGE, DRIFT, GINI, MEASURES, NEW, QUALITY, TOP
 from benchmarks.loops.loop_report import LoopReport
 from benchmarks.loops.loop_variants import PLAIN
-from marquee.evaluation.chart_style import CHART_STYLE, to_svg
+from marquee.backtest.backtest_charts import CHART_STYLE, to_svg
 
 LABELS = {
     QUALITY: "quality by truth",

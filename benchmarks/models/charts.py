@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 
 from benchmarks.models.algorithms import SERVED_RANKING, SERVED_RATING
 from benchmarks.models.report_model import ModelReport
-from marquee.evaluation.chart_style import CHART_STYLE, to_svg
+from marquee.backtest.backtest_charts import CHART_STYLE, to_svg
 from marquee.registry.manifest import Metric
 
 _BOLD = (SERVED_RATING, SERVED_RANKING)

@@ -24,14 +24,13 @@ from marquee.models.ease import EaseParams
 from marquee.registry.artifact import verify_artifact, write_artifact
 from marquee.registry.object_store.file_store import FileStore
 from marquee.registry.user_store import BLOCKS, INDEX, UserStore, write_users
-from marquee.training.cluster import shard_ranking
+from marquee.training.cluster import item_models
 from marquee.training.cluster.checked_shards import LAST, find_split_time
 from marquee.training.cluster.item_models import fit_item_model, sample_users
 from marquee.training.cluster.shard_evaluation import BIAS_ONLY, POPULARITY, ItemModel, measure_shard
 from marquee.training.cluster.shard_results import ShardResults
 from marquee.training.cluster.spark_session import SparkParams, sum_partitions
-from marquee.training.cluster.user_blocks import StagedUsers, attach_users
-from marquee.training.cluster.user_shards import Catalog, Staging, digest_shards
+from marquee.training.cluster.user_shards import Catalog, StagedUsers, Staging, attach_users, digest_shards
 from marquee.training.params import Params
 from marquee.training.train_model import train_model
 
@@ -101,7 +100,7 @@ def test_ranking_beyond_the_dense_limit_is_refused(cluster: Cluster) -> None:
     """The error names the parameter and the memory that the catalog needs."""
     section = msgspec.structs.replace(EASE, dense_gb=1e-9)
     with pytest.raises(SettingsError, match=r"needs rankers\.ease\.dense_gb"):
-        shard_ranking.fit_ranking(cluster.shards, cluster.catalog, LAST, None, section, 0)  # type: ignore[arg-type]
+        item_models.fit_ranking(cluster.shards, cluster.catalog, LAST, None, section, 0)  # type: ignore[arg-type]
 
 
 def test_rating_model_does_not_depend_on_the_shards(cluster: Cluster, tmp_path: Path) -> None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marquee.backtest.backtest_summary import BacktestReport
-from marquee.evaluation.chart_style import CHART_STYLE, to_svg
 from marquee.registry.manifest import Metric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHART_STYLE: Any = {
+    "svg.hashsalt": "marquee",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
+"""Style of the charts of documents. Ids have a fixed salt: equal figures give equal bytes. Text stays text."""
 
 
 def can_draw() -> bool:
@@ -79,3 +93,15 @@ def _staleness(axis: Any, report: BacktestReport) -> None:
 
 def _error_bars(metrics: Sequence[Metric]) -> list[list[float]]:
     return [[m.value - (m.low or 0) for m in metrics], [(m.high or 0) - m.value for m in metrics]]
+
+
+def to_svg(figure: Figure, *, crops: bool = True) -> str:
+    """Return ``figure`` as SVG without trailing spaces, and close it; ``crops``: without the empty margin."""
+    from matplotlib import pyplot as plt
+
+    out = io.StringIO()
+    figure.tight_layout()
+    metadata = {"Date": None, "Creator": None}
+    figure.savefig(out, format="svg", bbox_inches="tight" if crops else None, metadata=metadata)
+    plt.close(figure)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

@@ -30,8 +30,7 @@ from marquee.config.opaque_ids import is_valid_id
 from marquee.data.dvc_hash import hash_file
 from marquee.data.movielens_formats import RatingSource, Side
 from marquee.data.rating_rows import RatingRow
-from marquee.data.source_times import create_time_parser
-from marquee.data.table_mapping import log_movie_id
+from marquee.data.table_mapping import create_time_parser, log_movie_id
 from marquee.errors import TrainingDataError
 
 REFUSED_FILE = "refused.csv"

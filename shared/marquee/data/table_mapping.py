@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-from marquee.config.base_data import LIKES_SCALE, RATING_SYNONYMS, SIDE_SYNONYMS
+from marquee.config.base_data import LIKES_SCALE, RATING_SYNONYMS, SIDE_SYNONYMS, parse_time
 from marquee.config.csv_file import check_columns, read_csv, rename
 from marquee.data.movielens_formats import RatingSource, Side
 from marquee.data.rating_rows import PARQUET_SUFFIXES, Columns, read_header, read_parquet, read_separated, to_text
 from marquee.errors import TrainingDataError
 
 FIELDS = {"user_id": "user", "movie_id": "movie", "rating": "rating", "time": "time"}
+_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SEPARATORS = ("::", "\t", ";", "|", ",")
 
 
@@ -130,3 +132,19 @@ def _read_side(path: Path | None, key: str) -> Side:
 def log_movie_id(movie_id: str) -> str:
     """Return ``movie_id`` in the form of the event log's text: lower case, and ``+`` at the end."""
     return re.sub(r"[^a-z0-9+_.*-]", "-", movie_id.lower())[:120] + "+"
+
+
+def create_time_parser(time_format: str) -> Callable[[str], int]:
+    """Return a function that parses a time to whole seconds since 1970; a time without a zone is in UTC."""
+    if time_format == "auto":
+        return lambda text: parse_time(text)[0]
+    if time_format in _UNITS:
+        unit = _UNITS[time_format]
+        return lambda text: int(text) // unit if text.lstrip("-").isdecimal() else int(float(text) // unit)
+
+    def parse(text: str) -> int:
+        iso = time_format == "iso"
+        time = datetime.fromisoformat(text) if iso else datetime.strptime(text, time_format)
+        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+
+    return parse

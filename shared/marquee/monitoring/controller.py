@@ -9,17 +9,18 @@ next run, and a run that is killed after it has nothing left to do.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from marquee.db.pool import Database
+from marquee.experiments.assessment import MetricAssessment
 from marquee.experiments.decision import ExperimentDecision, decide
 from marquee.experiments.declaration import Declaration
 from marquee.experiments.lifecycle import read_declaration
 from marquee.experiments.look import Look
 from marquee.experiments.secondary_metrics import assess_secondary
-from marquee.monitoring import experiment_rows
 from marquee.monitoring.experiment_sums import read_as_of, read_baselines, read_look
 from marquee.monitoring.experiment_timeline import Timeline
 from marquee.monitoring.exposures import ExposureRules, begun_window, update_exposures
@@ -34,6 +35,20 @@ _log = logging.getLogger(__name__)
 AUTHOR = "monitor"
 SETTLE = timedelta(seconds=10)
 """Delay before a rating is compared, as in ``live_predictions``."""
+DEADLINE_MS = 30_000
+_MAX_ROOM = 1e6
+
+_WRITE_LOOK = """
+INSERT INTO experiment_looks (time, experiment, arm, metric, users0, users1, value0, value1, estimate, error,
+                              information, low, high, margin, harm, harm_high, e, verdict)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (experiment, time, arm, metric) DO NOTHING"""
+
+_WRITE_DECISION = """
+INSERT INTO experiment_decisions (time, experiment, release, as_of, action, share, arm, reason, alert, e, room,
+                                  waits_for, e_requests, e_impressions, crossed, evidence)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (experiment, time) DO NOTHING"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +89,7 @@ class Controller:
         assessed, rows = self.assess(database, store, now)
         if assessed is None:
             return rows
-        secondary = assess_secondary(assessed.declaration, assessed.look)
-        rows += experiment_rows.write_look(
-            database, assessed.timeline, assessed.look, assessed.decision, secondary, now
-        )
+        rows += _write_look(database, assessed, now)
         act(self._open_writer, assessed, now)
         return rows
 
@@ -160,3 +172,37 @@ def _mark_harmful(store: ObjectStore, assessed: Assessment, now: datetime) -> No
                 findings=(assessed.decision.evidence,),
             ),
         )
+
+
+def _write_look(database: Database, assessed: Assessment, now: datetime) -> int:
+    """Write each metric of the look, and the decision, in one transaction; return the number of rows."""
+    arms = assessed.decision.arms
+    metrics = [metric for arm in arms for metric in (*arm.guardrails, *([arm.primary] if arm.primary else []))]
+    metrics += assess_secondary(assessed.declaration, assessed.look)
+    with database.transaction(deadline_ms=DEADLINE_MS) as cursor:
+        for metric in metrics:
+            cursor.execute(_WRITE_LOOK, _look_row(assessed.timeline.name, metric, now))
+        cursor.execute(_WRITE_DECISION, _decision_row(assessed, now))
+    return len(metrics) + 1
+
+
+def _look_row(name: str, one: MetricAssessment, now: datetime) -> tuple[object, ...]:
+    return (
+        now, name, one.arm, one.metric, *one.users, *one.values, one.estimate, one.error, one.information,
+        one.low, one.high, one.margin, one.harm, _finite(one.harm_high), one.e, one.verdict,
+    )  # fmt: skip
+
+
+def _decision_row(assessed: Assessment, now: datetime) -> tuple[object, ...]:
+    look, decision = assessed.look, assessed.decision
+    tightest = min(decision.arms, key=lambda arm: arm.room)
+    sample = decision.sample
+    return (
+        now, assessed.timeline.name, look.release, look.as_of, decision.action, decision.share, decision.arm,
+        decision.reason, decision.alert, max(arm.e for arm in decision.arms), min(tightest.room, _MAX_ROOM),
+        tightest.waits_for, sample.e_requests, sample.e_impressions, sample.crossed, decision.evidence,
+    )  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -23,8 +23,7 @@ from marquee.models.trainer_port import Floats
 from marquee.registry.trained_model import TrainedModel
 from marquee.training.cluster.shard_factorization import fit_user_biases
 from marquee.training.cluster.spark_session import Totals
-from marquee.training.cluster.user_blocks import attach_users
-from marquee.training.cluster.user_shards import Catalog, Shard
+from marquee.training.cluster.user_shards import Catalog, Shard, attach_users
 
 MODEL, POPULARITY, BIAS_ONLY = "model", "popularity", "bias_only"
 GINI_RESAMPLES = 100

@@ -39,8 +39,7 @@ from marquee.training.cluster.item_models import fit_item_model, sample_users
 from marquee.training.cluster.shard_evaluation import BIAS_ONLY, POPULARITY, ItemModel, measure_shard
 from marquee.training.cluster.shard_results import ShardResults
 from marquee.training.cluster.spark_session import open_session, sum_partitions
-from marquee.training.cluster.user_blocks import StagedUsers
-from marquee.training.cluster.user_shards import Catalog, Shard, Staging, digest_shards, open_shards
+from marquee.training.cluster.user_shards import Catalog, Shard, StagedUsers, Staging, digest_shards, open_shards
 from marquee.training.pipeline.evaluate_step import Comparisons
 from marquee.training.pipeline.pipeline_run import (
     CHECKS_REPORT,
