@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from marquee.data.dataset import Dataset
 from marquee.models import biases
 from marquee.registry.trained_model import TrainedModel
+from marquee.scoring.arrays import multiply_pairs
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -37,7 +38,7 @@ def model_candidate(model: TrainedModel) -> Candidate:
     weights = csr_array((h.weights, h.items.astype(np.int64), h.indptr), shape=shape)
 
     def rate(users: Ints, items: Ints) -> Floats:
-        dots = np.einsum("nk,nk->n", model.user_vectors[users], model.item_vectors[items])
+        dots = multiply_pairs(model.user_vectors, users, model.item_vectors, items)
         raw = model.mean + model.user_biases[users] + model.item_biases[items] + dots
         ratings: Floats = np.clip(raw, model.rating_min, model.rating_max)
         return ratings

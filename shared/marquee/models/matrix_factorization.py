@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from marquee.data.dataset import Dataset
 from marquee.models import user_prior
 from marquee.models.trainer_port import Floats, RatingFactors
+from marquee.scoring.arrays import multiply_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,11 @@ def to_rating_factors(factorization: MatrixFactorization, dataset: Dataset) -> R
     silently drops the terms of unknown users and items instead.)
     """
     ratings = dataset.ratings
-    item_vectors = _scatter_rows(factorization.item_vectors, factorization.items, dataset.n_items)
-    item_biases = _scatter_rows(factorization.item_biases, factorization.items, dataset.n_items)
-    user_vectors = _scatter_rows(factorization.user_vectors, factorization.users, dataset.n_users)
-    user_biases = _scatter_rows(factorization.user_biases, factorization.users, dataset.n_users)
-    fitted = np.einsum("nk,nk->n", user_vectors[ratings.users], item_vectors[ratings.items])
+    item_vectors = scatter_rows(factorization.item_vectors, factorization.items, dataset.n_items)
+    item_biases = scatter_rows(factorization.item_biases, factorization.items, dataset.n_items)
+    user_vectors = scatter_rows(factorization.user_vectors, factorization.users, dataset.n_users)
+    user_biases = scatter_rows(factorization.user_biases, factorization.users, dataset.n_users)
+    fitted = multiply_pairs(user_vectors, ratings.users, item_vectors, ratings.items)
     fitted += factorization.mean + user_biases[ratings.users] + item_biases[ratings.items]
     rated = user_prior.rated_items(ratings, factorization.users, (dataset.n_users, dataset.n_items))
     residuals = ratings.values - fitted
@@ -49,8 +50,8 @@ def to_rating_factors(factorization: MatrixFactorization, dataset: Dataset) -> R
     return RatingFactors(factorization.mean, user_biases, user_vectors, item_biases, item_vectors, prior)
 
 
-def _scatter_rows(values: Floats, rows: NDArray[np.integer], n: int) -> Floats:
-    """Return an array of ``n`` rows, zero except for ``values`` at ``rows``."""
+def scatter_rows(values: NDArray[np.floating], rows: NDArray[np.integer], n: int) -> Floats:
+    """Return a float64 array of ``n`` rows, zero except for ``values`` at ``rows``."""
     scattered = np.zeros((n, *values.shape[1:]))
     scattered[rows] = values
     return scattered

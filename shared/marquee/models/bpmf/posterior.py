@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marquee.models.bpmf.feature_blocks import leading_directions
+from marquee.scoring.arrays import multiply_pairs
 
 Float32 = NDArray[np.float32]
 
@@ -36,7 +37,7 @@ class Factors:
 
     def predict(self, user: NDArray[np.integer], item: NDArray[np.integer]) -> Float32:
         """Return the prediction of each pair, less the global mean."""
-        dots: Float32 = np.einsum("rk,rk->r", self.user_vectors[user], self.item_vectors[item])
+        dots: Float32 = multiply_pairs(self.user_vectors, user, self.item_vectors, item)
         dots += self.user_biases[user] + self.item_biases[item]
         return dots
 

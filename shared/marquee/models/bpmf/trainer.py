@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from marquee.data.dataset import Dataset, Interactions
 from marquee.data.side_information import Blocks
 from marquee.models.bpmf.gibbs import BpmfFit, BpmfParams, fit_bpmf
+from marquee.models.matrix_factorization import scatter_rows
 from marquee.models.trainer_port import Floats, ProgressCallback, RatingFactors, read_section
 from marquee.models.user_prior import fit_user_prior, rated_items
 
@@ -70,8 +71,15 @@ def _to_rating_factors(
 ) -> RatingFactors:
     """Return the factors of all rows. An unknown user has the prior's mean, an unknown item zeros."""
     fitted, ratings = result.factors, dataset.ratings
-    user_vectors, user_biases = (_spread(a, known_users) for a in (fitted.user_vectors, fitted.user_biases))
-    item_vectors, item_biases = (_spread(a, known_items) for a in (fitted.item_vectors, fitted.item_biases))
+    user_vectors, user_biases, item_vectors, item_biases = (
+        scatter_rows(values, np.flatnonzero(known), len(known))
+        for values, known in (
+            (fitted.user_vectors, known_users),
+            (fitted.user_biases, known_users),
+            (fitted.item_vectors, known_items),
+            (fitted.item_biases, known_items),
+        )
+    )
     rated = np.bincount(ratings.users, minlength=dataset.n_users) > 0
     items = rated_items(ratings, np.flatnonzero(rated), (dataset.n_users, dataset.n_items))
     prior = fit_user_prior(user_vectors[rated], user_biases[rated], items, residuals)
@@ -81,13 +89,6 @@ def _to_rating_factors(
     user_vectors[~rated] = _shrink(user_vectors[~rated], prior.mean[:-1])
     user_biases[~rated] = _shrink(user_biases[~rated] + offset, prior.mean[-1])
     return RatingFactors(result.mean, user_biases, user_vectors, item_biases, item_vectors, prior)
-
-
-def _spread(fitted: NDArray[np.float32], known: NDArray[np.bool_]) -> Floats:
-    """Return the rows ``fitted`` in float64 at the places of the ``known`` rows, and zeros elsewhere."""
-    rows = np.zeros((len(known), *fitted.shape[1:]))
-    rows[known] = fitted
-    return rows
 
 
 def _shrink(predicted: Floats, average: Floats) -> Floats:
