@@ -10,7 +10,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 READ, WRITE = "read", "write"
 SCOPES = (READ, WRITE)
@@ -23,7 +24,7 @@ MIN_SECRET = 32
 _ENTRY = r"([a-z0-9][a-z0-9-]{0,63}):((?:read|write)(?:\+(?:read|write))*):([0-9a-f]{64})"
 
 
-class ApiKey(NamedTuple):
+class ApiKey(msgspec.Struct, frozen=True):
     """A caller's name, what it may do, and the SHA-256 of its key in hexadecimal."""
 
     name: str

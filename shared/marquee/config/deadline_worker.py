@@ -38,8 +38,10 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer a request whose headers are complete."""
         # A request without a body may take any time: `monitor` works for minutes.
-        if any(name == "TRANSFER-ENCODING" or (name == "CONTENT-LENGTH" and text != "0") for name, text in req.headers):
-            self._deadlines[conn] = time.monotonic() + self.body_s
+        for name, text in req.headers:
+            if name == "TRANSFER-ENCODING" or (name == "CONTENT-LENGTH" and text != "0"):
+                self._deadlines[conn] = time.monotonic() + self.body_s
+                break
         else:
             self._deadlines.pop(conn, None)
         return super().handle_request(req, conn)

@@ -11,8 +11,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 # tcpi_last_data_recv of struct tcp_info: 8 bytes and 11 numbers of 4 bytes precede it.
@@ -33,23 +32,39 @@ class LoadShedder:
         self._admitted = 0
         self.shed = 0
 
-    @contextmanager
-    def admit(self, environ: Mapping[str, Any]) -> Iterator[bool]:
-        """Provide whether the request may be answered; it counts as being answered until the end of the context."""
+    def admit(self, environ: Mapping[str, Any]) -> Admission:
+        """Return a context that provides whether the request may be answered, and counts it as such until its end."""
         late = bool(self._max_wait_ms) and measure_wait_ms(environ) > self._max_wait_ms
         with self._lock:
-            if late and self._admitted:
-                self.shed += 1
-                admitted = False
-            else:
-                self._admitted += 1
-                admitted = True
-        try:
-            yield admitted
-        finally:
+            admitted = not (late and self._admitted)
             if admitted:
-                with self._lock:
-                    self._admitted -= 1
+                self._admitted += 1
+            else:
+                self.shed += 1
+        return Admission(self, admitted)
+
+    def release(self) -> None:
+        """Count one admitted request as answered."""
+        with self._lock:
+            self._admitted -= 1
+
+
+class Admission:
+    """Context of one request. A generator would take three times as long."""
+
+    __slots__ = ("_admitted", "_shedder")
+
+    def __init__(self, shedder: LoadShedder, admitted: bool) -> None:
+        self._shedder, self._admitted = shedder, admitted
+
+    def __enter__(self) -> bool:
+        """Return whether the request may be answered."""
+        return self._admitted
+
+    def __exit__(self, *_: object) -> None:
+        """End the request."""
+        if self._admitted:
+            self._shedder.release()
 
 
 def measure_wait_ms(environ: Mapping[str, Any]) -> int:

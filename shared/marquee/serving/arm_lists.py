@@ -14,10 +14,9 @@ import msgspec
 from marquee.registry.arm_assignment import Arm
 from marquee.registry.policy import Policy
 from marquee.scoring.list_random import ListRandom
-from marquee.serving.answer import rating_interval
+from marquee.serving.answer import RatingInterval, rating_interval
 from marquee.serving.engine import Engine
 from marquee.serving.exploration import NO_EXPLORATION, Exploration
-from marquee.serving.interleaved_lists import Listed, draft_lists
 from marquee.serving.list_builder import ListContext, MovieList
 from marquee.serving.list_request import ListRequest, Rules
 from marquee.serving.policy_rules import choose_exploration, limit_age, remove_restricted
@@ -34,6 +33,17 @@ log = logging.getLogger(__name__)
 # Notes of an answer; others are in recommender and user_readers.
 INTERLEAVING_FAILED = "interleaving-failed"
 AGE_RULE_BROKEN = "age-rule-broken"
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A list with what its answer says about it; ``explanations`` and ``reasons`` are empty or one for each movie."""
+
+    result: MovieList
+    explanations: tuple[Explanation, ...] = ()
+    reasons: tuple[str, ...] = ()
+    interval: RatingInterval | None = None
+    engine: Engine | None = None
+    state: UserState = EMPTY
 
 
 class ArmLists:
@@ -58,6 +68,8 @@ class ArmLists:
 
     def interleave(self, loaded: LoadedRelease, arm: Arm, task: UserTask) -> Listed | None:
         """Return a list drafted from both arms; None if an error of either one prevents it."""
+        from marquee.serving.interleaved_lists import draft_lists  # Few releases need it.
+
         arms = loaded.release.arms if loaded.release.arms[0] == arm else loaded.release.arms[::-1]  # The own arm first.
         try:
             engines = [loaded.engines[one.name] for one in arms]

@@ -20,7 +20,6 @@ from marquee.registry.object_store.object_store import ObjectStore, get_mapper
 from marquee.registry.policy import Policy
 from marquee.registry.smoke_test import run_smoke_test
 from marquee.registry.user_store import UserRecord, UserStore
-from marquee.scoring.cohort_scores import score_cohorts
 from marquee.scoring.fold_in import FoldIn, Prior
 from marquee.scoring.quantized_topk import QuantizedTopK, build_quantized_topk
 from marquee.serving.list_builder import ListContext, MovieList, build_list
@@ -146,6 +145,8 @@ class Engine:
             return tier, HistoryRanking(factors.rank_items, query, self.topk_index), []
         cohort_rows = [(factors.cohorts[name], weight) for name, weight in cohorts if name in factors.cohorts]
         if cohort_rows:
+            from marquee.scoring.cohort_scores import score_cohorts
+
             rows, weights = zip(*cohort_rows, strict=True)
             scores = score_cohorts(factors.popularity, factors.cohort_scores[list(rows)], weights)
             return Tier.COHORT, ScoreRanking(scores), cohort_rows

@@ -117,9 +117,10 @@ def _name_reasons(past: _Past, shares: Floats, n: int) -> list[tuple[Reason, ...
     places = order.ravel().tolist()
     ids, titles = map(past.movie_ids.__getitem__, places), map(past.titles.__getitem__, places)
     ratings = map(past.ratings.__getitem__, places)
-    reasons = list(map(Reason, ids, best.ravel().tolist(), titles, ratings))
+    reasons = map(Reason, ids, best.ravel().tolist(), titles, ratings)
     n, counts = order.shape[1], (best > 0).sum(axis=1).tolist()
-    return [tuple(reasons[at * n : at * n + count]) for at, count in enumerate(counts)]
+    groups = zip(*[reasons] * n, strict=True)  # An iterator given n times is taken from in groups of n.
+    return [own if count == n else own[:count] for own, count in zip(groups, counts, strict=True)]
 
 
 def _find_largest(shares: Floats, n: int) -> NDArray[np.intp]:

@@ -10,7 +10,6 @@ from typing import Any
 from marquee.config.request_wait import LoadShedder
 from marquee.errors import CallRefused
 from marquee.serving.caller_check import CallerCheck, refuse
-from marquee.serving.contract_files import find_contract
 from marquee.serving.http_api import RECOMMEND, SIMILAR, RecommendHttp, Reply
 from marquee.serving.prometheus_text import CONTENT_TYPE, Metrics
 from marquee.serving.request_log import RequestLog
@@ -54,12 +53,12 @@ class InstrumentedApp:
         """Answer one request. ``path`` is decoded and has no query string; ``environ`` is WSGI's."""
         if path == METRICS and method in ("GET", "HEAD"):
             return Reply(200, self.metrics.format(self._gauges(), self._read_counters()), CONTENT_TYPE)
-        if contract := find_contract(method, path):
-            return contract
         started = time.perf_counter()
-        endpoint = next((prefix for prefix in (RECOMMEND, SIMILAR) if path.startswith(prefix)), "")
-        if not endpoint:
-            return self._reply(method, path, environ)  # Health checks are frequent and concern no user.
+        endpoint = RECOMMEND if path.startswith(RECOMMEND) else SIMILAR if path.startswith(SIMILAR) else ""
+        if not endpoint:  # Health checks are frequent and concern no user.
+            from marquee.serving.contract_files import find_contract
+
+            return find_contract(method, path) or self._reply(method, path, environ)
         with self._shedder.admit(environ) as admitted:
             if not admitted:
                 self.metrics.record(OVERLOADED.status, 0.0, None)

@@ -8,35 +8,19 @@ rules. See :mod:`marquee.experiments.interleaving`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from marquee.experiments.interleaving import draft_teams
-from marquee.serving.answer import RatingInterval
-from marquee.serving.engine import Engine
+from marquee.serving.arm_lists import Listed
 from marquee.serving.list_builder import MovieList
 from marquee.serving.scored_movie import ScoredMovie
-from marquee.serving.user_state import EMPTY, UserState
-
-if TYPE_CHECKING:
-    from marquee.serving.answer_document import Explanation
 
 T = TypeVar("T")
 
 NO_PROPENSITY = 0.0
 """Propensity of a drafted movie. It depends on all flips of the draft, so estimates leave such lists out."""
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """A list with what its answer says about it; ``explanations`` and ``reasons`` are empty or one for each movie."""
-
-    result: MovieList
-    explanations: tuple[Explanation, ...] = ()
-    reasons: tuple[str, ...] = ()
-    interval: RatingInterval | None = None
-    engine: Engine | None = None
-    state: UserState = EMPTY
 
 
 def draft_lists(

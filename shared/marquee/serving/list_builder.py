@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 
 from marquee.registry.policy import NO_POLICY, Policy
-from marquee.scoring.reranking import Calibration, rerank
 from marquee.serving.candidates import Candidates, select_candidates
 from marquee.serving.exploration import NO_EXPLORATION, Exploration, limit_exploration
 from marquee.serving.list_request import ListRequest, Rules
@@ -26,6 +25,7 @@ from marquee.serving.scored_movie import Cohorts, ScoredMovie, Tier
 from marquee.serving.user_state import UserState
 
 if TYPE_CHECKING:
+    from marquee.scoring.reranking import Calibration
     from marquee.serving.engine import Engine
 
 PIN, QUOTA = "pin", "quota"
@@ -137,6 +137,8 @@ def _rank(
     """Return the ``n`` best candidates, reranked if the request asks for it."""
     if not (request.diversity or request.calibrated):
         return ranking.top(n, candidates)
+    from marquee.scoring.reranking import rerank
+
     pool = ranking.top(max(_MIN_POOL, _POOL_FACTOR * n), candidates)
     calibration = _calibrate(engine, state, pool) if request.calibrated else None
     scores = np.array(ranking.scores_of(pool), np.float32)
@@ -146,6 +148,8 @@ def _rank(
 
 def _calibrate(engine: Engine, state: UserState, pool: Sequence[int]) -> Calibration | None:
     """Return the genres of the pool and of the history; None if no genre of the history is known."""
+    from marquee.scoring.reranking import Calibration
+
     metadata = engine.item_factors.metadata
     history = [metadata.genre_names(row) for row in state.items.tolist()]
     names = {name: column for column, name in enumerate(sorted({name for genres in history for name in genres}))}

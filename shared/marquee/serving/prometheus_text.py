@@ -45,7 +45,8 @@ class Metrics:
             if answer is not None:
                 self._answers[answer.tier, answer.arm, answer.version] += 1
                 self._explored += answer.explored
-                self._notes.update(answer.notes)
+                if answer.notes:
+                    self._notes.update(answer.notes)
                 for step, duration in answer.seconds.items():
                     self._steps[step] += duration  # type: ignore[assignment]  # A Counter adds floats too.
 

@@ -16,10 +16,9 @@ import msgspec
 from marquee.errors import NothingToRecommend, UnknownMovie
 from marquee.registry.arm_assignment import OUTSIDE, Arm
 from marquee.serving.answer import Answer, rating_interval
-from marquee.serving.arm_lists import ArmLists
+from marquee.serving.arm_lists import ArmLists, Listed
 from marquee.serving.deadline import DeadlineExecutor
 from marquee.serving.exploration import NO_EXPLORATION, Exploration
-from marquee.serving.interleaved_lists import Listed
 from marquee.serving.list_builder import ListContext, MovieList
 from marquee.serving.list_request import PLAIN, ListRequest, Rules
 from marquee.serving.movie_rules import check_genres
