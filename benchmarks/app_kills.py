@@ -30,9 +30,7 @@ Restart = Callable[[], None]
 def app_process(directory: Path, port: int, settings: dict[str, str]) -> Process:
     """Return the app as a process that can be killed and started again; it is not started."""
     environment = settings | {"PYTHONPATH": str(ROOT / "shared")}
-    return function_instance(
-        "app", read_functions(ROOT)["app"], ROOT, directory, directory / "sockets", port, environment
-    )
+    return function_instance("app", read_functions(ROOT)["app"], ROOT, directory, port, environment)
 
 
 def restart_function(process: Process, port: int) -> None:

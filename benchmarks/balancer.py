@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.serving import ROOT, Instance, scratch
-from marquee.local.function_process import open_directly
+from marquee.local.function_process import health_check
 from marquee.local.process import free_port
 
 CONFIG = ROOT / "infra/compose/haproxy.cfg"
@@ -46,10 +46,9 @@ def run_balancer(instance: Instance) -> Iterator[int]:
 
 def _wait_until_ready(port: int) -> None:
     ends = time.monotonic() + _READY_S
+    is_ready = health_check(f"http://127.0.0.1:{port}/recommend/1", 5)
     while time.monotonic() < ends:
-        try:
-            with open_directly(f"http://127.0.0.1:{port}/recommend/1", 5):
-                return
-        except OSError:
-            time.sleep(0.05)
+        if is_ready():
+            return
+        time.sleep(0.05)
     raise RuntimeError(f"haproxy did not answer on port {port} within {_READY_S} s; check its configuration")

@@ -63,7 +63,7 @@ class ForgetSystem:
         self._ports = {name: free_port() for name in ("ingest", "recommend")}
         for name, port in self._ports.items():
             environment = settings.environment(functions[name].needs)
-            process = function_instance(name, functions[name], ROOT, self.logs, root, port, environment, 1)
+            process = function_instance(name, functions[name], ROOT, self.logs, port, environment, 1)
             process.start()
             stack.callback(process.stop)
             process.wait_healthy(health_check(f"http://127.0.0.1:{port}/healthz"))

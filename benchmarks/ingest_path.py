@@ -155,7 +155,7 @@ def ingest_path() -> Iterator[IngestPath]:
 def _function(directory: Path, port: int, url: str) -> Process:
     spec = read_functions(ROOT)["ingest"]
     settings = {"MARQUEE_DATABASE_URL": url} | _library_path()
-    return function_instance("ingest", spec, ROOT, directory, directory / "sockets", port, settings)
+    return function_instance("ingest", spec, ROOT, directory, port, settings)
 
 
 def bridge_process(directory: Path, bootstrap: str, delivery_url: str) -> Process:

@@ -7,20 +7,21 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from docs.api_page import api_page
 from docs.marked_sections import replace_section
 from docs.openapi import openapi_document, openapi_file
 from infra.compose.prepare import ACK_DEADLINE_S
 
 from infra import cost
-from marquee.bridge.bridge_limits import DELIVERY_TIMEOUT_S, MAX_BATCH_BYTES
+from marquee.bridge.bridge_limits import DEFAULT_LIMITS
 from marquee.cli.text_table import markdown_table
 from marquee.config.deadline_worker import BODY_S, HEADER_S
 from marquee.config.fields import field_meta
 from marquee.config.needs import DATABASE_PARTS, NEEDS, PROVIDED
 from marquee.config.settings import PREFIX, Settings
 from marquee.events.json_records import event_schema
-from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, json_schema, read_functions, read_schedules
+from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, read_functions, read_schedules
 
 ROOT = Path(__file__).parents[1]
 CONTRACT = ROOT / "shared/marquee/serving/contract"
@@ -83,12 +84,12 @@ def operations_page() -> str:
             f"{ACK_DEADLINE_S} s",
             f"over the {ingest.timeout_s} s of `ingest`; at most 600 s",
         ),
-        ("one request of the bridge", f"{DELIVERY_TIMEOUT_S:g} s", below_ingest),
+        ("one request of the bridge", f"{DEFAULT_LIMITS.delivery_timeout_s:g} s", below_ingest),
         ("headers of a request to a function", f"{HEADER_S:g} s", "to arrive; then the connection is closed"),
         ("a request with a body", f"{BODY_S:g} s", f"to arrive and be answered; the {ingest.timeout_s} s of `ingest`"),
         (
             "data of one StreamBatch",
-            f"{MAX_BATCH_BYTES / 1e6:g} MB",
+            f"{DEFAULT_LIMITS.max_bytes / 1e6:g} MB",
             "Pub/Sub accepts 10 MB, base64 included",
         ),
         ("query for the recent history", f"{settings.lookup_deadline_ms} ms", below_caller),
@@ -97,6 +98,13 @@ def operations_page() -> str:
     ]
     page = (ROOT / "docs/operations.md").read_text()
     return replace_section(page, "limits", markdown_table(("limit", "value", "bound"), rows))
+
+
+def json_schema(kind: type[FunctionSpecs] | type[ScheduleSpecs]) -> dict[str, Any]:
+    """Return the JSON schema of ``infra/functions.yaml`` or ``infra/schedules.yaml``, for editors."""
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    # In JSON a tuple is a list.
+    return msgspec.json.decode(msgspec.json.encode(document), type=dict[str, Any])
 
 
 def cost_page() -> str:

@@ -9,7 +9,8 @@ import msgspec
 
 import marquee
 from marquee.events.json_records import event_schema
-from marquee.ingest.events_http import EVENTS, MAX_EVENTS, SCHEMA, EventsReceipt
+from marquee.ingest.events_http import EVENTS, MAX_EVENTS, SCHEMA
+from marquee.ingest.http_events import EventsReceipt
 from marquee.serving.answer_document import AnswerDocument, SimilarDocument
 from marquee.serving.request_parameters import PARAMETERS, RECOMMEND_PARAMETERS, SIMILAR_PARAMETERS
 

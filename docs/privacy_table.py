@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 from docs.marked_sections import replace_section
+from docs.privacy_purposes import list_held
 
 from marquee.cli.text_table import markdown_table
 from marquee.db.migrate import migrate
 from marquee.db.pool import Database
-from marquee.privacy.purposes import list_held
 
 PAGE = Path(__file__).with_name("privacy.md")
 

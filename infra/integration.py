@@ -44,7 +44,7 @@ def run(settings: Settings, records: int, work: Path) -> int:
         "--corrupt",
         "0.001",
     ]
-    ingest = function_instance("ingest", function, ROOT, work, work, port, settings.environment(function.needs))
+    ingest = function_instance("ingest", function, ROOT, work, port, settings.environment(function.needs))
     bridge = _marquee("bridge", work, environment)
     simulate = _marquee("simulate", work, environment, *options, "--report", str(report))
     processes = [ingest, simulate, bridge]

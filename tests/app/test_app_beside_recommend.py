@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 from marquee.app.documents import Documents
 from marquee.app.texts import TEXTS
 from marquee.db.pool import Database
-from marquee.db.privacy_marks import is_profiling_allowed, set_profiling
+from marquee.db.privacy_marks import MarkReader, set_profiling
 from marquee.events.parser import EventParser
 from marquee.ingest.store import write_batch
 from marquee.local.embedded_postgres import EmbeddedPostgres
@@ -105,7 +105,7 @@ def test_personal_switch_marks_the_account_for_all_parts(
         return text in visitor.open("/you").body.decode()
 
     def is_allowed() -> bool:
-        return is_profiling_allowed(plain_database, KEY, visitor.user_id)
+        return not MarkReader(KEY).read(plain_database).holds(visitor.user_id)
 
     assert shows(ON)
     assert visitor.post("/you/personal", personal=0).status == 303

@@ -10,7 +10,7 @@ from marquee.app.devices import Devices
 from marquee.app.documents import Documents
 from marquee.app.positions import Positions
 from marquee.app.profiles import Profiles
-from marquee.privacy.app_data import AppData
+from marquee.app.user_documents import erase_user, export_user
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -23,13 +23,12 @@ def test_app_data_erase_leaves_no_document_of_the_user(documents: Documents) -> 
         Positions(documents).write(user, "up+2009", 3, NOW)
         Profiles(documents).set_consent(user, True, NOW)
         Profiles(documents).put_on_list(user, "up+2009", NOW)
-    app = AppData(documents)
-    exported = app.export("42")
+    exported = export_user(documents, "42")
     assert exported["profile"]["list"] == ["up+2009"]
     assert [exported["positions"][0]["minute"], len(exported["devices"])] == [3, 1]
     erased = {"app.events": 0, "app.profiles": 1, "app.positions": 1, "app.join_codes": 0, "app.devices": 1}
-    assert app.erase("42") == erased
-    assert app.erase("42") == dict.fromkeys(erased, 0)
+    assert erase_user(documents, "42") == erased
+    assert erase_user(documents, "42") == dict.fromkeys(erased, 0)
     held = []
     for name in documents.database.list_collection_names():
         held += [(name, str(document)) for document in documents.database[name].find()]

@@ -16,7 +16,7 @@ from tests.bridge.bridge_harness import PARTITIONS, BridgeHarness, numbered_reco
 from tests.bridge.test_consumer_topics import records_by_topic_id
 from tests.support.waiting import wait_until
 
-from marquee.cli.run_bridge import check_health_file
+from marquee.bridge.health_file import check_health_file
 from marquee.errors import SettingsError
 
 PROGRAM = """

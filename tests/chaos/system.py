@@ -29,7 +29,7 @@ from marquee.local.embedded_kafka import CONSUMER_OPTIONS, EmbeddedKafka
 from marquee.local.embedded_postgres import EmbeddedPostgres
 from marquee.local.function_process import function_instance, health_check
 from marquee.local.infra_spec import read_functions
-from marquee.local.process import Process, free_port
+from marquee.local.process import Process, free_port, port_open
 
 TOPIC, GROUP = "movielog", "chaos"
 PARTITIONS = 2
@@ -84,7 +84,8 @@ class ChaosSystem:
     def start(self, part: str) -> None:
         """Start a part that has ended; only broker and database are awaited."""
         if part == "broker":
-            self.kafka.restart_broker()
+            self.kafka.broker.start()
+            self.kafka.broker.wait_healthy(lambda: port_open(self.kafka.port))
         elif part == "database":
             self.postgres.start()
         else:
@@ -223,8 +224,7 @@ class ChaosSystem:
     def _function(self) -> Process:
         described = read_functions(ROOT)["ingest"]
         settings = {"MARQUEE_DATABASE_URL": self.postgres.url, **_python_path()}
-        logs, sockets = self._directory, self._directory / "sockets"
-        return function_instance("function", described, ROOT, logs, sockets, self._function_port, settings)
+        return function_instance("function", described, ROOT, self._directory, self._function_port, settings)
 
     def await_function(self) -> None:
         """Wait until the function answers."""

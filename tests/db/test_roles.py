@@ -20,7 +20,7 @@ from marquee.config.settings import Settings
 from marquee.data.sources import read_database
 from marquee.db import rollups
 from marquee.db.pool import Database
-from marquee.db.privacy_marks import is_profiling_allowed, set_profiling
+from marquee.db.privacy_marks import MarkReader, set_profiling
 from marquee.db.retrain_queue import claim, pending, request_retrain
 from marquee.db.retrain_runs import RetrainRun, latest_runs, record_run
 from marquee.db.user_history import popular_movies, user_history
@@ -259,9 +259,9 @@ def test_app_role_marks_accounts_and_reads_nothing_else(login: Login) -> None:
     """The app turns the profiling of an account off and on; it sees no row of a user."""
     database = login("app")
     set_profiling(database, "k" * 32, "42", allowed=False)
-    assert not is_profiling_allowed(database, "k" * 32, "42")
+    assert MarkReader("k" * 32).read(database).holds("42")
     set_profiling(database, "k" * 32, "42", allowed=True)
-    assert is_profiling_allowed(database, "k" * 32, "42")
+    assert not MarkReader("k" * 32).read(database).holds("42")
     tables = ("ratings", "watches", "accounts", "impressions", "app_outcomes", "forget_requests")
     assert allowed(database, *(f"SELECT FROM {name}" for name in tables)) == []
     assert allowed(database, "UPDATE privacy_marks SET mark = 'other'", "DELETE FROM ratings") == []

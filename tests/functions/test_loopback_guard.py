@@ -23,7 +23,7 @@ def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     port, folder = free_port(), tmp_path_factory.mktemp("function")
     function = read_functions(ROOT)[request.param]
     environment = {"PYTHONPATH": str(ROOT / "shared")}
-    process = function_instance(request.param, function, ROOT, folder, folder, port, environment)
+    process = function_instance(request.param, function, ROOT, folder, port, environment)
     process.start()
     process.wait_healthy(health_check(f"http://127.0.0.1:{port}/healthz"))
     yield port

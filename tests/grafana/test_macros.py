@@ -24,7 +24,6 @@ COLUMNS = st.from_regex(r"[a-z_]{1,8}(\.[a-z_]{1,8})?", fullmatch=True)
     [
         ("select $__time(t)", 'select t AS "time"'),
         ("select min($__time(t))", 'select min(t AS "time")'),
-        ("select $__timeEpoch(t)", 'select extract(epoch from t) as "time"'),
         ("$__timeFilter(a.t)", "a.t BETWEEN '2018-04-12T18:00:00Z' AND '2018-04-12T18:05:00Z'"),
         ("select $__timeFrom()", "select '2018-04-12T18:00:00Z'"),
         ("select $__timeTo()", "select '2018-04-12T18:05:00Z'"),
@@ -35,10 +34,6 @@ COLUMNS = st.from_regex(r"[a-z_]{1,8}(\.[a-z_]{1,8})?", fullmatch=True)
         ("$__timeGroupAlias(t,'5m')", 'floor(extract(epoch from t)/300)*300 AS "time"'),
         ("$__timeGroup(t,'5m'), v", 'floor(extract(epoch from t)/300)*300 AS "time", v'),
         ("$__timeGroup(t,'5m') as time, v", "floor(extract(epoch from t)/300)*300 as time, v"),
-        ("$__unixEpochFilter(t)", "t >= 1523556000 AND t <= 1523556300"),
-        ("$__unixEpochFrom(), $__unixEpochTo()", "1523556000, 1523556300"),
-        ("$__unixEpochGroup(t+a,'5m')", "floor((t+a)/300)*300"),
-        ("$__unixEpochGroupAlias(t,'5m')", 'floor((t)/300)*300 AS "time"'),
         ("$__interval $__interval_ms", "10m 600000"),
         ("count(*), $1", "count(*), $1"),
     ],
@@ -55,7 +50,6 @@ def test_expand_macros_on_postgresql_matches_grafana(sql: str, expanded: str) ->
         ("GROUP BY $__timeGroup(t , '12d')", "GROUP BY time_bucket('1036800.000s',t)"),
         ("GROUP BY $__timeGroup(t , '20ms')", "GROUP BY time_bucket('0.020s',t)"),
         ("$__timeGroupAlias(t,'1h')", "time_bucket('3600.000s',t) AS \"time\""),
-        ("$__unixEpochGroup(t,'5m')", "floor((t)/300)*300"),
     ],
 )
 def test_expand_macros_with_timescale_uses_time_bucket(sql: str, expanded: str) -> None:

@@ -10,7 +10,7 @@ from docs import generate
 from infra.compose.prepare import ACK_DEADLINE_S, subscription
 from tests.support.fake_delivery import FakeDelivery
 
-from marquee.bridge.bridge_limits import DELIVERY_TIMEOUT_S, BridgeLimits
+from marquee.bridge.bridge_limits import DEFAULT_LIMITS, BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats
 from marquee.bridge.partition_buffer import PartitionBuffer
 from marquee.config.settings import Settings
@@ -31,7 +31,7 @@ def test_ack_deadline_exceeds_timeout_of_ingest() -> None:
 
 def test_delivery_timeout_is_below_timeout_of_ingest() -> None:
     """A delivery over HTTP never leaves a request that goes on unobserved."""
-    assert FUNCTIONS["ingest"].timeout_s > DELIVERY_TIMEOUT_S
+    assert FUNCTIONS["ingest"].timeout_s > DEFAULT_LIMITS.delivery_timeout_s
 
 
 @pytest.mark.parametrize("record", [b"x" * 120, b"\x00" * 1000, b'"\\' * 500, b"\xff\xfe" * 600, "ü".encode() * 300])

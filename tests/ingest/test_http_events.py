@@ -17,20 +17,20 @@ from marquee.events.json_records import JsonRecordParser
 from marquee.events.kinds import DROPPED, EVENT_KINDS, QUARANTINE
 from marquee.events.parser import EventParser
 from marquee.ingest.handler import IngestHandler
-from marquee.ingest.http_events import PARTITIONS, EventsOutcome, write_events
+from marquee.ingest.http_events import PARTITIONS, EventsReceipt, write_events
 from marquee.ingest.quarantine import Selection, replay
 
 PARSER = JsonRecordParser(5, by_id=True)
 EACH = [text.encode() for text in EXAMPLES]
 
 
-def write(database: Database, *events: str | bytes, source: str = "app") -> EventsOutcome:
+def write(database: Database, *events: str | bytes, source: str = "app") -> EventsReceipt:
     return write_events(database, source, [e if isinstance(e, bytes) else e.encode() for e in events], PARSER)
 
 
 def test_write_events_each_kind_is_in_its_table(database: Database) -> None:
     """One row in each table, the counters and the deliveries agree, and the watch has its session."""
-    assert write(database, *EACH) == EventsOutcome(len(EACH), 0, ())
+    assert write(database, *EACH) == EventsReceipt(len(EACH), 0, ())
     counts = record_counts.count_records(database)
     assert counts.by_table == {**{kind.table: 1 for kind in EVENT_KINDS}, QUARANTINE: 0, DROPPED: 0}
     assert record_counts.count_all(database).by_table == counts.by_table
@@ -43,9 +43,9 @@ def test_write_events_each_kind_is_in_its_table(database: Database) -> None:
 def test_write_events_again_writes_nothing(database: Database) -> None:
     """A repeated request, a part of it, and an id twice in one request are recognized; another source is another."""
     write(database, *EACH)
-    assert write(database, *EACH) == EventsOutcome(0, 6, ())
-    assert write(database, EACH[1], rating("new"), rating("new", rating=1)) == EventsOutcome(1, 2, ())
-    assert write(database, EACH[1], source="other") == EventsOutcome(1, 0, ())
+    assert write(database, *EACH) == EventsReceipt(0, 6, ())
+    assert write(database, EACH[1], rating("new"), rating("new", rating=1)) == EventsReceipt(1, 2, ())
+    assert write(database, EACH[1], source="other") == EventsReceipt(1, 0, ())
     assert rows(database, "SELECT rating FROM ratings ORDER BY rating") == [(4,), (5,), (5,)]
     assert record_counts.count_all(database) == record_counts.count_records(database)
 
@@ -59,7 +59,7 @@ def test_write_events_malformed_event_is_quarantined(database: Database) -> None
         assert [(e.index, e.id, e.category) for e in outcome.refused] == [(0, "a", "rating"), (2, None, "json")]
         assert "'9' is not a whole number from 1 to 5" in outcome.refused[0].reason
     assert rows(database, "SELECT category FROM quarantine ORDER BY 1") == [("json",), ("rating",)]
-    assert write(database, rating("a", rating=3)) == EventsOutcome(1, 0, ())
+    assert write(database, rating("a", rating=3)) == EventsReceipt(1, 0, ())
     assert record_counts.count_all(database) == record_counts.count_records(database)
 
 

@@ -13,7 +13,7 @@ from marquee.local.ports import Ports
 from marquee.local.process import port_open
 from marquee.local.runner import running, wait_for_signal
 from marquee.local.state_dir import PartState, StateDir, SystemState
-from marquee.local.supervision import Part, ProcessProgram, Supervisor
+from marquee.local.supervision import Part, Supervisor
 
 CODE = """if True:
     import socket, subprocess, sys, time
@@ -45,7 +45,8 @@ class FakeSystem:
 
     def _create_part(self, name: str, port: int) -> Part:
         process = python_process(name, CODE.format(port=port), self.state_dir.logs)
-        return Part(name, ProcessProgram(process, lambda: port_open(port)), port)
+        process.healthy = lambda: port_open(port)
+        return Part(name, process, port)
 
     def _write_state(self, parts: tuple[PartState, ...]) -> None:
         self.state_dir.write_state(SystemState(os.getpid(), self.ready, parts))

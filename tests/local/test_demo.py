@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from marquee.evaluation.streaming_bootstrap import Accuracy
-from marquee.local.demo_summary import BrokerMemory, DemoOutcome, format_summary
+from marquee.local.demo_summary import DemoOutcome, format_summary
 from marquee.local.display import DemoDisplay, format_line
 from marquee.local.live_stats import LiveStats
 from marquee.local.reconciliation import PartitionReconciliation, Reconciliation
@@ -108,11 +108,11 @@ def test_format_summary_successful_demo_says_so() -> None:
         ({"reconciliation": one_partition(1_500, 1_499, 1_499)}, "1 records were lost"),
         ({"reconciliation": UNWRITTEN}, "9 records are not yet written: Kafka keeps them"),
         (
-            {"reconciliation": UNWRITTEN, "broker": BrokerMemory(in_memory=True)},
+            {"reconciliation": UNWRITTEN, "in_memory": True},
             "9 records are not yet written: the broker held them in memory until this stop",
         ),
         (
-            {"reconciliation": UNWRITTEN, "broker": BrokerMemory(in_memory=True, losses=2)},
+            {"reconciliation": UNWRITTEN, "in_memory": True, "losses": 2},
             "9 records are lost: the broker held them in memory and ended 2x",
         ),
         ({"reconciliation": one_partition(1_500, 1_502, 1_500)}, "2 records were written twice"),

@@ -1,4 +1,4 @@
-"""Functions as processes of functions-framework: one instance, or several on one port."""
+"""Functions as processes: one instance, or several on one port."""
 
 import signal
 import socket
@@ -9,12 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.waiting import wait_until
 
-from marquee.local.function_process import (
-    function_instance,
-    health_check,
-    open_directly,
-    shared_port_instance,
-)
+from marquee.local.function_process import function_instance, health_check
 from marquee.local.infra_spec import FunctionSpec, Instances, LocalFunction
 from marquee.local.process import Process, free_port, port_open
 
@@ -59,7 +54,7 @@ def test_function_instance_has_its_settings_and_workers(root: Path, workers: int
     """The function gets the given settings and runs in the given number of workers."""
     port = free_port()
     function = hello_spec()
-    process = function_instance("hello", function, root, root, root, port, {"MARQUEE_LOG_LEVEL": "DEBUG"}, workers)
+    process = function_instance("hello", function, root, root, port, {"MARQUEE_LOG_LEVEL": "DEBUG"}, workers)
     start_process(process, port)
     try:
         pids = {get(port)[0] for _ in range(200)}
@@ -70,11 +65,11 @@ def test_function_instance_has_its_settings_and_workers(root: Path, workers: int
     assert not port_open(port)
 
 
-def test_shared_port_instance_killed_leaves_the_others(root: Path) -> None:
+def test_function_instance_killed_leaves_the_others(root: Path) -> None:
     """Requests reach all instances of a port; each has a health check; the others survive a kill."""
     shared, own_ports = free_port(), (free_port(), free_port())
     processes = [
-        start_process(shared_port_instance(f"hello-{n}", hello_spec(), root, root, (shared, port), {}), port)
+        start_process(function_instance(f"hello-{n}", hello_spec(), root, root, shared, {}, own_port=port), port)
         for n, port in enumerate(own_ports)
     ]
     try:
@@ -88,10 +83,10 @@ def test_shared_port_instance_killed_leaves_the_others(root: Path) -> None:
     assert not port_open(shared)
 
 
-def test_shared_port_instance_long_request_line_is_refused(root: Path) -> None:
+def test_function_instance_long_request_line_is_refused(root: Path) -> None:
     """A request line of more than gunicorn's maximum is 414, whatever the function sets (issue 13)."""
     shared, own = free_port(), free_port()
-    process = start_process(shared_port_instance("hello", hello_spec(), root, root, (shared, own), {}), own)
+    process = start_process(function_instance("hello", hello_spec(), root, root, shared, {}, own_port=own), own)
     try:
         statuses = []
         for length in (8_000, 9_000, 1_000_000):
@@ -117,7 +112,7 @@ def test_health_check_only_status_200_is_healthy(root: Path) -> None:
     """An error status and a closed port are not healthy."""
     port = free_port()
     assert not health_check(f"http://127.0.0.1:{port}/healthz")()
-    process = start_process(function_instance("hello", hello_spec(), root, root, root, port, {}), port)
+    process = start_process(function_instance("hello", hello_spec(), root, root, port, {}), port)
     try:
         assert health_check(f"http://127.0.0.1:{port}/working")()
         assert not health_check(f"http://127.0.0.1:{port}/broken")()
@@ -126,13 +121,12 @@ def test_health_check_only_status_200_is_healthy(root: Path) -> None:
 
 
 def test_function_instance_leaves_home_directory_unchanged(root: Path, tmp_path: Path) -> None:
-    """The server's control socket is in the given directory, not in ~/.gunicorn."""
+    """The server has no control socket in ~/.gunicorn."""
     port = free_port()
-    process = function_instance("hello", hello_spec(), root, root, root / "run", port, {"HOME": str(tmp_path / "home")})
+    process = function_instance("hello", hello_spec(), root, root, port, {"HOME": str(tmp_path / "home")})
     start_process(process, port)
     process.stop()
     assert not (tmp_path / "home").exists()
-    assert [path.name for path in (root / "run").iterdir()] == ["hello"]
 
 
 def test_health_check_ignores_a_proxy_of_the_environment(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,10 +136,9 @@ def test_health_check_ignores_a_proxy_of_the_environment(root: Path, monkeypatch
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     port = free_port()
-    process = function_instance("hello", hello_spec(), root, root, root, port, {})
+    process = function_instance("hello", hello_spec(), root, root, port, {})
     start_process(process, port)
     try:
-        with open_directly(f"http://127.0.0.1:{port}/", 10) as response:
-            assert response.status == 200
+        assert health_check(f"http://127.0.0.1:{port}/", 10)()
     finally:
         process.stop()

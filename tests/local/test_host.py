@@ -13,15 +13,12 @@ from marquee.cli import local_commands
 from marquee.config.access import create_access
 from marquee.config.settings import Settings
 from marquee.errors import CallRefused, SettingsError
-from marquee.local.function_parts import function_parts
-from marquee.local.function_process import shared_port_instance
+from marquee.local.function_process import function_instance, function_parts
 from marquee.local.infra_spec import read_functions
 from marquee.local.local_settings import admit_own_parts
 from marquee.local.ports import Ports
-from marquee.local.process import free_port
+from marquee.local.process import Process, free_port
 from marquee.local.shape import Shape
-from marquee.local.state_dir import StateDir
-from marquee.local.supervision import ProcessProgram
 
 ROOT = Path(__file__).parents[2]
 CALLERS = "phone:read:" + "0" * 64
@@ -66,10 +63,10 @@ def test_admit_own_parts_system_with_keys_admits_its_own_parts(host: str) -> Non
 
 @pytest.mark.servers
 @pytest.mark.parametrize("host", ["127.0.0.2", "0.0.0.0"])
-def test_shared_port_instance_listens_on_loopback_and_on_the_host(root: Path, host: str) -> None:  # noqa: F811
+def test_function_instance_listens_on_loopback_and_on_the_host(root: Path, host: str) -> None:  # noqa: F811
     """The same port on both addresses."""
     port = free_port()
-    process = shared_port_instance("hello", hello_spec(), root, root, (port, port), {}, host=host)
+    process = function_instance("hello", hello_spec(), root, root, port, {}, host=host)
     try:
         start_process(process, port)
         for address in ("127.0.0.1", "127.0.0.2"):
@@ -83,8 +80,8 @@ def test_function_parts_only_public_functions_are_opened(tmp_path: Path) -> None
     """`ingest` and `monitor` listen on loopback alone."""
     shape, opened = Shape(host="0.0.0.0"), set()
     for name, function in read_functions(ROOT).items():
-        for part in function_parts(name, function, ROOT, StateDir(tmp_path), 8000, Ports(print), {}, shape):
-            assert isinstance(part.program, ProcessProgram)
-            if "0.0.0.0:8000" in part.program.process.argv:
+        for part in function_parts(name, function, ROOT, tmp_path, 8000, Ports(print), {}, shape):
+            assert isinstance(part.program, Process)
+            if "0.0.0.0:8000" in part.program.argv:
                 opened.add(name)
     assert opened == {"recommend", "events", "app"}

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from apscheduler.triggers.cron import CronTrigger
+from docs.generate import json_schema
 
 from marquee.errors import SettingsError
-from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, json_schema, read_functions, read_schedules
+from marquee.local.infra_spec import FunctionSpecs, ScheduleSpecs, read_functions, read_schedules
 
 ROOT = Path(__file__).parents[2]
 

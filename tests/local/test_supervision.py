@@ -12,7 +12,7 @@ from tests.support.waiting import wait_until
 
 from marquee.local.process import ProcessFailed, free_port, port_open
 from marquee.local.state_dir import PartState, process_created_at
-from marquee.local.supervision import FIRST_DELAY_S, MAX_DELAY_S, STEADY_S, Part, ProcessProgram, Supervisor
+from marquee.local.supervision import FIRST_DELAY_S, MAX_DELAY_S, STEADY_S, Part, Supervisor
 
 
 @dataclass
@@ -59,7 +59,9 @@ def test_supervisor_start_waits_until_part_is_healthy(tmp_path: Path) -> None:
     slow = f"import socket,time; time.sleep(.5); s = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"
     eager = f"import socket; socket.create_connection(('127.0.0.1', {port})); print('reached')"
     supervisor = Supervisor(lambda _: None)
-    supervisor.start(Part("slow", ProcessProgram(python_process("slow", slow, tmp_path), lambda: port_open(port))))
+    program = python_process("slow", slow, tmp_path)
+    program.healthy = lambda: port_open(port)
+    supervisor.start(Part("slow", program))
     process = python_process("eager", eager, tmp_path)
     process.start()
     assert process.wait(10) == 0
@@ -84,7 +86,7 @@ def test_supervisor_killed_process_restarts(tmp_path: Path) -> None:
     events: list[str] = []
     states: list[tuple[PartState, ...]] = []
     supervisor = Supervisor(events.append, states.append)
-    supervisor.start(Part("victim", ProcessProgram(python_process("victim", "import time; time.sleep(60)", tmp_path))))
+    supervisor.start(Part("victim", python_process("victim", "import time; time.sleep(60)", tmp_path)))
     (first,) = supervisor.states()[0].pids
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: supervisor.states()[0].restarts == 1 and supervisor.states()[0].pids not in ((), (first,)))
@@ -132,7 +134,7 @@ def test_part_state_has_creation_time_of_processes(tmp_path: Path) -> None:
     supervisor.start(
         Part(
             "part",
-            ProcessProgram(python_process("part", "import time; time.sleep(60)", tmp_path)),
+            python_process("part", "import time; time.sleep(60)", tmp_path),
             1234,
             "http://x/healthz",
         )

@@ -22,7 +22,6 @@ from marquee.events.parser import EventParser
 from marquee.ingest.store import write_batch
 from marquee.privacy import forget_journal, learned_models, personal_tables
 from marquee.privacy.forget import Forgetting, Places
-from marquee.privacy.log_files import count_in_logs
 from marquee.privacy.receipts import public_key, verify_receipt
 from marquee.privacy.user_export import export_held
 from marquee.registry import release
@@ -77,7 +76,7 @@ def count_traces(where: Places, user: str) -> dict[str, int]:
         "journal": len(rows(where.database, "SELECT FROM forget_requests WHERE user_id IS NOT NULL")),
         "models": len(learned_models.find_learned(where.store, [user])),
         "snapshots": sum(learned_models.snapshot_holds_any(remote, digest, [user]) for digest in snapshots),
-        "logs": count_in_logs(where.logs, [user]),
+        "logs": sum(f"user {user} " in path.read_text() for logs in where.logs for path in logs.iterdir()),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from marquee.privacy.log_files import count_in_logs, redact_logs
+from marquee.privacy.log_files import redact_logs
 
 LOG = b"""\
 scoring failed for user 42 with v
@@ -24,8 +24,7 @@ def test_redact_logs_overwrites_only_ids_of_the_user(tmp_path: Path) -> None:
         writer.write(b"after\n")
     expected = LOG.replace(b"user 42 ", b"user ** ").replace(b"/42?", b"/**?").replace(b'"42"', b'"**"')
     assert log.read_bytes() == expected.replace(b",42,", b",**,") + b"after\n"
-    assert count_in_logs([tmp_path], ["42"]) == 0
-    assert count_in_logs([tmp_path], ["7", "420"]) == 2
+    assert redact_logs([tmp_path], ["42", "7", "420"]) == {"42": 0, "7": 1, "420": 1}
 
 
 def test_redact_logs_without_files_or_users_does_nothing(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from docs.privacy_purposes import PURPOSES, list_held
 from docs.privacy_table import PAGE, render_page
 
 from marquee.db.pool import Database
-from marquee.privacy.purposes import PURPOSES, list_held
 
 
 def test_list_held_has_purpose_and_term_of_every_table(database: Database) -> None:

@@ -12,7 +12,7 @@ from tests.support.waiting import wait_until
 
 from marquee.config.settings import Settings
 from marquee.db.pool import Database
-from marquee.db.privacy_marks import FORGOTTEN, NOT_PROFILED, change_mark, is_profiling_allowed, set_profiling
+from marquee.db.privacy_marks import FORGOTTEN, NOT_PROFILED, MarkReader, change_mark, set_profiling
 from marquee.events.parser import EventParser
 from marquee.ingest.store import write_batch
 from marquee.registry.object_store.file_store import FileStore
@@ -74,7 +74,7 @@ def test_recommend_wrong_key_profiles_no_user(plain_database: Database, store: F
     wait_until(lambda: ask(service, "1000")["tier"] == "personalised")
     assert service.reply("GET", "/readyz", {}).status == 200
     set_profiling(plain_database, KEY, "7", allowed=False)
-    assert not is_profiling_allowed(plain_database, KEY, "7")
+    assert MarkReader(KEY).read(plain_database).holds("7")
     wait_until(lambda: ask(service, "1000")["tier"] == "not-profiled")
     reply = service.reply("GET", "/readyz", {})
     assert (reply.status, b"MARQUEE_PRIVACY_KEY" in reply.body) == (503, True)

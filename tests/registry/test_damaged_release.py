@@ -29,11 +29,10 @@ from marquee.registry.release import (
     publish_release,
     read_current_release,
     read_release,
-    repair_current_release,
 )
 from marquee.registry.release_history import ReleaseHistory
 from marquee.registry.release_rules import MAX_NUMBER
-from marquee.registry.rollout import promote, rollback
+from marquee.registry.rollout import promote, repair_current_release, rollback
 
 Run = Callable[..., tuple[int, str, str]]
 

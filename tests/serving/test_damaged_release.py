@@ -9,7 +9,8 @@ from tests.registry.damaged_documents import DAMAGES, damage_current
 from tests.serving.models import TRAINED_THROUGH, flip_last_bit, release_model, two_group_model
 
 from marquee.registry.object_store.file_store import FileStore
-from marquee.registry.release import CURRENT, repair_current_release
+from marquee.registry.release import CURRENT
+from marquee.registry.rollout import repair_current_release
 from marquee.serving.release_cache import ReleaseCache
 
 LATER = TRAINED_THROUGH + timedelta(days=1)

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from marquee.config.base_data import BaseRating
 from marquee.simulate.catalog import SyntheticCatalog
 from marquee.simulate.delivery_counts import RecordGroup
-from marquee.simulate.replay import ReplayedRating
-from marquee.simulate.report import SimulationReport, utc_now
+from marquee.simulate.producer import RecordProducer
+from marquee.simulate.report import SimulationReport
 from marquee.simulate.sessions import ActiveSessions, UserEvent
 from marquee.simulate.synthetic_users import SyntheticUsers
 
@@ -18,26 +19,16 @@ UTC_ZONE = ZoneInfo("UTC")
 NOON = datetime(2026, 2, 14, 12, tzinfo=UTC)
 
 
-class ListProducer:
+class ListProducer(RecordProducer):
     """A producer that keeps the records; each is acknowledged immediately, in partition 0."""
-
-    problem = ""
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
-
-    def has_room(self) -> bool:
-        return True
 
     def write(self, raw: bytes, group: RecordGroup) -> None:
         group.written += 1
         group.acknowledge(0, len(self.records))
         self.records.append(raw)
-
-    def poll(self) -> None: ...
-
-    def pending(self) -> int:
-        return 0
 
 
 def synthetic_users(
@@ -55,10 +46,10 @@ def take_events(sessions: ActiveSessions, count: int) -> list[UserEvent]:
 
 
 def empty_report() -> SimulationReport:
-    return SimulationReport(mode="synthetic", seed=1, started=utc_now(), updated=utc_now())
+    return SimulationReport(mode="synthetic", seed=1, started=datetime.now(UTC), updated=datetime.now(UTC))
 
 
-def write_base_data(directory: Path, rows: Iterable[ReplayedRating]) -> Path:
+def write_base_data(directory: Path, rows: Iterable[BaseRating]) -> Path:
     """Write base data in the form that ``marquee data fetch`` writes."""
     rows = list(rows)
     directory.mkdir(parents=True, exist_ok=True)
@@ -69,9 +60,8 @@ def write_base_data(directory: Path, rows: Iterable[ReplayedRating]) -> Path:
     return directory
 
 
-def sample_ratings(users: int = 5, movies: int = 8) -> list[ReplayedRating]:
+def sample_ratings(users: int = 5, movies: int = 8) -> list[BaseRating]:
     """Return one rating of every movie by every user, users in turn, one second apart."""
     return [
-        ReplayedRating(str(100 + n % users), f"film+{n // users}+1999", 1 + n % 5, 1000 + n)
-        for n in range(users * movies)
+        BaseRating(str(100 + n % users), f"film+{n // users}+1999", 1 + n % 5, 1000 + n) for n in range(users * movies)
     ]

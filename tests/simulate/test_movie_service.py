@@ -94,9 +94,9 @@ def test_movie_service_several_ids_return_the_known_ones() -> None:
     assert refused == 400
 
 
-@pytest.mark.parametrize(("now", "statuses"), [(0.0, [200, 200, 429]), (1.0, [200, 200, 200])])
-def test_movie_service_above_rate_limit_returns_429(now: float, statuses: list[int]) -> None:
-    """At two per second the third request at one moment is refused; a second later it is accepted."""
-    times = iter([0.0, 0.0, 0.0, now])
-    responses = get_all("/user/7", "/user/7", "/user/7", requests_per_second=2.0, clock=lambda: next(times))
-    assert [status for status, _ in responses] == statuses
+@pytest.mark.parametrize(("now", "status"), [(0.0, 429), (1.0, 200)])
+def test_movie_service_above_rate_limit_returns_429(now: float, status: int) -> None:
+    """At one per second the third request at one moment is refused; a second later it is accepted."""
+    times = iter([0.0, 0.0, now])
+    responses = get_all("/user/7", "/user/7", "/user/7", requests_per_second=1.0, clock=lambda: next(times))
+    assert [found for found, _ in responses] == [200, 200, status]

@@ -16,9 +16,9 @@ from marquee.simulate.delivery_counts import DeliveryCounts
 from marquee.simulate.producer import (
     KafkaRecordProducer,
     KafkaRefused,
-    NullProducer,
     PipeClosed,
     PipeProducer,
+    RecordProducer,
 )
 
 
@@ -100,7 +100,7 @@ def test_pipe_producer_closed_pipe_is_an_error() -> None:
 
 def test_null_producer_counts_nothing() -> None:
     """Without an event log no record is counted or pending."""
-    counts, producer = DeliveryCounts(), NullProducer()
+    counts, producer = DeliveryCounts(), RecordProducer()
     producer.write(b"one", counts.group("recommendation"))
     producer.poll()
     assert (producer.has_room(), producer.pending()) == (True, 0)

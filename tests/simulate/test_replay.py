@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.simulate.small_service import sample_ratings, take_events, write_base_data
 
+from marquee.config.base_data import BaseRating
 from marquee.errors import TrainingDataError
 from marquee.events.kinds import AccountCreated, Rating, Watch
-from marquee.simulate.replay import Replay, ReplayedRating, ReplaySplit, read_replayed, split_base_data
+from marquee.simulate.replay import Replay, ReplaySplit, read_replayed, split_base_data
 from marquee.simulate.sessions import ActiveSessions, UserEvent
 
 ALL_EVENTS = 100_000
 
 
-def make_split(rows: list[ReplayedRating], known: frozenset[str] = frozenset()) -> ReplaySplit:
+def make_split(rows: list[BaseRating], known: frozenset[str] = frozenset()) -> ReplaySplit:
     return ReplaySplit(tuple(rows), known, frozenset(row.movie_id for row in rows))
 
 
@@ -44,7 +45,7 @@ def test_split_base_data_reads_the_latest_fifth(tmp_path: Path) -> None:
 
 def test_split_base_data_ratings_in_the_second_of_the_split_are_later(tmp_path: Path) -> None:
     """A model trained on the ratings before that second has seen none of the replayed ones."""
-    rows = [ReplayedRating("1", f"film+{n}+1999", 3, 10 + n // 4) for n in range(10)]
+    rows = [BaseRating("1", f"film+{n}+1999", 3, 10 + n // 4) for n in range(10)]
     split = split_base_data(write_base_data(tmp_path, rows), fraction=0.3)
     assert {row.time for row in split.later} == {11, 12}
 
@@ -74,7 +75,7 @@ def test_replay_any_concurrency_keeps_each_users_order(concurrency: int) -> None
 @given(st.lists(st.sampled_from("abcd"), max_size=30), st.integers(1, 6))
 def test_replay_any_order_of_users_is_complete(users: list[str], concurrency: int) -> None:
     """No rating is left out, and the replay ends."""
-    rows = [ReplayedRating(user, f"film+{n}+1999", 3, n) for n, user in enumerate(users)]
+    rows = [BaseRating(user, f"film+{n}+1999", 3, n) for n, user in enumerate(users)]
     replay = Replay(make_split(rows), seed=1)
     ratings = ratings_by_user(replay_all(replay, concurrency))
     assert sum(map(len, ratings.values())) == len(rows)
@@ -135,7 +136,7 @@ def test_replay_scale_of_ten_is_that_of_training(
     scale: tuple[float, float], ratings: tuple[float, ...], logged: list[int]
 ) -> None:
     """The log has each rating where training maps it to, rounded: half stars without loss."""
-    rows = [ReplayedRating("1", f"film+{n}+1999", rating, n) for n, rating in enumerate(ratings)]
+    rows = [BaseRating("1", f"film+{n}+1999", rating, n) for n, rating in enumerate(ratings)]
     events = replay_all(Replay(make_split(rows)._replace(scale=scale), seed=1, rating_max=10))
     assert sorted(rating for _, rating in ratings_by_user(events)["1"]) == logged
 

@@ -103,7 +103,7 @@ def assert_report_matches(report: SimulationReport, records: Records) -> None:
             counts[parsed.category if isinstance(parsed, MalformedRecord) else "well-formed"] += 1
         except UnicodeDecodeError:
             counts["encoding"] += 1
-    assert counts.pop("well-formed", 0) == report.well_formed
+    assert counts.pop("well-formed", 0) == report.acknowledged - sum(report.malformed.values())
     assert counts == Counter(report.malformed)
     assert report.unacknowledged == 0
     assert report.acknowledged == sum(report.records.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from marquee.app.documents import Document, Documents
 from marquee.app.profiles import delete_events
@@ -41,3 +41,14 @@ def forget_user(documents: Documents, user_id: str, now: datetime) -> dict[str, 
         with documents.collection(name) as collection:
             deleted[name] = collection.delete_many({"user_id": user_id}).deleted_count
     return deleted
+
+
+def erase_user(documents: Documents, user_id: str) -> dict[str, int]:
+    """Delete all that :func:`forget_user` deletes, and the withdrawal; return the numbers by ``app.<collection>``.
+
+    The withdrawal asks the monitor to delete derived rows, which :mod:`marquee.privacy.personal_tables` deletes here.
+    """
+    deleted = forget_user(documents, user_id, datetime.now(UTC))
+    with documents.collection("withdrawals") as withdrawals:
+        withdrawals.delete_many({"_id": user_id})
+    return {f"app.{name}": n for name, n in deleted.items()}

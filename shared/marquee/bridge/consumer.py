@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from marquee.bridge.bridge_limits import DEFAULT_LIMITS, BridgeLimits
 from marquee.bridge.bridge_stats import BridgeStats, PartitionState
 from marquee.bridge.delivery.delivery import Delivery
-from marquee.bridge.kafka_client import TopicIds, consumer, end_offsets, strictly_increasing
+from marquee.bridge.health_file import touch
+from marquee.bridge.kafka_client import TopicIds, consumer, end_offsets, position, strictly_increasing
 from marquee.bridge.partition_buffer import PartitionBuffer
 from marquee.bridge.recreated_topic import check_committed_record, check_not_recreated
 from marquee.config.settings import Settings
@@ -104,22 +105,9 @@ class Bridge:
     def partitions(self) -> list[PartitionState]:
         """Return the state of each assigned partition. May be called from any thread."""
         return [
-            PartitionState(
-                partition,
-                buffer.batches_in_flight,
-                buffer.buffered_bytes,
-                buffer.paused,
-                buffer.oldest_ms,
-                self._behind(partition, buffer),
-            )
+            buffer.state(self._ends.get(partition), self._committed.get(partition))
             for partition, buffer in sorted(self._buffers.copy().items())
         ]
-
-    def _behind(self, partition: int, buffer: PartitionBuffer) -> int | None:
-        """Return the records in Kafka that are not accepted, as of the last second; None before the first fetch."""
-        end = self._ends.get(partition)
-        accepted = buffer.committable if buffer.committable is not None else self._committed.get(partition)
-        return None if end is None or accepted is None else max(0, end - accepted)
 
     def _on_statistics(self, statistics: str) -> None:
         # A query of the watermarks can block, and never returns while a partition is paused.
@@ -134,18 +122,11 @@ class Bridge:
         if now >= self._commit_at:
             self._commit_at = now + COMMIT_INTERVAL_S
             self._commit(self._buffers, asynchronous=True)
-            self._touch_health_file()
+            if self._health_file:
+                touch(self._health_file)
         # Without partitions the next assignment checks: leaving while joining triggers another rebalance.
         if now >= self._check_topic_at and self._buffers and self._topic_was_replaced():
             self._read_from_beginning(self._buffers)
-
-    def _touch_health_file(self) -> None:
-        """Update the modification time of the health file: an old time means that the loop hangs."""
-        try:
-            if self._health_file:
-                self._health_file.touch()
-        except OSError as error:  # A full disk must not end the bridge: the file goes stale.
-            log.warning("the health file cannot be touched: %s", error)
 
     def _read(self) -> None:
         if any(buffer.full and not buffer.paused for buffer in self._buffers.values()):
@@ -187,10 +168,10 @@ class Bridge:
     def _read_floors(self, partitions: list[TopicPartition]) -> None:
         if not is_named(self._topic_id):
             return
-        for position in self._consumer.committed(partitions, timeout=10.0):
-            self._floors[position.partition] = position.offset
-            if position.offset > 0 and position.metadata:
-                check_committed_record(consumer(self._settings), position, position.metadata)
+        for committed in self._consumer.committed(partitions, timeout=10.0):
+            self._floors[committed.partition] = committed.offset
+            if committed.offset > 0 and committed.metadata:
+                check_committed_record(consumer(self._settings), committed, committed.metadata)
 
     def _topic_was_replaced(self) -> bool:
         """Query the topic's id, use a new one for later batches, and return whether it is new."""
@@ -313,9 +294,5 @@ class Bridge:
 
     def _partition(self, partition: int, offset: int | None = None, metadata: str = "") -> TopicPartition:
         """Return a position of the topic. The metadata of a commit is the time of the last record before it."""
-        from confluent_kafka import OFFSET_INVALID, TopicPartition
-
-        position = OFFSET_INVALID if offset is None else offset
-        if metadata and is_named(self._topic_id):
-            return TopicPartition(self._settings.kafka_topic, partition, position, metadata)
-        return TopicPartition(self._settings.kafka_topic, partition, position)
+        metadata = metadata if is_named(self._topic_id) else ""
+        return position(self._settings.kafka_topic, partition, offset, metadata)

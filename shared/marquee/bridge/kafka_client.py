@@ -14,7 +14,7 @@ from marquee.errors import SettingsError
 from marquee.events.batches import NAMED_TOPIC
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, Message
+    from confluent_kafka import Consumer, Message, TopicPartition
     from confluent_kafka.admin import AdminClient
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,14 @@ def strictly_increasing(messages: list[Message], min_offset: int) -> list[Messag
             increasing.append(message)
             min_offset = offset + 1
     return increasing
+
+
+def position(topic: str, partition: int, offset: int | None = None, metadata: str = "") -> TopicPartition:
+    """Return a position of a partition; None is no offset."""
+    from confluent_kafka import OFFSET_INVALID, TopicPartition
+
+    known = OFFSET_INVALID if offset is None else offset
+    return TopicPartition(topic, partition, known, metadata) if metadata else TopicPartition(topic, partition, known)
 
 
 class _LastMessage:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from marquee.bridge.bridge_limits import BridgeLimits
-from marquee.bridge.bridge_stats import BridgeStats
+from marquee.bridge.bridge_stats import BridgeStats, PartitionState
 from marquee.bridge.delivery.delivery import Delivery
 from marquee.errors import DeliveryUnauthorized, TransientError
 from marquee.events.batches import Record, StreamBatch, make_records
@@ -102,6 +102,13 @@ class PartitionBuffer:
         if self._submitted:
             return self._submitted[0].oldest_ms
         return self._pending[0].timestamp_ms if self._pending else None
+
+    def state(self, end: int | None, committed: int | None) -> PartitionState:
+        """Return the gauges; ``end`` is Kafka's end offset as of the last fetch, ``committed`` the group's offset."""
+        accepted = self.committable if self.committable is not None else committed
+        behind = None if end is None or accepted is None else max(0, end - accepted)
+        in_flight = self.batches_in_flight
+        return PartitionState(self._partition, in_flight, self.buffered_bytes, self.paused, self.oldest_ms, behind)
 
     @property
     def window_full(self) -> bool:

@@ -22,7 +22,7 @@ from marquee.registry.item_store import read_items
 from marquee.registry.object_store.connect import connect
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.policy import NO_POLICY, Policy, decode_policy
-from marquee.registry.release import Release, find_serving_release, read_release
+from marquee.registry.release import Release, find_serving_release, read_release, require_release
 from marquee.registry.release_rules import MAX_NUMBER
 
 _SHOWN = 5
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the action."""
     store = connect(settings.require("objects_url").objects_url)
     if args.action == "show":
-        _show(_require_release(store) if args.number is None else read_release(store, args.number))
+        _show(require_release(find_serving_release(store)) if args.number is None else read_release(store, args.number))
         return 0
     policy = _read_policy(args.file)
     if args.action == "check":
@@ -89,13 +89,6 @@ def _read_policy(path: Path) -> Policy:
     return decode_policy(data, str(path))
 
 
-def _require_release(store: ObjectStore) -> Release:
-    release = find_serving_release(store)
-    if release is None:
-        raise ReleaseError("there is no release yet: promote a version first")
-    return release
-
-
 def _show(release: Release) -> None:
     policies = {arm.name: arm.policy for arm in release.arms}
     document = {"release": release.number, "policies": policies}
@@ -104,7 +97,7 @@ def _show(release: Release) -> None:
 
 def _check(store: ObjectStore, policy: Policy) -> None:
     """Print the effects of a policy on the first arm's model."""
-    arm = _require_release(store).arms[0]
+    arm = require_release(find_serving_release(store)).arms[0]
     try:
         factors = read_items(store, arm.version)
     except ArtifactRefused as error:

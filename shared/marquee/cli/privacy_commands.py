@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from marquee.errors import ReceiptRefused, ReleaseError
 from marquee.registry.object_store.connect import connect
 
 if TYPE_CHECKING:
-    from marquee.privacy.app_data import AppData
+    from marquee.app.documents import Documents
     from marquee.privacy.forget import Places
 
 
@@ -119,29 +120,38 @@ def _places(args: argparse.Namespace, settings: Settings, database: Database) ->
             found.append(f"the base data ({base.name}) hold the user; every training leaves them out")
         return tuple(found)
 
-    app = _connect_app(settings)
-    try:
+    with _connect_app(settings) as documents:
         yield Places(
             database=database,
             store=connect(settings.objects_url),
             retrain=lambda: _retrain(args, settings, database),
             remote=connect(settings.dvc_remote) if settings.dvc_remote else None,
-            erase_documents=app.erase if app else None,
+            erase_documents=_bind(documents, "erase_user"),
             logs=tuple(args.logs),
             grace_s=2 * settings.release_refresh_s,
             remains=remains,
         )
-    finally:
-        if app:
-            app.close()
 
 
-def _connect_app(settings: Settings) -> AppData | None:
-    if not settings.documents_url:
+def _bind(documents: Documents | None, action: str) -> Callable[[str], dict[str, Any]] | None:
+    """Return a function of the app's documents that takes a user; None without MongoDB."""
+    if documents is None:
         return None
-    from marquee.privacy.app_data import AppData
+    from marquee.app import user_documents
 
-    return AppData.connect(settings.documents_url)
+    return partial(getattr(user_documents, action), documents)
+
+
+@contextmanager
+def _connect_app(settings: Settings) -> Iterator[Documents | None]:
+    """Provide the app's documents, with the longer deadline of a job; None without MongoDB."""
+    if not settings.documents_url:
+        yield None
+        return
+    from marquee.app.documents import Documents
+
+    with closing(Documents(settings.documents_url, deadline_ms=20_000)) as documents:
+        yield documents
 
 
 def _retrain(args: argparse.Namespace, settings: Settings, database: Database) -> str:
@@ -179,20 +189,16 @@ def _retrain(args: argparse.Namespace, settings: Settings, database: Database) -
 def _export(args: argparse.Namespace, settings: Settings, database: Database) -> int:
     from marquee.privacy.user_export import export_held
 
-    app = _connect_app(settings)
-    try:
+    with _connect_app(settings) as documents:
         document = export_held(
             database,
             connect(settings.objects_url) if settings.objects_url else None,
             settings.privacy_key,
             args.user,
-            export_documents=app.export if app else None,
+            export_documents=_bind(documents, "export_user"),
             remote=connect(settings.dvc_remote) if settings.dvc_remote else None,
             base=Path(settings.base_data) if settings.base_data else None,
         )
-    finally:
-        if app:
-            app.close()
     return _write(args.output, msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=1).decode())
 
 

@@ -123,7 +123,7 @@ def _pause(shown: Release) -> str:
 
 
 def _repair(store: ObjectStore, as_json: bool) -> None:
-    repaired = release.repair_current_release(store)
+    repaired = rollout.repair_current_release(store)
     current = repaired or _current(store)
     if as_json:
         print(json_text(current))

@@ -8,15 +8,15 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
-import os
 import signal
 from pathlib import Path
 from threading import Event
 
 from marquee.bridge.bridge_limits import DEFAULT_LIMITS, BridgeLimits
+from marquee.bridge.health_file import check_health_file
 from marquee.bridge.supervisor import supervise
 from marquee.config.settings import Settings
-from marquee.errors import MarqueeError, SettingsError
+from marquee.errors import MarqueeError
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +48,6 @@ def _run_child(settings: Settings, limits: BridgeLimits, health_file: Path | Non
         log.error("%s", error)
         return 1
     return 0
-
-
-def check_health_file(path: Path | None) -> None:
-    """Raise ``SettingsError`` if the health file could not be touched."""
-    if path is None:
-        return
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise SettingsError(
-            f"--health-file is {path}: expected a file that the bridge may write, in a directory that exists"
-        )
 
 
 def forward(

@@ -9,22 +9,21 @@ import sys
 from contextlib import nullcontext
 
 from marquee.cli.simulate_arguments import add_arguments
-from marquee.config.base_data import MOVIES_FILE, USERS_FILE
+from marquee.config.base_data import MOVIES_FILE, USERS_FILE, read_side_table
 from marquee.config.settings import Settings
 from marquee.errors import SettingsError
 from marquee.events.parser import EventParser
 from marquee.simulate.catalog import SyntheticCatalog
 from marquee.simulate.corruption import Corrupter
 from marquee.simulate.event_log import EventLog
-from marquee.simulate.movie_service import CustomerTable, MovieService, MovieTable, read_table
+from marquee.simulate.movie_service import CustomerTable, MovieService, MovieTable
 from marquee.simulate.producer import (
     KafkaRecordProducer,
-    NullProducer,
     PipeClosed,
     PipeProducer,
     RecordProducer,
 )
-from marquee.simulate.progress import LiveProgress, summary_rows
+from marquee.simulate.progress import ReportDisplay, summary_rows
 from marquee.simulate.recommend_client import RecommendClient
 from marquee.simulate.replay import Replay, read_replayed, split_base_data
 from marquee.simulate.report import SimulationReport
@@ -47,7 +46,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the simulation until it is done, or until SIGINT or SIGTERM."""
     if args.requests_per_second and not args.url:
         raise SettingsError("--requests-per-second needs --url")
-    with LiveProgress() as progress:
+    with ReportDisplay() as progress:
         service = build(args, settings, progress)
         try:
             report = asyncio.run(_run_until_stopped(service, _movie_service(args, settings, service)))
@@ -71,8 +70,8 @@ def _movie_service(args: argparse.Namespace, settings: Settings, service: Stream
     if args.customer_service_port is None:
         return None
     synthetic = args.mode == "synthetic"
-    users = {} if synthetic else read_table(args.data / USERS_FILE, "user_id")
-    movies = {} if synthetic else read_table(args.data / MOVIES_FILE, "movie_id")
+    users = {} if synthetic else read_side_table(args.data / USERS_FILE, "user_id")
+    movies = {} if synthetic else read_side_table(args.data / MOVIES_FILE, "movie_id")
     catalog = SyntheticCatalog(args.movies, args.seed) if synthetic else None
     table = MovieTable(args.seed, catalog, movies)
     return MovieService(
@@ -85,7 +84,7 @@ def _movie_service(args: argparse.Namespace, settings: Settings, service: Stream
     )
 
 
-def build(args: argparse.Namespace, settings: Settings, progress: LiveProgress) -> StreamingService:
+def build(args: argparse.Namespace, settings: Settings, progress: ReportDisplay) -> StreamingService:
     """Create the service for ``args``. Raises ``SettingsError`` or ``TrainingDataError`` if they are wrong."""
     rating_max = args.rating_max or settings.rating_max
     try:
@@ -153,7 +152,7 @@ def _producer(args: argparse.Namespace, settings: Settings) -> RecordProducer:
     if bootstrap:
         return KafkaRecordProducer(settings, bootstrap, args.topic or settings.kafka_topic, args.partitions)
     if args.records_per_second == 0:
-        return NullProducer()
+        return RecordProducer()
     raise SettingsError(
         "there is no destination for the records: give --kafka HOST:PORT, set MARQUEE_KAFKA_BOOTSTRAP, or give --stdout"
     )

@@ -6,7 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict, cast
 from urllib.parse import quote
 
 import httpx
@@ -21,6 +21,23 @@ _RETRIED = (429, 502, 503, 504)
 _KEY_HEADER = "Marquee-Key"
 
 Parameter: TypeAlias = str | int | float | bool | Sequence[str] | None
+
+
+class RecommendParameters(TypedDict, total=False):
+    """Parameters of a list; docs/recommend.md describes them."""
+
+    n: int | None
+    exclude: Sequence[str] | None
+    genre: Sequence[str] | None
+    year: str | None
+    language: Sequence[str] | None
+    max_age: int | None
+    max_cost: float | None
+    diversity: float | None
+    calibrated: bool | None
+    page: str | None
+    profile: bool | None
+    explain: int | None
 
 
 class ApiRefused(Exception):
@@ -75,9 +92,10 @@ def make_headers(key: str | None) -> dict[str, str]:
     return {**headers, _KEY_HEADER: key} if key else headers
 
 
-def recommend_call(user_id: str, parameters: dict[str, Parameter]) -> Call:
+def recommend_call(user_id: str, parameters: RecommendParameters) -> Call:
     """Return the request for a list."""
-    return Call("GET", f"/recommend/{quote(user_id, safe='')}", _encode_parameters(parameters))
+    encoded = _encode_parameters(cast("dict[str, Parameter]", parameters))
+    return Call("GET", f"/recommend/{quote(user_id, safe='')}", encoded)
 
 
 def similar_call(movie_id: str, parameters: dict[str, Parameter]) -> Call:

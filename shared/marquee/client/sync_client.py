@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 import httpx
 
 from marquee.client.answers import AnsweredList, AnsweredReceipt, AnsweredSimilar
 from marquee.client.calls import (
     Call,
+    RecommendParameters,
     RetryPolicy,
     add_receipt,
     events_calls,
@@ -48,25 +49,8 @@ class MarqueeClient:
         self._url, self._events_url, self._retries = url.rstrip("/"), (events_url or url).rstrip("/"), retries
         self._http = httpx.Client(headers=make_headers(key), timeout=retries.timeout_s, transport=transport)
 
-    def recommend(
-        self,
-        user_id: str,
-        *,
-        n: int | None = None,
-        exclude: Sequence[str] | None = None,
-        genre: Sequence[str] | None = None,
-        year: str | None = None,
-        language: Sequence[str] | None = None,
-        max_age: int | None = None,
-        max_cost: float | None = None,
-        diversity: float | None = None,
-        calibrated: bool | None = None,
-        page: str | None = None,
-        profile: bool | None = None,
-        explain: int | None = None,
-    ) -> AnsweredList:
+    def recommend(self, user_id: str, **parameters: Unpack[RecommendParameters]) -> AnsweredList:
         """Return movies for a user, best first; docs/recommend.md describes the parameters."""
-        parameters = {name: value for name, value in locals().items() if name not in ("self", "user_id")}
         answer: AnsweredList = self._answer(self._url, recommend_call(user_id, parameters))
         return answer
 

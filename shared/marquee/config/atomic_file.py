@@ -13,18 +13,10 @@ from pathlib import Path
 def atomic_path(path: Path, *, durable: bool = False, staging: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path to write a file or directory to, and move it to ``path`` at the end.
 
-    If the block raises, ``path`` keeps its previous content and the temporary is removed. A temporary
-    left by a process that was killed is removed by the next write.
-
-    Parameters
-    ----------
-    path
-        The destination. Its parent directories are created.
-    durable
-        Flush a file, and then its directory entry, to disk.
-    staging
-        The temporary path, on the file system of ``path``. The default is a hidden path beside
-        ``path``, which allows one writer at a time; concurrent writers each pass a unique path.
+    If the block raises, ``path`` keeps its previous content and the temporary is removed. A temporary left by a process
+    that was killed is removed by the next write. ``durable`` flushes a file, and then its directory entry, to disk.
+    ``staging`` is the temporary path, on the file system of ``path``. The default is a hidden path beside ``path``,
+    which allows one writer at a time; concurrent writers each pass a unique path.
     """
     temporary = staging or path.with_name(f".{path.name}.writing")
     _remove(temporary)

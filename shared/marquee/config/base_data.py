@@ -106,21 +106,12 @@ def read_ratings(
 ) -> Iterator[BaseRating]:
     """Yield the ratings of ``path`` in the order of the file.
 
-    A row with an invalid id or an implausible time is left out.
+    The table has the columns of :data:`RATING_COLUMNS`, or those of :data:`RATING_SYNONYMS`. A row with an invalid id
+    or an implausible time is left out, and counted in ``left_out`` by its cause. ``units`` counts the rows by the unit
+    of their time: s, ms, us, ns or ISO 8601.
 
-    Parameters
-    ----------
-    path
-        A table with the columns of :data:`RATING_COLUMNS`, or with those of :data:`RATING_SYNONYMS`.
-    left_out
-        Counts the rows that are left out, by cause.
-    units
-        Counts the rows by the unit of their time: s, ms, us, ns or ISO 8601.
-
-    Raises
-    ------
-    TrainingDataError
-        The file is absent, lacks a column or has wrong rows, or its times are in several units.
+    Raises :class:`TrainingDataError` if the file is absent, lacks a column or has wrong rows, or has times in several
+    units.
     """
     units = Counter() if units is None else units
     examples: dict[str, str] = {}
@@ -192,17 +183,10 @@ def parse_time(text: str) -> tuple[int, str]:
 
 
 def earliest_fraction_end(times: Sequence[int], fraction: float) -> int:
-    """Return the split time; ratings at exactly that time belong to the later part.
+    """Return the time that splits off the earlier ``fraction`` of ratings; those at exactly that time are later.
 
-    Training uses ratings before it, the replay those at or after it. Times are whole seconds and the order
-    within a second is unknown, so a second is never divided.
-
-    Parameters
-    ----------
-    times
-        Times of all ratings in ascending order, in seconds; not empty.
-    fraction
-        Fraction of the ratings in the earlier part, from 0 to 1.
+    Training uses ratings before it, the replay those at or after it. Times are whole seconds in ascending order. The
+    order within a second is unknown, so a second is never divided.
     """
     return times[min(len(times) - 1, round(fraction * len(times)))]
 

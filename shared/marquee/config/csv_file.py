@@ -57,25 +57,14 @@ def parse_csv(
     synonyms: Synonyms | None = None,
     noun: str = "rows",
 ) -> Iterator[Parsed]:
-    """Yield ``parse(row)`` for each row of ``path``.
+    """Yield ``parse(row)`` for each row of ``path``, which must have ``columns``.
 
-    Parameters
-    ----------
-    path
-        The table.
-    parse
-        Converts a row by column name; raises ``ValueError`` with the problem for a wrong one.
-    columns
-        Columns that the table must have.
-    synonyms
-        Other names of a column, best first, in lower case and without punctuation.
-    noun
-        What the rows are, for the error.
+    ``parse`` converts a row by column name, and raises ``ValueError`` with the problem for a wrong one. ``synonyms``
+    are other names of a column, best first, in lower case and without punctuation. ``noun`` says in errors what the
+    rows are.
 
-    Raises
-    ------
-    TrainingDataError
-        The file cannot be read, lacks one of ``columns``, or has wrong rows. These are reported after the last row.
+    Raises :class:`TrainingDataError` if the file cannot be read, lacks a column, or has wrong rows. These are reported
+    after the last row.
     """
     wrong, total = WrongRows(path, noun), 0
     try:

@@ -22,17 +22,9 @@ class FileLocked(MarqueeError):
 def file_lock(path: Path, *, timeout_s: float | None = None, shared: bool = False) -> Iterator[None]:
     """Hold the lock on ``path`` for the block. The kernel releases it if this process is killed.
 
-    Parameters
-    ----------
-    path
-        The lock file. It is created if it does not exist, and never removed.
-    timeout_s
-        How long to wait for another holder. None: wait without limit. 0: try once.
-    shared
-        Take a shared lock, which excludes exclusive locks only.
-
-    Raises :class:`FileLocked` if another process still holds the lock after ``timeout_s``, and ``OSError`` if the
-    lock file cannot be opened.
+    The file is created if it does not exist, and never removed. ``timeout_s`` limits the wait for another holder; None
+    is no limit, and 0 tries once. A ``shared`` lock excludes exclusive locks only. Raises :class:`FileLocked` if
+    another process still holds the lock then, and ``OSError`` if the file cannot be opened.
     """
     handle = os.open(path, os.O_CREAT | (os.O_RDONLY if shared else os.O_RDWR), 0o666)
     try:

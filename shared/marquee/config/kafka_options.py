@@ -29,21 +29,10 @@ def consumer_group(settings: Settings) -> str:
 def create_topic(options: Mapping[str, Any], topic: str, partitions: int, *, timeout_s: float) -> None:
     """Create ``topic`` unless it exists; return when the broker lists it.
 
-    An existing topic keeps its number of partitions.
-
-    Parameters
-    ----------
-    options
-        Options of the admin client, such as :func:`client_options`.
-    topic
-        Name of the topic.
-    partitions
-        Number of partitions of a new topic; one replica each.
-    timeout_s
-        Limit of each request, and of the wait for the broker to list the topic.
-
-    Raises ``KafkaException`` if the broker cannot be reached or refuses, and :class:`KafkaUnavailable` if it does
-    not create or list the topic in time.
+    An existing topic keeps its number of partitions; a new one has one replica of each. ``options`` are those of the
+    admin client, such as :func:`client_options`. ``timeout_s`` limits each request, and the wait for the broker to list
+    the topic. Raises ``KafkaException`` if the broker cannot be reached or refuses, and :class:`KafkaUnavailable` if it
+    does not create or list the topic in time.
     """
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient

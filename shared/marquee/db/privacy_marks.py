@@ -187,11 +187,6 @@ def set_profiling(database: Database, key: str, user_id: str, *, allowed: bool) 
         change_mark(cursor, key, [user_id], NOT_PROFILED, marked=not allowed)
 
 
-def is_profiling_allowed(database: Database, key: str, user_id: str) -> bool:
-    """Return False if the account must not be profiled: forgotten, or turned off. Raises as :func:`set_profiling`."""
-    return not MarkReader(key).read(database).holds(user_id)
-
-
 def uses_pseudonyms(database: Database) -> bool:
     """Return True if rows hold pseudonyms instead of user ids. Raises :class:`DatabaseUnavailable`."""
     ((_, _, pseudonyms),) = database.read(_SELECT_STATE, deadline_ms=_DEADLINE_MS)

@@ -1,4 +1,4 @@
-"""Expansion of Grafana's SQL macros for PostgreSQL: a port of ``macros.go`` of its PostgreSQL data source.
+"""Expansion of Grafana's SQL macros for PostgreSQL, except those of epochs, as ``macros.go`` of its data source does.
 
 The source is in Grafana's pkg/tsdb/grafana-postgresql-datasource. Grafana silently misreads some calls: an argument
 with a parenthesis, a surplus argument, an unknown macro. These are refused here, so that a query means the same in
@@ -18,21 +18,14 @@ from marquee.grafana import durations
 # Grafana ends an argument list at the first closing parenthesis, even if it closes an inner one.
 _CALL = re.compile(r"\$([_a-zA-Z0-9]+)\(([^)]*)\)")
 _UNEXPANDED = re.compile(r"\$\{?[_a-zA-Z]\w*|\[\[\w+\]\]")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Name -> (parameters, format string of the expansion). The fields are described at _expansion_fields.
 _MACROS: dict[str, tuple[tuple[str, ...], str]] = {
     "__time": (("column",), '{column} AS "time"'),
-    "__timeEpoch": (("column",), 'extract(epoch from {column}) as "time"'),
     "__timeFilter": (("column",), "{column} BETWEEN {start} AND {end}"),
     "__timeFrom": ((), "{start}"),
     "__timeTo": ((), "{end}"),
     "__timeGroup": (("column", "interval"), "{bucket}"),
     "__timeGroupAlias": (("column", "interval"), '{bucket} AS "time"'),
-    "__unixEpochFilter": (("column",), "{column} >= {epoch_start} AND {column} <= {epoch_end}"),
-    "__unixEpochFrom": ((), "{epoch_start}"),
-    "__unixEpochTo": ((), "{epoch_end}"),
-    "__unixEpochGroup": (("column", "interval"), "floor(({column})/{seconds})*{seconds}"),
-    "__unixEpochGroupAlias": (("column", "interval"), 'floor(({column})/{seconds})*{seconds} AS "time"'),
 }
 
 
@@ -110,12 +103,10 @@ def _quote_time(time: datetime) -> str:
 
 
 def _expansion_fields(given: Sequence[str], time: TimeRange, timescale: bool) -> dict[str, str]:
-    """Return the arguments, the edges of the time range, and for an interval its seconds and the time bucket."""
+    """Return the arguments, the edges of the time range, and for an interval its time bucket."""
     fields = {
         "start": _quote_time(time.start),
         "end": _quote_time(time.end),
-        "epoch_start": str((time.start - _EPOCH) // timedelta(seconds=1)),
-        "epoch_end": str((time.end - _EPOCH) // timedelta(seconds=1)),
     }
     if given:
         fields["column"] = given[0]
@@ -124,5 +115,4 @@ def _expansion_fields(given: Sequence[str], time: TimeRange, timescale: bool) ->
         number = str(int(seconds)) if seconds == int(seconds) else repr(seconds)
         postgres_bucket = f"floor(extract(epoch from {given[0]})/{number})*{number}"
         fields["bucket"] = f"time_bucket('{seconds:.3f}s',{given[0]})" if timescale else postgres_bucket
-        fields["seconds"] = number
     return fields

@@ -33,16 +33,9 @@ def run_panel_query(
     max_rows: int = MAX_ROWS,
     timescale: bool | None = None,
 ) -> Table:
-    """Run ``sql`` over the range ``time`` in a transaction that cannot write.
+    """Run ``sql``, a query with Grafana's macros, over the range ``time`` in a transaction that cannot write.
 
-    Args:
-        database: Database to read.
-        sql: Query with Grafana's macros.
-        time: Time range of the macros.
-        deadline_ms: Limit of each statement.
-        max_rows: Maximum number of rows to fetch.
-        timescale: Dialect of ``$__timeGroup``; None asks the database.
-
+    ``deadline_ms`` limits each statement. ``timescale`` is the dialect of ``$__timeGroup``; None asks the database.
     Raises :class:`PanelRefused` if the query cannot be run as written, and :class:`DatabaseUnavailable` or
     :class:`DatabaseRefused` if the database fails.
     """

@@ -21,7 +21,7 @@ from marquee.db.pool import Database
 from marquee.db.privacy_marks import MarkReader
 from marquee.errors import CallRefused, DatabaseRefused, DatabaseUnavailable, InvalidEvents
 from marquee.events.json_records import JsonRecordParser, event_schema
-from marquee.ingest.http_events import RefusedEvent, write_events
+from marquee.ingest.http_events import write_events
 
 MAX_EVENTS = 1_000
 MAX_EVENTS_BYTES = 4 * 2**20
@@ -33,17 +33,6 @@ TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-class EventsReceipt(msgspec.Struct, frozen=True):
-    """Outcome of the events of a request, each of which is counted once.
-
-    ``accepted`` were written now; ``repeated`` had been written before, or occur twice; ``refused`` are in quarantine.
-    """
-
-    accepted: int
-    repeated: int
-    refused: tuple[RefusedEvent, ...]
 
 
 class EventsReply(msgspec.Struct, frozen=True):
@@ -86,13 +75,12 @@ class EventsHttp:
 
     def _write(self, source: str, read_body: Callable[[], bytes]) -> EventsReply:
         try:
-            outcome = write_events(self._database, source, split_events(read_body()), self._parser, self._reader)
+            receipt = write_events(self._database, source, split_events(read_body()), self._parser, self._reader)
         except InvalidEvents as error:
             return text_reply(400, str(error))
         except (DatabaseUnavailable, DatabaseRefused) as error:
             _log.error("answered 503: %s", error)
             return text_reply(503, "The database is unavailable: send the events again.", {"Retry-After": "1"})
-        receipt = EventsReceipt(outcome.accepted, outcome.repeated, outcome.refused)
         return EventsReply(202, _encode(receipt), JSON, {"Cache-Control": "no-store"})
 
 

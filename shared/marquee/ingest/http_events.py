@@ -45,9 +45,11 @@ class RefusedEvent(msgspec.Struct, frozen=True):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class EventsOutcome:
-    """``accepted`` events were written now, ``repeated`` ones before; ``refused`` ones are in quarantine."""
+class EventsReceipt(msgspec.Struct, frozen=True):
+    """Outcome of the events of a request, each of which is counted once.
+
+    ``accepted`` were written now; ``repeated`` had been written before, or occur twice; ``refused`` are in quarantine.
+    """
 
     accepted: int = 0
     repeated: int = 0
@@ -80,7 +82,7 @@ def write_events(
     events: Sequence[bytes],
     parser: JsonRecordParser,
     reader: MarkReader | None = None,
-) -> EventsOutcome:
+) -> EventsReceipt:
     """Write each of ``events``, JSON objects, that is not stored yet; a malformed one goes into quarantine.
 
     An event of a user whom ``reader`` finds marked is accepted and dropped, so that its sender learns nothing.
@@ -103,7 +105,7 @@ def write_events(
     for index, reason in written.unstorable.items():
         refused[index] = RefusedEvent(index, read_event_id(events[index]), UNSTORABLE, reason)
     accepted = len(written.new - refused.keys())
-    return EventsOutcome(
+    return EventsReceipt(
         accepted, len(events) - len(refused) - accepted, tuple(refused[index] for index in sorted(refused))
     )
 

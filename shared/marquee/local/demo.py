@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from marquee.db.pool import Database
-from marquee.local.demo_summary import BrokerMemory, DemoOutcome, format_summary
+from marquee.local.demo_summary import DemoOutcome, format_summary
 from marquee.local.display import DemoDisplay
 from marquee.local.live_stats import LiveStats, LiveStatsCollector
 from marquee.local.reconciliation import Reconciliation, reconcile_when_drained
@@ -39,27 +39,18 @@ _RATED = "SELECT DISTINCT user_id, movie_id FROM ratings"
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """The options of a demo.
-
-    Attributes
-    ----------
-    duration_s
-        End after this time; None: at Ctrl-C.
-    records_per_second
-        Rate of the users' records.
-    corrupt
-        Fraction of records to corrupt.
-    seed
-        Random seed of the users' behavior.
-    bad_canary
-        Release a bad model as a canary, which the monitor rolls back.
-    """
+    """The options of a demo."""
 
     duration_s: float | None = None
+    """End after this time; None: at Ctrl-C."""
     records_per_second: float = 1580.0
+    """Rate of the users' records."""
     corrupt: float = CORRUPT_FRACTION
+    """Fraction of records to corrupt."""
     seed: int = 1
+    """Random seed of the users' behavior."""
     bad_canary: bool = False
+    """Release a bad model as a canary, which the monitor rolls back."""
 
 
 def run(system: LocalSystem, console: Console, options: DemoOptions) -> int:
@@ -208,8 +199,8 @@ class Demo:
         last = self._read_last_report(is_first=collector.earlier is None)
         reconciliation = self._written + reconcile_when_drained(self._database, self._topic_id, last.partitions)
         report = last.with_earlier(collector.earlier)
-        broker = BrokerMemory(not self._system.shape.durable_kafka, self._system.kafka_restarts)
-        return DemoOutcome(collector.collect(), reconciliation, report, retrain_due, broker)
+        in_memory, losses = not self._system.shape.durable_kafka, self._system.kafka_restarts
+        return DemoOutcome(collector.collect(), reconciliation, report, retrain_due, in_memory, losses)
 
     def _read_last_report(self, *, is_first: bool) -> SimulationReport:
         """Return the last report; an empty one of a simulator that ended before its first."""

@@ -12,25 +12,19 @@ from marquee.simulate.report import SimulationReport
 
 
 @dataclass(frozen=True)
-class BrokerMemory:
-    """The kind of the demo's broker, and how often it lost the records in its memory by its end."""
-
-    in_memory: bool = False
-    losses: int = 0
-
-
-@dataclass(frozen=True)
 class DemoOutcome:
     """The final state of a demo.
 
-    ``report`` is the simulator's last report. ``retrain_due``: the demo ran long enough for a retraining.
+    ``report`` is the simulator's last report. ``retrain_due``: the demo ran long enough for a retraining. A broker
+    ``in_memory`` has lost its records ``losses`` times by its end.
     """
 
     stats: LiveStats
     reconciliation: Reconciliation
     report: SimulationReport
     retrain_due: bool
-    broker: BrokerMemory = BrokerMemory()
+    in_memory: bool = False
+    losses: int = 0
 
     @property
     def successful(self) -> bool:
@@ -63,12 +57,11 @@ class DemoOutcome:
             yield f"Kafka did not acknowledge {self.report.unacknowledged:,} records"
 
     def _fate_of_unwritten(self) -> str:
-        if self.broker.losses:
+        if self.losses:
             return (
-                f"lost: the broker held them in memory and ended {self.broker.losses}x "
-                "(`--durable-kafka` keeps them on disk)"
+                f"lost: the broker held them in memory and ended {self.losses}x (`--durable-kafka` keeps them on disk)"
             )
-        if self.broker.in_memory:
+        if self.in_memory:
             return (
                 "not yet written: the broker held them in memory until this stop (`--durable-kafka` keeps them on disk)"
             )

@@ -30,20 +30,10 @@ class EmbeddedKafka:
     Known limits: it reports a wrong latest offset, so consumers must start from the earliest or a committed
     offset; it has no retention, no TLS and no authentication.
 
-    Parameters
-    ----------
-    directory
-        The data of a durable broker, and the logs unless ``logs`` is given.
-    durable
-        Keep the data on disk. False: keep it in memory until :meth:`stop`.
-    port
-        The port; by default a free one.
-    logs
-        The directory of the logs.
-    advertised
-        The address that clients are told, if there is a proxy in front of the broker.
-    topic
-        A topic that each start creates unless it exists: a broker in memory that was killed has none.
+    ``directory`` holds the data of a durable broker, and the logs unless ``logs`` is given; a broker that is not
+    ``durable`` keeps its data in memory until :meth:`stop`. ``advertised`` is the address that clients are told, if
+    there is a proxy in front of the broker. Each start creates ``topic`` unless it exists: a broker in memory that was
+    killed has none.
     """
 
     def __init__(
@@ -78,11 +68,6 @@ class EmbeddedKafka:
     def broker(self) -> Process:
         """The broker without its storage; only after :meth:`start`."""
         return self._processes[-1]
-
-    def restart_broker(self) -> None:
-        """Start an ended broker again on its running storage; return when it accepts connections."""
-        self.broker.start()
-        self.broker.wait_healthy(lambda: port_open(self.port))
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -19,14 +19,8 @@ _PING_MS = 500
 class EmbeddedMongo:
     """A server for development and tests, without text indexes, time-series collections and capped collections.
 
-    Parameters
-    ----------
-    directory
-        Directory of the data; a later start continues with them.
-    port
-        Port; by default a free one, which later starts keep.
-    logs
-        Directory of ``mongo.log``; by default ``directory``.
+    A later start continues with the data in ``directory``, and keeps a ``port`` that was chosen at random.
+    ``mongo.log`` is in ``logs``, by default ``directory``.
     """
 
     def __init__(self, directory: Path, port: int | None = None, *, logs: Path | None = None) -> None:
@@ -48,8 +42,7 @@ class EmbeddedMongo:
     @property
     def pids(self) -> tuple[int, ...]:
         """The process id as a tuple; empty when the server does not run."""
-        pid = self.process.pid if self.process else None
-        return () if pid is None else (pid,)
+        return self.process.pids if self.process else ()
 
     def start(self) -> EmbeddedMongo:
         """Start the server; return when it answers a ping."""

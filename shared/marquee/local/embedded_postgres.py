@@ -26,14 +26,8 @@ _START_ATTEMPTS = 5
 class EmbeddedPostgres:
     """A PostgreSQL server for development and tests; see :mod:`marquee.local.postgres_cluster` for its roles.
 
-    Parameters
-    ----------
-    directory
-        Directory of the data; a later start continues with them.
-    port
-        Port; by default a free one, which later starts keep.
-    logs
-        Directory of ``postgres.log``; by default ``directory``.
+    A later start continues with the data in ``directory``, and keeps a ``port`` that was chosen at random.
+    ``postgres.log`` is in ``logs``, by default ``directory``.
     """
 
     def __init__(self, directory: Path, port: int | None = None, *, logs: Path | None = None) -> None:
@@ -69,7 +63,7 @@ class EmbeddedPostgres:
     @property
     def pids(self) -> tuple[int, ...]:
         """The process id as a tuple; empty when the server does not run."""
-        return () if self.pid is None else (self.pid,)
+        return self._process.pids if self._process else ()
 
     def start(self) -> EmbeddedPostgres:
         """Start the server, with ``initdb`` on a new directory; return when it accepts connections."""

@@ -1,20 +1,20 @@
-"""Instances of functions as local processes of functions-framework, as in the cloud."""
+"""Instances of functions as local processes of gunicorn and functions-framework."""
 
 from __future__ import annotations
 
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
+from marquee.config.http_client import HttpClient
 from marquee.config.request_limits import MAX_REQUEST_LINE, WORKER_CLASS
+from marquee.errors import RequestFailed
 from marquee.local.infra_spec import FunctionSpec
+from marquee.local.ports import Ports
 from marquee.local.process import Process
-
-HOST = "127.0.0.1"
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+from marquee.local.shape import LOOPBACK_HOST, Shape
+from marquee.local.supervision import Part
 
 
 def function_instance(
@@ -22,87 +22,64 @@ def function_instance(
     function: FunctionSpec,
     root: Path,
     logs: Path,
-    sockets: Path,
     port: int,
     settings: Mapping[str, str],
     workers: int | None = None,
+    *,
+    own_port: int | None = None,
+    host: str = LOOPBACK_HOST,
 ) -> Process:
-    """Return the only instance of ``function``, run by functions-framework's command as in the cloud."""
-    argv = [
-        _script("functions-framework"),
-        "--target",
-        _target(function),
-        "--source",
-        _source(function, root),
-    ]
-    argv += ["--signature-type", function.signature, "--host", HOST, "--port", str(port)]
-    environment = {
-        **settings,
-        "WORKERS": str(workers or function.workers),
-        "THREADS": str(function.threads),
-        "XDG_RUNTIME_DIR": str(_create_socket_dir(name, sockets)),
-    }
-    return Process(name, argv, logs / f"{name}.log", env=environment, cwd=root)
+    """Return one instance of ``function``, which listens on ``port`` of loopback and of ``host``.
+
+    gunicorn runs the app of functions-framework with the options of its command, which could not share a port. Of
+    several instances on one port, the kernel distributes the connections (SO_REUSEPORT), and each has a port of its
+    own for its health check.
+    """
+    target, source = Path(function.source).name, str(root / function.source / "main.py")
+    argv = [str(Path(sys.executable).parent / "gunicorn"), "--reuse-port", "--no-control-socket", "--timeout", "0"]
+    address = f"[{host}]" if ":" in host else host
+    for bind in dict.fromkeys((f"{LOOPBACK_HOST}:{port}", f"{LOOPBACK_HOST}:{own_port or port}", f"{address}:{port}")):
+        argv += ["--bind", bind]
+    argv += ["--workers", str(workers or function.workers), "--threads", str(function.threads)]
+    argv += ["--worker-class", WORKER_CLASS, "--limit-request-line", str(MAX_REQUEST_LINE), "--log-level", "error"]
+    argv.append(f"functions_framework:create_app({target!r}, {source!r}, {function.signature!r})")
+    return Process(name, argv, logs / f"{name}.log", env=settings, cwd=root)
 
 
-def shared_port_instance(
+def function_parts(
     name: str,
     function: FunctionSpec,
     root: Path,
     logs: Path,
-    ports: tuple[int, int],
+    port: int,
+    ports: Ports,
     settings: Mapping[str, str],
-    workers: int | None = None,
-    host: str = HOST,
-) -> Process:
-    """Return one of several instances that share a port; the kernel distributes connections (SO_REUSEPORT).
-
-    functions-framework's command cannot share a port, so gunicorn runs the same app with the same options.
-    ``ports`` are the shared port, and the instance's own port for its health check. The shared port is that of
-    loopback, and of ``host``, too.
-    """
-    app = f"functions_framework:create_app({_target(function)!r}, {_source(function, root)!r}, 'http')"
-    argv = [_script("gunicorn"), "--reuse-port", "--no-control-socket", "--log-level", "error"]
-    address = f"[{host}]" if ":" in host else host
-    for bind in dict.fromkeys((f"{HOST}:{ports[0]}", f"{HOST}:{ports[1]}", f"{address}:{ports[0]}")):
-        argv += ["--bind", bind]
-    argv += ["--timeout", "0"]
-    argv += ["--workers", str(workers or function.workers), "--threads", str(function.threads)]
-    argv += ["--worker-class", WORKER_CLASS, "--limit-request-line", str(MAX_REQUEST_LINE), app]
-    return Process(name, argv, logs / f"{name}.log", env=settings, cwd=root)
-
-
-def open_directly(request: str | urllib.request.Request, timeout_s: float) -> Any:
-    """Send a request to a part of this machine, whatever proxy the environment names; see ``urlopen``."""
-    return _DIRECT.open(request, timeout=timeout_s)
+    shape: Shape,
+    instances: int = 1,
+) -> Iterator[Part]:
+    """Yield the part of each instance of ``function``; several share ``port``, and have one more each."""
+    host = shape.host if function.public else LOOPBACK_HOST
+    # Without base data there is no release, and `recommend` is not ready before the first one.
+    ready = function.ready if function.ready and shape.base else function.health
+    for number in range(1, instances + 1):
+        instance = f"{name}-{number}" if instances > 1 else name
+        own_port = ports.choose(f"{instance}'s health", port + number) if instances > 1 else port
+        process = function_instance(
+            instance, function, root, logs, port, settings, shape.workers, own_port=own_port, host=host
+        )
+        url = f"http://127.0.0.1:{own_port}"
+        process.healthy = health_check(url + ready)
+        yield Part(instance, process, port, url + function.health)
 
 
 def health_check(url: str, timeout_s: float = 2.0) -> Callable[[], bool]:
-    """Return a function that returns True if ``GET url`` has status 200."""
+    """Return a function that returns True if ``GET url`` has status 200, whatever proxy the environment names."""
 
     def check() -> bool:
         try:
-            with open_directly(url, timeout_s) as response:
-                return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
+            with closing(HttpClient(url, timeout_s=timeout_s)) as client:
+                return client.request("GET").status == 200
+        except RequestFailed:
             return False
 
     return check
-
-
-def _target(function: FunctionSpec) -> str:
-    return Path(function.source).name
-
-
-def _source(function: FunctionSpec, root: Path) -> str:
-    return str(root / function.source / "main.py")
-
-
-def _create_socket_dir(name: str, sockets: Path) -> Path:
-    folder = sockets / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _script(name: str) -> str:
-    return str(Path(sys.executable).parent / name)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
-from marquee.config import yaml_file
 from marquee.config.needs import NEEDS
+from marquee.config.yaml_file import read_yaml
 
 Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]*$")]
 Text = Annotated[str, Meta(min_length=1)]
@@ -129,16 +128,9 @@ class ScheduleSpecs(Struct, frozen=True, forbid_unknown_fields=True):
 
 def read_functions(root: Path) -> dict[str, FunctionSpec]:
     """Read the functions by name. Raises :class:`SettingsError` if a field is wrong."""
-    return yaml_file.read_yaml(root / "infra/functions.yaml", FunctionSpecs).functions
+    return read_yaml(root / "infra/functions.yaml", FunctionSpecs).functions
 
 
 def read_schedules(root: Path) -> dict[str, ScheduleSpec]:
     """Read the schedules by name. Raises :class:`SettingsError` if a field is wrong."""
-    return yaml_file.read_yaml(root / "infra/schedules.yaml", ScheduleSpecs).schedules
-
-
-def json_schema(kind: type[FunctionSpecs] | type[ScheduleSpecs]) -> dict[str, Any]:
-    """Return the JSON schema of the file, for editors and other languages."""
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
-    # In JSON a tuple is a list.
-    return msgspec.json.decode(msgspec.json.encode(document), type=dict[str, Any])
+    return read_yaml(root / "infra/schedules.yaml", ScheduleSpecs).schedules

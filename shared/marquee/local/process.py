@@ -88,26 +88,11 @@ def inherited_environment() -> dict[str, str]:
 
 @dataclass
 class Process:
-    """A command that runs as a child process.
+    """A command that runs as a child process; its output is appended to ``log``.
 
-    Attributes
-    ----------
-    name
-        Name for messages.
-    argv
-        The command and its arguments.
-    log
-        The file to which its output is appended.
-    env
-        Variables in addition to :func:`inherited_environment`.
-    user
-        Account to run as; only root can change it.
-    cwd
-        Working directory.
-    stop_signal
-        The signal that asks the command to end.
-    niceness
-        Increment of the nice value; 10 yields to all other processes.
+    ``env`` are variables in addition to :func:`inherited_environment`. Only root can change ``user``. ``stop_signal``
+    asks the command to end. A ``niceness`` of 10 yields to all other processes. With ``healthy``, a start is complete
+    when that returns True.
     """
 
     name: str
@@ -118,11 +103,15 @@ class Process:
     cwd: Path | None = None
     stop_signal: int = signal.SIGTERM
     niceness: int = 0
+    healthy: Callable[[], bool] | None = None
     _child: subprocess.Popen[bytes] | None = None
     _group_ended: bool = True
 
     def start(self) -> None:
-        """Start the command; what remains of an earlier run is killed first."""
+        """Start the command; what remains of an earlier run is killed first.
+
+        Raises :class:`ProcessFailed` if it does not become healthy.
+        """
         # Workers of a dead leader may still hold its port.
         self._end_group()
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +127,8 @@ class Process:
                 preexec_fn=_child_setup(self.user, self.niceness),
             )
         self._group_ended = False
+        if self.healthy:
+            self.wait_healthy(self.healthy)
 
     @property
     def pid(self) -> int | None:
@@ -145,11 +136,17 @@ class Process:
         return self._child.pid if self._child and self._child.poll() is None else None
 
     @property
+    def pids(self) -> tuple[int, ...]:
+        """The process id while the command runs, as a tuple."""
+        pid = self.pid
+        return () if pid is None else (pid,)
+
+    @property
     def returncode(self) -> int | None:
         """The exit code, or None while the command runs or before its first start."""
         return self._child.poll() if self._child else None
 
-    def wait_healthy(self, healthy: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    def wait_healthy(self, healthy: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Wait until ``healthy()``. Raises :class:`ProcessFailed` if the command ends first or on time-out."""
         deadline = time.monotonic() + timeout_s
         while not healthy():

@@ -12,9 +12,8 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,9 +24,9 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from marquee.config.http_client import HttpClient
 from marquee.config.settings import Settings
-from marquee.errors import SettingsError
-from marquee.local.function_process import open_directly
+from marquee.errors import RequestFailed, SettingsError
 from marquee.local.infra_spec import ScheduleSpec, read_schedules
 from marquee.local.process import Process
 from marquee.local.state_dir import StateDir
@@ -97,13 +96,12 @@ class JobRunner:
     def _call(self, name: str, url: str, timeout_s: float) -> None:
         """Call the function; its response goes to the scheduler's log."""
         started = datetime.now(UTC)
-        request = urllib.request.Request(url, b"", method="POST")
         try:
-            with open_directly(request, timeout_s) as response:
-                code, text = 0, response.read().decode()
-        except urllib.error.HTTPError as error:
-            code, text = 1, f"status {error.code}: {error.read().decode()}"
-        except OSError as error:
+            with closing(HttpClient(url, timeout_s=timeout_s)) as client:
+                status, _, body = client.request("POST", body=b"")
+            code, text = (0, "") if status == 200 else (1, f"status {status}: ")
+            text += body.decode(errors="replace")
+        except RequestFailed as error:
             code, text = 1, f"no response from {url}: {error}"
         log.log(logging.ERROR if code else logging.INFO, "%s: %s", name, text.strip())
         self._record(name, JobRun(started, datetime.now(UTC), code))

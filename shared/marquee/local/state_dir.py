@@ -86,11 +86,6 @@ class StateDir:
         return self.directory / "runs"
 
     @property
-    def sockets(self) -> Path:
-        """The servers' control sockets."""
-        return self.directory / "run"
-
-    @property
     def state_file(self) -> Path:
         """The path of ``state.json``."""
         return self.directory / "state.json"
@@ -104,7 +99,7 @@ class StateDir:
         """
         with ExitStack() as lock:
             try:
-                for folder in (self.logs, self.data, self.runs, self.sockets):
+                for folder in (self.logs, self.data, self.runs):
                     folder.mkdir(parents=True, exist_ok=True)
                 lock.enter_context(file_lock(self._lock_file, timeout_s=0))
             except FileLocked as error:

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import psutil
 from rich.console import Console
-from rich.table import Table
 
 from marquee.config.settings import Settings
 from marquee.errors import MarqueeError
@@ -138,14 +137,7 @@ def _unread(state: SystemState) -> tuple[float | None, list[str]]:
 
 
 def _print(status: SystemStatus, console: Console) -> None:
-    rows = [_row(part) for part in status.parts]
-    if console.is_terminal:
-        table = Table(*_HEADINGS, title=None)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    else:
-        sys.stdout.write("\n".join(_align([_HEADINGS, *rows])) + "\n")
+    console.print("\n".join(_align([_HEADINGS, *map(_row, status.parts)])), soft_wrap=True)
     if status.unread_s is not None:
         console.print(f"Oldest unread record: {status.unread_s:.1f} s old.", soft_wrap=True)
     for note in status.notes:
@@ -156,14 +148,8 @@ def _print(status: SystemStatus, console: Console) -> None:
 
 def _row(part: PartStatus) -> tuple[str, ...]:
     pids = " ".join(map(str, part.pids)) or "-"
-    return (
-        part.name,
-        pids,
-        str(part.port or "-"),
-        format_uptime(part.uptime_s),
-        str(part.restarts),
-        part.health,
-    )
+    uptime = format_uptime(part.uptime_s)
+    return part.name, pids, str(part.port or "-"), uptime, str(part.restarts), part.health
 
 
 def _align(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from marquee.errors import MarqueeError
-from marquee.local.process import Process
 from marquee.local.state_dir import PartState, process_created_at
 
 FIRST_DELAY_S = 0.5
@@ -31,30 +30,6 @@ class Program(Protocol):
     @property
     def pids(self) -> tuple[int, ...]:
         """The process ids while all of its processes run; empty when one has ended."""
-
-
-@dataclass
-class ProcessProgram:
-    """A :class:`Program` of one process; its start is complete when ``healthy`` returns True."""
-
-    process: Process
-    healthy: Callable[[], bool] = field(default=lambda: True)
-    start_timeout_s: float = 60.0
-
-    def start(self) -> None:
-        """Start the process and wait until it is healthy. Raises :class:`ProcessFailed` if it does not become so."""
-        self.process.start()
-        self.process.wait_healthy(self.healthy, self.start_timeout_s)
-
-    def stop(self) -> None:
-        """End the process and its group."""
-        self.process.stop()
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """The process id while the process runs."""
-        pid = self.process.pid
-        return () if pid is None else (pid,)
 
 
 @dataclass

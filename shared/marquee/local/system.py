@@ -18,8 +18,7 @@ from marquee.errors import KafkaUnavailable
 from marquee.local.embedded_kafka import EmbeddedKafka
 from marquee.local.embedded_mongo import EmbeddedMongo
 from marquee.local.embedded_postgres import EmbeddedPostgres
-from marquee.local.function_parts import function_parts
-from marquee.local.function_process import health_check
+from marquee.local.function_process import function_parts, health_check
 from marquee.local.infra_spec import FunctionSpec, read_functions, read_schedules
 from marquee.local.kafka_memory import KAFKA_MEMORY_MB, is_idle, wait_until_read
 from marquee.local.kafka_retention import KafkaRetention
@@ -28,7 +27,7 @@ from marquee.local.ports import Ports
 from marquee.local.process import Process, ProcessFailed
 from marquee.local.shape import Shape
 from marquee.local.state_dir import PartState, StateDir, SystemState
-from marquee.local.supervision import Part, ProcessProgram, Supervisor
+from marquee.local.supervision import Part, Supervisor
 from marquee.registry import release
 from marquee.registry.object_store.connect import connect
 
@@ -126,7 +125,7 @@ class LocalSystem:
             replay += ["--customer-service-port", str(urlsplit(self.settings.customers_url).port)]
         process = self._command("simulator", "simulate", *replay, *arguments)
         # Not restarted: the report of a second run would not add up with the first.
-        self.supervisor.start(Part("simulator", ProcessProgram(process), supervised=False))
+        self.supervisor.start(Part("simulator", process, supervised=False))
 
     def url(self, function: str) -> str:
         """Return the URL of a function."""
@@ -236,7 +235,7 @@ class LocalSystem:
             name,
             function,
             self.root,
-            self.state_dir,
+            self.state_dir.logs,
             port,
             self._ports,
             self._settings_of(name).environment(function.needs),
@@ -246,10 +245,10 @@ class LocalSystem:
             self.supervisor.start(part)
 
     def _start_bridge(self) -> None:
-        heartbeat = self.state_dir.sockets / "bridge.heartbeat"
+        heartbeat = self.state_dir.runs / "bridge.heartbeat"
         heartbeat.unlink(missing_ok=True)
         process = self._command("bridge", "bridge", "--health-file", str(heartbeat))
-        self.supervisor.start(Part("bridge", ProcessProgram(process), heartbeat=heartbeat))
+        self.supervisor.start(Part("bridge", process, heartbeat=heartbeat))
 
     def _start_scheduler(self) -> None:
         argv = [sys.executable, "-m", "marquee.local.scheduler"]
@@ -258,7 +257,7 @@ class LocalSystem:
             argv += ["--function", f"{name}={self.url(name)}"]
         for name in sorted({schedule.part for schedule in self.schedules.values() if not schedule.function}):
             argv += ["--database", f"{name}={self._database_urls[name]}"]
-        self.supervisor.start(Part("scheduler", ProcessProgram(self._process("scheduler", argv))))
+        self.supervisor.start(Part("scheduler", self._process("scheduler", argv)))
 
     def _start_dashboards(self) -> None:
         port = self._ports.choose("dashboards", DASHBOARDS_PORT)
@@ -267,7 +266,8 @@ class LocalSystem:
         process = self._command("dashboards", "dashboards", *arguments)
         process.env = {**process.env, "PLAYGROUND_KEY": self.settings.recommend_key}
         health = f"http://127.0.0.1:{port}/healthz"
-        self.supervisor.start(Part("dashboards", ProcessProgram(process, health_check(health)), port, health))
+        process.healthy = health_check(health)
+        self.supervisor.start(Part("dashboards", process, port, health))
 
     def _command(self, name: str, *arguments: str) -> Process:
         return self._process(name, [sys.executable, "-m", "marquee", *arguments])

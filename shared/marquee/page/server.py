@@ -56,20 +56,7 @@ _NEWEST_RECORD = "SELECT extract(epoch FROM now() - max(updated)) AS age FROM wr
 class DashboardPage:
     """The content of the page.
 
-    Attributes
-    ----------
-    database
-        The database of the panels.
-    boards
-        The dashboards by uid.
-    alerts
-        A function that returns the alerts, the most severe first.
-    span
-        The initial time range, a key of :data:`RANGES`.
-    runbooks
-        The folder of the runbooks, if any.
-    playground
-        The playground, if there is a `recommend` to play with.
+    ``alerts`` returns the alerts, the most severe first. ``span`` is the initial time range, a key of :data:`RANGES`.
     """
 
     database: Database

@@ -26,15 +26,6 @@ def redact_logs(directories: Iterable[Path], users: Sequence[str]) -> dict[str, 
     return counts
 
 
-def count_in_logs(directories: Iterable[Path], users: Sequence[str]) -> int:
-    """Return the number of times that log files name one of the users."""
-    pattern, found = _pattern(users), 0
-    for path in _files(directories):
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            found += sum(1 for _ in pattern.finditer(content))
-    return found
-
-
 def _files(directories: Iterable[Path]) -> list[Path]:
     found = (path for directory in directories for path in sorted(directory.glob("*.log*")))
     return [path for path in found if path.is_file() and path.stat().st_size]

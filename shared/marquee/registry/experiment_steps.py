@@ -9,7 +9,7 @@ import msgspec
 from marquee.errors import ReleaseError
 from marquee.registry.arm_assignment import Arm
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Release, new_release, publish_release, read_release
+from marquee.registry.release import Release, new_release, publish_release, read_release, require_release
 from marquee.registry.rollout import CONTROL, amend_release, verify_or_refuse
 
 
@@ -38,8 +38,7 @@ def start_experiment(
         verify_or_refuse(store, version)
 
     def change(before: Release | None) -> Release:
-        if before is None:
-            raise ReleaseError("there is no release to start an experiment from: promote a version first")
+        before = require_release(before)
         if len(before.arms) > 1:
             raise ReleaseError(
                 f"release {before.number} is an experiment ({before.experiment or 'split'}): end it first"

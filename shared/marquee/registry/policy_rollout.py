@@ -11,7 +11,7 @@ from marquee.registry.arm_assignment import Arm
 from marquee.registry.experiment_steps import start_experiment
 from marquee.registry.object_store.object_store import ObjectStore
 from marquee.registry.policy import Policy, check_policy
-from marquee.registry.release import find_serving_release, publish_release
+from marquee.registry.release import find_serving_release, publish_release, require_release
 from marquee.registry.rollout import CANARY, CONTROL, amend_release
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def set_policy(store: ObjectStore, policy: Policy, *, author: str, reason: str =
     check_policy(policy)
 
     def change(before: Release | None) -> Release:
-        if before is None:
-            raise ReleaseError("there is no release yet: promote a version first")
+        before = require_release(before)
         contents = [msgspec.structs.replace(arm.policy, number=0) for arm in before.arms]
         if all(content == policy for content in contents):
             return before
@@ -59,9 +58,7 @@ def start_policy_canary(
         raise ReleaseError(f"the weight of a canary must be above 0 and at most 0.5; got {weight}")
     policy = msgspec.structs.replace(policy, number=0)
     check_policy(policy)
-    serving = find_serving_release(store)
-    if serving is None:
-        raise ReleaseError("there is no release yet: promote a version first")
+    serving = require_release(find_serving_release(store))
     first = serving.arms[0]
     arms = (Arm(CONTROL, first.version, 0.5, first.policy), Arm(CANARY, first.version, 0.5, policy))
     return start_experiment(

@@ -144,6 +144,13 @@ def find_last_release(store: ObjectStore) -> Release | None:
     return _find_last(store, _read_document(store)[0], list_numbers(store))
 
 
+def require_release(release: Release | None) -> Release:
+    """Return ``release``; raise :class:`ReleaseError` before the first one."""
+    if release is None:
+        raise ReleaseError("there is no release yet: promote a version first")
+    return release
+
+
 def publish_release(store: ObjectStore, change: Callable[[Release | None], Release]) -> Release:
     """Replace the current release with ``change(last)`` and return it with its number.
 
@@ -159,7 +166,7 @@ def publish_release(store: ObjectStore, change: Callable[[Release | None], Relea
         release = change(last)
         if release is last:
             if last is not current:
-                _swap_in(store, release)
+                swap_in(store, release)
             return release
         number = max([current.number if current else 0, *numbers]) + 1
         release = _choose_format(release, number)
@@ -173,25 +180,9 @@ def publish_release(store: ObjectStore, change: Callable[[Release | None], Relea
             store.put_new(_object_name(number), _encode(release))
         except PreconditionFailed:
             continue
-        _swap_in(store, release)
+        swap_in(store, release)
         return release
     raise ReleaseError(f"other publishers were faster {ATTEMPTS} times in a row; try again")
-
-
-def repair_current_release(store: ObjectStore) -> Release | None:
-    """Restore ``current.json`` from the newest whole release and return that; None if it needs no repair.
-
-    Raises :class:`ReleaseError` if no release is whole.
-    """
-    try:
-        read_current_release(store)
-        return None
-    except (ObjectNotFound, ReleaseError):
-        newest = next(iter_whole_releases(store), None)
-    if newest is None:
-        raise ReleaseError("no release is whole: `marquee release promote VERSION` publishes a new one")
-    _swap_in(store, newest)
-    return newest
 
 
 def decode_release(data: bytes, name: str) -> Release:
@@ -289,7 +280,7 @@ def _iter_whole(store: ObjectStore, numbers: Sequence[int]) -> Iterator[Release]
             continue
 
 
-def _swap_in(store: ObjectStore, release: Release) -> None:
+def swap_in(store: ObjectStore, release: Release) -> None:
     """Make ``release`` current, unless a newer one is."""
     for _ in range(ATTEMPTS):
         current, version = _read_document(store)

@@ -1,4 +1,4 @@
-"""Changes of the release by a person: promote, canary, split and roll back. Each is one write of one document."""
+"""Changes of the release by a person: promote, canary, split, roll back and repair; each is one write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from marquee.errors import ArtifactRefused, ObjectNotFound, ReleaseError
 from marquee.registry.arm_assignment import Arm, inherit_policies
 from marquee.registry.artifact import verify_artifact
 from marquee.registry.object_store.object_store import ObjectStore
-from marquee.registry.release import Release, new_release, publish_release, read_current_release, read_release
+from marquee.registry.release import (
+    Release,
+    iter_whole_releases,
+    new_release,
+    publish_release,
+    read_current_release,
+    read_release,
+    require_release,
+    swap_in,
+)
 from marquee.registry.release_rules import is_same_experiment
 
 CONTROL, CANARY = "control", "canary"
@@ -40,8 +49,7 @@ def canary(store: ObjectStore, version: str, *, weight: float, author: str, reas
     verify_or_refuse(store, version)
 
     def change(before: Release | None) -> Release:
-        if before is None:
-            raise ReleaseError("there is no release to compare a canary with: promote a version first")
+        before = require_release(before)
         first = before.arms[0]
         arms = (Arm(CONTROL, first.version, 0.5, first.policy), Arm(CANARY, version, 0.5, first.policy))
         return _enrol(before, arms, 2 * weight, author, reason)
@@ -121,14 +129,29 @@ def resume(store: ObjectStore, *, author: str, reason: str = "") -> Release:
     """
 
     def change(before: Release | None) -> Release:
-        if before is None:
-            raise ReleaseError("there is no release yet: promote a version first")
+        before = require_release(before)
         if not before.paused:
             return before
         reason_given = reason or "automatic releases resumed"
         return amend_release(before, author=author, reason=reason_given, evidence=before.evidence, paused=False)
 
     return publish_release(store, change)
+
+
+def repair_current_release(store: ObjectStore) -> Release | None:
+    """Restore ``current.json`` from the newest whole release and return that; None if it needs no repair.
+
+    Raises :class:`ReleaseError` if no release is whole.
+    """
+    try:
+        read_current_release(store)
+        return None
+    except (ObjectNotFound, ReleaseError):
+        newest = next(iter_whole_releases(store), None)
+    if newest is None:
+        raise ReleaseError("no release is whole: `marquee release promote VERSION` publishes a new one")
+    swap_in(store, newest)
+    return newest
 
 
 def amend_release(before: Release, *, author: str, reason: str, evidence: str = "", **changes: Any) -> Release:
@@ -153,8 +176,7 @@ def _enrol(before: Release | None, arms: tuple[Arm, ...], enrolled: float, autho
 
 
 def _find_target(store: ObjectStore, before: Release | None, to: int | None) -> Release:
-    if before is None:
-        raise ReleaseError("there is no release yet: promote a version first")
+    before = require_release(before)
     if to == before.number:
         if _is_current(store, to):
             raise ReleaseError(f"release {to} is the current one")

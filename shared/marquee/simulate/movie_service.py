@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from marquee.config.base_data import read_side_table
 from marquee.config.movielens_names import GENRES, OCCUPATIONS
+from marquee.config.rate_limit import CallLimiter
 from marquee.simulate.catalog import SyntheticCatalog, runtime_minutes
 from marquee.simulate.hashed_rng import derive_seed
 from marquee.simulate.user_requests import UserRequests
@@ -130,8 +129,7 @@ class MovieService:
         self._tables: dict[str, Lookup] = {"user": customers, "movie": movies}
         self._users = users
         self._host, self._port = host, port
-        self._rate_limit, self._clock = requests_per_second, clock
-        self._tokens, self._refilled = requests_per_second, clock()
+        self._limiter = CallLimiter(requests_per_second, clock)
         self.requests = 0
         self.refused = 0
 
@@ -157,7 +155,7 @@ class MovieService:
     @web.middleware
     async def _limit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.requests += 1
-        if not self._take_token():
+        if self._limiter.take(""):
             self.refused += 1
             return web.json_response({"message": "too many requests"}, status=429, headers={"Retry-After": "1"})
         return await handler(request)
@@ -172,23 +170,6 @@ class MovieService:
         if not rows:
             return web.json_response({"message": f"{kind} not found"}, status=404)
         return web.json_response(rows[0])
-
-    def _take_token(self) -> bool:
-        """Take a token from a bucket that refills at the rate limit and holds the tokens of one second."""
-        if not self._rate_limit:
-            return True
-        now = self._clock()
-        tokens = self._tokens + (now - self._refilled) * self._rate_limit
-        self._tokens, self._refilled = min(max(self._rate_limit, 1.0), tokens), now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
-def read_table(path: Path, key: str) -> Mapping[str, Mapping[str, str]]:
-    """Read a side table of the base data as rows by their ``key``; empty if there is no such file."""
-    return read_side_table(path, key)
 
 
 def _describe_genres(opening: str, draw: int) -> str | None:

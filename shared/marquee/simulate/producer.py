@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 from marquee.config.kafka_options import client_options, create_topic
 from marquee.config.settings import Settings
@@ -27,97 +29,64 @@ class PipeClosed(MarqueeError):
     """The reader of the pipe closed it."""
 
 
-class RecordProducer(Protocol):
-    """A destination that acknowledges each record through its :class:`RecordGroup`."""
+class RecordProducer:
+    """A destination that acknowledges each record through its :class:`RecordGroup`; this one drops all records.
 
-    problem: str
+    It is the event log of a load test of the recommendations alone.
+    """
+
+    problem = ""
     """The reason why records are not acknowledged at present; empty if they are."""
 
     def has_room(self) -> bool:
         """Return True if more records can be written."""
+        return True
 
     def write(self, raw: bytes, group: RecordGroup) -> None:
         """Accept one record. Never blocks."""
 
     def poll(self) -> None:
-        """Process new acknowledgements. Raises :class:`KafkaRefused` if Kafka refuses a record for good."""
+        """Process new acknowledgements. Raises :class:`KafkaRefused` if Kafka refuses a record permanently."""
 
     def pending(self) -> int:
         """Return the number of records in flight."""
+        return 0
 
 
-class PipeProducer:
+class PipeProducer(RecordProducer):
     """Records written to a file or pipe, such as stdout, one per line."""
-
-    problem = ""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out, self._records = out, 0
 
-    def has_room(self) -> bool:
-        """See :class:`RecordProducer`."""
-        return True
-
     def write(self, raw: bytes, group: RecordGroup) -> None:
-        """See :class:`RecordProducer`."""
-        try:
+        """Write one record. Raises :class:`PipeClosed`."""
+        with _translated():
             self._out.write(raw + b"\n")
-        except BrokenPipeError as error:
-            raise PipeClosed("the reader of the records closed the pipe") from error
         group.written += 1
         group.acknowledge(0, self._records)
         self._records += 1
 
     def poll(self) -> None:
-        """See :class:`RecordProducer`."""
-        try:
+        """Flush. Raises :class:`PipeClosed`."""
+        with _translated():
             self._out.flush()
-        except BrokenPipeError as error:
-            raise PipeClosed("the reader of the records closed the pipe") from error
-
-    def pending(self) -> int:
-        """See :class:`RecordProducer`."""
-        return 0
 
 
-class NullProducer:
-    """No event log, for load tests of the recommendations alone."""
-
-    problem = ""
-
-    def has_room(self) -> bool:
-        """See :class:`RecordProducer`."""
-        return True
-
-    def write(self, raw: bytes, group: RecordGroup) -> None:
-        """See :class:`RecordProducer`."""
-
-    def poll(self) -> None:
-        """See :class:`RecordProducer`."""
-
-    def pending(self) -> int:
-        """See :class:`RecordProducer`."""
-        return 0
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise PipeClosed("the reader of the records closed the pipe") from error
 
 
-class KafkaRecordProducer:
+class KafkaRecordProducer(RecordProducer):
     """An idempotent Kafka producer: each record is in the topic once, whatever fails in between.
 
-    While the broker is unavailable the producer retries without limit and reports it in the log and in
-    :attr:`problem`.
-
-    Parameters
-    ----------
-    settings
-        The security settings of the connection.
-    bootstrap
-        Kafka's bootstrap servers.
-    topic
-        The topic, created by :meth:`ensure_topic`.
-    partitions
-        Number of partitions of a new topic.
-    max_pending
-        Records in flight above which :meth:`has_room` is False. Request records may still follow.
+    While the broker is unavailable the producer retries without limit, and reports it in the log and in
+    :attr:`problem`. :meth:`ensure_topic` creates the topic. With ``max_pending`` records in flight, :meth:`has_room` is
+    False; request records may still follow.
     """
 
     def __init__(
@@ -161,11 +130,11 @@ class KafkaRecordProducer:
         return True
 
     def has_room(self) -> bool:
-        """See :class:`RecordProducer`."""
+        """Return True if more records can be written."""
         return len(self._producer) < self._max_pending and not self._backlog
 
     def write(self, raw: bytes, group: RecordGroup) -> None:
-        """See :class:`RecordProducer`."""
+        """Send one record, or keep it while the client's queue is full."""
         group.written += 1
         self._counts = group.counts
         if self._backlog or not self._send(raw, group):
@@ -179,7 +148,7 @@ class KafkaRecordProducer:
         return True
 
     def poll(self) -> None:
-        """See :class:`RecordProducer`."""
+        """Process new acknowledgements, and send what was kept. Raises :class:`KafkaRefused`."""
         self._producer.poll(0)
         if self._counts and self._counts.acknowledged > self._acknowledged:
             self._acknowledged, self.problem = self._counts.acknowledged, ""
@@ -188,7 +157,7 @@ class KafkaRecordProducer:
         self._raise_if_refused()
 
     def pending(self) -> int:
-        """See :class:`RecordProducer`."""
+        """Return the number of records in flight."""
         return len(self._producer) + len(self._backlog)
 
     def handle_error(self, error: Any) -> None:

@@ -37,7 +37,7 @@ class LiveDisplay:
         return self._live is not None
 
 
-class LiveProgress(LiveDisplay):
+class ReportDisplay(LiveDisplay):
     """The newest report of a simulation, redrawn in place on stderr."""
 
     def __init__(self) -> None:

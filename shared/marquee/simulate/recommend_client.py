@@ -77,12 +77,11 @@ class RecommendClient:
         self.invalid_responses += status == 200 and not (movie_ids and all(map(is_movie_id, movie_ids)))
         return RecommendationRequest(at, user_id, self.server, status, movie_ids, result, round(ms))
 
-    async def request_invalid(self, number: int) -> int:
-        """Send a request with an invalid user id; return the status (400 is right). It is not logged."""
+    async def request_invalid(self, number: int) -> None:
+        """Send a request with an invalid user id and count its status (400 is right). It is not logged."""
         user_id = INVALID_USER_IDS[number % len(INVALID_USER_IDS)]
         status, _ = await self._get(user_id)
         self.invalid_statuses[status] += 1
-        return status
 
     async def _get(self, user_id: str) -> tuple[int, str]:
         assert self._session is not None, "the client must be used inside `async with`"
@@ -99,10 +98,7 @@ class RecommendClient:
             failure = self._format_failure("java.net.ConnectException: Connection refused:")
             return 0, f"{failure} ({error.os_error.strerror or type(error.os_error).__name__})"
         except (aiohttp.ClientError, OSError) as error:
-            return (
-                0,
-                f"{self._format_failure('java.io.IOException: Connection lost:')} {type(error).__name__}",
-            )
+            return 0, f"{self._format_failure('java.io.IOException: Connection lost:')} {type(error).__name__}"
 
     def _format_failure(self, reason: str, timeout: bool = False) -> str:
         text = f"{reason} {self._host}/{self._address}:{self._port}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from math import floor
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from marquee.config.base_data import (
     MOVIES_FILE,
     RATINGS_FILE,
+    BaseRating,
     earliest_fraction_end,
     read_ratings,
     read_scale,
@@ -24,19 +25,10 @@ from marquee.simulate.hashed_rng import derive_seed, generator_for, uniform
 from marquee.simulate.watch_plan import PlannedSession
 
 
-class ReplayedRating(NamedTuple):
-    """One rating of the base data; ``time`` is in epoch seconds."""
-
-    user_id: str
-    movie_id: str
-    rating: float
-    time: int
-
-
 class ReplaySplit(NamedTuple):
     """The ratings to replay in order of time, the users who rated before, the catalog, and the rating scale."""
 
-    later: tuple[ReplayedRating, ...]
+    later: tuple[BaseRating, ...]
     known_users: frozenset[str]
     movie_ids: frozenset[str]
     scale: tuple[float, float] = (1.0, 5.0)
@@ -50,19 +42,11 @@ def split_base_data(
     The split is the one of training (:func:`~marquee.config.base_data.earliest_fraction_end`), so a model of
     the earlier ratings has seen none of the later ones.
 
-    Parameters
-    ----------
-    directory
-        The base data.
-    fraction
-        The fraction of the ratings to replay.
-    replayed
-        Pairs of user and movie that earlier runs have replayed. They are left out. If nothing
-        remains, everything is replayed again.
-
-    Raises :class:`TrainingDataError` if a file is missing or malformed, or if there are no ratings.
+    ``replayed`` are pairs of user and movie that earlier runs have replayed, which are left out. If nothing remains,
+    everything is replayed again. Raises :class:`TrainingDataError` if a file is missing or malformed, or if there are
+    no ratings.
     """
-    ratings = sorted(_read_ratings(directory / RATINGS_FILE), key=lambda row: row.time)
+    ratings = sorted(read_ratings(directory / RATINGS_FILE), key=lambda row: row.time)
     if not ratings:
         raise TrainingDataError(f"{directory / RATINGS_FILE} holds no ratings: fetch them with `marquee data fetch`")
     end = earliest_fraction_end([row.time for row in ratings], 1 - fraction)
@@ -94,11 +78,6 @@ def read_replayed(path: Path) -> frozenset[tuple[str, str]]:
     return frozenset((row["user_id"], row["movie_id"]) for row in read_csv(path, ["user_id", "movie_id"]))
 
 
-def _read_ratings(path: Path) -> Iterator[ReplayedRating]:
-    for row in read_ratings(path):
-        yield ReplayedRating(row.user_id, row.movie_id, row.rating, row.time)
-
-
 def _read_movies(path: Path) -> Iterable[str]:
     if not path.is_file():
         raise TrainingDataError(f"{path} is missing: the replay needs the catalog; `marquee data fetch` writes it")
@@ -108,20 +87,9 @@ def _read_movies(path: Path) -> Iterable[str]:
 class Replay:
     """The users of the later ratings, each in the order of the base data, one movie at a time.
 
-    Parameters
-    ----------
-    split
-        The ratings to replay.
-    seed
-        The seed of all random decisions.
-    rating_max
-        The top of the rating scale, 5 or 10.
-    influence
-        The fraction of recommendations that users consider. Next, they watch the first recommended movie among their
-        remaining ones.
-    extra_sessions
-        If a list has no such movie, start its first unseen movie, although the base data
-        have no such watch session.
+    Users consider the fraction ``influence`` of their recommendations: next, they watch the first recommended movie
+    among their remaining ones. With ``extra_sessions`` they otherwise start the first unseen movie of the list,
+    although the base data have no such watch session.
     """
 
     def __init__(
@@ -136,7 +104,7 @@ class Replay:
         self._split, self._seed, self._influence = split, seed, influence
         self._extra_sessions = extra_sessions
         self._rating_max = rating_max
-        self._remaining: dict[str, deque[ReplayedRating]] = {}
+        self._remaining: dict[str, deque[BaseRating]] = {}
         for row in split.later:
             self._remaining.setdefault(row.user_id, deque()).append(row)
         self._turns = deque(row.user_id for row in split.later)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -69,11 +69,6 @@ class SimulationReport(msgspec.Struct):
     records_per_second: float = 0.0
     requests_per_second: float = 0.0
 
-    @property
-    def well_formed(self) -> int:
-        """Acknowledged records that the parser accepts."""
-        return self.acknowledged - sum(self.malformed.values())
-
     def with_earlier(self, earlier: SimulationReport | None) -> SimulationReport:
         """Return the totals with an ``earlier`` simulation of the same demo, if there is one; states are this one's."""
         if earlier is None:
@@ -138,8 +133,3 @@ def _nearest_rank(ordered: list[tuple[int, int]], count: int, q: float) -> float
         if below >= rank:
             return tenths / 10
     return ordered[-1][0] / 10
-
-
-def utc_now() -> datetime:
-    """Return the wall-clock time in UTC."""
-    return datetime.now(UTC)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from marquee.events.kinds import Event
@@ -16,7 +17,7 @@ from marquee.simulate.hashed_rng import uniform
 from marquee.simulate.producer import KafkaRecordProducer
 from marquee.simulate.rate import RateLimiter, poisson_arrivals
 from marquee.simulate.recommend_client import RecommendClient
-from marquee.simulate.report import SimulationReport, utc_now
+from marquee.simulate.report import SimulationReport
 from marquee.simulate.sessions import ActiveSessions
 
 log = logging.getLogger(__name__)
@@ -29,30 +30,11 @@ _REPORT_INTERVAL_S = 0.5
 
 @dataclass(frozen=True)
 class SimulationPlan:
-    """The rates and the end of a simulation.
+    """The rates and the end of a simulation; ``mode`` is ``replay`` or ``synthetic``, for the report.
 
-    Attributes
-    ----------
-    mode
-        ``replay`` or ``synthetic``, for the report.
-    seed
-        The seed of the requests.
-    records_per_second
-        Rate of the users' records; 0: none.
-    requests_per_second
-        Rate of recommendation requests.
-    max_records
-        End after this many users' records; 0: no limit.
-    duration_s
-        End after this time; 0: no limit.
-    invalid_requests
-        The fraction of requests with an invalid user id.
-    keep_running
-        Continue to send requests when there is nothing left to watch.
-    report
-        The file to write the report to, if any.
-    drain_timeout_s
-        Limit of the final wait for acknowledgements, restarted by each of them.
+    A rate of 0 means none, and a limit of 0 no limit. ``invalid_requests`` is the fraction of requests with an invalid
+    user id. With ``keep_running``, requests continue when there is nothing left to watch. ``drain_timeout_s`` limits
+    the final wait for acknowledgements, restarted by each of them.
     """
 
     mode: str
@@ -83,7 +65,9 @@ class StreamingService:
     ) -> None:
         self.plan, self.sessions, self.event_log = plan, sessions, event_log
         self.client, self._show = client, show
-        self.report = SimulationReport(mode=plan.mode, seed=plan.seed, started=utc_now(), updated=utc_now())
+        self.report = SimulationReport(
+            mode=plan.mode, seed=plan.seed, started=datetime.now(UTC), updated=datetime.now(UTC)
+        )
         self._started = time.monotonic()
         self._records = 0
         self._requests: set[asyncio.Task[None]] = set()
@@ -180,9 +164,8 @@ class StreamingService:
         for number, at in enumerate(poisson_arrivals(self.plan.requests_per_second, self.plan.seed)):
             await asyncio.sleep(max(0.0, self._started + at - time.monotonic()))
             invalid = uniform(self.plan.seed, "invalid", number) < self.plan.invalid_requests
-            task = asyncio.ensure_future(
-                self._request_invalid(client, number) if invalid else self._request(client, number)
-            )
+            work = client.request_invalid(number) if invalid else self._request(client, number)
+            task: asyncio.Task[None] = asyncio.ensure_future(work)
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
 
@@ -191,9 +174,6 @@ class StreamingService:
         request = await client.request(population.requesting_user(number))
         self.event_log.write(request)
         population.receive_recommendation(number, request.user_id, request.movie_ids)
-
-    async def _request_invalid(self, client: RecommendClient, number: int) -> None:
-        await client.request_invalid(number)
 
     async def _write_reports(self) -> None:
         while True:
@@ -229,7 +209,7 @@ class StreamingService:
         report, sessions, counts = self.report, self.sessions, self.event_log.counts
         elapsed = elapsed or max(1e-9, time.monotonic() - self._started)
         counts.fill_report(report)
-        report.updated, report.finished = utc_now(), finished
+        report.updated, report.finished = datetime.now(UTC), finished
         report.problem = self.event_log.producer.problem or counts.refusal
         report.sessions, report.sessions_recommended = sessions.started, sessions.recommended
         report.minutes_missing, report.minutes_repeated = sessions.minutes_missing, sessions.minutes_repeated

@@ -31,14 +31,8 @@ UserRequest = Watch | Rating | AccountCreated
 class UserRequests:
     """Handlers of users' requests.
 
-    Parameters
-    ----------
-    find_movie
-        Return a movie with its ``runtime``, or None.
-    write
-        Write an event to the log; return False if the log does not accept it now.
-    rating_max
-        The top of the rating scale.
+    ``find_movie`` returns a movie with its ``runtime``, or None. ``write`` writes an event to the log, and returns
+    False if the log does not accept it now.
     """
 
     def __init__(
