@@ -1,4 +1,4 @@
-"""Clients that never end their request: they hold no thread of a function for long (issue 13)."""
+"""Clients that never end their request: they hold no thread of a function for long."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_request_on_connection_closed_by_server_is_sent_again(server: EchoServer
 
 @pytest.mark.parametrize("part", ["headers", "body"])
 def test_request_response_that_never_ends_fails(server: EchoServer, part: str) -> None:
-    """The timeout bounds the whole response, not each of its bytes (issue 13)."""
+    """The timeout bounds the whole response, not each of its bytes."""
     client = HttpClient(server.url.partition("?")[0], timeout_s=0.2)
     with closing(client), pytest.raises(RequestFailed, match="TimeoutError"):
         client.request("PUT", part)

@@ -60,7 +60,7 @@ def may_connect(url: str) -> bool:
 
 @pytest.mark.parametrize("part", DATABASE_PARTS)
 def test_set_logins_part_has_the_rights_of_its_role_alone(without_logins: Database, part: str) -> None:
-    """A part that is broken into can do no more than the part itself (issue 13)."""
+    """A part that is broken into can do no more than the part itself."""
     assert set_logins(without_logins.url, {part: "secret"}) == [login_name(part)]
     with closing(Database(url_as(without_logins.url, login_name(part)))) as own:
         member = "SELECT array_agg(r.rolname::text) FROM pg_roles r WHERE pg_has_role(current_user, r.oid, 'MEMBER')"

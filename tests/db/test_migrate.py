@@ -213,7 +213,7 @@ def test_migrate_timescale_has_retention_and_columnstore_policies(cursor: psycop
 def test_migrate_timescale_watches_have_block_range_index_and_short_chunks(
     cursor: psycopg2.extensions.cursor,
 ) -> None:
-    """A query over minutes does not read the whole chunk (issue 13)."""
+    """A query over minutes does not read the whole chunk."""
     cursor.execute("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND indexname = 'watches_by_time'")
     ((definition,),) = cursor.fetchall()
     assert "USING brin" in definition

@@ -262,7 +262,7 @@ def test_read_ends_of_the_calendar_raise_no_driver_error(plain_database: Databas
 
 @pytest.mark.parametrize("answer", [b"\x99" * 500, b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["bytes", "http"])
 def test_server_of_another_protocol_is_a_database_away(answer: bytes) -> None:
-    """A port that another program took is as good as no database: the request is tried again (issue 13)."""
+    """A port that another program took is as good as no database: the request is tried again."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def reply() -> None:

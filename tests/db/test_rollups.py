@@ -134,7 +134,7 @@ def test_roll_up_on_timescale_does_nothing(timescale_url: str) -> None:
 
 
 def test_view_with_new_records_reads_only_new_offsets(postgres_database: Database) -> None:
-    """The plan has no scan of all watches, even for a small table (issue 13)."""
+    """The plan has no scan of all watches, even for a small table."""
     write_records(postgres_database, 0)
     rollups.roll_up(postgres_database)
     write_records(postgres_database, 1_000)

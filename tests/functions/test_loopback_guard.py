@@ -41,7 +41,7 @@ def answer(port: int, method: str, path: str, **headers: str) -> tuple[int, str]
 
 
 def test_function_post_of_another_site_is_403(port: int) -> None:
-    """`fetch(url, {method: "POST", mode: "no-cors"})` of any website reaches nothing (issue 13)."""
+    """`fetch(url, {method: "POST", mode: "no-cors"})` of any website reaches nothing."""
     assert answer(port, "POST", "/", Origin="https://evil.example", Content_Type="text/plain")[0] == 403
     assert answer(port, "POST", "/", Origin="null")[0] == 403
 

@@ -31,7 +31,7 @@ HOUR = timedelta(hours=1)
 def test_servers_panel_rare_servers_are_shown_as_other(
     database: Database, requests: dict[str, int], shown: dict[str, int]
 ) -> None:
-    """A damaged name in the event log does not count as a server (issue 13)."""
+    """A damaged name in the event log does not count as a server."""
     now = datetime.now(UTC)
     with database.transaction() as cursor:
         for server, count in requests.items():

@@ -48,7 +48,7 @@ def read_all(database: Database) -> dict[str, Any]:
 @pytest.mark.servers
 @pytest.mark.parametrize("zone", ["Asia/Kolkata", "Australia/Lord_Howe"])
 def test_queries_in_zone_with_half_hour_offset_equal_utc(zone: str, postgres_database: Database) -> None:
-    """Panels, alerts and checks give the same rows under every time zone of the database (issue 13)."""
+    """Panels, alerts and checks give the same rows under every time zone of the database."""
     with postgres_database.transaction() as cursor:
         cursor.execute("SET LOCAL timezone = 'UTC'")
         cursor.execute("SELECT current_database()")

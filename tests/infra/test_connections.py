@@ -41,7 +41,7 @@ ASSEMBLE: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("name", sorted(read_functions(ROOT)))
 def test_function_connections_are_those_of_its_code(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Terraform counts them against what the database accepts, so each process must keep to them (issue 13)."""
+    """Terraform counts them against what the database accepts, so each process must keep to them."""
     monkeypatch.setenv("MARQUEE_DATABASE_URL", URL)
     monkeypatch.setenv("MARQUEE_OBJECTS_URL", tmp_path.as_uri())
     monkeypatch.setattr(gc, "set_threshold", lambda *_: None)

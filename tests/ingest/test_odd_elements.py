@@ -1,4 +1,4 @@
-"""Tests of odd metadata and odd elements: one bad element must not condemn its batch (issue 13)."""
+"""Tests of odd metadata and odd elements: one bad element must not condemn its batch."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_stop_unstarted_or_stopped_broker_does_nothing(tmp_path: Path) -> None:
 
 
 def test_memory_broker_two_idempotent_producers_lose_nothing(kafka: EmbeddedKafka) -> None:
-    """Both deliver all their records to one topic, in turns and in small batches (issue 13)."""
+    """Both deliver all their records to one topic, in turns and in small batches."""
     kafka.create_topic("two", 1)
     options = {"bootstrap.servers": kafka.bootstrap, "enable.idempotence": True, "log_level": 0}
     producers = [Producer(options) for _ in range(2)]
@@ -122,7 +122,7 @@ def test_start_memory_broker_after_a_kill_has_its_topic(tmp_path: Path) -> None:
 def test_start_behind_a_proxy_variable_creates_its_topic(
     durable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The broker reaches its storage on this machine directly, although a proxy is set (issue 13)."""
+    """The broker reaches its storage on this machine directly, although a proxy is set."""
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):

@@ -106,7 +106,7 @@ def test_start_ordinary_user_needs_no_privileges() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_connect_another_user_without_the_secret_is_refused(tmp_path: Path) -> None:
-    """Neither the URL nor the address lets another account of this machine in (issue 13)."""
+    """Neither the URL nor the address lets another account of this machine in."""
     program = (
         "import psycopg2, sys\n"
         "try: psycopg2.connect(sys.argv[1])\n"
@@ -121,7 +121,7 @@ def test_connect_another_user_without_the_secret_is_refused(tmp_path: Path) -> N
 
 
 def test_copy_from_program_as_app_is_refused(tmp_path: Path) -> None:
-    """The role of the URL is no superuser: it cannot run programs, read files, or become one (issue 13)."""
+    """The role of the URL is no superuser: it cannot run programs, read files, or become one."""
     with EmbeddedPostgres(tmp_path / "postgres") as server:
         execute(server.url, "CREATE TABLE x (line text)")
         for command in (

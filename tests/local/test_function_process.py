@@ -84,7 +84,7 @@ def test_function_instance_killed_leaves_the_others(root: Path) -> None:
 
 
 def test_function_instance_long_request_line_is_refused(root: Path) -> None:
-    """A request line of more than gunicorn's maximum is 414, whatever the function sets (issue 13)."""
+    """A request line of more than gunicorn's maximum is 414, whatever the function sets."""
     shared, own = free_port(), free_port()
     process = start_process(function_instance("hello", hello_spec(), root, root, shared, {}, own_port=own), own)
     try:
@@ -130,7 +130,7 @@ def test_function_instance_leaves_home_directory_unchanged(root: Path, tmp_path:
 
 
 def test_health_check_ignores_a_proxy_of_the_environment(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`status` and the scheduler speak to this machine directly (issue 13)."""
+    """`status` and the scheduler speak to this machine directly."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):

@@ -179,7 +179,7 @@ def test_start_in_thread_outlives_the_thread(tmp_path: Path) -> None:
 def test_start_proxy_of_the_environment_is_not_for_loopback(
     exceptions: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A child gets the proxy, with this machine among the exceptions (issue 13)."""
+    """A child gets the proxy, with this machine among the exceptions."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", exceptions)
     monkeypatch.delenv("NO_PROXY", raising=False)

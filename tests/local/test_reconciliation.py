@@ -115,7 +115,7 @@ def test_reconcile_when_drained_waits_for_late_records(database: Database) -> No
 
 
 def test_reconcile_records_after_the_last_written_offset_are_unwritten(database: Database) -> None:
-    """Kafka still holds them for the bridge: only gaps behind the last written offset are lost (issue 13)."""
+    """Kafka still holds them for the bridge: only gaps behind the last written offset are lost."""
     partitions = insert_records(database)
     partitions["1"] = PartitionReport(0, 104, 105)
     result = reconcile(database, "new", partitions)

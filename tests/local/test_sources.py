@@ -30,7 +30,7 @@ def system(tmp_path: Path, settings: Settings, shape: Shape) -> LocalSystem:
 
 
 def test_overridden_settings_are_all_named() -> None:
-    """A setting that the local system replaces is never ignored silently (issue 13)."""
+    """A setting that the local system replaces is never ignored silently."""
     settings = Settings(
         base_data="mine", base_fraction=0.5, release_refresh_s=9.0, kafka_bootstrap="kafka:9092",
         kafka_options=(("a", "b"),), kafka_topic="log", rating_max=10,

@@ -38,7 +38,7 @@ def part_of(process: Process, heartbeat: Path | None = None, age_s: float = 0) -
 
 
 def test_check_health_process_stopped_by_a_signal_is_not_healthy(process: Process, tmp_path: Path) -> None:
-    """A bridge under SIGSTOP is shown with the time of its last progress (issue 13)."""
+    """A bridge under SIGSTOP is shown with the time of its last progress."""
     part = part_of(process, tmp_path / "beat", 3)
     assert check_health(part) == HEALTHY
     process.kill(signal.SIGSTOP)

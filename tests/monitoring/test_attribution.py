@@ -147,7 +147,7 @@ def test_update_attribution_session_that_grows_counts_its_minutes(database: Data
 
 
 def test_update_attribution_reads_each_event_once(database: Database) -> None:
-    """A run takes what is queued, in chunks; without new rows it attributes nothing (issue 13)."""
+    """A run takes what is queued, in chunks; without new rows it attributes nothing."""
     insert_impression(database, 1, "u", [f"m{n}+1" for n in range(10)])
     for n in range(10):
         insert_watch_session(database, 0.5, "u", f"m{n}+1", 10)

@@ -178,7 +178,7 @@ def test_update_availability_late_record_changes_its_minute(database: Database) 
 
 
 def test_update_availability_unchanged_minutes_are_not_read(database: Database) -> None:
-    """A run reads the requests of changed minutes only: what was deleted elsewhere stays counted (issue 13)."""
+    """A run reads the requests of changed minutes only: what was deleted elsewhere stays counted."""
     requests = RequestWriter(database)
     requests.add(3_600, 200, 20)
     availability.update_availability(database, NOON, 600)

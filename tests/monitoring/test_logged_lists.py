@@ -126,7 +126,7 @@ def test_experiment_replay_estimates_what_the_simulated_users_do(call: Call, log
     assert "no estimate: exploration shows" in call(log.foreign, code=4)
     policy = tmp_path / "policy.json"
     policy.write_text(json.dumps({"unavailable": [_model().movie_ids[0]]}))
-    assert "the policy would have got" in call("--policy", str(policy))
+    assert "the policy would have had" in call("--policy", str(policy))
 
 
 def test_experiment_replay_wrong_ranks_are_refused(call: Call, log: Log, postgres_database: Database) -> None:

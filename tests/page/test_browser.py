@@ -294,7 +294,7 @@ def test_alert_firing_is_shown_in_an_open_list(tab: Tab, day_page: server.Dashbo
 
 
 def test_alerts_pending_are_named_in_the_head(tab: Tab, day_page: server.DashboardPage) -> None:
-    """A condition that holds, but not long enough to fire, is not shown as if all were well (issue 13)."""
+    """A condition that holds, but not long enough to fire, is not shown as if all were well."""
     alerts = [_alert("Silence", "pending", ""), _alert("Lag", "pending", ""), _alert("Burst", "normal", "")]
     with serve_page(replace(day_page, alerts=lambda: alerts)) as url:
         tab.open(f"{url}/d/marquee-stream")

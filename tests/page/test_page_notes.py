@@ -22,7 +22,7 @@ BARS = "SELECT 'partition ' || n AS name, n AS value FROM generate_series({}, 1,
 
 
 def test_page_all_well_is_answered_in_the_head(browser: Browser, day_page: DashboardPage) -> None:
-    """The head says that no alert fires and how old the newest record is; the page names its time zone (issue 13)."""
+    """The head says that no alert fires and how old the newest record is; the page names its time zone."""
     alerts = [Alert("uid", title, "warning", "", "marquee-stream", 2, "s", {}, 0.1) for title in ("Lag", "Drift")]
     context = browser.new_context(timezone_id="Asia/Tokyo")
     with serve_page(replace(day_page, alerts=lambda: alerts)) as url:
@@ -36,7 +36,7 @@ def test_page_all_well_is_answered_in_the_head(browser: Browser, day_page: Dashb
 
 @pytest.mark.parametrize(("kind", "sql"), [("timeseries", SERIES), ("barchart", BARS), ("table", BARS)])
 def test_panel_cut_at_the_row_limit_says_so(tab: Tab, day_page: DashboardPage, kind: str, sql: str) -> None:
-    """A chart says, like a table, that rows beyond the limit are missing; at the limit there is no note (issue 13)."""
+    """A chart says, like a table, that rows beyond the limit are missing; at the limit there is no note."""
     for rows, note in ((10_001, CUT), (10_000, "")):
         with serve_page(with_query(day_page, kind, sql.format(rows))) as url:
             tab.open(url)

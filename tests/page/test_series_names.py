@@ -32,7 +32,7 @@ def with_query(page: DashboardPage, kind: str, sql: str) -> DashboardPage:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("points", [1, 3, 60])
 def test_series_any_name_is_drawn_as_text(tab: Tab, day_page: DashboardPage, name: str, points: int) -> None:
-    """A property of every object or markup is a name like any other; one point has a marker (issue 13)."""
+    """A property of every object or markup is a name like any other; one point has a marker."""
     quoted = name.replace("'", "''")
     sql = (
         f"SELECT $__timeTo()::timestamptz - n * INTERVAL '1 minute' AS time, '{quoted}' AS metric, 5.0 AS value "
@@ -57,7 +57,7 @@ def test_table_any_value_is_drawn_as_text(tab: Tab, day_page: DashboardPage) -> 
 
 
 def test_alert_value_has_a_unit(tab: Tab, day_page: DashboardPage) -> None:
-    """The list of alerts shows the unit of a measured value (issue 13)."""
+    """The list of alerts shows the unit of a measured value."""
     since = datetime(2026, 2, 14, 12, tzinfo=UTC)
     links = ("https://example.com/docs/runbooks/lag.md", BOARD, 3, "standard errors")
     alert = Alert("uid", "Lag", "warning", *links, {}, 75.5, "firing", since, "Late.")

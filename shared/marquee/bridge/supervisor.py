@@ -1,8 +1,8 @@
 """Supervisor of the bridge: a small parent that restarts the consumer when a signal ends it.
 
-librdkafka can crash the process in native code, for example when its topic is deleted while it is consumed
-(issue 13), and the kernel can end it for its memory. Kafka's commits make a restart safe. The module imports the
-standard library only, so the parent stays small.
+librdkafka can crash the process in native code, for example when its topic is deleted while it is consumed, and the
+kernel can end it for its memory. Kafka's commits make a restart safe. The module imports the standard library only, so
+the parent stays small.
 """
 
 from __future__ import annotations

@@ -43,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     starting = add_change_action(actions, "start", "store a declaration and publish its first release")
     starting.add_argument("file", type=Path, help="declaration, such as experiments/canary.yaml")
     starting.add_argument("version", nargs="?", default="", help="version that a canary releases")
-    add_replay_arguments(add_json_action(actions, "replay", "estimate what another model or policy would have got"))
+    add_replay_arguments(add_json_action(actions, "replay", "estimate the outcomes of another model or policy"))
     status = add_json_action(actions, "status", "show the running experiment, or the decisions of an earlier one")
     status.add_argument("name", nargs="?", default="", help="name of the experiment (the running one)")
     for name, text in (
         ("hold", "stop the automatic steps of the running experiment"),
-        ("resume", "let the automatic steps of the running experiment go on"),
+        ("resume", "resume the automatic steps of the running experiment"),
     ):
         add_change_action(actions, name, text).add_argument(
             "name", nargs="?", default="", help="name (the running one)"

@@ -86,7 +86,7 @@ def _describe(report: OffPolicyReport, outcome: str) -> list[str]:
     elif report.estimate:
         estimate = report.estimate
         lines.append(
-            f"{report.version or 'the policy'} would have got {_interval(estimate)} movies {outcome} a list, within "
+            f"{report.version or 'the policy'} would have had {_interval(estimate)} movies {outcome} per list, within "
             f"{report.window_min} minutes; observed {estimate.observed:.4g}"
         )
     if report.estimate:

@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--if-requested",
         action="store_true",
-        help="end at once unless the monitor has requested a retraining",
+        help="do nothing unless the monitor has requested a retraining",
     )
     parser.add_argument("--reason", default="", help="reason, for the release and the record of the run")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the evaluation as JSON")

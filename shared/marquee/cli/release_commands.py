@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     showing.add_argument("number", type=_NUMBER, nargs="?", help="number of the release (the current one)")
     promoting = add_change_action(actions, "promote", "serve a version to all users")
     promoting.add_argument("version", help="version of the artifact, such as 20260214T000921-1a2b3c4d")
-    canary = add_change_action(actions, "canary", "release a version as a canary, which grows or ends by itself")
+    canary = add_change_action(actions, "canary", "release a version as a canary, which grows or ends automatically")
     canary.add_argument("version", help="version of the artifact")
     canary.add_argument(
         "--file", type=Path, default=CANARY_FILE, help=f"declaration ({CANARY_FILE}, or the defaults without that file)"

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=bounded_int(1, 65_535), default=PORT, metavar="N", help=f"port on 127.0.0.1 ({PORT})")
     add("--files", type=Path, default=Path("dashboards"), metavar="DIR", help="dashboards (dashboards)")
     add("--runbooks", type=Path, default=Path("docs/runbooks"), metavar="DIR", help="(docs/runbooks)")
-    add("--tell", action="store_true", help="post alerts to MARQUEE_SLACK_WEBHOOK if it is set")
+    add("--post-alerts", action="store_true", help="post alerts to MARQUEE_SLACK_WEBHOOK if it is set")
     add("--dashboards", default="", metavar="URL", help="address of Grafana, for links in alerts (this page)")
     add("--recommend", default="", metavar="URL", help="URL of `recommend`, for the playground at /play")
     add("--events", default="", metavar="URL", help="URL of `events`, for the playground")
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Serve until Ctrl-C."""
     settings.require("database_url")
     boards = panel_files.read_boards(args.files)
-    rules, webhook_url = args.files / "alerts.yaml", settings.slack_webhook if args.tell else ""
+    rules, webhook_url = args.files / "alerts.yaml", settings.slack_webhook if args.post_alerts else ""
     address = f"http://127.0.0.1:{args.port}"
     with (
         closing(Database(settings.database_url, connections=MAX_QUERIES, wait_s=10)) as database,

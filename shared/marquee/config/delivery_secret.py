@@ -11,7 +11,7 @@ DELIVERY_HEADER = "Marquee-Delivery-Secret"
 
 
 def check_delivery_secret(secret: str, headers: Mapping[str, str]) -> None:
-    """Raise :class:`PushRefused` unless the headers have ``secret``; the time does not tell how much of it is right."""
+    """Raise :class:`PushRefused` unless the headers have ``secret``, compared in constant time."""
     presented = next((value for name, value in headers.items() if name.lower() == DELIVERY_HEADER.lower()), "")
     if not hmac.compare_digest(presented.encode(), secret.encode()):
         problem = "has another" if presented else "lacks the"

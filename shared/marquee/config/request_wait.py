@@ -1,8 +1,8 @@
 """Refusal of requests that have waited so long that their answer would come too late.
 
 Beyond its capacity a server that answers in the order of arrival answers everything too late. Requests that have waited
-for most of the caller's time-out are therefore refused at once, which costs a fraction of an answer, and the others are
-answered in time. The kernel tells how long a request has waited: the time since the last bytes arrived on its
+for most of the caller's time-out are therefore refused immediately, which costs a fraction of an answer, and the others
+are answered in time. The kernel knows how long a request has waited: the time since the last bytes arrived on its
 connection includes the server's own queues and needs no clock but its own.
 """
 
@@ -68,7 +68,7 @@ class Admission:
 
 
 def measure_wait_ms(environ: Mapping[str, Any]) -> int:
-    """Return the milliseconds since the request's last bytes arrived; 0 if the server or the kernel does not tell."""
+    """Return the milliseconds since the request's last bytes arrived; 0 if it is unknown."""
     connection = environ.get("gunicorn.socket")
     if connection is None:
         return 0

@@ -83,7 +83,7 @@ def translate(error: psycopg2.Error | UnicodeDecodeError) -> DatabaseUnavailable
     PostgreSQL sends valid UTF-8, so that what cannot be decoded comes from another program.
     """
     if isinstance(error, UnicodeDecodeError):
-        return DatabaseUnavailable(f"What answers does not speak PostgreSQL's protocol: {_one_line(error)}")
+        return DatabaseUnavailable(f"The server does not use PostgreSQL's protocol: {_one_line(error)}")
     if (error.pgcode or "").startswith(_DATA_ERRORS):
         return DataRefused(f"The database cannot hold this: {_one_line(error)}")
     if isinstance(error, _PERMANENT):

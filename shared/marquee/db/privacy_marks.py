@@ -139,7 +139,7 @@ def _read_pseudonym(stored_id: str) -> bytes | None:
 
 
 def identify_key(key: str) -> bytes:
-    """Return what tells one key from another without revealing it."""
+    """Return an identifier of a key that does not reveal it."""
     return hmac.digest(key.encode(), b"key id", "sha256")[:8] if key else b""
 
 

@@ -13,7 +13,7 @@ def top_unseen(scores: Floats, seen: Flags, length: int) -> NDArray[np.int64]:
     """Return the ``length`` best unseen items of each user, best first: [n_users, length].
 
     Of equal scores the lower row comes first. The result owns its memory, so that it keeps no array of all
-    items alive (issue 13).
+    items alive.
     """
     length = min(length, scores.shape[1])
     best = np.empty((len(scores), length), np.int64)

@@ -1,4 +1,4 @@
-"""The summary of a demo, and its verdict."""
+"""Summary of a demo, and whether it succeeded."""
 
 from __future__ import annotations
 

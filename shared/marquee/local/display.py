@@ -18,7 +18,7 @@ LINE_INTERVAL_S = 5.0
 
 
 class DemoDisplay(LiveDisplay):
-    """The live statistics. Text printed to the console meanwhile appears above them and stays."""
+    """The live statistics. Text that is printed to the console appears above them and remains."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)

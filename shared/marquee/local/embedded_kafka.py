@@ -31,7 +31,7 @@ class EmbeddedKafka:
     offset; it has no retention, no TLS and no authentication.
 
     ``directory`` holds the data of a durable broker, and the logs unless ``logs`` is given; a broker that is not
-    ``durable`` keeps its data in memory until :meth:`stop`. ``advertised`` is the address that clients are told, if
+    ``durable`` keeps its data in memory until :meth:`stop`. ``advertised`` is the address that clients are given, if
     there is a proxy in front of the broker. Each start creates ``topic`` unless it exists: a broker in memory that was
     killed has none.
     """

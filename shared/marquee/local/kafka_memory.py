@@ -1,4 +1,4 @@
-"""The bounded memory of the embedded broker, which frees nothing by itself."""
+"""Bounds on the memory of the embedded broker, which never frees a record."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ def is_idle(settings: Settings) -> bool:
 
 
 def wait_until_read(settings: Settings, notify: Callable[[str], None]) -> None:
-    """Give the bridge time to write the records that end with the broker; tell if some remain."""
+    """Give the bridge time to write the records that are lost when the broker stops, and report those that remain."""
     deadline = time.monotonic() + DRAIN_S
     try:
         while (age_s := unread_age_s(settings)) and time.monotonic() < deadline:
             time.sleep(0.2)
     except KafkaUnavailable as error:
-        notify(f"unread records end with the broker in memory: {error}")
+        notify(f"unread records are lost with the broker in memory: {error}")
         return
     if age_s:
         notify(
-            f"unread records end with the broker in memory, the oldest {age_s:.0f} s old: `--durable-kafka` keeps them"
+            f"unread records are lost with the broker in memory, the oldest {age_s:.0f} s old; "
+            "`--durable-kafka` keeps them"
         )

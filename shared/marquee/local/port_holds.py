@@ -1,4 +1,4 @@
-"""Ports that a process holds against the other processes of its user: by a lock, so that none of them chooses the same.
+"""Reservation of ports among the processes of one user, so that no two of them choose the same.
 
 A port is chosen before its server listens, and it is free again while the server restarts. Between the two another
 local system, or a test, would find it free.
@@ -59,7 +59,7 @@ def _unlock_port(port: int) -> None:
 
 @cache
 def _lock_file() -> int | None:
-    """Open the file whose byte N stands for port N; None if it cannot be used, and then nothing is held.
+    """Open the file whose byte N represents port N; None if it cannot be used, and then nothing is reserved.
 
     It stays open: POSIX locks end when their process closes the file. Unlike those of ``flock``, one file has a lock
     for each port, and a child does not share them.

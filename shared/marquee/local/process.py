@@ -76,7 +76,7 @@ def drop_libpq_variables() -> list[str]:
 def inherited_environment() -> dict[str, str]:
     """Return the environment without settings (``MARQUEE_*``) and libpq's, so that a child gets only explicit ones.
 
-    A proxy of the environment is not for this machine: the parts speak to each other directly.
+    The proxies of the environment are not used for this machine: the parts connect to each other directly.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, LIBPQ))}
     if any(name.lower().endswith("_proxy") for name in inherited):

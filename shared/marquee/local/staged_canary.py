@@ -18,7 +18,7 @@ from marquee.registry.release import Release, find_serving_release
 SHUFFLED = ("item_vectors.npy", "rank_items.npy")
 """Files whose rows are shuffled: predictions and lists then belong to other movies."""
 _SEED = 20260302
-# A tenth of the users gets it at once, so that its lists are seen. It is rolled back long before the planned end.
+# A tenth of the users gets it immediately, so that its lists are seen. It is rolled back long before the planned end.
 _DECLARATION = {
     "kind": "canary",
     "ladder": [0.1, 0.5],
@@ -32,7 +32,7 @@ def stage_bad_canary(store: ObjectStore) -> Release:
     """Store a bad copy of the serving model and start its canary. Raises :class:`ReleaseError` without a release."""
     serving = find_serving_release(store)
     if serving is None:
-        raise ReleaseError("no model serves yet, so there is none to spoil")
+        raise ReleaseError("no model serves yet, so no bad copy of one can be made")
     version = copy_shuffled(store, serving.arms[0].version)
     declaration = parse_declaration("staged", _DECLARATION)
     return start(store, declaration, version=version, author="demo", reason="a bad model, staged for this demo")

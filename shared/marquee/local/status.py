@@ -21,7 +21,7 @@ from marquee.local.state_dir import PartState, StateDir, SystemState, process_cr
 from marquee.local.unread_records import unread_age_s
 
 HEALTHY, ENDED, NO_RESPONSE = "healthy", "ended", "no response"
-# The bridge shows a sign of life every second, once it has joined its group.
+# The bridge touches its health file every second, once it has joined its group.
 HEARTBEAT_S = 10.0
 HEARTBEAT_GRACE_S = 30.0
 # A healthy bridge is behind by a second or two.
@@ -43,8 +43,7 @@ class PartStatus(msgspec.Struct, frozen=True):
 class SystemStatus(msgspec.Struct, frozen=True):
     """The document of ``status --json``.
 
-    ``unread_s`` is the age of the oldest record that the bridge has not committed, or None if Kafka does not
-    tell.
+    ``unread_s`` is the age of the oldest record that the bridge has not committed; None if Kafka does not answer.
     """
 
     state: str
@@ -158,7 +157,7 @@ def _align(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _last_heartbeat(part: PartState) -> float | None:
-    """Return the time of the part's last sign of life, or of its start if there was none since."""
+    """Return the modification time of the part's health file, or the time of its start if that is later."""
     if part.heartbeat is None:
         return None
     try:

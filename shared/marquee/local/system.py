@@ -149,12 +149,12 @@ class LocalSystem:
         topic = self.settings.kafka_topic
         if found := TopicIds(self.settings).id(topic):
             return found
-        raise KafkaUnavailable(f"Kafka at {self.settings.kafka_bootstrap} does not tell the id of topic {topic}")
+        raise KafkaUnavailable(f"Kafka at {self.settings.kafka_bootstrap} does not report the id of topic {topic}")
 
     def hand_over(self) -> None:
         """Replace the topic by an empty one, which frees the broker's memory. All its records must be written.
 
-        The bridge is stopped meanwhile: its client cannot lose a topic that it reads.
+        The bridge is stopped during the replacement, because its client may crash if a topic that it reads is deleted.
         """
         assert self._kafka is not None
         self.supervisor.stop("bridge")
@@ -171,7 +171,7 @@ class LocalSystem:
 
     @contextmanager
     def _step(self, text: str) -> Iterator[None]:
-        """Tell what a step of the start does, before it begins, and how long it took."""
+        """Report a step of the start when it begins, and its duration when it ends."""
         self._notify(f"starting {text} ...")
         began = time.monotonic()
         yield
@@ -261,7 +261,7 @@ class LocalSystem:
 
     def _start_dashboards(self) -> None:
         port = self._ports.choose("dashboards", DASHBOARDS_PORT)
-        arguments = ["--port", str(port), "--range", DASHBOARDS_SPAN, "--tell"]
+        arguments = ["--port", str(port), "--range", DASHBOARDS_SPAN, "--post-alerts"]
         arguments += ["--recommend", self.url("recommend"), "--events", self.url("events")]
         process = self._command("dashboards", "dashboards", *arguments)
         process.env = {**process.env, "PLAYGROUND_KEY": self.settings.recommend_key}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, TopicPartition
 
 _REQUEST_S = 3.0
-# A partition without a record has to be waited for: the embedded broker does not know its own end.
+# An empty partition takes the whole wait, because the embedded broker does not report its end offset.
 _FETCH_S = 1.0
 
 

@@ -52,7 +52,7 @@ def start_experiment(
 
 
 def hold(store: ObjectStore, name: str, *, on_hold: bool, author: str, reason: str = "") -> Release:
-    """Stop the automatic steps of experiment ``name``, or let them go on; do nothing if that is already so.
+    """Stop or resume the automatic steps of experiment ``name``; do nothing if that is already so.
 
     Raises :class:`ReleaseError` if the experiment does not run.
     """
@@ -61,7 +61,7 @@ def hold(store: ObjectStore, name: str, *, on_hold: bool, author: str, reason: s
         running = require_running(before, name)
         if running.on_hold == on_hold:
             return running
-        reason_given = reason or ("on hold" if on_hold else "goes on")
+        reason_given = reason or ("on hold" if on_hold else "resumed")
         return amend_release(running, author=author, reason=reason_given, on_hold=on_hold)
 
     return publish_release(store, change)

@@ -38,7 +38,7 @@ class ReleaseHistory:
             current = self._read_current()
         except ObjectNotFound:
             return  # No release yet.
-        except ReleaseError:  # The numbered documents tell the same.
+        except ReleaseError:  # The numbered documents have the same content.
             self._append_missed()
             return
         if current is not None:

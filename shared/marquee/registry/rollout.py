@@ -157,7 +157,7 @@ def repair_current_release(store: ObjectStore) -> Release | None:
 def amend_release(before: Release, *, author: str, reason: str, evidence: str = "", **changes: Any) -> Release:
     """Return ``before`` with other values of the fields ``changes``, to publish as the next release.
 
-    Its salt, arms and experiment go on; it restores no earlier release.
+    Its salt, arms and experiment stay; it restores no earlier release.
     """
     step = {"created": datetime.now(UTC), "author": author, "reason": reason, "evidence": evidence, "restores": None}
     return msgspec.structs.replace(before, **(step | changes))

@@ -1,7 +1,7 @@
 """A synthetic movie catalog of any size, computed from the movie's number instead of stored.
 
 A title consists of two or three words that encode the movie's number, so no two movies share a title. Some
-ids have the irregularities of the real event log (``stream-protocol``): commas written as ``_``, dropped
+ids have the irregularities of the real event log: commas written as ``_``, dropped
 ampersands, asterisks, a leading ``+``, no year, or the year twice.
 """
 

@@ -32,7 +32,7 @@ class RecordGroup:
     def acknowledge(self, partition: int, offset: int | None) -> None:
         """Count one record as stored at ``offset`` of ``partition``.
 
-        Kafka does not tell the offset (None) when a retry finds that the broker has the record already.
+        Kafka does not report the offset (None) when a retry finds that the broker has the record already.
         """
         self.acknowledged += 1
         self.counts.acknowledged += 1

@@ -1,4 +1,4 @@
-"""Latent preferences of users, derived from hashed seeds: the structure that models should learn.
+"""Latent preferences of users, derived from hashed seeds, which models should learn.
 
 ``expected rating = mean + b_user + c_movie + p_user . q_movie``, the form of the trained model, plus noise.
 The best possible RMSE on the five-point scale is about 0.85, from the noise and the rounding.

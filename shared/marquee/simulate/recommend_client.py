@@ -1,4 +1,4 @@
-"""The client with which the streaming service requests recommendations."""
+"""Client of ``recommend``, as the streaming service calls it."""
 
 from __future__ import annotations
 

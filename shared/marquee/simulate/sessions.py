@@ -1,4 +1,4 @@
-"""Active watch sessions: many at once, with their events in order."""
+"""Active watch sessions, whose events are interleaved in order of time."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from marquee.simulate.hashed_rng import coprime_stride, derive_seed, generator_f
 from marquee.simulate.preferences import Preferences
 from marquee.simulate.watch_plan import PlannedSession
 
-# From the recorded event logs (stream-protocol): 0.5 ratings per 98.5 watches, 110 records per watch session.
+# From recorded event logs: 0.5 ratings per 98.5 watches, 110 records per watch session.
 RATED_FRACTION = 0.56
 FINISHED_FRACTION = 0.85
 # One watch session in fifty is the first of a new user.

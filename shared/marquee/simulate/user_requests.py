@@ -1,4 +1,4 @@
-"""Requests of real users to the simulated movie service, which become records of the event log.
+"""HTTP requests of real users to the simulated movie service, which become records of the event log.
 
 ``GET /create_account`` returns a new user id. ``GET /data/m/<movie_id>/<minute>.mpg`` and
 ``GET /rate/<movie_id>=<rating>`` are requests of the user that the header ``User-Id`` names. A page of another site

@@ -99,7 +99,7 @@ def write_deliveries(database: Database, ages: dict[str, timedelta]) -> None:
 
 
 def test_stream_silent_one_of_two_topics_fires(module_database: Database) -> None:
-    """A topic that is written does not hide another one that is silent (issue 13)."""
+    """A topic that is written does not hide another one that is silent."""
     write_deliveries(module_database, {"movielog1": timedelta(seconds=20), "movielog2": timedelta(minutes=10)})
     assert values_above(module_database, "stream-silent") == [({"topic": "movielog2"}, 600.0)]
 
